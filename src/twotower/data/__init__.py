@@ -1,1 +1,1 @@
-"""To be described."""
+"""Tables in: readers, checks, splits, the data sets known by name, and the packaged sample."""

@@ -1,1 +1,17 @@
-"""To be described."""
+"""Tables to arrays: what each feature kind becomes, fitted on a train part only."""
+
+from twotower.features.blocks import Bag, Block, Codes, Dense
+from twotower.features.encoder import EncodedSide, Encoder, SideEncoder
+from twotower.features.labels import LabelTransform, label_transform
+
+__all__ = [
+    "Bag",
+    "Block",
+    "Codes",
+    "Dense",
+    "EncodedSide",
+    "Encoder",
+    "LabelTransform",
+    "SideEncoder",
+    "label_transform",
+]

@@ -1,1 +1,8 @@
-"""To be described."""
+"""The two towers: encoded users and items to vectors. Nothing here knows of pairs, labels or losses."""
+
+from twotower.model.arrays import SideArrays
+from twotower.model.layers import ACTIVATIONS, RowTable
+from twotower.model.tower import Tower
+from twotower.model.two_tower import TwoTowerModel
+
+__all__ = ["ACTIVATIONS", "RowTable", "SideArrays", "Tower", "TwoTowerModel"]

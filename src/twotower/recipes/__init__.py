@@ -1,1 +1,1 @@
-"""To be described."""
+"""Packaged recipes: TOML files used by name, as in ``twotower train kuairec-sample``."""

@@ -1,1 +1,24 @@
-"""To be described."""
+"""The loop, its batches, optimisers, schedules and checkpoints."""
+
+from twotower.training.batches import Batch, Batcher, TrainPairs
+from twotower.training.checkpoint import Checkpoint
+from twotower.training.listener import Listener, Record, Silent
+from twotower.training.loop import Interrupted, Outcome, Trainer, Validate
+from twotower.training.row_adam import RowAdam
+from twotower.training.schedule import Schedule
+
+__all__ = [
+    "Batch",
+    "Batcher",
+    "Checkpoint",
+    "Interrupted",
+    "Listener",
+    "Outcome",
+    "Record",
+    "RowAdam",
+    "Schedule",
+    "Silent",
+    "TrainPairs",
+    "Trainer",
+    "Validate",
+]

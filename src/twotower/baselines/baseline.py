@@ -1,0 +1,132 @@
+"""`Baseline`: what every baseline promises, and the part of fitting that is the same for all of them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from twotower.data.dataset import Dataset, TrainPart
+from twotower.data.predictor import Predictor
+from twotower.errors import ConfigError, DataError, TrainingError
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Rows to learn from or to choose on.
+
+    Attributes:
+        data: the part they are from.
+        label: (n,) the target: the label, capped where a cap is asked for.
+        weight: (n,) the sample weights, scaled to a mean of 1; all 1 without a weight role.
+    """
+
+    data: Dataset
+    label: FloatArray
+    weight: FloatArray
+
+
+class Baseline(Predictor):
+    """A simple model that ours has to beat, trained for the same target on the same rows."""
+
+    def __init__(self) -> None:
+        self._cap: float | None = None
+        self._fitted = False
+
+    def fit(
+        self,
+        train: TrainPart,
+        validation: Dataset | None = None,
+        *,
+        cap: float | None = None,
+        seed: int = 0,
+    ) -> Self:
+        """Learn from a train part; a second call forgets the first.
+
+        Args:
+            train: rows to learn from, weighted by the schema's ``weight`` if it has one.
+            validation: rows to choose settings on; without them the defaults are taken. All of them count alike.
+            cap: learn ``min(label, cap)``; predictions are then at most the cap. None for the label itself.
+            seed: of whatever is random in the fit.
+
+        Returns:
+            This model.
+
+        Raises:
+            TypeError: ``train`` was not declared as a train part; as for an encoder, that is how leakage starts.
+            ConfigError: the schema has no label, or the cap is not finite.
+            DataError: a part has no rows, or no train row has a weight above 0.
+        """
+        if not isinstance(train, TrainPart):
+            raise TypeError(
+                f"a baseline is fitted on a TrainPart only, got {type(train).__name__}; use the first part that "
+                "twotower.split returns, or Dataset.as_train() if all of it is for training"
+            )
+        if cap is not None and not np.isfinite(cap):
+            raise ConfigError(f"cap must be finite, got {cap}; pass None to learn the label as it is")
+        self._fitted = False
+        self._cap = cap
+        self._fit(
+            _examples(train, cap, "train"),
+            None if validation is None else _examples(validation, cap, "validation"),
+            seed,
+        )
+        self._fitted = True
+        return self
+
+    def predict(self, data: Dataset) -> FloatArray:
+        """Return a prediction (n,) for each row; see `Predictor.predict`.
+
+        Raises:
+            TrainingError: the model is not fitted.
+        """
+        if not self._fitted:
+            raise TrainingError(
+                f"the baseline {self.name!r} can't predict before it is fitted; call fit(train) first"
+            )
+        prediction = self._predict(data)
+        return prediction if self._cap is None else np.minimum(prediction, self._cap)
+
+    @abstractmethod
+    def _fit(self, train: Examples, validation: Examples | None, seed: int) -> None:
+        """Learn from ``train``, choose on ``validation``."""
+
+    @abstractmethod
+    def _predict(self, data: Dataset) -> FloatArray:
+        """Return (n,) finite predictions of the target."""
+
+
+def rows_of(ids: pl.Series, known: pl.Series) -> IntArray:
+    """Return the place (n,) of each id in ``known`` (distinct ids), -1 for those that are not there."""
+    table = known.alias("id").to_frame().with_row_index("place")
+    rows = ids.cast(known.dtype, strict=False).alias("id").to_frame()
+    place = rows.join(table, on="id", how="left", maintain_order="left").get_column("place")
+    return place.cast(pl.Int64).fill_null(-1).to_numpy()
+
+
+def _examples(part: Dataset, cap: float | None, name: str) -> Examples:
+    schema = part.schema
+    if schema.label is None:
+        raise ConfigError(
+            "a rating baseline needs labels and the schema names none; set schema.label to their column"
+        )
+    if not len(part):
+        raise DataError(f"a baseline needs at least one row of {name}, got 0; check the split's settings")
+    label = part.interactions.get_column(schema.label).cast(pl.Float64).to_numpy()
+    if cap is not None:
+        label = np.minimum(label, cap)
+    if schema.weight is None:
+        return Examples(part, label, np.ones(len(label)))
+    weight = part.interactions.get_column(schema.weight).cast(pl.Float64).to_numpy()
+    if not weight.any():
+        raise DataError(
+            f"at least one row of {name} needs a weight above 0, all are 0; correct {schema.weight!r}"
+        )
+    return Examples(part, label, weight / weight.mean())

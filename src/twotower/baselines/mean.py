@@ -1,0 +1,23 @@
+"""The global mean: what knowing nothing of users and items is worth."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from twotower.baselines.baseline import Baseline, Examples, FloatArray
+from twotower.data.dataset import Dataset
+
+
+class GlobalMean(Baseline):
+    """Predicts the (weighted) mean of the train labels for every row."""
+
+    name: ClassVar[str] = "mean"
+
+    def _fit(self, train: Examples, validation: Examples | None, seed: int) -> None:
+        del validation, seed  # nothing to choose, and nothing random
+        self.mean = float(np.average(train.label, weights=train.weight))
+
+    def _predict(self, data: Dataset) -> FloatArray:
+        return np.full(len(data), self.mean)

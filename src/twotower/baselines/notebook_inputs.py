@@ -1,0 +1,246 @@
+"""The inputs of the notebook's network: every feature as plain numbers beside each other, fitted on train."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from twotower.baselines.baseline import rows_of
+from twotower.data.dataset import Dataset, TrainPart
+from twotower.errors import DataError
+from twotower.schema import Kind
+
+Matrix = NDArray[np.float64]
+
+_MOST_VALUES = 256
+"""Most columns of one multi-hot list, the most frequent values; lists of ids (friends) would else be the widest
+input, and of all rows."""
+_FAR = 1e6
+"""Standardised values are held within this many standard deviations, so that no input overflows the network."""
+
+
+class _Column(ABC):
+    """How one feature column becomes numbers."""
+
+    @abstractmethod
+    def transform(self, column: pl.Series) -> Matrix:
+        """Return (rows, width)."""
+
+
+@dataclass(frozen=True)
+class _Scaled(_Column):
+    """Values (rows, width) made standard by train's mean (width,) and sd (width,); missing ones are the mean."""
+
+    mean: Matrix
+    sd: Matrix
+
+    def standard(self, values: Matrix) -> Matrix:
+        missing = np.isnan(values)
+        scaled = np.where(missing, 0.0, (values - self.mean) / self.sd)
+        return np.clip(scaled, -_FAR, _FAR)
+
+
+@dataclass(frozen=True)
+class _Number(_Scaled):
+    """A number, of whatever scale, standardised."""
+
+    @classmethod
+    def fit(cls, column: pl.Series) -> _Number:
+        return cls(*_moments(_numbers(column)))
+
+    def transform(self, column: pl.Series) -> Matrix:
+        return self.standard(_numbers(column))
+
+
+@dataclass(frozen=True)
+class _Label(_Scaled):
+    """The place of a category among train's values in sorted order, standardised as if it were a quantity."""
+
+    values: pl.Series
+
+    @classmethod
+    def fit(cls, column: pl.Series) -> _Label:
+        values = column.drop_nulls().unique().sort()
+        return cls(*_moments(_places(column, values)), values)
+
+    def transform(self, column: pl.Series) -> Matrix:
+        return self.standard(_places(column, self.values))
+
+
+@dataclass(frozen=True)
+class _Vector(_Scaled):
+    """A vector, each place standardised."""
+
+    @classmethod
+    def fit(cls, column: pl.Series) -> _Vector:
+        width = int(column.list.len().max() or 0)  # type: ignore[arg-type]
+        return cls(*_moments(_stacked(column, width)))
+
+    def transform(self, column: pl.Series) -> Matrix:
+        return self.standard(_stacked(column, len(self.mean)))
+
+
+@dataclass(frozen=True)
+class _MultiHot(_Column):
+    """1 for each of train's values that the list holds, else 0."""
+
+    values: pl.Series
+
+    @classmethod
+    def fit(cls, column: pl.Series) -> _MultiHot:
+        entries = _entries(column).get_column("value")
+        counts = entries.alias("value").to_frame().group_by("value").agg(pl.len().alias("count"))
+        kept = counts.sort(["count", "value"], descending=[True, False]).head(_MOST_VALUES)
+        return cls(kept.get_column("value").sort())
+
+    def transform(self, column: pl.Series) -> Matrix:
+        entries = _entries(column)
+        place = rows_of(entries.get_column("value"), self.values)
+        known = place >= 0
+        hot = np.zeros((len(column), len(self.values)))
+        hot[entries.get_column("row").to_numpy()[known], place[known]] = 1.0
+        return hot
+
+
+_COLUMNS: Mapping[Kind, type[_Number] | type[_Label] | type[_Vector] | type[_MultiHot]] = {
+    Kind.NUMBER: _Number,
+    Kind.LOG_NUMBER: _Number,
+    Kind.TIMESTAMP: _Number,
+    Kind.CATEGORY: _Label,
+    Kind.CATEGORIES: _MultiHot,
+    Kind.VECTOR: _Vector,
+}
+"""Text is left out, as the notebook leaves it."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The network's inputs for the rows of a dataset, put together only when a batch asks for them.
+
+    Attributes:
+        users: float32 (n_users + 1, user width); the last row, of zeros, is for users without features.
+        items: float32 (n_items + 1, item width), the same.
+        user: int64 (n,) row of ``users`` of each interaction.
+        item: int64 (n,) row of ``items``.
+    """
+
+    users: Tensor
+    items: Tensor
+    user: Tensor
+    item: Tensor
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    @property
+    def width(self) -> int:
+        """Length of one input."""
+        return int(self.users.shape[1] + self.items.shape[1])
+
+    def batch(self, rows: Tensor) -> Tensor:
+        """Return the inputs, float32 (batch, width), of some interactions (batch,)."""
+        return torch.cat([self.users[self.user[rows]], self.items[self.item[rows]]], dim=1)
+
+
+@dataclass(frozen=True)
+class _Side:
+    """Users or items: the id column and how each feature becomes numbers."""
+
+    ids: str
+    columns: Mapping[str, _Column]
+
+    @classmethod
+    def fit(cls, table: pl.DataFrame, events: pl.DataFrame, ids: str, kinds: Mapping[str, Kind]) -> _Side:
+        """Learn from the users or items that have train rows, each once."""
+        seen = table.join(events.select(pl.col(ids).unique()), on=ids, how="semi")
+        fitted = {
+            name: _COLUMNS[kind].fit(seen.get_column(name))
+            for name, kind in kinds.items()
+            if kind in _COLUMNS
+        }
+        return cls(ids, fitted)
+
+    def transform(self, table: pl.DataFrame, events: pl.DataFrame, source: str) -> tuple[Tensor, Tensor]:
+        """Return the matrix (rows of the table + 1, width) and each interaction's row of it (n,)."""
+        lacking = [name for name in self.columns if name not in table.columns]
+        if lacking:
+            raise DataError(
+                f"the {source} need the feature columns that the model was fitted with; "
+                f"missing: {', '.join(lacking)}. Read them with the schema of the train part"
+            )
+        parts = [column.transform(table.get_column(name)) for name, column in self.columns.items()]
+        if not parts:
+            # One input that is always 0: without any, the network would have no first layer.
+            parts = [np.zeros((table.height, 1))]
+        matrix = np.concatenate(parts, axis=1)
+        matrix = np.concatenate([matrix, np.zeros((1, matrix.shape[1]))]).astype(np.float32)
+        row = rows_of(events.get_column(self.ids), table.get_column(self.ids))
+        return torch.from_numpy(matrix), torch.from_numpy(np.where(row < 0, table.height, row))
+
+
+@dataclass(frozen=True)
+class NotebookInputs:
+    """Fitted state of the inputs. Make one with `NotebookInputs.fit`."""
+
+    users: _Side
+    items: _Side
+
+    @classmethod
+    def fit(cls, train: TrainPart) -> NotebookInputs:
+        """Learn codes, means and scales from the users and items of a train part."""
+        schema = train.schema
+        return cls(
+            _Side.fit(train.users, train.interactions, schema.user, schema.users),
+            _Side.fit(train.items, train.interactions, schema.item, schema.items),
+        )
+
+    def transform(self, data: Dataset) -> Inputs:
+        """Return the inputs of every interaction, features joined by id.
+
+        Raises:
+            DataError: a table lacks a feature column.
+        """
+        users, user = self.users.transform(data.users, data.interactions, "users")
+        items, item = self.items.transform(data.items, data.interactions, "items")
+        return Inputs(users, items, user, item)
+
+
+def _moments(values: Matrix) -> tuple[Matrix, Matrix]:
+    """Return mean and sd (width,) of the values (rows, width) that are there; 0 and 1 where none is."""
+    there = ~np.isnan(values)
+    count = np.maximum(there.sum(axis=0), 1)
+    mean = np.where(there, values, 0.0).sum(axis=0) / count
+    sd = np.sqrt(np.where(there, np.square(values - mean), 0.0).sum(axis=0) / count)
+    return mean, np.where(sd > 0, sd, 1.0)
+
+
+def _numbers(column: pl.Series) -> Matrix:
+    values: Matrix = column.cast(pl.Float64).fill_null(np.nan).to_numpy()
+    return values[:, None]
+
+
+def _places(column: pl.Series, values: pl.Series) -> Matrix:
+    place = rows_of(column, values)
+    return np.where(place < 0, np.nan, place)[:, None]
+
+
+def _stacked(column: pl.Series, width: int) -> Matrix:
+    """Return the vectors (rows, width), rows of nan where one is missing."""
+    stacked = np.full((len(column), width), np.nan)
+    there = column.is_not_null().to_numpy()
+    flat = column.drop_nulls().explode().cast(pl.Float64).to_numpy()
+    stacked[there] = flat.reshape(-1, width) if width else np.empty((int(there.sum()), 0))
+    return stacked
+
+
+def _entries(column: pl.Series) -> pl.DataFrame:
+    """Return one row (row, value) for each entry of each list."""
+    table = pl.DataFrame({"value": column}).with_row_index("row")
+    return table.explode("value").drop_nulls("value")

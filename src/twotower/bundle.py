@@ -1,0 +1,266 @@
+"""The saved form of a `Recommender`: safetensors and JSON in one directory, every part hashed; never pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from twotower.config import ModelConfig
+from twotower.errors import BundleError
+from twotower.features import Encoder, SideEncoder
+from twotower.features.encoder import column_from_state, column_state
+from twotower.features.target import Target
+from twotower.model import SideArrays, TwoTowerModel
+from twotower.recommender import Recommender, Side
+from twotower.schema import Schema
+
+FORMAT = 1
+"""Version of the saved form; a bundle of a newer one is refused."""
+MANIFEST = "bundle.json"
+ENCODER, TOWERS, VECTORS, TABLES = "encoder.safetensors", "towers.safetensors", "vectors.safetensors", "tables.json"
+PARTS = ("encoder.json", ENCODER, TOWERS, VECTORS, TABLES)
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def save_bundle(recommender: Recommender, directory: Path, facts: dict[str, Any]) -> None:
+    """Write a bundle under a temporary name and put it in place when it is whole.
+
+    Raises:
+        BundleError: it can't be written (a full disk, no permission); what was there before is untouched.
+    """
+    temporary = directory.with_name(f".{directory.name}.writing")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        _write_parts(recommender, temporary)
+        manifest = {
+            "format": FORMAT,
+            "schema": recommender.encoder.schema.model_dump(mode="json"),
+            "model": recommender.model.config.model_dump(mode="json"),
+            "target": recommender.target.state(),
+            "history": recommender.history,
+            **facts,
+            "parts": {name: _digest(temporary / name) for name in PARTS},
+        }
+        manifest["hash"] = _manifest_hash(manifest)
+        _write_text(temporary / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False))
+        _put_in_place(temporary, directory)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise BundleError(
+            f"could not write the bundle {directory}: {error}; what was there is untouched. "
+            "Make room, or choose another place"
+        ) from None
+
+
+def load_bundle(directory: Path) -> Recommender:
+    """Read a bundle, checking the hash of every part and of the whole.
+
+    Raises:
+        BundleError: a part is missing, truncated, of another bundle, or of a newer format.
+    """
+    manifest = read_manifest(directory)
+    for name, digest in manifest["parts"].items():
+        path = directory / name
+        if not path.is_file():
+            raise BundleError(f"bundle {directory} lacks its part {name}; copy it again, or train again")
+        if _digest(path) != digest:
+            raise BundleError(
+                f"part {name} of bundle {directory} is not the one that was saved with it (truncated, changed or of "
+                "another bundle); copy the whole bundle again, or train again"
+            )
+    try:
+        return _read_parts(directory, manifest)
+    except (KeyError, TypeError, ValueError, IndexError, RuntimeError, SafetensorError, OSError) as error:
+        raise BundleError(f"bundle {directory} can't be read: {type(error).__name__}: {error}") from None
+
+
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """Return a bundle's manifest, its own hash and format checked."""
+    path = directory / MANIFEST
+    if not path.is_file():
+        raise BundleError(f"{directory} is no bundle: it has no {MANIFEST}; name the directory that train wrote")
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        if manifest["format"] > FORMAT:
+            raise BundleError(
+                f"bundle {directory} has format {manifest['format']}, this version reads up to {FORMAT}; "
+                "upgrade twotower"
+            )
+        whole = manifest["hash"] == _manifest_hash(manifest) and set(manifest["parts"]) == set(PARTS)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        whole = False
+    if not whole:
+        raise BundleError(f"{path} is damaged: its hash does not match; copy the bundle again, or train again")
+    return dict(manifest)
+
+
+def _write_parts(recommender: Recommender, directory: Path) -> None:
+    state: dict[str, Any] = {}
+    arrays: Arrays = {}
+    for which, side in (("users", recommender.encoder.users), ("items", recommender.encoder.items)):
+        columns = {}
+        for name, encoder in side.columns.items():
+            columns[name], own = column_state(encoder)
+            arrays |= {f"{which}.{name}.{key}": np.ascontiguousarray(value) for key, value in own.items()}
+        state[which] = {"column": side.column, "warm_ids": _ids(side.warm_ids), "columns": columns}
+    _write_text(directory / "encoder.json", json.dumps(state, ensure_ascii=False))
+    _save(arrays, directory / ENCODER)
+    towers = {name: t.detach().cpu().numpy() for name, t in recommender.model.state_dict().items()}
+    _save(towers, directory / TOWERS)
+    vectors: Arrays = {
+        "users": recommender.users.vectors,
+        "users.warm": recommender.users.warm,
+        "items": recommender.items.vectors,
+        "items.warm": recommender.items.warm,
+        "seen.indptr": recommender.seen[0],
+        "seen.item": recommender.seen[1],
+    }
+    if recommender.item_duration is not None:
+        vectors["items.duration"] = recommender.item_duration
+    _save(vectors, directory / VECTORS)
+    tables = {
+        "users": _ids(recommender.users.ids),
+        "items": _ids(recommender.items.ids),
+        "display": [
+            {"name": c.name, "type": _type_of(c), "values": c.to_list()}
+            for c in recommender.display.drop(recommender.encoder.schema.item)
+        ],
+    }
+    _write_text(directory / TABLES, json.dumps(tables, ensure_ascii=False))
+
+
+def _read_parts(directory: Path, manifest: dict[str, Any]) -> Recommender:
+    schema = Schema.model_validate(manifest["schema"])
+    state = json.loads((directory / "encoder.json").read_text(encoding="utf-8"))
+    arrays = load_file(directory / ENCODER)
+    sides = {}
+    for which, kinds in (("users", schema.users), ("items", schema.items)):
+        columns = {}
+        for name, kind in kinds.items():
+            prefix = f"{which}.{name}."
+            own = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+            columns[name] = column_from_state(kind, state[which]["columns"][name], own)
+        sides[which] = SideEncoder(state[which]["column"], _series(state[which]["warm_ids"]), columns)
+    encoder = Encoder(schema, sides["users"], sides["items"])
+    model = _model(encoder, ModelConfig.model_validate(manifest["model"]), load_file(directory / TOWERS))
+    vectors = load_file(directory / VECTORS)
+    tables = json.loads((directory / TABLES).read_text(encoding="utf-8"))
+    users = Side(_series(tables["users"]), vectors["users"], vectors["users.warm"])
+    items = Side(_series(tables["items"]), vectors["items"], vectors["items.warm"])
+    display = pl.DataFrame(
+        [items.ids.alias(schema.item)]
+        + [pl.Series(c["name"], c["values"], dtype=_DTYPES[c["type"]]) for c in tables["display"]]
+    )
+    return Recommender(
+        encoder,
+        model,
+        Target.from_state(manifest["target"]),
+        users,
+        items,
+        (vectors["seen.indptr"], vectors["seen.item"]),
+        display,
+        vectors.get("items.duration"),
+        manifest["history"],
+    )
+
+
+def _model(encoder: Encoder, config: ModelConfig, weights: Arrays) -> TwoTowerModel:
+    cpu = torch.device("cpu")
+    packed = []
+    for side, kinds in ((encoder.users, encoder.schema.users), (encoder.items, encoder.schema.items)):
+        # the towers' shapes follow from the columns alone: one row of missing values shows them all
+        row = pl.DataFrame([pl.Series(side.column, [None], dtype=side.warm_ids.dtype)])
+        row = row.with_columns(pl.lit(None, dtype=_MISSING.get(kind, pl.String)).alias(c) for c, kind in kinds.items())
+        packed.append(SideArrays.pack(side.transform(row), cpu))
+    n_users, n_items = len(encoder.users.warm_ids), len(encoder.items.warm_ids)
+    model = TwoTowerModel(packed[0], packed[1], n_users, n_items, config, seed=0)
+    model.load_state_dict({name: torch.from_numpy(np.ascontiguousarray(w)) for name, w in weights.items()})
+    return model.eval()
+
+
+_MISSING: dict[str, pl.DataType | type[pl.DataType]] = {
+    "number": pl.Float64,
+    "log_number": pl.Float64,
+    "timestamp": pl.Float64,
+    "categories": pl.List(pl.String),
+    "vector": pl.List(pl.Float32),
+}
+_DTYPES: dict[str, pl.DataType | type[pl.DataType]] = {
+    "int": pl.Int64,
+    "float": pl.Float64,
+    "bool": pl.Boolean,
+    "str": pl.String,
+    "ints": pl.List(pl.Int64),
+    "strs": pl.List(pl.String),
+}
+
+
+def _type_of(column: pl.Series) -> str:
+    dtype = column.dtype
+    if isinstance(dtype, pl.List):
+        return "ints" if dtype.inner.is_integer() else "strs"  # type: ignore[union-attr]
+    if dtype.is_integer():
+        return "int"
+    if dtype.is_float():
+        return "float"
+    return "bool" if dtype == pl.Boolean else "str"
+
+
+def _ids(ids: pl.Series) -> dict[str, Any]:
+    return {"type": str(ids.dtype), "values": ids.to_list()}
+
+
+def _series(state: dict[str, Any]) -> pl.Series:
+    dtype = getattr(pl, state["type"])
+    return pl.Series("id", state["values"], dtype=dtype)
+
+
+def _save(arrays: Arrays, path: Path) -> None:
+    save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, path)
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
+def _write_text(path: Path, text: str) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _put_in_place(temporary: Path, directory: Path) -> None:
+    """Swap the new directory in; a directory can't replace a non-empty one in one step, so the old steps aside."""
+    old = directory.with_name(f".{directory.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if directory.exists():
+        os.replace(directory, old)
+    try:
+        os.replace(temporary, directory)
+    except OSError:
+        if old.exists():
+            os.replace(old, directory)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _manifest_hash(manifest: dict[str, Any]) -> str:
+    content = {key: value for key, value in manifest.items() if key != "hash"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

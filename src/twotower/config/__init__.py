@@ -1,0 +1,27 @@
+"""The configuration: one strictly read TOML file to typed, frozen values."""
+
+from twotower.config.files import differences, dump_config, load_config, recipes, resolved
+from twotower.config.sections import (
+    Config,
+    DataConfig,
+    EvaluationConfig,
+    ModelConfig,
+    ObjectiveConfig,
+    SplitConfig,
+    TrainingConfig,
+)
+
+__all__ = [
+    "Config",
+    "DataConfig",
+    "EvaluationConfig",
+    "ModelConfig",
+    "ObjectiveConfig",
+    "SplitConfig",
+    "TrainingConfig",
+    "differences",
+    "dump_config",
+    "load_config",
+    "recipes",
+    "resolved",
+]

@@ -1,0 +1,253 @@
+"""From a TOML file, or a packaged recipe, to a `Config` and back.
+
+Reading is strict: an unknown key or method is an error that suggests the nearest valid one, and a value must
+have the type of its field. TOML has no word for "not set", so ``"none"`` says it wherever a value may be left
+out (``clip_norm = "none"``).
+
+Paths in ``[data]`` and ``[split]`` are relative to the config file; those of a packaged recipe, and those
+given with ``--set``, to the working directory. They are absolute once read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final, get_args
+
+import tomlkit
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from twotower.config.sections import (
+    Config,
+    DataConfig,
+    EvaluationConfig,
+    ModelConfig,
+    ObjectiveConfig,
+    SplitConfig,
+    TrainingConfig,
+)
+from twotower.errors import ConfigError, nearest
+from twotower.schema import Schema, explain
+
+_NONE: Final = "none"
+_SECTIONS: Final[dict[str, type[BaseModel]]] = {
+    "data": DataConfig,
+    "schema": Schema,
+    "split": SplitConfig,
+    "model": ModelConfig,
+    "objective": ObjectiveConfig,
+    "training": TrainingConfig,
+    "evaluation": EvaluationConfig,
+}
+_PATHS: Final = {"data": ("dir", "interactions", "users", "items"), "split": ("train", "validation", "test")}
+
+
+def recipes() -> list[str]:
+    """Return the names of the packaged recipes."""
+    files = resources.files("twotower.recipes").iterdir()
+    return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+
+
+def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a config file or a packaged recipe.
+
+    Args:
+        source: a path, or the name of a recipe (which wins over a file of that name; write ``./name``).
+        overrides: ``section.key=value``, each value as TOML would have it (``model.hidden=[64, 32]``), or a
+            plain string.
+
+    Raises:
+        ConfigError: no such file or recipe, not TOML, or a key or value that is not valid; one line a fault.
+    """
+    text, name, folder = _read(source)
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{name} is not valid TOML: {error}") from None
+    given = [_parse_override(override) for override in overrides]
+    for keys, value in given:
+        _set(values, keys, value)
+    config = _validated(values, f"{name} with --set" if given else name)
+    return resolved(config, folder, {keys: Path.cwd() for keys, _ in given})
+
+
+def resolved(
+    config: Config, folder: Path | None = None, others: Mapping[tuple[str, ...], Path] | None = None
+) -> Config:
+    """Return the config with absolute paths.
+
+    Args:
+        config: whose paths to resolve.
+        folder: what relative paths are relative to; the working directory when left out.
+        others: the folder for single paths, by section and key.
+    """
+    updates: dict[str, BaseModel] = {}
+    for section, keys in _PATHS.items():
+        if section == "split" and config.data.source == "kuairec":
+            continue  # names of matrix files, perhaps within a zip
+        part: BaseModel = getattr(config, section)
+        update = {}
+        for key in keys:
+            value = getattr(part, key)
+            if isinstance(value, str):
+                base = (others or {}).get((section, key), folder or Path.cwd())
+                update[key] = str((base / Path(value).expanduser()).absolute())
+        if update:
+            updates[section] = part.model_copy(update=update)
+    return config.model_copy(update=updates)
+
+
+def dump_config(config: Config) -> str:
+    """Return the config as TOML that `load_config` reads back equal (with absolute paths)."""
+    values: dict[str, Any] = {"seed": config.seed}
+    for section in _SECTIONS:
+        part = config.schema_ if section == "schema" else getattr(config, section)
+        if part is not None:
+            values[section] = _plain(part)
+    return tomlkit.dumps(values)
+
+
+def differences(left: Config, right: Config) -> list[str]:
+    """Return ``section.key: left value, right value`` for every key in which two configs differ."""
+    a, b = (
+        _flat(left.model_dump(mode="json", by_alias=True)),
+        _flat(right.model_dump(mode="json", by_alias=True)),
+    )
+    return [
+        f"{key}: {_shown(a.get(key))}, {_shown(b.get(key))}" for key in {**a, **b} if a.get(key) != b.get(key)
+    ]
+
+
+def _read(source: str | Path) -> tuple[str, str, Path]:
+    """Return the text, its name for messages and the folder its paths are relative to."""
+    if isinstance(source, str) and source in recipes():
+        packaged = resources.files("twotower.recipes").joinpath(f"{source}.toml")
+        return packaged.read_text(encoding="utf-8"), f"recipe '{source}'", Path.cwd()
+    path = Path(source).expanduser()
+    try:
+        return path.read_text(encoding="utf-8-sig"), str(path), path.absolute().parent
+    except FileNotFoundError:
+        beside = [file.stem for file in path.parent.glob("*.toml")]
+        hint = nearest(path.stem, [*recipes(), *beside])
+        raise ConfigError(
+            f"a config is a TOML file or a recipe ({', '.join(recipes())}); there is no '{source}'.{hint}"
+        ) from None
+    except IsADirectoryError:
+        raise ConfigError(f"a config is a TOML file or a recipe; '{source}' is a folder") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is not valid TOML: it is not UTF-8 text") from None
+    except OSError as error:
+        raise ConfigError(f"could not read {path}: {error.strerror or error}") from None
+
+
+def _parse_override(override: str) -> tuple[tuple[str, ...], Any]:
+    name, equals, text = override.partition("=")
+    keys = tuple(part.strip() for part in name.split("."))
+    if not equals or not all(keys):
+        raise ConfigError(
+            f"--set takes section.key=value, got {override!r}; write for example training.epochs=20"
+        )
+    text = text.strip()
+    try:
+        values = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        values = {}
+    if list(values) == ["value"]:
+        return keys, values["value"]
+    if re.fullmatch(r"[+-]?(\d+\.|\.\d+)([eE][+-]?\d+)?", text):
+        return keys, float(text)  # ".5" and "5." are no TOML, but who types them means a number
+    return keys, text
+
+
+def _set(values: dict[str, Any], keys: tuple[str, ...], value: Any) -> None:
+    table = values
+    for depth, key in enumerate(keys[:-1]):
+        table = table.setdefault(key, {})
+        if not isinstance(table, dict):
+            raise ConfigError(
+                f"--set {'.'.join(keys)}: '{'.'.join(keys[: depth + 1])}' is a value, it has no keys below it"
+            )
+    table[keys[-1]] = value
+
+
+def _validated(values: Mapping[str, Any], name: str) -> Config:
+    known = ["seed", *_SECTIONS]
+    faults = [_unknown(key, known) for key in values if key not in known]
+    cleaned: dict[str, Any] = {"seed": values["seed"]} if "seed" in values else {}
+    for section, model in _SECTIONS.items():
+        given = values.get(section)
+        if given is None:
+            continue
+        if not isinstance(given, dict):
+            faults.append(
+                f"'{section}' must be a section with keys, got {given!r}. Write [{section}] above them."
+            )
+            continue
+        cleaned[section] = {
+            key: None
+            if value == _NONE and key in model.model_fields and _optional(model.model_fields[key])
+            else value
+            for key, value in given.items()
+        }
+        try:
+            model.model_validate_json(_json(cleaned[section]), strict=True)
+        except ValidationError as error:
+            faults += explain(error, section, model.model_fields).splitlines()
+    if not faults:
+        try:
+            return Config.model_validate_json(_json(cleaned), strict=True)
+        except ValidationError as error:
+            # A fault of a whole section has been found above; here it is seed's, or between sections.
+            faults = [
+                fault["msg"].removeprefix("Value error, ") + "."
+                for fault in error.errors()
+                if not fault["loc"]
+            ] or explain(error, "", known).splitlines()
+    raise ConfigError(f"{name}: {faults[0]}" if len(faults) == 1 else "\n  ".join([f"{name}:", *faults]))
+
+
+def _unknown(key: str, known: Sequence[str]) -> str:
+    homes = [section for section, model in _SECTIONS.items() if key in model.model_fields]
+    if homes:
+        return f"unknown key '{key}'. It belongs in [{homes[0]}]."
+    return f"unknown key '{key}'.{nearest(key, known) or ' Valid: ' + ', '.join(known) + '.'}"
+
+
+def _json(values: Any) -> str:
+    # JSON has lists and strings where the fields have tuples and enums, so that "strict" means what a TOML
+    # writer expects: no "60" for 60, no true for 1, but [64, 32] for a tuple.
+    return json.dumps(values, default=str)
+
+
+def _plain(part: BaseModel) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for key, value in part.model_dump(mode="json").items():
+        if value is None:
+            if type(part).model_fields[key].default is not None:
+                values[key] = _NONE
+        elif value != {}:
+            values[key] = value
+    return values
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _shown(value: Any) -> str:
+    return "not set" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _optional(field: FieldInfo) -> bool:
+    return type(None) in get_args(field.annotation)

@@ -1,0 +1,224 @@
+"""The sections of a configuration as typed, frozen values. Each default is documented beside it."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from twotower.schema import Schema
+
+
+def _share_or_path(value: Any) -> Any:
+    if isinstance(value, str) and value:
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0.0 < value < 1.0:
+        return float(value)
+    if value is None:
+        return value
+    raise ValueError("must be a share between 0 and 1, or with method 'files' a path")
+
+
+def _auto_or_count(value: Any) -> Any:
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise ValueError("must be 'auto' or a whole number of pairs, 1 or more")
+
+
+def _device(value: str) -> str:
+    if re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value) is None:
+        raise ValueError("must be auto, cpu, cuda, cuda:1 (and so on) or mps")
+    return value
+
+
+ShareOrPath = Annotated[float | str, BeforeValidator(_share_or_path)]
+PathString = Annotated[str, Field(min_length=1)]
+Positive = Annotated[float, Field(gt=0.0)]
+NotNegative = Annotated[float, Field(ge=0.0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class DataConfig(_Section):
+    """``[data]``: where the tables are."""
+
+    source: Literal["tables", "kuairec", "kuairec-sample", "movielens"] = "tables"
+    """``tables`` reads the three paths below; the others read their data set's raw files from ``dir``."""
+    dir: PathString | None = None
+    """Folder or zip of a data set's raw files; relative to the config file."""
+    interactions: PathString | None = None
+    """CSV or Parquet, one row an event; relative to the config file."""
+    users: PathString | None = None
+    """CSV or Parquet, one row a user; may be left out without user features."""
+    items: PathString | None = None
+    """CSV or Parquet, one row an item; may be left out without item features."""
+
+    @model_validator(mode="after")
+    def _only_what_is_read(self) -> Self:
+        tables = [name for name in ("interactions", "users", "items") if getattr(self, name) is not None]
+        if self.source != "tables" and tables:
+            raise ValueError(
+                f"{tables[0]} is for source 'tables'; '{self.source}' "
+                + ("is packaged" if self.source == "kuairec-sample" else "is read from dir")
+            )
+        if self.source in ("tables", "kuairec-sample") and self.dir is not None:
+            raise ValueError(f"dir is for raw files of a data set; source '{self.source}' does not read it")
+        if self.source in ("kuairec", "movielens") and self.dir is None:
+            raise ValueError(f"dir is needed: the folder or zip with the raw files of '{self.source}'")
+        return self
+
+
+class SplitConfig(_Section):
+    """``[split]``: what is trained on and what is tested on."""
+
+    method: Literal["random", "per_user", "temporal", "leave_last", "cold_items", "cold_users", "files"] = (
+        "random"
+    )
+    """How rows are held out; ``files`` takes the parts from files."""
+    test: ShareOrPath = 0.1
+    """Share of the rows (users, items) that is tested on; with ``files`` the test file."""
+    validation: ShareOrPath | None = None
+    """The same for validation; carved out of train. Default: as large a share as test; with ``files`` 0.1."""
+    train: PathString | None = None
+    """With ``files``: the train file. With source ``kuairec`` all three name matrices in ``data.dir``."""
+
+    @model_validator(mode="after")
+    def _paths_with_files_only(self) -> Self:
+        if self.method == "files":
+            if self.train is None or not isinstance(self.test, str):
+                raise ValueError("method 'files' needs the paths split.train and split.test")
+        elif self.train is not None or isinstance(self.test, str) or isinstance(self.validation, str):
+            raise ValueError(
+                f"paths are for method 'files'; method '{self.method}' takes shares between 0 and 1"
+            )
+        return self
+
+
+class ModelConfig(_Section):
+    """``[model]``: the two towers."""
+
+    dim: Annotated[int, Field(ge=4)] = 64
+    """Length of the vectors, the two places for the biases included."""
+    hidden: tuple[Count, ...] = (128,)
+    """Widths of the hidden layers of each tower; empty for a linear tower."""
+    feature_dim: Count = 8
+    """Width of the embedding of each category or categories column."""
+    activation: Literal["relu", "gelu", "silu", "tanh"] = "relu"
+    """Non-linearity between layers."""
+    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
+    """Share of hidden units dropped in training."""
+    id_dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
+    """Share of users and items whose id is hidden in each step, so that features learn to carry them."""
+    shared_layers: bool = False
+    """Whether both towers share their hidden layers after the first (needs two or more hidden layers)."""
+    normalise: bool = False
+    """Whether vectors (without biases) have unit length; their dot product is divided by temperature."""
+    temperature: Positive = 0.1
+    """Divisor of the cosine when ``normalise`` is on."""
+
+    @model_validator(mode="after")
+    def _shared_needs_two(self) -> Self:
+        if self.shared_layers and len(self.hidden) < 2:
+            raise ValueError("shared_layers needs at least two hidden layers: the first is each tower's own")
+        return self
+
+
+class ObjectiveConfig(_Section):
+    """``[objective]``: what is minimised."""
+
+    name: Literal["squared", "huber", "logistic"] = "squared"
+    """Squared error, Huber, or logistic (labels in [0, 1])."""
+    transform: Literal["none", "cap", "log1p", "standardise", "duration_rank"] = "none"
+    """What the label becomes before training; predictions come back in the label's own units."""
+    cap: float | None = None
+    """Where ``transform = "cap"`` cuts."""
+    delta: Positive = 1.0
+    """Where Huber turns from squared to linear, in standard deviations of the (transformed) label."""
+    regularisation: NotNegative = 0.1
+    """L2 on the vectors, each weighted by its number of pairs (as in ALS-WR, Zhou et al. 2008)."""
+
+    @model_validator(mode="after")
+    def _cap_needs_a_value(self) -> Self:
+        if (self.transform == "cap") != (self.cap is not None):
+            raise ValueError("transform = 'cap' and a value for cap go together")
+        return self
+
+
+class TrainingConfig(_Section):
+    """``[training]``: the loop."""
+
+    epochs: Count = 60
+    """Most passes over the train pairs; early stopping usually ends sooner."""
+    batch_size: Annotated[Literal["auto"] | int, BeforeValidator(_auto_or_count)] = "auto"
+    """Pairs a step. ``auto``: about 12 steps an epoch, between 8,192 and 1,048,576 pairs."""
+    learning_rate: Positive = 0.005
+    """Adam's step size at the start."""
+    schedule: Literal["plateau", "cosine", "constant"] = "plateau"
+    """``plateau`` cuts the rate when validation stalls; ``cosine`` falls to zero over all epochs."""
+    plateau_factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
+    """What the rate is multiplied by at a plateau."""
+    plateau_patience: Count = 2
+    """Epochs without a better validation metric before the rate is cut."""
+    patience: Count = 6
+    """Epochs without a better validation metric before training stops; the best epoch's weights are kept."""
+    weight_decay: NotNegative = 0.01
+    """Decoupled weight decay of the layers' weights (Loshchilov and Hutter 2019)."""
+    clip_norm: Positive | None = 5.0
+    """Longest gradient of the layers' weights, as one vector; ``"none"`` to leave gradients alone."""
+    refit: bool = True
+    """Whether to train once more, for the best number of epochs, on train and validation together."""
+    device: Annotated[str, AfterValidator(_device)] = "auto"
+    """``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``."""
+    threads: Count | None = None
+    """CPU threads; none for all cores. Part of what makes two runs the same bits."""
+
+
+class EvaluationConfig(_Section):
+    """``[evaluation]``: what is reported on the test part."""
+
+    cap: float | None = None
+    """Rating metrics are reported raw and also with labels and predictions capped here."""
+    resamples: Annotated[int, Field(ge=100)] = 1000
+    """Bootstrap resamples of the users behind each interval."""
+
+
+class Config(_Section):
+    """A whole configuration. Read one with `load_config`."""
+
+    seed: Annotated[int, Field(ge=0)] = 42
+    """Seed of the split, the weights and the batches: same seed, same machine, same threads, same bits."""
+    data: DataConfig = DataConfig()
+    schema_: Schema | None = Field(default=None, alias="schema")
+    """``[schema]``, of source ``tables`` alone: the data sets known by name bring their own."""
+    split: SplitConfig = SplitConfig()
+    model: ModelConfig = ModelConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> Self:
+        source, files = self.data.source, self.split.method == "files"
+        if source != "tables" and self.schema_ is not None:
+            raise ValueError(f"[schema] is for source 'tables'; '{source}' brings its own, so leave it out")
+        if files and source not in ("tables", "kuairec"):
+            raise ValueError(
+                f"split method 'files' is for the sources 'tables' and 'kuairec', not '{source}'"
+            )
+        if source != "tables":
+            return self
+        if self.schema_ is None:
+            raise ValueError("[schema] is needed: say which columns are the user, the item and the label")
+        if self.schema_.label is None:
+            raise ValueError(
+                f"[schema] label is needed: the column that objective '{self.objective.name}' predicts"
+            )
+        if self.data.interactions is None and not files:
+            raise ValueError("[data] interactions is needed: the path of the interactions table")
+        if self.data.interactions is not None and files:
+            raise ValueError("[data] interactions is not read with split method 'files'; leave it out")
+        return self

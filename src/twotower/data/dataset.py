@@ -1,0 +1,179 @@
+"""`Dataset`: three Polars tables and the schema that says what their columns are; valid by construction.
+
+Whoever holds a `Dataset` can rely on: ids are present and not null, a user or item has one row at most in its
+table, labels are finite, weights are finite and not negative, every feature column has the dtype of its kind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import polars as pl
+
+from twotower.data.checks import check_interactions, check_table, common_id_type
+from twotower.errors import DataError, MissingExtraError, nearest
+from twotower.schema import Kind, Schema
+
+Frame = Any
+"""A Polars or pandas data frame."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Interactions, users and items with their schema. Build one with `Dataset.of`.
+
+    Attributes:
+        interactions: one row an event, with the role columns of the schema (others are kept).
+        users: one row a user: the id and the feature columns. Without features: the id column alone.
+        items: the same for items, with the display columns and the duration, if it is in this table.
+        schema: what the columns are.
+        notes: what was dropped or found on the way here, in plain sentences.
+    """
+
+    interactions: pl.DataFrame
+    users: pl.DataFrame
+    items: pl.DataFrame
+    schema: Schema
+    notes: tuple[str, ...] = field(default=())
+
+    @classmethod
+    def of(
+        cls,
+        interactions: Frame,
+        users: Frame | None = None,
+        items: Frame | None = None,
+        *,
+        schema: Schema | Mapping[str, Any],
+        sources: Mapping[str, str] | None = None,
+    ) -> Dataset:
+        """Check the tables against the schema and build a dataset.
+
+        Args:
+            interactions: Polars or pandas frame of events.
+            users: frame with the user id and the columns of ``schema.users``; optional if there are none.
+            items: the same for items.
+            schema: a `Schema`, or the values of one.
+            sources: names of the tables for error messages (``{"users": "users.csv"}``).
+
+        Raises:
+            DataError: a column is missing, a value is not of its kind, an id is null or twice in its table, a
+                label is not finite; the message names table, row, column and value.
+        """
+        schema = schema if isinstance(schema, Schema) else Schema.parse(schema)
+        names = {"interactions": "interactions", "users": "users", "items": "items", **(sources or {})}
+        events = check_interactions(to_polars(interactions), schema, names["interactions"])
+        items = None if items is None else to_polars(items)
+        features = _with_duration(schema, events, items, names)
+        users_table = _side(users, events, schema.user, schema.users, source=names["users"])
+        items_table = _side(items, events, schema.item, features, schema.display, source=names["items"])
+        events, users_table = common_id_type(events, users_table, schema.user)
+        events, items_table = common_id_type(events, items_table, schema.item)
+        notes = []
+        for role, column, table in (("user", schema.user, users_table), ("item", schema.item, items_table)):
+            ids = events.get_column(column)
+            lost = ids.filter(~ids.is_in(table.get_column(column).implode()))
+            if len(lost):
+                notes.append(
+                    f"{len(lost):,} interactions name {lost.n_unique():,} {role}s that "
+                    f"{names[role + 's']} lacks; they are kept, with every feature missing"
+                )
+        return cls(events, users_table, items_table, schema, tuple(notes))
+
+    def __len__(self) -> int:
+        return self.interactions.height
+
+    def with_interactions(self, interactions: pl.DataFrame, *notes: str) -> Dataset:
+        """Return the same users and items with other interactions (rows of these)."""
+        return Dataset(interactions, self.users, self.items, self.schema, self.notes + notes)
+
+    def as_train(self) -> TrainPart:
+        """Declare every interaction to be training data, so that encoders may be fitted on it."""
+        if not self.interactions.height:
+            raise DataError("a train part needs at least one interaction, got 0; check the split's settings")
+        return TrainPart(self.interactions, self.users, self.items, self.schema, self.notes)
+
+    def with_notes(self, *notes: str) -> Dataset:
+        """Return the same dataset with further notes."""
+        return replace(self, notes=self.notes + notes)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainPart(Dataset):
+    """A `Dataset` that transformations may be fitted on: made by a split, or by `Dataset.as_train`."""
+
+
+def to_polars(frame: Frame) -> pl.DataFrame:
+    """Return a Polars frame; a pandas one is converted (its index is dropped)."""
+    if isinstance(frame, pl.DataFrame):
+        return frame
+    if isinstance(frame, pl.LazyFrame):
+        return frame.collect()
+    if type(frame).__module__.split(".")[0] == "pandas":
+        return _from_pandas(frame)
+    raise DataError(
+        f"a table must be a Polars or pandas data frame, got {type(frame).__name__}; "
+        "read files with twotower.read_table(path)"
+    )
+
+
+def _from_pandas(frame: Frame) -> pl.DataFrame:
+    names = [str(name) for name in frame.columns]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(
+            f"every column needs a name of its own, the pandas frame has two '{twice}'; rename one"
+        )
+    columns = []
+    for place, name in enumerate(names):
+        try:
+            columns.append(pl.from_pandas(frame.iloc[:, place]).alias(name))
+        except ModuleNotFoundError:
+            raise MissingExtraError(
+                "reading a pandas frame needs pyarrow, which is not installed; "
+                "install it with: pip install 'twotower[pandas]'"
+            ) from None
+        except (ValueError, TypeError) as error:  # what pyarrow raises for mixed Python objects
+            reason = str(error).splitlines()[0]
+            raise DataError(
+                f"a column holds values of one type: column '{name}' of the pandas frame does not "
+                f"({reason}); convert it with astype, or leave it out"
+            ) from None
+    return pl.DataFrame(columns)
+
+
+def _with_duration(
+    schema: Schema, events: pl.DataFrame, items: pl.DataFrame | None, names: Mapping[str, str]
+) -> dict[str, Kind]:
+    """Return the item columns to check and keep: the features, and the duration if it is in the items."""
+    features = dict(schema.items)
+    if schema.duration is None:
+        return features
+    in_items = items is not None and schema.duration in items.columns
+    if in_items:
+        features.setdefault(schema.duration, Kind.NUMBER)
+    elif schema.duration not in events.columns:
+        present = [*events.columns, *(items.columns if items is not None else [])]
+        raise DataError(
+            f"the duration is a column of the interactions or the items: neither {names['interactions']} nor "
+            f"{names['items']} has a column '{schema.duration}'.{nearest(schema.duration, present)}"
+        )
+    return features
+
+
+def _side(
+    frame: Frame | None,
+    events: pl.DataFrame,
+    ids: str,
+    features: Mapping[str, Any],
+    display: tuple[str, ...] = (),
+    *,
+    source: str,
+) -> pl.DataFrame:
+    if frame is None:
+        if features or display:
+            wanted = ", ".join([*features, *display])
+            raise DataError(f"the schema names columns of {source} ({wanted}) but that table was not given")
+        return events.select(pl.col(ids).unique().sort())
+    return check_table(to_polars(frame), ids, features, display, source)

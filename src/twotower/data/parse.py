@@ -1,0 +1,279 @@
+"""One column in, one column of its kind out: ids, numbers, times, categories and text.
+
+Each function takes a Polars series of n values and a `Where`, and returns n values of one dtype. The valid
+case is a few vectorised passes; the offending row is looked for only once it is known that there is one.
+Columns of lists are in `parse_lists`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from twotower.errors import DataError
+
+_EXACT = 2**53
+"""Whole floats beyond this are no longer exact, so that two ids may have become one."""
+
+
+@dataclass(frozen=True)
+class Where:
+    """The table and the column that a message is to name."""
+
+    source: str
+    column: str
+
+    def fault(self, rule: str, mend: str, row: int | None = None, value: object = None) -> DataError:
+        """Build the error: the rule; source, data row (counted from 1), column, value; the mend."""
+        at = self.source if row is None else f"{self.source}, data row {row}"
+        given = "" if row is None else f" has {shown(value)}"
+        return DataError(f"{rule}: {at}, column '{self.column}'{given}. {mend}.")
+
+    def first(self, wrong: pl.Series, values: pl.Series, rule: str, mend: str) -> DataError:
+        """Build the error for the first row where the boolean series ``wrong`` is true."""
+        index = wrong.fill_null(False).arg_max() or 0
+        return self.fault(rule, mend, index + 1, values[index])
+
+    def wrong_type(self, rule: str, values: pl.Series, mend: str) -> DataError:
+        """Build the error for a column whose dtype can't be of its kind at all."""
+        return self.fault(f"{rule}, not {_type_name(values.dtype)}", mend)
+
+
+def shown(value: object) -> str:
+    """Return the value as a message shows it, cut to 60 characters; a missing one reads "no value"."""
+    if value is None:
+        return "no value"
+    text = repr(value.to_list() if isinstance(value, pl.Series) else value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def parse_ids(values: pl.Series, where: Where) -> pl.Series:
+    """Return ids as the integers or strings they are (whole floats as Int64, categoricals as String).
+
+    Raises:
+        DataError: a null or empty id, a boolean, a float with a fraction or too large to be exact.
+    """
+    rule = "an id is an integer or a string"
+    mend = "Give every row an id, or drop the rows without one"
+    values = _plain(values)
+    if values.null_count():
+        if values.dtype == pl.Null:
+            values = values.cast(pl.Int64)
+        raise where.first(values.is_null(), values, "every row needs an id", mend)
+    if values.dtype == pl.String:
+        empty = values == ""
+        if empty.any():
+            raise where.first(empty, values, "every row needs an id", mend)
+        return values
+    if values.dtype.is_integer():
+        return _within_int64(values, where, rule) if values.dtype in _WIDE else values
+    if values.dtype.is_float() or values.dtype.is_decimal():
+        return _whole(values, where, rule, "Write whole numbers, or quote the ids as strings")
+    raise where.wrong_type(
+        rule, values, "Name the column that holds the ids, or cast it to integers or strings"
+    )
+
+
+def parse_number(values: pl.Series, where: Where, *, what: str = "a number") -> pl.Series:
+    """Return Float64, where null means missing: NaN and empty strings are null, numeric strings are read.
+
+    Raises:
+        DataError: an infinity, a string that is no number, a column of dates or lists.
+    """
+    rule = f"{what} is a finite number"
+    raw, values = values, _plain(values)
+    if values.dtype == pl.String:
+        values = _numeric_strings(values, where, rule)
+    elif not (values.dtype.is_numeric() or values.dtype in (pl.Boolean, pl.Null)):
+        raise where.wrong_type(rule, values, "Name a numeric column, or another kind for this one")
+    given_floats = values.dtype.is_float()
+    values = values.cast(pl.Float64)
+    if given_floats and not values.is_finite().all():
+        values = values.fill_nan(None)
+        infinite = values.is_infinite()
+        if infinite.any():
+            raise where.first(infinite, raw, rule, "Correct the value, or leave it empty if it is not known")
+    return values
+
+
+def parse_count(values: pl.Series, where: Where) -> pl.Series:
+    """Return Float64 of non-negative numbers (kind ``log_number``); null means missing.
+
+    Raises:
+        DataError: as `parse_number`, and a value below 0.
+    """
+    return not_negative(parse_number(values, where, what="a log_number"), where, "a log_number is 0 or more")
+
+
+def not_negative(values: pl.Series, where: Where, rule: str) -> pl.Series:
+    """Return the values, having checked that none is below 0."""
+    lowest = values.min()
+    if isinstance(lowest, float) and lowest < 0:
+        raise where.first(values < 0, values, rule, "Correct the value, or leave it empty if it is not known")
+    return values
+
+
+def required(values: pl.Series, where: Where, rule: str, mend: str) -> pl.Series:
+    """Return the values, having checked that none is missing."""
+    if values.null_count():
+        raise where.first(values.is_null(), values, rule, mend)
+    return values
+
+
+def parse_timestamp(values: pl.Series, where: Where) -> pl.Series:
+    """Return Float64 seconds since 1970-01-01 UTC; null means no time.
+
+    Numbers are taken as they are. Dates are midnight UTC, datetimes without a zone are read as UTC. Strings
+    are numbers or ISO 8601 (``2020-07-05``, ``2020-07-05 00:08:23.4``, ``2020-07-05T00:08:23+08:00``).
+
+    Raises:
+        DataError: an infinite number, a string that is neither, a boolean or a list.
+    """
+    values = _plain(values)
+    if isinstance(values.dtype, pl.Datetime):
+        per_second = {"ms": 1e3, "us": 1e6, "ns": 1e9}[values.dtype.time_unit]
+        return values.to_physical().cast(pl.Float64) / per_second
+    if values.dtype == pl.Date:
+        return values.to_physical().cast(pl.Float64) * 86400.0
+    rule = "a timestamp is a number, a date or an ISO datetime"
+    if values.dtype == pl.String:
+        return _time_strings(values, where, rule)
+    if values.dtype.is_numeric() or values.dtype == pl.Null:
+        return parse_number(values, where, what="a timestamp")
+    raise where.wrong_type(rule, values, "Name a column of times, or another kind for this one")
+
+
+def parse_category(values: pl.Series, where: Where) -> pl.Series:
+    """Return Int64 (integers, whole floats, booleans) or String; null means missing, as does an empty string.
+
+    Raises:
+        DataError: a float with a fraction, or a column of lists.
+    """
+    rule = "a category is an integer code or a string"
+    values = _plain(values)
+    dtype = values.dtype
+    if dtype == pl.String:
+        return _empty_is_null(values)
+    if dtype in (pl.Boolean, pl.Null):
+        return values.cast(pl.Int64 if dtype == pl.Boolean else pl.String)
+    if dtype.is_integer():
+        return _within_int64(values, where, rule)
+    if dtype.is_float() or dtype.is_decimal():
+        return _whole(values, where, rule, "Declare the column as 'number', or cast it to strings")
+    if dtype.is_temporal():
+        return values.cast(pl.String)
+    raise where.wrong_type(rule, values, "Declare a column of lists as 'categories'")
+
+
+def parse_text(values: pl.Series, where: Where) -> pl.Series:
+    """Return String; numbers and dates are written out, null means missing.
+
+    Raises:
+        DataError: a column of lists or other nested values.
+    """
+    values = _plain(values)
+    if values.dtype.is_nested() or values.dtype in (pl.Object, pl.Binary):
+        raise where.wrong_type("a text is a string", values, "Join the parts into one string a row")
+    return values.cast(pl.String)
+
+
+_WIDE = (pl.UInt64, pl.Int128, pl.UInt128)
+"""Integer dtypes with values beyond Int64."""
+
+
+def _plain(values: pl.Series) -> pl.Series:
+    """Return categoricals as the strings they stand for; any other series as it is."""
+    return values.cast(pl.String) if isinstance(values.dtype, pl.Categorical | pl.Enum) else values
+
+
+def _within_int64(values: pl.Series, where: Where, rule: str) -> pl.Series:
+    found = values.cast(pl.Int64, strict=False)
+    if found.null_count() != values.null_count():
+        lost = found.is_null() & values.is_not_null()
+        raise where.first(lost, values, f"{rule} of at most 63 bits", "Write larger codes as strings")
+    return found
+
+
+def _whole(values: pl.Series, where: Where, rule: str, mend: str) -> pl.Series:
+    """Return whole floats or decimals as Int64; NaN counts as missing where missing is allowed."""
+    if values.dtype.is_float():
+        values = values.fill_nan(None)
+        large = values.abs() > _EXACT
+        if large.any():
+            raise where.first(large, values, f"{rule}; floats this large are no longer exact", mend)
+    codes = values.cast(pl.Int64, strict=False)
+    wrong = (codes.is_null() & values.is_not_null()) | (codes.cast(values.dtype, strict=False) != values)
+    if wrong.any():
+        raise where.first(wrong, values, rule, mend)
+    return codes
+
+
+def _empty_is_null(values: pl.Series) -> pl.Series:
+    empty = values.str.strip_chars() == ""
+    return values.set(empty, None) if empty.any() else values
+
+
+def _numeric_strings(values: pl.Series, where: Where, rule: str) -> pl.Series:
+    numbers = values.str.strip_chars().cast(pl.Float64, strict=False)
+    if numbers.null_count() != values.null_count():
+        values = _empty_is_null(values)
+        wrong = numbers.is_null() & values.is_not_null()
+        if wrong.any():
+            raise where.first(wrong, values, rule, "Correct the value, or name another column")
+    return numbers
+
+
+def _time_strings(values: pl.Series, where: Where, rule: str) -> pl.Series:
+    values = _empty_is_null(values)
+    seconds = values.cast(pl.Float64, strict=False)
+    if seconds.null_count() == values.null_count():
+        return parse_number(seconds, where, what="a timestamp")
+    # The commonest form in one fast pass; the other forms of ISO 8601 by parts, for the rows that are left.
+    for form in (_plain_datetime, _any_iso):
+        left = seconds.is_null() & values.is_not_null()
+        if not left.any():
+            break
+        index = left.arg_true()
+        seconds = seconds.scatter(index, form(values.gather(index)))
+    wrong = (seconds.is_null() & values.is_not_null()) | ~seconds.is_finite()
+    if wrong.any():
+        raise where.first(wrong, values, rule, "Write it like 2020-07-05 00:08:23 or as seconds since 1970")
+    return seconds
+
+
+def _plain_datetime(values: pl.Series) -> pl.Series:
+    found = values.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False)
+    return found.to_physical().cast(pl.Float64) / 1e6
+
+
+_ISO = (
+    r"^\s*(?<day>\d{4}-\d{2}-\d{2})"
+    r"(?:[T ](?<h>[01]\d|2[0-3]):(?<m>[0-5]\d)(?::(?<s>[0-5]\d(?:\.\d+)?))?"
+    r"\s*(?:Z|(?<sign>[+-])(?<oh>\d{2}):?(?<om>\d{2})?)?)?\s*$"
+)
+
+
+def _any_iso(values: pl.Series) -> pl.Series:
+    parts: dict[str, Any] = {"h": 3600.0, "m": 60.0, "s": 1.0}
+    found = pl.DataFrame({"text": values}).select(pl.col("text").str.extract_groups(_ISO)).unnest("text")
+    clock = pl.sum_horizontal(pl.col(p).cast(pl.Float64).fill_null(0.0) * w for p, w in parts.items())
+    ahead = pl.sum_horizontal(
+        pl.col(p).cast(pl.Float64).fill_null(0.0) * w for p, w in (("oh", 3600), ("om", 60))
+    )
+    east = pl.when(pl.col("sign") == "-").then(-ahead).otherwise(ahead)
+    day = pl.col("day").str.to_date("%Y-%m-%d", strict=False).to_physical().cast(pl.Float64) * 86400.0
+    return found.select((day + clock - east).alias("seconds")).to_series()
+
+
+def _type_name(dtype: pl.DataType) -> str:
+    names = {
+        pl.Boolean: "true/false",
+        pl.Object: "mixed Python objects",
+        pl.Binary: "bytes",
+        pl.Struct: "records",
+    }
+    if isinstance(dtype, pl.List | pl.Array):
+        return "lists"
+    return names.get(dtype.base_type(), "dates or times" if dtype.is_temporal() else str(dtype))

@@ -1,0 +1,83 @@
+"""Several models on one test part: each with its intervals, and all but one as differences from that one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import ArrayLike
+
+from twotower.data.dataset import Dataset
+from twotower.errors import ConfigError, nearest
+from twotower.evaluation.rating import RatingEvaluation, RatingTable, metrics_dict
+from twotower.metrics import Interval, paired_differences
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Models beside each other. Made by `compare_ratings`.
+
+    Attributes:
+        rows: how many rows each model predicted.
+        against: the model that the others are compared with.
+        models: model -> its evaluation.
+        differences: model -> metric -> model minus ``against``, with the interval of that difference.
+    """
+
+    rows: int
+    against: str
+    models: Mapping[str, RatingEvaluation]
+    differences: Mapping[str, Mapping[str, Interval]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return ``{"rows", "against", "models", "differences"}`` for JSON."""
+        return {
+            "rows": self.rows,
+            "against": self.against,
+            "models": {name: model.as_dict() for name, model in self.models.items()},
+            "differences": {name: metrics_dict(of) for name, of in self.differences.items()},
+        }
+
+
+def compare_ratings(
+    predictions: Mapping[str, ArrayLike],
+    test: Dataset,
+    train: Dataset,
+    *,
+    against: str,
+    cap: float | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Comparison:
+    """Measure several models on the same rows and the same resampled users.
+
+    A difference's interval is much narrower than the models' own, since a hard user is hard for all; whether it
+    holds 0 is what says if two models differ.
+
+    Args:
+        predictions: model -> its predictions (n,) for the rows of ``test``.
+        test: n held-out rows with labels.
+        train: what all the models were trained on.
+        against: the model to compare the others with; one of the names.
+        cap: also measure with labels and predictions clipped from above here.
+        resamples: resamples of users behind each interval.
+        seed: of the draws.
+
+    Raises:
+        ConfigError: ``against`` is none of the models; the schema has no label; a setting is out of range.
+        DataError: predictions that are not n finite numbers.
+    """
+    if against not in predictions:
+        raise ConfigError(
+            f"against must name one of the models ({', '.join(predictions)}); "
+            f"got {against!r}.{nearest(against, predictions)}"
+        )
+    table = RatingTable.of(test, train)
+    statistics = {name: table.statistics(of, cap) for name, of in predictions.items()}
+    models = {
+        name: table.evaluate(whole, predictions[name], resamples=resamples, seed=seed)
+        for name, whole in statistics.items()
+    }
+    differences = paired_differences(statistics, against, resamples=resamples, seed=seed)
+    return Comparison(len(table.label), against, models, differences)

@@ -1,0 +1,40 @@
+"""The duration of each interaction's item."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from twotower.data.dataset import Dataset
+from twotower.errors import DataError
+
+
+def durations(data: Dataset) -> NDArray[np.float64] | None:
+    """Return the duration of each interaction's item, in the units of its column.
+
+    The column ``schema.duration`` is taken from the interactions if it is there, since what was logged with
+    the event is the duration that the user met, and is otherwise joined from the items by id.
+
+    Returns:
+        (n,), nan where it is missing, infinite or no number; None if the schema names no duration.
+
+    Raises:
+        DataError: neither table has the column.
+    """
+    schema = data.schema
+    if schema.duration is None:
+        return None
+    if schema.duration in data.interactions.columns:
+        column = data.interactions.get_column(schema.duration)
+    elif schema.duration in data.items.columns:
+        known = data.items.select(schema.item, pl.col(schema.duration).alias("duration"))
+        rows = data.interactions.select(schema.item)
+        column = rows.join(known, on=schema.item, how="left", maintain_order="left").get_column("duration")
+    else:
+        raise DataError(
+            f"schema.duration must name a column of the interactions or the items; neither has "
+            f"{schema.duration!r}. To take it from the items, make it a feature or a display column"
+        )
+    values: NDArray[np.float64] = column.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
+    return np.where(np.isfinite(values), values, np.nan)

@@ -1,0 +1,100 @@
+"""Which rows of a test part are alike in what makes them hard: cold or warm, popular or rare, short or long."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from twotower.data.dataset import Dataset
+from twotower.evaluation.durations import durations
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Some rows of a test part.
+
+    Attributes:
+        where: (n,) true for the rows of the slice; at least one.
+        bounds: least and greatest train count (of popularity bands) or duration (of duration bands) among its
+            rows; None for other slices.
+    """
+
+    where: NDArray[np.bool_]
+    bounds: tuple[float, float] | None = None
+
+
+Slices = dict[str, dict[str, Slice]]
+
+
+def slices_of(test: Dataset, train: Dataset) -> Slices:
+    """Cut the rows of ``test`` by what ``train`` knows of them; slices without rows are left out.
+
+    ==================== =================================================================================
+    ``user``, ``item``   ``warm`` and ``cold``: with and without train interactions
+    ``item_popularity``  ``cold``, then by the item's number of train rows ``tail``, ``middle``, ``head``:
+                         the head are the most popular items that together hold a third of the train rows,
+                         the middle those that hold the next third; items of equal counts stay together
+    ``item_duration``    ``q1`` (shortest) to ``q4``, cut at the quartiles of the train rows' durations, and
+                         ``unknown``; only with a ``schema.duration`` that train knows values of
+    ==================== =================================================================================
+    """
+    user_counts = _train_counts(test, train, train.schema.user)
+    item_counts = _train_counts(test, train, train.schema.item)
+    slices = {
+        "user": _non_empty({"warm": user_counts > 0, "cold": user_counts == 0}),
+        "item": _non_empty({"warm": item_counts > 0, "cold": item_counts == 0}),
+        "item_popularity": _popularity(item_counts, train),
+        "item_duration": _duration(test, train),
+    }
+    return {group: members for group, members in slices.items() if members}
+
+
+def _train_counts(test: Dataset, train: Dataset, column: str) -> IntArray:
+    """Return the number of train rows (n,) of each test row's user or item."""
+    counts = train.interactions.group_by(column).agg(pl.len().alias("count"))
+    ids = test.interactions.select(pl.col(column).cast(counts.schema[column], strict=False))
+    rows = ids.join(counts, on=column, how="left", maintain_order="left")
+    return rows.get_column("count").fill_null(0).cast(pl.Int64).to_numpy()
+
+
+def _popularity(counts: IntArray, train: Dataset) -> dict[str, Slice]:
+    per_item = train.interactions.group_by(train.schema.item).agg(pl.len().alias("count")).get_column("count")
+    sizes = np.bincount(per_item.cast(pl.Int64).to_numpy())  # (most + 1,) items of each count
+    held = sizes * np.arange(len(sizes))  # (most + 1,) train rows of the items of each count
+    above = held[::-1].cumsum()[::-1] - held  # (most + 1,) train rows of all more popular items
+    third = held.sum() / 3.0
+    band = 3 - (above >= third).astype(np.int64) - (above >= 2.0 * third)  # (most + 1,) 3 for the head
+    band[0] = 0
+    row_band = band[counts]  # (n,)
+    names = ("cold", "tail", "middle", "head")
+    return _non_empty({name: row_band == i for i, name in enumerate(names)}, counts.astype(np.float64))
+
+
+def _duration(test: Dataset, train: Dataset) -> dict[str, Slice]:
+    of_train, of_test = durations(train), durations(test)
+    if of_train is None or of_test is None or np.isnan(of_train).all():
+        return {}
+    edges = np.nanquantile(of_train, [0.25, 0.5, 0.75])
+    row_band = np.where(
+        np.isnan(of_test), 4, np.searchsorted(edges, of_test)
+    )  # (n,); an edge is in the lower
+    names = ("q1", "q2", "q3", "q4")
+    bands = _non_empty({name: row_band == i for i, name in enumerate(names)}, of_test)
+    return bands | _non_empty({"unknown": row_band == 4})
+
+
+def _non_empty(masks: dict[str, NDArray[np.bool_]], values: FloatArray | None = None) -> dict[str, Slice]:
+    """Make a slice of each mask (n,) that has rows, with the bounds of ``values`` (n,) there."""
+    slices = {}
+    for name, where in masks.items():
+        if where.any():
+            inside = None if values is None else values[where]
+            bounds = None if inside is None else (float(inside.min()), float(inside.max()))
+            slices[name] = Slice(where, bounds)
+    return slices

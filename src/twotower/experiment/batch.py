@@ -1,0 +1,110 @@
+"""Batch work with a finished run: recommendations for everyone, scores for a file of pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import chain
+from pathlib import Path
+
+import polars as pl
+from polars.io.plugins import register_io_source
+
+from twotower.data.tables import read_table
+from twotower.errors import ConfigError
+from twotower.experiment.atomic import replacing
+from twotower.recommender import Recommender
+
+SUFFIXES = (".parquet", ".csv")
+"""Formats of a table that is written."""
+
+Progress = Callable[[int, int], None]
+"""Called with the users done so far and the users in all."""
+
+
+def recommend_all(
+    recommender: Recommender,
+    out: str | Path,
+    k: int,
+    *,
+    exclude_seen: bool = True,
+    progress: Progress | None = None,
+) -> int:
+    """Write the top k of every known user and return the number of rows.
+
+    The columns are ``user_id, item_id, rank, score`` whatever the ids are called in the data. Blocks of users
+    are written as they come, so that memory does not follow their number; the file appears when it is whole.
+
+    Args:
+        recommender: whose recommendations.
+        out: a .parquet or .csv file.
+        k: how many items each.
+        exclude_seen: leave out what a user has seen in train.
+        progress: told after each block.
+
+    Raises:
+        ConfigError: k is not between 1 and the size of the catalogue, or the suffix is another.
+        BundleError: the file can't be written.
+    """
+    path = _writable(out)
+    rows = 0
+
+    def renamed() -> Iterator[pl.DataFrame]:
+        nonlocal rows
+        done = 0
+        for block in recommender.recommend_all(k, exclude_seen=exclude_seen):
+            user, item, rank, score = block.columns[:4]
+            rows += block.height
+            done += block.get_column(user).n_unique()
+            if progress is not None:
+                progress(done, len(recommender.user_ids))
+            yield block.select(user_id=user, item_id=item, rank=rank, score=score)
+
+    blocks = renamed()
+    first = next(blocks)  # also where a wrong k is found out, before any file is touched
+    _sink(chain([first], blocks), first.schema, path)
+    return rows
+
+
+def score_file(recommender: Recommender, pairs: str | Path, out: str | Path) -> int:
+    """Add ``prediction``, in the label's own units, to a table of (user, item) pairs; return the number of rows.
+
+    Args:
+        recommender: whose predictions.
+        pairs: a CSV or Parquet table with the id columns of the run's data; other columns are kept.
+        out: a .parquet or .csv file.
+
+    Raises:
+        ConfigError, DataError: the suffix is another; the table is wrong, or names someone not known.
+        BundleError: the file can't be written.
+    """
+    path = _writable(out)
+    scored = recommender.score(read_table(pairs))
+    _sink(iter([scored]), scored.schema, path)
+    return scored.height
+
+
+def _writable(out: str | Path) -> Path:
+    path = Path(out).expanduser()
+    if path.suffix.lower() not in SUFFIXES:
+        raise ConfigError(f"--out must end in {' or '.join(SUFFIXES)}, got '{path}'")
+    if not path.parent.is_dir():
+        raise ConfigError(
+            f"--out must be in a folder that exists, there is no '{path.parent}'; make it first"
+        )
+    return path
+
+
+def _sink(blocks: Iterator[pl.DataFrame], schema: pl.Schema, path: Path) -> None:
+    def source(
+        with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, batch_size: int | None
+    ) -> Iterator[pl.DataFrame]:
+        # Nothing is selected from it below, so that Polars has nothing to ask of it.
+        del with_columns, predicate, n_rows, batch_size
+        yield from blocks
+
+    frame = register_io_source(source, schema=schema)
+    with replacing(path) as temporary:
+        if path.suffix.lower() == ".csv":
+            frame.sink_csv(temporary)
+        else:
+            frame.sink_parquet(temporary)

@@ -1,0 +1,145 @@
+"""A run directory: what is in it, what state it is in, and who may write to it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from twotower.config import Config, differences, dump_config, load_config
+from twotower.errors import BundleError, ConfigError, nearest
+from twotower.experiment.atomic import disk_errors, write_text
+from twotower.recommender import Recommender
+
+_PARTS = ("config.toml", "bundle", "checkpoints", "history.jsonl", "metrics.json", "report.html")
+
+State = Literal["new", "begun", "finished"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """The directory of one run; none of its files need be there yet."""
+
+    path: Path
+
+    @property
+    def config_file(self) -> Path:
+        """The config, with nothing left to defaults."""
+        return self.path / "config.toml"
+
+    @property
+    def bundle(self) -> Path:
+        """The saved recommender."""
+        return self.path / "bundle"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The state of training after its last epoch."""
+        return self.path / "checkpoints"
+
+    @property
+    def history_file(self) -> Path:
+        """One line an epoch."""
+        return self.path / "history.jsonl"
+
+    @property
+    def metrics_file(self) -> Path:
+        """The results; written last, so that a run with it is finished."""
+        return self.path / "metrics.json"
+
+    @classmethod
+    def finished(cls, path: str | Path) -> Run:
+        """Return the finished run in a directory.
+
+        Raises:
+            ConfigError: there is none, or it is not finished.
+        """
+        run = cls(Path(path).expanduser())
+        if run.state() == "finished":
+            return run
+        if run.config_file.exists():
+            raise ConfigError(
+                f"the run in {run.path} is not finished; finish it with `twotower train CONFIG --out {run.path} "
+                "--resume`"
+            )
+        beside = run.path.parent.iterdir() if run.path.parent.is_dir() else iter(())
+        hint = nearest(run.path.name, [other.name for other in beside if cls(other).config_file.exists()])
+        raise ConfigError(
+            f"there is no run in {run.path}.{hint} Make one with `twotower train CONFIG --out {run.path}`."
+        )
+
+    def state(self) -> State:
+        """Return how far the run has come; a run without a checkpoint has nothing to lose, so it is new."""
+        if self.metrics_file.exists():
+            return "finished"
+        return "begun" if self.has_checkpoint() else "new"
+
+    def has_checkpoint(self) -> bool:
+        """Return whether there is anything to resume from."""
+        return self.checkpoints.is_dir() and any(self.checkpoints.iterdir())
+
+    def check(self, config: Config, *, resume: bool) -> State:
+        """Return the state, having made sure that training ``config`` into the directory destroys nothing.
+
+        Raises:
+            ConfigError: the directory holds a run and ``resume`` is not set, or something that is no run; or
+                there is no run to resume, or it was begun with another config.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise ConfigError(f"--out must be a directory, {self.path} is a file; choose another")
+        state = self.state()
+        if resume:
+            if not self.config_file.exists():
+                raise ConfigError(
+                    f"there is no run to resume in {self.path}; leave --resume out to begin one"
+                )
+            changed = differences(config, self.config())
+            if changed:
+                raise ConfigError(
+                    "a run is resumed with the config it was begun with; this one differs (here, then in "
+                    f"{self.config_file}): " + "; ".join(changed)
+                )
+            return state
+        if state == "finished":
+            raise ConfigError(
+                f"{self.path} holds a finished run, and nothing is overwritten; choose another --out, or delete it"
+            )
+        if state == "begun":
+            raise ConfigError(
+                f"{self.path} holds an unfinished run; continue it with --resume, choose another --out, or delete it"
+            )
+        others = sorted(p.name for p in self.path.iterdir()) if self.path.is_dir() else []
+        if not self.config_file.exists() and any(name not in _PARTS for name in others):
+            raise ConfigError(
+                f"--out must be a new or empty directory, or one of a run; {self.path} holds {', '.join(others[:5])}; "
+                "choose another"
+            )
+        return state
+
+    def begin(self, config: Config) -> None:
+        """Make the directory and write the config into it."""
+        with disk_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+        write_text(self.config_file, dump_config(config))
+
+    def config(self) -> Config:
+        """Read the run's config."""
+        return load_config(self.config_file)
+
+    def recommender(self) -> Recommender:
+        """Load the run's recommender."""
+        return Recommender.load(self.bundle)
+
+    def metrics(self) -> dict[str, Any]:
+        """Read the run's results."""
+        try:
+            values = json.loads(self.metrics_file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise BundleError(f"could not read {self.metrics_file}: {error}") from None
+        assert isinstance(values, dict)
+        return values
+
+    def write_metrics(self, metrics: dict[str, Any]) -> None:
+        """Write the results, which makes the run a finished one."""
+        write_text(self.metrics_file, json.dumps(metrics, indent=2, allow_nan=False) + "\n")

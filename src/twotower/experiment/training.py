@@ -1,0 +1,176 @@
+"""Train a config into a run directory, and evaluate a run again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from twotower.config import Config, resolved
+from twotower.data.splitting import Parts
+from twotower.errors import DataError
+from twotower.estimator import TwoTower
+from twotower.evaluation import RatingEvaluation
+from twotower.experiment.listeners import FitClock, HistoryFile, Several, write_history
+from twotower.experiment.parts import load_parts, notes_of, sizes_of
+from twotower.experiment.run import Run
+from twotower.experiment.stages import Log, Stages, quiet
+from twotower.recommender import Recommender
+from twotower.training import Interrupted
+from twotower.training.listener import Listener, Record, Silent
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run.
+
+    Attributes:
+        run: its directory.
+        metrics: the content of its ``metrics.json``.
+        recommender: the trained model.
+    """
+
+    run: Run
+    metrics: dict[str, Any]
+    recommender: Recommender
+
+
+def train(
+    config: Config,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    listener: Listener | None = None,
+    log: Log = quiet,
+) -> RunResult:
+    """Train, evaluate on the test part, and save everything into a run directory.
+
+    A run is finished once its ``metrics.json`` is there, which is written last. Whatever stops it before (a crash,
+    Ctrl-C, a full disk) leaves a directory to resume from; a finished run is never overwritten.
+
+    Args:
+        config: what to do.
+        out: the run directory.
+        resume: go on with the unfinished run there; a finished one is returned as it is.
+        listener: told of every step and epoch.
+        log: told one line a stage.
+
+    Raises:
+        ConfigError: the directory holds another run, or there is none to resume.
+        ConfigError, DataError, TrainingError: as reading, splitting and training say.
+        BundleError: something could not be written (a full disk).
+        Interrupted: Ctrl-C.
+    """
+    run, config, stages = Run(Path(out).expanduser()), resolved(config), Stages()
+    if run.check(config, resume=resume) == "finished":
+        log(f"{run.path} is finished already")
+        return RunResult(run, run.metrics(), run.recommender())
+    parts = load_parts(config, stages=stages, log=log)
+    run.begin(config)
+    going_on = resume and run.has_checkpoint()
+    if resume and not going_on:
+        log("no epoch was finished: training from the beginning")
+    with _resumable():
+        recommender = fit(
+            config,
+            parts,
+            stages=stages,
+            listeners=[HistoryFile(run.history_file), *([listener] if listener is not None else [])],
+            checkpoints=run.checkpoints,
+            resume=going_on,
+        )
+        with stages("evaluate"):
+            evaluation = _evaluate(config, recommender, parts)
+        metrics = {
+            **report_of(evaluation),
+            "validation": _best(recommender.history),
+            "data": {"rows": sizes_of(parts), "notes": notes_of(parts)},
+        }
+        with stages("save"):
+            recommender.save(run.bundle, metrics=metrics["rating"])
+            # What a crash between an epoch and its checkpoint did to the file's end is mended here.
+            write_history(run.history_file, recommender.history)
+        run.write_metrics({**metrics, "seconds": {name: round(s, 3) for name, s in stages.seconds.items()}})
+    log(f"done in {stages}")
+    return RunResult(run, run.metrics(), recommender)
+
+
+def fit(
+    config: Config,
+    parts: Parts,
+    *,
+    stages: Stages,
+    listeners: list[Listener],
+    checkpoints: Path | None = None,
+    resume: bool = False,
+) -> Recommender:
+    """Fit the two-tower model of a config, counting the seconds of "encode" and "train"."""
+    clock = FitClock(stages)
+    recommender = TwoTower.from_config(config).fit(
+        parts.train,
+        parts.validation,
+        checkpoints=checkpoints,
+        resume=resume,
+        listener=Several([clock, *listeners, Silent()]),
+    )
+    clock.lap("encode")
+    return recommender
+
+
+def evaluate(path: str | Path, *, log: Log = quiet) -> dict[str, Any]:
+    """Read a run's data again and evaluate its model on the test part.
+
+    Returns:
+        ``{"rating": metrics, "rows": n, "slices": ...}``, each metric ``{"value", "low", "high"}``.
+
+    Raises:
+        ConfigError: no finished run there.
+        DataError: the data is no longer what the run was trained on.
+    """
+    run = Run.finished(path)
+    config, recommender = run.config(), run.recommender()
+    parts = load_parts(config, log=log)
+    then, now = run.metrics()["data"]["rows"], sizes_of(parts)
+    if then != now:
+        raise DataError(
+            f"a run is evaluated on the data it was made from: {run.path} had {_listed(then)} rows, now there are "
+            f"{_listed(now)}; restore the files, or train again"
+        )
+    return report_of(_evaluate(config, recommender, parts))
+
+
+def report_of(evaluation: RatingEvaluation) -> dict[str, Any]:
+    """Return an evaluation as ``metrics.json`` and ``--json`` have it."""
+    values = evaluation.as_dict()
+    return {"rating": values["metrics"], "rows": values["rows"], "slices": values["slices"]}
+
+
+def _evaluate(config: Config, recommender: Recommender, parts: Parts) -> RatingEvaluation:
+    settings = config.evaluation
+    return recommender.evaluate(parts.test, cap=settings.cap, resamples=settings.resamples, seed=config.seed)
+
+
+def _best(history: list[Record]) -> dict[str, Any]:
+    """Return the validation metrics of the epoch that was chosen, with its number."""
+    judged = [record for record in history if record.get("validation_loss") is not None]
+    if not judged:
+        return {}
+    best = min(judged, key=lambda record: float(record["validation_loss"]))
+    metrics = {
+        key.removeprefix("validation_"): value for key, value in best.items() if key.startswith("validation_")
+    }
+    return {"epoch": best["epoch"], **metrics}
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    try:
+        yield
+    except (Interrupted, KeyboardInterrupt):
+        raise Interrupted("interrupted; continue with --resume") from None
+
+
+def _listed(sizes: dict[str, int]) -> str:
+    return ", ".join(f"{name} {rows:,}" for name, rows in sizes.items())

@@ -1,0 +1,142 @@
+"""`Encoder`: users and items of a data set to arrays by row, learnt from a train part and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from twotower.data.dataset import Dataset, TrainPart
+from twotower.features.blocks import Block
+from twotower.features.numeric import NumericEncoder
+from twotower.features.sets import CategoriesEncoder, CategoryEncoder
+from twotower.features.text import TextEncoder
+from twotower.features.vector import VectorEncoder
+from twotower.schema import Kind, Schema
+
+ColumnEncoder = NumericEncoder | CategoryEncoder | CategoriesEncoder | VectorEncoder | TextEncoder
+
+_ENCODERS: dict[Kind, type[CategoryEncoder] | type[CategoriesEncoder] | type[VectorEncoder]] = {
+    Kind.CATEGORY: CategoryEncoder,
+    Kind.CATEGORIES: CategoriesEncoder,
+    Kind.VECTOR: VectorEncoder,
+}
+
+
+@dataclass(frozen=True)
+class EncodedSide:
+    """Users or items as arrays, row by row.
+
+    Attributes:
+        warm: int32 (rows,); 0 for a cold row, else 1 + the row's place among the warm ids: its id embedding.
+        blocks: one block a feature column, in the schema's order.
+    """
+
+    warm: NDArray[np.int32]
+    blocks: dict[str, Block]
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return len(self.warm)
+
+
+@dataclass(frozen=True)
+class SideEncoder:
+    """Fitted state for the users or for the items.
+
+    Attributes:
+        column: name of the id column.
+        warm_ids: ids with train interactions, sorted; row 1 + i of the id embedding belongs to ``warm_ids[i]``.
+        columns: fitted encoder of each feature column.
+    """
+
+    column: str
+    warm_ids: pl.Series
+    columns: dict[str, ColumnEncoder]
+
+    @classmethod
+    def fit(cls, table: pl.DataFrame, events: pl.DataFrame, column: str, kinds: Mapping[str, Kind]) -> SideEncoder:
+        """Learn from the rows of ``table`` whose id occurs in the train ``events``."""
+        warm_ids = events.get_column(column).unique().sort()
+        rows = table.filter(pl.col(column).is_in(warm_ids.implode()))
+        return cls(column, warm_ids, {name: _fit(rows.get_column(name), kind) for name, kind in kinds.items()})
+
+    def transform(self, table: pl.DataFrame) -> EncodedSide:
+        """Return the arrays of a table that has the id column and every feature column."""
+        known = self.warm_ids.alias(self.column).to_frame().with_row_index("warm", offset=1)
+        ids = table.select(pl.col(self.column).cast(self.warm_ids.dtype, strict=False))
+        warm = ids.join(known, on=self.column, how="left", maintain_order="left").get_column("warm")
+        blocks = {name: encoder.transform(table.get_column(name)) for name, encoder in self.columns.items()}
+        return EncodedSide(warm.fill_null(0).to_numpy().astype(np.int32), blocks)
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Fitted state for both sides. Make one with `Encoder.fit`."""
+
+    schema: Schema
+    users: SideEncoder
+    items: SideEncoder
+
+    @classmethod
+    def fit(cls, train: TrainPart) -> Encoder:
+        """Learn vocabularies, means, scales and projections from a train part.
+
+        Each user and item that has train interactions counts once, however many it has; users and items that only
+        validation or test know are not looked at.
+
+        Raises:
+            TypeError: ``train`` is a dataset that was not declared as a train part. An encoder fitted on rows that
+                are later tested on leaks; `twotower.split` and `Dataset.as_train` make train parts.
+        """
+        if not isinstance(train, TrainPart):
+            raise TypeError(
+                f"an encoder is fitted on a TrainPart only, got {type(train).__name__}; "
+                "use the first part that twotower.split returns, or Dataset.as_train() if all of it is for training"
+            )
+        schema = train.schema
+        return cls(
+            schema,
+            SideEncoder.fit(train.users, train.interactions, schema.user, schema.users),
+            SideEncoder.fit(train.items, train.interactions, schema.item, schema.items),
+        )
+
+
+def catalogue(data: Dataset, side: str, warm_ids: pl.Series) -> pl.DataFrame:
+    """Return the users or items table, with a row of missing features for each warm id that it lacks."""
+    table, column = (
+        (data.users, data.schema.user) if side == "users" else (data.items, data.schema.item)
+    )
+    lacking = warm_ids.filter(~warm_ids.is_in(table.get_column(column).implode()))
+    if not len(lacking):
+        return table
+    return pl.concat([table, lacking.alias(column).cast(table.schema[column]).to_frame()], how="diagonal")
+
+
+def _fit(column: pl.Series, kind: Kind) -> ColumnEncoder:
+    if kind in (Kind.NUMBER, Kind.LOG_NUMBER, Kind.TIMESTAMP):
+        return NumericEncoder.fit(column, kind)
+    if kind is Kind.TEXT:
+        return TextEncoder.fit(column)
+    return _ENCODERS[kind].fit(column)
+
+
+def column_state(encoder: ColumnEncoder) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Return the JSON and array form of one column's encoder."""
+    if isinstance(encoder, TextEncoder):
+        return {}, encoder.arrays()
+    return encoder.state(), {}
+
+
+def column_from_state(kind: Kind, state: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> ColumnEncoder:
+    """Rebuild one column's encoder."""
+    if kind in (Kind.NUMBER, Kind.LOG_NUMBER, Kind.TIMESTAMP):
+        return NumericEncoder.from_state(state, kind)
+    if kind is Kind.TEXT:
+        return TextEncoder.from_arrays(arrays)
+    return _ENCODERS[kind].from_state(state)

@@ -1,0 +1,239 @@
+"""Label transforms with their inverse: what the objective sees, and the way back to the label's own units.
+
+A model is trained on ``forward(label)`` and its scores come back through ``inverse``. Everything that a transform
+knows it learnt from train.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twotower.errors import ConfigError, DataError, nearest
+
+F64 = NDArray[np.float64]
+
+
+class LabelTransform(ABC):
+    """A fitted map from labels to targets and back. Make one with `label_transform`.
+
+    Arguments of both directions are float64 (n,); ``duration`` is the item's duration of each row, and only the
+    duration-debiased rank reads it.
+    """
+
+    name: ClassVar[str]
+    needs_duration: ClassVar[bool] = False
+
+    @abstractmethod
+    def forward(self, label: F64, duration: F64 | None = None) -> F64:
+        """Return the targets that the objective is trained on."""
+
+    @abstractmethod
+    def inverse(self, target: F64, duration: F64 | None = None) -> F64:
+        """Return predicted targets in the label's own units."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Any]:
+        """Return the JSON form, without the name."""
+
+
+@dataclass(frozen=True)
+class Identity(LabelTransform):
+    """The label as it is."""
+
+    name: ClassVar[str] = "none"
+
+    def forward(self, label: F64, duration: F64 | None = None) -> F64:
+        """Return the labels."""
+        return label
+
+    def inverse(self, target: F64, duration: F64 | None = None) -> F64:
+        """Return the targets."""
+        return target
+
+    def state(self) -> dict[str, Any]:
+        """Return nothing to keep."""
+        return {}
+
+
+@dataclass(frozen=True)
+class Cap(LabelTransform):
+    """``min(label, at)``: a few wild labels no longer own the loss. The inverse is the identity."""
+
+    at: float
+    name: ClassVar[str] = "cap"
+
+    def forward(self, label: F64, duration: F64 | None = None) -> F64:
+        """Return the labels, at most ``at``."""
+        return np.minimum(label, self.at)
+
+    def inverse(self, target: F64, duration: F64 | None = None) -> F64:
+        """Return the targets, at most ``at``."""
+        return np.minimum(target, self.at)
+
+    def state(self) -> dict[str, Any]:
+        """Return the cap."""
+        return {"at": self.at}
+
+
+@dataclass(frozen=True)
+class Log1p(LabelTransform):
+    """``log(1 + label)`` for non-negative labels; the inverse ``exp(target) - 1`` predicts a geometric mean."""
+
+    name: ClassVar[str] = "log1p"
+
+    def forward(self, label: F64, duration: F64 | None = None) -> F64:
+        """Return log(1 + label)."""
+        return np.log1p(_non_negative(label, "log1p"))
+
+    def inverse(self, target: F64, duration: F64 | None = None) -> F64:
+        """Return exp(target) - 1, at least 0."""
+        return np.maximum(np.expm1(target), 0.0)
+
+    def state(self) -> dict[str, Any]:
+        """Return nothing to keep."""
+        return {}
+
+
+@dataclass(frozen=True)
+class Standardise(LabelTransform):
+    """``(label - mean) / sd`` with train's mean and standard deviation."""
+
+    mean: float
+    sd: float
+    name: ClassVar[str] = "standardise"
+
+    def forward(self, label: F64, duration: F64 | None = None) -> F64:
+        """Return standardised labels."""
+        return (label - self.mean) / self.sd
+
+    def inverse(self, target: F64, duration: F64 | None = None) -> F64:
+        """Return labels."""
+        return target * self.sd + self.mean
+
+    def state(self) -> dict[str, Any]:
+        """Return mean and sd."""
+        return {"mean": self.mean, "sd": self.sd}
+
+
+@dataclass(frozen=True)
+class DurationRank(LabelTransform):
+    """The rank of a label among train labels of items of like duration, in [0, 1] (D2Q, Zhan et al., KDD 2022).
+
+    Within a bucket of like durations play time and watch ratio have (almost) the same order, so a rank says how much
+    a user liked an item whatever its length. The inverse is the bucket's train quantile function.
+
+    Attributes:
+        edges: (buckets - 1,) inner edges of the duration buckets.
+        quantiles: (buckets, points) train labels at evenly spaced ranks, for each bucket; rows of durations that are
+            missing use the last bucket, which holds all of train.
+    """
+
+    edges: F64
+    quantiles: F64
+    name: ClassVar[str] = "duration_rank"
+    needs_duration: ClassVar[bool] = True
+
+    @classmethod
+    def fit(cls, label: F64, duration: F64, buckets: int = 30, points: int = 201) -> DurationRank:
+        """Learn buckets of equal row counts and the label quantiles of each."""
+        known = np.isfinite(duration)
+        if not known.any():
+            raise DataError("the duration_rank transform needs durations, but every train row's duration is missing")
+        edges = np.unique(np.quantile(duration[known], np.linspace(0, 1, buckets + 1)[1:-1]))
+        bucket = np.where(known, np.searchsorted(edges, duration, side="right"), -1)
+        ranks = np.linspace(0.0, 1.0, points)
+        everyone = np.quantile(label, ranks)
+        rows = [np.quantile(label[bucket == b], ranks) if (bucket == b).any() else everyone
+                for b in range(len(edges) + 1)]
+        return cls(edges, np.stack([*rows, everyone]))
+
+    def _bucket(self, duration: F64 | None) -> NDArray[np.int64]:
+        if duration is None:
+            raise DataError("the duration_rank transform needs the duration of each row; set schema.duration")
+        last = len(self.quantiles) - 1
+        return np.where(np.isfinite(duration), np.searchsorted(self.edges, duration, side="right"), last)
+
+    def forward(self, label: F64, duration: F64 | None = None) -> F64:
+        """Return mid-ranks in [0, 1]: ties get the middle of the ranks they span."""
+        bucket = self._bucket(duration)
+        target = np.empty(len(label))
+        points = self.quantiles.shape[1]
+        for b in np.unique(bucket):
+            rows = bucket == b
+            low = np.searchsorted(self.quantiles[b], label[rows], side="left")
+            high = np.searchsorted(self.quantiles[b], label[rows], side="right")
+            target[rows] = np.clip((low + high - 1) / 2.0 / (points - 1), 0.0, 1.0)
+        return target
+
+    def inverse(self, target: F64, duration: F64 | None = None) -> F64:
+        """Return the bucket's train quantile at each predicted rank."""
+        bucket = self._bucket(duration)
+        label = np.empty(len(target))
+        ranks = np.linspace(0.0, 1.0, self.quantiles.shape[1])
+        for b in np.unique(bucket):
+            rows = bucket == b
+            label[rows] = np.interp(target[rows], ranks, self.quantiles[b])
+        return label
+
+    def state(self) -> dict[str, Any]:
+        """Return edges and quantiles."""
+        return {"edges": self.edges.tolist(), "quantiles": self.quantiles.tolist()}
+
+
+TRANSFORMS = ("none", "cap", "log1p", "standardise", "duration_rank")
+
+
+def label_transform(
+    name: str, label: F64, duration: F64 | None = None, *, cap: float | None = None
+) -> LabelTransform:
+    """Fit a label transform on train labels.
+
+    Args:
+        name: one of `TRANSFORMS`.
+        label: float64 (n,) train labels.
+        duration: float64 (n,) durations of the train rows, for ``duration_rank``.
+        cap: where the ``cap`` transform cuts.
+
+    Raises:
+        ConfigError: unknown name, or ``cap`` without a value.
+        DataError: labels or durations that the transform can't take.
+    """
+    if name == "none":
+        return Identity()
+    if name == "cap":
+        if cap is None:
+            raise ConfigError("transform 'cap' needs a value to cut at; set objective.cap")
+        return Cap(cap)
+    if name == "log1p":
+        _non_negative(label, "log1p")
+        return Log1p()
+    if name == "standardise":
+        sd = float(label.std())
+        return Standardise(float(label.mean()), sd if sd > 0 else 1.0)
+    if name == "duration_rank":
+        if duration is None:
+            raise ConfigError("transform 'duration_rank' needs the items' duration; set schema.duration to its column")
+        return DurationRank.fit(label, duration)
+    raise ConfigError(
+        f"unknown label transform {name!r}.{nearest(name, TRANSFORMS)} Valid: {', '.join(TRANSFORMS)}."
+    )
+
+
+def transform_from_state(name: str, state: dict[str, Any]) -> LabelTransform:
+    """Rebuild a fitted transform from its saved form."""
+    if name == "duration_rank":
+        return DurationRank(np.asarray(state["edges"]), np.asarray(state["quantiles"]))
+    kinds: dict[str, type[Any]] = {"none": Identity, "cap": Cap, "log1p": Log1p, "standardise": Standardise}
+    made: LabelTransform = kinds[name](**state)
+    return made
+
+
+def _non_negative(label: F64, name: str) -> F64:
+    if len(label) and label.min() < 0:
+        raise DataError(f"transform {name!r} needs labels of at least 0, got {label.min()}")
+    return label

@@ -1,0 +1,78 @@
+"""category and categories: codes into an embedding, with rows of their own for unknown and missing values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from twotower.features.blocks import Bag, Codes
+from twotower.features.vocabulary import MISSING, Vocabulary
+
+MIN_COUNT = 2
+"""A value of a single train row can't be told from that row's own id; such values share the "unknown" row, which
+is thereby trained."""
+
+
+@dataclass(frozen=True)
+class CategoryEncoder:
+    """Fitted state of one category column."""
+
+    vocabulary: Vocabulary
+
+    @classmethod
+    def fit(cls, column: pl.Series) -> CategoryEncoder:
+        """Learn the values of a train column."""
+        return cls(Vocabulary.fit(column, MIN_COUNT))
+
+    def transform(self, column: pl.Series) -> Codes:
+        """Return one code a row."""
+        return Codes(self.vocabulary.encode(column), self.vocabulary.size)
+
+    def state(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return self.vocabulary.state()
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> CategoryEncoder:
+        """Rebuild from the JSON form."""
+        return cls(Vocabulary.from_state(state))
+
+
+@dataclass(frozen=True)
+class CategoriesEncoder:
+    """Fitted state of one categories (list) column."""
+
+    vocabulary: Vocabulary
+
+    @classmethod
+    def fit(cls, column: pl.Series) -> CategoriesEncoder:
+        """Learn the values within the lists of a train column."""
+        return cls(Vocabulary.fit(_entries(column.list.drop_nulls()), MIN_COUNT))
+
+    def transform(self, column: pl.Series) -> Bag:
+        """Return a bag a row; an empty or missing list holds the code "missing"."""
+        lists = column.list.drop_nulls()
+        lengths = lists.list.len().fill_null(0).to_numpy().astype(np.int64)
+        indptr = np.zeros(len(column) + 1, dtype=np.int64)
+        np.cumsum(np.maximum(lengths, 1), out=indptr[1:])
+        codes = np.full(indptr[-1], MISSING, dtype=np.int32)
+        filled = np.repeat(lengths > 0, np.maximum(lengths, 1))
+        codes[filled] = self.vocabulary.encode(_entries(lists))
+        return Bag(indptr, codes, self.vocabulary.size)
+
+    def state(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return self.vocabulary.state()
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> CategoriesEncoder:
+        """Rebuild from the JSON form."""
+        return cls(Vocabulary.from_state(state))
+
+
+def _entries(lists: pl.Series) -> pl.Series:
+    """Return the entries of all lists in one column; empty and missing lists have none."""
+    return lists.filter(lists.list.len().fill_null(0) > 0).explode()

@@ -1,0 +1,75 @@
+"""`Target`: from a label to what the towers are trained on, and from a score back to the label's own units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twotower.features.labels import F64, LabelTransform, label_transform, transform_from_state
+
+
+@dataclass(frozen=True)
+class Target:
+    """A label transform, standardised on train so that one learning rate suits every label.
+
+    ``score = mean + sd * s`` where s is what the towers are trained on; both are folded into the vectors that leave
+    training, so a dot product of those is a transformed label (a logit, for the logistic objective).
+
+    Attributes:
+        transform: the fitted label transform.
+        mean: of the transformed train labels (0 for logistic).
+        sd: their standard deviation (1 for logistic).
+        low: least transformed train label; predictions are not below it.
+        high: greatest one; predictions are not above it.
+        logistic: whether scores are logits.
+        base: the constant score that fits train best, in standardised units: 0, or the logit of the mean label.
+    """
+
+    transform: LabelTransform
+    mean: float
+    sd: float
+    low: float
+    high: float
+    logistic: bool
+    base: float
+
+    @classmethod
+    def fit(
+        cls, label: F64, duration: F64 | None, *, transform: str, cap: float | None, logistic: bool
+    ) -> Target:
+        """Learn from train labels float64 (n,) and, where the transform reads them, durations float64 (n,)."""
+        fitted = label_transform(transform, label, duration, cap=cap)
+        values = fitted.forward(label, duration)
+        low, high = float(values.min()), float(values.max())
+        if logistic:
+            share = float(np.clip(values.mean(), 1e-6, 1.0 - 1e-6))
+            return cls(fitted, 0.0, 1.0, low, high, True, float(np.log(share / (1.0 - share))))
+        sd = float(values.std())
+        return cls(fitted, float(values.mean()), sd if sd > 1e-12 else 1.0, low, high, False, 0.0)
+
+    def forward(self, label: F64, duration: F64 | None) -> NDArray[np.float32]:
+        """Return what the objective is trained on, float32 (n,)."""
+        return ((self.transform.forward(label, duration) - self.mean) / self.sd).astype(np.float32)
+
+    def inverse(self, score: NDArray[np.float32], duration: F64 | None) -> F64:
+        """Return predictions in the label's own units, float64 (n,), from scores of the finished vectors."""
+        values = score.astype(np.float64)
+        if self.logistic:
+            values = 1.0 / (1.0 + np.exp(-values))
+        return self.transform.inverse(np.clip(values, self.low, self.high), duration)
+
+    def state(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "transform": {"name": self.transform.name, "state": self.transform.state()},
+            **{key: getattr(self, key) for key in ("mean", "sd", "low", "high", "logistic", "base")},
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Target:
+        """Rebuild from the JSON form."""
+        transform = transform_from_state(state["transform"]["name"], state["transform"]["state"])
+        return cls(transform, *(state[key] for key in ("mean", "sd", "low", "high", "logistic", "base")))

@@ -1,0 +1,141 @@
+"""text: hashed character n-grams, weighted by rarity and folded into a few directions (latent semantic analysis).
+
+Character n-grams need no model, no tokeniser and no word boundaries, so they work for Chinese captions as for English
+titles. They are hashed into a fixed number of columns (Weinberger et al., "Feature Hashing for Large Scale Multitask
+Learning", ICML 2009), weighted by inverse document frequency, and projected on the leading singular directions of the
+train rows (Deerwester et al. 1990) by a randomised SVD (Halko, Martinsson, Tropp 2011). The tower sees a short dense
+vector, so a step costs the same whatever the length of the text.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy import sparse
+
+from twotower.features.blocks import Dense
+
+COLUMNS = 1 << 14
+SIZES = (1, 2, 3)
+WIDTH = 32
+"""Most directions kept."""
+MAX_FIT_ROWS = 50_000
+"""The projection is learnt on at most this many rows; more do not move its leading directions."""
+MAX_CHARACTERS = 512
+
+
+@dataclass(frozen=True)
+class TextEncoder:
+    """Fitted state of one text column.
+
+    Attributes:
+        idf: float32 (COLUMNS,) inverse document frequencies; 0 for a column that train does not have.
+        projection: float32 (COLUMNS, width), zero rows left in; scaled so that train's values have unit variance.
+        mean: float32 (width,) of the projected train rows.
+    """
+
+    idf: NDArray[np.float32]
+    projection: NDArray[np.float32]
+    mean: NDArray[np.float32]
+
+    @classmethod
+    def fit(cls, column: pl.Series) -> TextEncoder:
+        """Learn rarity and leading directions from a train column."""
+        present = column.drop_nulls()
+        if len(present) > MAX_FIT_ROWS:
+            present = present.gather_every(-(-len(present) // MAX_FIT_ROWS))
+        counts = _count(present)
+        frequency = np.bincount(counts.indices, minlength=COLUMNS)
+        idf = np.where(frequency > 0, np.log((1 + len(present)) / (1 + frequency)) + 1.0, 0.0).astype(np.float32)
+        weighted = _weighted(counts, idf)
+        width = min(WIDTH, max(weighted.shape[0] - 1, 0))
+        if width == 0 or weighted.nnz == 0:
+            return cls(idf, np.zeros((COLUMNS, 0), np.float32), np.zeros(0, np.float32))
+        directions = _leading_directions(weighted, width)
+        projected = np.asarray(weighted @ directions)
+        # one scale for all directions keeps their order of importance
+        scale = max(float(projected.std(axis=0).max()), 1e-6)
+        return cls(idf, (directions / scale).astype(np.float32), (projected / scale).mean(axis=0).astype(np.float32))
+
+    def transform(self, column: pl.Series) -> Dense:
+        """Return (rows, width + 1): the projection, zeros where missing or empty, and a flag for that."""
+        counts = _count(column)
+        empty = np.diff(counts.indptr) == 0
+        values = np.asarray(_weighted(counts, self.idf) @ self.projection) - self.mean
+        values[empty] = 0.0
+        return Dense(np.concatenate([values, empty[:, None]], axis=1).astype(np.float32))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the array form."""
+        return {"idf": self.idf, "projection": self.projection, "mean": self.mean}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> TextEncoder:
+        """Rebuild from the array form."""
+        return cls(arrays["idf"], arrays["projection"], arrays["mean"])
+
+
+def _count(column: pl.Series) -> sparse.csr_matrix:
+    """Return the hashed n-gram counts of each row, damped by 1 + log, as CSR (rows, COLUMNS)."""
+    texts = [unicodedata.normalize("NFKC", t or "")[:MAX_CHARACTERS].casefold().strip() for t in column.to_list()]
+    ends = np.cumsum([len(t) for t in texts], dtype=np.int64) if texts else np.zeros(0, np.int64)
+    points = np.frombuffer("".join(texts).encode("utf-32-le"), dtype=np.uint32)
+    rows, columns = _hash_ngrams(points, ends, np.asarray(SIZES, dtype=np.int64), COLUMNS)
+    counts = sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape=(len(texts), COLUMNS))
+    counts.sum_duplicates()
+    counts.data = 1.0 + np.log(counts.data)
+    return counts
+
+
+def _weighted(counts: sparse.csr_matrix, idf: NDArray[np.float32]) -> sparse.csr_matrix:
+    """Return the counts times idf, each row of unit length."""
+    weighted = counts.multiply(idf[None, :]).tocsr()
+    length = np.sqrt(np.asarray(weighted.multiply(weighted).sum(axis=1)).ravel())
+    scaled: sparse.csr_matrix = (sparse.diags(1.0 / np.maximum(length, 1e-12)) @ weighted).tocsr()
+    return scaled.astype(np.float32)
+
+
+def _leading_directions(matrix: sparse.csr_matrix, width: int, rounds: int = 3) -> NDArray[np.float32]:
+    """Return the ``width`` leading right singular vectors, (COLUMNS, width), signs fixed so that bits repeat."""
+    start = np.random.default_rng(0).standard_normal((matrix.shape[1], width + 8)).astype(np.float32)
+    basis = np.linalg.qr(matrix @ start)[0]
+    for _ in range(rounds):
+        basis = np.linalg.qr(matrix @ (matrix.T @ basis))[0]
+    _, _, right = np.linalg.svd(np.asarray((matrix.T @ basis).T), full_matrices=False)
+    right = right[:width]
+    signs = np.sign(right[np.arange(width), np.abs(right).argmax(axis=1)])
+    directions: NDArray[np.float32] = (right * signs[:, None]).T.astype(np.float32)
+    return directions
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _hash_ngrams(points, ends, sizes, columns):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """FNV-1a over the code points of every n-gram of every text."""
+    total = 0
+    start = 0
+    for end in ends:
+        for n in sizes:
+            total += max(end - start - n + 1, 0)
+        start = end
+    rows = np.empty(total, np.int32)
+    hashed = np.empty(total, np.int32)
+    at = 0
+    start = 0
+    for row in range(len(ends)):
+        for n in sizes:
+            for i in range(start, ends[row] - n + 1):
+                h = np.uint64(14695981039346656037)
+                for j in range(n):
+                    h = (h ^ np.uint64(points[i + j])) * np.uint64(1099511628211)
+                h ^= h >> np.uint64(29)
+                rows[at] = row
+                hashed[at] = np.int32(h % np.uint64(columns))
+                at += 1
+        start = ends[row]
+    return rows, hashed

@@ -1,0 +1,63 @@
+"""vector: a list of floats made elsewhere, standardised as a whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from twotower.errors import DataError
+from twotower.features.blocks import Dense
+
+
+@dataclass(frozen=True)
+class VectorEncoder:
+    """Fitted state of one vector column.
+
+    Attributes:
+        mean: float32 (width,) on train.
+        scale: one standard deviation for all components, so that their proportions (and with them the vector's
+            geometry) are kept.
+    """
+
+    mean: NDArray[np.float32]
+    scale: float
+
+    @classmethod
+    def fit(cls, column: pl.Series) -> VectorEncoder:
+        """Learn mean and scale from the rows of a train column that have a vector."""
+        present = column.drop_nulls()
+        if not len(present):
+            raise DataError(f"vector column {column.name!r} is empty in every train row; leave it out of the schema")
+        values = _matrix(present, len(present[0]))
+        scale = float((values - values.mean(axis=0)).std())
+        return cls(values.mean(axis=0), scale if scale > 1e-12 else 1.0)
+
+    def transform(self, column: pl.Series) -> Dense:
+        """Return (rows, width + 1): the standardised vector, zeros where missing, and a flag for "missing"."""
+        missing = column.is_null().to_numpy()
+        block = np.zeros((len(column), len(self.mean) + 1), dtype=np.float32)
+        if not missing.all():
+            values = _matrix(column.drop_nulls(), len(self.mean))
+            block[~missing, :-1] = (values - self.mean) / self.scale
+        block[:, -1] = missing
+        return Dense(block)
+
+    def state(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {"mean": self.mean.tolist(), "scale": self.scale}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> VectorEncoder:
+        """Rebuild from the JSON form."""
+        return cls(np.asarray(state["mean"], dtype=np.float32), state["scale"])
+
+
+def _matrix(column: pl.Series, width: int) -> NDArray[np.float32]:
+    flat = column.explode().to_numpy().astype(np.float32)
+    if len(flat) != len(column) * width:
+        raise DataError(f"every vector of {column.name!r} must have the {width} numbers that train's have")
+    return flat.reshape(len(column), width)

@@ -1,0 +1,59 @@
+"""`Vocabulary`: values to codes, frozen after fitting; values never seen get a code of their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+UNKNOWN = 0
+"""Code of a value that the train part does not have (or has too seldom)."""
+MISSING = 1
+"""Code of an empty value."""
+RESERVED = 2
+"""Number of codes before the first value."""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """A frozen map from values to codes 2, 3, ...; 0 is "unknown" and 1 is "missing".
+
+    Attributes:
+        values: the known values, sorted, without nulls; an integer or string series.
+    """
+
+    values: pl.Series
+
+    @classmethod
+    def fit(cls, column: pl.Series, min_count: int = 1) -> Vocabulary:
+        """Learn the values that occur at least ``min_count`` times in ``column``."""
+        counts = column.drop_nulls().alias("value").value_counts(name="count")
+        kept = counts.filter(pl.col("count") >= min_count).get_column("value").sort()
+        return cls(kept)
+
+    @property
+    def size(self) -> int:
+        """Number of codes, "unknown" and "missing" included."""
+        return len(self.values) + RESERVED
+
+    def encode(self, column: pl.Series) -> NDArray[np.int32]:
+        """Return the codes of a column, int32 (rows,)."""
+        known = self.values.to_frame("value").with_row_index("code", offset=RESERVED)
+        if column.dtype != self.values.dtype:
+            column = column.cast(self.values.dtype, strict=False)
+        found = column.alias("value").to_frame().join(known, on="value", how="left", maintain_order="left")
+        codes = found.get_column("code").fill_null(UNKNOWN).to_numpy().astype(np.int32)
+        codes[column.is_null().to_numpy()] = MISSING
+        return codes
+
+    def state(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {"type": "int" if self.values.dtype.is_integer() else "str", "values": self.values.to_list()}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Vocabulary:
+        """Rebuild from the JSON form."""
+        return cls(pl.Series("value", state["values"], dtype=pl.Int64 if state["type"] == "int" else pl.String))

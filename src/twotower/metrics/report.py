@@ -1,0 +1,85 @@
+"""Every rating metric of a table of predictions with its interval, alone or as a difference."""
+
+from __future__ import annotations
+
+from numpy.typing import ArrayLike
+
+from twotower.metrics.bootstrap import Interval, intervals, paired_differences
+from twotower.metrics.metric import Metric
+from twotower.metrics.rating import MAE, R2, RMSE
+from twotower.metrics.statistics import user_statistics
+from twotower.metrics.users import group_users
+from twotower.metrics.xauc import XAUC, XAUC_BY_USER
+
+RATING_METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        MAE,
+        RMSE,
+        R2,
+        XAUC,
+        XAUC_BY_USER,
+        *(Metric(f"{m.name}_capped", m.higher_is_better, m.unit) for m in (MAE, RMSE, R2)),
+    )
+}
+"""Every metric a report may hold, with its direction."""
+
+
+def rating_report(
+    user: ArrayLike,
+    label: ArrayLike,
+    prediction: ArrayLike,
+    *,
+    cap: float | None,
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> dict[str, Interval]:
+    """Measure one model's predictions, with percentile intervals over users.
+
+    Parameters
+    ----------
+    user
+        (n,) integer user ids or indices.
+    label, prediction
+        (n,), float32 or float64, finite, in the label's units; sums are taken in float64.
+    cap
+        Adds ``mae_capped``, ``rmse_capped``, ``r2_capped``, of label and prediction clipped from above here;
+        None leaves them out. A few huge labels can carry most of the uncapped squared error.
+    resamples, seed, level
+        Number of resamples of users, the seed of their draws, and the share of resamples inside the interval.
+
+    Returns
+    -------
+    dict
+        ``mae, rmse, r2, xauc, xauc_by_user`` and the capped ones, each an `Interval`. With a single user the
+        bounds are nan; a metric that is not defined (`r2` of a constant label) is nan throughout.
+
+    """
+    statistics = user_statistics(group_users(user), label, prediction, cap=cap)
+    return intervals(statistics, resamples=resamples, seed=seed, level=level)
+
+
+def paired_difference(
+    user: ArrayLike,
+    label: ArrayLike,
+    prediction_a: ArrayLike,
+    prediction_b: ArrayLike,
+    *,
+    cap: float | None,
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> dict[str, Interval]:
+    """Measure a minus b for every metric of `rating_report`, both models on the same resampled users.
+
+    The interval is of the difference, and much narrower than the two models' own, since a hard user is hard
+    for both. Arguments as for `rating_report`. For several models, `paired_differences` shares the
+    statistics.
+    """
+    groups = group_users(user)
+    models = {
+        "a": user_statistics(groups, label, prediction_a, cap=cap),
+        "b": user_statistics(groups, label, prediction_b, cap=cap),
+    }
+    return paired_differences(models, "b", resamples=resamples, seed=seed, level=level)["a"]

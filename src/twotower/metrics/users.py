@@ -1,0 +1,50 @@
+"""Rows grouped by user: found once, shared by every metric, model and slice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from twotower.metrics.checks import IntArray, int_column
+
+
+@dataclass(frozen=True)
+class UserGroups:
+    """Which user each row belongs to.
+
+    Attributes
+    ----------
+    ids
+        (n_users,) distinct users, ascending.
+    code
+        (n,) position of each row's user in ``ids``.
+
+    """
+
+    ids: IntArray
+    code: IntArray
+
+    @property
+    def n_users(self) -> int:
+        """Number of distinct users."""
+        return int(self.ids.size)
+
+
+def group_users(user: ArrayLike, rows: int | None = None) -> UserGroups:
+    """Group rows (n,) of integer user ids or indices; ``rows``, where given, is the n they must have.
+
+    Ids ascend whatever the order of the rows, so a bootstrap draws the same users for a permuted table.
+    """
+    ids = int_column("user", user, rows)
+    low, high = int(ids.min()), int(ids.max())
+    if high - low > 4 * ids.size + 1024:
+        distinct, code = np.unique(ids, return_inverse=True)
+        return UserGroups(distinct, code.astype(np.int64, copy=False))
+    # Dense ids, the common case, need no sort: one table of the range says who is there.
+    offset = ids - low
+    present = np.zeros(high - low + 1, dtype=np.bool_)
+    present[offset] = True
+    code_of = np.cumsum(present) - 1
+    return UserGroups(np.flatnonzero(present) + low, code_of[offset])

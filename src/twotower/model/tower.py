@@ -1,0 +1,100 @@
+"""`Tower`: features and id of one side to vectors.
+
+``vector = f(features) + id vector``: what the features say, and what this user's or item's own interactions add to
+it. The id part starts near zero and is hidden for a random share of rows in each step, so the features have to
+carry a row alone; a row never seen has no id part and falls back on them.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from twotower.config import ModelConfig
+from twotower.model.arrays import SideArrays
+from twotower.model.layers import ACTIVATIONS, RowTable
+
+LARGE_TABLE = 200_000
+"""Feature tables with more rows than this are read by distinct rows, as id tables always are."""
+
+
+class Tower(nn.Module):
+    """One tower: (rows of `SideArrays`) -> (rows, width), bias last.
+
+    Args:
+        like: arrays whose columns the tower will read (their rows do not matter).
+        n_ids: number of warm ids.
+        config: sizes and dropout rates.
+        tail: hidden layers after the first one, own or shared with the other tower.
+        generator: source of the initial weights.
+    """
+
+    def __init__(
+        self, like: SideArrays, n_ids: int, config: ModelConfig, tail: nn.Module, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.width = config.dim - 1
+        self.id_dropout = config.id_dropout
+        self.feature_dim = config.feature_dim
+        self.n_codes = like.n_codes
+        self.ids = RowTable(n_ids, self.width, 0.1, generator)
+        with torch.no_grad():
+            self.ids.weight[:, -1] = 0.0  # biases start from none
+        self.large = like.n_codes > LARGE_TABLE
+        self.features: RowTable | nn.Parameter = (
+            RowTable(like.n_codes, config.feature_dim, 0.1, generator)
+            if self.large
+            else nn.Parameter(torch.randn(like.n_codes, config.feature_dim, generator=generator) * 0.1)
+        )
+        n_coded = like.n_fields * config.feature_dim
+        hidden = config.hidden
+        first = hidden[0] if hidden else self.width
+        # the first layer in two parts: numbers need no gradient with respect to themselves
+        self.from_numbers = linear(like.dense.shape[1], first, generator, fan_in=like.dense.shape[1] + n_coded)
+        self.from_codes = linear(n_coded, first, generator, bias=False, fan_in=like.dense.shape[1] + n_coded)
+        self.activation = ACTIVATIONS[config.activation]() if hidden else nn.Identity()
+        self.dropout = nn.Dropout(config.dropout) if hidden else nn.Identity()
+        self.tail = tail
+        self.out = linear(hidden[-1], self.width, generator, gain=0.1) if hidden else nn.Identity()
+
+    def forward(self, side: SideArrays) -> torch.Tensor:
+        """Return (rows, dim - 1): the vector and, last, the bias."""
+        hidden = self.from_numbers(side.dense) + self.from_codes(self._coded(side))  # (rows, hidden)
+        vector: torch.Tensor = self.out(self.tail(self.dropout(self.activation(hidden))))  # (rows, width)
+        shown = side.warm > 0
+        if self.training and self.id_dropout > 0.0:
+            shown = shown & (torch.rand(side.rows, device=shown.device) >= self.id_dropout)
+        at = shown.nonzero(as_tuple=True)[0]
+        return vector.index_add(0, at, self.ids.rows(side.warm[at] - 1))
+
+    def _coded(self, side: SideArrays) -> torch.Tensor:
+        """Return the embeddings of all coded columns side by side, (rows, n_fields * feature_dim)."""
+        if isinstance(self.features, RowTable):
+            every = torch.cat([side.codes.reshape(-1), *(codes for _, codes in side.bags)])
+            distinct, place = every.unique(return_inverse=True)
+            table = self.features.rows(distinct)
+            ends = [side.codes.numel()]
+            single = place[: ends[0]].reshape(side.codes.shape)
+            bags = []
+            for indptr, codes in side.bags:
+                ends.append(ends[-1] + len(codes))
+                bags.append((indptr, place[ends[-2] : ends[-1]]))
+        else:
+            table, single, bags = self.features, side.codes, list(side.bags)
+        parts = [F.embedding(single, table).flatten(1)]
+        parts += [F.embedding_bag(codes, table, indptr[:-1], mode="mean") for indptr, codes in bags]
+        return torch.cat(parts, dim=1)
+
+
+def linear(
+    n_in: int, n_out: int, generator: torch.Generator, *, bias: bool = True, gain: float = 1.0, fan_in: int = 0
+) -> nn.Linear:
+    """Return a linear layer with He-scaled weights drawn from ``generator`` and zero bias."""
+    layer = nn.utils.skip_init(nn.Linear, n_in, n_out, bias=bias)
+    with torch.no_grad():
+        scale = gain * (2.0 / max(fan_in or n_in, 1)) ** 0.5
+        layer.weight.copy_(torch.randn(n_out, n_in, generator=generator) * scale)
+        if bias:
+            layer.bias.zero_()
+    return layer

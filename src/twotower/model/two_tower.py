@@ -1,0 +1,107 @@
+"""`TwoTowerModel`: both towers, with biases and the global mean riding inside the vectors.
+
+    score(u, i) = u . v + b_u + b_i  =  [u, b_u, 1] . [v, 1, b_i]
+
+so that whoever finds the largest dot product finds the largest score.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from twotower.config import ModelConfig
+from twotower.model.arrays import SideArrays
+from twotower.model.layers import ACTIVATIONS, RowTable
+from twotower.model.tower import Tower, linear
+
+CHUNK = 65_536
+"""Rows encoded at once outside training, so that memory does not follow the catalogue."""
+
+
+class TwoTowerModel(nn.Module):
+    """The user tower and the item tower.
+
+    Args:
+        users: arrays like those that the user tower will read.
+        items: the same for items.
+        n_users: number of warm users.
+        n_items: number of warm items.
+        config: sizes and dropout rates.
+        seed: of the initial weights.
+        mean: constant added to every score.
+    """
+
+    def __init__(
+        self,
+        users: SideArrays,
+        items: SideArrays,
+        n_users: int,
+        n_items: int,
+        config: ModelConfig,
+        seed: int,
+        mean: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
+        self.mean: torch.Tensor
+        generator = torch.Generator().manual_seed(seed)
+        self.config = config
+        user_tail = _tail(config, generator)
+        item_tail = user_tail if config.shared_layers else _tail(config, generator)
+        self.users = Tower(users, n_users, config, user_tail, generator)
+        self.items = Tower(items, n_items, config, item_tail, generator)
+
+    @property
+    def dim(self) -> int:
+        """Length of the vectors, the two places for biases included."""
+        return self.config.dim
+
+    def user_vectors(self, side: SideArrays) -> torch.Tensor:
+        """Return ``[u, b_u + mean, 1]``, (rows, dim)."""
+        vector, bias = self._split(self.users(side))
+        return torch.cat([vector, bias + self.mean, torch.ones_like(bias)], dim=1)
+
+    def item_vectors(self, side: SideArrays) -> torch.Tensor:
+        """Return ``[v, 1, b_i]``, (rows, dim)."""
+        vector, bias = self._split(self.items(side))
+        return torch.cat([vector, torch.ones_like(bias), bias], dim=1)
+
+    def _split(self, out: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        vector, bias = out[:, :-1], out[:, -1:]
+        if self.config.normalise:
+            # each side carries the square root of 1 / temperature
+            vector = F.normalize(vector, dim=1) / self.config.temperature**0.5
+        return vector, bias
+
+    @torch.no_grad()
+    def encode(self, side: SideArrays, which: str) -> torch.Tensor:
+        """Return the vectors of every row, (rows, dim), without dropout, chunk by chunk.
+
+        Args:
+            side: the rows.
+            which: "users" or "items".
+        """
+        was_training = self.training
+        self.eval()
+        tower = self.user_vectors if which == "users" else self.item_vectors
+        every = torch.arange(side.rows, device=side.warm.device)
+        parts = [tower(side.take(rows) if side.rows > CHUNK else side) for rows in every.split(CHUNK)]
+        self.train(was_training)
+        return torch.cat(parts) if parts else torch.zeros(0, self.dim)
+
+    def row_tables(self) -> dict[str, RowTable]:
+        """Return the tables that are updated by rows, by name."""
+        return {name: module for name, module in self.named_modules() if isinstance(module, RowTable)}
+
+
+def _tail(config: ModelConfig, generator: torch.Generator) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for n_in, n_out in zip(config.hidden, config.hidden[1:], strict=False):
+        layers += [
+            linear(n_in, n_out, generator),
+            ACTIVATIONS[config.activation](),
+            nn.Dropout(config.dropout),
+        ]
+    return nn.Sequential(*layers)

@@ -1,0 +1,146 @@
+"""Pairs of a user row and an item row, with their labels, grouped by user."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numba import njit
+from numpy.typing import ArrayLike, NDArray
+
+from twotower.errors import DataError
+
+_INT32_MAX = np.iinfo(np.int32).max
+T = TypeVar("T", bound=np.generic)
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Labelled (user row, item row) pairs, grouped: user ``u`` has places ``indptr[u]:indptr[u + 1]``.
+
+    Grouping by user lets the pair loop keep a user's vector and its gradient at hand for all of the user's
+    pairs. The constructor checks nothing, so that a training step can build pairs for its rows at no cost;
+    `from_arrays` checks everything. Within a user any order is right; items in ascending order are fastest.
+
+    Attributes
+    ----------
+    indptr
+        (n_users + 1,) int64, from 0 to n, never falling; a user without pairs has an empty range.
+    item
+        (n,) int32, the row of the item in ``V``.
+    label
+        (n,) float32.
+    weight
+        (n,) float32, not negative; None means that every pair weighs 1.
+
+    """
+
+    indptr: NDArray[np.int64]
+    item: NDArray[np.int32]
+    label: NDArray[np.float32]
+    weight: NDArray[np.float32] | None = None
+
+    @property
+    def n_users(self) -> int:
+        """Number of user rows, those without a pair included."""
+        return self.indptr.size - 1
+
+    def __len__(self) -> int:
+        return self.item.size
+
+    @classmethod
+    def from_arrays(
+        cls,
+        user: ArrayLike,
+        item: ArrayLike,
+        label: ArrayLike,
+        weight: ArrayLike | None = None,
+        *,
+        n_users: int,
+    ) -> Pairs:
+        """Group pairs by user; within a user they keep the order given (a stable counting sort, O(n)).
+
+        Parameters
+        ----------
+        user, item
+            (n,) integers; users in ``[0, n_users)``, items from 0.
+        label
+            (n,) finite.
+        weight
+            (n,) finite, not negative; or None.
+        n_users
+            Rows of ``U``.
+
+        Raises
+        ------
+        DataError
+            A column of the wrong shape or kind, or a value out of range; it names the first place.
+
+        """
+        users = _index_column("user", user, None, n_users)
+        items = _index_column("item", item, users.size, _INT32_MAX)
+        labels = _float_column("label", label, users.size)
+        weights = None if weight is None else _float_column("weight", weight, users.size)
+        if weights is not None:
+            _refuse("weight", weights, weights < 0, "must not be negative")
+        indptr, place = _group(users, n_users)
+        return cls(
+            indptr,
+            _scatter(items.astype(np.int32), place),
+            _scatter(labels, place),
+            None if weights is None else _scatter(weights, place),
+        )
+
+
+@njit(cache=True)
+def _group(user, n_users):  # type: ignore[no-untyped-def]
+    """Row pointers (n_users + 1,) and each pair's place (n,) after a stable sort by ``user`` (n,)."""
+    indptr = np.zeros(n_users + 1, dtype=np.int64)
+    for u in user:
+        indptr[u + 1] += 1
+    for u in range(n_users):
+        indptr[u + 1] += indptr[u]
+    free = indptr[:-1].copy()
+    place = np.empty(user.size, dtype=np.int64)
+    for p in range(user.size):
+        place[p] = free[user[p]]
+        free[user[p]] += 1
+    return indptr, place
+
+
+def _scatter(values: NDArray[T], place: NDArray[np.int64]) -> NDArray[T]:
+    out = np.empty_like(values)
+    out[place] = values
+    return out
+
+
+def _index_column(name: str, values: ArrayLike, size: int | None, bound: int) -> NDArray[np.int64]:
+    column = _column(name, np.asarray(values), size)
+    if column.size and column.dtype.kind not in "iu":
+        raise DataError(f"`{name}` must hold row numbers (integers); got dtype {column.dtype}.")
+    _refuse(name, column, (column < 0) | (column >= bound), f"must lie in [0, {bound})")
+    return column.astype(np.int64, copy=False)
+
+
+def _float_column(name: str, values: ArrayLike, size: int) -> NDArray[np.float32]:
+    column = _column(name, np.asarray(values), size)
+    if column.size and column.dtype.kind not in "iufb":
+        raise DataError(f"`{name}` must hold numbers; got dtype {column.dtype}.")
+    column = column.astype(np.float32, copy=False)
+    _refuse(name, column, ~np.isfinite(column), "must be finite in float32")
+    return column
+
+
+def _column(name: str, column: NDArray[T], size: int | None) -> NDArray[T]:
+    if column.ndim != 1:
+        raise DataError(f"`{name}` must have one axis; got shape {column.shape}.")
+    if size is not None and column.size != size:
+        raise DataError(f"`{name}` must be as long as `user` ({size}); got {column.size}.")
+    return column
+
+
+def _refuse(name: str, column: NDArray[Any], bad: NDArray[np.bool_], rule: str) -> None:
+    if bad.any():
+        at = int(bad.argmax())
+        raise DataError(f"`{name}` {rule}; got {column[at]} at place {at}.")

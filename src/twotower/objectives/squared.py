@@ -1,0 +1,36 @@
+"""The squared error: the model predicts the mean of the label."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from twotower.objectives.pointwise import PointwiseObjective
+
+
+def _tile_loss(score: Any, label: Any, parameter: Any, loss: Any, slope: Any) -> None:
+    for j in range(score.size):
+        r = score[j] - label[j]
+        loss[j] = r * r
+        slope[j] = np.float32(2) * r
+
+
+@dataclass(frozen=True)
+class Squared(PointwiseObjective):
+    """``l(s, y) = (s - y)^2``; the prediction is the score."""
+
+    name: ClassVar[str] = "squared"
+    tile_loss = staticmethod(_tile_loss)
+
+    def elementwise(self, score: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return ``(s - y)^2`` (n,) and ``2 (s - y)`` (n,)."""
+        r = score - label
+        return r * r, 2 * r
+
+    def link(self, score: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the scores (n,) as they are."""
+        return score

@@ -1,0 +1,264 @@
+"""`Recommender`: a trained model as it is used. Library, command line and batch jobs all go through it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+
+from twotower.data.dataset import Dataset, Frame, to_polars
+from twotower.data.durations import durations
+from twotower.data.predictor import Predictor
+from twotower.errors import ConfigError, DataError, nearest
+from twotower.features import Encoder
+from twotower.features.target import Target
+from twotower.model import SideArrays, TwoTowerModel
+from twotower.objectives import score_pairs
+from twotower.retrieval import exact_top_k
+
+USERS_AT_ONCE = 20_000
+
+
+@dataclass(frozen=True)
+class Side:
+    """The users or the items that a recommender knows.
+
+    Attributes:
+        ids: their ids, one row each.
+        vectors: float32 (rows, dim).
+        warm: bool (rows,), whether the row has train interactions.
+    """
+
+    ids: pl.Series
+    vectors: NDArray[np.float32]
+    warm: NDArray[np.bool_]
+
+    def rows(self, ids: pl.Series) -> NDArray[np.int64]:
+        """Return the row of each id, -1 where there is none."""
+        known = self.ids.alias("id").to_frame().with_row_index("row")
+        asked = ids.alias("id").cast(self.ids.dtype, strict=False).to_frame()
+        found = asked.join(known, on="id", how="left", maintain_order="left").get_column("row")
+        return found.cast(pl.Int64).fill_null(-1).to_numpy()
+
+
+@dataclass(frozen=True)
+class Recommender(Predictor):
+    """Encoder, towers, vectors and what each user has seen. Made by `TwoTower.fit` or `twotower.load`.
+
+    Attributes:
+        encoder: fitted on train.
+        model: the towers.
+        target: the way from scores to the label's units; None if the schema has no label.
+        users: every user of the users table and of train.
+        items: every item of the items table and of train: the catalogue.
+        seen: the items of each user in train, as row pointers int64 (users + 1,) and item rows int32.
+        display: one row an item, in the catalogue's order: id and display columns.
+        item_duration: float64 (items,), nan where not known; None without a duration in the items table.
+        history: records of the epochs.
+    """
+
+    name = "two-tower"
+
+    encoder: Encoder
+    model: TwoTowerModel
+    target: Target
+    users: Side
+    items: Side
+    seen: tuple[NDArray[np.int64], NDArray[np.int32]]
+    display: pl.DataFrame
+    item_duration: NDArray[np.float64] | None
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def user_ids(self) -> pl.Series:
+        """Ids of every user known, warm or cold."""
+        return self.users.ids
+
+    @property
+    def item_ids(self) -> pl.Series:
+        """Ids of the catalogue."""
+        return self.items.ids
+
+    def predict(self, data: Dataset) -> NDArray[np.float64]:
+        """Return predictions float64 (n,), in the label's own units, for every interaction of ``data``.
+
+        Users and items that this recommender does not know get their vector from their features in ``data``'s
+        tables; one that is in no table gets the vector of "everything missing".
+        """
+        schema = self.encoder.schema
+        user, extra_users = self._place(data, "users", data.interactions.get_column(schema.user))
+        item, extra_items = self._place(data, "items", data.interactions.get_column(schema.item))
+        scores = score_pairs(
+            np.concatenate([self.users.vectors, extra_users]),
+            np.concatenate([self.items.vectors, extra_items]),
+            user,
+            item,
+        )
+        duration = durations(data) if self.target.transform.needs_duration else None
+        return self.target.inverse(scores, duration)
+
+    def score(self, pairs: Frame) -> pl.DataFrame:
+        """Return the frame of (user, item) pairs with a column ``prediction`` in the label's own units.
+
+        Raises:
+            DataError: an id column is missing, or a pair's user or item is not known (cold ones that have features
+                are scored through `predict`).
+        """
+        frame = to_polars(pairs)
+        schema = self.encoder.schema
+        for column in (schema.user, schema.item):
+            if column not in frame.columns:
+                raise DataError(
+                    f"pairs need a column {column!r}; got {', '.join(frame.columns)}."
+                    f"{nearest(column, frame.columns)}"
+                )
+        user = self._known(frame.get_column(schema.user), self.users, "user")
+        item = self._known(frame.get_column(schema.item), self.items, "item")
+        duration = None
+        if self.target.transform.needs_duration:
+            if schema.duration is not None and schema.duration in frame.columns:
+                duration = frame.get_column(schema.duration).cast(pl.Float64).fill_null(np.nan).to_numpy()
+            elif self.item_duration is not None:
+                duration = self.item_duration[item]
+            else:
+                raise DataError(f"pairs need the column {schema.duration!r}: the label was debiased by it")
+        scores = score_pairs(self.users.vectors, self.items.vectors, user, item)
+        return frame.with_columns(pl.Series("prediction", self.target.inverse(scores, duration)))
+
+    def recommend(
+        self, users: Sequence[Any] | pl.Series, k: int = 10, *, exclude_seen: bool = True
+    ) -> pl.DataFrame:
+        """Return the ``k`` items of highest score for each user, exactly, best first.
+
+        Args:
+            users: ids of known users.
+            k: how many items each; a user with fewer candidates gets fewer rows.
+            exclude_seen: leave out the items that the user has in train.
+
+        Returns:
+            Columns: user id, item id, ``rank`` (from 1), ``score`` (the label's transformed scale), display columns.
+
+        Raises:
+            ConfigError: k is not between 1 and the size of the catalogue.
+            DataError: a user is not known.
+        """
+        if not 1 <= k <= len(self.items.ids):
+            raise ConfigError(f"k must lie between 1 and the catalogue's {len(self.items.ids):,} items, got {k}")
+        schema = self.encoder.schema
+        asked = users if isinstance(users, pl.Series) else pl.Series(list(users), strict=False)
+        if not len(asked):
+            raise ConfigError("recommend needs at least one user, got none")
+        row = self._known(asked, self.users, "user")
+        indptr, seen_items = self.seen
+        taken = None
+        if exclude_seen:
+            length = indptr[row + 1] - indptr[row]
+            pointers = np.concatenate([[0], np.cumsum(length)]).astype(np.int64)
+            within = np.arange(pointers[-1]) - np.repeat(pointers[:-1], length)
+            taken = (pointers, seen_items[np.repeat(indptr[row], length) + within])
+        top = exact_top_k(self.users.vectors[row], self.items.vectors, k, seen=taken)
+        found = top.items >= 0
+        at, place = np.nonzero(found)
+        item_rows = top.items[found]
+        table = pl.DataFrame(
+            {
+                schema.user: self.users.ids.gather(row[at]),
+                schema.item: self.items.ids.gather(item_rows),
+                "rank": (place + 1).astype(np.int32),
+                "score": top.scores[found],
+            }
+        )
+        return pl.concat([table, self.display.drop(schema.item)[item_rows]], how="horizontal")
+
+    def recommend_all(self, k: int = 10, *, exclude_seen: bool = True) -> Iterator[pl.DataFrame]:
+        """Yield the recommendations of every known user, some thousand users at a time."""
+        for start in range(0, len(self.users.ids), USERS_AT_ONCE):
+            yield self.recommend(self.users.ids[start : start + USERS_AT_ONCE], k, exclude_seen=exclude_seen)
+
+    def evaluate(
+        self, test: Dataset, *, cap: float | None = None, resamples: int = 1000, seed: int = 0
+    ) -> "RatingEvaluation":
+        """Measure the predictions on held-out interactions, with intervals and slices.
+
+        Args:
+            test: the held-out part.
+            cap: also report the metrics with labels and predictions capped here.
+            resamples: bootstrap resamples of the users.
+            seed: of the resampling.
+        """
+        from twotower.evaluation import evaluate_rating
+        return evaluate_rating(self, test, self.train_view(test), cap=cap, resamples=resamples, seed=seed)
+
+    def train_view(self, like: Dataset) -> Dataset:
+        """Return the (user, item) pairs seen in train as a dataset with the tables of ``like``, for slices."""
+        indptr, item = self.seen
+        schema = self.encoder.schema
+        user = np.repeat(np.arange(len(self.users.ids)), np.diff(indptr))
+        pairs = pl.DataFrame(
+            {schema.user: self.users.ids.gather(user), schema.item: self.items.ids.gather(item)}
+        )
+        return like.with_interactions(pairs)
+
+    def save(self, directory: str | Path, **facts: Any) -> None:
+        """Write the bundle: all that `load` needs, atomically; ``facts`` (metrics, ...) are kept in bundle.json."""
+        from twotower.bundle import save_bundle  # noqa: PLC0415  (bundle knows this class)
+
+        save_bundle(self, Path(directory), facts)
+
+    @staticmethod
+    def load(directory: str | Path) -> Recommender:
+        """Read a bundle, checking every hash; nothing in it is executed."""
+        from twotower.bundle import load_bundle  # noqa: PLC0415
+
+        return load_bundle(Path(directory))
+
+    def _known(self, ids: pl.Series, side: Side, what: str) -> NDArray[np.int64]:
+        rows = side.rows(ids)
+        if (rows < 0).any():
+            at = int(np.argmin(rows))
+            raise DataError(
+                f"{what} {ids[at]!r} is not known: it has no train interaction and no row in the {what}s table."
+                f"{nearest(str(ids[at]), [str(i) for i in side.ids.head(10_000)])}"
+            )
+        return rows
+
+    def _place(
+        self, data: Dataset, which: str, ids: pl.Series
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return each id's row, and the vectors of rows past the known ones, for ids met here for the first time."""
+        side = self.users if which == "users" else self.items
+        rows = side.rows(ids)
+        none = np.zeros((0, self.model.dim), dtype=np.float32)
+        if (rows >= 0).all():
+            return rows, none
+        new = ids.filter(pl.Series(rows < 0)).unique().sort()
+        vectors = self._encode_new(data, which, new)
+        rows[rows < 0] = len(side.ids) + new.search_sorted(ids.filter(pl.Series(rows < 0))).to_numpy()
+        return rows, vectors
+
+    def _encode_new(self, data: Dataset, which: str, new: pl.Series) -> NDArray[np.float32]:
+        encoder = self.encoder.users if which == "users" else self.encoder.items
+        table = data.users if which == "users" else data.items
+        wanted = new.alias(encoder.column).to_frame()
+        rows = wanted.join(
+            table.with_columns(pl.col(encoder.column).cast(new.dtype)), on=encoder.column, how="left", maintain_order="left"
+        )
+        device = next(self.model.parameters()).device
+        arrays = SideArrays.pack(encoder.transform(rows), device)
+        with torch.no_grad():
+            return finished(self.model.encode(arrays, which), which, self.target)
+
+
+def finished(vectors: torch.Tensor, which: str, target: Target) -> NDArray[np.float32]:
+    """Fold the label's mean and standard deviation into vectors fresh from a tower: float32 (rows, dim) on the CPU."""
+    done = vectors.detach().float().cpu().numpy().copy()
+    if which == "users":
+        done *= np.float32(target.sd)
+        done[:, -2] += np.float32(target.mean)
+    return done

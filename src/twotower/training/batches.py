@@ -1,0 +1,205 @@
+"""Big batches, reshuffled each epoch, already grouped by user.
+
+The train pairs lie sorted by user. An epoch draws a batch number for every pair and deals the pairs out in order, so
+each batch is a uniformly random set of pairs that is itself sorted by user: what the pair loop wants, at the price of
+one pass over the data and without a sort.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from twotower.objectives import Pairs
+
+SMALLEST, LARGEST, STEPS = 8_192, 1_048_576, 12
+"""Of the automatic batch size: bounds, and steps an epoch that it aims at."""
+
+
+@dataclass(frozen=True)
+class TrainPairs:
+    """The train pairs, sorted by user.
+
+    Attributes:
+        user: int32 (n,) warm row of the user.
+        item: int32 (n,) warm row of the item.
+        target: float32 (n,) transformed, standardised label.
+        weight: float32 (n,) or None.
+        n_users: number of warm users.
+        n_items: number of warm items.
+    """
+
+    user: NDArray[np.int32]
+    item: NDArray[np.int32]
+    target: NDArray[np.float32]
+    weight: NDArray[np.float32] | None
+    n_users: int
+    n_items: int
+
+    @classmethod
+    def sort(
+        cls,
+        user: NDArray[np.int32],
+        item: NDArray[np.int32],
+        target: NDArray[np.float32],
+        weight: NDArray[np.float32] | None,
+        n_users: int,
+        n_items: int,
+    ) -> TrainPairs:
+        """Sort pairs by user (stable)."""
+        order = np.argsort(user, kind="stable")
+        if np.array_equal(order[:1], [0]) and (np.diff(user) >= 0).all():
+            return cls(user, item, target, weight, n_users, n_items)
+        return cls(
+            user[order], item[order], target[order], None if weight is None else weight[order], n_users, n_items
+        )
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's pairs, over the step's own rows.
+
+    Attributes:
+        pairs: grouped by user; row numbers are places in ``users`` and ``items``.
+        users: int64 warm rows of the distinct users, or None for every warm user in order.
+        items: the same for items.
+    """
+
+    pairs: Pairs
+    users: NDArray[np.int64] | None
+    items: NDArray[np.int64] | None
+
+
+class Batcher:
+    """Deals the train pairs out, epoch after epoch.
+
+    Args:
+        pairs: the train pairs.
+        batch_size: pairs a step on average, or "auto".
+        seed: of all shuffles.
+    """
+
+    def __init__(self, pairs: TrainPairs, batch_size: int | str, seed: int) -> None:
+        size = (
+            int(np.clip(-(-len(pairs) // STEPS), SMALLEST, LARGEST)) if batch_size == "auto" else int(batch_size)
+        )
+        self.pairs = pairs
+        self.seed = seed
+        self.steps = max(1, round(len(pairs) / size))
+        mean = len(pairs) / self.steps
+        # encoding every warm row is cheaper than finding the distinct ones when a batch holds most of them
+        self.every_user = mean >= pairs.n_users
+        self.every_item = mean >= pairs.n_items
+        self._stamp = np.full(0 if self.every_item else pairs.n_items, -1, dtype=np.int32)
+        weightless = np.zeros(0, np.float32)
+        self._weight = weightless if pairs.weight is None else pairs.weight
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        """Yield the batches of one epoch; the same number gives the same batches."""
+        p = self.pairs
+        users, items, targets, weights, ends = _deal(
+            p.user, p.item, p.target, self._weight, self.steps, self.seed, number, numba.get_num_threads()
+        )
+        start = 0
+        for end in ends:
+            part = slice(start, int(end))
+            start = int(end)
+            if part.start == part.stop:
+                continue
+            weight = weights[part] if len(weights) else None
+            yield self._batch(users[part], items[part], targets[part], weight)
+
+    def _batch(
+        self,
+        user: NDArray[np.int32],
+        item: NDArray[np.int32],
+        target: NDArray[np.float32],
+        weight: NDArray[np.float32] | None,
+    ) -> Batch:
+        if self.every_user:
+            distinct_users, indptr = None, _row_pointers(user, self.pairs.n_users)
+        else:
+            starts = np.flatnonzero(np.diff(user, prepend=-1))
+            distinct_users, indptr = user[starts].astype(np.int64), np.append(starts, len(user)).astype(np.int64)
+        if self.every_item:
+            return Batch(Pairs(indptr, item, target, weight), distinct_users, None)
+        distinct_items, local = _renumber(item, self._stamp)
+        return Batch(Pairs(indptr, local, target, weight), distinct_users, distinct_items)
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _mix(x):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """SplitMix64's finaliser: a counter to 64 well-mixed bits (Steele, Lea, Flood 2014)."""
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+@numba.njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
+def _deal(user, item, target, weight, steps, seed, epoch, chunks):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Deal the pairs out into ``steps`` batches by a hash of (seed, epoch, place); order is kept within each."""
+    n = len(user)
+    key = _mix(np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(epoch))
+    count = np.zeros((chunks, steps), np.int64)
+    batch = np.empty(n, np.uint32)
+    for c in numba.prange(chunks):
+        for i in range(n * c // chunks, n * (c + 1) // chunks):
+            b = (_mix(key + np.uint64(i) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) * np.uint64(steps)
+            b = b >> np.uint64(32)
+            batch[i] = b
+            count[c, b] += 1
+    at = np.empty((chunks, steps), np.int64)
+    ends = np.empty(steps, np.int64)
+    total = 0
+    for b in range(steps):
+        for c in range(chunks):
+            at[c, b] = total
+            total += count[c, b]
+        ends[b] = total
+    users, items = np.empty(n, np.int32), np.empty(n, np.int32)
+    targets, weights = np.empty(n, np.float32), np.empty(len(weight), np.float32)
+    for c in numba.prange(chunks):
+        for i in range(n * c // chunks, n * (c + 1) // chunks):
+            place = at[c, batch[i]]
+            at[c, batch[i]] = place + 1
+            users[place] = user[i]
+            items[place] = item[i]
+            targets[place] = target[i]
+            if len(weight):
+                weights[place] = weight[i]
+    return users, items, targets, weights, ends
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _row_pointers(user, n_users):  # type: ignore[no-untyped-def]  # pragma: no cover
+    indptr = np.zeros(n_users + 1, np.int64)
+    for u in user:
+        indptr[u + 1] += 1
+    for u in range(n_users):
+        indptr[u + 1] += indptr[u]
+    return indptr
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _renumber(item, stamp):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Return the distinct items in order of appearance and each pair's place among them; ``stamp`` is left clean."""
+    distinct = np.empty(len(item), np.int64)
+    local = np.empty(len(item), np.int32)
+    n = 0
+    for p in range(len(item)):
+        i = item[p]
+        if stamp[i] < 0:
+            stamp[i] = n
+            distinct[n] = i
+            n += 1
+        local[p] = stamp[i]
+    for d in range(n):
+        stamp[distinct[d]] = -1
+    return distinct[:n].copy(), local

@@ -1,0 +1,62 @@
+"""A checkpoint: one safetensors file with all that the next epoch depends on, written atomically."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from twotower.errors import TrainingError
+
+FILE = "last.safetensors"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """State after a whole epoch.
+
+    Attributes:
+        tensors: weights, moments and the best weights, by name.
+        meta: JSON values: fingerprint of the run, phase, epoch, schedule, history.
+    """
+
+    tensors: dict[str, torch.Tensor]
+    meta: dict[str, Any]
+
+    def write(self, directory: Path) -> None:
+        """Write to a temporary name, flush to disk, and rename: a crash leaves the old file or the new one."""
+        directory.mkdir(parents=True, exist_ok=True)
+        temporary = directory / (FILE + ".tmp")
+        tensors = {name: tensor.contiguous().cpu() for name, tensor in self.tensors.items()}
+        try:
+            save_file(tensors, temporary, metadata={"meta": json.dumps(self.meta)})
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, directory / FILE)
+        except (OSError, SafetensorError) as error:
+            temporary.unlink(missing_ok=True)
+            raise TrainingError(
+                f"could not write a checkpoint to {directory}: {error}; the previous one is intact. "
+                "Make room or choose another place, then continue with --resume"
+            ) from None
+
+    @classmethod
+    def read(cls, directory: Path) -> Checkpoint | None:
+        """Return the checkpoint in a directory, or None if there is none."""
+        path = directory / FILE
+        if not path.exists():
+            return None
+        try:
+            with safe_open(path, framework="pt") as file:
+                meta = json.loads(file.metadata()["meta"])
+                return cls({name: file.get_tensor(name) for name in file.keys()}, meta)  # noqa: SIM118
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            raise TrainingError(
+                f"checkpoint {path} can't be read ({error}); remove it to start this run from the beginning"
+            ) from None

@@ -1,0 +1,264 @@
+"""The training loop: encode each distinct user and item once, run the pair loop, send the gradients back."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from twotower.config import TrainingConfig
+from twotower.errors import TrainingError
+from twotower.model import SideArrays, TwoTowerModel
+from twotower.objectives import Objective, Workspace
+from twotower.objectives.penalty import vector_penalty
+from twotower.training.batches import Batch, Batcher
+from twotower.training.checkpoint import Checkpoint
+from twotower.training.listener import Listener, Record
+from twotower.training.row_adam import RowAdam
+from twotower.training.schedule import Schedule
+
+Validate = Callable[[TwoTowerModel], dict[str, float]]
+"""Returns validation metrics, "validation_loss" among them, by which epochs are judged."""
+
+
+class Interrupted(TrainingError):
+    """Training was interrupted by the user; the last whole epoch is in the checkpoint."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a phase of training comes to.
+
+    Attributes:
+        best_epoch: epoch whose weights the model now has, counted from 1.
+        rates: learning rate at the start of each epoch.
+        history: one record an epoch.
+    """
+
+    best_epoch: int
+    rates: list[float]
+    history: list[Record]
+
+
+class Trainer:
+    """Trains one model on one set of pairs.
+
+    Args:
+        model: the towers, changed in place.
+        users: arrays of the warm users, in the order of their rows in the id table.
+        items: the same for items.
+        batcher: deals out the train pairs.
+        objective: the loss on vectors and pairs.
+        penalty: strength of the L2 on vectors.
+        config: the ``[training]`` section.
+        seed: of dropout.
+        phase: "train" or "refit", for records and checkpoints.
+        fingerprint: what a checkpoint must belong to.
+    """
+
+    def __init__(
+        self,
+        model: TwoTowerModel,
+        users: SideArrays,
+        items: SideArrays,
+        batcher: Batcher,
+        objective: Objective,
+        penalty: float,
+        config: TrainingConfig,
+        seed: int,
+        phase: str,
+        fingerprint: str,
+    ) -> None:
+        self.model, self.users, self.items, self.batcher = model, users, items, batcher
+        self.objective, self.penalty, self.config = objective, penalty, config
+        self.seed, self.phase, self.fingerprint = seed, phase, fingerprint
+        self.workspace = Workspace()
+        self.rows = RowAdam(model.row_tables())
+        self.layers = [p for p in model.parameters() if p.requires_grad]
+        self.adam = torch.optim.AdamW(
+            self.layers, lr=config.learning_rate, weight_decay=config.weight_decay, foreach=True
+        )
+        self.schedule = Schedule.start(config)
+        self.history: list[Record] = []
+        self.best: dict[str, torch.Tensor] = {}
+
+    def run(
+        self,
+        validate: Validate | None,
+        *,
+        epochs: int,
+        rates: list[float] | None = None,
+        checkpoints: Path | None = None,
+        resume: bool = False,
+        listener: Listener,
+        earlier: dict[str, Any] | None = None,
+    ) -> Outcome:
+        """Train, and leave the model with the weights of its best epoch.
+
+        Args:
+            validate: measures the model after each epoch; without it every epoch is the best so far.
+            epochs: most epochs.
+            rates: learning rate of each epoch, instead of the schedule's (a refit replays them).
+            checkpoints: directory of the checkpoint, written after each epoch.
+            resume: whether to go on from the checkpoint there.
+            listener: told of steps and epochs.
+            earlier: JSON values of earlier phases, kept in the checkpoint.
+
+        Raises:
+            TrainingError: the loss is not finite; or the checkpoint belongs to another run.
+            Interrupted: Ctrl-C.
+        """
+        first = 1
+        if resume and checkpoints is not None and (found := Checkpoint.read(checkpoints)) is not None:
+            first = self._restore(found) + 1
+        listener.start(phase=self.phase, epochs=epochs, first_epoch=first, pairs=len(self.batcher.pairs))
+        reason = "all epochs"
+        try:
+            for epoch in range(first, epochs + 1):
+                if self.schedule.stop:
+                    reason = "early stopping"
+                    break
+                if rates is not None:
+                    self.schedule.rate = rates[epoch - 1]
+                self._record(epoch, validate, listener)
+                if checkpoints is not None:
+                    self._checkpoint(epoch, earlier or {}).write(checkpoints)
+        except KeyboardInterrupt:
+            listener.end(reason="interrupted")
+            raise Interrupted("training was interrupted; the last whole epoch is saved") from None
+        if self.best:
+            self.model.load_state_dict(self.best)
+        listener.end(reason=reason)
+        rate_of = [record["learning_rate"] for record in self.history]
+        return Outcome(self.schedule.best_epoch, rate_of, self.history)
+
+    def _record(self, epoch: int, validate: Validate | None, listener: Listener) -> None:
+        rate = self.schedule.step_rate((epoch - 1) / self.config.epochs)
+        start = time.perf_counter()
+        loss = self._epoch(epoch, listener)
+        seconds = time.perf_counter() - start
+        metrics = validate(self.model) if validate is not None else {}
+        judged = metrics.get("validation_loss", -float(epoch))
+        if not math.isfinite(judged):
+            raise TrainingError(_diverged("validation loss", judged, epoch, rate))
+        if self.schedule.observe(epoch, judged) and validate is not None:
+            self.best = {name: t.detach().clone() for name, t in self.model.state_dict().items()}
+        record: Record = {
+            "phase": self.phase,
+            "epoch": epoch,
+            "seconds": seconds,
+            "train_loss": loss,
+            **metrics,
+            "learning_rate": rate,
+            "pairs_per_second": len(self.batcher.pairs) / seconds,
+        }
+        self.history.append(record)
+        listener.epoch(record)
+
+    def _epoch(self, epoch: int, listener: Listener) -> float:
+        self.model.train()
+        done, total = 0, 0.0
+        with torch.random.fork_rng(devices=[]):
+            for step, batch in enumerate(self.batcher.epoch(epoch)):
+                # a seed for each step: nothing but the epoch's number has to survive a crash
+                torch.manual_seed(hash((self.seed, epoch, step)) & 0x7FFF_FFFF_FFFF_FFFF)
+                share = (epoch - 1 + step / self.batcher.steps) / self.config.epochs
+                loss = self.step(batch, self.schedule.step_rate(share))
+                if not math.isfinite(loss):
+                    raise TrainingError(_diverged("loss", loss, epoch, self.schedule.step_rate(share)))
+                total += loss * len(batch.pairs)
+                done += len(batch.pairs)
+                listener.step(epoch=epoch, pairs_done=done, loss=total / done)
+        return total / done
+
+    def step(self, batch: Batch, rate: float) -> float:
+        """Take one step on a batch and return its loss (without the penalty)."""
+        device = self.users.dense.device
+        users, user_rows = _rows(self.users, batch.users, device)
+        items, item_rows = _rows(self.items, batch.items, device)
+        self.adam.zero_grad(set_to_none=True)
+        self.rows.zero_grad()
+        U, V = self.model.user_vectors(users), self.model.item_vectors(items)
+        result = self.objective(U, V, batch.pairs, workspace=self.workspace)
+        if self.penalty > 0.0:
+            n = max(len(batch.pairs), 1)
+            user_share = torch.from_numpy(np.diff(batch.pairs.indptr).astype(np.float32) / n).to(device)
+            counts = np.bincount(batch.pairs.item, minlength=item_rows).astype(np.float32)
+            item_share = torch.from_numpy(counts / n).to(device)
+            with torch.no_grad():
+                vector_penalty(
+                    U.detach(), V.detach(), result.dU, result.dV, user_share, item_share, self.penalty
+                )
+        torch.autograd.backward([U, V], [result.dU, result.dV])
+        if self.config.clip_norm is not None and self.layers:
+            torch.nn.utils.clip_grad_norm_(self.layers, self.config.clip_norm)
+        for group in self.adam.param_groups:
+            group["lr"] = rate
+        self.adam.step()
+        self.rows.step(rate)
+        return result.loss
+
+    def _checkpoint(self, epoch: int, earlier: dict[str, Any]) -> Checkpoint:
+        tensors = {f"model.{name}": t for name, t in self.model.state_dict().items()}
+        tensors |= {f"best.{name}": t for name, t in self.best.items()}
+        tensors |= {f"rows.{name}": t for name, t in self.rows.tensors().items()}
+        for place, parameter in enumerate(self.layers):
+            for key, value in self.adam.state[parameter].items():
+                tensors[f"adam.{place}.{key}"] = value
+        # one storage may carry several names (shared layers): each gets a copy of its own
+        return Checkpoint(
+            {name: tensor.detach().clone() for name, tensor in tensors.items()},
+            {
+                "fingerprint": self.fingerprint,
+                "phase": self.phase,
+                "epoch": epoch,
+                "schedule": self.schedule.state(),
+                "history": self.history,
+                "earlier": earlier,
+            },
+        )
+
+    def _restore(self, found: Checkpoint) -> int:
+        if found.meta["fingerprint"] != self.fingerprint:
+            raise TrainingError(
+                "the checkpoint belongs to a run with other settings or other data; use the settings it was begun "
+                "with, or another --out"
+            )
+        parts: dict[str, dict[str, torch.Tensor]] = {"model": {}, "best": {}, "rows": {}, "adam": {}}
+        for name, tensor in found.tensors.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = tensor.to(self.users.dense.device)
+        self.model.load_state_dict(parts["model"])
+        self.best = parts["best"]
+        self.rows.load(parts["rows"])
+        for place, parameter in enumerate(self.layers):
+            prefix = f"{place}."
+            state = {k.removeprefix(prefix): v for k, v in parts["adam"].items() if k.startswith(prefix)}
+            if state:
+                state["step"] = state["step"].cpu()
+                self.adam.state[parameter] = state
+        self.schedule = Schedule.from_state(self.config, found.meta["schedule"])
+        self.history = list(found.meta["history"])
+        return int(found.meta["epoch"])
+
+
+def _rows(
+    side: SideArrays, rows: NDArray[np.int64] | None, device: torch.device
+) -> tuple[SideArrays, int]:
+    if rows is None:
+        return side, side.rows
+    return side.take(torch.from_numpy(rows).to(device)), len(rows)
+
+
+def _diverged(what: str, value: float, epoch: int, rate: float) -> str:
+    return (
+        f"the {what} must stay finite, got {value} in epoch {epoch} at learning rate {rate:g}; lower "
+        "training.learning_rate, or look for extreme labels or weights (objective.transform = 'cap' helps)"
+    )

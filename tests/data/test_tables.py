@@ -1,0 +1,243 @@
+"""Files in: what is read from CSV, TSV and Parquet, and what is said of files that can't be."""
+
+import gzip
+import re
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from twotower.data.tables import column_names, read_dataset, read_table
+from twotower.errors import DataError
+
+
+def write(folder: Path, content: bytes, name: str = "t.csv") -> Path:
+    path = folder / name
+    path.write_bytes(content)
+    return path
+
+
+def columns_of(
+    path: Path, columns: list[str] | None = None, **dtypes: pl.DataType
+) -> dict[str, list[object]]:
+    return read_table(path, columns, dtypes=dtypes).to_dict(as_series=False)
+
+
+def refused(*parts: str) -> object:
+    """Expect a DataError whose message has these parts in this order."""
+    return pytest.raises(DataError, match="(?s)" + ".*".join(re.escape(part) for part in parts))
+
+
+# ---------------------------------------------------------------- what is read
+
+
+@pytest.mark.parametrize(
+    ("content", "want"),
+    [
+        (b"a,b\n1,x\n2,y\n", {"a": [1, 2], "b": ["x", "y"]}),
+        (b"a,b\r\n1,x\r\n2,y\r\n", {"a": [1, 2], "b": ["x", "y"]}),
+        (b"\xef\xbb\xbfa,b\n1,x\n2,y", {"a": [1, 2], "b": ["x", "y"]}),
+        (b'a,b\n1,"x\ry"\n2,z\n', {"a": [1, 2], "b": ["x\ry", "z"]}),
+        (b'a,b\n1,"x\ny"\n2,z\n', {"a": [1, 2], "b": ["x\ny", "z"]}),
+        (b'a,b\n1,"x ""y"", z"\n', {"a": [1], "b": ['x "y", z']}),
+        (b"a,b\n1,\n,y\n", {"a": [1, None], "b": [None, "y"]}),
+        (b"a,b\n1,x\n\n2,y\n\n\n", {"a": [1, 2], "b": ["x", "y"]}),
+        (b"a,b\r\n1,x\r\n\r\n2,y\r\n\r\n", {"a": [1, 2], "b": ["x", "y"]}),
+        (b'a,b\n1,"x"\n\n2,y\n', {"a": [1, 2], "b": ["x", "y"]}),
+        (b"a\n1\n2\n", {"a": [1, 2]}),
+        (b"a,b\n1,NaN\n", {"a": [1], "b": [pytest.approx(float("nan"), nan_ok=True)]}),
+    ],
+)
+def test_csv(tmp_path: Path, content: bytes, want: dict[str, list[object]]) -> None:
+    assert columns_of(write(tmp_path, content)) == want
+    assert columns_of(write(tmp_path, gzip.compress(content), "t.csv.gz")) == want
+
+
+@pytest.mark.parametrize("separator", ["\t", ",", ";", "|"])
+def test_txt_finds_its_separator(tmp_path: Path, separator: str) -> None:
+    path = write(tmp_path, "a,b\n1,2\n".replace(",", separator).encode(), "t.txt")
+    assert columns_of(path) == {"a": [1], "b": [2]}
+
+
+def test_tsv(tmp_path: Path) -> None:
+    assert columns_of(write(tmp_path, b"a\tb\n1,5\tx\n", "t.tsv")) == {"a": ["1,5"], "b": ["x"]}
+
+
+def test_columns_come_in_the_order_asked_for(tmp_path: Path) -> None:
+    path = write(tmp_path, b'a,b,c\n1,x,"2"\n3,y,4\n')
+    assert read_table(path, ["c", "a", "c"]).columns == ["c", "a"]
+    assert column_names(path) == ["a", "b", "c"]
+    read_table(path).write_parquet(tmp_path / "t.parquet")
+    assert read_table(tmp_path / "t.parquet", ["c", "a"]).to_dict(as_series=False) == {
+        "c": [2, 4],
+        "a": [1, 3],
+    }
+    assert column_names(tmp_path / "t.parquet") == ["a", "b", "c"]
+
+
+def test_types_are_those_of_the_whole_file(tmp_path: Path) -> None:
+    rows = b"1,1,,true,,\n" * 12_000 + b"1.5,x,7,false,0.5,False\n"
+    frame = read_table(write(tmp_path, b"a,b,c,d,e,f\n" + rows))
+    assert frame.dtypes == [pl.Float64, pl.String, pl.Int64, pl.Boolean, pl.Float64, pl.Boolean]
+    # Without a contradiction the first rows decide, and the columns that were empty there are looked at again.
+    frame = read_table(write(tmp_path, b"a,b,c\n" + b"1,,\n" * 12_000 + b"1,7,x\n"))
+    assert frame.dtypes == [pl.Int64, pl.Int64, pl.String]
+
+
+def test_long_integers_stay_exact(tmp_path: Path) -> None:
+    path = write(tmp_path, b"a,b\n" + b",1\n" * 12_000 + b"99999999999999999999,1\n")
+    assert read_table(path).get_column("a")[-1] == "99999999999999999999"
+
+
+def test_dtypes_are_obeyed(tmp_path: Path) -> None:
+    path = write(tmp_path, b"a,b,d\n007,1,2020-07-05\n8,2.0,\n")
+    frame = read_table(path, dtypes={"a": pl.String, "b": pl.Int32, "d": pl.Date, "absent": pl.Int8})
+    assert frame.dtypes == [pl.String, pl.Int32, pl.Date]
+    assert frame.get_column("a").to_list() == ["007", "8"]
+    assert frame.get_column("b").to_list() == [1, 2]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    rows=st.lists(
+        st.tuples(st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"])), st.integers(0, 9)),
+        min_size=1,
+    )
+)
+def test_what_polars_writes_is_read_back(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, int]]
+) -> None:
+    path = tmp_path_factory.mktemp("law") / "t.csv"
+    texts = [f"t{text}" for text, _ in rows]
+    pl.DataFrame({"a": texts, "n": [n for _, n in rows]}).write_csv(path)
+    assert columns_of(path, a=pl.String()) == {"a": texts, "n": [n for _, n in rows]}
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+def test_missing_files_and_folders(tmp_path: Path) -> None:
+    write(tmp_path, b"a\n1\n", "ratings.csv")
+    with refused("there is no file", "rating.csv", "Did you mean 'ratings.csv'?"):
+        read_table(tmp_path / "rating.csv")
+    with refused("there is no file", "its folder", "doesn't exist either"):
+        read_table(tmp_path / "nowhere" / "rating.csv")
+    with refused("is a folder; it has ratings.csv", "Name the file"):
+        read_table(tmp_path)
+    with refused("a table is one of .csv, .tsv", "suffix '.xlsx'"):
+        read_table(write(tmp_path, b"", "t.xlsx"))
+
+
+@pytest.mark.parametrize(
+    ("content", "parts"),
+    [
+        (b"", ("t.csv is empty",)),
+        (b"\n\n", ("t.csv is empty",)),
+        (b"a,b\n", ("at least one row", "a header and nothing below it")),
+        (b"a,b\n\n\n", ("at least one row",)),
+        (b"a,b\n1,2\n3\n5,6\n", ("as many fields as the header (2)", "line 3, has 1: '3'", "cut short")),
+        (b"a,b\n1,2\n3,4,5\n", ("as many fields as the header (2)", "line 3, has 3: '3,4,5'", "quotes")),
+        (b'a,b\n"1\n1",2\n3\n', ("as many fields", "line 4, has 1")),
+        (b'a,b\n"1\n1",2\n3,4,5\n', ("as many fields", "line 4, has 3")),
+        (b'a,b\n1,"2\n3,4\n', ("quotes must be closed", "t.csv, after line 1")),
+        (b"a,b\n1,x\n2,caf\xe9\n", ("UTF-8", "line 3", "byte 0xe9 at 6")),
+        (b"a,b,a\n1,2,3\n", ("a name of its own", "two 'a'")),
+        (b"a,b\r1,2\r3,4\r", ("must end in LF", "end in CR")),
+    ],
+)
+def test_damaged_csv(tmp_path: Path, content: bytes, parts: tuple[str, ...]) -> None:
+    with refused(*parts):
+        read_table(write(tmp_path, content))
+    with refused(*(part.replace("t.csv", "t.csv.gz") for part in parts)):
+        read_table(write(tmp_path, gzip.compress(content), "t.csv.gz"))
+
+
+@pytest.mark.parametrize("line", [b"4,5", b"4,5,6,7"])
+@pytest.mark.parametrize("quoted", [b"7,8,9", b'7,"8",9'])
+def test_ragged_lines_are_seen_when_only_some_columns_are_read(
+    tmp_path: Path, line: bytes, quoted: bytes
+) -> None:
+    path = write(tmp_path, b"a,b,c\n1,2,3\n" + line + b"\n" + quoted + b"\n")
+    for columns in (["a"], ["a", "b"], ["c"], ["a", "c"]):
+        with refused("as many fields as the header (3)", "line 3"):
+            read_table(path, columns)
+
+
+def test_missing_column(tmp_path: Path) -> None:
+    path = write(tmp_path, b"user_id,vido_id\n1,2\n")
+    with refused("t.csv has no column 'video_id'", "Did you mean 'vido_id'?", "Columns: user_id, vido_id"):
+        read_table(path, ["user_id", "video_id"])
+    read_table(path).write_parquet(tmp_path / "t.parquet")
+    with refused("t.parquet has no column 'video_id'", "Did you mean 'vido_id'?"):
+        read_table(tmp_path / "t.parquet", ["video_id"])
+
+
+def test_value_not_of_the_dtype(tmp_path: Path) -> None:
+    path = write(tmp_path, b'a,b\n1,x\n2,"y\nz"\n3.5,w\n')
+    with refused("column 'a' must be Int32", "t.csv, line 5", "has '3.5'", "Correct the value"):
+        read_table(path, dtypes={"a": pl.Int32})
+    pl.DataFrame({"a": [1.0, 2.5]}).write_parquet(tmp_path / "t.parquet")
+    with refused("must be Int32", "2.5", "t.parquet, data row 2, column 'a'"):
+        read_table(tmp_path / "t.parquet", dtypes={"a": pl.Int32})
+    assert read_table(tmp_path / "t.parquet", dtypes={"a": pl.Float32}).dtypes == [pl.Float32]
+
+
+def test_truncated_files(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    pl.DataFrame({"a": range(1000)}).write_parquet(path)
+    whole = path.read_bytes()
+    for size in (0, 10, len(whole) // 2, len(whole) - 5):
+        path.write_bytes(whole[:size])
+        with refused("t.parquet is not a whole Parquet file", "Write or fetch it again"):
+            read_table(path)
+    path.write_bytes(whole[:100] + b"\xff" * 500 + whole[600:])
+    with refused("t.parquet is not a whole Parquet file"):
+        read_table(path)
+    packed = gzip.compress(b"a,b\n" + b"".join(b"%d,%d\n" % (i, i * i) for i in range(5000)))
+    for size in (12, len(packed) // 2, len(packed) - 5):
+        with refused("t.csv.gz can't be read"):
+            read_table(write(tmp_path, packed[:size], "t.csv.gz"))
+
+
+def test_parquet_without_rows(tmp_path: Path) -> None:
+    pl.DataFrame({"a": []}).write_parquet(tmp_path / "t.parquet")
+    with refused("at least one row", "t.parquet has none"):
+        read_table(tmp_path / "t.parquet")
+
+
+def test_names_with_wildcards_are_plain_names(tmp_path: Path) -> None:
+    write(tmp_path, b"a\n1\n", "t1.csv")
+    assert columns_of(write(tmp_path, b"a\n2\n", "t[1].csv")) == {"a": [2]}
+    with refused("there is no file"):
+        read_table(tmp_path / "*.csv")
+
+
+# ---------------------------------------------------------------- whole datasets
+
+SCHEMA = {"label": "y", "duration": "seconds", "users": {"age": "number"}, "items": {"tags": "categories"}}
+
+
+def test_read_dataset(tmp_path: Path) -> None:
+    log = write(tmp_path, b"user_id,junk,item_id,y\n1,j,a,0.5\n2,j,b,1\n", "log.csv")
+    users = write(tmp_path, b"user_id,age,junk\n1,30,j\n2,,j\n", "users.tsv".replace("tsv", "csv"))
+    items = write(tmp_path, b'item_id,seconds,tags\na,7,"[1, 2]"\nb,8,[3]\n', "items.csv")
+    data = read_dataset(log, users, items, schema=SCHEMA)
+    assert data.interactions.columns == ["user_id", "item_id", "y"]
+    assert data.users.to_dict(as_series=False) == {"user_id": [1, 2], "age": [30.0, None]}
+    assert data.items.columns == ["item_id", "tags", "seconds"]
+    assert data.items.get_column("tags").to_list() == [[1, 2], [3]]
+    assert read_dataset(log, schema={"label": "y"}).items.get_column("item_id").to_list() == ["a", "b"]
+
+
+def test_messages_of_read_dataset_name_the_file(tmp_path: Path) -> None:
+    log = write(tmp_path, b"user_id,item_id,y\n1,a,0.5\n2,b,x\n", "log.csv")
+    with refused("a label is a finite number", "log.csv, data row 2, column 'y' has 'x'"):
+        read_dataset(log, schema={"label": "y"})
+    users = write(tmp_path, b"user_id,age\n1,30\n1,31\n", "users.csv")
+    log.write_bytes(b"user_id,item_id,y\n1,a,0.5\n")
+    with refused("an id has one row at most (1 is in data rows 1 and 2)", "users.csv"):
+        read_dataset(log, users, schema={"users": {"age": "number"}})
+    with refused("users.csv has no column 'agee'", "Did you mean 'age'?"):
+        read_dataset(log, users, schema={"users": {"agee": "number"}})

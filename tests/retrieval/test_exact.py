@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import numpy as np
+import numpy.testing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from twotower.errors import ConfigError, DataError
+from twotower.retrieval import exact_top_k
+
+
+def by_sorting(users, items, k, seen_sets=None, allowed=None):
+    """Sort every candidate by (score falling, item rising)."""
+    found = np.full((len(users), k), -1)
+    scores = np.full((len(users), k), -np.inf)
+    for u, user in enumerate(users):
+        candidates = [
+            (-float(user @ items[i]), i)
+            for i in range(len(items))
+            if (seen_sets is None or i not in seen_sets[u]) and (allowed is None or i in allowed)
+        ]
+        for rank, (negative, i) in enumerate(sorted(candidates)[:k]):
+            found[u, rank], scores[u, rank] = i, -negative
+    return found, scores
+
+
+def as_seen(seen_sets):
+    indptr = np.cumsum([0, *map(len, seen_sets)]).astype(np.int64)
+    return indptr, np.array([i for s in seen_sets for i in s], dtype=np.int32)
+
+
+def small_integers(rng, *shape):
+    """Whole numbers: scores are exact in any order of summation, and many are equal."""
+    return rng.integers(-2, 3, size=shape).astype(np.float32)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    n_users=st.integers(1, 40),
+    n_items=st.integers(1, 150),
+    width=st.integers(1, 9),
+    k=st.integers(1, 160),
+    with_seen=st.booleans(),
+    allow=st.sampled_from(["all", "mask", "rows"]),
+)
+def test_is_what_sorting_gives(seed, n_users, n_items, width, k, with_seen, allow):  # noqa: PLR0917
+    rng = np.random.default_rng(seed)
+    users, items = small_integers(rng, n_users, width), small_integers(rng, n_items, width)
+    seen_sets = [list(rng.integers(n_items, size=rng.integers(20))) for _ in users] if with_seen else None
+    mask = rng.random(n_items) < 0.5
+    allowed = None if allow == "all" else set(np.flatnonzero(mask))
+    result = exact_top_k(
+        users,
+        items,
+        k,
+        seen=None if seen_sets is None else as_seen(seen_sets),
+        allow={"all": None, "mask": mask, "rows": rng.permutation(np.flatnonzero(mask))}[allow],
+    )
+    found, scores = by_sorting(users, items, k, seen_sets, allowed)
+    npt.assert_array_equal(result.items, found)
+    npt.assert_array_equal(result.scores, scores)
+    assert (result.items.dtype, result.scores.dtype) == (np.int32, np.float32)
+
+
+def test_equal_scores_go_by_lower_item():
+    result = exact_top_k(np.ones((1, 2), np.float32), np.ones((100, 2), np.float32), 5)
+    assert result.items.tolist() == [[0, 1, 2, 3, 4]]
+
+
+def test_fewer_candidates_than_k_are_filled():
+    items = np.array([[1.0], [3.0], [2.0]], dtype=np.float32)
+    result = exact_top_k(np.ones((2, 1), np.float32), items, 4, seen=as_seen([[1], [0, 1, 2]]))
+    assert result.items.tolist() == [[2, 0, -1, -1], [-1, -1, -1, -1]]
+    assert result.scores.tolist() == [[2, 1, -np.inf, -np.inf], [-np.inf] * 4]
+
+
+@pytest.mark.parametrize("width", [1, 7, 64, 66])
+def test_a_user_alone_gets_the_same_bits_as_in_a_batch(width):
+    rng = np.random.default_rng(0)
+    users = rng.normal(size=(70, width)).astype(np.float32)
+    items = rng.normal(size=(333, width)).astype(np.float32)
+    batch = exact_top_k(users, items, 20)
+    for u in (0, 1, 17, 69):
+        alone = exact_top_k(users[u : u + 1], items, 20)
+        npt.assert_array_equal(alone.items[0], batch.items[u])
+        npt.assert_array_equal(alone.scores[0], batch.scores[u])
+    exact = users.astype(float) @ items.astype(float).T
+    npt.assert_allclose(batch.scores, -np.sort(-exact, axis=1)[:, :20], rtol=1e-5, atol=1e-5)
+
+
+def test_an_item_of_nan_score_is_never_given():
+    items = np.array([[np.nan], [1.0], [np.nan], [2.0]], dtype=np.float32)
+    assert exact_top_k(np.ones((1, 1), np.float32), items, 4).items.tolist() == [[3, 1, -1, -1]]
+
+
+def test_no_users_no_items_and_nothing_allowed():
+    none, one = np.empty((0, 3), np.float32), np.ones((1, 3), np.float32)
+    assert exact_top_k(none, one, 2).items.shape == (0, 2)
+    assert exact_top_k(one, none, 2).items.tolist() == [[-1, -1]]
+    assert exact_top_k(one, one, 2, allow=[]).items.tolist() == [[-1, -1]]
+
+
+@pytest.mark.parametrize("k", [0, -3])
+def test_k_must_be_positive(k):
+    with pytest.raises(ConfigError, match="`k` must be at least 1"):
+        exact_top_k(np.ones((1, 2), np.float32), np.ones((3, 2), np.float32), k)
+
+
+def test_arguments_that_do_not_fit_are_refused():
+    users, items = np.ones((2, 2), np.float32), np.ones((3, 2), np.float32)
+    with pytest.raises(ValueError, match="one width"):
+        exact_top_k(users, items[:, :1], 1)
+    with pytest.raises(DataError, match="`seen` must name items"):
+        exact_top_k(users, items, 1, seen=as_seen([[0], [3]]))
+    with pytest.raises(DataError, match="`seen` must be"):
+        exact_top_k(users, items, 1, seen=as_seen([[0]]))
+    with pytest.raises(DataError, match=r"shape \(3,\)"):
+        exact_top_k(users, items, 1, allow=np.ones(2, dtype=bool))
+    with pytest.raises(DataError, match="`allow` must name items"):
+        exact_top_k(users, items, 1, allow=[-1])
+    with pytest.raises(DataError, match="integers"):
+        exact_top_k(users, items, 1, allow=[0.5])
