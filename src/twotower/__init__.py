@@ -1,1 +1,92 @@
-"""To be described."""
+"""Train, honestly evaluate and use two-tower recommenders, from interaction tables to recommendations.
+
+>>> import twotower as tt
+>>> data = tt.datasets.load("kuairec-sample")
+>>> train, test = tt.split(data, "random", test=0.1, seed=42)
+>>> len(train), len(test)
+(105402, 11711)
+
+``tt.TwoTower(dim=64).fit(train)`` then gives a `Recommender`, which evaluates, recommends, scores and saves.
+
+Importing the package is quick: each name brings what it needs, torch among it, when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from twotower.data import datasets
+    from twotower.data.dataset import Dataset
+    from twotower.data.splitting import split
+    from twotower.data.tables import read_dataset, read_table
+    from twotower.errors import TwoTowerError
+    from twotower.estimator import TwoTower
+    from twotower.evaluation import evaluate_rating
+    from twotower.recommender import Recommender
+    from twotower.schema import Kind, Schema
+
+    __version__: str
+
+__all__ = [
+    "Dataset",
+    "Kind",
+    "Recommender",
+    "Schema",
+    "TwoTower",
+    "TwoTowerError",
+    "datasets",
+    "evaluate_rating",
+    "load",
+    "read_dataset",
+    "read_table",
+    "split",
+]
+
+_HOME = {
+    "Dataset": "twotower.data.dataset",
+    "Kind": "twotower.schema",
+    "Recommender": "twotower.recommender",
+    "Schema": "twotower.schema",
+    "TwoTower": "twotower.estimator",
+    "TwoTowerError": "twotower.errors",
+    "evaluate_rating": "twotower.evaluation",
+    "read_dataset": "twotower.data.tables",
+    "read_table": "twotower.data.tables",
+    "split": "twotower.data.splitting",
+}
+"""The module of each public class and function that is not defined here."""
+
+
+def load(directory: str | Path) -> Recommender:
+    """Load what `Recommender.save` wrote: a bundle, or the ``bundle`` directory of a run.
+
+    Every part is checked against its hash, and nothing in it is executed.
+
+    Raises:
+        BundleError: there is none, or its parts are damaged, of different bundles, or too new.
+    """
+    from twotower.recommender import Recommender  # noqa: PLC0415  (brings torch)
+
+    return Recommender.load(directory)
+
+
+def __getattr__(name: str) -> Any:
+    value: Any
+    if name == "__version__":
+        value = import_module("importlib.metadata").version("twotower")
+    elif name == "datasets":
+        value = import_module("twotower.data.datasets")
+    elif name in _HOME:
+        value = getattr(import_module(_HOME[name]), name)
+    else:
+        raise AttributeError(f"module 'twotower' has no attribute {name!r}")
+    globals()[name] = value  # so that this is asked once
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""The saved form of a `Recommender`: safetensors and JSON in one directory, every part hashed; never pickle."""
+"""The saved form of a `Recommender`: safetensors and JSON in a directory, every part hashed; no pickle."""
 
 from __future__ import annotations
 
@@ -22,13 +22,18 @@ from twotower.features import Encoder, SideEncoder
 from twotower.features.encoder import column_from_state, column_state
 from twotower.features.target import Target
 from twotower.model import SideArrays, TwoTowerModel
-from twotower.recommender import Recommender, Side
+from twotower.recommender import PLAIN, Recommender, Side, plain
 from twotower.schema import Schema
 
 FORMAT = 1
 """Version of the saved form; a bundle of a newer one is refused."""
 MANIFEST = "bundle.json"
-ENCODER, TOWERS, VECTORS, TABLES = "encoder.safetensors", "towers.safetensors", "vectors.safetensors", "tables.json"
+ENCODER, TOWERS, VECTORS, TABLES = (
+    "encoder.safetensors",
+    "towers.safetensors",
+    "vectors.safetensors",
+    "tables.json",
+)
 PARTS = ("encoder.json", ENCODER, TOWERS, VECTORS, TABLES)
 
 Arrays = dict[str, NDArray[Any]]
@@ -38,14 +43,17 @@ def save_bundle(recommender: Recommender, directory: Path, facts: dict[str, Any]
     """Write a bundle under a temporary name and put it in place when it is whole.
 
     Raises:
-        BundleError: it can't be written (a full disk, no permission); what was there before is untouched.
+        BundleError: it can't be written (a full disk, no permission), or something that is no bundle has the
+            place; what was there before is untouched.
     """
+    directory = directory.absolute()
     temporary = directory.with_name(f".{directory.name}.writing")
     try:
+        _refuse_other(directory)
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         _write_parts(recommender, temporary)
-        manifest = {
+        manifest: dict[str, Any] = {
             "format": FORMAT,
             "schema": recommender.encoder.schema.model_dump(mode="json"),
             "model": recommender.model.config.model_dump(mode="json"),
@@ -54,15 +62,17 @@ def save_bundle(recommender: Recommender, directory: Path, facts: dict[str, Any]
             **facts,
             "parts": {name: _digest(temporary / name) for name in PARTS},
         }
+        manifest = json.loads(json.dumps(manifest))  # as it will be read: every key a string
         manifest["hash"] = _manifest_hash(manifest)
         _write_text(temporary / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False))
         _put_in_place(temporary, directory)
     except (OSError, SafetensorError) as error:
-        shutil.rmtree(temporary, ignore_errors=True)
         raise BundleError(
             f"could not write the bundle {directory}: {error}; what was there is untouched. "
             "Make room, or choose another place"
         ) from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def load_bundle(directory: Path) -> Recommender:
@@ -73,12 +83,17 @@ def load_bundle(directory: Path) -> Recommender:
     """
     manifest = read_manifest(directory)
     for name, digest in manifest["parts"].items():
-        path = directory / name
-        if not path.is_file():
-            raise BundleError(f"bundle {directory} lacks its part {name}; copy it again, or train again")
-        if _digest(path) != digest:
+        try:
+            found = _digest(directory / name)
+        except FileNotFoundError:
             raise BundleError(
-                f"part {name} of bundle {directory} is not the one that was saved with it (truncated, changed or of "
+                f"bundle {directory} lacks its part {name}; copy it again, or train again"
+            ) from None
+        except OSError as error:
+            raise BundleError(f"part {name} of bundle {directory} can't be read: {error}") from None
+        if found != digest:
+            raise BundleError(
+                f"part {name} of bundle {directory} is not the one saved with it (truncated, changed or of "
                 "another bundle); copy the whole bundle again, or train again"
             )
     try:
@@ -91,7 +106,9 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     """Return a bundle's manifest, its own hash and format checked."""
     path = directory / MANIFEST
     if not path.is_file():
-        raise BundleError(f"{directory} is no bundle: it has no {MANIFEST}; name the directory that train wrote")
+        raise BundleError(
+            f"{directory} is no bundle: it has no {MANIFEST}; name the directory that train wrote"
+        )
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         if manifest["format"] > FORMAT:
@@ -100,10 +117,14 @@ def read_manifest(directory: Path) -> dict[str, Any]:
                 "upgrade twotower"
             )
         whole = manifest["hash"] == _manifest_hash(manifest) and set(manifest["parts"]) == set(PARTS)
+    except OSError as error:
+        raise BundleError(f"{path} can't be read: {error}") from None
     except (ValueError, KeyError, TypeError, AttributeError):
         whole = False
     if not whole:
-        raise BundleError(f"{path} is damaged: its hash does not match; copy the bundle again, or train again")
+        raise BundleError(
+            f"{path} is damaged: its hash does not match; copy the bundle again, or train again"
+        )
     return dict(manifest)
 
 
@@ -115,7 +136,7 @@ def _write_parts(recommender: Recommender, directory: Path) -> None:
         for name, encoder in side.columns.items():
             columns[name], own = column_state(encoder)
             arrays |= {f"{which}.{name}.{key}": np.ascontiguousarray(value) for key, value in own.items()}
-        state[which] = {"column": side.column, "warm_ids": _ids(side.warm_ids), "columns": columns}
+        state[which] = {"column": side.column, "warm_ids": _column(side.warm_ids), "columns": columns}
     _write_text(directory / "encoder.json", json.dumps(state, ensure_ascii=False))
     _save(arrays, directory / ENCODER)
     towers = {name: t.detach().cpu().numpy() for name, t in recommender.model.state_dict().items()}
@@ -132,11 +153,11 @@ def _write_parts(recommender: Recommender, directory: Path) -> None:
         vectors["items.duration"] = recommender.item_duration
     _save(vectors, directory / VECTORS)
     tables = {
-        "users": _ids(recommender.users.ids),
-        "items": _ids(recommender.items.ids),
+        "users": _column(recommender.users.ids),
+        "items": _column(recommender.items.ids),
         "display": [
-            {"name": c.name, "type": _type_of(c), "values": c.to_list()}
-            for c in recommender.display.drop(recommender.encoder.schema.item)
+            {"name": c.name, **_column(c)}
+            for c in plain(recommender.display.drop(recommender.encoder.schema.item))
         ],
     }
     _write_text(directory / TABLES, json.dumps(tables, ensure_ascii=False))
@@ -161,8 +182,7 @@ def _read_parts(directory: Path, manifest: dict[str, Any]) -> Recommender:
     users = Side(_series(tables["users"]), vectors["users"], vectors["users.warm"])
     items = Side(_series(tables["items"]), vectors["items"], vectors["items.warm"])
     display = pl.DataFrame(
-        [items.ids.alias(schema.item)]
-        + [pl.Series(c["name"], c["values"], dtype=_DTYPES[c["type"]]) for c in tables["display"]]
+        [items.ids.alias(schema.item)] + [_series(c).alias(c["name"]) for c in tables["display"]]
     )
     return Recommender(
         encoder,
@@ -183,7 +203,9 @@ def _model(encoder: Encoder, config: ModelConfig, weights: Arrays) -> TwoTowerMo
     for side, kinds in ((encoder.users, encoder.schema.users), (encoder.items, encoder.schema.items)):
         # the towers' shapes follow from the columns alone: one row of missing values shows them all
         row = pl.DataFrame([pl.Series(side.column, [None], dtype=side.warm_ids.dtype)])
-        row = row.with_columns(pl.lit(None, dtype=_MISSING.get(kind, pl.String)).alias(c) for c, kind in kinds.items())
+        row = row.with_columns(
+            pl.lit(None, dtype=_MISSING.get(kind, pl.String)).alias(c) for c, kind in kinds.items()
+        )
         packed.append(SideArrays.pack(side.transform(row), cpu))
     n_users, n_items = len(encoder.users.warm_ids), len(encoder.items.warm_ids)
     model = TwoTowerModel(packed[0], packed[1], n_users, n_items, config, seed=0)
@@ -198,34 +220,31 @@ _MISSING: dict[str, pl.DataType | type[pl.DataType]] = {
     "categories": pl.List(pl.String),
     "vector": pl.List(pl.Float32),
 }
-_DTYPES: dict[str, pl.DataType | type[pl.DataType]] = {
-    "int": pl.Int64,
-    "float": pl.Float64,
-    "bool": pl.Boolean,
-    "str": pl.String,
-    "ints": pl.List(pl.Int64),
-    "strs": pl.List(pl.String),
-}
+_DTYPES = {str(dtype): dtype for dtype in PLAIN}
 
 
-def _type_of(column: pl.Series) -> str:
-    dtype = column.dtype
-    if isinstance(dtype, pl.List):
-        return "ints" if dtype.inner.is_integer() else "strs"  # type: ignore[union-attr]
-    if dtype.is_integer():
-        return "int"
-    if dtype.is_float():
-        return "float"
-    return "bool" if dtype == pl.Boolean else "str"
-
-
-def _ids(ids: pl.Series) -> dict[str, Any]:
-    return {"type": str(ids.dtype), "values": ids.to_list()}
+def _column(column: pl.Series) -> dict[str, Any]:
+    return {"type": str(column.dtype), "values": column.to_list()}
 
 
 def _series(state: dict[str, Any]) -> pl.Series:
-    dtype = getattr(pl, state["type"])
-    return pl.Series("id", state["values"], dtype=dtype)
+    return pl.Series("id", state["values"], dtype=_dtype(state["type"]))
+
+
+def _dtype(name: str) -> pl.DataType | type[pl.DataType]:
+    if name.startswith("List(") and name.endswith(")"):
+        return pl.List(_dtype(name[5:-1]))
+    return _DTYPES[name]
+
+
+def _refuse_other(directory: Path) -> None:
+    """Raise unless the place is free, an empty directory or a bundle: only these may be replaced."""
+    if directory.is_dir():
+        other = not (directory / MANIFEST).is_file() and any(directory.iterdir())
+    else:
+        other = directory.exists()
+    if other:
+        raise BundleError(f"{directory} exists and is no bundle, it is not replaced; choose another place")
 
 
 def _save(arrays: Arrays, path: Path) -> None:
@@ -242,7 +261,7 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def _put_in_place(temporary: Path, directory: Path) -> None:
-    """Swap the new directory in; a directory can't replace a non-empty one in one step, so the old steps aside."""
+    """Swap the new directory in; one can't replace a non-empty one in one step, so the old steps aside."""
     old = directory.with_name(f".{directory.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if directory.exists():

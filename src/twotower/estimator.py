@@ -24,9 +24,9 @@ from twotower.features.encoder import SideEncoder, catalogue
 from twotower.features.target import Target
 from twotower.model import SideArrays, TwoTowerModel
 from twotower.objectives import Huber, Logistic, Objective, Pairs, Squared, Workspace, score_pairs
-from twotower.recommender import Recommender, Side, finished
+from twotower.recommender import Recommender, Side, finished, plain
 from twotower.schema import explain
-from twotower.training import Batcher, Checkpoint, Listener, Outcome, Silent, Trainer, TrainPairs
+from twotower.training import Batcher, Checkpoint, Listener, Silent, Trainer, TrainPairs
 
 _SECTIONS: dict[str, type[BaseModel]] = {
     "model": ModelConfig,
@@ -100,19 +100,23 @@ class TwoTower:
             TrainingError: the loss does not stay finite; the checkpoint belongs to another run.
             Interrupted: Ctrl-C; the last whole epoch is in the checkpoint.
         """
+        if not isinstance(train, TrainPart):
+            raise TypeError(
+                f"a model is trained on a TrainPart only, got {type(train).__name__}; "
+                "use the first part that twotower.split returns, or Dataset.as_train() if all is for training"
+            )
         if train.schema.label is None:
             raise ConfigError(
                 f"objective {self.objective.name!r} predicts a label, but the schema has none; set schema.label"
             )
-        if validation is None and isinstance(train, TrainPart):
+        if validation is None:
             train, validation = carve_validation(train, "random", 0.1, self.seed)
-        assert validation is not None
         device = pick_device(self.training.device)
         listener = listener or Silent()
         threads = torch.get_num_threads(), numba.get_num_threads()
         if self.training.threads is not None:
             torch.set_num_threads(self.training.threads)
-            numba.set_num_threads(min(self.training.threads, numba.config.NUMBA_NUM_THREADS))
+            numba.set_num_threads(min(self.training.threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
         try:
             return self._fit(train, validation, device, checkpoints, resume, listener)
         finally:
@@ -149,10 +153,10 @@ class TwoTower:
                 "rates": outcome.rates,
                 "history": outcome.history,
             }
-        everything = train.with_interactions(pl.concat([train.interactions, validation.interactions])).as_train()
+        everything = train.with_interactions(_together(train, validation)).as_train()
         prepared = self._prepare(everything, device)
         trainer = self._trainer(prepared, "refit", mark)
-        outcome: Outcome = trainer.run(
+        refitted = trainer.run(
             None,
             epochs=earlier["best_epoch"],
             rates=earlier["rates"],
@@ -161,7 +165,7 @@ class TwoTower:
             listener=listener,
             earlier=earlier,
         )
-        return self._finish(prepared, everything, earlier["history"] + outcome.history)
+        return self._finish(prepared, everything, earlier["history"] + refitted.history)
 
     def _prepare(self, train: TrainPart, device: torch.device) -> _Prepared:
         """Fit encoder and target on a train part, and bring everything the loop needs into arrays."""
@@ -248,7 +252,7 @@ class TwoTower:
             sides["users"],
             sides["items"],
             (seen.indptr, seen.item),
-            items_table.select(schema.item, *(c for c in schema.display if c != schema.item)),
+            plain(items_table.select(schema.item, *(c for c in schema.display if c != schema.item))),
             duration,
             history,
         )
@@ -327,12 +331,28 @@ def fingerprint(estimator: TwoTower, train: Dataset, validation: Dataset) -> str
     for section in (estimator.model, estimator.objective, estimator.training):
         digest.update(json.dumps(section.model_dump(mode="json"), sort_keys=True).encode())
     digest.update(f"{estimator.seed} {torch.get_num_threads()} {numba.get_num_threads()}".encode())
+    digest.update(json.dumps(train.schema.model_dump(mode="json"), sort_keys=True).encode())
     for part in (train, validation):
-        columns = part.schema.interaction_columns()
-        digest.update(part.interactions.select(columns).hash_rows(seed=0).to_numpy().tobytes())
-        for table in (part.users, part.items):
-            digest.update(str(table.schema).encode() + str(table.height).encode())
+        for table in (part.interactions.select(_roles(part)), part.users, part.items):
+            digest.update(f"{table.schema} {table.height}".encode())
+            digest.update(table.hash_rows(seed=0).to_numpy().tobytes())
     return digest.hexdigest()
+
+
+def _roles(data: Dataset) -> list[str]:
+    """Return the columns of the interactions that the schema gives a role."""
+    columns = data.schema.interaction_columns()
+    duration = data.schema.duration
+    if duration is not None and duration in data.interactions.columns and duration not in columns:
+        columns.append(duration)
+    return columns
+
+
+def _together(train: Dataset, validation: Dataset) -> pl.DataFrame:
+    """Return the interactions of both, with the columns that have a role; ids have train's type."""
+    ids = {name: train.interactions.schema[name] for name in (train.schema.user, train.schema.item)}
+    parts = [part.interactions.select(_roles(part)).cast(ids) for part in (train, validation)]  # type: ignore[arg-type]
+    return pl.concat(parts, how="diagonal_relaxed")
 
 
 def _warm_rows(train: Dataset, side: SideEncoder) -> NDArray[np.int32]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -22,7 +22,13 @@ from twotower.model import SideArrays, TwoTowerModel
 from twotower.objectives import score_pairs
 from twotower.retrieval import exact_top_k
 
+if TYPE_CHECKING:
+    from twotower.evaluation import RatingEvaluation
+
 USERS_AT_ONCE = 20_000
+_INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64)
+PLAIN = (*_INTEGERS, pl.Float32, pl.Float64, pl.Boolean, pl.String)
+"""Column types that JSON has words for."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +113,8 @@ class Recommender(Predictor):
         """Return the frame of (user, item) pairs with a column ``prediction`` in the label's own units.
 
         Raises:
-            DataError: an id column is missing, or a pair's user or item is not known (cold ones that have features
-                are scored through `predict`).
+            DataError: an id column is missing, or a pair's user or item is not known (cold ones that have
+                features are scored through `predict`).
         """
         frame = to_polars(pairs)
         schema = self.encoder.schema
@@ -142,14 +148,17 @@ class Recommender(Predictor):
             exclude_seen: leave out the items that the user has in train.
 
         Returns:
-            Columns: user id, item id, ``rank`` (from 1), ``score`` (the label's transformed scale), display columns.
+            Columns: user id, item id, ``rank`` (from 1), ``score`` (the label's transformed scale), display
+                columns (one whose name is taken has ``item_`` before it).
 
         Raises:
             ConfigError: k is not between 1 and the size of the catalogue.
             DataError: a user is not known.
         """
         if not 1 <= k <= len(self.items.ids):
-            raise ConfigError(f"k must lie between 1 and the catalogue's {len(self.items.ids):,} items, got {k}")
+            raise ConfigError(
+                f"k must lie between 1 and the catalogue's {len(self.items.ids):,} items, got {k}"
+            )
         schema = self.encoder.schema
         asked = users if isinstance(users, pl.Series) else pl.Series(list(users), strict=False)
         if not len(asked):
@@ -174,7 +183,9 @@ class Recommender(Predictor):
                 "score": top.scores[found],
             }
         )
-        return pl.concat([table, self.display.drop(schema.item)[item_rows]], how="horizontal")
+        shown = self.display.drop(schema.item)[item_rows]
+        shown = shown.rename({name: f"item_{name}" for name in shown.columns if name in table.columns})
+        return pl.concat([table, shown], how="horizontal")
 
     def recommend_all(self, k: int = 10, *, exclude_seen: bool = True) -> Iterator[pl.DataFrame]:
         """Yield the recommendations of every known user, some thousand users at a time."""
@@ -183,7 +194,7 @@ class Recommender(Predictor):
 
     def evaluate(
         self, test: Dataset, *, cap: float | None = None, resamples: int = 1000, seed: int = 0
-    ) -> "RatingEvaluation":
+    ) -> RatingEvaluation:
         """Measure the predictions on held-out interactions, with intervals and slices.
 
         Args:
@@ -192,11 +203,12 @@ class Recommender(Predictor):
             resamples: bootstrap resamples of the users.
             seed: of the resampling.
         """
-        from twotower.evaluation import evaluate_rating
+        from twotower.evaluation import evaluate_rating  # noqa: PLC0415  (evaluation is not needed to serve)
+
         return evaluate_rating(self, test, self.train_view(test), cap=cap, resamples=resamples, seed=seed)
 
     def train_view(self, like: Dataset) -> Dataset:
-        """Return the (user, item) pairs seen in train as a dataset with the tables of ``like``, for slices."""
+        """Return the (user, item) pairs seen in train as a dataset with the tables of ``like``."""
         indptr, item = self.seen
         schema = self.encoder.schema
         user = np.repeat(np.arange(len(self.users.ids)), np.diff(indptr))
@@ -206,7 +218,7 @@ class Recommender(Predictor):
         return like.with_interactions(pairs)
 
     def save(self, directory: str | Path, **facts: Any) -> None:
-        """Write the bundle: all that `load` needs, atomically; ``facts`` (metrics, ...) are kept in bundle.json."""
+        """Write the bundle, all that `load` needs; ``facts`` (metrics, ...) are kept in bundle.json."""
         from twotower.bundle import save_bundle  # noqa: PLC0415  (bundle knows this class)
 
         save_bundle(self, Path(directory), facts)
@@ -223,7 +235,7 @@ class Recommender(Predictor):
         if (rows < 0).any():
             at = int(np.argmin(rows))
             raise DataError(
-                f"{what} {ids[at]!r} is not known: it has no train interaction and no row in the {what}s table."
+                f"{what} {ids[at]!r} is not known: no train interaction, no row in the {what}s table."
                 f"{nearest(str(ids[at]), [str(i) for i in side.ids.head(10_000)])}"
             )
         return rows
@@ -231,7 +243,7 @@ class Recommender(Predictor):
     def _place(
         self, data: Dataset, which: str, ids: pl.Series
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Return each id's row, and the vectors of rows past the known ones, for ids met here for the first time."""
+        """Return each id's row, and the vectors of the rows past the known ones, for ids not known."""
         side = self.users if which == "users" else self.items
         rows = side.rows(ids)
         none = np.zeros((0, self.model.dim), dtype=np.float32)
@@ -247,7 +259,10 @@ class Recommender(Predictor):
         table = data.users if which == "users" else data.items
         wanted = new.alias(encoder.column).to_frame()
         rows = wanted.join(
-            table.with_columns(pl.col(encoder.column).cast(new.dtype)), on=encoder.column, how="left", maintain_order="left"
+            table.with_columns(pl.col(encoder.column).cast(new.dtype)),
+            on=encoder.column,
+            how="left",
+            maintain_order="left",
         )
         device = next(self.model.parameters()).device
         arrays = SideArrays.pack(encoder.transform(rows), device)
@@ -255,8 +270,23 @@ class Recommender(Predictor):
             return finished(self.model.encode(arrays, which), which, self.target)
 
 
+def plain(table: pl.DataFrame) -> pl.DataFrame:
+    """Return the table with every column that JSON has no word for (dates, say) as text."""
+    return table.with_columns(
+        pl.Series(column.name, [None if v is None else str(v) for v in column.to_list()], dtype=pl.String)
+        for column in table
+        if not _is_plain(column.dtype)
+    )
+
+
+def _is_plain(dtype: pl.DataType) -> bool:
+    if isinstance(dtype, pl.List):
+        return _is_plain(dtype.inner)  # type: ignore[arg-type]
+    return dtype in PLAIN
+
+
 def finished(vectors: torch.Tensor, which: str, target: Target) -> NDArray[np.float32]:
-    """Fold the label's mean and standard deviation into vectors fresh from a tower: float32 (rows, dim) on the CPU."""
+    """Fold the label's mean and spread into vectors fresh from a tower: float32 (rows, dim) on the CPU."""
     done = vectors.detach().float().cpu().numpy().copy()
     if which == "users":
         done *= np.float32(target.sd)

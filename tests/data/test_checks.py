@@ -2,6 +2,7 @@
 
 import datetime as dt
 import re
+from contextlib import AbstractContextManager
 
 import polars as pl
 import pytest
@@ -35,7 +36,7 @@ def table(kind: Kind, values: pl.Series | list[object]) -> pl.Series:
     return check_table(frame, "id", {"x": kind}, (), "users.csv").get_column("x")
 
 
-def refused(*parts: str) -> object:
+def refused(*parts: str) -> AbstractContextManager[object]:
     """Expect a DataError whose message has these parts in this order."""
     return pytest.raises(DataError, match="(?s)" + ".*".join(re.escape(part) for part in parts))
 

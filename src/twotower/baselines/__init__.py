@@ -1,4 +1,4 @@
-"""Simple models that ours has to beat: the mean, biases, and the row-by-row network this project grew from."""
+"""Simple models that ours has to beat: the mean, biases, and the row-by-row network we grew from."""
 
 from twotower.baselines.baseline import Baseline
 from twotower.baselines.biases import Biases

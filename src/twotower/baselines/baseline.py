@@ -25,7 +25,8 @@ class Examples:
     Attributes:
         data: the part they are from.
         label: (n,) the target: the label, capped where a cap is asked for.
-        weight: (n,) the sample weights, scaled to a mean of 1; all 1 without a weight role.
+        weight: (n,) the sample weights, scaled to a mean of 1; all 1 without a weight role and on validation,
+            since the rows that are reported on count alike too.
     """
 
     data: Dataset
@@ -52,7 +53,7 @@ class Baseline(Predictor):
 
         Args:
             train: rows to learn from, weighted by the schema's ``weight`` if it has one.
-            validation: rows to choose settings on; without them the defaults are taken. All of them count alike.
+            validation: rows to choose settings on, all counting alike; without them the defaults are taken.
             cap: learn ``min(label, cap)``; predictions are then at most the cap. None for the label itself.
             seed: of whatever is random in the fit.
 
@@ -60,22 +61,22 @@ class Baseline(Predictor):
             This model.
 
         Raises:
-            TypeError: ``train`` was not declared as a train part; as for an encoder, that is how leakage starts.
+            TypeError: ``train`` was not declared as a train part, as for an encoder.
             ConfigError: the schema has no label, or the cap is not finite.
             DataError: a part has no rows, or no train row has a weight above 0.
         """
         if not isinstance(train, TrainPart):
             raise TypeError(
-                f"a baseline is fitted on a TrainPart only, got {type(train).__name__}; use the first part that "
-                "twotower.split returns, or Dataset.as_train() if all of it is for training"
+                f"a baseline is fitted on a TrainPart only, got {type(train).__name__}; use the first part "
+                "that twotower.split returns, or Dataset.as_train() if all of it is for training"
             )
         if cap is not None and not np.isfinite(cap):
             raise ConfigError(f"cap must be finite, got {cap}; pass None to learn the label as it is")
         self._fitted = False
         self._cap = cap
         self._fit(
-            _examples(train, cap, "train"),
-            None if validation is None else _examples(validation, cap, "validation"),
+            _examples(train, cap, "train", train.schema.weight),
+            None if validation is None else _examples(validation, cap, "validation", None),
             seed,
         )
         self._fitted = True
@@ -111,7 +112,7 @@ def rows_of(ids: pl.Series, known: pl.Series) -> IntArray:
     return place.cast(pl.Int64).fill_null(-1).to_numpy()
 
 
-def _examples(part: Dataset, cap: float | None, name: str) -> Examples:
+def _examples(part: Dataset, cap: float | None, name: str, weights: str | None) -> Examples:
     schema = part.schema
     if schema.label is None:
         raise ConfigError(
@@ -122,11 +123,9 @@ def _examples(part: Dataset, cap: float | None, name: str) -> Examples:
     label = part.interactions.get_column(schema.label).cast(pl.Float64).to_numpy()
     if cap is not None:
         label = np.minimum(label, cap)
-    if schema.weight is None:
+    if weights is None:
         return Examples(part, label, np.ones(len(label)))
-    weight = part.interactions.get_column(schema.weight).cast(pl.Float64).to_numpy()
+    weight = part.interactions.get_column(weights).cast(pl.Float64).to_numpy()
     if not weight.any():
-        raise DataError(
-            f"at least one row of {name} needs a weight above 0, all are 0; correct {schema.weight!r}"
-        )
+        raise DataError(f"at least one row of {name} needs a weight above 0, all are 0; correct {weights!r}")
     return Examples(part, label, weight / weight.mean())

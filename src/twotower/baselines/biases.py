@@ -2,16 +2,16 @@
 
     minimise  sum_n w_n (y_n - mean - b_u(n) - b_i(n))^2 + l_user sum_u b_u^2 + l_item sum_i b_i^2
 
-over the mean and all biases at once (a ridge regression on one-hot users and items with a free intercept; Koren,
-Bell & Volinsky, "Matrix Factorization Techniques for Recommender Systems", 2009, equation 3). The normal equations
-are solved, not descended: the biases of the larger side are eliminated, since its block is diagonal, and conjugate
-gradients solve the Schur complement that is left, in some tens of passes over the distinct pairs.
+over the mean and all biases at once: a ridge regression on one-hot users and items with a free intercept
+(Koren, Bell & Volinsky, "Matrix Factorization Techniques for Recommender Systems", 2009, equation 3). The
+normal equations are solved, not descended: the biases of the larger side are eliminated, since its block is
+diagonal, and conjugate gradients solve the Schur complement that is left, in some tens of passes over the
+distinct pairs.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from scipy.sparse import csr_array
@@ -22,28 +22,29 @@ from twotower.data.dataset import Dataset
 from twotower.errors import ConfigError, TrainingError
 
 GRID: tuple[float, ...] = (1.0, 3.0, 10.0, 30.0, 100.0)
-"""Strengths tried on the validation part, for users and items. A strength is the number of rows at which a bias is
-shrunk by half, so these span what data sets of ratings and of watch ratios need."""
+"""Strengths tried on the validation part, for users and items. A strength is the number of rows at which a
+bias is shrunk by half, so these span what data sets of ratings and of watch ratios need."""
 DEFAULT = 10.0
 """Strength of both without a validation part."""
 
 _EXACT = 1e-10
+"""Residual of the solution that is kept, as a share of the right-hand side."""
 _ROUGH = 1e-5
-"""Residual, as a share of the right-hand side's, of the solution that is kept and of those that are compared."""
+"""The same of those that are only compared on the validation part."""
 
 
 class Biases(Baseline):
     """Predicts mean + user bias + item bias; an id without train rows has a bias of 0.
 
-    The two strengths of the regularisation, if they are not given, are the pair of `GRID` with the least squared
-    error on the validation part, or `DEFAULT` without one.
+    The two strengths of the regularisation, if they are not given, are the pair of `GRID` with the least
+    squared error on the validation part, or `DEFAULT` without one.
 
     Attributes:
         user_strength, item_strength: those used, once fitted.
         solution: the mean and the biases, once fitted.
     """
 
-    name: ClassVar[str] = "biases"
+    name = "biases"
 
     def __init__(self, user_strength: float | None = None, item_strength: float | None = None) -> None:
         super().__init__()
@@ -130,10 +131,10 @@ class NormalEquations:
         centred = weight * (label - centre)
         return cls(
             csr_array((weight, (users, items)), shape=shape),  # adds up the rows of a pair
-            np.bincount(users, weight, shape[0]),
-            np.bincount(items, weight, shape[1]),
-            np.bincount(users, centred, shape[0]),
-            np.bincount(items, centred, shape[1]),
+            _sums(users, weight, shape[0]),
+            _sums(items, weight, shape[1]),
+            _sums(users, centred, shape[0]),
+            _sums(items, centred, shape[1]),
             centre,
         )
 
@@ -165,7 +166,7 @@ class NormalEquations:
         diagonal = weight + strength  # (n_stay,)
         gone_diagonal = gone_weight + gone_strength  # (n_gone,)
         crossed = pairs.T  # (n_gone, n_stay)
-        # What the mean alone meets once the eliminated biases have followed it; as one sum, free of cancellation.
+        # What the mean meets once the eliminated biases have followed it, as a sum free of cancellation.
         mean_weight = float((gone_weight * gone_strength / gone_diagonal).sum())
 
         def schur(z: FloatArray) -> FloatArray:  # (1 + n_stay,): the mean, then the biases that stay
@@ -191,8 +192,13 @@ class NormalEquations:
         )
         if failed:
             raise TrainingError(
-                f"the biases' normal equations did not converge in 10,000 steps (strengths {user_strength:g} and "
-                f"{item_strength:g}); look for labels or weights of wildly different size"
+                "the biases' normal equations did not converge in 10,000 steps (strengths "
+                f"{user_strength:g} and {item_strength:g}); look for wildly different labels or weights"
             )
         gone = (gone_label - gone_weight * z[0] - crossed @ z[1:]) / gone_diagonal
         return Solution(self.centre + float(z[0]), *((z[1:], gone) if users_stay else (gone, z[1:])))
+
+
+def _sums(codes: IntArray, values: FloatArray, size: int) -> FloatArray:
+    """Sum the values (n,) of each code: (size,)."""
+    return np.bincount(codes, values, size).astype(np.float64, copy=False)

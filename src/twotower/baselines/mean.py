@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import numpy as np
 
 from twotower.baselines.baseline import Baseline, Examples, FloatArray
@@ -13,7 +11,7 @@ from twotower.data.dataset import Dataset
 class GlobalMean(Baseline):
     """Predicts the (weighted) mean of the train labels for every row."""
 
-    name: ClassVar[str] = "mean"
+    name = "mean"
 
     def _fit(self, train: Examples, validation: Examples | None, seed: int) -> None:
         del validation, seed  # nothing to choose, and nothing random

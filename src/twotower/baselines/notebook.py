@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -27,20 +26,24 @@ _ROWS_AT_ONCE = 65_536
 class NotebookNetwork(Baseline):
     """User and item features concatenated, 128 relu, dropout 0.3, 64 relu, 32 relu, 1.
 
-    Adam at 1e-3 on the squared error of the label standardised by train, `BATCH` rows a step, 5 epochs; with a
-    validation part the rate is halved after 2 epochs without a lower validation loss, training stops after 3,
-    and the best epoch's weights are kept. Layers start as Keras starts them. It knows no ids: users of equal
-    features get equal predictions.
+    Adam at 1e-3 on the squared error of the label standardised by train, `BATCH` rows a step, 5 epochs. With
+    a validation part the rate is halved after 2 epochs without a lower validation loss, training stops after
+    3, and the best epoch's weights are kept. Layers start as Keras starts them. It knows no ids: users with
+    the same features get the same predictions.
 
-    What the notebook is, is left as it was: categories are label-encoded and standardised like quantities, counts
-    are not logged, lists are multi-hot, texts left out, and no score factorises. What made its numbers wrong is
-    mended: features are joined by id and not by position, each column to its own rows; no feature looks into the
-    test period unless the tables given do; labels and features are scaled by train alone, and predictions are
-    turned back by the same scale; the learning rate and the stopping look at validation, never at test. Copies of
-    events and rows without a time are for the reader and the split to treat well, as they do.
+    What the notebook is, is left as it was: categories are label-encoded and standardised like quantities,
+    counts are not logged, lists are multi-hot, texts left out, and no score factorises. What made its numbers
+    wrong is mended:
+
+    - features are joined by id, not by position, and every column to its own rows;
+    - features are those of the tables given; no daily counts are summed over the test period;
+    - labels and features are scaled by train alone, and predictions are turned back by the same scale;
+    - the learning rate and the stopping look at validation, never at test.
+
+    Copies of events and rows without a time are the reader's and the split's to treat well, as they do.
     """
 
-    name: ClassVar[str] = "notebook"
+    name = "notebook"
 
     def __init__(self, epochs: int = 5) -> None:
         super().__init__()
@@ -58,7 +61,7 @@ class NotebookNetwork(Baseline):
         held = None
         if validation is not None:
             held = (self.encoder.transform(validation.data), self._target(validation))
-        with _alone(seed):
+        with _seeded(seed):
             self.network = build_network(inputs.width)
             optimiser = build_optimiser(self.network)
             # Torch waits for one epoch more than its patience, Keras for as many: 1 here is 2 there.
@@ -67,8 +70,8 @@ class NotebookNetwork(Baseline):
             )
             best, best_weights, waited = np.inf, None, 0
             for epoch in range(1, self.epochs + 1):
-                batches = torch.randperm(len(inputs)).split(BATCH)
-                loss = train_steps(self.network, optimiser, inputs, target, weight, batches)
+                batches = shuffled(len(inputs))
+                loss = train_steps(self.network, optimiser, inputs, target, weight=weight, batches=batches)
                 if not np.isfinite(loss):
                     raise TrainingError(
                         f"the notebook network's loss must stay finite, epoch {epoch} has {loss}; "
@@ -120,11 +123,17 @@ def build_optimiser(network: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.Adam(network.parameters(), lr=1e-3, eps=1e-7, fused=True)
 
 
+def shuffled(n: int) -> Iterable[Tensor]:
+    """Return each step's rows for one epoch over n rows, in an order from torch's global generator."""
+    return torch.split(torch.randperm(n), BATCH)
+
+
 def train_steps(
     network: nn.Module,
     optimiser: torch.optim.Optimizer,
     inputs: Inputs,
     target: Tensor,
+    *,
     weight: Tensor,
     batches: Iterable[Tensor],
 ) -> float:
@@ -143,14 +152,15 @@ def train_steps(
     """
     network.train()
     total, rows = torch.zeros((), dtype=torch.float64), 0
-    for batch in batches:
-        error = network(inputs.batch(batch)).squeeze(1) - target[batch]  # (batch,)
-        loss = (weight[batch] * error.square()).mean()
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        total += loss.detach() * len(batch)
-        rows += len(batch)
+    with _one_thread():
+        for batch in batches:
+            error = network(inputs.batch(batch)).squeeze(1) - target[batch]  # (batch,)
+            loss = (weight[batch] * error.square()).mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            total += loss.detach() * len(batch)
+            rows += len(batch)
     return float(total) / max(rows, 1)
 
 
@@ -160,23 +170,25 @@ def _outputs(network: nn.Module, inputs: Inputs) -> FloatArray:
     with torch.inference_mode():
         parts = [
             network(inputs.batch(rows)).squeeze(1).numpy()
-            for rows in torch.arange(len(inputs)).split(_ROWS_AT_ONCE)
+            for rows in torch.split(torch.arange(len(inputs)), _ROWS_AT_ONCE)
         ]
     return np.concatenate(parts).astype(np.float64)
 
 
 @contextmanager
-def _alone(seed: int) -> Iterator[None]:
-    """Seed torch's generator and use one thread within, and leave both as they were.
-
-    The matrices of a step are too small to share out: with more threads most of a step is waiting for them.
-    One thread also gives the same bits on every number of cores.
-    """
+def _one_thread() -> Iterator[None]:
+    """Keep torch to one thread within: a step's matrices are too small to share, more threads only wait."""
     threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seed torch's generator within, and leave it as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
+        yield

@@ -20,10 +20,10 @@ from twotower.schema import Kind
 Matrix = NDArray[np.float64]
 
 _MOST_VALUES = 256
-"""Most columns of one multi-hot list, the most frequent values; lists of ids (friends) would else be the widest
-input, and of all rows."""
+"""Most columns of one multi-hot list, for the most frequent values; else a list of ids (friends) would be
+wider than all other inputs together."""
 _FAR = 1e6
-"""Standardised values are held within this many standard deviations, so that no input overflows the network."""
+"""Standardised values are held within this many standard deviations, so that none overflows the network."""
 
 
 class _Column(ABC):
@@ -36,7 +36,7 @@ class _Column(ABC):
 
 @dataclass(frozen=True)
 class _Scaled(_Column):
-    """Values (rows, width) made standard by train's mean (width,) and sd (width,); missing ones are the mean."""
+    """Values standardised by train's mean (width,) and sd (width,); missing ones become the mean."""
 
     mean: Matrix
     sd: Matrix

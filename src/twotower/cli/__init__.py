@@ -1,1 +1,68 @@
-"""To be described."""
+"""The command line: ``twotower``. Each command parses, calls and prints; what it does lives below."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from twotower.cli.compare import compare
+from twotower.cli.demo import demo
+from twotower.cli.evaluate import evaluate
+from twotower.cli.fetch import fetch
+from twotower.cli.recommend import recommend
+from twotower.cli.score import score
+from twotower.cli.synth import synth
+from twotower.cli.train import train
+
+app = typer.Typer(
+    name="twotower",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example: twotower demo",
+)
+
+for _command, _example in (
+    (demo, "twotower demo --out runs/demo"),
+    (fetch, "twotower fetch kuairec --out data/kuairec"),
+    (synth, "twotower synth data/synthetic --scale 0.01"),
+    (train, "twotower train kuairec-sample --out runs/first --set training.epochs=20"),
+    (evaluate, "twotower evaluate runs/first --json"),
+    (compare, "twotower compare kuairec-sample"),
+    (recommend, "twotower recommend runs/first --user 14 -k 10"),
+    (score, "twotower score runs/first --pairs pairs.csv --out predictions.parquet"),
+):
+    app.command(epilog=f"Example: {_example}")(_command)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version  # noqa: PLC0415
+
+        print(version("twotower"))
+        raise typer.Exit
+
+
+@app.callback()
+def _twotower(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Train, honestly evaluate and use two-tower recommenders."""
+    del version
+    if debug:
+        os.environ["TWOTOWER_DEBUG"] = "1"
+
+
+def main() -> None:
+    """Run the command line; the entry point of the package."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a caption in a terminal that lacks its letters is no error
+    app(prog_name="twotower")

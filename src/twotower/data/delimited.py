@@ -211,8 +211,12 @@ def _read_slowly(file: _File, wanted: Sequence[str], dtypes: Dtypes) -> pl.DataF
             done.append(_narrowed(cells))
             continue
         dtype = dtypes[name]
-        # pandas writes the integers of a column with gaps as floats
-        found = (cells.str.strip_suffix(".0") if dtype.is_integer() else cells).cast(dtype, strict=False)
+        try:
+            found = _parsed(cells, dtype)
+        except PolarsError:
+            raise DataError(
+                f"column '{name}' of {file.path} can't be read as {dtype}; read it as a string"
+            ) from None
         wrong = found.is_null() & cells.is_not_null()
         if wrong.any():
             row = wrong.arg_max() or 0
@@ -224,6 +228,19 @@ def _read_slowly(file: _File, wanted: Sequence[str], dtypes: Dtypes) -> pl.DataF
     if file.names[-1] not in wanted:
         done.append(strings.get_column(file.names[-1]))
     return pl.DataFrame(done)
+
+
+def _parsed(cells: pl.Series, dtype: pl.DataType | type[pl.DataType]) -> pl.Series:
+    """Return strings as values of a dtype, null where they are none of it."""
+    if dtype == pl.Date:
+        return cells.str.to_date("%Y-%m-%d", strict=False)
+    if dtype == pl.Datetime:
+        form = "%Y-%m-%d %H:%M:%S%.f"
+        return cells.str.replace("T", " ", literal=True).str.to_datetime(form, strict=False).cast(dtype)
+    if dtype == pl.Boolean:
+        return cells.str.to_lowercase().replace_strict({"true": True, "false": False}, default=None)
+    # pandas writes the integers of a column with gaps as floats
+    return (cells.str.strip_suffix(".0") if dtype.is_integer() else cells).cast(dtype, strict=False)
 
 
 def _narrowed(cells: pl.Series) -> pl.Series:

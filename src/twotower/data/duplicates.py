@@ -16,9 +16,6 @@ from twotower.schema import Schema
 
 Hashes = npt.NDArray[np.uint64]
 
-_BITS = 26
-"""Size of the table of seen hashes: 2^26 flags of a byte."""
-
 
 def deduplicate(data: Dataset) -> Dataset:
     """Keep the first of the interactions with the same user, item and timestamp, in their order.
@@ -34,7 +31,7 @@ def deduplicate(data: Dataset) -> Dataset:
     del ordered
     if not len(twice):
         return data
-    suspects = np.flatnonzero(_flags(twice)[_place(hashes)])
+    suspects = np.flatnonzero(_may_contain(twice, hashes))
     first = rows[suspects].select(pl.struct(keys).is_first_distinct()).to_series().to_numpy()
     dropped = suspects[~first]
     if not len(dropped):
@@ -55,7 +52,7 @@ def drop_rows_of(data: Dataset, other: Dataset, name: str, other_name: str) -> D
     keys = _keys(data.schema)
     rows = data.interactions.select(keys)
     theirs = other.interactions.select(keys)
-    suspects = np.flatnonzero(_flags(_hashes(theirs))[_place(_hashes(rows))])
+    suspects = np.flatnonzero(_may_contain(_hashes(theirs), _hashes(rows)))
     if not len(suspects):
         return data
     mine = rows[suspects].with_columns(pl.Series("_row", suspects))
@@ -85,15 +82,18 @@ def _hashes(rows: pl.DataFrame) -> Hashes:
     return total
 
 
-def _place(hashes: Hashes) -> Hashes:
-    return hashes >> np.uint64(64 - _BITS)
+def _may_contain(known: Hashes, hashes: Hashes) -> npt.NDArray[np.bool_]:
+    """Say which of n hashes may be among the known ones, (n,): never a false no, a few percent of false yes.
 
-
-def _flags(hashes: Hashes) -> npt.NDArray[np.bool_]:
-    """Flag the places of these hashes in a table (2^26,); others may share a place, never the reverse."""
-    table = np.zeros(1 << _BITS, dtype=np.bool_)
-    table[_place(hashes)] = True
-    return table
+    They are looked up in a table of flags by their leading bits: some 64 flags for each known hash, and
+    2^26 (64 MB) at most.
+    """
+    bits = min(26, 6 + len(known).bit_length())
+    shift = np.uint64(64 - bits)
+    table = np.zeros(1 << bits, dtype=np.bool_)
+    table[known >> shift] = True
+    found: npt.NDArray[np.bool_] = table[hashes >> shift]
+    return found
 
 
 def _without(frame: pl.DataFrame, rows: npt.NDArray[np.int64]) -> pl.DataFrame:

@@ -89,7 +89,7 @@ def parse_vector(values: pl.Series, where: Where) -> pl.Series:
         raise where.first(
             sizes == 0, raw, "a vector has at least one number", "Leave the field empty, or drop it"
         )
-    numbers = values.explode(empty_as_null=False, keep_nulls=False)
+    numbers = values.drop_nulls().explode()
     if not numbers.is_finite().fill_null(False).all():
         finite = values.list.eval(pl.element().is_finite().fill_null(False)).list.all()
         raise where.first(

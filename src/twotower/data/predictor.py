@@ -21,7 +21,7 @@ class Predictor(ABC):
 
     @abstractmethod
     def predict(self, data: Dataset) -> NDArray[np.float64]:
-        """Return one prediction for each row of ``data.interactions``, in their order and the label's own units.
+        """Predict each row of ``data.interactions``, in their order and in the label's own units.
 
         Users and items never seen before get a prediction too, and the labels of ``data`` are not looked at.
 

@@ -202,9 +202,10 @@ def _cut(
             )
     keep = pl.Series(~held)
     notes = []
-    if method in _BY_TIME and part == "test" and timestamp is not None:
+    if method in _BY_TIME and timestamp is not None:
         untimed = data.interactions.get_column(timestamp).null_count()
-        notes = [f"{untimed:,} interactions without a timestamp are in train"] if untimed else []
+        note = f"{untimed:,} interactions without a timestamp are in train"
+        notes = [note] if untimed and note not in data.notes else []  # the second cut needn't say it again
     train = data.with_interactions(data.interactions.filter(keep), *notes).as_train()
     return train, data.with_interactions(data.interactions.filter(~keep), *notes)
 
@@ -341,27 +342,18 @@ def _check_share(name: str, share: float) -> None:
 def _alike(parts: list[Dataset]) -> list[Dataset]:
     """Return the parts with ids of one dtype, and with the users and the items of all of them."""
     schema = parts[0].schema
-    strings = {
-        column: any(
-            table.get_column(column).dtype == pl.String
-            for part in parts
-            for table in (part.interactions, side(part))
-        )
-        for column, side in ((schema.user, _users), (schema.item, _items))
-    }
-    casts = [pl.col(c).cast(pl.String if strings[c] else pl.Int64) for c in (schema.user, schema.item)]
+    casts = []
+    for ids, tables in (
+        (schema.user, [t for part in parts for t in (part.interactions, part.users)]),
+        (schema.item, [t for part in parts for t in (part.interactions, part.items)]),
+    ):
+        dtypes = {table.get_column(ids).dtype for table in tables}
+        one: pl.DataType | type[pl.DataType] = pl.String if pl.String in dtypes else pl.Int64
+        casts.append(pl.col(ids).cast(dtypes.pop() if len(dtypes) == 1 else one))
     events = [part.interactions.with_columns(casts) for part in parts]
     users = _merged([part.users.with_columns(casts[0]) for part in parts], schema.user, "users")
     items = _merged([part.items.with_columns(casts[1]) for part in parts], schema.item, "items")
     return [Dataset(rows, users, items, schema, part.notes) for rows, part in zip(events, parts, strict=True)]
-
-
-def _users(part: Dataset) -> pl.DataFrame:
-    return part.users
-
-
-def _items(part: Dataset) -> pl.DataFrame:
-    return part.items
 
 
 def _merged(tables: list[pl.DataFrame], ids: str, name: str) -> pl.DataFrame:

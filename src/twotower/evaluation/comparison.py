@@ -52,8 +52,8 @@ def compare_ratings(
 ) -> Comparison:
     """Measure several models on the same rows and the same resampled users.
 
-    A difference's interval is much narrower than the models' own, since a hard user is hard for all; whether it
-    holds 0 is what says if two models differ.
+    A difference's interval is much narrower than the models' own, since a hard user is hard for all; whether
+    it holds 0 is what says if two models differ.
 
     Args:
         predictions: model -> its predictions (n,) for the rows of ``test``.

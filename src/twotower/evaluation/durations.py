@@ -34,7 +34,7 @@ def durations(data: Dataset) -> NDArray[np.float64] | None:
     else:
         raise DataError(
             f"schema.duration must name a column of the interactions or the items; neither has "
-            f"{schema.duration!r}. To take it from the items, make it a feature or a display column"
+            f"{schema.duration!r}. Build the dataset with Dataset.of, which keeps that column"
         )
     values: NDArray[np.float64] = column.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
     return np.where(np.isfinite(values), values, np.nan)

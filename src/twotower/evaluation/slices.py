@@ -1,4 +1,4 @@
-"""Which rows of a test part are alike in what makes them hard: cold or warm, popular or rare, short or long."""
+"""Which test rows are alike in what makes them hard: cold or warm, popular or rare, short or long."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from polars.exceptions import PolarsError
@@ -33,7 +33,8 @@ def replacing(path: Path) -> Iterator[Path]:
             os.replace(temporary, path)
             _sync_folder(path.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # mostly that it is gone: renamed, or never made
+            temporary.unlink()
 
 
 def write_text(path: Path, text: str) -> None:

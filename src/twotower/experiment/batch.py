@@ -66,7 +66,7 @@ def recommend_all(
 
 
 def score_file(recommender: Recommender, pairs: str | Path, out: str | Path) -> int:
-    """Add ``prediction``, in the label's own units, to a table of (user, item) pairs; return the number of rows.
+    """Add ``prediction``, in the label's own units, to a table of (user, item) pairs; return its length.
 
     Args:
         recommender: whose predictions.

@@ -14,7 +14,7 @@ from twotower.data.splitting import Parts
 from twotower.evaluation import Comparison, compare_ratings
 from twotower.experiment.parts import load_parts
 from twotower.experiment.stages import Log, Stages, quiet
-from twotower.experiment.training import fit
+from twotower.experiment.training import breaks_say, fit
 from twotower.recommender import Recommender
 from twotower.training.listener import Listener
 
@@ -35,9 +35,10 @@ def compare(config: Config, *, listener: Listener | None = None, log: Log = quie
     """
     config, stages = resolved(config), Stages()
     parts = load_parts(config, stages=stages, log=log)
-    recommender = fit(config, parts, stages=stages, listeners=[listener] if listener is not None else [])
-    log(f"{OURS}: {stages}")
-    return compare_with_baselines(config, recommender, parts, log=log)
+    with breaks_say("a comparison saves nothing, run it again"):
+        recommender = fit(config, parts, stages=stages, listeners=[listener] if listener is not None else [])
+        log(f"{OURS}: {stages}")
+        return compare_with_baselines(config, recommender, parts, log=log)
 
 
 def compare_with_baselines(
@@ -45,8 +46,11 @@ def compare_with_baselines(
 ) -> Comparison:
     """Measure a trained model beside every baseline, fitted here on the same parts.
 
-    A baseline gets what our model gets: the validation part beside train, and labels capped where ours are.
+    A baseline chooses its settings on the validation part, and learns labels capped where ours are. With
+    ``training.refit`` our model has learnt from the validation part too, and they have not: a note says so.
     """
+    if config.training.refit:
+        log(f"note: {OURS} is refitted on train and validation, the baselines learn from train alone")
     predictions: dict[str, NDArray[np.float64]] = {OURS: recommender.predict(parts.test)}
     for name, baseline in BASELINES.items():
         start = time.perf_counter()

@@ -17,7 +17,7 @@ from twotower.experiment.comparing import compare_with_baselines
 from twotower.experiment.parts import load_parts
 from twotower.experiment.run import Run
 from twotower.experiment.stages import Log, quiet
-from twotower.experiment.training import train
+from twotower.experiment.training import breaks_say, train
 from twotower.training.listener import Listener
 
 RECIPE = "kuairec-sample"
@@ -61,13 +61,14 @@ def demo(
     """
     config = load_config(RECIPE, overrides)
     run = Run(Path(out).expanduser())
-    earlier = run.state() == "finished" and run.config_file.exists() and run.config().data.source == RECIPE
+    earlier = run.state() == "finished" and not run.foreign() and run.config().data.source == RECIPE
     if not earlier:
         run.check(config, resume=False)
     fresh = Run(run.path.with_name(f".{run.path.name}.new"))
     shutil.rmtree(fresh.path, ignore_errors=True)  # of a demonstration that was broken off
-    result = train(config, fresh.path, listener=listener, log=log)
-    comparison = compare_with_baselines(config, result.recommender, load_parts(config), log=log)
+    with breaks_say("run it again, it begins anew"):
+        result = train(config, fresh.path, listener=listener, log=log)
+        comparison = compare_with_baselines(config, result.recommender, load_parts(config), log=log)
     with disk_errors(run.path):
         if run.path.exists():
             shutil.rmtree(run.path)

@@ -66,7 +66,7 @@ def _read_whole(config: Config) -> Dataset:
         case "kuairec-sample":
             return load_sample()
         case "kuairec":
-            return read_kuairec(_folder(config), deduplicate=False)  # the split does it
+            return read_kuairec(_folder(config), unique=False)  # the split sees to it
         case "movielens":
             return read_movielens(_folder(config))
         case "tables":
@@ -83,29 +83,19 @@ def _read_files(config: Config) -> tuple[Dataset, Dataset, Dataset | None]:
     validation = split.validation if isinstance(split.validation, str) else None
     if data.source == "kuairec":
         folder = _folder(config)
-        train = read_kuairec(folder, split.train, deduplicate=False)
-        test, chosen = (
-            None
-            if name is None
-            else Dataset.of(
-                read_matrix(folder, name),
-                train.users,
-                train.items,
-                schema=train.schema,
-                sources={"interactions": name},
-            )
-            for name in (split.test, validation)
-        )
+        train = read_kuairec(folder, split.train, unique=False)
+
+        def read(name: str) -> Dataset:
+            rows, sources = read_matrix(folder, name), {"interactions": name}
+            return Dataset.of(rows, train.users, train.items, schema=train.schema, sources=sources)
     else:
-        assert config.schema_ is not None
-        schema = config.schema_
-        train, test, chosen = (
-            None if path is None else read_dataset(path, data.users, data.items, schema=schema)
-            for path in (split.train, split.test, validation)
-        )
-    assert train is not None
-    assert test is not None
-    return train, test, chosen
+
+        def read(name: str) -> Dataset:
+            assert config.schema_ is not None
+            return read_dataset(name, data.users, data.items, schema=config.schema_)
+
+        train = read(split.train)
+    return train, read(split.test), None if validation is None else read(validation)
 
 
 def _folder(config: Config) -> Path:

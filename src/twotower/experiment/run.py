@@ -60,8 +60,8 @@ class Run:
             return run
         if run.config_file.exists():
             raise ConfigError(
-                f"the run in {run.path} is not finished; finish it with `twotower train CONFIG --out {run.path} "
-                "--resume`"
+                f"the run in {run.path} is not finished; go on with "
+                f"`twotower train CONFIG --out {run.path} --resume`"
             )
         beside = run.path.parent.iterdir() if run.path.parent.is_dir() else iter(())
         hint = nearest(run.path.name, [other.name for other in beside if cls(other).config_file.exists()])
@@ -70,7 +70,7 @@ class Run:
         )
 
     def state(self) -> State:
-        """Return how far the run has come; a run without a checkpoint has nothing to lose, so it is new."""
+        """Return how far the run has come; one without a checkpoint has nothing to lose, so it is new."""
         if self.metrics_file.exists():
             return "finished"
         return "begun" if self.has_checkpoint() else "new"
@@ -78,6 +78,11 @@ class Run:
     def has_checkpoint(self) -> bool:
         """Return whether there is anything to resume from."""
         return self.checkpoints.is_dir() and any(self.checkpoints.iterdir())
+
+    def foreign(self) -> list[str]:
+        """Return the names of what lies in the directory and is no part of a run."""
+        names = sorted(path.name for path in self.path.iterdir()) if self.path.is_dir() else []
+        return [name for name in names if name not in _PARTS and not name.startswith(".")]
 
     def check(self, config: Config, *, resume: bool) -> State:
         """Return the state, having made sure that training ``config`` into the directory destroys nothing.
@@ -103,17 +108,18 @@ class Run:
             return state
         if state == "finished":
             raise ConfigError(
-                f"{self.path} holds a finished run, and nothing is overwritten; choose another --out, or delete it"
+                f"{self.path} holds a finished run, which is not overwritten; choose another --out, or "
+                "delete it"
             )
         if state == "begun":
             raise ConfigError(
-                f"{self.path} holds an unfinished run; continue it with --resume, choose another --out, or delete it"
+                f"{self.path} holds an unfinished run; continue it with --resume, choose another --out, or "
+                "delete it"
             )
-        others = sorted(p.name for p in self.path.iterdir()) if self.path.is_dir() else []
-        if not self.config_file.exists() and any(name not in _PARTS for name in others):
+        if foreign := self.foreign():
             raise ConfigError(
-                f"--out must be a new or empty directory, or one of a run; {self.path} holds {', '.join(others[:5])}; "
-                "choose another"
+                f"--out must be a new or empty directory, or one of a run; {self.path} holds "
+                f"{', '.join(foreign[:5])}; choose another"
             )
         return state
 

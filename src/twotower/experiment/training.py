@@ -47,8 +47,8 @@ def train(
 ) -> RunResult:
     """Train, evaluate on the test part, and save everything into a run directory.
 
-    A run is finished once its ``metrics.json`` is there, which is written last. Whatever stops it before (a crash,
-    Ctrl-C, a full disk) leaves a directory to resume from; a finished run is never overwritten.
+    A run is finished once its ``metrics.json`` is there, which is written last. Whatever stops it before (a
+    crash, Ctrl-C, a full disk) leaves a directory to resume from; a finished run is never overwritten.
 
     Args:
         config: what to do.
@@ -72,7 +72,7 @@ def train(
     going_on = resume and run.has_checkpoint()
     if resume and not going_on:
         log("no epoch was finished: training from the beginning")
-    with _resumable():
+    with breaks_say("continue with --resume"):
         recommender = fit(
             config,
             parts,
@@ -135,8 +135,8 @@ def evaluate(path: str | Path, *, log: Log = quiet) -> dict[str, Any]:
     then, now = run.metrics()["data"]["rows"], sizes_of(parts)
     if then != now:
         raise DataError(
-            f"a run is evaluated on the data it was made from: {run.path} had {_listed(then)} rows, now there are "
-            f"{_listed(now)}; restore the files, or train again"
+            f"a run is evaluated on the data it was made from: {run.path} had {_listed(then)} rows, now "
+            f"there are {_listed(now)}; restore the files, or train again"
         )
     return report_of(_evaluate(config, recommender, parts))
 
@@ -165,11 +165,12 @@ def _best(history: list[Record]) -> dict[str, Any]:
 
 
 @contextmanager
-def _resumable() -> Iterator[None]:
+def breaks_say(mend: str) -> Iterator[None]:
+    """Turn Ctrl-C into an `Interrupted` that says what to do next."""
     try:
         yield
     except (Interrupted, KeyboardInterrupt):
-        raise Interrupted("interrupted; continue with --resume") from None
+        raise Interrupted(f"interrupted; {mend}") from None
 
 
 def _listed(sizes: dict[str, int]) -> str:

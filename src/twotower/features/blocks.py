@@ -1,4 +1,4 @@
-"""The three shapes a feature column can take as an array: dense numbers, one code a row, a bag of codes a row."""
+"""The three shapes of a feature column as an array: dense numbers, one code a row, a bag of codes a row."""
 
 from __future__ import annotations
 

@@ -51,7 +51,8 @@ class SideEncoder:
 
     Attributes:
         column: name of the id column.
-        warm_ids: ids with train interactions, sorted; row 1 + i of the id embedding belongs to ``warm_ids[i]``.
+        warm_ids: ids with train interactions, sorted; row 1 + i of the id embedding belongs to
+            ``warm_ids[i]``.
         columns: fitted encoder of each feature column.
     """
 
@@ -60,11 +61,15 @@ class SideEncoder:
     columns: dict[str, ColumnEncoder]
 
     @classmethod
-    def fit(cls, table: pl.DataFrame, events: pl.DataFrame, column: str, kinds: Mapping[str, Kind]) -> SideEncoder:
+    def fit(
+        cls, table: pl.DataFrame, events: pl.DataFrame, column: str, kinds: Mapping[str, Kind]
+    ) -> SideEncoder:
         """Learn from the rows of ``table`` whose id occurs in the train ``events``."""
         warm_ids = events.get_column(column).unique().sort()
         rows = table.filter(pl.col(column).is_in(warm_ids.implode()))
-        return cls(column, warm_ids, {name: _fit(rows.get_column(name), kind) for name, kind in kinds.items()})
+        return cls(
+            column, warm_ids, {name: _fit(rows.get_column(name), kind) for name, kind in kinds.items()}
+        )
 
     def transform(self, table: pl.DataFrame) -> EncodedSide:
         """Return the arrays of a table that has the id column and every feature column."""
@@ -87,17 +92,17 @@ class Encoder:
     def fit(cls, train: TrainPart) -> Encoder:
         """Learn vocabularies, means, scales and projections from a train part.
 
-        Each user and item that has train interactions counts once, however many it has; users and items that only
-        validation or test know are not looked at.
+        Each user and item that has train interactions counts once, however many it has; users and items that
+        only validation or test know are not looked at.
 
         Raises:
-            TypeError: ``train`` is a dataset that was not declared as a train part. An encoder fitted on rows that
-                are later tested on leaks; `twotower.split` and `Dataset.as_train` make train parts.
+            TypeError: ``train`` is a dataset that was not declared as a train part. An encoder fitted on rows
+                that are later tested on leaks; `twotower.split` and `Dataset.as_train` make train parts.
         """
         if not isinstance(train, TrainPart):
             raise TypeError(
                 f"an encoder is fitted on a TrainPart only, got {type(train).__name__}; "
-                "use the first part that twotower.split returns, or Dataset.as_train() if all of it is for training"
+                "use the first part that twotower.split returns, or Dataset.as_train() if all is for training"
             )
         schema = train.schema
         return cls(
@@ -109,9 +114,7 @@ class Encoder:
 
 def catalogue(data: Dataset, side: str, warm_ids: pl.Series) -> pl.DataFrame:
     """Return the users or items table, with a row of missing features for each warm id that it lacks."""
-    table, column = (
-        (data.users, data.schema.user) if side == "users" else (data.items, data.schema.item)
-    )
+    table, column = (data.users, data.schema.user) if side == "users" else (data.items, data.schema.item)
     lacking = warm_ids.filter(~warm_ids.is_in(table.get_column(column).implode()))
     if not len(lacking):
         return table

@@ -1,7 +1,7 @@
 """Label transforms with their inverse: what the objective sees, and the way back to the label's own units.
 
-A model is trained on ``forward(label)`` and its scores come back through ``inverse``. Everything that a transform
-knows it learnt from train.
+A model is trained on ``forward(label)`` and its scores come back through ``inverse``. Everything that a
+transform knows it learnt from train.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ F64 = NDArray[np.float64]
 class LabelTransform(ABC):
     """A fitted map from labels to targets and back. Make one with `label_transform`.
 
-    Arguments of both directions are float64 (n,); ``duration`` is the item's duration of each row, and only the
-    duration-debiased rank reads it.
+    Arguments of both directions are float64 (n,); ``duration`` is the item's duration of each row, and only
+    the duration-debiased rank reads it.
     """
 
     name: ClassVar[str]
@@ -82,7 +82,7 @@ class Cap(LabelTransform):
 
 @dataclass(frozen=True)
 class Log1p(LabelTransform):
-    """``log(1 + label)`` for non-negative labels; the inverse ``exp(target) - 1`` predicts a geometric mean."""
+    """``log(1 + label)`` of labels from 0; the inverse ``exp(target) - 1`` predicts a geometric mean."""
 
     name: ClassVar[str] = "log1p"
 
@@ -122,15 +122,15 @@ class Standardise(LabelTransform):
 
 @dataclass(frozen=True)
 class DurationRank(LabelTransform):
-    """The rank of a label among train labels of items of like duration, in [0, 1] (D2Q, Zhan et al., KDD 2022).
+    """The rank of a label among train labels of like duration, in [0, 1] (D2Q, Zhan et al., KDD 2022).
 
-    Within a bucket of like durations play time and watch ratio have (almost) the same order, so a rank says how much
-    a user liked an item whatever its length. The inverse is the bucket's train quantile function.
+    Within a bucket of like durations play time and watch ratio have (almost) the same order, so a rank says
+    how much a user liked an item whatever its length. The inverse is the bucket's train quantile function.
 
     Attributes:
         edges: (buckets - 1,) inner edges of the duration buckets.
-        quantiles: (buckets, points) train labels at evenly spaced ranks, for each bucket; rows of durations that are
-            missing use the last bucket, which holds all of train.
+        quantiles: (buckets, points) train labels at evenly spaced ranks, for each bucket; rows of durations
+            that are missing use the last bucket, which holds all of train.
     """
 
     edges: F64
@@ -143,13 +143,17 @@ class DurationRank(LabelTransform):
         """Learn buckets of equal row counts and the label quantiles of each."""
         known = np.isfinite(duration)
         if not known.any():
-            raise DataError("the duration_rank transform needs durations, but every train row's duration is missing")
+            raise DataError(
+                "the duration_rank transform needs durations, but every train row's duration is missing"
+            )
         edges = np.unique(np.quantile(duration[known], np.linspace(0, 1, buckets + 1)[1:-1]))
         bucket = np.where(known, np.searchsorted(edges, duration, side="right"), -1)
         ranks = np.linspace(0.0, 1.0, points)
         everyone = np.quantile(label, ranks)
-        rows = [np.quantile(label[bucket == b], ranks) if (bucket == b).any() else everyone
-                for b in range(len(edges) + 1)]
+        rows = [
+            np.quantile(label[bucket == b], ranks) if (bucket == b).any() else everyone
+            for b in range(len(edges) + 1)
+        ]
         return cls(edges, np.stack([*rows, everyone]))
 
     def _bucket(self, duration: F64 | None) -> NDArray[np.int64]:
@@ -217,7 +221,9 @@ def label_transform(
         return Standardise(float(label.mean()), sd if sd > 0 else 1.0)
     if name == "duration_rank":
         if duration is None:
-            raise ConfigError("transform 'duration_rank' needs the items' duration; set schema.duration to its column")
+            raise ConfigError(
+                "transform 'duration_rank' needs the items' duration; set schema.duration to its column"
+            )
         return DurationRank.fit(label, duration)
     raise ConfigError(
         f"unknown label transform {name!r}.{nearest(name, TRANSFORMS)} Valid: {', '.join(TRANSFORMS)}."

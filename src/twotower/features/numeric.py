@@ -1,8 +1,9 @@
 """Numbers, logarithmic numbers and timestamps: a standardised value beside a piecewise linear encoding.
 
-The piecewise linear encoding (Gorishniy et al., "On Embeddings for Numerical Features in Tabular Deep Learning",
-NeurIPS 2022) cuts the range at train quantiles and gives, for each bin, how far the value has passed through it,
-from 0 to 1. It lets a small tower bend at the places where the data lies, whatever the column's scale.
+The piecewise linear encoding (Gorishniy et al., "On Embeddings for Numerical Features in Tabular Deep
+Learning", NeurIPS 2022) cuts the range at train quantiles and gives, for each bin, how far the value has
+passed through it, from 0 to 1. It lets a small tower bend at the places where the data lies, whatever the
+column's scale.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ BINS = 12
 """Most bins of the piecewise linear encoding; columns with fewer distinct values have fewer."""
 DAY = 86_400.0
 CLIP = 4.0
-"""Standardised values are held within this many standard deviations, so that one wild value can't dominate."""
+"""Standardised values are held within this many standard deviations: no wild value can dominate."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,9 @@ class NumericEncoder:
 
 
 def _prepared(column: pl.Series, kind: Kind) -> NDArray[np.float64]:
-    values = column.cast(pl.Float64).to_numpy()
+    values: NDArray[np.float64] = column.cast(pl.Float64).to_numpy()
     if kind is Kind.LOG_NUMBER:
-        return np.log1p(values)
-    return values / DAY if kind is Kind.TIMESTAMP else values
+        values = np.log1p(values)
+    elif kind is Kind.TIMESTAMP:
+        values = values / DAY
+    return values

@@ -12,8 +12,8 @@ from twotower.features.blocks import Bag, Codes
 from twotower.features.vocabulary import MISSING, Vocabulary
 
 MIN_COUNT = 2
-"""A value of a single train row can't be told from that row's own id; such values share the "unknown" row, which
-is thereby trained."""
+"""A value of a single train row can't be told from that row's own id; such values share the "unknown" row,
+which is thereby trained."""
 
 
 @dataclass(frozen=True)

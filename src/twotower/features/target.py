@@ -1,4 +1,4 @@
-"""`Target`: from a label to what the towers are trained on, and from a score back to the label's own units."""
+"""`Target`: from a label to what the towers are trained on, and from a score back to the label's units."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from twotower.features.labels import F64, LabelTransform, label_transform, transform_from_state
 
@@ -15,8 +16,8 @@ from twotower.features.labels import F64, LabelTransform, label_transform, trans
 class Target:
     """A label transform, standardised on train so that one learning rate suits every label.
 
-    ``score = mean + sd * s`` where s is what the towers are trained on; both are folded into the vectors that leave
-    training, so a dot product of those is a transformed label (a logit, for the logistic objective).
+    ``score = mean + sd * s`` where s is what the towers are trained on; both are folded into the vectors that
+    leave training, so a dot product of those is a transformed label (a logit, for the logistic objective).
 
     Attributes:
         transform: the fitted label transform.
@@ -25,7 +26,8 @@ class Target:
         low: least transformed train label; predictions are not below it.
         high: greatest one; predictions are not above it.
         logistic: whether scores are logits.
-        base: the constant score that fits train best, in standardised units: 0, or the logit of the mean label.
+        base: the constant score that fits train best, in standardised units: 0, or the logit of the mean
+            label.
     """
 
     transform: LabelTransform
@@ -40,7 +42,7 @@ class Target:
     def fit(
         cls, label: F64, duration: F64 | None, *, transform: str, cap: float | None, logistic: bool
     ) -> Target:
-        """Learn from train labels float64 (n,) and, where the transform reads them, durations float64 (n,)."""
+        """Learn from train labels float64 (n,) and, where the transform reads them, durations (n,)."""
         fitted = label_transform(transform, label, duration, cap=cap)
         values = fitted.forward(label, duration)
         low, high = float(values.min()), float(values.max())
@@ -58,7 +60,7 @@ class Target:
         """Return predictions in the label's own units, float64 (n,), from scores of the finished vectors."""
         values = score.astype(np.float64)
         if self.logistic:
-            values = 1.0 / (1.0 + np.exp(-values))
+            values = expit(values)
         return self.transform.inverse(np.clip(values, self.low, self.high), duration)
 
     def state(self) -> dict[str, Any]:

@@ -1,10 +1,10 @@
-"""text: hashed character n-grams, weighted by rarity and folded into a few directions (latent semantic analysis).
+"""text: hashed character n-grams, weighted by rarity, folded into a few directions (latent semantics).
 
-Character n-grams need no model, no tokeniser and no word boundaries, so they work for Chinese captions as for English
-titles. They are hashed into a fixed number of columns (Weinberger et al., "Feature Hashing for Large Scale Multitask
-Learning", ICML 2009), weighted by inverse document frequency, and projected on the leading singular directions of the
-train rows (Deerwester et al. 1990) by a randomised SVD (Halko, Martinsson, Tropp 2011). The tower sees a short dense
-vector, so a step costs the same whatever the length of the text.
+Character n-grams need no model, no tokeniser and no word boundaries, so they work for Chinese captions as for
+English titles. They are hashed into a fixed number of columns (Weinberger et al., "Feature Hashing for Large
+Scale Multitask Learning", ICML 2009), weighted by inverse document frequency, and projected on the leading
+singular directions of the train rows (Deerwester et al. 1990) by a randomised SVD (Halko, Martinsson, Tropp
+2011). The tower sees a short dense vector, so a step costs the same whatever the length of the text.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import numba
 import numpy as np
 import polars as pl
+import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
@@ -36,7 +37,8 @@ class TextEncoder:
 
     Attributes:
         idf: float32 (COLUMNS,) inverse document frequencies; 0 for a column that train does not have.
-        projection: float32 (COLUMNS, width), zero rows left in; scaled so that train's values have unit variance.
+        projection: float32 (COLUMNS, width), zero rows left in; scaled so that train's values have unit
+            variance.
         mean: float32 (width,) of the projected train rows.
     """
 
@@ -52,7 +54,9 @@ class TextEncoder:
             present = present.gather_every(-(-len(present) // MAX_FIT_ROWS))
         counts = _count(present)
         frequency = np.bincount(counts.indices, minlength=COLUMNS)
-        idf = np.where(frequency > 0, np.log((1 + len(present)) / (1 + frequency)) + 1.0, 0.0).astype(np.float32)
+        idf = np.where(frequency > 0, np.log((1 + len(present)) / (1 + frequency)) + 1.0, 0.0).astype(
+            np.float32
+        )
         weighted = _weighted(counts, idf)
         width = min(WIDTH, max(weighted.shape[0] - 1, 0))
         if width == 0 or weighted.nnz == 0:
@@ -61,7 +65,9 @@ class TextEncoder:
         projected = np.asarray(weighted @ directions)
         # one scale for all directions keeps their order of importance
         scale = max(float(projected.std(axis=0).max()), 1e-6)
-        return cls(idf, (directions / scale).astype(np.float32), (projected / scale).mean(axis=0).astype(np.float32))
+        return cls(
+            idf, (directions / scale).astype(np.float32), (projected / scale).mean(axis=0).astype(np.float32)
+        )
 
     def transform(self, column: pl.Series) -> Dense:
         """Return (rows, width + 1): the projection, zeros where missing or empty, and a flag for that."""
@@ -83,7 +89,9 @@ class TextEncoder:
 
 def _count(column: pl.Series) -> sparse.csr_matrix:
     """Return the hashed n-gram counts of each row, damped by 1 + log, as CSR (rows, COLUMNS)."""
-    texts = [unicodedata.normalize("NFKC", t or "")[:MAX_CHARACTERS].casefold().strip() for t in column.to_list()]
+    texts = [
+        unicodedata.normalize("NFKC", t or "")[:MAX_CHARACTERS].casefold().strip() for t in column.to_list()
+    ]
     ends = np.cumsum([len(t) for t in texts], dtype=np.int64) if texts else np.zeros(0, np.int64)
     points = np.frombuffer("".join(texts).encode("utf-32-le"), dtype=np.uint32)
     rows, columns = _hash_ngrams(points, ends, np.asarray(SIZES, dtype=np.int64), COLUMNS)
@@ -102,19 +110,29 @@ def _weighted(counts: sparse.csr_matrix, idf: NDArray[np.float32]) -> sparse.csr
 
 
 def _leading_directions(matrix: sparse.csr_matrix, width: int, rounds: int = 3) -> NDArray[np.float32]:
-    """Return the ``width`` leading right singular vectors, (COLUMNS, width), signs fixed so that bits repeat."""
+    """Return the ``width`` leading right singular vectors, (COLUMNS, width), with fixed signs."""
     start = np.random.default_rng(0).standard_normal((matrix.shape[1], width + 8)).astype(np.float32)
-    basis = np.linalg.qr(matrix @ start)[0]
+    basis = _orthonormal(matrix @ start)
     for _ in range(rounds):
-        basis = np.linalg.qr(matrix @ (matrix.T @ basis))[0]
-    _, _, right = np.linalg.svd(np.asarray((matrix.T @ basis).T), full_matrices=False)
-    right = right[:width]
-    signs = np.sign(right[np.arange(width), np.abs(right).argmax(axis=1)])
-    directions: NDArray[np.float32] = (right * signs[:, None]).T.astype(np.float32)
+        basis = _orthonormal(matrix @ (matrix.T @ basis))
+    # the small factor B = Q'A, by way of the eigenvectors of BB'
+    small = np.asarray(matrix.T @ basis, dtype=np.float64)
+    values, left = np.linalg.eigh(small.T @ small)
+    order = np.argsort(values)[::-1][:width]
+    length = np.sqrt(np.maximum(values[order], 0.0))
+    # directions past the rank are rounding errors
+    right = small @ left[:, order] * np.where(length > 1e-5 * length[0], 1.0 / np.maximum(length, 1e-12), 0.0)
+    signs = np.sign(right[np.abs(right).argmax(axis=0), np.arange(right.shape[1])])
+    directions: NDArray[np.float32] = (right * signs).astype(np.float32)
     return directions
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def _orthonormal(columns: NDArray[np.float32]) -> NDArray[np.float32]:
+    basis: NDArray[np.float32] = torch.linalg.qr(torch.from_numpy(np.ascontiguousarray(columns))).Q.numpy()
+    return basis
+
+
+@numba.njit(cache=True)
 def _hash_ngrams(points, ends, sizes, columns):  # type: ignore[no-untyped-def]  # pragma: no cover
     """FNV-1a over the code points of every n-gram of every text."""
     total = 0

@@ -19,8 +19,8 @@ class VectorEncoder:
 
     Attributes:
         mean: float32 (width,) on train.
-        scale: one standard deviation for all components, so that their proportions (and with them the vector's
-            geometry) are kept.
+        scale: one standard deviation for all components, so that their proportions (and with them the
+            vector's geometry) are kept.
     """
 
     mean: NDArray[np.float32]
@@ -31,13 +31,15 @@ class VectorEncoder:
         """Learn mean and scale from the rows of a train column that have a vector."""
         present = column.drop_nulls()
         if not len(present):
-            raise DataError(f"vector column {column.name!r} is empty in every train row; leave it out of the schema")
+            raise DataError(
+                f"vector column {column.name!r} is empty in every train row; leave it out of the schema"
+            )
         values = _matrix(present, len(present[0]))
         scale = float((values - values.mean(axis=0)).std())
         return cls(values.mean(axis=0), scale if scale > 1e-12 else 1.0)
 
     def transform(self, column: pl.Series) -> Dense:
-        """Return (rows, width + 1): the standardised vector, zeros where missing, and a flag for "missing"."""
+        """Return (rows, width + 1): the standardised vector, zeros where missing, and a flag for that."""
         missing = column.is_null().to_numpy()
         block = np.zeros((len(column), len(self.mean) + 1), dtype=np.float32)
         if not missing.all():
@@ -57,7 +59,11 @@ class VectorEncoder:
 
 
 def _matrix(column: pl.Series, width: int) -> NDArray[np.float32]:
-    flat = column.explode().to_numpy().astype(np.float32)
-    if len(flat) != len(column) * width:
-        raise DataError(f"every vector of {column.name!r} must have the {width} numbers that train's have")
-    return flat.reshape(len(column), width)
+    lengths = column.list.len()
+    if (lengths != width).any():
+        other = lengths.filter(lengths != width)[0]
+        raise DataError(
+            f"every vector of {column.name!r} must have the {width} numbers that train's first one has, "
+            f"got one of {other}; make them all of one length"
+        )
+    return column.explode().to_numpy().astype(np.float32).reshape(len(column), width)

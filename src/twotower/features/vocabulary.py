@@ -42,11 +42,14 @@ class Vocabulary:
     def encode(self, column: pl.Series) -> NDArray[np.int32]:
         """Return the codes of a column, int32 (rows,)."""
         known = self.values.to_frame("value").with_row_index("code", offset=RESERVED)
+        missing = column.is_null().to_numpy()
         if column.dtype != self.values.dtype:
-            column = column.cast(self.values.dtype, strict=False)
+            column = column.cast(
+                self.values.dtype, strict=False
+            )  # what can't be cast is unknown, not missing
         found = column.alias("value").to_frame().join(known, on="value", how="left", maintain_order="left")
         codes = found.get_column("code").fill_null(UNKNOWN).to_numpy().astype(np.int32)
-        codes[column.is_null().to_numpy()] = MISSING
+        codes[missing] = MISSING
         return codes
 
     def state(self) -> dict[str, Any]:
@@ -56,4 +59,6 @@ class Vocabulary:
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Vocabulary:
         """Rebuild from the JSON form."""
-        return cls(pl.Series("value", state["values"], dtype=pl.Int64 if state["type"] == "int" else pl.String))
+        return cls(
+            pl.Series("value", state["values"], dtype=pl.Int64 if state["type"] == "int" else pl.String)
+        )

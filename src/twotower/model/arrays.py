@@ -31,7 +31,7 @@ class SideArrays:
 
     @classmethod
     def pack(cls, side: EncodedSide, device: torch.device) -> SideArrays:
-        """Pack the blocks of an encoded side; each coded column gets a range of its own in the feature table."""
+        """Pack the blocks of an encoded side; each coded column gets a range of the feature table."""
         dense, codes, bags, offset = [], [], [], 0
         for block in side.blocks.values():
             match block:

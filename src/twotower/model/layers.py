@@ -18,9 +18,10 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 class RowTable(nn.Module):
     """A table (n, width) that is read and updated by rows.
 
-    Reading in training hands autograd a copy of the rows, a leaf of its own, and remembers which rows it was; so a
-    backward pass makes a gradient as large as the rows read, and the optimiser (`twotower.training.RowAdam`) moves
-    only them. A dense gradient of a table of 2 M rows would cost more than all the rest of a step.
+    Reading in training hands autograd a copy of the rows, a leaf of its own, and remembers which rows it was;
+    so a backward pass makes a gradient as large as the rows read, and the optimiser
+    (`twotower.training.RowAdam`) moves only them. A dense gradient of a table of 2 M rows would cost more
+    than all the rest of a step.
     """
 
     def __init__(self, n: int, width: int, scale: float, generator: torch.Generator) -> None:

@@ -7,6 +7,8 @@ carry a row alone; a row never seen has no id part and falls back on them.
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -72,7 +74,7 @@ class Tower(nn.Module):
         """Return the embeddings of all coded columns side by side, (rows, n_fields * feature_dim)."""
         if isinstance(self.features, RowTable):
             every = torch.cat([side.codes.reshape(-1), *(codes for _, codes in side.bags)])
-            distinct, place = every.unique(return_inverse=True)
+            distinct, place = torch.unique(every, return_inverse=True)
             table = self.features.rows(distinct)
             ends = [side.codes.numel()]
             single = place[: ends[0]].reshape(side.codes.shape)
@@ -91,7 +93,9 @@ def linear(
     n_in: int, n_out: int, generator: torch.Generator, *, bias: bool = True, gain: float = 1.0, fan_in: int = 0
 ) -> nn.Linear:
     """Return a linear layer with He-scaled weights drawn from ``generator`` and zero bias."""
-    layer = nn.utils.skip_init(nn.Linear, n_in, n_out, bias=bias)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that a layer without inputs has nothing to initialise
+        layer: nn.Linear = nn.utils.skip_init(nn.Linear, n_in, n_out, bias=bias)  # type: ignore[no-untyped-call]
     with torch.no_grad():
         scale = gain * (2.0 / max(fan_in or n_in, 1)) ** 0.5
         layer.weight.copy_(torch.randn(n_out, n_in, generator=generator) * scale)

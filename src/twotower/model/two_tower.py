@@ -33,7 +33,7 @@ class TwoTowerModel(nn.Module):
         mean: constant added to every score.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917  (two sides, each with arrays and a count)
         self,
         users: SideArrays,
         items: SideArrays,
@@ -87,9 +87,10 @@ class TwoTowerModel(nn.Module):
         self.eval()
         tower = self.user_vectors if which == "users" else self.item_vectors
         every = torch.arange(side.rows, device=side.warm.device)
-        parts = [tower(side.take(rows) if side.rows > CHUNK else side) for rows in every.split(CHUNK)]
+        chunks = torch.split(every, CHUNK)
+        parts = [tower(side.take(rows) if side.rows > CHUNK else side) for rows in chunks]
         self.train(was_training)
-        return torch.cat(parts) if parts else torch.zeros(0, self.dim)
+        return torch.cat(parts)
 
     def row_tables(self) -> dict[str, RowTable]:
         """Return the tables that are updated by rows, by name."""

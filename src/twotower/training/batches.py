@@ -1,8 +1,8 @@
 """Big batches, reshuffled each epoch, already grouped by user.
 
-The train pairs lie sorted by user. An epoch draws a batch number for every pair and deals the pairs out in order, so
-each batch is a uniformly random set of pairs that is itself sorted by user: what the pair loop wants, at the price of
-one pass over the data and without a sort.
+The train pairs lie sorted by user. An epoch draws a batch number for every pair and deals the pairs out in
+order, so each batch is a uniformly random set of pairs that is itself sorted by user: what the pair loop
+wants, at the price of one pass over the data and without a sort.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class TrainPairs:
     n_items: int
 
     @classmethod
-    def sort(
+    def sort(  # noqa: PLR0917  (columns of one table)
         cls,
         user: NDArray[np.int32],
         item: NDArray[np.int32],
@@ -55,7 +55,12 @@ class TrainPairs:
         if np.array_equal(order[:1], [0]) and (np.diff(user) >= 0).all():
             return cls(user, item, target, weight, n_users, n_items)
         return cls(
-            user[order], item[order], target[order], None if weight is None else weight[order], n_users, n_items
+            user[order],
+            item[order],
+            target[order],
+            None if weight is None else weight[order],
+            n_users,
+            n_items,
         )
 
     def __len__(self) -> int:
@@ -88,7 +93,9 @@ class Batcher:
 
     def __init__(self, pairs: TrainPairs, batch_size: int | str, seed: int) -> None:
         size = (
-            int(np.clip(-(-len(pairs) // STEPS), SMALLEST, LARGEST)) if batch_size == "auto" else int(batch_size)
+            int(np.clip(-(-len(pairs) // STEPS), SMALLEST, LARGEST))
+            if batch_size == "auto"
+            else int(batch_size)
         )
         self.pairs = pairs
         self.seed = seed
@@ -127,14 +134,17 @@ class Batcher:
             distinct_users, indptr = None, _row_pointers(user, self.pairs.n_users)
         else:
             starts = np.flatnonzero(np.diff(user, prepend=-1))
-            distinct_users, indptr = user[starts].astype(np.int64), np.append(starts, len(user)).astype(np.int64)
+            distinct_users, indptr = (
+                user[starts].astype(np.int64),
+                np.append(starts, len(user)).astype(np.int64),
+            )
         if self.every_item:
             return Batch(Pairs(indptr, item, target, weight), distinct_users, None)
         distinct_items, local = _renumber(item, self._stamp)
         return Batch(Pairs(indptr, local, target, weight), distinct_users, distinct_items)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True)
 def _mix(x):  # type: ignore[no-untyped-def]  # pragma: no cover
     """SplitMix64's finaliser: a counter to 64 well-mixed bits (Steele, Lea, Flood 2014)."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -142,9 +152,11 @@ def _mix(x):  # type: ignore[no-untyped-def]  # pragma: no cover
     return x ^ (x >> np.uint64(31))
 
 
-@numba.njit(parallel=True, cache=True)  # type: ignore[untyped-decorator]
-def _deal(user, item, target, weight, steps, seed, epoch, chunks):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Deal the pairs out into ``steps`` batches by a hash of (seed, epoch, place); order is kept within each."""
+@numba.njit(parallel=True, cache=True)
+def _deal(  # type: ignore[no-untyped-def]  # noqa: PLR0917  # pragma: no cover
+    user, item, target, weight, steps, seed, epoch, chunks
+):
+    """Deal the pairs out into ``steps`` batches by a hash of (seed, epoch, place), in order within each."""
     n = len(user)
     key = _mix(np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(epoch))
     count = np.zeros((chunks, steps), np.int64)
@@ -177,7 +189,7 @@ def _deal(user, item, target, weight, steps, seed, epoch, chunks):  # type: igno
     return users, items, targets, weights, ends
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True)
 def _row_pointers(user, n_users):  # type: ignore[no-untyped-def]  # pragma: no cover
     indptr = np.zeros(n_users + 1, np.int64)
     for u in user:
@@ -187,9 +199,9 @@ def _row_pointers(user, n_users):  # type: ignore[no-untyped-def]  # pragma: no 
     return indptr
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True)
 def _renumber(item, stamp):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Return the distinct items in order of appearance and each pair's place among them; ``stamp`` is left clean."""
+    """Return the distinct items as they appear and each pair's place among them; leaves ``stamp`` clean."""
     distinct = np.empty(len(item), np.int64)
     local = np.empty(len(item), np.int32)
     n = 0

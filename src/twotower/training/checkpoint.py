@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import dataclass
@@ -30,17 +31,18 @@ class Checkpoint:
     meta: dict[str, Any]
 
     def write(self, directory: Path) -> None:
-        """Write to a temporary name, flush to disk, and rename: a crash leaves the old file or the new one."""
-        directory.mkdir(parents=True, exist_ok=True)
+        """Write to a temporary name, flush, and rename: a crash leaves the old file or the new one."""
         temporary = directory / (FILE + ".tmp")
         tensors = {name: tensor.contiguous().cpu() for name, tensor in self.tensors.items()}
         try:
+            directory.mkdir(parents=True, exist_ok=True)
             save_file(tensors, temporary, metadata={"meta": json.dumps(self.meta)})
             with open(temporary, "rb") as file:
                 os.fsync(file.fileno())
             os.replace(temporary, directory / FILE)
         except (OSError, SafetensorError) as error:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
             raise TrainingError(
                 f"could not write a checkpoint to {directory}: {error}; the previous one is intact. "
                 "Make room or choose another place, then continue with --resume"

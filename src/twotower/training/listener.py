@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 Record = dict[str, Any]
-"""One line of ``history.jsonl``: phase, epoch, seconds, train_loss, validation metrics, learning_rate, pairs_per_second."""
+"""One line of ``history.jsonl``: phase, epoch, seconds, losses, validation metrics, rate, pairs a second."""
 
 
 class Listener(Protocol):
-    """Receives the events of a training run, in this order: start, (step..., epoch)..., end; twice with a refit."""
+    """Receives the events of a training run: start, (step..., epoch)..., end; twice with a refit."""
 
     def start(self, *, phase: str, epochs: int, first_epoch: int, pairs: int) -> None:
         """A phase ("train" or "refit") begins; epochs counted from 1, ``first_epoch`` > 1 after a resume."""

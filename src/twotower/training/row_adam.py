@@ -1,7 +1,8 @@
 """`RowAdam`: Adam (Kingma and Ba 2015) on the rows that a step has read, and on no others.
 
-The moments of a row advance, and its bias correction counts, only in steps that read it; so the first step on a row
-is as long as for any other parameter, however rare its user or item is, and a step costs what its rows cost.
+The moments of a row advance, and its bias correction counts, only in steps that read it; so the first step on
+a row is as long as for any other parameter, however rare its user or item is, and a step costs what its rows
+cost.
 """
 
 from __future__ import annotations

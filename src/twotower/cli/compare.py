@@ -1,0 +1,24 @@
+"""``twotower compare``."""
+
+from __future__ import annotations
+
+from twotower.cli.errors import guarded
+from twotower.cli.options import ConfigArgument, JsonOption, SetOption
+
+
+@guarded
+def compare(config: ConfigArgument, settings: SetOption = None, as_json: JsonOption = False) -> None:
+    """Measure our model and every baseline on one split, with paired intervals."""
+    from twotower.cli.output import log, print_comparison, print_json  # noqa: PLC0415
+    from twotower.cli.progress import training_progress  # noqa: PLC0415
+    from twotower.config import load_config  # noqa: PLC0415
+
+    settled = load_config(config, settings or ())
+    from twotower import experiment  # noqa: PLC0415
+
+    with training_progress() as listener:
+        comparison = experiment.compare(settled, listener=listener, log=log).as_dict()
+    if as_json:
+        print_json(comparison)
+    else:
+        print_comparison(comparison)

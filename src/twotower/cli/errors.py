@@ -1,0 +1,79 @@
+"""What a command's exceptions become: one line on stderr and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import typer
+
+from twotower.errors import TwoTowerError
+
+DONE, OURS, YOURS, INTERRUPTED = 0, 1, 2, 130
+"""Exit codes: done, our fault, the input is wrong, Ctrl-C."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def guarded(command: Callable[P, R]) -> Callable[P, R]:
+    """Wrap a command so that whatever it raises ends as a message and an exit code."""
+
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except TwoTowerError as error:
+            if _is_interruption(error):
+                raise _stop(str(error), INTERRUPTED) from None
+            if _debugging():
+                traceback.print_exc()
+            raise _stop(f"error: {error}", YOURS) from None
+        except KeyboardInterrupt:
+            raise _stop("interrupted", INTERRUPTED) from None
+        except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
+            raise  # typer knows what to do with its own, and with a reader that has gone away
+        except MemoryError:
+            raise _stop(
+                "error: out of memory; use a smaller model.dim, or a machine with more", OURS
+            ) from None
+        except OSError as error:
+            # Not every file is written by us: compiled kernels are kept in a cache, for one.
+            if error.errno not in _FULL:
+                raise _internal(error) from None
+            where = f" ({error.filename})" if error.filename else ""
+            raise _stop(f"error: the disk is full{where}: {error.strerror}; make room", YOURS) from None
+        except Exception as error:
+            raise _internal(error) from None
+
+    return wrapped
+
+
+def _internal(error: Exception) -> typer.Exit:
+    if _debugging():
+        traceback.print_exc()
+    reason = str(error).split("\n", 1)[0]
+    hint = "" if _debugging() else "; run again with TWOTOWER_DEBUG=1 and report the traceback"
+    return _stop(f"internal error: {type(error).__name__}: {reason}{hint}", OURS)
+
+
+def _stop(line: str, code: int) -> typer.Exit:
+    print(line, file=sys.stderr, flush=True)
+    return typer.Exit(code)
+
+
+def _debugging() -> bool:
+    return os.environ.get("TWOTOWER_DEBUG", "") not in ("", "0")
+
+
+def _is_interruption(error: TwoTowerError) -> bool:
+    # Importing the training package would load torch; where it is not loaded, nothing was being trained.
+    training = sys.modules.get("twotower.training")
+    return training is not None and isinstance(error, training.Interrupted)

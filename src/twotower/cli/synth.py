@@ -1,0 +1,40 @@
+"""``twotower synth``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from twotower.cli.errors import guarded
+from twotower.cli.options import JsonOption
+
+
+@guarded
+def synth(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where the seven CSV files go.")],
+    scale: Annotated[
+        float, typer.Option("--scale", help="1.0 is the size of KuaiRec: 17 M rows, 1.5 GB.")
+    ] = 0.01,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same bytes.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a synthetic KuaiRec: the real files' schema, quirks and statistics, with invented content."""
+    from twotower.cli.output import log, print_json  # noqa: PLC0415
+    from twotower.cli.progress import counting  # noqa: PLC0415
+    from twotower.data.synthetic import write_kuairec  # noqa: PLC0415
+
+    with counting("synth") as counter:
+        rows = write_kuairec(
+            directory,
+            scale=scale,
+            seed=seed,
+            progress=lambda name, share: counter.show(share, 1.0, name),
+        )
+    if as_json:
+        print_json({"directory": str(directory), "rows": rows})
+    else:
+        for name, count in rows.items():
+            print(f"{count:>12,}  {directory / name}")
+    log(f"use it with `--set data.dir={directory}` on the recipe kuairec")

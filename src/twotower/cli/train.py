@@ -1,0 +1,40 @@
+"""``twotower train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from twotower.cli.errors import guarded
+from twotower.cli.options import ConfigArgument, JsonOption, SetOption
+
+
+@guarded
+def train(
+    config: ConfigArgument,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="RUN", help="The run directory: a new one, or empty.")
+    ],
+    settings: SetOption = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the unfinished run in RUN, to the same bits.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a model, evaluate it on the test part, and save both in RUN."""
+    from twotower.cli.output import log, print_json, print_metrics  # noqa: PLC0415
+    from twotower.cli.progress import training_progress  # noqa: PLC0415
+    from twotower.config import load_config  # noqa: PLC0415
+
+    settled = load_config(config, settings or ())
+    from twotower import experiment  # noqa: PLC0415  (torch: only once the config is right)
+
+    with training_progress() as listener:
+        result = experiment.train(settled, out, resume=resume, listener=listener, log=log)
+    if as_json:
+        print_json({"run": str(result.run.path), **result.metrics})
+    else:
+        print_metrics(result.metrics["rating"], result.metrics["rows"])
+        log(f"saved in {result.run.path}; try `twotower recommend {result.run.path} --user ID`")

@@ -1,0 +1,186 @@
+"""The commands on a small run: what goes to stdout, what to stderr, and what is written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+
+def test_train_says_json_on_stdout_and_the_rest_on_stderr(trained, run: Path) -> None:
+    assert trained.json["run"] == str(run)
+    assert trained.json["rating"] == json.loads((run / "metrics.json").read_text())["rating"]
+    lines = trained.err.splitlines()
+    assert any(line.startswith("train epoch 1/3: loss ") for line in lines)
+    assert any(line.startswith("rows: train 480, validation 60, test 60") for line in lines)
+    assert any(line.startswith("done in ") and "encode" in line for line in lines)
+
+
+def test_train_prints_a_table_and_overrides_settings(call, tables: Path, tmp_path: Path) -> None:
+    answer = call(
+        "train", tables / "config.toml", "--out", tmp_path / "run",
+        "--set", "training.epochs=1", "--set", "evaluation.cap=4",
+    )  # fmt: skip
+    assert answer.code == 0
+    assert answer.out.startswith("test part, 60 rows\n")
+    assert "RMSE, capped" in answer.out
+    assert "\x1b" not in answer.out + answer.err
+    assert "train: all epochs" in answer.err
+
+
+def test_train_refuses_a_finished_run(call, tables: Path, run: Path) -> None:
+    before = (run / "metrics.json").read_bytes()
+    answer = call("train", tables / "config.toml", "--out", run)
+    assert answer.code == 2
+    assert "holds a finished run" in answer.err
+    assert (run / "metrics.json").read_bytes() == before
+
+
+def test_train_resumes_and_refuses_another_config(call, tables: Path, run: Path, trained) -> None:
+    answer = call("train", tables / "config.toml", "--out", run, "--resume", "--json")
+    assert answer.json == trained.json
+    answer = call("train", tables / "config.toml", "--out", run, "--resume", "--set", "model.dim=16")
+    assert answer.code == 2
+    assert "model.dim: 16, 8" in answer.err
+
+
+def test_evaluate(call, run: Path, trained) -> None:
+    answer = call("evaluate", run, "--json")
+    assert answer.code == 0
+    assert answer.json["rating"] == trained.json["rating"]
+    assert set(answer.json["rating"]["mae"]) == {"value", "low", "high"}
+    assert f"{trained.json['rating']['mae']['value']:.4f}" in call("evaluate", run).out
+
+
+def test_recommend_prints_a_table(call, run: Path) -> None:
+    answer = call("recommend", run, "--user", 3, "-k", 4)
+    assert answer.code == 0
+    lines = answer.out.splitlines()
+    assert lines[0] == "recommended to user 3"
+    assert lines[2].split() == ["rank", "film", "score", "title"]
+    assert [line.split()[0] for line in lines[4:8]] == ["1", "2", "3", "4"]
+    # a title is shown as it is written, on one line
+    assert "Film [bold]" in answer.out
+    assert answer.err == ""
+
+
+def test_recommend_json(call, run: Path) -> None:
+    answer = call("recommend", run, "--user", 3, "-k", 4, "--json")
+    assert answer.json["user_id"] == 3
+    assert [item["rank"] for item in answer.json["items"]] == [1, 2, 3, 4]
+    assert set(answer.json["items"][0]) == {"item_id", "rank", "score", "title"}
+
+
+def test_recommend_leaves_out_what_was_seen_unless_asked(call, run: Path, tables: Path) -> None:
+    events = pl.read_csv(tables / "events.csv")
+    seen = set(events.filter(pl.col("person") == 3)["film"])
+
+    def films(*more: str) -> set[int]:
+        answer = call("recommend", run, "--user", 3, "-k", 30, "--json", *more)
+        return {item["item_id"] for item in answer.json["items"]}
+
+    assert films("--include-seen") == set(range(30))
+    assert 0 < len(films()) < 30
+    assert films() >= set(range(30)) - seen
+
+
+def test_recommend_to_someone_unknown(call, run: Path) -> None:
+    for user in ("999", "me"):
+        answer = call("recommend", run, "--user", user)
+        assert answer.code == 2
+        assert user in answer.err
+
+
+def test_recommend_to_all(call, run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "recs.parquet"
+    answer = call("recommend", run, "--all", "-k", 5, "--out", out)
+    assert (answer.code, answer.out) == (0, "")
+    assert "wrote 200 rows" in answer.err
+    assert pl.read_parquet(out).columns == ["user_id", "item_id", "rank", "score"]
+    assert call("recommend", run, "--all", "-k", 5, "--out", out, "--json").json["rows"] == 200
+
+
+@pytest.mark.parametrize("k", [0, 31])
+def test_recommend_an_impossible_number(call, run: Path, tmp_path: Path, k: int) -> None:
+    for args in (["--user", 3], ["--all", "--out", tmp_path / "recs.csv"]):
+        answer = call("recommend", run, *args, "-k", k)
+        assert answer.code == 2
+        assert "k must lie between 1 and the catalogue's 30 items" in answer.err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_score(call, run: Path, tmp_path: Path, suffix: str) -> None:
+    pairs, out = tmp_path / "pairs.csv", tmp_path / f"out{suffix}"
+    pl.DataFrame({"person": [1, 2], "film": [3, 4]}).write_csv(pairs)
+    answer = call("score", run, "--pairs", pairs, "--out", out)
+    assert (answer.code, answer.out) == (0, "")
+    table = pl.read_csv(out) if suffix == ".csv" else pl.read_parquet(out)
+    assert table.columns == ["person", "film", "prediction"]
+    assert call("score", run, "--pairs", pairs, "--out", out, "--json").json["rows"] == 2
+
+
+def test_a_bundle_with_a_changed_part_is_refused(call, run: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    for path in sorted(run.rglob("*")):
+        if path.is_file():
+            target = copy / path.relative_to(run)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    part = copy / "bundle" / "vectors.safetensors"
+    part.write_bytes(part.read_bytes()[:-4])
+    answer = call("recommend", copy, "--user", 3)
+    assert answer.code == 2
+    assert "vectors.safetensors" in answer.err
+
+
+def test_compare(call, tables: Path) -> None:
+    args = ("compare", tables / "config.toml", "--set", "training.epochs=1")
+    answer = call(*args, "--json")
+    assert answer.code == 0
+    models = list(answer.json["models"])
+    assert models[0] == answer.json["against"] == "two-tower"
+    assert set(answer.json["differences"]) == set(models[1:])
+    table = call(*args).out
+    assert all(model in table for model in models)
+    assert "minus two-tower" in table
+
+
+def test_synth_and_the_recipe_that_reads_it(call, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    answer = call("synth", data, "--scale", 0.0005, "--seed", 1, "--json")
+    assert answer.code == 0
+    assert set(answer.json["rows"]) == {path.name for path in data.iterdir()}
+    assert "big_matrix.csv: 100%" in answer.err
+    settings = ["--set", "training.epochs=1", "--set", "model.dim=8", "--set", "model.hidden=[8]"]
+    trained = call(
+        "train", "kuairec", "--set", f"data.dir={data}", *settings, "--out", tmp_path / "run", "--json"
+    )
+    assert trained.code == 0, trained.err
+    assert "duplicate rows" in trained.err
+    assert trained.json["data"]["rows"]["test"] == answer.json["rows"]["small_matrix.csv"]
+
+
+def test_fetch_takes_a_file_downloaded_by_hand(call, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.zip"
+    wrong.write_bytes(b"not the archive")
+    answer = call("fetch", "kuairec", "--out", tmp_path / "data", "--from", wrong)
+    assert answer.code == 2
+    assert "checksum" in answer.err
+    assert answer.out == ""
+
+
+def test_demo(call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from twotower.baselines import BASELINES
+
+    monkeypatch.setattr("twotower.experiment.comparing.BASELINES", {"mean": BASELINES["mean"]})
+    settings = ["training.epochs=1", "model.dim=8", "model.hidden=[8]", "evaluation.resamples=100"]
+    answer = call("demo", "--out", tmp_path / "demo", *(f"--set={setting}" for setting in settings))
+    assert answer.code == 0, answer.err
+    assert "minus two-tower" in answer.out
+    assert "recommended to user 14" in answer.out
+    assert "caption" in answer.out
+    assert (tmp_path / "demo" / "bundle" / "bundle.json").exists()
+    assert call("recommend", tmp_path / "demo", "--user", 14, "--json").code == 0

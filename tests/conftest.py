@@ -1,0 +1,32 @@
+"""For all tests: few threads, property tests that don't time out, and the data beside the checkout."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# Before anything imports numba or torch. pytest runs in as many processes as there are cores, so libraries
+# get one thread each; our own kernels get two, so that what is divided among threads is tested.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+for _name in ("NUMBA_NUM_THREADS", "POLARS_MAX_THREADS"):
+    os.environ.setdefault(_name, "2")
+
+import pytest  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
+
+# A busy machine is no failure; in CI every run sees the same examples.
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("default"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Return the folder of data that is not ours to ship, beside the checkout; skip where it is not there."""
+    path = ROOT.parent / "shared"
+    if not path.is_dir():
+        pytest.skip(f"needs the data in {path}")
+    return path

@@ -1,0 +1,283 @@
+"""The configuration: every default reads back, every slip has a message with the mend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from twotower.config import (
+    Config,
+    DataConfig,
+    TrainingConfig,
+    differences,
+    dump_config,
+    load_config,
+    recipes,
+    resolved,
+)
+from twotower.errors import ConfigError
+
+TABLES = """
+seed = 7
+[data]
+interactions = "events.csv"
+users = "people.parquet"
+[schema]
+user = "person"
+item = "film"
+label = "stars"
+display = ["title"]
+[schema.users]
+age = "number"
+"home town" = "category"
+[split]
+method = "temporal"
+"""
+
+
+def write(folder: Path, text: str, name: str = "config.toml") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def fault(source: str | Path, *overrides: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_config(source, overrides)
+    return str(caught.value)
+
+
+def test_tables_with_a_schema(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, TABLES))
+    assert config.seed == 7
+    assert config.schema_ is not None
+    assert config.schema_.users == {"age": "number", "home town": "category"}
+    assert config.data.interactions == str(tmp_path / "events.csv")
+    assert config.data.users == str(tmp_path / "people.parquet")
+    assert config.data.items is None
+
+
+def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + TABLES.encode())
+    assert load_config(path).seed == 7
+
+
+@pytest.mark.parametrize("name", recipes())
+def test_recipes_read_and_round_trip(name: str, tmp_path: Path) -> None:
+    config = load_config(name)
+    assert load_config(write(tmp_path, dump_config(config))) == config
+
+
+def test_there_are_the_recipes_that_the_design_names() -> None:
+    assert set(recipes()) == {"kuairec-sample", "kuairec", "movielens-100k", "movielens-1m"}
+
+
+def test_recipe_kuairec() -> None:
+    config = load_config("kuairec", ["data.dir=/elsewhere/KuaiRec.zip"])
+    assert config.data.dir == "/elsewhere/KuaiRec.zip"
+    assert (config.split.train, config.split.test, config.split.validation) == (
+        "big_matrix.csv",
+        "small_matrix.csv",
+        0.1,
+    )
+    assert config.objective.cap == config.evaluation.cap == 5.0
+    assert config.training.epochs == 8
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["training.clip_norm=none", "training.threads=1"],
+        ["model.hidden=[]", "training.batch_size=64", "split.validation=0.2", "evaluation.cap=4.5"],
+        ["schema.items.plot=text", "schema.timestamp=when", "data.items=~/items.csv"],
+        ['schema.users={"a.b" = "vector", "标题" = "text"}', "objective.transform=cap", "objective.cap=1e-3"],
+    ],
+)
+def test_round_trip(overrides: list[str], tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, TABLES), overrides)
+    again = load_config(write(tmp_path, dump_config(config), "again.toml"))
+    assert again == config
+    assert not differences(again, config)
+
+
+def test_round_trip_of_a_config_made_in_python(tmp_path: Path) -> None:
+    config = resolved(
+        Config(data=DataConfig(source="kuairec-sample"), training=TrainingConfig(clip_norm=None))
+    )
+    assert load_config(write(tmp_path, dump_config(config))) == config
+
+
+def test_overrides_are_toml_values_or_strings(tmp_path: Path) -> None:
+    config = load_config(
+        write(tmp_path, TABLES),
+        [
+            "model.hidden=[32, 16]",
+            "objective.name=huber",
+            "training.refit = false",
+            "training.learning_rate=.01",
+            "seed=3",
+            "split.method=random",
+            "split.test=.25",
+        ],
+    )
+    assert config.model.hidden == (32, 16)
+    assert config.objective.name == "huber"
+    assert config.training.refit is False
+    assert config.training.learning_rate == 0.01
+    assert config.seed == 3
+    assert config.split.test == 0.25
+
+
+def test_none_takes_a_value_away() -> None:
+    config = load_config("kuairec-sample", ["objective.transform=none", "objective.cap=none"])
+    assert config.objective.transform == "none"
+    assert config.objective.cap is None
+
+
+def test_paths_are_relative_to_the_file_and_overrides_to_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    path = write(there, TABLES)
+    monkeypatch.chdir(here)
+    config = load_config(path, ["data.items=items.csv"])
+    assert config.data.interactions == str(there / "events.csv")
+    assert config.data.items == str(here / "items.csv")
+    assert load_config("kuairec").data.dir == str(here / "data" / "kuairec")
+
+
+def test_split_files_are_paths_of_tables_and_names_of_matrices(tmp_path: Path) -> None:
+    files = TABLES.replace('interactions = "events.csv"\n', "").replace(
+        'method = "temporal"', 'method = "files"\ntrain = "a.csv"\ntest = "b.csv"'
+    )
+    assert load_config(write(tmp_path, files)).split.test == str(tmp_path / "b.csv")
+    assert load_config("kuairec").split.test == "small_matrix.csv"
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("training.learning_rat=0.1", "unknown key 'training.learning_rat'. Did you mean 'learning_rate'?"),
+        ("trainin.epochs=1", "unknown key 'trainin'. Did you mean 'training'?"),
+        ("learning_rate=0.1", "unknown key 'learning_rate'. It belongs in [training]."),
+        ("zzz=1", "Valid: seed, data, schema, split, model, objective, training, evaluation."),
+        ("model.zzz=1", "unknown key 'model.zzz'. Valid: dim, hidden"),
+        ("schema.lable=x", "unknown key 'schema.lable'. Did you mean 'label'?"),
+        ("split.method=temporl", "got 'temporl'. Did you mean 'temporal'?"),
+        (
+            "objective.name=hubert",
+            "'objective.name' must be one of squared, huber, logistic; got 'hubert'. Did",
+        ),
+        ("schema.users.age=numbr", "got 'numbr'. Did you mean 'number'?"),
+        ("model.dim=2", "'model.dim': Input should be greater than or equal to 4 (got 2)."),
+        ("model.dim=eight", "'model.dim': Input should be a valid integer"),
+        ("model.dim=8.5", "'model.dim': Input should be a valid integer"),
+        ('training.epochs="20"', "'training.epochs': Input should be a valid integer (got '20')."),
+        ("training.epochs=true", "'training.epochs': Input should be a valid integer (got True)."),
+        ("training.refit=1", "'training.refit': Input should be a valid boolean (got 1)."),
+        ("training.batch_size=0", "must be 'auto' or a whole number of pairs, 1 or more (got 0)."),
+        ("training.batch_size=atuo", "must be 'auto' or a whole number of pairs, 1 or more (got 'atuo')."),
+        ("training.device=gpu", "must be auto, cpu, cuda, cuda:1 (and so on) or mps (got 'gpu')."),
+        ("training.learning_rate=nan", "'training.learning_rate': Input should be a finite number"),
+        ("training.learning_rate=inf", "'training.learning_rate': Input should be a finite number"),
+        ("split.test=1.0", "'split.test': must be a share between 0 and 1"),
+        ("split.test=[0.1]", "'split.test': must be a share between 0 and 1"),
+        ("split.train=a.csv", "paths are for method 'files'; method 'temporal' takes shares"),
+        ("split.method=files", "method 'files' needs the paths split.train and split.test"),
+        ("seed=-1", "'seed': Input should be greater than or equal to 0 (got -1)."),
+        ("seed=a", "'seed': Input should be a valid integer (got 'a')."),
+        ("training=3", "'training' must be a section with keys, got 3."),
+        ("objective.cap=3.0", "transform = 'cap' and a value for cap go together"),
+        ("schema.label=none", "[schema] label is needed: the column that objective 'squared' predicts"),
+        ("data.interactions=none", "[data] interactions is needed"),
+        ("data.source=kuairec", "interactions is for source 'tables'; 'kuairec' is read from dir"),
+        ("data.dir=x", "source 'tables' does not read it"),
+        ("data.interactions=''", "'data.interactions': String should have at least 1 character"),
+        ("training.epochs", "--set takes section.key=value, got 'training.epochs'"),
+        (".epochs=1", "--set takes section.key=value, got '.epochs=1'"),
+        ("seed.x=1", "'seed' is a value, it has no keys below it"),
+    ],
+)
+def test_faults(override: str, said: str, tmp_path: Path) -> None:
+    assert said in fault(write(tmp_path, TABLES), override)
+
+
+@pytest.mark.parametrize(
+    ("source", "override", "said"),
+    [
+        (
+            "kuairec-sample",
+            "schema.user=a",
+            "[schema] is for source 'tables'; 'kuairec-sample' brings its own",
+        ),
+        ("kuairec-sample", "data.dir=x", "source 'kuairec-sample' does not read it"),
+        ("kuairec-sample", "data.users=x.csv", "users is for source 'tables'; 'kuairec-sample' is packaged"),
+        ("kuairec", "data.dir=none", "dir is needed: the folder or zip with the raw files of 'kuairec'"),
+        (
+            "kuairec",
+            "data.source=movielens",
+            "split method 'files' is for the sources 'tables' and 'kuairec'",
+        ),
+    ],
+)
+def test_faults_of_recipes(source: str, override: str, said: str) -> None:
+    message = fault(source, override)
+    assert said in message
+    assert message.startswith(f"recipe '{source}' with --set: ")
+
+
+def test_tables_without_a_schema(tmp_path: Path) -> None:
+    assert "[schema] is needed" in fault(write(tmp_path, '[data]\ninteractions = "a.csv"'))
+
+
+def test_interactions_beside_files_would_not_be_read(tmp_path: Path) -> None:
+    text = TABLES.replace('method = "temporal"', 'method = "files"\ntrain = "a.csv"\ntest = "b.csv"')
+    assert "[data] interactions is not read with split method 'files'" in fault(write(tmp_path, text))
+
+
+def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+    message = fault(write(tmp_path, TABLES + "[model]\ndims = 3\n[training]\nepochs = 0\n"))
+    assert "Did you mean 'dim'?" in message
+    assert "'training.epochs'" in message
+    assert len(message.splitlines()) == 3
+
+
+def test_text_that_is_no_toml(tmp_path: Path) -> None:
+    message = fault(write(tmp_path, "[data\n"))
+    assert "config.toml is not valid TOML" in message
+    assert "line 1" in message
+    (tmp_path / "latin.toml").write_bytes(b'[data]\ndir = "\xe9"')
+    assert "is not UTF-8 text" in fault(tmp_path / "latin.toml")
+
+
+def test_names_that_lead_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, TABLES, "films.toml")
+    assert "there is no 'kuairek'. Did you mean 'kuairec'?" in fault("kuairek")
+    assert "there is no 'film.toml'. Did you mean 'films'?" in fault("film.toml")
+    assert "is a folder" in fault(tmp_path)
+    assert "kuairec-sample" in fault("nowhere/else.toml")
+
+
+def test_a_recipe_wins_over_a_file_unless_it_is_a_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, TABLES, "kuairec")
+    assert load_config("kuairec").data.source == "kuairec"
+    assert load_config("./kuairec").data.source == "tables"
+
+
+def test_differences_name_the_key_and_both_values() -> None:
+    one = load_config("kuairec-sample")
+    two = load_config("kuairec-sample", ["training.epochs=3", "training.clip_norm=none", "model.hidden=[8]"])
+    assert differences(one, two) == [
+        "model.hidden: [128], [8]",
+        "training.epochs: 60, 3",
+        "training.clip_norm: 5.0, not set",
+    ]

@@ -1,0 +1,166 @@
+"""The public names are there and documented, importing is quick, and what the README shows runs."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+import twotower
+from twotower.cli import app
+from twotower.config import load_config, recipes
+from twotower.estimator import TwoTower
+from twotower.experiment import load_parts
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+MODULES = [info.name for info in pkgutil.walk_packages(twotower.__path__, "twotower.")]
+
+
+def blocks(language: str) -> list[str]:
+    """Return the code blocks of a language in the README."""
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("name", twotower.__all__)
+def test_every_public_name_is_there_and_documented(name):
+    value = getattr(twotower, name)
+    assert inspect.getdoc(value), f"{name} needs a docstring"
+    assert name in dir(twotower)
+
+
+def test_public_methods_are_documented():
+    for kind in (twotower.TwoTower, twotower.Recommender, twotower.Dataset, twotower.Schema):
+        for name, method in inspect.getmembers(kind, callable):
+            if not name.startswith("_") and method.__module__.startswith("twotower"):
+                assert inspect.getdoc(method), f"{kind.__name__}.{name} needs a docstring"
+
+
+def test_public_names_are_where_the_package_says():
+    assert set(twotower._HOME) | {"datasets", "load"} == set(twotower.__all__)
+    assert twotower.__version__ == version("twotower")
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'Twotower'"):
+        _ = twotower.Twotower
+    assert not hasattr(twotower, "tune")
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("twotower", {"torch", "numba", "scipy", "polars", "pandas", "pydantic"}),
+        ("twotower.cli", {"torch", "numba"}),
+    ],
+)
+def test_importing_is_quick(module, heavy):
+    code = f"import sys, {module}; print(*({heavy} & set(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert run.stdout.split() == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_is_described(name):
+    doc = importlib.import_module(name).__doc__
+    assert doc
+    assert "To be described" not in doc
+
+
+@pytest.mark.parametrize("name", ["twotower", *MODULES])
+def test_docstring_examples_are_true(name):
+    failed, _ = doctest.testmod(importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert failed == 0
+
+
+@pytest.fixture
+def films(tmp_path, monkeypatch):
+    """Work where the README's own data lies: ratings.csv and films.parquet."""
+    rng = np.random.default_rng(0)
+    user, film = rng.integers(0, 60, 1500), rng.integers(0, 40, 1500)
+    rating = np.clip(np.round(3 + (film % 5 - 2) / 2 + rng.normal(size=1500)), 1, 5).astype(int)
+    pl.DataFrame(
+        {
+            "user_id": [f"u{i}" for i in user],
+            "film_id": film,
+            "rating": rating,
+            "rated_at": 1_600_000_000 + np.arange(1500) * 60,
+        }
+    ).write_csv(tmp_path / "ratings.csv")
+    pl.DataFrame(
+        {
+            "film_id": np.arange(40),
+            "title": [f"Film {i}" for i in range(40)],
+            "genres": [[("drama", "comedy", "crime")[i % 3]] for i in range(40)],
+            "year": 1960 + np.arange(40),
+        }
+    ).write_parquet(tmp_path / "films.parquet")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_readme_python_blocks_run(films, monkeypatch):
+    build = TwoTower.__init__
+    monkeypatch.setattr(TwoTower, "__init__", lambda self, **given: build(self, **{"epochs": 1, **given}))
+    shown = blocks("python")
+    assert len(shown) >= 2
+    for number, block in enumerate(shown, 1):
+        exec(compile(block, f"README.md, Python block {number}", "exec"), {})
+
+
+def test_readme_toml_blocks_are_configs(films):
+    shown = blocks("toml")
+    assert shown
+    for block in shown:
+        (films / "films.toml").write_text(block, encoding="utf-8")
+        parts = load_parts(load_config(films / "films.toml"))
+        assert min(len(parts.train), len(parts.validation), len(parts.test)) > 0
+
+
+def test_readme_names_commands_settings_and_recipes_that_exist():
+    known = {command.name or command.callback.__name__ for command in app.registered_commands}
+    shell = "\n".join(blocks("sh"))
+    used = re.findall(r"^(?:\.venv/bin/)?twotower (\S+)", shell, flags=re.MULTILINE)
+    assert used
+    assert set(used) <= known
+    for command in known:
+        assert f"`{command}`" in README, f"the README lacks the command {command}"
+    for source in re.findall(r"twotower (?:train|compare) (\S+)", shell):
+        assert source in recipes() or source.endswith(".toml")
+    for setting in re.findall(r"--set (\S+)", shell):
+        load_config("kuairec", [setting])
+
+
+def test_make_targets_that_are_written_about_exist():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z]+):", makefile, flags=re.MULTILINE))
+    used = set(re.findall(r"`make ([a-z]+)|run: make ([a-z]+)", README + workflow + contributing))
+    assert used
+    assert {name for pair in used for name in pair if name} <= targets
+
+
+def test_constraints_pin_every_requirement():
+    pins = {}
+    for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith("#"):
+            name, _, pinned = line.partition("==")
+            assert re.fullmatch(r"[0-9][0-9a-z.]*", pinned), f"{line}: one version, without a local part"
+            pins[name] = pinned
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    required = [*project["project"]["dependencies"], *project["build-system"]["requires"]]
+    for extra in project["project"]["optional-dependencies"].values():
+        required += extra
+    assert {re.split(r"[<>=\[; ]", line)[0].lower() for line in required} <= set(pins)
