@@ -39,8 +39,8 @@ _RENAMED = {"objective": ("objective", "name")}
 class TwoTower:
     """A two-tower model to be fitted.
 
-    Every setting of the config's ``[model]``, ``[objective]`` and ``[training]`` sections is a keyword argument of
-    the same name; ``objective="huber"`` is ``objective.name``. See `twotower.config` for what they mean.
+    Every setting of the config's ``[model]``, ``[objective]`` and ``[training]`` sections is a keyword
+    argument of the same name; ``objective="huber"`` is ``objective.name``. See `twotower.config` for what they mean.
 
     >>> TwoTower(dim=32, objective="huber", learning_rate=0.01).training.learning_rate
     0.01
@@ -107,7 +107,7 @@ class TwoTower:
             )
         if train.schema.label is None:
             raise ConfigError(
-                f"objective {self.objective.name!r} predicts a label, but the schema has none; set schema.label"
+                f"objective {self.objective.name!r} predicts a label; the schema has none: set schema.label"
             )
         if validation is None:
             train, validation = carve_validation(train, "random", 0.1, self.seed)
@@ -193,9 +193,17 @@ class TwoTower:
             len(encoder.items.warm_ids),
         )
         users, items = (
-            SideArrays.pack(side.transform(_table(train, which, side).join(
-                side.warm_ids.alias(side.column).to_frame(), on=side.column, how="right", maintain_order="right"
-            )), device)
+            SideArrays.pack(
+                side.transform(
+                    _table(train, which, side).join(
+                        side.warm_ids.alias(side.column).to_frame(),
+                        on=side.column,
+                        how="right",
+                        maintain_order="right",
+                    )
+                ),
+                device,
+            )
             for which, side in (("users", encoder.users), ("items", encoder.items))
         )
         model = TwoTowerModel(
@@ -236,7 +244,9 @@ class TwoTower:
         for which, side in (("users", encoder.users), ("items", encoder.items)):
             table = _table(train, which, side)
             encoded = side.transform(table)
-            vectors = finished(prepared.model.encode(SideArrays.pack(encoded, device), which), which, prepared.target)
+            vectors = finished(
+                prepared.model.encode(SideArrays.pack(encoded, device), which), which, prepared.target
+            )
             sides[which] = Side(table.get_column(side.column), vectors, encoded.warm > 0)
         user = sides["users"].rows(train.interactions.get_column(schema.user))
         item = sides["items"].rows(train.interactions.get_column(schema.item)).astype(np.int32)
@@ -269,7 +279,7 @@ class _Prepared(NamedTuple):
 
 
 class _Judge:
-    """Measures a model on the validation part: the objective's loss, and RMSE and MAE in the label's own units."""
+    """Measures a model on the validation part: the loss, and RMSE and MAE in the label's units."""
 
     def __init__(self, prepared: _Prepared, validation: Dataset, device: torch.device) -> None:
         schema = validation.schema
@@ -321,7 +331,9 @@ def pick_device(name: str) -> torch.device:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise ConfigError(f"training.device {name!r} can't be used here ({reason}); use 'auto' or 'cpu'") from None
+        raise ConfigError(
+            f"training.device {name!r} can't be used here ({reason}); use 'auto' or 'cpu'"
+        ) from None
     return device
 
 

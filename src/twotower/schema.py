@@ -50,7 +50,7 @@ class Schema(BaseModel):
     weight: str | None = None
     """Column of the interactions with a non-negative sample weight."""
     duration: str | None = None
-    """Column with the item's duration, in interactions or items: used by the duration-debiased label and by slices."""
+    """Column with the item's duration, in interactions or items; for the debiased label and for slices."""
     users: dict[str, Kind] = Field(default_factory=dict)
     """Feature columns of the users table and their kinds; columns not named are not read."""
     items: dict[str, Kind] = Field(default_factory=dict)
@@ -92,7 +92,9 @@ def explain(error: ValidationError, section: str, keys: Iterable[str], values: I
             lines.append(f"unknown key '{where}'.{hint or ' Valid: ' + ', '.join(keys) + '.'}")
         elif fault["type"] in ("enum", "literal_error"):
             expected = str(fault.get("ctx", {}).get("expected", ""))
-            options = [o.strip().strip("'") for o in expected.replace(" or ", ", ").split(",")] or list(values)
+            options = [o.strip().strip("'") for o in expected.replace(" or ", ", ").split(",")] or list(
+                values
+            )
             lines.append(
                 f"'{where}' must be one of {', '.join(options)}; got {given!r}.{nearest(str(given), options)}"
             )

@@ -122,7 +122,7 @@ def bad_tables(tables: Path, folder: Path) -> None:
         ("training.device=cuda:9", "can't be used here"),
     ],
 )
-def test_wrong_tables(  # noqa: PLR0917
+def test_wrong_tables(
     call, tables: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, said: str
 ) -> None:
     bad_tables(tables, tmp_path)

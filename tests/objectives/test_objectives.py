@@ -14,7 +14,7 @@ from twotower.errors import ConfigError, DataError
 from twotower.objectives import Huber, Logistic, Objective, Pairs, Squared, Workspace
 
 
-def make_case(seed=0, n_users=9, n_items=13, n=300, width=8, weighted=False):  # noqa: PLR0917
+def make_case(seed=0, n_users=9, n_items=13, n=300, width=8, weighted=False):
     """Random vectors in float64 and pairs in random order, an item twice for a user among them."""
     rng = np.random.default_rng(seed)
     U = torch.from_numpy(rng.normal(size=(n_users, width)))

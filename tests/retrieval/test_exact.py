@@ -45,7 +45,7 @@ def small_integers(rng, *shape):
     with_seen=st.booleans(),
     allow=st.sampled_from(["all", "mask", "rows"]),
 )
-def test_is_what_sorting_gives(seed, n_users, n_items, width, k, with_seen, allow):  # noqa: PLR0917
+def test_is_what_sorting_gives(seed, n_users, n_items, width, k, with_seen, allow):
     rng = np.random.default_rng(seed)
     users, items = small_integers(rng, n_users, width), small_integers(rng, n_items, width)
     seen_sets = [list(rng.integers(n_items, size=rng.integers(20))) for _ in users] if with_seen else None

@@ -12,7 +12,7 @@ from twotower.cli.options import JsonOption, RunArgument
 
 
 @guarded
-def recommend(  # noqa: PLR0917  (typer reads options from the signature)
+def recommend(
     run: RunArgument,
     user: Annotated[str | None, typer.Option("--user", metavar="ID", help="For this user.")] = None,
     everyone: Annotated[bool, typer.Option("--all", help="For every user, into the file --out.")] = False,

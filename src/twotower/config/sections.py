@@ -139,7 +139,7 @@ class ObjectiveConfig(_Section):
     delta: Positive = 1.0
     """Where Huber turns from squared to linear, in standard deviations of the (transformed) label."""
     regularisation: NotNegative = 0.1
-    """L2 on the vectors, each weighted by its number of pairs (as in ALS-WR, Zhou et al. 2008)."""
+    """L2 on the vectors, each weighted by the square root of its number of pairs."""
 
     @model_validator(mode="after")
     def _cap_needs_a_value(self) -> Self:

@@ -1,4 +1,4 @@
-"""The duration of the item of each interaction, wherever the data has it."""
+"""The duration of each interaction's item."""
 
 from __future__ import annotations
 
@@ -11,25 +11,30 @@ from twotower.errors import DataError
 
 
 def durations(data: Dataset) -> NDArray[np.float64] | None:
-    """Return durations float64 (n,), nan where missing; None if the schema names no duration column.
+    """Return the duration of each interaction's item, in the units of its column.
 
-    The interactions' own column comes before the items': a re-uploaded or cut video has the duration it had when
-    it was watched.
+    The column ``schema.duration`` is taken from the interactions if it is there, since what was logged with
+    the event is the duration that the user met, and is otherwise joined from the items by id.
+
+    Returns:
+        (n,), nan where it is missing, infinite or no number; None if the schema names no duration.
+
+    Raises:
+        DataError: neither table has the column.
     """
-    column = data.schema.duration
-    if column is None:
+    schema = data.schema
+    if schema.duration is None:
         return None
-    if column in data.interactions.columns:
-        values = data.interactions.get_column(column)
-    elif column in data.items.columns:
-        item = data.schema.item
-        found = data.interactions.select(item).join(
-            data.items.select(item, column), on=item, how="left", maintain_order="left"
-        )
-        values = found.get_column(column)
+    if schema.duration in data.interactions.columns:
+        column = data.interactions.get_column(schema.duration)
+    elif schema.duration in data.items.columns:
+        known = data.items.select(schema.item, pl.col(schema.duration).alias("duration"))
+        rows = data.interactions.select(schema.item)
+        column = rows.join(known, on=schema.item, how="left", maintain_order="left").get_column("duration")
     else:
         raise DataError(
-            f"schema.duration names the column {column!r}, which neither interactions nor items have; "
-            "interactions have " + ", ".join(data.interactions.columns)
+            f"schema.duration must name a column of the interactions or the items; neither has "
+            f"{schema.duration!r}. Build the dataset with Dataset.of, which keeps that column"
         )
-    return values.cast(pl.Float64).fill_null(np.nan).to_numpy()
+    values: NDArray[np.float64] = column.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
+    return np.where(np.isfinite(values), values, np.nan)

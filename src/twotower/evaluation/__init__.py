@@ -2,7 +2,7 @@
 
 from twotower.data.predictor import Predictor
 from twotower.evaluation.comparison import Comparison, compare_ratings
-from twotower.evaluation.durations import durations
+from twotower.data.durations import durations
 from twotower.evaluation.rating import RatingEvaluation, SliceResult, evaluate_rating
 
 __all__ = [

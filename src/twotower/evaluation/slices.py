@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from twotower.data.dataset import Dataset
-from twotower.evaluation.durations import durations
+from twotower.data.durations import durations
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

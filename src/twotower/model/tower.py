@@ -1,8 +1,8 @@
 """`Tower`: features and id of one side to vectors.
 
-``vector = f(features) + id vector``: what the features say, and what this user's or item's own interactions add to
-it. The id part starts near zero and is hidden for a random share of rows in each step, so the features have to
-carry a row alone; a row never seen has no id part and falls back on them.
+``vector = f(features) + id vector``: what the features say, and what this user's or item's own
+interactions add. The id part starts near zero and is hidden for a random share of rows in each step, so the
+features have to carry a row alone; a row never seen has no id part and falls back on them.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ class Tower(nn.Module):
         hidden = config.hidden
         first = hidden[0] if hidden else self.width
         # the first layer in two parts: numbers need no gradient with respect to themselves
-        self.from_numbers = linear(like.dense.shape[1], first, generator, fan_in=like.dense.shape[1] + n_coded)
+        self.from_numbers = linear(
+            like.dense.shape[1], first, generator, fan_in=like.dense.shape[1] + n_coded
+        )
         self.from_codes = linear(n_coded, first, generator, bias=False, fan_in=like.dense.shape[1] + n_coded)
         self.activation = ACTIVATIONS[config.activation]() if hidden else nn.Identity()
         self.dropout = nn.Dropout(config.dropout) if hidden else nn.Identity()
@@ -90,7 +92,13 @@ class Tower(nn.Module):
 
 
 def linear(
-    n_in: int, n_out: int, generator: torch.Generator, *, bias: bool = True, gain: float = 1.0, fan_in: int = 0
+    n_in: int,
+    n_out: int,
+    generator: torch.Generator,
+    *,
+    bias: bool = True,
+    gain: float = 1.0,
+    fan_in: int = 0,
 ) -> nn.Linear:
     """Return a linear layer with He-scaled weights drawn from ``generator`` and zero bias."""
     with warnings.catch_warnings():

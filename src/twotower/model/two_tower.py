@@ -33,7 +33,7 @@ class TwoTowerModel(nn.Module):
         mean: constant added to every score.
     """
 
-    def __init__(  # noqa: PLR0917  (two sides, each with arrays and a count)
+    def __init__(
         self,
         users: SideArrays,
         items: SideArrays,

@@ -105,7 +105,7 @@ def part_bounds(indptr: NDArray[np.int64], n_items: int) -> NDArray[np.int64]:
     return bounds
 
 
-def _pair_loop(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0917
+def _pair_loop(  # type: ignore[no-untyped-def]  # noqa: PLR0912
     U, V, indptr, item, label, weight, tile_loss, parameter, first, last, dU, dV
 ):
     """Do users ``first:last``: write their rows of ``dU``, add into ``dV``.

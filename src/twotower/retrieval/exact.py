@@ -148,7 +148,7 @@ def _item_rows(name: str, given: NDArray[np.generic], n_items: int) -> NDArray[n
 
 
 @njit(cache=True, parallel=True)
-def _top_of_all(  # type: ignore[no-untyped-def]  # noqa: PLR0917
+def _top_of_all(  # type: ignore[no-untyped-def]
     users, items, indptr, seen_item, block, found, scores
 ):
     """`_top_of_block` for blocks of ``block`` users, shared out over the threads."""
@@ -160,7 +160,7 @@ def _top_of_all(  # type: ignore[no-untyped-def]  # noqa: PLR0917
 
 
 @njit(cache=True, fastmath=_FASTMATH, nogil=True)
-def _top_of_block(  # type: ignore[no-untyped-def]  # noqa: PLR0912, PLR0917
+def _top_of_block(  # type: ignore[no-untyped-def]  # noqa: PLR0912
     users, items, indptr, seen_item, first, last, found, scores
 ):
     """Fill the rows ``first:last`` of ``found`` and ``scores``, (n_users, k), which serve as the heaps."""

@@ -41,7 +41,7 @@ class TrainPairs:
     n_items: int
 
     @classmethod
-    def sort(  # noqa: PLR0917  (columns of one table)
+    def sort(
         cls,
         user: NDArray[np.int32],
         item: NDArray[np.int32],
@@ -153,7 +153,7 @@ def _mix(x):  # type: ignore[no-untyped-def]  # pragma: no cover
 
 
 @numba.njit(parallel=True, cache=True)
-def _deal(  # type: ignore[no-untyped-def]  # noqa: PLR0917  # pragma: no cover
+def _deal(  # type: ignore[no-untyped-def]  # pragma: no cover
     user, item, target, weight, steps, seed, epoch, chunks
 ):
     """Deal the pairs out into ``steps`` batches by a hash of (seed, epoch, place), in order within each."""

@@ -17,7 +17,7 @@ from twotower.config import TrainingConfig
 from twotower.errors import TrainingError
 from twotower.model import SideArrays, TwoTowerModel
 from twotower.objectives import Objective, Workspace
-from twotower.objectives.penalty import vector_penalty
+from twotower.objectives.penalty import penalty_shares, vector_penalty
 from twotower.training.batches import Batch, Batcher
 from twotower.training.checkpoint import Checkpoint
 from twotower.training.listener import Listener, Record
@@ -80,6 +80,9 @@ class Trainer:
         self.objective, self.penalty, self.config = objective, penalty, config
         self.seed, self.phase, self.fingerprint = seed, phase, fingerprint
         self.workspace = Workspace()
+        pairs = batcher.pairs
+        self.user_shares = penalty_shares(np.bincount(pairs.user, minlength=pairs.n_users))
+        self.item_shares = penalty_shares(np.bincount(pairs.item, minlength=pairs.n_items))
         self.rows = RowAdam(model.row_tables())
         self.layers = [p for p in model.parameters() if p.requires_grad]
         self.adam = torch.optim.AdamW(
@@ -181,7 +184,7 @@ class Trainer:
     def step(self, batch: Batch, rate: float) -> float:
         """Take one step on a batch and return its loss (without the penalty)."""
         device = self.users.dense.device
-        users, user_rows = _rows(self.users, batch.users, device)
+        users, _user_rows = _rows(self.users, batch.users, device)
         items, item_rows = _rows(self.items, batch.items, device)
         self.adam.zero_grad(set_to_none=True)
         self.rows.zero_grad()
@@ -189,9 +192,9 @@ class Trainer:
         result = self.objective(U, V, batch.pairs, workspace=self.workspace)
         if self.penalty > 0.0:
             n = max(len(batch.pairs), 1)
-            user_share = torch.from_numpy(np.diff(batch.pairs.indptr).astype(np.float32) / n).to(device)
-            counts = np.bincount(batch.pairs.item, minlength=item_rows).astype(np.float32)
-            item_share = torch.from_numpy(counts / n).to(device)
+            user_share = self._share(np.diff(batch.pairs.indptr), self.user_shares, batch.users, n)
+            counts = np.bincount(batch.pairs.item, minlength=item_rows)
+            item_share = self._share(counts, self.item_shares, batch.items, n)
             with torch.no_grad():
                 vector_penalty(
                     U.detach(), V.detach(), result.dU, result.dV, user_share, item_share, self.penalty
@@ -204,6 +207,12 @@ class Trainer:
         self.adam.step()
         self.rows.step(rate)
         return result.loss
+
+    def _share(
+        self, counts: NDArray[np.int64], each: NDArray[np.float32], rows: NDArray[np.int64] | None, n: int
+    ) -> torch.Tensor:
+        share = counts * (each if rows is None else each[rows]) / n
+        return torch.from_numpy(share.astype(np.float32)).to(self.users.dense.device)
 
     def _checkpoint(self, epoch: int, earlier: dict[str, Any]) -> Checkpoint:
         tensors = {f"model.{name}": t for name, t in self.model.state_dict().items()}
@@ -228,8 +237,8 @@ class Trainer:
     def _restore(self, found: Checkpoint) -> int:
         if found.meta["fingerprint"] != self.fingerprint:
             raise TrainingError(
-                "the checkpoint belongs to a run with other settings or other data; use the settings it was begun "
-                "with, or another --out"
+                "the checkpoint belongs to a run with other settings or other data; use the settings it was "
+                "begun with, or another --out"
             )
         parts: dict[str, dict[str, torch.Tensor]] = {"model": {}, "best": {}, "rows": {}, "adam": {}}
         for name, tensor in found.tensors.items():
@@ -249,9 +258,7 @@ class Trainer:
         return int(found.meta["epoch"])
 
 
-def _rows(
-    side: SideArrays, rows: NDArray[np.int64] | None, device: torch.device
-) -> tuple[SideArrays, int]:
+def _rows(side: SideArrays, rows: NDArray[np.int64] | None, device: torch.device) -> tuple[SideArrays, int]:
     if rows is None:
         return side, side.rows
     return side.take(torch.from_numpy(rows).to(device)), len(rows)
