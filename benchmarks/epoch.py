@@ -1,9 +1,9 @@
 """An epoch at KuaiRec's full shape: ours against the notebook's network row by row, in one run.
 
-Reads the raw files of KuaiRec, real or made by ``twotower synth kuairec DIR``, trains our model for a few epochs with
-all features and default sizes, times the pair loop alone, and times the notebook's network over a slice of its rows
-(its epoch is that many steps times the steps of an epoch). Then both are trained on towards the network's best
-validation loss, and the time at which each has reached it is printed.
+Reads the raw files of KuaiRec, real or made by ``twotower synth kuairec DIR``, trains our model for a few
+epochs with all features and default sizes, times the pair loop alone, and times the notebook's network over a
+slice of its rows (its epoch is that many steps times the steps of an epoch). Beside it stands what the
+network's validation loss was by then, and ours after each epoch.
 
     python benchmarks/epoch.py [DIR] [--steps 4000] [--epochs 5]
 """
@@ -70,14 +70,16 @@ def main() -> None:
     target = torch.from_numpy(((label - mean) / sd).astype(np.float32))[:, None]
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
     batches = order[: given.steps * BATCH].split(BATCH)
-    train_steps(network, optimiser, rows, target, weight=None, batches=batches[:50])
+    train_steps(network, optimiser, rows, target, weight=torch.ones(len(rows), 1), batches=batches[:50])
     start = time.perf_counter()
-    train_steps(network, optimiser, rows, target, weight=None, batches=batches)
+    train_steps(network, optimiser, rows, target, weight=torch.ones(len(rows), 1), batches=batches)
     step = (time.perf_counter() - start) / len(batches)
     theirs = step * len(rows) / BATCH
     print(f"network, row by row at batch {BATCH}: {1e3 * step:.2f} ms a step, {theirs:.0f} s an epoch")
     print(f"ours: best {ours[0]:.2f} s, median {ours[len(ours) // 2]:.2f} s an epoch")
-    print(f"ratio network / ours: {theirs / ours[len(ours) // 2]:.0f} (median), {theirs / ours[0]:.0f} (best)")
+    print(
+        f"ratio network / ours: {theirs / ours[len(ours) // 2]:.0f} (median), {theirs / ours[0]:.0f} (best)"
+    )
 
     user = recommender.users.rows(train.interactions["user_id"])
     item = recommender.items.rows(train.interactions["video_id"])
@@ -89,18 +91,22 @@ def main() -> None:
         loop(U, V, pairs, workspace=workspace)
         took.append(time.perf_counter() - start)
     gflop = len(pairs) * U.shape[1] * 6 / 1e9
-    print(f"pair loop alone: best {min(took):.2f} s for {len(pairs):,} pairs, {gflop / min(took):.0f} GFLOP/s")
+    print(
+        f"pair loop alone: best {min(took):.2f} s for {len(pairs):,} pairs, {gflop / min(took):.0f} GFLOP/s"
+    )
     a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
     start = time.perf_counter()
     for _ in range(5):
         a @ b
-    print(f"the machine's matrix product: {5 * 2 * 2048**3 / 1e9 / (time.perf_counter() - start):.0f} GFLOP/s")
+    print(
+        f"the machine's matrix product: {5 * 2 * 2048**3 / 1e9 / (time.perf_counter() - start):.0f} GFLOP/s"
+    )
 
     held = np.minimum(validation.interactions["watch_ratio"].to_numpy(), cap)
     with torch.no_grad():
-        asked, scores = inputs.transform(validation), []
-        for part in torch.arange(len(asked)).split(65_536):
-            scores.append(network(asked.batch(part))[:, 0].numpy() * sd + mean)
+        asked = inputs.transform(validation)
+        parts = torch.arange(len(asked)).split(65_536)
+        scores = [network(asked.batch(part))[:, 0].numpy() * sd + mean for part in parts]
     reached = float(np.sqrt(np.mean((np.concatenate(scores) - held) ** 2)))
     trained = len(batches) * step
     print(f"network after {trained:.0f} s: validation RMSE {reached:.4f}")

@@ -268,7 +268,7 @@ def _put_in_place(temporary: Path, directory: Path) -> None:
         os.replace(directory, old)
     try:
         os.replace(temporary, directory)
-    except OSError:
+    except BaseException:  # Ctrl-C as well
         if old.exists():
             os.replace(old, directory)
         raise

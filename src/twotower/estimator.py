@@ -40,7 +40,8 @@ class TwoTower:
     """A two-tower model to be fitted.
 
     Every setting of the config's ``[model]``, ``[objective]`` and ``[training]`` sections is a keyword
-    argument of the same name; ``objective="huber"`` is ``objective.name``. See `twotower.config` for what they mean.
+    argument of the same name; ``objective="huber"`` is ``objective.name``. See `twotower.config` for what
+    they mean.
 
     >>> TwoTower(dim=32, objective="huber", learning_rate=0.01).training.learning_rate
     0.01

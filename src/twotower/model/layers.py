@@ -1,10 +1,12 @@
-"""`RowTable`: an embedding table whose cost per step follows the rows that the step reads, not the table."""
+"""The layers of our own: `RowTable`, an embedding table updated by rows, and `ByteDropout`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -36,3 +38,29 @@ class RowTable(nn.Module):
             values.requires_grad_(True)
             self.read.append((index, values))
         return values
+
+
+class ByteDropout(nn.Module):
+    """Dropout whose mask costs a byte of randomness a unit.
+
+    ``torch.dropout`` draws a float a unit on one thread, which at this network's size costs more than the
+    layer it follows. The rate is rounded to a 256th; what is kept is scaled by the rounded rate, so the mean
+    is exact. Elsewhere than on the CPU it is ``torch.dropout``.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+        self.threshold = min(round(rate * 256), 255)
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Return the values (any shape), in training a share of them set to zero."""
+        if not self.training or self.threshold == 0:
+            return values
+        if values.device.type != "cpu":
+            return F.dropout(values, self.rate)
+        # seeded by torch's generator, so one seed governs all
+        seed = int(torch.randint(2**62, (1,)))
+        drawn = np.random.Generator(np.random.SFC64(seed)).bytes(values.numel())
+        kept = torch.frombuffer(bytearray(drawn), dtype=torch.uint8).view(values.shape) >= self.threshold
+        return values * kept.to(values.dtype).mul_(256.0 / (256 - self.threshold))

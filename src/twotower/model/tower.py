@@ -15,7 +15,7 @@ from torch import nn
 
 from twotower.config import ModelConfig
 from twotower.model.arrays import SideArrays
-from twotower.model.layers import ACTIVATIONS, RowTable
+from twotower.model.layers import ACTIVATIONS, ByteDropout, RowTable
 
 LARGE_TABLE = 200_000
 """Feature tables with more rows than this are read by distinct rows, as id tables always are."""
@@ -58,7 +58,7 @@ class Tower(nn.Module):
         )
         self.from_codes = linear(n_coded, first, generator, bias=False, fan_in=like.dense.shape[1] + n_coded)
         self.activation = ACTIVATIONS[config.activation]() if hidden else nn.Identity()
-        self.dropout = nn.Dropout(config.dropout) if hidden else nn.Identity()
+        self.dropout = ByteDropout(config.dropout) if hidden else nn.Identity()
         self.tail = tail
         self.out = linear(hidden[-1], self.width, generator, gain=0.1) if hidden else nn.Identity()
 

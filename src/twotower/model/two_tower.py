@@ -13,7 +13,7 @@ from torch import nn
 
 from twotower.config import ModelConfig
 from twotower.model.arrays import SideArrays
-from twotower.model.layers import ACTIVATIONS, RowTable
+from twotower.model.layers import ACTIVATIONS, ByteDropout, RowTable
 from twotower.model.tower import Tower, linear
 
 CHUNK = 65_536
@@ -103,6 +103,6 @@ def _tail(config: ModelConfig, generator: torch.Generator) -> nn.Sequential:
         layers += [
             linear(n_in, n_out, generator),
             ACTIVATIONS[config.activation](),
-            nn.Dropout(config.dropout),
+            ByteDropout(config.dropout),
         ]
     return nn.Sequential(*layers)

@@ -47,8 +47,8 @@ def penalty_shares(counts: NDArray[np.int64]) -> NDArray[np.float32]:
 
     A vector with n_u pairs gets a share in proportion to ``n_u ** FREQUENCY_POWER`` (frequency-scaled
     regularisation, Rendle et al., "Revisiting the Performance of iALS on Item Recommendation Benchmarks",
-    RecSys 2022). Returned is that share over n_u, so that a batch sums it over its own pairs and all batches of
-    an epoch together apply the whole of it; times the number of train pairs, so that it is about 1.
+    RecSys 2022). Returned is that share over n_u, so that a batch sums it over its own pairs and all batches
+    of an epoch together apply the whole of it; times the number of train pairs, so that it is about 1.
 
     Args:
         counts: (n,) train pairs of each, at least 1.
