@@ -21,7 +21,9 @@ from pathlib import Path
 
 def _train(run: Path) -> list[str]:
     settings = ["training.patience=40", "training.epochs=40"]
-    command = [sys.executable, "-m", "twotower", "train", "kuairec-sample", "--out", str(run), "--resume"]
+    command = [sys.executable, "-m", "twotower", "train", "kuairec-sample", "--out", str(run)]
+    if run.exists():
+        command.append("--resume")
     return command + [part for setting in settings for part in ("--set", setting)]
 
 

@@ -15,6 +15,7 @@ from torch import nn
 from twotower.config import ModelConfig
 from twotower.features import Bag, Codes, Dense, EncodedSide
 from twotower.model import RowTable, SideArrays, TwoTowerModel, tower, two_tower
+from twotower.model.layers import ByteDropout
 from twotower.objectives import Huber, Logistic, Objective, Pairs, Squared
 from twotower.objectives.penalty import vector_penalty
 from twotower.training import RowAdam
@@ -81,7 +82,7 @@ def by_hand(model: TwoTowerModel, which: str, side: EncodedSide, row: int) -> tu
     hidden = state[f"{which}.from_numbers.bias"].copy()
     hidden += state[f"{which}.from_numbers.weight"] @ np.concatenate([np.zeros(0), *numbers])
     hidden += state[f"{which}.from_codes.weight"] @ np.concatenate([np.zeros(0), *single, *bags])
-    out = state[f"{which}.out.weight"] @ np.maximum(hidden, 0.0) + state[f"{which}.out.bias"]
+    out = state[f"{which}.out.weight"][0].T @ np.maximum(hidden, 0.0) + state[f"{which}.out.bias"]
     if side.warm[row]:
         out = out + state[f"{which}.ids.weight"][side.warm[row] - 1]
     return out[:-1], float(out[-1])
@@ -267,6 +268,27 @@ def test_id_dropout_hides_about_its_share_of_ids() -> None:
     (index, _), = model.users.ids.read  # fmt: skip
     assert len(index) / 2000 == pytest.approx(0.7, abs=0.04)
     assert len(index.unique()) == len(index)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
+def test_dropout_keeps_the_mean(rate: float) -> None:
+    layer = ByteDropout(rate).train()
+    torch.manual_seed(0)
+    values = torch.full((200, 300), 2.0, requires_grad=True)
+    out = layer(values)
+    dropped = out == 0
+    assert float(dropped.float().mean()) == pytest.approx(rate, abs=0.01)
+    assert float(out.detach().mean()) == pytest.approx(2.0, rel=0.03)
+    assert len(out.unique()) == 2
+    assert 0 < int(dropped[0].sum()) < 300, "a row is dropped whole"
+    out.sum().backward()
+    assert values.grad is not None
+    npt.assert_allclose(values.grad * 2, out.detach())
+    torch.manual_seed(0)
+    assert torch.equal(layer(values), out)
+    assert not torch.equal(layer(values), out)
+    assert layer.eval()(values) is values
+    assert ByteDropout(0.0).train()(values) is values
 
 
 # gradients

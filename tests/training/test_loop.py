@@ -17,7 +17,8 @@ from twotower.config import ModelConfig, TrainingConfig
 from twotower.errors import TrainingError
 from twotower.features import Codes, Dense, EncodedSide
 from twotower.model import SideArrays, TwoTowerModel
-from twotower.objectives import Objective, Pairs, Squared
+from twotower.objectives import Objective, PairLoss, Pairs, Squared
+from twotower.objectives.penalty import FREQUENCY_POWER
 from twotower.training import (
     Batcher,
     Checkpoint,
@@ -273,6 +274,44 @@ def test_the_penalty_makes_vectors_shorter() -> None:
         run(made)
         lengths.append(float(made.model.encode(USERS, "users")[:, :-2].norm()))
     assert lengths[0] > lengths[1] > lengths[2]
+
+
+class Nothing(Squared):
+    """An objective without gradients: what moves is moved by the penalty."""
+
+    def __call__(self, U: torch.Tensor, V: torch.Tensor, pairs: Pairs, *, workspace: Any = None) -> Any:
+        return PairLoss(0.0, torch.zeros_like(U), torch.zeros_like(V))
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_the_penalty_of_an_epoch_by_hand(whole: bool) -> None:
+    made = trainer(
+        objective=Nothing(), penalty=0.7, model={"dropout": 0.0, "id_dropout": 0.0}, learning_rate=1e-12
+    )
+    if not whole:
+        made.batcher.every_user = made.batcher.every_item = False
+        made.batcher._stamp = np.full(N_ITEMS, -1, dtype=np.int32)
+    found = {"users.ids": torch.zeros(N_USERS, 5), "items.ids": torch.zeros(N_ITEMS, 5)}
+    step = made.rows.step
+    made.model.train()
+    for batch in made.batcher.epoch(1):
+        share = len(batch.pairs) / N
+
+        def collect(rate: float, share: float = share) -> None:
+            for name, table in made.rows.tables.items():
+                for index, values in table.read:
+                    assert values.grad is not None
+                    found[name][index] += share * values.grad
+            step(rate)
+
+        made.rows.step = collect  # type: ignore[method-assign]
+        made.step(batch, 1e-12)
+    for side, which, rows in ((USERS, "users", pairs().user), (ITEMS, "items", pairs().item)):
+        weight = np.bincount(rows).astype(float) ** FREQUENCY_POWER
+        vectors = made.model.encode(side, which)[:, :-2].numpy()
+        expected = 2 * 0.7 * (weight / weight.sum())[:, None] * vectors
+        assert found[f"{which}.ids"][:, :-1].numpy() == pytest.approx(expected, rel=1e-3, abs=1e-6)
+        assert not found[f"{which}.ids"][:, -1].any(), "biases are held back"
 
 
 def test_a_step_reports_the_loss_before_it() -> None:

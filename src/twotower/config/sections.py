@@ -103,7 +103,11 @@ class ModelConfig(_Section):
 
     dim: Annotated[int, Field(ge=4)] = 64
     """Length of the vectors, the two places for the biases included."""
-    hidden: tuple[Count, ...] = (128,)
+    members: Literal["auto"] | Count = "auto"
+    """Towers in one: each has an equal part of ``dim`` and of the last hidden layer, and a loss of its own;
+    the score is the mean of theirs. ``auto``: 4, or 2 or 1 where 4 would leave less than 8 of ``dim`` to each
+    or does not divide."""
+    hidden: tuple[Count, ...] = (192,)
     """Widths of the hidden layers of each tower; empty for a linear tower."""
     feature_dim: Count = 8
     """Width of the embedding of each category or categories column."""
@@ -119,6 +123,24 @@ class ModelConfig(_Section):
     """Whether vectors (without biases) have unit length; their dot product is divided by temperature."""
     temperature: Positive = 0.1
     """Divisor of the cosine when ``normalise`` is on."""
+
+    @model_validator(mode="after")
+    def _members_have_equal_parts(self) -> Self:
+        last = self.hidden[-1] if self.hidden else 0
+        for name, size in (("dim", self.dim), ("the last of hidden", last)):
+            if size % self.n_members:
+                raise ValueError(f"{name} must be a multiple of members ({self.members}), got {size}")
+        if self.dim < 4 * self.n_members:
+            raise ValueError(f"dim must be at least 4 for each of the {self.members} members, got {self.dim}")
+        return self
+
+    @property
+    def n_members(self) -> int:
+        """Number of members, "auto" resolved."""
+        if self.members != "auto":
+            return self.members
+        last = self.hidden[-1] if self.hidden else 0
+        return next(m for m in (4, 2, 1) if m == 1 or (self.dim % m == 0 == last % m and self.dim >= 8 * m))
 
     @model_validator(mode="after")
     def _shared_needs_two(self) -> Self:
@@ -138,7 +160,7 @@ class ObjectiveConfig(_Section):
     """Where ``transform = "cap"`` cuts."""
     delta: Positive = 1.0
     """Where Huber turns from squared to linear, in standard deviations of the (transformed) label."""
-    regularisation: NotNegative = 0.1
+    regularisation: NotNegative = 0.07
     """L2 on the vectors, each weighted by the square root of its number of pairs."""
 
     @model_validator(mode="after")

@@ -22,7 +22,7 @@ LARGE_TABLE = 200_000
 
 
 class Tower(nn.Module):
-    """One tower: (rows of `SideArrays`) -> (rows, width), bias last.
+    """One tower: (rows of `SideArrays`) -> (rows, width), of each member the vector and then the bias.
 
     Args:
         like: arrays whose columns the tower will read (their rows do not matter).
@@ -36,13 +36,15 @@ class Tower(nn.Module):
         self, like: SideArrays, n_ids: int, config: ModelConfig, tail: nn.Module, generator: torch.Generator
     ) -> None:
         super().__init__()
-        self.width = config.dim - 1
+        self.members = config.n_members
+        self.width = config.dim - config.n_members  # each member's vector and its bias
         self.id_dropout = config.id_dropout
         self.feature_dim = config.feature_dim
         self.n_codes = like.n_codes
         self.ids = RowTable(n_ids, self.width, 0.1, generator)
         with torch.no_grad():
-            self.ids.weight[:, -1] = 0.0  # biases start from none
+            each = self.width // config.n_members
+            self.ids.weight[:, each - 1 :: each] = 0.0  # biases start from none
         self.large = like.n_codes > LARGE_TABLE
         self.features: RowTable | nn.Parameter = (
             RowTable(like.n_codes, config.feature_dim, 0.1, generator)
@@ -60,10 +62,12 @@ class Tower(nn.Module):
         self.activation = ACTIVATIONS[config.activation]() if hidden else nn.Identity()
         self.dropout = ByteDropout(config.dropout) if hidden else nn.Identity()
         self.tail = tail
-        self.out = linear(hidden[-1], self.width, generator, gain=0.1) if hidden else nn.Identity()
+        self.out = (
+            MemberLinear(hidden[-1], self.width, config.n_members, generator) if hidden else nn.Identity()
+        )
 
     def forward(self, side: SideArrays) -> torch.Tensor:
-        """Return (rows, dim - 1): the vector and, last, the bias."""
+        """Return (rows, dim - members): of each member the vector and, last, the bias."""
         hidden = self.from_numbers(side.dense) + self.from_codes(self._coded(side))  # (rows, hidden)
         vector: torch.Tensor = self.out(self.tail(self.dropout(self.activation(hidden))))  # (rows, width)
         shown = side.warm > 0
@@ -110,3 +114,26 @@ def linear(
         if bias:
             layer.bias.zero_()
     return layer
+
+
+class MemberLinear(nn.Module):
+    """A linear layer of equal blocks: each member reads its own share of the inputs for its own outputs.
+
+    With one member it is a linear layer.
+    """
+
+    def __init__(self, n_in: int, n_out: int, members: int, generator: torch.Generator) -> None:
+        super().__init__()
+        own = n_in // members
+        draw = torch.randn(members, own, n_out // members, generator=generator)
+        self.weight = nn.Parameter(draw * 0.1 * (2.0 / own) ** 0.5)
+        self.bias = nn.Parameter(torch.zeros(n_out))
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        """Return (rows, n_out) for (rows, n_in)."""
+        members, own, _ = self.weight.shape
+        if members == 1:
+            return torch.addmm(self.bias, values, self.weight[0])
+        blocks = values.view(-1, members, own).transpose(0, 1)  # (members, rows, own)
+        outputs = torch.bmm(blocks, self.weight)  # (members, rows, n_out / members)
+        return outputs.transpose(0, 1).reshape(len(values), -1) + self.bias

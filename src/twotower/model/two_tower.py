@@ -2,7 +2,9 @@
 
     score(u, i) = u . v + b_u + b_i  =  [u, b_u, 1] . [v, 1, b_i]
 
-so that whoever finds the largest dot product finds the largest score.
+so that whoever finds the largest dot product finds the largest score. With several members a vector is a row
+of such vectors, each trained on a loss of its own, and the score is the mean of theirs: an ensemble
+(Dietterich 2000) that is still one dot product, and whose errors partly cancel.
 """
 
 from __future__ import annotations
@@ -59,25 +61,33 @@ class TwoTowerModel(nn.Module):
         return self.config.dim
 
     def user_vectors(self, side: SideArrays) -> torch.Tensor:
-        """Return ``[u, b_u + mean, 1]``, (rows, dim)."""
+        """Return ``[u, b_u + mean, 1]`` of every member, one after the other, (rows, dim)."""
         vector, bias = self._split(self.users(side))
-        return torch.cat([vector, bias + self.mean, torch.ones_like(bias)], dim=1)
+        return torch.cat([vector, bias + self.mean, torch.ones_like(bias)], dim=2).flatten(1)
 
     def item_vectors(self, side: SideArrays) -> torch.Tensor:
-        """Return ``[v, 1, b_i]``, (rows, dim)."""
+        """Return ``[v, 1, b_i]`` of every member, one after the other, (rows, dim)."""
         vector, bias = self._split(self.items(side))
-        return torch.cat([vector, torch.ones_like(bias), bias], dim=1)
+        return torch.cat([vector, torch.ones_like(bias), bias], dim=2).flatten(1)
+
+    def members(self, vectors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return each member's part of vectors (rows, dim): (rows, dim / members) each."""
+        return torch.split(vectors, self.dim // self.config.n_members, dim=1)
 
     def _split(self, out: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        vector, bias = out[:, :-1], out[:, -1:]
+        """Return (rows, members, width) and (rows, members, 1)."""
+        parts = out.reshape(len(out), self.config.n_members, -1)
+        vector, bias = parts[..., :-1], parts[..., -1:]
         if self.config.normalise:
             # each side carries the square root of 1 / temperature
-            vector = F.normalize(vector, dim=1) / self.config.temperature**0.5
+            vector = F.normalize(vector, dim=2) / self.config.temperature**0.5
         return vector, bias
 
     @torch.no_grad()
     def encode(self, side: SideArrays, which: str) -> torch.Tensor:
         """Return the vectors of every row, (rows, dim), without dropout, chunk by chunk.
+
+        Users are divided by the number of members, so that a dot product is the mean of the members' scores.
 
         Args:
             side: the rows.
@@ -90,7 +100,8 @@ class TwoTowerModel(nn.Module):
         chunks = torch.split(every, CHUNK)
         parts = [tower(side.take(rows) if side.rows > CHUNK else side) for rows in chunks]
         self.train(was_training)
-        return torch.cat(parts)
+        vectors = torch.cat(parts)
+        return vectors / self.config.n_members if which == "users" else vectors
 
     def row_tables(self) -> dict[str, RowTable]:
         """Return the tables that are updated by rows, by name."""

@@ -189,24 +189,35 @@ class Trainer:
         self.adam.zero_grad(set_to_none=True)
         self.rows.zero_grad()
         U, V = self.model.user_vectors(users), self.model.item_vectors(items)
-        result = self.objective(U, V, batch.pairs, workspace=self.workspace)
-        if self.penalty > 0.0:
-            n = max(len(batch.pairs), 1)
-            user_share = self._share(np.diff(batch.pairs.indptr), self.user_shares, batch.users, n)
-            counts = np.bincount(batch.pairs.item, minlength=item_rows)
-            item_share = self._share(counts, self.item_shares, batch.items, n)
-            with torch.no_grad():
-                vector_penalty(
-                    U.detach(), V.detach(), result.dU, result.dV, user_share, item_share, self.penalty
-                )
-        torch.autograd.backward([U, V], [result.dU, result.dV])
+        gradients, loss = self._gradients(U, V, batch, item_rows)
+        torch.autograd.backward([U, V], gradients)
         if self.config.clip_norm is not None and self.layers:
             torch.nn.utils.clip_grad_norm_(self.layers, self.config.clip_norm)
         for group in self.adam.param_groups:
             group["lr"] = rate
         self.adam.step()
         self.rows.step(rate)
-        return result.loss
+        return loss
+
+    @torch.no_grad()
+    def _gradients(
+        self, U: torch.Tensor, V: torch.Tensor, batch: Batch, item_rows: int
+    ) -> tuple[list[torch.Tensor], float]:
+        """Return dU and dV of all members' losses and penalties, and the mean of their losses."""
+        n = max(len(batch.pairs), 1)
+        user_share = self._share(np.diff(batch.pairs.indptr), self.user_shares, batch.users, n)
+        counts = np.bincount(batch.pairs.item, minlength=item_rows)
+        item_share = self._share(counts, self.item_shares, batch.items, n)
+        gradients: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
+        losses = []
+        for u, v in zip(self.model.members(U.detach()), self.model.members(V.detach()), strict=True):
+            result = self.objective(u.contiguous(), v.contiguous(), batch.pairs, workspace=self.workspace)
+            if self.penalty > 0.0:
+                vector_penalty(u, v, result.dU, result.dV, user_share, item_share, self.penalty)
+            gradients[0].append(result.dU)
+            gradients[1].append(result.dV)
+            losses.append(result.loss)
+        return [torch.cat(part, dim=1) for part in gradients], sum(losses) / len(losses)
 
     def _share(
         self, counts: NDArray[np.int64], each: NDArray[np.float32], rows: NDArray[np.int64] | None, n: int
