@@ -16,6 +16,7 @@ from twotower.config import ModelConfig
 from twotower.features import Bag, Codes, Dense, EncodedSide
 from twotower.model import RowTable, SideArrays, TwoTowerModel, tower, two_tower
 from twotower.model.layers import ByteDropout
+from twotower.model.tower import MemberLinear
 from twotower.objectives import Huber, Logistic, Objective, Pairs, Squared
 from twotower.objectives.penalty import vector_penalty
 from twotower.training import RowAdam
@@ -137,7 +138,7 @@ def test_rows_without_features_and_without_id_are_all_alike() -> None:
 def test_any_depth(hidden: tuple[int, ...], activation: str) -> None:
     users, items = packed(4), packed(3)
     model = build(users, items, hidden=hidden, activation=activation)
-    linears = [m for m in model.users.modules() if isinstance(m, nn.Linear)]
+    linears = [m for m in model.users.modules() if isinstance(m, nn.Linear | MemberLinear)]
     assert len(linears) == 2 + len(hidden), "two halves of the first layer, one a further layer, the output"
     U = model.encode(users, "users")
     assert U.shape == (4, 6)
@@ -151,6 +152,43 @@ def test_a_model_without_hidden_layers_is_linear_in_the_numbers() -> None:
     zero, one, two = (model.encode(side, "users") for side in sides)
     npt.assert_allclose(two - one, one - zero, atol=1e-5)
     assert (one - zero).abs().max() > 1e-3
+
+
+def test_the_score_of_members_is_the_mean_of_theirs() -> None:
+    users, items = packed(4), packed(3)
+    model = build(users, items, dim=16, hidden=(6, 4), members=2).eval()
+    with torch.no_grad():
+        raw = [model.members(vectors) for vectors in (model.user_vectors(users), model.item_vectors(items))]
+        each = [u @ v.T for u, v in zip(*raw, strict=True)]
+    assert len(each) == 2
+    assert (each[0] - each[1]).abs().max() > 1e-4, "members start from weights of their own"
+    together = model.encode(users, "users") @ model.encode(items, "items").T
+    npt.assert_allclose(together, (each[0] + each[1]) / 2, atol=1e-6)
+
+
+def test_a_member_reads_its_own_part_of_the_last_hidden_layer() -> None:
+    layer = MemberLinear(6, 4, 2, torch.Generator().manual_seed(0))
+    values = torch.randn(3, 6, generator=torch.Generator().manual_seed(1))
+    expected = torch.cat([values[:, :3] @ layer.weight[0], values[:, 3:] @ layer.weight[1]], dim=1)
+    npt.assert_allclose(layer(values).detach(), expected.detach(), atol=1e-6)
+    assert MemberLinear(6, 4, 1, torch.Generator()).weight.shape == (1, 6, 4)
+
+
+@pytest.mark.parametrize(
+    ("dim", "hidden", "members"),
+    [(64, (128,), 4), (24, (128,), 2), (64, (126,), 2), (6, (128,), 1), (64, (), 4)],
+)
+def test_automatic_members(dim: int, hidden: tuple[int, ...], members: int) -> None:
+    assert ModelConfig(dim=dim, hidden=hidden).n_members == members
+
+
+def test_members_must_divide() -> None:
+    with pytest.raises(ValueError, match="dim must be a multiple of members"):
+        ModelConfig(dim=63, members=2)
+    with pytest.raises(ValueError, match="last of hidden must be a multiple"):
+        ModelConfig(dim=64, hidden=(5,), members=2)
+    with pytest.raises(ValueError, match="at least 4 for each"):
+        ModelConfig(dim=8, members=4)
 
 
 def test_shared_layers_are_the_same_tensors() -> None:

@@ -107,7 +107,7 @@ class ModelConfig(_Section):
     """Towers in one: each has an equal part of ``dim`` and of the last hidden layer, and a loss of its own;
     the score is the mean of theirs. ``auto``: 4, or 2 or 1 where 4 would leave less than 8 of ``dim`` to each
     or does not divide."""
-    hidden: tuple[Count, ...] = (192,)
+    hidden: tuple[Count, ...] = (128,)
     """Widths of the hidden layers of each tower; empty for a linear tower."""
     feature_dim: Count = 8
     """Width of the embedding of each category or categories column."""

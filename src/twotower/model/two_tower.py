@@ -76,7 +76,7 @@ class TwoTowerModel(nn.Module):
 
     def _split(self, out: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (rows, members, width) and (rows, members, 1)."""
-        parts = out.reshape(len(out), self.config.n_members, -1)
+        parts = out.reshape(len(out), self.config.n_members, self.dim // self.config.n_members - 1)
         vector, bias = parts[..., :-1], parts[..., -1:]
         if self.config.normalise:
             # each side carries the square root of 1 / temperature
