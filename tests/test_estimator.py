@@ -293,6 +293,7 @@ BROKEN: dict[str, Any] = {
     **QUICK,
     "epochs": 4,
     "hidden": (8, 6),
+    "members": 2,
     "shared_layers": True,
     "dropout": 0.3,
     "id_dropout": 0.3,

@@ -61,8 +61,11 @@ def build(
     return model.eval()
 
 
-def by_hand(model: TwoTowerModel, which: str, side: EncodedSide, row: int) -> tuple[np.ndarray, float]:
-    """The vector and the bias of one row, written out in NumPy for one hidden layer with relu."""
+Members = list[tuple[np.ndarray, float]]
+
+
+def by_hand(model: TwoTowerModel, which: str, side: EncodedSide, row: int) -> Members:
+    """Each member's vector and bias of one row, written out in NumPy for one hidden layer with relu."""
     state = {name: value.detach().double().numpy() for name, value in model.state_dict().items()}
     table = state.get(f"{which}.features", state.get(f"{which}.features.weight"))
     assert table is not None
@@ -83,26 +86,51 @@ def by_hand(model: TwoTowerModel, which: str, side: EncodedSide, row: int) -> tu
     hidden = state[f"{which}.from_numbers.bias"].copy()
     hidden += state[f"{which}.from_numbers.weight"] @ np.concatenate([np.zeros(0), *numbers])
     hidden += state[f"{which}.from_codes.weight"] @ np.concatenate([np.zeros(0), *single, *bags])
-    out = state[f"{which}.out.weight"][0].T @ np.maximum(hidden, 0.0) + state[f"{which}.out.bias"]
+    shown = np.maximum(hidden, 0.0)
+    blocks = state[f"{which}.out.weight"]  # one a member: (its share of hidden, its share of the outputs)
+    parts = [part @ block for part, block in zip(np.split(shown, len(blocks)), blocks, strict=True)]
+    out = np.concatenate(parts) + state[f"{which}.out.bias"]
     if side.warm[row]:
         out = out + state[f"{which}.ids.weight"][side.warm[row] - 1]
-    return out[:-1], float(out[-1])
+    return [(part[:-1], float(part[-1])) for part in np.split(out, len(blocks))]
 
 
+@pytest.mark.parametrize("members", [1, 2, 3])
 @pytest.mark.parametrize("columns", [COLUMNS, (), ("dense",), ("codes",), ("bag",), ("dense", "bag")])
-def test_a_score_is_the_dot_product_plus_both_biases(columns: tuple[str, ...]) -> None:
+def test_a_score_is_the_mean_of_its_members_dot_products_and_biases(
+    columns: tuple[str, ...], members: int
+) -> None:
     sides = {"users": encoded(4, columns=columns), "items": encoded(3, columns=columns, seed=1)}
     arrays = {which: SideArrays.pack(side, CPU) for which, side in sides.items()}
-    model = build(arrays["users"], arrays["items"], mean=0.75)
+    config = {"members": members, "dim": 6 * members, "hidden": (5 * members,)}
+    model = build(arrays["users"], arrays["items"], mean=0.75, **config)
     U, V = (model.encode(arrays[which], which) for which in ("users", "items"))
-    assert U.shape == (4, 6)
-    assert V.shape == (3, 6)
-    assert model.dim == 6
+    assert U.shape == (4, 6 * members)
+    assert V.shape == (3, 6 * members)
+    assert model.dim == 6 * members
     for u in range(4):
         for i in range(3):
-            user, b_u = by_hand(model, "users", sides["users"], u)
-            item, b_i = by_hand(model, "items", sides["items"], i)
-            assert float(U[u] @ V[i]) == pytest.approx(user @ item + b_u + b_i + 0.75, abs=1e-4)
+            user, item = (
+                by_hand(model, "users", sides["users"], u),
+                by_hand(model, "items", sides["items"], i),
+            )
+            scores = [p @ q + b_u + b_i + 0.75 for (p, b_u), (q, b_i) in zip(user, item, strict=True)]
+            assert float(U[u] @ V[i]) == pytest.approx(np.mean(scores), abs=1e-4)
+
+
+@pytest.mark.parametrize("members", [2, 3])
+def test_members_share_no_output(members: int) -> None:
+    users, items = packed(4), packed(3)
+    config = {"members": members, "dim": 6 * members, "hidden": (5 * members,)}
+    model = build(users, items, **config).train()
+    parts = model.members(model.user_vectors(users))
+    assert [part.shape for part in parts] == [(4, 6)] * members
+    assert all((part[:, -1] == 1).all() for part in parts)
+    parts[0].sum().backward()
+    weight = dict(model.users.named_parameters())["out.weight"].grad
+    assert weight is not None
+    assert weight[0].any()
+    assert not weight[1:].any()
 
 
 def test_the_places_of_the_biases() -> None:
@@ -121,7 +149,7 @@ def test_a_cold_row_has_no_id_part() -> None:
     model = build(users, items)
     first, second = (model.encode(SideArrays.pack(side, CPU), "users") for side in (warm, cold))
     npt.assert_array_equal(first[[0, 2]], second[[0, 2]])
-    vector, bias = by_hand(model, "users", cold, 1)
+    ((vector, bias),) = by_hand(model, "users", cold, 1)
     npt.assert_allclose(second[1], [*vector, bias, 1.0], atol=1e-4)
     npt.assert_allclose(first[1] - second[1], [*model.users.ids.weight[1].tolist(), 0.0], atol=1e-5)
 

@@ -314,6 +314,32 @@ def test_the_penalty_of_an_epoch_by_hand(whole: bool) -> None:
         assert not found[f"{which}.ids"][:, -1].any(), "biases are held back"
 
 
+def test_every_member_has_a_loss_and_a_penalty_of_its_own() -> None:
+    options: dict[str, Any] = {"members": 2, "dim": 12, "hidden": (6,), "dropout": 0.0, "id_dropout": 0.0}
+    made = trainer(penalty=0.7, clip_norm=None, batch_size=N, model=options)
+    (batch,) = made.batcher.epoch(1)
+    user = torch.from_numpy(np.repeat(np.arange(N_USERS), np.diff(batch.pairs.indptr)))
+    item, label = torch.from_numpy(batch.pairs.item).long(), torch.from_numpy(batch.pairs.label)
+    made.model.train()
+    U, V = made.model.user_vectors(USERS), made.model.item_vectors(ITEMS)
+    losses, total = [], torch.zeros(())
+    for member in (slice(0, 6), slice(6, 12)):
+        u, v = U[:, member], V[:, member]
+        loss = ((u[user] * v[item]).sum(1) - label).square().mean()
+        losses.append(float(loss.detach()))
+        total = total + loss
+        for vectors, rows in ((u, user), (v, item)):
+            weight = torch.bincount(rows).float() ** FREQUENCY_POWER
+            total = total + 0.7 * (weight / weight.sum()) @ vectors[:, :-2].square().sum(1)
+    total.backward()
+    expected = [parameter.grad.clone() for parameter in made.layers if parameter.grad is not None]
+    assert len(expected) == len(made.layers)
+    assert made.step(batch, 0.01) == pytest.approx(np.mean(losses), rel=1e-5)
+    for parameter, gradient in zip(made.layers, expected, strict=True):
+        assert parameter.grad is not None
+        assert torch.allclose(parameter.grad, gradient, rtol=1e-3, atol=1e-6)
+
+
 def test_a_step_reports_the_loss_before_it() -> None:
     made = trainer(model={"dropout": 0.0, "id_dropout": 0.0}, penalty=0.3)
     batch = next(made.batcher.epoch(1))
