@@ -2,8 +2,8 @@
 
     python benchmarks/whole_job.py [--scales 0.1 0.3 1.0]
 
-Each scale is ``twotower synth`` and then ``twotower train kuairec`` in processes of their own. Prints seconds,
-the breakdown by stage, seconds per million rows, and the peak memory of the largest process so far.
+Each scale is ``twotower synth`` and then ``twotower train kuairec`` in processes of their own. Prints
+seconds, the breakdown by stage, seconds per million rows, and the peak memory of the largest process so far.
 """
 
 from __future__ import annotations

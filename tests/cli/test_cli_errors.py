@@ -72,7 +72,8 @@ def test_an_unknown_command_names_the_nearest(call) -> None:
         (["recommend", "no-run", "--user", "1", "-k", "ten"], "Invalid value for '-k'"),
         (["score", "no-run", "--pairs", "x.csv", "--out", "y.csv"], "there is no run in no-run"),
         (["fetch", "kuairek"], "Did you mean 'kuairec'?"),
-        (["synth", "x", "--scale", "0"], "scale must be above 0"),
+        (["synth", "kuairec", "x", "--scale", "0"], "scale must be above 0"),
+        (["synth", "kuaire", "x"], "Did you mean 'kuairec'?"),
     ],
 )
 def test_wrong_input_is_exit_2_and_one_message(

@@ -150,7 +150,7 @@ def test_compare(call, tables: Path) -> None:
 
 def test_synth_and_the_recipe_that_reads_it(call, tmp_path: Path) -> None:
     data = tmp_path / "data"
-    answer = call("synth", data, "--scale", 0.0005, "--seed", 1, "--json")
+    answer = call("synth", "kuairec", data, "--scale", 0.0005, "--seed", 1, "--json")
     assert answer.code == 0
     assert set(answer.json["rows"]) == {path.name for path in data.iterdir()}
     assert "big_matrix.csv: 100%" in answer.err

@@ -29,7 +29,7 @@ app = typer.Typer(
 for _command, _example in (
     (demo, "twotower demo --out runs/demo"),
     (fetch, "twotower fetch kuairec --out data/kuairec"),
-    (synth, "twotower synth data/synthetic --scale 0.01"),
+    (synth, "twotower synth kuairec data/synthetic --scale 0.01"),
     (train, "twotower train kuairec-sample --out runs/first --set training.epochs=20"),
     (evaluate, "twotower evaluate runs/first --json"),
     (compare, "twotower compare kuairec-sample"),

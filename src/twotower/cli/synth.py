@@ -9,14 +9,16 @@ import typer
 
 from twotower.cli.errors import guarded
 from twotower.cli.options import JsonOption
+from twotower.errors import ConfigError, nearest
 
 
 @guarded
 def synth(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="kuairec.")],
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where the seven CSV files go.")],
     scale: Annotated[
         float, typer.Option("--scale", help="1.0 is the size of KuaiRec: 17 M rows, 1.5 GB.")
-    ] = 0.01,
+    ] = 1.0,
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same bytes.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -25,6 +27,10 @@ def synth(
     from twotower.cli.progress import counting  # noqa: PLC0415
     from twotower.data.synthetic import write_kuairec  # noqa: PLC0415
 
+    if name != "kuairec":
+        raise ConfigError(
+            f"there is a synthetic 'kuairec' and no other, got {name!r}.{nearest(name, ['kuairec'])}"
+        )
     with counting("synth") as counter:
         rows = write_kuairec(
             directory,
@@ -35,6 +41,6 @@ def synth(
     if as_json:
         print_json({"directory": str(directory), "rows": rows})
     else:
-        for name, count in rows.items():
-            print(f"{count:>12,}  {directory / name}")
+        for file, count in rows.items():
+            print(f"{count:>12,}  {directory / file}")
     log(f"use it with `--set data.dir={directory}` on the recipe kuairec")
