@@ -20,7 +20,7 @@ from pathlib import Path
 
 
 def _train(run: Path) -> list[str]:
-    settings = ["training.patience=40", "training.epochs=40"]
+    settings = ["training.epochs=12", "training.patience=12"]
     command = [sys.executable, "-m", "twotower", "train", "kuairec-sample", "--out", str(run)]
     if run.exists():
         command.append("--resume")
@@ -30,6 +30,10 @@ def _train(run: Path) -> list[str]:
 def _digests(run: Path) -> dict[str, str]:
     parts = ("towers.safetensors", "vectors.safetensors", "encoder.safetensors", "tables.json")
     return {name: hashlib.sha256((run / "bundle" / name).read_bytes()).hexdigest() for name in parts}
+
+
+def _history(run: Path) -> list[str]:
+    return (run / "history.jsonl").read_text(encoding="utf-8").splitlines()
 
 
 def main() -> None:
@@ -44,24 +48,27 @@ def main() -> None:
         start = time.perf_counter()
         subprocess.run(_train(whole), check=True, capture_output=True)
         took = time.perf_counter() - start
-        kills = 0
-        while kills < given.kills:
+        kills, runs, same = 0, 0, []
+        while kills < given.kills or not same:
             with subprocess.Popen(
                 _train(broken), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
             ) as process:
                 try:
-                    # most of the first seconds go into imports and data: reach into training as often as not
-                    process.wait(moments.uniform(0.1, 0.5) * took)
+                    # past the imports and the data, which take the first seconds, and mostly within training
+                    process.wait(moments.uniform(0.05, 0.3) * took if kills < given.kills else None)
                 except subprocess.TimeoutExpired:
                     process.kill()
                     kills += 1
                     continue
-            break  # it came through before the last kill
-        subprocess.run(_train(broken), check=True, capture_output=True)
-        lines = [(run / "history.jsonl").read_text().splitlines() for run in (whole, broken)]
-        losses = [[json.loads(line)["train_loss"] for line in history] for history in lines]
-        print(f"unbroken: {took:.1f} s, {len(lines[0])} epochs; killed {kills} times")
-        print(f"same history: {losses[0] == losses[1]}; same bytes: {_digests(whole) == _digests(broken)}")
+            if process.returncode:
+                raise SystemExit(f"a run failed with exit code {process.returncode}")
+            # it came through: compare it, and break another
+            losses = [[json.loads(line)["train_loss"] for line in _history(run)] for run in (whole, broken)]
+            same.append(losses[0] == losses[1] and _digests(whole) == _digests(broken))
+            runs += 1
+            broken = broken.with_name(f"broken-{runs}")
+        print(f"unbroken: {took:.1f} s, {len(_history(whole))} epochs; killed {kills} times over {runs} runs")
+        print(f"same history and same bytes: {sum(same)} of {len(same)} runs")
 
 
 if __name__ == "__main__":
