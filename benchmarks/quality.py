@@ -3,8 +3,8 @@
     python benchmarks/quality.py [--movielens DIR] [--seeds 42 43]
 
 Random 90/10 (a validation part is carved out of the 90) and 20% of the items held out. Paired 95% intervals
-over users, against our model. The matrix factorisations of scikit-surprise are tuned on validation, over the
-grid below, and refitted on train and validation, as ours is.
+over users, against our model. Every baseline chooses its settings on validation and is refitted on train and
+validation, as ours is; so are the matrix factorisations of scikit-surprise, over the grid below.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from twotower import TwoTower
 from twotower.baselines import BASELINES
@@ -24,6 +23,7 @@ from twotower.data.datasets import load
 from twotower.data.movielens import read_movielens
 from twotower.data.splitting import Parts, split_three
 from twotower.evaluation import compare_ratings
+from twotower.experiment.comparing import train_and_validation
 
 FACTORS, EPOCHS, RATES, STRENGTHS = (50, 100), (40, 60, 80), (0.01,), (0.08, 0.1, 0.12)
 
@@ -69,14 +69,10 @@ def _table(title: str, parts: Parts, cap: float | None, peers: bool, seed: int) 
     start = time.perf_counter()
     model = TwoTower(seed=seed, **label).fit(parts.train, parts.validation)
     print(f"  two-tower fitted in {time.perf_counter() - start:.1f} s", flush=True)
-    rows = pl.concat([parts.train.interactions, parts.validation.interactions])
-    everything = parts.train.with_interactions(rows).as_train()
+    everything = train_and_validation(parts)
     predictions = {"two-tower": model.predict(parts.test)}
     for name, kind in BASELINES.items():
-        fitted = kind().fit(parts.train, parts.validation, cap=cap, seed=seed)
-        if name == "biases":  # as ours: chosen on validation, then fitted on both
-            chosen = kind(fitted.user_strength, fitted.item_strength)
-            fitted = chosen.fit(everything, cap=cap, seed=seed)
+        fitted = kind().fit(parts.train, parts.validation, cap=cap, seed=seed).refit(everything)
         predictions[name] = fitted.predict(parts.test)
     if peers:
         predictions["SVD"] = _surprise(parts, everything, plus=False)

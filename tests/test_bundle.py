@@ -331,6 +331,74 @@ def test_saving_again_replaces_the_bundle(model: Recommender, tmp_path: Path) ->
     assert [path.name for path in place.parent.iterdir()] == ["bundle"], "something was left behind"
 
 
+def killed(place: Path) -> None:
+    """Leave what a save of ``place`` leaves that is killed between its two renames."""
+    shutil.copytree(place, place.with_name(".bundle.writing"))
+    place.rename(place.with_name(".bundle.old"))
+
+
+def test_a_save_killed_between_its_renames_loses_nothing(
+    model: Recommender, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {path.name: path.read_bytes() for path in copy.iterdir()}
+    real, renames = os.replace, list[str]()
+
+    with monkeypatch.context() as patch:
+
+        def dies(source: Path, target: Path) -> None:
+            if renames:
+                patch.setattr(shutil, "rmtree", lambda *_, **__: None)  # a dead process cleans nothing up
+                patch.setattr(os, "replace", lambda *_: None)  # and puts nothing back
+                raise KeyboardInterrupt
+            renames.append(Path(target).name)
+            real(source, target)
+
+        patch.setattr(os, "replace", dies)
+        with pytest.raises(KeyboardInterrupt):
+            model.save(copy, version=2)
+    assert renames == [".bundle.old"]
+    assert sorted(path.name for path in copy.parent.iterdir()) == [".bundle.old", ".bundle.writing"]
+    load_bundle(copy)
+    assert read_manifest(copy).get("version") is None
+    assert {path.name: path.read_bytes() for path in (copy.parent / ".bundle.old").iterdir()} == before
+    model.save(copy, version=3)
+    assert read_manifest(copy)["version"] == 3
+    assert [path.name for path in copy.parent.iterdir()] == ["bundle"], "something was left behind"
+
+
+def test_a_save_that_fails_after_one_was_killed_still_loses_nothing(
+    model: Recommender, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {path.name: path.read_bytes() for path in copy.iterdir()}
+    killed(copy)
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(bundle, "_write_text", full)
+    with pytest.raises(BundleError, match=r"No space left.*what was there is untouched"):
+        model.save(copy, version=2)
+    assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
+    assert [path.name for path in copy.parent.iterdir()] == ["bundle"], "something was left behind"
+
+
+def test_what_stepped_aside_is_checked_like_any_bundle_and_never_hides_one(
+    model: Recommender, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed(copy)
+    monkeypatch.chdir(copy.parent)
+    load_bundle(Path("bundle"))
+    vectors = copy.parent / ".bundle.old" / "vectors.safetensors"
+    content = vectors.read_bytes()
+    vectors.write_bytes(content[:-1])
+    with pytest.raises(BundleError, match="is not the one saved with it"):
+        load_bundle(copy)
+    vectors.write_bytes(content)
+    copy.mkdir()  # what has the name is the bundle, good or bad
+    with pytest.raises(BundleError, match="is no bundle"):
+        load_bundle(copy)
+
+
 def test_an_empty_directory_may_be_filled(
     model: Recommender, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -231,6 +231,15 @@ def test_faults_of_recipes(source: str, override: str, said: str) -> None:
     assert message.startswith(f"recipe '{source}' with --set: ")
 
 
+def test_a_transform_that_takes_labels_from_where_the_objective_needs_them() -> None:
+    logistic = ("objective.name=logistic", "objective.cap=none")
+    with pytest.raises(ConfigError, match=r"'logistic' needs labels from 0 to 1.*use transform 'none'"):
+        load_config("kuairec-sample", (*logistic, "objective.transform=standardise"))
+    for transform in ("none", "log1p", "duration_rank"):  # seen on the labels, or always within
+        made = load_config("kuairec-sample", (*logistic, f"objective.transform={transform}"))
+        assert made.objective.transform == transform
+
+
 def test_tables_without_a_schema(tmp_path: Path) -> None:
     assert "[schema] is needed" in fault(write(tmp_path, '[data]\ninteractions = "a.csv"'))
 

@@ -14,7 +14,7 @@ import torch
 
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.splitting import split
-from twotower.errors import ConfigError, DataError, TrainingError
+from twotower.errors import ConfigError, TrainingError
 from twotower.estimator import TwoTower
 from twotower.model import tower
 from twotower.recommender import Recommender
@@ -172,15 +172,15 @@ def test_every_objective_with_every_transform(objective: str, transform: str) ->
         data.interactions.with_columns(pl.Series("y", label)), data.users, data.items, schema=data.schema
     )
     cap = float(np.quantile(label, 0.8)) if transform == "cap" else None
+    if (objective, transform) == ("logistic", "standardise"):
+        with pytest.raises(ConfigError, match=r"'logistic' needs labels from 0 to 1.*use transform 'none'"):
+            TwoTower(objective=objective, transform=transform)
+        return
     estimator = TwoTower(
         **{**QUICK, "epochs": 15, "learning_rate": 0.03},
         objective=objective, transform=transform, cap=cap, regularisation=0.01, dropout=0.0, refit=False,
     )  # fmt: skip
     train, test = split(data, seed=1)
-    if (objective, transform) == ("logistic", "standardise"):
-        with pytest.raises(DataError, match="'logistic' needs labels from 0 to 1"):
-            estimator.fit(train)
-        return
     model = estimator.fit(train)
     predicted, truth = model.predict(test), labels(test)
     if cap is not None:

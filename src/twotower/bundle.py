@@ -49,6 +49,8 @@ def save_bundle(recommender: Recommender, directory: Path, facts: dict[str, Any]
     directory = directory.absolute()
     temporary = directory.with_name(f".{directory.name}.writing")
     try:
+        if _place(directory) != directory:
+            os.replace(_aside(directory), directory)
         _refuse_other(directory)
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
@@ -78,9 +80,12 @@ def save_bundle(recommender: Recommender, directory: Path, facts: dict[str, Any]
 def load_bundle(directory: Path) -> Recommender:
     """Read a bundle, checking the hash of every part and of the whole.
 
+    If a save was killed between its two renames, the bundle it was to replace is read where it stepped aside.
+
     Raises:
         BundleError: a part is missing, truncated, of another bundle, or of a newer format.
     """
+    directory = _place(directory)
     manifest = read_manifest(directory)
     for name, digest in manifest["parts"].items():
         try:
@@ -104,7 +109,7 @@ def load_bundle(directory: Path) -> Recommender:
 
 def read_manifest(directory: Path) -> dict[str, Any]:
     """Return a bundle's manifest, its own hash and format checked."""
-    path = directory / MANIFEST
+    path = _place(directory) / MANIFEST
     if not path.is_file():
         raise BundleError(
             f"{directory} is no bundle: it has no {MANIFEST}; name the directory that train wrote"
@@ -260,9 +265,24 @@ def _write_text(path: Path, text: str) -> None:
         os.fsync(file.fileno())
 
 
+def _aside(directory: Path) -> Path:
+    """Return where a bundle steps aside while the new one is put in its place."""
+    directory = directory.absolute()
+    return directory.with_name(f".{directory.name}.old")
+
+
+def _place(directory: Path) -> Path:
+    """Return where the bundle is: aside, if a save was killed after it had stepped there and before the rest.
+
+    Reading leaves it there, since the save may be under way; the next save puts it back first.
+    """
+    aside = _aside(directory)
+    return aside if not directory.exists() and (aside / MANIFEST).is_file() else directory
+
+
 def _put_in_place(temporary: Path, directory: Path) -> None:
     """Swap the new directory in; one can't replace a non-empty one in one step, so the old steps aside."""
-    old = directory.with_name(f".{directory.name}.old")
+    old = _aside(directory)
     shutil.rmtree(old, ignore_errors=True)
     if directory.exists():
         os.replace(directory, old)

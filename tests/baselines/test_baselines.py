@@ -7,7 +7,7 @@ from scipy.sparse import csr_array, hstack
 from sklearn.linear_model import Ridge
 
 from twotower.baselines import BASELINES, Baseline, Biases, GlobalMean
-from twotower.baselines.biases import GRID, NormalEquations
+from twotower.baselines.biases import DEFAULT, GRID, NormalEquations
 from twotower.data.dataset import Dataset
 from twotower.data.splitting import split_three
 from twotower.errors import ConfigError, DataError, TrainingError
@@ -52,6 +52,11 @@ def unseen(data):
     """Rows with ids that neither train nor the tables know, alone and beside known ones."""
     events = pl.DataFrame({"user_id": [10**6, 0, 10**6], "item_id": [0, 10**6, 10**6], "label": [0.0] * 3})
     return data.with_interactions(events)
+
+
+def both(train, validation):
+    """Return one train part of the rows of both."""
+    return train.with_interactions(pl.concat([train.interactions, validation.interactions])).as_train()
 
 
 def rmse(model, data):
@@ -125,6 +130,37 @@ class TestContract:
         found = BASELINES[name]().fit(parts.train, parts.validation, cap=3.0).predict(parts.test)
         np.testing.assert_allclose(found, np.minimum(expected, 3.0), rtol=1e-6)
         assert found.max() <= 3.0
+
+    def test_a_refit_learns_rows_that_the_fit_did_not_have(self, name, parts):
+        raised = parts.validation.interactions.with_columns(pl.col("label") + 100.0)
+        model = BASELINES[name]().fit(parts.train, parts.validation, seed=3)
+        before = model.predict(parts.test)
+        found = model.refit(both(parts.train, parts.validation.with_interactions(raised))).predict(parts.test)
+        # A tenth of the rows is 100 higher, so all predictions must rise, by about an eighth of it.
+        assert 5 < (found - before).mean() < 20
+
+    def test_a_refit_on_the_same_rows_with_nothing_chosen_changes_nothing(self, name, parts):
+        model = BASELINES[name]().fit(parts.train, cap=3.5, seed=7)
+        fitted = model.predict(parts.test)
+        np.testing.assert_array_equal(model.refit(parts.train).predict(parts.test), fitted)
+
+    def test_a_refit_keeps_the_cap_and_can_be_repeated(self, name, parts):
+        everything = both(parts.train, parts.validation)
+        model = BASELINES[name]().fit(parts.train, parts.validation, cap=3.0)
+        first = model.refit(everything).predict(parts.test)
+        assert first.max() <= 3.0
+        np.testing.assert_array_equal(model.refit(everything).predict(parts.test), first)
+
+    def test_a_fit_after_a_refit_forgets_it(self, name, parts, fitted):
+        model = BASELINES[name]().fit(parts.train).refit(both(parts.train, parts.validation))
+        found = model.fit(parts.train, parts.validation).predict(parts.test)
+        np.testing.assert_array_equal(found, fitted[name].predict(parts.test))
+
+    def test_a_refit_is_refused_before_a_fit_and_on_anything_but_a_train_part(self, name, parts):
+        with pytest.raises(TrainingError, match=r"call fit\(train, validation\) first"):
+            BASELINES[name]().refit(parts.train)
+        with pytest.raises(TypeError, match="TrainPart"):
+            BASELINES[name]().fit(parts.train).refit(parts.validation)
 
     def test_is_fitted_on_a_train_part_only(self, name, parts):
         with pytest.raises(TypeError, match="TrainPart"):
@@ -234,6 +270,24 @@ def test_strengths_are_the_best_of_the_grid_on_validation(parts):
     given = Biases(item_strength=3.0).fit(parts.train, parts.validation)
     assert given.item_strength == 3.0
     assert given.user_strength == min(GRID, key=lambda user: errors[user, 3.0])
+
+
+def test_a_refit_of_the_biases_keeps_the_strengths_chosen(parts):
+    everything = both(parts.train, parts.validation)
+    chosen = Biases().fit(parts.train, parts.validation)
+    strengths = chosen.user_strength, chosen.item_strength
+    assert strengths != (DEFAULT, DEFAULT)  # else the test could not tell
+    found = chosen.refit(everything).predict(parts.test)
+    assert (chosen.user_strength, chosen.item_strength) == strengths
+    np.testing.assert_array_equal(found, Biases(*strengths).fit(everything).predict(parts.test))
+
+
+def test_a_refit_of_the_biases_knows_ids_that_validation_alone_has(parts):
+    events = pl.DataFrame({"user_id": [10**6] * 50, "item_id": [0] * 50, "label": [9.0] * 50})
+    extra = parts.train.with_interactions(events)
+    model = Biases(1.0, 1.0).fit(parts.train)
+    assert model.predict(extra).max() < 5.0
+    np.testing.assert_allclose(model.refit(both(parts.train, extra)).predict(extra), 9.0, atol=0.5)
 
 
 def test_weights_have_no_scale_for_the_biases():

@@ -143,6 +143,24 @@ def test_the_best_epochs_weights_are_kept_and_training_stops():
     np.testing.assert_array_equal(one.predict(train), many.predict(train))
 
 
+def test_a_refit_takes_as_many_epochs_as_the_best_had():
+    train, opposed = with_validation(lambda x: -x)
+    model = NotebookNetwork(40).fit(train, opposed)
+    assert model.rates == (1e-3,)
+    refitted = model.refit(train).predict(train)
+    np.testing.assert_array_equal(refitted, NotebookNetwork(1).fit(train).predict(train))
+
+
+def test_a_refit_takes_the_rates_of_the_epochs_again():
+    # Once it is learnt, dropout decides if an epoch is better, and the rate falls. On the same rows the same
+    # epochs at the same rates give the same network.
+    train, same = with_validation(lambda x: x)
+    model = NotebookNetwork(40).fit(train, same)
+    fitted = model.predict(train)
+    assert len(set(model.rates)) > 1
+    np.testing.assert_array_equal(model.refit(train).predict(train), fitted)
+
+
 def test_without_validation_all_epochs_are_run():
     train, _ = with_validation(lambda x: x)
     model = NotebookNetwork(15).fit(train)

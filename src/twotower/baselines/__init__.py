@@ -1,9 +1,19 @@
-"""Simple models that ours has to beat: the mean, biases, and the row-by-row network we grew from."""
+"""Simple models that ours has to beat.
+
+Of labels: the mean, biases, and the row-by-row network we grew from. Of rankings: popularity, neighbours, and
+the linear and factor models that are hard to beat when tuned.
+"""
 
 from twotower.baselines.baseline import Baseline
 from twotower.baselines.biases import Biases
+from twotower.baselines.bpr import BPR
+from twotower.baselines.ease import EASE
+from twotower.baselines.ials import IALS
+from twotower.baselines.item_knn import ItemKNN
 from twotower.baselines.mean import GlobalMean
 from twotower.baselines.notebook import NotebookNetwork
+from twotower.baselines.popularity import CategoryPopularity, Popularity
+from twotower.baselines.ranking import RankingBaseline
 
 BASELINES: dict[str, type[Baseline]] = {
     GlobalMean.name: GlobalMean,
@@ -12,4 +22,28 @@ BASELINES: dict[str, type[Baseline]] = {
 }
 """Every rating baseline by its name."""
 
-__all__ = ["BASELINES", "Baseline", "Biases", "GlobalMean", "NotebookNetwork"]
+RANKING_BASELINES: dict[str, type[RankingBaseline]] = {
+    Popularity.name: Popularity,
+    CategoryPopularity.name: CategoryPopularity,
+    ItemKNN.name: ItemKNN,
+    EASE.name: EASE,
+    IALS.name: IALS,
+    BPR.name: BPR,
+}
+"""Every ranking baseline by its name; ask `RankingBaseline.applies_to` before using one on a schema."""
+
+__all__ = [
+    "BASELINES",
+    "BPR",
+    "EASE",
+    "IALS",
+    "RANKING_BASELINES",
+    "Baseline",
+    "Biases",
+    "CategoryPopularity",
+    "GlobalMean",
+    "ItemKNN",
+    "NotebookNetwork",
+    "Popularity",
+    "RankingBaseline",
+]

@@ -39,6 +39,7 @@ class Baseline(Predictor):
 
     def __init__(self) -> None:
         self._cap: float | None = None
+        self._seed = 0
         self._fitted = False
 
     def fit(
@@ -65,20 +66,43 @@ class Baseline(Predictor):
             ConfigError: the schema has no label, or the cap is not finite.
             DataError: a part has no rows, or no train row has a weight above 0.
         """
-        if not isinstance(train, TrainPart):
-            raise TypeError(
-                f"a baseline is fitted on a TrainPart only, got {type(train).__name__}; use the first part "
-                "that twotower.split returns, or Dataset.as_train() if all of it is for training"
-            )
+        _check_train(train)
         if cap is not None and not np.isfinite(cap):
             raise ConfigError(f"cap must be finite, got {cap}; pass None to learn the label as it is")
         self._fitted = False
-        self._cap = cap
+        self._cap, self._seed = cap, seed
         self._fit(
             _examples(train, cap, "train", train.schema.weight),
             None if validation is None else _examples(validation, cap, "validation", None),
             seed,
         )
+        self._fitted = True
+        return self
+
+    def refit(self, everything: TrainPart) -> Self:
+        """Learn anew from more rows, such as train and validation together, and choose nothing anew.
+
+        What `fit` chose on validation (strengths, epochs and their rates) stays, and so do its cap and seed.
+
+        Args:
+            everything: rows to learn from, weighted as in `fit`; those of ``fit`` are forgotten.
+
+        Returns:
+            This model.
+
+        Raises:
+            TypeError, ConfigError, DataError: as `fit`.
+            TrainingError: the model is not fitted, so that nothing is chosen.
+        """
+        _check_train(everything)
+        if not self._fitted:
+            raise TrainingError(
+                f"the baseline {self.name!r} can't be refitted before it is fitted; "
+                "call fit(train, validation) first, or fit(everything) for the default settings"
+            )
+        examples = _examples(everything, self._cap, "train", everything.schema.weight)
+        self._fitted = False
+        self._refit(examples, self._seed)
         self._fitted = True
         return self
 
@@ -100,6 +124,10 @@ class Baseline(Predictor):
         """Learn from ``train``, choose on ``validation``."""
 
     @abstractmethod
+    def _refit(self, everything: Examples, seed: int) -> None:
+        """Learn from ``everything`` alone, with the settings that `_fit` chose."""
+
+    @abstractmethod
     def _predict(self, data: Dataset) -> FloatArray:
         """Return (n,) finite predictions of the target."""
 
@@ -110,6 +138,14 @@ def rows_of(ids: pl.Series, known: pl.Series) -> IntArray:
     rows = ids.cast(known.dtype, strict=False).alias("id").to_frame()
     place = rows.join(table, on="id", how="left", maintain_order="left").get_column("place")
     return place.cast(pl.Int64).fill_null(-1).to_numpy()
+
+
+def _check_train(train: Dataset) -> None:
+    if not isinstance(train, TrainPart):
+        raise TypeError(
+            f"a baseline is fitted on a TrainPart only, got {type(train).__name__}; use the first part "
+            "that twotower.split returns, or Dataset.as_train() if all of it is for training"
+        )
 
 
 def _examples(part: Dataset, cap: float | None, name: str, weights: str | None) -> Examples:

@@ -57,12 +57,22 @@ class Biases(Baseline):
 
     def _fit(self, train: Examples, validation: Examples | None, seed: int) -> None:
         del seed  # nothing random
+        equations = self._equations(train)
+        self.user_strength, self.item_strength = self._strengths(equations, validation)
+        self.solution = equations.solve(self.user_strength, self.item_strength, tolerance=_EXACT)
+
+    def _refit(self, everything: Examples, seed: int) -> None:
+        del seed
+        self.solution = self._equations(everything).solve(
+            self.user_strength, self.item_strength, tolerance=_EXACT
+        )
+
+    def _equations(self, train: Examples) -> NormalEquations:
+        """Learn the users and items that have train rows, and sum the rows up."""
         schema, events = train.data.schema, train.data.interactions
         self.users = events.get_column(schema.user).unique().sort()
         self.items = events.get_column(schema.item).unique().sort()
-        equations = NormalEquations.of(*self._rows(train.data), train.label, train.weight)
-        self.user_strength, self.item_strength = self._strengths(equations, validation)
-        self.solution = equations.solve(self.user_strength, self.item_strength, tolerance=_EXACT)
+        return NormalEquations.of(*self._rows(train.data), train.label, train.weight)
 
     def _strengths(self, equations: NormalEquations, validation: Examples | None) -> tuple[float, float]:
         tried = (DEFAULT,) if validation is None else GRID

@@ -14,8 +14,12 @@ class GlobalMean(Baseline):
     name = "mean"
 
     def _fit(self, train: Examples, validation: Examples | None, seed: int) -> None:
-        del validation, seed  # nothing to choose, and nothing random
-        self.mean = float(np.average(train.label, weights=train.weight))
+        del validation  # nothing to choose
+        self._refit(train, seed)
+
+    def _refit(self, everything: Examples, seed: int) -> None:
+        del seed  # nothing random
+        self.mean = float(np.average(everything.label, weights=everything.weight))
 
     def _predict(self, data: Dataset) -> FloatArray:
         return np.full(len(data), self.mean)

@@ -41,6 +41,9 @@ class NotebookNetwork(Baseline):
     - the learning rate and the stopping look at validation, never at test.
 
     Copies of events and rows without a time are the reader's and the split's to treat well, as they do.
+
+    Attributes:
+        rates: the learning rate of each epoch up to the best, once fitted; a refit takes these epochs.
     """
 
     name = "notebook"
@@ -52,42 +55,50 @@ class NotebookNetwork(Baseline):
         self.epochs = epochs
 
     def _fit(self, train: Examples, validation: Examples | None, seed: int) -> None:
-        assert isinstance(train.data, TrainPart)  # checked by `Baseline.fit`
-        self.encoder = NotebookInputs.fit(train.data)
-        self.mean = float(train.label.mean())
-        self.sd = float(train.label.std()) or 1.0
-        inputs, target = self.encoder.transform(train.data), self._target(train)
-        weight = torch.from_numpy(train.weight.astype(np.float32))
+        inputs = self._prepare(train)
         held = None
         if validation is not None:
             held = (self.encoder.transform(validation.data), self._target(validation))
         with _seeded(seed):
-            self.network = build_network(inputs.width)
-            optimiser = build_optimiser(self.network)
+            training = _Training(inputs, self._target(train), train.weight)
+            self.network = training.network
             # Torch waits for one epoch more than its patience, Keras for as many: 1 here is 2 there.
             plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
-                optimiser, factor=0.5, patience=1, threshold=1e-4, threshold_mode="abs"
+                training.optimiser, factor=0.5, patience=1, threshold=1e-4, threshold_mode="abs"
             )
-            best, best_weights, waited = np.inf, None, 0
-            for epoch in range(1, self.epochs + 1):
-                batches = shuffled(len(inputs))
-                loss = train_steps(self.network, optimiser, inputs, target, weight=weight, batches=batches)
-                if not np.isfinite(loss):
-                    raise TrainingError(
-                        f"the notebook network's loss must stay finite, epoch {epoch} has {loss}; "
-                        "look for huge labels, or cap them"
-                    )
+            rates: list[float] = []
+            best, best_epoch, best_weights = np.inf, 0, None
+            while len(rates) < self.epochs and len(rates) - best_epoch < _PATIENCE:
+                rates.append(training.rate)
+                training.epoch(len(rates))
                 if held is None:
+                    best_epoch = len(rates)
                     continue
                 loss = self._loss(*held)
                 plateau.step(loss)
-                waited += 1
-                if loss < best:
-                    best, best_weights, waited = loss, copy.deepcopy(self.network.state_dict()), 0
-                if waited >= _PATIENCE:
-                    break
+                if loss < best or not best_epoch:
+                    best, best_epoch = loss, len(rates)
+                    best_weights = copy.deepcopy(self.network.state_dict())
             if best_weights is not None:
                 self.network.load_state_dict(best_weights)
+        self.rates = tuple(rates[:best_epoch])
+
+    def _refit(self, everything: Examples, seed: int) -> None:
+        inputs = self._prepare(everything)
+        with _seeded(seed):
+            training = _Training(inputs, self._target(everything), everything.weight)
+            for epoch, rate in enumerate(self.rates, start=1):
+                training.rate = rate
+                training.epoch(epoch)
+        self.network = training.network
+
+    def _prepare(self, train: Examples) -> Inputs:
+        """Learn from a train part how features and labels become numbers."""
+        assert isinstance(train.data, TrainPart)  # checked by `Baseline`
+        self.encoder = NotebookInputs.fit(train.data)
+        self.mean = float(train.label.mean())
+        self.sd = float(train.label.std()) or 1.0
+        return self.encoder.transform(train.data)
 
     def _predict(self, data: Dataset) -> FloatArray:
         return _outputs(self.network, self.encoder.transform(data)) * self.sd + self.mean
@@ -97,6 +108,47 @@ class NotebookNetwork(Baseline):
 
     def _loss(self, inputs: Inputs, target: Tensor) -> float:
         return float(np.square(_outputs(self.network, inputs) - target.numpy()).mean())
+
+
+class _Training:
+    """A network from its start, epoch by epoch, with torch's global generator.
+
+    Attributes:
+        network: what is trained.
+        optimiser: of its parameters.
+    """
+
+    def __init__(self, inputs: Inputs, target: Tensor, weight: FloatArray) -> None:
+        self.network = build_network(inputs.width)
+        self.optimiser = build_optimiser(self.network)
+        self._inputs, self._target = inputs, target
+        self._weight = torch.from_numpy(weight.astype(np.float32))
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the next step."""
+        return float(self.optimiser.param_groups[0]["lr"])
+
+    @rate.setter
+    def rate(self, rate: float) -> None:
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+
+    def epoch(self, number: int) -> None:
+        """Take a step with each batch of the rows."""
+        loss = train_steps(
+            self.network,
+            self.optimiser,
+            self._inputs,
+            self._target,
+            weight=self._weight,
+            batches=shuffled(len(self._inputs)),
+        )
+        if not np.isfinite(loss):
+            raise TrainingError(
+                f"the notebook network's loss must stay finite, epoch {number} has {loss}; "
+                "look for huge labels, or cap them"
+            )
 
 
 def build_network(width: int) -> nn.Sequential:

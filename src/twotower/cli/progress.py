@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -107,12 +108,12 @@ def counting(what: str) -> Iterator[Counter]:
         yield Bar(progress, what)
 
 
-class Counter:
+class Counter(ABC):
     """Told how much is done."""
 
+    @abstractmethod
     def show(self, done: float, total: float | None, label: str | None = None) -> None:
         """Show ``done`` of ``total`` (none if not known) of ``label`` (the work in hand)."""
-        raise NotImplementedError
 
 
 class Lines(Counter):

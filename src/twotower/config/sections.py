@@ -169,6 +169,16 @@ class ObjectiveConfig(_Section):
             raise ValueError("transform = 'cap' and a value for cap go together")
         return self
 
+    @model_validator(mode="after")
+    def _logistic_keeps_labels_in_bounds(self) -> Self:
+        # The others may leave labels in [0, 1] or bring them there; what they do is seen on the train labels.
+        if self.name == "logistic" and self.transform == "standardise":
+            raise ValueError(
+                "objective 'logistic' needs labels from 0 to 1, and transform 'standardise' centres them "
+                "on 0; use transform 'none' or 'duration_rank', or objective 'squared'"
+            )
+        return self
+
 
 class TrainingConfig(_Section):
     """``[training]``: the loop."""

@@ -75,9 +75,7 @@ def compare_ratings(
         )
     table = RatingTable.of(test, train)
     statistics = {name: table.statistics(of, cap) for name, of in predictions.items()}
-    models = {
-        name: table.evaluate(whole, predictions[name], resamples=resamples, seed=seed)
-        for name, whole in statistics.items()
-    }
-    differences = paired_differences(statistics, against, resamples=resamples, seed=seed)
+    models = {name: table.evaluate(of, resamples=resamples, seed=seed) for name, of in statistics.items()}
+    wholes = {name: of.whole for name, of in statistics.items()}
+    differences = paired_differences(wholes, against, resamples=resamples, seed=seed)
     return Comparison(len(table.label), against, models, differences)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,28 +45,47 @@ def slices_of(test: Dataset, train: Dataset) -> Slices:
                          ``unknown``; only with a ``schema.duration`` that train knows values of
     ==================== =================================================================================
     """
-    user_counts = _train_counts(test, train, train.schema.user)
-    item_counts = _train_counts(test, train, train.schema.item)
+    schema = train.schema
+    with ThreadPoolExecutor(3) as pool:
+        counting = [pool.submit(_Counts.of, train, column) for column in (schema.user, schema.item)]
+        duration = pool.submit(_duration, test, train)
+        of_users, of_items = (job.result() for job in counting)
+    users, items = of_users.of_rows(test), of_items.of_rows(test)
     slices = {
-        "user": _non_empty({"warm": user_counts > 0, "cold": user_counts == 0}),
-        "item": _non_empty({"warm": item_counts > 0, "cold": item_counts == 0}),
-        "item_popularity": _popularity(item_counts, train),
-        "item_duration": _duration(test, train),
+        "user": _non_empty({"warm": users > 0, "cold": users == 0}),
+        "item": _non_empty({"warm": items > 0, "cold": items == 0}),
+        "item_popularity": _popularity(items, of_items.table.get_column("count").to_numpy()),
+        "item_duration": duration.result(),
     }
     return {group: members for group, members in slices.items() if members}
 
 
-def _train_counts(test: Dataset, train: Dataset, column: str) -> IntArray:
-    """Return the number of train rows (n,) of each test row's user or item."""
-    counts = train.interactions.group_by(column).agg(pl.len().alias("count"))
-    ids = test.interactions.select(pl.col(column).cast(counts.schema[column], strict=False))
-    rows = ids.join(counts, on=column, how="left", maintain_order="left")
-    return rows.get_column("count").fill_null(0).cast(pl.Int64).to_numpy()
+@dataclass(frozen=True)
+class _Counts:
+    """The number of train rows of each user or item that has any.
+
+    Attributes:
+        column: the id's.
+        table: ids and ``count``.
+    """
+
+    column: str
+    table: pl.DataFrame
+
+    @classmethod
+    def of(cls, train: Dataset, column: str) -> _Counts:
+        return cls(column, train.interactions.group_by(column).agg(pl.len().cast(pl.Int64).alias("count")))
+
+    def of_rows(self, test: Dataset) -> IntArray:
+        """Return the number of train rows (n,) of each test row's user or item."""
+        ids = test.interactions.select(pl.col(self.column).cast(self.table.schema[self.column], strict=False))
+        rows = ids.join(self.table, on=self.column, how="left", maintain_order="left")
+        return rows.get_column("count").fill_null(0).to_numpy()
 
 
-def _popularity(counts: IntArray, train: Dataset) -> dict[str, Slice]:
-    per_item = train.interactions.group_by(train.schema.item).agg(pl.len().alias("count")).get_column("count")
-    sizes = np.bincount(per_item.cast(pl.Int64).to_numpy())  # (most + 1,) items of each count
+def _popularity(counts: IntArray, per_item: IntArray) -> dict[str, Slice]:
+    """Cut rows with items of ``counts`` (n,) train rows, ``per_item`` (n_items,) being all items' counts."""
+    sizes = np.bincount(per_item)  # (most + 1,) items of each count
     held = sizes * np.arange(len(sizes))  # (most + 1,) train rows of the items of each count
     above = held[::-1].cumsum()[::-1] - held  # (most + 1,) train rows of all more popular items
     third = held.sum() / 3.0

@@ -1,37 +1,77 @@
-"""Pure NumPy and Numba rating metrics with bootstrap intervals over users.
+"""Pure NumPy and Numba metrics of ratings and of rankings, with bootstrap intervals over users.
 
 `rating_report` measures one model and `paired_difference` two, from the columns user, label and prediction,
 in the label's own units. Both rest on `user_statistics`, a handful of sums a user: take the users' groups and
 these sums once, then ask for `intervals` of any model or slice of rows, and for `paired_differences` of any
 number of models. The plain definitions (`mae`, `rmse`, `r2`, `xauc`, `xauc_by_user`) stand beside them, and
 `RATING_METRICS` says which direction is better.
+
+`ranking_values` measures top-k lists for each user, `list_means` what their items are like; `mean_intervals`
+and `mean_differences` put intervals round the means of such values. `coverage` and `gini` are of all lists
+together.
 """
 
 from twotower.metrics.bootstrap import Interval, intervals, paired_differences, replicates, user_draws
+from twotower.metrics.exposure import (
+    coverage,
+    exposure_counts,
+    gini,
+    list_means,
+    popularity_percentile,
+    self_information,
+)
 from twotower.metrics.metric import Metric
+from twotower.metrics.ranking import (
+    RANKING_METRICS,
+    average_precision,
+    hit_rate,
+    ndcg,
+    precision,
+    ranking_values,
+    recall,
+    reciprocal_rank,
+)
 from twotower.metrics.rating import mae, r2, rmse
 from twotower.metrics.report import RATING_METRICS, paired_difference, rating_report
 from twotower.metrics.statistics import UserStatistics, user_statistics
+from twotower.metrics.user_means import mean_differences, mean_intervals, user_means
 from twotower.metrics.users import UserGroups, group_users
 from twotower.metrics.xauc import row_concordance, xauc, xauc_by_user, xauc_per_user
 
 __all__ = [
+    "RANKING_METRICS",
     "RATING_METRICS",
     "Interval",
     "Metric",
     "UserGroups",
     "UserStatistics",
+    "average_precision",
+    "coverage",
+    "exposure_counts",
+    "gini",
     "group_users",
+    "hit_rate",
     "intervals",
+    "list_means",
     "mae",
+    "mean_differences",
+    "mean_intervals",
+    "ndcg",
     "paired_difference",
     "paired_differences",
+    "popularity_percentile",
+    "precision",
     "r2",
+    "ranking_values",
     "rating_report",
+    "recall",
+    "reciprocal_rank",
     "replicates",
     "rmse",
     "row_concordance",
+    "self_information",
     "user_draws",
+    "user_means",
     "user_statistics",
     "xauc",
     "xauc_by_user",

@@ -96,11 +96,21 @@ def intervals(
     A resample on which a metric is not defined (all users drawn have one constant label) is left out of its
     interval. With a single user behind a metric there is nothing to resample: (nan, nan).
     """
-    (drawn,) = replicates([statistics], resamples=resamples, seed=seed)
-    return {
-        name: _interval(value, drawn[name], statistics.users_behind(name), level)
-        for name, value in statistics.values().items()
-    }
+    return intervals_of_all([statistics], resamples=resamples, seed=seed, level=level)[0]
+
+
+def intervals_of_all(
+    statistics: Sequence[UserStatistics], *, resamples: int = 1000, seed: int = 0, level: float = 0.95
+) -> list[dict[str, Interval]]:
+    """`intervals` of each of ``statistics``, such as slices of one table, from draws made once."""
+    drawn = replicates(statistics, resamples=resamples, seed=seed)
+    return [
+        {
+            name: percentile_interval(value, of[name], one.users_behind(name), level)
+            for name, value in one.values().items()
+        }
+        for one, of in zip(statistics, drawn, strict=True)
+    ]
 
 
 def paired_differences(
@@ -132,7 +142,7 @@ def paired_differences(
     base_values = base.values()
     return {
         name: {
-            metric: _interval(
+            metric: percentile_interval(
                 value - base_values[metric],
                 drawn[name][metric] - drawn[against][metric],
                 model.users_behind(metric),
@@ -145,7 +155,8 @@ def paired_differences(
     }
 
 
-def _interval(value: float, drawn: FloatArray, users: int, level: float) -> Interval:
+def percentile_interval(value: float, drawn: FloatArray, users: int, level: float) -> Interval:
+    """Return ``value`` with the percentile interval of its replicates (resamples,); none below two users."""
     if not 0.0 < level < 1.0:
         raise ConfigError(f"level must lie between 0 and 1; got {level}. 0.95 gives a 95% interval.")
     defined = drawn[~np.isnan(drawn)]

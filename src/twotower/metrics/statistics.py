@@ -1,7 +1,7 @@
 """Per-user sufficient statistics: a few sums a user, from which the metrics of any draw of users follow.
 
 A bootstrap over users, a slice of the rows and a comparison of models all start from these sums, so the
-rows are read once.
+rows are sorted once.
 
 With ``w_u`` the number of times user u is drawn, MAE, RMSE, R2 and the mean of the users' XAUC are exact
 functions of ``sum_u w_u s_u``. The pooled XAUC is not: its pairs join rows of two users, so it is quadratic
@@ -18,18 +18,31 @@ jackknife, which is the same expansion.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import numba
 import numpy as np
+from numba import njit
 from numpy.typing import ArrayLike
 
 from twotower.metrics.checks import FloatArray, IntArray, finite_cap, float_column, mask_column
+from twotower.metrics.concordance import (
+    Flags,
+    PairOrder,
+    Ranking,
+    concordance,
+    concordance_within_users,
+    order_pairs,
+    rank_values,
+)
 from twotower.metrics.users import UserGroups
-from twotower.metrics.xauc import concordance_of_rows, concordance_of_users, order_pairs
 
 # Below this share of the uncentred sum of squares, a difference of two such sums is rounding and no variance.
 _ROUNDING = 1e-12
+# Slices summed up at once: each needs some 60 bytes a row while it lasts, and the largest sets the time.
+_MOST_THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -86,6 +99,93 @@ class UserStatistics:
         return int(np.count_nonzero(self.sums["own_counted" if metric == "xauc_by_user" else "rows"]))
 
 
+@dataclass(frozen=True)
+class Measured:
+    """One model's rows, checked and sorted once, from which the statistics of any slice follow.
+
+    Attributes
+    ----------
+    groups
+        The users of the rows.
+    label, prediction
+        (n,), finite.
+    cap
+        As in `user_statistics`.
+    order, user_order
+        The rows laid out to count pairs among all, and pairs within each user.
+
+    """
+
+    groups: UserGroups
+    label: FloatArray
+    prediction: FloatArray
+    cap: float | None
+    order: PairOrder
+    user_order: PairOrder
+
+    @classmethod
+    def of(
+        cls,
+        groups: UserGroups,
+        label: ArrayLike,
+        prediction: ArrayLike,
+        *,
+        cap: float | None,
+        ranking: Ranking | None = None,
+    ) -> Measured:
+        """Check and sort one model's rows; arguments as of `user_statistics`.
+
+        ``ranking``, where given, is `rank_values` of the label, found once for all models of a table.
+        """
+        y = float_column("label", label, groups.code.size)
+        p = float_column("prediction", prediction, groups.code.size)
+        order = order_pairs(rank_values(y) if ranking is None else ranking, p)
+        code = groups.code.astype(order.row.dtype)
+        return cls(groups, y, p, finite_cap(cap), order, order.by_user(code, groups.n_users))
+
+    def statistics(self, masks: Sequence[ArrayLike] = ()) -> list[UserStatistics]:
+        """Sum up by user: all rows, then those of each mask (n,), which keeps at least one."""
+        n = self.label.size
+        kept = [mask_column("where", mask, n) for mask in masks]
+        users = self.order.summed_by(self.groups.code.astype(self.order.row.dtype))
+        # NumPy and Numba let go of the interpreter, so that threads do.
+        with ThreadPoolExecutor(min(_MOST_THREADS, numba.get_num_threads())) as pool:
+            jobs = [pool.submit(self._sums, users, self.user_order, np.ones(n, dtype=np.uint8), 0)]
+            for start in range(0, len(kept), 8):
+                some = kept[start : start + 8]
+                flags = np.zeros(n, dtype=np.uint8)  # so that each layout looks its rows up once, not 8 times
+                for bit, mask in enumerate(some):
+                    flags |= mask.view(np.uint8) << bit
+                here, there = flags[self.order.row], flags[self.user_order.row]
+                jobs += [
+                    pool.submit(self._sliced, users, here, there, flags, bit) for bit in range(len(some))
+                ]
+            return [job.result() for job in jobs]
+
+    def _sliced(self, users: PairOrder, here: Flags, there: Flags, flags: Flags, bit: int) -> UserStatistics:
+        return self._sums(users.within(here, bit), self.user_order.within(there, bit), flags, bit)
+
+    def _sums(self, users: PairOrder, user_order: PairOrder, flags: Flags, bit: int) -> UserStatistics:
+        """Sum up the rows of which this bit of ``flags`` (n,) is set, and which are those of the layouts."""
+        groups = self.groups
+        errors = _user_sums(groups.code, self.label, self.prediction, flags, bit, np.inf, groups.n_users)
+        sums = dict(zip(_SUMS, errors.T.copy(), strict=True))
+        sums["concordant"], comparable = concordance(users, groups.n_users)
+        sums["comparable"] = comparable.astype(np.float64)
+        own_concordant, own_comparable = concordance_within_users(user_order, sums["rows"].astype(np.int64))
+        counted = own_comparable > 0
+        sums["own_xauc"] = np.divide(
+            own_concordant, own_comparable, out=np.zeros(groups.n_users), where=counted
+        )
+        sums["own_counted"] = counted.astype(np.float64)
+        if self.cap is not None:
+            capped = _user_sums(
+                groups.code, self.label, self.prediction, flags, bit, self.cap, groups.n_users
+            )
+            sums |= {f"{name}_capped": of for name, of in zip(_SUMS[1:], capped.T[1:].copy(), strict=True)}
+        return UserStatistics(groups.ids, sums, self.cap)
+
+
 def user_statistics(
     groups: UserGroups,
     label: ArrayLike,
@@ -94,7 +194,7 @@ def user_statistics(
     cap: float | None,
     where: ArrayLike | None = None,
 ) -> UserStatistics:
-    """Sum up one model's rows by user.
+    """Sum up one model's rows by user; for several slices of them, ask `Measured`, which sorts once.
 
     Parameters
     ----------
@@ -108,45 +208,54 @@ def user_statistics(
         (n,) boolean: measure these rows only, pairs among them included. At least one.
 
     """
-    code = groups.code
-    y = float_column("label", label, code.size)
-    p = float_column("prediction", prediction, code.size)
-    cap = finite_cap(cap)
     if where is not None:
-        kept = mask_column("where", where, code.size)
-        code, y, p = code[kept], y[kept], p[kept]
-    sliced = UserGroups(groups.ids, code)
-
-    sums = {"rows": np.bincount(code, minlength=groups.n_users).astype(np.float64)}
-    sums |= _error_sums(sliced, y, p, "")
-    order = order_pairs(y, p)
-    concordant, comparable = concordance_of_rows(order)
-    sums["concordant"] = _by_user(sliced, concordant)
-    sums["comparable"] = _by_user(sliced, comparable)
-    own_concordant, own_comparable = concordance_of_users(order, sliced)
-    counted = own_comparable > 0
-    sums["own_xauc"] = np.divide(own_concordant, own_comparable, out=np.zeros(groups.n_users), where=counted)
-    sums["own_counted"] = counted.astype(np.float64)
-    if cap is not None:
-        sums |= _error_sums(sliced, np.minimum(y, cap), np.minimum(p, cap), "_capped")
-    return UserStatistics(groups.ids, sums, cap)
+        kept = mask_column("where", where, groups.code.size)
+        label = float_column("label", label, kept.size)[kept]
+        prediction = float_column("prediction", prediction, kept.size)[kept]
+        groups = UserGroups(groups.ids, groups.code[kept])
+    return Measured.of(groups, label, prediction, cap=cap).statistics()[0]
 
 
-def _error_sums(groups: UserGroups, y: FloatArray, p: FloatArray, suffix: str) -> dict[str, FloatArray]:
-    error = y - p
+_SUMS = ("rows", "absolute", "squared", "label", "label_squared")
+"""What `_user_sums` sums up, in its order."""
+
+
+@njit(cache=True, nogil=True)
+def _user_sums(
+    code: IntArray,
+    label: FloatArray,
+    prediction: FloatArray,
+    flags: Flags,
+    bit: int,
+    cap: float,
+    n_users: int,
+) -> FloatArray:
+    """Sum up `_SUMS` of the rows (n,) whose bit is set, both columns clipped from above: (n_users, 5)."""
+    total, size = 0.0, 0
+    for row in range(code.size):
+        if (flags[row] >> bit) & 1:
+            total += min(label[row], cap)
+            size += 1
+    mean = total / size
     # A centre that is itself a label makes every deviation of a constant label exactly 0, and one next to the
     # mean keeps the sum of squares about as small as the variance.
-    centred = y - y[np.argmin(np.abs(y - y.mean()))]
-    return {
-        f"absolute{suffix}": _by_user(groups, np.abs(error)),
-        f"squared{suffix}": _by_user(groups, np.square(error)),
-        f"label{suffix}": _by_user(groups, centred),
-        f"label_squared{suffix}": _by_user(groups, np.square(centred)),
-    }
-
-
-def _by_user(groups: UserGroups, values: FloatArray | IntArray) -> FloatArray:
-    return np.bincount(groups.code, weights=values, minlength=groups.n_users).astype(np.float64, copy=False)
+    centre, nearest = 0.0, np.inf
+    for row in range(code.size):
+        distance = abs(min(label[row], cap) - mean)
+        if (flags[row] >> bit) & 1 and distance <= nearest:
+            centre, nearest = min(label[row], cap), distance
+    sums = np.zeros((n_users, 5))  # a user's sums beside each other, so that they share a cache line
+    for row in range(code.size):
+        if (flags[row] >> bit) & 1:
+            y = min(label[row], cap)
+            error, deviation = y - min(prediction[row], cap), y - centre
+            user = sums[code[row]]
+            user[0] += 1.0
+            user[1] += abs(error)
+            user[2] += error * error
+            user[3] += deviation
+            user[4] += deviation * deviation
+    return sums
 
 
 def _errors(drawn: Mapping[str, FloatArray], suffix: str) -> dict[str, FloatArray]:

@@ -6,6 +6,7 @@ in float32 the pair loop is one fused Numba kernel, the same bits at the same nu
 is the same formula in torch.
 """
 
+from twotower.objectives.all_pairs import AllPairs
 from twotower.objectives.huber import Huber
 from twotower.objectives.logistic import Logistic
 from twotower.objectives.objective import Objective, PairLoss, Workspace
@@ -15,6 +16,7 @@ from twotower.objectives.scoring import score_pairs
 from twotower.objectives.squared import Squared
 
 __all__ = [
+    "AllPairs",
     "Huber",
     "Logistic",
     "Objective",

@@ -1,0 +1,222 @@
+"""How well held-out positives rank in the whole catalogue: metrics with intervals, alone or compared."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from twotower.data.dataset import Dataset, Frame
+from twotower.data.ranker import Ranker
+from twotower.errors import ConfigError, nearest
+from twotower.evaluation.ranking_slices import RankingSlices, ranking_slices
+from twotower.evaluation.ranking_task import FloatArray, RankingTask, RankingValues
+from twotower.evaluation.rating import SliceResult, metrics_dict
+from twotower.metrics import Interval, mean_differences, mean_intervals
+
+_WHOLE = ("", "")  # the slice that is no slice
+
+
+@dataclass(frozen=True)
+class RankingEvaluation:
+    """One ranker on a held-out part. Made by `evaluate_ranking`.
+
+    Attributes:
+        users: how many users were ranked for: those with a relevant item.
+        items: how many items the catalogue has.
+        positives: how many relevant (user, item) pairs there are.
+        left_out: held-out rows that are not relevant, by reason; see `RankingTask`.
+        metrics: name (``"recall@20"``) -> value and interval; coverage and Gini index have no interval.
+        slices: group -> slice -> result, whose rows are relevant pairs; see `ranking_slices`. Slices of items
+            have recall and NDCG alone.
+    """
+
+    users: int
+    items: int
+    positives: int
+    left_out: Mapping[str, int]
+    metrics: Mapping[str, Interval]
+    slices: Mapping[str, Mapping[str, SliceResult]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the attributes for JSON; a number that is not defined is None."""
+        return {
+            "users": self.users,
+            "items": self.items,
+            "positives": self.positives,
+            "left_out": dict(self.left_out),
+            "metrics": metrics_dict(self.metrics),
+            "slices": {
+                group: {name: result.as_dict() for name, result in members.items()}
+                for group, members in self.slices.items()
+            },
+        }
+
+
+@dataclass(frozen=True)
+class RankingComparison:
+    """Rankers beside each other. Made by `compare_rankings`.
+
+    Attributes:
+        users: how many users each ranked for.
+        against: the model that the others are compared with.
+        models: model -> its evaluation.
+        differences: model -> metric -> model minus ``against``, with the interval of that difference.
+    """
+
+    users: int
+    against: str
+    models: Mapping[str, RankingEvaluation]
+    differences: Mapping[str, Mapping[str, Interval]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return ``{"users", "against", "models", "differences"}`` for JSON."""
+        return {
+            "users": self.users,
+            "against": self.against,
+            "models": {name: model.as_dict() for name, model in self.models.items()},
+            "differences": {name: metrics_dict(of) for name, of in self.differences.items()},
+        }
+
+
+def evaluate_ranking(
+    ranker: Ranker,
+    test_positives: Dataset,
+    train: Dataset,
+    *,
+    ks: Sequence[int] = (10, 20, 100),
+    candidates: Dataset | Frame | None = None,
+    barred_seen: bool = True,
+    resamples: int = 1000,
+    seed: int = 0,
+    slices: bool = True,
+) -> RankingEvaluation:
+    """Rank the whole catalogue for each user with held-out positives, and measure the lists.
+
+    Never against a sample of negatives, which can turn the order of two models round (Krichene & Rendle, KDD
+    2020). To measure often, after each epoch say, prepare a `RankingTask` once and ask it to ``measure``.
+
+    Args:
+        ranker: the model.
+        test_positives: held-out interactions, all of them positives. A pair of user and item counts once.
+        train: all interactions that the model has seen.
+        ks: where to cut the lists off.
+        candidates: interactions or a frame of (user, item) pairs: the only items that each user may be given,
+            and that can be relevant. None is the whole catalogue.
+        barred_seen: never give a user an item that is with the user in train, and don't count it as relevant.
+        resamples: resamples of users behind each interval.
+        seed: of the draws.
+        slices: also measure by slice.
+
+    Raises:
+        ConfigError: a setting is out of range.
+        DataError: no user has a relevant item left; ids or columns that don't fit those of train; the ranker
+            gave lists that are none.
+    """
+    task = RankingTask.prepare(test_positives, train, ks=ks, candidates=candidates, barred_seen=barred_seen)
+    cut = ranking_slices(task, train) if slices else RankingSlices({}, {})
+    return _evaluate(task, _measured(task, ranker, cut), cut, resamples=resamples, seed=seed)
+
+
+def compare_rankings(
+    rankings: Mapping[str, Ranker],
+    test_positives: Dataset,
+    train: Dataset,
+    *,
+    against: str,
+    ks: Sequence[int] = (10, 20, 100),
+    candidates: Dataset | Frame | None = None,
+    barred_seen: bool = True,
+    resamples: int = 1000,
+    seed: int = 0,
+    slices: bool = True,
+) -> RankingComparison:
+    """Measure several rankers on the same users and the same resamples of them.
+
+    A difference's interval is much narrower than the models' own, since a hard user is hard for all; whether
+    it holds 0 is what says if two models differ. Coverage and Gini index have differences without intervals.
+
+    Args:
+        rankings: model -> ranker.
+        against: the model to compare the others with; one of the names.
+        test_positives: as the others, for `evaluate_ranking`.
+        train: what all the models have seen.
+        ks: where to cut the lists off.
+        candidates: the only items that each user may be given.
+        barred_seen: never give a user what is with the user in train.
+        resamples: resamples of users behind each interval.
+        seed: of the draws.
+        slices: also measure each model by slice.
+
+    Raises:
+        ConfigError: ``against`` is none of the models, or a setting is out of range.
+        DataError: as for `evaluate_ranking`.
+    """
+    if against not in rankings:
+        raise ConfigError(
+            f"against must name one of the models ({', '.join(rankings)}); "
+            f"got {against!r}.{nearest(against, rankings)}"
+        )
+    task = RankingTask.prepare(test_positives, train, ks=ks, candidates=candidates, barred_seen=barred_seen)
+    cut = ranking_slices(task, train) if slices else RankingSlices({}, {})
+    values = {name: _measured(task, ranker, cut) for name, ranker in rankings.items()}
+    models = {
+        name: _evaluate(task, measured, cut, resamples=resamples, seed=seed)
+        for name, measured in values.items()
+    }
+    differences = mean_differences(
+        {name: measured.users for name, measured in values.items()}, against, resamples=resamples, seed=seed
+    )
+    base = values[against].whole
+    for name, of in differences.items():
+        of |= {metric: _alone(value - base[metric]) for metric, value in values[name].whole.items()}
+    return RankingComparison(len(task.users), against, models, differences)
+
+
+def _measured(task: RankingTask, ranker: Ranker, slices: RankingSlices) -> RankingValues:
+    parts = {
+        (group, name): part.where for group, members in slices.items.items() for name, part in members.items()
+    }
+    return task.values(ranker, parts)
+
+
+def _evaluate(
+    task: RankingTask, values: RankingValues, slices: RankingSlices, *, resamples: int, seed: int
+) -> RankingEvaluation:
+    """Put intervals round one ranker's values; all slices see the same draws of users."""
+    parts: dict[tuple[str, str], Mapping[str, FloatArray]] = {_WHOLE: values.users}
+    for group, members in slices.users.items():
+        for name, part in members.items():
+            inside = np.where(part.where, 0.0, np.nan)  # (n_users,); adding it takes the others out
+            parts[group, name] = {metric: of + inside for metric, of in values.users.items()}
+    parts |= values.parts
+    flat = {(key, metric): of for key, metrics in parts.items() for metric, of in metrics.items()}
+    measured = mean_intervals(flat, resamples=resamples, seed=seed)
+    metrics = {key: {metric: measured[key, metric] for metric in of} for key, of in parts.items()}
+
+    pointers, items = task.relevant
+    of_pair = np.repeat(np.arange(len(task.users)), np.diff(pointers))  # (n_relevant,)
+    results: dict[str, dict[str, SliceResult]] = {}
+    for group, members in (slices.users | slices.items).items():
+        results[group] = {}
+        for name, part in members.items():
+            pairs = part.where[of_pair] if group in slices.users else part.where
+            results[group][name] = SliceResult(
+                int(pairs.sum()), len(np.unique(of_pair[pairs])), metrics[group, name], part.bounds
+            )
+    return RankingEvaluation(
+        users=len(task.users),
+        items=len(task.items),
+        positives=len(items),
+        left_out=task.left_out,
+        metrics=metrics[_WHOLE] | {name: _alone(value) for name, value in values.whole.items()},
+        slices=results,
+    )
+
+
+def _alone(value: float) -> Interval:
+    """Return a value that has no interval."""
+    return Interval(value, math.nan, math.nan)

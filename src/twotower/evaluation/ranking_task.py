@@ -1,0 +1,352 @@
+"""`RankingTask`: a held-out part made ready once, on which any number of rankers can be measured.
+
+Pairs of user and item are held as sorted distinct keys, ``user * n_items + item``, so that leaving out what
+was seen, or what is no candidate, is one search in a sorted array.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+from numba import njit
+from numpy.typing import NDArray
+
+from twotower.data.dataset import Dataset, Frame, to_polars
+from twotower.data.ranker import ItemLists, Queries, Ranker
+from twotower.errors import DataError, nearest
+from twotower.metrics.exposure import (
+    coverage,
+    exposure_counts,
+    gini,
+    list_means,
+    popularity_percentile,
+    self_information,
+)
+from twotower.metrics.ranking import accuracy, cut_offs
+from twotower.metrics.ranking_lists import Lists, checked_lists
+from twotower.metrics.user_means import user_means
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+_CELLS = 1 << 27  # of users x items that a ranker is asked for at once: 0.5 GiB if it writes float32 scores
+
+
+@dataclass(frozen=True, eq=False)
+class RankingValues:
+    """One ranker's lists, measured.
+
+    Attributes:
+        users: metric -> (n_users,) a value a user, nan for one who is not counted; the metric is their mean.
+        whole: metric -> value, of metrics of all lists together.
+        parts: slice -> metric -> (n_users,), with the slice's items alone as relevant.
+    """
+
+    users: Mapping[str, FloatArray]
+    whole: Mapping[str, float]
+    parts: Mapping[tuple[str, str], Mapping[str, FloatArray]] = field(default_factory=dict)
+
+    def means(self) -> dict[str, float]:
+        """Return every metric over all users: name -> value."""
+        return user_means(self.users) | dict(self.whole)
+
+
+@dataclass(frozen=True, eq=False)
+class RankingTask:
+    """Whom to rank for, among what, and what would be right. Made by `RankingTask.prepare`.
+
+    Attributes:
+        ks: where lists are cut off, ascending.
+        users: ids (n_users,), ascending: the users with a relevant item.
+        items: ids (n_items,), ascending: the catalogue.
+        relevant: the relevant items of each user.
+        positives: the held-out rows behind ``relevant``, in its order, with the users' and items' tables.
+        seen: the items of each user in train, never given to the user; empty where they may be.
+        allowed: all that each user may be given; None for everything but ``seen``.
+        train_rows: (n_items,) train interactions of each item.
+        n_train: train interactions, of items outside the catalogue too.
+        left_out: why held-out rows are not relevant, and how many: ``repeated`` (of a pair that is there
+            already), ``not_candidates``, ``seen``.
+    """
+
+    ks: tuple[int, ...]
+    users: pl.Series
+    items: pl.Series
+    relevant: ItemLists
+    positives: Dataset
+    seen: ItemLists
+    allowed: ItemLists | None
+    train_rows: IntArray
+    n_train: int
+    left_out: Mapping[str, int]
+
+    @classmethod
+    def prepare(
+        cls,
+        test_positives: Dataset,
+        train: Dataset,
+        *,
+        ks: Sequence[int] = (10, 20, 100),
+        candidates: Dataset | Frame | None = None,
+        barred_seen: bool = True,
+    ) -> RankingTask:
+        """Find the users, the catalogue, what each user may be given and what is relevant.
+
+        Args:
+            test_positives: held-out interactions, all of them positives. A pair of user and item counts once.
+            train: all interactions that the models have seen.
+            ks: where to cut the lists off.
+            candidates: interactions or a frame of (user, item) pairs: the only items that each user may be
+                given; held-out pairs outside are not relevant. The catalogue is then the items of these
+                pairs, else the items of train, of ``test_positives`` and of their items tables.
+            barred_seen: never give a user an item that is with the user in train, and don't count it as
+                relevant.
+
+        Raises:
+            ConfigError: ``ks`` has a k below 1, or none.
+            DataError: no user has a relevant item; ids or columns that don't fit those of train.
+        """
+        cuts = cut_offs(ks)
+        seen = _pairs(train)
+        rows = _pairs(test_positives, seen.schema).with_row_index("row")
+        allowed = None if candidates is None else _candidate_pairs(candidates, test_positives, seen.schema)
+        items = _catalogue(allowed, rows, seen, (test_positives, train))
+        users = rows.get_column("user").unique().sort()
+        held = rows.unique(["user", "item"], keep="first")
+
+        keys, row = _keys_of_rows(held, users, items)
+        allowed_keys = None if allowed is None else _keys(allowed, users, items)
+        if allowed_keys is not None:
+            row, keys = _where(_among(keys, allowed_keys), row, keys)
+        left_out = {"repeated": rows.height - held.height, "not_candidates": held.height - len(keys)}
+        seen_keys = _keys(seen, users, items) if barred_seen else np.empty(0, dtype=np.int64)
+        new = ~_among(keys, seen_keys)
+        left_out["seen"] = int(len(new) - new.sum())
+        row, keys = _where(new, row, keys)
+        if not len(keys):
+            raise DataError(_no_relevant(rows.height, len(users), left_out))
+
+        asked = np.unique(keys // len(items))
+        if allowed_keys is not None:
+            allowed_keys = allowed_keys[~_among(allowed_keys, seen_keys)]
+        counts = seen.group_by("item").agg(pl.len().alias("rows"))
+        train_rows = items.to_frame().join(counts, on="item", how="left", maintain_order="left")
+        return cls(
+            ks=cuts,
+            users=users.gather(asked),
+            items=items,
+            relevant=_item_lists(keys, asked, len(items)),
+            positives=test_positives.with_interactions(test_positives.interactions[row]),
+            seen=_item_lists(seen_keys, asked, len(items)),
+            allowed=None if allowed_keys is None else _item_lists(allowed_keys, asked, len(items)),
+            train_rows=train_rows.get_column("rows").fill_null(0).cast(pl.Int64).to_numpy(),
+            n_train=seen.height,
+            left_out=left_out,
+        )
+
+    def measure(self, ranker: Ranker) -> dict[str, float]:
+        """Measure a ranker over all users, without intervals or slices: metric -> value."""
+        return self.values(ranker).means()
+
+    def values(
+        self, ranker: Ranker, parts: Mapping[tuple[str, str], NDArray[np.bool_]] | None = None
+    ) -> RankingValues:
+        """Measure a ranker for every user.
+
+        Args:
+            ranker: asked for blocks of users, so that memory does not grow with their number.
+            parts: slice -> (n_relevant,) which relevant items are in it; each then has recall and NDCG of its
+                own, the lists unchanged.
+
+        Raises:
+            DataError: the ranker gave lists that are none: an item twice, one that is barred, a wrong shape.
+        """
+        n_items, k = len(self.items), self.ks[-1]
+        relevant = {key: _filtered(self.relevant, where) for key, where in (parts or {}).items()}
+        of_item = {
+            "popularity": popularity_percentile(self.train_rows),
+            "novelty": self_information(self.train_rows, self.n_train),
+        }
+        blocks: list[dict[str, FloatArray]] = []
+        part_blocks: dict[tuple[str, str], list[dict[str, FloatArray]]] = {key: [] for key in relevant}
+        exposures = {cut: np.zeros(n_items, dtype=np.int64) for cut in self.ks}
+        for start, queries in self._blocks():
+            lists = self._ask(ranker, queries, k)
+            stop = start + len(lists)
+            values = accuracy(lists, _rows(self.relevant, start, stop), self.ks, n_items)
+            for name, value in of_item.items():
+                means = list_means(lists, value, self.ks)  # (n_ks, users of the block)
+                values |= {f"{name}@{cut}": of for cut, of in zip(self.ks, means, strict=True)}
+            blocks.append(values)
+            for key, inside in relevant.items():
+                measured = accuracy(lists, _rows(inside, start, stop), self.ks, n_items)
+                part_blocks[key].append(
+                    {name: of for name, of in measured.items() if name.startswith(("recall@", "ndcg@"))}
+                )
+            for cut, counts in exposures.items():
+                np.add(counts, exposure_counts(lists, n_items, cut), out=counts)
+        whole = {f"coverage@{cut}": coverage(counts) for cut, counts in exposures.items()}
+        whole |= {f"gini@{cut}": gini(counts) for cut, counts in exposures.items()}
+        return RankingValues(_joined(blocks), whole, {key: _joined(of) for key, of in part_blocks.items()})
+
+    def _blocks(self) -> Iterator[tuple[int, Queries]]:
+        """Yield the users' queries block by block, each with the row of its first user."""
+        # No ranker sees the held-out rows: it gets the tables of features without them.
+        tables = self.positives.with_interactions(self.positives.interactions.clear())
+        size = max(1, _CELLS // len(self.items))
+        for start in range(0, len(self.users), size):
+            stop = min(start + size, len(self.users))
+            if self.allowed is None:
+                barred = _rows(self.seen, start, stop)
+            else:
+                barred = _complement(_rows(self.allowed, start, stop), len(self.items))
+            yield start, Queries(self.users.slice(start, stop - start), self.items, barred, tables)
+
+    def _ask(self, ranker: Ranker, queries: Queries, k: int) -> Lists:
+        found = np.asarray(ranker.rank(queries, k))
+        if found.shape != (len(queries.users), k):
+            raise DataError(
+                f"a ranker must give (n_users, k) item rows, ({len(queries.users)}, {k}); "
+                f"{ranker.name!r} gave shape {found.shape}. Pad short lists with -1."
+            )
+        return checked_lists(f"the lists of {ranker.name!r}", found, len(self.items), queries.barred)
+
+
+def _pairs(data: Dataset, types: Mapping[str, pl.DataType] | None = None) -> pl.DataFrame:
+    """Return the columns ``user`` and ``item`` of the interactions, ids in the types of train's."""
+    schema = data.schema
+    pairs = data.interactions.select(pl.col(schema.user).alias("user"), pl.col(schema.item).alias("item"))
+    return pairs if types is None else _typed(pairs, types, "test_positives")
+
+
+def _candidate_pairs(
+    candidates: Dataset | Frame, test: Dataset, types: Mapping[str, pl.DataType]
+) -> pl.DataFrame:
+    if isinstance(candidates, Dataset):
+        return _typed(_pairs(candidates), types, "candidates").unique()
+    frame = to_polars(candidates)
+    columns = {"user": test.schema.user, "item": test.schema.item}
+    for column in columns.values():
+        if column not in frame.columns:
+            raise DataError(
+                f"candidates must have the columns {columns['user']!r} and {columns['item']!r}; got "
+                f"{', '.join(frame.columns)}.{nearest(column, frame.columns)}"
+            )
+    pairs = frame.select(pl.col(column).alias(name) for name, column in columns.items())
+    return _typed(pairs, types, "candidates").unique()
+
+
+def _typed(pairs: pl.DataFrame, types: Mapping[str, pl.DataType], source: str) -> pl.DataFrame:
+    cast = pairs.with_columns(pl.col(name).cast(types[name], strict=False) for name in pairs.columns)
+    for name in pairs.columns:
+        lost = pairs.get_column(name).filter(cast.get_column(name).is_null())
+        if len(lost):
+            raise DataError(
+                f"ids of {source} must be of train's type, {types[name]}; got the {name} {lost[0]!r} of "
+                f"type {lost.dtype}. Convert the column first."
+            )
+    return cast
+
+
+def _catalogue(
+    allowed: pl.DataFrame | None, rows: pl.DataFrame, seen: pl.DataFrame, parts: Sequence[Dataset]
+) -> pl.Series:
+    if allowed is not None:
+        return allowed.get_column("item").unique().sort()
+    ids = [rows.get_column("item"), seen.get_column("item")]
+    # An id of the table that is none of train's type can't be in train; Dataset.of makes them one type.
+    ids += [
+        part.items.get_column(part.schema.item).cast(seen.schema["item"], strict=False).drop_nulls()
+        for part in parts
+    ]
+    return pl.concat([of.alias("item").unique() for of in ids]).unique().sort()
+
+
+def _keys_of_rows(pairs: pl.DataFrame, users: pl.Series, items: pl.Series) -> tuple[IntArray, IntArray]:
+    """Return the keys of pairs, ascending, and their column ``row``; users or items outside are left out."""
+    code = (pl.col("user_row").cast(pl.Int64) * len(items) + pl.col("item_row").cast(pl.Int64)).alias("key")
+    coded = (
+        pairs.join(users.to_frame().with_row_index("user_row"), on="user")
+        .join(items.to_frame().with_row_index("item_row"), on="item")
+        .select(code, pl.col("row").cast(pl.Int64))
+        .sort("key")
+    )
+    return coded.get_column("key").to_numpy(), coded.get_column("row").to_numpy()
+
+
+def _keys(pairs: pl.DataFrame, users: pl.Series, items: pl.Series) -> IntArray:
+    """Return the distinct keys of pairs, ascending; users or items outside are left out."""
+    keys, _ = _keys_of_rows(pairs.with_columns(pl.lit(0).alias("row")), users, items)
+    return keys[np.append(True, keys[1:] != keys[:-1])] if len(keys) else keys
+
+
+def _among(keys: IntArray, others: IntArray) -> NDArray[np.bool_]:
+    """Return which of the keys are in the others; both ascending."""
+    if not len(others):
+        return np.zeros(len(keys), dtype=np.bool_)
+    place = np.minimum(np.searchsorted(others, keys), len(others) - 1)
+    found: NDArray[np.bool_] = others[place] == keys
+    return found
+
+
+def _where(kept: NDArray[np.bool_], *arrays: IntArray) -> tuple[IntArray, ...]:
+    return tuple(array[kept] for array in arrays)
+
+
+def _item_lists(keys: IntArray, asked: IntArray, n_items: int) -> ItemLists:
+    """Return the items of the asked users (rows, ascending) from sorted keys of more users."""
+    user, item = np.divmod(keys, n_items)
+    place = np.full(int(max(user.max(initial=0), asked.max())) + 1, -1, dtype=np.int64)
+    place[asked] = np.arange(len(asked))
+    row = place[user]
+    counts = np.bincount(row[row >= 0], minlength=len(asked))
+    return np.append(0, np.cumsum(counts)), item[row >= 0].astype(np.int32)
+
+
+def _rows(lists: ItemLists, start: int, stop: int) -> ItemLists:
+    pointers, items = lists
+    first, last = pointers[start], pointers[stop]
+    return pointers[start : stop + 1] - first, items[first:last]
+
+
+def _filtered(lists: ItemLists, where: NDArray[np.bool_]) -> ItemLists:
+    pointers, items = lists
+    return np.append(0, np.cumsum(where))[pointers], items[where]
+
+
+def _complement(lists: ItemLists, n_items: int) -> ItemLists:
+    """Return, for each user, all items that are not in the list; ascending, as the lists must be."""
+    pointers, items = lists
+    counts = n_items - np.diff(pointers)
+    others = np.append(0, np.cumsum(counts))
+    rest = np.empty(others[-1], dtype=np.int32)
+    _fill_complement(pointers, items, n_items, others, rest)
+    return others, rest
+
+
+@njit(cache=True, nogil=True)
+def _fill_complement(pointers, items, n_items, others, rest):  # type: ignore[no-untyped-def]
+    for u in range(pointers.size - 1):
+        p, place = pointers[u], others[u]
+        for i in range(n_items):
+            if p < pointers[u + 1] and items[p] == i:
+                p += 1
+            else:
+                rest[place] = i
+                place += 1
+
+
+def _joined(blocks: list[dict[str, FloatArray]]) -> dict[str, FloatArray]:
+    return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+
+
+def _no_relevant(rows: int, users: int, left_out: Mapping[str, int]) -> str:
+    return (
+        f"ranking needs at least one user with a relevant item; got {rows:,} held-out rows of {users:,} "
+        f"users, of which {left_out['repeated']:,} repeat a pair, {left_out['not_candidates']:,} are no "
+        f"candidates and {left_out['seen']:,} were seen in train. Check the split, or what counts as positive"
+        + ("; barred_seen=False lets seen items be given again." if left_out["seen"] else ".")
+    )

@@ -1,0 +1,148 @@
+"""What top-k lists show of the catalogue: how much of it, how evenly, how popular, how novel.
+
+None of these looks at relevant items, and none has a direction that is better: lists drawn at random do well
+on all. They tell at what cost in variety a model's accuracy comes.
+
+``coverage@k`` and ``gini@k`` are of all lists together. Resampling users leaves lists out, and with them
+items, so a bootstrap would centre below the coverage and above the Gini index that it should surround: they
+have no interval. ``popularity@k`` (mean `popularity_percentile`) and ``novelty@k`` (mean `self_information`)
+are means of a value a user and have one.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from twotower.errors import DataError
+from twotower.metrics.checks import FloatArray, IntArray
+from twotower.metrics.ranking_lists import Lists
+
+
+def exposure_counts(lists: Lists, n_items: int, k: int) -> IntArray:
+    """Count in how many lists, cut off at k, each item is: (n_items,).
+
+    >>> exposure_counts(np.array([[0, 2, 1], [2, -1, -1]], dtype=np.int32), 4, k=2)
+    array([1, 0, 2, 0])
+    """
+    return np.bincount(lists[:, :k].ravel() + 1, minlength=n_items + 1)[1:]  # place 0 counts the -1s
+
+
+def coverage(exposures: NDArray[np.integer[Any]]) -> float:
+    """Share of the catalogue that is in any list: ``#{i: e_i > 0} / n_items``.
+
+    Parameters
+    ----------
+    exposures
+        (n_items,) in how many lists each item of the catalogue is, from `exposure_counts`.
+
+    Degenerate case: empty lists alone cover 0.
+
+    >>> coverage(np.array([3, 0, 1, 0]))
+    0.5
+
+    """
+    return float(np.count_nonzero(exposures) / exposures.size)
+
+
+def gini(exposures: NDArray[np.integer[Any]]) -> float:
+    """Gini index of the exposure: 0 where all items are in equally many lists, near 1 where few have all.
+
+    ``sum_j (2j - n - 1) e_(j) / (n sum_j e_(j))`` with ``e_(1) <= e_(2) <= ...`` over all n items of the
+    catalogue, those in no list included; it is the mean absolute difference of two items' exposures over
+    twice their mean, and at most ``(n - 1) / n``. Degenerate case: empty lists alone give nan.
+
+    Parameters
+    ----------
+    exposures
+        (n_items,) in how many lists each item of the catalogue is.
+
+    >>> gini(np.array([4, 0, 0, 0]))
+    0.75
+
+    """
+    ascending = np.sort(exposures).astype(np.float64)
+    n, total = ascending.size, ascending.sum()
+    weight = 2.0 * np.arange(1, n + 1) - n - 1
+    return float(weight @ ascending / (n * total)) if total > 0 else math.nan
+
+
+def popularity_percentile(counts: NDArray[np.integer[Any]]) -> FloatArray:
+    """Place of each item in the catalogue by its number of train interactions: (n_items,) between 0 and 1.
+
+    ``(#{j: c_j < c_i} + #{j: c_j = c_i} / 2) / n_items``, so that items of equal counts have one place and
+    the mean over the catalogue is 1/2. Items without train interactions are the least popular, all alike.
+
+    Parameters
+    ----------
+    counts
+        (n_items,) train interactions of each item.
+
+    >>> popularity_percentile(np.array([7, 0, 0, 2]))
+    array([0.875, 0.25 , 0.25 , 0.625])
+
+    """
+    sizes = np.bincount(counts)
+    below = np.cumsum(sizes) - sizes
+    place: FloatArray = ((below + sizes / 2.0) / counts.size)[counts]
+    return place
+
+
+def self_information(counts: NDArray[np.integer[Any]], total: int) -> FloatArray:
+    """Bits of surprise at meeting each item among the train interactions: (n_items,).
+
+    ``-log2(max(c_i, 1) / total)``: an item without train interactions, whose surprise has no bound, counts as
+    if it had one, which is the greatest value that an item met in train can have, ``log2(total)``. Source:
+    Vargas & Castells, "Rank and relevance in novelty and diversity metrics for recommender systems", RecSys
+    2011 (novelty as self-information).
+
+    Parameters
+    ----------
+    counts
+        (n_items,) train interactions of each item.
+    total
+        Train interactions of all items, those outside the catalogue included; at least 1.
+
+    >>> self_information(np.array([4, 2, 1, 0]), total=8)
+    array([1., 2., 3., 3.])
+
+    """
+    if total < 1:
+        raise DataError(f"the share of train interactions needs at least one interaction; got {total}.")
+    bits: FloatArray = math.log2(total) - np.log2(np.maximum(counts, 1))
+    return bits
+
+
+def list_means(lists: Lists, of_item: FloatArray, ks: tuple[int, ...]) -> FloatArray:
+    """Mean of a value of the items over each list, cut off at each k: (n_ks, n_users).
+
+    A list that ends before k has the mean of what is in it; an empty one has nan and is not counted.
+
+    Parameters
+    ----------
+    lists
+        (n_users, K), as `checked_lists` returns them.
+    of_item
+        (n_items,) such as `popularity_percentile` or `self_information`.
+    ks
+        Ascending, each from 1 to K.
+
+    """
+    means = np.empty((len(ks), len(lists)))
+    _list_means(lists, of_item, np.array(ks), means)
+    return means
+
+
+@njit(cache=True, nogil=True, parallel=True)
+def _list_means(lists, of_item, ks, means):  # type: ignore[no-untyped-def]
+    for u in prange(lists.shape[0]):
+        total, place = 0.0, 0
+        for j in range(ks.size):
+            while place < ks[j] and lists[u, place] >= 0:
+                total += of_item[lists[u, place]]
+                place += 1
+            means[j, u] = total / place if place > 0 else np.nan

@@ -1,0 +1,177 @@
+"""Metrics that are the mean of one value a user, with intervals over users.
+
+The bootstrap of `twotower.metrics.bootstrap` on the simplest of statistics: a resample's metric is
+``sum_u w_u v_u / sum_u w_u`` over the users that have a value. All metrics, slices and models that are asked
+for together see the same draws, which are drawn once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from twotower.errors import ConfigError, DataError, nearest
+from twotower.metrics.bootstrap import Interval, percentile_interval, user_draws
+from twotower.metrics.checks import FloatArray
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+def user_means(values: Mapping[Key, FloatArray]) -> dict[Key, float]:
+    """Mean of each metric over the users that have a value; nan where none has.
+
+    Parameters
+    ----------
+    values
+        metric -> (n_users,), nan for a user who is not counted.
+
+    """
+    return {name: _mean(of) for name, of in values.items()}
+
+
+def mean_intervals(
+    values: Mapping[Key, FloatArray], *, resamples: int = 1000, seed: int = 0, level: float = 0.95
+) -> dict[Key, Interval]:
+    """Every mean with its percentile interval over users.
+
+    Parameters
+    ----------
+    values
+        metric -> (n_users,), nan for a user who is not counted; the same users in all.
+    resamples, seed, level
+        As for `twotower.metrics.intervals`.
+
+    Returns
+    -------
+    dict
+        With a single user behind a metric the bounds are nan; with none the value too.
+
+    """
+    (drawn,) = _replicates([values], resamples, seed)
+    return {
+        name: percentile_interval(_mean(of), drawn[name], _counted(of), level) for name, of in values.items()
+    }
+
+
+def mean_differences(
+    models: Mapping[str, Mapping[str, FloatArray]],
+    against: str,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> dict[str, dict[str, Interval]]:
+    """Every other model's mean minus that of ``against``, on the same resampled users.
+
+    Parameters
+    ----------
+    models
+        model -> metric -> (n_users,), the same users and metrics in all.
+    against
+        The name to compare with; it is not in the result.
+
+    Returns
+    -------
+    dict
+        model -> metric -> `Interval` of the difference.
+
+    """
+    if against not in models:
+        raise ConfigError(
+            f"against must name one of the models ({', '.join(models)}); got {against!r}."
+            f"{nearest(against, models)}"
+        )
+    base = models[against]
+    for name, metrics in models.items():
+        if metrics.keys() != base.keys():
+            raise DataError(
+                f"models compared must have the same metrics; got {sorted(metrics)} for {name!r} and "
+                f"{sorted(base)} for {against!r}. Measure all with the same cut-offs."
+            )
+    drawn = dict(zip(models, _replicates(list(models.values()), resamples, seed), strict=True))
+    return {
+        name: {
+            metric: percentile_interval(
+                _mean(of) - _mean(base[metric]),
+                drawn[name][metric] - drawn[against][metric],
+                _counted(of),
+                level,
+            )
+            for metric, of in metrics.items()
+        }
+        for name, metrics in models.items()
+        if name != against
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class _Columns(Generic[Key]):
+    """Metrics side by side, ready to be multiplied with draws of users.
+
+    Attributes
+    ----------
+    names
+        The metrics.
+    values
+        (n_users, n_metrics), 0 where a user is not counted.
+    counted
+        (n_users, n_masks) 1 where a user is counted: metrics of one slice share a mask.
+    mask
+        (n_metrics,) which column of ``counted`` is a metric's.
+
+    """
+
+    names: list[Key]
+    values: FloatArray
+    counted: FloatArray
+    mask: list[int]
+
+    @classmethod
+    def of(cls, metrics: Mapping[Key, FloatArray]) -> _Columns[Key]:
+        values = np.column_stack(list(metrics.values()))  # (n_users, n_metrics)
+        counted = ~np.isnan(values)
+        values[~counted] = 0.0
+        masks: dict[bytes, int] = {}
+        mask = [masks.setdefault(np.packbits(of).tobytes(), len(masks)) for of in counted.T]
+        first = [mask.index(number) for number in range(len(masks))]
+        return cls(list(metrics), values, counted[:, first].astype(np.float64), mask)
+
+    def means(self, draws: FloatArray) -> FloatArray:
+        """Every mean on every resample (resamples, n_metrics), nan where no counted user was drawn."""
+        behind = (draws @ self.counted)[:, self.mask]  # (resamples, n_metrics)
+        means: FloatArray = np.full(behind.shape, np.nan)
+        return np.divide(draws @ self.values, behind, out=means, where=behind > 0)
+
+
+def _replicates(
+    models: Sequence[Mapping[Key, FloatArray]], resamples: int, seed: int
+) -> list[dict[Key, FloatArray]]:
+    """Every mean of every model on every resample: metric -> (resamples,); all models see the same draws."""
+    lengths = {len(of) for metrics in models for of in metrics.values()}
+    if len(lengths) != 1 or 0 in lengths:
+        raise DataError(
+            "metrics resampled together must have one value for each of the same users, at least one; got "
+            f"{sorted(lengths)} values. Measure all on the same users."
+        )
+    tables = [_Columns.of(metrics) for metrics in models]
+    blocks: list[list[FloatArray]] = [[] for _ in tables]
+    for draws in user_draws(lengths.pop(), resamples, seed):
+        for table, done in zip(tables, blocks, strict=True):
+            done.append(table.means(draws))
+    return [
+        dict(zip(table.names, np.concatenate(done).T, strict=True))
+        for table, done in zip(tables, blocks, strict=True)
+    ]
+
+
+def _mean(of: FloatArray) -> float:
+    counted = of[~np.isnan(of)]
+    return float(counted.mean()) if counted.size else math.nan
+
+
+def _counted(of: FloatArray) -> int:
+    return int(np.count_nonzero(~np.isnan(of)))

@@ -1,0 +1,73 @@
+"""Item kNN against plain Python over dense columns."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from twotower.baselines import ItemKNN, ranking
+from twotower.data.dataset import Dataset
+from twotower.data.ranker import Queries
+from twotower.schema import Schema
+
+
+def random_pairs(seed, n_users=25, n_items=18):
+    """A dense matrix of 0 and 1, no row or column of which is empty, and its train part."""
+    rng = np.random.default_rng(seed)
+    matrix = (rng.random((n_users, n_items)) < rng.random(n_items) * 0.6).astype(float)
+    matrix[np.arange(n_users), np.arange(n_users) % n_items] = 1
+    user, item = np.nonzero(matrix)
+    events = pl.DataFrame({"user_id": user, "item_id": item})
+    return matrix, Dataset.of(events, schema=Schema()).as_train()
+
+
+def brute_force(matrix, neighbours, shrink):
+    """similarity[j, i] of the neighbours j that item i keeps, one pair after the other."""
+    n = matrix.shape[1]
+    sets = [set(np.flatnonzero(matrix[:, i])) for i in range(n)]
+    kept = np.zeros((n, n))
+    for i in range(n):
+        pairs = []
+        for j in range(n):
+            common = len(sets[i] & sets[j])
+            if j != i and common:
+                pairs.append((-common / ((len(sets[i]) * len(sets[j])) ** 0.5 + shrink), j))
+        for negative, j in sorted(pairs)[:neighbours]:
+            kept[j, i] = -negative
+    return kept
+
+
+@pytest.mark.parametrize("block", [1, 2**22])
+@pytest.mark.parametrize("shrink", [0.0, 7.0])
+@pytest.mark.parametrize("neighbours", [1, 4, 100])
+def test_similarities_and_scores_are_those_of_brute_force(neighbours, shrink, block, monkeypatch):
+    monkeypatch.setattr(ranking, "_BLOCK", block)
+    matrix, train = random_pairs(0)
+    model = ItemKNN(neighbours, shrink).fit(train)
+    expected = brute_force(matrix, neighbours, shrink)
+    np.testing.assert_allclose(model.similarity.toarray(), expected, rtol=1e-12)
+    users = np.array([7, 0, 24])
+    np.testing.assert_allclose(model._scores(users), matrix[users] @ expected, rtol=1e-12)
+
+
+def test_the_list_is_that_of_the_scores():
+    matrix, train = random_pairs(1)
+    scores = matrix @ brute_force(matrix, 3, 2.0)
+    scores[matrix > 0] = -np.inf
+    barred = (
+        np.concatenate([[0], np.cumsum(matrix.sum(axis=1))]).astype(np.int64),
+        np.nonzero(matrix)[1].astype(np.int32),
+    )
+    asked = Queries(pl.Series(range(25)), pl.Series(range(18)), barred, train)
+    found = ItemKNN(3, 2.0).fit(train).rank(asked, 5)
+    for score, rows in zip(scores, found, strict=True):
+        np.testing.assert_allclose(score[rows], np.sort(score)[::-1][:5], rtol=1e-12)
+
+
+def test_shrinkage_puts_much_evidence_before_little():
+    # Items 0 and 1 share ten of eleven users each, items 0 and 2 the one user that item 2 has.
+    pairs = [(u, i) for u in range(10) for i in (0, 1)] + [(10, 0), (11, 1), (12, 2), (12, 0)]
+    events = pl.DataFrame(pairs, schema=["user_id", "item_id"], orient="row")
+    train = Dataset.of(events, schema=Schema()).as_train()
+    similarity = ItemKNN(2, 10.0).fit(train).similarity.toarray()
+    assert similarity[0, 1] == pytest.approx(10 / (np.sqrt(12 * 11) + 10))
+    assert similarity[0, 2] == pytest.approx(1 / (np.sqrt(12) + 10))

@@ -1,0 +1,346 @@
+"""The contract of every ranking baseline, and the helpers that turn scores into lists."""
+
+import itertools
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from twotower.baselines import (
+    RANKING_BASELINES,
+    CategoryPopularity,
+    Popularity,
+    RankingBaseline,
+    bpr,
+    ials,
+    ranking,
+)
+from twotower.baselines.ranking import Positives, VectorBaseline, lists_of, rank_alike, top_rows
+from twotower.data.dataset import Dataset
+from twotower.data.ranker import Queries, Ranker
+from twotower.errors import ConfigError, DataError, TrainingError
+from twotower.schema import Kind, Schema
+
+SCHEMA = Schema(items={"genre": Kind.CATEGORY, "tags": Kind.CATEGORIES})
+N_USERS, N_ITEMS = 30, 24
+COLD_ITEMS = [50, 51, 52]
+COLD_USERS = [70, 71]
+SHARED = {Popularity.name, CategoryPopularity.name}  # one order for all users
+SMALL = {"BPR": {"factors": 8, "iterations": 40}, "iALS": {"factors": 8, "regularization": 1.0}}
+
+
+def interactions(seed=0, n_users=N_USERS, n_items=N_ITEMS):
+    """Even users like even items, odd users odd ones, low items being liked more; some pairs twice."""
+    rng = np.random.default_rng(seed)
+    possible = [(u, i) for u in range(n_users) for i in range(u % 2, n_items, 2)]
+    pairs = [(u, i) for u, i in possible if rng.random() < 0.9 - i / n_items / 2]
+    pairs += pairs[::5]
+    return pl.DataFrame(pairs, schema=["user_id", "item_id"], orient="row")
+
+
+def dataset(events=None):
+    events = interactions() if events is None else events
+    ids = [*range(N_ITEMS), *COLD_ITEMS]
+    items = pl.DataFrame(
+        {
+            "item_id": ids,
+            "genre": ["ab"[i % 2] for i in ids],
+            "tags": [[f"t{i % 3}", f"s{i % 4}"] for i in ids],
+        }
+    )
+    return Dataset.of(events, pl.DataFrame({"user_id": [*range(N_USERS), *COLD_USERS]}), items, schema=SCHEMA)
+
+
+def as_lists(lists):
+    pointers = np.cumsum([0, *map(len, lists)]).astype(np.int64)
+    return pointers, np.array([i for one in lists for i in one], dtype=np.int32)
+
+
+def queries(users, items, barred=None, data=None):
+    barred = [[] for _ in users] if barred is None else barred
+    return Queries(pl.Series(users), pl.Series(items), as_lists(barred), dataset() if data is None else data)
+
+
+ALL_USERS = [*range(N_USERS), *COLD_USERS]
+# Cold items between warm ones, and no order in the rows.
+CATALOGUE = np.random.default_rng(1).permutation([*range(N_ITEMS), *COLD_ITEMS]).tolist()
+
+
+def make(name):
+    return RANKING_BASELINES[name](**SMALL.get(name, {}))
+
+
+@pytest.fixture
+def small_grids(monkeypatch):
+    for module in (bpr, ials):
+        monkeypatch.setattr(module, "FACTORS", (3, 4))
+    monkeypatch.setattr(bpr, "ITERATIONS", (1, 2))
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    train = dataset().as_train()
+    return {name: make(name).fit(train, seed=3) for name in RANKING_BASELINES}
+
+
+@pytest.fixture(scope="module")
+def orders(fitted):
+    """The whole catalogue as each baseline ranks it for each user, nothing barred."""
+    asked = queries(ALL_USERS, CATALOGUE)
+    return {name: model.rank(asked, len(CATALOGUE)) for name, model in fitted.items()}
+
+
+@pytest.mark.parametrize("name", list(RANKING_BASELINES))
+class TestContract:
+    def test_its_name_is_its_key(self, name):
+        assert RANKING_BASELINES[name].name == name
+        assert issubclass(RANKING_BASELINES[name], RankingBaseline)
+
+    def test_settings_make_the_same_baseline(self, name):
+        for model in (make(name), *RANKING_BASELINES[name].candidates(Positives.of(dataset().as_train()))):
+            assert type(model)(**model.settings()).settings() == model.settings()
+
+    def test_the_whole_catalogue_is_ranked_each_item_once(self, name, orders):
+        order = orders[name]
+        assert order.dtype == np.int32
+        assert order.shape == (len(ALL_USERS), len(CATALOGUE))
+        np.testing.assert_array_equal(np.sort(order, axis=1), np.tile(np.arange(len(CATALOGUE)), (32, 1)))
+
+    @settings(max_examples=25)
+    @given(data=st.data())
+    def test_what_is_barred_or_absent_only_leaves_the_order(self, name, fitted, orders, data):
+        """The rest of the catalogue keeps its order, is cut at k, and followed by -1."""
+        users = data.draw(st.lists(st.sampled_from(range(len(ALL_USERS))), unique=True, max_size=6))
+        kept = sorted(data.draw(st.sets(st.sampled_from(range(len(CATALOGUE))), min_size=1)))
+        barred = [data.draw(st.lists(st.sampled_from(range(len(kept))), max_size=30)) for _ in users]
+        k = data.draw(st.integers(1, 2 * len(CATALOGUE)))
+        asked = queries(
+            pl.Series([ALL_USERS[u] for u in users], dtype=pl.Int64), [CATALOGUE[i] for i in kept], barred
+        )
+        found = fitted[name].rank(asked, k)
+        assert found.shape == (len(users), k)
+        place = {row: new for new, row in enumerate(kept)}
+        for u, user in enumerate(users):
+            left = [place[row] for row in orders[name][user] if row in place]
+            left = [row for row in left if row not in barred[u]][:k]
+            assert found[u].tolist() == left + [-1] * (k - len(left))
+
+    def test_blocks_make_no_difference(self, name, fitted, orders, monkeypatch):
+        monkeypatch.setattr(ranking, "_BLOCK", 3 * len(CATALOGUE) + 1)
+        barred = [[u % 27, (5 * u) % 27] for u in range(len(ALL_USERS))]
+        found = fitted[name].rank(queries(ALL_USERS, CATALOGUE, barred), len(CATALOGUE))
+        for u, given_rows in enumerate(barred):
+            left = [row for row in orders[name][u] if row not in given_rows]
+            assert found[u, : len(left)].tolist() == left
+
+    def test_blocks_make_no_difference_to_the_fit(self, name, orders, monkeypatch):
+        monkeypatch.setattr(ranking, "_BLOCK", 3 * N_ITEMS + 1)
+        model = make(name).fit(dataset().as_train(), seed=3)
+        np.testing.assert_array_equal(model.rank(queries(ALL_USERS, CATALOGUE), 27), orders[name])
+
+    def test_cold_items_come_last_by_row(self, name, orders):
+        if name == CategoryPopularity.name:
+            pytest.skip("it knows cold items by their categories")
+        cold = [row for row, item in enumerate(CATALOGUE) if item in COLD_ITEMS]
+        assert (orders[name][:, -len(cold) :] == cold).all()
+
+    def test_cold_users_get_what_is_popular(self, name, orders):
+        expected = orders[name if name in SHARED else Popularity.name]
+        np.testing.assert_array_equal(orders[name][-len(COLD_USERS) :], expected[-len(COLD_USERS) :])
+
+    def test_users_get_what_their_like_have(self, name, orders):
+        """The first ten of twelve that the user's half likes, but for orders that are the same for all."""
+        if name in SHARED:
+            assert (orders[name] == orders[name][0]).all()
+            return
+        item = np.array(CATALOGUE)[orders[name][:N_USERS, :10]]
+        assert (item % 2 == (np.arange(N_USERS) % 2)[:, None]).mean() > 0.95
+
+    def test_a_pair_counts_once_in_whatever_order_the_rows_are(self, name, orders):
+        events = interactions()
+        turned = pl.concat([events.sample(fraction=1.0, shuffle=True, seed=2), events[:40], events[:40]])
+        model = make(name).fit(dataset(turned).as_train(), seed=3)
+        np.testing.assert_array_equal(model.rank(queries(ALL_USERS, CATALOGUE), 27), orders[name])
+
+    def test_the_same_seed_gives_the_same_bits(self, name, orders):
+        model = make(name).fit(dataset().as_train(), seed=3)
+        np.testing.assert_array_equal(model.rank(queries(ALL_USERS, CATALOGUE), 27), orders[name])
+
+    def test_the_seed_is_used_where_anything_is_random(self, name, fitted):
+        other = make(name).fit(dataset().as_train(), seed=4)
+        if isinstance(other, VectorBaseline):
+            assert not np.array_equal(other.user_vectors, fitted[name].user_vectors)
+
+    def test_a_second_fit_forgets_the_first(self, name, orders):
+        model = make(name).fit(dataset(interactions(9, 7, 11)).as_train()).fit(dataset().as_train(), seed=3)
+        np.testing.assert_array_equal(model.rank(queries(ALL_USERS, CATALOGUE), 27), orders[name])
+
+    def test_text_ids_do_what_integer_ids_do(self, name, orders):
+        def text(column):
+            return pl.col(column).cast(pl.String).str.zfill(3)  # so that they sort alike
+
+        data = dataset()
+        data = Dataset(
+            data.interactions.with_columns(text("user_id"), text("item_id")),
+            data.users.with_columns(text("user_id")),
+            data.items.with_columns(text("item_id")),
+            data.schema,
+        )
+        asked = queries([f"{u:03}" for u in ALL_USERS], [f"{i:03}" for i in CATALOGUE], data=data)
+        model = make(name).fit(data.as_train(), seed=3)
+        np.testing.assert_array_equal(model.rank(asked, 27), orders[name])
+
+    def test_nobody_and_nothing_give_empty_lists(self, name, fitted):
+        nobody = queries(pl.Series([], dtype=pl.Int64), CATALOGUE)
+        assert fitted[name].rank(nobody, 5).shape == (0, 5)
+        nothing = queries(ALL_USERS, pl.Series([], dtype=pl.Int64))
+        assert (fitted[name].rank(nothing, 5) == -1).all()
+
+    def test_one_user_and_one_item_are_enough(self, name):
+        model = make(name).fit(dataset(pl.DataFrame({"user_id": [3], "item_id": [5]})).as_train())
+        found = model.rank(queries([3, 9], [4, 5, 6]), 3)
+        if name != CategoryPopularity.name:
+            assert found.tolist() == [[1, 0, 2]] * 2
+
+    def test_tune_returns_what_the_judge_prefers_unfitted(self, name, small_grids):
+        kind, train = RANKING_BASELINES[name], dataset().as_train()
+        grid = kind.candidates(Positives.of(train))
+        wanted = grid[-1 if len(grid) < 3 else 2].settings()
+        asked = []
+
+        def judge(ranker):
+            assert isinstance(ranker, Ranker)
+            assert ranker.rank(queries([0], CATALOGUE), 3).min() >= 0  # it is fitted
+            asked.append(ranker.settings())
+            return -1.0 if ranker.settings() == wanted else -2.0
+
+        chosen = kind.tune(train, judge, seed=1)
+        assert chosen.settings() == wanted
+        assert asked == ([one.settings() for one in grid] if len(grid) > 1 else [])
+        with pytest.raises(TrainingError, match=r"call fit\(train\) first"):
+            chosen.rank(queries([0], CATALOGUE), 3)
+
+    def test_of_equal_settings_the_first_is_chosen(self, name, small_grids):
+        kind, train = RANKING_BASELINES[name], dataset().as_train()
+        first = kind.candidates(Positives.of(train))[0]
+        assert kind.tune(train, lambda ranker: 0.5).settings() == first.settings()
+
+    def test_a_judge_without_an_answer_is_refused(self, name, small_grids):
+        kind, train = RANKING_BASELINES[name], dataset().as_train()
+        if len(kind.candidates(Positives.of(train))) > 1:
+            with pytest.raises(DataError, match="the judge gave nan"):
+                kind.tune(train, lambda ranker: float("nan"))
+
+    def test_is_fitted_on_a_train_part_only(self, name):
+        with pytest.raises(TypeError, match="TrainPart"):
+            make(name).fit(dataset())
+        with pytest.raises(TypeError, match="TrainPart"):
+            RANKING_BASELINES[name].tune(dataset(), lambda ranker: 1.0)
+
+    def test_refuses_to_rank_before_it_is_fitted(self, name):
+        with pytest.raises(TrainingError, match=r"call fit\(train\) first"):
+            make(name).rank(queries([0], [0]), 1)
+
+    def test_a_fit_that_fails_leaves_it_unfitted(self, name, monkeypatch):
+        model = make(name).fit(dataset().as_train())
+        monkeypatch.setattr(model, "_fit", lambda positives, seed: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            model.fit(dataset().as_train())
+        with pytest.raises(TrainingError, match="first"):
+            model.rank(queries([0], [0]), 1)
+
+    @pytest.mark.parametrize("k", [0, -1])
+    def test_refuses_to_rank_less_than_one(self, name, fitted, k):
+        with pytest.raises(ConfigError, match=f"at least 1, got {k}"):
+            fitted[name].rank(queries([0], [0]), k)
+
+    @pytest.mark.parametrize(
+        ("pointers", "rows", "message"),
+        [
+            ([0, 1], [0], "3 places, one list a user, got 2"),
+            ([0, 2, 1], [0], "rising"),
+            ([0, 1, 1], [0, 1], "number of its rows"),
+            ([1, 1, 1], [0], "from 0"),
+            ([0, 1, 2], [0, 4], "0 to 3, got 0 to 4"),
+            ([0, 1, 2], [0, -1], "got -1 to 0"),
+        ],
+    )
+    def test_refuses_barred_lists_of_other_queries(self, name, fitted, pointers, rows, message):
+        barred = (np.array(pointers, dtype=np.int64), np.array(rows, dtype=np.int32))
+        asked = Queries(pl.Series([0, 99]), pl.Series([0, 1, 2, 3]), barred, dataset())
+        with pytest.raises(DataError, match=message):
+            fitted[name].rank(asked, 2)
+
+    def test_no_positives_are_refused(self, name):
+        train = dataset().as_train()
+        empty = type(train)(train.interactions[:0], train.users, train.items, train.schema)
+        with pytest.raises(DataError, match="at least one positive"):
+            make(name).fit(empty)
+
+
+def test_positives_are_the_distinct_pairs():
+    events = pl.DataFrame({"user_id": [5, 2, 5, 5], "item_id": [9, 9, 1, 9]})
+    positives = Positives.of(Dataset.of(events, schema=Schema()).as_train())
+    assert positives.users.to_list() == [2, 5]
+    assert positives.items.to_list() == [1, 9]
+    np.testing.assert_array_equal(positives.matrix.toarray(), [[0, 1], [1, 1]])
+    assert positives.popularity.tolist() == [1, 2]
+    assert [(rows.start, rows.stop) for rows, _ in positives.overlaps()] == [(0, 2)]
+    assert next(positives.overlaps())[1].tolist() == [[1, 1], [1, 2]]
+
+
+def sorted_columns(scores, k):
+    """Sort by (score falling, column rising), one row after the other."""
+    found = np.full((len(scores), k), -1)
+    for row, score in enumerate(scores):
+        order = sorted((-s, c) for c, s in enumerate(score) if s > -np.inf)[:k]
+        found[row, : len(order)] = [c for _, c in order]
+    return found
+
+
+SCORE = st.sampled_from([-np.inf, -1e30, -1.0, 0.0, 0.0, 0.5, 2.0])
+
+
+@given(st.data())
+def test_top_rows_are_what_sorting_gives(data):
+    n, width, k = (data.draw(st.integers(*bounds)) for bounds in ((0, 4), (0, 12), (1, 15)))
+    scores = np.array(
+        data.draw(st.lists(SCORE, min_size=n * width, max_size=n * width)), dtype=np.float64
+    ).reshape(n, width)
+    np.testing.assert_array_equal(top_rows(scores, k), sorted_columns(scores, k))
+
+
+@given(st.lists(SCORE.map(lambda s: max(s, -1e30)), min_size=1, max_size=20), st.integers(1, 25))
+def test_one_order_for_all_is_what_sorting_gives(worth, k):
+    barred = [[], [0], [len(worth) - 1, 0], list(range(len(worth)))]
+    scores = np.tile(np.array(worth), (4, 1))
+    for row, rows in enumerate(barred):
+        scores[row, rows] = -np.inf
+    found = rank_alike(np.array(worth), as_lists(barred), 4, k)
+    np.testing.assert_array_equal(found, sorted_columns(scores, k))
+
+
+@given(st.lists(st.lists(st.integers(0, 9), max_size=4), min_size=1, max_size=6), st.data())
+def test_lists_of_some_users(lists, data):
+    users = data.draw(st.lists(st.sampled_from(range(len(lists))), max_size=8))
+    pointers, rows = lists_of(as_lists(lists), np.array(users, dtype=np.int64))
+    expected = as_lists([lists[u] for u in users])
+    np.testing.assert_array_equal(pointers, expected[0])
+    np.testing.assert_array_equal(rows, expected[1])
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "value"),
+    [
+        *itertools.product(["EASE"], ["l2"], [0.0, -1.0, float("nan"), float("inf")]),
+        *itertools.product(["item kNN"], ["neighbours"], [0]),
+        *itertools.product(["item kNN"], ["shrink"], [-1.0, float("nan")]),
+        *itertools.product(["iALS"], ["factors", "alpha", "regularization", "iterations"], [0]),
+        *itertools.product(["BPR"], ["factors", "learning_rate", "regularization", "iterations"], [0]),
+    ],
+)
+def test_settings_out_of_range_are_refused(name, setting, value):
+    with pytest.raises(ConfigError, match=f"{setting} of the baseline '{name}'.*{value}"):
+        RANKING_BASELINES[name](**{setting: value})
