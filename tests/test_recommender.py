@@ -13,8 +13,10 @@ import pytest
 
 from twotower import recommender as module
 from twotower.data.dataset import Dataset, TrainPart
+from twotower.data.ranker import Queries
 from twotower.errors import ConfigError, DataError
 from twotower.estimator import TwoTower
+from twotower.evaluation import evaluate_ranking
 from twotower.recommender import Recommender, plain
 
 N_USERS, N_ITEMS = 25, 30
@@ -207,6 +209,92 @@ def test_columns_that_json_lacks_become_text() -> None:
     }
     assert found.row(0) == (1, [1.5], None, "x", "2020-01-01", "x")
     assert found.row(1) == (None,) * 6
+
+
+# similar
+
+
+def test_similar_items_are_those_of_a_brute_force() -> None:
+    members = 2
+    made = TwoTower(**{**SETTINGS, "dim": 12, "hidden": (6,)}, members=members).fit(data())
+    table = made.similar([507, COLD_ITEM, 500], 6)
+    assert table.columns == ["item_id", "similar_item_id", "rank", "score", "title"]
+    width = 12 // members
+    latent = np.concatenate(
+        [made.items.vectors[:, m * width : (m + 1) * width - 2] for m in range(members)], axis=1
+    ).astype(np.float64)
+    cosine = latent @ latent.T / np.outer(*[np.linalg.norm(latent, axis=1)] * 2)
+    for at, item in enumerate((7, COLD_ITEM - 500, 0)):
+        part = table[at * 6 : (at + 1) * 6]
+        best = sorted(set(range(N_ITEMS)) - {item}, key=lambda i: -cosine[item, i])[:6]
+        assert part["item_id"].to_list() == [item + 500] * 6
+        assert part["similar_item_id"].to_list() == [i + 500 for i in best]
+        assert part["rank"].to_list() == [1, 2, 3, 4, 5, 6]
+        npt.assert_allclose(part["score"].to_numpy(), cosine[item, best], rtol=1e-4)
+        assert part["title"].to_list() == [None if i == 4 else f"电影 {i}" for i in best]
+
+
+@pytest.mark.parametrize("k", [0, -1, N_ITEMS])
+def test_similar_refuses_a_k_that_cannot_be(model: Recommender, k: int) -> None:
+    with pytest.raises(
+        ConfigError, match=f"between 1 and the catalogue's {N_ITEMS - 1} other items, got {k}"
+    ):
+        model.similar([500], k)
+
+
+def test_similar_to_what_is_not_known(model: Recommender) -> None:
+    with pytest.raises(DataError, match="item 9999 is not known"):
+        model.similar([9999])
+    with pytest.raises(ConfigError, match="at least one item"):
+        model.similar([])
+
+
+# rank
+
+
+def test_ranking_is_that_of_a_brute_force_new_users_and_items_too(model: Recommender) -> None:
+    tables = data()
+    new_user = pl.DataFrame({"user_id": [7], "group": [2]}, schema=tables.users.schema)
+    new_item = pl.DataFrame(
+        {"item_id": [8], "kind": ["k1"], "seconds": [6.0], "title": ["new"]}, schema=tables.items.schema
+    )
+    known = Dataset.of(
+        tables.interactions,
+        pl.concat([tables.users, new_user]),
+        pl.concat([tables.items, new_item]),
+        schema=tables.schema,
+    )
+    users, items = pl.Series([1003, 7, COLD_USER]), pl.Series([8, *range(500, 500 + N_ITEMS)])
+    barred = (np.array([0, 2, 2, 3]), np.array([1, 4, 0], dtype=np.int32))
+    got = model.rank(Queries(users, items, barred, known), 40)
+    cells = pl.DataFrame(
+        {
+            "user_id": users.to_numpy().repeat(len(items)),
+            "item_id": np.tile(items.to_numpy(), len(users)),
+            "y": np.zeros(len(users) * len(items)),
+        }
+    )
+    # predictions are clipped to the labels' range, so scores are taken from the vectors
+    place_u, extra_u = model._place(known, "users", cells["user_id"])
+    place_i, extra_i = model._place(known, "items", cells["item_id"])
+    U = np.concatenate([model.users.vectors, extra_u]).astype(np.float64)
+    V = np.concatenate([model.items.vectors, extra_i]).astype(np.float64)
+    scores = (U[place_u] * V[place_i]).sum(axis=1).reshape(len(users), len(items))
+    for u in range(len(users)):
+        out = set(barred[1][barred[0][u] : barred[0][u + 1]].tolist())
+        best = sorted(set(range(len(items))) - out, key=lambda i: -scores[u, i])
+        assert got[u].tolist() == best + [-1] * (40 - len(best))
+
+
+def test_a_recommender_is_measured_by_full_ranking(model: Recommender) -> None:
+    """One held-out positive for a user: its place in the list is what recall says."""
+    top = model.recommend([1005], 2)["item_id"].to_list()
+    tables = data()
+    held_out = tables.with_interactions(
+        pl.DataFrame({"user_id": [1005], "item_id": [top[1]], "y": [1.0]}, schema=tables.interactions.schema)
+    )
+    found = evaluate_ranking(model, held_out, model.train_view(held_out), ks=(1, 2)).metrics
+    assert (found["recall@1"].value, found["recall@2"].value, found["mrr@2"].value) == (0.0, 1.0, 0.5)
 
 
 # score and predict

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from twotower.data.dataset import Dataset, Frame, to_polars
 from twotower.data.durations import durations
 from twotower.data.predictor import Predictor
+from twotower.data.ranker import Queries, Ranker
 from twotower.errors import ConfigError, DataError, nearest
 from twotower.features import Encoder
 from twotower.features.target import Target
@@ -58,7 +59,7 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Recommender(Predictor):
+class Recommender(Predictor, Ranker):
     """Encoder, towers, vectors and what each user has seen. Made by `TwoTower.fit` or `twotower.load`.
 
     Attributes:
@@ -159,10 +160,7 @@ class Recommender(Predictor):
             ConfigError: k is not between 1 and the size of the catalogue.
             DataError: a user is not known.
         """
-        if not 1 <= k <= len(self.items.ids):
-            raise ConfigError(
-                f"k must lie between 1 and the catalogue's {len(self.items.ids):,} items, got {k}"
-            )
+        self._check_k(k, len(self.items.ids))
         schema = self.encoder.schema
         asked = users if isinstance(users, pl.Series) else pl.Series(list(users), strict=False)
         if not len(asked):
@@ -187,9 +185,58 @@ class Recommender(Predictor):
                 "score": top.scores[found],
             }
         )
-        shown = self.display.drop(schema.item)[item_rows]
-        shown = shown.rename({name: f"item_{name}" for name in shown.columns if name in table.columns})
-        return pl.concat([table, shown], how="horizontal")
+        return self._shown(table, item_rows)
+
+    def similar(self, items: Sequence[Any] | pl.Series, k: int = 10) -> pl.DataFrame:
+        """Return the ``k`` items most like each item, most alike first.
+
+        Alike is the cosine of the item vectors without their biases: what one sort of user thinks of two
+        items, not how popular they are. Cold items are compared by what their features say.
+
+        Args:
+            items: ids of known items.
+            k: how many items each, the item itself not among them.
+
+        Returns:
+            Columns: item id, ``similar_`` item id, ``rank`` (from 1), ``score`` (the cosine), display columns
+                of the similar item (one whose name is taken has ``item_`` before it).
+
+        Raises:
+            ConfigError: k is not between 1 and the number of other items.
+            DataError: an item is not known.
+        """
+        self._check_k(k, len(self.items.ids) - 1, "other ")
+        item = self.encoder.schema.item
+        asked = items if isinstance(items, pl.Series) else pl.Series(list(items), strict=False)
+        if not len(asked):
+            raise ConfigError("similar needs at least one item, got none")
+        row = self._known(asked, self.items, "item")
+        # each member's vector ends with 1 and the item's bias
+        members = self.items.vectors.reshape(len(self.items.ids), self.model.config.n_members, -1)
+        latent = members[:, :, :-2].reshape(len(members), -1)  # (items, dim - 2 members)
+        length = np.linalg.norm(latent, axis=1, keepdims=True)
+        unit = (latent / np.where(length > 0, length, 1)).astype(np.float32)
+        itself = (np.arange(len(row) + 1), row.astype(np.int32))
+        top = exact_top_k(unit[row], unit, k, seen=itself)
+        at, place = np.nonzero(top.items >= 0)
+        found = top.items[at, place]
+        table = pl.DataFrame(
+            {
+                item: self.items.ids.gather(row[at]),
+                f"similar_{item}": self.items.ids.gather(found),
+                "rank": (place + 1).astype(np.int32),
+                "score": top.scores[at, place],
+            }
+        )
+        return self._shown(table, found)
+
+    def rank(self, queries: Queries, k: int) -> NDArray[np.int32]:
+        """Rank a catalogue for users, new ones by their features; see `Ranker.rank`."""
+        user, extra_users = self._place(queries.tables, "users", queries.users)
+        item, extra_items = self._place(queries.tables, "items", queries.items)
+        U = np.concatenate([self.users.vectors, extra_users])[user]
+        V = np.concatenate([self.items.vectors, extra_items])[item]
+        return exact_top_k(U, V, k, seen=queries.barred).items
 
     def recommend_all(self, k: int = 10, *, exclude_seen: bool = True) -> Iterator[pl.DataFrame]:
         """Yield the recommendations of every known user, some thousand users at a time."""
@@ -233,6 +280,16 @@ class Recommender(Predictor):
         from twotower.bundle import load_bundle  # noqa: PLC0415
 
         return load_bundle(Path(directory))
+
+    def _check_k(self, k: int, most: int, other: str = "") -> None:
+        if not 1 <= k <= most:
+            raise ConfigError(f"k must lie between 1 and the catalogue's {most:,} {other}items, got {k}")
+
+    def _shown(self, table: pl.DataFrame, item_rows: NDArray[np.int32]) -> pl.DataFrame:
+        """Put the display columns of the items beside a table."""
+        shown = self.display.drop(self.encoder.schema.item)[item_rows]
+        shown = shown.rename({name: f"item_{name}" for name in shown.columns if name in table.columns})
+        return pl.concat([table, shown], how="horizontal")
 
     def _known(self, ids: pl.Series, side: Side, what: str) -> NDArray[np.int64]:
         rows = side.rows(ids)

@@ -93,6 +93,25 @@ def test_recommend_to_someone_unknown(call, run: Path) -> None:
         assert user in answer.err
 
 
+def test_similar_prints_a_table_or_json(call, run: Path) -> None:
+    item = call("recommend", run, "--user", 3, "-k", 1, "--json").json["items"][0]["item_id"]
+    answer = call("similar", run, "--item", item, "-k", 4)
+    assert answer.code == 0
+    assert answer.out.splitlines()[0] == f"similar to item {item}"
+    found = call("similar", run, "--item", item, "-k", 4, "--json").json
+    assert found["item_id"] == item
+    assert [one["rank"] for one in found["items"]] == [1, 2, 3, 4]
+    assert item not in [one["item_id"] for one in found["items"]]
+    scores = [one["score"] for one in found["items"]]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_similar_to_an_item_unknown(call, run: Path) -> None:
+    answer = call("similar", run, "--item", "nothing")
+    assert answer.code == 2
+    assert "'nothing' is not known" in answer.err
+
+
 def test_recommend_to_all(call, run: Path, tmp_path: Path) -> None:
     out = tmp_path / "recs.parquet"
     answer = call("recommend", run, "--all", "-k", 5, "--out", out)

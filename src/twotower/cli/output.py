@@ -69,7 +69,15 @@ def print_comparison(comparison: Mapping[str, Any]) -> None:
 
 
 def print_recommendations(frame: pl.DataFrame, user: Any) -> None:
-    """Print the recommendations of one user: rank, item, score and the display columns, cut to the width."""
+    """Print the recommendations of one user."""
+    print_items(frame, f"recommended to user {user}")
+
+
+def print_items(frame: pl.DataFrame, title: str) -> None:
+    """Print a list of items: rank, item, score and the display columns, cut to the width.
+
+    The frame's columns are what was asked for, item, rank, score and the display columns, in this order.
+    """
     console = _console()
     lines = [
         [Text(str(rank)), _text(item), Text(f"{score:.3f}"), *map(_text, shown)]
@@ -91,7 +99,7 @@ def print_recommendations(frame: pl.DataFrame, user: Any) -> None:
         for cell, width in zip(cells, widths, strict=True):
             cell.truncate(width, overflow="ellipsis")
         table.add_row(*cells)
-    console.print(f"recommended to user {user}", markup=False)
+    console.print(title, markup=False)
     console.print(table)
 
 
@@ -101,6 +109,13 @@ def recommendations_json(frame: pl.DataFrame, user: Any) -> dict[str, Any]:
     renamed = frame.drop(frame.columns[0]).rename({item: "item_id"} if item != "item_id" else {})
     asked = frame.item(0, 0) if frame.height else user
     return {"user_id": asked, "items": renamed.to_dicts()}
+
+
+def similar_json(frame: pl.DataFrame) -> dict[str, Any]:
+    """Return the items similar to one item for ``--json``; the frame has at least one row."""
+    asked, found = frame.columns[:2]
+    items = frame.drop(asked).rename({found: "item_id"} if found != "item_id" else {})
+    return {"item_id": frame.item(0, 0), "items": items.to_dicts()}
 
 
 def _print_beside(console: Console, models: Mapping[str, Mapping[str, Interval]], sign: str = "") -> None:

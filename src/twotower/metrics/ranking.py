@@ -81,9 +81,10 @@ def ranking_values(
 
     >>> lists = np.array([[3, 1, 2]])
     >>> relevant = (np.array([0, 2]), np.array([1, 5]))
-    >>> {name: float(of[0]) for name, of in ranking_values(lists, relevant, [2]).items()}  # doctest: +NORMALIZE_WHITESPACE
-    {'recall@2': 0.5, 'ndcg@2': 0.38685280723454163, 'hit_rate@2': 1.0, 'precision@2': 0.5, 'map@2': 0.25,
-     'mrr@2': 0.5}
+    >>> values = ranking_values(lists, relevant, [2])
+    >>> [(name, float(of[0])) for name, of in values.items()]  # doctest: +NORMALIZE_WHITESPACE
+    [('recall@2', 0.5), ('ndcg@2', 0.38685280723454163), ('hit_rate@2', 1.0), ('precision@2', 0.5),
+     ('map@2', 0.25), ('mrr@2', 0.5)]
 
     """
     array = np.asarray(lists)
