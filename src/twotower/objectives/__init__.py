@@ -13,6 +13,7 @@ from twotower.objectives.objective import Objective, PairLoss, Workspace
 from twotower.objectives.pairs import Pairs
 from twotower.objectives.pointwise import PointwiseObjective
 from twotower.objectives.scoring import score_pairs
+from twotower.objectives.softmax import Softmax
 from twotower.objectives.squared import Squared
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "PairLoss",
     "Pairs",
     "PointwiseObjective",
+    "Softmax",
     "Squared",
     "Workspace",
     "score_pairs",

@@ -47,7 +47,7 @@ class PointwiseObjective(Objective):
         self, U: torch.Tensor, V: torch.Tensor, pairs: Pairs, *, workspace: Workspace | None = None
     ) -> PairLoss:
         """Return the loss and its gradients; see `Objective`."""
-        _check_shapes(U, V, pairs)
+        check_shapes(U, V, pairs)
         U, V = U.detach(), V.detach()
         if U.device.type == "cpu" and U.dtype == torch.float32:
             return self._fused(U, V, pairs, workspace or Workspace())
@@ -118,7 +118,8 @@ def check_labels_between(name: str, label: NDArray[np.float32], low: float, high
         )
 
 
-def _check_shapes(U: torch.Tensor, V: torch.Tensor, pairs: Pairs) -> None:
+def check_shapes(U: torch.Tensor, V: torch.Tensor, pairs: Pairs) -> None:
+    """Raise `ValueError` unless ``U`` and ``V`` are alike and ``U`` has a row for each user of ``pairs``."""
     if U.ndim != 2 or V.ndim != 2 or U.shape[1] != V.shape[1] or U.dtype != V.dtype or U.device != V.device:
         raise ValueError(
             "U and V must be matrices of one width, type and device; got "

@@ -1,0 +1,153 @@
+"""The softmax over the items of a step: each positive against every item that is none of the user's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from twotower.errors import ConfigError, DataError
+from twotower.objectives.objective import Objective, PairLoss, Workspace
+from twotower.objectives.pairs import Pairs
+from twotower.objectives.pointwise import check_shapes
+
+_CELLS = 2**23  # of users x items held at once: 32 MiB in float32
+
+
+@dataclass(frozen=True)
+class Softmax(Objective):
+    """``L = sum_p w_p log(1 + sum_{j in N(u_p)} exp(l(u_p, j) - l(u_p, i_p))) / sum_p w_p``.
+
+    ``l(u, i) = U[u] . V[i] / temperature``. The negatives ``N(u)`` of a user are the rows of ``V`` that are
+    in none of the user's pairs (an item that the user has too is no negative: accidental hits are masked).
+    Which rows ``V`` has decides what is sampled: the items of the batch's pairs, items drawn uniformly, or both
+    (mixed negative sampling, Yang et al., WWW 2020); with the whole catalogue it is the full softmax.
+
+    A sampled negative stands for ``1 / q`` items, ``q`` being how many times it was to be expected in the
+    sample, so its logit is lowered by ``log q`` (Bengio and Senecal 2008; Yi et al., RecSys 2019). The
+    positive is there with certainty and stands for itself alone; its logit is not corrected. So the expectation of the
+    sum over negatives is the sum over all of them.
+
+    The work is done by user, not by pair: a user's logits are computed once for all of the user's positives.
+    The labels of the pairs are not looked at.
+
+    Degenerate cases: pairs whose weights sum to 0, or no pairs, give loss 0 and zero gradients; a user to
+    whom no negative is left adds 0.
+
+    Attributes
+    ----------
+    temperature
+        Above 0.
+
+    Raises
+    ------
+    ConfigError
+        ``temperature`` is not above 0 and finite.
+
+    """
+
+    name: ClassVar[str] = "softmax"
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.temperature) and self.temperature > 0):
+            raise ConfigError(f"softmax needs a finite temperature above 0; got {self.temperature}.")
+
+    def __call__(
+        self,
+        U: torch.Tensor,
+        V: torch.Tensor,
+        pairs: Pairs,
+        *,
+        workspace: Workspace | None = None,
+        log_q: torch.Tensor | None = None,
+    ) -> PairLoss:
+        """Return the loss and its gradients; see `Objective`.
+
+        Parameters
+        ----------
+        U, V, pairs, workspace
+            As in `Objective`.
+        log_q
+            (n_items,) natural logarithm of the expected count of each row of ``V`` among the negatives; None
+            if every row is there with certainty.
+
+        Raises
+        ------
+        ValueError
+            U and V do not fit each other or the pairs; ``log_q`` is not of shape (n_items,).
+        DataError
+            A pair's item is no row of ``V``.
+
+        """
+        check_shapes(U, V, pairs)
+        if log_q is not None and log_q.shape != (len(V),):
+            raise ValueError(f"log_q must have shape ({len(V)},); got {tuple(log_q.shape)}.")
+        if len(pairs) and not 0 <= pairs.item.min() <= pairs.item.max() < len(V):
+            raise DataError(
+                f"`item` must lie in [0, {len(V)}), the rows of V; "
+                f"got {pairs.item.min()} to {pairs.item.max()}."
+            )
+        U, V = U.detach(), V.detach()
+        dU, dV = torch.zeros_like(U), torch.zeros_like(V)
+        weight = np.ones(len(pairs)) if pairs.weight is None else pairs.weight.astype(np.float64)
+        total = float(weight.sum())
+        if total <= 0:
+            return PairLoss(0.0, dU, dV)
+        loss, lengths = 0.0, np.diff(pairs.indptr)
+        active = np.flatnonzero(lengths)  # users without pairs cost nothing
+        block = max(1, _CELLS // max(len(V), 1))
+        for start in range(0, len(active), block):
+            users = active[start : start + block]
+            own = np.repeat(
+                np.arange(len(users)), lengths[users]
+            )  # of each pair, its user's place in the block
+            first, last = pairs.indptr[users[0]], pairs.indptr[users[-1] + 1]
+            rows = torch.from_numpy(users).to(U.device)
+            part, gradient = self._block(
+                U[rows],
+                V,
+                torch.from_numpy(own).to(U.device),
+                torch.from_numpy(pairs.item[first:last].astype(np.int64)).to(U.device),
+                torch.from_numpy(weight[first:last] / total).to(U),
+                log_q,
+            )
+            loss += part
+            dU[rows] = gradient @ V
+            dV.addmm_(gradient.T, U[rows])
+        return PairLoss(loss, dU, dV)
+
+    def _block(
+        self,
+        U: torch.Tensor,
+        V: torch.Tensor,
+        user: torch.Tensor,
+        item: torch.Tensor,
+        weight: torch.Tensor,
+        log_q: torch.Tensor | None,
+    ) -> tuple[float, torch.Tensor]:
+        """Return the summed loss of some users (n, dim), and its gradient by every score, (n, n_items)."""
+        logits = (U @ V.T) / self.temperature
+        positive = logits[user, item]  # (pairs,)
+        if log_q is not None:
+            logits -= log_q.to(logits)
+        logits[user, item] = -torch.inf
+        # log of the sum over the negatives, -inf without any
+        against = torch.logsumexp(logits, dim=1)  # (n,)
+        gap = against[user] - positive  # (pairs,)
+        loss = float((weight * F.softplus(gap)).double().sum())
+        slope = weight * torch.sigmoid(gap)  # (pairs,) of each loss by its gap
+        by_user = torch.zeros_like(against).index_add_(0, user, slope)  # (n,)
+        shares = torch.softmax(logits, dim=1)
+        shares[torch.isneginf(against)] = 0.0  # no negative: 0 / 0
+        shares *= by_user[:, None]
+        shares.index_put_((user, item), -slope, accumulate=True)
+        return loss, shares / self.temperature
+
+    def link(self, score: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the scores (n,) as they are: they rank, and predict no label."""
+        return score
