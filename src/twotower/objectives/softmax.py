@@ -24,13 +24,13 @@ class Softmax(Objective):
 
     ``l(u, i) = U[u] . V[i] / temperature``. The negatives ``N(u)`` of a user are the rows of ``V`` that are
     in none of the user's pairs (an item that the user has too is no negative: accidental hits are masked).
-    Which rows ``V`` has decides what is sampled: the items of the batch's pairs, items drawn uniformly, or both
-    (mixed negative sampling, Yang et al., WWW 2020); with the whole catalogue it is the full softmax.
+    Which rows ``V`` has decides what is sampled: the items of the batch's pairs, items drawn uniformly, or
+    both (mixed negative sampling, Yang et al., WWW 2020); with the whole catalogue it is the full softmax.
 
     A sampled negative stands for ``1 / q`` items, ``q`` being how many times it was to be expected in the
     sample, so its logit is lowered by ``log q`` (Bengio and Senecal 2008; Yi et al., RecSys 2019). The
-    positive is there with certainty and stands for itself alone; its logit is not corrected. So the expectation of the
-    sum over negatives is the sum over all of them.
+    positive is there with certainty and stands for itself alone; its logit is not corrected. So the
+    expectation of the sum over negatives is the sum over all of them.
 
     The work is done by user, not by pair: a user's logits are computed once for all of the user's positives.
     The labels of the pairs are not looked at.
