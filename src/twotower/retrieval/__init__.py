@@ -1,10 +1,32 @@
 """Retrieval: the k items whose vectors score highest for a user's vector.
 
 Serving a two-tower model is this search and nothing else, since the towers meet only at the dot product. The
-exact scan here is fast enough for catalogues of tens of thousands of items, and it is what an approximate
-index is checked against.
+exact scan is fast enough for catalogues of tens of thousands of items, and it is what the approximate indexes
+are checked against; `tune_index` says which is the fastest of good enough recall.
 """
 
 from twotower.retrieval.exact import Seen, TopK, exact_top_k
+from twotower.retrieval.exact_index import ExactIndex
+from twotower.retrieval.hnsw import HnswIndex
+from twotower.retrieval.index import Index
+from twotower.retrieval.ivf import IvfIndex
+from twotower.retrieval.ivfpq import IvfPqIndex
+from twotower.retrieval.kinds import INDEXES, load_index
+from twotower.retrieval.tuning import Point, Tuned, recall, tune_index
 
-__all__ = ["Seen", "TopK", "exact_top_k"]
+__all__ = [
+    "INDEXES",
+    "ExactIndex",
+    "HnswIndex",
+    "Index",
+    "IvfIndex",
+    "IvfPqIndex",
+    "Point",
+    "Seen",
+    "TopK",
+    "Tuned",
+    "exact_top_k",
+    "load_index",
+    "recall",
+    "tune_index",
+]

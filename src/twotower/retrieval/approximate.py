@@ -1,0 +1,104 @@
+"""What every approximate index does around its library: full lists under filters, exact scores, exact order.
+
+The library proposes items; those that may be given are scored by the kernel of the exact scan. A user who is
+short of items after that (seen, denied, or not found) is asked for again with twice the items and twice the
+effort, until a scan of every candidate is the cheaper way, and then is scanned for.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twotower.data.ranker import ItemLists
+from twotower.retrieval.exact import TopK, rescore, scan
+from twotower.retrieval.filters import take_lists
+from twotower.retrieval.index import Index
+
+_USERS_AT_ONCE = 1024  # what the library proposes to them is held in memory
+
+
+class ApproximateIndex(Index):
+    """An index whose library proposes items.
+
+    Attributes
+    ----------
+    scans_per_fetch
+        How many candidates are scanned in the time in which one more item is fetched, on one thread. Only
+        speed hangs on it.
+
+    """
+
+    scans_per_fetch: ClassVar[int]
+
+    @abstractmethod
+    def _first_fetch(self, k: int) -> int:
+        """Return how many items to fetch at first, at least k."""
+
+    @abstractmethod
+    def _nearest(self, users: NDArray[np.float32], fetch: int, effort: int) -> NDArray[np.int64]:
+        """Return (n_users, fetch) item rows of high score, -1 where there are none; each user on its own.
+
+        Parameters
+        ----------
+        users
+            (n_users, dim), finite.
+        fetch
+            At most the number of items.
+        effort
+            1, 2, 4, ...: times the work that the parameters ask for.
+
+        """
+
+    def _search(
+        self, users: NDArray[np.float32], k: int, seen: ItemLists, rows: NDArray[np.int32] | None
+    ) -> TopK:
+        if self._scan_is_cheaper(k, rows):
+            return scan(users, self.items, k, seen, rows)
+        allowed = None
+        if rows is not None:
+            allowed = np.zeros(self.n_items, dtype=np.bool_)
+            allowed[rows] = True
+        top = TopK.empty(users.shape[0], k)
+        left = []
+        for start in range(0, users.shape[0], _USERS_AT_ONCE):
+            some = np.arange(start, min(start + _USERS_AT_ONCE, users.shape[0]))
+            left.append(self._search_some(users, k, seen, allowed, some, top))
+        short = np.concatenate([np.empty(0, dtype=np.int64), *left])
+        if short.size:
+            exact = scan(users[short], self.items, k, take_lists(seen, short), rows)
+            top.items[short], top.scores[short] = exact.items, exact.scores
+        return top
+
+    def _scan_is_cheaper(self, k: int, rows: NDArray[np.int32] | None) -> bool:
+        if 2 * self._first_fetch(k) >= self.n_items:
+            return True
+        # Among `rows` k items are found when about k * n_items / rows are fetched.
+        return rows is not None and rows.size**2 <= self.scans_per_fetch * k * self.n_items
+
+    def _search_some(
+        self,
+        users: NDArray[np.float32],
+        k: int,
+        seen: ItemLists,
+        allowed: NDArray[np.bool_] | None,
+        some: NDArray[np.int64],
+        top: TopK,
+    ) -> NDArray[np.int64]:
+        """Write the answers of the users ``some`` into ``top`` and return the rows of those left short."""
+        finite = np.isfinite(users[some]).all(axis=1)
+        odd, waiting = some[~finite], some[finite]  # a library may do anything with NaN
+        fetch, effort = self._first_fetch(k), 1
+        while waiting.size and (effort == 1 or fetch * self.scans_per_fetch <= self.n_items):
+            everyone = waiting.size == users.shape[0]  # as a user alone: nothing need be picked out
+            asked = users if everyone else users[waiting]
+            lists = seen if everyone else take_lists(seen, waiting)
+            found = self._nearest(asked, fetch, effort)
+            part = rescore(asked, self.items, k, lists, allowed, found)
+            top.items[waiting], top.scores[waiting] = part.items, part.scores
+            waiting = waiting[part.items[:, -1] < 0]
+            fetch, effort = 2 * fetch, 2 * effort
+        return np.concatenate([odd, waiting])

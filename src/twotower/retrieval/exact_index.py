@@ -1,0 +1,41 @@
+"""`ExactIndex`: the index that is no index, and always right."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twotower.data.ranker import ItemLists
+from twotower.retrieval.exact import TopK, scan
+from twotower.retrieval.index import Index, Parameters
+
+
+class ExactIndex(Index):
+    """Scans every candidate. Up to tens of thousands of items nothing is much faster."""
+
+    name = "exact"
+
+    @classmethod
+    def _build(cls, items: NDArray[np.float32], parameters: Parameters) -> Self:
+        return cls(items, parameters)
+
+    def _search(
+        self, users: NDArray[np.float32], k: int, seen: ItemLists, rows: NDArray[np.int32] | None
+    ) -> TopK:
+        return scan(users, self.items, k, seen, rows)
+
+    @property
+    def memory(self) -> int:
+        """Bytes beside the item vectors: none."""
+        return 0
+
+    def _payload(self) -> bytes:
+        return b""
+
+    @classmethod
+    def _restore(cls, items: NDArray[np.float32], parameters: Parameters, payload: bytes) -> Self:
+        if payload:
+            raise ValueError("an exact index has nothing beside its header")
+        return cls(items, parameters)

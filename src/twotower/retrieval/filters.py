@@ -1,0 +1,95 @@
+"""What a search may give: each user's seen items, and the items allowed or denied to everyone."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from twotower.data.ranker import ItemLists
+from twotower.errors import DataError
+
+
+def seen_lists(seen: ItemLists | None, n_users: int, n_items: int) -> ItemLists:
+    """Return ``seen`` checked and in the types of the kernels; None is an empty list for each user.
+
+    Raises
+    ------
+    DataError
+        Pointers that don't rise from 0 to the number of items, or an item that does not exist.
+
+    """
+    if seen is None:
+        return np.zeros(n_users + 1, dtype=np.int64), np.empty(0, dtype=np.int32)
+    indptr, item = np.asarray(seen[0]), np.asarray(seen[1])
+    if (
+        indptr.shape != (n_users + 1,)
+        or indptr.dtype.kind not in "iu"
+        or indptr[0] != 0
+        or indptr[-1] != item.size
+        or (indptr[1:] < indptr[:-1]).any()
+    ):
+        raise DataError(
+            f"`seen` must be (indptr, item), indptr whole numbers rising from 0 to the number of items over "
+            f"{n_users + 1} places; got indptr of {indptr.dtype} and shape {indptr.shape} for {item.size} "
+            "items. Give one list, perhaps empty, for each user that is asked about."
+        )
+    return np.ascontiguousarray(indptr, np.int64), _item_rows("seen", item, n_items)
+
+
+def take_lists(lists: ItemLists, users: NDArray[np.int64]) -> ItemLists:
+    """Return the lists of some users, in their order."""
+    indptr, item = lists
+    length = indptr[users + 1] - indptr[users]
+    pointers = np.concatenate([[0], np.cumsum(length)]).astype(np.int64)
+    within = np.arange(pointers[-1]) - np.repeat(pointers[:-1], length)
+    return pointers, item[np.repeat(indptr[users], length) + within]
+
+
+def candidate_rows(allow: ArrayLike | None, deny: ArrayLike | None, n_items: int) -> NDArray[np.int32] | None:
+    """Return the rows in ``allow`` and not in ``deny``, ascending, each once; None if that is every item.
+
+    Parameters
+    ----------
+    allow, deny
+        A mask (n_items,) bool, or item rows in any order; None allows all and denies none.
+    n_items
+        The catalogue's size.
+
+    Raises
+    ------
+    DataError
+        A mask of another length, rows that are not whole numbers, or an item that does not exist.
+
+    """
+    if deny is None:
+        return None if allow is None else _chosen("allow", allow, n_items)
+    denied = _chosen("deny", deny, n_items)
+    if allow is not None:
+        return np.setdiff1d(_chosen("allow", allow, n_items), denied, assume_unique=True)
+    if not denied.size:
+        return None
+    rest = np.ones(n_items, dtype=np.bool_)
+    rest[denied] = False
+    return np.flatnonzero(rest).astype(np.int32)
+
+
+def _chosen(name: str, given: ArrayLike, n_items: int) -> NDArray[np.int32]:
+    """Rows of a mask or of a list, ascending, each once."""
+    array = np.asarray(given)
+    if array.dtype == np.bool_:
+        if array.shape != (n_items,):
+            raise DataError(
+                f"`{name}` as a mask must have shape ({n_items},), a value for each item; got {array.shape}."
+            )
+        return np.flatnonzero(array).astype(np.int32)
+    return np.unique(_item_rows(name, array, n_items))
+
+
+def _item_rows(name: str, given: NDArray[np.generic], n_items: int) -> NDArray[np.int32]:
+    if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
+        raise DataError(
+            f"`{name}` must hold item rows (integers, one axis); got {given.dtype} of shape {given.shape}."
+        )
+    if given.size and (given.min() < 0 or given.max() >= n_items):
+        raise DataError(f"`{name}` must name items in [0, {n_items}); got {given.min()} to {given.max()}.")
+    return np.ascontiguousarray(given, dtype=np.int32)

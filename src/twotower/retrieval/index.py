@@ -1,0 +1,274 @@
+"""`Index`: whatever finds the k items of highest score for a user, exactly or nearly."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from copy import copy
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from safetensors import SafetensorError
+
+from twotower.data.ranker import ItemLists
+from twotower.errors import BundleError, ConfigError, DataError, nearest
+from twotower.retrieval.exact import TopK, check_k
+from twotower.retrieval.filters import candidate_rows, seen_lists
+from twotower.retrieval.storage import Header, check_vectors, fingerprint, read_index, write_index
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What an index is built and searched with: whole numbers of at least 1 (0: chosen by the index).
+
+    Attributes
+    ----------
+    of_search
+        Names of those that can be changed without building again.
+
+    """
+
+    of_search: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def given(cls, values: dict[str, Any]) -> Self:
+        """Return the defaults with ``values`` in their places.
+
+        Raises
+        ------
+        ConfigError
+            A name that is no parameter, or a value that is no whole number of at least 1.
+
+        """
+        names = [field.name for field in fields(cls)]
+        for name, value in values.items():
+            if name not in names:
+                raise ConfigError(
+                    f"an index of this kind takes {', '.join(names) or 'no parameters'}; got {name!r}."
+                    f"{nearest(name, names)}"
+                )
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+                raise ConfigError(f"{name!r} must be a whole number of at least 1; got {value!r}.")
+        return cls(**{name: int(value) for name, value in values.items()})
+
+
+class Index(ABC):
+    """The items of a catalogue, ready to be searched by inner product.
+
+    An index is never changed once it is built, and may be searched from many threads at once. A user's answer
+    is the same alone or in a batch.
+
+    The item vectors themselves are needed to search and are not copied: scores are the float32 dot products
+    of `exact_top_k`, bit for bit, in every kind of index. Don't write into them afterwards.
+
+    Attributes
+    ----------
+    name
+        Of the kind, as in tables and in the saved form.
+    items
+        (n_items, dim) float32.
+
+    """
+
+    name: ClassVar[str]
+    _kind: ClassVar[type[Parameters]] = Parameters
+
+    def __init__(self, items: NDArray[np.float32], parameters: Parameters) -> None:
+        self.items = items
+        self._parameters = parameters
+
+    @classmethod
+    def build(cls, items: NDArray[np.float32], **parameters: int) -> Self:
+        """Build an index of item vectors.
+
+        Parameters
+        ----------
+        items
+            (n_items, dim) float32, at least one of each, all finite.
+        parameters
+            Of the kind of index; the ones left out have good defaults.
+
+        Raises
+        ------
+        DataError
+            The vectors are no matrix, none, or not finite.
+        ConfigError
+            A parameter that there is not, or out of its range.
+        MissingExtraError
+            The kind needs a library that is not installed.
+
+        """
+        given = cls._kind.given(parameters)
+        return cls._build(_checked_items(items), given)
+
+    def search(
+        self,
+        users: NDArray[np.float32],
+        k: int,
+        *,
+        seen: ItemLists | None = None,
+        allow: ArrayLike | None = None,
+        deny: ArrayLike | None = None,
+    ) -> TopK:
+        """Find each user's k items of highest score; lists are full wherever k candidates exist.
+
+        Parameters
+        ----------
+        users
+            (n_users, dim) float32. One that is not finite is given the items whose score is a number,
+            exactly.
+        k
+            At least 1; where it exceeds a user's candidates the rest of the row is -1.
+        seen
+            ``(indptr, item)``, (n_users + 1,) and (n,): user ``u`` is never given ``item[indptr[u]:indptr[u +
+            1]]``.
+        allow, deny
+            The items that may be given to anyone, and those that may not: a mask (n_items,) bool, or item
+            rows, in any order. None allows all and denies none; an empty ``allow`` gives empty lists.
+
+        Returns
+        -------
+        TopK
+            Best first, equal scores by lower item row.
+
+        Raises
+        ------
+        ConfigError
+            ``k`` below 1.
+        DataError
+            ``users`` of another width; ``seen``, ``allow`` or ``deny`` of the wrong shape or kind, or naming
+            an item that does not exist.
+
+        """
+        check_k(k)
+        users = np.ascontiguousarray(users, dtype=np.float32)
+        if users.ndim != 2 or users.shape[1] != self.dim:
+            raise DataError(
+                f"users must be a matrix as wide as the items' {self.dim}; got shape {users.shape}. Encode "
+                "them with the model that the items come from."
+            )
+        lists = seen_lists(seen, users.shape[0], self.n_items)
+        return self._search(users, int(k), lists, candidate_rows(allow, deny, self.n_items))
+
+    def parameters(self) -> dict[str, int]:
+        """Return what the index was built and is searched with, nothing left to be chosen."""
+        return asdict(self._parameters)
+
+    def with_search(self, **parameters: int) -> Self:
+        """Return the same index searched with other parameters; nothing is built or copied.
+
+        Raises
+        ------
+        ConfigError
+            A parameter that needs the index built again, or out of its range.
+
+        """
+        for name in parameters:
+            if name not in self._kind.of_search:
+                raise ConfigError(
+                    f"{', '.join(self._kind.of_search) or 'nothing'} can be changed after an {self.name} "
+                    f"index is built; got {name!r}.{nearest(name, self._kind.of_search)} Build another."
+                )
+        given = asdict(self._kind.given(parameters))
+        other = copy(self)
+        other._parameters = replace(self._parameters, **{name: given[name] for name in parameters})
+        return other
+
+    @property
+    def n_items(self) -> int:
+        """Size of the catalogue."""
+        return len(self.items)
+
+    @property
+    def dim(self) -> int:
+        """Width of the vectors."""
+        return int(self.items.shape[1])
+
+    @property
+    @abstractmethod
+    def memory(self) -> int:
+        """Bytes that the index holds beside the item vectors."""
+
+    def save(self, path: str | Path) -> None:
+        """Write the index, without the item vectors, as one file; it is there whole or not at all.
+
+        Raises
+        ------
+        BundleError
+            It can't be written.
+
+        """
+        header = Header(self.name, self.parameters(), self.n_items, self.dim, fingerprint(self.items))
+        write_index(Path(path), header, self._payload())
+
+    @classmethod
+    def load(cls, path: str | Path, items: NDArray[np.float32]) -> Self:
+        """Read an index of this kind that was saved for these item vectors; `load_index` reads any kind.
+
+        Raises
+        ------
+        BundleError
+            The file is missing, truncated, changed, of a newer format, of another kind, or of other vectors.
+        DataError
+            ``items`` is no matrix of finite numbers.
+
+        """
+        path = Path(path)
+        header, payload = read_index(path)
+        if header.kind != cls.name:
+            raise BundleError(
+                f"the index {path} is of the kind {header.kind!r}, not {cls.name!r}; load it with "
+                "`twotower.retrieval.load_index`"
+            )
+        return cls.restore(path, header, payload, items)
+
+    @classmethod
+    def restore(cls, path: Path, header: Header, payload: bytes, items: NDArray[np.float32]) -> Self:
+        """Return the index of a file already read; raises as `load` does."""
+        items = _checked_items(items)
+        check_vectors(path, header, items)
+        try:
+            return cls._restore(items, cls._kind(**header.parameters), payload)
+        except (ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
+            raise BundleError(
+                f"the index {path} can't be read: {type(error).__name__}: {error}; build the index again"
+            ) from None
+
+    @classmethod
+    @abstractmethod
+    def _build(cls, items: NDArray[np.float32], parameters: Any) -> Self:
+        """Build from checked vectors and parameters."""
+
+    @abstractmethod
+    def _search(
+        self, users: NDArray[np.float32], k: int, seen: ItemLists, rows: NDArray[np.int32] | None
+    ) -> TopK:
+        """Search with checked arguments; ``rows`` are the candidates, ascending, None for all."""
+
+    @abstractmethod
+    def _payload(self) -> bytes:
+        """Return what must be kept beside the header."""
+
+    @classmethod
+    @abstractmethod
+    def _restore(cls, items: NDArray[np.float32], parameters: Any, payload: bytes) -> Self:
+        """Undo `_payload`; an error of those that `restore` catches says that it can't be."""
+
+
+def _checked_items(items: NDArray[np.float32]) -> NDArray[np.float32]:
+    array = np.asarray(items)
+    if array.ndim != 2 or array.size == 0 or array.dtype.kind not in "fiu":
+        raise DataError(
+            "item vectors must be a matrix of numbers (n_items, dim), at least one of each; got "
+            f"{array.dtype} of shape {array.shape}."
+        )
+    array = np.ascontiguousarray(array, dtype=np.float32)
+    finite = np.isfinite(array).all(axis=1)
+    if not finite.all():
+        raise DataError(
+            f"item vectors must be finite; {np.count_nonzero(~finite)} of {len(array)} are not, the first in "
+            f"row {int(np.argmin(finite))}. Train again with a lower learning rate, or leave them out."
+        )
+    return array

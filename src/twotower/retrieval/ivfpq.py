@@ -1,0 +1,140 @@
+"""`IvfPqIndex`: clusters of items held as short codes, for catalogues whose vectors are not to be held twice.
+
+Jegou, Douze and Schmid, "Product quantization for nearest neighbor search", TPAMI 2011: a vector's difference
+from its centroid is cut into ``m`` pieces, each of which is rounded to one of 256 and stored as a byte. More
+items than asked for are fetched by these rounded vectors, and scored by the vectors themselves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twotower.errors import ConfigError
+from twotower.retrieval import _clusters
+from twotower.retrieval._faiss import faiss, from_bytes, threads, to_bytes
+from twotower.retrieval.approximate import ApproximateIndex
+from twotower.retrieval.index import Parameters
+
+_BITS = 8
+_SAMPLE = 256 * 256  # items that the roundings are learned from, at most
+
+
+@dataclass(frozen=True)
+class IvfPqParameters(Parameters):
+    """Parameters of `IvfPqIndex`.
+
+    Attributes
+    ----------
+    nlist
+        Clusters; by default four times the square root of the number of items.
+    m
+        Bytes of a code, at most dim; by default a quarter of dim. A dim that is no multiple of it is padded.
+    nprobe
+        Clusters that a user looks into: recall against time.
+    refine
+        Times k that are fetched, to be scored by the vectors themselves: recall against time.
+    seed
+        Of the clustering and of the sample.
+    threads
+        Of the clustering.
+
+    """
+
+    of_search: ClassVar[tuple[str, ...]] = ("nprobe", "refine")
+
+    nlist: int = 0
+    m: int = 0
+    nprobe: int = 32
+    refine: int = 4
+    seed: int = 1
+    threads: int = 1
+
+
+class IvfPqIndex(ApproximateIndex):
+    """The smallest: a few bytes an item beside the vectors that it is rescored with."""
+
+    name = "ivfpq"
+    scans_per_fetch = 32
+    _kind = IvfPqParameters
+    _parameters: IvfPqParameters
+
+    def __init__(
+        self,
+        items: NDArray[np.float32],
+        parameters: IvfPqParameters,
+        lists: Any,
+        centroids: NDArray[np.float32],
+    ) -> None:
+        super().__init__(items, parameters)
+        self._lists, self._centroids = lists, centroids
+
+    @classmethod
+    def _build(cls, items: NDArray[np.float32], parameters: IvfPqParameters) -> Self:
+        n_items, dim = items.shape
+        if parameters.m > dim:
+            raise ConfigError(f"'m' must not exceed dim, {dim}; got {parameters.m}.")
+        nlist = _clusters.clusters(parameters.nlist, n_items)
+        parameters = replace(parameters, nlist=nlist, m=parameters.m or max(1, dim // 4))
+        centroids, nearest = _clusters.cluster(items, nlist, parameters.seed, parameters.threads)
+        quantiser = faiss().IndexFlatIP(_padded(dim, parameters.m))
+        quantiser.add(_pad(centroids, parameters.m))
+        lists = faiss().IndexIVFPQ(
+            quantiser, quantiser.d, nlist, parameters.m, _BITS, faiss().METRIC_INNER_PRODUCT
+        )
+        quantiser.this.disown()  # the lists free it
+        lists.own_fields = True
+        draw = np.random.default_rng(parameters.seed)
+        chosen = draw.permutation(n_items)[:_SAMPLE]
+        rest = _pad(items[chosen] - centroids[nearest[chosen]], parameters.m)
+        if len(rest) < 1 << _BITS:  # as many as there are roundings are needed
+            rest = np.resize(rest, (1 << _BITS, rest.shape[1]))
+        with threads(parameters.threads):
+            lists.pq.cp.min_points_per_centroid = 1  # fewer than it likes is no cause for a warning
+            lists.pq.train(rest)
+        lists.is_trained = True
+        _clusters.fill(lists, _pad(items, parameters.m), nearest)
+        return cls(items, parameters, lists, centroids)
+
+    def _first_fetch(self, k: int) -> int:
+        return k * self._parameters.refine
+
+    def _nearest(self, users: NDArray[np.float32], fetch: int, effort: int) -> NDArray[np.int64]:
+        nprobe = self._parameters.nprobe * effort
+        asked = _pad(users, self._parameters.m)
+        return _clusters.look_up(self._lists, self._centroids, users, asked, fetch, nprobe)
+
+    @property
+    def memory(self) -> int:
+        """Bytes beside the item vectors: codes, clusters and roundings."""
+        roundings = 4 * (1 << _BITS) * _padded(self.dim, self._parameters.m)
+        return _clusters.memory(self._lists, self.n_items, self._centroids) + roundings
+
+    def _payload(self) -> bytes:
+        return to_bytes(self._lists)
+
+    @classmethod
+    def _restore(cls, items: NDArray[np.float32], parameters: IvfPqParameters, payload: bytes) -> Self:
+        lists = from_bytes(payload)
+        nlist, width = lists.nlist, _padded(items.shape[1], parameters.m)
+        if (lists.ntotal, nlist, lists.d) != (len(items), parameters.nlist, width):
+            raise ValueError(f"lists of {lists.ntotal} items, {nlist} clusters and dim {lists.d}")
+        centroids = lists.quantizer.reconstruct_n(0, nlist)
+        return cls(items, parameters, lists, np.ascontiguousarray(centroids[:, : items.shape[1]]))
+
+
+def _padded(dim: int, m: int) -> int:
+    return -(-dim // m) * m
+
+
+def _pad(vectors: NDArray[np.float32], m: int) -> NDArray[np.float32]:
+    """Return the vectors with zeros behind, as wide as the next multiple of ``m``."""
+    dim = vectors.shape[1]
+    if dim % m == 0:
+        return vectors
+    wide = np.zeros((len(vectors), _padded(dim, m)), dtype=np.float32)
+    wide[:, :dim] = vectors
+    return wide

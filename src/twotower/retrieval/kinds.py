@@ -1,0 +1,42 @@
+"""Every kind of index by its name, and reading one whatever its kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twotower.errors import BundleError
+from twotower.retrieval.exact_index import ExactIndex
+from twotower.retrieval.hnsw import HnswIndex
+from twotower.retrieval.index import Index
+from twotower.retrieval.ivf import IvfIndex
+from twotower.retrieval.ivfpq import IvfPqIndex
+from twotower.retrieval.storage import read_index
+
+INDEXES: dict[str, type[Index]] = {kind.name: kind for kind in (ExactIndex, HnswIndex, IvfIndex, IvfPqIndex)}
+"""The kinds of index by name."""
+
+
+def load_index(path: str | Path, items: NDArray[np.float32]) -> Index:
+    """Read an index of any kind that was saved for these item vectors.
+
+    Raises
+    ------
+    BundleError
+        The file is missing, truncated, changed, of a newer format or an unknown kind, or of other vectors.
+    DataError
+        ``items`` is no matrix of finite numbers.
+    MissingExtraError
+        The kind needs a library that is not installed.
+
+    """
+    path = Path(path)
+    header, payload = read_index(path)
+    if header.kind not in INDEXES:
+        raise BundleError(
+            f"the index {path} must be one of {', '.join(INDEXES)}; it is {header.kind!r}. Upgrade twotower, "
+            "or build the index again"
+        )
+    return INDEXES[header.kind].restore(path, header, payload, items)

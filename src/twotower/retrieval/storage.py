@@ -1,0 +1,146 @@
+"""An index on disk: one file that says what it is, and that it is whole.
+
+The first line names the format, the second is the SHA-256 of all that follows, the third is the header in
+JSON, and the rest is whatever the kind of index needs beside the item vectors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twotower.errors import BundleError
+
+FORMAT = 1
+"""Version of the saved form; a file of a newer one is refused."""
+_MAGIC = b"twotower index "
+_AGAIN = "build the index again"
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a saved index is, and of what.
+
+    Attributes
+    ----------
+    kind
+        Name of the kind of index.
+    parameters
+        What it was built and is searched with.
+    n_items, dim
+        Shape of the item vectors it was built from.
+    vectors
+        `fingerprint` of the item vectors.
+
+    """
+
+    kind: str
+    parameters: dict[str, int]
+    n_items: int
+    dim: int
+    vectors: str
+
+
+def fingerprint(vectors: NDArray[np.float32]) -> str:
+    """Return the SHA-256 of a matrix's shape and numbers, the same on machines of either byte order."""
+    digest = hashlib.sha256(f"float32 {vectors.shape[0]} {vectors.shape[1]}\n".encode())
+    digest.update(np.ascontiguousarray(vectors, dtype="<f4").data)
+    return digest.hexdigest()
+
+
+def write_index(path: Path, header: Header, payload: bytes) -> None:
+    """Write the file under a temporary name and put it in place when it is whole.
+
+    Raises
+    ------
+    BundleError
+        It can't be written; what was there before is untouched.
+
+    """
+    body = json.dumps(asdict(header), sort_keys=True).encode() + b"\n"
+    digest = hashlib.sha256(body)
+    digest.update(payload)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            for part in (_MAGIC, f"{FORMAT}\n{digest.hexdigest()}\n".encode(), body, payload):
+                file.write(part)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise BundleError(
+            f"could not write the index {path}: {error.strerror or error}; what was there is untouched. "
+            "Make room, or choose another place"
+        ) from None
+    finally:
+        with suppress(OSError):  # mostly that it is gone: renamed, or never made
+            temporary.unlink()
+
+
+def read_index(path: Path) -> tuple[Header, bytes]:
+    """Return the header and the rest of a saved index, its hash checked.
+
+    Raises
+    ------
+    BundleError
+        The file is missing, no index, of a newer format, truncated or changed.
+
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"the index {path} can't be read: {error.strerror or error}; {_AGAIN}") from None
+    first, _, rest = content.partition(b"\n")
+    if not first.startswith(_MAGIC) or not first.removeprefix(_MAGIC).isdigit():
+        raise BundleError(f"{path} must be a saved index, and does not begin like one; name the right file")
+    if int(first.removeprefix(_MAGIC)) > FORMAT:
+        raise BundleError(
+            f"the index {path} has format {int(first.removeprefix(_MAGIC))}, this version reads up to "
+            f"{FORMAT}; upgrade twotower, or {_AGAIN}"
+        )
+    digest, _, body = rest.partition(b"\n")
+    if hashlib.sha256(body).hexdigest().encode() != digest:
+        raise BundleError(
+            f"the index {path} is not as it was saved (truncated or changed): its hash does not match; copy "
+            f"it again, or {_AGAIN}"
+        )
+    text, _, payload = body.partition(b"\n")
+    return _header(path, text), payload
+
+
+def check_vectors(path: Path, header: Header, items: NDArray[np.float32]) -> None:
+    """Refuse an index of other vectors.
+
+    Raises
+    ------
+    BundleError
+        The item vectors are not the ones that the index was built from.
+
+    """
+    if items.shape != (header.n_items, header.dim):
+        raise BundleError(
+            f"the index {path} was built for {header.n_items} items of dim {header.dim}, the item vectors "
+            f"given have shape {items.shape}; load it with the vectors it was built from, or {_AGAIN}"
+        )
+    if fingerprint(items) != header.vectors:
+        raise BundleError(
+            f"the index {path} was built for other item vectors of the same shape {items.shape}; load it "
+            f"with the vectors it was built from, or {_AGAIN}"
+        )
+
+
+def _header(path: Path, text: bytes) -> Header:
+    try:
+        fields: dict[str, Any] = json.loads(text)
+        return Header(**fields)
+    except (ValueError, TypeError):
+        raise BundleError(f"the index {path} has a header that can't be read; {_AGAIN}") from None

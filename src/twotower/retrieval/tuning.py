@@ -1,0 +1,251 @@
+"""Which index to take: every kind measured on the catalogue itself, and the fastest of good enough recall.
+
+Recall and latency are those of this catalogue on this machine; no rule of thumb knows either. Latency is that
+of a user alone, on one thread, which is what a request waits for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twotower.errors import ConfigError, DataError, nearest
+from twotower.retrieval.exact import TopK, check_k
+from twotower.retrieval.exact_index import ExactIndex
+from twotower.retrieval.index import Index
+from twotower.retrieval.kinds import INDEXES
+
+_PASSES = 3  # over the sample, of which the quickest counts: other work on the machine only adds
+_EXACT = ExactIndex.name
+
+
+@dataclass(frozen=True)
+class Point:
+    """An index as it was measured.
+
+    Attributes
+    ----------
+    kind
+        Its name.
+    parameters
+        What it was built and searched with.
+    recall
+        Mean share of a user's exact top k that it found.
+    microseconds
+        A query of one user on one thread, the mean of the sample.
+    build_seconds
+        Of the building, on the threads of its parameters.
+    bytes
+        What it holds beside the item vectors.
+
+    """
+
+    kind: str
+    parameters: dict[str, int]
+    recall: float
+    microseconds: float
+    build_seconds: float
+    bytes: int
+
+
+@dataclass(frozen=True, eq=False)
+class Tuned:
+    """The choice, and what it was made from.
+
+    Attributes
+    ----------
+    index
+        To be used.
+    point
+        Its measures.
+    curve
+        Everything that was measured, the exact scan first.
+    reason
+        A sentence that says why.
+
+    """
+
+    index: Index
+    point: Point
+    curve: tuple[Point, ...]
+    reason: str
+
+
+def recall(index: Index, exact: TopK | Index, users: NDArray[np.float32], k: int) -> float:
+    """Return the mean share of users' exact top k that an index finds.
+
+    An item that ties with the k-th of the exact answer counts as found: which of several equal ones is given
+    is no matter of recall.
+
+    Parameters
+    ----------
+    index
+        To be measured.
+    exact
+        What is right: the answer of `exact_top_k` for at least ``k`` items, or an exact index.
+    users
+        (n_users, dim), at least one.
+    k
+        At least 1.
+
+    Raises
+    ------
+    DataError
+        No users, or an exact answer of another number of users or of fewer than ``k`` items.
+
+    """
+    check_k(k)
+    right = exact.search(users, k) if isinstance(exact, Index) else exact
+    if not len(users) or right.items.shape[0] != len(users) or right.items.shape[1] < k:
+        raise DataError(
+            f"recall needs users, and the exact top {k} of each; got {len(users)} users and an answer of "
+            f"shape {right.items.shape}."
+        )
+    found = index.search(users, k)
+    there = right.items[:, :k] >= 0
+    size = there.sum(axis=1)  # (n_users,)
+    worst = np.where(there, right.scores[:, :k], np.inf).min(axis=1)
+    hits = ((found.items >= 0) & (found.scores >= worst[:, None])).sum(axis=1)
+    return float(np.mean(np.minimum(hits, size)[size > 0] / size[size > 0])) if size.any() else 1.0
+
+
+def tune_index(
+    items: NDArray[np.float32],
+    users: NDArray[np.float32],
+    k: int,
+    target_recall: float = 0.95,
+    kinds: Sequence[str] = ("hnsw", "ivf", "ivfpq"),
+    *,
+    threads: int = 1,
+) -> Tuned:
+    """Build and measure indexes of several kinds and return the fastest that reaches a recall.
+
+    Each structure is searched with twice the effort again and again until it reaches the target or its effort
+    is spent. The exact scan is measured like the others, and taken where it is the fastest or where no other
+    reaches the target.
+
+    Parameters
+    ----------
+    items
+        (n_items, dim) float32.
+    users
+        (n_users, dim) float32: a sample of those who will ask; a hundred or more give a steady figure.
+    k
+        Items that will be asked for.
+    target_recall
+        Above 0, at most 1.
+    kinds
+        Names in `INDEXES`; the exact scan need not be named.
+    threads
+        Of the building.
+
+    Raises
+    ------
+    ConfigError
+        A target outside (0, 1], an unknown kind, or ``k`` below 1.
+    DataError
+        No users, or vectors that can't be searched.
+    MissingExtraError
+        A kind needs a library that is not installed.
+
+    """
+    check_k(k)
+    if not 0 < target_recall <= 1:
+        raise ConfigError(f"`target_recall` must lie in (0, 1]; got {target_recall}.")
+    for kind in kinds:
+        if kind not in INDEXES:
+            raise ConfigError(
+                f"`kinds` must be of {', '.join(INDEXES)}; got {kind!r}.{nearest(kind, INDEXES)}"
+            )
+    exact = ExactIndex.build(items)
+    right = exact.search(users, k)
+    first = _measure(exact, right, users, k, 0.0)
+    curve, fastest, best = [first], first, exact
+    for kind in dict.fromkeys(kinds):
+        for parameters in [] if kind == _EXACT else _structures(kind, exact, threads):
+            start = time.perf_counter()
+            built = INDEXES[kind].build(exact.items, **parameters)
+            seconds = time.perf_counter() - start
+            for index in _efforts(built, k):
+                point = _measure(index, right, users, k, seconds)
+                curve.append(point)
+                if choose([fastest, point], target_recall) is point:
+                    fastest, best = point, index  # type: ignore[assignment]
+                if point.recall >= target_recall:
+                    break
+    return Tuned(best, fastest, tuple(curve), reason(fastest, curve, target_recall))
+
+
+def choose(points: Sequence[Point], target_recall: float) -> Point:
+    """Return the fastest point that reaches the target; the exact scan, if among them, always does."""
+    return min((p for p in points if p.recall >= target_recall), key=lambda p: p.microseconds)
+
+
+def reason(chosen: Point, curve: Sequence[Point], target_recall: float) -> str:
+    """Return a sentence on why ``chosen`` is the choice of a curve."""
+    exact = next(p for p in curve if p.kind == _EXACT)
+    others = [p for p in curve if p.kind != _EXACT]
+    if chosen.kind != _EXACT:
+        return (
+            f"{chosen.kind} is the fastest that reaches recall {target_recall:g}: {chosen.recall:.4f} in "
+            f"{chosen.microseconds:.0f} us a query, {exact.microseconds / chosen.microseconds:.1f} times as "
+            f"fast as the exact scan ({exact.microseconds:.0f} us)."
+        )
+    if not others:
+        return "Nothing but the exact scan was asked for."
+    best = max(others, key=lambda p: p.recall)
+    if best.recall < target_recall:
+        return (
+            f"No approximate index reaches recall {target_recall:g}: the best is {best.kind} with "
+            f"{best.recall:.4f} in {best.microseconds:.0f} us. The exact scan is taken, "
+            f"{exact.microseconds:.0f} us a query."
+        )
+    quick = choose(others, target_recall)
+    return (
+        f"The exact scan is the fastest: {exact.microseconds:.0f} us a query, where {quick.kind} takes "
+        f"{quick.microseconds:.0f} us for recall {quick.recall:.4f}."
+    )
+
+
+def _structures(kind: str, exact: Index, threads: int) -> Iterator[dict[str, int]]:
+    """Yield what to build: sizes around those that are good for most."""
+    root = max(1, int(exact.n_items**0.5))
+    if kind == "hnsw":
+        for m, ef_construction, damping in ((16, 100, 100), (16, 100, 50), (32, 200, 100)):
+            yield {"m": m, "ef_construction": ef_construction, "damping": damping, "threads": threads}
+        return
+    for factor in (2, 4):
+        nlist = max(1, min(factor * root, exact.n_items // 8))
+        if kind == "ivf":
+            yield {"nlist": nlist, "threads": threads}
+        else:
+            yield {"nlist": nlist, "m": max(1, exact.dim // (2 if factor == 2 else 4)), "threads": threads}
+
+
+def _efforts(built: Index, k: int) -> Iterator[Index]:
+    """Yield the same structure searched with ever more effort."""
+    if built.name == "hnsw":
+        for doubling in range(7):
+            yield built.with_search(ef_search=max(k, 16) << doubling)
+        return
+    nlist = built.parameters()["nlist"]
+    for refine in (None,) if built.name == "ivf" else (4, 16):
+        more = {} if refine is None else {"refine": refine}
+        for doubling in range(nlist.bit_length()):
+            yield built.with_search(nprobe=min(nlist, 1 << doubling), **more)
+
+
+def _measure(index: Index, right: TopK, users: NDArray[np.float32], k: int, build_seconds: float) -> Point:
+    found = recall(index, right, users, k)  # and compiles, and warms the caches
+    passes = []
+    for _ in range(_PASSES):
+        start = time.perf_counter()
+        for u in range(len(users)):
+            index.search(users[u : u + 1], k)
+        passes.append(time.perf_counter() - start)
+    microseconds = 1e6 * min(passes) / len(users)
+    return Point(index.name, index.parameters(), found, microseconds, build_seconds, index.memory)
