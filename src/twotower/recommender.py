@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from twotower.data.dataset import Dataset, Frame, to_polars
 from twotower.data.durations import durations
+from twotower.data.item_lists import ItemLists, take_lists
 from twotower.data.predictor import Predictor
 from twotower.data.ranker import Queries, Ranker
 from twotower.errors import ConfigError, DataError, nearest
@@ -81,7 +82,7 @@ class Recommender(Predictor, Ranker):
     target: Target
     users: Side
     items: Side
-    seen: tuple[NDArray[np.int64], NDArray[np.int32]]
+    seen: ItemLists
     display: pl.DataFrame
     item_duration: NDArray[np.float64] | None
     history: list[dict[str, Any]] = field(default_factory=list)
@@ -166,13 +167,7 @@ class Recommender(Predictor, Ranker):
         if not len(asked):
             raise ConfigError("recommend needs at least one user, got none")
         row = self._known(asked, self.users, "user")
-        indptr, seen_items = self.seen
-        taken = None
-        if exclude_seen:
-            length = indptr[row + 1] - indptr[row]
-            pointers = np.concatenate([[0], np.cumsum(length)]).astype(np.int64)
-            within = np.arange(pointers[-1]) - np.repeat(pointers[:-1], length)
-            taken = (pointers, seen_items[np.repeat(indptr[row], length) + within])
+        taken = take_lists(self.seen, row) if exclude_seen else None
         top = exact_top_k(self.users.vectors[row], self.items.vectors, k, seen=taken)
         found = top.items >= 0
         at, place = np.nonzero(found)

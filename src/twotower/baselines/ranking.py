@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -21,7 +21,8 @@ from scipy.sparse import csr_array
 
 from twotower.baselines.baseline import FloatArray, IntArray, rows_of
 from twotower.data.dataset import TrainPart
-from twotower.data.ranker import ItemLists, Queries, Ranker
+from twotower.data.item_lists import ItemLists, check_lists, take_lists
+from twotower.data.ranker import Queries, Ranker
 from twotower.errors import ConfigError, DataError, TrainingError
 from twotower.retrieval import exact_top_k
 from twotower.schema import Schema
@@ -180,8 +181,8 @@ class RankingBaseline(Ranker):
             )
         if k < 1:
             raise ConfigError(f"k must be at least 1, got {k}; ask for one item or more")
-        _check_barred(queries)
-        return self._rank(queries, k, self.positives)
+        barred = check_lists("queries.barred", queries.barred, len(queries.users), len(queries.items))
+        return self._rank(replace(queries, barred=barred), k, self.positives)
 
     def _fit_on(self, positives: Positives, seed: int) -> Self:
         self.positives = None
@@ -207,10 +208,10 @@ class PersonalBaseline(RankingBaseline):
         warm, cold = np.flatnonzero(users >= 0), np.flatnonzero(users < 0)
         found = np.full((len(users), k), -1, dtype=np.int32)
         if warm.size:
-            found[warm] = self._rank_warm(users[warm], items, lists_of(queries.barred, warm), k)
+            found[warm] = self._rank_warm(users[warm], items, take_lists(queries.barred, warm), k)
         if cold.size:
             worth = values_at(positives.popularity, items)
-            found[cold] = rank_alike(worth, lists_of(queries.barred, cold), cold.size, k)
+            found[cold] = rank_alike(worth, take_lists(queries.barred, cold), cold.size, k)
         return found
 
     @abstractmethod
@@ -320,15 +321,6 @@ def values_at(values: FloatArray, places: IntArray) -> FloatArray:
     return taken
 
 
-def lists_of(lists: ItemLists, users: IntArray) -> ItemLists:
-    """Return the lists of some users (rows), in their order."""
-    pointers, rows = lists
-    sizes = np.diff(pointers)[users]  # (n_users,)
-    taken = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(sizes, dtype=np.int64)])
-    shift = np.repeat(pointers[users] - taken[:-1], sizes)  # from a place in the answer to one in `rows`
-    return taken, rows[np.arange(taken[-1]) + shift]
-
-
 def above_zero(baseline: str, **settings: float) -> None:
     """Check that settings are finite and above 0.
 
@@ -358,24 +350,3 @@ def _blocks(n: int, width: int) -> Iterator[slice]:
     size = max(1, _BLOCK // max(width, 1))
     for start in range(0, n, size):
         yield slice(start, min(start + size, n))
-
-
-def _check_barred(queries: Queries) -> None:
-    pointers, rows = queries.barred
-    n_users, n_items = len(queries.users), len(queries.items)
-    if (
-        pointers.shape != (n_users + 1,)
-        or pointers[0] != 0
-        or pointers[-1] != rows.size
-        or (np.diff(pointers) < 0).any()
-    ):
-        raise DataError(
-            f"queries.barred needs pointers rising from 0 to the number of its rows over {n_users + 1} "
-            f"places, one list a user, got {pointers.size} places for {rows.size} rows; build them for these "
-            "users"
-        )
-    if rows.size and (rows.min() < 0 or rows.max() >= n_items):
-        raise DataError(
-            f"queries.barred names rows of queries.items, which are 0 to {n_items - 1}, got {rows.min()} to "
-            f"{rows.max()}; build it for these items"
-        )

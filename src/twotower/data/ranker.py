@@ -10,9 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from twotower.data.dataset import Dataset
-
-ItemLists = tuple[NDArray[np.int64], NDArray[np.int32]]
-"""A list of item rows for each user: pointers (n_users + 1,) and item rows (n,)."""
+from twotower.data.item_lists import ItemLists
 
 
 @dataclass(frozen=True, eq=False)

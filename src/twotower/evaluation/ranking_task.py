@@ -15,7 +15,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from twotower.data.dataset import Dataset, Frame, to_polars
-from twotower.data.ranker import ItemLists, Queries, Ranker
+from twotower.data.item_lists import ItemLists
+from twotower.data.ranker import Queries, Ranker
 from twotower.errors import DataError, nearest
 from twotower.metrics.exposure import (
     coverage,

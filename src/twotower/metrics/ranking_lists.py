@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from twotower.data.ranker import ItemLists
+from twotower.data.item_lists import ItemLists, check_lists, no_items
 from twotower.errors import DataError
 
 Lists = NDArray[np.int32]
@@ -75,19 +75,7 @@ def checked_items(name: str, items: ItemLists, n_users: int) -> ItemLists:
         Pointers that do not fit, a negative item row, or an item twice in a user's list.
 
     """
-    pointers, rows = np.ascontiguousarray(items[0], np.int64), np.ascontiguousarray(items[1], np.int32)
-    if (
-        pointers.shape != (n_users + 1,)
-        or pointers[0] != 0
-        or pointers[-1] != rows.size
-        or (np.diff(pointers) < 0).any()
-    ):
-        raise DataError(
-            f"{name} must be pointers (n_users + 1,) that rise from 0 to the number of items, and the items; "
-            f"got pointers of shape {pointers.shape} and {rows.size} items for {n_users} users."
-        )
-    if rows.size and rows.min() < 0:
-        raise DataError(f"{name} must name item rows from 0 on; got {rows.min()}.")
+    pointers, rows = check_lists(name, items, n_users)
     user = np.repeat(np.arange(n_users), np.diff(pointers))
     order = np.lexsort((rows, user))
     again = (np.diff(rows[order]) == 0) & (np.diff(user[order]) == 0)
@@ -98,15 +86,6 @@ def checked_items(name: str, items: ItemLists, n_users: int) -> ItemLists:
             "Take the distinct pairs of user and item first."
         )
     return pointers, rows
-
-
-def no_items(n_users: int) -> ItemLists:
-    """Return an empty list for every user.
-
-    >>> no_items(2)
-    (array([0, 0, 0]), array([], dtype=int32))
-    """
-    return np.zeros(n_users + 1, dtype=np.int64), np.empty(0, dtype=np.int32)
 
 
 def chunk_count(n_users: int) -> int:

@@ -5,7 +5,7 @@ exact scan is fast enough for catalogues of tens of thousands of items, and it i
 are checked against; `tune_index` says which is the fastest of good enough recall.
 """
 
-from twotower.retrieval.exact import Seen, TopK, exact_top_k
+from twotower.retrieval.exact import TopK, exact_top_k
 from twotower.retrieval.exact_index import ExactIndex
 from twotower.retrieval.hnsw import HnswIndex
 from twotower.retrieval.index import Index
@@ -22,7 +22,6 @@ __all__ = [
     "IvfIndex",
     "IvfPqIndex",
     "Point",
-    "Seen",
     "TopK",
     "Tuned",
     "exact_top_k",

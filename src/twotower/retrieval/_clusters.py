@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from twotower.data.item_lists import no_items
 from twotower.errors import ConfigError
 from twotower.retrieval import kernels
 from twotower.retrieval._faiss import faiss, pointer, threads
 from twotower.retrieval.exact import exact_top_k, scan, share
-from twotower.retrieval.filters import seen_lists
 
 _ROUNDS = 10  # of k-means
 _SAMPLE = 64  # items a cluster that k-means looks at
@@ -80,7 +80,7 @@ def look_up(
     found = np.empty((users.shape[0], fetch), dtype=np.int64)
     score = np.empty((users.shape[0], fetch), dtype=np.float32)
     nprobe = min(nprobe, len(centroids))
-    probed = scan(users, centroids, nprobe, seen_lists(None, len(users), len(centroids)), None)
+    probed = scan(users, centroids, nprobe, no_items(len(users)), None)
     keys = probed.items.astype(np.int64)
     how = faiss().SearchParametersIVF(nprobe=nprobe)
 

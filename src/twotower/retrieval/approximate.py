@@ -13,9 +13,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from twotower.data.ranker import ItemLists
+from twotower.data.item_lists import ItemLists, take_lists
 from twotower.retrieval.exact import TopK, rescore, scan
-from twotower.retrieval.filters import take_lists
 from twotower.retrieval.index import Index
 
 _USERS_AT_ONCE = 1024  # what the library proposes to them is held in memory

@@ -18,12 +18,10 @@ import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from twotower.data.ranker import ItemLists
+from twotower.data.item_lists import ItemLists
 from twotower.errors import ConfigError
 from twotower.retrieval import kernels
 from twotower.retrieval.filters import candidate_rows, seen_lists
-
-Seen = ItemLists
 
 _ALONE = 16  # up to here threads cost more to start than they save on a catalogue of ten thousand items
 _KEYS = 1 << 22  # of a block's best so far, at most: 32 MiB a thread

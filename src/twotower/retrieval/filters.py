@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from twotower.data.ranker import ItemLists
+from twotower.data.item_lists import ItemLists, check_lists, no_items
 from twotower.errors import DataError
 
 
@@ -18,31 +18,7 @@ def seen_lists(seen: ItemLists | None, n_users: int, n_items: int) -> ItemLists:
         Pointers that don't rise from 0 to the number of items, or an item that does not exist.
 
     """
-    if seen is None:
-        return np.zeros(n_users + 1, dtype=np.int64), np.empty(0, dtype=np.int32)
-    indptr, item = np.asarray(seen[0]), np.asarray(seen[1])
-    if (
-        indptr.shape != (n_users + 1,)
-        or indptr.dtype.kind not in "iu"
-        or indptr[0] != 0
-        or indptr[-1] != item.size
-        or (indptr[1:] < indptr[:-1]).any()
-    ):
-        raise DataError(
-            f"`seen` must be (indptr, item), indptr whole numbers rising from 0 to the number of items over "
-            f"{n_users + 1} places; got indptr of {indptr.dtype} and shape {indptr.shape} for {item.size} "
-            "items. Give one list, perhaps empty, for each user that is asked about."
-        )
-    return np.ascontiguousarray(indptr, np.int64), _item_rows("seen", item, n_items)
-
-
-def take_lists(lists: ItemLists, users: NDArray[np.int64]) -> ItemLists:
-    """Return the lists of some users, in their order."""
-    indptr, item = lists
-    length = indptr[users + 1] - indptr[users]
-    pointers = np.concatenate([[0], np.cumsum(length)]).astype(np.int64)
-    within = np.arange(pointers[-1]) - np.repeat(pointers[:-1], length)
-    return pointers, item[np.repeat(indptr[users], length) + within]
+    return no_items(n_users) if seen is None else check_lists("`seen`", seen, n_users, n_items)
 
 
 def candidate_rows(allow: ArrayLike | None, deny: ArrayLike | None, n_items: int) -> NDArray[np.int32] | None:

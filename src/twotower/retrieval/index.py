@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from safetensors import SafetensorError
 
-from twotower.data.ranker import ItemLists
+from twotower.data.item_lists import ItemLists
 from twotower.errors import BundleError, ConfigError, DataError, nearest
 from twotower.retrieval.exact import TopK, check_k
 from twotower.retrieval.filters import candidate_rows, seen_lists

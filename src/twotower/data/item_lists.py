@@ -1,0 +1,65 @@
+"""`ItemLists`: a list of item rows for each user, such as what each has seen."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twotower.errors import DataError
+
+ItemLists = tuple[NDArray[np.int64], NDArray[np.int32]]
+"""Pointers (n_users + 1,) and item rows (n,): user ``u`` has the rows ``pointers[u]:pointers[u + 1]``."""
+
+
+def no_items(n_users: int) -> ItemLists:
+    """Return an empty list for every user.
+
+    >>> no_items(2)
+    (array([0, 0, 0]), array([], dtype=int32))
+    """
+    return np.zeros(n_users + 1, dtype=np.int64), np.empty(0, dtype=np.int32)
+
+
+def check_lists(name: str, lists: ItemLists, n_users: int, n_items: int | None = None) -> ItemLists:
+    """Return lists in the types of `ItemLists`, contiguous, or refuse them.
+
+    Args:
+        name: what the lists are, for the message.
+        lists: pointers and item rows, of any kind of whole number.
+        n_users: number of lists that there must be.
+        n_items: what item rows must lie below; None for no bound.
+
+    Raises:
+        DataError: pointers that don't rise from 0 to the number of item rows, or an item that does not exist.
+    """
+    pointers, rows = np.asarray(lists[0]), np.asarray(lists[1])
+    if (
+        pointers.shape != (n_users + 1,)
+        or pointers.dtype.kind not in "iu"
+        or pointers[0] != 0
+        or pointers[-1] != rows.size
+        or (pointers[1:] < pointers[:-1]).any()
+    ):
+        raise DataError(
+            f"{name} must be (pointers, item rows), the pointers whole numbers rising from 0 to the number "
+            f"of its rows over {n_users + 1} places, one list a user, got {pointers.dtype} of shape "
+            f"{pointers.shape} for {rows.size} items. Give one list, perhaps empty, for each user."
+        )
+    if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iu"):
+        raise DataError(f"{name} must hold item rows (integers, one axis); got {rows.dtype} of {rows.shape}.")
+    if rows.size and (rows.min() < 0 or (n_items is not None and rows.max() >= n_items)):
+        bound = "from 0 on" if n_items is None else f"0 to {n_items - 1}"
+        raise DataError(
+            f"{name} must name items, rows {bound}, got {rows.min()} to {rows.max()}; "
+            "build it for these items."
+        )
+    return np.ascontiguousarray(pointers, np.int64), np.ascontiguousarray(rows, np.int32)
+
+
+def take_lists(lists: ItemLists, users: NDArray[np.int64]) -> ItemLists:
+    """Return the lists of some users (rows), in their order."""
+    pointers, rows = lists
+    length = pointers[users + 1] - pointers[users]
+    taken = np.concatenate([[0], np.cumsum(length)]).astype(np.int64)
+    within = np.arange(taken[-1]) - np.repeat(taken[:-1], length)
+    return taken, rows[np.repeat(pointers[users], length) + within]
