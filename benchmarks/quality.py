@@ -23,7 +23,6 @@ from twotower.data.datasets import load
 from twotower.data.movielens import read_movielens
 from twotower.data.splitting import Parts, split_three
 from twotower.evaluation import compare_ratings
-from twotower.experiment.comparing import train_and_validation
 
 FACTORS, EPOCHS, RATES, STRENGTHS = (50, 100), (40, 60, 80), (0.01,), (0.08, 0.1, 0.12)
 
@@ -69,7 +68,7 @@ def _table(title: str, parts: Parts, cap: float | None, peers: bool, seed: int) 
     start = time.perf_counter()
     model = TwoTower(seed=seed, **label).fit(parts.train, parts.validation)
     print(f"  two-tower fitted in {time.perf_counter() - start:.1f} s", flush=True)
-    everything = train_and_validation(parts)
+    everything = parts.train.joined(parts.validation)
     predictions = {"two-tower": model.predict(parts.test)}
     for name, kind in BASELINES.items():
         fitted = kind().fit(parts.train, parts.validation, cap=cap, seed=seed).refit(everything)

@@ -15,14 +15,13 @@ import pytest
 from small_tables import CONFIG, write_tables
 from twotower import bundle as bundle_module
 from twotower import experiment
+from twotower.atomic import replacing, write_text
 from twotower.config import Config, load_config
 from twotower.data.dataset import Dataset
 from twotower.data.splitting import Parts, parts_of
 from twotower.data.synthetic import write_kuairec
 from twotower.errors import BundleError, ConfigError, DataError, TwoTowerError
 from twotower.experiment import Run, load_parts, recommend_all, score_file, train
-from twotower.experiment.atomic import replacing, write_text
-from twotower.experiment.comparing import train_and_validation
 from twotower.experiment.listeners import FitClock, HistoryFile, read_history
 from twotower.experiment.stages import Stages
 from twotower.schema import Schema
@@ -481,7 +480,7 @@ def test_parts_of_files_that_differ_in_what_has_no_role_are_put_together() -> No
     test, validation = other.with_columns(item_id=3), other
     given = [Dataset.of(rows, schema=schema) for rows in (train, test, validation)]
     parts = parts_of(given[0], given[1], given[2])
-    everything = train_and_validation(parts)
+    everything = parts.train.joined(parts.validation)
     assert everything.interactions.columns == ["user_id", "item_id", "label"]
     assert sorted(everything.interactions.rows()) == [(1, 1, 1.0), (2, 1, 0.5), (2, 2, 2.0)]
 

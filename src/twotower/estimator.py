@@ -154,7 +154,7 @@ class TwoTower:
                 "rates": outcome.rates,
                 "history": outcome.history,
             }
-        everything = train.with_interactions(_together(train, validation)).as_train()
+        everything = train.joined(validation)
         prepared = self._prepare(everything, device)
         trainer = self._trainer(prepared, "refit", mark)
         refitted = trainer.run(
@@ -346,26 +346,10 @@ def fingerprint(estimator: TwoTower, train: Dataset, validation: Dataset) -> str
     digest.update(f"{estimator.seed} {torch.get_num_threads()} {numba.get_num_threads()}".encode())
     digest.update(json.dumps(train.schema.model_dump(mode="json"), sort_keys=True).encode())
     for part in (train, validation):
-        for table in (part.interactions.select(_roles(part)), part.users, part.items):
+        for table in (part.interactions.select(part.role_columns()), part.users, part.items):
             digest.update(f"{table.schema} {table.height}".encode())
             digest.update(table.hash_rows(seed=0).to_numpy().tobytes())
     return digest.hexdigest()
-
-
-def _roles(data: Dataset) -> list[str]:
-    """Return the columns of the interactions that the schema gives a role."""
-    columns = data.schema.interaction_columns()
-    duration = data.schema.duration
-    if duration is not None and duration in data.interactions.columns and duration not in columns:
-        columns.append(duration)
-    return columns
-
-
-def _together(train: Dataset, validation: Dataset) -> pl.DataFrame:
-    """Return the interactions of both, with the columns that have a role; ids have train's type."""
-    ids = {name: train.interactions.schema[name] for name in (train.schema.user, train.schema.item)}
-    parts = [part.interactions.select(_roles(part)).cast(ids) for part in (train, validation)]  # type: ignore[arg-type]
-    return pl.concat(parts, how="diagonal_relaxed")
 
 
 def _warm_rows(train: Dataset, side: SideEncoder) -> NDArray[np.int32]:

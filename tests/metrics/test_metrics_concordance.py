@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from twotower.errors import DataError
 from twotower.metrics import group_users, row_concordance, user_statistics
 from twotower.metrics.bootstrap import intervals, intervals_of_all
-from twotower.metrics.concordance import rank_values
+from twotower.metrics.pair_order import rank_values
 from twotower.metrics.statistics import Measured
 
 finite = st.floats(allow_nan=False, allow_infinity=False)

@@ -84,6 +84,14 @@ class Dataset:
     def __len__(self) -> int:
         return self.interactions.height
 
+    def role_columns(self) -> list[str]:
+        """Return the columns of the interactions that the schema gives a role."""
+        columns = self.schema.interaction_columns()
+        duration = self.schema.duration
+        if duration is not None and duration in self.interactions.columns and duration not in columns:
+            columns.append(duration)
+        return columns
+
     def with_interactions(self, interactions: pl.DataFrame, *notes: str) -> Dataset:
         """Return the same users and items with other interactions (rows of these)."""
         return Dataset(interactions, self.users, self.items, self.schema, self.notes + notes)
@@ -102,6 +110,19 @@ class Dataset:
 @dataclass(frozen=True, eq=False)
 class TrainPart(Dataset):
     """A `Dataset` that transformations may be fitted on: made by a split, or by `Dataset.as_train`."""
+
+    def joined(self, validation: Dataset) -> TrainPart:
+        """Return the rows of both, with the columns that have a role: what a model is refitted on.
+
+        Ids take this part's type. Files of their own may write a label as whole numbers here and as fractions
+        there, which become fractions, and a duration that one of them lacks is missing in its rows.
+        """
+        ids = {name: self.interactions.schema[name] for name in (self.schema.user, self.schema.item)}
+        parts = [
+            part.interactions.select(part.role_columns()).cast(ids)  # type: ignore[arg-type]
+            for part in (self, validation)
+        ]
+        return self.with_interactions(pl.concat(parts, how="diagonal_relaxed")).as_train()
 
 
 def to_polars(frame: Frame) -> pl.DataFrame:

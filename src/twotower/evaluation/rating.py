@@ -18,7 +18,7 @@ from twotower.evaluation.slices import Slices, slices_of
 from twotower.metrics import Interval, UserGroups, UserStatistics, group_users
 from twotower.metrics.bootstrap import intervals_of_all
 from twotower.metrics.checks import float_column
-from twotower.metrics.concordance import Ranking, rank_values
+from twotower.metrics.pair_order import Ranking, rank_values
 from twotower.metrics.statistics import Measured
 
 FloatArray = NDArray[np.float64]

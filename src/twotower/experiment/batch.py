@@ -9,9 +9,9 @@ from pathlib import Path
 import polars as pl
 from polars.io.plugins import register_io_source
 
+from twotower.atomic import replacing
 from twotower.data.tables import read_table
 from twotower.errors import ConfigError
-from twotower.experiment.atomic import replacing
 from twotower.recommender import Recommender
 
 SUFFIXES = (".parquet", ".csv")

@@ -6,12 +6,10 @@ import time
 from typing import Final
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from twotower.baselines import BASELINES
 from twotower.config import Config, resolved
-from twotower.data.dataset import TrainPart
 from twotower.data.splitting import Parts
 from twotower.evaluation import Comparison, compare_ratings
 from twotower.experiment.parts import load_parts
@@ -52,7 +50,7 @@ def compare_with_baselines(
     ``training.refit`` it then learns from train and validation together, as ours does.
     """
     predictions: dict[str, NDArray[np.float64]] = {OURS: recommender.predict(parts.test)}
-    everything = train_and_validation(parts) if config.training.refit else None
+    everything = parts.train.joined(parts.validation) if config.training.refit else None
     for name, baseline in BASELINES.items():
         start = time.perf_counter()
         fitted = baseline().fit(parts.train, parts.validation, cap=config.objective.cap, seed=config.seed)
@@ -69,13 +67,3 @@ def compare_with_baselines(
         resamples=config.evaluation.resamples,
         seed=config.seed,
     )
-
-
-def train_and_validation(parts: Parts) -> TrainPart:
-    """Return the rows of both, with the columns that have a role: what a model is refitted on."""
-    schema, both = parts.train.schema, (parts.train.interactions, parts.validation.interactions)
-    roles = {*schema.interaction_columns(), schema.duration}
-    columns = [name for name in both[0].columns if name in roles and name in both[1].columns]
-    # Relaxed, since files of their own may write a label as whole numbers here and as fractions there.
-    rows = pl.concat([part.select(columns) for part in both], how="vertical_relaxed")
-    return parts.train.with_interactions(rows).as_train()

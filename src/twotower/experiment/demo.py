@@ -10,9 +10,9 @@ from typing import Any
 
 import polars as pl
 
+from twotower.atomic import disk_errors
 from twotower.config import load_config
 from twotower.evaluation import Comparison
-from twotower.experiment.atomic import disk_errors
 from twotower.experiment.comparing import compare_with_baselines
 from twotower.experiment.parts import load_parts
 from twotower.experiment.run import Run

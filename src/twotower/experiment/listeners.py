@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from twotower.experiment.atomic import disk_errors, write_text
+from twotower.atomic import disk_errors, write_text
 from twotower.experiment.stages import Stages
 from twotower.training.listener import Listener, Record, Silent
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from twotower.atomic import disk_errors, write_text
 from twotower.config import Config, differences, dump_config, load_config
 from twotower.errors import BundleError, ConfigError, nearest
-from twotower.experiment.atomic import disk_errors, write_text
 from twotower.recommender import Recommender
 
 _PARTS = ("config.toml", "bundle", "checkpoints", "history.jsonl", "metrics.json", "report.html")

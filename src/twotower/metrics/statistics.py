@@ -28,15 +28,8 @@ from numba import njit
 from numpy.typing import ArrayLike
 
 from twotower.metrics.checks import FloatArray, IntArray, finite_cap, float_column, mask_column
-from twotower.metrics.concordance import (
-    Flags,
-    PairOrder,
-    Ranking,
-    concordance,
-    concordance_within_users,
-    order_pairs,
-    rank_values,
-)
+from twotower.metrics.concordance import concordance, concordance_within_users
+from twotower.metrics.pair_order import Flags, PairOrder, Ranking, order_pairs, rank_values
 from twotower.metrics.users import UserGroups
 
 # Below this share of the uncentred sum of squares, a difference of two such sums is rounding and no variance.

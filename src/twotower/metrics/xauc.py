@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from twotower.metrics.checks import FloatArray, IntArray, float_column
-from twotower.metrics.concordance import concordance, concordance_within_users, order_pairs, rank_values
+from twotower.metrics.concordance import concordance, concordance_within_users
 from twotower.metrics.metric import Metric
+from twotower.metrics.pair_order import order_pairs, rank_values
 from twotower.metrics.users import group_users
 
 XAUC = Metric("xauc", higher_is_better=True, unit="share")

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from twotower.atomic import replacing
 from twotower.errors import BundleError
 
 FORMAT = 1
@@ -68,22 +67,9 @@ def write_index(path: Path, header: Header, payload: bytes) -> None:
     body = json.dumps(asdict(header), sort_keys=True).encode() + b"\n"
     digest = hashlib.sha256(body)
     digest.update(payload)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            for part in (_MAGIC, f"{FORMAT}\n{digest.hexdigest()}\n".encode(), body, payload):
-                file.write(part)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise BundleError(
-            f"could not write the index {path}: {error.strerror or error}; what was there is untouched. "
-            "Make room, or choose another place"
-        ) from None
-    finally:
-        with suppress(OSError):  # mostly that it is gone: renamed, or never made
-            temporary.unlink()
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        for part in (_MAGIC, f"{FORMAT}\n{digest.hexdigest()}\n".encode(), body, payload):
+            file.write(part)
 
 
 def read_index(path: Path) -> tuple[Header, bytes]:
