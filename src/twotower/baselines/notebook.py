@@ -17,7 +17,7 @@ from twotower.errors import ConfigError, TrainingError
 
 BATCH = 128
 """Rows a step."""
-_PATIENCE = 3
+PATIENCE = 3
 """Epochs without a lower validation loss before training stops."""
 _ROWS_AT_ONCE = 65_536
 """Rows a forward pass where nothing is learnt."""
@@ -68,7 +68,7 @@ class NotebookNetwork(Baseline):
             )
             rates: list[float] = []
             best, best_epoch, best_weights = np.inf, 0, None
-            while len(rates) < self.epochs and len(rates) - best_epoch < _PATIENCE:
+            while len(rates) < self.epochs and len(rates) - best_epoch < PATIENCE:
                 rates.append(training.rate)
                 training.epoch(len(rates))
                 if held is None:
