@@ -1,7 +1,7 @@
 """Speed, recall and memory of retrieval: the indexes, the exact scan, and others' libraries, in one run each.
 
     python benchmarks/index.py large [--items 1000000] [--target 0.95] [--threads 2] [--only hnsw ...]
-    python benchmarks/index.py scan
+    python benchmarks/index.py [scan]
     python benchmarks/index.py graphs [--vectors RUN/bundle/vectors.safetensors ...]
 
 ``large``: a million clustered vectors of varied norms. Every index is searched with ever more effort until it
@@ -256,13 +256,13 @@ def _our_graph(items: Matrix, damping: int) -> Callable[[Matrix, int], NDArray[n
 def main() -> None:
     """Run and print."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    arguments.add_argument("what", choices=["large", "scan", "graphs"])
+    arguments.add_argument("what", nargs="?", choices=["large", "scan", "graphs"], default="scan")
     arguments.add_argument("--items", type=int, default=1_000_000)
     arguments.add_argument("--users", type=int, default=200)
     arguments.add_argument("--target", type=float, default=0.95)
     arguments.add_argument("--threads", type=int, default=2, help="of the building")
     arguments.add_argument(
-        "--only", nargs="*", default=[], help="hnsw-directions hnsw-root ivf ivfpq usearch"
+        "--only", nargs="*", default=[], help="hnsw-directions hnsw-root ivf ivfpq usearch usearch-lengthened"
     )
     arguments.add_argument(
         "--vectors", nargs="*", default=[], help="vectors.safetensors of bundles, for graphs"
