@@ -20,6 +20,7 @@ from twotower.config import ModelConfig
 from twotower.errors import BundleError
 from twotower.features import Encoder, SideEncoder
 from twotower.features.encoder import column_from_state, column_state
+from twotower.features.positive import PositiveRule
 from twotower.features.target import Target
 from twotower.model import SideArrays, TwoTowerModel
 from twotower.recommender import PLAIN, Recommender, Side, plain
@@ -60,6 +61,7 @@ def save_bundle(recommender: Recommender, directory: Path, facts: dict[str, Any]
             "schema": recommender.encoder.schema.model_dump(mode="json"),
             "model": recommender.model.config.model_dump(mode="json"),
             "target": recommender.target.state(),
+            "positive": recommender.positive.state(),
             "history": recommender.history,
             **facts,
             "parts": {name: _digest(temporary / name) for name in PARTS},
@@ -199,6 +201,7 @@ def _read_parts(directory: Path, manifest: dict[str, Any]) -> Recommender:
         display,
         vectors.get("items.duration"),
         manifest["history"],
+        PositiveRule.from_state(manifest["positive"]),
     )
 
 

@@ -19,6 +19,7 @@ from twotower.data.predictor import Predictor
 from twotower.data.ranker import Queries, Ranker
 from twotower.errors import ConfigError, DataError, nearest
 from twotower.features import Encoder
+from twotower.features.positive import PositiveRule
 from twotower.features.target import Target
 from twotower.model import SideArrays, TwoTowerModel
 from twotower.objectives import score_pairs
@@ -73,6 +74,7 @@ class Recommender(Predictor, Ranker):
         display: one row an item, in the catalogue's order: id and display columns.
         item_duration: float64 (items,), nan where not known; None without a duration in the items table.
         history: records of the epochs.
+        positive: which interactions count as positives.
     """
 
     name = "two-tower"
@@ -86,6 +88,7 @@ class Recommender(Predictor, Ranker):
     display: pl.DataFrame
     item_duration: NDArray[np.float64] | None
     history: list[dict[str, Any]] = field(default_factory=list)
+    positive: PositiveRule = field(default_factory=PositiveRule)
 
     @property
     def user_ids(self) -> pl.Series:

@@ -23,6 +23,7 @@ from twotower.training import (
     Batcher,
     Checkpoint,
     Interrupted,
+    Judge,
     Listener,
     Outcome,
     Record,
@@ -92,15 +93,30 @@ def same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
     return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
 
 
-def scripted(losses: list[float]) -> Callable[[TwoTowerModel], dict[str, float]]:
-    """A validation that gives these losses one after the other."""
-    rest = iter(losses)
-    return lambda model: {"validation_loss": next(rest)}
+class Scripted(Judge):
+    """A judge that gives these losses one after the other, and looks at the model if told how."""
+
+    by = "validation_loss"
+
+    def __init__(
+        self, losses: list[float], look: Callable[[TwoTowerModel], None] = lambda model: None
+    ) -> None:
+        self.rest, self.look = iter(losses), look
+
+    def __call__(self, model: TwoTowerModel) -> dict[str, float]:
+        self.look(model)
+        return {"validation_loss": next(self.rest)}
+
+
+class Prized(Scripted):
+    """The same, but the more the better."""
+
+    higher_is_better = True
 
 
 def run(made: Trainer, losses: list[float] | None = None, **options: Any) -> Outcome:
-    validate = scripted(losses) if losses is not None else None
-    return made.run(validate, **{"epochs": made.config.epochs, "listener": Silent(), **options})
+    judge = Scripted(losses) if losses is not None else None
+    return made.run(judge, **{"epochs": made.config.epochs, "listener": Silent(), **options})
 
 
 class Recorder(Silent):
@@ -172,17 +188,19 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not() -> None:
     assert not same(states[0], states[2])
 
 
-def test_the_best_epochs_weights_are_kept() -> None:
+@pytest.mark.parametrize(
+    ("judge", "values"), [(Scripted, [3.0, 2.0, 1.0, 4.0, 4.0]), (Prized, [1, 2, 3, 0, 0])]
+)
+def test_the_best_epochs_weights_are_kept(judge: type[Scripted], values: list[float]) -> None:
     seen: list[dict[str, torch.Tensor]] = []
     made = trainer(epochs=5)
-    losses = iter([3.0, 2.0, 1.0, 4.0, 4.0])
 
-    def validate(model: TwoTowerModel) -> dict[str, float]:
+    def look(model: TwoTowerModel) -> None:
         seen.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
-        return {"validation_loss": next(losses)}
 
-    outcome = made.run(validate, epochs=5, listener=Silent())
+    outcome = made.run(judge(values, look), epochs=5, listener=Silent())
     assert outcome.best_epoch == 3
+    assert [record["best"] for record in outcome.history] == [True, True, True, False, False]
     assert same(state(made), seen[2])
     assert not same(seen[2], seen[4])
 

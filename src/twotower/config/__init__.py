@@ -7,6 +7,7 @@ from twotower.config.sections import (
     EvaluationConfig,
     ModelConfig,
     ObjectiveConfig,
+    PositiveConfig,
     SplitConfig,
     TrainingConfig,
 )
@@ -17,6 +18,7 @@ __all__ = [
     "EvaluationConfig",
     "ModelConfig",
     "ObjectiveConfig",
+    "PositiveConfig",
     "SplitConfig",
     "TrainingConfig",
     "differences",

@@ -28,6 +28,7 @@ from twotower.config.sections import (
     EvaluationConfig,
     ModelConfig,
     ObjectiveConfig,
+    PositiveConfig,
     SplitConfig,
     TrainingConfig,
 )
@@ -39,6 +40,7 @@ _SECTIONS: Final[dict[str, type[BaseModel]]] = {
     "data": DataConfig,
     "schema": Schema,
     "split": SplitConfig,
+    "positive": PositiveConfig,
     "model": ModelConfig,
     "objective": ObjectiveConfig,
     "training": TrainingConfig,

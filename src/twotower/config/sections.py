@@ -36,6 +36,7 @@ ShareOrPath = Annotated[float | str, BeforeValidator(_share_or_path)]
 PathString = Annotated[str, Field(min_length=1)]
 Positive = Annotated[float, Field(gt=0.0)]
 NotNegative = Annotated[float, Field(ge=0.0)]
+Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -149,19 +150,64 @@ class ModelConfig(_Section):
         return self
 
 
+class PositiveConfig(_Section):
+    """``[positive]``: which interactions count as positives; without a rule every one does.
+
+    Positives are what implicit objectives learn from and what ranking metrics look for. At most one of the
+    rules below can be set; whatever a rule needs to know is learnt from train.
+    """
+
+    threshold: float | None = None
+    """Labels of at least this."""
+    quantile: Share | None = None
+    """Labels of at least this quantile of the train labels."""
+    duration_rank: Share | None = None
+    """Labels whose rank among train labels of like duration is at least this, from 0 to 1 (KuaiRec: a watch
+    ratio is mostly a matter of the video's length)."""
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        rules = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        if len(rules) > 1:
+            raise ValueError(f"one rule says what is positive, got {' and '.join(rules)}; keep one of them")
+        return self
+
+
+IMPLICIT = ("all_pairs", "softmax", "bpr")
+"""Objectives that learn to rank from positives; the others predict a label."""
+
+
 class ObjectiveConfig(_Section):
     """``[objective]``: what is minimised."""
 
-    name: Literal["squared", "huber", "logistic"] = "squared"
-    """Squared error, Huber, or logistic (labels in [0, 1])."""
+    name: Literal["squared", "huber", "logistic", "all_pairs", "softmax", "bpr"] = "squared"
+    """To predict a label: squared error, Huber, or logistic (labels in [0, 1]). To rank by positives:
+    ``all_pairs`` (squared error over every pair of user and item), ``softmax`` or ``bpr``."""
     transform: Literal["none", "cap", "log1p", "standardise", "duration_rank"] = "none"
     """What the label becomes before training; predictions come back in the label's own units."""
     cap: float | None = None
     """Where ``transform = "cap"`` cuts."""
     delta: Positive = 1.0
     """Where Huber turns from squared to linear, in standard deviations of the (transformed) label."""
+    mass: NotNegative = 4.0
+    """Of ``all_pairs``: the weight of all pairs of user and item together, beside the positives'."""
+    floor: Annotated[float, Field(ge=0.0, le=1.0)] | None = 0.4
+    """Of ``all_pairs`` where there is a label: what the least liked interaction counts. An interaction counts
+    ``floor + (1 - floor) * rank`` of its label among the train labels, and a pair that was not observed 0;
+    so at 0 the least liked ones are as good as unobserved, at 1 all interactions are alike. ``"none"``:
+    positives alone count, 1 each."""
     regularisation: NotNegative = 0.07
     """L2 on the vectors, each weighted by the square root of its number of pairs."""
+
+    @property
+    def implicit(self) -> bool:
+        """Whether the objective learns to rank from positives, and predicts no label."""
+        return self.name in IMPLICIT
+
+    @property
+    def graded(self) -> bool:
+        """Whether every interaction is learnt from, by the rank of its label."""
+        return self.name == "all_pairs" and self.floor is not None
 
     @model_validator(mode="after")
     def _cap_needs_a_value(self) -> Self:
@@ -227,6 +273,7 @@ class Config(_Section):
     schema_: Schema | None = Field(default=None, alias="schema")
     """``[schema]``, of source ``tables`` alone: the data sets known by name bring their own."""
     split: SplitConfig = SplitConfig()
+    positive: PositiveConfig = PositiveConfig()
     model: ModelConfig = ModelConfig()
     objective: ObjectiveConfig = ObjectiveConfig()
     training: TrainingConfig = TrainingConfig()
@@ -245,7 +292,7 @@ class Config(_Section):
             return self
         if self.schema_ is None:
             raise ValueError("[schema] is needed: say which columns are the user, the item and the label")
-        if self.schema_.label is None:
+        if self.schema_.label is None and not self.objective.implicit:
             raise ValueError(
                 f"[schema] label is needed: the column that objective '{self.objective.name}' predicts"
             )

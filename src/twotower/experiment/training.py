@@ -154,10 +154,9 @@ def _evaluate(config: Config, recommender: Recommender, parts: Parts) -> RatingE
 
 def _best(history: list[Record]) -> dict[str, Any]:
     """Return the validation metrics of the epoch that was chosen, with its number."""
-    judged = [record for record in history if record.get("validation_loss") is not None]
-    if not judged:
+    best = next((record for record in reversed(history) if record.get("best")), None)
+    if best is None:
         return {}
-    best = min(judged, key=lambda record: float(record["validation_loss"]))
     metrics = {
         key.removeprefix("validation_"): value for key, value in best.items() if key.startswith("validation_")
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from twotower.features.labels import F64, LabelTransform, label_transform, transform_from_state
+from twotower.features.labels import F64, Identity, LabelTransform, label_transform, transform_from_state
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,11 @@ class Target:
         sd = float(values.std())
         return cls(fitted, float(values.mean()), sd if sd > 1e-12 else 1.0, low, high, False, 0.0)
 
+    @classmethod
+    def of_positives(cls) -> Target:
+        """Return the target of objectives that predict no label: scores stay what the towers say."""
+        return cls(Identity(), 0.0, 1.0, -math.inf, math.inf, False, 0.0)
+
     def forward(self, label: F64, duration: F64 | None) -> NDArray[np.float32]:
         """Return what the objective is trained on, float32 (n,)."""
         return ((self.transform.forward(label, duration) - self.mean) / self.sd).astype(np.float32)
@@ -67,11 +73,16 @@ class Target:
         """Return the JSON form."""
         return {
             "transform": {"name": self.transform.name, "state": self.transform.state()},
-            **{key: getattr(self, key) for key in ("mean", "sd", "low", "high", "logistic", "base")},
+            **{key: getattr(self, key) for key in ("mean", "sd", "logistic", "base")},
+            # JSON has no word for infinity
+            "low": self.low if math.isfinite(self.low) else None,
+            "high": self.high if math.isfinite(self.high) else None,
         }
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Target:
         """Rebuild from the JSON form."""
         transform = transform_from_state(state["transform"]["name"], state["transform"]["state"])
-        return cls(transform, *(state[key] for key in ("mean", "sd", "low", "high", "logistic", "base")))
+        low = -math.inf if state["low"] is None else state["low"]
+        high = math.inf if state["high"] is None else state["high"]
+        return cls(transform, state["mean"], state["sd"], low, high, state["logistic"], state["base"])

@@ -2,8 +2,9 @@
 
 from twotower.training.batches import Batch, Batcher, TrainPairs
 from twotower.training.checkpoint import Checkpoint
+from twotower.training.judge import Judge
 from twotower.training.listener import Listener, Record, Silent
-from twotower.training.loop import Interrupted, Outcome, Trainer, Validate
+from twotower.training.loop import Interrupted, Outcome, Trainer
 from twotower.training.row_adam import RowAdam
 from twotower.training.schedule import Schedule
 
@@ -12,6 +13,7 @@ __all__ = [
     "Batcher",
     "Checkpoint",
     "Interrupted",
+    "Judge",
     "Listener",
     "Outcome",
     "Record",
@@ -20,5 +22,4 @@ __all__ = [
     "Silent",
     "TrainPairs",
     "Trainer",
-    "Validate",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,10 @@ from twotower.objectives import Objective, Workspace
 from twotower.objectives.penalty import penalty_shares, vector_penalty
 from twotower.training.batches import Batch, Batcher
 from twotower.training.checkpoint import Checkpoint
+from twotower.training.judge import Judge
 from twotower.training.listener import Listener, Record
 from twotower.training.row_adam import RowAdam
 from twotower.training.schedule import Schedule
-
-Validate = Callable[[TwoTowerModel], dict[str, float]]
-"""Returns validation metrics, "validation_loss" among them, by which epochs are judged."""
 
 
 class Interrupted(TrainingError):
@@ -94,7 +91,7 @@ class Trainer:
 
     def run(
         self,
-        validate: Validate | None,
+        judge: Judge | None,
         *,
         epochs: int,
         rates: list[float] | None = None,
@@ -106,7 +103,7 @@ class Trainer:
         """Train, and leave the model with the weights of its best epoch.
 
         Args:
-            validate: measures the model after each epoch; without it every epoch is the best so far.
+            judge: measures the model after each epoch; without it every epoch is the best so far.
             epochs: most epochs.
             rates: learning rate of each epoch, instead of the schedule's (a refit replays them).
             checkpoints: directory of the checkpoint, written after each epoch.
@@ -130,7 +127,7 @@ class Trainer:
                     break
                 if rates is not None:
                     self.schedule.rate = rates[epoch - 1]
-                self._record(epoch, validate, listener)
+                self._record(epoch, judge, listener)
                 if checkpoints is not None:
                     self._checkpoint(epoch, earlier or {}).write(checkpoints)
         except KeyboardInterrupt:
@@ -142,16 +139,17 @@ class Trainer:
         rate_of = [record["learning_rate"] for record in self.history]
         return Outcome(self.schedule.best_epoch, rate_of, self.history)
 
-    def _record(self, epoch: int, validate: Validate | None, listener: Listener) -> None:
+    def _record(self, epoch: int, judge: Judge | None, listener: Listener) -> None:
         rate = self.schedule.step_rate((epoch - 1) / self.config.epochs)
         start = time.perf_counter()
         loss = self._epoch(epoch, listener)
         seconds = time.perf_counter() - start
-        metrics = validate(self.model) if validate is not None else {}
-        judged = metrics.get("validation_loss", -float(epoch))
+        metrics = judge(self.model) if judge is not None else {}
+        judged = -float(epoch) if judge is None else metrics[judge.by]
         if not math.isfinite(judged):
-            raise TrainingError(_diverged("validation loss", judged, epoch, rate))
-        if self.schedule.observe(epoch, judged) and validate is not None:
+            raise TrainingError(_diverged(judge.by.replace("_", " ") if judge else "", judged, epoch, rate))
+        best = self.schedule.observe(epoch, -judged if judge and judge.higher_is_better else judged)
+        if best and judge is not None:
             self.best = {name: t.detach().clone() for name, t in self.model.state_dict().items()}
         record: Record = {
             "phase": self.phase,
@@ -162,6 +160,8 @@ class Trainer:
             "learning_rate": rate,
             "pairs_per_second": len(self.batcher.pairs) / seconds,
         }
+        if judge is not None:
+            record["best"] = best  # so far: the last such epoch is the one chosen
         self.history.append(record)
         listener.epoch(record)
 

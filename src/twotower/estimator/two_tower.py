@@ -4,31 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numba
 import numpy as np
 import polars as pl
 import torch
-from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
-from twotower.config import Config, ModelConfig, ObjectiveConfig, TrainingConfig
+from twotower.config import Config, ModelConfig, ObjectiveConfig, PositiveConfig, TrainingConfig
 from twotower.data.dataset import Dataset, TrainPart
-from twotower.data.durations import durations
 from twotower.data.splitting import carve_validation
 from twotower.errors import ConfigError, nearest
-from twotower.features import Encoder
-from twotower.features.encoder import SideEncoder, catalogue
-from twotower.features.target import Target
-from twotower.model import SideArrays, TwoTowerModel
-from twotower.objectives import Huber, Logistic, Objective, Pairs, Squared, Workspace, score_pairs
+from twotower.estimator.judges import RankingJudge, RatingJudge
+from twotower.estimator.preparing import Prepared, prepare, table_of
+from twotower.features.positive import PositiveRule
+from twotower.model import SideArrays
+from twotower.objectives import Pairs
 from twotower.recommender import Recommender, Side, finished, plain
 from twotower.schema import explain
-from twotower.training import Batcher, Checkpoint, Listener, Silent, Trainer, TrainPairs
+from twotower.training import Batcher, Checkpoint, Judge, Listener, Silent, Trainer
 
 _SECTIONS: dict[str, type[BaseModel]] = {
+    "positive": PositiveConfig,
     "model": ModelConfig,
     "objective": ObjectiveConfig,
     "training": TrainingConfig,
@@ -56,6 +56,9 @@ class TwoTower:
 
     def __init__(self, *, seed: int = 42, **settings: Any) -> None:
         values: dict[str, dict[str, Any]] = {section: {} for section in _SECTIONS}
+        if "positive" in settings:
+            given = settings.pop("positive")
+            values["positive"] = dict(given) if isinstance(given, Mapping) else {"threshold": given}
         for key, value in settings.items():
             section, name = _RENAMED.get(key) or (_section_of(key), key)
             values[section][name] = value
@@ -65,6 +68,7 @@ class TwoTower:
                 made[section] = kind.model_validate(values[section])
             except ValidationError as error:
                 raise ConfigError(explain(error, section, kind.model_fields)) from None
+        self.positive: PositiveConfig = made["positive"]
         self.model: ModelConfig = made["model"]
         self.objective: ObjectiveConfig = made["objective"]
         self.training: TrainingConfig = made["training"]
@@ -74,7 +78,8 @@ class TwoTower:
     def from_config(cls, config: Config) -> Self:
         """Return the estimator that a config describes."""
         made = cls(seed=config.seed)
-        made.model, made.objective, made.training = config.model, config.objective, config.training
+        made.positive, made.model = config.positive, config.model
+        made.objective, made.training = config.objective, config.training
         return made
 
     def fit(
@@ -106,7 +111,7 @@ class TwoTower:
                 f"a model is trained on a TrainPart only, got {type(train).__name__}; "
                 "use the first part that twotower.split returns, or Dataset.as_train() if all is for training"
             )
-        if train.schema.label is None:
+        if train.schema.label is None and not self.objective.implicit:
             raise ConfigError(
                 f"objective {self.objective.name!r} predicts a label; the schema has none: set schema.label"
             )
@@ -134,11 +139,12 @@ class TwoTower:
         listener: Listener,
     ) -> Recommender:
         mark = fingerprint(self, train, validation)
+        rule = PositiveRule.fit(train, self.positive)
         found = Checkpoint.read(checkpoints) if resume and checkpoints is not None else None
         earlier = found.meta["earlier"] if found is not None else {}
         if not earlier:
-            prepared = self._prepare(train, device)
-            judge = _Judge(prepared, validation, device)
+            prepared = self._prepare(train, rule, device)
+            judge = self._judge(prepared, train, validation, rule, device)
             trainer = self._trainer(prepared, "train", mark)
             outcome = trainer.run(
                 judge,
@@ -148,14 +154,14 @@ class TwoTower:
                 listener=listener,
             )
             if not self.training.refit:
-                return self._finish(prepared, train, outcome.history)
+                return self._finish(prepared, train, rule, outcome.history)
             earlier = {
                 "best_epoch": outcome.best_epoch,
                 "rates": outcome.rates,
                 "history": outcome.history,
             }
         everything = train.joined(validation)
-        prepared = self._prepare(everything, device)
+        prepared = self._prepare(everything, rule, device)
         trainer = self._trainer(prepared, "refit", mark)
         refitted = trainer.run(
             None,
@@ -166,64 +172,24 @@ class TwoTower:
             listener=listener,
             earlier=earlier,
         )
-        return self._finish(prepared, everything, earlier["history"] + refitted.history)
+        return self._finish(prepared, everything, rule, earlier["history"] + refitted.history)
 
-    def _prepare(self, train: TrainPart, device: torch.device) -> _Prepared:
-        """Fit encoder and target on a train part, and bring everything the loop needs into arrays."""
-        encoder = Encoder.fit(train)
-        schema = train.schema
-        assert schema.label is not None
-        label = train.interactions.get_column(schema.label).to_numpy()
-        duration = durations(train) if self.objective.transform == "duration_rank" else None
-        target = Target.fit(
-            label,
-            duration,
-            transform=self.objective.transform,
-            cap=self.objective.cap,
-            logistic=self.objective.name == "logistic",
-        )
-        weight = None
-        if schema.weight is not None:
-            weight = train.interactions.get_column(schema.weight).to_numpy().astype(np.float32)
-        pairs = TrainPairs.sort(
-            _warm_rows(train, encoder.users),
-            _warm_rows(train, encoder.items),
-            target.forward(label, duration),
-            weight,
-            len(encoder.users.warm_ids),
-            len(encoder.items.warm_ids),
-        )
-        users, items = (
-            SideArrays.pack(
-                side.transform(
-                    _table(train, which, side).join(
-                        side.warm_ids.alias(side.column).to_frame(),
-                        on=side.column,
-                        how="right",
-                        maintain_order="right",
-                    )
-                ),
-                device,
-            )
-            for which, side in (("users", encoder.users), ("items", encoder.items))
-        )
-        model = TwoTowerModel(
-            users, items, pairs.n_users, pairs.n_items, self.model, self.seed, target.base
-        ).to(device)
-        objective = self._objective()
-        objective.check(Pairs(np.array([0, len(pairs)]), pairs.item, pairs.target, pairs.weight))
-        return _Prepared(encoder, target, pairs, users, items, model, objective)
+    def _prepare(self, train: TrainPart, rule: PositiveRule, device: torch.device) -> Prepared:
+        return prepare(train, self.model, self.objective, rule, device=device, seed=self.seed)
 
-    def _objective(self) -> Objective:
-        match self.objective.name:
-            case "squared":
-                return Squared()
-            case "huber":
-                return Huber(self.objective.delta)
-            case "logistic":
-                return Logistic()
+    def _judge(
+        self,
+        prepared: Prepared,
+        train: TrainPart,
+        validation: Dataset,
+        rule: PositiveRule,
+        device: torch.device,
+    ) -> Judge:
+        if self.objective.implicit:
+            return RankingJudge(prepared, train, validation, rule, device, self.seed)
+        return RatingJudge(prepared, validation, device)
 
-    def _trainer(self, prepared: _Prepared, phase: str, mark: str) -> Trainer:
+    def _trainer(self, prepared: Prepared, phase: str, mark: str) -> Trainer:
         return Trainer(
             prepared.model,
             prepared.users,
@@ -237,13 +203,15 @@ class TwoTower:
             mark,
         )
 
-    def _finish(self, prepared: _Prepared, train: TrainPart, history: list[dict[str, Any]]) -> Recommender:
+    def _finish(
+        self, prepared: Prepared, train: TrainPart, rule: PositiveRule, history: list[dict[str, Any]]
+    ) -> Recommender:
         """Encode the whole catalogue, cold rows included, and note what each user has seen."""
         encoder, schema = prepared.encoder, train.schema
         device = prepared.users.dense.device
         sides = {}
         for which, side in (("users", encoder.users), ("items", encoder.items)):
-            table = _table(train, which, side)
+            table = table_of(train, which, side)
             encoded = side.transform(table)
             vectors = finished(
                 prepared.model.encode(SideArrays.pack(encoded, device), which), which, prepared.target
@@ -252,7 +220,7 @@ class TwoTower:
         user = sides["users"].rows(train.interactions.get_column(schema.user))
         item = sides["items"].rows(train.interactions.get_column(schema.item)).astype(np.int32)
         seen = Pairs.from_arrays(user, item, np.zeros(len(user), np.float32), n_users=len(sides["users"].ids))
-        items_table = _table(train, "items", encoder.items)
+        items_table = table_of(train, "items", encoder.items)
         duration = None
         if schema.duration is not None and schema.duration in items_table.columns:
             duration = items_table.get_column(schema.duration).cast(pl.Float64).fill_null(np.nan).to_numpy()
@@ -266,61 +234,8 @@ class TwoTower:
             plain(items_table.select(schema.item, *(c for c in schema.display if c != schema.item))),
             duration,
             history,
+            rule,
         )
-
-
-class _Prepared(NamedTuple):
-    encoder: Encoder
-    target: Target
-    pairs: TrainPairs
-    users: SideArrays
-    items: SideArrays
-    model: TwoTowerModel
-    objective: Objective
-
-
-class _Judge:
-    """Measures a model on the validation part: the loss, and RMSE and MAE in the label's units."""
-
-    def __init__(self, prepared: _Prepared, validation: Dataset, device: torch.device) -> None:
-        schema = validation.schema
-        assert schema.label is not None
-        self.target, self.objective = prepared.target, prepared.objective
-        self.label = validation.interactions.get_column(schema.label).to_numpy()
-        self.duration = durations(validation) if self.target.transform.needs_duration else None
-        self.sides, rows = {}, {}
-        for which, side in (("users", prepared.encoder.users), ("items", prepared.encoder.items)):
-            ids = validation.interactions.get_column(side.column)
-            distinct = ids.unique().sort()
-            table = validation.users if which == "users" else validation.items
-            found = table.join(
-                distinct.alias(side.column).to_frame(), on=side.column, how="right", maintain_order="right"
-            )
-            self.sides[which] = SideArrays.pack(side.transform(found), device)
-            rows[which] = distinct.search_sorted(ids).to_numpy()
-        order = np.argsort(rows["users"], kind="stable")
-        self.user, self.item = rows["users"][order], rows["items"][order]
-        self.label = self.label[order]
-        if self.duration is not None:
-            self.duration = self.duration[order]
-        values = self.target.forward(self.label, self.duration)
-        self.pairs = Pairs.from_arrays(self.user, self.item, values, n_users=self.sides["users"].rows)
-        # what the labels become under the transform and back: a capped model is judged on capped labels
-        self.reachable = self.target.transform.inverse(
-            self.target.transform.forward(self.label, self.duration), self.duration
-        )
-        self.workspace = Workspace()
-
-    def __call__(self, model: TwoTowerModel) -> dict[str, float]:
-        U, V = (model.encode(self.sides[which], which) for which in ("users", "items"))
-        loss = self.objective(U, V, self.pairs, workspace=self.workspace).loss
-        scores = score_pairs(finished(U, "users", self.target), V.cpu().numpy(), self.user, self.item)
-        error = self.target.inverse(scores, self.duration) - self.reachable
-        return {
-            "validation_loss": loss,
-            "validation_rmse": float(np.sqrt(np.mean(error * error))),
-            "validation_mae": float(np.mean(np.abs(error))),
-        }
 
 
 def pick_device(name: str) -> torch.device:
@@ -341,7 +256,7 @@ def pick_device(name: str) -> torch.device:
 def fingerprint(estimator: TwoTower, train: Dataset, validation: Dataset) -> str:
     """Return a hash of the settings and of the rows that a checkpoint depends on."""
     digest = hashlib.sha256()
-    for section in (estimator.model, estimator.objective, estimator.training):
+    for section in (estimator.positive, estimator.model, estimator.objective, estimator.training):
         digest.update(json.dumps(section.model_dump(mode="json"), sort_keys=True).encode())
     digest.update(f"{estimator.seed} {torch.get_num_threads()} {numba.get_num_threads()}".encode())
     digest.update(json.dumps(train.schema.model_dump(mode="json"), sort_keys=True).encode())
@@ -350,15 +265,6 @@ def fingerprint(estimator: TwoTower, train: Dataset, validation: Dataset) -> str
             digest.update(f"{table.schema} {table.height}".encode())
             digest.update(table.hash_rows(seed=0).to_numpy().tobytes())
     return digest.hexdigest()
-
-
-def _warm_rows(train: Dataset, side: SideEncoder) -> NDArray[np.int32]:
-    ids = train.interactions.get_column(side.column)
-    return side.warm_ids.search_sorted(ids).to_numpy().astype(np.int32)
-
-
-def _table(data: Dataset, which: str, side: SideEncoder) -> pl.DataFrame:
-    return catalogue(data, which, side.warm_ids)
 
 
 def _section_of(key: str) -> str:

@@ -1,0 +1,5 @@
+"""The estimator: ``TwoTower(dim=64).fit(train)`` gives a `Recommender`."""
+
+from twotower.estimator.two_tower import TwoTower
+
+__all__ = ["TwoTower"]

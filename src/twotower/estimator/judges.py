@@ -1,0 +1,135 @@
+"""Judges: what an epoch's model is worth on the validation part."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+
+from twotower.data.dataset import Dataset, TrainPart
+from twotower.data.durations import durations
+from twotower.data.ranker import Queries, Ranker
+from twotower.estimator.preparing import Prepared
+from twotower.evaluation import RankingTask
+from twotower.features.encoder import SideEncoder
+from twotower.features.positive import PositiveRule
+from twotower.model import SideArrays, TwoTowerModel
+from twotower.objectives import Pairs, Workspace, score_pairs
+from twotower.recommender import finished
+from twotower.retrieval import exact_top_k
+from twotower.training import Judge
+
+JUDGED_CELLS = 1 << 28
+"""Pairs of user and item that a ranking judge may score an epoch: about a second's work."""
+LEAST_USERS = 2_000
+"""Users that it ranks for at least, if there are so many, however large the catalogue."""
+_K = 100
+
+
+class RatingJudge(Judge):
+    """Judges by the objective's own loss, and tells RMSE and MAE in the label's units."""
+
+    by: ClassVar[str] = "validation_loss"
+
+    def __init__(self, prepared: Prepared, validation: Dataset, device: torch.device) -> None:
+        schema = validation.schema
+        assert schema.label is not None
+        self.target, self.objective = prepared.target, prepared.objective
+        self.label = validation.interactions.get_column(schema.label).to_numpy()
+        self.duration = durations(validation) if self.target.transform.needs_duration else None
+        self.sides, rows = {}, {}
+        for which, side in (("users", prepared.encoder.users), ("items", prepared.encoder.items)):
+            ids = validation.interactions.get_column(side.column)
+            distinct = ids.unique().sort()
+            table = validation.users if which == "users" else validation.items
+            self.sides[which] = _packed(table, side, distinct, device)
+            rows[which] = distinct.search_sorted(ids).to_numpy()
+        order = np.argsort(rows["users"], kind="stable")
+        self.user, self.item = rows["users"][order], rows["items"][order]
+        self.label = self.label[order]
+        if self.duration is not None:
+            self.duration = self.duration[order]
+        values = self.target.forward(self.label, self.duration)
+        self.pairs = Pairs.from_arrays(self.user, self.item, values, n_users=self.sides["users"].rows)
+        # what the labels become under the transform and back: a capped model is judged on capped labels
+        self.reachable = self.target.transform.inverse(
+            self.target.transform.forward(self.label, self.duration), self.duration
+        )
+        self.workspace = Workspace()
+
+    def __call__(self, model: TwoTowerModel) -> dict[str, float]:
+        """Measure the model."""
+        U, V = (model.encode(self.sides[which], which) for which in ("users", "items"))
+        loss = self.objective(U, V, self.pairs, workspace=self.workspace).loss
+        scores = score_pairs(finished(U, "users", self.target), V.cpu().numpy(), self.user, self.item)
+        error = self.target.inverse(scores, self.duration) - self.reachable
+        return {
+            "validation_loss": loss,
+            "validation_rmse": float(np.sqrt(np.mean(error * error))),
+            "validation_mae": float(np.mean(np.abs(error))),
+        }
+
+
+class RankingJudge(Judge):
+    """Judges by NDCG@100 over the whole catalogue, for the users with positives in the validation part.
+
+    Where users times items are many, a fixed random sample of the users stands for all of them.
+    """
+
+    by: ClassVar[str] = "validation_ndcg@100"
+    higher_is_better: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        train: TrainPart,
+        validation: Dataset,
+        rule: PositiveRule,
+        device: torch.device,
+        seed: int,
+    ) -> None:
+        positives = rule.select(validation)
+        users = positives.interactions.get_column(positives.schema.user).unique().sort()
+        most = max(LEAST_USERS, JUDGED_CELLS // max(validation.items.height, 1))
+        if len(users) > most:
+            drawn = np.sort(np.random.default_rng(seed).choice(len(users), most, replace=False))
+            chosen = users.gather(drawn)
+            positives = positives.with_interactions(
+                positives.interactions.filter(pl.col(positives.schema.user).is_in(chosen.implode()))
+            )
+        self.task = RankingTask.prepare(positives, train, ks=(20, _K))
+        encoder = prepared.encoder
+        self.sides = {
+            "users": _packed(validation.users, encoder.users, self.task.users, device),
+            "items": _packed(validation.items, encoder.items, self.task.items, device),
+        }
+
+    def __call__(self, model: TwoTowerModel) -> dict[str, float]:
+        """Measure the model."""
+        U, V = (model.encode(self.sides[which], which).cpu().numpy() for which in ("users", "items"))
+        measured = self.task.measure(_Ranking(U, V, self.task.users))
+        return {f"validation_{name}": measured[name] for name in (f"ndcg@{_K}", "recall@20")}
+
+
+class _Ranking(Ranker):
+    """Ranks by vectors at hand."""
+
+    name = "two-tower"
+
+    def __init__(self, U: NDArray[np.float32], V: NDArray[np.float32], users: pl.Series) -> None:
+        self.U, self.V, self.users = U, V, users
+
+    def rank(self, queries: Queries, k: int) -> NDArray[np.int32]:
+        """Rank the task's whole catalogue for some of its users."""
+        rows = self.users.search_sorted(queries.users).to_numpy()
+        return exact_top_k(self.U[rows], self.V, k, seen=queries.barred).items
+
+
+def _packed(table: pl.DataFrame, side: SideEncoder, ids: pl.Series, device: torch.device) -> SideArrays:
+    """Return the arrays of some ids, in their order."""
+    wanted = ids.alias(side.column).to_frame()
+    found = table.join(wanted, on=side.column, how="right", maintain_order="right")
+    return SideArrays.pack(side.transform(found), device)

@@ -1,0 +1,133 @@
+"""From a train part to all that the loop needs, in arrays: encoder, target, pairs and towers."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+
+from twotower.config import ModelConfig, ObjectiveConfig
+from twotower.data.dataset import Dataset, TrainPart
+from twotower.data.durations import durations
+from twotower.features import Encoder
+from twotower.features.encoder import SideEncoder, catalogue
+from twotower.features.positive import PositiveRule
+from twotower.features.target import Target
+from twotower.model import SideArrays, TwoTowerModel
+from twotower.objectives import AllPairs, Huber, Logistic, Objective, Pairs, Softmax, Squared
+from twotower.training import TrainPairs
+
+
+class Prepared(NamedTuple):
+    """What a phase of training starts from."""
+
+    encoder: Encoder
+    target: Target
+    pairs: TrainPairs
+    users: SideArrays
+    items: SideArrays
+    model: TwoTowerModel
+    objective: Objective
+
+
+def prepare(
+    train: TrainPart,
+    model: ModelConfig,
+    objective: ObjectiveConfig,
+    rule: PositiveRule,
+    *,
+    device: torch.device,
+    seed: int,
+) -> Prepared:
+    """Fit encoder and target on a train part, and bring everything the loop needs into arrays.
+
+    Args:
+        train: what is learnt from; of it an implicit objective without grades sees the positives alone.
+        model: sizes of the towers.
+        objective: what will be minimised.
+        rule: which interactions are positives.
+        device: of the towers and the features.
+        seed: of the weights.
+    """
+    grades = rule.grades(train) if objective.graded else None
+    if objective.implicit and grades is None:
+        train = rule.select(train).as_train()
+    encoder = Encoder.fit(train)
+    target, values = _target(train, objective, grades)
+    weight = None
+    if train.schema.weight is not None:
+        weight = train.interactions.get_column(train.schema.weight).to_numpy().astype(np.float32)
+    pairs = TrainPairs.sort(
+        _warm_rows(train, encoder.users),
+        _warm_rows(train, encoder.items),
+        values,
+        weight,
+        len(encoder.users.warm_ids),
+        len(encoder.items.warm_ids),
+    )
+    users, items = (
+        _warm_arrays(train, which, side, device)
+        for which, side in (("users", encoder.users), ("items", encoder.items))
+    )
+    towers = TwoTowerModel(users, items, pairs.n_users, pairs.n_items, model, seed, target.base).to(device)
+    loss = loss_of(objective)
+    loss.check(Pairs(np.array([0, len(pairs)]), pairs.item, pairs.target, pairs.weight))
+    return Prepared(encoder, target, pairs, users, items, towers, loss)
+
+
+def loss_of(config: ObjectiveConfig) -> Objective:
+    """Return the objective of a config."""
+    match config.name:
+        case "squared":
+            return Squared()
+        case "huber":
+            return Huber(config.delta)
+        case "logistic":
+            return Logistic()
+        case "all_pairs":
+            return AllPairs(config.mass)
+        case "softmax":
+            return Softmax()
+        case "bpr":
+            raise NotImplementedError
+
+
+def table_of(data: Dataset, which: str, side: SideEncoder) -> pl.DataFrame:
+    """Return the table of all users or items: those of the table and those with train interactions."""
+    return catalogue(data, which, side.warm_ids)
+
+
+def _target(
+    train: TrainPart, objective: ObjectiveConfig, grades: NDArray[np.float64] | None
+) -> tuple[Target, NDArray[np.float32]]:
+    """Return the target and what the objective is trained on, float32 (n,)."""
+    if objective.implicit:
+        values = np.ones(len(train), dtype=np.float32)
+        if grades is not None and objective.floor is not None:
+            values = (objective.floor + (1.0 - objective.floor) * grades).astype(np.float32)
+        return Target.of_positives(), values
+    assert train.schema.label is not None
+    label = train.interactions.get_column(train.schema.label).to_numpy()
+    duration = durations(train) if objective.transform == "duration_rank" else None
+    target = Target.fit(
+        label,
+        duration,
+        transform=objective.transform,
+        cap=objective.cap,
+        logistic=objective.name == "logistic",
+    )
+    return target, target.forward(label, duration)
+
+
+def _warm_arrays(train: TrainPart, which: str, side: SideEncoder, device: torch.device) -> SideArrays:
+    wanted = side.warm_ids.alias(side.column).to_frame()
+    rows = table_of(train, which, side).join(wanted, on=side.column, how="right", maintain_order="right")
+    return SideArrays.pack(side.transform(rows), device)
+
+
+def _warm_rows(train: Dataset, side: SideEncoder) -> NDArray[np.int32]:
+    ids = train.interactions.get_column(side.column)
+    return side.warm_ids.search_sorted(ids).to_numpy().astype(np.int32)
