@@ -1,6 +1,6 @@
 """Quality on real data with the one default configuration: kuairec-sample, and MovieLens 100K if it is given.
 
-    python benchmarks/quality.py [--movielens DIR] [--seeds 42 43]
+    python benchmarks/quality.py [--movielens DIR] [--seeds 42]
 
 Random 90/10 (a validation part is carved out of the 90) and 20% of the items held out. Paired 95% intervals
 over users, against our model. With held-out items also an oracle: each item's own mean over the test part,
