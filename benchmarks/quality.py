@@ -3,10 +3,10 @@
     python benchmarks/quality.py [--movielens DIR] [--seeds 42]
 
 Random 90/10 (a validation part is carved out of the 90) and 20% of the items held out. Paired 95% intervals
-over users, against our model. With held-out items also an oracle: each item's own mean over the test part,
-plus the user's bias in train; no model that knows only features can be expected to pass it. With MovieLens
-the last line says how far ours is from the best matrix factorisation, in percent of its RMSE. Every baseline chooses its settings on validation and is refitted on train and
-validation, as ours is; so are the matrix factorisations of scikit-surprise, over the grid below.
+over users, against our model. Every baseline chooses its settings on validation and is refitted on train and
+validation, as ours is; so are the matrix factorisations of scikit-surprise, over the grid below, and a last
+line says how far our RMSE is from the better one's. With held-out items there is an oracle as well: each
+item's own mean over the test part, plus the user's bias in train. No model can be expected to pass it.
 """
 
 from __future__ import annotations
