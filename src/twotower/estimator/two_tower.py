@@ -220,7 +220,7 @@ class TwoTower:
 
     def _take_posterior(self, prepared: Prepared) -> None:
         take_posterior_means(
-            prepared.model, prepared.users, prepared.items, prepared.pairs, self.objective.regularisation
+            prepared.model, prepared.users, prepared.items, prepared.pairs, self.objective.strength
         )
 
     def _trainer(self, prepared: Prepared, phase: str, mark: str) -> Trainer:
