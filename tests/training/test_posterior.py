@@ -150,3 +150,11 @@ def test_without_prior_or_pairs_nothing_is_done(nothing: str) -> None:
     old = towers.items.ids.weight.clone()
     take_posterior_means(towers, USERS, ITEMS, train, 0.0 if nothing == "penalty" else PENALTY)
     assert torch.equal(towers.items.ids.weight, old)
+
+
+def test_hardly_a_prior_and_a_row_without_pairs() -> None:
+    towers, train = model(), pairs()
+    kept = train.item > 0
+    train = replace(train, user=train.user[kept], item=train.item[kept], target=train.target[kept])
+    take_posterior_means(towers, USERS, ITEMS, train, 1e-30)
+    assert all(bool(tower.ids.weight.isfinite().all()) for tower in (towers.users, towers.items))

@@ -40,6 +40,8 @@ ROUNDS = 3
 """Times that all items and then all users are solved; validation gains little from more."""
 SHRINK = 10.0
 """Pairs at which a user's own residuals count as much as everyone's for the reliability."""
+_LEAST = 1e-5
+"""Of a row's mean precision: the least penalty, since sums in float32 are no closer than that to definite."""
 _BLOCK = 2**22  # numbers in one block of precision matrices
 
 
@@ -89,7 +91,7 @@ def take_posterior_means(
     by_user, by_item = _grouped(pairs, label, weight)
     strengths = [
         (penalty * penalty_shares(counts) * counts).astype(np.float64)
-        for counts in (np.diff(by_user.indptr), np.diff(by_item.indptr))
+        for counts in (np.maximum(np.diff(rows.indptr), 1) for rows in (by_user, by_item))
     ]
     each = model.users.width // model.config.n_members
     for start in range(0, model.users.width, each):
@@ -171,7 +173,9 @@ def _solve(
         sums = torch.from_numpy(_gather(rows, others.moments, first, last, d)).double()
         lam = torch.from_numpy(strength[first:last])[:, None]  # (block, 1)
         precision = sums[:, place]  # (block, d, d)
-        precision.diagonal(dim1=1, dim2=2).add_(lam)
+        diagonal = precision.diagonal(dim1=1, dim2=2)
+        lam = torch.maximum(lam, _LEAST * diagonal.mean(dim=1, keepdim=True))
+        diagonal.add_(lam)
         root = torch.linalg.cholesky(precision)
         if mean is None:
             right = sums[:, packed:] + lam * torch.from_numpy(prior[first:last])
