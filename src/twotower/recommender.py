@@ -26,7 +26,7 @@ from twotower.objectives import score_pairs
 from twotower.retrieval import exact_top_k
 
 if TYPE_CHECKING:
-    from twotower.evaluation import RatingEvaluation
+    from twotower.evaluation import Evaluation
 
 USERS_AT_ONCE = 20_000
 _INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64)
@@ -242,19 +242,50 @@ class Recommender(Predictor, Ranker):
             yield self.recommend(self.users.ids[start : start + USERS_AT_ONCE], k, exclude_seen=exclude_seen)
 
     def evaluate(
-        self, test: Dataset, *, cap: float | None = None, resamples: int = 1000, seed: int = 0
-    ) -> RatingEvaluation:
-        """Measure the predictions on held-out interactions, with intervals and slices.
+        self,
+        test: Dataset,
+        *,
+        cap: float | None = None,
+        ranking: bool = True,
+        ks: Sequence[int] = (10, 20, 100),
+        candidates: str = "all",
+        resamples: int = 1000,
+        seed: int = 0,
+    ) -> Evaluation:
+        """Measure the model on held-out interactions, with intervals and slices.
+
+        A model of labels is measured by its predictions. Every model is measured by how it ranks the
+        catalogue, without what a user has seen in train, for each user with positives in ``test``.
 
         Args:
             test: the held-out part.
-            cap: also report the metrics with labels and predictions capped here.
+            cap: also report rating metrics with labels and predictions capped here.
+            ranking: whether to rank.
+            ks: where ranked lists are cut off.
+            candidates: what a user may be given: ``"all"``, ``"test_items"`` (items with interactions in
+                ``test``) or ``"test_pairs"`` (those that the user has interactions with there).
             resamples: bootstrap resamples of the users.
             seed: of the resampling.
-        """
-        from twotower.evaluation import evaluate_rating  # noqa: PLC0415  (evaluation is not needed to serve)
 
-        return evaluate_rating(self, test, self.train_view(test), cap=cap, resamples=resamples, seed=seed)
+        Raises:
+            ConfigError: a setting is out of range; ranking switched off for a model that predicts no label.
+            DataError: no positive in ``test`` could be given to its user, and there are no labels to predict.
+        """
+        from twotower.evaluation import evaluate_model  # noqa: PLC0415  (not needed to serve)
+
+        return evaluate_model(
+            self,
+            test,
+            self.train_view(test),
+            self.positive,
+            rating=self.target.predicts,
+            ranking=ranking,
+            cap=cap,
+            ks=ks,
+            candidates=candidates,
+            resamples=resamples,
+            seed=seed,
+        )
 
     def train_view(self, like: Dataset) -> Dataset:
         """Return the (user, item) pairs seen in train as a dataset with the tables of ``like``."""
