@@ -118,6 +118,7 @@ def compare_rankers(
     parts: Parts,
     *,
     baselines: Iterable[str] | None = None,
+    beside: Mapping[str, Ranker] | None = None,
     log: Log = quiet,
 ) -> Compared:
     """Compare rankings with those of ranking baselines, which learn from the positives alone.
@@ -132,6 +133,7 @@ def compare_rankers(
         recommender: ours, trained.
         parts: of the data.
         baselines: names in `RANKING_BASELINES`; None for all.
+        beside: further rankers, fitted, to be measured with them.
         log: told one line a baseline.
     """
     settings, rule = config.evaluation, recommender.positive
@@ -141,6 +143,7 @@ def compare_rankers(
 
     def rankers() -> Iterator[tuple[str, Ranker]]:  # one at a time is in memory
         yield OURS, recommender
+        yield from (beside or {}).items()
         for name in RANKING_BASELINES if baselines is None else baselines:
             fitted = fitting.fitted(name)
             if fitted is not None:
@@ -161,8 +164,9 @@ class _Fitting:
         self.everything = self.train
         if config.training.refit:
             self.everything = rule.select(parts.train.joined(parts.validation)).as_train()
-        # Validation is always ranked among the whole catalogue: ours chooses its epoch so too.
-        self.judge = _Judge(held_out_task(parts.validation, parts.train, rule, ks=(100,)))
+        # The rows of a validation part are never all that is known, as a fully observed test part's may be.
+        among = "test_items" if config.evaluation.candidates == "test_items" else "all"
+        self.judge = _Judge(held_out_task(parts.validation, parts.train, rule, ks=(100,), candidates=among))
         self.settings: dict[str, dict[str, Setting]] = {}
         self.skipped: dict[str, str] = {}
 
