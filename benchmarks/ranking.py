@@ -2,11 +2,11 @@
 
     python benchmarks/ranking.py [--movielens DIR] [--seeds 42 43] [--baselines EASE iALS]
 
-The split is 80/20 within each user, a validation part carved out of the 80; positives are watch ratios of at
-least 1.5, ratings of at least 4. All items that a user has not seen are ranked. Our model has its defaults; each
-baseline is tuned on validation, and all are refitted on train and validation. "ids alone" is our model without
-features. Then a fifth of the items is held out, which are ranked among each other, against the popularity of
-their categories. Paired 95% intervals over users, against our model with its features.
+The split is 80/20 within each user, a validation part carved out of the 80; positives are watch ratios of
+at least 1.5, ratings of at least 4. All items that a user has not seen are ranked. Our model has its
+defaults; each baseline is tuned on validation, and all are refitted on train and validation. "ids alone" is
+our model without features. Then a fifth of the items is held out, which are ranked among each other, against
+the popularity of their categories. Paired 95% intervals over users, against our model with its features.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python benchmarks/ranking_speed.py [--users 138493] [--items 26744] [--positives 10000000] [--dim 64]
 
-Synthetic: each user has positives drawn by the items' popularity, four fifths of them seen in train. Random vectors
-rank, with the popularity as the items' bias; every item that a user has not seen is scored. All metrics at 10, 20
-and 100, by slice, with intervals. The peak is that of the whole process, its data included.
+Synthetic: each user has positives drawn by the items' popularity, four fifths of them seen in train. Random
+vectors rank, with the popularity as the items' bias; every item that a user has not seen is scored. All
+metrics at 10, 20 and 100, by slice, with intervals. The peak is that of the whole process, data included.
 """
 
 from __future__ import annotations
