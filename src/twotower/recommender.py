@@ -23,7 +23,7 @@ from twotower.features.positive import PositiveRule
 from twotower.features.target import Target
 from twotower.model import SideArrays, TwoTowerModel
 from twotower.objectives import score_pairs
-from twotower.retrieval import exact_top_k
+from twotower.retrieval import Index, exact_top_k
 
 if TYPE_CHECKING:
     from twotower.evaluation import Evaluation
@@ -75,6 +75,7 @@ class Recommender(Predictor, Ranker):
         item_duration: float64 (items,), nan where not known; None without a duration in the items table.
         history: records of the epochs.
         positive: which interactions count as positives.
+        index: what `recommend` searches; None for every item, exactly.
     """
 
     name = "two-tower"
@@ -89,6 +90,7 @@ class Recommender(Predictor, Ranker):
     item_duration: NDArray[np.float64] | None
     history: list[dict[str, Any]] = field(default_factory=list)
     positive: PositiveRule = field(default_factory=PositiveRule)
+    index: Index | None = None
 
     @property
     def user_ids(self) -> pl.Series:
@@ -171,7 +173,10 @@ class Recommender(Predictor, Ranker):
             raise ConfigError("recommend needs at least one user, got none")
         row = self._known(asked, self.users, "user")
         taken = take_lists(self.seen, row) if exclude_seen else None
-        top = exact_top_k(self.users.vectors[row], self.items.vectors, k, seen=taken)
+        if self.index is not None:
+            top = self.index.search(self.users.vectors[row], k, seen=taken)
+        else:
+            top = exact_top_k(self.users.vectors[row], self.items.vectors, k, seen=taken)
         found = top.items >= 0
         at, place = np.nonzero(found)
         item_rows = top.items[found]
@@ -304,11 +309,14 @@ class Recommender(Predictor, Ranker):
         save_bundle(self, Path(directory), facts)
 
     @staticmethod
-    def load(directory: str | Path) -> Recommender:
-        """Read a bundle, checking every hash; nothing in it is executed."""
+    def load(directory: str | Path, *, index: bool = True) -> Recommender:
+        """Read a bundle, checking every hash; nothing in it is executed.
+
+        Without ``index`` one that is in the bundle is left out, and every search is exact.
+        """
         from twotower.bundle import load_bundle  # noqa: PLC0415
 
-        return load_bundle(Path(directory))
+        return load_bundle(Path(directory), index=index)
 
     def _check_k(self, k: int, most: int, other: str = "") -> None:
         if not 1 <= k <= most:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from twotower.cli.output import BETWEEN, new_console, new_table
+
+if TYPE_CHECKING:
+    from twotower.retrieval import Point
 
 _NAMES = {
     "mae": "MAE",
@@ -95,6 +98,36 @@ def print_comparison(comparison: Mapping[str, Any]) -> None:
     _print_beside(console, models)
     console.print(f"minus {against}, and 95% interval of the difference (same resampled users)")
     _print_beside(console, differences, sign="+")
+
+
+def point_line(point: Point) -> str:
+    """Return a line on an index that was measured."""
+    return (
+        f"{point.kind} {_listed(point.parameters)}: recall {point.recall:.4f}, {point.microseconds:,.0f} us a "
+        f"query, built in {point.build_seconds:.1f} s, {point.bytes / 2**20:,.1f} MiB"
+    )
+
+
+def print_curve(found: Mapping[str, Any]) -> None:
+    """Print every index that was measured, the one that was taken marked."""
+    console = new_console()
+    table = new_table("index", "parameters", f"recall@{found['k']}", "us a query", "s to build", "MiB", "")
+    for point in found["curve"]:
+        table.add_row(
+            point["kind"],
+            _listed(point["parameters"]),
+            f"{point['recall']:.4f}",
+            f"{point['microseconds']:,.0f}",
+            f"{point['build_seconds']:.1f}",
+            f"{point['bytes'] / 2**20:,.1f}",
+            "taken" if point == found["chosen"] else "",
+        )
+    console.print(table)
+    console.print(found["reason"])
+
+
+def _listed(parameters: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in parameters.items())
 
 
 def _compared(metrics: Mapping[str, Interval]) -> dict[str, Interval]:

@@ -3,6 +3,7 @@
 from twotower.experiment.batch import recommend_all, score_file
 from twotower.experiment.comparing import OURS, Compared, compare, compare_predictors, compare_rankers
 from twotower.experiment.demonstration import DemoResult, demo
+from twotower.experiment.indexing import Indexed, build_index
 from twotower.experiment.parts import load_parts
 from twotower.experiment.run import Run
 from twotower.experiment.training import RunResult, evaluate, train
@@ -11,8 +12,10 @@ __all__ = [
     "OURS",
     "Compared",
     "DemoResult",
+    "Indexed",
     "Run",
     "RunResult",
+    "build_index",
     "compare",
     "compare_predictors",
     "compare_rankers",

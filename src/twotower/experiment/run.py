@@ -133,9 +133,9 @@ class Run:
         """Read the run's config."""
         return load_config(self.config_file)
 
-    def recommender(self) -> Recommender:
-        """Load the run's recommender."""
-        return Recommender.load(self.bundle)
+    def recommender(self, *, index: bool = True) -> Recommender:
+        """Load the run's recommender, with the index that `twotower.experiment.build_index` gave it or without."""
+        return Recommender.load(self.bundle, index=index)
 
     def metrics(self) -> dict[str, Any]:
         """Read the run's results."""
