@@ -102,7 +102,8 @@ def read_facts(directory: Path) -> dict[str, Any]:
 def load_bundle(directory: Path, *, index: bool = True) -> Recommender:
     """Read a bundle, checking the hash of every part and of the whole.
 
-    Without ``index`` an index that is in it is checked, not read, and every search is exact. If a save was killed between its two renames, the bundle it was to replace is read where it stepped aside.
+    Without ``index`` an index that is in it is checked but not read, and every search is exact. If a save was
+    killed between its two renames, the bundle it was to replace is read where it stepped aside.
 
     Raises:
         BundleError: a part is missing, truncated, of another bundle, or of a newer format.
@@ -127,8 +128,8 @@ def load_bundle(directory: Path, *, index: bool = True) -> Recommender:
     try:
         recommender = _read_parts(directory, manifest)
         if index and INDEX in manifest["parts"]:
-            found = load_index(directory / INDEX, recommender.items.vectors)
-            recommender = replace(recommender, index=found)
+            searched = load_index(directory / INDEX, recommender.items.vectors)
+            recommender = replace(recommender, index=searched)
         return recommender
     except (KeyError, TypeError, ValueError, IndexError, RuntimeError, SafetensorError, OSError) as error:
         raise BundleError(f"bundle {directory} can't be read: {type(error).__name__}: {error}") from None

@@ -103,8 +103,9 @@ def print_comparison(comparison: Mapping[str, Any]) -> None:
 def point_line(point: Point) -> str:
     """Return a line on an index that was measured."""
     return (
-        f"{point.kind} {_listed(point.parameters)}: recall {point.recall:.4f}, {point.microseconds:,.0f} us a "
-        f"query, built in {point.build_seconds:.1f} s, {point.bytes / 2**20:,.1f} MiB"
+        f"{' '.join([point.kind, _listed(point.parameters)]).strip()}: recall {point.recall:.4f}, "
+        f"{point.microseconds:,.0f} us a query, built in {point.build_seconds:.1f} s, "
+        f"{point.bytes / 2**20:,.1f} MiB"
     )
 
 

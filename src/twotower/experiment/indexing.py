@@ -67,21 +67,22 @@ def build_index(
 ) -> Indexed:
     """Find the quickest index that reaches a recall, and save it in a run's bundle.
 
-    Every kind is built and measured on the run's item vectors, with users of the run drawn at random. An index
-    that the run has already is replaced.
+    Every kind is built and measured on the run's item vectors, with users of the run drawn at random. An
+    index that the run has already is replaced.
 
     Args:
         path: of a finished run.
         recall: mean share of a user's exact top ``k`` that must be found.
-        kinds: names in `INDEXES`, and nothing else is taken then; by default the quickest of all, which may be
-            the exact scan.
+        kinds: names in `INDEXES`, and nothing else is taken then; by default the quickest of all, which may
+            be the exact scan.
         k: how many items will be asked for; 100 by default, or all if there are fewer.
         threads: of the building. With more than one, HNSW's graph is not the same each time.
         told: called with everything that is measured, at once.
         log: told what is going on.
 
     Raises:
-        ConfigError: no finished run there; a setting is out of range; no index of these kinds reaches the recall.
+        ConfigError: no finished run there; a setting is out of range; no index of these kinds reaches the
+            recall.
         BundleError: the bundle can't be read or written.
         MissingExtraError: a kind needs a library that is not installed.
     """

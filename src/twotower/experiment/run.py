@@ -134,7 +134,7 @@ class Run:
         return load_config(self.config_file)
 
     def recommender(self, *, index: bool = True) -> Recommender:
-        """Load the run's recommender, with the index that `twotower.experiment.build_index` gave it or without."""
+        """Load the run's recommender, with the index that `build_index` gave it or without."""
         return Recommender.load(self.bundle, index=index)
 
     def metrics(self) -> dict[str, Any]:
