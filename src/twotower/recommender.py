@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from twotower.evaluation import Evaluation
 
 USERS_AT_ONCE = 20_000
+_SOMEONE_NEW = (
+    " For someone new: give items (`recommend_from`; --item ID on the command line), or features "
+    "(`encode_users`, then `top`)."
+)
 
 Rows = NDArray[np.int64]
 Targets = NDArray[np.float64] | None
@@ -162,7 +166,7 @@ class Recommender(Predictor, Ranker):
         asked = _series(users)
         if not len(asked):
             raise ConfigError("recommend needs at least one user, got none")
-        row = self._known(asked, self.users, "user")
+        row = self._known(asked, self.users, "user", _SOMEONE_NEW)
         taken = take_lists(self.seen, row) if exclude_seen else None
         top = self.top(self.users.vectors[row], k, seen=taken, **self._filters(allow, deny))
         return self._listed(top, self.users.ids.gather(row).rename(self.encoder.schema.user))
@@ -374,10 +378,18 @@ class Recommender(Predictor, Ranker):
         V = np.concatenate([self.items.vectors, extra_items])[item]
         return exact_top_k(U, V, k, seen=queries.barred).items
 
-    def recommend_all(self, k: int = 10, *, exclude_seen: bool = True) -> Iterator[pl.DataFrame]:
-        """Yield the recommendations of every known user, some thousand users at a time."""
+    def recommend_all(
+        self,
+        k: int = 10,
+        *,
+        exclude_seen: bool = True,
+        allow: Sequence[Any] | pl.Series | None = None,
+        deny: Sequence[Any] | pl.Series | None = None,
+    ) -> Iterator[pl.DataFrame]:
+        """Yield what `recommend` gives to every known user, some thousand users at a time."""
         for start in range(0, len(self.users.ids), USERS_AT_ONCE):
-            yield self.recommend(self.users.ids[start : start + USERS_AT_ONCE], k, exclude_seen=exclude_seen)
+            users = self.users.ids[start : start + USERS_AT_ONCE]
+            yield self.recommend(users, k, exclude_seen=exclude_seen, allow=allow, deny=deny)
 
     def evaluate(
         self,
@@ -416,7 +428,7 @@ class Recommender(Predictor, Ranker):
             test,
             self.train_view(test),
             self.positive,
-            rating=self.target.predicts,
+            rating=not self.objective.implicit,
             ranking=ranking,
             cap=cap,
             ks=ks,
@@ -503,13 +515,13 @@ class Recommender(Predictor, Ranker):
         shown = shown.rename({name: f"item_{name}" for name in shown.columns if name in table.columns})
         return pl.concat([table, shown], how="horizontal")
 
-    def _known(self, ids: pl.Series, side: Side, what: str) -> NDArray[np.int64]:
+    def _known(self, ids: pl.Series, side: Side, what: str, mend: str = "") -> NDArray[np.int64]:
         rows = side.rows(ids)
         if (rows < 0).any():
             at = int(np.argmin(rows))
             raise DataError(
                 f"{what} {ids[at]!r} is not known: no train interaction, no row in the {what}s table."
-                f"{nearest(str(ids[at]), [str(i) for i in side.ids.head(10_000)])}"
+                f"{nearest(str(ids[at]), [str(i) for i in side.ids.head(10_000)])}{mend}"
             )
         return rows
 

@@ -79,6 +79,11 @@ def recommendations_json(frame: pl.DataFrame, user: Any) -> dict[str, Any]:
     return {"user_id": asked, "items": renamed.to_dicts()}
 
 
+def given_json(frame: pl.DataFrame, given: Sequence[Any]) -> dict[str, Any]:
+    """Return what is recommended to someone known by items alone, for ``--json``."""
+    return {"given": list(given), "items": recommendations_json(frame, None)["items"]}
+
+
 def similar_json(frame: pl.DataFrame) -> dict[str, Any]:
     """Return the items similar to one item for ``--json``; the frame has at least one row."""
     asked, found = frame.columns[:2]

@@ -1,6 +1,6 @@
 """From a config to a run: read, split, train, evaluate, save; and the batch work with what was saved."""
 
-from twotower.experiment.batch import recommend_all, score_file
+from twotower.experiment.batch import read_items, recommend_all, score_file
 from twotower.experiment.comparing import OURS, Compared, compare, compare_predictors, compare_rankers
 from twotower.experiment.demonstration import DemoResult, demo
 from twotower.experiment.indexing import Indexed, build_index
@@ -22,6 +22,7 @@ __all__ = [
     "demo",
     "evaluate",
     "load_parts",
+    "read_items",
     "recommend_all",
     "score_file",
     "train",

@@ -63,11 +63,6 @@ class Target:
         """
         return cls(Identity(), 0.0, 1.0, -math.inf, math.inf, False, 0.0)
 
-    @property
-    def predicts(self) -> bool:
-        """Whether a score becomes a label; not so for objectives that only rank."""
-        return math.isfinite(self.high)
-
     def forward(self, label: F64, duration: F64 | None) -> NDArray[np.float32]:
         """Return what the objective is trained on, float32 (n,)."""
         return ((self.transform.forward(label, duration) - self.mean) / self.sd).astype(np.float32)
