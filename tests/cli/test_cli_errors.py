@@ -20,8 +20,17 @@ from twotower.cli import main
 from twotower.cli.errors import guarded
 from twotower.errors import DataError
 
-COMMANDS = tuple(
-    ["demo", "fetch", "synth", "train", "evaluate", "compare", "index", "recommend", "similar", "score"]
+COMMANDS = (
+    "demo",
+    "fetch",
+    "synth",
+    "train",
+    "evaluate",
+    "compare",
+    "index",
+    "recommend",
+    "similar",
+    "score",
 )
 
 
