@@ -17,7 +17,7 @@ from twotower.features.encoder import SideEncoder, catalogue
 from twotower.features.positive import PositiveRule
 from twotower.features.target import Target, label_targets
 from twotower.model import SideArrays, TwoTowerModel
-from twotower.objectives import AllPairs, Huber, Logistic, Objective, Pairs, Softmax, Squared
+from twotower.objectives import BPR, AllPairs, Huber, Logistic, Objective, Pairs, Softmax, Squared
 from twotower.training import TrainPairs
 
 
@@ -89,9 +89,9 @@ def loss_of(config: ObjectiveConfig) -> Objective:
         case "all_pairs":
             return AllPairs(config.mass)
         case "softmax":
-            return Softmax()
+            return Softmax(hard=config.hard_negatives)
         case "bpr":
-            raise NotImplementedError
+            return BPR()
 
 
 def table_of(data: Dataset, which: str, side: SideEncoder) -> pl.DataFrame:
