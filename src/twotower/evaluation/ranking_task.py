@@ -237,7 +237,7 @@ def _candidate_pairs(
     candidates: Dataset | Frame, test: Dataset, types: Mapping[str, pl.DataType]
 ) -> pl.DataFrame:
     if isinstance(candidates, Dataset):
-        return _typed(_pairs(candidates), types, "candidates").unique()
+        return _typed(_pairs(candidates), types, "candidates")
     frame = to_polars(candidates)
     columns = {"user": test.schema.user, "item": test.schema.item}
     for column in columns.values():
@@ -247,7 +247,7 @@ def _candidate_pairs(
                 f"{', '.join(frame.columns)}.{nearest(column, frame.columns)}"
             )
     pairs = frame.select(pl.col(column).alias(name) for name, column in columns.items())
-    return _typed(pairs, types, "candidates").unique()
+    return _typed(pairs, types, "candidates")
 
 
 def _typed(pairs: pl.DataFrame, types: Mapping[str, pl.DataType], source: str) -> pl.DataFrame:
