@@ -267,6 +267,14 @@ class EvaluationConfig(_Section):
 
     cap: float | None = None
     """Rating metrics are reported raw and also with labels and predictions capped here."""
+    ranking: bool = True
+    """Whether the catalogue is ranked for every user with positives in the test part. A model trained by an
+    implicit objective is measured by nothing else."""
+    ks: Annotated[tuple[Count, ...], Field(min_length=1)] = (10, 20, 100)
+    """Where ranked lists are cut off."""
+    candidates: Literal["all", "test_items", "test_pairs"] = "all"
+    """What a user may be given: any item not seen in train; only items with interactions in the test part; or
+    only those that the user has interactions with there (where the test part is fully observed)."""
     resamples: Annotated[int, Field(ge=100)] = 1000
     """Bootstrap resamples of the users behind each interval."""
 
@@ -291,6 +299,11 @@ class Config(_Section):
         source, files = self.data.source, self.split.method == "files"
         if source != "tables" and self.schema_ is not None:
             raise ValueError(f"[schema] is for source 'tables'; '{source}' brings its own, so leave it out")
+        if self.objective.implicit and not self.evaluation.ranking:
+            raise ValueError(
+                f"objective '{self.objective.name}' is measured by its ranking alone, so evaluation.ranking "
+                "can't be false; leave it out"
+            )
         if files and source not in ("tables", "kuairec"):
             raise ValueError(
                 f"split method 'files' is for the sources 'tables' and 'kuairec', not '{source}'"
