@@ -19,11 +19,13 @@ from twotower.data.splitting import carve_validation
 from twotower.errors import ConfigError, nearest
 from twotower.estimator.finishing import finish
 from twotower.estimator.judges import RankingJudge, RatingJudge
-from twotower.estimator.preparing import Prepared, prepare
+from twotower.estimator.preparing import Prepared, prepare, strength_of
 from twotower.features.positive import PositiveRule
+from twotower.objectives import AllPairs
 from twotower.recommender import Recommender
 from twotower.schema import explain
 from twotower.training import (
+    Alternating,
     Batcher,
     Checkpoint,
     Judge,
@@ -163,7 +165,7 @@ class TwoTower:
             posterior = self._posterior(prepared, judge, outcome.best_epoch)
             history = outcome.history + posterior
             if not self.training.refit:
-                return finish(prepared, train, rule, self.objective, history)
+                return finish(prepared, train, rule, history)
             earlier = {
                 "best_epoch": outcome.best_epoch,
                 "rates": outcome.rates,
@@ -184,7 +186,7 @@ class TwoTower:
         )
         if earlier["posterior"]:
             self._take_posterior(prepared)
-        return finish(prepared, everything, rule, self.objective, earlier["history"] + refitted.history)
+        return finish(prepared, everything, rule, earlier["history"] + refitted.history)
 
     def _prepare(self, train: TrainPart, rule: PositiveRule, device: torch.device) -> Prepared:
         return prepare(train, self.model, self.objective, rule, device=device, seed=self.seed)
@@ -220,7 +222,7 @@ class TwoTower:
 
     def _take_posterior(self, prepared: Prepared) -> None:
         take_posterior_means(
-            prepared.model, prepared.users, prepared.items, prepared.pairs, self.objective.strength
+            prepared.model, prepared.users, prepared.items, prepared.pairs, strength_of(prepared.config)
         )
 
     def _trainer(self, prepared: Prepared, phase: str, mark: str) -> Trainer:
@@ -236,11 +238,24 @@ class TwoTower:
                 whole=prepared.objective.whole,
             ),
             prepared.objective,
-            self.objective.strength,
+            strength_of(prepared.config),
             self.training,
             self.seed,
             phase,
             mark,
+            self._alternating(prepared),
+        )
+
+    def _alternating(self, prepared: Prepared) -> Alternating | None:
+        """Return what solves for the id vectors, where the loss is a least squares in them."""
+        if not isinstance(prepared.objective, AllPairs) or self.model.normalise:
+            return None
+        return Alternating(
+            prepared.pairs,
+            prepared.users,
+            prepared.items,
+            prepared.objective.mass,
+            strength_of(prepared.config),
         )
 
 
