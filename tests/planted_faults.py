@@ -1,7 +1,7 @@
 """Data with a known fault: a clean synthetic KuaiRec as plain tables, and what spoils it.
 
 The first group is the nine faults of the usual KuaiRec notebook. Those of its code are planted as what they
-come to in files and settings: a test file with labels of another scale, a validation file that is the test file.
+come to in files and settings: a test file with labels of another scale, a validation file that is the test's.
 """
 
 from __future__ import annotations
@@ -154,7 +154,9 @@ def items_in_the_order_of_the_log(t: Tables) -> None:
 @plant("future", "warning", "play_cnt", fault=3)
 def daily_counts_summed_over_all_days(t: Tables) -> None:
     daily = pl.read_csv(t.source / "item_daily_features.csv")
-    sums = daily.group_by("video_id").agg(pl.col("play_cnt", "like_cnt").sum(), pl.col("play_progress").mean())
+    sums = daily.group_by("video_id").agg(
+        pl.col("play_cnt", "like_cnt").sum(), pl.col("play_progress").mean()
+    )
     t.frames["items"] = t.frames["items"].join(
         sums.cast({"video_id": pl.Int32}), on="video_id", how="left", maintain_order="left"
     )
@@ -334,13 +336,17 @@ def an_uncapped_label(t: Tables) -> None:
 def users_that_train_lacks(t: Tables) -> None:
     there = t.frames["test"].select(pl.col("user_id").unique().sort())[::3]
     t.frames["train"] = t.frames["train"].join(
-        t.frames["test"].select("user_id").unique().join(there, on="user_id", how="anti"), on="user_id", how="anti"
+        t.frames["test"].select("user_id").unique().join(there, on="user_id", how="anti"),
+        on="user_id",
+        how="anti",
     )
 
 
 @plant("popularity", "warning", "floods")
 def a_placeholder_item(t: Tables) -> None:
-    t.change("train", pl.when(pl.int_range(pl.len()) % 3 == 0).then(7).otherwise("video_id").alias("video_id"))
+    t.change(
+        "train", pl.when(pl.int_range(pl.len()) % 3 == 0).then(7).otherwise("video_id").alias("video_id")
+    )
 
 
 @plant("split", "error", "none left")

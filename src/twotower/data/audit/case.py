@@ -1,4 +1,4 @@
-"""`Case`: what the checks look at. The tables of a config, its split, and statistics that several checks share.
+"""`Case`: what the checks look at, and the statistics that several of them share.
 
 Counts and means by user and item are of every row. What needs more work a row is done on a sample of the
 train rows, every k-th of them; `Case.sampled` says so in the evidence.
@@ -15,7 +15,7 @@ import polars as pl
 
 from twotower.config import Config
 from twotower.data.audit.side import Side
-from twotower.data.audit.statistics import Floats
+from twotower.data.audit.statistics import Codes, Floats
 from twotower.data.configured import WHOLE, cut
 from twotower.data.dataset import Dataset
 from twotower.data.duplicates import deduplicate
@@ -41,14 +41,14 @@ class Rows:
         step: every how many rows one was taken.
     """
 
-    user: np.ndarray[tuple[int], np.dtype[np.int64]]
-    item: np.ndarray[tuple[int], np.dtype[np.int64]]
+    user: Codes
+    item: Codes
     label: Floats
     time: Floats
     duration: Floats
     step: int
 
-    def of(self, side: Side) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    def of(self, side: Side) -> Codes:
         """Return the row in a side's table, (n,)."""
         return self.user if side.role == "user" else self.item
 
@@ -72,13 +72,15 @@ class Tally:
 
     def counts(self, *parts: str) -> Floats:
         """Return the (n,) numbers of interactions in some parts; in all when none is named."""
-        return np.sum([self.count[part] for part in parts or self.count], axis=0)
+        total: Floats = np.sum([self.count[part] for part in parts or self.count], axis=0)
+        return total
 
     def means(self, *parts: str) -> Floats:
         """Return the (n,) mean labels in some parts; nan where there are no interactions."""
         count = self.counts(*parts)
         total = np.sum([self.total[part] for part in parts or self.total], axis=0)
-        return np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
+        means: Floats = np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
+        return means
 
 
 class Case:
@@ -173,7 +175,7 @@ class Case:
             for side, other in (self.sides, self.sides[::-1]):
                 rest = y - effects[other.name][rows.of(other)]
                 at = rows.of(side) % (side.table.height + 1)
-                counts[side.name] = np.bincount(at, minlength=side.table.height + 1)
+                counts[side.name] = np.bincount(at, minlength=side.table.height + 1).astype(np.float64)
                 sums = np.bincount(at, weights=rest, minlength=side.table.height + 1)
                 effects[side.name] = sums / np.maximum(counts[side.name], 1)
         return {name: np.where(counts[name] > 0, values, np.nan)[:-1] for name, values in effects.items()}
@@ -190,8 +192,10 @@ class Case:
             return values
 
         length = durations(some)
+        users, items = self.sides
         return Rows(
-            *(side.rows_of(events.get_column(side.ids)) for side in self.sides),
+            users.rows_of(events.get_column(users.ids)),
+            items.rows_of(events.get_column(items.ids)),
             column(schema.label),
             column(schema.timestamp),
             np.full(events.height, np.nan) if length is None else length,

@@ -29,8 +29,8 @@ _PERMUTATIONS = 200
 def named_as_code(name: str) -> bool:
     """Say whether a column's name is that of a code.
 
-    >>> [named_as_code(name) for name in ("author_id", "onehot_feat7", "zipCode", "tag_count", "age", "width")]
-    [True, True, True, False, False, False]
+    >>> [named_as_code(name) for name in ("author_id", "onehot_feat7", "zipCode", "tag_count", "age")]
+    [True, True, True, False, False]
     """
     snake = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
     return _CODE.search(snake) is not None and _QUANTITY.search(snake) is None
@@ -60,21 +60,14 @@ def looks_like_codes(x: Floats) -> str | None:
     and as unlike between neighbours as between any two (a permutation test).
     """
     whole = lattice(x)
-    known = x[np.isfinite(x)]
-    if whole is None or not len(known):
-        return None
-    integers = bool((known == np.round(known)).all())
-    if integers and (known.min() not in (0, 1) or float(np.diff(np.unique(known)).min()) != 1.0):
+    if whole is None or not _could_be_codes(x[np.isfinite(x)]):
         return None
     codes = whole[np.isfinite(whole)].astype(np.int64)
-    if int(codes.max()) > 100 * len(codes):
+    used, span = len(np.unique(codes)), int(codes.max()) + 1
+    if used < _LEVELS or span > 2 * used:
         return None
     counts = np.bincount(codes)
-    used = int((counts > 0).sum())
-    if used < _LEVELS or len(counts) > 2 * used:
-        return None
-    dispersion = float(counts.var() / counts.mean())
-    if dispersion < 5.0:  # even frequencies are alike between neighbours whatever they are of
+    if counts.var() < 5.0 * counts.mean():  # even frequencies are alike everywhere, whatever they are of
         return None
     heights = np.log(counts + 0.5)
     rng = np.random.default_rng(0)
@@ -86,6 +79,14 @@ def looks_like_codes(x: Floats) -> str | None:
     if smooth >= 2.0:
         return None
     return (
-        f"{used:,} whole values of {len(counts):,} possible ones, whose frequencies are as unlike between "
+        f"{used:,} whole values of {span:,} possible ones, whose frequencies are as unlike between "
         f"neighbours as between any two ({smooth:+.1f} standard deviations smoother than shuffled)"
     )
+
+
+def _could_be_codes(known: Floats) -> bool:
+    """Say whether numbers count from 0 or 1 by one, or are no whole numbers (as codes once standardised)."""
+    if not len(known):
+        return False
+    whole = bool((known == np.round(known)).all())
+    return not whole or (known.min() in (0, 1) and float(np.diff(np.unique(known)).min()) == 1.0)

@@ -1,7 +1,7 @@
 """Other orders of a table's rows, in which the values of a column may have been laid down by mistake.
 
-An order is (n,) row indexes: place p of the column belongs to the row ``order[p]``. The column as it stands is
-the order 0, 1, 2, ...
+An order is (n,) row indexes: place p of the column belongs to the row ``order[p]``. The column as it stands
+is the order 0, 1, 2, ...
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def other_orders(ids: pl.Series, events: pl.Series) -> Iterator[tuple[str, Codes
 
 
 def shifts(n: int, most: int) -> Iterator[tuple[str, Codes]]:
-    """Yield the orders in which every value belongs some rows further on, or back; what falls off comes round."""
+    """Yield the orders in which values belong some rows further on, or back; what falls off comes round."""
     here = np.arange(n)
     for step in range(1, min(most, n // 10) + 1):
         for signed, said in ((step, "down"), (-step, "up")):

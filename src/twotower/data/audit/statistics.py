@@ -12,7 +12,7 @@ Codes = NDArray[np.int64]
 
 
 def spearman(x: Floats, y: Floats) -> float:
-    """Return the rank correlation of two (n,) arrays over the rows where both are finite; nan if undefined."""
+    """Return the rank correlation of two (n,) arrays over rows where both are finite; nan if undefined."""
     both = np.isfinite(x) & np.isfinite(y)
     if both.sum() < 3:
         return float("nan")

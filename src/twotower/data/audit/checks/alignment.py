@@ -33,7 +33,7 @@ _SHIFTS = 60
 _ROWS = 20_000
 """Rows of a piece that are looked at."""
 _PIECES = 4
-"""Parts of the table in which shifts are looked for on their own: a row dropped in the middle shifts the rest."""
+"""Parts of the table in which shifts are looked for alone: a row dropped in the middle shifts the rest."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,8 @@ class Alignment(Check):
             yield self.error(
                 f"{case.path(side.name)}, column{'s' if len(names) > 1 else ''} {listed}",
                 "the values belong to other rows",
-                f"in {said} they fit the {side.name}' mean labels by {best.z:.1f} standard deviations, where they "
-                f"stand by {best.here:.1f} ({int(known.sum()):,} {side.name})",
+                f"in {said} they fit the {side.name}' mean labels by {best.z:.1f} standard deviations, where "
+                f"they stand by {best.here:.1f} ({int(known.sum()):,} {side.name})",
                 f"join the column by '{side.ids}', one row an id; never by position or by a frame's index",
             )
 

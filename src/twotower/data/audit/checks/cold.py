@@ -15,7 +15,7 @@ _SOME, _MOST = 0.01, 0.5
 
 
 class Cold(Check):
-    """Test rows whose user or item is cold: the model knows them by their features alone, if there are any."""
+    """Test rows whose user or item is cold: the model knows them by their features alone, if any."""
 
     name: ClassVar[str] = "cold"
     looks_for: ClassVar[str] = "test rows of users and items without train interactions"
@@ -35,8 +35,8 @@ class Cold(Check):
                 continue
             where = f"test part, {side.role}s"
             evidence = (
-                f"{share:.1%} of the {test.height:,} test rows are of {cold.height:,} {side.role}s without any "
-                "train interaction"
+                f"{share:.1%} of the {test.height:,} test rows are of {cold.height:,} {side.role}s without "
+                "any train interaction"
             )
             meant = case.config.split.method == f"cold_{side.name}"
             if meant or share < _MOST:

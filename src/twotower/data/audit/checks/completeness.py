@@ -20,8 +20,8 @@ _FULL, _MEANT = 0.99, 0.85
 class Completeness(Check):
     """A test file in which nearly every user has nearly every item, but for rows that were dropped.
 
-    ``dropna`` deletes a row with a label because its time is missing. In a sparse log that can't be seen; in a
-    fully observed matrix (KuaiRec's small one) it leaves holes.
+    ``dropna`` deletes a row with a label because its time is missing. In a sparse log that can't be seen; in
+    a fully observed matrix (KuaiRec's small one) it leaves holes.
     """
 
     name: ClassVar[str] = "completeness"
@@ -46,6 +46,6 @@ class Completeness(Check):
                 "rows were probably dropped from a fully observed matrix",
                 f"{cells - observed:,} of {users:,} users x {items:,} items = {cells:,} cells are missing "
                 f"({1 - observed / cells:.1%}); {np.mean(lengths < items):.0%} of the users have holes",
-                "keep rows whose time or features are missing (no dropna): their labels are valid, and missing "
-                "values are welcome",
+                "keep rows whose time or features are missing (no dropna): their labels are valid, and "
+                "missing values are welcome",
             )

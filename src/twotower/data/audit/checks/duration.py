@@ -26,7 +26,9 @@ class Duration(Check):
     """
 
     name: ClassVar[str] = "duration"
-    looks_for: ClassVar[str] = "a label, or positives, that mostly measure an item column such as the duration"
+    looks_for: ClassVar[str] = (
+        "a label, or positives, that mostly measure an item column such as the duration"
+    )
 
     def run(self, case: Case) -> Iterator[Finding]:
         """Correlate the label with every quantity of the items, and with the duration."""
@@ -59,9 +61,9 @@ class Duration(Check):
                 yield self.warning(
                     f"label '{schema.label}' and item column '{name}'",
                     f"what counts as positive is mostly a matter of '{name}'",
-                    f"share positive by fifth of '{name}', low to high ({told}), over {int(some.sum()):,} train "
-                    f"rows{rows.sampled}",
-                    "compare among items of like duration: positive.duration_rank = 0.8 with [schema] duration"
+                    f"share positive by fifth of '{name}', low to high ({told}), over {int(some.sum()):,} "
+                    f"train rows{rows.sampled}",
+                    "compare items of like duration: positive.duration_rank = 0.8, with [schema] duration"
                     if schema.duration is not None
                     else f"name '{name}' as [schema] duration, and set positive.duration_rank = 0.8",
                 )
@@ -71,10 +73,9 @@ class Duration(Check):
             yield self.note(
                 f"label '{schema.label}' and item column '{name}'",
                 f"the label mostly measures '{name}'",
-                f"rank correlation {ranks[name]:+.2f} over {int(some.sum()):,} train rows{rows.sampled}; median "
-                f"label by fifth of '{name}', low to high: {_listed(medians, '.2f')}",
-                "to learn what is liked, use objective.transform = 'duration_rank' or positive.duration_rank; "
-                "to predict the label itself, leave it",
+                f"rank correlation {ranks[name]:+.2f} over {int(some.sum()):,} train rows{rows.sampled}; "
+                f"median label by fifth of '{name}', low to high: {_listed(medians, '.2f')}",
+                "to learn what is liked, set objective.transform = 'duration_rank' or positive.duration_rank",
             )
 
 
@@ -84,7 +85,9 @@ def _positives(case: Case, rows: Rows) -> tuple[np.ndarray[tuple[int], np.dtype[
     if rule.threshold is not None:
         return rows.label >= rule.threshold, f"label >= {rule.threshold:g}"
     if rule.quantile is not None:
-        return rows.label >= np.quantile(rows.label, rule.quantile), f"label >= its {rule.quantile:g} quantile"
+        return rows.label >= np.quantile(
+            rows.label, rule.quantile
+        ), f"label >= its {rule.quantile:g} quantile"
     values = np.unique(rows.label)
     if len(values) == 2:
         return rows.label == values[1], f"label = {values[1]:g}"

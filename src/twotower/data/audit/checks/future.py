@@ -70,11 +70,12 @@ class Future(Check):
                 late = given[both] > rows.time[both] + _SLACK
                 if both.sum() < 100 or late.mean() < _LATE:
                     continue
+                days = np.median((given - rows.time)[both][late]) / DAY
                 yield self.error(
                     f"{case.path(side.name)}, column '{name}'",
                     "the feature's time is after the events that it is to predict",
-                    f"for {late.mean():.1%} of {int(both.sum()):,} train rows{rows.sampled} it is more than a "
-                    f"day later, by {np.median((given - rows.time)[both][late]) / DAY:.0f} days in the median",
+                    f"for {late.mean():.1%} of {int(both.sum()):,} train rows{rows.sampled} it is more "
+                    f"than a day later, by {days:.0f} in the median",
                     f"leave it out of [schema.{side.name}], or give what was known before the first event",
                 )
 
@@ -88,8 +89,8 @@ class Future(Check):
         return self.warning(
             f"{case.path(side.name)}, column '{name}'",
             "by its name the feature counts what users did, over a time that the table doesn't give",
-            f"rank correlation {np.nan_to_num(rank):+.2f} with each {side.role}'s {said}; a sum over all days "
-            "holds the very events that are to be predicted",
+            f"rank correlation {np.nan_to_num(rank):+.2f} with each {side.role}'s {said}; a sum over all "
+            "days holds the very events that are to be predicted",
             f"use only days before the event, or leave it out of [schema.{side.name}]",
         )
 
@@ -102,7 +103,9 @@ class Future(Check):
         middle = float(np.median(rows.time[known])) if known.any() else 0.0
         if middle > 1e11:
             unit = "milliseconds" if middle < 1e14 else "microseconds or nanoseconds"
-            evidence = f"the median is {middle:.4g}; as seconds that is the year {1970 + middle / 3.156e7:,.0f}"
+            evidence = (
+                f"the median is {middle:.4g}; as seconds that is the year {1970 + middle / 3.156e7:,.0f}"
+            )
             yield self.warning(where, f"the timestamp is in {unit}", evidence, "divide it down to seconds")
         untimed = 1.0 - float(known.mean())
         if case.config.split.method in ("temporal", "leave_last") and untimed > _LATE:

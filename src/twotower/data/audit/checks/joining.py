@@ -74,14 +74,17 @@ def _rewriting(ids: pl.Series, lost: pl.Series) -> str | None:
     """Return what would make most of the lost ids join, if anything simple does."""
     if ids.dtype != pl.String:
         return None
+    blank, cased = ids.str.strip_chars(), lost.str.strip_chars()
     ways = {
-        "strip the blanks around them": lambda s: s.str.strip_chars(),
-        "use one case": lambda s: s.str.strip_chars().str.to_lowercase(),
-        "strip leading zeros, and '.0' at the end": lambda s: (
-            s.str.strip_chars().str.strip_suffix(".0").str.strip_chars_start("0")
-        ),
+        "strip the blanks around them": (blank, cased),
+        "use one case": (blank.str.to_lowercase(), cased.str.to_lowercase()),
+        "strip leading zeros, and '.0' at the end": (_number(blank), _number(cased)),
     }
-    for said, way in ways.items():
-        if way(lost).is_in(way(ids).implode()).mean() > 0.5:  # type: ignore[operator]
+    for said, (ours, theirs) in ways.items():
+        if theirs.is_in(ours.implode()).sum() > 0.5 * len(lost):
             return said
     return None
+
+
+def _number(ids: pl.Series) -> pl.Series:
+    return ids.str.strip_suffix(".0").str.strip_chars_start("0")

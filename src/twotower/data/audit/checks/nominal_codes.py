@@ -31,7 +31,9 @@ class NominalCodes(Check):
                     continue
                 evidence = looks_like_codes(x)
                 if evidence is None and named_as_code(name) and lattice(x) is not None:
-                    evidence = f"its name is that of a code, and its {len(values):,} values are equally spaced"
+                    evidence = (
+                        f"its name is that of a code, and its {len(values):,} values are equally spaced"
+                    )
                 if evidence is not None:
                     yield self.warning(
                         f"{case.path(side.name)}, column '{name}'",

@@ -39,8 +39,8 @@ class Popularity(Check):
         top = max(1, len(n) // 100)
         first, share = counts[item][0], n[0] / n.sum()
         evidence = (
-            f"the top 1% of {len(n):,} items have {n[:top].sum() / n.sum():.0%} of the train rows, the top 10% "
-            f"{n[: 10 * top].sum() / n.sum():.0%}; Gini {gini(n):.2f}"
+            f"the top 1% of {len(n):,} items have {n[:top].sum() / n.sum():.0%} of the train rows, the top "
+            f"10% {n[: 10 * top].sum() / n.sum():.0%}; Gini {gini(n):.2f}"
         )
         if share > _FLOODED:
             yield self.warning(

@@ -1,4 +1,4 @@
-"""Labels on another scale in one file than in another: a model of the first can't be measured on the second."""
+"""Labels on another scale in one file than in another: a model of one can't be measured on the other."""
 
 from __future__ import annotations
 
@@ -54,7 +54,11 @@ class Scale(Check):
         low, high = np.quantile(train, (0.005, 0.995))
         slack = 0.05 * (high - low)
         outside = float(((y < low - slack) | (y > high + slack)).mean())
-        ratio = max(here, there) / min(here, there) if min(here, there) > 0 else (1.0 if here == there else np.inf)
+        ratio = (
+            max(here, there) / min(here, there)
+            if min(here, there) > 0
+            else (1.0 if here == there else np.inf)
+        )
         if ratio > _FACTOR or outside > _OUTSIDE:
             yield self.error(
                 f"{case.path(name)}, column '{case.schema.label}'",

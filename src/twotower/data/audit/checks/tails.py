@@ -45,7 +45,9 @@ class Tails(Check):
         )
         where, what = f"label '{label}'", "a few extreme labels own the squared error, RMSE and R2"
         if capped and tamed:
-            yield self.note(where, what, evidence, "nothing to do: the config caps it; read the capped figures")
+            yield self.note(
+                where, what, evidence, "nothing to do: the config caps it; read the capped figures"
+            )
             return
         mends = []
         if not tamed:

@@ -69,7 +69,7 @@ class Target(Check):
             if abs(rank) >= bound:
                 return self.error(
                     where,
-                    f"the feature follows {said} of each {side.role} almost exactly, the test part's included",
+                    f"the feature follows {said} of each {side.role} almost exactly, the test part too",
                     f"rank correlation {rank:+.3f} over {int(some.sum()):,} {side.name}",
                     _MEND.format(side.name),
                 )
