@@ -20,7 +20,7 @@ from twotower.cli import main
 from twotower.cli.errors import guarded
 from twotower.errors import DataError
 
-COMMANDS = ("demo", "fetch", "synth", "train", "evaluate", "compare", "recommend", "score")
+COMMANDS = ("demo", "fetch", "synth", "init", "check", "train", "evaluate", "compare", "recommend", "score")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -240,7 +240,9 @@ def _hold(tables: Tables, schema: Schema) -> None:
 
 
 def _relative(path: Path, folder: Path) -> str:
+    """Return the path as seen from the config's folder, or absolute if it is far away."""
     try:
-        return Path(os.path.relpath(path.absolute(), folder.absolute())).as_posix()
+        seen = Path(os.path.relpath(path.absolute(), folder.absolute()))
     except ValueError:  # on another drive
         return path.absolute().as_posix()
+    return (path.absolute() if seen.parts[:3] == ("..", "..", "..") else seen).as_posix()

@@ -106,6 +106,9 @@ def _number(column: pl.Series, known: pl.Series, declared: str | None) -> Iterat
     if whole and not quantity:
         if values == 2:
             yield Guess(Kind.CATEGORY, "two values")
+        elif named_as_code(name) and values > max(20, _NEARLY_UNIQUE * len(known)):
+            yield Guess(None, "it is a code that is different nearly everywhere")
+            return
         elif named_as_code(name):
             yield Guess(Kind.CATEGORY, f"{shown}; by its name a code")
         elif declared == "token":

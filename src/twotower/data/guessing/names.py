@@ -33,8 +33,7 @@ LABELS: Final = tuple(_LABELS.split())
 """Names of labels, the likeliest first."""
 TIMES: Final = tuple(_TIMES.split())
 WEIGHTS: Final = ("weight", "sample_weight", "importance")
-DURATIONS: Final = ("duration", "runtime", "length")
-TITLES: Final = ("title", "name", "caption", "headline", "label")
+TITLES: Final = ("title", "name", "caption", "headline")
 TEXTS: Final = (
     *TITLES,
     "description",
@@ -50,10 +49,8 @@ TEXTS: Final = (
 _FILES: Final = {
     table: frozenset(words.split())
     for table, words in {
-_ID: Final = frozenset(
-    ("id", "ids", "key", "code", "no", "nr", "number", "num", "idx", "index", "hash", "uuid", "raw")
-)
-        "train test valid validation val dev",
+        "interactions": "inter interaction rating event click view log purchase order transaction review "
+        "matrix train test valid validation val dev",
         "users": "user customer member people person visitor account reader listener",
         "items": "item movie film video product book song track article news game business course job recipe",
     }.items()
