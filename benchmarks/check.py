@@ -2,7 +2,7 @@
 
     python benchmarks/check.py [--scale 1.0] [--planted-scale 0.05] [--data FOLDER] [--ml-100k FOLDER]
 
-Faults are planted, one at a time, in the tables of a synthetic KuaiRec; each must be found by the check that is
+Faults are planted one at a time in the tables of a synthetic KuaiRec; each must be found by the check that is
 for it. An alarm is an error or a warning. ``--data`` takes files of ``twotower synth kuairec`` made before.
 """
 

@@ -29,7 +29,9 @@ def print_findings(audit: Audit) -> None:
         )
         console.print(head)
         for name, text in (("where", finding.where), ("evidence", finding.evidence), ("mend", finding.mend)):
-            console.print(Padding(Text.assemble((f"{name}: ", "dim"), _plain(text)), (0, 0, 0, 2)))
+            console.print(
+                Padding(Text.assemble((f"{name}: ", "dim"), _plain(text)), (0, 0, 0, 2), expand=False)
+            )
     counts = audit.as_dict()["counts"]
     told = ", ".join(f"{n} {name if n == 1 else name + 's'}" for name, n in counts.items())
     rows = ", ".join(f"{name} {n:,}" for name, n in audit.rows.items())

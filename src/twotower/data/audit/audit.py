@@ -61,11 +61,11 @@ def audit(config: Config, *, progress: Callable[[str], None] = _quiet) -> Audit:
     def timed(stage: str, start: float) -> None:
         seconds[stage] = time.perf_counter() - start
 
-    progress("reading")
+    progress("reading the tables")
     start = time.perf_counter()
     files = read_raw(config)
     timed("reading", start)
-    progress("splitting")
+    progress("dropping copies, and splitting")
     start = time.perf_counter()
     case = Case(config, files)
     timed("splitting", start)
@@ -74,8 +74,8 @@ def audit(config: Config, *, progress: Callable[[str], None] = _quiet) -> Audit:
         mend = "mend what the message says; `twotower train` stops at it"
         what = "the data can't be split as the config says"
         findings.append(Finding("split", Severity.ERROR, "[split]", what, case.fault, mend))
+    progress(f"looking for {len(CHECKS)} kinds of fault")
     for check in CHECKS:
-        progress(check.looks_for)
         start = time.perf_counter()
         findings += check().run(case)
         timed(check.name, start)

@@ -11,6 +11,7 @@ from twotower.data.audit.case import Case
 from twotower.data.audit.check import Check
 from twotower.data.audit.finding import Finding
 from twotower.data.audit.nominal import lattice, looks_like_codes, named_as_code
+from twotower.data.audit.side import Side
 
 _TWO = 2
 """A column of two values says the same as a number and as a category."""
@@ -25,19 +26,26 @@ class NominalCodes(Check):
     def run(self, case: Case) -> Iterator[Finding]:
         """Look at the names of quantities, and at how often their values occur."""
         for side in case.sides:
+            named = {}
             for name, x in side.quantities().items():
-                values = np.unique(x[np.isfinite(x)])
-                if len(values) <= _TWO:
+                values = len(np.unique(x[np.isfinite(x)]))
+                if values <= _TWO:
                     continue
                 evidence = looks_like_codes(x)
-                if evidence is None and named_as_code(name) and lattice(x) is not None:
-                    evidence = (
-                        f"its name is that of a code, and its {len(values):,} values are equally spaced"
-                    )
                 if evidence is not None:
-                    yield self.warning(
-                        f"{case.path(side.name)}, column '{name}'",
-                        f"codes are declared as '{side.features[name]}', as if one were more than another",
-                        evidence,
-                        f"declare it as 'category' in [schema.{side.name}]",
-                    )
+                    yield self._finding(case, side, [name], evidence)
+                elif named_as_code(name) and lattice(x) is not None:
+                    named[name] = values
+            if named:
+                listed = ", ".join(f"{values:,}" for values in named.values())
+                evidence = f"named as codes are, and their values are equally spaced ({listed} values)"
+                yield self._finding(case, side, list(named), evidence)
+
+    def _finding(self, case: Case, side: Side, names: list[str], evidence: str) -> Finding:
+        listed = ", ".join(f"'{name}'" for name in names)
+        return self.warning(
+            f"{case.path(side.name)}, column{'s' if len(names) > 1 else ''} {listed}",
+            "codes are declared as numbers, as if one were more than another",
+            evidence,
+            f"declare {'them' if len(names) > 1 else 'it'} as 'category' in [schema.{side.name}]",
+        )
