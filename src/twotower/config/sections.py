@@ -196,8 +196,21 @@ class ObjectiveConfig(_Section):
     ``floor + (1 - floor) * rank`` of its label among the train labels, and a pair that was not observed 0;
     so at 0 the least liked ones are as good as unobserved, at 1 all interactions are alike. ``"none"``:
     positives alone count, 1 each."""
-    regularisation: NotNegative = 0.07
-    """L2 on the vectors, each weighted by the square root of its number of pairs."""
+    negatives: Count = 4096
+    """Of ``softmax`` and ``bpr``: items drawn uniformly in each step, beside those of its pairs, where a step
+    does not hold the whole catalogue anyway."""
+    hard_negatives: Count | None = None
+    """Of ``softmax``: so many negatives of highest score count for a user in a step; ``"none"`` for all."""
+    regularisation: Literal["auto"] | NotNegative = "auto"
+    """L2 on the vectors, each weighted by the square root of its number of pairs. ``auto``: 0.07 to predict a
+    label, 0.015 to rank."""
+
+    @property
+    def strength(self) -> float:
+        """The regularisation, "auto" resolved."""
+        if self.regularisation != "auto":
+            return self.regularisation
+        return 0.015 if self.implicit else 0.07
 
     @property
     def implicit(self) -> bool:

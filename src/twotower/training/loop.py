@@ -211,7 +211,9 @@ class Trainer:
         gradients: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
         losses = []
         for u, v in zip(self.model.members(U.detach()), self.model.members(V.detach()), strict=True):
-            result = self.objective(u.contiguous(), v.contiguous(), batch.pairs, workspace=self.workspace)
+            result = self.objective(
+                u.contiguous(), v.contiguous(), batch.pairs, workspace=self.workspace, step=batch.step
+            )
             if self.penalty > 0.0:
                 vector_penalty(u, v, result.dU, result.dV, user_share, item_share, self.penalty)
             gradients[0].append(result.dU)
