@@ -29,9 +29,11 @@ def print_findings(audit: Audit) -> None:
         )
         console.print(head)
         for name, text in (("where", finding.where), ("evidence", finding.evidence), ("mend", finding.mend)):
-            console.print(
-                Padding(Text.assemble((f"{name}: ", "dim"), _plain(text)), (0, 0, 0, 2), expand=False)
+            lines = textwrap.wrap(
+                f"{name}: {_plain(text)}", width, initial_indent="  ", subsequent_indent="  "
             )
+            for line in lines:
+                console.print(Text(line), soft_wrap=True)
     counts = audit.as_dict()["counts"]
     told = ", ".join(f"{n} {name if n == 1 else name + 's'}" for name, n in counts.items())
     rows = ", ".join(f"{name} {n:,}" for name, n in audit.rows.items())

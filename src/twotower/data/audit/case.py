@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from twotower.config import Config
-from twotower.data.audit.side import Side
+from twotower.data.audit.feature_table import FeatureTable
 from twotower.data.audit.statistics import Codes, Floats
 from twotower.data.configured import WHOLE, cut
 from twotower.data.dataset import Dataset
@@ -48,7 +48,7 @@ class Rows:
     duration: Floats
     step: int
 
-    def of(self, side: Side) -> Codes:
+    def of(self, side: FeatureTable) -> Codes:
         """Return the row in a side's table, (n,)."""
         return self.user if side.role == "user" else self.item
 
@@ -119,12 +119,12 @@ class Case:
         return next(iter(self.files.values())).schema
 
     @cached_property
-    def sides(self) -> tuple[Side, Side]:
+    def sides(self) -> tuple[FeatureTable, FeatureTable]:
         """The users and the items."""
         data, schema = next(iter(self.files.values())), self.schema
         return (
-            Side("users", "user", schema.user, schema.users, data.users),
-            Side("items", "item", schema.item, schema.items, data.items),
+            FeatureTable("users", "user", schema.user, schema.users, data.users),
+            FeatureTable("items", "item", schema.item, schema.items, data.items),
         )
 
     def path(self, name: str) -> str:
@@ -152,7 +152,7 @@ class Case:
             self._samples[part] = self._take(self.parts[part])
         return self._samples[part]
 
-    def tally(self, side: Side) -> Tally:
+    def tally(self, side: FeatureTable) -> Tally:
         """Return counts and mean labels of each row of a side's table, over every interaction."""
         if side.name not in self._tallies:
             self._tallies[side.name] = self._count(side)
@@ -202,7 +202,7 @@ class Case:
             step,
         )
 
-    def _count(self, side: Side) -> Tally:
+    def _count(self, side: FeatureTable) -> Tally:
         label = self.schema.label
         count, total = {}, {}
         known = side.table.select(side.ids)

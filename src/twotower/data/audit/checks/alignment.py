@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from twotower.data.audit.case import Case
 from twotower.data.audit.check import Check
+from twotower.data.audit.feature_table import FeatureTable
 from twotower.data.audit.finding import Finding
 from twotower.data.audit.orders import other_orders, shifts
-from twotower.data.audit.side import Side
 from twotower.data.audit.statistics import Codes, Floats, common_codes, group_deviates, normal_scores
 from twotower.schema import Kind
 
@@ -83,7 +83,7 @@ class Alignment(Check):
             if side.features and side.table.height >= _LEAST and case.schema.label is not None:
                 yield from self._side(case, side)
 
-    def _side(self, case: Case, side: Side) -> Iterator[Finding]:
+    def _side(self, case: Case, side: FeatureTable) -> Iterator[Finding]:
         y = case.centres[side.name]
         known = np.isfinite(y)
         if known.sum() < _LEAST:
@@ -106,7 +106,7 @@ class Alignment(Check):
             )
 
 
-def _groups(side: Side, name: str) -> Codes | None:
+def _groups(side: FeatureTable, name: str) -> Codes | None:
     groups = side.groups(name)
     if groups is None or side.features[name] is Kind.TEXT:
         return None
@@ -114,7 +114,7 @@ def _groups(side: Side, name: str) -> Codes | None:
     return groups if len(np.unique(groups)) > 1 else None
 
 
-def _trials(case: Case, side: Side, target: Floats) -> list[_Trial]:
+def _trials(case: Case, side: FeatureTable, target: Floats) -> list[_Trial]:
     """Return the other orders to try: of the whole table, and shifts of its later pieces alone."""
     n = len(target)
     events = next(iter(case.files.values())).interactions.get_column(side.ids)

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from twotower.data.audit.case import Case
 from twotower.data.audit.check import Check
+from twotower.data.audit.feature_table import FeatureTable
 from twotower.data.audit.finding import Finding
-from twotower.data.audit.side import Side
 
 _EMPTY = 0.95
 _CONSTANT = 0.999
@@ -26,7 +26,7 @@ class Columns(Check):
             for name in side.features:
                 yield from self._column(case, side, name)
 
-    def _column(self, case: Case, side: Side, name: str) -> Iterator[Finding]:
+    def _column(self, case: Case, side: FeatureTable, name: str) -> Iterator[Finding]:
         column, n = side.table.get_column(name), side.table.height
         where, mend = f"{case.path(side.name)}, column '{name}'", f"leave it out of [schema.{side.name}]"
         missing = column.null_count()

@@ -10,8 +10,8 @@ import numpy as np
 
 from twotower.data.audit.case import Case
 from twotower.data.audit.check import Check
+from twotower.data.audit.feature_table import FeatureTable
 from twotower.data.audit.finding import Finding
-from twotower.data.audit.side import Side
 from twotower.data.audit.statistics import spearman
 from twotower.schema import Kind
 
@@ -79,7 +79,7 @@ class Future(Check):
                     f"leave it out of [schema.{side.name}], or give what was known before the first event",
                 )
 
-    def _engagement(self, case: Case, side: Side, name: str) -> Finding:
+    def _engagement(self, case: Case, side: FeatureTable, name: str) -> Finding:
         tally, x = case.tally(side), side.numbers(name)
         some = tally.counts() > 0
         found = {"number of interactions": spearman(x[some], tally.counts()[some])}

@@ -9,8 +9,8 @@ import polars as pl
 
 from twotower.data.audit.case import Case
 from twotower.data.audit.check import Check
+from twotower.data.audit.feature_table import FeatureTable
 from twotower.data.audit.finding import Finding
-from twotower.data.audit.side import Side
 
 _FEW = 0.01
 """Share of rows without features that is only noted."""
@@ -28,7 +28,7 @@ class Joining(Check):
             if side.features:
                 yield from self._side(case, side)
 
-    def _side(self, case: Case, side: Side) -> Iterator[Finding]:
+    def _side(self, case: Case, side: FeatureTable) -> Iterator[Finding]:
         events = pl.concat(
             [data.interactions.group_by(side.ids).agg(pl.len().alias("n")) for data in case.unique.values()]
         )

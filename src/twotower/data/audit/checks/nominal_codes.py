@@ -9,9 +9,9 @@ import numpy as np
 
 from twotower.data.audit.case import Case
 from twotower.data.audit.check import Check
+from twotower.data.audit.feature_table import FeatureTable
 from twotower.data.audit.finding import Finding
 from twotower.data.audit.nominal import lattice, looks_like_codes, named_as_code
-from twotower.data.audit.side import Side
 
 _TWO = 2
 """A column of two values says the same as a number and as a category."""
@@ -41,7 +41,7 @@ class NominalCodes(Check):
                 evidence = f"named as codes are, and their values are equally spaced ({listed} values)"
                 yield self._finding(case, side, list(named), evidence)
 
-    def _finding(self, case: Case, side: Side, names: list[str], evidence: str) -> Finding:
+    def _finding(self, case: Case, side: FeatureTable, names: list[str], evidence: str) -> Finding:
         listed = ", ".join(f"'{name}'" for name in names)
         return self.warning(
             f"{case.path(side.name)}, column{'s' if len(names) > 1 else ''} {listed}",

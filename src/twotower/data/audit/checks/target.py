@@ -9,8 +9,8 @@ import numpy as np
 
 from twotower.data.audit.case import Case, Tally
 from twotower.data.audit.check import Check
+from twotower.data.audit.feature_table import FeatureTable
 from twotower.data.audit.finding import Finding
-from twotower.data.audit.side import Side
 from twotower.data.audit.statistics import Floats, between_share, common_codes, quantile_codes, spearman
 
 _LEAST = 30
@@ -46,7 +46,7 @@ class Target(Check):
                         yield finding
         yield from self._duration(case)
 
-    def _computed(self, case: Case, side: Side, name: str, x: Floats, tally: Tally) -> Finding | None:
+    def _computed(self, case: Case, side: FeatureTable, name: str, x: Floats, tally: Tally) -> Finding | None:
         where = f"{case.path(side.name)}, column '{name}'"
         for said, values, severe in _aggregates(tally, case.schema.label):
             some = np.isfinite(x) & np.isfinite(values) & (tally.counts() > 0)
@@ -75,7 +75,7 @@ class Target(Check):
                 )
         return None
 
-    def _predicting(self, case: Case, side: Side) -> Iterator[tuple[Finding, str]]:
+    def _predicting(self, case: Case, side: FeatureTable) -> Iterator[tuple[Finding, str]]:
         rows = case.sample("train")
         at = rows.of(side)
         y = rows.label

@@ -1,4 +1,4 @@
-"""`Side`: the users or the items, with the feature columns as numbers and as groups."""
+"""`FeatureTable`: the users or the items, with the feature columns as numbers and as groups."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ QUANTITIES = (Kind.NUMBER, Kind.LOG_NUMBER)
 
 
 @dataclass(frozen=True, eq=False)
-class Side:
+class FeatureTable:
     """The users table, or the items table.
 
     Attributes:
