@@ -260,6 +260,7 @@ def row_numbers_as_users(t: Tables) -> None:
 @plant("duration", "warning", "video_duration", fault=9)
 def liked_is_a_ratio_above_2(t: Tables) -> None:
     t.set("positive", threshold=2.0)
+    t.config["objective"] = {"name": "all_pairs"}
 
 
 @plant("duration", "warning", "video_duration", fault=9)

@@ -52,11 +52,17 @@ def test_no_alarm_on_the_packaged_sample() -> None:
     assert alarms("kuairec-sample") == []
 
 
+def test_positives_of_the_packaged_sample_are_of_short_videos() -> None:
+    (found,) = alarms("kuairec-sample-ranking")
+    assert found.startswith("duration: label 'watch_ratio' and item column 'video_duration'")
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_no_alarm_on_a_synthetic_kuairec(seed: int, synthetic: Path, tmp_path: Path) -> None:
     if seed:
         write_kuairec(tmp_path, scale=0.004, seed=seed)
-    assert alarms("kuairec", f"data.dir={tmp_path if seed else synthetic}") == []
+    recipe = "kuairec-ranking" if seed else "kuairec"
+    assert alarms(recipe, f"data.dir={tmp_path if seed else synthetic}") == []
 
 
 @pytest.mark.parametrize("method", ["random", "per_user", "leave_last", "cold_items", "cold_users"])

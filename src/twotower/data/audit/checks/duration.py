@@ -21,8 +21,9 @@ _RATIO = 3.0
 class Duration(Check):
     """A label that follows an item column: positives chosen by it are chosen by the column.
 
-    Without positives this is only noted: a model may well predict such a label. With positives by a threshold
-    or a quantile, or a label of two values, what is recommended is short videos, not liked ones.
+    Where positives by a threshold or a quantile, or a label of two values, are trained on, what is recommended
+    is short videos, not liked ones: a warning. It is only noted of a label that is predicted as it is, and of
+    positives that metrics alone look for.
     """
 
     name: ClassVar[str] = "duration"
@@ -58,7 +59,10 @@ class Duration(Check):
             skewed = high > _RATIO * max(low, 1e-9) and high - low > 0.02
             strong = abs(spearman(x, positive.astype(np.float64))) >= _STRONG / 2
             if skewed and (strong or abs(ranks[name]) >= _STRONG):
-                yield self.warning(
+                ruled = config.positive.threshold is not None or config.positive.quantile is not None
+                trained_on = config.objective.implicit or not ruled
+                report = self.warning if trained_on else self.note
+                yield report(
                     f"label '{schema.label}' and item column '{name}'",
                     f"what counts as positive is mostly a matter of '{name}'",
                     f"share positive by fifth of '{name}', low to high ({told}), over {int(some.sum()):,} "

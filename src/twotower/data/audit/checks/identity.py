@@ -32,10 +32,12 @@ class Identity(Check):
                     f"name the column with the {side.role}'s id, not that of the row or the event",
                 )
         hidden = case.config.model.id_dropout
-        if hidden > _HIDDEN:
+        if case.config.objective.name == "all_pairs":
+            return  # it solves for what ids add once features have had their say
+        if isinstance(hidden, float) and hidden > _HIDDEN:
             yield self.warning(
                 "model.id_dropout",
                 "ids are hidden from the model most of the time, so that it knows features alone",
                 f"{hidden:.0%} of the users and items in each step",
-                "leave it at its default of 0.1; ids are most of what is known of a warm user or item",
+                "leave it at its default; ids are most of what is known of a warm user or item",
             )
