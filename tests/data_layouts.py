@@ -128,6 +128,12 @@ def train_and_test(folder: Path) -> list[Path]:
     return [folder]
 
 
+def clicks(folder: Path) -> list[Path]:
+    events, _, _ = _tables()
+    events.select("user_id", "item_id", "timestamp").write_csv(folder / "clicks.csv")
+    return [folder / "clicks.csv"]
+
+
 LAYOUTS: dict[str, Callable[[Path], list[Path]]] = {
     layout.__name__: layout
     for layout in (
@@ -139,5 +145,6 @@ LAYOUTS: dict[str, Callable[[Path], list[Path]]] = {
         plain_csv,
         own_tables,
         train_and_test,
+        clicks,
     )
 }

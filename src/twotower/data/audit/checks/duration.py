@@ -21,7 +21,7 @@ _RATIO = 3.0
 class Duration(Check):
     """A label that follows an item column: positives chosen by it are chosen by the column.
 
-    Where positives by a threshold or a quantile, or a label of two values, are trained on, what is recommended
+    Where positives by a threshold or quantile, or a label of two values, are trained on, what is recommended
     is short videos, not liked ones: a warning. It is only noted of a label that is predicted as it is, and of
     positives that metrics alone look for.
     """
