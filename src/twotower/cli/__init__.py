@@ -14,6 +14,7 @@ from twotower.cli.evaluate import evaluate
 from twotower.cli.fetch import fetch
 from twotower.cli.recommend import recommend
 from twotower.cli.score import score
+from twotower.cli.serve import serve
 from twotower.cli.similar import similar
 from twotower.cli.synth import synth
 from twotower.cli.train import train
@@ -36,6 +37,7 @@ for _command, _example in (
     (compare, "twotower compare kuairec-sample"),
     (recommend, "twotower recommend runs/first --user 14 -k 10"),
     (similar, "twotower similar runs/first --item 3649 -k 10"),
+    (serve, "twotower serve runs/first --port 8000"),
     (score, "twotower score runs/first --pairs pairs.csv --out predictions.parquet"),
 ):
     app.command(epilog=f"Example: {_example}")(_command)
