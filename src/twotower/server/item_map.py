@@ -36,8 +36,8 @@ def item_map(items: Trained) -> dict[str, Any]:
     axes = axes * np.where(axes.sum(axis=0) < 0, -1, 1)  # else the sign, and the picture, is left to chance
     plane = centred @ axes
     # A few far-off items would press all others into a spot.
-    reach = np.maximum(np.quantile(np.abs(plane), 0.995, axis=0), 1e-12)
-    plane = np.clip(plane / reach, -1, 1).round(4)
+    low, high = np.quantile(plane, [0.003, 0.997], axis=0)
+    plane = np.clip((2 * plane - low - high) / np.maximum(high - low, 1e-12), -1, 1).round(4)
     if plane.shape[1] < 2:
         plane = np.concatenate([plane, np.zeros((len(plane), 1))], axis=1)
     column = category_column(items)

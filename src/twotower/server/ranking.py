@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from twotower.server.keeper import encoded
 from twotower.server.models import Choice, RecommendBody, ScoreBody, UserQuery
 from twotower.server.settings import Limits
 from twotower.server.state import State
-from twotower.server.users import User, Users, likes, nobody, past_of
+from twotower.server.users import User, Users, happened, likes, nobody, past_of
 
 _INLINE = 3_000_000
 """Scores up to which a search is made at once; a longer one goes to a thread, and others do not wait for it."""
@@ -118,27 +118,41 @@ async def find_all(
             raise ApiError(422, f"{where}: a user needs an id, features or items", where)
         if features is not None and len(features) > limits.features:
             raise ApiError(422, f"{where}.features: at most {limits.features}, got {len(features)}", where)
-        user = None if name is None else await users.find(state, state.users.new(name, limits.id_length, where))
-        if user is None:
-            if features is None and items is None:
+        if name is not None:
+            name = state.users.new(name, limits.id_length, where)
+        if features is not None:
+            user = await _described(state, users, name, features, where)
+        else:
+            known = None if name is None else await users.find(state, name)
+            if known is None and items is None:
                 raise ApiError(
                     404,
                     f"user {shown(name)} is not known: not trained with, and without events; give features or "
                     "items with the id (features may be {})",
                     where,
                 )
-            user = nobody(state)
-            if features:
-                vector = encoded(state.recommender, "users", features, f"{where}.features")
-                user = User(vector, user.seen, None, user.fresh, user.targets)
-        elif features is not None:
-            raise ApiError(
-                422, f"{where}: features are for new users; user {shown(name)} is known", f"{where}.features"
-            )
+            user = nobody(state) if known is None else known
         if items:
             user = likes(state, user, item_rows(state, items, f"{where}.items", limits).astype(np.int64))
-        found.append((None if name is None else state.users.native(name), user))
+        found.append((name, user))
     return found
+
+
+async def _described(
+    state: State, users: Users, name: Id | None, features: dict[str, Any], where: str
+) -> User:
+    """Return a user whom the model does not know, from features and from what has happened since."""
+    if name in state.users.rows:
+        raise ApiError(
+            422,
+            f"features are for users that the model does not know; it knows {shown(name)}",
+            f"{where}.features",
+        )
+    user = nobody(state)
+    if features:
+        vector = encoded(state.recommender, "users", features, f"{where}.features")
+        user = replace(user, vector=vector)
+    return user if name is None else happened(state, user, await users.events(name))
 
 
 async def recommend(state: State, users: Sequence[tuple[Id | None, User]], want: Wanted) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 from twotower.server.asking import Json, gives
-from twotower.server.errors import ApiError, shown
+from twotower.server.errors import ApiError
 from twotower.server.item_map import category_column, item_map
 from twotower.server.models import (
     HealthAnswer,
@@ -76,16 +76,14 @@ def _users(state: State, query: str, limit: int) -> dict[str, Any]:
     return {"total": len(rows), "users": shown_rows}
 
 
-@router.get("/users/{user_id:path}", response_class=Json, responses=gives(UserAnswer, 404))
+@router.get("/users/{user_id:path}", response_class=Json, responses=gives(UserAnswer))
 async def user(request: Request, user_id: AnyPath, limit: Limit = 100) -> Json:
-    """Show what a user has seen."""
+    """Show what a user has seen: of one that is not known, nothing."""
     service = service_of(request)
     state = service.state
-    name = state.users.native(user_id)
+    name = state.users.new(user_id, service.limits.id_length, "user_id")
     row = state.users.rows.get(name)
     events = await service.users.events(name)
-    if row is None and not events:
-        raise ApiError(404, f"user {shown(user_id)} is not known and has no events", "user_id")
     history: list[dict[str, Any]] = []
     for event in reversed(events):
         place = state.items.row(event.item, gone=True)
