@@ -171,7 +171,7 @@ def test_split_files_are_paths_of_tables_and_names_of_matrices(tmp_path: Path) -
         ("split.method=temporl", "got 'temporl'. Did you mean 'temporal'?"),
         (
             "objective.name=hubert",
-            "'objective.name' must be one of squared, huber, logistic, all_pairs, softmax, bpr; got 'hubert'. Did",
+            "must be one of squared, huber, logistic, all_pairs, softmax, bpr; got 'hubert'. Did you mean",
         ),
         ("schema.users.age=numbr", "got 'numbr'. Did you mean 'number'?"),
         ("model.dim=2", "'model.dim': Input should be greater than or equal to 4 (got 2)."),

@@ -17,7 +17,8 @@ from twotower.data.ranker import Queries
 from twotower.errors import ConfigError, DataError
 from twotower.estimator import TwoTower
 from twotower.evaluation import evaluate_ranking
-from twotower.recommender import Recommender, plain
+from twotower.recommender import Recommender
+from twotower.side import plain
 
 N_USERS, N_ITEMS = 25, 30
 COLD_USER, COLD_ITEM = 1024, 529
@@ -275,8 +276,8 @@ def test_ranking_is_that_of_a_brute_force_new_users_and_items_too(model: Recomme
         }
     )
     # predictions are clipped to the labels' range, so scores are taken from the vectors
-    place_u, extra_u = model._place(known, "users", cells["user_id"])
-    place_i, extra_i = model._place(known, "items", cells["item_id"])
+    place_u, extra_u = model._place("users", known, cells["user_id"])
+    place_i, extra_i = model._place("items", known, cells["item_id"])
     U = np.concatenate([model.users.vectors, extra_u]).astype(np.float64)
     V = np.concatenate([model.items.vectors, extra_i]).astype(np.float64)
     scores = (U[place_u] * V[place_i]).sum(axis=1).reshape(len(users), len(items))

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,17 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from twotower.config import ModelConfig
+from twotower.config import ModelConfig, ObjectiveConfig
 from twotower.errors import BundleError
 from twotower.features import Encoder, SideEncoder
 from twotower.features.encoder import column_from_state, column_state
 from twotower.features.positive import PositiveRule
 from twotower.features.target import Target
 from twotower.model import SideArrays, TwoTowerModel
-from twotower.recommender import PLAIN, Recommender, Side, plain
+from twotower.objectives import FoldInSettings
+from twotower.recommender import Recommender
 from twotower.schema import Schema
+from twotower.side import PLAIN, Side, plain
 
 FORMAT = 1
 """Version of the saved form; a bundle of a newer one is refused."""
@@ -62,6 +65,8 @@ def save_bundle(recommender: Recommender, directory: Path, facts: dict[str, Any]
             "model": recommender.model.config.model_dump(mode="json"),
             "target": recommender.target.state(),
             "positive": recommender.positive.state(),
+            "objective": recommender.objective.model_dump(mode="json"),
+            "least_squares": asdict(recommender.least_squares),
             "history": recommender.history,
             **facts,
             "parts": {name: _digest(temporary / name) for name in PARTS},
@@ -156,6 +161,8 @@ def _write_parts(recommender: Recommender, directory: Path) -> None:
         "seen.indptr": recommender.seen[0],
         "seen.item": recommender.seen[1],
     }
+    if recommender.seen_label is not None:
+        vectors["seen.label"] = recommender.seen_label
     if recommender.item_duration is not None:
         vectors["items.duration"] = recommender.item_duration
     _save(vectors, directory / VECTORS)
@@ -202,6 +209,9 @@ def _read_parts(directory: Path, manifest: dict[str, Any]) -> Recommender:
         vectors.get("items.duration"),
         manifest["history"],
         PositiveRule.from_state(manifest["positive"]),
+        ObjectiveConfig.model_validate(manifest["objective"]),
+        FoldInSettings(**manifest["least_squares"]),
+        vectors.get("seen.label"),
     )
 
 

@@ -3,61 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from twotower.config import ObjectiveConfig
 from twotower.data.dataset import Dataset, Frame, to_polars
 from twotower.data.durations import durations
 from twotower.data.item_lists import ItemLists, take_lists
 from twotower.data.predictor import Predictor
 from twotower.data.ranker import Queries, Ranker
 from twotower.errors import ConfigError, DataError, nearest
+from twotower.explaining import explained
 from twotower.features import Encoder
 from twotower.features.positive import PositiveRule
-from twotower.features.target import Target
-from twotower.model import SideArrays, TwoTowerModel
-from twotower.objectives import score_pairs
-from twotower.retrieval import exact_top_k
+from twotower.features.target import Target, label_targets
+from twotower.model import TwoTowerModel
+from twotower.newcomers import Newcomers
+from twotower.objectives import FoldIn, FoldInSettings, score_pairs
+from twotower.retrieval import TopK, exact_top_k
+from twotower.side import Side
 
 if TYPE_CHECKING:
     from twotower.evaluation import RatingEvaluation
 
 USERS_AT_ONCE = 20_000
-_INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64)
-PLAIN = (*_INTEGERS, pl.Float32, pl.Float64, pl.Boolean, pl.String)
-"""Column types that JSON has words for."""
 
-
-@dataclass(frozen=True)
-class Side:
-    """The users or the items that a recommender knows.
-
-    Attributes:
-        ids: their ids, one row each.
-        vectors: float32 (rows, dim).
-        warm: bool (rows,), whether the row has train interactions.
-    """
-
-    ids: pl.Series
-    vectors: NDArray[np.float32]
-    warm: NDArray[np.bool_]
-
-    def rows(self, ids: pl.Series) -> NDArray[np.int64]:
-        """Return the row of each id, -1 where there is none."""
-        known = self.ids.alias("id").to_frame().with_row_index("row")
-        asked = ids.alias("id").cast(self.ids.dtype, strict=False)
-        if ids.dtype.is_float():
-            asked = asked.zip_with(
-                asked.cast(ids.dtype, strict=False).eq_missing(ids), pl.Series([None], dtype=asked.dtype)
-            )
-        found = asked.to_frame().join(known, on="id", how="left", maintain_order="left").get_column("row")
-        return found.cast(pl.Int64).fill_null(-1).to_numpy(writable=True)
+Rows = NDArray[np.int64]
+Targets = NDArray[np.float64] | None
 
 
 @dataclass(frozen=True)
@@ -75,6 +53,9 @@ class Recommender(Predictor, Ranker):
         item_duration: float64 (items,), nan where not known; None without a duration in the items table.
         history: records of the epochs.
         positive: which interactions count as positives.
+        objective: what was minimised.
+        least_squares: what folding in needs to know of the training.
+        seen_label: float32, the label of each entry of ``seen``; None without labels.
     """
 
     name = "two-tower"
@@ -87,8 +68,11 @@ class Recommender(Predictor, Ranker):
     seen: ItemLists
     display: pl.DataFrame
     item_duration: NDArray[np.float64] | None
-    history: list[dict[str, Any]] = field(default_factory=list)
-    positive: PositiveRule = field(default_factory=PositiveRule)
+    history: list[dict[str, Any]]
+    positive: PositiveRule
+    objective: ObjectiveConfig
+    least_squares: FoldInSettings
+    seen_label: NDArray[np.float32] | None
 
     @property
     def user_ids(self) -> pl.Series:
@@ -107,8 +91,8 @@ class Recommender(Predictor, Ranker):
         tables; one that is in no table gets the vector of "everything missing".
         """
         schema = self.encoder.schema
-        user, extra_users = self._place(data, "users", data.interactions.get_column(schema.user))
-        item, extra_items = self._place(data, "items", data.interactions.get_column(schema.item))
+        user, extra_users = self._place("users", data, data.interactions.get_column(schema.user))
+        item, extra_items = self._place("items", data, data.interactions.get_column(schema.item))
         scores = score_pairs(
             np.concatenate([self.users.vectors, extra_users]),
             np.concatenate([self.items.vectors, extra_items]),
@@ -147,14 +131,22 @@ class Recommender(Predictor, Ranker):
         return frame.with_columns(pl.Series("prediction", self.target.inverse(scores, duration)))
 
     def recommend(
-        self, users: Sequence[Any] | pl.Series, k: int = 10, *, exclude_seen: bool = True
+        self,
+        users: Sequence[Any] | pl.Series,
+        k: int = 10,
+        *,
+        exclude_seen: bool = True,
+        allow: Sequence[Any] | pl.Series | None = None,
+        deny: Sequence[Any] | pl.Series | None = None,
     ) -> pl.DataFrame:
-        """Return the ``k`` items of highest score for each user, exactly, best first.
+        """Return the ``k`` items of highest score for each user, best first.
 
         Args:
             users: ids of known users.
             k: how many items each; a user with fewer candidates gets fewer rows.
             exclude_seen: leave out the items that the user has in train.
+            allow: ids of the only items that may be given; None for all.
+            deny: ids of items that may not be given.
 
         Returns:
             Columns: user id, item id, ``rank`` (from 1), ``score`` (the label's transformed scale), display
@@ -162,28 +154,177 @@ class Recommender(Predictor, Ranker):
 
         Raises:
             ConfigError: k is not between 1 and the size of the catalogue.
-            DataError: a user is not known.
+            DataError: a user or an item is not known; an empty list of allowed items.
         """
         self._check_k(k, len(self.items.ids))
-        schema = self.encoder.schema
-        asked = users if isinstance(users, pl.Series) else pl.Series(list(users), strict=False)
+        asked = _series(users)
         if not len(asked):
             raise ConfigError("recommend needs at least one user, got none")
         row = self._known(asked, self.users, "user")
         taken = take_lists(self.seen, row) if exclude_seen else None
-        top = exact_top_k(self.users.vectors[row], self.items.vectors, k, seen=taken)
-        found = top.items >= 0
-        at, place = np.nonzero(found)
-        item_rows = top.items[found]
-        table = pl.DataFrame(
-            {
-                schema.user: self.users.ids.gather(row[at]),
-                schema.item: self.items.ids.gather(item_rows),
-                "rank": (place + 1).astype(np.int32),
-                "score": top.scores[found],
-            }
+        top = self.top(self.users.vectors[row], k, seen=taken, **self._filters(allow, deny))
+        return self._listed(top, self.users.ids.gather(row).rename(self.encoder.schema.user))
+
+    def recommend_from(
+        self,
+        lists: Sequence[Sequence[Any]],
+        k: int = 10,
+        *,
+        labels: Sequence[Sequence[float]] | None = None,
+        allow: Sequence[Any] | pl.Series | None = None,
+        deny: Sequence[Any] | pl.Series | None = None,
+    ) -> pl.DataFrame:
+        """Return the ``k`` items of highest score for users who are known by a list of items alone.
+
+        Args:
+            lists: item ids of each user, not among what the user is given; see `fold_in`.
+            k: how many items each.
+            labels: as for `fold_in`.
+            allow: as for `recommend`.
+            deny: as for `recommend`.
+
+        Returns:
+            As `recommend`, with ``list``, the place of the list from 0, for the user.
+        """
+        self._check_k(k, len(self.items.ids))
+        vectors = self.fold_in(lists, labels)
+        rows = [self._item_rows(items) for items in lists]
+        indptr = np.append(0, np.cumsum([len(row) for row in rows]))
+        barred = (indptr.astype(np.int64), np.concatenate(rows).astype(np.int32))
+        top = self.top(vectors, k, seen=barred, **self._filters(allow, deny))
+        return self._listed(top, pl.Series("list", np.arange(len(lists), dtype=np.int64)))
+
+    def top(
+        self,
+        vectors: NDArray[np.float32],
+        k: int,
+        *,
+        seen: ItemLists | None = None,
+        allow: ArrayLike | None = None,
+        deny: ArrayLike | None = None,
+    ) -> TopK:
+        """Return the ``k`` items of highest score for user vectors float32 (n, dim), as item rows.
+
+        Args:
+            vectors: of users, from `fold_in`, `encode_users` or ``users.vectors``.
+            k: at least 1.
+            seen: item rows that each is not given.
+            allow: item rows, or a mask, of all that may be given.
+            deny: item rows, or a mask, of what may not.
+        """
+        return exact_top_k(vectors, self.items.vectors, k, seen=seen, allow=allow, deny=deny)
+
+    @cached_property
+    def folding(self) -> FoldIn:
+        """What solves for user vectors; made on first use."""
+        warm = self.users.vectors[self.users.warm]
+        return FoldIn(
+            self.items.vectors,
+            self.items.warm,
+            warm.mean(axis=0, dtype=np.float64).astype(np.float32),
+            self.model.config.n_members,
+            self.least_squares,
         )
-        return self._shown(table, item_rows)
+
+    def fold_in(
+        self, lists: Sequence[Sequence[Any]], labels: Sequence[Sequence[float]] | None = None
+    ) -> NDArray[np.float32]:
+        """Return the vectors of users whom the model never saw, from their items, in closed form.
+
+        Args:
+            lists: item ids of each user; an empty list gets the typical user's vector.
+            labels: the label of each item; without them every item is taken for a positive.
+
+        Returns:
+            float32 (n, dim). See `twotower.objectives.FoldIn`.
+
+        Raises:
+            DataError: an item is not known; labels that are not as many, or not finite; labels for a model
+                that was trained without.
+        """
+        if labels is not None and len(labels) != len(lists):
+            raise DataError(f"fold_in needs labels for each of the {len(lists)} lists, got {len(labels)}")
+        if not len(lists):
+            raise ConfigError("fold_in needs at least one list of items, got none")
+        found = []
+        for place, items in enumerate(lists):
+            rows = self._item_rows(items)
+            found.append(self.folding.vector(rows, self.targets(rows, labels and labels[place])))
+        return np.stack(found)
+
+    def targets(self, rows: Rows, labels: ArrayLike | None = None) -> Targets:
+        """Return what the scores of a user's items are drawn to by `folding`, (n,), nan where by nothing.
+
+        Args:
+            rows: item rows (n,).
+            labels: (n,) labels of these interactions; None gives None, for positives.
+
+        Raises:
+            DataError: labels that are not n finite numbers, or for a model that was trained without.
+        """
+        if labels is None:
+            return None
+        values = np.asarray(labels, dtype=np.float64)
+        if self.encoder.schema.label is None:
+            raise DataError("a model trained without labels can't weigh labels; leave them out")
+        if values.shape != rows.shape or not np.isfinite(values).all():
+            raise DataError(
+                f"there must be one finite label for each of the {len(rows)} items, got {values.tolist()}"
+            )
+        duration = None if self.item_duration is None else self.item_duration[rows]
+        drawn = label_targets(self.target, self.positive, self.objective, values, duration, len(rows))
+        return self.target.as_scores(drawn)
+
+    def history_of(self, row: int) -> tuple[Rows, Targets]:
+        """Return the item rows that a known user (by row) has in train, and their targets; see `targets`."""
+        indptr, items = self.seen
+        part = slice(indptr[row], indptr[row + 1])
+        rows = items[part].astype(np.int64)
+        return rows, self.targets(rows, None if self.seen_label is None else self.seen_label[part])
+
+    def explain(self, user: Any, items: Sequence[Any] | pl.Series) -> pl.DataFrame:
+        """Divide the scores of items for a known user among the items that the user has in train.
+
+        ``score = base + sum of the contributions``, exactly; see `twotower.objectives.FoldIn.explain`.
+
+        Returns:
+            One row a pair of a scored item and an item of the user, the largest contributions of each scored
+                item first: item id, ``because_`` item id, ``contribution``, ``base``, ``score``.
+
+        Raises:
+            DataError: the user or an item is not known.
+        """
+        row = int(self._known(pl.Series([user]), self.users, "user")[0])
+        past, targets = self.history_of(row)
+        return self._explained(self.users.vectors[row], past, targets, items)
+
+    def explain_from(
+        self,
+        items: Sequence[Any],
+        of: Sequence[Any] | pl.Series,
+        *,
+        labels: Sequence[float] | None = None,
+    ) -> pl.DataFrame:
+        """Do as `explain` for a user who is known by a list of items alone; ``of`` are the scored items."""
+        rows = self._item_rows(items)
+        targets = self.targets(rows, labels)
+        return self._explained(self.folding.vector(rows, targets), rows, targets, of)
+
+    def encode_users(self, table: Frame) -> NDArray[np.float32]:
+        """Return the vectors of new users, float32 (n, dim), from their features alone.
+
+        Args:
+            table: one row a user, with feature columns of the schema; one that is lacking is missing in every
+                row.
+
+        Raises:
+            DataError: a column that is no feature, or a value that is not of its kind.
+        """
+        return self._newcomers.encode(to_polars(table), "users")
+
+    def encode_items(self, table: Frame) -> NDArray[np.float32]:
+        """Return the vectors of new items from their features, float32 (n, dim); see `encode_users`."""
+        return self._newcomers.encode(to_polars(table), "items")
 
     def similar(self, items: Sequence[Any] | pl.Series, k: int = 10) -> pl.DataFrame:
         """Return the ``k`` items most like each item, most alike first.
@@ -205,7 +346,7 @@ class Recommender(Predictor, Ranker):
         """
         self._check_k(k, len(self.items.ids) - 1, "other ")
         item = self.encoder.schema.item
-        asked = items if isinstance(items, pl.Series) else pl.Series(list(items), strict=False)
+        asked = _series(items)
         if not len(asked):
             raise ConfigError("similar needs at least one item, got none")
         row = self._known(asked, self.items, "item")
@@ -216,22 +357,13 @@ class Recommender(Predictor, Ranker):
         unit = (latent / np.where(length > 0, length, 1)).astype(np.float32)
         itself = (np.arange(len(row) + 1), row.astype(np.int32))
         top = exact_top_k(unit[row], unit, k, seen=itself)
-        at, place = np.nonzero(top.items >= 0)
-        found = top.items[at, place]
-        table = pl.DataFrame(
-            {
-                item: self.items.ids.gather(row[at]),
-                f"similar_{item}": self.items.ids.gather(found),
-                "rank": (place + 1).astype(np.int32),
-                "score": top.scores[at, place],
-            }
-        )
-        return self._shown(table, found)
+        table = self._listed(top, self.items.ids.gather(row).rename("similar to"))
+        return table.rename({item: f"similar_{item}"}).rename({"similar to": item})
 
     def rank(self, queries: Queries, k: int) -> NDArray[np.int32]:
         """Rank a catalogue for users, new ones by their features; see `Ranker.rank`."""
-        user, extra_users = self._place(queries.tables, "users", queries.users)
-        item, extra_items = self._place(queries.tables, "items", queries.items)
+        user, extra_users = self._place("users", queries.tables, queries.users)
+        item, extra_items = self._place("items", queries.tables, queries.items)
         U = np.concatenate([self.users.vectors, extra_users])[user]
         V = np.concatenate([self.items.vectors, extra_items])[item]
         return exact_top_k(U, V, k, seen=queries.barred).items
@@ -279,9 +411,51 @@ class Recommender(Predictor, Ranker):
 
         return load_bundle(Path(directory))
 
+    @property
+    def _newcomers(self) -> Newcomers:
+        return Newcomers(self.encoder, self.model, self.target)
+
+    def _place(self, which: str, data: Dataset, ids: pl.Series) -> tuple[Rows, NDArray[np.float32]]:
+        side = self.users if which == "users" else self.items
+        return self._newcomers.place(which, side, data, ids)
+
+    def _explained(
+        self, vector: NDArray[np.float32], rows: Rows, targets: Targets, items: Sequence[Any] | pl.Series
+    ) -> pl.DataFrame:
+        if not len(items):
+            raise ConfigError("explain needs at least one item to explain, got none")
+        of = self._item_rows(items)
+        return explained(self.folding, self.encoder.schema.item, self.items.ids, vector, rows, targets, of)
+
     def _check_k(self, k: int, most: int, other: str = "") -> None:
         if not 1 <= k <= most:
             raise ConfigError(f"k must lie between 1 and the catalogue's {most:,} {other}items, got {k}")
+
+    def _filters(
+        self, allow: Sequence[Any] | pl.Series | None, deny: Sequence[Any] | pl.Series | None
+    ) -> dict[str, NDArray[np.int64] | None]:
+        """Return lists of item ids as rows."""
+        if allow is not None and not len(allow):
+            raise DataError("allow must name at least one item, got an empty list; leave it out to allow all")
+        given = {"allow": allow, "deny": deny}
+        return {name: None if ids is None else self._item_rows(ids) for name, ids in given.items()}
+
+    def _item_rows(self, ids: Sequence[Any] | pl.Series) -> NDArray[np.int64]:
+        return self._known(_series(ids), self.items, "item") if len(ids) else np.empty(0, np.int64)
+
+    def _listed(self, top: TopK, asked: pl.Series) -> pl.DataFrame:
+        """Return found items as a table, the first column saying who asked."""
+        at, place = np.nonzero(top.items >= 0)
+        found = top.items[at, place]
+        table = pl.DataFrame(
+            {
+                asked.name: asked.gather(at),
+                self.encoder.schema.item: self.items.ids.gather(found),
+                "rank": (place + 1).astype(np.int32),
+                "score": top.scores[at, place],
+            }
+        )
+        return self._shown(table, found)
 
     def _shown(self, table: pl.DataFrame, item_rows: NDArray[np.int32]) -> pl.DataFrame:
         """Put the display columns of the items beside a table."""
@@ -299,55 +473,6 @@ class Recommender(Predictor, Ranker):
             )
         return rows
 
-    def _place(
-        self, data: Dataset, which: str, ids: pl.Series
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Return each id's row, and the vectors of the rows past the known ones, for ids not known."""
-        side = self.users if which == "users" else self.items
-        rows = side.rows(ids)
-        none = np.zeros((0, self.model.dim), dtype=np.float32)
-        if (rows >= 0).all():
-            return rows, none
-        new = ids.filter(pl.Series(rows < 0)).unique().sort()
-        vectors = self._encode_new(data, which, new)
-        rows[rows < 0] = len(side.ids) + new.search_sorted(ids.filter(pl.Series(rows < 0))).to_numpy()
-        return rows, vectors
 
-    def _encode_new(self, data: Dataset, which: str, new: pl.Series) -> NDArray[np.float32]:
-        encoder = self.encoder.users if which == "users" else self.encoder.items
-        table = data.users if which == "users" else data.items
-        wanted = new.alias(encoder.column).to_frame()
-        rows = wanted.join(
-            table.with_columns(pl.col(encoder.column).cast(new.dtype)),
-            on=encoder.column,
-            how="left",
-            maintain_order="left",
-        )
-        device = next(self.model.parameters()).device
-        arrays = SideArrays.pack(encoder.transform(rows), device)
-        with torch.no_grad():
-            return finished(self.model.encode(arrays, which), which, self.target)
-
-
-def plain(table: pl.DataFrame) -> pl.DataFrame:
-    """Return the table with every column that JSON has no word for (dates, say) as text."""
-    return table.with_columns(
-        pl.Series(column.name, [None if v is None else str(v) for v in column.to_list()], dtype=pl.String)
-        for column in table
-        if not _is_plain(column.dtype)
-    )
-
-
-def _is_plain(dtype: pl.DataType) -> bool:
-    if isinstance(dtype, pl.List):
-        return _is_plain(dtype.inner)  # type: ignore[arg-type]
-    return dtype in PLAIN
-
-
-def finished(vectors: torch.Tensor, which: str, target: Target) -> NDArray[np.float32]:
-    """Fold the label's mean and spread into vectors fresh from a tower: float32 (rows, dim) on the CPU."""
-    done = vectors.detach().float().cpu().numpy().copy()
-    if which == "users":
-        done *= np.float32(target.sd)
-        done[:, -2] += np.float32(target.mean)
-    return done
+def _series(ids: Sequence[Any] | pl.Series) -> pl.Series:
+    return ids if isinstance(ids, pl.Series) else pl.Series(list(ids), strict=False)

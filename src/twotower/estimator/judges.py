@@ -18,8 +18,8 @@ from twotower.features.encoder import SideEncoder
 from twotower.features.positive import PositiveRule
 from twotower.model import SideArrays, TwoTowerModel
 from twotower.objectives import Pairs, Workspace, score_pairs
-from twotower.recommender import finished
 from twotower.retrieval import exact_top_k
+from twotower.side import finished
 from twotower.training import Judge
 
 JUDGED_CELLS = 1 << 28

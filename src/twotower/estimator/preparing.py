@@ -15,7 +15,7 @@ from twotower.data.durations import durations
 from twotower.features import Encoder
 from twotower.features.encoder import SideEncoder, catalogue
 from twotower.features.positive import PositiveRule
-from twotower.features.target import Target
+from twotower.features.target import Target, label_targets
 from twotower.model import SideArrays, TwoTowerModel
 from twotower.objectives import AllPairs, Huber, Logistic, Objective, Pairs, Softmax, Squared
 from twotower.training import TrainPairs
@@ -52,11 +52,10 @@ def prepare(
         device: of the towers and the features.
         seed: of the weights.
     """
-    grades = rule.grades(train) if objective.graded else None
-    if objective.implicit and grades is None:
+    if objective.implicit and not (objective.graded and train.schema.label is not None):
         train = rule.select(train).as_train()
     encoder = Encoder.fit(train)
-    target, values = _target(train, objective, grades)
+    target, values = _target(train, objective, rule)
     weight = None
     if train.schema.weight is not None:
         weight = train.interactions.get_column(train.schema.weight).to_numpy().astype(np.float32)
@@ -100,26 +99,30 @@ def table_of(data: Dataset, which: str, side: SideEncoder) -> pl.DataFrame:
     return catalogue(data, which, side.warm_ids)
 
 
+def labels_of(data: Dataset) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None, int]:
+    """Return labels and durations of interactions, None where there are none, and their number."""
+    column = data.schema.label
+    label = None if column is None else data.interactions.get_column(column).cast(pl.Float64).to_numpy()
+    return label, durations(data), len(data)
+
+
 def _target(
-    train: TrainPart, objective: ObjectiveConfig, grades: NDArray[np.float64] | None
+    train: TrainPart, objective: ObjectiveConfig, rule: PositiveRule
 ) -> tuple[Target, NDArray[np.float32]]:
     """Return the target and what the objective is trained on, float32 (n,)."""
+    label, duration, n = labels_of(train)
     if objective.implicit:
-        values = np.ones(len(train), dtype=np.float32)
-        if grades is not None and objective.floor is not None:
-            values = (objective.floor + (1.0 - objective.floor) * grades).astype(np.float32)
-        return Target.of_positives(), values
-    assert train.schema.label is not None
-    label = train.interactions.get_column(train.schema.label).to_numpy()
-    duration = durations(train) if objective.transform == "duration_rank" else None
-    target = Target.fit(
-        label,
-        duration,
-        transform=objective.transform,
-        cap=objective.cap,
-        logistic=objective.name == "logistic",
-    )
-    return target, target.forward(label, duration)
+        target = Target.of_positives()
+    else:
+        assert label is not None
+        target = Target.fit(
+            label,
+            duration,
+            transform=objective.transform,
+            cap=objective.cap,
+            logistic=objective.name == "logistic",
+        )
+    return target, label_targets(target, rule, objective, label, duration, n).astype(np.float32)
 
 
 def _warm_arrays(train: TrainPart, which: str, side: SideEncoder, device: torch.device) -> SideArrays:

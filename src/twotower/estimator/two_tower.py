@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import numba
-import numpy as np
-import polars as pl
 import torch
 from pydantic import BaseModel, ValidationError
 
@@ -18,12 +16,11 @@ from twotower.config import Config, ModelConfig, ObjectiveConfig, PositiveConfig
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.splitting import carve_validation
 from twotower.errors import ConfigError, nearest
+from twotower.estimator.finishing import finish
 from twotower.estimator.judges import RankingJudge, RatingJudge
-from twotower.estimator.preparing import Prepared, prepare, table_of
+from twotower.estimator.preparing import Prepared, prepare
 from twotower.features.positive import PositiveRule
-from twotower.model import SideArrays
-from twotower.objectives import Pairs
-from twotower.recommender import Recommender, Side, finished, plain
+from twotower.recommender import Recommender
 from twotower.schema import explain
 from twotower.training import Batcher, Checkpoint, Judge, Listener, Silent, Trainer
 
@@ -154,7 +151,7 @@ class TwoTower:
                 listener=listener,
             )
             if not self.training.refit:
-                return self._finish(prepared, train, rule, outcome.history)
+                return finish(prepared, train, rule, self.objective, outcome.history)
             earlier = {
                 "best_epoch": outcome.best_epoch,
                 "rates": outcome.rates,
@@ -172,7 +169,7 @@ class TwoTower:
             listener=listener,
             earlier=earlier,
         )
-        return self._finish(prepared, everything, rule, earlier["history"] + refitted.history)
+        return finish(prepared, everything, rule, self.objective, earlier["history"] + refitted.history)
 
     def _prepare(self, train: TrainPart, rule: PositiveRule, device: torch.device) -> Prepared:
         return prepare(train, self.model, self.objective, rule, device=device, seed=self.seed)
@@ -196,45 +193,11 @@ class TwoTower:
             prepared.items,
             Batcher(prepared.pairs, self.training.batch_size, self.seed),
             prepared.objective,
-            self.objective.regularisation,
+            self.objective.strength,
             self.training,
             self.seed,
             phase,
             mark,
-        )
-
-    def _finish(
-        self, prepared: Prepared, train: TrainPart, rule: PositiveRule, history: list[dict[str, Any]]
-    ) -> Recommender:
-        """Encode the whole catalogue, cold rows included, and note what each user has seen."""
-        encoder, schema = prepared.encoder, train.schema
-        device = prepared.users.dense.device
-        sides = {}
-        for which, side in (("users", encoder.users), ("items", encoder.items)):
-            table = table_of(train, which, side)
-            encoded = side.transform(table)
-            vectors = finished(
-                prepared.model.encode(SideArrays.pack(encoded, device), which), which, prepared.target
-            )
-            sides[which] = Side(table.get_column(side.column), vectors, encoded.warm > 0)
-        user = sides["users"].rows(train.interactions.get_column(schema.user))
-        item = sides["items"].rows(train.interactions.get_column(schema.item)).astype(np.int32)
-        seen = Pairs.from_arrays(user, item, np.zeros(len(user), np.float32), n_users=len(sides["users"].ids))
-        items_table = table_of(train, "items", encoder.items)
-        duration = None
-        if schema.duration is not None and schema.duration in items_table.columns:
-            duration = items_table.get_column(schema.duration).cast(pl.Float64).fill_null(np.nan).to_numpy()
-        return Recommender(
-            encoder,
-            prepared.model.eval(),
-            prepared.target,
-            sides["users"],
-            sides["items"],
-            (seen.indptr, seen.item),
-            plain(items_table.select(schema.item, *(c for c in schema.display if c != schema.item))),
-            duration,
-            history,
-            rule,
         )
 
 

@@ -156,6 +156,12 @@ class DurationRank(LabelTransform):
         ]
         return cls(edges, np.stack([*rows, everyone]))
 
+    @classmethod
+    def of_all(cls, label: F64, points: int = 201) -> DurationRank:
+        """Learn the label quantiles of all rows alike, whatever their durations."""
+        everyone = np.quantile(label, np.linspace(0.0, 1.0, points))
+        return cls(np.empty(0), np.stack([everyone, everyone]))
+
     def _bucket(self, duration: F64 | None) -> NDArray[np.int64]:
         if duration is None:
             raise DataError("the duration_rank transform needs the duration of each row; set schema.duration")

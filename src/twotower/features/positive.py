@@ -8,7 +8,6 @@ from typing import Any, Self
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from twotower.config import PositiveConfig
 from twotower.data.dataset import Dataset, TrainPart
@@ -19,17 +18,18 @@ from twotower.features.labels import F64, DurationRank
 
 @dataclass(frozen=True)
 class PositiveRule:
-    """A fitted rule; with neither a threshold nor ranks every interaction is a positive.
+    """A fitted rule; with neither a threshold nor a rank every interaction is a positive.
 
     Attributes:
         threshold: least label of a positive.
         rank: least rank of a positive's label among train labels of like duration.
-        ranks: those ranks (Zhan et al., KDD 2022), if ``rank`` is set.
+        order: the order of the train labels, which grades a label by its rank from 0 to 1: among those of
+            like duration (Zhan et al., KDD 2022) if the rule is ``rank``, else among all. None without labels
     """
 
     threshold: float | None = None
     rank: float | None = None
-    ranks: DurationRank | None = None
+    order: DurationRank | None = None
 
     @classmethod
     def fit(cls, train: TrainPart, config: PositiveConfig) -> Self:
@@ -39,25 +39,31 @@ class PositiveRule:
             ConfigError: the rule needs a label, or a duration, that the schema does not name.
             DataError: every duration is missing.
         """
-        if config == PositiveConfig():
-            return cls()
-        rule = next(name for name, value in config if value is not None)
+        rule = next((name for name, value in config if value is not None), None)
         if train.schema.label is None:
+            if rule is None:
+                return cls()
             raise ConfigError(
                 f"positive.{rule} is a rule for labels, and the schema names none; set schema.label, or "
                 "leave the rule out, and every interaction is a positive"
             )
         label = _labels(train)
-        if config.threshold is not None:
-            return cls(threshold=config.threshold)
+        if config.duration_rank is not None:
+            duration = durations(train)
+            if duration is None:
+                raise ConfigError(
+                    "positive.duration_rank needs the items' duration; set schema.duration to its column"
+                )
+            return cls(rank=config.duration_rank, order=DurationRank.fit(label, duration))
+        order = DurationRank.of_all(label)
         if config.quantile is not None:
-            return cls(threshold=float(np.quantile(label, config.quantile)))
-        duration = durations(train)
-        if duration is None:
-            raise ConfigError(
-                "positive.duration_rank needs the items' duration; set schema.duration to its column"
-            )
-        return cls(rank=config.duration_rank, ranks=DurationRank.fit(label, duration))
+            return cls(threshold=float(np.quantile(label, config.quantile)), order=order)
+        return cls(threshold=config.threshold, order=order)
+
+    @property
+    def selects(self) -> bool:
+        """Whether there is a rule, and not every interaction is a positive."""
+        return self.threshold is not None or self.rank is not None
 
     def positive(self, data: Dataset) -> NDArray[np.bool_]:
         """Return which interactions are positives, bool (n,).
@@ -65,28 +71,27 @@ class PositiveRule:
         Raises:
             DataError: the rule reads a label, and these interactions have none.
         """
-        found = np.ones(len(data), dtype=np.bool_)
+        if not self.selects:
+            return np.ones(len(data), dtype=np.bool_)
+        return self.are_positive(_labels(data), durations(data))
+
+    def are_positive(self, label: F64, duration: F64 | None) -> NDArray[np.bool_]:
+        """Return which labels (n,) are of positives, given the items' durations (n,), bool (n,)."""
+        found = np.ones(len(label), dtype=np.bool_)
         if self.threshold is not None:
-            found = _labels(data) >= self.threshold
-        if self.rank is not None and self.ranks is not None:
-            duration = durations(data)
-            duration = np.full(len(data), np.nan) if duration is None else duration
-            found = self.ranks.forward(_labels(data), duration) >= self.rank
+            found &= label >= self.threshold
+        if self.rank is not None:
+            found &= self.grades(label, duration) >= self.rank
         return found
 
-    def grades(self, train: TrainPart) -> F64 | None:
-        """Return the rank of each train interaction's label among all of them, float64 (n,) in [0, 1].
+    def grades(self, label: F64, duration: F64 | None) -> F64:
+        """Return the rank of each label (n,) among the train labels, float64 (n,) in [0, 1].
 
-        Equal labels have their mean rank. A rule by duration ranks among labels of like duration. None if
-        there is no label.
+        Equal labels have their mean rank.
         """
-        if train.schema.label is None:
-            return None
-        label = _labels(train)
-        if self.ranks is not None:
-            return self.ranks.forward(label, durations(train))
-        ranks: F64 = (rankdata(label) - 0.5) / len(label)
-        return ranks
+        assert self.order is not None  # the caller has labels, so train had
+        known = np.full(len(label), np.nan) if duration is None or self.rank is None else duration
+        return self.order.forward(label, known)
 
     def select(self, data: Dataset) -> Dataset:
         """Return the positives alone.
@@ -107,16 +112,16 @@ class PositiveRule:
         return {
             "threshold": self.threshold,
             "rank": self.rank,
-            "ranks": None if self.ranks is None else self.ranks.state(),
+            "order": None if self.order is None else self.order.state(),
         }
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
         """Rebuild from the JSON form."""
-        ranks = state["ranks"]
-        if ranks is not None:
-            ranks = DurationRank(np.asarray(ranks["edges"]), np.asarray(ranks["quantiles"]))
-        return cls(state["threshold"], state["rank"], ranks)
+        order = state["order"]
+        if order is not None:
+            order = DurationRank(np.asarray(order["edges"]), np.asarray(order["quantiles"]))
+        return cls(state["threshold"], state["rank"], order)
 
     def _none(self, data: Dataset) -> str:
         if not len(data):

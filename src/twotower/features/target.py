@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
+from scipy.special import expit, logit
 
+from twotower.config import ObjectiveConfig
 from twotower.features.labels import F64, Identity, LabelTransform, label_transform, transform_from_state
+from twotower.features.positive import PositiveRule
 
 
 @dataclass(frozen=True)
@@ -55,12 +57,22 @@ class Target:
 
     @classmethod
     def of_positives(cls) -> Target:
-        """Return the target of objectives that predict no label: scores stay what the towers say."""
+        """Return the target of objectives that predict no label: scores stay what the towers say.
+
+        What their scores are drawn to is said by `label_targets`.
+        """
         return cls(Identity(), 0.0, 1.0, -math.inf, math.inf, False, 0.0)
 
     def forward(self, label: F64, duration: F64 | None) -> NDArray[np.float32]:
         """Return what the objective is trained on, float32 (n,)."""
         return ((self.transform.forward(label, duration) - self.mean) / self.sd).astype(np.float32)
+
+    def as_scores(self, values: F64) -> F64:
+        """Return what scores would have to be for labels as `forward` gives them; nan stays nan.
+
+        For the logistic objective that is a logit, of labels kept away from 0 and 1, whose logit is infinite.
+        """
+        return logit(np.clip(values, 0.05, 0.95)) if self.logistic else values
 
     def inverse(self, score: NDArray[np.float32], duration: F64 | None) -> F64:
         """Return predictions in the label's own units, float64 (n,), from scores of the finished vectors."""
@@ -86,3 +98,31 @@ class Target:
         low = -math.inf if state["low"] is None else state["low"]
         high = math.inf if state["high"] is None else state["high"]
         return cls(transform, state["mean"], state["sd"], low, high, state["logistic"], state["base"])
+
+
+def label_targets(
+    target: Target,
+    rule: PositiveRule,
+    objective: ObjectiveConfig,
+    label: F64 | None,
+    duration: F64 | None,
+    n: int,
+) -> F64:
+    """Return what an objective draws the scores of interactions to, float64 (n,).
+
+    Args:
+        target: the way of objectives that predict a label.
+        rule: which labels are positives, and their order, for objectives that learn to rank.
+        objective: which one it is. ``all_pairs`` grades labels by their rank, from its ``floor`` to 1; the
+            others that rank draw positives to 1 and learn nothing from other interactions: nan.
+        label: (n,), or None where there are none: every interaction is a positive.
+        duration: (n,) durations of the items, or None.
+        n: number of interactions.
+    """
+    if label is None:
+        return np.ones(n)
+    if not objective.implicit:
+        return target.forward(label, duration).astype(np.float64)
+    if not objective.graded or objective.floor is None:
+        return np.where(rule.are_positive(label, duration), 1.0, np.nan)
+    return objective.floor + (1.0 - objective.floor) * rule.grades(label, duration)

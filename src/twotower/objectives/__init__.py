@@ -7,6 +7,7 @@ is the same formula in torch.
 """
 
 from twotower.objectives.all_pairs import AllPairs
+from twotower.objectives.fold_in import FoldIn, FoldInSettings
 from twotower.objectives.huber import Huber
 from twotower.objectives.logistic import Logistic
 from twotower.objectives.objective import Objective, PairLoss, Workspace
@@ -18,6 +19,8 @@ from twotower.objectives.squared import Squared
 
 __all__ = [
     "AllPairs",
+    "FoldIn",
+    "FoldInSettings",
     "Huber",
     "Logistic",
     "Objective",

@@ -1,0 +1,120 @@
+"""From trained towers to a `Recommender`: the whole catalogue's vectors, what was seen, how to fold in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from twotower.config import ObjectiveConfig
+from twotower.data.dataset import TrainPart
+from twotower.estimator.preparing import Prepared, labels_of, table_of
+from twotower.features.positive import PositiveRule
+from twotower.features.target import label_targets
+from twotower.model import SideArrays
+from twotower.objectives import FoldInSettings, Pairs, score_pairs
+from twotower.recommender import Recommender
+from twotower.side import Side, finished, plain
+
+LIKED = 0.9
+"""Quantile of the train labels that an item of a new user counts with where no label is given, and no rule
+says what is positive, for models of labels."""
+_NOISE = 0.01
+"""Variance of a positive's target about its score, in squares of the gap between positives and the rest; what
+the ridge of objectives without least squares of their own is set by."""
+
+
+def finish(
+    prepared: Prepared,
+    train: TrainPart,
+    rule: PositiveRule,
+    objective: ObjectiveConfig,
+    history: list[dict[str, Any]],
+) -> Recommender:
+    """Encode the whole catalogue, cold rows included, and note what each user has seen.
+
+    Args:
+        prepared: the trained towers, and what they were trained on.
+        train: where that came from, with interactions that an objective did not learn from.
+        rule: which interactions are positives.
+        objective: what was minimised.
+        history: records of the epochs.
+    """
+    encoder, schema = prepared.encoder, train.schema
+    device = prepared.users.dense.device
+    sides = {}
+    for which, side in (("users", encoder.users), ("items", encoder.items)):
+        table = table_of(train, which, side)
+        encoded = side.transform(table)
+        vectors = finished(
+            prepared.model.encode(SideArrays.pack(encoded, device), which), which, prepared.target
+        )
+        sides[which] = Side(table.get_column(side.column), vectors, encoded.warm > 0)
+    user = sides["users"].rows(train.interactions.get_column(schema.user))
+    item = sides["items"].rows(train.interactions.get_column(schema.item)).astype(np.int32)
+    indptr, rows, label = _by_user(user, item, train, len(sides["users"].ids))
+    items_table = table_of(train, "items", encoder.items)
+    duration = None
+    if schema.duration is not None and schema.duration in items_table.columns:
+        duration = items_table.get_column(schema.duration).cast(pl.Float64).fill_null(np.nan).to_numpy()
+    return Recommender(
+        encoder,
+        prepared.model.eval(),
+        prepared.target,
+        sides["users"],
+        sides["items"],
+        (indptr, rows),
+        plain(items_table.select(schema.item, *(c for c in schema.display if c != schema.item))),
+        duration,
+        history,
+        rule,
+        objective,
+        _settings(prepared, train, rule, objective, sides["users"], sides["items"]),
+        label,
+    )
+
+
+def _by_user(
+    user: NDArray[np.int64], item: NDArray[np.int32], train: TrainPart, n_users: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32] | None]:
+    """Return row pointers, items and labels of all interactions, grouped by user."""
+    column = train.schema.label
+    label = np.zeros(len(user)) if column is None else train.interactions.get_column(column).to_numpy()
+    grouped = Pairs.from_arrays(user, item, label, n_users=n_users)
+    return grouped.indptr, grouped.item, None if column is None else grouped.label
+
+
+def _settings(
+    prepared: Prepared,
+    train: TrainPart,
+    rule: PositiveRule,
+    objective: ObjectiveConfig,
+    users: Side,
+    items: Side,
+) -> FoldInSettings:
+    """Return the least squares of a training; for one that has none, those of `AllPairs` on its scores."""
+    pairs, target = prepared.pairs, prepared.target
+    counts = np.bincount(pairs.user, minlength=pairs.n_users)
+    # what `penalty_shares` divides by
+    ridge = objective.strength * len(pairs) / float(np.sqrt(counts).sum())
+    cell = objective.mass * len(pairs) / (pairs.n_users * pairs.n_items)
+    values = target.as_scores(label_targets(target, rule, objective, *labels_of(train)))
+    known = values[np.isfinite(values)]
+    if rule.selects:
+        liked = float(values[rule.positive(train)].mean())
+    else:
+        liked = float(known.mean()) if objective.implicit else float(np.quantile(known, LIKED))
+    if objective.name == "all_pairs":
+        return FoldInSettings(cell, ridge, liked)
+    if not objective.implicit:
+        return FoldInSettings(0.0, ridge, liked, mean=target.mean, sd=target.sd)
+    members = prepared.model.config.n_members
+    U, V = users.vectors[users.warm], items.vectors[items.warm]
+    positive = float(np.mean(score_pairs(U, V, pairs.user, pairs.item), dtype=np.float64))
+    rest = float(U.mean(axis=0, dtype=np.float64) @ V.mean(axis=0, dtype=np.float64))
+    raw = U.reshape(len(U), members, -1)[:, :, :-2] * members
+    variance = float(raw.var(axis=0, dtype=np.float64).mean())
+    noise = _NOISE * (positive - rest) ** 2
+    return FoldInSettings(cell, noise / max(variance, 1e-12) / float(np.sqrt(counts.mean())), positive, rest)

@@ -1,0 +1,95 @@
+"""`Newcomers`: vectors of users and items that a recommender does not know, from their features alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from twotower.data.checks import check_table
+from twotower.data.dataset import Dataset
+from twotower.errors import DataError, nearest
+from twotower.features import Encoder
+from twotower.features.target import Target
+from twotower.model import SideArrays, TwoTowerModel
+from twotower.side import Side, finished
+
+
+@dataclass(frozen=True)
+class Newcomers:
+    """Encodes what was not there when the towers were trained.
+
+    Attributes:
+        encoder: fitted on train.
+        model: the towers.
+        target: the way from scores to the label's units.
+    """
+
+    encoder: Encoder
+    model: TwoTowerModel
+    target: Target
+
+    def place(
+        self, which: str, side: Side, data: Dataset, ids: pl.Series
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return each id's row, and the vectors of the rows past the known ones, for ids not known.
+
+        Args:
+            which: "users" or "items".
+            side: the known ones.
+            data: in whose tables the features of others are found.
+            ids: any number of ids.
+        """
+        rows = side.rows(ids)
+        if (rows >= 0).all():
+            return rows, np.zeros((0, self.model.dim), dtype=np.float32)
+        new = ids.filter(pl.Series(rows < 0)).unique().sort()
+        column = self.encoder.users.column if which == "users" else self.encoder.items.column
+        table = data.users if which == "users" else data.items
+        found = (
+            new.alias(column)
+            .to_frame()
+            .join(
+                table.with_columns(pl.col(column).cast(new.dtype)),
+                on=column,
+                how="left",
+                maintain_order="left",
+            )
+        )
+        rows[rows < 0] = len(side.ids) + new.search_sorted(ids.filter(pl.Series(rows < 0))).to_numpy()
+        return rows, self._vectors(found, which)
+
+    def encode(self, table: pl.DataFrame, which: str) -> NDArray[np.float32]:
+        """Return the vectors of rows of features, float32 (n, dim).
+
+        Args:
+            table: feature columns of the schema; one that is lacking is missing in every row.
+            which: "users" or "items".
+
+        Raises:
+            DataError: a column that is no feature, no row, or a value that is not of its kind.
+        """
+        side, schema = getattr(self.encoder, which), self.encoder.schema
+        kinds = schema.users if which == "users" else schema.items
+        known = [side.column, *kinds, *schema.display]
+        for name in table.columns:
+            if name not in known:
+                raise DataError(
+                    f"columns of new {which} must be features that the model knows "
+                    f"({', '.join(kinds) or 'none'}); got {name!r}.{nearest(name, known)}"
+                )
+        if not table.height:
+            raise DataError(f"new {which} need at least one row of features, got none")
+        lacking = [pl.lit(None, dtype=pl.String).alias(name) for name in kinds if name not in table.columns]
+        numbered = table.with_columns(*lacking, pl.int_range(pl.len()).alias(side.column))
+        checked = check_table(numbered, side.column, kinds, (), f"new {which}")
+        # without an id of its own: what it is comes from the features
+        anonymous = checked.with_columns(pl.lit(None, dtype=side.warm_ids.dtype).alias(side.column))
+        return self._vectors(anonymous, which)
+
+    def _vectors(self, table: pl.DataFrame, which: str) -> NDArray[np.float32]:
+        side = self.encoder.users if which == "users" else self.encoder.items
+        arrays = SideArrays.pack(side.transform(table), next(self.model.parameters()).device)
+        return finished(self.model.encode(arrays, which), which, self.target)

@@ -1,0 +1,214 @@
+"""Folding in: the vector of a user whom the model never saw, from the user's items, in closed form.
+
+Given the item vectors, the loss of `AllPairs` is a least squares for each user alone, and the best vector is
+the solution of a small system (Hu, Koren, Volinsky 2008, equation 4). With an item vector split into
+``[x, b]``, x what the user's numbers multiply and b the item's bias, it is for each member
+
+    A u = sum_i (y_i - b_i) x_i - cell sum_j (b_j - rest) x_j + r u0
+    A   = sum_i x_i x_i'        + cell sum_j x_j x_j'         + r I
+
+with i over the user's items, j over the catalogue, and r = ridge * sqrt(number of the user's items), which
+draws towards u0, the typical user. So new users, and events of a minute ago, count at once. And since the
+right side is a sum over the user's items, so is every score: the solution says exactly what each adds.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+Rows = NDArray[np.integer]
+
+_BLOCK = 65_536  # items whose products are summed at once, so that memory does not follow the catalogue
+
+
+@dataclass(frozen=True)
+class FoldInSettings:
+    """The numbers of a training that its least squares need.
+
+    Attributes:
+        cell: weight of a cell of the user-item matrix, where a pair weighs 1; see `AllPairs`.
+        ridge: strength of the ridge, to be multiplied by the square root of the number of items.
+        positive: target of an item of which it is only known that it is a positive.
+        rest: target of a cell.
+        mean: what is added to a score, multiplied by ``sd`` before, to have it on the label's scale.
+        sd: see ``mean``.
+    """
+
+    cell: float
+    ridge: float
+    positive: float = 1.0
+    rest: float = 0.0
+    mean: float = 0.0
+    sd: float = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class FoldIn:
+    """Solves for user vectors, given the item vectors.
+
+    Attributes:
+        items: float32 (n_items, dim), of each member ``[x, b]``; x ends with 1, against the user's bias.
+        warm: bool (n_items,), the items that training knew.
+        typical: float32 (dim,), the vector of a user of whom nothing is known.
+        members: number of members.
+        settings: of the training.
+    """
+
+    items: F32
+    warm: NDArray[np.bool_]
+    typical: F32
+    members: int
+    settings: FoldInSettings
+
+    def vector(self, rows: Rows, targets: F64 | None = None) -> F32:
+        """Return the vector of a new user.
+
+        Args:
+            rows: item rows (n,), one for each of the user's items; an item may come twice.
+            targets: (n,) what their scores should be, on the scale of training; nan for an item that says
+                nothing, None for positives.
+
+        Returns:
+            float32 (dim,), to be multiplied with the item vectors; the typical user's if no item counts.
+        """
+        x, b, y = self._counted(rows, targets)
+        if not len(y):
+            return self.typical.copy()
+        ridge = self.settings.ridge * math.sqrt(len(y))
+        solved = []
+        for member in range(self.members):
+            right = self._pull(x[member], b[member], y) + ridge * self._start[member]
+            right -= self.settings.cell * self._against[member]
+            solved.append(cho_solve(self._factor(x[member], ridge, member), right, check_finite=False))
+        return self._finished(np.stack(solved))
+
+    def moved(
+        self, vector: F32, past: Rows, past_targets: F64 | None, rows: Rows, targets: F64 | None = None
+    ) -> F32:
+        """Return the vector of a known user after further events.
+
+        The vector at hand is taken for the solution of what the user did until now, so that the further
+        events are weighed against it (recursive least squares); without one it stays as it is.
+
+        Args:
+            vector: float32 (dim,), as trained.
+            past: item rows (m,) that went into it.
+            past_targets: (m,), as in `vector`; only which are nan matters.
+            rows: item rows (n,) of the further events.
+            targets: (n,), as in `vector`.
+        """
+        x, b, y = self._counted(rows, targets)
+        if not len(y):
+            return vector.copy()
+        before = self._counted(past, past_targets)[0]
+        ridge = self.settings.ridge * math.sqrt(before.shape[1] + len(y))
+        start, solved = self._raw(vector), []
+        for member in range(self.members):
+            own = x[member]
+            right = self._pull(own, b[member], y) - own.T @ (own @ start[member])
+            factor = self._factor(np.concatenate([before[member], own]), ridge, member)
+            solved.append(start[member] + cho_solve(factor, right, check_finite=False))
+        return self._finished(np.stack(solved))
+
+    def explain(self, vector: F32, rows: Rows, targets: F64 | None, of: Rows) -> tuple[F64, F64]:
+        """Divide scores among a user's items: ``score = base + contributions of the items``, exactly.
+
+        An item's contribution is ``(y_i - b_i) x_j' A^-1 x_i``, what the score of j would lose if the item
+        had pulled at nothing. The base is the rest: the typical user and the popularity of j; for a trained
+        vector also what the user's features say.
+
+        Args:
+            vector: float32 (dim,) of the user, from `vector`, `moved` or the towers.
+            rows: item rows (n,) of the user.
+            targets: (n,), as in `vector`.
+            of: item rows (m,) whose scores are asked about.
+
+        Returns:
+            float64 (m,) bases and float64 (m, n) contributions, on the scale of scores.
+        """
+        scores = self.items[of].astype(np.float64) @ vector.astype(np.float64)
+        parts = np.zeros((len(of), len(rows)))
+        y = self._targets(rows, targets)
+        counts = np.isfinite(y)
+        if counts.any():
+            x, b, y = self._counted(rows, targets)
+            ridge = self.settings.ridge * math.sqrt(len(y))
+            asked = self._split(self.items[of])
+            scale = self.settings.sd / self.members
+            for member in range(self.members):
+                solved = cho_solve(self._factor(x[member], ridge, member), x[member].T, check_finite=False)
+                parts[:, counts] += scale * (asked[member, :, :-1] @ solved) * (y - b[member])
+        return scores - parts.sum(axis=1), parts
+
+    @cached_property
+    def _gramian(self) -> F64:
+        """Sum over the warm items of each member's vector by itself, (members, width, width)."""
+        total = np.zeros((self.members, self._width, self._width))
+        rows = np.flatnonzero(self.warm)
+        for start in range(0, len(rows), _BLOCK):
+            part = self._split(self.items[rows[start : start + _BLOCK]])
+            total += part.transpose(0, 2, 1) @ part
+        return total
+
+    @cached_property
+    def _against(self) -> F64:
+        """Sum over the warm items of (b - rest) x, (members, width - 1); x ends with 1."""
+        return self._gramian[:, :-1, -1] - self.settings.rest * self._gramian[:, :-1, -2]
+
+    @cached_property
+    def _start(self) -> F64:
+        return self._raw(self.typical)
+
+    @property
+    def _width(self) -> int:
+        return int(self.items.shape[1]) // self.members
+
+    def _split(self, items: F32) -> F64:
+        """Return item vectors (n, dim) by member, (members, n, width)."""
+        parts = items.reshape(len(items), self.members, self._width).transpose(1, 0, 2)
+        return np.ascontiguousarray(parts, dtype=np.float64)
+
+    def _targets(self, rows: Rows, targets: F64 | None) -> F64:
+        return np.full(len(rows), self.settings.positive) if targets is None else np.asarray(targets)
+
+    def _counted(self, rows: Rows, targets: F64 | None) -> tuple[F64, F64, F64]:
+        """Return x (members, n, width - 1), b (members, n) and y (n,) of the items that count."""
+        y = self._targets(rows, targets)
+        counts = np.isfinite(y)
+        parts = self._split(self.items[rows[counts]])
+        return parts[:, :, :-1], parts[:, :, -1], y[counts]
+
+    @staticmethod
+    def _pull(x: F64, b: F64, y: F64) -> F64:
+        pull: F64 = x.T @ (y - b)
+        return pull
+
+    def _factor(self, x: F64, ridge: float, member: int) -> tuple[F64, bool]:
+        """Return the Cholesky factor of A for one member's items x (n, width - 1)."""
+        matrix = x.T @ x + self.settings.cell * self._gramian[member, :-1, :-1]
+        # the last addend only keeps A invertible where neither cells nor a ridge do
+        matrix[np.diag_indices_from(matrix)] += ridge + 1e-9 * (1.0 + np.trace(matrix) / len(matrix))
+        factor: tuple[F64, bool] = cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
+        return factor
+
+    def _raw(self, vector: F32) -> F64:
+        """Return a user vector by member as training has it, without its last place, (members, width - 1)."""
+        raw = vector.astype(np.float64)
+        raw[-2] -= self.settings.mean
+        parts = raw.reshape(self.members, self._width)[:, :-1]
+        return parts * (self.members / self.settings.sd)
+
+    def _finished(self, parts: F64) -> F32:
+        """Undo `_raw`."""
+        whole = np.concatenate([parts, np.ones((self.members, 1))], axis=1)
+        done = (whole * (self.settings.sd / self.members)).reshape(-1)
+        done[-2] += self.settings.mean
+        return done.astype(np.float32)
