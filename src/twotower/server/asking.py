@@ -15,6 +15,7 @@ from fastapi import FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import models_json_schema
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
@@ -24,6 +25,20 @@ from twotower.server.models import ErrorAnswer
 from twotower.server.settings import Limits
 
 Body = TypeVar("Body", bound=BaseModel)
+
+class _Rest(Convertor[str]):
+    """The rest of a path, whatever letters an id has: Starlette's own stops at the end of a line."""
+
+    regex = "(?s:.*)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("rest", _Rest())
 
 REFERENCE = "#/components/schemas/{model}"
 

@@ -60,13 +60,13 @@ class Ids:
         name = self.native(given)
         if name in self.rows:
             return name
-        text = str(name)
+        text, at = str(name), f"{where}: " if where else ""
         if not 1 <= len(text) <= longest:
             raise ApiError(
-                422, f"a new {self.what}'s id must have 1 to {longest} characters, got {len(text)}", where
+                422, f"{at}a new {self.what}'s id must have 1 to {longest} characters, got {len(text)}", where
             )
         if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text):
             raise ApiError(
-                422, f"a new {self.what}'s id must hold no control characters, got {shown(text)}", where
+                422, f"{at}a new {self.what}'s id must hold no control characters, got {shown(text)}", where
             )
         return name

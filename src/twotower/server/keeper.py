@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import orjson
 import polars as pl
 
 from twotower.bundle import read_manifest
-from twotower.errors import DataError, TwoTowerError, nearest
+from twotower.errors import TwoTowerError, nearest
 from twotower.recommender import Recommender
 from twotower.server.catalogue import LiveItem
 from twotower.server.errors import ApiError
@@ -184,12 +185,21 @@ def encoded(recommender: Recommender, which: str, features: dict[str, Any], wher
     Raises:
         ApiError: a column that is no feature, or a value that is not of its kind.
     """
+    for name, value in features.items():
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, float) and not math.isfinite(number):
+                raise ApiError(
+                    422,
+                    f"{where}.{name}: a number must be finite, got {number}; leave the column out if it is not "
+                    "known",
+                    f"{where}.{name}",
+                )
     encode = recommender.encode_users if which == "users" else recommender.encode_items
     try:
         # Without any column a frame has no rows, and a row is wanted.
         table = pl.DataFrame({name: [value] for name, value in features.items()}) if features else None
         return encode(pl.DataFrame({_id(recommender, which): [0]}) if table is None else table)[0]
-    except (DataError, TwoTowerError) as error:
+    except TwoTowerError as error:
         raise ApiError(422, str(error), where) from None
     except (ValueError, TypeError, OverflowError, pl.exceptions.PolarsError):
         raise ApiError(

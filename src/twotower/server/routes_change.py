@@ -90,7 +90,7 @@ def _seconds(given: float | datetime | None, now: float, where: str) -> float:
 
 
 @router.put(
-    "/items/{item_id:path}",
+    "/items/{item_id:rest}",
     response_class=Json,
     responses=gives(ItemAnswer, 400, 408, 409, 413) | {201: {"model": ItemAnswer, "description": "It is new."}},
     openapi_extra=takes(ItemBody),
@@ -125,7 +125,7 @@ async def put_item(request: Request, item_id: ItemPath) -> Json:
     return Json(item_answer(state, name), 201 if created else 200)
 
 
-@router.delete("/items/{item_id:path}", status_code=204, responses=gives(ItemAnswer, 404, status=204) | {204: {"description": "It is gone."}})
+@router.delete("/items/{item_id:rest}", status_code=204, responses=gives(ItemAnswer, 404, status=204) | {204: {"description": "It is gone."}})
 async def delete_item(request: Request, item_id: ItemPath) -> Response:
     """Take an item away; it is recommended no more."""
     service = service_of(request)

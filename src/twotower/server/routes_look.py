@@ -76,7 +76,7 @@ def _users(state: State, query: str, limit: int) -> dict[str, Any]:
     return {"total": len(rows), "users": shown_rows}
 
 
-@router.get("/users/{user_id:path}", response_class=Json, responses=gives(UserAnswer))
+@router.get("/users/{user_id:rest}", response_class=Json, responses=gives(UserAnswer))
 async def user(request: Request, user_id: AnyPath, limit: Limit = 100) -> Json:
     """Show what a user has seen: of one that is not known, nothing."""
     service = service_of(request)
@@ -150,7 +150,7 @@ def _items(state: State, query: str, limit: int) -> dict[str, Any]:
     return {"items": [item_answer(state, catalogue.id(row)) for row in rows]}
 
 
-@router.get("/items/{item_id:path}", response_class=Json, responses=gives(ItemAnswer, 404))
+@router.get("/items/{item_id:rest}", response_class=Json, responses=gives(ItemAnswer, 404))
 async def item(request: Request, item_id: AnyPath) -> Json:
     """Show an item."""
     state = service_of(request).state

@@ -43,7 +43,7 @@ async def recommend(request: Request) -> Json:
     return Json({"model": state.version, "results": results})
 
 
-@router.get("/recommend/{user_id:path}", response_class=Json, responses=gives(OneListAnswer, 404))
+@router.get("/recommend/{user_id:rest}", response_class=Json, responses=gives(OneListAnswer, 404))
 async def recommend_one(
     request: Request, user_id: UserPath, k: K = 10, exclude_seen: bool = True, explain: Explain = 0
 ) -> Json:
@@ -56,7 +56,7 @@ async def recommend_one(
     return Json({"model": state.version, **results[0]})
 
 
-@router.get("/similar/{item_id:path}", response_class=Json, responses=gives(SimilarAnswer, 404))
+@router.get("/similar/{item_id:rest}", response_class=Json, responses=gives(SimilarAnswer, 404))
 async def similar(request: Request, item_id: ItemPath, k: K = 10) -> Json:
     """Find the items that the same users would like."""
     state = service_of(request).state
