@@ -14,10 +14,10 @@ from small_server import ADMIN, ServerProcess, fitted, run_of
 pytest.importorskip("fastapi", reason="needs the extra serve")
 pytest.importorskip("httpx", reason="needs httpx to ask the server")
 
-from starlette.testclient import TestClient  # noqa: E402
+from starlette.testclient import TestClient
 
-from twotower.recommender import Recommender  # noqa: E402
-from twotower.server import Settings, create_app  # noqa: E402
+from twotower.recommender import Recommender
+from twotower.server import Settings, create_app
 
 
 @pytest.fixture(scope="session")

@@ -43,7 +43,9 @@ def train_part(*, ids: str = "int", label: bool = True, seed: int = 0) -> TrainP
         }
     )
     if ids == "str":
-        events = events.with_columns(pl.format("u/{}", "user_id").alias("user_id"), pl.format("i\n{}", "item_id").alias("item_id"))
+        events = events.with_columns(
+            pl.format("u/{}", "user_id").alias("user_id"), pl.format("i\n{}", "item_id").alias("item_id")
+        )
         users = users.with_columns(pl.format("u/{}", "user_id").alias("user_id"))
         items = items.with_columns(pl.format("i\n{}", "item_id").alias("item_id"))
     schema: dict[str, Any] = {
@@ -59,7 +61,14 @@ def train_part(*, ids: str = "int", label: bool = True, seed: int = 0) -> TrainP
 def fitted(*, seed: int = 0, **given: Any) -> Recommender:
     """Return a model that ranks, trained for a moment."""
     data = {key: given.pop(key) for key in ("ids", "label") if key in given}
-    settings = {"dim": 16, "hidden": (8,), "threads": 1, "epochs": 3, "learning_rate": 0.05, "objective": "all_pairs"}
+    settings = {
+        "dim": 16,
+        "hidden": (8,),
+        "threads": 1,
+        "epochs": 3,
+        "learning_rate": 0.05,
+        "objective": "all_pairs",
+    }
     if data.get("label", True):
         settings["positive"] = 1.5
     return TwoTower(seed=seed, **(settings | given)).fit(train_part(seed=seed, **data))

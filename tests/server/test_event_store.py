@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-
 from redis_process import RedisProcess
+
 from twotower.errors import ConfigError
 from twotower.server.store import (
     Event,

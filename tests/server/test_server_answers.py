@@ -155,7 +155,13 @@ def test_filters_leave_exactly_what_meets_them(asked, filters, test):
 def test_filters_and_allow_are_both_met(asked):
     (result,) = listed(
         asked,
-        {"users": [1002], "k": N_ITEMS, "exclude_seen": False, "filters": {"kind": "kind 1"}, "allow": [501, 502]},
+        {
+            "users": [1002],
+            "k": N_ITEMS,
+            "exclude_seen": False,
+            "filters": {"kind": "kind 1"},
+            "allow": [501, 502],
+        },
     )
     assert ids(result) == [501]
 
@@ -163,7 +169,9 @@ def test_filters_and_allow_are_both_met(asked):
 # reasons
 
 
-@pytest.mark.parametrize("user", [1003, {"items": [501, 504, 504]}, {"features": {"group": 0}, "items": [503]}])
+@pytest.mark.parametrize(
+    "user", [1003, {"items": [501, 504, 504]}, {"features": {"group": 0}, "items": [503]}]
+)
 def test_reasons_add_up_to_the_score(asked, user):
     (result,) = listed(asked, {"users": [user], "k": 8, "explain": 2})
     for item in result.items:

@@ -62,7 +62,10 @@ def test_an_event_counts_in_the_next_answer(client, model):
 def test_an_event_sent_again_changes_nothing(client):
     tell(client, event("a", 1003, 501, value=4.0))
     once = ask(client, 1003)
-    assert tell(client, event("a", 1003, 501, value=4.0), event("a", 1003, 502)) == {"stored": 0, "duplicates": 2}
+    assert tell(client, event("a", 1003, 501, value=4.0), event("a", 1003, 502)) == {
+        "stored": 0,
+        "duplicates": 2,
+    }
     assert ask(client, 1003) == once
 
 
@@ -112,8 +115,12 @@ def test_features_and_events_of_a_new_user_count_together(client, model):
     (result,) = client.post("/v1/recommend", json=body).json()["results"]
     assert result["events"] == 1
     assert 501 not in ids(result)
-    (other,) = client.post("/v1/recommend", json={**body, "users": [{"features": {"group": 1}}]}).json()["results"]
-    assert [i["score"] for i in result["items"]] != [i["score"] for i in other["items"] if i["item_id"] != 501]
+    (other,) = client.post("/v1/recommend", json={**body, "users": [{"features": {"group": 1}}]}).json()[
+        "results"
+    ]
+    assert [i["score"] for i in result["items"]] != [
+        i["score"] for i in other["items"] if i["item_id"] != 501
+    ]
 
 
 def test_reasons_name_fresh_events_and_add_up(client):
@@ -176,7 +183,9 @@ def test_new_items_meet_filters_lists_and_events(client):
     client.put("/v1/items/901", json={"columns": {"kind": "kind 2"}})
 
     def found(**body):
-        (result,) = client.post("/v1/recommend", json={"users": [1003], "k": 100, "exclude_seen": False, **body}).json()["results"]
+        (result,) = client.post(
+            "/v1/recommend", json={"users": [1003], "k": 100, "exclude_seen": False, **body}
+        ).json()["results"]
         return set(ids(result))
 
     assert found(filters={"kind": "kind 1"}) == {500 + i for i in range(1, N_ITEMS, 3)} | {900}
@@ -187,9 +196,9 @@ def test_new_items_meet_filters_lists_and_events(client):
     tell(client, event("a", 1003, 900, value=5.0))
     assert 900 not in ids(ask(client, 1003, 100))
     reasons = ask(client, 1003, 5, explain=50)["items"][0]["because"]
-    assert reasons["base"] + sum(r["contribution"] for r in reasons["items"]) + reasons["rest"] == pytest.approx(
-        ask(client, 1003, 5)["items"][0]["score"], abs=1e-5
-    )
+    assert reasons["base"] + sum(r["contribution"] for r in reasons["items"]) + reasons[
+        "rest"
+    ] == pytest.approx(ask(client, 1003, 5)["items"][0]["score"], abs=1e-5)
 
 
 def test_an_item_put_again_is_another_one(client):

@@ -202,7 +202,12 @@ def test_a_body_without_a_length_is_cut_off_too(serving):
 def test_a_token_is_asked_for_everywhere_but_for_health_and_the_page(serving):
     client = serving(token="the right one")
     assert "bearer" in client.post("/v1/recommend", json=RECOMMEND).headers["www-authenticate"].lower()
-    for given in ({}, {"authorization": "Bearer wrong"}, {"authorization": "Basic the right one"}, {"authorization": "Bearer é"}):
+    for given in (
+        {},
+        {"authorization": "Bearer wrong"},
+        {"authorization": "Basic the right one"},
+        {"authorization": "Bearer é"},
+    ):
         headers = {name: value.encode("latin-1") for name, value in given.items()}
         refused(client.post("/v1/recommend", json=RECOMMEND, headers=headers), 401, "TWOTOWER_TOKEN")
         refused(client.get("/v1/model", headers=headers), 401)

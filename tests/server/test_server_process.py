@@ -81,7 +81,8 @@ def test_a_request_under_way_is_answered_before_the_end(server):
     body = json.dumps({"users": [1003], "k": 3}).encode()
     with socket.create_connection((host, int(port)), timeout=20) as talk:
         talk.sendall(
-            b"POST /v1/recommend HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
+            b"POST /v1/recommend HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
+            % len(body)
         )
         talk.sendall(body[:5])
         time.sleep(0.2)
@@ -138,7 +139,11 @@ def test_redis_goes_and_comes_back(model, tmp_path):
         assert two.ask("/v1/events", {"events": [event("a", 501)]})["duplicates"] == 1
         assert two.ask("/v1/users/1003")["events"] == 1
         redis.stop()
-        for path, body in (("/v1/events", {"events": [event("b", 502)]}), ("/v1/recommend/1003", None), ("/readyz", None)):
+        for path, body in (
+            ("/v1/events", {"events": [event("b", 502)]}),
+            ("/v1/recommend/1003", None),
+            ("/readyz", None),
+        ):
             with pytest.raises(urllib.error.HTTPError) as failure:
                 one.ask(path, body)
             assert failure.value.code == 503

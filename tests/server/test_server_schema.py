@@ -18,7 +18,9 @@ def test_openapi_has_every_route_its_bodies_and_examples(asked):
     paths = {path: set(methods) for path, methods in document["paths"].items()}
     assert paths["/v1/recommend"] == {"post"}
     assert paths["/v1/items/{item_id}"] == {"get", "put", "delete"}
-    assert {"/v1/events", "/v1/score", "/v1/similar/{item_id}", "/healthz", "/readyz", "/metrics"} < set(paths)
+    assert {"/v1/events", "/v1/score", "/v1/similar/{item_id}", "/healthz", "/readyz", "/metrics"} < set(
+        paths
+    )
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
             assert operation["summary"]
@@ -39,7 +41,12 @@ def test_whatever_is_sent_is_answered_as_the_openapi_says(case):
         headers={"authorization": "Bearer the admin's"},
         excluded_checks=[
             schemathesis.checks.CHECKS.get_one(name)
-            for name in ("positive_data_acceptance", "unsupported_method", "ignored_auth", "missing_required_header")
+            for name in (
+                "positive_data_acceptance",
+                "unsupported_method",
+                "ignored_auth",
+                "missing_required_header",
+            )
             if name in schemathesis.checks.CHECKS.get_all_names()
         ],
     )

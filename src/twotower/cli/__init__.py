@@ -11,6 +11,7 @@ import typer
 from twotower.cli.compare import compare
 from twotower.cli.demo import demo
 from twotower.cli.evaluate import evaluate
+from twotower.cli.export import export
 from twotower.cli.fetch import fetch
 from twotower.cli.recommend import recommend
 from twotower.cli.score import score
@@ -37,6 +38,7 @@ for _command, _example in (
     (compare, "twotower compare kuairec-sample"),
     (recommend, "twotower recommend runs/first --user 14 -k 10"),
     (similar, "twotower similar runs/first --item 3649 -k 10"),
+    (export, "twotower export runs/first --onnx towers"),
     (serve, "twotower serve runs/first --port 8000"),
     (score, "twotower score runs/first --pairs pairs.csv --out predictions.parquet"),
 ):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -59,7 +58,9 @@ def serve(
         admin_token=admin_token or None,
     )
     if host not in ("127.0.0.1", "::1", "localhost") and settings.token is None:
-        output.log("warning: whoever reaches this machine can ask and tell; set TWOTOWER_TOKEN to change that")
+        output.log(
+            "warning: whoever reaches this machine can ask and tell; set TWOTOWER_TOKEN to change that"
+        )
     server.serve(
         settings,
         host=host,

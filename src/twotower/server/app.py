@@ -31,10 +31,14 @@ from twotower.server.users import Users
 log = logging.getLogger("twotower.server")
 
 _DESCRIPTION = (
-    "Recommendations of a two-tower model. Every error has one form, `{\"error\": {...}}`, whose message says "
+    'Recommendations of a two-tower model. Every error has one form, `{"error": {...}}`, whose message says '
     "what to mend. Ids are as in the training data: whole numbers or strings."
 )
-_PAGE = {"": ("index.html", "text/html"), "app.js": ("app.js", "text/javascript"), "style.css": ("style.css", "text/css")}
+_PAGE = {
+    "": ("index.html", "text/html"),
+    "app.js": ("app.js", "text/javascript"),
+    "style.css": ("style.css", "text/css"),
+}
 _PAGE |= {"map.js": ("map.js", "text/javascript"), "api.js": ("api.js", "text/javascript")}
 
 
@@ -135,11 +139,12 @@ async def _passed_on(request: Request, error: Exception) -> Response:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    messages = {404: "there is nothing at this path; see /openapi.json", 405: "this path takes another method"}
+    messages = {
+        404: "there is nothing at this path; see /openapi.json",
+        405: "this path takes another method",
+    }
     message = messages.get(error.status_code, str(error.detail))
-    return error_response(
-        ApiError(error.status_code, message, headers=error.headers), _request_id(request)
-    )
+    return error_response(ApiError(error.status_code, message, headers=error.headers), _request_id(request))
 
 
 async def _wrong_request(request: Request, error: Exception) -> Response:

@@ -26,6 +26,7 @@ from twotower.server.settings import Limits
 
 Body = TypeVar("Body", bound=BaseModel)
 
+
 class _Rest(Convertor[str]):
     """The rest of a path, whatever letters an id has: Starlette's own stops at the end of a line."""
 

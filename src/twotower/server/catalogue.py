@@ -120,7 +120,9 @@ class Catalogue:
 
     def id(self, row: int) -> Id:
         """Return the id of a row."""
-        known: Id = self.trained.ids.known[row] if row < self.n_trained else self.live[row - self.n_trained].id
+        known: Id = (
+            self.trained.ids.known[row] if row < self.n_trained else self.live[row - self.n_trained].id
+        )
         return known
 
     def display(self, row: int) -> dict[str, Any]:

@@ -59,9 +59,7 @@ def error_response(error: ApiError, request_id: str) -> Response:
         "request_id": request_id,
         "where": error.where,
     }
-    return Response(
-        orjson.dumps({"error": body}), error.status, error.headers, media_type="application/json"
-    )
+    return Response(orjson.dumps({"error": body}), error.status, error.headers, media_type="application/json")
 
 
 def shown(value: object) -> str:
@@ -95,4 +93,3 @@ def from_faults(faults: Sequence[Any]) -> ApiError:
     if len(faults) > _SHOWN_FAULTS:
         lines.append(f"and {len(faults) - _SHOWN_FAULTS} more")
     return ApiError(422, "; ".join(lines), first)
-

@@ -78,7 +78,9 @@ def check(schema: Mapping[str, pl.DataType], name: str, choice: Choice, most: in
     if name not in schema:
         listed = ", ".join(schema) or "none"
         raise ApiError(
-            422, f"a filter needs a display column; there is no {name!r}.{nearest(name, schema)} There are: {listed}", where
+            422,
+            f"a filter needs a display column; there is no {name!r}.{nearest(name, schema)} There are: {listed}",
+            where,
         )
     if isinstance(choice, Range) and not schema[name].is_numeric():
         raise ApiError(422, f"a range needs a column of numbers; {name!r} holds {schema[name]}", where)
@@ -87,7 +89,9 @@ def check(schema: Mapping[str, pl.DataType], name: str, choice: Choice, most: in
     return schema[name]
 
 
-def meets(display: Mapping[str, Any], filters: Mapping[str, Choice], schema: Mapping[str, pl.DataType]) -> bool:
+def meets(
+    display: Mapping[str, Any], filters: Mapping[str, Choice], schema: Mapping[str, pl.DataType]
+) -> bool:
     """Return whether one item's display columns meet all filters (checked ones)."""
     for name, choice in filters.items():
         value = display.get(name)
@@ -112,7 +116,7 @@ def _keys(choice: Any, dtype: pl.DataType) -> Iterable[Any]:
         elif isinstance(value, str):
             fits = inner == pl.String
         else:
-            fits = inner.is_numeric()  # type: ignore[union-attr]
+            fits = inner.is_numeric()
         if fits:
             yield value
 

@@ -92,7 +92,9 @@ class Guard:
         """Refuse who may not ask, who comes from another site's page, and what is too much at once."""
         path, settings = scope["path"], self._settings
         if self._running > settings.limits.requests_at_once and path not in _ALWAYS:
-            raise ApiError(503, "too many requests at once; ask again in a moment", headers={"retry-after": "1"})
+            raise ApiError(
+                503, "too many requests at once; ask again in a moment", headers={"retry-after": "1"}
+            )
         length = headers.get("content-length", "")
         if length.isdigit() and (len(length) > 18 or int(length) > settings.limits.body_bytes):
             raise too_large(settings.limits.body_bytes)
@@ -135,4 +137,3 @@ def _as_api_error(error: Exception, request_id: str) -> ApiError:
         return unavailable()
     log.error("internal error", exc_info=error, extra={"fields": {"request_id": request_id}})
     return ApiError(500, "internal error; the server's log has more under this request_id")
-

@@ -41,7 +41,9 @@ def item_map(items: Trained) -> dict[str, Any]:
     if plane.shape[1] < 2:
         plane = np.concatenate([plane, np.zeros((len(plane), 1))], axis=1)
     column = category_column(items)
-    values = [None] * len(rows) if column is None else [items.display[column][row] for row in rows]
+    values: list[Any] = [None] * len(rows)
+    if column is not None:
+        values = [items.display[column][row] for row in rows]
     counts: dict[str, int] = {}
     for value in values:
         if value is not None:

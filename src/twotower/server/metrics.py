@@ -13,9 +13,7 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         labels = ["route", "method", "status"]
-        self._requests = Counter(
-            "twotower_requests", "Requests answered.", labels, registry=self._registry
-        )
+        self._requests = Counter("twotower_requests", "Requests answered.", labels, registry=self._registry)
         self._seconds = Histogram(
             "twotower_request_seconds",
             "Time from a request's head to its answer's end.",

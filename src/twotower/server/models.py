@@ -32,7 +32,8 @@ class UserQuery(_Body):
 
     id: Id | None = Field(None, description="Needed unless features or items are given.")
     features: dict[str, Any] | None = Field(
-        None, description="Columns of the users table; those left out are missing. {} for a user nothing is known of."
+        None,
+        description="Columns of the users table; those left out are missing. {} for a user nothing is known of.",
     )
     items: list[Id] | None = Field(None, description="Items that the user liked.")
 
@@ -55,7 +56,8 @@ class RecommendBody(_Body):
     allow: list[Id] | None = Field(None, description="Only these items.")
     deny: list[Id] | None = Field(None, description="None of these items.")
     filters: dict[str, Choice] | None = Field(
-        None, description="Only items whose display column has the value, one of the values, or lies in the range."
+        None,
+        description="Only items whose display column has the value, one of the values, or lies in the range.",
     )
     explain: int = Field(0, ge=0, strict=True, description="How many of the user's items to name as reasons.")
 
@@ -125,9 +127,7 @@ class Pair(_Body):
 class ScoreBody(_Body):
     """Pairs to score."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"pairs": [{"user_id": 14, "item_id": 3649}]}]}
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [{"pairs": [{"user_id": 14, "item_id": 3649}]}]})
 
     pairs: list[Pair] = Field(min_length=1)
 
@@ -240,7 +240,9 @@ class UserAnswer(BaseModel):
     known: bool
     seen: int = Field(description="Items seen in training.")
     events: int = Field(description="Interactions since training.")
-    history: list[Happened] = Field(description="Events since training, latest first, then items of training.")
+    history: list[Happened] = Field(
+        description="Events since training, latest first, then items of training."
+    )
 
 
 class ModelAnswer(BaseModel):

@@ -107,7 +107,7 @@ async def find_all(
         ApiError: one that is not known, by id, features or items.
         StoreUnavailable: their events can't be read.
     """
-    found = []
+    found: list[tuple[Id | None, User]] = []
     for place, query in enumerate(asked):
         where = f"users.{place}"
         if not isinstance(query, UserQuery):
@@ -155,7 +155,9 @@ async def _described(
     return user if name is None else happened(state, user, await users.events(name))
 
 
-async def recommend(state: State, users: Sequence[tuple[Id | None, User]], want: Wanted) -> list[dict[str, Any]]:
+async def recommend(
+    state: State, users: Sequence[tuple[Id | None, User]], want: Wanted
+) -> list[dict[str, Any]]:
     """Return the list of each user, as `models.UserList` says."""
     work = len(users) * (len(state.items) if want.allow is None else len(want.allow))
     if work > _INLINE or want.explain * len(users) > 50:
@@ -184,9 +186,7 @@ def _barred(users: Sequence[tuple[Id | None, User]], want: Wanted) -> ItemLists:
         own = users[0][1].seen if want.exclude_seen else NO_ROWS
         rows = np.concatenate([own, want.deny]) if len(want.deny) else own
         return np.array([0, len(rows)]), rows
-    each = [
-        np.concatenate([user.seen, want.deny]) if want.exclude_seen else want.deny for _, user in users
-    ]
+    each = [np.concatenate([user.seen, want.deny]) if want.exclude_seen else want.deny for _, user in users]
     return np.append(0, np.cumsum([len(rows) for rows in each])), np.concatenate(each)
 
 
@@ -250,7 +250,8 @@ async def score(state: State, users: Users, body: ScoreBody, limits: Limits) -> 
         raise ApiError(422, f"pairs: at most {limits.list_length}, got {len(body.pairs)}", "pairs")
     rows = np.empty(len(body.pairs), dtype=np.int64)
     places: dict[Id, int] = {}
-    vectors, place = [], []
+    vectors: list[NDArray[np.float32]] = []
+    place: list[int] = []
     for number, pair in enumerate(body.pairs):
         row = state.items.row(pair.item_id)
         if row is None:

@@ -41,7 +41,10 @@ AHEAD = 86_400.0
 
 
 @router.post(
-    "/events", response_class=Json, responses=gives(EventsAnswer, 400, 408, 413), openapi_extra=takes(EventsBody)
+    "/events",
+    response_class=Json,
+    responses=gives(EventsAnswer, 400, 408, 413),
+    openapi_extra=takes(EventsBody),
 )
 async def events(request: Request) -> Json:
     """Tell what users did. The answer comes when the events are on the disk; they count from then on."""
@@ -92,7 +95,8 @@ def _seconds(given: float | datetime | None, now: float, where: str) -> float:
 @router.put(
     "/items/{item_id:rest}",
     response_class=Json,
-    responses=gives(ItemAnswer, 400, 408, 409, 413) | {201: {"model": ItemAnswer, "description": "It is new."}},
+    responses=gives(ItemAnswer, 400, 408, 409, 413)
+    | {201: {"model": ItemAnswer, "description": "It is new."}},
     openapi_extra=takes(ItemBody),
 )
 async def put_item(request: Request, item_id: ItemPath) -> Json:
@@ -125,7 +129,11 @@ async def put_item(request: Request, item_id: ItemPath) -> Json:
     return Json(item_answer(state, name), 201 if created else 200)
 
 
-@router.delete("/items/{item_id:rest}", status_code=204, responses=gives(ItemAnswer, 404, status=204) | {204: {"description": "It is gone."}})
+@router.delete(
+    "/items/{item_id:rest}",
+    status_code=204,
+    responses=gives(ItemAnswer, 404, status=204) | {204: {"description": "It is gone."}},
+)
 async def delete_item(request: Request, item_id: ItemPath) -> Response:
     """Take an item away; it is recommended no more."""
     service = service_of(request)

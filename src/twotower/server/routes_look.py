@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Annotated, Any
 
@@ -69,10 +70,12 @@ async def users(request: Request, query: Search = "", limit: Limit = 20) -> Json
 def _users(state: State, query: str, limit: int) -> dict[str, Any]:
     indptr = state.recommender.seen[0]
     ids = state.recommender.user_ids
-    rows = range(len(ids))
+    rows: Sequence[int] = range(len(ids))
     if query:
         rows = ids.cast(pl.String).str.starts_with(query).arg_true().to_list()
-    shown_rows = [{"user_id": state.users.known[r], "seen": int(indptr[r + 1] - indptr[r])} for r in rows[:limit]]
+    shown_rows = [
+        {"user_id": state.users.known[r], "seen": int(indptr[r + 1] - indptr[r])} for r in rows[:limit]
+    ]
     return {"total": len(rows), "users": shown_rows}
 
 
@@ -88,9 +91,7 @@ async def user(request: Request, user_id: AnyPath, limit: Limit = 100) -> Json:
     for event in reversed(events):
         place = state.items.row(event.item, gone=True)
         if place is not None:
-            history.append(
-                _happened(state, place, kind=event.kind, value=event.value, time=event.time)
-            )
+            history.append(_happened(state, place, kind=event.kind, value=event.value, time=event.time))
     seen, labels = _trained_history(state, row)
     history += [_happened(state, place, value=label) for place, label in zip(seen, labels, strict=True)]
     return Json(
@@ -117,7 +118,9 @@ def _trained_history(state: State, row: int | None) -> tuple[list[int], list[flo
     return [seen[i] for i in order], [labels[i] for i in order]
 
 
-def _happened(state: State, row: int, *, kind: str = "interaction", value: Any = None, time: Any = None) -> dict[str, Any]:
+def _happened(
+    state: State, row: int, *, kind: str = "interaction", value: Any = None, time: Any = None
+) -> dict[str, Any]:
     return {
         "item_id": state.items.id(row),
         "display": state.items.display(row),

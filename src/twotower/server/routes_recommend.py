@@ -29,7 +29,10 @@ Explain = Annotated[int, Query(ge=0, le=Limits.explain)]
 
 
 @router.post(
-    "/recommend", response_class=Json, responses=gives(RecommendAnswer, 400, 404, 408, 413), openapi_extra=takes(RecommendBody)
+    "/recommend",
+    response_class=Json,
+    responses=gives(RecommendAnswer, 400, 404, 408, 413),
+    openapi_extra=takes(RecommendBody),
 )
 async def recommend(request: Request) -> Json:
     """Recommend to one or many users, known ones and new ones."""

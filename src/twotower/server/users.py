@@ -124,9 +124,7 @@ def happened(state: State, user: User, events: Sequence[Event]) -> User:
     fresh = np.array([row for event, row in pairs if event.kind == "interaction"], dtype=np.int64)
     values = [event.value for event, _ in pairs if event.kind == "interaction"]
     seen = np.array([row for _, row in pairs], dtype=np.int32)
-    return _moved(
-        state, replace(user, seen=np.append(user.seen, seen)), fresh, state.targets(fresh, values)
-    )
+    return _moved(state, replace(user, seen=np.append(user.seen, seen)), fresh, state.targets(fresh, values))
 
 
 def likes(state: State, user: User, rows: Long) -> User:

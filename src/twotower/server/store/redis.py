@@ -135,7 +135,9 @@ class RedisStore(EventStore):
     async def put_item(self, item: StoredItem) -> None:
         """Keep an item; see `EventStore.put_item`."""
         text = "" if item.columns is None else item.columns
-        await self._do(self._put(keys=[_KEYS["items"], _KEYS["versions"], _KEYS["last"]], args=[item.key, text]))
+        await self._do(
+            self._put(keys=[_KEYS["items"], _KEYS["versions"], _KEYS["last"]], args=[item.key, text])
+        )
 
     async def items_since(self, version: int = 0) -> list[StoredItem]:
         """Return changed items; see `EventStore.items_since`."""
@@ -154,4 +156,3 @@ class RedisStore(EventStore):
             return await command
         except self._errors as error:
             raise StoreUnavailable(f"the event store (Redis) does not answer: {error}") from None
-
