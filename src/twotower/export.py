@@ -1,7 +1,6 @@
 """The towers as ONNX, so that other programs and languages can make vectors; needs the extra ``onnx``.
 
-Each tower is one file, from encoded features (what `twotower.features.SideEncoder` gives) to finished vectors:
-the dot product of a user's and an item's is the score. Lists of codes come as two flat
+Each tower is one file, from encoded features (what `SideEncoder` gives) to finished vectors: the dot product of a user's and an item's is the score. Lists of codes come as two flat
 inputs, the codes and the row that each belongs to.
 """
 
@@ -52,8 +51,8 @@ class Exported:
 def export_onnx(recommender: Recommender, directory: str | Path) -> dict[str, Exported]:
     """Write ``users.onnx``, ``items.onnx`` and ``towers.json``, which says what goes in and comes out.
 
-    Each tower is run by ONNX Runtime beside torch on random rows, enough that nearly every id and code is among
-    them, before its file is put in place.
+    Each tower is run by ONNX Runtime beside torch on random rows, so many that nearly every id and code is
+    among them, before its file is put in place.
 
     Raises:
         MissingExtraError: onnx, onnxscript or onnxruntime is not installed.
@@ -71,7 +70,7 @@ def export_onnx(recommender: Recommender, directory: str | Path) -> dict[str, Ex
         if not difference <= TOLERANCE:
             raise BundleError(
                 f"the {which} tower in ONNX must give torch's vectors within {TOLERANCE:g}; it differs by "
-                f"{difference:g}. Nothing was written for it; report this, with the versions of torch and onnx."
+                f"{difference:g}. Nothing was written for it; report it with the versions of torch and onnx."
             )
         path = folder / f"{which}.onnx"
         with replacing(path) as temporary:

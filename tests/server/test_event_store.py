@@ -139,7 +139,7 @@ class StoreContract:
 
         new, lists = using(make(), work)
         assert new == 200
-        ids = [placed.event.id for placed in sum(lists, [])]
+        ids = [placed.event.id for found in lists for placed in found]
         assert sorted(ids) == sorted(f"{i}/{j}" for i in range(40) for j in range(5))
 
     def test_a_long_list_is_kept_whole(self, make):

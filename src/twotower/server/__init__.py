@@ -1,7 +1,7 @@
 """The server: HTTP to `Recommender`, learning from events as they come. Needs the extra ``serve``.
 
-A request takes the current `State` once, an immutable value, so that a new model or item is swapped in between
-requests and never within one.
+A request takes the current `State` once, an immutable value, so that a new model or item is swapped in
+between requests and never within one.
 """
 
 from __future__ import annotations

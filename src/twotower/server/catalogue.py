@@ -135,7 +135,7 @@ class Catalogue:
         """Return the vectors of rows, (n, dim)."""
         own = self.trained.recommender.items.vectors
         if self.vectors is None or (rows < self.n_trained).all():
-            return own[rows]
+            return np.ascontiguousarray(own[rows])
         found = np.empty((len(rows), own.shape[1]), dtype=np.float32)
         late = rows >= self.n_trained
         found[~late], found[late] = own[rows[~late]], self.vectors[rows[late] - self.n_trained]

@@ -16,7 +16,7 @@ _COLOURS = 60
 
 
 def category_column(items: Trained) -> str | None:
-    """Return the display column to colour by: the first text column of 2 to 60 values, None if there is none."""
+    """Return the display column to colour by: the first text column of 2 to 60 values, if any."""
     for name, dtype in items.types.items():
         if dtype == pl.String:
             distinct = {value for value in items.display[name] if value is not None}

@@ -157,7 +157,7 @@ def live_item(state: State, name: Id, columns: dict[str, Any]) -> LiveItem:
         if column not in known:
             raise ApiError(
                 422,
-                f"an item's columns are {', '.join(known) or 'none'}; got {column!r}.{nearest(column, known)}",
+                f"an item has the columns {', '.join(known)}; got {column!r}.{nearest(column, known)}",
                 f"columns.{column}",
             )
     features = {key: value for key, value in columns.items() if key in schema.items}
@@ -190,8 +190,8 @@ def encoded(recommender: Recommender, which: str, features: dict[str, Any], wher
             if isinstance(number, float) and not math.isfinite(number):
                 raise ApiError(
                     422,
-                    f"{where}.{name}: a number must be finite, got {number}; leave the column out if it is not "
-                    "known",
+                    f"{where}.{name}: a number must be finite, got {number}; leave the column out if it "
+                    "is not known",
                     f"{where}.{name}",
                 )
     encode = recommender.encode_users if which == "users" else recommender.encode_items

@@ -33,7 +33,7 @@ class UserQuery(_Body):
     id: Id | None = Field(None, description="Needed unless features or items are given.")
     features: dict[str, Any] | None = Field(
         None,
-        description="Columns of the users table; those left out are missing. {} for a user nothing is known of.",
+        description="Columns of the users table; those left out are missing. {} where nothing is known.",
     )
     items: list[Id] | None = Field(None, description="Items that the user liked.")
 

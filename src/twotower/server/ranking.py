@@ -22,7 +22,7 @@ from twotower.server.state import State
 from twotower.server.users import User, Users, happened, likes, nobody, past_of
 
 _INLINE = 3_000_000
-"""Scores up to which a search is made at once; a longer one goes to a thread, and others do not wait for it."""
+"""Scores up to which a search is made at once; a longer one goes to a thread, so that nobody waits for it."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def wanted(state: State, body: RecommendBody, limits: Limits) -> Wanted:
     if len(body.users) * body.k > limits.answer_items:
         raise ApiError(
             422,
-            f"users times k may be at most {limits.answer_items}, got {len(body.users)} * {body.k}; ask in parts",
+            f"users times k: at most {limits.answer_items}, got {len(body.users)} * {body.k}; ask in parts",
             "k",
         )
     if body.explain > limits.explain:
@@ -111,9 +111,8 @@ async def find_all(
     for place, query in enumerate(asked):
         where = f"users.{place}"
         if not isinstance(query, UserQuery):
-            name, features, items = query, None, None
-        else:
-            name, features, items = query.id, query.features, query.items
+            query = UserQuery.model_construct(id=query, features=None, items=None)
+        name, features, items = query.id, query.features, query.items
         if name is None and features is None and items is None:
             raise ApiError(422, f"{where}: a user needs an id, features or items", where)
         if features is not None and len(features) > limits.features:
@@ -127,8 +126,8 @@ async def find_all(
             if known is None and items is None:
                 raise ApiError(
                     404,
-                    f"user {shown(name)} is not known: not trained with, and without events; give features or "
-                    "items with the id (features may be {})",
+                    f"user {shown(name)} is not known: not trained with, and without events; give features "
+                    "or items with the id (features may be {})",
                     where,
                 )
             user = nobody(state) if known is None else known

@@ -86,7 +86,7 @@ def _seconds(given: float | datetime | None, now: float, where: str) -> float:
     if not EARLIEST <= given <= now + AHEAD:
         raise ApiError(
             422,
-            f"{where}: a time must lie between 1990 and a day from now, in seconds since 1970; got {given:.0f}",
+            f"{where}: a time must lie between 1990 and a day from now, seconds since 1970; got {given:.0f}",
             f"{where}.time",
         )
     return given
@@ -116,8 +116,8 @@ async def put_item(request: Request, item_id: ItemPath) -> Json:
         if body.columns:
             raise ApiError(
                 409,
-                f"the model was trained with interactions of item {shown(name)}, which say more than columns; "
-                "train again to change it (columns may be {} to bring it back)",
+                f"the model was trained with interactions of item {shown(name)}, which say more than "
+                "columns; train again to change it (columns may be {} to bring it back)",
                 "item_id",
             )
     else:

@@ -78,5 +78,5 @@ def _listening(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(
-            f"the server must be able to listen at {host}, port {port}: {reason}. Choose another --port or --host"
+            f"the server must be able to listen at {host}, port {port}: {reason}. Choose another --port"
         ) from None

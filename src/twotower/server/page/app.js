@@ -201,7 +201,8 @@ async function open(id) {
 let searching = 0;
 
 async function search() {
-  const text = find("#user").value.trim();
+  const typed = find("#user").value.trim();
+  const text = typed === String(state.user) ? "" : typed; // the one who is chosen is not what is looked for
   const number = ++searching;
   const found = await attempt(() => ask(`/v1/users?limit=8&query=${encodeURIComponent(text)}`));
   if (!found || number !== searching) return;
@@ -290,7 +291,7 @@ async function start() {
   map = new ItemMap(find("#map"), find("#tip"), open);
   find("#theme").addEventListener("click", () => theme(isDark() ? "light" : "dark"));
   find("#user").addEventListener("input", search);
-  find("#user").addEventListener("focus", search);
+  find("#user").addEventListener("focus", () => { find("#user").select(); search(); });
   find("#user").addEventListener("blur", closeUsers);
   find("#user").addEventListener("keydown", searchKey);
   find("#new").addEventListener("click", () => choose(newId("new-"), false));

@@ -56,8 +56,8 @@ log = logging.getLogger("twotower.server")
 class RedisStore(EventStore):
     """A Redis server, or several behind one address.
 
-    A user's events are a list, so that an event's place is its index from 1. As durable as the Redis server is
-    told to be: ``appendonly yes`` and ``appendfsync always`` for "on the disk before the answer"; a weaker
+    A user's events are a list, so that an event's place is its index from 1. It is as durable as the Redis
+    server is told to be: ``appendonly yes`` and ``appendfsync always`` for "on the disk before the answer"; a weaker
     setting is said in the log when the store is opened.
     """
 
@@ -66,6 +66,9 @@ class RedisStore(EventStore):
     def __init__(self, url: str) -> None:
         try:
             import redis.asyncio as client  # noqa: PLC0415
+            from redis.asyncio.retry import Retry  # noqa: PLC0415
+            from redis.backoff import NoBackoff  # noqa: PLC0415
+            from redis.exceptions import ConnectionError as RedisConnectionError  # noqa: PLC0415
             from redis.exceptions import RedisError  # noqa: PLC0415
         except ModuleNotFoundError:
             raise MissingExtraError(
@@ -79,6 +82,10 @@ class RedisStore(EventStore):
                 decode_responses=True,
                 socket_timeout=_SECONDS,
                 socket_connect_timeout=_SECONDS,
+                # once more at once: a connection from before Redis was started again is found dead in use,
+                # and whatever is asked here may be asked twice
+                retry=Retry(NoBackoff(), 1),
+                retry_on_error=[RedisConnectionError],
             )
         except ValueError as error:
             # The address itself may hold a password, and is not shown.
