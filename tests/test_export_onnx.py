@@ -68,7 +68,7 @@ def test_the_written_towers_are_torchs(tmp_path, settings):
 def test_a_tower_that_differs_is_not_written(tmp_path, monkeypatch):
     monkeypatch.setattr(export, "_graph", lambda tower: b"")
     monkeypatch.setattr(export, "_compared", lambda *given: (0.01, 5))
-    with pytest.raises(BundleError, match="differs by 0.01"):
+    with pytest.raises(BundleError, match=r"differs by 0\.01"):
         export.export_onnx(fitted(), tmp_path / "towers")
     assert list((tmp_path / "towers").iterdir()) == []
     monkeypatch.setattr(export, "_compared", lambda *given: (float("nan"), 5))

@@ -1,7 +1,8 @@
 """The towers as ONNX, so that other programs and languages can make vectors; needs the extra ``onnx``.
 
-Each tower is one file, from encoded features (what `SideEncoder` gives) to finished vectors: the dot product of a user's and an item's is the score. Lists of codes come as two flat
-inputs, the codes and the row that each belongs to.
+Each tower is one file, from encoded features (what `SideEncoder` gives) to finished vectors: the dot product
+of a user's and an item's is the score. Lists of codes come as two flat inputs, the codes and the row that
+each belongs to.
 """
 
 from __future__ import annotations

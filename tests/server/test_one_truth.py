@@ -12,7 +12,7 @@ from twotower.experiment import recommend_all, score_file
 
 
 def test_library_batch_server_and_onnx_agree(asked, model, tmp_path):
-    """Lists and scores to the bit between library, batch and server; to 1e-5 with ONNX, whose sums run otherwise."""
+    """To the bit between library, batch and server; to 1e-5 with ONNX, whose sums run in another order."""
     k = 12
     users = model.user_ids.to_list()
     library = model.recommend(users, k)

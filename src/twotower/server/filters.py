@@ -79,7 +79,7 @@ def check(schema: Mapping[str, pl.DataType], name: str, choice: Choice, most: in
         listed = ", ".join(schema) or "none"
         raise ApiError(
             422,
-            f"a filter needs a display column; there is no {name!r}.{nearest(name, schema)} Columns: {listed}",
+            f"filters are on display columns; there is no {name!r}.{nearest(name, schema)} Columns: {listed}",
             where,
         )
     if isinstance(choice, Range) and not schema[name].is_numeric():

@@ -108,8 +108,9 @@ async def find_all(
         StoreUnavailable: their events can't be read.
     """
     found: list[tuple[Id | None, User]] = []
-    for place, query in enumerate(asked):
+    for place, given in enumerate(asked):
         where = f"users.{place}"
+        query = given
         if not isinstance(query, UserQuery):
             query = UserQuery.model_construct(id=query, features=None, items=None)
         name, features, items = query.id, query.features, query.items

@@ -57,8 +57,8 @@ class RedisStore(EventStore):
     """A Redis server, or several behind one address.
 
     A user's events are a list, so that an event's place is its index from 1. It is as durable as the Redis
-    server is told to be: ``appendonly yes`` and ``appendfsync always`` for "on the disk before the answer"; a weaker
-    setting is said in the log when the store is opened.
+    server is told to be: ``appendonly yes`` and ``appendfsync always`` for "on the disk before the answer"; a
+    weaker setting is said in the log when the store is opened.
     """
 
     name: ClassVar[str] = "redis"
