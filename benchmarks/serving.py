@@ -108,7 +108,11 @@ class Started:
 
     def __init__(self, command: list[str], address: str | None = None) -> None:
         start = time.perf_counter()
-        env = os.environ | {"TWOTOWER_ADMIN_TOKEN": ADMIN}
+        env = os.environ | {
+            "TWOTOWER_ADMIN_TOKEN": ADMIN,
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+        }
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env)
         self.address = address or ""
         assert self.process.stderr is not None
@@ -263,9 +267,9 @@ def speed(run: Path, scratch: Path, rate: float, seconds: float) -> None:
             found = load(server.address, users, rate, seconds)
             most = highest(server.address, users, min(seconds, 5))
             print(
-                f"{name}: ready in {server.seconds:.2f} s, {server.memory():.0f} MiB; at {found['rate']:.0f}/s"
-                f" p50 {found['p50']:.2f} ms, p99 {found['p99']:.2f} ms, {found['failed']:.0f} failed; "
-                f"highest rate with p99 < 50 ms: {most:.0f}/s",
+                f"{name}: ready in {server.seconds:.2f} s, {server.memory():.0f} MiB; "
+                f"at {found['rate']:.0f}/s p50 {found['p50']:.2f} ms, p99 {found['p99']:.2f} ms, "
+                f"{found['failed']:.0f} failed; highest rate with p99 < 50 ms: {most:.0f}/s",
                 flush=True,
             )
         finally:
@@ -299,7 +303,7 @@ def events(run: Path, scratch: Path) -> None:
     try:
         stored, took = asyncio.run(main())
         print(
-            f"events: {stored:,} in {took:.2f} s, {stored / took:,.0f}/s in batches of 1,000 (client included)"
+            f"events: {stored:,} in {took:.2f} s, {stored / took:,.0f}/s in batches of 1,000, sender included"
         )
     finally:
         server.end()

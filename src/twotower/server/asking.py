@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import models_json_schema
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import ClientDisconnect
-from starlette.responses import Response
+from starlette.responses import JSONResponse
 
 from twotower.server.errors import ApiError, from_validation
 from twotower.server.guard import too_large
@@ -44,10 +44,8 @@ register_url_convertor("rest", _Rest())
 REFERENCE = "#/components/schemas/{model}"
 
 
-class Json(Response):
+class Json(JSONResponse):
     """An answer of plain values."""
-
-    media_type = "application/json"
 
     def render(self, content: Any) -> bytes:
         """Return the bytes."""
