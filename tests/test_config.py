@@ -9,6 +9,7 @@ import pytest
 from twotower.config import (
     Config,
     DataConfig,
+    PositiveConfig,
     TrainingConfig,
     differences,
     dump_config,
@@ -71,7 +72,17 @@ def test_recipes_read_and_round_trip(name: str, tmp_path: Path) -> None:
 
 
 def test_there_are_the_recipes_that_the_design_names() -> None:
-    assert set(recipes()) == {"kuairec-sample", "kuairec", "movielens-100k", "movielens-1m"}
+    rating = {"kuairec-sample", "kuairec", "movielens-100k", "movielens-1m"}
+    assert set(recipes()) == rating | {f"{name}-ranking" for name in rating}
+
+
+@pytest.mark.parametrize("name", [name for name in recipes() if name.endswith("-ranking")])
+def test_ranking_recipes_have_positives_and_an_implicit_objective(name: str) -> None:
+    config, plain = load_config(name), load_config(name.removesuffix("-ranking"))
+    assert config.objective.implicit
+    assert not plain.objective.implicit
+    assert config.positive == plain.positive != PositiveConfig()
+    assert config.evaluation.candidates == plain.evaluation.candidates
 
 
 def test_recipe_kuairec() -> None:
@@ -189,6 +200,9 @@ def test_split_files_are_paths_of_tables_and_names_of_matrices(tmp_path: Path) -
         ("split.test=[0.1]", "'split.test': must be a share between 0 and 1"),
         ("split.train=a.csv", "paths are for method 'files'; method 'temporal' takes shares"),
         ("split.method=files", "method 'files' needs the paths split.train and split.test"),
+        ("evaluation.ks=[]", "'evaluation.ks': Tuple should have at least 1 item"),
+        ("evaluation.ks=[10, 0]", "'evaluation.ks.1': Input should be greater than or equal to 1 (got 0)."),
+        ("evaluation.candidates=tests", "all, test_items, test_pairs; got 'tests'"),
         ("seed=-1", "'seed': Input should be greater than or equal to 0 (got -1)."),
         ("seed=a", "'seed': Input should be a valid integer (got 'a')."),
         ("training=3", "'training' must be a section with keys, got 3."),
@@ -217,6 +231,11 @@ def test_faults(override: str, said: str, tmp_path: Path) -> None:
         ),
         ("kuairec-sample", "data.dir=x", "source 'kuairec-sample' does not read it"),
         ("kuairec-sample", "data.users=x.csv", "users is for source 'tables'; 'kuairec-sample' is packaged"),
+        (
+            "kuairec-sample-ranking",
+            "evaluation.ranking=false",
+            "objective 'all_pairs' is measured by its ranking alone",
+        ),
         ("kuairec", "data.dir=none", "dir is needed: the folder or zip with the raw files of 'kuairec'"),
         (
             "kuairec",

@@ -21,6 +21,7 @@ from twotower.data.dataset import Dataset
 from twotower.data.splitting import Parts, parts_of
 from twotower.data.synthetic import write_kuairec
 from twotower.errors import BundleError, ConfigError, DataError, TwoTowerError
+from twotower.evaluation import Comparison
 from twotower.experiment import Run, load_parts, recommend_all, score_file, train
 from twotower.experiment.listeners import FitClock, HistoryFile, read_history
 from twotower.experiment.stages import Stages
@@ -85,6 +86,7 @@ def test_evaluating_again_gives_the_same_numbers(finished: experiment.RunResult)
     report = experiment.evaluate(finished.run.path)
     assert report["rating"] == finished.metrics["rating"]
     assert report["slices"] == finished.metrics["slices"]
+    assert report["ranking"] == finished.metrics["ranking"]
 
 
 def test_the_same_seed_gives_the_same_run(
@@ -433,17 +435,19 @@ def test_pairs_that_are_wrong(finished: experiment.RunResult, tmp_path: Path) ->
 
 def test_a_comparison_has_every_baseline(config: Config) -> None:
     lines: list[str] = []
-    comparison = experiment.compare(changed(config, "training", epochs=2), log=lines.append)
+    compared = experiment.compare(changed(config, "training", epochs=2), log=lines.append)
+    comparison = compared.comparison
     from twotower.baselines import BASELINES
 
     assert list(comparison.models) == ["two-tower", *BASELINES]
     assert set(comparison.differences) == set(BASELINES)
+    assert isinstance(comparison, Comparison)
     assert comparison.rows == 60
-    json.dumps(comparison.as_dict(), allow_nan=False)
+    json.dumps(compared.as_dict(), allow_nan=False)
     assert any(line.startswith("biases: ") for line in lines)
 
 
-def compared(config: Config, parts: Parts) -> dict[str, Any]:
+def predicted(config: Config, parts: Parts) -> dict[str, Any]:
     """Return what each model of a comparison predicts for the test part, after one epoch of ours."""
     import twotower.experiment.comparing as module
 
@@ -458,7 +462,7 @@ def compared(config: Config, parts: Parts) -> dict[str, Any]:
         patch.setattr(module, "compare_ratings", spy)
         short = changed(config, "training", epochs=1)
         model = experiment.training.fit(short, parts, stages=Stages(), listeners=[])
-        experiment.compare_with_baselines(config, model, parts)
+        experiment.compare_predictors(config, model, parts)
     return seen
 
 
@@ -469,7 +473,7 @@ def test_baselines_learn_from_what_ours_learns_from(config: Config, refit: bool)
     assert label is not None
     learnt = [part.interactions[label] for part in (parts.train, parts.validation)]
     wanted = pl.concat(learnt if refit else learnt[:1]).mean()
-    found = compared(changed(config, "training", refit=refit), parts)
+    found = predicted(changed(config, "training", refit=refit), parts)
     assert found["mean"] == pytest.approx(wanted)
 
 
@@ -487,7 +491,7 @@ def test_parts_of_files_that_differ_in_what_has_no_role_are_put_together() -> No
 
 def test_baselines_are_capped_where_ours_is(config: Config) -> None:
     capped = changed(config, "objective", transform="cap", cap=3.0)
-    seen = compared(capped, load_parts(capped))
+    seen = predicted(capped, load_parts(capped))
     assert max(float(np.max(values)) for values in seen.values()) <= 3.0 + 1e-9
 
 
@@ -495,9 +499,13 @@ def test_the_demonstration_replaces_its_own_run_only(tmp_path: Path, config: Con
     quick = ("training.epochs=1", "model.dim=8", "model.hidden=[8]", "evaluation.resamples=100")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("twotower.experiment.comparing.BASELINES", {})
+        patch.setattr("twotower.experiment.demonstration.BASELINES", ("popularity",))
         first = experiment.demo(tmp_path / "demo", overrides=quick)
         again = experiment.demo(tmp_path / "demo", overrides=quick)
-    assert first.metrics["rating"] == again.metrics["rating"]
+    assert first.metrics["ranking"] == again.metrics["ranking"] != {}
+    assert set(again.ranking.comparison.models) == {"two-tower", "popularity"}
+    assert set(again.rating.comparison.models) == {"two-tower"}
+    assert again.run.config().objective.implicit
     assert again.recommendations.height == 10
     assert "caption" in again.recommendations.columns
     assert [path.name for path in tmp_path.iterdir()] == ["demo"]

@@ -139,7 +139,7 @@ def test_readme_names_commands_settings_and_recipes_that_exist():
     for source in re.findall(r"twotower (?:train|compare) (\S+)", shell):
         assert source in recipes() or source.endswith(".toml")
     for setting in re.findall(r"--set (\S+)", shell):
-        load_config("kuairec", [setting])
+        load_config("movielens-100k", [setting])
 
 
 def test_make_targets_that_are_written_about_exist():

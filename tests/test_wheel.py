@@ -93,7 +93,8 @@ def test_the_demonstration_runs_offline(environment, tmp_path):
         cwd=tmp_path,
     )
     shown = json.loads(out)
-    assert {"two-tower", "mean", "biases", "notebook"} <= set(shown["comparison"]["models"])
+    assert {"two-tower", "mean", "biases", "notebook"} <= set(shown["rating"]["models"])
+    assert {"two-tower", "popularity", "item kNN", "EASE"} <= set(shown["ranking"]["models"])
     recommended = shown["recommended"]["items"]
     assert [item["rank"] for item in recommended] == list(range(1, 11))
     assert any(item["caption"] for item in recommended)

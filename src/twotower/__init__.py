@@ -61,17 +61,19 @@ _HOME = {
 """The module of each public class and function that is not defined here."""
 
 
-def load(directory: str | Path) -> Recommender:
+def load(directory: str | Path, *, index: bool = True) -> Recommender:
     """Load what `Recommender.save` wrote: a bundle, or the ``bundle`` directory of a run.
 
-    Every part is checked against its hash, and nothing in it is executed.
+    Every part is checked against its hash, and nothing in it is executed. An index that is in it is searched
+    unless ``index`` is false; then every item is.
 
     Raises:
         BundleError: there is none, or its parts are damaged, of different bundles, or too new.
+        MissingExtraError: the index in it needs a library that is not installed.
     """
     from twotower.recommender import Recommender  # noqa: PLC0415  (brings torch)
 
-    return Recommender.load(directory)
+    return Recommender.load(directory, index=index)
 
 
 def __getattr__(name: str) -> Any:

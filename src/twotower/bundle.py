@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from twotower.features.target import Target
 from twotower.model import SideArrays, TwoTowerModel
 from twotower.objectives import FoldInSettings
 from twotower.recommender import Recommender
+from twotower.retrieval import load_index
 from twotower.schema import Schema
 from twotower.side import PLAIN, Side, plain
 
@@ -39,6 +40,22 @@ ENCODER, TOWERS, VECTORS, TABLES = (
     "tables.json",
 )
 PARTS = ("encoder.json", ENCODER, TOWERS, VECTORS, TABLES)
+INDEX = "index.bin"
+"""A part that is there if an index was made."""
+
+_OWN = (
+    "format",
+    "schema",
+    "model",
+    "target",
+    "positive",
+    "objective",
+    "least_squares",
+    "history",
+    "parts",
+    "hash",
+)
+"""What the manifest holds of its own; the rest are facts."""
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -59,6 +76,10 @@ def save_bundle(recommender: Recommender, directory: Path, facts: dict[str, Any]
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         _write_parts(recommender, temporary)
+        parts = list(PARTS)
+        if recommender.index is not None:
+            recommender.index.save(temporary / INDEX)
+            parts.append(INDEX)
         manifest: dict[str, Any] = {
             "format": FORMAT,
             "schema": recommender.encoder.schema.model_dump(mode="json"),
@@ -69,7 +90,7 @@ def save_bundle(recommender: Recommender, directory: Path, facts: dict[str, Any]
             "least_squares": asdict(recommender.least_squares),
             "history": recommender.history,
             **facts,
-            "parts": {name: _digest(temporary / name) for name in PARTS},
+            "parts": {name: _digest(temporary / name) for name in parts},
         }
         manifest = json.loads(json.dumps(manifest))  # as it will be read: every key a string
         manifest["hash"] = _manifest_hash(manifest)
@@ -84,13 +105,24 @@ def save_bundle(recommender: Recommender, directory: Path, facts: dict[str, Any]
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def load_bundle(directory: Path) -> Recommender:
+def read_facts(directory: Path) -> dict[str, Any]:
+    """Return what `save_bundle` was given to keep in the manifest.
+
+    Raises:
+        BundleError: as `read_manifest`.
+    """
+    return {name: value for name, value in read_manifest(directory).items() if name not in _OWN}
+
+
+def load_bundle(directory: Path, *, index: bool = True) -> Recommender:
     """Read a bundle, checking the hash of every part and of the whole.
 
-    If a save was killed between its two renames, the bundle it was to replace is read where it stepped aside.
+    Without ``index`` an index that is in it is checked but not read, and every search is exact. If a save was
+    killed between its two renames, the bundle it was to replace is read where it stepped aside.
 
     Raises:
         BundleError: a part is missing, truncated, of another bundle, or of a newer format.
+        MissingExtraError: the index in it needs a library that is not installed.
     """
     directory = _place(directory)
     manifest = read_manifest(directory)
@@ -109,7 +141,11 @@ def load_bundle(directory: Path) -> Recommender:
                 "another bundle); copy the whole bundle again, or train again"
             )
     try:
-        return _read_parts(directory, manifest)
+        recommender = _read_parts(directory, manifest)
+        if index and INDEX in manifest["parts"]:
+            searched = load_index(directory / INDEX, recommender.items.vectors)
+            recommender = replace(recommender, index=searched)
+        return recommender
     except (KeyError, TypeError, ValueError, IndexError, RuntimeError, SafetensorError, OSError) as error:
         raise BundleError(f"bundle {directory} can't be read: {type(error).__name__}: {error}") from None
 
@@ -128,7 +164,9 @@ def read_manifest(directory: Path) -> dict[str, Any]:
                 f"bundle {directory} has format {manifest['format']}, this version reads up to {FORMAT}; "
                 "upgrade twotower"
             )
-        whole = manifest["hash"] == _manifest_hash(manifest) and set(manifest["parts"]) == set(PARTS)
+        whole = manifest["hash"] == _manifest_hash(manifest) and set(manifest["parts"]) - {INDEX} == set(
+            PARTS
+        )
     except OSError as error:
         raise BundleError(f"{path} can't be read: {error}") from None
     except (ValueError, KeyError, TypeError, AttributeError):

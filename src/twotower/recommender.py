@@ -26,13 +26,17 @@ from twotower.features.target import Target, label_targets
 from twotower.model import TwoTowerModel
 from twotower.newcomers import Newcomers
 from twotower.objectives import FoldIn, FoldInSettings, score_pairs
-from twotower.retrieval import TopK, exact_top_k
+from twotower.retrieval import Index, TopK, exact_top_k
 from twotower.side import Side
 
 if TYPE_CHECKING:
-    from twotower.evaluation import RatingEvaluation
+    from twotower.evaluation import Evaluation
 
 USERS_AT_ONCE = 20_000
+_SOMEONE_NEW = (
+    " For someone new: give items (`recommend_from`; --item ID on the command line), or features "
+    "(`encode_users`, then `top`)."
+)
 
 Rows = NDArray[np.int64]
 Targets = NDArray[np.float64] | None
@@ -56,6 +60,7 @@ class Recommender(Predictor, Ranker):
         objective: what was minimised.
         least_squares: what folding in needs to know of the training.
         seen_label: float32, the label of each entry of ``seen``; None without labels.
+        index: what `top` searches; None for every item, exactly.
     """
 
     name = "two-tower"
@@ -73,6 +78,7 @@ class Recommender(Predictor, Ranker):
     objective: ObjectiveConfig
     least_squares: FoldInSettings
     seen_label: NDArray[np.float32] | None
+    index: Index | None = None
 
     @property
     def user_ids(self) -> pl.Series:
@@ -160,7 +166,7 @@ class Recommender(Predictor, Ranker):
         asked = _series(users)
         if not len(asked):
             raise ConfigError("recommend needs at least one user, got none")
-        row = self._known(asked, self.users, "user")
+        row = self._known(asked, self.users, "user", _SOMEONE_NEW)
         taken = take_lists(self.seen, row) if exclude_seen else None
         top = self.top(self.users.vectors[row], k, seen=taken, **self._filters(allow, deny))
         return self._listed(top, self.users.ids.gather(row).rename(self.encoder.schema.user))
@@ -205,6 +211,8 @@ class Recommender(Predictor, Ranker):
     ) -> TopK:
         """Return the ``k`` items of highest score for user vectors float32 (n, dim), as item rows.
 
+        With an index they are those that it finds, and the scores are exact.
+
         Args:
             vectors: of users, from `fold_in`, `encode_users` or ``users.vectors``.
             k: at least 1.
@@ -212,6 +220,8 @@ class Recommender(Predictor, Ranker):
             allow: item rows, or a mask, of all that may be given.
             deny: item rows, or a mask, of what may not.
         """
+        if self.index is not None:
+            return self.index.search(vectors, k, seen=seen, allow=allow, deny=deny)
         return exact_top_k(vectors, self.items.vectors, k, seen=seen, allow=allow, deny=deny)
 
     @cached_property
@@ -381,25 +391,64 @@ class Recommender(Predictor, Ranker):
         V = np.concatenate([self.items.vectors, extra_items])[item]
         return exact_top_k(U, V, k, seen=queries.barred).items
 
-    def recommend_all(self, k: int = 10, *, exclude_seen: bool = True) -> Iterator[pl.DataFrame]:
-        """Yield the recommendations of every known user, some thousand users at a time."""
+    def recommend_all(
+        self,
+        k: int = 10,
+        *,
+        exclude_seen: bool = True,
+        allow: Sequence[Any] | pl.Series | None = None,
+        deny: Sequence[Any] | pl.Series | None = None,
+    ) -> Iterator[pl.DataFrame]:
+        """Yield what `recommend` gives to every known user, some thousand users at a time."""
         for start in range(0, len(self.users.ids), USERS_AT_ONCE):
-            yield self.recommend(self.users.ids[start : start + USERS_AT_ONCE], k, exclude_seen=exclude_seen)
+            users = self.users.ids[start : start + USERS_AT_ONCE]
+            yield self.recommend(users, k, exclude_seen=exclude_seen, allow=allow, deny=deny)
 
     def evaluate(
-        self, test: Dataset, *, cap: float | None = None, resamples: int = 1000, seed: int = 0
-    ) -> RatingEvaluation:
-        """Measure the predictions on held-out interactions, with intervals and slices.
+        self,
+        test: Dataset,
+        *,
+        cap: float | None = None,
+        ranking: bool = True,
+        ks: Sequence[int] = (10, 20, 100),
+        candidates: str = "all",
+        resamples: int = 1000,
+        seed: int = 0,
+    ) -> Evaluation:
+        """Measure the model on held-out interactions, with intervals and slices.
+
+        A model of labels is measured by its predictions. Every model is measured by how it ranks the
+        catalogue, without what a user has seen in train, for each user with positives in ``test``.
 
         Args:
             test: the held-out part.
-            cap: also report the metrics with labels and predictions capped here.
+            cap: also report rating metrics with labels and predictions capped here.
+            ranking: whether to rank.
+            ks: where ranked lists are cut off.
+            candidates: what a user may be given: ``"all"``, ``"test_items"`` (items with interactions in
+                ``test``) or ``"test_pairs"`` (those that the user has interactions with there).
             resamples: bootstrap resamples of the users.
             seed: of the resampling.
-        """
-        from twotower.evaluation import evaluate_rating  # noqa: PLC0415  (evaluation is not needed to serve)
 
-        return evaluate_rating(self, test, self.train_view(test), cap=cap, resamples=resamples, seed=seed)
+        Raises:
+            ConfigError: a setting is out of range; ranking switched off for a model that predicts no label.
+            DataError: no positive in ``test`` could be given to its user, and there are no labels to predict.
+        """
+        from twotower.evaluation import evaluate_model  # noqa: PLC0415  (not needed to serve)
+
+        return evaluate_model(
+            self,
+            test,
+            self.train_view(test),
+            self.positive,
+            rating=not self.objective.implicit,
+            ranking=ranking,
+            cap=cap,
+            ks=ks,
+            candidates=candidates,
+            resamples=resamples,
+            seed=seed,
+        )
 
     def train_view(self, like: Dataset) -> Dataset:
         """Return the (user, item) pairs seen in train as a dataset with the tables of ``like``."""
@@ -418,11 +467,14 @@ class Recommender(Predictor, Ranker):
         save_bundle(self, Path(directory), facts)
 
     @staticmethod
-    def load(directory: str | Path) -> Recommender:
-        """Read a bundle, checking every hash; nothing in it is executed."""
+    def load(directory: str | Path, *, index: bool = True) -> Recommender:
+        """Read a bundle, checking every hash; nothing in it is executed.
+
+        Without ``index`` one that is in the bundle is left out, and every search is exact.
+        """
         from twotower.bundle import load_bundle  # noqa: PLC0415
 
-        return load_bundle(Path(directory))
+        return load_bundle(Path(directory), index=index)
 
     @property
     def _newcomers(self) -> Newcomers:
@@ -476,13 +528,13 @@ class Recommender(Predictor, Ranker):
         shown = shown.rename({name: f"item_{name}" for name in shown.columns if name in table.columns})
         return pl.concat([table, shown], how="horizontal")
 
-    def _known(self, ids: pl.Series, side: Side, what: str) -> NDArray[np.int64]:
+    def _known(self, ids: pl.Series, side: Side, what: str, mend: str = "") -> NDArray[np.int64]:
         rows = side.rows(ids)
         if (rows < 0).any():
             at = int(np.argmin(rows))
             raise DataError(
                 f"{what} {ids[at]!r} is not known: no train interaction, no row in the {what}s table."
-                f"{nearest(str(ids[at]), [str(i) for i in side.ids.head(10_000)])}"
+                f"{nearest(str(ids[at]), [str(i) for i in side.ids.head(10_000)])}{mend}"
             )
         return rows
 

@@ -20,7 +20,18 @@ from twotower.cli import main
 from twotower.cli.errors import guarded
 from twotower.errors import DataError
 
-COMMANDS = ("demo", "fetch", "synth", "train", "evaluate", "compare", "recommend", "score")
+COMMANDS = (
+    "demo",
+    "fetch",
+    "synth",
+    "train",
+    "evaluate",
+    "compare",
+    "index",
+    "recommend",
+    "similar",
+    "score",
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -66,10 +77,16 @@ def test_an_unknown_command_names_the_nearest(call) -> None:
         (["compare", "nowhere.toml"], "there is no 'nowhere.toml'"),
         (["evaluate", "no-run"], "there is no run in no-run"),
         (["recommend", "no-run", "--user", "1"], "there is no run in no-run"),
-        (["recommend", "no-run"], "either --user ID or --all"),
+        (["recommend", "no-run"], "either --user ID, --item ID or --all"),
         (["recommend", "no-run", "--all"], "--all and --out FILE go together"),
         (["recommend", "no-run", "--user", "1", "--out", "x.csv"], "--all and --out FILE go together"),
         (["recommend", "no-run", "--user", "1", "-k", "ten"], "Invalid value for '-k'"),
+        (["recommend", "no-run", "--user", "1", "--item", "2"], "either --user ID, --item ID or --all"),
+        (["recommend", "no-run", "--item", "2", "--include-seen"], "--include-seen is for --user and --all"),
+        (["index", "no-run"], "there is no run in no-run"),
+        (["index", "no-run", "--kind", "hnws"], "Did you mean 'hnsw'?"),
+        (["index", "no-run", "--recall", "1.5"], "--recall must lie above 0 and be at most 1, got 1.5"),
+        (["index", "no-run", "--threads", "0"], "--threads must be at least 1, got 0"),
         (["score", "no-run", "--pairs", "x.csv", "--out", "y.csv"], "there is no run in no-run"),
         (["fetch", "kuairek"], "Did you mean 'kuairec'?"),
         (["synth", "kuairec", "x", "--scale", "0"], "scale must be above 0"),

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from twotower.errors import ConfigError, DataError
-from twotower.objectives import Pairs, Softmax, softmax
+from twotower.objectives import Pairs, Softmax, Step, softmax
 
 
 def make_case(seed=0, n_users=9, n_items=13, n=60, width=6, weighted=False):
@@ -34,6 +34,10 @@ def by_definition(U, V, user, item, weight, temperature, log_q=None):
     return loss.item(), U.grad.numpy(), V.grad.numpy()
 
 
+def step_of(log_q, positives=None):
+    return Step(positives, None if log_q is None else np.asarray(log_q))
+
+
 def pairs_of(user, item, weight, n_users):
     return Pairs.from_arrays(user, item, np.ones(len(user)), weight, n_users=n_users)
 
@@ -46,7 +50,9 @@ def test_is_its_definition(weighted, temperature, corrected, dtype, rtol):
     U, V, user, item, weight = make_case(weighted=weighted)
     log_q = torch.linspace(-2, 0.5, len(V), dtype=torch.float64) if corrected else None
     want = by_definition(U, V, user, item, weight, temperature, log_q)
-    got = Softmax(temperature)(U.to(dtype), V.to(dtype), pairs_of(user, item, weight, len(U)), log_q=log_q)
+    got = Softmax(temperature)(
+        U.to(dtype), V.to(dtype), pairs_of(user, item, weight, len(U)), step=step_of(log_q)
+    )
     assert got.loss == pytest.approx(want[0], rel=rtol)
     for mine, oracle in zip((got.dU, got.dV), want[1:], strict=True):
         assert mine.dtype == dtype
@@ -77,8 +83,8 @@ def test_corrected_samples_have_the_sum_of_the_full_softmax_as_their_mean():
     def negatives(rows, log_q):
         """The positive, item 0, first; then the sampled rows."""
         at = np.concatenate([[0], rows])
-        log_q = None if log_q is None else torch.from_numpy(np.concatenate([[0.0], log_q[rows]]))
-        loss = Softmax()(U, V[torch.from_numpy(at)], pairs_of(none, none, None, 1), log_q=log_q).loss
+        log_q = None if log_q is None else np.concatenate([[0.0], log_q[rows]])
+        loss = Softmax()(U, V[torch.from_numpy(at)], pairs_of(none, none, None, 1), step=step_of(log_q)).loss
         return np.expm1(loss)
 
     full = negatives(np.arange(1, n_items), None)
@@ -130,8 +136,42 @@ def test_what_does_not_fit():
     U, V, user, item, _ = make_case()
     pairs = pairs_of(user, item, None, len(U))
     with pytest.raises(ValueError, match=r"log_q must have shape \(13,\)"):
-        Softmax()(U, V, pairs, log_q=torch.zeros(3))
+        Softmax()(U, V, pairs, step=step_of(np.zeros(3)))
     with pytest.raises(DataError, match=r"must lie in \[0, 5\)"):
         Softmax()(U, V[:5], pairs)
     with pytest.raises(ValueError, match="one width"):
         Softmax()(U, V[:, :3], pairs)
+
+
+def test_what_the_user_has_in_other_steps_is_no_negative_either():
+    U, V, user, item, weight = make_case(weighted=True)
+    pairs = pairs_of(user, item, weight, len(U))
+    more = [sorted({(u + 3) % len(V), (2 * u + 1) % len(V)}) for u in range(len(U))]
+    indptr = np.append(0, np.cumsum([len(rows) for rows in more]))
+    barred = (indptr, np.concatenate(more).astype(np.int32))
+    got = Softmax()(U, V, pairs, step=step_of(None, barred))
+    own = set(zip(user.tolist(), item.tolist(), strict=True))
+    u, v = U.clone().requires_grad_(), V.clone().requires_grad_()
+    total, w = torch.zeros((), dtype=torch.float64), weight.astype(np.float32).astype(np.float64)
+    for p, (a, i) in enumerate(zip(user.tolist(), item.tolist(), strict=True)):
+        others = [j for j in range(len(V)) if (a, j) not in own and j not in more[a]]
+        logits = torch.stack([u[a] @ v[i], *(u[a] @ v[j] for j in others)])
+        total = total + w[p] * F.cross_entropy(logits[None], torch.tensor([0]))
+    (total / w.sum()).backward()
+    assert got.loss == pytest.approx((total / w.sum()).item(), rel=1e-6)
+    npt.assert_allclose(got.dU.numpy(), u.grad.numpy(), rtol=1e-6, atol=1e-9)
+    npt.assert_allclose(got.dV.numpy(), v.grad.numpy(), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("hard", [1, 3, 100])
+def test_hard_negatives_are_those_of_highest_score(hard):
+    U, V, user, item, _ = make_case()
+    got = Softmax(hard=hard)(U, V, pairs_of(user, item, None, len(U)))
+    own = set(zip(user.tolist(), item.tolist(), strict=True))
+    want = []
+    for a, i in zip(user.tolist(), item.tolist(), strict=True):
+        scores = sorted((float(U[a] @ V[j]) for j in range(len(V)) if (a, j) not in own), reverse=True)
+        want.append(np.log1p(np.exp(np.array(scores[:hard]) - float(U[a] @ V[i])).sum()))
+    assert got.loss == pytest.approx(np.mean(want), rel=1e-6)
+    with pytest.raises(ConfigError, match="at least 1 hard negative"):
+        Softmax(hard=0)

@@ -137,6 +137,18 @@ def test_a_tiny_catalogue_and_no_other_kinds():
     assert len(alone.curve) == 1
 
 
+def test_a_kind_that_is_insisted_on_is_taken_though_the_scan_is_faster():
+    items, users = clustered(400)
+    told = []
+    tuned = tune_index(items, users, 5, 0.9, kinds=["ivfpq"], exact=False, told=told.append)
+    assert tuned.point.kind == tuned.index.name == "ivfpq"
+    assert tuned.point.recall >= 0.9
+    assert tuple(told) == tuned.curve
+    assert tuned.curve[0].kind == "exact"
+    alone = tune_index(items, users, 5, 0.9, kinds=["exact"], exact=False)
+    assert alone.point.kind == "exact"
+
+
 def test_tuning_refuses_what_it_can_not_do():
     items, users = clustered(20)
     for target in (0, -1, 1.01):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba
 import numpy as np
 import numpy.testing as npt
@@ -172,3 +174,59 @@ def test_the_automatic_size_aims_at_twelve_steps_within_its_bounds() -> None:
     assert steps(SMALLEST * 3) == 3
     assert steps(2_400_000) == STEPS == 12
     assert steps(LARGEST * 20) == 20
+
+
+def sampled(pairs: TrainPairs, **settings: Any) -> Batcher:
+    return Batcher(pairs, 40, 5, **settings)
+
+
+def many(n: int = 400, n_users: int = 300, n_items: int = 500) -> TrainPairs:
+    rng = np.random.default_rng(7)
+    user, item = rng.integers(0, n_users, n), np.minimum(rng.geometric(0.02, n), n_items - 1)
+    one = np.ones(n, np.float32)
+    return TrainPairs.sort(user.astype(np.int32), item.astype(np.int32), one, None, n_users, n_items)
+
+
+def test_a_batch_for_sampling_says_what_its_users_have() -> None:
+    pairs = many()
+    own = set(zip(pairs.user.tolist(), pairs.item.tolist(), strict=True))
+    for batch in sampled(pairs, negatives=50).epoch(1):
+        assert batch.users is not None
+        assert batch.items is not None
+        assert batch.step is not None
+        assert batch.step.positives is not None
+        indptr, rows = batch.step.positives
+        told = {
+            (user, int(batch.items[row]))
+            for place, user in enumerate(batch.users.tolist())
+            for row in rows[indptr[place] : indptr[place + 1]]
+        }
+        here = set(batch.items.tolist())
+        assert told == {(u, i) for u, i in own if u in set(batch.users.tolist()) and i in here}
+        assert len(here) == len(batch.items) > len(set(batch.pairs.item.tolist()))
+
+
+def test_log_q_is_the_chance_that_an_item_is_in_a_batch() -> None:
+    pairs = many()
+    batcher = sampled(pairs, negatives=50)
+    counts, batches, log_q = np.zeros(pairs.n_items), 0, np.full(pairs.n_items, np.nan)
+    for epoch in range(300):
+        for batch in batcher.epoch(epoch):
+            assert batch.items is not None
+            assert batch.step is not None
+            assert batch.step.log_q is not None
+            counts[batch.items] += 1
+            log_q[batch.items] = batch.step.log_q
+            batches += 1
+    chance = np.exp(log_q)
+    error = np.sqrt(chance * (1 - chance) / batches)
+    assert np.nanmax(np.abs(counts / batches - chance) / error) < 5
+    assert chance.min() < 0.15
+    assert chance.max() > 0.5
+
+
+def test_whole_batches_hold_everyone() -> None:
+    for batch in sampled(many(), whole=True).epoch(1):
+        assert batch.users is None
+        assert batch.items is None
+        assert batch.pairs.n_users == 300

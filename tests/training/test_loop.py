@@ -171,8 +171,8 @@ def test_what_a_listener_hears() -> None:
 
 def test_the_train_loss_is_the_mean_over_pairs() -> None:
     class One(Squared):
-        def __call__(self, U: torch.Tensor, V: torch.Tensor, pairs: Pairs, *, workspace: Any = None) -> Any:
-            return super().__call__(U, V, pairs, workspace=workspace)._replace(loss=float(pairs.label.mean()))
+        def __call__(self, U: torch.Tensor, V: torch.Tensor, pairs: Pairs, **given: Any) -> Any:
+            return super().__call__(U, V, pairs, **given)._replace(loss=float(pairs.label.mean()))
 
     outcome = run(trainer(objective=One(), epochs=1))
     assert outcome.history[0]["train_loss"] == pytest.approx(float(pairs().target.mean()), rel=1e-5)
@@ -297,7 +297,7 @@ def test_the_penalty_makes_vectors_shorter() -> None:
 class Nothing(Squared):
     """An objective without gradients: what moves is moved by the penalty."""
 
-    def __call__(self, U: torch.Tensor, V: torch.Tensor, pairs: Pairs, *, workspace: Any = None) -> Any:
+    def __call__(self, U: torch.Tensor, V: torch.Tensor, pairs: Pairs, **given: Any) -> Any:
         return PairLoss(0.0, torch.zeros_like(U), torch.zeros_like(V))
 
 
@@ -391,9 +391,9 @@ class Broken(Squared):
     def __init__(self, at: int, value: float) -> None:
         self.__dict__.update(left=at, value=value)
 
-    def __call__(self, U: torch.Tensor, V: torch.Tensor, pairs: Pairs, *, workspace: Any = None) -> Any:
+    def __call__(self, U: torch.Tensor, V: torch.Tensor, pairs: Pairs, **given: Any) -> Any:
         self.__dict__["left"] -= 1
-        result = super().__call__(U, V, pairs, workspace=workspace)
+        result = super().__call__(U, V, pairs, **given)
         return result._replace(loss=self.__dict__["value"]) if self.__dict__["left"] == 0 else result
 
 

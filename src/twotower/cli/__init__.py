@@ -13,6 +13,7 @@ from twotower.cli.demo import demo
 from twotower.cli.evaluate import evaluate
 from twotower.cli.export import export
 from twotower.cli.fetch import fetch
+from twotower.cli.index import index
 from twotower.cli.recommend import recommend
 from twotower.cli.score import score
 from twotower.cli.serve import serve
@@ -36,6 +37,7 @@ for _command, _example in (
     (train, "twotower train kuairec-sample --out runs/first --set training.epochs=20"),
     (evaluate, "twotower evaluate runs/first --json"),
     (compare, "twotower compare kuairec-sample"),
+    (index, "twotower index runs/first --recall 0.98"),
     (recommend, "twotower recommend runs/first --user 14 -k 10"),
     (similar, "twotower similar runs/first --item 3649 -k 10"),
     (export, "twotower export runs/first --onnx towers"),

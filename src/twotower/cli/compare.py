@@ -9,7 +9,8 @@ from twotower.cli.options import ConfigArgument, JsonOption, SetOption
 @guarded
 def compare(config: ConfigArgument, settings: SetOption = None, as_json: JsonOption = False) -> None:
     """Measure our model and every baseline on one split, with paired intervals."""
-    from twotower.cli.output import log, print_comparison, print_json  # noqa: PLC0415
+    from twotower.cli.measures import print_comparison  # noqa: PLC0415
+    from twotower.cli.output import log, print_json  # noqa: PLC0415
     from twotower.cli.progress import training_progress  # noqa: PLC0415
     from twotower.config import load_config  # noqa: PLC0415
 

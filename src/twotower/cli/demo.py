@@ -19,18 +19,30 @@ def demo(
     settings: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train on the packaged sample of KuaiRec, compare with the baselines, and recommend ten videos."""
+    """Train on the packaged sample of KuaiRec, compare with baselines, and recommend ten videos.
+
+    One model predicts watch ratios. Another is trained to rank; it recommends, and is saved.
+    """
     from twotower import experiment  # noqa: PLC0415
     from twotower.cli import output  # noqa: PLC0415
+    from twotower.cli.measures import print_comparison  # noqa: PLC0415
     from twotower.cli.progress import training_progress  # noqa: PLC0415
 
     with training_progress() as listener:
         result = experiment.demo(out, overrides=tuple(settings or ()), listener=listener, log=output.log)
-    comparison = result.comparison.as_dict()
+    rating, ranking = result.rating.as_dict(), result.ranking.as_dict()
     if as_json:
         recommended = output.recommendations_json(result.recommendations, result.user)
-        output.print_json({"run": str(result.run.path), "comparison": comparison, "recommended": recommended})
+        output.print_json(
+            {
+                "run": str(result.run.path),
+                "rating": rating,
+                "ranking": ranking,
+                "recommended": recommended,
+            }
+        )
         return
-    output.print_comparison(comparison)
+    print_comparison(rating)
+    print_comparison(ranking)
     output.print_recommendations(result.recommendations, result.user)
     output.log(f"saved in {result.run.path}; try `twotower recommend {result.run.path} --user {result.user}`")

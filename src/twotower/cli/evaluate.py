@@ -8,12 +8,14 @@ from twotower.cli.options import JsonOption, RunArgument
 
 @guarded
 def evaluate(run: RunArgument, as_json: JsonOption = False) -> None:
-    """Measure a run's model on its test part, with intervals over users."""
+    """Measure a run's model on its test part: predicted labels and rankings, by slice, with intervals."""
     from twotower import experiment  # noqa: PLC0415
-    from twotower.cli.output import log, print_json, print_metrics  # noqa: PLC0415
+    from twotower.cli.measures import print_evaluation, print_slices  # noqa: PLC0415
+    from twotower.cli.output import log, print_json  # noqa: PLC0415
 
     report = experiment.evaluate(run, log=log)
     if as_json:
         print_json(report)
     else:
-        print_metrics(report["rating"], report["rows"])
+        print_evaluation(report)
+        print_slices(report["slices"])

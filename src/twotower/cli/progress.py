@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from twotower.training.listener import Listener, Record
 
 
+_TOLD = ("validation_rmse", "validation_mae", "validation_ndcg@100", "validation_recall@20")
+"""Metrics of an epoch that are shown, where it has them; beside a bar there is room for every second one."""
+
+
 @contextmanager
 def training_progress() -> Iterator[Listener]:
     """Give a listener that shows the epochs: a bar on a terminal, one line an epoch elsewhere."""
@@ -83,7 +87,7 @@ class EpochBar:
 
     def epoch(self, record: Record) -> None:
         """Show the epoch's numbers."""
-        self._last = _after_loss(record, "validation_rmse")
+        self._last = _after_loss(record, *_TOLD[::2])
         self._progress.update(self._task, told=f"loss {record['train_loss']:.4f} {self._last}")
 
     def end(self, *, reason: str) -> None:
@@ -151,7 +155,7 @@ class Bar(Counter):
 
 def told(record: Record) -> str:
     """Return the numbers of an epoch in a line."""
-    return f"loss {record['train_loss']:.4f} {_after_loss(record, 'validation_rmse', 'validation_mae')}"
+    return f"loss {record['train_loss']:.4f} {_after_loss(record, *_TOLD)}"
 
 
 def _after_loss(record: Record, *metrics: str) -> str:

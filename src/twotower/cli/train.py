@@ -24,7 +24,8 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train a model, evaluate it on the test part, and save both in RUN."""
-    from twotower.cli.output import log, print_json, print_metrics  # noqa: PLC0415
+    from twotower.cli.measures import print_evaluation  # noqa: PLC0415
+    from twotower.cli.output import log, print_json  # noqa: PLC0415
     from twotower.cli.progress import training_progress  # noqa: PLC0415
     from twotower.config import load_config  # noqa: PLC0415
 
@@ -36,5 +37,5 @@ def train(
     if as_json:
         print_json({"run": str(result.run.path), **result.metrics})
     else:
-        print_metrics(result.metrics["rating"], result.metrics["rows"])
+        print_evaluation(result.metrics)
         log(f"saved in {result.run.path}; try `twotower recommend {result.run.path} --user ID`")

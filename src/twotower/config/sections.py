@@ -107,7 +107,7 @@ class ModelConfig(_Section):
     members: Literal["auto"] | Count = "auto"
     """Towers in one: each has an equal part of ``dim`` and of the last hidden layer, and a loss of its own;
     the score is the mean of theirs. ``auto``: 4, or 2 or 1 where 4 would leave less than 8 of ``dim`` to each
-    or does not divide."""
+    or does not divide; 1 with ``all_pairs``."""
     hidden: tuple[Count, ...] = (128,)
     """Widths of the hidden layers of each tower; empty for a linear tower."""
     feature_dim: Count = 8
@@ -116,8 +116,9 @@ class ModelConfig(_Section):
     """Non-linearity between layers."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
     """Share of hidden units dropped in training."""
-    id_dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
-    """Share of users and items whose id is hidden in each step, so that features learn to carry them."""
+    id_dropout: Literal["auto"] | Annotated[float, Field(ge=0.0, lt=1.0)] = "auto"
+    """Share of users and items whose id is hidden in each step, so that features learn to carry them.
+    ``auto``: 0.1; with ``all_pairs``, which solves for what ids add once features have had their say, 0.9."""
     shared_layers: bool = False
     """Whether both towers share their hidden layers after the first (needs two or more hidden layers)."""
     normalise: bool = False
@@ -196,16 +197,14 @@ class ObjectiveConfig(_Section):
     ``floor + (1 - floor) * rank`` of its label among the train labels, and a pair that was not observed 0;
     so at 0 the least liked ones are as good as unobserved, at 1 all interactions are alike. ``"none"``:
     positives alone count, 1 each."""
+    negatives: Count = 4096
+    """Of ``softmax`` and ``bpr``: items drawn uniformly in each step, beside those of its pairs, where a step
+    does not hold the whole catalogue anyway."""
+    hard_negatives: Count | None = None
+    """Of ``softmax``: so many negatives of highest score count for a user in a step; ``"none"`` for all."""
     regularisation: Literal["auto"] | NotNegative = "auto"
     """L2 on the vectors, each weighted by the square root of its number of pairs. ``auto``: 0.07 to predict a
-    label, 0.015 to rank."""
-
-    @property
-    def strength(self) -> float:
-        """The regularisation, "auto" resolved."""
-        if self.regularisation != "auto":
-            return self.regularisation
-        return 0.015 if self.implicit else 0.07
+    label; of ``all_pairs`` 0.045 where interactions are graded and 0.09 of positives alone; else 0.015."""
 
     @property
     def implicit(self) -> bool:
@@ -268,6 +267,14 @@ class EvaluationConfig(_Section):
 
     cap: float | None = None
     """Rating metrics are reported raw and also with labels and predictions capped here."""
+    ranking: bool = True
+    """Whether the catalogue is ranked for every user with positives in the test part. A model trained by an
+    implicit objective is measured by nothing else."""
+    ks: Annotated[tuple[Count, ...], Field(min_length=1)] = (10, 20, 100)
+    """Where ranked lists are cut off."""
+    candidates: Literal["all", "test_items", "test_pairs"] = "all"
+    """What a user may be given: any item not seen in train; only items with interactions in the test part; or
+    only those that the user has interactions with there (where the test part is fully observed)."""
     resamples: Annotated[int, Field(ge=100)] = 1000
     """Bootstrap resamples of the users behind each interval."""
 
@@ -292,6 +299,11 @@ class Config(_Section):
         source, files = self.data.source, self.split.method == "files"
         if source != "tables" and self.schema_ is not None:
             raise ValueError(f"[schema] is for source 'tables'; '{source}' brings its own, so leave it out")
+        if self.objective.implicit and not self.evaluation.ranking:
+            raise ValueError(
+                f"objective '{self.objective.name}' is measured by its ranking alone, so evaluation.ranking "
+                "can't be false; leave it out"
+            )
         if files and source not in ("tables", "kuairec"):
             raise ValueError(
                 f"split method 'files' is for the sources 'tables' and 'kuairec', not '{source}'"

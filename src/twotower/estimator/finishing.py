@@ -8,9 +8,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from twotower.config import ObjectiveConfig
 from twotower.data.dataset import TrainPart
-from twotower.estimator.preparing import Prepared, labels_of, table_of
+from twotower.estimator.preparing import Prepared, labels_of, strength_of, table_of
 from twotower.features.positive import PositiveRule
 from twotower.features.target import label_targets
 from twotower.model import SideArrays
@@ -30,7 +29,6 @@ def finish(
     prepared: Prepared,
     train: TrainPart,
     rule: PositiveRule,
-    objective: ObjectiveConfig,
     history: list[dict[str, Any]],
 ) -> Recommender:
     """Encode the whole catalogue, cold rows included, and note what each user has seen.
@@ -39,10 +37,9 @@ def finish(
         prepared: the trained towers, and what they were trained on.
         train: where that came from, with interactions that an objective did not learn from.
         rule: which interactions are positives.
-        objective: what was minimised.
         history: records of the epochs.
     """
-    encoder, schema = prepared.encoder, train.schema
+    encoder, schema, objective = prepared.encoder, train.schema, prepared.config
     device = prepared.users.dense.device
     sides = {}
     for which, side in (("users", encoder.users), ("items", encoder.items)):
@@ -71,7 +68,7 @@ def finish(
         history,
         rule,
         objective,
-        _settings(prepared, train, rule, objective, sides["users"], sides["items"]),
+        _settings(prepared, train, rule, sides["users"], sides["items"]),
         label,
     )
 
@@ -90,15 +87,14 @@ def _settings(
     prepared: Prepared,
     train: TrainPart,
     rule: PositiveRule,
-    objective: ObjectiveConfig,
     users: Side,
     items: Side,
 ) -> FoldInSettings:
     """Return the least squares of a training; for one that has none, those of `AllPairs` on its scores."""
-    pairs, target = prepared.pairs, prepared.target
+    pairs, target, objective = prepared.pairs, prepared.target, prepared.config
     counts = np.bincount(pairs.user, minlength=pairs.n_users)
     # what `penalty_shares` divides by
-    ridge = objective.strength * len(pairs) / float(np.sqrt(counts).sum())
+    ridge = strength_of(objective) * len(pairs) / float(np.sqrt(counts).sum())
     cell = objective.mass * len(pairs) / (pairs.n_users * pairs.n_items)
     values = target.as_scores(label_targets(target, rule, objective, *labels_of(train)))
     known = values[np.isfinite(values)]

@@ -76,7 +76,9 @@ class RatingJudge(Judge):
 class RankingJudge(Judge):
     """Judges by NDCG@100 over the whole catalogue, for the users with positives in the validation part.
 
-    Where users times items are many, a fixed random sample of the users stands for all of them.
+    Where users times items are many, a fixed random sample of the users stands for all of them. Where none of
+    these positives is of an item with train interactions, they are ranked among each other: items without any
+    lie behind all others, and how they lie there says nothing of how well they are ranked.
     """
 
     by: ClassVar[str] = "validation_ndcg@100"
@@ -100,7 +102,7 @@ class RankingJudge(Judge):
             positives = positives.with_interactions(
                 positives.interactions.filter(pl.col(positives.schema.user).is_in(chosen.implode()))
             )
-        self.task = RankingTask.prepare(positives, train, ks=(20, _K))
+        self.task = RankingTask.prepare(positives, train, ks=(20, _K), candidates=_all_cold(positives, train))
         encoder = prepared.encoder
         self.sides = {
             "users": _packed(validation.users, encoder.users, self.task.users, device),
@@ -112,6 +114,14 @@ class RankingJudge(Judge):
         U, V = (model.encode(self.sides[which], which).cpu().numpy() for which in ("users", "items"))
         measured = self.task.measure(_Ranking(U, V, self.task.users))
         return {f"validation_{name}": measured[name] for name in (f"ndcg@{_K}", "recall@20")}
+
+
+def _all_cold(positives: Dataset, train: TrainPart) -> pl.Series | None:
+    """Return the items of the positives if none of them has train interactions, else None."""
+    item = positives.schema.item
+    items = positives.interactions.get_column(item).unique()
+    known = train.interactions.get_column(item).unique().cast(items.dtype, strict=False)
+    return None if items.is_in(known.implode()).any() else items
 
 
 class _Ranking(Ranker):

@@ -17,7 +17,7 @@ from twotower.features.encoder import SideEncoder, catalogue
 from twotower.features.positive import PositiveRule
 from twotower.features.target import Target, label_targets
 from twotower.model import SideArrays, TwoTowerModel
-from twotower.objectives import AllPairs, Huber, Logistic, Objective, Pairs, Softmax, Squared
+from twotower.objectives import BPR, AllPairs, Huber, Logistic, Objective, Pairs, Softmax, Squared
 from twotower.training import TrainPairs
 
 
@@ -31,6 +31,7 @@ class Prepared(NamedTuple):
     items: SideArrays
     model: TwoTowerModel
     objective: Objective
+    config: ObjectiveConfig
 
 
 def prepare(
@@ -54,6 +55,7 @@ def prepare(
     """
     if objective.implicit and not (objective.graded and train.schema.label is not None):
         train = rule.select(train).as_train()
+    model, objective = settled(model, objective, train.schema.label is not None)
     encoder = Encoder.fit(train)
     target, values = _target(train, objective, rule)
     weight = None
@@ -74,7 +76,40 @@ def prepare(
     towers = TwoTowerModel(users, items, pairs.n_users, pairs.n_items, model, seed, target.base).to(device)
     loss = loss_of(objective)
     loss.check(Pairs(np.array([0, len(pairs)]), pairs.item, pairs.target, pairs.weight))
-    return Prepared(encoder, target, pairs, users, items, towers, loss)
+    return Prepared(encoder, target, pairs, users, items, towers, loss, objective)
+
+
+def settled(
+    model: ModelConfig, objective: ObjectiveConfig, labelled: bool
+) -> tuple[ModelConfig, ObjectiveConfig]:
+    """Return the sections with every "auto" that depends on the objective decided.
+
+    Args:
+        model: sizes of the towers.
+        objective: what will be minimised.
+        labelled: whether interactions have labels.
+    """
+    whole = objective.name == "all_pairs"
+    # solved for exactly, one wide vector is worth more than an ensemble of narrow ones
+    members = 1 if whole and model.members == "auto" else model.n_members
+    hidden = (
+        (0.9 if whole and not model.normalise else 0.1) if model.id_dropout == "auto" else model.id_dropout
+    )
+    strength = objective.regularisation
+    if strength == "auto":
+        strength = 0.07 if not objective.implicit else 0.015
+        if whole:
+            strength = 0.045 if objective.graded and labelled else 0.09
+    return (
+        model.model_copy(update={"members": members, "id_dropout": hidden}),
+        objective.model_copy(update={"regularisation": strength}),
+    )
+
+
+def strength_of(objective: ObjectiveConfig) -> float:
+    """Return the regularisation of a section that is `settled`."""
+    assert objective.regularisation != "auto"
+    return objective.regularisation
 
 
 def loss_of(config: ObjectiveConfig) -> Objective:
@@ -89,9 +124,9 @@ def loss_of(config: ObjectiveConfig) -> Objective:
         case "all_pairs":
             return AllPairs(config.mass)
         case "softmax":
-            return Softmax()
+            return Softmax(hard=config.hard_negatives)
         case "bpr":
-            raise NotImplementedError
+            return BPR()
 
 
 def table_of(data: Dataset, which: str, side: SideEncoder) -> pl.DataFrame:

@@ -18,11 +18,12 @@ from twotower.data.splitting import carve_validation
 from twotower.errors import ConfigError, nearest
 from twotower.estimator.finishing import finish
 from twotower.estimator.judges import RankingJudge, RatingJudge
-from twotower.estimator.preparing import Prepared, prepare
+from twotower.estimator.preparing import Prepared, prepare, strength_of
 from twotower.features.positive import PositiveRule
+from twotower.objectives import AllPairs
 from twotower.recommender import Recommender
 from twotower.schema import explain
-from twotower.training import Batcher, Checkpoint, Judge, Listener, Silent, Trainer
+from twotower.training import Alternating, Batcher, Checkpoint, Judge, Listener, Silent, Trainer
 
 _SECTIONS: dict[str, type[BaseModel]] = {
     "positive": PositiveConfig,
@@ -151,7 +152,7 @@ class TwoTower:
                 listener=listener,
             )
             if not self.training.refit:
-                return finish(prepared, train, rule, self.objective, outcome.history)
+                return finish(prepared, train, rule, outcome.history)
             earlier = {
                 "best_epoch": outcome.best_epoch,
                 "rates": outcome.rates,
@@ -169,7 +170,7 @@ class TwoTower:
             listener=listener,
             earlier=earlier,
         )
-        return finish(prepared, everything, rule, self.objective, earlier["history"] + refitted.history)
+        return finish(prepared, everything, rule, earlier["history"] + refitted.history)
 
     def _prepare(self, train: TrainPart, rule: PositiveRule, device: torch.device) -> Prepared:
         return prepare(train, self.model, self.objective, rule, device=device, seed=self.seed)
@@ -191,13 +192,32 @@ class TwoTower:
             prepared.model,
             prepared.users,
             prepared.items,
-            Batcher(prepared.pairs, self.training.batch_size, self.seed),
+            Batcher(
+                prepared.pairs,
+                self.training.batch_size,
+                self.seed,
+                negatives=self.objective.negatives if prepared.objective.samples else None,
+                whole=prepared.objective.whole,
+            ),
             prepared.objective,
-            self.objective.strength,
+            strength_of(prepared.config),
             self.training,
             self.seed,
             phase,
             mark,
+            self._alternating(prepared),
+        )
+
+    def _alternating(self, prepared: Prepared) -> Alternating | None:
+        """Return what solves for the id vectors, where the loss is a least squares in them."""
+        if not isinstance(prepared.objective, AllPairs) or self.model.normalise:
+            return None
+        return Alternating(
+            prepared.pairs,
+            prepared.users,
+            prepared.items,
+            prepared.objective.mass,
+            strength_of(prepared.config),
         )
 
 

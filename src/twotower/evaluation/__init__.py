@@ -4,9 +4,16 @@ from twotower.data.durations import durations
 from twotower.data.predictor import Predictor
 from twotower.data.ranker import Queries, Ranker
 from twotower.evaluation.comparison import Comparison, compare_ratings
+from twotower.evaluation.evaluation import (
+    CANDIDATES,
+    Evaluation,
+    evaluate_model,
+    held_out_task,
+)
 from twotower.evaluation.ranking import (
     RankingComparison,
     RankingEvaluation,
+    compare_on_task,
     compare_rankings,
     evaluate_ranking,
 )
@@ -14,7 +21,9 @@ from twotower.evaluation.ranking_task import RankingTask
 from twotower.evaluation.rating import RatingEvaluation, SliceResult, evaluate_rating
 
 __all__ = [
+    "CANDIDATES",
     "Comparison",
+    "Evaluation",
     "Predictor",
     "Queries",
     "Ranker",
@@ -23,9 +32,12 @@ __all__ = [
     "RankingTask",
     "RatingEvaluation",
     "SliceResult",
+    "compare_on_task",
     "compare_rankings",
     "compare_ratings",
     "durations",
+    "evaluate_model",
     "evaluate_ranking",
     "evaluate_rating",
+    "held_out_task",
 ]

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from twotower.data.dataset import Dataset, Frame
+from twotower.data.dataset import Dataset
 from twotower.data.ranker import Ranker
 from twotower.errors import ConfigError, nearest
 from twotower.evaluation.ranking_slices import RankingSlices, ranking_slices
-from twotower.evaluation.ranking_task import FloatArray, RankingTask, RankingValues
+from twotower.evaluation.ranking_task import Candidates, FloatArray, RankingTask, RankingValues
 from twotower.evaluation.rating import SliceResult, metrics_dict
 from twotower.metrics import Interval, mean_differences, mean_intervals
 
@@ -88,7 +88,7 @@ def evaluate_ranking(
     train: Dataset,
     *,
     ks: Sequence[int] = (10, 20, 100),
-    candidates: Dataset | Frame | None = None,
+    candidates: Candidates | None = None,
     barred_seen: bool = True,
     resamples: int = 1000,
     seed: int = 0,
@@ -105,7 +105,8 @@ def evaluate_ranking(
         train: all interactions that the model has seen.
         ks: where to cut the lists off.
         candidates: interactions or a frame of (user, item) pairs: the only items that each user may be given,
-            and that can be relevant. None is the whole catalogue.
+            and that can be relevant; or a series of items, the same for every user. None is the whole
+            catalogue.
         barred_seen: never give a user an item that is with the user in train, and don't count it as relevant.
         resamples: resamples of users behind each interval.
         seed: of the draws.
@@ -117,7 +118,14 @@ def evaluate_ranking(
             gave lists that are none.
     """
     task = RankingTask.prepare(test_positives, train, ks=ks, candidates=candidates, barred_seen=barred_seen)
-    cut = ranking_slices(task, train) if slices else RankingSlices({}, {})
+    return evaluate_task(task, ranker, train if slices else None, resamples=resamples, seed=seed)
+
+
+def evaluate_task(
+    task: RankingTask, ranker: Ranker, train: Dataset | None, *, resamples: int = 1000, seed: int = 0
+) -> RankingEvaluation:
+    """Do as `evaluate_ranking` with a task already prepared; without ``train`` there are no slices."""
+    cut = RankingSlices({}, {}) if train is None else ranking_slices(task, train)
     return _evaluate(task, _measured(task, ranker, cut), cut, resamples=resamples, seed=seed)
 
 
@@ -128,7 +136,7 @@ def compare_rankings(
     *,
     against: str,
     ks: Sequence[int] = (10, 20, 100),
-    candidates: Dataset | Frame | None = None,
+    candidates: Candidates | None = None,
     barred_seen: bool = True,
     resamples: int = 1000,
     seed: int = 0,
@@ -155,14 +163,40 @@ def compare_rankings(
         ConfigError: ``against`` is none of the models, or a setting is out of range.
         DataError: as for `evaluate_ranking`.
     """
-    if against not in rankings:
-        raise ConfigError(
-            f"against must name one of the models ({', '.join(rankings)}); "
-            f"got {against!r}.{nearest(against, rankings)}"
-        )
+    _check_against(against, rankings)
     task = RankingTask.prepare(test_positives, train, ks=ks, candidates=candidates, barred_seen=barred_seen)
-    cut = ranking_slices(task, train) if slices else RankingSlices({}, {})
-    values = {name: _measured(task, ranker, cut) for name, ranker in rankings.items()}
+    return compare_on_task(
+        task,
+        rankings.items(),
+        train if slices else None,
+        against=against,
+        resamples=resamples,
+        seed=seed,
+    )
+
+
+def compare_on_task(
+    task: RankingTask,
+    rankings: Iterable[tuple[str, Ranker]],
+    train: Dataset | None,
+    *,
+    against: str,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> RankingComparison:
+    """Do as `compare_rankings` with a task already prepared; without ``train`` there are no slices.
+
+    The rankers are asked one after the other as they come, so that one that is made on the way need not stay
+    in memory.
+
+    Raises:
+        ConfigError: ``against`` was none of the rankers.
+    """
+    cut = RankingSlices({}, {}) if train is None else ranking_slices(task, train)
+    values = {}
+    for name, ranker in rankings:
+        values[name] = _measured(task, ranker, cut)
+    _check_against(against, values)
     models = {
         name: _evaluate(task, measured, cut, resamples=resamples, seed=seed)
         for name, measured in values.items()
@@ -174,6 +208,14 @@ def compare_rankings(
     for name, of in differences.items():
         of |= {metric: _alone(value - base[metric]) for metric, value in values[name].whole.items()}
     return RankingComparison(len(task.users), against, models, differences)
+
+
+def _check_against(against: str, models: Collection[str]) -> None:
+    if against not in models:
+        raise ConfigError(
+            f"against must name one of the models ({', '.join(models)}); "
+            f"got {against!r}.{nearest(against, models)}"
+        )
 
 
 def _measured(task: RankingTask, ranker: Ranker, slices: RankingSlices) -> RankingValues:

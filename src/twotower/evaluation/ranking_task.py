@@ -33,6 +33,9 @@ from twotower.metrics.user_means import user_means
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
+Candidates = Dataset | Frame | pl.Series
+"""Pairs of user and item, all that each user may be given; or items, the same for every user."""
+
 _CELLS = 1 << 27  # of users x items that a ranker is asked for at once: 0.5 GiB if it writes float32 scores
 
 
@@ -91,7 +94,7 @@ class RankingTask:
         train: Dataset,
         *,
         ks: Sequence[int] = (10, 20, 100),
-        candidates: Dataset | Frame | None = None,
+        candidates: Candidates | None = None,
         barred_seen: bool = True,
     ) -> RankingTask:
         """Find the users, the catalogue, what each user may be given and what is relevant.
@@ -101,8 +104,9 @@ class RankingTask:
             train: all interactions that the models have seen.
             ks: where to cut the lists off.
             candidates: interactions or a frame of (user, item) pairs: the only items that each user may be
-                given; held-out pairs outside are not relevant. The catalogue is then the items of these
-                pairs, else the items of train, of ``test_positives`` and of their items tables.
+                given; or a series of item ids, the same for every user. Held-out pairs outside are not
+                relevant, and the catalogue is then the items of these; else the items of train, of
+                ``test_positives`` and of their items tables.
             barred_seen: never give a user an item that is with the user in train, and don't count it as
                 relevant.
 
@@ -113,8 +117,14 @@ class RankingTask:
         cuts = cut_offs(ks)
         seen = _pairs(train)
         rows = _pairs(test_positives, seen.schema).with_row_index("row")
-        allowed = None if candidates is None else _candidate_pairs(candidates, test_positives, seen.schema)
-        items = _catalogue(allowed, rows, seen, (test_positives, train))
+        allowed = None
+        if isinstance(candidates, pl.Series):
+            only = candidates.alias("item").to_frame()
+            items = _typed(only, seen.schema, "candidates").get_column("item").unique().sort()
+        else:
+            if candidates is not None:
+                allowed = _candidate_pairs(candidates, test_positives, seen.schema)
+            items = _catalogue(allowed, rows, seen, (test_positives, train))
         users = rows.get_column("user").unique().sort()
         held = rows.unique(["user", "item"], keep="first")
 
@@ -227,7 +237,7 @@ def _candidate_pairs(
     candidates: Dataset | Frame, test: Dataset, types: Mapping[str, pl.DataType]
 ) -> pl.DataFrame:
     if isinstance(candidates, Dataset):
-        return _typed(_pairs(candidates), types, "candidates").unique()
+        return _typed(_pairs(candidates), types, "candidates")
     frame = to_polars(candidates)
     columns = {"user": test.schema.user, "item": test.schema.item}
     for column in columns.values():
@@ -237,7 +247,7 @@ def _candidate_pairs(
                 f"{', '.join(frame.columns)}.{nearest(column, frame.columns)}"
             )
     pairs = frame.select(pl.col(column).alias(name) for name, column in columns.items())
-    return _typed(pairs, types, "candidates").unique()
+    return _typed(pairs, types, "candidates")
 
 
 def _typed(pairs: pl.DataFrame, types: Mapping[str, pl.DataType], source: str) -> pl.DataFrame:

@@ -1,22 +1,28 @@
 """From a config to a run: read, split, train, evaluate, save; and the batch work with what was saved."""
 
-from twotower.experiment.batch import recommend_all, score_file
-from twotower.experiment.comparing import OURS, compare, compare_with_baselines
-from twotower.experiment.demo import DemoResult, demo
+from twotower.experiment.batch import read_items, recommend_all, score_file
+from twotower.experiment.comparing import OURS, Compared, compare, compare_predictors, compare_rankers
+from twotower.experiment.demonstration import DemoResult, demo
+from twotower.experiment.indexing import Indexed, build_index
 from twotower.experiment.parts import load_parts
 from twotower.experiment.run import Run
 from twotower.experiment.training import RunResult, evaluate, train
 
 __all__ = [
     "OURS",
+    "Compared",
     "DemoResult",
+    "Indexed",
     "Run",
     "RunResult",
+    "build_index",
     "compare",
-    "compare_with_baselines",
+    "compare_predictors",
+    "compare_rankers",
     "demo",
     "evaluate",
     "load_parts",
+    "read_items",
     "recommend_all",
     "score_file",
     "train",

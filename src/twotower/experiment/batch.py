@@ -11,7 +11,7 @@ from polars.io.plugins import register_io_source
 
 from twotower.atomic import replacing
 from twotower.data.tables import read_table
-from twotower.errors import ConfigError
+from twotower.errors import ConfigError, DataError, nearest
 from twotower.recommender import Recommender
 
 SUFFIXES = (".parquet", ".csv")
@@ -27,6 +27,8 @@ def recommend_all(
     k: int,
     *,
     exclude_seen: bool = True,
+    allow: pl.Series | None = None,
+    deny: pl.Series | None = None,
     progress: Progress | None = None,
 ) -> int:
     """Write the top k of every known user and return the number of rows.
@@ -39,10 +41,13 @@ def recommend_all(
         out: a .parquet or .csv file.
         k: how many items each.
         exclude_seen: leave out what a user has seen in train.
+        allow: ids of the only items that may be given; None for all.
+        deny: ids of items that may not be given.
         progress: told after each block.
 
     Raises:
         ConfigError: k is not between 1 and the size of the catalogue, or the suffix is another.
+        DataError: an item is not known; no item is allowed.
         BundleError: the file can't be written.
     """
     path = _writable(out)
@@ -51,7 +56,7 @@ def recommend_all(
     def renamed() -> Iterator[pl.DataFrame]:
         nonlocal rows
         done = 0
-        for block in recommender.recommend_all(k, exclude_seen=exclude_seen):
+        for block in recommender.recommend_all(k, exclude_seen=exclude_seen, allow=allow, deny=deny):
             user, item, rank, score = block.columns[:4]
             rows += block.height
             done += block.get_column(user).n_unique()
@@ -63,6 +68,21 @@ def recommend_all(
     first = next(blocks)  # also where a wrong k is found out, before any file is touched
     _sink(chain([first], blocks), first.schema, path)
     return rows
+
+
+def read_items(recommender: Recommender, path: str | Path) -> pl.Series:
+    """Read item ids from the column of a CSV or Parquet table that is called as in the run's data.
+
+    Raises:
+        DataError: there is no such table, or it lacks the column.
+    """
+    frame, column = read_table(path), recommender.encoder.schema.item
+    if column not in frame.columns:
+        raise DataError(
+            f"a table of items needs the column {column!r}; {path} has {', '.join(frame.columns)}."
+            f"{nearest(column, frame.columns)}"
+        )
+    return frame.get_column(column).unique(maintain_order=True)
 
 
 def score_file(recommender: Recommender, pairs: str | Path, out: str | Path) -> int:

@@ -11,7 +11,9 @@ from twotower.data.kuairec import read_kuairec, read_matrix
 from twotower.data.movielens import read_movielens
 from twotower.data.splitting import Parts, parts_of, split_three
 from twotower.data.tables import read_dataset
+from twotower.errors import DataError
 from twotower.experiment.stages import Log, Stages, quiet
+from twotower.features.positive import PositiveRule
 
 _FILES_VALIDATION = 0.1
 """Share of the train file that is carved for validation when the config does not say."""
@@ -48,6 +50,23 @@ def load_parts(config: Config, *, stages: Stages | None = None, log: Log = quiet
     sizes = ", ".join(f"{name} {rows:,}" for name, rows in sizes_of(parts).items())
     log(f"rows: {sizes}; {parts.train.users.height:,} users, {parts.train.items.height:,} items")
     return parts
+
+
+def check_positives(config: Config, parts: Parts) -> None:
+    """Make sure, before anything is trained to rank, that every part has positives.
+
+    Raises:
+        DataError: one has none; the message names the part and says how its labels lie.
+    """
+    if not config.objective.implicit:
+        return
+    rule = PositiveRule.fit(parts.train, config.positive)
+    for name, part in (("train", parts.train), ("validation", parts.validation), ("test", parts.test)):
+        try:
+            if not rule.positive(part).any():
+                rule.select(part)
+        except DataError as error:
+            raise DataError(f"{name} part: {error}") from None
 
 
 def notes_of(parts: Parts) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from twotower.atomic import disk_errors, write_text
+from twotower.bundle import read_facts
 from twotower.config import Config, differences, dump_config, load_config
 from twotower.errors import BundleError, ConfigError, nearest
 from twotower.recommender import Recommender
@@ -133,9 +134,17 @@ class Run:
         """Read the run's config."""
         return load_config(self.config_file)
 
-    def recommender(self) -> Recommender:
-        """Load the run's recommender."""
-        return Recommender.load(self.bundle)
+    def recommender(self, *, index: bool = True) -> Recommender:
+        """Load the run's recommender, with the index that `build_index` gave it or without."""
+        return Recommender.load(self.bundle, index=index)
+
+    def index_note(self) -> str:
+        """Return a line on what the index in the bundle finds of the exact lists."""
+        index = read_facts(self.bundle)["index"]
+        return (
+            f"found by {index['kind']}: recall@{index['k']} {index['recall']:.4f} of the exact lists; "
+            "--exact scores every item"
+        )
 
     def metrics(self) -> dict[str, Any]:
         """Read the run's results."""

@@ -12,9 +12,8 @@ from twotower.config import Config, resolved
 from twotower.data.splitting import Parts
 from twotower.errors import DataError
 from twotower.estimator import TwoTower
-from twotower.evaluation import RatingEvaluation
 from twotower.experiment.listeners import FitClock, HistoryFile, Several, write_history
-from twotower.experiment.parts import load_parts, notes_of, sizes_of
+from twotower.experiment.parts import check_positives, load_parts, notes_of, sizes_of
 from twotower.experiment.run import Run
 from twotower.experiment.stages import Log, Stages, quiet
 from twotower.recommender import Recommender
@@ -68,6 +67,7 @@ def train(
         log(f"{run.path} is finished already")
         return RunResult(run, run.metrics(), run.recommender())
     parts = load_parts(config, stages=stages, log=log)
+    check_positives(config, parts)
     run.begin(config)
     going_on = resume and run.has_checkpoint()
     if resume and not going_on:
@@ -82,14 +82,15 @@ def train(
             resume=going_on,
         )
         with stages("evaluate"):
-            evaluation = _evaluate(config, recommender, parts)
+            measured = _evaluate(config, recommender, parts, log)
         metrics = {
-            **report_of(evaluation),
+            **measured,
             "validation": _best(recommender.history),
             "data": {"rows": sizes_of(parts), "notes": notes_of(parts)},
         }
         with stages("save"):
-            recommender.save(run.bundle, metrics=metrics["rating"])
+            facts = {name: metrics[name] for name in ("rating", "ranking")}
+            recommender.save(run.bundle, metrics=facts)
             # What a crash between an epoch and its checkpoint did to the file's end is mended here.
             write_history(run.history_file, recommender.history)
         run.write_metrics({**metrics, "seconds": {name: round(s, 3) for name, s in stages.seconds.items()}})
@@ -123,7 +124,8 @@ def evaluate(path: str | Path, *, log: Log = quiet) -> dict[str, Any]:
     """Read a run's data again and evaluate its model on the test part.
 
     Returns:
-        ``{"rating": metrics, "rows": n, "slices": ...}``, each metric ``{"value", "low", "high"}``.
+        As `twotower.evaluation.Evaluation.as_dict`: ``{"rating": metrics, "ranking": metrics, ...}``, each
+        metric ``{"value", "low", "high"}``.
 
     Raises:
         ConfigError: no finished run there.
@@ -138,18 +140,23 @@ def evaluate(path: str | Path, *, log: Log = quiet) -> dict[str, Any]:
             f"a run is evaluated on the data it was made from: {run.path} had {_listed(then)} rows, now "
             f"there are {_listed(now)}; restore the files, or train again"
         )
-    return report_of(_evaluate(config, recommender, parts))
+    return _evaluate(config, recommender, parts, log)
 
 
-def report_of(evaluation: RatingEvaluation) -> dict[str, Any]:
-    """Return an evaluation as ``metrics.json`` and ``--json`` have it."""
-    values = evaluation.as_dict()
-    return {"rating": values["metrics"], "rows": values["rows"], "slices": values["slices"]}
-
-
-def _evaluate(config: Config, recommender: Recommender, parts: Parts) -> RatingEvaluation:
+def _evaluate(config: Config, recommender: Recommender, parts: Parts, log: Log) -> dict[str, Any]:
     settings = config.evaluation
-    return recommender.evaluate(parts.test, cap=settings.cap, resamples=settings.resamples, seed=config.seed)
+    evaluation = recommender.evaluate(
+        parts.test,
+        cap=settings.cap,
+        ranking=settings.ranking,
+        ks=settings.ks,
+        candidates=settings.candidates,
+        resamples=settings.resamples,
+        seed=config.seed,
+    )
+    for note in evaluation.notes:
+        log(f"note: {note}")
+    return evaluation.as_dict()
 
 
 def _best(history: list[Record]) -> dict[str, Any]:

@@ -29,12 +29,13 @@ class RowTable(nn.Module):
     def __init__(self, n: int, width: int, scale: float, generator: torch.Generator) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(n, width, generator=generator) * scale, requires_grad=False)
+        self.still = False  # read without a gradient, and never moved by the optimiser
         self.read: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def rows(self, index: torch.Tensor) -> torch.Tensor:
         """Return the rows of a distinct ``index`` int64 (n,): (n, width)."""
         values = self.weight[index]
-        if self.training and torch.is_grad_enabled():
+        if self.training and torch.is_grad_enabled() and not self.still:
             values.requires_grad_(True)
             self.read.append((index, values))
         return values

@@ -38,7 +38,7 @@ class Tower(nn.Module):
         super().__init__()
         self.members = config.n_members
         self.width = config.dim - config.n_members  # each member's vector and its bias
-        self.id_dropout = config.id_dropout
+        self.id_dropout = 0.1 if config.id_dropout == "auto" else config.id_dropout
         self.feature_dim = config.feature_dim
         self.n_codes = like.n_codes
         self.ids = RowTable(n_ids, self.width, 0.1, generator)
@@ -68,13 +68,18 @@ class Tower(nn.Module):
 
     def forward(self, side: SideArrays) -> torch.Tensor:
         """Return (rows, dim - members): of each member the vector and, last, the bias."""
-        hidden = self.from_numbers(side.dense) + self.from_codes(self._coded(side))  # (rows, hidden)
-        vector: torch.Tensor = self.out(self.tail(self.dropout(self.activation(hidden))))  # (rows, width)
+        vector = self.from_features(side)
         shown = side.warm > 0
         if self.training and self.id_dropout > 0.0:
             shown = shown & (torch.rand(side.rows, device=shown.device) >= self.id_dropout)
         at = shown.nonzero(as_tuple=True)[0]
         return vector.index_add(0, at, self.ids.rows(side.warm[at] - 1))
+
+    def from_features(self, side: SideArrays) -> torch.Tensor:
+        """Return what the features say without the id, (rows, dim - members)."""
+        hidden = self.from_numbers(side.dense) + self.from_codes(self._coded(side))  # (rows, hidden)
+        vector: torch.Tensor = self.out(self.tail(self.dropout(self.activation(hidden))))
+        return vector
 
     def _coded(self, side: SideArrays) -> torch.Tensor:
         """Return the embeddings of all coded columns side by side, (rows, n_fields * feature_dim)."""

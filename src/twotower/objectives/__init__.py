@@ -7,10 +7,11 @@ is the same formula in torch.
 """
 
 from twotower.objectives.all_pairs import AllPairs
+from twotower.objectives.bpr import BPR
 from twotower.objectives.fold_in import FoldIn, FoldInSettings
 from twotower.objectives.huber import Huber
 from twotower.objectives.logistic import Logistic
-from twotower.objectives.objective import Objective, PairLoss, Workspace
+from twotower.objectives.objective import Objective, PairLoss, Step, Workspace
 from twotower.objectives.pairs import Pairs
 from twotower.objectives.pointwise import PointwiseObjective
 from twotower.objectives.scoring import score_pairs
@@ -18,6 +19,7 @@ from twotower.objectives.softmax import Softmax
 from twotower.objectives.squared import Squared
 
 __all__ = [
+    "BPR",
     "AllPairs",
     "FoldIn",
     "FoldInSettings",
@@ -29,6 +31,7 @@ __all__ = [
     "PointwiseObjective",
     "Softmax",
     "Squared",
+    "Step",
     "Workspace",
     "score_pairs",
 ]

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from twotower.errors import ConfigError
-from twotower.objectives.objective import Objective, PairLoss, Workspace
+from twotower.objectives.objective import Objective, PairLoss, Step, Workspace
 from twotower.objectives.pairs import Pairs
 from twotower.objectives.squared import Squared
 
@@ -46,6 +46,7 @@ class AllPairs(Objective):
     """
 
     name: ClassVar[str] = "all_pairs"
+    whole: ClassVar[bool] = True
     mass: float = 4.0
 
     def __post_init__(self) -> None:
@@ -53,7 +54,13 @@ class AllPairs(Objective):
             raise ConfigError(f"all_pairs needs a finite mass of at least 0; got {self.mass}.")
 
     def __call__(
-        self, U: torch.Tensor, V: torch.Tensor, pairs: Pairs, *, workspace: Workspace | None = None
+        self,
+        U: torch.Tensor,
+        V: torch.Tensor,
+        pairs: Pairs,
+        *,
+        workspace: Workspace | None = None,
+        step: Step | None = None,
     ) -> PairLoss:
         """Return the loss and its gradients; see `Objective`."""
         loss, dU, dV = Squared()(U, V, pairs, workspace=workspace)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from twotower.data.item_lists import ItemLists
 from twotower.objectives.pairs import Pairs
 
 
@@ -48,14 +50,46 @@ class Workspace:
         return self._flat[:size].reshape(shape)
 
 
+@dataclass(frozen=True, eq=False)
+class Step:
+    """What a training step tells an objective that learns from items which are none of a user's.
+
+    Attributes
+    ----------
+    positives
+        Rows of ``V`` that each user of the step has in train, in this step's pairs or another's; none of them
+        is a negative. None if the step's own pairs are all that there is.
+    log_q
+        (n_items,) float32, natural logarithm of the expected count of each row of ``V`` among the negatives;
+        None if every item of the catalogue is there with certainty.
+    seed
+        Of what the objective draws.
+
+    """
+
+    positives: ItemLists | None = None
+    log_q: NDArray[np.float32] | None = None
+    seed: int = 0
+
+
 class Objective(ABC):
     """A loss of user and item vectors over pairs. It knows nothing of features, towers or optimisers."""
 
     name: ClassVar[str]
+    samples: ClassVar[bool] = False
+    """Whether it learns from negatives among the rows of ``V``, and wants to be told of them by a `Step`."""
+    whole: ClassVar[bool] = False
+    """Whether every step needs every user and item of train, with pairs in the step or without."""
 
     @abstractmethod
     def __call__(
-        self, U: torch.Tensor, V: torch.Tensor, pairs: Pairs, *, workspace: Workspace | None = None
+        self,
+        U: torch.Tensor,
+        V: torch.Tensor,
+        pairs: Pairs,
+        *,
+        workspace: Workspace | None = None,
+        step: Step | None = None,
     ) -> PairLoss:
         """Return the loss and its gradients.
 
@@ -70,6 +104,8 @@ class Objective(ABC):
             The pairs, on the CPU whatever the device.
         workspace
             Memory kept from call to call; without it each call allocates its own.
+        step
+            For objectives that sample; the others don't look at it.
 
         """
 

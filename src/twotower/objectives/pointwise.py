@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from twotower.errors import DataError
 from twotower.objectives.kernels import compile_pair_loop, compile_tile_loss, part_bounds, run_parts
-from twotower.objectives.objective import Objective, PairLoss, Workspace
+from twotower.objectives.objective import Objective, PairLoss, Step, Workspace
 from twotower.objectives.pairs import Pairs
 
 _NO_WEIGHT = np.empty(0, dtype=np.float32)
@@ -44,7 +44,13 @@ class PointwiseObjective(Objective):
         """Return ``l(s, y)`` (n,) and its derivative by ``s`` (n,)."""
 
     def __call__(
-        self, U: torch.Tensor, V: torch.Tensor, pairs: Pairs, *, workspace: Workspace | None = None
+        self,
+        U: torch.Tensor,
+        V: torch.Tensor,
+        pairs: Pairs,
+        *,
+        workspace: Workspace | None = None,
+        step: Step | None = None,
     ) -> PairLoss:
         """Return the loss and its gradients; see `Objective`."""
         check_shapes(U, V, pairs)

@@ -10,8 +10,9 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from twotower.data.item_lists import ItemLists, no_items, take_lists
 from twotower.errors import ConfigError, DataError
-from twotower.objectives.objective import Objective, PairLoss, Workspace
+from twotower.objectives.objective import Objective, PairLoss, Step, Workspace
 from twotower.objectives.pairs import Pairs
 from twotower.objectives.pointwise import check_shapes
 
@@ -23,7 +24,7 @@ class Softmax(Objective):
     """``L = sum_p w_p log(1 + sum_{j in N(u_p)} exp(l(u_p, j) - l(u_p, i_p))) / sum_p w_p``.
 
     ``l(u, i) = U[u] . V[i] / temperature``. The negatives ``N(u)`` of a user are the rows of ``V`` that are
-    in none of the user's pairs (an item that the user has too is no negative: accidental hits are masked).
+    in none of the user's pairs, of this step or another's (accidental hits are masked).
     Which rows ``V`` has decides what is sampled: the items of the batch's pairs, items drawn uniformly, or
     both (mixed negative sampling, Yang et al., WWW 2020); with the whole catalogue it is the full softmax.
 
@@ -42,18 +43,25 @@ class Softmax(Objective):
     ----------
     temperature
         Above 0.
+    hard
+        Only that many negatives of highest logit count for each user, and equal ones; None for all. The sum
+        is then no longer an estimate of the sum over all items.
 
     Raises
     ------
     ConfigError
-        ``temperature`` is not above 0 and finite.
+        ``temperature`` is not above 0 and finite, or ``hard`` is below 1.
 
     """
 
     name: ClassVar[str] = "softmax"
+    samples: ClassVar[bool] = True
     temperature: float = 1.0
+    hard: int | None = None
 
     def __post_init__(self) -> None:
+        if self.hard is not None and self.hard < 1:
+            raise ConfigError(f"softmax needs at least 1 hard negative, or none for all; got {self.hard}.")
         if not (np.isfinite(self.temperature) and self.temperature > 0):
             raise ConfigError(f"softmax needs a finite temperature above 0; got {self.temperature}.")
 
@@ -64,29 +72,22 @@ class Softmax(Objective):
         pairs: Pairs,
         *,
         workspace: Workspace | None = None,
-        log_q: torch.Tensor | None = None,
+        step: Step | None = None,
     ) -> PairLoss:
         """Return the loss and its gradients; see `Objective`.
-
-        Parameters
-        ----------
-        U, V, pairs, workspace
-            As in `Objective`.
-        log_q
-            (n_items,) natural logarithm of the expected count of each row of ``V`` among the negatives; None
-            if every row is there with certainty.
 
         Raises
         ------
         ValueError
-            U and V do not fit each other or the pairs; ``log_q`` is not of shape (n_items,).
+            U and V do not fit each other or the pairs; ``step.log_q`` is not of shape (n_items,).
         DataError
             A pair's item is no row of ``V``.
 
         """
         check_shapes(U, V, pairs)
-        if log_q is not None and log_q.shape != (len(V),):
-            raise ValueError(f"log_q must have shape ({len(V)},); got {tuple(log_q.shape)}.")
+        step = step or Step()
+        if step.log_q is not None and step.log_q.shape != (len(V),):
+            raise ValueError(f"log_q must have shape ({len(V)},); got {step.log_q.shape}.")
         if len(pairs) and not 0 <= pairs.item.min() <= pairs.item.max() < len(V):
             raise DataError(
                 f"`item` must lie in [0, {len(V)}), the rows of V; "
@@ -98,6 +99,7 @@ class Softmax(Objective):
         total = float(weight.sum())
         if total <= 0:
             return PairLoss(0.0, dU, dV)
+        log_q = None if step.log_q is None else torch.from_numpy(step.log_q).to(U)
         loss, lengths = 0.0, np.diff(pairs.indptr)
         active = np.flatnonzero(lengths)  # users without pairs cost nothing
         block = max(1, _CELLS // max(len(V), 1))
@@ -107,6 +109,7 @@ class Softmax(Objective):
                 np.arange(len(users)), lengths[users]
             )  # of each pair, its user's place in the block
             first, last = pairs.indptr[users[0]], pairs.indptr[users[-1] + 1]
+            barred = no_items(len(users)) if step.positives is None else take_lists(step.positives, users)
             rows = torch.from_numpy(users).to(U.device)
             part, gradient = self._block(
                 U[rows],
@@ -115,6 +118,10 @@ class Softmax(Objective):
                 torch.from_numpy(pairs.item[first:last].astype(np.int64)).to(U.device),
                 torch.from_numpy(weight[first:last] / total).to(U),
                 log_q,
+                (
+                    torch.from_numpy(_owners(barred)).to(U.device),
+                    torch.from_numpy(barred[1]).long().to(U.device),
+                ),
             )
             loss += part
             dU[rows] = gradient @ V
@@ -129,13 +136,18 @@ class Softmax(Objective):
         item: torch.Tensor,
         weight: torch.Tensor,
         log_q: torch.Tensor | None,
+        barred: tuple[torch.Tensor, torch.Tensor],
     ) -> tuple[float, torch.Tensor]:
         """Return the summed loss of some users (n, dim), and its gradient by every score, (n, n_items)."""
         logits = (U @ V.T) / self.temperature
         positive = logits[user, item]  # (pairs,)
         if log_q is not None:
-            logits -= log_q.to(logits)
+            logits -= log_q
         logits[user, item] = -torch.inf
+        logits[barred] = -torch.inf
+        if self.hard is not None and self.hard < logits.shape[1]:
+            least = torch.topk(logits, self.hard, dim=1).values[:, -1:]  # (n, 1)
+            logits.masked_fill_(logits < least, -torch.inf)
         # log of the sum over the negatives, -inf without any
         against = torch.logsumexp(logits, dim=1)  # (n,)
         gap = against[user] - positive  # (pairs,)
@@ -151,3 +163,8 @@ class Softmax(Objective):
     def link(self, score: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the scores (n,) as they are: they rank, and predict no label."""
         return score
+
+
+def _owners(lists: ItemLists) -> NDArray[np.int64]:
+    """Return the place of the user of each entry."""
+    return np.repeat(np.arange(len(lists[0]) - 1), np.diff(lists[0]))

@@ -7,7 +7,7 @@ of a user alone, on one thread, which is what a request waits for.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -120,13 +120,15 @@ def tune_index(
     target_recall: float = 0.95,
     kinds: Sequence[str] = ("hnsw", "ivf", "ivfpq"),
     *,
+    exact: bool = True,
     threads: int = 1,
+    told: Callable[[Point], None] | None = None,
 ) -> Tuned:
     """Build and measure indexes of several kinds and return the fastest that reaches a recall.
 
     Each structure is searched with twice the effort again and again until it reaches the target or its effort
-    is spent. The exact scan is measured like the others, and taken where it is the fastest or where no other
-    reaches the target.
+    is spent. The exact scan is measured like the others and, unless another is insisted on, taken where it is
+    the fastest or where no other reaches the target.
 
     Parameters
     ----------
@@ -140,13 +142,18 @@ def tune_index(
         Above 0, at most 1.
     kinds
         Names in `INDEXES`; the exact scan need not be named.
+    exact
+        Whether the exact scan may be taken without being among ``kinds``.
     threads
         Of the building.
+    told
+        Called with everything that is measured, at once.
 
     Raises
     ------
     ConfigError
-        A target outside (0, 1], an unknown kind, or ``k`` below 1.
+        A target outside (0, 1], an unknown kind, or ``k`` below 1; no index that may be taken reaches the
+        target.
     DataError
         No users, or vectors that can't be searched.
     MissingExtraError
@@ -161,23 +168,44 @@ def tune_index(
             raise ConfigError(
                 f"`kinds` must be of {', '.join(INDEXES)}; got {kind!r}.{nearest(kind, INDEXES)}"
             )
-    exact = ExactIndex.build(items)
-    right = exact.search(users, k)
-    first = _measure(exact, right, users, k, 0.0)
-    curve, fastest, best = [first], first, exact
+    scan = ExactIndex.build(items)
+    right = scan.search(users, k)
+    curve: list[Point] = []
+    best: tuple[Point, Index] | None = None  # one index is held besides the one that is measured
+    for index, seconds in _built(scan, kinds, k, threads, lambda: curve[-1].recall >= target_recall):
+        point = _measure(index, right, users, k, seconds)
+        curve.append(point)
+        if told is not None:
+            told(point)
+        taken = exact or _EXACT in kinds or point.kind != _EXACT
+        if taken and point.recall >= target_recall:
+            best = min(best or (point, index), (point, index), key=lambda one: one[0].microseconds)
+    if best is None:
+        closest = max((point for point in curve if point.kind != _EXACT), key=lambda point: point.recall)
+        raise ConfigError(
+            f"no {' or '.join(kinds)} index of these items reaches recall {target_recall:g}, the best has "
+            f"{closest.recall:.4f}; ask for less, or for another kind (exact always does)"
+        )
+    return Tuned(best[1], best[0], tuple(curve), reason(best[0], curve, target_recall))
+
+
+def _built(
+    scan: Index, kinds: Sequence[str], k: int, threads: int, enough: Callable[[], bool]
+) -> Iterator[tuple[Index, float]]:
+    """Yield the exact scan, then what is to be measured and the seconds that it took to build.
+
+    A structure is yielded with ever more effort, until what was measured last is good enough.
+    """
+    yield scan, 0.0
     for kind in dict.fromkeys(kinds):
-        for parameters in [] if kind == _EXACT else _structures(kind, exact, threads):
+        for parameters in [] if kind == _EXACT else _structures(kind, scan, threads):
             start = time.perf_counter()
-            built = INDEXES[kind].build(exact.items, **parameters)
+            built = INDEXES[kind].build(scan.items, **parameters)
             seconds = time.perf_counter() - start
             for index in _efforts(built, k):
-                point = _measure(index, right, users, k, seconds)
-                curve.append(point)
-                if choose([fastest, point], target_recall) is point:
-                    fastest, best = point, index  # type: ignore[assignment]
-                if point.recall >= target_recall:
+                yield index, seconds
+                if enough():
                     break
-    return Tuned(best, fastest, tuple(curve), reason(fastest, curve, target_recall))
 
 
 def choose(points: Sequence[Point], target_recall: float) -> Point:
@@ -190,10 +218,11 @@ def reason(chosen: Point, curve: Sequence[Point], target_recall: float) -> str:
     exact = next(p for p in curve if p.kind == _EXACT)
     others = [p for p in curve if p.kind != _EXACT]
     if chosen.kind != _EXACT:
+        times = exact.microseconds / chosen.microseconds
+        faster = f"{times:.1f} times as fast as" if times >= 1 else "slower than"
         return (
             f"{chosen.kind} is the fastest that reaches recall {target_recall:g}: {chosen.recall:.4f} in "
-            f"{chosen.microseconds:.0f} us a query, {exact.microseconds / chosen.microseconds:.1f} times as "
-            f"fast as the exact scan ({exact.microseconds:.0f} us)."
+            f"{chosen.microseconds:.0f} us a query, {faster} the exact scan ({exact.microseconds:.0f} us)."
         )
     if not others:
         return "Nothing but the exact scan was asked for."

@@ -1,5 +1,6 @@
 """The loop, its batches, optimisers, schedules and checkpoints."""
 
+from twotower.training.alternating import Alternating
 from twotower.training.batches import Batch, Batcher, TrainPairs
 from twotower.training.checkpoint import Checkpoint
 from twotower.training.judge import Judge
@@ -9,6 +10,7 @@ from twotower.training.row_adam import RowAdam
 from twotower.training.schedule import Schedule
 
 __all__ = [
+    "Alternating",
     "Batch",
     "Batcher",
     "Checkpoint",

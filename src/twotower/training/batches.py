@@ -14,7 +14,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from twotower.objectives import Pairs
+from twotower.data.item_lists import take_lists
+from twotower.objectives import Pairs, Step
 
 SMALLEST, LARGEST, STEPS = 8_192, 1_048_576, 12
 """Of the automatic batch size: bounds, and steps an epoch that it aims at."""
@@ -75,11 +76,13 @@ class Batch:
         pairs: grouped by user; row numbers are places in ``users`` and ``items``.
         users: int64 warm rows of the distinct users, or None for every warm user in order.
         items: the same for items.
+        step: for objectives that sample: what is no negative, and how surely each item is there.
     """
 
     pairs: Pairs
     users: NDArray[np.int64] | None
     items: NDArray[np.int64] | None
+    step: Step | None = None
 
 
 class Batcher:
@@ -89,9 +92,21 @@ class Batcher:
         pairs: the train pairs.
         batch_size: pairs a step on average, or "auto".
         seed: of all shuffles.
+        negatives: None for objectives that look at the pairs alone. A number: batches also say what of ``V``
+            is no negative, and where they don't hold every item anyway, about so many items drawn uniformly
+            are among theirs (mixed negative sampling, Yang et al., WWW 2020).
+        whole: whether every batch holds every user and item.
     """
 
-    def __init__(self, pairs: TrainPairs, batch_size: int | str, seed: int) -> None:
+    def __init__(
+        self,
+        pairs: TrainPairs,
+        batch_size: int | str,
+        seed: int,
+        *,
+        negatives: int | None = None,
+        whole: bool = False,
+    ) -> None:
         size = (
             int(np.clip(-(-len(pairs) // STEPS), SMALLEST, LARGEST))
             if batch_size == "auto"
@@ -102,9 +117,18 @@ class Batcher:
         self.steps = max(1, round(len(pairs) / size))
         mean = len(pairs) / self.steps
         # encoding every warm row is cheaper than finding the distinct ones when a batch holds most of them
-        self.every_user = mean >= pairs.n_users
-        self.every_item = mean >= pairs.n_items
+        self.every_user = whole or mean >= pairs.n_users
+        self.every_item = whole or mean >= pairs.n_items
         self._stamp = np.full(0 if self.every_item else pairs.n_items, -1, dtype=np.int32)
+        self.negatives = negatives
+        self._everyone = None if negatives is None else _row_pointers(pairs.user, pairs.n_users)
+        self._log_q = None
+        if negatives is not None and not self.every_item:
+            # A pair comes into a batch with the same chance, whatever the others do; and so does each item.
+            counts = np.bincount(pairs.item, minlength=pairs.n_items)
+            self._extra = min(negatives / pairs.n_items, 1.0)
+            absent = (1.0 - 1.0 / self.steps) ** counts * (1.0 - self._extra)
+            self._log_q = np.log1p(-absent).astype(np.float32)
         weightless = np.zeros(0, np.float32)
         self._weight = weightless if pairs.weight is None else pairs.weight
 
@@ -115,13 +139,15 @@ class Batcher:
             p.user, p.item, p.target, self._weight, self.steps, self.seed, number, numba.get_num_threads()
         )
         start = 0
-        for end in ends:
+        for number_of_batch, end in enumerate(ends):
             part = slice(start, int(end))
             start = int(end)
             if part.start == part.stop:
                 continue
             weight = weights[part] if len(weights) else None
-            yield self._batch(users[part], items[part], targets[part], weight)
+            yield self._batch(
+                users[part], items[part], targets[part], weight, hash((self.seed, number, number_of_batch))
+            )
 
     def _batch(
         self,
@@ -129,6 +155,7 @@ class Batcher:
         item: NDArray[np.int32],
         target: NDArray[np.float32],
         weight: NDArray[np.float32] | None,
+        seed: int,
     ) -> Batch:
         if self.every_user:
             distinct_users, indptr = None, _row_pointers(user, self.pairs.n_users)
@@ -139,9 +166,32 @@ class Batcher:
                 np.append(starts, len(user)).astype(np.int64),
             )
         if self.every_item:
-            return Batch(Pairs(indptr, item, target, weight), distinct_users, None)
+            step = None if self._everyone is None else self._step(distinct_users, None, seed)
+            return Batch(Pairs(indptr, item, target, weight), distinct_users, None, step)
         distinct_items, local = _renumber(item, self._stamp)
-        return Batch(Pairs(indptr, local, target, weight), distinct_users, distinct_items)
+        if self._everyone is None:
+            return Batch(Pairs(indptr, local, target, weight), distinct_users, distinct_items)
+        rng = np.random.Generator(np.random.SFC64(seed & 0x7FFF_FFFF_FFFF_FFFF))
+        drawn = np.flatnonzero(rng.random(self.pairs.n_items) < self._extra)
+        there = np.append(distinct_items, np.setdiff1d(drawn, distinct_items))
+        step = self._step(distinct_users, there, seed)
+        return Batch(Pairs(indptr, local, target, weight), distinct_users, there, step)
+
+    def _step(self, users: NDArray[np.int64] | None, items: NDArray[np.int64] | None, seed: int) -> Step:
+        """Return what the users of a batch have in train, in the batch's item rows."""
+        assert self._everyone is not None
+        lists = (self._everyone, self.pairs.item)
+        if users is not None:
+            lists = take_lists(lists, users)
+        seed &= 0x7FFF_FFFF_FFFF_FFFF
+        if items is None:
+            return Step(lists, None, seed)
+        place = np.full(self.pairs.n_items, -1, dtype=np.int32)
+        place[items] = np.arange(len(items), dtype=np.int32)
+        indptr, rows = lists[0], place[lists[1]]
+        here = rows >= 0
+        assert self._log_q is not None
+        return Step((np.append(0, np.cumsum(here))[indptr], rows[here]), self._log_q[items], seed)
 
 
 @numba.njit(cache=True)

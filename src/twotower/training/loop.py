@@ -17,6 +17,7 @@ from twotower.errors import TrainingError
 from twotower.model import SideArrays, TwoTowerModel
 from twotower.objectives import Objective, Workspace
 from twotower.objectives.penalty import penalty_shares, vector_penalty
+from twotower.training.alternating import Alternating
 from twotower.training.batches import Batch, Batcher
 from twotower.training.checkpoint import Checkpoint
 from twotower.training.judge import Judge
@@ -58,6 +59,7 @@ class Trainer:
         seed: of dropout.
         phase: "train" or "refit", for records and checkpoints.
         fingerprint: what a checkpoint must belong to.
+        alternating: solves for the id vectors after the steps of each epoch, which then leave them alone.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Trainer:
         seed: int,
         phase: str,
         fingerprint: str,
+        alternating: Alternating | None = None,
     ) -> None:
         self.model, self.users, self.items, self.batcher = model, users, items, batcher
         self.objective, self.penalty, self.config = objective, penalty, config
@@ -80,7 +83,10 @@ class Trainer:
         pairs = batcher.pairs
         self.user_shares = penalty_shares(np.bincount(pairs.user, minlength=pairs.n_users))
         self.item_shares = penalty_shares(np.bincount(pairs.item, minlength=pairs.n_items))
-        self.rows = RowAdam(model.row_tables())
+        self.alternating = alternating
+        if alternating is not None:
+            model.users.ids.still = model.items.ids.still = True
+        self.rows = RowAdam({name: table for name, table in model.row_tables().items() if not table.still})
         self.layers = [p for p in model.parameters() if p.requires_grad]
         self.adam = torch.optim.AdamW(
             self.layers, lr=config.learning_rate, weight_decay=config.weight_decay, foreach=True
@@ -179,6 +185,8 @@ class Trainer:
                 total += loss * len(batch.pairs)
                 done += len(batch.pairs)
                 listener.step(epoch=epoch, pairs_done=done, loss=total / done)
+        if self.alternating is not None:
+            self.alternating.solve(self.model)
         return total / done
 
     def step(self, batch: Batch, rate: float) -> float:
@@ -211,7 +219,9 @@ class Trainer:
         gradients: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
         losses = []
         for u, v in zip(self.model.members(U.detach()), self.model.members(V.detach()), strict=True):
-            result = self.objective(u.contiguous(), v.contiguous(), batch.pairs, workspace=self.workspace)
+            result = self.objective(
+                u.contiguous(), v.contiguous(), batch.pairs, workspace=self.workspace, step=batch.step
+            )
             if self.penalty > 0.0:
                 vector_penalty(u, v, result.dU, result.dV, user_share, item_share, self.penalty)
             gradients[0].append(result.dU)

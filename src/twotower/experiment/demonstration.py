@@ -12,15 +12,17 @@ import polars as pl
 
 from twotower.atomic import disk_errors
 from twotower.config import load_config
-from twotower.evaluation import Comparison
-from twotower.experiment.comparing import compare_with_baselines
+from twotower.experiment.comparing import Compared, compare, compare_rankers
 from twotower.experiment.parts import load_parts
 from twotower.experiment.run import Run
 from twotower.experiment.stages import Log, quiet
 from twotower.experiment.training import breaks_say, train
 from twotower.training.listener import Listener
 
-RECIPE = "kuairec-sample"
+RATING, RANKING = "kuairec-sample", "kuairec-sample-ranking"
+"""The recipes: one model predicts the labels, another is trained to rank, and recommends."""
+BASELINES = ("popularity", "item kNN", "EASE")
+"""Ranking baselines that are quickly tuned; `compare` takes all."""
 
 
 @dataclass(frozen=True)
@@ -28,16 +30,18 @@ class DemoResult:
     """What the demonstration shows.
 
     Attributes:
-        run: the saved run.
-        metrics: of our model on the test part.
-        comparison: beside the baselines.
+        run: the saved run, of the model that is trained to rank.
+        metrics: of that model on the test part.
+        rating: a model that predicts labels, beside its baselines.
+        ranking: the one that ranks, beside some of its baselines.
         user: the user of the recommendations.
         recommendations: ten of them.
     """
 
     run: Run
     metrics: dict[str, Any]
-    comparison: Comparison
+    rating: Compared
+    ranking: Compared
     user: Any
     recommendations: pl.DataFrame
 
@@ -45,13 +49,13 @@ class DemoResult:
 def demo(
     out: str | Path, *, overrides: tuple[str, ...] = (), listener: Listener | None = None, log: Log = quiet
 ) -> DemoResult:
-    """Train the packaged sample's recipe, compare with the baselines, and recommend ten videos to a user.
+    """Predict labels and rank on the packaged sample, beside baselines, and recommend ten videos to a user.
 
     A run of an earlier demonstration is replaced, once the new one is whole; any other run is left alone.
 
     Args:
         out: where the run is saved.
-        overrides: settings other than the recipe's.
+        overrides: settings other than the recipes'.
         listener: told of the epochs.
         log: told what is going on.
 
@@ -59,19 +63,25 @@ def demo(
         ConfigError: the directory holds something else.
         BundleError: the run can't be written.
     """
-    config = load_config(RECIPE, overrides)
+    config = load_config(RANKING, overrides)
     run = Run(Path(out).expanduser())
-    earlier = run.state() == "finished" and not run.foreign() and run.config().data.source == RECIPE
+    earlier = run.state() == "finished" and not run.foreign() and run.config().data.source == RATING
     if not earlier:
         run.check(config, resume=False)
     fresh = Run(run.path.with_name(f".{run.path.name}.new"))
     shutil.rmtree(fresh.path, ignore_errors=True)  # of a demonstration that was broken off
     with breaks_say("run it again, it begins anew"):
+        log("first a model that predicts watch ratios")
+        rating = compare(load_config(RATING, overrides), listener=listener, log=log)
+        log("then one that is trained to rank")
         result = train(config, fresh.path, listener=listener, log=log)
-        comparison = compare_with_baselines(config, result.recommender, load_parts(config), log=log)
+        ranking = compare_rankers(
+            config, result.recommender, load_parts(config), baselines=BASELINES, log=log
+        )
     with disk_errors(run.path):
         if run.path.exists():
             shutil.rmtree(run.path)
         os.replace(fresh.path, run.path)
     user = result.recommender.user_ids[0]
-    return DemoResult(run, result.metrics, comparison, user, result.recommender.recommend([user], k=10))
+    recommendations = result.recommender.recommend([user], k=10)
+    return DemoResult(run, result.metrics, rating, ranking, user, recommendations)

@@ -1,0 +1,55 @@
+"""``twotower index``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from twotower.cli.errors import guarded
+from twotower.cli.options import JsonOption, RunArgument
+
+
+@guarded
+def index(
+    run: RunArgument,
+    recall: Annotated[
+        float, typer.Option("--recall", help="Share of a user's exact top k that must be found, on average.")
+    ] = 0.98,
+    kinds: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--kind",
+            help="Only this kind: hnsw, ivf, ivfpq or exact; may be given again. Default: the quickest.",
+        ),
+    ] = None,
+    k: Annotated[
+        int | None, typer.Option("-k", help="How many items will be asked for: 100, or all.")
+    ] = None,
+    threads: Annotated[
+        int,
+        typer.Option("--threads", help="To build with; with more than one HNSW differs from time to time."),
+    ] = 1,
+    as_json: JsonOption = False,
+) -> None:
+    """Find the quickest search of a run's items that reaches a recall, and save it in the run.
+
+    Prints what was measured: recall against the exact scan, time of a query, time to build, memory.
+    """
+    from twotower import experiment  # noqa: PLC0415
+    from twotower.cli import output  # noqa: PLC0415
+    from twotower.cli.measures import point_line, print_curve  # noqa: PLC0415
+
+    found = experiment.build_index(
+        run,
+        recall=recall,
+        kinds=tuple(kinds or ()),
+        k=k,
+        threads=threads,
+        told=lambda point: output.log(point_line(point)),
+        log=output.log,
+    ).as_dict()
+    if as_json:
+        output.print_json(found)
+    else:
+        print_curve(found)

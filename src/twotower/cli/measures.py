@@ -1,0 +1,188 @@
+"""Tables of measurements on stdout: of one model, of its slices, of models beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from twotower.cli.output import BETWEEN, new_console, new_table
+
+if TYPE_CHECKING:
+    from twotower.retrieval import Point
+
+_NAMES = {
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "r2": "R2",
+    "xauc": "XAUC",
+    "xauc_by_user": "XAUC by user",
+    "mae_capped": "MAE, capped",
+    "rmse_capped": "RMSE, capped",
+    "r2_capped": "R2, capped",
+    "recall": "recall",
+    "precision": "precision",
+    "hit_rate": "hit rate",
+    "ndcg": "NDCG",
+    "map": "MAP",
+    "mrr": "MRR",
+    "popularity": "popularity",
+    "novelty": "novelty",
+    "coverage": "coverage",
+    "gini": "Gini",
+}
+
+_COMPARED = ("ndcg", "recall", "mrr", "coverage", "popularity")
+"""Ranking metrics that a comparison prints; all are in its JSON."""
+_SLICED = ("mae", "r2", "recall@20", "ndcg@10")
+"""Metrics that slices are printed with, where they are there; all are in the JSON."""
+
+Interval = Mapping[str, float | None]
+
+
+def print_evaluation(report: Mapping[str, Any]) -> None:
+    """Print the metrics of one model, each with its interval: of predicted labels, of rankings, or both."""
+    console = new_console()
+    if report["rating"]:
+        table = new_table("metric", "value", "95% interval")
+        for name, interval in report["rating"].items():
+            table.add_row(_named(name), _number(interval["value"], ".4f"), _bounds(interval, ".4f"))
+        console.print(f"test part, {report['rows']:,} rows")
+        console.print(table)
+    if report["ranking"]:
+        ranked = report["ranked"]
+        metrics: dict[str, dict[str, Interval]] = {}  # metric -> k -> interval
+        for name, interval in report["ranking"].items():
+            metric, k = name.split("@")
+            metrics.setdefault(metric, {})[k] = interval
+        ks = list(next(iter(metrics.values())))
+        table = new_table("ranking", *(f"@{k}" for k in ks))
+        for metric, of in metrics.items():
+            table.add_row(_named(metric), *(_with_bounds(of[k]) for k in ks))
+        console.print(
+            f"test part, {ranked['items']:,} items ranked for {ranked['users']:,} users with "
+            f"{ranked['positives']:,} positives"
+        )
+        console.print(table)
+
+
+def print_slices(slices: Mapping[str, Any]) -> None:
+    """Print a few metrics of every slice, of predicted labels and of rankings."""
+    for kind, groups in slices.items():
+        found = [(group, name, of) for group, members in groups.items() for name, of in members.items()]
+        wanted = [name for name in _SLICED if any(name in of["metrics"] for _, _, of in found)]
+        rows = "rows" if kind == "rating" else "positives"
+        table = new_table(f"{kind} by slice", rows, "users", *map(_named, wanted))
+        for group, name, of in found:
+            cells = [_with_bounds(of["metrics"][metric]) for metric in wanted]
+            table.add_row(f"{group.replace('_', ' ')}: {name}", f"{of['rows']:,}", f"{of['users']:,}", *cells)
+        new_console().print(table)
+
+
+def print_comparison(comparison: Mapping[str, Any]) -> None:
+    """Print models beside each other, each metric with its interval, and then the differences from ours."""
+    console, against = new_console(), comparison["against"]
+    models = {name: model["metrics"] for name, model in comparison["models"].items()}
+    differences = comparison["differences"]
+    if "users" in comparison:
+        first = comparison["models"][against]
+        console.print(
+            f"test part, {first['items']:,} items ranked for {comparison['users']:,} users with "
+            f"{first['positives']:,} positives; value and 95% interval over users"
+        )
+        models = {name: _compared(metrics) for name, metrics in models.items()}
+        differences = {name: _compared(metrics) for name, metrics in differences.items()}
+    else:
+        console.print(f"test part, {comparison['rows']:,} rows; value and 95% interval over users")
+    _print_beside(console, models)
+    console.print(f"minus {against}, and 95% interval of the difference (same resampled users)")
+    _print_beside(console, differences, sign="+")
+
+
+def point_line(point: Point) -> str:
+    """Return a line on an index that was measured."""
+    return (
+        f"{' '.join([point.kind, _listed(point.parameters)]).strip()}: recall {point.recall:.4f}, "
+        f"{point.microseconds:,.0f} us a query, built in {point.build_seconds:.1f} s, "
+        f"{point.bytes / 2**20:,.1f} MiB"
+    )
+
+
+def print_curve(found: Mapping[str, Any]) -> None:
+    """Print every index that was measured, the one that was taken marked."""
+    console = new_console()
+    table = new_table("index", "parameters", f"recall@{found['k']}", "us a query", "s to build", "MiB", "")
+    for point in found["curve"]:
+        table.add_row(
+            point["kind"],
+            _listed(point["parameters"]),
+            f"{point['recall']:.4f}",
+            f"{point['microseconds']:,.0f}",
+            f"{point['build_seconds']:.1f}",
+            f"{point['bytes'] / 2**20:,.1f}",
+            "taken" if point == found["chosen"] else "",
+        )
+    console.print(table)
+    console.print(found["reason"])
+
+
+def _listed(parameters: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in parameters.items())
+
+
+def _compared(metrics: Mapping[str, Interval]) -> dict[str, Interval]:
+    """Return the metrics that a comparison prints: the accuracy at every k, the rest at the greatest."""
+    ks = sorted({int(name.split("@")[1]) for name in metrics})
+    wanted = [
+        f"{metric}@{k}" for metric in _COMPARED for k in (ks if metric in ("ndcg", "recall") else ks[-1:])
+    ]
+    return {name: metrics[name] for name in wanted}
+
+
+def _print_beside(console: Console, models: Mapping[str, Mapping[str, Interval]], sign: str = "") -> None:
+    """Print models as columns, as many beside each other as the width holds."""
+    names = list(next(iter(models.values()), {}))
+    metrics = [_named(name) for name in names]
+    columns = {
+        model: [
+            f"{_number(values[name]['value'], sign + '.4f')}\n{_bounds(values[name], sign + '.3f')}"
+            for name in names
+        ]
+        for model, values in models.items()
+    }
+    while columns:
+        room = console.width - _widest(["metric", *metrics]) - BETWEEN
+        shown: list[str] = []
+        for model, cells in columns.items():
+            room -= _widest([model, *cells]) + BETWEEN
+            if shown and room < 0:
+                break
+            shown.append(model)
+        table = new_table("metric", *shown)
+        for row in zip(metrics, *(columns.pop(model) for model in shown), strict=True):
+            table.add_row(*row)
+        console.print(table)
+
+
+def _named(metric: str) -> str:
+    name, at, k = metric.partition("@")
+    return _NAMES.get(name, name) + at + k
+
+
+def _widest(cells: Sequence[str]) -> int:
+    return max(len(line) for cell in cells for line in cell.split("\n"))
+
+
+def _with_bounds(interval: Interval) -> str:
+    bounds = _bounds(interval, ".3f")
+    return _number(interval["value"], ".4f") + (f" {bounds}" if bounds else "")
+
+
+def _number(value: float | None, form: str) -> str:
+    return "undefined" if value is None else format(value, form)
+
+
+def _bounds(interval: Interval, form: str) -> str:
+    low, high = interval["low"], interval["high"]
+    return "" if low is None or high is None else f"[{low:{form}}, {high:{form}}]"

@@ -1,0 +1,163 @@
+"""A model on a test part: how well it predicts the labels, and how well it ranks the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from twotower.data.dataset import Dataset
+from twotower.data.predictor import Predictor
+from twotower.data.ranker import Ranker
+from twotower.errors import ConfigError, DataError, nearest
+from twotower.evaluation.ranking import RankingEvaluation, evaluate_task
+from twotower.evaluation.ranking_task import Candidates, RankingTask
+from twotower.evaluation.rating import RatingEvaluation, SliceResult, evaluate_rating, metrics_dict
+from twotower.features.positive import PositiveRule
+from twotower.metrics import Interval
+
+CANDIDATES = ("all", "test_items", "test_pairs")
+"""What a user may be given: any item of the catalogue, any with rows in the test part, or those that the user
+has rows with there."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One model on a test part. Made by `Recommender.evaluate`.
+
+    Attributes:
+        rows: how many interactions the test part has.
+        rating: of the predicted labels; None if the model predicts none.
+        ranking: of the ranked catalogue; None if it was not asked for, or nothing could be relevant.
+        notes: what was not measured, and why.
+    """
+
+    rows: int
+    rating: RatingEvaluation | None
+    ranking: RankingEvaluation | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def metrics(self) -> dict[str, Interval]:
+        """Every metric over the whole test part, of rating (``"rmse"``) and ranking (``"ndcg@10"``)."""
+        return {name: value for part in self._parts().values() for name, value in part.metrics.items()}
+
+    @property
+    def slices(self) -> dict[str, Mapping[str, Mapping[str, SliceResult]]]:
+        """``"rating"`` and ``"ranking"`` -> group -> slice -> result, of what was measured."""
+        return {name: part.slices for name, part in self._parts().items()}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return ``{"rating", "ranking", "rows", "ranked", "slices", "notes"}`` for JSON.
+
+        The first two are metric -> ``{"value", "low", "high"}``, empty if not measured; "ranked" says for how
+        many users among how many items, and what was relevant.
+        """
+        ranked = {}
+        if self.ranking is not None:
+            of = self.ranking
+            ranked = {
+                "users": of.users,
+                "items": of.items,
+                "positives": of.positives,
+                "left_out": dict(of.left_out),
+            }
+        return {
+            "rating": {} if self.rating is None else metrics_dict(self.rating.metrics),
+            "ranking": {} if self.ranking is None else metrics_dict(self.ranking.metrics),
+            "rows": self.rows,
+            "ranked": ranked,
+            "slices": {name: part.as_dict()["slices"] for name, part in self._parts().items()},
+            "notes": list(self.notes),
+        }
+
+    def _parts(self) -> dict[str, RatingEvaluation | RankingEvaluation]:
+        parts = {"rating": self.rating, "ranking": self.ranking}
+        return {name: part for name, part in parts.items() if part is not None}
+
+
+def held_out_task(
+    test: Dataset,
+    train: Dataset,
+    positive: PositiveRule,
+    *,
+    ks: Sequence[int] = (10, 20, 100),
+    candidates: str = "all",
+) -> RankingTask:
+    """Make a test part ready for ranking: its positives are relevant, what was seen in train is left out.
+
+    Args:
+        test: held-out interactions, positives or not.
+        train: all interactions that the models have seen.
+        positive: says which are positives.
+        ks: where to cut the lists off.
+        candidates: one of `CANDIDATES`.
+
+    Raises:
+        ConfigError: a setting is out of range.
+        DataError: there is no positive, or none that a user could be given.
+    """
+    if candidates not in CANDIDATES:
+        raise ConfigError(
+            f"candidates must be one of {', '.join(CANDIDATES)}; got {candidates!r}."
+            f"{nearest(candidates, CANDIDATES)}"
+        )
+    among: Candidates | None = None
+    if candidates == "test_items":
+        among = test.interactions.get_column(test.schema.item)
+    elif candidates == "test_pairs":
+        among = test
+    return RankingTask.prepare(positive.select(test), train, ks=ks, candidates=among)
+
+
+def evaluate_model(
+    model: Predictor,
+    test: Dataset,
+    train: Dataset,
+    positive: PositiveRule,
+    *,
+    rating: bool = True,
+    ranking: bool = True,
+    cap: float | None = None,
+    ks: Sequence[int] = (10, 20, 100),
+    candidates: str = "all",
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Evaluation:
+    """Measure a model's predictions and, if it is a `Ranker`, its ranking on held-out interactions.
+
+    A model of labels whose test part holds nothing to rank for is measured by its predictions alone, and a
+    note says so. One that only ranks has nothing else to show, so there it is an error.
+
+    Args:
+        model: to be measured.
+        test: the held-out interactions.
+        train: what the model was trained on.
+        positive: which held-out interactions count as relevant in the ranking.
+        rating: whether it predicts labels.
+        ranking: whether to rank.
+        cap: also report rating metrics with labels and predictions capped here.
+        ks: where ranked lists are cut off.
+        candidates: one of `CANDIDATES`.
+        resamples: bootstrap resamples of the users.
+        seed: of the resampling.
+
+    Raises:
+        ConfigError: a setting is out of range, or there is nothing to measure.
+        DataError: nothing can be relevant, for a model that only ranks.
+    """
+    if not rating and not (ranking and isinstance(model, Ranker)):
+        raise ConfigError(
+            "a model that predicts no label is measured by its ranking, which is switched off; set "
+            "ranking to true"
+        )
+    rated = evaluate_rating(model, test, train, cap=cap, resamples=resamples, seed=seed) if rating else None
+    if not (ranking and isinstance(model, Ranker)):
+        return Evaluation(len(test), rated, None)
+    try:
+        task = held_out_task(test, train, positive, ks=ks, candidates=candidates)
+    except DataError as error:
+        if rated is None:
+            raise
+        return Evaluation(len(test), rated, None, (f"ranking was not measured: {error}",))
+    return Evaluation(len(test), rated, evaluate_task(task, model, train, resamples=resamples, seed=seed))

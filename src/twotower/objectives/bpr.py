@@ -1,0 +1,153 @@
+"""BPR: a user's positive above an item drawn at random that is none of the user's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from twotower.data.item_lists import ItemLists
+from twotower.errors import ConfigError, DataError
+from twotower.objectives.objective import Objective, PairLoss, Step, Workspace
+from twotower.objectives.pairs import Pairs
+from twotower.objectives.pointwise import check_shapes
+
+_CHUNK = 65_536  # pairs whose vectors are held at once
+_TRIES = 8  # draws for a negative before the pair goes without
+
+
+@dataclass(frozen=True)
+class BPR(Objective):
+    """``L = mean over pairs (u, i) and negatives j of log(1 + exp(U[u] . V[j] - U[u] . V[i]))``.
+
+    Each pair draws its negatives uniformly from the catalogue without what the user has (Rendle,
+    Freudenthaler, Gantner & Schmidt-Thieme, "BPR: Bayesian Personalized Ranking from Implicit Feedback", UAI
+    2009). A step's ``V`` may hold popular items more surely than others; rows are then drawn in inverse
+    proportion to the chance that they are there, so that the draw is uniform all the same.
+
+    Degenerate cases: a pair for which no negative is found (the user has nearly everything) is left out;
+    without pairs the loss is 0.
+
+    Attributes
+    ----------
+    negatives
+        Negatives for each pair, at least 1.
+
+    Raises
+    ------
+    ConfigError
+        ``negatives`` is below 1.
+
+    """
+
+    name: ClassVar[str] = "bpr"
+    samples: ClassVar[bool] = True
+    negatives: int = 4
+
+    def __post_init__(self) -> None:
+        if self.negatives < 1:
+            raise ConfigError(f"bpr needs at least 1 negative for each pair; got {self.negatives}.")
+
+    def __call__(
+        self,
+        U: torch.Tensor,
+        V: torch.Tensor,
+        pairs: Pairs,
+        *,
+        workspace: Workspace | None = None,
+        step: Step | None = None,
+    ) -> PairLoss:
+        """Return the loss and its gradients; see `Objective`. The labels of the pairs are not looked at.
+
+        Raises
+        ------
+        ValueError
+            U and V do not fit each other or the pairs.
+        DataError
+            A pair's item is no row of ``V``.
+
+        """
+        check_shapes(U, V, pairs)
+        if len(pairs) and not 0 <= pairs.item.min() <= pairs.item.max() < len(V):
+            raise DataError(
+                f"`item` must lie in [0, {len(V)}), the rows of V; "
+                f"got {pairs.item.min()} to {pairs.item.max()}."
+            )
+        U, V = U.detach(), V.detach()
+        dU, dV = torch.zeros_like(U), torch.zeros_like(V)
+        user = np.repeat(np.arange(pairs.n_users), np.diff(pairs.indptr))
+        weight = np.ones(len(pairs)) if pairs.weight is None else pairs.weight.astype(np.float64)
+        drawn = draw_negatives(user, pairs, len(V), self.negatives, step or Step())  # (pairs, negatives)
+        each = np.where(drawn >= 0, weight[:, None], 0.0)
+        total = float(each.sum())
+        if total <= 0:
+            return PairLoss(0.0, dU, dV)
+        loss = 0.0
+        for start in range(0, len(pairs), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            u, i = (torch.from_numpy(x[part].astype(np.int64)).to(U.device) for x in (user, pairs.item))
+            own, liked = U[u], V[i]  # (n, dim)
+            above = (own * liked).sum(dim=1)  # (n,)
+            for at in range(self.negatives):
+                j = torch.from_numpy(np.maximum(drawn[part, at], 0)).to(U.device)
+                w = torch.from_numpy(each[part, at] / total).to(U)
+                other = V[j]
+                gap = (own * other).sum(dim=1) - above
+                loss += float((w * F.softplus(gap)).double().sum())
+                slope = (w * torch.sigmoid(gap))[:, None]
+                dU.index_add_(0, u, slope * (other - liked))
+                dV.index_add_(0, j, slope * own)
+                dV.index_add_(0, i, -slope * own)
+        return PairLoss(loss, dU, dV)
+
+    def link(self, score: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the scores (n,) as they are: they rank, and predict no label."""
+        return score
+
+
+def draw_negatives(
+    user: NDArray[np.int64], pairs: Pairs, n_items: int, each: int, step: Step
+) -> NDArray[np.int64]:
+    """Draw ``each`` rows of ``V`` for every pair that are none of its user's, (pairs, each); -1 without one.
+
+    Args:
+        user: (n,) user row of each pair.
+        pairs: n pairs.
+        n_items: rows of ``V``.
+        each: how many.
+        step: what else the users have, the chance that a row is in ``V``, and the seed.
+    """
+    rng = np.random.Generator(np.random.SFC64(step.seed))
+    lists: ItemLists = (pairs.indptr, pairs.item)
+    own = np.sort(_keys(lists, n_items))
+    if step.positives is not None:
+        own = np.union1d(own, _keys(step.positives, n_items))
+    edges = None
+    if step.log_q is not None:
+        edges = np.cumsum(np.exp(-step.log_q.astype(np.float64)))
+    drawn = np.full(len(user) * each, -1, dtype=np.int64)
+    owner = np.repeat(user, each)
+    open_ = np.arange(len(drawn))
+    for _ in range(_TRIES):
+        if not len(open_) or not n_items:
+            break
+        if edges is None:
+            found = rng.integers(0, n_items, len(open_))
+        else:
+            found = np.minimum(edges.searchsorted(rng.random(len(open_)) * edges[-1]), n_items - 1)
+        keys = owner[open_] * n_items + found
+        at = np.minimum(own.searchsorted(keys), max(len(own) - 1, 0))
+        free = own[at] != keys
+        drawn[open_[free]] = found[free]
+        open_ = open_[~free]
+    return drawn.reshape(len(user), each)
+
+
+def _keys(lists: ItemLists, n_items: int) -> NDArray[np.int64]:
+    indptr, items = lists
+    owner = np.repeat(np.arange(len(indptr) - 1, dtype=np.int64), np.diff(indptr))
+    return owner * n_items + items

@@ -1,0 +1,223 @@
+"""Runs and comparisons of models that are trained to rank."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from small_tables import write_tables
+from twotower import experiment
+from twotower.baselines import EASE, Popularity
+from twotower.baselines.ranking import Positives
+from twotower.config import Config, load_config
+from twotower.data.dataset import Dataset, TrainPart
+from twotower.data.item_lists import ItemLists
+from twotower.data.ranker import Queries
+from twotower.data.splitting import Parts
+from twotower.errors import DataError
+from twotower.evaluation import evaluate_ranking
+from twotower.experiment import load_parts, train
+from twotower.experiment.stages import Stages
+from twotower.recommender import Recommender
+
+RANKING = ["objective.name=all_pairs", "positive.threshold=3.5", "split.method=per_user", "split.test=0.2"]
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    return load_config(write_tables(tmp_path_factory.mktemp("ranked")), RANKING)
+
+
+@pytest.fixture(scope="module")
+def finished(config: Config, tmp_path_factory: pytest.TempPathFactory) -> experiment.RunResult:
+    return train(config, tmp_path_factory.mktemp("runs") / "run")
+
+
+def changed(config: Config, section: str, **values: Any) -> Config:
+    return config.model_copy(update={section: getattr(config, section).model_copy(update=values)})
+
+
+def positives(part: Dataset) -> Dataset:
+    return part.with_interactions(part.interactions.filter(pl.col("stars") >= 3.5))
+
+
+def test_a_run_that_ranks_holds_ranking_metrics_alone(finished: experiment.RunResult, config: Config) -> None:
+    metrics = json.loads(finished.run.metrics_file.read_text())
+    assert metrics["rating"] == {}
+    assert {f"{name}@{k}" for name in ("recall", "ndcg", "mrr") for k in (10, 20, 100)} <= set(
+        metrics["ranking"]
+    )
+    assert set(metrics["validation"]) == {"epoch", "ndcg@100", "recall@20"}
+    parts = load_parts(config)
+    ours = evaluate_ranking(
+        finished.recommender,
+        positives(parts.test),
+        parts.train.joined(parts.validation),
+        resamples=100,
+        seed=config.seed,
+    )
+    assert metrics["ranking"] == ours.as_dict()["metrics"]
+    assert metrics["ranked"]["positives"] == ours.positives > 0
+    assert {"user", "item", "item_popularity"} <= set(metrics["slices"]["ranking"])
+
+
+def test_evaluating_it_again_gives_the_same(finished: experiment.RunResult) -> None:
+    report = experiment.evaluate(finished.run.path)
+    assert report == {name: finished.metrics[name] for name in report}
+
+
+def test_the_python_way_gives_the_same(finished: experiment.RunResult, config: Config) -> None:
+    found = finished.recommender.evaluate(load_parts(config).test, resamples=100, seed=config.seed)
+    assert found.rating is None
+    assert {name: of.as_dict() for name, of in found.metrics.items()} == finished.metrics["ranking"]
+
+
+def test_cut_offs_and_candidates_are_the_config_s(config: Config, tmp_path: Path) -> None:
+    config = changed(changed(config, "training", epochs=1), "evaluation", ks=(2, 4), candidates="test_pairs")
+    metrics = train(config, tmp_path / "run").metrics
+    assert {name.split("@")[1] for name in metrics["ranking"]} == {"2", "4"}
+    # everybody's candidates are the test rows, so all positives are found once lists are long enough
+    longest = int(load_parts(config).test.interactions.group_by("person").len()["len"].max())  # type: ignore[arg-type]
+    config = changed(config, "evaluation", ks=(longest,))
+    metrics = train(config, tmp_path / "long").metrics
+    assert metrics["ranking"][f"recall@{longest}"]["value"] == 1.0
+
+
+def test_a_rating_model_ranks_too_unless_told_not_to(config: Config, tmp_path: Path) -> None:
+    config = changed(changed(config, "objective", name="squared"), "training", epochs=1)
+    metrics = train(config, tmp_path / "both").metrics
+    assert metrics["rating"]["mae"]["value"] > 0
+    assert metrics["ranking"]["ndcg@10"]["value"] > 0
+    metrics = train(changed(config, "evaluation", ranking=False), tmp_path / "one").metrics
+    assert metrics["rating"]["mae"]["value"] > 0
+    assert metrics["ranking"] == {}
+
+
+def test_without_positives_nothing_is_trained(config: Config, tmp_path: Path) -> None:
+    none = changed(config, "positive", threshold=50.0)
+    for work in (lambda: train(none, tmp_path / "run"), lambda: experiment.compare(none)):
+        with pytest.raises(
+            DataError,
+            match=r"train part: there must be at least one positive \(a label of at least 50\); "
+            r"none of 360 interactions is\. Their labels lie between .*, median .*, 90% quantile ",
+        ):
+            work()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_part_without_positives_is_named(config: Config, tmp_path: Path) -> None:
+    events = pl.read_csv(Path(str(config.data.interactions)))
+    rows = {"train": events[:400], "validation": events[400:500], "test": events[500:]}
+    rows["test"] = rows["test"].with_columns(stars=pl.lit(1.0))
+    for name, part in rows.items():
+        part.write_csv(tmp_path / f"{name}.csv")
+    paths = {name: str(tmp_path / f"{name}.csv") for name in rows}
+    files = changed(changed(config, "data", interactions=None), "split", method="files", **paths)
+    with pytest.raises(DataError, match=r"test part: .*none of 100 interactions is.* between 1 and 1,"):
+        train(files, tmp_path / "run")
+    rating = changed(changed(files, "objective", name="squared"), "training", epochs=1)
+    lines: list[str] = []
+    metrics = train(rating, tmp_path / "run", log=lines.append).metrics
+    assert metrics["ranking"] == {}
+    assert "ranking was not measured: there must be at least one positive" in metrics["notes"][0]
+    assert f"note: {metrics['notes'][0]}" in lines
+
+
+class Told(Popularity):
+    """Keeps what it was fitted on and asked."""
+
+    name = "told"
+    fitted: list[Dataset] = []  # noqa: RUF012
+    asked: list[Queries] = []  # noqa: RUF012
+
+    @classmethod
+    def candidates(cls, positives: Positives) -> list[Told]:
+        return [cls(), cls()]
+
+    def _fit(self, positives: Positives, seed: int) -> None:
+        self.fitted.append(positives.train)
+        super()._fit(positives, seed)
+
+    def rank(self, queries: Queries, k: int) -> Any:
+        self.asked.append(queries)
+        return super().rank(queries, k)
+
+
+def short_fit(config: Config, parts: Parts) -> Recommender:
+    return experiment.training.fit(
+        changed(config, "training", epochs=1), parts, stages=Stages(), listeners=[]
+    )
+
+
+def barred(queries: Queries) -> set[tuple[int, int]]:
+    lists: ItemLists = queries.barred
+    rows = np.repeat(np.arange(len(queries.users)), np.diff(lists[0]))
+    return set(zip(queries.users.gather(rows), queries.items.gather(lists[1]), strict=True))
+
+
+def pairs(*parts: Dataset) -> set[tuple[int, int]]:
+    return {pair for part in parts for pair in part.interactions.select("person", "film").rows()}
+
+
+@pytest.mark.parametrize("refit", [True, False])
+def test_baselines_learn_positives_and_bar_everything_seen(config: Config, refit: bool) -> None:
+    import twotower.experiment.comparing as module
+
+    config = changed(config, "training", refit=refit)
+    parts = load_parts(config)
+    model = short_fit(config, parts)
+    Told.fitted, Told.asked = [], []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "RANKING_BASELINES", {"told": Told})
+        found = experiment.compare_rankers(config, model, parts)
+    *tried, last = Told.fitted
+    assert len(tried) == 2
+    assert all(pairs(one) == pairs(positives(parts.train)) for one in tried)
+    learnt = [parts.train, parts.validation] if refit else [parts.train]
+    assert isinstance(last, TrainPart)
+    assert pairs(last) == pairs(*map(positives, learnt))
+    on_validation, on_test = Told.asked[0], Told.asked[-1]
+    for asked, part, seen in (
+        (on_validation, parts.validation, [parts.train]),
+        (on_test, parts.test, learnt),
+    ):
+        assert set(asked.users) == {user for user, _ in pairs(positives(part))}
+        assert barred(asked) == {pair for pair in pairs(*seen) if pair[0] in set(asked.users)}
+    assert found.settings == {"told": {}}
+    assert set(found.as_dict()["differences"]) == {"told"}
+
+
+def test_every_baseline_is_compared_with_ours(config: Config) -> None:
+    lines: list[str] = []
+    found = experiment.compare(changed(config, "training", epochs=1), log=lines.append).as_dict()
+    names = ["popularity", "category popularity", "item kNN", "EASE", "iALS", "BPR"]
+    assert list(found["models"]) == ["two-tower", *names]
+    assert list(found["differences"]) == list(found["settings"]) == names
+    assert found["settings"]["EASE"]["l2"] > 0
+    assert found["skipped"] == {}
+    assert all(any(line.startswith(f"{name}: ") for line in lines) for name in ["two-tower", *names])
+    gap = found["differences"]["EASE"]["ndcg@10"]
+    values = [found["models"][name]["metrics"]["ndcg@10"]["value"] for name in ("EASE", "two-tower")]
+    assert gap["value"] == pytest.approx(values[0] - values[1])
+    assert gap["low"] <= gap["value"] <= gap["high"]
+
+
+def test_what_cannot_be_had_is_left_out_with_the_reason(config: Config) -> None:
+    plain = config.model_copy(update={"schema_": config.schema_.model_copy(update={"items": {}})})  # type: ignore[union-attr]
+    parts = load_parts(plain)
+    lines: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("twotower.baselines.ease.MOST_ITEMS", 5)
+        names = ("popularity", EASE.name, "category popularity")
+        found = experiment.compare_rankers(
+            plain, short_fit(plain, parts), parts, baselines=names, log=lines.append
+        )
+    assert list(found.comparison.models) == ["two-tower", "popularity"]
+    assert set(found.skipped) == {"EASE", "category popularity"}
+    assert "takes at most 5 items" in found.skipped["EASE"]
+    assert any(line.startswith("EASE: left out, EASE holds a matrix") for line in lines)

@@ -1,0 +1,121 @@
+"""`Alternating`: the loss that it lowers, the users' exact optimum, and what it leaves alone."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import numpy.testing as npt
+import pytest
+import torch
+
+from twotower.config import ModelConfig, TrainingConfig
+from twotower.features import Codes, EncodedSide
+from twotower.model import SideArrays, TwoTowerModel
+from twotower.objectives import AllPairs, Pairs, least_squares
+from twotower.objectives.penalty import penalty_shares
+from twotower.training import Alternating, Batcher, Silent, Trainer, TrainPairs
+
+N_USERS, N_ITEMS, N = 20, 15, 120
+MASS, STRENGTH = 3.0, 0.05
+
+
+def side(n: int) -> SideArrays:
+    codes = Codes((np.arange(n) % 4).astype(np.int32), 4)
+    return SideArrays.pack(
+        EncodedSide(np.arange(1, n + 1, dtype=np.int32), {"c": codes}), torch.device("cpu")
+    )
+
+
+def pairs() -> TrainPairs:
+    rng = np.random.default_rng(0)
+    user, item = rng.integers(0, N_USERS, N), rng.integers(0, N_ITEMS, N)
+    target = rng.uniform(0.4, 1.0, N).astype(np.float32)
+    return TrainPairs.sort(user.astype(np.int32), item.astype(np.int32), target, None, N_USERS, N_ITEMS)
+
+
+def towers(**settings: Any) -> TwoTowerModel:
+    config = ModelConfig(**{"dim": 8, "hidden": (8,), "feature_dim": 2, "members": 1, **settings})
+    return TwoTowerModel(side(N_USERS), side(N_ITEMS), N_USERS, N_ITEMS, config, seed=1)
+
+
+def loss(model: TwoTowerModel) -> float:
+    """The mean over pairs, all cells, and the ridge around what features say; of all members together."""
+    p = pairs()
+    grouped = Pairs.from_arrays(p.user, p.item, p.target, n_users=N_USERS)
+    total = 0.0
+    with torch.no_grad():
+        model.eval()
+        U, V = model.user_vectors(side(N_USERS)).double(), model.item_vectors(side(N_ITEMS)).double()
+        for u, v in zip(model.members(U), model.members(V), strict=True):
+            total += AllPairs(MASS)(u.contiguous(), v.contiguous(), grouped).loss
+    for table, rows in ((model.users.ids, p.user), (model.items.ids, p.item)):
+        counts = np.bincount(rows, minlength=len(table.weight))
+        share = counts * penalty_shares(counts) / N
+        total += STRENGTH * float(share @ table.weight.numpy().astype(np.float64).__pow__(2).sum(axis=1))
+    return total
+
+
+def alternating() -> Alternating:
+    return Alternating(pairs(), side(N_USERS), side(N_ITEMS), MASS, STRENGTH)
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_every_round_lowers_the_loss(members: int) -> None:
+    model = towers(members=members)
+    losses = [loss(model)]
+    for _ in range(6):
+        alternating().solve(model)
+        losses.append(loss(model))
+    assert all(later <= before + 1e-6 for before, later in itertools.pairwise(losses))
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_the_users_end_at_their_optimum(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(least_squares.solve_rows, "__defaults__", (20,))
+    model = towers()
+    alternating().solve(model)
+    best = loss(model)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        moved = towers()
+        moved.load_state_dict(model.state_dict())
+        step = torch.from_numpy(rng.normal(size=moved.users.ids.weight.shape).astype(np.float32)) * 0.02
+        moved.users.ids.weight.data += step
+        assert loss(moved) > best
+
+
+def test_towers_are_left_alone_and_mode_kept() -> None:
+    model = towers().train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    alternating().solve(model)
+    assert model.training
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name]) == (not name.endswith("ids.weight")), name
+
+
+def test_in_training_ids_are_moved_by_it_alone() -> None:
+    settings = TrainingConfig(epochs=3, batch_size=60, learning_rate=0.02, threads=1)
+    model = towers(id_dropout=0.5)
+    solver = alternating()
+    seen: list[torch.Tensor] = []
+    solve = solver.solve
+
+    def watched(model: TwoTowerModel) -> None:
+        seen.append(model.users.ids.weight.clone())
+        solve(model)
+        seen.append(model.users.ids.weight.clone())
+
+    solver.solve = watched  # type: ignore[method-assign]
+    first = model.users.ids.weight.clone()
+    trainer = Trainer(
+        model, side(N_USERS), side(N_ITEMS), Batcher(pairs(), 60, 0, whole=True), AllPairs(MASS), STRENGTH,
+        settings, 0, "train", "mark", solver,
+    )  # fmt: skip
+    trainer.run(None, epochs=3, listener=Silent())
+    assert len(seen) == 6
+    npt.assert_array_equal(seen[0].numpy(), first.numpy())
+    for after, before in ((1, 2), (3, 4)):
+        npt.assert_array_equal(seen[after].numpy(), seen[before].numpy())
+    assert not torch.equal(seen[0], seen[1])
