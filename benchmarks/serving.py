@@ -1,6 +1,6 @@
 """The server under load, beside the same work through a plain FastAPI + NumPy handler, in one run.
 
-    python benchmarks/serving.py [RUN] [--items 10728] [--dim 64] [--rate 300] [--only speed ...]
+    python benchmarks/serving.py [RUN] [--items 10728] [--hnsw] [--rate 300] [--only speed ...]
 
 Without RUN a model of random vectors is made: --items items, 7,176 users with 200 seen items each. The client
 is a process of its own on the same machine; requests are sent at fixed times (open loop), and a latency is
@@ -41,7 +41,7 @@ import polars as pl
 import twotower as tt
 from twotower.bundle import load_bundle
 from twotower.errors import BundleError
-from twotower.retrieval import exact_top_k
+from twotower.retrieval import HnswIndex, exact_top_k
 from twotower.side import Side
 
 ADMIN = "benchmark"
@@ -76,7 +76,9 @@ uvicorn.run(app, port=int(sys.argv[2]), log_level="error", access_log=False)
 """
 
 
-def made_run(folder: Path, n_items: int, dim: int, *, seed: int = 0, n_users: int = 7176) -> Path:
+def made_run(
+    folder: Path, n_items: int, dim: int, *, seed: int = 0, n_users: int = 7176, hnsw: bool = False
+) -> Path:
     """Make a finished run whose vectors are random and clustered: what is measured is the serving alone."""
     rng = np.random.default_rng(seed)
     small = pl.DataFrame({"user_id": np.arange(50), "item_id": np.arange(50)})
@@ -96,6 +98,8 @@ def made_run(folder: Path, n_items: int, dim: int, *, seed: int = 0, n_users: in
         seen_label=None,
         display=pl.DataFrame({"item_id": ids, "title": [f"item {i}" for i in range(n_items)]}),
     )
+    if hnsw:
+        made = replace(made, index=HnswIndex.build(V))
     folder.mkdir(parents=True)
     made.save(folder / "bundle")
     (folder / "config.toml").write_text('[data]\nsource = "kuairec-sample"\n')
@@ -466,6 +470,7 @@ def main() -> None:
     parser.add_argument("run", nargs="?", type=Path)
     parser.add_argument("--items", type=int, default=10_728)
     parser.add_argument("--dim", type=int, default=64)
+    parser.add_argument("--hnsw", action="store_true", help="search by HNSW, as for a million items")
     parser.add_argument("--rate", type=float, default=300)
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--kills", type=int, default=50)
@@ -475,7 +480,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=parts, default=parts)
     given = parser.parse_args()
     with workplace() as scratch:
-        run = given.run or made_run(scratch / "run", given.items, given.dim)
+        run = given.run or made_run(scratch / "run", given.items, given.dim, hnsw=given.hnsw)
         works: dict[str, Any] = {
             "speed": lambda: speed(run, scratch, given.rate, given.seconds),
             "events": lambda: events(run, scratch),

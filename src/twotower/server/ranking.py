@@ -21,8 +21,10 @@ from twotower.server.settings import Limits
 from twotower.server.state import State
 from twotower.server.users import User, Users, happened, likes, nobody, past_of
 
-_INLINE = 3_000_000
+_INLINE = 300_000
 """Scores up to which a search is made at once; a longer one goes to a thread, so that nobody waits for it."""
+_OF_INDEX = 20_000
+"""Scores that a search of an index takes about as long as."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,10 @@ async def recommend(
     state: State, users: Sequence[tuple[Id | None, User]], want: Wanted
 ) -> list[dict[str, Any]]:
     """Return the list of each user, as `models.UserList` says."""
-    work = len(users) * (len(state.items) if want.allow is None else len(want.allow))
+    candidates = len(state.items) if want.allow is None else len(want.allow)
+    if state.recommender.index is not None and want.allow is None:
+        candidates = min(candidates, _OF_INDEX)
+    work = len(users) * candidates
     if work > _INLINE or want.explain * len(users) > 50:
         return await asyncio.to_thread(_lists, state, users, want)
     return _lists(state, users, want)
@@ -226,7 +231,7 @@ async def similar(state: State, item: Id, k: int) -> list[dict[str, Any]]:
         ApiError: it is not known.
     """
     row = known_item(state, item)
-    many = len(state.items) > _INLINE // 10
+    many = len(state.items) > _INLINE
     top: TopK = await asyncio.to_thread(state.items.similar, row, k) if many else state.items.similar(row, k)
     return listed(state, top.items[0].tolist(), top.scores[0].tolist())
 
