@@ -8,7 +8,7 @@ TESTS ?=
 # Where the demonstration saves its run.
 DEMO_RUN ?= runs/demo
 # What `make bench` runs, in this order.
-BENCHMARKS ?= $(wildcard benchmarks/epoch.py benchmarks/vocabulary.py benchmarks/whole_job.py benchmarks/index.py benchmarks/quality.py benchmarks/ranking.py benchmarks/ranking_speed.py benchmarks/resume.py)
+BENCHMARKS ?= $(wildcard benchmarks/epoch.py benchmarks/vocabulary.py benchmarks/whole_job.py benchmarks/index.py benchmarks/quality.py benchmarks/ranking.py benchmarks/ranking_speed.py benchmarks/resume.py benchmarks/serving.py)
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -17,7 +17,7 @@ PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test lint format bench clean
+.PHONY: help install demo serve test lint format bench clean
 
 help: ## show this
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -31,6 +31,10 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP) ## train on the packaged real data, compare with the baselines, recommend ten videos
 	$(BIN)/twotower demo --out $(DEMO_RUN)
+
+serve: $(STAMP) ## serve the demonstration's run, with a page at http://127.0.0.1:8000/
+	test -f $(DEMO_RUN)/metrics.json || $(BIN)/twotower demo --out $(DEMO_RUN)
+	$(BIN)/twotower serve $(DEMO_RUN)
 
 test: lint ## lint, type-check, check the import layers, and run all tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS)

@@ -262,12 +262,15 @@ class Recommender(Predictor, Ranker):
             found.append(self.folding.vector(rows, self.targets(rows, labels and labels[place])))
         return np.stack(found)
 
-    def targets(self, rows: Rows, labels: ArrayLike | None = None) -> Targets:
+    def targets(
+        self, rows: Rows, labels: ArrayLike | None = None, duration: NDArray[np.float64] | None = None
+    ) -> Targets:
         """Return what the scores of a user's items are drawn to by `folding`, (n,), nan where by nothing.
 
         Args:
             rows: item rows (n,).
             labels: (n,) labels of these interactions; None gives None, for positives.
+            duration: (n,) durations of the items; None for those of the catalogue's rows.
 
         Raises:
             DataError: labels that are not n finite numbers, or for a model that was trained without.
@@ -281,7 +284,8 @@ class Recommender(Predictor, Ranker):
             raise DataError(
                 f"there must be one finite label for each of the {len(rows)} items, got {values.tolist()}"
             )
-        duration = None if self.item_duration is None else self.item_duration[rows]
+        if duration is None and self.item_duration is not None:
+            duration = self.item_duration[rows]
         drawn = label_targets(self.target, self.positive, self.objective, values, duration, len(rows))
         return self.target.as_scores(drawn)
 
@@ -360,15 +364,24 @@ class Recommender(Predictor, Ranker):
         if not len(asked):
             raise ConfigError("similar needs at least one item, got none")
         row = self._known(asked, self.items, "item")
-        # each member's vector ends with 1 and the item's bias
-        members = self.items.vectors.reshape(len(self.items.ids), self.model.config.n_members, -1)
-        latent = members[:, :, :-2].reshape(len(members), -1)  # (items, dim - 2 members)
-        length = np.linalg.norm(latent, axis=1, keepdims=True)
-        unit = (latent / np.where(length > 0, length, 1)).astype(np.float32)
+        unit = self.directions(self.items.vectors)
         itself = (np.arange(len(row) + 1), row.astype(np.int32))
         top = exact_top_k(unit[row], unit, k, seen=itself)
         table = self._listed(top, self.items.ids.gather(row).rename("similar to"))
         return table.rename({item: f"similar_{item}"}).rename({"similar to": item})
+
+    def directions(self, items: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what `similar` compares: item vectors (n, dim) without their biases, of length 1 or 0.
+
+        Returns:
+            float32 (n, dim - 2 members).
+        """
+        # each member's vector ends with 1 and the item's bias
+        members = items.reshape(len(items), self.model.config.n_members, -1)
+        latent = members[:, :, :-2].reshape(len(members), -1)
+        length = np.linalg.norm(latent, axis=1, keepdims=True)
+        unit: NDArray[np.float32] = (latent / np.where(length > 0, length, 1)).astype(np.float32)
+        return unit
 
     def rank(self, queries: Queries, k: int) -> NDArray[np.int32]:
         """Rank a catalogue for users, new ones by their features; see `Ranker.rank`."""

@@ -12,11 +12,13 @@ from twotower.cli.check import check
 from twotower.cli.compare import compare
 from twotower.cli.demo import demo
 from twotower.cli.evaluate import evaluate
+from twotower.cli.export import export
 from twotower.cli.fetch import fetch
 from twotower.cli.index import index
 from twotower.cli.init import init
 from twotower.cli.recommend import recommend
 from twotower.cli.score import score
+from twotower.cli.serve import serve
 from twotower.cli.similar import similar
 from twotower.cli.synth import synth
 from twotower.cli.train import train
@@ -42,6 +44,8 @@ for _command, _example in (
     (index, "twotower index runs/first --recall 0.98"),
     (recommend, "twotower recommend runs/first --user 14 -k 10"),
     (similar, "twotower similar runs/first --item 3649 -k 10"),
+    (export, "twotower export runs/first --onnx towers"),
+    (serve, "twotower serve runs/first --port 8000"),
     (score, "twotower score runs/first --pairs pairs.csv --out predictions.parquet"),
 ):
     app.command(epilog=f"Example: {_example}")(_command)

@@ -15,7 +15,7 @@ right side is a sum over the user's items, so is every score: the solution says 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -117,6 +117,19 @@ class FoldIn:
             factor = self._factor(np.concatenate([before[member], own]), ridge, member)
             solved.append(start[member] + cho_solve(factor, right, check_finite=False))
         return self._finished(np.stack(solved))
+
+    def with_items(self, vectors: F32) -> FoldIn:
+        """Return the same with further items (n, dim), whose rows follow.
+
+        Training did not know them, so the least squares are the same.
+        """
+        other = replace(
+            self,
+            items=np.concatenate([self.items, vectors]),
+            warm=np.append(self.warm, np.zeros(len(vectors), dtype=np.bool_)),
+        )
+        other.__dict__["_gramian"] = self._gramian  # which only warm items make
+        return other
 
     def explain(self, vector: F32, rows: Rows, targets: F64 | None, of: Rows) -> tuple[F64, F64]:
         """Divide scores among a user's items: ``score = base + contributions of the items``, exactly.

@@ -1,0 +1,70 @@
+"""``twotower serve``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from twotower.cli.errors import guarded
+from twotower.cli.options import RunArgument
+
+_LEVELS = ("debug", "info", "warning", "error")
+
+
+@guarded
+def serve(
+    run: RunArgument,
+    host: Annotated[str, typer.Option("--host", help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            "--store",
+            metavar="STORE",
+            help="Where events and new items are kept: a SQLite file, or redis://HOST:PORT/DB. "
+            "Default: RUN.events.db beside the run.",
+        ),
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option("--token", envvar="TWOTOWER_TOKEN", help="What requests must bear.", show_default=False),
+    ] = None,
+    admin_token: Annotated[
+        str | None,
+        typer.Option(
+            "--admin-token",
+            envvar="TWOTOWER_ADMIN_TOKEN",
+            help="What a reload must bear; without one there is none over HTTP.",
+            show_default=False,
+        ),
+    ] = None,
+    log_level: Annotated[
+        str, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
+    ] = "info",
+) -> None:
+    """Serve a run over HTTP, with a page at its address. SIGHUP loads the run again; Ctrl-C ends it."""
+    if log_level not in _LEVELS:
+        raise typer.BadParameter(f"--log-level must be one of {', '.join(_LEVELS)}, got {log_level!r}")
+    from twotower import experiment, server  # noqa: PLC0415
+    from twotower.cli import output  # noqa: PLC0415
+
+    found = experiment.Run.finished(run)
+    beside = found.path.resolve()
+    settings = server.Settings(
+        bundle=found.bundle,
+        store=store or str(beside.with_name(f"{beside.name}.events.db")),
+        token=token or None,
+        admin_token=admin_token or None,
+    )
+    if host not in ("127.0.0.1", "::1", "localhost") and settings.token is None:
+        output.log(
+            "warning: whoever reaches this machine can ask and tell; set TWOTOWER_TOKEN to change that"
+        )
+    server.serve(
+        settings,
+        host=host,
+        port=port,
+        log_level=log_level,
+        started=lambda address: output.log(f"serving {found.path} at {address} (Ctrl-C ends it)"),
+    )

@@ -1,0 +1,152 @@
+"""The application: parts put together, routes, the page, and what happens at start and end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import AsyncIterator
+from importlib.metadata import version
+from importlib.resources import files
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from twotower.errors import TwoTowerError
+from twotower.server import routes_change, routes_look, routes_recommend
+from twotower.server.asking import describe
+from twotower.server.errors import ApiError, error_response, from_faults
+from twotower.server.guard import Guard
+from twotower.server.keeper import Keeper
+from twotower.server.metrics import Metrics
+from twotower.server.models import EventsBody, ItemBody, RecommendBody, ScoreBody
+from twotower.server.service import Service
+from twotower.server.settings import Settings
+from twotower.server.store import StoreUnavailable, make_store
+from twotower.server.users import Users
+
+log = logging.getLogger("twotower.server")
+
+_DESCRIPTION = (
+    'Recommendations of a two-tower model. Every error has one form, `{"error": {...}}`, whose message says '
+    "what to mend. Ids are as in the training data: whole numbers or strings."
+)
+_PAGE = {
+    "": ("index.html", "text/html"),
+    "app.js": ("app.js", "text/javascript"),
+    "style.css": ("style.css", "text/css"),
+}
+_PAGE |= {"map.js": ("map.js", "text/javascript"), "api.js": ("api.js", "text/javascript")}
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Return the application; it loads the bundle when it is started.
+
+    Raises:
+        ConfigError: the store's address is none.
+        MissingExtraError: the store needs a library that is not installed.
+    """
+    store, metrics = make_store(settings.store), Metrics()
+    service = Service(settings, store, Keeper(settings.bundle, store), Users(store), metrics)
+    app = FastAPI(
+        title="twotower",
+        version=version("twotower"),
+        lifespan=_lifespan,
+        docs_url=None,  # these load scripts from elsewhere
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        redirect_slashes=False,
+    )
+    app.state.service = service
+    app.add_middleware(Guard, settings=settings, metrics=metrics)
+    for router in (routes_recommend.router, routes_change.router, routes_look.router, routes_look.health):
+        app.include_router(router)
+    _add_page(app)
+    app.add_exception_handler(ApiError, _api_error)
+    app.add_exception_handler(StoreUnavailable, _passed_on)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _wrong_request)
+    describe(app, (RecommendBody, ScoreBody, EventsBody, ItemBody), _DESCRIPTION)
+    return app
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    service: Service = app.state.service
+    await service.store.open()
+    tasks: list[asyncio.Task[None]] = []
+    try:
+        await service.keeper.start()
+        state = service.state
+        service.metrics.serving(state.version, len(state.items))
+        tasks.append(asyncio.create_task(service.keeper.poll()))
+        loop, waiting = asyncio.get_running_loop(), set[asyncio.Task[None]]()
+
+        def hang_up() -> None:
+            task = asyncio.create_task(_reload_by_signal(service))
+            waiting.add(task)
+            task.add_done_callback(waiting.discard)
+
+        with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # no signals here
+            loop.add_signal_handler(signal.SIGHUP, hang_up)
+        service.ready = True
+        log.info("ready", extra={"fields": state.info()})
+        yield
+    finally:
+        service.ready = False
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await service.store.close()
+        log.info("stopped")
+
+
+async def _reload_by_signal(service: Service) -> None:
+    try:
+        await routes_change.reload_now(service)
+    except (TwoTowerError, ApiError, StoreUnavailable) as error:
+        log.error("reload refused, the old model stays", extra={"fields": {"reason": str(error)}})
+
+
+def _add_page(app: FastAPI) -> None:
+    folder = files("twotower.server") / "page"
+    for path, (name, kind) in _PAGE.items():
+        content = (folder / name).read_bytes()
+
+        def answer(content: bytes = content, kind: str = kind) -> Response:
+            return Response(content, media_type=kind, headers={"cache-control": "no-cache"})
+
+        app.add_api_route(
+            f"/{path}", answer, methods=["GET"], include_in_schema=False, response_class=Response
+        )
+
+
+def _request_id(request: Request) -> str:
+    return str(request.state.request_id)
+
+
+async def _api_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    return error_response(error, _request_id(request))
+
+
+async def _passed_on(request: Request, error: Exception) -> Response:
+    raise error  # the guard answers, and logs why
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    messages = {
+        404: "there is nothing at this path; see /openapi.json",
+        405: "this path takes another method",
+    }
+    message = messages.get(error.status_code, str(error.detail))
+    return error_response(ApiError(error.status_code, message, headers=error.headers), _request_id(request))
+
+
+async def _wrong_request(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    return error_response(from_faults(error.errors()), _request_id(request))

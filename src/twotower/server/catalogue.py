@@ -1,0 +1,272 @@
+"""`Catalogue`: the trained items and what was put or taken away since, as one numbering of rows.
+
+Rows below ``n_trained`` are the model's, in its order; the rows after are items put since. A trained item
+that was put again has a new row, and its old one is hidden, as are those taken away. A catalogue is never
+changed: a change makes another one, which shares all that is large.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from twotower.data.item_lists import ItemLists
+from twotower.recommender import Recommender
+from twotower.retrieval import TopK, exact_top_k
+from twotower.server.filters import Columns, check, meets
+from twotower.server.ids import Id, Ids
+from twotower.server.models import Choice
+
+F32 = NDArray[np.float32]
+Rows = NDArray[np.int32]
+NO_ROWS = np.empty(0, dtype=np.int32)
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """The items of a model, in the forms that requests need.
+
+    Attributes:
+        recommender: the model.
+        ids: of its items.
+        display: each display column as a list.
+        types: the display columns' types.
+        columns: the display columns, searchable.
+        directions: float32 (n, width), unit vectors that `Recommender.similar` compares.
+    """
+
+    recommender: Recommender
+    ids: Ids
+    display: dict[str, list[Any]]
+    types: dict[str, pl.DataType]
+    columns: Columns
+    directions: F32
+
+    @classmethod
+    def of(cls, recommender: Recommender) -> Trained:
+        """Build from a model."""
+        table = recommender.display.drop(recommender.encoder.schema.item)
+        return cls(
+            recommender,
+            Ids.of("item", recommender.item_ids),
+            {name: _plain(table.get_column(name)) for name in table.columns},
+            dict(table.schema),
+            Columns(table),
+            recommender.directions(recommender.items.vectors),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class LiveItem:
+    """An item put since training.
+
+    Attributes:
+        id: as the model writes ids.
+        display: its display columns.
+        vector: float32 (dim,).
+        duration: seconds or whatever the schema's duration column holds; nan where not known.
+    """
+
+    id: Id
+    display: dict[str, Any]
+    vector: F32
+    duration: float = float("nan")
+
+
+@dataclass(frozen=True, eq=False)
+class Catalogue:
+    """Every item there is now.
+
+    Attributes:
+        trained: the model's.
+        live: the items put since, in the order of their rows.
+        rows: rows of live items by id.
+        moved: the trained row of a live item that the model knew, by live row.
+        hidden: int32, trained and live rows that are never recommended.
+        gone: ids taken away.
+        vectors: float32 (live, dim) of the live items.
+        directions: float32 (live, width) of the live items.
+    """
+
+    trained: Trained
+    live: tuple[LiveItem, ...] = ()
+    rows: Mapping[Id, int] = field(default_factory=dict)
+    moved: Mapping[int, int] = field(default_factory=dict)
+    hidden: Rows = field(default_factory=lambda: NO_ROWS)
+    gone: frozenset[Id] = frozenset()
+    vectors: F32 | None = None
+    directions: F32 | None = None
+
+    @property
+    def n_trained(self) -> int:
+        """Number of rows of the model."""
+        return len(self.trained.ids.known)
+
+    def __len__(self) -> int:
+        return self.n_trained + len(self.live) - len(self.hidden)
+
+    def row(self, given: Id, *, gone: bool = False) -> int | None:
+        """Return an item's row; None if there is none. With ``gone`` those taken away are found too."""
+        name = self.trained.ids.native(given)
+        if name in self.gone and not gone:
+            return None
+        found = self.rows.get(name)
+        return self.trained.ids.rows.get(name) if found is None else found
+
+    def id(self, row: int) -> Id:
+        """Return the id of a row."""
+        known: Id = (
+            self.trained.ids.known[row] if row < self.n_trained else self.live[row - self.n_trained].id
+        )
+        return known
+
+    def display(self, row: int) -> dict[str, Any]:
+        """Return the display columns of a row."""
+        if row >= self.n_trained:
+            return self.live[row - self.n_trained].display
+        return {name: values[row] for name, values in self.trained.display.items()}
+
+    def vectors_of(self, rows: NDArray[np.integer[Any]]) -> F32:
+        """Return the vectors of rows, (n, dim)."""
+        own = self.trained.recommender.items.vectors
+        if self.vectors is None or (rows < self.n_trained).all():
+            return np.ascontiguousarray(own[rows])
+        found = np.empty((len(rows), own.shape[1]), dtype=np.float32)
+        late = rows >= self.n_trained
+        found[~late], found[late] = own[rows[~late]], self.vectors[rows[late] - self.n_trained]
+        return found
+
+    def changed(
+        self, put: Sequence[LiveItem] = (), gone: Iterable[Id] = (), back: Iterable[Id] = ()
+    ) -> Catalogue:
+        """Return the catalogue after changes.
+
+        Args:
+            put: items that are new, or in the place of earlier ones.
+            gone: ids taken away.
+            back: ids of the model's own items that are there again as they were trained.
+        """
+        live = {item.id: item for item in self.live}
+        for item in put:
+            live.pop(item.id, None)  # to the end, so that the newest has the highest row
+            live[item.id] = item
+        for name in back:
+            live.pop(name, None)
+        away = (self.gone | frozenset(gone)) - {item.id for item in put} - frozenset(back)
+        kept = tuple(live.values())
+        own, first = self.trained.ids.rows, self.n_trained
+        rows = {item.id: first + place for place, item in enumerate(kept)}
+        hidden = [rows[name] for name in away if name in rows]
+        hidden += [own[name] for name in {*away, *rows} if name in own]
+        moved = {own[name]: row for name, row in rows.items() if name in own}
+        vectors = np.stack([item.vector for item in kept]) if kept else None
+        return Catalogue(
+            self.trained,
+            kept,
+            rows,
+            moved,
+            np.sort(np.array(hidden, dtype=np.int32)) if hidden else NO_ROWS,
+            away,
+            vectors,
+            None if vectors is None else self.trained.recommender.directions(vectors),
+        )
+
+    def now(self, rows: Rows) -> Rows:
+        """Return rows of the model as they are numbered now: those put again have another row."""
+        if not self.moved:
+            return rows
+        return np.array([self.moved.get(row, row) for row in rows.tolist()], dtype=np.int32)
+
+    def filtered(self, filters: Mapping[str, Choice], most: int) -> Rows:
+        """Return the rows whose display columns meet all filters, ascending.
+
+        Raises:
+            ApiError: a column that there is not, or that can't be asked this.
+        """
+        rows = self.trained.columns.rows(filters, most)
+        late = [
+            self.n_trained + place
+            for place, item in enumerate(self.live)
+            if meets(item.display, filters, self.trained.types)
+        ]
+        return np.concatenate([rows, np.array(late, dtype=np.int32)])
+
+    def check_filters(self, filters: Mapping[str, Choice], most: int) -> None:
+        """Refuse filters that can't be asked."""
+        for name, choice in filters.items():
+            check(self.trained.types, name, choice, most)
+
+    def search(self, users: F32, k: int, barred: ItemLists, allow: Rows | None) -> TopK:
+        """Return each user's best k.
+
+        Args:
+            users: float32 (n, dim).
+            k: at least 1.
+            barred: rows that each user is never given.
+            allow: the candidates; None for all.
+        """
+        own = allow if allow is None else allow[allow < self.n_trained]
+        recommender = self.trained.recommender
+        if not self.live and not len(self.hidden):
+            return recommender.top(users, k, seen=barred, allow=own)
+        everyone = with_each(barred, self.hidden)
+        first, late = split(everyone, self.n_trained)
+        top = recommender.top(users, k, seen=first, allow=own)
+        if self.vectors is None:
+            return top
+        allowed = None if allow is None else allow[allow >= self.n_trained] - self.n_trained
+        more = exact_top_k(users, self.vectors, min(k, len(self.live)), seen=late, allow=allowed)
+        return _merged(top, more, self.n_trained, k)
+
+    def similar(self, row: int, k: int) -> TopK:
+        """Return the k items most like one, itself not among them; scores are cosines."""
+        if row < self.n_trained:
+            unit = self.trained.directions[[row]]
+        else:
+            assert self.directions is not None
+            unit = self.directions[[row - self.n_trained]]
+        barred = np.array([0, 1 + len(self.hidden)]), np.append(self.hidden, np.int32(row))
+        first, late = split(barred, self.n_trained)
+        top = exact_top_k(unit, self.trained.directions, k, seen=first)
+        if self.directions is None:
+            return top
+        more = exact_top_k(unit, self.directions, min(k, len(self.live)), seen=late)
+        return _merged(top, more, self.n_trained, k)
+
+
+def with_each(lists: ItemLists, rows: Rows) -> ItemLists:
+    """Return the lists with the same further rows in each."""
+    if not len(rows):
+        return lists
+    n = len(lists[0]) - 1
+    pointers = lists[0] + len(rows) * np.arange(n + 1)
+    own = [lists[1][lists[0][u] : lists[0][u + 1]] for u in range(n)]
+    return pointers, np.concatenate([part for each in own for part in (each, rows)])
+
+
+def split(lists: ItemLists, at: int) -> tuple[ItemLists, ItemLists]:
+    """Return the lists of rows below ``at``, and those of the other rows, counted from ``at``."""
+    pointers, rows = lists
+    below = rows < at
+    count = np.concatenate([[0], np.cumsum(below)])[pointers]
+    return (count, rows[below]), (pointers - count, (rows[~below] - at).astype(np.int32))
+
+
+def _merged(top: TopK, more: TopK, offset: int, k: int) -> TopK:
+    """Return the best k of both, the rows of the second counted from ``offset``; ties by lower row."""
+    items = np.concatenate([top.items, np.where(more.items >= 0, more.items + offset, -1)], axis=1)
+    scores = np.concatenate([top.scores, more.scores], axis=1)
+    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return TopK(
+        np.take_along_axis(items, order, axis=1).astype(np.int32), np.take_along_axis(scores, order, axis=1)
+    )
+
+
+def _plain(column: pl.Series) -> list[Any]:
+    """Return a display column for JSON, which has no word for nan."""
+    return column.fill_nan(None).to_list() if column.dtype.is_float() else column.to_list()

@@ -1,0 +1,212 @@
+"""`Keeper`: holds the state that is served, and swaps it when items change or a new bundle comes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+import orjson
+import polars as pl
+
+from twotower.bundle import read_manifest
+from twotower.errors import TwoTowerError, nearest
+from twotower.recommender import Recommender
+from twotower.server.catalogue import LiveItem
+from twotower.server.errors import ApiError
+from twotower.server.ids import Id
+from twotower.server.state import State
+from twotower.server.store import EventStore, StoredItem, StoreUnavailable
+
+log = logging.getLogger("twotower.server")
+
+POLL_SECONDS = 1.0
+"""How often other servers' changes of items are looked for."""
+
+
+class Keeper:
+    """Holds the current `State`. Requests read `state` once; only this class replaces it.
+
+    Attributes:
+        state: what is served now.
+    """
+
+    def __init__(self, bundle: Path, store: EventStore) -> None:
+        self._bundle, self._store = bundle, store
+        self._changing = asyncio.Lock()
+        self._reloading = asyncio.Lock()
+        self._applied = 0  # the last change of an item that is in the state
+        self.state: State
+
+    async def start(self) -> None:
+        """Load the bundle and the items that the store holds.
+
+        Raises:
+            BundleError: the bundle can't be served.
+            StoreUnavailable: the items can't be read.
+        """
+        self.state = await asyncio.to_thread(load, self._bundle)
+        await self.refresh()
+
+    async def reload(self) -> tuple[State, State]:
+        """Load the bundle again and serve it; return the earlier state and the new one.
+
+        Raises:
+            BundleError: the bundle can't be served; the earlier one goes on.
+            ApiError: a reload is under way.
+            StoreUnavailable: the items can't be read; the earlier bundle goes on.
+        """
+        if self._reloading.locked():
+            raise ApiError(409, "a reload is under way; wait for it to end")
+        async with self._reloading:
+            fresh = await asyncio.to_thread(load, self._bundle)
+            async with self._changing:  # an item that is put meanwhile is in the one or the other
+                stored = await self._store.items_since(0)
+                fresh = await asyncio.to_thread(with_stored, fresh, stored)
+                earlier, self.state = self.state, fresh
+                self._applied = max([0, *(item.version for item in stored)])
+            log.info("reloaded", extra={"fields": {"previous": earlier.version, **fresh.info()}})
+            return earlier, fresh
+
+    async def refresh(self) -> None:
+        """Take up the changes of items since the last time, by whomever.
+
+        Raises:
+            StoreUnavailable: they can't be read.
+        """
+        async with self._changing:
+            await self._take_up()
+
+    async def change(self, item: StoredItem) -> None:
+        """Keep a change of an item and serve it.
+
+        Raises:
+            StoreUnavailable: it could not be kept.
+        """
+        async with self._changing:
+            await self._store.put_item(item)
+            await self._take_up()
+
+    async def poll(self) -> None:
+        """Take up other servers' changes for ever; a store that does not answer is asked again."""
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            with contextlib.suppress(StoreUnavailable):
+                await self.refresh()
+
+    async def _take_up(self) -> None:
+        stored = await self._store.items_since(self._applied)
+        if stored:
+            self.state = await asyncio.to_thread(with_stored, self.state, stored)
+            self._applied = stored[-1].version
+
+
+def load(bundle: Path) -> State:
+    """Load a bundle and make the first answer, so that the first client does not wait for compilers.
+
+    Raises:
+        BundleError: it can't be served.
+    """
+    manifest = read_manifest(bundle)
+    recommender = Recommender.load(bundle)
+    state = State.of(recommender, manifest["hash"][:12])
+    users = recommender.users.vectors[:1]
+    if len(users):
+        recommender.top(users, 10)
+    return state
+
+
+def with_stored(state: State, stored: list[StoredItem]) -> State:
+    """Return the state with changes of items from the store.
+
+    An item that the model has been trained with since it was put is served as trained, for interactions say
+    more than features. One that this model can't read (its columns are others) is left out, and said.
+    """
+    put, gone, back = [], [], []
+    for item in stored:
+        name = state.items.trained.ids.native(item.key)
+        row = state.items.trained.ids.rows.get(name)
+        if item.columns is None:
+            gone.append(name)
+        elif row is not None and state.recommender.items.warm[row]:
+            back.append(name)
+        else:
+            try:
+                put.append(live_item(state, name, orjson.loads(item.columns)))
+            except ApiError as error:
+                log.warning(
+                    "an item of the store can't be served by this model",
+                    extra={"fields": {"item": item.key, "reason": error.message}},
+                )
+    return state.with_items(state.items.changed(put, gone, back))
+
+
+def live_item(state: State, name: Id, columns: dict[str, Any]) -> LiveItem:
+    """Return an item from its columns: features, and what is displayed.
+
+    Raises:
+        ApiError: a column that there is not, or a value that is not of its kind.
+    """
+    recommender, types = state.recommender, state.items.trained.types
+    schema = recommender.encoder.schema
+    known = dict.fromkeys([*schema.items, *types, *([schema.duration] if schema.duration else [])])
+    for column in columns:
+        if column not in known:
+            raise ApiError(
+                422,
+                f"an item has the columns {', '.join(known)}; got {column!r}.{nearest(column, known)}",
+                f"columns.{column}",
+            )
+    features = {key: value for key, value in columns.items() if key in schema.items}
+    vector = encoded(recommender, "items", features, "columns")
+    display = {}
+    for column, dtype in types.items():
+        value = columns.get(column)
+        try:
+            (display[column],) = pl.Series([value], dtype=dtype, strict=True).to_list()
+        except (ValueError, TypeError, OverflowError, pl.exceptions.PolarsError):
+            raise ApiError(
+                422, f"{column!r} is displayed as {dtype}; got another kind of value", f"columns.{column}"
+            ) from None
+    duration = columns.get(schema.duration) if schema.duration else None
+    try:
+        seconds = float("nan") if duration is None else float(duration)
+    except (ValueError, TypeError, OverflowError):
+        raise ApiError(422, "a duration is a number", f"columns.{schema.duration}") from None
+    return LiveItem(name, display, vector, seconds)
+
+
+def encoded(recommender: Recommender, which: str, features: dict[str, Any], where: str) -> Any:
+    """Return the vector float32 (dim,) of a new user or item from its features.
+
+    Raises:
+        ApiError: a column that is no feature, or a value that is not of its kind.
+    """
+    for name, value in features.items():
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, float) and not math.isfinite(number):
+                raise ApiError(
+                    422,
+                    f"{where}.{name}: a number must be finite, got {number}; leave the column out if it "
+                    "is not known",
+                    f"{where}.{name}",
+                )
+    encode = recommender.encode_users if which == "users" else recommender.encode_items
+    try:
+        # Without any column a frame has no rows, and a row is wanted.
+        table = pl.DataFrame({name: [value] for name, value in features.items()}) if features else None
+        return encode(pl.DataFrame({_id(recommender, which): [0]}) if table is None else table)[0]
+    except TwoTowerError as error:
+        raise ApiError(422, str(error), where) from None
+    except (ValueError, TypeError, OverflowError, pl.exceptions.PolarsError):
+        raise ApiError(
+            422, "each column must be a plain value or a list of values of one kind", where
+        ) from None
+
+
+def _id(recommender: Recommender, which: str) -> str:
+    schema = recommender.encoder.schema
+    return schema.user if which == "users" else schema.item

@@ -1,0 +1,305 @@
+"""What requests and answers look like: bodies are checked against these, and the OpenAPI shows them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+_Whole = Annotated[int, Field(strict=True, ge=-(2**63), le=2**63 - 1)]
+_Text = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=4096)]
+Id = _Whole | _Text
+Number = Annotated[float, Field(allow_inf_nan=False, strict=True)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Range(_Body):
+    """Numbers from ``min`` to ``max``, both included."""
+
+    min: Number | None = None
+    max: Number | None = None
+
+
+Choice = bool | int | float | str | list[bool | int | float | str] | Range
+
+
+class UserQuery(_Body):
+    """A user: one that is known, or a new one by features, by items, or by both."""
+
+    id: Id | None = Field(None, description="Needed unless features or items are given.")
+    features: dict[str, Any] | None = Field(
+        None,
+        description="Columns of the users table; those left out are missing. {} where nothing is known.",
+    )
+    items: list[Id] | None = Field(None, description="Items that the user liked.")
+
+
+class RecommendBody(_Body):
+    """Whom to recommend to, how much, and what may be recommended."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"users": [14], "k": 10},
+                {"users": [{"features": {}, "items": [3649, 2267]}], "k": 5, "explain": 3},
+            ]
+        }
+    )
+
+    users: list[Id | UserQuery] = Field(min_length=1)
+    k: int = Field(10, ge=1, strict=True)
+    exclude_seen: bool = Field(True, description="Leave out what a user has seen, in training or since.")
+    allow: list[Id] | None = Field(None, description="Only these items.")
+    deny: list[Id] | None = Field(None, description="None of these items.")
+    filters: dict[str, Choice] | None = Field(
+        None,
+        description="Only items whose display column has the value, one of the values, or lies in the range.",
+    )
+    explain: int = Field(0, ge=0, strict=True, description="How many of the user's items to name as reasons.")
+
+
+class Reason(BaseModel):
+    """One of the user's items and what it adds to a score."""
+
+    item_id: Id
+    contribution: float
+
+
+class Because(BaseModel):
+    """A score taken apart: ``base + sum of contributions + rest = score``."""
+
+    base: float = Field(description="What is there without any item of the user.")
+    items: list[Reason] = Field(description="The items that add most, largest first.")
+    rest: float = Field(description="What all other items of the user add.")
+
+
+class Recommended(BaseModel):
+    """One item of a list."""
+
+    item_id: Id
+    rank: int
+    score: float
+    display: dict[str, Any]
+    because: Because | None = None
+
+
+class UserList(BaseModel):
+    """The list of one user; shorter than k only where fewer candidates exist."""
+
+    user_id: Id | None
+    known: bool = Field(description="Whether the model was trained with this user.")
+    events: int = Field(description="Interactions since training that count.")
+    items: list[Recommended]
+
+
+class RecommendAnswer(BaseModel):
+    """Lists in the order of the users asked for."""
+
+    model: str = Field(description="Version of the model that answered.")
+    results: list[UserList]
+
+
+class OneListAnswer(UserList):
+    """The list of one user."""
+
+    model: str
+
+
+class SimilarAnswer(BaseModel):
+    """Items like one item; scores are cosines."""
+
+    model: str
+    item_id: Id
+    items: list[Recommended]
+
+
+class Pair(_Body):
+    """A user and an item."""
+
+    user_id: Id
+    item_id: Id
+
+
+class ScoreBody(_Body):
+    """Pairs to score."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"pairs": [{"user_id": 14, "item_id": 3649}]}]})
+
+    pairs: list[Pair] = Field(min_length=1)
+
+
+class Scored(Pair):
+    """A pair with its score, and the prediction in the label's own units."""
+
+    score: float
+    prediction: float
+
+
+class ScoreAnswer(BaseModel):
+    """Scores in the order of the pairs."""
+
+    model: str
+    results: list[Scored]
+
+
+class EventBody(_Body):
+    """One thing that a user did."""
+
+    id: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=256)] = Field(
+        description="Your name for it. An event sent again under the same id counts once."
+    )
+    user_id: Id
+    item_id: Id
+    kind: Literal["interaction", "skip"] = Field(
+        "interaction", description="skip: shown and refused; not recommended again."
+    )
+    value: Number | None = Field(None, description="The label, in its own units, if there is one.")
+    time: Number | datetime | None = Field(
+        None, description="Seconds since 1970-01-01 UTC, or ISO 8601 with a time zone. Default: now."
+    )
+
+
+class EventsBody(_Body):
+    """Events; all are stored or, if one is wrong, none."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"events": [{"id": "b7c1", "user_id": 14, "item_id": 3649, "value": 1.8}]},
+                {"events": [{"id": "b7c2", "user_id": 14, "item_id": 2267, "kind": "skip"}]},
+            ]
+        }
+    )
+
+    events: list[EventBody] = Field(min_length=1)
+
+
+class EventsAnswer(BaseModel):
+    """The events are on the disk."""
+
+    stored: int
+    duplicates: int = Field(description="Events whose id was known already.")
+
+
+class ItemBody(_Body):
+    """Columns of the items table: features and what is displayed. Those left out are missing."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"columns": {}}]})
+
+    columns: dict[str, Any]
+
+
+class ItemAnswer(BaseModel):
+    """An item of the catalogue."""
+
+    model: str
+    item_id: Id
+    display: dict[str, Any]
+    trained: bool = Field(description="Whether the model has train interactions of this item.")
+    live: bool = Field(description="Whether it was put since training.")
+
+
+class ItemsAnswer(BaseModel):
+    """Items that match a search."""
+
+    items: list[ItemAnswer]
+
+
+class UserFound(BaseModel):
+    """A user of the model."""
+
+    user_id: Id
+    seen: int = Field(description="Items seen in training.")
+
+
+class UsersAnswer(BaseModel):
+    """Users that match a search."""
+
+    total: int
+    users: list[UserFound]
+
+
+class Happened(BaseModel):
+    """An item that a user has seen."""
+
+    item_id: Id
+    display: dict[str, Any]
+    kind: Literal["interaction", "skip"]
+    value: float | None = None
+    time: float | None = Field(None, description="None for what was seen in training.")
+
+
+class UserAnswer(BaseModel):
+    """What is known of a user."""
+
+    user_id: Id
+    known: bool
+    seen: int = Field(description="Items seen in training.")
+    events: int = Field(description="Interactions since training.")
+    history: list[Happened] = Field(
+        description="Events since training, latest first, then items of training."
+    )
+
+
+class ModelAnswer(BaseModel):
+    """What is being served."""
+
+    model: str
+    twotower: str
+    users: int
+    items: int
+    live_items: int
+    dim: int
+    label: str | None
+    like: float | None = Field(description="A usual label of a positive; None for a model without labels.")
+    user_features: dict[str, str]
+    item_features: dict[str, str]
+    display: list[str]
+    category: str | None = Field(description="The display column that the map is coloured by.")
+    loaded: float = Field(description="When, in seconds since 1970-01-01 UTC.")
+
+
+class MapAnswer(BaseModel):
+    """Item vectors in two dimensions (their two principal components), coloured by category."""
+
+    model: str
+    column: str | None
+    categories: list[str]
+    items: list[Id]
+    titles: list[str]
+    x: list[float]
+    y: list[float]
+    category: list[int] = Field(description="Place in categories, -1 for none.")
+
+
+class ReloadAnswer(BaseModel):
+    """The model that is served now."""
+
+    model: str
+    previous: str
+
+
+class HealthAnswer(BaseModel):
+    """The process is alive; or, for readyz, ready."""
+
+    status: str
+    model: str | None = None
+
+
+class ErrorBody(BaseModel):
+    """What is wrong, and what to mend."""
+
+    code: str
+    message: str
+    request_id: str
+    where: str | None
+
+
+class ErrorAnswer(BaseModel):
+    """The one form of every error."""
+
+    error: ErrorBody

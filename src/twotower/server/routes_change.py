@@ -1,0 +1,194 @@
+"""What changes the answers: events, items put and taken away, a new model."""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import datetime
+from typing import Annotated
+
+import orjson
+from fastapi import APIRouter, Path, Request
+from starlette.responses import Response
+
+from twotower.errors import BundleError, TwoTowerError
+from twotower.server.asking import Json, body_of, gives, takes
+from twotower.server.errors import ApiError, shown
+from twotower.server.ids import Id
+from twotower.server.keeper import live_item
+from twotower.server.models import (
+    EventBody,
+    EventsAnswer,
+    EventsBody,
+    ItemAnswer,
+    ItemBody,
+    ReloadAnswer,
+)
+from twotower.server.service import Service, service_of
+from twotower.server.state import State
+from twotower.server.store import Event, StoredItem
+
+log = logging.getLogger("twotower.server")
+
+router = APIRouter(prefix="/v1", tags=["change"])
+
+ItemPath = Annotated[str, Path(max_length=4096, examples=["900001"])]
+
+EARLIEST = 631_152_000.0
+"""1990-01-01: what is older is a clock that was never set, or milliseconds divided twice."""
+AHEAD = 86_400.0
+"""Seconds that a sender's clock may be ahead of ours."""
+
+
+@router.post(
+    "/events",
+    response_class=Json,
+    responses=gives(EventsAnswer, 400, 408, 413),
+    openapi_extra=takes(EventsBody),
+)
+async def events(request: Request) -> Json:
+    """Tell what users did. The answer comes when the events are on the disk; they count from then on."""
+    service = service_of(request)
+    body = await body_of(request, EventsBody, service.limits)
+    if len(body.events) > service.limits.events:
+        raise ApiError(
+            422, f"events: at most {service.limits.events} in one request, got {len(body.events)}", "events"
+        )
+    now, state = time.time(), service.state
+    found = [_event(service, state, event, f"events.{n}", now) for n, event in enumerate(body.events)]
+    stored = await service.store.append(found)
+    service.metrics.events.inc(stored)
+    service.metrics.duplicates.inc(len(found) - stored)
+    return Json({"stored": stored, "duplicates": len(found) - stored})
+
+
+def _event(service: Service, state: State, event: EventBody, where: str, now: float) -> Event:
+    longest = service.limits.id_length
+    user = state.users.new(event.user_id, longest, f"{where}.user_id")
+    item = state.items.trained.ids.native(event.item_id)
+    if state.items.row(item, gone=True) is None:
+        raise ApiError(422, f"{where}: there is no item {shown(event.item_id)}", f"{where}.item_id")
+    if event.value is not None and state.recommender.encoder.schema.label is None:
+        raise ApiError(422, f"{where}: this model has no label; leave value out", f"{where}.value")
+    if not all(letter.isprintable() for letter in event.id):
+        raise ApiError(422, f"{where}: an event's id must be printable, got {shown(event.id)}", f"{where}.id")
+    moment = _seconds(event.time, now, where)
+    return Event(event.id, str(user), str(item), event.kind, event.value, moment)
+
+
+def _seconds(given: float | datetime | None, now: float, where: str) -> float:
+    if given is None:
+        return now
+    if isinstance(given, datetime):
+        if given.tzinfo is None:
+            raise ApiError(422, f"{where}: a time as text needs a time zone, such as Z", f"{where}.time")
+        given = given.timestamp()
+    if not EARLIEST <= given <= now + AHEAD:
+        raise ApiError(
+            422,
+            f"{where}: a time must lie between 1990 and a day from now, seconds since 1970; got {given:.0f}",
+            f"{where}.time",
+        )
+    return given
+
+
+@router.put(
+    "/items/{item_id:rest}",
+    response_class=Json,
+    responses=gives(ItemAnswer, 400, 408, 409, 413)
+    | {201: {"model": ItemAnswer, "description": "It is new."}},
+    openapi_extra=takes(ItemBody),
+)
+async def put_item(request: Request, item_id: ItemPath) -> Json:
+    """Put an item, by its features; it is recommendable at once.
+
+    An item that the model was trained with is served as trained, and can't be changed before it is trained
+    again; put with no columns it comes back after it was taken away.
+    """
+    service = service_of(request)
+    body = await body_of(request, ItemBody, service.limits)
+    state = service.state
+    name = _new_item(state, item_id, service.limits.id_length)
+    if len(body.columns) > service.limits.features:
+        raise ApiError(422, f"columns: at most {service.limits.features}, got {len(body.columns)}", "columns")
+    trained = state.items.trained.ids.rows.get(name)
+    if trained is not None and state.recommender.items.warm[trained]:
+        if body.columns:
+            raise ApiError(
+                409,
+                f"the model was trained with interactions of item {shown(name)}, which say more than "
+                "columns; train again to change it (columns may be {} to bring it back)",
+                "item_id",
+            )
+    else:
+        live_item(state, name, body.columns)  # refuses what can't be encoded, before it is kept
+    created = state.items.row(name) is None
+    await service.keeper.change(StoredItem(str(name), orjson.dumps(body.columns).decode()))
+    state = service.state
+    service.metrics.serving(state.version, len(state.items))
+    return Json(item_answer(state, name), 201 if created else 200)
+
+
+@router.delete(
+    "/items/{item_id:rest}",
+    status_code=204,
+    responses=gives(ItemAnswer, 404, status=204) | {204: {"description": "It is gone."}},
+)
+async def delete_item(request: Request, item_id: ItemPath) -> Response:
+    """Take an item away; it is recommended no more."""
+    service = service_of(request)
+    name = service.state.items.trained.ids.native(item_id)
+    if service.state.items.row(name) is None:
+        raise ApiError(404, f"there is no item {shown(item_id)}", "item_id")
+    await service.keeper.change(StoredItem(str(name), None))
+    state = service.state
+    service.metrics.serving(state.version, len(state.items))
+    return Response(status_code=204)
+
+
+def _new_item(state: State, given: str, longest: int) -> Id:
+    ids = state.items.trained.ids
+    name = ids.new(given, longest, "item_id")
+    if ids.whole and not (isinstance(name, int) and -(2**63) <= name < 2**63):
+        raise ApiError(422, f"this model's item ids are whole numbers, got {shown(given)}", "item_id")
+    return name
+
+
+def item_answer(state: State, name: Id) -> dict[str, object]:
+    """Return what `models.ItemAnswer` says of an item that there is."""
+    row = state.items.row(name)
+    assert row is not None
+    live = row >= state.items.n_trained
+    return {
+        "model": state.version,
+        "item_id": state.items.id(row),
+        "display": state.items.display(row),
+        "trained": not live and bool(state.recommender.items.warm[row]),
+        "live": live,
+    }
+
+
+@router.post("/admin/reload", response_class=Json, responses=gives(ReloadAnswer, 409))
+async def reload(request: Request) -> Json:
+    """Load the bundle again and serve it. A bundle that can't be served is refused, and the old one stays."""
+    service = service_of(request)
+    try:
+        earlier, fresh = await reload_now(service)
+    except TwoTowerError as error:
+        # Whoever asks is told the reason, and not where on the disk it is.
+        reason = str(error).replace(str(service.settings.bundle), "BUNDLE")
+        raise ApiError(409, f"the bundle was refused and the old model stays: {reason}") from None
+    return Json({"model": fresh.version, "previous": earlier.version})
+
+
+async def reload_now(service: Service) -> tuple[State, State]:
+    """Reload, count it, and log why it was refused."""
+    try:
+        earlier, fresh = await service.keeper.reload()
+    except BundleError as error:
+        service.metrics.reloads.labels("refused").inc()
+        log.error("bundle refused", extra={"fields": {"reason": str(error)}})
+        raise
+    service.metrics.reloads.labels("done").inc()
+    service.metrics.serving(fresh.version, len(fresh.items))
+    return earlier, fresh

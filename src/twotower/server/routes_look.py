@@ -1,0 +1,189 @@
+"""What the page shows beside lists: users and their history, items, the map, the model; and health."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated, Any
+
+import polars as pl
+from fastapi import APIRouter, Path, Query, Request
+from starlette.responses import Response
+
+from twotower.server.asking import Json, gives
+from twotower.server.errors import ApiError
+from twotower.server.item_map import category_column, item_map
+from twotower.server.models import (
+    HealthAnswer,
+    ItemAnswer,
+    ItemsAnswer,
+    MapAnswer,
+    ModelAnswer,
+    UserAnswer,
+    UsersAnswer,
+)
+from twotower.server.ranking import known_item
+from twotower.server.routes_change import item_answer
+from twotower.server.service import service_of
+from twotower.server.state import State
+
+router = APIRouter(prefix="/v1", tags=["look"])
+health = APIRouter(tags=["health"])
+
+Search = Annotated[str, Query(max_length=200)]
+Limit = Annotated[int, Query(ge=1, le=1000)]
+AnyPath = Annotated[str, Path(max_length=4096, examples=["14"])]
+
+
+@router.get("/model", response_class=Json, responses=gives(ModelAnswer))
+async def model(request: Request) -> Json:
+    """Say what is served."""
+    state = service_of(request).state
+    recommender, schema = state.recommender, state.recommender.encoder.schema
+    return Json(
+        {
+            "model": state.version,
+            "twotower": version("twotower"),
+            "users": len(state.users.known),
+            "items": len(state.items),
+            "live_items": len(state.items.live),
+            "dim": recommender.model.dim,
+            "label": schema.label,
+            "like": state.like,
+            "user_features": dict(schema.users),
+            "item_features": dict(schema.items),
+            "display": list(state.items.trained.types),
+            "category": category_column(state.items.trained),
+            "loaded": state.loaded,
+        }
+    )
+
+
+@router.get("/users", response_class=Json, responses=gives(UsersAnswer))
+async def users(request: Request, query: Search = "", limit: Limit = 20) -> Json:
+    """Search users whose id begins with the query."""
+    state = service_of(request).state
+    return Json(await asyncio.to_thread(_users, state, query.strip(), limit))
+
+
+def _users(state: State, query: str, limit: int) -> dict[str, Any]:
+    indptr = state.recommender.seen[0]
+    ids = state.recommender.user_ids
+    rows: Sequence[int] = range(len(ids))
+    if query:
+        rows = ids.cast(pl.String).str.starts_with(query).arg_true().to_list()
+    shown_rows = [
+        {"user_id": state.users.known[r], "seen": int(indptr[r + 1] - indptr[r])} for r in rows[:limit]
+    ]
+    return {"total": len(rows), "users": shown_rows}
+
+
+@router.get("/users/{user_id:rest}", response_class=Json, responses=gives(UserAnswer))
+async def user(request: Request, user_id: AnyPath, limit: Limit = 100) -> Json:
+    """Show what a user has seen: of one that is not known, nothing."""
+    service = service_of(request)
+    state = service.state
+    name = state.users.new(user_id, service.limits.id_length, "user_id")
+    row = state.users.rows.get(name)
+    events = await service.users.events(name)
+    history: list[dict[str, Any]] = []
+    for event in reversed(events):
+        place = state.items.row(event.item, gone=True)
+        if place is not None:
+            history.append(_happened(state, place, kind=event.kind, value=event.value, time=event.time))
+    seen, labels = _trained_history(state, row)
+    history += [_happened(state, place, value=label) for place, label in zip(seen, labels, strict=True)]
+    return Json(
+        {
+            "user_id": name,
+            "known": row is not None,
+            "seen": len(seen),
+            "events": sum(event.kind == "interaction" for event in events),
+            "history": history[:limit],
+        }
+    )
+
+
+def _trained_history(state: State, row: int | None) -> tuple[list[int], list[float | None]]:
+    if row is None:
+        return [], []
+    recommender = state.recommender
+    part = slice(recommender.seen[0][row], recommender.seen[0][row + 1])
+    seen = state.items.now(recommender.seen[1][part]).tolist()
+    if recommender.seen_label is None:
+        return seen, [None] * len(seen)
+    labels = recommender.seen_label[part].tolist()
+    order = sorted(range(len(seen)), key=lambda i: -labels[i])  # what was liked most first
+    return [seen[i] for i in order], [labels[i] for i in order]
+
+
+def _happened(
+    state: State, row: int, *, kind: str = "interaction", value: Any = None, time: Any = None
+) -> dict[str, Any]:
+    return {
+        "item_id": state.items.id(row),
+        "display": state.items.display(row),
+        "kind": kind,
+        "value": value,
+        "time": time,
+    }
+
+
+@router.get("/items", response_class=Json, responses=gives(ItemsAnswer))
+async def items(request: Request, query: Search = "", limit: Limit = 20) -> Json:
+    """Search items by their id and by the text of their display columns."""
+    state = service_of(request).state
+    return Json(await asyncio.to_thread(_items, state, query.strip().lower(), limit))
+
+
+def _items(state: State, query: str, limit: int) -> dict[str, Any]:
+    catalogue = state.items
+    gone = set(catalogue.hidden.tolist())
+    found = [
+        catalogue.n_trained + place
+        for place, item in reversed(list(enumerate(catalogue.live)))
+        if query in " ".join(map(str, (item.id, *item.display.values()))).lower()
+    ]
+    display = state.recommender.display
+    texts = [pl.col(name).cast(pl.String) for name, dtype in display.schema.items() if not dtype.is_nested()]
+    match = pl.any_horizontal(text.str.to_lowercase().str.contains(query, literal=True) for text in texts)
+    found += display.select(match.fill_null(False)).to_series().arg_true().head(limit + len(gone)).to_list()
+    rows = [row for row in found if row not in gone][:limit]
+    return {"items": [item_answer(state, catalogue.id(row)) for row in rows]}
+
+
+@router.get("/items/{item_id:rest}", response_class=Json, responses=gives(ItemAnswer, 404))
+async def item(request: Request, item_id: AnyPath) -> Json:
+    """Show an item."""
+    state = service_of(request).state
+    return Json(item_answer(state, state.items.id(known_item(state, item_id))))
+
+
+@router.get("/map", response_class=Json, responses=gives(MapAnswer))
+async def map_(request: Request) -> Json:
+    """Show the item vectors in two dimensions."""
+    state = service_of(request).state
+    return Json({"model": state.version, **await asyncio.to_thread(item_map, state.items.trained)})
+
+
+@health.get("/healthz", response_class=Json, responses={200: {"model": HealthAnswer}})
+async def healthz() -> Json:
+    """Say that the process is alive."""
+    return Json({"status": "alive"})
+
+
+@health.get("/readyz", response_class=Json, responses=gives(HealthAnswer))
+async def readyz(request: Request) -> Json:
+    """Say whether requests can be answered: a model is loaded and the store answers."""
+    service = service_of(request)
+    if not service.ready:
+        raise ApiError(503, "not ready: starting, or ending")
+    await service.store.items_since(2**53)
+    return Json({"status": "ready", "model": service.state.version})
+
+
+@health.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+async def metrics(request: Request) -> Response:
+    """Show counters for Prometheus."""
+    return Response(service_of(request).metrics.text(), media_type="text/plain; version=0.0.4")

@@ -1,0 +1,51 @@
+"""`Service`: the parts that every route works with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from twotower.server.keeper import Keeper
+from twotower.server.metrics import Metrics
+from twotower.server.settings import Limits, Settings
+from twotower.server.state import State
+from twotower.server.store import EventStore
+from twotower.server.users import Users
+
+
+@dataclass(eq=False)
+class Service:
+    """One server's parts.
+
+    Attributes:
+        settings: how it was started.
+        store: of events and items.
+        keeper: of the state.
+        users: finds users.
+        metrics: counts.
+        ready: whether it can answer; not while it starts or ends.
+    """
+
+    settings: Settings
+    store: EventStore
+    keeper: Keeper
+    users: Users
+    metrics: Metrics
+    ready: bool = False
+
+    @property
+    def state(self) -> State:
+        """What is served now."""
+        return self.keeper.state
+
+    @property
+    def limits(self) -> Limits:
+        """Of one request."""
+        return self.settings.limits
+
+
+def service_of(request: Request) -> Service:
+    """Return the service that a request came to."""
+    found: Service = request.app.state.service
+    return found

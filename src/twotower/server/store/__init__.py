@@ -1,0 +1,39 @@
+"""Where events and new items are kept: a SQLite file by default, or Redis for several servers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twotower.errors import ConfigError
+from twotower.server.store.events import Event, EventStore, Placed, StoredItem, StoreUnavailable
+from twotower.server.store.redis import RedisStore
+from twotower.server.store.sqlite import SqliteStore
+
+__all__ = [
+    "Event",
+    "EventStore",
+    "Placed",
+    "RedisStore",
+    "SqliteStore",
+    "StoreUnavailable",
+    "StoredItem",
+    "make_store",
+]
+
+
+def make_store(address: str) -> EventStore:
+    """Return the store of an address, not yet open: a file, or ``redis://...``.
+
+    Raises:
+        ConfigError: the address is of another kind, or its folder does not exist.
+        MissingExtraError: it needs a library that is not installed.
+    """
+    scheme, separator, _ = address.partition("://")
+    if separator and scheme in ("redis", "rediss", "unix"):
+        return RedisStore(address)
+    if separator:
+        raise ConfigError(f"--store must be a file or redis://HOST:PORT/DATABASE, got '{scheme}://...'")
+    path = Path(address).expanduser()
+    if path.is_dir() or not path.parent.is_dir():
+        raise ConfigError(f"--store must be a file in a folder that exists, got '{path}'; make the folder")
+    return SqliteStore(path)

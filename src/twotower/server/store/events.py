@@ -1,0 +1,121 @@
+"""What happens after training, and the interface of the store that keeps it: events of users, new items."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+Kind = Literal["interaction", "skip"]
+
+
+class StoreUnavailable(Exception):
+    """The store does not answer at present; what was asked was not done, and may be asked again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that a user did.
+
+    Attributes:
+        id: the sender's name for it; a second event of the same id is the same event sent again.
+        user: key of the user, see `twotower.server.ids`.
+        item: key of the item.
+        kind: "interaction", or "skip" for an item that was shown and refused.
+        value: the label (a rating, a watch ratio); None where the interaction alone is what is known.
+        time: seconds since 1970-01-01 UTC.
+    """
+
+    id: str
+    user: str
+    item: str
+    kind: Kind
+    value: float | None
+    time: float
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An event in its place among those of its user.
+
+    Attributes:
+        place: rises from event to event of one user, from 1.
+        event: the event.
+    """
+
+    place: int
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class StoredItem:
+    """An item put, or taken away, since training.
+
+    Attributes:
+        key: of the item.
+        columns: its columns as they were given, in JSON; None for one that was taken away.
+        version: number of the change, rising from change to change; 0 before it is kept.
+    """
+
+    key: str
+    columns: str | None
+    version: int = 0
+
+
+class EventStore(ABC):
+    """Keeps events and items durably. Methods may be called from many tasks of one event loop at once.
+
+    Attributes:
+        name: of the kind of store.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Get ready.
+
+        Raises:
+            StoreUnavailable: it can't be reached.
+            ConfigError: what is there is no store, or one of a newer version.
+        """
+
+    @abstractmethod
+    async def append(self, events: Sequence[Event]) -> int:
+        """Keep all events and return how many were new; when this returns they are durable.
+
+        An event whose id is known already, from before or within ``events``, is left out.
+
+        Raises:
+            StoreUnavailable: it could not be done, or not be known to be done, perhaps in part; sending the
+                same events again is safe.
+        """
+
+    @abstractmethod
+    async def events_of(self, user: str, after: int = 0) -> list[Placed]:
+        """Return a user's events in the order they were kept, those with a place above ``after``.
+
+        Raises:
+            StoreUnavailable: they can't be read.
+        """
+
+    @abstractmethod
+    async def put_item(self, item: StoredItem) -> None:
+        """Keep an item durably in the place of an earlier one of its key.
+
+        Raises:
+            StoreUnavailable: it could not be done, or not be known to be done.
+        """
+
+    @abstractmethod
+    async def items_since(self, version: int = 0) -> list[StoredItem]:
+        """Return the items whose last change has a higher number, as they are now, in the order of change.
+
+        Raises:
+            StoreUnavailable: they can't be read.
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Finish what was begun and let go of files and connections."""

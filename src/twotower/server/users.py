@@ -1,0 +1,161 @@
+"""What is known of a user now: the trained vector and history, moved by what has happened since."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twotower.server.catalogue import NO_ROWS, Rows
+from twotower.server.ids import Id
+from twotower.server.state import State
+from twotower.server.store import Event, EventStore
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+Long = NDArray[np.int64]
+
+KEPT = 20_000
+"""Users with events whose vectors are kept in memory."""
+_NONE: Long = np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class User:
+    """A user as the next answer sees it.
+
+    Attributes:
+        vector: float32 (dim,).
+        seen: int32 rows that the user has had, in training or since.
+        row: the user's row in the model; None for one that it does not know.
+        fresh: int64 rows of what has happened since.
+        targets: float64, what ``fresh`` draws scores to, nan for what counts for nothing.
+    """
+
+    vector: F32
+    seen: Rows
+    row: int | None
+    fresh: Long
+    targets: F64
+
+
+@dataclass(eq=False, slots=True)
+class _Kept:
+    """The events of a user read so far, and the user that they gave in a state."""
+
+    last: int = 0
+    events: list[Event] = field(default_factory=list)
+    state: State | None = None
+    user: User | None = None
+
+
+class Users:
+    """Finds users. The store alone says what has happened; what is kept saves reading and solving again."""
+
+    def __init__(self, store: EventStore) -> None:
+        self._store = store
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+
+    async def events(self, name: Id) -> list[Event]:
+        """Return all events of a user, oldest first.
+
+        Raises:
+            StoreUnavailable: they can't be read.
+        """
+        return (await self._read(str(name))).events
+
+    async def find(self, state: State, given: Id) -> User | None:
+        """Return a user that the model knows or that has events; None for any other.
+
+        Raises:
+            StoreUnavailable: events can't be read.
+        """
+        name = state.users.native(given)
+        row = state.users.rows.get(name)
+        kept = await self._read(str(name))
+        if not kept.events:
+            return None if row is None else trained(state, row)
+        if kept.user is None or kept.state is not state:
+            kept.user = happened(state, nobody(state) if row is None else trained(state, row), kept.events)
+            kept.state = state
+        return kept.user
+
+    async def _read(self, key: str) -> _Kept:
+        kept = self._kept.get(key)
+        new = await self._store.events_of(key, 0 if kept is None else kept.last)
+        if not new:
+            return _Kept() if kept is None else kept
+        kept = self._kept.setdefault(key, _Kept())
+        self._kept.move_to_end(key)
+        for placed in new:
+            if placed.place > kept.last:  # else a request beside this one has read it
+                kept.events.append(placed.event)
+                kept.last, kept.user = placed.place, None
+        if len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
+        return kept
+
+
+def trained(state: State, row: int) -> User:
+    """Return a user as trained."""
+    indptr, seen = state.recommender.seen
+    own = state.items.now(seen[indptr[row] : indptr[row + 1]])
+    return User(state.recommender.users.vectors[row], own, row, _NONE, _NONE.astype(np.float64))
+
+
+def nobody(state: State) -> User:
+    """Return a user of whom nothing is known."""
+    return User(state.folding.typical, NO_ROWS, None, _NONE, _NONE.astype(np.float64))
+
+
+def happened(state: State, user: User, events: Sequence[Event]) -> User:
+    """Return a user after events; those of items that are no more known are passed over.
+
+    A skip is seen, and moves nothing: that an item was refused once says little of others. Neither does a
+    label that is no positive move a model that learns from positives alone.
+    """
+    rows = [state.items.row(event.item, gone=True) for event in events]
+    pairs = [(event, row) for event, row in zip(events, rows, strict=True) if row is not None]
+    if not pairs:
+        return user
+    fresh = np.array([row for event, row in pairs if event.kind == "interaction"], dtype=np.int64)
+    values = [event.value for event, _ in pairs if event.kind == "interaction"]
+    seen = np.array([row for _, row in pairs], dtype=np.int32)
+    return _moved(state, replace(user, seen=np.append(user.seen, seen)), fresh, state.targets(fresh, values))
+
+
+def likes(state: State, user: User, rows: Long) -> User:
+    """Return a user who is said to like items (rows)."""
+    seen = np.append(user.seen, rows.astype(np.int32))
+    return _moved(state, replace(user, seen=seen), rows, state.targets(rows, [None] * len(rows)))
+
+
+def _moved(state: State, user: User, rows: Long, targets: F64) -> User:
+    if not len(rows):
+        return user
+    if user.row is None and user.vector is state.folding.typical:
+        vector = state.folding.vector(rows, targets)
+    else:
+        past, of_past = past_of(state, user)
+        vector = state.folding.moved(user.vector, past, of_past, rows, targets)
+    return replace(
+        user,
+        vector=vector,
+        fresh=np.append(user.fresh, rows),
+        targets=np.append(user.targets, targets),
+    )
+
+
+def past_of(state: State, user: User) -> tuple[Long, F64 | None]:
+    """Return the rows that a user had before now, and their targets: of training, and what was fresh."""
+    if user.row is None:
+        return user.fresh, user.targets
+    rows, targets = state.recommender.history_of(user.row)
+    if not len(user.fresh):
+        return rows, targets
+    if targets is None:
+        targets = np.full(len(rows), state.folding.settings.positive)
+    return np.append(rows, user.fresh), np.append(targets, user.targets)

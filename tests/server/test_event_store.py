@@ -1,0 +1,310 @@
+"""What every event store promises, and what each adds."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from redis_process import RedisProcess
+
+from twotower.errors import ConfigError
+from twotower.server.store import (
+    Event,
+    EventStore,
+    Placed,
+    RedisStore,
+    SqliteStore,
+    StoredItem,
+    StoreUnavailable,
+    make_store,
+)
+
+T = TypeVar("T")
+
+
+def event(name: str, user: str = "ann", item: str = "7", **other: Any) -> Event:
+    values: dict[str, Any] = {"kind": "interaction", "value": 1.5, "time": 1_700_000_000.25, **other}
+    return Event(name, user, item, **values)
+
+
+def using(store: EventStore, work: Callable[[EventStore], Awaitable[T]]) -> T:
+    """Open the store, do the work, close it."""
+
+    async def whole() -> T:
+        await store.open()
+        try:
+            return await work(store)
+        finally:
+            await store.close()
+
+    return asyncio.run(whole())
+
+
+class StoreContract:
+    """What every store promises; ``make`` gives a store object on the same place each time."""
+
+    @pytest.fixture
+    def make(self) -> Callable[[], EventStore]:
+        raise NotImplementedError
+
+    def test_events_come_back_as_they_were_sent_in_their_order(self, make):
+        sent = [
+            event("b", item="1"),
+            event("a", item="-2", value=None, kind="skip"),
+            event("c\n\"'", user="编号 \x01", item="é\\", value=-0.125, time=0.0),
+        ]
+
+        async def work(store):
+            assert await store.append(sent) == 3
+            return await store.events_of("ann"), await store.events_of("编号 \x01")
+
+        ann, other = using(make(), work)
+        assert [placed.event for placed in ann] == sent[:2]
+        assert [placed.event for placed in other] == sent[2:]
+        assert ann[0].place < ann[1].place
+
+    def test_an_event_is_kept_once_however_often_it_is_sent(self, make):
+        async def work(store):
+            first = await store.append([event("a"), event("b"), event("a", item="8")])
+            again = await store.append([event("b"), event("c"), event("a", user="eve")])
+            return first, again, await store.events_of("ann"), await store.events_of("eve")
+
+        first, again, ann, eve = using(make(), work)
+        assert (first, again) == (2, 1)
+        assert [(p.event.id, p.event.item) for p in ann] == [("a", "7"), ("b", "7"), ("c", "7")]
+        assert eve == []
+
+    def test_nothing_is_appended_to_nothing(self, make):
+        async def work(store):
+            return await store.append([]), await store.events_of("ann")
+
+        assert using(make(), work) == (0, [])
+
+    def test_only_what_came_after_a_place(self, make):
+        async def work(store):
+            await store.append([event("a"), event("other", user="eve"), event("b")])
+            seen = await store.events_of("ann")
+            await store.append([event("c"), event("other 2", user="eve"), event("d")])
+            return seen, await store.events_of("ann", seen[-1].place), await store.events_of("ann", 10**9)
+
+        seen, later, none = using(make(), work)
+        assert [p.event.id for p in seen] == ["a", "b"]
+        assert [p.event.id for p in later] == ["c", "d"]
+        assert later[0].place > seen[-1].place
+        assert none == []
+
+    def test_all_of_it_is_there_after_opening_again(self, make):
+        async def fill(store):
+            await store.append([event(str(i)) for i in range(5)])
+            await store.put_item(StoredItem("x", '{"title": "é"}'))
+
+        async def read(store):
+            again = await store.append([event("3"), event("5")])
+            return again, len(await store.events_of("ann")), await store.items_since()
+
+        using(make(), fill)
+        assert using(make(), read) == (1, 6, [StoredItem("x", '{"title": "é"}', 1)])
+
+    def test_items_are_replaced_and_taken_away(self, make):
+        async def work(store):
+            assert await store.items_since() == []
+            await store.put_item(StoredItem("b", "{}"))
+            await store.put_item(StoredItem("a", '{"k": 1}'))
+            first = await store.items_since()
+            await store.put_item(StoredItem("b", '{"k": 2}'))
+            await store.put_item(StoredItem("a", None))
+            return first, await store.items_since(), await store.items_since(first[-1].version)
+
+        first, second, later = using(make(), work)
+        assert [(item.key, item.columns) for item in first] == [("b", "{}"), ("a", '{"k": 1}')]
+        assert [(item.key, item.columns) for item in second] == [("b", '{"k": 2}'), ("a", None)]
+        assert later == second
+        versions = [item.version for item in first + second]
+        assert versions == sorted(set(versions))
+        assert versions[0] > 0
+
+    def test_many_at_once_lose_and_double_nothing(self, make):
+        async def work(store):
+            batches = [[event(f"{i % 40}/{j}", user=f"u{j % 3}") for j in range(5)] for i in range(60)]
+            new = await asyncio.gather(*(store.append(batch) for batch in batches))
+            return sum(new), [await store.events_of(f"u{u}") for u in range(3)]
+
+        new, lists = using(make(), work)
+        assert new == 200
+        ids = [placed.event.id for found in lists for placed in found]
+        assert sorted(ids) == sorted(f"{i}/{j}" for i in range(40) for j in range(5))
+
+    def test_a_long_list_is_kept_whole(self, make):
+        async def work(store):
+            new = await store.append([event(str(i), user=f"u{i % 2}") for i in range(2500)])
+            return new, await store.events_of("u1")
+
+        new, found = using(make(), work)
+        assert new == 2500
+        assert [placed.event.id for placed in found] == [str(i) for i in range(1, 2500, 2)]
+
+
+class TestSqlite(StoreContract):
+    @pytest.fixture
+    def make(self, tmp_path: Path) -> Callable[[], EventStore]:
+        return lambda: SqliteStore(tmp_path / "events.db")
+
+    def test_two_servers_may_share_the_file(self, make):
+        async def work(store):
+            other = make()
+            await other.open()
+            await asyncio.gather(*(s.append([event(f"{i}")]) for i in range(20) for s in (store, other)))
+            found = await other.events_of("ann")
+            await other.close()
+            return found
+
+        assert len(using(make(), work)) == 20
+
+    def test_a_commit_is_flushed_to_the_disk(self, make):
+        async def work(store):
+            journal = store._read("pragma journal_mode", ())
+            return journal, store._connect().execute("pragma synchronous").fetchone()
+
+        assert using(make(), work) == ([("wal",)], (2,))
+
+    def test_what_is_no_store_is_refused_and_left_alone(self, tmp_path):
+        (tmp_path / "text.db").write_text("no database at all, but long enough to be looked at" * 20)
+        other = sqlite3.connect(tmp_path / "other.db")
+        other.executescript("create table t (a); insert into t values (1); pragma user_version = 7")
+        other.close()
+        newer = sqlite3.connect(tmp_path / "newer.db")
+        newer.executescript("pragma user_version = 99")
+        newer.close()
+        for name, reason in (("text", "not a database"), ("other", "another"), ("newer", "upgrade")):
+            before = (tmp_path / f"{name}.db").read_bytes()
+            with pytest.raises(ConfigError, match=reason):
+                asyncio.run(SqliteStore(tmp_path / f"{name}.db").open())
+            assert (tmp_path / f"{name}.db").read_bytes() == before
+
+    def test_a_store_that_can_not_be_written_says_so_and_comes_back(self, make):
+        async def work(store):
+            await store.append([event("a")])
+            lock = sqlite3.connect(store._path, isolation_level=None)
+            lock.execute("begin exclusive")
+            with pytest.raises(StoreUnavailable, match="can't be written"):
+                await store.append([event("b")])
+            lock.execute("rollback")
+            return await store.append([event("a"), event("b")])
+
+        store = make()
+        store._busy = 0.05
+        assert using(store, work) == 1
+
+    def test_a_closed_store_says_so(self, make):
+        store = make()
+        using(store, lambda s: s.append([event("a")]))
+        for ask in (store.append([event("b")]), store.events_of("ann"), store.items_since()):
+            with pytest.raises(StoreUnavailable, match="closed"):
+                asyncio.run(ask)
+
+    @pytest.mark.slow
+    def test_what_was_answered_survives_kill_9(self, tmp_path):
+        code = """
+import asyncio, sys
+from pathlib import Path
+from twotower.server.store import Event, SqliteStore
+
+async def main():
+    store = SqliteStore(Path(sys.argv[1]))
+    await store.open()
+    for i in range(10**6):
+        await store.append([Event(f"{i}", "ann", "7", "interaction", None, 0.0)])
+        print(i, flush=True)
+
+asyncio.run(main())
+"""
+        path = tmp_path / "events.db"
+        answered = -1
+        for _ in range(3):
+            process = subprocess.Popen([sys.executable, "-c", code, path], stdout=subprocess.PIPE, text=True)
+            for line in process.stdout:
+                answered = max(answered, int(line))
+                if int(line) >= answered and int(line) % 50 == 49:
+                    break
+            os.kill(process.pid, signal.SIGKILL)
+            rest, _ = process.communicate()
+            answered = max([answered, *map(int, rest.split())])
+        found: list[Placed] = using(SqliteStore(path), lambda s: s.events_of("ann"))
+        ids = [int(placed.event.id) for placed in found]
+        assert answered >= 49
+        assert sorted(set(ids)) == sorted(ids)
+        assert set(range(answered + 1)) <= set(ids)
+
+
+class TestRedis(StoreContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def server(cls, tmp_path_factory) -> Iterator[RedisProcess]:
+        process = RedisProcess(tmp_path_factory.mktemp("redis"))
+        yield process
+        process.stop()
+
+    @pytest.fixture
+    def make(self, server: RedisProcess) -> Callable[[], EventStore]:
+        async def empty(store):
+            await store._redis.flushdb()
+
+        using(RedisStore(server.url), empty)
+        return lambda: RedisStore(server.url)
+
+    def test_stopped_and_started_again(self, server, make):
+        async def work(store):
+            await store.append([event("a")])
+            await asyncio.to_thread(server.stop)
+            for ask in (store.append([event("b")]), store.events_of("ann"), store.items_since()):
+                with pytest.raises(StoreUnavailable, match="does not answer"):
+                    await ask
+            await asyncio.to_thread(server.start)
+            new = await store.append([event("a"), event("b")])
+            return new, [placed.event.id for placed in await store.events_of("ann")]
+
+        assert using(make(), work) == (1, ["a", "b"])
+
+    def test_a_redis_that_may_lose_events_is_said(self, make, caplog):
+        async def work(store):
+            await store._redis.config_set("appendfsync", "everysec")
+            await store.open()
+            await store._redis.config_set("appendfsync", "always")
+
+        using(make(), work)
+        assert "appendfsync everysec" in caplog.text
+        caplog.clear()
+        using(make(), lambda s: s.items_since())
+        assert caplog.text == ""
+
+    def test_a_store_of_another_version_is_refused(self, make):
+        async def change(store):
+            await store._redis.set("{twotower}:version", "99")
+
+        using(make(), change)
+        with pytest.raises(ConfigError, match="version 99"):
+            using(make(), lambda s: s.items_since())
+
+    def test_an_address_that_nothing_listens_on(self):
+        with pytest.raises(StoreUnavailable):
+            asyncio.run(RedisStore("redis://127.0.0.1:1/0").open())
+
+
+@pytest.mark.parametrize("address", ["mysql://x", "redis://:secret@[bad", "/no/such/folder/e.db", "/"])
+def test_an_address_that_is_none(address):
+    with pytest.raises(ConfigError, match="--store must be") as error:
+        make_store(address)
+    assert "secret" not in str(error.value)
+
+
+def test_the_kind_of_store_follows_from_the_address(tmp_path):
+    assert isinstance(make_store("redis://localhost:6379/0"), RedisStore)
+    assert isinstance(make_store(str(tmp_path / "e.db")), SqliteStore)

@@ -1,0 +1,256 @@
+"""What the server answers, against the library and against brute force."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import numpy as np
+import numpy.testing as npt
+import polars as pl
+import pytest
+from small_server import COLD_ITEM, COLD_USER, N_ITEMS, N_USERS, fitted
+
+from twotower.server.models import (
+    ItemAnswer,
+    MapAnswer,
+    ModelAnswer,
+    OneListAnswer,
+    RecommendAnswer,
+    ScoreAnswer,
+    SimilarAnswer,
+    UserAnswer,
+    UsersAnswer,
+)
+
+
+def listed(client, body):
+    answer = client.post("/v1/recommend", json=body)
+    assert answer.status_code == 200, answer.text
+    return RecommendAnswer.model_validate(answer.json()).results
+
+
+def ids(result):
+    return [item.item_id for item in result.items]
+
+
+def seen_by(model, user):
+    indptr, items = model.seen
+    return {500 + int(i) for i in items[indptr[user - 1000] : indptr[user - 999]]}
+
+
+# the same as the library
+
+
+@pytest.mark.parametrize("exclude_seen", [True, False])
+@pytest.mark.parametrize("k", [1, 7, N_ITEMS])
+def test_lists_are_the_librarys(asked, model, k, exclude_seen):
+    users = [1003, 1000, COLD_USER]
+    results = listed(asked, {"users": users, "k": k, "exclude_seen": exclude_seen})
+    table = model.recommend(users, k, exclude_seen=exclude_seen)
+    for user, result in zip(users, results, strict=True):
+        own = table.filter(table["user_id"] == user)
+        assert result.user_id == user
+        assert ids(result) == own["item_id"].to_list()
+        assert [item.score for item in result.items] == own["score"].to_list()
+        assert [item.rank for item in result.items] == own["rank"].to_list()
+        assert [item.display["title"] for item in result.items] == own["title"].to_list()
+        assert result.known
+        assert result.events == 0
+        alone = OneListAnswer.model_validate(
+            asked.get(f"/v1/recommend/{user}", params={"k": k, "exclude_seen": exclude_seen}).json()
+        )
+        assert alone.items == result.items
+
+
+def test_similar_items_are_the_librarys(asked, model):
+    answer = SimilarAnswer.model_validate(asked.get("/v1/similar/507?k=9").json())
+    table = model.similar([507], 9)
+    assert ids(answer) == table["similar_item_id"].to_list()
+    assert [item.score for item in answer.items] == table["score"].to_list()
+
+
+def test_scores_are_the_librarys(asked, model):
+    pairs = [{"user_id": 1000 + i % 7, "item_id": 500 + i} for i in range(N_ITEMS)]
+    answer = ScoreAnswer.model_validate(asked.post("/v1/score", json={"pairs": pairs}).json())
+    expected = model.score(pl.DataFrame(pairs))["prediction"].to_list()
+    assert [scored.prediction for scored in answer.results] == expected
+    npt.assert_allclose(
+        [scored.score for scored in answer.results],
+        [model.users.vectors[p["user_id"] - 1000] @ model.items.vectors[p["item_id"] - 500] for p in pairs],
+        rtol=1e-5,
+        atol=1e-6,
+    )
+
+
+def test_a_new_user_by_items_is_folded_in(asked, model):
+    (result,) = listed(asked, {"users": [{"items": [501, 504, 507]}], "k": 10})
+    table = model.recommend_from([[501, 504, 507]], 10)
+    assert result.user_id is None
+    assert not result.known
+    assert ids(result) == table["item_id"].to_list()
+    npt.assert_allclose([i.score for i in result.items], table["score"].to_list(), rtol=1e-6)
+
+
+def test_a_new_user_by_features(asked, model):
+    results = listed(
+        asked, {"users": [{"features": {"group": 1}}, {"features": {"group": 2}, "id": "new"}], "k": N_ITEMS}
+    )
+    vectors = model.encode_users(pl.DataFrame({"group": [1, 2]}))
+    for result, vector in zip(results, vectors, strict=True):
+        expected = vector @ model.items.vectors.T
+        assert ids(result) == [500 + int(i) for i in np.argsort(-expected, kind="stable")]
+
+
+def test_a_new_user_by_features_and_items_is_drawn_from_the_one_by_the_other(asked, model):
+    by_both, by_features = listed(
+        asked,
+        {"users": [{"features": {"group": 1}, "items": [501]}, {"features": {"group": 1}}], "k": N_ITEMS - 1},
+    )
+    vector = model.encode_users(pl.DataFrame({"group": [1]}))[0]
+    none = np.empty(0, np.int64)
+    moved = model.folding.moved(vector, none, None, np.array([1]), None)
+    expected = moved @ model.items.vectors.T
+    npt.assert_allclose(
+        [i.score for i in by_both.items], [expected[i.item_id - 500] for i in by_both.items], rtol=1e-5
+    )
+    assert 501 not in ids(by_both)
+    assert 501 in ids(by_features)
+
+
+def test_nothing_known_is_the_typical_user(asked, model):
+    (result,) = listed(asked, {"users": [{"features": {}}], "k": N_ITEMS})
+    expected = model.folding.typical @ model.items.vectors.T
+    assert ids(result) == [500 + int(i) for i in np.argsort(-expected, kind="stable")]
+
+
+# candidates
+
+
+def test_allow_deny_and_seen_leave_exactly_the_rest(asked, model):
+    allow, deny = list(range(510, 540)), [511, 512]
+    (result,) = listed(asked, {"users": [1002], "k": N_ITEMS, "allow": allow, "deny": deny})
+    assert set(ids(result)) == set(allow) - set(deny) - seen_by(model, 1002)
+
+
+@pytest.mark.parametrize(
+    ("filters", "test"),
+    [
+        ({"kind": "kind 1"}, lambda i: i % 3 == 1),
+        ({"kind": ["kind 1", "kind 2", "no such"]}, lambda i: i % 3 > 0),
+        ({"year": {"min": 1970, "max": 1975}}, lambda i: 10 <= i <= 15),
+        ({"year": {"min": 2000}, "kind": "kind 0"}, lambda i: i >= 40 and i % 3 == 0),
+        ({"year": 1965}, lambda i: False),
+        ({"year": 1966}, lambda i: i == 6),
+        ({"year": "1966"}, lambda i: False),
+        ({"tags": "t2"}, lambda i: i % 4 == 2),
+        ({"tags": ["t2", "all"]}, lambda i: True),
+        ({"kind": []}, lambda i: False),
+    ],
+)
+def test_filters_leave_exactly_what_meets_them(asked, filters, test):
+    (result,) = listed(asked, {"users": [1002], "k": N_ITEMS, "exclude_seen": False, "filters": filters})
+    assert set(ids(result)) == {500 + i for i in range(N_ITEMS) if test(i)}
+
+
+def test_filters_and_allow_are_both_met(asked):
+    (result,) = listed(
+        asked,
+        {
+            "users": [1002],
+            "k": N_ITEMS,
+            "exclude_seen": False,
+            "filters": {"kind": "kind 1"},
+            "allow": [501, 502],
+        },
+    )
+    assert ids(result) == [501]
+
+
+# reasons
+
+
+@pytest.mark.parametrize(
+    "user", [1003, {"items": [501, 504, 504]}, {"features": {"group": 0}, "items": [503]}]
+)
+def test_reasons_add_up_to_the_score(asked, user):
+    (result,) = listed(asked, {"users": [user], "k": 8, "explain": 2})
+    for item in result.items:
+        because = item.because
+        parts = [reason.contribution for reason in because.items]
+        assert parts == sorted(parts, reverse=True)
+        assert len(parts) <= 2
+        assert because.base + sum(parts) + because.rest == pytest.approx(item.score, abs=1e-5)
+    assert any(item.because.items for item in result.items)
+
+
+def test_reasons_are_the_librarys(asked, model):
+    (result,) = listed(asked, {"users": [1003], "k": 3, "explain": 50})
+    for item in result.items:
+        table = model.explain(1003, [item.item_id])
+        own = {r.item_id: r.contribution for r in item.because.items}
+        expected = dict(zip(table["because_item_id"], table["contribution"], strict=True))
+        assert item.because.base == pytest.approx(table["base"][0])
+        for name, part in own.items():
+            assert part == pytest.approx(expected[name])
+
+
+# what the page asks
+
+
+def test_the_model_is_described(asked):
+    answer = ModelAnswer.model_validate(asked.get("/v1/model").json())
+    assert (answer.users, answer.items, answer.live_items) == (N_USERS, N_ITEMS, 0)
+    assert answer.label == "stars"
+    assert answer.like >= 1.5
+    assert answer.display == ["title", "kind", "year", "tags"]
+    assert answer.category == "kind"
+
+
+def test_users_are_found_by_the_beginning_of_their_id(asked):
+    answer = UsersAnswer.model_validate(asked.get("/v1/users?query=101&limit=3").json())
+    assert answer.total == 10
+    assert [user.user_id for user in answer.users] == [1010, 1011, 1012]
+    assert UsersAnswer.model_validate(asked.get("/v1/users?query=.*").json()).total == 0
+    assert UsersAnswer.model_validate(asked.get("/v1/users").json()).total == N_USERS
+
+
+def test_what_a_user_watched(asked, model):
+    answer = UserAnswer.model_validate(asked.get("/v1/users/1003").json())
+    assert {happened.item_id for happened in answer.history} == seen_by(model, 1003)
+    values = [happened.value for happened in answer.history]
+    assert values == sorted(values, reverse=True)
+    nobody = UserAnswer.model_validate(asked.get("/v1/users/nobody").json())
+    assert (nobody.known, nobody.seen, nobody.history) == (False, 0, [])
+
+
+def test_items_are_found_by_their_text(asked):
+    found = asked.get("/v1/items", params={"query": "影 17"}).json()["items"]
+    assert [item["item_id"] for item in found] == [517]
+    assert [item["item_id"] for item in asked.get("/v1/items?query=559").json()["items"]] == [COLD_ITEM]
+    assert asked.get("/v1/items", params={"query": "(["}).json()["items"] == []
+    one = ItemAnswer.model_validate(asked.get(f"/v1/items/{COLD_ITEM}").json())
+    assert (one.trained, one.live) == (False, False)
+
+
+def test_the_map_shows_every_item_once(asked):
+    answer = MapAnswer.model_validate(asked.get("/v1/map").json())
+    assert sorted(answer.items) == list(range(500, 500 + N_ITEMS))
+    assert answer.categories == ["kind 0", "kind 1", "kind 2"]
+    assert [answer.categories[c] for c in answer.category] == [f"kind {i % 3}" for i in range(N_ITEMS)]
+    assert max(map(abs, answer.x + answer.y)) <= 1
+    assert np.std(answer.x) > 0.1
+
+
+def test_ids_of_text_go_through_paths_and_bodies(tmp_path, serving):
+    fitted(ids="str").save(tmp_path / "text")
+    asked = serving(bundle=tmp_path / "text", store=str(tmp_path / "text.db"))
+    user, item = "u/1003", "i\n507"
+    (result,) = listed(asked, {"users": [user], "k": 3})
+    alone = asked.get(f"/v1/recommend/{quote(user, safe='')}?k=3").json()
+    assert alone["user_id"] == user
+    assert [i["item_id"] for i in alone["items"]] == ids(result)
+    assert asked.get(f"/v1/similar/{quote(item, safe='')}").json()["item_id"] == item
+    done = asked.post("/v1/events", json={"events": [{"id": "1", "user_id": user, "item_id": item}]})
+    assert done.json() == {"stored": 1, "duplicates": 0}
+    assert asked.put("/v1/items/new%2Fone", json={"columns": {"kind": "kind 1"}}).status_code == 201
+    assert asked.get("/v1/items/new%2Fone").json()["item_id"] == "new/one"

@@ -1,0 +1,288 @@
+"""Whatever is sent: a 4xx in one form that says what to mend, and never a path, a traceback or a 5xx."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+from small_server import ADMIN, N_ITEMS, numbers
+
+from twotower.server import Limits, ranking
+from twotower.server.models import ErrorAnswer
+
+
+def refused(answer, status, *words):
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    error = ErrorAnswer.model_validate(answer.json()).error
+    assert error.request_id == answer.headers["x-request-id"]
+    for word in words:
+        assert word in error.message, error.message
+    assert "Traceback" not in answer.text
+    assert "/tmp" not in answer.text
+    assert "site-packages" not in answer.text
+    return error
+
+
+RECOMMEND = {"users": [1003], "k": 5}
+EVENT = {"id": "a", "user_id": 1003, "item_id": 501}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        (b"", 400, ["JSON"]),
+        (b"{", 400, ["JSON"]),
+        (b'{"users": [1003]', 400, ["JSON"]),
+        (b"\xff\xfe", 400, ["JSON"]),
+        (b'{"users": ["\\ud800"]}', 400, ["JSON"]),
+        (b"[" * 100_000, 400, ["JSON"]),
+        (b"null", 422, []),
+        (b"[]", 422, []),
+        (b'{"users": 1003}', 422, ["users"]),
+        (b'{"users": []}', 422, ["users"]),
+        (b'{"users": [true]}', 422, ["users"]),
+        (b'{"users": [1.5]}', 422, ["users"]),
+        (b'{"users": [{}]}', 422, ["id, features or items"]),
+        (b'{"users": [null]}', 422, ["users"]),
+        (b'{"users": [""]}', 422, ["users"]),
+        (b'{"users": [1003], "k": 0}', 422, ["k"]),
+        (b'{"users": [1003], "k": -1}', 422, ["k"]),
+        (b'{"users": [1003], "k": 1e9}', 422, ["k"]),
+        (b'{"users": [1003], "k": 1000000}', 422, ["1000"]),
+        (b'{"users": [1003], "k": ' + b"9" * 5000 + b"}", 400, ["number"]),
+        (b'{"users": [1003], "k": "5"}', 422, ["k"]),
+        (b'{"users": [1003], "k": NaN}', 422, ["k"]),
+        (b'{"users": [1003], "kk": 5}', 422, ["kk"]),
+        (b'{"users": [1003], "explain": 1000}', 422, ["explain"]),
+        (b'{"users": [99999]}', 404, ["99999", "features"]),
+        (b'{"users": ["no such"]}', 404, ["no such"]),
+        (b'{"users": ["a\\u0000b"]}', 422, ["control"]),
+        (b'{"users": ["a\\u202eb"]}', 404, []),
+        (b'{"users": [9223372036854775808]}', 422, []),
+        (b'{"users": [1003], "allow": [77]}', 422, ["77"]),
+        (b'{"users": [1003], "deny": ["x"]}', 422, ["x"]),
+        (b'{"users": [1003], "filters": {"kinds": "a"}}', 422, ["'kind'"]),
+        (b'{"users": [1003], "filters": {"kind": {"min": 1}}}', 422, ["numbers"]),
+        (b'{"users": [1003], "filters": {"year": {"min": NaN}}}', 422, ["filters.year"]),
+        (b'{"users": [1003], "filters": {"year": null}}', 422, ["filters.year"]),
+        (b'{"users": [{"features": {"groop": 1}}]}', 422, ["group"]),
+        (b'{"users": [{"features": {"group": [1]}}]}', 422, []),
+        (b'{"users": [{"features": {"group": {"a": 1}}}]}', 422, []),
+        (b'{"users": [{"features": {"group": [1, "a", null, [2]]}}]}', 422, []),
+        (b'{"users": [{"features": {"group": ' + b"9" * 400 + b"}}]}", 422, []),
+        (b'{"users": [{"items": [77]}]}', 422, ["77"]),
+        (b'{"users": [{"id": 1003, "features": {}}]}', 422, ["1003"]),
+    ],
+)
+def test_recommend_says_what_is_wrong(asked, body, status, words):
+    refused(asked.post("/v1/recommend", content=body), status, *words)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"time": time.time() + 1e6}, ["a day from now"]),
+        ({"time": -1e15}, ["1990"]),
+        ({"time": 1e300}, ["1990"]),
+        ({"time": "yesterday"}, ["time"]),
+        ({"time": "2024-01-01"}, ["time"]),
+        ({"time": "2024-01-01T00:00:00"}, ["time zone"]),
+        ({"time": "9999-12-31T23:59:59Z"}, ["a day from now"]),
+        ({"time": True}, ["time"]),
+        ({"value": float("nan")}, ["value"]),
+        ({"value": float("inf")}, ["value"]),
+        ({"value": "4"}, ["value"]),
+        ({"item_id": 77}, ["77"]),
+        ({"item_id": "a\x00"}, []),
+        ({"item_id": 501.5}, ["item_id"]),
+        ({"user_id": "a\nb"}, ["control"]),
+        ({"user_id": "x" * 300}, ["256"]),
+        ({"user_id": None}, ["user_id"]),
+        ({"id": ""}, ["id"]),
+        ({"id": "x" * 300}, ["id"]),
+        ({"id": "a\x07"}, ["printable"]),
+        ({"id": 7}, ["id"]),
+        ({"kind": "like"}, ["kind"]),
+        ({"extra": 1}, ["extra"]),
+    ],
+)
+def test_a_wrong_event_is_refused_and_none_beside_it_is_stored(client, change, words):
+    body = json.dumps({"events": [{**EVENT, "id": "good"}, {**EVENT, **change}]})
+    error = refused(client.post("/v1/events", content=body), 422, "events.1", *words)
+    assert error.where.startswith("events.1")
+    assert client.get("/v1/users/1003").json()["events"] == 0
+
+
+@pytest.mark.parametrize(
+    ("item", "columns", "words"),
+    [
+        ("900", {"kinds": "a"}, ["'kind'"]),
+        ("900", {"kind": ["a"]}, []),
+        ("900", {"tags": "a, b", "kind": {"x": 1}}, []),
+        ("900", {"tags": [1, "a", [2]]}, []),
+        ("900", {"title": 7}, ["title"]),
+        ("900", {"year": "new"}, ["year"]),
+        ("900", {"year": 10**30}, []),
+        ("nine", {}, ["whole numbers"]),
+        ("9223372036854775808", {}, ["whole numbers"]),
+        ("9%00", {}, ["control"]),
+        ("9" * 1000, {}, []),
+    ],
+)
+def test_a_wrong_item_is_refused(client, item, columns, words):
+    refused(client.put(f"/v1/items/{item}", json={"columns": columns}), 422, *words)
+    assert client.get("/v1/model").json()["items"] == N_ITEMS
+
+
+def test_wrong_numbers_in_features(serving, tmp_path):
+    numbers().save(tmp_path / "numbers")
+    client = serving(bundle=tmp_path / "numbers", store=str(tmp_path / "n.db"))
+    for value in (b"NaN", b"Infinity", b"-Infinity", b"1e999", b'"inf"', b'"x"', b"[1]"):
+        answer = client.post("/v1/recommend", content=b'{"users": [{"features": {"age": %s}}]}' % value)
+        refused(answer, 422)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/v1/recommend/99999", 404),
+        ("GET", "/v1/recommend/1003?k=0", 422),
+        ("GET", "/v1/recommend/1003?k=abc", 422),
+        ("GET", "/v1/recommend/1003?k=99999999999999999999", 422),
+        ("GET", "/v1/recommend/1003?exclude_seen=maybe", 422),
+        ("GET", "/v1/recommend/%00", 422),
+        ("GET", "/v1/recommend/" + "x" * 5000, 422),
+        ("GET", "/v1/recommend/%ff", 404),
+        ("GET", "/v1/similar/77", 404),
+        ("GET", "/v1/similar/..%2f..%2fetc%2fpasswd", 404),
+        ("DELETE", "/v1/items/77", 404),
+        ("GET", "/v1/items/77", 404),
+        ("GET", "/nothing", 404),
+        ("GET", "/v1/", 404),
+        ("GET", "/../bundle.json", 404),
+        ("PATCH", "/v1/recommend", 405),
+        ("POST", "/v1/model", 405),
+        ("GET", "/docs", 404),
+        ("GET", "/v1/users?limit=0", 422),
+    ],
+)
+def test_paths_and_queries(asked, method, path, status):
+    refused(asked.request(method, path), status)
+
+
+@pytest.mark.parametrize(
+    ("limits", "path", "body", "status"),
+    [
+        ({"body_bytes": 100}, "/v1/recommend", {**RECOMMEND, "allow": list(range(500, 540))}, 413),
+        ({"users": 2}, "/v1/recommend", {"users": [1003] * 3}, 422),
+        ({"answer_items": 10}, "/v1/recommend", {"users": [1003] * 3, "k": 5}, 422),
+        ({"list_length": 2}, "/v1/recommend", {**RECOMMEND, "allow": [501, 502, 503]}, 422),
+        ({"list_length": 2}, "/v1/recommend", {"users": [{"items": [501, 502, 503]}]}, 422),
+        ({"list_length": 2}, "/v1/score", {"pairs": [{"user_id": 1003, "item_id": 501}] * 3}, 422),
+        ({"filters": 2}, "/v1/recommend", {**RECOMMEND, "filters": {"kind": ["a", "b", "c"]}}, 422),
+        ({"features": 0}, "/v1/recommend", {"users": [{"features": {"group": 1}}]}, 422),
+        ({"events": 1}, "/v1/events", {"events": [EVENT, {**EVENT, "id": "b"}]}, 422),
+        ({"requests_at_once": 0}, "/v1/recommend", RECOMMEND, 503),
+    ],
+)
+def test_limits_are_kept(serving, limits, path, body, status):
+    refused(serving(limits=Limits(**limits)).post(path, json=body), status)
+
+
+def test_a_body_without_a_length_is_cut_off_too(serving):
+    client = serving(limits=Limits(body_bytes=1000))
+    refused(client.post("/v1/recommend", content=(b" " * 300 for _ in range(10))), 413)
+
+
+# who may ask
+
+
+def test_a_token_is_asked_for_everywhere_but_for_health_and_the_page(serving):
+    client = serving(token="the right one")
+    assert "bearer" in client.post("/v1/recommend", json=RECOMMEND).headers["www-authenticate"].lower()
+    for given in (
+        {},
+        {"authorization": "Bearer wrong"},
+        {"authorization": "Basic the right one"},
+        {"authorization": "Bearer é"},
+    ):
+        headers = {name: value.encode("latin-1") for name, value in given.items()}
+        refused(client.post("/v1/recommend", json=RECOMMEND, headers=headers), 401, "TWOTOWER_TOKEN")
+        refused(client.get("/v1/model", headers=headers), 401)
+    good = {"authorization": "Bearer the right one"}
+    assert client.post("/v1/recommend", json=RECOMMEND, headers=good).status_code == 200
+    for path in ("/healthz", "/readyz", "/metrics", "/", "/app.js", "/openapi.json"):
+        assert client.get(path).status_code == 200
+    refused(client.post("/v1/admin/reload", headers=good), 401, "TWOTOWER_ADMIN_TOKEN")
+    assert client.post("/v1/admin/reload", headers={"authorization": f"Bearer {ADMIN}"}).status_code == 200
+
+
+def test_without_an_admin_token_nobody_reloads(serving):
+    refused(serving(admin_token=None).post("/v1/admin/reload"), 403, "TWOTOWER_ADMIN_TOKEN")
+
+
+def test_pages_of_other_sites_are_refused(asked):
+    refused(asked.post("/v1/recommend", json=RECOMMEND, headers={"origin": "http://evil.example"}), 403)
+    refused(asked.post("/v1/recommend", json=RECOMMEND, headers={"origin": "null"}), 403)
+    own = {"origin": "http://testserver"}
+    assert asked.post("/v1/recommend", json=RECOMMEND, headers=own).status_code == 200
+
+
+# around requests
+
+
+def test_a_request_id_is_kept_if_it_is_a_good_one(asked):
+    assert asked.get("/healthz", headers={"x-request-id": "abc-1"}).headers["x-request-id"] == "abc-1"
+    for bad in ("a b", "x" * 65, "{}", ""):
+        assert asked.get("/healthz", headers={"x-request-id": bad}).headers["x-request-id"] != bad
+
+
+def test_what_is_our_fault_says_so_and_no_more(client, monkeypatch, caplog):
+    def fail(*args):
+        raise RuntimeError("secret /tmp/path")
+
+    monkeypatch.setattr(ranking, "listed", fail)
+    error = refused(client.post("/v1/recommend", json=RECOMMEND), 500)
+    assert "secret" not in error.message
+    assert error.request_id in [getattr(r, "fields", {}).get("request_id") for r in caplog.records]
+    assert "secret" in caplog.text
+    assert 'status="500"' in client.get("/metrics").text
+
+
+def test_metrics_count(client):
+    for path in ("/v1/recommend/1003", "/v1/recommend/1004", "/v1/recommend/99999"):
+        client.get(path)
+    client.post("/v1/recommend", json={"users": [{"items": [501]}], "allow": [501]})
+    client.post("/v1/events", json={"events": [EVENT]})
+    client.post("/v1/events", json={"events": [EVENT]})
+    text = client.get("/metrics").text
+    version = client.get("/v1/model").json()["model"]
+    for line in (
+        'twotower_requests_total{method="GET",route="/v1/recommend/{user_id:rest}",status="200"} 2.0',
+        'twotower_requests_total{method="GET",route="/v1/recommend/{user_id:rest}",status="404"} 1.0',
+        'twotower_request_seconds_count{route="/v1/recommend"} 1.0',
+        "twotower_cold_users_total 1.0",
+        "twotower_empty_lists_total 1.0",
+        "twotower_events_total 1.0",
+        "twotower_duplicate_events_total 1.0",
+        f"twotower_items {float(N_ITEMS)}",
+        f'twotower_model_info{{version="{version}"}} 1.0',
+    ):
+        assert line in text
+
+
+def test_paths_that_are_none_are_one_label(asked):
+    for i in range(5):
+        asked.get(f"/no/such/{i}")
+    assert "/no/such" not in asked.get("/metrics").text
+
+
+def test_the_page_loads_nothing_from_elsewhere(asked):
+    for path in ("/", "/app.js", "/api.js", "/map.js", "/style.css"):
+        answer = asked.get(path)
+        assert answer.status_code == 200
+        assert "http://" not in answer.text.replace("http://www.w3.org", "")
+        assert "https://" not in answer.text
+        assert "default-src 'none'" in answer.headers["content-security-policy"]

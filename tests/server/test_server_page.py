@@ -1,0 +1,194 @@
+"""The page in a real browser: the whole path of a visitor, by mouse and by keyboard, wide and narrow."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+
+import pytest
+from small_server import ServerProcess, run_of
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium, which is not installed"),
+]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="module")
+def address(model, tmp_path_factory) -> Iterator[str]:
+    process = ServerProcess(run_of(model, tmp_path_factory.mktemp("page") / "run"))
+    yield process.address
+    process.stop()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as started:
+        found = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield found
+        found.close()
+
+
+@pytest.fixture(params=[(1440, 900, "light"), (390, 844, "dark")], ids=["wide", "phone"])
+def page(browser, address, request):
+    width, height, scheme = request.param
+    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    found = context.new_page()
+    found.set_default_timeout(10_000)
+    wrong: list[str] = []
+    found.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    found.on("pageerror", lambda error: wrong.append(str(error)))
+    found.on(
+        "request", lambda asked: None if asked.url.startswith((address, "data:")) else wrong.append(asked.url)
+    )
+    found.goto(address)
+    found.wait_for_selector("#list .card")
+    yield found
+    context.close()
+    assert wrong == []
+
+
+def until(page, condition, arg=None):
+    """Wait until a condition in JavaScript holds; asked from here, since the page's policy lets nothing be
+    evaluated in it."""
+    deadline = time.monotonic() + 15
+    while not page.evaluate(condition, arg):
+        assert time.monotonic() < deadline, condition
+        time.sleep(0.03)
+
+
+def items(page):
+    return page.eval_on_selector_all("#list .card", "cards => cards.map(card => card.dataset.item)")
+
+
+def settled(page, before):
+    """Return the list once it is another one and nothing is on its way."""
+    deadline = time.monotonic() + 15
+    while (found := items(page)) == before or page.locator(".leaving").count():
+        assert time.monotonic() < deadline, "the list did not change"
+        time.sleep(0.03)
+    return found
+
+
+def test_the_path_of_a_visitor(page):
+    # the first user, with history and reasons
+    assert "User 1000" in page.inner_text("#about")
+    assert page.locator("#history li").count() > 5
+    assert "because you watched" in page.inner_text("#list")
+    # another one, searched
+    page.fill("#user", "1003")
+    page.wait_for_selector("#users li:has-text('1003')")
+    page.click("#users li:has-text('1003')")
+    until(page, "document.querySelector('#about').textContent.includes('User 1003')")
+    # a new one, who watches and skips
+    page.click("#new")
+    until(page, "document.querySelector('#about').textContent.startsWith('A new user')")
+    before = items(page)
+    page.click(f"#list .card[data-item='{before[1]}'] button:has-text('Watch')")
+    after = settled(page, before)
+    assert before[1] not in after
+    assert "because you watched" in page.inner_text("#list")
+    page.click(f"#list .card[data-item='{after[0]}'] button:has-text('Skip')")
+    later = settled(page, after)
+    assert after[0] not in later
+    assert page.inner_text("#history li:first-child").endswith("skipped")
+    assert page.locator("#history li").count() == 2
+    # one item, one like it, and watching that
+    page.click(f"#list .card[data-item='{later[0]}'] .title")
+    page.wait_for_selector("#item[open]")
+    first = page.inner_text("#item-title")
+    page.click("#item .alike li:first-child button")
+    until(page, "first => document.querySelector('#item-title').textContent != first", first)
+    page.click("#item .acts .strong")
+    until(page, "document.querySelectorAll('#history li').length == 3")
+    # the reload of the page keeps the new user
+    page.reload()
+    page.wait_for_selector("#list .card")
+    assert "2 watched" in page.inner_text("#about")
+    assert page.locator("#history li").count() == 3
+
+
+def test_by_keyboard_alone(page):
+    page.focus("#user")
+    page.wait_for_selector("#users li")
+    page.keyboard.type("1005")
+    page.wait_for_selector("#users li[aria-selected=true]:has-text('1005')")
+    page.keyboard.press("Enter")
+    until(page, "document.querySelector('#about').textContent.includes('User 1005')")
+    page.focus("#new")
+    page.keyboard.press("Enter")
+    until(page, "document.querySelector('#about').textContent.startsWith('A new user')")
+    before = items(page)
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("w")
+    after = settled(page, before)
+    assert before[1] not in after
+    page.keyboard.press("s")
+    settled(page, after)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#item[open]")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#item", state="hidden")
+
+
+def test_nothing_is_wider_than_the_screen_and_all_can_be_named(page):
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    nameless = page.evaluate(
+        "[...document.querySelectorAll('button, input')].filter(e => !(e.textContent.trim() ||"
+        " e.getAttribute('aria-label') || e.labels?.length)).map(e => e.outerHTML)"
+    )
+    assert nameless == []
+
+
+def test_the_map_opens_items(page):
+    page.focus("#map")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector("#tip:not([hidden])")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#item[open]")
+
+
+def test_markup_in_titles_is_text(page):
+    assert page.locator("#list b").count() == 0
+    assert "<b>" in page.inner_text("#list")
+
+
+def test_dark_and_light(page):
+    def paper():
+        return page.evaluate("getComputedStyle(document.body).backgroundColor")
+
+    before = paper()
+    page.click("#theme")
+    assert paper() != before
+    page.reload()
+    page.wait_for_selector("#list .card")
+    assert paper() != before
+
+
+def test_a_token_is_asked_for_and_used(browser, model, tmp_path):
+    server = ServerProcess(run_of(model, tmp_path / "run"), TWOTOWER_TOKEN="open sesame")
+    try:
+        page = browser.new_page()
+        page.goto(server.address)
+        page.wait_for_selector("#token[open]")
+        page.fill("#token-value", "wrong")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#token[open]")
+        page.fill("#token-value", "open sesame")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#list .card")
+    finally:
+        server.stop()
