@@ -119,7 +119,9 @@ def test_history_tells_both_phases(planted_fit: tuple[Recommender, TrainPart, Da
     history = planted_fit[0].history
     first = [record for record in history if record["phase"] == "train"]
     second = [record for record in history if record["phase"] == "refit"]
-    assert history == first + second
+    between = [record for record in history if record["phase"] == "posterior"]
+    assert history == first + between + second
+    assert len(between) <= 1
     best = min(first, key=lambda record: record["validation_loss"])["epoch"]
     assert [record["epoch"] for record in second] == list(range(1, best + 1))
     rates = [record["learning_rate"] for record in first[:best]]
@@ -159,6 +161,32 @@ def test_validation_figures_are_those_of_the_model_it_leaves() -> None:
     sd = labels(smaller).std()
     assert best["validation_loss"] == pytest.approx(best["validation_rmse"] ** 2 / sd**2, rel=1e-3)
     assert len(test)
+
+
+@pytest.mark.parametrize("worse", [False, True])
+def test_posterior_means_are_kept_where_validation_is_better(
+    worse: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, _ = split(planted(noise=0.5), seed=1)
+    smaller, validation = split(train, test=0.2, seed=2)
+    if worse:
+        monkeypatch.setattr(
+            "twotower.estimator.two_tower.take_posterior_means",
+            lambda model, *_: model.items.ids.weight.fill_(10.0),
+        )
+    ours, without = (
+        TwoTower(**QUICK, refit=False, posterior=posterior).fit(smaller, validation)
+        for posterior in (True, False)
+    )
+    records = [record for record in ours.history if record["phase"] == "posterior"]
+    assert [record["phase"] for record in without.history] == ["train"] * len(without.history)
+    assert len(records) == (not worse)
+    if worse:
+        assert same(ours, without)
+        return
+    of_ours, of_without = (rmse(m.predict(validation), labels(validation)) for m in (ours, without))
+    assert records[0]["validation_rmse"] == pytest.approx(of_ours, rel=1e-4)
+    assert of_ours < of_without
 
 
 @pytest.mark.parametrize("objective", ["squared", "huber", "logistic"])

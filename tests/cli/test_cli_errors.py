@@ -24,6 +24,8 @@ COMMANDS = (
     "demo",
     "fetch",
     "synth",
+    "init",
+    "check",
     "train",
     "evaluate",
     "compare",

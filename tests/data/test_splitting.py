@@ -94,7 +94,7 @@ def test_deduplication_agrees_with_a_set(data: Dataset) -> None:
 
 def test_rows_of_one_hash_are_compared_by_value(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "twotower.data.duplicates._hashes", lambda rows: np.zeros(rows.height, dtype=np.uint64)
+        "twotower.data.duplicates.row_hashes", lambda rows: np.zeros(rows.height, dtype=np.uint64)
     )
     data = sample(300)
     twice = data.with_interactions(pl.concat([data.interactions, data.interactions]))

@@ -281,3 +281,14 @@ def test_vectors_of_two_lengths_in_train_are_refused() -> None:
 def test_a_vector_column_without_a_vector_is_refused() -> None:
     with pytest.raises(DataError, match="'face' is empty in every train row; leave it out"):
         VectorEncoder.fit(pl.Series("face", [None, None], dtype=pl.List(pl.Float32)))
+
+
+@pytest.mark.parametrize(("rows", "least"), [(40, 2), (299, 2), (300, 3), (5000, 5)])
+def test_rare_values_are_unknown_the_more_rows_there_are(rows: int, least: int) -> None:
+    often, seldom = ["often"] * least, ["seldom"] * (least - 1)
+    values = pl.Series([*often, *seldom, *["rest"] * (rows - 2 * least + 1)])
+    for fitted in (
+        CategoryEncoder.fit(values).vocabulary,
+        CategoriesEncoder.fit(pl.Series([[value] for value in values])).vocabulary,
+    ):
+        assert fitted.values.to_list() == ["often", "rest"]

@@ -10,7 +10,7 @@ import numpy.testing as npt
 import polars as pl
 import pytest
 
-from twotower.features.text import COLUMNS, TextEncoder, _count, _leading_directions, _weighted
+from twotower.features.text import COLUMNS, WIDTH, TextEncoder, _count, _leading_directions, _weighted
 
 TEXTS = [
     "the cat sat on the mat",
@@ -120,7 +120,7 @@ def test_columns_with_too_little_text_have_the_flag_alone(train: list[str | None
 def test_copies_of_one_text_make_no_directions_of_noise() -> None:
     encoder = TextEncoder.fit(pl.Series(["same words"] * 30 + ["other thing"] * 30))
     length = np.linalg.norm(encoder.projection, axis=0)
-    assert length.shape == (32,)
+    assert length.shape == (WIDTH,)
     assert np.count_nonzero(length > 1e-6 * length.max()) == 2
     block = encoder.transform(pl.Series(["same other", "thing"])).values
     assert np.isfinite(block).all()

@@ -8,12 +8,14 @@ from typing import Annotated
 
 import typer
 
+from twotower.cli.check import check
 from twotower.cli.compare import compare
 from twotower.cli.demo import demo
 from twotower.cli.evaluate import evaluate
 from twotower.cli.export import export
 from twotower.cli.fetch import fetch
 from twotower.cli.index import index
+from twotower.cli.init import init
 from twotower.cli.recommend import recommend
 from twotower.cli.score import score
 from twotower.cli.serve import serve
@@ -34,6 +36,8 @@ for _command, _example in (
     (demo, "twotower demo --out runs/demo"),
     (fetch, "twotower fetch kuairec --out data/kuairec"),
     (synth, "twotower synth kuairec data/synthetic --scale 0.01"),
+    (init, "twotower init ratings.csv films.csv --out films.toml"),
+    (check, "twotower check films.toml"),
     (train, "twotower train kuairec-sample --out runs/first --set training.epochs=20"),
     (evaluate, "twotower evaluate runs/first --json"),
     (compare, "twotower compare kuairec-sample"),

@@ -256,6 +256,9 @@ class TrainingConfig(_Section):
     """Longest gradient of the layers' weights, as one vector; ``"none"`` to leave gradients alone."""
     refit: bool = True
     """Whether to train once more, for the best number of epochs, on train and validation together."""
+    posterior: bool = True
+    """With objective ``squared``: whether the trained ids' vectors become their posterior means, where that
+    is better on validation. Vectors that are normalised, or without ``regularisation``, stay as they are."""
     device: Annotated[str, AfterValidator(_device)] = "auto"
     """``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``."""
     threads: Count | None = None

@@ -116,11 +116,16 @@ def check_table(
         frame = frame.with_columns(known)
     columns = [_distinct(parse_ids(frame.get_column(ids), Where(source, ids)), Where(source, ids))]
     for name, kind in features.items():
-        columns.append(_PARSERS[kind](frame.get_column(name), Where(source, name)))
+        columns.append(parse_kind(frame.get_column(name), kind, Where(source, name)))
     columns += [
         frame.get_column(name) for name in dict.fromkeys(display) if name != ids and name not in features
     ]
     return pl.DataFrame(columns)
+
+
+def parse_kind(values: pl.Series, kind: Kind, where: Where) -> pl.Series:
+    """Return a feature column in the dtype of its kind (see `check_table`), or raise a `DataError`."""
+    return _PARSERS[kind](values, where)
 
 
 def common_id_type(

@@ -23,9 +23,9 @@ def deduplicate(data: Dataset) -> Dataset:
     A missing timestamp counts as a value: of two untimed rows with the same user and item the first is kept.
     A schema without a timestamp compares user and item alone. What was dropped is added to the notes.
     """
-    keys = _keys(data.schema)
+    keys = event_key(data.schema)
     rows = data.interactions.select(keys)
-    hashes = _hashes(rows)
+    hashes = row_hashes(rows)
     ordered = np.sort(hashes)
     twice = ordered[1:][ordered[1:] == ordered[:-1]]
     del ordered
@@ -49,10 +49,10 @@ def drop_rows_of(data: Dataset, other: Dataset, name: str, other_name: str) -> D
         name: what to call ``data`` in the note.
         other_name: what to call ``other``.
     """
-    keys = _keys(data.schema)
+    keys = event_key(data.schema)
     rows = data.interactions.select(keys)
     theirs = other.interactions.select(keys)
-    suspects = np.flatnonzero(_may_contain(_hashes(theirs), _hashes(rows)))
+    suspects = np.flatnonzero(_may_contain(row_hashes(theirs), row_hashes(rows)))
     if not len(suspects):
         return data
     mine = rows[suspects].with_columns(pl.Series("_row", suspects))
@@ -65,7 +65,8 @@ def drop_rows_of(data: Dataset, other: Dataset, name: str, other_name: str) -> D
     return data.with_interactions(_without(data.interactions, shared), note)
 
 
-def _keys(schema: Schema) -> list[str]:
+def event_key(schema: Schema) -> list[str]:
+    """Return the columns by which two interactions are the same event."""
     return [schema.user, schema.item] + ([schema.timestamp] if schema.timestamp is not None else [])
 
 
@@ -73,7 +74,7 @@ def _named(schema: Schema) -> str:
     return "user, item" if schema.timestamp is None else "user, item, timestamp"
 
 
-def _hashes(rows: pl.DataFrame) -> Hashes:
+def row_hashes(rows: pl.DataFrame) -> Hashes:
     """Hash each of n rows, (n,): equal rows have equal hashes, nulls included."""
     total = np.zeros(rows.height, dtype=np.uint64)
     for column in rows.iter_columns():

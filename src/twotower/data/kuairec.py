@@ -129,7 +129,7 @@ def read_kuairec(source: str | Path, matrix: str = "big", *, unique: bool = True
     Raises:
         DataError: a file is missing, damaged or has a cell that is not of its kind.
     """
-    files = _files(source)
+    files = files_of(source)
     name = _matrix_name(matrix)
     users = read_users(source)
     items = read_items(source)
@@ -167,7 +167,7 @@ def read_matrix(source: str | Path, matrix: str = "big") -> pl.DataFrame:
     included: cap the label, not the data.
     """
     return read_columns(
-        _files(source).get(_matrix_name(matrix)),
+        files_of(source).get(_matrix_name(matrix)),
         _MATRIX_COLUMNS,
         required=("user_id", "video_id", "watch_ratio"),
         quoted=False,
@@ -176,7 +176,7 @@ def read_matrix(source: str | Path, matrix: str = "big") -> pl.DataFrame:
 
 def read_users(source: str | Path) -> pl.DataFrame:
     """Read the users with all their features, and their friends (an empty list for most)."""
-    file = _files(source).get("social_network.csv")
+    file = files_of(source).get("social_network.csv")
     social = read_columns(
         file,
         {"user_id": pl.Int32, "friend_list": pl.String},
@@ -201,7 +201,7 @@ def read_user_features(source: str | Path) -> pl.DataFrame:
         **dict.fromkeys(RANGES, pl.String),
         **dict.fromkeys(_CODES, pl.Int32),
     }
-    file = _files(source).get("user_features.csv")
+    file = files_of(source).get("user_features.csv")
     table = read_columns(file, columns, required=("user_id",), block=_WHOLE)
     _one_row_an_id(table, "user_id", file)
     return table.with_columns(
@@ -224,7 +224,7 @@ def read_items(source: str | Path) -> pl.DataFrame:
 
 def read_item_content(source: str | Path) -> pl.DataFrame:
     """Read what the videos are about: tags, caption, cover text, topics and three levels of categories."""
-    files = _files(source)
+    files = files_of(source)
     file = files.get("item_categories.csv")
     tags = read_columns(
         file, {"video_id": pl.Int32, "feat": pl.String}, required=("video_id",), block=_WHOLE
@@ -256,7 +256,7 @@ def read_item_content(source: str | Path) -> pl.DataFrame:
 def _static_features(source: str | Path) -> pl.DataFrame:
     """Each static column from the earliest day that has it: known before anything that happens later."""
     daily = read_columns(
-        _files(source).get("item_daily_features.csv"),
+        files_of(source).get("item_daily_features.csv"),
         _DAILY_COLUMNS,
         required=("video_id", "date"),
         block=_WHOLE,
@@ -274,7 +274,8 @@ def _static_features(source: str | Path) -> pl.DataFrame:
     )
 
 
-def _files(source: str | Path) -> Source:
+def files_of(source: str | Path) -> Source:
+    """Return the places in which the seven files are looked for."""
     return Source(
         source,
         folders=("data", "KuaiRec*/data", "KuaiRec*", "*/data", "*/KuaiRec*/data"),

@@ -102,7 +102,7 @@ def read_movielens(source: str | Path, layout: str | None = None) -> Dataset:
         raise ConfigError(
             f"layout must be one of {', '.join(LAYOUTS)}, got {layout!r}.{nearest(layout, LAYOUTS)}"
         )
-    files = Source(source, folders=("ml-*",), archives=("ml-*.zip",), fetch=f"movielens-{layout or '100k'}")
+    files = _files(source, layout or "100k")
     for name in [layout] if layout else LAYOUTS:
         found = _complete(files, LAYOUTS[name])
         if found:
@@ -113,6 +113,20 @@ def read_movielens(source: str | Path, layout: str | None = None) -> Dataset:
         f"no MovieLens files: needs all of one layout ({wanted}) in one folder, looked in {looked}. "
         "Get them with `twotower fetch movielens-100k`"
     )
+
+
+def layout_of(source: str | Path) -> str | None:
+    """Return the published layout whose files are all there, or none; Parquet tables are anyone's."""
+    files = _files(source, "100k")
+    for name in ("100k", "1m", "csv"):
+        found = _complete(files, LAYOUTS[name])
+        if found and (name != "csv" or b"movieId" in found[1].read()[:200]):
+            return name
+    return None
+
+
+def _files(source: str | Path, layout: str) -> Source:
+    return Source(source, folders=("ml-*",), archives=("ml-*.zip",), fetch=f"movielens-{layout}")
 
 
 def _complete(files: Source, names: tuple[str, ...]) -> list[FoundFile] | None:

@@ -155,7 +155,7 @@ def parts_of(
         if part.schema != train.schema:
             raise ConfigError(f"all parts need the same schema, that of {name} differs from train's; use one")
     kept = dict(
-        zip((name for name, _ in given), _alike([deduplicate(part) for _, part in given]), strict=True)
+        zip((name for name, _ in given), alike([deduplicate(part) for _, part in given]), strict=True)
     )
     for earlier, later in (("train", "test"), ("validation", "test"), ("train", "validation")):
         if earlier in kept and later in kept:
@@ -339,7 +339,7 @@ def _check_share(name: str, share: float) -> None:
         raise ConfigError(f"the share of {name} must be between 0 and 1, got {share!r}; write one like 0.1")
 
 
-def _alike(parts: list[Dataset]) -> list[Dataset]:
+def alike(parts: list[Dataset]) -> list[Dataset]:
     """Return the parts with ids of one dtype, and with the users and the items of all of them."""
     schema = parts[0].schema
     casts = []

@@ -1,4 +1,4 @@
-"""Read tables from CSV, TSV and Parquet files; an error says file, line, column, value and the mend."""
+"""Read tables from CSV, TSV, Parquet and RecBole files; an error says where, the value and the mend."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from twotower.data.checks import require_columns
 from twotower.data.dataset import Dataset
 from twotower.data.delimited import SEPARATORS, Dtypes, header_names, read_delimited, unreadable
 from twotower.data.parse import Where, shown
+from twotower.data.recbole import SUFFIXES as _RECBOLE
+from twotower.data.recbole import read_recbole, recbole_types
 from twotower.errors import DataError, nearest
 from twotower.schema import Schema
 
@@ -22,7 +24,7 @@ _PARQUET = (".parquet", ".pq")
 def read_table(
     path: str | Path, columns: Sequence[str] | None = None, *, dtypes: Dtypes | None = None
 ) -> pl.DataFrame:
-    """Read a table, by the suffix of its file: .csv, .tsv, .txt (each perhaps with .gz), .parquet.
+    """Read a table, by the suffix of its file: .csv, .tsv, .txt (each perhaps with .gz), .parquet, .inter.
 
     Args:
         path: the file.
@@ -44,6 +46,8 @@ def read_table(
     try:
         if suffix in _PARQUET:
             return _read_parquet(path, columns, dtypes or {})
+        if suffix in _RECBOLE:
+            return read_recbole(path, columns, dtypes or {})
         return read_delimited(path, suffix, columns, dtypes or {})
     except OSError as error:
         raise unreadable(path, error) from None
@@ -84,11 +88,19 @@ def read_dataset(
     )
 
 
+def table_files(folder: str | Path) -> list[Path]:
+    """Return the files in a folder that `read_table` can read, by name."""
+    known = (*SEPARATORS, *_PARQUET, *_RECBOLE)
+    return sorted(path for path in Path(folder).iterdir() if path.is_file() and _plain_suffix(path) in known)
+
+
 def column_names(path: str | Path) -> list[str]:
     """Return the names of a table's columns without reading the rows; errors as `read_table`."""
     path = Path(path).expanduser()
     suffix = _suffix(path)
     try:
+        if suffix in _RECBOLE:
+            return list(recbole_types(path))
         return list(_parquet_schema(path)) if suffix in _PARQUET else header_names(path, suffix)
     except OSError as error:
         raise unreadable(path, error) from None
@@ -101,7 +113,7 @@ def _read_side(path: str | Path, wanted: Sequence[str], optional: Sequence[str])
 
 def _suffix(path: Path) -> str:
     """Return the suffix that says how to read the file, having checked that there is one."""
-    known = [*SEPARATORS, *_PARQUET]
+    known = [*SEPARATORS, *_PARQUET, *_RECBOLE]
     if path.is_dir():
         inside = sorted(p.name for p in path.iterdir() if _plain_suffix(p) in known)[:10]
         listed = f"; it has {', '.join(inside)}" if inside else ""

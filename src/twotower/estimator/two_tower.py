@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -23,7 +24,17 @@ from twotower.features.positive import PositiveRule
 from twotower.objectives import AllPairs
 from twotower.recommender import Recommender
 from twotower.schema import explain
-from twotower.training import Alternating, Batcher, Checkpoint, Judge, Listener, Silent, Trainer
+from twotower.training import (
+    Alternating,
+    Batcher,
+    Checkpoint,
+    Judge,
+    Listener,
+    Record,
+    Silent,
+    Trainer,
+    take_posterior_means,
+)
 
 _SECTIONS: dict[str, type[BaseModel]] = {
     "positive": PositiveConfig,
@@ -151,12 +162,15 @@ class TwoTower:
                 resume=resume,
                 listener=listener,
             )
+            posterior = self._posterior(prepared, judge, outcome.best_epoch)
+            history = outcome.history + posterior
             if not self.training.refit:
-                return finish(prepared, train, rule, outcome.history)
+                return finish(prepared, train, rule, history)
             earlier = {
                 "best_epoch": outcome.best_epoch,
                 "rates": outcome.rates,
-                "history": outcome.history,
+                "history": history,
+                "posterior": bool(posterior),
             }
         everything = train.joined(validation)
         prepared = self._prepare(everything, rule, device)
@@ -170,6 +184,8 @@ class TwoTower:
             listener=listener,
             earlier=earlier,
         )
+        if earlier["posterior"]:
+            self._take_posterior(prepared)
         return finish(prepared, everything, rule, earlier["history"] + refitted.history)
 
     def _prepare(self, train: TrainPart, rule: PositiveRule, device: torch.device) -> Prepared:
@@ -186,6 +202,28 @@ class TwoTower:
         if self.objective.implicit:
             return RankingJudge(prepared, train, validation, rule, device, self.seed)
         return RatingJudge(prepared, validation, device)
+
+    def _posterior(self, prepared: Prepared, judge: Judge, epoch: int) -> list[Record]:
+        """Give the ids their posterior means if the judge finds that better, and then return a record."""
+        if not self.training.posterior or self.objective.name != "squared" or self.model.normalise:
+            return []
+        ids = [tower.ids.weight for tower in (prepared.model.users, prepared.model.items)]
+        trained = [weight.clone() for weight in ids]
+        before = judge(prepared.model)[judge.by]
+        start = time.perf_counter()
+        self._take_posterior(prepared)
+        seconds = time.perf_counter() - start
+        metrics = judge(prepared.model)
+        if metrics[judge.by] < before:
+            return [{"phase": "posterior", "epoch": epoch, "seconds": seconds, **metrics, "best": True}]
+        for weight, old in zip(ids, trained, strict=True):
+            weight.copy_(old)
+        return []
+
+    def _take_posterior(self, prepared: Prepared) -> None:
+        take_posterior_means(
+            prepared.model, prepared.users, prepared.items, prepared.pairs, strength_of(prepared.config)
+        )
 
     def _trainer(self, prepared: Prepared, phase: str, mark: str) -> Trainer:
         return Trainer(

@@ -11,7 +11,7 @@ from twotower.atomic import disk_errors, write_text
 from twotower.experiment.stages import Stages
 from twotower.training.listener import Listener, Record, Silent
 
-_PHASES = ("train", "refit")
+_PHASES = ("train", "posterior", "refit")
 
 
 class HistoryFile(Silent):

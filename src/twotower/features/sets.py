@@ -11,9 +11,18 @@ import polars as pl
 from twotower.features.blocks import Bag, Codes
 from twotower.features.vocabulary import MISSING, Vocabulary
 
-MIN_COUNT = 2
-"""A value of a single train row can't be told from that row's own id; such values share the "unknown" row,
-which is thereby trained."""
+LEAST, MOST, ROWS_A_COUNT = 2, 5, 100
+"""Train rows that a value needs to be known: one per this many rows of the column, within these bounds."""
+
+
+def min_count(rows: int) -> int:
+    """Return the train rows that a value of a column of so many rows needs; rarer ones are "unknown".
+
+    A value of a single row can't be told from that row's own id, and one of a few says little of the next row
+    that has it: rare values share the "unknown" row, which is thereby trained. In a small table few is all
+    that there is.
+    """
+    return min(max(rows // ROWS_A_COUNT, LEAST), MOST)
 
 
 @dataclass(frozen=True)
@@ -25,7 +34,7 @@ class CategoryEncoder:
     @classmethod
     def fit(cls, column: pl.Series) -> CategoryEncoder:
         """Learn the values of a train column."""
-        return cls(Vocabulary.fit(column, MIN_COUNT))
+        return cls(Vocabulary.fit(column, min_count(len(column))))
 
     def transform(self, column: pl.Series) -> Codes:
         """Return one code a row."""
@@ -50,7 +59,7 @@ class CategoriesEncoder:
     @classmethod
     def fit(cls, column: pl.Series) -> CategoriesEncoder:
         """Learn the values within the lists of a train column."""
-        return cls(Vocabulary.fit(_entries(column.list.drop_nulls()), MIN_COUNT))
+        return cls(Vocabulary.fit(_entries(column.list.drop_nulls()), min_count(len(column))))
 
     def transform(self, column: pl.Series) -> Bag:
         """Return a bag a row; an empty or missing list holds the code "missing"."""

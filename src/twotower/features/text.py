@@ -24,7 +24,7 @@ from twotower.features.blocks import Dense
 
 COLUMNS = 1 << 14
 SIZES = (1, 2, 3)
-WIDTH = 32
+WIDTH = 16
 """Most directions kept."""
 MAX_FIT_ROWS = 50_000
 """The projection is learnt on at most this many rows; more do not move its leading directions."""

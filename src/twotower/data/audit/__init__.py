@@ -1,0 +1,9 @@
+"""The audit of a config's data: what would make its figures wrong, with the evidence and the mend."""
+
+from twotower.data.audit.audit import Audit, audit
+from twotower.data.audit.case import Case
+from twotower.data.audit.check import Check
+from twotower.data.audit.checks import CHECKS
+from twotower.data.audit.finding import Finding, Severity
+
+__all__ = ["CHECKS", "Audit", "Case", "Check", "Finding", "Severity", "audit"]

@@ -1,0 +1,52 @@
+"""Users and items of the test part that have no train interactions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import polars as pl
+
+from twotower.data.audit.case import Case
+from twotower.data.audit.check import Check
+from twotower.data.audit.finding import Finding
+
+_SOME, _MOST = 0.01, 0.5
+
+
+class Cold(Check):
+    """Test rows whose user or item is cold: the model knows them by their features alone, if any."""
+
+    name: ClassVar[str] = "cold"
+    looks_for: ClassVar[str] = "test rows of users and items without train interactions"
+
+    def run(self, case: Case) -> Iterator[Finding]:
+        """Look up the test rows' ids among train's."""
+        if case.fault is not None:
+            return
+        test, train = case.parts["test"].interactions, case.parts["train"].interactions
+        for side in case.sides:
+            warm = train.select(pl.col(side.ids).unique())
+            counts = test.group_by(side.ids).agg(pl.len().alias("n"))
+            cold = counts.join(warm, on=side.ids, how="anti")
+            rows = int(cold["n"].sum() or 0)
+            share = rows / test.height
+            if share < _SOME:
+                continue
+            where = f"test part, {side.role}s"
+            evidence = (
+                f"{share:.1%} of the {test.height:,} test rows are of {cold.height:,} {side.role}s without "
+                "any train interaction"
+            )
+            meant = case.config.split.method == f"cold_{side.name}"
+            if meant or share < _MOST:
+                yield self.note(
+                    where, f"some {side.role}s are cold", evidence, "read the figures of the slices too"
+                )
+            else:
+                mend = (
+                    "read the figures of the warm slice, or split per user"
+                    if side.features
+                    else f"give features of the {side.role}s: without them nothing is known of a cold one"
+                )
+                yield self.warning(where, f"most test rows are of cold {side.role}s", evidence, mend)

@@ -1,0 +1,47 @@
+"""Feature columns with nothing in them: empty, or the same everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from twotower.data.audit.case import Case
+from twotower.data.audit.check import Check
+from twotower.data.audit.feature_table import FeatureTable
+from twotower.data.audit.finding import Finding
+
+_EMPTY = 0.95
+_CONSTANT = 0.999
+
+
+class Columns(Check):
+    """Features that are missing, or the same, in nearly every row."""
+
+    name: ClassVar[str] = "columns"
+    looks_for: ClassVar[str] = "near-empty and near-constant feature columns"
+
+    def run(self, case: Case) -> Iterator[Finding]:
+        """Count missing and equal values."""
+        for side in case.sides:
+            for name in side.features:
+                yield from self._column(case, side, name)
+
+    def _column(self, case: Case, side: FeatureTable, name: str) -> Iterator[Finding]:
+        column, n = side.table.get_column(name), side.table.height
+        where, mend = f"{case.path(side.name)}, column '{name}'", f"leave it out of [schema.{side.name}]"
+        missing = column.null_count()
+        if missing == n:
+            evidence = f"all {n:,} values are missing"
+            mend = f"fill it (was it joined by the wrong key?), or {mend}"
+            yield self.warning(where, "the feature is empty", evidence, mend)
+            return
+        if missing > _EMPTY * n:
+            evidence = f"{missing / n:.1%} of {n:,} values are missing"
+            yield self.note(where, "the feature is nearly empty", evidence, mend)
+            return
+        counts = column.drop_nulls().value_counts(sort=True).get_column("count")
+        most = int(counts[0])
+        if most >= _CONSTANT * (n - missing) and n >= 20:
+            rest = n - missing - most
+            evidence = f"{most:,} of {n - missing:,} values are the same" if rest else "it has one value"
+            yield self.note(where, "the feature is the same nearly everywhere", evidence, mend)

@@ -1,0 +1,106 @@
+"""Copies of interactions: within a file, and on both sides of the split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import numpy as np
+import polars as pl
+
+from twotower.data.audit.case import SAMPLE, Case
+from twotower.data.audit.check import Check
+from twotower.data.audit.finding import Finding
+from twotower.data.duplicates import drop_rows_of, event_key, row_hashes
+
+_MANY = 0.2
+"""Share of copies beyond which the file was probably put together wrongly."""
+_TELLING = 0.005
+"""Share of the test rows with an equal twin in train that is worth a warning."""
+
+
+class Duplicates(Check):
+    """Interactions that are there twice: a copy of a train row in the test part is an answer given away."""
+
+    name: ClassVar[str] = "duplicates"
+    looks_for: ClassVar[str] = "copies of interactions, within a file and across the split"
+
+    def run(self, case: Case) -> Iterator[Finding]:
+        """Compare files and parts by user, item and timestamp, and then by user, item and label."""
+        for name in case.files:
+            yield from self._within(case, name)
+        if "train" in case.files:
+            yield from self._across(case)
+        if case.fault is None:
+            yield from self._twins(case)
+
+    def _within(self, case: Case, name: str) -> Iterator[Finding]:
+        rows, copies = len(case.files[name]), len(case.files[name]) - len(case.unique[name])
+        if not copies:
+            return
+        key = ", ".join(event_key(case.schema))
+        where = case.path(name)
+        evidence = f"{copies:,} of {rows:,} rows repeat an earlier one's {key}"
+        differing = self._differing(case, name, copies)
+        if differing:
+            evidence += f"; {differing:,} of them with another {case.schema.label}"
+        mend = "nothing to do: the first of each is kept, before the split"
+        if copies > _MANY * rows:
+            mend = "look at how the file was made; the first of each row is kept, before the split"
+            if case.schema.timestamp is None:
+                mend += ". If an item can be met twice, name the timestamp in [schema]"
+            yield self.warning(where, "many rows are copies", evidence, mend)
+        else:
+            yield self.note(where, "some rows are copies", evidence, mend)
+
+    def _differing(self, case: Case, name: str, copies: int) -> int:
+        """Return how many copies have another label than the row that they repeat."""
+        label = case.schema.label
+        if label is None:
+            return 0
+        hashes = row_hashes(case.files[name].interactions.select([*event_key(case.schema), label]))
+        hashes.sort()
+        return copies - int((hashes[1:] == hashes[:-1]).sum())
+
+    def _across(self, case: Case) -> Iterator[Finding]:
+        train, test = case.unique["train"], case.unique["test"]
+        shared = len(test) - len(drop_rows_of(test, train, "test", "train"))
+        if not shared:
+            return
+        evidence = f"{shared:,} of the {len(test):,} test rows are also in train"
+        if shared >= 0.5 * len(test):
+            what, mend = "the test file is part of the train file", "give a test file of rows held out"
+            yield self.error(case.path("test"), what, evidence, mend)
+        else:
+            what = "copies of one interaction are on both sides of the split"
+            mend = "drop copies before splitting; `twotower train` drops these from train"
+            yield self.warning(case.path("test"), what, evidence, mend)
+
+    def _twins(self, case: Case) -> Iterator[Finding]:
+        """Look for test rows whose user, item and label are also in train, at another time."""
+        schema = case.schema
+        if schema.label is None or schema.timestamp is None:
+            return  # without a time equal users and items are copies already
+        test, train = case.parts["test"].interactions, case.parts["train"].interactions
+        step = -(-test.height // SAMPLE)
+        pair = [schema.user, schema.item]
+        some = test.select(*pair, schema.label).gather_every(step)
+        met = train.select(*pair, pl.col(schema.label).alias("_label"))
+        met = met.join(some.select(pair), on=pair, how="semi")
+        both = some.with_row_index("_row").join(met, on=pair)
+        if not both.height:
+            return
+        same = both.filter(pl.col(schema.label) == pl.col("_label"))
+        twins = same.get_column("_row").n_unique()
+        labels = case.sample("train").label
+        counts = np.unique(labels, return_counts=True)[1]
+        chance = float(np.square(counts / len(labels)).sum()) * both.height
+        if twins >= 20 and twins >= 5 * chance and twins >= _TELLING * some.height:
+            sampled = f" (of every {step}th row)" if step > 1 else ""
+            yield self.warning(
+                case.path("test"),
+                "copies that differ in their timestamp alone are on both sides of the split",
+                f"{twins:,} of {some.height:,} test rows{sampled} have the user, item and exact "
+                f"{schema.label} of a train row; by chance it would be about {chance:,.0f}",
+                "drop them before splitting: keep one row for each user, item and label, or round the times",
+            )

@@ -1,0 +1,107 @@
+"""A label that mostly measures a column of the item, such as its duration, rather than what users like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import numpy as np
+
+from twotower.data.audit.case import Case, Rows
+from twotower.data.audit.check import Check
+from twotower.data.audit.finding import Finding
+from twotower.data.audit.statistics import Floats, spearman
+
+_STRONG = 0.35
+"""Rank correlation of label and item column, row by row, from which the label mostly measures the column."""
+_RATIO = 3.0
+"""How many times more positives one fifth of the items may have than another."""
+
+
+class Duration(Check):
+    """A label that follows an item column: positives chosen by it are chosen by the column.
+
+    Where positives by a threshold or quantile, or a label of two values, are trained on, what is recommended
+    is short videos, not liked ones: a warning. It is only noted of a label that is predicted as it is, and of
+    positives that metrics alone look for.
+    """
+
+    name: ClassVar[str] = "duration"
+    looks_for: ClassVar[str] = (
+        "a label, or positives, that mostly measure an item column such as the duration"
+    )
+
+    def run(self, case: Case) -> Iterator[Finding]:
+        """Correlate the label with every quantity of the items, and with the duration."""
+        config, schema = case.config, case.schema
+        if schema.label is None or len(case.labels("train")) < 1000:
+            return
+        if config.positive.duration_rank is not None or config.objective.transform == "duration_rank":
+            return
+        rows = case.sample("train")
+        side = case.sides[1]
+        columns = {name: np.append(x, np.nan)[rows.item] for name, x in side.quantities().items()}
+        if schema.duration is not None:
+            columns[schema.duration] = rows.duration
+        ranks = {name: spearman(x, rows.label) for name, x in columns.items()}
+        ranks = {name: rank for name, rank in ranks.items() if np.isfinite(rank)}
+        if not ranks:
+            return
+        positive, rule = _positives(case, rows)
+        name = max(ranks, key=lambda column: abs(ranks[column]))
+        x = columns[name]
+        some = np.isfinite(x)
+        fifths = np.searchsorted(np.quantile(x[some], (0.2, 0.4, 0.6, 0.8)), x[some])
+        if positive is not None:
+            shares = _by(fifths, positive[some].astype(np.float64), np.mean)
+            low, high = min(shares), max(shares)
+            told = f"{rule}: {_listed(shares, '.1%')}"
+            skewed = high > _RATIO * max(low, 1e-9) and high - low > 0.02
+            strong = abs(spearman(x, positive.astype(np.float64))) >= _STRONG / 2
+            if skewed and (strong or abs(ranks[name]) >= _STRONG):
+                ruled = config.positive.threshold is not None or config.positive.quantile is not None
+                trained_on = config.objective.implicit or not ruled
+                report = self.warning if trained_on else self.note
+                yield report(
+                    f"label '{schema.label}' and item column '{name}'",
+                    f"what counts as positive is mostly a matter of '{name}'",
+                    f"share positive by fifth of '{name}', low to high ({told}), over {int(some.sum()):,} "
+                    f"train rows{rows.sampled}",
+                    "compare items of like duration: positive.duration_rank = 0.8, with [schema] duration"
+                    if schema.duration is not None
+                    else f"name '{name}' as [schema] duration, and set positive.duration_rank = 0.8",
+                )
+                return
+        if abs(ranks[name]) >= _STRONG:
+            medians = _by(fifths, rows.label[some], np.median)
+            yield self.note(
+                f"label '{schema.label}' and item column '{name}'",
+                f"the label mostly measures '{name}'",
+                f"rank correlation {ranks[name]:+.2f} over {int(some.sum()):,} train rows{rows.sampled}; "
+                f"median label by fifth of '{name}', low to high: {_listed(medians, '.2f')}",
+                "to learn what is liked, set objective.transform = 'duration_rank' or positive.duration_rank",
+            )
+
+
+def _positives(case: Case, rows: Rows) -> tuple[np.ndarray[tuple[int], np.dtype[np.bool_]] | None, str]:
+    """Return which of the n rows are positive, by a rule or by a label of two values; and the rule."""
+    rule = case.config.positive
+    if rule.threshold is not None:
+        return rows.label >= rule.threshold, f"label >= {rule.threshold:g}"
+    if rule.quantile is not None:
+        return rows.label >= np.quantile(
+            rows.label, rule.quantile
+        ), f"label >= its {rule.quantile:g} quantile"
+    values = np.unique(rows.label)
+    if len(values) == 2:
+        return rows.label == values[1], f"label = {values[1]:g}"
+    return None, ""
+
+
+def _by(fifths: np.ndarray[tuple[int], np.dtype[np.int64]], y: Floats, measure: object) -> list[float]:
+    assert callable(measure)
+    return [float(measure(y[fifths == place])) for place in range(5) if (fifths == place).any()]
+
+
+def _listed(values: list[float], form: str) -> str:
+    return ", ".join(format(value, form) for value in values)

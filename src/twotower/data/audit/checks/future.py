@@ -1,0 +1,128 @@
+"""Features that know the future: times after the event, and counts of what people did over all days."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import ClassVar
+
+import numpy as np
+
+from twotower.data.audit.case import Case
+from twotower.data.audit.check import Check
+from twotower.data.audit.feature_table import FeatureTable
+from twotower.data.audit.finding import Finding
+from twotower.data.audit.statistics import spearman
+from twotower.schema import Kind
+
+DAY = 86400.0
+_SLACK = 1.5 * DAY
+"""A date is known to the day, in some time zone."""
+_LATE = 0.01
+"""Share of rows before a feature's time that is more than a slip."""
+
+_DEED = (
+    "show|impression|play|view|watch|click|like|dislike|comment|share|download|collect|favou?rite|follow|"
+    "report|purchase|buy|sale|order|vote|rating|review|listen|read|visit|checkin"
+)
+_MEASURE = "cnt|count|counts|num|number|total|sum|avg|average|mean|rate|ratio|progress|duration|score|times"
+ENGAGEMENT = re.compile(
+    rf"(^|_)(n|num|number|total|avg|average|mean|sum|count)_(of_)?({_DEED})s?(_|$)|"
+    rf"(^|_)({_DEED})s?(_[a-z]+)*?_({_MEASURE})($|_)|^(popularity|{_DEED.replace('report|', '')})s$"
+)
+"""Names of columns that count, or average, what users did with an item."""
+
+
+def is_engagement(name: str) -> bool:
+    """Say whether a column's name is that of a count, or a mean, of what users did.
+
+    >>> [is_engagement(name) for name in ("play_cnt", "avgRating", "num_views", "release_year", "follow")]
+    [True, True, True, False, False]
+    """
+    snake = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+    return ENGAGEMENT.search(snake) is not None
+
+
+class Future(Check):
+    """Features that hold what happened only after the events that they are to predict."""
+
+    name: ClassVar[str] = "future"
+    looks_for: ClassVar[str] = "features dated after the event, counts summed over all days, odd timestamps"
+
+    def run(self, case: Case) -> Iterator[Finding]:
+        """Compare times with times, and counts with what they may be counts of."""
+        yield from self._dates(case)
+        for name in case.sides[1].quantities():
+            if is_engagement(name):
+                yield self._engagement(case, case.sides[1], name)
+        yield from self._clock(case)
+
+    def _dates(self, case: Case) -> Iterator[Finding]:
+        if case.schema.timestamp is None:
+            return
+        rows = case.sample("train")
+        for side in case.sides:
+            for name, kind in side.features.items():
+                if kind is not Kind.TIMESTAMP:
+                    continue
+                given = np.append(side.numbers(name), np.nan)[rows.of(side)]
+                both = np.isfinite(given) & np.isfinite(rows.time)
+                late = given[both] > rows.time[both] + _SLACK
+                if both.sum() < 100 or late.mean() < _LATE:
+                    continue
+                days = np.median((given - rows.time)[both][late]) / DAY
+                yield self.error(
+                    f"{case.path(side.name)}, column '{name}'",
+                    "the feature's time is after the events that it is to predict",
+                    f"for {late.mean():.1%} of {int(both.sum()):,} train rows{rows.sampled} it is more "
+                    f"than a day later, by {days:.0f} in the median",
+                    f"leave it out of [schema.{side.name}], or give what was known before the first event",
+                )
+
+    def _engagement(self, case: Case, side: FeatureTable, name: str) -> Finding:
+        tally, x = case.tally(side), side.numbers(name)
+        some = tally.counts() > 0
+        found = {"number of interactions": spearman(x[some], tally.counts()[some])}
+        if case.schema.label is not None:
+            found["mean label"] = spearman(x[some], tally.means()[some])
+        said, rank = max(found.items(), key=lambda pair: abs(np.nan_to_num(pair[1])))
+        return self.warning(
+            f"{case.path(side.name)}, column '{name}'",
+            "by its name the feature counts what users did, over a time that the table doesn't give",
+            f"rank correlation {np.nan_to_num(rank):+.2f} with each {side.role}'s {said}; a sum over all "
+            "days holds the very events that are to be predicted",
+            f"use only days before the event, or leave it out of [schema.{side.name}]",
+        )
+
+    def _clock(self, case: Case) -> Iterator[Finding]:
+        timestamp = case.schema.timestamp
+        if timestamp is None:
+            return
+        rows, where = case.sample("train"), f"[schema] timestamp, column '{timestamp}'"
+        known = np.isfinite(rows.time)
+        middle = float(np.median(rows.time[known])) if known.any() else 0.0
+        if middle > 1e11:
+            unit = "milliseconds" if middle < 1e14 else "microseconds or nanoseconds"
+            evidence = (
+                f"the median is {middle:.4g}; as seconds that is the year {1970 + middle / 3.156e7:,.0f}"
+            )
+            yield self.warning(where, f"the timestamp is in {unit}", evidence, "divide it down to seconds")
+        untimed = 1.0 - float(known.mean())
+        if case.config.split.method in ("temporal", "leave_last") and untimed > _LATE:
+            yield self.warning(
+                where,
+                "rows without a time can't be held out by time, so all of them are trained on",
+                f"{untimed:.1%} of the train rows{rows.sampled} have none",
+                "give their times, drop them, or split another way",
+            )
+        test = case.sample("test")
+        later = test.time[np.isfinite(test.time)]
+        if known.any() and len(later) and case.config.split.method not in ("temporal", "leave_last"):
+            share = float((later < np.max(rows.time[known])).mean())
+            if share > 0.5:
+                yield self.note(
+                    where,
+                    "test rows are not later than train rows",
+                    f"{share:.0%} of the test rows{test.sampled} come before the last train row",
+                    "to measure what comes next, use split.method = 'temporal'",
+                )

@@ -1,0 +1,45 @@
+"""Choosing on the test part: a validation file that is the test file, or overlaps with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+from twotower.data.audit.case import Case
+from twotower.data.audit.check import Check
+from twotower.data.audit.finding import Finding
+from twotower.data.duplicates import drop_rows_of
+
+
+class Selection(Check):
+    """A validation part that holds test rows: early stopping then picks the epoch that flatters the test."""
+
+    name: ClassVar[str] = "selection"
+    looks_for: ClassVar[str] = "a validation part that is, or overlaps with, the test part"
+
+    def run(self, case: Case) -> Iterator[Finding]:
+        """Compare the validation file with the test file, by path and by rows."""
+        if "validation" not in case.unique:
+            return
+        where, split = case.path("validation"), case.config.split
+        mend = "leave split.validation out, so that it is carved from train, or give rows of their own"
+        if _same_file(split.validation, split.test):
+            evidence = "split.validation and split.test name the same file"
+            yield self.error(where, "the validation part is the test part", evidence, mend)
+            return
+        validation, test = case.unique["validation"], case.unique["test"]
+        shared = len(validation) - len(drop_rows_of(validation, test, "validation", "test"))
+        if not shared:
+            return
+        evidence = f"{shared:,} of its {len(validation):,} rows are also in {case.path('test')}"
+        if shared >= 0.5 * len(validation):
+            yield self.error(where, "the validation part is the test part", evidence, mend)
+        else:
+            yield self.warning(where, "the validation part holds test rows", evidence, mend)
+
+
+def _same_file(one: object, other: object) -> bool:
+    if not (isinstance(one, str) and isinstance(other, str)):
+        return False
+    return one == other or (Path(one).exists() and Path(other).exists() and Path(one).samefile(other))

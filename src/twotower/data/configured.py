@@ -1,0 +1,107 @@
+"""From a config to its tables as the files have them, and from those to the parts of an experiment.
+
+Two steps, so that what the files hold can be looked at before anything is dropped or held out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from twotower.config import Config
+from twotower.data.dataset import Dataset
+from twotower.data.datasets import load_sample
+from twotower.data.kuairec import read_kuairec, read_matrix
+from twotower.data.movielens import read_movielens
+from twotower.data.splitting import Parts, parts_of, split_three
+from twotower.data.tables import read_dataset
+
+WHOLE: Final = "interactions"
+"""What the interactions are called that are yet to be split."""
+
+_FILES_VALIDATION = 0.1
+"""Share of the train file that is carved for validation when the config does not say."""
+
+
+def read_raw(config: Config) -> dict[str, Dataset]:
+    """Read the tables that a config names, dropping nothing.
+
+    Args:
+        config: with paths relative to the working directory, or absolute.
+
+    Returns:
+        By name: ``train``, ``test`` and perhaps ``validation`` with split method ``files``, else
+        ``interactions`` alone. All have the same schema.
+
+    Raises:
+        DataError: a table is missing or wrong; one message with the mend.
+    """
+    if config.split.method == "files":
+        return _read_files(config)
+    return {WHOLE: _read_whole(config)}
+
+
+def cut(config: Config, raw: Mapping[str, Dataset]) -> Parts:
+    """Drop duplicates, and split as a config says.
+
+    Args:
+        config: its split and its seed.
+        raw: what `read_raw` gave for the same config.
+
+    Raises:
+        ConfigError, DataError: as `split_three` and `parts_of`.
+    """
+    share = config.split.validation
+    if config.split.method == "files":
+        share = share if isinstance(share, float) else _FILES_VALIDATION
+        return parts_of(raw["train"], raw["test"], raw.get("validation"), share, config.seed)
+    test = config.split.test
+    assert isinstance(test, float)  # the config sees to it: paths are for method "files"
+    share = share if isinstance(share, float) else test
+    return split_three(raw[WHOLE], config.split.method, test, share, config.seed)
+
+
+def _read_whole(config: Config) -> Dataset:
+    data = config.data
+    match data.source:
+        case "kuairec-sample":
+            return load_sample()
+        case "kuairec":
+            return read_kuairec(_folder(config), unique=False)  # the split sees to it
+        case "movielens":
+            return read_movielens(_folder(config))
+        case "tables":
+            assert config.schema_ is not None
+            assert data.interactions is not None
+            return read_dataset(data.interactions, data.users, data.items, schema=config.schema_)
+
+
+def _read_files(config: Config) -> dict[str, Dataset]:
+    """Read the train, the test and perhaps the validation interactions, with the same users and items."""
+    split, data = config.split, config.data
+    assert split.train is not None
+    assert isinstance(split.test, str)
+    if data.source == "kuairec":
+        folder = _folder(config)
+        train = read_kuairec(folder, split.train, unique=False)
+
+        def read(name: str) -> Dataset:
+            rows, sources = read_matrix(folder, name), {"interactions": name}
+            return Dataset.of(rows, train.users, train.items, schema=train.schema, sources=sources)
+    else:
+
+        def read(name: str) -> Dataset:
+            assert config.schema_ is not None
+            return read_dataset(name, data.users, data.items, schema=config.schema_)
+
+        train = read(split.train)
+    files = {"train": train, "test": read(split.test)}
+    if isinstance(split.validation, str):
+        files["validation"] = read(split.validation)
+    return files
+
+
+def _folder(config: Config) -> Path:
+    assert config.data.dir is not None
+    return Path(config.data.dir)

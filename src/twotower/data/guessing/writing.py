@@ -1,0 +1,40 @@
+"""The text of a config, line by line, with a comment beside each value."""
+
+from __future__ import annotations
+
+import tomlkit
+
+_WIDTH = 44
+"""Where comments begin, if the value is shorter."""
+
+
+class Lines:
+    """TOML in the making.
+
+    Args:
+        title: the comment at the top.
+    """
+
+    def __init__(self, title: str) -> None:
+        self._lines = [f"# {title}"]
+
+    def section(self, name: str) -> None:
+        """Begin a section."""
+        self._lines += ["", f"[{name}]"]
+
+    def comment(self, text: str) -> None:
+        """Write a comment on a line of its own."""
+        self._lines.append(f"# {_plain(text)}")
+
+    def value(self, key: str, value: object, why: str = "") -> None:
+        """Write a value, and why it is this one."""
+        line = tomlkit.dumps({key: value}).strip()
+        self._lines.append(f"{line:<{_WIDTH}} # {_plain(why)}" if why else line)
+
+    def text(self) -> str:
+        """Return the whole."""
+        return "\n".join(self._lines) + "\n"
+
+
+def _plain(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)

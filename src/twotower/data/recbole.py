@@ -1,0 +1,75 @@
+"""RecBole's atomic files (.inter, .user, .item): tab-separated, with the type of each column in the header.
+
+``user_id:token  age:float  tags:token_seq`` names the columns ``user_id``, ``age`` and ``tags``. A ``token``
+is a code, a ``float`` a number; a ``_seq`` is a list of them, separated by blanks.
+https://recbole.io/docs/user_guide/data/atomic_files.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from twotower.data.checks import require_columns
+from twotower.data.delimited import Dtypes, header_names, read_delimited
+from twotower.data.parse import Where, shown
+from twotower.errors import DataError, nearest
+
+SUFFIXES: Final = (".inter", ".user", ".item")
+_TYPES: Final = ("token", "token_seq", "float", "float_seq")
+_AS = ".tsv"
+
+
+def recbole_types(path: Path) -> dict[str, str]:
+    """Return the type of each column, in their order.
+
+    Raises:
+        DataError: a column of the header has no type, or an unknown one.
+    """
+    types = {}
+    for field in header_names(path, _AS):
+        name, _, kind = field.rpartition(":")
+        if not name or kind not in _TYPES:
+            raise DataError(
+                f"the header of a RecBole file says name:type, the type one of {', '.join(_TYPES)}: {path} "
+                f"has {shown(field)}.{nearest(kind, _TYPES)} Correct the header, or rename the file to .tsv."
+            )
+        types[name] = kind
+    return types
+
+
+def read_recbole(path: Path, columns: Sequence[str] | None, dtypes: Dtypes) -> pl.DataFrame:
+    """Read columns of an atomic file; arguments and errors are those of `read_delimited`.
+
+    A token is Int64 where all of its column are, else String; a sequence is a list, null where it is empty.
+    """
+    types = recbole_types(path)
+    wanted = list(types if columns is None else columns)
+    require_columns(list(types), wanted, str(path))
+    fields = {name: f"{name}:{types[name]}" for name in wanted}
+    given = {fields[name]: dtype for name, dtype in dtypes.items() if name in fields}
+    for name, kind in types.items():
+        if name in fields and fields[name] not in given:
+            if kind.endswith("_seq"):
+                given[fields[name]] = pl.String
+            elif kind == "float":
+                given[fields[name]] = pl.Float64
+    frame = read_delimited(path, _AS, list(fields.values()), given)
+    frame = frame.rename({field: name for name, field in fields.items()})
+    lists = [name for name in wanted if types[name].endswith("_seq") and name not in dtypes]
+    return frame.with_columns(_sequence(frame.get_column(name), types[name], path) for name in lists)
+
+
+def _sequence(cells: pl.Series, kind: str, path: Path) -> pl.Series:
+    parts = cells.str.strip_chars().str.split(" ").list.eval(pl.element().filter(pl.element() != ""))
+    if kind == "token_seq":
+        return parts
+    numbers = parts.list.eval(pl.element().cast(pl.Float64, strict=False))
+    wrong = (numbers.list.eval(pl.element().is_null()).list.any()).fill_null(False)
+    if wrong.any():
+        where = Where(str(path), cells.name)
+        raise where.first(wrong, cells, "a float_seq is numbers separated by blanks", "Correct the value")
+    return numbers
