@@ -10,6 +10,7 @@ from twotower.config.sections import (
     PositiveConfig,
     SplitConfig,
     TrainingConfig,
+    check_agreement,
 )
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "PositiveConfig",
     "SplitConfig",
     "TrainingConfig",
+    "check_agreement",
     "differences",
     "dump_config",
     "load_config",
