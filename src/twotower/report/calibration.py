@@ -84,7 +84,7 @@ def calibrate(
     def summed(values: Floats) -> Floats:
         """Sum values by user and bin: (n_users, n_bins)."""
         cells = np.bincount(user * n_bins + place, weights=values, minlength=n_users * n_bins)
-        return cells.reshape(n_users, n_bins)
+        return cells.astype(np.float64).reshape(n_users, n_bins)
 
     x = prediction - prediction.mean()  # the slope's sums don't lose digits
     y = label - label.mean()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,10 +21,6 @@ def data_facts(case: Case) -> Facts:
     """Return what the data is, how it was split, and what counts as a positive."""
     config, schema = case.config, case.parts.train.schema
     train = case.parts.train
-    features = {
-        which: [f"{name} ({kind.value})" for name, kind in getattr(schema, which).items()]
-        for which in ("users", "items")
-    }
     facts = [
         ("Source", _source(config)),
         ("Split", _split(config)),
@@ -32,16 +29,22 @@ def data_facts(case: Case) -> Facts:
         ("Label", schema.label or "none: every interaction counts alike"),
         ("Positives", _positives(case)),
     ]
-    for which, names in features.items():
-        facts.append((f"Features of {which}", f"{len(names)}: {', '.join(names)}" if names else "none"))
-    then = case.data.then
-    facts.append(
-        (
-            "Data fingerprint",
-            f"{case.data.now} ({_sameness(then, case.data.now)})",
-        )
-    )
+    for which in ("users", "items"):
+        kinds = Counter(kind.value for kind in getattr(schema, which).values())
+        each = ", ".join(f"{n} {kind}" for kind, n in kinds.most_common())
+        facts.append((f"Features of {which}", f"{kinds.total()}: {each}" if kinds else "none"))
+    facts.append(("Fingerprint", f"{case.data.now[:16]}, {_sameness(case.data.then, case.data.now)}"))
     return facts
+
+
+def feature_facts(case: Case) -> Facts:
+    """Return the name and the kind of every feature."""
+    schema = case.parts.train.schema
+    return [
+        (name, f"{kind.value}, of {which}")
+        for which in ("users", "items")
+        for name, kind in getattr(schema, which).items()
+    ]
 
 
 def model_facts(case: Case) -> Facts:
@@ -86,8 +89,11 @@ def _split(config: Config) -> str:
     if split.method == "files":
         return f"files: train {split.train}, validation {split.validation or 'carved'}, test {split.test}"
     validation = split.validation if split.validation is not None else split.test
-    shares = [f"{name} {percent(share)}" for name, share in (("test", split.test), ("validation", validation))
-              if isinstance(share, float)]
+    shares = [
+        f"{name} {percent(share)}"
+        for name, share in (("test", split.test), ("validation", validation))
+        if isinstance(share, float)
+    ]
     return f"{split.method}: {', '.join(shares)} of what is left"
 
 
@@ -131,4 +137,6 @@ def _density(case: Case) -> float:
 def _sameness(then: str | None, now: str) -> str:
     if then is None:
         return "the run recorded none to compare with"
-    return "the same as when it was trained" if then == now else f"another than when it was trained: {then}"
+    return (
+        "the same as when it was trained" if then == now else f"another than {then[:16]} when it was trained"
+    )

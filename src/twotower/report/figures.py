@@ -20,6 +20,8 @@ Values = list[dict[str, Any]]
 
 _ROW = 22
 """Height of a line of a chart with one line a name."""
+_STEEP = 4
+"""Curves that fall to less than a fourth are drawn on a logarithmic scale."""
 
 
 def _fit(chart: Chart, height: int | dict[str, int]) -> Chart:
@@ -77,6 +79,8 @@ def curves(epochs: Sequence[Mapping[str, Any]], lines: Mapping[str, str], best: 
         "scale": {"domain": list(lines.values()), "range": [ACCENT, SECOND, REST][: len(lines)]},
     }
     last = max(record["epoch"] for record in epochs)
+    ends = [row["value"] for row in values]
+    log = min(ends) > 0 and max(ends) > _STEEP * min(ends)
     layer: list[Chart] = [
         {
             "data": _data(values),
@@ -93,7 +97,7 @@ def curves(epochs: Sequence[Mapping[str, Any]], lines: Mapping[str, str], best: 
                     "field": "value",
                     "type": "quantitative",
                     "title": None,
-                    "scale": {"zero": False},
+                    "scale": {"type": "log", "nice": False} if log else {"zero": False},
                     "axis": {"tickCount": 5},
                 },
                 "color": color,
@@ -102,6 +106,7 @@ def curves(epochs: Sequence[Mapping[str, Any]], lines: Mapping[str, str], best: 
     ]
     if best is not None:
         kept = {"x": {"datum": best, "type": "quantitative"}}
+        one: Chart = {"data": {"values": [{}]}}  # a layer without data draws nothing
         right = best > (1 + last) / 2
         text = {
             "type": "text",
@@ -112,8 +117,8 @@ def curves(epochs: Sequence[Mapping[str, Any]], lines: Mapping[str, str], best: 
             "color": QUIET,
         }
         layer += [
-            {"mark": {"type": "rule", "strokeDash": [4, 3], "color": QUIET}, "encoding": kept},
-            {"mark": {**text, "text": f"kept: epoch {best}"}, "encoding": kept},
+            {**one, "mark": {"type": "rule", "strokeDash": [4, 3], "color": QUIET}, "encoding": kept},
+            {**one, "mark": {**text, "text": f"kept: epoch {best}"}, "encoding": kept},
         ]
     return _fit({"layer": layer}, 190)
 
@@ -201,7 +206,9 @@ def by_slice(
 ) -> Chart:
     """Draw one metric of every slice, group by group, beside the whole test part."""
     values = [
-        _interval(name, part.metrics[metric], group=names.get(group, group), all=overall.value)
+        _interval(
+            names.get(name, name), part.metrics[metric], group=names.get(group, group), all=overall.value
+        )
         for group, members in slices.items()
         for name, part in members.items()
         if metric in part.metrics and math.isfinite(part.metrics[metric].value)
@@ -218,7 +225,7 @@ def by_slice(
         "type": "nominal",
         "sort": None,
         "title": None,
-        "axis": {"grid": False, "minExtent": 50},
+        "axis": {"grid": False, "minExtent": 95},
     }
     layer = [
         {
@@ -230,7 +237,7 @@ def by_slice(
     return {
         "data": _data(values),
         "facet": {"row": {"field": "group", "type": "nominal", "sort": groups, "title": None}},
-        "spec": {"width": WIDTH - 70, "height": {"step": _ROW - 3}, "layer": layer},
+        "spec": {"width": WIDTH - 115, "height": {"step": _ROW - 3}, "layer": layer},
         "resolve": {"scale": {"y": "independent"}},
         "spacing": 10,
     }
@@ -272,7 +279,8 @@ def importance(features: Sequence[Worth], metric: str) -> Chart:
     values = [
         _interval(f"{worth.side[:-1]}: {worth.column}", worth.loss, counts=worth.counts) for worth in features
     ]
-    y = {"field": "name", "type": "nominal", "sort": None, "title": None, "axis": {"grid": False}}
+    axis = {"grid": False, "labelLimit": 185}
+    y = {"field": "name", "type": "nominal", "sort": None, "title": None, "axis": axis}
     color = {"condition": {"test": "datum.counts", "value": ACCENT}, "value": REST}
     x = {
         "type": "quantitative",

@@ -8,6 +8,7 @@ rows. Features that say the same stand in for each other, so that each of them m
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from twotower.data.dataset import Dataset
 from twotower.data.splitting import Parts
-from twotower.evaluation import held_out_task
+from twotower.evaluation import RankingTask, held_out_task
 from twotower.features import Bag, Block, Codes, Dense, EncodedSide
 from twotower.metrics import Interval
 from twotower.metrics.bootstrap import percentile_interval, user_draws
@@ -42,8 +43,8 @@ class Worth:
     Attributes:
         side: ``"users"`` or ``"items"``.
         column: of the table, or `IDS`.
-        loss: by how much the main metric gets worse, mean of the repetitions, with its interval over users; below
-            0 if it gets better.
+        loss: by how much the main metric gets worse, mean of the repetitions, with its interval over users;
+            below 0 if it gets better.
         moved: how far the vectors move, as a share of their spread; 0 of a feature that is not read.
     """
 
@@ -108,7 +109,7 @@ def importance_of(
     )
     base = yardstick.measure(recommender)
     draws = np.concatenate(list(user_draws(base.shape[1], resamples, seed)))  # (resamples, n_users)
-    features = []
+    features: list[Worth] = []
     for which in ("users", "items"):
         side: Side = getattr(recommender, which)
         encoded = _encoded(recommender, parts, which)
@@ -118,7 +119,7 @@ def importance_of(
             sums, moved = np.zeros_like(base), 0.0
             for _ in range(repetitions):
                 vectors = _vectors(recommender, _permuted(encoded, column, generator), which)
-                sums += yardstick.measure(replace(recommender, **{which: replace(side, vectors=vectors)}))
+                sums += yardstick.measure(_moved(recommender, which, vectors))
                 moved += float(np.sqrt(np.mean(np.square(vectors - side.vectors), dtype=np.float64)))
             loss = yardstick.loss(base, sums / repetitions, draws)
             features.append(Worth(which, column, loss, moved / repetitions / spread if spread > 0 else 0.0))
@@ -127,17 +128,25 @@ def importance_of(
     return Importance(metric, float(value), base.shape[1], repetitions, tuple(features))
 
 
-class _Yardstick:
+def _moved(recommender: Recommender, which: str, vectors: NDArray[np.float32]) -> Recommender:
+    """Return a recommender with other vectors of one side."""
+    if which == "users":
+        return replace(recommender, users=replace(recommender.users, vectors=vectors))
+    return replace(recommender, items=replace(recommender.items, vectors=vectors))
+
+
+class _Yardstick(ABC):
     """Measures a model as sums by user, (2, n_users), of which the metric is a function."""
 
     higher_is_better: bool
 
+    @abstractmethod
     def measure(self, recommender: Recommender) -> Floats:
-        raise NotImplementedError
+        """Return the sums by user, (2, n_users)."""
 
+    @abstractmethod
     def value(self, sums: Floats) -> Floats:
         """Return the metric (...,) of sums (2, ...)."""
-        raise NotImplementedError
 
     def loss(self, base: Floats, other: Floats, draws: Floats) -> Interval:
         """Return by how much ``other`` is worse than ``base``, both (2, n_users), with its interval."""
@@ -152,7 +161,7 @@ class _Ranked(_Yardstick):
 
     higher_is_better = True
 
-    def __init__(self, task: object, metric: str) -> None:
+    def __init__(self, task: RankingTask, metric: str) -> None:
         self.task, self.metric = task, metric
 
     @classmethod
@@ -162,11 +171,12 @@ class _Ranked(_Yardstick):
         return cls(held_out_task(test, seen, recommender.positive, ks=ks, candidates=candidates), metric)
 
     def measure(self, recommender: Recommender) -> Floats:
-        values = self.task.values(recommender).users[self.metric]  # type: ignore[attr-defined]
+        values = self.task.values(recommender).users[self.metric]
         return np.stack([values, np.ones(len(values))])
 
     def value(self, sums: Floats) -> Floats:
-        return sums[0] / sums[1]
+        means: Floats = sums[0] / sums[1]
+        return means
 
 
 class _Predicted(_Yardstick):
@@ -186,7 +196,8 @@ class _Predicted(_Yardstick):
         return np.stack([np.bincount(self.user, weights=error), np.bincount(self.user)])
 
     def value(self, sums: Floats) -> Floats:
-        return np.sqrt(sums[0] / sums[1])
+        roots: Floats = np.sqrt(sums[0] / sums[1])
+        return roots
 
     def _capped(self, values: Floats) -> Floats:
         return values if self.cap is None else np.minimum(values, self.cap)
@@ -218,9 +229,7 @@ def _encoded(recommender: Recommender, parts: Parts, which: str) -> EncodedSide:
 
 def _vectors(recommender: Recommender, side: EncodedSide, which: str) -> NDArray[np.float32]:
     device = next(recommender.model.parameters()).device
-    return finished(
-        recommender.model.encode(SideArrays.pack(side, device), which), which, recommender.target
-    )
+    return finished(recommender.model.encode(SideArrays.pack(side, device), which), which, recommender.target)
 
 
 def _permuted(side: EncodedSide, column: str, generator: np.random.Generator) -> EncodedSide:

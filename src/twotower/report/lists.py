@@ -64,7 +64,7 @@ def lists_of(task: RankingTask, ranker: Ranker, k: int) -> GivenLists:
     band = np.empty(n_items, dtype=np.int64)
     band[order] = np.arange(n_items) * BANDS // n_items
     weights = (task.train_rows, np.bincount(task.relevant[1], minlength=n_items), exposure)
-    by_band = np.stack([np.bincount(band, weights=of, minlength=BANDS) for of in weights])
+    by_band = np.stack([np.bincount(band, weights=of, minlength=BANDS).astype(np.float64) for of in weights])
     by_band /= np.maximum(by_band.sum(axis=1, keepdims=True), 1e-300)
     return GivenLists(
         lists.shape[1],

@@ -28,6 +28,7 @@ def template() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["ticked"] = _ticked
     return environment.get_template("report.html")
 
 
@@ -37,6 +38,17 @@ def render(content: dict[str, Any]) -> str:
     Whatever comes from the user's data (captions, ids, column names) is escaped.
     """
     return str(template().render(content, style=_read("style.css")))
+
+
+def _ticked(text: str) -> Any:
+    """Escape a text, and set what is between backticks as code."""
+    from markupsafe import Markup, escape  # noqa: PLC0415  (comes with jinja2)
+
+    parts = [escape(part) for part in text.split("`")]
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if n % 2 and n < len(parts) - 1 else part
+        for n, part in enumerate(parts)
+    )
 
 
 def _read(name: str) -> str:

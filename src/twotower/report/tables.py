@@ -23,8 +23,14 @@ SLICES = {
     "item": "Items",
     "item_popularity": "Item popularity",
     "item_duration": "Item duration",
+    "head": "most popular",
+    "tail": "rarest",
+    "q1": "shortest quarter",
+    "q2": "second quarter",
+    "q3": "third quarter",
+    "q4": "longest quarter",
 }
-"""What the groups of slices are called."""
+"""What groups of slices, and slices, are called."""
 
 _RATING = ("rmse_capped", "mae_capped", "rmse", "mae", "r2", "xauc")
 _COLUMNS = 5
@@ -97,11 +103,7 @@ def compared_table(case: Case) -> Table:
         models = {name: of.metrics for name, of in comparison.models.items()}
         gaps = comparison.differences
     wanted = compared_metrics(case)
-    sign = -1 if case.higher_is_better else 1
-    order = sorted(
-        models,
-        key=lambda name: sign * (v if math.isfinite(v := models[name][case.main].value) else math.inf * sign),
-    )
+    order = by_main(case, models)
     head = ["Model", *(metric_name(name) for name in wanted)]
     if gaps:
         head.append(f"{metric_name(case.main)}, minus ours")
@@ -112,6 +114,13 @@ def compared_table(case: Case) -> Table:
             cells.append(cell(gaps[name][case.main], sign=True) if name in gaps else Cell(""))
         rows.append(tuple(cells))
     return Table("Models on the same test part", tuple(head), tuple(rows), strong=(OURS,))
+
+
+def by_main(case: Case, models: Mapping[str, Mapping[str, Interval]]) -> list[str]:
+    """Return the names of models, the best by `Case.main` first."""
+    sign = -1 if case.higher_is_better else 1
+    values = {name: sign * metrics[case.main].value for name, metrics in models.items()}
+    return sorted(models, key=lambda name: values[name] if math.isfinite(values[name]) else math.inf)
 
 
 def compared_metrics(case: Case) -> list[str]:
@@ -127,7 +136,9 @@ def compared_metrics(case: Case) -> list[str]:
 
 def rating_table(metrics: Mapping[str, Interval]) -> Table:
     """Return every metric of the predicted labels."""
-    rows = tuple((Cell(metric_name(name)), Cell(number(of.value), bounds(of))) for name, of in metrics.items())
+    rows = tuple(
+        (Cell(metric_name(name)), Cell(number(of.value), bounds(of))) for name, of in metrics.items()
+    )
     return Table("Predicted labels: every metric", ("Metric", "Value"), rows)
 
 
@@ -135,9 +146,7 @@ def ranking_table(metrics: Mapping[str, Interval]) -> Table:
     """Return every metric of the ranking, a column for each cut-off."""
     ks = list(dict.fromkeys(name.partition("@")[2] for name in metrics))
     names = list(dict.fromkeys(name.partition("@")[0] for name in metrics))
-    rows = tuple(
-        (Cell(metric_name(name)), *(cell(metrics[f"{name}@{k}"]) for k in ks)) for name in names
-    )
+    rows = tuple((Cell(metric_name(name)), *(cell(metrics[f"{name}@{k}"]) for k in ks)) for name in names)
     return Table("Ranked catalogue: every metric", ("Metric", *(f"first {k}" for k in ks)), rows)
 
 
@@ -159,8 +168,10 @@ def slices_table(
             if part.bounds is not None:
                 low, high = part.bounds
                 within = f"{low:g}" if low == high else f"{low:g} to {high:g}"
-            values = [cell(part.metrics[metric]) if metric in part.metrics else Cell("–") for metric in metrics]
-            head = Cell(f"{SLICES.get(group, group)}: {name}", within)
+            values = [
+                cell(part.metrics[metric]) if metric in part.metrics else Cell("–") for metric in metrics
+            ]
+            head = Cell(f"{SLICES.get(group, group)}: {SLICES.get(name, name)}", within)
             rows.append((head, Cell(number(part.rows)), Cell(number(part.users)), *values))
     head_row = ("Slice", rows_are, "Users", *(metric_name(name) for name in metrics))
     return Table(caption, head_row, tuple(rows), strong=("whole test part",))
@@ -183,18 +194,18 @@ def calibration_table(of: Calibration) -> Table:
     return Table("Deciles of the predictions", head, rows)
 
 
-def importance_table(of: Importance) -> Table:
-    """Return what every feature is worth."""
+def importance_table(of: Importance, most: int | None = None) -> Table:
+    """Return what every feature is worth, or the first so many."""
     rows = tuple(
         (
             Cell(f"{worth.side[:-1]}: {worth.column}"),
             cell(worth.loss, sign=True),
             Cell(percent(worth.moved, 1)),
         )
-        for worth in of.features
+        for worth in of.features[:most]
     )
     head = ("Feature", f"Loss of {metric_name(of.metric)}", "Vectors move by")
-    return Table("Every feature", head, rows)
+    return Table("Every feature" if most is None else "The first in figures", head, rows)
 
 
 def variety_table(case: Case) -> Table:
@@ -204,7 +215,7 @@ def variety_table(case: Case) -> Table:
     models: Mapping[str, Mapping[str, Interval]] = {OURS: ranking.metrics}
     if case.ranks and case.compared is not None:
         models = {name: of.metrics for name, of in case.compared.comparison.models.items()}
-    wanted = [f"{name}@{case.k}" for name in ("coverage", "gini", "popularity", "novelty")]
+    wanted = [f"{name}@{case.k}" for name in ("coverage", "gini", "popularity")]
     rows = tuple(
         (Cell(name), *(cell(metrics[metric]) for metric in wanted)) for name, metrics in models.items()
     )
@@ -225,13 +236,8 @@ def differences_said(case: Case) -> str:
     lead = (sign * ours_minus.low, sign * ours_minus.high)
     share = abs(ours_minus.value / theirs) if theirs else math.nan
     way = "higher" if ours_minus.value > 0 else "lower"
-    verdict = (
-        "which is better beyond chance"
-        if min(lead) > 0
-        else "which is worse beyond chance"
-        if max(lead) < 0
-        else "which may be chance"
-    )
+    verdict = "better" if min(lead) > 0 else "worse" if max(lead) < 0 else "which may be chance"
+    verdict += ", beyond chance" if min(lead) > 0 or max(lead) < 0 else ""
     return (
         f"That is {percent(share, 1)} {way} than {number(theirs)} of the best baseline here, {best}: a "
         f"difference of {interval(ours_minus, sign=True)}, {verdict}."

@@ -38,7 +38,7 @@ MEANINGS = {
     "mrr": "one over the place of the first hit",
     "coverage": "share of the catalogue that is in any list",
     "gini": "how unevenly items are shown: 0 is evenly, near 1 a few items have it all",
-    "popularity": "mean place in popularity of what is given, from 0 (rarest) to 1; ½ is the catalogue's mean",
+    "popularity": "mean place in popularity of what is given, 0 the rarest, 1 the most popular",
     "novelty": "mean surprise at meeting the item, in bits; more is less known",
 }
 """What each metric is, by name without ``@k``."""

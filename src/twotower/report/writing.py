@@ -75,7 +75,8 @@ def write_report(
         log: told what is going on.
 
     Raises:
-        ConfigError: no finished run there; baselines that are none of the three; ``out`` is no place for a file.
+        ConfigError: no finished run there; ``baselines`` is none of the three; ``out`` is no place for
+            a file.
         ConfigError, DataError: the data can't be read any more.
         MissingExtraError: a package of the extra ``report`` is not installed.
         BundleError: the bundle is damaged, or the file can't be written.

@@ -71,7 +71,7 @@ class Predictions(Probe):
                 "the predictions are nearly all the same",
                 f"their standard deviation is {number(of.prediction_sd)}, that of the labels "
                 f"{number(of.label_sd)}",
-                "lower objective.regularisation, train longer, and see whether the features can know the label",
+                "lower objective.regularisation, train longer, and see whether features can know the label",
             )
             return
         if of.slope.high < _SLOPES[0] or of.slope.low > _SLOPES[1]:

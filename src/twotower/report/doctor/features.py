@@ -36,7 +36,8 @@ class UnreadFeatures(Probe):
                 f"features of the {which}",
                 f"the model reads no feature of the {which}"
                 if every
-                else f"{len(unread)} of {len(columns)} features of the {which} change nothing",
+                else f"{len(unread)} of {len(columns)} features of the {which} "
+                + ("changes nothing" if len(unread) == 1 else "change nothing"),
                 f"{names}{more}: with the values dealt out anew among the {which}, vectors move by "
                 f"{most:.2%} of their spread at most",
                 "leave them out of the schema, or see whether they are constant or empty (`twotower check`)",

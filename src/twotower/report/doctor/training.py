@@ -112,8 +112,8 @@ class ValidationGap(Probe):
                 "validation and test part",
                 "the model does much worse on the test part than on validation",
                 f"{metric_name(name)} was {number(then)} on validation and is {interval(now)} on test",
-                "see whether the two were cut alike ([split]), and whether validation rows are copies of train "
-                "rows: `twotower check`",
+                "see whether the two were cut alike ([split]), and whether validation rows are copies of "
+                "train rows: `twotower check`",
             )
 
 

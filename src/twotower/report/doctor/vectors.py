@@ -76,7 +76,7 @@ class Norms(Probe):
                     "lower training.learning_rate, set training.clip_norm, and train again",
                 )
                 continue
-            if 0 < of.zeros and of.zeros >= _ZEROS * of.rows:
+            if of.zeros > 0 and of.zeros >= _ZEROS * of.rows:
                 yield self.warning(
                     where,
                     f"many {which} have a vector of length 0, and get the same list or none",
