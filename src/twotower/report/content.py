@@ -88,7 +88,7 @@ def _tiles(case: Case, findings: tuple[Finding, ...]) -> list[Tile]:
         way = "higher" if gap.value < 0 else "lower"
         mood = "good" if better else "bad" if worse else ""
         within = f"{signed(-gap.value)} ({signed(-gap.high)} to {signed(-gap.low)})"
-        tiles.append(Tile(f"than the baseline {best}", f"{share} {way}", within, mood))
+        tiles.append(Tile(f"{metric_name(case.main)} beside {best}", f"{share} {way}", within, mood))
     else:
         tiles.append(Tile("Baselines", "none", "switched off"))
     counts = {severity: sum(of.severity is severity for of in findings) for severity in Severity}

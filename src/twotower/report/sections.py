@@ -137,7 +137,7 @@ def slices(case: Case) -> list[dict[str, Any]]:
     if rating is not None:
         error = "rmse" if case.config.evaluation.cap is None else "rmse_capped"
         users = case.parts.test.interactions.get_column(case.parts.test.schema.user).n_unique()
-        metrics = [error, error.replace("rmse", "mae")]
+        metrics = [error, error.replace("rmse", "mae"), error.replace("rmse", "r2"), "xauc"]
         found.append(_slices("Error by slice", rating, metrics, "Rows", rating.rows, users))
     if ranking is not None:
         metrics = [f"ndcg@{case.k}", f"recall@{case.k}"]
@@ -159,8 +159,8 @@ def variety(case: Case) -> dict[str, Any] | None:
     return {
         "lead": f"The first {lists.k} of {number(len(lists.users))} users hold {number(shown)} of "
         f"{number(len(lists.items))} items. The most popular tenth of the catalogue is {tops}. Two users "
-        f"share {percent(lists.overlap)} of their lists on average; the item in most lists, {lists.items[row]}, is "
-        f"in {percent(share)} of them.",
+        f"share {percent(lists.overlap)} of their lists on average; the item in most lists, {lists.items[row]}, "
+        f"is in {percent(share)} of them.",
         "figure": Figure(
             draw(figures.popularity(lists), f"By tenth of the catalogue; the most popular tenth is {tops}"),
             "Popularity tilt",
@@ -202,7 +202,7 @@ def _slices(
     first, ranked = metrics[0], isinstance(part, RankingEvaluation)
     overall, worst = part.metrics[first], _worst(part.slices, first, higher=ranked)
     said = f"{metric_name(first)} is {number(overall.value)} over all; {worst}"
-    whole = (rows, users, [part.metrics[name] for name in metrics])
+    whole = (rows, users, part.metrics)
     return {
         "figure": Figure(
             draw(figures.by_slice(first, overall, part.slices, tables.SLICES), f"{caption}. {said}"),
@@ -210,7 +210,8 @@ def _slices(
             f"{metric_name(first)} with 95% intervals over users; the dashed line is the whole test part. "
             f"{'More' if ranked else 'Less'} is better.",
         ),
-        "table": tables.slices_table(f"{caption}, in figures", metrics, part.slices, rows_are, whole),
+        "table": tables.slices_table(f"{caption}, in figures", [first], part.slices, rows_are, whole),
+        "every": tables.slices_table(f"{caption}, more metrics", metrics, part.slices, rows_are, whole),
     }
 
 

@@ -155,12 +155,17 @@ def slices_table(
     metrics: Sequence[str],
     slices: Mapping[str, Mapping[str, SliceResult]],
     rows_are: str,
-    whole: tuple[int, int, Sequence[Interval]],
+    whole: tuple[int, int, Mapping[str, Interval]],
 ) -> Table:
     """Return some metrics of every slice, and of the whole test part above them."""
     n_rows, n_users, of_all = whole
     rows: list[tuple[Cell, ...]] = [
-        (Cell("whole test part"), Cell(number(n_rows)), Cell(number(n_users)), *(cell(of) for of in of_all))
+        (
+            Cell("whole test part"),
+            Cell(number(n_rows)),
+            Cell(number(n_users)),
+            *(cell(of_all[metric]) for metric in metrics),
+        )
     ]
     for group, members in slices.items():
         for name, part in members.items():
