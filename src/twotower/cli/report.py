@@ -27,7 +27,7 @@ def report(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write one HTML file that says what a run is worth: metrics, charts, a doctor, reasons. Opens offline."""
+    """Write one HTML file on what a run is worth: metrics, charts, a doctor, reasons. Opens offline."""
     from twotower.cli.output import log, print_json  # noqa: PLC0415
     from twotower.report import write_report  # noqa: PLC0415
 

@@ -113,6 +113,7 @@ def importance_of(
     for which in ("users", "items"):
         side: Side = getattr(recommender, which)
         encoded = _encoded(recommender, parts, which)
+        unmoved = _vectors(recommender, encoded, which)
         spread = _spread(side.vectors)
         for column in (IDS, *encoded.blocks):
             generator = np.random.default_rng([seed, len(features)])
@@ -120,7 +121,7 @@ def importance_of(
             for _ in range(repetitions):
                 vectors = _vectors(recommender, _permuted(encoded, column, generator), which)
                 sums += yardstick.measure(_moved(recommender, which, vectors))
-                moved += float(np.sqrt(np.mean(np.square(vectors - side.vectors), dtype=np.float64)))
+                moved += float(np.sqrt(np.mean(np.square(vectors - unmoved), dtype=np.float64)))
             loss = yardstick.loss(base, sums / repetitions, draws)
             features.append(Worth(which, column, loss, moved / repetitions / spread if spread > 0 else 0.0))
     features.sort(key=lambda worth: -worth.loss.value)

@@ -158,9 +158,9 @@ def variety(case: Case) -> dict[str, Any] | None:
     tops = f"{percent(given[-1])} of what is given and {percent(liked[-1])} of what was liked"
     return {
         "lead": f"The first {lists.k} of {number(len(lists.users))} users hold {number(shown)} of "
-        f"{number(len(lists.items))} items. The most popular tenth of the catalogue is {tops}. Two users "
-        f"share {percent(lists.overlap)} of their lists on average; the item in most lists, {lists.items[row]}, "
-        f"is in {percent(share)} of them.",
+        f"{number(len(lists.items))} items. The most popular tenth of the catalogue is {tops}. Two "
+        f"users share {percent(lists.overlap)} of their lists on average; the item in most lists, "
+        f"{lists.items[row]}, is in {percent(share)} of them.",
         "figure": Figure(
             draw(figures.popularity(lists), f"By tenth of the catalogue; the most popular tenth is {tops}"),
             "Popularity tilt",
