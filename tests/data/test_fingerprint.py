@@ -20,11 +20,22 @@ SCHEMA = {
     "display": ["title"],
 }
 EVENTS = pl.DataFrame(
-    {"user_id": [1, 1, 2, 3], "item_id": ["a", "b", "a", "b"], "stars": [1.0, 2.0, 3.0, 4.0], "at": [1, 2, None, 4]}
+    {
+        "user_id": [1, 1, 2, 3],
+        "item_id": ["a", "b", "a", "b"],
+        "stars": [1.0, 2.0, 3.0, 4.0],
+        "at": [1, 2, None, 4],
+    }
 )
 USERS = pl.DataFrame({"user_id": [1, 2, 3], "age": [20.0, None, 40.0]})
 ITEMS = pl.DataFrame(
-    {"item_id": ["a", "b"], "tags": [["x", "y"], []], "kind": ["k", "l"], "title": ["A", "B"], "other": [1, 2]}
+    {
+        "item_id": ["a", "b"],
+        "tags": [["x", "y"], []],
+        "kind": ["k", "l"],
+        "title": ["A", "B"],
+        "other": [1, 2],
+    }
 )
 
 
@@ -50,7 +61,9 @@ def test_the_same_data_has_the_same() -> None:
     assert fingerprint(parts(EVENTS.clone(), USERS.clone(), ITEMS.clone())) == found
     chunked = pl.concat([EVENTS[:1], EVENTS[1:]], rechunk=False)
     assert fingerprint(parts(chunked)) == found
-    assert fingerprint(parts(items=ITEMS.with_columns(other=pl.lit(7)))) == found  # which the schema names not
+    assert (
+        fingerprint(parts(items=ITEMS.with_columns(other=pl.lit(7)))) == found
+    )  # which the schema names not
     assert fingerprint(parts(EVENTS.with_columns(more=pl.lit("x")))) == found
     noted = parts()
     assert fingerprint(replace(noted, test=noted.test.with_notes("a note"))) == found

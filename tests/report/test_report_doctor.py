@@ -256,5 +256,3 @@ def test_the_worst_comes_first(rated: Case) -> None:
     severities = [one.severity.value for one in examine(sick)]
     assert severities == sorted(severities, key=["error", "warning", "note"].index)
     assert {"error", "warning"} <= set(severities)
-
-

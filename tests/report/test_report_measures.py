@@ -147,7 +147,9 @@ def test_features_that_are_known_to_matter_do(rated: Case) -> None:
     assert worth["items", "kind"].counts
     noise = worth["users", SCRIPT]
     assert noise.loss.value < worth["users", "taste"].loss.value / 5
-    assert [one.loss.value for one in of.features] == sorted((w.loss.value for w in of.features), reverse=True)
+    assert [one.loss.value for one in of.features] == sorted(
+        (w.loss.value for w in of.features), reverse=True
+    )
 
 
 def test_importance_by_hand(rated: Case) -> None:
@@ -197,7 +199,9 @@ def test_people_are_shown_as_they_are(ranked: Case) -> None:
     for person in people:
         mine = train.filter(pl.col("person") == int(person.id)).sort("stars", descending=True)
         assert person.interactions == mine.height
-        assert [int(item.id) for item, _ in person.history] == mine["film"].head(len(person.history)).to_list()
+        assert [int(item.id) for item, _ in person.history] == mine["film"].head(
+            len(person.history)
+        ).to_list()
         assert [label for _, label in person.history] == pytest.approx(mine["stars"].head(8).to_list())
         listed = model.recommend([int(person.id)], 10)
         assert [int(one.item.id) for one in person.given] == listed["film"].to_list()
