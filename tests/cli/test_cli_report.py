@@ -118,7 +118,7 @@ def test_data_that_has_changed_is_told(call, tables: Path, tmp_path: Path) -> No
     assert call("report", run, "--json").json["data_changed"] is False
     html = (run / "report.html").read_text("utf-8")
     assert "the run recorded none to compare with" in html
-    assert "test rows were trained on" in html[0].upper() + html[1:].replace("Test rows", "test rows")
+    assert "Test rows were trained on" in html
 
 
 @pytest.mark.parametrize(
@@ -140,9 +140,7 @@ def test_no_run_there(call, tmp_path: Path) -> None:
     assert "there is no run in" in answer.err
     from twotower.errors import ConfigError
 
-    with pytest.raises(
-        ConfigError, match="baselines must be one of quick, all, none; got 'quik'. Did you mean"
-    ):
+    with pytest.raises(ConfigError, match="baselines must be one of quick, all, none; got 'quik'"):
         write_report(tmp_path, baselines="quik")
 
 

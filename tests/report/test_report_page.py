@@ -219,7 +219,7 @@ def test_points_people_and_charts(htmls: dict[str, str], page: Page, kind: str) 
         assert f'svg [{attribute}="{colour}"]' in style, (attribute, colour)
 
 
-def test_findings_are_shown_with_evidence_and_advice(rated: Case) -> None:
+def test_findings_are_shown_with_evidence_and_advice(rated: Case, htmls: dict[str, str]) -> None:
     changed = replace(rated, data=DataState("a" * 64, "b" * 64, 0.5))
     findings = examine(changed)
     page = Page(html_of(changed, findings))
@@ -230,7 +230,7 @@ def test_findings_are_shown_with_evidence_and_advice(rated: Case) -> None:
         assert finding.evidence in words
         assert finding.mend.replace("`", "") in words.replace("` ", "").replace("`", "")
     assert "1 to mend" in words
-    assert "Nothing was found." in Page(html_of(rated)).words
+    assert "Nothing was found." in Page(htmls["rated"]).words
 
 
 def test_without_baselines(rated: Case) -> None:

@@ -50,7 +50,7 @@ _CONFIG: Final[dict[str, Any]] = {
         "labelColor": INK,
         "labelFontSize": 11,
         "symbolStrokeWidth": 2,
-        "offset": 6,
+        "offset": 16,
     },
     "header": {
         "labelColor": INK,

@@ -85,7 +85,7 @@ def _tiles(case: Case, findings: tuple[Finding, ...]) -> list[Tile]:
         worse = gap.low > 0 if case.higher_is_better else gap.high < 0
         theirs = case.compared.comparison.models[best].metrics[case.main].value
         share = percent(abs(gap.value / theirs), 1) if theirs else signed(-gap.value)
-        way = "higher" if gap.value < 0 else "lower"
+        way = "better" if (gap.value < 0) == case.higher_is_better else "worse"
         mood = "good" if better else "bad" if worse else ""
         within = f"{signed(-gap.value)} ({signed(-gap.high)} to {signed(-gap.low)})"
         tiles.append(Tile(f"{metric_name(case.main)} beside {best}", f"{share} {way}", within, mood))

@@ -112,7 +112,8 @@ def curves(epochs: Sequence[Mapping[str, Any]], lines: Mapping[str, str], best: 
             "type": "text",
             "align": "right" if right else "left",
             "dx": -5 if right else 5,
-            "y": 6,
+            "y": -4,
+            "baseline": "bottom",
             "fontSize": 11,
             "color": QUIET,
         }

@@ -207,7 +207,7 @@ def _slices(
         "figure": Figure(
             draw(figures.by_slice(first, overall, part.slices, tables.SLICES), f"{caption}. {said}"),
             caption,
-            f"{metric_name(first)} with 95% intervals over users; the dashed line is the whole test part. "
+            f"With 95% intervals of {metric_name(first)} over users; the dashed line is the whole test part. "
             f"{'More' if ranked else 'Less'} is better.",
         ),
         "table": tables.slices_table(f"{caption}, in figures", [first], part.slices, rows_are, whole),

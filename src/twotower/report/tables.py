@@ -240,10 +240,9 @@ def differences_said(case: Case) -> str:
     sign = 1 if case.higher_is_better else -1
     lead = (sign * ours_minus.low, sign * ours_minus.high)
     share = abs(ours_minus.value / theirs) if theirs else math.nan
-    way = "higher" if ours_minus.value > 0 else "lower"
-    verdict = "better" if min(lead) > 0 else "worse" if max(lead) < 0 else "which may be chance"
-    verdict += ", beyond chance" if min(lead) > 0 or max(lead) < 0 else ""
+    way = "better" if sign * ours_minus.value > 0 else "worse"
+    certain = "is beyond chance" if min(lead) > 0 or max(lead) < 0 else "may be chance"
     return (
-        f"That is {percent(share, 1)} {way} than {number(theirs)} of the best baseline here, {best}: a "
-        f"difference of {interval(ours_minus, sign=True)}, {verdict}."
+        f"That is {percent(share, 1)} {way} than the best baseline here, {best} with {number(theirs)}; the "
+        f"difference of {interval(ours_minus, sign=True)} {certain}."
     )
