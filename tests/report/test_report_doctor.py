@@ -65,6 +65,28 @@ def test_other_data(rated: Case) -> None:
     assert found(replace(rated, data=DataState(None, "b", 0.0)), "other-data") == []
 
 
+def test_test_rows_that_were_trained_on_are_counted(rated: Case) -> None:
+    parts, model = rated.parts, rated.recommender
+    rows = parts.test.interactions
+    train = parts.train.interactions
+    # five rows that the model has, as test rows, and gone from train
+    stolen = replace(
+        parts,
+        test=parts.test.with_interactions(pl.concat([rows, train[:5].select(rows.columns)])),
+        train=parts.train.with_interactions(train[5:]).as_train(),
+    )
+    case = Case.of(rated.config, model, stolen, rated.recorded, baselines="none")
+    assert case.data.seen == pytest.approx(5 / (len(rows) + 5))
+    assert case.data.changed
+    # a film that is seen twice, at two times, is no leak
+    again = replace(
+        parts, test=parts.test.with_interactions(pl.concat([rows, train[:5].select(rows.columns)]))
+    )
+    case = Case.of(rated.config, model, again, {}, baselines="none")
+    assert case.data.seen == 0.0
+    assert found(case, "other-data") == []
+
+
 @pytest.mark.parametrize("which", ["users", "items"])
 def test_collapsed_vectors(rated: Case, which: str) -> None:
     whole, part = latent(rated, which)

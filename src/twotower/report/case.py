@@ -49,7 +49,8 @@ class DataState:
     Attributes:
         then: its fingerprint when the run was trained; None if the run is of a version that took none.
         now: its fingerprint now.
-        seen: share of the test part's pairs that the model has in train; 0 of an honest split.
+        seen: share of the test part's pairs that the model was trained on and that don't recur in the parts
+            as they are cut now (who sees a film twice has it in both); 0 of an honest split.
     """
 
     then: str | None
@@ -265,11 +266,14 @@ class Case:
 
 
 def _seen_share(recommender: Recommender, parts: Parts) -> float:
-    """Return the share of the test part's pairs that the model has in train."""
+    """Return the share of the test part's pairs that only the model has met; see `DataState`."""
     schema = parts.test.schema
-    seen = recommender.train_view(parts.test).interactions
-    pairs = parts.test.interactions.select(
-        pl.col(name).cast(seen.schema[name], strict=False) for name in (schema.user, schema.item)
+    seen, columns = recommender.train_view(parts.test).interactions, [schema.user, schema.item]
+    test, *recurring = (
+        part.interactions.select(pl.col(name).cast(seen.schema[name], strict=False) for name in columns)
+        for part in (parts.test, parts.train, parts.validation)
     )
-    both = pairs.join(seen, on=[schema.user, schema.item], how="semi")
-    return both.height / max(pairs.height, 1)
+    both = test.join(seen, on=columns, how="semi")
+    for known in recurring:
+        both = both.join(known, on=columns, how="anti")
+    return both.height / max(test.height, 1)
