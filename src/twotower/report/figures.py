@@ -256,7 +256,7 @@ def popularity(lists: GivenLists) -> Chart:
         "x": {
             "field": "band",
             "type": "ordinal",
-            "title": "tenth of the catalogue, from the rarest to the most popular",
+            "title": "tenth of the catalogue, rarest to most popular",
             "axis": {"labelAngle": 0, "grid": False},
         },
         "xOffset": {"field": "kind", "sort": list(kinds)},
