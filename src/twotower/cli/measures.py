@@ -47,7 +47,7 @@ def print_evaluation(report: Mapping[str, Any]) -> None:
     if report["rating"]:
         table = new_table("metric", "value", "95% interval")
         for name, interval in report["rating"].items():
-            table.add_row(_named(name), _number(interval["value"], ".4f"), _bounds(interval, ".4f"))
+            table.add_row(_named(name), _number(interval["value"], ".4f"), bounds(interval, ".4f"))
         console.print(f"test part, {report['rows']:,} rows")
         console.print(table)
     if report["ranking"]:
@@ -146,7 +146,7 @@ def _print_beside(console: Console, models: Mapping[str, Mapping[str, Interval]]
     metrics = [_named(name) for name in names]
     columns = {
         model: [
-            f"{_number(values[name]['value'], sign + '.4f')}\n{_bounds(values[name], sign + '.3f')}"
+            f"{_number(values[name]['value'], sign + '.4f')}\n{bounds(values[name], sign + '.3f')}"
             for name in names
         ]
         for model, values in models.items()
@@ -175,14 +175,15 @@ def _widest(cells: Sequence[str]) -> int:
 
 
 def _with_bounds(interval: Interval) -> str:
-    bounds = _bounds(interval, ".3f")
-    return _number(interval["value"], ".4f") + (f" {bounds}" if bounds else "")
+    within = bounds(interval, ".3f")
+    return _number(interval["value"], ".4f") + (f" {within}" if within else "")
 
 
 def _number(value: float | None, form: str) -> str:
     return "undefined" if value is None else format(value, form)
 
 
-def _bounds(interval: Interval, form: str) -> str:
+def bounds(interval: Interval, form: str) -> str:
+    """Return the bounds of an interval as they are printed; nothing where there are none."""
     low, high = interval["low"], interval["high"]
     return "" if low is None or high is None else f"[{low:{form}}, {high:{form}}]"

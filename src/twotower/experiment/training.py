@@ -40,6 +40,7 @@ def train(
     config: Config,
     out: str | Path,
     *,
+    parts: Parts | None = None,
     resume: bool = False,
     listener: Listener | None = None,
     log: Log = quiet,
@@ -52,6 +53,7 @@ def train(
     Args:
         config: what to do.
         out: the run directory.
+        parts: what the config's data is read and split into, where that is done already.
         resume: go on with the unfinished run there; a finished one is returned as it is.
         listener: told of every step and epoch.
         log: told one line a stage.
@@ -66,7 +68,8 @@ def train(
     if run.check(config, resume=resume) == "finished":
         log(f"{run.path} is finished already")
         return RunResult(run, run.metrics(), run.recommender())
-    parts = load_parts(config, stages=stages, log=log)
+    if parts is None:
+        parts = load_parts(config, stages=stages, log=log)
     check_positives(config, parts)
     run.begin(config)
     going_on = resume and run.has_checkpoint()
