@@ -24,12 +24,12 @@ def print_tuned(result: Mapping[str, Any]) -> None:
     )
     table = new_table("validation part", metric, "95% interval")
     table.add_row("given config", f"{given['validation']:.4f}", "")
-    table.add_row(f"best trial ({best['trial']})", f"{best['validation']:.4f}", "")
-    table.add_row("gain as it looks", f"{gain['apparent']:+.4f}", "")
-    table.add_row("luck of choosing the best", f"{gain['optimism']:+.4f}", "")
-    table.add_row(
-        "gain on other users", f"{gain['corrected']['value']:+.4f}", bounds(gain["corrected"], "+.4f")
-    )
+    if gain["apparent"] > 0.0:
+        table.add_row(f"best trial, {best['trial']}", f"{best['validation']:.4f}", "")
+        table.add_row("gain as it looks", f"{gain['apparent']:+.4f}", "")
+        table.add_row("luck of choosing the best", f"{gain['optimism']:+.4f}", "")
+        left = gain["corrected"]
+        table.add_row("gain on other users", f"{left['value']:+.4f}", bounds(left, "+.4f"))
     console.print(table)
     test = result["test"]
     table = new_table("test part, read once", test["metric"], "95% interval")
@@ -45,7 +45,7 @@ def print_tuned(result: Mapping[str, Any]) -> None:
             table.add_row(key, _shown(before), _shown(after))
         console.print(table)
     if result["importance"]:
-        table = new_table("what makes a trial good", "share")
+        table = new_table("what makes trials differ", "share")
         for key, share in list(result["importance"].items())[:_SHOWN]:
             table.add_row(key, f"{share:.0%}")
         console.print(table)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import sqlite3
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -67,12 +68,14 @@ class Study:
         optuna = _optuna()
         with self._disk():
             self._study = optuna.create_study(
-                storage=f"sqlite:///{path}",
+                storage=optuna.storages.RDBStorage(
+                    f"sqlite:///{path}", engine_kwargs={"connect_args": {"factory": _Connection}}
+                ),
                 study_name=_NAME,
                 direction="maximize" if maximise else "minimize",
                 load_if_exists=True,
                 pruner=optuna.pruners.MedianPruner(
-                    n_startup_trials=PRUNED_FROM_TRIAL, n_warmup_steps=PRUNED_FROM_EPOCH - 1
+                    n_startup_trials=PRUNED_FROM_TRIAL, n_warmup_steps=PRUNED_FROM_EPOCH
                 ),
             )
         self._running: dict[int, Any] = {}
@@ -128,7 +131,6 @@ class Study:
             for key, _ in space.items_for(objective):
                 values[key] = _drawn(trial, space, key)
             trial.set_user_attr("values", values)
-            trial.set_user_attr("note", "broken off")  # unless something else is noted in time
         return trial.number, values
 
     def hopeless(self, number: int, epoch: int, value: float) -> bool:
@@ -151,17 +153,19 @@ class Study:
         self._end(number, "FAIL", note)
 
     def importance(self) -> dict[str, float]:
-        """Return the share of each parameter in what makes a trial a good one, greatest first.
+        """Return the share of each parameter in how the values of complete trials differ, greatest first.
 
-        By PED-ANOVA (Watanabe, Bansal and Hutter, IJCAI 2023); empty where trials are too few to tell.
+        By fANOVA (Hutter, Hoos and Leyton-Brown, ICML 2014), of parameters that all these trials have; empty
+        where trials are too few to tell, or all are worth the same.
         """
-        if len(complete(self.trials())) < LEAST_FOR_IMPORTANCE:
+        done = complete(self.trials())
+        if len(done) < LEAST_FOR_IMPORTANCE or len({trial.value for trial in done}) == 1:
             return {}
         with self._disk(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             optuna = _optuna()
             found = optuna.importance.get_param_importances(
-                self._study, evaluator=optuna.importance.PedAnovaImportanceEvaluator()
+                self._study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0)
             )
         return {key: float(share) for key, share in found.items()}
 
@@ -173,14 +177,28 @@ class Study:
 
     @contextmanager
     def _disk(self) -> Iterator[None]:
+        # optuna wraps most of what SQLAlchemy, which came with it, says of the file; making tables it does not
+        errors = importlib.import_module("sqlalchemy.exc")
         try:
             yield
-        except _optuna().exceptions.StorageInternalError as error:
+        except (_optuna().exceptions.StorageInternalError, errors.SQLAlchemyError) as error:
             reason = str(error.__cause__ or error).splitlines()[0]
             raise BundleError(
                 f"could not read or write the trials in {self.path}: {reason}; make room, or mend the file's "
                 "permissions"
             ) from None
+
+
+class _Connection(sqlite3.Connection):
+    """A connection that waits for the disk once in a while, not at each of the many writes of a trial.
+
+    What a process has written survives its end, however it comes; a power cut may cost the last trials.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.execute("PRAGMA journal_mode=WAL")
+        self.execute("PRAGMA synchronous=NORMAL")
 
 
 def _drawn(trial: Any, space: Space, key: str) -> Any:
@@ -213,5 +231,5 @@ def _plain(trial: Any) -> Trial:
         trial.user_attrs.get("values", {}),
         0.0 if duration is None else duration.total_seconds(),
         last or 0,
-        trial.user_attrs.get("note", ""),
+        trial.user_attrs.get("note", "broken off" if state == "failed" else ""),
     )

@@ -48,7 +48,7 @@ def history_svg(trials: Sequence[Trial], measure: Measure) -> str:
     sign = 1.0 if measure.maximise else -1.0
     so_far = sign * np.maximum.accumulate(sign * values)
     best = done[int(np.argmax(sign * values))]
-    says = f"{measure.name} on the validation part, {'higher' if measure.maximise else 'lower'} is better"
+    says = f"{measure.name.upper()} on the validation part, {'higher' if measure.maximise else 'lower'} is better"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" '
         f'height="{_HEIGHT}" role="img" aria-label="{escape(says)}">',
@@ -61,7 +61,7 @@ def history_svg(trials: Sequence[Trial], measure: Measure) -> str:
         *_line(done, so_far, axes),
         *(_dot(trial, axes) for trial in done),
         _beside(f"best {best.value:.4f}", float(so_far[-1]), axes, done[0]),
-        *_legend(len(trials) > len(done)),
+        *_legend(len(trials) > len(done), not all(map(axes.holds, values))),
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
@@ -167,7 +167,7 @@ def _beside(text: str, value: float, axes: _Axes, first: Trial) -> str:
     return f'<text x="{_WIDTH - _RIGHT + 10}" y="{y + 4:.1f}">{text}</text>'
 
 
-def _legend(pruned: bool) -> list[str]:
+def _legend(pruned: bool, outside: bool) -> list[str]:
     y = _HEIGHT - 16
     parts = [
         f'<circle class="dot" cx="{_LEFT + 8}" cy="{y - 4}" r="4"/>'
@@ -181,6 +181,12 @@ def _legend(pruned: bool) -> list[str]:
         parts.append(
             f'<line class="pruned" x1="{_LEFT + 400}" x2="{_LEFT + 400}" y1="{y - 8}" y2="{y}"/>'
             f'<text x="{_LEFT + 410}" y="{y}">given up early</text>'
+        )
+    if outside:
+        x = _LEFT + 540
+        parts.append(
+            f'<path class="low" d="M{x - 4} {y - 1} L{x + 4} {y - 1} L{x} {y - 7} Z"/>'
+            f'<text x="{x + 10}" y="{y}">outside the picture</text>'
         )
     return parts
 

@@ -85,8 +85,8 @@ class Search:
             trials = self.study.trials()
             left = budget.seconds_left(trials) if counted(trials) else float("inf")
             number, values = self.study.ask(self.space, self.given.objective.name, first)
-            watcher.trial(number, values)
             try:
+                watcher.trial(number, values)
                 in_time = self._try(number, values, time.monotonic() + left, watcher)
             except (Interrupted, KeyboardInterrupt):
                 self.study.fail(number, "interrupted")
