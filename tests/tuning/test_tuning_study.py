@@ -1,4 +1,4 @@
-"""The trials' file and the proposals: what is tried depends on the seed and on what is over, on nothing else."""
+"""The trials' file and the proposals, which depend on the seed and on what is over, and on nothing else."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from twotower.errors import BundleError, MissingExtraError
 from twotower.tuning import Choices, Space, Span, _optuna
 from twotower.tuning._optuna import LEAST_FOR_IMPORTANCE, Study
 from twotower.tuning.trials import best_of
+
 
 @pytest.fixture(autouse=True)
 def soon_by_values(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +95,12 @@ def test_hopeless_is_what_most_others_were_better_than(tmp_path: Path) -> None:
     assert not any(study.hopeless(number, epoch, 4.0 + epoch / 10) for epoch in range(1, 8))
     study.fail(number, "no")
     pruned, failed = study.trials()[-2:]
-    assert (pruned.state, pruned.value, pruned.epochs, pruned.note) == ("pruned", 2.0, 6, "as was to be shown")
+    assert (pruned.state, pruned.value, pruned.epochs, pruned.note) == (
+        "pruned",
+        2.0,
+        6,
+        "as was to be shown",
+    )
     assert (failed.state, failed.value) == ("failed", None)
     assert best_of(study.trials(), maximise=True).value == 5
     assert best_of(study.trials(), maximise=False).value == 1

@@ -96,7 +96,7 @@ def test_the_best_is_the_best_and_trains_as_it_is(tuned, folder: Path, config: C
     assert best.data == config.data
     text = (folder / "tuned" / "best.toml").read_text()
     assert text.startswith(f"# The best of {TRIALS} trials: trial {tuned['best']['trial']}")
-    assert 'regularisation = ' in text
+    assert "regularisation = " in text
     assert '# was "auto"' in text
 
 

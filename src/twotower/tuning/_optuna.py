@@ -177,7 +177,7 @@ class Study:
 
     @contextmanager
     def _disk(self) -> Iterator[None]:
-        # optuna wraps most of what SQLAlchemy, which came with it, says of the file; making tables it does not
+        # Optuna wraps most of what SQLAlchemy, which it brings, says of the file, but not when tables are made.
         errors = importlib.import_module("sqlalchemy.exc")
         try:
             yield

@@ -48,7 +48,8 @@ def history_svg(trials: Sequence[Trial], measure: Measure) -> str:
     sign = 1.0 if measure.maximise else -1.0
     so_far = sign * np.maximum.accumulate(sign * values)
     best = done[int(np.argmax(sign * values))]
-    says = f"{measure.name.upper()} on the validation part, {'higher' if measure.maximise else 'lower'} is better"
+    way = "higher" if measure.maximise else "lower"
+    says = f"{measure.name.upper()} on the validation part, {way} is better"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" '
         f'height="{_HEIGHT}" role="img" aria-label="{escape(says)}">',
