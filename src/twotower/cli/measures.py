@@ -98,6 +98,23 @@ def print_comparison(comparison: Mapping[str, Any]) -> None:
     _print_beside(console, models)
     console.print(f"minus {against}, and 95% interval of the difference (same resampled users)")
     _print_beside(console, differences, sign="+")
+    if "seeds" in comparison:
+        found = comparison["seeds"]
+        print_spread(found["metrics"], found["seeds"], of=f"{against}, whose mean by user is above,")
+
+
+def print_spread(metrics: Mapping[str, Any], seeds: Sequence[int], of: str = "test part") -> None:
+    """Print how the metrics of one config lie over several seeds; of rankings, those that are compared."""
+    console = new_console()
+    ranked = {name: found for name, found in metrics.items() if "@" in name}
+    metrics = {name: found for name, found in metrics.items() if name not in ranked}
+    if ranked:
+        metrics |= _compared(ranked)
+    table = new_table("metric", "mean", "sd", "least", "greatest")
+    for name, found in metrics.items():
+        table.add_row(_named(name), *(_number(found[key], ".4f") for key in ("mean", "sd", "min", "max")))
+    console.print(f"{of} over the seeds {', '.join(map(str, seeds))}: one split, other weights and batches")
+    console.print(table)
 
 
 def point_line(point: Point) -> str:
@@ -131,7 +148,7 @@ def _listed(parameters: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {value}" for name, value in parameters.items())
 
 
-def _compared(metrics: Mapping[str, Interval]) -> dict[str, Interval]:
+def _compared(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Return the metrics that a comparison prints: the accuracy at every k, the rest at the greatest."""
     ks = sorted({int(name.split("@")[1]) for name in metrics})
     wanted = [

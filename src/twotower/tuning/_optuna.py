@@ -177,7 +177,7 @@ class Study:
 
     @contextmanager
     def _disk(self) -> Iterator[None]:
-        # Optuna wraps most of what SQLAlchemy, which it brings, says of the file, but not when tables are made.
+        # Optuna wraps most of what SQLAlchemy, which it brings, says of the file, but not on making tables.
         errors = importlib.import_module("sqlalchemy.exc")
         try:
             yield
