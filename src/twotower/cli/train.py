@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from twotower.cli.errors import guarded
-from twotower.cli.options import ConfigArgument, JsonOption, SetOption
+from twotower.cli.options import ConfigArgument, JsonOption, SetOption, TrackOption
 
 
 @guarded
@@ -27,6 +27,7 @@ def train(
             "--seeds", help="Train so many, each in RUN/seed-N: one split, other weights and batches."
         ),
     ] = None,
+    track: TrackOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a model, evaluate it on the test part, and save both in RUN."""
@@ -37,10 +38,14 @@ def train(
 
     settled = load_config(config, settings or ())
     from twotower import experiment  # noqa: PLC0415  (torch: only once the config is right)
+    from twotower.tracking import make_tracking  # noqa: PLC0415
 
+    tracking = make_tracking(track or (), log)
     if seeds is not None:
         with training_progress() as listener:
-            found = experiment.train_seeds(settled, out, seeds, resume=resume, listener=listener, log=log)
+            found = experiment.train_seeds(
+                settled, out, seeds, resume=resume, listener=listener, tracking=tracking, log=log
+            )
         if as_json:
             print_json({"run": str(out), **found})
         else:
@@ -48,7 +53,7 @@ def train(
             log(f"saved in {out}, a run for each seed; try `twotower compare CONFIG --seeds {seeds}`")
         return
     with training_progress() as listener:
-        result = experiment.train(settled, out, resume=resume, listener=listener, log=log)
+        result = experiment.train(settled, out, resume=resume, listener=listener, tracking=tracking, log=log)
     if as_json:
         print_json({"run": str(result.run.path), **result.metrics})
     else:

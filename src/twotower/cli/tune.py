@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from twotower.cli.errors import guarded
-from twotower.cli.options import ConfigArgument, JsonOption, SetOption
+from twotower.cli.options import ConfigArgument, JsonOption, SetOption, TrackOption
 
 
 @guarded
@@ -34,6 +34,7 @@ def tune(
     show_space: Annotated[
         bool, typer.Option("--show-space", help="Print as TOML what would be searched, and end.")
     ] = False,
+    track: TrackOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Search for a better config on the validation part, and test it once.
@@ -49,6 +50,7 @@ def tune(
     settled = load_config(config, settings or ())
     from twotower import tuning  # noqa: PLC0415  (torch: only once the config is right)
     from twotower.cli.tuning_progress import tuning_progress  # noqa: PLC0415
+    from twotower.tracking import make_tracking  # noqa: PLC0415
 
     searched = tuning.read_space(space, settled) if space is not None else None
     if show_space:
@@ -56,6 +58,7 @@ def tune(
         return
     if out is None:
         raise ConfigError("tune needs --out DIR, a new folder for the trials and the result")
+    tracking = make_tracking(track or (), log)
     with tuning_progress() as (watcher, listener):
         result = tuning.tune(
             settled,
@@ -66,6 +69,7 @@ def tune(
             resume=resume,
             watcher=watcher,
             listener=listener,
+            tracking=tracking,
             log=log,
         )
     if as_json:

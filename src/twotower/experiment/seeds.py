@@ -22,6 +22,7 @@ from twotower.experiment.parts import load_parts
 from twotower.experiment.run import Run
 from twotower.experiment.stages import Log, quiet
 from twotower.experiment.training import breaks_say, train
+from twotower.tracking import Tracked, Tracking
 from twotower.training.listener import Listener
 
 _PREFIX, _RESULT = "seed-", "seeds.json"
@@ -79,6 +80,7 @@ def train_seeds(
     *,
     resume: bool = False,
     listener: Listener | None = None,
+    tracking: Tracking | None = None,
     log: Log = quiet,
 ) -> dict[str, Any]:
     """Train a config with several seeds on one split, each into a run directory ``seed-42`` and so on.
@@ -89,6 +91,7 @@ def train_seeds(
         seeds: how many.
         resume: go on with the runs there; finished ones are left as they are. There may be more seeds now.
         listener: told of every step and epoch.
+        tracking: where the runs are told to, each as a part of one.
         log: told one line a stage.
 
     Returns:
@@ -113,24 +116,39 @@ def train_seeds(
     with disk_errors(folder.path):
         folder.path.mkdir(parents=True, exist_ok=True)
     metrics = []
-    with breaks_say("continue with --resume"):
+    tracking = tracking if tracking is not None and parts is not None else Tracking()
+    with tracking.run(folder.path, config) as tracked, breaks_say("continue with --resume"):
         for one in configs:
             run = folder.run(one)
             log(f"seed {one.seed}: {run.path}")
-            begun = run.config_file.exists()
-            metrics.append(
-                train(one, run.path, parts=parts, resume=begun, listener=listener, log=log).metrics
+            done = train(
+                one,
+                run.path,
+                parts=parts,
+                resume=run.config_file.exists(),
+                listener=listener,
+                tracking=tracked.children(),
+                log=log,
             )
-    result = {
-        "seeds": [one.seed for one in configs],
-        "runs": [folder.run(one).path.name for one in configs],
-        **{
-            kind: spread([{name: _value(of) for name, of in each[kind].items()} for each in metrics])
-            for kind in ("rating", "ranking", "validation")
-        },
-    }
-    write_text(folder.result_file, json.dumps(result, indent=2, allow_nan=False) + "\n")
+            metrics.append(done.metrics)
+        result = {
+            "seeds": [one.seed for one in configs],
+            "runs": [folder.run(one).path.name for one in configs],
+            **{
+                kind: spread([{name: _value(of) for name, of in each[kind].items()} for each in metrics])
+                for kind in ("rating", "ranking", "validation")
+            },
+        }
+        write_text(folder.result_file, json.dumps(result, indent=2, allow_nan=False) + "\n")
+        _track(tracked, result)
+        tracked.keep(folder.result_file)
     return result
+
+
+def _track(tracked: Tracked, result: Mapping[str, Any]) -> None:
+    for part, kinds in (("test", ("rating", "ranking")), ("validation", ("validation",))):
+        for name, found in ((n, of) for kind in kinds for n, of in result[kind].items()):
+            tracked.log({f"{part}/{name}": found["mean"], f"{part}/{name}_sd": found["sd"]})
 
 
 def seed_configs(config: Config, seeds: int) -> list[Config]:

@@ -133,6 +133,10 @@ class Study:
             trial.set_user_attr("values", values)
         return trial.number, values
 
+    def is_running(self, number: int) -> bool:
+        """Return whether a trial was begun here and is not over."""
+        return number in self._running
+
     def hopeless(self, number: int, epoch: int, value: float) -> bool:
         """Note the value of an epoch, and return whether most others did better there."""
         with self._disk():

@@ -13,6 +13,7 @@ from twotower.experiment import RunResult, train
 from twotower.experiment.run import Run
 from twotower.experiment.stages import Log
 from twotower.metrics import Interval
+from twotower.tracking import Tracking
 from twotower.training.listener import Listener
 from twotower.tuning.scoring import NDCG
 
@@ -21,7 +22,14 @@ GIVEN, BEST = "given", "best"
 
 
 def measure_both(
-    given: Config, best: Config | None, parts: Parts, folder: Path, *, listener: Listener | None, log: Log
+    given: Config,
+    best: Config | None,
+    parts: Parts,
+    folder: Path,
+    *,
+    listener: Listener | None,
+    tracking: Tracking,
+    log: Log,
 ) -> dict[str, Any]:
     """Train both into ``folder / "given"`` and ``folder / "best"``, and compare them on the test part.
 
@@ -31,6 +39,7 @@ def measure_both(
         parts: of the data.
         folder: of the tuning.
         listener: told of the epochs.
+        tracking: where the two runs are told to.
         log: told what is going on.
 
     Returns:
@@ -42,7 +51,15 @@ def measure_both(
     def trained(name: str, config: Config) -> RunResult:
         log(f"training the {name} config")
         begun = Run(folder / name).config_file.exists()
-        return train(config, folder / name, parts=parts, resume=begun, listener=listener, log=log)
+        return train(
+            config,
+            folder / name,
+            parts=parts,
+            resume=begun,
+            listener=listener,
+            tracking=tracking,
+            log=log,
+        )
 
     runs = {GIVEN: trained(GIVEN, given)}
     if best is not None:

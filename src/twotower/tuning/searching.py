@@ -15,6 +15,8 @@ from twotower.config import Config, with_values
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.errors import BundleError, ConfigError, TrainingError
 from twotower.estimator import TwoTower
+from twotower.experiment.listeners import Several
+from twotower.tracking import Tracked, Tracking
 from twotower.training import Interrupted
 from twotower.training.listener import Record, Silent
 from twotower.tuning._optuna import Study
@@ -68,8 +70,13 @@ class Search:
         rows = [self._read(trial.number) for trial in complete(self.study.trials())]
         return np.stack(rows) if rows else np.empty((0, len(self.scorer.counts)))
 
-    def run(self, budget: Budget, watcher: Watcher) -> str:
+    def run(self, budget: Budget, watcher: Watcher, tracking: Tracking | None = None) -> str:
         """Try configs until the budget is spent, and return what it was spent on.
+
+        Args:
+            budget: counts what was spent before a break.
+            watcher: looks on.
+            tracking: where trials are told to.
 
         Raises:
             TrainingError: the given config can't be trained.
@@ -85,11 +92,15 @@ class Search:
             trials = self.study.trials()
             left = budget.seconds_left(trials) if counted(trials) else float("inf")
             number, values = self.study.ask(self.space, self.given.objective.name, first)
+            name = self.scores.parent / f"trial-{number:05d}"
             try:
                 watcher.trial(number, values)
-                in_time = self._try(number, values, time.monotonic() + left, watcher)
+                with (tracking or Tracking()).run(name, values) as tracked:
+                    in_time = self._try(number, values, time.monotonic() + left, watcher, tracked)
+                    self._track(tracked, self.study.trials()[-1])
             except (Interrupted, KeyboardInterrupt):
-                self.study.fail(number, "interrupted")
+                if self.study.is_running(number):
+                    self.study.fail(number, "interrupted")
                 raise
             trials = self.study.trials()
             if counted(trials):
@@ -103,7 +114,9 @@ class Search:
         watcher.end(reason)
         return reason
 
-    def _try(self, number: int, values: Mapping[str, Any], deadline: float, watcher: Watcher) -> bool:
+    def _try(
+        self, number: int, values: Mapping[str, Any], deadline: float, watcher: Watcher, tracked: Tracked
+    ) -> bool:
         """Train and measure one config; return whether there was time for it."""
         first = not counted(self.study.trials())
         try:
@@ -113,7 +126,7 @@ class Search:
             return True
         if (same := self._tried(number, values)) is not None:
             return self._repeat(number, same)
-        listener = _TrialListener(self, number, deadline, watcher)
+        listener = Several([tracked.epochs(), _TrialListener(self, number, deadline, watcher)])
         training = config.training.model_copy(update={"refit": False})
         estimator = TwoTower.from_config(config.model_copy(update={"training": training}))
         try:
@@ -136,6 +149,10 @@ class Search:
         self._write(number, totals)
         self.study.complete(number, self.scorer.value(totals))
         return True
+
+    def _track(self, tracked: Tracked, trial: Trial) -> None:
+        tracked.log({f"validation/{self.scorer.measure.name}": trial.value, "seconds": trial.seconds})
+        tracked.status = "finished" if trial.state == "complete" else trial.state
 
     def _config(self, values: Mapping[str, Any]) -> Config:
         given = given_values(self.given, self.space, labelled=self.train.schema.label is not None)

@@ -13,6 +13,7 @@ from twotower.data.splitting import Parts
 from twotower.errors import DataError
 from twotower.experiment.parts import check_positives, load_parts, sizes_of
 from twotower.experiment.stages import Log, quiet
+from twotower.tracking import Tracked, Tracking
 from twotower.training import Interrupted
 from twotower.training.listener import Listener
 from twotower.tuning._optuna import Study
@@ -57,6 +58,7 @@ def tune(
     resume: bool = False,
     watcher: Watcher | None = None,
     listener: Listener | None = None,
+    tracking: Tracking | None = None,
     log: Log = quiet,
 ) -> dict[str, Any]:
     """Search for a better config on the validation part, and then measure it once on the test part.
@@ -74,6 +76,7 @@ def tune(
         resume: go on with the tuning in ``out``; the result of a finished one is returned as it is.
         watcher: looks on at the search.
         listener: told of the epochs of the two last trainings.
+        tracking: where the search is told to, with its trials and the two last trainings as parts of it.
         log: told one line at a time what is going on.
 
     Returns:
@@ -98,23 +101,49 @@ def tune(
         folder.begin(config, space)
     search = _search(config, space, parts, folder)
     _check_rows(search.study, parts)
-    try:
-        reason = search.run(budget, watcher or Watcher())
-    except (Interrupted, KeyboardInterrupt):
-        raise _interrupted(folder, search) from None
-    log(f"the search is over: {reason}; now the test part, once")
-    found = _found(search)
-    _write(folder, search, found)
-    try:
-        tested = measure_both(search.given, found.chosen, parts, folder.path, listener=listener, log=log)
-    except (Interrupted, KeyboardInterrupt):
-        raise Interrupted(
-            f"interrupted after the search; the best config is in {folder.best_file}, and --resume goes on "
-            "with the test"
-        ) from None
-    result = {**_summary(search, found), "ended": reason, "test": tested}
-    write_text(folder.result_file, json.dumps(result, indent=2, allow_nan=False) + "\n")
+    with (tracking or Tracking()).run(folder.path, config) as tracked:
+        try:
+            reason = search.run(budget, watcher or Watcher(), tracked.children())
+        except (Interrupted, KeyboardInterrupt):
+            raise _interrupted(folder, search) from None
+        log(f"the search is over: {reason}; now the test part, once")
+        found = _found(search)
+        _write(folder, search, found)
+        try:
+            tested = measure_both(
+                search.given,
+                found.chosen,
+                parts,
+                folder.path,
+                listener=listener,
+                tracking=tracked.children(),
+                log=log,
+            )
+        except (Interrupted, KeyboardInterrupt):
+            raise Interrupted(
+                f"interrupted after the search; the best config is in {folder.best_file}, and --resume goes "
+                "on with the test"
+            ) from None
+        result = {**_summary(search, found), "ended": reason, "test": tested}
+        write_text(folder.result_file, json.dumps(result, indent=2, allow_nan=False) + "\n")
+        _track(tracked, result)
+        tracked.keep(folder.best_file, folder.picture_file, folder.result_file)
     return folder.result()
+
+
+def _track(tracked: Tracked, result: dict[str, Any]) -> None:
+    name, gain, test = result["metric"], result["gain"], result["test"]
+    tracked.log(
+        {
+            f"validation/{name}": result["best"]["validation"],
+            f"validation/{name}_given": result["given"]["validation"],
+            "gain/apparent": gain["apparent"],
+            "gain/optimism": gain["optimism"],
+            "gain/corrected": gain["corrected"],
+            f"test/{name}_given": test["given"],
+            f"test/{name}": test["best"] or test["given"],
+        }
+    )
 
 
 def space_of(config: Config, space: Space | None = None) -> Space:
