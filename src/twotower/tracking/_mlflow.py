@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -16,7 +17,7 @@ from twotower.tracking.tracker import Status, TrackedRun, Tracker
 
 DEFAULT: Final = "sqlite:///mlflow.db"
 EXPERIMENT: Final = "twotower"
-_PATH, _STATUS, _PARENT = "twotower.path", "twotower.status", "mlflow.parentRunId"
+_PATH, _KEY, _STATUS, _PARENT = "twotower.path", "twotower.key", "twotower.status", "mlflow.parentRunId"
 _AT_ONCE: Final = 100
 """Parameters that MLflow takes in one batch."""
 _STATES: Final[Mapping[Status, str]] = {
@@ -62,16 +63,21 @@ class MLflow(Tracker):
 
     def __init__(self, address: str | None = None) -> None:
         self.address = address or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT
-        self._client = _mlflow("mlflow.tracking").MlflowClient(tracking_uri=self.address)
+        _mlflow("mlflow.tracking")  # here, or never
+
+    @cached_property
+    def _client(self) -> Any:
+        return _mlflow("mlflow.tracking").MlflowClient(tracking_uri=self.address)
 
     def begin(
         self, path: Path, name: str, parameters: Mapping[str, str], parent: TrackedRun | None
     ) -> TrackedRun:
         """Begin a run, or go on with the unfinished one of the same directory."""
         experiment = self._experiment()
-        run = next(self._unfinished(experiment, str(path)), None)
+        key = hashlib.sha256(str(path).encode()).hexdigest()  # what is searched for can't hold every quote
+        run = next(self._unfinished(experiment, key), None)
         if run is None:
-            tags = {_PATH: str(path)}
+            tags = {_PATH: str(path), _KEY: key}
             if isinstance(parent, _Run):
                 tags[_PARENT] = parent.run
             run = self._client.create_run(experiment, run_name=name, tags=tags).info.run_id
@@ -96,9 +102,8 @@ class MLflow(Tracker):
             place = (Path(file).absolute().parent / "mlartifacts").as_uri()
         return str(self._client.create_experiment(name, artifact_location=place))
 
-    def _unfinished(self, experiment: str, path: str) -> Iterator[str]:
-        quoted = path.replace("'", "\\'")
-        for run in self._client.search_runs([experiment], f"tags.`{_PATH}` = '{quoted}'"):
+    def _unfinished(self, experiment: str, key: str) -> Iterator[str]:
+        for run in self._client.search_runs([experiment], f"tags.`{_KEY}` = '{key}'"):
             if run.info.status != "FINISHED":
                 yield str(run.info.run_id)
 
