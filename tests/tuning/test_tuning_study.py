@@ -44,12 +44,12 @@ def tried(study: Study, n: int) -> list[dict]:
 
 
 def test_the_first_is_the_given_one_and_all_lie_in_the_space(tmp_path: Path) -> None:
-    proposals = tried(Study(tmp_path / "study.db", maximise=True, seed=1), 12)
+    proposals = tried(Study(tmp_path / "study.db", maximise=True, seed=1), 8)
     assert proposals[0] == FIRST
     for values in proposals:
         assert ("objective.delta" in values) == (values["objective.name"] == "huber")
         assert all(SPACE.parameters[key].holds(value) for key, value in values.items())
-    assert len({str(values) for values in proposals}) > 6
+    assert len({str(values) for values in proposals}) > 4
 
 
 def test_the_same_seed_proposes_the_same_and_another_seed_something_else(tmp_path: Path) -> None:
