@@ -39,8 +39,7 @@ def tune(
 ) -> None:
     """Search for a better config on the validation part, and test it once.
 
-    DIR then holds best.toml, which `twotower train` takes as it is, and history.svg. Ctrl-C leaves the best
-    so far. Needs the extra "tune".
+    DIR then holds best.toml, for `twotower train`, and history.svg; Ctrl-C leaves the best so far.
     """
     from twotower.cli.output import log, print_json  # noqa: PLC0415
     from twotower.cli.tuned import print_tuned  # noqa: PLC0415
