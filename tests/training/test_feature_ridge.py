@@ -137,9 +137,7 @@ def test_without_features_there_is_the_mean() -> None:
 
 def test_only_the_most_frequent_codes_have_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feature_ridge, "MOST_CODES", 4)
-    codes = np.repeat(np.arange(2, 12), np.arange(12, 2, -1)).astype(
-        np.int32
-    )
+    codes = np.repeat(np.arange(2, 12), np.arange(12, 2, -1)).astype(np.int32)
     arrays = SideArrays.pack(
         EncodedSide(np.arange(1, len(codes) + 1, dtype=np.int32), {"c": Codes(codes, 12)}), CPU
     )
