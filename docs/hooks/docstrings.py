@@ -30,7 +30,14 @@ def rendered(value: Any) -> str:
             title, lines = _SECTIONS[google[1] if google else line], []
             at += 2 if underlined else 1
             continue
-        if title and not underlined and line and not line.startswith(" ") and google is None and _ends(rest, at, lines):
+        if (
+            title
+            and not underlined
+            and line
+            and not line.startswith(" ")
+            and google is None
+            and _ends(rest, at, lines)
+        ):
             found.append((title, lines))
             title, lines = "", []
         lines.append(line)
@@ -84,7 +91,7 @@ def _fields(title: str, lines: list[str]) -> str:
         elif items:
             items[-1][1].append(line.strip())
     listed = "\n".join(
-        f'<dt markdown>{", ".join(f"`{one.strip()}`" for one in name.split(","))}</dt>\n'
+        f"<dt markdown>{', '.join(f'`{one.strip()}`' for one in name.split(','))}</dt>\n"
         f"<dd markdown>{_code(' '.join(text))}</dd>"
         for name, text in items
     )

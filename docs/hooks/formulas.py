@@ -30,14 +30,14 @@ class _Blocks(Preprocessor):
 
 
 class _Inline(InlineProcessor):
-    def handleMatch(self, m: re.Match[str], data: str) -> Any:  # type: ignore[override]  # noqa: N802
+    def handleMatch(self, m: re.Match[str], data: str) -> Any:  # type: ignore[override]
         return self.md.htmlStash.store(convert(m.group(1))), m.start(0), m.end(0)
 
 
 class Formulas(Extension):
     """The Markdown extension."""
 
-    def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802  (Markdown's name)
+    def extendMarkdown(self, md: Markdown) -> None:
         """Register both."""
         md.preprocessors.register(_Blocks(md), "formula_blocks", 24)  # fenced code is at 25
         md.inlinePatterns.register(_Inline(_INLINE, md), "formula", 185)  # code in backticks is at 190

@@ -7,7 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-_TOP = "!!! note\n    This page is the notebook `examples/kuairec.ipynb` with its outputs. The tests run its cells.\n"
+_TOP = (
+    "!!! note\n    This is the notebook `examples/kuairec.ipynb` with its outputs. The tests run its cells.\n"
+)
 
 
 def notebook_page(path: Path) -> tuple[str, dict[str, bytes]]:

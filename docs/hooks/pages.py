@@ -1,4 +1,4 @@
-"""What MkDocs does beside rendering docs/: pages made from the code, the changelog and the notebook; formulas.
+"""What MkDocs does beside rendering docs/: pages made of the code, the changelog and the notebook; formulas.
 
 Nothing that is made here is kept in the repository, so none of it can be out of date.
 """
@@ -13,12 +13,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))  # the modules beside this one
 
 from formulas import Formulas
+from mkdocs.structure.files import File, Files
 from notebook_page import notebook_page
 from reference_cli import cli_page
 from reference_config import config_page
 from reference_python import python_page
-
-from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[2]
 

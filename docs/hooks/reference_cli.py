@@ -10,12 +10,13 @@ from twotower.cli import app
 
 _TOP = """# Command line
 
-Every command with its arguments, options and defaults, as the installed version has them. `twotower COMMAND --help`
+Every command with its arguments, options and defaults, as the code has them. `twotower COMMAND --help`
 prints the same.
 
-Results go to stdout, everything else to stderr. `--json` prints one JSON object alone on stdout. Exit code 0 is done,
-2 is wrong input (one message that says what to mend), 1 is our fault, 130 is Ctrl-C. With `--debug` before the command,
-or `TWOTOWER_DEBUG=1`, an error shows its traceback. `NO_COLOR` switches colours off; what is piped has none.
+Results go to stdout, everything else to stderr. `--json` prints one JSON object alone on stdout. Exit code
+0 is done, 2 is wrong input (one message that says what to mend), 1 is our fault, 130 is Ctrl-C. With
+`--debug` before the command, or `TWOTOWER_DEBUG=1`, an error shows its traceback. `NO_COLOR` switches
+colours off; what is piped has none.
 """
 
 
@@ -32,33 +33,43 @@ def cli_page() -> str:
 
 def _command(name: str, command: Any, parent: Any) -> str:
     context = command.make_context(name, [], parent=parent, resilient_parsing=True)
-    usage = " ".join(["twotower", name, *command.collect_usage_pieces(context)])
-    parts = [f"## {name}", _plain(command.help or ""), f"```text\n{usage}\n```"]
-    rows = [_parameter(parameter, context) for parameter in command.params]
-    parts.append("| argument or option | default | what it is |\n| --- | --- | --- |\n" + "\n".join(rows))
+    needed = [_shown(one, context).replace("`", "") for one in command.params if one.required]
+    usage = " ".join(["twotower", name, *needed, "[OPTIONS]"])
+    rows = [_row(parameter, context) for parameter in command.params]
+    parts = [
+        f"## {name}",
+        _plain(command.help or ""),
+        f"```text\n{usage}\n```",
+        "| argument or option | default | what it is |\n| --- | --- | --- |\n" + "\n".join(rows),
+    ]
     if command.epilog:
         parts.append(f"Example:\n\n```sh\n{command.epilog.removeprefix('Example: ')}\n```")
     return "\n\n".join(parts)
 
 
-def _parameter(parameter: Any, context: Any) -> str:
-    help_text = _plain(getattr(parameter, "help", None) or "").replace("\n", " ")
+def _row(parameter: Any, context: Any) -> str:
+    text = _plain(parameter.help or "").replace("\n", " ")
+    if parameter.envvar:
+        text += f" Also from the environment: `{parameter.envvar}`."
+    return f"| {_shown(parameter, context)} | {_default(parameter)} | {text} |"
+
+
+def _shown(parameter: Any, context: Any) -> str:
     if parameter.param_type_name == "argument":
-        shown = f"`{parameter.make_metavar(context)}`"
-    else:
-        shown = "<br>".join(f"`{name}`" for name in parameter.opts)
-        if not parameter.is_flag:
-            shown += f" `{parameter.make_metavar(context)}`"
-        if parameter.envvar:
-            help_text += f" Also from the environment: `{parameter.envvar}`."
-    return f"| {shown} | {_default(parameter)} | {help_text} |".replace("...`", "…`")
+        return f"`{parameter.metavar or parameter.name.upper()}`"
+    names = ", ".join(f"`{name}`" for name in parameter.opts)
+    if parameter.is_flag:
+        return names
+    kind = parameter.get_help_record(context)[0].rsplit("<", 1)[-1].split(">")[0]
+    metavar = parameter.metavar or {"int": "N", "float": "X"}.get(kind.split(" ")[0], "TEXT")
+    return f"{names} `{metavar}`"
 
 
 def _default(parameter: Any) -> str:
     if parameter.required:
         return "needed"
     value = parameter.default
-    if value is None or value == () or getattr(parameter, "is_flag", False) or repr(value).startswith("Sentinel"):
+    if value in (None, ()) or getattr(parameter, "is_flag", False):
         return ""
     return f"`{value}`"
 

@@ -16,9 +16,10 @@ from twotower.schema import Kind, Schema
 
 _TOP = """# Config
 
-One TOML file, read strictly: a key that does not exist is an error that names the nearest. Every key can also be given
-on the command line as `--set section.key=value`, and those of `[positive]`, `[model]`, `[objective]` and `[training]` as
-keyword arguments of [`TwoTower`](python.md#twotower). `config.toml` in a run holds them all, nothing left to defaults.
+One TOML file, read strictly: a key that does not exist is an error that names the nearest. Every key can
+also be given on the command line as `--set section.key=value`, and those of `[positive]`, `[model]`,
+`[objective]` and `[training]` as keyword arguments of [`TwoTower`](python.md#twotower). `config.toml` in a
+run holds them all, nothing left to defaults.
 
 The word `"none"` switches off a setting that is on by default and says so below.
 
@@ -52,8 +53,13 @@ def _fields(kind: type[BaseModel], docs: dict[str, str], only: list[str] | None 
         if only is not None and name not in only:
             continue
         field = kind.model_fields[name]
-        default = "needed" if field.is_required() else f"default `{_toml(field.get_default(call_default_factory=True))}`"
-        yield f'<dt markdown>`{name}` <span class="facts" markdown>{_type(value, schema)}; {default}</span></dt>'
+        default = (
+            "needed"
+            if field.is_required()
+            else f"default `{_toml(field.get_default(call_default_factory=True))}`"
+        )
+        facts = f'<span class="facts" markdown>{_type(value, schema)}; {default}</span>'
+        yield f"<dt markdown>`{name}` {facts}</dt>"
         yield f"<dd markdown>{_prose(docs.get(name, ''), one_line=True)}</dd>"
     yield "</dl>"
 
@@ -64,24 +70,22 @@ def _kinds() -> str:
     return f"### Feature kinds\n\n| kind | what it is |\n| --- | --- |\n{rows}"
 
 
+_WORDS = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false"}
+_BOUNDS = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to", "exclusiveMaximum": "below"}
+
+
 def _type(value: dict[str, Any], schema: dict[str, Any]) -> str:
+    """Return in words what a JSON schema allows."""
     if "$ref" in value:
         return _type(schema["$defs"][value["$ref"].rsplit("/", 1)[-1]], schema)
     if "anyOf" in value:
         said = [_type(one, schema) for one in value["anyOf"] if one.get("type") != "null"]
         return " or ".join(dict.fromkeys(said))
-    if "enum" in value:
-        return ", ".join(f"`{_toml(one)}`" for one in value["enum"])
-    if "const" in value:
-        return f"`{_toml(value['const'])}`"
-    if value.get("type") == "array":
-        return f"list of {_type(value['items'], schema)}s" if "items" in value else "list"
-    if value.get("type") == "object":
-        return "table of column = kind"
-    name = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false"}[value["type"]]
-    bounds = {"minimum": "from", "exclusiveMinimum": "above", "maximum": "to", "exclusiveMaximum": "below"}
-    said = [f"{word} {value[key]:g}" for key, word in bounds.items() if key in value]
-    return " ".join([name, *said])
+    if "enum" in value or "const" in value:
+        return ", ".join(f"`{_toml(one)}`" for one in value.get("enum", [value.get("const")]))
+    if value["type"] in ("array", "object"):
+        return f"list of {_type(value['items'], schema)}" if "items" in value else "table of column = kind"
+    return " ".join([_WORDS[value["type"]], *(f"{w} {value[k]:g}" for k, w in _BOUNDS.items() if k in value)])
 
 
 def _toml(value: Any) -> str:
@@ -121,7 +125,11 @@ def _field_docs(kind: type) -> dict[str, str]:
 def _doc_of(kind: type[BaseModel], title: str) -> str:
     text = inspect.getdoc(kind) or ""
     prefix = f"``[{title}]``: "
-    return text[len(prefix) : len(prefix) + 1].upper() + text[len(prefix) + 1 :] if text.startswith(prefix) else text
+    return (
+        text[len(prefix) : len(prefix) + 1].upper() + text[len(prefix) + 1 :]
+        if text.startswith(prefix)
+        else text
+    )
 
 
 def _prose(text: str, *, one_line: bool = False) -> str:

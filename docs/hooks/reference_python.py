@@ -11,8 +11,8 @@ from docstrings import rendered
 
 _TOP = """# Python
 
-The public names, from their docstrings. `import twotower as tt` is quick: what a name needs, torch among it, is imported
-when the name is first used. What is not listed here may change without notice.
+The public names, from their docstrings. `import twotower as tt` is quick: what a name needs, torch among
+it, is imported when the name is first used. What is not listed here may change without notice.
 """
 
 _MODULES: dict[str, str] = {
@@ -25,29 +25,22 @@ _MODULES: dict[str, str] = {
     "twotower.server": "The server, to be put into an application of your own. Needs the extra `serve`.",
     "twotower.errors": "Every error that is the user's to mend.",
 }
-_NAMES: dict[str, list[str]] = {
-    "twotower.data.datasets": ["load", "names"],
-    "twotower.evaluation": [
-        "evaluate_model", "evaluate_rating", "evaluate_ranking", "compare_ratings", "compare_rankings",
-        "Evaluation", "RatingEvaluation", "RankingEvaluation", "SliceResult", "Comparison", "RankingComparison",
-        "Predictor", "Ranker",
-    ],
-    "twotower.metrics": [
-        "Interval", "mae", "rmse", "r2", "xauc", "xauc_by_user", "rating_report", "paired_difference",
-        "ranking_values", "recall", "ndcg", "hit_rate", "precision", "average_precision", "reciprocal_rank",
-        "coverage", "gini", "popularity_percentile", "self_information", "mean_intervals", "mean_differences",
-    ],
-    "twotower.baselines": [
-        "GlobalMean", "Biases", "NotebookNetwork", "Popularity", "CategoryPopularity", "ItemKNN", "EASE", "IALS", "BPR",
-    ],
-    "twotower.retrieval": [
-        "Index", "ExactIndex", "HnswIndex", "IvfIndex", "IvfPqIndex", "tune_index", "load_index", "exact_top_k", "TopK",
-    ],
-    "twotower.errors": [
-        "TwoTowerError", "ConfigError", "DataError", "DownloadError", "BundleError", "TrainingError",
-        "MissingExtraError",
-    ],
-}  # fmt: skip
+_NAMES: dict[str, str] = {
+    "twotower.data.datasets": "load names",
+    "twotower.evaluation": """
+        evaluate_model evaluate_rating evaluate_ranking compare_ratings compare_rankings Evaluation
+        RatingEvaluation RankingEvaluation SliceResult Comparison RankingComparison Predictor Ranker""",
+    "twotower.metrics": """
+        Interval mae rmse r2 xauc xauc_by_user rating_report paired_difference ranking_values recall ndcg
+        hit_rate precision average_precision reciprocal_rank coverage gini popularity_percentile
+        self_information mean_intervals mean_differences""",
+    "twotower.baselines": """
+        GlobalMean Biases NotebookNetwork Popularity CategoryPopularity ItemKNN EASE IALS BPR""",
+    "twotower.retrieval": """
+        Index ExactIndex HnswIndex IvfIndex IvfPqIndex tune_index load_index exact_top_k TopK""",
+    "twotower.errors": """
+        TwoTowerError ConfigError DataError DownloadError BundleError TrainingError MissingExtraError""",
+}
 _ELSEWHERE = {"datasets"}
 
 
@@ -56,9 +49,13 @@ def python_page() -> str:
     parts = [_TOP]
     anchors: dict[str, str] = {}
     shown: list[tuple[str, list[tuple[str, Any]]]] = []
-    for module, _ in _MODULES.items():
+    for module in _MODULES:
         home = importlib.import_module(module)
-        names = _NAMES.get(module) or [name for name in home.__all__ if name not in _ELSEWHERE]
+        names = (
+            _NAMES[module].split()
+            if module in _NAMES
+            else [name for name in home.__all__ if name not in _ELSEWHERE]
+        )
         found = [(name, getattr(home, name)) for name in names]
         seen = {id(value) for _, listed in shown for _, value in listed}
         found = [(name, value) for name, value in found if id(value) not in seen]
@@ -97,7 +94,11 @@ def _name(module: str, name: str, value: Any, level: int) -> str:
 def _has_signature(value: type) -> bool:
     if issubclass(value, Exception) or inspect.isabstract(value) or value.__name__ == "Recommender":
         return False
-    return "__init__" in value.__dict__ and not hasattr(value, "model_fields") and not hasattr(value, "__members__")
+    return (
+        "__init__" in value.__dict__
+        and not hasattr(value, "model_fields")
+        and not hasattr(value, "__members__")
+    )
 
 
 def _methods(value: type) -> list[tuple[str, Any]]:
@@ -117,50 +118,47 @@ def _signature(name: str, value: Any) -> str:
         signature = inspect.signature(value)
     except (TypeError, ValueError):
         return ""
-    kept = [
-        parameter.replace(annotation=_plain(parameter.annotation))
-        for parameter in signature.parameters.values()
-        if parameter.name not in ("self", "cls")
-    ]
-    shown = [str(parameter).replace("'", "") if parameter.annotation is not parameter.empty else str(parameter)
-             for parameter in kept]  # fmt: skip
-    if any(p.kind is p.KEYWORD_ONLY for p in kept) and not any(p.kind is p.VAR_POSITIONAL for p in kept):
-        first = next(i for i, p in enumerate(kept) if p.kind is p.KEYWORD_ONLY)
-        shown.insert(first, "*")
-    gives = "" if signature.return_annotation in (signature.empty, None, "None") or inspect.isclass(value) else (
-        f" -> {str(_plain(signature.return_annotation))}"
-    )  # fmt: skip
+    kept = [one for one in signature.parameters.values() if one.name not in ("self", "cls")]
+    shown = [_parameter(one) for one in kept]
+    named = [one.kind is one.KEYWORD_ONLY for one in kept]
+    if any(named) and not any(one.kind is one.VAR_POSITIONAL for one in kept):
+        shown.insert(named.index(True), "*")
+    gives = "" if inspect.isclass(value) else _annotation(signature.return_annotation)
+    gives = f" -> {gives}" if gives else ""
     line = f"{name}({', '.join(shown)}){gives}"
     if len(line) > 88:
         line = f"{name}(\n" + "".join(f"    {one},\n" for one in shown) + f"){gives}"
-    return f'```{{ .python .signature .no-copy }}\n{line}\n```'
+    return f"```{{ .python .signature .no-copy }}\n{line}\n```"
 
 
-class _Bare(str):
-    """An annotation that is shown as it is written."""
+def _parameter(given: inspect.Parameter) -> str:
+    stars = {given.VAR_POSITIONAL: "*", given.VAR_KEYWORD: "**"}.get(given.kind, "")
+    kind = _annotation(given.annotation)
+    kind = f": {kind}" if kind else ""
+    if given.default is given.empty:
+        return f"{stars}{given.name}{kind}"
+    return f"{stars}{given.name}{kind}{' = ' if kind else '='}{given.default!r}"
 
-    def __repr__(self) -> str:
-        return str(self)
 
-
-def _plain(annotation: Any) -> Any:
-    if annotation is inspect.Parameter.empty:
-        return annotation
-    text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", str(annotation))
-    return _Bare(text.replace("'", ""))
+def _annotation(given: Any) -> str:
+    if given is inspect.Parameter.empty:
+        return ""
+    return str(given if isinstance(given, str) else getattr(given, "__name__", given)).replace("'", "")
 
 
 def _linked(text: str, anchors: dict[str, str]) -> str:
     """Link names in backticks, but for those in headings and code."""
+
+    def link(found: re.Match[str]) -> str:
+        name = found[1]
+        return f"[`{name}`](#{anchors[name]})" if name in anchors else found[0]
+
     lines, inside = [], False
     for line in text.split("\n"):
         if line.startswith("```"):
             inside = not inside
         if not inside and not line.startswith(("#", "**")):
-            line = re.sub(
-                r"(?<!`)(?<!\[)`(\w+)`(?!`)",
-                lambda m: f"[`{m[1]}`](#{anchors[m[1]]})" if m[1] in anchors else m[0],
-                line,
-            )
-        lines.append(line)
+            lines.append(re.sub(r"(?<!`)(?<!\[)`(\w+)`(?!`)", link, line))
+        else:
+            lines.append(line)
     return "\n".join(lines)
