@@ -12,7 +12,6 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
-from traitlets.config import Config
 
 
 def run(path: Path, before: str = "") -> nbformat.NotebookNode:
@@ -25,10 +24,9 @@ def run(path: Path, before: str = "") -> nbformat.NotebookNode:
     notebook = nbformat.read(path, as_version=4)
     if before:
         notebook.cells.insert(0, nbformat.v4.new_code_cell(before))
-    # The kernel is on this machine: no ports are needed.
-    config = Config({"KernelManager": {"transport": "ipc"}})
     where = {"metadata": {"path": str(path.parent)}}
-    NotebookClient(notebook, timeout=600, resources=where, config=config).execute()
+    quiet = ["--IPKernelApp.log_level=ERROR"]
+    NotebookClient(notebook, timeout=600, resources=where, extra_arguments=quiet).execute()
     if before:
         del notebook.cells[0]
     for number, cell in enumerate((cell for cell in notebook.cells if cell.cell_type == "code"), 1):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 _TOP = (
     "!!! note\n    This is the notebook `examples/kuairec.ipynb` with its outputs. The tests run its cells.\n"
 )
+_QUOTED = re.compile(r"<td>&quot;(.*?)&quot;</td>")  # as Polars writes text
 
 
 def notebook_page(path: Path) -> tuple[str, dict[str, bytes]]:
@@ -39,7 +41,8 @@ def _output(output: dict[str, Any], pictures: dict[str, bytes]) -> str:
         alt = _escaped("".join(data.get("text/plain", "picture")))
         return _framed(f'<img src="notebook/{name}" alt="{alt}">')
     if "text/html" in data:
-        return _framed("".join(data["text/html"]).replace("\n", " "))
+        html = "".join(data["text/html"]).replace("\n", " ")
+        return _framed(_QUOTED.sub(r'<td class="text">\1</td>', html))
     return _framed(f"<pre><code>{_escaped(''.join(data['text/plain']))}</code></pre>")
 
 
