@@ -12,8 +12,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))  # the modules beside this one
 
-from formulas import Formulas
 from mkdocs.structure.files import File, Files
+
+from formulas import Formulas
 from notebook_page import notebook_page
 from reference_cli import cli_page
 from reference_config import config_page

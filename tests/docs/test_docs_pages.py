@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 import yaml
-from doc_blocks import NOT_RUN, ROOT, Workshop, blocks_of, make_quick, matches
 
+from doc_blocks import NOT_RUN, ROOT, Workshop, blocks_of, make_quick, matches
 from twotower.cli import app
 
 DOCS = ROOT / "docs"
@@ -49,20 +49,20 @@ def test_every_block_of_the_pages_runs(tmp_path, monkeypatch, subtests):
             workshop.page(page)
 
 
-@pytest.mark.slow
-def test_every_block_of_the_readme_runs(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    make_quick(monkeypatch)
+@pytest.fixture
+def films(tmp_path, monkeypatch):
+    """Work where the README's own data lies: ratings.csv and films.parquet."""
     rng = np.random.default_rng(0)
-    user, film = np.divmod(rng.choice(60 * 40, 1500, replace=False), 40)
+    user, film = rng.integers(0, 60, 1500), rng.integers(0, 40, 1500)
+    rating = np.clip(np.round(3 + (film % 5 - 2) / 2 + rng.normal(size=1500)), 1, 5).astype(int)
     pl.DataFrame(
         {
             "user_id": [f"u{i}" for i in user],
             "film_id": film,
-            "rating": rng.integers(1, 6, 1500),
+            "rating": rating,
             "rated_at": 1_600_000_000 + np.arange(1500) * 60,
         }
-    ).write_csv("ratings.csv")
+    ).write_csv(tmp_path / "ratings.csv")
     pl.DataFrame(
         {
             "film_id": np.arange(40),
@@ -70,9 +70,16 @@ def test_every_block_of_the_readme_runs(tmp_path, monkeypatch):
             "genres": [[("drama", "comedy", "crime")[i % 3]] for i in range(40)],
             "year": 1960 + np.arange(40),
         }
-    ).write_parquet("films.parquet")
-    pl.DataFrame({"user_id": [14], "video_id": [3649]}).write_csv("pairs.csv")
-    Workshop(tmp_path).page(README)
+    ).write_parquet(tmp_path / "films.parquet")
+    pl.DataFrame({"user_id": [14], "video_id": [3649]}).write_csv(tmp_path / "pairs.csv")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_every_block_of_the_readme_runs(films, monkeypatch):
+    make_quick(monkeypatch)
+    Workshop(films).page(README)
 
 
 def test_what_does_not_run_says_why():

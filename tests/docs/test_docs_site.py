@@ -7,8 +7,8 @@ import sys
 
 import pytest
 import typer
-from doc_blocks import ROOT
 
+from doc_blocks import ROOT
 from twotower.cli import app
 from twotower.config import Config, sections
 
@@ -74,9 +74,8 @@ def test_the_command_line_reference_has_every_option():
 
 
 def test_the_python_reference_has_every_public_name():
-    from reference_python import python_page
-
     import twotower
+    from reference_python import python_page
 
     page = python_page()
     for name in twotower.__all__:
