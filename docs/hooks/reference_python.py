@@ -26,6 +26,9 @@ _MODULES: dict[str, str] = {
     "twotower.errors": "Every error that is the user's to mend.",
 }
 _NAMES: dict[str, str] = {
+    "twotower": """
+        TwoTower Recommender Dataset Schema Kind split read_dataset read_table load evaluate_rating
+        TwoTowerError""",
     "twotower.data.datasets": "load names",
     "twotower.evaluation": """
         evaluate_model evaluate_rating evaluate_ranking compare_ratings compare_rankings Evaluation
@@ -41,7 +44,6 @@ _NAMES: dict[str, str] = {
     "twotower.errors": """
         TwoTowerError ConfigError DataError DownloadError BundleError TrainingError MissingExtraError""",
 }
-_ELSEWHERE = {"datasets"}
 
 
 def python_page() -> str:
@@ -51,11 +53,7 @@ def python_page() -> str:
     shown: list[tuple[str, list[tuple[str, Any]]]] = []
     for module in _MODULES:
         home = importlib.import_module(module)
-        names = (
-            _NAMES[module].split()
-            if module in _NAMES
-            else [name for name in home.__all__ if name not in _ELSEWHERE]
-        )
+        names = _NAMES[module].split() if module in _NAMES else home.__all__
         found = [(name, getattr(home, name)) for name in names]
         seen = {id(value) for _, listed in shown for _, value in listed}
         found = [(name, value) for name, value in found if id(value) not in seen]
@@ -84,7 +82,7 @@ def _name(module: str, name: str, value: Any, level: int) -> str:
             parts.append(_signature(name, value))
         parts.append(rendered(value))
         for method, function in _methods(value):
-            parts.append(f"**{name}.{method}** {{ #{_anchor(module, name)}-{method} }}")
+            parts.append(f"#### {name}.{method} {{ #{_anchor(module, name)}-{method} }}")
             parts += [_signature(method, function), rendered(function)]
     else:
         parts += [_signature(name, value), rendered(value)]
@@ -92,7 +90,9 @@ def _name(module: str, name: str, value: Any, level: int) -> str:
 
 
 def _has_signature(value: type) -> bool:
-    if issubclass(value, Exception) or inspect.isabstract(value) or value.__name__ == "Recommender":
+    if issubclass(value, Exception) or inspect.isabstract(value):
+        return False
+    if re.search(r"Made by|Build one with", inspect.getdoc(value) or ""):
         return False
     return (
         "__init__" in value.__dict__

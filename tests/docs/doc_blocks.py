@@ -24,6 +24,7 @@ import typer
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
+from twotower.baselines import RANKING_BASELINES
 from twotower.cli import app
 from twotower.config import load_config, recipes
 from twotower.data import configured, datasets
@@ -107,8 +108,12 @@ def part_of_sample() -> Dataset:
 
 
 def make_quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Train for one epoch, on a part of the sample."""
+    """Train for one epoch, on a part of the sample; baselines of rankings take their first setting."""
     part, build = part_of_sample(), TwoTower.__init__
+    for kind in RANKING_BASELINES.values():
+        grid = kind.candidates.__func__  # type: ignore[attr-defined]
+        first = classmethod(lambda cls, positives, grid=grid: grid(cls, positives)[:1])
+        monkeypatch.setattr(kind, "candidates", first)
     for module in (datasets, configured):
         monkeypatch.setattr(module, "load_sample", lambda: part)
     monkeypatch.setattr(

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 import yaml
+from markdown.extensions.toc import slugify
 
 from doc_blocks import NOT_RUN, ROOT, Workshop, blocks_of, make_quick, matches
 from twotower.cli import app
@@ -102,3 +103,19 @@ def test_expected_output_is_compared():
     assert matches("a\n...\nb", "a\nb\n")
     assert not matches("a\nb", "a\nb\nc\n")
     assert not matches("a ... c", "a b\nc\n")
+
+
+def anchors_of(page: Path) -> set[str]:
+    """Return the anchors of a page's headings."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    return {slugify(title, "-") for title in re.findall(r"^#+ (.*)$", text, flags=re.M)}
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_links_lead_somewhere(name):
+    # Those of the pages are checked where the site is built.
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", (ROOT / name).read_text(encoding="utf-8")):
+        path, _, anchor = target.partition("#")
+        page = ROOT / path if path else ROOT / name
+        assert page.exists(), target
+        assert not anchor or anchor in anchors_of(page), target
