@@ -17,7 +17,9 @@ def rendered(value: Any) -> str:
     doc = inspect.getdoc(value) or ""
     if inspect.isclass(value) and "__doc__" in value.__dict__ and value.__dict__["__doc__"] is None:
         doc = ""
-    parts, title, lines = [], "", []
+    parts: list[str] = []
+    title = ""
+    lines: list[str] = []
     found: list[tuple[str, list[str]]] = []
     rest = doc.split("\n")
     at = 0

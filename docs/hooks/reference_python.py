@@ -132,7 +132,7 @@ def _signature(name: str, value: Any) -> str:
 
 
 def _parameter(given: inspect.Parameter) -> str:
-    stars = {given.VAR_POSITIONAL: "*", given.VAR_KEYWORD: "**"}.get(given.kind, "")
+    stars = "*" if given.kind is given.VAR_POSITIONAL else "**" if given.kind is given.VAR_KEYWORD else ""
     kind = _annotation(given.annotation)
     kind = f": {kind}" if kind else ""
     if given.default is given.empty:

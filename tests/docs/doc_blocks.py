@@ -168,6 +168,10 @@ class Workshop:
             path.write_text('[data]\nsource = "kuairec-sample"\n' + block.code, encoding="utf-8")
             load_config(str(path))
             return
+        if block.title.endswith(", as init writes it"):
+            path = self.folder / block.title.split(",")[0]
+            assert path.read_text(encoding="utf-8") == block.code
+            return
         assert "data" in values, f"{block}: a whole config, or title it 'Part of a config'"
         path = self.folder / (block.title or re.findall(r"^# (\S+\.toml)", block.code)[0])
         path.write_text(block.code, encoding="utf-8")
