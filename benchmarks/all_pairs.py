@@ -21,7 +21,7 @@ import twotower as tt
 from twotower.baselines import IALS
 from twotower.baselines._implicit import als_vectors
 from twotower.baselines.ials import noise
-from twotower.baselines.ranking import Positives
+from twotower.baselines.positives import Positives
 from twotower.data.dataset import Dataset
 from twotower.data.ranker import Queries, Ranker
 from twotower.evaluation import RankingTask

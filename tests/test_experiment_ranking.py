@@ -13,7 +13,7 @@ import pytest
 from small_tables import write_tables
 from twotower import experiment
 from twotower.baselines import EASE, Popularity
-from twotower.baselines.ranking import Positives
+from twotower.baselines.positives import Positives
 from twotower.config import Config, load_config
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.item_lists import ItemLists

@@ -276,11 +276,10 @@ def test_ranking_is_that_of_a_brute_force_new_users_and_items_too(model: Recomme
         }
     )
     # predictions are clipped to the labels' range, so scores are taken from the vectors
-    place_u, extra_u = model._place("users", known, cells["user_id"])
-    place_i, extra_i = model._place("items", known, cells["item_id"])
-    U = np.concatenate([model.users.vectors, extra_u]).astype(np.float64)
-    V = np.concatenate([model.items.vectors, extra_i]).astype(np.float64)
-    scores = (U[place_u] * V[place_i]).sum(axis=1).reshape(len(users), len(items))
+    place_u, U = model._with_new("users", known, cells["user_id"])
+    place_i, V = model._with_new("items", known, cells["item_id"])
+    scores = np.einsum("nd,nd->n", U[place_u].astype(np.float64), V[place_i].astype(np.float64))
+    scores = scores.reshape(len(users), len(items))
     for u in range(len(users)):
         out = set(barred[1][barred[0][u] : barred[0][u + 1]].tolist())
         best = sorted(set(range(len(items))) - out, key=lambda i: -scores[u, i])

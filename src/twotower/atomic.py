@@ -1,9 +1,10 @@
-"""Files that are there whole or not at all: written under a temporary name, flushed to disk, renamed."""
+"""Files and folders that are there whole or not at all: written under a temporary name, then renamed."""
 
 from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -44,6 +45,46 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextmanager
+def replacing_folder(folder: Path, sign: str, what: str) -> Iterator[Path]:
+    """Give a new temporary folder beside ``folder``, to be filled; it takes the place when the block ends.
+
+    If the block fails nothing is left behind, and an earlier folder stays as it was.
+
+    Args:
+        folder: the place. It may be free, an empty folder, or one that this may replace.
+        sign: the file by which one that may be replaced is known.
+        what: what such a folder is called.
+
+    Raises:
+        BundleError: something else has the place.
+        OSError: as the system says.
+    """
+    folder = folder.absolute()
+    temporary = folder.with_name(f".{folder.name}.writing")
+    try:
+        if folder_place(folder, sign) != folder:
+            os.replace(_aside(folder), folder)
+        taken = any(folder.iterdir()) if folder.is_dir() else folder.exists()
+        if taken and not (folder / sign).is_file():
+            raise BundleError(f"{folder} exists and is no {what}, it is not replaced; choose another place")
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        yield temporary
+        _swap_in(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def folder_place(folder: Path, sign: str) -> Path:
+    """Return where a folder is: aside, if a `replacing_folder` was killed between its two renames.
+
+    Reading leaves it there, since the writing may be under way; the next writing puts it back first.
+    """
+    aside = _aside(folder)
+    return aside if not folder.exists() and (aside / sign).is_file() else folder
+
+
+@contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
     """Turn what the operating system says about writing ``path`` into one clear error.
 
@@ -66,6 +107,27 @@ def disk_errors(path: Path) -> Iterator[None]:
 def _unwritable(path: Path, reason: str, full: bool) -> str:
     mend = "make room, or write to another place" if full else "choose another place, or mend its permissions"
     return f"could not write {path}: {reason}; nothing half written is left. To go on, {mend}."
+
+
+def _aside(folder: Path) -> Path:
+    """Return where a folder steps aside while the new one is put in its place."""
+    folder = folder.absolute()
+    return folder.with_name(f".{folder.name}.old")
+
+
+def _swap_in(temporary: Path, folder: Path) -> None:
+    """Put the new folder in place; one can't replace a non-empty one in one step, so the old steps aside."""
+    old = _aside(folder)
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        os.replace(folder, old)
+    try:
+        os.replace(temporary, folder)
+    except BaseException:  # Ctrl-C as well
+        if old.exists():
+            os.replace(old, folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from twotower.atomic import folder_place, replacing_folder
 from twotower.config import ModelConfig, ObjectiveConfig
 from twotower.errors import BundleError
 from twotower.features import Encoder, SideEncoder
@@ -67,42 +67,33 @@ def save_bundle(recommender: Recommender, directory: Path, facts: dict[str, Any]
         BundleError: it can't be written (a full disk, no permission), or something that is no bundle has the
             place; what was there before is untouched.
     """
-    directory = directory.absolute()
-    temporary = directory.with_name(f".{directory.name}.writing")
     try:
-        if _place(directory) != directory:
-            os.replace(_aside(directory), directory)
-        _refuse_other(directory)
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        _write_parts(recommender, temporary)
-        parts = list(PARTS)
-        if recommender.index is not None:
-            recommender.index.save(temporary / INDEX)
-            parts.append(INDEX)
-        manifest: dict[str, Any] = {
-            "format": FORMAT,
-            "schema": recommender.encoder.schema.model_dump(mode="json"),
-            "model": recommender.model.config.model_dump(mode="json"),
-            "target": recommender.target.state(),
-            "positive": recommender.positive.state(),
-            "objective": recommender.objective.model_dump(mode="json"),
-            "least_squares": asdict(recommender.least_squares),
-            "history": recommender.history,
-            **facts,
-            "parts": {name: _digest(temporary / name) for name in parts},
-        }
-        manifest = json.loads(json.dumps(manifest))  # as it will be read: every key a string
-        manifest["hash"] = _manifest_hash(manifest)
-        _write_text(temporary / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False))
-        _put_in_place(temporary, directory)
+        with replacing_folder(directory, MANIFEST, "bundle") as temporary:
+            _write_parts(recommender, temporary)
+            parts = list(PARTS)
+            if recommender.index is not None:
+                recommender.index.save(temporary / INDEX)
+                parts.append(INDEX)
+            manifest: dict[str, Any] = {
+                "format": FORMAT,
+                "schema": recommender.encoder.schema.model_dump(mode="json"),
+                "model": recommender.model.config.model_dump(mode="json"),
+                "target": recommender.target.state(),
+                "positive": recommender.positive.state(),
+                "objective": recommender.objective.model_dump(mode="json"),
+                "least_squares": asdict(recommender.least_squares),
+                "history": recommender.history,
+                **facts,
+                "parts": {name: _digest(temporary / name) for name in parts},
+            }
+            manifest = json.loads(json.dumps(manifest))  # as it will be read: every key a string
+            manifest["hash"] = _manifest_hash(manifest)
+            _write_text(temporary / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False))
     except (OSError, SafetensorError) as error:
         raise BundleError(
-            f"could not write the bundle {directory}: {error}; what was there is untouched. "
+            f"could not write the bundle {directory.absolute()}: {error}; what was there is untouched. "
             "Make room, or choose another place"
         ) from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def read_facts(directory: Path) -> dict[str, Any]:
@@ -124,7 +115,7 @@ def load_bundle(directory: Path, *, index: bool = True) -> Recommender:
         BundleError: a part is missing, truncated, of another bundle, or of a newer format.
         MissingExtraError: the index in it needs a library that is not installed.
     """
-    directory = _place(directory)
+    directory = folder_place(directory, MANIFEST)
     manifest = read_manifest(directory)
     for name, digest in manifest["parts"].items():
         try:
@@ -152,7 +143,7 @@ def load_bundle(directory: Path, *, index: bool = True) -> Recommender:
 
 def read_manifest(directory: Path) -> dict[str, Any]:
     """Return a bundle's manifest, its own hash and format checked."""
-    path = _place(directory) / MANIFEST
+    path = folder_place(directory, MANIFEST) / MANIFEST
     if not path.is_file():
         raise BundleError(
             f"{directory} is no bundle: it has no {MANIFEST}; name the directory that train wrote"
@@ -293,16 +284,6 @@ def _dtype(name: str) -> pl.DataType | type[pl.DataType]:
     return _DTYPES[name]
 
 
-def _refuse_other(directory: Path) -> None:
-    """Raise unless the place is free, an empty directory or a bundle: only these may be replaced."""
-    if directory.is_dir():
-        other = not (directory / MANIFEST).is_file() and any(directory.iterdir())
-    else:
-        other = directory.exists()
-    if other:
-        raise BundleError(f"{directory} exists and is no bundle, it is not replaced; choose another place")
-
-
 def _save(arrays: Arrays, path: Path) -> None:
     save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, path)
     with open(path, "rb") as file:
@@ -314,36 +295,6 @@ def _write_text(path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _aside(directory: Path) -> Path:
-    """Return where a bundle steps aside while the new one is put in its place."""
-    directory = directory.absolute()
-    return directory.with_name(f".{directory.name}.old")
-
-
-def _place(directory: Path) -> Path:
-    """Return where the bundle is: aside, if a save was killed after it had stepped there and before the rest.
-
-    Reading leaves it there, since the save may be under way; the next save puts it back first.
-    """
-    aside = _aside(directory)
-    return aside if not directory.exists() and (aside / MANIFEST).is_file() else directory
-
-
-def _put_in_place(temporary: Path, directory: Path) -> None:
-    """Swap the new directory in; one can't replace a non-empty one in one step, so the old steps aside."""
-    old = _aside(directory)
-    shutil.rmtree(old, ignore_errors=True)
-    if directory.exists():
-        os.replace(directory, old)
-    try:
-        os.replace(temporary, directory)
-    except BaseException:  # Ctrl-C as well
-        if old.exists():
-            os.replace(old, directory)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _digest(path: Path) -> str:

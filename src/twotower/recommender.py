@@ -18,16 +18,18 @@ from twotower.data.durations import durations
 from twotower.data.item_lists import ItemLists, take_lists
 from twotower.data.predictor import Predictor
 from twotower.data.ranker import Queries, Ranker
-from twotower.errors import ConfigError, DataError, nearest
-from twotower.explaining import explained
+from twotower.errors import ConfigError
 from twotower.features import Encoder
 from twotower.features.positive import PositiveRule
-from twotower.features.target import Target, label_targets
+from twotower.features.target import Target
+from twotower.histories import Histories, Rows, Targets
+from twotower.listing import Listing
 from twotower.model import TwoTowerModel
 from twotower.newcomers import Newcomers
 from twotower.objectives import FoldIn, FoldInSettings, score_pairs
 from twotower.retrieval import Index, TopK, exact_top_k
-from twotower.side import Side
+from twotower.scoring import scored
+from twotower.side import Ids, Side, directions
 
 if TYPE_CHECKING:
     from twotower.evaluation import Evaluation
@@ -37,9 +39,6 @@ _SOMEONE_NEW = (
     " For someone new: give items (`recommend_from`; --item ID on the command line), or features "
     "(`encode_users`, then `top`)."
 )
-
-Rows = NDArray[np.int64]
-Targets = NDArray[np.float64] | None
 
 
 @dataclass(frozen=True)
@@ -97,14 +96,9 @@ class Recommender(Predictor, Ranker):
         tables; one that is in no table gets the vector of "everything missing".
         """
         schema = self.encoder.schema
-        user, extra_users = self._place("users", data, data.interactions.get_column(schema.user))
-        item, extra_items = self._place("items", data, data.interactions.get_column(schema.item))
-        scores = score_pairs(
-            np.concatenate([self.users.vectors, extra_users]),
-            np.concatenate([self.items.vectors, extra_items]),
-            user,
-            item,
-        )
+        user, U = self._with_new("users", data, data.interactions.get_column(schema.user))
+        item, V = self._with_new("items", data, data.interactions.get_column(schema.item))
+        scores = score_pairs(U, V, user, item)
         duration = durations(data) if self.target.transform.needs_duration else None
         return self.target.inverse(scores, duration)
 
@@ -115,35 +109,18 @@ class Recommender(Predictor, Ranker):
             DataError: an id column is missing, or a pair's user or item is not known (cold ones that have
                 features are scored through `predict`).
         """
-        frame = to_polars(pairs)
-        schema = self.encoder.schema
-        for column in (schema.user, schema.item):
-            if column not in frame.columns:
-                raise DataError(
-                    f"pairs need a column {column!r}; got {', '.join(frame.columns)}."
-                    f"{nearest(column, frame.columns)}"
-                )
-        user = self._known(frame.get_column(schema.user), self.users, "user")
-        item = self._known(frame.get_column(schema.item), self.items, "item")
-        duration = None
-        if self.target.transform.needs_duration:
-            if schema.duration is not None and schema.duration in frame.columns:
-                duration = frame.get_column(schema.duration).cast(pl.Float64).fill_null(np.nan).to_numpy()
-            elif self.item_duration is not None:
-                duration = self.item_duration[item]
-            else:
-                raise DataError(f"pairs need the column {schema.duration!r}: the label was debiased by it")
-        scores = score_pairs(self.users.vectors, self.items.vectors, user, item)
-        return frame.with_columns(pl.Series("prediction", self.target.inverse(scores, duration)))
+        return scored(
+            to_polars(pairs), self.encoder.schema, self.users, self.items, self.target, self.item_duration
+        )
 
     def recommend(
         self,
-        users: Sequence[Any] | pl.Series,
+        users: Ids,
         k: int = 10,
         *,
         exclude_seen: bool = True,
-        allow: Sequence[Any] | pl.Series | None = None,
-        deny: Sequence[Any] | pl.Series | None = None,
+        allow: Ids | None = None,
+        deny: Ids | None = None,
     ) -> pl.DataFrame:
         """Return the ``k`` items of highest score for each user, best first.
 
@@ -162,14 +139,13 @@ class Recommender(Predictor, Ranker):
             ConfigError: k is not between 1 and the size of the catalogue.
             DataError: a user or an item is not known; an empty list of allowed items.
         """
-        self._check_k(k, len(self.items.ids))
-        asked = _series(users)
-        if not len(asked):
+        self._listing.check_k(k)
+        row = self.users.known(users, "user", _SOMEONE_NEW)
+        if not len(row):
             raise ConfigError("recommend needs at least one user, got none")
-        row = self._known(asked, self.users, "user", _SOMEONE_NEW)
         taken = take_lists(self.seen, row) if exclude_seen else None
-        top = self.top(self.users.vectors[row], k, seen=taken, **self._filters(allow, deny))
-        return self._listed(top, self.users.ids.gather(row).rename(self.encoder.schema.user))
+        top = self.top(self.users.vectors[row], k, seen=taken, **self._listing.filters(allow, deny))
+        return self._listing.table(top, self.users.ids.gather(row).rename(self.encoder.schema.user))
 
     def recommend_from(
         self,
@@ -177,8 +153,8 @@ class Recommender(Predictor, Ranker):
         k: int = 10,
         *,
         labels: Sequence[Sequence[float]] | None = None,
-        allow: Sequence[Any] | pl.Series | None = None,
-        deny: Sequence[Any] | pl.Series | None = None,
+        allow: Ids | None = None,
+        deny: Ids | None = None,
     ) -> pl.DataFrame:
         """Return the ``k`` items of highest score for users who are known by a list of items alone.
 
@@ -192,13 +168,13 @@ class Recommender(Predictor, Ranker):
         Returns:
             As `recommend`, with ``list``, the place of the list from 0, for the user.
         """
-        self._check_k(k, len(self.items.ids))
+        self._listing.check_k(k)
         vectors = self.fold_in(lists, labels)
-        rows = [self._item_rows(items) for items in lists]
+        rows = [self._listing.rows(items) for items in lists]
         indptr = np.append(0, np.cumsum([len(row) for row in rows]))
         barred = (indptr.astype(np.int64), np.concatenate(rows).astype(np.int32))
-        top = self.top(vectors, k, seen=barred, **self._filters(allow, deny))
-        return self._listed(top, pl.Series("list", np.arange(len(lists), dtype=np.int64)))
+        top = self.top(vectors, k, seen=barred, **self._listing.filters(allow, deny))
+        return self._listing.table(top, pl.Series("list", np.arange(len(lists), dtype=np.int64)))
 
     def top(
         self,
@@ -225,16 +201,26 @@ class Recommender(Predictor, Ranker):
         return exact_top_k(vectors, self.items.vectors, k, seen=seen, allow=allow, deny=deny)
 
     @cached_property
-    def folding(self) -> FoldIn:
-        """What solves for user vectors; made on first use."""
-        warm = self.users.vectors[self.users.warm]
-        return FoldIn(
-            self.items.vectors,
-            self.items.warm,
-            warm.mean(axis=0, dtype=np.float64).astype(np.float32),
+    def histories(self) -> Histories:
+        """What the items of users say of them."""
+        return Histories(
+            self.users,
+            self.items,
+            self.seen,
+            self.seen_label,
+            self.item_duration,
+            self.encoder.schema,
+            self.target,
+            self.positive,
+            self.objective,
             self.model.config.n_members,
             self.least_squares,
         )
+
+    @property
+    def folding(self) -> FoldIn:
+        """What solves for user vectors; made on first use."""
+        return self.histories.folding
 
     def fold_in(
         self, lists: Sequence[Sequence[Any]], labels: Sequence[Sequence[float]] | None = None
@@ -252,51 +238,19 @@ class Recommender(Predictor, Ranker):
             DataError: an item is not known; labels that are not as many, or not finite; labels for a model
                 that was trained without.
         """
-        if labels is not None and len(labels) != len(lists):
-            raise DataError(f"fold_in needs labels for each of the {len(lists)} lists, got {len(labels)}")
-        if not len(lists):
-            raise ConfigError("fold_in needs at least one list of items, got none")
-        found = []
-        for place, items in enumerate(lists):
-            rows = self._item_rows(items)
-            found.append(self.folding.vector(rows, self.targets(rows, labels and labels[place])))
-        return np.stack(found)
+        return self.histories.vectors(lists, labels)
 
     def targets(
         self, rows: Rows, labels: ArrayLike | None = None, duration: NDArray[np.float64] | None = None
     ) -> Targets:
-        """Return what the scores of a user's items are drawn to by `folding`, (n,), nan where by nothing.
-
-        Args:
-            rows: item rows (n,).
-            labels: (n,) labels of these interactions; None gives None, for positives.
-            duration: (n,) durations of the items; None for those of the catalogue's rows.
-
-        Raises:
-            DataError: labels that are not n finite numbers, or for a model that was trained without.
-        """
-        if labels is None:
-            return None
-        values = np.asarray(labels, dtype=np.float64)
-        if self.encoder.schema.label is None:
-            raise DataError("a model trained without labels can't weigh labels; leave them out")
-        if values.shape != rows.shape or not np.isfinite(values).all():
-            raise DataError(
-                f"there must be one finite label for each of the {len(rows)} items, got {values.tolist()}"
-            )
-        if duration is None and self.item_duration is not None:
-            duration = self.item_duration[rows]
-        drawn = label_targets(self.target, self.positive, self.objective, values, duration, len(rows))
-        return self.target.as_scores(drawn)
+        """Return what the scores of a user's items are drawn to; see `Histories.targets`."""
+        return self.histories.targets(rows, labels, duration)
 
     def history_of(self, row: int) -> tuple[Rows, Targets]:
         """Return the item rows that a known user (by row) has in train, and their targets; see `targets`."""
-        indptr, items = self.seen
-        part = slice(indptr[row], indptr[row + 1])
-        rows = items[part].astype(np.int64)
-        return rows, self.targets(rows, None if self.seen_label is None else self.seen_label[part])
+        return self.histories.of(row)
 
-    def explain(self, user: Any, items: Sequence[Any] | pl.Series) -> pl.DataFrame:
+    def explain(self, user: Any, items: Ids) -> pl.DataFrame:
         """Divide the scores of items for a known user among the items that the user has in train.
 
         ``score = base + sum of the contributions``, exactly; see `twotower.objectives.FoldIn.explain`.
@@ -308,21 +262,22 @@ class Recommender(Predictor, Ranker):
         Raises:
             DataError: the user or an item is not known.
         """
-        row = int(self._known(pl.Series([user]), self.users, "user")[0])
+        row = int(self.users.known([user], "user")[0])
         past, targets = self.history_of(row)
-        return self._explained(self.users.vectors[row], past, targets, items)
+        return self.histories.explained(self.users.vectors[row], past, targets, self._listing.rows(items))
 
     def explain_from(
         self,
         items: Sequence[Any],
-        of: Sequence[Any] | pl.Series,
+        of: Ids,
         *,
         labels: Sequence[float] | None = None,
     ) -> pl.DataFrame:
         """Do as `explain` for a user who is known by a list of items alone; ``of`` are the scored items."""
-        rows = self._item_rows(items)
+        rows = self._listing.rows(items)
         targets = self.targets(rows, labels)
-        return self._explained(self.folding.vector(rows, targets), rows, targets, of)
+        vector = self.folding.vector(rows, targets)
+        return self.histories.explained(vector, rows, targets, self._listing.rows(of))
 
     def encode_users(self, table: Frame) -> NDArray[np.float32]:
         """Return the vectors of new users, float32 (n, dim), from their features alone.
@@ -340,7 +295,7 @@ class Recommender(Predictor, Ranker):
         """Return the vectors of new items from their features, float32 (n, dim); see `encode_users`."""
         return self._newcomers.encode(to_polars(table), "items")
 
-    def similar(self, items: Sequence[Any] | pl.Series, k: int = 10) -> pl.DataFrame:
+    def similar(self, items: Ids, k: int = 10) -> pl.DataFrame:
         """Return the ``k`` items most like each item, most alike first.
 
         Alike is the cosine of the item vectors without their biases: what one sort of user thinks of two
@@ -358,46 +313,34 @@ class Recommender(Predictor, Ranker):
             ConfigError: k is not between 1 and the number of other items.
             DataError: an item is not known.
         """
-        self._check_k(k, len(self.items.ids) - 1, "other ")
+        self._listing.check_k(k, others=True)
         item = self.encoder.schema.item
-        asked = _series(items)
-        if not len(asked):
+        row = self._listing.rows(items)
+        if not len(row):
             raise ConfigError("similar needs at least one item, got none")
-        row = self._known(asked, self.items, "item")
         unit = self.directions(self.items.vectors)
         itself = (np.arange(len(row) + 1), row.astype(np.int32))
         top = exact_top_k(unit[row], unit, k, seen=itself)
-        table = self._listed(top, self.items.ids.gather(row).rename("similar to"))
+        table = self._listing.table(top, self.items.ids.gather(row).rename("similar to"))
         return table.rename({item: f"similar_{item}"}).rename({"similar to": item})
 
     def directions(self, items: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return what `similar` compares: item vectors (n, dim) without their biases, of length 1 or 0.
-
-        Returns:
-            float32 (n, dim - 2 members).
-        """
-        # each member's vector ends with 1 and the item's bias
-        members = items.reshape(len(items), self.model.config.n_members, -1)
-        latent = members[:, :, :-2].reshape(len(members), -1)
-        length = np.linalg.norm(latent, axis=1, keepdims=True)
-        unit: NDArray[np.float32] = (latent / np.where(length > 0, length, 1)).astype(np.float32)
-        return unit
+        """Return what `similar` compares: item vectors (n, dim) without their biases, of length 1 or 0."""
+        return directions(items, self.model.config.n_members)
 
     def rank(self, queries: Queries, k: int) -> NDArray[np.int32]:
         """Rank a catalogue for users, new ones by their features; see `Ranker.rank`."""
-        user, extra_users = self._place("users", queries.tables, queries.users)
-        item, extra_items = self._place("items", queries.tables, queries.items)
-        U = np.concatenate([self.users.vectors, extra_users])[user]
-        V = np.concatenate([self.items.vectors, extra_items])[item]
-        return exact_top_k(U, V, k, seen=queries.barred).items
+        user, U = self._with_new("users", queries.tables, queries.users)
+        item, V = self._with_new("items", queries.tables, queries.items)
+        return exact_top_k(U[user], V[item], k, seen=queries.barred).items
 
     def recommend_all(
         self,
         k: int = 10,
         *,
         exclude_seen: bool = True,
-        allow: Sequence[Any] | pl.Series | None = None,
-        deny: Sequence[Any] | pl.Series | None = None,
+        allow: Ids | None = None,
+        deny: Ids | None = None,
     ) -> Iterator[pl.DataFrame]:
         """Yield what `recommend` gives to every known user, some thousand users at a time."""
         for start in range(0, len(self.users.ids), USERS_AT_ONCE):
@@ -452,13 +395,7 @@ class Recommender(Predictor, Ranker):
 
     def train_view(self, like: Dataset) -> Dataset:
         """Return the (user, item) pairs seen in train as a dataset with the tables of ``like``."""
-        indptr, item = self.seen
-        schema = self.encoder.schema
-        user = np.repeat(np.arange(len(self.users.ids)), np.diff(indptr))
-        pairs = pl.DataFrame(
-            {schema.user: self.users.ids.gather(user), schema.item: self.items.ids.gather(item)}
-        )
-        return like.with_interactions(pairs)
+        return like.with_interactions(self.histories.pairs())
 
     def save(self, directory: str | Path, **facts: Any) -> None:
         """Write the bundle, all that `load` needs; ``facts`` (metrics, ...) are kept in bundle.json."""
@@ -476,68 +413,16 @@ class Recommender(Predictor, Ranker):
 
         return load_bundle(Path(directory), index=index)
 
+    @cached_property
+    def _listing(self) -> Listing:
+        return Listing(self.items, self.encoder.schema.item, self.display)
+
     @property
     def _newcomers(self) -> Newcomers:
         return Newcomers(self.encoder, self.model, self.target)
 
-    def _place(self, which: str, data: Dataset, ids: pl.Series) -> tuple[Rows, NDArray[np.float32]]:
+    def _with_new(self, which: str, data: Dataset, ids: pl.Series) -> tuple[Rows, NDArray[np.float32]]:
+        """Return the row of each id, and the vectors of the known ones followed by those of new ones."""
         side = self.users if which == "users" else self.items
-        return self._newcomers.place(which, side, data, ids)
-
-    def _explained(
-        self, vector: NDArray[np.float32], rows: Rows, targets: Targets, items: Sequence[Any] | pl.Series
-    ) -> pl.DataFrame:
-        if not len(items):
-            raise ConfigError("explain needs at least one item to explain, got none")
-        of = self._item_rows(items)
-        return explained(self.folding, self.encoder.schema.item, self.items.ids, vector, rows, targets, of)
-
-    def _check_k(self, k: int, most: int, other: str = "") -> None:
-        if not 1 <= k <= most:
-            raise ConfigError(f"k must lie between 1 and the catalogue's {most:,} {other}items, got {k}")
-
-    def _filters(
-        self, allow: Sequence[Any] | pl.Series | None, deny: Sequence[Any] | pl.Series | None
-    ) -> dict[str, NDArray[np.int64] | None]:
-        """Return lists of item ids as rows."""
-        if allow is not None and not len(allow):
-            raise DataError("allow must name at least one item, got an empty list; leave it out to allow all")
-        given = {"allow": allow, "deny": deny}
-        return {name: None if ids is None else self._item_rows(ids) for name, ids in given.items()}
-
-    def _item_rows(self, ids: Sequence[Any] | pl.Series) -> NDArray[np.int64]:
-        return self._known(_series(ids), self.items, "item") if len(ids) else np.empty(0, np.int64)
-
-    def _listed(self, top: TopK, asked: pl.Series) -> pl.DataFrame:
-        """Return found items as a table, the first column saying who asked."""
-        at, place = np.nonzero(top.items >= 0)
-        found = top.items[at, place]
-        table = pl.DataFrame(
-            {
-                asked.name: asked.gather(at),
-                self.encoder.schema.item: self.items.ids.gather(found),
-                "rank": (place + 1).astype(np.int32),
-                "score": top.scores[at, place],
-            }
-        )
-        return self._shown(table, found)
-
-    def _shown(self, table: pl.DataFrame, item_rows: NDArray[np.int32]) -> pl.DataFrame:
-        """Put the display columns of the items beside a table."""
-        shown = self.display.drop(self.encoder.schema.item)[item_rows]
-        shown = shown.rename({name: f"item_{name}" for name in shown.columns if name in table.columns})
-        return pl.concat([table, shown], how="horizontal")
-
-    def _known(self, ids: pl.Series, side: Side, what: str, mend: str = "") -> NDArray[np.int64]:
-        rows = side.rows(ids)
-        if (rows < 0).any():
-            at = int(np.argmin(rows))
-            raise DataError(
-                f"{what} {ids[at]!r} is not known: no train interaction, no row in the {what}s table."
-                f"{nearest(str(ids[at]), [str(i) for i in side.ids.head(10_000)])}{mend}"
-            )
-        return rows
-
-
-def _series(ids: Sequence[Any] | pl.Series) -> pl.Series:
-    return ids if isinstance(ids, pl.Series) else pl.Series(list(ids), strict=False)
+        rows, extra = self._newcomers.place(which, side, data, ids)
+        return rows, np.concatenate([side.vectors, extra])

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
 
+from twotower.errors import DataError, nearest
 from twotower.features.target import Target
 
 _INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64)
 PLAIN = (*_INTEGERS, pl.Float32, pl.Float64, pl.Boolean, pl.String)
 """Column types that JSON has words for."""
+
+Ids = Sequence[Any] | pl.Series
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,34 @@ class Side:
         found = asked.to_frame().join(known, on="id", how="left", maintain_order="left").get_column("row")
         return found.cast(pl.Int64).fill_null(-1).to_numpy(writable=True)
 
+    def known(self, ids: Ids, what: str, mend: str = "") -> NDArray[np.int64]:
+        """Return the row of each id, int64 (n,).
+
+        Args:
+            ids: any number of ids, none included.
+            what: "user" or "item".
+            mend: what else the error says.
+
+        Raises:
+            DataError: an id has no row.
+        """
+        asked = as_series(ids)
+        if not len(asked):
+            return np.empty(0, np.int64)
+        rows = self.rows(asked)
+        if (rows < 0).any():
+            at = int(np.argmin(rows))
+            raise DataError(
+                f"{what} {asked[at]!r} is not known: no train interaction, no row in the {what}s table."
+                f"{nearest(str(asked[at]), [str(i) for i in self.ids.head(10_000)])}{mend}"
+            )
+        return rows
+
+
+def as_series(ids: Ids) -> pl.Series:
+    """Return ids as a series, whatever they came in."""
+    return ids if isinstance(ids, pl.Series) else pl.Series(list(ids), strict=False)
+
 
 def plain(table: pl.DataFrame) -> pl.DataFrame:
     """Return the table with every column that JSON has no word for (dates, say) as text."""
@@ -64,3 +97,12 @@ def finished(vectors: torch.Tensor, which: str, target: Target) -> NDArray[np.fl
         done *= np.float32(target.sd)
         done[:, -2] += np.float32(target.mean)
     return done
+
+
+def directions(items: NDArray[np.float32], n_members: int) -> NDArray[np.float32]:
+    """Return item vectors (n, dim) without their biases, of length 1 or 0: float32 (n, dim - 2 members)."""
+    members = items.reshape(len(items), n_members, -1)  # each member's vector ends with 1 and the item's bias
+    latent = members[:, :, :-2].reshape(len(members), -1)
+    length = np.linalg.norm(latent, axis=1, keepdims=True)
+    unit: NDArray[np.float32] = (latent / np.where(length > 0, length, 1)).astype(np.float32)
+    return unit

@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 from sklearn.linear_model import Ridge
 
-from twotower.baselines import EASE, ease, ranking
+from twotower.baselines import EASE, ease, positives
 from twotower.data.dataset import Dataset
 from twotower.errors import DataError
 from twotower.schema import Schema
@@ -22,7 +22,7 @@ def random_pairs(n_users=40, n_items=15):
 @pytest.mark.parametrize("block", [1, 40, 2**22])
 @pytest.mark.parametrize("l2", [0.1, 5.0, 300.0])
 def test_each_column_is_the_ridge_regression_on_the_other_items(l2, block, monkeypatch):
-    monkeypatch.setattr(ranking, "_BLOCK", block)
+    monkeypatch.setattr(positives, "_BLOCK", block)
     matrix, train = random_pairs()
     model = EASE(l2).fit(train)
     for j in range(matrix.shape[1]):

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from twotower.baselines import IALS, _implicit, ials
-from twotower.baselines.ranking import Positives
+from twotower.baselines.positives import Positives
 from twotower.data.dataset import Dataset
 from twotower.errors import MissingExtraError
 from twotower.schema import Schema

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from twotower.baselines import ItemKNN, ranking
+from twotower.baselines import ItemKNN, positives
 from twotower.data.dataset import Dataset
 from twotower.data.ranker import Queries
 from twotower.schema import Schema
@@ -40,7 +40,7 @@ def brute_force(matrix, neighbours, shrink):
 @pytest.mark.parametrize("shrink", [0.0, 7.0])
 @pytest.mark.parametrize("neighbours", [1, 4, 100])
 def test_similarities_and_scores_are_those_of_brute_force(neighbours, shrink, block, monkeypatch):
-    monkeypatch.setattr(ranking, "_BLOCK", block)
+    monkeypatch.setattr(positives, "_BLOCK", block)
     matrix, train = random_pairs(0)
     model = ItemKNN(neighbours, shrink).fit(train)
     expected = brute_force(matrix, neighbours, shrink)

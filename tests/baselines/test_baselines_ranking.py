@@ -15,9 +15,11 @@ from twotower.baselines import (
     RankingBaseline,
     bpr,
     ials,
-    ranking,
+    positives,
 )
-from twotower.baselines.ranking import Positives, VectorBaseline, rank_alike, top_rows
+from twotower.baselines.order import rank_alike, top_rows
+from twotower.baselines.positives import Positives
+from twotower.baselines.ranking import VectorBaseline
 from twotower.data.dataset import Dataset
 from twotower.data.ranker import Queries, Ranker
 from twotower.errors import ConfigError, DataError, TrainingError
@@ -128,7 +130,7 @@ class TestContract:
             assert found[u].tolist() == left + [-1] * (k - len(left))
 
     def test_blocks_make_no_difference(self, name, fitted, orders, monkeypatch):
-        monkeypatch.setattr(ranking, "_BLOCK", 3 * len(CATALOGUE) + 1)
+        monkeypatch.setattr(positives, "_BLOCK", 3 * len(CATALOGUE) + 1)
         barred = [[u % 27, (5 * u) % 27] for u in range(len(ALL_USERS))]
         found = fitted[name].rank(queries(ALL_USERS, CATALOGUE, barred), len(CATALOGUE))
         for u, given_rows in enumerate(barred):
@@ -136,7 +138,7 @@ class TestContract:
             assert found[u, : len(left)].tolist() == left
 
     def test_blocks_make_no_difference_to_the_fit(self, name, orders, monkeypatch):
-        monkeypatch.setattr(ranking, "_BLOCK", 3 * N_ITEMS + 1)
+        monkeypatch.setattr(positives, "_BLOCK", 3 * N_ITEMS + 1)
         model = make(name).fit(dataset().as_train(), seed=3)
         np.testing.assert_array_equal(model.rank(queries(ALL_USERS, CATALOGUE), 27), orders[name])
 

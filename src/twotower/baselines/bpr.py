@@ -16,7 +16,8 @@ from typing import Self
 import numpy as np
 from numba import njit
 
-from twotower.baselines.ranking import Positives, Setting, VectorBaseline, above_zero
+from twotower.baselines.positives import Positives
+from twotower.baselines.ranking import Setting, VectorBaseline, above_zero
 from twotower.errors import TrainingError
 
 FACTORS = (64, 128)

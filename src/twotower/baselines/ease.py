@@ -15,7 +15,8 @@ import numpy as np
 from scipy.linalg import lapack
 
 from twotower.baselines.baseline import FloatArray, IntArray
-from twotower.baselines.ranking import Positives, ScoreBaseline, Setting, above_zero
+from twotower.baselines.positives import Positives
+from twotower.baselines.ranking import ScoreBaseline, Setting, above_zero
 from twotower.errors import DataError, TrainingError
 
 GRID = (10.0, 25.0, 60.0, 150.0, 350.0, 850.0, 2000.0)

@@ -16,7 +16,8 @@ from typing import Self
 import numpy as np
 
 from twotower.baselines._implicit import als_vectors
-from twotower.baselines.ranking import Positives, Setting, VectorBaseline, above_zero
+from twotower.baselines.positives import Positives
+from twotower.baselines.ranking import Setting, VectorBaseline, above_zero
 
 FACTORS = (64, 128)
 """Dims of the grid."""

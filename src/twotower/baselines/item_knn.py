@@ -22,7 +22,9 @@ import numpy as np
 from scipy.sparse import csr_array, vstack
 
 from twotower.baselines.baseline import FloatArray, IntArray
-from twotower.baselines.ranking import Positives, ScoreBaseline, Setting, above_zero, top_rows
+from twotower.baselines.order import top_rows
+from twotower.baselines.positives import Positives
+from twotower.baselines.ranking import ScoreBaseline, Setting, above_zero
 from twotower.errors import ConfigError
 
 NEIGHBOURS = (50, 100, 200, 400)

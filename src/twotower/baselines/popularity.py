@@ -11,7 +11,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from twotower.baselines.baseline import FloatArray, IntArray, rows_of
-from twotower.baselines.ranking import Positives, RankingBaseline, Setting, rank_alike, values_at
+from twotower.baselines.order import rank_alike, values_at
+from twotower.baselines.positives import Positives
+from twotower.baselines.ranking import RankingBaseline, Setting
 from twotower.data.ranker import Queries
 from twotower.errors import ConfigError, DataError, nearest
 from twotower.schema import Kind, Schema

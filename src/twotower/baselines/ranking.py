@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from twotower.baselines.baseline import FloatArray, IntArray, rows_of
+from twotower.baselines.order import COLD, rank_alike, top_rows, values_at
+from twotower.baselines.positives import Positives, blocks
 from twotower.data.dataset import TrainPart
 from twotower.data.item_lists import ItemLists, check_lists, take_lists
 from twotower.data.ranker import Queries, Ranker
@@ -29,69 +29,6 @@ from twotower.schema import Schema
 
 Setting = int | float | str | None
 """A value of a setting, as the constructors take it."""
-
-_BLOCK = 2**22
-"""Scores of a block: 32 MiB of float64."""
-_COLD = -1e30
-"""Score of an item without train rows: below every score of a model, above what is barred (-inf)."""
-
-
-@dataclass(frozen=True, eq=False)
-class Positives:
-    """The (user, item) pairs of a train part, each once.
-
-    Attributes:
-        users: the distinct ids (n_users,), sorted.
-        items: the same of items (n_items,).
-        matrix: float64 (n_users, n_items), 1 for each pair. No row or column is empty.
-        train: where they are from.
-    """
-
-    users: pl.Series
-    items: pl.Series
-    matrix: csr_array
-    train: TrainPart
-
-    @classmethod
-    def of(cls, train: TrainPart) -> Positives:
-        """Collect the pairs of a train part.
-
-        Raises:
-            TypeError: ``train`` was not declared as a train part, as for an encoder.
-            DataError: it has no rows.
-        """
-        if not isinstance(train, TrainPart):
-            raise TypeError(
-                f"a baseline is fitted on a TrainPart only, got {type(train).__name__}; use the first part "
-                "that twotower.split returns, or Dataset.as_train() if all of it is for training"
-            )
-        if not len(train):
-            raise DataError(
-                "a ranking baseline needs at least one positive to learn from, got 0; check the split and "
-                "the rule for positives"
-            )
-        pairs = train.interactions.select(user=train.schema.user, item=train.schema.item).unique()
-        users, items = pairs.get_column("user").unique().sort(), pairs.get_column("item").unique().sort()
-        places = (rows_of(pairs.get_column("user"), users), rows_of(pairs.get_column("item"), items))
-        matrix = csr_array((np.ones(pairs.height), places), shape=(len(users), len(items)))
-        matrix.sort_indices()  # one order of summation, whatever the order of the rows
-        return cls(users, items, matrix, train)
-
-    @property
-    def popularity(self) -> FloatArray:
-        """Number of distinct users of each item (n_items,), at least 1."""
-        return np.bincount(self.matrix.indices, minlength=len(self.items)).astype(np.float64)
-
-    def overlaps(self) -> Iterator[tuple[slice, FloatArray]]:
-        """Yield, block by block of items, the numbers of users that these share with each item.
-
-        Yields:
-            The rows of the block, and its rows (block, n_items) of the symmetric matrix; the diagonal holds
-            the popularity.
-        """
-        by_item = self.matrix.T.tocsr()  # (n_items, n_users)
-        for rows in _blocks(len(self.items), len(self.items)):
-            yield rows, (by_item[rows] @ self.matrix).toarray()
 
 
 class RankingBaseline(Ranker):
@@ -240,7 +177,7 @@ class ScoreBaseline(PersonalBaseline):
         found = np.empty((len(users), k), dtype=np.int32)
         pointers, barred_rows = barred
         assert self.positives is not None  # checked by `rank`
-        for rows in _blocks(len(users), max(len(items), len(self.positives.items))):
+        for rows in blocks(len(users), max(len(items), len(self.positives.items))):
             scores = values_at(self._scores(users[rows]), items)  # (block, n_items)
             within = pointers[rows.start : rows.stop + 1]
             user = np.repeat(np.arange(len(scores)), np.diff(within))
@@ -268,57 +205,8 @@ class VectorBaseline(PersonalBaseline):
         given = np.zeros((len(items), width + 1), dtype=np.float32)
         warm = items >= 0
         given[warm, :width] = self.item_vectors[items[warm]]
-        given[~warm, width] = _COLD
+        given[~warm, width] = COLD
         return exact_top_k(asked, given, k, seen=barred).items
-
-
-def rank_alike(worth: FloatArray, barred: ItemLists, n_users: int, k: int) -> NDArray[np.int32]:
-    """Rank items by one order for all users, each without what is barred to it.
-
-    Args:
-        worth: (n_items,), not NaN.
-        barred: for the users.
-        n_users: number of users.
-        k: at least 1.
-
-    Returns:
-        (n_users, k) rows, best first, equal ones by lower row, -1 where candidates run out.
-    """
-    # The places of the distinct values are whole numbers, which float32 holds exactly up to 16 million.
-    level = np.unique(worth, return_inverse=True)[1].astype(np.float32)
-    return exact_top_k(np.ones((n_users, 1), dtype=np.float32), level[:, None], k, seen=barred).items
-
-
-def top_rows(scores: FloatArray, k: int) -> NDArray[np.int32]:
-    """Return the columns (n, k) of each row's highest scores, best first, equal ones by lower column.
-
-    Args:
-        scores: (n, width), not NaN; minus infinity is no candidate.
-        k: at least 1.
-
-    Returns:
-        int32; -1 after the last candidate.
-    """
-    n, width = scores.shape
-    found = np.full((n, k), -1, dtype=np.int32)
-    taken = min(k, width)
-    if not taken or not n:
-        return found
-    # All that reach the k-th highest, and so all that tie with it: which of those a partition puts first is
-    # anyone's guess.
-    bars = np.partition(scores, width - taken, axis=1)[:, width - taken]  # (n,)
-    for row, (score, bar) in enumerate(zip(scores, bars, strict=True)):
-        chosen = np.flatnonzero((score >= bar) & (score > -np.inf))
-        best = chosen[np.argsort(-score[chosen], kind="stable")[:taken]]
-        found[row, : best.size] = best
-    return found
-
-
-def values_at(values: FloatArray, places: IntArray) -> FloatArray:
-    """Return ``values[..., places]``, and the score of a cold item where a place is -1."""
-    taken: FloatArray = values[..., places]
-    taken[..., places < 0] = _COLD
-    return taken
 
 
 def above_zero(baseline: str, **settings: float) -> None:
@@ -343,10 +231,3 @@ def _worth(
             f"{candidate.settings()}; check that the validation part has positives"
         )
     return worth
-
-
-def _blocks(n: int, width: int) -> Iterator[slice]:
-    """Yield the rows of blocks that together hold at most `_BLOCK` numbers, a row holding ``width``."""
-    size = max(1, _BLOCK // max(width, 1))
-    for start in range(0, n, size):
-        yield slice(start, min(start + size, n))

@@ -1,8 +1,4 @@
-"""`RankingTask`: a held-out part made ready once, on which any number of rankers can be measured.
-
-Pairs of user and item are held as sorted distinct keys, ``user * n_items + item``, so that leaving out what
-was seen, or what is no candidate, is one search in a sorted array.
-"""
+"""`RankingTask`: a held-out part made ready once, on which any number of rankers can be measured."""
 
 from __future__ import annotations
 
@@ -11,13 +7,23 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
-from numba import njit
 from numpy.typing import NDArray
 
 from twotower.data.dataset import Dataset, Frame, to_polars
 from twotower.data.item_lists import ItemLists
 from twotower.data.ranker import Queries, Ranker
 from twotower.errors import DataError, nearest
+from twotower.evaluation.pair_keys import (
+    IntArray,
+    among,
+    complement,
+    distinct_keys,
+    filtered,
+    kept_of,
+    keys_of_rows,
+    lists_of,
+    users_of,
+)
 from twotower.metrics.exposure import (
     coverage,
     exposure_counts,
@@ -31,7 +37,6 @@ from twotower.metrics.ranking_lists import Lists, checked_lists
 from twotower.metrics.user_means import user_means
 
 FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
 
 Candidates = Dataset | Frame | pl.Series
 """Pairs of user and item, all that each user may be given; or items, the same for every user."""
@@ -128,31 +133,31 @@ class RankingTask:
         users = rows.get_column("user").unique().sort()
         held = rows.unique(["user", "item"], keep="first")
 
-        keys, row = _keys_of_rows(held, users, items)
-        allowed_keys = None if allowed is None else _keys(allowed, users, items)
+        keys, row = keys_of_rows(held, users, items)
+        allowed_keys = None if allowed is None else distinct_keys(allowed, users, items)
         if allowed_keys is not None:
-            row, keys = _where(_among(keys, allowed_keys), row, keys)
+            row, keys = kept_of(among(keys, allowed_keys), row, keys)
         left_out = {"repeated": rows.height - held.height, "not_candidates": held.height - len(keys)}
-        seen_keys = _keys(seen, users, items) if barred_seen else np.empty(0, dtype=np.int64)
-        new = ~_among(keys, seen_keys)
+        seen_keys = distinct_keys(seen, users, items) if barred_seen else np.empty(0, dtype=np.int64)
+        new = ~among(keys, seen_keys)
         left_out["seen"] = int(len(new) - new.sum())
-        row, keys = _where(new, row, keys)
+        row, keys = kept_of(new, row, keys)
         if not len(keys):
             raise DataError(_no_relevant(rows.height, len(users), left_out))
 
         asked = np.unique(keys // len(items))
         if allowed_keys is not None:
-            allowed_keys = allowed_keys[~_among(allowed_keys, seen_keys)]
+            allowed_keys = allowed_keys[~among(allowed_keys, seen_keys)]
         counts = seen.group_by("item").agg(pl.len().alias("rows"))
         train_rows = items.to_frame().join(counts, on="item", how="left", maintain_order="left")
         return cls(
             ks=cuts,
             users=users.gather(asked),
             items=items,
-            relevant=_item_lists(keys, asked, len(items)),
+            relevant=lists_of(keys, asked, len(items)),
             positives=test_positives.with_interactions(test_positives.interactions[row]),
-            seen=_item_lists(seen_keys, asked, len(items)),
-            allowed=None if allowed_keys is None else _item_lists(allowed_keys, asked, len(items)),
+            seen=lists_of(seen_keys, asked, len(items)),
+            allowed=None if allowed_keys is None else lists_of(allowed_keys, asked, len(items)),
             train_rows=train_rows.get_column("rows").fill_null(0).cast(pl.Int64).to_numpy(),
             n_train=seen.height,
             left_out=left_out,
@@ -176,7 +181,7 @@ class RankingTask:
             DataError: the ranker gave lists that are none: an item twice, one that is barred, a wrong shape.
         """
         n_items, k = len(self.items), self.ks[-1]
-        relevant = {key: _filtered(self.relevant, where) for key, where in (parts or {}).items()}
+        relevant = {key: filtered(self.relevant, where) for key, where in (parts or {}).items()}
         of_item = {
             "popularity": popularity_percentile(self.train_rows),
             "novelty": self_information(self.train_rows, self.n_train),
@@ -187,13 +192,13 @@ class RankingTask:
         for start, queries in self._blocks():
             lists = self._ask(ranker, queries, k)
             stop = start + len(lists)
-            values = accuracy(lists, _rows(self.relevant, start, stop), self.ks, n_items)
+            values = accuracy(lists, users_of(self.relevant, start, stop), self.ks, n_items)
             for name, value in of_item.items():
                 means = list_means(lists, value, self.ks)  # (n_ks, users of the block)
                 values |= {f"{name}@{cut}": of for cut, of in zip(self.ks, means, strict=True)}
             blocks.append(values)
             for key, inside in relevant.items():
-                measured = accuracy(lists, _rows(inside, start, stop), self.ks, n_items)
+                measured = accuracy(lists, users_of(inside, start, stop), self.ks, n_items)
                 part_blocks[key].append(
                     {name: of for name, of in measured.items() if name.startswith(("recall@", "ndcg@"))}
                 )
@@ -211,9 +216,9 @@ class RankingTask:
         for start in range(0, len(self.users), size):
             stop = min(start + size, len(self.users))
             if self.allowed is None:
-                barred = _rows(self.seen, start, stop)
+                barred = users_of(self.seen, start, stop)
             else:
-                barred = _complement(_rows(self.allowed, start, stop), len(self.items))
+                barred = complement(users_of(self.allowed, start, stop), len(self.items))
             yield start, Queries(self.users.slice(start, stop - start), self.items, barred, tables)
 
     def _ask(self, ranker: Ranker, queries: Queries, k: int) -> Lists:
@@ -274,80 +279,6 @@ def _catalogue(
         for part in parts
     ]
     return pl.concat([of.alias("item").unique() for of in ids]).unique().sort()
-
-
-def _keys_of_rows(pairs: pl.DataFrame, users: pl.Series, items: pl.Series) -> tuple[IntArray, IntArray]:
-    """Return the keys of pairs, ascending, and their column ``row``; users or items outside are left out."""
-    code = (pl.col("user_row").cast(pl.Int64) * len(items) + pl.col("item_row").cast(pl.Int64)).alias("key")
-    coded = (
-        pairs.join(users.to_frame().with_row_index("user_row"), on="user")
-        .join(items.to_frame().with_row_index("item_row"), on="item")
-        .select(code, pl.col("row").cast(pl.Int64))
-        .sort("key")
-    )
-    return coded.get_column("key").to_numpy(), coded.get_column("row").to_numpy()
-
-
-def _keys(pairs: pl.DataFrame, users: pl.Series, items: pl.Series) -> IntArray:
-    """Return the distinct keys of pairs, ascending; users or items outside are left out."""
-    keys, _ = _keys_of_rows(pairs.with_columns(pl.lit(0).alias("row")), users, items)
-    return keys[np.append(True, keys[1:] != keys[:-1])] if len(keys) else keys
-
-
-def _among(keys: IntArray, others: IntArray) -> NDArray[np.bool_]:
-    """Return which of the keys are in the others; both ascending."""
-    if not len(others):
-        return np.zeros(len(keys), dtype=np.bool_)
-    place = np.minimum(np.searchsorted(others, keys), len(others) - 1)
-    found: NDArray[np.bool_] = others[place] == keys
-    return found
-
-
-def _where(kept: NDArray[np.bool_], *arrays: IntArray) -> tuple[IntArray, ...]:
-    return tuple(array[kept] for array in arrays)
-
-
-def _item_lists(keys: IntArray, asked: IntArray, n_items: int) -> ItemLists:
-    """Return the items of the asked users (rows, ascending) from sorted keys of more users."""
-    user, item = np.divmod(keys, n_items)
-    place = np.full(int(max(user.max(initial=0), asked.max())) + 1, -1, dtype=np.int64)
-    place[asked] = np.arange(len(asked))
-    row = place[user]
-    counts = np.bincount(row[row >= 0], minlength=len(asked))
-    return np.append(0, np.cumsum(counts)), item[row >= 0].astype(np.int32)
-
-
-def _rows(lists: ItemLists, start: int, stop: int) -> ItemLists:
-    pointers, items = lists
-    first, last = pointers[start], pointers[stop]
-    return pointers[start : stop + 1] - first, items[first:last]
-
-
-def _filtered(lists: ItemLists, where: NDArray[np.bool_]) -> ItemLists:
-    pointers, items = lists
-    return np.append(0, np.cumsum(where))[pointers], items[where]
-
-
-def _complement(lists: ItemLists, n_items: int) -> ItemLists:
-    """Return, for each user, all items that are not in the list; ascending, as the lists must be."""
-    pointers, items = lists
-    counts = n_items - np.diff(pointers)
-    others = np.append(0, np.cumsum(counts))
-    rest = np.empty(others[-1], dtype=np.int32)
-    _fill_complement(pointers, items, n_items, others, rest)
-    return others, rest
-
-
-@njit(cache=True, nogil=True)
-def _fill_complement(pointers, items, n_items, others, rest):  # type: ignore[no-untyped-def]
-    for u in range(pointers.size - 1):
-        p, place = pointers[u], others[u]
-        for i in range(n_items):
-            if p < pointers[u + 1] and items[p] == i:
-                p += 1
-            else:
-                rest[place] = i
-                place += 1
 
 
 def _joined(blocks: list[dict[str, FloatArray]]) -> dict[str, FloatArray]:

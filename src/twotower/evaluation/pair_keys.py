@@ -1,0 +1,92 @@
+"""Pairs of user and item as sorted distinct keys, ``user * n_items + item``, and as lists of items.
+
+So leaving out what was seen, or what is no candidate, is one search in a sorted array.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from numba import njit
+from numpy.typing import NDArray
+
+from twotower.data.item_lists import ItemLists
+
+IntArray = NDArray[np.int64]
+
+
+def keys_of_rows(pairs: pl.DataFrame, users: pl.Series, items: pl.Series) -> tuple[IntArray, IntArray]:
+    """Return the keys of pairs, ascending, and their column ``row``; users or items outside are left out."""
+    code = (pl.col("user_row").cast(pl.Int64) * len(items) + pl.col("item_row").cast(pl.Int64)).alias("key")
+    coded = (
+        pairs.join(users.to_frame().with_row_index("user_row"), on="user")
+        .join(items.to_frame().with_row_index("item_row"), on="item")
+        .select(code, pl.col("row").cast(pl.Int64))
+        .sort("key")
+    )
+    return coded.get_column("key").to_numpy(), coded.get_column("row").to_numpy()
+
+
+def distinct_keys(pairs: pl.DataFrame, users: pl.Series, items: pl.Series) -> IntArray:
+    """Return the distinct keys of pairs, ascending; users or items outside are left out."""
+    keys, _ = keys_of_rows(pairs.with_columns(pl.lit(0).alias("row")), users, items)
+    return keys[np.append(True, keys[1:] != keys[:-1])] if len(keys) else keys
+
+
+def among(keys: IntArray, others: IntArray) -> NDArray[np.bool_]:
+    """Return which of the keys are in the others; both ascending."""
+    if not len(others):
+        return np.zeros(len(keys), dtype=np.bool_)
+    place = np.minimum(np.searchsorted(others, keys), len(others) - 1)
+    found: NDArray[np.bool_] = others[place] == keys
+    return found
+
+
+def kept_of(kept: NDArray[np.bool_], *arrays: IntArray) -> tuple[IntArray, ...]:
+    """Return of each array (n,) what is kept (n,)."""
+    return tuple(array[kept] for array in arrays)
+
+
+def lists_of(keys: IntArray, asked: IntArray, n_items: int) -> ItemLists:
+    """Return the items of the asked users (rows, ascending) from sorted keys of more users."""
+    user, item = np.divmod(keys, n_items)
+    place = np.full(int(max(user.max(initial=0), asked.max())) + 1, -1, dtype=np.int64)
+    place[asked] = np.arange(len(asked))
+    row = place[user]
+    counts = np.bincount(row[row >= 0], minlength=len(asked))
+    return np.append(0, np.cumsum(counts)), item[row >= 0].astype(np.int32)
+
+
+def users_of(lists: ItemLists, start: int, stop: int) -> ItemLists:
+    """Return the lists of the users from row ``start`` up to ``stop``."""
+    pointers, items = lists
+    first, last = pointers[start], pointers[stop]
+    return pointers[start : stop + 1] - first, items[first:last]
+
+
+def filtered(lists: ItemLists, where: NDArray[np.bool_]) -> ItemLists:
+    """Return the lists with those of their entries (n,) alone that are true in ``where``."""
+    pointers, items = lists
+    return np.append(0, np.cumsum(where))[pointers], items[where]
+
+
+def complement(lists: ItemLists, n_items: int) -> ItemLists:
+    """Return, for each user, all items that are not in the list; ascending, as the lists must be."""
+    pointers, items = lists
+    counts = n_items - np.diff(pointers)
+    others = np.append(0, np.cumsum(counts))
+    rest = np.empty(others[-1], dtype=np.int32)
+    _fill_complement(pointers, items, n_items, others, rest)
+    return others, rest
+
+
+@njit(cache=True, nogil=True)
+def _fill_complement(pointers, items, n_items, others, rest):  # type: ignore[no-untyped-def]
+    for u in range(pointers.size - 1):
+        p, place = pointers[u], others[u]
+        for i in range(n_items):
+            if p < pointers[u + 1] and items[p] == i:
+                p += 1
+            else:
+                rest[place] = i
+                place += 1

@@ -1,0 +1,148 @@
+"""`Histories`: what the items of users say of them: their vectors, and scores divided among items."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+from twotower.config import ObjectiveConfig
+from twotower.data.item_lists import ItemLists
+from twotower.errors import ConfigError, DataError
+from twotower.features.positive import PositiveRule
+from twotower.features.target import Target, label_targets
+from twotower.objectives import FoldIn, FoldInSettings
+from twotower.schema import Schema
+from twotower.side import Side
+
+Rows = NDArray[np.int64]
+Targets = NDArray[np.float64] | None
+
+
+@dataclass(frozen=True)
+class Histories:
+    """The items of users, what their scores are drawn to, and what follows from both.
+
+    Attributes:
+        users: every user known.
+        items: the catalogue.
+        seen: the items of each user in train.
+        seen_label: float32, the label of each entry of ``seen``; None without labels.
+        item_duration: float64 (items,), nan where not known; None without a duration in the items table.
+        schema: of the data.
+        target: the way from scores to the label's units.
+        positive: which interactions count as positives.
+        objective: what was minimised.
+        n_members: of the model, as for `FoldIn`.
+        least_squares: what folding in needs to know of the training.
+    """
+
+    users: Side
+    items: Side
+    seen: ItemLists
+    seen_label: NDArray[np.float32] | None
+    item_duration: NDArray[np.float64] | None
+    schema: Schema
+    target: Target
+    positive: PositiveRule
+    objective: ObjectiveConfig
+    n_members: int
+    least_squares: FoldInSettings
+
+    @cached_property
+    def folding(self) -> FoldIn:
+        """What solves for user vectors; made on first use."""
+        warm = self.users.vectors[self.users.warm]
+        typical = warm.mean(axis=0, dtype=np.float64).astype(np.float32)
+        return FoldIn(self.items.vectors, self.items.warm, typical, self.n_members, self.least_squares)
+
+    def pairs(self) -> pl.DataFrame:
+        """Return the (user, item) pairs seen in train, under the names of the schema."""
+        indptr, item = self.seen
+        user = np.repeat(np.arange(len(self.users.ids)), np.diff(indptr))
+        return pl.DataFrame(
+            {self.schema.user: self.users.ids.gather(user), self.schema.item: self.items.ids.gather(item)}
+        )
+
+    def of(self, row: int) -> tuple[Rows, Targets]:
+        """Return the item rows that a known user (by row) has in train, and their targets."""
+        indptr, items = self.seen
+        part = slice(indptr[row], indptr[row + 1])
+        rows = items[part].astype(np.int64)
+        return rows, self.targets(rows, None if self.seen_label is None else self.seen_label[part])
+
+    def targets(
+        self, rows: Rows, labels: ArrayLike | None = None, duration: NDArray[np.float64] | None = None
+    ) -> Targets:
+        """Return what the scores of a user's items are drawn to by `folding`, (n,), nan where by nothing.
+
+        Args:
+            rows: item rows (n,).
+            labels: (n,) labels of these interactions; None gives None, for positives.
+            duration: (n,) durations of the items; None for those of the catalogue's rows.
+
+        Raises:
+            DataError: labels that are not n finite numbers, or for a model that was trained without.
+        """
+        if labels is None:
+            return None
+        values = np.asarray(labels, dtype=np.float64)
+        if self.schema.label is None:
+            raise DataError("a model trained without labels can't weigh labels; leave them out")
+        if values.shape != rows.shape or not np.isfinite(values).all():
+            raise DataError(
+                f"there must be one finite label for each of the {len(rows)} items, got {values.tolist()}"
+            )
+        if duration is None and self.item_duration is not None:
+            duration = self.item_duration[rows]
+        drawn = label_targets(self.target, self.positive, self.objective, values, duration, len(rows))
+        return self.target.as_scores(drawn)
+
+    def vectors(
+        self, lists: Sequence[Sequence[Any]], labels: Sequence[Sequence[float]] | None
+    ) -> NDArray[np.float32]:
+        """Return the vectors of users known by lists of items alone; see `Recommender.fold_in`."""
+        if labels is not None and len(labels) != len(lists):
+            raise DataError(f"fold_in needs labels for each of the {len(lists)} lists, got {len(labels)}")
+        if not len(lists):
+            raise ConfigError("fold_in needs at least one list of items, got none")
+        found = []
+        for place, items in enumerate(lists):
+            rows = self.items.known(items, "item")
+            found.append(self.folding.vector(rows, self.targets(rows, labels and labels[place])))
+        return np.stack(found)
+
+    def explained(self, vector: NDArray[np.float32], rows: Rows, targets: Targets, of: Rows) -> pl.DataFrame:
+        """Return what each item of a user adds to the scores of some items.
+
+        Args:
+            vector: float32 (dim,) of the user.
+            rows: item rows (n,) of the user.
+            targets: (n,) what their scores are drawn to, None for positives.
+            of: item rows (m,) whose scores are divided, one at least.
+
+        Returns:
+            One row a pair, m x n, the largest contributions of each scored item first: item id, ``because_``
+                item id, ``contribution``, ``base`` and ``score``, which is the base and all contributions
+                together.
+        """
+        if not len(of):
+            raise ConfigError("explain needs at least one item to explain, got none")
+        base, parts = self.folding.explain(vector, rows, targets, of)
+        order = np.argsort(-parts, axis=1, kind="stable")
+        each = np.repeat(np.arange(len(of)), len(rows))
+        ids, item = self.items.ids, self.schema.item
+        return pl.DataFrame(
+            {
+                item: ids.gather(of[each]),
+                f"because_{item}": ids.gather(rows[order].reshape(-1)),
+                "contribution": np.take_along_axis(parts, order, axis=1).reshape(-1),
+                "base": base[each],
+                "score": (base + parts.sum(axis=1))[each],
+            }
+        )
