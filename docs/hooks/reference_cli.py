@@ -57,7 +57,7 @@ def _row(parameter: Any, context: Any) -> str:
 def _shown(parameter: Any, context: Any) -> str:
     if parameter.param_type_name == "argument":
         return f"`{parameter.metavar or parameter.name.upper()}`"
-    names = ", ".join(f"`{name}`" for name in parameter.opts)
+    names = ", ".join(f"`{name}`" for name in [*parameter.opts, *parameter.secondary_opts])
     if parameter.is_flag:
         return names
     kind = parameter.get_help_record(context)[0].rsplit("<", 1)[-1].split(">")[0]

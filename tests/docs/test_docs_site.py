@@ -69,7 +69,8 @@ def test_the_command_line_reference_has_every_option():
     for name, command in group.commands.items():
         part = page.split(f"\n## {name}\n")[1].split("\n## ")[0]
         for parameter in command.params:
-            for option in parameter.opts if parameter.param_type_name == "option" else ():
+            options = [*parameter.opts, *parameter.secondary_opts]
+            for option in options if parameter.param_type_name == "option" else ():
                 assert f"`{option}`" in part, (name, option)
 
 
