@@ -84,18 +84,31 @@ def compare(config: Config, *, listener: Listener | None = None, log: Log = quie
 
 
 def compare_predictors(
-    config: Config, recommender: Recommender, parts: Parts, *, log: Log = quiet
+    config: Config,
+    recommender: Recommender,
+    parts: Parts,
+    *,
+    baselines: Iterable[str] | None = None,
+    log: Log = quiet,
 ) -> Compared:
-    """Compare predicted labels with those of every rating baseline, fitted here on the same parts.
+    """Compare predicted labels with those of rating baselines, fitted here on the same parts.
 
     A baseline learns labels capped where ours are, and chooses its settings on the validation part. With
     ``training.refit`` it then learns from train and validation together, as ours does.
+
+    Args:
+        config: the split, and how to measure.
+        recommender: ours, trained.
+        parts: of the data.
+        baselines: names in `BASELINES`; None for all.
+        log: told one line a baseline.
     """
     predictions: dict[str, NDArray[np.float64]] = {OURS: recommender.predict(parts.test)}
     everything = parts.train.joined(parts.validation) if config.training.refit else None
-    for name, baseline in BASELINES.items():
+    for name in BASELINES if baselines is None else baselines:
         start = time.perf_counter()
-        fitted = baseline().fit(parts.train, parts.validation, cap=config.objective.cap, seed=config.seed)
+        baseline = BASELINES[name]()
+        fitted = baseline.fit(parts.train, parts.validation, cap=config.objective.cap, seed=config.seed)
         if everything is not None:
             fitted.refit(everything)
         predictions[name] = fitted.predict(parts.test)

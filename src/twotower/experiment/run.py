@@ -49,6 +49,11 @@ class Run:
         """The results; written last, so that a run with it is finished."""
         return self.path / "metrics.json"
 
+    @property
+    def report_file(self) -> Path:
+        """What `twotower.report` wrote, if it was asked to."""
+        return self.path / "report.html"
+
     @classmethod
     def finished(cls, path: str | Path) -> Run:
         """Return the finished run in a directory.

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from twotower import __version__
 from twotower.config import Config, resolved
+from twotower.data.fingerprint import fingerprint
 from twotower.data.splitting import Parts
 from twotower.errors import DataError
 from twotower.estimator import TwoTower
@@ -86,11 +89,13 @@ def train(
         metrics = {
             **measured,
             "validation": _best(recommender.history),
-            "data": {"rows": sizes_of(parts), "notes": notes_of(parts)},
+            "data": {"rows": sizes_of(parts), "notes": notes_of(parts), "hash": fingerprint(parts)},
+            "version": __version__,
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         with stages("save"):
             facts = {name: metrics[name] for name in ("rating", "ranking")}
-            recommender.save(run.bundle, metrics=facts)
+            recommender.save(run.bundle, metrics=facts, data=metrics["data"], version=__version__)
             # What a crash between an epoch and its checkpoint did to the file's end is mended here.
             write_history(run.history_file, recommender.history)
         run.write_metrics({**metrics, "seconds": {name: round(s, 3) for name, s in stages.seconds.items()}})
