@@ -22,6 +22,7 @@ from twotower.cli.serve import serve
 from twotower.cli.similar import similar
 from twotower.cli.synth import synth
 from twotower.cli.train import train
+from twotower.cli.tune import tune
 
 app = typer.Typer(
     name="twotower",
@@ -41,6 +42,7 @@ for _command, _example in (
     (train, "twotower train kuairec-sample --out runs/first --set training.epochs=20"),
     (evaluate, "twotower evaluate runs/first --json"),
     (compare, "twotower compare kuairec-sample"),
+    (tune, "twotower tune kuairec-sample-ranking --out runs/tuned --minutes 30"),
     (index, "twotower index runs/first --recall 0.98"),
     (recommend, "twotower recommend runs/first --user 14 -k 10"),
     (similar, "twotower similar runs/first --item 3649 -k 10"),

@@ -1,6 +1,6 @@
 """The configuration: one strictly read TOML file to typed, frozen values."""
 
-from twotower.config.files import differences, dump_config, load_config, recipes, resolved
+from twotower.config.files import differences, dump_config, load_config, recipes, resolved, with_values
 from twotower.config.sections import (
     Config,
     DataConfig,
@@ -26,4 +26,5 @@ __all__ = [
     "load_config",
     "recipes",
     "resolved",
+    "with_values",
 ]

@@ -84,6 +84,9 @@ class SplitConfig(_Section):
     """Share of the rows (users, items) that is tested on; with ``files`` the test file."""
     validation: ShareOrPath | None = None
     """The same for validation; carved out of train. Default: as large a share as test; with ``files`` 0.1."""
+    seed: Annotated[int, Field(ge=0)] | None = None
+    """Seed of what is held out; none for the config's own. With one of its own, models of several seeds
+    differ in weights and batches alone."""
     train: PathString | None = None
     """With ``files``: the train file. With source ``kuairec`` all three name matrices in ``data.dir``."""
 
@@ -296,6 +299,11 @@ class Config(_Section):
     objective: ObjectiveConfig = ObjectiveConfig()
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+
+    @property
+    def split_seed(self) -> int:
+        """The seed of the split."""
+        return self.seed if self.split.seed is None else self.split.seed
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:
