@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -215,29 +216,30 @@ def test_ctrl_c_in_training_can_be_resumed_from(tables: Path, tmp_path: Path) ->
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX limits")
-def test_a_full_disk_is_one_error_and_leaves_what_was_there(run: Path, tmp_path: Path) -> None:
-    out = tmp_path / "recs.parquet"
+def test_a_full_disk_is_one_error_and_leaves_what_was_there(
+    call, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import resource
+
+    from twotower.experiment import batch
+
+    out, sink = tmp_path / "recs.parquet", batch._sink
     out.write_bytes(b"old")
-    code = (  # the limit is set late, since what is compiled on the way is kept in files too
-        "import resource\n"
-        "from twotower.cli import main\n"
-        "from twotower.experiment import batch\n"
-        "sink = batch._sink\n"
-        "def limited(*args):\n"
-        "    resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512))\n"
-        "    sink(*args)\n"
-        "batch._sink = limited\n"
-        "main()"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, "recommend", str(run), "--all", "-k", "20", "--out", str(out)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.splitlines()[-1].startswith(f"error: could not write {out}: ")
-    assert "Traceback" not in done.stderr
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def limited(*args: Any) -> None:
+        # late, since what is compiled on the way is kept in files too
+        resource.setrlimit(resource.RLIMIT_FSIZE, (512, hard))
+        try:
+            sink(*args)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    monkeypatch.setattr(batch, "_sink", limited)
+    answer = call("recommend", run, "--all", "-k", "20", "--out", out)
+    assert answer.code == 2
+    assert answer.err.splitlines()[-1].startswith(f"error: could not write {out}: ")
+    assert "Traceback" not in answer.err
     assert out.read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["recs.parquet"]
 
