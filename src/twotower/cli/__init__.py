@@ -22,12 +22,15 @@ from twotower.cli.serve import serve
 from twotower.cli.similar import similar
 from twotower.cli.synth import synth
 from twotower.cli.train import train
+from twotower.cli.usage import Command, Commands
 
 app = typer.Typer(
     name="twotower",
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain, the same in a terminal and in a pipe
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example: twotower demo",
 )
@@ -48,7 +51,8 @@ for _command, _example in (
     (serve, "twotower serve runs/first --port 8000"),
     (score, "twotower score runs/first --pairs pairs.csv --out predictions.parquet"),
 ):
-    app.command(epilog=f"Example: {_example}")(_command)
+    # \b: as it stands, so that it can be copied from a narrow terminal too
+    app.command(cls=Command, epilog=f"\b\nExample: {_example}")(_command)
 
 
 def _version(asked: bool) -> None:

@@ -29,7 +29,9 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return command(*args, **kwargs)
+            answer = command(*args, **kwargs)
+            sys.stdout.flush()  # while a full disk or a reader that has gone away can still be told
+            return answer
         except TwoTowerError as error:
             if _is_interruption(error):
                 raise _stop(str(error), INTERRUPTED) from None
@@ -38,8 +40,11 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             raise _stop(f"error: {error}", YOURS) from None
         except KeyboardInterrupt:
             raise _stop("interrupted", INTERRUPTED) from None
-        except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
-            raise  # typer knows what to do with its own, and with a reader that has gone away
+        except (typer.Exit, typer.Abort, typer.BadParameter):
+            raise  # `Commands` knows what to do with them
+        except BrokenPipeError:
+            forget_stdout()  # a reader such as `head` has seen enough
+            raise typer.Exit(DONE) from None
         except MemoryError:
             raise _stop(
                 "error: out of memory; use a smaller model.dim, or a machine with more", OURS
@@ -54,6 +59,14 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             raise _internal(error) from None
 
     return wrapped
+
+
+def forget_stdout() -> None:
+    """Let what is still to be printed go nowhere, after a reader has gone away."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):  # a stdout without a file has no reader either
+        return
 
 
 def _internal(error: Exception) -> typer.Exit:

@@ -7,6 +7,23 @@ from typing import Annotated
 
 import typer
 
+
+def whole(text: str) -> int:
+    """Read a whole number that was typed."""
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(f"must be a whole number, got {text!r}") from None
+
+
+def number(text: str) -> float:
+    """Read a number that was typed."""
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"must be a number such as 0.5, got {text!r}") from None
+
+
 ConfigArgument = Annotated[
     str, typer.Argument(metavar="CONFIG", help="A TOML file, or a recipe by name, such as kuairec-sample.")
 ]
