@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -24,13 +25,32 @@ def number(text: str) -> float:
         raise typer.BadParameter(f"must be a number such as 0.5, got {text!r}") from None
 
 
+def _last_counts(settings: list[str] | None) -> list[str] | None:
+    """Say which of two values for one setting counts."""
+    last: dict[str, str] = {}
+    for setting in settings or ():
+        key, _, value = (part.strip() for part in setting.partition("="))
+        if key in last and last[key] != value:
+            print(
+                f"warning: --set {key} is given as {last[key]} and as {value}; the last one counts",
+                file=sys.stderr,
+            )
+        last[key] = value
+    return settings
+
+
 ConfigArgument = Annotated[
     str, typer.Argument(metavar="CONFIG", help="A TOML file, or a recipe by name, such as kuairec-sample.")
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a finished run.")]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one setting; may be given again."),
+    typer.Option(
+        "--set",
+        metavar="SECTION.KEY=VALUE",
+        help="Override one setting; may be given again.",
+        callback=_last_counts,
+    ),
 ]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")
