@@ -78,6 +78,9 @@ def _twotower(
 
 def main() -> None:
     """Run the command line; the entry point of the package."""
+    # Python has none where the shell has closed it.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  (for good)
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a caption in a terminal that lacks its letters is no error

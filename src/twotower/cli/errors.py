@@ -8,7 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TextIO, TypeVar
 
 import typer
 
@@ -43,7 +43,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         except (typer.Exit, typer.Abort, typer.BadParameter):
             raise  # `Commands` knows what to do with them
         except BrokenPipeError:
-            forget_stdout()  # a reader such as `head` has seen enough
+            forget(sys.stdout)  # a reader such as `head` has seen enough
             raise typer.Exit(DONE) from None
         except MemoryError:
             raise _stop(
@@ -61,11 +61,11 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
     return wrapped
 
 
-def forget_stdout() -> None:
-    """Let what is still to be printed go nowhere, after a reader has gone away."""
+def forget(stream: TextIO) -> None:
+    """Let what is still to be printed go nowhere, after its reader has gone away."""
     try:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (OSError, ValueError):  # a stdout without a file has no reader either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    except (OSError, ValueError):  # a stream without a file has no reader either
         return
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from twotower.cli.errors import DONE, INTERRUPTED, YOURS, forget_stdout
+from twotower.cli.errors import DONE, INTERRUPTED, YOURS, guarded
 from twotower.errors import nearest
 
 # Typer has its own copy of click, or click itself, by its version: its exceptions are where this one is.
@@ -18,26 +18,29 @@ _click: Any = sys.modules[typer.BadParameter.__module__]
 class Commands(TyperGroup):
     """Ends with our exit codes, and with errors in our form."""
 
-    def main(self, *args: Any, standalone_mode: bool = True, **more: Any) -> Any:
+    def main(self, *args: Any, **more: Any) -> Any:
         """Run a command and end the process with its exit code; without ``standalone_mode`` as typer does."""
-        if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **more)
+        if not more.get("standalone_mode", True):
+            return super().main(*args, **more)
         try:
-            code = super().main(*args, standalone_mode=False, **more)
-            sys.stdout.flush()  # here a reader that has gone away is still to be caught
+            # a full disk or a closed pipe can be help's fate too
+            code = guarded(self._code)(*args, **{**more, "standalone_mode": False})
+        except typer.Exit as stop:
+            code = stop.exit_code
+        sys.exit(code)
+
+    def _code(self, *args: Any, **more: Any) -> int:
+        try:
+            return int(super().main(*args, **more) or DONE)
         except _click.NoArgsIsHelpError as error:
             error.show()
-            code = YOURS
+            return YOURS
         except _click.UsageError as error:
             print(f"error: {_told(error)}", file=sys.stderr)
-            code = YOURS
+            return YOURS
         except typer.Abort:  # Ctrl-C, or the end of what is typed, at a question
             print("interrupted", file=sys.stderr)
-            code = INTERRUPTED
-        except BrokenPipeError:
-            forget_stdout()
-            code = DONE
-        sys.exit(code or DONE)
+            return INTERRUPTED
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write each command with all of its first sentence."""
