@@ -53,6 +53,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             # Not every file is written by us: compiled kernels are kept in a cache, for one.
             if error.errno not in _FULL:
                 raise _internal(error) from None
+            _forget_unwritable(sys.stdout)  # or its end would say the same again
             where = f" ({error.filename})" if error.filename else ""
             raise _stop(f"error: the disk is full{where}: {error.strerror}; make room", YOURS) from None
         except Exception as error:
@@ -67,6 +68,14 @@ def forget(stream: TextIO) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     except (OSError, ValueError):  # a stream without a file has no reader either
         return
+
+
+def _forget_unwritable(stream: TextIO) -> None:
+    """Do so if what it holds can't be written."""
+    try:
+        stream.flush()
+    except OSError:
+        forget(stream)
 
 
 def _internal(error: Exception) -> typer.Exit:

@@ -38,9 +38,17 @@ class Commands(TyperGroup):
         except _click.UsageError as error:
             print(f"error: {_told(error)}", file=sys.stderr)
             return YOURS
+        except SystemExit:  # typer's way with a reader that has gone away
+            raise BrokenPipeError from None
         except typer.Abort:  # Ctrl-C, or the end of what is typed, at a question
             print("interrupted", file=sys.stderr)
             return INTERRUPTED
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command, or say which was probably meant."""
+        if args[0] not in self.commands and not args[0].startswith("-"):
+            raise _click.UsageError(f"there is no command {args[0]!r}.{nearest(args[0], self.commands)}", ctx)
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write each command with all of its first sentence."""
