@@ -11,6 +11,8 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 for _name in ("NUMBA_NUM_THREADS", "POLARS_MAX_THREADS"):
     os.environ.setdefault(_name, "2")
+# There are more threads than cores then, and one that waits for another must not keep it from its core.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pytest  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402

@@ -185,33 +185,33 @@ def test_split_files_are_paths_of_tables_and_names_of_matrices(tmp_path: Path) -
             "must be one of squared, huber, logistic, all_pairs, softmax, bpr; got 'hubert'. Did you mean",
         ),
         ("schema.users.age=numbr", "got 'numbr'. Did you mean 'number'?"),
-        ("model.dim=2", "'model.dim': Input should be greater than or equal to 4 (got 2)."),
-        ("model.dim=eight", "'model.dim': Input should be a valid integer"),
-        ("model.dim=8.5", "'model.dim': Input should be a valid integer"),
-        ('training.epochs="20"', "'training.epochs': Input should be a valid integer (got '20')."),
-        ("training.epochs=true", "'training.epochs': Input should be a valid integer (got True)."),
-        ("training.refit=1", "'training.refit': Input should be a valid boolean (got 1)."),
+        ("model.dim=2", "'model.dim' must be at least 4, got 2."),
+        ("model.dim=eight", "'model.dim' must be a whole number, got 'eight'."),
+        ("model.dim=8.5", "'model.dim' must be a whole number, got 8.5."),
+        ('training.epochs="20"', "'training.epochs' must be a whole number, got '20'."),
+        ("training.epochs=true", "'training.epochs' must be a whole number, got true."),
+        ("training.refit=1", "'training.refit' must be true or false, got 1."),
         ("training.batch_size=0", "must be 'auto' or a whole number of pairs, 1 or more (got 0)."),
         ("training.batch_size=atuo", "must be 'auto' or a whole number of pairs, 1 or more (got 'atuo')."),
         ("training.device=gpu", "must be auto, cpu, cuda, cuda:1 (and so on) or mps (got 'gpu')."),
-        ("training.learning_rate=nan", "'training.learning_rate': Input should be a finite number"),
-        ("training.learning_rate=inf", "'training.learning_rate': Input should be a finite number"),
+        ("training.learning_rate=nan", "'training.learning_rate' must be a finite number"),
+        ("training.learning_rate=inf", "'training.learning_rate' must be a finite number"),
         ("split.test=1.0", "'split.test': must be a share between 0 and 1"),
         ("split.test=[0.1]", "'split.test': must be a share between 0 and 1"),
         ("split.train=a.csv", "paths are for method 'files'; method 'temporal' takes shares"),
         ("split.method=files", "method 'files' needs the paths split.train and split.test"),
-        ("evaluation.ks=[]", "'evaluation.ks': Tuple should have at least 1 item"),
-        ("evaluation.ks=[10, 0]", "'evaluation.ks.1': Input should be greater than or equal to 1 (got 0)."),
+        ("evaluation.ks=[]", "'evaluation.ks' must be a list of 1 or more, got []."),
+        ("evaluation.ks=[10, 0]", "'evaluation.ks.1' must be at least 1, got 0."),
         ("evaluation.candidates=tests", "all, test_items, test_pairs; got 'tests'"),
-        ("seed=-1", "'seed': Input should be greater than or equal to 0 (got -1)."),
-        ("seed=a", "'seed': Input should be a valid integer (got 'a')."),
+        ("seed=-1", "'seed' must be at least 0, got -1."),
+        ("seed=a", "'seed' must be a whole number, got 'a'."),
         ("training=3", "'training' must be a section with keys, got 3."),
         ("objective.cap=3.0", "transform = 'cap' and a value for cap go together"),
         ("schema.label=none", "[schema] label is needed: the column that objective 'squared' predicts"),
         ("data.interactions=none", "[data] interactions is needed"),
         ("data.source=kuairec", "interactions is for source 'tables'; 'kuairec' is read from dir"),
         ("data.dir=x", "source 'tables' does not read it"),
-        ("data.interactions=''", "'data.interactions': String should have at least 1 character"),
+        ("data.interactions=''", "'data.interactions' must not be empty, got ''."),
         ("training.epochs", "--set takes section.key=value, got 'training.epochs'"),
         (".epochs=1", "--set takes section.key=value, got '.epochs=1'"),
         ("seed.x=1", "'seed' is a value, it has no keys below it"),
@@ -287,8 +287,12 @@ def test_names_that_lead_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     write(tmp_path, TABLES, "films.toml")
     assert "there is no 'kuairek'. Did you mean 'kuairec'?" in fault("kuairek")
-    assert "there is no 'film.toml'. Did you mean 'films'?" in fault("film.toml")
-    assert "is a folder" in fault(tmp_path)
+    assert "there is no 'film.toml'. Did you mean 'films.toml'?" in fault("film.toml")
+    assert f"'{tmp_path}' is a folder. Did you mean '{tmp_path / 'films.toml'}'?" in fault(tmp_path)
+    assert "got nothing" in fault("")
+    assert "Did you mean 'films.toml'?" in fault("films.tml")
+    (tmp_path / "films.csv").write_text("a,b\n")
+    assert "`twotower init films.csv` writes a config for it" in fault("films.csv")
     assert "kuairec-sample" in fault("nowhere/else.toml")
 
 

@@ -163,6 +163,41 @@ def test_validation_figures_are_those_of_the_model_it_leaves() -> None:
     assert len(test)
 
 
+class Heard(Silent):
+    """Keeps what it is told but for the epochs, and of the steps of a posterior the share done."""
+
+    def __init__(self) -> None:
+        self.said: list[Any] = []
+        self.phase, self.pairs = "", 0
+
+    def start(self, *, phase: str, epochs: int, first_epoch: int, pairs: int) -> None:
+        self.phase, self.pairs = phase, pairs
+        self.said.append(phase)
+
+    def step(self, *, epoch: int, pairs_done: int, loss: float) -> None:
+        if self.phase == "posterior":
+            assert epoch == 1
+            assert np.isnan(loss)
+            self.said.append(pairs_done / self.pairs)
+
+    def end(self, *, reason: str) -> None:
+        self.said.append(reason)
+
+
+def test_a_listener_hears_of_the_posterior() -> None:
+    heard = Heard()
+    TwoTower(**(QUICK | {"members": 2, "refit": True})).fit(
+        split(planted(noise=0.5), seed=1)[0], listener=heard
+    )
+    shares = [pytest.approx(done / 6, abs=0.01) for done in range(6)] + [1.0]
+    chosen, better = heard.said[1], heard.said[10]
+    assert (chosen, better) == ("all epochs", "better on validation")
+    assert heard.said == [
+        *("train", chosen, "posterior", *shares, better),
+        *("refit", "all epochs", "posterior", *shares, "done"),
+    ]
+
+
 @pytest.mark.parametrize("worse", [False, True])
 def test_posterior_means_are_kept_where_validation_is_better(
     worse: bool, monkeypatch: pytest.MonkeyPatch
@@ -306,7 +341,8 @@ class Break(Silent):
         self.at, self.inside, self.phase, self.first = (phase, epoch), inside, "", 0
 
     def start(self, *, phase: str, epochs: int, first_epoch: int, pairs: int) -> None:
-        self.phase, self.first = phase, first_epoch
+        if phase != "posterior":  # which follows, and has no epochs
+            self.phase, self.first = phase, first_epoch
 
     def step(self, *, epoch: int, pairs_done: int, loss: float) -> None:
         if self.inside and (self.phase, epoch) == self.at and pairs_done > 300:

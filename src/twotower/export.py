@@ -9,6 +9,10 @@ from __future__ import annotations
 
 import io
 import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -191,7 +195,7 @@ def _graph(tower: _Tower) -> bytes:
     _, inputs = tower.example(5, 0)
     each = {0: torch.export.Dim.DYNAMIC}
     buffer = io.BytesIO()
-    with torch.no_grad():
+    with torch.no_grad(), _quiet_exporter():
         program = torch.onnx.export(
             tower,
             inputs,
@@ -205,6 +209,20 @@ def _graph(tower: _Tower) -> bytes:
     assert program is not None
     program.save(buffer)  # type: ignore[arg-type]  # which takes a file as well
     return buffer.getvalue()
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Keep from users what the exporter says of libraries that we don't use, and of its own code."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _compared(

@@ -99,7 +99,40 @@ def explain(error: ValidationError, section: str, keys: Iterable[str], values: I
                 f"'{where}' must be one of {', '.join(options)}; got {given!r}.{nearest(str(given), options)}"
             )
         else:
-            message = fault["msg"].removeprefix("Value error, ")
-            shown = "" if isinstance(given, dict | BaseModel) else f" (got {given!r})"
-            lines.append(f"'{where}': {message}{shown}.")
+            shown = "" if isinstance(given, dict | BaseModel) else f", got {_as_toml(given)}"
+            rule = _RULES.get(fault["type"])
+            if rule is None:
+                message = fault["msg"].removeprefix("Value error, ")
+                shown = shown and f" ({shown.removeprefix(', ')})"
+                lines.append(f"'{where}': {message}{shown}.")
+            else:
+                bounds = {
+                    name: f"{bound:g}" if isinstance(bound, float) else bound
+                    for name, bound in fault.get("ctx", {}).items()
+                }
+                lines.append(f"'{where}' {rule.format(**bounds)}{shown}.")
     return "\n".join(lines)
+
+
+_RULES = {
+    "bool_type": "must be true or false",
+    "dict_type": "must be a section with keys",
+    "finite_number": "must be a finite number",
+    "float_type": "must be a number",
+    "greater_than": "must be above {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "int_from_float": "must be a whole number",
+    "int_type": "must be a whole number",
+    "less_than": "must be below {lt}",
+    "less_than_equal": "must be at most {le}",
+    "missing": "is needed",
+    "string_too_short": "must not be empty",
+    "string_type": "must be text, in quotes",
+    "too_short": "must be a list of {min_length} or more",
+    "tuple_type": "must be a list in square brackets",
+}
+"""What pydantic's commonest faults break, in the words of who writes TOML."""
+
+
+def _as_toml(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else repr(value)

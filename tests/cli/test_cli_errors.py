@@ -10,38 +10,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 import typer
+from typer.main import get_command
 from typer.testing import CliRunner
 
-from twotower.cli import main
+from twotower.cli import app, main
 from twotower.cli.errors import guarded
 from twotower.errors import DataError
-
-COMMANDS = (
-    "demo",
-    "fetch",
-    "synth",
-    "init",
-    "check",
-    "train",
-    "evaluate",
-    "compare",
-    "index",
-    "recommend",
-    "similar",
-    "score",
-)
-
-
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_has_an_example(call, command: str) -> None:
-    answer = call(command, "--help")
-    assert answer.code == 0
-    assert f"Example: twotower {command}" in answer.out
-    assert answer.err == ""
 
 
 def test_help_lists_the_commands_and_loads_no_torch() -> None:
@@ -55,24 +34,17 @@ def test_help_lists_the_commands_and_loads_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert all(command in done.stdout for command in COMMANDS)
+    assert all(command in done.stdout for command in get_command(app).commands)
 
 
 def test_version(call) -> None:
     assert call("--version").out.strip()[0].isdigit()
 
 
-def test_an_unknown_command_names_the_nearest(call) -> None:
-    answer = call("trian")
-    assert answer.code == 2
-    assert "Did you mean 'train'?" in answer.err
-    assert answer.out == ""
-
-
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["train", "kuairec-sample"], "Missing option '--out'"),
+        (["train", "kuairec-sample"], "missing option '--out'"),
         (["train", "kuairec-sampel", "--out", "x"], "Did you mean 'kuairec-sample'?"),
         (["train", "kuairec-sample", "--out", "x", "--set", "model.dims=8"], "Did you mean 'dim'?"),
         (["train", "kuairec-sample", "--out", "x", "--set", "split.method=randm"], "Did you mean 'random'?"),
@@ -82,7 +54,7 @@ def test_an_unknown_command_names_the_nearest(call) -> None:
         (["recommend", "no-run"], "either --user ID, --item ID or --all"),
         (["recommend", "no-run", "--all"], "--all and --out FILE go together"),
         (["recommend", "no-run", "--user", "1", "--out", "x.csv"], "--all and --out FILE go together"),
-        (["recommend", "no-run", "--user", "1", "-k", "ten"], "Invalid value for '-k'"),
+        (["recommend", "no-run", "--user", "1", "-k", "ten"], "-k must be a whole number, got 'ten'"),
         (["recommend", "no-run", "--user", "1", "--item", "2"], "either --user ID, --item ID or --all"),
         (["recommend", "no-run", "--item", "2", "--include-seen"], "--include-seen is for --user and --all"),
         (["index", "no-run"], "there is no run in no-run"),
@@ -93,6 +65,15 @@ def test_an_unknown_command_names_the_nearest(call) -> None:
         (["fetch", "kuairek"], "Did you mean 'kuairec'?"),
         (["synth", "kuairec", "x", "--scale", "0"], "scale must be above 0"),
         (["synth", "kuaire", "x"], "Did you mean 'kuairec'?"),
+        (["synth", "kuairec", "x", "--scale", "big"], "--scale must be a number such as 0.5, got 'big'"),
+        (["synth", "kuairec", "x", "--scale", "nan"], "scale must be above 0 and at most 10, got nan"),
+        (["index", "no-run", "--recall", "nan"], "--recall must lie above 0 and be at most 1, got nan"),
+        (["serve", "no-run", "--port", "70000"], "--port must lie between 0 and 65535, got 70000"),
+        (["serve", "no-run", "--log-level", "inf"], "Did you mean 'info'?"),
+        (["check", "kuairec-sample", "--set", "model.dim"], "--set takes section.key=value, got 'model.dim'"),
+        (["check", "kuairec-sample", "--set", "dim=8"], "unknown key 'dim'. It belongs in [model]."),
+        (["evaluate", "no-run", "more"], "got unexpected extra argument"),
+        (["evaluate"], "missing argument 'RUN'"),
     ],
 )
 def test_wrong_input_is_exit_2_and_one_message(
@@ -101,7 +82,9 @@ def test_wrong_input_is_exit_2_and_one_message(
     monkeypatch.chdir(tmp_path)
     answer = call(*args)
     assert answer.code == 2
-    assert said in " ".join(answer.err.replace("│", " ").split())
+    assert said in answer.err
+    assert answer.err.startswith("error: ")
+    assert len(answer.err.splitlines()) == 1
     assert "Traceback" not in answer.err
     assert answer.out == ""
     assert not list(tmp_path.iterdir())
@@ -157,14 +140,14 @@ def test_wrong_tables(
 
 
 def invoke(error: BaseException, **env: str) -> tuple[int, str]:
-    app = typer.Typer()
+    failing = typer.Typer()
 
-    @app.command()
+    @failing.command()
     @guarded
     def fail() -> None:
         raise error
 
-    result = CliRunner(env=env).invoke(app, [])
+    result = CliRunner(env=env).invoke(failing, [])
     return result.exit_code, result.stderr
 
 
@@ -215,29 +198,30 @@ def test_ctrl_c_in_training_can_be_resumed_from(tables: Path, tmp_path: Path) ->
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX limits")
-def test_a_full_disk_is_one_error_and_leaves_what_was_there(run: Path, tmp_path: Path) -> None:
-    out = tmp_path / "recs.parquet"
+def test_a_full_disk_is_one_error_and_leaves_what_was_there(
+    call, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import resource
+
+    from twotower.experiment import batch
+
+    out, sink = tmp_path / "recs.parquet", batch._sink
     out.write_bytes(b"old")
-    code = (  # the limit is set late, since what is compiled on the way is kept in files too
-        "import resource\n"
-        "from twotower.cli import main\n"
-        "from twotower.experiment import batch\n"
-        "sink = batch._sink\n"
-        "def limited(*args):\n"
-        "    resource.setrlimit(resource.RLIMIT_FSIZE, (512, 512))\n"
-        "    sink(*args)\n"
-        "batch._sink = limited\n"
-        "main()"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, "recommend", str(run), "--all", "-k", "20", "--out", str(out)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.splitlines()[-1].startswith(f"error: could not write {out}: ")
-    assert "Traceback" not in done.stderr
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def limited(*args: Any) -> None:
+        # late, since what is compiled on the way is kept in files too
+        resource.setrlimit(resource.RLIMIT_FSIZE, (512, hard))
+        try:
+            sink(*args)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    monkeypatch.setattr(batch, "_sink", limited)
+    answer = call("recommend", run, "--all", "-k", "20", "--out", out)
+    assert answer.code == 2
+    assert answer.err.splitlines()[-1].startswith(f"error: could not write {out}: ")
+    assert "Traceback" not in answer.err
     assert out.read_bytes() == b"old"
     assert [path.name for path in tmp_path.iterdir()] == ["recs.parquet"]
 

@@ -71,13 +71,13 @@ def test_recommend_and_similar_work_on_it(call, ranked: Path, tmp_path: Path) ->
         (["positive.threshold=50"], "Their labels lie between "),
         (["positive.quantile=0.5"], "one rule says what is positive, got threshold and quantile"),
         (["positive.threshold=none", "positive.duration_rank=0.8"], "set schema.duration to its column"),
-        (["positive.threshold=none", "positive.quantile=1.5"], "less than 1 (got 1.5)"),
+        (["positive.threshold=none", "positive.quantile=1.5"], "must be below 1, got 1.5"),
         (["evaluation.candidates=test_item"], "Did you mean 'test_items'?"),
-        (["evaluation.ks=[0]"], "greater than or equal to 1 (got 0)"),
-        (["evaluation.ks=10"], "'evaluation.ks': Input should be a valid"),
+        (["evaluation.ks=[0]"], "must be at least 1, got 0"),
+        (["evaluation.ks=10"], "'evaluation.ks' must be a list in square brackets, got 10."),
         (["evaluation.ranking=false"], "is measured by its ranking alone"),
         (["objective.name=all_pair"], "Did you mean 'all_pairs'?"),
-        (["objective.mass=-1"], "greater than or equal to 0 (got -1)"),
+        (["objective.mass=-1"], "must be at least 0, got -1"),
     ],
 )
 def test_wrong_ranking_settings(call, tables: Path, tmp_path: Path, settings: list[str], said: str) -> None:

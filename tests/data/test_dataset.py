@@ -61,7 +61,8 @@ def test_interactions_without_a_row_in_their_table_are_kept_and_noted() -> None:
     data = Dataset.of(EVENTS, users, schema=schema, sources={"users": "people.csv"})
     assert len(data) == 3
     assert data.notes == (
-        "2 interactions name 1 users that people.csv lacks; they are kept, with every feature missing",
+        "2 interactions (66.7%) name 1 users that people.csv lacks; they are kept, with every feature "
+        "missing",
     )
 
 

@@ -69,14 +69,14 @@ def test_the_first_copy_is_kept_and_counted() -> None:
     data = dataset([1, 1, 2, 1, 1, 1], [7, 7, 7, 7, 7, 8], [1.0, 1.0, 1.0, None, None, 1.0])
     out = deduplicate(data)
     assert labels(out) == [0, 2, 3, 5]
-    assert out.notes == ("dropped 2 duplicate rows (same user, item, timestamp)",)
+    assert out.notes == ("dropped 2 duplicate rows, 33.3% of all (same user, item, timestamp)",)
     assert deduplicate(out) is out
 
 
 def test_without_timestamps_user_and_item_decide() -> None:
     out = deduplicate(dataset([1, 1, 2], [7, 7, 7], [1.0, 2.0, 1.0], timestamp=None))
     assert labels(out) == [0, 2]
-    assert out.notes == ("dropped 1 duplicate rows (same user, item)",)
+    assert out.notes == ("dropped 1 duplicate rows, 33.3% of all (same user, item)",)
 
 
 @settings(max_examples=40, deadline=None)
@@ -264,9 +264,9 @@ def test_leaking_rows_are_dropped_from_train() -> None:
     assert labels(parts.validation) == [0], "what is also in test is dropped from validation"
     assert labels(parts.test) == [0, 1, 2]
     assert parts.train.notes == (
-        "dropped 1 duplicate rows (same user, item, timestamp)",
-        "dropped 2 rows of train that are also in test (same user, item, timestamp)",
-        "dropped 1 rows of train that are also in validation (same user, item, timestamp)",
+        "dropped 1 duplicate rows, 16.7% of all (same user, item, timestamp)",
+        "dropped 2 rows of train, 40.0% of all, that are also in test (same user, item, timestamp)",
+        "dropped 1 rows of train, 33.3% of all, that are also in validation (same user, item, timestamp)",
     )
     assert isinstance(parts.train, TrainPart)
     for part in (parts.train, parts.validation, parts.test):

@@ -63,6 +63,38 @@ def test_txt_finds_its_separator(tmp_path: Path, separator: str) -> None:
     assert columns_of(path) == {"a": [1], "b": [2]}
 
 
+@pytest.mark.parametrize("separator", ["\t", ";", "|"])
+def test_csv_without_a_comma_in_its_header_is_read_too(tmp_path: Path, separator: str) -> None:
+    """As spreadsheets save it where the comma is in numbers."""
+    path = write(tmp_path, f"x{separator}y\n1{separator}2.5\n".encode())
+    assert read_table(path).to_dict(as_series=False) == {"x": [1], "y": [2.5]}
+    path = write(tmp_path, f"x{separator}z,y\n1{separator}2,5\n".encode())
+    assert read_table(path).columns == [f"x{separator}z", "y"]
+    assert read_table(write(tmp_path, b"x\n1\n")).columns == ["x"]
+
+
+@pytest.mark.parametrize(
+    ("start", "said"),
+    [
+        (b"PAR1\x15\x04", "is a Parquet file; give it the suffix .parquet"),
+        (b"PK\x03\x04\x14", "is a zip file or a spreadsheet; unpack it, or save the sheet as CSV"),
+        ("x,y\n1,2\n".encode("utf-16"), "is text in UTF-16; save it as UTF-8"),
+    ],
+)
+def test_files_of_another_kind_are_named(tmp_path: Path, start: bytes, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        read_table(write(tmp_path, start))
+
+
+def test_a_row_for_a_header_is_suspected(tmp_path: Path) -> None:
+    path = write(tmp_path, b"33,11,3.5\n5,22,3.25\n")
+    with pytest.raises(DataError, match=r"has no column 'user'\. Its first line looks like a row"):
+        read_table(path, ["user"])
+    with pytest.raises(DataError) as failure:
+        read_table(write(tmp_path, b"user,3\n1,2\n"), ["item"])
+    assert "looks like a row" not in str(failure.value)
+
+
 def test_tsv(tmp_path: Path) -> None:
     assert columns_of(write(tmp_path, b"a\tb\n1,5\tx\n", "t.tsv")) == {"a": ["1,5"], "b": ["x"]}
 

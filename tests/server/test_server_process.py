@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import socket
@@ -15,9 +16,13 @@ import urllib.error
 import pytest
 from redis_process import RedisProcess
 from small_server import ADMIN, N_ITEMS, ServerProcess, run_of
+from typer.testing import CliRunner
+
+from twotower.cli import app
+from twotower.server.logs import LOGGER
 
 pytestmark = [
-    pytest.mark.slow,  # each starts processes, which import torch
+    pytest.mark.slow,  # most start processes, which import torch
     pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's"),
 ]
 
@@ -27,7 +32,7 @@ def event(name, item=501, user=1003):
 
 
 def test_a_life(server, model, other_model, tmp_path):
-    """Asked, told, reloaded by signal and by request while it is asked, and ended while it is asked."""
+    """Asked, told, reloaded by signal and by request while it is asked, ended while a body is on its way."""
     first = server.ask("/v1/recommend/1003?k=5")
     assert [i["item_id"] for i in first["items"]] == model.recommend([1003], 5)["item_id"].to_list()
     assert server.ask("/v1/events", {"events": [event("a", first["items"][0]["item_id"])]})["stored"] == 1
@@ -65,7 +70,10 @@ def test_a_life(server, model, other_model, tmp_path):
     assert after["model"] == first["model"]
     assert first["items"][0]["item_id"] not in [i["item_id"] for i in after["items"]]
 
-    assert server.stop(signal.SIGTERM) == 0
+    status, results = answered_at_the_end(server)
+    assert status.startswith(b"HTTP/1.1 200")
+    assert len(results[0]["items"]) == 3
+    assert server.stop() == 0
     for line in server.lines[1:]:
         if line.startswith("{"):
             assert {"time", "level", "message"} <= set(json.loads(line))
@@ -76,7 +84,8 @@ def test_a_life(server, model, other_model, tmp_path):
     assert "stopped" in server.lines[-1]
 
 
-def test_a_request_under_way_is_answered_before_the_end(server):
+def answered_at_the_end(server):
+    """End the server while half a request has come, and send the other half: what is answered."""
     host, port = server.address.removeprefix("http://").strip("/").split(":")
     body = json.dumps({"users": [1003], "k": 3}).encode()
     with socket.create_connection((host, int(port)), timeout=20) as talk:
@@ -92,9 +101,7 @@ def test_a_request_under_way_is_answered_before_the_end(server):
             socket.create_connection((host, int(port)), timeout=1)
         talk.sendall(body[5:])
         answer = b"".join(iter(lambda: talk.recv(65536), b""))
-    assert answer.startswith(b"HTTP/1.1 200")
-    assert len(json.loads(answer.split(b"\r\n\r\n", 1)[1])["results"][0]["items"]) == 3
-    assert server.stop() == 0
+    return answer, json.loads(answer.split(b"\r\n\r\n", 1)[1])["results"]
 
 
 def test_killed_at_any_moment_it_has_what_it_answered(model, tmp_path):
@@ -162,31 +169,60 @@ def test_redis_goes_and_comes_back(model, tmp_path):
         redis.stop()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["no/such/run"], "there is no run"),
-        (["RUN", "--store", "mysql://x"], "--store must be"),
-        (["RUN", "--store", "redis://127.0.0.1:1/0"], "--store must be"),
-        (["RUN", "--host", "no.such.host.invalid"], "must be able to listen"),
-        (["RUN", "--port", "TAKEN"], "must be able to listen"),
-        (["BROKEN"], "vectors.safetensors"),
-    ],
-)
-def test_what_can_not_be_served_is_one_line_and_exit_code_2(model, tmp_path, arguments, words):
+REFUSED = [
+    (["no/such/run"], "there is no run"),
+    (["RUN", "--store", "mysql://x"], "--store must be"),
+    (["RUN", "--store", "redis://127.0.0.1:1/0"], "--store must be"),
+    (["RUN", "--host", "no.such.host.invalid"], "must be able to listen"),
+    (["RUN", "--port", "TAKEN"], "must be able to listen"),
+    (["BROKEN"], "vectors.safetensors"),
+]
+
+
+@pytest.fixture
+def named(model, tmp_path):
+    """Give a function that puts what there is for the names in arguments."""
     run, broken = run_of(model, tmp_path / "run"), run_of(model, tmp_path / "broken")
     (broken / "bundle" / "vectors.safetensors").write_bytes(b"")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         names = {"RUN": str(run), "BROKEN": str(broken), "TAKEN": str(taken.getsockname()[1])}
-        done = subprocess.run(
-            [sys.executable, "-m", "twotower", "serve", "--port", "0", *(names.get(a, a) for a in arguments)],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-    errors = [line for line in done.stderr.splitlines() if not line.startswith(("{", "warning: "))]
-    assert done.returncode == 2, done.stderr
+        yield lambda arguments: ["serve", "--port", "0", *(names.get(a, a) for a in arguments)]
+
+
+@pytest.fixture
+def signals_and_logs():
+    """Put back what a server in this process would leave changed."""
+    loggers = [logging.getLogger(name) for name in (LOGGER, "uvicorn", "asyncio")]
+    kept = [(one, one.handlers[:], one.level, one.propagate) for one in loggers]
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    for one, its, level, propagate in kept:
+        one.handlers[:], one.level, one.propagate = its, level, propagate
+
+
+def said(arguments, code, stderr, words):
+    errors = [line for line in stderr.splitlines() if not line.startswith(("{", "warning: "))]
+    assert code == 2, (arguments, stderr)
     assert len(errors) == 1
     assert errors[0].startswith("error: ")
     assert words in errors[0]
+
+
+@pytest.mark.parametrize(("arguments", "words"), REFUSED)
+def test_what_can_not_be_served_is_one_line_and_exit_code_2(named, arguments, words, signals_and_logs):
+    result = CliRunner().invoke(app, named(arguments))
+    said(arguments, result.exit_code, result.stderr, words)
+
+
+def test_it_is_so_in_a_process_too(named):
+    arguments, words = REFUSED[2]
+    done = subprocess.run(
+        [sys.executable, "-m", "twotower", *named(arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    said(arguments, done.returncode, done.stderr, words)

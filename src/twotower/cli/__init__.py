@@ -24,12 +24,15 @@ from twotower.cli.similar import similar
 from twotower.cli.synth import synth
 from twotower.cli.train import train
 from twotower.cli.tune import tune
+from twotower.cli.usage import Command, Commands
 
 app = typer.Typer(
     name="twotower",
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain, the same in a terminal and in a pipe
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Example: twotower demo",
 )
@@ -52,7 +55,8 @@ for _command, _example in (
     (serve, "twotower serve runs/first --port 8000"),
     (score, "twotower score runs/first --pairs pairs.csv --out predictions.parquet"),
 ):
-    app.command(epilog=f"Example: {_example}")(_command)
+    # \b: as it stands, so that it can be copied from a narrow terminal too
+    app.command(cls=Command, epilog=f"\b\nExample: {_example}")(_command)
 
 
 def _version(asked: bool) -> None:
@@ -78,6 +82,9 @@ def _twotower(
 
 def main() -> None:
     """Run the command line; the entry point of the package."""
+    # Python has none where the shell has closed it.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  (for good)
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a caption in a terminal that lacks its letters is no error

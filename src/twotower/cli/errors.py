@@ -8,7 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TextIO, TypeVar
 
 import typer
 
@@ -29,7 +29,9 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return command(*args, **kwargs)
+            answer = command(*args, **kwargs)
+            sys.stdout.flush()  # while a full disk or a reader that has gone away can still be told
+            return answer
         except TwoTowerError as error:
             if _is_interruption(error):
                 raise _stop(str(error), INTERRUPTED) from None
@@ -38,8 +40,11 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             raise _stop(f"error: {error}", YOURS) from None
         except KeyboardInterrupt:
             raise _stop("interrupted", INTERRUPTED) from None
-        except (typer.Exit, typer.Abort, typer.BadParameter, BrokenPipeError):
-            raise  # typer knows what to do with its own, and with a reader that has gone away
+        except (typer.Exit, typer.Abort, typer.BadParameter):
+            raise  # `Commands` knows what to do with them
+        except BrokenPipeError:
+            forget(sys.stdout)  # a reader such as `head` has seen enough
+            raise typer.Exit(DONE) from None
         except MemoryError:
             raise _stop(
                 "error: out of memory; use a smaller model.dim, or a machine with more", OURS
@@ -48,12 +53,29 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             # Not every file is written by us: compiled kernels are kept in a cache, for one.
             if error.errno not in _FULL:
                 raise _internal(error) from None
+            _forget_unwritable(sys.stdout)  # or its end would say the same again
             where = f" ({error.filename})" if error.filename else ""
             raise _stop(f"error: the disk is full{where}: {error.strerror}; make room", YOURS) from None
         except Exception as error:
             raise _internal(error) from None
 
     return wrapped
+
+
+def forget(stream: TextIO) -> None:
+    """Let what is still to be printed go nowhere, after its reader has gone away."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    except (OSError, ValueError):  # a stream without a file has no reader either
+        return
+
+
+def _forget_unwritable(stream: TextIO) -> None:
+    """Do so if what it holds can't be written."""
+    try:
+        stream.flush()
+    except OSError:
+        forget(stream)
 
 
 def _internal(error: Exception) -> typer.Exit:

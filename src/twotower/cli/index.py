@@ -7,28 +7,41 @@ from typing import Annotated
 import typer
 
 from twotower.cli.errors import guarded
-from twotower.cli.options import JsonOption, RunArgument
+from twotower.cli.options import JsonOption, RunArgument, number, whole
 
 
 @guarded
 def index(
     run: RunArgument,
     recall: Annotated[
-        float, typer.Option("--recall", help="Share of a user's exact top k that must be found, on average.")
+        float,
+        typer.Option(
+            "--recall",
+            parser=number,
+            metavar="SHARE",
+            help="Share of a user's exact top k that must be found, on average.",
+        ),
     ] = 0.98,
     kinds: Annotated[
         list[str] | None,
         typer.Option(
             "--kind",
+            metavar="KIND",
             help="Only this kind: hnsw, ivf, ivfpq or exact; may be given again. Default: the quickest.",
         ),
     ] = None,
     k: Annotated[
-        int | None, typer.Option("-k", help="How many items will be asked for: 100, or all.")
+        int | None,
+        typer.Option("-k", parser=whole, metavar="N", help="How many items will be asked for: 100, or all."),
     ] = None,
     threads: Annotated[
         int,
-        typer.Option("--threads", help="To build with; with more than one HNSW differs from time to time."),
+        typer.Option(
+            "--threads",
+            parser=whole,
+            metavar="N",
+            help="To build with; with more than one HNSW differs from time to time.",
+        ),
     ] = 1,
     as_json: JsonOption = False,
 ) -> None:

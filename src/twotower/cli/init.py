@@ -18,7 +18,7 @@ def init(
     tables: Annotated[
         list[Path],
         typer.Argument(
-            metavar="TABLES...", help="Files of interactions, users and items; or a folder or zip with them."
+            metavar="TABLES", help="Files of interactions, users and items; or a folder or zip with them."
         ),
     ],
     yes: Annotated[bool, typer.Option("--yes", help="Ask nothing.")] = False,

@@ -38,6 +38,9 @@ _COMPARED = ("ndcg", "recall", "mrr", "coverage", "popularity")
 _SLICED = ("mae", "r2", "recall@20", "ndcg@10")
 """Metrics that slices are printed with, where they are there; all are in the JSON."""
 
+_NARROWEST = 12
+"""Cells that the names of rows need, when numbers are kept from being broken."""
+
 Interval = Mapping[str, float | None]
 
 
@@ -57,14 +60,12 @@ def print_evaluation(report: Mapping[str, Any]) -> None:
             metric, k = name.split("@")
             metrics.setdefault(metric, {})[k] = interval
         ks = list(next(iter(metrics.values())))
-        table = new_table("ranking", *(f"@{k}" for k in ks))
-        for metric, of in metrics.items():
-            table.add_row(_named(metric), *(_with_bounds(of[k]) for k in ks))
+        lines = [[_named(metric), *(_with_bounds(of[k]) for k in ks)] for metric, of in metrics.items()]
         console.print(
             f"test part, {ranked['items']:,} items ranked for {ranked['users']:,} users with "
             f"{ranked['positives']:,} positives"
         )
-        console.print(table)
+        _print_fitted(console, ["ranking", *(f"@{k}" for k in ks)], lines)
 
 
 def print_slices(slices: Mapping[str, Any]) -> None:
@@ -73,11 +74,12 @@ def print_slices(slices: Mapping[str, Any]) -> None:
         found = [(group, name, of) for group, members in groups.items() for name, of in members.items()]
         wanted = [name for name in _SLICED if any(name in of["metrics"] for _, _, of in found)]
         rows = "rows" if kind == "rating" else "positives"
-        table = new_table(f"{kind} by slice", rows, "users", *map(_named, wanted))
+        lines = []
         for group, name, of in found:
-            cells = [_with_bounds(of["metrics"][metric]) for metric in wanted]
-            table.add_row(f"{group.replace('_', ' ')}: {name}", f"{of['rows']:,}", f"{of['users']:,}", *cells)
-        new_console().print(table)
+            counts = (f"{of[key]:,}" for key in ("rows", "users"))
+            cells = (_with_bounds(of["metrics"][metric]) for metric in wanted)
+            lines.append([f"{group.replace('_', ' ')}: {name}", *counts, *cells])
+        _print_fitted(new_console(), [f"{kind} by slice", rows, "users", *map(_named, wanted)], lines)
 
 
 def print_comparison(comparison: Mapping[str, Any]) -> None:
@@ -157,6 +159,19 @@ def _compared(metrics: Mapping[str, Any]) -> dict[str, Any]:
     return {name: metrics[name] for name in wanted}
 
 
+def _print_fitted(console: Console, names: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    """Print a table whose cells are on one line where the width holds that, else as they are broken."""
+    whole = [[cell.replace("\n", " ") for cell in line] for line in lines]
+    fits = _width([names, *whole]) <= console.width
+    table = new_table(*names)
+    if fits or _width([names[1:], *(line[1:] for line in lines)]) + _NARROWEST <= console.width:
+        for column in table.columns[1:]:
+            column.no_wrap = True
+    for line in whole if fits else lines:
+        table.add_row(*line)
+    console.print(table)
+
+
 def _print_beside(console: Console, models: Mapping[str, Mapping[str, Interval]], sign: str = "") -> None:
     """Print models as columns, as many beside each other as the width holds."""
     names = list(next(iter(models.values()), {}))
@@ -187,13 +202,18 @@ def _named(metric: str) -> str:
     return _NAMES.get(name, name) + at + k
 
 
+def _width(lines: Sequence[Sequence[str]]) -> int:
+    return sum(_widest(column) + BETWEEN for column in zip(*lines, strict=True))
+
+
 def _widest(cells: Sequence[str]) -> int:
     return max(len(line) for cell in cells for line in cell.split("\n"))
 
 
 def _with_bounds(interval: Interval) -> str:
     within = bounds(interval, ".3f")
-    return _number(interval["value"], ".4f") + (f" {within}" if within else "")
+    return _number(interval["value"], ".4f") + (f"
+{within}" if within else "")
 
 
 def _number(value: float | None, form: str) -> str:

@@ -2,10 +2,42 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+
+def whole(text: str) -> int:
+    """Read a whole number that was typed."""
+    try:
+        return int(text)
+    except ValueError:
+        raise typer.BadParameter(f"must be a whole number, got {text!r}") from None
+
+
+def number(text: str) -> float:
+    """Read a number that was typed."""
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"must be a number such as 0.5, got {text!r}") from None
+
+
+def _last_counts(settings: list[str] | None) -> list[str] | None:
+    """Say which of two values for one setting counts."""
+    last: dict[str, str] = {}
+    for setting in settings or ():
+        key, _, value = (part.strip() for part in setting.partition("="))
+        if key in last and last[key] != value:
+            print(
+                f"warning: --set {key} is given as {last[key]} and as {value}; the last one counts",
+                file=sys.stderr,
+            )
+        last[key] = value
+    return settings
+
 
 ConfigArgument = Annotated[
     str, typer.Argument(metavar="CONFIG", help="A TOML file, or a recipe by name, such as kuairec-sample.")
@@ -13,7 +45,12 @@ ConfigArgument = Annotated[
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a finished run.")]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Override one setting; may be given again."),
+    typer.Option(
+        "--set",
+        metavar="SECTION.KEY=VALUE",
+        help="Override one setting; may be given again.",
+        callback=_last_counts,
+    ),
 ]
 TrackOption = Annotated[
     list[str] | None,

@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from twotower.cli.errors import forget
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -25,9 +27,24 @@ BETWEEN = 2
 """Cells between two columns of a table."""
 
 
+_DASHES = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
+"""A table in a file or a pipe: `rich.box.SIMPLE_HEAD` without drawn lines."""
+
+
+class _Results(Console):
+    """Prints to stdout."""
+
+    def on_broken_pipe(self) -> None:
+        """Leave a reader that has gone away to `guarded`; rich would end the process."""
+        raise BrokenPipeError
+
+
 def log(line: str) -> None:
-    """Print a line to stderr."""
-    print(line, file=sys.stderr, flush=True)
+    """Print a line to stderr. If nobody reads it any more, the work goes on in silence."""
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        forget(sys.stderr)
 
 
 def print_json(value: Any) -> None:
@@ -94,13 +111,14 @@ def similar_json(frame: pl.DataFrame) -> dict[str, Any]:
 def new_console() -> Console:
     """Return what prints to stdout, as wide as the terminal, or wide where there is none."""
     width = None if sys.stdout.isatty() else shutil.get_terminal_size((_PIPED_WIDTH, 24)).columns
-    return Console(file=sys.stdout, width=width, highlight=False)
+    return _Results(file=sys.stdout, width=width, highlight=False)
 
 
 def new_table(*names: str) -> Table:
     """Return an empty table, its first column on the left and the others on the right."""
     # One cell of padding, and one of the box: BETWEEN.
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", padding=(0, 1, 0, 0), pad_edge=False)
+    lines = box.SIMPLE_HEAD if sys.stdout.isatty() else _DASHES
+    table = Table(box=lines, header_style="bold", padding=(0, 1, 0, 0), pad_edge=False)
     for place, name in enumerate(names):
         table.add_column(Text(name), justify="right" if place else "left")
     return table

@@ -22,6 +22,10 @@ _TOLD = ("validation_rmse", "validation_mae", "validation_ndcg@100", "validation
 """Metrics of an epoch that are shown, where it has them; beside a bar there is room for every second one."""
 
 
+POSTERIOR = "posterior"
+"""The phase of one pass, without a loss, that may follow the epochs."""
+
+
 @contextmanager
 def training_progress() -> Iterator[Listener]:
     """Give a listener that shows the epochs: a bar on a terminal, one line an epoch elsewhere."""
@@ -52,6 +56,9 @@ class EpochLines:
     def start(self, *, phase: str, epochs: int, first_epoch: int, pairs: int) -> None:
         """Say what begins."""
         self._phase, self._epochs = phase, epochs
+        if phase == POSTERIOR:
+            log(f"{phase}: id vectors by their means, given {pairs:,} pairs")
+            return
         resumed = f", from epoch {first_epoch}" if first_epoch > 1 else ""
         log(f"{phase}: {pairs:,} pairs, at most {epochs} epochs{resumed}")
 
@@ -88,6 +95,8 @@ class EpochBar:
         done = (epoch - self._first) * self._pairs + pairs_done
         description = f"{self._phase} {epoch}/{self._epochs}"
         text = f"loss {loss:.4f} {self._last}"
+        if self._phase == POSTERIOR:
+            description, text = self._phase, "id vectors by their means"
         self._progress.update(self._task, completed=done, description=description, told=text)
 
     def epoch(self, record: Record) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from twotower.cli.errors import guarded
-from twotower.cli.options import JsonOption, RunArgument
+from twotower.cli.options import JsonOption, RunArgument, whole
 
 if TYPE_CHECKING:
     import polars as pl
@@ -23,7 +23,7 @@ def recommend(
         typer.Option("--item", metavar="ID", help="For someone new who liked this; may be given again."),
     ] = None,
     everyone: Annotated[bool, typer.Option("--all", help="For every user, into the file --out.")] = False,
-    k: Annotated[int, typer.Option("-k", help="How many items.")] = 10,
+    k: Annotated[int, typer.Option("-k", parser=whole, metavar="N", help="How many items.")] = 10,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="With --all: a .parquet or .csv file.")
     ] = None,

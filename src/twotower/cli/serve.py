@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from twotower.cli.errors import guarded
-from twotower.cli.options import RunArgument
+from twotower.cli.options import RunArgument, whole
+from twotower.errors import nearest
 
 _LEVELS = ("debug", "info", "warning", "error")
 
@@ -15,8 +16,10 @@ _LEVELS = ("debug", "info", "warning", "error")
 @guarded
 def serve(
     run: RunArgument,
-    host: Annotated[str, typer.Option("--host", help="Address to listen at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one.")] = 8000,
+    host: Annotated[str, typer.Option("--host", metavar="HOST", help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", parser=whole, metavar="N", help="Port; 0 takes a free one.")
+    ] = 8000,
     store: Annotated[
         str | None,
         typer.Option(
@@ -28,12 +31,19 @@ def serve(
     ] = None,
     token: Annotated[
         str | None,
-        typer.Option("--token", envvar="TWOTOWER_TOKEN", help="What requests must bear.", show_default=False),
+        typer.Option(
+            "--token",
+            metavar="TOKEN",
+            envvar="TWOTOWER_TOKEN",
+            help="What requests must bear.",
+            show_default=False,
+        ),
     ] = None,
     admin_token: Annotated[
         str | None,
         typer.Option(
             "--admin-token",
+            metavar="TOKEN",
             envvar="TWOTOWER_ADMIN_TOKEN",
             help="What a reload must bear; without one there is none over HTTP.",
             show_default=False,
@@ -45,7 +55,12 @@ def serve(
 ) -> None:
     """Serve a run over HTTP, with a page at its address. SIGHUP loads the run again; Ctrl-C ends it."""
     if log_level not in _LEVELS:
-        raise typer.BadParameter(f"--log-level must be one of {', '.join(_LEVELS)}, got {log_level!r}")
+        raise typer.BadParameter(
+            f"--log-level must be one of {', '.join(_LEVELS)}, got {log_level!r}."
+            f"{nearest(log_level, _LEVELS)}"
+        )
+    if not 0 <= port <= 65535:
+        raise typer.BadParameter(f"--port must lie between 0 and 65535, got {port}")
     from twotower import experiment, server  # noqa: PLC0415
     from twotower.cli import output  # noqa: PLC0415
 

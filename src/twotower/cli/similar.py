@@ -7,14 +7,14 @@ from typing import Annotated
 import typer
 
 from twotower.cli.errors import guarded
-from twotower.cli.options import JsonOption, RunArgument
+from twotower.cli.options import JsonOption, RunArgument, whole
 
 
 @guarded
 def similar(
     run: RunArgument,
     item: Annotated[str, typer.Option("--item", metavar="ID", help="To this item.")],
-    k: Annotated[int, typer.Option("-k", help="How many items.")] = 10,
+    k: Annotated[int, typer.Option("-k", parser=whole, metavar="N", help="How many items.")] = 10,
     as_json: JsonOption = False,
 ) -> None:
     """List the items most like an item, by the cosine of their vectors."""

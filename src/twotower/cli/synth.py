@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from twotower.cli.errors import guarded
-from twotower.cli.options import JsonOption
+from twotower.cli.options import JsonOption, number, whole
 from twotower.errors import ConfigError, nearest
 
 
@@ -17,9 +17,14 @@ def synth(
     name: Annotated[str, typer.Argument(metavar="NAME", help="kuairec.")],
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where the seven CSV files go.")],
     scale: Annotated[
-        float, typer.Option("--scale", help="1.0 is the size of KuaiRec: 17 M rows, 1.5 GB.")
+        float,
+        typer.Option(
+            "--scale", parser=number, metavar="X", help="1.0 is the size of KuaiRec: 17 M rows, 1.5 GB."
+        ),
     ] = 1.0,
-    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same bytes.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", parser=whole, metavar="N", help="The same seed gives the same bytes.")
+    ] = 0,
     as_json: JsonOption = False,
 ) -> None:
     """Write a synthetic KuaiRec: the real files' schema, quirks and statistics, with invented content."""

@@ -46,6 +46,7 @@ _SECTIONS: Final[dict[str, type[BaseModel]]] = {
     "training": TrainingConfig,
     "evaluation": EvaluationConfig,
 }
+_TABLES: Final = (".csv", ".tsv", ".parquet", ".pq", ".inter", ".gz", ".zip")
 _PATHS: Final = {"data": ("dir", "interactions", "users", "items"), "split": ("train", "validation", "test")}
 
 
@@ -70,7 +71,7 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{name} is not valid TOML: {error}") from None
+        raise ConfigError(f"{name} is not valid TOML: {error}{_line_of(text, str(error))}") from None
     given = [_parse_override(override) for override in overrides]
     for keys, value in given:
         _set(values, keys, value)
@@ -148,20 +149,51 @@ def _read(source: str | Path) -> tuple[str, str, Path]:
         packaged = resources.files("twotower.recipes").joinpath(f"{source}.toml")
         return packaged.read_text(encoding="utf-8"), f"recipe '{source}'", Path.cwd()
     path = Path(source).expanduser()
+    if path.suffix.lower() in _TABLES and path.is_file():
+        raise ConfigError(
+            f"a config is a TOML file or a recipe, {path} is a table; "
+            f"`twotower init {path}` writes a config for it"
+        )
     try:
         return path.read_text(encoding="utf-8-sig"), str(path), path.absolute().parent
     except FileNotFoundError:
-        beside = [file.stem for file in path.parent.glob("*.toml")]
-        hint = nearest(path.stem, [*recipes(), *beside])
+        hint = _meant(source, path)
         raise ConfigError(
             f"a config is a TOML file or a recipe ({', '.join(recipes())}); there is no '{source}'.{hint}"
         ) from None
     except IsADirectoryError:
-        raise ConfigError(f"a config is a TOML file or a recipe; '{source}' is a folder") from None
+        files = sorted(str(file) for file in path.glob("*.toml"))
+        hint = f". Did you mean '{files[0]}'?" if files else ""
+        raise ConfigError(
+            f"a config is a TOML file or a recipe; {str(source)!r} is a folder{hint}"
+            if str(source)
+            else f"a config is a TOML file or a recipe ({', '.join(recipes())}), got nothing"
+        ) from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path} is not valid TOML: it is not UTF-8 text") from None
     except OSError as error:
         raise ConfigError(f"could not read {path}: {error.strerror or error}") from None
+
+
+def _meant(source: str | Path, path: Path) -> str:
+    """Return a hint at the recipe or the file that was probably meant."""
+    files = {file.stem: str(file) for file in path.parent.glob("*.toml")}
+    if path.stem in files:
+        return f" Did you mean '{files[path.stem]}'?"
+    names = {name: name for name in recipes()} | files
+    found = nearest(path.stem, names)
+    for name, whole in names.items():
+        found = found.replace(f"'{name}'", f"'{whole}'")
+    return found
+
+
+def _line_of(text: str, error: str) -> str:
+    """Return the line that a TOML error is about, as an addition to it."""
+    place = re.search(r"at line (\d+)", error)
+    lines = text.splitlines()
+    if place is None or not 0 < int(place[1]) <= len(lines):
+        return ""
+    return f": {lines[int(place[1]) - 1].strip()[:80]}"
 
 
 def _parse_override(override: str) -> tuple[tuple[str, ...], Any]:

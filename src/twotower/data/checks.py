@@ -6,6 +6,7 @@ counted), the column, the value, and the mend.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 import polars as pl
@@ -148,10 +149,16 @@ def require_columns(present: Sequence[str], wanted: Sequence[str], source: str) 
     for name in wanted:
         if name not in present:
             listed = ", ".join(present[:30]) + (", ..." if len(present) > 30 else "")
+            headless = " Its first line looks like a row: put a header above it." if _numbers(present) else ""
             raise DataError(
                 f"every column that the schema names must be in its table: {source} has no column '{name}'."
-                f"{nearest(name, present)} Columns: {listed or 'none'}."
+                f"{nearest(name, present)}{headless} Columns: {listed or 'none'}."
             )
+
+
+def _numbers(names: Sequence[str]) -> bool:
+    """Return whether the names of columns are numbers, most of them: no header, but a row."""
+    return 2 * sum(re.fullmatch(r"[+-]?[\d.]+", name) is not None for name in names) > len(names)
 
 
 def _distinct(ids: pl.Series, where: Where) -> pl.Series:

@@ -76,8 +76,8 @@ class Dataset:
             lost = ids.filter(~ids.is_in(table.get_column(column).implode()))
             if len(lost):
                 notes.append(
-                    f"{len(lost):,} interactions name {lost.n_unique():,} {role}s that "
-                    f"{names[role + 's']} lacks; they are kept, with every feature missing"
+                    f"{len(lost):,} interactions ({len(lost) / len(ids):.1%}) name {lost.n_unique():,} "
+                    f"{role}s that {names[role + 's']} lacks; they are kept, with every feature missing"
                 )
         return cls(events, users_table, items_table, schema, tuple(notes))
 

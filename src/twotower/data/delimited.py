@@ -27,7 +27,16 @@ from twotower.errors import DataError
 Dtypes = Mapping[str, "pl.DataType | type[pl.DataType]"]
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": ""}
-"""By suffix; the separator of a .txt file is the commonest of the four usual ones in its header."""
+"""By suffix. A .txt file, and one whose header lacks its own, has the commonest of the usual ones there."""
+
+_OTHERS = "\t,;|"
+_FOREIGN = {
+    b"PAR1": "a Parquet file; give it the suffix .parquet",
+    b"PK\x03\x04": "a zip file or a spreadsheet; unpack it, or save the sheet as CSV",
+    b"\xff\xfe": "text in UTF-16; save it as UTF-8",
+    b"\xfe\xff": "text in UTF-16; save it as UTF-8",
+}
+"""What a file may be that is no text in UTF-8, by its first bytes."""
 
 _SAMPLE = 10_000
 """Rows from which the dtypes are guessed; if a later row proves the guess wrong, all rows are looked at."""
@@ -259,6 +268,11 @@ def _narrowed(cells: pl.Series) -> pl.Series:
 def _header(path: Path, separator: str) -> _File:
     try:
         with _open(path) as stream:
+            start = stream.read(4)
+            stream.seek(0)
+            for magic, what in _FOREIGN.items():
+                if start.startswith(magic):
+                    raise DataError(f"tables are read as UTF-8: {path} is {what}.")
             line = next(
                 (text for data in stream if (text := data.decode("utf-8-sig", "replace").strip("\r\n"))), ""
             )
@@ -272,7 +286,8 @@ def _header(path: Path, separator: str) -> _File:
         raise DataError(
             f"lines must end in LF: those of {path} end in CR. Save the file with Unix line ends."
         )
-    separator = separator or max("\t,;|", key=line.count)
+    if not separator or (separator not in line and any(other in line for other in _OTHERS)):
+        separator = max(_OTHERS, key=line.count)
     return _File(path, separator, next(csv.reader([line], delimiter=separator)))
 
 

@@ -144,7 +144,9 @@ def fetch_archive(
             raise
         part.replace(target)
     except OSError as error:
-        raise DownloadError(f"could not write {target}: {error.strerror or error}") from None
+        raise DownloadError(
+            f"could not write {target}: {error.strerror or error}; choose another --out"
+        ) from None
     return target
 
 
@@ -247,7 +249,7 @@ def _verify(path: Path, archive: Archive, digest: str) -> None:
         if digest != archive.md5:
             raise DownloadError(
                 f"the checksum of {archive.file} must be md5 {archive.md5}, got {digest} "
-                f"({path.stat().st_size:,} bytes)"
+                f"({path.stat().st_size:,} bytes); download it again"
             )
         return
     try:

@@ -36,7 +36,7 @@ def deduplicate(data: Dataset) -> Dataset:
     dropped = suspects[~first]
     if not len(dropped):
         return data
-    note = f"dropped {len(dropped):,} duplicate rows (same {_named(data.schema)})"
+    note = f"dropped {len(dropped):,} duplicate rows, {_share(dropped, data)} (same {_named(data.schema)})"
     return data.with_interactions(_without(data.interactions, dropped), note)
 
 
@@ -60,9 +60,15 @@ def drop_rows_of(data: Dataset, other: Dataset, name: str, other_name: str) -> D
     if not len(shared):
         return data
     note = (
-        f"dropped {len(shared):,} rows of {name} that are also in {other_name} (same {_named(data.schema)})"
+        f"dropped {len(shared):,} rows of {name}, {_share(shared, data)}, that are also in {other_name} "
+        f"(same {_named(data.schema)})"
     )
     return data.with_interactions(_without(data.interactions, shared), note)
+
+
+def _share(rows: npt.NDArray[np.int64], data: Dataset) -> str:
+    share = len(rows) / len(data)
+    return f"{share:.1%} of all" if share >= 0.001 else "less than 0.1% of all"
 
 
 def event_key(schema: Schema) -> list[str]:

@@ -30,7 +30,11 @@ _K = 100
 
 
 class RatingJudge(Judge):
-    """Judges by the objective's own loss, and tells RMSE and MAE in the label's units."""
+    """Judges by the objective's own loss, and tells RMSE and MAE in the label's units.
+
+    Rows count by their weight where the schema names one, as they do in training; weights that are all 0 say
+    nothing, and each row then counts once.
+    """
 
     by: ClassVar[str] = "validation_loss"
 
@@ -52,8 +56,11 @@ class RatingJudge(Judge):
         self.label = self.label[order]
         if self.duration is not None:
             self.duration = self.duration[order]
+        self.weight = _weights(validation, order)
         values = self.target.forward(self.label, self.duration)
-        self.pairs = Pairs.from_arrays(self.user, self.item, values, n_users=self.sides["users"].rows)
+        self.pairs = Pairs.from_arrays(
+            self.user, self.item, values, self.weight, n_users=self.sides["users"].rows
+        )
         # what the labels become under the transform and back: a capped model is judged on capped labels
         self.reachable = self.target.transform.inverse(
             self.target.transform.forward(self.label, self.duration), self.duration
@@ -68,9 +75,18 @@ class RatingJudge(Judge):
         error = self.target.inverse(scores, self.duration) - self.reachable
         return {
             "validation_loss": loss,
-            "validation_rmse": float(np.sqrt(np.mean(error * error))),
-            "validation_mae": float(np.mean(np.abs(error))),
+            "validation_rmse": float(np.sqrt(np.average(error * error, weights=self.weight))),
+            "validation_mae": float(np.average(np.abs(error), weights=self.weight)),
         }
+
+
+def _weights(validation: Dataset, order: NDArray[np.int64]) -> NDArray[np.float64] | None:
+    """Return the weights of the rows in an order, None where all count alike."""
+    column = validation.schema.weight
+    if column is None:
+        return None
+    weight = validation.interactions.get_column(column).cast(pl.Float64).to_numpy()[order]
+    return weight if weight.any() else None
 
 
 class RankingJudge(Judge):

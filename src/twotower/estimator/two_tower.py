@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -174,7 +175,7 @@ class TwoTower:
                 resume=resume,
                 listener=listener,
             )
-            posterior = self._posterior(prepared, judge, outcome.best_epoch)
+            posterior = self._posterior(prepared, judge, outcome.best_epoch, listener)
             history = outcome.history + posterior
             if not self.training.refit:
                 return finish(prepared, train, rule, history)
@@ -197,7 +198,8 @@ class TwoTower:
             earlier=earlier,
         )
         if earlier["posterior"]:
-            self._take_posterior(prepared)
+            self._take_posterior(prepared, listener)
+            listener.end(reason="done")
         return finish(prepared, everything, rule, earlier["history"] + refitted.history)
 
     def _prepare(self, train: TrainPart, rule: PositiveRule, device: torch.device) -> Prepared:
@@ -215,7 +217,7 @@ class TwoTower:
             return RankingJudge(prepared, train, validation, rule, device, self.seed)
         return RatingJudge(prepared, validation, device)
 
-    def _posterior(self, prepared: Prepared, judge: Judge, epoch: int) -> list[Record]:
+    def _posterior(self, prepared: Prepared, judge: Judge, epoch: int, listener: Listener) -> list[Record]:
         """Give the ids their posterior means if the judge finds that better, and then return a record."""
         if not self.training.posterior or self.objective.name != "squared" or self.model.normalise:
             return []
@@ -223,18 +225,27 @@ class TwoTower:
         trained = [weight.clone() for weight in ids]
         before = judge(prepared.model)[judge.by]
         start = time.perf_counter()
-        self._take_posterior(prepared)
+        self._take_posterior(prepared, listener)
         seconds = time.perf_counter() - start
         metrics = judge(prepared.model)
-        if metrics[judge.by] < before:
+        better = metrics[judge.by] < before
+        listener.end(reason="better on validation" if better else "no better on validation, left out")
+        if better:
             return [{"phase": "posterior", "epoch": epoch, "seconds": seconds, **metrics, "best": True}]
         for weight, old in zip(ids, trained, strict=True):
             weight.copy_(old)
         return []
 
-    def _take_posterior(self, prepared: Prepared) -> None:
+    def _take_posterior(self, prepared: Prepared, listener: Listener) -> None:
+        n = len(prepared.pairs)
+        listener.start(phase="posterior", epochs=1, first_epoch=1, pairs=n)
         take_posterior_means(
-            prepared.model, prepared.users, prepared.items, prepared.pairs, strength_of(prepared.config)
+            prepared.model,
+            prepared.users,
+            prepared.items,
+            prepared.pairs,
+            strength_of(prepared.config),
+            lambda share: listener.step(epoch=1, pairs_done=round(share * n), loss=math.nan),
         )
 
     def _trainer(self, prepared: Prepared, phase: str, mark: str) -> Trainer:

@@ -27,6 +27,8 @@ class HistoryFile(Silent):
     def start(self, *, phase: str, epochs: int, first_epoch: int, pairs: int) -> None:
         """Keep the lines of earlier phases, and of this one those before ``first_epoch``."""
         del epochs, pairs
+        if phase == "posterior":
+            return  # it has no epochs, and follows the refit as well
         earlier = _PHASES[: _PHASES.index(phase)]
         kept = [
             record

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from twotower.atomic import disk_errors, write_text
-from twotower.bundle import read_facts
+from twotower.bundle import MANIFEST, read_facts
 from twotower.config import Config, differences, dump_config, load_config
 from twotower.errors import BundleError, ConfigError, nearest
 from twotower.recommender import Recommender
@@ -64,7 +64,12 @@ class Run:
         run = cls(Path(path).expanduser())
         if run.state() == "finished":
             return run
-        if run.config_file.exists():
+        if run.path.is_file():
+            raise ConfigError(f"a run is a directory, {run.path} is a file; name what `twotower train` made")
+        if (run.path / MANIFEST).exists():
+            whole = f", name the run: {run.path.parent}" if cls(run.path.parent).state() == "finished" else ""
+            raise ConfigError(f"{run.path} is a bundle, one part of a run{whole}")
+        if run.config_file.exists() and not run.foreign():
             raise ConfigError(
                 f"the run in {run.path} is not finished; go on with "
                 f"`twotower train CONFIG --out {run.path} --resume`"
@@ -77,7 +82,8 @@ class Run:
         beside = run.path.parent.iterdir() if run.path.parent.is_dir() else iter(())
         hint = nearest(run.path.name, [other.name for other in beside if cls(other).config_file.exists()])
         raise ConfigError(
-            f"there is no run in {run.path}.{hint} Make one with `twotower train CONFIG --out {run.path}`."
+            f"there is no run in {run.path}{'.' + hint + ' Make' if hint else '; make'} one with "
+            f"`twotower train CONFIG --out {run.path}`"
         )
 
     def runs_within(self) -> list[Path]:

@@ -9,19 +9,22 @@ Record = dict[str, Any]
 
 
 class Listener(Protocol):
-    """Receives the events of a training run: start, (step..., epoch)..., end; twice with a refit."""
+    """Receives the events of a training run: start, (step..., epoch)..., end; twice with a refit.
+
+    Where ids get their posterior means, a phase "posterior" of one pass and no ``epoch`` follows each.
+    """
 
     def start(self, *, phase: str, epochs: int, first_epoch: int, pairs: int) -> None:
-        """A phase ("train" or "refit") begins; epochs counted from 1, ``first_epoch`` > 1 after a resume."""
+        """A phase ("train", "posterior", "refit") begins, at ``first_epoch``: above 1 after a resume."""
 
     def step(self, *, epoch: int, pairs_done: int, loss: float) -> None:
-        """A step is done; ``pairs_done`` counts within the epoch."""
+        """A step is done; ``pairs_done`` counts within the epoch; a posterior has no loss, nan."""
 
     def epoch(self, record: Record) -> None:
         """An epoch is done."""
 
     def end(self, *, reason: str) -> None:
-        """The phase is over: "early stopping", "all epochs" or "interrupted"."""
+        """The phase is over: "early stopping", "all epochs" or "interrupted"; a posterior: was it better."""
 
 
 class Silent:

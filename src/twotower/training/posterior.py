@@ -20,6 +20,7 @@ a score stays one dot product. Each member of the model is done by itself.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -63,7 +64,12 @@ class _Gaussians(NamedTuple):
 
 @torch.no_grad()
 def take_posterior_means(
-    model: TwoTowerModel, users: SideArrays, items: SideArrays, pairs: TrainPairs, penalty: float
+    model: TwoTowerModel,
+    users: SideArrays,
+    items: SideArrays,
+    pairs: TrainPairs,
+    penalty: float,
+    progress: Callable[[float], None] = lambda share: None,
 ) -> None:
     """Replace the id vectors of a model trained on squared error by their posterior means, in place.
 
@@ -76,6 +82,7 @@ def take_posterior_means(
         items: the same for items.
         pairs: the train pairs.
         penalty: strength of the L2 on vectors; at 0 the posterior has no prior, and nothing is done.
+        progress: told now and then what share of the work is done.
     """
     if penalty <= 0.0 or not len(pairs) or (pairs.weight is not None and not pairs.weight.any()):
         return
@@ -94,14 +101,15 @@ def take_posterior_means(
         for counts in (np.maximum(np.diff(rows.indptr), 1) for rows in (by_user, by_item))
     ]
     each = model.users.width // model.config.n_members
-    for start in range(0, model.users.width, each):
+    for member, start in enumerate(range(0, model.users.width, each)):
         own = slice(start, start + each)
         user_prior, item_prior = (np.ascontiguousarray(f[:, own]) for f in features)
         user, item = (np.ascontiguousarray(v[:, own]) for v in vectors)
         # the first covariances of users, around the vectors that training found
         items_now = _Gaussians(item, _moments(item, None))
         users_now = _solve(by_user, items_now, user_prior, strengths[0], noise, mean=user)
-        for _ in range(ROUNDS):
+        for done in range(ROUNDS):
+            progress((member + done / ROUNDS) / model.config.n_members)
             items_now = _solve(by_item, users_now, item_prior, strengths[1], noise)
             users_now = _solve(by_user, items_now, user_prior, strengths[0], noise)
         for tower, side, now, prior in (
@@ -110,6 +118,7 @@ def take_posterior_means(
         ):
             own_part = torch.from_numpy(now.mean - prior).to(tower.ids.weight.device)
             tower.ids.weight[side.warm - 1, own] = own_part
+    progress(1.0)
     model.train(was_training)
 
 

@@ -15,7 +15,7 @@ from twotower.data.synthetic import write_kuairec
 @pytest.fixture(scope="module")
 def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("synthetic")
-    write_kuairec(folder, scale=0.01, seed=0)
+    write_kuairec(folder, scale=0.005, seed=0)
     return folder
 
 

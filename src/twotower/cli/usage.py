@@ -1,0 +1,80 @@
+"""`Commands`: the group of all commands. What is typed wrongly becomes one line, as every other error."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from twotower.cli.errors import DONE, INTERRUPTED, YOURS, guarded
+from twotower.errors import nearest
+
+# Typer has its own copy of click, or click itself, by its version: its exceptions are where this one is.
+_click: Any = sys.modules[typer.BadParameter.__module__]
+
+
+class Commands(TyperGroup):
+    """Ends with our exit codes, and with errors in our form."""
+
+    def main(self, *args: Any, **more: Any) -> Any:
+        """Run a command and end the process with its exit code; without ``standalone_mode`` as typer does."""
+        if not more.get("standalone_mode", True):
+            return super().main(*args, **more)
+        try:
+            # a full disk or a closed pipe can be help's fate too
+            code = guarded(self._code)(*args, **{**more, "standalone_mode": False})
+        except typer.Exit as stop:
+            code = stop.exit_code
+        sys.exit(code)
+
+    def _code(self, *args: Any, **more: Any) -> int:
+        try:
+            return int(super().main(*args, **more) or DONE)
+        except _click.NoArgsIsHelpError as error:
+            error.show()
+            return YOURS
+        except _click.UsageError as error:
+            print(f"error: {_told(error)}", file=sys.stderr)
+            return YOURS
+        except SystemExit:  # typer's way with a reader that has gone away
+            raise BrokenPipeError from None
+        except typer.Abort:  # Ctrl-C, or the end of what is typed, at a question
+            print("interrupted", file=sys.stderr)
+            return INTERRUPTED
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command, or say which was probably meant."""
+        if args[0] not in self.commands and not args[0].startswith("-"):
+            raise _click.UsageError(f"there is no command {args[0]!r}.{nearest(args[0], self.commands)}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write each command with all of its first sentence."""
+        rows = [(name, self.commands[name].get_short_help_str(limit=200)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+class Command(TyperCommand):
+    """One whose usage line is plain."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the words of the usage line, without the braces that newer versions of typer put."""
+        return [piece.replace("{", "").replace("}", "") for piece in super().collect_usage_pieces(ctx)]
+
+
+def _told(error: Any) -> str:
+    """Return what is wrong, what was probably meant, and where to read on."""
+    message = error.format_message()
+    if isinstance(error, _click.NoSuchOption):
+        options = [name for param in error.ctx.command.get_params(error.ctx) for name in param.opts]
+        message = f"there is no option {error.option_name}.{nearest(error.option_name, options)}"
+    elif isinstance(error, typer.BadParameter) and not isinstance(error, _click.MissingParameter):
+        named = "" if error.param is None else f"{error.param.get_error_hint()} "
+        message = f"{named.replace(chr(39), '')}{error.message}"
+    message = message[:1].lower() + message[1:]
+    end = "" if message.endswith((".", "?")) else "."
+    place = error.ctx.command_path if error.ctx is not None else "twotower"
+    return f"{message}{end} `{place} --help` says more"
