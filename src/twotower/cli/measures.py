@@ -212,8 +212,7 @@ def _widest(cells: Sequence[str]) -> int:
 
 def _with_bounds(interval: Interval) -> str:
     within = bounds(interval, ".3f")
-    return _number(interval["value"], ".4f") + (f"
-{within}" if within else "")
+    return _number(interval["value"], ".4f") + (f"\n{within}" if within else "")
 
 
 def _number(value: float | None, form: str) -> str:
