@@ -32,6 +32,8 @@ def written(folder: Path, text: str) -> Path:
 
 
 OBJECTIVES = ("squared", "huber", "logistic", "all_pairs", "softmax", "bpr")
+LAYERED = ["objective.name=all_pairs", "model.hidden=[8]"]
+SOLVED = ["objective.name=all_pairs", "model.hidden=auto"]
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -47,6 +49,26 @@ def test_every_value_of_a_default_space_is_valid_and_it_holds_the_config(folder,
     owned = {"all_pairs": "objective.mass", "huber": "objective.delta", "softmax": "objective.hard_negatives"}
     for name, key in owned.items():
         assert (key in space.parameters) == (name == objective)
+
+
+def test_towers_that_are_solved_for_have_no_parameters_of_gradients(folder) -> None:
+    solved = space_of(load_config(folder / "config.toml", SOLVED))
+    layered = space_of(load_config(folder / "config.toml", LAYERED))
+    of_layers = {"model.hidden", "model.feature_dim", "model.dropout", "training.learning_rate"}
+    assert of_layers & set(solved.parameters) == set()
+    assert of_layers <= set(layered.parameters)
+    assert not layered.parameters["model.hidden"].holds([])
+
+
+def test_a_space_of_several_objectives_leaves_out_what_one_has_not(folder) -> None:
+    config = load_config(folder / "config.toml", ["objective.name=softmax", "model.hidden=auto"])
+    path = written(
+        folder,
+        '[objective]\nname = ["softmax", "all_pairs"]\n[model]\ndim = [8, 16]\ndropout = [0.0, 0.5]\n',
+    )
+    space = read_space(path, config)
+    assert [key for key, _ in space.items_for("softmax")] == ["model.dim", "model.dropout"]
+    assert [key for key, _ in space.items_for("all_pairs")] == ["model.dim"]
 
 
 def test_floor_needs_labels(folder) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -216,8 +217,8 @@ class ObjectiveConfig(_Section):
     hard_negatives: Count | None = None
     """Of ``softmax``: so many negatives of highest score count for a user in a step; ``"none"`` for all."""
     regularisation: Literal["auto"] | NotNegative = "auto"
-    """L2 on the vectors, each weighted by the square root of its number of pairs. ``auto``: 0.07 to predict a
-    label; 0.015 with ``softmax`` and ``bpr``; with ``all_pairs`` as the noise of the train pairs asks."""
+    """L2 on the vectors, each weighted by the square root of its number of pairs; with ``all_pairs`` in units
+    of the train pairs' noise. ``auto``: 0.07 to predict a label, 0.36 with ``all_pairs``, else 0.015."""
 
     @property
     def implicit(self) -> bool:
@@ -278,7 +279,7 @@ class TrainingConfig(_Section):
     """CPU threads; none for all cores. Part of what makes two runs the same bits."""
 
 
-_OF_GRADIENTS = {
+OF_GRADIENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "model": ("feature_dim", "activation", "dropout", "id_dropout"),
     "training": (
         "batch_size",
@@ -290,6 +291,7 @@ _OF_GRADIENTS = {
         "clip_norm",
     ),
 }
+"""Settings by section that only towers which learn by gradients read."""
 
 
 def check_agreement(model: ModelConfig, objective: ObjectiveConfig, training: TrainingConfig) -> None:
@@ -299,7 +301,7 @@ def check_agreement(model: ModelConfig, objective: ObjectiveConfig, training: Tr
     """
     if not model.solved(objective):
         return
-    for section, names in _OF_GRADIENTS.items():
+    for section, names in OF_GRADIENTS.items():
         values: BaseModel = model if section == "model" else training
         for name in names:
             value, default = getattr(values, name), type(values).model_fields[name].default

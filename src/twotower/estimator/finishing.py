@@ -96,7 +96,7 @@ def _settings(
     pairs, target, objective = prepared.pairs, prepared.target, prepared.config
     counts = np.bincount(pairs.user, minlength=pairs.n_users)
     # what `penalty_shares` divides by
-    ridge = strength_of(objective) * len(pairs) / float(np.sqrt(counts).sum())
+    ridge = strength_of(prepared) * len(pairs) / float(np.sqrt(counts).sum())
     mass = objective.mass if objective.name == "all_pairs" else _MASS
     cell = mass * len(pairs) / (pairs.n_users * pairs.n_items)
     values = target.as_scores(label_targets(target, rule, objective, *labels_of(train)))

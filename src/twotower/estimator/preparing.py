@@ -21,7 +21,7 @@ from twotower.objectives import BPR, AllPairs, Huber, Logistic, Objective, Pairs
 from twotower.training import TrainPairs
 
 NOISE = 0.36
-"""Ridge of `AllPairs` in units of the largest singular value that chance gives; see `all_pairs_strength`."""
+"""Regularisation of ``all_pairs`` where it is "auto"; see `strength_of`."""
 
 
 class Prepared(NamedTuple):
@@ -76,8 +76,6 @@ def prepare(
         _warm_arrays(train, which, side, device)
         for which, side in (("users", encoder.users), ("items", encoder.items))
     )
-    if objective.regularisation == "auto":
-        objective = objective.model_copy(update={"regularisation": all_pairs_strength(pairs)})
     towers = TwoTowerModel(users, items, pairs.n_users, pairs.n_items, model, seed, target.base).to(device)
     loss = loss_of(objective)
     loss.check(Pairs(np.array([0, len(pairs)]), pairs.item, pairs.target, pairs.weight))
@@ -102,33 +100,32 @@ def settled(
     )
     widths: tuple[int, ...] = () if model.solved(objective) else model.widths
     strength = objective.regularisation
-    if strength == "auto" and not whole:
-        strength = 0.015 if objective.implicit else 0.07
+    if strength == "auto":
+        strength = NOISE if whole else 0.015 if objective.implicit else 0.07
     return (
         model.model_copy(update={"members": members, "id_dropout": hidden, "hidden": widths}),
         objective.model_copy(update={"regularisation": strength}),
     )
 
 
-def all_pairs_strength(pairs: TrainPairs) -> float:
-    """Return the regularisation of `AllPairs` that suits some pairs.
+def strength_of(prepared: Prepared) -> float:
+    """Return the strength of the penalty on vectors, as `twotower.objectives.penalty` has it.
 
-    A ridge of r on the vectors of both sides takes r off each singular value of U V'. What is to be taken
-    off is what chance alone gives: of n pairs with targets y of n_users and n_items, the largest singular
-    value is about ``sqrt(Q / n_users) + sqrt(Q / n_items)``, Q the sum of the weighted targets' squares (the
-    edge of Marchenko and Pastur's law, 1967). The ridge is `NOISE` times that; over both sides its geometric
-    mean is ``strength * n / sqrt(n_users * n_items)``.
+    That is the regularisation itself, but of ``all_pairs`` in units of the noise. A ridge of r on the vectors
+    of both sides takes r off each singular value of U V'. What is to be taken off is what chance alone gives:
+    of n pairs with targets y of n_users and n_items, the largest singular value is about
+    ``sqrt(Q / n_users) + sqrt(Q / n_items)``, Q the sum of the weighted targets' squares (the edge of
+    Marchenko and Pastur's law, 1967). Over both sides the geometric mean of the ridge is
+    ``strength * n / sqrt(n_users * n_items)``.
     """
+    given, pairs = prepared.config.regularisation, prepared.pairs
+    assert given != "auto"
+    if prepared.config.name != "all_pairs":
+        return given
     weighted = pairs.target if pairs.weight is None else pairs.target * pairs.weight
     squares = float(np.square(weighted, dtype=np.float64).sum())
     sides = np.sqrt(pairs.n_users) + np.sqrt(pairs.n_items)
-    return float(NOISE * sides * np.sqrt(squares) / max(len(pairs), 1))
-
-
-def strength_of(objective: ObjectiveConfig) -> float:
-    """Return the regularisation of a section that is `settled`."""
-    assert objective.regularisation != "auto"
-    return objective.regularisation
+    return float(given * sides * np.sqrt(squares) / max(len(pairs), 1))
 
 
 def loss_of(config: ObjectiveConfig) -> Objective:

@@ -244,7 +244,7 @@ class TwoTower:
             prepared.users,
             prepared.items,
             prepared.pairs,
-            strength_of(prepared.config),
+            strength_of(prepared),
             lambda share: listener.step(epoch=1, pairs_done=round(share * n), loss=math.nan),
         )
 
@@ -261,7 +261,7 @@ class TwoTower:
                 whole=prepared.objective.whole,
             ),
             prepared.objective,
-            strength_of(prepared.config),
+            strength_of(prepared),
             self.training,
             self.seed,
             phase,
@@ -279,7 +279,7 @@ class TwoTower:
             prepared.users,
             prepared.items,
             prepared.objective.mass,
-            strength_of(prepared.config),
+            strength_of(prepared),
         )
 
 

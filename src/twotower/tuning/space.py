@@ -24,7 +24,7 @@ import tomlkit
 from tomlkit.items import InlineTable
 
 from twotower.config import Config, with_values
-from twotower.config.sections import IMPLICIT
+from twotower.config.sections import IMPLICIT, OF_GRADIENTS
 from twotower.errors import ConfigError, nearest
 from twotower.estimator.preparing import settled
 
@@ -36,6 +36,12 @@ OWNERS: Final[Mapping[str, tuple[str, ...]]] = {
     "objective.hard_negatives": ("softmax",),
 }
 """Parameters that only these objectives have."""
+
+OF_LAYERS: Final = (
+    "model.hidden",
+    *(f"{section}.{name}" for section, of in OF_GRADIENTS.items() for name in of),
+)
+"""Parameters that linear towers which ``all_pairs`` solves for have not."""
 
 _SECTIONS = ("model", "objective", "training")
 _UNITS = ("objective.transform", "objective.cap")
@@ -116,14 +122,22 @@ class Span:
 
 @dataclass(frozen=True)
 class Space:
-    """What may be changed: ``section.key`` -> the values it may take."""
+    """What may be changed.
+
+    Attributes:
+        parameters: ``section.key`` -> the values it may take.
+        layered: whether the towers have hidden layers with ``all_pairs`` too.
+    """
 
     parameters: Mapping[str, Choices | Span]
+    layered: bool = False
 
     def items_for(self, objective: str) -> Iterator[tuple[str, Choices | Span]]:
         """Yield the parameters that an objective has, but for its name."""
+        solved = objective == "all_pairs" and not self.layered
         for key, domain in self.parameters.items():
-            if key != "objective.name" and objective in OWNERS.get(key, (objective,)):
+            owned = objective in OWNERS.get(key, (objective,)) and not (solved and key in OF_LAYERS)
+            if key != "objective.name" and owned:
                 yield key, domain
 
     def around(self, config: Config, *, labelled: bool) -> Space:
@@ -141,7 +155,7 @@ class Space:
                     f"a space must hold the config's own values, the first trial; {key} is {value!r} and the "
                     f"space has {self.parameters[key].toml()}. Change one of them, or leave the key out"
                 )
-        return Space(parameters)
+        return replace(self, parameters=parameters)
 
     def dump(self) -> str:
         """Return it as TOML that `read_space` reads."""
@@ -172,7 +186,7 @@ def default_space(config: Config, *, labelled: bool) -> Space:
         config: its objective says which parameters there are.
         labelled: whether interactions have labels.
     """
-    name = config.objective.name
+    name, layered = config.objective.name, _layered(config)
     parameters: dict[str, Choices | Span] = {
         "model.dim": Choices((32, 64, 96, 128)),
         "model.hidden": Choices(([], [64], [128], [256], [128, 64])),
@@ -183,8 +197,12 @@ def default_space(config: Config, *, labelled: bool) -> Space:
     }
     match name:
         case "all_pairs":
-            parameters["objective.regularisation"] = Span(0.01, 0.3, log=True)
-            parameters["objective.mass"] = Span(0.5, 32.0, log=True)
+            parameters["objective.regularisation"] = Span(0.1, 1.0, log=True)
+            parameters["objective.mass"] = Span(1.0, 64.0, log=True)
+            if layered:
+                parameters["model.hidden"] = Choices(([64], [128], [256], [128, 64]))
+            else:
+                parameters = {key: of for key, of in parameters.items() if key not in OF_LAYERS}
             if labelled:
                 parameters["objective.floor"] = Choices(("none", 0.0, 0.2, 0.4, 0.6, 0.8))
         case "softmax" | "bpr":
@@ -197,15 +215,14 @@ def default_space(config: Config, *, labelled: bool) -> Space:
             parameters["objective.delta"] = Span(0.3, 3.0, log=True)
         case _:
             parameters["objective.regularisation"] = Span(0.02, 0.3, log=True)
-    given = given_values(config, Space(parameters), labelled=labelled)
-    return Space(
-        {
-            key: domain
-            for key, domain in parameters.items()
-            # a regularisation of 0, say, is meant, and no span by the logarithm holds it
-            if key not in given or domain.including(given[key]).holds(given[key])
-        }
-    )
+    given = given_values(config, Space(parameters, layered), labelled=labelled)
+    kept = {
+        key: domain
+        for key, domain in parameters.items()
+        # a regularisation of 0, say, is meant, and no span by the logarithm holds it
+        if key not in given or domain.including(given[key]).holds(given[key])
+    }
+    return Space(kept, layered)
 
 
 def read_space(path: str | Path, config: Config) -> Space:
@@ -238,7 +255,7 @@ def read_space(path: str | Path, config: Config) -> Space:
             parameters[f"{section}.{name}"] = _domain(value, f"{path}: {section}.{name}")
     if not parameters:
         raise ConfigError(f"{path}: a space names at least one key to search; see --show-space for one")
-    return _checked(Space(parameters), config, str(path))
+    return _checked(Space(parameters, _layered(config)), config, str(path))
 
 
 def _domain(value: Any, where: str) -> Choices | Span:
@@ -286,6 +303,19 @@ def _checked(space: Space, config: Config, name: str) -> Space:
                 f"{name}: objectives to choose among must all {task}, as the config's "
                 f"'{config.objective.name}' does; got {one!r}"
             )
+    if "all_pairs" in names.values and len(names.values) == 1:
+        for key in space.parameters:
+            if not space.layered and key in OF_LAYERS:
+                raise ConfigError(
+                    f"{name}: {key} is for towers that learn by gradients, and with 'all_pairs' linear "
+                    "towers are solved for; leave it out, or set model.hidden = [128] in the config"
+                )
+    hidden = space.parameters.get("model.hidden")
+    if space.layered and "all_pairs" in names.values and isinstance(hidden, Choices) and hidden.holds([]):
+        raise ConfigError(
+            f"{name}: model.hidden = [] makes towers that 'all_pairs' solves for, and these have not the "
+            "parameters of others; leave it out, and search that config by itself"
+        )
     typed: dict[str, Choices | Span] = {}
     for key, domain in space.parameters.items():
         owners = OWNERS.get(key)
@@ -297,11 +327,16 @@ def _checked(space: Space, config: Config, name: str) -> Space:
         values = [
             _value(with_values(config, {key: value}, f"{name}, {key} = {json.dumps(value)}"), key)
             for value in domain.examples()
-        ]
+            if not (config.model.solved(config.objective) and key in OF_LAYERS)
+        ] or list(domain.examples())
         typed[key] = (
             Choices(tuple(values)) if isinstance(domain, Choices) else Span(values[0], values[1], domain.log)
         )
-    return Space(typed)
+    return replace(space, parameters=typed)
+
+
+def _layered(config: Config) -> bool:
+    return config.model.hidden not in ("auto", ())
 
 
 def _value(config: Config, key: str) -> Any:
