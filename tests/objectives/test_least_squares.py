@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twotower.objectives import Pairs
-from twotower.objectives.least_squares import solve_rows
+from twotower.objectives.least_squares import solve_rows, squared_error
 
 F32 = np.float32
 
@@ -87,3 +87,19 @@ def test_what_is_not_finite_shows(bad: float) -> None:
     case = make_case(6)
     case["other"][3, 2] = bad
     assert not np.isfinite(solve_rows(**case)).all()
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_squared_error_is_its_definition(weighted: bool) -> None:
+    rng = np.random.default_rng(0)
+    U, V = rng.normal(size=(7, 5)).astype(np.float32), rng.normal(size=(6, 5)).astype(np.float32)
+    user, item, label = rng.integers(0, 7, 50), rng.integers(0, 6, 50), rng.normal(size=50)
+    weight = rng.uniform(size=50) if weighted else None
+    pairs = Pairs.from_arrays(user, item, label, weight, n_users=7)
+    expected = np.average(((U[user] * V[item]).sum(axis=1) - label) ** 2, weights=weight)
+    npt.assert_allclose(squared_error(U, V, pairs), expected, rtol=1e-5)
+
+
+def test_squared_error_of_nothing_is_zero() -> None:
+    none = Pairs.from_arrays(*(np.zeros(0, np.int64),) * 2, np.zeros(0), n_users=3)
+    assert squared_error(np.ones((3, 2), np.float32), np.ones((2, 2), np.float32), none) == 0.0

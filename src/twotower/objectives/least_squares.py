@@ -66,37 +66,68 @@ def solve_rows(
 
 
 @njit(cache=True, nogil=True, fastmath=FASTMATH)
+def _products(rows, n, z, out):  # type: ignore[no-untyped-def]
+    """Write the products of the first n rows (n, width) with z (width,) to ``out``, four rows at a time."""
+    width, fours = z.size, n - n % 4
+    for j in range(0, fours, 4):
+        a, b, c, d = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
+        for k in range(width):
+            a += rows[j, k] * z[k]
+            b += rows[j + 1, k] * z[k]
+            c += rows[j + 2, k] * z[k]
+            d += rows[j + 3, k] * z[k]
+        out[j], out[j + 1], out[j + 2], out[j + 3] = a, b, c, d
+    for j in range(fours, n):
+        a = np.float32(0)
+        for k in range(width):
+            a += rows[j, k] * z[k]
+        out[j] = a
+
+
+@njit(cache=True, nogil=True, fastmath=FASTMATH)
+def _add_rows(rows, n, s, out):  # type: ignore[no-untyped-def]
+    """Add the first n rows (n, width), times s (n,), to ``out`` (width,), four rows at a time."""
+    width, fours = out.size, n - n % 4
+    for j in range(0, fours, 4):
+        a, b, c, d = s[j], s[j + 1], s[j + 2], s[j + 3]
+        for k in range(width):
+            out[k] += a * rows[j, k] + b * rows[j + 1, k] + c * rows[j + 2, k] + d * rows[j + 3, k]
+    for j in range(fours, n):
+        a = s[j]
+        for k in range(width):
+            out[k] += a * rows[j, k]
+
+
+@njit(cache=True, nogil=True, fastmath=FASTMATH)
 def _solve(  # type: ignore[no-untyped-def]  # noqa: PLR0912
     indptr, item, target, weight, x, o, gramian, against, towards, ridge, out, steps, first, last
 ):
-    width = x.shape[1]
-    residual, way, image = (
-        np.empty(width, np.float32),
-        np.empty(width, np.float32),
-        np.empty(width, np.float32),
-    )
+    width, most = x.shape[1], 1
+    for row in range(first, last):
+        most = max(most, indptr[row + 1] - indptr[row])
+    near = np.empty((most, width), np.float32)  # the row's own, side by side: read once from afar
+    s = np.empty(most, np.float32)
+    residual, way = np.empty(width, np.float32), np.empty(width, np.float32)
+    image, cells = np.empty(width, np.float32), np.empty(width, np.float32)
     weighted = weight.size > 0
     for row in range(first, last):
-        z = out[row]
-        r = ridge[row]
-        # residual = right side - A z, in one pass over the pairs
-        for k in range(width):
-            residual[k] = r * (towards[row, k] - z[k]) - against[k]
-        for k in range(width):
-            s = np.float32(0)
-            for c in range(width):
-                s += gramian[k, c] * z[c]
-            residual[k] -= s
-        for p in range(indptr[row], indptr[row + 1]):
-            j = item[p]
-            s = np.float32(0)
+        z, r, start = out[row], ridge[row], indptr[row]
+        n = indptr[row + 1] - start
+        for p in range(n):
+            j = item[start + p]
             for k in range(width):
-                s += x[j, k] * z[k]
-            s = target[p] - o[j] - s
+                near[p, k] = x[j, k]
+        # residual = right side - A z
+        _products(near, n, z, s)
+        for p in range(n):
+            s[p] = target[start + p] - o[item[start + p]] - s[p]
             if weighted:
-                s *= weight[p]
-            for k in range(width):
-                residual[k] += s * x[j, k]
+                s[p] *= weight[start + p]
+        cells[:] = 0
+        _add_rows(gramian, width, z, cells)
+        for k in range(width):
+            residual[k] = r * (towards[row, k] - z[k]) - against[k] - cells[k]
+        _add_rows(near, n, s, residual)
         old = np.float32(0)
         for k in range(width):
             way[k] = residual[k]
@@ -104,20 +135,15 @@ def _solve(  # type: ignore[no-untyped-def]  # noqa: PLR0912
         for _ in range(steps):
             if old <= np.float32(1e-20):
                 break
+            cells[:] = 0
+            _add_rows(gramian, width, way, cells)
             for k in range(width):
-                s = r * way[k]
-                for c in range(width):
-                    s += gramian[k, c] * way[c]
-                image[k] = s
-            for p in range(indptr[row], indptr[row + 1]):
-                j = item[p]
-                s = np.float32(0)
-                for k in range(width):
-                    s += x[j, k] * way[k]
-                if weighted:
-                    s *= weight[p]
-                for k in range(width):
-                    image[k] += s * x[j, k]
+                image[k] = r * way[k] + cells[k]
+            _products(near, n, way, s)
+            if weighted:
+                for p in range(n):
+                    s[p] *= weight[start + p]
+            _add_rows(near, n, s, image)
             along = np.float32(0)
             for k in range(width):
                 along += way[k] * image[k]
@@ -133,3 +159,40 @@ def _solve(  # type: ignore[no-untyped-def]  # noqa: PLR0912
             for k in range(width):
                 way[k] = residual[k] + turn * way[k]
             old = new
+
+
+def squared_error(U: F32, V: F32, pairs: Pairs) -> float:
+    """Return the weighted mean over the pairs of (u . v - label)^2, without a gradient; 0 without weight.
+
+    The same bits with the same number of threads.
+    """
+    U, V = np.ascontiguousarray(U), np.ascontiguousarray(V)
+    weight = np.empty(0, np.float32) if pairs.weight is None else pairs.weight
+    parts = max(1, numba.get_num_threads())
+    share = np.searchsorted(pairs.indptr, np.arange(parts + 1) * (len(pairs) / parts))
+    share[0], share[-1] = 0, pairs.n_users
+
+    def run(part: int) -> tuple[float, float]:
+        found: tuple[float, float] = _squared_error(
+            U, V, pairs.indptr, pairs.item, pairs.label, weight, share[part], share[part + 1]
+        )
+        return found
+
+    found = run_parts(run, parts)
+    total = sum(of for _, of in found)
+    return sum(of for of, _ in found) / total if total else 0.0
+
+
+@njit(cache=True, nogil=True, fastmath=FASTMATH)
+def _squared_error(U, V, indptr, item, label, weight, first, last):  # type: ignore[no-untyped-def]
+    total, weights = 0.0, 0.0
+    for row in range(first, last):
+        u = U[row]
+        for p in range(indptr[row], indptr[row + 1]):
+            v, s = V[item[p]], np.float32(0)
+            for k in range(u.size):
+                s += u[k] * v[k]
+            w = 1.0 if weight.size == 0 else np.float64(weight[p])
+            total += w * np.float64((s - label[p]) * (s - label[p]))
+            weights += w
+    return total, weights

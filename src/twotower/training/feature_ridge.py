@@ -77,6 +77,9 @@ class FeatureRidge:
         Features may tell much of one direction (a film's genre, say) and nothing of another.
         """
         constant = self.weight @ vectors.astype(np.float64) / self.weight.sum()
+        if not len(self.centre):  # no features
+            same = np.broadcast_to(constant.astype(np.float32), vectors.shape)
+            return Said(same, constant, np.zeros((0, vectors.shape[1])))
         centred = vectors - constant
         _, axes = np.linalg.eigh((centred * self.weight[:, None]).T @ centred)  # (d, d)
         centred = centred @ axes

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from twotower.objectives import Pairs, score_pairs
-from twotower.objectives.least_squares import solve_rows
+from twotower.objectives import Pairs
+from twotower.objectives.least_squares import solve_rows, squared_error
 from twotower.objectives.penalty import penalty_shares
 from twotower.training.batches import TrainPairs
 
@@ -47,9 +47,7 @@ class PairSquares:
 
     def loss(self, U: F32, V: F32) -> float:
         """Return the loss of `AllPairs` over all train pairs, without the penalty."""
-        p = self.pairs
-        error = np.square(score_pairs(U, V, p.user, p.item) - p.target)
-        observed = float(np.average(error, weights=p.weight)) if len(p) else 0.0
         of_users, of_items = U.T @ U, V.T @ V
         squares = float((of_users.astype(np.float64) * of_items).sum())
-        return observed + self.mass * squares / (p.n_users * p.n_items)
+        cells = self.pairs.n_users * self.pairs.n_items
+        return squared_error(U, V, self.grouped["users"]) + self.mass * squares / cells
