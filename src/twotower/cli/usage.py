@@ -71,10 +71,6 @@ def _told(error: Any) -> str:
     if isinstance(error, _click.NoSuchOption):
         names = [(*param.opts, *param.secondary_opts) for param in error.ctx.command.get_params(error.ctx)]
         options = [name for both in names for name in both]
-            name
-            for param in error.ctx.command.get_params(error.ctx)
-            for name in (*param.opts, *param.secondary_opts)
-        ]
         message = f"there is no option {error.option_name}.{nearest(error.option_name, options)}"
     elif isinstance(error, typer.BadParameter) and not isinstance(error, _click.MissingParameter):
         named = "" if error.param is None else f"{error.param.get_error_hint()} "
