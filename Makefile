@@ -8,7 +8,7 @@ TESTS ?=
 # Where the demonstration saves its run.
 DEMO_RUN ?= runs/demo
 # What `make bench` runs, in this order.
-BENCHMARKS ?= $(wildcard benchmarks/epoch.py benchmarks/vocabulary.py benchmarks/whole_job.py benchmarks/index.py benchmarks/quality.py benchmarks/ranking.py benchmarks/ranking_speed.py benchmarks/resume.py benchmarks/serving.py)
+BENCHMARKS ?= $(wildcard benchmarks/epoch.py benchmarks/vocabulary.py benchmarks/whole_job.py benchmarks/index.py benchmarks/quality.py benchmarks/notebook_faults.py benchmarks/ranking.py benchmarks/ranking_speed.py benchmarks/resume.py benchmarks/serving.py)
 
 BIN := .venv/bin
 STAMP := .venv/.installed
@@ -17,7 +17,7 @@ PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo serve test lint format bench clean
+.PHONY: help install demo serve test lint format docs notebook bench clean
 
 help: ## show this
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -49,9 +49,16 @@ format: $(STAMP) ## mend what ruff can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(STAMP) ## build the documentation into site/, strictly: every link and anchor must lead somewhere
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "open site/index.html"
+
+notebook: $(STAMP) ## run examples/kuairec.ipynb and store what its cells give
+	$(BIN)/python examples/run_notebook.py
+
 bench: $(STAMP) ## measure speed and quality (minutes; leave the machine otherwise idle)
 	@for benchmark in $(BENCHMARKS); do echo "== $$benchmark"; $(BIN)/python $$benchmark || exit 1; done
 
 clean: ## remove what was built or cached; .venv, runs and data stay
-	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -300,7 +300,7 @@ def test_what_is_no_bundle(where: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", "{}", "null", '{"format": 1}', '{"format": "x", "parts": {}}']
+    "content", ["", "{", "[]", "{}", "null", '{"format": 2}', '{"format": "x", "parts": {}}']
 )
 def test_a_manifest_that_is_none(content: str, copy: Path) -> None:
     (copy / MANIFEST).write_text(content)
@@ -308,12 +308,13 @@ def test_a_manifest_that_is_none(content: str, copy: Path) -> None:
         load_bundle(copy)
 
 
-def test_a_newer_format_says_to_upgrade(copy: Path) -> None:
+@pytest.mark.parametrize(("step", "mend"), [(1, "upgrade"), (-1, "train again")])
+def test_another_format_says_what_to_do(step: int, mend: str, copy: Path) -> None:
     manifest = json.loads((copy / MANIFEST).read_text(encoding="utf-8"))
-    manifest["format"] = FORMAT + 1
+    manifest["format"] = FORMAT + step
     (copy / MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(
-        BundleError, match=rf"has format {FORMAT + 1}, this version reads up to {FORMAT}; upgrade"
+        BundleError, match=rf"has format {FORMAT + step}, this version reads format {FORMAT}; {mend}"
     ):
         load_bundle(copy)
 

@@ -309,7 +309,7 @@ def test_differences_name_the_key_and_both_values() -> None:
     one = load_config("kuairec-sample")
     two = load_config("kuairec-sample", ["training.epochs=3", "training.clip_norm=none", "model.hidden=[8]"])
     assert differences(one, two) == [
-        "model.hidden: [128], [8]",
+        'model.hidden: "auto", [8]',
         "training.epochs: 60, 3",
         "training.clip_norm: 5.0, not set",
     ]

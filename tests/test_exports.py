@@ -1,4 +1,4 @@
-"""The public names are there and documented, importing is quick, and what the README shows runs."""
+"""The public names are there and documented, importing is quick, and what is written about exists."""
 
 from __future__ import annotations
 
@@ -13,24 +13,13 @@ import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
-import polars as pl
 import pytest
 
 import twotower
-from twotower.cli import app
-from twotower.config import load_config, recipes
-from twotower.estimator import TwoTower
-from twotower.experiment import load_parts
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MODULES = [info.name for info in pkgutil.walk_packages(twotower.__path__, "twotower.")]
-
-
-def blocks(language: str) -> list[str]:
-    """Return the code blocks of a language in the README."""
-    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("name", twotower.__all__)
@@ -82,64 +71,6 @@ def test_every_module_is_described(name):
 def test_docstring_examples_are_true(name):
     failed, _ = doctest.testmod(importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE)
     assert failed == 0
-
-
-@pytest.fixture
-def films(tmp_path, monkeypatch):
-    """Work where the README's own data lies: ratings.csv and films.parquet."""
-    rng = np.random.default_rng(0)
-    user, film = rng.integers(0, 60, 1500), rng.integers(0, 40, 1500)
-    rating = np.clip(np.round(3 + (film % 5 - 2) / 2 + rng.normal(size=1500)), 1, 5).astype(int)
-    pl.DataFrame(
-        {
-            "user_id": [f"u{i}" for i in user],
-            "film_id": film,
-            "rating": rating,
-            "rated_at": 1_600_000_000 + np.arange(1500) * 60,
-        }
-    ).write_csv(tmp_path / "ratings.csv")
-    pl.DataFrame(
-        {
-            "film_id": np.arange(40),
-            "title": [f"Film {i}" for i in range(40)],
-            "genres": [[("drama", "comedy", "crime")[i % 3]] for i in range(40)],
-            "year": 1960 + np.arange(40),
-        }
-    ).write_parquet(tmp_path / "films.parquet")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def test_readme_python_blocks_run(films, monkeypatch):
-    build = TwoTower.__init__
-    monkeypatch.setattr(TwoTower, "__init__", lambda self, **given: build(self, **{"epochs": 1, **given}))
-    shown = blocks("python")
-    assert len(shown) >= 2
-    for number, block in enumerate(shown, 1):
-        exec(compile(block, f"README.md, Python block {number}", "exec"), {})
-
-
-def test_readme_toml_blocks_are_configs(films):
-    shown = blocks("toml")
-    assert shown
-    for block in shown:
-        (films / "films.toml").write_text(block, encoding="utf-8")
-        parts = load_parts(load_config(films / "films.toml"))
-        assert min(len(parts.train), len(parts.validation), len(parts.test)) > 0
-
-
-def test_readme_names_commands_settings_and_recipes_that_exist():
-    known = {command.name or command.callback.__name__ for command in app.registered_commands}
-    shell = "\n".join(blocks("sh"))
-    used = re.findall(r"^(?:\.venv/bin/)?twotower (\S+)", shell, flags=re.MULTILINE)
-    assert used
-    assert set(used) <= known
-    for command in known:
-        assert f"`{command}`" in README, f"the README lacks the command {command}"
-    for source in re.findall(r"twotower (?:train|compare) (\S+)", shell):
-        assert source in recipes() or source.endswith(".toml")
-    for setting in re.findall(r"--set (\S+)", shell):
-        load_config("movielens-100k", [setting])
 
 
 def test_make_targets_that_are_written_about_exist():

@@ -25,7 +25,14 @@ SETTINGS: dict[str, Any] = {
     "learning_rate": 0.02,
     "patience": 20,
 }
-OBJECTIVES = ("squared", "logistic", "all_pairs", "softmax")
+SOLVED: dict[str, Any] = {"objective": "all_pairs", "dim": 8, "threads": 1}
+MODELS: dict[str, dict[str, Any]] = {
+    "squared": {**SETTINGS, "objective": "squared"},
+    "logistic": {**SETTINGS, "objective": "logistic"},
+    "all_pairs": SOLVED,
+    "all_pairs, layered": {**SETTINGS, "objective": "all_pairs"},
+    "softmax": {**SETTINGS, "objective": "softmax"},
+}
 
 
 def data(*, labels: bool = True) -> TrainPart:
@@ -44,14 +51,14 @@ def data(*, labels: bool = True) -> TrainPart:
     return Dataset.of(events, users, items, schema=schema).as_train()
 
 
-@pytest.fixture(scope="module", params=OBJECTIVES)
+@pytest.fixture(scope="module", params=MODELS)
 def model(request: pytest.FixtureRequest) -> Recommender:
-    return TwoTower(objective=request.param, positive=0.5, **SETTINGS).fit(data())
+    return TwoTower(positive=0.5, **MODELS[request.param]).fit(data())
 
 
 @pytest.fixture(scope="module")
 def one() -> Recommender:
-    return TwoTower(objective="all_pairs", **SETTINGS).fit(data())
+    return TwoTower(**SOLVED).fit(data())
 
 
 def drawn_lists(n: int) -> tuple[list[list[int]], np.ndarray]:

@@ -30,8 +30,8 @@ from twotower.retrieval import load_index
 from twotower.schema import Schema
 from twotower.side import PLAIN, Side, plain
 
-FORMAT = 1
-"""Version of the saved form; a bundle of a newer one is refused."""
+FORMAT = 2
+"""Version of the saved form; a bundle of another one is refused."""
 MANIFEST = "bundle.json"
 ENCODER, TOWERS, VECTORS, TABLES = (
     "encoder.safetensors",
@@ -152,8 +152,13 @@ def read_manifest(directory: Path) -> dict[str, Any]:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         if manifest["format"] > FORMAT:
             raise BundleError(
-                f"bundle {directory} has format {manifest['format']}, this version reads up to {FORMAT}; "
+                f"bundle {directory} has format {manifest['format']}, this version reads format {FORMAT}; "
                 "upgrade twotower"
+            )
+        if manifest["format"] < FORMAT:
+            raise BundleError(
+                f"bundle {directory} has format {manifest['format']}, this version reads format {FORMAT}; "
+                "train again"
             )
         whole = manifest["hash"] == _manifest_hash(manifest) and set(manifest["parts"]) - {INDEX} == set(
             PARTS

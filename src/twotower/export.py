@@ -108,8 +108,8 @@ class _Tower(nn.Module):
         self.tower = model.users if which == "users" else model.items
         kinds = schema.users if which == "users" else schema.items
         self.bags = sum(kind is Kind.CATEGORIES for kind in kinds.values())
-        self.n_dense = self.tower.from_numbers.in_features
-        self.n_codes = self.tower.from_codes.in_features // self.tower.feature_dim - self.bags
+        self.n_dense = self.tower.n_dense
+        self.n_codes = self.tower.n_fields - self.bags
         # Row 0 is a cold row's, which adds nothing.
         ids = self.tower.ids.weight.detach()
         self.register_buffer("ids", torch.cat([torch.zeros(1, ids.shape[1]), ids]))
@@ -161,12 +161,7 @@ class _Tower(nn.Module):
             total = torch.zeros(rows, entries.shape[1]).scatter_add(0, place.expand_as(entries), entries)
             count = torch.zeros(rows, 1).scatter_add(0, place, torch.ones_like(entries[:, :1]))
             parts.append(total / count.clamp(min=1.0))
-        hidden = tower.from_numbers.bias.expand(rows, -1)
-        if self.n_dense:
-            hidden = tower.from_numbers(given["numbers"])
-        if parts:
-            hidden = hidden + tower.from_codes(torch.cat(parts, dim=1))
-        out = tower.out(tower.tail(tower.dropout(tower.activation(hidden)))) + F.embedding(warm, self.ids)
+        out = tower.combined(rows, given.get("numbers"), parts) + F.embedding(warm, self.ids)
         model = self.model
         vector, bias = model._split(out)
         one = torch.ones_like(bias)

@@ -46,6 +46,8 @@ def test_slices_by_hand():
     }
     assert seen == {
         "user": {"warm": (4, 2, 0.375), "cold": (2, 1, 1.25)},
+        # Users 1 and 2 have 6 train rows each, and stay together; 9 is cold.
+        "user_activity": {"low": (4, 2, 0.375)},
         "item": {"warm": (5, 3, 0.4), "cold": (1, 1, 2.0)},
         # A third of 12 rows is 4: item 1 alone holds 6, item 2 starts above a third, items 3 and 4 above two.
         "item_popularity": {
@@ -60,6 +62,20 @@ def test_slices_by_hand():
     assert found.slices["item_popularity"]["tail"].bounds == (1.0, 2.0)
     assert found.slices["item_duration"]["q4"].bounds == (30.0, 40.0)
     assert found.slices["user"]["warm"].bounds is None
+
+
+def test_users_are_cut_into_thirds_by_their_train_rows():
+    train = dataset([1] * 1 + [2] * 2 + [3] * 3 + [4] * 9, [1] * 15, [1.0] * 15).as_train()
+    test = dataset([4, 1, 3, 2, 1, 9], [1] * 6, [1.0] * 6)
+    found = evaluate_rating([1.0] * 6, test, train, resamples=100).slices["user_activity"]
+    # of the counts 1, 2, 3, 9 a third lies below 2, two thirds below 3
+    assert {name: (part.rows, part.users, part.bounds) for name, part in found.items()} == {
+        "low": (3, 2, (1.0, 2.0)),
+        "middle": (1, 1, (3.0, 3.0)),
+        "high": (1, 1, (9.0, 9.0)),
+    }
+    none = evaluate_rating([1.0], dataset([8], [1], [1.0]), train, resamples=100).slices
+    assert "user_activity" not in none
 
 
 def test_items_of_equal_counts_are_one_band():

@@ -161,7 +161,7 @@ def test_rows_without_features_and_without_id_are_all_alike() -> None:
     npt.assert_array_equal(U, U[:1].expand(3, -1))
 
 
-@pytest.mark.parametrize("hidden", [(), (5,), (5, 4), (8, 4, 4)])
+@pytest.mark.parametrize("hidden", [(5,), (5, 4), (8, 4, 4)])
 @pytest.mark.parametrize("activation", ["relu", "gelu", "silu", "tanh"])
 def test_any_depth(hidden: tuple[int, ...], activation: str) -> None:
     users, items = packed(4), packed(3)
@@ -178,8 +178,29 @@ def test_a_model_without_hidden_layers_is_linear_in_the_numbers() -> None:
     sides = [SideArrays.pack(EncodedSide(np.zeros(1, np.int32), {"x": block}), CPU) for block in blocks]
     model = build(sides[0], packed(2), hidden=())
     zero, one, two = (model.encode(side, "users") for side in sides)
+    npt.assert_array_equal(zero, two)  # features begin by saying nothing
+    with torch.no_grad():
+        model.users.numbers += torch.randn(model.users.numbers.shape)
+    zero, one, two = (model.encode(side, "users") for side in sides)
     npt.assert_allclose(two - one, one - zero, atol=1e-5)
     assert (one - zero).abs().max() > 1e-3
+
+
+def test_a_linear_tower_is_a_sum_over_its_features() -> None:
+    """Against NumPy: numbers, single codes, and the mean of a list."""
+    side = packed(4)
+    tower = build(side, packed(3), hidden=()).users
+    rng = np.random.default_rng(0)
+    with torch.no_grad():
+        for parameter in (tower.constant, tower.numbers, tower.features):
+            parameter.add_(torch.from_numpy(rng.normal(size=parameter.shape).astype(np.float32)))
+    table = tower.features.detach().numpy()
+    expected = tower.constant.detach().numpy() + side.dense.numpy() @ tower.numbers.detach().numpy()
+    for row in range(4):
+        expected[row] += table[side.codes[row].numpy()].sum(axis=0)
+        for indptr, codes in side.bags:
+            expected[row] += table[codes[indptr[row] : indptr[row + 1]].numpy()].mean(axis=0)
+    npt.assert_allclose(tower.from_features(side).detach().numpy(), expected, atol=1e-5)
 
 
 def test_the_score_of_members_is_the_mean_of_theirs() -> None:

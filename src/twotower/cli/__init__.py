@@ -17,11 +17,13 @@ from twotower.cli.fetch import fetch
 from twotower.cli.index import index
 from twotower.cli.init import init
 from twotower.cli.recommend import recommend
+from twotower.cli.report import report
 from twotower.cli.score import score
 from twotower.cli.serve import serve
 from twotower.cli.similar import similar
 from twotower.cli.synth import synth
 from twotower.cli.train import train
+from twotower.cli.tune import tune
 from twotower.cli.usage import Command, Commands
 
 app = typer.Typer(
@@ -44,6 +46,8 @@ for _command, _example in (
     (train, "twotower train kuairec-sample --out runs/first --set training.epochs=20"),
     (evaluate, "twotower evaluate runs/first --json"),
     (compare, "twotower compare kuairec-sample"),
+    (report, "twotower report runs/first"),
+    (tune, "twotower tune kuairec-sample-ranking --out runs/tuned --minutes 30"),
     (index, "twotower index runs/first --recall 0.98"),
     (recommend, "twotower recommend runs/first --user 14 -k 10"),
     (similar, "twotower similar runs/first --item 3649 -k 10"),

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from twotower.cli.errors import guarded
 from twotower.cli.options import ConfigArgument, JsonOption, SetOption
 
 
 @guarded
-def compare(config: ConfigArgument, settings: SetOption = None, as_json: JsonOption = False) -> None:
+def compare(
+    config: ConfigArgument,
+    settings: SetOption = None,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            "--seeds", help="Train so many of ours: their mean by user is compared, their spread told."
+        ),
+    ] = 1,
+    as_json: JsonOption = False,
+) -> None:
     """Measure our model and every baseline on one split, with paired intervals."""
     from twotower.cli.measures import print_comparison  # noqa: PLC0415
     from twotower.cli.output import log, print_json  # noqa: PLC0415
@@ -18,7 +32,7 @@ def compare(config: ConfigArgument, settings: SetOption = None, as_json: JsonOpt
     from twotower import experiment  # noqa: PLC0415
 
     with training_progress() as listener:
-        comparison = experiment.compare(settled, listener=listener, log=log).as_dict()
+        comparison = experiment.compare(settled, seeds=seeds, listener=listener, log=log).as_dict()
     if as_json:
         print_json(comparison)
     else:

@@ -45,4 +45,7 @@ def demo(
     print_comparison(rating)
     print_comparison(ranking)
     output.print_recommendations(result.recommendations, result.user)
-    output.log(f"saved in {result.run.path}; try `twotower recommend {result.run.path} --user {result.user}`")
+    output.log(
+        f"saved in {result.run.path}; try `twotower recommend {result.run.path} --user {result.user}`, or "
+        f"`twotower report {result.run.path}` for a page with charts and a doctor"
+    )

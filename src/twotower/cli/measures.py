@@ -50,7 +50,7 @@ def print_evaluation(report: Mapping[str, Any]) -> None:
     if report["rating"]:
         table = new_table("metric", "value", "95% interval")
         for name, interval in report["rating"].items():
-            table.add_row(_named(name), _number(interval["value"], ".4f"), _bounds(interval, ".4f"))
+            table.add_row(_named(name), _number(interval["value"], ".4f"), bounds(interval, ".4f"))
         console.print(f"test part, {report['rows']:,} rows")
         console.print(table)
     if report["ranking"]:
@@ -100,6 +100,23 @@ def print_comparison(comparison: Mapping[str, Any]) -> None:
     _print_beside(console, models)
     console.print(f"minus {against}, and 95% interval of the difference (same resampled users)")
     _print_beside(console, differences, sign="+")
+    if "seeds" in comparison:
+        found = comparison["seeds"]
+        print_spread(found["metrics"], found["seeds"], of=f"{against}, whose mean by user is above,")
+
+
+def print_spread(metrics: Mapping[str, Any], seeds: Sequence[int], of: str = "test part") -> None:
+    """Print how the metrics of one config lie over several seeds; of rankings, those that are compared."""
+    console = new_console()
+    ranked = {name: found for name, found in metrics.items() if "@" in name}
+    metrics = {name: found for name, found in metrics.items() if name not in ranked}
+    if ranked:
+        metrics |= _compared(ranked)
+    table = new_table("metric", "mean", "sd", "least", "greatest")
+    for name, found in metrics.items():
+        table.add_row(_named(name), *(_number(found[key], ".4f") for key in ("mean", "sd", "min", "max")))
+    console.print(f"{of} over the seeds {', '.join(map(str, seeds))}: one split, other weights and batches")
+    console.print(table)
 
 
 def point_line(point: Point) -> str:
@@ -133,7 +150,7 @@ def _listed(parameters: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {value}" for name, value in parameters.items())
 
 
-def _compared(metrics: Mapping[str, Interval]) -> dict[str, Interval]:
+def _compared(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Return the metrics that a comparison prints: the accuracy at every k, the rest at the greatest."""
     ks = sorted({int(name.split("@")[1]) for name in metrics})
     wanted = [
@@ -161,7 +178,7 @@ def _print_beside(console: Console, models: Mapping[str, Mapping[str, Interval]]
     metrics = [_named(name) for name in names]
     columns = {
         model: [
-            f"{_number(values[name]['value'], sign + '.4f')}\n{_bounds(values[name], sign + '.3f')}"
+            f"{_number(values[name]['value'], sign + '.4f')}\n{bounds(values[name], sign + '.3f')}"
             for name in names
         ]
         for model, values in models.items()
@@ -194,14 +211,15 @@ def _widest(cells: Sequence[str]) -> int:
 
 
 def _with_bounds(interval: Interval) -> str:
-    bounds = _bounds(interval, ".3f")
-    return _number(interval["value"], ".4f") + (f"\n{bounds}" if bounds else "")
+    within = bounds(interval, ".3f")
+    return _number(interval["value"], ".4f") + (f"\n{within}" if within else "")
 
 
 def _number(value: float | None, form: str) -> str:
     return "undefined" if value is None else format(value, form)
 
 
-def _bounds(interval: Interval, form: str) -> str:
+def bounds(interval: Interval, form: str) -> str:
+    """Return the bounds of an interval as they are printed; nothing where there are none."""
     low, high = interval["low"], interval["high"]
     return "" if low is None or high is None else f"[{low:{form}}, {high:{form}}]"

@@ -52,6 +52,15 @@ SetOption = Annotated[
         callback=_last_counts,
     ),
 ]
+TrackOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--track",
+        metavar="KIND[=ADDRESS]",
+        help="Also log to mlflow or tensorboard, by default into mlflow.db or the folder tensorboard here; "
+        "may be given again.",
+    ),
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")
 ]

@@ -32,14 +32,19 @@ def training_progress() -> Iterator[Listener]:
     if not sys.stderr.isatty():
         yield EpochLines()
         return
+    with told_progress() as progress:
+        yield EpochBar(progress)
+
+
+def told_progress() -> Progress:
+    """Return the display of bars that have something to tell, each with its field ``told``."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=16),
         TextColumn("{task.fields[told]}"),
         TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7)),
     )
-    with Progress(*columns, console=Console(file=sys.stderr)) as progress:
-        yield EpochBar(progress)
+    return Progress(*columns, console=Console(file=sys.stderr))
 
 
 class EpochLines:

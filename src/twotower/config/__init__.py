@@ -1,6 +1,6 @@
 """The configuration: one strictly read TOML file to typed, frozen values."""
 
-from twotower.config.files import differences, dump_config, load_config, recipes, resolved
+from twotower.config.files import differences, dump_config, load_config, recipes, resolved, with_values
 from twotower.config.sections import (
     Config,
     DataConfig,
@@ -10,6 +10,7 @@ from twotower.config.sections import (
     PositiveConfig,
     SplitConfig,
     TrainingConfig,
+    check_agreement,
 )
 
 __all__ = [
@@ -21,9 +22,11 @@ __all__ = [
     "PositiveConfig",
     "SplitConfig",
     "TrainingConfig",
+    "check_agreement",
     "differences",
     "dump_config",
     "load_config",
     "recipes",
     "resolved",
+    "with_values",
 ]

@@ -105,6 +105,23 @@ def resolved(
     return config.model_copy(update=updates)
 
 
+def with_values(config: Config, values: Mapping[str, Any], name: str) -> Config:
+    """Return the config with other values, checked as those of a file are.
+
+    Args:
+        config: whose values to change.
+        values: ``section.key`` -> value, as TOML would have it (``"none"`` for not set).
+        name: what messages call it.
+
+    Raises:
+        ConfigError: a key or a value that is not valid; one line a fault.
+    """
+    raw = tomllib.loads(dump_config(config))
+    for key, value in values.items():
+        _set(raw, tuple(key.split(".")), value)
+    return _validated(raw, name)
+
+
 def dump_config(config: Config) -> str:
     """Return the config as TOML that `load_config` reads back equal (with absolute paths)."""
     values: dict[str, Any] = {"seed": config.seed}

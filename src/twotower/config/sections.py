@@ -84,6 +84,9 @@ class SplitConfig(_Section):
     """Share of the rows (users, items) that is tested on; with ``files`` the test file."""
     validation: ShareOrPath | None = None
     """The same for validation; carved out of train. Default: as large a share as test; with ``files`` 0.1."""
+    seed: Annotated[int, Field(ge=0)] | None = None
+    """Seed of what is held out; none for the config's own. With one of its own, models of several seeds
+    differ in weights and batches alone."""
     train: PathString | None = None
     """With ``files``: the train file. With source ``kuairec`` all three name matrices in ``data.dir``."""
 
@@ -108,10 +111,11 @@ class ModelConfig(_Section):
     """Towers in one: each has an equal part of ``dim`` and of the last hidden layer, and a loss of its own;
     the score is the mean of theirs. ``auto``: 4, or 2 or 1 where 4 would leave less than 8 of ``dim`` to each
     or does not divide; 1 with ``all_pairs``."""
-    hidden: tuple[Count, ...] = (128,)
-    """Widths of the hidden layers of each tower; empty for a linear tower."""
+    hidden: Literal["auto"] | tuple[Count, ...] = "auto"
+    """Widths of the hidden layers of each tower; empty for linear towers. ``auto``: one of 128; none with
+    ``all_pairs``, whose linear towers are solved for in closed form instead of learning by gradients."""
     feature_dim: Count = 8
-    """Width of the embedding of each category or categories column."""
+    """Width of the embedding of each category or categories column, in towers with hidden layers."""
     activation: Literal["relu", "gelu", "silu", "tanh"] = "relu"
     """Non-linearity between layers."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
@@ -126,9 +130,13 @@ class ModelConfig(_Section):
     temperature: Positive = 0.1
     """Divisor of the cosine when ``normalise`` is on."""
 
+    def solved(self, objective: ObjectiveConfig) -> bool:
+        """Whether the towers are linear ones that ``all_pairs`` solves for in closed form."""
+        return objective.name == "all_pairs" and not self.normalise and self.hidden in ("auto", ())
+
     @model_validator(mode="after")
     def _members_have_equal_parts(self) -> Self:
-        last = self.hidden[-1] if self.hidden else 0
+        last = self.widths[-1] if self.widths else 0
         for name, size in (("dim", self.dim), ("the last of hidden", last)):
             if size % self.n_members:
                 raise ValueError(f"{name} must be a multiple of members ({self.members}), got {size}")
@@ -137,16 +145,21 @@ class ModelConfig(_Section):
         return self
 
     @property
+    def widths(self) -> tuple[int, ...]:
+        """Widths of the hidden layers of towers that learn by gradients, "auto" resolved."""
+        return (128,) if self.hidden == "auto" else self.hidden
+
+    @property
     def n_members(self) -> int:
         """Number of members, "auto" resolved."""
         if self.members != "auto":
             return self.members
-        last = self.hidden[-1] if self.hidden else 0
+        last = self.widths[-1] if self.widths else 0
         return next(m for m in (4, 2, 1) if m == 1 or (self.dim % m == 0 == last % m and self.dim >= 8 * m))
 
     @model_validator(mode="after")
     def _shared_needs_two(self) -> Self:
-        if self.shared_layers and len(self.hidden) < 2:
+        if self.shared_layers and len(self.widths) < 2:
             raise ValueError("shared_layers needs at least two hidden layers: the first is each tower's own")
         return self
 
@@ -190,8 +203,8 @@ class ObjectiveConfig(_Section):
     """Where ``transform = "cap"`` cuts."""
     delta: Positive = 1.0
     """Where Huber turns from squared to linear, in standard deviations of the (transformed) label."""
-    mass: NotNegative = 4.0
-    """Of ``all_pairs``: the weight of all pairs of user and item together, beside the positives'."""
+    mass: NotNegative = 16.0
+    """Of ``all_pairs``: the weight of all pairs of user and item together, beside the interactions'."""
     floor: Annotated[float, Field(ge=0.0, le=1.0)] | None = 0.4
     """Of ``all_pairs`` where there is a label: what the least liked interaction counts. An interaction counts
     ``floor + (1 - floor) * rank`` of its label among the train labels, and a pair that was not observed 0;
@@ -204,7 +217,7 @@ class ObjectiveConfig(_Section):
     """Of ``softmax``: so many negatives of highest score count for a user in a step; ``"none"`` for all."""
     regularisation: Literal["auto"] | NotNegative = "auto"
     """L2 on the vectors, each weighted by the square root of its number of pairs. ``auto``: 0.07 to predict a
-    label; of ``all_pairs`` 0.045 where interactions are graded and 0.09 of positives alone; else 0.015."""
+    label; 0.015 with ``softmax`` and ``bpr``; with ``all_pairs`` as the noise of the train pairs asks."""
 
     @property
     def implicit(self) -> bool:
@@ -265,6 +278,39 @@ class TrainingConfig(_Section):
     """CPU threads; none for all cores. Part of what makes two runs the same bits."""
 
 
+_OF_GRADIENTS = {
+    "model": ("feature_dim", "activation", "dropout", "id_dropout"),
+    "training": (
+        "batch_size",
+        "learning_rate",
+        "schedule",
+        "plateau_factor",
+        "plateau_patience",
+        "weight_decay",
+        "clip_norm",
+    ),
+}
+
+
+def check_agreement(model: ModelConfig, objective: ObjectiveConfig, training: TrainingConfig) -> None:
+    """Raise `ValueError` if a setting would be read by nothing.
+
+    Linear towers with ``all_pairs`` are solved for in closed form, and nothing of them learns by gradients.
+    """
+    if not model.solved(objective):
+        return
+    for section, names in _OF_GRADIENTS.items():
+        values: BaseModel = model if section == "model" else training
+        for name in names:
+            value, default = getattr(values, name), type(values).model_fields[name].default
+            if value != default:
+                raise ValueError(
+                    f"{section}.{name} = {value!r} is for towers that learn by gradients, and with "
+                    "objective 'all_pairs' linear towers are solved for in closed form; leave it out, or "
+                    "give them hidden layers (model.hidden = [128])"
+                )
+
+
 class EvaluationConfig(_Section):
     """``[evaluation]``: what is reported on the test part."""
 
@@ -297,6 +343,11 @@ class Config(_Section):
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
 
+    @property
+    def split_seed(self) -> int:
+        """The seed of the split."""
+        return self.seed if self.split.seed is None else self.split.seed
+
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:
         source, files = self.data.source, self.split.method == "files"
@@ -307,6 +358,7 @@ class Config(_Section):
                 f"objective '{self.objective.name}' is measured by its ranking alone, so evaluation.ranking "
                 "can't be false; leave it out"
             )
+        check_agreement(self.model, self.objective, self.training)
         if files and source not in ("tables", "kuairec"):
             raise ValueError(
                 f"split method 'files' is for the sources 'tables' and 'kuairec', not '{source}'"

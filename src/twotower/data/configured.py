@@ -46,7 +46,7 @@ def cut(config: Config, raw: Mapping[str, Dataset]) -> Parts:
     """Drop duplicates, and split as a config says.
 
     Args:
-        config: its split and its seed.
+        config: its split and the seed of that.
         raw: what `read_raw` gave for the same config.
 
     Raises:
@@ -55,11 +55,11 @@ def cut(config: Config, raw: Mapping[str, Dataset]) -> Parts:
     share = config.split.validation
     if config.split.method == "files":
         share = share if isinstance(share, float) else _FILES_VALIDATION
-        return parts_of(raw["train"], raw["test"], raw.get("validation"), share, config.seed)
+        return parts_of(raw["train"], raw["test"], raw.get("validation"), share, config.split_seed)
     test = config.split.test
     assert isinstance(test, float)  # the config sees to it: paths are for method "files"
     share = share if isinstance(share, float) else test
-    return split_three(raw[WHOLE], config.split.method, test, share, config.seed)
+    return split_three(raw[WHOLE], config.split.method, test, share, config.split_seed)
 
 
 def _read_whole(config: Config) -> Dataset:

@@ -20,6 +20,8 @@ from twotower.side import Side, finished, plain
 LIKED = 0.9
 """Quantile of the train labels that an item of a new user counts with where no label is given, and no rule
 says what is positive, for models of labels."""
+_MASS = 4.0
+"""Mass of all cells in the least squares of objectives that rank and have none of their own."""
 _NOISE = 0.01
 """Variance of a positive's target about its score, in squares of the gap between positives and the rest; what
 the ridge of objectives without least squares of their own is set by."""
@@ -95,7 +97,8 @@ def _settings(
     counts = np.bincount(pairs.user, minlength=pairs.n_users)
     # what `penalty_shares` divides by
     ridge = strength_of(objective) * len(pairs) / float(np.sqrt(counts).sum())
-    cell = objective.mass * len(pairs) / (pairs.n_users * pairs.n_items)
+    mass = objective.mass if objective.name == "all_pairs" else _MASS
+    cell = mass * len(pairs) / (pairs.n_users * pairs.n_items)
     values = target.as_scores(label_targets(target, rule, objective, *labels_of(train)))
     known = values[np.isfinite(values)]
     if rule.selects:
@@ -103,7 +106,7 @@ def _settings(
     else:
         liked = float(known.mean()) if objective.implicit else float(np.quantile(known, LIKED))
     if objective.name == "all_pairs":
-        return FoldInSettings(cell, ridge, liked)
+        return FoldInSettings(cell, ridge, liked, biased=bool(prepared.model.config.widths))
     if not objective.implicit:
         return FoldInSettings(0.0, ridge, liked, mean=target.mean, sd=target.sd)
     members = prepared.model.config.n_members

@@ -20,6 +20,9 @@ from twotower.model import SideArrays, TwoTowerModel
 from twotower.objectives import BPR, AllPairs, Huber, Logistic, Objective, Pairs, Softmax, Squared
 from twotower.training import TrainPairs
 
+NOISE = 0.36
+"""Ridge of `AllPairs` in units of the largest singular value that chance gives; see `all_pairs_strength`."""
+
 
 class Prepared(NamedTuple):
     """What a phase of training starts from."""
@@ -73,6 +76,8 @@ def prepare(
         _warm_arrays(train, which, side, device)
         for which, side in (("users", encoder.users), ("items", encoder.items))
     )
+    if objective.regularisation == "auto":
+        objective = objective.model_copy(update={"regularisation": all_pairs_strength(pairs)})
     towers = TwoTowerModel(users, items, pairs.n_users, pairs.n_items, model, seed, target.base).to(device)
     loss = loss_of(objective)
     loss.check(Pairs(np.array([0, len(pairs)]), pairs.item, pairs.target, pairs.weight))
@@ -95,15 +100,29 @@ def settled(
     hidden = (
         (0.9 if whole and not model.normalise else 0.1) if model.id_dropout == "auto" else model.id_dropout
     )
+    widths: tuple[int, ...] = () if model.solved(objective) else model.widths
     strength = objective.regularisation
-    if strength == "auto":
-        strength = 0.07 if not objective.implicit else 0.015
-        if whole:
-            strength = 0.045 if objective.graded and labelled else 0.09
+    if strength == "auto" and not whole:
+        strength = 0.015 if objective.implicit else 0.07
     return (
-        model.model_copy(update={"members": members, "id_dropout": hidden}),
+        model.model_copy(update={"members": members, "id_dropout": hidden, "hidden": widths}),
         objective.model_copy(update={"regularisation": strength}),
     )
+
+
+def all_pairs_strength(pairs: TrainPairs) -> float:
+    """Return the regularisation of `AllPairs` that suits some pairs.
+
+    A ridge of r on the vectors of both sides takes r off each singular value of U V'. What is to be taken
+    off is what chance alone gives: of n pairs with targets y of n_users and n_items, the largest singular
+    value is about ``sqrt(Q / n_users) + sqrt(Q / n_items)``, Q the sum of the weighted targets' squares (the
+    edge of Marchenko and Pastur's law, 1967). The ridge is `NOISE` times that; over both sides its geometric
+    mean is ``strength * n / sqrt(n_users * n_items)``.
+    """
+    weighted = pairs.target if pairs.weight is None else pairs.target * pairs.weight
+    squares = float(np.square(weighted, dtype=np.float64).sum())
+    sides = np.sqrt(pairs.n_users) + np.sqrt(pairs.n_items)
+    return float(NOISE * sides * np.sqrt(squares) / max(len(pairs), 1))
 
 
 def strength_of(objective: ObjectiveConfig) -> float:

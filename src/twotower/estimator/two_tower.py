@@ -14,7 +14,14 @@ import numba
 import torch
 from pydantic import BaseModel, ValidationError
 
-from twotower.config import Config, ModelConfig, ObjectiveConfig, PositiveConfig, TrainingConfig
+from twotower.config import (
+    Config,
+    ModelConfig,
+    ObjectiveConfig,
+    PositiveConfig,
+    TrainingConfig,
+    check_agreement,
+)
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.splitting import carve_validation
 from twotower.errors import ConfigError, nearest
@@ -33,6 +40,7 @@ from twotower.training import (
     Listener,
     Record,
     Silent,
+    Solving,
     Trainer,
     take_posterior_means,
 )
@@ -82,6 +90,10 @@ class TwoTower:
         self.model: ModelConfig = made["model"]
         self.objective: ObjectiveConfig = made["objective"]
         self.training: TrainingConfig = made["training"]
+        try:
+            check_agreement(self.model, self.objective, self.training)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
         self.seed = seed
 
     @classmethod
@@ -254,14 +266,15 @@ class TwoTower:
             self.seed,
             phase,
             mark,
-            self._alternating(prepared),
+            self._solver(prepared),
         )
 
-    def _alternating(self, prepared: Prepared) -> Alternating | None:
-        """Return what solves for the id vectors, where the loss is a least squares in them."""
+    def _solver(self, prepared: Prepared) -> Alternating | Solving | None:
+        """Return what solves for vectors, where the loss is a least squares in them."""
         if not isinstance(prepared.objective, AllPairs) or self.model.normalise:
             return None
-        return Alternating(
+        kind = Alternating if prepared.model.config.widths else Solving
+        return kind(
             prepared.pairs,
             prepared.users,
             prepared.items,

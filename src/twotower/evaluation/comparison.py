@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from twotower.data.dataset import Dataset
 from twotower.errors import ConfigError, nearest
-from twotower.evaluation.rating import RatingEvaluation, RatingTable, metrics_dict
+from twotower.evaluation.rating import RatingEvaluation, RatingStatistics, RatingTable, metrics_dict
 from twotower.metrics import Interval, paired_differences
 
 
@@ -23,12 +24,14 @@ class Comparison:
         against: the model that the others are compared with.
         models: model -> its evaluation.
         differences: model -> metric -> model minus ``against``, with the interval of that difference.
+        by_seed: model that came with several seeds -> the metrics of each.
     """
 
     rows: int
     against: str
     models: Mapping[str, RatingEvaluation]
     differences: Mapping[str, Mapping[str, Interval]]
+    by_seed: Mapping[str, Sequence[Mapping[str, float]]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return ``{"rows", "against", "models", "differences"}`` for JSON."""
@@ -56,7 +59,8 @@ def compare_ratings(
     it holds 0 is what says if two models differ.
 
     Args:
-        predictions: model -> its predictions (n,) for the rows of ``test``.
+        predictions: model -> its predictions (n,) for the rows of ``test``; or (seeds, n), those of one model
+            with several seeds, which then has the mean of their sums by user.
         test: n held-out rows with labels.
         train: what all the models were trained on.
         against: the model to compare the others with; one of the names.
@@ -74,8 +78,15 @@ def compare_ratings(
             f"got {against!r}.{nearest(against, predictions)}"
         )
     table = RatingTable.of(test, train)
-    statistics = {name: table.statistics(of, cap) for name, of in predictions.items()}
+    each = {name: [table.statistics(one, cap) for one in _by_seed(of)] for name, of in predictions.items()}
+    statistics = {name: RatingStatistics.averaged(of) for name, of in each.items()}
     models = {name: table.evaluate(of, resamples=resamples, seed=seed) for name, of in statistics.items()}
     wholes = {name: of.whole for name, of in statistics.items()}
     differences = paired_differences(wholes, against, resamples=resamples, seed=seed)
-    return Comparison(len(table.label), against, models, differences)
+    by_seed = {name: [one.whole.values() for one in of] for name, of in each.items() if len(of) > 1}
+    return Comparison(len(table.label), against, models, differences, by_seed)
+
+
+def _by_seed(predictions: ArrayLike) -> list[ArrayLike]:
+    array = np.asarray(predictions)
+    return list(array) if array.ndim == 2 else [array]

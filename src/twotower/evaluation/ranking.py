@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -65,12 +65,14 @@ class RankingComparison:
         against: the model that the others are compared with.
         models: model -> its evaluation.
         differences: model -> metric -> model minus ``against``, with the interval of that difference.
+        by_seed: model that came with several seeds -> the metrics of each.
     """
 
     users: int
     against: str
     models: Mapping[str, RankingEvaluation]
     differences: Mapping[str, Mapping[str, Interval]]
+    by_seed: Mapping[str, Sequence[Mapping[str, float]]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return ``{"users", "against", "models", "differences"}`` for JSON."""
@@ -177,7 +179,7 @@ def compare_rankings(
 
 def compare_on_task(
     task: RankingTask,
-    rankings: Iterable[tuple[str, Ranker]],
+    rankings: Iterable[tuple[str, Ranker | Sequence[Ranker]]],
     train: Dataset | None,
     *,
     against: str,
@@ -187,15 +189,20 @@ def compare_on_task(
     """Do as `compare_rankings` with a task already prepared; without ``train`` there are no slices.
 
     The rankers are asked one after the other as they come, so that one that is made on the way need not stay
-    in memory.
+    in memory. Several under one name, those of one model with several seeds, are measured as the mean of
+    theirs, user by user.
 
     Raises:
         ConfigError: ``against`` was none of the rankers.
     """
     cut = RankingSlices({}, {}) if train is None else ranking_slices(task, train)
-    values = {}
+    values, by_seed = {}, {}
     for name, ranker in rankings:
-        values[name] = _measured(task, ranker, cut)
+        several = [ranker] if isinstance(ranker, Ranker) else ranker
+        each = [_measured(task, one, cut) for one in several]
+        values[name] = RankingValues.averaged(each)
+        if len(each) > 1:
+            by_seed[name] = [one.means() for one in each]
     _check_against(against, values)
     models = {
         name: _evaluate(task, measured, cut, resamples=resamples, seed=seed)
@@ -207,7 +214,7 @@ def compare_on_task(
     base = values[against].whole
     for name, of in differences.items():
         of |= {metric: _alone(value - base[metric]) for metric, value in values[name].whole.items()}
-    return RankingComparison(len(task.users), against, models, differences)
+    return RankingComparison(len(task.users), against, models, differences, by_seed)
 
 
 def _check_against(against: str, models: Collection[str]) -> None:

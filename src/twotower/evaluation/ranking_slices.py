@@ -4,15 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-import polars as pl
-from numpy.typing import NDArray
-
 from twotower.data.dataset import Dataset
 from twotower.evaluation.ranking_task import RankingTask
 from twotower.evaluation.slices import Slice, Slices, slices_of
-
-IntArray = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -46,29 +40,9 @@ def ranking_slices(task: RankingTask, train: Dataset) -> RankingSlices:
     """
     of_pairs = slices_of(task.positives, train)
     first = task.relevant[0][:-1]  # (n_users,) each user's first relevant pair: every user has one
-    users: Slices = {"user": {name: Slice(part.where[first]) for name, part in of_pairs.pop("user").items()}}
-    counts = _train_counts(task.users, train)
-    if counts.any():
-        users["user_activity"] = _thirds(counts)
+    users: Slices = {
+        group: {name: Slice(part.where[first], part.bounds) for name, part in of_pairs.pop(group).items()}
+        for group in ("user", "user_activity")
+        if group in of_pairs
+    }
     return RankingSlices(users, of_pairs)
-
-
-def _train_counts(users: pl.Series, train: Dataset) -> IntArray:
-    """Return the number of train rows (n_users,) of each user."""
-    ids = train.interactions.get_column(train.schema.user).alias("user")
-    counts = ids.to_frame().group_by("user").agg(pl.len().alias("count"))
-    rows = users.alias("user").to_frame().join(counts, on="user", how="left", maintain_order="left")
-    return rows.get_column("count").fill_null(0).cast(pl.Int64).to_numpy()
-
-
-def _thirds(counts: IntArray) -> dict[str, Slice]:
-    warm = counts > 0
-    edges = np.quantile(counts[warm], [1 / 3, 2 / 3])
-    band = np.where(warm, np.searchsorted(edges, counts), -1)  # (n_users,); an edge is in the lower
-    slices = {}
-    for number, name in enumerate(("low", "middle", "high")):
-        where = band == number
-        if where.any():
-            inside = counts[where]
-            slices[name] = Slice(where, (float(inside.min()), float(inside.max())))
-    return slices

@@ -58,6 +58,19 @@ class RankingValues:
     whole: Mapping[str, float]
     parts: Mapping[tuple[str, str], Mapping[str, FloatArray]] = field(default_factory=dict)
 
+    @classmethod
+    def averaged(cls, rankers: Sequence[RankingValues]) -> RankingValues:
+        """Return the mean of several rankers' values, user by user, over the same task and slices."""
+        first = rankers[0]
+        return cls(
+            {name: np.mean([of.users[name] for of in rankers], axis=0) for name in first.users},
+            {name: float(np.mean([of.whole[name] for of in rankers])) for name in first.whole},
+            {
+                key: {name: np.mean([of.parts[key][name] for of in rankers], axis=0) for name in metrics}
+                for key, metrics in first.parts.items()
+            },
+        )
+
     def means(self) -> dict[str, float]:
         """Return every metric over all users: name -> value."""
         return user_means(self.users) | dict(self.whole)

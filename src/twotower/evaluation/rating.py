@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -115,6 +115,14 @@ class RatingStatistics:
 
     whole: UserStatistics
     slices: Mapping[tuple[str, str], UserStatistics]
+
+    @classmethod
+    def averaged(cls, models: Sequence[RatingStatistics]) -> RatingStatistics:
+        """Return the mean of several models' sums over the same rows; see `UserStatistics.averaged`."""
+        slices = {
+            key: UserStatistics.averaged([model.slices[key] for model in models]) for key in models[0].slices
+        }
+        return cls(UserStatistics.averaged([model.whole for model in models]), slices)
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,8 @@ def slices_of(test: Dataset, train: Dataset) -> Slices:
 
     ==================== =================================================================================
     ``user``, ``item``   ``warm`` and ``cold``: with and without train interactions
+    ``user_activity``    the rows' warm users in thirds by their number of train rows: ``low``, ``middle``,
+                         ``high``; users of equal counts stay together
     ``item_popularity``  ``cold``, then by the item's number of train rows ``tail``, ``middle``, ``head``:
                          the head are the most popular items that together hold a third of the train rows,
                          the middle those that hold the next third; items of equal counts stay together
@@ -53,6 +55,7 @@ def slices_of(test: Dataset, train: Dataset) -> Slices:
     users, items = of_users.of_rows(test), of_items.of_rows(test)
     slices = {
         "user": _non_empty({"warm": users > 0, "cold": users == 0}),
+        "user_activity": _activity(users, test.interactions.get_column(schema.user)),
         "item": _non_empty({"warm": items > 0, "cold": items == 0}),
         "item_popularity": _popularity(items, of_items.table.get_column("count").to_numpy()),
         "item_duration": duration.result(),
@@ -94,6 +97,17 @@ def _popularity(counts: IntArray, per_item: IntArray) -> dict[str, Slice]:
     row_band = band[counts]  # (n,)
     names = ("cold", "tail", "middle", "head")
     return _non_empty({name: row_band == i for i, name in enumerate(names)}, counts.astype(np.float64))
+
+
+def _activity(counts: IntArray, users: pl.Series) -> dict[str, Slice]:
+    """Cut rows of users with ``counts`` (n,) train rows into thirds of the warm users, each counted once."""
+    once = counts[users.is_first_distinct().to_numpy()]
+    if not once.any():
+        return {}
+    edges = np.quantile(once[once > 0], [1 / 3, 2 / 3])
+    band = np.where(counts > 0, np.searchsorted(edges, counts), -1)  # (n,); an edge is in the lower
+    names = ("low", "middle", "high")
+    return _non_empty({name: band == i for i, name in enumerate(names)}, counts.astype(np.float64))
 
 
 def _duration(test: Dataset, train: Dataset) -> dict[str, Slice]:

@@ -6,6 +6,7 @@ from twotower.experiment.demonstration import DemoResult, demo
 from twotower.experiment.indexing import Indexed, build_index
 from twotower.experiment.parts import load_parts
 from twotower.experiment.run import Run
+from twotower.experiment.seeds import seed_configs, spread, train_seeds
 from twotower.experiment.training import RunResult, evaluate, train
 
 __all__ = [
@@ -25,5 +26,8 @@ __all__ = [
     "read_items",
     "recommend_all",
     "score_file",
+    "seed_configs",
+    "spread",
     "train",
+    "train_seeds",
 ]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -25,6 +25,7 @@ from twotower.evaluation import (
     held_out_task,
 )
 from twotower.experiment.parts import check_positives, load_parts
+from twotower.experiment.seeds import seed_configs, spread
 from twotower.experiment.stages import Log, Stages, quiet
 from twotower.experiment.training import breaks_say, fit
 from twotower.features.positive import PositiveRule
@@ -45,24 +46,37 @@ class Compared:
         comparison: the measurements.
         settings: ranking baseline -> what it chose on the validation part.
         skipped: ranking baseline -> why it was left out.
+        seeds: of our models.
     """
 
     comparison: Comparison | RankingComparison
     settings: Mapping[str, Mapping[str, Setting]] = field(default_factory=dict)
     skipped: Mapping[str, str] = field(default_factory=dict)
+    seeds: tuple[int, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the comparison for JSON, with ``"settings"`` and ``"skipped"``."""
+        """Return the comparison for JSON, with ``"settings"`` and ``"skipped"``.
+
+        With several seeds also ``"seeds"``: which, and the spread of our metrics over them.
+        """
         settings = {name: dict(of) for name, of in self.settings.items()}
-        return {**self.comparison.as_dict(), "settings": settings, "skipped": dict(self.skipped)}
+        found = {**self.comparison.as_dict(), "settings": settings, "skipped": dict(self.skipped)}
+        if OURS in self.comparison.by_seed:
+            metrics = spread(self.comparison.by_seed[OURS])
+            found["seeds"] = {"seeds": list(self.seeds), "metrics": metrics}
+        return found
 
 
-def compare(config: Config, *, listener: Listener | None = None, log: Log = quiet) -> Compared:
+def compare(
+    config: Config, *, seeds: int = 1, listener: Listener | None = None, log: Log = quiet
+) -> Compared:
     """Train our model and every baseline on one split, and measure them on its test part.
 
     Args:
         config: the split, and our model. Its objective says what is compared: predicted labels or, if it is
             an implicit one, rankings.
+        seeds: how many models of ours to train, as `train_seeds` does. With more than one, what is ours is
+            the mean of theirs, user by user, and their spread is told.
         listener: told of the epochs of our model.
         log: told one line a model.
 
@@ -74,28 +88,47 @@ def compare(config: Config, *, listener: Listener | None = None, log: Log = quie
         Interrupted: Ctrl-C.
     """
     config, stages = resolved(config), Stages()
+    configs = seed_configs(config, seeds)
     parts = load_parts(config, stages=stages, log=log)
     check_positives(config, parts)
     with breaks_say("a comparison saves nothing, run it again"):
-        recommender = fit(config, parts, stages=stages, listeners=[listener] if listener is not None else [])
+        listeners = [listener] if listener is not None else []
+        recommenders = [fit(one, parts, stages=stages, listeners=listeners) for one in configs]
         log(f"{OURS}: {stages}")
         kind = compare_rankers if config.objective.implicit else compare_predictors
-        return kind(config, recommender, parts, log=log)
+        compared = kind(config, recommenders[0], parts, others=recommenders[1:], log=log)
+        return replace(compared, seeds=tuple(one.seed for one in configs))
 
 
 def compare_predictors(
-    config: Config, recommender: Recommender, parts: Parts, *, log: Log = quiet
+    config: Config,
+    recommender: Recommender,
+    parts: Parts,
+    *,
+    baselines: Iterable[str] | None = None,
+    others: Sequence[Recommender] = (),
+    log: Log = quiet,
 ) -> Compared:
-    """Compare predicted labels with those of every rating baseline, fitted here on the same parts.
+    """Compare predicted labels with those of rating baselines, fitted here on the same parts.
 
     A baseline learns labels capped where ours are, and chooses its settings on the validation part. With
     ``training.refit`` it then learns from train and validation together, as ours does.
+
+    Args:
+        config: the split, and how to measure.
+        recommender: ours, trained.
+        parts: of the data.
+        baselines: names in `BASELINES`; None for all.
+        others: ours with other seeds.
+        log: told one line a baseline.
     """
-    predictions: dict[str, NDArray[np.float64]] = {OURS: recommender.predict(parts.test)}
+    ours = [one.predict(parts.test) for one in (recommender, *others)]
+    predictions: dict[str, NDArray[np.float64]] = {OURS: np.stack(ours) if others else ours[0]}
     everything = parts.train.joined(parts.validation) if config.training.refit else None
-    for name, baseline in BASELINES.items():
+    for name in BASELINES if baselines is None else baselines:
         start = time.perf_counter()
-        fitted = baseline().fit(parts.train, parts.validation, cap=config.objective.cap, seed=config.seed)
+        baseline = BASELINES[name]()
+        fitted = baseline.fit(parts.train, parts.validation, cap=config.objective.cap, seed=config.seed)
         if everything is not None:
             fitted.refit(everything)
         predictions[name] = fitted.predict(parts.test)
@@ -117,6 +150,7 @@ def compare_rankers(
     recommender: Recommender,
     parts: Parts,
     *,
+    others: Sequence[Recommender] = (),
     baselines: Iterable[str] | None = None,
     beside: Mapping[str, Ranker] | None = None,
     log: Log = quiet,
@@ -132,6 +166,7 @@ def compare_rankers(
         config: the split, and how to measure.
         recommender: ours, trained.
         parts: of the data.
+        others: ours with other seeds.
         baselines: names in `RANKING_BASELINES`; None for all.
         beside: further rankers, fitted, to be measured with them.
         log: told one line a baseline.
@@ -141,8 +176,8 @@ def compare_rankers(
     task = held_out_task(parts.test, seen, rule, ks=settings.ks, candidates=settings.candidates)
     fitting = _Fitting(config, parts, rule, log)
 
-    def rankers() -> Iterator[tuple[str, Ranker]]:  # one at a time is in memory
-        yield OURS, recommender
+    def rankers() -> Iterator[tuple[str, Ranker | Sequence[Ranker]]]:  # one at a time is in memory
+        yield OURS, (recommender, *others) if others else recommender
         yield from (beside or {}).items()
         for name in RANKING_BASELINES if baselines is None else baselines:
             fitted = fitting.fitted(name)

@@ -49,6 +49,11 @@ class Run:
         """The results; written last, so that a run with it is finished."""
         return self.path / "metrics.json"
 
+    @property
+    def report_file(self) -> Path:
+        """What `twotower.report` wrote, if it was asked to."""
+        return self.path / "report.html"
+
     @classmethod
     def finished(cls, path: str | Path) -> Run:
         """Return the finished run in a directory.
@@ -69,12 +74,22 @@ class Run:
                 f"the run in {run.path} is not finished; go on with "
                 f"`twotower train CONFIG --out {run.path} --resume`"
             )
+        if within := run.runs_within():
+            raise ConfigError(
+                f"{run.path} holds runs, it is none itself; choose one of them: "
+                + ", ".join(str(one) for one in within)
+            )
         beside = run.path.parent.iterdir() if run.path.parent.is_dir() else iter(())
         hint = nearest(run.path.name, [other.name for other in beside if cls(other).config_file.exists()])
         raise ConfigError(
             f"there is no run in {run.path}{'.' + hint + ' Make' if hint else '; make'} one with "
             f"`twotower train CONFIG --out {run.path}`"
         )
+
+    def runs_within(self) -> list[Path]:
+        """Return the directories of runs in this one, as the parent of several seeds or a tuning has them."""
+        children = sorted(self.path.iterdir()) if self.path.is_dir() else []
+        return [child for child in children if type(self)(child).config_file.exists()]
 
     def state(self) -> State:
         """Return how far the run has come; one without a checkpoint has nothing to lose, so it is new."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from twotower import __version__
 from twotower.config import Config, resolved
+from twotower.data.fingerprint import fingerprint
 from twotower.data.splitting import Parts
 from twotower.errors import DataError
 from twotower.estimator import TwoTower
@@ -17,6 +20,7 @@ from twotower.experiment.parts import check_positives, load_parts, notes_of, siz
 from twotower.experiment.run import Run
 from twotower.experiment.stages import Log, Stages, quiet
 from twotower.recommender import Recommender
+from twotower.tracking import Tracking
 from twotower.training import Interrupted
 from twotower.training.listener import Listener, Record, Silent
 
@@ -40,8 +44,10 @@ def train(
     config: Config,
     out: str | Path,
     *,
+    parts: Parts | None = None,
     resume: bool = False,
     listener: Listener | None = None,
+    tracking: Tracking | None = None,
     log: Log = quiet,
 ) -> RunResult:
     """Train, evaluate on the test part, and save everything into a run directory.
@@ -52,12 +58,14 @@ def train(
     Args:
         config: what to do.
         out: the run directory.
+        parts: what the config's data is read and split into, where that is done already.
         resume: go on with the unfinished run there; a finished one is returned as it is.
         listener: told of every step and epoch.
+        tracking: where the run is told to.
         log: told one line a stage.
 
     Raises:
-        ConfigError: the directory holds another run, or there is none to resume.
+        ConfigError: the directory holds another run, or there is none to resume; a tracker can't be reached.
         ConfigError, DataError, TrainingError: as reading, splitting and training say.
         BundleError: something could not be written (a full disk).
         Interrupted: Ctrl-C.
@@ -66,18 +74,20 @@ def train(
     if run.check(config, resume=resume) == "finished":
         log(f"{run.path} is finished already")
         return RunResult(run, run.metrics(), run.recommender())
-    parts = load_parts(config, stages=stages, log=log)
+    if parts is None:
+        parts = load_parts(config, stages=stages, log=log)
     check_positives(config, parts)
-    run.begin(config)
     going_on = resume and run.has_checkpoint()
-    if resume and not going_on:
-        log("no epoch was finished: training from the beginning")
-    with breaks_say("continue with --resume"):
+    with (tracking or Tracking()).run(run.path, config) as tracked, breaks_say("continue with --resume"):
+        run.begin(config)
+        if resume and not going_on:
+            log("no epoch was finished: training from the beginning")
+        listeners = [HistoryFile(run.history_file), tracked.epochs()]
         recommender = fit(
             config,
             parts,
             stages=stages,
-            listeners=[HistoryFile(run.history_file), *([listener] if listener is not None else [])],
+            listeners=[*listeners, *([listener] if listener is not None else [])],
             checkpoints=run.checkpoints,
             resume=going_on,
         )
@@ -86,14 +96,23 @@ def train(
         metrics = {
             **measured,
             "validation": _best(recommender.history),
-            "data": {"rows": sizes_of(parts), "notes": notes_of(parts)},
+            "data": {"rows": sizes_of(parts), "notes": notes_of(parts), "hash": fingerprint(parts)},
+            "version": __version__,
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         with stages("save"):
             facts = {name: metrics[name] for name in ("rating", "ranking")}
-            recommender.save(run.bundle, metrics=facts)
+            recommender.save(run.bundle, metrics=facts, data=metrics["data"], version=__version__)
             # What a crash between an epoch and its checkpoint did to the file's end is mended here.
             write_history(run.history_file, recommender.history)
-        run.write_metrics({**metrics, "seconds": {name: round(s, 3) for name, s in stages.seconds.items()}})
+        seconds = {name: round(s, 3) for name, s in stages.seconds.items()}
+        run.write_metrics({**metrics, "seconds": seconds})
+        tracked.log(
+            {f"test/{name}": of for kind in ("rating", "ranking") for name, of in metrics[kind].items()}
+        )
+        tracked.log({f"validation/{name}": value for name, value in metrics["validation"].items()})
+        tracked.log({f"seconds/{name}": value for name, value in seconds.items()})
+        tracked.keep(run.config_file, run.metrics_file, run.history_file)
     log(f"done in {stages}")
     return RunResult(run, run.metrics(), recommender)
 

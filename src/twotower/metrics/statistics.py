@@ -87,6 +87,21 @@ class UserStatistics:
             metrics |= _errors(drawn, "_capped")
         return metrics
 
+    @classmethod
+    def averaged(cls, models: Sequence[UserStatistics]) -> UserStatistics:
+        """Return the mean of several models' sums, all over the same rows with the same cap.
+
+        So every metric is the mean of theirs, but for RMSE, which is the root of the mean of their squares.
+        """
+        first = models[0]
+        sums = {}
+        for name, of in first.sums.items():
+            each = [model.sums[name] for model in models]
+            # what is of the rows alone keeps its bits: by them it is known that models saw the same rows
+            same = all(np.array_equal(of, other) for other in each)
+            sums[name] = of if same else np.mean(each, axis=0)
+        return cls(first.ids, sums, first.cap)
+
     def users_behind(self, metric: str) -> int:
         """Users the metric rests on: those with a row, or, for ``xauc_by_user``, with a comparable pair."""
         return int(np.count_nonzero(self.sums["own_counted" if metric == "xauc_by_user" else "rows"]))

@@ -2,7 +2,16 @@
 
 from twotower.model.arrays import SideArrays
 from twotower.model.layers import ACTIVATIONS, RowTable
-from twotower.model.tower import Tower
+from twotower.model.linear_tower import LinearTower
+from twotower.model.tower import LayeredTower, Tower
 from twotower.model.two_tower import TwoTowerModel
 
-__all__ = ["ACTIVATIONS", "RowTable", "SideArrays", "Tower", "TwoTowerModel"]
+__all__ = [
+    "ACTIVATIONS",
+    "LayeredTower",
+    "LinearTower",
+    "RowTable",
+    "SideArrays",
+    "Tower",
+    "TwoTowerModel",
+]

@@ -21,6 +21,7 @@ class SideArrays:
         codes: int64 (rows, n_code_columns), rows of the one feature table.
         bags: for each list column int64 ``indptr (rows + 1,)`` and ``codes (entries,)`` of the same table.
         n_codes: rows of the feature table.
+        ranges: of each code column, then of each list column, its range ``[first, last)`` of that table.
     """
 
     warm: torch.Tensor
@@ -28,20 +29,24 @@ class SideArrays:
     codes: torch.Tensor
     bags: tuple[tuple[torch.Tensor, torch.Tensor], ...]
     n_codes: int
+    ranges: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def pack(cls, side: EncodedSide, device: torch.device) -> SideArrays:
         """Pack the blocks of an encoded side; each coded column gets a range of the feature table."""
         dense, codes, bags, offset = [], [], [], 0
+        ranges: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])
         for block in side.blocks.values():
             match block:
                 case Dense(values):
                     dense.append(values)
                 case Codes(values, size):
                     codes.append(values.astype(np.int64) + offset)
+                    ranges[0].append((offset, offset + size))
                     offset += size
                 case Bag(indptr, values, size):
                     bags.append((_tensor(indptr, device), _tensor(values.astype(np.int64) + offset, device)))
+                    ranges[1].append((offset, offset + size))
                     offset += size
         n = side.rows
         return cls(
@@ -50,6 +55,7 @@ class SideArrays:
             _tensor(np.stack(codes, axis=1) if codes else np.zeros((n, 0), np.int64), device),
             tuple(bags),
             offset,
+            (*ranges[0], *ranges[1]),
         )
 
     @property
@@ -70,6 +76,7 @@ class SideArrays:
             self.codes[rows],
             tuple(_take_bag(indptr, codes, rows) for indptr, codes in self.bags),
             self.n_codes,
+            self.ranges,
         )
 
 

@@ -1,13 +1,15 @@
 """`Tower`: features and id of one side to vectors.
 
 ``vector = f(features) + id vector``: what the features say, and what this user's or item's own
-interactions add. The id part starts near zero and is hidden for a random share of rows in each step, so the
-features have to carry a row alone; a row never seen has no id part and falls back on them.
+interactions add. The id part starts near zero and, where towers learn by gradients, is hidden for a random
+share of rows in each step, so the features have to carry a row alone; a row never seen has no id part and
+falls back on them.
 """
 
 from __future__ import annotations
 
 import warnings
+from abc import abstractmethod
 
 import torch
 import torch.nn.functional as F
@@ -28,42 +30,35 @@ class Tower(nn.Module):
         like: arrays whose columns the tower will read (their rows do not matter).
         n_ids: number of warm ids.
         config: sizes and dropout rates.
-        tail: hidden layers after the first one, own or shared with the other tower.
+        embedded: numbers in the row of each code.
+        scale: standard deviation of the initial rows, of ids and of codes.
         generator: source of the initial weights.
     """
 
     def __init__(
-        self, like: SideArrays, n_ids: int, config: ModelConfig, tail: nn.Module, generator: torch.Generator
+        self,
+        like: SideArrays,
+        n_ids: int,
+        config: ModelConfig,
+        embedded: int,
+        scale: float,
+        generator: torch.Generator,
     ) -> None:
         super().__init__()
         self.members = config.n_members
         self.width = config.dim - config.n_members  # each member's vector and its bias
         self.id_dropout = 0.1 if config.id_dropout == "auto" else config.id_dropout
-        self.feature_dim = config.feature_dim
-        self.n_codes = like.n_codes
-        self.ids = RowTable(n_ids, self.width, 0.1, generator)
+        self.feature_dim = embedded
+        self.n_codes, self.n_dense, self.n_fields = like.n_codes, like.dense.shape[1], like.n_fields
+        self.ids = RowTable(n_ids, self.width, scale, generator)
         with torch.no_grad():
             each = self.width // config.n_members
             self.ids.weight[:, each - 1 :: each] = 0.0  # biases start from none
         self.large = like.n_codes > LARGE_TABLE
         self.features: RowTable | nn.Parameter = (
-            RowTable(like.n_codes, config.feature_dim, 0.1, generator)
+            RowTable(like.n_codes, embedded, scale, generator)
             if self.large
-            else nn.Parameter(torch.randn(like.n_codes, config.feature_dim, generator=generator) * 0.1)
-        )
-        n_coded = like.n_fields * config.feature_dim
-        hidden = config.hidden
-        first = hidden[0] if hidden else self.width
-        # the first layer in two parts: numbers need no gradient with respect to themselves
-        self.from_numbers = linear(
-            like.dense.shape[1], first, generator, fan_in=like.dense.shape[1] + n_coded
-        )
-        self.from_codes = linear(n_coded, first, generator, bias=False, fan_in=like.dense.shape[1] + n_coded)
-        self.activation = ACTIVATIONS[config.activation]() if hidden else nn.Identity()
-        self.dropout = ByteDropout(config.dropout) if hidden else nn.Identity()
-        self.tail = tail
-        self.out = (
-            MemberLinear(hidden[-1], self.width, config.n_members, generator) if hidden else nn.Identity()
+            else nn.Parameter(torch.randn(like.n_codes, embedded, generator=generator) * scale)
         )
 
     def forward(self, side: SideArrays) -> torch.Tensor:
@@ -77,12 +72,24 @@ class Tower(nn.Module):
 
     def from_features(self, side: SideArrays) -> torch.Tensor:
         """Return what the features say without the id, (rows, dim - members)."""
-        hidden = self.from_numbers(side.dense) + self.from_codes(self._coded(side))  # (rows, hidden)
-        vector: torch.Tensor = self.out(self.tail(self.dropout(self.activation(hidden))))
-        return vector
+        return self.combined(side.rows, side.dense, self._coded(side))
 
-    def _coded(self, side: SideArrays) -> torch.Tensor:
-        """Return the embeddings of all coded columns side by side, (rows, n_fields * feature_dim)."""
+    @abstractmethod
+    def combined(self, rows: int, numbers: torch.Tensor | None, coded: list[torch.Tensor]) -> torch.Tensor:
+        """Return what features say, (rows, dim - members).
+
+        Args:
+            rows: number of rows.
+            numbers: (rows, n_dense); None where there are none.
+            coded: embeddings of code columns, (rows, columns * feature_dim) each.
+        """
+
+    @abstractmethod
+    def _joined(self, codes: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+        """Return what of the embeddings of single codes int64 (rows, columns) `combined` needs."""
+
+    def _coded(self, side: SideArrays) -> list[torch.Tensor]:
+        """Return the embeddings of the single codes, then the mean of each list column."""
         if isinstance(self.features, RowTable):
             every = torch.cat([side.codes.reshape(-1), *(codes for _, codes in side.bags)])
             distinct, place = torch.unique(every, return_inverse=True)
@@ -95,9 +102,44 @@ class Tower(nn.Module):
                 bags.append((indptr, place[ends[-2] : ends[-1]]))
         else:
             table, single, bags = self.features, side.codes, list(side.bags)
-        parts = [F.embedding(single, table).flatten(1)]
-        parts += [F.embedding_bag(codes, table, indptr[:-1], mode="mean") for indptr, codes in bags]
-        return torch.cat(parts, dim=1)
+        parts = [self._joined(single, table)] if single.shape[1] else []
+        return parts + [F.embedding_bag(codes, table, indptr[:-1], mode="mean") for indptr, codes in bags]
+
+
+class LayeredTower(Tower):
+    """A tower with hidden layers.
+
+    Args:
+        like: arrays whose columns the tower will read (their rows do not matter).
+        n_ids: number of warm ids.
+        config: sizes and dropout rates; at least one hidden layer.
+        tail: hidden layers after the first one, own or shared with the other tower.
+        generator: source of the initial weights.
+    """
+
+    def __init__(
+        self, like: SideArrays, n_ids: int, config: ModelConfig, tail: nn.Module, generator: torch.Generator
+    ) -> None:
+        super().__init__(like, n_ids, config, config.feature_dim, 0.1, generator)
+        hidden, n_dense, n_coded = config.widths, like.dense.shape[1], like.n_fields * config.feature_dim
+        # the first layer in two parts: numbers need no gradient with respect to themselves
+        self.from_numbers = linear(n_dense, hidden[0], generator, fan_in=n_dense + n_coded)
+        self.from_codes = linear(n_coded, hidden[0], generator, bias=False, fan_in=n_dense + n_coded)
+        self.activation = ACTIVATIONS[config.activation]()
+        self.dropout = ByteDropout(config.dropout)
+        self.tail = tail
+        self.out = MemberLinear(hidden[-1], self.width, config.n_members, generator)
+
+    def combined(self, rows: int, numbers: torch.Tensor | None, coded: list[torch.Tensor]) -> torch.Tensor:
+        """Return what features say, (rows, dim - members)."""
+        hidden = self.from_numbers.bias.expand(rows, -1) if numbers is None else self.from_numbers(numbers)
+        if coded:
+            hidden = hidden + self.from_codes(torch.cat(coded, dim=1))  # (rows, hidden)
+        vector: torch.Tensor = self.out(self.tail(self.dropout(self.activation(hidden))))
+        return vector
+
+    def _joined(self, codes: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+        return F.embedding(codes, table).flatten(1)
 
 
 def linear(

@@ -16,7 +16,8 @@ from torch import nn
 from twotower.config import ModelConfig
 from twotower.model.arrays import SideArrays
 from twotower.model.layers import ACTIVATIONS, ByteDropout, RowTable
-from twotower.model.tower import Tower, linear
+from twotower.model.linear_tower import LinearTower
+from twotower.model.tower import LayeredTower, Tower, linear
 
 CHUNK = 65_536
 """Rows encoded at once outside training, so that memory does not follow the catalogue."""
@@ -50,10 +51,14 @@ class TwoTowerModel(nn.Module):
         self.mean: torch.Tensor
         generator = torch.Generator().manual_seed(seed)
         self.config = config
+        if not config.widths:
+            self.users: Tower = LinearTower(users, n_users, config, generator)
+            self.items: Tower = LinearTower(items, n_items, config, generator)
+            return
         user_tail = _tail(config, generator)
         item_tail = user_tail if config.shared_layers else _tail(config, generator)
-        self.users = Tower(users, n_users, config, user_tail, generator)
-        self.items = Tower(items, n_items, config, item_tail, generator)
+        self.users = LayeredTower(users, n_users, config, user_tail, generator)
+        self.items = LayeredTower(items, n_items, config, item_tail, generator)
 
     @property
     def dim(self) -> int:
@@ -110,7 +115,7 @@ class TwoTowerModel(nn.Module):
 
 def _tail(config: ModelConfig, generator: torch.Generator) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for n_in, n_out in zip(config.hidden, config.hidden[1:], strict=False):
+    for n_in, n_out in zip(config.widths, config.widths[1:], strict=False):
         layers += [
             linear(n_in, n_out, generator),
             ACTIVATIONS[config.activation](),

@@ -47,7 +47,7 @@ class AllPairs(Objective):
 
     name: ClassVar[str] = "all_pairs"
     whole: ClassVar[bool] = True
-    mass: float = 4.0
+    mass: float = 16.0
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.mass) and self.mass >= 0):

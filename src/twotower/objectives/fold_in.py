@@ -40,6 +40,7 @@ class FoldInSettings:
         rest: target of a cell.
         mean: what is added to a score, multiplied by ``sd`` before, to have it on the label's scale.
         sd: see ``mean``.
+        biased: whether users have a bias; else it stays at zero, as in `twotower.training.Solving`.
     """
 
     cell: float
@@ -48,6 +49,7 @@ class FoldInSettings:
     rest: float = 0.0
     mean: float = 0.0
     sd: float = 1.0
+    biased: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +160,7 @@ class FoldIn:
             scale = self.settings.sd / self.members
             for member in range(self.members):
                 solved = cho_solve(self._factor(x[member], ridge, member), x[member].T, check_finite=False)
-                parts[:, counts] += scale * (asked[member, :, :-1] @ solved) * (y - b[member])
+                parts[:, counts] += scale * (asked[member, :, : self._free] @ solved) * (y - b[member])
         return scores - parts.sum(axis=1), parts
 
     @cached_property
@@ -173,8 +175,9 @@ class FoldIn:
 
     @cached_property
     def _against(self) -> F64:
-        """Sum over the warm items of (b - rest) x, (members, width - 1); x ends with 1."""
-        return self._gramian[:, :-1, -1] - self.settings.rest * self._gramian[:, :-1, -2]
+        """Sum over the warm items of (b - rest) x, (members, free)."""
+        x, rest = slice(self._free), self.settings.rest
+        return self._gramian[:, x, -1] - rest * self._gramian[:, x, -2]
 
     @cached_property
     def _start(self) -> F64:
@@ -183,6 +186,11 @@ class FoldIn:
     @property
     def _width(self) -> int:
         return int(self.items.shape[1]) // self.members
+
+    @property
+    def _free(self) -> int:
+        """How many numbers of a vector are solved for: all but the last, and a bias that stays at zero."""
+        return self._width - (1 if self.settings.biased else 2)
 
     def _split(self, items: F32) -> F64:
         """Return item vectors (n, dim) by member, (members, n, width)."""
@@ -193,11 +201,11 @@ class FoldIn:
         return np.full(len(rows), self.settings.positive) if targets is None else np.asarray(targets)
 
     def _counted(self, rows: Rows, targets: F64 | None) -> tuple[F64, F64, F64]:
-        """Return x (members, n, width - 1), b (members, n) and y (n,) of the items that count."""
+        """Return x (members, n, free), b (members, n) and y (n,) of the items that count."""
         y = self._targets(rows, targets)
         counts = np.isfinite(y)
         parts = self._split(self.items[rows[counts]])
-        return parts[:, :, :-1], parts[:, :, -1], y[counts]
+        return parts[:, :, : self._free], parts[:, :, -1], y[counts]
 
     @staticmethod
     def _pull(x: F64, b: F64, y: F64) -> F64:
@@ -205,23 +213,24 @@ class FoldIn:
         return pull
 
     def _factor(self, x: F64, ridge: float, member: int) -> tuple[F64, bool]:
-        """Return the Cholesky factor of A for one member's items x (n, width - 1)."""
-        matrix = x.T @ x + self.settings.cell * self._gramian[member, :-1, :-1]
+        """Return the Cholesky factor of A for one member's items x (n, free)."""
+        matrix = x.T @ x + self.settings.cell * self._gramian[member, : self._free, : self._free]
         # the last addend only keeps A invertible where neither cells nor a ridge do
         matrix[np.diag_indices_from(matrix)] += ridge + 1e-9 * (1.0 + np.trace(matrix) / len(matrix))
         factor: tuple[F64, bool] = cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
         return factor
 
     def _raw(self, vector: F32) -> F64:
-        """Return a user vector by member as training has it, without its last place, (members, width - 1)."""
+        """Return a user vector by member as training has it, what is solved for, (members, free)."""
         raw = vector.astype(np.float64)
         raw[-2] -= self.settings.mean
-        parts = raw.reshape(self.members, self._width)[:, :-1]
+        parts = raw.reshape(self.members, self._width)[:, : self._free]
         return parts * (self.members / self.settings.sd)
 
     def _finished(self, parts: F64) -> F32:
         """Undo `_raw`."""
-        whole = np.concatenate([parts, np.ones((self.members, 1))], axis=1)
+        fixed = (1,) if self.settings.biased else (0, 1)
+        whole = np.concatenate([parts, np.tile(np.array(fixed, np.float64), (self.members, 1))], axis=1)
         done = (whole * (self.settings.sd / self.members)).reshape(-1)
         done[-2] += self.settings.mean
         return done.astype(np.float32)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import polars as pl
 
+from twotower.projecting import plane
 from twotower.server.catalogue import Trained
 
 MOST = 5_000
@@ -29,17 +29,7 @@ def item_map(items: Trained) -> dict[str, Any]:
     """Return the map as `models.MapAnswer` says; coordinates within -1 and 1."""
     step = -(-len(items.ids.known) // MOST) or 1
     rows = range(0, len(items.ids.known), step)
-    directions = items.directions[::step].astype(np.float64)
-    centred = directions - directions.mean(axis=0)
-    _, axes = np.linalg.eigh(centred.T @ centred)
-    axes = axes[:, ::-1][:, :2]
-    axes = axes * np.where(axes.sum(axis=0) < 0, -1, 1)  # else the sign, and the picture, is left to chance
-    plane = centred @ axes
-    # A few far-off items would press all others into a spot.
-    low, high = np.quantile(plane, [0.003, 0.997], axis=0)
-    plane = np.clip((2 * plane - low - high) / np.maximum(high - low, 1e-12), -1, 1).round(4)
-    if plane.shape[1] < 2:
-        plane = np.concatenate([plane, np.zeros((len(plane), 1))], axis=1)
+    points = plane(items.directions[::step]).points.round(4)
     column = category_column(items)
     values: list[Any] = [None] * len(rows)
     if column is not None:
@@ -56,8 +46,8 @@ def item_map(items: Trained) -> dict[str, Any]:
         "categories": categories,
         "items": [items.ids.known[row] for row in rows],
         "titles": [_title(items, first, row) for row in rows],
-        "x": plane[:, 0].tolist(),
-        "y": plane[:, 1].tolist(),
+        "x": points[:, 0].tolist(),
+        "y": points[:, 1].tolist(),
         "category": [places.get(value, -1) for value in values],
     }
 

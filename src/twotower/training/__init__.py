@@ -9,6 +9,7 @@ from twotower.training.loop import Interrupted, Outcome, Trainer
 from twotower.training.posterior import take_posterior_means
 from twotower.training.row_adam import RowAdam
 from twotower.training.schedule import Schedule
+from twotower.training.solving import Solving
 
 __all__ = [
     "Alternating",
@@ -23,6 +24,7 @@ __all__ = [
     "RowAdam",
     "Schedule",
     "Silent",
+    "Solving",
     "TrainPairs",
     "Trainer",
     "take_posterior_means",

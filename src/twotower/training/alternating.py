@@ -1,4 +1,4 @@
-"""`Alternating`: what ids add to the vectors, solved for instead of descended to.
+"""`Alternating`: what ids add to vectors of towers with hidden layers, solved for instead of descended to.
 
 `AllPairs` is a least squares in the users' vectors and one in the items', and descending it by gradients is
 slow: it is flat where the vectors are small, and badly conditioned. So after the steps of an epoch, in which
@@ -8,7 +8,8 @@ Volinsky 2008). The ridge draws a vector to what its features say, by the square
     strength * (sum_u share_u |u - f(x_u)|^2 + sum_i share_i |v_i - f(x_i)|^2)
 
 a prior whose mean the towers learn (as in collaborative topic regression, Wang and Blei, KDD 2011), so that a
-row of few pairs falls back on its features, and one of none has nothing else.
+row of few pairs falls back on its features, and one of none has nothing else. For towers without hidden
+layers what features say is solved for as well: `Solving`.
 """
 
 from __future__ import annotations
@@ -18,10 +19,8 @@ import torch
 from numpy.typing import NDArray
 
 from twotower.model import SideArrays, Tower, TwoTowerModel
-from twotower.objectives import Pairs
-from twotower.objectives.least_squares import solve_rows
-from twotower.objectives.penalty import penalty_shares
 from twotower.training.batches import TrainPairs
+from twotower.training.pair_squares import PairSquares
 
 
 class Alternating:
@@ -39,20 +38,12 @@ class Alternating:
         self, pairs: TrainPairs, users: SideArrays, items: SideArrays, mass: float, strength: float
     ) -> None:
         self.sides = {"users": users, "items": items}
-        n = len(pairs)
-        self.cell = mass * n / (pairs.n_users * pairs.n_items)
-        by_user = Pairs.from_arrays(pairs.user, pairs.item, pairs.target, pairs.weight, n_users=pairs.n_users)
-        by_item = Pairs.from_arrays(pairs.item, pairs.user, pairs.target, pairs.weight, n_users=pairs.n_items)
-        self.pairs = {"users": by_user, "items": by_item}
-        self.ridge = {}
-        for which, grouped in self.pairs.items():
-            counts = np.diff(grouped.indptr)
-            self.ridge[which] = (strength * counts * penalty_shares(counts)).astype(np.float32)
+        self.squares = PairSquares(pairs, mass, strength)
 
     def solve(self, model: TwoTowerModel) -> None:
         """Solve for the items' and then for the users' id vectors, in place."""
         towers = {"users": model.users, "items": model.items}
-        said = {which: _features(tower, self.sides[which]) for which, tower in towers.items()}
+        said = {which: from_features(tower, self.sides[which]) for which, tower in towers.items()}
         now = {which: said[which] + tower.ids.weight.cpu().numpy() for which, tower in towers.items()}
         members, device = model.config.n_members, model.users.ids.weight.device
         for which, against in (("items", "users"), ("users", "items")):
@@ -62,19 +53,14 @@ class Alternating:
                 mean = float(model.mean)
                 if against == "users":
                     parts[2] = parts[2] + mean
-                now[which][:, part] = solve_rows(
-                    self.pairs[which],
-                    np.concatenate(parts, axis=1),
-                    now[which][:, part],
-                    said[which][:, part],
-                    self.ridge[which],
-                    self.cell,
+                now[which][:, part] = self.squares.solve(
+                    which, np.concatenate(parts, axis=1), now[which][:, part], said[which][:, part]
                 )
             added = torch.from_numpy(now[which] - said[which])
             towers[which].ids.weight.data.copy_(added.to(device))
 
 
-def _features(tower: Tower, side: SideArrays) -> NDArray[np.float32]:
+def from_features(tower: Tower, side: SideArrays) -> NDArray[np.float32]:
     """Return what the features alone say, (rows, width) of the tower."""
     training = tower.training
     tower.eval()

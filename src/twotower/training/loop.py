@@ -24,6 +24,7 @@ from twotower.training.judge import Judge
 from twotower.training.listener import Listener, Record
 from twotower.training.row_adam import RowAdam
 from twotower.training.schedule import Schedule
+from twotower.training.solving import Solving
 
 
 class Interrupted(TrainingError):
@@ -59,7 +60,8 @@ class Trainer:
         seed: of dropout.
         phase: "train" or "refit", for records and checkpoints.
         fingerprint: what a checkpoint must belong to.
-        alternating: solves for the id vectors after the steps of each epoch, which then leave them alone.
+        solver: solves for the id vectors after the steps of each epoch, which then leave them alone; or, of
+            linear towers, for everything, and then there are no steps.
     """
 
     def __init__(
@@ -74,7 +76,7 @@ class Trainer:
         seed: int,
         phase: str,
         fingerprint: str,
-        alternating: Alternating | None = None,
+        solver: Alternating | Solving | None = None,
     ) -> None:
         self.model, self.users, self.items, self.batcher = model, users, items, batcher
         self.objective, self.penalty, self.config = objective, penalty, config
@@ -83,8 +85,8 @@ class Trainer:
         pairs = batcher.pairs
         self.user_shares = penalty_shares(np.bincount(pairs.user, minlength=pairs.n_users))
         self.item_shares = penalty_shares(np.bincount(pairs.item, minlength=pairs.n_items))
-        self.alternating = alternating
-        if alternating is not None:
+        self.solver = solver
+        if solver is not None:
             model.users.ids.still = model.items.ids.still = True
         self.rows = RowAdam({name: table for name, table in model.row_tables().items() if not table.still})
         self.layers = [p for p in model.parameters() if p.requires_grad]
@@ -146,7 +148,8 @@ class Trainer:
         return Outcome(self.schedule.best_epoch, rate_of, self.history)
 
     def _record(self, epoch: int, judge: Judge | None, listener: Listener) -> None:
-        rate = self.schedule.step_rate((epoch - 1) / self.config.epochs)
+        solved = isinstance(self.solver, Solving)
+        rate = 0.0 if solved else self.schedule.step_rate((epoch - 1) / self.config.epochs)
         start = time.perf_counter()
         loss = self._epoch(epoch, listener)
         seconds = time.perf_counter() - start
@@ -172,6 +175,12 @@ class Trainer:
         listener.epoch(record)
 
     def _epoch(self, epoch: int, listener: Listener) -> float:
+        if isinstance(self.solver, Solving):
+            loss = self.solver.solve(self.model)
+            if not math.isfinite(loss):
+                raise TrainingError(_diverged("loss", loss, epoch, 0.0))
+            listener.step(epoch=epoch, pairs_done=len(self.batcher.pairs), loss=loss)
+            return loss
         self.model.train()
         done, total = 0, 0.0
         with torch.random.fork_rng(devices=[]):
@@ -185,8 +194,8 @@ class Trainer:
                 total += loss * len(batch.pairs)
                 done += len(batch.pairs)
                 listener.step(epoch=epoch, pairs_done=done, loss=total / done)
-        if self.alternating is not None:
-            self.alternating.solve(self.model)
+        if self.solver is not None:
+            self.solver.solve(self.model)
         return total / done
 
     def step(self, batch: Batch, rate: float) -> float:

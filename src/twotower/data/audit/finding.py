@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import ClassVar, final
 
 
 class Severity(StrEnum):
@@ -40,3 +41,30 @@ class Finding:
     def as_dict(self) -> dict[str, str]:
         """Return the finding as ``--json`` has it."""
         return {key: str(value) for key, value in asdict(self).items()}
+
+
+class Finder:
+    """Whatever builds findings under a name of its own.
+
+    A subclass sets ``name`` and ``looks_for``.
+    """
+
+    name: ClassVar[str]
+    """What it is called, in lower case with hyphens."""
+    looks_for: ClassVar[str]
+    """What it looks for, in a few words."""
+
+    @final
+    def error(self, where: str, what: str, evidence: str, mend: str) -> Finding:
+        """Build a finding that makes figures mean something else than they say."""
+        return Finding(self.name, Severity.ERROR, where, what, evidence, mend)
+
+    @final
+    def warning(self, where: str, what: str, evidence: str, mend: str) -> Finding:
+        """Build a finding that costs accuracy or misleads."""
+        return Finding(self.name, Severity.WARNING, where, what, evidence, mend)
+
+    @final
+    def note(self, where: str, what: str, evidence: str, mend: str) -> Finding:
+        """Build a finding that is good to know."""
+        return Finding(self.name, Severity.NOTE, where, what, evidence, mend)

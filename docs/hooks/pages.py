@@ -1,0 +1,53 @@
+"""What MkDocs does beside rendering docs/: pages made of the code, the changelog and the notebook; formulas.
+
+Nothing that is made here is kept in the repository, so none of it can be out of date.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))  # the modules beside this one
+
+from mkdocs.structure.files import File, Files
+
+from formulas import Formulas
+from notebook_page import notebook_page
+from reference_cli import cli_page
+from reference_config import config_page
+from reference_python import python_page
+
+ROOT = Path(__file__).parents[2]
+
+
+def changelog_page() -> str:
+    """Return the changelog as it is."""
+    return (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "reference/config.md": config_page,
+    "reference/cli.md": cli_page,
+    "reference/python.md": python_page,
+    "changelog.md": changelog_page,
+}
+
+
+def on_config(config: Any) -> Any:
+    """Add the extension that renders formulas."""
+    config.markdown_extensions.append(Formulas())
+    return config
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the pages that are made, and the pictures of the notebook."""
+    for name, make in PAGES.items():
+        files.append(File.generated(config, name, content=make()))
+    text, pictures = notebook_page(ROOT / "examples" / "kuairec.ipynb")
+    files.append(File.generated(config, "notebook.md", content=text))
+    for name, picture in pictures.items():
+        files.append(File.generated(config, f"notebook/{name}", content=picture))
+    return files

@@ -1,0 +1,78 @@
+"""``twotower tune``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from twotower.cli.errors import guarded
+from twotower.cli.options import ConfigArgument, JsonOption, SetOption, TrackOption
+
+
+@guarded
+def tune(
+    config: ConfigArgument,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="For trials and result: a new folder.")
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option("--trials", help="Most trials. Default: 50, or with --minutes any number.")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option("--minutes", help="Most minutes of trials; the test comes on top.")
+    ] = None,
+    space: Annotated[
+        Path | None,
+        typer.Option("--space", metavar="FILE", help="A TOML file of what is searched; see --show-space."),
+    ] = None,
+    settings: SetOption = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the tuning in DIR; what it has spent counts.")
+    ] = False,
+    show_space: Annotated[
+        bool, typer.Option("--show-space", help="Print as TOML what would be searched, and end.")
+    ] = False,
+    track: TrackOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Search for a better config on the validation part, and test it once.
+
+    DIR then holds best.toml, for `twotower train`, and history.svg; Ctrl-C leaves the best so far.
+    """
+    from twotower.cli.output import log, print_json  # noqa: PLC0415
+    from twotower.cli.tuned import print_tuned  # noqa: PLC0415
+    from twotower.config import load_config  # noqa: PLC0415
+    from twotower.errors import ConfigError  # noqa: PLC0415
+
+    settled = load_config(config, settings or ())
+    from twotower import tuning  # noqa: PLC0415  (torch: only once the config is right)
+    from twotower.cli.tuning_progress import tuning_progress  # noqa: PLC0415
+    from twotower.tracking import make_tracking  # noqa: PLC0415
+
+    searched = tuning.read_space(space, settled) if space is not None else None
+    if show_space:
+        print(tuning.space_of(settled, searched).dump(), end="")
+        return
+    if out is None:
+        raise ConfigError("tune needs --out DIR, a new folder for the trials and the result")
+    tracking = make_tracking(track or (), log)
+    with tuning_progress() as (watcher, listener):
+        result = tuning.tune(
+            settled,
+            out,
+            trials=trials,
+            minutes=minutes,
+            space=searched,
+            resume=resume,
+            watcher=watcher,
+            listener=listener,
+            tracking=tracking,
+            log=log,
+        )
+    if as_json:
+        print_json({"tune": str(out), **result})
+    else:
+        print_tuned(result)
+        log(f"saved in {out}: best.toml, history.svg, tune.json, and the runs it tested")

@@ -1,0 +1,279 @@
+"""`Case`: everything that a report is made of, measured once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from twotower.baselines import BASELINES, RANKING_BASELINES
+from twotower.config import Config
+from twotower.data.fingerprint import fingerprint
+from twotower.data.splitting import Parts
+from twotower.errors import DataError
+from twotower.evaluation import (
+    Evaluation,
+    RankingEvaluation,
+    RankingTask,
+    RatingEvaluation,
+    held_out_task,
+)
+from twotower.experiment import OURS, Compared, compare_predictors, compare_rankers
+from twotower.experiment.stages import Log, quiet
+from twotower.metrics import Interval
+from twotower.recommender import Recommender
+from twotower.report.calibration import Calibration, calibrate
+from twotower.report.geometry import Geometry, Personal, geometry_of, personal_of
+from twotower.report.importance import Importance, importance_of
+from twotower.report.lists import GivenLists, lists_of
+
+QUICK: Final = ("mean", "biases", "popularity", "category popularity", "item kNN", "EASE")
+"""Baselines that a report takes unless it is told to take all."""
+CHOICES: Final = ("quick", "all", "none")
+"""Which baselines a report can have."""
+
+_SLOW = "tuning or training it takes long"
+_UNASKED = "baselines were switched off"
+
+
+@dataclass(frozen=True)
+class DataState:
+    """Whether the data is still what the run was trained on.
+
+    Attributes:
+        then: its fingerprint when the run was trained; None if the run is of a version that took none.
+        now: its fingerprint now.
+        seen: share of the test part's pairs that the model was trained on and that don't recur in the parts
+            as they are cut now (who sees a film twice has it in both); 0 of an honest split.
+    """
+
+    then: str | None
+    now: str
+    seen: float
+
+    @property
+    def changed(self) -> bool:
+        """Whether the data is known to be another."""
+        return self.then is not None and self.then != self.now
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A trained model on its data. Made by `Case.of`.
+
+    Attributes:
+        config: of the run, paths resolved.
+        recommender: the model.
+        parts: the data as it is now.
+        recorded: what the run's ``metrics.json`` holds.
+        data: whether the data is still the same.
+        evaluation: of the model on the test part as it is now.
+        compared: the model beside baselines; None without any.
+        left_out: baseline -> why it was left out.
+    """
+
+    config: Config
+    recommender: Recommender
+    parts: Parts
+    recorded: Mapping[str, Any]
+    data: DataState
+    evaluation: Evaluation
+    compared: Compared | None
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        config: Config,
+        recommender: Recommender,
+        parts: Parts,
+        recorded: Mapping[str, Any],
+        *,
+        baselines: str = "quick",
+        log: Log = quiet,
+    ) -> Case:
+        """Measure a model on the test part, and baselines beside it.
+
+        Args:
+            config: of the run.
+            recommender: the model.
+            parts: the data, read and split as the config says.
+            recorded: the content of the run's ``metrics.json``; what it lacks is left out of the report.
+            baselines: one of `CHOICES`.
+            log: told one line a baseline.
+        """
+        settings = config.evaluation
+        evaluation = recommender.evaluate(
+            parts.test,
+            cap=settings.cap,
+            ranking=settings.ranking,
+            ks=settings.ks,
+            candidates=settings.candidates,
+            resamples=settings.resamples,
+            seed=config.seed,
+        )
+        known = RANKING_BASELINES if config.objective.implicit else BASELINES
+        wanted = [name for name in known if baselines == "all" or (baselines == "quick" and name in QUICK)]
+        left_out = {name: _UNASKED if baselines == "none" else _SLOW for name in known if name not in wanted}
+        compared = None
+        if wanted:
+            compare = compare_rankers if config.objective.implicit else compare_predictors
+            compared = compare(config, recommender, parts, baselines=wanted, log=log)
+            left_out = {**compared.skipped, **left_out}
+        state = DataState(
+            recorded.get("data", {}).get("hash"), fingerprint(parts), _seen_share(recommender, parts)
+        )
+        return cls(config, recommender, parts, recorded, state, evaluation, compared, left_out)
+
+    @property
+    def ranks(self) -> bool:
+        """Whether the model was trained to rank, and predicts no label."""
+        return self.config.objective.implicit
+
+    @property
+    def main(self) -> str:
+        """The metric that a reader is told first: of ranking or of predicted labels, by what was trained."""
+        if self.ranks:
+            return f"ndcg@{self.k}"
+        return "rmse" if self.config.evaluation.cap is None else "rmse_capped"
+
+    @property
+    def k(self) -> int:
+        """Where the lists that are looked at end: 10, or the cut-off nearest to it."""
+        return min(self.config.evaluation.ks, key=lambda k: (abs(k - 10), k))
+
+    @property
+    def higher_is_better(self) -> bool:
+        """The direction of `main`."""
+        return self.ranks
+
+    @property
+    def measured(self) -> RatingEvaluation | RankingEvaluation:
+        """What holds `main`, over the whole test part and by slice."""
+        part = self.evaluation.ranking if self.ranks else self.evaluation.rating
+        assert part is not None  # a model that ranks is always ranked, any other always predicts
+        return part
+
+    @property
+    def score(self) -> Interval:
+        """The value of `main`."""
+        return self.measured.metrics[self.main]
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """The records of the epochs."""
+        return self.recommender.history
+
+    @property
+    def best_baseline(self) -> str | None:
+        """The baseline that is best by `main`; None without any."""
+        if self.compared is None:
+            return None
+        models = self.compared.comparison.models
+        values = {name: of.metrics[self.main].value for name, of in models.items() if name != OURS}
+        values = {name: value for name, value in values.items() if math.isfinite(value)}
+        if not values:
+            return None
+        return (max if self.higher_is_better else min)(values, key=values.__getitem__)
+
+    @cached_property
+    def task(self) -> RankingTask | None:
+        """The test part made ready for ranking; None where nothing could be relevant, or it was not asked."""
+        if self.evaluation.ranking is None:
+            return None
+        settings = self.config.evaluation
+        return held_out_task(
+            self.parts.test,
+            self.recommender.train_view(self.parts.test),
+            self.recommender.positive,
+            ks=settings.ks,
+            candidates=settings.candidates,
+        )
+
+    @cached_property
+    def lists(self) -> GivenLists | None:
+        """What the model gives to the users of the test part."""
+        return None if self.task is None else lists_of(self.task, self.recommender, self.k)
+
+    @cached_property
+    def label(self) -> NDArray[np.float64]:
+        """The labels of the test part (n,), capped where the metrics are."""
+        return self._capped(self._labels(self.parts.test))
+
+    @cached_property
+    def prediction(self) -> NDArray[np.float64]:
+        """The predictions of the test part's labels (n,), capped where the metrics are."""
+        return self._capped(self.recommender.predict(self.parts.test))
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """Predicted against actual labels; None of a model that predicts none."""
+        if self.ranks:
+            return None
+        users = self.parts.test.interactions.get_column(self.parts.test.schema.user)
+        settings = self.config.evaluation
+        return calibrate(
+            users, self.label, self.prediction, resamples=settings.resamples, seed=self.config.seed
+        )
+
+    @cached_property
+    def users(self) -> Geometry:
+        """How the vectors of the warm users lie."""
+        side = self.recommender.users
+        return geometry_of(side.vectors[side.warm], self.recommender.model.config.n_members)
+
+    @cached_property
+    def items(self) -> Geometry:
+        """How the vectors of the warm items lie."""
+        side = self.recommender.items
+        return geometry_of(side.vectors[side.warm], self.recommender.model.config.n_members)
+
+    @cached_property
+    def personal(self) -> Personal:
+        """How much of the scores is a matter of user and item together."""
+        users, items = self.recommender.users, self.recommender.items
+        return personal_of(users.vectors[users.warm], items.vectors[items.warm], self.config.seed)
+
+    @cached_property
+    def importance(self) -> Importance:
+        """What each feature is worth on the test part."""
+        return importance_of(
+            self.recommender,
+            self.parts,
+            self.main,
+            cap=self.config.evaluation.cap,
+            candidates=self.config.evaluation.candidates,
+            resamples=self.config.evaluation.resamples,
+            seed=self.config.seed,
+        )
+
+    def _labels(self, data: Any) -> NDArray[np.float64]:
+        label = self.parts.test.schema.label
+        if label is None:
+            raise DataError("these interactions have no label")
+        values: NDArray[np.float64] = data.interactions.get_column(label).cast(pl.Float64).to_numpy()
+        return values
+
+    def _capped(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        cap = self.config.evaluation.cap
+        return values if cap is None else np.minimum(values, cap)
+
+
+def _seen_share(recommender: Recommender, parts: Parts) -> float:
+    """Return the share of the test part's pairs that only the model has met; see `DataState`."""
+    schema = parts.test.schema
+    seen, columns = recommender.train_view(parts.test).interactions, [schema.user, schema.item]
+    test, *recurring = (
+        part.interactions.select(pl.col(name).cast(seen.schema[name], strict=False) for name in columns)
+        for part in (parts.test, parts.train, parts.validation)
+    )
+    both = test.join(seen, on=columns, how="semi")
+    for known in recurring:
+        both = both.join(known, on=columns, how="anti")
+    return both.height / max(test.height, 1)

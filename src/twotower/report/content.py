@@ -1,0 +1,123 @@
+"""What a report says, in the order in which it says it: everything that the page's template shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from twotower.config import dump_config
+from twotower.data.audit.finding import Finding, Severity
+from twotower.evaluation import RankingEvaluation
+from twotower.experiment.parts import notes_of
+from twotower.report import sections, tables
+from twotower.report.case import Case
+from twotower.report.doctor import PROBES
+from twotower.report.facts import data_facts, feature_facts, model_facts
+from twotower.report.item_map import map_of
+from twotower.report.people import people_of
+from twotower.report.wording import MEANINGS, bounds, interval, metric_name, number, percent, signed
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A figure that is seen first."""
+
+    name: str
+    value: str
+    more: str
+    mood: str = ""
+
+
+def content_of(case: Case, findings: tuple[Finding, ...], title: str) -> dict[str, Any]:
+    """Return all that the template of the page reads."""
+    return {
+        "title": title,
+        "kind": "a model that ranks" if case.ranks else "a model that predicts",
+        "verdict": _verdict(case),
+        "changed": case.data.changed,
+        "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "tiles": _tiles(case, findings),
+        "findings": findings,
+        "silent": [probe.looks_for for probe in PROBES if all(probe.name != of.check for of in findings)],
+        "data_facts": data_facts(case),
+        "model_facts": model_facts(case),
+        "feature_facts": feature_facts(case),
+        "parts": tables.parts_table(case),
+        "notes": [*notes_of(case.parts), *case.evaluation.notes],
+        "accuracy": sections.accuracy(case),
+        "curves": sections.curves(case),
+        "calibration": sections.calibration(case),
+        "slices": sections.slices(case),
+        "variety": sections.variety(case),
+        "importance": sections.importance(case),
+        "map": map_of(case.recommender, case.parts.train.items),
+        "people": () if case.lists is None else people_of(case.recommender, case.lists),
+        "label": case.parts.train.schema.label,
+        "meanings": _meanings(case),
+        "config": dump_config(case.config),
+        "fingerprint": case.data.now,
+    }
+
+
+def _verdict(case: Case) -> str:
+    of = case.measured
+    name, score = metric_name(case.main), interval(case.score)
+    if isinstance(of, RankingEvaluation):
+        asked = (
+            f"For {number(of.users)} users with {number(of.positives)} liked items that it had not seen, "
+            f"among {number(of.items)} items"
+        )
+        return f"{asked}, the model reaches {name} {score}. {tables.differences_said(case)}"
+    label = case.parts.test.schema.label
+    return (
+        f"On {number(of.rows)} interactions that it had not seen, the model predicts {label} with {name} "
+        f"{score}. {tables.differences_said(case)}"
+    )
+
+
+def _tiles(case: Case, findings: tuple[Finding, ...]) -> list[Tile]:
+    tiles = [Tile(metric_name(case.main), number(case.score.value), bounds(case.score))]
+    best = case.best_baseline
+    if best is not None and case.compared is not None:
+        gap = case.compared.comparison.differences[best][case.main]
+        better = gap.high < 0 if case.higher_is_better else gap.low > 0
+        worse = gap.low > 0 if case.higher_is_better else gap.high < 0
+        theirs = case.compared.comparison.models[best].metrics[case.main].value
+        share = percent(abs(gap.value / theirs), 1) if theirs else signed(-gap.value)
+        way = "better" if (gap.value < 0) == case.higher_is_better else "worse"
+        mood = "good" if better else "bad" if worse else ""
+        within = f"{signed(-gap.value)} ({signed(-gap.high)} to {signed(-gap.low)})"
+        tiles.append(Tile(f"{metric_name(case.main)} beside {best}", f"{share} {way}", within, mood))
+    else:
+        tiles.append(Tile("Baselines", "none", "switched off"))
+    counts = {severity: sum(of.severity is severity for of in findings) for severity in Severity}
+    serious = counts[Severity.ERROR] + counts[Severity.WARNING]
+    told = f"{_count(counts[Severity.ERROR], 'error')}, {_count(counts[Severity.WARNING], 'warning')}, "
+    told += _count(counts[Severity.NOTE], "note")
+    mood = "bad" if counts[Severity.ERROR] else "warn" if serious else "good"
+    tiles.append(Tile("Doctor", "healthy" if not serious else f"{serious} to mend", told, mood))
+    users = case.parts.test.interactions.get_column(case.parts.test.schema.user).n_unique()
+    tiles.append(Tile("Test part", number(len(case.parts.test)), f"rows of {number(users)} users"))
+    return tiles
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
+def _meanings(case: Case) -> list[tuple[str, str]]:
+    names = dict.fromkeys(name.partition("@")[0] for name in case.evaluation.metrics)
+    said = [(metric_name(name), MEANINGS[name]) for name in names if name in MEANINGS]
+    if any(name.endswith("_capped") for name in names):
+        said.append(("capped", MEANINGS["capped"]))
+    said.append(
+        (
+            "popular and rare",
+            "the most popular items hold a third of the train rows, the rarest another third",
+        )
+    )
+    said.append(
+        ("95% interval", "drawn over users: other users of the same kind would give a figure within it")
+    )
+    return said

@@ -1,0 +1,44 @@
+"""Ailments of the features: columns that the model does not read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+from twotower.data.audit.finding import Finding
+from twotower.report.case import Case
+from twotower.report.doctor.probe import Probe
+from twotower.report.importance import columns_of
+
+_UNMOVED = 0.002
+_NAMED = 8
+
+
+class UnreadFeatures(Probe):
+    """Columns whose values can be dealt out anew without a vector moving: constant, or without a weight."""
+
+    name: ClassVar[str] = "unread-features"
+    looks_for: ClassVar[str] = "features that the model does not read"
+
+    def run(self, case: Case) -> Iterator[Finding]:
+        """Look how far vectors move when a column is permuted."""
+        for which in ("users", "items"):
+            columns = list(columns_of(case.importance, which))
+            unread = [worth for worth in columns if worth.moved < _UNMOVED]
+            if not unread:
+                continue
+            names = ", ".join(worth.column for worth in unread[:_NAMED])
+            more = f" and {len(unread) - _NAMED} more" if len(unread) > _NAMED else ""
+            most = max(worth.moved for worth in unread)
+            every = len(unread) == len(columns)
+            finding = self.warning if every and len(columns) > 1 else self.note
+            yield finding(
+                f"features of the {which}",
+                f"the model reads no feature of the {which}"
+                if every
+                else f"{len(unread)} of {len(columns)} features of the {which} "
+                + ("changes nothing" if len(unread) == 1 else "change nothing"),
+                f"{names}{more}: with the values dealt out anew among the {which}, vectors move by "
+                f"{most:.2%} of their spread at most",
+                "leave them out of the schema, or see whether they are constant or empty (`twotower check`)",
+            )

@@ -1,0 +1,21 @@
+"""`Probe`: one kind of ailment, looked for in a trained model."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+from twotower.data.audit.finding import Finder, Finding
+from twotower.report.case import Case
+
+
+class Probe(Finder, ABC):
+    """Looks for one kind of ailment of a trained model.
+
+    A subclass sets ``name`` and ``looks_for``, and yields findings from `run`. It changes nothing, holds no
+    state, and says nothing of a model that it can't judge.
+    """
+
+    @abstractmethod
+    def run(self, case: Case) -> Iterator[Finding]:
+        """Yield what is found in the case."""

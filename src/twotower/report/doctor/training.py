@@ -1,0 +1,144 @@
+"""Ailments of the training: ended too soon, overfitted, chosen on a validation part unlike the test part."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+import polars as pl
+
+from twotower.data.audit.finding import Finding
+from twotower.evaluation import held_out_task
+from twotower.metrics import Interval, mean_intervals
+from twotower.metrics.bootstrap import percentile_interval, user_draws
+from twotower.report.case import Case
+from twotower.report.doctor.probe import Probe
+from twotower.report.history import chosen_by, epochs_of
+from twotower.report.wording import interval, metric_name, number
+
+_STILL_RISING = 0.002
+_WORSE = 0.05
+_OVERFIT = 2.0
+_GAP = {True: 0.25, False: 0.15}
+"""By how much a test part may be worse than validation: of rankings, which also hang on the number of
+positives, and of predictions."""
+_SAMPLE = 200_000
+
+
+class Learning(Probe):
+    """A loop that was cut off while it still learnt, or that was best at its very beginning."""
+
+    name: ClassVar[str] = "learning"
+    looks_for: ClassVar[str] = "training that ended too soon, or overfitted from the first epoch"
+
+    def run(self, case: Case) -> Iterator[Finding]:
+        """Read the validation metric of the epochs."""
+        epochs, metric = epochs_of(case.history, "train"), chosen_by(case.history)
+        if metric is None or len(epochs) < 2:
+            return
+        values = [record[metric] for record in epochs]
+        sign = 1 if case.ranks else -1
+        best = max(range(len(values)), key=lambda at: sign * values[at])
+        name = metric_name(metric)
+        gained = sign * (values[-1] - values[-2]) / max(abs(values[-2]), 1e-12)
+        if len(epochs) >= case.config.training.epochs and best == len(epochs) - 1 and gained > _STILL_RISING:
+            yield self.warning(
+                "training",
+                "training ended while the model still got better (underfitting)",
+                f"{name} went from {number(values[-2])} to {number(values[-1])} in the last of "
+                f"{len(epochs)} epochs",
+                f"raise training.epochs above {case.config.training.epochs}; early stopping ends it in time",
+            )
+        lost = sign * (values[best] - values[-1]) / max(abs(values[best]), 1e-12)
+        if best == 0 and lost > _WORSE:
+            yield self.warning(
+                "training",
+                "validation only got worse after the first epoch (overfitting)",
+                f"{name} was {number(values[0])} after epoch 1 and {number(values[-1])} after epoch "
+                f"{len(epochs)}",
+                "lower training.learning_rate; raise objective.regularisation or model.dropout",
+            )
+
+
+class Generalisation(Probe):
+    """Errors that are far smaller on what the model was trained on."""
+
+    name: ClassVar[str] = "overfitting"
+    looks_for: ClassVar[str] = "errors that are far smaller on train than on test"
+
+    def run(self, case: Case) -> Iterator[Finding]:
+        """Predict train rows, and compare with the test part."""
+        label = case.parts.train.schema.label
+        if case.ranks or label is None or case.data.changed:
+            return
+        train = case.parts.train
+        step = -(-len(train) // _SAMPLE)
+        rows = train.with_interactions(train.interactions.gather_every(step))
+        known = rows.interactions.get_column(label).cast(pl.Float64).to_numpy()
+        cap = case.config.evaluation.cap or np.inf
+        error = np.minimum(known, cap) - np.minimum(case.recommender.predict(rows), cap)
+        on_train = float(np.sqrt(np.mean(error**2)))
+        on_test = float(np.sqrt(np.mean((case.label - case.prediction) ** 2)))
+        if on_test > _OVERFIT * on_train:
+            yield self.warning(
+                "train and test part",
+                "the model fits train far better than test (overfitting)",
+                f"RMSE is {number(on_train)} on train rows and {number(on_test)} on the test part",
+                "raise objective.regularisation, model.dropout or model.id_dropout, or lower model.dim",
+            )
+
+
+class ValidationGap(Probe):
+    """A test part on which the model does much worse than on validation."""
+
+    name: ClassVar[str] = "validation-gap"
+    looks_for: ClassVar[str] = "a test part on which the model does much worse than on validation"
+
+    def run(self, case: Case) -> Iterator[Finding]:
+        """Compare the chosen epoch's metric with the same metric of the test part."""
+        validation = case.recorded.get("validation", {})
+        name = "ndcg@100" if case.ranks else "rmse"
+        then: float | None = validation.get(name)
+        if then is None or not then > 0 or case.data.changed:
+            return
+        now = _ranked(case) if case.ranks else _predicted(case)
+        if now is None:
+            return
+        gap = (then - now.value) / then if case.ranks else (now.value - then) / then
+        beyond = now.high < then if case.ranks else now.low > then
+        if gap > _GAP[case.ranks] and beyond:
+            yield self.warning(
+                "validation and test part",
+                "the model does much worse on the test part than on validation",
+                f"{metric_name(name)} was {number(then)} on validation and is {interval(now)} on test",
+                "see whether the two were cut alike ([split]), and whether validation rows are copies of "
+                "train rows: `twotower check`",
+            )
+
+
+def _ranked(case: Case) -> Interval | None:
+    if case.task is None:
+        return None
+    if "ndcg@100" in case.measured.metrics:
+        return case.measured.metrics["ndcg@100"]
+    among = case.config.evaluation.candidates
+    seen = case.recommender.train_view(case.parts.test)
+    task = held_out_task(case.parts.test, seen, case.recommender.positive, ks=(100,), candidates=among)
+    values: Any = {"ndcg": task.values(case.recommender).users["ndcg@100"]}
+    return mean_intervals(values, resamples=case.config.evaluation.resamples, seed=case.config.seed)["ndcg"]
+
+
+def _predicted(case: Case) -> Interval:
+    """Return the RMSE of labels capped where those of train are, which validation is measured by."""
+    cap = case.config.objective.cap or np.inf
+    test = case.parts.test
+    label = test.interactions.get_column(str(test.schema.label)).cast(pl.Float64).to_numpy()
+    error = np.square(np.minimum(label, cap) - np.minimum(case.recommender.predict(test), cap))
+    user = test.interactions.get_column(test.schema.user).rank("dense").cast(pl.Int64).to_numpy() - 1
+    sums, rows = np.bincount(user, weights=error), np.bincount(user)
+    settings = case.config.evaluation
+    drawn = np.concatenate(
+        [np.sqrt(d @ sums / (d @ rows)) for d in user_draws(len(rows), settings.resamples, case.config.seed)]
+    )
+    return percentile_interval(float(np.sqrt(error.mean())), drawn, len(rows), 0.95)

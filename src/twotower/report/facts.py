@@ -1,0 +1,142 @@
+"""What was trained on what: the settings that matter, in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from twotower import __version__
+from twotower.config import Config
+from twotower.report.case import Case
+from twotower.report.history import best_epoch, epochs_of
+from twotower.report.wording import number, percent
+
+Facts = list[tuple[str, str]]
+
+_UNKNOWN = "not recorded"
+
+
+def data_facts(case: Case) -> Facts:
+    """Return what the data is, how it was split, and what counts as a positive."""
+    config, schema = case.config, case.parts.train.schema
+    train = case.parts.train
+    facts = [
+        ("Source", _source(config)),
+        ("Split", _split(config)),
+        ("Catalogue", f"{number(train.users.height)} users, {number(train.items.height)} items"),
+        ("Density of train", percent(_density(case), 2)),
+        ("Label", schema.label or "none: every interaction counts alike"),
+        ("Positives", _positives(case)),
+    ]
+    for which in ("users", "items"):
+        kinds = Counter(kind.value for kind in getattr(schema, which).values())
+        each = ", ".join(f"{n} {kind}" for kind, n in kinds.most_common())
+        facts.append((f"Features of {which}", f"{kinds.total()}: {each}" if kinds else "none"))
+    facts.append(("Fingerprint", f"{case.data.now[:16]}, {_sameness(case.data.then, case.data.now)}"))
+    return facts
+
+
+def feature_facts(case: Case) -> Facts:
+    """Return the name and the kind of every feature."""
+    schema = case.parts.train.schema
+    return [
+        (name, f"{kind.value}, of {which}")
+        for which in ("users", "items")
+        for name, kind in getattr(schema, which).items()
+    ]
+
+
+def model_facts(case: Case) -> Facts:
+    """Return what was trained, how, and how long it took."""
+    config, model = case.config, case.recommender.model.config
+    epochs, refit = epochs_of(case.history, "train"), epochs_of(case.history, "refit")
+    kept = best_epoch(case.history)
+    seconds: Mapping[str, float] = case.recorded.get("seconds", {})
+    went = f"{len(epochs)} of at most {config.training.epochs}"
+    if kept is not None:
+        went += f"; epoch {kept} was the best on validation"
+    if refit:
+        went += f"; then {len(refit)} on train and validation together"
+    hidden = " and ".join(map(str, model.hidden)) or "none"
+    facts = [
+        ("Objective", _objective(config)),
+        ("Vectors", f"{model.dim} places, {_members(model.n_members)}"),
+        ("Hidden layers", hidden),
+        ("Epochs", went),
+        ("Learning rate", f"{config.training.learning_rate:g}, schedule {config.training.schedule}"),
+        ("Seed", str(config.seed)),
+        ("Version", str(case.recorded.get("version", _UNKNOWN))),
+        ("Trained", str(case.recorded.get("finished", _UNKNOWN)).replace("T", " ").replace("+00:00", " UTC")),
+    ]
+    if seconds:
+        each = ", ".join(f"{name} {of:.1f}" for name, of in seconds.items())
+        facts.append(("Time taken", f"{sum(seconds.values()):.1f} s ({each})"))
+    facts.append(("Report by", f"twotower {__version__}"))
+    return facts
+
+
+def _source(config: Config) -> str:
+    data = config.data
+    if data.source == "tables":
+        tables = (data.interactions, data.users, data.items, config.split.train, config.split.test)
+        return ", ".join(table for table in tables if isinstance(table, str))
+    return data.source + (f", {data.dir}" if data.dir else "")
+
+
+def _split(config: Config) -> str:
+    split = config.split
+    if split.method == "files":
+        return f"files: train {split.train}, validation {split.validation or 'carved'}, test {split.test}"
+    validation = split.validation if split.validation is not None else split.test
+    shares = [
+        f"{name} {percent(share)}"
+        for name, share in (("test", split.test), ("validation", validation))
+        if isinstance(share, float)
+    ]
+    return f"{split.method}: {', '.join(shares)} of what is left"
+
+
+def _objective(config: Config) -> str:
+    objective = config.objective
+    said: dict[str, Any] = {}
+    if objective.transform != "none":
+        said["transform"] = objective.transform
+    if objective.cap is not None:
+        said["cap"] = f"{objective.cap:g}"
+    if objective.name == "all_pairs":
+        said |= {"mass": f"{objective.mass:g}", "floor": objective.floor}
+    said["regularisation"] = objective.regularisation
+    return f"{objective.name} ({', '.join(f'{name} {value}' for name, value in said.items())})"
+
+
+def _members(members: int) -> str:
+    return "one model" if members == 1 else f"shared by {members} small models whose scores are averaged"
+
+
+def _positives(case: Case) -> str:
+    label = case.parts.train.schema.label
+    for rule, value in case.config.positive:
+        if value is not None:
+            meaning = {
+                "threshold": f"{label} of at least {value:g}",
+                "quantile": f"{label} of at least its {value:g} quantile in train",
+                "duration_rank": f"{label} of rank {value:g} or more among items of like duration",
+            }
+            return meaning[rule]
+    return "every interaction"
+
+
+def _density(case: Case) -> float:
+    train = case.parts.train
+    users = train.interactions.get_column(train.schema.user).n_unique()
+    items = train.interactions.get_column(train.schema.item).n_unique()
+    return len(train) / max(users * items, 1)
+
+
+def _sameness(then: str | None, now: str) -> str:
+    if then is None:
+        return "the run recorded none to compare with"
+    return (
+        "the same as when it was trained" if then == now else f"another than {then[:16]} when it was trained"
+    )

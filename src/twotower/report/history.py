@@ -1,0 +1,27 @@
+"""The epochs of a training, read for curves and for the doctor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_CHOSEN_BY = ("validation_ndcg@100", "validation_rmse", "validation_loss")
+"""What epochs are chosen by, the first that the records have."""
+
+Record = Mapping[str, Any]
+
+
+def epochs_of(history: Sequence[Record], phase: str) -> list[Record]:
+    """Return the records of one phase, ``"train"`` or ``"refit"``."""
+    return [record for record in history if record.get("phase") == phase]
+
+
+def chosen_by(history: Sequence[Record]) -> str | None:
+    """Return the metric that epochs were chosen by; None if none was measured."""
+    epochs = epochs_of(history, "train")
+    return next((name for name in _CHOSEN_BY if epochs and epochs[0].get(name) is not None), None)
+
+
+def best_epoch(history: Sequence[Record]) -> int | None:
+    """Return the number of the epoch whose weights were kept."""
+    return next((record["epoch"] for record in reversed(history) if record.get("best")), None)

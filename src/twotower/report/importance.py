@@ -1,0 +1,267 @@
+"""What each feature is worth: the loss in the main metric when its values are dealt out anew among the rows.
+
+A column is permuted among the users (or items), which keeps its distribution and cuts what it says of each;
+nothing is trained again. The ids are a group of their own: their learnt vectors change hands among the warm
+rows. Features that say the same stand in for each other, so that each of them may look worth little (Breiman
+2001; Fisher, Rudin & Dominici, JMLR 2019).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from twotower.data.dataset import Dataset
+from twotower.data.splitting import Parts
+from twotower.evaluation import RankingTask, held_out_task
+from twotower.features import Bag, Block, Codes, Dense, EncodedSide
+from twotower.metrics import Interval
+from twotower.metrics.bootstrap import percentile_interval, user_draws
+from twotower.model import SideArrays
+from twotower.recommender import Recommender
+from twotower.side import Side, finished
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.int64]
+
+REPETITIONS = 5
+MOST_USERS = 3_000
+"""Users of the test part that are measured, at most."""
+IDS = "id"
+"""What the group of the ids is called."""
+
+
+@dataclass(frozen=True)
+class Worth:
+    """One feature.
+
+    Attributes:
+        side: ``"users"`` or ``"items"``.
+        column: of the table, or `IDS`.
+        loss: by how much the main metric gets worse, mean of the repetitions, with its interval over users;
+            below 0 if it gets better.
+        moved: how far the vectors move, as a share of their spread; 0 of a feature that is not read.
+    """
+
+    side: str
+    column: str
+    loss: Interval
+    moved: float
+
+    @property
+    def counts(self) -> bool:
+        """Whether the loss is above 0 beyond the interval."""
+        return self.loss.low > 0
+
+
+@dataclass(frozen=True)
+class Importance:
+    """What every feature is worth, the most first.
+
+    Attributes:
+        metric: the metric.
+        base: its value on the users that were measured, features as they are.
+        users: how many they are.
+        repetitions: how often each column was permuted.
+        features: one for each, and for the ids of both sides.
+    """
+
+    metric: str
+    base: float
+    users: int
+    repetitions: int
+    features: tuple[Worth, ...]
+
+
+def importance_of(
+    recommender: Recommender,
+    parts: Parts,
+    metric: str,
+    *,
+    cap: float | None,
+    candidates: str,
+    resamples: int,
+    seed: int,
+    repetitions: int = REPETITIONS,
+) -> Importance:
+    """Permute each feature column and the ids in turn, and measure the test part again.
+
+    Args:
+        recommender: the model; a row that its tables lack has every feature missing.
+        parts: the test part, and the tables of features.
+        metric: ``"ndcg@k"``, ``"rmse"`` or ``"rmse_capped"``.
+        cap: of the labels and predictions, for the last.
+        candidates: what a user may be given, for the first.
+        resamples: of the users, behind each interval.
+        seed: of the draws.
+        repetitions: how often each column is permuted.
+    """
+    test = _some_users(parts.test, seed)
+    yardstick: _Yardstick = (
+        _Ranked.of(recommender, test, metric, candidates)
+        if metric.startswith("ndcg@")
+        else _Predicted(test, cap if metric == "rmse_capped" else None)
+    )
+    base = yardstick.measure(recommender)
+    draws = np.concatenate(list(user_draws(base.shape[1], resamples, seed)))  # (resamples, n_users)
+    features: list[Worth] = []
+    for which in ("users", "items"):
+        side: Side = getattr(recommender, which)
+        encoded = _encoded(recommender, parts, which)
+        unmoved = _vectors(recommender, encoded, which)
+        spread = _spread(side.vectors)
+        for column in (IDS, *encoded.blocks):
+            generator = np.random.default_rng([seed, len(features)])
+            sums, moved = np.zeros_like(base), 0.0
+            for _ in range(repetitions):
+                vectors = _vectors(recommender, _permuted(encoded, column, generator), which)
+                sums += yardstick.measure(_moved(recommender, which, vectors))
+                moved += float(np.sqrt(np.mean(np.square(vectors - unmoved), dtype=np.float64)))
+            loss = yardstick.loss(base, sums / repetitions, draws)
+            features.append(Worth(which, column, loss, moved / repetitions / spread if spread > 0 else 0.0))
+    features.sort(key=lambda worth: -worth.loss.value)
+    value = yardstick.value(base.sum(axis=1))
+    return Importance(metric, float(value), base.shape[1], repetitions, tuple(features))
+
+
+def _moved(recommender: Recommender, which: str, vectors: NDArray[np.float32]) -> Recommender:
+    """Return a recommender with other vectors of one side."""
+    if which == "users":
+        return replace(recommender, users=replace(recommender.users, vectors=vectors))
+    return replace(recommender, items=replace(recommender.items, vectors=vectors))
+
+
+class _Yardstick(ABC):
+    """Measures a model as sums by user, (2, n_users), of which the metric is a function."""
+
+    higher_is_better: bool
+
+    @abstractmethod
+    def measure(self, recommender: Recommender) -> Floats:
+        """Return the sums by user, (2, n_users)."""
+
+    @abstractmethod
+    def value(self, sums: Floats) -> Floats:
+        """Return the metric (...,) of sums (2, ...)."""
+
+    def loss(self, base: Floats, other: Floats, draws: Floats) -> Interval:
+        """Return by how much ``other`` is worse than ``base``, both (2, n_users), with its interval."""
+        sign = 1.0 if self.higher_is_better else -1.0
+        value = sign * (self.value(base.sum(axis=1)) - self.value(other.sum(axis=1)))
+        drawn = sign * (self.value(base @ draws.T) - self.value(other @ draws.T))  # (resamples,)
+        return percentile_interval(float(value), drawn, base.shape[1], 0.95)
+
+
+class _Ranked(_Yardstick):
+    """NDCG: its sum and the number of users."""
+
+    higher_is_better = True
+
+    def __init__(self, task: RankingTask, metric: str) -> None:
+        self.task, self.metric = task, metric
+
+    @classmethod
+    def of(cls, recommender: Recommender, test: Dataset, metric: str, candidates: str) -> _Ranked:
+        ks = (int(metric.partition("@")[2]),)
+        seen = recommender.train_view(test)
+        return cls(held_out_task(test, seen, recommender.positive, ks=ks, candidates=candidates), metric)
+
+    def measure(self, recommender: Recommender) -> Floats:
+        values = self.task.values(recommender).users[self.metric]
+        return np.stack([values, np.ones(len(values))])
+
+    def value(self, sums: Floats) -> Floats:
+        means: Floats = sums[0] / sums[1]
+        return means
+
+
+class _Predicted(_Yardstick):
+    """RMSE: the sum of squared errors and the number of rows."""
+
+    higher_is_better = False
+
+    def __init__(self, test: Dataset, cap: float | None) -> None:
+        schema = test.schema
+        assert schema.label is not None
+        self.test, self.cap = test, cap
+        self.label = self._capped(test.interactions.get_column(schema.label).cast(pl.Float64).to_numpy())
+        self.user = test.interactions.get_column(schema.user).rank("dense").cast(pl.Int64).to_numpy() - 1
+
+    def measure(self, recommender: Recommender) -> Floats:
+        error = np.square(self._capped(recommender.predict(self.test)) - self.label)
+        return np.stack([np.bincount(self.user, weights=error), np.bincount(self.user)])
+
+    def value(self, sums: Floats) -> Floats:
+        roots: Floats = np.sqrt(sums[0] / sums[1])
+        return roots
+
+    def _capped(self, values: Floats) -> Floats:
+        return values if self.cap is None else np.minimum(values, self.cap)
+
+
+def _some_users(test: Dataset, seed: int) -> Dataset:
+    users = test.interactions.get_column(test.schema.user).unique().sort()
+    if len(users) <= MOST_USERS:
+        return test
+    some = users.gather(np.sort(np.random.default_rng(seed).choice(len(users), MOST_USERS, replace=False)))
+    return test.with_interactions(test.interactions.filter(pl.col(test.schema.user).is_in(some.implode())))
+
+
+def _encoded(recommender: Recommender, parts: Parts, which: str) -> EncodedSide:
+    """Encode the rows that the recommender knows, in its order, from the tables."""
+    encoder = getattr(recommender.encoder, which)
+    side: Side = getattr(recommender, which)
+    table = getattr(parts.train, which)
+    ids = side.ids.alias(encoder.column).to_frame()
+    rows = ids.join(
+        table.with_columns(pl.col(encoder.column).cast(side.ids.dtype, strict=False)),
+        on=encoder.column,
+        how="left",
+        maintain_order="left",
+    )
+    encoded: EncodedSide = encoder.transform(rows)
+    return encoded
+
+
+def _vectors(recommender: Recommender, side: EncodedSide, which: str) -> NDArray[np.float32]:
+    device = next(recommender.model.parameters()).device
+    return finished(recommender.model.encode(SideArrays.pack(side, device), which), which, recommender.target)
+
+
+def _permuted(side: EncodedSide, column: str, generator: np.random.Generator) -> EncodedSide:
+    """Deal out the values of one column anew among all rows, or the ids among the warm ones."""
+    if column != IDS:
+        order = generator.permutation(side.rows)
+        return replace(side, blocks={**side.blocks, column: _taken(side.blocks[column], order)})
+    warm = side.warm.copy()
+    warm[warm > 0] = generator.permutation(warm[warm > 0])
+    return replace(side, warm=warm)
+
+
+def _taken(block: Block, rows: Rows) -> Block:
+    """Return the rows of a block in another order."""
+    match block:
+        case Dense(values):
+            return Dense(values[rows])
+        case Codes(codes, size):
+            return Codes(codes[rows], size)
+        case Bag(indptr, codes, size):
+            length = np.diff(indptr)[rows]
+            start = np.append(0, np.cumsum(length))
+            place = np.arange(start[-1]) - np.repeat(start[:-1] - indptr[rows], length)
+            return Bag(start.astype(np.int64), codes[place], size)
+
+
+def _spread(vectors: NDArray[np.float32]) -> float:
+    """Return the root mean square of vectors (n, dim) about their mean."""
+    return float(np.sqrt(np.mean(vectors.var(axis=0, dtype=np.float64))))
+
+
+def columns_of(importance: Importance, side: str) -> Iterator[Worth]:
+    """Yield the feature columns of a side, without its ids."""
+    return (worth for worth in importance.features if worth.side == side and worth.column != IDS)

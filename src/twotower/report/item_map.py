@@ -1,0 +1,136 @@
+"""The map: item vectors in the plane in which they spread most, coloured by a category."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from twotower.projecting import plane
+from twotower.recommender import Recommender
+from twotower.report.people import Names
+from twotower.report.wording import shown
+from twotower.schema import Kind
+
+MOST = 3_000
+"""Items on the map; of more, every n-th."""
+COLOURS = 8
+"""Categories that have a colour; the others share one."""
+_DISTINCT = 60
+_SIZE = 400
+_EDGE = 8
+_TITLE = 60
+
+
+@dataclass(frozen=True)
+class Point:
+    """An item on the map.
+
+    Attributes:
+        x: within `ItemMap.size`.
+        y: the same, downwards.
+        r: its radius, by its number of interactions.
+        colour: place of its category among those that have a colour, -1 for the others.
+        title: its name and category.
+    """
+
+    x: float
+    y: float
+    r: float
+    colour: int
+    title: str
+
+
+@dataclass(frozen=True)
+class ItemMap:
+    """The map.
+
+    Attributes:
+        points: the small ones last, so that they are drawn on top.
+        column: what it is coloured by; None for nothing.
+        categories: those that have a colour, each with its number of items on the map.
+        others: items of other categories, or of none.
+        explained: share of the variance of the vectors that the plane holds.
+        every: every how many items one is drawn.
+        size: width and height.
+    """
+
+    points: tuple[Point, ...]
+    column: str | None
+    categories: tuple[tuple[str, int], ...]
+    others: int
+    explained: float
+    every: int
+    size: int = _SIZE
+
+
+def map_of(recommender: Recommender, items: pl.DataFrame) -> ItemMap | None:
+    """Draw the items of a recommender; ``items`` is their table. None of fewer than three items."""
+    side = recommender.items
+    if len(side.ids) < 3:
+        return None
+    every = -(-len(side.ids) // MOST)
+    rows = np.arange(0, len(side.ids), every)
+    found = plane(recommender.directions(side.vectors)[rows])
+    column, values = _category(recommender, items, rows)
+    counts = Counter(value for value in values if value is not None)
+    coloured = sorted(counts, key=lambda value: (-counts[value], value))[:COLOURS]
+    places = {value: place for place, value in enumerate(coloured)}
+    seen = np.bincount(recommender.seen[1], minlength=len(side.ids))[rows]
+    radius = 1.4 + 3.0 * np.sqrt(seen / max(int(seen.max()), 1))
+    at = _EDGE + (found.points * [1, -1] + 1) / 2 * (_SIZE - 2 * _EDGE)
+    names = Names(recommender)
+    points = []
+    for n in np.argsort(-radius, kind="stable"):
+        value = values[n]
+        title = names.of_row(int(rows[n])).title[:_TITLE]
+        points.append(
+            Point(
+                round(float(at[n, 0]), 1),
+                round(float(at[n, 1]), 1),
+                round(float(radius[n]), 1),
+                places.get(value, -1) if value is not None else -1,
+                title if value is None else f"{title} ({value})",
+            )
+        )
+    return ItemMap(
+        tuple(points),
+        column,
+        tuple((value, counts[value]) for value in coloured),
+        len(rows) - sum(counts[value] for value in coloured),
+        sum(found.explained),
+        every,
+    )
+
+
+def _category(
+    recommender: Recommender, items: pl.DataFrame, rows: np.ndarray[Any, np.dtype[np.int64]]
+) -> tuple[str | None, Sequence[str | None]]:
+    """Return the first column that colours can tell apart, and its values in the rows of the map."""
+    for name, values in _columns(recommender, items):
+        distinct = {value for value in values if value is not None}
+        if 2 <= len(distinct) <= _DISTINCT and 4 * len(distinct) <= len(values):
+            return name, [values[row] for row in rows]
+    return None, [None] * len(rows)
+
+
+def _columns(recommender: Recommender, items: pl.DataFrame) -> Iterator[tuple[str, list[str | None]]]:
+    """Yield display columns of text, then categories, then the first of lists of categories, as text."""
+    schema = recommender.encoder.schema
+    display = recommender.display
+    for name in display.columns:
+        if name != schema.item and display.schema[name] == pl.String:
+            yield name, [None if v is None else shown(v) for v in display[name]]
+    ids = recommender.items.ids.alias(schema.item)
+    table = items.with_columns(pl.col(schema.item).cast(ids.dtype, strict=False))
+    aligned = ids.to_frame().join(table, on=schema.item, how="left", maintain_order="left")
+    for kind in (Kind.CATEGORY, Kind.CATEGORIES):
+        for name in (column for column, its in schema.items.items() if its is kind):
+            values = aligned[name].to_list()
+            if kind is Kind.CATEGORIES:
+                values = [v[0] if v else None for v in values]
+            yield name, [None if v is None else shown(v) for v in values]

@@ -1,0 +1,240 @@
+"""The sections of a report that hold charts: what each says, shows and lists."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from twotower.evaluation import RankingEvaluation, RatingEvaluation, SliceResult
+from twotower.report import figures, tables
+from twotower.report.case import Case
+from twotower.report.charts import draw
+from twotower.report.history import best_epoch, epochs_of
+from twotower.report.wording import interval, metric_name, number, percent
+
+_FEATURES = 15
+"""Features in the chart; the table has all."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A chart.
+
+    Attributes:
+        svg: of our own drawing.
+        title: above it.
+        caption: below it: how to read it.
+    """
+
+    svg: str
+    title: str
+    caption: str
+
+
+def accuracy(case: Case) -> dict[str, Any]:
+    """Return our model beside baselines, and every metric of ours."""
+    charts, compared = [], case.compared
+    if compared is not None:
+        models = compared.comparison.models
+        order = tables.by_main(case, {name: of.metrics for name, of in models.items()})
+        way = "more is better" if case.higher_is_better else "less is better"
+        for metric in tables.compared_metrics(case)[:2]:
+            values = {name: models[name].metrics[metric] for name in order}
+            said = ", ".join(f"{name} {number(of.value)}" for name, of in values.items())
+            title = metric_name(metric)
+            charts.append(
+                Figure(
+                    draw(figures.beside_baselines(metric, values), f"{title}: {said}"),
+                    title,
+                    f"On the same test part, with 95% intervals over users; {way}.",
+                )
+            )
+    every = []
+    if case.evaluation.rating is not None:
+        every.append(tables.rating_table(case.evaluation.rating.metrics))
+    if case.evaluation.ranking is not None:
+        every.append(tables.ranking_table(case.evaluation.ranking.metrics))
+    return {
+        "table": tables.compared_table(case),
+        "figures": charts,
+        "left_out": dict(case.left_out),
+        "tuned": {} if compared is None else _tuned(compared.settings),
+        "every": every,
+    }
+
+
+def curves(case: Case) -> list[Figure]:
+    """Return the loss and the validation metrics by epoch."""
+    epochs, best = epochs_of(case.history, "train"), best_epoch(case.history)
+    if not epochs:
+        return []
+    known = [name for name, value in epochs[0].items() if value is not None]
+    losses = {f"{part}_loss": part for part in ("train", "validation") if f"{part}_loss" in known}
+    metrics = [name for name in known if name.startswith("validation_") and name not in losses]
+    found = []
+    if losses:
+        last = ", ".join(f"{name} {number(epochs[-1][field])}" for field, name in losses.items())
+        found.append(
+            Figure(
+                draw(figures.curves(epochs, losses, best), f"Loss by epoch; after the last one {last}"),
+                "Loss",
+                "What training makes small. Validation rising while train falls is overfitting.",
+            )
+        )
+    if metrics:
+        named = {name: metric_name(name.removeprefix("validation_")) for name in metrics[:2]}
+        kept = next((record for record in epochs if record["epoch"] == best), epochs[-1])
+        said = ", ".join(f"{name} {number(kept[field])}" for field, name in named.items())
+        found.append(
+            Figure(
+                draw(figures.curves(epochs, named, best), f"Validation by epoch; of the one kept {said}"),
+                "Validation",
+                f"What the number of epochs was chosen by; of the one kept: {said}.",
+            )
+        )
+    return found
+
+
+def calibration(case: Case) -> dict[str, Any] | None:
+    """Return predicted against actual labels; None of a model that predicts none."""
+    of, label = case.calibration, case.parts.test.schema.label
+    if of is None or label is None:
+        return None
+    cap = case.config.evaluation.cap
+    capped = f" Labels and predictions above {cap:g} count as {cap:g}." if cap is not None else ""
+    means = ", ".join(f"{number(b.actual.value)} where {number(b.predicted)} was predicted" for b in of.bins)
+    medians = ", ".join(number(b.quantiles[2]) for b in of.bins)
+    return {
+        "lead": f"Where the prediction rises by 1, {label} rises by {interval(of.slope)}; 1 is right. On "
+        f"average, labels minus predictions are {interval(of.bias, sign=True)}.{capped}",
+        "figures": [
+            Figure(
+                draw(figures.calibration(of, label), f"Actual {label} by decile of the prediction: {means}"),
+                "Calibration",
+                "Each point is a tenth of the test rows, with the 95% interval of its mean label. On the "
+                "dashed line, the prediction is right on average.",
+            ),
+            Figure(
+                draw(
+                    figures.residuals(of, label),
+                    f"Residuals by decile of the prediction; their medians are {medians}",
+                ),
+                "Residuals",
+                "Half of the rows of a decile lie in the bar, eight in ten within the line; the mark is the "
+                "median.",
+            ),
+        ],
+        "table": tables.calibration_table(of),
+    }
+
+
+def slices(case: Case) -> list[dict[str, Any]]:
+    """Return error and ranking quality by slice, of what was measured."""
+    found = []
+    rating, ranking = case.evaluation.rating, case.evaluation.ranking
+    if rating is not None:
+        error = "rmse" if case.config.evaluation.cap is None else "rmse_capped"
+        users = case.parts.test.interactions.get_column(case.parts.test.schema.user).n_unique()
+        metrics = [error, error.replace("rmse", "mae"), error.replace("rmse", "r2"), "xauc"]
+        found.append(_slices("Error by slice", rating, metrics, "Rows", rating.rows, users))
+    if ranking is not None:
+        metrics = [f"ndcg@{case.k}", f"recall@{case.k}"]
+        found.append(
+            _slices("Ranking by slice", ranking, metrics, "Liked items", ranking.positives, ranking.users)
+        )
+    return found
+
+
+def variety(case: Case) -> dict[str, Any] | None:
+    """Return how popular and how alike the lists are; None without lists."""
+    lists = case.lists
+    if lists is None:
+        return None
+    shown = int((lists.exposure > 0).sum())
+    _, liked, given = lists.by_band
+    row, share = lists.top
+    tops = f"{percent(given[-1])} of what is given and {percent(liked[-1])} of what was liked"
+    return {
+        "lead": f"The first {lists.k} of {number(len(lists.users))} users hold {number(shown)} of "
+        f"{number(len(lists.items))} items. The most popular tenth of the catalogue is {tops}. Two "
+        f"users share {percent(lists.overlap)} of their lists on average; the item in most lists, "
+        f"{lists.items[row]}, is in {percent(share)} of them.",
+        "figure": Figure(
+            draw(figures.popularity(lists), f"By tenth of the catalogue; the most popular tenth is {tops}"),
+            "Popularity tilt",
+            "Blue above grey: the lists show more of these items than people liked of them.",
+        ),
+        "table": tables.variety_table(case),
+    }
+
+
+def importance(case: Case) -> dict[str, Any]:
+    """Return what features are worth."""
+    of = case.importance
+    first, name = of.features[:_FEATURES], metric_name(of.metric)
+    count = sum(worth.counts for worth in of.features)
+    said = ", ".join(f"{worth.side[:-1]} {worth.column} {number(worth.loss.value)}" for worth in first[:5])
+    return {
+        "lead": f"{count} of {len(of.features)} count: without them {name}, {number(of.base)} over "
+        f"{number(of.users)} users, gets worse beyond chance.",
+        "figure": Figure(
+            draw(figures.importance(first, of.metric), f"What features are worth: {said}"),
+            "What features are worth",
+            f"By how much {name} gets worse when the column's values are dealt out anew among the rows (mean "
+            f"of {of.repetitions} times, 95% interval over users). “id” is the learnt vector of each user or "
+            "item itself. Grey: not beyond chance. Columns that say the same stand in for each other.",
+        ),
+        "table": tables.importance_table(of, _FEATURES),
+        "every": tables.importance_table(of) if len(of.features) > _FEATURES else None,
+    }
+
+
+def _slices(
+    caption: str,
+    part: RatingEvaluation | RankingEvaluation,
+    metrics: list[str],
+    rows_are: str,
+    rows: int,
+    users: int,
+) -> dict[str, Any]:
+    first, ranked = metrics[0], isinstance(part, RankingEvaluation)
+    overall, worst = part.metrics[first], _worst(part.slices, first, higher=ranked)
+    said = f"{metric_name(first)} is {number(overall.value)} over all; {worst}"
+    whole = (rows, users, part.metrics)
+    return {
+        "figure": Figure(
+            draw(figures.by_slice(first, overall, part.slices, tables.SLICES), f"{caption}. {said}"),
+            caption,
+            f"With 95% intervals of {metric_name(first)} over users; the dashed line is the whole test part. "
+            f"{'More' if ranked else 'Less'} is better.",
+        ),
+        "table": tables.slices_table(f"{caption}, in figures", [first], part.slices, rows_are, whole),
+        "every": tables.slices_table(f"{caption}, more metrics", metrics, part.slices, rows_are, whole),
+    }
+
+
+def _worst(groups: Mapping[str, Mapping[str, SliceResult]], metric: str, *, higher: bool) -> str:
+    values = {
+        f"{tables.SLICES.get(group, group)}: {tables.SLICES.get(name, name)}": part.metrics[metric].value
+        for group, members in groups.items()
+        for name, part in members.items()
+        if metric in part.metrics and math.isfinite(part.metrics[metric].value)
+    }
+    if not values:
+        return "no slice was measured"
+    name = (min if higher else max)(values, key=values.__getitem__)
+    return f"worst in “{name}”, {number(values[name])}"
+
+
+def _tuned(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Return what each baseline chose, in words; those without settings are left out."""
+    return {
+        name: ", ".join(
+            f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
+            for key, value in of.items()
+        )
+        for name, of in settings.items()
+        if of
+    }

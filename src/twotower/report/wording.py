@@ -1,0 +1,124 @@
+"""Numbers and names as a report writes them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from twotower.metrics import Interval
+
+_NAMES = {
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "r2": "R²",
+    "xauc": "XAUC",
+    "xauc_by_user": "XAUC by user",
+    "mae_capped": "capped MAE",
+    "rmse_capped": "capped RMSE",
+    "r2_capped": "capped R²",
+    "hit_rate": "Hit rate",
+    "ndcg": "NDCG",
+    "map": "MAP",
+    "mrr": "MRR",
+}
+
+MEANINGS = {
+    "mae": "mean absolute error, in the label's units; less is better",
+    "rmse": "root of the mean squared error, in the label's units; less is better",
+    "r2": "share of the labels' variance that is predicted; 1 is perfect, 0 is as good as their mean",
+    "xauc": "share of pairs of rows that are put in the right order; ½ is chance",
+    "xauc_by_user": "the same among the rows of one user",
+    "capped": "labels and predictions are cut off at the cap first, so that a few huge ones don't rule",
+    "recall": "share of a user's liked items that are among the first k",
+    "ndcg": "like recall, but a hit near the top of the list counts more; 1 is a perfect order",
+    "hit_rate": "share of users with at least one hit among the first k",
+    "precision": "share of the first k that are hits",
+    "map": "mean average precision: the precision at each hit, averaged",
+    "mrr": "one over the place of the first hit",
+    "coverage": "share of the catalogue that is in any list",
+    "gini": "how unevenly items are shown: 0 is evenly, near 1 a few items have it all",
+    "popularity": "mean place in popularity of what is given, 0 the rarest, 1 the most popular",
+    "novelty": "mean surprise at meeting the item, in bits; more is less known",
+}
+"""What each metric is, by name without ``@k``."""
+
+
+def metric_name(metric: str) -> str:
+    """Return a metric's name as people write it.
+
+    >>> metric_name("validation_ndcg@10")
+    'Validation NDCG@10'
+    """
+    if metric.startswith("validation_"):
+        return f"Validation {metric_name(metric.removeprefix('validation_'))}"
+    name, at, k = metric.partition("@")
+    return _NAMES.get(name, name.replace("_", " ").capitalize()) + at + k
+
+
+def number(value: Any) -> str:
+    """Return a measured number with about four digits; a dash for one that is not defined.
+
+    >>> number(0.53642), number(11711), number(1234.5), number(float("nan"))
+    ('0.5364', '11,711', '1,234', '–')
+    """
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return "–"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}".replace("-", "−")
+    digits = 4 if abs(value) < 10 else 2
+    return f"{value:.{digits}f}".replace("-", "−")
+
+
+def signed(value: float) -> str:
+    """Return a number with its sign.
+
+    >>> signed(0.25), signed(-0.25)
+    ('+0.2500', '−0.2500')
+    """
+    text = number(value)
+    return text if text.startswith(("−", "–")) else f"+{text}"
+
+
+def bounds(of: Interval, *, sign: bool = False) -> str:
+    """Return the bounds of an interval, empty if there are none.
+
+    >>> bounds(Interval(0.5, 0.4, 0.6))
+    '0.4000 to 0.6000'
+    """
+    if not (math.isfinite(of.low) and math.isfinite(of.high)):
+        return ""
+    write = signed if sign else number
+    return f"{write(of.low)} to {write(of.high)}"
+
+
+def interval(of: Interval, *, sign: bool = False) -> str:
+    """Return a value with its bounds.
+
+    >>> interval(Interval(0.5, 0.4, 0.6))
+    '0.5000 (0.4000 to 0.6000)'
+    """
+    value, within = (signed if sign else number)(of.value), bounds(of, sign=sign)
+    return f"{value} ({within})" if within else value
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """Return a share as per cent.
+
+    >>> percent(0.1234, 1)
+    '12.3%'
+    """
+    return "–" if not math.isfinite(share) else f"{share:.{digits}%}".replace("-", "−")
+
+
+def shown(value: Any) -> str:
+    """Return a cell of the user's data as one line of text."""
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    listed = isinstance(value, Sequence) and not isinstance(value, str)
+    plain = ", ".join(map(str, value)) if listed else str(value)
+    return " ".join("".join(c if c.isprintable() else " " for c in plain).split())

@@ -1,0 +1,40 @@
+"""The kinds of tracker there are, and what ``--track`` says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from twotower.errors import ConfigError, nearest
+from twotower.tracking._mlflow import MLflow
+from twotower.tracking._tensorboard import TensorBoard
+from twotower.tracking.tracker import Tracker
+from twotower.tracking.tracking import Log, Tracking
+
+TRACKERS: Final[Mapping[str, Callable[[str | None], Tracker]]] = {
+    kind.kind: kind for kind in (MLflow, TensorBoard)
+}
+"""Kind -> from an address, or none for the default, to the tracker."""
+
+
+def make_tracking(told: Sequence[str], log: Log) -> Tracking:
+    """Return what runs are told to.
+
+    Args:
+        told: ``mlflow``, ``tensorboard``, each perhaps with ``=`` and an address.
+        log: told one line of a tracker that fails.
+
+    Raises:
+        ConfigError: there is no such tracker.
+        MissingExtraError: its library is not installed.
+    """
+    trackers = []
+    for one in dict.fromkeys(told):
+        kind, equals, address = one.partition("=")
+        if kind not in TRACKERS or (equals and not address):
+            raise ConfigError(
+                f"--track takes {' or '.join(TRACKERS)}, perhaps with =ADDRESS; got {one!r}."
+                f"{nearest(kind, TRACKERS) if kind not in TRACKERS else ''}"
+            )
+        trackers.append(TRACKERS[kind](address or None))
+    return Tracking.to(trackers, log)

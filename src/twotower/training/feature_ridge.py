@@ -1,0 +1,173 @@
+"""`FeatureRidge`: what features say of vectors, and what they would say of a row if its own were not known.
+
+A ridge regression of vectors (rows, d) on the features of the rows, all directions at once:
+
+    minimise  sum_i w_i |z_i - c - W' x_i|^2 + strength |W|^2
+
+Its strength, for each principal direction of the vectors, is chosen by leaving each row out, for which one
+solution does (Allen's PRESS, 1974): with h_i the row's leverage, what the others say of it is
+``z_i - (z_i - zhat_i) / (1 - h_i)``. Where features say nothing, the constant stays alone. The rows' weights
+don't change, so everything costly (one eigendecomposition, and the leverages) is done once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, hstack
+
+from twotower.model import LinearTower, SideArrays
+
+LEAST_ROWS = 3
+"""Rows that must have a code for it to have weights of its own."""
+MOST_CODES = 1024
+"""Codes with weights of their own, the most frequent ones; others say nothing."""
+CHOSEN_ON = 20_000
+"""Rows that the strength is chosen on, if there are more."""
+STRENGTHS = tuple(float(x) for x in 10.0 ** np.arange(0.0, 5.5, 0.5))
+"""Strengths to choose from, in rows of mean weight."""
+_BLOCK = 8192  # rows of the design that are dense at once
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Said:
+    """What features say of one side's vectors.
+
+    Attributes:
+        honest: float32 (rows, d), of each row what the other rows' vectors and its features say.
+        constant: float64 (d,).
+        weights: float64 (columns, d), of the design's columns.
+    """
+
+    honest: F32
+    constant: F64
+    weights: F64
+
+
+class FeatureRidge:
+    """Regresses vectors of one side on its features.
+
+    Args:
+        side: features of the rows.
+        weight: (rows,) weights, positive.
+    """
+
+    def __init__(self, side: SideArrays, weight: NDArray[np.floating]) -> None:
+        self.weight = weight.astype(np.float64) / weight.mean(dtype=np.float64)
+        design, self.columns = _design(side)
+        self.design = design
+        self.centre = self.weight @ design / self.weight.sum()  # (columns,)
+        gram = (design.T @ design.multiply(self.weight[:, None]).tocsr()).toarray()
+        gram -= self.weight.sum() * np.outer(self.centre, self.centre)
+        values, self.turn = np.linalg.eigh(gram)
+        self.values = np.maximum(values, 0.0)
+        self.leverages = self._leverages()  # (strengths, rows)
+        step = -(-design.shape[0] // CHOSEN_ON)
+        self.judged = np.arange(0, design.shape[0], step)
+
+    def fit(self, vectors: F32) -> Said:
+        """Regress vectors float32 (rows, d); each of their principal directions with a strength of its own.
+
+        Features may tell much of one direction (a film's genre, say) and nothing of another.
+        """
+        constant = self.weight @ vectors.astype(np.float64) / self.weight.sum()
+        centred = vectors - constant
+        _, axes = np.linalg.eigh((centred * self.weight[:, None]).T @ centred)  # (d, d)
+        centred = centred @ axes
+        pull = self.turn.T @ (self.design.T @ (self.weight[:, None] * centred))  # (columns, d); sums to 0
+        judged, weight, design = centred[self.judged], self.weight[self.judged], self.design[self.judged]
+        least = weight @ np.square(judged)  # (d,), of the constant alone
+        weights = np.zeros((len(self.centre), len(axes)))
+        leverages = np.zeros(vectors.shape, dtype=np.float32)
+        told = np.zeros(len(axes), dtype=np.bool_)
+        for strength, of_rows in zip(STRENGTHS, self.leverages, strict=True):
+            found = self.turn @ (pull / (self.values + strength)[:, None])
+            error = judged - (design @ found - self.centre @ found)
+            error /= (1.0 - of_rows[self.judged])[:, None]
+            worth = weight @ np.square(error)
+            better = worth < least
+            least[better], told[better] = worth[better], True
+            weights[:, better], leverages[:, better] = found[:, better], of_rows[:, None]
+        said = self.design @ weights - self.centre @ weights
+        honest = np.where(told, centred - (centred - said) / (1.0 - leverages), 0.0) @ axes.T + constant
+        weights = weights @ axes.T
+        return Said(honest.astype(np.float32), constant - self.centre @ weights, weights)
+
+    def write(self, said: Said, tower: LinearTower, places: NDArray[np.int64]) -> None:
+        """Make a tower say what was found, in some of its places; of codes not in train, a mean row's share.
+
+        Args:
+            said: what was found.
+            tower: changed in place.
+            places: of the tower's outputs.
+        """
+        n_dense = tower.n_dense
+        codes = np.zeros((tower.n_codes, said.weights.shape[1]))
+        for first, last, there, column in self.columns:
+            own = said.weights[column]
+            codes[first:last] = self.centre[column] @ own
+            codes[there] = 0.0  # such a code's rows were told apart from nothing
+            codes[there[: len(own)]] = own
+        table = tower.features if isinstance(tower.features, torch.nn.Parameter) else tower.features.weight
+        with torch.no_grad():
+            for parameter, values in (
+                (tower.constant, said.constant),
+                (tower.numbers, said.weights[:n_dense]),
+                (table, codes),
+            ):
+                parameter[..., places] = torch.from_numpy(values.astype(np.float32)).to(parameter.device)
+
+    def _leverages(self) -> F32:
+        rows = self.design.shape[0]
+        found = np.empty((len(STRENGTHS), rows), dtype=np.float32)
+        shrunk = 1.0 / (self.values + np.array(STRENGTHS)[:, None])  # (strengths, columns)
+        for start in range(0, rows, _BLOCK):
+            part = slice(start, start + _BLOCK)
+            turned = np.square((self.design[part].toarray() - self.centre) @ self.turn)
+            found[:, part] = (shrunk @ turned.T) * self.weight[part]
+        found += (self.weight / self.weight.sum()).astype(np.float32)  # of the constant
+        return np.minimum(found, np.float32(0.99))
+
+
+Columns = list[tuple[int, int, NDArray[np.int64], NDArray[np.int64]]]
+"""Of each coded column: its range of codes (first, last), the codes in train with those that have weights
+first, and the columns of the design that these have."""
+
+
+def _design(side: SideArrays) -> tuple[csr_array, Columns]:
+    """Return the features as a matrix (rows, columns) float64, numbers first, and where the codes are."""
+    rows = side.rows
+    parts: list[csr_array] = [csr_array(side.dense.cpu().numpy().astype(np.float64))]
+    each = [(np.arange(rows + 1), side.codes[:, c].cpu().numpy()) for c in range(side.codes.shape[1])]
+    each += [(indptr.cpu().numpy(), codes.cpu().numpy()) for indptr, codes in side.bags]
+    counts = np.zeros(side.n_codes, dtype=np.int64)
+    for indptr, codes in each:
+        of = np.repeat(np.arange(rows), np.diff(indptr))
+        distinct = np.unique(of * np.int64(side.n_codes) + codes) % side.n_codes
+        counts += np.bincount(distinct, minlength=side.n_codes)
+    least = LEAST_ROWS
+    if (counts >= least).sum() > MOST_CODES:
+        least = max(least, int(np.sort(counts)[-MOST_CODES]))
+    columns: Columns = []
+    width = side.dense.shape[1]
+    for (indptr, codes), (first, last) in zip(each, side.ranges, strict=True):
+        there = first + np.flatnonzero(counts[first:last] > 0)
+        own = counts[there] >= least
+        # a column with one code for all would only repeat the constant; the centring takes care of it
+        there = np.concatenate([there[own], there[~own]])
+        n = int(own.sum())
+        place = np.full(side.n_codes, -1)
+        place[there[:n]] = np.arange(n)
+        known = place[codes] >= 0
+        of = np.repeat(np.arange(rows), np.diff(indptr))
+        share = (1.0 / np.maximum(np.diff(indptr), 1))[of]
+        parts.append(csr_array((share[known], (of[known], place[codes][known])), shape=(rows, n)))
+        columns.append((first, last, there, np.arange(width, width + n)))
+        width += n
+    return csr_array(hstack(parts, format="csr")), columns

@@ -1,0 +1,55 @@
+"""`PairSquares`: the least squares of `AllPairs` in the vectors of one side, the other's held still."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twotower.objectives import Pairs, score_pairs
+from twotower.objectives.least_squares import solve_rows
+from twotower.objectives.penalty import penalty_shares
+from twotower.training.batches import TrainPairs
+
+F32 = NDArray[np.float32]
+
+
+class PairSquares:
+    """The train pairs grouped both ways, with the weight of a cell and the ridge of each row.
+
+    Args:
+        pairs: the train pairs.
+        mass: of `AllPairs`.
+        strength: of the ridge; see `twotower.objectives.penalty`.
+
+    Attributes:
+        ridge: "users" and "items" -> float32 (rows,), what draws a row where it is drawn to.
+    """
+
+    def __init__(self, pairs: TrainPairs, mass: float, strength: float) -> None:
+        self.pairs, self.mass = pairs, mass
+        self.cell = mass * len(pairs) / (pairs.n_users * pairs.n_items)
+        self.grouped = {
+            "users": Pairs.from_arrays(
+                pairs.user, pairs.item, pairs.target, pairs.weight, n_users=pairs.n_users
+            ),
+            "items": Pairs.from_arrays(
+                pairs.item, pairs.user, pairs.target, pairs.weight, n_users=pairs.n_items
+            ),
+        }
+        self.ridge = {}
+        for which, grouped in self.grouped.items():
+            counts = np.diff(grouped.indptr)
+            self.ridge[which] = (strength * counts * penalty_shares(counts)).astype(np.float32)
+
+    def solve(self, which: str, other: F32, start: F32, towards: F32) -> F32:
+        """Move the rows of one side towards their solution; see `solve_rows`."""
+        return solve_rows(self.grouped[which], other, start, towards, self.ridge[which], self.cell)
+
+    def loss(self, U: F32, V: F32) -> float:
+        """Return the loss of `AllPairs` over all train pairs, without the penalty."""
+        p = self.pairs
+        error = np.square(score_pairs(U, V, p.user, p.item) - p.target)
+        observed = float(np.average(error, weights=p.weight)) if len(p) else 0.0
+        of_users, of_items = U.T @ U, V.T @ V
+        squares = float((of_users.astype(np.float64) * of_items).sum())
+        return observed + self.mass * squares / (p.n_users * p.n_items)

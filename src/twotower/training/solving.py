@@ -1,0 +1,86 @@
+"""`Solving`: linear towers trained on `AllPairs` in closed form, by turns, without a gradient.
+
+With the users' vectors held still the items' are a least squares, and the other way round (Hu, Koren,
+Volinsky 2008). A ridge draws each vector to what its features say, by the square root of its pairs, and what
+features say is a regression of the vectors on them: a prior that is learnt (as in collaborative topic
+regression, Wang and Blei, KDD 2011). A row of few pairs falls back on it, one of none has nothing else.
+
+What draws a row is what the features and the *other* rows' vectors say (`FeatureRidge`). If its own vector
+had a part in it, features would explain each row by itself: the more freely they can, the better they seem to
+be, and the less is left of the data. So features may help, and where they say nothing they are left out.
+
+Biases stay at zero: a cell that was not observed is worth 0, and how popular an item is a vector can say too.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from twotower.model import LinearTower, SideArrays, TwoTowerModel
+from twotower.training.alternating import from_features
+from twotower.training.batches import TrainPairs
+from twotower.training.feature_ridge import FeatureRidge
+from twotower.training.pair_squares import F32, PairSquares
+
+
+class Solving:
+    """Solves for everything that a model of linear towers has.
+
+    Args:
+        pairs: the train pairs.
+        users: arrays of the warm users, in the order of their rows in the id table.
+        items: the same for items.
+        mass: of `AllPairs`.
+        strength: of the ridge.
+    """
+
+    def __init__(
+        self, pairs: TrainPairs, users: SideArrays, items: SideArrays, mass: float, strength: float
+    ) -> None:
+        self.sides = {"users": users, "items": items}
+        self.squares = PairSquares(pairs, mass, strength)
+        self.features = {
+            which: FeatureRidge(side, self.squares.ridge[which]) for which, side in self.sides.items()
+        }
+        self.anyone = {which: FeatureRidge(side, np.ones(side.rows)) for which, side in self.sides.items()}
+
+    def solve(self, model: TwoTowerModel) -> float:
+        """Solve for the items' and then the users' vectors, and for what features say; return the loss.
+
+        The loss is that of `AllPairs` over all train pairs at the end, the mean of the members'.
+        """
+        towers = {"users": model.users, "items": model.items}
+        places = _members(model)
+        every = np.concatenate(places)
+        now = {
+            which: from_features(tower, self.sides[which]) + tower.ids.weight.cpu().numpy()
+            for which, tower in towers.items()
+        }
+        for which, against in (("items", "users"), ("users", "items")):
+            towards = np.zeros_like(now[which])
+            towards[:, every] = self.features[which].fit(now[which][:, every]).honest
+            for part in places:
+                other = now[against][:, part]
+                nothing = np.zeros((len(other), 1), np.float32)
+                now[which][:, part] = self.squares.solve(
+                    which, np.concatenate([other, nothing], axis=1), now[which][:, part], towards[:, part]
+                )
+        for which, tower in towers.items():
+            assert isinstance(tower, LinearTower)
+            found = self.anyone[which].fit(now[which][:, every])
+            self.anyone[which].write(found, tower, every)
+            left = torch.from_numpy(now[which] - from_features(tower, self.sides[which]))
+            tower.ids.weight.data.copy_(left.to(tower.ids.weight.device))
+        return float(np.mean([self.squares.loss(*(_taken(now, part))) for part in places]))
+
+
+def _members(model: TwoTowerModel) -> list[NDArray[np.int64]]:
+    """Return the places of each member's vector among a tower's outputs, its bias left out."""
+    width = model.users.width
+    return [part[:-1] for part in np.array_split(np.arange(width), model.config.n_members)]
+
+
+def _taken(now: dict[str, F32], part: NDArray[np.int64]) -> tuple[F32, F32]:
+    return np.ascontiguousarray(now["users"][:, part]), np.ascontiguousarray(now["items"][:, part])

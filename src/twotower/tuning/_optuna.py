@@ -1,0 +1,239 @@
+"""`Study`: the trials in an SQLite file, and what to try next. The one module that imports optuna."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import sqlite3
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from twotower.errors import BundleError, MissingExtraError
+from twotower.tuning.space import Choices, Space
+from twotower.tuning.trials import State, Trial, complete, counted
+
+STARTUP_TRIALS: Final = 10
+"""So many trials are drawn at random before the sampler goes by their values."""
+PRUNED_FROM_EPOCH: Final = 5
+"""A trial is not given up before this epoch."""
+PRUNED_FROM_TRIAL: Final = 5
+"""Nor before so many others are complete."""
+LEAST_FOR_IMPORTANCE: Final = 15
+"""Complete trials below which nothing is said of what matters."""
+
+_NAME = "twotower"
+_STATES: Final[Mapping[str, State]] = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
+
+
+@cache
+def _optuna() -> Any:
+    """Return the library Optuna; imported when asked for.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        library = importlib.import_module("optuna")
+    except ImportError:
+        raise MissingExtraError(
+            "tuning needs the library Optuna, which is not installed; install it with: pip install "
+            "'twotower[tune]'"
+        ) from None
+    library.logging.set_verbosity(library.logging.ERROR)
+    return library
+
+
+class Study:
+    """Trials, kept after each in an SQLite file.
+
+    What is tried next depends on the seed and on the trials that are over, and on nothing else. So a study
+    that was broken off and opened again proposes what it would have proposed without the break.
+
+    Args:
+        path: of the file; made if need be.
+        maximise: whether a high value is good.
+        seed: of the proposals.
+
+    Raises:
+        BundleError: the file can't be read or written.
+    """
+
+    def __init__(self, path: Path, *, maximise: bool, seed: int) -> None:
+        self.path, self.seed, self.maximise = path, seed, maximise
+        optuna = _optuna()
+        with self._disk():
+            self._study = optuna.create_study(
+                storage=optuna.storages.RDBStorage(
+                    f"sqlite:///{path}", engine_kwargs={"connect_args": {"factory": _Connection}}
+                ),
+                study_name=_NAME,
+                direction="maximize" if maximise else "minimize",
+                load_if_exists=True,
+                pruner=optuna.pruners.MedianPruner(
+                    n_startup_trials=PRUNED_FROM_TRIAL, n_warmup_steps=PRUNED_FROM_EPOCH
+                ),
+            )
+        self._running: dict[int, Any] = {}
+
+    def trials(self) -> list[Trial]:
+        """Return the trials that are over, in their order."""
+        with self._disk():
+            frozen = self._study.get_trials(deepcopy=False)
+        return [_plain(trial) for trial in frozen if trial.state.is_finished()]
+
+    def give_up_broken(self) -> int:
+        """Mark every trial that a break left running as failed; return how many there were."""
+        with self._disk():
+            states = _optuna().trial.TrialState
+            broken = self._study.get_trials(deepcopy=False, states=(states.RUNNING,))
+            for trial in broken:
+                self._study.tell(trial.number, state=states.FAIL)
+        self._running.clear()
+        return len(broken)
+
+    def fact(self, name: str) -> Any:
+        """Return what was kept under a name, None if nothing was."""
+        with self._disk():
+            return self._study.user_attrs.get(name)
+
+    def keep_fact(self, name: str, value: Any) -> None:
+        """Keep a JSON value beside the trials."""
+        with self._disk():
+            self._study.set_user_attr(name, value)
+
+    def ask(self, space: Space, objective: str, first: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
+        """Begin a trial, and return its number and its values.
+
+        Args:
+            space: what may be tried.
+            objective: the one that is trained where the space does not choose it.
+            first: the values of the first trial.
+        """
+        optuna, done = _optuna(), self.trials()
+        seed = hashlib.sha256(f"{self.seed} {len(counted(done))}".encode()).digest()[:4]
+        with self._disk(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            self._study.sampler = optuna.samplers.TPESampler(
+                seed=int.from_bytes(seed, "big"), n_startup_trials=STARTUP_TRIALS, multivariate=True
+            )
+            if not counted(done) and not self._study.get_trials(False, (optuna.trial.TrialState.WAITING,)):
+                self._study.enqueue_trial({key: _stored(space, key, value) for key, value in first.items()})
+            trial = self._study.ask()
+            self._running[trial.number] = trial
+            values = {}
+            if "objective.name" in space.parameters:
+                values["objective.name"] = objective = _drawn(trial, space, "objective.name")
+            for key, _ in space.items_for(objective):
+                values[key] = _drawn(trial, space, key)
+            trial.set_user_attr("values", values)
+        return trial.number, values
+
+    def is_running(self, number: int) -> bool:
+        """Return whether a trial was begun here and is not over."""
+        return number in self._running
+
+    def hopeless(self, number: int, epoch: int, value: float) -> bool:
+        """Note the value of an epoch, and return whether most others did better there."""
+        with self._disk():
+            trial = self._running[number]
+            trial.report(value, epoch)
+            return bool(trial.should_prune())
+
+    def complete(self, number: int, value: float) -> None:
+        """End a trial with its value."""
+        self._end(number, "COMPLETE", "", value)
+
+    def prune(self, number: int, note: str) -> None:
+        """End a trial that is not worth more time; the sampler keeps away from its like."""
+        self._end(number, "PRUNED", note)
+
+    def fail(self, number: int, note: str) -> None:
+        """End a trial that something else cut off; nothing is learnt from it."""
+        self._end(number, "FAIL", note)
+
+    def importance(self) -> dict[str, float]:
+        """Return the share of each parameter in how the values of complete trials differ, greatest first.
+
+        By fANOVA (Hutter, Hoos and Leyton-Brown, ICML 2014), of parameters that all these trials have; empty
+        where trials are too few to tell, or all are worth the same.
+        """
+        done = complete(self.trials())
+        if len(done) < LEAST_FOR_IMPORTANCE or len({trial.value for trial in done}) == 1:
+            return {}
+        with self._disk(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            optuna = _optuna()
+            found = optuna.importance.get_param_importances(
+                self._study, evaluator=optuna.importance.FanovaImportanceEvaluator(seed=0)
+            )
+        return {key: float(share) for key, share in found.items()}
+
+    def _end(self, number: int, state: str, note: str, value: float | None = None) -> None:
+        with self._disk():
+            trial = self._running.pop(number)
+            trial.set_user_attr("note", note)
+            self._study.tell(trial, value, _optuna().trial.TrialState[state])
+
+    @contextmanager
+    def _disk(self) -> Iterator[None]:
+        # Optuna wraps most of what SQLAlchemy, which it brings, says of the file, but not on making tables.
+        errors = importlib.import_module("sqlalchemy.exc")
+        try:
+            yield
+        except (_optuna().exceptions.StorageInternalError, errors.SQLAlchemyError) as error:
+            reason = str(error.__cause__ or error).splitlines()[0]
+            raise BundleError(
+                f"could not read or write the trials in {self.path}: {reason}; make room, or mend the file's "
+                "permissions"
+            ) from None
+
+
+class _Connection(sqlite3.Connection):
+    """A connection that waits for the disk once in a while, not at each of the many writes of a trial.
+
+    What a process has written survives its end, however it comes; a power cut may cost the last trials.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.execute("PRAGMA journal_mode=WAL")
+        self.execute("PRAGMA synchronous=NORMAL")
+
+
+def _drawn(trial: Any, space: Space, key: str) -> Any:
+    domain = space.parameters[key]
+    if isinstance(domain, Choices):
+        # Optuna keeps names, numbers and truths; a list is kept as what JSON writes for it.
+        names = [json.dumps(value) for value in domain.values]
+        return domain.values[names.index(trial.suggest_categorical(key, names))]
+    if domain.whole:
+        return trial.suggest_int(key, int(domain.low), int(domain.high), log=domain.log)
+    return trial.suggest_float(key, domain.low, domain.high, log=domain.log)
+
+
+def _stored(space: Space, key: str, value: Any) -> Any:
+    domain = space.parameters[key]
+    return json.dumps(domain.values[domain.place(value)]) if isinstance(domain, Choices) else value
+
+
+def _plain(trial: Any) -> Trial:
+    state, last = _STATES[trial.state.name], trial.last_step
+    value = trial.value if state == "complete" else None
+    if state == "pruned" and last is not None:
+        value = trial.intermediate_values[last]
+    # of one that a break left running nobody knows when it ended
+    duration = None if state == "failed" else trial.duration
+    return Trial(
+        trial.number,
+        state,
+        value,
+        trial.user_attrs.get("values", {}),
+        0.0 if duration is None else duration.total_seconds(),
+        last or 0,
+        trial.user_attrs.get("note", "broken off" if state == "failed" else ""),
+    )

@@ -1,0 +1,101 @@
+"""The end of a tuning: the given and the best config, trained as any run is, compared on the test part."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from twotower.config import Config
+from twotower.data.splitting import Parts
+from twotower.evaluation import compare_on_task, compare_ratings, held_out_task
+from twotower.evaluation.rating import metrics_dict
+from twotower.experiment import RunResult, train
+from twotower.experiment.run import Run
+from twotower.experiment.stages import Log
+from twotower.metrics import Interval
+from twotower.tracking import Tracking
+from twotower.training.listener import Listener
+from twotower.tuning.scoring import NDCG
+
+GIVEN, BEST = "given", "best"
+"""What the two are called, and the folders of their runs."""
+
+
+def measure_both(
+    given: Config,
+    best: Config | None,
+    parts: Parts,
+    folder: Path,
+    *,
+    listener: Listener | None,
+    tracking: Tracking,
+    log: Log,
+) -> dict[str, Any]:
+    """Train both into ``folder / "given"`` and ``folder / "best"``, and compare them on the test part.
+
+    Args:
+        given: the config to be bettered.
+        best: the better one; None where the given one stands, and is measured alone.
+        parts: of the data.
+        folder: of the tuning.
+        listener: told of the epochs.
+        tracking: where the two runs are told to.
+        log: told what is going on.
+
+    Returns:
+        ``{"metric", "given", "best", "difference", "differences"}``: the metric that was tuned by, of each
+        model, and their difference with a paired interval; and the differences of all metrics. Where the
+        given config stands the last three are empty.
+    """
+
+    def trained(name: str, config: Config) -> RunResult:
+        log(f"training the {name} config")
+        begun = Run(folder / name).config_file.exists()
+        return train(
+            config,
+            folder / name,
+            parts=parts,
+            resume=begun,
+            listener=listener,
+            tracking=tracking,
+            log=log,
+        )
+
+    runs = {GIVEN: trained(GIVEN, given)}
+    if best is not None:
+        runs[BEST] = trained(BEST, best)
+    metric, metrics, differences = _compared(given, parts, runs)
+    return {
+        "metric": metric,
+        GIVEN: metrics[GIVEN][metric].as_dict(),
+        BEST: metrics[BEST][metric].as_dict() if BEST in metrics else {},
+        "difference": differences[metric].as_dict() if differences else {},
+        "differences": metrics_dict(differences),
+    }
+
+
+def _compared(
+    config: Config, parts: Parts, runs: dict[str, RunResult]
+) -> tuple[str, dict[str, dict[str, Interval]], dict[str, Interval]]:
+    settings, first = config.evaluation, runs[GIVEN].recommender
+    seen = first.train_view(parts.test)
+    how = {"against": GIVEN, "resamples": settings.resamples, "seed": config.seed}
+    if config.objective.implicit:
+        metric = NDCG.name
+        task = held_out_task(
+            parts.test,
+            seen,
+            first.positive,
+            ks=sorted({*settings.ks, 100}),
+            candidates=settings.candidates,
+        )
+        rankers = [(name, run.recommender) for name, run in runs.items()]
+        ranked = compare_on_task(task, rankers, None, **how)  # type: ignore[arg-type]
+        models = {name: dict(of.metrics) for name, of in ranked.models.items()}
+        return metric, models, dict(ranked.differences.get(BEST, {}))
+    cap = config.objective.cap
+    predictions = {name: run.recommender.predict(parts.test) for name, run in runs.items()}
+    rated = compare_ratings(predictions, parts.test, seen, cap=cap, **how)  # type: ignore[arg-type]
+    models = {name: dict(of.metrics) for name, of in rated.models.items()}
+    metric = "rmse" if cap is None else "rmse_capped"
+    return metric, models, dict(rated.differences.get(BEST, {}))

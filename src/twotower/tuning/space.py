@@ -1,0 +1,314 @@
+"""`Space`: what `tune` may change, and between which values. Read from TOML, or the default of a task.
+
+A list is a set of choices, a table a span::
+
+    [model]
+    dim = [32, 64, 128]
+    [training]
+    learning_rate = { low = 0.001, high = 0.03, log = true }
+
+A parameter that only some objectives have is drawn for those alone.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import tomlkit
+from tomlkit.items import InlineTable
+
+from twotower.config import Config, with_values
+from twotower.config.sections import IMPLICIT
+from twotower.errors import ConfigError, nearest
+from twotower.estimator.preparing import settled
+
+OWNERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "objective.delta": ("huber",),
+    "objective.mass": ("all_pairs",),
+    "objective.floor": ("all_pairs",),
+    "objective.negatives": ("softmax", "bpr"),
+    "objective.hard_negatives": ("softmax",),
+}
+"""Parameters that only these objectives have."""
+
+_SECTIONS = ("model", "objective", "training")
+_UNITS = ("objective.transform", "objective.cap")
+"""They change what a validation error is measured in."""
+_SPAN_KEYS = {"low", "high", "log"}
+
+
+@dataclass(frozen=True)
+class Choices:
+    """One of some values, each as TOML would have it."""
+
+    values: tuple[Any, ...]
+
+    def including(self, value: Any) -> Choices:
+        """Return these choices and one more, if it is not among them."""
+        return self if self.holds(value) else Choices((value, *self.values))
+
+    def holds(self, value: Any) -> bool:
+        """Return whether a value is among them."""
+        return any(_same(one, value) for one in self.values)
+
+    def place(self, value: Any) -> int:
+        """Return where a value is among them."""
+        return next(place for place, one in enumerate(self.values) if _same(one, value))
+
+    def examples(self) -> tuple[Any, ...]:
+        """Return values that must be valid for all to be."""
+        return self.values
+
+    def toml(self) -> Any:
+        """Return the TOML form."""
+        return list(self.values)
+
+
+@dataclass(frozen=True)
+class Span:
+    """Any number from ``low`` to ``high``, evenly or, with ``log``, evenly by its logarithm."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    @property
+    def whole(self) -> bool:
+        """Whether only whole numbers are meant."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+    def including(self, value: Any) -> Span:
+        """Return the span, made longer if need be to hold a number.
+
+        A number that it can't hold (0 with ``log``, a fraction among whole numbers) leaves it as it is.
+        """
+        if not isinstance(value, int | float) or isinstance(value, bool) or (self.log and value <= 0):
+            return self
+        if self.whole and not isinstance(value, int):
+            return self
+        return replace(self, low=min(self.low, value), high=max(self.high, value))
+
+    def holds(self, value: Any) -> bool:
+        """Return whether a value lies in it."""
+        return (
+            isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and self.low <= value <= self.high
+            and (not self.whole or isinstance(value, int))
+        )
+
+    def examples(self) -> tuple[Any, ...]:
+        """Return values that must be valid for all to be."""
+        return (self.low, self.high)
+
+    def toml(self) -> Any:
+        """Return the TOML form."""
+        table: InlineTable = tomlkit.inline_table()
+        table.update({"low": self.low, "high": self.high, **({"log": True} if self.log else {})})
+        return table
+
+
+@dataclass(frozen=True)
+class Space:
+    """What may be changed: ``section.key`` -> the values it may take."""
+
+    parameters: Mapping[str, Choices | Span]
+
+    def items_for(self, objective: str) -> Iterator[tuple[str, Choices | Span]]:
+        """Yield the parameters that an objective has, but for its name."""
+        for key, domain in self.parameters.items():
+            if key != "objective.name" and objective in OWNERS.get(key, (objective,)):
+                yield key, domain
+
+    def around(self, config: Config, *, labelled: bool) -> Space:
+        """Return the space, made larger where it does not hold the config's own values.
+
+        Raises:
+            ConfigError: a span can't be made to hold one, as one by the logarithm can't hold 0.
+        """
+        given = given_values(config, self, labelled=labelled)
+        parameters = dict(self.parameters)
+        for key, value in given.items():
+            parameters[key] = parameters[key].including(value)
+            if not parameters[key].holds(value):
+                raise ConfigError(
+                    f"a space must hold the config's own values, the first trial; {key} is {value!r} and the "
+                    f"space has {self.parameters[key].toml()}. Change one of them, or leave the key out"
+                )
+        return Space(parameters)
+
+    def dump(self) -> str:
+        """Return it as TOML that `read_space` reads."""
+        document = tomlkit.document()
+        for key, domain in self.parameters.items():
+            section, name = key.split(".")
+            if section not in document:
+                document.add(section, tomlkit.table())
+            document[section][name] = domain.toml()
+        return tomlkit.dumps(document)
+
+
+def given_values(config: Config, space: Space, *, labelled: bool) -> dict[str, Any]:
+    """Return what a config itself has for the parameters of a space, every "auto" decided.
+
+    Those that its objective has not are left out.
+    """
+    model, objective = settled(config.model, config.objective, labelled)
+    decided = config.model_copy(update={"model": model, "objective": objective})
+    keys = ("objective.name", *(key for key, _ in space.items_for(config.objective.name)))
+    return {key: _value(decided, key) for key in keys if key in space.parameters}
+
+
+def default_space(config: Config, *, labelled: bool) -> Space:
+    """Return what is searched where nothing is said: sizes, regularisation, and the objective's parameters.
+
+    Args:
+        config: its objective says which parameters there are.
+        labelled: whether interactions have labels.
+    """
+    name = config.objective.name
+    parameters: dict[str, Choices | Span] = {
+        "model.dim": Choices((32, 64, 96, 128)),
+        "model.hidden": Choices(([], [64], [128], [256], [128, 64])),
+        "model.feature_dim": Choices((4, 8, 16)),
+        "model.dropout": Span(0.0, 0.5),
+        "model.id_dropout": Span(0.5, 0.99) if name == "all_pairs" else Span(0.0, 0.5),
+        "training.learning_rate": Span(0.001, 0.03, log=True),
+    }
+    match name:
+        case "all_pairs":
+            parameters["objective.regularisation"] = Span(0.01, 0.3, log=True)
+            parameters["objective.mass"] = Span(0.5, 32.0, log=True)
+            if labelled:
+                parameters["objective.floor"] = Choices(("none", 0.0, 0.2, 0.4, 0.6, 0.8))
+        case "softmax" | "bpr":
+            parameters["objective.regularisation"] = Span(0.003, 0.08, log=True)
+            parameters["objective.negatives"] = Choices((1024, 4096, 16384))
+            if name == "softmax":
+                parameters["objective.hard_negatives"] = Choices(("none", 16, 64, 256))
+        case "huber":
+            parameters["objective.regularisation"] = Span(0.02, 0.3, log=True)
+            parameters["objective.delta"] = Span(0.3, 3.0, log=True)
+        case _:
+            parameters["objective.regularisation"] = Span(0.02, 0.3, log=True)
+    given = given_values(config, Space(parameters), labelled=labelled)
+    return Space(
+        {
+            key: domain
+            for key, domain in parameters.items()
+            # a regularisation of 0, say, is meant, and no span by the logarithm holds it
+            if key not in given or domain.including(given[key]).holds(given[key])
+        }
+    )
+
+
+def read_space(path: str | Path, config: Config) -> Space:
+    """Read a space from TOML; what it names is all that is searched.
+
+    Args:
+        path: of the file.
+        config: what will be changed; every bound and choice must be valid in it.
+
+    Raises:
+        ConfigError: not a space; one message with the mend.
+    """
+    path = Path(path).expanduser()
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"could not read the space {path}: {error.strerror or error}") from None
+    parameters: dict[str, Choices | Span] = {}
+    for section, keys in values.items():
+        if section not in _SECTIONS:
+            raise ConfigError(
+                f"{path}: a space has the sections {', '.join(_SECTIONS)}; got '{section}'."
+                f"{nearest(section, _SECTIONS)} What is measured stays as it is."
+            )
+        if not isinstance(keys, dict):
+            raise ConfigError(f"{path}: '{section}' must be a section; write [{section}] above its keys")
+        for name, value in keys.items():
+            parameters[f"{section}.{name}"] = _domain(value, f"{path}: {section}.{name}")
+    if not parameters:
+        raise ConfigError(f"{path}: a space names at least one key to search; see --show-space for one")
+    return _checked(Space(parameters), config, str(path))
+
+
+def _domain(value: Any, where: str) -> Choices | Span:
+    if isinstance(value, list):
+        if not value:
+            raise ConfigError(f"{where} needs at least one choice, got none")
+        distinct = Choices(())
+        for one in reversed(value):
+            distinct = distinct.including(one)
+        return distinct
+    if not isinstance(value, dict) or not {"low", "high"} <= set(value) <= _SPAN_KEYS:
+        raise ConfigError(
+            f"{where} must be a list of choices or {{ low = ..., high = ..., log = true }}; got {value!r}"
+        )
+    low, high, log = value["low"], value["high"], value.get("log", False)
+    numbers = (isinstance(v, int | float) and not isinstance(v, bool) for v in (low, high))
+    if not all(numbers) or not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ConfigError(f"{where}: low must be a number below high; got {low!r} and {high!r}")
+    if not isinstance(log, bool) or (log and low <= 0):
+        raise ConfigError(
+            f"{where}: log is true or false, and true needs a low above 0; got log {log!r}, low {low!r}"
+        )
+    return Span(low, high, log)
+
+
+def _checked(space: Space, config: Config, name: str) -> Space:
+    """Make sure that every bound and choice is valid, and that it can change something.
+
+    Returns:
+        The space with each value in the type of its key: 4.0 where 4 was written for a real number.
+    """
+    for key in _UNITS:
+        if key in space.parameters:
+            raise ConfigError(
+                f"{name}: {key} can't be searched, since errors would be measured in other units; set it in "
+                "the config"
+            )
+    names = space.parameters.get("objective.name", Choices((config.objective.name,)))
+    if not isinstance(names, Choices):
+        raise ConfigError(f"{name}: objective.name must be a list of objectives")
+    for one in names.values:
+        if (one in IMPLICIT) != config.objective.implicit:
+            task = "rank" if config.objective.implicit else "predict labels"
+            raise ConfigError(
+                f"{name}: objectives to choose among must all {task}, as the config's "
+                f"'{config.objective.name}' does; got {one!r}"
+            )
+    typed: dict[str, Choices | Span] = {}
+    for key, domain in space.parameters.items():
+        owners = OWNERS.get(key)
+        if owners is not None and not set(owners) & {*names.values, config.objective.name}:
+            raise ConfigError(
+                f"{name}: {key} is of {' and '.join(owners)}; this space has {', '.join(names.values)}. "
+                "Leave it out"
+            )
+        values = [
+            _value(with_values(config, {key: value}, f"{name}, {key} = {json.dumps(value)}"), key)
+            for value in domain.examples()
+        ]
+        typed[key] = (
+            Choices(tuple(values)) if isinstance(domain, Choices) else Span(values[0], values[1], domain.log)
+        )
+    return Space(typed)
+
+
+def _value(config: Config, key: str) -> Any:
+    section, name = key.split(".")
+    value = getattr(config, section).model_dump(mode="json")[name]
+    return "none" if value is None else value
+
+
+def _same(one: Any, other: Any) -> bool:
+    return type(one) is type(other) and bool(one == other)
