@@ -126,7 +126,7 @@ def test_data_that_has_changed_is_told(call, tables: Path, tmp_path: Path) -> No
     [
         (["--out", "no/such/folder.html"], "--out must be a file in a folder that is there; got no/such/fol"),
         (["--out", "."], "which is a folder. Name a file in it"),
-        (["--no-baseline"], "No such option: --no-baseline"),
+        (["--no-baseline"], "Did you mean '--no-baselines'?"),
     ],
 )
 def test_wrong_arguments(call, run: Path, arguments: list[str], said: str) -> None:

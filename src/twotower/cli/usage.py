@@ -69,7 +69,11 @@ def _told(error: Any) -> str:
     """Return what is wrong, what was probably meant, and where to read on."""
     message = error.format_message()
     if isinstance(error, _click.NoSuchOption):
-        options = [name for param in error.ctx.command.get_params(error.ctx) for name in param.opts]
+        options = [
+            name
+            for param in error.ctx.command.get_params(error.ctx)
+            for name in (*param.opts, *param.secondary_opts)
+        ]
         message = f"there is no option {error.option_name}.{nearest(error.option_name, options)}"
     elif isinstance(error, typer.BadParameter) and not isinstance(error, _click.MissingParameter):
         named = "" if error.param is None else f"{error.param.get_error_hint()} "
