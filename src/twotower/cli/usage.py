@@ -15,6 +15,10 @@ from twotower.errors import nearest
 _click: Any = sys.modules[typer.BadParameter.__module__]
 
 
+KEPT = "\b\n"
+"""Before text that help prints as it stands, so that an example can be copied from a narrow terminal too."""
+
+
 class Commands(TyperGroup):
     """Ends with our exit codes, and with errors in our form."""
 
@@ -69,8 +73,11 @@ def _told(error: Any) -> str:
     """Return what is wrong, what was probably meant, and where to read on."""
     message = error.format_message()
     if isinstance(error, _click.NoSuchOption):
-        names = [(*param.opts, *param.secondary_opts) for param in error.ctx.command.get_params(error.ctx)]
-        options = [name for both in names for name in both]
+        options = [
+            name
+            for param in error.ctx.command.get_params(error.ctx)
+            for name in (*param.opts, *param.secondary_opts)
+        ]
         message = f"there is no option {error.option_name}.{nearest(error.option_name, options)}"
     elif isinstance(error, typer.BadParameter) and not isinstance(error, _click.MissingParameter):
         named = "" if error.param is None else f"{error.param.get_error_hint()} "
