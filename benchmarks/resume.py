@@ -17,12 +17,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 
 def _train(run: Path) -> list[str]:
     settings = ["training.epochs=12", "training.patience=12"]
     command = [sys.executable, "-m", "twotower", "train", "kuairec-sample", "--out", str(run)]
-    if run.exists():
+    if (run / "config.toml").exists():
         command.append("--resume")
     return command + [part for setting in settings for part in ("--set", setting)]
 
@@ -32,8 +33,10 @@ def _digests(run: Path) -> dict[str, str]:
     return {name: hashlib.sha256((run / "bundle" / name).read_bytes()).hexdigest() for name in parts}
 
 
-def _history(run: Path) -> list[str]:
-    return (run / "history.jsonl").read_text(encoding="utf-8").splitlines()
+def _history(run: Path) -> list[dict[str, Any]]:
+    """Return the records without what a clock has measured."""
+    lines = (run / "history.jsonl").read_text(encoding="utf-8").splitlines()
+    return [{key: value for key, value in json.loads(line).items() if "second" not in key} for line in lines]
 
 
 def main() -> None:
@@ -63,11 +66,12 @@ def main() -> None:
             if process.returncode:
                 raise SystemExit(f"a run failed with exit code {process.returncode}")
             # it came through: compare it, and break another
-            losses = [[json.loads(line)["train_loss"] for line in _history(run)] for run in (whole, broken)]
-            same.append(losses[0] == losses[1] and _digests(whole) == _digests(broken))
+            same.append(_history(whole) == _history(broken) and _digests(whole) == _digests(broken))
             runs += 1
             broken = broken.with_name(f"broken-{runs}")
-        print(f"unbroken: {took:.1f} s, {len(_history(whole))} epochs; killed {kills} times over {runs} runs")
+        print(
+            f"unbroken: {took:.1f} s, {len(_history(whole))} records; killed {kills} times over {runs} runs"
+        )
         print(f"same history and same bytes: {sum(same)} of {len(same)} runs")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import typer
 
 from twotower.cli import app
+from twotower.cli.usage import KEPT
 
 _TOP = """# Command line
 
@@ -43,7 +44,7 @@ def _command(name: str, command: Any, parent: Any) -> str:
         "| argument or option | default | what it is |\n| --- | --- | --- |\n" + "\n".join(rows),
     ]
     if command.epilog:
-        parts.append(f"Example:\n\n```sh\n{command.epilog.removeprefix('Example: ')}\n```")
+        parts.append(f"Example:\n\n```sh\n{command.epilog.removeprefix(KEPT).removeprefix('Example: ')}\n```")
     return "\n\n".join(parts)
 
 

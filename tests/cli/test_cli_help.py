@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+import typer
 from typer.main import get_command
 
 from small_tables import write_tables
@@ -115,6 +116,21 @@ def test_a_mistyped_option_names_the_nearest(call, command: str) -> None:
             assert f"`twotower {command} --help` says more" in answer.err
             assert len(answer.err.splitlines()) == 1
             assert answer.out == ""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_number_that_is_none_is_told_with_what_was_typed(command: str) -> None:
+    for param in GROUP.commands[command].params:
+        if param.param_type_name == "argument" or param.is_flag:
+            continue
+        said = ""
+        try:
+            GROUP.commands[command].make_context(command, [*examples(command)[0][1:], param.opts[0], "ten"])
+        except typer.BadParameter as error:
+            said = error.message
+        assert "Input should" not in said, f"{param.opts[0]} needs a parser of cli/options.py"
+        if param.metavar in ("N", "X", "SHARE"):
+            assert re.fullmatch(r"must be a .*number.*, got 'ten'", said)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

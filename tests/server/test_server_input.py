@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import time
+from dataclasses import fields
 
 import pytest
 from small_server import ADMIN, N_ITEMS, numbers
 
+from twotower.cli.serve import LIMITS
+from twotower.errors import ConfigError
 from twotower.server import Limits, ranking
 from twotower.server.models import ErrorAnswer
 
@@ -191,6 +195,16 @@ def test_limits_are_kept(serving, limits, path, body, status):
     refused(serving(limits=Limits(**limits)).post(path, json=body), status)
 
 
+def test_limits_are_kept_by_what_is_asked_for_in_the_address(serving):
+    client = serving(limits=Limits(k=3, explain=1))
+    for path in ("/v1/recommend/1003", "/v1/similar/501"):
+        assert client.get(f"{path}?k=3").status_code == 200
+        refused(client.get(f"{path}?k=4"), 422, "k must be between 1 and 3, got 4")
+    refused(client.get("/v1/recommend/1003?k=3&explain=2"), 422, "explain: at most 1, got 2")
+    long = serving(limits=Limits(k=5000)).get("/v1/recommend/1003?k=4000&exclude_seen=false")
+    assert len(long.json()["items"]) == N_ITEMS
+
+
 def test_a_body_without_a_length_is_cut_off_too(serving):
     client = serving(limits=Limits(body_bytes=1000))
     refused(client.post("/v1/recommend", content=(b" " * 300 for _ in range(10))), 413)
@@ -286,3 +300,26 @@ def test_the_page_loads_nothing_from_elsewhere(asked):
         assert "http://" not in answer.text.replace("http://www.w3.org", "")
         assert "https://" not in answer.text
         assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+def test_limits_are_read_from_the_command_line():
+    assert Limits.parse([]) == Limits()
+    assert Limits.parse(["k=20", " body_seconds = 2.5", "k=30"]) == Limits(k=30, body_seconds=2.5)
+    assert tuple(field.name for field in fields(Limits)) == LIMITS
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("k", "--limit takes NAME=VALUE, got 'k'; write for example k=200"),
+        ("bodybytes=3", "there is no limit 'bodybytes'. Did you mean 'body_bytes'?"),
+        ("xyz=3", "there is no limit 'xyz'. There are body_bytes, "),
+        ("k=2.5", "the limit k must be a whole number above 0, got '2.5'"),
+        ("k=0", "the limit k must be a whole number above 0, got 0"),
+        ("body_seconds=nan", "the limit body_seconds must be a number above 0, got nan"),
+        ("last_seconds=soon", "the limit last_seconds must be a number above 0, got 'soon'"),
+    ],
+)
+def test_wrong_limits_are_refused(given, words):
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        Limits.parse([given])

@@ -175,6 +175,7 @@ REFUSED = [
     (["RUN", "--store", "redis://127.0.0.1:1/0"], "--store must be"),
     (["RUN", "--host", "no.such.host.invalid"], "must be able to listen"),
     (["RUN", "--port", "TAKEN"], "must be able to listen"),
+    (["RUN", "--limit", "kk=3"], "there is no limit 'kk'"),
     (["BROKEN"], "vectors.safetensors"),
 ]
 

@@ -24,7 +24,7 @@ from twotower.cli.similar import similar
 from twotower.cli.synth import synth
 from twotower.cli.train import train
 from twotower.cli.tune import tune
-from twotower.cli.usage import Command, Commands
+from twotower.cli.usage import KEPT, Command, Commands
 
 app = typer.Typer(
     name="twotower",
@@ -55,8 +55,7 @@ for _command, _example in (
     (serve, "twotower serve runs/first --port 8000"),
     (score, "twotower score runs/first --pairs pairs.csv --out predictions.parquet"),
 ):
-    # \b: as it stands, so that it can be copied from a narrow terminal too
-    app.command(cls=Command, epilog=f"\b\nExample: {_example}")(_command)
+    app.command(cls=Command, epilog=f"{KEPT}Example: {_example}")(_command)
 
 
 def _version(asked: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from twotower.cli.errors import guarded
-from twotower.cli.options import ConfigArgument, JsonOption, SetOption
+from twotower.cli.options import ConfigArgument, JsonOption, SetOption, whole
 
 
 @guarded
@@ -17,7 +17,10 @@ def compare(
     seeds: Annotated[
         int,
         typer.Option(
-            "--seeds", help="Train so many of ours: their mean by user is compared, their spread told."
+            "--seeds",
+            parser=whole,
+            metavar="N",
+            help="Train so many of ours: their mean by user is compared, their spread told.",
         ),
     ] = 1,
     as_json: JsonOption = False,

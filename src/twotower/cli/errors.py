@@ -74,7 +74,7 @@ def _forget_unwritable(stream: TextIO) -> None:
     """Do so if what it holds can't be written."""
     try:
         stream.flush()
-    except OSError:
+    except (OSError, ValueError):
         forget(stream)
 
 

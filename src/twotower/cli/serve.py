@@ -10,6 +10,22 @@ from twotower.cli.errors import guarded
 from twotower.cli.options import RunArgument, whole
 from twotower.errors import nearest
 
+LIMITS = (
+    "body_bytes",
+    "body_seconds",
+    "k",
+    "users",
+    "answer_items",
+    "list_length",
+    "events",
+    "filters",
+    "explain",
+    "id_length",
+    "features",
+    "requests_at_once",
+    "last_seconds",
+)
+"""The fields of `twotower.server.Limits`, which help can't wait for."""
 _LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -49,6 +65,16 @@ def serve(
             show_default=False,
         ),
     ] = None,
+    limits: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--limit",
+            metavar="NAME=VALUE",
+            envvar="TWOTOWER_LIMITS",
+            help="The most of what one request may ask for, such as k=200 or body_seconds=5; may be given "
+            f"again. Names: {', '.join(LIMITS)}.",
+        ),
+    ] = None,
     log_level: Annotated[
         str, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
     ] = "info",
@@ -71,6 +97,7 @@ def serve(
         store=store or str(beside.with_name(f"{beside.name}.events.db")),
         token=token or None,
         admin_token=admin_token or None,
+        limits=server.Limits.parse(limits or ()),
     )
     if host not in ("127.0.0.1", "::1", "localhost") and settings.token is None:
         output.log(

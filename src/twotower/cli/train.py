@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from twotower.cli.errors import guarded
-from twotower.cli.options import ConfigArgument, JsonOption, SetOption, TrackOption
+from twotower.cli.options import ConfigArgument, JsonOption, SetOption, TrackOption, whole
 
 
 @guarded
@@ -24,7 +24,10 @@ def train(
     seeds: Annotated[
         int | None,
         typer.Option(
-            "--seeds", help="Train so many, each in RUN/seed-N: one split, other weights and batches."
+            "--seeds",
+            parser=whole,
+            metavar="N",
+            help="Train so many, each in RUN/seed-N: one split, other weights and batches.",
         ),
     ] = None,
     track: TrackOption = None,

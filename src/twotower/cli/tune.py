@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from twotower.cli.errors import guarded
-from twotower.cli.options import ConfigArgument, JsonOption, SetOption, TrackOption
+from twotower.cli.options import ConfigArgument, JsonOption, SetOption, TrackOption, number, whole
 
 
 @guarded
@@ -18,10 +18,19 @@ def tune(
         Path | None, typer.Option("--out", metavar="DIR", help="For trials and result: a new folder.")
     ] = None,
     trials: Annotated[
-        int | None, typer.Option("--trials", help="Most trials. Default: 50, or with --minutes any number.")
+        int | None,
+        typer.Option(
+            "--trials",
+            parser=whole,
+            metavar="N",
+            help="Most trials. Default: 50, or with --minutes any number.",
+        ),
     ] = None,
     minutes: Annotated[
-        float | None, typer.Option("--minutes", help="Most minutes of trials; the test comes on top.")
+        float | None,
+        typer.Option(
+            "--minutes", parser=number, metavar="X", help="Most minutes of trials; the test comes on top."
+        ),
     ] = None,
     space: Annotated[
         Path | None,

@@ -15,6 +15,10 @@ from twotower.errors import nearest
 _click: Any = sys.modules[typer.BadParameter.__module__]
 
 
+KEPT = "\b\n"
+"""Before text that help prints as it stands, so that an example can be copied from a narrow terminal too."""
+
+
 class Commands(TyperGroup):
     """Ends with our exit codes, and with errors in our form."""
 

@@ -52,7 +52,7 @@ def wanted(state: State, body: RecommendBody, limits: Limits) -> Wanted:
     Raises:
         ApiError: more than the limits allow, an item or a column that there is not.
     """
-    check_k(body.k, limits)
+    check_list(body.k, body.explain, limits)
     if len(body.users) > limits.users:
         raise ApiError(422, f"users: at most {limits.users} in one request, got {len(body.users)}", "users")
     if len(body.users) * body.k > limits.answer_items:
@@ -61,8 +61,6 @@ def wanted(state: State, body: RecommendBody, limits: Limits) -> Wanted:
             f"users times k: at most {limits.answer_items}, got {len(body.users)} * {body.k}; ask in parts",
             "k",
         )
-    if body.explain > limits.explain:
-        raise ApiError(422, f"explain: at most {limits.explain}, got {body.explain}", "explain")
     allow = None if body.allow is None else item_rows(state, body.allow, "allow", limits)
     if body.filters:
         filtered = _filtered(state, body.filters, limits)
@@ -71,10 +69,12 @@ def wanted(state: State, body: RecommendBody, limits: Limits) -> Wanted:
     return Wanted(body.k, body.exclude_seen, allow, deny, body.explain)
 
 
-def check_k(k: int, limits: Limits) -> None:
-    """Refuse too long a list."""
+def check_list(k: int, explain: int, limits: Limits) -> None:
+    """Refuse too long a list, or too many reasons."""
     if k > limits.k:
         raise ApiError(422, f"k must be between 1 and {limits.k}, got {shown(k)}", "k")
+    if explain > limits.explain:
+        raise ApiError(422, f"explain: at most {limits.explain}, got {shown(explain)}", "explain")
 
 
 def _filtered(state: State, filters: dict[str, Choice], limits: Limits) -> Rows:

@@ -18,14 +18,13 @@ from twotower.server.models import (
 )
 from twotower.server.ranking import Wanted
 from twotower.server.service import Service, service_of
-from twotower.server.settings import Limits
 
 router = APIRouter(prefix="/v1", tags=["recommend"])
 
 UserPath = Annotated[str, Path(max_length=4096, examples=["14"])]
 ItemPath = Annotated[str, Path(max_length=4096, examples=["3649"])]
-K = Annotated[int, Query(ge=1, le=Limits.k)]
-Explain = Annotated[int, Query(ge=0, le=Limits.explain)]
+K = Annotated[int, Query(ge=1)]
+Explain = Annotated[int, Query(ge=0)]
 
 
 @router.post(
@@ -52,6 +51,7 @@ async def recommend_one(
 ) -> Json:
     """Recommend to one known user, or one that has events."""
     service = service_of(request)
+    ranking.check_list(k, explain, service.limits)
     state = service.state
     users = await ranking.find_all(state, service.users, [user_id], service.limits)
     results = await ranking.recommend(state, users, Wanted(k, exclude_seen, explain=explain))
@@ -62,7 +62,9 @@ async def recommend_one(
 @router.get("/similar/{item_id:rest}", response_class=Json, responses=gives(SimilarAnswer, 404))
 async def similar(request: Request, item_id: ItemPath, k: K = 10) -> Json:
     """Find the items that the same users would like."""
-    state = service_of(request).state
+    service = service_of(request)
+    ranking.check_list(k, 0, service.limits)
+    state = service.state
     items = await ranking.similar(state, item_id, k)
     return Json({"model": state.version, "item_id": state.items.trained.ids.native(item_id), "items": items})
 

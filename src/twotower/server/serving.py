@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 import socket
 from collections.abc import Callable
@@ -15,9 +16,6 @@ from twotower.server.app import create_app
 from twotower.server.logs import log_to_stderr
 from twotower.server.settings import Settings
 from twotower.server.store import StoreUnavailable
-
-LAST_SECONDS = 20
-"""How long requests under way may take after the server was told to end."""
 
 
 def serve(
@@ -50,7 +48,7 @@ def serve(
             server_header=False,
             lifespan="off",  # it is begun here, where its errors can be told
             timeout_keep_alive=30,
-            timeout_graceful_shutdown=LAST_SECONDS,
+            timeout_graceful_shutdown=math.ceil(settings.limits.last_seconds),
         )
         # uvicorn raises the signal that ended it again when all is done.
         for number in (signal.SIGINT, signal.SIGTERM):

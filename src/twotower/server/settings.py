@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
+
+from twotower.errors import ConfigError, nearest
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The most of everything that one request may ask for."""
+    """The most of everything that one request may ask for, and how long it may take."""
 
     body_bytes: int = 4 << 20
     """Size of a request's body."""
@@ -34,6 +39,36 @@ class Limits:
     """Features of a user or columns of an item."""
     requests_at_once: int = 512
     """Requests in progress; the next one is asked to come again."""
+    last_seconds: float = 20.0
+    """How long requests under way may take after the server was told to end."""
+
+    @classmethod
+    def parse(cls, given: Sequence[str]) -> Limits:
+        """Return the limits, some of them changed.
+
+        Args:
+            given: ``name=value`` each; a later one of a name counts.
+
+        Raises:
+            ConfigError: no such name, or a value that is no number above 0, whole where it counts something.
+        """
+        kinds = {field.name: int if isinstance(field.default, int) else float for field in fields(cls)}
+        changed: dict[str, Any] = {}
+        for one in given:
+            name, equals, text = (part.strip() for part in one.partition("="))
+            if not equals:
+                raise ConfigError(f"--limit takes NAME=VALUE, got {one!r}; write for example k=200")
+            if name not in kinds:
+                hint = nearest(name, kinds) or f" There are {', '.join(kinds)}."
+                raise ConfigError(f"there is no limit {name!r}.{hint}")
+            what = "whole number" if kinds[name] is int else "number"
+            try:
+                changed[name] = kinds[name](text)
+            except ValueError:
+                raise ConfigError(f"the limit {name} must be a {what} above 0, got {text!r}") from None
+            if not 0 < changed[name] < math.inf:
+                raise ConfigError(f"the limit {name} must be a {what} above 0, got {text}")
+        return cls(**changed)
 
 
 @dataclass(frozen=True)

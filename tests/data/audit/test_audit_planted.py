@@ -55,6 +55,8 @@ def test_no_alarm_on_the_packaged_sample() -> None:
 def test_positives_of_the_packaged_sample_are_of_short_videos() -> None:
     (found,) = alarms("kuairec-sample-ranking")
     assert found.startswith("duration: label 'watch_ratio' and item column 'video_duration'")
+    # and the mend is one
+    assert alarms("kuairec-sample-ranking", "positive.threshold=none", "positive.duration_rank=0.8") == []
 
 
 @pytest.mark.parametrize("seed", [0, 1])

@@ -62,14 +62,17 @@ class Duration(Check):
                 ruled = config.positive.threshold is not None or config.positive.quantile is not None
                 trained_on = config.objective.implicit or not ruled
                 report = self.warning if trained_on else self.note
+                instead = " in place of the rule" if ruled else ""
                 yield report(
                     f"label '{schema.label}' and item column '{name}'",
-                    f"what counts as positive is mostly a matter of '{name}'",
+                    f"what counts as positive is mostly a matter of '{name}': a ranking learns that, and its "
+                    "metrics reward it",
                     f"share positive by fifth of '{name}', low to high ({told}), over {int(some.sum()):,} "
                     f"train rows{rows.sampled}",
-                    "compare items of like duration: positive.duration_rank = 0.8, with [schema] duration"
-                    if schema.duration is not None
-                    else f"name '{name}' as [schema] duration, and set positive.duration_rank = 0.8",
+                    ("" if schema.duration is not None else f"name '{name}' as [schema] duration; ")
+                    + f"to rank what is liked more than other items of like '{schema.duration or name}', set "
+                    f"positive.duration_rank = 0.8{instead}. Compare figures of one rule alone: other "
+                    "positives, other figures. Keep the rule if high labels are wanted whatever their cause",
                 )
                 return
         if abs(ranks[name]) >= _STRONG:
