@@ -25,7 +25,7 @@ from twotower.data.dataset import Dataset, TrainPart
 from twotower.experiment import load_parts
 
 CHANGES: dict[str, list[Any]] = {
-    "mass": [2.0, 4.0, 8.0, 32.0, 64.0],
+    "unobserved": [0.05, 0.1, 0.4, 0.8],
     "regularisation": [0.18, 0.25, 0.5, 0.7],
     "floor": [0.0, 0.2, 0.6, 0.8],
     "dim": [32, 128],

@@ -46,7 +46,11 @@ def test_every_value_of_a_default_space_is_valid_and_it_holds_the_config(folder,
     assert set(given) == set(space.parameters)
     assert all(space.parameters[key].holds(value) for key, value in given.items())
     assert "auto" not in given.values()
-    owned = {"all_pairs": "objective.mass", "huber": "objective.delta", "softmax": "objective.hard_negatives"}
+    owned = {
+        "all_pairs": "objective.unobserved",
+        "huber": "objective.delta",
+        "softmax": "objective.hard_negatives",
+    }
     for name, key in owned.items():
         assert (key in space.parameters) == (name == objective)
 

@@ -155,7 +155,7 @@ def test_no_choice_reads_the_test_part(tuned, folder: Path, config: Config, monk
 def test_a_ranking_is_tuned_by_ndcg(folder: Path) -> None:
     settings = ["objective.name=all_pairs", "positive.threshold=3.5", "model.members=1"]
     config = load_config(folder / "config.toml", settings)
-    space = Space({"objective.mass": Span(1.0, 8.0), "objective.floor": Choices(("none", 0.4))})
+    space = Space({"objective.unobserved": Span(0.05, 0.5), "objective.floor": Choices(("none", 0.4))})
     result = tune(config, folder / "ranked", trials=3, space=space)
     assert result["metric"] == "ndcg@100"
     for name in ("given", "best"):
@@ -164,7 +164,7 @@ def test_a_ranking_is_tuned_by_ndcg(folder: Path) -> None:
             assert result[name]["validation"] == pytest.approx(run.metrics()["validation"]["ndcg@100"])
             assert result["test"][name]["value"] == run.metrics()["ranking"]["ndcg@100"]["value"]
     assert result["best"]["validation"] == max(t["value"] for t in result["history"])
-    assert set(result["history"][1]["values"]) == {"objective.mass", "objective.floor"}
+    assert set(result["history"][1]["values"]) == {"objective.unobserved", "objective.floor"}
 
 
 def test_a_config_that_stands(folder: Path, config: Config) -> None:

@@ -204,8 +204,8 @@ class ObjectiveConfig(_Section):
     """Where ``transform = "cap"`` cuts."""
     delta: Positive = 1.0
     """Where Huber turns from squared to linear, in standard deviations of the (transformed) label."""
-    mass: NotNegative = 16.0
-    """Of ``all_pairs``: the weight of all pairs of user and item together, beside the interactions'."""
+    unobserved: NotNegative = 0.2
+    """Of ``all_pairs``: how much every pair of user and item is drawn to 0, where an interaction weighs 1."""
     floor: Annotated[float, Field(ge=0.0, le=1.0)] | None = 0.2
     """Of ``all_pairs`` where there is a label: what the least liked interaction counts. An interaction counts
     ``floor + (1 - floor) * rank`` of its label among the train labels, and a pair that was not observed 0;

@@ -97,8 +97,7 @@ def _settings(
     counts = np.bincount(pairs.user, minlength=pairs.n_users)
     # what `penalty_shares` divides by
     ridge = strength_of(prepared) * len(pairs) / float(np.sqrt(counts).sum())
-    mass = objective.mass if objective.name == "all_pairs" else _MASS
-    cell = mass * len(pairs) / (pairs.n_users * pairs.n_items)
+    cell = _MASS * len(pairs) / (pairs.n_users * pairs.n_items)
     values = target.as_scores(label_targets(target, rule, objective, *labels_of(train)))
     known = values[np.isfinite(values)]
     if rule.selects:
@@ -106,7 +105,7 @@ def _settings(
     else:
         liked = float(known.mean()) if objective.implicit else float(np.quantile(known, LIKED))
     if objective.name == "all_pairs":
-        return FoldInSettings(cell, ridge, liked, biased=bool(prepared.model.config.widths))
+        return FoldInSettings(objective.unobserved, ridge, liked, biased=bool(prepared.model.config.widths))
     if not objective.implicit:
         return FoldInSettings(0.0, ridge, liked, mean=target.mean, sd=target.sd)
     members = prepared.model.config.n_members

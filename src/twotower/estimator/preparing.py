@@ -64,6 +64,7 @@ def prepare(
     weight = None
     if train.schema.weight is not None:
         weight = train.interactions.get_column(train.schema.weight).to_numpy().astype(np.float32)
+        weight = weight / max(float(weight.mean(dtype=np.float64)), 1e-12)  # 1 on average
     pairs = TrainPairs.sort(
         _warm_rows(train, encoder.users),
         _warm_rows(train, encoder.items),
@@ -77,7 +78,7 @@ def prepare(
         for which, side in (("users", encoder.users), ("items", encoder.items))
     )
     towers = TwoTowerModel(users, items, pairs.n_users, pairs.n_items, model, seed, target.base).to(device)
-    loss = loss_of(objective)
+    loss = loss_of(objective, pairs)
     loss.check(Pairs(np.array([0, len(pairs)]), pairs.item, pairs.target, pairs.weight))
     return Prepared(encoder, target, pairs, users, items, towers, loss, objective)
 
@@ -128,8 +129,8 @@ def strength_of(prepared: Prepared) -> float:
     return float(given * sides * np.sqrt(squares) / max(len(pairs), 1))
 
 
-def loss_of(config: ObjectiveConfig) -> Objective:
-    """Return the objective of a config."""
+def loss_of(config: ObjectiveConfig, pairs: TrainPairs) -> Objective:
+    """Return the objective of a config, for training on some pairs."""
     match config.name:
         case "squared":
             return Squared()
@@ -138,7 +139,8 @@ def loss_of(config: ObjectiveConfig) -> Objective:
         case "logistic":
             return Logistic()
         case "all_pairs":
-            return AllPairs(config.mass)
+            # in the loss, a mean over pairs, all cells together weigh as much as they do one by one
+            return AllPairs(config.unobserved * pairs.n_users * pairs.n_items / max(len(pairs), 1))
         case "softmax":
             return Softmax(hard=config.hard_negatives)
         case "bpr":

@@ -105,7 +105,7 @@ def _objective(config: Config) -> str:
     if objective.cap is not None:
         said["cap"] = f"{objective.cap:g}"
     if objective.name == "all_pairs":
-        said |= {"mass": f"{objective.mass:g}", "floor": objective.floor}
+        said |= {"unobserved": f"{objective.unobserved:g}", "floor": objective.floor}
     said["regularisation"] = objective.regularisation
     return f"{objective.name} ({', '.join(f'{name} {value}' for name, value in said.items())})"
 

@@ -30,7 +30,7 @@ from twotower.estimator.preparing import settled
 
 OWNERS: Final[Mapping[str, tuple[str, ...]]] = {
     "objective.delta": ("huber",),
-    "objective.mass": ("all_pairs",),
+    "objective.unobserved": ("all_pairs",),
     "objective.floor": ("all_pairs",),
     "objective.negatives": ("softmax", "bpr"),
     "objective.hard_negatives": ("softmax",),
@@ -198,7 +198,7 @@ def default_space(config: Config, *, labelled: bool) -> Space:
     match name:
         case "all_pairs":
             parameters["objective.regularisation"] = Span(0.1, 1.0, log=True)
-            parameters["objective.mass"] = Span(1.0, 64.0, log=True)
+            parameters["objective.unobserved"] = Span(0.01, 1.0, log=True)
             if layered:
                 parameters["model.hidden"] = Choices(([64], [128], [256], [128, 64]))
             else:
