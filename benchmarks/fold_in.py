@@ -1,4 +1,4 @@
-"""Folding users in against training again with them: how alike the lists are, how good, and how long it takes.
+"""Folding users in against training with them: how alike the lists are, how good, and how long it takes.
 
     python benchmarks/fold_in.py [--movielens DIR] [--seed 42]
 
@@ -134,9 +134,8 @@ def _latency(model: Recommender, sizes: Sequence[int]) -> None:
         vectors[:, -2] = 1.0
         folding = FoldIn(vectors, np.ones(n_items, np.bool_), vectors.mean(axis=0), 1, settings)
         for n in sizes:
-            print(
-                f"  FoldIn.vector, {n_items:,} random items, {n:3d} known: {_times(folding.vector, n_items, n)}"
-            )
+            took = _times(folding.vector, n_items, n)
+            print(f"  FoldIn.vector, {n_items:,} random items, {n:3d} known: {took}")
 
     def fold_in(rows: NDArray[np.int64]) -> Any:
         return model.fold_in([[ids[row] for row in rows]], [[1.0] * len(rows)] if labelled else None)
