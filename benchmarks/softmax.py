@@ -4,14 +4,15 @@
 
 Ids alone, dim 64, 65,536 pairs, two threads, synthetic positives. Ours is a step of the training loop, its
 batch included, with the defaults and also with one member: each user's logits once for all of the user's
-positives, against the items of the batch and 4,096 drawn uniformly, corrected by log q, with all that the user
-has in train masked. A batch of more pairs than there are items holds every item: here it is the full softmax.
+positives, against the items of the batch and 4,096 drawn uniformly, corrected by log q, with all that the
+user has in train masked. A batch of more pairs than there are items holds every item: here it is the full
+softmax.
 
 The usual loop has two embedding tables and the softmax over the batch's own items, corrected by log q, with
-nothing masked. At batch 65,536 its logits alone would be 17 GB, so it takes 8 steps of 8,192 for the same pairs,
-each positive against 8,191 others, where ours has all items: pairs per second compare unlike work. So the rate
-of logits stands beside them. It runs with dense Adam and with sparse gradients; the quicker counts. Other load
-on the machine stretches the seconds, and on one thread the CPU seconds much less.
+nothing masked. At batch 65,536 its logits alone would be 17 GB, so it takes 8 steps of 8,192 for the same
+pairs, each positive against 8,191 others, where ours has all items: pairs per second compare unlike work.
+So the rate of logits stands beside them. It runs with dense Adam and with sparse gradients; the quicker
+counts. Other load on the machine stretches the seconds, and on one thread the CPU seconds much less.
 """
 
 from __future__ import annotations
@@ -83,17 +84,17 @@ def _ours(train: tt.TrainPart, steps: int, **settings: int) -> tuple[Speed, int,
         "train",
         "",
     )
-    batches, members = batcher.epoch(1), made.model.config.n_members
+    batches = batcher.epoch(1)
 
     def step() -> float:
         batch = next(batches)
         trainer.step(batch, RATE)
         n_users = made.pairs.n_users if batch.users is None else len(batch.users)
         n_items = made.pairs.n_items if batch.items is None else len(batch.items)
-        return float(n_users * n_items * members)
+        return float(n_users * n_items)  # once, whatever the members: together they are as wide as one
 
     seconds, cpu, logits = _timed(step, steps)
-    return Speed(seconds, cpu, logits, 6e-9 * logits * DIM / members), members, made.pairs
+    return Speed(seconds, cpu, logits, 6e-9 * logits * DIM), made.model.config.n_members, made.pairs
 
 
 def _usual(pairs: TrainPairs, steps: int, *, sparse: bool) -> Speed:
@@ -149,7 +150,8 @@ def main() -> None:
         logits_ratio = pairs_ratio * speed.logits / quicker.logits
         print(
             f"  ours, {name}, to the usual loop: {pairs_ratio[0]:.2f} of its pairs a second "
-            f"({pairs_ratio[1]:.2f} a CPU second), {logits_ratio[0]:.2f} of its logits ({logits_ratio[1]:.2f})"
+            f"({pairs_ratio[1]:.2f} a CPU second), "
+            f"{logits_ratio[0]:.2f} of its logits ({logits_ratio[1]:.2f})"
         )
     a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
     start, cpu = time.perf_counter(), time.process_time()
