@@ -25,6 +25,7 @@ from twotower.baselines.positives import Positives
 from twotower.data.dataset import Dataset
 from twotower.data.ranker import Queries, Ranker
 from twotower.evaluation import RankingTask
+from twotower.objectives.least_squares import STEPS
 from twotower.retrieval import exact_top_k
 from twotower.training.listener import Record, Silent
 
@@ -84,6 +85,25 @@ class Vectors(Ranker):
         return exact_top_k(self.users[user], items, k, seen=queries.barred).items
 
 
+def limit(pairs: int, rows: int, seconds: float) -> None:
+    """Print what an epoch computes and reads, beside what the machine can."""
+    width, passes = 62, 1 + STEPS  # a residual, and conjugate gradients
+    gflop = (2 * pairs * passes * 4 * width + rows * passes * 2 * width * width) / 1e9
+    a = np.random.default_rng(0).normal(size=(2048, 2048)).astype(np.float32)
+    best = min(_seconds(a) for _ in range(5))
+    peak = 2 * 2048**3 / 1e9 / best
+    print(
+        f"an epoch is {gflop:.0f} GFLOP and reads {2 * pairs * 4 * width / 1e9:.1f} GB of vectors: "
+        f"{gflop / seconds:.0f} GFLOP/s, where a matrix product reaches {peak:.0f}"
+    )
+
+
+def _seconds(a: np.ndarray) -> float:
+    start = time.perf_counter()
+    a @ a
+    return time.perf_counter() - start
+
+
 def main() -> None:
     """Run and print."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -108,6 +128,8 @@ def main() -> None:
         f"two-tower: an epoch {np.median(seconds):.2f} s (median); best NDCG@100 {found[best]:.4f} after "
         f"{seconds[: best + 1].sum():.1f} s of training; with encoding, judging and all {whole:.1f} s"
     )
+
+    limit(len(train), given.users + given.items, float(np.median(seconds)))
 
     known = Positives.of(train)
     users = validation.interactions["user_id"].unique().sort()

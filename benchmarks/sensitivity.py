@@ -3,9 +3,10 @@
     python benchmarks/sensitivity.py [--movielens DIR] [--seeds 1 2]
 
 NDCG@100 over the whole catalogue on the validation part (the test part is never read), the mean over splits
-by seed, for the default and for each setting changed: kuairec-sample and, if it is given, MovieLens 100K, each
-with graded interactions and with positives alone, and synthetic positives of 34,500 users and 13,500 items. The
-last columns are the mean over the data sets of the change, and the worst, in percent of the default.
+by seed, for the default and for each setting changed: kuairec-sample and, if it is given, MovieLens 100K,
+each with graded interactions and with positives alone, and synthetic positives of 34,500 users and 13,500
+items. The last columns are the mean over the data sets of the change, and the worst, in percent of the
+default.
 """
 
 from __future__ import annotations

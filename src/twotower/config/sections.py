@@ -206,7 +206,7 @@ class ObjectiveConfig(_Section):
     """Where Huber turns from squared to linear, in standard deviations of the (transformed) label."""
     mass: NotNegative = 16.0
     """Of ``all_pairs``: the weight of all pairs of user and item together, beside the interactions'."""
-    floor: Annotated[float, Field(ge=0.0, le=1.0)] | None = 0.4
+    floor: Annotated[float, Field(ge=0.0, le=1.0)] | None = 0.2
     """Of ``all_pairs`` where there is a label: what the least liked interaction counts. An interaction counts
     ``floor + (1 - floor) * rank`` of its label among the train labels, and a pair that was not observed 0;
     so at 0 the least liked ones are as good as unobserved, at 1 all interactions are alike. ``"none"``:

@@ -41,7 +41,8 @@ class LinearTower(Tower):
         if numbers is not None:
             vector = vector + numbers @ self.numbers
         for part in coded:
-            vector = vector + part.reshape(rows, -1, self.width).sum(dim=1)
+            several = part.shape[1] > self.width  # columns that `_joined` has not summed
+            vector = vector + (part.reshape(rows, -1, self.width).sum(dim=1) if several else part)
         return vector
 
     def _joined(self, codes: torch.Tensor, table: torch.Tensor) -> torch.Tensor:

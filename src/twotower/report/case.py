@@ -137,6 +137,11 @@ class Case:
         return self.config.objective.implicit
 
     @property
+    def solved(self) -> bool:
+        """Whether its vectors were solved for in closed form, so that nothing has a learning rate."""
+        return self.config.model.solved(self.config.objective)
+
+    @property
     def main(self) -> str:
         """The metric that a reader is told first: of ranking or of predicted labels, by what was trained."""
         if self.ranks:

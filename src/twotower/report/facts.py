@@ -64,7 +64,7 @@ def model_facts(case: Case) -> Facts:
         ("Vectors", f"{model.dim} places, {_members(model.n_members)}"),
         ("Hidden layers", hidden),
         ("Epochs", went),
-        ("Learning rate", f"{config.training.learning_rate:g}, schedule {config.training.schedule}"),
+        ("Learning rate", _rate(config)),
         ("Seed", str(config.seed)),
         ("Version", str(case.recorded.get("version", _UNKNOWN))),
         ("Trained", str(case.recorded.get("finished", _UNKNOWN)).replace("T", " ").replace("+00:00", " UTC")),
@@ -108,6 +108,12 @@ def _objective(config: Config) -> str:
         said |= {"mass": f"{objective.mass:g}", "floor": objective.floor}
     said["regularisation"] = objective.regularisation
     return f"{objective.name} ({', '.join(f'{name} {value}' for name, value in said.items())})"
+
+
+def _rate(config: Config) -> str:
+    if config.model.solved(config.objective):
+        return "none: the vectors are solved for in closed form"
+    return f"{config.training.learning_rate:g}, schedule {config.training.schedule}"
 
 
 def _members(members: int) -> str:

@@ -61,12 +61,13 @@ class FeatureRidge:
     def __init__(self, side: SideArrays, weight: NDArray[np.floating]) -> None:
         self.weight = weight.astype(np.float64) / weight.mean(dtype=np.float64)
         design, self.columns = _design(side)
-        self.design = design
         self.centre = self.weight @ design / self.weight.sum()  # (columns,)
         gram = (design.T @ design.multiply(self.weight[:, None]).tocsr()).toarray()
         gram -= self.weight.sum() * np.outer(self.centre, self.centre)
         values, self.turn = np.linalg.eigh(gram)
         self.values = np.maximum(values, 0.0)
+        # what is as long as the rows is float32 from here on, what is as wide as the columns float64
+        self.design = design.astype(np.float32)
         self.leverages = self._leverages()  # (strengths, rows)
         step = -(-design.shape[0] // CHOSEN_ON)
         self.judged = np.arange(0, design.shape[0], step)
@@ -80,10 +81,11 @@ class FeatureRidge:
         if not len(self.centre):  # no features
             same = np.broadcast_to(constant.astype(np.float32), vectors.shape)
             return Said(same, constant, np.zeros((0, vectors.shape[1])))
-        centred = vectors - constant
-        _, axes = np.linalg.eigh((centred * self.weight[:, None]).T @ centred)  # (d, d)
-        centred = centred @ axes
-        pull = self.turn.T @ (self.design.T @ (self.weight[:, None] * centred))  # (columns, d); sums to 0
+        each = self.weight.astype(np.float32)[:, None]
+        centred = vectors - constant.astype(np.float32)
+        _, axes = np.linalg.eigh(((centred * each).T @ centred).astype(np.float64))  # (d, d)
+        centred = centred @ axes.astype(np.float32)
+        pull = self.turn.T @ (self.design.T @ (each * centred))  # (columns, d); sums to 0
         judged, weight, design = centred[self.judged], self.weight[self.judged], self.design[self.judged]
         least = weight @ np.square(judged)  # (d,), of the constant alone
         weights = np.zeros((len(self.centre), len(axes)))
@@ -91,16 +93,22 @@ class FeatureRidge:
         told = np.zeros(len(axes), dtype=np.bool_)
         for strength, of_rows in zip(STRENGTHS, self.leverages, strict=True):
             found = self.turn @ (pull / (self.values + strength)[:, None])
-            error = judged - (design @ found - self.centre @ found)
+            error = judged - self._said(design, found)
             error /= (1.0 - of_rows[self.judged])[:, None]
             worth = weight @ np.square(error)
             better = worth < least
             least[better], told[better] = worth[better], True
             weights[:, better], leverages[:, better] = found[:, better], of_rows[:, None]
-        said = self.design @ weights - self.centre @ weights
-        honest = np.where(told, centred - (centred - said) / (1.0 - leverages), 0.0) @ axes.T + constant
+        centred -= (centred - self._said(self.design, weights)) / (1.0 - leverages)
+        centred[:, ~told] = 0.0
+        honest = centred @ axes.T.astype(np.float32) + constant.astype(np.float32)
         weights = weights @ axes.T
-        return Said(honest.astype(np.float32), constant - self.centre @ weights, weights)
+        return Said(honest, constant - self.centre @ weights, weights)
+
+    def _said(self, design: csr_array, weights: F64) -> F32:
+        """Return what features say beyond the constant, for rows of the design."""
+        said: F32 = design @ weights.astype(np.float32) - (self.centre @ weights).astype(np.float32)
+        return said
 
     def write(self, said: Said, tower: LinearTower, places: NDArray[np.int64]) -> None:
         """Make a tower say what was found, in some of its places; of codes not in train, a mean row's share.

@@ -57,7 +57,9 @@ class Learning(Probe):
                 "validation only got worse after the first epoch (overfitting)",
                 f"{name} was {number(values[0])} after epoch 1 and {number(values[-1])} after epoch "
                 f"{len(epochs)}",
-                "lower training.learning_rate; raise objective.regularisation or model.dropout",
+                "raise objective.regularisation, or lower model.dim"
+                if case.solved
+                else "lower training.learning_rate; raise objective.regularisation or model.dropout",
             )
 
 

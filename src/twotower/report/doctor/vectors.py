@@ -37,8 +37,8 @@ class CollapsedVectors(Probe):
                     where,
                     f"the vectors of all {which} are the same",
                     f"{of.rows:,} vectors of {of.dim} places have no variance",
-                    "lower training.learning_rate and objective.regularisation, and look at the loss of the "
-                    "first epochs",
+                    ("lower " if case.solved else "lower training.learning_rate and ")
+                    + "objective.regularisation, and look at the loss of the first epochs",
                 )
             elif of.effective_dim < max(_FEWEST, of.dim / _PART):
                 yield self.warning(
@@ -73,7 +73,9 @@ class Norms(Probe):
                     where,
                     f"vectors of the {which} hold numbers that are not finite",
                     f"among {of.rows:,} vectors of {of.dim} places",
-                    "lower training.learning_rate, set training.clip_norm, and train again",
+                    "raise objective.regularisation, and train again"
+                    if case.solved
+                    else "lower training.learning_rate, set training.clip_norm, and train again",
                 )
                 continue
             if of.zeros > 0 and of.zeros >= _ZEROS * of.rows:
