@@ -16,7 +16,7 @@ from twotower.objectives.objective import Objective, PairLoss, Step, Workspace
 from twotower.objectives.pairs import Pairs
 from twotower.objectives.pointwise import check_shapes
 
-_CELLS = 2**23  # of users x items held at once: 32 MiB in float32
+_CELLS = 2**21  # users x items held at once: 8 MiB in float32, so that they stay in the cache
 
 
 @dataclass(frozen=True)
@@ -139,26 +139,28 @@ class Softmax(Objective):
         barred: tuple[torch.Tensor, torch.Tensor],
     ) -> tuple[float, torch.Tensor]:
         """Return the summed loss of some users (n, dim), and its gradient by every score, (n, n_items)."""
-        logits = (U @ V.T) / self.temperature
+        U = U / self.temperature
+        logits = U @ V.T if log_q is None else torch.addmm(-log_q, U, V.T)  # (n, n_items)
         positive = logits[user, item]  # (pairs,)
         if log_q is not None:
-            logits -= log_q
+            positive += log_q[item]
         logits[user, item] = -torch.inf
         logits[barred] = -torch.inf
         if self.hard is not None and self.hard < logits.shape[1]:
             least = torch.topk(logits, self.hard, dim=1).values[:, -1:]  # (n, 1)
             logits.masked_fill_(logits < least, -torch.inf)
-        # log of the sum over the negatives, -inf without any
-        against = torch.logsumexp(logits, dim=1)  # (n,)
-        gap = against[user] - positive  # (pairs,)
+        # In place and with one exponential for both the sum and the shares: each pass over the cells counts.
+        top = logits.amax(dim=1)  # (n,)
+        top[torch.isneginf(top)] = 0.0  # no negative: the sum is 0, and its log -inf
+        terms = logits.sub_(top[:, None]).exp_()
+        sums = terms.sum(dim=1)  # (n,) 1 at least, or 0
+        gap = (sums.log() + top)[user] - positive  # (pairs,)
         loss = float((weight * F.softplus(gap)).double().sum())
-        slope = weight * torch.sigmoid(gap)  # (pairs,) of each loss by its gap
-        by_user = torch.zeros_like(against).index_add_(0, user, slope)  # (n,)
-        shares = torch.softmax(logits, dim=1)
-        shares[torch.isneginf(against)] = 0.0  # no negative: 0 / 0
-        shares *= by_user[:, None]
+        slope = weight * torch.sigmoid(gap) / self.temperature  # (pairs,) of each loss by its gap's score
+        by_user = torch.zeros_like(sums).index_add_(0, user, slope)  # (n,)
+        shares = terms.mul_((by_user / sums.clamp_min(1.0))[:, None])
         shares.index_put_((user, item), -slope, accumulate=True)
-        return loss, shares / self.temperature
+        return loss, shares
 
     def link(self, score: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the scores (n,) as they are: they rank, and predict no label."""

@@ -1,0 +1,165 @@
+"""Speed of the `softmax` objective beside the loop that is usually written by hand, at MovieLens 20M's shape.
+
+    python benchmarks/softmax.py [--users 138000 --items 27000 --pairs 10000000] [--steps 3] [--threads 2]
+
+Ids alone, dim 64, 65,536 pairs, two threads, synthetic positives. Ours is a step of the training loop, its
+batch included, with the defaults and also with one member: each user's logits once for all of the user's
+positives, against the items of the batch and 4,096 drawn uniformly, corrected by log q, with all that the
+user has in train masked. A batch of more pairs than there are items holds every item: here it is the full
+softmax.
+
+The usual loop has two embedding tables and the softmax over the batch's own items, corrected by log q, with
+nothing masked. At batch 65,536 its logits alone would be 17 GB, so it takes 8 steps of 8,192 for the same
+pairs, each positive against 8,191 others, where ours has all items: pairs per second compare unlike work.
+So the rate of logits stands beside them. It runs with dense Adam and with sparse gradients; the quicker
+counts. Other load on the machine stretches the seconds, and on one thread the CPU seconds much less.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numba
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+import twotower as tt
+from all_pairs import positives
+from twotower.estimator.preparing import prepare, strength_of
+from twotower.features.positive import PositiveRule
+from twotower.training import Batcher, Trainer, TrainPairs
+
+DIM, BATCH, SMALL, RATE = 64, 65_536, 8_192, 0.005
+
+
+class Speed(NamedTuple):
+    """What 65,536 pairs cost."""
+
+    seconds: float
+    cpu: float
+    logits: float
+    gflop: float
+
+    def line(self, name: str) -> str:
+        """Return the figures."""
+        return (
+            f"{name}: {self.seconds:.2f} s ({self.cpu:.2f} s of CPU), {BATCH / self.seconds:,.0f} pairs/s, "
+            f"{self.logits / self.seconds / 1e6:,.0f} M logits/s, {self.gflop / self.seconds:.0f} GFLOP/s "
+            f"({self.gflop / self.cpu:.0f} a CPU second)"
+        )
+
+
+def _timed(step: Callable[[], float], steps: int) -> tuple[float, float, float]:
+    """Return median seconds, median CPU seconds and the logits of a step, the first one left out."""
+    took = []
+    for _ in range(steps + 1):
+        start, cpu = time.perf_counter(), time.process_time()
+        logits = step()
+        took.append((time.perf_counter() - start, time.process_time() - cpu, logits))
+    seconds, used, counted = zip(*took[1:], strict=True)
+    return statistics.median(seconds), statistics.median(used), statistics.median(counted)
+
+
+def _ours(train: tt.TrainPart, steps: int, **settings: int) -> tuple[Speed, int, TrainPairs]:
+    """Measure a step of our loop; also return its members and the pairs."""
+    estimator = tt.TwoTower(objective="softmax", dim=DIM, batch_size=BATCH, **settings)
+    rule = PositiveRule.fit(train, estimator.positive)
+    made = prepare(train, estimator.model, estimator.objective, rule, device=torch.device("cpu"), seed=0)
+    batcher = Batcher(made.pairs, BATCH, 0, negatives=estimator.objective.negatives)
+    trainer = Trainer(
+        made.model,
+        made.users,
+        made.items,
+        batcher,
+        made.objective,
+        strength_of(made),
+        estimator.training,
+        0,
+        "train",
+        "",
+    )
+    batches = batcher.epoch(1)
+
+    def step() -> float:
+        batch = next(batches)
+        trainer.step(batch, RATE)
+        n_users = made.pairs.n_users if batch.users is None else len(batch.users)
+        n_items = made.pairs.n_items if batch.items is None else len(batch.items)
+        return float(n_users * n_items)  # once, whatever the members: together they are as wide as one
+
+    seconds, cpu, logits = _timed(step, steps)
+    return Speed(seconds, cpu, logits, 6e-9 * logits * DIM), made.model.config.n_members, made.pairs
+
+
+def _usual(pairs: TrainPairs, steps: int, *, sparse: bool) -> Speed:
+    """Measure the usual loop over as many pairs as a step of ours."""
+    torch.manual_seed(0)
+    user, item = torch.from_numpy(pairs.user).long(), torch.from_numpy(pairs.item).long()
+    log_q = torch.from_numpy(np.log(np.bincount(pairs.item, minlength=pairs.n_items) / len(pairs))).float()
+    users, items = (torch.nn.Embedding(n, DIM, sparse=sparse) for n in (pairs.n_users, pairs.n_items))
+    for table in (users, items):
+        torch.nn.init.normal_(table.weight, std=0.1)
+    both = [users.weight, items.weight]
+    adam = torch.optim.SparseAdam(both, lr=RATE) if sparse else torch.optim.Adam(both, lr=RATE)
+    own = torch.arange(SMALL)
+
+    def step() -> float:
+        for batch in torch.randint(len(pairs), (BATCH // SMALL, SMALL)):
+            of = item[batch]
+            loss = F.cross_entropy(users(user[batch]) @ items(of).T - log_q[of], own)
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+        return float(BATCH * SMALL)
+
+    seconds, cpu, logits = _timed(step, steps)
+    return Speed(seconds, cpu, logits, 6e-9 * logits * DIM)
+
+
+def main() -> None:
+    """Run and print."""
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    arguments.add_argument("--users", type=int, default=138_000)
+    arguments.add_argument("--items", type=int, default=27_000)
+    arguments.add_argument("--pairs", type=int, default=10_000_000)
+    arguments.add_argument("--steps", type=int, default=3)
+    arguments.add_argument("--threads", type=int, default=2)
+    given = arguments.parse_args()
+    torch.set_num_threads(given.threads)
+    numba.set_num_threads(min(given.threads, numba.config.NUMBA_NUM_THREADS))
+    train = positives(given.users, given.items, given.pairs).as_train()
+    print(f"{os.cpu_count()} cores, {given.threads} threads; {len(train):,} positives; per {BATCH:,} pairs:")
+
+    default, members, pairs = _ours(train, given.steps)
+    print("  " + default.line(f"ours, defaults ({members} members)"), flush=True)
+    single, _, _ = _ours(train, given.steps, members=1)
+    print("  " + single.line("ours, one member"), flush=True)
+    theirs = {}
+    for name, sparse in (("dense Adam", False), ("sparse gradients", True)):
+        theirs[name] = _usual(pairs, given.steps, sparse=sparse)
+        print("  " + theirs[name].line(f"usual loop, {name}"), flush=True)
+    quicker = min(theirs.values(), key=lambda speed: speed.cpu if given.threads == 1 else speed.seconds)
+    for name, speed in (("defaults", default), ("one member", single)):
+        pairs_ratio = np.array([quicker.seconds / speed.seconds, quicker.cpu / speed.cpu])
+        logits_ratio = pairs_ratio * speed.logits / quicker.logits
+        print(
+            f"  ours, {name}, to the usual loop: {pairs_ratio[0]:.2f} of its pairs a second "
+            f"({pairs_ratio[1]:.2f} a CPU second), "
+            f"{logits_ratio[0]:.2f} of its logits ({logits_ratio[1]:.2f})"
+        )
+    a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
+    start, cpu = time.perf_counter(), time.process_time()
+    for _ in range(5):
+        a @ b
+    gflop, took, used = 5 * 2 * 2048**3 / 1e9, time.perf_counter() - start, time.process_time() - cpu
+    print(f"  the machine's matrix product: {gflop / took:.0f} GFLOP/s, {gflop / used:.0f} a CPU second")
+
+
+if __name__ == "__main__":
+    main()
