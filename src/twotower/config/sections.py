@@ -218,7 +218,7 @@ class ObjectiveConfig(_Section):
     """Of ``softmax``: so many negatives of highest score count for a user in a step; ``"none"`` for all."""
     regularisation: Literal["auto"] | NotNegative = "auto"
     """L2 on the vectors, each weighted by the square root of its number of pairs; with ``all_pairs`` in units
-    of the train pairs' noise. ``auto``: 0.07 to predict a label, 0.36 with ``all_pairs``, else 0.015."""
+    of the train pairs' noise. ``auto``: 0.07 to predict a label, 0.33 with ``all_pairs``, else 0.015."""
 
     @property
     def implicit(self) -> bool:

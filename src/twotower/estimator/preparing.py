@@ -20,7 +20,7 @@ from twotower.model import SideArrays, TwoTowerModel
 from twotower.objectives import BPR, AllPairs, Huber, Logistic, Objective, Pairs, Softmax, Squared
 from twotower.training import TrainPairs
 
-NOISE = 0.36
+NOISE = 0.33
 """Regularisation of ``all_pairs`` where it is "auto"; see `strength_of`."""
 
 
