@@ -401,6 +401,32 @@ def test_a_resumed_run_has_the_bits_of_an_unbroken_one(
     assert [strip(record) for record in model.history] == [strip(record) for record in expected.history]
 
 
+@pytest.mark.parametrize(
+    ("phase", "epoch", "inside"), [("train", 2, True), ("train", 3, False), ("refit", 1, True)]
+)
+def test_what_is_solved_for_resumes_to_the_same_bits(
+    phase: str, epoch: int, inside: bool, tmp_path: Path
+) -> None:
+    train, _ = split(planted(1300), seed=1)
+    settings: dict[str, Any] = {"objective": "all_pairs", "dim": 8, "epochs": 4, "threads": 1}
+    expected = TwoTower(**settings).fit(train)
+    with pytest.raises(Interrupted):
+        TwoTower(**settings).fit(train, checkpoints=tmp_path, listener=Break(phase, epoch, inside))
+    model = TwoTower(**settings).fit(train, checkpoints=tmp_path, resume=True)
+    assert same(model, expected)
+    assert [strip(record) for record in model.history] == [strip(record) for record in expected.history]
+
+
+@pytest.mark.parametrize(
+    "settings", [{"learning_rate": 0.01}, {"dropout": 0.2}, {"id_dropout": 0.5}, {"batch_size": 100}]
+)
+def test_settings_of_gradients_are_refused_where_there_are_none(settings: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"towers that learn by gradients.*model.hidden = \[128\]"):
+        TwoTower(objective="all_pairs", **settings)
+    TwoTower(objective="all_pairs", hidden=(128,), **settings)
+    TwoTower(objective="softmax", **settings)
+
+
 def strip(record: Record) -> Record:
     return {key: value for key, value in record.items() if "second" not in key}
 
