@@ -22,8 +22,8 @@ from twotower.retrieval import exact_top_k
 from twotower.side import finished
 from twotower.training import Judge
 
-JUDGED_CELLS = 1 << 28
-"""Pairs of user and item that a ranking judge may score an epoch: about a second's work."""
+JUDGED_CELLS = 1 << 26
+"""Pairs of user and item that a ranking judge may score an epoch: about a third of a second's work."""
 LEAST_USERS = 2_000
 """Users that it ranks for at least, if there are so many, however large the catalogue."""
 _K = 100
