@@ -87,6 +87,6 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a caption in a terminal that lacks its letters is no error
-    # OpenMP's idle threads otherwise spin: with the cores taken by others, training is ten times slower for it.
+    # OpenMP's idle threads otherwise spin: with the cores taken by others, training is ten times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     app(prog_name="twotower")
