@@ -49,10 +49,10 @@ def test_is_its_definition(weighted, mass, dtype, rtol):
 def test_copies_of_everybody_change_nothing(seed, copies):
     """Both terms are means: the same users twice, with the same pairs, have the same loss."""
     U, V, user, item, label, _ = make_case(seed)
-    once = AllPairs()(U, V, Pairs.from_arrays(user, item, label, n_users=len(U)))
+    once = AllPairs(4.0)(U, V, Pairs.from_arrays(user, item, label, n_users=len(U)))
     users = np.concatenate([user + len(U) * c for c in range(copies)])
     pairs = Pairs.from_arrays(users, np.tile(item, copies), np.tile(label, copies), n_users=len(U) * copies)
-    many = AllPairs()(U.repeat(copies, 1), V, pairs)
+    many = AllPairs(4.0)(U.repeat(copies, 1), V, pairs)
     assert many.loss == pytest.approx(once.loss, rel=1e-9)
     npt.assert_allclose(many.dV.numpy(), once.dV.numpy(), rtol=1e-7, atol=1e-12)
     npt.assert_allclose(many.dU.numpy()[: len(U)] * copies, once.dU.numpy(), rtol=1e-7, atol=1e-12)
@@ -86,17 +86,17 @@ def test_no_rows_is_the_squared_loss():
     none = np.empty(0, dtype=np.int64)
     pairs = Pairs.from_arrays(none, none, none, n_users=0)
     U, V = torch.zeros(0, 4), torch.ones(3, 4)
-    assert AllPairs()(U, V, pairs).loss == Squared()(U, V, pairs).loss == 0
+    assert AllPairs(4.0)(U, V, pairs).loss == Squared()(U, V, pairs).loss == 0
 
 
 def test_vectors_are_left_alone_and_scores_pass_through():
     U, V, user, item, label, _ = make_case()
     before = U.clone(), V.clone()
-    AllPairs()(U, V, Pairs.from_arrays(user, item, label, n_users=len(U)))
+    AllPairs(4.0)(U, V, Pairs.from_arrays(user, item, label, n_users=len(U)))
     assert torch.equal(U, before[0])
     assert torch.equal(V, before[1])
     score = np.array([-1.0, 0.5], dtype=np.float32)
-    npt.assert_array_equal(AllPairs().link(score), score)
+    npt.assert_array_equal(AllPairs(4.0).link(score), score)
 
 
 @pytest.mark.parametrize("mass", [-0.1, float("nan"), float("inf")])

@@ -19,6 +19,7 @@ from twotower.training import Alternating, Batcher, Silent, Trainer, TrainPairs
 
 N_USERS, N_ITEMS, N = 20, 15, 120
 MASS, STRENGTH = 3.0, 0.05
+CELL = MASS * N / (N_USERS * N_ITEMS)
 
 
 def side(n: int) -> SideArrays:
@@ -58,7 +59,7 @@ def loss(model: TwoTowerModel) -> float:
 
 
 def alternating() -> Alternating:
-    return Alternating(pairs(), side(N_USERS), side(N_ITEMS), MASS, STRENGTH)
+    return Alternating(pairs(), side(N_USERS), side(N_ITEMS), CELL, STRENGTH)
 
 
 @pytest.mark.parametrize("members", [1, 2])

@@ -14,7 +14,7 @@ from twotower.config import ModelConfig
 from twotower.features import Bag, Codes, Dense, EncodedSide
 from twotower.model import LinearTower, SideArrays
 from twotower.training import feature_ridge
-from twotower.training.feature_ridge import FeatureRidge
+from twotower.training.feature_ridge import Design, FeatureRidge
 
 ROWS, D = 60, 3
 CPU = torch.device("cpu")
@@ -59,7 +59,7 @@ def one_strength(monkeypatch: pytest.MonkeyPatch) -> float:
 def test_honest_is_what_a_regression_without_the_row_says(one_strength: float) -> None:
     z, x = vectors(3.0), design(side())
     weight = np.random.default_rng(2).uniform(0.5, 2.0, ROWS)
-    found = FeatureRidge(side(), weight).fit(z)
+    found = FeatureRidge(Design.of(side()), weight).fit(z)
     weight /= weight.mean()
     for row in (0, 7, ROWS - 1):
         others = np.arange(ROWS) != row
@@ -71,7 +71,7 @@ def test_honest_is_what_a_regression_without_the_row_says(one_strength: float) -
 def test_all_rows_together_are_scikit_learns(one_strength: float) -> None:
     z, x = vectors(3.0), design(side())
     weight = np.random.default_rng(2).uniform(0.5, 2.0, ROWS)
-    ridge = FeatureRidge(side(), weight)
+    ridge = FeatureRidge(Design.of(side()), weight)
     found = ridge.fit(z)
     fitted = Ridge(alpha=one_strength).fit(x, z, sample_weight=weight / weight.mean())
     said = ridge.design @ found.weights + found.constant
@@ -80,7 +80,7 @@ def test_all_rows_together_are_scikit_learns(one_strength: float) -> None:
 
 def test_a_tower_says_what_was_found() -> None:
     z = vectors(3.0)
-    ridge = FeatureRidge(side(), np.ones(ROWS))
+    ridge = FeatureRidge(Design.of(side()), np.ones(ROWS))
     found = ridge.fit(z)
     config = ModelConfig(dim=D + 2, members=1, hidden=())
     tower = LinearTower(side(), ROWS, config, torch.Generator().manual_seed(0))
@@ -91,7 +91,7 @@ def test_a_tower_says_what_was_found() -> None:
 
 
 def test_a_code_that_no_row_had_says_what_the_mean_row_says_there() -> None:
-    ridge = FeatureRidge(side(), np.ones(ROWS))
+    ridge = FeatureRidge(Design.of(side()), np.ones(ROWS))
     found = ridge.fit(vectors(3.0))
     tower = LinearTower(
         side(), ROWS, ModelConfig(dim=D + 2, members=1, hidden=()), torch.Generator().manual_seed(0)
@@ -103,14 +103,14 @@ def test_a_code_that_no_row_had_says_what_the_mean_row_says_there() -> None:
 
 def test_features_that_tell_nothing_are_left_out() -> None:
     z = vectors(0.0)
-    found = FeatureRidge(side(), np.ones(ROWS)).fit(z)
+    found = FeatureRidge(Design.of(side()), np.ones(ROWS)).fit(z)
     told = np.square(found.honest - z.mean(axis=0)).sum() / np.square(z - z.mean(axis=0)).sum()
     assert told < 0.15
 
 
 def test_features_that_tell_most_explain_most() -> None:
     z = vectors(3.0)
-    found = FeatureRidge(side(), np.ones(ROWS)).fit(z)
+    found = FeatureRidge(Design.of(side()), np.ones(ROWS)).fit(z)
     left = np.square(z - found.honest).sum() / np.square(z - z.mean(axis=0)).sum()
     assert left < 0.2
 
@@ -120,7 +120,7 @@ def test_a_direction_that_is_told_and_one_that_is_not() -> None:
     told = vectors(3.0)[:, :1] * 3.0
     untold = rng.normal(size=(ROWS, 1)).astype(np.float32)
     z = np.concatenate([told, untold], axis=1)
-    found = FeatureRidge(side(), np.ones(ROWS)).fit(z)
+    found = FeatureRidge(Design.of(side()), np.ones(ROWS)).fit(z)
     left = np.square(z - found.honest).sum(axis=0) / np.square(z - z.mean(axis=0)).sum(axis=0)
     assert left[0] < 0.2
     assert left[1] < 1.05
@@ -130,15 +130,27 @@ def test_without_features_there_is_the_mean() -> None:
     bare = SideArrays.pack(EncodedSide(np.arange(1, 6, dtype=np.int32), {}), CPU)
     z = np.arange(10, dtype=np.float32).reshape(5, 2)
     weight = np.array([1.0, 1.0, 1.0, 1.0, 4.0])
-    found = FeatureRidge(bare, weight).fit(z)
+    found = FeatureRidge(Design.of(bare), weight).fit(z)
     npt.assert_allclose(found.constant, np.average(z, axis=0, weights=weight))
     npt.assert_allclose(found.honest, np.tile(found.constant, (5, 1)), rtol=1e-6)
 
 
-def test_only_the_most_frequent_codes_have_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("each", [np.arange(12, 2, -1), np.full(10, 5)])
+def test_only_the_most_frequent_codes_have_weights(each: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ties at the last place included: equally frequent codes are never all taken."""
     monkeypatch.setattr(feature_ridge, "MOST_CODES", 4)
-    codes = np.repeat(np.arange(2, 12), np.arange(12, 2, -1)).astype(np.int32)
+    codes = np.repeat(np.arange(2, 12), each).astype(np.int32)
     arrays = SideArrays.pack(
         EncodedSide(np.arange(1, len(codes) + 1, dtype=np.int32), {"c": Codes(codes, 12)}), CPU
     )
-    assert FeatureRidge(arrays, np.ones(len(codes))).design.shape == (len(codes), 4)
+    design = Design.of(arrays)
+    assert design.matrix.shape == (len(codes), 4)
+    npt.assert_array_equal(design.matrix.toarray().sum(axis=0), each[:4])
+
+
+def test_rows_without_any_weight_count_alike() -> None:
+    z = vectors(3.0)
+    none, alike = (
+        FeatureRidge(Design.of(side()), weight).fit(z) for weight in (np.zeros(ROWS), np.ones(ROWS))
+    )
+    npt.assert_array_equal(none.honest, alike.honest)

@@ -16,6 +16,7 @@ from twotower.training.alternating import from_features
 
 N_USERS, N_ITEMS, N = 20, 15, 120
 MASS, STRENGTH = 3.0, 0.05
+CELL = MASS * N / (N_USERS * N_ITEMS)
 
 
 def side(n: int, *, coded: bool = True) -> SideArrays:
@@ -23,19 +24,18 @@ def side(n: int, *, coded: bool = True) -> SideArrays:
     return SideArrays.pack(EncodedSide(np.arange(1, n + 1, dtype=np.int32), blocks), torch.device("cpu"))
 
 
-def pairs(weighted: bool = False) -> TrainPairs:
+def pairs() -> TrainPairs:
     rng = np.random.default_rng(0)
     user, item = rng.integers(0, N_USERS, N), rng.integers(0, N_ITEMS, N)
     target = rng.uniform(0.4, 1.0, N).astype(np.float32)
-    weight = rng.uniform(0.5, 2.0, N).astype(np.float32) if weighted else None
-    return TrainPairs.sort(user.astype(np.int32), item.astype(np.int32), target, weight, N_USERS, N_ITEMS)
+    return TrainPairs.sort(user.astype(np.int32), item.astype(np.int32), target, None, N_USERS, N_ITEMS)
 
 
 def made(*, coded: bool = True, members: int = 1) -> tuple[TwoTowerModel, Solving]:
     users, items = side(N_USERS, coded=coded), side(N_ITEMS, coded=coded)
     config = ModelConfig(dim=6 * members, hidden=(), members=members)
     model = TwoTowerModel(users, items, N_USERS, N_ITEMS, config, seed=1)
-    return model, Solving(pairs(), users, items, MASS, STRENGTH)
+    return model, Solving(pairs(), users, items, CELL, STRENGTH)
 
 
 @pytest.mark.parametrize("members", [1, 2])
@@ -64,11 +64,10 @@ def test_each_user_is_the_minimiser_of_its_own_least_squares(monkeypatch: pytest
     users = from_features(model.users, side(N_USERS, coded=False)) + model.users.ids.weight.numpy()
     V = (from_features(model.items, side(N_ITEMS, coded=False)) + model.items.ids.weight.numpy())[:, :-1]
     p, ridge = pairs(), solving.squares.ridge["users"].astype(np.float64)
-    cell = MASS * N / (N_USERS * N_ITEMS)
     mean = np.average(users[:, :-1], axis=0, weights=ridge)
     for user in range(N_USERS):
         own = V[p.item[p.user == user]].astype(np.float64)
-        left = own.T @ own + cell * V.T @ V + ridge[user] * np.eye(4)
+        left = own.T @ own + CELL * V.T @ V + ridge[user] * np.eye(4)
         right = own.T @ p.target[p.user == user] + ridge[user] * mean
         npt.assert_allclose(users[user, :-1], np.linalg.solve(left, right), atol=2e-3)
 
@@ -104,7 +103,7 @@ def test_who_has_no_pairs_is_what_the_features_say() -> None:
     arrays = SideArrays.pack(EncodedSide(np.arange(1, n + 1, dtype=np.int32), blocks), torch.device("cpu"))
     model = TwoTowerModel(arrays, arrays, n, n, ModelConfig(dim=6, hidden=(), members=1), seed=1)
     solving = Solving(
-        TrainPairs.sort(user, item, np.ones(len(user), np.float32), None, n, n), arrays, arrays, 4.0, 0.05
+        TrainPairs.sort(user, item, np.ones(len(user), np.float32), None, n, n), arrays, arrays, 0.6, 0.05
     )
     for _ in range(6):
         solving.solve(model)

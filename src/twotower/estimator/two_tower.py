@@ -278,7 +278,7 @@ class TwoTower:
             prepared.pairs,
             prepared.users,
             prepared.items,
-            prepared.objective.mass,
+            prepared.config.unobserved,
             strength_of(prepared),
         )
 

@@ -30,15 +30,15 @@ class Alternating:
         pairs: the train pairs.
         users: arrays of the warm users, in the order of their rows in the id table.
         items: the same for items.
-        mass: of `AllPairs`.
+        cell: weight of a cell of the user-item matrix, where a pair weighs 1.
         strength: of the ridge.
     """
 
     def __init__(
-        self, pairs: TrainPairs, users: SideArrays, items: SideArrays, mass: float, strength: float
+        self, pairs: TrainPairs, users: SideArrays, items: SideArrays, cell: float, strength: float
     ) -> None:
         self.sides = {"users": users, "items": items}
-        self.squares = PairSquares(pairs, mass, strength)
+        self.squares = PairSquares(pairs, cell, strength)
 
     def solve(self, model: TwoTowerModel) -> None:
         """Solve for the items' and then for the users' id vectors, in place."""

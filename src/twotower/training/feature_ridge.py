@@ -36,6 +36,50 @@ F64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
+class Design:
+    """Features as a matrix: the numbers, then a column for each code that enough rows have.
+
+    Attributes:
+        matrix: (rows, columns) float64; of a list column each entry counts its share.
+        columns: of each coded column the range ``[first, last)`` of its codes, the codes in train with those
+            that have a column first, and their columns.
+    """
+
+    matrix: csr_array
+    columns: tuple[tuple[int, int, NDArray[np.int64], NDArray[np.int64]], ...]
+
+    @classmethod
+    def of(cls, side: SideArrays) -> Design:
+        """Return the design of some rows."""
+        rows = side.rows
+        each = [(np.arange(rows + 1), side.codes[:, c].cpu().numpy()) for c in range(side.codes.shape[1])]
+        each += [(indptr.cpu().numpy(), codes.cpu().numpy()) for indptr, codes in side.bags]
+        counts = np.zeros(side.n_codes, dtype=np.int64)  # rows that have a code
+        for indptr, codes in each:
+            of = np.repeat(np.arange(rows), np.diff(indptr))
+            distinct = np.unique(of * np.int64(side.n_codes) + codes) % side.n_codes
+            counts += np.bincount(distinct, minlength=side.n_codes)
+        frequent = np.argsort(-counts, kind="stable")[:MOST_CODES]
+        has = np.zeros(side.n_codes, dtype=np.bool_)
+        has[frequent[counts[frequent] >= LEAST_ROWS]] = True
+        parts = [csr_array(side.dense.cpu().numpy().astype(np.float64))]
+        columns, width = [], side.dense.shape[1]
+        for (indptr, codes), (first, last) in zip(each, side.ranges, strict=True):
+            there = first + np.flatnonzero(counts[first:last] > 0)
+            there = np.concatenate([there[has[there]], there[~has[there]]])
+            n = int(has[first:last].sum())
+            place = np.full(side.n_codes, -1)
+            place[there[:n]] = np.arange(n)
+            known = place[codes] >= 0
+            of = np.repeat(np.arange(rows), np.diff(indptr))
+            share = (1.0 / np.maximum(np.diff(indptr), 1))[of]
+            parts.append(csr_array((share[known], (of[known], place[codes][known])), shape=(rows, n)))
+            columns.append((first, last, there, np.arange(width, width + n)))
+            width += n
+        return cls(csr_array(hstack(parts, format="csr")), tuple(columns))
+
+
+@dataclass(frozen=True, eq=False)
 class Said:
     """What features say of one side's vectors.
 
@@ -54,23 +98,25 @@ class FeatureRidge:
     """Regresses vectors of one side on its features.
 
     Args:
-        side: features of the rows.
-        weight: (rows,) weights, positive.
+        design: features of the rows.
+        weight: (rows,) weights, not negative; where all are 0, rows count alike.
     """
 
-    def __init__(self, side: SideArrays, weight: NDArray[np.floating]) -> None:
-        self.weight = weight.astype(np.float64) / weight.mean(dtype=np.float64)
-        design, self.columns = _design(side)
-        self.centre = self.weight @ design / self.weight.sum()  # (columns,)
-        gram = (design.T @ design.multiply(self.weight[:, None]).tocsr()).toarray()
+    def __init__(self, design: Design, weight: NDArray[np.floating]) -> None:
+        weight = weight.astype(np.float64) if weight.any() else np.ones(len(weight))
+        self.weight = weight / weight.mean()
+        self.columns = design.columns
+        matrix = design.matrix
+        self.centre = self.weight @ matrix / self.weight.sum()  # (columns,)
+        gram = (matrix.T @ matrix.multiply(self.weight[:, None]).tocsr()).toarray()
         gram -= self.weight.sum() * np.outer(self.centre, self.centre)
         values, self.turn = np.linalg.eigh(gram)
         self.values = np.maximum(values, 0.0)
         # what is as long as the rows is float32 from here on, what is as wide as the columns float64
-        self.design = design.astype(np.float32)
+        self.design = matrix.astype(np.float32)
         self.leverages = self._leverages()  # (strengths, rows)
-        step = -(-design.shape[0] // CHOSEN_ON)
-        self.judged = np.arange(0, design.shape[0], step)
+        step = -(-matrix.shape[0] // CHOSEN_ON)
+        self.judged = np.arange(0, matrix.shape[0], step)
 
     def fit(self, vectors: F32) -> Said:
         """Regress vectors float32 (rows, d); each of their principal directions with a strength of its own.
@@ -144,41 +190,3 @@ class FeatureRidge:
             found[:, part] = (shrunk @ turned.T) * self.weight[part]
         found += (self.weight / self.weight.sum()).astype(np.float32)  # of the constant
         return np.minimum(found, np.float32(0.99))
-
-
-Columns = list[tuple[int, int, NDArray[np.int64], NDArray[np.int64]]]
-"""Of each coded column: its range of codes (first, last), the codes in train with those that have weights
-first, and the columns of the design that these have."""
-
-
-def _design(side: SideArrays) -> tuple[csr_array, Columns]:
-    """Return the features as a matrix (rows, columns) float64, numbers first, and where the codes are."""
-    rows = side.rows
-    parts: list[csr_array] = [csr_array(side.dense.cpu().numpy().astype(np.float64))]
-    each = [(np.arange(rows + 1), side.codes[:, c].cpu().numpy()) for c in range(side.codes.shape[1])]
-    each += [(indptr.cpu().numpy(), codes.cpu().numpy()) for indptr, codes in side.bags]
-    counts = np.zeros(side.n_codes, dtype=np.int64)
-    for indptr, codes in each:
-        of = np.repeat(np.arange(rows), np.diff(indptr))
-        distinct = np.unique(of * np.int64(side.n_codes) + codes) % side.n_codes
-        counts += np.bincount(distinct, minlength=side.n_codes)
-    least = LEAST_ROWS
-    if (counts >= least).sum() > MOST_CODES:
-        least = max(least, int(np.sort(counts)[-MOST_CODES]))
-    columns: Columns = []
-    width = side.dense.shape[1]
-    for (indptr, codes), (first, last) in zip(each, side.ranges, strict=True):
-        there = first + np.flatnonzero(counts[first:last] > 0)
-        own = counts[there] >= least
-        # a column with one code for all would only repeat the constant; the centring takes care of it
-        there = np.concatenate([there[own], there[~own]])
-        n = int(own.sum())
-        place = np.full(side.n_codes, -1)
-        place[there[:n]] = np.arange(n)
-        known = place[codes] >= 0
-        of = np.repeat(np.arange(rows), np.diff(indptr))
-        share = (1.0 / np.maximum(np.diff(indptr), 1))[of]
-        parts.append(csr_array((share[known], (of[known], place[codes][known])), shape=(rows, n)))
-        columns.append((first, last, there, np.arange(width, width + n)))
-        width += n
-    return csr_array(hstack(parts, format="csr")), columns

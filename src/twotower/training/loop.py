@@ -178,7 +178,10 @@ class Trainer:
         if isinstance(self.solver, Solving):
             loss = self.solver.solve(self.model)
             if not math.isfinite(loss):
-                raise TrainingError(_diverged("loss", loss, epoch, 0.0))
+                raise TrainingError(
+                    f"the loss must stay finite, got {loss} in epoch {epoch}; raise "
+                    "objective.regularisation, or look for extreme weights"
+                )
             listener.step(epoch=epoch, pairs_done=len(self.batcher.pairs), loss=loss)
             return loss
         self.model.train()

@@ -18,16 +18,15 @@ class PairSquares:
 
     Args:
         pairs: the train pairs.
-        mass: of `AllPairs`.
+        cell: weight of a cell of the user-item matrix, where a pair weighs 1.
         strength: of the ridge; see `twotower.objectives.penalty`.
 
     Attributes:
         ridge: "users" and "items" -> float32 (rows,), what draws a row where it is drawn to.
     """
 
-    def __init__(self, pairs: TrainPairs, mass: float, strength: float) -> None:
-        self.pairs, self.mass = pairs, mass
-        self.cell = mass * len(pairs) / (pairs.n_users * pairs.n_items)
+    def __init__(self, pairs: TrainPairs, cell: float, strength: float) -> None:
+        self.cell = cell
         self.grouped = {
             "users": Pairs.from_arrays(
                 pairs.user, pairs.item, pairs.target, pairs.weight, n_users=pairs.n_users
@@ -49,5 +48,5 @@ class PairSquares:
         """Return the loss of `AllPairs` over all train pairs, without the penalty."""
         of_users, of_items = U.T @ U, V.T @ V
         squares = float((of_users.astype(np.float64) * of_items).sum())
-        cells = self.pairs.n_users * self.pairs.n_items
-        return squared_error(U, V, self.grouped["users"]) + self.mass * squares / cells
+        pairs = self.grouped["users"]
+        return squared_error(U, V, pairs) + self.cell * squares / max(len(pairs), 1)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from twotower.model import LinearTower, SideArrays, TwoTowerModel
 from twotower.training.alternating import from_features
 from twotower.training.batches import TrainPairs
-from twotower.training.feature_ridge import FeatureRidge
+from twotower.training.feature_ridge import Design, FeatureRidge
 from twotower.training.pair_squares import F32, PairSquares
 
 
@@ -32,19 +32,23 @@ class Solving:
         pairs: the train pairs.
         users: arrays of the warm users, in the order of their rows in the id table.
         items: the same for items.
-        mass: of `AllPairs`.
+        cell: weight of a cell of the user-item matrix, where a pair weighs 1.
         strength: of the ridge.
     """
 
     def __init__(
-        self, pairs: TrainPairs, users: SideArrays, items: SideArrays, mass: float, strength: float
+        self, pairs: TrainPairs, users: SideArrays, items: SideArrays, cell: float, strength: float
     ) -> None:
         self.sides = {"users": users, "items": items}
-        self.squares = PairSquares(pairs, mass, strength)
-        self.features = {
-            which: FeatureRidge(side, self.squares.ridge[which]) for which, side in self.sides.items()
+        self.squares = PairSquares(pairs, cell, strength)
+        designs = {which: Design.of(side) for which, side in self.sides.items()}
+        ridges = self.squares.ridge
+        # what a row is drawn to: rows weigh as the draw does
+        self.priors = {which: FeatureRidge(of, ridges[which]) for which, of in designs.items()}
+        # what a row never seen is taken for: one of the rows, all alike
+        self.newcomers = {
+            which: FeatureRidge(of, np.ones_like(ridges[which])) for which, of in designs.items()
         }
-        self.anyone = {which: FeatureRidge(side, np.ones(side.rows)) for which, side in self.sides.items()}
 
     def solve(self, model: TwoTowerModel) -> float:
         """Solve for the items' and then the users' vectors, and for what features say; return the loss.
@@ -60,7 +64,7 @@ class Solving:
         }
         for which, against in (("items", "users"), ("users", "items")):
             towards = np.zeros_like(now[which])
-            towards[:, every] = self.features[which].fit(now[which][:, every]).honest
+            towards[:, every] = self.priors[which].fit(now[which][:, every]).honest
             for part in places:
                 other = now[against][:, part]
                 nothing = np.zeros((len(other), 1), np.float32)
@@ -69,8 +73,8 @@ class Solving:
                 )
         for which, tower in towers.items():
             assert isinstance(tower, LinearTower)
-            found = self.anyone[which].fit(now[which][:, every])
-            self.anyone[which].write(found, tower, every)
+            found = self.newcomers[which].fit(now[which][:, every])
+            self.newcomers[which].write(found, tower, every)
             left = torch.from_numpy(now[which] - from_features(tower, self.sides[which]))
             tower.ids.weight.data.copy_(left.to(tower.ids.weight.device))
         return float(np.mean([self.squares.loss(*(_taken(now, part))) for part in places]))
