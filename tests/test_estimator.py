@@ -418,13 +418,54 @@ def test_what_is_solved_for_resumes_to_the_same_bits(
 
 
 @pytest.mark.parametrize(
-    "settings", [{"learning_rate": 0.01}, {"dropout": 0.2}, {"id_dropout": 0.5}, {"batch_size": 100}]
+    ("settings", "says"),
+    [
+        ({"objective": "all_pairs", "learning_rate": 0.01}, "learn by gradients.*model.hidden = \\[128\\]"),
+        ({"objective": "all_pairs", "dropout": 0.2}, "towers with hidden layers"),
+        ({"objective": "all_pairs", "id_dropout": 0.5}, "learn by gradients"),
+        ({"objective": "all_pairs", "batch_size": 100}, "learn by gradients"),
+        ({"hidden": (), "feature_dim": 3}, "towers with hidden layers"),
+        ({"delta": 2.0}, "read by objective 'huber', and objective 'squared' reads it not; leave it at 1.0"),
+        (
+            {"objective": "softmax", "transform": "log1p"},
+            "'squared' and 'huber' and 'logistic'.*leave it at 'none'",
+        ),
+        ({"objective": "bpr", "hard_negatives": 9}, "read by objective 'softmax'.*leave it at 'none'"),
+        ({"objective": "huber", "unobserved": 0.5}, "read by objective 'all_pairs'"),
+        ({"objective": "softmax", "floor": 0.5}, "read by objective 'all_pairs'"),
+        ({"temperature": 0.5}, "set model.normalise = true"),
+    ],
 )
-def test_settings_of_gradients_are_refused_where_there_are_none(settings: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=r"towers that learn by gradients.*model.hidden = \[128\]"):
-        TwoTower(objective="all_pairs", **settings)
-    TwoTower(objective="all_pairs", hidden=(128,), **settings)
-    TwoTower(objective="softmax", **settings)
+def test_a_setting_that_nothing_reads_is_refused(settings: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        TwoTower(**settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {
+            "objective": "all_pairs",
+            "hidden": (128,),
+            "learning_rate": 0.01,
+            "dropout": 0.2,
+            "id_dropout": 0.5,
+        },
+        {"objective": "all_pairs", "normalise": True, "learning_rate": 0.01, "temperature": 0.5},
+        {"hidden": (), "learning_rate": 0.01, "id_dropout": 0.5},
+        {"objective": "softmax", "hard_negatives": 9, "dropout": 0.2},
+    ],
+)
+def test_what_is_read_is_taken(settings: dict[str, Any]) -> None:
+    TwoTower(**settings)
+
+
+@pytest.mark.parametrize("settings", [{"regularisation": 0.0}, {"unobserved": 0.0}])
+def test_all_pairs_can_do_without_a_penalty_or_cells(settings: dict[str, Any]) -> None:
+    train, _ = split(planted(1300), seed=1)
+    model = TwoTower(objective="all_pairs", dim=8, epochs=2, threads=1, **settings).fit(train)
+    assert np.isfinite(model.users.vectors).all()
+    assert np.isfinite([record["train_loss"] for record in model.history]).all()
 
 
 def strip(record: Record) -> Record:

@@ -279,38 +279,58 @@ class TrainingConfig(_Section):
     """CPU threads; none for all cores. Part of what makes two runs the same bits."""
 
 
-OF_GRADIENTS: Final[Mapping[str, tuple[str, ...]]] = {
-    "model": ("feature_dim", "activation", "dropout", "id_dropout"),
-    "training": (
-        "batch_size",
-        "learning_rate",
-        "schedule",
-        "plateau_factor",
-        "plateau_patience",
-        "weight_decay",
-        "clip_norm",
-    ),
+PREDICTING = ("squared", "huber", "logistic")
+"""Objectives that predict a label."""
+OF_OBJECTIVES: Final[Mapping[str, tuple[str, ...]]] = {
+    "objective.transform": PREDICTING,
+    "objective.delta": ("huber",),
+    "objective.unobserved": ("all_pairs",),
+    "objective.floor": ("all_pairs",),
+    "objective.negatives": ("softmax", "bpr"),
+    "objective.hard_negatives": ("softmax",),
 }
-"""Settings by section that only towers which learn by gradients read."""
+"""Settings that only some objectives read, and these objectives."""
+OF_LAYERS: Final = ("model.feature_dim", "model.activation", "model.dropout")
+"""Settings that only towers with hidden layers read."""
+OF_GRADIENTS: Final = (
+    "model.id_dropout",
+    "training.batch_size",
+    "training.learning_rate",
+    "training.schedule",
+    "training.plateau_factor",
+    "training.plateau_patience",
+    "training.weight_decay",
+    "training.clip_norm",
+)
+"""Settings that only towers which learn by gradients read; all with hidden layers do."""
 
 
 def check_agreement(model: ModelConfig, objective: ObjectiveConfig, training: TrainingConfig) -> None:
-    """Raise `ValueError` if a setting would be read by nothing.
+    """Raise `ValueError` if a setting that is not at its default would be read by nothing."""
+    sections: dict[str, BaseModel] = {"model": model, "objective": objective, "training": training}
 
-    Linear towers with ``all_pairs`` are solved for in closed form, and nothing of them learns by gradients.
-    """
-    if not model.solved(objective):
-        return
-    for section, names in OF_GRADIENTS.items():
-        values: BaseModel = model if section == "model" else training
-        for name in names:
-            value, default = getattr(values, name), type(values).model_fields[name].default
-            if value != default:
-                raise ValueError(
-                    f"{section}.{name} = {value!r} is for towers that learn by gradients, and with "
-                    "objective 'all_pairs' linear towers are solved for in closed form; leave it out, or "
-                    "give them hidden layers (model.hidden = [128])"
-                )
+    def refuse(key: str, why: str, mend: str) -> None:
+        section, name = key.split(".")
+        value, default = getattr(sections[section], name), type(sections[section]).model_fields[name].default
+        if value != default:
+            standing = "none" if default is None else default
+            raise ValueError(f"{key} = {value!r} is {why}; leave it at {standing!r}{mend}")
+
+    for key, owners in OF_OBJECTIVES.items():
+        if objective.name not in owners:
+            others = " and ".join(f"'{name}'" for name in owners)
+            refuse(key, f"read by objective {others}, and objective '{objective.name}' reads it not", "")
+    if not model.normalise:
+        refuse("model.temperature", "the divisor of normalised vectors", ", or set model.normalise = true")
+    hidden = ", or give the towers hidden layers (model.hidden = [128])"
+    solved = model.solved(objective)
+    if solved or not model.widths:
+        for key in OF_LAYERS:
+            refuse(key, "for towers with hidden layers, and linear ones have none", hidden)
+    if solved:
+        why = "for towers that learn by gradients, and objective 'all_pairs' solves for linear ones"
+        for key in OF_GRADIENTS:
+            refuse(key, why, hidden)
 
 
 class EvaluationConfig(_Section):

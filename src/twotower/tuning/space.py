@@ -24,23 +24,11 @@ import tomlkit
 from tomlkit.items import InlineTable
 
 from twotower.config import Config, with_values
-from twotower.config.sections import IMPLICIT, OF_GRADIENTS
+from twotower.config.sections import IMPLICIT, OF_GRADIENTS, OF_LAYERS, OF_OBJECTIVES
 from twotower.errors import ConfigError, nearest
 from twotower.estimator.preparing import settled
 
-OWNERS: Final[Mapping[str, tuple[str, ...]]] = {
-    "objective.delta": ("huber",),
-    "objective.unobserved": ("all_pairs",),
-    "objective.floor": ("all_pairs",),
-    "objective.negatives": ("softmax", "bpr"),
-    "objective.hard_negatives": ("softmax",),
-}
-"""Parameters that only these objectives have."""
-
-OF_LAYERS: Final = (
-    "model.hidden",
-    *(f"{section}.{name}" for section, of in OF_GRADIENTS.items() for name in of),
-)
+OF_TRAINED: Final = ("model.hidden", *OF_LAYERS, *OF_GRADIENTS)
 """Parameters that linear towers which ``all_pairs`` solves for have not."""
 
 _SECTIONS = ("model", "objective", "training")
@@ -134,11 +122,14 @@ class Space:
 
     def items_for(self, objective: str) -> Iterator[tuple[str, Choices | Span]]:
         """Yield the parameters that an objective has, but for its name."""
-        solved = objective == "all_pairs" and not self.layered
         for key, domain in self.parameters.items():
-            owned = objective in OWNERS.get(key, (objective,)) and not (solved and key in OF_LAYERS)
-            if key != "objective.name" and owned:
+            if key != "objective.name" and self.has(key, objective):
                 yield key, domain
+
+    def has(self, key: str, objective: str) -> bool:
+        """Return whether models of an objective have a parameter."""
+        solved = objective == "all_pairs" and not self.layered
+        return objective in OF_OBJECTIVES.get(key, (objective,)) and not (solved and key in OF_TRAINED)
 
     def around(self, config: Config, *, labelled: bool) -> Space:
         """Return the space, made larger where it does not hold the config's own values.
@@ -189,20 +180,18 @@ def default_space(config: Config, *, labelled: bool) -> Space:
     name, layered = config.objective.name, _layered(config)
     parameters: dict[str, Choices | Span] = {
         "model.dim": Choices((32, 64, 96, 128)),
-        "model.hidden": Choices(([], [64], [128], [256], [128, 64])),
-        "model.feature_dim": Choices((4, 8, 16)),
-        "model.dropout": Span(0.0, 0.5),
-        "model.id_dropout": Span(0.5, 0.99) if name == "all_pairs" else Span(0.0, 0.5),
-        "training.learning_rate": Span(0.001, 0.03, log=True),
     }
+    if layered or (name != "all_pairs" and config.model.widths):
+        parameters["model.hidden"] = Choices(([64], [128], [256], [128, 64]))
+        parameters["model.feature_dim"] = Choices((4, 8, 16))
+        parameters["model.dropout"] = Span(0.0, 0.5)
+    if layered or name != "all_pairs":
+        parameters["model.id_dropout"] = Span(0.5, 0.99) if name == "all_pairs" else Span(0.0, 0.5)
+        parameters["training.learning_rate"] = Span(0.001, 0.03, log=True)
     match name:
         case "all_pairs":
             parameters["objective.regularisation"] = Span(0.1, 1.0, log=True)
             parameters["objective.unobserved"] = Span(0.01, 1.0, log=True)
-            if layered:
-                parameters["model.hidden"] = Choices(([64], [128], [256], [128, 64]))
-            else:
-                parameters = {key: of for key, of in parameters.items() if key not in OF_LAYERS}
             if labelled:
                 parameters["objective.floor"] = Choices(("none", 0.0, 0.2, 0.4, 0.6, 0.8))
         case "softmax" | "bpr":
@@ -303,13 +292,6 @@ def _checked(space: Space, config: Config, name: str) -> Space:
                 f"{name}: objectives to choose among must all {task}, as the config's "
                 f"'{config.objective.name}' does; got {one!r}"
             )
-    if "all_pairs" in names.values and len(names.values) == 1:
-        for key in space.parameters:
-            if not space.layered and key in OF_LAYERS:
-                raise ConfigError(
-                    f"{name}: {key} is for towers that learn by gradients, and with 'all_pairs' linear "
-                    "towers are solved for; leave it out, or set model.hidden = [128] in the config"
-                )
     hidden = space.parameters.get("model.hidden")
     if space.layered and "all_pairs" in names.values and isinstance(hidden, Choices) and hidden.holds([]):
         raise ConfigError(
@@ -318,21 +300,33 @@ def _checked(space: Space, config: Config, name: str) -> Space:
         )
     typed: dict[str, Choices | Span] = {}
     for key, domain in space.parameters.items():
-        owners = OWNERS.get(key)
-        if owners is not None and not set(owners) & {*names.values, config.objective.name}:
-            raise ConfigError(
-                f"{name}: {key} is of {' and '.join(owners)}; this space has {', '.join(names.values)}. "
-                "Leave it out"
-            )
+        # each value is tried with an objective that reads it
+        reader = next((one for one in names.values if key == "objective.name" or space.has(key, one)), None)
+        if reader is None:
+            raise ConfigError(f"{name}: {_unread(key, names)}. Leave it out")
         values = [
-            _value(with_values(config, {key: value}, f"{name}, {key} = {json.dumps(value)}"), key)
+            _value(
+                with_values(
+                    config, {"objective.name": reader, key: value}, f"{name}, {key} = {json.dumps(value)}"
+                ),
+                key,
+            )
             for value in domain.examples()
-            if not (config.model.solved(config.objective) and key in OF_LAYERS)
-        ] or list(domain.examples())
+        ]
         typed[key] = (
             Choices(tuple(values)) if isinstance(domain, Choices) else Span(values[0], values[1], domain.log)
         )
     return replace(space, parameters=typed)
+
+
+def _unread(key: str, names: Choices) -> str:
+    """Return why a parameter would change nothing."""
+    if key in OF_OBJECTIVES:
+        return f"{key} is of {' and '.join(OF_OBJECTIVES[key])}; this space has {', '.join(names.values)}"
+    return (
+        f"{key} is for towers that learn by gradients, and with 'all_pairs' linear towers are solved for; "
+        "set model.hidden = [128] in the config to search it"
+    )
 
 
 def _layered(config: Config) -> bool:
