@@ -425,10 +425,10 @@ def test_what_is_solved_for_resumes_to_the_same_bits(
         ({"objective": "all_pairs", "id_dropout": 0.5}, "learn by gradients"),
         ({"objective": "all_pairs", "batch_size": 100}, "learn by gradients"),
         ({"hidden": (), "feature_dim": 3}, "towers with hidden layers"),
-        ({"delta": 2.0}, "read by objective 'huber', and objective 'squared' reads it not; leave it at 1.0"),
+        ({"delta": 2.0}, "read by objective 'huber', not by 'squared'; leave it at 1.0"),
         (
             {"objective": "softmax", "transform": "log1p"},
-            "'squared' and 'huber' and 'logistic'.*leave it at 'none'",
+            "'huber' or 'logistic', not by 'softmax'; leave it at 'none'",
         ),
         ({"objective": "bpr", "hard_negatives": 9}, "read by objective 'softmax'.*leave it at 'none'"),
         ({"objective": "huber", "unobserved": 0.5}, "read by objective 'all_pairs'"),

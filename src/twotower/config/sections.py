@@ -319,12 +319,8 @@ def check_agreement(model: ModelConfig, objective: ObjectiveConfig, training: Tr
     for key, owners in OF_OBJECTIVES.items():
         if objective.name not in owners:
             others = " or ".join(f"'{name}'" for name in owners)
-            both = (
-                ", and objective.cap too"
-                if key == "objective.transform" and objective.cap is not None
-                else ""
-            )
-            refuse(key, f"read by objective {others}, not by '{objective.name}'", both)
+            mend = ", without a cap" if key == "objective.transform" else ""
+            refuse(key, f"read by objective {others}, not by '{objective.name}'", mend)
     if not model.normalise:
         refuse("model.temperature", "the divisor of normalised vectors", ", or set model.normalise = true")
     hidden = ", or give the towers hidden layers (model.hidden = [128])"
