@@ -15,7 +15,7 @@ from twotower.features import Codes, EncodedSide
 from twotower.model import SideArrays, TwoTowerModel
 from twotower.objectives import AllPairs, Pairs, least_squares
 from twotower.objectives.penalty import penalty_shares
-from twotower.training import Alternating, Batcher, Silent, Trainer, TrainPairs
+from twotower.training import Alternating, Batcher, PairSquares, Silent, Trainer, TrainPairs
 
 N_USERS, N_ITEMS, N = 20, 15, 120
 MASS, STRENGTH = 3.0, 0.05
@@ -59,7 +59,7 @@ def loss(model: TwoTowerModel) -> float:
 
 
 def alternating() -> Alternating:
-    return Alternating(pairs(), side(N_USERS), side(N_ITEMS), CELL, STRENGTH)
+    return Alternating(PairSquares(pairs(), CELL, STRENGTH), side(N_USERS), side(N_ITEMS))
 
 
 @pytest.mark.parametrize("members", [1, 2])

@@ -11,7 +11,7 @@ from twotower.config import ModelConfig
 from twotower.features import Codes, EncodedSide
 from twotower.model import SideArrays, TwoTowerModel
 from twotower.objectives import AllPairs, Pairs, least_squares
-from twotower.training import Solving, TrainPairs
+from twotower.training import PairSquares, Solving, TrainPairs
 from twotower.training.alternating import from_features
 
 N_USERS, N_ITEMS, N = 20, 15, 120
@@ -35,7 +35,7 @@ def made(*, coded: bool = True, members: int = 1) -> tuple[TwoTowerModel, Solvin
     users, items = side(N_USERS, coded=coded), side(N_ITEMS, coded=coded)
     config = ModelConfig(dim=6 * members, hidden=(), members=members)
     model = TwoTowerModel(users, items, N_USERS, N_ITEMS, config, seed=1)
-    return model, Solving(pairs(), users, items, CELL, STRENGTH)
+    return model, Solving(PairSquares(pairs(), CELL, STRENGTH), users, items)
 
 
 @pytest.mark.parametrize("members", [1, 2])
@@ -102,9 +102,8 @@ def test_who_has_no_pairs_is_what_the_features_say() -> None:
     blocks = {"c": Codes((2 + np.arange(n) % 2).astype(np.int32), 4)}
     arrays = SideArrays.pack(EncodedSide(np.arange(1, n + 1, dtype=np.int32), blocks), torch.device("cpu"))
     model = TwoTowerModel(arrays, arrays, n, n, ModelConfig(dim=6, hidden=(), members=1), seed=1)
-    solving = Solving(
-        TrainPairs.sort(user, item, np.ones(len(user), np.float32), None, n, n), arrays, arrays, 0.6, 0.05
-    )
+    given = TrainPairs.sort(user, item, np.ones(len(user), np.float32), None, n, n)
+    solving = Solving(PairSquares(given, 0.6, 0.05), arrays, arrays)
     for _ in range(6):
         solving.solve(model)
     cold = SideArrays.pack(

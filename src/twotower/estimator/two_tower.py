@@ -38,6 +38,7 @@ from twotower.training import (
     Checkpoint,
     Judge,
     Listener,
+    PairSquares,
     Record,
     Silent,
     Solving,
@@ -273,14 +274,9 @@ class TwoTower:
         """Return what solves for vectors, where the loss is a least squares in them."""
         if not isinstance(prepared.objective, AllPairs) or self.model.normalise:
             return None
+        squares = PairSquares(prepared.pairs, prepared.config.unobserved, strength_of(prepared))
         kind = Alternating if prepared.model.config.widths else Solving
-        return kind(
-            prepared.pairs,
-            prepared.users,
-            prepared.items,
-            prepared.config.unobserved,
-            strength_of(prepared),
-        )
+        return kind(squares, prepared.users, prepared.items)
 
 
 def pick_device(name: str) -> torch.device:

@@ -6,6 +6,7 @@ from twotower.training.checkpoint import Checkpoint
 from twotower.training.judge import Judge
 from twotower.training.listener import Listener, Record, Silent
 from twotower.training.loop import Interrupted, Outcome, Trainer
+from twotower.training.pair_squares import PairSquares
 from twotower.training.posterior import take_posterior_means
 from twotower.training.row_adam import RowAdam
 from twotower.training.schedule import Schedule
@@ -20,6 +21,7 @@ __all__ = [
     "Judge",
     "Listener",
     "Outcome",
+    "PairSquares",
     "Record",
     "RowAdam",
     "Schedule",

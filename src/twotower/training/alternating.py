@@ -19,7 +19,6 @@ import torch
 from numpy.typing import NDArray
 
 from twotower.model import SideArrays, Tower, TwoTowerModel
-from twotower.training.batches import TrainPairs
 from twotower.training.pair_squares import PairSquares
 
 
@@ -27,18 +26,14 @@ class Alternating:
     """Solves for the id vectors of both sides.
 
     Args:
-        pairs: the train pairs.
+        squares: the least squares of the train pairs.
         users: arrays of the warm users, in the order of their rows in the id table.
         items: the same for items.
-        cell: weight of a cell of the user-item matrix, where a pair weighs 1.
-        strength: of the ridge.
     """
 
-    def __init__(
-        self, pairs: TrainPairs, users: SideArrays, items: SideArrays, cell: float, strength: float
-    ) -> None:
+    def __init__(self, squares: PairSquares, users: SideArrays, items: SideArrays) -> None:
+        self.squares = squares
         self.sides = {"users": users, "items": items}
-        self.squares = PairSquares(pairs, cell, strength)
 
     def solve(self, model: TwoTowerModel) -> None:
         """Solve for the items' and then for the users' id vectors, in place."""

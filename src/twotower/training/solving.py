@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from twotower.model import LinearTower, SideArrays, TwoTowerModel
 from twotower.training.alternating import from_features
-from twotower.training.batches import TrainPairs
 from twotower.training.feature_ridge import Design, FeatureRidge
 from twotower.training.pair_squares import F32, PairSquares
 
@@ -29,18 +28,14 @@ class Solving:
     """Solves for everything that a model of linear towers has.
 
     Args:
-        pairs: the train pairs.
+        squares: the least squares of the train pairs.
         users: arrays of the warm users, in the order of their rows in the id table.
         items: the same for items.
-        cell: weight of a cell of the user-item matrix, where a pair weighs 1.
-        strength: of the ridge.
     """
 
-    def __init__(
-        self, pairs: TrainPairs, users: SideArrays, items: SideArrays, cell: float, strength: float
-    ) -> None:
+    def __init__(self, squares: PairSquares, users: SideArrays, items: SideArrays) -> None:
+        self.squares = squares
         self.sides = {"users": users, "items": items}
-        self.squares = PairSquares(pairs, cell, strength)
         designs = {which: Design.of(side) for which, side in self.sides.items()}
         ridges = self.squares.ridge
         # what a row is drawn to: rows weigh as the draw does
