@@ -2,8 +2,8 @@
 
     python benchmarks/build_sample.py --real DIR --interactions FILE [--out DIR]
 
-DIR holds user_features.csv, item_categories.csv, kuairec_caption_category.csv and
-video_duration_recovered.csv; FILE is a Parquet table of user_id, item_id (the video_id) and watch_ratio.
+DIR holds user_features.csv, item_categories.csv and kuairec_caption_category.csv; FILE is a Parquet table of
+user_id, item_id (the video_id) and watch_ratio. The videos' durations are recovered from their watch ratios.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
+from sample_durations import recover
 from twotower.data.dataset import Dataset
 from twotower.data.datasets import SAMPLE_SCHEMA
 from twotower.data.kuairec import read_item_content, read_user_features
@@ -30,10 +31,11 @@ def build(real: Path, interactions: Path) -> dict[str, pl.DataFrame]:
         )
         .sort("user_id", "video_id")
     )
-    durations = pl.read_csv(
-        real / "video_duration_recovered.csv",
-        columns=["video_id", "video_duration"],
-        schema_overrides={"video_id": pl.Int32, "video_duration": pl.Int32},
+    ratios = events.group_by("video_id").agg("watch_ratio")
+    durations = pl.DataFrame(
+        list(recover(dict(ratios.iter_rows())).items()),
+        schema={"video_id": pl.Int32, "video_duration": pl.Int32},
+        orient="row",
     )
     users = read_user_features(real).filter(pl.col("user_id").is_in(events["user_id"].implode()))
     items = (

@@ -6,6 +6,7 @@ import hashlib
 from importlib import resources
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -36,14 +37,33 @@ def test_sample_has_the_real_features() -> None:
     assert rows[390]["first_level_category_name"] == "颜值"
     assert rows[390]["second_level_category_name"] == "颜值随拍"
     assert rows[390]["third_level_category_name"] is None
-    assert rows[390]["video_duration"] == 266336
+    assert rows[390]["video_duration"] == 9184
     assert rows[391]["feat"] == [20, 11]
     assert rows[391]["caption"].startswith("想陪你看尽每一个日落")
     assert rows[391]["manual_cover_text"] == "礼花"
-    assert rows[10462]["video_duration"] is None
-    assert items["video_duration"].null_count() == 686
+    assert [rows[video]["video_duration"] for video in (3649, 10360, 2267, 4364, 8234)] == [
+        *(10867, 7067, 5467, 19367, 11000),  # as published
+    ]
+    assert items["video_duration"].null_count() == 300
     assert items["caption"].null_count() == 117
     assert items["first_level_category_id"].null_count() == 3
+
+
+def test_recovered_durations_turn_ratios_into_whole_milliseconds() -> None:
+    data = datasets.load("kuairec-sample")
+    rows = data.interactions.join(data.items, on="video_id").drop_nulls("video_duration")
+    played = (rows["watch_ratio"] * rows["video_duration"]).to_numpy()
+    whole = np.abs(played - np.round(played)) < 1e-6
+    each = rows.with_columns(whole=whole, played=played).group_by("video_id")
+    videos = each.agg(pl.mean("whole"), pl.median("played"), pl.first("video_duration"))
+
+    assert whole.mean() > 0.9  # of random durations one in 80 would fit by a small denominator
+    assert videos["whole"].min() >= 0.3  # some rows have another of a video's durations
+    # people watch about 7.5 s whatever the length, so no length is a multiple of the true one
+    for low, high in ((0, 7), (7, 10), (10, 15), (15, 30), (30, 60), (60, 400)):
+        band = videos.filter(pl.col("video_duration").is_between(1000 * low, 1000 * high))
+        assert 7000 < band["played"].median() < 8000
+        assert (band["played"] < 20_000).mean() > 0.97
 
 
 def test_sample_schema_is_kuairecs_without_what_is_absent() -> None:
