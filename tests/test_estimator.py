@@ -115,6 +115,17 @@ def test_a_planted_signal_is_found(planted_fit: tuple[Recommender, TrainPart, Da
     assert ours < 0.5 * biases
 
 
+def test_a_planted_signal_is_solved_for() -> None:
+    train, test = split(planted(), test=0.15, seed=1)
+    model = TwoTower(dim=16, members=1).fit(train)
+    ours, biases = (
+        rmse(model.predict(test), labels(test)),
+        rmse(least_squares_biases(train, test), labels(test)),
+    )
+    assert not model.model.config.widths
+    assert ours < 0.3 * biases
+
+
 def test_history_tells_both_phases(planted_fit: tuple[Recommender, TrainPart, Dataset]) -> None:
     history = planted_fit[0].history
     first = [record for record in history if record["phase"] == "train"]
@@ -401,14 +412,16 @@ def test_a_resumed_run_has_the_bits_of_an_unbroken_one(
     assert [strip(record) for record in model.history] == [strip(record) for record in expected.history]
 
 
+@pytest.mark.parametrize("objective", ["squared", "all_pairs"])
 @pytest.mark.parametrize(
-    ("phase", "epoch", "inside"), [("train", 2, True), ("train", 3, False), ("refit", 1, True)]
+    ("phase", "epoch", "inside"),
+    [("train", 1, False), ("train", 2, True), ("train", 3, False), ("refit", 1, True)],
 )
 def test_what_is_solved_for_resumes_to_the_same_bits(
-    phase: str, epoch: int, inside: bool, tmp_path: Path
+    objective: str, phase: str, epoch: int, inside: bool, tmp_path: Path
 ) -> None:
     train, _ = split(planted(1300), seed=1)
-    settings: dict[str, Any] = {"objective": "all_pairs", "dim": 8, "epochs": 4, "threads": 1}
+    settings: dict[str, Any] = {"objective": objective, "dim": 8, "epochs": 4, "threads": 1}
     expected = TwoTower(**settings).fit(train)
     with pytest.raises(Interrupted):
         TwoTower(**settings).fit(train, checkpoints=tmp_path, listener=Break(phase, epoch, inside))
@@ -420,11 +433,9 @@ def test_what_is_solved_for_resumes_to_the_same_bits(
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"objective": "all_pairs", "learning_rate": 0.01}, "learn by gradients.*model.hidden = \\[128\\]"),
-        ({"objective": "all_pairs", "dropout": 0.2}, "towers with hidden layers"),
-        ({"objective": "all_pairs", "id_dropout": 0.5}, "learn by gradients"),
-        ({"objective": "all_pairs", "batch_size": 100}, "learn by gradients"),
-        ({"hidden": (), "feature_dim": 3}, "towers with hidden layers"),
+        ({"objective": "all_pairs", "hidden": (), "dropout": 0.2}, "towers with hidden layers"),
+        ({"hidden": (), "feature_dim": 3}, "towers with hidden layers.*model.hidden = \\[128\\]"),
+        ({"objective": "softmax", "posterior": False}, "read by objective 'squared'"),
         ({"delta": 2.0}, "read by objective 'huber', not by 'squared'; leave it at 1.0"),
         (
             {"objective": "softmax", "transform": "log1p"},
@@ -439,6 +450,28 @@ def test_what_is_solved_for_resumes_to_the_same_bits(
 def test_a_setting_that_nothing_reads_is_refused(settings: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         TwoTower(**settings)
+
+
+@pytest.mark.parametrize("objective", ["squared", "all_pairs"])
+@pytest.mark.parametrize(
+    ("settings", "solved", "hidden"),
+    [
+        ({}, True, ()),
+        ({"hidden": ()}, True, ()),
+        ({"learning_rate": 0.01}, False, (128,)),
+        ({"dropout": 0.2}, False, (128,)),
+        ({"hidden": (), "id_dropout": 0.5}, False, ()),
+        ({"hidden": (16,)}, False, (16,)),
+        ({"normalise": True}, False, (128,)),
+    ],
+)
+def test_settings_of_gradients_make_towers_learn_by_them(
+    objective: str, settings: dict[str, Any], solved: bool, hidden: tuple[int, ...]
+) -> None:
+    model = TwoTower(objective=objective, epochs=2, refit=False, **settings).fit(planted(600).as_train())
+    assert model.model.config.hidden == hidden
+    assert {record["learning_rate"] == 0.0 for record in model.history[:2]} == {solved}
+    assert np.isfinite(model.evaluate(planted(200)).metrics["ndcg@10"].value)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 import torch
 
-from twotower.config import ModelConfig, ObjectiveConfig, PositiveConfig
+from twotower.config import ModelConfig, ObjectiveConfig, PositiveConfig, TrainingConfig
 from twotower.data.dataset import Dataset
 from twotower.estimator.preparing import Prepared, prepare, strength_of
 from twotower.features.positive import PositiveRule
@@ -24,7 +24,7 @@ def prepared(density: float, **objective: float) -> tuple[Prepared, np.ndarray]:
     train = Dataset.of(pl.DataFrame({"user_id": user, "item_id": item}), schema={}).as_train()
     config = ObjectiveConfig(name="all_pairs", **objective)
     rule = PositiveRule.fit(train, PositiveConfig())
-    made = prepare(train, ModelConfig(), config, rule, device=torch.device("cpu"), seed=0)
+    made = prepare(train, ModelConfig(), config, TrainingConfig(), rule, device=torch.device("cpu"), seed=0)
     return made, taken.astype(np.float64)
 
 

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 import torch
 
-from twotower.config import ModelConfig, ObjectiveConfig, PositiveConfig
+from twotower.config import ModelConfig, ObjectiveConfig, PositiveConfig, TrainingConfig
 from twotower.data.dataset import Dataset
 from twotower.estimator.judges import RatingJudge
 from twotower.estimator.preparing import prepare
@@ -37,7 +37,13 @@ def judged(rows: list[tuple[int, int, float, float]], schema: dict[str, str] = S
     ).as_train()
     rule = PositiveRule.fit(train, PositiveConfig())
     prepared = prepare(
-        train, ModelConfig(dim=4, members=1, hidden=()), ObjectiveConfig(), rule, device=CPU, seed=0
+        train,
+        ModelConfig(dim=4, members=1, hidden=()),
+        ObjectiveConfig(),
+        TrainingConfig(),
+        rule,
+        device=CPU,
+        seed=0,
     )
     assert (prepared.target.mean, prepared.target.sd) == (3.0, 2.0)
     columns = pl.DataFrame(rows, schema=["user_id", "item_id", "y", "w"], orient="row")

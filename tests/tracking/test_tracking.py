@@ -227,7 +227,7 @@ def test_trials_are_parts_of_a_tuning(folder: Path, config: Config, monkeypatch)
 
     monkeypatch.setattr(Study, "hopeless", lambda self, number, epoch, value: number == 1)
     memory = Memory()
-    space = Space({"model.dropout": Span(0.0, 0.5)})
+    space = Space({"objective.regularisation": Span(0.01, 0.5, log=True)})
 
     class Stops(Watcher):
         def trial(self, number, values) -> None:

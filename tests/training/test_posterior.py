@@ -13,7 +13,7 @@ import torch
 from twotower.config import ModelConfig
 from twotower.features import Dense, EncodedSide
 from twotower.model import SideArrays, TwoTowerModel
-from twotower.training import TrainPairs, posterior, take_posterior_means
+from twotower.training import TrainPairs, gaussians, posterior, take_posterior_means
 
 N_USERS, N_ITEMS, N = 11, 8, 60
 PENALTY = 0.2
@@ -70,8 +70,8 @@ def by_the_book(towers: TwoTowerModel, train: TrainPairs) -> list[Matrix]:
     weight = given.copy()
     for p, user in enumerate(train.user):
         own = train.user == user
-        summed = (given * error)[own].sum() + posterior.SHRINK * everyone
-        weight[p] /= summed / (given[own].sum() + posterior.SHRINK)
+        summed = (given * error)[own].sum() + gaussians.SHRINK * everyone
+        weight[p] /= summed / (given[own].sum() + gaussians.SHRINK)
     weight /= weight.mean()
     noise = (weight * error).mean()
     counts = [np.bincount(rows[k], minlength=n) for k, n in ((0, N_USERS), (1, N_ITEMS))]
@@ -112,7 +112,7 @@ def by_the_book(towers: TwoTowerModel, train: TrainPairs) -> list[Matrix]:
 def test_the_ids_have_the_means_of_the_formula(
     members: int, weight: bool, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(posterior, "_BLOCK", block)
+    monkeypatch.setattr(gaussians, "_BLOCK", block)
     towers, train = model(members), pairs(weight)
     features = outputs(towers, ids=False)
     expected = by_the_book(towers, train)

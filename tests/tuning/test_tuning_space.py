@@ -87,7 +87,8 @@ def test_a_default_span_that_cannot_hold_the_config_is_left_out(folder) -> None:
 
 
 def test_a_space_is_made_larger_to_hold_the_config(config: Config) -> None:
-    space = Space({"model.dim": Choices((16, 32)), "training.learning_rate": Span(0.01, 0.1, log=True)})
+    domains = {"model.dim": Choices((16, 32)), "training.learning_rate": Span(0.01, 0.1, log=True)}
+    space = Space(domains, layered=True)
     around = space.around(config, labelled=True)
     assert around.parameters["model.dim"] == Choices((8, 16, 32))
     assert around.parameters["training.learning_rate"] == Span(0.005, 0.1, log=True)

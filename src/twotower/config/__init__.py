@@ -1,8 +1,9 @@
 """The configuration: one strictly read TOML file to typed, frozen values."""
 
+from twotower.config.agreement import check_agreement, is_solved
+from twotower.config.config import Config
 from twotower.config.files import differences, dump_config, load_config, recipes, resolved, with_values
 from twotower.config.sections import (
-    Config,
     DataConfig,
     EvaluationConfig,
     ModelConfig,
@@ -10,7 +11,6 @@ from twotower.config.sections import (
     PositiveConfig,
     SplitConfig,
     TrainingConfig,
-    check_agreement,
 )
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "check_agreement",
     "differences",
     "dump_config",
+    "is_solved",
     "load_config",
     "recipes",
     "resolved",

@@ -22,8 +22,8 @@ import tomlkit
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from twotower.config.config import Config
 from twotower.config.sections import (
-    Config,
     DataConfig,
     EvaluationConfig,
     ModelConfig,

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-
-from twotower.schema import Schema
 
 
 def _share_or_path(value: Any) -> Any:
@@ -41,11 +38,13 @@ Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 Count = Annotated[int, Field(ge=1)]
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """One section: an unknown key is an error, and values don't change."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class DataConfig(_Section):
+class DataConfig(Section):
     """``[data]``: where the tables are."""
 
     source: Literal["tables", "kuairec", "kuairec-sample", "movielens"] = "tables"
@@ -74,7 +73,7 @@ class DataConfig(_Section):
         return self
 
 
-class SplitConfig(_Section):
+class SplitConfig(Section):
     """``[split]``: what is trained on and what is tested on."""
 
     method: Literal["random", "per_user", "temporal", "leave_last", "cold_items", "cold_users", "files"] = (
@@ -103,7 +102,7 @@ class SplitConfig(_Section):
         return self
 
 
-class ModelConfig(_Section):
+class ModelConfig(Section):
     """``[model]``: the two towers."""
 
     dim: Annotated[int, Field(ge=4)] = 64
@@ -113,8 +112,9 @@ class ModelConfig(_Section):
     the score is the mean of theirs. ``auto``: 4, or 2 or 1 where 4 would leave less than 8 of ``dim`` to each
     or does not divide; 1 with ``all_pairs``."""
     hidden: Literal["auto"] | tuple[Count, ...] = "auto"
-    """Widths of the hidden layers of each tower; empty for linear towers. ``auto``: one of 128; none with
-    ``all_pairs``, whose linear towers are solved for in closed form instead of learning by gradients."""
+    """Widths of the hidden layers of each tower; empty for linear towers. ``auto``: none with ``squared`` and
+    ``all_pairs``, whose linear towers are solved for in closed form; one of 128 with other objectives, and
+    where a setting that only hidden layers or learning by gradients have is not at its default."""
     feature_dim: Count = 8
     """Width of the embedding of each category or categories column, in towers with hidden layers."""
     activation: Literal["relu", "gelu", "silu", "tanh"] = "relu"
@@ -130,10 +130,6 @@ class ModelConfig(_Section):
     """Whether vectors (without biases) have unit length; their dot product is divided by temperature."""
     temperature: Positive = 0.1
     """Divisor of the cosine when ``normalise`` is on."""
-
-    def solved(self, objective: ObjectiveConfig) -> bool:
-        """Whether the towers are linear ones that ``all_pairs`` solves for in closed form."""
-        return objective.name == "all_pairs" and not self.normalise and self.hidden in ("auto", ())
 
     @model_validator(mode="after")
     def _members_have_equal_parts(self) -> Self:
@@ -165,7 +161,7 @@ class ModelConfig(_Section):
         return self
 
 
-class PositiveConfig(_Section):
+class PositiveConfig(Section):
     """``[positive]``: which interactions count as positives; without a rule every one does.
 
     Positives are what implicit objectives learn from and what ranking metrics look for. At most one of the
@@ -192,7 +188,7 @@ IMPLICIT = ("all_pairs", "softmax", "bpr")
 """Objectives that learn to rank from positives; the others predict a label."""
 
 
-class ObjectiveConfig(_Section):
+class ObjectiveConfig(Section):
     """``[objective]``: what is minimised."""
 
     name: Literal["squared", "huber", "logistic", "all_pairs", "softmax", "bpr"] = "squared"
@@ -218,7 +214,8 @@ class ObjectiveConfig(_Section):
     """Of ``softmax``: so many negatives of highest score count for a user in a step; ``"none"`` for all."""
     regularisation: Literal["auto"] | NotNegative = "auto"
     """L2 on the vectors, each weighted by the square root of its number of pairs; with ``all_pairs`` in units
-    of the train pairs' noise. ``auto``: 0.07 to predict a label, 0.33 with ``all_pairs``, else 0.015."""
+    of the train pairs' noise. ``auto``: 0.33 with ``all_pairs``, 0.13 with ``squared`` where it is solved
+    for in closed form, else 0.07 to predict a label and 0.015 to rank."""
 
     @property
     def implicit(self) -> bool:
@@ -247,7 +244,7 @@ class ObjectiveConfig(_Section):
         return self
 
 
-class TrainingConfig(_Section):
+class TrainingConfig(Section):
     """``[training]``: the loop."""
 
     epochs: Count = 60
@@ -271,70 +268,16 @@ class TrainingConfig(_Section):
     refit: bool = True
     """Whether to train once more, for the best number of epochs, on train and validation together."""
     posterior: bool = True
-    """With objective ``squared``: whether the trained ids' vectors become their posterior means, where that
-    is better on validation. Vectors that are normalised, or without ``regularisation``, stay as they are."""
+    """With objective ``squared`` and towers that learn by gradients: whether the trained ids' vectors become
+    their posterior means, where that is better on validation. Vectors that are normalised, or without
+    ``regularisation``, stay as they are."""
     device: Annotated[str, AfterValidator(_device)] = "auto"
     """``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``."""
     threads: Count | None = None
     """CPU threads; none for all cores. Part of what makes two runs the same bits."""
 
 
-PREDICTING = ("squared", "huber", "logistic")
-"""Objectives that predict a label."""
-OF_OBJECTIVES: Final[Mapping[str, tuple[str, ...]]] = {
-    "objective.transform": PREDICTING,
-    "objective.delta": ("huber",),
-    "objective.unobserved": ("all_pairs",),
-    "objective.floor": ("all_pairs",),
-    "objective.negatives": ("softmax", "bpr"),
-    "objective.hard_negatives": ("softmax",),
-}
-"""Settings that only some objectives read, and these objectives."""
-OF_LAYERS: Final = ("model.feature_dim", "model.activation", "model.dropout")
-"""Settings that only towers with hidden layers read."""
-OF_GRADIENTS: Final = (
-    "model.id_dropout",
-    "training.batch_size",
-    "training.learning_rate",
-    "training.schedule",
-    "training.plateau_factor",
-    "training.plateau_patience",
-    "training.weight_decay",
-    "training.clip_norm",
-)
-"""Settings that only towers which learn by gradients read; all with hidden layers do."""
-
-
-def check_agreement(model: ModelConfig, objective: ObjectiveConfig, training: TrainingConfig) -> None:
-    """Raise `ValueError` if a setting that is not at its default would be read by nothing."""
-    sections: dict[str, BaseModel] = {"model": model, "objective": objective, "training": training}
-
-    def refuse(key: str, why: str, mend: str) -> None:
-        section, name = key.split(".")
-        value, default = getattr(sections[section], name), type(sections[section]).model_fields[name].default
-        if value != default:
-            standing = "none" if default is None else default
-            raise ValueError(f"{key} = {value!r} is {why}; leave it at {standing!r}{mend}")
-
-    for key, owners in OF_OBJECTIVES.items():
-        if objective.name not in owners:
-            others = " or ".join(f"'{name}'" for name in owners)
-            mend = ", without a cap" if key == "objective.transform" else ""
-            refuse(key, f"read by objective {others}, not by '{objective.name}'", mend)
-    if not model.normalise:
-        refuse("model.temperature", "the divisor of normalised vectors", ", or set model.normalise = true")
-    hidden = ", or give the towers hidden layers (model.hidden = [128])"
-    solved = model.solved(objective)
-    if solved or not model.widths:
-        for key in OF_LAYERS:
-            refuse(key, "for towers with hidden layers, and linear ones have none", hidden)
-    if solved:
-        why = "for towers that learn by gradients, and objective 'all_pairs' solves for linear ones"
-        for key in OF_GRADIENTS:
-            refuse(key, why, hidden)
-
-
-class EvaluationConfig(_Section):
+class EvaluationConfig(Section):
     """``[evaluation]``: what is reported on the test part."""
 
     cap: float | None = None
@@ -349,53 +292,3 @@ class EvaluationConfig(_Section):
     only those that the user has interactions with there (where the test part is fully observed)."""
     resamples: Annotated[int, Field(ge=100)] = 1000
     """Bootstrap resamples of the users behind each interval."""
-
-
-class Config(_Section):
-    """A whole configuration. Read one with `load_config`."""
-
-    seed: Annotated[int, Field(ge=0)] = 42
-    """Seed of the split, the weights and the batches: same seed, same machine, same threads, same bits."""
-    data: DataConfig = DataConfig()
-    schema_: Schema | None = Field(default=None, alias="schema")
-    """``[schema]``, of source ``tables`` alone: the data sets known by name bring their own."""
-    split: SplitConfig = SplitConfig()
-    positive: PositiveConfig = PositiveConfig()
-    model: ModelConfig = ModelConfig()
-    objective: ObjectiveConfig = ObjectiveConfig()
-    training: TrainingConfig = TrainingConfig()
-    evaluation: EvaluationConfig = EvaluationConfig()
-
-    @property
-    def split_seed(self) -> int:
-        """The seed of the split."""
-        return self.seed if self.split.seed is None else self.split.seed
-
-    @model_validator(mode="after")
-    def _sections_agree(self) -> Self:
-        source, files = self.data.source, self.split.method == "files"
-        if source != "tables" and self.schema_ is not None:
-            raise ValueError(f"[schema] is for source 'tables'; '{source}' brings its own, so leave it out")
-        if self.objective.implicit and not self.evaluation.ranking:
-            raise ValueError(
-                f"objective '{self.objective.name}' is measured by its ranking alone, so evaluation.ranking "
-                "can't be false; leave it out"
-            )
-        check_agreement(self.model, self.objective, self.training)
-        if files and source not in ("tables", "kuairec"):
-            raise ValueError(
-                f"split method 'files' is for the sources 'tables' and 'kuairec', not '{source}'"
-            )
-        if source != "tables":
-            return self
-        if self.schema_ is None:
-            raise ValueError("[schema] is needed: say which columns are the user, the item and the label")
-        if self.schema_.label is None and not self.objective.implicit:
-            raise ValueError(
-                f"[schema] label is needed: the column that objective '{self.objective.name}' predicts"
-            )
-        if self.data.interactions is None and not files:
-            raise ValueError("[data] interactions is needed: the path of the interactions table")
-        if self.data.interactions is not None and files:
-            raise ValueError("[data] interactions is not read with split method 'files'; leave it out")
-        return self

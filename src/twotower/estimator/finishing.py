@@ -105,7 +105,7 @@ def _settings(
     else:
         liked = float(known.mean()) if objective.implicit else float(np.quantile(known, LIKED))
     if objective.name == "all_pairs":
-        return FoldInSettings(objective.unobserved, ridge, liked, biased=bool(prepared.model.config.widths))
+        return FoldInSettings(objective.unobserved, ridge, liked, biased=not prepared.solved)
     if not objective.implicit:
         return FoldInSettings(0.0, ridge, liked, mean=target.mean, sd=target.sd)
     members = prepared.model.config.n_members

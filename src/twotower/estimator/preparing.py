@@ -9,7 +9,7 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from twotower.config import ModelConfig, ObjectiveConfig
+from twotower.config import ModelConfig, ObjectiveConfig, TrainingConfig, is_solved
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.durations import durations
 from twotower.features import Encoder
@@ -25,7 +25,7 @@ NOISE = 0.33
 
 
 class Prepared(NamedTuple):
-    """What a phase of training starts from."""
+    """What a phase of training starts from; of the sections every "auto" decided."""
 
     encoder: Encoder
     target: Target
@@ -35,12 +35,15 @@ class Prepared(NamedTuple):
     model: TwoTowerModel
     objective: Objective
     config: ObjectiveConfig
+    solved: bool
+    """Whether the towers are solved for in closed form."""
 
 
 def prepare(
     train: TrainPart,
     model: ModelConfig,
     objective: ObjectiveConfig,
+    training: TrainingConfig,
     rule: PositiveRule,
     *,
     device: torch.device,
@@ -52,13 +55,15 @@ def prepare(
         train: what is learnt from; of it an implicit objective without grades sees the positives alone.
         model: sizes of the towers.
         objective: what will be minimised.
+        training: how; whether towers learn by gradients depends on it.
         rule: which interactions are positives.
         device: of the towers and the features.
         seed: of the weights.
     """
     if objective.implicit and not (objective.graded and train.schema.label is not None):
         train = rule.select(train).as_train()
-    model, objective = settled(model, objective, train.schema.label is not None)
+    solved = is_solved(model, objective, training)
+    model, objective = settled(model, objective, training, train.schema.label is not None)
     encoder = Encoder.fit(train)
     target, values = _target(train, objective, rule)
     weight = None
@@ -80,17 +85,18 @@ def prepare(
     towers = TwoTowerModel(users, items, pairs.n_users, pairs.n_items, model, seed, target.base).to(device)
     loss = loss_of(objective, pairs)
     loss.check(Pairs(np.array([0, len(pairs)]), pairs.item, pairs.target, pairs.weight))
-    return Prepared(encoder, target, pairs, users, items, towers, loss, objective)
+    return Prepared(encoder, target, pairs, users, items, towers, loss, objective, solved)
 
 
 def settled(
-    model: ModelConfig, objective: ObjectiveConfig, labelled: bool
+    model: ModelConfig, objective: ObjectiveConfig, training: TrainingConfig, labelled: bool
 ) -> tuple[ModelConfig, ObjectiveConfig]:
     """Return the sections with every "auto" that depends on the objective decided.
 
     Args:
         model: sizes of the towers.
         objective: what will be minimised.
+        training: how.
         labelled: whether interactions have labels.
     """
     whole = objective.name == "all_pairs"
@@ -99,10 +105,11 @@ def settled(
     hidden = (
         (0.9 if whole and not model.normalise else 0.1) if model.id_dropout == "auto" else model.id_dropout
     )
-    widths: tuple[int, ...] = () if model.solved(objective) else model.widths
+    solved = is_solved(model, objective, training)
+    widths: tuple[int, ...] = () if solved else model.widths
     strength = objective.regularisation
     if strength == "auto":
-        strength = NOISE if whole else 0.015 if objective.implicit else 0.07
+        strength = NOISE if whole else 0.015 if objective.implicit else 0.13 if solved else 0.07
     return (
         model.model_copy(update={"members": members, "id_dropout": hidden, "hidden": widths}),
         objective.model_copy(update={"regularisation": strength}),

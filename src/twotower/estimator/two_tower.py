@@ -41,8 +41,10 @@ from twotower.training import (
     PairSquares,
     Record,
     Silent,
+    Solver,
     Solving,
     Trainer,
+    Variational,
     take_posterior_means,
 )
 
@@ -204,7 +206,7 @@ class TwoTower:
         return finish(prepared, everything, rule, earlier["history"] + refitted.history)
 
     def _prepare(self, train: TrainPart, rule: PositiveRule, device: torch.device) -> Prepared:
-        return prepare(train, self.model, self.objective, rule, device=device, seed=self.seed)
+        return prepare(train, self.model, self.objective, self.training, rule, device=device, seed=self.seed)
 
     def _judge(
         self,
@@ -220,7 +222,9 @@ class TwoTower:
 
     def _posterior(self, prepared: Prepared, judge: Judge, epoch: int, listener: Listener) -> list[Record]:
         """Give the ids their posterior means if the judge finds that better, and then return a record."""
-        if not self.training.posterior or self.objective.name != "squared" or self.model.normalise:
+        if self.objective.name != "squared" or self.model.normalise:
+            return []
+        if prepared.solved or not self.training.posterior:
             return []
         ids = [tower.ids.weight for tower in (prepared.model.users, prepared.model.items)]
         trained = [weight.clone() for weight in ids]
@@ -270,12 +274,15 @@ class TwoTower:
             self._solver(prepared),
         )
 
-    def _solver(self, prepared: Prepared) -> Alternating | Solving | None:
+    def _solver(self, prepared: Prepared) -> Alternating | Solver | None:
         """Return what solves for vectors, where the loss is a least squares in them."""
+        if self.objective.name == "squared" and prepared.solved:
+            mean = float(prepared.model.mean)
+            return Variational(prepared.pairs, prepared.users, prepared.items, mean, strength_of(prepared))
         if not isinstance(prepared.objective, AllPairs) or self.model.normalise:
             return None
         squares = PairSquares(prepared.pairs, prepared.config.unobserved, strength_of(prepared))
-        kind = Alternating if prepared.model.config.widths else Solving
+        kind = Solving if prepared.solved else Alternating
         return kind(squares, prepared.users, prepared.items)
 
 

@@ -139,7 +139,7 @@ class Case:
     @property
     def solved(self) -> bool:
         """Whether its vectors were solved for in closed form, so that nothing has a learning rate."""
-        return self.config.model.solved(self.config.objective)
+        return self.config.solved
 
     @property
     def main(self) -> str:

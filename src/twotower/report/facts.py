@@ -111,7 +111,7 @@ def _objective(config: Config) -> str:
 
 
 def _rate(config: Config) -> str:
-    if config.model.solved(config.objective):
+    if config.solved:
         return "none: the vectors are solved for in closed form"
     return f"{config.training.learning_rate:g}, schedule {config.training.schedule}"
 

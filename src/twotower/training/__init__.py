@@ -10,7 +10,9 @@ from twotower.training.pair_squares import PairSquares
 from twotower.training.posterior import take_posterior_means
 from twotower.training.row_adam import RowAdam
 from twotower.training.schedule import Schedule
+from twotower.training.solver import Solver
 from twotower.training.solving import Solving
+from twotower.training.variational import Variational
 
 __all__ = [
     "Alternating",
@@ -26,8 +28,10 @@ __all__ = [
     "RowAdam",
     "Schedule",
     "Silent",
+    "Solver",
     "Solving",
     "TrainPairs",
     "Trainer",
+    "Variational",
     "take_posterior_means",
 ]

@@ -24,7 +24,7 @@ from twotower.training.judge import Judge
 from twotower.training.listener import Listener, Record
 from twotower.training.row_adam import RowAdam
 from twotower.training.schedule import Schedule
-from twotower.training.solving import Solving
+from twotower.training.solver import Solver
 
 
 class Interrupted(TrainingError):
@@ -76,7 +76,7 @@ class Trainer:
         seed: int,
         phase: str,
         fingerprint: str,
-        solver: Alternating | Solving | None = None,
+        solver: Alternating | Solver | None = None,
     ) -> None:
         self.model, self.users, self.items, self.batcher = model, users, items, batcher
         self.objective, self.penalty, self.config = objective, penalty, config
@@ -148,7 +148,7 @@ class Trainer:
         return Outcome(self.schedule.best_epoch, rate_of, self.history)
 
     def _record(self, epoch: int, judge: Judge | None, listener: Listener) -> None:
-        solved = isinstance(self.solver, Solving)
+        solved = isinstance(self.solver, Solver)
         rate = 0.0 if solved else self.schedule.step_rate((epoch - 1) / self.config.epochs)
         start = time.perf_counter()
         loss = self._epoch(epoch, listener)
@@ -175,7 +175,7 @@ class Trainer:
         listener.epoch(record)
 
     def _epoch(self, epoch: int, listener: Listener) -> float:
-        if isinstance(self.solver, Solving):
+        if isinstance(self.solver, Solver):
             loss = self.solver.solve(self.model)
             if not math.isfinite(loss):
                 raise TrainingError(
@@ -251,6 +251,8 @@ class Trainer:
         tensors = {f"model.{name}": t for name, t in self.model.state_dict().items()}
         tensors |= {f"best.{name}": t for name, t in self.best.items()}
         tensors |= {f"rows.{name}": t for name, t in self.rows.tensors().items()}
+        if isinstance(self.solver, Solver):
+            tensors |= {f"solver.{name}": t for name, t in self.solver.state().items()}
         for place, parameter in enumerate(self.layers):
             for key, value in self.adam.state[parameter].items():
                 tensors[f"adam.{place}.{key}"] = value
@@ -273,13 +275,16 @@ class Trainer:
                 "the checkpoint belongs to a run with other settings or other data; use the settings it was "
                 "begun with, or another --out"
             )
-        parts: dict[str, dict[str, torch.Tensor]] = {"model": {}, "best": {}, "rows": {}, "adam": {}}
+        names = ("model", "best", "rows", "adam", "solver")
+        parts: dict[str, dict[str, torch.Tensor]] = {name: {} for name in names}
         for name, tensor in found.tensors.items():
             part, _, rest = name.partition(".")
             parts[part][rest] = tensor.to(self.users.dense.device)
         self.model.load_state_dict(parts["model"])
         self.best = parts["best"]
         self.rows.load(parts["rows"])
+        if isinstance(self.solver, Solver):
+            self.solver.restore(parts["solver"])
         for place, parameter in enumerate(self.layers):
             prefix = f"{place}."
             state = {k.removeprefix(prefix): v for k, v in parts["adam"].items() if k.startswith(prefix)}

@@ -15,16 +15,15 @@ Biases stay at zero: a cell that was not observed is worth 0, and how popular an
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from twotower.model import LinearTower, SideArrays, TwoTowerModel
-from twotower.training.alternating import from_features
+from twotower.model import SideArrays, TwoTowerModel
 from twotower.training.feature_ridge import Design, FeatureRidge
-from twotower.training.pair_squares import F32, PairSquares
+from twotower.training.pair_squares import PairSquares
+from twotower.training.solver import F32, Solver
 
 
-class Solving:
+class Solving(Solver):
     """Solves for everything that a model of linear towers has.
 
     Args:
@@ -34,8 +33,8 @@ class Solving:
     """
 
     def __init__(self, squares: PairSquares, users: SideArrays, items: SideArrays) -> None:
+        super().__init__(users, items)
         self.squares = squares
-        self.sides = {"users": users, "items": items}
         designs = {which: Design.of(side) for which, side in self.sides.items()}
         ridges = self.squares.ridge
         # what a row is drawn to: rows weigh as the draw does
@@ -50,13 +49,9 @@ class Solving:
 
         The loss is that of `AllPairs` over all train pairs at the end, the mean of the members'.
         """
-        towers = {"users": model.users, "items": model.items}
         places = _members(model)
         every = np.concatenate(places)
-        now = {
-            which: from_features(tower, self.sides[which]) + tower.ids.weight.cpu().numpy()
-            for which, tower in towers.items()
-        }
+        now = self.vectors(model)
         for which, against in (("items", "users"), ("users", "items")):
             towards = np.zeros_like(now[which])
             towards[:, every] = self.priors[which].fit(now[which][:, every]).honest
@@ -66,12 +61,7 @@ class Solving:
                 now[which][:, part] = self.squares.solve(
                     which, np.concatenate([other, nothing], axis=1), now[which][:, part], towards[:, part]
                 )
-        for which, tower in towers.items():
-            assert isinstance(tower, LinearTower)
-            found = self.newcomers[which].fit(now[which][:, every])
-            self.newcomers[which].write(found, tower, every)
-            left = torch.from_numpy(now[which] - from_features(tower, self.sides[which]))
-            tower.ids.weight.data.copy_(left.to(tower.ids.weight.device))
+        self.write(model, now, self.newcomers, every)
         return float(np.mean([self.squares.loss(*(_taken(now, part))) for part in places]))
 
 

@@ -24,12 +24,13 @@ import tomlkit
 from tomlkit.items import InlineTable
 
 from twotower.config import Config, with_values
-from twotower.config.sections import IMPLICIT, OF_GRADIENTS, OF_LAYERS, OF_OBJECTIVES
+from twotower.config.agreement import OF_GRADIENTS, OF_LAYERS, OF_OBJECTIVES, SOLVABLE, is_solved
+from twotower.config.sections import IMPLICIT
 from twotower.errors import ConfigError, nearest
 from twotower.estimator.preparing import settled
 
 OF_TRAINED: Final = ("model.hidden", *OF_LAYERS, *OF_GRADIENTS)
-"""Parameters that linear towers which ``all_pairs`` solves for have not."""
+"""Parameters that linear towers which are solved for have not."""
 
 _SECTIONS = ("model", "objective", "training")
 _UNITS = ("objective.transform", "objective.cap")
@@ -114,7 +115,7 @@ class Space:
 
     Attributes:
         parameters: ``section.key`` -> the values it may take.
-        layered: whether the towers have hidden layers with ``all_pairs`` too.
+        layered: whether the towers have hidden layers with objectives, too, that could be solved for.
     """
 
     parameters: Mapping[str, Choices | Span]
@@ -128,7 +129,7 @@ class Space:
 
     def has(self, key: str, objective: str) -> bool:
         """Return whether models of an objective have a parameter."""
-        solved = objective == "all_pairs" and not self.layered
+        solved = objective in SOLVABLE and not self.layered
         return objective in OF_OBJECTIVES.get(key, (objective,)) and not (solved and key in OF_TRAINED)
 
     def around(self, config: Config, *, labelled: bool) -> Space:
@@ -164,7 +165,7 @@ def given_values(config: Config, space: Space, *, labelled: bool) -> dict[str, A
 
     Those that its objective has not are left out.
     """
-    model, objective = settled(config.model, config.objective, labelled)
+    model, objective = settled(config.model, config.objective, config.training, labelled)
     decided = config.model_copy(update={"model": model, "objective": objective})
     keys = ("objective.name", *(key for key, _ in space.items_for(config.objective.name)))
     return {key: _value(decided, key) for key in keys if key in space.parameters}
@@ -181,11 +182,11 @@ def default_space(config: Config, *, labelled: bool) -> Space:
     parameters: dict[str, Choices | Span] = {
         "model.dim": Choices((32, 64, 96, 128)),
     }
-    if layered or (name != "all_pairs" and config.model.widths):
+    if layered or (name not in SOLVABLE and config.model.widths):
         parameters["model.hidden"] = Choices(([64], [128], [256], [128, 64]))
         parameters["model.feature_dim"] = Choices((4, 8, 16))
         parameters["model.dropout"] = Span(0.0, 0.5)
-    if layered or name != "all_pairs":
+    if layered or not config.solved:
         parameters["model.id_dropout"] = Span(0.5, 0.99) if name == "all_pairs" else Span(0.0, 0.5)
         parameters["training.learning_rate"] = Span(0.001, 0.03, log=True)
     match name:
@@ -324,13 +325,15 @@ def _unread(key: str, names: Choices) -> str:
     if key in OF_OBJECTIVES:
         return f"{key} is of {' and '.join(OF_OBJECTIVES[key])}; this space has {', '.join(names.values)}"
     return (
-        f"{key} is for towers that learn by gradients, and with 'all_pairs' linear towers are solved for; "
-        "set model.hidden = [128] in the config to search it"
+        f"{key} is for towers that learn by gradients, and with '{names.values[0]}' linear towers are solved "
+        "for; set model.hidden = [128] in the config to search it"
     )
 
 
 def _layered(config: Config) -> bool:
-    return config.model.hidden not in ("auto", ())
+    """Return whether what could be solved for is learnt by gradients, as the config stands."""
+    squared = config.objective.model_copy(update={"name": "squared"})
+    return bool(config.model.widths) and not is_solved(config.model, squared, config.training)
 
 
 def _value(config: Config, key: str) -> Any:

@@ -1,0 +1,83 @@
+"""What settings of different sections have to do with each other: who reads which, and who solves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from pydantic import BaseModel
+
+from twotower.config.sections import ModelConfig, ObjectiveConfig, TrainingConfig
+
+PREDICTING = ("squared", "huber", "logistic")
+"""Objectives that predict a label."""
+OF_OBJECTIVES: Final[Mapping[str, tuple[str, ...]]] = {
+    "objective.transform": PREDICTING,
+    "objective.delta": ("huber",),
+    "objective.unobserved": ("all_pairs",),
+    "objective.floor": ("all_pairs",),
+    "objective.negatives": ("softmax", "bpr"),
+    "objective.hard_negatives": ("softmax",),
+    "training.posterior": ("squared",),
+}
+"""Settings that only some objectives read, and these objectives."""
+OF_LAYERS: Final = ("model.feature_dim", "model.activation", "model.dropout")
+"""Settings that only towers with hidden layers read."""
+OF_GRADIENTS: Final = (
+    "model.id_dropout",
+    "training.batch_size",
+    "training.learning_rate",
+    "training.schedule",
+    "training.plateau_factor",
+    "training.plateau_patience",
+    "training.weight_decay",
+    "training.clip_norm",
+    "training.posterior",
+)
+"""Settings that only towers which learn by gradients read; all with hidden layers do."""
+SOLVABLE: Final = ("squared", "all_pairs")
+"""Objectives that are least squares in the vectors, so that linear towers are solved for in closed form."""
+
+
+def is_solved(model: ModelConfig, objective: ObjectiveConfig, training: TrainingConfig) -> bool:
+    """Return whether the towers are linear ones that are solved for in closed form, and not by gradients.
+
+    They learn by gradients where a setting that only gradients have is not at its default, or, with
+    ``model.hidden`` "auto", one that only hidden layers have.
+    """
+    if objective.name not in SOLVABLE or model.normalise or model.hidden not in ("auto", ()):
+        return False
+    sections = {"model": model, "training": training}
+    telling = (*OF_LAYERS, *OF_GRADIENTS) if model.hidden == "auto" else OF_GRADIENTS
+    return all(_at_default(sections, key) for key in telling)
+
+
+def _at_default(sections: Mapping[str, BaseModel], key: str) -> bool:
+    section, name = key.split(".")
+    default = type(sections[section]).model_fields[name].default
+    return bool(getattr(sections[section], name) == default)
+
+
+def check_agreement(model: ModelConfig, objective: ObjectiveConfig, training: TrainingConfig) -> None:
+    """Raise `ValueError` if a setting that is not at its default would be read by nothing."""
+    sections: dict[str, BaseModel] = {"model": model, "objective": objective, "training": training}
+
+    def refuse(key: str, why: str, mend: str) -> None:
+        if not _at_default(sections, key):
+            section, name = key.split(".")
+            value = getattr(sections[section], name)
+            default = type(sections[section]).model_fields[name].default
+            standing = "none" if default is None else default
+            raise ValueError(f"{key} = {value!r} is {why}; leave it at {standing!r}{mend}")
+
+    for key, owners in OF_OBJECTIVES.items():
+        if objective.name not in owners:
+            others = " or ".join(f"'{name}'" for name in owners)
+            mend = ", without a cap" if key == "objective.transform" else ""
+            refuse(key, f"read by objective {others}, not by '{objective.name}'", mend)
+    if not model.normalise:
+        refuse("model.temperature", "the divisor of normalised vectors", ", or set model.normalise = true")
+    if not model.widths:
+        hidden = ", or give the towers hidden layers (model.hidden = [128])"
+        for key in OF_LAYERS:
+            refuse(key, "for towers with hidden layers, and linear ones have none", hidden)

@@ -1,0 +1,75 @@
+"""`Config`: all sections, and that they agree."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from twotower.config.agreement import check_agreement, is_solved
+from twotower.config.sections import (
+    DataConfig,
+    EvaluationConfig,
+    ModelConfig,
+    ObjectiveConfig,
+    PositiveConfig,
+    Section,
+    SplitConfig,
+    TrainingConfig,
+)
+from twotower.schema import Schema
+
+
+class Config(Section):
+    """A whole configuration. Read one with `load_config`."""
+
+    seed: Annotated[int, Field(ge=0)] = 42
+    """Seed of the split, the weights and the batches: same seed, same machine, same threads, same bits."""
+    data: DataConfig = DataConfig()
+    schema_: Schema | None = Field(default=None, alias="schema")
+    """``[schema]``, of source ``tables`` alone: the data sets known by name bring their own."""
+    split: SplitConfig = SplitConfig()
+    positive: PositiveConfig = PositiveConfig()
+    model: ModelConfig = ModelConfig()
+    objective: ObjectiveConfig = ObjectiveConfig()
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    @property
+    def solved(self) -> bool:
+        """Whether the towers are linear ones that are solved for in closed form."""
+        return is_solved(self.model, self.objective, self.training)
+
+    @property
+    def split_seed(self) -> int:
+        """The seed of the split."""
+        return self.seed if self.split.seed is None else self.split.seed
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> Self:
+        source, files = self.data.source, self.split.method == "files"
+        if source != "tables" and self.schema_ is not None:
+            raise ValueError(f"[schema] is for source 'tables'; '{source}' brings its own, so leave it out")
+        if self.objective.implicit and not self.evaluation.ranking:
+            raise ValueError(
+                f"objective '{self.objective.name}' is measured by its ranking alone, so evaluation.ranking "
+                "can't be false; leave it out"
+            )
+        check_agreement(self.model, self.objective, self.training)
+        if files and source not in ("tables", "kuairec"):
+            raise ValueError(
+                f"split method 'files' is for the sources 'tables' and 'kuairec', not '{source}'"
+            )
+        if source != "tables":
+            return self
+        if self.schema_ is None:
+            raise ValueError("[schema] is needed: say which columns are the user, the item and the label")
+        if self.schema_.label is None and not self.objective.implicit:
+            raise ValueError(
+                f"[schema] label is needed: the column that objective '{self.objective.name}' predicts"
+            )
+        if self.data.interactions is None and not files:
+            raise ValueError("[data] interactions is needed: the path of the interactions table")
+        if self.data.interactions is not None and files:
+            raise ValueError("[data] interactions is not read with split method 'files'; leave it out")
+        return self

@@ -1,0 +1,250 @@
+"""Gaussians of a side's vectors, given the other side's: mean-field variational Bayes of a least squares.
+
+With labels ``y ~ N(u . v + b_u + b_i, noise / weight)`` and each row's vector and bias together,
+``z_u = (u, b_u) ~ N(f_u, noise (strength_u shape)^-1)``, a row is, given the other side's, a Gaussian in
+closed form (Lim and Teh, "Variational Bayesian Approach to Movie Rating Prediction", 2007), with mean m and
+covariance ``noise P^-1``:
+
+    P_u = strength_u shape + sum_i r_ui (a_i a_i' + C_i)
+    m_u = P_u^-1 (strength_u shape f_u + sum_i r_ui (a_i (y - b_i) - cov(a_i, b_i)))
+
+with ``a = (v, 1)`` and r the pairs' weights: the covariance C of what a row meets is its penalty.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numba import njit
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from twotower.objectives.kernels import FASTMATH, part_bounds, run_parts
+from twotower.training.batches import TrainPairs
+
+SHRINK = 10.0
+"""Pairs at which a user's own residuals count as much as everyone's for the reliability."""
+_LEAST = 1e-5
+"""Of a row's mean precision: the least penalty, since sums in float32 are no closer than that to definite."""
+_BLOCK = 2**22  # numbers in one block of precision matrices
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+
+
+class Rows(NamedTuple):
+    """The pairs grouped by one side: ``indptr`` (n + 1,), then of each pair the other row, label, weight."""
+
+    indptr: NDArray[np.int64]
+    other: NDArray[np.int32]
+    label: F32
+    weight: F32
+
+
+@dataclass(frozen=True, eq=False)
+class GroupedPairs:
+    """The train pairs grouped by users and by items, with labels and with weights of 1 on average."""
+
+    users: Rows
+    items: Rows
+
+    @classmethod
+    def of(cls, pairs: TrainPairs, mean: float) -> GroupedPairs:
+        """Group the train pairs, from their labels the constant of all scores taken off."""
+        indptr = np.searchsorted(pairs.user, np.arange(pairs.n_users + 1))
+        label = pairs.target - np.float32(mean)
+        given = np.ones(len(pairs), np.float32)
+        if pairs.weight is not None:
+            given = (pairs.weight / pairs.weight.mean(dtype=np.float64)).astype(np.float32)
+        shape = (pairs.n_users, pairs.n_items)
+        place = np.arange(len(pairs), dtype=np.int32 if len(pairs) < 2**31 else np.int64)
+        by_item = csr_array((place, pairs.item, indptr), shape=shape).tocsc()  # a counting sort
+        order = by_item.data
+        return cls(
+            Rows(indptr, pairs.item, label, given),
+            Rows(by_item.indptr.astype(np.int64), pairs.user[order], label[order], given[order]),
+        )
+
+    def by_user(self, values: NDArray[np.floating]) -> F64:
+        """Return the weighted sum of values (n,) over each user's pairs."""
+        weighted = np.multiply(self.users.weight, values, dtype=np.float64)
+        start = self.users.indptr[:-1]
+        some = np.diff(self.users.indptr) > 0
+        sums = np.zeros(len(start))
+        if some.any():
+            sums[some] = np.add.reduceat(weighted, start[some])
+        return sums
+
+
+class Gaussians(NamedTuple):
+    """Rows of one side: means float32 (n, d), the bias last, and `moments` of them float32 (n, K + 2 d)."""
+
+    mean: F32
+    moments: F32
+
+
+@dataclass(frozen=True, eq=False)
+class Reliability:
+    """How noisy labels are: users differ in that, in watch ratios more than in stars.
+
+    Attributes:
+        of_users: float64 (n_users,), one over the variance of a user's residuals, drawn towards everyone's,
+            and then 1 on average over the weighted pairs.
+        noise: variance of a residual where that is 1.
+    """
+
+    of_users: F64
+    noise: float
+
+    @classmethod
+    def of(cls, grouped: GroupedPairs, residual: F32) -> Reliability:
+        """Judge it by the residuals (n,) of the train pairs."""
+        summed = grouped.by_user(np.square(residual, dtype=np.float64))
+        counted = grouped.by_user(np.ones(len(residual), np.float32))
+        everyone = float(summed.sum() / counted.sum())
+        # no residual of a user is believed to be nothing
+        variance = np.maximum((summed + SHRINK * everyone) / (counted + SHRINK), 1e-12)
+        of_users = 1.0 / variance
+        of_users *= counted.sum() / (of_users @ counted)
+        return cls(of_users, float(of_users @ summed / counted.sum()))
+
+    def weighted(self, grouped: GroupedPairs) -> dict[str, Rows]:
+        """Return the grouped pairs with their weights times their users' reliability."""
+        each = self.of_users.astype(np.float32)
+        users, items = grouped.users, grouped.items
+        return {
+            "users": users._replace(weight=users.weight * np.repeat(each, np.diff(users.indptr))),
+            "items": items._replace(weight=items.weight * each[items.other]),
+        }
+
+
+class Solved(NamedTuple):
+    """Gaussians, and the sum over the rows of strength times covariance, float64 (d, d)."""
+
+    rows: Gaussians
+    spread: F64
+
+
+def solve(
+    rows: Rows,
+    others: Gaussians,
+    prior: F32,
+    strength: F64,
+    noise: float,
+    *,
+    shape: F64 | None = None,
+    mean: F32 | None = None,
+) -> Solved:
+    """Return the Gaussians of one side given the other's. The same bits whatever the number of threads.
+
+    Costs about ``d ** 2`` multiplications a pair, and as many numbers a row.
+
+    Args:
+        rows: the pairs grouped by the side.
+        others: of the other side.
+        prior: (n, d), the means f of the prior.
+        strength: (n,), what its precision is a multiple of.
+        noise: variance of a label at weight 1.
+        shape: (d, d), the prior's precision at strength 1 and noise 1; the identity where it is None.
+        mean: (n, d), where the means stand; then only the covariances are new.
+    """
+    n, d = prior.shape
+    packed = d * (d + 1) // 2
+    place = _places(d)
+    form = torch.eye(d, dtype=torch.float64) if shape is None else torch.from_numpy(shape)
+    means, found = np.empty((n, d), np.float32), np.empty((n, packed + 2 * d), np.float32)
+    spread = torch.zeros(d, d, dtype=torch.float64)
+    block = max(_BLOCK // d**2, 1)
+    for first in range(0, n, block):
+        last = min(first + block, n)
+        sums = torch.from_numpy(_gather(rows, others.moments, first, last, d)).double()
+        precision = sums[:, place]  # (block, d, d)
+        diagonal = precision.diagonal(dim1=1, dim2=2)
+        each = torch.from_numpy(strength[first:last])
+        each = torch.maximum(each, _LEAST * diagonal.mean(dim=1))
+        drawn = each[:, None, None] * form
+        precision += drawn
+        root = torch.linalg.cholesky(precision)
+        if mean is None:
+            towards = drawn @ torch.from_numpy(prior[first:last]).double()[:, :, None]
+            right = sums[:, packed:, None] + towards
+            means[first:last] = torch.cholesky_solve(right, root)[:, :, 0].float().numpy()
+        else:
+            means[first:last] = mean[first:last]
+        covariance = noise * torch.cholesky_inverse(root)
+        spread += torch.einsum("n,nij->ij", each, covariance)
+        found[first:last] = moments(means[first:last], covariance.numpy())
+    return Solved(Gaussians(means, found), spread.numpy())
+
+
+def moments(mean: F32, covariance: F64 | None = None) -> F32:
+    """Return what the other side needs of rows, side by side, (n, d (d + 1) / 2 + 2 d).
+
+    With ``a = (v, 1)`` and b the bias: the lower triangle of ``E[a a']``, then ``-E[a b]``, then ``E[a]``.
+    """
+    a = mean.astype(np.float64)
+    bias = a[:, -1:].copy()
+    a[:, -1] = 1.0
+    row, column = np.tril_indices(mean.shape[1])
+    second, crossed = a[:, row] * a[:, column], a * bias
+    if covariance is not None:
+        latent = row < mean.shape[1] - 1  # the bias is no part of a
+        second[:, latent] += covariance[:, row[latent], column[latent]]
+        crossed[:, :-1] += covariance[:, :-1, -1]
+    return np.concatenate([second, -crossed, a], axis=1).astype(np.float32)
+
+
+def _places(d: int) -> torch.Tensor:
+    """Return where each entry of a symmetric matrix (d, d) lies in its lower triangle, row by row."""
+    row, column = np.tril_indices(d)
+    place = np.empty((d, d), np.int64)
+    place[row, column] = place[column, row] = np.arange(len(row))
+    return torch.from_numpy(place)
+
+
+def _gather(rows: Rows, found: F32, first: int, last: int, d: int) -> F32:
+    """Return for rows ``first:last`` the sum of ``E[a a']`` and of ``E[a (y - b)]`` over their pairs."""
+    out = np.zeros((last - first, found.shape[1] - d), np.float32)
+    bounds = part_bounds(rows.indptr[first : last + 1] - rows.indptr[first], 0)
+
+    def run(part: int) -> None:
+        _add(*rows, found, d, first, bounds[part], bounds[part + 1], out)
+
+    run_parts(run, len(bounds) - 1)
+    return out
+
+
+@njit(cache=True, nogil=True, fastmath=FASTMATH)
+def _add(indptr, other, label, weight, moments, d, offset, first, last, out):  # type: ignore[no-untyped-def]  # pragma: no cover
+    width = out.shape[1]
+    for n in range(first, last):
+        p, end = indptr[offset + n], indptr[offset + n + 1]
+        while p + 4 <= end:  # four pairs for each time that the sums are read and written
+            o0, o1, o2, o3 = (
+                np.uint32(other[p]),
+                np.uint32(other[p + 1]),
+                np.uint32(other[p + 2]),
+                np.uint32(other[p + 3]),
+            )
+            w0, w1, w2, w3 = weight[p], weight[p + 1], weight[p + 2], weight[p + 3]
+            for k in range(width):
+                out[n, k] += (
+                    w0 * moments[o0, k] + w1 * moments[o1, k] + w2 * moments[o2, k] + w3 * moments[o3, k]
+                )
+            w0, w1, w2, w3 = w0 * label[p], w1 * label[p + 1], w2 * label[p + 2], w3 * label[p + 3]
+            for k in range(width, width + d):
+                out[n, k - d] += (
+                    w0 * moments[o0, k] + w1 * moments[o1, k] + w2 * moments[o2, k] + w3 * moments[o3, k]
+                )
+            p += 4
+        while p < end:
+            o, w = np.uint32(other[p]), weight[p]
+            for k in range(width):
+                out[n, k] += w * moments[o, k]
+            w *= label[p]
+            for k in range(width, width + d):
+                out[n, k - d] += w * moments[o, k]
+            p += 1
