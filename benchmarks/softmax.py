@@ -70,7 +70,15 @@ def _ours(train: tt.TrainPart, steps: int, **settings: int) -> tuple[Speed, int,
     """Measure a step of our loop; also return its members and the pairs."""
     estimator = tt.TwoTower(objective="softmax", dim=DIM, batch_size=BATCH, **settings)
     rule = PositiveRule.fit(train, estimator.positive)
-    made = prepare(train, estimator.model, estimator.objective, rule, device=torch.device("cpu"), seed=0)
+    made = prepare(
+        train,
+        estimator.model,
+        estimator.objective,
+        estimator.training,
+        rule,
+        device=torch.device("cpu"),
+        seed=0,
+    )
     batcher = Batcher(made.pairs, BATCH, 0, negatives=estimator.objective.negatives)
     trainer = Trainer(
         made.model,

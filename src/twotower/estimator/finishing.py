@@ -107,6 +107,9 @@ def _settings(
     if objective.name == "all_pairs":
         return FoldInSettings(objective.unobserved, ridge, liked, biased=not prepared.solved)
     if not objective.implicit:
+        if prepared.solved:  # the strength of the prior is the same for all users
+            strength = strength_of(prepared) * len(pairs) / pairs.n_users
+            return FoldInSettings(0.0, strength, liked, mean=target.mean, sd=target.sd, growth=0.0)
         return FoldInSettings(0.0, ridge, liked, mean=target.mean, sd=target.sd)
     members = prepared.model.config.n_members
     U, V = users.vectors[users.warm], items.vectors[items.warm]

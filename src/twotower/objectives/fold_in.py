@@ -7,14 +7,13 @@ the solution of a small system (Hu, Koren, Volinsky 2008, equation 4). With an i
     A u = sum_i (y_i - b_i) x_i - cell sum_j (b_j - rest) x_j + r u0
     A   = sum_i x_i x_i'        + cell sum_j x_j x_j'         + r I
 
-with i over the user's items, j over the catalogue, and r = ridge * sqrt(number of the user's items), which
-draws towards u0, the typical user. So new users, and events of a minute ago, count at once. And since the
+with i over the user's items, n of them, j over the catalogue, and r = ridge * n^growth, which draws towards
+u0, the typical user. So new users, and events of a minute ago, count at once. And since the
 right side is a sum over the user's items, so is every score: the solution says exactly what each adds.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -35,12 +34,13 @@ class FoldInSettings:
 
     Attributes:
         cell: weight of a cell of the user-item matrix, where a pair weighs 1; see `AllPairs`.
-        ridge: strength of the ridge, to be multiplied by the square root of the number of items.
+        ridge: strength of the ridge of a user of one item.
         positive: target of an item of which it is only known that it is a positive.
         rest: target of a cell.
         mean: what is added to a score, multiplied by ``sd`` before, to have it on the label's scale.
         sd: see ``mean``.
         biased: whether users have a bias; else it stays at zero, as in `twotower.training.Solving`.
+        growth: power of the number of items that the ridge grows with.
     """
 
     cell: float
@@ -50,6 +50,11 @@ class FoldInSettings:
     mean: float = 0.0
     sd: float = 1.0
     biased: bool = True
+    growth: float = 0.5
+
+    def ridge_of(self, n: int) -> float:
+        """Return the strength of the ridge of a user of n items."""
+        return float(self.ridge * n**self.growth)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +89,7 @@ class FoldIn:
         x, b, y = self._counted(rows, targets)
         if not len(y):
             return self.typical.copy()
-        ridge = self.settings.ridge * math.sqrt(len(y))
+        ridge = self.settings.ridge_of(len(y))
         solved = []
         for member in range(self.members):
             right = self._pull(x[member], b[member], y) + ridge * self._start[member]
@@ -111,7 +116,7 @@ class FoldIn:
         if not len(y):
             return vector.copy()
         before = self._counted(past, past_targets)[0]
-        ridge = self.settings.ridge * math.sqrt(before.shape[1] + len(y))
+        ridge = self.settings.ridge_of(before.shape[1] + len(y))
         start, solved = self._raw(vector), []
         for member in range(self.members):
             own = x[member]
@@ -155,7 +160,7 @@ class FoldIn:
         counts = np.isfinite(y)
         if counts.any():
             x, b, y = self._counted(rows, targets)
-            ridge = self.settings.ridge * math.sqrt(len(y))
+            ridge = self.settings.ridge_of(len(y))
             asked = self._split(self.items[of])
             scale = self.settings.sd / self.members
             for member in range(self.members):
