@@ -3,9 +3,9 @@
 Reads the raw files of KuaiRec, real or made by ``twotower synth kuairec DIR``, trains our model for a few
 epochs with all features and default sizes, once solved for in closed form as it is by default, and once by
 gradients with hidden layers; times the pair loop alone; and times the notebook's network over a slice of its
-rows (its epoch is that many steps times the steps of an epoch). With ``--to-best`` the network is then trained
-as it is meant to be, to its best validation loss (a quarter of an hour), and beside the time that took stands
-when ours had got as far, both counted from the call of ``fit``.
+rows (its epoch is that many steps times the steps of an epoch). With ``--to-best`` the network is then
+trained as it is meant to be, to its best validation loss (a quarter of an hour), and beside the time that
+took stands when ours had got as far, both counted from the call of ``fit``.
 
     python benchmarks/epoch.py [DIR] [--steps 4000] [--epochs 5] [--to-best]
 """

@@ -1,6 +1,6 @@
 """The configuration: one strictly read TOML file to typed, frozen values."""
 
-from twotower.config.agreement import check_agreement, is_solved
+from twotower.config.agreement import SOLVABLE, check_agreement, is_solved, set_for_gradients
 from twotower.config.config import Config
 from twotower.config.files import differences, dump_config, load_config, recipes, resolved, with_values
 from twotower.config.sections import (
@@ -14,6 +14,7 @@ from twotower.config.sections import (
 )
 
 __all__ = [
+    "SOLVABLE",
     "Config",
     "DataConfig",
     "EvaluationConfig",
@@ -29,5 +30,6 @@ __all__ = [
     "load_config",
     "recipes",
     "resolved",
+    "set_for_gradients",
     "with_values",
 ]

@@ -47,9 +47,14 @@ def is_solved(model: ModelConfig, objective: ObjectiveConfig, training: Training
     """
     if objective.name not in SOLVABLE or model.normalise or model.hidden not in ("auto", ()):
         return False
+    return not set_for_gradients(model, training)
+
+
+def set_for_gradients(model: ModelConfig, training: TrainingConfig) -> list[str]:
+    """Return the changed settings of gradients, and with ``model.hidden`` "auto" of hidden layers."""
     sections = {"model": model, "training": training}
     telling = (*OF_LAYERS, *OF_GRADIENTS) if model.hidden == "auto" else OF_GRADIENTS
-    return all(_at_default(sections, key) for key in telling)
+    return [key for key in telling if not _at_default(sections, key)]
 
 
 def _at_default(sections: Mapping[str, BaseModel], key: str) -> bool:
