@@ -19,6 +19,7 @@ from twotower.experiment.listeners import FitClock, HistoryFile, Several, write_
 from twotower.experiment.parts import check_positives, load_parts, notes_of, sizes_of
 from twotower.experiment.run import Run
 from twotower.experiment.stages import Log, Stages, quiet
+from twotower.locking import alone_in
 from twotower.recommender import Recommender
 from twotower.tracking import Tracking
 from twotower.training import Interrupted
@@ -78,8 +79,13 @@ def train(
         parts = load_parts(config, stages=stages, log=log)
     check_positives(config, parts)
     _say_how(config, log)
-    going_on = resume and run.has_checkpoint()
-    with (tracking or Tracking()).run(run.path, config) as tracked, breaks_say("continue with --resume"):
+    with (
+        (tracking or Tracking()).run(run.path, config) as tracked,
+        alone_in(run.path, "trains"),
+        breaks_say("continue with --resume"),
+    ):
+        run.check(config, resume=resume)  # what another process has done meanwhile
+        going_on = resume and run.has_checkpoint()
         run.begin(config)
         if resume and not going_on:
             log("no epoch was finished: training from the beginning")

@@ -13,6 +13,7 @@ from twotower.data.splitting import Parts
 from twotower.errors import DataError
 from twotower.experiment.parts import check_positives, load_parts, sizes_of
 from twotower.experiment.stages import Log, quiet
+from twotower.locking import alone_in
 from twotower.tracking import Tracked, Tracking
 from twotower.training import Interrupted
 from twotower.training.listener import Listener
@@ -97,37 +98,39 @@ def tune(
         return folder.result()
     parts = load_parts(config, log=log)
     check_positives(config, parts)
-    if not resume:
-        folder.begin(config, space)
-    search = _search(config, space, parts, folder)
-    _check_rows(search.study, parts)
-    with (tracking or Tracking()).run(folder.path, config) as tracked:
-        try:
-            reason = search.run(budget, watcher or Watcher(), tracked.children())
-        except (Interrupted, KeyboardInterrupt):
-            raise _interrupted(folder, search) from None
-        log(f"the search is over: {reason}; now the test part, once")
-        found = _found(search)
-        _write(folder, search, found)
-        try:
-            tested = measure_both(
-                search.given,
-                found.chosen,
-                parts,
-                folder.path,
-                listener=listener,
-                tracking=tracked.children(),
-                log=log,
-            )
-        except (Interrupted, KeyboardInterrupt):
-            raise Interrupted(
-                f"interrupted after the search; the best config is in {folder.best_file}, and --resume goes "
-                "on with the test"
-            ) from None
-        result = {**_summary(search, found), "ended": reason, "test": tested}
-        write_text(folder.result_file, json.dumps(result, indent=2, allow_nan=False) + "\n")
-        _track(tracked, result)
-        tracked.keep(folder.best_file, folder.picture_file, folder.result_file)
+    with alone_in(folder.path, "tunes"):
+        folder.check(config, space, resume=resume)  # what another process has done meanwhile
+        if not resume:
+            folder.begin(config, space)
+        search = _search(config, space, parts, folder)
+        _check_rows(search.study, parts)
+        with (tracking or Tracking()).run(folder.path, config) as tracked:
+            try:
+                reason = search.run(budget, watcher or Watcher(), tracked.children())
+            except (Interrupted, KeyboardInterrupt):
+                raise _interrupted(folder, search) from None
+            log(f"the search is over: {reason}; now the test part, once")
+            found = _found(search)
+            _write(folder, search, found)
+            try:
+                tested = measure_both(
+                    search.given,
+                    found.chosen,
+                    parts,
+                    folder.path,
+                    listener=listener,
+                    tracking=tracked.children(),
+                    log=log,
+                )
+            except (Interrupted, KeyboardInterrupt):
+                raise Interrupted(
+                    f"interrupted after the search; the best config is in {folder.best_file}, and --resume "
+                    "goes on with the test"
+                ) from None
+            result = {**_summary(search, found), "ended": reason, "test": tested}
+            write_text(folder.result_file, json.dumps(result, indent=2, allow_nan=False) + "\n")
+            _track(tracked, result)
+            tracked.keep(folder.best_file, folder.picture_file, folder.result_file)
     return folder.result()
 
 
