@@ -76,11 +76,17 @@ def curves(case: Case) -> list[Figure]:
     found = []
     if losses:
         last = ", ".join(f"{name} {number(epochs[-1][field])}" for field, name in losses.items())
+        settling = case.solved and case.config.objective.name == "squared"
+        what = (
+            "The first epochs settle how far vectors may lie from what features say, so that train may rise."
+            if settling
+            else "What training makes small."
+        )
         found.append(
             Figure(
                 draw(figures.curves(epochs, losses, best), f"Loss by epoch; after the last one {last}"),
                 "Loss",
-                "What training makes small. Validation rising while train falls is overfitting.",
+                f"{what} Validation rising while train falls is overfitting.",
             )
         )
     if metrics:
