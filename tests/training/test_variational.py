@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from twotower.config import ModelConfig
+from twotower.errors import TrainingError
 from twotower.features import Dense, EncodedSide
 from twotower.model import SideArrays, TwoTowerModel
 from twotower.model.linear_tower import SCALE
@@ -193,6 +194,24 @@ def test_noisy_users_count_less() -> None:
     alike = [train.target[(train.item == i)].mean() for i in range(n_items)]  # all users alike
     error, plain = (np.std(found - worth) for found in (bias, np.array(alike)))
     assert error < 0.5 * plain
+
+
+def test_weights_that_are_all_0_say_nothing() -> None:
+    found = []
+    for weight in (None, np.zeros(N, np.float32)):
+        model, solver = made(pairs(weight))
+        solver.solve(model)
+        found.append(solver.vectors(model))
+    for which in ("users", "items"):
+        npt.assert_array_equal(found[0][which], found[1][which])
+
+
+def test_what_has_no_solution_is_an_error_that_says_what_to_do() -> None:
+    train = pairs()
+    train.target[0] = np.inf
+    model, solver = made(train)
+    with pytest.raises(TrainingError, match=r"raise objective\.regularisation, or look for extreme labels"):
+        solver.solve(model)
 
 
 def test_without_a_penalty_it_still_solves() -> None:

@@ -22,6 +22,7 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from twotower.errors import TrainingError
 from twotower.objectives.kernels import FASTMATH, part_bounds, run_parts
 from twotower.training.batches import TrainPairs
 
@@ -46,7 +47,10 @@ class Rows(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class GroupedPairs:
-    """The train pairs grouped by users and by items, with labels and with weights of 1 on average."""
+    """The train pairs grouped by users and by items, with labels and with weights of 1 on average.
+
+    Weights that are all 0 say nothing, and each pair counts 1.
+    """
 
     users: Rows
     items: Rows
@@ -57,7 +61,7 @@ class GroupedPairs:
         indptr = np.searchsorted(pairs.user, np.arange(pairs.n_users + 1))
         label = pairs.target - np.float32(mean)
         given = np.ones(len(pairs), np.float32)
-        if pairs.weight is not None:
+        if pairs.weight is not None and pairs.weight.any():
             given = (pairs.weight / pairs.weight.mean(dtype=np.float64)).astype(np.float32)
         shape = (pairs.n_users, pairs.n_items)
         place = np.arange(len(pairs), dtype=np.int32 if len(pairs) < 2**31 else np.int64)
@@ -150,6 +154,9 @@ def solve(
         noise: variance of a label at weight 1.
         shape: (d, d), the prior's precision at strength 1 and noise 1; the identity where it is None.
         mean: (n, d), where the means stand; then only the covariances are new.
+
+    Raises:
+        TrainingError: a precision is not definite.
     """
     n, d = prior.shape
     packed = d * (d + 1) // 2
@@ -167,7 +174,12 @@ def solve(
         each = torch.maximum(each, _LEAST * diagonal.mean(dim=1))
         drawn = each[:, None, None] * form
         precision += drawn
-        root = torch.linalg.cholesky(precision)
+        root, failed = torch.linalg.cholesky_ex(precision)
+        if failed.any():
+            raise TrainingError(
+                "vectors can't be solved for: a least squares has no solution in 64-bit numbers; raise "
+                "objective.regularisation, or look for extreme labels or weights"
+            )
         if mean is None:
             towards = drawn @ torch.from_numpy(prior[first:last]).double()[:, :, None]
             right = sums[:, packed:, None] + towards
