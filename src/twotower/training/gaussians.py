@@ -187,7 +187,7 @@ def solve(
         else:
             means[first:last] = mean[first:last]
         covariance = noise * torch.cholesky_inverse(root)
-        spread += torch.einsum("n,nij->ij", each, covariance)
+        spread += (each @ covariance.flatten(1)).view(d, d)
         found[first:last] = moments(means[first:last], covariance.numpy())
     return Solved(Gaussians(means, found), spread.numpy())
 
