@@ -139,7 +139,11 @@ class LayeredTower(Tower):
         return vector
 
     def _joined(self, codes: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
-        return F.embedding(codes, table).flatten(1)
+        if table.device.type != "cpu":
+            return F.embedding(codes, table).flatten(1)
+        # the same, with a gradient that is summed four times as fast; elsewhere in no fixed order
+        rows, columns = codes.shape
+        return table.index_select(0, codes.flatten()).view(rows, columns * table.shape[1])
 
 
 def linear(
