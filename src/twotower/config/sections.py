@@ -214,8 +214,9 @@ class ObjectiveConfig(Section):
     """Of ``softmax``: so many negatives of highest score count for a user in a step; ``"none"`` for all."""
     regularisation: Literal["auto"] | NotNegative = "auto"
     """L2 on the vectors, each weighted by the square root of its number of pairs; with ``all_pairs`` in units
-    of the train pairs' noise. ``auto``: 0.33 with ``all_pairs``, 0.13 with ``squared`` where it is solved
-    for in closed form, else 0.07 to predict a label and 0.015 to rank."""
+    of the train pairs' noise; where ``squared`` is solved for in closed form, the same for all rows.
+    ``auto``: 0.33 with ``all_pairs``, 0.13 with ``squared`` where it is solved for, else 0.07 to predict a
+    label and 0.015 to rank."""
 
     @property
     def implicit(self) -> bool:
