@@ -1,6 +1,6 @@
 """Squared error solved for in closed form against learnt by gradients, on validation parts.
 
-    python benchmarks/solved.py [--movielens DIR] [--seeds 42 7] [--set model.dim=128]
+    python benchmarks/solved.py [--movielens DIR] [--seeds 42 7]
 
 The towers that learn by gradients have their defaults: a hidden layer of 128, posterior means afterwards.
 Four ways to split, of kuairec-sample and, if it is given, of MovieLens 100K. Prints each RMSE on validation,
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import time
-import tomllib
 from typing import Any
 
 import numpy as np
@@ -37,20 +36,12 @@ def _rmse(parts: Parts, cap: float | None, seed: int, settings: dict[str, Any]) 
     return float(np.sqrt(np.mean((y - predicted) ** 2))), took
 
 
-def _section(line: str) -> dict[str, Any]:
-    """Return what ``section.key=value`` sets, by its key."""
-    (section,) = tomllib.loads(line).values()
-    return dict(section)
-
-
 def main() -> None:
     """Run and print."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     arguments.add_argument("--movielens", help="folder of MovieLens 100K, raw files or Parquet tables")
     arguments.add_argument("--seeds", type=int, nargs="+", default=[42, 7])
-    arguments.add_argument("--set", nargs="+", default=[], help="settings of the one that is solved for")
     given = arguments.parse_args()
-    settings = {key: value for line in given.set for key, value in _section(line).items()}
     sets = [("kuairec-sample", load("kuairec-sample"), 5.0)]
     if given.movielens:
         sets.append(("movielens-100k", read_movielens(given.movielens), None))
@@ -59,7 +50,7 @@ def main() -> None:
         for method, share in METHODS.items():
             for seed in given.seeds:
                 parts = split_three(data, method, share, 0.1, seed)
-                solved, quick = _rmse(parts, cap, seed, settings)
+                solved, quick = _rmse(parts, cap, seed, {})
                 learnt, slow = _rmse(parts, cap, seed, {"hidden": (128,)})
                 gaps.append(100 * (solved / learnt - 1))
                 print(

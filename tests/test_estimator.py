@@ -126,6 +126,19 @@ def test_a_planted_signal_is_solved_for() -> None:
     assert ours < 0.3 * biases
 
 
+def test_someone_folded_in_from_labels_is_predicted_as_well_as_when_trained_on() -> None:
+    train, test = split(planted(), test=0.15, seed=1)
+    model = TwoTower(dim=16, members=1).fit(train)
+    users = test.interactions["user_id"].unique().sort()
+    known = train.interactions.group_by("user_id").agg("item_id", "y")
+    known = users.to_frame().join(known, on="user_id", how="left", maintain_order="left")
+    U = model.fold_in(known["item_id"].to_list(), known["y"].to_list())
+    V = model.items.vectors[model.items.rows(test.interactions["item_id"])]
+    folded = (U[users.search_sorted(test.interactions["user_id"]).to_numpy()] * V).sum(axis=1)
+    assert model.least_squares.population
+    assert rmse(folded, labels(test)) < 1.3 * rmse(model.predict(test), labels(test))
+
+
 def test_history_tells_both_phases(planted_fit: tuple[Recommender, TrainPart, Dataset]) -> None:
     history = planted_fit[0].history
     first = [record for record in history if record["phase"] == "train"]

@@ -58,8 +58,7 @@ class Histories:
     def folding(self) -> FoldIn:
         """What solves for user vectors; made on first use."""
         warm = self.users.vectors[self.users.warm]
-        typical = warm.mean(axis=0, dtype=np.float64).astype(np.float32)
-        return FoldIn(self.items.vectors, self.items.warm, typical, self.n_members, self.least_squares)
+        return FoldIn.of(warm, self.items.vectors, self.items.warm, self.n_members, self.least_squares)
 
     def pairs(self) -> pl.DataFrame:
         """Return the (user, item) pairs seen in train, under the names of the schema."""

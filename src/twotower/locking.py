@@ -17,7 +17,7 @@ LOCK = ".lock"
 
 @contextmanager
 def alone_in(directory: Path, doing: str) -> Iterator[None]:
-    """Keep other processes out of a directory, which is made if need be.
+    """Keep other processes out of a directory, which is made if need be, and taken away if it stays empty.
 
     Args:
         directory: the directory.
@@ -27,7 +27,7 @@ def alone_in(directory: Path, doing: str) -> Iterator[None]:
         ConfigError: another process has it.
         BundleError: the directory can't be made.
     """
-    lock = FileLock(directory / LOCK, timeout=0)
+    lock, made = FileLock(directory / LOCK, timeout=0), not directory.exists()
     with disk_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
         try:
@@ -42,3 +42,6 @@ def alone_in(directory: Path, doing: str) -> Iterator[None]:
         with suppress(OSError):  # some systems keep a file that is open
             (directory / LOCK).unlink()
         lock.release()
+        if made:
+            with suppress(OSError):  # that it is not empty
+                directory.rmdir()

@@ -48,14 +48,25 @@ def loss(made: FoldIn, free: torch.Tensor, rows: Any, y: Any) -> torch.Tensor:
         total = total + ((scores[rows] - torch.from_numpy(y)) ** 2).sum()
         cells = scores[torch.from_numpy(made.warm)] - made.settings.rest
         total = total + made.settings.cell * (cells**2).sum()
-        strength = made.settings.ridge * len(rows) ** 0.5
-        total = total + strength * ((free[member] - start[member]) ** 2).sum()
+        away = free[member] - start[member]
+        if made.shape is None:
+            total = total + made.settings.ridge * len(rows) ** 0.5 * (away**2).sum()
+        else:
+            total = total + made.settings.ridge * away @ torch.from_numpy(made.shape[member]) @ away
     return total
 
 
-@given(seed=st.integers(0, 30), members=st.sampled_from([1, 2]), n=st.integers(1, 12))
-def test_the_vector_is_the_minimum_of_the_loss(seed: int, members: int, n: int) -> None:
-    made = folding(members, seed=seed, mean=0.7, sd=1.5, rest=0.1)
+@given(
+    seed=st.integers(0, 30),
+    members=st.sampled_from([1, 2]),
+    n=st.integers(1, 12),
+    population=st.booleans(),
+)
+def test_the_vector_is_the_minimum_of_the_loss(seed: int, members: int, n: int, population: bool) -> None:
+    made = folding(members, seed=seed, mean=0.7, sd=1.5, rest=0.1, population=population)
+    if population:
+        users = np.random.default_rng(seed).normal(size=(30, members * WIDTH)).astype(np.float32)
+        made = FoldIn.of(users, made.items, made.warm, members, made.settings)
     rng = np.random.default_rng(seed)
     rows, y = rng.integers(0, N_ITEMS, n), rng.normal(size=n)
     vector = made.vector(rows, y)
@@ -65,6 +76,18 @@ def test_the_vector_is_the_minimum_of_the_loss(seed: int, members: int, n: int) 
     (slope,) = torch.autograd.grad(loss(made, free, rows, y), free)
     npt.assert_allclose(slope.numpy(), 0.0, atol=2e-5)
     npt.assert_allclose(raw.reshape(members, WIDTH)[:, -1], 1.5 / members, rtol=1e-6)
+
+
+def test_users_are_drawn_less_in_directions_in_which_they_differ() -> None:
+    rng = np.random.default_rng(1)
+    spread = np.array([3.0, 1.0, 0.5, 0.01])
+    users = np.concatenate([rng.normal(size=(5000, 4)) * spread, np.ones((5000, 1))], axis=1)
+    made = folding(population=True)
+    shape = FoldIn.of(users.astype(np.float32), made.items, made.warm, 1, made.settings).shape
+    assert shape is not None
+    npt.assert_allclose(np.linalg.det(shape[0]), 1.0, rtol=1e-9)
+    variance = np.maximum(spread**2, 0.1 * spread[0] ** 2)  # what is hardly seen to vary is not believed
+    npt.assert_allclose(np.diag(shape[0]) * variance, np.exp(np.log(variance).mean()), rtol=0.1)
 
 
 def test_it_is_what_the_objective_would_have_found() -> None:

@@ -13,7 +13,7 @@ import torch
 from twotower.config import ModelConfig
 from twotower.features import Dense, EncodedSide
 from twotower.model import SideArrays, TwoTowerModel
-from twotower.training import TrainPairs, gaussians, posterior, take_posterior_means
+from twotower.training import TrainPairs, gaussians, grouped_pairs, posterior, take_posterior_means
 
 N_USERS, N_ITEMS, N = 11, 8, 60
 PENALTY = 0.2
@@ -70,8 +70,8 @@ def by_the_book(towers: TwoTowerModel, train: TrainPairs) -> list[Matrix]:
     weight = given.copy()
     for p, user in enumerate(train.user):
         own = train.user == user
-        summed = (given * error)[own].sum() + gaussians.SHRINK * everyone
-        weight[p] /= summed / (given[own].sum() + gaussians.SHRINK)
+        summed = (given * error)[own].sum() + grouped_pairs.SHRINK * everyone
+        weight[p] /= summed / (given[own].sum() + grouped_pairs.SHRINK)
     weight /= weight.mean()
     noise = (weight * error).mean()
     counts = [np.bincount(rows[k], minlength=n) for k, n in ((0, N_USERS), (1, N_ITEMS))]

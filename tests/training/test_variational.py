@@ -15,7 +15,7 @@ from twotower.features import Dense, EncodedSide
 from twotower.model import SideArrays, TwoTowerModel
 from twotower.model.linear_tower import SCALE
 from twotower.objectives import score_pairs
-from twotower.training import TrainPairs, Variational, gaussians, variational
+from twotower.training import TrainPairs, Variational, grouped_pairs, variational
 
 N_USERS, N_ITEMS, N = 13, 9, 70
 PENALTY = 0.2
@@ -93,8 +93,8 @@ def by_the_book(model: TwoTowerModel, train: TrainPairs, rounds: int) -> tuple[M
         variance = np.empty(N)
         for p, user in enumerate(train.user):
             mine = train.user == user
-            summed = (given * error)[mine].sum() + gaussians.SHRINK * everyone
-            variance[p] = summed / (given[mine].sum() + gaussians.SHRINK)
+            summed = (given * error)[mine].sum() + grouped_pairs.SHRINK * everyone
+            variance[p] = summed / (given[mine].sum() + grouped_pairs.SHRINK)
         weight = given / variance
         weight /= weight.mean()
         noise = (weight * error).mean()

@@ -109,7 +109,7 @@ def _settings(
     if not objective.implicit:
         if prepared.solved:  # the strength of the prior is the same for all users
             strength = strength_of(prepared) * len(pairs) / pairs.n_users
-            return FoldInSettings(0.0, strength, liked, mean=target.mean, sd=target.sd, growth=0.0)
+            return FoldInSettings(0.0, strength, liked, mean=target.mean, sd=target.sd, population=True)
         return FoldInSettings(0.0, ridge, liked, mean=target.mean, sd=target.sd)
     members = prepared.model.config.n_members
     U, V = users.vectors[users.warm], items.vectors[items.warm]

@@ -80,8 +80,8 @@ def train(
     check_positives(config, parts)
     _say_how(config, log)
     with (
-        (tracking or Tracking()).run(run.path, config) as tracked,
         alone_in(run.path, "trains"),
+        (tracking or Tracking()).run(run.path, config) as tracked,
         breaks_say("continue with --resume"),
     ):
         run.check(config, resume=resume)  # what another process has done meanwhile

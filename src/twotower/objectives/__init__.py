@@ -8,7 +8,7 @@ is the same formula in torch.
 
 from twotower.objectives.all_pairs import AllPairs
 from twotower.objectives.bpr import BPR
-from twotower.objectives.fold_in import FoldIn, FoldInSettings
+from twotower.objectives.fold_in import FoldIn, FoldInSettings, unit_precision
 from twotower.objectives.huber import Huber
 from twotower.objectives.logistic import Logistic
 from twotower.objectives.objective import Objective, PairLoss, Step, Workspace
@@ -34,4 +34,5 @@ __all__ = [
     "Step",
     "Workspace",
     "score_pairs",
+    "unit_precision",
 ]

@@ -4,16 +4,19 @@ Given the item vectors, the loss of `AllPairs` is a least squares for each user 
 the solution of a small system (Hu, Koren, Volinsky 2008, equation 4). With an item vector split into
 ``[x, b]``, x what the user's numbers multiply and b the item's bias, it is for each member
 
-    A u = sum_i (y_i - b_i) x_i - cell sum_j (b_j - rest) x_j + r u0
-    A   = sum_i x_i x_i'        + cell sum_j x_j x_j'         + r I
+    A u = sum_i (y_i - b_i) x_i - cell sum_j (b_j - rest) x_j + R u0
+    A   = sum_i x_i x_i'        + cell sum_j x_j x_j'         + R
 
-with i over the user's items, n of them, j over the catalogue, and r = ridge * n^growth, which draws towards
-u0, the typical user. So new users, and events of a minute ago, count at once. And since the
-right side is a sum over the user's items, so is every score: the solution says exactly what each adds.
+with i over the user's items, n of them, j over the catalogue, and R, which draws towards u0, the typical
+user: ``ridge * sqrt(n)`` times the identity; or, where training took vectors for draws from one population,
+``ridge`` times the precision of the trained users' vectors, so that a user may differ from the typical one as
+they do. So new users, and events of a minute ago, count at once. And since the right side is a sum over the
+user's items, so is every score: the solution says exactly what each adds.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -25,7 +28,24 @@ F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 Rows = NDArray[np.integer]
 
+_NARROW = 0.1
+"""Of the largest variance of the trained users' vectors: the least that is believed. Means of what is known
+of users vary less than users do, in directions that little is known of."""
+_SAMPLE = 20_000  # trained users whose vectors tell the covariance
 _BLOCK = 65_536  # items whose products are summed at once, so that memory does not follow the catalogue
+
+
+def unit_precision(covariance: F64, least: float = 1e-9) -> F64:
+    """Return the inverse of a covariance (d, d), scaled to determinant 1.
+
+    Args:
+        covariance: symmetric, not negative.
+        least: of the largest variance, what that of a direction is taken for if it is smaller.
+    """
+    values, axes = np.linalg.eigh(covariance)
+    values = np.maximum(values, least * values[-1] + 1e-300)
+    precision: F64 = (axes * (np.exp(np.log(values).mean()) / values)) @ axes.T
+    return precision
 
 
 @dataclass(frozen=True)
@@ -34,13 +54,14 @@ class FoldInSettings:
 
     Attributes:
         cell: weight of a cell of the user-item matrix, where a pair weighs 1; see `AllPairs`.
-        ridge: strength of the ridge of a user of one item.
+        ridge: strength of the ridge, to be multiplied by the square root of the number of items unless users
+            are draws from one population.
         positive: target of an item of which it is only known that it is a positive.
         rest: target of a cell.
         mean: what is added to a score, multiplied by ``sd`` before, to have it on the label's scale.
         sd: see ``mean``.
         biased: whether users have a bias; else it stays at zero, as in `twotower.training.Solving`.
-        growth: power of the number of items that the ridge grows with.
+        population: whether users are taken for draws from one population.
     """
 
     cell: float
@@ -50,11 +71,7 @@ class FoldInSettings:
     mean: float = 0.0
     sd: float = 1.0
     biased: bool = True
-    growth: float = 0.5
-
-    def ridge_of(self, n: int) -> float:
-        """Return the strength of the ridge of a user of n items."""
-        return float(self.ridge * n**self.growth)
+    population: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +84,8 @@ class FoldIn:
         typical: float32 (dim,), the vector of a user of whom nothing is known.
         members: number of members.
         settings: of the training.
+        shape: float64 (members, free, free), what the ridge is a multiple of, of determinant 1; None for the
+            identity.
     """
 
     items: F32
@@ -74,6 +93,28 @@ class FoldIn:
     typical: F32
     members: int
     settings: FoldInSettings
+    shape: F64 | None = None
+
+    @classmethod
+    def of(
+        cls, users: F32, items: F32, warm: NDArray[np.bool_], members: int, settings: FoldInSettings
+    ) -> FoldIn:
+        """Return what folds in beside trained users.
+
+        Args:
+            users: float32 (n, dim), the trained users' vectors.
+            items: as the attribute.
+            warm: as the attribute.
+            members: number of members.
+            settings: of the training.
+        """
+        made = cls(items, warm, users.mean(axis=0, dtype=np.float64).astype(np.float32), members, settings)
+        if not settings.population:
+            return made
+        step = -(-len(users) // _SAMPLE)
+        away = np.stack([made._raw(user) for user in users[::step]]) - made._start  # (n, members, free)
+        each = away.transpose(1, 0, 2)
+        return replace(made, shape=np.stack([unit_precision(own.T @ own, _NARROW) for own in each]))
 
     def vector(self, rows: Rows, targets: F64 | None = None) -> F32:
         """Return the vector of a new user.
@@ -89,10 +130,10 @@ class FoldIn:
         x, b, y = self._counted(rows, targets)
         if not len(y):
             return self.typical.copy()
-        ridge = self.settings.ridge_of(len(y))
+        ridge = self._ridge(len(y))
         solved = []
         for member in range(self.members):
-            right = self._pull(x[member], b[member], y) + ridge * self._start[member]
+            right = self._pull(x[member], b[member], y) + ridge[member] @ self._start[member]
             right -= self.settings.cell * self._against[member]
             solved.append(cho_solve(self._factor(x[member], ridge, member), right, check_finite=False))
         return self._finished(np.stack(solved))
@@ -116,7 +157,7 @@ class FoldIn:
         if not len(y):
             return vector.copy()
         before = self._counted(past, past_targets)[0]
-        ridge = self.settings.ridge_of(before.shape[1] + len(y))
+        ridge = self._ridge(before.shape[1] + len(y))
         start, solved = self._raw(vector), []
         for member in range(self.members):
             own = x[member]
@@ -160,7 +201,7 @@ class FoldIn:
         counts = np.isfinite(y)
         if counts.any():
             x, b, y = self._counted(rows, targets)
-            ridge = self.settings.ridge_of(len(y))
+            ridge = self._ridge(len(y))
             asked = self._split(self.items[of])
             scale = self.settings.sd / self.members
             for member in range(self.members):
@@ -217,11 +258,19 @@ class FoldIn:
         pull: F64 = x.T @ (y - b)
         return pull
 
-    def _factor(self, x: F64, ridge: float, member: int) -> tuple[F64, bool]:
+    def _ridge(self, n: int) -> F64:
+        """Return what draws a user of n items to the typical one, (members, free, free)."""
+        if self.shape is not None:
+            return self.settings.ridge * self.shape
+        grown = self.settings.ridge if self.settings.population else self.settings.ridge * math.sqrt(n)
+        return np.broadcast_to(grown * np.eye(self._free), (self.members, self._free, self._free))
+
+    def _factor(self, x: F64, ridge: F64, member: int) -> tuple[F64, bool]:
         """Return the Cholesky factor of A for one member's items x (n, free)."""
         matrix = x.T @ x + self.settings.cell * self._gramian[member, : self._free, : self._free]
         # the last addend only keeps A invertible where neither cells nor a ridge do
-        matrix[np.diag_indices_from(matrix)] += ridge + 1e-9 * (1.0 + np.trace(matrix) / len(matrix))
+        matrix[np.diag_indices_from(matrix)] += 1e-9 * (1.0 + np.trace(matrix) / len(matrix))
+        matrix += ridge[member]
         factor: tuple[F64, bool] = cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
         return factor
 

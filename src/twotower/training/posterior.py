@@ -23,7 +23,8 @@ from twotower.model.two_tower import CHUNK
 from twotower.objectives import score_pairs
 from twotower.objectives.penalty import penalty_shares
 from twotower.training.batches import TrainPairs
-from twotower.training.gaussians import Gaussians, GroupedPairs, Reliability, moments, solve
+from twotower.training.gaussians import Gaussians, moments, solve
+from twotower.training.grouped_pairs import GroupedPairs, Reliability
 
 ROUNDS = 3
 """Times that all items and then all users are solved; validation gains little from more."""

@@ -19,16 +19,15 @@ from numpy.typing import NDArray
 
 from twotower.model import SideArrays, TwoTowerModel
 from twotower.model.linear_tower import SCALE
-from twotower.objectives import score_pairs
+from twotower.objectives import score_pairs, unit_precision
 from twotower.training.batches import TrainPairs
 from twotower.training.feature_ridge import Design, FeatureRidge
-from twotower.training.gaussians import Gaussians, GroupedPairs, Reliability, moments, solve
-from twotower.training.solver import F32, Solver
+from twotower.training.gaussians import Gaussians, moments, solve
+from twotower.training.grouped_pairs import F32, F64, GroupedPairs, Reliability
+from twotower.training.solver import Solver
 
 START = 0.1
 """Standard deviation of the vectors at the start. The members' are to differ."""
-
-F64 = NDArray[np.float64]
 
 
 class Variational(Solver):
@@ -116,11 +115,7 @@ class Variational(Solver):
         """Return the prior's precision, of determinant 1, by how far rows lie from what features say."""
         lie = away.T.astype(np.float64) @ away * (self.strengths[which] / len(away))
         covariance = lie + self.spreads[which][member]
-        values, axes = np.linalg.eigh(covariance / noise)
-        values = np.maximum(values, 1e-9 * values[-1] + 1e-300)
-        precision = np.exp(np.log(values).mean()) / values
-        shaped: F64 = (axes * precision) @ axes.T
-        return shaped
+        return unit_precision(covariance / noise)
 
     def _residual(self, model: TwoTowerModel) -> F32:
         U, V = (model.encode(self.sides[which], which).cpu().numpy() for which in ("users", "items"))
