@@ -7,6 +7,7 @@ import importlib
 from pathlib import Path
 
 import pytest
+
 from input_case import Case, Error
 from twotower.errors import TwoTowerError
 
