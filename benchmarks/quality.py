@@ -79,7 +79,7 @@ def _table(title: str, parts: Parts, cap: float | None, peers: bool, seed: int) 
     print(f"\n{title}: {sizes}")
     label = {"transform": "cap", "cap": cap} if cap is not None else {}
     start = time.perf_counter()
-    model = TwoTower(seed=seed, **label).fit(parts.train, parts.validation)
+    model = TwoTower(objective="squared", seed=seed, **label).fit(parts.train, parts.validation)
     print(f"  two-tower fitted in {time.perf_counter() - start:.1f} s", flush=True)
     everything = parts.train.joined(parts.validation)
     predictions = {"two-tower": model.predict(parts.test)}

@@ -27,7 +27,8 @@ def _rmse(parts: Parts, cap: float | None, seed: int, settings: dict[str, Any]) 
     """Return the RMSE on validation, of capped labels where there is a cap, and seconds."""
     label = {"transform": "cap", "cap": cap} if cap is not None else {}
     start = time.perf_counter()
-    model = TwoTower(seed=seed, refit=False, **label, **settings).fit(parts.train, parts.validation)
+    estimator = TwoTower(objective="squared", seed=seed, refit=False, **label, **settings)
+    model = estimator.fit(parts.train, parts.validation)
     took = time.perf_counter() - start
     y = parts.validation.interactions[parts.train.schema.label].to_numpy().astype(float)
     predicted = model.predict(parts.validation)

@@ -26,6 +26,8 @@ genres = "categories"
 [model]
 dim = 8
 hidden = [8]
+[objective]
+name = "squared"
 [training]
 epochs = 3
 threads = 1

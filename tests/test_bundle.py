@@ -26,6 +26,7 @@ from twotower.model import tower
 from twotower.recommender import Recommender
 
 SETTINGS: dict[str, Any] = {
+    "objective": "squared",
     "dim": 6,
     "hidden": (6,),
     "batch_size": 200,
@@ -180,7 +181,7 @@ def test_tables_read_by_rows_come_back(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_model_of_ids_alone_comes_back(tmp_path: Path) -> None:
     events = data().interactions
     train = Dataset.of(events, schema={"label": "y"}).as_train()
-    model = TwoTower(**SETTINGS, objective="logistic", transform="none").fit(
+    model = TwoTower(**{**SETTINGS, "objective": "logistic"}).fit(
         Dataset.of(events.with_columns(y=(pl.col("y") > 2).cast(float)), schema={"label": "y"}).as_train()
     )
     model.save(tmp_path / "bundle")

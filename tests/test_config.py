@@ -104,7 +104,7 @@ def test_recipe_kuairec() -> None:
         ["training.clip_norm=none", "training.threads=1"],
         ["model.hidden=[]", "training.batch_size=64", "split.validation=0.2", "evaluation.cap=4.5"],
         ["schema.items.plot=text", "schema.timestamp=when", "data.items=~/items.csv"],
-        ['schema.users={"a.b" = "vector", "标题" = "text"}', "objective.transform=cap", "objective.cap=1e-3"],
+        ['schema.users={"a.b" = "vector", "标题" = "text"}', "objective.name=huber", "objective.transform=cap", "objective.cap=1e-3"],
     ],
 )
 def test_round_trip(overrides: list[str], tmp_path: Path) -> None:
@@ -207,7 +207,6 @@ def test_split_files_are_paths_of_tables_and_names_of_matrices(tmp_path: Path) -
         ("seed=a", "'seed' must be a whole number, got 'a'."),
         ("training=3", "'training' must be a section with keys, got 3."),
         ("objective.cap=3.0", "transform = 'cap' and a value for cap go together"),
-        ("schema.label=none", "[schema] label is needed: the column that objective 'squared' predicts"),
         ("data.interactions=none", "[data] interactions is needed"),
         ("data.source=kuairec", "interactions is for source 'tables'; 'kuairec' is read from dir"),
         ("data.dir=x", "source 'tables' does not read it"),
@@ -219,6 +218,14 @@ def test_split_files_are_paths_of_tables_and_names_of_matrices(tmp_path: Path) -
 )
 def test_faults(override: str, said: str, tmp_path: Path) -> None:
     assert said in fault(write(tmp_path, TABLES), override)
+
+
+def test_models_rank_by_default_and_need_a_label_to_predict(tmp_path: Path) -> None:
+    path = write(tmp_path, TABLES)
+    assert load_config(path, ["schema.label=none"]).objective.name == "all_pairs"
+    assert "[schema] label is needed: the column that objective 'squared' predicts" in fault(
+        path, "schema.label=none", "objective.name=squared"
+    )
 
 
 @pytest.mark.parametrize(

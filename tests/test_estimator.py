@@ -23,6 +23,7 @@ from twotower.training import Checkpoint, Interrupted, Record, Silent
 
 N_USERS, N_ITEMS = 60, 50
 QUICK: dict[str, Any] = {
+    "objective": "squared",
     "dim": 8,
     "hidden": (8,),
     "feature_dim": 3,
@@ -117,7 +118,7 @@ def test_a_planted_signal_is_found(planted_fit: tuple[Recommender, TrainPart, Da
 
 def test_a_planted_signal_is_solved_for() -> None:
     train, test = split(planted(), test=0.15, seed=1)
-    model = TwoTower(dim=16, members=1).fit(train)
+    model = TwoTower(objective="squared", dim=16, members=1).fit(train)
     ours, biases = (
         rmse(model.predict(test), labels(test)),
         rmse(least_squares_biases(train, test), labels(test)),
@@ -128,7 +129,7 @@ def test_a_planted_signal_is_solved_for() -> None:
 
 def test_someone_folded_in_from_labels_is_predicted_as_well_as_when_trained_on() -> None:
     train, test = split(planted(), test=0.15, seed=1)
-    model = TwoTower(dim=16, members=1).fit(train)
+    model = TwoTower(objective="squared", dim=16, members=1).fit(train)
     users = test.interactions["user_id"].unique().sort()
     known = train.interactions.group_by("user_id").agg("item_id", "y")
     known = users.to_frame().join(known, on="user_id", how="left", maintain_order="left")
@@ -264,8 +265,8 @@ def test_every_objective_with_every_transform(objective: str, transform: str) ->
             TwoTower(objective=objective, transform=transform)
         return
     estimator = TwoTower(
-        **{**QUICK, "epochs": 15, "learning_rate": 0.03},
-        objective=objective, transform=transform, cap=cap, regularisation=0.01, dropout=0.0, refit=False,
+        **{**QUICK, "objective": objective, "epochs": 15, "learning_rate": 0.03},
+        transform=transform, cap=cap, regularisation=0.01, dropout=0.0, refit=False,
     )  # fmt: skip
     train, test = split(data, seed=1)
     model = estimator.fit(train)
@@ -449,7 +450,7 @@ def test_what_is_solved_for_resumes_to_the_same_bits(
         ({"objective": "all_pairs", "hidden": (), "dropout": 0.2}, "towers with hidden layers"),
         ({"hidden": (), "feature_dim": 3}, "towers with hidden layers.*model.hidden = \\[128\\]"),
         ({"objective": "softmax", "posterior": False}, "read by objective 'squared'"),
-        ({"delta": 2.0}, "read by objective 'huber', not by 'squared'; leave it at 1.0"),
+        ({"delta": 2.0}, "read by objective 'huber', not by 'all_pairs'; leave it at 1.0.*objective.name = 'huber'"),
         (
             {"objective": "softmax", "transform": "log1p"},
             "'huber' or 'logistic', not by 'softmax'; leave it at 'none'",
@@ -581,6 +582,13 @@ def test_a_checkpoint_of_other_settings_or_data_is_refused(change: str, phase: s
 # settings and data that are wrong
 
 
+def test_models_rank_by_default() -> None:
+    assert TwoTower().objective.name == "all_pairs"
+    train, _ = split(planted(1300), seed=1)
+    assert TwoTower(dim=8, threads=1).fit(train).objective.implicit
+    assert not TwoTower(objective="squared", dim=8, threads=1).fit(train).objective.implicit
+
+
 def test_settings_have_their_places() -> None:
     made = TwoTower(dim=16, objective="huber", delta=2.0, learning_rate=0.5, seed=3)
     assert (made.model.dim, made.objective.name, made.objective.delta) == (16, "huber", 2.0)
@@ -596,6 +604,7 @@ def test_settings_have_their_places() -> None:
         ({"dim": 2}, "'model.dim'.*got 2"),
         ({"objective": "square"}, "'objective.name' must be one of .*Did you mean 'squared'"),
         ({"transform": "cap"}, "cap go together"),
+        ({"transform": "log1p"}, "not by 'all_pairs'.*or set objective.name = 'squared'"),
         ({"epochs": 0}, "'training.epochs'"),
         ({"activation": "rellu"}, "Did you mean 'relu'"),
     ],
@@ -608,7 +617,7 @@ def test_wrong_settings_say_what_is_right(settings: dict[str, Any], message: str
 def test_a_label_is_needed() -> None:
     data = Dataset.of(planted().interactions, schema={})
     with pytest.raises(ConfigError, match=r"the schema has none.* set schema\.label"):
-        TwoTower().fit(data.as_train())
+        TwoTower(objective="squared").fit(data.as_train())
 
 
 @pytest.mark.parametrize("with_validation", [True, False])

@@ -39,7 +39,7 @@ def judged(rows: list[tuple[int, int, float, float]], schema: dict[str, str] = S
     prepared = prepare(
         train,
         ModelConfig(dim=4, members=1, hidden=()),
-        ObjectiveConfig(),
+        ObjectiveConfig(name="squared"),
         TrainingConfig(),
         rule,
         device=CPU,

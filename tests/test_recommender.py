@@ -23,6 +23,7 @@ from twotower.side import plain
 N_USERS, N_ITEMS = 25, 30
 COLD_USER, COLD_ITEM = 1024, 529
 SETTINGS: dict[str, Any] = {
+    "objective": "squared",
     "dim": 6,
     "hidden": (6,),
     "batch_size": 200,

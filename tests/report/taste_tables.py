@@ -35,6 +35,8 @@ method = "per_user"
 test = 0.25
 [positive]
 threshold = 3.0
+[objective]
+name = "squared"
 [model]
 dim = 16
 hidden = [16]

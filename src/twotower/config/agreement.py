@@ -78,8 +78,9 @@ def check_agreement(model: ModelConfig, objective: ObjectiveConfig, training: Tr
     for key, owners in OF_OBJECTIVES.items():
         if objective.name not in owners:
             others = " or ".join(f"'{name}'" for name in owners)
-            mend = ", without a cap" if key == "objective.transform" else ""
-            refuse(key, f"read by objective {others}, not by '{objective.name}'", mend)
+            fix = ", without a cap" if key == "objective.transform" else ""
+            fix += f", or set objective.name = '{owners[0]}'"
+            refuse(key, f"read by objective {others}, not by '{objective.name}'", fix)
     if not model.normalise:
         refuse("model.temperature", "the divisor of normalised vectors", ", or set model.normalise = true")
     if not model.widths:

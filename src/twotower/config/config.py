@@ -53,7 +53,7 @@ class Config(Section):
         if self.objective.implicit and not self.evaluation.ranking:
             raise ValueError(
                 f"objective '{self.objective.name}' is measured by its ranking alone, so evaluation.ranking "
-                "can't be false; leave it out"
+                "can't be false; leave it out, or predict a label (objective.name = 'squared')"
             )
         check_agreement(self.model, self.objective, self.training)
         if files and source not in ("tables", "kuairec"):

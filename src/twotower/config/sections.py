@@ -191,9 +191,10 @@ IMPLICIT = ("all_pairs", "softmax", "bpr")
 class ObjectiveConfig(Section):
     """``[objective]``: what is minimised."""
 
-    name: Literal["squared", "huber", "logistic", "all_pairs", "softmax", "bpr"] = "squared"
-    """To predict a label: squared error, Huber, or logistic (labels in [0, 1]). To rank by positives:
-    ``all_pairs`` (squared error over every pair of user and item), ``softmax`` or ``bpr``."""
+    name: Literal["squared", "huber", "logistic", "all_pairs", "softmax", "bpr"] = "all_pairs"
+    """To rank, which is what recommending needs: ``all_pairs`` (squared error over every pair of user and
+    item), ``softmax`` or ``bpr``. To predict a label: ``squared`` (squared error), ``huber``, or ``logistic``
+    (labels in [0, 1])."""
     transform: Literal["none", "cap", "log1p", "standardise", "duration_rank"] = "none"
     """What the label becomes before training; predictions come back in the label's own units."""
     cap: float | None = None

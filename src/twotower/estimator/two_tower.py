@@ -58,7 +58,7 @@ _RENAMED = {"objective": ("objective", "name")}
 
 
 class TwoTower:
-    """A two-tower model to be fitted.
+    """A two-tower model to be fitted. It ranks by default; ``objective="squared"`` predicts the label.
 
     Every setting of the config's ``[model]``, ``[objective]`` and ``[training]`` sections is a keyword
     argument of the same name; ``objective="huber"`` is ``objective.name``. See `twotower.config` for what
