@@ -104,7 +104,12 @@ def test_recipe_kuairec() -> None:
         ["training.clip_norm=none", "training.threads=1"],
         ["model.hidden=[]", "training.batch_size=64", "split.validation=0.2", "evaluation.cap=4.5"],
         ["schema.items.plot=text", "schema.timestamp=when", "data.items=~/items.csv"],
-        ['schema.users={"a.b" = "vector", "标题" = "text"}', "objective.name=huber", "objective.transform=cap", "objective.cap=1e-3"],
+        [
+            'schema.users={"a.b" = "vector", "标题" = "text"}',
+            "objective.name=huber",
+            "objective.transform=cap",
+            "objective.cap=1e-3",
+        ],
     ],
 )
 def test_round_trip(overrides: list[str], tmp_path: Path) -> None:

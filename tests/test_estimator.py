@@ -450,7 +450,7 @@ def test_what_is_solved_for_resumes_to_the_same_bits(
         ({"objective": "all_pairs", "hidden": (), "dropout": 0.2}, "towers with hidden layers"),
         ({"hidden": (), "feature_dim": 3}, "towers with hidden layers.*model.hidden = \\[128\\]"),
         ({"objective": "softmax", "posterior": False}, "read by objective 'squared'"),
-        ({"delta": 2.0}, "read by objective 'huber', not by 'all_pairs'; leave it at 1.0.*objective.name = 'huber'"),
+        ({"delta": 2.0}, "read by objective 'huber', not by 'all_pairs'; leave it at 1.0.*name = 'huber'"),
         (
             {"objective": "softmax", "transform": "log1p"},
             "'huber' or 'logistic', not by 'softmax'; leave it at 'none'",
