@@ -45,6 +45,8 @@ class Schema(BaseModel):
     """Column with the item's id (integer or string)."""
     label: str | None = None
     """Column with the value to predict (a rating, a watch ratio); none for purely implicit data."""
+    levels: tuple[str, ...] = ()
+    """Where the label is words (view, cart, purchase): all of them, weakest first. They count 1, 2, ..."""
     timestamp: str | None = None
     """Column with the time of the interaction (number, date or datetime); may be empty in some rows."""
     weight: str | None = None
@@ -63,6 +65,10 @@ class Schema(BaseModel):
         roles = [c for c in (self.user, self.item, self.label, self.timestamp, self.weight) if c is not None]
         if len(set(roles)) != len(roles):
             raise ValueError(f"each role needs a column of its own, got {roles}")
+        if self.levels and (
+            self.label is None or len(set(self.levels)) != len(self.levels) or len(self.levels) < 2
+        ):
+            raise ValueError(f"levels are two or more different values of the label, got {list(self.levels)}")
         for table, ids, features in (("users", self.user, self.users), ("items", self.item, self.items)):
             if ids in features:
                 raise ValueError(f"the id column {ids!r} can't also be a feature in [schema.{table}]")

@@ -33,10 +33,20 @@ def test_init_then_check_then_train(call, layout: str, tmp_path: Path) -> None:
     settings = [part for setting in QUICK for part in ("--set", setting)]
     trained = call("train", config, "--out", tmp_path / "run", "--json", *settings)
     assert trained.code == 0, trained.err
-    if layout == "clicks":  # there is nothing to predict
-        assert trained.json["ranking"]["ndcg@10"]["value"] >= 0
-    else:
-        assert trained.json["rating"]["mae"]["value"] > 0
+    assert trained.json["ranking"]["ndcg@10"]["value"] > 0
+    listed = call("recommend", tmp_path / "run", "--all", "-k", 3, "--out", tmp_path / "recs.csv")
+    assert listed.code == 0, listed.err
+    assert pl.read_csv(tmp_path / "recs.csv").columns == ["user_id", "item_id", "rank", "score"]
+
+
+@pytest.mark.parametrize("layout", ["movielens_100k", "recbole", "own_tables"])
+def test_a_label_is_predicted_if_asked_for(call, layout: str, tmp_path: Path) -> None:
+    config = tmp_path / "it.toml"
+    assert call("init", *LAYOUTS[layout](tmp_path), "--predict", "--yes", "--out", config).code == 0
+    settings = [part for setting in QUICK for part in ("--set", setting)]
+    trained = call("train", config, "--out", tmp_path / "run", "--json", *settings)
+    assert trained.code == 0, trained.err
+    assert trained.json["rating"]["mae"]["value"] > 0
 
 
 def test_what_is_written_says_why_and_is_relative_to_the_config(call, tmp_path: Path) -> None:
@@ -63,26 +73,29 @@ def test_there_is_nobody_to_ask(call, tmp_path: Path) -> None:
 
 
 def test_on_a_terminal_it_asks_what_it_can_not_tell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    frame = pl.DataFrame({"a": [1, 2] * 20, "b": list(range(40)), "p": [1.5] * 40, "q": [2.5] * 40})
+    numbers = {"p": [1.5, 2.5] * 20, "q": [2.5, 1.0] * 20}
+    frame = pl.DataFrame({"a": [1, 2] * 20, "b": list(range(40)), **numbers})
     frame.write_csv(tmp_path / "x.csv")
     asked: list[str] = []
 
     def answer(question: str, options: list[str]) -> str:
         asked.append(question)
-        return {"user": "a", "item": "b"}.get(question.rstrip("?").split()[-1], "q")
+        return {"user": "a", "item": "b", "for": options[-1]}.get(question.rstrip("?").split()[-1], "q")
 
     module = importlib.import_module("twotower.cli.init")
     monkeypatch.setattr(module, "_ask", answer)
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
-    module.init([tmp_path / "x.csv"], yes=False, out=tmp_path / "it.toml")
+    module.init([tmp_path / "x.csv"], out=tmp_path / "it.toml")
     assert asked == [
         "which column of x.csv is the user?",
         "which column of x.csv is the item?",
-        "which column is to be predicted?",
+        "which column says how much an item was liked?",
+        "what is the model for?",
     ]
-    schema = load_config(tmp_path / "it.toml").schema_
-    assert schema is not None
-    assert (schema.user, schema.item, schema.label) == ("a", "b", "q")
+    config = load_config(tmp_path / "it.toml")
+    assert config.schema_ is not None
+    assert (config.schema_.user, config.schema_.item, config.schema_.label) == ("a", "b", "q")
+    assert config.objective.name == "squared"  # the last answer of the question
 
 
 @pytest.mark.parametrize(
@@ -92,8 +105,8 @@ def test_on_a_terminal_it_asks_what_it_can_not_tell(tmp_path: Path, monkeypatch:
         ({"x.csv": ""}, "is empty"),
         ({"x.csv": "user_id,item_id,rating\n1,2,3\n1,4,\n"}, "every interaction needs a label"),
         (
-            {"ratings.csv": "user,item,rating\n1,2,3\n", "items.csv": "id,title\n2,x\n"},
-            "the id column has one name in all tables: ratings.csv calls it 'item', and items.csv has id",
+            {"ratings.csv": "user,item,rating\n1,2,3\n", "items.csv": "id,title\n3,x\n"},
+            "a table of items has a column with the ids of the interactions: ratings.csv has them in 'item'",
         ),
         (
             {"ratings.csv": "user,item,rating\n1,2,3\n", "items.csv": "item,title\n2,x\n2,y\n"},
@@ -125,12 +138,20 @@ def test_init_overwrites_nothing(call, tmp_path: Path) -> None:
     assert (tmp_path / "it.toml").read_text() == "mine"
 
 
-def test_a_label_of_two_values_is_logistic_and_no_label_ranks(call, tmp_path: Path) -> None:
-    pl.DataFrame({"user": [1, 2] * 9, "item": list(range(18)), "click": [0, 1, 1] * 6}).write_csv(
-        tmp_path / "c.csv"
-    )
-    assert call("init", tmp_path / "c.csv", "--yes", "--out", tmp_path / "c.toml").code == 0
-    assert load_config(tmp_path / "c.toml").objective.name == "logistic"
-    pl.DataFrame({"user": [1, 2] * 9, "item": list(range(18))}).write_csv(tmp_path / "i.csv")
-    assert call("init", tmp_path / "i.csv", "--yes", "--out", tmp_path / "i.toml").code == 0
-    assert load_config(tmp_path / "i.toml").objective.name == "all_pairs"
+@pytest.mark.parametrize(
+    ("columns", "flags", "objective"),
+    [
+        ({"click": [0, 1, 1] * 6}, [], "all_pairs"),
+        ({"click": [0, 1, 1] * 6}, ["--predict"], "logistic"),
+        ({"stars": [1, 5, 4] * 6}, ["--predict"], "squared"),
+        ({}, [], "all_pairs"),
+    ],
+)
+def test_the_objective_ranks_unless_the_label_is_to_be_predicted(
+    call, columns: dict[str, list[int]], flags: list[str], objective: str, tmp_path: Path
+) -> None:
+    pl.DataFrame({"user": [1, 2] * 9, "item": list(range(18)), **columns}).write_csv(tmp_path / "c.csv")
+    answer = call("init", tmp_path / "c.csv", "--yes", *flags, "--out", tmp_path / "c.toml")
+    assert answer.code == 0, answer.err
+    assert load_config(tmp_path / "c.toml").objective.name == objective
+    assert ("to predict" in answer.err) == (bool(columns) and not flags)

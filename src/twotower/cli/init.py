@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -21,7 +22,21 @@ def init(
             metavar="TABLES", help="Files of interactions, users and items; or a folder or zip with them."
         ),
     ],
-    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Ask nothing: rank, and refuse what can't be told.")
+    ] = False,
+    predict: Annotated[
+        bool, typer.Option("--predict", help="Predict the label; without it the config ranks items.")
+    ] = False,
+    user: Annotated[str | None, typer.Option("--user", metavar="COLUMN", help="Who acts.")] = None,
+    item: Annotated[str | None, typer.Option("--item", metavar="COLUMN", help="What is acted on.")] = None,
+    label: Annotated[
+        str | None,
+        typer.Option("--label", metavar="COLUMN", help="How much it was liked, or 'none'."),
+    ] = None,
+    timestamp: Annotated[
+        str | None, typer.Option("--timestamp", metavar="COLUMN", help="When it was, or 'none'.")
+    ] = None,
     out: Annotated[
         Path, typer.Option("--out", metavar="FILE", help="The config to write; it must not be there yet.")
     ] = Path("twotower.toml"),
@@ -29,21 +44,34 @@ def init(
     """Look at tables, guess what their columns are, and write a commented config that trains as it is."""
     from twotower.atomic import write_text  # noqa: PLC0415
     from twotower.cli.output import log  # noqa: PLC0415
-    from twotower.config import load_config  # noqa: PLC0415
-    from twotower.data.guessing import draft_config  # noqa: PLC0415
+    from twotower.data.guessing import Told, draft_config  # noqa: PLC0415
 
     if out.exists():
         raise ConfigError(f"init writes a new file: {out} is there already; remove it, or give another --out")
-    if not out.absolute().parent.is_dir():
-        raise ConfigError(f"there is no folder {out.absolute().parent} to write {out.name} in; make it first")
+    folder = out.absolute().parent
+    if not folder.is_dir():
+        raise ConfigError(f"there is no folder {folder} to write {out.name} in; make it first")
     ask = None if yes or not sys.stdin.isatty() else _ask
-    draft = draft_config(tables, out.absolute().parent, ask=ask)
+    told = Told(user, item, label, timestamp, predict or None)
+    draft = draft_config(tables, folder, told=told, ask=ask)
     for remark in draft.remarks:
         log(remark)
+    _try(draft.text, folder)
     write_text(out, draft.text)
-    load_config(str(out.absolute()))  # what we have written must be right
     print(out)
     log(f"read it through, then `twotower check {out}` and `twotower train {out} --out runs/first`")
+
+
+def _try(text: str, folder: Path) -> None:
+    """Read and split the data as `train` will, so that no config is written that it would refuse."""
+    from twotower.config import load_config  # noqa: PLC0415
+    from twotower.experiment import check_positives, load_parts  # noqa: PLC0415
+
+    with tempfile.NamedTemporaryFile("w", suffix=".toml", dir=folder, encoding="utf-8") as draft:
+        draft.write(text)
+        draft.flush()
+        config = load_config(draft.name)
+    check_positives(config, load_parts(config))
 
 
 def _ask(question: str, options: Sequence[str]) -> str:

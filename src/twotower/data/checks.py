@@ -17,6 +17,7 @@ from twotower.data.parse import (
     parse_category,
     parse_count,
     parse_ids,
+    parse_levels,
     parse_number,
     parse_text,
     parse_timestamp,
@@ -61,7 +62,12 @@ def check_interactions(frame: pl.DataFrame, schema: Schema, source: str) -> pl.D
     changed = [parse_ids(frame.get_column(role), Where(source, role)) for role in (schema.user, schema.item)]
     if schema.label is not None:
         where = Where(source, schema.label)
-        labels = parse_number(frame.get_column(schema.label), where, what="a label")
+        given = frame.get_column(schema.label)
+        labels = (
+            parse_levels(given, schema.levels, where)
+            if schema.levels
+            else parse_number(given, where, what="a label")
+        )
         changed.append(required(labels, where, "every interaction needs a label", drop))
     if schema.weight is not None:
         where = Where(source, schema.weight)

@@ -7,6 +7,7 @@ Columns of lists are in `parse_lists`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,6 +97,32 @@ def parse_number(values: pl.Series, where: Where, *, what: str = "a number") -> 
         if infinite.any():
             raise where.first(infinite, raw, rule, "Correct the value, or leave it empty if it is not known")
     return values
+
+
+def parse_levels(values: pl.Series, levels: Sequence[str], where: Where) -> pl.Series:
+    """Return the place of each value among the levels, from 1, as Float64; null means missing.
+
+    Floats are taken to be such places already.
+
+    Raises:
+        DataError: a value that is not one of them.
+    """
+    places = {level: float(place) for place, level in enumerate(levels, 1)}
+    if values.dtype.is_float():
+        known = values.is_in(list(places.values()))
+        found = values.cast(pl.Float64)
+    else:
+        found = (
+            values.cast(pl.String)
+            .str.strip_chars()
+            .replace_strict(places, default=None, return_dtype=pl.Float64)
+        )
+        known = found.is_not_null()
+    wrong = ~known & values.is_not_null()
+    if wrong.any():
+        rule = f"a label with levels is one of {', '.join(levels)}"
+        raise where.first(wrong, values, rule, "Correct the value, or add it to [schema] levels in its place")
+    return found
 
 
 def parse_count(values: pl.Series, where: Where) -> pl.Series:

@@ -4,7 +4,7 @@ from twotower.experiment.batch import read_items, recommend_all, score_file
 from twotower.experiment.comparing import OURS, Compared, compare, compare_predictors, compare_rankers
 from twotower.experiment.demonstration import DemoResult, demo
 from twotower.experiment.indexing import Indexed, build_index
-from twotower.experiment.parts import load_parts
+from twotower.experiment.parts import check_positives, load_parts
 from twotower.experiment.run import Run
 from twotower.experiment.seeds import seed_configs, spread, train_seeds
 from twotower.experiment.training import RunResult, evaluate, train
@@ -17,6 +17,7 @@ __all__ = [
     "Run",
     "RunResult",
     "build_index",
+    "check_positives",
     "compare",
     "compare_predictors",
     "compare_rankers",

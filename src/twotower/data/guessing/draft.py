@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 
 from twotower.data.audit.statistics import Floats
-from twotower.data.dataset import Dataset
 from twotower.data.guessing.kinds import Guess, guess_kind
+from twotower.data.guessing.labels import Label, Nature
 from twotower.data.guessing.layouts import Layout, known_layout
 from twotower.data.guessing.names import TITLES, has_word
-from twotower.data.guessing.roles import Ask, Roles, Table, Tables, find_roles, sort_tables
+from twotower.data.guessing.roles import Roles, find_roles
+from twotower.data.guessing.tables import Ask, Table, Tables, Told, sort_tables
 from twotower.data.guessing.writing import Lines
 from twotower.data.recbole import SUFFIXES, recbole_types
 from twotower.data.tables import read_table, table_files
-from twotower.errors import DataError
+from twotower.errors import ConfigError, DataError
 from twotower.schema import Schema
 
 _TAIL_OWNS = 0.4
@@ -38,68 +38,107 @@ class Draft:
     remarks: tuple[str, ...]
 
 
-def draft_config(paths: Sequence[str | Path], folder: Path, *, ask: Ask | None = None) -> Draft:
+def draft_config(
+    paths: Sequence[str | Path], folder: Path, *, told: Told | None = None, ask: Ask | None = None
+) -> Draft:
     """Guess a config for some tables.
 
     Args:
         paths: files of tables; or one folder with them, or the folder or zip of a known data set.
         folder: where the config will be; its paths are relative to it.
+        told: columns that need not be guessed, and whether to predict the label instead of ranking.
         ask: for what can't be told from the tables; none to ask nothing.
 
     Raises:
-        ConfigError: something can't be told, and nobody can be asked.
-        DataError: a table can't be read, or breaks a rule that no guess can mend.
+        ConfigError: something can't be told, and nobody can be asked; a label that says nothing.
+        DataError: a table can't be read, or breaks a rule that no guess can fix.
     """
+    told = told or Told()
     given = [Path(path).expanduser() for path in paths]
     for path in given:
         if not path.exists():
             raise DataError(f"there is no file or folder {path}; check the path")
     layout = known_layout(given)
     if layout is not None:
-        return _of_layout(layout, folder)
-    files = [file for path in given for file in (table_files(path) if path.is_dir() else [path])]
+        return _of_layout(layout, folder, told, ask)
+    files: dict[Path, bool] = {}  # whether the file was named
+    for path in given:
+        files |= dict.fromkeys(table_files(path), False) if path.is_dir() else {path: True}
     if not files:
         raise DataError(f"there is no table in {given[0]}; name the files, or a folder that holds them")
     tables = [
-        Table(file, read_table(file), recbole_types(file) if file.suffix in SUFFIXES else {})
-        for file in dict.fromkeys(files)
+        Table(file, read_table(file), recbole_types(file) if file.suffix in SUFFIXES else {}, named)
+        for file, named in files.items()
     ]
-    return _of_tables(sort_tables(tables, ask), tables, folder, ask)
+    return _of_tables(sort_tables(tables, told, ask), tables, folder, told, ask)
 
 
-def _of_layout(layout: Layout, folder: Path) -> Draft:
+def _predicts(label: str | None, told: Told, ask: Ask | None) -> bool:
+    """Return whether the label is to be predicted; asks, and ranks if nobody can be asked."""
+    if label is None and told.predict:
+        raise ConfigError("to predict, there must be a label: none was found; say --label COLUMN, or rank")
+    if label is None or told.predict is not None or ask is None:
+        return bool(told.predict)
+    rank, predict = "rank items for each user", f"predict the label '{label}'"
+    return ask("what is the model for?", [rank, predict]) == predict
+
+
+def _how_to_predict(label: str) -> str:
+    return (
+        f"the config ranks items for each user; to predict '{label}' instead, run init with --predict, or "
+        "train with --set objective.name=squared"
+    )
+
+
+def _of_layout(layout: Layout, folder: Path, told: Told, ask: Ask | None) -> Draft:
+    label = {"kuairec": "watch_ratio", "movielens": "rating"}[layout.source]
+    predicts = _predicts(label, told, ask)
     lines = Lines(f"{layout.title}: its columns are known, so [schema] is not needed.")
     lines.value("seed", 42)
     lines.section("data")
     lines.value("source", layout.source)
     lines.value("dir", _relative(layout.place, folder))
     lines.section("split")
-    if layout.source == "kuairec" and len(layout.matrices) == 2:
+    matrices = layout.source == "kuairec" and len(layout.matrices) == 2
+    if matrices:
         lines.value("method", "files")
         lines.value("train", "big_matrix.csv")
         lines.value("test", "small_matrix.csv", "no user and video is in both")
         lines.value("validation", 0.1, "the latest tenth of train")
     else:
-        lines.value("method", "random", "or temporal, per_user, leave_last, cold_items, cold_users")
-        lines.value("test", 0.1)
-        lines.value("validation", 0.1)
-    lines.section("objective")
-    lines.value("name", "squared")
+        _write_split(lines, timestamp=True, own_order=False, predicts=predicts)
+    lines.section("positive")
     if layout.source == "kuairec":
+        lines.value("duration_rank", 0.8, "watched longer than four fifths of the videos of like duration")
+    else:
+        lines.value("threshold", 4.0, "the top of the scale; what a list should find")
+    lines.section("objective")
+    if not predicts:
+        lines.value("name", "all_pairs", "ranks; 'squared' predicts the label")
+    else:
+        lines.value("name", "squared")
+    if layout.source == "kuairec" and predicts:
         lines.value("transform", "cap", "a few ratios above 5 carry most of the variance")
         lines.value("cap", 5.0)
         lines.section("training")
         lines.value("epochs", 8, "with millions of interactions the best epoch comes early")
+    if layout.source == "kuairec" and (predicts or matrices):
         lines.section("evaluation")
-        lines.value("cap", 5.0, "metrics are given raw and capped")
-    return Draft(lines.text(), (f"{layout.place} is {layout.title}",))
+        if predicts:
+            lines.value("cap", 5.0, "metrics are given raw and capped")
+        if matrices:
+            lines.value("candidates", "test_pairs", "the small matrix is fully observed")
+    remarks = [f"{layout.place} is {layout.title}"]
+    return Draft(lines.text(), tuple(remarks if predicts else [*remarks, _how_to_predict(label)]))
 
 
-def _of_tables(tables: Tables, given: Sequence[Table], folder: Path, ask: Ask | None) -> Draft:
-    events, roles = tables.interactions, find_roles(tables, ask)
+def _of_tables(tables: Tables, given: Sequence[Table], folder: Path, told: Told, ask: Ask | None) -> Draft:
+    events, roles = tables.interactions, find_roles(tables, told, ask)
+    label = roles.label
+    predicts = _predicts(label.column if label else None, told, ask)
     guesses = {
-        "users": _kinds(tables.users, "users", tables.user),
-        "items": _kinds(tables.items, "items", tables.item),
+        "users": _kinds(tables.users, "users", tables.user_key),
+        "items": _kinds(tables.items, "items", tables.item_key),
     }
     kinds = {
         name: {column: guess.kind for column, guess in found.items() if guess.kind is not None}
@@ -109,7 +148,8 @@ def _of_tables(tables: Tables, given: Sequence[Table], folder: Path, ask: Ask | 
     schema = Schema(
         user=tables.user,
         item=tables.item,
-        label=roles.label,
+        label=label.column if label else None,
+        levels=label.levels if label else (),
         timestamp=roles.timestamp,
         weight=roles.weight,
         duration=roles.duration,
@@ -117,7 +157,6 @@ def _of_tables(tables: Tables, given: Sequence[Table], folder: Path, ask: Ask | 
         items=kinds["items"],
         display=tuple(display),
     )
-    _hold(tables, schema)
     lines = Lines("Guessed by `twotower init`: read it through, and correct what is wrong.")
     lines.value("seed", 42)
     lines.section("data")
@@ -126,33 +165,95 @@ def _of_tables(tables: Tables, given: Sequence[Table], folder: Path, ask: Ask | 
     for name, table in (("users", tables.users), ("items", tables.items)):
         if table is not None:
             lines.value(name, _relative(table.path, folder), f"{table.frame.height:,} rows")
-    _write_schema(lines, tables, schema, roles.why)
+    _write_schema(lines, tables, schema, roles)
     for name, found in guesses.items():
         _write_kinds(lines, name, found)
-    y = None if roles.label is None else _labels(events, roles.label)
-    _settings(lines, tables, roles.timestamp, y, folder)
-    return Draft(lines.text(), tuple(_remarks(tables, given, roles, guesses)))
+    lines.section("split")
+    if tables.parts:
+        lines.value("method", "files")
+        for part, table in tables.parts.items():
+            lines.value(part, _relative(table.path, folder), f"{table.frame.height:,} rows")
+    else:
+        _write_split(lines, timestamp=bool(roles.timestamp), own_order=roles.own_order, predicts=predicts)
+    if label is not None:
+        _write_positive(lines, label)
+    _write_objective(lines, label, predicts=predicts)
+    return Draft(lines.text(), tuple(_remarks(tables, given, roles, guesses, predicts=predicts)))
 
 
-def _write_schema(lines: Lines, tables: Tables, schema: Schema, why: str) -> None:
+def _write_split(lines: Lines, *, timestamp: bool, own_order: bool, predicts: bool) -> None:
+    if own_order:
+        lines.value("method", "leave_last", "each user's last is tested, the one before validates")
+        return
+    after = ", temporal (what comes next), leave_last" if timestamp else ""
+    if predicts:
+        lines.value("method", "random", f"or per_user{after}, cold_items, cold_users")
+    else:
+        lines.value("method", "per_user", f"or random{after}, cold_items, cold_users")
+    lines.value("test", 0.1 if predicts else 0.2)
+    lines.value("validation", 0.1)
+
+
+def _write_positive(lines: Lines, label: Label) -> None:
+    """Write the rule for what a ranking should find."""
+    lines.section("positive")
+    if label.threshold is not None:
+        lines.value("threshold", label.threshold, label.positives)
+    elif label.quantile is not None:
+        lines.value("quantile", label.quantile, label.positives)
+    else:
+        lines.comment(f"no rule: {label.positives}")
+
+
+def _write_objective(lines: Lines, label: Label | None, *, predicts: bool) -> None:
+    lines.section("objective")
+    if label is None:
+        lines.value("name", "all_pairs", "ranks: there is no label to predict")
+    elif not predicts:
+        other = "logistic" if label.nature is Nature.YES_NO else "squared"
+        lines.value("name", "all_pairs", f"ranks, graded by the label; '{other}' predicts the label instead")
+    elif set(np.unique(label.y).tolist()) == {0.0, 1.0}:
+        lines.value("name", "logistic", "the label is yes or no")
+    else:
+        lines.value("name", "squared", "predicts the label; 'all_pairs' ranks")
+        _cap(lines, label.y)
+
+
+def _write_schema(lines: Lines, tables: Tables, schema: Schema, roles: Roles) -> None:
     frame = tables.interactions.frame
     lines.section("schema")
-    lines.value("user", schema.user, f"{frame[schema.user].n_unique():,} users")
-    lines.value("item", schema.item, f"{frame[schema.item].n_unique():,} items")
-    if schema.label is None:
-        lines.comment(f"no label: {why}")
+    for role, column in (("user", schema.user), ("item", schema.item)):
+        reason = tables.why.get(role, "")
+        lines.value(role, column, f"{frame[column].n_unique():,} {role}s" + (f"; {reason}" if reason else ""))
+    label = roles.label
+    if label is None:
+        lines.comment(f"no label: {roles.why}")
     else:
-        y = _labels(tables.interactions, schema.label)
-        lines.value("label", schema.label, f"{why}; from {y.min():g} to {y.max():g}, mean {y.mean():.3g}")
-    reasons = {"timestamp": "", "weight": "how much each row counts", "duration": "for slices, and debiasing"}
+        y = label.y
+        said = f"{label.nature.value}, {label.why}; from {y.min():g} to {y.max():g}, mean {y.mean():.3g}"
+        lines.value("label", label.column, said)
+        if label.levels:
+            lines.value("levels", list(label.levels), "count 1, 2, ...")
+    times = (
+        "each user's own order, no clock: good for leave_last, not for temporal" if roles.own_order else ""
+    )
+    reasons = {
+        "timestamp": times,
+        "weight": "how much each row counts",
+        "duration": "for slices, and debiasing",
+    }
     for role, reason in reasons.items():
         if getattr(schema, role) is not None:
             lines.value(role, getattr(schema, role), reason)
     if schema.display:
         lines.value("display", list(schema.display), "shown beside recommendations")
     unused = [c for c in frame.columns if c not in (*schema.interaction_columns(), schema.duration)]
-    if unused:
-        lines.comment(f"not read: {', '.join(unused)}")
+    for column in unused:
+        if column in roles.unread:
+            lines.comment(f"{column} is not read: {roles.unread[column]}")
+    plain = [column for column in unused if column not in roles.unread]
+    if plain:
+        lines.comment(f"not read: {', '.join(plain)}")
 
 
 def _write_kinds(lines: Lines, name: str, guesses: dict[str, Guess]) -> None:
@@ -166,10 +267,25 @@ def _write_kinds(lines: Lines, name: str, guesses: dict[str, Guess]) -> None:
 
 
 def _remarks(
-    tables: Tables, given: Sequence[Table], roles: Roles, guesses: dict[str, dict[str, Guess]]
+    tables: Tables,
+    given: Sequence[Table],
+    roles: Roles,
+    guesses: dict[str, dict[str, Guess]],
+    *,
+    predicts: bool,
 ) -> Iterator[str]:
-    label = f"label '{roles.label}'" if roles.label else "no label"
-    yield f"{tables.interactions.name}: user '{tables.user}', item '{tables.item}', {label} ({roles.why})"
+    label = roles.label
+    said = (
+        f"no label ({roles.why})"
+        if label is None
+        else f"label '{label.column}' ({label.nature}, {label.why})"
+    )
+    when = f", timestamp '{roles.timestamp}'" if roles.timestamp else ""
+    yield f"{tables.interactions.name}: user '{tables.user}', item '{tables.item}', {said}{when}"
+    if label is not None and label.positives:
+        yield f"positives: {label.positives}"
+    for column, why in roles.unread.items():
+        yield f"column '{column}' is not read: {why}"
     for name, found in guesses.items():
         for column, guess in found.items():
             if guess.kind is None:
@@ -177,33 +293,9 @@ def _remarks(
     used = [tables.interactions, tables.users, tables.items, *tables.parts.values()]
     for table in given:
         if not any(table is one for one in used):
-            yield f"{table.name} is not used: it has neither the users' nor the items' ids"
-
-
-def _labels(events: Table, label: str) -> Floats:
-    y: Floats = events.frame[label].cast(pl.Float64).to_numpy()
-    return y
-
-
-def _settings(lines: Lines, tables: Tables, timestamp: str | None, y: Floats | None, folder: Path) -> None:
-    lines.section("split")
-    if tables.parts:
-        lines.value("method", "files")
-        for part, table in tables.parts.items():
-            lines.value(part, _relative(table.path, folder), f"{table.frame.height:,} rows")
-    else:
-        others = "temporal, per_user, leave_last" if timestamp else "per_user"
-        lines.value("method", "random", f"or {others}, cold_items, cold_users")
-        lines.value("test", 0.1)
-        lines.value("validation", 0.1)
-    lines.section("objective")
-    if y is None:
-        lines.value("name", "all_pairs", "learns to rank: there is no label to predict")
-    elif set(np.unique(y).tolist()) == {0.0, 1.0}:
-        lines.value("name", "logistic", "the label is yes or no")
-    else:
-        lines.value("name", "squared")
-        _cap(lines, y)
+            yield f"{table.name} is not used: it has neither the users' nor the items' ids, one row an id"
+    if label is not None and not predicts:
+        yield _how_to_predict(label.column)
 
 
 def _cap(lines: Lines, y: Floats) -> None:
@@ -228,15 +320,6 @@ def _kinds(table: Table | None, name: str, ids: str) -> dict[str, Guess]:
         for column in table.frame.columns
         if column != ids
     }
-
-
-def _hold(tables: Tables, schema: Schema) -> None:
-    """Check all the tables against the schema, as training will."""
-    for table in tables.parts.values() or [tables.interactions]:
-        sources = {"interactions": str(table.path)}
-        users = None if tables.users is None else tables.users.frame
-        items = None if tables.items is None else tables.items.frame
-        Dataset.of(table.frame, users, items, schema=schema, sources=sources)
 
 
 def _relative(path: Path, folder: Path) -> str:

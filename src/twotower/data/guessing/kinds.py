@@ -141,7 +141,7 @@ def _string(column: pl.Series, known: pl.Series) -> Iterator[Guess]:
         yield Guess(Kind.TIMESTAMP, "dates")
     length = float(filled.str.len_chars().to_numpy().mean())
     if text or (length > _LONG and distinct > 0.5 and not _opaque(filled)):
-        yield Guess(Kind.TEXT, f"{values:,} texts of {length:.0f} characters in the mean")
+        yield Guess(Kind.TEXT, f"{values:,} texts of {length:.0f} characters on average")
     if distinct > _NEARLY_UNIQUE and values > 20:
         yield Guess(None, "it is different nearly everywhere, and no text: an id, a link or a hash")
         return

@@ -1,37 +1,39 @@
-"""Which table is what, and which of its columns have a role."""
+"""Which columns of the interactions have a role, beside the ids."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TypeVar
 
+import numpy as np
 import polars as pl
 
+from twotower.data.audit.statistics import Floats
+from twotower.data.checks import require_columns
 from twotower.data.guessing.kinds import is_duration
-from twotower.data.guessing.names import ITEM, LABELS, TIMES, USER, WEIGHTS, names_id, rank, table_of
-from twotower.data.parse import Where, parse_timestamp
+from twotower.data.guessing.labels import Label, graded, speaks_of_steps, stepped
+from twotower.data.guessing.names import (
+    EVENTS,
+    LABELS,
+    ORDERS,
+    PRICES,
+    SCALES,
+    TIMES,
+    WEIGHTS,
+    ends_like_id,
+    has_word,
+    rank,
+)
+from twotower.data.guessing.tables import Ask, Table, Tables, Told
+from twotower.data.parse import Where, parse_number, parse_timestamp
 from twotower.errors import ConfigError, DataError
 
-T = TypeVar("T")
-
-Ask = Callable[[str, Sequence[str]], str]
-"""Asks a question with the possible answers, and returns one of them."""
-
-
-@dataclass(frozen=True, eq=False)
-class Table:
-    """A table that was read: where from, its rows, and the types that a RecBole header declares."""
-
-    path: Path
-    frame: pl.DataFrame
-    declared: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """What to call it in a message."""
-        return self.path.name
+_WORDS = 20
+"""Most different words of a column that says what was done."""
+_TAIL = 20.0
+"""How many medians the 99% quantile of sample weights may have."""
+_CLOCK = 0.95
+"""Share of the users whose first event must be at the same number, where it counts from there."""
 
 
 @dataclass(frozen=True)
@@ -39,119 +41,253 @@ class Roles:
     """The columns of the interactions with a role, beside the ids.
 
     Attributes:
-        label: what is predicted; none for implicit data.
-        why: the reason why this is the label, or why there is none.
+        label: what is graded or predicted; none for implicit data.
+        why: the reason why there is no label; empty if there is one.
         timestamp: when; or none.
+        own_order: whether the timestamp is but each user's own order, and no clock.
         weight: how much a row counts; or none.
         duration: of the item, in the interactions or the items; or none.
+        unread: other columns -> why they have no role, where there is something to say.
     """
 
-    label: str | None
+    label: Label | None
     why: str
     timestamp: str | None
+    own_order: bool
     weight: str | None
     duration: str | None
+    unread: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, eq=False)
-class Tables:
-    """Which table is what, and the id columns that join them."""
-
-    interactions: Table
-    parts: dict[str, Table]
-    """Train, test and perhaps validation files; empty with one file of interactions."""
-    users: Table | None
-    items: Table | None
-    user: str
-    item: str
-
-
-def sort_tables(tables: Sequence[Table], ask: Ask | None) -> Tables:
-    """Tell the interactions from the users and the items, and find the id columns.
-
-    Args:
-        tables: one or more.
-        ask: for what can't be told; none to ask nothing.
+def find_roles(tables: Tables, told: Told, ask: Ask | None) -> Roles:
+    """Find the label, the timestamp, the weight and the duration; asks for the label if it can't be told.
 
     Raises:
-        ConfigError: it can't be told, and nobody can be asked; the message says what and why.
+        ConfigError: the label has one value, or words whose order is not known.
+        DataError: a column that was told is not there, or is not of its role.
     """
-    logs = [table for table in tables if table_of(table.name) == "interactions"]
-    with_both = [t for t in tables if _ids(t, USER) and _ids(t, ITEM) and not _is_side(t)]
-    candidates = [t for t in with_both if t in logs] or with_both or logs
-    if not candidates and len(tables) == 1:
-        candidates = list(tables)
-    if not candidates:
-        candidates = [max(tables, key=lambda table: table.frame.height)]
-    parts = _parts(candidates)
-    if parts:
-        events = parts["train"]
-    elif len(candidates) == 1:
-        events = candidates[0]
-    else:
-        events = _chosen(
-            "which table holds the interactions (one row an event)?",
-            {table.name: table for table in candidates},
-            f"{', '.join(table.name for table in candidates)} could all be; name one of them, or call the "
-            "parts train, validation and test",
-            ask,
-        )
-    others = [table for table in tables if table is not events and table not in parts.values()]
-    user, item = _id_columns(events, others, ask)
-    return Tables(
-        events, parts, _side(others, events, user, "users"), _side(others, events, item, "items"), user, item
-    )
-
-
-def find_roles(tables: Tables, ask: Ask | None) -> Roles:
-    """Find the label, the timestamp, the weight and the duration; asks for the label if it can't be told."""
-    events = tables.interactions
+    events, unread = tables.interactions, dict[str, str]()
     taken = {tables.user, tables.item}
-    timestamp = _time(events, taken)
+    timestamp = _time(events, taken, told)
     taken |= {timestamp} if timestamp else set()
-    weight = _weight(events, taken)
+    order = _own_order(events, tables.user, taken, unread)
+    own_order = timestamp is None and order is not None and told.timestamp is None
+    timestamp = order if own_order else timestamp
+    taken |= set(unread) | ({order} if order else set())
+    label, why = _label(events, taken, told, ask, unread)
+    taken |= {label.column} if label else set()
+    weight = _weight(events, taken, unread) if label else None
     taken |= {weight} if weight else set()
-    label, why = _label(events, taken, ask)
-    taken |= {label} if label else set()
-    return Roles(label, why, timestamp, weight, _duration(tables, taken))
+    unread = {column: reason for column, reason in unread.items() if column != timestamp}
+    return Roles(label, why, timestamp, own_order, weight, _duration(tables, taken), unread)
 
 
-def _label(events: Table, taken: set[str], ask: Ask | None) -> tuple[str | None, str]:
-    """Return the label, none for implicit data, and the reason."""
-    free = [c for c in events.frame.columns if c not in taken]
-    numeric = [c for c in free if events.frame[c].dtype.is_numeric() or events.frame[c].dtype == pl.Boolean]
-    known = [c for c in numeric if not is_duration(c)]
-    named = [(place, c) for c in known if (place := rank(c, LABELS)) is not None]
+def numbers(column: pl.Series) -> Floats | None:
+    """Return a column of the interactions as numbers (n,), nan where there is none; None if it has none."""
+    if column.dtype.is_temporal() or column.dtype.is_nested():
+        return None
+    try:
+        values = parse_number(column, Where("interactions", column.name))
+    except DataError:
+        return None
+    found: Floats = values.fill_null(np.nan).to_numpy()
+    return found if np.isfinite(found).any() else None
+
+
+def _label(
+    events: Table, taken: set[str], told: Told, ask: Ask | None, unread: dict[str, str]
+) -> tuple[Label | None, str]:
+    """Return the label, none for implicit data, and then the reason."""
+    frame = events.frame
+    if told.label == "none":
+        return None, "as told"
+    if told.label is not None:
+        require_columns(frame.columns, [told.label], events.name)
+        return _as_label(events, told.label, "as told"), ""
+    free = [c for c in frame.columns if c not in taken and not frame[c].dtype.is_temporal()]
+    values = {c: y for c in free if (y := numbers(frame[c])) is not None and not is_duration(c)}
+    for column, y in list(values.items()):
+        if reason := _no_label(column, y):
+            del values[column]
+            unread[column] = reason
+    named = sorted((place, c) for c in values if (place := rank(c, LABELS)) is not None)
+    # What was done says more than how much of it, and less than how it was liked.
+    liked = any(place % len(LABELS) < LABELS.index("playcount") for place, _ in named)
+    done = None if liked else _done(frame, free, unread)
+    if done is not None:
+        return done, ""
+    picked, why = _pick([c for _, c in named], list(values), ask)
+    return (None, why) if picked is None else (_as_label(events, picked, why), "")
+
+
+def _pick(named: Sequence[str], numeric: Sequence[str], ask: Ask | None) -> tuple[str | None, str]:
+    """Return which numeric column is the label, if one is, and why."""
     if named:
-        return min(named)[1], "by its name"
-    if len(known) == 1:
-        return known[0], "the only other number of the interactions"
-    if len(known) > 1 and ask is not None:
-        answer = ask("which column is to be predicted?", [*known, "none"])
-        return (None, "as answered") if answer == "none" else (answer, "as answered")
-    if known:
-        return None, f"none of {', '.join(known)} is named like one; set [schema] label if one of them is"
-    return None, "the interactions have no other number"
+        return named[0], "by its name"
+    if not numeric:
+        return None, "no other column says how much an item was liked"
+    if len(numeric) == 1:
+        return numeric[0], "the only other number of the interactions"
+    if ask is None:
+        listed = ", ".join(numeric)
+        return None, f"none of {listed} is named like one; say --label COLUMN if one of them is"
+    answer = ask("which column says how much an item was liked?", [*numeric, "none"])
+    return (None if answer == "none" else answer), "as answered"
 
 
-def _time(events: Table, taken: set[str]) -> str | None:
+def _done(frame: pl.DataFrame, free: list[str], unread: dict[str, str]) -> Label | None:
+    """Return the label that says what was done; none if there is none, or its words are not all known."""
+    columns = _steps(frame, free)
+    if not columns:
+        return None
+    found = stepped(columns[0], "what was done, from weakest to strongest", frame[columns[0]])
+    if found is None:
+        unread[columns[0]] = (
+            "it says what was done, in words whose order is not known, so every row counts alike; to grade "
+            f'them, set label = "{columns[0]}" and levels = ["weakest", ..., "strongest"]'
+        )
+    return found
+
+
+def _as_label(events: Table, column: str, why: str) -> Label:
+    values = events.frame[column]
+    y = numbers(values)
+    if y is None:
+        found = stepped(column, why, values)
+        if found is None:
+            raise ConfigError(
+                f"a label is a number, or words whose order is known: column '{column}' of {events.name} has "
+                f"{', '.join(str(v) for v in values.unique(maintain_order=True)[:5])}; give another, or "
+                "--label none"
+            )
+        return found
+    missing = ~np.isfinite(y)
+    if missing.any():
+        raise Where(events.name, column).first(
+            pl.Series(missing),
+            values,
+            "every interaction needs a label",
+            "Drop the row, or correct the value; or leave the label out with --label none",
+        )
+    if y.min() == y.max():
+        raise ConfigError(
+            f"a label has at least two values: column '{column}' of {events.name} is {y[0]:g} in all "
+            f"{len(y):,} rows, so it says nothing; give another with --label COLUMN, or rank without one by "
+            "--label none"
+        )
+    return graded(column, why, y)
+
+
+def _no_label(column: str, y: Floats) -> str:
+    """Return why a column of numbers can't be the label; empty if it can."""
+    known = y[np.isfinite(y)]
+    if known.min() == known.max() and not has_word(column, SCALES):
+        return f"it is {known[0]:g} in every row"
+    if rank(column, LABELS) is not None:
+        return ""
+    counted = len(known) > 20 and bool((np.diff(known) == 1).all())
+    reasons = {
+        "by its name an id or a code": ends_like_id(column),
+        "a price says nothing of how much the item was liked": has_word(column, PRICES),
+        "it numbers the rows": counted or column.startswith(("Unnamed", "_duplicated")) or not column,
+        f"{1 - len(known) / len(y):.0%} of the rows have none": len(known) < len(y),
+    }
+    return next((reason for reason, holds in reasons.items() if holds), "")
+
+
+def _steps(frame: pl.DataFrame, free: list[str]) -> list[str]:
+    """Return the columns that say what was done, by their names and words."""
+    found = []
+    for column in free:
+        if frame[column].dtype not in (pl.String, pl.Categorical, pl.Enum) or frame[column].null_count():
+            continue
+        words = frame[column].unique().cast(pl.String).to_list()
+        if len(words) <= _WORDS and (
+            speaks_of_steps(words) or (rank(column, EVENTS) is not None and len(words) > 1)
+        ):
+            found.append((not speaks_of_steps(words), rank(column, EVENTS) is None, column))
+    return [column for _, _, column in sorted(found)]
+
+
+def _time(events: Table, taken: set[str], told: Told) -> str | None:
     """Return the column with the time of the interactions, if there is one that can be read as times."""
-    free = [c for c in events.frame.columns if c not in taken]
+    frame = events.frame
+    if told.timestamp == "none":
+        return None
+    if told.timestamp is not None:
+        require_columns(frame.columns, [told.timestamp], events.name)
+        parse_timestamp(frame[told.timestamp], Where(events.name, told.timestamp))
+        return told.timestamp
+    free = [c for c in frame.columns if c not in taken]
     named = sorted((place, c) for c in free if (place := rank(c, TIMES)) is not None)
-    temporal = [c for c in free if events.frame[c].dtype.is_temporal()]
-    for column in [*(c for _, c in named), *temporal]:
+    temporal = [c for c in free if frame[c].dtype.is_temporal() or _reads_as_times(frame[c])]
+    for column in dict.fromkeys([*(c for _, c in named), *temporal]):
+        if (
+            frame[column].dtype == pl.Boolean
+            or is_duration(column)
+            or frame[column].null_count() == frame.height
+        ):
+            continue
         try:
-            parse_timestamp(events.frame[column], Where(events.name, column))
+            parse_timestamp(frame[column], Where(events.name, column))
         except DataError:
             continue
         return column
     return None
 
 
-def _weight(events: Table, taken: set[str]) -> str | None:
-    """Return the column with sample weights, if one is called so."""
-    free = [c for c in events.frame.columns if c not in taken and events.frame[c].dtype.is_numeric()]
-    return next((c for c in free if rank(c, WEIGHTS) is not None), None)
+def _reads_as_times(column: pl.Series) -> bool:
+    """Say whether strings are dates or datetimes by their values, whatever the column is called."""
+    if column.dtype != pl.String:
+        return False
+    some = column.drop_nulls().head(1000)
+    return bool(len(some)) and bool(some.str.contains(r"^\s*\d{4}-\d{2}-\d{2}").all())
+
+
+def _own_order(events: Table, user: str, taken: set[str], unread: dict[str, str]) -> str | None:
+    """Return the column with the place of each row in its user's own sequence; the first of several.
+
+    It counts from the same number for all users: a place by one a row, other clocks at their own pace.
+    """
+    frame, places, clocks = events.frame, list[str](), list[str]()
+    for column in frame.columns:
+        if column in taken or not frame[column].dtype.is_numeric() or frame[column].null_count():
+            continue
+        if _is_place(frame, user, column):
+            places.append(column)
+        elif rank(column, ORDERS) is not None and _is_place(frame, user, column, strict=False):
+            clocks.append(column)
+    unread |= dict.fromkeys(places, "the place in each user's own sequence")
+    unread |= dict.fromkeys(clocks, "a clock that starts with each user")
+    return next(iter([*places, *clocks]), None)
+
+
+def _is_place(frame: pl.DataFrame, user: str, column: str, *, strict: bool = True) -> bool:
+    """Say whether a column counts the rows of each user, from 0 or 1; not strict: whether it starts there."""
+    value = pl.col(column)
+    own = frame.group_by(user).agg(low=value.min(), high=value.max(), n=pl.len(), values=value.n_unique())
+    own = own.filter(pl.col("n") > 1)
+    if 2 * own.height < frame[user].n_unique():
+        return False
+    low, high, n, values = (own[name].to_numpy() for name in ("low", "high", "n", "values"))
+    starts = max(float((low == first).mean()) for first in (0, 1))
+    counts = float(((values == n) & (high - low == n - 1)).mean()) if strict else 1.0
+    return min(starts, counts) >= _CLOCK
+
+
+def _weight(events: Table, taken: set[str], unread: dict[str, str]) -> str | None:
+    """Return the column with sample weights beside a label: called so, with values as weights have."""
+    for column in events.frame.columns:
+        if column in taken or rank(column, WEIGHTS) is None:
+            continue
+        y = numbers(events.frame[column])
+        if y is None or not np.isfinite(y).all() or y.min() < 0 or y.min() == y.max():
+            continue
+        if float(np.quantile(y, 0.99)) > _TAIL * max(float(np.median(y)), 1e-12):
+            unread[column] = "its tail is too long for a sample weight: a few rows would be all that counts"
+            continue
+        return column
+    return None
 
 
 def _duration(tables: Tables, taken: set[str]) -> str | None:
@@ -165,87 +301,3 @@ def _duration(tables: Tables, taken: set[str]) -> str | None:
         if column not in taken and is_duration(column) and numeric:
             return column
     return None
-
-
-def _is_side(table: Table) -> bool:
-    return table_of(table.name) in ("users", "items")
-
-
-def _ids(table: Table, words: frozenset[str]) -> list[str]:
-    return [c for c in table.frame.columns if names_id(c, words) and _can_be_id(table.frame[c])]
-
-
-def _can_be_id(column: pl.Series) -> bool:
-    return column.dtype.is_integer() or column.dtype in (pl.String, pl.Categorical, pl.Enum)
-
-
-def _parts(tables: Sequence[Table]) -> dict[str, Table]:
-    """Return the train, test and perhaps validation files among the tables, if that is what they are."""
-    names = {"train": ("train",), "test": ("test",), "validation": ("valid", "validation", "val", "dev")}
-    found: dict[str, Table] = {}
-    for table in tables:
-        words = set(table.path.name.lower().replace("-", "_").replace(".", "_").split("_"))
-        for part, said in names.items():
-            if words & set(said):
-                found.setdefault(part, table)
-    if not {"train", "test"} <= set(found) or len(found) != len(tables):
-        return {}
-    return found
-
-
-def _id_columns(events: Table, others: Sequence[Table], ask: Ask | None) -> tuple[str, str]:
-    found = {"user": _ids(events, USER), "item": _ids(events, ITEM)}
-    for role, table in (("user", "users"), ("item", "items")):
-        for side in others:
-            if not found[role] and table_of(side.name) == table:
-                shared = [c for c in events.frame.columns if c in side.frame.columns]
-                found[role] = [c for c in shared if side.frame[c].is_unique().all()]
-    chosen: dict[str, str] = {}
-    for role, columns in found.items():
-        left = [c for c in events.frame.columns if _can_be_id(events.frame[c]) and c not in chosen.values()]
-        options = columns or left
-        if len(columns) == 1:
-            chosen[role] = columns[0]
-            continue
-        exact = [c for c in columns if rank(c, (f"{role}_id", role, f"{role}id")) is not None]
-        if len(exact) == 1:
-            chosen[role] = exact[0]
-            continue
-        why = (
-            f"{', '.join(columns)} are all named like one"
-            if columns
-            else f"no column of {events.name} ({', '.join(events.frame.columns)}) is named like one"
-        )
-        chosen[role] = _chosen(
-            f"which column of {events.name} is the {role}?",
-            {column: column for column in options},
-            f"{why}; name it '{role}_id', or run on a terminal without --yes to be asked",
-            ask,
-        )
-    return chosen["user"], chosen["item"]
-
-
-def _side(others: Sequence[Table], events: Table, ids: str, name: str) -> Table | None:
-    """Return the table of users (or items): it has the id column, one row an id."""
-    having = [table for table in others if ids in table.frame.columns]
-    unique = [table for table in having if table.frame[ids].is_unique().all()]
-    named = [table for table in others if table_of(table.name) == name]
-    if unique:
-        return next((table for table in unique if table in named), unique[0])
-    if having:
-        raise ConfigError(
-            f"a table of {name} has one row an id: '{ids}' repeats in {having[0].name}; keep one row of "
-            "each, or leave the file out"
-        )
-    if named:
-        raise ConfigError(
-            f"the id column has one name in all tables: {events.name} calls it '{ids}', and {named[0].name} "
-            f"has {', '.join(named[0].frame.columns[:10])}; rename the column there, or leave the file out"
-        )
-    return None
-
-
-def _chosen(question: str, options: dict[str, T], why: str, ask: Ask | None) -> T:
-    if ask is None or not options:
-        raise ConfigError(f"can't tell {question.rstrip('?')}: {why}")
-    return options[ask(question, list(options))]

@@ -6,6 +6,8 @@ import tomlkit
 
 _WIDTH = 44
 """Where comments begin, if the value is shorter."""
+_LONGEST = 120
+"""A longer line has its comment above."""
 
 
 class Lines:
@@ -29,7 +31,11 @@ class Lines:
     def value(self, key: str, value: object, why: str = "") -> None:
         """Write a value, and why it is this one."""
         line = tomlkit.dumps({key: value}).strip()
-        self._lines.append(f"{line:<{_WIDTH}} # {_plain(why)}" if why else line)
+        beside = f"{line:<{_WIDTH}} # {_plain(why)}" if why else line
+        if len(beside) > _LONGEST and why:
+            self._lines += [f"# {_plain(why)}:", line]
+        else:
+            self._lines.append(beside)
 
     def text(self) -> str:
         """Return the whole."""
