@@ -49,6 +49,7 @@ def refused(*parts: str) -> AbstractContextManager[object]:
         (b"a,b\r\n1,x\r\n\r\n2,y\r\n\r\n", {"a": [1, 2], "b": ["x", "y"]}),
         (b'a,b\n1,"x"\n\n2,y\n', {"a": [1, 2], "b": ["x", "y"]}),
         (b"a\n1\n2\n", {"a": [1, 2]}),
+        (b"a,b\r1,2\r3,4\r", {"a": [1, 3], "b": [2, 4]}),
         (b"a,b\n1,NaN\n", {"a": [1], "b": [pytest.approx(float("nan"), nan_ok=True)]}),
     ],
 )
@@ -76,9 +77,9 @@ def test_csv_without_a_comma_in_its_header_is_read_too(tmp_path: Path, separator
 @pytest.mark.parametrize(
     ("start", "said"),
     [
-        (b"PAR1\x15\x04", "is a Parquet file; give it the suffix .parquet"),
-        (b"PK\x03\x04\x14", "is a zip file or a spreadsheet; unpack it, or save the sheet as CSV"),
-        ("x,y\n1,2\n".encode("utf-16"), "is text in UTF-16; save it as UTF-8"),
+        (b"PAR1\x15\x04", "is not a whole Parquet file"),
+        (b"PK\x03\x04\x14", r"can't be read \(File is not a zip file\)"),
+        ("x,y\n1,2\n".encode("utf-16-le"), r"begins with zero bytes, as UTF-16 does.*\[data\] encoding"),
     ],
 )
 def test_files_of_another_kind_are_named(tmp_path: Path, start: bytes, said: str) -> None:
@@ -88,7 +89,9 @@ def test_files_of_another_kind_are_named(tmp_path: Path, start: bytes, said: str
 
 def test_a_row_for_a_header_is_suspected(tmp_path: Path) -> None:
     path = write(tmp_path, b"33,11,3.5\n5,22,3.25\n")
-    with pytest.raises(DataError, match=r"has no column 'user'\. Its first line looks like a row"):
+    with pytest.raises(
+        DataError, match=r"the first line of .*t\.csv looks like a row, '33,11,3\.5'.*columns = \["
+    ):
         read_table(path, ["user"])
     with pytest.raises(DataError) as failure:
         read_table(write(tmp_path, b"user,3\n1,2\n"), ["item"])
@@ -178,8 +181,9 @@ def test_missing_files_and_folders(tmp_path: Path) -> None:
         read_table(tmp_path / "rating.csv")
     with refused("there is no file", "its folder", "doesn't exist either"):
         read_table(tmp_path / "nowhere" / "rating.csv")
-    with refused("is a folder; it has ratings.csv", "Name the file"):
-        read_table(tmp_path)
+    with refused("a folder of parts holds tables", "holds none"):
+        (tmp_path / "empty").mkdir()
+        read_table(tmp_path / "empty")
     with refused("a table is one of .csv, .tsv", "suffix '.xlsx'"):
         read_table(write(tmp_path, b"", "t.xlsx"))
 
@@ -195,10 +199,9 @@ def test_missing_files_and_folders(tmp_path: Path) -> None:
         (b"a,b\n1,2\n3,4,5\n", ("as many fields as the header (2)", "line 3, has 3: '3,4,5'", "quotes")),
         (b'a,b\n"1\n1",2\n3\n', ("as many fields", "line 4, has 1")),
         (b'a,b\n"1\n1",2\n3,4,5\n', ("as many fields", "line 4, has 3")),
-        (b'a,b\n1,"2\n3,4\n', ("quotes must be closed", "t.csv, after line 1")),
+        (b'a,b\n1,"2\n3,4\n', ("quotes must be closed", "t.csv, line 2")),
         (b"a,b\n1,x\n2,caf\xe9\n", ("UTF-8", "line 3", "byte 0xe9 at 6")),
         (b"a,b,a\n1,2,3\n", ("a name of its own", "two 'a'")),
-        (b"a,b\r1,2\r3,4\r", ("must end in LF", "end in CR")),
     ],
 )
 def test_damaged_csv(tmp_path: Path, content: bytes, parts: tuple[str, ...]) -> None:
@@ -264,8 +267,7 @@ def test_parquet_without_rows(tmp_path: Path) -> None:
 def test_names_with_wildcards_are_plain_names(tmp_path: Path) -> None:
     write(tmp_path, b"a\n1\n", "t1.csv")
     assert columns_of(write(tmp_path, b"a\n2\n", "t[1].csv")) == {"a": [2]}
-    with refused("there is no file"):
-        read_table(tmp_path / "*.csv")
+    assert columns_of(tmp_path / "*.csv") == {"a": [1, 2]}
 
 
 # ---------------------------------------------------------------- whole datasets

@@ -1,27 +1,29 @@
-"""CSV and TSV files: the fast strict path, and the slow one that finds the line at fault when it fails.
+"""CSV and TSV files: a fast strict path, and slow ones for odd files and to find the line at fault.
 
-Lines end in LF; a CR before it belongs to the line end, any other CR to the text (four of KuaiRec's captions
-hold one). Polars fills rows that are too short with nulls and cuts rows that are too long where it reads only
-some of the columns, so the number of fields is checked here.
+Lines end in LF, CR LF, or (where a file has no LF) CR; another CR belongs to the text (four of KuaiRec's
+captions hold one). Polars fills rows that are too short with nulls and cuts rows that are too long where it
+reads only some of the columns, so the number of fields is checked here. It also lets a quote anywhere begin
+a quoted field; a file with a quote elsewhere is read by `twotower.data.odd_quotes`.
 """
 
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import polars as pl
-from polars.exceptions import PolarsError
+from polars.exceptions import NoDataError, PolarsError
 
 from twotower.data.checks import require_columns
+from twotower.data.header import Header, find_header
+from twotower.data.odd_quotes import read_odd_quotes
 from twotower.data.parse import shown
+from twotower.data.raw_text import UTF8, EmptyTable, RawText, raw_text
 from twotower.errors import DataError
 
 Dtypes = Mapping[str, "pl.DataType | type[pl.DataType]"]
@@ -29,214 +31,289 @@ Dtypes = Mapping[str, "pl.DataType | type[pl.DataType]"]
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": ""}
 """By suffix. A .txt file, and one whose header lacks its own, has the commonest of the usual ones there."""
 
-_OTHERS = "\t,;|"
-_FOREIGN = {
-    b"PAR1": "a Parquet file; give it the suffix .parquet",
-    b"PK\x03\x04": "a zip file or a spreadsheet; unpack it, or save the sheet as CSV",
-    b"\xff\xfe": "text in UTF-16; save it as UTF-8",
-    b"\xfe\xff": "text in UTF-16; save it as UTF-8",
-}
-"""What a file may be that is no text in UTF-8, by its first bytes."""
-
 _SAMPLE = 10_000
 """Rows from which the dtypes are guessed; if a later row proves the guess wrong, all rows are looked at."""
+_BLOCK = 1 << 22
+_QUOTE = ord('"')
+_FIRST = int(pl.read_csv(b"1", has_header=False).columns[0].removeprefix("column_"))
+"""What Polars calls the first column of a file without a header; it depends on its version."""
 
 
-def read_delimited(path: Path, suffix: str, columns: Sequence[str] | None, dtypes: Dtypes) -> pl.DataFrame:
-    """Read columns of a CSV or TSV file, plain or gzipped.
+def read_delimited(
+    path: Path,
+    suffix: str,
+    columns: Sequence[str] | None,
+    dtypes: Dtypes,
+    *,
+    names: Sequence[str] | None = None,
+    encoding: str = UTF8,
+) -> pl.DataFrame:
+    """Read columns of a CSV or TSV file, plain or packed.
+
+    Spaces around names go. Spaces around values go where the name had some, where every value of the column
+    has some, or where all values are numbers without them. A last column without a name and values
+    (separators at line ends) is left out; another one without a name is called ``Unnamed: 0`` by its place.
 
     Args:
         path: the file.
         suffix: its kind, a key of `SEPARATORS`.
         columns: names to read, in the order wanted; none for all.
         dtypes: of some of the columns; the others are Int64, Float64, Boolean or String as their values are.
+        names: of all columns, for a file without a header; a first line that repeats them is taken for one.
+        encoding: of the characters.
 
     Raises:
-        DataError: the file is empty, not UTF-8 or ragged, lacks a column, or has a value not of its dtype;
-            the message says where.
+        DataError: the file is empty, of another encoding, ragged or without a header, lacks a column, or has
+            a value not of its dtype; the message says where.
     """
-    file = _header(path, SEPARATORS[suffix])
-    wanted = list(file.names if columns is None else columns)
-    require_columns(file.names, wanted, str(path))
-    if len(set(file.names)) < len(file.names):
-        twice = next(name for name in file.names if file.names.count(name) > 1)
-        raise DataError(
-            f"every column needs a name of its own: {path} has two '{twice}'. Rename one of them."
-        )
+    file = _file(path, suffix, names, encoding)
+    present = file.header.named
+    wanted = list(present if columns is None else columns)
+    require_columns(present, wanted, str(path))
     given = {name: dtype for name, dtype in dtypes.items() if name in wanted}
-    plain = file.count_quotes_and_separators()
-    # Without quotes the number of separators tells whether the file is regular, so that only what is wanted
-    # is read. With them Polars must see every field to tell; what is not wanted is read as strings.
-    needed = wanted if plain and not plain[0] else file.names
-    try:
-        frame = pl.read_csv(
-            path,
-            columns=needed,
-            separator=file.separator,
-            schema_overrides={**{name: pl.String for name in needed if name not in wanted}, **given},
-            infer_schema_length=_SAMPLE,
-            glob=False,
-        )
-    except PolarsError:
-        frame = _read_slowly(file, wanted, given)
-    if plain and not plain[0]:
-        suspect = plain[1] != (frame.height + 1) * (len(file.names) - 1)
+    counts = file.count()
+    if counts.odd:
+        strings = read_odd_quotes(file.text, file.header, wanted)
+        frame = pl.DataFrame([_typed(file, strings.get_column(name), given) for name in wanted])
     else:
-        suspect = file.names[-1] in frame.columns and frame.get_column(file.names[-1]).null_count() > 0
-    if suspect and frame.height:
-        frame = frame.filter(pl.Series(file.rows_not_blank(frame.height)))
+        frame = _read_fast(file, wanted, given, counts)
     if not frame.height:
-        raise DataError(
-            f"a table needs at least one row: {path} has a header and nothing below it. Check the file."
-        )
-    frame = frame.select(wanted)
-    late = [
-        _narrowed(frame.get_column(name))
+        raise _no_rows(path)
+    if columns is None and file.header.unnamed_last and not frame.get_column(present[-1]).count():
+        frame = frame.drop(present[-1])
+    padded = file.header.padded
+    return frame.with_columns(
+        _unpadded(frame.get_column(name), name in padded, name in given)
         for name, dtype in frame.schema.items()
-        if dtype == pl.String and name not in given and not frame.get_column(name).head(_SAMPLE).count()
-    ]
-    return frame.with_columns(late)
+        if dtype == pl.String
+    )
 
 
-def header_names(path: Path, suffix: str) -> list[str]:
+def header_names(
+    path: Path, suffix: str, names: Sequence[str] | None = None, encoding: str = UTF8
+) -> list[str]:
     """Return the names of the columns; the arguments are those of `read_delimited`."""
-    return _header(path, SEPARATORS[suffix]).names
+    header = _file(path, suffix, names, encoding, head=True).header
+    return list(header.named[:-1] if header.unnamed_last else header.named)
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """What is in a file: quotes, separators, line ends, and whether a quote stands where none may."""
+
+    quotes: int
+    separators: int
+    lines: int
+    odd: bool
 
 
 @dataclass(frozen=True)
 class _File:
     """A delimited file whose header has been read."""
 
-    path: Path
-    separator: str
-    names: list[str]
+    text: RawText
+    header: Header
 
-    def count_quotes_and_separators(self) -> tuple[int, int] | None:
-        """Return how many of each the file has; none if it is compressed, as counting would cost too much."""
-        if _is_gzip(self.path):
-            return None
-        quotes = separators = 0
-        with self.path.open("rb") as stream:
-            while block := stream.read(1 << 22):
-                codes = np.frombuffer(block, dtype=np.uint8)
-                quotes += int(np.count_nonzero(codes == ord('"')))
-                separators += int(np.count_nonzero(codes == ord(self.separator)))
-        return quotes, separators
+    @property
+    def path(self) -> Path:
+        return self.text.path
 
-    def records(self, *, strict: bool = False) -> Iterator[tuple[int, list[str]]]:
-        """Yield the line number and the fields of each record, blank ones included, the header first."""
-        limit = csv.field_size_limit(1 << 30)
-        try:
-            with _open(self.path) as stream:
-                text = io.TextIOWrapper(stream, "utf-8-sig", errors="replace", newline="\n")
-                # The csv module refuses a bare CR; only the number of fields matters here.
-                lines = (line.replace("\r", "") for line in text)
-                reader = csv.reader(lines, delimiter=self.separator, strict=strict)
-                start, seen = 1, False
-                for fields in reader:
-                    seen = seen or bool(fields)
-                    if seen:
-                        yield start, fields
-                    start = reader.line_num + 1
-        finally:
-            csv.field_size_limit(limit)
+    def count(self) -> _Counts:
+        """Count quotes and separators, and look at what stands beside each quote.
+
+        A quote that opens a field comes after a separator or a line end, one that closes it before one; two
+        quotes within a field are one that closes and one that opens.
+        """
+        separator = ord(self.header.separator)
+        opening = np.zeros(256, dtype=np.bool_)
+        opening[[separator, 10, 13, _QUOTE]] = True
+        quotes = separators = lines = 0
+        odd, before = False, b"\n"
+        with self.text.open() as stream:
+            if stream.read(3) != b"\xef\xbb\xbf":
+                stream.seek(0)
+            while block := stream.read(_BLOCK):
+                # The quote at a block's end needs its neighbour, which is read with it.
+                while block[-1] == _QUOTE and (more := stream.read(1)):
+                    block += more
+                codes = np.frombuffer(before + block + b"\n", dtype=np.uint8)  # a neighbour on each side
+                at = np.flatnonzero(codes[1:-1] == _QUOTE) + 1
+                opens = (np.arange(len(at)) + quotes) % 2 == 0
+                beside = np.where(opens, codes[at - 1], codes[at + 1])
+                odd = odd or not opening[beside].all()
+                quotes += len(at)
+                separators += int(np.count_nonzero(codes[1:-1] == separator))
+                lines += int(np.count_nonzero(codes[1:-1] == 10))
+                before = block[-1:]
+        return _Counts(quotes, separators, lines + (before != b"\n"), odd or quotes % 2 == 1)
+
+    def rows(self) -> Iterator[tuple[int, list[str]]]:
+        """Yield the line number and the fields of each row below the header, blank lines included."""
+        with _long_fields(), self.text.open() as stream:
+            text = io.TextIOWrapper(stream, "utf-8-sig", errors="replace", newline="\n")
+            # The csv module refuses a bare CR; only the number of fields matters here.
+            lines = (line.replace("\r", "") for line in text)
+            for _ in range(self.header.skip):
+                next(lines, None)
+            reader = csv.reader(lines, delimiter=self.header.separator)
+            start = 1
+            for fields in reader:
+                yield self.header.skip + start, fields
+                start = reader.line_num + 1
 
     def rows_not_blank(self, height: int) -> list[bool]:
-        """Return which data rows are not blank lines, having checked that the others have all fields."""
+        """Return which rows are not blank lines, having checked that the others have all fields."""
         keep = []
-        for line, fields in self.records():
-            if fields and len(fields) != len(self.names):
-                raise self.ragged(line, fields)
-            keep.append(bool(fields) or len(self.names) == 1)
-        keep = keep[1:]  # the header
+        for line, fields in self.rows():
+            if fields and len(fields) != self.header.width:
+                raise self.header.ragged(self.path, line, fields)
+            keep.append(bool(fields) or self.header.width == 1)
         return keep if len(keep) == height else [True] * height
-
-    def ragged(self, line: int, fields: Sequence[str]) -> DataError:
-        """Build the error for a line with too few or too many fields."""
-        few = len(fields) < len(self.names)
-        mend = (
-            "Complete it (was the file cut short?)" if few else "Put fields that hold a separator in quotes"
-        )
-        return DataError(
-            f"every line needs as many fields as the header ({len(self.names)}): {self.path}, line {line:,}, "
-            f"has {len(fields)}: {shown(self.separator.join(fields))}. {mend}."
-        )
 
     def line_of(self, row: int) -> int:
         """Return the line number of a data row counted from 0."""
-        for place, (line, _) in enumerate(self.records()):
-            if place == row + 1:
+        for place, (line, _) in enumerate(self.rows()):
+            if place == row:
                 return line
-        return row + 2
+        return row + self.header.skip + 1
 
     def damage(self, reason: str) -> DataError:
         """Look for what is wrong with a file that can't be parsed at all."""
+        with self.text.open() as stream:
+            for number, data in enumerate(stream, 1):
+                try:
+                    data.decode()
+                except UnicodeDecodeError as error:
+                    return self._not_utf8(number, data, error)
         try:
-            with _open(self.path) as stream:
-                for number, data in enumerate(stream, 1):
-                    try:
-                        data.decode()
-                    except UnicodeDecodeError as error:
-                        return DataError(
-                            f"tables are read as UTF-8: {self.path}, line {number:,}, has the byte "
-                            f"0x{data[error.start]:02x} at {error.start + 1}, which isn't. Save it as UTF-8."
-                        )
-        except (OSError, EOFError) as error:
-            return unreadable(self.path, error)
-        last = 1
-        try:
-            for line, fields in self.records(strict=True):
-                last = line
-                if fields and len(fields) != len(self.names):
-                    return self.ragged(line, fields)
-        except csv.Error as error:
-            return DataError(
-                f"quotes must be closed, and double inside quotes: {self.path}, after line {last:,} "
-                f"({error}). Correct the quotes there."
-            )
+            read_odd_quotes(self.text, self.header, ())
+        except DataError as error:
+            return error
         return DataError(f"{self.path} can't be read as a table: {reason.splitlines()[0]}. Check the file.")
 
+    def _not_utf8(self, line: int, data: bytes, error: UnicodeDecodeError) -> DataError:
+        before = next(
+            csv.reader([data[: error.start].decode("latin-1")], delimiter=self.header.separator), []
+        )
+        place = max(len(before) - 1, 0)
+        column = self.header.named[place] if line > self.header.skip and place < self.header.width else None
+        where = f", column '{column}'," if column is not None else ","
+        return DataError(
+            f"tables are read as UTF-8: {self.path}, line {line:,}{where} has the byte "
+            f"0x{data[error.start]:02x} at {error.start + 1}, which isn't. Say what the file is in [data] "
+            "encoding (such as latin-1), or save it as UTF-8."
+        )
 
-def unreadable(path: Path, error: BaseException) -> DataError:
-    """Build the error for a file that the system, or its compression, won't let us read."""
-    reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-    return DataError(f"{path} can't be read ({reason}). Check its permissions, or fetch it again.")
+
+def _file(
+    path: Path, suffix: str, names: Sequence[str] | None, encoding: str, *, head: bool = False
+) -> _File:
+    text = raw_text(path, encoding, head=head)
+    header = find_header(text, SEPARATORS[suffix], names)
+    if header is None:  # lines end in CR alone
+        with text.open() as stream:
+            content = stream.read()
+        text = replace(text, content=content.replace(b"\r", b"\n"))
+        header = find_header(text, SEPARATORS[suffix], names)
+        assert header is not None
+    return _File(text, header)
+
+
+def _read_fast(file: _File, wanted: Sequence[str], dtypes: Dtypes, counts: _Counts) -> pl.DataFrame:
+    """Read by Polars, every quote being in its place."""
+    header = file.header
+    # Without quotes the number of separators tells whether the file is regular, so that only what is wanted
+    # is read. With them Polars must see every field to tell; what is not wanted is read as strings.
+    some = [place for place, name in enumerate(header.named) if counts.quotes or name in wanted]
+    overrides = {
+        f"column_{place + _FIRST}": dtypes.get(name, pl.String)
+        for place, name in enumerate(header.named)
+        if name in dtypes or (counts.quotes and name not in wanted)
+    }
+    try:
+        frame = pl.read_csv(
+            file.text.source,
+            has_header=False,
+            skip_lines=header.skip,
+            columns=None if counts.quotes else some,
+            separator=header.separator,
+            quote_char='"' if counts.quotes else None,
+            schema_overrides=overrides,
+            infer_schema_length=_SAMPLE,
+            glob=False,
+        )
+    except NoDataError:
+        raise _no_rows(file.path) from None
+    except PolarsError:
+        frame = _read_slowly(file, wanted, dtypes)
+    else:
+        if frame.width != len(some):  # a row is too long
+            raise file.damage("its rows are longer than its header")
+        frame = frame.rename(dict(zip(frame.columns, (header.named[place] for place in some), strict=True)))
+    if counts.quotes:
+        last = header.named[-1]
+        suspect = last in frame.columns and frame.get_column(last).null_count() > 0
+        whole = counts.separators == counts.lines * (header.width - 1)
+        if whole and header.width > 1 and frame.height + header.skip < counts.lines:
+            read_odd_quotes(file.text, header, ())  # a field over two lines, or two lone quotes?
+    else:
+        suspect = counts.separators != (frame.height + header.lines) * (header.width - 1)
+    if suspect and frame.height:
+        frame = frame.filter(pl.Series(file.rows_not_blank(frame.height)))
+    frame = frame.select(wanted)
+    late = [
+        narrowed(frame.get_column(name))
+        for name, dtype in frame.schema.items()
+        if dtype == pl.String and name not in dtypes and not frame.get_column(name).head(_SAMPLE).count()
+    ]
+    return frame.with_columns(late)
 
 
 def _read_slowly(file: _File, wanted: Sequence[str], dtypes: Dtypes) -> pl.DataFrame:
     """Read everything as strings, then give each column its dtype, or say which value has none."""
+    header = file.header
     try:
-        strings = pl.read_csv(file.path, separator=file.separator, infer_schema=False, glob=False)
+        strings = pl.read_csv(
+            file.text.source,
+            has_header=False,
+            skip_lines=header.skip,
+            separator=header.separator,
+            infer_schema=False,
+            glob=False,
+        )
     except PolarsError as error:
         raise file.damage(str(error)) from None
-    except OSError as error:
-        raise unreadable(file.path, error) from None
-    if strings.get_column(strings.columns[-1]).null_count():
+    if strings.width != header.width:
+        raise file.damage(f"its rows have {strings.width} fields and its header {header.width}")
+    strings = strings.rename(dict(zip(strings.columns, header.named, strict=True)))
+    if strings.get_column(header.named[-1]).null_count():
         strings = strings.filter(pl.Series(file.rows_not_blank(strings.height)))
-    done = []
-    for name in wanted:
-        cells = strings.get_column(name)
-        if name not in dtypes:
-            done.append(_narrowed(cells))
-            continue
-        dtype = dtypes[name]
-        try:
-            found = _parsed(cells, dtype)
-        except PolarsError:
-            raise DataError(
-                f"column '{name}' of {file.path} can't be read as {dtype}; read it as a string"
-            ) from None
-        wrong = found.is_null() & cells.is_not_null()
-        if wrong.any():
-            row = wrong.arg_max() or 0
-            raise DataError(
-                f"column '{name}' must be {dtype}: {file.path}, line {file.line_of(row):,}, has "
-                f"{shown(cells[row])}. Correct the value, or read the column as another type."
-            )
-        done.append(found)
-    if file.names[-1] not in wanted:
-        done.append(strings.get_column(file.names[-1]))
+    done = [_typed(file, strings.get_column(name), dtypes) for name in wanted]
+    if header.named[-1] not in wanted:
+        done.append(strings.get_column(header.named[-1]))
     return pl.DataFrame(done)
+
+
+def _typed(file: _File, cells: pl.Series, dtypes: Dtypes) -> pl.Series:
+    """Give a column of strings its dtype."""
+    name = cells.name
+    if name not in dtypes:
+        return narrowed(cells)
+    dtype = dtypes[name]
+    try:
+        found = _parsed(cells, dtype)
+    except PolarsError:
+        raise DataError(
+            f"column '{name}' of {file.path} can't be read as {dtype}; read it as a string"
+        ) from None
+    wrong = found.is_null() & cells.is_not_null()
+    if wrong.any():
+        row = wrong.arg_max() or 0
+        raise DataError(
+            f"column '{name}' must be {dtype}: {file.path}, line {file.line_of(row):,}, has "
+            f"{shown(cells[row])}. Correct the value, or read the column as another type."
+        )
+    return found
 
 
 def _parsed(cells: pl.Series, dtype: pl.DataType | type[pl.DataType]) -> pl.Series:
@@ -252,7 +329,7 @@ def _parsed(cells: pl.Series, dtype: pl.DataType | type[pl.DataType]) -> pl.Seri
     return (cells.str.strip_suffix(".0") if dtype.is_integer() else cells).cast(dtype, strict=False)
 
 
-def _narrowed(cells: pl.Series) -> pl.Series:
+def narrowed(cells: pl.Series) -> pl.Series:
     """Return strings as Int64, Float64 or Boolean where all of them are; integers too long stay strings."""
     if not cells.count():
         return cells
@@ -265,36 +342,31 @@ def _narrowed(cells: pl.Series) -> pl.Series:
     return flags == "true" if flags.drop_nulls().is_in(["true", "false"]).all() else cells
 
 
-def _header(path: Path, separator: str) -> _File:
+def _unpadded(cells: pl.Series, padded_name: bool, typed: bool) -> pl.Series:
+    """Return strings without the spaces around them, where those are padding."""
+    spaced = (cells.str.starts_with(" ") | cells.str.ends_with(" ")).fill_null(True)
+    if cells.count() == 0 or not spaced.drop_nulls().any():
+        return cells
+    stripped = cells.str.strip_chars(" ")
+    stripped = stripped.set(stripped == "", None)
+    if not typed:
+        numbers = narrowed(stripped)
+        if numbers.dtype != pl.String:
+            return numbers
+    return stripped if padded_name or spaced.all() else cells
+
+
+def _no_rows(path: Path) -> EmptyTable:
+    return EmptyTable(
+        f"a table needs at least one row: {path} has a header and nothing below it. Check the file."
+    )
+
+
+@contextmanager
+def _long_fields() -> Iterator[None]:
+    """Let the csv module read fields of any length."""
+    limit = csv.field_size_limit(1 << 30)
     try:
-        with _open(path) as stream:
-            start = stream.read(4)
-            stream.seek(0)
-            for magic, what in _FOREIGN.items():
-                if start.startswith(magic):
-                    raise DataError(f"tables are read as UTF-8: {path} is {what}.")
-            line = next(
-                (text for data in stream if (text := data.decode("utf-8-sig", "replace").strip("\r\n"))), ""
-            )
-    except (OSError, EOFError) as error:
-        raise unreadable(path, error) from None
-    if not line:
-        raise DataError(
-            f"a table needs a header and rows: {path} is empty. Check the file, or fetch it again."
-        )
-    if "\r" in line:
-        raise DataError(
-            f"lines must end in LF: those of {path} end in CR. Save the file with Unix line ends."
-        )
-    if not separator or (separator not in line and any(other in line for other in _OTHERS)):
-        separator = max(_OTHERS, key=line.count)
-    return _File(path, separator, next(csv.reader([line], delimiter=separator)))
-
-
-def _is_gzip(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return stream.read(2) == b"\x1f\x8b"
-
-
-def _open(path: Path) -> IO[bytes]:
-    return gzip.open(path, "rb") if _is_gzip(path) else path.open("rb")  # type: ignore[return-value]
+        yield
+    finally:
+        csv.field_size_limit(limit)

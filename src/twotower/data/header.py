@@ -1,0 +1,193 @@
+"""The header of a delimited file: its names, what separates them, and where the rows begin."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from twotower.data.parse import shown
+from twotower.data.raw_text import EmptyTable, RawText
+from twotower.errors import DataError
+
+_OTHERS = "\t,;|"
+_AHEAD = 20
+"""Rows below the header that are looked at to tell whether it is one."""
+_VALUE = re.compile(r"[+-]?(\d+([.,]\d*)?|\.\d+)([eE][+-]?\d+)?|\d{4}-\d\d?-\d\d?([ T].*)?|\d\d?:\d\d.*")
+"""What a name of a column hardly is: a number, a date or a time."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """The names of a file's columns.
+
+    Attributes:
+        separator: one character.
+        named: a name for every field of a row.
+        padded: the names that had spaces around them.
+        skip: lines before the first row.
+        lines: 1 if the names are a line of the file with its own separators, else 0.
+        unnamed_last: whether the last column has no name: perhaps lines just end in a separator.
+    """
+
+    separator: str
+    named: tuple[str, ...]
+    padded: frozenset[str]
+    skip: int
+    lines: int
+    unnamed_last: bool = False
+
+    @property
+    def width(self) -> int:
+        """Fields of a row."""
+        return len(self.named)
+
+    def ragged(self, path: Path, line: int, fields: Sequence[str]) -> DataError:
+        """Build the error for a line with too few or too many fields."""
+        few = len(fields) < self.width
+        fix = "Complete it (was the file cut short?)" if few else "Put fields that hold a separator in quotes"
+        whose = "header" if self.lines else "list of columns"
+        return DataError(
+            f"every line needs as many fields as the {whose} ({self.width}): {path}, line {line:,}, "
+            f"has {len(fields)}: {shown(self.separator.join(fields))}. {fix}."
+        )
+
+
+def find_header(text: RawText, separator: str, given: Sequence[str] | None = None) -> Header | None:
+    """Find the header of a delimited file.
+
+    Blank lines and comments (``# ...``) above it are skipped. A comment that has as many fields as the row
+    below it, while that is a row of values, is the header itself (``# user item``).
+
+    Args:
+        text: of the file.
+        separator: the usual one; empty, or not in the header, for the commonest of the usual ones.
+        given: names of the columns, for a file without a header.
+
+    Returns:
+        The header; none if lines end in CR alone.
+
+    Raises:
+        DataError: the file is empty, has a row where its header should be, or two columns of one name.
+    """
+    path = text.path
+    with text.open() as stream:
+        lines = [line.decode("utf-8-sig", "replace").rstrip("\r\n") for line in islice(stream, 1 + _AHEAD)]
+        first = 0
+        while lines and not any(lines[first:]) and len(lines) > _AHEAD:  # blank lines galore
+            first = len(lines)
+            lines += [line.decode("utf-8", "replace").rstrip("\r\n") for line in islice(stream, _AHEAD)]
+            if len(lines) == first:
+                break
+    top = next((place for place, line in enumerate(lines) if line.strip()), None)
+    if top is None:
+        raise EmptyTable(
+            f"a table needs a header and rows: {path} is empty. Check the file, or fetch it again."
+        )
+    if "\r" in lines[top] and not any(line for line in lines[top + 1 :]):
+        return None
+    if lines[top].startswith("PAR1"):
+        raise DataError(f"{path} is a packed Parquet file. Unpack it.")
+    comment = top
+    while comment < len(lines) and (not lines[comment].strip() or lines[comment].startswith("#")):
+        comment += 1
+    if comment > top and comment < len(lines):
+        top = _below_comments(lines, top, comment, separator)
+    line = lines[top].removeprefix("#") if top < comment else lines[top]
+    separator = _separator(line, separator)
+    fields = _fields(line, separator)
+    below = [_fields(row, separator) for row in lines[top + 1 :] if row.strip()]
+    if given is not None:
+        return _of_given(path, list(given), fields, separator, top)
+    _check_names(path, fields, below)
+    names = [name.strip() for name in fields]
+    own = 1
+    if below and len(below[0]) == len(names) + 1 and below[0][-1] == "" and names[-1] != "":
+        names, own = [*names, ""], 0  # rows end in a separator, and the header does not
+    blank = next((place for place, row in enumerate(lines[top + 1 :]) if row.strip()), len(lines) - top - 1)
+    return _header(path, names, fields, separator, top + 1 + (blank if len(names) > 1 else 0), own)
+
+
+def _header(
+    path: Path, names: list[str], fields: Sequence[str], separator: str, skip: int, own: int
+) -> Header:
+    named = tuple(name or f"Unnamed: {place}" for place, name in enumerate(names))
+    twice = next((name for name in named if named.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(
+            f"every column needs a name of its own: {path} has two '{twice}'. Rename one of them."
+        )
+    padded = frozenset(name.strip() for name in fields if name != name.strip())
+    return Header(separator, named, padded, skip, own, unnamed_last=len(names) > 1 and not names[-1])
+
+
+def _of_given(path: Path, given: list[str], fields: list[str], separator: str, top: int) -> Header:
+    """Return the header of a file whose names are given; its first line may repeat them."""
+    stripped = [name.strip() for name in fields]
+    if stripped == given:
+        return _header(path, given, fields, separator, top + 1, 1)
+    if len(stripped) == len(given) + 1 and not stripped[-1]:
+        given = [*given, ""]
+    if len(given) != len(stripped):
+        raise DataError(
+            f"the columns of a table without a header must all be named: {path} has {len(stripped)} fields a "
+            f"line, got {len(given)} names ({', '.join(given)}). Its first line: "
+            f"{shown(separator.join(fields))}."
+        )
+    return _header(path, given, (), separator, top, 0)
+
+
+def _below_comments(lines: Sequence[str], top: int, first: int, separator: str) -> int:
+    """Return the line of the header: the first one below the comments, or the last comment."""
+    last = first - 1
+    while last > top and not lines[last].strip():
+        last -= 1
+    names = lines[last].removeprefix("#")
+    one = _separator(names, separator)
+    above, below = _fields(names, one), _fields(lines[first], one)
+    values = sum(_VALUE.fullmatch(field.strip()) is not None for field in below)
+    return (
+        last if len(above) == len(below) > 1 and values and not _looks_like_a_row(above, [below]) else first
+    )
+
+
+def _check_names(path: Path, fields: Sequence[str], below: Sequence[Sequence[str]]) -> None:
+    if "\0" in "".join(fields):
+        raise DataError(
+            f"tables are read as UTF-8: {path} has zero bytes, as UTF-16 does. Say what it is in [data] "
+            "encoding, or save it as UTF-8."
+        )
+    if _looks_like_a_row(fields, below):
+        raise DataError(
+            f"a table needs a header: the first line of {path} looks like a row, {shown(','.join(fields))}. "
+            "Its first line must name the columns; or name them with columns = [...] in [data] "
+            "(names=[...] in Python)."
+        )
+
+
+def _looks_like_a_row(fields: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
+    """Return whether values stand above all columns of values, and there are some."""
+    values = [_VALUE.fullmatch(field.strip()) is not None for field in fields]
+    if not below:
+        return 2 * sum(values) > len(fields)
+    columns = [
+        all(
+            place < len(row) and (not row[place].strip() or _VALUE.fullmatch(row[place].strip()))
+            for row in below
+        )
+        for place in range(len(fields))
+    ]
+    return any(values) and all(value for value, numeric in zip(values, columns, strict=True) if numeric)
+
+
+def _separator(line: str, usual: str) -> str:
+    if not usual or (usual not in line and any(other in line for other in _OTHERS)):
+        return max(_OTHERS, key=line.count)
+    return usual
+
+
+def _fields(line: str, separator: str) -> list[str]:
+    return next(csv.reader([line], delimiter=separator), [""])

@@ -1,0 +1,116 @@
+"""JSON lines: one record a line, or one array of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from twotower.data.checks import require_columns
+from twotower.data.parse import shown
+from twotower.data.raw_text import EmptyTable, RawText
+from twotower.errors import DataError
+
+SUFFIXES = (".jsonl", ".ndjson", ".json")
+
+
+def read_json_lines(text: RawText, columns: Sequence[str] | None) -> pl.DataFrame:
+    """Read columns of a file of JSON records. A key that a record lacks is null there.
+
+    Integers past int64 become strings, as do numbers in a column that has strings as well.
+
+    Args:
+        text: of the file.
+        columns: names to read, in the order wanted; none for all.
+
+    Raises:
+        DataError: a line is not a record, a column holds values of several types, or there are no records;
+            the message says where.
+    """
+    frame = _scanned(text)
+    wanted = frame.collect_schema().names() if columns is None else list(columns)
+    require_columns(frame.collect_schema().names(), wanted, str(text.path))
+    try:
+        found = frame.select(wanted).collect()
+    except (PolarsError, OverflowError) as error:
+        raise _fault(text, str(error)) from None
+    if not found.height:
+        raise EmptyTable(f"a table needs at least one row: {text.path} has none. Check the file.")
+    return found.with_columns(pl.col(pl.Int128).cast(pl.String))
+
+
+def json_names(text: RawText) -> list[str]:
+    """Return the names of the columns: every key of any record."""
+    return _scanned(text).collect_schema().names()
+
+
+def _scanned(text: RawText) -> pl.LazyFrame:
+    with text.open() as stream:
+        start = stream.read(4096).removeprefix(b"\xef\xbb\xbf")
+        stream.seek(0)
+        if not start.strip():
+            raise EmptyTable(f"a table needs rows: {text.path} is empty. Check the file, or fetch it again.")
+        marked = text.content is None and not start.startswith(b"{")
+        content = stream.read().removeprefix(b"\xef\xbb\xbf") if marked else None
+    source = text.source if content is None else content
+    try:
+        if start.lstrip().startswith(b"["):
+            return pl.read_json(source, infer_schema_length=None).lazy()
+        frame = pl.scan_ndjson(source, infer_schema_length=None)
+        frame.collect_schema()
+    except (PolarsError, OverflowError) as error:
+        raise _fault(text, str(error)) from None
+    else:
+        return frame
+
+
+def _fault(text: RawText, reason: str) -> DataError:
+    """Look for the line at fault."""
+    path = text.path
+    kinds: dict[str, tuple[str, int]] = {}
+    with text.open() as stream:
+        for number, data in enumerate(stream, 1):
+            try:
+                line = data.decode("utf-8-sig")
+                record = json.loads(line) if line.strip() else {}
+            except UnicodeDecodeError as error:
+                return DataError(
+                    f"tables are read as UTF-8: {path}, line {number:,}, has the byte "
+                    f"0x{data[error.start]:02x} at {error.start + 1}, which isn't. Say what the file is in "
+                    "[data] encoding, or save it as UTF-8."
+                )
+            except ValueError as error:
+                return DataError(
+                    f"every line is one JSON record: {path}, line {number:,}, is not ({error}): "
+                    f"{shown(line.rstrip())}. Correct the line."
+                )
+            if not isinstance(record, dict):
+                return DataError(
+                    f"every line is one JSON record: {path}, line {number:,}, is {shown(record)}. "
+                    'Write it as {"name": value, ...}.'
+                )
+            clash = _clash(record, kinds, number)
+            if clash is not None:
+                return DataError(f"a column holds values of one type: {path}, {clash}. Correct the values.")
+    return DataError(f"{path} can't be read as JSON lines: {reason.splitlines()[0]}. Check the file.")
+
+
+def _clash(record: Mapping[str, Any], kinds: dict[str, tuple[str, int]], line: int) -> str | None:
+    for name, value in record.items():
+        kind = _kind(value)
+        if kind is None:
+            continue
+        known, first = kinds.setdefault(name, (kind, line))
+        if known != kind and {known, kind} != {"a number", "a string"}:
+            return f"column '{name}' is {known} in line {first:,} and {kind} in line {line:,}"
+    return None
+
+
+def _kind(value: Any) -> str | None:
+    if value is None:
+        return None
+    names = {bool: "true or false", int: "a number", float: "a number", str: "a string", list: "a list"}
+    return names.get(type(value), "a record")

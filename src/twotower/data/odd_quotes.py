@@ -1,0 +1,116 @@
+"""Delimited files with quotes in odd places: a lone one is read literally, or its line is named.
+
+``5,the 5" disk`` has a quote that opens nothing: only one at the begin of a field does.
+``"a \\"b\\" c"`` escapes quotes by a backslash, as MySQL does. ``1, "a, b"`` has a space before a quoted
+field.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from twotower.data.header import Header
+from twotower.data.raw_text import RawText
+from twotower.errors import DataError
+
+
+def read_odd_quotes(text: RawText, header: Header, wanted: Sequence[str]) -> pl.DataFrame:
+    """Read columns as strings, null where a field is empty; blank lines are left out.
+
+    Args:
+        text: of the file.
+        header: its header.
+        wanted: names of columns.
+
+    Raises:
+        DataError: a quote is not closed, something follows the quote that closes a field, a line has too few
+            or too many fields, a byte is not UTF-8, or it can't be told whether a quote is a lone one.
+    """
+    fault: DataError | None = None
+    for dialect in _dialects(text, header):
+        try:
+            return _read(text, header, wanted, dialect)
+        except DataError as error:
+            fault = fault or error
+    assert fault is not None
+    raise fault
+
+
+def _dialects(text: RawText, header: Header) -> Iterator[Mapping[str, Any]]:
+    with text.open() as stream:
+        sample = stream.read(1 << 24)
+    spaced = f'{header.separator} "'.encode() in sample
+    yield {"skipinitialspace": spaced}
+    if b'\\"' in sample:
+        yield {"skipinitialspace": spaced, "escapechar": "\\", "doublequote": False}
+
+
+def _read(text: RawText, header: Header, wanted: Sequence[str], dialect: Mapping[str, Any]) -> pl.DataFrame:
+    places = [header.named.index(name) for name in wanted]
+    cells: list[list[str | None]] = [[] for _ in places]
+    limit = csv.field_size_limit(1 << 30)
+    line, doubtful, alone = header.skip + 1, None, True
+    try:
+        with text.open() as stream:
+            lines = _Lines(io.TextIOWrapper(stream, "utf-8-sig", newline="\n"), header)
+            reader = csv.reader(lines, delimiter=header.separator, strict=True, **dialect)
+            for fields in reader:
+                if fields and len(fields) != header.width:
+                    raise header.ragged(text.path, line, fields)
+                if fields:
+                    for column, place in zip(cells, places, strict=True):
+                        column.append(fields[place] or None)
+                if header.skip + reader.line_num > line and doubtful is None:
+                    doubtful = line
+                line = header.skip + reader.line_num + 1
+            alone = lines.all_whole
+    except csv.Error as error:
+        raise DataError(
+            f"quotes must be closed, and double inside quotes: {text.path}, line {line:,} "
+            f"({error}). Correct the quotes there."
+        ) from None
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"tables are read as UTF-8: {text.path}, near line {line:,}, is not ({error})."
+        ) from None
+    finally:
+        csv.field_size_limit(limit)
+    if doubtful is not None and alone and header.width > 1:
+        raise _doubtful(text.path, doubtful)
+    return pl.DataFrame(
+        [pl.Series(name, column, dtype=pl.String) for name, column in zip(wanted, cells, strict=True)]
+    )
+
+
+class _Lines:
+    """The lines below the header, and whether each has a row's number of separators, quotes aside."""
+
+    def __init__(self, text: io.TextIOWrapper, header: Header) -> None:
+        self._text, self._header = text, header
+        self.all_whole = True
+
+    def __iter__(self) -> Iterator[str]:
+        for _ in range(self._header.skip):
+            next(self._text, None)
+        separators = self._header.width - 1
+        for line in self._text:
+            # The csv module takes a bare CR for a line end.
+            plain = line.rstrip("\r\n").replace("\r", " ") + "\n"
+            self.all_whole = self.all_whole and (
+                plain == "\n" or plain.count(self._header.separator) == separators
+            )
+            yield plain
+
+
+def _doubtful(path: Path, line: int) -> DataError:
+    return DataError(
+        f"a quoted field must be told from a lone quote: {path}, line {line:,}, opens a quote that closes on "
+        "a later line, and every line is a whole row if quotes are text. If it is a lone quote, put the "
+        "field in quotes and double it; if the text has two lines, join them."
+    )

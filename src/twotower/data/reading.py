@@ -1,0 +1,158 @@
+"""One file of a table, by what is in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from twotower.data.checks import require_columns
+from twotower.data.delimited import Dtypes, header_names, read_delimited
+from twotower.data.json_lines import SUFFIXES as JSON
+from twotower.data.json_lines import json_names, read_json_lines
+from twotower.data.parse import Where, shown
+from twotower.data.raw_text import UTF8, EmptyTable, raw_text, unreadable
+from twotower.data.recbole import SUFFIXES as RECBOLE
+from twotower.data.recbole import read_recbole, recbole_types
+from twotower.data.table_files import PARQUET, TableFile
+from twotower.errors import DataError
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a table is read.
+
+    Attributes:
+        dtypes: of some columns.
+        names: of all columns, for text files without a header.
+        encoding: of text files.
+    """
+
+    dtypes: Dtypes
+    names: Sequence[str] | None = None
+    encoding: str = UTF8
+
+
+def names_in(file: TableFile, how: Reading) -> list[str]:
+    """Return the names of the columns, those of partitions last; errors as `read_file`."""
+    path, suffix = file.path, _suffix(file)
+    named = suffix in PARQUET or suffix in JSON or suffix in RECBOLE
+    if how.names is not None and named:
+        raise DataError(
+            f"columns are named for text files without a header: {path} has names of its own. Leave them out."
+        )
+    try:
+        if suffix in PARQUET:
+            found = list(_parquet_schema(path))
+        elif suffix in JSON:
+            found = json_names(raw_text(path, how.encoding))
+        elif suffix in RECBOLE:
+            found = list(recbole_types(path))
+        else:
+            found = header_names(path, suffix, how.names, how.encoding)
+    except OSError as error:
+        raise unreadable(path, error) from None
+    return [*found, *(name for name, _ in file.partition if name not in found)]
+
+
+def read_file(file: TableFile, columns: list[str] | None, how: Reading) -> pl.DataFrame:
+    """Read columns of a file; partitions are columns of strings, if the file has none of that name.
+
+    Raises:
+        EmptyTable: it has no rows.
+        DataError: it is damaged, lacks a column, or has a value not of its dtype.
+    """
+    path = file.path
+    present = names_in(file, how)
+    require_columns(present, columns or (), str(path))
+    own = present[: len(present) - len(file.partition)] if file.partition else present
+    folders = {name: value for name, value in file.partition if name not in own}
+    inside = None if columns is None else [name for name in columns if name not in folders] or own[:1]
+    try:
+        frame = _read(path, _suffix(file), inside, how)
+    except OSError as error:
+        raise unreadable(path, error) from None
+    frame = frame.with_columns(pl.lit(value, pl.String).alias(name) for name, value in folders.items())
+    return frame if columns is None else frame.select(columns)
+
+
+def _read(path: Path, suffix: str, columns: list[str] | None, how: Reading) -> pl.DataFrame:
+    if suffix in PARQUET:
+        return _cast(_read_parquet(path, columns), how.dtypes, str(path))
+    if suffix in JSON:
+        return _cast(read_json_lines(raw_text(path, how.encoding), columns), how.dtypes, str(path))
+    if suffix in RECBOLE:
+        return read_recbole(path, columns, how.dtypes)
+    return read_delimited(path, suffix, columns, how.dtypes, names=how.names, encoding=how.encoding)
+
+
+def _suffix(file: TableFile) -> str:
+    """Return what is in a file: its first bytes win over its suffix if it is Parquet."""
+    if file.suffix not in PARQUET:
+        with file.path.open("rb") as stream:
+            if stream.read(4) == b"PAR1":
+                return PARQUET[0]
+    return file.suffix
+
+
+def _parquet_schema(path: Path) -> Mapping[str, pl.DataType]:
+    try:
+        return pl.read_parquet_schema(path)
+    except PolarsError as error:
+        raise _damaged(path, error) from None
+
+
+def _read_parquet(path: Path, columns: Sequence[str] | None) -> pl.DataFrame:
+    wanted = list(_parquet_schema(path)) if columns is None else list(columns)
+    try:
+        frame = pl.read_parquet(path, columns=wanted, glob=False, hive_partitioning=False)
+    except PolarsError as error:
+        for name in wanted:
+            _check_column(path, name)
+        raise _damaged(path, error) from None
+    if not frame.height:
+        raise EmptyTable(f"a table needs at least one row: {path} has none. Check the file.")
+    return frame.select(wanted)
+
+
+def _check_column(path: Path, name: str) -> None:
+    """Raise a `DataError` that names a column if its strings are not UTF-8."""
+    try:
+        pl.read_parquet(path, columns=[name], glob=False, hive_partitioning=False)
+    except PolarsError as error:
+        if "utf" in str(error).lower():
+            raise DataError(
+                f"strings are UTF-8: {path}, column '{name}' has bytes that aren't. Write it again as UTF-8, "
+                "or leave the column out."
+            ) from None
+
+
+def _cast(frame: pl.DataFrame, dtypes: Dtypes, source: str) -> pl.DataFrame:
+    return frame.with_columns(
+        _as_type(frame.get_column(name), dtype, Where(source, name))
+        for name, dtype in dtypes.items()
+        if name in frame.columns and frame.schema[name] != dtype
+    )
+
+
+def _as_type(values: pl.Series, dtype: pl.DataType | type[pl.DataType], where: Where) -> pl.Series:
+    try:
+        found = values.cast(dtype, strict=False)
+    except PolarsError:
+        raise where.wrong_type(f"the column must be {dtype}", values, "Read it as another type") from None
+    wrong = found.is_null() & values.is_not_null()
+    if values.dtype.is_float() and dtype.is_integer():  # a cast would cut the fraction off
+        wrong = wrong | (found.cast(values.dtype) != values)
+    if wrong.any():
+        row = wrong.arg_max() or 0
+        rule = f"the column must be {dtype}, which {shown(values[row])} is not"
+        raise where.fault(rule, "Correct the value, or read the column as another type", row + 1, values[row])
+    return found
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    reason = str(error).splitlines()[0]
+    return DataError(f"{path} is not a whole Parquet file ({reason}). Write or fetch it again.")

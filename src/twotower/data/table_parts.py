@@ -1,0 +1,132 @@
+"""A table in several files: its parts below each other, as if they were one file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from twotower.data.delimited import narrowed
+from twotower.data.json_lines import SUFFIXES as JSON
+from twotower.data.parse import shown
+from twotower.data.raw_text import EmptyTable
+from twotower.data.reading import Reading, names_in, read_file
+from twotower.data.table_files import PARQUET, TableFile
+from twotower.errors import DataError
+
+_WHOLE = re.compile(r"0|-?[1-9]\d{0,17}")
+"""An integer that is written back as it was read."""
+
+
+def read_parts(
+    source: str, files: Sequence[TableFile], columns: list[str] | None, how: Reading
+) -> pl.DataFrame:
+    """Read the parts of a table.
+
+    All parts need the columns that are read, in any order; without ``columns`` all must have the same.
+    Numbers become the type that holds those of all parts. A column of text files that has numbers in one part
+    and text in another is text, each value as it is written. Parts without rows add none.
+
+    Raises:
+        EmptyTable: no part has a row.
+        DataError: a part lacks a column, has one of another kind of type, or can't be read.
+    """
+    wanted = _common(files, how) if columns is None else columns
+    frames, kept = [], []
+    for file in files:
+        try:
+            frames.append(read_file(file, wanted, how))
+            kept.append(file)
+        except EmptyTable:
+            continue
+    if not frames:
+        raise EmptyTable(
+            f"a table needs at least one row: none of the {len(files)} files of {source} has any."
+        )
+    text = kept[0].suffix not in (*PARQUET, *JSON)
+    differing = [
+        name
+        for name in wanted
+        if len({_family(frame.schema[name]) for frame in frames if frame.schema[name] != pl.Null}) > 1
+    ]
+    again = [name for name in differing if name not in how.dtypes]
+    if text and again:
+        strings = replace(how, dtypes={**how.dtypes, **dict.fromkeys(again, pl.String)})
+        frames = [
+            frame.with_columns(read_file(file, again, strings).get_columns())
+            for frame, file in zip(frames, kept, strict=True)
+        ]
+    elif differing:
+        raise _clash(differing[0], kept, frames)
+    try:
+        whole = pl.concat([_plain(frame) for frame in frames], how="vertical_relaxed")
+    except PolarsError as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(
+            f"the parts of {source} don't fit together ({reason}). Write them with one type."
+        ) from None
+    if text:
+        whole = whole.with_columns(narrowed(whole.get_column(name)) for name in again)
+    return with_partition_types(whole, kept, how)
+
+
+def with_partition_types(frame: pl.DataFrame, files: Sequence[TableFile], how: Reading) -> pl.DataFrame:
+    """Return the columns of partitions as integers, if all their values are written as such."""
+    changed = []
+    for name in dict.fromkeys(name for file in files for name, _ in file.partition):
+        values = {value for file in files for known, value in file.partition if known == name}
+        if name not in frame.columns or frame.schema[name] != pl.String:
+            continue
+        if name in how.dtypes:
+            changed.append(pl.col(name).cast(how.dtypes[name]))
+        elif all(value is None or _WHOLE.fullmatch(value) for value in values):
+            changed.append(pl.col(name).cast(pl.Int64))
+    return frame.with_columns(changed)
+
+
+def _common(files: Sequence[TableFile], how: Reading) -> list[str]:
+    first = names_in(files[0], how)
+    for file in files[1:]:
+        names = names_in(file, how)
+        if set(names) != set(first):
+            one = next(name for name in [*first, *names] if (name in first) != (name in names))
+            has, lacks = (files[0], file) if one in first else (file, files[0])
+            raise DataError(
+                f"the parts of a table need the same columns: {has.path} has '{one}' and {lacks.path} does "
+                "not. Name one of the files, a pattern that fits the parts of one table, or the columns "
+                "to read."
+            )
+    return first
+
+
+def _family(dtype: pl.DataType) -> str:
+    """Return what dtypes of parts must agree in; null fits all."""
+    if dtype.is_numeric():
+        return "a number"
+    if dtype == pl.String or isinstance(dtype, pl.Categorical | pl.Enum):
+        return "text"
+    if dtype.is_temporal():
+        return "a date or time"
+    return {pl.Boolean: "true or false", pl.Binary: "bytes"}.get(
+        dtype.base_type(), "a list" if dtype.is_nested() else str(dtype)
+    )
+
+
+def _clash(name: str, files: Sequence[TableFile], frames: Sequence[pl.DataFrame]) -> DataError:
+    kinds = [_family(frame.schema[name]) for frame in frames]
+    known = [place for place, frame in enumerate(frames) if frame.schema[name] != pl.Null]
+    two = [known[0], next(place for place in known if kinds[place] != kinds[known[0]])]
+    values = [frames[place].get_column(name).drop_nulls().head(1).to_list() for place in two]
+    told = [f"{files[place].path} has {kinds[place]}" for place in two]
+    told = [f"{text}, {shown(value[0])}" if value else text for text, value in zip(told, values, strict=True)]
+    return DataError(
+        f"a column has one type in all parts of a table: column '{name}' of {told[0]}; of {told[1]}. "
+        "Write the parts with one type."
+    )
+
+
+def _plain(frame: pl.DataFrame) -> pl.DataFrame:
+    return frame.with_columns(pl.col(pl.Categorical, pl.Enum).cast(pl.String))
