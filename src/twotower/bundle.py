@@ -5,43 +5,34 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
 from numpy.typing import NDArray
+from polars.exceptions import PanicException
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from twotower.atomic import folder_place, replacing_folder
-from twotower.config import ModelConfig, ObjectiveConfig
-from twotower.errors import BundleError
-from twotower.features import Encoder, SideEncoder
-from twotower.features.encoder import column_from_state, column_state
-from twotower.features.positive import PositiveRule
-from twotower.features.target import Target
-from twotower.model import SideArrays, TwoTowerModel
-from twotower.objectives import FoldInSettings
+from twotower.errors import BundleError, MissingExtraError
+from twotower.features.encoder import column_state
+from twotower.parts import Part, opened
 from twotower.recommender import Recommender
-from twotower.retrieval import load_index
-from twotower.schema import Schema
-from twotower.side import PLAIN, Side, plain
+from twotower.retrieval import index_from_bytes
+from twotower.side import plain
+from twotower.tensors import Arrays
+from twotower.unpacking import ENCODER, INDEX, PARTS, STATE, TABLES, TOWERS, VECTORS, check_sizes, unpacked
 
 FORMAT = 2
 """Version of the saved form; a bundle of another one is refused."""
 MANIFEST = "bundle.json"
-ENCODER, TOWERS, VECTORS, TABLES = (
-    "encoder.safetensors",
-    "towers.safetensors",
-    "vectors.safetensors",
-    "tables.json",
-)
-PARTS = ("encoder.json", ENCODER, TOWERS, VECTORS, TABLES)
-INDEX = "index.bin"
-"""A part that is there if an index was made."""
 
 _OWN = (
     "format",
@@ -52,12 +43,11 @@ _OWN = (
     "objective",
     "least_squares",
     "history",
+    "written_by",
     "parts",
     "hash",
 )
 """What the manifest holds of its own; the rest are facts."""
-
-Arrays = dict[str, NDArray[Any]]
 
 
 def save_bundle(recommender: Recommender, directory: Path, facts: dict[str, Any]) -> None:
@@ -84,6 +74,7 @@ def save_bundle(recommender: Recommender, directory: Path, facts: dict[str, Any]
                 "least_squares": asdict(recommender.least_squares),
                 "history": recommender.history,
                 **facts,
+                "written_by": version("twotower"),
                 "parts": {name: _digest(temporary / name) for name in parts},
             }
             manifest = json.loads(json.dumps(manifest))  # as it will be read: every key a string
@@ -106,72 +97,131 @@ def read_facts(directory: Path) -> dict[str, Any]:
 
 
 def load_bundle(directory: Path, *, index: bool = True) -> Recommender:
-    """Read a bundle, checking the hash of every part and of the whole.
+    """Read a bundle, checking the hash of every part and of the whole, and that the parts fit one another.
 
     Without ``index`` an index that is in it is checked but not read, and every search is exact. If a save was
     killed between its two renames, the bundle it was to replace is read where it stepped aside.
 
     Raises:
-        BundleError: a part is missing, truncated, of another bundle, or of a newer format.
+        BundleError: a part is missing, truncated, of another bundle, not a regular file or not what it must
+            be; or the bundle has another format.
         MissingExtraError: the index in it needs a library that is not installed.
     """
-    directory = folder_place(directory, MANIFEST)
-    manifest = read_manifest(directory)
-    for name, digest in manifest["parts"].items():
-        try:
-            found = _digest(directory / name)
-        except FileNotFoundError:
-            raise BundleError(
-                f"bundle {directory} lacks its part {name}; copy it again, or train again"
-            ) from None
-        except OSError as error:
-            raise BundleError(f"part {name} of bundle {directory} can't be read: {error}") from None
-        if found != digest:
-            raise BundleError(
-                f"part {name} of bundle {directory} is not the one saved with it (truncated, changed or of "
-                "another bundle); copy the whole bundle again, or train again"
+    return read_bundle(directory, index=index)[0]
+
+
+def read_bundle(directory: Path, *, index: bool = True) -> tuple[Recommender, dict[str, Any]]:
+    """Return what `load_bundle` returns, and the manifest that it was read by."""
+    with _opened(directory, (MANIFEST, *PARTS, INDEX)) as files:
+        manifest = _manifest(directory, files)
+        with _refusing(directory):
+            check_sizes({name: files.get(name) for name in manifest["parts"]})
+        contents = {}
+        for name, digest in manifest["parts"].items():
+            contents[name], found = _content(directory, files, name)
+            if found != digest:
+                raise BundleError(
+                    f"part {name} of bundle {directory} is not the one saved with it (truncated, changed or "
+                    "of another bundle); copy the whole bundle again, or train again"
+                )
+    with _refusing(directory):
+        recommender = unpacked(manifest, contents)
+        if index and INDEX in contents:
+            content = contents[INDEX].tobytes()
+            recommender = replace(
+                recommender, index=index_from_bytes(content, directory / INDEX, recommender.items.vectors)
             )
-    try:
-        recommender = _read_parts(directory, manifest)
-        if index and INDEX in manifest["parts"]:
-            searched = load_index(directory / INDEX, recommender.items.vectors)
-            recommender = replace(recommender, index=searched)
-        return recommender
-    except (KeyError, TypeError, ValueError, IndexError, RuntimeError, SafetensorError, OSError) as error:
-        raise BundleError(f"bundle {directory} can't be read: {type(error).__name__}: {error}") from None
+        return recommender, manifest
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
     """Return a bundle's manifest, its own hash and format checked."""
-    path = folder_place(directory, MANIFEST) / MANIFEST
-    if not path.is_file():
+    with _opened(directory, (MANIFEST,)) as files:
+        return _manifest(directory, files)
+
+
+@contextmanager
+def _opened(directory: Path, names: Sequence[str]) -> Iterator[dict[str, Part | str]]:
+    """Open the files of a bundle, all of the same one: a save may put another in its place meanwhile."""
+    with ExitStack() as stack:
+        for last in (False, False, True):
+            place = folder_place(directory, MANIFEST)
+            try:
+                before = os.stat(place)
+                files = stack.enter_context(opened(place, names))
+                if last or set(names) - {INDEX} <= set(files) or os.path.samestat(before, os.stat(place)):
+                    break
+            except (FileNotFoundError, NotADirectoryError):
+                files = {}
+            except OSError as error:
+                raise BundleError(f"bundle {directory} can't be read: {error}") from None
+            stack.close()
+            if not last:
+                time.sleep(0.01)
+        yield files
+
+
+def _content(directory: Path, files: Mapping[str, Part | str], name: str) -> tuple[NDArray[np.uint8], str]:
+    """Return what a file holds, and its hash."""
+    part = files.get(name)
+    if part is None:
+        raise BundleError(f"bundle {directory} lacks its part {name}; copy it again, or train again")
+    reason = part
+    if isinstance(part, Part):
+        try:
+            return part.read()
+        except (OSError, ValueError) as error:
+            reason = str(error)
+        except MemoryError:
+            reason = f"its {part.size:,} bytes do not fit into memory"
+    raise BundleError(f"part {name} of bundle {directory} can't be read: {reason}")
+
+
+def _manifest(directory: Path, files: Mapping[str, Part | str]) -> dict[str, Any]:
+    if MANIFEST not in files:
         raise BundleError(
             f"{directory} is no bundle: it has no {MANIFEST}; name the directory that train wrote"
         )
+    content, _ = _content(directory, files, MANIFEST)
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        if manifest["format"] > FORMAT:
+        manifest = json.loads(content.tobytes())
+        number = manifest["format"]
+        if type(number) is int and number != FORMAT:
+            writer = manifest.get("written_by") or manifest.get("version") or "of an unknown version"
             raise BundleError(
-                f"bundle {directory} has format {manifest['format']}, this version reads format {FORMAT}; "
-                "upgrade twotower"
+                f"bundle {directory} has format {number}, this version reads format {FORMAT}; it was written "
+                f"by twotower {str(writer)[:20]}, this is {version('twotower')}: "
+                + ("upgrade twotower" if number > FORMAT else "load it with that version, or train again")
             )
-        if manifest["format"] < FORMAT:
-            raise BundleError(
-                f"bundle {directory} has format {manifest['format']}, this version reads format {FORMAT}; "
-                "train again"
-            )
-        whole = manifest["hash"] == _manifest_hash(manifest) and set(manifest["parts"]) - {INDEX} == set(
-            PARTS
+        parts = manifest["parts"]
+        whole = (
+            type(number) is int
+            and manifest["hash"] == _manifest_hash(manifest)
+            and set(parts) - {INDEX} == set(PARTS)
+            and all(isinstance(digest, str) for digest in parts.values())
         )
-    except OSError as error:
-        raise BundleError(f"{path} can't be read: {error}") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         whole = False
     if not whole:
         raise BundleError(
-            f"{path} is damaged: its hash does not match; copy the bundle again, or train again"
+            f"{directory / MANIFEST} is damaged: its hash does not match; copy the bundle again, or train "
+            "again"
         )
     return dict(manifest)
+
+
+@contextmanager
+def _refusing(directory: Path) -> Iterator[None]:
+    """Turn whatever is wrong with a bundle into one error; its hashes match, so it was made that way."""
+    try:
+        yield
+    except (MissingExtraError, BundleError):
+        raise
+    except KeyError as error:
+        raise BundleError(f"bundle {directory} can't be read: it lacks {error}") from None
+    except (Exception, PanicException) as error:
+        reason = str(error).strip() or type(error).__name__
+        raise BundleError(f"bundle {directory} can't be read: {reason[:500]}") from None
 
 
 def _write_parts(recommender: Recommender, directory: Path) -> None:
@@ -183,7 +233,7 @@ def _write_parts(recommender: Recommender, directory: Path) -> None:
             columns[name], own = column_state(encoder)
             arrays |= {f"{which}.{name}.{key}": np.ascontiguousarray(value) for key, value in own.items()}
         state[which] = {"column": side.column, "warm_ids": _column(side.warm_ids), "columns": columns}
-    _write_text(directory / "encoder.json", json.dumps(state, ensure_ascii=False))
+    _write_text(directory / STATE, json.dumps(state, ensure_ascii=False))
     _save(arrays, directory / ENCODER)
     towers = {name: t.detach().cpu().numpy() for name, t in recommender.model.state_dict().items()}
     _save(towers, directory / TOWERS)
@@ -211,82 +261,8 @@ def _write_parts(recommender: Recommender, directory: Path) -> None:
     _write_text(directory / TABLES, json.dumps(tables, ensure_ascii=False))
 
 
-def _read_parts(directory: Path, manifest: dict[str, Any]) -> Recommender:
-    schema = Schema.model_validate(manifest["schema"])
-    state = json.loads((directory / "encoder.json").read_text(encoding="utf-8"))
-    arrays = load_file(directory / ENCODER)
-    sides = {}
-    for which, kinds in (("users", schema.users), ("items", schema.items)):
-        columns = {}
-        for name, kind in kinds.items():
-            prefix = f"{which}.{name}."
-            own = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-            columns[name] = column_from_state(kind, state[which]["columns"][name], own)
-        sides[which] = SideEncoder(state[which]["column"], _series(state[which]["warm_ids"]), columns)
-    encoder = Encoder(schema, sides["users"], sides["items"])
-    model = _model(encoder, ModelConfig.model_validate(manifest["model"]), load_file(directory / TOWERS))
-    vectors = load_file(directory / VECTORS)
-    tables = json.loads((directory / TABLES).read_text(encoding="utf-8"))
-    users = Side(_series(tables["users"]), vectors["users"], vectors["users.warm"])
-    items = Side(_series(tables["items"]), vectors["items"], vectors["items.warm"])
-    display = pl.DataFrame(
-        [items.ids.alias(schema.item)] + [_series(c).alias(c["name"]) for c in tables["display"]]
-    )
-    return Recommender(
-        encoder,
-        model,
-        Target.from_state(manifest["target"]),
-        users,
-        items,
-        (vectors["seen.indptr"], vectors["seen.item"]),
-        display,
-        vectors.get("items.duration"),
-        manifest["history"],
-        PositiveRule.from_state(manifest["positive"]),
-        ObjectiveConfig.model_validate(manifest["objective"]),
-        FoldInSettings(**manifest["least_squares"]),
-        vectors.get("seen.label"),
-    )
-
-
-def _model(encoder: Encoder, config: ModelConfig, weights: Arrays) -> TwoTowerModel:
-    cpu = torch.device("cpu")
-    packed = []
-    for side, kinds in ((encoder.users, encoder.schema.users), (encoder.items, encoder.schema.items)):
-        # the towers' shapes follow from the columns alone: one row of missing values shows them all
-        row = pl.DataFrame([pl.Series(side.column, [None], dtype=side.warm_ids.dtype)])
-        row = row.with_columns(
-            pl.lit(None, dtype=_MISSING.get(kind, pl.String)).alias(c) for c, kind in kinds.items()
-        )
-        packed.append(SideArrays.pack(side.transform(row), cpu))
-    n_users, n_items = len(encoder.users.warm_ids), len(encoder.items.warm_ids)
-    model = TwoTowerModel(packed[0], packed[1], n_users, n_items, config, seed=0)
-    model.load_state_dict({name: torch.from_numpy(np.ascontiguousarray(w)) for name, w in weights.items()})
-    return model.eval()
-
-
-_MISSING: dict[str, pl.DataType | type[pl.DataType]] = {
-    "number": pl.Float64,
-    "log_number": pl.Float64,
-    "timestamp": pl.Float64,
-    "categories": pl.List(pl.String),
-    "vector": pl.List(pl.Float32),
-}
-_DTYPES = {str(dtype): dtype for dtype in PLAIN}
-
-
 def _column(column: pl.Series) -> dict[str, Any]:
     return {"type": str(column.dtype), "values": column.to_list()}
-
-
-def _series(state: dict[str, Any]) -> pl.Series:
-    return pl.Series("id", state["values"], dtype=_dtype(state["type"]))
-
-
-def _dtype(name: str) -> pl.DataType | type[pl.DataType]:
-    if name.startswith("List(") and name.endswith(")"):
-        return pl.List(_dtype(name[5:-1]))
-    return _DTYPES[name]
 
 
 def _save(arrays: Arrays, path: Path) -> None:

@@ -23,6 +23,7 @@ LIMITS = (
     "id_length",
     "features",
     "requests_at_once",
+    "load_seconds",
     "last_seconds",
 )
 """The fields of `twotower.server.Limits`, which help can't wait for."""

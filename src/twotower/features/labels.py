@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twotower.errors import ConfigError, DataError, nearest
+from twotower.features.saved import number, numbers
 
 F64 = NDArray[np.float64]
 
@@ -194,6 +195,18 @@ class DurationRank(LabelTransform):
         """Return edges and quantiles."""
         return {"edges": self.edges.tolist(), "quantiles": self.quantiles.tolist()}
 
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> DurationRank:
+        """Rebuild from the JSON form."""
+        edges, quantiles = numbers(state, "edges"), numbers(state, "quantiles", dimensions=2)
+        if len(quantiles) != len(edges) + 2 or quantiles.shape[1] < 2:
+            raise ValueError(
+                f"{len(edges)} edges and quantiles of shape {quantiles.shape} don't belong together"
+            )
+        if (np.diff(edges) < 0).any():
+            raise ValueError("'edges' must rise")
+        return cls(edges, quantiles)
+
 
 TRANSFORMS = ("none", "cap", "log1p", "standardise", "duration_rank")
 
@@ -239,10 +252,13 @@ def label_transform(
 def transform_from_state(name: str, state: dict[str, Any]) -> LabelTransform:
     """Rebuild a fitted transform from its saved form."""
     if name == "duration_rank":
-        return DurationRank(np.asarray(state["edges"]), np.asarray(state["quantiles"]))
-    kinds: dict[str, type[Any]] = {"none": Identity, "cap": Cap, "log1p": Log1p, "standardise": Standardise}
-    made: LabelTransform = kinds[name](**state)
-    return made
+        return DurationRank.from_state(state)
+    if name == "cap":
+        return Cap(number(state, "at"))
+    if name == "standardise":
+        return Standardise(number(state, "mean"), number(state, "sd", above=0.0))
+    plain: dict[str, type[LabelTransform]] = {"none": Identity, "log1p": Log1p}
+    return plain[name]()
 
 
 def _non_negative(label: F64, name: str) -> F64:

@@ -16,6 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from twotower.features.blocks import Dense
+from twotower.features.saved import number, numbers
 from twotower.schema import Kind
 
 BINS = 12
@@ -75,7 +76,10 @@ class NumericEncoder:
     @classmethod
     def from_state(cls, state: dict[str, Any], kind: Kind) -> NumericEncoder:
         """Rebuild from the JSON form."""
-        return cls(kind, state["mean"], state["scale"], np.asarray(state["edges"], dtype=np.float64))
+        edges = numbers(state, "edges")
+        if not len(edges) or (np.diff(edges) <= 0).any():
+            raise ValueError("'edges' must rise")
+        return cls(kind, number(state, "mean"), number(state, "scale", above=0.0), edges)
 
 
 def _prepared(column: pl.Series, kind: Kind) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@ from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.durations import durations
 from twotower.errors import ConfigError, DataError
 from twotower.features.labels import F64, DurationRank
+from twotower.features.saved import optional
 
 
 @dataclass(frozen=True)
@@ -118,10 +119,8 @@ class PositiveRule:
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Self:
         """Rebuild from the JSON form."""
-        order = state["order"]
-        if order is not None:
-            order = DurationRank(np.asarray(order["edges"]), np.asarray(order["quantiles"]))
-        return cls(state["threshold"], state["rank"], order)
+        order = None if state["order"] is None else DurationRank.from_state(state["order"])
+        return cls(optional(state, "threshold"), optional(state, "rank"), order)
 
     def _none(self, data: Dataset) -> str:
         if not len(data):

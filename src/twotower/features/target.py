@@ -13,6 +13,7 @@ from scipy.special import expit, logit
 from twotower.config import ObjectiveConfig
 from twotower.features.labels import F64, Identity, LabelTransform, label_transform, transform_from_state
 from twotower.features.positive import PositiveRule
+from twotower.features.saved import flag, number, optional
 
 
 @dataclass(frozen=True)
@@ -95,9 +96,21 @@ class Target:
     def from_state(cls, state: dict[str, Any]) -> Target:
         """Rebuild from the JSON form."""
         transform = transform_from_state(state["transform"]["name"], state["transform"]["state"])
-        low = -math.inf if state["low"] is None else state["low"]
-        high = math.inf if state["high"] is None else state["high"]
-        return cls(transform, state["mean"], state["sd"], low, high, state["logistic"], state["base"])
+        low, high = optional(state, "low"), optional(state, "high")
+        made = cls(
+            transform,
+            number(state, "mean"),
+            number(state, "sd", above=0.0),
+            -math.inf if low is None else low,
+            math.inf if high is None else high,
+            flag(state, "logistic"),
+            number(state, "base"),
+        )
+        ends = np.array([value for value in (low, high) if value is not None], dtype=np.float32)
+        with np.errstate(over="ignore"):
+            if made.low > made.high or not np.isfinite(made.inverse(ends, np.full(len(ends), np.nan))).all():
+                raise ValueError(f"predictions between {low} and {high} are no finite labels")
+        return made
 
 
 def label_targets(

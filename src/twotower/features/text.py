@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from twotower.features.blocks import Dense
+from twotower.tensors import exactly, finite
 
 COLUMNS = 1 << 14
 SIZES = (1, 2, 3)
@@ -84,6 +85,17 @@ class TextEncoder:
     @classmethod
     def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> TextEncoder:
         """Rebuild from the array form."""
+        width = len(arrays["mean"])
+        exactly(
+            arrays,
+            {
+                "idf": ("float32", (COLUMNS,)),
+                "projection": ("float32", (COLUMNS, width)),
+                "mean": ("float32", (width,)),
+            },
+        )
+        for name, array in arrays.items():
+            finite(repr(name), array)
         return cls(arrays["idf"], arrays["projection"], arrays["mean"])
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from twotower.errors import DataError
 from twotower.features.blocks import Dense
+from twotower.features.saved import number, numbers
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class VectorEncoder:
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> VectorEncoder:
         """Rebuild from the JSON form."""
-        return cls(np.asarray(state["mean"], dtype=np.float32), state["scale"])
+        return cls(numbers(state, "mean").astype(np.float32), number(state, "scale", above=0.0))
 
 
 def _matrix(column: pl.Series, width: int) -> NDArray[np.float32]:

@@ -59,6 +59,11 @@ class Vocabulary:
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Vocabulary:
         """Rebuild from the JSON form."""
-        return cls(
-            pl.Series("value", state["values"], dtype=pl.Int64 if state["type"] == "int" else pl.String)
-        )
+        kinds: dict[str, tuple[type, Any]] = {"int": (int, pl.Int64), "str": (str, pl.String)}
+        kind, dtype = kinds[state["type"]]
+        if not isinstance(state["values"], list) or not all(type(value) is kind for value in state["values"]):
+            raise ValueError(f"the values of a vocabulary must be of the type {state['type']}")
+        values = pl.Series("value", state["values"], dtype=dtype)
+        if values.n_unique() != len(values):
+            raise ValueError("the values of a vocabulary must differ")
+        return cls(values)

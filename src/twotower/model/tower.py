@@ -158,12 +158,11 @@ def linear(
     """Return a linear layer with He-scaled weights drawn from ``generator`` and zero bias."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that a layer without inputs has nothing to initialise
-        layer: nn.Linear = nn.utils.skip_init(nn.Linear, n_in, n_out, bias=bias)  # type: ignore[no-untyped-call]
-    with torch.no_grad():
-        scale = gain * (2.0 / max(fan_in or n_in, 1)) ** 0.5
-        layer.weight.copy_(torch.randn(n_out, n_in, generator=generator) * scale)
-        if bias:
-            layer.bias.zero_()
+        layer = nn.Linear(n_in, n_out, bias=bias, device="meta")  # without weights, which are ours
+    scale = gain * (2.0 / max(fan_in or n_in, 1)) ** 0.5
+    layer.weight = nn.Parameter(torch.randn(n_out, n_in, generator=generator) * scale)
+    if bias:
+        layer.bias = nn.Parameter(torch.zeros(n_out))
     return layer
 
 

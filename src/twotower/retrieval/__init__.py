@@ -11,7 +11,7 @@ from twotower.retrieval.hnsw import HnswIndex
 from twotower.retrieval.index import Index
 from twotower.retrieval.ivf import IvfIndex
 from twotower.retrieval.ivfpq import IvfPqIndex
-from twotower.retrieval.kinds import INDEXES, load_index
+from twotower.retrieval.kinds import INDEXES, index_from_bytes, load_index
 from twotower.retrieval.tuning import Point, Tuned, recall, tune_index
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "TopK",
     "Tuned",
     "exact_top_k",
+    "index_from_bytes",
     "load_index",
     "recall",
     "tune_index",

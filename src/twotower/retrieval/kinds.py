@@ -13,7 +13,7 @@ from twotower.retrieval.hnsw import HnswIndex
 from twotower.retrieval.index import Index
 from twotower.retrieval.ivf import IvfIndex
 from twotower.retrieval.ivfpq import IvfPqIndex
-from twotower.retrieval.storage import read_index
+from twotower.retrieval.storage import Header, parsed, read_index
 
 INDEXES: dict[str, type[Index]] = {kind.name: kind for kind in (ExactIndex, HnswIndex, IvfIndex, IvfPqIndex)}
 """The kinds of index by name."""
@@ -32,8 +32,15 @@ def load_index(path: str | Path, items: NDArray[np.float32]) -> Index:
         The kind needs a library that is not installed.
 
     """
-    path = Path(path)
-    header, payload = read_index(path)
+    return _restored(Path(path), *read_index(Path(path)), items)
+
+
+def index_from_bytes(content: bytes, path: Path, items: NDArray[np.float32]) -> Index:
+    """Return what `load_index` does from the bytes of a file; ``path`` is for messages."""
+    return _restored(path, *parsed(path, content), items)
+
+
+def _restored(path: Path, header: Header, payload: bytes, items: NDArray[np.float32]) -> Index:
     if header.kind not in INDEXES:
         raise BundleError(
             f"the index {path} must be one of {', '.join(INDEXES)}; it is {header.kind!r}. Upgrade twotower, "

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from twotower.atomic import replacing
 from twotower.errors import BundleError
+from twotower.parts import Part, opened
 
 FORMAT = 1
 """Version of the saved form; a file of a newer one is refused."""
@@ -81,10 +82,26 @@ def read_index(path: Path) -> tuple[Header, bytes]:
         The file is missing, no index, of a newer format, truncated or changed.
 
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise BundleError(f"the index {path} can't be read: {error.strerror or error}; {_AGAIN}") from None
+    with opened(path.parent, (path.name,)) as files:
+        part = files.get(path.name, "there is no such file")
+        reason = part
+        if isinstance(part, Part):
+            try:
+                return parsed(path, part.read()[0].tobytes())
+            except (OSError, ValueError) as error:
+                reason = str(error)
+    raise BundleError(f"the index {path} can't be read: {reason}; {_AGAIN}")
+
+
+def parsed(path: Path, content: bytes) -> tuple[Header, bytes]:
+    """Return what `read_index` does of the bytes of a file; ``path`` is for messages.
+
+    Raises
+    ------
+    BundleError
+        As `read_index`.
+
+    """
     first, _, rest = content.partition(b"\n")
     if not first.startswith(_MAGIC) or not first.removeprefix(_MAGIC).isdigit():
         raise BundleError(f"{path} must be a saved index, and does not begin like one; name the right file")

@@ -50,7 +50,9 @@ def create_app(settings: Settings) -> FastAPI:
         MissingExtraError: the store needs a library that is not installed.
     """
     store, metrics = make_store(settings.store), Metrics()
-    service = Service(settings, store, Keeper(settings.bundle, store), Users(store), metrics)
+    service = Service(
+        settings, store, Keeper(settings.bundle, store, settings.limits.load_seconds), Users(store), metrics
+    )
     app = FastAPI(
         title="twotower",
         version=version("twotower"),
@@ -106,7 +108,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 async def _reload_by_signal(service: Service) -> None:
     try:
-        await routes_change.reload_now(service)
+        await routes_change.reload_now(service, queue=True)
     except (TwoTowerError, ApiError, StoreUnavailable) as error:
         log.error("reload refused, the old model stays", extra={"fields": {"reason": str(error)}})
 

@@ -6,14 +6,15 @@ import asyncio
 import contextlib
 import logging
 import math
+import threading
 from pathlib import Path
 from typing import Any
 
 import orjson
 import polars as pl
 
-from twotower.bundle import read_manifest
-from twotower.errors import TwoTowerError, nearest
+from twotower.bundle import read_bundle
+from twotower.errors import BundleError, TwoTowerError, nearest
 from twotower.recommender import Recommender
 from twotower.server.catalogue import LiveItem
 from twotower.server.errors import ApiError
@@ -23,6 +24,8 @@ from twotower.server.store import EventStore, StoredItem, StoreUnavailable
 
 log = logging.getLogger("twotower.server")
 
+LOAD_SECONDS = 300.0
+"""Time in which a bundle must have been loaded."""
 POLL_SECONDS = 1.0
 """How often other servers' changes of items are looked for."""
 
@@ -34,8 +37,10 @@ class Keeper:
         state: what is served now.
     """
 
-    def __init__(self, bundle: Path, store: EventStore) -> None:
-        self._bundle, self._store = bundle, store
+    def __init__(self, bundle: Path, store: EventStore, load_seconds: float = LOAD_SECONDS) -> None:
+        self._bundle, self._store, self._load_seconds = bundle, store, load_seconds
+        self._loading: threading.Thread | None = None
+        self._queued = False  # a reload waits for the one under way
         self._changing = asyncio.Lock()
         self._reloading = asyncio.Lock()
         self._applied = 0  # the last change of an item that is in the state
@@ -48,11 +53,15 @@ class Keeper:
             BundleError: the bundle can't be served.
             StoreUnavailable: the items can't be read.
         """
-        self.state = await asyncio.to_thread(load, self._bundle)
+        self.state = await self._load()
         await self.refresh()
 
-    async def reload(self) -> tuple[State, State]:
+    async def reload(self, *, queue: bool = False) -> tuple[State, State] | None:
         """Load the bundle again and serve it; return the earlier state and the new one.
+
+        Args:
+            queue: if a reload is under way, do it once more afterwards; None says that another one that waits
+                does it.
 
         Raises:
             BundleError: the bundle can't be served; the earlier one goes on.
@@ -60,9 +69,15 @@ class Keeper:
             StoreUnavailable: the items can't be read; the earlier bundle goes on.
         """
         if self._reloading.locked():
-            raise ApiError(409, "a reload is under way; wait for it to end")
+            if not queue:
+                raise ApiError(409, "a reload is under way; wait for it to end")
+            if self._queued:
+                return None
+            self._queued = True
+            log.info("a reload is under way, another one follows it")
         async with self._reloading:
-            fresh = await asyncio.to_thread(load, self._bundle)
+            self._queued = False
+            fresh = await self._load()
             async with self._changing:  # an item that is put meanwhile is in the one or the other
                 stored = await self._store.items_since(0)
                 fresh = await asyncio.to_thread(with_stored, fresh, stored)
@@ -97,11 +112,52 @@ class Keeper:
             with contextlib.suppress(StoreUnavailable):
                 await self.refresh()
 
+    async def _load(self) -> State:
+        """Load the bundle in a thread that nobody waits for at the end: a dead drive may hold it for ever."""
+        if self._loading is not None and self._loading.is_alive():
+            raise BundleError(
+                f"bundle {self._bundle} can't be read: an earlier attempt still waits for its files; check "
+                "the drive that it is on"
+            )
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[State] = loop.create_future()
+
+        def work() -> None:
+            try:
+                found = load(self._bundle)
+            except BaseException as error:
+                failed = error if isinstance(error, Exception) else RuntimeError(str(error))
+                with contextlib.suppress(RuntimeError):  # the loop is gone, and with it who asked
+                    loop.call_soon_threadsafe(_settle, done, None, failed)
+            else:
+                with contextlib.suppress(RuntimeError):
+                    loop.call_soon_threadsafe(_settle, done, found, None)
+
+        self._loading = threading.Thread(target=work, name="load bundle", daemon=True)
+        self._loading.start()
+        try:
+            async with asyncio.timeout(self._load_seconds):
+                return await done
+        except TimeoutError:
+            raise BundleError(
+                f"bundle {self._bundle} can't be read within {self._load_seconds:g} s; check the drive that "
+                "it is on, or raise the limit load_seconds"
+            ) from None
+
     async def _take_up(self) -> None:
         stored = await self._store.items_since(self._applied)
         if stored:
             self.state = await asyncio.to_thread(with_stored, self.state, stored)
             self._applied = stored[-1].version
+
+
+def _settle(done: asyncio.Future[State], state: State | None, error: Exception | None) -> None:
+    if done.done():  # nobody waits any more
+        return
+    if state is None:
+        done.set_exception(error or RuntimeError("nothing was loaded"))
+    else:
+        done.set_result(state)
 
 
 def load(bundle: Path) -> State:
@@ -110,8 +166,7 @@ def load(bundle: Path) -> State:
     Raises:
         BundleError: it can't be served.
     """
-    manifest = read_manifest(bundle)
-    recommender = Recommender.load(bundle)
+    recommender, manifest = read_bundle(bundle)
     state = State.of(recommender, manifest["hash"][:12])
     users = recommender.users.vectors[:1]
     if len(users):

@@ -173,22 +173,26 @@ async def reload(request: Request) -> Json:
     """Load the bundle again and serve it. A bundle that can't be served is refused, and the old one stays."""
     service = service_of(request)
     try:
-        earlier, fresh = await reload_now(service)
+        done = await reload_now(service)
+        assert done is not None  # nothing was queued
     except TwoTowerError as error:
         # Whoever asks is told the reason, and not where on the disk it is.
         reason = str(error).replace(str(service.settings.bundle), "BUNDLE")
         raise ApiError(409, f"the bundle was refused and the old model stays: {reason}") from None
+    earlier, fresh = done
     return Json({"model": fresh.version, "previous": earlier.version})
 
 
-async def reload_now(service: Service) -> tuple[State, State]:
-    """Reload, count it, and log why it was refused."""
+async def reload_now(service: Service, *, queue: bool = False) -> tuple[State, State] | None:
+    """Reload, count it, and log why it was refused; see `Keeper.reload`."""
     try:
-        earlier, fresh = await service.keeper.reload()
+        done = await service.keeper.reload(queue=queue)
     except BundleError as error:
         service.metrics.reloads.labels("refused").inc()
         log.error("bundle refused", extra={"fields": {"reason": str(error)}})
         raise
+    if done is None:
+        return None
     service.metrics.reloads.labels("done").inc()
-    service.metrics.serving(fresh.version, len(fresh.items))
-    return earlier, fresh
+    service.metrics.serving(done[1].version, len(done[1].items))
+    return done

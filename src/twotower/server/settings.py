@@ -39,6 +39,8 @@ class Limits:
     """Features of a user or columns of an item."""
     requests_at_once: int = 512
     """Requests in progress; the next one is asked to come again."""
+    load_seconds: float = 300.0
+    """Time in which a bundle must have been loaded; a reload is refused then, and the old model stays."""
     last_seconds: float = 20.0
     """How long requests under way may take after the server was told to end."""
 
