@@ -413,7 +413,7 @@ def test_a_file_that_is_no_index_is_refused(tmp_path):
     items, _ = clustered(50)
     with pytest.raises(BundleError, match="can't be read: No such file"):
         load_index(tmp_path / "none", items)
-    with pytest.raises(BundleError, match="can't be read: Is a directory"):
+    with pytest.raises(BundleError, match="can't be read: it is a folder"):
         load_index(tmp_path, items)
     (tmp_path / "text").write_text("hello\n")
     with pytest.raises(BundleError, match="does not begin like one"):

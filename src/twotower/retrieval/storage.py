@@ -82,15 +82,16 @@ def read_index(path: Path) -> tuple[Header, bytes]:
         The file is missing, no index, of a newer format, truncated or changed.
 
     """
-    with opened(path.parent, (path.name,)) as files:
-        part = files.get(path.name, "there is no such file")
-        reason = part
-        if isinstance(part, Part):
-            try:
-                return parsed(path, part.read()[0].tobytes())
-            except (OSError, ValueError) as error:
-                reason = str(error)
-    raise BundleError(f"the index {path} can't be read: {reason}; {_AGAIN}")
+    try:
+        with opened(path.parent, (path.name,)) as files:
+            part = files.get(path.name, "No such file")
+            content = part.read()[0].tobytes() if isinstance(part, Part) else None
+            reason = str(part)
+    except (OSError, ValueError) as error:
+        content, reason = None, str(getattr(error, "strerror", None) or error)
+    if content is None:
+        raise BundleError(f"the index {path} can't be read: {reason}; {_AGAIN}")
+    return parsed(path, content)
 
 
 def parsed(path: Path, content: bytes) -> tuple[Header, bytes]:
