@@ -20,8 +20,8 @@ import polars as pl
 import twotower as tt
 from twotower.baselines import IALS
 from twotower.baselines._implicit import als_vectors
+from twotower.baselines.feedback import Feedback
 from twotower.baselines.ials import noise
-from twotower.baselines.positives import Positives
 from twotower.data.dataset import Dataset
 from twotower.data.ranker import Queries, Ranker
 from twotower.evaluation import RankingTask
@@ -76,7 +76,7 @@ class Vectors(Ranker):
 
     name = "iALS"
 
-    def __init__(self, users: Any, items: Any, known: Positives) -> None:
+    def __init__(self, users: Any, items: Any, known: Feedback) -> None:
         self.users, self.items, self.known = users, items, known
 
     def rank(self, queries: Queries, k: int) -> Any:
@@ -135,7 +135,7 @@ def main() -> None:
     print(f"validation ranking and keeping the best, an epoch: {np.median(judging):.2f} s (median)")
     limit(len(train), given.users + given.items, float(np.median(seconds)))
 
-    known = Positives.of(train)
+    known = Feedback.of(train)
     users = validation.interactions["user_id"].unique().sort()
     chosen = users.sample(min(2_000, len(users)), seed=1)
     held = validation.interactions.filter(pl.col("user_id").is_in(chosen.implode()))

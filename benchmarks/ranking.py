@@ -1,18 +1,30 @@
-"""Quality of rankings with the one default configuration: kuairec-sample, and MovieLens 100K if it is given.
+"""Quality of rankings with the one default configuration, beside tuned baselines.
 
-    python benchmarks/ranking.py [--movielens DIR] [--seeds 42 43] [--baselines EASE iALS]
+    python benchmarks/ranking.py [--data DIR] [--sets ml-100k citeulike] [--seeds 42 43] [--baselines EASE]
 
-The split is 80/20 within each user, a validation part carved out of the 80; positives are watch ratios of
-at least 1.5, ratings of at least 4. All items that a user has not seen are ranked. Our model has its
-defaults; each baseline is tuned on validation, and all are refitted on train and validation. "ids alone" is
-our model without features. Then a fifth of the items is held out, which are ranked among each other, against
-the popularity of their categories. Paired 95% intervals over users, against our model with its features.
+Of the sets, `kuairec-sample` is packaged; the others are folders of Parquet tables in DIR, and are left out,
+by name, where they are not there.
+
+- With labels (kuairec-sample: a watch ratio of at least 1.5 is a positive; ml-100k: a rating of at least 4)
+  and without (citeulike: every interaction is one): 80/20 within each user, validation carved out of the 80.
+- Sequences (amazon-beauty, amazon-games, ml-1m-sequences), without labels: the last item of each user is the
+  test part, the one before it validation.
+
+All items that a user has not seen are ranked. Our model has its defaults. Each baseline is tuned on
+validation, where there are labels with and without grades, and what is better there is refitted on train and
+validation, as ours is; the lines above each table say what each was given and chose. "ids alone" is our model
+without features. Where items have features, a fifth of the items is held out next, and ranked among each
+other, against the popularity of their categories. Paired 95% intervals over users, against our model with its
+features.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +32,7 @@ from twotower.config import Config, load_config
 from twotower.data.dataset import Dataset
 from twotower.data.splitting import Parts
 from twotower.evaluation import RankingComparison
-from twotower.experiment import OURS, compare_rankers, load_parts
+from twotower.experiment import OURS, Compared, compare_rankers, load_parts
 from twotower.experiment.stages import Stages
 from twotower.experiment.training import fit
 from twotower.recommender import Recommender
@@ -30,11 +42,51 @@ Means = dict[str, list[list[float]]]
 """Model -> for each seed its metrics."""
 
 
+@dataclass(frozen=True)
+class Set:
+    """A data set: a recipe, or tables of a folder."""
+
+    recipe: str | None = None
+    items: dict[str, str] | None = None
+    timestamp: str | None = None
+
+    def config(self, folder: Path | None, seed: int) -> Config:
+        """Return the config of a set, whose tables are in ``folder`` unless it is packaged."""
+        if self.recipe is not None:
+            where = [] if folder is None else [f"data.dir={folder}"]
+            return load_config(self.recipe, [*where, f"seed={seed}"])
+        assert folder is not None
+        data = {"interactions": str(folder / "interactions.parquet")}
+        schema: dict[str, Any] = {}
+        split: dict[str, Any] = {"method": "per_user", "test": 0.2, "validation": 0.1}
+        if self.items is not None:
+            data["items"], schema["items"] = str(folder / "items.parquet"), self.items
+        if self.timestamp is not None:
+            schema["timestamp"], split = self.timestamp, {"method": "leave_last"}
+        sections = {"data": data, "schema": schema, "split": split, "objective": {"name": "all_pairs"}}
+        return Config.model_validate({"seed": seed, **sections})
+
+
+SETS = {
+    "kuairec-sample": Set("kuairec-sample-ranking"),
+    "ml-100k": Set("movielens-100k-ranking"),
+    "citeulike": Set(items={"tags": "categories"}),
+    "amazon-beauty": Set(items={"attributes": "categories"}, timestamp="position"),
+    "amazon-games": Set(timestamp="position"),
+    "ml-1m-sequences": Set(timestamp="position"),
+}
+PACKAGED = "kuairec-sample"
+
+
+def _log(line: str) -> None:
+    print(f"  {line}", flush=True)
+
+
 def _fitted(name: str, config: Config, parts: Parts) -> Recommender:
     stages = Stages()
     model = fit(config, parts, stages=stages, listeners=[])
     best = [record["epoch"] for record in model.history if record.get("best")]
-    print(f"  {name}: {best[-1]} epochs, {stages}", flush=True)
+    _log(f"{name}: {best[-1]} epochs, {stages}")
     return model
 
 
@@ -46,73 +98,79 @@ def _without_features(parts: Parts) -> Parts:
     return Parts(_bare(parts.train).as_train(), _bare(parts.validation), _bare(parts.test))
 
 
-def _show(comparison: RankingComparison, means: Means) -> None:
-    print(f"  {comparison.users:,} users")
+def _show(found: Compared, means: Means) -> None:
+    comparison = found.comparison
+    assert isinstance(comparison, RankingComparison)
+    _log(f"{comparison.users:,} users")
     for name, evaluation in comparison.models.items():
-        line = f"  {name:20s}"
+        line = f"{name:20s}  {found.given.get(name, ''):16s}"
         for metric in METRICS:
             line += f"  {metric} {evaluation.metrics[metric].value:.4f}"
             if name != OURS:
                 gap = comparison.differences[name][metric]
                 line += f" ({gap.value:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}])"
-        print(line, flush=True)
+        _log(line)
         means.setdefault(name, []).append([evaluation.metrics[metric].value for metric in METRICS])
 
 
 def _warm(title: str, config: Config, baselines: list[str] | None, means: Means) -> None:
     parts = load_parts(config)
-    print(
-        f"\n{title}, per user 80/20, seed {config.seed}: train {len(parts.train):,}, test {len(parts.test):,}"
-    )
-    model = _fitted(OURS, config, parts)
-    beside = {"ids alone": _fitted("ids alone", config, _without_features(parts))}
-
-    def log(line: str) -> None:
-        print(f"  {line}", flush=True)
-
-    found = compare_rankers(config, model, parts, baselines=baselines, beside=beside, log=log)
-    assert isinstance(found.comparison, RankingComparison)
-    _show(found.comparison, means)
+    rows = f"train {len(parts.train):,}, test {len(parts.test):,}"
+    print(f"\n{title}, {config.split.method}, seed {config.seed}: {rows}", flush=True)
+    model, beside = _fitted(OURS, config, parts), {}
+    if parts.train.schema.users or parts.train.schema.items:
+        beside["ids alone"] = _fitted("ids alone", config, _without_features(parts))
+    _show(compare_rankers(config, model, parts, baselines=baselines, beside=beside, log=_log), means)
 
 
 def _cold(title: str, config: Config, means: Means) -> None:
-    split = config.split.model_copy(update={"method": "cold_items"})
+    split = config.split.model_copy(update={"method": "cold_items", "test": 0.2})
     evaluation = config.evaluation.model_copy(update={"candidates": "test_items"})
     config = config.model_copy(update={"split": split, "evaluation": evaluation})
     parts = load_parts(config)
-    print(f"\n{title}, 20% of the items held out, seed {config.seed}: test {len(parts.test):,}")
-    found = compare_rankers(config, _fitted(OURS, config, parts), parts, baselines=["category popularity"])
-    assert isinstance(found.comparison, RankingComparison)
-    _show(found.comparison, means)
+    print(f"\n{title}, 20% of the items held out, seed {config.seed}: test {len(parts.test):,}", flush=True)
+    model = _fitted(OURS, config, parts)
+    _show(compare_rankers(config, model, parts, baselines=["category popularity"], log=_log), means)
+
+
+def _found(names: Iterable[str], data: Path | None) -> dict[str, Path | None]:
+    """Return the folder of each set that is there."""
+    found: dict[str, Path | None] = {}
+    for name in names:
+        if name == PACKAGED:
+            found[name] = None
+        elif data is not None and (data / name).is_dir():
+            found[name] = data / name
+        else:
+            print(f"{name}: left out, there is no folder of that name in {data or '--data, not given'}")
+    return found
 
 
 def main() -> None:
     """Run and print."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    arguments.add_argument("--movielens", help="folder of MovieLens 100K")
+    arguments.add_argument("--data", type=Path, help="folder that holds a folder for each set")
+    arguments.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS), help="these alone")
     arguments.add_argument("--seeds", type=int, nargs="+", default=[42])
     arguments.add_argument("--baselines", nargs="*", help="these alone; all by default")
+    arguments.add_argument("--no-cold", action="store_true", help="without the items held out")
     given = arguments.parse_args()
-    sets = [("kuairec-sample-ranking", [])]
-    if given.movielens:
-        sets.append(("movielens-100k-ranking", [f"data.dir={given.movielens}"]))
-    for name, settings in sets:
-        title = name.removesuffix("-ranking")
+    for title, folder in _found(given.sets, given.data).items():
         warm: Means = {}
         cold: Means = {}
         for seed in given.seeds:
-            config = load_config(name, [*settings, f"seed={seed}"])
+            config = SETS[title].config(folder, seed)
             _warm(title, config, given.baselines, warm)
-            _cold(title, config, cold)
+            if (SETS[title].recipe or SETS[title].items) and not given.no_cold:
+                _cold(title, config, cold)
         if len(given.seeds) > 1:
-            for part, means in (("per user 80/20", warm), ("cold items", cold)):
+            for part, means in (("all items", warm), ("cold items", cold)):
                 print(f"\n{title}, {part}, mean of {len(given.seeds)} seeds")
                 for model, values in means.items():
                     mean = np.mean(values, axis=0)
-                    print(
-                        f"  {model:20s}",
-                        *(f"{m} {v:.4f}" for m, v in zip(METRICS, mean, strict=True)),
-                        sep="  ",
+                    _log(
+                        f"{model:20s} "
+                        + "  ".join(f"{m} {v:.4f}" for m, v in zip(METRICS, mean, strict=True))
                     )
 
 

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from small_tables import write_tables
 from twotower import experiment
 from twotower.baselines import EASE, Popularity
-from twotower.baselines.positives import Positives
+from twotower.baselines.feedback import Feedback
 from twotower.config import Config, load_config
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.item_lists import ItemLists
@@ -25,6 +26,7 @@ from twotower.experiment import load_parts, train
 from twotower.experiment.stages import Stages
 from twotower.recommender import Recommender
 
+CPU = torch.device("cpu")
 RANKING = ["objective.name=all_pairs", "positive.threshold=3.5", "split.method=per_user", "split.test=0.2"]
 
 
@@ -132,16 +134,12 @@ class Told(Popularity):
     """Keeps what it was fitted on and asked."""
 
     name = "told"
-    fitted: list[Dataset] = []  # noqa: RUF012
+    fitted: list[Feedback] = []  # noqa: RUF012
     asked: list[Queries] = []  # noqa: RUF012
 
-    @classmethod
-    def candidates(cls, positives: Positives) -> list[Told]:
-        return [cls(), cls()]
-
-    def _fit(self, positives: Positives, seed: int) -> None:
-        self.fitted.append(positives.train)
-        super()._fit(positives, seed)
+    def _fit(self, feedback: Feedback, seed: int) -> None:
+        self.fitted.append(feedback)
+        super()._fit(feedback, seed)
 
     def rank(self, queries: Queries, k: int) -> Any:
         self.asked.append(queries)
@@ -164,23 +162,61 @@ def pairs(*parts: Dataset) -> set[tuple[int, int]]:
     return {pair for part in parts for pair in part.interactions.select("person", "film").rows()}
 
 
+def known(feedback: Feedback) -> dict[tuple[int, int], float]:
+    """Return each pair and its grade."""
+    entries = feedback.matrix.tocoo()
+    users, items = feedback.users.gather(entries.row), feedback.items.gather(entries.col)
+    return dict(zip(zip(users, items, strict=True), entries.data.tolist(), strict=True))
+
+
+def graded(train: Dataset, *parts: Dataset) -> dict[tuple[int, int], float]:
+    """Return the grade of each pair: .2 + .8 of the mean rank of its label among those of train."""
+    label = np.sort(train.interactions["stars"].to_numpy())
+    found: dict[tuple[int, int], float] = {}
+    for user, item, stars in (row for part in parts for row in rows_of(part)):
+        below, upto = np.searchsorted(label, stars, "left"), np.searchsorted(label, stars, "right")
+        rank = min(max((below + upto - 1) / 2 / (len(label) - 1), 0.0), 1.0)
+        found[user, item] = max(found.get((user, item), 0.0), 0.2 + 0.8 * rank)
+    return found
+
+
+def rows_of(part: Dataset) -> list[tuple[int, int, float]]:
+    return part.interactions.select("person", "film", "stars").rows()
+
+
+@pytest.mark.parametrize("better", ["grades", "positives alone"])
 @pytest.mark.parametrize("refit", [True, False])
-def test_baselines_learn_positives_and_bar_everything_seen(config: Config, refit: bool) -> None:
-    import twotower.experiment.comparing as module
+def test_baselines_learn_what_is_better_on_validation_and_bar_everything_seen(
+    config: Config, refit: bool, better: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import twotower.experiment.fitting as module
 
     config = changed(config, "training", refit=refit)
     parts = load_parts(config)
     model = short_fit(config, parts)
     Told.fitted, Told.asked = [], []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "RANKING_BASELINES", {"told": Told})
-        found = experiment.compare_rankers(config, model, parts)
+    monkeypatch.setattr(module, "RANKING_BASELINES", {"told": Told})
+    judge = module._Judge.__call__
+
+    def judged(self: Any, ranker: Any) -> float:
+        value = judge(self, ranker)  # so that it is asked
+        assert 0 <= value <= 1
+        return float(ranker.feedback.graded is (better == "grades")) - 0.1 * abs(ranker.power - 2.0)
+
+    monkeypatch.setattr(module._Judge, "__call__", judged)
+    found = experiment.compare_rankers(config, model, parts, baselines=["told"])
     *tried, last = Told.fitted
-    assert len(tried) == 2
-    assert all(pairs(one) == pairs(positives(parts.train)) for one in tried)
+    assert [one.graded for one in tried] == [False, *[True] * (len(tried) - 1)]
+    assert known(tried[0]) == dict.fromkeys(pairs(positives(parts.train)), 1.0)
+    first = tried[1]  # with a power of 1
+    assert known(first) == pytest.approx(graded(parts.train, parts.train), abs=0.01)
     learnt = [parts.train, parts.validation] if refit else [parts.train]
-    assert isinstance(last, TrainPart)
-    assert pairs(last) == pairs(*map(positives, learnt))
+    assert isinstance(last.train, TrainPart)
+    if better == "grades":
+        expected = {pair: grade**2 for pair, grade in graded(parts.train, *learnt).items()}
+        assert known(last) == pytest.approx(expected, abs=0.03)
+    else:
+        assert known(last) == dict.fromkeys(pairs(*map(positives, learnt)), 1.0)
     on_validation, on_test = Told.asked[0], Told.asked[-1]
     for asked, part, seen in (
         (on_validation, parts.validation, [parts.train]),
@@ -188,8 +224,56 @@ def test_baselines_learn_positives_and_bar_everything_seen(config: Config, refit
     ):
         assert set(asked.users) == {user for user, _ in pairs(positives(part))}
         assert barred(asked) == {pair for pair in pairs(*seen) if pair[0] in set(asked.users)}
-    assert found.settings == {"told": {}}
-    assert set(found.as_dict()["differences"]) == {"told"}
+    report = found.as_dict()
+    assert report["given"] == {"two-tower": "grades, features", "told": better}
+    assert report["settings"] == {"told": {"power": 2.0} if better == "grades" else {}}
+    assert set(report["validation"]["told"]) == {"grades", "positives alone"}
+    assert max(report["validation"]["told"], key=report["validation"]["told"].get) == better
+    assert set(report["differences"]) == {"told"}
+
+
+def test_the_grades_are_those_that_all_pairs_learns(config: Config) -> None:
+    """One function makes them both; the floor is the objective's, or its default for objectives without."""
+    from twotower.estimator.preparing import prepare
+
+    floor = changed(config, "objective", floor=0.4)
+    parts = load_parts(config)
+    rule = short_fit(config, parts).positive
+    for of, least in ((config, 0.2), (floor, 0.4), (changed(config, "objective", name="bpr"), 0.2)):
+        rows = experiment.fitting.Fitting(of, parts, rule, print).train["grades"]
+        assert rows.grades is not None
+        assert rows.grades.min() == pytest.approx(least, abs=0.15)
+        assert rows.grades.max() <= 1.0
+        if of.objective.name == "all_pairs":
+            ours = prepare(parts.train, of.model, of.objective, of.training, rule, device=CPU, seed=0)
+            np.testing.assert_allclose(np.sort(ours.pairs.target), np.sort(rows.grades).astype(np.float32))
+
+
+def test_without_a_label_there_are_no_grades(config: Config, tmp_path: Path) -> None:
+    events = pl.read_csv(Path(str(config.data.interactions))).filter(pl.col("stars") >= 3.5).drop("stars")
+    events.write_csv(tmp_path / "events.csv")
+    plain = changed(
+        changed(config, "data", interactions=str(tmp_path / "events.csv")), "positive", threshold=None
+    )
+    schema = config.schema_.model_copy(update={"label": None, "users": {}, "items": {}})  # type: ignore[union-attr]
+    plain = plain.model_copy(update={"schema_": schema})
+    parts = load_parts(plain)
+    found = experiment.compare_rankers(
+        plain, short_fit(plain, parts), parts, baselines=["EASE", "popularity"]
+    ).as_dict()
+    assert found["given"] == dict.fromkeys(("two-tower", "EASE", "popularity"), "no grades")
+    assert set(found["validation"]["EASE"]) == {"no grades"}
+
+
+def test_what_rating_models_are_given_is_said(config: Config) -> None:
+    rating = changed(changed(config, "objective", name="squared"), "training", epochs=1)
+    found = experiment.compare(rating).as_dict()
+    assert found["given"] == {
+        "two-tower": "labels, ids, features",
+        "mean": "labels",
+        "biases": "labels, ids",
+        "notebook": "labels, features",
+    }
 
 
 def test_every_baseline_is_compared_with_ours(config: Config) -> None:
@@ -199,6 +283,10 @@ def test_every_baseline_is_compared_with_ours(config: Config) -> None:
     assert list(found["models"]) == ["two-tower", *names]
     assert list(found["differences"]) == list(found["settings"]) == names
     assert found["settings"]["EASE"]["l2"] > 0
+    assert set(found["given"].values()) <= {"grades", "positives alone", "grades, features"}
+    for name in names:
+        worth = found["validation"][name]
+        assert found["given"][name] == max(("positives alone", "grades"), key=worth.__getitem__)
     assert found["skipped"] == {}
     assert all(any(line.startswith(f"{name}: ") for line in lines) for name in ["two-tower", *names])
     gap = found["differences"]["EASE"]["ndcg@10"]
@@ -212,12 +300,12 @@ def test_what_cannot_be_had_is_left_out_with_the_reason(config: Config) -> None:
     parts = load_parts(plain)
     lines: list[str] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("twotower.baselines.ease.MOST_ITEMS", 5)
+        patch.setattr("twotower.baselines.ease.memory", lambda: 2 * 8 * 5**2)
         names = ("popularity", EASE.name, "category popularity")
         found = experiment.compare_rankers(
             plain, short_fit(plain, parts), parts, baselines=names, log=lines.append
         )
     assert list(found.comparison.models) == ["two-tower", "popularity"]
     assert set(found.skipped) == {"EASE", "category popularity"}
-    assert "takes at most 5 items" in found.skipped["EASE"]
+    assert "has room for 5 items" in found.skipped["EASE"]
     assert any(line.startswith("EASE: left out, EASE holds a matrix") for line in lines)

@@ -17,12 +17,13 @@ def start(n_users, n_items, dim, seed=0):
     return [rng.normal(size=shape).astype(np.float32) for shape in ((n_users, dim), (n_items, dim), n_items)]
 
 
-def run_epoch(user_of, item_of, users, items, bias, rate, shrink, seed):
+def run_epoch(user_of, item_of, users, items, bias, rate, shrink, seed, grade_of=None):
     user_of, item_of = np.array(user_of, dtype=np.int64), np.array(item_of, dtype=np.int32)
     indptr = np.searchsorted(user_of, np.arange(len(users) + 1)).astype(np.int32)
     learn_epoch(
         user_of,
         item_of,
+        np.ones(len(item_of), np.float32) if grade_of is None else np.array(grade_of, np.float32),
         indptr,
         users,
         items,
@@ -74,6 +75,22 @@ def test_others_are_drawn_alike():
     expected[0] = 1000 * 0.7 + 1000 * 0.9
     expected[1:3] = 1000 * 0.7 - 1000 / 10
     np.testing.assert_allclose(draws, expected, rtol=0.05)
+
+
+def test_pairs_are_drawn_by_their_grade_and_put_above_lower_ones():
+    """Each user has items 0, 1 and 2 at grades 1, .5 and .25, and lacks item 3; biases count the draws."""
+    n_users, n_items, rate, epochs = 2000, 4, 1e-7, 20
+    user_of = [u for u in range(n_users) for _ in range(3)]
+    users, items = np.zeros((n_users, 2), np.float32), np.zeros((n_items, 2), np.float32)
+    bias = np.zeros(n_items, np.float32)
+    for seed in range(epochs):
+        grades = [1.0, 0.5, 0.25] * n_users
+        run_epoch(user_of, [0, 1, 2] * n_users, users, items, bias, rate, 1e-9, seed, grades)
+    draws = bias / (rate / 2) / epochs / n_users  # an epoch and user: as the user's item, less as the other
+    # Each pair is drawn about once, and counts by its grade; the other is one of four items.
+    own = np.array([1.0 * 3, 0.5 * 2, 0.25 * 1, 0])
+    lower = np.array([0, 1.0, 1.0 + 0.5, 1.0 + 0.5 + 0.25])
+    np.testing.assert_allclose(draws, (own - lower) / 4, rtol=0.05, atol=0.005)
 
 
 def test_numbers_out_of_bounds_stop_it():

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from twotower.baselines import IALS, _implicit, ials
-from twotower.baselines.positives import Positives
+from twotower.baselines.feedback import Feedback
 from twotower.data.dataset import Dataset
 from twotower.errors import MissingExtraError
 from twotower.schema import Schema
@@ -74,15 +74,32 @@ def test_noise_is_the_largest_singular_value_of_chance(shape):
     """Of centred pairs, which is what is left of them when chance has put them there."""
     matrix, train = random_pairs(*shape, share=0.08)
     largest = np.linalg.norm(matrix - matrix.mean(), 2)
-    assert ials.noise(Positives.of(train), 3.0) == pytest.approx(3.0 * largest, rel=0.15)
+    assert ials.noise(Feedback.of(train), 3.0) == pytest.approx(3.0 * largest, rel=0.15)
 
 
-def test_the_grid_is_in_units_of_the_noise():
-    positives = Positives.of(random_pairs()[1])
-    grid = [one.settings() for one in IALS.candidates(positives)]
-    assert len(grid) == len(ials.FACTORS) * len(ials.ALPHAS) * len(ials.STRENGTHS)
-    units = {round(one["regularization"] / ials.noise(positives, one["alpha"]), 9) for one in grid}
-    assert units == set(ials.STRENGTHS)
+@pytest.mark.parametrize("power", [1.0, 3.0])
+def test_with_grades_they_are_the_confidence(power):
+    """A pair weighs alpha times its grade to the power, and its target stays 1."""
+    matrix, train = random_pairs()
+    grades = np.random.default_rng(4).choice([0.2, 0.5, 1.0], matrix.shape)
+    user, item = (train.interactions[name].to_numpy() for name in ("user_id", "item_id"))
+    model = IALS(6, 12.0, 0.7, iterations=3, power=power).fit(train, grades=grades[user, item])
+    users, items = double(model)
+    for u, x in enumerate(matrix):
+        weights = np.where(x > 0, 12.0 * grades[u] ** power, 1.0)
+        left = (items.T * weights) @ items + 0.7 * np.eye(6)
+        np.testing.assert_allclose(users[u], np.linalg.solve(left, (items.T * weights) @ x), atol=2e-5)
+
+
+@pytest.mark.parametrize("power", [None, 1.0, 2.0])
+def test_strengths_are_in_units_of_the_noise(power):
+    matrix, train = random_pairs()
+    grades = None if power is None else np.linspace(0.2, 1.0, len(train))
+    known = Feedback.of(train, grades)
+    point = {"factors": 8, "alpha": 4.0, "strength": 0.5} | ({} if power is None else {"power": power})
+    squares = len(train) if power is None else (grades ** (2 * power)).sum()
+    noise = 4.0 * (np.sqrt(squares / matrix.shape[0]) + np.sqrt(squares / matrix.shape[1]))
+    assert IALS.made(point, known).regularization == pytest.approx(0.5 * noise)
 
 
 def test_without_the_library_the_extra_is_named(monkeypatch):

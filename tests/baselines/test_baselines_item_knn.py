@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from twotower.baselines import ItemKNN, positives
+from twotower.baselines import ItemKNN, feedback
 from twotower.data.dataset import Dataset
 from twotower.data.ranker import Queries
 from twotower.schema import Schema
@@ -40,13 +40,34 @@ def brute_force(matrix, neighbours, shrink):
 @pytest.mark.parametrize("shrink", [0.0, 7.0])
 @pytest.mark.parametrize("neighbours", [1, 4, 100])
 def test_similarities_and_scores_are_those_of_brute_force(neighbours, shrink, block, monkeypatch):
-    monkeypatch.setattr(positives, "_BLOCK", block)
+    monkeypatch.setattr(feedback, "_BLOCK", block)
     matrix, train = random_pairs(0)
     model = ItemKNN(neighbours, shrink).fit(train)
     expected = brute_force(matrix, neighbours, shrink)
     np.testing.assert_allclose(model.similarity.toarray(), expected, rtol=1e-12)
     users = np.array([7, 0, 24])
     np.testing.assert_allclose(model._scores(users), matrix[users] @ expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("neighbours", "shrink", "power"), [(3, 0.0, 1.0), (3, 2.0, 2.0), (100, 7.0, 1.0)])
+def test_with_grades_it_is_the_cosine_of_graded_columns(neighbours, shrink, power):
+    matrix, train = random_pairs(2)
+    grades = 0.2 + 0.8 * np.random.default_rng(5).random(matrix.shape)
+    user, item = (train.interactions[name].to_numpy() for name in ("user_id", "item_id"))
+    model = ItemKNN(neighbours, shrink, power).fit(train, grades=grades[user, item])
+    X = (matrix * grades) ** power
+    kept = np.zeros((X.shape[1], X.shape[1]))
+    for i in range(X.shape[1]):
+        found = []
+        for j in range(X.shape[1]):
+            dot = sum(X[u, i] * X[u, j] for u in range(len(X)))
+            size = sum(X[u, i] ** 2 for u in range(len(X))) * sum(X[u, j] ** 2 for u in range(len(X)))
+            if j != i and dot > 0:
+                found.append((dot / (size**0.5 + shrink), j))
+        for similarity, j in sorted(found, reverse=True)[:neighbours]:
+            kept[j, i] = similarity
+    np.testing.assert_allclose(model.similarity.toarray(), kept, rtol=1e-9)
+    np.testing.assert_allclose(model._scores(np.arange(len(X))), X @ kept, rtol=1e-9)
 
 
 def test_the_list_is_that_of_the_scores():

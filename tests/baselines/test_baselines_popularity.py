@@ -41,6 +41,30 @@ def test_popular_is_what_most_users_have():
     assert ranked(model, [2, 9, 7, 4, 3, 1, 8]) == [1, 4, 3, 2, 7, 9, 8]
 
 
+GRADES = [0.25, 0.25, 0.25, 0.5, 1.0, 1.0, 0.5, 1.0, 0.25, 1.0]  # of `EVENTS`
+
+
+def test_with_grades_popular_is_what_has_the_greatest_sum():
+    # 1: three times .25; 2: the better of .5 and 1; 3: 1 + .5; 4: 1 + .25; 7: 1.
+    model = Popularity().fit(data().as_train(), grades=GRADES)
+    assert ranked(model, [2, 9, 7, 4, 3, 1, 8]) == [3, 4, 2, 7, 1, 9, 8]
+    alike = Popularity(power=0.0).fit(data().as_train(), grades=GRADES)
+    assert ranked(alike, [2, 9, 7, 4, 3, 1, 8]) == [1, 4, 3, 2, 7, 9, 8]
+
+
+def test_with_grades_a_category_is_worth_the_mean_sum_of_its_items():
+    model = CategoryPopularity("genre", power=2.0).fit(data().as_train(), grades=GRADES)
+    # x: items 1 and 2 have .1875 and 1; y: item 3 has 1.25.
+    worth = {"category": ["x", "y"], "worth": [(0.1875 + 1) / 2, 1.25]}
+    assert model.worth.to_dict(as_series=False) == worth
+    assert ranked(model, [9, 6, 8, 5]) == [
+        5,
+        9,
+        8,
+        6,
+    ]  # the mean of the warm is (.1875 + 1 + 1.25 + 1.0625 + 1) / 5
+
+
 def test_the_popularity_of_a_category_by_hand():
     model = CategoryPopularity("genre").fit(data().as_train())
     # x: items 1 and 2 have 3 + 1 users; y: item 3 has 2. The mean of the warm 1, 2, 3, 4, 7 is 9 / 5.
@@ -63,7 +87,7 @@ def test_the_column_is_the_first_of_categories_or_the_judges_choice():
     assert ranked(CategoryPopularity().fit(train), [9, 6]) == [6, 9]  # by genre; by tags it is 9, 6
     for wanted in ("genre", "tags"):
         chosen = CategoryPopularity.tune(train, lambda r, wanted=wanted: float(r.column == wanted))
-        assert chosen.settings() == {"column": wanted}
+        assert chosen.baseline.settings() == {"column": wanted}
 
 
 def test_a_column_of_another_kind_is_refused():

@@ -13,13 +13,11 @@ from twotower.baselines import (
     CategoryPopularity,
     Popularity,
     RankingBaseline,
-    bpr,
-    ials,
-    positives,
+    feedback,
 )
+from twotower.baselines.feedback import Feedback
 from twotower.baselines.order import rank_alike, top_rows
-from twotower.baselines.positives import Positives
-from twotower.baselines.ranking import VectorBaseline
+from twotower.baselines.ranking import POWERS, VectorBaseline
 from twotower.data.dataset import Dataset
 from twotower.data.ranker import Queries, Ranker
 from twotower.errors import ConfigError, DataError, TrainingError
@@ -74,11 +72,10 @@ def make(name):
     return RANKING_BASELINES[name](**SMALL.get(name, {}))
 
 
-@pytest.fixture
-def small_grids(monkeypatch):
-    for module in (bpr, ials):
-        monkeypatch.setattr(module, "FACTORS", (3, 4))
-    monkeypatch.setattr(bpr, "ITERATIONS", (1, 2))
+def grades_of(data, seed=7):
+    """A grade above 0 for each row, the same for copies of a pair."""
+    pairs = data.interactions.select(pl.struct("user_id", "item_id").hash(seed)).to_series()
+    return (pairs % 8 + 1).to_numpy() / 8
 
 
 @pytest.fixture(scope="module")
@@ -101,8 +98,12 @@ class TestContract:
         assert issubclass(RANKING_BASELINES[name], RankingBaseline)
 
     def test_settings_make_the_same_baseline(self, name):
-        for model in (make(name), *RANKING_BASELINES[name].candidates(Positives.of(dataset().as_train()))):
+        kind, data = RANKING_BASELINES[name], dataset().as_train()
+        known = Feedback.of(data, grades_of(data))
+        start = {setting: ladder.values[ladder.start] for setting, ladder in kind.ladders(known).items()}
+        for model in (make(name), kind.made(start, known), kind.made({**start, "power": 4.0}, known)):
             assert type(model)(**model.settings()).settings() == model.settings()
+        assert model.settings()["power"] == 4.0
 
     def test_the_whole_catalogue_is_ranked_each_item_once(self, name, orders):
         order = orders[name]
@@ -130,7 +131,7 @@ class TestContract:
             assert found[u].tolist() == left + [-1] * (k - len(left))
 
     def test_blocks_make_no_difference(self, name, fitted, orders, monkeypatch):
-        monkeypatch.setattr(positives, "_BLOCK", 3 * len(CATALOGUE) + 1)
+        monkeypatch.setattr(feedback, "_BLOCK", 3 * len(CATALOGUE) + 1)
         barred = [[u % 27, (5 * u) % 27] for u in range(len(ALL_USERS))]
         found = fitted[name].rank(queries(ALL_USERS, CATALOGUE, barred), len(CATALOGUE))
         for u, given_rows in enumerate(barred):
@@ -138,7 +139,7 @@ class TestContract:
             assert found[u, : len(left)].tolist() == left
 
     def test_blocks_make_no_difference_to_the_fit(self, name, orders, monkeypatch):
-        monkeypatch.setattr(positives, "_BLOCK", 3 * N_ITEMS + 1)
+        monkeypatch.setattr(feedback, "_BLOCK", 3 * N_ITEMS + 1)
         model = make(name).fit(dataset().as_train(), seed=3)
         np.testing.assert_array_equal(model.rank(queries(ALL_USERS, CATALOGUE), 27), orders[name])
 
@@ -206,34 +207,104 @@ class TestContract:
         if name != CategoryPopularity.name:
             assert found.tolist() == [[1, 0, 2]] * 2
 
-    def test_tune_returns_what_the_judge_prefers_unfitted(self, name, small_grids):
-        kind, train = RANKING_BASELINES[name], dataset().as_train()
-        grid = kind.candidates(Positives.of(train))
-        wanted = grid[-1 if len(grid) < 3 else 2].settings()
-        asked = []
+    @pytest.mark.parametrize("graded", [False, True])
+    def test_tune_climbs_to_what_the_judge_prefers_unfitted(self, name, graded, monkeypatch):
+        """Each ladder is climbed from its start to its last step but one, whatever the others are."""
+        kind, data = RANKING_BASELINES[name], dataset().as_train()
+        grades = grades_of(data) if graded else None
+        known = Feedback.of(data, grades)
+        ladders = {**kind.ladders(known), **({"power": POWERS} if graded else {})}
+        wanted = {setting: ladder.values[-2:][0] for setting, ladder in ladders.items()}
+        points = []
+        monkeypatch.setattr(
+            kind, "made", classmethod(lambda cls, point, of: points.append(point) or make(name))
+        )
+        monkeypatch.setattr(kind, "_fit", lambda self, of, seed: points[-1].update(graded=of.graded))
 
         def judge(ranker):
             assert isinstance(ranker, Ranker)
-            assert ranker.rank(queries([0], CATALOGUE), 3).min() >= 0  # it is fitted
-            asked.append(ranker.settings())
-            return -1.0 if ranker.settings() == wanted else -2.0
+            assert ranker.feedback is not None  # it is fitted
+            assert points[-1].pop("graded") is graded
+            place = {key: ladder.values.index(points[-1][key]) for key, ladder in ladders.items()}
+            return -sum(abs(at - ladders[key].values.index(wanted[key])) for key, at in place.items())
 
-        chosen = kind.tune(train, judge, seed=1)
-        assert chosen.settings() == wanted
-        assert asked == ([one.settings() for one in grid] if len(grid) > 1 else [])
+        found = kind.tune(data, judge, grades=grades, seed=1)
+        assert points[-1] == wanted
+        assert (found.worth, found.at_edge) == (0, ())
+        assert found.tried == len(points) - 1
         with pytest.raises(TrainingError, match=r"call fit\(train\) first"):
-            chosen.rank(queries([0], CATALOGUE), 3)
+            found.baseline.rank(queries([0], CATALOGUE), 3)
 
-    def test_of_equal_settings_the_first_is_chosen(self, name, small_grids):
-        kind, train = RANKING_BASELINES[name], dataset().as_train()
-        first = kind.candidates(Positives.of(train))[0]
-        assert kind.tune(train, lambda ranker: 0.5).settings() == first.settings()
+    def test_grades_that_are_all_alike_change_no_order_of_popularity_or_vectors(self, name, orders):
+        """A grade of 1 for each row is what no grades are."""
+        data = dataset().as_train()
+        model = make(name).fit(data, grades=np.ones(len(data)), seed=3)
+        np.testing.assert_array_equal(model.rank(queries(ALL_USERS, CATALOGUE), 27), orders[name])
 
-    def test_a_judge_without_an_answer_is_refused(self, name, small_grids):
+    def test_grades_matter_and_their_power(self, name, orders):
+        data = dataset().as_train()
+        kind = RANKING_BASELINES[name]
+        found = [
+            kind(**SMALL.get(name, {}), power=power).fit(data, grades=grades_of(data), seed=3)
+            for power in (0.0, 1.0, 6.0)
+        ]
+        alike, graded, sharp = (model.rank(queries(ALL_USERS, CATALOGUE), 27) for model in found)
+        np.testing.assert_array_equal(alike, orders[name])
+        if name == CategoryPopularity.name:  # two categories have few orders
+            alike, graded, sharp = (model.worth["worth"].to_numpy() for model in found)
+        assert not np.array_equal(graded, alike)
+        assert not np.array_equal(graded, sharp)
+
+    def test_rows_of_grade_0_are_as_good_as_none(self, name):
+        data = dataset().as_train()
+        grades = np.where(np.arange(len(data)) % 3 == 0, 0.0, grades_of(data))
+        kept = data.with_interactions(data.interactions.filter(pl.Series(grades > 0))).as_train()
+        expected = make(name).fit(kept, grades=grades[grades > 0], seed=3)
+        found = make(name).fit(data, grades=grades, seed=3)
+        asked = queries(ALL_USERS, CATALOGUE)
+        np.testing.assert_array_equal(found.rank(asked, 27), expected.rank(asked, 27))
+
+    def test_a_pair_has_its_highest_grade_in_whatever_order(self, name):
+        data = dataset().as_train()
+        copies = pl.concat([data.interactions, data.interactions])
+        low_first = data.with_interactions(copies).as_train()
+        grades = grades_of(data)
+        found = [
+            make(name).fit(part, grades=of, seed=3).rank(queries(ALL_USERS, CATALOGUE), 27)
+            for part, of in (
+                (data, grades),
+                (low_first, np.concatenate([grades / 2, grades])),
+                (low_first, np.concatenate([grades, grades / 2])),
+            )
+        ]
+        np.testing.assert_array_equal(found[1], found[0])
+        np.testing.assert_array_equal(found[2], found[0])
+
+    @pytest.mark.parametrize(
+        ("grades", "message"),
+        [
+            ([1.0], r"one grade for each interaction, \(\d+,\); got shape \(1,\)"),
+            (-1.0, "at least 0; got -1.0 at row 2"),
+            (float("nan"), "finite.*got nan at row 2"),
+            (float("inf"), "finite.*got inf at row 2"),
+        ],
+    )
+    def test_grades_that_are_none_are_refused(self, name, grades, message):
+        data = dataset().as_train()
+        if not isinstance(grades, list):
+            grades = np.where(np.arange(len(data)) == 2, grades, 1.0)
+        with pytest.raises(DataError, match=message):
+            make(name).fit(data, grades=grades)
+
+    def test_grades_of_0_alone_are_no_positives(self, name):
+        data = dataset().as_train()
+        with pytest.raises(DataError, match="at least one positive"):
+            make(name).fit(data, grades=np.zeros(len(data)))
+
+    def test_a_judge_without_an_answer_is_refused(self, name):
         kind, train = RANKING_BASELINES[name], dataset().as_train()
-        if len(kind.candidates(Positives.of(train))) > 1:
-            with pytest.raises(DataError, match="the judge gave nan"):
-                kind.tune(train, lambda ranker: float("nan"))
+        with pytest.raises(DataError, match="the judge gave nan"):
+            kind.tune(train, lambda ranker: float("nan"))
 
     def test_is_fitted_on_a_train_part_only(self, name):
         with pytest.raises(TypeError, match="TrainPart"):
@@ -247,7 +318,7 @@ class TestContract:
 
     def test_a_fit_that_fails_leaves_it_unfitted(self, name, monkeypatch):
         model = make(name).fit(dataset().as_train())
-        monkeypatch.setattr(model, "_fit", lambda positives, seed: 1 / 0)
+        monkeypatch.setattr(model, "_fit", lambda feedback, seed: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             model.fit(dataset().as_train())
         with pytest.raises(TrainingError, match="first"):
@@ -282,15 +353,28 @@ class TestContract:
             make(name).fit(empty)
 
 
-def test_positives_are_the_distinct_pairs():
+def test_feedback_is_the_distinct_pairs():
     events = pl.DataFrame({"user_id": [5, 2, 5, 5], "item_id": [9, 9, 1, 9]})
-    positives = Positives.of(Dataset.of(events, schema=Schema()).as_train())
-    assert positives.users.to_list() == [2, 5]
-    assert positives.items.to_list() == [1, 9]
-    np.testing.assert_array_equal(positives.matrix.toarray(), [[0, 1], [1, 1]])
-    assert positives.popularity.tolist() == [1, 2]
-    assert [(rows.start, rows.stop) for rows, _ in positives.overlaps()] == [(0, 2)]
-    assert next(positives.overlaps())[1].tolist() == [[1, 1], [1, 2]]
+    found = Feedback.of(Dataset.of(events, schema=Schema()).as_train())
+    assert found.users.to_list() == [2, 5]
+    assert found.items.to_list() == [1, 9]
+    np.testing.assert_array_equal(found.matrix.toarray(), [[0, 1], [1, 1]])
+    assert found.popularity.tolist() == [1, 2]
+    assert [(rows.start, rows.stop) for rows, _ in found.overlaps()] == [(0, 2)]
+    assert next(found.overlaps())[1].tolist() == [[1, 1], [1, 2]]
+    assert not found.graded
+    assert found.raised(3.0) is found
+
+
+def test_feedback_with_grades_is_the_highest_of_each_pair():
+    events = pl.DataFrame({"user_id": [5, 2, 5, 5, 7], "item_id": [9, 9, 1, 9, 4]})
+    found = Feedback.of(Dataset.of(events, schema=Schema()).as_train(), [0.25, 0.5, 1.0, 0.75, 0.0])
+    assert found.graded
+    assert (found.users.to_list(), found.items.to_list()) == ([2, 5], [1, 9])
+    np.testing.assert_array_equal(found.matrix.toarray(), [[0, 0.5], [1, 0.75]])
+    assert found.popularity.tolist() == [1.0, 1.25]
+    np.testing.assert_array_equal(found.raised(2.0).matrix.toarray(), [[0, 0.25], [1, 0.5625]])
+    np.testing.assert_array_equal(found.matrix.toarray(), [[0, 0.5], [1, 0.75]])  # is as it was
 
 
 def sorted_columns(scores, k):
@@ -331,6 +415,7 @@ def test_one_order_for_all_is_what_sorting_gives(worth, k):
         *itertools.product(["item kNN"], ["neighbours"], [0]),
         *itertools.product(["item kNN"], ["shrink"], [-1.0, float("nan")]),
         *itertools.product(["iALS"], ["factors", "alpha", "regularization", "iterations"], [0]),
+        *itertools.product(list(RANKING_BASELINES), ["power"], [-1.0, float("nan"), float("inf")]),
         *itertools.product(["BPR"], ["factors", "learning_rate", "regularization", "iterations"], [0]),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import polars as pl
@@ -36,6 +36,9 @@ class Examples:
 
 class Baseline(Predictor):
     """A simple model that ours has to beat, trained for the same target on the same rows."""
+
+    given: ClassVar[str]
+    """What it learns from, in words."""
 
     def __init__(self) -> None:
         self._cap: float | None = None

@@ -45,6 +45,7 @@ class Biases(Baseline):
     """
 
     name = "biases"
+    given = "labels, ids"
 
     def __init__(self, user_strength: float | None = None, item_strength: float | None = None) -> None:
         super().__init__()

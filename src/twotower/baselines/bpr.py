@@ -6,28 +6,30 @@ over users u, items i that u has and items j that u has not, by stochastic gradi
 Freudenthaler, Gantner & Schmidt-Thieme, "BPR: Bayesian Personalized Ranking from Implicit Feedback", 2009,
 section 4). The j are drawn uniformly, as there. Drawn by popularity, as some libraries do, they teach the
 model to hold popular items down: on the KuaiRec sample it then ranked a catalogue worse than popularity does.
+
+With grades, a pair (u, i) is drawn in proportion to its grade, and j may be an item of a lower grade.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Self
+from collections.abc import Mapping
 
 import numpy as np
 from numba import njit
 
-from twotower.baselines.positives import Positives
-from twotower.baselines.ranking import Setting, VectorBaseline, above_zero
+from twotower.baselines.feedback import Feedback
+from twotower.baselines.ranking import VectorBaseline, above_zero
+from twotower.baselines.search import Ladder, Setting
 from twotower.errors import TrainingError
 
-FACTORS = (64, 128)
-"""Dims of the grid."""
-LEARNING_RATES = (0.02, 0.05)
-"""Learning rates of the grid."""
-REGULARIZATIONS = (0.015, 0.04)
-"""Regularisations of the grid."""
-ITERATIONS = (60, 200)
-"""Epochs of the grid. What counts is about their number times the learning rate."""
+FACTORS = Ladder((16, 32, 64, 128, 256, 512), start=2)
+"""Dims that a search may try."""
+LEARNING_RATES = Ladder((0.005, 0.01, 0.02, 0.05, 0.1, 0.2), start=3)
+"""Learning rates that a search may try."""
+REGULARIZATIONS = Ladder((0.001, 0.002, 0.004, 0.008, 0.015, 0.03, 0.06, 0.12, 0.24), start=4)
+"""Regularisations that a search may try."""
+ITERATIONS = Ladder((8, 15, 30, 60, 120, 240, 480, 960, 1920), start=3)
+"""Epochs that a search may try. What counts is about their number times the learning rate."""
 
 _START = 0.1
 """Standard deviation of the numbers that the vectors start with."""
@@ -43,7 +45,8 @@ class BPR(VectorBaseline):
         factors: dim, without the coordinate that carries the item bias.
         learning_rate: of the gradient steps.
         regularization: L2 of all vectors and biases.
-        iterations: epochs, each of as many draws as there are positives.
+        iterations: epochs, each of as many draws as there are pairs.
+        power: exponent of the grades.
     """
 
     name = "BPR"
@@ -54,7 +57,9 @@ class BPR(VectorBaseline):
         learning_rate: float = 0.05,
         regularization: float = 0.015,
         iterations: int = 200,
+        power: float = 1.0,
     ) -> None:
+        super().__init__(power)
         above_zero(self.name, factors=factors, learning_rate=learning_rate)
         above_zero(self.name, regularization=regularization, iterations=iterations)
         self.factors = factors
@@ -62,7 +67,7 @@ class BPR(VectorBaseline):
         self.regularization = regularization
         self.iterations = iterations
 
-    def settings(self) -> dict[str, Setting]:
+    def own_settings(self) -> dict[str, Setting]:
         """Return factors, learning rate, regularization and iterations."""
         return {
             "factors": self.factors,
@@ -72,20 +77,20 @@ class BPR(VectorBaseline):
         }
 
     @classmethod
-    def candidates(cls, positives: Positives) -> Sequence[Self]:
-        """Return all combinations of `FACTORS`, `LEARNING_RATES`, `REGULARIZATIONS` and `ITERATIONS`."""
-        del positives  # one grid for all data
-        return [
-            cls(factors, learning_rate, regularization, iterations)
-            for factors in FACTORS
-            for learning_rate in LEARNING_RATES
-            for regularization in REGULARIZATIONS
-            for iterations in ITERATIONS
-        ]
+    def ladders(cls, feedback: Feedback) -> Mapping[str, Ladder]:
+        """Return those of epochs, regularisation, learning rate and dim."""
+        del feedback  # the same for all data
+        return {
+            "iterations": ITERATIONS,
+            "regularization": REGULARIZATIONS,
+            "learning_rate": LEARNING_RATES,
+            "factors": FACTORS,
+        }
 
-    def _fit(self, positives: Positives, seed: int) -> None:
-        matrix, rng = positives.matrix, np.random.default_rng(seed)
+    def _fit(self, feedback: Feedback, seed: int) -> None:
+        matrix, rng = feedback.matrix, np.random.default_rng(seed)
         n_users, n_items = matrix.shape
+        grade_of = (matrix.data / matrix.data.max()).astype(np.float32)
         users = _START * rng.standard_normal((n_users, self.factors), dtype=np.float32)
         items = _START * rng.standard_normal((n_items, self.factors), dtype=np.float32)
         bias = np.zeros(n_items, dtype=np.float32)
@@ -93,6 +98,7 @@ class BPR(VectorBaseline):
             learn_epoch(
                 np.repeat(np.arange(n_users), np.diff(matrix.indptr)),
                 matrix.indices,
+                grade_of,
                 matrix.indptr,
                 users,
                 items,
@@ -112,25 +118,30 @@ class BPR(VectorBaseline):
 
 @njit(cache=True, fastmath=_FASTMATH)
 def learn_epoch(  # type: ignore[no-untyped-def]
-    user_of, item_of, indptr, users, items, bias, learning_rate, regularization, rng
+    user_of, item_of, grade_of, indptr, users, items, bias, learning_rate, regularization, rng
 ):
     """Take a step for each of as many draws as there are pairs, changing the vectors and biases in place.
 
     Args:
         user_of, item_of: (n,) rows of each pair, users and a user's items ascending.
+        grade_of: float32 (n,) the share of the draws of each pair that count, in [0, 1].
         indptr: (n_users + 1,) where the pairs of each user begin.
         users, items: float32 (n_users, dim), (n_items, dim).
         bias: float32 (n_items,).
         learning_rate, regularization: float32.
-        rng: NumPy's generator. A draw whose item the user has is passed over.
+        rng: NumPy's generator. A draw whose item the user has, at the same grade or a higher one, is
+            passed over.
     """
     n, n_items, width = len(item_of), len(items), users.shape[1]
     one = np.float32(1)
     for _ in range(n):
         # Half the time of `rng.integers`, and as even as 53 bits are over so few values.
         pair, other = int(rng.random() * n), int(rng.random() * n_items)
-        user, item = user_of[pair], item_of[pair]
-        if _has(item_of, indptr[user], indptr[user + 1], other):
+        user, item, grade = user_of[pair], item_of[pair], grade_of[pair]
+        if grade < one and rng.random() >= grade:
+            continue
+        place = _place(item_of, indptr[user], indptr[user + 1], other)
+        if place >= 0 and grade_of[place] >= grade:
             continue
         above = bias[item] - bias[other]
         for w in range(width):
@@ -147,8 +158,8 @@ def learn_epoch(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _has(item_of, first, last, item):  # type: ignore[no-untyped-def]
-    """Whether ``item`` is in ``item_of[first:last]``, which rises."""
+def _place(item_of, first, last, item):  # type: ignore[no-untyped-def]
+    """Return the place of ``item`` in ``item_of[first:last]``, which rises; -1 if it is not there."""
     end = last
     while first < last:
         middle = (first + last) // 2
@@ -156,4 +167,4 @@ def _has(item_of, first, last, item):  # type: ignore[no-untyped-def]
             first = middle + 1
         else:
             last = middle
-    return first < end and item_of[first] == item
+    return first if first < end and item_of[first] == item else -1

@@ -2,27 +2,29 @@
 
     minimise  |X - X B|^2 + l2 |B|^2   with a diagonal of B of 0,
 
-X being the users' items. With P the inverse of X'X + l2 I, B_ij = -P_ij / P_jj off the diagonal (Steck,
-"Embarrassingly Shallow Autoencoders for Sparse Data", 2019, equation 8).
+X being the users' items, by their grades where there are some. With P the inverse of X'X + l2 I,
+B_ij = -P_ij / P_jj off the diagonal (Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", 2019,
+equation 8).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Self
+import os
+from collections.abc import Mapping
 
 import numpy as np
 from scipy.linalg import lapack
 
 from twotower.baselines.baseline import FloatArray, IntArray
-from twotower.baselines.positives import Positives
-from twotower.baselines.ranking import ScoreBaseline, Setting, above_zero
+from twotower.baselines.feedback import Feedback
+from twotower.baselines.ranking import ScoreBaseline, above_zero
+from twotower.baselines.search import Ladder, Setting
 from twotower.errors import DataError, TrainingError
 
-GRID = (10.0, 25.0, 60.0, 150.0, 350.0, 850.0, 2000.0)
-"""Values of ``l2`` that are tried, in steps of about 2.4."""
-MOST_ITEMS = 40_000
-"""Most items with train rows. Their matrix is held once, in float64: 12.8 GB at this number."""
+L2 = Ladder(tuple(0.15625 * 2.0 ** (step / 2) for step in range(35)), start=20, strides=(2, 1))
+"""Values of ``l2`` that a search may try, in steps of 1.4 from 0.16 to 20,480; it starts at 160."""
+MEMORY_SHARE = 0.5
+"""Share of this machine's memory that the matrix of items by items may take; it is held once, in float64."""
 
 
 class EASE(ScoreBaseline):
@@ -31,44 +33,52 @@ class EASE(ScoreBaseline):
     Attributes:
         l2: strength of the regularisation, above 0. It counts like so many more users for each item, who have
             that item alone.
+        power: exponent of the grades.
         weights: float64 (n_items, n_items), once fitted: B, from the user's item (row) to a candidate.
     """
 
     name = "EASE"
 
-    def __init__(self, l2: float = 350.0) -> None:
+    def __init__(self, l2: float = 350.0, power: float = 1.0) -> None:
+        super().__init__(power)
         above_zero(self.name, l2=l2)
         self.l2 = l2
 
-    def settings(self) -> dict[str, Setting]:
+    def own_settings(self) -> dict[str, Setting]:
         """Return the regularisation."""
         return {"l2": self.l2}
 
     @classmethod
-    def candidates(cls, positives: Positives) -> Sequence[Self]:
-        """Return one for each value of `GRID`."""
-        del positives  # one grid for all data
-        return [cls(l2) for l2 in GRID]
+    def ladders(cls, feedback: Feedback) -> Mapping[str, Ladder]:
+        """Return the one of the regularisation."""
+        del feedback  # one ladder for all data
+        return {"l2": L2}
 
-    def _fit(self, positives: Positives, seed: int) -> None:
+    def _fit(self, feedback: Feedback, seed: int) -> None:
         del seed  # nothing random
-        n_items = len(positives.items)
-        if n_items > MOST_ITEMS:
+        n_items = len(feedback.items)
+        most = int((MEMORY_SHARE * memory() / 8) ** 0.5)
+        if n_items > most:
             raise DataError(
-                f"EASE holds a matrix of items by items and takes at most {MOST_ITEMS:,} items, train has "
-                f"{n_items:,} ({8e-9 * n_items**2:,.0f} GB); leave rare items out, or compare with another "
-                "baseline"
+                f"EASE holds a matrix of items by items in half of the memory, which has room for {most:,} "
+                f"items here; train has {n_items:,} ({8e-9 * n_items**2:,.3g} GB). Leave rare items out, use "
+                "a machine with more memory, or compare with another baseline"
             )
         gram = np.empty((n_items, n_items))
-        for rows, overlap in positives.overlaps():
+        for rows, overlap in feedback.overlaps():
             gram[rows] = overlap
         gram[np.diag_indices(n_items)] += self.l2
         self.weights = _weights(gram)
 
     def _scores(self, users: IntArray) -> FloatArray:
-        assert self.positives is not None  # checked by `rank`
-        scores: FloatArray = self.positives.matrix[users] @ self.weights
+        assert self.feedback is not None  # checked by `rank`
+        scores: FloatArray = self.feedback.matrix[users] @ self.weights
         return scores
+
+
+def memory() -> int:
+    """Return the bytes of memory of this machine."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _weights(gram: FloatArray) -> FloatArray:

@@ -5,32 +5,32 @@ say little:
 
     s_ij = n_ij / (sqrt(n_i n_j) + shrink)
 
-where n_i users have i and n_ij have both. Each item keeps its most similar ones alone, and a user's score of
-an item is the sum of its similarities to those of its neighbours that the user has (Deshpande & Karypis,
-"Item-Based Top-N Recommendation Algorithms", 2004, whose neighbours are kept by the user's item, not by the
-one that is scored; the latter, as in Sarwar et al., 2001, ranks better. The shrinkage is that of Ferrari
-Dacrema, Cremonesi & Jannach, "Are We Really Making Much Progress?", 2019, where neighbours so tuned beat most
-of the networks that were looked at).
+where n_i users have i and n_ij have both; with grades, n_ij is the sum over users of the product of both
+grades, and n_i that of the squares. Each item keeps its most similar ones alone, and a user's score of an
+item is the sum of its similarities to those of its neighbours that the user has, each times the user's grade
+(Deshpande & Karypis, "Item-Based Top-N Recommendation Algorithms", 2004, whose neighbours are kept by the
+user's item, not by the one that is scored; the latter, as in Sarwar et al., 2001, ranks better. The shrinkage
+is that of Ferrari Dacrema, Cremonesi & Jannach, "Are We Really Making Much Progress?", 2019, where neighbours
+so tuned beat most of the networks that were looked at).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Self
+from collections.abc import Mapping
 
 import numpy as np
 from scipy.sparse import csr_array, vstack
 
 from twotower.baselines.baseline import FloatArray, IntArray
+from twotower.baselines.feedback import Feedback
 from twotower.baselines.order import top_rows
-from twotower.baselines.positives import Positives
-from twotower.baselines.ranking import ScoreBaseline, Setting, above_zero
-from twotower.errors import ConfigError
+from twotower.baselines.ranking import ScoreBaseline, above_zero, at_least_zero
+from twotower.baselines.search import Ladder, Setting
 
-NEIGHBOURS = (50, 100, 200, 400)
-"""Neighbours an item keeps, of the grid."""
-SHRINKS = (0.0, 10.0, 100.0)
-"""Shrinkages of the grid."""
+NEIGHBOURS = Ladder((5, 10, 20, 50, 100, 200, 400, 800, 1600, 3200), start=4)
+"""Numbers of neighbours that a search may try."""
+SHRINKS = Ladder((0.0, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0), start=3, closed=(True, False))
+"""Shrinkages that a search may try."""
 
 
 class ItemKNN(ScoreBaseline):
@@ -41,34 +41,35 @@ class ItemKNN(ScoreBaseline):
         shrink: at least 0; at ``sqrt(n_i n_j)`` users the similarity is half the cosine.
         similarity: (n_items, n_items), once fitted: column i holds the neighbours that item i keeps, of
             similarity above 0, equal ones by lower row; no item is its own.
+        power: exponent of the grades.
     """
 
     name = "item kNN"
 
-    def __init__(self, neighbours: int = 100, shrink: float = 10.0) -> None:
+    def __init__(self, neighbours: int = 100, shrink: float = 10.0, power: float = 1.0) -> None:
+        super().__init__(power)
         above_zero(self.name, neighbours=neighbours)
-        if not (np.isfinite(shrink) and shrink >= 0):
-            raise ConfigError(f"shrink of the baseline {self.name!r} must be 0 or more, got {shrink}")
+        at_least_zero(self.name, shrink=shrink)
         self.neighbours = neighbours
         self.shrink = shrink
 
-    def settings(self) -> dict[str, Setting]:
+    def own_settings(self) -> dict[str, Setting]:
         """Return the neighbours and the shrinkage."""
         return {"neighbours": self.neighbours, "shrink": self.shrink}
 
     @classmethod
-    def candidates(cls, positives: Positives) -> Sequence[Self]:
-        """Return all pairs of `NEIGHBOURS` and `SHRINKS`."""
-        del positives  # one grid for all data
-        return [cls(neighbours, shrink) for neighbours in NEIGHBOURS for shrink in SHRINKS]
+    def ladders(cls, feedback: Feedback) -> Mapping[str, Ladder]:
+        """Return those of the neighbours and of the shrinkage."""
+        del feedback  # the same for all data
+        return {"neighbours": NEIGHBOURS, "shrink": SHRINKS}
 
-    def _fit(self, positives: Positives, seed: int) -> None:
+    def _fit(self, feedback: Feedback, seed: int) -> None:
         del seed  # nothing random
-        popularity = positives.popularity
-        n_items = len(popularity)
+        n_items = len(feedback.items)
+        squares = np.bincount(feedback.matrix.indices, feedback.matrix.data**2, minlength=n_items)
         blocks = []
-        for rows, overlap in positives.overlaps():  # (block, n_items)
-            similarity = overlap / (np.sqrt(popularity[rows, None] * popularity) + self.shrink)
+        for rows, overlap in feedback.overlaps():  # (block, n_items)
+            similarity = overlap / (np.sqrt(squares[rows, None] * squares) + self.shrink)
             similarity[overlap == 0] = -np.inf
             block = np.arange(len(similarity))
             similarity[block, rows.start + block] = -np.inf
@@ -80,6 +81,6 @@ class ItemKNN(ScoreBaseline):
         self.similarity = csr_array(vstack(blocks, format="csr").T)
 
     def _scores(self, users: IntArray) -> FloatArray:
-        assert self.positives is not None  # checked by `rank`
-        scores: FloatArray = (self.positives.matrix[users] @ self.similarity).toarray()
+        assert self.feedback is not None  # checked by `rank`
+        scores: FloatArray = (self.feedback.matrix[users] @ self.similarity).toarray()
         return scores

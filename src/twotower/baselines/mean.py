@@ -12,6 +12,7 @@ class GlobalMean(Baseline):
     """Predicts the (weighted) mean of the train labels for every row."""
 
     name = "mean"
+    given = "labels"
 
     def _fit(self, train: Examples, validation: Examples | None, seed: int) -> None:
         del validation  # nothing to choose

@@ -47,6 +47,7 @@ class NotebookNetwork(Baseline):
     """
 
     name = "notebook"
+    given = "labels, features"
 
     def __init__(self, epochs: int = 5) -> None:
         super().__init__()

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Self
+from collections.abc import Mapping
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from twotower.baselines.baseline import FloatArray, IntArray, rows_of
+from twotower.baselines.feedback import Feedback
 from twotower.baselines.order import rank_alike, values_at
-from twotower.baselines.positives import Positives
-from twotower.baselines.ranking import RankingBaseline, Setting
+from twotower.baselines.ranking import RankingBaseline
+from twotower.baselines.search import Ladder, Setting
 from twotower.data.ranker import Queries
 from twotower.errors import ConfigError, DataError, nearest
 from twotower.schema import Kind, Schema
@@ -25,82 +25,85 @@ class SharedOrder(RankingBaseline):
     """A baseline that ranks by one order for all users, known or not."""
 
     @abstractmethod
-    def _worth(self, queries: Queries, positives: Positives) -> FloatArray:
+    def _worth(self, queries: Queries, feedback: Feedback) -> FloatArray:
         """Return what each item of the queries is ranked by, (n_items,)."""
 
-    def _rank(self, queries: Queries, k: int, positives: Positives) -> NDArray[np.int32]:
-        return rank_alike(self._worth(queries, positives), queries.barred, len(queries.users), k)
+    def _rank(self, queries: Queries, k: int, feedback: Feedback) -> NDArray[np.int32]:
+        return rank_alike(self._worth(queries, feedback), queries.barred, len(queries.users), k)
 
 
 class Popularity(SharedOrder):
-    """Ranks by the number of distinct train users."""
+    """Ranks by the number of distinct train users; with grades by the sum of the grades."""
 
     name = "popularity"
 
-    def settings(self) -> dict[str, Setting]:
+    def own_settings(self) -> dict[str, Setting]:
         """Return no settings: there are none."""
         return {}
 
     @classmethod
-    def candidates(cls, positives: Positives) -> Sequence[Self]:
-        """Return the one there is."""
-        del positives
-        return [cls()]
+    def ladders(cls, feedback: Feedback) -> Mapping[str, Ladder]:
+        """Return none."""
+        del feedback
+        return {}
 
-    def _fit(self, positives: Positives, seed: int) -> None:
-        del positives, seed  # counted when asked for, and nothing random
+    def _fit(self, feedback: Feedback, seed: int) -> None:
+        del feedback, seed  # counted when asked for, and nothing random
 
-    def _worth(self, queries: Queries, positives: Positives) -> FloatArray:
-        return values_at(positives.popularity, rows_of(queries.items, positives.items))
+    def _worth(self, queries: Queries, feedback: Feedback) -> FloatArray:
+        return values_at(feedback.popularity, rows_of(queries.items, feedback.items))
 
 
 class CategoryPopularity(SharedOrder):
     """Ranks an item by how popular items of its categories are; what is known of a cold item without a model.
 
-    A category is worth the mean popularity (positives per warm item) of the warm items in it, an item the
-    mean worth of its categories, its own popularity not being looked at. An item without a category that
-    train knows is worth the mean popularity of all warm items. Users make no difference, known or not.
+    A category is worth the mean popularity of the warm items in it, an item the mean worth of its categories,
+    its own popularity not being looked at. An item without a category that train knows is worth the mean
+    popularity of all warm items. Users make no difference, known or not. An item is as popular as
+    `Popularity` says.
 
     Attributes:
         column: of the items table, of the kind ``category`` or ``categories``; None for the schema's first.
         worth: of each category, once fitted: columns ``category`` and ``worth``.
         mean: the mean popularity of the warm items, once fitted.
+        power: exponent of the grades.
     """
 
     name = "category popularity"
 
-    def __init__(self, column: str | None = None) -> None:
+    def __init__(self, column: str | None = None, power: float = 1.0) -> None:
+        super().__init__(power)
         self.column = column
 
-    def settings(self) -> dict[str, Setting]:
+    def own_settings(self) -> dict[str, Setting]:
         """Return the column, as it was given."""
         return {"column": self.column}
 
     @classmethod
-    def candidates(cls, positives: Positives) -> Sequence[Self]:
-        """Return one for each column of categories; see `RankingBaseline.candidates`."""
-        return [cls(name) for name in _columns(positives.train.schema)]
+    def ladders(cls, feedback: Feedback) -> Mapping[str, Ladder]:
+        """Return the columns of categories, all of which are tried."""
+        return {"column": Ladder(tuple(_columns(feedback.train.schema)), ordered=False)}
 
     @classmethod
     def applies_to(cls, schema: Schema) -> bool:
         """Say whether the items have a column of categories."""
         return any(kind in _KINDS for kind in schema.items.values())
 
-    def _fit(self, positives: Positives, seed: int) -> None:
+    def _fit(self, feedback: Feedback, seed: int) -> None:
         del seed  # nothing random
-        train = positives.train
+        train = feedback.train
         self._used = _chosen(self.column, train.schema)
-        popularity = positives.popularity
+        popularity = feedback.popularity
         self.mean = float(popularity.mean())
-        places, categories = _entries(train.items, train.schema.item, self._used, positives.items)
+        places, categories = _entries(train.items, train.schema.item, self._used, feedback.items)
         popularity_of = pl.Series(popularity[places], dtype=pl.Float64)
         entries = pl.DataFrame({"category": categories, "popularity": popularity_of})
         self.worth = (
             entries.group_by("category").agg(pl.col("popularity").mean().alias("worth")).sort("category")
         )
 
-    def _worth(self, queries: Queries, positives: Positives) -> FloatArray:
-        del positives  # learnt from when fitted
+    def _worth(self, queries: Queries, feedback: Feedback) -> FloatArray:
+        del feedback  # learnt from when fitted
         tables = queries.tables
         if self._used not in tables.items.columns:
             raise DataError(

@@ -100,9 +100,29 @@ def print_comparison(comparison: Mapping[str, Any]) -> None:
     _print_beside(console, models)
     console.print(f"minus {against}, and 95% interval of the difference (same resampled users)")
     _print_beside(console, differences, sign="+")
+    _print_given(console, comparison)
     if "seeds" in comparison:
         found = comparison["seeds"]
         print_spread(found["metrics"], found["seeds"], of=f"{against}, whose mean by user is above,")
+
+
+def _print_given(console: Console, comparison: Mapping[str, Any]) -> None:
+    """Print what each model learnt from, what it chose on validation, and by which numbers."""
+    table = new_table("model", "given", "validation NDCG@100", "settings chosen")
+    for name, given in comparison["given"].items():
+        worth = comparison.get("validation", {}).get(name, {})
+        settings = comparison.get("settings", {}).get(name, {})
+        table.add_row(
+            name,
+            given,
+            "\n".join(f"{what} {_number(value, '.4f')}" for what, value in worth.items()),
+            ", ".join(
+                f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
+                for key, value in settings.items()
+            ),
+        )
+    console.print("what each model learnt from; ranking baselines keep what is better on validation")
+    console.print(table)
 
 
 def print_spread(metrics: Mapping[str, Any], seeds: Sequence[int], of: str = "test part") -> None:

@@ -11,31 +11,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twotower.baselines import BASELINES, RANKING_BASELINES
-from twotower.baselines.ranking import Setting
+from twotower.baselines.search import Setting
 from twotower.config import Config, resolved
 from twotower.data.ranker import Ranker
 from twotower.data.splitting import Parts
-from twotower.errors import DataError, MissingExtraError, TrainingError
 from twotower.evaluation import (
     Comparison,
     RankingComparison,
-    RankingTask,
     compare_on_task,
     compare_ratings,
     held_out_task,
 )
+from twotower.experiment.fitting import Choice, Fitting, given_to_ours
 from twotower.experiment.parts import check_positives, load_parts
 from twotower.experiment.seeds import seed_configs, spread
 from twotower.experiment.stages import Log, Stages, quiet
 from twotower.experiment.training import breaks_say, fit
-from twotower.features.positive import PositiveRule
 from twotower.recommender import Recommender
 from twotower.training.listener import Listener
 
 OURS: Final = "two-tower"
 """What a comparison calls our model."""
-CHOSEN_BY: Final = "ndcg@100"
-"""What a ranking baseline's settings are chosen by on the validation part; our epochs are too."""
 
 
 @dataclass(frozen=True)
@@ -44,23 +40,38 @@ class Compared:
 
     Attributes:
         comparison: the measurements.
-        settings: ranking baseline -> what it chose on the validation part.
+        given: model -> what it learnt from, such as "grades" or "positives alone".
+        choices: ranking baseline -> what it chose on the validation part, and by what numbers.
         skipped: ranking baseline -> why it was left out.
         seeds: of our models.
     """
 
     comparison: Comparison | RankingComparison
-    settings: Mapping[str, Mapping[str, Setting]] = field(default_factory=dict)
+    given: Mapping[str, str] = field(default_factory=dict)
+    choices: Mapping[str, Choice] = field(default_factory=dict)
     skipped: Mapping[str, str] = field(default_factory=dict)
     seeds: tuple[int, ...] = ()
 
+    @property
+    def settings(self) -> dict[str, dict[str, Setting]]:
+        """Return each ranking baseline's settings, as chosen on the validation part."""
+        return {name: choice.baseline.settings() for name, choice in self.choices.items()}
+
     def as_dict(self) -> dict[str, Any]:
-        """Return the comparison for JSON, with ``"settings"`` and ``"skipped"``.
+        """Return the comparison for JSON.
+
+        With ``"given"``, ``"settings"`` and ``"skipped"`` as above, and ``"validation"``: ranking baseline ->
+        ``"grades"`` or ``"positives alone"`` -> NDCG@100 of its best settings on the validation part.
 
         With several seeds also ``"seeds"``: which, and the spread of our metrics over them.
         """
-        settings = {name: dict(of) for name, of in self.settings.items()}
-        found = {**self.comparison.as_dict(), "settings": settings, "skipped": dict(self.skipped)}
+        found = {
+            **self.comparison.as_dict(),
+            "given": dict(self.given),
+            "settings": self.settings,
+            "validation": {name: dict(choice.worth) for name, choice in self.choices.items()},
+            "skipped": dict(self.skipped),
+        }
         if OURS in self.comparison.by_seed:
             metrics = spread(self.comparison.by_seed[OURS])
             found["seeds"] = {"seeds": list(self.seeds), "metrics": metrics}
@@ -125,6 +136,7 @@ def compare_predictors(
     ours = [one.predict(parts.test) for one in (recommender, *others)]
     predictions: dict[str, NDArray[np.float64]] = {OURS: np.stack(ours) if others else ours[0]}
     everything = parts.train.joined(parts.validation) if config.training.refit else None
+    given = {OURS: given_to_ours(config, parts.train.schema)}
     for name in BASELINES if baselines is None else baselines:
         start = time.perf_counter()
         baseline = BASELINES[name]()
@@ -132,6 +144,7 @@ def compare_predictors(
         if everything is not None:
             fitted.refit(everything)
         predictions[name] = fitted.predict(parts.test)
+        given[name] = baseline.given
         log(f"{name}: {time.perf_counter() - start:.1f} s")
     comparison = compare_ratings(
         predictions,
@@ -142,7 +155,7 @@ def compare_predictors(
         resamples=config.evaluation.resamples,
         seed=config.seed,
     )
-    return Compared(comparison)
+    return Compared(comparison, given)
 
 
 def compare_rankers(
@@ -155,12 +168,13 @@ def compare_rankers(
     beside: Mapping[str, Ranker] | None = None,
     log: Log = quiet,
 ) -> Compared:
-    """Compare rankings with those of ranking baselines, which learn from the positives alone.
+    """Compare rankings with those of ranking baselines.
 
-    Each chooses its settings on the validation part and, with ``training.refit``, then learns from train and
-    validation together, as ours does. Nobody is given what is with the user in those parts, positive or not.
-    A baseline that can't be had here (too many items for it, a library that is not installed, no categories)
-    is left out, and the reason is told.
+    Where there are labels, each is tuned on the validation part twice: on the positives alone, and on all
+    interactions by their grades, as ``all_pairs`` grades them. What is better there is kept, and with
+    ``training.refit`` it then learns from train and validation together, as ours does. Nobody is given what
+    is with the user in those parts, positive or not. A baseline that can't be had here (too many items for
+    it, a library that is not installed, no categories) is left out, and the reason is told.
 
     Args:
         config: the split, and how to measure.
@@ -174,64 +188,22 @@ def compare_rankers(
     settings, rule = config.evaluation, recommender.positive
     seen = recommender.train_view(parts.test)
     task = held_out_task(parts.test, seen, rule, ks=settings.ks, candidates=settings.candidates)
-    fitting = _Fitting(config, parts, rule, log)
+    fitting = Fitting(config, parts, rule, log)
+    given = {OURS: given_to_ours(config, parts.train.schema)}
 
     def rankers() -> Iterator[tuple[str, Ranker | Sequence[Ranker]]]:  # one at a time is in memory
         yield OURS, (recommender, *others) if others else recommender
-        yield from (beside or {}).items()
+        for name, other in (beside or {}).items():
+            if isinstance(other, Recommender):
+                given[name] = given_to_ours(config, other.encoder.schema)
+            yield name, other
         for name in RANKING_BASELINES if baselines is None else baselines:
             fitted = fitting.fitted(name)
             if fitted is not None:
+                given[name] = fitting.choices[name].given
                 yield name, fitted
 
     comparison = compare_on_task(
         task, rankers(), seen, against=OURS, resamples=settings.resamples, seed=config.seed
     )
-    return Compared(comparison, fitting.settings, fitting.skipped)
-
-
-class _Fitting:
-    """Fits one ranking baseline after the other; keeps what they chose, and why one was left out."""
-
-    def __init__(self, config: Config, parts: Parts, rule: PositiveRule, log: Log) -> None:
-        self.seed, self.log = config.seed, log
-        self.train = rule.select(parts.train).as_train()
-        self.everything = self.train
-        if config.training.refit:
-            self.everything = rule.select(parts.train.joined(parts.validation)).as_train()
-        # The rows of a validation part are never all that is known, as a fully observed test part's may be.
-        among = "test_items" if config.evaluation.candidates == "test_items" else "all"
-        self.judge = _Judge(held_out_task(parts.validation, parts.train, rule, ks=(100,), candidates=among))
-        self.settings: dict[str, dict[str, Setting]] = {}
-        self.skipped: dict[str, str] = {}
-
-    def fitted(self, name: str) -> Ranker | None:
-        start, kind = time.perf_counter(), RANKING_BASELINES[name]
-        try:
-            if not kind.applies_to(self.train.schema):
-                raise DataError("the schema has not the columns that it needs")
-            chosen = kind.tune(self.train, self.judge, seed=self.seed)
-            fitted = chosen.fit(self.everything, seed=self.seed)
-        except (DataError, TrainingError, MissingExtraError) as error:
-            self.skipped[name] = str(error)
-            self.log(f"{name}: left out, {error}")
-            return None
-        self.settings[name] = chosen.settings()
-        with_what = ", ".join(f"{key} {_short(value)}" for key, value in self.settings[name].items())
-        took = f"{name}: {time.perf_counter() - start:.1f} s"
-        self.log(took + (f", with {with_what}" if with_what else ""))
-        return fitted
-
-
-@dataclass(frozen=True)
-class _Judge:
-    """Worth of a ranker on the validation part."""
-
-    task: RankingTask
-
-    def __call__(self, ranker: Ranker) -> float:
-        return self.task.measure(ranker)[CHOSEN_BY]
-
-
-def _short(value: Setting) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return Compared(comparison, given, fitting.choices, fitting.skipped)

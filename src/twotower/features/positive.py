@@ -94,6 +94,10 @@ class PositiveRule:
         known = np.full(len(label), np.nan) if duration is None or self.rank is None else duration
         return self.order.forward(label, known)
 
+    def graded(self, label: F64, duration: F64 | None, floor: float) -> F64:
+        """Return what each interaction counts: ``floor + (1 - floor) * rank`` of its label, float64 (n,)."""
+        return floor + (1.0 - floor) * self.grades(label, duration)
+
     def select(self, data: Dataset) -> Dataset:
         """Return the positives alone.
 

@@ -138,4 +138,4 @@ def label_targets(
         return target.forward(label, duration).astype(np.float64)
     if not objective.graded or objective.floor is None:
         return np.where(rule.are_positive(label, duration), 1.0, np.nan)
-    return objective.floor + (1.0 - objective.floor) * rule.grades(label, duration)
+    return rule.graded(label, duration, objective.floor)

@@ -1,0 +1,166 @@
+"""`Fitting`: ranking baselines tuned on validation with and without grades, then fitted."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from twotower.baselines import RANKING_BASELINES, RankingBaseline
+from twotower.baselines.search import Setting
+from twotower.config import Config, ObjectiveConfig
+from twotower.data.dataset import TrainPart
+from twotower.data.durations import durations
+from twotower.data.ranker import Ranker
+from twotower.data.splitting import Parts
+from twotower.errors import DataError, MissingExtraError, TrainingError
+from twotower.evaluation import RankingTask, held_out_task
+from twotower.experiment.stages import Log
+from twotower.features.positive import PositiveRule
+from twotower.schema import Schema
+
+CHOSEN_BY: Final = "ndcg@100"
+"""What a ranking baseline's settings are chosen by on the validation part; our epochs are too."""
+GRADES: Final = "grades"
+"""Given: all interactions, each by the rank of its label."""
+POSITIVES: Final = "positives alone"
+"""Given: the interactions that the rule for positives selects, all alike."""
+NO_GRADES: Final = "no grades"
+"""Given: all interactions alike, since the data has no label."""
+MIN_GRADE: Final[float] = ObjectiveConfig().floor or 0.0
+"""Grade of the least liked interaction where our objective grades none itself."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a ranking baseline chose on the validation part.
+
+    Attributes:
+        baseline: with its settings, unfitted.
+        given: what it learns from: `GRADES`, `POSITIVES` or `NO_GRADES`.
+        worth: `CHOSEN_BY` on the validation part, of the best settings with each of what it could be given.
+        tried: number of settings that were tried.
+        at_edge: settings whose best value is the first or the last that a search may try.
+    """
+
+    baseline: RankingBaseline
+    given: str
+    worth: Mapping[str, float]
+    tried: int
+    at_edge: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Rows to learn from."""
+
+    train: TrainPart
+    grades: NDArray[np.float64] | None
+
+
+class Fitting:
+    """Fits one ranking baseline after the other.
+
+    Attributes:
+        choices: baseline -> what it chose.
+        skipped: baseline -> why it was left out.
+    """
+
+    def __init__(self, config: Config, parts: Parts, rule: PositiveRule, log: Log) -> None:
+        self.config, self.rule, self.log = config, rule, log
+        self.train = self._rows(parts.train)
+        self.everything = self.train
+        if config.training.refit:
+            self.everything = self._rows(parts.train.joined(parts.validation))
+        # The rows of a validation part are never all that is known, as a fully observed test part's may be.
+        among = "test_items" if config.evaluation.candidates == "test_items" else "all"
+        self.judge = _Judge(held_out_task(parts.validation, parts.train, rule, ks=(100,), candidates=among))
+        self.choices: dict[str, Choice] = {}
+        self.skipped: dict[str, str] = {}
+
+    def fitted(self, name: str) -> Ranker | None:
+        """Tune a baseline on each kind of rows, and fit the better one; None if it can't be had."""
+        start = time.perf_counter()
+        try:
+            choice = self._chosen(RANKING_BASELINES[name])
+            rows = self.everything[choice.given]
+            fitted = choice.baseline.fit(rows.train, grades=rows.grades, seed=self.config.seed)
+        except (DataError, TrainingError, MissingExtraError) as error:
+            self.skipped[name] = str(error)
+            self.log(f"{name}: left out, {error}")
+            return None
+        self.choices[name] = choice
+        self.log(f"{name}: {time.perf_counter() - start:.1f} s, {_said(choice)}")
+        return fitted
+
+    def _chosen(self, kind: type[RankingBaseline]) -> Choice:
+        if not kind.applies_to(next(iter(self.train.values())).train.schema):
+            raise DataError("the schema lacks the columns that it needs")
+        found = {
+            given: kind.tune(rows.train, self.judge, grades=rows.grades, seed=self.config.seed)
+            for given, rows in self.train.items()
+        }
+        given = max(found, key=lambda one: found[one].worth)
+        best = found[given]
+        worth = {one: tuned.worth for one, tuned in found.items()}
+        return Choice(best.baseline, given, worth, sum(one.tried for one in found.values()), best.at_edge)
+
+    def _rows(self, part: TrainPart) -> dict[str, _Rows]:
+        """Return what a baseline may be given of a part; positives first, which are kept if it is a tie."""
+        label = part.schema.label
+        alone = _Rows(self.rule.select(part).as_train(), None)
+        if label is None:
+            return {NO_GRADES: alone}
+        values = part.interactions.get_column(label).cast(pl.Float64).to_numpy()
+        objective = self.config.objective
+        least = objective.floor if objective.graded and objective.floor is not None else MIN_GRADE
+        return {POSITIVES: alone, GRADES: _Rows(part, self.rule.graded(values, durations(part), least))}
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Worth of a ranker on the validation part."""
+
+    task: RankingTask
+
+    def __call__(self, ranker: Ranker) -> float:
+        return self.task.measure(ranker)[CHOSEN_BY]
+
+
+def given_to_ours(config: Config, schema: Schema) -> str:
+    """Return what a model of ours learns from, in words."""
+    objective = config.objective
+    if not objective.implicit:
+        given = ["labels", "ids"]
+    elif schema.label is None:
+        given = [NO_GRADES]
+    else:
+        given = [GRADES if objective.graded else POSITIVES]
+    if schema.users or schema.items:
+        given.append("features")
+    if schema.weight is not None:
+        given.append("weights")
+    return ", ".join(given)
+
+
+def settings_said(settings: Mapping[str, Setting]) -> str:
+    """Return settings in words."""
+    return ", ".join(
+        f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
+        for key, value in settings.items()
+    )
+
+
+def _said(choice: Choice) -> str:
+    settings = settings_said(choice.baseline.settings())
+    by = ", ".join(f"{given} {worth:.4f}" for given, worth in choice.worth.items())
+    said = f"given {choice.given}" + (f", with {settings}" if settings else "")
+    said += f"; NDCG@100 on validation: {by}; {choice.tried} settings tried"
+    if choice.at_edge:
+        said += f"; best at the end of what was tried: {', '.join(choice.at_edge)}"
+    return said
