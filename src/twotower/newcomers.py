@@ -14,7 +14,11 @@ from twotower.errors import DataError, nearest
 from twotower.features import Encoder
 from twotower.features.target import Target
 from twotower.model import SideArrays, TwoTowerModel
+from twotower.schema import Kind, Reading
 from twotower.side import Side, finished
+
+_PLAIN_TIMES = Reading(format="number")
+"""Where nothing else is said numbers are seconds: one new row does not show its unit."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,9 @@ class Newcomers:
             raise DataError(f"new {which} need at least one row of features, got none")
         lacking = [pl.lit(None, dtype=pl.String).alias(name) for name in kinds if name not in table.columns]
         numbered = table.with_columns(*lacking, pl.int_range(pl.len()).alias(side.column))
-        checked = check_table(numbered, side.column, kinds, (), f"new {which}")
+        plain = {name: _PLAIN_TIMES for name, kind in kinds.items() if kind is Kind.TIMESTAMP}
+        readings = {**plain, **(schema.readings("users") if which == "users" else schema.readings("items"))}
+        checked = check_table(numbered, side.column, kinds, (), f"new {which}", readings)
         # without an id of its own: what it is comes from the features
         anonymous = checked.with_columns(pl.lit(None, dtype=side.warm_ids.dtype).alias(side.column))
         return self._vectors(anonymous, which)

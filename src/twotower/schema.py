@@ -4,9 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import Any, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    GetCoreSchemaHandler,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    Tag,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
+from pydantic_core import CoreSchema
 
 from twotower.errors import ConfigError, nearest
 
@@ -27,7 +40,69 @@ class Kind(StrEnum):
     TEXT = "text"
     """Free text in any language, read as hashed character n-grams."""
     TIMESTAMP = "timestamp"
-    """A date, a datetime or seconds since 1970-01-01 UTC."""
+    """A date, a datetime or a number of seconds, milliseconds, ... since 1970-01-01 UTC."""
+
+
+class Reading(BaseModel):
+    """How the text of a column is read. What is not said is found in the column, and noted."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    separator: Annotated[str, Field(min_length=1)] | None = None
+    """Between the tags of one row (kind ``categories``), such as ``", "``."""
+    decimal: Literal[".", ","] | None = None
+    """The decimal mark of numbers; the other one may group thousands."""
+    unit: str | None = None
+    """What stands with every number, such as ``"min"``, ``"%"`` or ``"$"``."""
+    format: Annotated[str, Field(min_length=1)] | None = None
+    """Of times: ``s``, ``ms``, ``us`` or ``ns`` since 1970, or a pattern such as ``%d.%m.%Y``."""
+
+    @property
+    def given(self) -> dict[str, str]:
+        """What is said of the column."""
+        return {key: value for key, value in self if value is not None}
+
+
+class Column(Reading):
+    """A feature column as a table of the config: its kind, and how its text is read."""
+
+    kind: Kind
+    """The kind of the column."""
+
+    @model_validator(mode="after")
+    def _fits_the_kind(self) -> Self:
+        for key in self.given:
+            if key != "kind" and self.kind not in _READS[key]:
+                raise ValueError(f"{key} is for kind {' and '.join(_READS[key])}, not '{self.kind}'")
+        return self
+
+    @property
+    def reading(self) -> Reading:
+        """How its text is read."""
+        return Reading(**{key: value for key, value in self.given.items() if key != "kind"})
+
+
+_READS: Final[Mapping[str, tuple[Kind, ...]]] = {
+    "separator": (Kind.CATEGORIES,),
+    "decimal": (Kind.NUMBER, Kind.LOG_NUMBER, Kind.VECTOR),
+    "unit": (Kind.NUMBER, Kind.LOG_NUMBER),
+    "format": (Kind.TIMESTAMP,),
+}
+"""The kinds that each part of a reading is for."""
+
+
+class _KindOrTable:
+    """Validates the columns of a table of features: each a kind, or a table that begins with one."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        del source
+        form = Discriminator(lambda given: "<table>" if isinstance(given, dict | Column) else "<kind>")
+        either = Annotated[Annotated[Kind, Tag("<kind>")] | Annotated[Column, Tag("<table>")], form]
+        return handler.generate_schema(dict[str, either])
+
+
+Kinds = Annotated[dict[str, Kind], _KindOrTable()]
+IdType = Literal["auto", "text", "integer"]
 
 
 class Schema(BaseModel):
@@ -53,12 +128,49 @@ class Schema(BaseModel):
     """Column of the interactions with a non-negative sample weight."""
     duration: str | None = None
     """Column with the item's duration, in interactions or items; for the debiased label and for slices."""
-    users: dict[str, Kind] = Field(default_factory=dict)
-    """Feature columns of the users table and their kinds; columns not named are not read."""
-    items: dict[str, Kind] = Field(default_factory=dict)
+    user_type: IdType = "auto"
+    """What user ids are: ``text``, ``integer``, or ``auto``: text if any has a leading zero, a plus sign,
+    quotes or more than 63 bits, or is no integer."""
+    item_type: IdType = "auto"
+    """The same for item ids."""
+    missing_ids: Literal["refuse", "drop"] = "refuse"
+    """What to do with interactions that have no user or no item; dropped ones are counted."""
+    interactions: dict[str, Reading] = Field(default_factory=dict)
+    """How the text of the label, timestamp, weight or duration is read, where it can't be found by itself:
+    ``date = { format = "%d/%m/%Y" }``, ``price = { decimal = "," }``."""
+    users: Kinds = Field(default_factory=dict)
+    """Feature columns of the users table and their kinds; columns not named are not read. In place of a kind
+    a table says more: ``genres = { kind = "categories", separator = ", " }``, see `Column`."""
+    items: Kinds = Field(default_factory=dict)
     """Feature columns of the items table and their kinds; columns not named are not read."""
     display: tuple[str, ...] = ()
     """Columns of the items table shown beside a recommendation (title, caption)."""
+
+    _readings: dict[str, dict[str, Reading]] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _kinds_apart(self) -> Self:
+        """Leave the kinds in the fields, and keep what else a table says."""
+        for table, features in (("users", self.users), ("items", self.items)):
+            for name, given in features.items():
+                column: object = given
+                if isinstance(column, Column):
+                    features[name] = column.kind
+                    if column.reading.given:
+                        self._readings.setdefault(table, {})[name] = column.reading
+        return self
+
+    @model_serializer(mode="wrap")
+    def _with_tables(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        for table, readings in self._readings.items():
+            for name, reading in readings.items():
+                if name in values.get(table, {}):
+                    values[table][name] = {"kind": values[table][name], **reading.given}
+        for name, reading in self.interactions.items():
+            if "interactions" in values:
+                values["interactions"][name] = reading.given
+        return values
 
     @model_validator(mode="after")
     def _roles_are_distinct(self) -> Self:
@@ -69,6 +181,13 @@ class Schema(BaseModel):
             self.label is None or len(set(self.levels)) != len(self.levels) or len(self.levels) < 2
         ):
             raise ValueError(f"levels are two or more different values of the label, got {list(self.levels)}")
+        for name in self.interactions:
+            known = [c for c in (self.label, self.timestamp, self.weight, self.duration) if c is not None]
+            if name not in known:
+                raise ValueError(
+                    f"[schema.interactions] is for the columns of the label, timestamp, weight and duration "
+                    f"({', '.join(known) or 'none'}), got {name!r}"
+                )
         for table, ids, features in (("users", self.user, self.users), ("items", self.item, self.items)):
             if ids in features:
                 raise ValueError(f"the id column {ids!r} can't also be a feature in [schema.{table}]")
@@ -82,6 +201,25 @@ class Schema(BaseModel):
         except ValidationError as error:
             raise ConfigError(explain(error, "schema", cls.model_fields, tuple(Kind))) from None
 
+    def readings(self, table: Literal["users", "items"]) -> Mapping[str, Reading]:
+        """Return how the text of feature columns is read, of those of which anything is said."""
+        return self._readings.get(table, {})
+
+    def with_readings(self, table: Literal["users", "items"], found: Mapping[str, Reading]) -> Schema:
+        """Return the schema with what was found of the text of feature columns, so that new rows are read
+        alike; what it says already is kept.
+        """
+        if not found:
+            return self
+        changed = self.model_copy()
+        known = self._readings.get(table, {})
+        merged = {
+            name: reading.model_copy(update=known[name].given) if name in known else reading
+            for name, reading in found.items()
+        }
+        changed._readings = {**self._readings, table: {**known, **merged}}
+        return changed
+
     def interaction_columns(self) -> list[str]:
         """Names of all columns that must be in the interactions table."""
         return [c for c in (self.user, self.item, self.label, self.timestamp, self.weight) if c is not None]
@@ -91,10 +229,13 @@ def explain(error: ValidationError, section: str, keys: Iterable[str], values: I
     """One line a fault for a pydantic error: where, what was given, and the nearest valid key or value."""
     lines = []
     for fault in error.errors():
-        where = ".".join([section, *(str(part) for part in fault["loc"])]).lstrip(".")
+        loc = [str(part) for part in fault["loc"] if part not in ("<kind>", "<table>")]
+        where = ".".join([section, *loc]).lstrip(".")
         given = fault["input"]
         if fault["type"] == "extra_forbidden":
-            hint = nearest(str(fault["loc"][-1]), keys)
+            if "<table>" in fault["loc"]:
+                keys = Column.model_fields
+            hint = nearest(loc[-1], keys)
             lines.append(f"unknown key '{where}'.{hint or ' Valid: ' + ', '.join(keys) + '.'}")
         elif fault["type"] in ("enum", "literal_error"):
             expected = str(fault.get("ctx", {}).get("expected", ""))

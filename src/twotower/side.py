@@ -11,6 +11,7 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
+from twotower.data.id_text import as_known
 from twotower.errors import DataError, nearest
 from twotower.features.target import Target
 
@@ -38,11 +39,7 @@ class Side:
     def rows(self, ids: pl.Series) -> NDArray[np.int64]:
         """Return the row of each id, -1 where there is none."""
         known = self.ids.alias("id").to_frame().with_row_index("row")
-        asked = ids.alias("id").cast(self.ids.dtype, strict=False)
-        if ids.dtype.is_float():
-            asked = asked.zip_with(
-                asked.cast(ids.dtype, strict=False).eq_missing(ids), pl.Series([None], dtype=asked.dtype)
-            )
+        asked = as_known(ids.alias("id"), self.ids.dtype)
         found = asked.to_frame().join(known, on="id", how="left", maintain_order="left").get_column("row")
         return found.cast(pl.Int64).fill_null(-1).to_numpy(writable=True)
 

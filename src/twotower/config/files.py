@@ -21,6 +21,7 @@ from typing import Any, Final, get_args
 import tomlkit
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
+from tomlkit.items import InlineTable
 
 from twotower.config.config import Config
 from twotower.config.sections import (
@@ -283,7 +284,16 @@ def _plain(part: BaseModel) -> dict[str, Any]:
                 values[key] = _NONE
         elif value != {}:
             values[key] = value
+    for columns in values.values():
+        if isinstance(columns, dict):  # what a column needs a table for stays in its place
+            columns |= {key: _inline(value) for key, value in columns.items() if isinstance(value, dict)}
     return values
+
+
+def _inline(table: Mapping[str, Any]) -> InlineTable:
+    written = tomlkit.inline_table()
+    written.update(table)
+    return written
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -12,7 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 import polars as pl
 
 from twotower.data.parse import (
+    AS_FOUND,
+    Found,
     Where,
+    missing_ids,
     not_negative,
     parse_category,
     parse_count,
@@ -26,20 +29,12 @@ from twotower.data.parse import (
 )
 from twotower.data.parse_lists import parse_categories, parse_vector
 from twotower.errors import DataError, nearest
-from twotower.schema import Kind, Schema
-
-_PARSERS: Mapping[Kind, Callable[[pl.Series, Where], pl.Series]] = {
-    Kind.NUMBER: parse_number,
-    Kind.LOG_NUMBER: parse_count,
-    Kind.CATEGORY: parse_category,
-    Kind.CATEGORIES: parse_categories,
-    Kind.VECTOR: parse_vector,
-    Kind.TEXT: parse_text,
-    Kind.TIMESTAMP: parse_timestamp,
-}
+from twotower.schema import IdType, Kind, Reading, Schema
 
 
-def check_interactions(frame: pl.DataFrame, schema: Schema, source: str) -> pl.DataFrame:
+def check_interactions(
+    frame: pl.DataFrame, schema: Schema, source: str, found: Found | None = None
+) -> pl.DataFrame:
     """Return the interactions with the role columns in their dtypes, other columns as they are.
 
     Ids keep their integer dtype or are String; label and weight are Float64 and finite; the timestamp is
@@ -49,6 +44,7 @@ def check_interactions(frame: pl.DataFrame, schema: Schema, source: str) -> pl.D
         frame: n rows, one an event.
         schema: the roles.
         source: the table's name in messages (a path, or "interactions").
+        found: told how text was read, and how many rows without an id were dropped.
 
     Raises:
         DataError: no rows, a missing column, or a value that breaks a rule above.
@@ -58,29 +54,54 @@ def check_interactions(frame: pl.DataFrame, schema: Schema, source: str) -> pl.D
         raise DataError(
             f"interactions need at least one row: {source} has none. Check the file or the filter."
         )
+    frame, rows = _with_ids(frame, schema, source, found)
     drop = "Drop the row, or correct the value"
-    changed = [parse_ids(frame.get_column(role), Where(source, role)) for role in (schema.user, schema.item)]
+
+    def read(column: str, what: str) -> tuple[pl.Series, Where]:
+        where, reading = Where(source, column, rows), schema.interactions.get(column, AS_FOUND)
+        return parse_number(frame.get_column(column), where, reading, found, what=what), where
+
+    changed = [
+        parse_ids(frame.get_column(schema.user), Where(source, schema.user, rows), schema.user_type),
+        parse_ids(frame.get_column(schema.item), Where(source, schema.item, rows), schema.item_type),
+    ]
     if schema.label is not None:
-        where = Where(source, schema.label)
-        given = frame.get_column(schema.label)
-        labels = (
-            parse_levels(given, schema.levels, where)
-            if schema.levels
-            else parse_number(given, where, what="a label")
-        )
+        if schema.levels:
+            where = Where(source, schema.label, rows)
+            labels = parse_levels(frame.get_column(schema.label), schema.levels, where)
+        else:
+            labels, where = read(schema.label, "a label")
         changed.append(required(labels, where, "every interaction needs a label", drop))
     if schema.weight is not None:
-        where = Where(source, schema.weight)
-        weights = parse_number(frame.get_column(schema.weight), where, what="a weight")
+        weights, where = read(schema.weight, "a weight")
         weights = required(weights, where, "every interaction needs a weight", drop)
         changed.append(not_negative(weights, where, "a weight is 0 or more"))
     if schema.timestamp is not None:
-        changed.append(parse_timestamp(frame.get_column(schema.timestamp), Where(source, schema.timestamp)))
+        where, reading = Where(source, schema.timestamp, rows), schema.interactions.get(schema.timestamp)
+        times = frame.get_column(schema.timestamp)
+        changed.append(parse_timestamp(times, where, reading or AS_FOUND, found, events=True))
     if schema.duration in frame.columns and schema.duration not in schema.interaction_columns():
         assert schema.duration is not None
-        where = Where(source, schema.duration)
-        changed.append(parse_number(frame.get_column(schema.duration), where, what="a duration"))
+        changed.append(read(schema.duration, "a duration")[0])
     return frame.with_columns(changed)
+
+
+def _with_ids(
+    frame: pl.DataFrame, schema: Schema, source: str, found: Found | None
+) -> tuple[pl.DataFrame, pl.Series | None]:
+    """Drop the rows without a user or an item, if the schema says so; with the places of those that stay."""
+    if schema.missing_ids == "refuse":
+        return frame, None
+    lost = {column: missing_ids(frame.get_column(column)) for column in (schema.user, schema.item)}
+    keep = ~(lost[schema.user] | lost[schema.item])
+    if keep.all() or not keep.any():
+        return frame, None  # of rows that all lack an id the first one is refused
+    if found is not None:
+        for column, missing in lost.items():
+            if missing.any():
+                share = f"{missing.sum():,} rows ({missing.sum() / len(missing):.1%})"
+                found.add(Where(source, column), f"dropped {share} without an id")
+    return frame.filter(keep), keep.arg_true()
 
 
 def check_table(
@@ -89,6 +110,9 @@ def check_table(
     features: Mapping[str, Kind],
     display: Sequence[str],
     source: str,
+    readings: Mapping[str, Reading] | None = None,
+    found: Found | None = None,
+    id_type: IdType = "auto",
 ) -> pl.DataFrame:
     """Return the id, feature and display columns of a users or items table, each in the dtype of its kind.
 
@@ -111,6 +135,9 @@ def check_table(
         features: the kind of each feature column.
         display: columns to keep for showing.
         source: the table's name in messages.
+        readings: how the text of some feature columns is read; that of others is found.
+        found: told how text was read.
+        id_type: what the ids are.
 
     Raises:
         DataError: a missing column, a null id, an id in two rows, a value that is not of its kind.
@@ -121,18 +148,39 @@ def check_table(
     if not frame.height:
         known = pl.Series(ids, [], dtype=pl.Int64) if frame[ids].dtype == pl.Null else frame[ids]
         frame = frame.with_columns(known)
-    columns = [_distinct(parse_ids(frame.get_column(ids), Where(source, ids)), Where(source, ids))]
+    columns = [_distinct(parse_ids(frame.get_column(ids), Where(source, ids), id_type), Where(source, ids))]
     for name, kind in features.items():
-        columns.append(parse_kind(frame.get_column(name), kind, Where(source, name)))
+        reading = (readings or {}).get(name, AS_FOUND)
+        columns.append(parse_kind(frame.get_column(name), kind, Where(source, name), reading, found))
     columns += [
         frame.get_column(name) for name in dict.fromkeys(display) if name != ids and name not in features
     ]
     return pl.DataFrame(columns)
 
 
-def parse_kind(values: pl.Series, kind: Kind, where: Where) -> pl.Series:
+def parse_kind(
+    values: pl.Series,
+    kind: Kind,
+    where: Where,
+    reading: Reading = AS_FOUND,
+    found: Found | None = None,
+) -> pl.Series:
     """Return a feature column in the dtype of its kind (see `check_table`), or raise a `DataError`."""
-    return _PARSERS[kind](values, where)
+    if kind is Kind.CATEGORY:
+        return parse_category(values, where)
+    if kind is Kind.TEXT:
+        return parse_text(values, where)
+    return _AS_READ[kind](values, where, reading, found)
+
+
+_AS_READ: Mapping[Kind, Callable[[pl.Series, Where, Reading, Found | None], pl.Series]] = {
+    Kind.NUMBER: parse_number,
+    Kind.LOG_NUMBER: parse_count,
+    Kind.CATEGORIES: parse_categories,
+    Kind.VECTOR: parse_vector,
+    Kind.TIMESTAMP: parse_timestamp,
+}
+"""The parsers of kinds whose text can be read in several ways."""
 
 
 def common_id_type(

@@ -13,8 +13,10 @@ from typing import Any
 import polars as pl
 
 from twotower.data.checks import check_interactions, check_table, common_id_type
+from twotower.data.id_text import canonical
+from twotower.data.parse import Found
 from twotower.errors import DataError, MissingExtraError, nearest
-from twotower.schema import Kind, Schema
+from twotower.schema import IdType, Kind, Reading, Schema
 
 Frame = Any
 """A Polars or pandas data frame."""
@@ -63,14 +65,43 @@ class Dataset:
         """
         schema = schema if isinstance(schema, Schema) else Schema.parse(schema)
         names = {"interactions": "interactions", "users": "users", "items": "items", **(sources or {})}
-        events = check_interactions(to_polars(interactions), schema, names["interactions"])
+        of_events, of_users, of_items = Found(), Found(), Found()
+        events = check_interactions(to_polars(interactions), schema, names["interactions"], of_events)
         items = None if items is None else to_polars(items)
         features = _with_duration(schema, events, items, names)
-        users_table = _side(users, events, schema.user, schema.users, source=names["users"])
-        items_table = _side(items, events, schema.item, features, schema.display, source=names["items"])
+        users_table = _side(
+            users,
+            events,
+            schema.user,
+            schema.users,
+            (),
+            names["users"],
+            schema.readings("users"),
+            of_users,
+            schema.user_type,
+        )
+        items_table = _side(
+            items,
+            events,
+            schema.item,
+            features,
+            schema.display,
+            names["items"],
+            {**schema.interactions, **schema.readings("items")},
+            of_items,
+            schema.item_type,
+        )
+        notes = [*of_events.notes, *of_users.notes, *of_items.notes]
+        for column, side, source in (
+            (schema.user, users_table, names["users"]),
+            (schema.item, items_table, names["items"]),
+        ):
+            notes += _text_in_one({names["interactions"]: events, source: side}, column)
         events, users_table = common_id_type(events, users_table, schema.user)
         events, items_table = common_id_type(events, items_table, schema.item)
-        notes = []
+        schema = schema.with_readings("users", of_users.readings).with_readings(
+            "items", {name: reading for name, reading in of_items.readings.items() if name in schema.items}
+        )
         for role, column, table in (("user", schema.user, users_table), ("item", schema.item, items_table)):
             ids = events.get_column(column)
             lost = ids.filter(~ids.is_in(table.get_column(column).implode()))
@@ -187,14 +218,31 @@ def _side(
     frame: Frame | None,
     events: pl.DataFrame,
     ids: str,
-    features: Mapping[str, Any],
-    display: tuple[str, ...] = (),
-    *,
+    features: Mapping[str, Kind],
+    display: tuple[str, ...],
     source: str,
+    readings: Mapping[str, Reading],
+    found: Found,
+    id_type: IdType,
 ) -> pl.DataFrame:
     if frame is None:
         if features or display:
             wanted = ", ".join([*features, *display])
             raise DataError(f"the schema names columns of {source} ({wanted}) but that table was not given")
         return events.select(pl.col(ids).unique().sort())
-    return check_table(to_polars(frame), ids, features, display, source)
+    return check_table(to_polars(frame), ids, features, display, source, readings, found, id_type)
+
+
+def _text_in_one(tables: Mapping[str, pl.DataFrame], column: str) -> list[str]:
+    """Say that ids become text in two tables for the sake of one, if any there is no integer."""
+    text = [name for name, table in tables.items() if table.schema[column] == pl.String]
+    if len(text) != 1:
+        return []
+    ids = tables[text[0]].get_column(column)
+    other = ids.filter(~canonical(ids))
+    if not len(other):
+        return []
+    return [
+        f"column '{column}' is read as text in every table: {text[0]} has ids such as {other[0]!r}, the "
+        "other table has whole numbers alone"
+    ]

@@ -8,26 +8,60 @@ Columns of lists are in `parse_lists`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import polars as pl
 
+from twotower.data import number_text, time_text
+from twotower.data.number_text import Unreadable
 from twotower.errors import DataError
+from twotower.schema import IdType, Reading
 
 _EXACT = 2**53
 """Whole floats beyond this are no longer exact, so that two ids may have become one."""
 
 
+AS_FOUND = Reading()
+"""Nothing is said of how a column is read: it is found in the column."""
+
+
+@dataclass
+class Found:
+    """What is found out about the text of columns while they are read.
+
+    Attributes:
+        notes: what was read as what, and what was taken for missing, in plain sentences.
+        readings: by column, how its text was read, where that is not the plain way.
+    """
+
+    notes: list[str] = field(default_factory=list)
+    readings: dict[str, Reading] = field(default_factory=dict)
+
+    def add(self, where: Where, said: str, reading: Reading = AS_FOUND) -> None:
+        """Note something of a column, and how it was read."""
+        self.notes.append(f"{where.source}, column '{where.column}': {said}")
+        if reading.given:
+            self.readings[where.column] = reading
+
+
 @dataclass(frozen=True)
 class Where:
-    """The table and the column that a message is to name."""
+    """The table and the column that a message is to name.
+
+    Attributes:
+        source: the table.
+        column: the column.
+        rows: the data row (from 0) of each value, where some rows were left out.
+    """
 
     source: str
     column: str
+    rows: pl.Series | None = field(default=None, compare=False)
 
     def fault(self, rule: str, mend: str, row: int | None = None, value: object = None) -> DataError:
         """Build the error: the rule; source, data row (counted from 1), column, value; the mend."""
+        if row is not None and self.rows is not None:
+            row = int(self.rows[row - 1]) + 1
         at = self.source if row is None else f"{self.source}, data row {row}"
         given = "" if row is None else f" has {shown(value)}"
         return DataError(f"{rule}: {at}, column '{self.column}'{given}. {mend}.")
@@ -36,6 +70,11 @@ class Where:
         """Build the error for the first row where the boolean series ``wrong`` is true."""
         index = wrong.fill_null(False).arg_max() or 0
         return self.fault(rule, mend, index + 1, values[index])
+
+    def unreadable(self, rule: str, error: Unreadable, values: pl.Series) -> DataError:
+        """Build the error for a value that does not fit the others of its column."""
+        why = f" ({error})" if str(error) and str(error) != rule else ""
+        return self.fault(f"{rule}{why}", error.mend, error.row + 1, values[error.row])
 
     def wrong_type(self, rule: str, values: pl.Series, mend: str) -> DataError:
         """Build the error for a column whose dtype can't be of its kind at all."""
@@ -50,12 +89,40 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def parse_ids(values: pl.Series, where: Where) -> pl.Series:
+def parse_ids(values: pl.Series, where: Where, as_type: IdType = "auto") -> pl.Series:
     """Return ids as the integers or strings they are (whole floats as Int64, categoricals as String).
 
+    Args:
+        values: n ids.
+        where: their table and column.
+        as_type: ``text`` for strings in any case, ``integer`` for Int64 (``007`` is 7 then).
+
     Raises:
-        DataError: a null or empty id, a boolean, a float with a fraction or too large to be exact.
+        DataError: a null or empty id, a boolean, a float with a fraction or too large to be exact; text where
+            integers are asked for.
     """
+    found = _ids(values, where)
+    if as_type == "text":
+        return found.cast(pl.String)
+    if as_type == "integer" and found.dtype == pl.String:
+        whole = found.str.strip_chars().str.strip_suffix(".0").cast(pl.Int64, strict=False)
+        if whole.null_count():
+            raise where.first(
+                whole.is_null(), found, "the schema says that these ids are integers", "Say 'text' there"
+            )
+        return whole
+    return found
+
+
+def missing_ids(values: pl.Series) -> pl.Series:
+    """Return which of n ids are missing: null, nan or empty."""
+    missing = values.is_null()
+    if values.dtype.is_float():
+        return missing | values.is_nan().fill_null(False)
+    return missing | (values == "").fill_null(False) if values.dtype == pl.String else missing
+
+
+def _ids(values: pl.Series, where: Where) -> pl.Series:
     rule = "an id is an integer or a string"
     mend = "Give every row an id, or drop the rows without one"
     values = _plain(values)
@@ -77,16 +144,37 @@ def parse_ids(values: pl.Series, where: Where) -> pl.Series:
     )
 
 
-def parse_number(values: pl.Series, where: Where, *, what: str = "a number") -> pl.Series:
-    """Return Float64, where null means missing: NaN and empty strings are null, numeric strings are read.
+def parse_number(
+    values: pl.Series,
+    where: Where,
+    reading: Reading = AS_FOUND,
+    found: Found | None = None,
+    *,
+    what: str = "a number",
+) -> pl.Series:
+    """Return Float64, where null means missing: NaN and empty strings are null.
+
+    Strings are read as `twotower.data.number_text` says: with decimal commas, grouped thousands or a unit, if
+    all of the column is written so. ``NA`` and the like are missing.
 
     Raises:
-        DataError: an infinity, a string that is no number, a column of dates or lists.
+        DataError: an infinity, a string that is no number, one written in another way than the others, a
+            column of dates or lists.
     """
     rule = f"{what} is a finite number"
     raw, values = values, _plain(values)
     if values.dtype == pl.String:
-        values = _numeric_strings(values, where, rule)
+        try:
+            numbers = number_text.read_numbers(values, reading)
+        except Unreadable as error:
+            raise where.unreadable(rule, error, raw) from None
+        values = numbers.values
+        if found is not None:
+            if numbers.reading.given and numbers.reading != reading:
+                row = values.is_not_null().arg_max() or 0
+                found.add(where, number_text.said(numbers.reading, raw[row], values[row]), numbers.reading)
+            if numbers.missing:
+                found.add(where, f"{numbers.missing:,} values (NA and the like) are taken for missing")
     elif not (values.dtype.is_numeric() or values.dtype in (pl.Boolean, pl.Null)):
         raise where.wrong_type(rule, values, "Name a numeric column, or another kind for this one")
     given_floats = values.dtype.is_float()
@@ -125,13 +213,16 @@ def parse_levels(values: pl.Series, levels: Sequence[str], where: Where) -> pl.S
     return found
 
 
-def parse_count(values: pl.Series, where: Where) -> pl.Series:
+def parse_count(
+    values: pl.Series, where: Where, reading: Reading = AS_FOUND, found: Found | None = None
+) -> pl.Series:
     """Return Float64 of non-negative numbers (kind ``log_number``); null means missing.
 
     Raises:
         DataError: as `parse_number`, and a value below 0.
     """
-    return not_negative(parse_number(values, where, what="a log_number"), where, "a log_number is 0 or more")
+    numbers = parse_number(values, where, reading, found, what="a log_number")
+    return not_negative(numbers, where, "a log_number is 0 or more")
 
 
 def not_negative(values: pl.Series, where: Where, rule: str) -> pl.Series:
@@ -149,27 +240,45 @@ def required(values: pl.Series, where: Where, rule: str, mend: str) -> pl.Series
     return values
 
 
-def parse_timestamp(values: pl.Series, where: Where) -> pl.Series:
+def parse_timestamp(
+    values: pl.Series,
+    where: Where,
+    reading: Reading = AS_FOUND,
+    found: Found | None = None,
+    *,
+    events: bool = False,
+) -> pl.Series:
     """Return Float64 seconds since 1970-01-01 UTC; null means no time.
 
-    Numbers are taken as they are. Dates are midnight UTC, datetimes without a zone are read as UTC. Strings
-    are numbers or ISO 8601 (``2020-07-05``, ``2020-07-05 00:08:23.4``, ``2020-07-05T00:08:23+08:00``).
+    Dates are midnight UTC, datetimes without a zone are read as UTC. Numbers are seconds, milliseconds,
+    microseconds or nanoseconds by their size, or dates such as 20210415. Strings are numbers, ISO 8601
+    (``2020-07-05``, ``2020-07-05 00:08:23.4 UTC``, ``2020-07-05T00:08:23+08:00``, ``2020/07/05``), or dates
+    of another form if all rows have it; see `twotower.data.time_text`.
 
     Raises:
-        DataError: an infinite number, a string that is neither, a boolean or a list.
+        DataError: an infinite number, a string that is no time, a value in another unit than the others, day
+            and month that can't be told apart, a boolean or a list.
     """
-    values = _plain(values)
+    raw, values = values, _plain(values)
     if isinstance(values.dtype, pl.Datetime):
         per_second = {"ms": 1e3, "us": 1e6, "ns": 1e9}[values.dtype.time_unit]
         return values.to_physical().cast(pl.Float64) / per_second
     if values.dtype == pl.Date:
         return values.to_physical().cast(pl.Float64) * 86400.0
     rule = "a timestamp is a number, a date or an ISO datetime"
-    if values.dtype == pl.String:
-        return _time_strings(values, where, rule)
-    if values.dtype.is_numeric() or values.dtype == pl.Null:
-        return parse_number(values, where, what="a timestamp")
-    raise where.wrong_type(rule, values, "Name a column of times, or another kind for this one")
+    if not (values.dtype == pl.String or values.dtype.is_numeric() or values.dtype == pl.Null):
+        raise where.wrong_type(rule, values, "Name a column of times, or another kind for this one")
+    try:
+        times = time_text.read_times(values, reading.format, events=events)
+    except Unreadable as error:
+        finite = "a timestamp is a finite number"
+        raise where.unreadable(finite if str(error) == finite else rule, error, raw) from None
+    if found is not None:
+        if times.format not in ("s", "iso"):
+            found.add(where, f"times are {time_text.said(times.format)}", Reading(format=times.format))
+        if times.missing:
+            found.add(where, f"{times.missing:,} values (NA and the like) are taken for missing")
+    return times.values
 
 
 def parse_category(values: pl.Series, where: Where) -> pl.Series:
@@ -240,58 +349,6 @@ def _whole(values: pl.Series, where: Where, rule: str, mend: str) -> pl.Series:
 def _empty_is_null(values: pl.Series) -> pl.Series:
     empty = values.str.strip_chars() == ""
     return values.set(empty, None) if empty.any() else values
-
-
-def _numeric_strings(values: pl.Series, where: Where, rule: str) -> pl.Series:
-    numbers = values.str.strip_chars().cast(pl.Float64, strict=False)
-    if numbers.null_count() != values.null_count():
-        values = _empty_is_null(values)
-        wrong = numbers.is_null() & values.is_not_null()
-        if wrong.any():
-            raise where.first(wrong, values, rule, "Correct the value, or name another column")
-    return numbers
-
-
-def _time_strings(values: pl.Series, where: Where, rule: str) -> pl.Series:
-    values = _empty_is_null(values)
-    seconds = values.cast(pl.Float64, strict=False)
-    if seconds.null_count() == values.null_count():
-        return parse_number(seconds, where, what="a timestamp")
-    # The commonest form in one fast pass; the other forms of ISO 8601 by parts, for the rows that are left.
-    for form in (_plain_datetime, _any_iso):
-        left = seconds.is_null() & values.is_not_null()
-        if not left.any():
-            break
-        index = left.arg_true()
-        seconds = seconds.scatter(index, form(values.gather(index)))
-    wrong = (seconds.is_null() & values.is_not_null()) | ~seconds.is_finite()
-    if wrong.any():
-        raise where.first(wrong, values, rule, "Write it like 2020-07-05 00:08:23 or as seconds since 1970")
-    return seconds
-
-
-def _plain_datetime(values: pl.Series) -> pl.Series:
-    found = values.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False)
-    return found.to_physical().cast(pl.Float64) / 1e6
-
-
-_ISO = (
-    r"^\s*(?<day>\d{4}-\d{2}-\d{2})"
-    r"(?:[T ](?<h>[01]\d|2[0-3]):(?<m>[0-5]\d)(?::(?<s>[0-5]\d(?:\.\d+)?))?"
-    r"\s*(?:Z|(?<sign>[+-])(?<oh>\d{2}):?(?<om>\d{2})?)?)?\s*$"
-)
-
-
-def _any_iso(values: pl.Series) -> pl.Series:
-    parts: dict[str, Any] = {"h": 3600.0, "m": 60.0, "s": 1.0}
-    found = pl.DataFrame({"text": values}).select(pl.col("text").str.extract_groups(_ISO)).unnest("text")
-    clock = pl.sum_horizontal(pl.col(p).cast(pl.Float64).fill_null(0.0) * w for p, w in parts.items())
-    ahead = pl.sum_horizontal(
-        pl.col(p).cast(pl.Float64).fill_null(0.0) * w for p, w in (("oh", 3600), ("om", 60))
-    )
-    east = pl.when(pl.col("sign") == "-").then(-ahead).otherwise(ahead)
-    day = pl.col("day").str.to_date("%Y-%m-%d", strict=False).to_physical().cast(pl.Float64) * 86400.0
-    return found.select((day + clock - east).alias("seconds")).to_series()
 
 
 def _type_name(dtype: pl.DataType) -> str:

@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
-import ast
 import re
+from typing import Final
 
 import polars as pl
 
-from twotower.data.parse import Where, shown
+from twotower.data.list_text import SEPARATORS, find_separator, plain_cells, split_cell, styles
+from twotower.data.parse import AS_FOUND, Found, Where, shown
+from twotower.schema import Reading
 
-_INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})$")
+__all__ = ["find_separator", "parse_categories", "parse_vector"]
+
+_INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})(\.0*)?$")
 """An integer that is written back as it was read: no leading zero, within 63 bits."""
+_MANY: Final = 0.3
+"""Share of values with a comma or the like from which it is said that they are taken as one tag each."""
 
 
-def parse_categories(values: pl.Series, where: Where) -> pl.Series:
+def parse_categories(
+    values: pl.Series, where: Where, reading: Reading = AS_FOUND, found: Found | None = None
+) -> pl.Series:
     """Return List(Int64) or List(String): one list of tags a row; null means missing, [] means none.
 
-    Lists are taken as they are, nulls inside them dropped. Strings are read as ``[27, 9]``, ``["a", "b"]``,
-    ``[a,b]`` or ``a|b``; one without brackets or bars is a list of one. An empty string is missing.
+    Lists are taken as they are, nulls inside them dropped. Strings are read in any usual spelling:
+    ``[27, 9]``, ``[27 9]``, ``["a", "b"]``, ``['a' 'b']``, ``{'a', 'b'}``, ``('a', 'b')``, ``[a,b]``, or
+    ``a|b`` with any separator that the column shows, see `find_separator`; else a list of one. An empty
+    string is missing.
 
     Raises:
-        DataError: a bracket that is not closed, lists within lists, or a float with a fraction.
+        DataError: a bracket that is not closed, lists within lists, a list that numpy has shortened, or a
+            float with a fraction.
     """
     rule = "categories are a list of integer codes or strings"
     if isinstance(values.dtype, pl.Categorical | pl.Enum):
         values = values.cast(pl.String)
     if values.dtype == pl.String:
-        return _tags_of_strings(values, where)
+        return _tags_of_strings(values, where, reading, found)
     if values.dtype == pl.Null:
         return values.cast(pl.List(pl.String))
     if isinstance(values.dtype, pl.Array):
@@ -49,17 +60,21 @@ def parse_categories(values: pl.Series, where: Where) -> pl.Series:
     raise where.wrong_type(rule, values, "Give each row a flat list of integers or strings")
 
 
-def parse_vector(values: pl.Series, where: Where) -> pl.Series:
+def parse_vector(
+    values: pl.Series, where: Where, reading: Reading = AS_FOUND, found: Found | None = None
+) -> pl.Series:
     """Return List(Float32), every list as long as the first one; null means missing.
+
+    Strings are read like ``[0.1, 0.2]``, ``[0.1 0.2]``, ``0.1 0.2`` or ``0,1;0,2``.
 
     Raises:
         DataError: a list of another length, a missing or non-finite number in one, or a string that isn't
-            like ``[0.1, 0.2]``.
+            like these.
     """
     rule = "a vector is a list of finite numbers"
     raw = values
     if values.dtype == pl.String:
-        values = _vectors_of_strings(values, where, rule)
+        values = _vectors_of_strings(values, where, rule, reading, found)
     elif values.dtype == pl.Null:
         return values.cast(pl.List(pl.Float32))
     elif isinstance(values.dtype, pl.Array):
@@ -98,13 +113,16 @@ def parse_vector(values: pl.Series, where: Where) -> pl.Series:
     return values
 
 
-def _tags_of_strings(values: pl.Series, where: Where) -> pl.Series:
+def _tags_of_strings(values: pl.Series, where: Where, reading: Reading, found: Found | None) -> pl.Series:
     """Parse each distinct string once (tags repeat), then put the lists back in the rows' order."""
     lists: list[list[str] | None] = []
     distinct = values.unique(maintain_order=True)
-    for text in distinct:
+    stripped = distinct.str.strip_chars()
+    separator = reading.separator or _separator(stripped, where, found)
+    style = styles(stripped)
+    for text, cell in zip(distinct, stripped, strict=True):
         try:
-            lists.append(None if text is None or not text.strip() else _tags(text.strip()))
+            lists.append(split_cell(cell, separator, style) if cell else None)
         except ValueError as error:
             row = (values == text).arg_max() or 0
             mend = "Write it like [27, 9], [a,b] or a|b"
@@ -114,48 +132,72 @@ def _tags_of_strings(values: pl.Series, where: Where) -> pl.Series:
     whole = whole and any(lists)
     parsed = pl.Series(
         values.name,
-        [None if tags is None else [int(t) if whole else t for t in tags] for tags in lists],
+        [None if tags is None else [int(t.split(".")[0]) if whole else t for t in tags] for tags in lists],
         dtype=pl.List(pl.Int64 if whole else pl.String),
     )
     table = pl.DataFrame({"text": distinct, "tags": parsed})
     rows = pl.DataFrame({"text": values})
-    found = rows.join(table, on="text", how="left", nulls_equal=True, maintain_order="left")
-    return found.get_column("tags").alias(values.name)
+    found_rows = rows.join(table, on="text", how="left", nulls_equal=True, maintain_order="left")
+    return found_rows.get_column("tags").alias(values.name)
 
 
-def _tags(text: str) -> list[str]:
-    if not text.startswith("["):
-        parts = text.split("|")
-    elif not text.endswith("]"):
-        raise ValueError("the bracket is not closed")
-    elif '"' in text or "'" in text:
-        return _quoted_tags(text)
-    else:
-        parts = text[1:-1].split(",")
-        if any("[" in part for part in parts):
-            raise ValueError("this one holds lists")
-    return [part.strip() for part in parts if part.strip()]
+def _separator(distinct: pl.Series, where: Where, found: Found | None) -> str:
+    """Return the separator of a column of lists; what was found, or not, is noted."""
+    separator = find_separator(distinct, declared=True)
+    if separator is not None:
+        if found is not None and separator != "|":
+            found.add(where, f"lists with the separator {separator!r}", Reading(separator=separator))
+        return separator
+    cells = plain_cells(distinct)
+    for other in SEPARATORS[1:]:
+        having = [cell for cell in cells if other in cell.strip(other)]
+        if found is not None and len(having) > _MANY * len(cells):
+            found.add(
+                where,
+                f"{len(having):,} of {len(cells):,} distinct values hold {other!r} and are one tag each, "
+                f"such as {shown(having[0])}; if they are lists, declare "
+                f'{{ kind = "categories", separator = "{other}" }}',
+            )
+            break
+    return "|"
 
 
-def _quoted_tags(text: str) -> list[str]:
-    """Read ``["a, b", 'c']``; quotes that are only part of a tag (``[rock'n'roll]``) stay in it."""
-    try:
-        found = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return [part.strip().strip("\"'") for part in text[1:-1].split(",") if part.strip().strip("\"'")]
-    if any(isinstance(part, list | tuple | dict | set) for part in found):
-        raise ValueError("this one holds lists")
-    return [str(part) for part in found if part is not None and part != ""]
-
-
-def _vectors_of_strings(values: pl.Series, where: Where, rule: str) -> pl.Series:
+def _vectors_of_strings(
+    values: pl.Series, where: Where, rule: str, reading: Reading, found: Found | None
+) -> pl.Series:
+    """Read ``[0.1, 0.2]``, ``[0.1 0.2]`` (as numpy prints it), ``0.1 0.2`` and ``0,1;0,2``."""
     text = values.str.strip_chars()
     text = text.set(text == "", None)
-    closed = text.str.starts_with("[") & text.str.ends_with("]")
     mend = "Write it like [0.1, 0.2]"
+    inner = text.str.replace(r"^(?:np\.)?array\((.*?)(?:,\s*dtype=\w+)?\)$", "$1").str.strip_chars()
+    closed = inner.str.contains(r"(?s)^(\[.*\]|\(.*\)|\{.*\})$")
+    if not closed.any():
+        closed = ~inner.str.contains(r"[\[\](){}]")
     if not closed.all():
         raise where.first(~closed, values, f"{rule} in brackets", mend)
-    parts = text.str.strip_chars("[]").str.split(",")
+    inner = inner.str.strip_chars("[](){}").str.strip_chars()
+    short = inner.str.contains("...", literal=True)
+    if short.any():
+        raise where.first(
+            short,
+            values,
+            f"{rule}, and numpy has shortened this one",
+            "Write whole lists, with json.dumps(list)",
+        )
+    separator = next((mark for mark in ";|" if inner.str.contains(mark, literal=True).any()), None)
+    blanks = inner.str.replace_all(r"\s+", " ")
+    points = inner.str.contains(".", literal=True).any()
+    if separator is None and inner.str.contains(",", literal=True).any():
+        spaced = blanks.str.contains(r"^[-+\d,]+( [-+\d,]+)*$").all() and blanks.str.contains(" ").any()
+        decimal_commas = reading.decimal == "," or (not points and spaced)
+        separator = " " if decimal_commas else ","
+    separator = separator or " "
+    comma = reading.decimal or ("," if separator != "," and not points else ".")
+    if comma == "," and blanks.str.contains(",", literal=True).any() and separator != ",":
+        blanks = blanks.str.replace_all(",", ".", literal=True)
+        if found is not None and reading.decimal is None:
+            found.add(where, "vectors with decimal commas", Reading(decimal=","))
+    parts = blanks.str.split(separator)
     numbers = parts.list.eval(pl.element().str.strip_chars().cast(pl.Float32, strict=False))
     wrong = numbers.list.eval(pl.element().is_null()).list.any()
     if wrong.any():

@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from twotower.data.dataset import Dataset, TrainPart
+from twotower.data.id_text import as_known
 from twotower.features.blocks import Block
 from twotower.features.numeric import NumericEncoder
 from twotower.features.sets import CategoriesEncoder, CategoryEncoder
@@ -74,7 +75,7 @@ class SideEncoder:
     def transform(self, table: pl.DataFrame) -> EncodedSide:
         """Return the arrays of a table that has the id column and every feature column."""
         known = self.warm_ids.alias(self.column).to_frame().with_row_index("warm", offset=1)
-        ids = table.select(pl.col(self.column).cast(self.warm_ids.dtype, strict=False))
+        ids = as_known(table.get_column(self.column), self.warm_ids.dtype).to_frame()
         warm = ids.join(known, on=self.column, how="left", maintain_order="left").get_column("warm")
         blocks = {name: encoder.transform(table.get_column(name)) for name, encoder in self.columns.items()}
         return EncodedSide(warm.fill_null(0).to_numpy().astype(np.int32), blocks)

@@ -9,6 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from twotower.data.id_text import as_known
+
 UNKNOWN = 0
 """Code of a value that the train part does not have (or has too seldom)."""
 MISSING = 1
@@ -43,10 +45,7 @@ class Vocabulary:
         """Return the codes of a column, int32 (rows,)."""
         known = self.values.to_frame("value").with_row_index("code", offset=RESERVED)
         missing = column.is_null().to_numpy()
-        if column.dtype != self.values.dtype:
-            column = column.cast(
-                self.values.dtype, strict=False
-            )  # what can't be cast is unknown, not missing
+        column = as_known(column, self.values.dtype)  # what can't be one of them is unknown, not missing
         found = column.alias("value").to_frame().join(known, on="value", how="left", maintain_order="left")
         codes = found.get_column("code").fill_null(UNKNOWN).to_numpy().astype(np.int32)
         codes[missing] = MISSING

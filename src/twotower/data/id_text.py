@@ -1,0 +1,39 @@
+"""Ids as text: which strings are integers written in the one usual way, and how ids are looked up."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import polars as pl
+
+_CANONICAL: Final = r"^(?:0|-?[1-9][0-9]{0,18})$"
+"""An integer that is written back as it was read: no plus sign, no leading zero, at most 19 digits."""
+
+
+def canonical(ids: pl.Series) -> pl.Series:
+    """Return which of n strings are integers of at most 63 bits as Python writes them; null stays null.
+
+    >>> canonical(pl.Series(["7", "-7", "07", "+7", "7.0", "-0", "9223372036854775808"])).to_list()
+    [True, True, False, False, False, False, False]
+    """
+    return ids.str.contains(_CANONICAL) & ids.cast(pl.Int64, strict=False).is_not_null()
+
+
+def as_known(ids: pl.Series, dtype: pl.DataType) -> pl.Series:
+    """Return ids in the dtype of known ones, null where none of those can be meant.
+
+    Text is an integer only where it is written as one (``007`` is not 7), a whole float is the integer that
+    it means, and an integer as text is what Python writes.
+
+    Args:
+        ids: n ids of any dtype.
+        dtype: an integer dtype, or String.
+    """
+    if ids.dtype == dtype:
+        return ids
+    if ids.dtype.is_float():
+        whole = ids.cast(pl.Int64, strict=False)
+        ids = whole.set((whole.cast(ids.dtype) != ids).fill_null(True), None)
+    elif ids.dtype == pl.String and dtype.is_integer():
+        ids = ids.set(~canonical(ids).fill_null(False), None)
+    return ids.cast(dtype, strict=False)

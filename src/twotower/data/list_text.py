@@ -1,0 +1,256 @@
+"""Lists as people write them in one field: in any brackets, quoted or not, or parts with a separator."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import polars as pl
+
+SEPARATORS: Final = ("|", ";", ",", "/", "\n", "\t", "、", "，", "；", "•")
+"""What may stand between the parts of a list, in the order in which they are tried."""
+_LOOKED_AT = 20_000
+"""Distinct values that the evidence for a separator is taken from, at most."""
+_CLOSING = {"[": "]", "(": ")", "{": "}"}
+_CALL = re.compile(r"(?:np\.)?(?:array|set|frozenset|list|tuple)\((.*?)(?:,\s*dtype=[^()]*)?\)", re.DOTALL)
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+_OPENING = re.compile(r"[ubrUBR]?([\"'])")
+_AFTER = re.compile(r"\s*(?:,|:|$|\.\.\.)|\s+[ubrUBR]?[\"'\d]")
+"""What follows the quote that ends a part."""
+_ENTITY = re.compile(r"&#?\w+;")
+_NONE = ("None", "null", "nan", "NaN", "<NA>")
+
+
+def find_separator(values: pl.Series, *, declared: bool = False) -> str | None:
+    """Return the separator of a column of lists such as ``Action, Comedy``; None if it isn't one.
+
+    The evidence is in the whole column: most of the parts recur in other values, at other places or alone. So
+    ``Portland, Oregon`` and ``King, Stephen`` stay whole. Values in brackets are left out; they need none.
+
+    Args:
+        values: n strings; null and empty ones are passed over.
+        declared: whether the column is known to hold lists, so that less evidence will do.
+
+    >>> find_separator(pl.Series(["Action, Comedy", "Comedy, Drama", "Action", "Drama, Action"]))
+    ', '
+    """
+    cells = plain_cells(values)
+    for separator in SEPARATORS:
+        having = [cell for cell in cells if separator in cell]
+        if not having or (separator == ";" and any(_ENTITY.search(cell) for cell in having[:1000])):
+            continue
+        certain = declared and separator in "|;"
+        if certain or _are_lists(cells, separator, declared):
+            spaced = separator + " "
+            exact = separator in ",;" and all(c.count(spaced) == c.count(separator) for c in having)
+            return spaced if exact else separator
+    return " " if _are_codes_and_blanks(cells, declared) else None
+
+
+def combinations(tags: Iterable[str]) -> tuple[str, float] | None:
+    """Return a separator and the share of distinct tags that are combinations of others, if most are."""
+    distinct = list(dict.fromkeys(tag for tag in tags if tag))[:_LOOKED_AT]
+    for separator in (*SEPARATORS, " & ", " "):
+        whole = [_parts(tag, separator) for tag in distinct]
+        if separator == " " and not all(_NUMBER.fullmatch(p) for parts in whole for p in parts):
+            continue
+        counts = Counter(part for parts in whole for part in set(parts))
+        made = sum(len(parts) > 1 and all(counts[part] > 1 for part in parts) for parts in whole)
+        if made > 0.5 * len(distinct):
+            return separator, made / len(distinct)
+    return None
+
+
+def plain_cells(values: pl.Series) -> list[str]:
+    """Return the distinct values that are not empty and not in brackets, without blanks at their ends."""
+    cells = values.drop_nulls().cast(pl.String).str.strip_chars().unique(maintain_order=True)
+    style = styles(cells)
+    return [cell for cell in cells.head(_LOOKED_AT) if cell and not bracketed(cell, style)]
+
+
+def styles(values: pl.Series) -> str:
+    """Return the opening brackets that are read as such in a column of stripped strings.
+
+    ``[`` always; ``(`` and ``{`` only if most values that are not empty stand in them: "(500) Days" is a tag.
+    """
+    filled = values.drop_nulls()
+    filled = filled.filter(filled != "")
+    most = [
+        opening
+        for opening in "({"
+        if len(filled)
+        and 2 * (filled.str.starts_with(opening) & filled.str.ends_with(_CLOSING[opening])).sum()
+        > len(filled)
+    ]
+    return "[" + "".join(most)
+
+
+def bracketed(text: str, style: str = "[") -> bool:
+    """Say whether a stripped string is a list in brackets of some styles, or printed as ``array([...])``."""
+    if text[:1] in style:
+        return text[:1] == "[" or text.endswith(_CLOSING[text[:1]])
+    return _CALL.fullmatch(text) is not None
+
+
+def split_cell(text: str, separator: str | None, style: str = "[") -> list[str]:
+    """Return the parts of one stripped string.
+
+    Args:
+        text: in brackets (``[1 2]``, ``['a' 'b']``, ``{"a", "b"}``, ``(a, b)``) or not.
+        separator: between the parts of one without brackets; None if it is one part.
+        style: the opening brackets that count.
+
+    Raises:
+        ValueError: a bracket that is not closed, lists or records within the list, or a list that numpy has
+            shortened.
+    """
+    if not bracketed(text, style):
+        return _parts(text, separator) if separator else [text]
+    called = _CALL.fullmatch(text)
+    inner = (called[1] if called else text).strip()
+    if inner[:1] in _CLOSING and (not called or inner):
+        if not inner.endswith(_CLOSING[inner[:1]]):
+            raise ValueError("the bracket is not closed")
+        if inner.startswith("[") and inner[1:].lstrip().startswith("{"):
+            return _names(inner)
+        inner = inner[1:-1].strip()
+    if not inner:
+        return []
+    if separator is not None and separator.strip() and separator.strip() not in ",|" and separator in inner:
+        return [part.strip("\"' ") for part in _parts(inner, separator)]
+    return _inside(inner)
+
+
+def _inside(inner: str) -> list[str]:
+    if re.search(r"(^|[\s,])\.\.\.($|[\s,])", inner):
+        raise ValueError("numpy has shortened this one ('...'): write whole lists, with json.dumps(list)")
+    if re.search(r"(^|,|\s)[ubrUBR]?[\"']", inner):
+        return _quoted(inner)
+    if "[" in inner or "{" in inner:
+        raise ValueError("this one holds lists")
+    if "," in inner:
+        parts = inner.split(",")
+    else:
+        parts = inner.split()
+        if not all(_NUMBER.fullmatch(part) for part in parts):
+            parts = re.split(r"[;|\n]", inner)
+    return [part.strip() for part in parts if part.strip()]
+
+
+def _quoted(inner: str) -> list[str]:
+    """Read ``"a, b", 'c'``, ``'a' 'b'`` and ``a, "b c"``; a quote within a word (``rock'n'roll``) is text."""
+    found, at = [], 0
+    while at < len(inner):
+        if inner[at] in ", \t\r\n":
+            at += 1
+            continue
+        start = _OPENING.match(inner, at)
+        if start is None:
+            end = inner.find(",", at)
+            end = len(inner) if end < 0 else end
+            word = inner[at:end].strip()
+            if word[:1] in ("[", "{", "("):
+                raise ValueError("this one holds lists")
+            if word not in _NONE:
+                found.append(word)
+            at = end
+            continue
+        quote = start[1]
+        end = _closing_quote(inner, start.end(), quote)
+        found.append(_unescaped(inner[start.end() : end], quote))
+        at = end + 1
+        if inner[at:].lstrip().startswith(":"):
+            raise ValueError("this one holds a record")
+    return [part for part in found if part]
+
+
+def _closing_quote(inner: str, at: int, quote: str) -> int:
+    """Return where a quoted part ends: at a quote before a comma, a blank with another quote, or the end."""
+    while True:
+        end = inner.find(quote, at)
+        if end < 0:
+            return len(inner)
+        slashes = end
+        while slashes and inner[slashes - 1] == "\\":
+            slashes -= 1
+        if (end - slashes) % 2 == 0 and _AFTER.match(inner, end + 1):
+            return end
+        at = end + (2 if inner.startswith(quote, end + 1) else 1)
+
+
+def _unescaped(body: str, quote: str) -> str:
+    body = body.replace(quote * 2, quote)
+    if "\\" not in body:
+        return body
+    try:
+        return str(json.loads(f'"{body}"'))
+    except ValueError:
+        pass
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)
+            return str(ast.literal_eval(f"{quote}{body}{quote}"))
+    except (ValueError, SyntaxError):
+        return body
+
+
+def _names(text: str) -> list[str]:
+    """Read records that have a name, ``[{"id": 16, "name": "Animation"}]``: their names."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        try:
+            found = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            raise ValueError("this one holds lists") from None
+    if not all(isinstance(part, dict) and isinstance(part.get("name"), str) for part in found):
+        raise ValueError("this one holds records without a name")
+    return [part["name"] for part in found]
+
+
+def _parts(text: str, separator: str) -> list[str]:
+    return [part.strip() for part in text.split(separator) if part.strip()]
+
+
+def _are_lists(cells: Sequence[str], separator: str, declared: bool) -> bool:
+    """Weigh the evidence of a separator over distinct cells; see `find_separator`."""
+    whole = [_parts(cell, separator) for cell in cells]
+    split = [parts for parts in whole if len(parts) > 1]
+    if not split or (not declared and len(split) < max(2, 0.02 * len(cells))):
+        return False
+    if (
+        all(_NUMBER.fullmatch(part) for parts in whole for part in parts)
+        and not declared
+        and separator == ","
+    ):
+        return False  # numbers with decimal commas or thousands
+    counts = Counter(part for parts in whole for part in set(parts))
+    if not declared and len(counts) > len(cells):
+        return False
+    first = Counter(parts[0] for parts in split)
+    rest = Counter(part for parts in split for part in parts[1:])
+    alone = {parts[0] for parts in whole if len(parts) == 1}
+
+    def recurring(parts: Counter[str]) -> float:
+        return sum(n for part, n in parts.items() if counts[part] > 1) / max(parts.total(), 1)
+
+    both = first + rest
+    anywhere = sum(n for part, n in both.items() if part in alone or (part in first and part in rest))
+    movable = anywhere / both.total()
+    if declared:
+        return recurring(both) > 0.5 and movable >= 0.2
+    return min(recurring(first), recurring(rest)) >= 0.6 and movable >= 0.3
+
+
+def _are_codes_and_blanks(cells: Sequence[str], declared: bool) -> bool:
+    """Say whether the cells are whole numbers, or words with a ``#``, with blanks between them."""
+    whole = [cell.split() for cell in cells]
+    if not any(len(parts) > 1 for parts in whole):
+        return False
+    codes = all(re.fullmatch(r"\d+|#\S+", part) for parts in whole for part in parts)
+    return codes and (declared or _are_lists(cells, " ", declared=False))
