@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_server import ADMIN, ServerProcess, fitted, run_of
+from small_server import ADMIN, HERE, ServerProcess, fitted, run_of
 
 pytest.importorskip("fastapi", reason="needs the extra serve")
 pytest.importorskip("httpx", reason="needs httpx to ask the server")
@@ -42,7 +42,9 @@ def serving(bundle: Path, tmp_path: Path) -> Iterator[Callable[..., TestClient]]
     with ExitStack() as stack:
 
         def start(**settings: Any) -> TestClient:
-            given = {"bundle": bundle, "store": str(tmp_path / "events.db"), "admin_token": ADMIN} | settings
+            tokens = {"token", "tokens", "token_file"} & set(settings)
+            here = HERE | {"store": str(tmp_path / "events.db"), "open": not tokens}
+            given = {"bundle": bundle, "admin_token": ADMIN} | here | settings
             client = TestClient(create_app(Settings(**given)), raise_server_exceptions=False)
             return stack.enter_context(client)
 
@@ -54,7 +56,7 @@ def asked(model: Recommender, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """Give one server for all tests that change nothing."""
     folder = tmp_path_factory.mktemp("asked")
     model.save(folder / "bundle")
-    settings = Settings(bundle=folder / "bundle", store=str(folder / "events.db"))
+    settings = Settings(bundle=folder / "bundle", store=str(folder / "events.db"), **HERE)
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         yield client
 

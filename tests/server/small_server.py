@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,8 @@ from twotower.recommender import Recommender
 N_USERS, N_ITEMS = 40, 60
 COLD_USER, COLD_ITEM = 1039, 559
 ADMIN = "the admin's"
+HERE: dict[str, Any] = {"hosts": ("testserver",), "open": True}
+"""Settings without a token for Starlette's TestClient, which is no client of this machine."""
 
 
 def train_part(*, ids: str = "int", label: bool = True, seed: int = 0) -> TrainPart:
@@ -141,3 +146,19 @@ class ServerProcess:
         code = self.process.wait(timeout=30)
         self._reader.join(timeout=5)
         return code
+
+
+@contextlib.contextmanager
+def uvicorn_of(app: Any, **given: Any) -> Iterator[int]:
+    """Run uvicorn in a thread, and give its port."""
+    import uvicorn
+
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off", **given))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            yield listening.getsockname()[1]
+        finally:
+            server.should_exit = True
+            thread.join(timeout=10)

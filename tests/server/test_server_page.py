@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from small_server import ServerProcess, run_of
+from small_server import ServerProcess, run_of, uvicorn_of
 
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -23,6 +23,7 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--host-resolver-rules=MAP evil.example 127.0.0.1",  # a name of another site that leads here
 ]
 
 
@@ -191,4 +192,57 @@ def test_a_token_is_asked_for_and_used(browser, model, tmp_path):
         page.keyboard.press("Enter")
         page.wait_for_selector("#list .card")
     finally:
+        server.stop()
+
+
+@pytest.mark.parametrize("how", ["mounted", "stripped by a proxy"])
+def test_it_works_wherever_it_is_mounted_and_asks_for_a_token_there(browser, model, tmp_path, how):
+    from starlette.applications import Starlette
+    from starlette.routing import Mount
+    from starlette.testclient import TestClient
+
+    from twotower.server import Settings, create_app
+
+    model.save(tmp_path / "bundle")
+    app = create_app(Settings(tmp_path / "bundle", str(tmp_path / "events.db"), token="open sesame, please"))
+    outer = Starlette(routes=[Mount("/some/rec", app)])
+
+    async def stripping(scope, receive, send):
+        if scope["type"] == "http":
+            scope = {**scope, "path": scope["path"].removeprefix("/some/rec")}
+        await app(scope, receive, send)
+
+    with TestClient(app), uvicorn_of(outer if how == "mounted" else stripping) as port:
+        page = browser.new_page()
+        failed: list[str] = []
+        page.on("response", lambda got: failed.append(got.url) if got.status == 404 else None)
+        page.goto(f"http://localhost:{port}/some/rec/")
+        page.wait_for_selector("#token[open]")
+        page.fill("#token-value", "open sesame, please")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#list .card")
+        page.click("#list .card:first-child .title")
+        page.wait_for_selector("#item[open]")
+        assert failed == []
+        page.close()
+
+
+def test_a_page_of_another_site_gets_nothing(browser, model, tmp_path):
+    """DNS rebinding: the other site's name leads here, so that to the browser it is one site."""
+    server = ServerProcess(run_of(model, tmp_path / "run"))
+    port = server.address.rstrip("/").rsplit(":", 1)[1]
+    asked = """async () => {
+        const found = [];
+        for (const [path, method, body] of [["v1/users/1003", "GET"], ["v1/items/503", "DELETE"],
+              ["v1/events", "POST", '{"events": [{"id": "x", "user_id": 1003, "item_id": 503}]}']])
+            found.push((await fetch("/" + path, {method, body})).status);
+        return found;
+    }"""
+    page = browser.new_page()
+    try:
+        for host, statuses in (("evil.example", [403] * 3), ("localhost", [200, 204, 200])):
+            page.goto(f"http://{host}:{port}/healthz")
+            assert page.evaluate(asked) == statuses, host
+    finally:
+        page.close()
         server.stop()

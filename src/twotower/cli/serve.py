@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from twotower.cli.errors import guarded
 from twotower.cli.options import RunArgument, whole
-from twotower.errors import nearest
+from twotower.errors import ConfigError, nearest
 
 LIMITS = (
     "body_bytes",
@@ -27,6 +29,7 @@ LIMITS = (
     "last_seconds",
 )
 """The fields of `twotower.server.Limits`, which help can't wait for."""
+_SECRETS = ("TWOTOWER_TOKEN", "TWOTOWER_ADMIN_TOKEN", "TWOTOWER_TOKEN_FILE")
 _LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -52,7 +55,7 @@ def serve(
             "--token",
             metavar="TOKEN",
             envvar="TWOTOWER_TOKEN",
-            help="What requests must bear.",
+            help="A bearer token for everything but reloads.",
             show_default=False,
         ),
     ] = None,
@@ -62,10 +65,36 @@ def serve(
             "--admin-token",
             metavar="TOKEN",
             envvar="TWOTOWER_ADMIN_TOKEN",
-            help="What a reload must bear; without one there is none over HTTP.",
+            help="A bearer token for reloads alone; without one there is none over HTTP.",
             show_default=False,
         ),
     ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--token-file",
+            metavar="FILE",
+            envvar="TWOTOWER_TOKEN_FILE",
+            help="Further tokens, one a line: 'scope[,scope] TOKEN', scopes of read, events, items, metrics "
+            "and admin. SIGHUP reads it again.",
+            show_default=False,
+        ),
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-host",
+            metavar="NAME",
+            envvar="TWOTOWER_ALLOW_HOST",
+            help="A host name to answer for, beside localhost, --host and addresses in numbers; may be given "
+            "again, * for all.",
+            show_default=False,
+        ),
+    ] = None,
+    open_: Annotated[
+        bool,
+        typer.Option("--open", help="Let other machines ask without a token. Everyone who reaches it can."),
+    ] = False,
     limits: Annotated[
         list[str] | None,
         typer.Option(
@@ -91,19 +120,28 @@ def serve(
     from twotower import experiment, server  # noqa: PLC0415
     from twotower.cli import output  # noqa: PLC0415
 
+    for name in _SECRETS:
+        if name in os.environ and not os.environ[name].strip():
+            raise ConfigError(f"{name} is set and empty; unset it to have no token, or give it a secret")
     found = experiment.Run.finished(run)
     beside = found.path.resolve()
     settings = server.Settings(
         bundle=found.bundle,
         store=store or str(beside.with_name(f"{beside.name}.events.db")),
-        token=token or None,
-        admin_token=admin_token or None,
+        token=token,
+        admin_token=admin_token,
         limits=server.Limits.parse(limits or ()),
+        token_file=token_file,
+        hosts=server.names_of(host, allow_host or ()),
+        open=open_,
     )
-    if host not in ("127.0.0.1", "::1", "localhost") and settings.token is None:
-        output.log(
-            "warning: whoever reaches this machine can ask and tell; set TWOTOWER_TOKEN to change that"
-        )
+    if server.exposed(host) and server.Access(settings).tokenless:
+        if not open_:
+            raise ConfigError(
+                f"--host {host} can be reached from other machines and needs a token; set TWOTOWER_TOKEN, or "
+                "give --open to let everyone in who reaches it"
+            )
+        output.log("warning: everyone who reaches this machine can read, send events and change items")
     server.serve(
         settings,
         host=host,

@@ -11,13 +11,23 @@ from typing import TYPE_CHECKING
 from twotower.errors import MissingExtraError
 
 if TYPE_CHECKING:
+    from twotower.server.access import Access, Token, exposed, names_of
     from twotower.server.app import create_app
     from twotower.server.serving import serve
     from twotower.server.settings import Limits, Settings
 
-__all__ = ["Limits", "Settings", "create_app", "serve"]
+__all__ = ["Access", "Limits", "Settings", "Token", "create_app", "exposed", "names_of", "serve"]
 
-_HOME = {"Limits": "settings", "Settings": "settings", "create_app": "app", "serve": "serving"}
+_HOME = {
+    "Access": "access",
+    "Limits": "settings",
+    "Settings": "settings",
+    "Token": "access",
+    "create_app": "app",
+    "exposed": "access",
+    "names_of": "access",
+    "serve": "serving",
+}
 _EXTRA = ("fastapi", "starlette", "uvicorn", "orjson", "prometheus_client")
 
 

@@ -10,16 +10,18 @@ from collections.abc import AsyncIterator
 from importlib.metadata import version
 from importlib.resources import files
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from twotower.errors import TwoTowerError
+from twotower.errors import ConfigError, TwoTowerError
 from twotower.server import routes_change, routes_look, routes_recommend
+from twotower.server.access import OPEN, Access
 from twotower.server.asking import describe
 from twotower.server.errors import ApiError, error_response, from_faults
 from twotower.server.guard import Guard
+from twotower.server.guarded import check_declared, guarded_router, needs
 from twotower.server.keeper import Keeper
 from twotower.server.metrics import Metrics
 from twotower.server.models import EventsBody, ItemBody, RecommendBody, ScoreBody
@@ -32,7 +34,7 @@ log = logging.getLogger("twotower.server")
 
 _DESCRIPTION = (
     'Recommendations of a two-tower model. Every error has one form, `{"error": {...}}`, whose message says '
-    "what to mend. Ids are as in the training data: whole numbers or strings."
+    "what to fix. Ids are as in the training data: whole numbers or strings."
 )
 _PAGE = {
     "": ("index.html", "text/html"),
@@ -46,43 +48,44 @@ def create_app(settings: Settings) -> FastAPI:
     """Return the application; it loads the bundle when it is started.
 
     Raises:
-        ConfigError: the store's address is none.
+        ConfigError: the store's address or a token can't be one.
         MissingExtraError: the store needs a library that is not installed.
     """
+    access = Access(settings)
     store, metrics = make_store(settings.store), Metrics()
-    service = Service(
-        settings, store, Keeper(settings.bundle, store, settings.limits.load_seconds), Users(store), metrics
-    )
+    keeper = Keeper(settings.bundle, store, settings.limits.load_seconds)
+    service = Service(settings, store, keeper, Users(store), metrics, access)
     app = FastAPI(
         title="twotower",
         version=version("twotower"),
         lifespan=_lifespan,
         docs_url=None,  # these load scripts from elsewhere
         redoc_url=None,
-        openapi_url="/openapi.json",
+        openapi_url=None,  # it is a route like others, see `routes_look`
         redirect_slashes=False,
     )
     app.state.service = service
-    app.add_middleware(Guard, settings=settings, metrics=metrics)
-    for router in (routes_recommend.router, routes_change.router, routes_look.router, routes_look.health):
-        app.include_router(router)
-    _add_page(app)
+    app.add_middleware(Guard, service=service)
+    routers = (routes_recommend.router, routes_change.router, routes_look.router, routes_look.about)
+    app.router.routes[:] = [route for router in (*routers, _page()) for route in router.routes]
+    check_declared(app.routes)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(StoreUnavailable, _passed_on)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _wrong_request)
-    describe(app, (RecommendBody, ScoreBody, EventsBody, ItemBody), _DESCRIPTION)
+    describe(app, access, (RecommendBody, ScoreBody, EventsBody, ItemBody), _DESCRIPTION)
     return app
 
 
 @contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
+    check_declared(app.routes)
     await service.store.open()
     tasks: list[asyncio.Task[None]] = []
     try:
         await service.keeper.start()
-        state = service.state
+        service.started, state = True, service.state
         service.metrics.serving(state.version, len(state.items))
         tasks.append(asyncio.create_task(service.keeper.poll()))
         loop, waiting = asyncio.get_running_loop(), set[asyncio.Task[None]]()
@@ -98,7 +101,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         log.info("ready", extra={"fields": state.info()})
         yield
     finally:
-        service.ready = False
+        service.started = service.ready = False
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -108,22 +111,29 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 async def _reload_by_signal(service: Service) -> None:
     try:
+        service.access.load()
+    except ConfigError as error:
+        log.error("tokens refused, the old ones stay", extra={"fields": {"reason": str(error)}})
+    try:
         await routes_change.reload_now(service, queue=True)
     except (TwoTowerError, ApiError, StoreUnavailable) as error:
         log.error("reload refused, the old model stays", extra={"fields": {"reason": str(error)}})
 
 
-def _add_page(app: FastAPI) -> None:
-    folder = files("twotower.server") / "page"
+def _page() -> APIRouter:
+    """Return the routes of the page's files: open to all, since they hold no data and ask for the token."""
+    router, folder = guarded_router(), files("twotower.server") / "page"
     for path, (name, kind) in _PAGE.items():
         content = (folder / name).read_bytes()
 
-        def answer(content: bytes = content, kind: str = kind) -> Response:
+        @needs(OPEN)
+        async def answer(content: bytes = content, kind: str = kind) -> Response:
             return Response(content, media_type=kind, headers={"cache-control": "no-cache"})
 
-        app.add_api_route(
+        router.add_api_route(
             f"/{path}", answer, methods=["GET"], include_in_schema=False, response_class=Response
         )
+    return router
 
 
 def _request_id(request: Request) -> str:

@@ -19,8 +19,10 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
+from twotower.server.access import ADMIN, HEALTH, Access
 from twotower.server.errors import ApiError, from_validation
 from twotower.server.guard import too_large
+from twotower.server.guarded import GuardedRoute
 from twotower.server.models import ErrorAnswer
 from twotower.server.settings import Limits
 
@@ -105,8 +107,8 @@ _MEANING = {
 }
 
 
-def describe(app: FastAPI, bodies: Iterable[type[BaseModel]], description: str) -> None:
-    """Give the application an OpenAPI that knows the bodies."""
+def describe(app: FastAPI, access: Access, bodies: Iterable[type[BaseModel]], description: str) -> None:
+    """Give the application an OpenAPI that knows the bodies, and the scope that each route needs."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -116,9 +118,18 @@ def describe(app: FastAPI, bodies: Iterable[type[BaseModel]], description: str) 
             _, schemas = models_json_schema([(body, "validation") for body in bodies], ref_template=REFERENCE)
             document["components"].setdefault("schemas", {}).update(schemas["$defs"])
             document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-            document["security"] = [{"token": []}, {}]
-            for path in document["paths"].values():
-                for operation in path.values():
+            scopes = {
+                (route.path_format, method.lower()): route.needs
+                for route in app.routes
+                if isinstance(route, GuardedRoute)
+                for method in route.methods or ()
+            }
+            for path, methods in document["paths"].items():
+                for method, operation in methods.items():
+                    scope = scopes[path, method]
+                    operation["security"] = [] if scope == HEALTH else [{"token": [scope]}]
+                    if access.tokenless and scope not in (HEALTH, ADMIN):
+                        operation["security"].append({})
                     operation["responses"].pop("200", None) if "204" in operation["responses"] else None
             app.openapi_schema = document
         return app.openapi_schema

@@ -1,27 +1,22 @@
-"""`Guard`: what happens around every request: its id, who may ask, how many at once, counting and logging."""
+"""`Guard`: what happens around every request: its id, its size, counting and logging. See also `access`."""
 
 from __future__ import annotations
 
-import hmac
 import logging
 import os
 import re
 import time
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from twotower.server.errors import ApiError, error_response, unavailable
-from twotower.server.metrics import Metrics
-from twotower.server.settings import Settings
+from twotower.server.service import Service
 from twotower.server.store import StoreUnavailable
 
 log = logging.getLogger("twotower.server")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
-_ADMIN = "/v1/admin/"
-_ALWAYS = ("/healthz", "/readyz", "/metrics")
 SECURITY = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -37,9 +32,8 @@ SECURITY = (
 class Guard:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, settings: Settings, metrics: Metrics) -> None:
-        self._app, self._settings, self._metrics = app, settings, metrics
-        self._running = 0
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app, self._service = app, service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -63,9 +57,9 @@ class Guard:
                 }
             await send(message)
 
-        self._running += 1
+        self._service.running += 1
         try:
-            self._admit(scope, headers)
+            self._check_length(headers)
             await self._app(scope, receive, sending)
         except Exception as error:
             if status:  # the answer has begun, and can't be another one
@@ -73,11 +67,11 @@ class Guard:
             response = error_response(_as_api_error(error, request_id), request_id)
             await response(scope, receive, sending)
         finally:
-            self._running -= 1
+            self._service.running -= 1
             seconds = time.perf_counter() - start
             route = getattr(scope.get("route"), "path", "unknown")
-            method = scope["method"] if route != "unknown" else "any"
-            self._metrics.answered(route, method, status, seconds)
+            method = scope["method"] if route != "unknown" and status != 405 else "any"
+            self._service.metrics.answered(route, method, status, seconds)
             if log.isEnabledFor(logging.INFO):
                 fields = {
                     "request_id": request_id,
@@ -88,45 +82,16 @@ class Guard:
                 }
                 log.info("request", extra={"fields": fields})
 
-    def _admit(self, scope: Scope, headers: Headers) -> None:
-        """Refuse who may not ask, who comes from another site's page, and what is too much at once."""
-        path, settings = scope["path"], self._settings
-        if self._running > settings.limits.requests_at_once and path not in _ALWAYS:
-            raise ApiError(
-                503, "too many requests at once; ask again in a moment", headers={"retry-after": "1"}
-            )
+    def _check_length(self, headers: Headers) -> None:
+        most = self._service.limits.body_bytes
         length = headers.get("content-length", "")
-        if length.isdigit() and (len(length) > 18 or int(length) > settings.limits.body_bytes):
-            raise too_large(settings.limits.body_bytes)
-        if not path.startswith("/v1/"):
-            return
-        origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != headers.get("host"):
-            raise ApiError(403, "requests from pages of other sites are refused")
-        if path.startswith(_ADMIN):
-            if settings.admin_token is None:
-                raise ApiError(
-                    403, "administration is off; start the server with TWOTOWER_ADMIN_TOKEN set to allow it"
-                )
-            _check_token(headers, settings.admin_token, "TWOTOWER_ADMIN_TOKEN")
-        elif settings.token is not None:
-            _check_token(headers, settings.token, "TWOTOWER_TOKEN")
+        if length.isdigit() and (len(length) > 18 or int(length) > most):
+            raise too_large(most)
 
 
 def too_large(most: int) -> ApiError:
     """Return the error of a body that is too large."""
     return ApiError(413, f"a body may have at most {most} bytes; send less at once")
-
-
-def _check_token(headers: Headers, token: str, name: str) -> None:
-    scheme, _, given = headers.get("authorization", "").partition(" ")
-    # Of equal time whatever is given, so that nothing can be learnt from how long it takes.
-    if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), token.encode()):
-        raise ApiError(
-            401,
-            f"this request needs the header 'Authorization: Bearer TOKEN' with the server's {name}",
-            headers={"www-authenticate": "Bearer"},
-        )
 
 
 def _as_api_error(error: Exception, request_id: str) -> ApiError:

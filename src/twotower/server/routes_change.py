@@ -8,12 +8,13 @@ from datetime import datetime
 from typing import Annotated
 
 import orjson
-from fastapi import APIRouter, Path, Request
+from fastapi import Path, Request
 from starlette.responses import Response
 
 from twotower.errors import BundleError, TwoTowerError
 from twotower.server.asking import Json, body_of, gives, takes
 from twotower.server.errors import ApiError, shown
+from twotower.server.guarded import guarded_router, needs
 from twotower.server.ids import Id
 from twotower.server.keeper import live_item
 from twotower.server.models import (
@@ -30,7 +31,7 @@ from twotower.server.store import Event, StoredItem
 
 log = logging.getLogger("twotower.server")
 
-router = APIRouter(prefix="/v1", tags=["change"])
+router = guarded_router("/v1", tags=["change"])
 
 ItemPath = Annotated[str, Path(max_length=4096, examples=["900001"])]
 
@@ -46,6 +47,7 @@ AHEAD = 86_400.0
     responses=gives(EventsAnswer, 400, 408, 413),
     openapi_extra=takes(EventsBody),
 )
+@needs("events")
 async def events(request: Request) -> Json:
     """Tell what users did. The answer comes when the events are on the disk; they count from then on."""
     service = service_of(request)
@@ -99,6 +101,7 @@ def _seconds(given: float | datetime | None, now: float, where: str) -> float:
     | {201: {"model": ItemAnswer, "description": "It is new."}},
     openapi_extra=takes(ItemBody),
 )
+@needs("items")
 async def put_item(request: Request, item_id: ItemPath) -> Json:
     """Put an item, by its features; it is recommendable at once.
 
@@ -134,6 +137,7 @@ async def put_item(request: Request, item_id: ItemPath) -> Json:
     status_code=204,
     responses=gives(ItemAnswer, 404, status=204) | {204: {"description": "It is gone."}},
 )
+@needs("items")
 async def delete_item(request: Request, item_id: ItemPath) -> Response:
     """Take an item away; it is recommended no more."""
     service = service_of(request)
@@ -169,6 +173,7 @@ def item_answer(state: State, name: Id) -> dict[str, object]:
 
 
 @router.post("/admin/reload", response_class=Json, responses=gives(ReloadAnswer, 409))
+@needs("admin")
 async def reload(request: Request) -> Json:
     """Load the bundle again and serve it. A bundle that can't be served is refused, and the old one stays."""
     service = service_of(request)

@@ -8,11 +8,13 @@ from importlib.metadata import version
 from typing import Annotated, Any
 
 import polars as pl
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import Path, Query, Request
 from starlette.responses import Response
 
+from twotower.server.access import HEALTH
 from twotower.server.asking import Json, gives
 from twotower.server.errors import ApiError
+from twotower.server.guarded import guarded_router, needs
 from twotower.server.item_map import category_column, item_map
 from twotower.server.models import (
     HealthAnswer,
@@ -28,8 +30,8 @@ from twotower.server.routes_change import item_answer
 from twotower.server.service import service_of
 from twotower.server.state import State
 
-router = APIRouter(prefix="/v1", tags=["look"])
-health = APIRouter(tags=["health"])
+router = guarded_router("/v1", tags=["look"])
+about = guarded_router(tags=["health"])
 
 Search = Annotated[str, Query(max_length=200)]
 Limit = Annotated[int, Query(ge=1, le=1000)]
@@ -37,6 +39,7 @@ AnyPath = Annotated[str, Path(max_length=4096, examples=["14"])]
 
 
 @router.get("/model", response_class=Json, responses=gives(ModelAnswer))
+@needs("read")
 async def model(request: Request) -> Json:
     """Say what is served."""
     state = service_of(request).state
@@ -61,6 +64,7 @@ async def model(request: Request) -> Json:
 
 
 @router.get("/users", response_class=Json, responses=gives(UsersAnswer))
+@needs("read")
 async def users(request: Request, query: Search = "", limit: Limit = 20) -> Json:
     """Search users whose id begins with the query."""
     state = service_of(request).state
@@ -80,6 +84,7 @@ def _users(state: State, query: str, limit: int) -> dict[str, Any]:
 
 
 @router.get("/users/{user_id:rest}", response_class=Json, responses=gives(UserAnswer))
+@needs("read")
 async def user(request: Request, user_id: AnyPath, limit: Limit = 100) -> Json:
     """Show what a user has seen: of one that is not known, nothing."""
     service = service_of(request)
@@ -131,6 +136,7 @@ def _happened(
 
 
 @router.get("/items", response_class=Json, responses=gives(ItemsAnswer))
+@needs("read")
 async def items(request: Request, query: Search = "", limit: Limit = 20) -> Json:
     """Search items by their id and by the text of their display columns."""
     state = service_of(request).state
@@ -154,6 +160,7 @@ def _items(state: State, query: str, limit: int) -> dict[str, Any]:
 
 
 @router.get("/items/{item_id:rest}", response_class=Json, responses=gives(ItemAnswer, 404))
+@needs("read")
 async def item(request: Request, item_id: AnyPath) -> Json:
     """Show an item."""
     state = service_of(request).state
@@ -161,19 +168,22 @@ async def item(request: Request, item_id: AnyPath) -> Json:
 
 
 @router.get("/map", response_class=Json, responses=gives(MapAnswer))
+@needs("read")
 async def map_(request: Request) -> Json:
     """Show the item vectors in two dimensions."""
     state = service_of(request).state
     return Json({"model": state.version, **await asyncio.to_thread(item_map, state.items.trained)})
 
 
-@health.get("/healthz", response_class=Json, responses={200: {"model": HealthAnswer}})
+@about.get("/healthz", response_class=Json, responses={200: {"model": HealthAnswer}})
+@needs(HEALTH)
 async def healthz() -> Json:
     """Say that the process is alive."""
     return Json({"status": "alive"})
 
 
-@health.get("/readyz", response_class=Json, responses=gives(HealthAnswer))
+@about.get("/readyz", response_class=Json, responses=gives(HealthAnswer))
+@needs(HEALTH)
 async def readyz(request: Request) -> Json:
     """Say whether requests can be answered: a model is loaded and the store answers."""
     service = service_of(request)
@@ -183,7 +193,16 @@ async def readyz(request: Request) -> Json:
     return Json({"status": "ready", "model": service.state.version})
 
 
-@health.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+@about.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+@needs("metrics")
 async def metrics(request: Request) -> Response:
     """Show counters for Prometheus."""
     return Response(service_of(request).metrics.text(), media_type="text/plain; version=0.0.4")
+
+
+@about.get("/openapi.json", include_in_schema=False)
+@needs("read")
+async def openapi(request: Request) -> Json:
+    """Describe the API."""
+    root = request.scope.get("root_path", "").rstrip("/")
+    return Json(request.app.openapi() | ({"servers": [{"url": root}]} if root else {}))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import Path, Query, Request
 
 from twotower.server import ranking
 from twotower.server.asking import Json, body_of, gives, takes
+from twotower.server.guarded import guarded_router, needs
 from twotower.server.models import (
     OneListAnswer,
     RecommendAnswer,
@@ -19,7 +20,7 @@ from twotower.server.models import (
 from twotower.server.ranking import Wanted
 from twotower.server.service import Service, service_of
 
-router = APIRouter(prefix="/v1", tags=["recommend"])
+router = guarded_router("/v1", tags=["recommend"])
 
 UserPath = Annotated[str, Path(max_length=4096, examples=["14"])]
 ItemPath = Annotated[str, Path(max_length=4096, examples=["3649"])]
@@ -33,6 +34,7 @@ Explain = Annotated[int, Query(ge=0)]
     responses=gives(RecommendAnswer, 400, 404, 408, 413),
     openapi_extra=takes(RecommendBody),
 )
+@needs("read")
 async def recommend(request: Request) -> Json:
     """Recommend to one or many users, known ones and new ones."""
     service = service_of(request)
@@ -46,6 +48,7 @@ async def recommend(request: Request) -> Json:
 
 
 @router.get("/recommend/{user_id:rest}", response_class=Json, responses=gives(OneListAnswer, 404))
+@needs("read")
 async def recommend_one(
     request: Request, user_id: UserPath, k: K = 10, exclude_seen: bool = True, explain: Explain = 0
 ) -> Json:
@@ -60,6 +63,7 @@ async def recommend_one(
 
 
 @router.get("/similar/{item_id:rest}", response_class=Json, responses=gives(SimilarAnswer, 404))
+@needs("read")
 async def similar(request: Request, item_id: ItemPath, k: K = 10) -> Json:
     """Find the items that the same users would like."""
     service = service_of(request)
@@ -72,6 +76,7 @@ async def similar(request: Request, item_id: ItemPath, k: K = 10) -> Json:
 @router.post(
     "/score", response_class=Json, responses=gives(ScoreAnswer, 400, 408, 413), openapi_extra=takes(ScoreBody)
 )
+@needs("read")
 async def score(request: Request) -> Json:
     """Score pairs of users and items."""
     service = service_of(request)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from fastapi import Request
 
+from twotower.server.access import Access
+from twotower.server.errors import ApiError
 from twotower.server.keeper import Keeper
 from twotower.server.metrics import Metrics
 from twotower.server.settings import Limits, Settings
@@ -24,7 +26,10 @@ class Service:
         keeper: of the state.
         users: finds users.
         metrics: counts.
+        access: says who may ask what.
+        started: whether there is a state to answer from.
         ready: whether it can answer; not while it starts or ends.
+        running: requests in progress.
     """
 
     settings: Settings
@@ -32,7 +37,10 @@ class Service:
     keeper: Keeper
     users: Users
     metrics: Metrics
+    access: Access
+    started: bool = False
     ready: bool = False
+    running: int = 0
 
     @property
     def state(self) -> State:
@@ -43,6 +51,17 @@ class Service:
     def limits(self) -> Limits:
         """Of one request."""
         return self.settings.limits
+
+    def admit(self) -> None:
+        """Refuse a request that is too much at once.
+
+        Raises:
+            ApiError: as many as the limits allow are in progress.
+        """
+        if self.running > self.limits.requests_at_once:
+            raise ApiError(
+                503, "too many requests at once; ask again in a moment", headers={"retry-after": "1"}
+            )
 
 
 def service_of(request: Request) -> Service:

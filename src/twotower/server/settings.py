@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from twotower.errors import ConfigError, nearest
+from twotower.server.access import Token
 
 
 @dataclass(frozen=True)
@@ -80,13 +81,21 @@ class Settings:
     Attributes:
         bundle: directory of the bundle.
         store: file or address of the event store.
-        token: what every request to ``/v1`` must bear; None lets everyone ask.
-        admin_token: what a request to ``/v1/admin`` must bear; None lets nobody ask.
+        token: a token for everything but ``admin``.
+        admin_token: a token for ``admin`` alone.
         limits: of one request.
+        tokens: further tokens, each with its scopes.
+        token_file: a file of further tokens, see `access.read_tokens`.
+        hosts: names that the server is known by, beside localhost and addresses in numbers; "*" for all.
+        open: let clients on other machines ask without a token.
     """
 
     bundle: Path
     store: str
-    token: str | None = None
-    admin_token: str | None = None
+    token: str | None = field(default=None, repr=False)
+    admin_token: str | None = field(default=None, repr=False)
     limits: Limits = field(default_factory=Limits)
+    tokens: Sequence[Token] = ()
+    token_file: Path | None = None
+    hosts: Sequence[str] = ()
+    open: bool = False

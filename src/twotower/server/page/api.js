@@ -1,6 +1,7 @@
 // Talking to the server: JSON in and out, the token if one is needed, and errors with their message.
 
-const KEY = "twotower token";
+const BASE = new URL(".", import.meta.url); // wherever the server is mounted
+const KEY = `twotower token ${BASE.pathname}`;
 let asking = null;
 
 export async function ask(path, body) {
@@ -10,7 +11,7 @@ export async function ask(path, body) {
   if (body !== undefined) headers["content-type"] = "application/json";
   let answer;
   try {
-    answer = await fetch(path, { method: body === undefined ? "GET" : "POST", headers, body: JSON.stringify(body) });
+    answer = await fetch(new URL(path, BASE), { method: body === undefined ? "GET" : "POST", headers, body: JSON.stringify(body) });
   } catch {
     throw new Error("The server does not answer.");
   }

@@ -79,8 +79,8 @@ async function refresh(fresh) {
   const { user, known } = state;
   const query = known ? user : { id: user, features: {} };
   const [answer, past] = await Promise.all([
-    ask("/v1/recommend", { users: [query], k: Math.min(LENGTH, Math.max(state.model.items, 1)), explain: 3 }),
-    ask(`/v1/users/${encodeURIComponent(user)}?limit=200`),
+    ask("v1/recommend", { users: [query], k: Math.min(LENGTH, Math.max(state.model.items, 1)), explain: 3 }),
+    ask(`v1/users/${encodeURIComponent(user)}?limit=200`),
   ]);
   if (user !== state.user) return; // another was chosen meanwhile
   const before = fresh ? new Map() : new Map(state.list.map((item) => [item.item_id, item.rank]));
@@ -162,7 +162,7 @@ async function tell(item, kind) {
   if (kind === "interaction" && state.model.like !== null) event.value = state.model.like;
   find(`#list > li[data-item="${CSS.escape(String(item))}"]`)?.classList.add("leaving");
   await attempt(async () => {
-    await ask("/v1/events", { events: [event] });
+    await ask("v1/events", { events: [event] });
     await refresh(false);
     say(kind === "skip" ? `Skipped ${short(nameOf(item))}.` : `Watched ${short(nameOf(item))}; the list has moved.`);
   });
@@ -174,7 +174,7 @@ async function tell(item, kind) {
 async function open(id) {
   await attempt(async () => {
     const path = encodeURIComponent(id);
-    const [item, alike] = await Promise.all([ask(`/v1/items/${path}`), ask(`/v1/similar/${path}?k=8`)]);
+    const [item, alike] = await Promise.all([ask(`v1/items/${path}`), ask(`v1/similar/${path}?k=8`)]);
     remember([item, ...alike.items]);
     const rows = alike.items.map((other) =>
       make("li", {}, make("button", { type: "button", class: "row", onclick: () => open(other.item_id) },
@@ -204,7 +204,7 @@ async function search() {
   const typed = find("#user").value.trim();
   const text = typed === String(state.user) ? "" : typed; // the one who is chosen is not what is looked for
   const number = ++searching;
-  const found = await attempt(() => ask(`/v1/users?limit=8&query=${encodeURIComponent(text)}`));
+  const found = await attempt(() => ask(`v1/users?limit=8&query=${encodeURIComponent(text)}`));
   if (!found || number !== searching) return;
   const rows = found.users.map((user, place) =>
     make("li", { role: "option", id: `user-${place}`, "aria-selected": "false", onpointerdown: (event) => { event.preventDefault(); choose(user.user_id, true); } },
@@ -298,16 +298,16 @@ async function start() {
   document.addEventListener("keydown", listKey);
   find("#item").addEventListener("click", (event) => { if (event.target === event.currentTarget) event.target.close(); });
   await attempt(async () => {
-    state.model = await ask("/v1/model");
+    state.model = await ask("v1/model");
     const { users, items, model } = state.model;
     find("#model").textContent = `${users.toLocaleString("en")} users · ${items.toLocaleString("en")} items · model ${model}`;
-    const points = await ask("/v1/map");
+    const points = await ask("v1/map");
     state.categories = points.categories;
     map.load(points);
     legend();
     const wanted = decodeURIComponent(location.hash.match(/^#user=(.+)$/)?.[1] ?? "");
     if (wanted.startsWith("new-")) return choose(wanted, false);
-    const first = wanted || (await ask("/v1/users?limit=1")).users[0]?.user_id;
+    const first = wanted || (await ask("v1/users?limit=1")).users[0]?.user_id;
     return first === undefined ? choose(newId("new-"), false) : choose(first, true);
   });
 }

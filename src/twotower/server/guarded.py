@@ -1,0 +1,73 @@
+"""Routes that say what they need: checked once a route is found, so that no way to write a path avoids it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from fastapi import APIRouter
+from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute
+from starlette.types import Receive, Scope, Send
+
+from twotower.server.access import HEALTH, OPEN, SCOPES
+from twotower.server.errors import ApiError
+
+Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
+
+
+def needs(scope: str) -> Callable[[Endpoint], Endpoint]:
+    """Declare what a route needs: one of `access.SCOPES`, or ``OPEN`` or ``HEALTH`` for no token."""
+    assert scope in (*SCOPES, OPEN, HEALTH), scope
+
+    def mark(endpoint: Endpoint) -> Endpoint:
+        endpoint.__dict__["needs"] = scope
+        return endpoint
+
+    return mark
+
+
+class GuardedRoute(APIRoute):
+    """A route that runs only for a request that may use it."""
+
+    @property
+    def needs(self) -> str | None:
+        """What its endpoint declared; None is refused, see `check_declared`."""
+        found: str | None = getattr(self.endpoint, "needs", None)
+        return found
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check, then answer."""
+        needs = self.needs
+        if needs is None:
+            raise RuntimeError(f"the route {self.path} does not say what it needs")
+        service = scope["app"].state.service
+        service.access.check(scope, needs)
+        if needs != HEALTH:
+            if not service.started:
+                raise ApiError(
+                    503,
+                    "the application is not started; run its lifespan: a mounted application's own is "
+                    "run by the one that it is mounted in",
+                )
+            service.admit()
+        await super().handle(scope, receive, send)
+
+
+def guarded_router(prefix: str = "", **given: Any) -> APIRouter:
+    """Return a router of such routes."""
+    return APIRouter(prefix=prefix, route_class=GuardedRoute, **given)
+
+
+def check_declared(routes: Iterable[BaseRoute]) -> None:
+    """Refuse an application with a route that says nothing of what it needs.
+
+    Raises:
+        RuntimeError: there is one.
+    """
+    for route in routes:
+        if not isinstance(route, GuardedRoute) or route.needs is None:
+            raise RuntimeError(
+                f"the route {getattr(route, 'path', route)!r} does not say what it needs; declare it with "
+                "@needs(...) on a GuardedRoute"
+            )
