@@ -240,7 +240,9 @@ class Workshop:
 
             run = self.folder / "runs" / "ranked"
             settings = Settings(bundle=run / "bundle", store=str(self.folder / "test.events.db"))
-            self._client = TestClient(create_app(settings), base_url="http://localhost:8000")
+            self._client = TestClient(
+                create_app(settings), base_url="http://localhost:8000", client=("127.0.0.1", 1)
+            )
             self._client.__enter__()
         return self._client
 
