@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,8 @@ from twotower.server.guarded import GuardedRoute, needs
 
 SECRETS = {scope: f"a secret for {scope} alone" for scope in SCOPES}
 TOKENS = [Token(secret, frozenset({scope})) for scope, secret in SECRETS.items()]
+RUNNER = asyncio.Runner()
+"""One event loop for all, which the locks of an application stay with."""
 NO_TOKEN = {"/healthz", "/readyz", "/", "/app.js", "/api.js", "/map.js", "/style.css"}
 """The whole of what answers without a token."""
 
@@ -63,7 +66,18 @@ class Asked:
 
     def __call__(self, method, path, token=None, client=("203.0.113.9", 1), headers=()):
         own = [(b"authorization", f"Bearer {token}".encode())] if token is not None else []
-        return asyncio.run(self._ask(method, path, [*own, *headers], client))
+        return RUNNER.run(self._ask(method, path, [*own, *headers], client))
+
+
+@contextlib.contextmanager
+def started(app):
+    """Run an application's lifespan in the loop."""
+    life = app.router.lifespan_context(app)
+    RUNNER.run(life.__aenter__())
+    try:
+        yield app
+    finally:
+        RUNNER.run(life.__aexit__(None, None, None))
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +89,7 @@ def guarded(model, tmp_path_factory):
             bundle=folder / "bundle", store=str(folder / "events.db"), tokens=TOKENS, hosts=["testserver"]
         )
     )
-    with TestClient(app):
+    with started(app):
         yield app
 
 
@@ -204,7 +218,7 @@ def test_a_route_that_declares_nothing_is_refused_at_start(bundle, tmp_path):
         app = create_app(Settings(bundle=bundle, store=str(tmp_path / "events.db"), tokens=TOKENS))
         add(app)
         assert Asked(app)("GET", "/v1/model") == 401
-        with pytest.raises(RuntimeError, match="/more' does not say what it needs"), TestClient(app):
+        with pytest.raises(RuntimeError, match="/more' does not say what it needs"), started(app):
             pass
 
 
@@ -216,7 +230,7 @@ def test_a_route_of_ones_own_can_be_added(bundle, tmp_path):
         return {}
 
     app.router.routes.append(GuardedRoute("/more", more, methods=["GET"]))
-    with TestClient(app):
+    with started(app):
         assert Asked(app)("GET", "/more") == 401
         assert Asked(app)("GET", "/more", SECRETS["read"]) == 200
 
@@ -236,7 +250,7 @@ def test_a_mounted_application_that_was_not_started_says_so(bundle, tmp_path):
 def test_without_a_token_only_this_machine_is_answered(bundle, tmp_path):
     settings = {"bundle": bundle, "store": str(tmp_path / "events.db")}
     app = create_app(Settings(**settings))
-    with TestClient(app):
+    with started(app):
         ask = Asked(app)
         for client in (("127.0.0.1", 5), ("127.8.0.1", 5), ("::1", 5), ("::ffff:127.0.0.1", 5), None):
             assert ask("GET", "/v1/model", client=client) == 200
@@ -246,7 +260,7 @@ def test_without_a_token_only_this_machine_is_answered(bundle, tmp_path):
             assert ask("GET", "/healthz", client=client) == 200
         assert ask("POST", "/v1/admin/reload", client=("127.0.0.1", 5)) == 403
     app = create_app(Settings(**settings, open=True))
-    with TestClient(app):
+    with started(app):
         assert Asked(app)("GET", "/v1/model") == 200
         assert Asked(app)("POST", "/v1/admin/reload") == 403
 
@@ -256,7 +270,7 @@ def test_a_token_for_one_thing_opens_no_other(bundle, tmp_path):
         bundle=bundle, store=str(tmp_path / "e.db"), tokens=[Token("only for reading", ["read"])]
     )
     app = create_app(settings)
-    with TestClient(app):
+    with started(app):
         assert Asked(app)("GET", "/v1/model", client=("127.0.0.1", 5)) == 401
         assert Asked(app)("DELETE", "/v1/items/503", client=("127.0.0.1", 5)) == 401
         assert Asked(app)("DELETE", "/v1/items/503", "only for reading") == 403
