@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from twotower import recommender as module
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.ranker import Queries
-from twotower.errors import ConfigError, DataError
+from twotower.errors import ConfigError, DataError, TwoTowerWarning
 from twotower.estimator import TwoTower
 from twotower.evaluation import evaluate_ranking
 from twotower.recommender import Recommender
@@ -141,10 +142,28 @@ def test_a_user_alone_gets_what_it_gets_among_others(model: Recommender) -> None
         assert model.recommend([user], 4).equals(everyone.filter(pl.col("user_id") == user))
 
 
-@pytest.mark.parametrize("k", [0, -1, N_ITEMS + 1])
-def test_k_out_of_range(model: Recommender, k: int) -> None:
+@pytest.mark.parametrize("k", [0, -1, 1.5, False])
+def test_k_out_of_range(model: Recommender, k: Any) -> None:
     with pytest.raises(ConfigError, match=rf"k must lie between 1 and the catalogue's 30 items, got {k}"):
         model.recommend([1000], k)
+
+
+def test_a_k_past_the_catalogue_is_cut_and_said(model: Recommender) -> None:
+    with pytest.warns(TwoTowerWarning, match="k = 31 is more than the catalogue's 30 items; lists have 30"):
+        found = model.recommend(1000, N_ITEMS + 1)
+    assert found.equals(model.recommend([1000], np.int64(N_ITEMS)))
+
+
+def test_a_model_that_predicts_says_once_that_it_does_not_rank() -> None:
+    made = TwoTower(**{**SETTINGS, "epochs": 1}).fit(data())
+    with pytest.warns(TwoTowerWarning, match=r"trained to predict the label.*objective\.name = 'all_pairs'"):
+        made.recommend(1000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made.recommend(1000)
+        made.recommend_from(500)
+        ranks = TwoTower(**{**SETTINGS, "objective": "all_pairs", "epochs": 1}).fit(data())
+        ranks.recommend(1000)
 
 
 @pytest.mark.parametrize(
@@ -236,12 +255,20 @@ def test_similar_items_are_those_of_a_brute_force() -> None:
         assert part["title"].to_list() == [None if i == 4 else f"电影 {i}" for i in best]
 
 
-@pytest.mark.parametrize("k", [0, -1, N_ITEMS])
-def test_similar_refuses_a_k_that_cannot_be(model: Recommender, k: int) -> None:
+@pytest.mark.parametrize("k", [0, -1, 2.5, True, "3"])
+def test_similar_refuses_a_k_that_cannot_be(model: Recommender, k: Any) -> None:
     with pytest.raises(
-        ConfigError, match=f"between 1 and the catalogue's {N_ITEMS - 1} other items, got {k}"
+        ConfigError, match=f"between 1 and the catalogue's {N_ITEMS - 1} other items, got {k!r}"
     ):
         model.similar([500], k)
+
+
+def test_similar_cuts_a_k_past_the_other_items(model: Recommender) -> None:
+    with pytest.warns(
+        TwoTowerWarning, match=f"k = {N_ITEMS} is more than the catalogue's {N_ITEMS - 1} other"
+    ):
+        found = model.similar(500, N_ITEMS)
+    assert found.equals(model.similar([500], N_ITEMS - 1))
 
 
 def test_similar_to_what_is_not_known(model: Recommender) -> None:
@@ -368,11 +395,29 @@ def test_score_of_no_pairs(model: Recommender) -> None:
             {"user_id": [1000], "item_id": [1]},
             "item 1 is not known: no train interaction, no row in the items",
         ),
+        (
+            {"user_id": [1000], "item_id": [500], "prediction": [3.0]},
+            "must not have a column 'prediction' yet",
+        ),
     ],
 )
 def test_pairs_that_cannot_be_scored(model: Recommender, pairs: dict[str, list[Any]], message: str) -> None:
     with pytest.raises(DataError, match=message):
-        model.score(pl.DataFrame(pairs))
+        model.score(pl.DataFrame(pairs), strict=True)
+
+
+def test_pairs_of_nobody_known_have_no_value_and_are_counted(model: Recommender) -> None:
+    pairs = pl.DataFrame({"user_id": [1000, 1, None, 1001], "item_id": [500, 500, 1, 1], "n": [1, 2, 3, 4]})
+    with pytest.warns(
+        TwoTowerWarning, match="3 of 4 pairs have no prediction: the user of 2 and the item of 2"
+    ):
+        scored = model.score(pairs)
+    assert scored.drop("prediction").equals(pairs)
+    whole = model.score(pairs.head(1))["prediction"].item()
+    assert scored["prediction"].to_list() == [whole, None, None, None]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert model.score(pairs.clear())["prediction"].dtype == pl.Float64
 
 
 def new_rows(users: list[int], items: list[int], *, tables: bool = True) -> Dataset:

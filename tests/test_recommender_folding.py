@@ -200,7 +200,14 @@ def test_implicit_data_without_labels() -> None:
         (lambda m: m.fold_in([[0]], [[np.nan]]), DataError, "one finite label"),
         (lambda m: m.recommend_from([[0]], 0), ConfigError, "k must lie between 1"),
         (lambda m: m.recommend([0], 1, allow=[]), DataError, "allow must name at least one item"),
-        (lambda m: m.recommend([0], 1, deny=[999]), DataError, "item 999 is not known"),
+        (lambda m: m.recommend([0], 1, deny=[999], strict=True), DataError, "item 999 is not known"),
+        (
+            lambda m: m.recommend([0], 1, allow=999),
+            DataError,
+            "at least one item of the catalogue; 1 of the 1",
+        ),
+        (lambda m: m.fold_in([0, 1]), DataError, "got the bare id 0 among 2; write"),
+        (lambda m: m.explain([0, 1], [0]), DataError, "one user, got 2"),
         (lambda m: m.explain(0, []), ConfigError, "at least one item to explain"),
         (lambda m: m.explain(12345, [0]), DataError, "user 12345 is not known"),
         (

@@ -38,6 +38,10 @@ class MissingExtraError(TwoTowerError):
     """An optional dependency is not installed; the message says which extra brings it."""
 
 
+class TwoTowerWarning(UserWarning):
+    """Something was left out, cut short, or is not what it was made for; the work goes on."""
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the nearest of ``valid``, or an empty string if none is near.
 

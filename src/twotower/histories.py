@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -22,6 +21,7 @@ from twotower.side import Side
 
 Rows = NDArray[np.int64]
 Targets = NDArray[np.float64] | None
+_EXPLAINED = ("contribution", "base", "score")
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Histories:
         return self.target.as_scores(drawn)
 
     def vectors(
-        self, lists: Sequence[Sequence[Any]], labels: Sequence[Sequence[float]] | None
+        self, lists: Sequence[pl.Series], labels: Sequence[Sequence[float]] | None
     ) -> NDArray[np.float32]:
         """Return the vectors of users known by lists of items alone; see `Recommender.fold_in`."""
         if labels is not None and len(labels) != len(lists):
@@ -126,20 +126,21 @@ class Histories:
             of: item rows (m,) whose scores are divided, one at least.
 
         Returns:
-            One row a pair, m x n, the largest contributions of each scored item first: item id, ``because_``
-                item id, ``contribution``, ``base`` and ``score``, which is the base and all contributions
-                together.
+            One row a pair, m x n, the largest contributions of each scored item first: item id (``item_``
+                before it if another column has its name), ``because_`` item id, ``contribution``, ``base``
+                and ``score``, which is the base and all contributions together.
         """
         if not len(of):
             raise ConfigError("explain needs at least one item to explain, got none")
         base, parts = self.folding.explain(vector, rows, targets, of)
         order = np.argsort(-parts, axis=1, kind="stable")
         each = np.repeat(np.arange(len(of)), len(rows))
-        ids, item = self.items.ids, self.schema.item
+        ids = self.items.ids
+        item = f"item_{self.schema.item}" if self.schema.item in _EXPLAINED else self.schema.item
         return pl.DataFrame(
             {
                 item: ids.gather(of[each]),
-                f"because_{item}": ids.gather(rows[order].reshape(-1)),
+                f"because_{self.schema.item}": ids.gather(rows[order].reshape(-1)),
                 "contribution": np.take_along_axis(parts, order, axis=1).reshape(-1),
                 "base": base[each],
                 "score": (base + parts.sum(axis=1))[each],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,12 +14,13 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from twotower.config import ObjectiveConfig
+from twotower.data.asked import Id, Ids, as_lists, as_series
 from twotower.data.dataset import Dataset, Frame, to_polars
 from twotower.data.durations import durations
 from twotower.data.item_lists import ItemLists, take_lists
 from twotower.data.predictor import Predictor
 from twotower.data.ranker import Queries, Ranker
-from twotower.errors import ConfigError
+from twotower.errors import ConfigError, DataError, TwoTowerWarning
 from twotower.features import Encoder
 from twotower.features.positive import PositiveRule
 from twotower.features.target import Target
@@ -28,8 +30,8 @@ from twotower.model import TwoTowerModel
 from twotower.newcomers import Newcomers
 from twotower.objectives import FoldIn, FoldInSettings, score_pairs
 from twotower.retrieval import Index, TopK, exact_top_k
-from twotower.scoring import scored
-from twotower.side import Ids, Side, directions
+from twotower.scoring import Scoring
+from twotower.side import Side, directions
 
 if TYPE_CHECKING:
     from twotower.evaluation import Evaluation
@@ -38,6 +40,10 @@ USERS_AT_ONCE = 20_000
 _SOMEONE_NEW = (
     " For someone new: give items (`recommend_from`; --item ID on the command line), or features "
     "(`encode_users`, then `top`)."
+)
+_NOT_FOR_LISTS = (
+    "this model was trained to predict the label (objective {name!r}), not to rank, and its lists are often "
+    "worse than the popular items; to recommend, train with objective.name = 'all_pairs', the default"
 )
 
 
@@ -60,6 +66,7 @@ class Recommender(Predictor, Ranker):
         least_squares: what folding in needs to know of the training.
         seen_label: float32, the label of each entry of ``seen``; None without labels.
         index: what `top` searches; None for every item, exactly.
+        exclude_seen: whether users are not given what they have in train, where nothing else is said.
     """
 
     name = "two-tower"
@@ -78,6 +85,7 @@ class Recommender(Predictor, Ranker):
     least_squares: FoldInSettings
     seen_label: NDArray[np.float32] | None
     index: Index | None = None
+    exclude_seen: bool = True
 
     @property
     def user_ids(self) -> pl.Series:
@@ -102,79 +110,112 @@ class Recommender(Predictor, Ranker):
         duration = durations(data) if self.target.transform.needs_duration else None
         return self.target.inverse(scores, duration)
 
-    def score(self, pairs: Frame) -> pl.DataFrame:
-        """Return the frame of (user, item) pairs with a column ``prediction`` in the label's own units.
+    def score(self, pairs: Frame, *, strict: bool = False) -> pl.DataFrame:
+        """Return the frame of (user, item) pairs with a column of what the model says of each.
+
+        That is ``prediction``, in the label's own units, or ``score`` of a model that ranks. It is null for a
+        pair whose user or item is not known, and a `TwoTowerWarning` says how many these are. Cold ones that
+        have features are scored through `predict`.
+
+        Args:
+            pairs: with the id columns of the schema; other columns are kept.
+            strict: whether a user or an item that is not known is an error.
 
         Raises:
-            DataError: an id column is missing, or a pair's user or item is not known (cold ones that have
-                features are scored through `predict`).
+            DataError: an id column is missing, or the column to be added is there already.
         """
-        return scored(
-            to_polars(pairs), self.encoder.schema, self.users, self.items, self.target, self.item_duration
-        )
+        return self._scoring.table(to_polars(pairs), strict=strict)
 
     def recommend(
         self,
         users: Ids,
-        k: int = 10,
+        k: int | None = None,
         *,
-        exclude_seen: bool = True,
+        exclude_seen: bool | None = None,
         allow: Ids | None = None,
         deny: Ids | None = None,
+        strict: bool = False,
     ) -> pl.DataFrame:
         """Return the ``k`` items of highest score for each user, best first.
 
+        What is cut short or left out is told by a `TwoTowerWarning`; so is, once, that a model was trained to
+        predict and not to rank.
+
         Args:
-            users: ids of known users.
-            k: how many items each; a user with fewer candidates gets fewer rows.
-            exclude_seen: leave out the items that the user has in train.
-            allow: ids of the only items that may be given; None for all.
+            users: ids of known users; a bare string or number is one id.
+            k: how many items each, 10 if left out. A user with fewer candidates gets fewer rows, and a k
+                above the size of the catalogue is cut to it.
+            exclude_seen: leave out the items that the user has in train; None for what the model was trained
+                with.
+            allow: ids of the only items that may be given; None for all. Ids not known are left out.
             deny: ids of items that may not be given.
+            strict: whether an item of ``allow`` or ``deny`` that is not known is an error.
 
         Returns:
             Columns: user id, item id, ``rank`` (from 1), ``score`` (the label's transformed scale), display
-                columns (one whose name is taken has ``item_`` before it).
+                columns. One whose name is taken has ``user_`` (of the user id) or ``item_`` before it.
 
         Raises:
-            ConfigError: k is not between 1 and the size of the catalogue.
-            DataError: a user or an item is not known; an empty list of allowed items.
+            ConfigError: k is not a whole number from 1.
+            DataError: a user is not known; no allowed item is.
         """
-        self._listing.check_k(k)
+        k = self._listing.length(k)
         row = self.users.known(users, "user", _SOMEONE_NEW)
         if not len(row):
             raise ConfigError("recommend needs at least one user, got none")
-        taken = take_lists(self.seen, row) if exclude_seen else None
-        top = self.top(self.users.vectors[row], k, seen=taken, **self._listing.filters(allow, deny))
+        return self._recommended(row, k, exclude_seen, self._listing.filters(allow, deny, strict=strict))
+
+    def _recommended(
+        self,
+        row: Rows,
+        k: int,
+        exclude_seen: bool | None,
+        filters: dict[str, Rows | None],
+    ) -> pl.DataFrame:
+        """Return the lists of users by row; see `recommend`."""
+        self._tell_purpose()
+        seen = self.exclude_seen if exclude_seen is None else exclude_seen
+        taken = take_lists(self.seen, row) if seen else None
+        top = self.top(self.users.vectors[row], k, seen=taken, **filters)
         return self._listing.table(top, self.users.ids.gather(row).rename(self.encoder.schema.user))
 
     def recommend_from(
         self,
-        lists: Sequence[Sequence[Any]],
-        k: int = 10,
+        lists: Id | Sequence[Ids],
+        k: int | None = None,
         *,
         labels: Sequence[Sequence[float]] | None = None,
+        exclude_seen: bool | None = None,
         allow: Ids | None = None,
         deny: Ids | None = None,
+        strict: bool = False,
     ) -> pl.DataFrame:
         """Return the ``k`` items of highest score for users who are known by a list of items alone.
 
         Args:
-            lists: item ids of each user, not among what the user is given; see `fold_in`.
-            k: how many items each.
+            lists: item ids of each user; see `fold_in`.
+            k: as for `recommend`.
             labels: as for `fold_in`.
+            exclude_seen: leave out the items of a user's own list; else as for `recommend`.
             allow: as for `recommend`.
             deny: as for `recommend`.
+            strict: as for `recommend`.
 
         Returns:
             As `recommend`, with ``list``, the place of the list from 0, for the user.
         """
-        self._listing.check_k(k)
-        vectors = self.fold_in(lists, labels)
-        rows = [self._listing.rows(items) for items in lists]
-        indptr = np.append(0, np.cumsum([len(row) for row in rows]))
-        barred = (indptr.astype(np.int64), np.concatenate(rows).astype(np.int32))
-        top = self.top(vectors, k, seen=barred, **self._listing.filters(allow, deny))
-        return self._listing.table(top, pl.Series("list", np.arange(len(lists), dtype=np.int64)))
+        k = self._listing.length(k)
+        own = as_lists(lists)
+        vectors = self.histories.vectors(own, labels)
+        self._tell_purpose()
+        barred = None
+        if self.exclude_seen if exclude_seen is None else exclude_seen:
+            rows = [self._listing.rows(items) for items in own]
+            indptr = np.append(0, np.cumsum([len(row) for row in rows]))
+            barred = (indptr.astype(np.int64), np.concatenate(rows).astype(np.int32))
+        filters = self._listing.filters(allow, deny, strict=strict)
+        top = self.top(vectors, k, seen=barred, **filters)
+        return self._listing.table(top, pl.Series("list", np.arange(len(own), dtype=np.int64)))
 
     def top(
         self,
@@ -223,12 +264,13 @@ class Recommender(Predictor, Ranker):
         return self.histories.folding
 
     def fold_in(
-        self, lists: Sequence[Sequence[Any]], labels: Sequence[Sequence[float]] | None = None
+        self, lists: Id | Sequence[Ids], labels: Sequence[Sequence[float]] | None = None
     ) -> NDArray[np.float32]:
         """Return the vectors of users whom the model never saw, from their items, in closed form.
 
         Args:
-            lists: item ids of each user; an empty list gets the typical user's vector.
+            lists: item ids of each user; an empty list gets the typical user's vector. A bare id alone is one
+                list of one; bare ids among lists are an error, since they could mean one user or several.
             labels: the label of each item; without them every item is taken for a positive.
 
         Returns:
@@ -238,7 +280,7 @@ class Recommender(Predictor, Ranker):
             DataError: an item is not known; labels that are not as many, or not finite; labels for a model
                 that was trained without.
         """
-        return self.histories.vectors(lists, labels)
+        return self.histories.vectors(as_lists(lists), labels)
 
     def targets(
         self, rows: Rows, labels: ArrayLike | None = None, duration: NDArray[np.float64] | None = None
@@ -260,21 +302,24 @@ class Recommender(Predictor, Ranker):
                 item first: item id, ``because_`` item id, ``contribution``, ``base``, ``score``.
 
         Raises:
-            DataError: the user or an item is not known.
+            DataError: the user or an item is not known, or there is not one user.
         """
-        row = int(self.users.known([user], "user")[0])
+        rows = self.users.known(user, "user")
+        if len(rows) != 1:
+            raise DataError(f"explain takes one user, got {len(rows)}; ask for each in turn")
+        row = int(rows[0])
         past, targets = self.history_of(row)
         return self.histories.explained(self.users.vectors[row], past, targets, self._listing.rows(items))
 
     def explain_from(
         self,
-        items: Sequence[Any],
+        items: Ids,
         of: Ids,
         *,
         labels: Sequence[float] | None = None,
     ) -> pl.DataFrame:
         """Do as `explain` for a user who is known by a list of items alone; ``of`` are the scored items."""
-        rows = self._listing.rows(items)
+        rows = self._listing.rows(as_series(items, "items"))
         targets = self.targets(rows, labels)
         vector = self.folding.vector(rows, targets)
         return self.histories.explained(vector, rows, targets, self._listing.rows(of))
@@ -295,25 +340,26 @@ class Recommender(Predictor, Ranker):
         """Return the vectors of new items from their features, float32 (n, dim); see `encode_users`."""
         return self._newcomers.encode(to_polars(table), "items")
 
-    def similar(self, items: Ids, k: int = 10) -> pl.DataFrame:
+    def similar(self, items: Ids, k: int | None = None) -> pl.DataFrame:
         """Return the ``k`` items most like each item, most alike first.
 
         Alike is the cosine of the item vectors without their biases: what one sort of user thinks of two
         items, not how popular they are. Cold items are compared by what their features say.
 
         Args:
-            items: ids of known items.
-            k: how many items each, the item itself not among them.
+            items: ids of known items; a bare string or number is one id.
+            k: how many items each, the item itself not among them, 10 if left out. A k above the number of
+                other items is cut to it, with a `TwoTowerWarning`.
 
         Returns:
             Columns: item id, ``similar_`` item id, ``rank`` (from 1), ``score`` (the cosine), display columns
                 of the similar item (one whose name is taken has ``item_`` before it).
 
         Raises:
-            ConfigError: k is not between 1 and the number of other items.
+            ConfigError: k is not a whole number from 1.
             DataError: an item is not known.
         """
-        self._listing.check_k(k, others=True)
+        k = self._listing.length(k, others=True)
         item = self.encoder.schema.item
         row = self._listing.rows(items)
         if not len(row):
@@ -321,8 +367,8 @@ class Recommender(Predictor, Ranker):
         unit = self.directions(self.items.vectors)
         itself = (np.arange(len(row) + 1), row.astype(np.int32))
         top = exact_top_k(unit[row], unit, k, seen=itself)
-        table = self._listing.table(top, self.items.ids.gather(row).rename("similar to"))
-        return table.rename({item: f"similar_{item}"}).rename({"similar to": item})
+        asked = self.items.ids.gather(row).rename(item)
+        return self._listing.table(top, asked, f"similar_{item}", "item_")
 
     def directions(self, items: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return what `similar` compares: item vectors (n, dim) without their biases, of length 1 or 0."""
@@ -336,16 +382,18 @@ class Recommender(Predictor, Ranker):
 
     def recommend_all(
         self,
-        k: int = 10,
+        k: int | None = None,
         *,
-        exclude_seen: bool = True,
+        exclude_seen: bool | None = None,
         allow: Ids | None = None,
         deny: Ids | None = None,
+        strict: bool = False,
     ) -> Iterator[pl.DataFrame]:
         """Yield what `recommend` gives to every known user, some thousand users at a time."""
+        k, filters = self._listing.length(k), self._listing.filters(allow, deny, strict=strict)
         for start in range(0, len(self.users.ids), USERS_AT_ONCE):
-            users = self.users.ids[start : start + USERS_AT_ONCE]
-            yield self.recommend(users, k, exclude_seen=exclude_seen, allow=allow, deny=deny)
+            row = np.arange(start, min(start + USERS_AT_ONCE, len(self.users.ids)))
+            yield self._recommended(row, k, exclude_seen, filters)
 
     def evaluate(
         self,
@@ -416,6 +464,32 @@ class Recommender(Predictor, Ranker):
     @cached_property
     def _listing(self) -> Listing:
         return Listing(self.items, self.encoder.schema.item, self.display)
+
+    @property
+    def purpose_note(self) -> str | None:
+        """What to say to someone who asks a model for lists that was not trained to rank; None of others."""
+        return None if self.objective.implicit else _NOT_FOR_LISTS.format(name=self.objective.name)
+
+    def _tell_purpose(self) -> None:
+        if self.purpose_note is not None and "purpose" not in self._told:
+            self._told.add("purpose")
+            warnings.warn(self.purpose_note, TwoTowerWarning, stacklevel=4)
+
+    @cached_property
+    def _told(self) -> set[str]:
+        """What has been said once."""
+        return set()
+
+    @property
+    def _scoring(self) -> Scoring:
+        return Scoring(
+            self.encoder.schema,
+            self.users,
+            self.items,
+            self.target,
+            self.item_duration,
+            self.objective.implicit,
+        )
 
     @property
     def _newcomers(self) -> Newcomers:

@@ -1,51 +1,91 @@
-"""Predictions of pairs of known users and items, as a table."""
+"""Scores or predictions of pairs of known users and items, as a table."""
 
 from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from twotower.errors import DataError, nearest
+from twotower.errors import DataError, TwoTowerWarning, nearest
 from twotower.features.target import Target
 from twotower.objectives import score_pairs
 from twotower.schema import Schema
 from twotower.side import Side
 
 
-def scored(
-    pairs: pl.DataFrame,
-    schema: Schema,
-    users: Side,
-    items: Side,
-    target: Target,
-    item_duration: NDArray[np.float64] | None,
-) -> pl.DataFrame:
-    """Return the pairs with a column ``prediction``; see `Recommender.score`.
+@dataclass(frozen=True)
+class Scoring:
+    """Scores pairs of known users and items.
 
-    Args:
-        pairs: with the id columns of the schema.
+    Attributes:
         schema: of the data.
         users: every user known.
         items: the catalogue.
         target: the way from scores to the label's units.
         item_duration: float64 (items,), where the pairs have no duration of their own.
+        ranks: whether the model ranks, and so predicts no label.
     """
-    for column in (schema.user, schema.item):
-        if column not in pairs.columns:
+
+    schema: Schema
+    users: Side
+    items: Side
+    target: Target
+    item_duration: NDArray[np.float64] | None
+    ranks: bool
+
+    @property
+    def column(self) -> str:
+        """Name of the column that is added: what the model gives, or ``model_`` and that, if an id has it."""
+        name = "score" if self.ranks else "prediction"
+        return f"model_{name}" if name in (self.schema.user, self.schema.item) else name
+
+    def table(self, pairs: pl.DataFrame, *, strict: bool) -> pl.DataFrame:
+        """Return the pairs with the column added; see `Recommender.score`."""
+        schema = self.schema
+        for column in (schema.user, schema.item):
+            if column not in pairs.columns:
+                raise DataError(
+                    f"pairs need a column {column!r}; got {', '.join(pairs.columns)}."
+                    f"{nearest(column, pairs.columns)}"
+                )
+        if self.column in pairs.columns:
             raise DataError(
-                f"pairs need a column {column!r}; got {', '.join(pairs.columns)}."
-                f"{nearest(column, pairs.columns)}"
+                f"pairs must not have a column {self.column!r} yet, since it is what is added; drop it or "
+                "rename it"
             )
-    user = users.known(pairs.get_column(schema.user), "user")
-    item = items.known(pairs.get_column(schema.item), "item")
-    duration = None
-    if target.transform.needs_duration:
-        if schema.duration is not None and schema.duration in pairs.columns:
-            duration = pairs.get_column(schema.duration).cast(pl.Float64).fill_null(np.nan).to_numpy()
-        elif item_duration is not None:
-            duration = item_duration[item]
-        else:
-            raise DataError(f"pairs need the column {schema.duration!r}: the label was debiased by it")
-    scores = score_pairs(users.vectors, items.vectors, user, item)
-    return pairs.with_columns(pl.Series("prediction", target.inverse(scores, duration)))
+        rows = {}
+        for side, column, what in ((self.users, schema.user, "user"), (self.items, schema.item, "item")):
+            ids = pairs.get_column(column)
+            rows[what] = side.known(ids, what) if strict else side.rows(ids)
+        known = (rows["user"] >= 0) & (rows["item"] >= 0)
+        if not known.all():
+            unknown = {what: int((of < 0).sum()) for what, of in rows.items()}
+            warnings.warn(
+                f"{int((~known).sum()):,} of {len(known):,} pairs have no {self.column}: the user of "
+                f"{unknown['user']:,} and the item of {unknown['item']:,} are not known",
+                TwoTowerWarning,
+                stacklevel=4,
+            )
+        user, item = rows["user"][known], rows["item"][known]
+        scores = score_pairs(self.users.vectors, self.items.vectors, user, item)
+        duration = self._durations(pairs.filter(pl.Series(known, dtype=pl.Boolean)), item)
+        values = np.full(len(known), np.nan)
+        values[known] = self.target.inverse(scores, duration)
+        # of whom nothing is known there is no value, which is not the same as one that is undefined
+        given = pl.Series(self.column, values).zip_with(
+            pl.Series(known, dtype=pl.Boolean), pl.Series([None], dtype=pl.Float64)
+        )
+        return pairs.with_columns(given)
+
+    def _durations(self, pairs: pl.DataFrame, item: NDArray[np.int64]) -> NDArray[np.float64] | None:
+        if not self.target.transform.needs_duration:
+            return None
+        duration = self.schema.duration
+        if duration is not None and duration in pairs.columns:
+            return pairs.get_column(duration).cast(pl.Float64).fill_null(np.nan).to_numpy()
+        if self.item_duration is not None:
+            return self.item_duration[item]
+        raise DataError(f"pairs need the column {duration!r}: the label was debiased by it")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
 
+from twotower.data.asked import Ids, as_series
 from twotower.data.id_text import as_known
 from twotower.errors import DataError, nearest
 from twotower.features.target import Target
@@ -18,8 +17,6 @@ from twotower.features.target import Target
 _INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64)
 PLAIN = (*_INTEGERS, pl.Float32, pl.Float64, pl.Boolean, pl.String)
 """Column types that JSON has words for."""
-
-Ids = Sequence[Any] | pl.Series
 
 
 @dataclass(frozen=True)
@@ -43,18 +40,18 @@ class Side:
         found = asked.to_frame().join(known, on="id", how="left", maintain_order="left").get_column("row")
         return found.cast(pl.Int64).fill_null(-1).to_numpy(writable=True)
 
-    def known(self, ids: Ids, what: str, mend: str = "") -> NDArray[np.int64]:
+    def known(self, ids: Ids, what: str, fix: str = "") -> NDArray[np.int64]:
         """Return the row of each id, int64 (n,).
 
         Args:
-            ids: any number of ids, none included.
+            ids: any number of ids, none included; a bare string or number is one.
             what: "user" or "item".
-            mend: what else the error says.
+            fix: what else the error says.
 
         Raises:
             DataError: an id has no row.
         """
-        asked = as_series(ids)
+        asked = as_series(ids, f"{what}s")
         if not len(asked):
             return np.empty(0, np.int64)
         rows = self.rows(asked)
@@ -62,14 +59,9 @@ class Side:
             at = int(np.argmin(rows))
             raise DataError(
                 f"{what} {asked[at]!r} is not known: no train interaction, no row in the {what}s table."
-                f"{nearest(str(asked[at]), [str(i) for i in self.ids.head(10_000)])}{mend}"
+                f"{nearest(str(asked[at]), [str(i) for i in self.ids.head(10_000)])}{fix}"
             )
         return rows
-
-
-def as_series(ids: Ids) -> pl.Series:
-    """Return ids as a series, whatever they came in."""
-    return ids if isinstance(ids, pl.Series) else pl.Series(list(ids), strict=False)
 
 
 def plain(table: pl.DataFrame) -> pl.DataFrame:

@@ -56,7 +56,6 @@ def test_version(call) -> None:
         (["recommend", "no-run", "--user", "1", "--out", "x.csv"], "--all and --out FILE go together"),
         (["recommend", "no-run", "--user", "1", "-k", "ten"], "-k must be a whole number, got 'ten'"),
         (["recommend", "no-run", "--user", "1", "--item", "2"], "either --user ID, --item ID or --all"),
-        (["recommend", "no-run", "--item", "2", "--include-seen"], "--include-seen is for --user and --all"),
         (["index", "no-run"], "there is no run in no-run"),
         (["index", "no-run", "--kind", "hnws"], "Did you mean 'hnsw'?"),
         (["index", "no-run", "--recall", "1.5"], "--recall must lie above 0 and be at most 1, got 1.5"),

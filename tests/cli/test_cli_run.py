@@ -65,7 +65,23 @@ def test_recommend_prints_a_table(call, run: Path) -> None:
     assert [line.split()[0] for line in lines[4:8]] == ["1", "2", "3", "4"]
     # a title is shown as it is written, on one line
     assert "Film [bold]" in answer.out
-    assert answer.err == ""
+    # the run predicts, which is said once
+    assert answer.err.count("not to rank") == len(answer.err.splitlines()) == 1
+
+
+def test_several_users_and_items_are_answered_each(call, run: Path) -> None:
+    answer = call("recommend", run, "--user", 3, "--user", 5, "--user", 3, "-k", 4, "--json")
+    assert [one["user_id"] for one in answer.json["answers"]] == [3, 5]
+    for one in answer.json["answers"]:
+        assert one == call("recommend", run, "--user", one["user_id"], "-k", 4, "--json").json
+    lines = call("recommend", run, "--user", 3, "--user", 5, "-k", 4).out.splitlines()
+    assert [line for line in lines if line.startswith("rec")] == [
+        "recommended to user 3",
+        "recommended to user 5",
+    ]
+    alike = call("similar", run, "--item", 7, "--item", 9, "--json").json["answers"]
+    assert [one["item_id"] for one in alike] == [7, 9]
+    assert call("recommend", run, "--user", 3, "--user", 999).code == 2
 
 
 def test_recommend_json(call, run: Path) -> None:
@@ -123,7 +139,17 @@ def test_recommend_to_all(call, run: Path, tmp_path: Path) -> None:
     assert call("recommend", run, "--all", "-k", 5, "--out", out, "--json").json["rows"] == 200
 
 
-@pytest.mark.parametrize("k", [0, 31])
+def test_more_than_the_catalogue_is_cut_and_said(call, run: Path, tmp_path: Path) -> None:
+    for args in (["--user", 3], ["--all", "--out", tmp_path / "recs.csv"]):
+        answer = call("recommend", run, *args, "-k", 31)
+        assert answer.code == 0
+        assert answer.err.count("note: k = 31 is more than the catalogue's 30 items; lists have 30") == 1
+    answer = call("similar", run, "--item", 3, "-k", 30, "--json")
+    assert len(answer.json["items"]) == 29
+    assert "note: k = 30 is more than the catalogue's 29 other items" in answer.err
+
+
+@pytest.mark.parametrize("k", [0, -3])
 def test_recommend_an_impossible_number(call, run: Path, tmp_path: Path, k: int) -> None:
     for args in (["--user", 3], ["--all", "--out", tmp_path / "recs.csv"]):
         answer = call("recommend", run, *args, "-k", k)

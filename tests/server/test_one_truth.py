@@ -29,9 +29,9 @@ def test_library_batch_server_and_onnx_agree(asked, model, tmp_path):
     pairs = pl.DataFrame({"user_id": users[:30], "item_id": [500 + i for i in range(30)]})
     pairs.write_parquet(tmp_path / "pairs.parquet")
     score_file(model, tmp_path / "pairs.parquet", tmp_path / "scored.parquet")
-    predicted = pl.read_parquet(tmp_path / "scored.parquet")["prediction"].to_list()
+    predicted = pl.read_parquet(tmp_path / "scored.parquet")["score"].to_list()
     scored = asked.post("/v1/score", json={"pairs": pairs.to_dicts()}).json()["results"]
-    assert [own["prediction"] for own in scored] == predicted == model.score(pairs)["prediction"].to_list()
+    assert [own["score"] for own in scored] == predicted == model.score(pairs)["score"].to_list()
 
     runtime = pytest.importorskip("onnxruntime", reason="needs the extra onnx")
     pytest.importorskip("onnxscript", reason="needs the extra onnx")

@@ -7,12 +7,14 @@ import functools
 import os
 import sys
 import traceback
-from collections.abc import Callable
-from typing import ParamSpec, TextIO, TypeVar
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ParamSpec, TextIO, TypeVar
 
 import typer
 
-from twotower.errors import TwoTowerError
+from twotower.errors import TwoTowerError, TwoTowerWarning
 
 DONE, OURS, YOURS, INTERRUPTED = 0, 1, 2, 130
 """Exit codes: done, our fault, the input is wrong, Ctrl-C."""
@@ -29,7 +31,8 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            answer = command(*args, **kwargs)
+            with warnings_as_notes():
+                answer = command(*args, **kwargs)
             sys.stdout.flush()  # while a full disk or a reader that has gone away can still be told
             return answer
         except TwoTowerError as error:
@@ -60,6 +63,29 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
             raise _internal(error) from None
 
     return wrapped
+
+
+@contextmanager
+def warnings_as_notes() -> Iterator[None]:
+    """Print every `TwoTowerWarning` once, as a line on stderr, and leave other warnings to Python."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", TwoTowerWarning)
+        shown, told = warnings.showwarning, set[str]()
+
+        def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+            if not issubclass(category, TwoTowerWarning):
+                shown(message, category, *rest, **more)
+                return
+            if str(message) in told:
+                return
+            told.add(str(message))
+            try:
+                print(f"note: {message}", file=sys.stderr, flush=True)
+            except BrokenPipeError:
+                forget(sys.stderr)
+
+        warnings.showwarning = show
+        yield
 
 
 def forget(stream: TextIO) -> None:

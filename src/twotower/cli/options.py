@@ -61,6 +61,10 @@ TrackOption = Annotated[
         "may be given again.",
     ),
 ]
+KOption = Annotated[
+    int | None,
+    typer.Option("-k", parser=whole, metavar="N", help="How many items.", show_default="10"),
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")
 ]

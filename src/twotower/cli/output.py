@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sys
 from collections.abc import Sequence
@@ -48,9 +49,17 @@ def log(line: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON object to stdout."""
+    """Print one JSON object to stdout. A number that JSON has no word for, such as NaN, is null."""
     utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    print(json.dumps(value, indent=2, ensure_ascii=not utf8, allow_nan=False))
+    print(json.dumps(_finite(value), indent=2, ensure_ascii=not utf8, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(of) for key, of in value.items()}
+    return [_finite(of) for of in value] if isinstance(value, list | tuple) else value
 
 
 def print_recommendations(frame: pl.DataFrame, user: Any) -> None:
@@ -90,22 +99,35 @@ def print_items(frame: pl.DataFrame, title: str) -> None:
 
 def recommendations_json(frame: pl.DataFrame, user: Any) -> dict[str, Any]:
     """Return the recommendations of one user for ``--json``."""
-    item = frame.columns[1]
-    renamed = frame.drop(frame.columns[0]).rename({item: "item_id"} if item != "item_id" else {})
-    asked = frame.item(0, 0) if frame.height else user
-    return {"user_id": asked, "items": renamed.to_dicts()}
+    return {"user_id": frame.item(0, 0) if frame.height else user, "items": _items(frame)}
 
 
 def given_json(frame: pl.DataFrame, given: Sequence[Any]) -> dict[str, Any]:
     """Return what is recommended to someone known by items alone, for ``--json``."""
-    return {"given": list(given), "items": recommendations_json(frame, None)["items"]}
+    return {"given": list(given), "items": _items(frame)}
 
 
 def similar_json(frame: pl.DataFrame) -> dict[str, Any]:
     """Return the items similar to one item for ``--json``; the frame has at least one row."""
-    asked, found = frame.columns[:2]
-    items = frame.drop(asked).rename({found: "item_id"} if found != "item_id" else {})
-    return {"item_id": frame.item(0, 0), "items": items.to_dicts()}
+    return {"item_id": frame.item(0, 0), "items": _items(frame)}
+
+
+def one_or_all(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the only answer, or several as one object, for ``--json``."""
+    return answers[0] if len(answers) == 1 else {"answers": list(answers)}
+
+
+def _items(frame: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return a list of items for JSON: ``item_id``, ``rank``, ``score`` and the display columns.
+
+    Of these, one called ``item_id`` has ``item_`` before it.
+    """
+    from twotower.listing import free_name  # noqa: PLC0415  (brings Polars)
+
+    names = ["item_id", "rank", "score"]
+    for name in frame.columns[4:]:
+        names.append(free_name(name, names, "item_"))
+    return [dict(zip(names, row[1:], strict=True)) for row in frame.iter_rows()]
 
 
 def new_console() -> Console:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from twotower.cli.errors import guarded
-from twotower.cli.options import JsonOption, RunArgument, whole
+from twotower.cli.options import JsonOption, KOption, RunArgument
 
 if TYPE_CHECKING:
     import polars as pl
@@ -17,19 +17,27 @@ if TYPE_CHECKING:
 @guarded
 def recommend(
     run: RunArgument,
-    user: Annotated[str | None, typer.Option("--user", metavar="ID", help="For this user.")] = None,
+    users: Annotated[
+        list[str] | None,
+        typer.Option("--user", metavar="ID", help="For this user; may be given again, for each in turn."),
+    ] = None,
     items: Annotated[
         list[str] | None,
         typer.Option("--item", metavar="ID", help="For someone new who liked this; may be given again."),
     ] = None,
     everyone: Annotated[bool, typer.Option("--all", help="For every user, into the file --out.")] = False,
-    k: Annotated[int, typer.Option("-k", parser=whole, metavar="N", help="How many items.")] = 10,
+    k: KOption = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="With --all: a .parquet or .csv file.")
     ] = None,
-    include_seen: Annotated[
-        bool, typer.Option("--include-seen", help="Also items that the user has interacted with in train.")
-    ] = False,
+    exclude_seen: Annotated[
+        bool | None,
+        typer.Option(
+            "--exclude-seen/--include-seen",
+            help="Without or with items that the user has in the training set, or that --item names.",
+            show_default="as the run's evaluation.exclude_seen",
+        ),
+    ] = None,
     allow: Annotated[
         Path | None,
         typer.Option("--allow", metavar="FILE", help="Only items in this .csv or .parquet."),
@@ -37,6 +45,10 @@ def recommend(
     deny: Annotated[
         Path | None, typer.Option("--deny", metavar="FILE", help="No items in this .csv or .parquet.")
     ] = None,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="An item of --allow or --deny that is not known is an error."),
+    ] = False,
     exact: Annotated[
         bool, typer.Option("--exact", help="Score every item, though the run has an index.")
     ] = False,
@@ -46,12 +58,10 @@ def recommend(
 
     Every item is scored, unless `twotower index` has given the run an index.
     """
-    if [everyone, user is not None, bool(items)].count(True) != 1:
+    if [everyone, bool(users), bool(items)].count(True) != 1:
         raise typer.BadParameter("give either --user ID, --item ID or --all")
     if everyone == (out is None):
         raise typer.BadParameter("--all and --out FILE go together")
-    if items and include_seen:
-        raise typer.BadParameter("--include-seen is for --user and --all; what --item names is never given")
     from twotower import experiment  # noqa: PLC0415
     from twotower.cli import output  # noqa: PLC0415
     from twotower.cli.progress import counting  # noqa: PLC0415
@@ -64,17 +74,16 @@ def recommend(
     def listed(path: Path | None) -> pl.Series | None:
         return None if path is None else experiment.read_items(recommender, path)
 
-    allowed, denied = listed(allow), listed(deny)
+    filters: dict[str, Any] = {"allow": listed(allow), "deny": listed(deny), "strict": strict}
     if out is not None:
         with counting("users") as counter:
             rows = experiment.recommend_all(
                 recommender,
                 out,
                 k,
-                exclude_seen=not include_seen,
-                allow=allowed,
-                deny=denied,
+                exclude_seen=exclude_seen,
                 progress=counter.show,
+                **filters,
             )
         if as_json:
             output.print_json({"out": str(out), "rows": rows})
@@ -82,14 +91,17 @@ def recommend(
             output.log(f"wrote {rows:,} rows to {out}")
         return
     if items:
-        frame = recommender.recommend_from([items], k, allow=allowed, deny=denied)
+        frame = recommender.recommend_from([items], k, exclude_seen=exclude_seen, **filters)
         title = f"recommended to someone new who liked {', '.join(items)}"
-        found = output.given_json(frame, items)
+        answers = [(title, frame, output.given_json(frame, items))]
     else:
-        frame = recommender.recommend([user], k, exclude_seen=not include_seen, allow=allowed, deny=denied)
-        title = f"recommended to user {user}"
-        found = output.recommendations_json(frame, user)
+        answers = []
+        for user in dict.fromkeys(users or ()):
+            frame = recommender.recommend(user, k, exclude_seen=exclude_seen, **filters)
+            found = output.recommendations_json(frame, user)
+            answers.append((f"recommended to user {user}", frame, found))
     if as_json:
-        output.print_json(found)
+        output.print_json(output.one_or_all([found for _, _, found in answers]))
     else:
-        output.print_items(frame, title)
+        for title, frame, _ in answers:
+            output.print_items(frame, title)

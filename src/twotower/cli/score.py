@@ -18,14 +18,20 @@ def score(
         Path, typer.Option("--pairs", metavar="FILE", help="A CSV or Parquet table with the two id columns.")
     ],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="A .parquet or .csv file.")],
+    strict: Annotated[
+        bool, typer.Option("--strict", help="A user or an item that is not known is an error, not a null.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Predict the label of (user, item) pairs: the table with a column `prediction` added."""
+    """Score (user, item) pairs: the table with `prediction` added, or `score` if the model ranks.
+
+    A pair whose user or item is not known has no value, and is counted.
+    """
     from twotower import experiment  # noqa: PLC0415
     from twotower.cli.output import log, print_json  # noqa: PLC0415
 
-    rows = experiment.score_file(experiment.Run.finished(run).recommender(), pairs, out)
+    done = experiment.score_file(experiment.Run.finished(run).recommender(), pairs, out, strict=strict)
     if as_json:
-        print_json({"out": str(out), "rows": rows})
+        print_json({"out": str(out), **done.as_dict()})
     else:
-        log(f"wrote {rows:,} rows to {out}")
+        log(f"wrote {done.rows:,} rows to {out}")

@@ -7,22 +7,26 @@ from typing import Annotated
 import typer
 
 from twotower.cli.errors import guarded
-from twotower.cli.options import JsonOption, RunArgument, whole
+from twotower.cli.options import JsonOption, KOption, RunArgument
 
 
 @guarded
 def similar(
     run: RunArgument,
-    item: Annotated[str, typer.Option("--item", metavar="ID", help="To this item.")],
-    k: Annotated[int, typer.Option("-k", parser=whole, metavar="N", help="How many items.")] = 10,
+    items: Annotated[
+        list[str], typer.Option("--item", metavar="ID", help="To this item; may be given again.")
+    ],
+    k: KOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the items most like an item, by the cosine of their vectors."""
+    """List the items most like an item, or like each of several, by the cosine of their vectors."""
     from twotower import experiment  # noqa: PLC0415
     from twotower.cli import output  # noqa: PLC0415
 
-    frame = experiment.Run.finished(run).recommender().similar([item], k)
+    recommender = experiment.Run.finished(run).recommender()
+    answers = {item: recommender.similar(item, k) for item in dict.fromkeys(items)}
     if as_json:
-        output.print_json(output.similar_json(frame))
+        output.print_json(output.one_or_all([output.similar_json(frame) for frame in answers.values()]))
     else:
-        output.print_items(frame, f"similar to item {item}")
+        for item, frame in answers.items():
+            output.print_items(frame, f"similar to item {item}")

@@ -34,6 +34,8 @@ def as_known(ids: pl.Series, dtype: pl.DataType) -> pl.Series:
     if ids.dtype.is_float():
         whole = ids.cast(pl.Int64, strict=False)
         ids = whole.set((whole.cast(ids.dtype) != ids).fill_null(True), None)
-    elif ids.dtype == pl.String and dtype.is_integer():
+    elif not ids.dtype.is_integer():
+        ids = ids.cast(pl.String, strict=False)  # true is not 1, a date is no number of days
+    if ids.dtype == pl.String and dtype.is_integer():
         ids = ids.set(~canonical(ids).fill_null(False), None)
     return ids.cast(dtype, strict=False)

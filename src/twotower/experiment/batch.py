@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from polars.io.plugins import register_io_source
@@ -24,11 +26,12 @@ Progress = Callable[[int, int], None]
 def recommend_all(
     recommender: Recommender,
     out: str | Path,
-    k: int,
+    k: int | None = None,
     *,
-    exclude_seen: bool = True,
+    exclude_seen: bool | None = None,
     allow: pl.Series | None = None,
     deny: pl.Series | None = None,
+    strict: bool = False,
     progress: Progress | None = None,
 ) -> int:
     """Write the top k of every known user and return the number of rows.
@@ -39,15 +42,16 @@ def recommend_all(
     Args:
         recommender: whose recommendations.
         out: a .parquet or .csv file.
-        k: how many items each.
-        exclude_seen: leave out what a user has seen in train.
+        k: how many items each; see `Recommender.recommend`.
+        exclude_seen: leave out what a user has seen in train; None for what the model was trained with.
         allow: ids of the only items that may be given; None for all.
         deny: ids of items that may not be given.
+        strict: whether an item of these that is not known is an error.
         progress: told after each block.
 
     Raises:
-        ConfigError: k is not between 1 and the size of the catalogue, or the suffix is another.
-        DataError: an item is not known; no item is allowed.
+        ConfigError: k is not a whole number from 1, or the suffix is another.
+        DataError: no item that is known is allowed.
         BundleError: the file can't be written.
     """
     path = _writable(out)
@@ -56,7 +60,8 @@ def recommend_all(
     def renamed() -> Iterator[pl.DataFrame]:
         nonlocal rows
         done = 0
-        for block in recommender.recommend_all(k, exclude_seen=exclude_seen, allow=allow, deny=deny):
+        lists = recommender.recommend_all(k, exclude_seen=exclude_seen, allow=allow, deny=deny, strict=strict)
+        for block in lists:
             user, item, rank, score = block.columns[:4]
             rows += block.height
             done += block.get_column(user).n_unique()
@@ -85,22 +90,45 @@ def read_items(recommender: Recommender, path: str | Path) -> pl.Series:
     return frame.get_column(column).unique(maintain_order=True)
 
 
-def score_file(recommender: Recommender, pairs: str | Path, out: str | Path) -> int:
-    """Add ``prediction``, in the label's own units, to a table of (user, item) pairs; return its length.
+@dataclass(frozen=True)
+class Scored:
+    """What was written.
+
+    Attributes:
+        rows: of the table.
+        unknown: of these, the pairs without a value, whose user or item is not known.
+        column: the one that was added.
+    """
+
+    rows: int
+    unknown: int
+    column: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the attributes for JSON."""
+        return asdict(self)
+
+
+def score_file(
+    recommender: Recommender, pairs: str | Path, out: str | Path, *, strict: bool = False
+) -> Scored:
+    """Add what the model says to a table of (user, item) pairs; see `Recommender.score`.
 
     Args:
-        recommender: whose predictions.
+        recommender: whose predictions or scores.
         pairs: a CSV or Parquet table with the id columns of the run's data; other columns are kept.
         out: a .parquet or .csv file.
+        strict: whether a user or an item that is not known is an error.
 
     Raises:
         ConfigError, DataError: the suffix is another; the table is wrong, or names someone not known.
         BundleError: the file can't be written.
     """
     path = _writable(out)
-    scored = recommender.score(read_table(pairs))
+    scored = recommender.score(read_table(pairs), strict=strict)
     _sink(iter([scored]), scored.schema, path)
-    return scored.height
+    added = scored.columns[-1]
+    return Scored(scored.height, scored.get_column(added).null_count(), added)
 
 
 def _writable(out: str | Path) -> Path:

@@ -1,0 +1,99 @@
+"""Ids as people ask with them: one or many, in any container, in the type of the model's own ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+import polars as pl
+
+from twotower.errors import DataError
+
+Id = str | bytes | int | float | np.generic
+"""One id, as it is asked with."""
+Ids = Id | Iterable[Any] | pl.Series
+"""Ids as they are asked with: a bare one, or a flat list, set, array or series of them."""
+
+
+def as_series(ids: Ids, what: str = "ids") -> pl.Series:
+    """Return ids as a series (n,), whatever they came in. A bare string or number is one id.
+
+    >>> as_series("12").to_list(), as_series([12, 7]).to_list()
+    (['12'], [12, 7])
+
+    Args:
+        ids: as above.
+        what: what an error calls them.
+
+    Raises:
+        DataError: a table, a mapping, or lists within the list.
+    """
+    if isinstance(ids, pl.Series):
+        if ids.dtype.is_nested():
+            raise _not_flat(what, ids[0] if len(ids) else ids.dtype)
+        return ids.cast(pl.String, strict=False) if ids.dtype in (pl.Binary, pl.Object) else ids
+    if ids is None or isinstance(ids, pl.DataFrame | pl.LazyFrame | Mapping) or _is_pandas_frame(ids):
+        raise DataError(
+            f"{what} must be one id or a flat list of ids, got {type(ids).__name__}; of a table give a column"
+        )
+    if is_one(ids):
+        return pl.Series([_plain(ids)])
+    values = [_plain(one) for one in cast(Iterable[Any], ids)]
+    for one in values:
+        if not is_one(one) and one is not None:
+            raise _not_flat(what, one)
+    return pl.Series(values, strict=False)
+
+
+def as_lists(lists: Ids | Sequence[Ids]) -> list[pl.Series]:
+    """Return the ids of several lists. A bare id alone is one list of one.
+
+    >>> [one.to_list() for one in as_lists([[3, 17], [9]])], as_lists("9")[0].to_list()
+    ([[3, 17], [9]], ['9'])
+
+    Raises:
+        DataError: bare ids in place of lists, which could mean one person or several.
+    """
+    if is_one(lists):
+        return [as_series(cast(Id, lists))]
+    if lists is None or isinstance(lists, pl.DataFrame | pl.LazyFrame | Mapping) or _is_pandas_frame(lists):
+        return [as_series(lists, "lists")]
+    each = list(cast(Iterable[Any], lists))
+    for one in each:
+        if is_one(one):
+            raise DataError(
+                f"lists must be one list of ids for each person, got the bare id {_plain(one)!r} among "
+                f"{len(each)}; write [[a, b]] for one person with two items, [[a], [b]] for two with one each"
+            )
+    return [as_series(one) for one in each]
+
+
+def is_one(value: Any) -> bool:
+    """Return whether a value is one id, and not a container of them."""
+    if isinstance(value, np.ndarray):
+        return value.ndim == 0
+    return isinstance(value, str | bytes) or (value is not None and not isinstance(value, Iterable))
+
+
+def _plain(value: Any) -> Any:
+    """Return an id as plain Python."""
+    if isinstance(value, np.ndarray | np.generic) and value.ndim == 0:
+        value = value.item()
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    known = value is None or (isinstance(value, str | int | float | Iterable) and not isinstance(value, bool))
+    return value if known else str(value)  # true is not 1, and a date or a UUID is its text
+
+
+def _is_pandas_frame(value: Any) -> bool:
+    kind = type(value)
+    return kind.__name__ == "DataFrame" and kind.__module__.partition(".")[0] == "pandas"
+
+
+def _not_flat(what: str, found: Any) -> DataError:
+    shown = found.to_list() if isinstance(found, pl.Series) else found
+    return DataError(
+        f"{what} must be one id or a flat list of ids, got the list {shown!r} within it; leave out the inner "
+        "brackets"
+    )
