@@ -307,5 +307,5 @@ def test_what_cannot_be_had_is_left_out_with_the_reason(config: Config) -> None:
         )
     assert list(found.comparison.models) == ["two-tower", "popularity"]
     assert set(found.skipped) == {"EASE", "category popularity"}
-    assert "has room for 5 items" in found.skipped["EASE"]
+    assert "at most 5 items here" in found.skipped["EASE"]
     assert any(line.startswith("EASE: left out, EASE holds a matrix") for line in lines)

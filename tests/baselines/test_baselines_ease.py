@@ -49,12 +49,32 @@ def test_with_grades_it_is_the_closed_form_of_their_matrix(l2, power):
     np.testing.assert_allclose(model._scores(np.arange(len(X))), X @ B, rtol=1e-9, atol=1e-12)
 
 
-def test_more_items_than_memory_are_refused_before_anything_is_made(monkeypatch):
-    monkeypatch.setattr(ease, "memory", lambda: 2 * 8 * 14**2)
-    with pytest.raises(DataError, match="room for 14 items here; train has 15"):
+def test_with_many_items_float32_gives_the_same(monkeypatch):
+    _, train = random_pairs()
+    exact = EASE(3.0).fit(train)
+    monkeypatch.setattr(ease, "SINGLE_FROM", 15)
+    single = EASE(3.0).fit(train)
+    assert (exact.weights.dtype, single.weights.dtype) == (np.float64, np.float32)
+    np.testing.assert_allclose(single.weights, exact.weights, rtol=1e-4, atol=1e-6)
+    users = np.arange(10)
+    np.testing.assert_allclose(single._scores(users), exact._scores(users), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("single_from", "size"), [(16, 8), (10, 4)])
+def test_more_items_than_memory_are_refused_before_anything_is_made(monkeypatch, single_from, size):
+    monkeypatch.setattr(ease, "SINGLE_FROM", single_from)
+    monkeypatch.setattr(ease, "memory", lambda: 2 * size * 14**2)
+    with pytest.raises(DataError, match="at most 14 items here; train has 15"):
         EASE().fit(random_pairs()[1])
-    monkeypatch.setattr(ease, "memory", lambda: 2 * 8 * 15**2)
+    monkeypatch.setattr(ease, "memory", lambda: 2 * size * 15**2)
     EASE().fit(random_pairs()[1])
+    monkeypatch.setattr(ease, "MOST_ITEMS", 14)
+    with pytest.raises(DataError, match="at most 14 items here; train has 15"):
+        EASE().fit(random_pairs()[1])
+
+
+def test_this_machine_has_memory():
+    assert 2**28 < ease.memory() < 2**50
 
 
 def test_the_ladder_rises_evenly_and_holds_20():

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import lapack
 
 from twotower.baselines.baseline import FloatArray, IntArray
@@ -24,7 +26,11 @@ from twotower.errors import DataError, TrainingError
 L2 = Ladder(tuple(0.15625 * 2.0 ** (step / 2) for step in range(35)), start=20, strides=(2, 1))
 """Values of ``l2`` that a search may try, in steps of 1.4 from 0.16 to 20,480; it starts at 160."""
 MEMORY_SHARE = 0.5
-"""Share of this machine's memory that the matrix of items by items may take; it is held once, in float64."""
+"""Share of this machine's memory that the matrix of items by items may take; it is held once."""
+MOST_ITEMS = 40_000
+"""Most items whatever the memory; at this number a fit takes 64 TFLOP, and tuning about ten fits."""
+SINGLE_FROM = 8_192
+"""Number of items from which on the matrix is float32, which halves time and memory."""
 
 
 class EASE(ScoreBaseline):
@@ -34,7 +40,8 @@ class EASE(ScoreBaseline):
         l2: strength of the regularisation, above 0. It counts like so many more users for each item, who have
             that item alone.
         power: exponent of the grades.
-        weights: float64 (n_items, n_items), once fitted: B, from the user's item (row) to a candidate.
+        weights: (n_items, n_items), once fitted: B, from the user's item (row) to a candidate; float64, or
+            float32 from `SINGLE_FROM` items on.
     """
 
     name = "EASE"
@@ -57,14 +64,15 @@ class EASE(ScoreBaseline):
     def _fit(self, feedback: Feedback, seed: int) -> None:
         del seed  # nothing random
         n_items = len(feedback.items)
-        most = int((MEMORY_SHARE * memory() / 8) ** 0.5)
+        dtype = np.dtype(np.float32 if n_items >= SINGLE_FROM else np.float64)
+        most = min(MOST_ITEMS, int((MEMORY_SHARE * memory() / dtype.itemsize) ** 0.5))
         if n_items > most:
             raise DataError(
-                f"EASE holds a matrix of items by items in half of the memory, which has room for {most:,} "
-                f"items here; train has {n_items:,} ({8e-9 * n_items**2:,.3g} GB). Leave rare items out, use "
-                "a machine with more memory, or compare with another baseline"
+                f"EASE holds a matrix of items by items, in half of the memory, and takes at most {most:,} "
+                f"items here; train has {n_items:,} ({1e-9 * dtype.itemsize * n_items**2:,.3g} GB). Leave "
+                "rare items out, use a machine with more memory, or compare with another baseline"
             )
-        gram = np.empty((n_items, n_items))
+        gram = np.empty((n_items, n_items), dtype=dtype)
         for rows, overlap in feedback.overlaps():
             gram[rows] = overlap
         gram[np.diag_indices(n_items)] += self.l2
@@ -72,8 +80,8 @@ class EASE(ScoreBaseline):
 
     def _scores(self, users: IntArray) -> FloatArray:
         assert self.feedback is not None  # checked by `rank`
-        scores: FloatArray = self.feedback.matrix[users] @ self.weights
-        return scores
+        known = self.feedback.matrix[users].astype(self.weights.dtype)
+        return np.asarray(known @ self.weights, dtype=np.float64)
 
 
 def memory() -> int:
@@ -81,16 +89,17 @@ def memory() -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def _weights(gram: FloatArray) -> FloatArray:
+def _weights(gram: NDArray[Any]) -> NDArray[Any]:
     """Return B (n, n) for a positive definite ``gram`` (n, n), in whose memory it is made."""
     # LAPACK wants columns beside each other, which the transposed view of a symmetric matrix has, uncopied.
-    factor, failed = lapack.dpotrf(gram.T, lower=1, overwrite_a=1, clean=0)
-    inverse, failed_too = (factor, failed) if failed else lapack.dpotri(factor, lower=1, overwrite_c=1)
+    potrf, potri = lapack.get_lapack_funcs(("potrf", "potri"), (gram,))
+    factor, failed = potrf(gram.T, lower=1, overwrite_a=1, clean=0)
+    inverse, failed_too = (factor, failed) if failed else potri(factor, lower=1, overwrite_c=1)
     if failed or failed_too:
         raise TrainingError(
             "EASE's normal equations could not be solved; raise l2, which makes them better conditioned"
         )
-    weights: FloatArray = inverse.T  # rows beside each other; its upper triangle is filled
+    weights: NDArray[Any] = inverse.T  # rows beside each other; its upper triangle is filled
     for row in range(1, len(weights)):
         weights[row, :row] = weights[:row, row]
     weights /= -weights.diagonal().copy()
