@@ -50,6 +50,19 @@ def test_compare_prints_rankings(call, tables: Path) -> None:
         assert name in answer.out
     assert "NDCG@10" in answer.out
     assert "minus two-tower" in answer.out
+    assert "what each model learnt from" in answer.out
+    lines = {line.split("  ")[0].strip(" │|"): line for line in answer.out.splitlines()}
+    assert "grades, features" in lines["two-tower"]
+    assert all("given " in line for line in answer.err.splitlines() if line.startswith("EASE: "))
+
+
+def test_compare_says_what_each_model_was_given_as_json(call, tables: Path) -> None:
+    found = call("compare", tables / "config.toml", *RANKING, "--set", "training.epochs=1", "--json").json
+    assert found["given"]["two-tower"] == "grades, features"
+    assert set(found["given"]) == set(found["models"])
+    for name, worth in found["validation"].items():
+        assert set(worth) == {"grades", "positives alone"}
+        assert worth[found["given"][name]] == max(worth.values())
 
 
 def test_recommend_and_similar_work_on_it(call, ranked: Path, tmp_path: Path) -> None:

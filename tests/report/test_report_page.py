@@ -152,15 +152,26 @@ def test_baselines_are_beside_it_as_measured(page: Page, kind: str, request: pyt
     assert case.compared is not None
     comparison = case.compared.comparison
     head, *rows = page.tables["Models on the same test part"]
-    assert head[1] == metric_name(case.main)
+    assert head[1:3] == ["Given", metric_name(case.main)]
     assert {row[0] for row in rows} == set(comparison.models)
-    for name, value, *_, gap in rows:
+    for name, given, value, *_, gap in rows:
+        assert given == case.compared.given[name]
         assert value == cells(comparison.models[name].metrics[case.main])
         if name != comparison.against:
             of = comparison.differences[name][case.main]
             assert gap.split()[0].replace("−", "-") == f"{of.value:+.4f}"
-    values = [float(row[1].split()[0]) for row in rows]
+    values = [float(row[2].split()[0]) for row in rows]
     assert values == sorted(values, reverse=kind == "ranked")
+    best = next(row for row in rows if row[0] != comparison.against)
+    ours = case.compared.given[comparison.against]
+    assert (
+        f"the best baseline here, {best[0]} with {best[2].split()[0]}, given {best[1]} (ours: {ours})"
+        in page.words
+    )
+    assert f"Not compared: {', '.join(case.left_out)}." in page.words
+    for name, choice in case.compared.choices.items():
+        for given, worth in choice.worth.items():
+            assert f"{number(worth)} with {given}" in page.words[page.words.index(f"{name} (") :]
     for name in case.left_out:
         assert f"{name} (" in page.words
     assert "--all-baselines" in page.words

@@ -108,6 +108,8 @@ def print_comparison(comparison: Mapping[str, Any]) -> None:
 
 def _print_given(console: Console, comparison: Mapping[str, Any]) -> None:
     """Print what each model learnt from, what it chose on validation, and by which numbers."""
+    from twotower.experiment.fitting import settings_said  # noqa: PLC0415
+
     table = new_table("model", "given", "validation NDCG@100", "settings chosen")
     for name, given in comparison["given"].items():
         worth = comparison.get("validation", {}).get(name, {})
@@ -116,10 +118,7 @@ def _print_given(console: Console, comparison: Mapping[str, Any]) -> None:
             name,
             given,
             "\n".join(f"{what} {_number(value, '.4f')}" for what, value in worth.items()),
-            ", ".join(
-                f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
-                for key, value in settings.items()
-            ),
+            settings_said(settings),
         )
     console.print("what each model learnt from; ranking baselines keep what is better on validation")
     console.print(table)

@@ -61,7 +61,8 @@ class Compared:
         """Return the comparison for JSON.
 
         With ``"given"``, ``"settings"`` and ``"skipped"`` as above, and ``"validation"``: ranking baseline ->
-        ``"grades"`` or ``"positives alone"`` -> NDCG@100 of its best settings on the validation part.
+        ``"grades"`` or ``"positives alone"`` -> NDCG@100 of its best settings on the validation part; and
+        ``"at_edge"``: ranking baseline -> settings whose best value is the first or last that was allowed.
 
         With several seeds also ``"seeds"``: which, and the spread of our metrics over them.
         """
@@ -70,6 +71,7 @@ class Compared:
             "given": dict(self.given),
             "settings": self.settings,
             "validation": {name: dict(choice.worth) for name, choice in self.choices.items()},
+            "at_edge": {name: list(of.at_edge) for name, of in self.choices.items() if of.at_edge},
             "skipped": dict(self.skipped),
         }
         if OURS in self.comparison.by_seed:

@@ -87,7 +87,10 @@ def _tiles(case: Case, findings: tuple[Finding, ...]) -> list[Tile]:
         share = percent(abs(gap.value / theirs), 1) if theirs else signed(-gap.value)
         way = "better" if (gap.value < 0) == case.higher_is_better else "worse"
         mood = "good" if better else "bad" if worse else ""
-        within = f"{signed(-gap.value)} ({signed(-gap.high)} to {signed(-gap.low)})"
+        within = (
+            f"{signed(-gap.value)} ({signed(-gap.high)} to {signed(-gap.low)}); {best} is given "
+            f"{case.compared.given[best]}"
+        )
         tiles.append(Tile(f"{metric_name(case.main)} beside {best}", f"{share} {way}", within, mood))
     else:
         tiles.append(Tile("Baselines", "none", "switched off"))

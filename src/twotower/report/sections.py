@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from twotower.evaluation import RankingEvaluation, RatingEvaluation, SliceResult
+from twotower.experiment import Compared
+from twotower.experiment.fitting import settings_said
 from twotower.report import figures, tables
 from twotower.report.case import Case
 from twotower.report.charts import draw
@@ -60,7 +62,7 @@ def accuracy(case: Case) -> dict[str, Any]:
         "table": tables.compared_table(case),
         "figures": charts,
         "left_out": dict(case.left_out),
-        "tuned": {} if compared is None else _tuned(compared.settings),
+        "tuned": {} if compared is None else _tuned(compared),
         "every": every,
     }
 
@@ -234,13 +236,11 @@ def _worst(groups: Mapping[str, Mapping[str, SliceResult]], metric: str, *, high
     return f"worst in “{name}”, {number(values[name])}"
 
 
-def _tuned(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """Return what each baseline chose, in words; those without settings are left out."""
-    return {
-        name: ", ".join(
-            f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
-            for key, value in of.items()
-        )
-        for name, of in settings.items()
-        if of
-    }
+def _tuned(compared: Compared) -> dict[str, str]:
+    """Return what each baseline chose on validation, and by which numbers, in words."""
+    found = {}
+    for name, choice in compared.choices.items():
+        settings = settings_said(choice.baseline.settings())
+        by = ", ".join(f"{number(worth)} with {given}" for given, worth in choice.worth.items())
+        found[name] = (f"{settings}; " if settings else "") + f"NDCG@100 {by}"
+    return found

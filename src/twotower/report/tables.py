@@ -98,18 +98,20 @@ def compared_table(case: Case) -> Table:
     """Return our model and every baseline by the metrics that matter, the best first."""
     models: Mapping[str, Mapping[str, Interval]] = {OURS: case.measured.metrics}
     gaps: Mapping[str, Mapping[str, Interval]] = {}
+    given: Mapping[str, str] = {}
     if case.compared is not None:
-        comparison = case.compared.comparison
+        comparison, given = case.compared.comparison, case.compared.given
         models = {name: of.metrics for name, of in comparison.models.items()}
         gaps = comparison.differences
     wanted = compared_metrics(case)
     order = by_main(case, models)
-    head = ["Model", *(metric_name(name) for name in wanted)]
+    head = ["Model", *(["Given"] if given else []), *(metric_name(name) for name in wanted)]
     if gaps:
         head.append(f"{metric_name(case.main)}, minus ours")
     rows = []
     for name in order:
-        cells = [Cell(name), *(cell(models[name][metric]) for metric in wanted)]
+        cells = [Cell(name), *([Cell(given.get(name, ""))] if given else [])]
+        cells += [cell(models[name][metric]) for metric in wanted]
         if gaps:
             cells.append(cell(gaps[name][case.main], sign=True) if name in gaps else Cell(""))
         rows.append(tuple(cells))
@@ -243,6 +245,14 @@ def differences_said(case: Case) -> str:
     way = "better" if sign * ours_minus.value > 0 else "worse"
     certain = "is beyond chance" if min(lead) > 0 or max(lead) < 0 else "may be chance"
     return (
-        f"That is {percent(share, 1)} {way} than the best baseline here, {best} with {number(theirs)}; the "
-        f"difference of {interval(ours_minus, sign=True)} {certain}."
+        f"That is {percent(share, 1)} {way} than the best baseline here, {best} with {number(theirs)}, given "
+        f"{case.compared.given[best]} (ours: {case.compared.given[OURS]}); the difference of "
+        f"{interval(ours_minus, sign=True)} {certain}.{_not_compared(case)}"
     )
+
+
+def _not_compared(case: Case) -> str:
+    """Return a sentence on the baselines that are missing; empty if none is."""
+    if not case.left_out:
+        return ""
+    return f" Not compared: {', '.join(case.left_out)}."
