@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 from polars.exceptions import NoDataError, PolarsError
 
@@ -23,6 +24,7 @@ from twotower.data.checks import require_columns
 from twotower.data.header import Header, find_header
 from twotower.data.odd_quotes import read_odd_quotes
 from twotower.data.parse import shown
+from twotower.data.quoted_numbers import quoted_numbers
 from twotower.data.raw_text import UTF8, EmptyTable, RawText, raw_text
 from twotower.errors import DataError
 
@@ -34,6 +36,10 @@ SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": ""}
 _SAMPLE = 10_000
 """Rows from which the dtypes are guessed; if a later row proves the guess wrong, all rows are looked at."""
 _BLOCK = 1 << 22
+_CODE = r"^\s*(?:\+|-?0)\d|^-0$|^-?\d{19,}$"
+"""A whole number that is a code: it would be written otherwise, were it a quantity."""
+_POWER = r"[eE]|^\s*(?:\+|-?0)\d|^-?\d{16,}$"
+"""A number that is an id and would not be written back as it was read."""
 _QUOTE = ord('"')
 _FIRST = int(pl.read_csv(b"1", has_header=False).columns[0].removeprefix("column_"))
 """What Polars calls the first column of a file without a header; it depends on its version."""
@@ -47,8 +53,12 @@ def read_delimited(
     *,
     names: Sequence[str] | None = None,
     encoding: str = UTF8,
+    ids: Sequence[str] = (),
 ) -> pl.DataFrame:
     """Read columns of a CSV or TSV file, plain or packed.
+
+    Whole numbers of a column of which any is written as a code (``007``, ``+7``, more than 63 bits) are
+    strings, each as it is written.
 
     Spaces around names go. Spaces around values go where the name had some, where every value of the column
     has some, or where all values are numbers without them. A last column without a name and values
@@ -61,6 +71,7 @@ def read_delimited(
         dtypes: of some of the columns; the others are Int64, Float64, Boolean or String as their values are.
         names: of all columns, for a file without a header; a first line that repeats them is taken for one.
         encoding: of the characters.
+        ids: columns of ids: strings also where any number is in quotes, or written like ``1e5``.
 
     Raises:
         DataError: the file is empty, of another encoding, ragged or without a header, lacks a column, or has
@@ -72,18 +83,24 @@ def read_delimited(
     require_columns(present, wanted, str(path))
     given = {name: dtype for name, dtype in dtypes.items() if name in wanted}
     counts = file.count()
+    known = [name for name in ids if name in wanted and name not in given]
+    if counts.quotes and not counts.odd and known:
+        quoted = quoted_numbers(file.text, file.header.separator)
+        given |= {name: pl.String for name in known if present.index(name) in quoted}
     if counts.odd:
         strings = read_odd_quotes(file.text, file.header, wanted)
         frame = pl.DataFrame([_typed(file, strings.get_column(name), given) for name in wanted])
     else:
         frame = _read_fast(file, wanted, given, counts)
+        fractions = [name for name in known if frame.schema[name].is_float()]
+        frame = frame.with_columns(_as_written(file, fractions, counts, _POWER, frame.height))
     if not frame.height:
         raise _no_rows(path)
     if columns is None and file.header.unnamed_last and not frame.get_column(present[-1]).count():
         frame = frame.drop(present[-1])
     padded = file.header.padded
     return frame.with_columns(
-        _unpadded(frame.get_column(name), name in padded, name in given)
+        _unpadded(frame.get_column(name), name in padded, name in given or name in known)
         for name, dtype in frame.schema.items()
         if dtype == pl.String
     )
@@ -99,12 +116,15 @@ def header_names(
 
 @dataclass(frozen=True)
 class _Counts:
-    """What is in a file: quotes, separators, line ends, and whether a quote stands where none may."""
+    """What is in a file: quotes, separators, line ends, whether a quote stands where none may, and whether a
+    field begins like a whole number that is not written as one: with a plus sign, or a zero and a digit.
+    """
 
     quotes: int
     separators: int
     lines: int
     odd: bool
+    coded: bool
 
 
 @dataclass(frozen=True)
@@ -128,7 +148,8 @@ class _File:
         opening = np.zeros(256, dtype=np.bool_)
         opening[[separator, 10, 13, _QUOTE]] = True
         quotes = separators = lines = 0
-        odd, before = False, b"\n"
+        odd = coded = False
+        before = b"\n"
         with self.text.open() as stream:
             if stream.read(3) != b"\xef\xbb\xbf":
                 stream.seek(0)
@@ -142,10 +163,12 @@ class _File:
                 beside = np.where(opens, codes[at - 1], codes[at + 1])
                 odd = odd or not opening[beside].all()
                 quotes += len(at)
-                separators += int(np.count_nonzero(codes[1:-1] == separator))
-                lines += int(np.count_nonzero(codes[1:-1] == 10))
+                is_separator, is_end = codes[:-1] == separator, codes[:-1] == 10
+                separators += int(np.count_nonzero(is_separator[1:]))
+                lines += int(np.count_nonzero(is_end[1:]))
+                coded = coded or _begins_coded(codes, is_separator | is_end)
                 before = block[-1:]
-        return _Counts(quotes, separators, lines + (before != b"\n"), odd or quotes % 2 == 1)
+        return _Counts(quotes, separators, lines + (before != b"\n"), odd or quotes % 2 == 1, coded)
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
         """Yield the line number and the fields of each row below the header, blank lines included."""
@@ -205,6 +228,19 @@ class _File:
         )
 
 
+def _begins_coded(codes: npt.NDArray[np.uint8], ends: npt.NDArray[np.bool_]) -> bool:
+    """Say whether a field of a block begins with +, or with a zero and a digit.
+
+    Args:
+        codes: (n,) bytes.
+        ends: (n - 1,) which of them, but the last, end a field.
+    """
+    before = ends | (codes[:-1] == _QUOTE) | (codes[:-1] == ord("-"))
+    zero = (codes[1:-1] == ord("0")) & (codes[2:] - np.uint8(48) < 10)  # below "0" wraps around
+    plus = codes[1:-1] == ord("+")
+    return bool(((zero | plus) & before[:-1]).any())
+
+
 def _file(
     path: Path, suffix: str, names: Sequence[str] | None, encoding: str, *, head: bool = False
 ) -> _File:
@@ -250,6 +286,9 @@ def _read_fast(file: _File, wanted: Sequence[str], dtypes: Dtypes, counts: _Coun
         if frame.width != len(some):  # a row is too long
             raise file.damage("its rows are longer than its header")
         frame = frame.rename(dict(zip(frame.columns, (header.named[place] for place in some), strict=True)))
+        codes = [n for n in wanted if n not in dtypes and frame.schema[n].is_integer()]
+        codes = codes if counts.coded else [n for n in codes if frame.schema[n] == pl.Int128]
+        frame = frame.with_columns(_as_written(file, codes, counts, _CODE, frame.height))
     if counts.quotes:
         last = header.named[-1]
         suspect = last in frame.columns and frame.get_column(last).null_count() > 0
@@ -267,6 +306,30 @@ def _read_fast(file: _File, wanted: Sequence[str], dtypes: Dtypes, counts: _Coun
         if dtype == pl.String and name not in dtypes and not frame.get_column(name).head(_SAMPLE).count()
     ]
     return frame.with_columns(late)
+
+
+def _as_written(
+    file: _File, names: Sequence[str], counts: _Counts, pattern: str, height: int
+) -> list[pl.Series]:
+    """Return those of some columns of numbers, as strings, of which any fits a pattern."""
+    if not names:
+        return []
+    header = file.header
+    places = {header.named.index(name): name for name in names}
+    frame = pl.read_csv(
+        file.text.source,
+        has_header=False,
+        skip_lines=header.skip,
+        columns=list(places),
+        separator=header.separator,
+        quote_char='"' if counts.quotes else None,
+        infer_schema=False,
+        glob=False,
+    )
+    if frame.height != height:  # blank lines are gone already
+        frame = frame.filter(pl.Series(file.rows_not_blank(frame.height)))
+    cells = (column.alias(places[place]) for place, column in zip(sorted(places), frame, strict=True))
+    return [column for column in cells if column.str.contains(pattern).any()]
 
 
 def _read_slowly(file: _File, wanted: Sequence[str], dtypes: Dtypes) -> pl.DataFrame:
@@ -330,14 +393,18 @@ def _parsed(cells: pl.Series, dtype: pl.DataType | type[pl.DataType]) -> pl.Seri
 
 
 def narrowed(cells: pl.Series) -> pl.Series:
-    """Return strings as Int64, Float64 or Boolean where all of them are; integers too long stay strings."""
+    """Return strings as Int64, Float64 or Boolean where all of them are.
+
+    Whole numbers that are too long, or written as codes are (007, +7), stay strings.
+    """
     if not cells.count():
         return cells
     for dtype in (pl.Int64, pl.Float64):
         if dtype == pl.Float64 and cells.str.contains(r"^[+-]?\d{16,}$").any():
             return cells
         with suppress(PolarsError):
-            return cells.cast(dtype)
+            found = cells.cast(dtype)
+            return cells if dtype == pl.Int64 and cells.str.contains(_CODE).any() else found
     flags = cells.str.to_lowercase()
     return flags == "true" if flags.drop_nulls().is_in(["true", "false"]).all() else cells
 

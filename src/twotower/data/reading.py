@@ -29,11 +29,13 @@ class Reading:
         dtypes: of some columns.
         names: of all columns, for text files without a header.
         encoding: of text files.
+        ids: columns of ids.
     """
 
     dtypes: Dtypes
     names: Sequence[str] | None = None
     encoding: str = UTF8
+    ids: Sequence[str] = ()
 
 
 def names_in(file: TableFile, how: Reading) -> list[str]:
@@ -86,7 +88,9 @@ def _read(path: Path, suffix: str, columns: list[str] | None, how: Reading) -> p
         return _cast(read_json_lines(raw_text(path, how.encoding), columns), how.dtypes, str(path))
     if suffix in RECBOLE:
         return read_recbole(path, columns, how.dtypes)
-    return read_delimited(path, suffix, columns, how.dtypes, names=how.names, encoding=how.encoding)
+    return read_delimited(
+        path, suffix, columns, how.dtypes, names=how.names, encoding=how.encoding, ids=how.ids
+    )
 
 
 def _suffix(file: TableFile) -> str:
@@ -139,6 +143,8 @@ def _cast(frame: pl.DataFrame, dtypes: Dtypes, source: str) -> pl.DataFrame:
 
 
 def _as_type(values: pl.Series, dtype: pl.DataType | type[pl.DataType], where: Where) -> pl.Series:
+    if dtype == pl.String and values.dtype.is_float() and (values == values.floor()).all():
+        values = values.fill_nan(None).cast(pl.Int64)  # pandas' whole numbers of a column with gaps
     try:
         found = values.cast(dtype, strict=False)
     except PolarsError:

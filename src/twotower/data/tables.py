@@ -14,7 +14,7 @@ from twotower.data.raw_text import UTF8
 from twotower.data.reading import Reading, names_in, read_file
 from twotower.data.table_files import files_of_table, table_files
 from twotower.data.table_parts import read_parts, with_partition_types
-from twotower.schema import Schema
+from twotower.schema import IdType, Schema
 
 __all__ = ["column_names", "read_dataset", "read_table", "table_files"]
 
@@ -26,6 +26,7 @@ def read_table(
     dtypes: Dtypes | None = None,
     names: Sequence[str] | None = None,
     encoding: str = UTF8,
+    ids: Sequence[str] = (),
 ) -> pl.DataFrame:
     """Read a table from a file, a folder of parts, or a pattern such as ``events/*.parquet``.
 
@@ -37,9 +38,11 @@ def read_table(
         path: the file, folder or pattern. Folders ``name=value`` within a folder are columns (Hive).
         columns: names of the columns to read, in the order wanted; none for all.
         dtypes: dtypes of some of them. The others are as stored (Parquet), or Int64, Float64, Boolean or
-            String as their values are (text). Columns that aren't read are ignored.
+            String as their values are (text). Columns that aren't read are ignored. Whole numbers of a text
+            column of which any is a code (``007``, ``+7``, more than 63 bits) are strings, as written.
         names: names of all columns of a text file that has no header.
         encoding: of text files, such as ``latin-1``; UTF-16 is known by its mark.
+        ids: columns of ids, which are strings also where any number of a text file is in quotes.
 
     Returns:
         One row a line or record, at least one; those of parts in the order of the parts' names.
@@ -50,7 +53,7 @@ def read_table(
     """
     parts = files_of_table(path)
     wanted = None if columns is None else list(dict.fromkeys(columns))
-    reading = Reading(dtypes or {}, names, encoding)
+    reading = Reading(dtypes or {}, names, encoding, ids)
     if len(parts) > 1:
         return read_parts(str(path), parts, wanted, reading)
     frame = read_file(parts[0], wanted, reading)
@@ -77,11 +80,12 @@ def read_dataset(
     """
     schema = schema if isinstance(schema, Schema) else Schema.parse(schema)
     optional = [] if schema.duration is None else [schema.duration]
-    events = _read_side(interactions, schema.interaction_columns(), optional)
-    users_table = None if users is None else _read_side(users, [schema.user, *schema.users], [])
+    ids = {schema.user: schema.user_type, schema.item: schema.item_type}
+    events = _read_side(interactions, schema.interaction_columns(), optional, ids)
+    users_table = None if users is None else _read_side(users, [schema.user, *schema.users], [], ids)
     items_table = None
     if items is not None:
-        items_table = _read_side(items, [schema.item, *schema.items, *schema.display], optional)
+        items_table = _read_side(items, [schema.item, *schema.items, *schema.display], optional, ids)
     sources = {"interactions": interactions, "users": users, "items": items}
     return Dataset.of(
         events,
@@ -100,6 +104,10 @@ def column_names(path: str | Path, *, names: Sequence[str] | None = None, encodi
     return list(found)
 
 
-def _read_side(path: str | Path, wanted: Sequence[str], optional: Sequence[str]) -> pl.DataFrame:
+def _read_side(
+    path: str | Path, wanted: Sequence[str], optional: Sequence[str], ids: Mapping[str, IdType]
+) -> pl.DataFrame:
     present = column_names(path) if optional else []
-    return read_table(path, [*wanted, *(name for name in optional if name in present)])
+    as_text = {name: pl.String for name, kind in ids.items() if kind != "auto" and name in wanted}
+    columns = [*wanted, *(name for name in optional if name in present)]
+    return read_table(path, columns, dtypes=as_text, ids=list(ids))
