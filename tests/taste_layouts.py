@@ -1,8 +1,8 @@
 """Made-up data with tastes to learn, in the layouts in which well-known data sets are published.
 
 Each layout has the quirks of the real one: names, separators, encodings, missing ids, leading zeros,
-sentinels, units of time. Users choose items by a taste of few dimensions and by how well known they are, so a model that
-learns tastes ranks better than popularity.
+sentinels, units of time. Users choose items by a taste of few dimensions and by how well known they are, so a
+model that learns tastes ranks better than popularity.
 """
 
 from __future__ import annotations
