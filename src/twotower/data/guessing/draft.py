@@ -15,10 +15,9 @@ from twotower.data.guessing.labels import Label, Nature
 from twotower.data.guessing.layouts import Layout, known_layout
 from twotower.data.guessing.names import TITLES, has_word
 from twotower.data.guessing.roles import Roles, find_roles
+from twotower.data.guessing.sources import exists, read_tables
 from twotower.data.guessing.tables import Ask, Table, Tables, Told, sort_tables
 from twotower.data.guessing.writing import Lines
-from twotower.data.recbole import SUFFIXES, recbole_types
-from twotower.data.tables import read_table, table_files
 from twotower.errors import ConfigError, DataError
 from twotower.schema import Schema
 
@@ -56,20 +55,12 @@ def draft_config(
     told = told or Told()
     given = [Path(path).expanduser() for path in paths]
     for path in given:
-        if not path.exists():
+        if not exists(path):
             raise DataError(f"there is no file or folder {path}; check the path")
     layout = known_layout(given)
     if layout is not None:
         return _of_layout(layout, folder, told, ask)
-    files: dict[Path, bool] = {}  # whether the file was named
-    for path in given:
-        files |= dict.fromkeys(table_files(path), False) if path.is_dir() else {path: True}
-    if not files:
-        raise DataError(f"there is no table in {given[0]}; name the files, or a folder that holds them")
-    tables = [
-        Table(file, read_table(file), recbole_types(file) if file.suffix in SUFFIXES else {}, named)
-        for file, named in files.items()
-    ]
+    tables = read_tables(given)
     return _of_tables(sort_tables(tables, told, ask), tables, folder, told, ask)
 
 

@@ -24,7 +24,7 @@ from twotower.data.guessing.names import (
     has_word,
     rank,
 )
-from twotower.data.guessing.tables import Ask, Table, Tables, Told
+from twotower.data.guessing.tables import Ask, Table, Tables, Told, looks_like_times
 from twotower.data.parse import Where, parse_number, parse_timestamp
 from twotower.errors import ConfigError, DataError
 
@@ -107,7 +107,8 @@ def _label(
     free = [c for c in frame.columns if c not in taken and not frame[c].dtype.is_temporal()]
     values = {c: y for c in free if (y := numbers(frame[c])) is not None and not is_duration(c)}
     for column, y in list(values.items()):
-        if reason := _no_label(column, y):
+        times = looks_like_times(frame[column]) or rank(column, TIMES) is not None
+        if reason := "it is a time" if times else _no_label(column, y):
             del values[column]
             unread[column] = reason
     named = sorted((place, c) for c in values if (place := rank(c, LABELS)) is not None)
@@ -220,7 +221,7 @@ def _time(events: Table, taken: set[str], told: Told) -> str | None:
         return told.timestamp
     free = [c for c in frame.columns if c not in taken]
     named = sorted((place, c) for c in free if (place := rank(c, TIMES)) is not None)
-    temporal = [c for c in free if frame[c].dtype.is_temporal() or _reads_as_times(frame[c])]
+    temporal = [c for c in free if looks_like_times(frame[c]) and not ends_like_id(c)]
     for column in dict.fromkeys([*(c for _, c in named), *temporal]):
         if (
             frame[column].dtype == pl.Boolean
@@ -234,14 +235,6 @@ def _time(events: Table, taken: set[str], told: Told) -> str | None:
             continue
         return column
     return None
-
-
-def _reads_as_times(column: pl.Series) -> bool:
-    """Say whether strings are dates or datetimes by their values, whatever the column is called."""
-    if column.dtype != pl.String:
-        return False
-    some = column.drop_nulls().head(1000)
-    return bool(len(some)) and bool(some.str.contains(r"^\s*\d{4}-\d{2}-\d{2}").all())
 
 
 def _own_order(events: Table, user: str, taken: set[str], unread: dict[str, str]) -> str | None:

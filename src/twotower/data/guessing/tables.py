@@ -14,6 +14,7 @@ from twotower.data.guessing.names import (
     EVENTS,
     ITEM,
     LABELS,
+    TIMES,
     USER,
     likelihood,
     names_id,
@@ -29,6 +30,8 @@ Ask = Callable[[str, Sequence[str]], str]
 """Asks a question with the possible answers, and returns one of them."""
 
 _WORDS = {"user": USER, "item": ITEM}
+_UNITS = (1, 10**3, 10**6, 10**9)
+"""Epochs in a second: seconds, milliseconds, microseconds, nanoseconds."""
 _OVERLAP = 0.5
 """Share of the ids of the interactions that a column of another name must hold to be their key."""
 
@@ -205,16 +208,19 @@ def _id_columns(
             found[role] = said
     for role in ("user", "item"):
         if role not in found:
-            found[role], why[role] = _id_column(role, events, others, set(found.values()), ask)
+            column, reason = _named_id(role, events, others, set(found.values()))
+            if column is not None:
+                found[role], why[role] = column, reason
+    for role in ("user", "item"):
+        if role not in found:
+            found[role], why[role] = _other_id(role, events, set(found.values()), ask)
     if found["user"] == found["item"]:
         raise ConfigError(f"the user and the item are two columns, got '{found['user']}' for both")
     return found["user"], found["item"], why
 
 
-def _id_column(
-    role: str, events: Table, others: Sequence[Table], taken: set[str], ask: Ask | None
-) -> tuple[str, str]:
-    """Return the column of a role and why it is this one, where its name alone doesn't say."""
+def _named_id(role: str, events: Table, others: Sequence[Table], taken: set[str]) -> tuple[str | None, str]:
+    """Return the column of a role by its name, or as the key of another table; and why, of several."""
     frame = events.frame
     named = [column for column in _ids(events, role) if column not in taken]
     if len(named) == 1:
@@ -228,22 +234,55 @@ def _id_column(
     places = sorted((likelihood(column, _WORDS[role]), column) for column in joined or named)
     if len(places) > 1 and places[0][0] < places[1][0]:
         return places[0][1], f"likelier than {', '.join(column for _, column in places[1:])}"
-    left = [c for c in frame.columns if can_be_id(frame[c]) and c not in taken and c not in named]
     if not named:
+        left = [c for c in frame.columns if can_be_id(frame[c]) and c not in taken]
         keyed = [c for c in left if any(_keyed(frame[c], table, role) for table in others)]
         if len(keyed) == 1:
-            return keyed[0], "a key of another table"
-    return chosen(
-        f"which column of {events.name} is the {role}?",
-        {column: column for column in named or left},
-        (
-            f"{', '.join(named)} are all named like one"
-            if named
-            else f"no column of {events.name} ({', '.join(frame.columns)}) is named like one"
-        )
-        + f"; say it with --{role} COLUMN",
-        ask,
-    ), "as answered"
+            return keyed[0], "the key of another table"
+    return None, ""
+
+
+def _other_id(role: str, events: Table, taken: set[str], ask: Ask | None) -> tuple[str, str]:
+    """Return the column of a role that no name says: the only one left, or the one that is answered."""
+    frame = events.frame
+    named = [column for column in _ids(events, role) if column not in taken]
+    other = USER if role == "item" else ITEM
+    left = [c for c in frame.columns if can_be_id(frame[c]) and c not in taken and not names_id(c, other)]
+    plain = [c for c in left if _repeats(frame[c]) and rank(c, (*LABELS, *TIMES, *EVENTS)) is None]
+    if not named and len(taken) == 1 and len(plain) == 1:
+        return plain[0], "the only other column with ids"
+    because = f"no column of {events.name} ({', '.join(frame.columns)}) is named like one"
+    if named:
+        because = f"{', '.join(named)} are all named like one"
+    question = f"which column of {events.name} is the {role}?"
+    options = {column: column for column in named or left}
+    return chosen(question, options, f"{because}; say it with --{role} COLUMN", ask), "as answered"
+
+
+def _repeats(column: pl.Series) -> bool:
+    """Say whether ids come several times each, and are no times."""
+    if looks_like_times(column):
+        return False
+    return 2 * column.n_unique() <= len(column) or column.dtype == pl.String
+
+
+def looks_like_times(column: pl.Series) -> bool:
+    """Say whether values are times, whatever the column is called: dates, ISO strings, or epochs since 1990.
+
+    Epochs are whole seconds, milliseconds, microseconds or nanoseconds until 2040.
+    """
+    if column.dtype.is_temporal():
+        return True
+    known = column.drop_nulls()
+    if not len(known):
+        return False
+    if column.dtype == pl.String:
+        return bool(known.head(1000).str.contains(r"^\s*\d{4}-\d{2}-\d{2}").all())
+    if not column.dtype.is_integer():
+        return False
+    low, high = float(known.min()), float(known.max())  # type: ignore[arg-type]
+    since, until = 631_152_000, 2_208_988_800
+    return known.n_unique() > 1 and any(since * unit <= low and high <= until * unit for unit in _UNITS)
 
 
 def _keyed(column: pl.Series, table: Table, role: str) -> bool:
