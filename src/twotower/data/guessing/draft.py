@@ -216,6 +216,9 @@ def _write_schema(lines: Lines, tables: Tables, schema: Schema, roles: Roles) ->
     for role, column in (("user", schema.user), ("item", schema.item)):
         reason = tables.why.get(role, "")
         lines.value(role, column, f"{frame[column].n_unique():,} {role}s" + (f"; {reason}" if reason else ""))
+    if roles.lost:
+        share = f"{roles.lost:,} rows ({roles.lost / frame.height:.1%}) have no user or no item"
+        lines.value("missing_ids", "drop", share)
     label = roles.label
     if label is None:
         lines.comment(f"no label: {roles.why}")
@@ -225,11 +228,8 @@ def _write_schema(lines: Lines, tables: Tables, schema: Schema, roles: Roles) ->
         lines.value("label", label.column, said)
         if label.levels:
             lines.value("levels", list(label.levels), "count 1, 2, ...")
-    times = (
-        "each user's own order, no clock: good for leave_last, not for temporal" if roles.own_order else ""
-    )
     reasons = {
-        "timestamp": times,
+        "timestamp": roles.times,
         "weight": "how much each row counts",
         "duration": "for slices, and debiasing",
     }
@@ -254,7 +254,8 @@ def _write_kinds(lines: Lines, name: str, guesses: dict[str, Guess]) -> None:
         if guess.kind is None:
             lines.comment(f"{column} is left out: {guess.why}")
         else:
-            lines.value(column, guess.kind.value, guess.why)
+            given = guess.reading.given
+            lines.value(column, {"kind": guess.kind.value, **given} if given else guess.kind.value, guess.why)
 
 
 def _remarks(
@@ -272,6 +273,8 @@ def _remarks(
         else f"label '{label.column}' ({label.nature}, {label.why})"
     )
     when = f", timestamp '{roles.timestamp}'" if roles.timestamp else ""
+    if roles.lost:
+        yield f"{roles.lost:,} rows without a user or an item are dropped"
     yield f"{tables.interactions.name}: user '{tables.user}', item '{tables.item}', {said}{when}"
     if label is not None and label.positives:
         yield f"positives: {label.positives}"

@@ -14,9 +14,12 @@ from twotower.data.audit.checks.future import is_engagement
 from twotower.data.audit.nominal import looks_like_codes, named_as_code
 from twotower.data.checks import parse_kind
 from twotower.data.guessing.names import TEXTS, has_word, tokens
-from twotower.data.parse import Where
+from twotower.data.list_text import bracketed, find_separator, styles
+from twotower.data.number_text import looks_like_numbers
+from twotower.data.parse import AS_FOUND, Where, parse_number
+from twotower.data.time_text import PER_SECOND, looks_like_times
 from twotower.errors import DataError
-from twotower.schema import Kind
+from twotower.schema import Kind, Reading
 
 _QUANTITIES: Final = (
     "age",
@@ -34,16 +37,21 @@ _QUANTITIES: Final = (
 _NEARLY_UNIQUE = 0.9
 _LONG = 25
 """Mean number of characters from which a string is a text."""
+_IN_BRACKETS = 0.9
+"""Share of the strings in brackets from which they are lists."""
+_SOME = 10_000
+"""Values that are looked at to tell how they are written."""
 _TAIL = 20.0
 """How many medians the 99% quantile of a count or an amount has."""
 
 
 @dataclass(frozen=True)
 class Guess:
-    """The kind of a column, none if it is left out, and the reason in a few words."""
+    """The kind of a column, none if it is left out, the reason in a few words, and how its text is read."""
 
     kind: Kind | None
     why: str
+    reading: Reading = AS_FOUND
 
 
 def guess_kind(column: pl.Series, *, table: str, declared: str | None = None) -> Guess:
@@ -68,7 +76,7 @@ def guess_kind(column: pl.Series, *, table: str, declared: str | None = None) ->
         if guess.kind is None:
             return guess
         try:
-            parse_kind(column, guess.kind, Where(table, column.name))
+            parse_kind(column, guess.kind, Where(table, column.name), guess.reading)
         except DataError as error:
             reasons.append(str(error))
             continue
@@ -130,15 +138,12 @@ def _string(column: pl.Series, known: pl.Series) -> Iterator[Guess]:
         return
     values, distinct = filled.n_unique(), filled.n_unique() / len(filled)
     text = has_word(column.name, TEXTS)
-    bracketed = _share(filled, r"^\s*\[.*\]\s*$")
-    if bracketed > 0.9:
-        if _share(filled, r"\d\.\d") > 0.5:
-            yield Guess(Kind.VECTOR, "lists of fractions")
-        yield Guess(Kind.CATEGORIES, "lists in brackets")
-    if not text and _share(filled, r"\|") > 0.2:
-        yield Guess(Kind.CATEGORIES, "lists separated by |")
-    if filled.str.contains(r"^\s*\d{4}-\d{2}-\d{2}").all():
+    yield from _lists(filled, text=text)
+    if not text and looks_like_times(filled.head(_SOME)) not in (None, *PER_SECOND):
         yield Guess(Kind.TIMESTAMP, "dates")
+    reading = None if text or _share(filled, r"^0\d") > 0.01 else looks_like_numbers(filled.head(_SOME))
+    if reading is not None and not named_as_code(column.name):
+        yield from _written_number(column, reading)
     length = float(filled.str.len_chars().to_numpy().mean())
     if text or (length > _LONG and distinct > 0.5 and not _opaque(filled)):
         yield Guess(Kind.TEXT, f"{values:,} texts of {length:.0f} characters on average")
@@ -146,6 +151,34 @@ def _string(column: pl.Series, known: pl.Series) -> Iterator[Guess]:
         yield Guess(None, "it is different nearly everywhere, and no text: an id, a link or a hash")
         return
     yield Guess(Kind.CATEGORY, f"{values:,} values")
+
+
+def _lists(filled: pl.Series, *, text: bool) -> Iterator[Guess]:
+    """Yield what lists in one field are: in brackets, or parts with a separator."""
+    cells = filled.str.strip_chars()
+    style = styles(cells)
+    if float(np.mean([bracketed(cell, style) for cell in cells.head(_SOME)])) > _IN_BRACKETS:
+        if _share(filled, r"\d\.\d") > 0.5:
+            yield Guess(Kind.VECTOR, "lists of fractions")
+        yield Guess(Kind.CATEGORIES, "lists in brackets")
+        return
+    separator = None if text else find_separator(filled)
+    if separator is None and not text and _share(filled, r"\|") > 0.2:
+        separator = "|"
+    if separator is not None:
+        shown = repr(separator)[1:-1]
+        yield Guess(Kind.CATEGORIES, f"lists with '{shown}' between", Reading(separator=separator))
+
+
+def _written_number(column: pl.Series, reading: Reading) -> Iterator[Guess]:
+    """Yield what numbers that are text are, decimal commas and units read."""
+    try:
+        values = parse_number(column, Where("", column.name), reading)
+    except DataError:
+        return
+    for guess in _number(values, values.drop_nulls(), None):
+        if guess.kind in (Kind.NUMBER, Kind.LOG_NUMBER):
+            yield Guess(guess.kind, guess.why, Reading(decimal=reading.decimal, unit=reading.unit))
 
 
 def _opaque(filled: pl.Series) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 
 import numpy as np
 import polars as pl
@@ -24,8 +25,9 @@ from twotower.data.guessing.names import (
     has_word,
     rank,
 )
-from twotower.data.guessing.tables import Ask, Table, Tables, Told, looks_like_times
-from twotower.data.parse import Where, parse_number, parse_timestamp
+from twotower.data.guessing.tables import Ask, Table, Tables, Told
+from twotower.data.parse import Found, Where, missing_ids, parse_number, parse_timestamp
+from twotower.data.time_text import looks_like_times, said
 from twotower.errors import ConfigError, DataError
 
 _WORDS = 20
@@ -44,18 +46,22 @@ class Roles:
         label: what is graded or predicted; none for implicit data.
         why: the reason why there is no label; empty if there is one.
         timestamp: when; or none.
+        times: what the timestamp is like.
         own_order: whether the timestamp is but each user's own order, and no clock.
         weight: how much a row counts; or none.
         duration: of the item, in the interactions or the items; or none.
+        lost: how many rows have no user or no item.
         unread: other columns -> why they have no role, where there is something to say.
     """
 
     label: Label | None
     why: str
     timestamp: str | None
+    times: str
     own_order: bool
     weight: str | None
     duration: str | None
+    lost: int
     unread: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -66,20 +72,34 @@ def find_roles(tables: Tables, told: Told, ask: Ask | None) -> Roles:
         ConfigError: the label has one value, or words whose order is not known.
         DataError: a column that was told is not there, or is not of its role.
     """
-    events, unread = tables.interactions, dict[str, str]()
+    events, unread = _with_ids(tables), dict[str, str]()
     taken = {tables.user, tables.item}
-    timestamp = _time(events, taken, told)
+    timestamp, times = _time(events, taken, told, unread)
     taken |= {timestamp} if timestamp else set()
     order = _own_order(events, tables.user, taken, unread)
     own_order = timestamp is None and order is not None and told.timestamp is None
-    timestamp = order if own_order else timestamp
+    if own_order:
+        timestamp, times = order, "each user's own order, no clock: for leave_last, not temporal"
     taken |= set(unread) | ({order} if order else set())
     label, why = _label(events, taken, told, ask, unread)
     taken |= {label.column} if label else set()
     weight = _weight(events, taken, unread) if label else None
     taken |= {weight} if weight else set()
     unread = {column: reason for column, reason in unread.items() if column != timestamp}
-    return Roles(label, why, timestamp, own_order, weight, _duration(tables, taken), unread)
+    lost = tables.interactions.frame.height - events.frame.height
+    return Roles(label, why, timestamp, times, own_order, weight, _duration(tables, taken), lost, unread)
+
+
+def _with_ids(tables: Tables) -> Table:
+    """Return the interactions that have a user and an item."""
+    frame = tables.interactions.frame
+    lost = missing_ids(frame[tables.user]) | missing_ids(frame[tables.item])
+    if lost.all():
+        raise DataError(
+            f"every row needs an id: no row of {tables.interactions.name} has both a '{tables.user}' and a "
+            f"'{tables.item}'; say --user COLUMN and --item COLUMN"
+        )
+    return replace(tables.interactions, frame=frame.filter(~lost)) if lost.any() else tables.interactions
 
 
 def numbers(column: pl.Series) -> Floats | None:
@@ -107,7 +127,7 @@ def _label(
     free = [c for c in frame.columns if c not in taken and not frame[c].dtype.is_temporal()]
     values = {c: y for c in free if (y := numbers(frame[c])) is not None and not is_duration(c)}
     for column, y in list(values.items()):
-        times = looks_like_times(frame[column]) or rank(column, TIMES) is not None
+        times = looks_like_times(frame[column].head(1000)) or rank(column, TIMES) is not None
         if reason := "it is a time" if times else _no_label(column, y):
             del values[column]
             unread[column] = reason
@@ -210,31 +230,36 @@ def _steps(frame: pl.DataFrame, free: list[str]) -> list[str]:
     return [column for _, _, column in sorted(found)]
 
 
-def _time(events: Table, taken: set[str], told: Told) -> str | None:
-    """Return the column with the time of the interactions, if there is one that can be read as times."""
+def _time(events: Table, taken: set[str], told: Told, unread: dict[str, str]) -> tuple[str | None, str]:
+    """Return the column with the time of the interactions, if one can be read as times, and how it is."""
     frame = events.frame
     if told.timestamp == "none":
-        return None
+        return None, ""
     if told.timestamp is not None:
         require_columns(frame.columns, [told.timestamp], events.name)
-        parse_timestamp(frame[told.timestamp], Where(events.name, told.timestamp))
-        return told.timestamp
+        return told.timestamp, _clock(frame[told.timestamp], events.name)
     free = [c for c in frame.columns if c not in taken]
     named = sorted((place, c) for c in free if (place := rank(c, TIMES)) is not None)
-    temporal = [c for c in free if looks_like_times(frame[c]) and not ends_like_id(c)]
-    for column in dict.fromkeys([*(c for _, c in named), *temporal]):
-        if (
-            frame[column].dtype == pl.Boolean
-            or is_duration(column)
-            or frame[column].null_count() == frame.height
-        ):
+    others = [c for c in free if not ends_like_id(c) and looks_like_times(frame[c].head(1000))]
+    for column in dict.fromkeys([*(c for _, c in named), *others]):
+        empty = frame[column].null_count() == frame.height
+        if empty or frame[column].dtype == pl.Boolean or is_duration(column):
             continue
         try:
-            parse_timestamp(frame[column], Where(events.name, column))
-        except DataError:
-            continue
-        return column
-    return None
+            return column, _clock(frame[column], events.name)
+        except DataError as error:
+            unread[column] = f"it can't be read as times: {error}"
+    return None, ""
+
+
+def _clock(column: pl.Series, source: str) -> str:
+    """Return from when to when times are, and how they are written if it is not plain."""
+    found = Found()
+    seconds = parse_timestamp(column, Where(source, column.name), found=found, events=True)
+    ends = [datetime.fromtimestamp(float(end), UTC).date() for end in (seconds.min(), seconds.max())]  # type: ignore[arg-type]
+    reading = found.readings.get(column.name)
+    written = f"; {said(reading.format)}" if reading is not None and reading.format is not None else ""
+    return f"from {ends[0]} to {ends[1]}{written}"
 
 
 def _own_order(events: Table, user: str, taken: set[str], unread: dict[str, str]) -> str | None:

@@ -22,6 +22,7 @@ from twotower.data.guessing.names import (
     table_of,
     tokens,
 )
+from twotower.data.time_text import looks_like_times
 from twotower.errors import ConfigError
 
 T = TypeVar("T")
@@ -30,8 +31,6 @@ Ask = Callable[[str, Sequence[str]], str]
 """Asks a question with the possible answers, and returns one of them."""
 
 _WORDS = {"user": USER, "item": ITEM}
-_UNITS = (1, 10**3, 10**6, 10**9)
-"""Epochs in a second: seconds, milliseconds, microseconds, nanoseconds."""
 _OVERLAP = 0.5
 """Share of the ids of the interactions that a column of another name must hold to be their key."""
 
@@ -261,28 +260,9 @@ def _other_id(role: str, events: Table, taken: set[str], ask: Ask | None) -> tup
 
 def _repeats(column: pl.Series) -> bool:
     """Say whether ids come several times each, and are no times."""
-    if looks_like_times(column):
+    if looks_like_times(column.head(1000)):
         return False
     return 2 * column.n_unique() <= len(column) or column.dtype == pl.String
-
-
-def looks_like_times(column: pl.Series) -> bool:
-    """Say whether values are times, whatever the column is called: dates, ISO strings, or epochs since 1990.
-
-    Epochs are whole seconds, milliseconds, microseconds or nanoseconds until 2040.
-    """
-    if column.dtype.is_temporal():
-        return True
-    known = column.drop_nulls()
-    if not len(known):
-        return False
-    if column.dtype == pl.String:
-        return bool(known.head(1000).str.contains(r"^\s*\d{4}-\d{2}-\d{2}").all())
-    if not column.dtype.is_integer():
-        return False
-    low, high = float(known.min()), float(known.max())  # type: ignore[arg-type]
-    since, until = 631_152_000, 2_208_988_800
-    return known.n_unique() > 1 and any(since * unit <= low and high <= until * unit for unit in _UNITS)
 
 
 def _keyed(column: pl.Series, table: Table, role: str) -> bool:

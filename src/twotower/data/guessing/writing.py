@@ -30,6 +30,10 @@ class Lines:
 
     def value(self, key: str, value: object, why: str = "") -> None:
         """Write a value, and why it is this one."""
+        if isinstance(value, dict):
+            inline = tomlkit.inline_table()
+            inline.update(value)
+            value = inline
         line = tomlkit.dumps({key: value}).strip()
         beside = f"{line:<{_WIDTH}} # {_plain(why)}" if why else line
         if len(beside) > _LONGEST and why:
