@@ -169,7 +169,7 @@ def online_retail(folder: Path, size: Size) -> list[Path]:
             "InvoiceDate": t.times("%d.%m.%Y %H:%M"),
             "UnitPrice": [f"{p:.2f}".replace(".", ",") for p in price[t.item]],
             "CustomerID": customer,
-            "Country": [("United Kingdom", "France")[u % 7 == 0] for u in t.user],
+            "Country": np.where(t.user % 7 == 0, "France", "United Kingdom"),
         }
     ).write_csv(folder / "online_retail.csv", separator=";")
     return [folder / "online_retail.csv"]
@@ -278,7 +278,7 @@ def h_and_m(folder: Path, size: Size) -> list[Path]:
             "customer_id": people,
             "FN": [1.0 if u % 3 else None for u in range(size.users)],
             "Active": [1.0 if u % 4 else None for u in range(size.users)],
-            "club_member_status": [("ACTIVE", "PRE-CREATE")[u % 9 == 0] for u in range(size.users)],
+            "club_member_status": ["PRE-CREATE" if u % 9 == 0 else "ACTIVE" for u in range(size.users)],
             "fashion_news_frequency": [("NONE", "Regularly")[u % 2] for u in range(size.users)],
             "age": [18.0 + u % 60 if u % 11 else None for u in range(size.users)],
             "postal_code": [hashlib.sha256(f"p{u}".encode()).hexdigest() for u in range(size.users)],

@@ -161,7 +161,7 @@ def _done(frame: pl.DataFrame, free: list[str], unread: dict[str, str]) -> Label
     columns = _steps(frame, free)
     if not columns:
         return None
-    found = stepped(columns[0], "what was done, from weakest to strongest", frame[columns[0]])
+    found = stepped(columns[0], "by its words", frame[columns[0]])
     if found is None:
         unread[columns[0]] = (
             "it says what was done, in words whose order is not known, so every row counts alike; to grade "
