@@ -223,7 +223,7 @@ def goodbooks(folder: Path, size: Size) -> list[Path]:
             "goodreads_book_id": 2_767_052 + 7 * ids,
             "work_id": 2_792_775 + 5 * ids,
             "isbn": [_isbn(i) for i in ids],
-            "authors": [f"Author {g}, Translator {i % 4}" for i, g in enumerate(t.group)],
+            "authors": [f"Author {g}, Author {i % 9}" for i, g in enumerate(t.group)],
             "original_publication_year": 1900.0 + ids % 110,
             "title": [f"The book of {i}" for i in ids],
             "language_code": [("eng", "en-US", "fre")[i % 3] for i in ids],

@@ -19,9 +19,11 @@ from twotower.data.guessing.sources import exists, read_tables
 from twotower.data.guessing.tables import Ask, Table, Tables, Told, sort_tables
 from twotower.data.guessing.writing import Lines
 from twotower.errors import ConfigError, DataError
-from twotower.schema import Schema
+from twotower.schema import Kind, Schema
 
 _TAIL_OWNS = 0.4
+_SHOWN = (Kind.TEXT, Kind.CATEGORIES, None)
+"""Kinds of titles that are shown: not those that many items share."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ def _of_tables(tables: Tables, given: Sequence[Table], folder: Path, told: Told,
         name: {column: guess.kind for column, guess in found.items() if guess.kind is not None}
         for name, found in guesses.items()
     }
-    display = [column for column in guesses["items"] if has_word(column, TITLES)][:3]
+    display = [c for c, guess in guesses["items"].items() if has_word(c, TITLES) and guess.kind in _SHOWN][:3]
     schema = Schema(
         user=tables.user,
         item=tables.item,
@@ -215,7 +217,11 @@ def _write_schema(lines: Lines, tables: Tables, schema: Schema, roles: Roles) ->
     lines.section("schema")
     for role, column in (("user", schema.user), ("item", schema.item)):
         reason = tables.why.get(role, "")
-        lines.value(role, column, f"{frame[column].n_unique():,} {role}s" + (f"; {reason}" if reason else ""))
+        lines.value(
+            role,
+            column,
+            f"{frame[column].drop_nulls().n_unique():,} {role}s" + (f"; {reason}" if reason else ""),
+        )
     if roles.lost:
         share = f"{roles.lost:,} rows ({roles.lost / frame.height:.1%}) have no user or no item"
         lines.value("missing_ids", "drop", share)

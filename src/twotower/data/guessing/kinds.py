@@ -35,6 +35,8 @@ _QUANTITIES: Final = (
     "duration",
 )
 _NEARLY_UNIQUE = 0.9
+_FEW, _WORDS = 0.2, 1000
+"""Share of different values, or number of them, from which what is called a name or a title is a text."""
 _LONG = 25
 """Mean number of characters from which a string is a text."""
 _IN_BRACKETS = 0.9
@@ -145,7 +147,8 @@ def _string(column: pl.Series, known: pl.Series) -> Iterator[Guess]:
     if reading is not None and not named_as_code(column.name):
         yield from _written_number(column, reading)
     length = float(filled.str.len_chars().to_numpy().mean())
-    if text or (length > _LONG and distinct > 0.5 and not _opaque(filled)):
+    told_apart = distinct > _FEW or values > _WORDS
+    if (text and told_apart) or (length > _LONG and distinct > 0.5 and not _opaque(filled)):
         yield Guess(Kind.TEXT, f"{values:,} texts of {length:.0f} characters on average")
     if distinct > _NEARLY_UNIQUE and values > 20:
         yield Guess(None, "it is different nearly everywhere, and no text: an id, a link or a hash")
