@@ -92,3 +92,19 @@ def test_shrinkage_puts_much_evidence_before_little():
     similarity = ItemKNN(2, 10.0).fit(train).similarity.toarray()
     assert similarity[0, 1] == pytest.approx(10 / (np.sqrt(12 * 11) + 10))
     assert similarity[0, 2] == pytest.approx(1 / (np.sqrt(12) + 10))
+
+
+@pytest.mark.parametrize(
+    ("n_items", "values", "start", "every"),
+    [
+        (1, (1,), 0, True),
+        (18, (5, 10, 18), 2, True),
+        (150, (5, 10, 20, 50, 100, 150), 4, True),
+        (4000, (5, 10, 20, 50, 100, 200, 400, 800, 1600, 3200), 4, False),
+    ],
+)
+def test_the_neighbours_to_try_end_at_all_items(n_items, values, start, every):
+    events = pl.DataFrame({"user_id": [1] * n_items, "item_id": range(n_items)})
+    known = feedback.Feedback.of(Dataset.of(events, schema=Schema()).as_train())
+    ladder = ItemKNN.ladders(known)["neighbours"]
+    assert (ladder.values, ladder.start, ladder.closed) == (values, start, (False, every))

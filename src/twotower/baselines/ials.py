@@ -21,7 +21,7 @@ from twotower.baselines.feedback import Feedback
 from twotower.baselines.ranking import VectorBaseline, above_zero
 from twotower.baselines.search import Ladder, Point, Setting
 
-FACTORS = Ladder((16, 32, 64, 128, 256, 512), start=2)
+FACTORS = Ladder((16, 32, 64, 128, 256, 512, 1024), start=2)
 """Dims that a search may try."""
 ALPHAS = Ladder((1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0), start=3)
 """Weights that a search may try."""

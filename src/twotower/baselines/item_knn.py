@@ -27,8 +27,8 @@ from twotower.baselines.order import top_rows
 from twotower.baselines.ranking import ScoreBaseline, above_zero, at_least_zero
 from twotower.baselines.search import Ladder, Setting
 
-NEIGHBOURS = Ladder((5, 10, 20, 50, 100, 200, 400, 800, 1600, 3200), start=4)
-"""Numbers of neighbours that a search may try."""
+NEIGHBOURS = (5, 10, 20, 50, 100, 200, 400, 800, 1600, 3200)
+"""Numbers of neighbours that a search may try, up to all items; it starts at 100."""
 SHRINKS = Ladder((0.0, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0), start=3, closed=(True, False))
 """Shrinkages that a search may try."""
 
@@ -60,8 +60,12 @@ class ItemKNN(ScoreBaseline):
     @classmethod
     def ladders(cls, feedback: Feedback) -> Mapping[str, Ladder]:
         """Return those of the neighbours and of the shrinkage."""
-        del feedback  # the same for all data
-        return {"neighbours": NEIGHBOURS, "shrink": SHRINKS}
+        n_items = len(feedback.items)
+        fewer = tuple(n for n in NEIGHBOURS if n < n_items)
+        every = n_items <= NEIGHBOURS[-1]
+        values = (*fewer, n_items) if every else fewer
+        start = min(NEIGHBOURS.index(100), len(values) - 1)
+        return {"neighbours": Ladder(values, start, closed=(False, every)), "shrink": SHRINKS}
 
     def _fit(self, feedback: Feedback, seed: int) -> None:
         del seed  # nothing random
