@@ -108,8 +108,9 @@ IdType = Literal["auto", "text", "integer"]
 class Schema(BaseModel):
     """Roles of the interactions' columns and kinds of the users' and items' feature columns.
 
-    The id columns have the same name in all tables: ``user`` in interactions and users, ``item`` in
-    interactions and items.
+    The ids are called ``user`` and ``item`` in the interactions, and in the other tables too unless
+    ``users_id`` and ``items_id`` say otherwise. Without a users or an items table its features are columns of
+    the interactions, the same in all rows of an id.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -145,6 +146,10 @@ class Schema(BaseModel):
     """Feature columns of the items table and their kinds; columns not named are not read."""
     display: tuple[str, ...] = ()
     """Columns of the items table shown beside a recommendation (title, caption)."""
+    users_id: str | None = None
+    """Column of the users table with the user's id, where it is not called as in the interactions."""
+    items_id: str | None = None
+    """Column of the items table with the item's id, where it is not called as in the interactions."""
 
     _readings: dict[str, dict[str, Reading]] = PrivateAttr(default_factory=dict)
 

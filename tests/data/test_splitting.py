@@ -53,7 +53,7 @@ def datasets(draw: st.DrawFn) -> Dataset:
 
 
 def labels(part: Dataset) -> list[float]:
-    """The labels, which number the rows of the data they came from."""
+    """The labels, which number the rows of the data they came from, unless a test gives others."""
     return part.interactions.get_column("y").to_list()
 
 
@@ -65,8 +65,9 @@ def refused(error: type[Exception], *parts: str) -> AbstractContextManager[objec
 # ---------------------------------------------------------------- duplicates
 
 
-def test_the_first_copy_is_kept_and_counted() -> None:
+def test_copies_are_dropped_and_counted() -> None:
     data = dataset([1, 1, 2, 1, 1, 1], [7, 7, 7, 7, 7, 8], [1.0, 1.0, 1.0, None, None, 1.0])
+    data = data.with_interactions(data.interactions.with_columns(y=pl.Series([0.0, 0, 2, 3, 3, 5])))
     out = deduplicate(data)
     assert labels(out) == [0, 2, 3, 5]
     assert out.notes == ("dropped 2 duplicate rows, 33.3% of all (same user, item, timestamp)",)
@@ -75,21 +76,63 @@ def test_the_first_copy_is_kept_and_counted() -> None:
 
 def test_without_timestamps_user_and_item_decide() -> None:
     out = deduplicate(dataset([1, 1, 2], [7, 7, 7], [1.0, 2.0, 1.0], timestamp=None))
-    assert labels(out) == [0, 2]
-    assert out.notes == ("dropped 1 duplicate rows, 33.3% of all (same user, item)",)
+    assert labels(out) == [1, 2]
+    assert out.notes == (
+        "2 rows of 1 events (same user, item) differ in their y: they became 1, the largest y of each is "
+        "kept (data.repeats = 'max')",
+    )
 
 
+@pytest.mark.parametrize("repeats", ["max", "last", "first", "mean", "sum"])
 @settings(max_examples=40, deadline=None)
-@given(datasets())
-def test_deduplication_agrees_with_a_set(data: Dataset) -> None:
-    seen: set[tuple[object, ...]] = set()
-    want = []
+@given(data=datasets(), values=st.lists(st.sampled_from([0.0, 1.0, 2.0]), min_size=60, max_size=60))
+def test_repeats_agree_with_plain_python(repeats: str, data: Dataset, values: list[float]) -> None:
+    data = data.with_interactions(data.interactions.with_columns(y=pl.Series(values[: len(data)])))
+    events: dict[tuple[object, ...], list[float]] = {}
     for row in data.interactions.iter_rows(named=True):
-        key = (row["u"], row["i"], row["t"])
-        if key not in seen:
-            want.append(row["y"])
-        seen.add(key)
-    assert labels(deduplicate(data)) == want
+        found = events.setdefault((row["u"], row["i"], row["t"]), [])
+        if row["y"] not in found:
+            found.append(row["y"])
+    rule = {
+        "max": max,
+        "first": lambda y: y[0],
+        "last": lambda y: y[-1],
+        "sum": sum,
+        "mean": lambda y: sum(y) / len(y),
+    }[repeats]
+    out = deduplicate(data, repeats)
+    assert {(row["u"], row["i"], row["t"]): row["y"] for row in out.interactions.iter_rows(named=True)} == {
+        event: pytest.approx(rule(y)) for event, y in events.items()
+    }
+    assert len(out) == len(events)
+    if repeats == "max":
+        for least in (1.0, 2.0):
+            assert sum(y >= least for y in labels(out)) == sum(max(y) >= least for y in events.values())
+
+
+def test_repeats_keep_the_row_that_they_choose() -> None:
+    frame = pl.DataFrame(
+        {"u": [1, 1, 1, 2], "i": [7, 7, 7, 7], "y": [0, 1, 1, 0], "w": [9, 2, 3, 1], "d": [5, 6, 7, 8]}
+    )
+    schema = {"user": "u", "item": "i", "label": "y", "weight": "w", "duration": "d"}
+    data = Dataset.of(frame, schema=schema)
+    rows = {name: deduplicate(data, name).interactions.rows()[0][2:] for name in ("max", "first", "last")}
+    assert rows == {"max": (1, 3, 7), "first": (0, 9, 5), "last": (1, 3, 7)}
+    assert deduplicate(data, "sum").interactions.rows()[0][2:] == (2, pytest.approx(14 / 3), 5)
+    with refused(DataError, "repeats = 'refuse'", "data rows 1 and 2", "(u 1, i 7) have 0 and 1; 3 rows"):
+        deduplicate(data, "refuse")
+    with refused(ConfigError, "repeats must be one of max, last", "got 'maxi'", "Did you mean 'max'?"):
+        split(data, repeats="maxi")
+
+
+def test_without_a_time_sums_count_equal_rows() -> None:
+    """They may be several events: five plays are five."""
+    frame = pl.DataFrame({"u": [1, 1, 1, 2], "i": [7, 7, 7, 7], "y": [1, 1, 3, 1], "t": [1, 1, 1, 1]})
+    untimed = Dataset.of(frame, schema={**SCHEMA, "timestamp": None})
+    timed = Dataset.of(frame, schema=SCHEMA)
+    assert labels(deduplicate(untimed, "sum")) == [5, 1]
+    assert labels(deduplicate(timed, "sum")) == [4, 1], "equal rows of one moment are copies"
+    assert labels(deduplicate(untimed, "max")) == [3, 1]
 
 
 def test_rows_of_one_hash_are_compared_by_value(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,11 +303,12 @@ def test_leaking_rows_are_dropped_from_train() -> None:
     test = dataset([1, 2, 9], [2, 3, 9], [2.0, None, 9.0])
     validation = dataset([2, 9], [4, 9], [4.0, 9.0])
     parts = parts_of(train, test, validation)
-    assert labels(parts.train) == [0, 4]
+    assert labels(parts.train) == [0, 5]
     assert labels(parts.validation) == [0], "what is also in test is dropped from validation"
     assert labels(parts.test) == [0, 1, 2]
     assert parts.train.notes == (
-        "dropped 1 duplicate rows, 16.7% of all (same user, item, timestamp)",
+        "2 rows of 1 events (same user, item, timestamp) differ in their y: they became 1, the largest y of "
+        "each is kept (data.repeats = 'max')",
         "dropped 2 rows of train, 40.0% of all, that are also in test (same user, item, timestamp)",
         "dropped 1 rows of train, 33.3% of all, that are also in validation (same user, item, timestamp)",
     )

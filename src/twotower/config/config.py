@@ -60,6 +60,8 @@ class Config(Section):
             raise ValueError(
                 f"split method 'files' is for the sources 'tables' and 'kuairec', not '{source}'"
             )
+        if self.split.method == "column" and source != "tables":
+            raise ValueError(f"split method 'column' is for source 'tables', not '{source}'")
         if source != "tables":
             return self
         if self.schema_ is None:

@@ -47,7 +47,10 @@ _SECTIONS: Final[dict[str, type[BaseModel]]] = {
     "training": TrainingConfig,
     "evaluation": EvaluationConfig,
 }
-_TABLES: Final = (".csv", ".tsv", ".parquet", ".pq", ".inter", ".gz", ".zip")
+_TABLES: Final = (
+    *(".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".pq", ".inter"),
+    *(".gz", ".bz2", ".xz", ".zst", ".zip"),
+)
 _PATHS: Final = {"data": ("dir", "interactions", "users", "items"), "split": ("train", "validation", "test")}
 
 
@@ -92,8 +95,8 @@ def resolved(
     """
     updates: dict[str, BaseModel] = {}
     for section, keys in _PATHS.items():
-        if section == "split" and config.data.source == "kuairec":
-            continue  # names of matrix files, perhaps within a zip
+        if section == "split" and (config.data.source == "kuairec" or config.split.method == "column"):
+            continue  # names of matrix files, perhaps within a zip, or values of a column
         part: BaseModel = getattr(config, section)
         update = {}
         for key in keys:

@@ -32,6 +32,21 @@ def _device(value: str) -> str:
 
 ShareOrPath = Annotated[float | str, BeforeValidator(_share_or_path)]
 PathString = Annotated[str, Field(min_length=1)]
+
+
+def _columns_by_table(value: Any) -> Any:
+    return {"interactions": value} if isinstance(value, list | tuple) else value
+
+
+def _encoding(value: str) -> str:
+    try:
+        "".encode(value)
+    except (LookupError, ValueError):
+        raise ValueError("must be an encoding such as utf-8, latin-1 or utf-16") from None
+    return value
+
+
+ColumnNames = Annotated[tuple[str, ...], Field(min_length=1)]
 Positive = Annotated[float, Field(gt=0.0)]
 NotNegative = Annotated[float, Field(ge=0.0)]
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
@@ -52,15 +67,30 @@ class DataConfig(Section):
     dir: PathString | None = None
     """Folder or zip of a data set's raw files; relative to the config file."""
     interactions: PathString | None = None
-    """CSV or Parquet, one row an event; relative to the config file."""
+    """One row an event: a file (CSV, TSV, JSON lines, Parquet or RecBole's, text perhaps compressed), a
+    folder of parts, or a pattern such as ``events/*.parquet``; relative to the config file."""
     users: PathString | None = None
-    """CSV or Parquet, one row a user; may be left out without user features."""
+    """The same, one row a user; may be left out without user features, or if they are in the interactions."""
     items: PathString | None = None
-    """CSV or Parquet, one row an item; may be left out without item features."""
+    """The same, one row an item; may be left out without item features, or if they are in the
+    interactions."""
+    columns: Annotated[
+        dict[Literal["interactions", "users", "items"], ColumnNames], BeforeValidator(_columns_by_table)
+    ] = Field(default_factory=dict)
+    """Names of all columns of text files without a header: a list for the interactions, or by table,
+    ``columns = { interactions = ["user", "item", "rating"], items = ["item", "title"] }``."""
+    encoding: Annotated[str, AfterValidator(_encoding)] = "utf-8"
+    """Of text files, such as ``latin-1``; UTF-16 is known by its mark."""
+    repeats: Literal["max", "last", "first", "mean", "sum", "refuse"] | None = None
+    """What becomes of rows of one user, item and time (without a time: user and item) that are not copies of
+    each other: ``max`` keeps the one with the largest label, so that no positive is lost; ``last`` or
+    ``first`` keeps that row; ``mean`` or ``sum`` makes one of their labels; ``refuse`` makes them an error.
+    Copies, equal in all that is read, are dropped first. Default: max; of source ``kuairec`` first."""
 
     @model_validator(mode="after")
     def _only_what_is_read(self) -> Self:
         tables = [name for name in ("interactions", "users", "items") if getattr(self, name) is not None]
+        tables += [name for name in ("columns",) if self.columns]
         if self.source != "tables" and tables:
             raise ValueError(
                 f"{tables[0]} is for source 'tables'; '{self.source}' "
@@ -72,27 +102,54 @@ class DataConfig(Section):
             raise ValueError(f"dir is needed: the folder or zip with the raw files of '{self.source}'")
         return self
 
+    @property
+    def repeat_rule(self) -> str:
+        """What becomes of rows that contradict each other, the default resolved."""
+        return self.repeats or ("first" if self.source == "kuairec" else "max")
+
 
 class SplitConfig(Section):
     """``[split]``: what is trained on and what is tested on."""
 
-    method: Literal["random", "per_user", "temporal", "leave_last", "cold_items", "cold_users", "files"] = (
-        "random"
-    )
-    """How rows are held out; ``files`` takes the parts from files."""
+    method: Literal[
+        "random", "per_user", "temporal", "leave_last", "cold_items", "cold_users", "files", "column"
+    ] = "random"
+    """How rows are held out; ``files`` takes the parts from files, ``column`` from a column that names
+    them."""
+    column: PathString | None = None
+    """Column of the interactions that says which part a row is of: train, test, and perhaps validation (or
+    dev, val). With it the method is ``column``."""
     test: ShareOrPath = 0.1
-    """Share of the rows (users, items) that is tested on; with ``files`` the test file."""
+    """Share of the rows (users, items) that is tested on; with ``files`` the test file, with ``column`` what
+    the column says of test rows, if it is not "test"."""
     validation: ShareOrPath | None = None
     """The same for validation; carved out of train. Default: as large a share as test; with ``files`` 0.1."""
     seed: Annotated[int, Field(ge=0)] | None = None
     """Seed of what is held out; none for the config's own. With one of its own, models of several seeds
     differ in weights and batches alone."""
     train: PathString | None = None
-    """With ``files``: the train file. With source ``kuairec`` all three name matrices in ``data.dir``."""
+    """With ``files``: the train file. With source ``kuairec`` all three name matrices in ``data.dir``. With
+    ``column``: what the column says of train rows, if it is not "train"."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _column_is_a_method(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("column") is not None and "method" not in values:
+            return {**values, "method": "column"}
+        return values
 
     @model_validator(mode="after")
     def _paths_with_files_only(self) -> Self:
-        if self.method == "files":
+        if (self.method == "column") != (self.column is not None):
+            raise ValueError(
+                "method 'column' needs split.column, the name of a column that says train or test"
+                if self.column is None
+                else f"column is for method 'column', not '{self.method}'; leave one of them out"
+            )
+        if self.method == "column":
+            if isinstance(self.test, float) and self.test != type(self).model_fields["test"].default:
+                raise ValueError(f"method 'column' takes the test rows from '{self.column}'; leave test out")
+        elif self.method == "files":
             if self.train is None or not isinstance(self.test, str):
                 raise ValueError("method 'files' needs the paths split.train and split.test")
         elif self.train is not None or isinstance(self.test, str) or isinstance(self.validation, str):

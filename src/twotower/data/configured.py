@@ -14,7 +14,7 @@ from twotower.data.dataset import Dataset
 from twotower.data.datasets import load_sample
 from twotower.data.kuairec import read_kuairec, read_matrix
 from twotower.data.movielens import read_movielens
-from twotower.data.splitting import Parts, parts_of, split_three
+from twotower.data.splitting import Parts, parts_in_column, parts_of, split_three
 from twotower.data.tables import read_dataset
 
 WHOLE: Final = "interactions"
@@ -31,19 +31,25 @@ def read_raw(config: Config) -> dict[str, Dataset]:
         config: with paths relative to the working directory, or absolute.
 
     Returns:
-        By name: ``train``, ``test`` and perhaps ``validation`` with split method ``files``, else
-        ``interactions`` alone. All have the same schema.
+        By name: ``train``, ``test`` and perhaps ``validation`` with split methods ``files`` and ``column``,
+        else ``interactions`` alone. All have the same schema.
 
     Raises:
         DataError: a table is missing or wrong; one message with the mend.
     """
     if config.split.method == "files":
         return _read_files(config)
-    return {WHOLE: _read_whole(config)}
+    whole = _read_whole(config)
+    if config.split.column is None:
+        return {WHOLE: whole}
+    named = {"train": config.split.train, "test": config.split.test, "validation": config.split.validation}
+    return parts_in_column(
+        whole, config.split.column, {part: name for part, name in named.items() if isinstance(name, str)}
+    )
 
 
 def cut(config: Config, raw: Mapping[str, Dataset]) -> Parts:
-    """Drop duplicates, and split as a config says.
+    """Drop copies, merge rows that contradict each other, and split as a config says.
 
     Args:
         config: its split and the seed of that.
@@ -52,14 +58,16 @@ def cut(config: Config, raw: Mapping[str, Dataset]) -> Parts:
     Raises:
         ConfigError, DataError: as `split_three` and `parts_of`.
     """
-    share = config.split.validation
-    if config.split.method == "files":
+    share, repeats = config.split.validation, config.data.repeat_rule
+    if config.split.method in ("files", "column"):
         share = share if isinstance(share, float) else _FILES_VALIDATION
-        return parts_of(raw["train"], raw["test"], raw.get("validation"), share, config.split_seed)
+        return parts_of(
+            raw["train"], raw["test"], raw.get("validation"), share, config.split_seed, repeats=repeats
+        )
     test = config.split.test
     assert isinstance(test, float)  # the config sees to it: paths are for method "files"
     share = share if isinstance(share, float) else test
-    return split_three(raw[WHOLE], config.split.method, test, share, config.split_seed)
+    return split_three(raw[WHOLE], config.split.method, test, share, config.split_seed, repeats=repeats)
 
 
 def _read_whole(config: Config) -> Dataset:
@@ -72,9 +80,22 @@ def _read_whole(config: Config) -> Dataset:
         case "movielens":
             return read_movielens(_folder(config))
         case "tables":
-            assert config.schema_ is not None
             assert data.interactions is not None
-            return read_dataset(data.interactions, data.users, data.items, schema=config.schema_)
+            return _read_tables(config, data.interactions)
+
+
+def _read_tables(config: Config, interactions: str) -> Dataset:
+    data = config.data
+    assert config.schema_ is not None
+    return read_dataset(
+        interactions,
+        data.users,
+        data.items,
+        schema=config.schema_,
+        columns={str(table): names for table, names in data.columns.items()},
+        encoding=data.encoding,
+        keep=[] if config.split.column is None else [config.split.column],
+    )
 
 
 def _read_files(config: Config) -> dict[str, Dataset]:
@@ -92,8 +113,7 @@ def _read_files(config: Config) -> dict[str, Dataset]:
     else:
 
         def read(name: str) -> Dataset:
-            assert config.schema_ is not None
-            return read_dataset(name, data.users, data.items, schema=config.schema_)
+            return _read_tables(config, name)
 
         train = read(split.train)
     files = {"train": train, "test": read(split.test)}

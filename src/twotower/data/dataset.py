@@ -14,6 +14,7 @@ import polars as pl
 
 from twotower.data.checks import check_interactions, check_table, common_id_type
 from twotower.data.id_text import canonical
+from twotower.data.merged import arranged
 from twotower.data.parse import Found
 from twotower.errors import DataError, MissingExtraError, nearest
 from twotower.schema import IdType, Kind, Reading, Schema
@@ -54,7 +55,8 @@ class Dataset:
 
         Args:
             interactions: Polars or pandas frame of events.
-            users: frame with the user id and the columns of ``schema.users``; optional if there are none.
+            users: frame with the user id and the columns of ``schema.users``; optional if there are none, or
+                if they are columns of the interactions.
             items: the same for items.
             schema: a `Schema`, or the values of one.
             sources: names of the tables for error messages (``{"users": "users.csv"}``).
@@ -65,9 +67,15 @@ class Dataset:
         """
         schema = schema if isinstance(schema, Schema) else Schema.parse(schema)
         names = {"interactions": "interactions", "users": "users", "items": "items", **(sources or {})}
+        schema, interactions, users, items = arranged(
+            schema,
+            to_polars(interactions),
+            None if users is None else to_polars(users),
+            None if items is None else to_polars(items),
+            names,
+        )
         of_events, of_users, of_items = Found(), Found(), Found()
-        events = check_interactions(to_polars(interactions), schema, names["interactions"], of_events)
-        items = None if items is None else to_polars(items)
+        events = check_interactions(interactions, schema, names["interactions"], of_events)
         features = _with_duration(schema, events, items, names)
         users_table = _side(
             users,

@@ -1,4 +1,4 @@
-"""Duplicate interactions: the same user, item and timestamp (or user and item, where there is no time).
+"""Interactions that are there twice: the same user, item and timestamp (or user and item without a time).
 
 Logs repeat themselves: of KuaiRec's 12.5 M rows a million are copies. They are found by a 64-bit hash a row.
 Only rows whose hash turns up twice are compared value by value, so that the result does not depend on the
@@ -7,37 +7,208 @@ hash and the peak is about three numbers a row.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Final
+
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from twotower.data.dataset import Dataset
+from twotower.errors import ConfigError, DataError, nearest
 from twotower.schema import Schema
 
 Hashes = npt.NDArray[np.uint64]
+REPEATS: Final = ("max", "last", "first", "mean", "sum", "refuse")
+"""What can become of rows that contradict each other."""
+_ROW: Final = "_row"
 
 
-def deduplicate(data: Dataset) -> Dataset:
-    """Keep the first of the interactions with the same user, item and timestamp, in their order.
+def deduplicate(data: Dataset, repeats: str = "max") -> Dataset:
+    """Drop copies of interactions, and make one of those that contradict each other.
 
-    A missing timestamp counts as a value: of two untimed rows with the same user and item the first is kept.
-    A schema without a timestamp compares user and item alone. What was dropped is added to the notes.
+    Copies are rows that are equal in all columns with a role; the first is kept. Other rows of one user,
+    item and timestamp contradict each other: an impression and a click, a rating and its correction.
+    ``repeats`` says what becomes of them:
+
+    ========== ==============================================================================
+    repeats    what is kept
+    ========== ==============================================================================
+    ``max``    the row with the largest label (then weight), so that no positive is lost
+    ``last``   the last row
+    ``first``  the first row
+    ``mean``   the first row, with the mean of the labels and of the weights
+    ``sum``    the first row, with the sum of the labels and the mean of the weights
+    ``refuse`` nothing: rows that differ in their label are an error
+    ========== ==============================================================================
+
+    A missing timestamp counts as a value: untimed rows of one user and item are the same event. A schema
+    without a timestamp compares user and item alone; as equal rows may then be several events, ``mean`` and
+    ``sum`` take all of them. Rows of one user and item at different times are never touched. The order of
+    the rows that are kept does not change. What was dropped is added to the notes.
+
+    Raises:
+        ConfigError: an unknown rule.
+        DataError: rows contradict each other, and ``repeats`` is ``refuse``.
     """
+    if repeats not in REPEATS:
+        hint = nearest(str(repeats), REPEATS) or f" Valid: {', '.join(REPEATS)}."
+        raise ConfigError(f"repeats must be one of {', '.join(REPEATS)}; got {repeats!r}.{hint}")
+    some = _repeated(data)
+    return _merged(data, some, repeats) if some.height else data
+
+
+@dataclass(frozen=True)
+class RepeatedLabels:
+    """Events whose rows differ in their label.
+
+    Attributes:
+        rows: their rows.
+        largest: (events,) the largest label of each.
+        kept: (events,) the label that a rule leaves.
+    """
+
+    rows: int
+    largest: npt.NDArray[np.float64]
+    kept: npt.NDArray[np.float64]
+
+    @property
+    def events(self) -> int:
+        """How many there are."""
+        return len(self.largest)
+
+
+def repeated_labels(data: Dataset, repeats: str) -> RepeatedLabels | None:
+    """Return what a rule other than ``refuse`` makes of rows that differ in their label; none without any."""
+    schema = data.schema
+    if schema.label is None:
+        return None
+    keys, label = event_key(schema), pl.col(schema.label)
+    some = _of_several_labels(_repeated(data), schema)
+    if not some.height:
+        return None
+    if not _counts_copies(schema, repeats):
+        some = some.unique(data.role_columns(), keep="first", maintain_order=True)
+    kept = _kept(some.with_columns(label.max().over(keys).alias("_largest")), schema, repeats)
+    return RepeatedLabels(
+        some.height, kept.get_column("_largest").to_numpy(), kept.get_column(schema.label).to_numpy()
+    )
+
+
+def _counts_copies(schema: Schema, repeats: str) -> bool:
+    """Say whether equal rows are several events, which a sum or a mean is made of."""
+    return repeats in ("sum", "mean") and schema.timestamp is None and schema.label is not None
+
+
+def _repeated(data: Dataset) -> pl.DataFrame:
+    """Return the rows of events that are there more than once, with their places in ``_row``."""
     keys = event_key(data.schema)
-    rows = data.interactions.select(keys)
-    hashes = row_hashes(rows)
+    hashes = row_hashes(data.interactions.select(keys))
     ordered = np.sort(hashes)
     twice = ordered[1:][ordered[1:] == ordered[:-1]]
     del ordered
-    if not len(twice):
-        return data
-    suspects = np.flatnonzero(_may_contain(twice, hashes))
-    first = rows[suspects].select(pl.struct(keys).is_first_distinct()).to_series().to_numpy()
-    dropped = suspects[~first]
-    if not len(dropped):
-        return data
-    note = f"dropped {len(dropped):,} duplicate rows, {_share(dropped, data)} (same {_named(data.schema)})"
-    return data.with_interactions(_without(data.interactions, dropped), note)
+    suspects = np.flatnonzero(_may_contain(twice, hashes)) if len(twice) else np.zeros(0, dtype=np.int64)
+    del hashes
+    some = data.interactions.select(data.role_columns())[suspects].with_columns(pl.Series(_ROW, suspects))
+    return some.filter(pl.len().over(keys) > 1)
+
+
+def _merged(data: Dataset, some: pl.DataFrame, repeats: str) -> Dataset:
+    """Treat the rows that `_repeated` has found."""
+    schema = data.schema
+    keys, roles = event_key(schema), data.role_columns()
+    first = some.select(pl.struct(roles).is_first_distinct()).to_series()
+    left = some.filter(first)
+    clashing = left.filter(pl.len().over(keys) > 1)
+    if _counts_copies(schema, repeats):
+        clashing, copies = some, np.zeros(0, dtype=np.int64)
+    else:
+        copies = some.filter(~first).get_column(_ROW).to_numpy()
+    notes = []
+    if len(copies):
+        notes.append(
+            f"dropped {len(copies):,} duplicate rows, {_share(copies, data)} (same {_named(schema)})"
+        )
+    interactions, dropped = data.interactions, copies
+    if clashing.height:
+        if repeats == "refuse":
+            differing = _of_several_labels(clashing, schema)
+            if differing.height:
+                raise _refused(data, differing)
+            repeats = "max"  # what differs is a weight or a duration
+        kept = _kept(clashing, schema, repeats)
+        if repeats in ("mean", "sum"):
+            interactions = _with_values(interactions, kept, [c for c in (schema.label, schema.weight) if c])
+        merged = clashing.join(kept, on=_ROW, how="anti").get_column(_ROW).to_numpy()
+        dropped = np.concatenate([copies, merged])
+        notes.append(_told(data, clashing, kept, repeats))
+    return data.with_interactions(_without(interactions, dropped), *notes)
+
+
+def _kept(clashing: pl.DataFrame, schema: Schema, repeats: str) -> pl.DataFrame:
+    """Return the row that is kept of each event, with its values."""
+    keys, label, weight = event_key(schema), schema.label, schema.weight
+    if repeats == "last":
+        return clashing.unique(keys, keep="last", maintain_order=True)
+    if repeats in ("mean", "sum"):
+        means = [pl.col(weight).mean().over(keys)] if weight else []
+        value = pl.col(label or _ROW)
+        found = [] if label is None else [(value.sum() if repeats == "sum" else value.mean()).over(keys)]
+        return clashing.with_columns(*means, *found).unique(keys, keep="first", maintain_order=True)
+    if repeats == "max":
+        order = [name for name in (label, weight) if name is not None]
+        clashing = clashing.sort(order, descending=True, maintain_order=True) if order else clashing
+    return clashing.unique(keys, keep="first", maintain_order=True)
+
+
+def _with_values(interactions: pl.DataFrame, kept: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
+    places = kept.get_column(_ROW)
+    return interactions.with_columns(
+        interactions.get_column(name).cast(pl.Float64).scatter(places, kept.get_column(name))
+        for name in columns
+    )
+
+
+def _told(data: Dataset, clashing: pl.DataFrame, kept: pl.DataFrame, repeats: str) -> str:
+    """Say how many rows contradicted each other, and what was done."""
+    schema = data.schema
+    labels = _of_several_labels(clashing, schema).height > 0
+    what = {
+        "max": f"the largest {schema.label} of each is kept" if labels else "the first of each is kept",
+        "last": "the last of each is kept",
+        "first": "the first of each is kept",
+        "mean": f"each has the mean of its {schema.label}",
+        "sum": f"each has the sum of its {schema.label}",
+    }
+    differ = f"differ in their {schema.label}" if labels else "are there more than once"
+    return (
+        f"{clashing.height:,} rows of {kept.height:,} events (same {_named(schema)}) {differ}: they became "
+        f"{kept.height:,}, {what[repeats]} (data.repeats = '{repeats}')"
+    )
+
+
+def _of_several_labels(clashing: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+    if schema.label is None:
+        return clashing.clear()
+    return clashing.filter(pl.col(schema.label).n_unique().over(event_key(schema)) > 1)
+
+
+def _refused(data: Dataset, clashing: pl.DataFrame) -> DataError:
+    schema = data.schema
+    keys = event_key(schema)
+    group = clashing.filter(pl.struct(keys) == clashing.select(pl.struct(keys).first()).to_series()[0])
+    labels = group.get_column(schema.label or _ROW)
+    second = int((labels != labels[0]).arg_max() or 0)
+    one, two = group.get_column(_ROW)[0] + 1, group.get_column(_ROW)[second] + 1
+    return DataError(
+        f"rows of one {_named(schema)} must not contradict each other with data.repeats = 'refuse': data "
+        f"rows "
+        f"{one:,} and {two:,} of the interactions ({schema.user} {group.get_column(schema.user)[0]}, "
+        f"{schema.item} "
+        f"{group.get_column(schema.item)[0]}) have {labels[0]:g} and {labels[second]:g}; "
+        f"{clashing.height:,} rows are such. Correct them, or choose "
+        f"data.repeats from {', '.join(REPEATS[:-1])}."
+    )
 
 
 def drop_rows_of(data: Dataset, other: Dataset, name: str, other_name: str) -> Dataset:

@@ -145,7 +145,7 @@ def read_kuairec(source: str | Path, matrix: str = "big", *, unique: bool = True
         },
     )
     if unique:
-        data = deduplicate(data)
+        data = deduplicate(data, "first")
     untimed = data.interactions.get_column("timestamp").null_count()
     notes = [f"{untimed:,} rows of {name} have no timestamp; kept"] if untimed else []
     odd = {column: users.get_column(column).null_count() for column in RANGES}

@@ -6,17 +6,26 @@ rows to hold out; the same function, with another stream of the same seed, then 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from twotower.data.checks import require_columns
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.duplicates import deduplicate, drop_rows_of
+from twotower.data.parse import shown
 from twotower.data.split_methods import BY_TIME, METHODS
 from twotower.errors import ConfigError, DataError, nearest
 
+_WORDS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test", "testing"),
+}
+"""What a column says of the rows of each part."""
 _TEST, _VALIDATION = 0, 1
 """The streams of one seed: carving a validation part does not change which rows are test rows."""
 
@@ -31,9 +40,15 @@ class Parts:
 
 
 def split(
-    data: Dataset, method: str = "random", *, test: float = 0.1, seed: int = 42
+    data: Dataset,
+    method: str = "random",
+    *,
+    test: float = 0.1,
+    seed: int = 42,
+    repeats: str = "max",
+    column: str | None = None,
 ) -> tuple[TrainPart, Dataset]:
-    """Cut off a test part, after dropping duplicates.
+    """Cut off a test set, after dropping copies and merging rows that contradict each other.
 
     ============== ===============================================================================
     method         what is held out
@@ -45,6 +60,7 @@ def split(
                    row stay in train. The share is not used.
     ``cold_items`` a share of the items with all their rows
     ``cold_users`` a share of the users with all their rows
+    ``column``     the rows that ``column`` says are test; rows that it says are validation go to train
     ============== ===============================================================================
 
     The two methods by time keep rows without a timestamp in train, and note how many.
@@ -54,6 +70,9 @@ def split(
         method: one of the above.
         test: share of the test part, between 0 and 1.
         seed: the same seed on the same rows in the same order gives the same parts.
+        repeats: what becomes of rows of one user, item and time that contradict each other: ``max`` keeps the
+            largest label; or ``last``, ``first``, ``mean``, ``sum``, ``refuse``.
+        column: of method ``column``: a column of the interactions that says train, test or validation.
 
     Returns:
         The train part and the test part.
@@ -63,8 +82,21 @@ def split(
             timestamp role.
         DataError: a part would have no rows.
     """
+    if method == "column" or column is not None:
+        if method != "column" or column is None:
+            raise ConfigError(
+                f"method 'column' and column go together, got method {method!r} and column {column!r}; write "
+                "split(data, 'column', column='split')"
+            )
+        named = parts_in_column(data, column)
+        rest = named["train"]
+        if "validation" in named:
+            both = pl.concat([rest.interactions, named["validation"].interactions])
+            rest = rest.with_interactions(both, f"{len(named['validation']):,} validation rows are in train")
+        kept = _disjoint({"train": rest, "test": named["test"]}, repeats)
+        return kept["train"].as_train(), kept["test"]
     _check_share("test", test)
-    return _cut(deduplicate(data), method, test, seed, part="test", stream=_TEST)
+    return _cut(deduplicate(data, repeats), method, test, seed, part="test", stream=_TEST)
 
 
 def carve_validation(
@@ -89,18 +121,25 @@ def carve_validation(
 
 
 def split_three(
-    data: Dataset, method: str = "random", test: float = 0.1, validation: float = 0.1, seed: int = 42
+    data: Dataset,
+    method: str = "random",
+    test: float = 0.1,
+    validation: float = 0.1,
+    seed: int = 42,
+    *,
+    repeats: str = "max",
 ) -> Parts:
     """Cut into train, validation and test, both cuts by the same method.
 
     The test part is the one of `split` with the same arguments.
 
     Args:
-        data: what to cut; duplicates are dropped first.
-        method: as in `split`.
+        data: what to cut; copies are dropped first.
+        method: as in `split`, but for ``column`` (see `parts_in_column`).
         test: share of the test part.
         validation: share of the validation part, of the whole as well.
         seed: as in `split`.
+        repeats: as in `split`.
 
     Raises:
         ConfigError, DataError: as `split`; also if the shares leave nothing to train on.
@@ -112,7 +151,7 @@ def split_three(
             f"the shares of test and validation must add up to less than 1, got {test:g} + {validation:g}; "
             "lower one of them"
         )
-    rest, test_part = split(data, method, test=test, seed=seed)
+    rest, test_part = split(data, method, test=test, seed=seed, repeats=repeats)
     train, validation_part = carve_validation(rest, method, validation / (1.0 - test), seed)
     return Parts(train, validation_part, test_part)
 
@@ -123,12 +162,14 @@ def parts_of(
     validation: Dataset | None = None,
     validation_share: float = 0.1,
     seed: int = 42,
+    *,
+    repeats: str = "max",
 ) -> Parts:
     """Take parts that come as files of their own, and make them disjoint.
 
-    Each is deduplicated. A row of train that is also in validation or test (same user, item and timestamp) is
-    dropped from train, one of validation that is also in test from validation, and the notes say how many.
-    All parts get the users and items of all three.
+    Each has its copies dropped, and rows merged that contradict each other. A row of train that is also in
+    validation or test (same user, item and timestamp) is dropped from train, one of validation that is also
+    in test from validation, and the notes say how many. All parts get the users and items of all three.
 
     Args:
         train: rows to train on.
@@ -137,22 +178,73 @@ def parts_of(
             a timestamp role, else at random.
         validation_share: share of train to carve.
         seed: for the random carving.
+        repeats: as in `split`.
 
     Raises:
         ConfigError: the parts have different schemas, or the share is outside (0, 1).
         DataError: a part has no rows left.
     """
-    given = [
-        ("train", train),
-        ("test", test),
-        *([("validation", validation)] if validation is not None else []),
-    ]
-    for name, part in given:
-        if part.schema != train.schema:
+    given = {"train": train, "test": test}
+    if validation is not None:
+        given["validation"] = validation
+    kept = _disjoint(given, repeats)
+    if "validation" in kept:
+        return Parts(kept["train"].as_train(), kept["validation"], kept["test"])
+    method = "random" if train.schema.timestamp is None else "temporal"
+    smaller, carved = carve_validation(kept["train"], method, validation_share, seed)
+    return Parts(smaller, carved, kept["test"])
+
+
+def parts_in_column(data: Dataset, column: str, names: Mapping[str, str] | None = None) -> dict[str, Dataset]:
+    """Return the parts that a column of the interactions names.
+
+    Args:
+        data: all rows.
+        column: says train (or training), test (or testing), validation (or valid, val, dev), in any case.
+        names: by part, what the column says of it instead.
+
+    Returns:
+        By name ``train``, ``test``, and ``validation`` if there are such rows; without the column.
+
+    Raises:
+        DataError: there is no such column, it says something else in some row, or no row is of train or of
+            test.
+    """
+    require_columns(data.interactions.columns, [column], "the interactions")
+    said = data.interactions.get_column(column)
+    words = {word: part for part, known in _WORDS.items() if part not in (names or {}) for word in known}
+    text = said.cast(pl.String).str.strip_chars()
+    part = text.replace_strict({value: part for part, value in (names or {}).items()}, default=None)
+    part = part.fill_null(text.str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.String))
+    if part.null_count():
+        row = part.is_null().arg_max() or 0
+        raise DataError(
+            f"every row must be of a part: column '{column}' of the interactions says {shown(said[row])} "
+            f"in data row "
+            f"{row + 1:,} ({part.null_count():,} such rows), and the parts are "
+            f"{', '.join([*(names or {}).values(), *words])}. "
+            f'Correct the column, or say in [split] what its values mean (train = "...", test = "...").'
+        )
+    found = {
+        name: data.with_interactions(data.interactions.filter(part == name).drop(column))
+        for name in ("train", "validation", "test")
+    }
+    for name in ("train", "test"):
+        if not len(found[name]):
+            values = ", ".join(map(str, said.unique(maintain_order=True).head(10)))
+            raise DataError(
+                f"every part of a split needs at least one row: column '{column}' says {values}, so "
+                f"{name} is empty"
+            )
+    return {name: data for name, data in found.items() if len(data)}
+
+
+def _disjoint(given: Mapping[str, Dataset], repeats: str) -> dict[str, Dataset]:
+    """Return parts without copies, and without rows that are in a later part as well."""
+    for name, part in given.items():
+        if part.schema != given["train"].schema:
             raise ConfigError(f"all parts need the same schema, that of {name} differs from train's; use one")
-    kept = dict(
-        zip((name for name, _ in given), alike([deduplicate(part) for _, part in given]), strict=True)
-    )
+    kept = dict(zip(given, alike([deduplicate(part, repeats) for part in given.values()]), strict=True))
     for earlier, later in (("train", "test"), ("validation", "test"), ("train", "validation")):
         if earlier in kept and later in kept:
             kept[earlier] = drop_rows_of(kept[earlier], kept[later], earlier, later)
@@ -162,11 +254,7 @@ def parts_of(
                 f"every part of a split needs at least one row: {name} has none left once the rows that are "
                 "also in a later part are dropped; give files that hold different rows"
             )
-    if "validation" in kept:
-        return Parts(kept["train"].as_train(), kept["validation"], kept["test"])
-    method = "random" if train.schema.timestamp is None else "temporal"
-    smaller, carved = carve_validation(kept["train"], method, validation_share, seed)
-    return Parts(smaller, carved, kept["test"])
+    return kept
 
 
 def _cut(

@@ -10,11 +10,13 @@ import polars as pl
 
 from twotower.data.dataset import Dataset
 from twotower.data.delimited import Dtypes
+from twotower.data.duplicates import deduplicate
 from twotower.data.raw_text import UTF8
 from twotower.data.reading import Reading, names_in, read_file
 from twotower.data.table_files import files_of_table, table_files
 from twotower.data.table_parts import read_parts, with_partition_types
-from twotower.schema import IdType, Schema
+from twotower.errors import ConfigError
+from twotower.schema import Schema
 
 __all__ = ["column_names", "read_dataset", "read_table", "table_files"]
 
@@ -66,34 +68,78 @@ def read_dataset(
     items: str | Path | None = None,
     *,
     schema: Schema | Mapping[str, Any],
+    columns: Mapping[str, Sequence[str]] | None = None,
+    encoding: str = UTF8,
+    keep: Sequence[str] = (),
+    repeats: str | None = None,
 ) -> Dataset:
     """Read the tables that a schema needs, only the columns it names, and check them.
 
     Args:
         interactions: file of events, or what else `read_table` takes.
-        users: file of users; may be left out if the schema has no user features.
+        users: file of users; may be left out if the schema has no user features, or if they are columns of
+            the interactions.
         items: the same for items.
         schema: a `Schema`, or the values of one.
+        columns: for text files without a header, the names of all columns by table (``interactions``,
+            ``users``, ``items``).
+        encoding: of text files.
+        keep: further columns of the interactions to keep, such as one that names the part.
+        repeats: what becomes of rows of one user, item and time that contradict each other (see `split`,
+            which does it); copies are dropped with it. None to leave both to the split.
 
     Raises:
         DataError: as `read_table` and `Dataset.of`; the message names the file.
     """
     schema = schema if isinstance(schema, Schema) else Schema.parse(schema)
-    optional = [] if schema.duration is None else [schema.duration]
-    ids = {schema.user: schema.user_type, schema.item: schema.item_type}
-    events = _read_side(interactions, schema.interaction_columns(), optional, ids)
-    users_table = None if users is None else _read_side(users, [schema.user, *schema.users], [], ids)
-    items_table = None
+    unknown = next((name for name in columns or {} if name not in ("interactions", "users", "items")), None)
+    if unknown is not None:
+        raise ConfigError(f"columns are of interactions, users or items, got {unknown!r}")
+
+    ids = {
+        schema.user: schema.user_type,
+        schema.item: schema.item_type,
+        schema.users_id or schema.user: schema.user_type,
+        schema.items_id or schema.item: schema.item_type,
+    }
+
+    def read(path: str | Path, table: str, wanted: Sequence[str], optional: Sequence[str]) -> pl.DataFrame:
+        names = (columns or {}).get(table)
+        present = column_names(path, names=names, encoding=encoding) if optional else []
+        some = [name for name in optional if name in present and name not in wanted]
+        own = [name for name in ids if name in wanted]
+        return read_table(
+            path,
+            [*wanted, *some],
+            dtypes={name: pl.String for name in own if ids[name] != "auto"},
+            names=names,
+            encoding=encoding,
+            ids=own,
+        )
+
+    duration = [] if schema.duration is None else [schema.duration]
+    features = {"users": [*schema.users], "items": [*schema.items, *schema.display]}
+    merged = [
+        name
+        for table, path in (("users", users), ("items", items))
+        if path is None
+        for name in features[table]
+    ]
+    events = read(interactions, "interactions", [*schema.interaction_columns(), *keep], [*duration, *merged])
+    users_table = items_table = None
+    if users is not None:
+        users_table = read(users, "users", [schema.users_id or schema.user, *features["users"]], [])
     if items is not None:
-        items_table = _read_side(items, [schema.item, *schema.items, *schema.display], optional, ids)
+        items_table = read(items, "items", [schema.items_id or schema.item, *features["items"]], duration)
     sources = {"interactions": interactions, "users": users, "items": items}
-    return Dataset.of(
+    data = Dataset.of(
         events,
         users_table,
         items_table,
         schema=schema,
         sources={name: str(path) for name, path in sources.items() if path is not None},
     )
+    return data if repeats is None else deduplicate(data, repeats)
 
 
 def column_names(path: str | Path, *, names: Sequence[str] | None = None, encoding: str = UTF8) -> list[str]:
@@ -102,12 +148,3 @@ def column_names(path: str | Path, *, names: Sequence[str] | None = None, encodi
     for part in files_of_table(path):
         found |= dict.fromkeys(names_in(part, Reading({}, names, encoding)))
     return list(found)
-
-
-def _read_side(
-    path: str | Path, wanted: Sequence[str], optional: Sequence[str], ids: Mapping[str, IdType]
-) -> pl.DataFrame:
-    present = column_names(path) if optional else []
-    as_text = {name: pl.String for name, kind in ids.items() if kind != "auto" and name in wanted}
-    columns = [*wanted, *(name for name in optional if name in present)]
-    return read_table(path, columns, dtypes=as_text, ids=list(ids))

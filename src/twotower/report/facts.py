@@ -88,6 +88,8 @@ def _split(config: Config) -> str:
     split = config.split
     if split.method == "files":
         return f"files: train {split.train}, validation {split.validation or 'carved'}, test {split.test}"
+    if split.method == "column":
+        return f"the parts that column '{split.column}' names"
     validation = split.validation if split.validation is not None else split.test
     shares = [
         f"{name} {percent(share)}"

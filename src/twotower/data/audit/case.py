@@ -93,7 +93,8 @@ class Case:
     Attributes:
         config: as given.
         files: as given, with ids of one dtype.
-        unique: the files without copies.
+        repeats: what becomes of rows that contradict each other.
+        unique: the files without copies, and without rows that contradict each other.
         parts: ``train``, ``validation`` and ``test``. Where the config's split fails they are the files.
         fault: why the split failed, or none.
     """
@@ -101,7 +102,9 @@ class Case:
     def __init__(self, config: Config, files: Mapping[str, Dataset]) -> None:
         self.config = config
         self.files = dict(zip(files, alike(list(files.values())), strict=True))
-        self.unique = {name: deduplicate(data) for name, data in self.files.items()}
+        rule = config.data.repeat_rule
+        self.repeats = "max" if rule == "refuse" else rule  # what is refused is a finding
+        self.unique = {name: deduplicate(data, self.repeats) for name, data in self.files.items()}
         self.fault: str | None = None
         try:
             cutting = cut(config, self.unique)

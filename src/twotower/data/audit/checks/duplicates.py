@@ -11,7 +11,7 @@ import polars as pl
 from twotower.data.audit.case import SAMPLE, Case
 from twotower.data.audit.check import Check
 from twotower.data.audit.finding import Finding
-from twotower.data.duplicates import drop_rows_of, event_key, row_hashes
+from twotower.data.duplicates import RepeatedLabels, drop_rows_of, event_key, repeated_labels
 
 _MANY = 0.2
 """Share of copies beyond which the file was probably put together wrongly."""
@@ -41,26 +41,40 @@ class Duplicates(Check):
         key = ", ".join(event_key(case.schema))
         where = case.path(name)
         evidence = f"{copies:,} of {rows:,} rows repeat an earlier one's {key}"
-        differing = self._differing(case, name, copies)
-        if differing:
-            evidence += f"; {differing:,} of them with another {case.schema.label}"
-        mend = "nothing to do: the first of each is kept, before the split"
+        found = repeated_labels(case.files[name], case.repeats)
+        if found is not None:
+            evidence += (
+                f"; {found.rows:,} rows of {found.events:,} events differ in their {case.schema.label}"
+            )
+            yield from self._contradicting(case, name, found)
+        fix = "nothing to do: one of each is kept, before the split"
         if copies > _MANY * rows:
-            mend = "look at how the file was made; the first of each row is kept, before the split"
+            fix = "look at how the file was made; one of each is kept, before the split"
             if case.schema.timestamp is None:
-                mend += ". If an item can be met twice, name the timestamp in [schema]"
-            yield self.warning(where, "many rows are copies", evidence, mend)
+                fix += ". If an item can be met twice, name the timestamp in [schema]"
+            yield self.warning(where, "many rows are copies", evidence, fix)
         else:
-            yield self.note(where, "some rows are copies", evidence, mend)
+            yield self.note(where, "some rows are copies", evidence, fix)
 
-    def _differing(self, case: Case, name: str, copies: int) -> int:
-        """Return how many copies have another label than the row that they repeat."""
-        label = case.schema.label
-        if label is None:
-            return 0
-        hashes = row_hashes(case.files[name].interactions.select([*event_key(case.schema), label]))
-        hashes.sort()
-        return copies - int((hashes[1:] == hashes[:-1]).sum())
+    def _contradicting(self, case: Case, name: str, found: RepeatedLabels) -> Iterator[Finding]:
+        """Tell what the rule of the config makes of rows that contradict each other."""
+        label, where, rule = case.schema.label, case.path(name), case.config.data.repeat_rule
+        told = f"{found.rows:,} rows of {found.events:,} events differ in their {label}"
+        if rule == "refuse":
+            what = "rows contradict each other, and data.repeats = 'refuse' stops at them"
+            yield self.error(
+                where, what, told, "correct them, or set data.repeats to another rule, such as max"
+            )
+            return
+        least = _least_positive(case, name)
+        lost = int(((found.largest >= least) & (found.kept < least)).sum())
+        if lost:
+            yield self.error(
+                where,
+                f"positives are lost: data.repeats = '{rule}' turns them into negatives",
+                f"{told}; in {lost:,} events a {label} of {least:g} or more becomes less",
+                "set data.repeats = 'max', which keeps the largest of each",
+            )
 
     def _across(self, case: Case) -> Iterator[Finding]:
         train, test = case.unique["train"], case.unique["test"]
@@ -104,3 +118,15 @@ class Duplicates(Check):
                 f"{schema.label} of a train row; by chance it would be about {chance:,.0f}",
                 "drop them before splitting: keep one row for each user, item and label, or round the times",
             )
+
+
+def _least_positive(case: Case, name: str) -> float:
+    """Return the least label of a positive: by the config's rule, or else the larger half of the labels."""
+    labels = case.files[name].interactions.get_column(case.schema.label or "").to_numpy()
+    rule = case.config.positive
+    if rule.threshold is not None:
+        return rule.threshold
+    share = rule.quantile if rule.quantile is not None else rule.duration_rank
+    if share is not None:
+        return float(np.quantile(labels, share))
+    return float(np.unique(labels)[1]) if len(np.unique(labels)) == 2 else float(np.median(labels))
