@@ -35,7 +35,10 @@ PathString = Annotated[str, Field(min_length=1)]
 
 
 def _columns_by_table(value: Any) -> Any:
-    return {"interactions": value} if isinstance(value, list | tuple) else value
+    tables = {"interactions": value} if isinstance(value, list) else value
+    if not isinstance(tables, dict):
+        return value
+    return {table: tuple(names) if isinstance(names, list) else names for table, names in tables.items()}
 
 
 def _encoding(value: str) -> str:

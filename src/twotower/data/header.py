@@ -180,7 +180,7 @@ def _looks_like_a_row(fields: Sequence[str], below: Sequence[Sequence[str]]) -> 
         )
         for place in range(len(fields))
     ]
-    return any(values) and all(value for value, numeric in zip(values, columns, strict=True) if numeric)
+    return any(columns) and all(value for value, numeric in zip(values, columns, strict=True) if numeric)
 
 
 def _separator(line: str, usual: str) -> str:

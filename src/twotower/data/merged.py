@@ -53,6 +53,15 @@ def arranged(
             gone.update(columns)
         else:
             sides.append(table)
+    table = events if sides[1] is None else sides[1]
+    for name in schema.display:
+        if name in table.columns and table.schema[name] in (pl.Binary, pl.Object):
+            source = names["interactions" if sides[1] is None else "items"]
+            raise DataError(
+                f"a display column holds text, numbers, times or lists: {source}, column '{name}' holds "
+                f"bytes or mixed "
+                "objects. Cast it to strings, or leave it out."
+            )
     gone -= {*schema.interaction_columns(), schema.duration or ""}
     kept = schema.model_copy(update={"users_id": None, "items_id": None})
     return kept, events.drop(gone), sides[0], sides[1]
