@@ -54,7 +54,7 @@ def test_a_run_that_ranks_holds_ranking_metrics_alone(finished: experiment.RunRe
     assert {f"{name}@{k}" for name in ("recall", "ndcg", "mrr") for k in (10, 20, 100)} <= set(
         metrics["ranking"]
     )
-    assert set(metrics["validation"]) == {"epoch", "ndcg@100", "recall@20"}
+    assert set(metrics["validation"]) == {"epoch", "ndcg@100", "recall@20", "popularity_ndcg@100"}
     parts = load_parts(config)
     ours = evaluate_ranking(
         finished.recommender,

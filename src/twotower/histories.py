@@ -61,12 +61,15 @@ class Histories:
         return FoldIn.of(warm, self.items.vectors, self.items.warm, self.n_members, self.least_squares)
 
     def pairs(self) -> pl.DataFrame:
-        """Return the (user, item) pairs seen in train, under the names of the schema."""
+        """Return the (user, item) pairs seen in train, with their labels, under the names of the schema."""
         indptr, item = self.seen
         user = np.repeat(np.arange(len(self.users.ids)), np.diff(indptr))
-        return pl.DataFrame(
+        pairs = pl.DataFrame(
             {self.schema.user: self.users.ids.gather(user), self.schema.item: self.items.ids.gather(item)}
         )
+        if self.schema.label is None or self.seen_label is None:
+            return pairs
+        return pairs.with_columns(pl.Series(self.schema.label, self.seen_label))
 
     def of(self, row: int) -> tuple[Rows, Targets]:
         """Return the item rows that a known user (by row) has in train, and their targets."""

@@ -403,13 +403,15 @@ class Recommender(Predictor, Ranker):
         ranking: bool = True,
         ks: Sequence[int] = (10, 20, 100),
         candidates: str = "all",
+        exclude_seen: bool | None = None,
         resamples: int = 1000,
         seed: int = 0,
     ) -> Evaluation:
         """Measure the model on held-out interactions, with intervals and slices.
 
         A model of labels is measured by its predictions. Every model is measured by how it ranks the
-        catalogue, without what a user has seen in train, for each user with positives in ``test``.
+        catalogue for each user with positives in ``test``, beside popularity. What is easily misread is told
+        by a `TwoTowerWarning` and is in the evaluation's notes.
 
         Args:
             test: the held-out part.
@@ -418,6 +420,8 @@ class Recommender(Predictor, Ranker):
             ks: where ranked lists are cut off.
             candidates: what a user may be given: ``"all"``, ``"test_items"`` (items with interactions in
                 ``test``) or ``"test_pairs"`` (those that the user has interactions with there).
+            exclude_seen: whether users are not given what they have in train, so that such pairs of ``test``
+                are not looked for either; None for what the model was trained with.
             resamples: bootstrap resamples of the users.
             seed: of the resampling.
 
@@ -427,7 +431,7 @@ class Recommender(Predictor, Ranker):
         """
         from twotower.evaluation import evaluate_model  # noqa: PLC0415  (not needed to serve)
 
-        return evaluate_model(
+        found = evaluate_model(
             self,
             test,
             self.train_view(test),
@@ -437,9 +441,13 @@ class Recommender(Predictor, Ranker):
             cap=cap,
             ks=ks,
             candidates=candidates,
+            exclude_seen=self.exclude_seen if exclude_seen is None else exclude_seen,
             resamples=resamples,
             seed=seed,
         )
+        for note in found.notes:
+            warnings.warn(note, TwoTowerWarning, stacklevel=2)
+        return found
 
     def train_view(self, like: Dataset) -> Dataset:
         """Return the (user, item) pairs seen in train as a dataset with the tables of ``like``."""

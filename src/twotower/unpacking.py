@@ -116,6 +116,7 @@ def unpacked(manifest: Mapping[str, Any], contents: Mapping[str, NDArray[np.uint
         ObjectiveConfig.model_validate(manifest["objective"]),
         _fold_in(manifest["least_squares"]),
         vectors.get("seen.label"),
+        exclude_seen=flag(manifest, "exclude_seen") if "exclude_seen" in manifest else True,
     )
 
 

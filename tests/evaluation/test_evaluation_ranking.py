@@ -370,7 +370,9 @@ def test_nothing_relevant_is_refused():
     train = events(TRAIN).as_train()
     with pytest.raises(DataError, match="0 held-out rows of 0 users"):
         RankingTask.prepare(events(TEST).with_interactions(events(TEST).interactions.clear()), train)
-    with pytest.raises(DataError, match=r"3 held-out rows of 2 users, .* 1 repeat.*2 were seen.*barred_seen"):
+    with pytest.raises(
+        DataError, match=r"3 held-out rows of 2 users, .* 1 repeat.*2 were seen.*exclude_seen"
+    ):
         RankingTask.prepare(events([(1, 10), (1, 10), (2, 10)]), train)
     with pytest.raises(DataError, match="1 are no candidates"):
         RankingTask.prepare(events([(1, 12)]), train, candidates=events([(1, 13)]))

@@ -356,3 +356,126 @@ def item_id_shown() -> tuple[Any, Any]:
     model = named("user_id", "film", "item_id")
     (found,) = recommendations_json(model.recommend(3, 1, allow=3, exclude_seen=False), 3)["items"]
     return found["item_id"], found["item_item_id"]
+
+
+# people who come back to items
+
+
+def plays() -> pl.DataFrame:
+    """24 people of four tastes, each with the two songs of theirs, each played 10 times at other times."""
+    rows = [
+        (u, 2 * (u % 4) + s, 1000 * n + u + 100 * s, 1.0)
+        for u in range(24)
+        for s in range(2)
+        for n in range(10)
+    ]
+    return pl.DataFrame(rows, schema=["user_id", "item_id", "at", "n"], orient="row")
+
+
+def played(**how: Any) -> tuple[Recommender, tt.Dataset]:
+    data = tt.Dataset.of(plays(), schema={"timestamp": "at"})
+    train, test = tt.split(data, "random", test=0.2, seed=1)
+    cut = tt.split(train, "random", test=0.2, seed=1)
+    return tt.TwoTower(**{**SMALL, "epochs": 30}).fit(*cut, **how), test
+
+
+def songs(folder: Path, exclude: bool, *more: str) -> Any:
+    """Write plays and a config, and run a command."""
+    plays().write_csv(folder / "plays.csv")
+    (folder / "c.toml").write_text(
+        '[data]\ninteractions = "plays.csv"\n[schema]\ntimestamp = "at"\n[split]\ntest = 0.2\n'
+        "[model]\ndim = 8\n[training]\nepochs = 30\nthreads = 1\n"
+        f"[evaluation]\nresamples = 100\nks = [2]\nexclude_seen = {str(exclude).lower()}\n"
+    )
+    return CliRunner(env={"COLUMNS": "80"}).invoke(
+        app, [str(folder / w) if w in ("c.toml", "run") else w for w in more], prog_name="twotower"
+    )
+
+
+def refused(folder: Path) -> tuple[int, bool, bool]:
+    answer = songs(folder, True, "train", "c.toml", "--out", "run")
+    said = answer.stderr
+    return answer.exit_code, "were seen in train" in said, "evaluation.exclude_seen = false" in said
+
+
+def heard_again(folder: Path) -> Any:
+    """Train with seen songs: everyone's two are found, and the run gives them by default."""
+    trained = songs(folder, False, "train", "c.toml", "--out", "run", "--json")
+    found = json.loads(trained.stdout)
+    given = json.loads(songs(folder, False, "recommend", "run", "--user", "3", "-k", "2", "--json").stdout)
+    new = json.loads(
+        songs(folder, False, "recommend", "run", "--user", "3", "-k", "2", "--exclude-seen", "--json").stdout
+    )
+    return (
+        found["ranked"]["left_out"]["seen"],
+        found["ranking"]["recall@2"]["value"] > 0.9,
+        sorted(item["item_id"] for item in given["items"]),
+        {6, 7} & {item["item_id"] for item in new["items"]},
+    )
+
+
+def partly(folder: Path) -> Any:
+    """Of user 3's two test pairs one was seen in train; the count is in the result, and is said."""
+    train = pl.DataFrame({"user_id": [1, 1, 2, 2, 3, 3], "item_id": [1, 2, 2, 3, 3, 4]})
+    test = tt.Dataset.of(pl.DataFrame({"user_id": [3, 3, 3], "item_id": [3, 1, 1]}), schema={})
+    data = tt.Dataset.of(train, schema={}).as_train()
+    model = tt.TwoTower(refit=False, **SMALL).fit(data, test)
+    found, notes = told(lambda: model.evaluate(test, ks=(1,)))
+    return found.as_dict()["ranked"]["left_out"], len(
+        [note for note in notes if "1 of 3 test positives" in note]
+    )
+
+
+def followed(folder: Path) -> Any:
+    """A saved model follows what it was trained with, until it is told otherwise."""
+    model, test = played(exclude_seen=False)
+    model.save(folder / "bundle")
+    loaded = tt.load(folder / "bundle")
+    own = {6, 7}
+    lists = {
+        how: set(loaded.recommend(3, 2, exclude_seen=how)["item_id"].to_list()) for how in (None, True, False)
+    }
+    return (
+        lists[None] == lists[False] == own,
+        lists[True] & own,
+        loaded.evaluate(test, ks=(2,)).ranking.left_out["seen"],  # type: ignore[union-attr]
+        set(loaded.recommend_from([[6, 7]], 2)["item_id"].to_list()) == own,
+    )
+
+
+def judged(folder: Path) -> Any:
+    """Validation ranks by the same rule: with every pair seen, there is something to judge only if it may."""
+    model, _ = played(exclude_seen=False)
+    return {key for record in model.history for key in record if key.startswith("validation")}
+
+
+def found_by_check(exclude: bool) -> Callable[[Path], Any]:
+    def ask(folder: Path) -> Any:
+        answer = songs(folder, exclude, "check", "c.toml", "--json")
+        findings = json.loads(answer.stdout)["findings"]
+        return [
+            (one["severity"], "100%" in one["evidence"]) for one in findings if one["check"] == "coming-back"
+        ]
+
+    return ask
+
+
+CASES += [
+    Case("seen: all test pairs were, and the error says what to set", {}, refused, (2, True, True)),
+    Case("seen: people come back to songs", {}, heard_again, (0, True, [6, 7], set())),
+    Case(
+        "seen: what is left out is counted and said",
+        {},
+        partly,
+        ({"repeated": 1, "not_candidates": 0, "seen": 1}, 1),
+    ),
+    Case("seen: a saved model follows its training", {}, followed, (True, set(), 0, True)),
+    Case(
+        "seen: validation follows the rule",
+        {},
+        judged,
+        {"validation_ndcg@100", "validation_recall@20", "validation_popularity_ndcg@100"},
+    ),
+    Case("seen: check warns", {}, found_by_check(True), [("warning", True)]),
+    Case("seen: check has a note where it is meant", {}, found_by_check(False), [("note", True)]),
+]

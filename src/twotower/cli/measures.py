@@ -63,9 +63,37 @@ def print_evaluation(report: Mapping[str, Any]) -> None:
         lines = [[_named(metric), *(_with_bounds(of[k]) for k in ks)] for metric, of in metrics.items()]
         console.print(
             f"test part, {ranked['items']:,} items ranked for {ranked['users']:,} users with "
-            f"{ranked['positives']:,} positives"
+            f"{ranked['positives']:,} positives{_left_out(ranked['left_out'])}"
         )
         _print_fitted(console, ["ranking", *(f"@{k}" for k in ks)], lines)
+    print_beside(report.get("popularity") or {}, report["ranking"])
+
+
+def print_beside(popularity: Mapping[str, Any], ours: Mapping[str, Interval]) -> None:
+    """Print a ranking beside that by popularity, and in words which is better."""
+    if not popularity:
+        return
+    console = new_console()
+    lines = []
+    for name, interval in popularity["difference"].items():
+        values = (_number(of[name]["value"], ".4f") for of in (ours, popularity["metrics"]))
+        difference = f"{_number(interval['value'], '+.4f')} {bounds(interval, '+.3f')}".strip()
+        lines.append([_named(name), *values, difference])
+    _print_fitted(console, ["ranking", "ours", f"popularity ({popularity['counted']})", "difference"], lines)
+    console.print(popularity["says"], markup=False)
+
+
+_REASONS = {
+    "seen": "the user has the item in the training set",
+    "not_candidates": "not among the candidates",
+    "repeated": "a pair twice",
+}
+
+
+def _left_out(counts: Mapping[str, int]) -> str:
+    """Return how many test positives are not ranked for, and why."""
+    said = [f"{counts[name]:,} ({why})" for name, why in _REASONS.items() if counts.get(name)]
+    return f"; left out: {', '.join(said)}" if said else ""
 
 
 def print_slices(slices: Mapping[str, Any]) -> None:
@@ -101,9 +129,29 @@ def print_comparison(comparison: Mapping[str, Any]) -> None:
     console.print(f"minus {against}, and 95% interval of the difference (same resampled users)")
     _print_beside(console, differences, sign="+")
     _print_given(console, comparison)
+    for line in _losses(comparison):
+        console.print(line, markup=False)
+    if beside := comparison.get("popularity"):
+        print_beside(beside, beside["ours"])
     if "seeds" in comparison:
         found = comparison["seeds"]
         print_spread(found["metrics"], found["seeds"], of=f"{against}, whose mean by user is above,")
+
+
+def _losses(comparison: Mapping[str, Any]) -> list[str]:
+    """Say of each model that is known to be better than ours by how much, where rankings are compared."""
+    if "users" not in comparison:
+        return []
+    lines = []
+    for name, difference in comparison["differences"].items():
+        metric = next(one for one in difference if one.startswith("ndcg@"))
+        found = difference[metric]
+        if found["low"] is not None and found["low"] > 0:
+            ours = comparison["models"][comparison["against"]]["metrics"][metric]["value"]
+            figures = f"{_named(metric)} {ours + found['value']:.4f} against {ours:.4f}"
+            more = f"{found['value']:+.4f} {bounds(found, '+.4f')}"
+            lines.append(f"WARNING: {name} ranks better than {comparison['against']}: {figures}, {more}.")
+    return lines
 
 
 def _print_given(console: Console, comparison: Mapping[str, Any]) -> None:

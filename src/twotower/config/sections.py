@@ -350,7 +350,11 @@ class EvaluationConfig(Section):
     ks: Annotated[tuple[Count, ...], Field(min_length=1)] = (10, 20, 100)
     """Where ranked lists are cut off."""
     candidates: Literal["all", "test_items", "test_pairs"] = "all"
-    """What a user may be given: any item not seen in train; only items with interactions in the test part; or
+    """What a user may be given: any item; only items with interactions in the test part; or
     only those that the user has interactions with there (where the test part is fully observed)."""
+    exclude_seen: bool = True
+    """Whether users are not given what they have in train, positive or not; pairs of the test part that were
+    seen in train are then not looked for, and counted. ``false`` where people come back to items (music,
+    groceries). Validation, baselines and the saved model follow it."""
     resamples: Annotated[int, Field(ge=100)] = 1000
     """Bootstrap resamples of the users behind each interval."""

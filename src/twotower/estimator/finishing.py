@@ -32,6 +32,7 @@ def finish(
     train: TrainPart,
     rule: PositiveRule,
     history: list[dict[str, Any]],
+    exclude_seen: bool = True,
 ) -> Recommender:
     """Encode the whole catalogue, cold rows included, and note what each user has seen.
 
@@ -40,6 +41,7 @@ def finish(
         train: where that came from, with interactions that an objective did not learn from.
         rule: which interactions are positives.
         history: records of the epochs.
+        exclude_seen: whether users are not to be given what they have in train.
     """
     encoder, schema, objective = prepared.encoder, train.schema, prepared.config
     device = prepared.users.dense.device
@@ -72,6 +74,7 @@ def finish(
         objective,
         _settings(prepared, train, rule, sides["users"], sides["items"]),
         label,
+        exclude_seen=exclude_seen,
     )
 
 

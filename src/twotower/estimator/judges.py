@@ -13,7 +13,7 @@ from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.durations import durations
 from twotower.data.ranker import Queries, Ranker
 from twotower.estimator.preparing import Prepared
-from twotower.evaluation import RankingTask
+from twotower.evaluation import ByPopularity, RankingTask
 from twotower.features.encoder import SideEncoder
 from twotower.features.positive import PositiveRule
 from twotower.model import SideArrays, TwoTowerModel
@@ -92,6 +92,8 @@ def _weights(validation: Dataset, order: NDArray[np.int64]) -> NDArray[np.float6
 class RankingJudge(Judge):
     """Judges by NDCG@100 over the whole catalogue, for the users with positives in the validation part.
 
+    Beside it stands the NDCG@100 of the popular items, the same in every epoch.
+
     Where users times items are many, a fixed random sample of the users stands for all of them. Where none of
     these positives is of an item with train interactions, they are ranked among each other: items without any
     lie behind all others, and how they lie there says nothing of how well they are ranked.
@@ -108,6 +110,8 @@ class RankingJudge(Judge):
         rule: PositiveRule,
         device: torch.device,
         seed: int,
+        *,
+        exclude_seen: bool = True,
     ) -> None:
         positives = rule.select(validation)
         users = positives.interactions.get_column(positives.schema.user).unique().sort()
@@ -118,7 +122,15 @@ class RankingJudge(Judge):
             positives = positives.with_interactions(
                 positives.interactions.filter(pl.col(positives.schema.user).is_in(chosen.implode()))
             )
-        self.task = RankingTask.prepare(positives, train, ks=(20, _K), candidates=_all_cold(positives, train))
+        self.task = RankingTask.prepare(
+            positives,
+            train,
+            ks=(20, _K),
+            candidates=_all_cold(positives, train),
+            barred_seen=exclude_seen,
+        )
+        popular = [self.task.measure(one)[f"ndcg@{_K}"] for one in ByPopularity.each(train, rule)]
+        self.popularity = max(popular)
         encoder = prepared.encoder
         self.sides = {
             "users": _packed(validation.users, encoder.users, self.task.users, device),
@@ -129,7 +141,8 @@ class RankingJudge(Judge):
         """Measure the model."""
         U, V = (model.encode(self.sides[which], which).cpu().numpy() for which in ("users", "items"))
         measured = self.task.measure(_Ranking(U, V, self.task.users))
-        return {f"validation_{name}": measured[name] for name in (f"ndcg@{_K}", "recall@20")}
+        values = {f"validation_{name}": measured[name] for name in (f"ndcg@{_K}", "recall@20")}
+        return {**values, f"validation_popularity_ndcg@{_K}": self.popularity}
 
 
 def _all_cold(positives: Dataset, train: TrainPart) -> pl.Series | None:

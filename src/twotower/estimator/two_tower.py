@@ -115,6 +115,7 @@ class TwoTower:
         checkpoints: Path | None = None,
         resume: bool = False,
         listener: Listener | None = None,
+        exclude_seen: bool = True,
     ) -> Recommender:
         """Train on ``train``, choosing the number of epochs on ``validation``.
 
@@ -124,6 +125,9 @@ class TwoTower:
             checkpoints: directory for a checkpoint after each epoch.
             resume: go on from the checkpoint there, to the same bits as without a break.
             listener: told of every step and epoch.
+            exclude_seen: whether users are not to be given what they have in train. Validation ranks by that,
+                and so do `Recommender.evaluate` and `Recommender.recommend` where nothing else is said. False
+                where people come back to items (music, groceries).
 
         Raises:
             TypeError: train is not a `TrainPart`.
@@ -149,7 +153,7 @@ class TwoTower:
             torch.set_num_threads(self.training.threads)
             numba.set_num_threads(min(self.training.threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
         try:
-            return self._fit(train, validation, device, checkpoints, resume, listener)
+            return self._fit(train, validation, device, checkpoints, resume, listener, exclude_seen)
         finally:
             torch.set_num_threads(threads[0])
             numba.set_num_threads(threads[1])
@@ -162,14 +166,15 @@ class TwoTower:
         checkpoints: Path | None,
         resume: bool,
         listener: Listener,
+        exclude_seen: bool,
     ) -> Recommender:
-        mark = fingerprint(self, train, validation)
+        mark = fingerprint(self, train, validation, exclude_seen)
         rule = PositiveRule.fit(train, self.positive)
         found = Checkpoint.read(checkpoints) if resume and checkpoints is not None else None
         earlier = found.meta["earlier"] if found is not None else {}
         if not earlier:
             prepared = self._prepare(train, rule, device)
-            judge = self._judge(prepared, train, validation, rule, device)
+            judge = self._judge(prepared, train, validation, rule, device, exclude_seen)
             trainer = self._trainer(prepared, "train", mark)
             outcome = trainer.run(
                 judge,
@@ -181,7 +186,7 @@ class TwoTower:
             posterior = self._posterior(prepared, judge, outcome.best_epoch, listener)
             history = outcome.history + posterior
             if not self.training.refit:
-                return finish(prepared, train, rule, history)
+                return finish(prepared, train, rule, history, exclude_seen)
             earlier = {
                 "best_epoch": outcome.best_epoch,
                 "rates": outcome.rates,
@@ -203,7 +208,7 @@ class TwoTower:
         if earlier["posterior"]:
             self._take_posterior(prepared, listener)
             listener.end(reason="done")
-        return finish(prepared, everything, rule, earlier["history"] + refitted.history)
+        return finish(prepared, everything, rule, earlier["history"] + refitted.history, exclude_seen)
 
     def _prepare(self, train: TrainPart, rule: PositiveRule, device: torch.device) -> Prepared:
         return prepare(train, self.model, self.objective, self.training, rule, device=device, seed=self.seed)
@@ -215,9 +220,12 @@ class TwoTower:
         validation: Dataset,
         rule: PositiveRule,
         device: torch.device,
+        exclude_seen: bool,
     ) -> Judge:
         if self.objective.implicit:
-            return RankingJudge(prepared, train, validation, rule, device, self.seed)
+            return RankingJudge(
+                prepared, train, validation, rule, device, self.seed, exclude_seen=exclude_seen
+            )
         return RatingJudge(prepared, validation, device)
 
     def _posterior(self, prepared: Prepared, judge: Judge, epoch: int, listener: Listener) -> list[Record]:
@@ -301,12 +309,14 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def fingerprint(estimator: TwoTower, train: Dataset, validation: Dataset) -> str:
+def fingerprint(estimator: TwoTower, train: Dataset, validation: Dataset, exclude_seen: bool = True) -> str:
     """Return a hash of the settings and of the rows that a checkpoint depends on."""
     digest = hashlib.sha256()
     for section in (estimator.positive, estimator.model, estimator.objective, estimator.training):
         digest.update(json.dumps(section.model_dump(mode="json"), sort_keys=True).encode())
     digest.update(f"{estimator.seed} {torch.get_num_threads()} {numba.get_num_threads()}".encode())
+    if not exclude_seen:
+        digest.update(b"with what was seen")
     digest.update(json.dumps(train.schema.model_dump(mode="json"), sort_keys=True).encode())
     for part in (train, validation):
         for table in (part.interactions.select(part.role_columns()), part.users, part.items):

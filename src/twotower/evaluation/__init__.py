@@ -3,6 +3,7 @@
 from twotower.data.durations import durations
 from twotower.data.predictor import Predictor
 from twotower.data.ranker import Queries, Ranker
+from twotower.evaluation.beside import BesidePopularity, ByPopularity
 from twotower.evaluation.comparison import Comparison, compare_ratings
 from twotower.evaluation.evaluation import (
     CANDIDATES,
@@ -18,10 +19,12 @@ from twotower.evaluation.ranking import (
     evaluate_ranking,
 )
 from twotower.evaluation.ranking_task import RankingTask
-from twotower.evaluation.rating import RatingEvaluation, SliceResult, evaluate_rating
+from twotower.evaluation.rating import RatingEvaluation, SliceResult, evaluate_rating, metrics_dict
 
 __all__ = [
     "CANDIDATES",
+    "BesidePopularity",
+    "ByPopularity",
     "Comparison",
     "Evaluation",
     "Predictor",
@@ -40,4 +43,5 @@ __all__ = [
     "evaluate_ranking",
     "evaluate_rating",
     "held_out_task",
+    "metrics_dict",
 ]

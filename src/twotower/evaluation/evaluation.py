@@ -6,16 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import polars as pl
+
 from twotower.data.dataset import Dataset
 from twotower.data.predictor import Predictor
 from twotower.data.ranker import Ranker
 from twotower.errors import ConfigError, DataError, nearest
-from twotower.evaluation.ranking import RankingEvaluation, evaluate_task
+from twotower.evaluation.beside import BesidePopularity
+from twotower.evaluation.ranking import RankingEvaluation, evaluate_values
 from twotower.evaluation.ranking_task import Candidates, RankingTask
 from twotower.evaluation.rating import RatingEvaluation, SliceResult, evaluate_rating, metrics_dict
 from twotower.features.positive import PositiveRule
 from twotower.metrics import Interval
 
+_MANY = 0.1
+"""Share of the test positives from which it is said that they were seen in train."""
 CANDIDATES = ("all", "test_items", "test_pairs")
 """What a user may be given: any item of the catalogue, any with rows in the test part, or those that the user
 has rows with there."""
@@ -30,12 +35,14 @@ class Evaluation:
         rating: of the predicted labels; None if the model predicts none.
         ranking: of the ranked catalogue; None if it was not asked for, or nothing could be relevant.
         notes: what was not measured, and why.
+        popularity: the ranking beside that by popularity; None without a ranking.
     """
 
     rows: int
     rating: RatingEvaluation | None
     ranking: RankingEvaluation | None
     notes: tuple[str, ...] = ()
+    popularity: BesidePopularity | None = None
 
     @property
     def metrics(self) -> dict[str, Interval]:
@@ -48,10 +55,11 @@ class Evaluation:
         return {name: part.slices for name, part in self._parts().items()}
 
     def as_dict(self) -> dict[str, Any]:
-        """Return ``{"rating", "ranking", "rows", "ranked", "slices", "notes"}`` for JSON.
+        """Return ``{"rating", "ranking", "rows", "ranked", "popularity", "slices", "notes"}`` for JSON.
 
         The first two are metric -> ``{"value", "low", "high"}``, empty if not measured; "ranked" says for how
-        many users among how many items, and what was relevant.
+        many users among how many items, what was relevant, and how many test positives were left out and why;
+        "popularity" is `BesidePopularity.as_dict`.
         """
         ranked = {}
         if self.ranking is not None:
@@ -67,6 +75,7 @@ class Evaluation:
             "ranking": {} if self.ranking is None else metrics_dict(self.ranking.metrics),
             "rows": self.rows,
             "ranked": ranked,
+            "popularity": {} if self.popularity is None else self.popularity.as_dict(),
             "slices": {name: part.as_dict()["slices"] for name, part in self._parts().items()},
             "notes": list(self.notes),
         }
@@ -83,8 +92,9 @@ def held_out_task(
     *,
     ks: Sequence[int] = (10, 20, 100),
     candidates: str = "all",
+    exclude_seen: bool = True,
 ) -> RankingTask:
-    """Make a test part ready for ranking: its positives are relevant, what was seen in train is left out.
+    """Make a test set ready for ranking: its positives are relevant.
 
     Args:
         test: held-out interactions, positives or not.
@@ -92,6 +102,8 @@ def held_out_task(
         positive: says which are positives.
         ks: where to cut the lists off.
         candidates: one of `CANDIDATES`.
+        exclude_seen: whether a user is not given what is with the user in train, so that such a pair of the
+            test set is not relevant either.
 
     Raises:
         ConfigError: a setting is out of range.
@@ -107,7 +119,9 @@ def held_out_task(
         among = test.interactions.get_column(test.schema.item)
     elif candidates == "test_pairs":
         among = test
-    return RankingTask.prepare(positive.select(test), train, ks=ks, candidates=among)
+    positives = positive.select(test)  # or an error, where there is none
+    positives = test.with_interactions(test.interactions.filter(pl.Series(positive.positive(test))))
+    return RankingTask.prepare(positives, train, ks=ks, candidates=among, barred_seen=exclude_seen)
 
 
 def evaluate_model(
@@ -121,6 +135,7 @@ def evaluate_model(
     cap: float | None = None,
     ks: Sequence[int] = (10, 20, 100),
     candidates: str = "all",
+    exclude_seen: bool = True,
     resamples: int = 1000,
     seed: int = 0,
 ) -> Evaluation:
@@ -139,6 +154,7 @@ def evaluate_model(
         cap: also report rating metrics with labels and predictions capped here.
         ks: where ranked lists are cut off.
         candidates: one of `CANDIDATES`.
+        exclude_seen: as for `held_out_task`.
         resamples: bootstrap resamples of the users.
         seed: of the resampling.
 
@@ -155,9 +171,30 @@ def evaluate_model(
     if not (ranking and isinstance(model, Ranker)):
         return Evaluation(len(test), rated, None)
     try:
-        task = held_out_task(test, train, positive, ks=ks, candidates=candidates)
+        task = held_out_task(test, train, positive, ks=ks, candidates=candidates, exclude_seen=exclude_seen)
     except DataError as error:
         if rated is None:
             raise
         return Evaluation(len(test), rated, None, (f"ranking was not measured: {error}",))
-    return Evaluation(len(test), rated, evaluate_task(task, model, train, resamples=resamples, seed=seed))
+    ranked, values = evaluate_values(task, model, train, resamples=resamples, seed=seed)
+    beside = BesidePopularity.measure(
+        task, values, train, positive, predicts=rating, resamples=resamples, seed=seed
+    )
+    return Evaluation(len(test), rated, ranked, _notes(ranked, ks), beside)
+
+
+def _notes(ranked: RankingEvaluation, ks: Sequence[int]) -> tuple[str, ...]:
+    """Say what is easily misread: positives that were left out, and lists as long as the catalogue."""
+    notes = []
+    seen, positives = ranked.left_out["seen"], ranked.positives + sum(ranked.left_out.values())
+    if seen >= _MANY * positives:
+        notes.append(
+            f"{seen:,} of {positives:,} test positives ({seen / positives:.0%}) are left out of the ranking: "
+            "the user has the item in the training set. Where people come back to items (music, groceries), "
+            "set evaluation.exclude_seen = false"
+        )
+    whole = [k for k in ks if k > ranked.items]
+    if whole:
+        longer = ", ".join(map(str, whole))
+        notes.append(f"the catalogue has {ranked.items:,} items, so lists of {longer} hold all of it")
+    return tuple(notes)

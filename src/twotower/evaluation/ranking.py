@@ -127,8 +127,16 @@ def evaluate_task(
     task: RankingTask, ranker: Ranker, train: Dataset | None, *, resamples: int = 1000, seed: int = 0
 ) -> RankingEvaluation:
     """Do as `evaluate_ranking` with a task already prepared; without ``train`` there are no slices."""
+    return evaluate_values(task, ranker, train, resamples=resamples, seed=seed)[0]
+
+
+def evaluate_values(
+    task: RankingTask, ranker: Ranker, train: Dataset | None, *, resamples: int = 1000, seed: int = 0
+) -> tuple[RankingEvaluation, RankingValues]:
+    """Do as `evaluate_task`, and return each user's values, too."""
     cut = RankingSlices({}, {}) if train is None else ranking_slices(task, train)
-    return _evaluate(task, _measured(task, ranker, cut), cut, resamples=resamples, seed=seed)
+    values = _measured(task, ranker, cut)
+    return _evaluate(task, values, cut, resamples=resamples, seed=seed), values
 
 
 def compare_rankings(

@@ -303,5 +303,9 @@ def _no_relevant(rows: int, users: int, left_out: Mapping[str, int]) -> str:
         f"ranking needs at least one user with a relevant item; got {rows:,} held-out rows of {users:,} "
         f"users, of which {left_out['repeated']:,} repeat a pair, {left_out['not_candidates']:,} are no "
         f"candidates and {left_out['seen']:,} were seen in train. Check the split, or what counts as positive"
-        + ("; barred_seen=False lets seen items be given again." if left_out["seen"] else ".")
+        + (
+            "; evaluation.exclude_seen = false (exclude_seen=False) lets seen items be given again."
+            if left_out["seen"]
+            else "."
+        )
     )

@@ -15,12 +15,15 @@ from twotower.baselines.search import Setting
 from twotower.config import Config, resolved
 from twotower.data.ranker import Ranker
 from twotower.data.splitting import Parts
+from twotower.errors import DataError
 from twotower.evaluation import (
+    BesidePopularity,
     Comparison,
     RankingComparison,
     compare_on_task,
     compare_ratings,
     held_out_task,
+    metrics_dict,
 )
 from twotower.experiment.fitting import Choice, Fitting, given_to_ours
 from twotower.experiment.parts import check_positives, load_parts
@@ -44,6 +47,8 @@ class Compared:
         choices: ranking baseline -> what it chose on the validation part, and by what numbers.
         skipped: ranking baseline -> why it was left out.
         seeds: of our models.
+        popularity: of a model that predicts, its ranking beside popularity's: ``BesidePopularity.as_dict``
+            and ``"ours"``; empty for one that ranks, which has the baselines.
     """
 
     comparison: Comparison | RankingComparison
@@ -51,6 +56,7 @@ class Compared:
     choices: Mapping[str, Choice] = field(default_factory=dict)
     skipped: Mapping[str, str] = field(default_factory=dict)
     seeds: tuple[int, ...] = ()
+    popularity: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def settings(self) -> dict[str, dict[str, Setting]]:
@@ -73,6 +79,7 @@ class Compared:
             "validation": {name: dict(choice.worth) for name, choice in self.choices.items()},
             "at_edge": {name: list(of.at_edge) for name, of in self.choices.items() if of.at_edge},
             "skipped": dict(self.skipped),
+            "popularity": dict(self.popularity),
         }
         if OURS in self.comparison.by_seed:
             metrics = spread(self.comparison.by_seed[OURS])
@@ -157,7 +164,36 @@ def compare_predictors(
         resamples=config.evaluation.resamples,
         seed=config.seed,
     )
-    return Compared(comparison, given)
+    return Compared(comparison, given, popularity=_ranked_beside(config, recommender, parts, log))
+
+
+def _ranked_beside(config: Config, recommender: Recommender, parts: Parts, log: Log) -> dict[str, Any]:
+    """Measure how a model that predicts ranks beside popularity; empty where that can't be measured."""
+    settings = config.evaluation
+    if not settings.ranking:
+        return {}
+    try:
+        task = held_out_task(
+            parts.test,
+            recommender.train_view(parts.test),
+            recommender.positive,
+            ks=settings.ks,
+            candidates=settings.candidates,
+            exclude_seen=settings.exclude_seen,
+        )
+    except DataError as error:
+        log(f"note: ranking was not measured: {error}")
+        return {}
+    found = BesidePopularity.measure(
+        task,
+        task.values(recommender),
+        recommender.train_view(parts.test),
+        recommender.positive,
+        predicts=True,
+        resamples=settings.resamples,
+        seed=config.seed,
+    )
+    return {**found.as_dict(), "ours": metrics_dict(found.model)}
 
 
 def compare_rankers(
@@ -189,7 +225,14 @@ def compare_rankers(
     """
     settings, rule = config.evaluation, recommender.positive
     seen = recommender.train_view(parts.test)
-    task = held_out_task(parts.test, seen, rule, ks=settings.ks, candidates=settings.candidates)
+    task = held_out_task(
+        parts.test,
+        seen,
+        rule,
+        ks=settings.ks,
+        candidates=settings.candidates,
+        exclude_seen=settings.exclude_seen,
+    )
     fitting = Fitting(config, parts, rule, log)
     given = {OURS: given_to_ours(config, parts.train.schema)}
 

@@ -79,7 +79,15 @@ class Fitting:
             self.everything = self._rows(parts.train.joined(parts.validation))
         # The rows of a validation part are never all that is known, as a fully observed test part's may be.
         among = "test_items" if config.evaluation.candidates == "test_items" else "all"
-        self.judge = _Judge(held_out_task(parts.validation, parts.train, rule, ks=(100,), candidates=among))
+        task = held_out_task(
+            parts.validation,
+            parts.train,
+            rule,
+            ks=(100,),
+            candidates=among,
+            exclude_seen=config.evaluation.exclude_seen,
+        )
+        self.judge = _Judge(task)
         self.choices: dict[str, Choice] = {}
         self.skipped: dict[str, str] = {}
 

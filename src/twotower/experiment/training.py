@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from twotower import __version__
 from twotower.config import SOLVABLE, Config, resolved, set_for_gradients
 from twotower.data.fingerprint import fingerprint
 from twotower.data.splitting import Parts
-from twotower.errors import DataError
+from twotower.errors import DataError, TwoTowerWarning
 from twotower.estimator import TwoTower
 from twotower.experiment.listeners import FitClock, HistoryFile, Several, write_history
 from twotower.experiment.parts import check_positives, load_parts, notes_of, sizes_of
@@ -154,6 +155,7 @@ def fit(
         checkpoints=checkpoints,
         resume=resume,
         listener=Several([clock, *listeners, Silent()]),
+        exclude_seen=config.evaluation.exclude_seen,
     )
     clock.lap("encode")
     return recommender
@@ -184,15 +186,18 @@ def evaluate(path: str | Path, *, log: Log = quiet) -> dict[str, Any]:
 
 def _evaluate(config: Config, recommender: Recommender, parts: Parts, log: Log) -> dict[str, Any]:
     settings = config.evaluation
-    evaluation = recommender.evaluate(
-        parts.test,
-        cap=settings.cap,
-        ranking=settings.ranking,
-        ks=settings.ks,
-        candidates=settings.candidates,
-        resamples=settings.resamples,
-        seed=config.seed,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TwoTowerWarning)  # what they say is logged
+        evaluation = recommender.evaluate(
+            parts.test,
+            cap=settings.cap,
+            ranking=settings.ranking,
+            ks=settings.ks,
+            candidates=settings.candidates,
+            exclude_seen=settings.exclude_seen,
+            resamples=settings.resamples,
+            seed=config.seed,
+        )
     for note in evaluation.notes:
         log(f"note: {note}")
     return evaluation.as_dict()

@@ -115,6 +115,7 @@ class Case:
             ranking=settings.ranking,
             ks=settings.ks,
             candidates=settings.candidates,
+            exclude_seen=settings.exclude_seen,
             resamples=settings.resamples,
             seed=config.seed,
         )
@@ -199,6 +200,7 @@ class Case:
             self.recommender.positive,
             ks=settings.ks,
             candidates=settings.candidates,
+            exclude_seen=self.recommender.exclude_seen,
         )
 
     @cached_property

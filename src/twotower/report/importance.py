@@ -169,7 +169,15 @@ class _Ranked(_Yardstick):
     def of(cls, recommender: Recommender, test: Dataset, metric: str, candidates: str) -> _Ranked:
         ks = (int(metric.partition("@")[2]),)
         seen = recommender.train_view(test)
-        return cls(held_out_task(test, seen, recommender.positive, ks=ks, candidates=candidates), metric)
+        task = held_out_task(
+            test,
+            seen,
+            recommender.positive,
+            ks=ks,
+            candidates=candidates,
+            exclude_seen=recommender.exclude_seen,
+        )
+        return cls(task, metric)
 
     def measure(self, recommender: Recommender) -> Floats:
         values = self.task.values(recommender).users[self.metric]

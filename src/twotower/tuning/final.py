@@ -88,6 +88,7 @@ def _compared(
             first.positive,
             ks=sorted({*settings.ks, 100}),
             candidates=settings.candidates,
+            exclude_seen=settings.exclude_seen,
         )
         rankers = [(name, run.recommender) for name, run in runs.items()]
         ranked = compare_on_task(task, rankers, None, **how)  # type: ignore[arg-type]

@@ -89,7 +89,14 @@ class RankingScorer(Scorer):
         known = train.interactions.get_column(item).unique().cast(wanted.dtype, strict=False)
         cold = not wanted.is_in(known.implode()).any()
         among = "test_items" if cold or config.evaluation.candidates == "test_items" else "all"
-        self._task = held_out_task(validation, train, rule, ks=(100,), candidates=among)
+        self._task = held_out_task(
+            validation,
+            train,
+            rule,
+            ks=(100,),
+            candidates=among,
+            exclude_seen=config.evaluation.exclude_seen,
+        )
         self.counts = np.ones(len(self._task.users))
 
     def totals(self, recommender: Recommender) -> FloatArray:

@@ -126,7 +126,14 @@ def _ranked(case: Case) -> Interval | None:
         return case.measured.metrics["ndcg@100"]
     among = case.config.evaluation.candidates
     seen = case.recommender.train_view(case.parts.test)
-    task = held_out_task(case.parts.test, seen, case.recommender.positive, ks=(100,), candidates=among)
+    task = held_out_task(
+        case.parts.test,
+        seen,
+        case.recommender.positive,
+        ks=(100,),
+        candidates=among,
+        exclude_seen=case.recommender.exclude_seen,
+    )
     values: Any = {"ndcg": task.values(case.recommender).users["ndcg@100"]}
     return mean_intervals(values, resamples=case.config.evaluation.resamples, seed=case.config.seed)["ndcg"]
 

@@ -6,6 +6,7 @@ from twotower.data.audit.check import Check
 from twotower.data.audit.checks.alignment import Alignment
 from twotower.data.audit.checks.cold import Cold
 from twotower.data.audit.checks.columns import Columns
+from twotower.data.audit.checks.coming_back import ComingBack
 from twotower.data.audit.checks.completeness import Completeness
 from twotower.data.audit.checks.duplicates import Duplicates
 from twotower.data.audit.checks.duration import Duration
@@ -34,6 +35,7 @@ CHECKS: Final[tuple[type[Check], ...]] = (
     Tails,
     Duration,
     Cold,
+    ComingBack,
     Popularity,
 )
 

@@ -1,0 +1,154 @@
+"""A ranking beside the plainest one there is: the popular items, the same for everybody."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from twotower.data.dataset import Dataset
+from twotower.data.durations import durations
+from twotower.data.ranker import Queries, Ranker
+from twotower.evaluation.ranking_task import RankingTask, RankingValues
+from twotower.evaluation.rating import metrics_dict
+from twotower.features.positive import PositiveRule
+from twotower.metrics import Interval, mean_differences, mean_intervals
+from twotower.retrieval import exact_top_k
+
+POPULARITY = "popularity"
+_METRICS = ("ndcg", "recall")
+_LEAST_GRADE = 0.2
+
+
+class ByPopularity(Ranker):
+    """Ranks by what an item is worth to everyone: the number of its positives, or the sum of their grades.
+
+    Attributes:
+        counted: which of the two, in words.
+        worth: columns ``item`` and ``worth``; other items are worth 0.
+    """
+
+    name = POPULARITY
+
+    def __init__(self, counted: str, worth: pl.DataFrame) -> None:
+        self.counted, self.worth = counted, worth
+
+    @classmethod
+    def each(
+        cls, train: Dataset, rule: PositiveRule, least_grade: float = _LEAST_GRADE
+    ) -> Iterator[ByPopularity]:
+        """Yield popularity by positives and, where there are labels, by grades.
+
+        Args:
+            train: all interactions, positives or not.
+            rule: which are positives, and how labels are graded.
+            least_grade: the grade of the least liked interaction; the most liked one has 1.
+        """
+        schema = train.schema
+        pairs = train.interactions.select(user=schema.user, item=schema.item)
+        labelled = schema.label is not None and schema.label in train.interactions.columns
+        positive = pairs.filter(pl.Series(rule.positive(train))) if labelled or not rule.selects else pairs
+        yield cls("positives", positive.group_by("item").agg(pl.col("user").n_unique().alias("worth")))
+        if labelled and rule.order is not None:
+            label = train.interactions.get_column(schema.label or "").cast(pl.Float64).to_numpy()
+            grade = pl.Series(rule.graded(label, durations(train), least_grade))
+            highest = pairs.with_columns(grade=grade).group_by("user", "item").agg(pl.col("grade").max())
+            yield cls("grades", highest.group_by("item").agg(pl.col("grade").sum().alias("worth")))
+
+    def rank(self, queries: Queries, k: int) -> NDArray[np.int32]:
+        """Rank the catalogue in one order for all users; see `Ranker.rank`."""
+        items = queries.items.alias("item").cast(self.worth.schema["item"], strict=False).to_frame()
+        worth = items.join(self.worth, on="item", how="left", maintain_order="left").get_column("worth")
+        # places of the distinct values, which float32 holds exactly
+        level = np.unique(worth.fill_null(0).to_numpy(), return_inverse=True)[1].astype(np.float32)
+        ones = np.ones((len(queries.users), 1), dtype=np.float32)
+        return exact_top_k(ones, level[:, None], k, seen=queries.barred).items
+
+
+@dataclass(frozen=True)
+class BesidePopularity:
+    """A model's ranking beside that by popularity, for the same users.
+
+    Attributes:
+        counted: what popularity is counted by, ``positives`` or ``grades``: the one that ranks better here.
+        metrics: of popularity, name (``"ndcg@10"``) -> value and interval.
+        difference: the model minus popularity, with the interval of that difference.
+        model: of the model, as ``metrics``.
+        predicts: whether the model was trained to predict labels, and not to rank.
+    """
+
+    counted: str
+    metrics: Mapping[str, Interval]
+    difference: Mapping[str, Interval]
+    model: Mapping[str, Interval]
+    predicts: bool = False
+
+    @classmethod
+    def measure(
+        cls,
+        task: RankingTask,
+        ours: RankingValues,
+        train: Dataset,
+        rule: PositiveRule,
+        *,
+        predicts: bool,
+        resamples: int,
+        seed: int,
+    ) -> BesidePopularity:
+        """Measure popularity on a task, beside a model's values."""
+        values = {one.counted: task.values(one) for one in ByPopularity.each(train, rule)}
+        last = f"ndcg@{task.ks[-1]}"
+        counted = max(values, key=lambda one: values[one].means()[last])
+        users = {
+            name: {metric: of for metric, of in measured.users.items() if metric.startswith(_METRICS)}
+            for name, measured in ((POPULARITY, values[counted]), ("model", ours))
+        }
+        difference = mean_differences(users, POPULARITY, resamples=resamples, seed=seed)["model"]
+        each = {name: mean_intervals(of, resamples=resamples, seed=seed) for name, of in users.items()}
+        return cls(counted, each[POPULARITY], difference, each["model"], predicts)
+
+    @property
+    def metric(self) -> str:
+        """Name of what is judged by: NDCG at the first cut-off."""
+        return next(name for name in self.difference if name.startswith("ndcg@"))
+
+    @property
+    def verdict(self) -> str:
+        """``"better"`` or ``"worse"`` if the interval of the difference says so, else ``"not known"``."""
+        found = self.difference[self.metric]
+        if math.isnan(found.low) or found.low <= 0.0 <= found.high:
+            return "not known"
+        return "better" if found.low > 0 else "worse"
+
+    @property
+    def says(self) -> str:
+        """The verdict in a sentence, with its figures."""
+        metric, found = self.metric, self.difference[self.metric]
+        begins = {
+            "better": "Its ranking is better than popularity",
+            "worse": "WARNING: its ranking is worse than popularity",
+            "not known": "Its ranking is not known to be better than popularity",
+        }[self.verdict]
+        within = "" if math.isnan(found.low) else f" [{found.low:+.4f}, {found.high:+.4f}]"
+        fix = ""
+        if self.predicts and self.verdict != "better":
+            fix = " It was trained to predict the label; to rank, train with objective.name = 'all_pairs'."
+        return (
+            f"{begins}: {metric.replace('ndcg', 'NDCG')} {self.model[metric].value:.4f} against "
+            f"{self.metrics[metric].value:.4f}, {found.value:+.4f}{within}.{fix}"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the attributes, the verdict and the sentence for JSON."""
+        return {
+            "counted": self.counted,
+            "metrics": metrics_dict(self.metrics),
+            "difference": metrics_dict(self.difference),
+            "verdict": self.verdict,
+            "says": self.says,
+        }
