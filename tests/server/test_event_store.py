@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sqlite3
@@ -18,6 +19,7 @@ from redis_process import RedisProcess
 from twotower.errors import ConfigError
 from twotower.server.store import (
     Event,
+    EventConflict,
     EventStore,
     Placed,
     RedisStore,
@@ -55,6 +57,18 @@ class StoreContract:
     def make(self) -> Callable[[], EventStore]:
         raise NotImplementedError
 
+    async def delete(self, store: Any, name: str, place: int) -> None:
+        """Delete an event by hand."""
+        raise NotImplementedError
+
+    async def empty(self, store: Any) -> None:
+        """Lose all data, while the store is open."""
+        raise NotImplementedError
+
+    async def turn_back(self, store: Any) -> None:
+        """Put an older copy in the place of the data, with one change of an item less."""
+        raise NotImplementedError
+
     def test_events_come_back_as_they_were_sent_in_their_order(self, make):
         sent = [
             event("b", item="1"),
@@ -73,14 +87,105 @@ class StoreContract:
 
     def test_an_event_is_kept_once_however_often_it_is_sent(self, make):
         async def work(store):
-            first = await store.append([event("a"), event("b"), event("a", item="8")])
-            again = await store.append([event("b"), event("c"), event("a", user="eve")])
+            first = await store.append([event("a"), event("b"), event("a", time=1.0)])
+            again = await store.append([event("b"), event("c"), event("a", time=2.0)])
             return first, again, await store.events_of("ann"), await store.events_of("eve")
 
         first, again, ann, eve = using(make(), work)
         assert (first, again) == (2, 1)
         assert [(p.event.id, p.event.item) for p in ann] == [("a", "7"), ("b", "7"), ("c", "7")]
         assert eve == []
+
+    @pytest.mark.parametrize(
+        "other", [{"item": "8"}, {"user": "eve"}, {"kind": "skip"}, {"value": 1.25}, {"value": None}]
+    )
+    def test_an_id_with_other_content_is_a_conflict_and_nothing_is_kept(self, make, other):
+        async def work(store):
+            await store.append([event("a"), event("same")])
+            for events in (
+                [event("b"), event("a", **other)],  # differs from what is kept
+                [event("b"), event("c"), event("c", **other)],  # differ among themselves
+                [*(event(str(n)) for n in range(2500)), event("a", **other)],  # in a later part
+            ):
+                with pytest.raises(EventConflict) as conflict:
+                    await store.append(events)
+                assert conflict.value.id in ("a", "c")
+            results = await asyncio.gather(
+                store.append([event("d")]),
+                store.append([event("a", **other)]),
+                store.append([event("e"), event("same")]),
+                return_exceptions=True,
+            )
+            return results, await store.events_of("ann"), await store.events_of("eve")
+
+        (one, two, three), ann, eve = using(make(), work)
+        assert (one, three) == (1, 1)
+        assert isinstance(two, EventConflict)
+        assert sorted(p.event.id for p in ann) == ["a", "d", "e", "same"]
+        assert eve == []
+
+    def test_places_are_never_given_again(self, make):
+        """Not even if the last event is deleted by hand; else the next one is taken for what was read."""
+
+        async def work(store):
+            await store.append([event("a"), event("b")])
+            seen = await store.events_of("ann")
+            await self.delete(store, "b", seen[-1].place)
+            await store.append([event("c")])
+            return seen, await store.events_of("ann"), await store.events_of("ann", seen[-1].place)
+
+        seen, ann, later = using(make(), work)
+        assert [p.event.id for p in ann] == ["a", "c"]
+        assert [p.event.id for p in later] == ["c"]
+        assert later[0].place > seen[-1].place
+
+    def test_the_generation_stays_as_long_as_the_data(self, make):
+        async def work(store):
+            one = store.generation
+            await store.append([event("a")])
+            await store.put_item(StoredItem("x", "{}"))
+            await store.check()
+            await store.items_since()
+            return one, store.generation
+
+        first = using(make(), work)
+        second = using(make(), work)
+        assert len({*first, *second}) == 1
+        assert first[0]
+
+    def test_a_store_that_lost_its_data_has_another_generation(self, make):
+        async def work(store):
+            await store.append([event("a"), event("b")])
+            for _ in range(3):
+                await store.put_item(StoredItem("x", "{}"))
+            changed = await store.items_since()
+            before = store.generation
+            await self.empty(store)
+            await store.put_item(StoredItem("y", None))
+            missed = await store.items_since(changed[-1].version)
+            after = store.generation
+            again = await store.append([event("a", item="other")])
+            return before, after, missed, await store.items_since(), again, await store.events_of("ann")
+
+        before, after, missed, items, again, ann = using(make(), work)
+        assert before != after
+        assert missed == []  # which is why there are generations
+        assert [(item.key, item.columns) for item in items] == [("y", None)]
+        assert again == 1
+        assert [p.event.item for p in ann] == ["other"]
+
+    def test_an_older_copy_has_another_generation(self, make):
+        async def work(store):
+            await store.put_item(StoredItem("x", "{}"))
+            await store.put_item(StoredItem("x", "{}"))
+            await store.items_since()
+            before = store.generation
+            await self.turn_back(store)
+            await store.items_since()
+            return before, store.generation
+
+        before, after = using(make(), work)
+        assert before != after
 
     def test_nothing_is_appended_to_nothing(self, make):
         async def work(store):
@@ -156,6 +261,106 @@ class TestSqlite(StoreContract):
     @pytest.fixture
     def make(self, tmp_path: Path) -> Callable[[], EventStore]:
         return lambda: SqliteStore(tmp_path / "events.db")
+
+    async def delete(self, store: Any, name: str, place: int) -> None:
+        with sqlite3.connect(store._path) as by_hand:
+            by_hand.execute("delete from events where place = ?", (place,))
+        by_hand.close()
+
+    async def empty(self, store: Any) -> None:
+        new = store._path.with_name("new.db")
+        await asyncio.to_thread(using, SqliteStore(new), lambda s: s.items_since())
+        for suffix in ("-wal", "-shm"):  # which belong to the old file
+            os.unlink(f"{store._path}{suffix}")
+        os.replace(new, store._path)
+
+    async def turn_back(self, store: Any) -> None:
+        with sqlite3.connect(store._path) as by_hand:
+            by_hand.execute("update counters set value = value - 1 where name = 'version'")
+            by_hand.execute("update items set version = version - 1")
+        by_hand.close()
+
+    def test_a_file_that_is_removed_keeps_nothing_until_it_is_back(self, make):
+        async def work(store):
+            await store.append([event("a")])
+            kept = store._path.with_name("kept.db")
+            for suffix in ("", "-wal", "-shm"):
+                os.rename(f"{store._path}{suffix}", f"{kept}{suffix}")
+            for ask in (
+                store.append([event("b")]),
+                store.events_of("ann"),
+                store.items_since(),
+                store.check(),
+            ):
+                with pytest.raises(StoreUnavailable, match="No such file"):
+                    await ask
+            assert not store._path.exists()  # none is made in its place, which would hide the loss
+            for suffix in ("", "-wal", "-shm"):
+                os.rename(f"{kept}{suffix}", f"{store._path}{suffix}")
+            new = await store.append([event("a"), event("b")])
+            await store.check()
+            return new, [placed.event.id for placed in await store.events_of("ann")]
+
+        assert using(make(), work) == (1, ["a", "b"])
+
+    def test_an_empty_file_in_its_place_is_not_taken_for_a_store(self, make):
+        async def work(store):
+            await store.append([event("a")])
+            store._path.unlink()
+            store._path.touch()
+            for ask in (store.append([event("b")]), store.events_of("ann"), store.check()):
+                with pytest.raises(StoreUnavailable, match="empty file"):
+                    await ask
+
+        using(make(), work)
+
+    def test_a_disk_that_can_not_be_written_is_found_by_a_check(self, make):
+        async def work(store):
+            await store.check()
+            lock = sqlite3.connect(store._path, isolation_level=None)
+            lock.execute("begin exclusive")
+            await store.items_since()  # can still be read
+            with pytest.raises(StoreUnavailable, match="can't be written"):
+                await store.check()
+            lock.execute("rollback")
+            lock.close()
+            await store.check()
+
+        store = make()
+        store._busy = 0.05
+        using(store, work)
+
+    def test_a_store_of_version_1_is_brought_up(self, tmp_path):
+        path = tmp_path / "old.db"
+        old = sqlite3.connect(path)
+        old.executescript(
+            """
+            create table events (place integer primary key, id text not null unique, user text not null,
+                item text not null, kind text not null, value real, time real not null);
+            create index events_of_user on events (user, place);
+            create table items (version integer primary key, key text not null unique, columns text);
+            insert into events values (1, 'a', 'ann', '7', 'interaction', 1.5, 2.0);
+            insert into events values (5, 'b', 'ann', '8', 'skip', null, 3.0);
+            insert into items values (3, 'x', '{}');
+            pragma application_id = 1953984372;
+            pragma user_version = 1;
+            """
+        )
+        old.close()
+
+        async def work(store):
+            with pytest.raises(EventConflict):
+                await store.append([event("a", item="9")])
+            new = await store.append([event("a"), event("c")])
+            await store.put_item(StoredItem("y", None))
+            found = await store.events_of("ann")
+            return new, [(p.place, p.event.id) for p in found], await store.items_since()
+
+        new, places, items = using(SqliteStore(path), work)
+        assert new == 1
+        assert places == [(1, "a"), (5, "b"), (6, "c")]
+        assert items == [StoredItem("x", "{}", 3), StoredItem("y", None, 4)]
+        assert using(SqliteStore(path), lambda s: s.append([event("c")])) == 0
 
     def test_two_servers_may_share_the_file(self, make):
         async def work(store):
@@ -259,6 +464,56 @@ class TestRedis(StoreContract):
 
         using(RedisStore(server.url), empty)
         return lambda: RedisStore(server.url)
+
+    async def delete(self, store: Any, name: str, place: int) -> None:
+        assert await store._redis.zremrangebyscore("{twotower}:events:ann", place, place) == 1
+
+    async def empty(self, store: Any) -> None:
+        await store._redis.flushall()
+
+    async def turn_back(self, store: Any) -> None:
+        await store._redis.decr("{twotower}:last")
+
+    def test_a_store_of_version_1_is_brought_up(self, server, make):
+        async def fill(store):
+            await store._redis.flushdb()
+            await store._redis.set("{twotower}:version", "1")
+            for name, item in (("a", "7"), ("b", "8")):
+                await store._redis.sadd("{twotower}:ids", name)
+                text = json.dumps([name, item, "interaction", 1.5, 2.0])
+                await store._redis.rpush("{twotower}:user:ann", text)
+            await store._redis.rpush("{twotower}:user:编 号", json.dumps(["c", "7", "skip", None, 2.0]))
+            await store._redis.hset("{twotower}:items", "x", "{}")
+            await store._redis.zadd("{twotower}:versions", {"x": 3})
+            await store._redis.set("{twotower}:last", 3)
+
+        async def work(store):
+            with pytest.raises(EventConflict):
+                await store.append([event("a", item="9")])
+            new = await store.append([event("a"), event("d")])
+            other = await store.events_of("编 号")
+            await store.put_item(StoredItem("y", None))
+            return new, await store.events_of("ann"), other, await store.items_since()
+
+        using(make(), fill)
+        new, ann, other, items = using(RedisStore(server.url), work)
+        assert new == 1
+        assert [p.event.id for p in ann] == ["a", "b", "d"]
+        assert [p.event.kind for p in other] == ["skip"]
+        assert items == [StoredItem("x", "{}", 3), StoredItem("y", None, 4)]
+
+    def test_a_redis_that_can_only_be_read_is_found_by_a_check(self, make):
+        async def work(store):
+            await store.check()
+            await store._redis.config_set("min-replicas-to-write", 1)
+            try:
+                with pytest.raises(StoreUnavailable, match="replicas"):
+                    await store.check()
+            finally:
+                await store._redis.config_set("min-replicas-to-write", 0)
+            await store.check()
+
+        using(make(), work)
 
     def test_stopped_and_started_again(self, server, make):
         async def work(store):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal, cast
 
 import typer
 
@@ -95,6 +95,15 @@ def serve(
         bool,
         typer.Option("--open", help="Let other machines ask without a token. Everyone who reaches it can."),
     ] = False,
+    without_store: Annotated[
+        str,
+        typer.Option(
+            "--without-store",
+            metavar="WHAT",
+            help="What trained users get while the event store does not answer: refuse (status 503), or "
+            "serve lists as trained, marked as such.",
+        ),
+    ] = "refuse",
     limits: Annotated[
         list[str] | None,
         typer.Option(
@@ -115,6 +124,8 @@ def serve(
             f"--log-level must be one of {', '.join(_LEVELS)}, got {log_level!r}."
             f"{nearest(log_level, _LEVELS)}"
         )
+    if without_store not in ("refuse", "serve"):
+        raise typer.BadParameter(f"--without-store must be refuse or serve, got {without_store!r}")
     if not 0 <= port <= 65535:
         raise typer.BadParameter(f"--port must lie between 0 and 65535, got {port}")
     from twotower import experiment, server  # noqa: PLC0415
@@ -130,6 +141,7 @@ def serve(
         store=store or str(beside.with_name(f"{beside.name}.events.db")),
         token=token,
         admin_token=admin_token,
+        without_store=cast(Literal["refuse", "serve"], without_store),
         limits=server.Limits.parse(limits or ()),
         token_file=token_file,
         hosts=server.names_of(host, allow_host or ()),

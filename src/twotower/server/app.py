@@ -54,7 +54,8 @@ def create_app(settings: Settings) -> FastAPI:
     access = Access(settings)
     store, metrics = make_store(settings.store), Metrics()
     keeper = Keeper(settings.bundle, store, settings.limits.load_seconds)
-    service = Service(settings, store, keeper, Users(store), metrics, access)
+    users = Users(store, serve_without=settings.without_store == "serve")
+    service = Service(settings, store, keeper, users, metrics, access)
     app = FastAPI(
         title="twotower",
         version=version("twotower"),
@@ -81,14 +82,14 @@ def create_app(settings: Settings) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
     check_declared(app.routes)
-    await service.store.open()
     tasks: list[asyncio.Task[None]] = []
+    waiting: set[asyncio.Task[None]] = set()
     try:
-        await service.keeper.start()
+        await service.keeper.start(without_store=service.settings.without_store == "serve")
         service.started, state = True, service.state
         service.metrics.serving(state.version, len(state.items))
         tasks.append(asyncio.create_task(service.keeper.poll()))
-        loop, waiting = asyncio.get_running_loop(), set[asyncio.Task[None]]()
+        loop = asyncio.get_running_loop()
 
         def hang_up() -> None:
             task = asyncio.create_task(_reload_by_signal(service))
@@ -102,6 +103,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
     finally:
         service.started = service.ready = False
+        tasks += waiting
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

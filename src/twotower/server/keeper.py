@@ -7,6 +7,7 @@ import contextlib
 import logging
 import math
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import polars as pl
 from twotower.bundle import read_bundle
 from twotower.errors import BundleError, TwoTowerError, nearest
 from twotower.recommender import Recommender
-from twotower.server.catalogue import LiveItem
+from twotower.server.catalogue import Catalogue, LiveItem
 from twotower.server.errors import ApiError
 from twotower.server.ids import Id
 from twotower.server.state import State
@@ -24,6 +25,8 @@ from twotower.server.store import EventStore, StoredItem, StoreUnavailable
 
 log = logging.getLogger("twotower.server")
 
+CHECK_SECONDS = 1.0
+"""How long a store that kept what was written is taken for a good one."""
 LOAD_SECONDS = 300.0
 """Time in which a bundle must have been loaded."""
 POLL_SECONDS = 1.0
@@ -39,22 +42,54 @@ class Keeper:
 
     def __init__(self, bundle: Path, store: EventStore, load_seconds: float = LOAD_SECONDS) -> None:
         self._bundle, self._store, self._load_seconds = bundle, store, load_seconds
-        self._loading: threading.Thread | None = None
+        self._stuck: threading.Thread | None = None  # a load that was given up
         self._queued = False  # a reload waits for the one under way
         self._changing = asyncio.Lock()
         self._reloading = asyncio.Lock()
         self._applied = 0  # the last change of an item that is in the state
+        self._generation = ""  # of the store that the state was made from
+        self._opened = False
+        self._checking, self._checked = asyncio.Lock(), -math.inf
         self.state: State
 
-    async def start(self) -> None:
-        """Load the bundle and the items that the store holds.
+    async def start(self, *, without_store: bool = False) -> None:
+        """Open the store, load the bundle and the items that the store holds.
+
+        Args:
+            without_store: start even if the store does not answer; it is looked for by `poll`.
 
         Raises:
             BundleError: the bundle can't be served.
-            StoreUnavailable: the items can't be read.
+            ConfigError: the store is none, or one of a newer version.
+            StoreUnavailable: the store can't be opened or read.
         """
-        self.state = await self._load()
-        await self.refresh()
+        try:
+            await self._open()
+            self.state = await self._load()
+            await self.refresh()
+        except StoreUnavailable as error:
+            if not without_store:
+                raise
+            log.error("started without the event store", extra={"fields": {"reason": str(error)}})
+            if not self._opened:
+                self.state = await self._load()
+
+    async def _open(self) -> None:
+        if not self._opened:
+            await self._store.open()
+            self._opened = True
+
+    async def check(self) -> None:
+        """See that the store keeps what is written; at most once a second, however often it is asked.
+
+        Raises:
+            StoreUnavailable: it does not, or not at present.
+        """
+        async with self._checking:
+            if time.monotonic() - self._checked > CHECK_SECONDS:
+                await self._open()
+                await self._store.check()
+                self._checked = time.monotonic()
 
     async def reload(self, *, queue: bool = False) -> tuple[State, State] | None:
         """Load the bundle again and serve it; return the earlier state and the new one.
@@ -83,6 +118,7 @@ class Keeper:
                 fresh = await asyncio.to_thread(with_stored, fresh, stored)
                 earlier, self.state = self.state, fresh
                 self._applied = max([0, *(item.version for item in stored)])
+                self._generation = self._store.generation
             log.info("reloaded", extra={"fields": {"previous": earlier.version, **fresh.info()}})
             return earlier, fresh
 
@@ -109,12 +145,17 @@ class Keeper:
         """Take up other servers' changes for ever; a store that does not answer is asked again."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            with contextlib.suppress(StoreUnavailable):
+            try:
+                await self._open()
                 await self.refresh()
+            except StoreUnavailable:
+                pass  # who needs it is told
+            except Exception as error:  # not to end for good
+                log.error("changes of items can't be taken up", exc_info=error)
 
     async def _load(self) -> State:
         """Load the bundle in a thread that nobody waits for at the end: a dead drive may hold it for ever."""
-        if self._loading is not None and self._loading.is_alive():
+        if self._stuck is not None and self._stuck.is_alive():
             raise BundleError(
                 f"bundle {self._bundle} can't be read: an earlier attempt still waits for its files; check "
                 "the drive that it is on"
@@ -133,12 +174,13 @@ class Keeper:
                 with contextlib.suppress(RuntimeError):
                     loop.call_soon_threadsafe(_settle, done, found, None)
 
-        self._loading = threading.Thread(target=work, name="load bundle", daemon=True)
-        self._loading.start()
+        thread = threading.Thread(target=work, name="load bundle", daemon=True)
+        thread.start()
         try:
             async with asyncio.timeout(self._load_seconds):
                 return await done
         except TimeoutError:
+            self._stuck = thread
             raise BundleError(
                 f"bundle {self._bundle} can't be read within {self._load_seconds:g} s; check the drive that "
                 "it is on, or raise the limit load_seconds"
@@ -146,6 +188,22 @@ class Keeper:
 
     async def _take_up(self) -> None:
         stored = await self._store.items_since(self._applied)
+        while self._store.generation != self._generation:
+            # what is served was made from what the store no longer holds
+            generation = self._store.generation
+            stored = await self._store.items_since(0)
+            if self._store.generation != generation:
+                continue
+            if self._generation:
+                log.warning(
+                    "the event store holds other data than before (emptied, replaced or an older copy); "
+                    "items and events are read again",
+                    extra={"fields": {"generation": generation, "items": len(stored)}},
+                )
+            bare = self.state.with_items(Catalogue(self.state.items.trained))
+            self.state = await asyncio.to_thread(with_stored, bare, stored)
+            self._applied, self._generation = max([0, *(item.version for item in stored)]), generation
+            return
         if stored:
             self.state = await asyncio.to_thread(with_stored, self.state, stored)
             self._applied = stored[-1].version

@@ -27,6 +27,9 @@ class Metrics:
         self.empty_lists = Counter(
             "twotower_empty_lists", "Lists that came out empty.", registry=self._registry
         )
+        self.degraded = Counter(
+            "twotower_degraded_lists", "Lists made without the event store.", registry=self._registry
+        )
         self.events = Counter("twotower_events", "Events stored.", registry=self._registry)
         self.duplicates = Counter(
             "twotower_duplicate_events", "Events that were stored before.", registry=self._registry

@@ -101,12 +101,22 @@ class RecommendAnswer(BaseModel):
 
     model: str = Field(description="Version of the model that answered.")
     results: list[UserList]
+    degraded: bool = Field(
+        False,
+        description="Whether the event store did not answer and lists are as trained, as the server was "
+        "told to serve them then. Left out where false.",
+    )
 
 
 class OneListAnswer(UserList):
     """The list of one user."""
 
     model: str
+    degraded: bool = Field(
+        False,
+        description="Whether the event store did not answer and lists are as trained, as the server was "
+        "told to serve them then. Left out where false.",
+    )
 
 
 class SimilarAnswer(BaseModel):

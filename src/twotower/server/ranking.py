@@ -125,7 +125,7 @@ async def find_all(
         if features is not None:
             user = await _described(state, users, name, features, where)
         else:
-            known = None if name is None else await users.find(state, name)
+            known = None if name is None else await users.find(state, name, without_store=True)
             if known is None and items is None:
                 raise ApiError(
                     404,

@@ -27,7 +27,7 @@ from twotower.server.models import (
 )
 from twotower.server.service import Service, service_of
 from twotower.server.state import State
-from twotower.server.store import Event, StoredItem
+from twotower.server.store import Event, EventConflict, StoredItem
 
 log = logging.getLogger("twotower.server")
 
@@ -44,7 +44,7 @@ AHEAD = 86_400.0
 @router.post(
     "/events",
     response_class=Json,
-    responses=gives(EventsAnswer, 400, 408, 413),
+    responses=gives(EventsAnswer, 400, 408, 409, 413),
     openapi_extra=takes(EventsBody),
 )
 @needs("events")
@@ -58,7 +58,16 @@ async def events(request: Request) -> Json:
         )
     now, state = time.time(), service.state
     found = [_event(service, state, event, f"events.{n}", now) for n, event in enumerate(body.events)]
-    stored = await service.store.append(found)
+    try:
+        stored = await service.store.append(found)
+    except EventConflict as error:
+        place = next(n for n, event in reversed(list(enumerate(found))) if event.id == error.id)
+        raise ApiError(
+            409,
+            f"events.{place}: an event with the id {shown(error.id)} is known, and is another one (user, "
+            "item, kind or value differ); give it an id of its own. None of these events was stored",
+            f"events.{place}.id",
+        ) from None
     service.metrics.events.inc(stored)
     service.metrics.duplicates.inc(len(found) - stored)
     return Json({"stored": stored, "duplicates": len(found) - stored})
@@ -126,9 +135,17 @@ async def put_item(request: Request, item_id: ItemPath) -> Json:
     else:
         live_item(state, name, body.columns)  # refuses what can't be encoded, before it is kept
     created = state.items.row(name) is None
-    await service.keeper.change(StoredItem(str(name), orjson.dumps(body.columns).decode()))
+    try:
+        columns = orjson.dumps(body.columns).decode()
+    except (TypeError, ValueError):
+        raise ApiError(
+            422, "columns: whole numbers must fit in 64 bits, and lists be at most 200 deep", "columns"
+        ) from None
+    await service.keeper.change(StoredItem(str(name), columns))
     state = service.state
     service.metrics.serving(state.version, len(state.items))
+    if state.items.row(name) is None:
+        raise ApiError(409, f"item {shown(name)} was taken away by another request meanwhile", "item_id")
     return Json(item_answer(state, name), 201 if created else 200)
 
 

@@ -185,11 +185,11 @@ async def healthz() -> Json:
 @about.get("/readyz", response_class=Json, responses=gives(HealthAnswer))
 @needs(HEALTH)
 async def readyz(request: Request) -> Json:
-    """Say whether requests can be answered: a model is loaded and the store answers."""
+    """Say whether requests can be answered: a model is loaded, and the store keeps what is written."""
     service = service_of(request)
     if not service.ready:
         raise ApiError(503, "not ready: starting, or ending")
-    await service.store.items_since(2**53)
+    await service.keeper.check()
     return Json({"status": "ready", "model": service.state.version})
 
 

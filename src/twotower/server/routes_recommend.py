@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import Path, Query, Request
@@ -19,6 +20,7 @@ from twotower.server.models import (
 )
 from twotower.server.ranking import Wanted
 from twotower.server.service import Service, service_of
+from twotower.server.users import User
 
 router = guarded_router("/v1", tags=["recommend"])
 
@@ -44,7 +46,7 @@ async def recommend(request: Request) -> Json:
     users = await ranking.find_all(state, service.users, body.users, service.limits)
     results = await ranking.recommend(state, users, want)
     _count(service, results)
-    return Json({"model": state.version, "results": results})
+    return _answer(service, users, {"model": state.version, "results": results})
 
 
 @router.get("/recommend/{user_id:rest}", response_class=Json, responses=gives(OneListAnswer, 404))
@@ -59,7 +61,7 @@ async def recommend_one(
     users = await ranking.find_all(state, service.users, [user_id], service.limits)
     results = await ranking.recommend(state, users, Wanted(k, exclude_seen, explain=explain))
     _count(service, results)
-    return Json({"model": state.version, **results[0]})
+    return _answer(service, users, {"model": state.version, **results[0]})
 
 
 @router.get("/similar/{item_id:rest}", response_class=Json, responses=gives(SimilarAnswer, 404))
@@ -84,6 +86,15 @@ async def score(request: Request) -> Json:
     state = service.state
     results = await ranking.score(state, service.users, body, service.limits)
     return Json({"model": state.version, "results": results})
+
+
+def _answer(service: Service, users: Sequence[tuple[Any, User]], content: dict[str, Any]) -> Json:
+    """Return an answer, marked if some of it was made without the event store."""
+    degraded = sum(not user.complete for _, user in users)
+    if not degraded:
+        return Json(content)
+    service.metrics.degraded.inc(degraded)
+    return Json({**content, "degraded": True}, headers={"x-twotower-degraded": "event-store"})
 
 
 def _count(service: Service, results: list[dict[str, Any]]) -> None:

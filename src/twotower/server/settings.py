@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from twotower.errors import ConfigError, nearest
 from twotower.server.access import Token
@@ -83,6 +83,8 @@ class Settings:
         store: file or address of the event store.
         token: a token for everything but ``admin``.
         admin_token: a token for ``admin`` alone.
+        without_store: what trained users get while the event store does not answer: "refuse" (503), or
+            "serve" their lists as trained, without what happened since, and marked so.
         limits: of one request.
         tokens: further tokens, each with its scopes.
         token_file: a file of further tokens, see `access.read_tokens`.
@@ -99,3 +101,4 @@ class Settings:
     token_file: Path | None = None
     hosts: Sequence[str] = ()
     open: bool = False
+    without_store: Literal["refuse", "serve"] = "refuse"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 from twotower.server.catalogue import NO_ROWS, Rows
 from twotower.server.ids import Id
 from twotower.server.state import State
-from twotower.server.store import Event, EventStore
+from twotower.server.store import Event, EventStore, StoreUnavailable
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -20,6 +22,9 @@ Long = NDArray[np.int64]
 
 KEPT = 20_000
 """Users with events whose vectors are kept in memory."""
+DOWN_SECONDS = 1.0
+"""How long a store that did not answer is not asked, where lists are made without it."""
+_ATTEMPTS = 5
 _NONE: Long = np.empty(0, dtype=np.int64)
 
 
@@ -33,6 +38,8 @@ class User:
         row: the user's row in the model; None for one that it does not know.
         fresh: int64 rows of what has happened since.
         targets: float64, what ``fresh`` draws scores to, nan for what counts for nothing.
+        complete: whether the store said what has happened since training; else that is left out, or as it was
+            when it was last read.
     """
 
     vector: F32
@@ -40,6 +47,7 @@ class User:
     row: int | None
     fresh: Long
     targets: F64
+    complete: bool = True
 
 
 @dataclass(eq=False, slots=True)
@@ -55,9 +63,11 @@ class _Kept:
 class Users:
     """Finds users. The store alone says what has happened; what is kept saves reading and solving again."""
 
-    def __init__(self, store: EventStore) -> None:
-        self._store = store
+    def __init__(self, store: EventStore, *, serve_without: bool = False) -> None:
+        self._store, self._serve_without = store, serve_without
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._generation = ""  # of the store that they were read from
+        self._down_until = -math.inf
 
     async def events(self, name: Id) -> list[Event]:
         """Return all events of a user, oldest first.
@@ -67,15 +77,27 @@ class Users:
         """
         return (await self._read(str(name))).events
 
-    async def find(self, state: State, given: Id) -> User | None:
+    async def find(self, state: State, given: Id, *, without_store: bool = False) -> User | None:
         """Return a user that the model knows or that has events; None for any other.
+
+        Args:
+            state: what is served.
+            given: the id.
+            without_store: whether a trained user may be found without the store, if the server serves so.
 
         Raises:
             StoreUnavailable: events can't be read.
         """
         name = state.users.native(given)
         row = state.users.rows.get(name)
-        kept = await self._read(str(name))
+        if without_store and self._serve_without and row is not None:
+            try:
+                kept = await self._read_or_fail_fast(str(name))
+            except StoreUnavailable:
+                known = self._kept.get(str(name), _Kept())
+                return replace(happened(state, trained(state, row), known.events), complete=False)
+        else:
+            kept = await self._read(str(name))
         if not kept.events:
             return None if row is None else trained(state, row)
         if kept.user is None or kept.state is not state:
@@ -83,9 +105,27 @@ class Users:
             kept.state = state
         return kept.user
 
+    async def _read_or_fail_fast(self, key: str) -> _Kept:
+        """Do as `_read`; a store that did not answer is not waited for again within a second."""
+        if time.monotonic() < self._down_until:
+            raise StoreUnavailable("the event store did not answer a moment ago")
+        try:
+            return await self._read(key)
+        except StoreUnavailable:
+            self._down_until = time.monotonic() + DOWN_SECONDS
+            raise
+
     async def _read(self, key: str) -> _Kept:
-        kept = self._kept.get(key)
-        new = await self._store.events_of(key, 0 if kept is None else kept.last)
+        for _ in range(_ATTEMPTS):
+            kept, generation = self._kept.get(key), self._generation
+            new = await self._store.events_of(key, 0 if kept is None else kept.last)
+            if self._store.generation == generation == self._generation:
+                break
+            if self._store.generation != self._generation:  # what was kept is of what is no longer there
+                self._kept.clear()
+                self._generation = self._store.generation
+        else:
+            raise StoreUnavailable("the event store becomes another one all the time")
         if not new:
             return _Kept() if kept is None else kept
         kept = self._kept.setdefault(key, _Kept())

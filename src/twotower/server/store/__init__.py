@@ -5,12 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from twotower.errors import ConfigError
-from twotower.server.store.events import Event, EventStore, Placed, StoredItem, StoreUnavailable
+from twotower.server.store.events import (
+    Event,
+    EventConflict,
+    EventStore,
+    Placed,
+    StoredItem,
+    StoreUnavailable,
+)
 from twotower.server.store.redis import RedisStore
 from twotower.server.store.sqlite import SqliteStore
 
 __all__ = [
     "Event",
+    "EventConflict",
     "EventStore",
     "Placed",
     "RedisStore",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,18 @@ Kind = Literal["interaction", "skip"]
 
 class StoreUnavailable(Exception):
     """The store does not answer at present; what was asked was not done, and may be asked again."""
+
+
+class EventConflict(Exception):
+    """An event has the id of another one, whose content differs; nothing of the request was kept.
+
+    Attributes:
+        id: of the event.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the event {name!r} is known with other content")
+        self.id = name
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +47,18 @@ class Event:
     value: float | None
     time: float
 
+    @property
+    def content(self) -> tuple[str, str, str, float | None]:
+        """What must be the same in an event that is sent again; its time may be that of our clock."""
+        return self.user, self.item, self.kind, self.value
+
 
 @dataclass(frozen=True, slots=True)
 class Placed:
     """An event in its place among those of its user.
 
     Attributes:
-        place: rises from event to event of one user, from 1.
+        place: rises from event to event, from 1, and is never given again, whatever is deleted.
         event: the event.
     """
 
@@ -68,9 +86,30 @@ class EventStore(ABC):
 
     Attributes:
         name: of the kind of store.
+        generation: a random name that was made with what the store holds, as of its last answer. If it
+            changes, what was read before is no longer there (a database emptied, another file in its place,
+            an older copy), and places and versions begin again.
     """
 
     name: ClassVar[str]
+
+    def __init__(self) -> None:
+        self.generation = ""
+        self._called_by, self._counters, self._turns = "", (0, 0), 0
+
+    def _called(self, name: str) -> None:
+        """Take note of the name of what the store holds."""
+        if name != self._called_by:
+            self._called_by, self._counters = name, (0, 0)
+            self._turns += 1
+            self.generation = f"{name}/{self._turns}"
+
+    def _counted(self, *counters: int) -> None:
+        """Take note of the last numbers given; if one fell, an older copy is what is there now."""
+        if any(now < before for now, before in zip(counters, self._counters, strict=True)):
+            self._turns += 1
+            self.generation = f"{self._called_by}/{self._turns}"
+        self._counters = (counters[0], counters[1])
 
     @abstractmethod
     async def open(self) -> None:
@@ -85,9 +124,11 @@ class EventStore(ABC):
     async def append(self, events: Sequence[Event]) -> int:
         """Keep all events and return how many were new; when this returns they are durable.
 
-        An event whose id is known already, from before or within ``events``, is left out.
+        An event whose id is known already, from before or within ``events``, is left out if it has the same
+        `Event.content`.
 
         Raises:
+            EventConflict: it has other content; no event was kept.
             StoreUnavailable: it could not be done, or not be known to be done, perhaps in part; sending the
                 same events again is safe.
         """
@@ -117,5 +158,31 @@ class EventStore(ABC):
         """
 
     @abstractmethod
+    async def check(self) -> None:
+        """Write something that means nothing, as durably as events, and see that it is there.
+
+        Raises:
+            StoreUnavailable: it can't be written, or not be read.
+        """
+
+    @abstractmethod
     async def close(self) -> None:
         """Finish what was begun and let go of files and connections."""
+
+
+def distinct(events: Sequence[Event]) -> list[Event]:
+    """Return each event once.
+
+    Raises:
+        EventConflict: two of the same id differ.
+    """
+    found: dict[str, Event] = {}
+    for event in events:
+        if found.setdefault(event.id, event).content != event.content:
+            raise EventConflict(event.id)
+    return list(found.values())
+
+
+def new_generation() -> str:
+    """Return a name for what a new store will hold."""
+    return secrets.token_hex(8)

@@ -2,52 +2,121 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Awaitable, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from twotower.errors import ConfigError, MissingExtraError
-from twotower.server.store.events import Event, EventStore, Placed, StoredItem, StoreUnavailable
+from twotower.server.store.events import (
+    Event,
+    EventConflict,
+    EventStore,
+    Placed,
+    StoredItem,
+    StoreUnavailable,
+    distinct,
+    new_generation,
+)
 
 T = TypeVar("T")
 
-VERSION = "1"
-"""Version of the keys; a store of another one is refused."""
+VERSION = "2"
+"""Version of the keys; a store of a newer one is refused, an older one is brought up to it."""
 _SECONDS = 2.0
 """How long a connection or an answer may take."""
 _PER_CALL = 1000  # events of one script call, which nobody else's call can run beside
+_NAMES = (
+    "version",
+    "generation",  # a random name of what is here; a database that was emptied gets another one
+    "place",  # the last place that was given to an event
+    "contents",  # what is known of each event: its id and a digest of its content
+    "events",  # of a user, by place
+    "items",
+    "versions",
+    "last",  # the last version of an item
+    "checked",
+    "ids",  # version 1
+    "user",  # version 1
+)
 # One slot of a cluster, as scripts need: the part in braces decides.
-_KEYS = {name: f"{{twotower}}:{name}" for name in ("version", "ids", "items", "versions", "last", "user")}
+_KEYS = {name: f"{{twotower}}:{name}" for name in _NAMES}
 
-# Keeps events that are not known yet. KEYS: ids, prefix of the users' lists. ARGV: id, user, event, ...
-_APPEND = """
+# Every script begins by saying what it talks to. KEYS: version, generation. ARGV: version, a new name.
+_BEGIN = """
+local generation = redis.call('get', KEYS[2])
+if not generation then
+  generation = ARGV[2]
+  redis.call('set', KEYS[1], ARGV[1])
+  redis.call('set', KEYS[2], generation)
+end
+"""
+# Keeps events that are not known yet. KEYS: contents, place, prefix of the users' events. ARGV: id, digest,
+# user, event, ...
+_APPEND = (
+    _BEGIN
+    + """
+for i = 3, #ARGV, 4 do
+  local known = redis.call('hget', KEYS[3], ARGV[i])
+  if known and known ~= ARGV[i + 1] then
+    return {generation, -1, ARGV[i]}
+  end
+end
 local new = 0
-for i = 1, #ARGV, 3 do
-  if redis.call('sadd', KEYS[1], ARGV[i]) == 1 then
-    redis.call('rpush', KEYS[2] .. ':' .. ARGV[i + 1], ARGV[i + 2])
+for i = 3, #ARGV, 4 do
+  if redis.call('hsetnx', KEYS[3], ARGV[i], ARGV[i + 1]) == 1 then
+    redis.call('zadd', KEYS[5] .. ':' .. ARGV[i + 2], redis.call('incr', KEYS[4]), ARGV[i + 3])
     new = new + 1
   end
 end
-return new
+return {generation, new, ''}
 """
+)
+# Returns a user's events after a place. KEYS: of the user. ARGV: the place.
+_EVENTS = (
+    _BEGIN
+    + """
+return {generation, redis.call('zrangebyscore', KEYS[3], '(' .. ARGV[3], '+inf', 'withscores')}
+"""
+)
 # Keeps an item with the number of its change. KEYS: items, their versions, the last version. ARGV: key, item.
-_PUT = """
-local version = redis.call('incr', KEYS[3])
-redis.call('hset', KEYS[1], ARGV[1], ARGV[2])
-redis.call('zadd', KEYS[2], version, ARGV[1])
-return version
+_PUT = (
+    _BEGIN
+    + """
+local version = redis.call('incr', KEYS[5])
+redis.call('hset', KEYS[3], ARGV[3], ARGV[4])
+redis.call('zadd', KEYS[4], version, ARGV[3])
+return {generation, version}
 """
-# Returns key, item, version of the items changed since. KEYS: items, their versions. ARGV: the version.
-_SINCE = """
-local changed = redis.call('zrangebyscore', KEYS[2], '(' .. ARGV[1], '+inf', 'withscores')
+)
+# Returns key, item, version of the items changed since, and the counters. KEYS: items, their versions, the
+# last version, place. ARGV: the version.
+_SINCE = (
+    _BEGIN
+    + """
+local changed = redis.call('zrangebyscore', KEYS[4], '(' .. ARGV[3], '+inf', 'withscores')
 local found = {}
 for i = 1, #changed, 2 do
   table.insert(found, changed[i])
-  table.insert(found, redis.call('hget', KEYS[1], changed[i]))
+  table.insert(found, redis.call('hget', KEYS[3], changed[i]))
   table.insert(found, changed[i + 1])
 end
-return found
+return {generation, found, redis.call('get', KEYS[5]) or '0', redis.call('get', KEYS[6]) or '0'}
+"""
+)
+# Brings a user's list of version 1 up to version 2. KEYS: the list, contents, place, the user's events. ARGV:
+# id, digest, event, ...
+_BRING_UP = """
+if redis.call('type', KEYS[1]).ok ~= 'list' then
+  return 0
+end
+for i = 1, #ARGV, 3 do
+  redis.call('hset', KEYS[2], ARGV[i], ARGV[i + 1])
+  redis.call('zadd', KEYS[4], redis.call('incr', KEYS[3]), ARGV[i + 2])
+end
+redis.call('del', KEYS[1])
+return 1
 """
 
 log = logging.getLogger("twotower.server")
@@ -56,14 +125,15 @@ log = logging.getLogger("twotower.server")
 class RedisStore(EventStore):
     """A Redis server, or several behind one address.
 
-    A user's events are a list, so that an event's place is its index from 1. It is as durable as the Redis
-    server is told to be: ``appendonly yes`` and ``appendfsync always`` for "on the disk before the answer"; a
-    weaker setting is said in the log when the store is opened.
+    A user's events are a sorted set by their place. It is as durable as the Redis server is told to be:
+    ``appendonly yes`` and ``appendfsync always`` for "on the disk before the answer"; the log says so if it
+    is set to less when the store is opened.
     """
 
     name: ClassVar[str] = "redis"
 
     def __init__(self, url: str) -> None:
+        super().__init__()
         try:
             import redis.asyncio as client  # noqa: PLC0415
             from redis.asyncio.retry import Retry  # noqa: PLC0415
@@ -90,28 +160,35 @@ class RedisStore(EventStore):
         except ValueError as error:
             # The address itself may hold a password, and is not shown.
             raise ConfigError(f"--store must be a file or redis://HOST:PORT/DATABASE: {error}") from None
-        self._append = self._redis.register_script(_APPEND)
-        self._put = self._redis.register_script(_PUT)
-        self._since = self._redis.register_script(_SINCE)
+        scripts = {"append": _APPEND, "events": _EVENTS, "put": _PUT, "since": _SINCE, "up": _BRING_UP}
+        self._scripts = {name: self._redis.register_script(text) for name, text in scripts.items()}
 
     async def open(self) -> None:
         """Connect, and look at what is there; see `EventStore.open`."""
         await self._do(self._redis.set(_KEYS["version"], VERSION, nx=True))
         found = await self._do(self._redis.get(_KEYS["version"]))
-        if found != VERSION:
+        if found == "1":
+            await self._bring_up()
+        elif found != VERSION:
             raise ConfigError(
                 f"the Redis store has version {found}, this twotower reads {VERSION}; upgrade the older side"
             )
+        await self.items_since(0)
         try:
-            append = await self._redis.config_get("append*")
+            settings = await self._redis.config_get("append*") | await self._redis.config_get("maxmemory*")
         except self._errors:
-            append = {}  # a hosted Redis does not show its settings
-        if append and (append.get("appendonly") != "yes" or append.get("appendfsync") != "always"):
+            settings = {}  # a hosted Redis does not show its settings
+        if settings and (settings.get("appendonly"), settings.get("appendfsync")) != ("yes", "always"):
             log.warning(
                 "Redis may lose the events of its last moments in a crash: appendonly is %s and appendfsync "
                 "%s; events are durable before they are answered with 'yes' and 'always'",
-                append.get("appendonly"),
-                append.get("appendfsync"),
+                settings.get("appendonly"),
+                settings.get("appendfsync"),
+            )
+        if settings.get("maxmemory-policy", "noeviction") != "noeviction":
+            log.warning(
+                "Redis may drop events when its memory is full: maxmemory-policy is %s; set it to noeviction",
+                settings["maxmemory-policy"],
             )
 
     async def append(self, events: Sequence[Event]) -> int:
@@ -120,46 +197,93 @@ class RedisStore(EventStore):
         A long list is kept in parts. If the connection breaks between them some are kept; none was answered,
         and sending all again keeps the rest.
         """
+        fresh = distinct(events)
+        parts = [fresh[start : start + _PER_CALL] for start in range(0, len(fresh), _PER_CALL)]
+        if len(parts) > 1:  # all are looked at before one is kept
+            for part in parts:
+                known = await self._do(self._redis.hmget(_KEYS["contents"], [e.id for e in part]))
+                for event, digest in zip(part, known, strict=True):
+                    if digest not in (None, _digest(event)):
+                        raise EventConflict(event.id)
         new = 0
-        for start in range(0, len(events), _PER_CALL):
-            values = [
-                value
-                for e in events[start : start + _PER_CALL]
-                for value in (e.id, e.user, json.dumps([e.id, e.item, e.kind, e.value, e.time]))
-            ]
-            new += await self._do(self._append(keys=[_KEYS["ids"], _KEYS["user"]], args=values))
+        for part in parts:
+            values = [value for e in part for value in (e.id, _digest(e), e.user, _text(e))]
+            kept, conflict = await self._run("append", ("contents", "place", "events"), *values)
+            if kept < 0:
+                raise EventConflict(conflict)
+            new += kept
         return new
 
     async def events_of(self, user: str, after: int = 0) -> list[Placed]:
         """Return a user's events; see `EventStore.events_of`."""
-        found = await self._do(self._redis.lrange(f"{_KEYS['user']}:{user}", after, -1))
+        (found,) = await self._run("events", (f"events:{user}",), after)
         placed = []
-        for place, text in enumerate(found, after + 1):
+        for text, place in zip(found[::2], found[1::2], strict=True):
             name, item, kind, value, time = json.loads(text)
-            placed.append(Placed(place, Event(name, user, item, kind, value, time)))
+            placed.append(Placed(int(float(place)), Event(name, user, item, kind, value, time)))
         return placed
 
     async def put_item(self, item: StoredItem) -> None:
         """Keep an item; see `EventStore.put_item`."""
         text = "" if item.columns is None else item.columns
-        await self._do(
-            self._put(keys=[_KEYS["items"], _KEYS["versions"], _KEYS["last"]], args=[item.key, text])
-        )
+        await self._run("put", ("items", "versions", "last"), item.key, text)
 
     async def items_since(self, version: int = 0) -> list[StoredItem]:
         """Return changed items; see `EventStore.items_since`."""
-        found = await self._do(self._since(keys=[_KEYS["items"], _KEYS["versions"]], args=[version]))
+        found, last, place = await self._run("since", ("items", "versions", "last", "place"), version)
+        self._counted(int(last), int(place))
         return [
-            StoredItem(key, text or None, int(number))
+            StoredItem(key, text or None, int(float(number)))
             for key, text, number in zip(found[::3], found[1::3], found[2::3], strict=True)
         ]
+
+    async def check(self) -> None:
+        """Write and read; see `EventStore.check`."""
+        name = new_generation()
+        await self._do(self._redis.set(f"{_KEYS['checked']}:{name}", name, ex=60))
+        if await self._do(self._redis.get(f"{_KEYS['checked']}:{name}")) != name:
+            raise StoreUnavailable("the event store (Redis) does not keep what is written")
 
     async def close(self) -> None:
         """Close the connections."""
         await self._redis.aclose()
+
+    async def _run(self, script: str, keys: Sequence[str], *values: str | int) -> list[Any]:
+        """Run a script that begins by what it talks to, and return the rest of its answer."""
+        names = [_KEYS["version"], _KEYS["generation"], *(f"{{twotower}}:{key}" for key in keys)]
+        arguments: list[str | int] = [VERSION, new_generation(), *values]
+        answer: list[Any] = await self._do(self._scripts[script](keys=names, args=arguments))
+        self._called(answer[0])
+        return answer[1:]
+
+    async def _bring_up(self) -> None:
+        """Bring a store of version 1 up to this version; what was done is not done again if it breaks off."""
+        users = self._redis.scan_iter(match=f"{_KEYS['user']}:*", count=1000)
+        try:
+            async for key in users:
+                user = key.removeprefix(f"{_KEYS['user']}:")
+                values: list[str] = []
+                for text in await self._redis.lrange(key, 0, -1):
+                    name, item, kind, value, time = json.loads(text)
+                    values += [name, _digest(Event(name, user, item, kind, value, time)), text]
+                names = [key, _KEYS["contents"], _KEYS["place"], f"{_KEYS['events']}:{user}"]
+                await self._scripts["up"](keys=names, args=values)
+            await self._redis.delete(_KEYS["ids"])
+            await self._redis.set(_KEYS["version"], VERSION)
+        except self._errors as error:
+            raise StoreUnavailable(f"the event store (Redis) does not answer: {error}") from None
 
     async def _do(self, command: Awaitable[T]) -> T:
         try:
             return await command
         except self._errors as error:
             raise StoreUnavailable(f"the event store (Redis) does not answer: {error}") from None
+
+
+def _text(event: Event) -> str:
+    return json.dumps([event.id, event.item, event.kind, event.value, event.time])
+
+
+def _digest(event: Event) -> str:
+    content = [*event.content[:3], None if event.value is None else float(event.value)]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:24]

@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import queue
 import sqlite3
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from twotower.errors import ConfigError
-from twotower.server.store.events import Event, EventStore, Placed, StoredItem, StoreUnavailable
+from twotower.server.store.events import (
+    Event,
+    EventConflict,
+    EventStore,
+    Placed,
+    StoredItem,
+    StoreUnavailable,
+    distinct,
+    new_generation,
+)
 
-VERSION = 1
-"""Version of the tables; a file of a newer one is refused."""
+VERSION = 2
+"""Version of the tables; a file of a newer one is refused, an older one is brought up to it."""
 _APPLICATION = 0x74776F74  # "twot", the file's application id
 _MOST_AT_ONCE = 20_000  # events of one transaction, so that nobody waits for a very long one
+_IDS_AT_ONCE = 500  # values of one query
 
 _TABLES = """
 create table events (
@@ -37,16 +48,27 @@ create table items (
     columns text
 );
 """
+# What version 2 adds: the store's name, and counters, so that a number is never given twice.
+_COUNTERS = """
+create table counters (name text primary key, value not null);
+insert into counters select 'place', coalesce(max(place), 0) from events;
+insert into counters select 'version', coalesce(max(version), 0) from items;
+insert into counters values ('checked', 0);
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What the writer is asked: events or one item, and who waits for it."""
+    """What the writer is asked: events, one item, or nothing but to write; and who waits for it."""
 
+    what: Literal["events", "item", "check"]
     events: Sequence[Event]
     item: StoredItem | None
     done: asyncio.Future[int]
     loop: asyncio.AbstractEventLoop
+
+
+Answer = int | StoreUnavailable | EventConflict
 
 
 class SqliteStore(EventStore):
@@ -55,32 +77,41 @@ class SqliteStore(EventStore):
     A thread of its own writes. What comes while it is writing waits and goes into one transaction together
     (group commit), so that many small requests share the cost of flushing to the disk. ``synchronous=full``:
     a commit has reached the disk before it is answered, so that even a power cut loses nothing answered.
+
+    What is written to a file that was removed or replaced while it is open would be lost. So each answer
+    checks that the path still leads to the file: one that is gone makes the store unavailable until it is
+    back, and another one in its place is opened.
     """
 
     name: ClassVar[str] = "sqlite"
 
     def __init__(self, path: Path, *, busy_seconds: float = 5.0) -> None:
+        super().__init__()
         self._path, self._busy = path, busy_seconds
+        self._wal_file: Path | None = path.with_name(f"{path.name}-wal")
         self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
         self._reader: sqlite3.Connection | None = None
+        self._file: os.stat_result | None = None  # the file that the reader has open
 
     async def open(self) -> None:
         """Open the file, or make it; see `EventStore.open`."""
+        if self._writer is not None:
+            return
         try:
-            write = self._prepare()
-            self._reader = self._connect()
-        except sqlite3.Error as error:
+            self._prepare(make=True).close()
+            self._open_reader()
+        except (sqlite3.Error, OSError) as error:
             raise ConfigError(
                 f"--store must be a SQLite file that twotower made, or a new one; {self._path}: {error}. "
-                "Name another file, or mend its permissions."
+                "Name another file, or fix its permissions."
             ) from None
-        self._writer = threading.Thread(target=self._write, args=(write,), name="event store", daemon=True)
+        self._writer = threading.Thread(target=self._write, name="event store", daemon=True)
         self._writer.start()
 
     async def append(self, events: Sequence[Event]) -> int:
         """Keep events; see `EventStore.append`."""
-        return await self._ask(events, None)
+        return await self._ask("events", distinct(events), None)
 
     async def events_of(self, user: str, after: int = 0) -> list[Placed]:
         """Return a user's events; see `EventStore.events_of`.
@@ -96,14 +127,23 @@ class SqliteStore(EventStore):
 
     async def put_item(self, item: StoredItem) -> None:
         """Keep an item; see `EventStore.put_item`."""
-        await self._ask((), item)
+        await self._ask("item", (), item)
 
     async def items_since(self, version: int = 0) -> list[StoredItem]:
         """Return changed items; see `EventStore.items_since`."""
         rows = self._read(
             "select key, columns, version from items where version > ? order by version", (version,)
         )
+        counters = dict(self._read("select name, value from counters where name in ('place', 'version')", ()))
+        self._counted(counters["version"], counters["place"])
         return [StoredItem(*row) for row in rows]
+
+    async def check(self) -> None:
+        """Write and read; see `EventStore.check`."""
+        written = await self._ask("check", (), None)
+        ((found,),) = self._read("select value from counters where name = 'checked'", ())
+        if found < written:
+            raise StoreUnavailable("the event store does not keep what is written")
 
     async def close(self) -> None:
         """Write what waits, and close the file."""
@@ -117,12 +157,20 @@ class SqliteStore(EventStore):
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            self._path, timeout=self._busy, isolation_level=None, check_same_thread=False
+            f"{self._path.absolute().as_uri()}?mode=rw",  # never makes a file: that is done in one place
+            uri=True,
+            timeout=self._busy,
+            isolation_level=None,
+            check_same_thread=False,
         )
         connection.execute("pragma synchronous = full")
         return connection
 
-    def _prepare(self) -> sqlite3.Connection:
+    def _prepare(self, *, make: bool = False) -> sqlite3.Connection:
+        """Return a connection to the file, its tables made or brought up to this version."""
+        if make and not self._path.exists():
+            self._path.touch()
+        os.stat(self._path)  # says more of what is not there than SQLite does
         connection = self._connect()
         try:
             (application,) = connection.execute("pragma application_id").fetchone()
@@ -138,96 +186,186 @@ class SqliteStore(EventStore):
                     f"--store {self._path} has version {version}, this twotower reads up to {VERSION}; "
                     "upgrade twotower"
                 )
-            connection.execute("pragma journal_mode = wal")
-            if not tables:
-                # One transaction: a server killed here leaves a whole store or an empty file.
-                connection.executescript(
-                    f"begin immediate; {_TABLES} pragma application_id = {_APPLICATION};"
-                    f"pragma user_version = {VERSION}; commit;"
-                )
+            if not tables and not make:
+                raise sqlite3.OperationalError("it is an empty file, which was not there at the start")
+            (mode,) = connection.execute("pragma journal_mode = wal").fetchone()
+            if mode != "wal":  # a file system that can't
+                self._wal_file = None
+            if version < VERSION:
+                self._bring_up(connection)
         except BaseException:
             connection.close()
             raise
         return connection
 
+    @staticmethod
+    def _bring_up(connection: sqlite3.Connection) -> None:
+        """Make the tables of this version, in one transaction, so that a kill leaves the old or the new."""
+        connection.execute("begin immediate")
+        try:
+            (version,) = connection.execute("pragma user_version").fetchone()
+            (tables,) = connection.execute("select count(*) from sqlite_master").fetchone()
+            if version < VERSION:  # else another server has done it meanwhile
+                script = ("" if tables else _TABLES) + _COUNTERS
+                for statement in script.split(";"):
+                    connection.execute(statement)
+                connection.execute("insert into counters values ('generation', ?)", (new_generation(),))
+                connection.execute(f"pragma application_id = {_APPLICATION}")
+                connection.execute(f"pragma user_version = {VERSION}")
+            connection.execute("commit")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("rollback")
+            raise
+
+    def _open_reader(self) -> None:
+        self._file = os.stat(self._path)
+        self._reader = self._connect()
+        self._called(
+            self._reader.execute("select value from counters where name = 'generation'").fetchone()[0]
+        )
+
     def _read(self, query: str, values: tuple[object, ...]) -> list[Any]:
-        if self._reader is None:
+        if self._writer is None:
             raise StoreUnavailable("the event store is closed")
         try:
+            if self._reader is None or not _leads_to(self._path, self._file):
+                if self._reader is not None:
+                    self._reader.close()
+                    self._reader = None
+                self._prepare().close()
+                self._open_reader()
+            assert self._reader is not None
             return self._reader.execute(query, values).fetchall()
-        except sqlite3.Error as error:
-            raise StoreUnavailable(f"the event store can't be read: {error}") from None
+        except (sqlite3.Error, OSError, ConfigError) as error:
+            raise StoreUnavailable(f"the event store {self._path} can't be read: {error}") from None
 
-    async def _ask(self, events: Sequence[Event], item: StoredItem | None) -> int:
-        if self._writer is None or not self._writer.is_alive():
+    async def _ask(
+        self, what: Literal["events", "item", "check"], events: Sequence[Event], item: StoredItem | None
+    ) -> int:
+        if self._writer is None:
             raise StoreUnavailable("the event store is closed")
         loop = asyncio.get_running_loop()
-        work = _Work(events, item, loop.create_future(), loop)
+        work = _Work(what, events, item, loop.create_future(), loop)
         self._work.put(work)
         return await work.done
 
-    def _write(self, connection: sqlite3.Connection) -> None:
+    def _write(self) -> None:
         """Do what is asked until None is; the body of the writing thread."""
+        opened: tuple[sqlite3.Connection, os.stat_result] | None = None
         going = True
         while going:
-            batch: list[_Work] = []
-            size = 0
-            following = self._work.get()
-            while following is not None:
-                batch.append(following)
-                size += len(following.events) + 1
-                if size >= _MOST_AT_ONCE:
-                    break
-                try:
-                    following = self._work.get_nowait()
-                except queue.Empty:
-                    break
+            batch, going = self._next()
+            if not batch:
+                continue
+            try:
+                if opened is not None and not _leads_to(self._path, opened[1]):
+                    opened[0].close()
+                    opened = None
+                if opened is None:
+                    file = os.stat(self._path)
+                    opened = self._prepare(), file
+                answers = self._commit(opened[0], batch)
+                if not (_leads_to(self._path, opened[1]) and _leads_to(self._wal_file or self._path)):
+                    raise OSError("the file was removed while it was written")
+            except Exception as error:
+                if opened is not None:
+                    opened[0].close()
+                    opened = None
+                reason = StoreUnavailable(f"the event store {self._path} can't be written: {error}")
+                _settle(batch, [reason] * len(batch))
             else:
-                going = False
-            if batch:
-                self._commit(connection, batch)
-        connection.close()
+                _settle(batch, answers)
+        if opened is not None:
+            opened[0].close()
 
-    def _commit(self, connection: sqlite3.Connection, batch: list[_Work]) -> None:
+    def _next(self) -> tuple[list[_Work], bool]:
+        """Wait for work; return all that there is by then, up to a limit, and whether more may come."""
+        batch: list[_Work] = []
+        size = 0
+        following = self._work.get()
+        while following is not None:
+            batch.append(following)
+            size += len(following.events) + 1
+            if size >= _MOST_AT_ONCE:
+                return batch, True
+            try:
+                following = self._work.get_nowait()
+            except queue.Empty:
+                return batch, True
+        return batch, False
+
+    def _commit(self, connection: sqlite3.Connection, batch: list[_Work]) -> list[Answer]:
         try:
             connection.execute("begin immediate")
-            counts = [_apply(connection, work) for work in batch]
+            answers = [_apply(connection, work) for work in batch]
             connection.execute("commit")
-        except Exception as error:
+        except BaseException:
             with contextlib.suppress(sqlite3.Error):
                 connection.execute("rollback")
-            reason = StoreUnavailable(f"the event store can't be written: {error}")
-            _settle(batch, [reason] * len(batch))
-        else:
-            _settle(batch, counts)
+            raise
+        return answers
 
 
-def _apply(connection: sqlite3.Connection, work: _Work) -> int:
+def _leads_to(path: Path, file: os.stat_result | None = None) -> bool:
+    """Return whether a path leads to a file: to this one, or without it to any."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return False
+    return file is None or os.path.samestat(found, file)
+
+
+def _apply(connection: sqlite3.Connection, work: _Work) -> Answer:
+    if work.what == "check":
+        return _count(connection, "checked", 1)
     if work.item is not None:
-        # Deleting first gives the item a new number, so that the version rises.
-        (last,) = connection.execute("select coalesce(max(version), 0) from items").fetchone()
+        version = _count(connection, "version", 1)
         connection.execute("delete from items where key = ?", (work.item.key,))
-        connection.execute("insert into items values (?, ?, ?)", (last + 1, work.item.key, work.item.columns))
+        connection.execute("insert into items values (?, ?, ?)", (version, work.item.key, work.item.columns))
         return 1
-    if not work.events:
-        return 0
-    return connection.executemany(
-        "insert or ignore into events (id, user, item, kind, value, time) values (?, ?, ?, ?, ?, ?)",
-        ((e.id, e.user, e.item, e.kind, e.value, e.time) for e in work.events),
-    ).rowcount
+    fresh = {event.id: event for event in work.events}
+    ids = list(fresh)
+    for start in range(0, len(ids), _IDS_AT_ONCE):
+        some = ids[start : start + _IDS_AT_ONCE]
+        marks = ",".join("?" * len(some))
+        for name, *content in connection.execute(
+            f"select id, user, item, kind, value from events where id in ({marks})", some
+        ).fetchall():
+            if fresh.pop(name).content != tuple(content):
+                return EventConflict(name)
+    if fresh:
+        last = _count(connection, "place", len(fresh))
+        connection.executemany(
+            "insert into events values (?, ?, ?, ?, ?, ?, ?)",
+            (
+                (place, e.id, e.user, e.item, e.kind, e.value, e.time)
+                for place, e in enumerate(fresh.values(), last - len(fresh) + 1)
+            ),
+        )
+    return len(fresh)
 
 
-def _settle(batch: Sequence[_Work], answers: Sequence[int | StoreUnavailable]) -> None:
+def _count(connection: sqlite3.Connection, name: str, by: int) -> int:
+    """Raise a counter, and return what it is now; it never falls, whatever is deleted."""
+    most = {"place": "select max(place) from events", "version": "select max(version) from items"}
+    highest = f"max(value, coalesce(({most[name]}), 0))" if name in most else "value"
+    connection.execute(f"update counters set value = {highest} + ? where name = ?", (by, name))
+    (found,) = connection.execute("select value from counters where name = ?", (name,)).fetchone()
+    return int(found)
+
+
+def _settle(batch: Sequence[_Work], answers: Sequence[Answer]) -> None:
     """Answer all that waited, each in its event loop."""
     for work, answer in zip(batch, answers, strict=True):
         with contextlib.suppress(RuntimeError):  # the loop is gone, and with it who asked
             work.loop.call_soon_threadsafe(_answer, work.done, answer)
 
 
-def _answer(done: asyncio.Future[int], answer: int | StoreUnavailable) -> None:
+def _answer(done: asyncio.Future[int], answer: Answer) -> None:
     if done.cancelled():
         return
-    if isinstance(answer, StoreUnavailable):
+    if isinstance(answer, Exception):
         done.set_exception(answer)
     else:
         done.set_result(answer)
