@@ -13,6 +13,7 @@ import re
 import shlex
 import textwrap
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,7 +25,8 @@ import typer
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
-from twotower.baselines import RANKING_BASELINES
+from twotower.baselines import ranking
+from twotower.baselines.search import Ladder, climb
 from twotower.cli import app
 from twotower.config import load_config, recipes
 from twotower.data import configured, datasets
@@ -112,15 +114,17 @@ def part_of_sample() -> Dataset:
 def make_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train for one epoch, on a part of the sample; baselines of rankings take their first setting."""
     part, build = part_of_sample(), TwoTower.__init__
-    for kind in RANKING_BASELINES.values():
-        grid = kind.candidates.__func__  # type: ignore[attr-defined]
-        first = classmethod(lambda cls, positives, grid=grid: grid(cls, positives)[:1])
-        monkeypatch.setattr(kind, "candidates", first)
+    monkeypatch.setattr(ranking, "climb", lambda ladders, worth: climb(_bottoms(ladders), worth))
     for module in (datasets, configured):
         monkeypatch.setattr(module, "load_sample", lambda: part)
     monkeypatch.setattr(
         TwoTower, "__init__", lambda self, **given: build(self, **{"epochs": 1, "refit": False, **given})
     )
+
+
+def _bottoms(ladders: Mapping[str, Ladder]) -> dict[str, Ladder]:
+    """Return ladders of the first value alone."""
+    return {name: Ladder((of.values[of.start],), closed=(True, True)) for name, of in ladders.items()}
 
 
 class Workshop:
