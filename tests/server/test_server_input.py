@@ -57,7 +57,7 @@ EVENT = {"id": "a", "user_id": 1003, "item_id": 501}
         (b'{"users": [1003], "k": 1000000}', 422, ["1000"]),
         (b'{"users": [1003], "k": ' + b"9" * 5000 + b"}", 400, ["number"]),
         (b'{"users": [1003], "k": "5"}', 422, ["k"]),
-        (b'{"users": [1003], "k": NaN}', 422, ["k"]),
+        (b'{"users": [1003], "k": NaN}', 400, ["NaN and Infinity are not JSON"]),
         (b'{"users": [1003], "kk": 5}', 422, ["kk"]),
         (b'{"users": [1003], "explain": 1000}', 422, ["explain"]),
         (b'{"users": [99999]}', 404, ["99999", "features"]),
@@ -69,13 +69,22 @@ EVENT = {"id": "a", "user_id": 1003, "item_id": 501}
         (b'{"users": [1003], "deny": ["x"]}', 422, ["x"]),
         (b'{"users": [1003], "filters": {"kinds": "a"}}', 422, ["'kind'"]),
         (b'{"users": [1003], "filters": {"kind": {"min": 1}}}', 422, ["numbers"]),
-        (b'{"users": [1003], "filters": {"year": {"min": NaN}}}', 422, ["filters.year"]),
+        (b'{"users": [1003], "filters": {"year": {"min": NaN}}}', 400, ["JSON"]),
+        (b'{"users": [1003], "filters": {"year": {"min": "x"}}}', 422, ["filters.year"]),
+        (b'{"users": [1003], "filters": {"year": [[1]]}}', 422, ["filters.year"]),
+        (b'{"users": [1003], "filters": {"' + b"y" * 300 + b'": 1}}', 422, ["256"]),
+        (b'{"users": [{"features": {"' + b"y" * 300 + b'": 1}}]}', 422, ["256"]),
+        (
+            b'{"users": [{"id": 1003, "item": [1]}]}',
+            422,
+            ["there is no 'item' here; there are id, features, items"],
+        ),
         (b'{"users": [1003], "filters": {"year": null}}', 422, ["filters.year"]),
         (b'{"users": [{"features": {"groop": 1}}]}', 422, ["group"]),
         (b'{"users": [{"features": {"group": [1]}}]}', 422, []),
         (b'{"users": [{"features": {"group": {"a": 1}}}]}', 422, []),
         (b'{"users": [{"features": {"group": [1, "a", null, [2]]}}]}', 422, []),
-        (b'{"users": [{"features": {"group": ' + b"9" * 400 + b"}}]}", 422, []),
+        (b'{"users": [{"features": {"group": ' + b"9" * 400 + b"}}]}", 400, ["number"]),
         (b'{"users": [{"items": [77]}]}', 422, ["77"]),
         (b'{"users": [{"id": 1003, "features": {}}]}', 422, ["1003"]),
     ],
@@ -95,8 +104,6 @@ def test_recommend_says_what_is_wrong(asked, body, status, words):
         ({"time": "2024-01-01T00:00:00"}, ["time zone"]),
         ({"time": "9999-12-31T23:59:59Z"}, ["a day from now"]),
         ({"time": True}, ["time"]),
-        ({"value": float("nan")}, ["value"]),
-        ({"value": float("inf")}, ["value"]),
         ({"value": "4"}, ["value"]),
         ({"item_id": 77}, ["77"]),
         ({"item_id": "a\x00"}, []),
@@ -117,6 +124,12 @@ def test_a_wrong_event_is_refused_and_none_beside_it_is_stored(client, change, w
     error = refused(client.post("/v1/events", content=body), 422, "events.1", *words)
     assert error.where.startswith("events.1")
     assert client.get("/v1/users/1003").json()["events"] == 0
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_what_is_not_a_number_is_not_json(client, value):
+    body = json.dumps({"events": [{**EVENT, "value": value}]})
+    refused(client.post("/v1/events", content=body), 400, "JSON", "leave such a value out")
 
 
 @pytest.mark.parametrize(
@@ -145,7 +158,7 @@ def test_wrong_numbers_in_features(serving, tmp_path):
     client = serving(bundle=tmp_path / "numbers", store=str(tmp_path / "n.db"))
     for value in (b"NaN", b"Infinity", b"-Infinity", b"1e999", b'"inf"', b'"x"', b"[1]"):
         answer = client.post("/v1/recommend", content=b'{"users": [{"features": {"age": %s}}]}' % value)
-        refused(answer, 422)
+        refused(answer, 422 if value[:1] in b'"[' else 400)
 
 
 @pytest.mark.parametrize(
@@ -182,6 +195,12 @@ def test_paths_and_queries(asked, method, path, status):
         ({"body_bytes": 100}, "/v1/recommend", {**RECOMMEND, "allow": list(range(500, 540))}, 413),
         ({"users": 2}, "/v1/recommend", {"users": [1003] * 3}, 422),
         ({"answer_items": 10}, "/v1/recommend", {"users": [1003] * 3, "k": 5}, 422),
+        ({"answer_items": 30}, "/v1/recommend", {"users": [1003], "k": 5, "explain": 9}, 422),
+        ({"answer_items": 30}, "/v1/recommend/1003?k=5&explain=9", None, 422),
+        ({"answer_bytes": 500}, "/v1/recommend", {"users": [1003] * 3, "k": 5}, 422),
+        ({"list_length": 2}, "/v1/recommend", {"users": [{"features": {"group": [1, 2, 3]}}]}, 422),
+        ({"work_seconds": 1e-9}, "/v1/recommend", {"users": [1003] * 60}, 503),
+        ({"waiting": -2}, "/v1/recommend", {"users": [1003] * 60}, 503),
         ({"list_length": 2}, "/v1/recommend", {**RECOMMEND, "allow": [501, 502, 503]}, 422),
         ({"list_length": 2}, "/v1/recommend", {"users": [{"items": [501, 502, 503]}]}, 422),
         ({"list_length": 2}, "/v1/score", {"pairs": [{"user_id": 1003, "item_id": 501}] * 3}, 422),
@@ -192,7 +211,8 @@ def test_paths_and_queries(asked, method, path, status):
     ],
 )
 def test_limits_are_kept(serving, limits, path, body, status):
-    refused(serving(limits=Limits(**limits)).post(path, json=body), status)
+    client = serving(limits=Limits(**limits))
+    refused(client.get(path) if body is None else client.post(path, json=body), status)
 
 
 def test_limits_are_kept_by_what_is_asked_for_in_the_address(serving):

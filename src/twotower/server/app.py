@@ -29,6 +29,7 @@ from twotower.server.service import Service
 from twotower.server.settings import Settings
 from twotower.server.store import StoreUnavailable, make_store
 from twotower.server.users import Users
+from twotower.server.work import Workers
 
 log = logging.getLogger("twotower.server")
 
@@ -54,8 +55,9 @@ def create_app(settings: Settings) -> FastAPI:
     access = Access(settings)
     store, metrics = make_store(settings.store), Metrics()
     keeper = Keeper(settings.bundle, store, settings.limits.load_seconds)
-    users = Users(store, serve_without=settings.without_store == "serve")
-    service = Service(settings, store, keeper, users, metrics, access)
+    serve_without = settings.without_store == "serve"
+    users = Users(store, settings.limits.user_events, serve_without=serve_without)
+    service = Service(settings, store, keeper, users, metrics, access, Workers(settings.limits))
     app = FastAPI(
         title="twotower",
         version=version("twotower"),
@@ -107,6 +109,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        service.workers.close()
         await service.store.close()
         log.info("stopped")
 

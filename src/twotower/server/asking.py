@@ -1,32 +1,39 @@
 """From a request to a checked body, from an answer to bytes, and both into the OpenAPI.
 
-Bodies are read by pydantic straight from the bytes, and answers written by orjson straight from plain values,
-which takes a fraction of the time that FastAPI's own way does. So the OpenAPI is told of them here.
+Bodies are checked by pydantic straight from what orjson parsed, and answers written by orjson straight from
+plain values, which takes a fraction of the time that FastAPI's own way does. So the OpenAPI is told of them
+here.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
 
 import orjson
 from fastapi import FastAPI, Request
 from fastapi.openapi.utils import get_openapi
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
 from twotower.server.access import ADMIN, HEALTH, Access
-from twotower.server.errors import ApiError, from_validation
+from twotower.server.bounds import Body, read
+from twotower.server.errors import ApiError
 from twotower.server.guard import too_large
 from twotower.server.guarded import GuardedRoute
 from twotower.server.models import ErrorAnswer
+from twotower.server.service import Large, Service
 from twotower.server.settings import Limits
+from twotower.server.work import Deadline
 
-Body = TypeVar("Body", bound=BaseModel)
+SMALL = 32 << 10
+"""Bytes of a body that is read at once: it takes less than a millisecond."""
 
 
 class _Rest(Convertor[str]):
@@ -54,29 +61,42 @@ class Json(JSONResponse):
         return orjson.dumps(content)
 
 
-async def body_of(request: Request, model: type[Body], limits: Limits) -> Body:
-    """Read and check a request's body.
+@asynccontextmanager
+async def body_of(
+    request: Request, model: type[Body], service: Service, deadline: Deadline
+) -> AsyncIterator[Body]:
+    """Read and check a request's body, a large one in a thread, and count it as held until it is done with.
 
     Raises:
-        ApiError: it is too large, comes too slowly, is no JSON or not as it must be.
+        ApiError: it is too large, comes too slowly, is not JSON or not as it must be.
     """
-    chunks: list[bytes] = []
-    size = 0
+    large = Large(service)
+    try:
+        data = await _received(request, service.limits, large)
+        deadline.start()
+        work = partial(read, data, model, service.limits)
+        del data
+        yield work() if not large.size else await service.workers.run(deadline, work)
+    finally:
+        large.hold(0)
+
+
+async def _received(request: Request, limits: Limits, large: Large) -> bytes:
+    chunks, size = list[bytes](), 0
     try:
         async with asyncio.timeout(limits.body_seconds):
             async for chunk in request.stream():
                 size += len(chunk)
                 if size > limits.body_bytes:
                     raise too_large(limits.body_bytes)
+                if size > SMALL:
+                    large.hold(size)
                 chunks.append(chunk)
     except TimeoutError:
         raise ApiError(408, f"the body must come within {limits.body_seconds:g} s; send it again") from None
     except ClientDisconnect:
         raise ApiError(400, "the connection ended before the body did") from None
-    try:
-        return model.model_validate_json(b"".join(chunks))
-    except ValidationError as error:
-        raise from_validation(error) from None
+    return b"".join(chunks)
 
 
 def takes(model: type[BaseModel]) -> dict[str, Any]:
@@ -94,14 +114,14 @@ def gives(model: type[BaseModel], *errors: int, status: int = 200) -> dict[int |
 
 
 _MEANING = {
-    400: "The body is no JSON.",
+    400: "The body is not JSON.",
     401: "The token is missing or wrong.",
     403: "Not allowed.",
     404: "There is no such user or item.",
     408: "The body came too slowly.",
     409: "Not possible at present.",
     413: "The body is too large.",
-    422: "The request is wrong; the message says what to mend.",
+    422: "The request is wrong; the message says what to fix.",
     500: "Our fault.",
     503: "Ask again in a moment.",
 }

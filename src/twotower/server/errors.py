@@ -26,7 +26,7 @@ _SHOWN_LENGTH = 60
 
 
 class ApiError(Exception):
-    """A request that can't be met, and why; the message says what to mend and holds nothing private.
+    """A request that can't be met, and why; the message says what to fix and holds nothing private.
 
     Attributes:
         status: of HTTP.
@@ -72,10 +72,7 @@ def shown(value: object) -> str:
 
 def from_validation(error: ValidationError) -> ApiError:
     """Return the client's error for a body that is not as it must be."""
-    faults = error.errors(include_url=False, include_context=False)
-    if faults[0]["type"] == "json_invalid":
-        return ApiError(400, f"the body must be JSON; {faults[0]['msg'].removeprefix('Invalid JSON: ')}")
-    return from_faults(faults)
+    return from_faults(error.errors(include_url=False, include_context=False))
 
 
 def from_faults(faults: Sequence[Any]) -> ApiError:

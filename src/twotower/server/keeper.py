@@ -15,13 +15,14 @@ import orjson
 import polars as pl
 
 from twotower.bundle import read_bundle
-from twotower.errors import BundleError, TwoTowerError, nearest
-from twotower.recommender import Recommender
+from twotower.errors import BundleError, nearest
 from twotower.server.catalogue import Catalogue, LiveItem
+from twotower.server.encoding import encoded
 from twotower.server.errors import ApiError
 from twotower.server.ids import Id
 from twotower.server.state import State
 from twotower.server.store import EventStore, StoredItem, StoreUnavailable
+from twotower.server.warming import warm_up
 
 log = logging.getLogger("twotower.server")
 
@@ -219,16 +220,14 @@ def _settle(done: asyncio.Future[State], state: State | None, error: Exception |
 
 
 def load(bundle: Path) -> State:
-    """Load a bundle and make the first answer, so that the first client does not wait for compilers.
+    """Load a bundle and make the first answers, so that the first client does not wait for compilers.
 
     Raises:
         BundleError: it can't be served.
     """
     recommender, manifest = read_bundle(bundle)
     state = State.of(recommender, manifest["hash"][:12])
-    users = recommender.users.vectors[:1]
-    if len(users):
-        recommender.top(users, 10)
+    warm_up(state)
     return state
 
 
@@ -274,7 +273,7 @@ def live_item(state: State, name: Id, columns: dict[str, Any]) -> LiveItem:
                 f"columns.{column}",
             )
     features = {key: value for key, value in columns.items() if key in schema.items}
-    vector = encoded(recommender, "items", features, "columns")
+    (vector,) = encoded(recommender, "items", [features], ["columns"])
     display = {}
     for column, dtype in types.items():
         value = columns.get(column)
@@ -290,36 +289,3 @@ def live_item(state: State, name: Id, columns: dict[str, Any]) -> LiveItem:
     except (ValueError, TypeError, OverflowError):
         raise ApiError(422, "a duration is a number", f"columns.{schema.duration}") from None
     return LiveItem(name, display, vector, seconds)
-
-
-def encoded(recommender: Recommender, which: str, features: dict[str, Any], where: str) -> Any:
-    """Return the vector float32 (dim,) of a new user or item from its features.
-
-    Raises:
-        ApiError: a column that is no feature, or a value that is not of its kind.
-    """
-    for name, value in features.items():
-        for number in value if isinstance(value, list) else [value]:
-            if isinstance(number, float) and not math.isfinite(number):
-                raise ApiError(
-                    422,
-                    f"{where}.{name}: a number must be finite, got {number}; leave the column out if it "
-                    "is not known",
-                    f"{where}.{name}",
-                )
-    encode = recommender.encode_users if which == "users" else recommender.encode_items
-    try:
-        # Without any column a frame has no rows, and a row is wanted.
-        table = pl.DataFrame({name: [value] for name, value in features.items()}) if features else None
-        return encode(pl.DataFrame({_id(recommender, which): [0]}) if table is None else table)[0]
-    except TwoTowerError as error:
-        raise ApiError(422, str(error), where) from None
-    except (ValueError, TypeError, OverflowError, pl.exceptions.PolarsError):
-        raise ApiError(
-            422, "each column must be a plain value or a list of values of one kind", where
-        ) from None
-
-
-def _id(recommender: Recommender, which: str) -> str:
-    schema = recommender.encoder.schema
-    return schema.user if which == "users" else schema.item

@@ -5,7 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    model_validator,
+)
+
+from twotower.server.bounds import FIRST, at_most, first_unknown, flat
 
 _Whole = Annotated[int, Field(strict=True, ge=-(2**63), le=2**63 - 1)]
 _Text = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=4096)]
@@ -16,6 +26,11 @@ Number = Annotated[float, Field(allow_inf_nan=False, strict=True)]
 class _Body(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, given: Any) -> Any:
+        return first_unknown(given, cls.model_fields)
+
 
 class Range(_Body):
     """Numbers from ``min`` to ``max``, both included."""
@@ -24,18 +39,33 @@ class Range(_Body):
     max: Number | None = None
 
 
-Choice = bool | int | float | str | list[bool | int | float | str] | Range
+Scalar = bool | int | float | str
+Choice = Annotated[
+    Annotated[Scalar, Tag("value")]
+    | Annotated[list[Scalar], FIRST, at_most("filters", "values"), Tag("values")]
+    | Annotated[Range, Tag("range")],
+    Discriminator(lambda given: {dict: "range", Range: "range", list: "values"}.get(type(given), "value")),
+]
+
+
+Items = Annotated[list[Id], FIRST, at_most("list_length", "items")]
 
 
 class UserQuery(_Body):
     """A user: one that is known, or a new one by features, by items, or by both."""
 
     id: Id | None = Field(None, description="Needed unless features or items are given.")
-    features: dict[str, Any] | None = Field(
+    features: Annotated[dict[str, Any], flat()] | None = Field(
         None,
         description="Columns of the users table; those left out are missing. {} where nothing is known.",
     )
-    items: list[Id] | None = Field(None, description="Items that the user liked.")
+    items: Items | None = Field(None, description="Items that the user liked.")
+
+
+Asked = Annotated[
+    Annotated[Id, Tag("id")] | Annotated[UserQuery, Tag("query")],
+    Discriminator(lambda given: "query" if isinstance(given, dict | UserQuery) else "id"),
+]
 
 
 class RecommendBody(_Body):
@@ -50,12 +80,12 @@ class RecommendBody(_Body):
         }
     )
 
-    users: list[Id | UserQuery] = Field(min_length=1)
+    users: Annotated[list[Asked], FIRST, at_most("users", "users")] = Field(min_length=1)
     k: int = Field(10, ge=1, strict=True)
     exclude_seen: bool = Field(True, description="Leave out what a user has seen, in training or since.")
-    allow: list[Id] | None = Field(None, description="Only these items.")
-    deny: list[Id] | None = Field(None, description="None of these items.")
-    filters: dict[str, Choice] | None = Field(
+    allow: Items | None = Field(None, description="Only these items.")
+    deny: Items | None = Field(None, description="None of these items.")
+    filters: Annotated[dict[str, Choice], FIRST, at_most("filters", "columns")] | None = Field(
         None,
         description="Only items whose display column has the value, one of the values, or lies in the range.",
     )
@@ -139,7 +169,7 @@ class ScoreBody(_Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"pairs": [{"user_id": 14, "item_id": 3649}]}]})
 
-    pairs: list[Pair] = Field(min_length=1)
+    pairs: Annotated[list[Pair], FIRST, at_most("list_length", "pairs")] = Field(min_length=1)
 
 
 class Scored(Pair):
@@ -185,7 +215,7 @@ class EventsBody(_Body):
         }
     )
 
-    events: list[EventBody] = Field(min_length=1)
+    events: Annotated[list[EventBody], FIRST, at_most("events", "events")] = Field(min_length=1)
 
 
 class EventsAnswer(BaseModel):
@@ -200,7 +230,7 @@ class ItemBody(_Body):
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"columns": {}}]})
 
-    columns: dict[str, Any]
+    columns: Annotated[dict[str, Any], flat()]
 
 
 class ItemAnswer(BaseModel):
@@ -301,7 +331,7 @@ class HealthAnswer(BaseModel):
 
 
 class ErrorBody(BaseModel):
-    """What is wrong, and what to mend."""
+    """What is wrong, and what to fix."""
 
     code: str
     message: str

@@ -39,6 +39,8 @@ EARLIEST = 631_152_000.0
 """1990-01-01: what is older is a clock that was never set, or milliseconds divided twice."""
 AHEAD = 86_400.0
 """Seconds that a sender's clock may be ahead of ours."""
+_FEW = 200
+"""Events that are checked at once, without a thread."""
 
 
 @router.post(
@@ -51,13 +53,14 @@ AHEAD = 86_400.0
 async def events(request: Request) -> Json:
     """Tell what users did. The answer comes when the events are on the disk; they count from then on."""
     service = service_of(request)
-    body = await body_of(request, EventsBody, service.limits)
-    if len(body.events) > service.limits.events:
-        raise ApiError(
-            422, f"events: at most {service.limits.events} in one request, got {len(body.events)}", "events"
-        )
-    now, state = time.time(), service.state
-    found = [_event(service, state, event, f"events.{n}", now) for n, event in enumerate(body.events)]
+    deadline = service.workers.deadline()
+    async with body_of(request, EventsBody, service, deadline) as body:
+        now, state = time.time(), service.state
+
+        def work() -> list[Event]:
+            return [_event(service, state, event, f"events.{n}", now) for n, event in enumerate(body.events)]
+
+        found = work() if len(body.events) <= _FEW else await service.workers.run(deadline, work)
     try:
         stored = await service.store.append(found)
     except EventConflict as error:
@@ -118,14 +121,13 @@ async def put_item(request: Request, item_id: ItemPath) -> Json:
     again; put with no columns it comes back after it was taken away.
     """
     service = service_of(request)
-    body = await body_of(request, ItemBody, service.limits)
-    state = service.state
+    deadline = service.workers.deadline()
+    async with body_of(request, ItemBody, service, deadline) as body:
+        columns, state = body.columns, service.state
     name = _new_item(state, item_id, service.limits.id_length)
-    if len(body.columns) > service.limits.features:
-        raise ApiError(422, f"columns: at most {service.limits.features}, got {len(body.columns)}", "columns")
     trained = state.items.trained.ids.rows.get(name)
     if trained is not None and state.recommender.items.warm[trained]:
-        if body.columns:
+        if columns:
             raise ApiError(
                 409,
                 f"the model was trained with interactions of item {shown(name)}, which say more than "
@@ -133,15 +135,10 @@ async def put_item(request: Request, item_id: ItemPath) -> Json:
                 "item_id",
             )
     else:
-        live_item(state, name, body.columns)  # refuses what can't be encoded, before it is kept
+        # refuses what can't be encoded, before it is kept
+        await service.workers.run(deadline, lambda: live_item(state, name, columns))
     created = state.items.row(name) is None
-    try:
-        columns = orjson.dumps(body.columns).decode()
-    except (TypeError, ValueError):
-        raise ApiError(
-            422, "columns: whole numbers must fit in 64 bits, and lists be at most 200 deep", "columns"
-        ) from None
-    await service.keeper.change(StoredItem(str(name), columns))
+    await service.keeper.change(StoredItem(str(name), orjson.dumps(columns).decode()))
     state = service.state
     service.metrics.serving(state.version, len(state.items))
     if state.items.row(name) is None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from importlib.metadata import version
+from itertools import islice
 from typing import Annotated, Any
 
 import polars as pl
@@ -67,8 +67,9 @@ async def model(request: Request) -> Json:
 @needs("read")
 async def users(request: Request, query: Search = "", limit: Limit = 20) -> Json:
     """Search users whose id begins with the query."""
-    state = service_of(request).state
-    return Json(await asyncio.to_thread(_users, state, query.strip(), limit))
+    service = service_of(request)
+    state, workers = service.state, service.workers
+    return Json(await workers.run(workers.deadline(), lambda: _users(state, query.strip(), limit)))
 
 
 def _users(state: State, query: str, limit: int) -> dict[str, Any]:
@@ -91,14 +92,15 @@ async def user(request: Request, user_id: AnyPath, limit: Limit = 100) -> Json:
     state = service.state
     name = state.users.new(user_id, service.limits.id_length, "user_id")
     row = state.users.rows.get(name)
-    events = await service.users.events(name)
+    events = (await service.users.past(name)).events
     history: list[dict[str, Any]] = []
-    for event in reversed(events):
+    for event in islice(reversed(events), limit):
         place = state.items.row(event.item, gone=True)
         if place is not None:
             history.append(_happened(state, place, kind=event.kind, value=event.value, time=event.time))
     seen, labels = _trained_history(state, row)
-    history += [_happened(state, place, value=label) for place, label in zip(seen, labels, strict=True)]
+    more = zip(seen[:limit], labels[:limit], strict=True)
+    history += [_happened(state, place, value=label) for place, label in more]
     return Json(
         {
             "user_id": name,
@@ -139,8 +141,9 @@ def _happened(
 @needs("read")
 async def items(request: Request, query: Search = "", limit: Limit = 20) -> Json:
     """Search items by their id and by the text of their display columns."""
-    state = service_of(request).state
-    return Json(await asyncio.to_thread(_items, state, query.strip().lower(), limit))
+    service = service_of(request)
+    state, workers = service.state, service.workers
+    return Json(await workers.run(workers.deadline(), lambda: _items(state, query.strip().lower(), limit)))
 
 
 def _items(state: State, query: str, limit: int) -> dict[str, Any]:
@@ -171,8 +174,10 @@ async def item(request: Request, item_id: AnyPath) -> Json:
 @needs("read")
 async def map_(request: Request) -> Json:
     """Show the item vectors in two dimensions."""
-    state = service_of(request).state
-    return Json({"model": state.version, **await asyncio.to_thread(item_map, state.items.trained)})
+    service = service_of(request)
+    state, workers = service.state, service.workers
+    found = await workers.run(workers.deadline(), lambda: item_map(state.items.trained))
+    return Json({"model": state.version, **found})
 
 
 @about.get("/healthz", response_class=Json, responses={200: {"model": HealthAnswer}})

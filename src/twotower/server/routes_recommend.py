@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
+import orjson
 from fastapi import Path, Query, Request
 
 from twotower.server import ranking
+from twotower.server.asked import TOGETHER, Asked, with_past
 from twotower.server.asking import Json, body_of, gives, takes
+from twotower.server.errors import ApiError
 from twotower.server.guarded import guarded_router, needs
+from twotower.server.ids import Id
 from twotower.server.models import (
     OneListAnswer,
     RecommendAnswer,
@@ -20,7 +26,9 @@ from twotower.server.models import (
 )
 from twotower.server.ranking import Wanted
 from twotower.server.service import Service, service_of
-from twotower.server.users import User
+from twotower.server.state import State
+from twotower.server.users import Past
+from twotower.server.work import Deadline
 
 router = guarded_router("/v1", tags=["recommend"])
 
@@ -28,6 +36,8 @@ UserPath = Annotated[str, Path(max_length=4096, examples=["14"])]
 ItemPath = Annotated[str, Path(max_length=4096, examples=["3649"])]
 K = Annotated[int, Query(ge=1)]
 Explain = Annotated[int, Query(ge=0)]
+_FEW = 50
+"""Of a list: up to here it is looked through at once."""
 
 
 @router.post(
@@ -39,14 +49,26 @@ Explain = Annotated[int, Query(ge=0)]
 @needs("read")
 async def recommend(request: Request) -> Json:
     """Recommend to one or many users, known ones and new ones."""
-    service = service_of(request)
-    body = await body_of(request, RecommendBody, service.limits)
-    state = service.state
-    want = ranking.wanted(state, body, service.limits)
-    users = await ranking.find_all(state, service.users, body.users, service.limits)
-    results = await ranking.recommend(state, users, want)
-    _count(service, results)
-    return _answer(service, users, {"model": state.version, "results": results})
+    service, results = service_of(request), list[orjson.Fragment]()
+    deadline, size, degraded = service.workers.deadline(), 0, False
+    async with body_of(request, RecommendBody, service, deadline) as body:
+        state, limits = service.state, service.limits
+        ranking.check_size(body.k, body.explain, limits, len(body.users))
+        if body.filters or len(body.allow or ()) + len(body.deny or ()) > _FEW:
+            want = await service.workers.run(deadline, lambda: ranking.wanted(state, body, limits))
+        else:
+            want = ranking.wanted(state, body, limits)
+        for start in range(0, len(body.users), TOGETHER):
+            part = enumerate(body.users[start : start + TOGETHER], start)
+            asked = await with_past(state, service.users, part, limits)
+            made = await _lists(service, state, asked, want, deadline)
+            size, degraded = size + sum(map(len, made.texts)), degraded or bool(made.degraded)
+            if size > limits.answer_bytes:
+                raise ApiError(
+                    422, f"the answer would have more than {limits.answer_bytes} bytes; ask in parts", "users"
+                )
+            results += map(orjson.Fragment, made.texts)
+    return _answer({"model": state.version, "results": results}, degraded)
 
 
 @router.get("/recommend/{user_id:rest}", response_class=Json, responses=gives(OneListAnswer, 404))
@@ -56,12 +78,50 @@ async def recommend_one(
 ) -> Json:
     """Recommend to one known user, or one that has events."""
     service = service_of(request)
-    ranking.check_list(k, explain, service.limits)
-    state = service.state
-    users = await ranking.find_all(state, service.users, [user_id], service.limits)
-    results = await ranking.recommend(state, users, Wanted(k, exclude_seen, explain=explain))
-    _count(service, results)
-    return _answer(service, users, {"model": state.version, **results[0]})
+    ranking.check_size(k, explain, service.limits)
+    state, deadline = service.state, service.workers.deadline()
+    asked = await with_past(state, service.users, [(0, user_id)], service.limits)
+    made = await _lists(service, state, asked, Wanted(k, exclude_seen, explain=explain), deadline)
+    return _answer({"model": state.version, **orjson.loads(made.texts[0])}, bool(made.degraded))
+
+
+@dataclass
+class _Made:
+    """Lists as JSON, and how many of them were for users not trained with, empty, made without the store."""
+
+    texts: list[bytes] = field(default_factory=list)
+    cold: int = 0
+    empty: int = 0
+    degraded: int = 0
+
+
+async def _lists(
+    service: Service, state: State, asked: Sequence[Asked], want: Wanted, deadline: Deadline
+) -> _Made:
+    """Return the lists of some users, made here or in a thread, and count them."""
+
+    def work() -> _Made:
+        made = _Made()
+        for one, user in ranking.lists(state, asked, want, service.limits, deadline):
+            made.cold += not one["known"]
+            made.empty += not one["items"]
+            made.degraded += not user.complete
+            made.texts.append(orjson.dumps(one))
+        return made
+
+    small = ranking.is_small(state, asked, want)
+    made = work() if small else await service.workers.run(deadline, work)
+    service.metrics.cold_users.inc(made.cold)
+    service.metrics.empty_lists.inc(made.empty)
+    service.metrics.degraded.inc(made.degraded)
+    return made
+
+
+def _answer(content: dict[str, Any], degraded: bool) -> Json:
+    """Return an answer, marked if some of it was made without the event store."""
+    if not degraded:
+        return Json(content)
+    return Json({**content, "degraded": True}, headers={"x-twotower-degraded": "event-store"})
 
 
 @router.get("/similar/{item_id:rest}", response_class=Json, responses=gives(SimilarAnswer, 404))
@@ -69,9 +129,15 @@ async def recommend_one(
 async def similar(request: Request, item_id: ItemPath, k: K = 10) -> Json:
     """Find the items that the same users would like."""
     service = service_of(request)
-    ranking.check_list(k, 0, service.limits)
+    ranking.check_size(k, 0, service.limits)
     state = service.state
-    items = await ranking.similar(state, item_id, k)
+    row = ranking.known_item(state, item_id)
+    if len(state.items) > ranking.INLINE:
+        workers = service.workers
+        top = await workers.run(workers.deadline(), lambda: state.items.similar(row, k))
+    else:
+        top = state.items.similar(row, k)
+    items = ranking.listed(state, top.items[0].tolist(), top.scores[0].tolist())
     return Json({"model": state.version, "item_id": state.items.trained.ids.native(item_id), "items": items})
 
 
@@ -82,24 +148,17 @@ async def similar(request: Request, item_id: ItemPath, k: K = 10) -> Json:
 async def score(request: Request) -> Json:
     """Score pairs of users and items."""
     service = service_of(request)
-    body = await body_of(request, ScoreBody, service.limits)
-    state = service.state
-    results = await ranking.score(state, service.users, body, service.limits)
+    deadline = service.workers.deadline()
+    async with body_of(request, ScoreBody, service, deadline) as body:
+        state, pasts = service.state, dict[Id, Past]()
+        for number, pair in enumerate(body.pairs, 1):
+            name = state.users.native(pair.user_id)
+            if name not in pasts:
+                pasts[name] = await service.users.past(name)
+            if number % _FEW == 0:
+                await asyncio.sleep(0)
+        if len(body.pairs) <= _FEW and sum(len(past.events) for past in pasts.values()) <= 500:
+            results = ranking.score(state, body, pasts, deadline)
+        else:
+            results = await service.workers.run(deadline, lambda: ranking.score(state, body, pasts, deadline))
     return Json({"model": state.version, "results": results})
-
-
-def _answer(service: Service, users: Sequence[tuple[Any, User]], content: dict[str, Any]) -> Json:
-    """Return an answer, marked if some of it was made without the event store."""
-    degraded = sum(not user.complete for _, user in users)
-    if not degraded:
-        return Json(content)
-    service.metrics.degraded.inc(degraded)
-    return Json({**content, "degraded": True}, headers={"x-twotower-degraded": "event-store"})
-
-
-def _count(service: Service, results: list[dict[str, Any]]) -> None:
-    for result in results:
-        if not result["known"]:
-            service.metrics.cold_users.inc()
-        if not result["items"]:
-            service.metrics.empty_lists.inc()

@@ -14,6 +14,10 @@ from twotower.server.settings import Limits, Settings
 from twotower.server.state import State
 from twotower.server.store import EventStore
 from twotower.server.users import Users
+from twotower.server.work import Workers
+
+BODIES = 16 << 20
+"""Bytes of large bodies that are held at once; what is parsed of them takes several times as much."""
 
 
 @dataclass(eq=False)
@@ -27,9 +31,11 @@ class Service:
         users: finds users.
         metrics: counts.
         access: says who may ask what.
+        workers: do what takes long.
         started: whether there is a state to answer from.
         ready: whether it can answer; not while it starts or ends.
         running: requests in progress.
+        held: bytes of large bodies in memory.
     """
 
     settings: Settings
@@ -38,9 +44,11 @@ class Service:
     users: Users
     metrics: Metrics
     access: Access
+    workers: Workers
     started: bool = False
     ready: bool = False
     running: int = 0
+    held: int = 0
 
     @property
     def state(self) -> State:
@@ -62,6 +70,28 @@ class Service:
             raise ApiError(
                 503, "too many requests at once; ask again in a moment", headers={"retry-after": "1"}
             )
+
+
+@dataclass(eq=False)
+class Large:
+    """One large body that is held, and what all of them may take together."""
+
+    service: Service
+    size: int = 0
+
+    def hold(self, size: int) -> None:
+        """Say how many bytes of it are held now.
+
+        Raises:
+            ApiError: there are too many of all requests together.
+        """
+        service, more = self.service, size - self.size
+        if more > 0 and service.held + more > max(BODIES, service.limits.body_bytes):
+            raise ApiError(
+                503, "too many large bodies at once; ask again in a moment", headers={"retry-after": "1"}
+            )
+        service.held += more
+        self.size = size
 
 
 def service_of(request: Request) -> Service:

@@ -25,11 +25,15 @@ class Limits:
     users: int = 1_000
     """Users of one request."""
     answer_items: int = 100_000
-    """Items of all lists of one answer: users times k."""
+    """Items of all lists of one answer and their reasons: users times k times (1 + explain)."""
+    answer_bytes: int = 32 << 20
+    """Size of an answer."""
     list_length: int = 10_000
-    """Items of an ``items``, ``allow`` or ``deny`` list; pairs to score."""
+    """Items of an ``items``, ``allow`` or ``deny`` list; pairs to score; values of a feature."""
     events: int = 10_000
     """Events of one request."""
+    user_events: int = 10_000
+    """Events of one user that count: the latest."""
     filters: int = 20
     """Columns of a filter, and values of each column's."""
     explain: int = 50
@@ -40,6 +44,10 @@ class Limits:
     """Features of a user or columns of an item."""
     requests_at_once: int = 512
     """Requests in progress; the next one is asked to come again."""
+    waiting: int = 64
+    """Pieces of work that may wait for a thread; the next one is asked to come again."""
+    work_seconds: float = 30.0
+    """How long a request may be worked on, once its body has come."""
     load_seconds: float = 300.0
     """Time in which a bundle must have been loaded; a reload is refused then, and the old model stays."""
     last_seconds: float = 20.0

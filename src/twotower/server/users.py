@@ -22,6 +22,8 @@ Long = NDArray[np.int64]
 
 KEPT = 20_000
 """Users with events whose vectors are kept in memory."""
+KEPT_EVENTS = 200_000
+"""Events that are kept in memory, of all users together."""
 DOWN_SECONDS = 1.0
 """How long a store that did not answer is not asked, where lists are made without it."""
 _ATTEMPTS = 5
@@ -50,62 +52,59 @@ class User:
     complete: bool = True
 
 
-@dataclass(eq=False, slots=True)
-class _Kept:
-    """The events of a user read so far, and the user that they gave in a state."""
+@dataclass(frozen=True, eq=False, slots=True)
+class Past:
+    """The events of a user that count, and the user that they gave in a state.
+
+    Attributes:
+        last: place of the last event.
+        events: the latest ones, oldest first.
+        complete: whether the store said so; else it did not answer, and they are those read before.
+        solved: a state, and the user in it; a list of at most one pair.
+    """
 
     last: int = 0
-    events: list[Event] = field(default_factory=list)
-    state: State | None = None
-    user: User | None = None
+    events: Sequence[Event] = ()
+    complete: bool = True
+    solved: list[tuple[State, User]] = field(default_factory=list)
 
 
 class Users:
-    """Finds users. The store alone says what has happened; what is kept saves reading and solving again."""
+    """Finds users. The store alone says what has happened; what is kept saves reading and solving again.
 
-    def __init__(self, store: EventStore, *, serve_without: bool = False) -> None:
-        self._store, self._serve_without = store, serve_without
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+    Args:
+        store: of events.
+        most: events of one user that count, the latest.
+        serve_without: whether trained users are served while the store does not answer.
+    """
+
+    def __init__(self, store: EventStore, most: int, *, serve_without: bool = False) -> None:
+        self._store, self._most, self._serve_without = store, most, serve_without
+        self._kept: OrderedDict[str, Past] = OrderedDict()
+        self._size = 0  # events of all that is kept
         self._generation = ""  # of the store that they were read from
         self._down_until = -math.inf
 
-    async def events(self, name: Id) -> list[Event]:
-        """Return all events of a user, oldest first.
-
-        Raises:
-            StoreUnavailable: they can't be read.
-        """
-        return (await self._read(str(name))).events
-
-    async def find(self, state: State, given: Id, *, without_store: bool = False) -> User | None:
-        """Return a user that the model knows or that has events; None for any other.
+    async def past(self, name: Id, *, without_store: bool = False) -> Past:
+        """Return what a user did since training.
 
         Args:
-            state: what is served.
-            given: the id.
-            without_store: whether a trained user may be found without the store, if the server serves so.
+            name: the id, as the model writes it.
+            without_store: whether the store may be done without, if the server serves so.
 
         Raises:
             StoreUnavailable: events can't be read.
         """
-        name = state.users.native(given)
-        row = state.users.rows.get(name)
-        if without_store and self._serve_without and row is not None:
-            try:
-                kept = await self._read_or_fail_fast(str(name))
-            except StoreUnavailable:
-                known = self._kept.get(str(name), _Kept())
-                return replace(happened(state, trained(state, row), known.events), complete=False)
-        else:
-            kept = await self._read(str(name))
-        if not kept.events:
-            return None if row is None else trained(state, row)
-        if kept.user is None or kept.state is not state:
-            kept.user = happened(state, nobody(state) if row is None else trained(state, row), kept.events)
-            kept.state = state
-        return kept.user
+        key = str(name)
+        if not (without_store and self._serve_without):
+            return await self._read(key)
+        try:
+            return await self._read_or_fail_fast(key)
+        except StoreUnavailable:
+            kept = self._kept.get(key, Past())
+            return Past(kept.last, kept.events, complete=False)
 
-    async def _read_or_fail_fast(self, key: str) -> _Kept:
+    async def _read_or_fail_fast(self, key: str) -> Past:
         """Do as `_read`; a store that did not answer is not waited for again within a second."""
         if time.monotonic() < self._down_until:
             raise StoreUnavailable("the event store did not answer a moment ago")
@@ -115,7 +114,7 @@ class Users:
             self._down_until = time.monotonic() + DOWN_SECONDS
             raise
 
-    async def _read(self, key: str) -> _Kept:
+    async def _read(self, key: str) -> Past:
         for _ in range(_ATTEMPTS):
             kept, generation = self._kept.get(key), self._generation
             new = await self._store.events_of(key, 0 if kept is None else kept.last)
@@ -123,20 +122,35 @@ class Users:
                 break
             if self._store.generation != self._generation:  # what was kept is of what is no longer there
                 self._kept.clear()
+                self._size = 0
                 self._generation = self._store.generation
         else:
             raise StoreUnavailable("the event store becomes another one all the time")
         if not new:
-            return _Kept() if kept is None else kept
-        kept = self._kept.setdefault(key, _Kept())
+            return Past() if kept is None else kept
+        kept = self._kept.get(key, Past())  # a request beside this one may have read some of it
+        events = [*kept.events, *(placed.event for placed in new if placed.place > kept.last)][-self._most :]
+        past = Past(max(kept.last, new[-1].place), events)
+        self._kept[key] = past
         self._kept.move_to_end(key)
-        for placed in new:
-            if placed.place > kept.last:  # else a request beside this one has read it
-                kept.events.append(placed.event)
-                kept.last, kept.user = placed.place, None
-        if len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
-        return kept
+        self._size += len(events) - len(kept.events)
+        while len(self._kept) > KEPT or self._size > KEPT_EVENTS:
+            self._size -= len(self._kept.popitem(last=False)[1].events)
+        return past
+
+
+def known(state: State, name: Id, past: Past) -> User | None:
+    """Return a user that the model knows or that has events; None for any other."""
+    row = state.users.rows.get(name)
+    if not past.events:
+        return None if row is None else replace(trained(state, row), complete=past.complete)
+    for solved, user in past.solved:
+        if solved is state:
+            return user
+    start = nobody(state) if row is None else trained(state, row)
+    user = replace(happened(state, start, past.events), complete=past.complete)
+    past.solved[:] = [(state, user)]
+    return user
 
 
 def trained(state: State, row: int) -> User:

@@ -1,0 +1,152 @@
+"""Whom a request asks about: read from the store first, then made into users, all in one go."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twotower.schema import Kind
+from twotower.server.catalogue import Rows
+from twotower.server.encoding import encoded
+from twotower.server.errors import ApiError, shown
+from twotower.server.ids import Id
+from twotower.server.models import UserQuery
+from twotower.server.settings import Limits
+from twotower.server.state import State
+from twotower.server.users import Past, User, Users, happened, known, likes, nobody
+from twotower.server.work import Deadline
+
+TOGETHER = 64
+"""Users that are read and answered at once, so that memory does not follow their number."""
+_STEP = 50  # users whose past is read before others get their turn
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """One user of a request.
+
+    Attributes:
+        where: its place in the request.
+        name: its id as the model writes it.
+        features: of a new user.
+        items: that it is said to like.
+        past: what it did since training.
+    """
+
+    where: str
+    name: Id | None
+    features: dict[str, Any] | None
+    items: Sequence[Id] | None
+    past: Past
+
+
+async def with_past(
+    state: State, users: Users, asked: Iterable[tuple[int, Id | UserQuery]], limits: Limits
+) -> list[Asked]:
+    """Return the users of a request, given with their places, with their past.
+
+    Raises:
+        ApiError: one is not given as it must be.
+        StoreUnavailable: events can't be read.
+    """
+    found: list[Asked] = []
+    for place, given in asked:
+        where = f"users.{place}"
+        query = given
+        if not isinstance(query, UserQuery):
+            query = UserQuery.model_construct(id=query, features=None, items=None)
+        name, features, items = query.id, query.features, query.items
+        if name is None and features is None and items is None:
+            raise ApiError(422, f"{where}: a user needs an id, features or items", where)
+        if name is not None:
+            name = state.users.new(name, limits.id_length, where)
+        if features is not None and name in state.users.rows:
+            raise ApiError(
+                422,
+                f"features are for users that the model does not know; it knows {shown(name)}",
+                f"{where}.features",
+            )
+        trained = features is None and name in state.users.rows
+        past = Past() if name is None else await users.past(name, without_store=trained)
+        found.append(Asked(where, name, features, items, past))
+        if len(found) % _STEP == 0:
+            await asyncio.sleep(0)
+    return found
+
+
+def people(state: State, asked: Sequence[Asked], limits: Limits, deadline: Deadline) -> list[User]:
+    """Return the users that were asked about.
+
+    Raises:
+        ApiError: one that is not known, by id, features or items; the time is up.
+    """
+    described = _described(state, asked, deadline)
+    found = []
+    for place, one in enumerate(asked):
+        deadline.check()
+        if one.features is not None:
+            user = nobody(state)
+            if place in described:
+                user = replace(user, vector=described[place])
+            user = happened(state, user, one.past.events)
+        else:
+            same = None if one.name is None else known(state, one.name, one.past)
+            if same is None and one.items is None:
+                raise ApiError(
+                    404,
+                    f"user {shown(one.name)} is not known: not trained with, and without events; give "
+                    "features or items with the id (features may be {})",
+                    one.where,
+                )
+            user = nobody(state) if same is None else same
+        if one.items:
+            user = likes(state, user, item_rows(state, one.items, f"{one.where}.items").astype(np.int64))
+        found.append(user)
+    return found
+
+
+def _described(state: State, asked: Sequence[Asked], deadline: Deadline) -> dict[int, NDArray[np.float32]]:
+    """Return the vectors of users by features, by place; those of the same types are encoded together."""
+    kinds = state.recommender.encoder.schema.users
+    groups: dict[Any, list[int]] = {}
+    for place, one in enumerate(asked):
+        if one.features:
+            types = tuple(sorted((name, _type(value)) for name, value in one.features.items()))
+            # How a text is read as a number or a list depends on the column's other values: it stays alone.
+            alone = any(
+                isinstance(value, str) and kinds.get(name) not in (Kind.CATEGORY, Kind.TEXT)
+                for name, value in one.features.items()
+            )
+            groups.setdefault(place if alone else types, []).append(place)
+    found: dict[int, NDArray[np.float32]] = {}
+    for places in groups.values():
+        deadline.check()
+        rows = [asked[place].features or {} for place in places]
+        vectors = encoded(state.recommender, "users", rows, [f"{asked[p].where}.features" for p in places])
+        found.update(zip(places, vectors, strict=True))
+    return found
+
+
+def _type(value: object) -> str:
+    inside = sorted({type(one).__name__ for one in value}) if isinstance(value, list) else ()
+    return ",".join((type(value).__name__, *inside))
+
+
+def item_rows(state: State, items: Sequence[Id], where: str) -> Rows:
+    """Return the rows of a list of items.
+
+    Raises:
+        ApiError: one is not known.
+    """
+    rows = np.empty(len(items), dtype=np.int32)
+    for place, item in enumerate(items):
+        row = state.items.row(item)
+        if row is None:
+            raise ApiError(422, f"{where}: there is no item {shown(item)}", f"{where}.{place}")
+        rows[place] = row
+    return rows

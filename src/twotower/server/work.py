@@ -1,0 +1,103 @@
+"""`Workers`: a few threads for what takes long, a short line before them, and a time for each request."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from twotower.server.errors import ApiError
+from twotower.server.settings import Limits
+
+T = TypeVar("T")
+
+THREADS = 2
+"""Requests that are worked on at once: more would only wait for each other, and hold memory meanwhile."""
+
+
+@dataclass(eq=False, slots=True)
+class Deadline:
+    """When a request's work must be done. A thread can't be stopped from outside, so work asks by itself.
+
+    Attributes:
+        seconds: that it may take.
+        at: when it ends, on the clock of `time.monotonic`.
+    """
+
+    seconds: float
+    at: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        """Count from now: until then the body was on its way."""
+        self.at = time.monotonic() + self.seconds
+
+    def check(self) -> None:
+        """Stop work that took too long.
+
+        Raises:
+            ApiError: the time is up.
+        """
+        if time.monotonic() > self.at:
+            raise too_slow(self.seconds)
+
+
+class Workers:
+    """Runs work in threads, so that the event loop goes on answering."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="work")
+        self._pending = 0
+
+    def deadline(self) -> Deadline:
+        """Return when a request that begins now must be done."""
+        return Deadline(self._limits.work_seconds)
+
+    async def run(self, deadline: Deadline, work: Callable[[], T]) -> T:
+        """Do work in a thread, after what came before it.
+
+        Raises:
+            ApiError: too many wait, or the time is up.
+        """
+        if self._pending >= THREADS + self._limits.waiting:
+            raise ApiError(
+                503, "too much work is waiting; ask again in a moment", headers={"retry-after": "1"}
+            )
+        deadline.check()
+
+        def timed() -> T:
+            deadline.check()  # it may have waited
+            return work()
+
+        self._pending += 1
+        future = asyncio.get_running_loop().run_in_executor(self._pool, timed)
+        future.add_done_callback(self._done)
+        try:
+            async with asyncio.timeout(deadline.at - time.monotonic()):
+                return await asyncio.shield(future)
+        except TimeoutError:
+            raise too_slow(deadline.seconds) from None
+
+    def _done(self, future: asyncio.Future[T]) -> None:
+        self._pending -= 1
+        if not future.cancelled():
+            future.exception()  # looked at, also where nobody waits for it any more
+
+    def close(self) -> None:
+        """Begin nothing more."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def too_slow(seconds: float) -> ApiError:
+    """Return the error of work that took too long."""
+    return ApiError(
+        503,
+        f"this took longer than {seconds:g} s and was given up; ask for less at once",
+        headers={"retry-after": "1"},
+    )
