@@ -447,7 +447,7 @@ def test_a_short_token_is_warned_of(tmp_path, caplog):
         ("::", True),
         ("", True),
         ("192.0.2.1", True),
-        ("host.example", True),
+        ("no.such.host.invalid", False),
     ],
 )
 def test_what_is_exposed(host, answer):

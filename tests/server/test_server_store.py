@@ -157,7 +157,7 @@ def test_whole_numbers_past_64_bits_are_refused(client, column, value):
         content=f'{{"columns": {{"{column}": {value}}}}}',
         headers={"content-type": "application/json"},
     )
-    assert answer.status_code == 422, answer.text
+    assert answer.status_code in (400, 422), answer.text  # 400: no JSON reader has a number of that size
     assert client.get("/v1/items/900").status_code == 404
 
 

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import ipaddress
 import logging
+import socket
 import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -278,8 +279,12 @@ def _is_loopback(host: str) -> bool:
 
 
 def exposed(host: str) -> bool:
-    """Return whether an address to listen at can be reached from other machines."""
-    return host != "localhost" and not _is_loopback(host)
+    """Return whether an address to listen at can be reached from other machines; not one that is none."""
+    try:
+        found = socket.getaddrinfo(host or None, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError:
+        return False
+    return not all(_is_loopback(str(address[0])) for *_, address in found)
 
 
 def names_of(host: str, others: Iterable[str]) -> tuple[str, ...]:
