@@ -194,7 +194,7 @@ async def main(host, port, users, rate, seconds):
         nonlocal failed
         async with most:
             reader, writer = free.pop() if free else await asyncio.open_connection(host, port)
-            head = b"POST /v1/recommend HTTP/1.1\\r\\nhost: localhost\\r\\ncontent-type: application/json\\r\\n"
+            head = b"POST /v1/recommend HTTP/1.1\\r\\nhost: [::]\\r\\ncontent-type: application/json\\r\\n"
             writer.write(head + b"content-length: %d\\r\\n\\r\\n" % len(body) + body)
             head = await reader.readuntil(b"\\r\\n\\r\\n")
             length = int(head.lower().split(b"content-length:")[1].split(b"\\r\\n")[0])

@@ -90,7 +90,7 @@ def answered_at_the_end(server):
     body = json.dumps({"users": [1003], "k": 3}).encode()
     with socket.create_connection((host, int(port)), timeout=20) as talk:
         talk.sendall(
-            b"POST /v1/recommend HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
+            b"POST /v1/recommend HTTP/1.1\r\nhost: [::]\r\nconnection: close\r\ncontent-length: %d\r\n\r\n"
             % len(body)
         )
         talk.sendall(body[:5])
