@@ -92,13 +92,13 @@ def last_fm(folder: Path, size: Size) -> list[Path]:
     plays = np.ceil(np.exp(5.3 + 1.2 * t.liking + 0.8 * t.rng.normal(size=t.rows))).astype(int)
     plays[0] = 324_660
     events = pl.DataFrame({"userID": t.user + 2, "artistID": t.item + 51, "weight": plays})
-    events.sort("userID").write_csv(folder / "user_artists.tsv", separator="\t")
+    events.sort("userID").write_csv(folder / "user_artists.dat", separator="\t")
     names = [f"Artist number {i}" for i in range(size.items)]
     artists = pl.DataFrame({"id": np.arange(size.items) + 51, "name": names})
     artists = artists.with_columns(url=pl.format("http://www.last.fm/music/{}", "name"))
-    artists.write_csv(folder / "artists.tsv", separator="\t")
+    artists.write_csv(folder / "artists.dat", separator="\t")
     friends = pl.DataFrame({"userID": t.user[:200] + 2, "friendID": t.user[200:400] + 2})
-    friends.write_csv(folder / "user_friends.tsv", separator="\t")
+    friends.write_csv(folder / "user_friends.dat", separator="\t")
     return [folder]
 
 

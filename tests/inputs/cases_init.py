@@ -479,6 +479,175 @@ CASES = [
         {"interactions": "clicks", "items": "items"},
     ),
     Case(
+        "init: Last.fm's artists are keyed by id",
+        {
+            "user_artists.dat": table({"userID": USER, "artistID": ITEM, "weight": PLAYS}, "\t"),
+            "artists.dat": table({"id": range(1, 16), "name": [f"Band {i}" for i in range(15)]}, "\t"),
+        },
+        guess("user_artists.dat", "artists.dat", want="schema.items_id"),
+        "id",
+    ),
+    Case(
+        "init: userId in one table and user_id in another",
+        {
+            "ratings.csv": table({"userId": USER, "movieId": ITEM, "rating": STARS}),
+            "users.csv": table({"user_id": range(1, 21), "age": range(30, 50)}),
+        },
+        guess("ratings.csv", "users.csv", want="schema.users_id"),
+        "user_id",
+    ),
+    Case(
+        "init: features that ride along are those of the id that they are a function of",
+        {
+            "a.csv": events(
+                rating=STARS, genre=[f"g{i % 4}" for i in ITEM], age=USER + 20, mood=STARS * 2 + ITEM % 2
+            )
+        },
+        lambda folder: [guess("a.csv", want=f"schema.{side}")(folder) for side in ("users", "items")],
+        [{"age": "number"}, {"genre": "category"}],
+    ),
+    Case(
+        "init: a column says train and test",
+        {"a.csv": events(rating=STARS, subset=np.where(NOISE > 1, "Test", "Train"))},
+        guess("a.csv", want="split"),
+        {"column": "subset"},
+    ),
+    Case(
+        "init: u.data has no header",
+        {"u.csv": table({"7": USER, "8": ITEM, "3": STARS, "880606923": SECONDS}, "\t")},
+        guess("u.csv", want="data.columns"),
+        ["user_id", "item_id", "rating", "timestamp"],
+    ),
+    Case(
+        "init: Taobao's behaviour has no header",
+        {
+            "UserBehavior.csv": table(
+                {
+                    "5": USER,
+                    "6": ITEM,
+                    "70": 4000 + ITEM,
+                    "pv": np.where(NOISE > 1, "buy", np.where(NOISE > 0.5, "cart", "pv")),
+                    "1511544070": SECONDS,
+                }
+            )
+        },
+        guess("UserBehavior.csv"),
+        ranks(label="event", timestamp="timestamp"),
+    ),
+    Case(
+        "init: text in Latin-1",
+        {"a.csv": events(rating=STARS, ville=["Nîmes", "Orléans"] * 100).encode("latin-1")},
+        guess("a.csv", want="data.encoding"),
+        "cp1252",
+    ),
+    Case(
+        "init: rows without a user are dropped, whose ids are floats then",
+        {
+            "a.csv": table(
+                {"CustomerID": [None, *(f"{u}.0" for u in USER[1:])], "StockCode": ITEM, "Quantity": STARS}
+            )
+        },
+        guess("a.csv", want="schema.missing_ids"),
+        "drop",
+    ),
+    Case(
+        "init: no row has a user",
+        {"a.csv": table({"user_id": [None] * 200, "item_id": ITEM, "rating": STARS})},
+        guess("a.csv", user="user_id"),
+        Error("no row of a.csv has both"),
+    ),
+    Case(
+        "init: a user that stands for nobody is named",
+        {"a.csv": table({"user_id": ["NULL" if i % 3 else u for i, u in enumerate(USER)], "item_id": ITEM})},
+        holds("have the user_id 'NULL', which seems to stand for no one", "a.csv"),
+        True,
+    ),
+    Case(
+        "init: Book-Crossing's 0 is no rating, and most rows have none",
+        {"a.csv": events(rating=np.where(np.arange(200) % 3 > 0, 0, 2 * STARS))},
+        guess("a.csv"),
+        ranks(),
+    ),
+    Case(
+        "init: a few -1 for no rating are no positives",
+        {"a.csv": events(rating=np.where(np.arange(200) % 9 == 0, -1, STARS))},
+        guess("a.csv"),
+        ranks(label="rating", threshold=4.0),
+    ),
+    Case(
+        "init: what is not rated can't be predicted",
+        {"a.csv": events(rating=np.where(np.arange(200) % 9 == 0, -1, STARS))},
+        guess("a.csv", predict=True),
+        Error("is -1 in 12% of the rows", "there is none"),
+    ),
+    Case(
+        "init: ratings from 0 to 5 with few 0 are a scale",
+        {"a.csv": events(rating=np.clip(STARS - 1, 0, 5))},
+        guess("a.csv"),
+        ranks(label="rating", threshold=3.0),
+    ),
+    Case(
+        "init: a rating with a decimal comma",
+        {"a.csv": table({"user_id": USER, "item_id": ITEM, "rating": [f"{s},5" for s in STARS]}, ";")},
+        guess("a.csv"),
+        ranks(label="rating", threshold=4.5),
+    ),
+    Case(
+        "init: stars with their unit",
+        {"a.csv": events(rating=[f"{s}.0 stars" for s in STARS])},
+        guess("a.csv"),
+        ranks(label="rating", threshold=4.0),
+    ),
+    Case(
+        "init: UTC in words, days of months, days as numbers",
+        {
+            "a.csv": events(event_time=[f"{iso} UTC" for iso in ISO]),
+            "b.csv": events(wann=[f"{iso[8:10]}.{iso[5:7]}.{iso[:4]} 08:26" for iso in ISO]),
+            "c.csv": events(date=[int(iso[:10].replace("-", "")) for iso in ISO]),
+        },
+        lambda folder: [guess(f"{name}.csv", want="schema.timestamp")(folder) for name in "abc"],
+        ["event_time", "wann", "date"],
+    ),
+    Case(
+        "init: counts of one user and item at several places are added up",
+        {
+            "a.csv": table(
+                {"user_id": np.tile(USER, 2), "item_id": np.tile(ITEM, 2), "plays": np.r_[PLAYS, PLAYS + 1]}
+            )
+        },
+        guess("a.csv", want="data.repeats"),
+        "sum",
+    ),
+    Case(
+        "init: kinds of items as people write them",
+        {
+            "a.csv": events(),
+            "items.csv": table(
+                {
+                    "item_id": range(1, 16),
+                    "genres": ["Action; Comedy", "Comedy; Drama", "Drama; Action"] * 5,
+                    "tags": ["['a' 'b']", "['b' 'c']", "['c' 'a']"] * 5,
+                    "preis": [f"{n},{n % 7}0" for n in range(10, 25)],
+                    "length": [f"{90 + n} min" for n in range(15)],
+                    "released": [f"{1 + n}.12.2001" for n in range(10, 25)],
+                    "product_type_name": ["Vest top", "Trousers", "Bra"] * 5,
+                    "code": [f"0{n}" for n in (1, 2, 3)] * 5,
+                },
+                "|",
+            ),
+        },
+        guess("a.csv", "items.csv", want="schema.items"),
+        {
+            "genres": {"kind": "categories", "separator": "; "},
+            "tags": "categories",
+            "preis": {"kind": "number", "decimal": ","},
+            "length": {"kind": "number", "unit": "min"},
+            "released": "timestamp",
+            "product_type_name": "category",
+            "code": "category",
+        },
+    ),
+    Case(
         "init: reviews as JSON lines",
         {
             "reviews.jsonl": "".join(

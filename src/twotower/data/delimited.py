@@ -30,8 +30,8 @@ from twotower.errors import DataError
 
 Dtypes = Mapping[str, "pl.DataType | type[pl.DataType]"]
 
-SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": ""}
-"""By suffix. A .txt file, and one whose header lacks its own, has the commonest of the usual ones there."""
+SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "", ".dat": ""}
+"""By suffix. A .txt or .dat file, and one whose header lacks its own, has the commonest usual one there."""
 
 _SAMPLE = 10_000
 """Rows from which the dtypes are guessed; if a later row proves the guess wrong, all rows are looked at."""

@@ -20,6 +20,19 @@ _VALUE = re.compile(r"[+-]?(\d+([.,]\d*)?|\.\d+)([eE][+-]?\d+)?|\d{4}-\d\d?-\d\d
 """What a name of a column hardly is: a number, a date or a time."""
 
 
+class NoHeader(DataError):
+    """The first line of a file is a row.
+
+    Args:
+        message: what to tell.
+        width: how many fields it has.
+    """
+
+    def __init__(self, message: str, width: int) -> None:
+        super().__init__(message)
+        self.width = width
+
+
 @dataclass(frozen=True)
 class Header:
     """The names of a file's columns.
@@ -161,10 +174,11 @@ def _check_names(path: Path, fields: Sequence[str], below: Sequence[Sequence[str
             "encoding, or save it as UTF-8."
         )
     if _looks_like_a_row(fields, below):
-        raise DataError(
+        raise NoHeader(
             f"a table needs a header: the first line of {path} looks like a row, {shown(','.join(fields))}. "
             "Its first line must name the columns; or name them with columns = [...] in [data] "
-            "(names=[...] in Python)."
+            "(names=[...] in Python).",
+            len(fields),
         )
 
 

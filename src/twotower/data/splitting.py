@@ -20,7 +20,7 @@ from twotower.data.parse import shown
 from twotower.data.split_methods import BY_TIME, METHODS
 from twotower.errors import ConfigError, DataError, nearest
 
-_WORDS = {
+PART_WORDS = {
     "train": ("train", "training"),
     "validation": ("validation", "valid", "val", "dev"),
     "test": ("test", "testing"),
@@ -212,7 +212,7 @@ def parts_in_column(data: Dataset, column: str, names: Mapping[str, str] | None 
     """
     require_columns(data.interactions.columns, [column], "the interactions")
     said = data.interactions.get_column(column)
-    words = {word: part for part, known in _WORDS.items() if part not in (names or {}) for word in known}
+    words = {word: part for part, known in PART_WORDS.items() if part not in (names or {}) for word in known}
     text = said.cast(pl.String).str.strip_chars()
     part = text.replace_strict({value: part for part, value in (names or {}).items()}, default=None)
     part = part.fill_null(text.str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.String))

@@ -32,8 +32,8 @@ def read_table(
 ) -> pl.DataFrame:
     """Read a table from a file, a folder of parts, or a pattern such as ``events/*.parquet``.
 
-    Files are known by their suffix: .csv, .tsv, .txt, .jsonl, .ndjson, .json, RecBole's .inter, .user and
-    .item (each perhaps with .gz, .bz2, .xz, .zst or .zip), .parquet. What is compressed, or is Parquet, is
+    Files are known by their suffix: .csv, .tsv, .txt, .dat, .jsonl, .ndjson, .json, RecBole's .inter, .user
+    and .item (each perhaps with .gz, .bz2, .xz, .zst or .zip), .parquet. What is compressed, or is Parquet, is
     known by its first bytes as well.
 
     Args:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 
 from twotower.data.audit.statistics import Floats
 from twotower.data.guessing.kinds import Guess, guess_kind
@@ -18,6 +19,8 @@ from twotower.data.guessing.roles import Roles, find_roles
 from twotower.data.guessing.sources import exists, read_tables
 from twotower.data.guessing.tables import Ask, Table, Tables, Told, sort_tables
 from twotower.data.guessing.writing import Lines
+from twotower.data.merged import split_out
+from twotower.data.raw_text import UTF8
 from twotower.errors import ConfigError, DataError
 from twotower.schema import Kind, Schema
 
@@ -62,8 +65,8 @@ def draft_config(
     layout = known_layout(given)
     if layout is not None:
         return _of_layout(layout, folder, told, ask)
-    tables = read_tables(given)
-    return _of_tables(sort_tables(tables, told, ask), tables, folder, told, ask)
+    tables, encoding = read_tables(given)
+    return _of_tables(sort_tables(tables, told, ask), tables, encoding, folder, told, ask)
 
 
 def _predicts(label: str | None, told: Told, ask: Ask | None) -> bool:
@@ -91,15 +94,15 @@ def _of_layout(layout: Layout, folder: Path, told: Told, ask: Ask | None) -> Dra
     lines.section("data")
     lines.value("source", layout.source)
     lines.value("dir", _relative(layout.place, folder))
-    lines.section("split")
     matrices = layout.source == "kuairec" and len(layout.matrices) == 2
+    lines.section("split")
     if matrices:
         lines.value("method", "files")
         lines.value("train", "big_matrix.csv")
         lines.value("test", "small_matrix.csv", "no user and video is in both")
         lines.value("validation", 0.1, "the latest tenth of train")
     else:
-        _write_split(lines, timestamp=True, own_order=False, predicts=predicts)
+        _write_shares(lines, timestamp=True, predicts=predicts)
     lines.section("positive")
     if layout.source == "kuairec":
         lines.value("duration_rank", 0.8, "watched longer than four fifths of the videos of like duration")
@@ -125,14 +128,26 @@ def _of_layout(layout: Layout, folder: Path, told: Told, ask: Ask | None) -> Dra
     return Draft(lines.text(), tuple(remarks if predicts else [*remarks, _how_to_predict(label)]))
 
 
-def _of_tables(tables: Tables, given: Sequence[Table], folder: Path, told: Told, ask: Ask | None) -> Draft:
+def _of_tables(
+    tables: Tables, given: Sequence[Table], encoding: str, folder: Path, told: Told, ask: Ask | None
+) -> Draft:
     events, roles = tables.interactions, find_roles(tables, told, ask)
     label = roles.label
     predicts = _predicts(label.column if label else None, told, ask)
+    if predicts and label is not None and label.sentinel is not None:
+        raise ConfigError(
+            f"a label that is predicted is known in every row: column '{label.column}' of {events.name} is "
+            f"{label.sentinel:g} in {float((label.y == label.sentinel).mean()):.0%} of the rows, which says "
+            "that there is none; drop these rows, or rank"
+        )
     guesses = {
         "users": _kinds(tables.users, "users", tables.user_key),
         "items": _kinds(tables.items, "items", tables.item_key),
     }
+    for name, ids in (("users", tables.user), ("items", tables.item)):
+        if roles.within[name]:
+            merged = split_out(events.frame, ids, roles.within[name], events.name)
+            guesses[name] = _kinds(Table(events.path, merged), name, ids)
     kinds = {
         name: {column: guess.kind for column, guess in found.items() if guess.kind is not None}
         for name, found in guesses.items()
@@ -141,6 +156,8 @@ def _of_tables(tables: Tables, given: Sequence[Table], folder: Path, told: Told,
     schema = Schema(
         user=tables.user,
         item=tables.item,
+        users_id=tables.user_key if tables.user_key != tables.user else None,
+        items_id=tables.item_key if tables.item_key != tables.item else None,
         label=label.column if label else None,
         levels=label.levels if label else (),
         timestamp=roles.timestamp,
@@ -152,32 +169,51 @@ def _of_tables(tables: Tables, given: Sequence[Table], folder: Path, told: Told,
     )
     lines = Lines("Guessed by `twotower init`: read it through, and correct what is wrong.")
     lines.value("seed", 42)
-    lines.section("data")
-    if not tables.parts:
-        lines.value("interactions", _relative(events.path, folder), f"{events.frame.height:,} rows")
-    for name, table in (("users", tables.users), ("items", tables.items)):
-        if table is not None:
-            lines.value(name, _relative(table.path, folder), f"{table.frame.height:,} rows")
+    _write_data(lines, tables, schema, roles, encoding, folder)
     _write_schema(lines, tables, schema, roles)
     for name, found in guesses.items():
-        _write_kinds(lines, name, found)
-    lines.section("split")
-    if tables.parts:
-        lines.value("method", "files")
-        for part, table in tables.parts.items():
-            lines.value(part, _relative(table.path, folder), f"{table.frame.height:,} rows")
-    else:
-        _write_split(lines, timestamp=bool(roles.timestamp), own_order=roles.own_order, predicts=predicts)
+        _write_kinds(lines, name, found, within=bool(roles.within[name]))
+    _write_split(lines, tables, roles, folder, predicts=predicts)
     if label is not None:
         _write_positive(lines, label)
     _write_objective(lines, label, predicts=predicts)
     return Draft(lines.text(), tuple(_remarks(tables, given, roles, guesses, predicts=predicts)))
 
 
-def _write_split(lines: Lines, *, timestamp: bool, own_order: bool, predicts: bool) -> None:
-    if own_order:
+def _write_data(
+    lines: Lines, tables: Tables, schema: Schema, roles: Roles, encoding: str, folder: Path
+) -> None:
+    events, label = tables.interactions, roles.label
+    lines.section("data")
+    if not tables.parts:
+        lines.value("interactions", _relative(events.path, folder), f"{events.frame.height:,} rows")
+    for name, table in (("users", tables.users), ("items", tables.items)):
+        if table is not None:
+            lines.value(name, _relative(table.path, folder), f"{table.frame.height:,} rows")
+    if events.columns:
+        lines.value("columns", list(events.columns), "no header: named by place and values, correct them")
+    if encoding != UTF8:
+        lines.value("encoding", encoding, "the text is not UTF-8")
+    if label is not None and label.nature is Nature.COUNT and _contradict(events.frame, schema):
+        lines.value("repeats", "sum", "rows of one user, item and time are added up")
+
+
+def _write_split(lines: Lines, tables: Tables, roles: Roles, folder: Path, *, predicts: bool) -> None:
+    lines.section("split")
+    if tables.parts:
+        lines.value("method", "files")
+        for part, table in tables.parts.items():
+            lines.value(part, _relative(table.path, folder), f"{table.frame.height:,} rows")
+    elif roles.part is not None:
+        lines.value("column", roles.part, "it says which rows are train and which are test")
+    elif roles.own_order:
         lines.value("method", "leave_last", "each user's last is tested, the one before validates")
-        return
+    else:
+        _write_shares(lines, timestamp=roles.timestamp is not None, predicts=predicts)
+
+
+def _write_shares(lines: Lines, *, timestamp: bool, predicts: bool) -> None:
+    """Write a split by shares: within each user to rank, of all rows to predict."""
     after = ", temporal (what comes next), leave_last" if timestamp else ""
     if predicts:
         lines.value("method", "random", f"or per_user{after}, cold_items, cold_users")
@@ -212,19 +248,26 @@ def _write_objective(lines: Lines, label: Label | None, *, predicts: bool) -> No
         _cap(lines, label.y)
 
 
-def _write_schema(lines: Lines, tables: Tables, schema: Schema, roles: Roles) -> None:
+def _write_ids(lines: Lines, tables: Tables, schema: Schema, roles: Roles) -> None:
     frame = tables.interactions.frame
-    lines.section("schema")
     for role, column in (("user", schema.user), ("item", schema.item)):
         reason = tables.why.get(role, "")
-        lines.value(
-            role,
-            column,
-            f"{frame[column].drop_nulls().n_unique():,} {role}s" + (f"; {reason}" if reason else ""),
-        )
+        number = f"{frame[column].drop_nulls().n_unique():,} {role}s"
+        lines.value(role, column, f"{number}; {reason}" if reason else number)
+        if column in roles.placeholders:
+            lines.comment(roles.placeholders[column])
+    for key in ("users_id", "items_id"):
+        if getattr(schema, key) is not None:
+            lines.value(key, getattr(schema, key), "what the other table calls it")
     if roles.lost:
         share = f"{roles.lost:,} rows ({roles.lost / frame.height:.1%}) have no user or no item"
         lines.value("missing_ids", "drop", share)
+
+
+def _write_schema(lines: Lines, tables: Tables, schema: Schema, roles: Roles) -> None:
+    frame = tables.interactions.frame
+    lines.section("schema")
+    _write_ids(lines, tables, schema, roles)
     label = roles.label
     if label is None:
         lines.comment(f"no label: {roles.why}")
@@ -244,7 +287,9 @@ def _write_schema(lines: Lines, tables: Tables, schema: Schema, roles: Roles) ->
             lines.value(role, getattr(schema, role), reason)
     if schema.display:
         lines.value("display", list(schema.display), "shown beside recommendations")
-    unused = [c for c in frame.columns if c not in (*schema.interaction_columns(), schema.duration)]
+    within = [column for columns in roles.within.values() for column in columns]
+    used = {*schema.interaction_columns(), schema.duration, roles.part, *within}
+    unused = [column for column in frame.columns if column not in used]
     for column in unused:
         if column in roles.unread:
             lines.comment(f"{column} is not read: {roles.unread[column]}")
@@ -253,9 +298,18 @@ def _write_schema(lines: Lines, tables: Tables, schema: Schema, roles: Roles) ->
         lines.comment(f"not read: {', '.join(plain)}")
 
 
-def _write_kinds(lines: Lines, name: str, guesses: dict[str, Guess]) -> None:
+def _contradict(frame: pl.DataFrame, schema: Schema) -> bool:
+    """Say whether rows of one user, item and time have different labels."""
+    key = [column for column in (schema.user, schema.item, schema.timestamp) if column is not None]
+    rows = frame.select(*key, schema.label).unique()
+    return bool(rows.select(key).is_duplicated().any())
+
+
+def _write_kinds(lines: Lines, name: str, guesses: dict[str, Guess], *, within: bool) -> None:
     if guesses:
         lines.section(f"schema.{name}")
+    if guesses and within:
+        lines.comment(f"columns of the interactions that are the same in all rows of one {name[:-1]}")
     for column, guess in guesses.items():
         if guess.kind is None:
             lines.comment(f"{column} is left out: {guess.why}")
@@ -281,6 +335,7 @@ def _remarks(
     when = f", timestamp '{roles.timestamp}'" if roles.timestamp else ""
     if roles.lost:
         yield f"{roles.lost:,} rows without a user or an item are dropped"
+    yield from roles.placeholders.values()
     yield f"{tables.interactions.name}: user '{tables.user}', item '{tables.item}', {said}{when}"
     if label is not None and label.positives:
         yield f"positives: {label.positives}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -23,6 +23,8 @@ _TOP = 0.7
 """How far up a scale the positives begin: 4 of 1 to 5."""
 _LEAST = 0.1
 """Share of the rows that has to be positive at least; else the threshold goes down."""
+_OFTEN, _LONELY = 0.05, 5.0
+"""Share of the rows from which a value may be a sentinel, and how many times commoner 0 is than 1 and 2."""
 _MEASURE = 0.75
 """Quantile from which a measure is a positive."""
 _TAIL = 10.0
@@ -70,6 +72,7 @@ class Label:
         threshold: the least label of a positive; none if there is no threshold.
         quantile: the least quantile of a positive; none if there is none.
         positives: which interactions are positives, and why.
+        sentinel: a value that says that there is no label, which many rows have; none if there is none.
     """
 
     column: str
@@ -80,6 +83,7 @@ class Label:
     threshold: float | None = None
     quantile: float | None = None
     positives: str = ""
+    sentinel: float | None = None
 
 
 def graded(column: str, why: str, y: Floats) -> Label:
@@ -90,6 +94,15 @@ def graded(column: str, why: str, y: Floats) -> Label:
         why: why it is the label.
         y: finite numbers (n,), of more than one value.
     """
+    sentinel = sentinel_of(column, y)
+    if sentinel is not None:
+        given = graded(column, why, y[y != sentinel])
+        known = y[y != sentinel]
+        least = given.threshold
+        if least is None:
+            least = float(known.min() if given.quantile is None else np.quantile(known, given.quantile))
+        said = f"{given.positives} that have one; {sentinel:g} says that there is none"
+        return replace(given, y=y, threshold=least, quantile=None, positives=said, sentinel=sentinel)
     nature = nature_of(column, y)
     if nature is Nature.YES_NO:
         yes = float(y.max())
@@ -108,6 +121,23 @@ def graded(column: str, why: str, y: Floats) -> Label:
         return Label(column, why, nature, y, threshold=least, positives=said)
     said = "the upper quarter of the rows: that something was met does not say that it was liked"
     return Label(column, why, nature, y, quantile=_MEASURE, positives=said)
+
+
+def sentinel_of(column: str, y: Floats) -> float | None:
+    """Return a value that stands for "no label" in many rows (n,); none if there is none.
+
+    It is -1 (or -9, -99, -999) below labels of 0 and more, or 0 below a scale, where it is far commoner than
+    the values next to it.
+    """
+    values, counts = np.unique(y, return_counts=True)
+    if len(values) < 4 or counts[0] < _OFTEN * len(y):
+        return None
+    low, rest = float(values[0]), values[1:]
+    if low in (-1.0, -9.0, -99.0, -999.0) and rest[0] >= 0 and rest[0] - low >= 1:
+        return low
+    lonely = counts[0] > _LONELY * counts[1:3].max()
+    scale = has_word(column, SCALES) and nature_of(column, y[y != low]) is Nature.SCALE
+    return low if low == 0 and rest[0] >= 1 and lonely and scale else None
 
 
 def stepped(column: str, why: str, values: pl.Series) -> Label | None:

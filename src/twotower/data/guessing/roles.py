@@ -26,7 +26,9 @@ from twotower.data.guessing.names import (
     rank,
 )
 from twotower.data.guessing.tables import Ask, Table, Tables, Told
+from twotower.data.merged import features_within
 from twotower.data.parse import Found, Where, missing_ids, parse_number, parse_timestamp
+from twotower.data.splitting import PART_WORDS
 from twotower.data.time_text import looks_like_times, said
 from twotower.errors import ConfigError, DataError
 
@@ -34,6 +36,15 @@ _WORDS = 20
 """Most different words of a column that says what was done."""
 _TAIL = 20.0
 """How many medians the 99% quantile of sample weights may have."""
+_UNRATED = 0.4
+"""Share of rows without a label, marked by a sentinel, from which a label grades nothing."""
+_NOBODY = (
+    *("nan", "na", "n/a", "null", "none", "nil", "unknown", "undefined", "anonymous", "guest", "missing"),
+    *("-1", "0", "-", "?", "<na>", "\\n"),
+)
+"""Ids that often stand for nobody, in lower case."""
+_MANY_ROWS, _TIMES_MEAN = 0.05, 5.0
+"""Share of all rows, and multiple of an id's mean rows, from which such an id stands for nobody."""
 _CLOCK = 0.95
 """Share of the users whose first event must be at the same number, where it counts from there."""
 
@@ -50,7 +61,10 @@ class Roles:
         own_order: whether the timestamp is but each user's own order, and no clock.
         weight: how much a row counts; or none.
         duration: of the item, in the interactions or the items; or none.
+        part: the column that says which part of a split a row is of; or none.
+        within: ``users`` and ``items`` -> the columns of the interactions that are features of theirs.
         lost: how many rows have no user or no item.
+        placeholders: id column -> what is said of an id that stands for nobody, where many rows have it.
         unread: other columns -> why they have no role, where there is something to say.
     """
 
@@ -61,7 +75,10 @@ class Roles:
     own_order: bool
     weight: str | None
     duration: str | None
+    part: str | None
+    within: Mapping[str, list[str]]
     lost: int
+    placeholders: Mapping[str, str]
     unread: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -74,6 +91,8 @@ def find_roles(tables: Tables, told: Told, ask: Ask | None) -> Roles:
     """
     events, unread = _with_ids(tables), dict[str, str]()
     taken = {tables.user, tables.item}
+    part = _part(events.frame, taken)
+    taken |= {part} if part else set()
     timestamp, times = _time(events, taken, told, unread)
     taken |= {timestamp} if timestamp else set()
     order = _own_order(events, tables.user, taken, unread)
@@ -86,8 +105,53 @@ def find_roles(tables: Tables, told: Told, ask: Ask | None) -> Roles:
     weight = _weight(events, taken, unread) if label else None
     taken |= {weight} if weight else set()
     unread = {column: reason for column, reason in unread.items() if column != timestamp}
+    duration = _duration(tables, taken)
+    within = _within(tables, events.frame, taken | {duration or ""})
+    merged = [column for columns in within.values() for column in columns]
+    unread = {column: reason for column, reason in unread.items() if column not in merged}
     lost = tables.interactions.frame.height - events.frame.height
-    return Roles(label, why, timestamp, times, own_order, weight, _duration(tables, taken), lost, unread)
+    said = {c: _placeholder(events.frame[c]) for c in (tables.user, tables.item)}
+    placeholders = {column: words for column, words in said.items() if words}
+    return Roles(
+        label, why, timestamp, times, own_order, weight, duration, part, within, lost, placeholders, unread
+    )
+
+
+def _placeholder(ids: pl.Series) -> str:
+    """Return what is to be said of an id that stands for nobody and has many rows; empty if there is none."""
+    counts = ids.cast(pl.String).value_counts(sort=True)
+    most, rows = str(counts[0, 0]), int(counts[0, 1])
+    if most.strip().lower().removesuffix(".0") not in _NOBODY:
+        return ""
+    if rows < _MANY_ROWS * len(ids) or rows < _TIMES_MEAN * len(ids) / counts.height:
+        return ""
+    return (
+        f"{rows:,} rows ({rows / len(ids):.0%}) have the {ids.name} '{most}', which seems to stand for "
+        'no one: drop them, or leave it empty with missing_ids = "drop"'
+    )
+
+
+def _part(frame: pl.DataFrame, taken: set[str]) -> str | None:
+    """Return the column that says train in some rows and test in others."""
+    for column in frame.columns:
+        if column in taken or frame[column].dtype not in (pl.String, pl.Categorical, pl.Enum):
+            continue
+        said = {str(word).strip().lower() for word in frame[column].unique()}
+        found = [part for part, words in PART_WORDS.items() if said & set(words)]
+        known = {word for words in PART_WORDS.values() for word in words}
+        if {"train", "test"} <= set(found) and said <= known:
+            return column
+    return None
+
+
+def _within(tables: Tables, frame: pl.DataFrame, taken: set[str]) -> dict[str, list[str]]:
+    """Return the features of users and items that ride along with the interactions: functions of the id."""
+    free = [c for c in frame.columns if c not in taken and not c.startswith("Unnamed")]
+    found: dict[str, list[str]] = {"users": [], "items": []}
+    for name, table, ids in (("items", tables.items, tables.item), ("users", tables.users, tables.user)):
+        if table is None:
+            found[name] = features_within(frame, ids, [c for c in free if c not in found["items"]])
+    return found
 
 
 def _with_ids(tables: Tables) -> Table:
@@ -138,7 +202,14 @@ def _label(
     if done is not None:
         return done, ""
     picked, why = _pick([c for _, c in named], list(values), ask)
-    return (None, why) if picked is None else (_as_label(events, picked, why), "")
+    if picked is None:
+        return None, why
+    label = _as_label(events, picked, why)
+    empty = 0.0 if label.sentinel is None else float((label.y == label.sentinel).mean())
+    if empty < _UNRATED or told.predict:
+        return label, ""
+    unread[picked] = f"{empty:.0%} of its values are {label.sentinel:g}, which says that there is none"
+    return None, f"{unread[picked]}, so every row counts as a positive"
 
 
 def _pick(named: Sequence[str], numeric: Sequence[str], ask: Ask | None) -> tuple[str | None, str]:

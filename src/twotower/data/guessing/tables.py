@@ -63,12 +63,14 @@ class Table:
         frame: its rows.
         declared: the types that a RecBole header declares.
         named: whether its file was named, and not found in a folder.
+        columns: the names that its columns were given, if its file has no header.
     """
 
     path: Path
     frame: pl.DataFrame
     declared: Mapping[str, str] = field(default_factory=dict)
     named: bool = True
+    columns: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
