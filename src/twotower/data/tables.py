@@ -33,8 +33,8 @@ def read_table(
     """Read a table from a file, a folder of parts, or a pattern such as ``events/*.parquet``.
 
     Files are known by their suffix: .csv, .tsv, .txt, .dat, .jsonl, .ndjson, .json, RecBole's .inter, .user
-    and .item (each perhaps with .gz, .bz2, .xz, .zst or .zip), .parquet. What is compressed, or is Parquet, is
-    known by its first bytes as well.
+    and .item (each perhaps with .gz, .bz2, .xz, .zst or .zip), .parquet. What is compressed, or is Parquet,
+    is known by its first bytes as well.
 
     Args:
         path: the file, folder or pattern. Folders ``name=value`` within a folder are columns (Hive).
