@@ -166,7 +166,7 @@ class _File:
                 is_separator, is_end = codes[:-1] == separator, codes[:-1] == 10
                 separators += int(np.count_nonzero(is_separator[1:]))
                 lines += int(np.count_nonzero(is_end[1:]))
-                coded = coded or _begins_coded(codes, is_separator | is_end)
+                coded = coded or _begins_coded(codes, is_separator | is_end, quotes > 0)
                 before = block[-1:]
         return _Counts(quotes, separators, lines + (before != b"\n"), odd or quotes % 2 == 1, coded)
 
@@ -228,17 +228,21 @@ class _File:
         )
 
 
-def _begins_coded(codes: npt.NDArray[np.uint8], ends: npt.NDArray[np.bool_]) -> bool:
+def _begins_coded(codes: npt.NDArray[np.uint8], ends: npt.NDArray[np.bool_], quotes: bool) -> bool:
     """Say whether a field of a block begins with +, or with a zero and a digit.
 
     Args:
         codes: (n,) bytes.
         ends: (n - 1,) which of them, but the last, end a field.
+        quotes: whether a quote may stand before it.
     """
-    before = ends | (codes[:-1] == _QUOTE) | (codes[:-1] == ord("-"))
-    zero = (codes[1:-1] == ord("0")) & (codes[2:] - np.uint8(48) < 10)  # below "0" wraps around
-    plus = codes[1:-1] == ord("+")
-    return bool(((zero | plus) & before[:-1]).any())
+    first = codes[1:]
+    sign = ends & ((first == ord("0")) | (first == ord("+")))
+    if quotes:
+        sign |= (codes[:-1] == _QUOTE) & ((first == ord("0")) | (first == ord("+")))
+    at = np.flatnonzero(sign[:-1]) + 1
+    digit = codes[at + 1] - np.uint8(ord("0")) < 10  # what is below "0" wraps around
+    return bool((digit | (codes[at] == ord("+"))).any())
 
 
 def _file(
