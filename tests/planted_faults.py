@@ -290,10 +290,39 @@ def a_date_of_the_last_interaction(t: Tables) -> None:
     t.features("items", last_met="timestamp")
 
 
-@plant("future", "warning", "milliseconds")
+@plant("read-as", "note", "milliseconds")
 def times_in_milliseconds(t: Tables) -> None:
     for name in ("train", "test"):
         t.change(name, pl.col("timestamp") * 1000)
+
+
+@plant("placeholders", "warning", "placeholder is taken for one user")
+def a_user_that_is_none(t: Tables) -> None:
+    users = pl.col("user_id").cast(pl.String)
+    none = pl.int_range(pl.len()) % 5 == 0
+    t.change("train", pl.when(none).then(pl.lit("NULL")).otherwise(users).alias("user_id"))
+
+
+@plant("placeholders", "warning", "a label probably means 'not known'")
+def a_label_that_means_not_known(t: Tables) -> None:
+    none = pl.int_range(pl.len()) % 5 == 0
+    for name in ("train", "test"):
+        t.change(name, pl.when(none).then(-1.0).otherwise("watch_ratio").alias("watch_ratio"))
+
+
+@plant("combined-values", "warning", "combinations of others")
+def lists_as_one_category(t: Tables) -> None:
+    tags = [f"{a}, {b}" if a != b else a for a in "pqrstuv" for b in "pqrstuv"]
+    n = t.frames["items"].height
+    t.change("items", pl.Series("tags", [tags[i % len(tags)] for i in range(n)]))
+    t.features("items", tags="category")
+
+
+@plant("combined-values", "warning", "numbers are read as categories")
+def prices_as_categories(t: Tables) -> None:
+    n = t.frames["items"].height
+    t.change("items", pl.Series("price", [f"{i % 97},{i % 90 + 10}" for i in range(n)]))
+    t.features("items", price="category")
 
 
 @plant("future", "warning", "without a time")

@@ -303,18 +303,23 @@ def _check_share(name: str, share: float) -> None:
 def alike(parts: list[Dataset]) -> list[Dataset]:
     """Return the parts with ids of one dtype, and with the users and the items of all of them."""
     schema = parts[0].schema
-    casts = []
+    casts, notes = [], []
     for ids, tables in (
         (schema.user, [t for part in parts for t in (part.interactions, part.users)]),
         (schema.item, [t for part in parts for t in (part.interactions, part.items)]),
     ):
         dtypes = {table.get_column(ids).dtype for table in tables}
         one: pl.DataType | type[pl.DataType] = pl.String if pl.String in dtypes else pl.Int64
+        if one == pl.String and len(dtypes) > 1:
+            notes.append(f"column '{ids}' has text in one part and whole numbers in another: text in all")
         casts.append(pl.col(ids).cast(dtypes.pop() if len(dtypes) == 1 else one))
     events = [part.interactions.with_columns(casts) for part in parts]
     users = _merged([part.users.with_columns(casts[0]) for part in parts], schema.user, "users")
     items = _merged([part.items.with_columns(casts[1]) for part in parts], schema.item, "items")
-    return [Dataset(rows, users, items, schema, part.notes) for rows, part in zip(events, parts, strict=True)]
+    return [
+        Dataset(rows, users, items, schema, (*part.notes, *notes))
+        for rows, part in zip(events, parts, strict=True)
+    ]
 
 
 def _merged(tables: list[pl.DataFrame], ids: str, name: str) -> pl.DataFrame:

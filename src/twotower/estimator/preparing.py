@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from twotower.config import ModelConfig, ObjectiveConfig, TrainingConfig, is_solved
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.durations import durations
+from twotower.data.placeholders import constant
+from twotower.errors import DataError
 from twotower.features import Encoder
 from twotower.features.encoder import SideEncoder, catalogue
 from twotower.features.positive import PositiveRule
@@ -166,6 +168,21 @@ def labels_of(data: Dataset) -> tuple[NDArray[np.float64] | None, NDArray[np.flo
     return label, durations(data), len(data)
 
 
+def check_varied(train: Dataset) -> None:
+    """Make sure that the labels that are to be predicted differ.
+
+    Raises:
+        DataError: they are all the same.
+    """
+    label, _, n = labels_of(train)
+    if label is not None and constant(label):
+        raise DataError(
+            f"a label to predict needs two values at least: all {n:,} train rows have "
+            f"'{train.schema.label}' = {label[0]:g}. To recommend, rank instead (objective.name = "
+            '"all_pairs"); to predict, name another label'
+        )
+
+
 def _target(
     train: TrainPart, objective: ObjectiveConfig, rule: PositiveRule
 ) -> tuple[Target, NDArray[np.float32]]:
@@ -175,6 +192,7 @@ def _target(
         target = Target.of_positives()
     else:
         assert label is not None
+        check_varied(train)
         target = Target.fit(
             label,
             duration,

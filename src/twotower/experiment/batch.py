@@ -81,7 +81,7 @@ def read_items(recommender: Recommender, path: str | Path) -> pl.Series:
     Raises:
         DataError: there is no such table, or it lacks the column.
     """
-    frame, column = read_table(path), recommender.encoder.schema.item
+    frame, column = _read(recommender, path), recommender.encoder.schema.item
     if column not in frame.columns:
         raise DataError(
             f"a table of items needs the column {column!r}; {path} has {', '.join(frame.columns)}."
@@ -125,10 +125,18 @@ def score_file(
         BundleError: the file can't be written.
     """
     path = _writable(out)
-    scored = recommender.score(read_table(pairs), strict=strict)
+    scored = recommender.score(_read(recommender, pairs), strict=strict)
     _sink(iter([scored]), scored.schema, path)
     added = scored.columns[-1]
     return Scored(scored.height, scored.get_column(added).null_count(), added)
+
+
+def _read(recommender: Recommender, path: str | Path) -> pl.DataFrame:
+    """Read a table in which ids that are text in the model are text, whatever they look like there."""
+    schema = recommender.encoder.schema
+    known = {schema.user: recommender.user_ids.dtype, schema.item: recommender.item_ids.dtype}
+    text = {name: dtype for name, dtype in known.items() if dtype == pl.String}
+    return read_table(path, dtypes=text, ids=list(known))
 
 
 def _writable(out: str | Path) -> Path:

@@ -6,6 +6,7 @@ from twotower.config import Config
 from twotower.data.configured import cut, read_raw
 from twotower.data.splitting import Parts
 from twotower.errors import DataError
+from twotower.estimator.preparing import check_varied
 from twotower.experiment.stages import Log, Stages, quiet
 from twotower.features.positive import PositiveRule
 
@@ -34,12 +35,14 @@ def load_parts(config: Config, *, stages: Stages | None = None, log: Log = quiet
 
 
 def check_positives(config: Config, parts: Parts) -> None:
-    """Make sure, before anything is trained to rank, that every part has positives.
+    """Make sure, before anything is trained, that there is something to learn.
 
     Raises:
-        DataError: one has none; the message names the part and says how its labels lie.
+        DataError: to rank, a part has no positives (the message says how its labels lie); to predict, the
+            train labels are all the same.
     """
     if not config.objective.implicit:
+        check_varied(parts.train)
         return
     rule = PositiveRule.fit(parts.train, config.positive)
     for name, part in (("train", parts.train), ("validation", parts.validation), ("test", parts.test)):

@@ -6,6 +6,7 @@ from twotower.data.audit.check import Check
 from twotower.data.audit.checks.alignment import Alignment
 from twotower.data.audit.checks.cold import Cold
 from twotower.data.audit.checks.columns import Columns
+from twotower.data.audit.checks.combined import Combined
 from twotower.data.audit.checks.coming_back import ComingBack
 from twotower.data.audit.checks.completeness import Completeness
 from twotower.data.audit.checks.duplicates import Duplicates
@@ -14,7 +15,9 @@ from twotower.data.audit.checks.future import Future
 from twotower.data.audit.checks.identity import Identity
 from twotower.data.audit.checks.joining import Joining
 from twotower.data.audit.checks.nominal_codes import NominalCodes
+from twotower.data.audit.checks.placeholders import Placeholders
 from twotower.data.audit.checks.popularity import Popularity
+from twotower.data.audit.checks.read_as import ReadAs
 from twotower.data.audit.checks.scale import Scale
 from twotower.data.audit.checks.selection import Selection
 from twotower.data.audit.checks.tails import Tails
@@ -22,6 +25,7 @@ from twotower.data.audit.checks.target import Target
 
 CHECKS: Final[tuple[type[Check], ...]] = (
     Duplicates,
+    Placeholders,
     Selection,
     Completeness,
     Identity,
@@ -30,6 +34,7 @@ CHECKS: Final[tuple[type[Check], ...]] = (
     Target,
     Future,
     NominalCodes,
+    Combined,
     Columns,
     Scale,
     Tails,
@@ -37,6 +42,7 @@ CHECKS: Final[tuple[type[Check], ...]] = (
     Cold,
     ComingBack,
     Popularity,
+    ReadAs,
 )
 
 __all__ = ["CHECKS"]

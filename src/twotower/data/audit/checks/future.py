@@ -100,13 +100,6 @@ class Future(Check):
             return
         rows, where = case.sample("train"), f"[schema] timestamp, column '{timestamp}'"
         known = np.isfinite(rows.time)
-        middle = float(np.median(rows.time[known])) if known.any() else 0.0
-        if middle > 1e11:
-            unit = "milliseconds" if middle < 1e14 else "microseconds or nanoseconds"
-            evidence = (
-                f"the median is {middle:.4g}; as seconds that is the year {1970 + middle / 3.156e7:,.0f}"
-            )
-            yield self.warning(where, f"the timestamp is in {unit}", evidence, "divide it down to seconds")
         untimed = 1.0 - float(known.mean())
         if case.config.split.method in ("temporal", "leave_last") and untimed > _LATE:
             yield self.warning(

@@ -1,0 +1,58 @@
+"""Tags that are lists of other tags: a separator that was not read as one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import polars as pl
+
+from twotower.data.audit.case import Case
+from twotower.data.audit.check import Check
+from twotower.data.audit.finding import Finding
+from twotower.data.list_text import combinations, find_separator
+from twotower.data.number_text import looks_like_numbers
+from twotower.schema import Kind
+
+_FEW, _MANY = 10, 50
+
+
+class Combined(Check):
+    """Categories most of whose values are combinations of others, and numbers that are read as categories."""
+
+    name: ClassVar[str] = "combined-values"
+    looks_for: ClassVar[str] = "lists that are read as one tag each, and numbers read as categories"
+
+    def run(self, case: Case) -> Iterator[Finding]:
+        """Split the distinct values of each column of text, and see whether the parts are values."""
+        for side in case.sides:
+            for name, kind in side.features.items():
+                column = side.table.get_column(name)
+                where = f"{case.path(side.name)}, column '{name}'"
+                values = column.list.drop_nulls().explode() if kind is Kind.CATEGORIES else column
+                if kind not in (Kind.CATEGORIES, Kind.CATEGORY) or values.dtype != pl.String:
+                    continue
+                distinct = values.drop_nulls().unique(maintain_order=True)
+                if len(distinct) < _FEW:
+                    continue
+                reading = looks_like_numbers(distinct) if kind is Kind.CATEGORY else None
+                if reading is not None and reading.given:
+                    if len(distinct) > _MANY:
+                        yield self.warning(
+                            where,
+                            "numbers are read as categories, as if 11,40 and 11,50 had nothing in common",
+                            f"{len(distinct):,} distinct values, such as {distinct[0]!r}",
+                            f"declare it as 'number' or 'log_number' in [schema.{side.name}]",
+                        )
+                    continue
+                found = combinations(distinct)
+                if found is not None:
+                    separator = find_separator(distinct) or found[0]
+                    yield self.warning(
+                        where,
+                        "most values are combinations of others: lists that are read as one value each",
+                        f"{found[1]:.0%} of {len(distinct):,} distinct values hold {found[0]!r} between "
+                        f"parts that recur, such as {next(v for v in distinct if found[0] in v)!r}",
+                        f'declare {name} = {{ kind = "categories", separator = "{separator}" }} in '
+                        f"[schema.{side.name}]",
+                    )

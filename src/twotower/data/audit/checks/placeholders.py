@@ -1,0 +1,61 @@
+"""Values that stand for "none", and a label that says nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import polars as pl
+
+from twotower.data.audit.case import Case
+from twotower.data.audit.check import Check
+from twotower.data.audit.finding import Finding
+from twotower.data.placeholders import constant, placeholder_ids, placeholder_label
+
+_FEW = 100
+"""Rows below which nothing is said."""
+
+
+class Placeholders(Check):
+    """A user or item that is everybody without one, a label that means "not known", a label of one value."""
+
+    name: ClassVar[str] = "placeholders"
+    looks_for: ClassVar[str] = "ids and labels that stand for none, and a label of one value"
+
+    def run(self, case: Case) -> Iterator[Finding]:
+        """Count the rows of words and codes among ids and labels."""
+        files = case.unique.values()
+        if sum(len(data) for data in files) < _FEW:
+            return
+        for side in case.sides:
+            ids = pl.concat([data.interactions.get_column(side.ids) for data in files])
+            for found in placeholder_ids(ids):
+                yield self.warning(
+                    f"column '{side.ids}' of the interactions",
+                    f"a placeholder is taken for one {side.role} who has every row without one",
+                    str(found),
+                    "drop these rows, or leave the id empty and set [schema] missing_ids = 'drop'",
+                )
+        label = case.schema.label
+        if label is None:
+            return
+        labels = [data.interactions.get_column(label).cast(pl.Float64) for data in files]
+        y = pl.concat(labels).to_numpy()
+        none = placeholder_label(y)
+        if none is not None:
+            others = y[y != float(none.value)]
+            yield self.warning(
+                f"label '{label}'",
+                "a label probably means 'not known' and is learnt as a value",
+                f"{none}; the others lie between {others.min():g} and {others.max():g}",
+                "drop these rows, or give them a label of their own",
+            )
+        if constant(y):
+            predicts = not case.config.objective.implicit
+            yield self.note(
+                f"label '{label}'",
+                "the label has one value: "
+                + ("`twotower train` refuses to predict it" if predicts else "it grades nothing"),
+                f"all {len(y):,} labels are {y[0]:g}",
+                "leave [schema] label out and rank: every interaction is a positive then",
+            )
