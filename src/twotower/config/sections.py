@@ -84,11 +84,11 @@ class DataConfig(Section):
     ``columns = { interactions = ["user", "item", "rating"], items = ["item", "title"] }``."""
     encoding: Annotated[str, AfterValidator(_encoding)] = "utf-8"
     """Of text files, such as ``latin-1``; UTF-16 is known by its mark."""
-    repeats: Literal["max", "last", "first", "mean", "sum", "refuse"] | None = None
+    repeats: Literal["max", "last", "first", "mean", "sum", "refuse"] = "max"
     """What becomes of rows of one user, item and time (without a time: user and item) that are not copies of
     each other: ``max`` keeps the one with the largest label, so that no positive is lost; ``last`` or
     ``first`` keeps that row; ``mean`` or ``sum`` makes one of their labels; ``refuse`` makes them an error.
-    Copies, equal in all that is read, are dropped first. Default: max; of source ``kuairec`` first."""
+    Copies, equal in all that is read, are dropped first."""
 
     @model_validator(mode="after")
     def _only_what_is_read(self) -> Self:
@@ -104,11 +104,6 @@ class DataConfig(Section):
         if self.source in ("kuairec", "movielens") and self.dir is None:
             raise ValueError(f"dir is needed: the folder or zip with the raw files of '{self.source}'")
         return self
-
-    @property
-    def repeat_rule(self) -> str:
-        """What becomes of rows that contradict each other, the default resolved."""
-        return self.repeats or ("first" if self.source == "kuairec" else "max")
 
 
 class SplitConfig(Section):

@@ -58,7 +58,7 @@ def cut(config: Config, raw: Mapping[str, Dataset]) -> Parts:
     Raises:
         ConfigError, DataError: as `split_three` and `parts_of`.
     """
-    share, repeats = config.split.validation, config.data.repeat_rule
+    share, repeats = config.split.validation, config.data.repeats
     if config.split.method in ("files", "column"):
         share = share if isinstance(share, float) else _FILES_VALIDATION
         return parts_of(

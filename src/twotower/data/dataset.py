@@ -16,7 +16,7 @@ from twotower.data.checks import check_interactions, check_table, common_id_type
 from twotower.data.id_text import canonical
 from twotower.data.merged import arranged
 from twotower.data.parse import Found
-from twotower.errors import DataError, MissingExtraError, nearest
+from twotower.errors import DataError, nearest
 from twotower.schema import IdType, Kind, Reading, Schema
 
 Frame = Any
@@ -189,11 +189,6 @@ def _from_pandas(frame: Frame) -> pl.DataFrame:
     for place, name in enumerate(names):
         try:
             columns.append(pl.from_pandas(frame.iloc[:, place]).alias(name))
-        except ModuleNotFoundError:
-            raise MissingExtraError(
-                "reading a pandas frame needs pyarrow, which is not installed; "
-                "install it with: pip install 'twotower[pandas]'"
-            ) from None
         except (ValueError, TypeError) as error:  # what pyarrow raises for mixed Python objects
             reason = str(error).splitlines()[0]
             raise DataError(

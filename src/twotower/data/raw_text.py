@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, Protocol
 
-from twotower.errors import DataError, MissingExtraError
+from twotower.errors import DataError
 
 PACKED: Final = (".gz", ".bz2", ".xz", ".zst", ".zstd")
 """Suffixes of compressed files."""
@@ -145,13 +145,8 @@ def _xz(path: Path, size: int) -> bytes:
 
 
 def _zstd(path: Path, size: int) -> bytes:
-    try:
-        import pyarrow as pa  # noqa: PLC0415 (a third of a second, for one kind of file)
-    except ModuleNotFoundError:
-        raise MissingExtraError(
-            f"reading {path} (zstd) needs pyarrow, which is not installed; "
-            "install it with: pip install 'twotower[pandas]'"
-        ) from None
+    import pyarrow as pa  # noqa: PLC0415 (a third of a second, for one kind of file)
+
     with pa.CompressedInputStream(str(path), "zstd") as stream:
         content: bytes = stream.read(None if size < 0 else size)
         return content

@@ -65,7 +65,7 @@ def files_of_table(path: str | Path) -> list[TableFile]:
             part
             for match in matches
             if not match.name.startswith((".", "_"))
-            for part in (parts_in(match) if match.is_dir() else [_part(match)])
+            for part in (parts_in(match, _root(path)) if match.is_dir() else [_part(match, _root(path))])
         ]
         found = sorted(set(found), key=lambda part: _natural(part.path))
         if not found:
@@ -81,16 +81,22 @@ def files_of_table(path: str | Path) -> list[TableFile]:
     return found
 
 
-def parts_in(folder: Path) -> list[TableFile]:
-    """Return the tables in a folder and in the folders ``name=value`` in it, however deep."""
+def parts_in(folder: Path, root: Path | None = None) -> list[TableFile]:
+    """Return the tables in a folder and in the folders ``name=value`` in it, however deep.
+
+    Args:
+        folder: where to look.
+        root: the folder below which ``name=value`` is a column; this one when left out.
+    """
+    root = root or folder
     found = []
     for path in folder.iterdir():
         if path.name.startswith((".", "_")):  # _SUCCESS, _metadata, .part-0.crc
             continue
         if path.is_dir():
-            found += parts_in(path) if "=" in path.name else []
+            found += parts_in(path, root) if "=" in path.name else []
         elif plain_suffix(path) in KNOWN:
-            found.append(_part(path))
+            found.append(_part(path, root))
     return sorted(found, key=lambda part: _natural(part.path))
 
 
@@ -107,8 +113,13 @@ def plain_suffix(path: Path) -> str:
     return Path(name).suffix
 
 
-def _part(path: Path) -> TableFile:
-    pairs = [folder.name.partition("=") for folder in reversed(path.parents)]
+def _root(pattern: Path) -> Path:
+    """Return the folder that a pattern begins with."""
+    return next(folder for folder in pattern.parents if not has_magic(str(folder)))
+
+
+def _part(path: Path, root: Path) -> TableFile:
+    pairs = [name.partition("=") for name in path.relative_to(root).parts[:-1]]
     partition = tuple(
         (name, None if value == _NO_VALUE else unquote(value))
         for name, equals, value in pairs

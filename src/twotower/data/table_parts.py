@@ -17,6 +17,7 @@ from twotower.data.reading import Reading, names_in, read_file
 from twotower.data.table_files import PARQUET, TableFile
 from twotower.errors import DataError
 
+_LONG = 10**15
 _WHOLE = re.compile(r"0|-?[1-9]\d{0,17}")
 """An integer that is written back as it was read."""
 
@@ -47,11 +48,7 @@ def read_parts(
             f"a table needs at least one row: none of the {len(files)} files of {source} has any."
         )
     text = kept[0].suffix not in (*PARQUET, *JSON)
-    differing = [
-        name
-        for name in wanted
-        if len({_family(frame.schema[name]) for frame in frames if frame.schema[name] != pl.Null}) > 1
-    ]
+    differing = [name for name in wanted if _differ([frame.get_column(name) for frame in frames])]
     again = [name for name in differing if name not in how.dtypes]
     if text and again:
         strings = replace(how, dtypes={**how.dtypes, **dict.fromkeys(again, pl.String)})
@@ -115,10 +112,23 @@ def _family(dtype: pl.DataType) -> str:
     )
 
 
+def _differ(columns: Sequence[pl.Series]) -> bool:
+    """Say whether the values of a column can't be put below each other as they are, all nulls aside."""
+    known = [values for values in columns if values.dtype != pl.Null]
+    if len({_family(values.dtype) for values in known}) > 1:
+        return True
+    whole = [values for values in known if values.dtype.is_integer()]
+    # Fractions in another part make floats of all, which don't hold long whole numbers.
+    return any(values.dtype.is_float() for values in known) and any(
+        bool((values.abs() >= _LONG).any()) for values in whole
+    )
+
+
 def _clash(name: str, files: Sequence[TableFile], frames: Sequence[pl.DataFrame]) -> DataError:
     kinds = [_family(frame.schema[name]) for frame in frames]
     known = [place for place, frame in enumerate(frames) if frame.schema[name] != pl.Null]
-    two = [known[0], next(place for place in known if kinds[place] != kinds[known[0]])]
+    others = [place for place in known if kinds[place] != kinds[known[0]]]
+    two = [known[0], others[0] if others else known[-1]]
     values = [frames[place].get_column(name).drop_nulls().head(1).to_list() for place in two]
     told = [f"{files[place].path} has {kinds[place]}" for place in two]
     told = [f"{text}, {shown(value[0])}" if value else text for text, value in zip(told, values, strict=True)]

@@ -79,7 +79,8 @@ def model_facts(case: Case) -> Facts:
 def _source(config: Config) -> str:
     data = config.data
     if data.source == "tables":
-        tables = (data.interactions, data.users, data.items, config.split.train, config.split.test)
+        parts = (config.split.train, config.split.test) if config.split.method == "files" else ()
+        tables = (data.interactions, data.users, data.items, *parts)
         return ", ".join(table for table in tables if isinstance(table, str))
     return data.source + (f", {data.dir}" if data.dir else "")
 

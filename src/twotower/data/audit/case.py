@@ -102,7 +102,7 @@ class Case:
     def __init__(self, config: Config, files: Mapping[str, Dataset]) -> None:
         self.config = config
         self.files = dict(zip(files, alike(list(files.values())), strict=True))
-        rule = config.data.repeat_rule
+        rule = config.data.repeats
         self.repeats = "max" if rule == "refuse" else rule  # what is refused is a finding
         self.unique = {name: deduplicate(data, self.repeats) for name, data in self.files.items()}
         self.fault: str | None = None
@@ -133,6 +133,8 @@ class Case:
     def path(self, name: str) -> str:
         """Return what to call the file of a part in a message."""
         split, data = self.config.split, self.config.data
+        if split.column is not None and name not in ("users", "items"):
+            return f"{name} (rows of {(data.interactions or '').rsplit('/', 1)[-1]})"
         given = {
             "train": split.train,
             "test": split.test if isinstance(split.test, str) else None,

@@ -58,7 +58,7 @@ class Duplicates(Check):
 
     def _contradicting(self, case: Case, name: str, found: RepeatedLabels) -> Iterator[Finding]:
         """Tell what the rule of the config makes of rows that contradict each other."""
-        label, where, rule = case.schema.label, case.path(name), case.config.data.repeat_rule
+        label, where, rule = case.schema.label, case.path(name), case.config.data.repeats
         told = f"{found.rows:,} rows of {found.events:,} events differ in their {label}"
         if rule == "refuse":
             what = "rows contradict each other, and data.repeats = 'refuse' stops at them"
