@@ -46,6 +46,18 @@ def rehash_index(folder: Path) -> None:
     (folder / INDEX).write_bytes(b"\n".join([magic, digest, body]))
 
 
+def as_format_1(folder: Path, index: Any) -> None:
+    """Write an HNSW or IVF-PQ index as format 1 kept it: as FAISS does."""
+    import faiss
+
+    header = (folder / INDEX).read_bytes().split(b"\n", 3)[2]
+    own = index._graph if index.name == "hnsw" else index._lists
+    flags = faiss.IO_FLAG_SKIP_STORAGE if index.name == "hnsw" else 0
+    payload = bytes(faiss.serialize_index(own, flags))
+    (folder / INDEX).write_bytes(b"\n".join([b"twotower index 1", b"", header, payload]))
+    rehash_index(folder)
+
+
 def change_json(folder: Path, name: str, change: Callable[[Any], Any]) -> None:
     """Change what a JSON part holds."""
     path = folder / name

@@ -435,13 +435,13 @@ def test_whole_files_that_make_no_sense_are_refused(tmp_path):
     path = tmp_path / "index"
     ExactIndex.build(items).save(path)
     for wrong, message in [
-        ({"format_version": 2}, "has format 2, this version reads up to 1"),
+        ({"format_version": 3}, "has format 3, this version reads up to 2"),
         ({"kind": "hyper"}, "it is 'hyper'"),
         ({"extra": 1}, "a header that can't be read"),
         ({"payload": b"x"}, "nothing beside its header"),
         ({"kind": "hnsw", "parameters": {"m": 3}}, "can't be read"),
         ({"kind": "ivf", "parameters": {"nlist": 3}, "payload": b"x"}, "can't be read|SafetensorError"),
-        ({"kind": "ivfpq", "parameters": {"n": 3}}, "can't be read: TypeError"),
+        ({"kind": "ivfpq", "parameters": {"n": 3}}, "can't be read"),
     ]:
         ExactIndex.build(items).save(path)
         rewritten(path, **wrong)

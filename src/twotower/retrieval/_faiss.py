@@ -48,13 +48,8 @@ def threads(n: int) -> Iterator[None]:
         faiss().omp_set_num_threads(before)
 
 
-def to_bytes(index: Any, flags: int = 0) -> bytes:
-    """Return a FAISS index as bytes."""
-    return bytes(faiss().serialize_index(index, flags))
-
-
 def from_bytes(payload: bytes, flags: int = 0) -> Any:
-    """Undo `to_bytes`; a RuntimeError says that it can't be."""
+    """Return the index that FAISS wrote; a RuntimeError says that it can't be read."""
     if not payload:
         raise ValueError("nothing is left of the index")
     return faiss().deserialize_index(np.frombuffer(payload, dtype=np.uint8), flags)

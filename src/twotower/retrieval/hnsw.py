@@ -20,13 +20,15 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import save
 
 from twotower.errors import ConfigError
 from twotower.retrieval import kernels
-from twotower.retrieval._faiss import faiss, from_bytes, pointer, threads, to_bytes
+from twotower.retrieval._faiss import faiss, pointer, threads
 from twotower.retrieval.approximate import ApproximateIndex
 from twotower.retrieval.exact import share
 from twotower.retrieval.index import Parameters
+from twotower.tensors import exactly, parse
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class HnswIndex(ApproximateIndex):
     def _nearest(self, users: NDArray[np.float32], fetch: int, effort: int) -> NDArray[np.int64]:
         found = np.empty((users.shape[0], fetch), dtype=np.int64)
         score = np.empty((users.shape[0], fetch), dtype=np.float32)
-        ef = max(fetch, self._parameters.ef_search * effort)
+        ef = max(fetch, min(self._parameters.ef_search * effort, self.n_items))
         how = faiss().SearchParametersHNSW(efSearch=ef)
 
         def work(first: int, last: int) -> None:
@@ -111,21 +113,98 @@ class HnswIndex(ApproximateIndex):
         return int(links + self.items.nbytes)
 
     def _payload(self) -> bytes:
-        return to_bytes(self._graph, faiss().IO_FLAG_SKIP_STORAGE)
+        return graph_arrays(self._graph)
 
     @classmethod
     def _restore(cls, items: NDArray[np.float32], parameters: HnswParameters, payload: bytes) -> Self:
-        graph = from_bytes(payload, faiss().IO_FLAG_SKIP_STORAGE)
-        storage = faiss().IndexFlatIP(items.shape[1])
-        storage.add(items)
-        storage.this.disown()  # the graph frees it
-        graph.storage, graph.own_fields = storage, True
-        if graph.ntotal != items.shape[0]:
-            raise ValueError(f"a graph of {graph.ntotal} items")
+        arrays, n, m = parse(payload), len(items), parameters.m
+        links = arrays["neighbors"]
+        exactly(
+            arrays,
+            {"levels": ("int32", (n,)), "neighbors": ("int32", (len(links),)), "entry": ("int64", (1,))},
+        )
+        if m < 2 or 2 * m * n > len(links):  # before anything is built of this size
+            raise ValueError(f"{len(links)} links are too few for {n} items of {2 * m}")
+        graph = faiss().IndexHNSWFlat(items.shape[1], m, faiss().METRIC_INNER_PRODUCT)
+        offsets = _checked_links(
+            links, arrays["levels"], int(arrays["entry"][0]), _array(graph.hnsw.cum_nneighbor_per_level)
+        )
+        with threads(1):
+            _storage(graph).add(items)
+        graph.ntotal = n
+        for values, place in (
+            (arrays["levels"], graph.hnsw.levels),
+            (offsets, graph.hnsw.offsets),
+            (links, graph.hnsw.neighbors),
+        ):
+            faiss().copy_array_to_vector(np.ascontiguousarray(values), place)
+        graph.hnsw.entry_point = int(arrays["entry"][0])
+        graph.hnsw.max_level = int(arrays["levels"].max()) - 1
         return cls(items, parameters, graph)
+
+
+def graph_arrays(graph: Any) -> bytes:
+    """Return what there is to know of a graph beside its vectors, as `tensors.parse` reads it."""
+    hnsw = graph.hnsw
+    return save(
+        {
+            "levels": _array(hnsw.levels).astype(np.int32),
+            "neighbors": _array(hnsw.neighbors).astype(np.int32),
+            "entry": np.array([hnsw.entry_point], dtype=np.int64),
+        }
+    )
+
+
+def _checked_links(
+    links: NDArray[np.int32], levels: NDArray[np.int32], entry: int, widths: NDArray[np.int32]
+) -> NDArray[np.uint64]:
+    """Return where the links of each item begin, having made sure that every walk stays within the graph.
+
+    Parameters
+    ----------
+    links
+        Of all items; -1 for none.
+    levels
+        (n_items,) layers that an item is in.
+    entry
+        The item where a walk begins.
+    widths
+        Links of an item in all layers below each layer.
+
+    Raises
+    ------
+    ValueError
+        FAISS would read past the end.
+
+    """
+    n = len(levels)
+    if levels.min() < 1 or levels.max() >= len(widths):
+        raise ValueError(f"layers must lie between 1 and {len(widths) - 1}")
+    offsets = np.concatenate([[0], np.cumsum(widths[levels], dtype=np.int64)])
+    if offsets[-1] != len(links):
+        raise ValueError(f"there must be {offsets[-1]} links, and are {len(links)}")
+    if links.min() < -1 or links.max() >= n:
+        raise ValueError(f"a link leads to none of the {n} items")
+    if not 0 <= entry < n or levels[entry] != levels.max():
+        raise ValueError("a walk must begin at an item of the highest layer")
+    for layer in range(1, int(levels.max())):  # in the lowest are all
+        own = np.flatnonzero(levels > layer)
+        places = offsets[own][:, None] + np.arange(widths[layer], widths[layer + 1])
+        linked = links[places]
+        if (levels[linked[linked >= 0]] <= layer).any():
+            raise ValueError(f"a link of layer {layer} leads to an item that is not in it")
+    return offsets.astype(np.uint64)
+
+
+def _array(vector: Any) -> NDArray[Any]:
+    found: NDArray[Any] = faiss().vector_to_array(vector)
+    return found
+
+
+def _storage(graph: Any) -> Any:
+    return faiss().downcast_index(graph.storage)
 
 
 def _set_vectors(graph: Any, items: NDArray[np.float32]) -> None:
     """Put the items themselves in the place of their directions; the links stay."""
-    storage = faiss().downcast_index(graph.storage)
-    faiss().memcpy(storage.get_xb(), pointer(items), items.nbytes)
+    faiss().memcpy(_storage(graph).get_xb(), pointer(items), items.nbytes)

@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from safetensors import SafetensorError
 
 from twotower.data.item_lists import ItemLists
 from twotower.errors import BundleError, ConfigError, DataError, nearest
@@ -231,7 +230,7 @@ class Index(ABC):
         check_vectors(path, header, items)
         try:
             return cls._restore(items, cls._kind(**header.parameters), payload)
-        except (ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
+        except (ValueError, TypeError, KeyError, RuntimeError, MemoryError) as error:
             raise BundleError(
                 f"the index {path} can't be read: {type(error).__name__}: {error}; build the index again"
             ) from None

@@ -7,12 +7,13 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
 from twotower.retrieval import _clusters
 from twotower.retrieval._faiss import faiss
 from twotower.retrieval.approximate import ApproximateIndex
 from twotower.retrieval.index import Parameters
+from twotower.tensors import exactly, finite, parse
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,16 @@ class IvfIndex(ApproximateIndex):
 
     @classmethod
     def _restore(cls, items: NDArray[np.float32], parameters: IvfParameters, payload: bytes) -> Self:
-        arrays = load(payload)
+        arrays = parse(payload)
+        exactly(
+            arrays,
+            {
+                "centroids": ("float32", (parameters.nlist, items.shape[1])),
+                "nearest": ("int32", (len(items),)),
+            },
+        )
         centroids, nearest = arrays["centroids"], arrays["nearest"].astype(np.int64)
-        fits = centroids.shape == (parameters.nlist, items.shape[1]) and nearest.shape == (len(items),)
-        if not fits or nearest.min() < 0 or nearest.max() >= parameters.nlist:
-            raise ValueError(f"centroids of shape {centroids.shape}, items of shape {nearest.shape}")
-        return cls(items, parameters, centroids, nearest)
+        finite("the centroids", centroids)
+        if nearest.min() < 0 or nearest.max() >= parameters.nlist:
+            raise ValueError(f"an item is in none of the {parameters.nlist} clusters")
+        return cls(items, parameters, np.ascontiguousarray(centroids), nearest)

@@ -12,12 +12,14 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.numpy import save
 
 from twotower.errors import ConfigError
 from twotower.retrieval import _clusters
-from twotower.retrieval._faiss import faiss, from_bytes, threads, to_bytes
+from twotower.retrieval._faiss import faiss, pointer, threads
 from twotower.retrieval.approximate import ApproximateIndex
 from twotower.retrieval.index import Parameters
+from twotower.tensors import exactly, finite, parse
 
 _BITS = 8
 _SAMPLE = 256 * 256  # items that the roundings are learned from, at most
@@ -80,13 +82,7 @@ class IvfPqIndex(ApproximateIndex):
         nlist = _clusters.clusters(parameters.nlist, n_items)
         parameters = replace(parameters, nlist=nlist, m=parameters.m or max(1, dim // 4))
         centroids, nearest = _clusters.cluster(items, nlist, parameters.seed, parameters.threads)
-        quantiser = faiss().IndexFlatIP(_padded(dim, parameters.m))
-        quantiser.add(_pad(centroids, parameters.m))
-        lists = faiss().IndexIVFPQ(
-            quantiser, quantiser.d, nlist, parameters.m, _BITS, faiss().METRIC_INNER_PRODUCT
-        )
-        quantiser.this.disown()  # the lists free it
-        lists.own_fields = True
+        lists = _empty_lists(centroids, parameters.m)
         draw = np.random.default_rng(parameters.seed)
         chosen = draw.permutation(n_items)[:_SAMPLE]
         rest = _pad(items[chosen] - centroids[nearest[chosen]], parameters.m)
@@ -114,16 +110,67 @@ class IvfPqIndex(ApproximateIndex):
         return _clusters.memory(self._lists, self.n_items, self._centroids) + roundings
 
     def _payload(self) -> bytes:
-        return to_bytes(self._lists)
+        return list_arrays(self._lists)
 
     @classmethod
     def _restore(cls, items: NDArray[np.float32], parameters: IvfPqParameters, payload: bytes) -> Self:
-        lists = from_bytes(payload)
-        nlist, width = lists.nlist, _padded(items.shape[1], parameters.m)
-        if (lists.ntotal, nlist, lists.d) != (len(items), parameters.nlist, width):
-            raise ValueError(f"lists of {lists.ntotal} items, {nlist} clusters and dim {lists.d}")
-        centroids = lists.quantizer.reconstruct_n(0, nlist)
-        return cls(items, parameters, lists, np.ascontiguousarray(centroids[:, : items.shape[1]]))
+        arrays, (n, dim), m, nlist = parse(payload), items.shape, parameters.m, parameters.nlist
+        if m > dim:
+            raise ValueError(f"codes of {m} bytes for vectors of dim {dim}")
+        wide, roundings = _padded(dim, m), 1 << _BITS
+        exactly(
+            arrays,
+            {
+                "centroids": ("float32", (nlist, wide)),
+                "roundings": ("float32", (m, roundings, wide // m)),
+                "nearest": ("int32", (n,)),
+                "codes": ("uint8", (n, m)),
+            },
+        )
+        nearest, codes = arrays["nearest"], arrays["codes"]
+        for name in ("centroids", "roundings"):
+            finite(f"the {name}", arrays[name])
+        if nearest.min() < 0 or nearest.max() >= nlist:
+            raise ValueError(f"an item is in none of the {nlist} clusters")
+        centroids = np.ascontiguousarray(arrays["centroids"][:, :dim])
+        lists = _empty_lists(centroids, m)
+        faiss().copy_array_to_vector(arrays["roundings"].reshape(-1), lists.pq.centroids)
+        lists.is_trained = True
+        order = np.argsort(nearest, kind="stable").astype(np.int64)  # within a list the catalogue's order
+        ends = np.searchsorted(nearest[order], np.arange(nlist + 1))
+        for number in np.flatnonzero(np.diff(ends)):
+            ids = order[ends[number] : ends[number + 1]]
+            own = np.ascontiguousarray(codes[ids])
+            lists.invlists.add_entries(int(number), len(ids), pointer(ids), pointer(own))
+        lists.ntotal = n
+        return cls(items, parameters, lists, centroids)
+
+
+def list_arrays(lists: Any) -> bytes:
+    """Return centroids, roundings and of each item its list and its code, as `tensors.parse` reads it."""
+    n, m = int(lists.ntotal), int(lists.pq.M)
+    nearest, codes = np.full(n, -1, dtype=np.int32), np.zeros((n, m), dtype=np.uint8)
+    for number in range(int(lists.nlist)):
+        size = int(lists.invlists.list_size(number))
+        if not size:
+            continue
+        ids = faiss().rev_swig_ptr(lists.invlists.get_ids(number), size)
+        own = faiss().rev_swig_ptr(lists.invlists.get_codes(number), size * m).reshape(size, m)
+        nearest[ids], codes[ids] = number, own
+    roundings = faiss().vector_to_array(lists.pq.centroids).reshape(m, 1 << _BITS, -1)
+    centroids = lists.quantizer.reconstruct_n(0, int(lists.nlist))
+    arrays = {"centroids": centroids, "roundings": roundings, "nearest": nearest, "codes": codes}
+    return save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+
+
+def _empty_lists(centroids: NDArray[np.float32], m: int) -> Any:
+    """Return lists of centroids (nlist, dim), with nothing in them and no roundings."""
+    quantiser = faiss().IndexFlatIP(_padded(centroids.shape[1], m))
+    quantiser.add(_pad(centroids, m))
+    lists = faiss().IndexIVFPQ(quantiser, quantiser.d, len(centroids), m, _BITS, faiss().METRIC_INNER_PRODUCT)
+    quantiser.this.disown()  # the lists free it
+    lists.own_fields = True
+    return lists
 
 
 def _padded(dim: int, m: int) -> int:

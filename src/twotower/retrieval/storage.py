@@ -18,11 +18,14 @@ from numpy.typing import NDArray
 from twotower.atomic import replacing
 from twotower.errors import BundleError
 from twotower.parts import Part, opened
+from twotower.retrieval._legacy import arrays_of
 
-FORMAT = 1
-"""Version of the saved form; a file of a newer one is refused."""
+FORMAT = 2
+"""Version of the saved form; a file of a newer one is refused. Format 1 held what FAISS writes."""
 _MAGIC = b"twotower index "
 _AGAIN = "build the index again"
+_OF_FAISS = ("hnsw", "ivfpq")
+"""Kinds that format 1 kept as FAISS writes them."""
 
 
 @dataclass(frozen=True)
@@ -104,11 +107,12 @@ def parsed(path: Path, content: bytes) -> tuple[Header, bytes]:
 
     """
     first, _, rest = content.partition(b"\n")
-    if not first.startswith(_MAGIC) or not first.removeprefix(_MAGIC).isdigit():
+    number = first.removeprefix(_MAGIC)
+    if not first.startswith(_MAGIC) or not number.isdigit() or len(number) > 9:
         raise BundleError(f"{path} must be a saved index, and does not begin like one; name the right file")
-    if int(first.removeprefix(_MAGIC)) > FORMAT:
+    if int(number) > FORMAT:
         raise BundleError(
-            f"the index {path} has format {int(first.removeprefix(_MAGIC))}, this version reads up to "
+            f"the index {path} has format {int(number)}, this version reads up to "
             f"{FORMAT}; upgrade twotower, or {_AGAIN}"
         )
     digest, _, body = rest.partition(b"\n")
@@ -118,7 +122,13 @@ def parsed(path: Path, content: bytes) -> tuple[Header, bytes]:
             f"it again, or {_AGAIN}"
         )
     text, _, payload = body.partition(b"\n")
-    return _header(path, text), payload
+    header = _header(path, text)
+    if int(number) == 1 and header.kind in _OF_FAISS:
+        try:
+            payload = arrays_of(header.kind, payload)
+        except ValueError as error:
+            raise BundleError(f"the index {path} can't be read: {error}; {_AGAIN}") from None
+    return header, payload
 
 
 def check_vectors(path: Path, header: Header, items: NDArray[np.float32]) -> None:
@@ -145,6 +155,12 @@ def check_vectors(path: Path, header: Header, items: NDArray[np.float32]) -> Non
 def _header(path: Path, text: bytes) -> Header:
     try:
         fields: dict[str, Any] = json.loads(text)
-        return Header(**fields)
-    except (ValueError, TypeError):
-        raise BundleError(f"the index {path} has a header that can't be read; {_AGAIN}") from None
+        header = Header(**fields)
+        counts = [header.n_items, header.dim, *header.parameters.values()]
+        whole = isinstance(header.kind, str) and isinstance(header.vectors, str)
+        whole &= all(type(count) is int and 1 <= count < 2**31 for count in counts)
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        whole = False
+    if not whole:
+        raise BundleError(f"the index {path} has a header that can't be read; {_AGAIN}")
+    return header

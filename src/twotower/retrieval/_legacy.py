@@ -1,0 +1,69 @@
+"""Indexes that were saved as FAISS wrote them (format 1), turned into arrays in a process of their own.
+
+FAISS trusts what it reads: a file that was changed can end the process, or take all its memory. So a child
+reads it, which may die, and what comes back are arrays, checked like any other.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import suppress
+
+from twotower.retrieval._faiss import faiss, from_bytes
+
+SECONDS = 300.0
+"""Time that reading may take."""
+_MEMORY = 16 << 30  # address space beside that of the file
+_CODE = "from twotower.retrieval._legacy import main; main()"
+
+
+def arrays_of(kind: str, payload: bytes) -> bytes:
+    """Return the arrays of an index of format 1, as `tensors.parse` reads them.
+
+    Raises
+    ------
+    ValueError
+        It can't be read.
+    MissingExtraError
+        FAISS is not installed.
+
+    """
+    faiss()
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": ""}
+    try:
+        # -P: nothing is imported from the working directory
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", _CODE, kind],
+            input=payload,
+            capture_output=True,
+            timeout=SECONDS,
+            check=False,
+            env=environment,
+        )
+    except subprocess.TimeoutExpired:
+        raise ValueError(f"FAISS could not read it within {SECONDS:g} s") from None
+    if done.returncode:
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        raise ValueError(f"FAISS could not read it: {lines[-1][:300] if lines else 'its process died'}")
+    return done.stdout
+
+
+def main() -> None:
+    """Turn what comes on stdin into arrays on stdout; the body of the child."""
+    from twotower.retrieval.hnsw import graph_arrays  # noqa: PLC0415
+    from twotower.retrieval.ivfpq import list_arrays  # noqa: PLC0415
+
+    kind, payload = sys.argv[1], sys.stdin.buffer.read()
+    with suppress(ImportError, ValueError, OSError):
+        import resource  # noqa: PLC0415
+
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        most = _MEMORY + 8 * len(payload)
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    if kind == "hnsw":
+        written = graph_arrays(from_bytes(payload, faiss().IO_FLAG_SKIP_STORAGE))
+    else:
+        written = list_arrays(from_bytes(payload))
+    sys.stdout.buffer.write(written)
