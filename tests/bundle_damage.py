@@ -26,6 +26,8 @@ ODD: list[Any] = [
 
 def rehash(folder: Path) -> None:
     """Write the hashes of a bundle as if it had been saved as it is now."""
+    if not (folder / MANIFEST).is_file():
+        return
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
         for name in manifest["parts"]:
@@ -191,9 +193,11 @@ def _tensor(folder: Path, rng: random.Random) -> str:
 def _value(folder: Path, rng: random.Random) -> str:
     """Change a value somewhere in a JSON part."""
     name = rng.choice([MANIFEST, MANIFEST, "encoder.json", "tables.json"])
+    if not (folder / name).is_file():
+        return "value left"
     try:
         whole = json.loads((folder / name).read_text(encoding="utf-8"))
-    except (ValueError, OSError):
+    except (ValueError, RecursionError):
         return "value left"
     own = whole
     if name == MANIFEST and isinstance(whole, dict):  # what is read, not what is only kept
@@ -232,6 +236,8 @@ def _value(folder: Path, rng: random.Random) -> str:
 
 def _text(folder: Path, rng: random.Random) -> str:
     path = folder / rng.choice([MANIFEST, "encoder.json", "tables.json"])
+    if not path.is_file():
+        return "text left"
     texts = [b"", b"null", b"[]", b"{}", b'{"format": 1e999}', b"\xff\xfe", b"[" * 100_000, b'{"a":' * 50_000]
     texts.append(b"1" * 5000)
     path.write_bytes(rng.choice(texts))
