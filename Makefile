@@ -8,7 +8,7 @@ TESTS ?=
 # Where the demonstration saves its run.
 DEMO_RUN ?= runs/demo
 # What `make bench` runs, in this order.
-BENCHMARKS ?= $(wildcard benchmarks/epoch.py benchmarks/vocabulary.py benchmarks/whole_job.py benchmarks/index.py benchmarks/quality.py benchmarks/solved.py benchmarks/notebook_faults.py benchmarks/ranking.py benchmarks/ranking_speed.py benchmarks/resume.py benchmarks/fold_in.py benchmarks/softmax.py benchmarks/serving.py)
+BENCHMARKS ?= $(wildcard benchmarks/epoch.py benchmarks/vocabulary.py benchmarks/whole_job.py benchmarks/index.py benchmarks/quality.py benchmarks/solved.py benchmarks/notebook_faults.py benchmarks/ranking.py benchmarks/ranking_speed.py benchmarks/resume.py benchmarks/fold_in.py benchmarks/softmax.py benchmarks/serving.py benchmarks/bundle_fuzz.py)
 
 BIN := .venv/bin
 STAMP := .venv/.installed

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from twotower.data.checks import check_table
 from twotower.data.dataset import Dataset
-from twotower.errors import DataError, nearest
+from twotower.errors import BundleError, DataError, nearest
 from twotower.features import Encoder
 from twotower.features.target import Target
 from twotower.model import SideArrays, TwoTowerModel
@@ -98,4 +98,10 @@ class Newcomers:
     def _vectors(self, table: pl.DataFrame, which: str) -> NDArray[np.float32]:
         side = self.encoder.users if which == "users" else self.encoder.items
         arrays = SideArrays.pack(side.transform(table), next(self.model.parameters()).device)
-        return finished(self.model.encode(arrays, which), which, self.target)
+        vectors = finished(self.model.encode(arrays, which), which, self.target)
+        if not np.isfinite(vectors).all():
+            raise BundleError(
+                f"the vectors of new {which} must be finite numbers, and the model gives others; its weights "
+                "are damaged, or its training diverged: train again"
+            )
+        return vectors

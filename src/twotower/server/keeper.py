@@ -15,7 +15,7 @@ import orjson
 import polars as pl
 
 from twotower.bundle import read_bundle
-from twotower.errors import BundleError, nearest
+from twotower.errors import BundleError, TwoTowerError, nearest
 from twotower.server.catalogue import Catalogue, LiveItem
 from twotower.server.encoding import encoded
 from twotower.server.errors import ApiError
@@ -226,8 +226,11 @@ def load(bundle: Path) -> State:
         BundleError: it can't be served.
     """
     recommender, manifest = read_bundle(bundle)
-    state = State.of(recommender, manifest["hash"][:12])
-    warm_up(state)
+    try:
+        state = State.of(recommender, manifest["hash"][:12])
+        warm_up(state)
+    except (TwoTowerError, ArithmeticError, LookupError, ValueError, TypeError, MemoryError) as error:
+        raise BundleError(f"bundle {bundle} can't be served: {error}") from error
     return state
 
 
