@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from data_layouts import LAYOUTS
+from taste_layouts import SMALL, TASTE_LAYOUTS
 from twotower.config import load_config
 
 QUICK = [
@@ -37,6 +38,118 @@ def test_init_then_check_then_train(call, layout: str, tmp_path: Path) -> None:
     listed = call("recommend", tmp_path / "run", "--all", "-k", 3, "--out", tmp_path / "recs.csv")
     assert listed.code == 0, listed.err
     assert pl.read_csv(tmp_path / "recs.csv").columns == ["user_id", "item_id", "rank", "score"]
+
+
+SCHEMAS = {
+    "last_fm": {"user": "userID", "item": "artistID", "items_id": "id", "label": "weight"},
+    "rectools": {"label": "weight", "timestamp": "datetime"},
+    "retailrocket": {
+        "user": "visitorid",
+        "item": "itemid",
+        "label": "event",
+        "levels": ("view", "addtocart", "transaction"),
+        "timestamp": "timestamp",
+    },
+    "online_retail": {
+        "user": "CustomerID",
+        "item": "StockCode",
+        "label": "Quantity",
+        "timestamp": "InvoiceDate",
+        "missing_ids": "drop",
+        "users": {"Country": "category"},
+        "items": {"Description": "text", "UnitPrice": "number"},
+    },
+    "book_crossing": {
+        "user": "User-ID",
+        "item": "ISBN",
+        "label": None,
+        "users": {"Location": "category", "Age": "number"},
+        "items": {
+            "Book-Title": "text",
+            "Book-Author": "category",
+            "Year-Of-Publication": "number",
+            "Publisher": "category",
+        },
+    },
+    "goodbooks": {
+        "item": "book_id",
+        "label": "rating",
+        "items": {
+            "authors": "categories",
+            "original_publication_year": "number",
+            "title": "text",
+            "language_code": "category",
+        },
+    },
+    "h_and_m": {
+        "user": "customer_id",
+        "item": "article_id",
+        "label": None,
+        "timestamp": "t_dat",
+        "users": {
+            "club_member_status": "category",
+            "fashion_news_frequency": "category",
+            "age": "number",
+        },
+    },
+    "recbole": {"label": "rating", "timestamp": "timestamp"},
+    "amazon_reviews": {
+        "user": "reviewerID",
+        "item": "asin",
+        "label": "overall",
+        "timestamp": "unixReviewTime",
+    },
+    "german_shop": {
+        "user": "kunde",
+        "item": "produkt",
+        "label": "menge",
+        "timestamp": "bestellt",
+        "items": {"bezeichnung": "text", "warengruppe": "category", "preis": "number"},
+    },
+}
+"""What `init` must find in each layout, of what is worth a look."""
+
+
+@pytest.mark.parametrize("layout", TASTE_LAYOUTS)
+def test_published_layouts_need_no_hand_edit(call, layout: str, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    tables, config = TASTE_LAYOUTS[layout](tmp_path / "data", SMALL), tmp_path / "it.toml"
+    made = call("init", *tables, "--yes", "--out", config)
+    assert made.code == 0, made.err
+    found = load_config(config).schema_
+    assert found is not None
+    assert {key: getattr(found, key) for key in SCHEMAS[layout]} == SCHEMAS[layout]
+    checked = call("check", config, "--json")
+    assert checked.code == 0, checked.out + checked.err
+    settings = [part for setting in QUICK for part in ("--set", setting)]
+    trained = call("train", config, "--out", tmp_path / "run", "--json", *settings)
+    assert trained.code == 0, trained.err
+    assert trained.json["ranking"]["ndcg@10"]["value"] > 0
+    user = pl.read_parquet(_all(call, tmp_path))["user_id"][0]
+    assert call("recommend", tmp_path / "run", "--user", user, "-k", 2).code == 0
+
+
+def _all(call, folder: Path) -> Path:
+    listed = call("recommend", folder / "run", "--all", "-k", 3, "--out", folder / "recs.parquet")
+    assert listed.code == 0, listed.err
+    return folder / "recs.parquet"
+
+
+def test_ids_of_a_layout_keep_their_zeros(call, tmp_path: Path) -> None:
+    config, settings = tmp_path / "it.toml", [part for setting in QUICK for part in ("--set", setting)]
+    tables = TASTE_LAYOUTS["h_and_m"](tmp_path, SMALL)
+    assert call("init", *tables, "--yes", "--out", config).code == 0
+    assert call("train", config, "--out", tmp_path / "run", *settings).code == 0
+    items = pl.read_parquet(_all(call, tmp_path))["item_id"]
+    assert items.str.starts_with("0108775").all()
+
+
+def test_the_menu_takes_names_and_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = importlib.import_module("twotower.cli.init")
+    answers = iter(["3", "x", "2", "stars"])
+    monkeypatch.setattr(module.typer, "prompt", lambda *_args, **_named: next(answers))
+    assert module._ask("which?", ["stars", "plays"]) == "plays"  # after two answers that are none
+    assert module._ask("which?", ["stars", "plays"]) == "stars"
 
 
 @pytest.mark.parametrize("layout", ["movielens_100k", "recbole", "own_tables"])

@@ -354,3 +354,11 @@ def test_common_id_type(left: pl.DataType, right: pl.DataType, want: pl.DataType
     out_a, out_b = common_id_type(a, b, "id")
     assert out_a.schema["id"] == out_b.schema["id"] == want
     assert out_a.join(out_b, on="id").height == 2
+
+
+@pytest.mark.parametrize("text", ["20.09.2018 01:05", "2018/09/20", "1 Oct 2019", "20180920", "1537405500"])
+def test_times_of_any_form_stay_in_their_column(text: str) -> None:
+    frame = pl.DataFrame({"user_id": [1], "item_id": [2], "when": [text]})
+    checked = check_interactions(frame, Schema(timestamp="when"), "interactions")
+    assert checked.columns == ["user_id", "item_id", "when"]
+    assert checked["when"].dtype == pl.Float64

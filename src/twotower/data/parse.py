@@ -278,7 +278,7 @@ def parse_timestamp(
             found.add(where, f"times are {time_text.said(times.format)}", Reading(format=times.format))
         if times.missing:
             found.add(where, f"{times.missing:,} values (NA and the like) are taken for missing")
-    return times.values
+    return times.values.alias(raw.name)
 
 
 def parse_category(values: pl.Series, where: Where) -> pl.Series:
