@@ -19,6 +19,7 @@ _CODES = {
     409: "conflict",
     413: "too_large",
     422: "invalid",
+    431: "too_large",
     503: "unavailable",
 }
 _SHOWN_FAULTS = 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import signal
 import socket
@@ -13,9 +14,15 @@ from fastapi import FastAPI
 
 from twotower.errors import ConfigError
 from twotower.server.app import create_app
+from twotower.server.connections import connections
 from twotower.server.logs import log_to_stderr
 from twotower.server.settings import Settings
 from twotower.server.store import StoreUnavailable
+
+log = logging.getLogger("twotower.server")
+
+_FILES = 200
+"""Open files beside connections."""
 
 
 def serve(
@@ -40,6 +47,7 @@ def serve(
     """
     app = create_app(settings)
     log_to_stderr(log_level)
+    _allow_files(settings.limits.connections + _FILES)
     with _listening(host, port) as listening:
         config = uvicorn.Config(
             app,
@@ -47,7 +55,9 @@ def serve(
             access_log=False,
             server_header=False,
             lifespan="off",  # it is begun here, where its errors can be told
-            timeout_keep_alive=30,
+            http=connections(settings.limits),
+            ws="none",
+            timeout_keep_alive=math.ceil(settings.limits.idle_seconds),
             timeout_graceful_shutdown=math.ceil(settings.limits.last_seconds),
         )
         # uvicorn raises the signal that ended it again when all is done.
@@ -55,6 +65,23 @@ def serve(
             signal.signal(number, lambda *_: None)
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
             runner.run(_run(app, uvicorn.Server(config), listening, started))
+
+
+def _allow_files(most: int) -> None:
+    """Let the process have as many files and connections open as it may need, if the system does."""
+    try:
+        import resource  # noqa: PLC0415
+    except ModuleNotFoundError:  # not POSIX
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    if wanted < most:
+        log.warning(
+            "the system allows %d open files, fewer than the limit of connections needs; see ulimit -n",
+            wanted,
+        )
 
 
 async def _run(

@@ -44,6 +44,16 @@ class Limits:
     """Features of a user or columns of an item."""
     requests_at_once: int = 512
     """Requests in progress; the next one is asked to come again."""
+    connections: int = 1_000
+    """Open connections; past it, one without a request in progress is cut off."""
+    head_bytes: int = 64 << 10
+    """Size of a request's line and headers."""
+    head_seconds: float = 10.0
+    """Time in which they must have come."""
+    idle_seconds: float = 30.0
+    """How long a connection is kept open for another request."""
+    write_seconds: float = 20.0
+    """How long a client may read nothing of an answer."""
     waiting: int = 64
     """Pieces of work that may wait for a thread; the next one is asked to come again."""
     work_seconds: float = 30.0
