@@ -1,4 +1,4 @@
-"""Real sockets that misbehave: half-sent heads, slow bodies, answers that nobody reads, giant heads, floods."""
+"""Real sockets that misbehave: half-sent heads, slow bodies, answers that nobody reads, giant heads."""
 
 from __future__ import annotations
 
