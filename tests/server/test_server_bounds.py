@@ -76,6 +76,12 @@ def test_the_worst_body_is_refused_at_once_and_in_few_words(name):
     assert len(failure.value.where or "") < 300
 
 
+def test_values_are_counted_before_they_are_made():
+    body = b'{"users": [' + b",".join(b'"a"' for _ in range(260_000)) + b"]}"
+    with pytest.raises(ApiError, match="at most 250000 values"):
+        read(body, RecommendBody, LIMITS)
+
+
 def test_what_is_within_the_limits_is_read():
     events = [{"id": str(i), "user_id": i, "item_id": "a" * 200} for i in range(LIMITS.events)]
     assert len(read(orjson.dumps({"events": events}), EventsBody, LIMITS).events) == LIMITS.events

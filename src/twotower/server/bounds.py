@@ -32,6 +32,8 @@ FIRST = _FailFast()
 _NAME = 256
 _CONTAINERS = 100_000
 """Lists and objects of one body: each takes some hundred bytes of memory for its two in the body."""
+_VALUES = 250_000
+"""Values of one body: the parser holds up everything else while it makes them."""
 
 
 def read(data: bytes, model: type[Body], limits: Limits) -> Body:
@@ -43,6 +45,9 @@ def read(data: bytes, model: type[Body], limits: Limits) -> Body:
     most = max(_CONTAINERS, 2 * limits.events, 2 * limits.list_length)
     if data.count(b"[") + data.count(b"{") > most:
         raise ApiError(413, f"a body may hold at most {most} lists and objects; send less at once")
+    most = max(_VALUES, 10 * limits.events, 10 * limits.list_length)
+    if data.count(b",") > most:
+        raise ApiError(413, f"a body may hold at most {most} values, and commas; send less at once")
     try:
         parsed = orjson.loads(data)
     except orjson.JSONDecodeError as error:

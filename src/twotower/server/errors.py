@@ -67,6 +67,8 @@ def shown(value: object) -> str:
     """Return a client's value as a message shows it: quoted, and cut to 60 characters."""
     if isinstance(value, int) and abs(value) > 10**_SHOWN_LENGTH:
         return "a number of very many digits"
+    if isinstance(value, str):
+        value = value[: _SHOWN_LENGTH + 1]  # quick, however long it is
     text = ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
     return text if len(text) <= _SHOWN_LENGTH else text[: _SHOWN_LENGTH - 3] + "..."
 

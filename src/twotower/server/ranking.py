@@ -24,8 +24,8 @@ INLINE = 300_000
 """Scores up to which a search is made at once; a longer one goes to a thread, so that nobody waits for it."""
 _OF_INDEX = 20_000
 """Scores that a search of an index takes about as long as."""
-_PARTS = 1_000_000
-"""Contributions that are worked out at once: 8 MB."""
+_PARTS = 250_000
+"""Contributions that are worked out at once: 2 MB."""
 
 
 @dataclass(frozen=True)

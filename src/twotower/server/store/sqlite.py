@@ -27,6 +27,7 @@ from twotower.server.store.events import (
 
 VERSION = 2
 """Version of the tables; a file of a newer one is refused, an older one is brought up to it."""
+_READ_AT_ONCE = 500  # events of one user
 _APPLICATION = 0x74776F74  # "twot", the file's application id
 _MOST_AT_ONCE = 20_000  # events of one transaction, so that nobody waits for a very long one
 _IDS_AT_ONCE = 500  # values of one query
@@ -118,12 +119,18 @@ class SqliteStore(EventStore):
 
         A lookup by index costs some ten microseconds, less than handing it to a thread would.
         """
-        rows = self._read(
-            "select place, id, user, item, kind, value, time from events "
-            "where user = ? and place > ? order by place",
-            (user, after),
-        )
-        return [Placed(row[0], Event(*row[1:])) for row in rows]
+        found: list[Placed] = []
+        while True:
+            rows = self._read(
+                "select place, id, user, item, kind, value, time from events "
+                "where user = ? and place > ? order by place limit ?",
+                (user, after, _READ_AT_ONCE),
+            )
+            found += [Placed(row[0], Event(*row[1:])) for row in rows]
+            if len(rows) < _READ_AT_ONCE:
+                return found
+            after = rows[-1][0]
+            await asyncio.sleep(0)  # others get their turn
 
     async def put_item(self, item: StoredItem) -> None:
         """Keep an item; see `EventStore.put_item`."""
