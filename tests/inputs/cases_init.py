@@ -198,6 +198,12 @@ CASES = [
         ranks(),
     ),
     Case(
+        "init: codes for what was done are no rating",
+        {"a.csv": events(behavior_type=1 + np.arange(200) % 4)},
+        guess("a.csv"),
+        ranks(),
+    ),
+    Case(
         "init: it says how to order words it doesn't know",
         {"a.csv": events(action=np.where(NOISE > 0, "frobnicate", "view"))},
         holds('levels = ["weakest", ..., "strongest"]', "a.csv"),

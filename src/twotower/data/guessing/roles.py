@@ -45,6 +45,10 @@ _NOBODY = (
 """Ids that often stand for nobody, in lower case."""
 _MANY_ROWS, _TIMES_MEAN = 0.05, 5.0
 """Share of all rows, and multiple of an id's mean rows, from which such an id stands for nobody."""
+_UNORDERED = (
+    "it says what was done, in {what} whose order is not known, so every row counts alike; to grade them, set "
+    'label = "{column}" and levels = ["weakest", ..., "strongest"]'
+)
 _CLOCK = 0.95
 """Share of the users whose first event must be at the same number, where it counts from there."""
 
@@ -190,6 +194,9 @@ def _label(
         return _as_label(events, told.label, "as told"), ""
     free = [c for c in frame.columns if c not in taken and not frame[c].dtype.is_temporal()]
     values = {c: y for c in free if (y := numbers(frame[c])) is not None and not is_duration(c)}
+    for column in [c for c in values if rank(c, EVENTS) is not None and rank(c, LABELS) is None]:
+        del values[column]
+        unread[column] = _UNORDERED.format(what="codes", column=column)
     for column, y in list(values.items()):
         times = looks_like_times(frame[column].head(1000)) or rank(column, TIMES) is not None
         if reason := "it is a time" if times else _no_label(column, y):
@@ -234,10 +241,7 @@ def _done(frame: pl.DataFrame, free: list[str], unread: dict[str, str]) -> Label
         return None
     found = stepped(columns[0], "by its words", frame[columns[0]])
     if found is None:
-        unread[columns[0]] = (
-            "it says what was done, in words whose order is not known, so every row counts alike; to grade "
-            f'them, set label = "{columns[0]}" and levels = ["weakest", ..., "strongest"]'
-        )
+        unread[columns[0]] = _UNORDERED.format(what="words", column=columns[0])
     return found
 
 
