@@ -46,8 +46,8 @@ _NOBODY = (
 _MANY_ROWS, _TIMES_MEAN = 0.05, 5.0
 """Share of all rows, and multiple of an id's mean rows, from which such an id stands for nobody."""
 _UNORDERED = (
-    "it says what was done, in {what} whose order is not known, so every row counts alike; to grade them, set "
-    'label = "{column}" and levels = ["weakest", ..., "strongest"]'
+    "it says what was done, in {what} whose order is not known, so every row counts alike; to grade them, "
+    'set label = "{column}" and levels = ["weakest", ..., "strongest"]'
 )
 _CLOCK = 0.95
 """Share of the users whose first event must be at the same number, where it counts from there."""
