@@ -139,7 +139,7 @@ def test_every_layout_gives_the_same_dataset(kind: str, tmp_path: Path) -> None:
     ]
     assert data.users.height == data.items.height == 3
     assert any("dropped 1 duplicate rows" in note for note in data.notes)
-    assert any("2 rows of 1 events (same user, item, timestamp)" in note for note in data.notes)
+    assert any("2 rows of 1 event (same user, item, timestamp)" in note for note in data.notes)
 
 
 def test_matrix_keeps_every_row_in_compact_columns(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from twotower.data.dataset import Dataset
 from twotower.data.merged import features_within, is_function_of, split_out
+from twotower.data.splitting import parts_of
 from twotower.errors import DataError
 
 EVENTS = pl.DataFrame(
@@ -99,3 +100,12 @@ def test_split_out_agrees_with_a_dict(rows: list[tuple[int, int | None]]) -> Non
     else:
         with pytest.raises(DataError, match="one value an id"):
             split_out(frame, "id", ["f"], "t")
+
+
+def test_parts_agree_on_features() -> None:
+    one, two = Dataset.of(EVENTS[:3], schema=SCHEMA), Dataset.of(EVENTS[3:], schema=SCHEMA)
+    parts = parts_of(one, two, validation_share=0.5)  # a missing value yields to a known one
+    assert parts.train.users.rows() == [(1, 30.0), (2, 31.0), (3, 30.0)]
+    other = Dataset.of(EVENTS[3:].with_columns(age=pl.Series([32, 30, 30])), schema=SCHEMA)
+    with pytest.raises(DataError, match=r"the users of all parts together, column 'age' of u 2 is 31\.0"):
+        parts_of(one, other)

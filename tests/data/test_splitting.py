@@ -78,7 +78,7 @@ def test_without_timestamps_user_and_item_decide() -> None:
     out = deduplicate(dataset([1, 1, 2], [7, 7, 7], [1.0, 2.0, 1.0], timestamp=None))
     assert labels(out) == [1, 2]
     assert out.notes == (
-        "2 rows of 1 events (same user, item) differ in their y: they became 1, the largest y of each is "
+        "2 rows of 1 event (same user, item) differ in their y: they became 1, the largest y of each is "
         "kept (data.repeats = 'max')",
     )
 
@@ -307,7 +307,7 @@ def test_leaking_rows_are_dropped_from_train() -> None:
     assert labels(parts.validation) == [0], "what is also in test is dropped from validation"
     assert labels(parts.test) == [0, 1, 2]
     assert parts.train.notes == (
-        "2 rows of 1 events (same user, item, timestamp) differ in their y: they became 1, the largest y of "
+        "2 rows of 1 event (same user, item, timestamp) differ in their y: they became 1, the largest y of "
         "each is kept (data.repeats = 'max')",
         "dropped 2 rows of train, 40.0% of all, that are also in test (same user, item, timestamp)",
         "dropped 1 rows of train, 33.3% of all, that are also in validation (same user, item, timestamp)",

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
@@ -121,3 +122,34 @@ def test_a_partition_that_the_files_have_too_is_theirs(tmp_path: Path) -> None:
     (tmp_path / "a=9").mkdir()
     pl.DataFrame({"a": [1], "b": [2]}).write_parquet(tmp_path / "a=9" / "0.parquet")
     assert read_table(tmp_path).rows(named=True) == [{"a": 1, "b": 2}]
+
+
+PIECES = st.sampled_from(
+    [
+        *(b"a", b"b", b"1", b",", b"\n", b'"', b"\r", b" ", b"#", b"\xe9", b"\0", b".5", b";", b"\t"),
+        *(b'\\"', b'{"a":1}', b"[", b"007", b"\xef\xbb\xbf", b"\xff\xfe", b"a,b\n1,x\n", b"PAR1"),
+    ]
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    pieces=st.lists(PIECES, max_size=25),
+    suffix=st.sampled_from([".csv", ".tsv", ".txt", ".jsonl", ".json", ".parquet", ".inter"]),
+    pack=st.sampled_from([bytes, gzip.compress, lambda content: gzip.compress(content)[:-5]]),
+)
+def test_whatever_a_file_holds_it_is_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory,
+    pieces: list[bytes],
+    suffix: str,
+    pack: Callable[[bytes], bytes],
+) -> None:
+    path = tmp_path_factory.mktemp("any") / f"t{suffix}"
+    path.write_bytes(pack(b"".join(pieces)))
+    for columns in (None, ["a"]):
+        said = ""
+        try:
+            frame = read_table(path, columns)
+        except DataError as error:
+            said = str(error)
+        assert str(path) in said if said else frame.height

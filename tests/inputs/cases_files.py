@@ -124,7 +124,7 @@ CASES = [
         "contradicting rows are told",
         {"r.csv": VIEWS},
         told(data("r.csv", **TIMED)),
-        ["2 rows of 1 events (same user, item, timestamp) differ in their rating"],
+        ["2 rows of 1 event (same user, item, timestamp) differ in their rating"],
     ),
     Case(
         "the order of contradicting rows does not matter",

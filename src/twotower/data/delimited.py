@@ -215,9 +215,8 @@ class _File:
         return DataError(f"{self.path} can't be read as a table: {reason.splitlines()[0]}. Check the file.")
 
     def _not_utf8(self, line: int, data: bytes, error: UnicodeDecodeError) -> DataError:
-        before = next(
-            csv.reader([data[: error.start].decode("latin-1")], delimiter=self.header.separator), []
-        )
+        start = data[: error.start].decode("latin-1").replace("\r", " ")
+        before = next(csv.reader([start], delimiter=self.header.separator), [])
         place = max(len(before) - 1, 0)
         column = self.header.named[place] if line > self.header.skip and place < self.header.width else None
         where = f", column '{column}'," if column is not None else ","

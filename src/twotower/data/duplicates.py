@@ -182,9 +182,14 @@ def _told(data: Dataset, clashing: pl.DataFrame, kept: pl.DataFrame, repeats: st
     }
     differ = f"differ in their {schema.label}" if labels else "are there more than once"
     return (
-        f"{clashing.height:,} rows of {kept.height:,} events (same {_named(schema)}) {differ}: they became "
+        f"{clashing.height:,} rows of {events(kept.height)} (same {_named(schema)}) {differ}: they became "
         f"{kept.height:,}, {what[repeats]} (data.repeats = '{repeats}')"
     )
+
+
+def events(number: int) -> str:
+    """Return a number of events in words."""
+    return f"{number:,} event{'' if number == 1 else 's'}"
 
 
 def _of_several_labels(clashing: pl.DataFrame, schema: Schema) -> pl.DataFrame:

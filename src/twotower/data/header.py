@@ -204,4 +204,4 @@ def _separator(line: str, usual: str) -> str:
 
 
 def _fields(line: str, separator: str) -> list[str]:
-    return next(csv.reader([line], delimiter=separator), [""])
+    return next(csv.reader([line.replace("\r", " ")], delimiter=separator), [""])

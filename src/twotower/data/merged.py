@@ -68,10 +68,20 @@ def arranged(
 
 
 def split_out(events: pl.DataFrame, ids: str, columns: Sequence[str], source: str) -> pl.DataFrame:
-    """Return one row an id with its features, in the order of the ids; a missing value yields to a known one.
+    """Return one row an id with its features, in the order of the ids; arguments and errors as
+    `one_row_an_id`.
+
+    Rows without an id are left out.
+    """
+    return one_row_an_id(events.filter(pl.col(ids).is_not_null()), ids, columns, source).sort(ids)
+
+
+def one_row_an_id(frame: pl.DataFrame, ids: str, columns: Sequence[str], source: str) -> pl.DataFrame:
+    """Return one row an id with its features, in the order of the first rows; a missing value yields to a
+    known one.
 
     Args:
-        events: n rows with an id and its features.
+        frame: n rows with an id and its features.
         ids: the id column.
         columns: the features.
         source: what to call the table in messages.
@@ -80,20 +90,18 @@ def split_out(events: pl.DataFrame, ids: str, columns: Sequence[str], source: st
         DataError: an id has two values of a feature; the message names them and their rows.
     """
     for column in columns:
-        rows = _conflict(events, ids, column)
+        rows = _conflict(frame, ids, column)
         if rows is not None:
-            one, two = (events.get_column(column)[row] for row in rows)
+            one, two = (frame.get_column(column)[row] for row in rows)
             raise DataError(
-                f"a feature that is in the interactions has one value an id: {source}, column '{column}' of "
-                f"{ids} {shown(events.get_column(ids)[rows[0]])} is {shown(one)} in data row "
-                f"{rows[0] + 1:,} and "
+                f"a feature has one value an id: {source}, column '{column}' of {ids} "
+                f"{shown(frame.get_column(ids)[rows[0]])} is {shown(one)} in data row {rows[0] + 1:,} and "
                 f"{shown(two)} in data row {rows[1] + 1:,}. Leave the column out of the schema, or give a "
                 f"table "
                 "with one row an id."
             )
-    known = events.filter(pl.col(ids).is_not_null())
     firsts = [pl.col(column).drop_nulls().first() for column in columns]
-    return known.group_by(ids, maintain_order=True).agg(firsts).sort(ids)
+    return frame.group_by(ids, maintain_order=True).agg(firsts)
 
 
 def is_function_of(frame: pl.DataFrame, ids: str, column: str) -> bool:

@@ -16,6 +16,7 @@ import polars as pl
 from twotower.data.checks import require_columns
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.duplicates import deduplicate, drop_rows_of
+from twotower.data.merged import one_row_an_id
 from twotower.data.parse import shown
 from twotower.data.split_methods import BY_TIME, METHODS
 from twotower.errors import ConfigError, DataError, nearest
@@ -323,7 +324,7 @@ def alike(parts: list[Dataset]) -> list[Dataset]:
 
 
 def _merged(tables: list[pl.DataFrame], ids: str, name: str) -> pl.DataFrame:
-    """Stack the tables, keeping the first row of each id."""
+    """Stack the tables, with one row of each id."""
     for other in tables[1:]:
         if other.schema != tables[0].schema:
             differing = [c for c in tables[0].columns if other.schema.get(c) != tables[0].schema[c]]
@@ -333,4 +334,5 @@ def _merged(tables: list[pl.DataFrame], ids: str, name: str) -> pl.DataFrame:
             )
     if all(other is tables[0] or other.equals(tables[0]) for other in tables[1:]):
         return tables[0]
-    return pl.concat(tables).unique(ids, keep="first", maintain_order=True)
+    columns = [name for name in tables[0].columns if name != ids]
+    return one_row_an_id(pl.concat(tables), ids, columns, f"the {name} of all parts together")

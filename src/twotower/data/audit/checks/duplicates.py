@@ -11,7 +11,7 @@ import polars as pl
 from twotower.data.audit.case import SAMPLE, Case
 from twotower.data.audit.check import Check
 from twotower.data.audit.finding import Finding
-from twotower.data.duplicates import RepeatedLabels, drop_rows_of, event_key, repeated_labels
+from twotower.data.duplicates import RepeatedLabels, drop_rows_of, event_key, events, repeated_labels
 
 _MANY = 0.2
 """Share of copies beyond which the file was probably put together wrongly."""
@@ -43,9 +43,7 @@ class Duplicates(Check):
         evidence = f"{copies:,} of {rows:,} rows repeat an earlier one's {key}"
         found = repeated_labels(case.files[name], case.repeats)
         if found is not None:
-            evidence += (
-                f"; {found.rows:,} rows of {found.events:,} events differ in their {case.schema.label}"
-            )
+            evidence += f"; {found.rows:,} rows of {events(found.events)} differ in their {case.schema.label}"
             yield from self._contradicting(case, name, found)
         fix = "nothing to do: one of each is kept, before the split"
         if copies > _MANY * rows:
@@ -59,7 +57,7 @@ class Duplicates(Check):
     def _contradicting(self, case: Case, name: str, found: RepeatedLabels) -> Iterator[Finding]:
         """Tell what the rule of the config makes of rows that contradict each other."""
         label, where, rule = case.schema.label, case.path(name), case.config.data.repeats
-        told = f"{found.rows:,} rows of {found.events:,} events differ in their {label}"
+        told = f"{found.rows:,} rows of {events(found.events)} differ in their {label}"
         if rule == "refuse":
             what = "rows contradict each other, and data.repeats = 'refuse' stops at them"
             yield self.error(
@@ -72,7 +70,7 @@ class Duplicates(Check):
             yield self.error(
                 where,
                 f"positives are lost: data.repeats = '{rule}' turns them into negatives",
-                f"{told}; in {lost:,} events a {label} of {least:g} or more becomes less",
+                f"{told}; in {events(lost)} a {label} of {least:g} or more becomes less",
                 "set data.repeats = 'max', which keeps the largest of each",
             )
 
