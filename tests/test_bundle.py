@@ -17,6 +17,7 @@ import polars as pl
 import pytest
 from safetensors import SafetensorError
 
+import twotower as tt
 from twotower import bundle
 from twotower.bundle import FORMAT, MANIFEST, PARTS, load_bundle, read_manifest
 from twotower.data.dataset import Dataset, TrainPart
@@ -322,6 +323,35 @@ def test_another_format_says_what_to_do(step: int, fix: str, copy: Path) -> None
 
 
 # writing
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are of POSIX")
+@pytest.mark.parametrize("mask", [0o022, 0o027, 0o077])
+def test_every_file_has_the_mode_that_the_umask_says(model: Recommender, tmp_path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        model.save(tmp_path / "bundle")
+    finally:
+        os.umask(before)
+    files = sorted((tmp_path / "bundle").iterdir())
+    assert {path.name for path in files} == {MANIFEST, *PARTS}
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o666 & ~mask}
+
+
+def test_a_run_is_loaded_as_its_bundle_is(model: Recommender, tmp_path: Path) -> None:
+    model.save(tmp_path / "runs" / "first" / "bundle")
+    (tmp_path / "runs" / "first" / "config.toml").touch()
+    lists = model.recommend(model.user_ids, 3)
+    for place in ("runs/first", "runs/first/bundle"):
+        assert tt.load(tmp_path / place).recommend(model.user_ids, 3).equals(lists)
+    with pytest.raises(BundleError, match=r"contains several runs; choose one: .*first"):
+        tt.load(tmp_path / "runs")
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "config.toml").touch()
+    with pytest.raises(BundleError, match=r"is not finished, so it has no bundle.*--resume"):
+        tt.load(tmp_path / "begun")
+    with pytest.raises(BundleError, match="is no bundle"):
+        tt.load(tmp_path / "nothing")
 
 
 def test_saving_again_replaces_the_bundle(model: Recommender, tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from twotower import forking as _forking
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -62,7 +64,7 @@ _HOME = {
 
 
 def load(directory: str | Path, *, index: bool = True) -> Recommender:
-    """Load what `Recommender.save` wrote: a bundle, or the ``bundle`` directory of a run.
+    """Load what `Recommender.save` wrote: a bundle, or a run, which has one in it.
 
     Every part is checked against its hash, and nothing in it is executed. An index that is in it is searched
     unless ``index`` is false; then every item is.
@@ -71,6 +73,7 @@ def load(directory: str | Path, *, index: bool = True) -> Recommender:
         BundleError: there is none, or its parts are damaged, of different bundles, or too new.
         MissingExtraError: the index in it needs a library that is not installed.
     """
+    _forking.check_process(works=False)
     from twotower.recommender import Recommender  # noqa: PLC0415  (brings torch)
 
     return Recommender.load(directory, index=index)
@@ -83,6 +86,8 @@ def __getattr__(name: str) -> Any:
     elif name == "datasets":
         value = import_module("twotower.data.datasets")
     elif name in _HOME:
+        if name != "TwoTowerError":
+            _forking.check_process(works=False)
         value = getattr(import_module(_HOME[name]), name)
     else:
         raise AttributeError(f"module 'twotower' has no attribute {name!r}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -85,6 +86,15 @@ def folder_place(folder: Path, sign: str) -> Path:
 
 
 @contextmanager
+def umask_mode(path: Path) -> Iterator[None]:
+    """Give what the block writes at ``path`` the umask's mode; some libraries write for the owner alone."""
+    with path.open("wb") as file:
+        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+    yield
+    path.chmod(mode)
+
+
+@contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
     """Turn what the operating system says about writing ``path`` into one clear error.
 
@@ -105,7 +115,9 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 
 def _unwritable(path: Path, reason: str, full: bool) -> str:
-    mend = "make room, or write to another place" if full else "choose another place, or mend its permissions"
+    mend = (
+        "make room, or write to another place" if full else "choose another place, or change its permissions"
+    )
     return f"could not write {path}: {reason}; nothing half written is left. To go on, {mend}."
 
 

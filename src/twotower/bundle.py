@@ -20,9 +20,10 @@ from polars.exceptions import PanicException
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
-from twotower.atomic import folder_place, replacing_folder
+from twotower.atomic import folder_place, replacing_folder, umask_mode
 from twotower.errors import BundleError, MissingExtraError
 from twotower.features.encoder import column_state
+from twotower.forking import check_process
 from twotower.parts import Part, opened
 from twotower.recommender import Recommender
 from twotower.retrieval import index_from_bytes
@@ -33,6 +34,9 @@ from twotower.unpacking import ENCODER, INDEX, PARTS, STATE, TABLES, TOWERS, VEC
 FORMAT = 2
 """Version of the saved form; a bundle of another one is refused."""
 MANIFEST = "bundle.json"
+BUNDLE, CONFIG = "bundle", "config.toml"
+"""Of a run: its bundle, and its config."""
+_SHOWN = 5
 
 _OWN = (
     "format",
@@ -98,6 +102,30 @@ def read_facts(directory: Path) -> dict[str, Any]:
     return {name: value for name, value in read_manifest(directory).items() if name not in _OWN}
 
 
+def bundle_in(directory: Path) -> Path:
+    """Return where the bundle is: the directory itself, or its ``bundle`` if it is that of a run.
+
+    Raises:
+        BundleError: it is that of a run without a bundle, or of several runs.
+    """
+    inner = directory / BUNDLE
+    if (folder_place(directory, MANIFEST) / MANIFEST).exists():
+        return directory
+    if (folder_place(inner, MANIFEST) / MANIFEST).exists():
+        return inner
+    if (directory / CONFIG).exists():
+        raise BundleError(
+            f"the run in {directory} is not finished, so it has no bundle; go on with "
+            f"`twotower train CONFIG --out {directory} --resume`"
+        )
+    within = sorted(directory.glob(f"*/{CONFIG}"))[:_SHOWN]
+    if within:
+        raise BundleError(
+            f"{directory} contains several runs; choose one: {', '.join(str(one.parent) for one in within)}"
+        )
+    return directory
+
+
 def load_bundle(directory: Path, *, index: bool = True) -> Recommender:
     """Read a bundle, checking the hash of every part and of the whole, and that the parts fit one another.
 
@@ -114,6 +142,7 @@ def load_bundle(directory: Path, *, index: bool = True) -> Recommender:
 
 def read_bundle(directory: Path, *, index: bool = True) -> tuple[Recommender, dict[str, Any]]:
     """Return what `load_bundle` returns, and the manifest that it was read by."""
+    check_process()
     with _opened(directory, (MANIFEST, *PARTS, INDEX)) as files:
         manifest = _manifest(directory, files)
         with _refusing(directory):
@@ -268,7 +297,8 @@ def _column(column: pl.Series) -> dict[str, Any]:
 
 
 def _save(arrays: Arrays, path: Path) -> None:
-    save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, path)
+    with umask_mode(path):
+        save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, path)
     with open(path, "rb") as file:
         os.fsync(file.fileno())
 

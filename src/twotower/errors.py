@@ -34,6 +34,10 @@ class TrainingError(TwoTowerError):
     """Training can't go on: a non-finite loss, or a checkpoint that belongs to another run."""
 
 
+class ForkedProcessError(TwoTowerError):
+    """A process was forked after Polars had started its threads, which the child lacks."""
+
+
 class MissingExtraError(TwoTowerError):
     """An optional dependency is not installed; the message says which extra brings it."""
 

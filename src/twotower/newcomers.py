@@ -13,6 +13,7 @@ from twotower.data.dataset import Dataset
 from twotower.errors import BundleError, DataError, nearest
 from twotower.features import Encoder
 from twotower.features.target import Target
+from twotower.forking import check_process
 from twotower.model import SideArrays, TwoTowerModel
 from twotower.schema import Kind, Reading
 from twotower.side import Side, finished
@@ -75,6 +76,7 @@ class Newcomers:
         Raises:
             DataError: a column that is no feature, no row, or a value that is not of its kind.
         """
+        check_process()
         side, schema = getattr(self.encoder, which), self.encoder.schema
         kinds = schema.users if which == "users" else schema.items
         known = [side.column, *kinds, *schema.display]

@@ -24,6 +24,7 @@ from twotower.errors import ConfigError, DataError, TwoTowerWarning
 from twotower.features import Encoder
 from twotower.features.positive import PositiveRule
 from twotower.features.target import Target
+from twotower.forking import check_process
 from twotower.histories import Histories, Rows, Targets
 from twotower.listing import Listing
 from twotower.model import TwoTowerModel
@@ -237,6 +238,7 @@ class Recommender(Predictor, Ranker):
             allow: item rows, or a mask, of all that may be given.
             deny: item rows, or a mask, of what may not.
         """
+        check_process()
         if self.index is not None:
             return self.index.search(vectors, k, seen=seen, allow=allow, deny=deny)
         return exact_top_k(vectors, self.items.vectors, k, seen=seen, allow=allow, deny=deny)
@@ -431,6 +433,7 @@ class Recommender(Predictor, Ranker):
         """
         from twotower.evaluation import evaluate_model  # noqa: PLC0415  (not needed to serve)
 
+        check_process()
         found = evaluate_model(
             self,
             test,
@@ -457,17 +460,18 @@ class Recommender(Predictor, Ranker):
         """Write the bundle, all that `load` needs; ``facts`` (metrics, ...) are kept in bundle.json."""
         from twotower.bundle import save_bundle  # noqa: PLC0415  (bundle knows this class)
 
+        check_process()
         save_bundle(self, Path(directory), facts)
 
     @staticmethod
     def load(directory: str | Path, *, index: bool = True) -> Recommender:
-        """Read a bundle, checking every hash; nothing in it is executed.
+        """Read a bundle, or that of a run, checking every hash; nothing in it is executed.
 
         Without ``index`` one that is in the bundle is left out, and every search is exact.
         """
-        from twotower.bundle import load_bundle  # noqa: PLC0415
+        from twotower.bundle import bundle_in, load_bundle  # noqa: PLC0415
 
-        return load_bundle(Path(directory), index=index)
+        return load_bundle(bundle_in(Path(directory).expanduser()), index=index)
 
     @cached_property
     def _listing(self) -> Listing:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from twotower.errors import DataError, TwoTowerWarning, nearest
 from twotower.features.target import Target
+from twotower.forking import check_process
 from twotower.objectives import score_pairs
 from twotower.schema import Schema
 from twotower.side import Side
@@ -44,6 +45,7 @@ class Scoring:
 
     def table(self, pairs: pl.DataFrame, *, strict: bool) -> pl.DataFrame:
         """Return the pairs with the column added; see `Recommender.score`."""
+        check_process()
         schema = self.schema
         for column in (schema.user, schema.item):
             if column not in pairs.columns:

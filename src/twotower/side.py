@@ -13,6 +13,7 @@ from twotower.data.asked import Ids, as_series
 from twotower.data.id_text import as_known
 from twotower.errors import DataError, nearest
 from twotower.features.target import Target
+from twotower.forking import check_process
 
 _INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64)
 PLAIN = (*_INTEGERS, pl.Float32, pl.Float64, pl.Boolean, pl.String)
@@ -35,6 +36,7 @@ class Side:
 
     def rows(self, ids: pl.Series) -> NDArray[np.int64]:
         """Return the row of each id, -1 where there is none."""
+        check_process()
         known = self.ids.alias("id").to_frame().with_row_index("row")
         asked = as_known(ids.alias("id"), self.ids.dtype)
         found = asked.to_frame().join(known, on="id", how="left", maintain_order="left").get_column("row")
@@ -51,6 +53,7 @@ class Side:
         Raises:
             DataError: an id has no row.
         """
+        check_process()
         asked = as_series(ids, f"{what}s")
         if not len(asked):
             return np.empty(0, np.int64)

@@ -17,6 +17,7 @@ from twotower.data.id_text import canonical
 from twotower.data.merged import arranged
 from twotower.data.parse import Found
 from twotower.errors import DataError, nearest
+from twotower.forking import check_process
 from twotower.schema import IdType, Kind, Reading, Schema
 
 Frame = Any
@@ -65,6 +66,7 @@ class Dataset:
             DataError: a column is missing, a value is not of its kind, an id is null or twice in its table, a
                 label is not finite; the message names table, row, column and value.
         """
+        check_process()
         schema = schema if isinstance(schema, Schema) else Schema.parse(schema)
         names = {"interactions": "interactions", "users": "users", "items": "items", **(sources or {})}
         schema, interactions, users, items = arranged(

@@ -14,6 +14,7 @@ from twotower.data.dataset import Dataset
 from twotower.data.kuairec import SCHEMA, read_kuairec
 from twotower.data.movielens import read_movielens
 from twotower.errors import ConfigError, nearest
+from twotower.forking import check_process
 from twotower.schema import Schema
 
 _ABSENT = {
@@ -47,6 +48,7 @@ def load_sample() -> Dataset:
     and no timestamps. A video's duration is null where it could not be recovered from its watch ratios.
     ``sample/ATTRIBUTION.md`` tells the origin and the licence (CC BY-SA 4.0).
     """
+    check_process()
     folder = resources.files("twotower.data").joinpath("sample")
     tables = [
         pl.read_parquet(BytesIO(folder.joinpath(f"{name}.parquet").read_bytes()))

@@ -20,6 +20,7 @@ from twotower.data.merged import one_row_an_id
 from twotower.data.parse import shown
 from twotower.data.split_methods import BY_TIME, METHODS
 from twotower.errors import ConfigError, DataError, nearest
+from twotower.forking import check_process
 
 PART_WORDS = {
     "train": ("train", "training"),
@@ -83,6 +84,7 @@ def split(
             timestamp role.
         DataError: a part would have no rows.
     """
+    check_process()
     if method == "column" or column is not None:
         if method != "column" or column is None:
             raise ConfigError(
@@ -117,6 +119,7 @@ def carve_validation(
     Raises:
         ConfigError, DataError: as `split`.
     """
+    check_process()
     _check_share("validation", share)
     return _cut(train, method, share, seed, part="validation", stream=_VALIDATION)
 
@@ -145,6 +148,7 @@ def split_three(
     Raises:
         ConfigError, DataError: as `split`; also if the shares leave nothing to train on.
     """
+    check_process()
     _check_share("test", test)
     _check_share("validation", validation)
     if test + validation >= 1.0:

@@ -16,6 +16,7 @@ from twotower.data.reading import Reading, names_in, read_file
 from twotower.data.table_files import files_of_table, table_files
 from twotower.data.table_parts import read_parts, with_partition_types
 from twotower.errors import ConfigError
+from twotower.forking import check_process
 from twotower.schema import Schema
 
 __all__ = ["column_names", "read_dataset", "read_table", "table_files"]
@@ -53,6 +54,7 @@ def read_table(
         DataError: no such file, an unknown suffix, a missing column, no rows, a damaged or ragged file, text
             of another encoding, a value not of its dtype, parts that don't fit together.
     """
+    check_process()
     parts = files_of_table(path)
     wanted = None if columns is None else list(dict.fromkeys(columns))
     reading = Reading(dtypes or {}, names, encoding, ids)

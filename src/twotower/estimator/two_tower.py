@@ -29,6 +29,7 @@ from twotower.estimator.finishing import finish
 from twotower.estimator.judges import RankingJudge, RatingJudge
 from twotower.estimator.preparing import Prepared, prepare, strength_of
 from twotower.features.positive import PositiveRule
+from twotower.forking import check_process
 from twotower.objectives import AllPairs
 from twotower.recommender import Recommender
 from twotower.schema import explain
@@ -135,6 +136,7 @@ class TwoTower:
             TrainingError: the loss does not stay finite; the checkpoint belongs to another run.
             Interrupted: Ctrl-C; the last whole epoch is in the checkpoint.
         """
+        check_process()
         if not isinstance(train, TrainPart):
             raise TypeError(
                 f"a model is trained on a TrainPart only, got {type(train).__name__}; "

@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from twotower.atomic import umask_mode
 from twotower.errors import TrainingError
 
 FILE = "last.safetensors"
@@ -36,7 +37,8 @@ class Checkpoint:
         tensors = {name: tensor.contiguous().cpu() for name, tensor in self.tensors.items()}
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            save_file(tensors, temporary, metadata={"meta": json.dumps(self.meta)})
+            with umask_mode(temporary):
+                save_file(tensors, temporary, metadata={"meta": json.dumps(self.meta)})
             with open(temporary, "rb") as file:
                 os.fsync(file.fileno())
             os.replace(temporary, directory / FILE)
