@@ -462,8 +462,11 @@ def test_predictions_do_not_look_at_labels(model: Recommender) -> None:
 
 def test_the_train_view_holds_the_pairs_seen(model: Recommender) -> None:
     pairs = model.train_view(data()).interactions
-    expected = data().interactions.select("user_id", "item_id")
-    assert pairs.sort(pairs.columns).equals(expected.sort(expected.columns))
+    columns = ["user_id", "item_id"]
+    expected = data().interactions.sort(columns)
+    label = expected[data().schema.label]
+    assert pairs.sort(columns).select(columns).equals(expected.select(columns))
+    npt.assert_allclose(pairs.sort(columns)[label.name], label, rtol=1e-6)
 
 
 def test_rows_of_ids(model: Recommender) -> None:
