@@ -565,7 +565,7 @@ CASES = [
     Case(
         "init: a user that stands for nobody is named",
         {"a.csv": table({"user_id": ["NULL" if i % 3 else u for i, u in enumerate(USER)], "item_id": ITEM})},
-        holds("have the user_id 'NULL', which seems to stand for no one", "a.csv"),
+        holds("of 'user_id' probably stands for nobody", "a.csv"),
         True,
     ),
     Case(

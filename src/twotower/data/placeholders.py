@@ -90,7 +90,7 @@ def placeholder_label(labels: npt.NDArray[np.float64]) -> Placeholder | None:
         below = at == 0 and code < 0 <= rest[0] and rest[-1] > 1
         above = at == -1 and code > 3.0 * max(rest[-1], 1.0)
         scale = bool((rest == np.round(rest)).all()) and len(rest) <= _SCALE
-        zero = at == 0 and code == 0 and rest[0] == 1 and scale and n >= _LEAST_ZERO * len(labels)
+        zero = at == 0 and code == 0 and rest[0] >= 1 and scale and n >= _LEAST_ZERO * len(labels)
         if (code in _CODES and (below or above)) or (zero and len(rest) > 3):
             return Placeholder(f"{code:g}", n, n / len(labels))
     return None

@@ -18,13 +18,12 @@ import polars as pl
 from twotower.data.audit.nominal import lattice
 from twotower.data.audit.statistics import Floats
 from twotower.data.guessing.names import COUNTS, RATIOS, SCALES, has_word
+from twotower.data.placeholders import placeholder_label
 
 _TOP = 0.7
 """How far up a scale the positives begin: 4 of 1 to 5."""
 _LEAST = 0.1
 """Share of the rows that has to be positive at least; else the threshold goes down."""
-_OFTEN, _LONELY = 0.05, 5.0
-"""Share of the rows from which a value may be a sentinel, and how many times commoner 0 is than 1 and 2."""
 _MEASURE = 0.75
 """Quantile from which a measure is a positive."""
 _TAIL = 10.0
@@ -126,18 +125,12 @@ def graded(column: str, why: str, y: Floats) -> Label:
 def sentinel_of(column: str, y: Floats) -> float | None:
     """Return a value that stands for "no label" in many rows (n,); none if there is none.
 
-    It is -1 (or -9, -99, -999) below labels of 0 and more, or 0 below a scale, where it is far commoner than
-    the values next to it.
+    0 is one only below a scale: among counts it is a count.
     """
-    values, counts = np.unique(y, return_counts=True)
-    if len(values) < 4 or counts[0] < _OFTEN * len(y):
+    found = placeholder_label(y)
+    if found is None or (float(found.value) == 0.0 and not has_word(column, SCALES)):
         return None
-    low, rest = float(values[0]), values[1:]
-    if low in (-1.0, -9.0, -99.0, -999.0) and rest[0] >= 0 and rest[0] - low >= 1:
-        return low
-    lonely = counts[0] > _LONELY * counts[1:3].max()
-    scale = has_word(column, SCALES) and nature_of(column, y[y != low]) is Nature.SCALE
-    return low if low == 0 and rest[0] >= 1 and lonely and scale else None
+    return float(found.value)
 
 
 def stepped(column: str, why: str, values: pl.Series) -> Label | None:

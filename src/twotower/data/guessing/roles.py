@@ -28,6 +28,7 @@ from twotower.data.guessing.names import (
 from twotower.data.guessing.tables import Ask, Table, Tables, Told
 from twotower.data.merged import features_within
 from twotower.data.parse import Found, Where, missing_ids, parse_number, parse_timestamp
+from twotower.data.placeholders import placeholder_ids
 from twotower.data.splitting import PART_WORDS
 from twotower.data.time_text import looks_like_times, said
 from twotower.errors import ConfigError, DataError
@@ -38,13 +39,6 @@ _TAIL = 20.0
 """How many medians the 99% quantile of sample weights may have."""
 _UNRATED = 0.4
 """Share of rows without a label, marked by a sentinel, from which a label grades nothing."""
-_NOBODY = (
-    *("nan", "na", "n/a", "null", "none", "nil", "unknown", "undefined", "anonymous", "guest", "missing"),
-    *("-1", "0", "-", "?", "<na>", "\\n"),
-)
-"""Ids that often stand for nobody, in lower case."""
-_MANY_ROWS, _TIMES_MEAN = 0.05, 5.0
-"""Share of all rows, and multiple of an id's mean rows, from which such an id stands for nobody."""
 _UNORDERED = (
     "it says what was done, in {what} whose order is not known, so every row counts alike; to grade them, "
     'set label = "{column}" and levels = ["weakest", ..., "strongest"]'
@@ -114,24 +108,14 @@ def find_roles(tables: Tables, told: Told, ask: Ask | None) -> Roles:
     merged = [column for columns in within.values() for column in columns]
     unread = {column: reason for column, reason in unread.items() if column not in merged}
     lost = tables.interactions.frame.height - events.frame.height
-    said = {c: _placeholder(events.frame[c]) for c in (tables.user, tables.item)}
-    placeholders = {column: words for column, words in said.items() if words}
+    placeholders = {
+        column: f"{', '.join(map(str, found))} of '{column}' probably stands for nobody: drop these rows, or "
+        "leave the id empty, with missing_ids = 'drop'"
+        for column in (tables.user, tables.item)
+        if (found := placeholder_ids(events.frame[column]))
+    }
     return Roles(
         label, why, timestamp, times, own_order, weight, duration, part, within, lost, placeholders, unread
-    )
-
-
-def _placeholder(ids: pl.Series) -> str:
-    """Return what is to be said of an id that stands for nobody and has many rows; empty if there is none."""
-    counts = ids.cast(pl.String).value_counts(sort=True)
-    most, rows = str(counts[0, 0]), int(counts[0, 1])
-    if most.strip().lower().removesuffix(".0") not in _NOBODY:
-        return ""
-    if rows < _MANY_ROWS * len(ids) or rows < _TIMES_MEAN * len(ids) / counts.height:
-        return ""
-    return (
-        f"{rows:,} rows ({rows / len(ids):.0%}) have the {ids.name} '{most}', which seems to stand for "
-        'no one: drop them, or leave it empty with missing_ids = "drop"'
     )
 
 
