@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
-from small_server import ADMIN, ServerProcess, run_of
+from hypothesis import HealthCheck, Phase, given, settings, strategies
+from small_server import ADMIN, ServerProcess, run_of, uvicorn_of
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from starlette.testclient import TestClient
+
+from twotower.server import Settings, Token, create_app
 
 schemathesis = pytest.importorskip("schemathesis", reason="needs schemathesis")
 
@@ -63,3 +68,36 @@ def test_whatever_is_sent_is_answered_as_the_openapi_says(schema):
         send()
         tried += 1
     assert tried > 15
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mounted", [False, True])
+def test_whatever_is_sent_without_authority_is_not_answered(model, tmp_path, mounted):
+    model.save(tmp_path / "bundle")
+    tokens = [Token("a token for metrics", frozenset({"metrics"}))]
+    app = create_app(Settings(tmp_path / "bundle", str(tmp_path / "events.db"), tokens=tokens))
+    served = Starlette(routes=[Mount("/rec/v1", app)]) if mounted else app
+    with TestClient(app), uvicorn_of(served) as port:
+        tried, address = 0, f"http://127.0.0.1:{port}{'/rec/v1' if mounted else ''}"
+        for found in schemathesis.openapi.from_dict(app.openapi()).get_all_operations():
+            operation = found.ok()
+            if operation.path in ("/healthz", "/readyz", "/metrics"):
+                continue
+
+            @settings(
+                max_examples=6,
+                deadline=None,
+                phases=[Phase.generate],
+                suppress_health_check=list(HealthCheck),
+            )
+            @given(case=operation.as_strategy(), token=strategies.sampled_from(["", "metrics", "wrong"]))
+            def send(case, token):
+                answer = case.call(base_url=address, headers={"authorization": f"Bearer a token for {token}"})
+                nowhere = (
+                    "nothing at this path" in answer.text or answer.text == "Not Found"
+                )  # the outer one's
+                assert nowhere or answer.status_code in (401, 403, 405, 413), answer.text
+
+            send()
+            tried += 1
+    assert tried > 12
