@@ -24,7 +24,7 @@ class Placeholders(Check):
 
     def run(self, case: Case) -> Iterator[Finding]:
         """Count the rows of words and codes among ids and labels."""
-        files = case.unique.values()
+        files = case.files.values()
         if sum(len(data) for data in files) < _FEW:
             return
         for side in case.sides:
