@@ -228,20 +228,21 @@ class _File:
 
 
 def _begins_coded(codes: npt.NDArray[np.uint8], ends: npt.NDArray[np.bool_], quotes: bool) -> bool:
-    """Say whether a field of a block begins with +, or with a zero and a digit.
+    """Say whether a field of a block begins with + or -0, or with a zero and a digit.
 
     Args:
         codes: (n,) bytes.
         ends: (n - 1,) which of them, but the last, end a field.
         quotes: whether a quote may stand before it.
     """
-    first = codes[1:]
-    sign = ends & ((first == ord("0")) | (first == ord("+")))
-    if quotes:
-        sign |= (codes[:-1] == _QUOTE) & ((first == ord("0")) | (first == ord("+")))
-    at = np.flatnonzero(sign[:-1]) + 1
-    digit = codes[at + 1] - np.uint8(ord("0")) < 10  # what is below "0" wraps around
-    return bool((digit | (codes[at] == ord("+"))).any())
+    begins = ends | (codes[:-1] == _QUOTE) if quotes else ends
+    second = codes[1:]
+    zero, minus = second == ord("0"), second == ord("-")
+    at = np.flatnonzero((begins & (zero | minus | (second == ord("+"))))[:-1]) + 1
+    first, after, third = codes[at], codes[at + 1], codes[np.minimum(at + 2, len(codes) - 1)]
+    digit = after - np.uint8(ord("0")) < 10  # what is below "0" wraps around
+    negative = (first == ord("-")) & (after == ord("0")) & (third != ord("."))
+    return bool((((first == ord("0")) & digit) | (first == ord("+")) | negative).any())
 
 
 def _file(
