@@ -22,6 +22,7 @@ from polars.exceptions import NoDataError, PolarsError
 
 from twotower.data.checks import require_columns
 from twotower.data.header import Header, find_header
+from twotower.data.id_text import canonical
 from twotower.data.odd_quotes import read_odd_quotes
 from twotower.data.parse import shown
 from twotower.data.quoted_numbers import quoted_numbers
@@ -38,7 +39,7 @@ _SAMPLE = 10_000
 _BLOCK = 1 << 22
 _CODE = r"^\s*(?:\+|-?0)\d|^-0$|^-?\d{19,}$"
 """A whole number that is a code: it would be written otherwise, were it a quantity."""
-_POWER = r"[eE]|^\s*(?:\+|-?0)\d|^-?\d{16,}$"
+_POWER = r"[eE]|^\s*(?:\+|-?0)\d|^-0(?:\.0*)?$|\d{16,}"
 """A number that is an id and would not be written back as it was read."""
 _QUOTE = ord('"')
 _FIRST = int(pl.read_csv(b"1", has_header=False).columns[0].removeprefix("column_"))
@@ -93,7 +94,8 @@ def read_delimited(
     else:
         frame = _read_fast(file, wanted, given, counts)
         fractions = [name for name in known if frame.schema[name].is_float()]
-        frame = frame.with_columns(_as_written(file, fractions, counts, _POWER, frame.height))
+        written = _as_written(file, fractions, counts, _POWER, frame.height)
+        frame = frame.with_columns(_whole_ids(column) for column in written)
     if not frame.height:
         raise _no_rows(path)
     if columns is None and file.header.unnamed_last and not frame.get_column(present[-1]).count():
@@ -334,6 +336,12 @@ def _as_written(
         frame = frame.filter(pl.Series(file.rows_not_blank(frame.height)))
     cells = (column.alias(places[place]) for place, column in zip(sorted(places), frame, strict=True))
     return [column for column in cells if column.str.contains(pattern).any()]
+
+
+def _whole_ids(ids: pl.Series) -> pl.Series:
+    """Return ids as Int64 if all are integers, perhaps as pandas writes them (1.0); else as they are."""
+    plain = ids.str.strip_suffix(".0")
+    return plain.cast(pl.Int64) if canonical(plain).all() else ids
 
 
 def _read_slowly(file: _File, wanted: Sequence[str], dtypes: Dtypes) -> pl.DataFrame:
