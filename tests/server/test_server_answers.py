@@ -8,7 +8,7 @@ import numpy as np
 import numpy.testing as npt
 import polars as pl
 import pytest
-from small_server import COLD_ITEM, COLD_USER, N_ITEMS, N_USERS, fitted
+from small_server import COLD_ITEM, COLD_USER, HERE, N_ITEMS, N_USERS, fitted
 
 from twotower.server.models import (
     ItemAnswer,
@@ -254,3 +254,30 @@ def test_ids_of_text_go_through_paths_and_bodies(tmp_path, serving):
     assert done.json() == {"stored": 1, "duplicates": 0}
     assert asked.put("/v1/items/new%2Fone", json={"columns": {"kind": "kind 1"}}).status_code == 201
     assert asked.get("/v1/items/new%2Fone").json()["item_id"] == "new/one"
+
+
+@pytest.mark.parametrize(("told", "trained"), [(None, True), (None, False), (False, True), (True, False)])
+def test_seen_items_follow_the_request_then_the_server_then_the_training(model, tmp_path, told, trained):
+    from dataclasses import replace
+
+    from starlette.testclient import TestClient
+
+    from twotower.server import Settings, create_app
+
+    replace(model, exclude_seen=trained).save(tmp_path / "bundle")
+    settings = Settings(bundle=tmp_path / "bundle", store=str(tmp_path / "e.db"), exclude_seen=told, **HERE)
+    user = model.user_ids[0]
+    seen = set(model.items.ids.gather(model.seen[1][: model.seen[0][1]]).to_list())
+    assert seen
+    k = len(model.item_ids)
+    with TestClient(create_app(settings)) as client:
+
+        def has_seen(**more):
+            one = client.get(f"/v1/recommend/{user}", params={"k": k, **more}).json()["items"]
+            many = client.post("/v1/recommend", json={"users": [user], "k": k, **more}).json()["results"]
+            assert one == many[0]["items"]
+            return bool(seen & {item["item_id"] for item in one})
+
+        assert has_seen() is not (trained if told is None else told)
+        assert not has_seen(exclude_seen=True)
+        assert has_seen(exclude_seen=False)

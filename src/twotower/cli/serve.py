@@ -123,6 +123,14 @@ def serve(
             f"again. Names: {', '.join(LIMITS)}.",
         ),
     ] = None,
+    exclude_seen: Annotated[
+        bool | None,
+        typer.Option(
+            "--exclude-seen/--include-seen",
+            help="Without or with items that a user has seen, where a request says nothing.",
+            show_default="as the run's evaluation.exclude_seen",
+        ),
+    ] = None,
     log_level: Annotated[
         str, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
     ] = "info",
@@ -151,6 +159,7 @@ def serve(
         token=token,
         admin_token=admin_token,
         without_store=cast(Literal["refuse", "serve"], without_store),
+        exclude_seen=exclude_seen,
         limits=server.Limits.parse(limits or ()),
         token_file=token_file,
         hosts=server.names_of(host, allow_host or ()),

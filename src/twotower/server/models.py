@@ -82,7 +82,11 @@ class RecommendBody(_Body):
 
     users: Annotated[list[Asked], FIRST, at_most("users", "users")] = Field(min_length=1)
     k: int = Field(10, ge=1, strict=True)
-    exclude_seen: bool = Field(True, description="Leave out what a user has seen, in training or since.")
+    exclude_seen: bool | None = Field(
+        None,
+        description="Leave out what a user has seen, in training or since; null for the server's own rule, "
+        "by default that of the model's training.",
+    )
     allow: Items | None = Field(None, description="Only these items.")
     deny: Items | None = Field(None, description="None of these items.")
     filters: Annotated[dict[str, Choice], FIRST, at_most("filters", "columns")] | None = Field(

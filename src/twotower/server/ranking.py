@@ -47,8 +47,8 @@ class Wanted:
     explain: int = 0
 
 
-def wanted(state: State, body: RecommendBody, limits: Limits) -> Wanted:
-    """Return what a body asks for, in rows.
+def wanted(state: State, body: RecommendBody, limits: Limits, exclude_seen: bool) -> Wanted:
+    """Return what a body asks for, in rows; it may leave ``exclude_seen`` open.
 
     Raises:
         ApiError: more than the limits allow, an item or a column that there is not.
@@ -58,7 +58,8 @@ def wanted(state: State, body: RecommendBody, limits: Limits) -> Wanted:
         filtered = state.items.filtered(body.filters, limits.filters)
         allow = filtered if allow is None else np.intersect1d(allow, filtered)
     deny = NO_ROWS if body.deny is None else item_rows(state, body.deny, "deny")
-    return Wanted(body.k, body.exclude_seen, allow, deny, body.explain)
+    seen = exclude_seen if body.exclude_seen is None else body.exclude_seen
+    return Wanted(body.k, seen, allow, deny, body.explain)
 
 
 def check_size(k: int, explain: int, limits: Limits, users: int = 1) -> None:

@@ -54,10 +54,11 @@ async def recommend(request: Request) -> Json:
     async with body_of(request, RecommendBody, service, deadline) as body:
         state, limits = service.state, service.limits
         ranking.check_size(body.k, body.explain, limits, len(body.users))
+        seen = _excludes(service, state)
         if body.filters or len(body.allow or ()) + len(body.deny or ()) > _FEW:
-            want = await service.workers.run(deadline, lambda: ranking.wanted(state, body, limits))
+            want = await service.workers.run(deadline, lambda: ranking.wanted(state, body, limits, seen))
         else:
-            want = ranking.wanted(state, body, limits)
+            want = ranking.wanted(state, body, limits, seen)
         for start in range(0, len(body.users), TOGETHER):
             part = enumerate(body.users[start : start + TOGETHER], start)
             asked = await with_past(state, service.users, part, limits)
@@ -74,15 +75,26 @@ async def recommend(request: Request) -> Json:
 @router.get("/recommend/{user_id:rest}", response_class=Json, responses=gives(OneListAnswer, 404))
 @needs("read")
 async def recommend_one(
-    request: Request, user_id: UserPath, k: K = 10, exclude_seen: bool = True, explain: Explain = 0
+    request: Request,
+    user_id: UserPath,
+    k: K = 10,
+    exclude_seen: bool | None = None,
+    explain: Explain = 0,
 ) -> Json:
     """Recommend to one known user, or one that has events."""
     service = service_of(request)
     ranking.check_size(k, explain, service.limits)
     state, deadline = service.state, service.workers.deadline()
     asked = await with_past(state, service.users, [(0, user_id)], service.limits)
-    made = await _lists(service, state, asked, Wanted(k, exclude_seen, explain=explain), deadline)
+    seen = _excludes(service, state) if exclude_seen is None else exclude_seen
+    made = await _lists(service, state, asked, Wanted(k, seen, explain=explain), deadline)
     return _answer({"model": state.version, **orjson.loads(made.texts[0])}, bool(made.degraded))
+
+
+def _excludes(service: Service, state: State) -> bool:
+    """Return whether users are not given what they have seen, where a request says nothing."""
+    given = service.settings.exclude_seen
+    return state.recommender.exclude_seen if given is None else given
 
 
 @dataclass

@@ -103,6 +103,8 @@ class Settings:
         admin_token: a token for ``admin`` alone.
         without_store: what trained users get while the event store does not answer: "refuse" (503), or
             "serve" their lists as trained, without what happened since, and marked so.
+        exclude_seen: whether users are not given what they have seen, where a request says nothing; None for
+            what the model was trained with.
         limits: of one request.
         tokens: further tokens, each with its scopes.
         token_file: a file of further tokens, see `access.read_tokens`.
@@ -120,3 +122,4 @@ class Settings:
     hosts: Sequence[str] = ()
     open: bool = False
     without_store: Literal["refuse", "serve"] = "refuse"
+    exclude_seen: bool | None = None
