@@ -446,6 +446,7 @@ def test_a_short_token_is_warned_of(tmp_path, caplog):
         ("0.0.0.0", True),
         ("::", True),
         ("", True),
+        ("0", True),
         ("192.0.2.1", True),
         ("no.such.host.invalid", False),
     ],
@@ -469,6 +470,7 @@ def test_what_is_exposed(host, answer):
         (["--admin-token", " "], {}, "must not be empty"),
         (["--token-file", "no such"], {}, "'no such' can't be read"),
         (["--host", "0.0.0.0"], {}, "set TWOTOWER_TOKEN, or give --open"),
+        (["--host", ""], {}, "set TWOTOWER_TOKEN, or give --open"),
         (
             ["--host", "0.0.0.0"],
             {"TWOTOWER_ADMIN_TOKEN": "an admin's secret"},

@@ -279,9 +279,12 @@ def _is_loopback(host: str) -> bool:
 
 
 def exposed(host: str) -> bool:
-    """Return whether an address to listen at can be reached from other machines; not one that is none."""
+    """Return whether an address to listen at can be reached from other machines; not one that is none.
+
+    An empty one is every interface.
+    """
     try:
-        found = socket.getaddrinfo(host or None, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = socket.getaddrinfo(host or None, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError:
         return False
     return not all(_is_loopback(str(address[0])) for *_, address in found)
