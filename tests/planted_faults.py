@@ -310,6 +310,13 @@ def a_label_that_means_not_known(t: Tables) -> None:
         t.change(name, pl.when(none).then(-1.0).otherwise("watch_ratio").alias("watch_ratio"))
 
 
+@plant("coming-back", "warning", "come back")
+def users_who_come_back_to_items(t: Tables) -> None:
+    known = t.frames["train"].filter(pl.int_range(pl.len()) % 4 == 0).head(t.frames["test"].height // 4)
+    again = known.select(pl.all().exclude("timestamp"), pl.col("timestamp") + 7 * 86_400)
+    t.frames["test"] = pl.concat([t.frames["test"], again.select(t.frames["test"].columns)])
+
+
 @plant("combined-values", "warning", "combinations of others")
 def lists_as_one_category(t: Tables) -> None:
     tags = [f"{a}, {b}" if a != b else a for a in "pqrstuv" for b in "pqrstuv"]

@@ -67,3 +67,9 @@ def test_a_missing_column_names_the_nearest(tmp_path: Path) -> None:
     path = write(tmp_path, "x.inter", "user_id:token\titem_id:token", "1\t2")
     with pytest.raises(DataError, match="Did you mean 'user_id'"):
         read_table(path, ["userid"])
+
+
+def test_the_encoding_is_that_of_the_config(tmp_path: Path) -> None:
+    (tmp_path / "x.item").write_bytes("item_id:token\ttown:token\n1\tKöln\n".encode("latin-1"))
+    frame = read_table(tmp_path / "x.item", encoding="latin-1")
+    assert frame.rows() == [(1, "Köln")]

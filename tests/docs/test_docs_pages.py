@@ -54,7 +54,7 @@ def test_every_block_of_the_pages_runs(tmp_path, monkeypatch, subtests):
 def films(tmp_path, monkeypatch):
     """Work where the README's own data lies: ratings.csv and films.parquet."""
     rng = np.random.default_rng(0)
-    user, film = rng.integers(0, 60, 1500), rng.integers(0, 40, 1500)
+    user, film = np.divmod(rng.permutation(60 * 40)[:1500], 40)  # nobody rates a film twice
     rating = np.clip(np.round(3 + (film % 5 - 2) / 2 + rng.normal(size=1500)), 1, 5).astype(int)
     pl.DataFrame(
         {

@@ -7,12 +7,14 @@ import re
 import time
 from dataclasses import fields
 
+import polars as pl
 import pytest
 from small_server import ADMIN, N_ITEMS, numbers
 
 from twotower.cli.serve import LIMITS
 from twotower.errors import ConfigError
 from twotower.server import Limits, ranking
+from twotower.server.ids import Ids
 from twotower.server.models import ErrorAnswer
 
 
@@ -347,3 +349,8 @@ def test_limits_are_read_from_the_command_line():
 def test_wrong_limits_are_refused(given, words):
     with pytest.raises(ConfigError, match=re.escape(words)):
         Limits.parse([given])
+
+
+@pytest.mark.parametrize(("written", "row"), [("0", 0), ("-0", None), ("00", None), ("+0", None), ("-7", 1)])
+def test_an_integer_id_is_written_in_one_way(written, row):
+    assert Ids.of("user", pl.Series([0, -7])).row(written) == row

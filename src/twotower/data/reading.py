@@ -52,7 +52,7 @@ def names_in(file: TableFile, how: Reading) -> list[str]:
         elif suffix in JSON:
             found = json_names(raw_text(path, how.encoding))
         elif suffix in RECBOLE:
-            found = list(recbole_types(path))
+            found = list(recbole_types(path, how.encoding))
         else:
             found = header_names(path, suffix, how.names, how.encoding)
     except OSError as error:
@@ -87,7 +87,7 @@ def _read(path: Path, suffix: str, columns: list[str] | None, how: Reading) -> p
     if suffix in JSON:
         return _cast(read_json_lines(raw_text(path, how.encoding), columns), how.dtypes, str(path))
     if suffix in RECBOLE:
-        return read_recbole(path, columns, how.dtypes)
+        return read_recbole(path, columns, how.dtypes, how.encoding)
     return read_delimited(
         path, suffix, columns, how.dtypes, names=how.names, encoding=how.encoding, ids=how.ids
     )

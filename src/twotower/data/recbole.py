@@ -16,6 +16,7 @@ import polars as pl
 from twotower.data.checks import require_columns
 from twotower.data.delimited import Dtypes, header_names, read_delimited
 from twotower.data.parse import Where, shown
+from twotower.data.raw_text import UTF8
 from twotower.errors import DataError, nearest
 
 SUFFIXES: Final = (".inter", ".user", ".item")
@@ -23,14 +24,14 @@ _TYPES: Final = ("token", "token_seq", "float", "float_seq")
 _AS = ".tsv"
 
 
-def recbole_types(path: Path) -> dict[str, str]:
+def recbole_types(path: Path, encoding: str = UTF8) -> dict[str, str]:
     """Return the type of each column, in their order.
 
     Raises:
         DataError: a column of the header has no type, or an unknown one.
     """
     types = {}
-    for field in header_names(path, _AS):
+    for field in header_names(path, _AS, None, encoding):
         name, _, kind = field.rpartition(":")
         if not name or kind not in _TYPES:
             raise DataError(
@@ -41,12 +42,14 @@ def recbole_types(path: Path) -> dict[str, str]:
     return types
 
 
-def read_recbole(path: Path, columns: Sequence[str] | None, dtypes: Dtypes) -> pl.DataFrame:
+def read_recbole(
+    path: Path, columns: Sequence[str] | None, dtypes: Dtypes, encoding: str = UTF8
+) -> pl.DataFrame:
     """Read columns of an atomic file; arguments and errors are those of `read_delimited`.
 
     A token is Int64 where all of its column are, else String; a sequence is a list, null where it is empty.
     """
-    types = recbole_types(path)
+    types = recbole_types(path, encoding)
     wanted = list(types if columns is None else columns)
     require_columns(list(types), wanted, str(path))
     fields = {name: f"{name}:{types[name]}" for name in wanted}
@@ -57,7 +60,7 @@ def read_recbole(path: Path, columns: Sequence[str] | None, dtypes: Dtypes) -> p
                 given[fields[name]] = pl.String
             elif kind == "float":
                 given[fields[name]] = pl.Float64
-    frame = read_delimited(path, _AS, list(fields.values()), given)
+    frame = read_delimited(path, _AS, list(fields.values()), given, encoding=encoding)
     frame = frame.rename({field: name for name, field in fields.items()})
     lists = [name for name in wanted if types[name].endswith("_seq") and name not in dtypes]
     return frame.with_columns(_sequence(frame.get_column(name), types[name], path) for name in lists)

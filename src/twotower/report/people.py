@@ -120,12 +120,12 @@ def _reasons(
     """Return, for each item, its score and the user's items that raise it most."""
     if not len(items):
         return {}
-    column = recommender.encoder.schema.item
     table = recommender.explain(recommender.users.ids[row], items)
+    scored, because = table.columns[:2]
     found: dict[Any, tuple[float, tuple[tuple[Any, float], ...]]] = {}
-    for (item,), of in table.group_by(column, maintain_order=True):
+    for (item,), of in table.group_by(scored, maintain_order=True):
         first = of.filter(pl.col("contribution") > 0).head(_REASONS)
-        pairs = zip(first[f"because_{column}"], first["contribution"], strict=True)
+        pairs = zip(first[because], first["contribution"], strict=True)
         found[item] = (float(of["score"][0]), tuple(pairs))
     return found
 

@@ -12,7 +12,7 @@ import polars as pl
 from twotower.server.errors import ApiError, shown
 
 Id = int | str
-_WHOLE = re.compile(r"-?(?:0|[1-9][0-9]{0,18})\Z")
+_WHOLE = re.compile(r"(?:0|-?[1-9][0-9]{0,18})\Z")
 
 
 @dataclass(frozen=True, eq=False)
