@@ -184,8 +184,9 @@ def evaluate(path: str | Path, *, log: Log = quiet) -> dict[str, Any]:
         )
     if data.get("hash", found := fingerprint(parts)) != found:
         raise DataError(
-            f"a run is evaluated on the data it was made from: values in the tables of {run.path} have changed "
-            "since its training, so test rows may be among those trained on; restore the files, or train again"
+            f"a run is evaluated on the data it was made from: values in the tables of {run.path} have "
+            "changed since its training, so test rows may be among those trained on; restore the files, or "
+            "train again"
         )
     return _evaluate(config, recommender, parts, log)
 
