@@ -56,7 +56,9 @@ class Listing:
         try:
             wanted = operator.index("" if isinstance(k, bool) else k)  # type: ignore[arg-type]
         except TypeError:
-            raise ConfigError(f"k is a whole number, got {k!r}; write it as such (10, not 10.0)") from None
+            raise ConfigError(
+                f"k is a whole number between 1 and the catalogue's {most:,} {other}items, got {k!r}"
+            ) from None
         if wanted < 1 or not most:
             raise ConfigError(f"k must lie between 1 and the catalogue's {most:,} {other}items, got {k!r}")
         if wanted > most:

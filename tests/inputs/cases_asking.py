@@ -486,9 +486,14 @@ CASES += [
         "ask: a float for k",
         {},
         lambda _: numbers().recommend(3, 2.0),  # type: ignore[arg-type]
-        Error("k is a whole number, got 2.0"),
+        Error("k is a whole number between 1", "got 2.0"),
     ),
-    Case("ask: true for k", {}, lambda _: numbers().similar(3, True), Error("k is a whole number, got True")),
+    Case(
+        "ask: true for k",
+        {},
+        lambda _: numbers().similar(3, True),
+        Error("k is a whole number between 1", "got True"),
+    ),
     Case("seen: all test pairs were, and the error says what to set", {}, refused, (2, True, True)),
     Case("seen: people come back to songs", {}, heard_again, (0, True, [6, 7], set())),
     Case(
