@@ -115,6 +115,30 @@ def test_the_same_seed_gives_the_same_run(
     assert again.metrics["rating"] == finished.metrics["rating"]
 
 
+def test_evaluating_on_changed_values_is_refused(tmp_path: Path) -> None:
+    config = load_config(write_tables(tmp_path), ["training.epochs=1"])
+    train(config, tmp_path / "run")
+    experiment.evaluate(tmp_path / "run")
+    events = pl.read_csv(tmp_path / "events.csv")
+    events[[1, 0, *range(2, len(events))]].write_csv(tmp_path / "events.csv")
+    with pytest.raises(DataError, match=r"values.*have changed.*restore the files"):
+        experiment.evaluate(tmp_path / "run")
+
+
+def test_a_table_that_was_read_is_not_written_over(tmp_path: Path) -> None:
+    config = load_config(write_tables(tmp_path), ["training.epochs=1"])
+    run = train(config, tmp_path / "run").run
+    with pytest.raises(ConfigError, match="must not be a table that the run was made from"):
+        run.check_output(tmp_path / "x" / ".." / "events.csv")
+    run.check_output(tmp_path / "recommended.csv")
+    pairs = tmp_path / "pairs.csv"
+    pl.DataFrame({"person": [1], "film": [2]}).write_csv(pairs)
+    before = pairs.read_bytes()
+    with pytest.raises(ConfigError, match="must not be the table of pairs"):
+        score_file(run.recommender(), pairs, pairs)
+    assert pairs.read_bytes() == before
+
+
 def test_evaluating_on_other_data_is_refused(tmp_path: Path) -> None:
     config = load_config(write_tables(tmp_path), ["training.epochs=1"])
     train(config, tmp_path / "run")

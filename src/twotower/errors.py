@@ -46,6 +46,13 @@ class TwoTowerWarning(UserWarning):
     """Something was left out, cut short, or is not what it was made for; the work goes on."""
 
 
+def yes_or_no(name: str, value: object) -> bool:
+    """Return a switch as a bool; ``"no"`` is a string and counts as true, so that it is refused."""
+    if type(value).__name__ not in ("bool", "bool_"):
+        raise ConfigError(f"{name} is True or False, got {value!r}; write it without quotes")
+    return bool(value)
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the nearest of ``valid``, or an empty string if none is near.
 

@@ -54,9 +54,11 @@ class Listing:
         if k is None:
             return max(min(DEFAULT_K, most), 1)
         try:
-            wanted = -1 if isinstance(k, bool) else operator.index(k)
+            wanted = operator.index("" if isinstance(k, bool) else k)  # type: ignore[arg-type]
         except TypeError:
-            wanted = -1
+            raise ConfigError(
+                f"k is a whole number between 1 and the catalogue's {most:,} {other}items, got {k!r}"
+            ) from None
         if wanted < 1 or not most:
             raise ConfigError(f"k must lie between 1 and the catalogue's {most:,} {other}items, got {k!r}")
         if wanted > most:

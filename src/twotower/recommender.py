@@ -20,7 +20,7 @@ from twotower.data.durations import durations
 from twotower.data.item_lists import ItemLists, take_lists
 from twotower.data.predictor import Predictor
 from twotower.data.ranker import Queries, Ranker
-from twotower.errors import ConfigError, DataError, TwoTowerWarning
+from twotower.errors import ConfigError, DataError, TwoTowerWarning, yes_or_no
 from twotower.features import Encoder
 from twotower.features.positive import PositiveRule
 from twotower.features.target import Target
@@ -157,7 +157,7 @@ class Recommender(Predictor, Ranker):
                 columns. One whose name is taken has ``user_`` (of the user id) or ``item_`` before it.
 
         Raises:
-            ConfigError: k is not a whole number from 1.
+            ConfigError: k is not a whole number from 1; exclude_seen is not a bool.
             DataError: a user is not known; no allowed item is.
         """
         k = self._listing.length(k)
@@ -175,8 +175,7 @@ class Recommender(Predictor, Ranker):
     ) -> pl.DataFrame:
         """Return the lists of users by row; see `recommend`."""
         self._tell_purpose()
-        seen = self.exclude_seen if exclude_seen is None else exclude_seen
-        taken = take_lists(self.seen, row) if seen else None
+        taken = take_lists(self.seen, row) if self._excludes_seen(exclude_seen) else None
         top = self.top(self.users.vectors[row], k, seen=taken, **filters)
         return self._listing.table(top, self.users.ids.gather(row).rename(self.encoder.schema.user))
 
@@ -210,7 +209,7 @@ class Recommender(Predictor, Ranker):
         vectors = self.histories.vectors(own, labels)
         self._tell_purpose()
         barred = None
-        if self.exclude_seen if exclude_seen is None else exclude_seen:
+        if self._excludes_seen(exclude_seen):
             rows = [self._listing.rows(items) for items in own]
             indptr = np.append(0, np.cumsum([len(row) for row in rows]))
             barred = (indptr.astype(np.int64), np.concatenate(rows).astype(np.int32))
@@ -444,13 +443,17 @@ class Recommender(Predictor, Ranker):
             cap=cap,
             ks=ks,
             candidates=candidates,
-            exclude_seen=self.exclude_seen if exclude_seen is None else exclude_seen,
+            exclude_seen=self._excludes_seen(exclude_seen),
             resamples=resamples,
             seed=seed,
         )
         for note in found.notes:
             warnings.warn(note, TwoTowerWarning, stacklevel=2)
         return found
+
+    def _excludes_seen(self, asked: bool | None) -> bool:
+        """Return whether users are not given what they have seen: as asked, or as in training."""
+        return self.exclude_seen if asked is None else yes_or_no("exclude_seen", asked)
 
     def train_view(self, like: Dataset) -> Dataset:
         """Return the (user, item) pairs seen in train as a dataset with the tables of ``like``."""

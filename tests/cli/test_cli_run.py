@@ -169,6 +169,16 @@ def test_score(call, run: Path, tmp_path: Path, suffix: str) -> None:
     assert call("score", run, "--pairs", pairs, "--out", out, "--json").json["rows"] == 2
 
 
+@pytest.mark.parametrize("command", [["recommend", "--all"], ["score", "--pairs"]])
+def test_the_data_is_not_written_over(call, run: Path, tables: Path, command: list[str]) -> None:
+    events = tables / "events.csv"
+    before = events.read_bytes()
+    more = [events] if command[0] == "score" else []
+    answer = call(command[0], run, *command[1:], *more, "--out", events)
+    assert (answer.code, events.read_bytes()) == (2, before)
+    assert "--out must not be a table that the run was made from" in answer.err
+
+
 def test_a_bundle_with_a_changed_part_is_refused(call, run: Path, tmp_path: Path) -> None:
     copy = tmp_path / "run"
     for path in sorted(run.rglob("*")):

@@ -461,6 +461,39 @@ def found_by_check(exclude: bool) -> Callable[[Path], Any]:
 
 
 CASES += [
+    Case(
+        "seen: a word for a switch",
+        {},
+        lambda _: numbers().recommend(3, exclude_seen="no"),  # type: ignore[arg-type]
+        Error("exclude_seen is True or False", "'no'"),
+    ),
+    Case(
+        "seen: a word for a switch of training",
+        {},
+        lambda _: tt.TwoTower(**SMALL).fit(
+            tt.Dataset.of(events(), schema={"label": "stars"}).as_train(),
+            exclude_seen="false",  # type: ignore[arg-type]
+        ),
+        Error("exclude_seen is True or False", "'false'"),
+    ),
+    Case(
+        "seen: a switch of numpy",
+        {},
+        lambda _: len(numbers().recommend(3, 15, exclude_seen=np.bool_(False))),  # type: ignore[arg-type]
+        15,
+    ),
+    Case(
+        "ask: a float for k",
+        {},
+        lambda _: numbers().recommend(3, 2.0),  # type: ignore[arg-type]
+        Error("k is a whole number between 1", "got 2.0"),
+    ),
+    Case(
+        "ask: true for k",
+        {},
+        lambda _: numbers().similar(3, True),
+        Error("k is a whole number between 1", "got True"),
+    ),
     Case("seen: all test pairs were, and the error says what to set", {}, refused, (2, True, True)),
     Case("seen: people come back to songs", {}, heard_again, (0, True, [6, 7], set())),
     Case(

@@ -253,6 +253,12 @@ CASES = [
     lists("of JSON", ['["caf\\u00e9", "b"]', '["b"]'], [["café", "b"], ["b"]]),
     lists("of records", ["[{'id': 16, 'name': 'Animation'}]", "[]"], [["Animation"], []]),
     lists("in brackets without quotes", ["[a, b]", "[rock'n'roll]"], [["a", "b"], ["rock'n'roll"]]),
+    lists(
+        "with missing tags", ["['a', None]", "[None]", "[nan, b]", "['None']"], [["a"], [], ["b"], ["None"]]
+    ),
+    lists("of codes, one missing", ["[1, nan]", "[2]"], [[1], [2]]),
+    lists("of JSON, one null", ['["a"]', "null", "[]"], [["a"], None, []]),
+    lists("without brackets: None is a tag", ["a|b", "None"], [["a", "b"], ["None"]]),
     lists("of codes with blanks", ["12 45", "9", "45 9"], [[12, 45], [9], [45, 9]]),
     lists(
         "with a tag in round brackets", ["(500) Days (of summer)", "b"], [["(500) Days (of summer)"], ["b"]]

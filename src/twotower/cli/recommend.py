@@ -67,6 +67,7 @@ def recommend(
     from twotower.cli.progress import counting  # noqa: PLC0415
 
     finished = experiment.Run.finished(run)
+    finished.check_output(out)
     recommender = finished.recommender(index=not exact)
     if recommender.index is not None:
         output.log(finished.index_note())

@@ -30,7 +30,9 @@ def score(
     from twotower import experiment  # noqa: PLC0415
     from twotower.cli.output import log, print_json  # noqa: PLC0415
 
-    done = experiment.score_file(experiment.Run.finished(run).recommender(), pairs, out, strict=strict)
+    finished = experiment.Run.finished(run)
+    finished.check_output(out)
+    done = experiment.score_file(finished.recommender(), pairs, out, strict=strict)
     if as_json:
         print_json({"out": str(out), **done.as_dict()})
     else:

@@ -24,6 +24,7 @@ _AFTER = re.compile(r"\s*(?:,|:|$|\.\.\.)|\s+[ubrUBR]?[\"'\d]")
 """What follows the quote that ends a part."""
 _ENTITY = re.compile(r"&#?\w+;")
 _NONE = ("None", "null", "nan", "NaN", "<NA>")
+"""Without quotes within a list, or in the place of one: no value."""
 
 
 def find_separator(values: pl.Series, *, declared: bool = False) -> str | None:
@@ -97,6 +98,13 @@ def bracketed(text: str, style: str = "[") -> bool:
     return _CALL.fullmatch(text) is not None
 
 
+def missing(values: pl.Series) -> pl.Series:
+    """Say of n stripped strings which are ``null``, ``None``, ...; none are without a list in brackets."""
+    if not values.str.starts_with("[").any():
+        return pl.repeat(False, len(values), eager=True)
+    return values.is_in(_NONE).fill_null(False)
+
+
 def split_cell(text: str, separator: str | None, style: str = "[") -> list[str]:
     """Return the parts of one stripped string.
 
@@ -139,7 +147,7 @@ def _inside(inner: str) -> list[str]:
         parts = inner.split()
         if not all(_NUMBER.fullmatch(part) for part in parts):
             parts = re.split(r"[;|\n]", inner)
-    return [part.strip() for part in parts if part.strip()]
+    return [part.strip() for part in parts if part.strip() and part.strip() not in _NONE]
 
 
 def _quoted(inner: str) -> list[str]:

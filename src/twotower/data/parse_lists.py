@@ -7,7 +7,7 @@ from typing import Final
 
 import polars as pl
 
-from twotower.data.list_text import SEPARATORS, find_separator, plain_cells, split_cell, styles
+from twotower.data.list_text import SEPARATORS, find_separator, missing, plain_cells, split_cell, styles
 from twotower.data.parse import AS_FOUND, Found, Where, shown
 from twotower.schema import Reading
 
@@ -118,6 +118,7 @@ def _tags_of_strings(values: pl.Series, where: Where, reading: Reading, found: F
     lists: list[list[str] | None] = []
     distinct = values.unique(maintain_order=True)
     stripped = distinct.str.strip_chars()
+    stripped = stripped.set(missing(stripped), None)
     separator = reading.separator or _separator(stripped, where, found)
     style = styles(stripped)
     for text, cell in zip(distinct, stripped, strict=True):

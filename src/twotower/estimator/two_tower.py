@@ -24,7 +24,7 @@ from twotower.config import (
 )
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.splitting import carve_validation
-from twotower.errors import ConfigError, nearest
+from twotower.errors import ConfigError, nearest, yes_or_no
 from twotower.estimator.finishing import finish
 from twotower.estimator.judges import RankingJudge, RatingJudge
 from twotower.estimator.preparing import Prepared, prepare, strength_of
@@ -132,7 +132,7 @@ class TwoTower:
 
         Raises:
             TypeError: train is not a `TrainPart`.
-            ConfigError: the schema names no label; the device is not there.
+            ConfigError: the schema names no label; the device is not there; exclude_seen is not a bool.
             TrainingError: the loss does not stay finite; the checkpoint belongs to another run.
             Interrupted: Ctrl-C; the last whole epoch is in the checkpoint.
         """
@@ -146,6 +146,7 @@ class TwoTower:
             raise ConfigError(
                 f"objective {self.objective.name!r} predicts a label; the schema has none: set schema.label"
             )
+        exclude_seen = yes_or_no("exclude_seen", exclude_seen)
         if validation is None:
             train, validation = carve_validation(train, "random", 0.1, self.seed)
         device = pick_device(self.training.device)

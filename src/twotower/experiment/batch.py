@@ -121,10 +121,13 @@ def score_file(
         strict: whether a user or an item that is not known is an error.
 
     Raises:
-        ConfigError, DataError: the suffix is another; the table is wrong, or names someone not known.
+        ConfigError, DataError: ``out`` has another suffix or is the table of pairs; the table is wrong, or
+            names someone not known.
         BundleError: the file can't be written.
     """
     path = _writable(out)
+    if path.exists() and path.samefile(Path(pairs).expanduser()):
+        raise ConfigError(f"--out must not be the table of pairs itself, got '{path}'; give another name")
     scored = recommender.score(_read(recommender, pairs), strict=strict)
     _sink(iter([scored]), scored.schema, path)
     added = scored.columns[-1]

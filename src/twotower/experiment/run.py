@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Literal
 
@@ -158,6 +159,31 @@ class Run:
     def recommender(self, *, index: bool = True) -> Recommender:
         """Load the run's recommender, with the index that `build_index` gave it or without."""
         return Recommender.load(self.bundle, index=index)
+
+    def check_output(self, out: Path | None) -> None:
+        """Make sure that writing a table to ``out``, if any, leaves what the run was trained from.
+
+        Raises:
+            ConfigError: ``out`` is one of the data's tables, or a part of one.
+        """
+        if out is None:
+            return
+        config = self.config()
+        given = [config.data.interactions, config.data.users, config.data.items]
+        given += [
+            path
+            for path in (config.split.train, config.split.validation, config.split.test)
+            if isinstance(path, str)
+        ]
+        target = out.expanduser().resolve()
+        for table in given:
+            if table is None:
+                continue
+            path = Path(table).resolve()
+            if target == path or path in target.parents or fnmatch(str(target), table):
+                raise ConfigError(
+                    f"--out must not be a table that the run was made from, got '{out}'; give another name"
+                )
 
     def index_note(self) -> str:
         """Return a line on what the index in the bundle finds of the exact lists."""

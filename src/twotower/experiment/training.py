@@ -175,11 +175,18 @@ def evaluate(path: str | Path, *, log: Log = quiet) -> dict[str, Any]:
     run = Run.finished(path)
     config, recommender = run.config(), run.recommender()
     parts = load_parts(config, log=log)
-    then, now = run.metrics()["data"]["rows"], sizes_of(parts)
+    data = run.metrics()["data"]
+    then, now = data["rows"], sizes_of(parts)
     if then != now:
         raise DataError(
             f"a run is evaluated on the data it was made from: {run.path} had {_listed(then)} rows, now "
             f"there are {_listed(now)}; restore the files, or train again"
+        )
+    if data.get("hash", found := fingerprint(parts)) != found:
+        raise DataError(
+            f"a run is evaluated on the data it was made from: values in the tables of {run.path} have "
+            "changed since its training, so test rows may be among those trained on; restore the files, or "
+            "train again"
         )
     return _evaluate(config, recommender, parts, log)
 
