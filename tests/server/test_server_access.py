@@ -259,6 +259,9 @@ def test_without_a_token_only_this_machine_is_answered(bundle, tmp_path):
             assert ask("GET", "/metrics", client=client) == 403
             assert ask("GET", "/healthz", client=client) == 200
         assert ask("POST", "/v1/admin/reload", client=("127.0.0.1", 5)) == 403
+        for name in ("x-forwarded-for", "forwarded", "via", "x-real-ip", "x-forwarded-host"):
+            given = [(name.encode(), b"127.0.0.1")]
+            assert ask("GET", "/v1/model", client=("127.0.0.1", 5), headers=given) == 403
     app = create_app(Settings(**settings, open=True))
     with started(app):
         assert Asked(app)("GET", "/v1/model") == 200

@@ -33,6 +33,8 @@ OPEN = "open"
 """Declared by routes that need no token: the page's files, which hold no data."""
 HEALTH = "health"
 """Declared by routes that need no token, whatever the host name, and that are never turned away."""
+_FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
+"""Headers of reverse proxies: the client is another one than the connection says, or than it claims here."""
 _LONG = 16
 _FILE_BYTES = 1 << 20
 
@@ -172,11 +174,12 @@ class Access:
             return
         self._check_site(headers)
         if needs != ADMIN and self.tokenless:
-            if not (self._settings.open or _is_local(scope.get("client"))):
+            local = _is_local(scope.get("client")) and not any(name in headers for name in _FORWARDED)
+            if not (self._settings.open or local):
                 raise ApiError(
                     403,
-                    "without a token this server answers clients on its own machine alone; start it with "
-                    "TWOTOWER_TOKEN set, or with --open to let everyone in",
+                    "without a token this server answers clients on its own machine alone, and none through "
+                    "a proxy; start it with TWOTOWER_TOKEN set, or with --open to let everyone in",
                 )
             return
         if needs == ADMIN and not any(ADMIN in scopes for _, scopes in self._tokens):

@@ -42,6 +42,8 @@ class Ids:
 
         >>> Ids.of("user", pl.Series([14])).native("14"), Ids.of("user", pl.Series(["a"])).native(14)
         (14, '14')
+        >>> [Ids.of("user", pl.Series([0])).native(given) for given in ("0", "-0", "007", "-7")]
+        [0, '-0', '007', -7]
         """
         if self.whole:
             return int(given) if isinstance(given, str) and _WHOLE.match(given) else given
