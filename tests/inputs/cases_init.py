@@ -74,6 +74,34 @@ WORDS = np.where(NOISE > 1.2, "transaction", np.where(NOISE > 0.6, "addtocart", 
 ISO = [f"2020-{1 + i % 12:02d}-{1 + i % 28:02d} 10:{i % 60:02d}:00" for i in range(200)]
 
 CASES = [
+    # names and words
+    Case(
+        "init: a play log with usernames and tracks by their URIs",
+        {
+            "a.csv": table(
+                {
+                    "ts": ISO,
+                    "username": [f"üser{u}" for u in USER],
+                    "spotify_track_uri": [f"spotify:track:{i:022d}" for i in ITEM],
+                    "skipped": np.arange(200) % 5 == 0,
+                }
+            )
+        },
+        guess("a.csv"),
+        ranks("username", "spotify_track_uri", timestamp="ts"),
+    ),
+    Case(
+        "init: a user_id beside a username is the user",
+        {"a.csv": events(username=[f"x{u}" for u in USER])},
+        guess("a.csv"),
+        ranks(),
+    ),
+    Case(
+        "init: numbers of days are no dates of 1970",
+        {"a.csv": events(day=np.arange(200) % 70 + 1)},
+        holds("# numbers from 1 to 70, later is larger; no dates", "a.csv"),
+        True,
+    ),
     # how strong it was
     Case(
         "init: a heavy-tailed weight grades the positives",

@@ -9,7 +9,7 @@ _USER = (
     "user uid u userid usersha1 customer client member account person people profile buyer shopper "
     "consumer guest household patient player student learner subscriber listener viewer reader "
     "reviewer rater visitor kunde kunden nutzer benutzer utilisateur cliente usuario utente klant "
-    "gebruiker device cookie session"
+    "gebruiker username device cookie session"
 )
 _ITEM = (
     "item iid itemid i product artikel produkt produit producto prodotto articulo article sku asin "
@@ -28,6 +28,7 @@ _TIMES = (
     "timestamp unix_timestamp unix_review_time ts datetime event_time time created_at rated_at "
     "created at date day t_dat dat event_date datum"
 )
+_IDS = "id ids key code no nr number num idx index hash uuid uri raw nummer"
 _EVENTS = (
     "event event_type eventtype event_name behavior behaviour behavior_type behaviour_type action "
     "action_type interaction interaction_type type activity verb feedback reaction"
@@ -37,9 +38,7 @@ USER: Final = tuple(_USER.split())
 """Words for who acts, the likeliest first."""
 ITEM: Final = tuple(_ITEM.split())
 """Words for what is acted on, the likeliest first."""
-_ID: Final = frozenset(
-    ("id", "ids", "key", "code", "no", "nr", "number", "num", "idx", "index", "hash", "uuid", "raw", "nummer")
-)
+_ID: Final = frozenset(_IDS.split())
 LABELS: Final = tuple(_LABELS.split())
 """Names of labels, the likeliest first."""
 TIMES: Final = tuple(_TIMES.split())

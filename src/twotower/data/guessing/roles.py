@@ -43,6 +43,8 @@ _UNORDERED = (
     "it says what was done, in {what} whose order is not known, so every row counts alike; to grade them, "
     'set label = "{column}" and levels = ["weakest", ..., "strongest"]'
 )
+_FIRST_YEAR = 365 * 86_400
+"""Seconds of 1970: smaller numbers count days, weeks or steps, and are no dates."""
 _CLOCK = 0.95
 """Share of the users whose first event must be at the same number, where it counts from there."""
 
@@ -315,6 +317,8 @@ def _clock(column: pl.Series, source: str) -> str:
     """Return from when to when times are, and how they are written if it is not plain."""
     found = Found()
     seconds = parse_timestamp(column, Where(source, column.name), found=found, events=True)
+    if column.dtype.is_numeric() and ((at := column.drop_nulls()) < _FIRST_YEAR).all():
+        return f"numbers from {at.min():g} to {at.max():g}, later is larger; no dates"
     ends = [datetime.fromtimestamp(float(end), UTC).date() for end in (seconds.min(), seconds.max())]  # type: ignore[arg-type]
     reading = found.readings.get(column.name)
     written = f"; {said(reading.format)}" if reading is not None and reading.format is not None else ""
