@@ -189,6 +189,8 @@ class Access:
         self._check_token(headers, needs)
 
     def _check_token(self, headers: Headers, needs: str) -> None:
+        if len(headers.getlist("authorization")) > 1:
+            raise ApiError(400, "a request has one Authorization header")
         scheme, _, given = headers.get("authorization", "").partition(" ")
         digest, allowed = _digest(given.strip()), set[str]()
         for known, scopes in self._tokens:
