@@ -268,6 +268,13 @@ def test_without_a_token_only_this_machine_is_answered(bundle, tmp_path):
         assert Asked(app)("POST", "/v1/admin/reload") == 403
 
 
+def test_two_authorization_headers_are_refused(guarded):
+    right = TOKENS[0].secret
+    for other in (right, "wrong"):
+        more = [(b"authorization", f"Bearer {other}".encode())]
+        assert Asked(guarded)("GET", "/v1/model", right, headers=more) == 400
+
+
 def test_a_token_for_one_thing_opens_no_other(bundle, tmp_path):
     settings = Settings(
         bundle=bundle, store=str(tmp_path / "e.db"), tokens=[Token("only for reading", ["read"])]

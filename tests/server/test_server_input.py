@@ -354,3 +354,17 @@ def test_wrong_limits_are_refused(given, words):
 @pytest.mark.parametrize(("written", "row"), [("0", 0), ("-0", None), ("00", None), ("+0", None), ("-7", 1)])
 def test_an_integer_id_is_written_in_one_way(written, row):
     assert Ids.of("user", pl.Series([0, -7])).row(written) == row
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/v1/recommend/1003?exclude_seens=false", ["'exclude_seens'", "Did you mean 'exclude_seen'?"]),
+        ("/v1/recommend/1003?k=5&k=6", ["k may be given once"]),
+        ("/v1/similar/501?kk=5", ["'kk'", "Did you mean 'k'?"]),
+        ("/v1/users?offset=20", ["'offset'", "limit"]),
+        ("/v1/model?k=5", ["this path takes none"]),
+    ],
+)
+def test_a_parameter_that_would_be_ignored_is_refused(client, path, words):
+    refused(client.get(path), 422, *words)

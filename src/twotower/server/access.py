@@ -101,8 +101,11 @@ def read_tokens(path: Path) -> list[Token]:
         if not text or text.startswith("#"):
             continue
         scopes, _, secret = text.partition(" ")
+        named = frozenset(scopes.split(","))
         try:
-            tokens.append(Token(secret.strip(), frozenset(scopes.split(","))))
+            if not named <= set(SCOPES):  # these may be the secret, so they are not shown
+                raise ConfigError(f"the scopes must be of {', '.join(SCOPES)}")
+            tokens.append(Token(secret.strip(), named))
         except ConfigError as error:
             raise ConfigError(
                 f"--token-file '{path}', line {number}: {error}. A line is: scope[,scope] TOKEN"
@@ -189,6 +192,8 @@ class Access:
         self._check_token(headers, needs)
 
     def _check_token(self, headers: Headers, needs: str) -> None:
+        if len(headers.getlist("authorization")) > 1:
+            raise ApiError(400, "a request has one Authorization header")
         scheme, _, given = headers.get("authorization", "").partition(" ")
         digest, allowed = _digest(given.strip()), set[str]()
         for known, scopes in self._tokens:

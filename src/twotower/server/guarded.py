@@ -7,11 +7,13 @@ from typing import Any, TypeVar
 
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
+from starlette.datastructures import QueryParams
 from starlette.routing import BaseRoute
 from starlette.types import Receive, Scope, Send
 
+from twotower.errors import nearest
 from twotower.server.access import HEALTH, OPEN, SCOPES
-from twotower.server.errors import ApiError
+from twotower.server.errors import ApiError, shown
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
@@ -50,8 +52,25 @@ class GuardedRoute(APIRoute):
                     "the application is not started; run its lifespan: a mounted application's own is "
                     "run by the one that it is mounted in",
                 )
+            if needs != OPEN:
+                self._check_parameters(scope)
             service.admit()
         await super().handle(scope, receive, send)
+
+    def _check_parameters(self, scope: Scope) -> None:
+        """Refuse a parameter that the route does not have, or that is given twice: it would be ignored."""
+        known, given = (
+            [one.alias for one in self.dependant.query_params],
+            QueryParams(scope.get("query_string", b"")),
+        )
+        for name in given:
+            if name not in known:
+                there = f"there are {', '.join(known)}" if known else "this path takes none"
+                raise ApiError(
+                    422, f"unknown parameter {shown(name)}; {there}.{nearest(name[:64], known)}", "query"
+                )
+        if twice := [name for name in given if len(given.getlist(name)) > 1]:
+            raise ApiError(422, f"{twice[0]} may be given once", twice[0])
 
 
 def guarded_router(prefix: str = "", **given: Any) -> APIRouter:

@@ -318,7 +318,8 @@ def _clock(column: pl.Series, source: str) -> str:
     found = Found()
     seconds = parse_timestamp(column, Where(source, column.name), found=found, events=True)
     if column.dtype.is_numeric() and ((at := column.drop_nulls()) < _FIRST_YEAR).all():
-        return f"numbers from {at.min():g} to {at.max():g}, later is larger; no dates"
+        low, high = (float(end) for end in (at.min(), at.max()))  # type: ignore[arg-type]
+        return f"numbers from {low:g} to {high:g}, later is larger; no dates"
     ends = [datetime.fromtimestamp(float(end), UTC).date() for end in (seconds.min(), seconds.max())]  # type: ignore[arg-type]
     reading = found.readings.get(column.name)
     written = f"; {said(reading.format)}" if reading is not None and reading.format is not None else ""
