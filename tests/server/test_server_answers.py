@@ -41,6 +41,25 @@ def seen_by(model, user):
 # the same as the library
 
 
+def test_pairs_not_known_are_null_and_counted(asked, model):
+    pairs = [{"user_id": u, "item_id": i} for u, i in [(1003, 501), (9, 501), (1003, 77), (9, 77)]]
+    found = asked.post("/v1/score", json={"pairs": pairs}).json()
+    expected = model.score(pl.DataFrame(pairs[:1]))["score"].to_list()
+    assert [one["score"] for one in found["results"]] == [*expected, None, None, None]
+    assert found["unknown"] == 3
+    answer = asked.post("/v1/score", json={"pairs": pairs, "strict": True})
+    assert answer.status_code == 422
+    assert "pairs.1: user 9" in answer.json()["error"]["message"]
+
+
+def test_items_of_filters_not_known_are_left_out_and_counted(asked):
+    body = {"users": [1003], "allow": [501, 77, 502, 503], "deny": [502, 78], "exclude_seen": False}
+    found = asked.post("/v1/recommend", json=body).json()
+    assert {item["item_id"] for item in found["results"][0]["items"]} == {501, 503}
+    assert found["unknown"] == 2
+    assert asked.post("/v1/recommend", json=body | {"strict": True}).status_code == 422
+
+
 @pytest.mark.parametrize("exclude_seen", [True, False])
 @pytest.mark.parametrize("k", [1, 7, N_ITEMS])
 def test_lists_are_the_librarys(asked, model, k, exclude_seen):
@@ -73,7 +92,9 @@ def test_scores_are_the_librarys(asked, model):
     pairs = [{"user_id": 1000 + i % 7, "item_id": 500 + i} for i in range(N_ITEMS)]
     answer = ScoreAnswer.model_validate(asked.post("/v1/score", json={"pairs": pairs}).json())
     expected = model.score(pl.DataFrame(pairs))["score"].to_list()  # of a model that ranks
-    assert [scored.prediction for scored in answer.results] == expected
+    assert answer.unknown == 0
+    assert [scored.score for scored in answer.results] == expected
+    assert {scored.prediction for scored in answer.results} == {None}  # it predicts no label
     npt.assert_allclose(
         [scored.score for scored in answer.results],
         [model.users.vectors[p["user_id"] - 1000] @ model.items.vectors[p["item_id"] - 500] for p in pairs],

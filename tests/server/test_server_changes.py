@@ -338,6 +338,7 @@ def test_a_model_of_labels_serves_too(serving, tmp_path):
     model.save(tmp_path / "rating")
     client = serving(bundle=tmp_path / "rating", store=str(tmp_path / "rating.db"))
     pairs = [{"user_id": 1003, "item_id": 501}]
+    assert client.get("/v1/model").json()["ranks"] is False
     scored = client.post("/v1/score", json={"pairs": pairs}).json()["results"][0]
     assert scored["prediction"] == model.score(pl.DataFrame(pairs))["prediction"][0]
     tell(client, event("a", 1003, 501, value=4.0))

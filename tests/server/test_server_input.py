@@ -68,7 +68,7 @@ EVENT = {"id": "a", "user_id": 1003, "item_id": 501}
         (b'{"users": ["a\\u202eb"]}', 404, []),
         (b'{"users": [9223372036854775808]}', 422, []),
         (b'{"users": [1003], "allow": [77]}', 422, ["77"]),
-        (b'{"users": [1003], "deny": ["x"]}', 422, ["x"]),
+        (b'{"users": [1003], "deny": ["x"], "strict": true}', 422, ["x"]),
         (b'{"users": [1003], "filters": {"kinds": "a"}}', 422, ["'kind'"]),
         (b'{"users": [1003], "filters": {"kind": {"min": 1}}}', 422, ["numbers"]),
         (b'{"users": [1003], "filters": {"year": {"min": NaN}}}', 400, ["JSON"]),

@@ -61,4 +61,11 @@ def train(
         print_json({"run": str(result.run.path), **result.metrics})
     else:
         print_evaluation(result.metrics)
-        log(f"saved in {result.run.path}; try `twotower recommend {result.run.path} --user ID`")
+        path = result.run.path
+        if settled.objective.implicit:
+            log(f"saved in {path}; try `twotower recommend {path} --user ID`")
+        else:
+            log(
+                f"saved in {path}; it predicts the label: try `twotower score {path} --pairs FILE --out FILE`"
+                ". To recommend, train with objective.name = 'all_pairs'"
+            )

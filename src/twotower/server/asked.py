@@ -137,16 +137,17 @@ def _type(value: object) -> str:
     return ",".join((type(value).__name__, *inside))
 
 
-def item_rows(state: State, items: Sequence[Id], where: str) -> Rows:
-    """Return the rows of a list of items.
+def item_rows(state: State, items: Sequence[Id], where: str, *, strict: bool = True) -> Rows:
+    """Return the rows of a list of items; without ``strict``, of those that are known.
 
     Raises:
-        ApiError: one is not known.
+        ApiError: one is not known, and it is strict.
     """
-    rows = np.empty(len(items), dtype=np.int32)
+    rows: list[int] = []
     for place, item in enumerate(items):
         row = state.items.row(item)
-        if row is None:
+        if row is None and strict:
             raise ApiError(422, f"{where}: there is no item {shown(item)}", f"{where}.{place}")
-        rows[place] = row
-    return rows
+        if row is not None:
+            rows.append(row)
+    return np.array(rows, dtype=np.int32)

@@ -68,6 +68,9 @@ Asked = Annotated[
 ]
 
 
+_STRICT = "Whether an id that is not known is an error."
+
+
 class RecommendBody(_Body):
     """Whom to recommend to, how much, and what may be recommended."""
 
@@ -89,6 +92,7 @@ class RecommendBody(_Body):
     )
     allow: Items | None = Field(None, description="Only these items.")
     deny: Items | None = Field(None, description="None of these items.")
+    strict: bool = Field(False, strict=True, description=_STRICT)
     filters: Annotated[dict[str, Choice], FIRST, at_most("filters", "columns")] | None = Field(
         None,
         description="Only items whose display column has the value, one of the values, or lies in the range.",
@@ -135,6 +139,7 @@ class RecommendAnswer(BaseModel):
 
     model: str = Field(description="Version of the model that answered.")
     results: list[UserList]
+    unknown: int = Field(description="Items of allow and deny that are not known, and were left out.")
     degraded: bool = Field(
         False,
         description="Whether the event store did not answer and lists are as trained, as the server was "
@@ -174,13 +179,16 @@ class ScoreBody(_Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"pairs": [{"user_id": 14, "item_id": 3649}]}]})
 
     pairs: Annotated[list[Pair], FIRST, at_most("list_length", "pairs")] = Field(min_length=1)
+    strict: bool = Field(False, strict=True, description=_STRICT)
 
 
 class Scored(Pair):
-    """A pair with its score, and the prediction in the label's own units."""
+    """A pair with its score; null where the user or the item is not known."""
 
-    score: float
-    prediction: float
+    score: float | None
+    prediction: float | None = Field(
+        description="In the label's own units; null for a model that ranks, which predicts no label."
+    )
 
 
 class ScoreAnswer(BaseModel):
@@ -188,6 +196,7 @@ class ScoreAnswer(BaseModel):
 
     model: str
     results: list[Scored]
+    unknown: int = Field(description="Pairs whose user or item is not known.")
 
 
 class EventBody(_Body):
@@ -299,6 +308,7 @@ class ModelAnswer(BaseModel):
     live_items: int
     dim: int
     label: str | None
+    ranks: bool = Field(description="Whether it was trained to rank, not to predict labels.")
     like: float | None = Field(description="A usual label of a positive; None for a model without labels.")
     user_features: dict[str, str]
     item_features: dict[str, str]

@@ -38,6 +38,7 @@ class Wanted:
         allow: the candidates' rows; None for all.
         deny: rows that are not given.
         explain: how many reasons.
+        unknown: items of the body's ``allow`` and ``deny`` that are not known.
     """
 
     k: int
@@ -45,6 +46,7 @@ class Wanted:
     allow: Rows | None = None
     deny: Rows = field(default_factory=lambda: NO_ROWS)
     explain: int = 0
+    unknown: int = 0
 
 
 def wanted(state: State, body: RecommendBody, limits: Limits, exclude_seen: bool) -> Wanted:
@@ -53,13 +55,17 @@ def wanted(state: State, body: RecommendBody, limits: Limits, exclude_seen: bool
     Raises:
         ApiError: more than the limits allow, an item or a column that there is not.
     """
-    allow = None if body.allow is None else item_rows(state, body.allow, "allow")
+    allow = None if body.allow is None else item_rows(state, body.allow, "allow", strict=body.strict)
+    unknown = len(body.allow or ()) - (0 if allow is None else len(allow))
+    if body.allow and allow is not None and not len(allow):
+        raise ApiError(422, f"allow: no item of it is known, such as {shown(body.allow[0])}", "allow")
     if body.filters:
         filtered = state.items.filtered(body.filters, limits.filters)
         allow = filtered if allow is None else np.intersect1d(allow, filtered)
-    deny = NO_ROWS if body.deny is None else item_rows(state, body.deny, "deny")
+    deny = NO_ROWS if body.deny is None else item_rows(state, body.deny, "deny", strict=body.strict)
+    unknown += len(body.deny or ()) - len(deny)
     seen = exclude_seen if body.exclude_seen is None else body.exclude_seen
-    return Wanted(body.k, seen, allow, deny, body.explain)
+    return Wanted(body.k, seen, allow, deny, body.explain, unknown)
 
 
 def check_size(k: int, explain: int, limits: Limits, users: int = 1) -> None:
@@ -173,37 +179,43 @@ def score(
         deadline: of the request.
 
     Raises:
-        ApiError: someone or something that is not known; the time is up.
+        ApiError: someone or something that is not known, if the body is strict; the time is up.
     """
-    rows = np.empty(len(body.pairs), dtype=np.int64)
-    places: dict[Id, int] = {}
+    rows: list[int] = []
+    scored: list[int] = []
+    users: dict[Id, User | None] = {}
     vectors: list[NDArray[np.float32]] = []
-    place: list[int] = []
     for number, pair in enumerate(body.pairs):
         row = state.items.row(pair.item_id)
-        if row is None:
+        if row is None and body.strict:
             raise ApiError(
                 422, f"pairs.{number}: there is no item {shown(pair.item_id)}", f"pairs.{number}.item_id"
             )
-        rows[number] = row
         name = state.users.native(pair.user_id)
-        if name not in places:
+        if name not in users:
             deadline.check()
-            user = known(state, name, pasts[name])
-            if user is None:
-                raise ApiError(
-                    422, f"pairs.{number}: user {shown(name)} is not known", f"pairs.{number}.user_id"
-                )
-            places[name] = len(vectors)
+            users[name] = known(state, name, pasts[name])
+        user = users[name]
+        if user is None and body.strict:
+            raise ApiError(422, f"pairs.{number}: user {shown(name)} is not known", f"pairs.{number}.user_id")
+        if row is not None and user is not None:
+            rows.append(row)
+            scored.append(number)
             vectors.append(user.vector)
-        place.append(places[name])
-    scores, predictions = state.scores(np.stack(vectors)[place], rows)
-    return [
+    results: list[dict[str, Any]] = [
         {
             "user_id": state.users.native(pair.user_id),
-            "item_id": state.items.id(row),
-            "score": value,
-            "prediction": prediction,
+            "item_id": state.items.trained.ids.native(pair.item_id),
+            "score": None,
+            "prediction": None,
         }
-        for pair, row, value, prediction in zip(body.pairs, rows.tolist(), scores, predictions, strict=True)
+        for pair in body.pairs
     ]
+    if not scored:
+        return results
+    scores, predictions = state.scores(np.stack(vectors), np.array(rows, dtype=np.int64))
+    for number, value, prediction in zip(scored, scores, predictions, strict=True):
+        results[number]["score"] = value
+        if not state.ranks:
+            results[number]["prediction"] = prediction
+    return results

@@ -53,6 +53,7 @@ async def model(request: Request) -> Json:
             "live_items": len(state.items.live),
             "dim": recommender.model.dim,
             "label": schema.label,
+            "ranks": state.ranks,
             "like": state.like,
             "user_features": dict(schema.users),
             "item_features": dict(schema.items),

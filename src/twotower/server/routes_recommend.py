@@ -69,7 +69,8 @@ async def recommend(request: Request) -> Json:
                     422, f"the answer would have more than {limits.answer_bytes} bytes; ask in parts", "users"
                 )
             results += map(orjson.Fragment, made.texts)
-    return _answer({"model": state.version, "results": results}, degraded)
+    content = {"model": state.version, "results": results, "unknown": want.unknown}
+    return _answer(content, degraded)
 
 
 @router.get("/recommend/{user_id:rest}", response_class=Json, responses=gives(OneListAnswer, 404))
@@ -173,4 +174,5 @@ async def score(request: Request) -> Json:
             results = ranking.score(state, body, pasts, deadline)
         else:
             results = await service.workers.run(deadline, lambda: ranking.score(state, body, pasts, deadline))
-    return Json({"model": state.version, "results": results})
+    unknown = sum(one["score"] is None for one in results)
+    return Json({"model": state.version, "results": results, "unknown": unknown})

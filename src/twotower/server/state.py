@@ -101,6 +101,12 @@ class State:
         first, live = self.items.n_trained, self.items.live
         return np.array([known[row] if row < first else live[row - first].duration for row in rows.tolist()])
 
+    @property
+    def ranks(self) -> bool:
+        """Whether the model was trained to rank, and so predicts no label."""
+        return self.recommender.objective.implicit
+
     def info(self) -> dict[str, Any]:
         """Return what the log says of a state."""
-        return {"model": self.version, "users": len(self.users.known), "items": len(self.items)}
+        found = {"model": self.version, "users": len(self.users.known), "items": len(self.items)}
+        return found | ({} if self.ranks else {"note": "it predicts labels and was not trained to rank"})
