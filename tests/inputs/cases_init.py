@@ -91,6 +91,12 @@ CASES = [
         ranks("username", "spotify_track_uri", timestamp="ts"),
     ),
     Case(
+        "init: a skip is no positive",
+        {"a.csv": events(skipped=np.arange(200) % 5 // 4)},
+        guess("a.csv"),
+        ranks(),
+    ),
+    Case(
         "init: a user_id beside a username is the user",
         {"a.csv": events(username=[f"x{u}" for u in USER])},
         guess("a.csv"),

@@ -69,6 +69,11 @@ COUNTS: Final = (
 SCALES: Final = ("rating", "ratings", "stars", "star", "score", "overall", "grade", "bewertung", "nota")
 """Words of labels on a scale."""
 PRICES: Final = ("price", "preis", "prix", "precio", "cost", "discount", "tax", "revenue", "sales")
+DISLIKES: Final = (
+    *("skip", "skipped", "dislike", "disliked", "return", "returned", "refund", "refunded"),
+    *("cancelled", "canceled", "dismissed", "hidden", "blocked", "reported"),
+)
+"""Words of columns in which yes speaks against the item."""
 TITLES: Final = ("title", "name", "caption", "headline", "titel", "titre", "titulo")
 TEXTS: Final = (
     *TITLES,

@@ -14,6 +14,7 @@ from twotower.data.checks import require_columns
 from twotower.data.guessing.kinds import is_duration
 from twotower.data.guessing.labels import Label, graded, speaks_of_steps, stepped
 from twotower.data.guessing.names import (
+    DISLIKES,
     EVENTS,
     LABELS,
     ORDERS,
@@ -271,6 +272,7 @@ def _no_label(column: str, y: Floats) -> str:
     reasons = {
         "by its name an id or a code": ends_like_id(column),
         "a price says nothing of how much the item was liked": has_word(column, PRICES),
+        "more of it speaks against the item": has_word(column, DISLIKES),
         "it numbers the rows": counted or column.startswith(("Unnamed", "_duplicated")) or not column,
         f"{1 - len(known) / len(y):.0%} of the rows have none": len(known) < len(y),
     }
