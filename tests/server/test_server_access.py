@@ -434,6 +434,10 @@ def test_what_is_wrong_with_a_file_is_said_by_line_and_without_the_secret(tmp_pa
     assert "line 2" in said
     assert "'reed'. Did you mean 'read'?" in said
     assert "hush" not in said
+    path.write_text("hush-hush read\n")
+    said = refusal(lambda: read_tokens(path))
+    assert "stand first" in said
+    assert "hush" not in said
 
 
 def test_open_and_a_token_contradict_each_other(tmp_path):

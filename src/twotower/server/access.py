@@ -103,8 +103,9 @@ def read_tokens(path: Path) -> list[Token]:
         scopes, _, secret = text.partition(" ")
         named = frozenset(scopes.split(","))
         try:
-            if not named <= set(SCOPES):  # these may be the secret, so they are not shown
-                raise ConfigError(f"the scopes must be of {', '.join(SCOPES)}")
+            if not all(name in SCOPES or nearest(name, SCOPES) for name in named):
+                # This may be the secret, in the wrong place, so it is not shown.
+                raise ConfigError(f"a token's scopes must be of {', '.join(SCOPES)}, and stand first")
             tokens.append(Token(secret.strip(), named))
         except ConfigError as error:
             raise ConfigError(
