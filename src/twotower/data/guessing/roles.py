@@ -319,7 +319,8 @@ def _clock(column: pl.Series, source: str) -> str:
     """Return from when to when times are, and how they are written if it is not plain."""
     found = Found()
     seconds = parse_timestamp(column, Where(source, column.name), found=found, events=True)
-    if column.dtype.is_numeric() and ((at := column.drop_nulls()) < _FIRST_YEAR).all():
+    if column.dtype.is_numeric() and (seconds.drop_nulls() < _FIRST_YEAR).all():
+        at = column.drop_nulls().to_numpy()
         return f"numbers from {at.min():g} to {at.max():g}, later is larger; no dates"
     ends = [datetime.fromtimestamp(float(end), UTC).date() for end in (seconds.min(), seconds.max())]  # type: ignore[arg-type]
     reading = found.readings.get(column.name)
