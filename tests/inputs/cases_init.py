@@ -108,6 +108,12 @@ CASES = [
         holds("# numbers from 1 to 70, later is larger; no dates", "a.csv"),
         True,
     ),
+    Case(
+        "init: 20210415 is a date and no number of days",
+        {"a.csv": events(day=20210401 + np.arange(200) % 28)},
+        holds("# from 2021-04-01 to 2021-04-28", "a.csv"),
+        True,
+    ),
     # how strong it was
     Case(
         "init: a heavy-tailed weight grades the positives",

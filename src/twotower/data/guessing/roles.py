@@ -319,9 +319,9 @@ def _clock(column: pl.Series, source: str) -> str:
     """Return from when to when times are, and how they are written if it is not plain."""
     found = Found()
     seconds = parse_timestamp(column, Where(source, column.name), found=found, events=True)
-    if column.dtype.is_numeric() and ((at := column.drop_nulls()) < _FIRST_YEAR).all():
-        low, high = (float(end) for end in (at.min(), at.max()))  # type: ignore[arg-type]
-        return f"numbers from {low:g} to {high:g}, later is larger; no dates"
+    if column.dtype.is_numeric() and (seconds.drop_nulls() < _FIRST_YEAR).all():
+        at = column.drop_nulls().to_numpy()
+        return f"numbers from {at.min():g} to {at.max():g}, later is larger; no dates"
     ends = [datetime.fromtimestamp(float(end), UTC).date() for end in (seconds.min(), seconds.max())]  # type: ignore[arg-type]
     reading = found.readings.get(column.name)
     written = f"; {said(reading.format)}" if reading is not None and reading.format is not None else ""
