@@ -195,6 +195,10 @@ def test_on_the_command_line(tmp_path: Path, folder: Path, capsys) -> None:
     answer = call(*args, 2)
     assert answer.exit_code == 0, answer.stderr
     assert answer.stdout.startswith("test part over the seeds 1, 2: one split, other weights and batches")
+    said = " ".join(answer.stderr.split())
+    for seed in (1, 2):
+        found = json.loads((out / f"seed-{seed}" / "metrics.json").read_text())
+        assert f"seed {seed}: {found['popularity']['says']}" in said
     found = json.loads(call(*args, 2, "--resume", "--json").stdout)
     assert found["run"] == str(out)
     assert f"{found['rating']['rmse']['mean']:.4f}" in answer.stdout

@@ -16,6 +16,7 @@ from twotower.metrics import Interval
 from twotower.report import Case, examine, html_of
 from twotower.report.case import DataState
 from twotower.report.charts import draw
+from twotower.report.content import content_of
 from twotower.report.wording import bounds, metric_name, number
 
 VOID = {"meta", "link", "br", "img", "hr", "input", "rect", "circle", "path", "line"}
@@ -145,6 +146,29 @@ def test_every_metric_is_there_as_measured(page: Page, kind: str, request: pytes
         metrics = evaluation.ranking.metrics
         assert by_name[metric_name(name)] == [cells(metrics[f"{name}@{k}"]) for k in (5, 10)]
     assert cells(case.score).split()[0] in page.words
+    assert evaluation.popularity is not None
+    assert " ".join(evaluation.popularity.says.split()) in " ".join(page.words.split())
+
+
+def test_what_is_left_out_and_a_ranking_below_popularity_are_said(ranked: Case) -> None:
+    evaluation = ranked.evaluation
+    assert evaluation.ranking is not None
+    assert evaluation.popularity is not None
+    worse = {name: Interval(-0.2, -0.3, -0.1) for name in evaluation.popularity.difference}
+    case = replace(
+        ranked,
+        evaluation=replace(
+            evaluation,
+            ranking=replace(evaluation.ranking, left_out={"repeated": 0, "not_candidates": 2, "seen": 7}),
+            popularity=replace(evaluation.popularity, difference=worse),
+        ),
+    )
+    content = content_of(case, (), "a title")
+    assert "WARNING: its ranking is worse than popularity" in content["verdict"]
+    assert (
+        f"{evaluation.ranking.positives:,} test positives are ranked for; left out: 2 that are not among "
+        "the candidates, 7 that the user has in the training set"
+    ) in content["notes"]
 
 
 def test_baselines_are_beside_it_as_measured(page: Page, kind: str, request: pytest.FixtureRequest) -> None:

@@ -131,6 +131,8 @@ def train_seeds(
                 log=log,
             )
             metrics.append(done.metrics)
+            if done.metrics.get("popularity"):
+                log(f"seed {one.seed}: {done.metrics['popularity']['says']}")
         result = {
             "seeds": [one.seed for one in configs],
             "runs": [folder.run(one).path.name for one in configs],

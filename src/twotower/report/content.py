@@ -16,7 +16,7 @@ from twotower.report.doctor import PROBES
 from twotower.report.facts import data_facts, feature_facts, model_facts
 from twotower.report.item_map import map_of
 from twotower.report.people import people_of
-from twotower.report.wording import MEANINGS, bounds, interval, metric_name, number, percent, signed
+from twotower.report.wording import LEFT_OUT, MEANINGS, bounds, interval, metric_name, number, percent, signed
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def content_of(case: Case, findings: tuple[Finding, ...], title: str) -> dict[st
         "model_facts": model_facts(case),
         "feature_facts": feature_facts(case),
         "parts": tables.parts_table(case),
-        "notes": [*notes_of(case.parts), *case.evaluation.notes],
+        "notes": [*notes_of(case.parts), *case.evaluation.notes, *_ranking_said(case)],
         "accuracy": sections.accuracy(case),
         "curves": sections.curves(case),
         "calibration": sections.calibration(case),
@@ -61,19 +61,30 @@ def content_of(case: Case, findings: tuple[Finding, ...], title: str) -> dict[st
 
 
 def _verdict(case: Case) -> str:
-    of = case.measured
+    of, beside = case.measured, case.evaluation.popularity
     name, score = metric_name(case.main), interval(case.score)
+    warning = "" if beside is None or beside.verdict == "better" else f" {beside.says}"
     if isinstance(of, RankingEvaluation):
         asked = (
             f"For {number(of.users)} users with {number(of.positives)} liked items that it had not seen, "
             f"among {number(of.items)} items"
         )
-        return f"{asked}, the model reaches {name} {score}. {tables.differences_said(case)}"
+        return f"{asked}, the model reaches {name} {score}. {tables.differences_said(case)}{warning}"
     label = case.parts.test.schema.label
     return (
         f"On {number(of.rows)} interactions that it had not seen, the model predicts {label} with {name} "
-        f"{score}. {tables.differences_said(case)}"
+        f"{score}. {tables.differences_said(case)}{warning}"
     )
+
+
+def _ranking_said(case: Case) -> list[str]:
+    """Say how the ranking compares with popularity, and which test positives are not ranked for."""
+    of = case.evaluation
+    said = [] if of.popularity is None else [of.popularity.says]
+    if of.ranking is not None and any(of.ranking.left_out.values()):
+        counts = ", ".join(f"{n:,} {LEFT_OUT[why]}" for why, n in of.ranking.left_out.items() if n)
+        said.append(f"{of.ranking.positives:,} test positives are ranked for; left out: {counts}")
+    return said
 
 
 def _tiles(case: Case, findings: tuple[Finding, ...]) -> list[Tile]:

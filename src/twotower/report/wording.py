@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from twotower.metrics import Interval
 
@@ -22,6 +22,13 @@ _NAMES = {
     "map": "MAP",
     "mrr": "MRR",
 }
+
+LEFT_OUT: Final = {
+    "repeated": "that are in the test set twice",
+    "not_candidates": "that are not among the candidates",
+    "seen": "that the user has in the training set",
+}
+"""Why test positives are not ranked for, after their number."""
 
 MEANINGS = {
     "mae": "mean absolute error, in the label's units; less is better",
