@@ -6,7 +6,7 @@ import random
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from twotower.data.list_text import combinations, find_separator, split_cell
@@ -45,6 +45,8 @@ def test_combinations_are_told_from_single_tags() -> None:
 
 
 @given(st.lists(TAG, max_size=5))
+@example(['"', "0"])
+@example(["a\\", '"', '\\"'])
 def test_json_comes_back(tags: list[str]) -> None:
     assert split_cell(json.dumps(tags), None) == tags
 

@@ -186,9 +186,10 @@ def _closing_quote(inner: str, at: int, quote: str) -> int:
         slashes = end
         while slashes and inner[slashes - 1] == "\\":
             slashes -= 1
-        if (end - slashes) % 2 == 0 and _AFTER.match(inner, end + 1):
+        escaped = (end - slashes) % 2 == 1
+        if not escaped and _AFTER.match(inner, end + 1):
             return end
-        at = end + (2 if inner.startswith(quote, end + 1) else 1)
+        at = end + (2 if not escaped and inner.startswith(quote, end + 1) else 1)
 
 
 def _unescaped(body: str, quote: str) -> str:
