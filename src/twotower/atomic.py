@@ -115,10 +115,10 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 
 def _unwritable(path: Path, reason: str, full: bool) -> str:
-    mend = (
+    fix = (
         "make room, or write to another place" if full else "choose another place, or change its permissions"
     )
-    return f"could not write {path}: {reason}; nothing half written is left. To go on, {mend}."
+    return f"could not write {path}: {reason}; nothing half written is left. To go on, {fix}."
 
 
 def _aside(folder: Path) -> Path:

@@ -2,7 +2,7 @@
 
 A process that forks after Polars has started its threads (``gunicorn --preload``, the default start method of
 ``multiprocessing`` on Linux before Python 3.14) leaves the child with the memory of a thread pool and without
-its threads. So whoever asks for work there is told at once.
+its threads. So work there is refused at once.
 """
 
 from __future__ import annotations

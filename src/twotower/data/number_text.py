@@ -33,10 +33,10 @@ _Refuse = Callable[..., "Unreadable"]
 class Unreadable(ValueError):
     """A value that does not fit the others of its column: why, and its place among the n values."""
 
-    def __init__(self, why: str, row: int, mend: str = "Correct the value, or name another column") -> None:
+    def __init__(self, why: str, row: int, fix: str = "Correct the value, or name another column") -> None:
         super().__init__(why)
         self.row = row
-        self.mend = mend
+        self.fix = fix
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,9 @@ def read_numbers(values: pl.Series, reading: Reading = Reading()) -> Numbers:  #
     )
     parts = parts.unnest("parts").with_columns(pl.col("before", "after").str.strip_chars().fill_null(""))
 
-    def refuse(wrong: pl.Series, why: str, mend: str | None = None) -> Unreadable:
+    def refuse(wrong: pl.Series, why: str, fix: str | None = None) -> Unreadable:
         row = int(text.is_in(distinct.filter(wrong).implode()).fill_null(False).arg_max() or 0)
-        return Unreadable(why, row) if mend is None else Unreadable(why, row, mend)
+        return Unreadable(why, row) if fix is None else Unreadable(why, row, fix)
 
     unknown = parts["body"].is_null()
     if unknown.any():

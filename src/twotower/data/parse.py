@@ -74,7 +74,7 @@ class Where:
     def unreadable(self, rule: str, error: Unreadable, values: pl.Series) -> DataError:
         """Build the error for a value that does not fit the others of its column."""
         why = f" ({error})" if str(error) and str(error) != rule else ""
-        return self.fault(f"{rule}{why}", error.mend, error.row + 1, values[error.row])
+        return self.fault(f"{rule}{why}", error.fix, error.row + 1, values[error.row])
 
     def wrong_type(self, rule: str, values: pl.Series, mend: str) -> DataError:
         """Build the error for a column whose dtype can't be of its kind at all."""

@@ -17,7 +17,7 @@ _WORDS: Final = frozenset(
 )
 _NUMBERS: Final = ("-1", "0", "-999", "-9999", "9999", "99999", "999999")
 _LEAST_WORD, _LEAST_NUMBER = 0.005, 0.05
-"""Share of the rows from which a word, and a number, is told of."""
+"""Share of the rows from which a placeholder that is a word, or a number, is reported."""
 _TIMES = 3.0
 """How many times the rows of the next id a number needs, to be no ordinary id."""
 _CODES: Final = (-1.0, -9.0, -99.0, -999.0, -9999.0, 99.0, 999.0, 9999.0, 99999.0)

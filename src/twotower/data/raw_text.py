@@ -1,6 +1,6 @@
 """The text of a file as UTF-8, whatever it is packed in: gzip, bzip2, xz, zstd, a zip of one file, UTF-16.
 
-What a file is packed in is told by its first bytes, not by its suffix.
+How a file is compressed is recognised by its first bytes, not by its suffix.
 """
 
 from __future__ import annotations

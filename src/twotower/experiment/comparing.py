@@ -212,7 +212,7 @@ def compare_rankers(
     interactions by their grades, as ``all_pairs`` grades them. What is better there is kept, and with
     ``training.refit`` it then learns from train and validation together, as ours does. Nobody is given what
     is with the user in those parts, positive or not. A baseline that can't be had here (too many items for
-    it, a library that is not installed, no categories) is left out, and the reason is told.
+    it, a library that is not installed, no categories) is left out, and the reason is given.
 
     Args:
         config: the split, and how to measure.

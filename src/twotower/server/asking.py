@@ -1,7 +1,7 @@
 """From a request to a checked body, from an answer to bytes, and both into the OpenAPI.
 
 Bodies are checked by pydantic straight from what orjson parsed, and answers written by orjson straight from
-plain values, which takes a fraction of the time that FastAPI's own way does. So the OpenAPI is told of them
+plain values, which takes a fraction of the time that FastAPI's own way does. So they are added to the OpenAPI
 here.
 """
 

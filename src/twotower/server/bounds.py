@@ -27,7 +27,7 @@ class _FailFast(FailFast):
 
 
 FIRST = _FailFast()
-"""Marks a list or an object of which the first wrong value is told of, and no other looked for."""
+"""Marks a list or an object whose first wrong value alone is reported."""
 
 _NAME = 256
 _CONTAINERS = 100_000

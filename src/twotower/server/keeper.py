@@ -150,7 +150,7 @@ class Keeper:
                 await self._open()
                 await self.refresh()
             except StoreUnavailable:
-                pass  # who needs it is told
+                pass  # the caller that waits for it gets the error
             except Exception as error:  # not to end for good
                 log.error("changes of items can't be taken up", exc_info=error)
 
