@@ -444,6 +444,7 @@ class Recommender(Predictor, Ranker):
             ks=ks,
             candidates=candidates,
             exclude_seen=self._excludes_seen(exclude_seen),
+            least_grade=self.objective.least_grade,
             resamples=resamples,
             seed=seed,
         )

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from twotower.config import PositiveConfig
+from twotower.config import ObjectiveConfig, PositiveConfig
 from twotower.data.dataset import Dataset
 from twotower.data.ranker import Queries, Ranker
 from twotower.evaluation import ByPopularity, evaluate_model
@@ -51,7 +51,7 @@ TRAIN = rated(
 
 def test_items_count_by_their_users_and_by_their_highest_grades() -> None:
     rule = PositiveRule.fit(TRAIN.as_train(), PositiveConfig(threshold=4.0))
-    positives, grades = ByPopularity.each(TRAIN, rule)
+    positives, grades = ByPopularity.each(TRAIN, rule, 0.2)
     assert (positives.counted, grades.counted) == ("positives", "grades")
     assert dict(positives.worth.iter_rows()) == {10: 2, 12: 1}  # a user counts once
     # ranks of 1, 4 and 5 among seven labels, the mean of equal ones: from 0 to 1
@@ -59,11 +59,27 @@ def test_items_count_by_their_users_and_by_their_highest_grades() -> None:
     worth = dict(grades.worth.iter_rows())
     assert worth == pytest.approx({10: 2 * high + low, 11: 2 * low, 12: middle})
     assert low < middle < high
+    _, alike = ByPopularity.each(TRAIN, rule, 1.0)
+    assert dict(alike.worth.iter_rows()) == {10: 3, 11: 2, 12: 1}
+
+
+def test_the_grades_are_those_that_the_objective_learns_from() -> None:
+    # 10 was liked by one user, 11 disliked by two: which of them is more popular is up to the least grade.
+    train = rated([(9, 10, 5.0), (8, 11, 1.0), (7, 11, 1.0)])
+    test = rated([(user, 11, 5.0) for user in range(5)])
+    rule = PositiveRule.fit(train.as_train(), PositiveConfig(threshold=4.0))
+    for floor, value in ((0.0, 0.0), (1.0, 1.0)):
+        least = ObjectiveConfig(floor=floor).least_grade
+        found = evaluate_model(
+            Always(10), test, train, rule, rating=False, ks=(1,), least_grade=least, resamples=100
+        ).popularity
+        assert found is not None
+        assert found.metrics["ndcg@1"].value == value
 
 
 def test_without_labels_every_interaction_counts() -> None:
     train = rated([(1, 10, 0.0), (2, 10, 0.0), (1, 11, 0.0)], {})
-    (only,) = ByPopularity.each(train, PositiveRule())
+    (only,) = ByPopularity.each(train, PositiveRule(), 0.2)
     assert dict(only.worth.iter_rows()) == {10: 2, 11: 1}
 
 

@@ -284,6 +284,12 @@ class ObjectiveConfig(Section):
         """Whether every interaction is learnt from, by the rank of its label."""
         return self.name == "all_pairs" and self.floor is not None
 
+    @property
+    def least_grade(self) -> float:
+        """Grade of the least liked interaction, for baselines: the model's floor, or the default."""
+        floor = self.floor if self.graded else None
+        return float(type(self).model_fields["floor"].default) if floor is None else floor
+
     @model_validator(mode="after")
     def _cap_needs_a_value(self) -> Self:
         if (self.transform == "cap") != (self.cap is not None):

@@ -112,6 +112,7 @@ class RankingJudge(Judge):
         seed: int,
         *,
         exclude_seen: bool = True,
+        least_grade: float = 0.2,
     ) -> None:
         positives = rule.select(validation)
         users = positives.interactions.get_column(positives.schema.user).unique().sort()
@@ -129,7 +130,9 @@ class RankingJudge(Judge):
             candidates=_all_cold(positives, train),
             barred_seen=exclude_seen,
         )
-        popular = [self.task.measure(one)[f"ndcg@{_K}"] for one in ByPopularity.each(train, rule)]
+        popular = [
+            self.task.measure(one)[f"ndcg@{_K}"] for one in ByPopularity.each(train, rule, least_grade)
+        ]
         self.popularity = max(popular)
         encoder = prepared.encoder
         self.sides = {

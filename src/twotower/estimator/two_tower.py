@@ -227,7 +227,14 @@ class TwoTower:
     ) -> Judge:
         if self.objective.implicit:
             return RankingJudge(
-                prepared, train, validation, rule, device, self.seed, exclude_seen=exclude_seen
+                prepared,
+                train,
+                validation,
+                rule,
+                device,
+                self.seed,
+                exclude_seen=exclude_seen,
+                least_grade=self.objective.least_grade,
             )
         return RatingJudge(prepared, validation, device)
 

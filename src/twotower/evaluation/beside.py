@@ -22,7 +22,6 @@ from twotower.retrieval import exact_top_k
 
 POPULARITY = "popularity"
 _METRICS = ("ndcg", "recall")
-_LEAST_GRADE = 0.2
 
 
 class ByPopularity(Ranker):
@@ -39,9 +38,7 @@ class ByPopularity(Ranker):
         self.counted, self.worth = counted, worth
 
     @classmethod
-    def each(
-        cls, train: Dataset, rule: PositiveRule, least_grade: float = _LEAST_GRADE
-    ) -> Iterator[ByPopularity]:
+    def each(cls, train: Dataset, rule: PositiveRule, least_grade: float) -> Iterator[ByPopularity]:
         """Yield popularity by positives and, where there are labels, by grades.
 
         Args:
@@ -97,11 +94,12 @@ class BesidePopularity:
         rule: PositiveRule,
         *,
         predicts: bool,
+        least_grade: float,
         resamples: int,
         seed: int,
     ) -> BesidePopularity:
         """Measure popularity on a task, beside a model's values."""
-        values = {one.counted: task.values(one) for one in ByPopularity.each(train, rule)}
+        values = {one.counted: task.values(one) for one in ByPopularity.each(train, rule, least_grade)}
         last = f"ndcg@{task.ks[-1]}"
         counted = max(values, key=lambda one: values[one].means()[last])
         users = {

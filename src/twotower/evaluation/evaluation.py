@@ -136,6 +136,7 @@ def evaluate_model(
     ks: Sequence[int] = (10, 20, 100),
     candidates: str = "all",
     exclude_seen: bool = True,
+    least_grade: float = 0.2,
     resamples: int = 1000,
     seed: int = 0,
 ) -> Evaluation:
@@ -155,6 +156,7 @@ def evaluate_model(
         ks: where ranked lists are cut off.
         candidates: one of `CANDIDATES`.
         exclude_seen: as for `held_out_task`.
+        least_grade: grade of the least liked interaction, for popularity by grades.
         resamples: bootstrap resamples of the users.
         seed: of the resampling.
 
@@ -178,7 +180,14 @@ def evaluate_model(
         return Evaluation(len(test), rated, None, (f"ranking was not measured: {error}",))
     ranked, values = evaluate_values(task, model, train, resamples=resamples, seed=seed)
     beside = BesidePopularity.measure(
-        task, values, train, positive, predicts=rating, resamples=resamples, seed=seed
+        task,
+        values,
+        train,
+        positive,
+        predicts=rating,
+        least_grade=least_grade,
+        resamples=resamples,
+        seed=seed,
     )
     return Evaluation(len(test), rated, ranked, _notes(ranked, ks), beside)
 

@@ -190,6 +190,7 @@ def _ranked_beside(config: Config, recommender: Recommender, parts: Parts, log: 
         recommender.train_view(parts.test),
         recommender.positive,
         predicts=True,
+        least_grade=config.objective.least_grade,
         resamples=settings.resamples,
         seed=config.seed,
     )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from twotower.baselines import RANKING_BASELINES, RankingBaseline
 from twotower.baselines.search import Setting
-from twotower.config import Config, ObjectiveConfig
+from twotower.config import Config
 from twotower.data.dataset import TrainPart
 from twotower.data.durations import durations
 from twotower.data.ranker import Ranker
@@ -32,8 +32,6 @@ POSITIVES: Final = "positives alone"
 """Given: the interactions that the rule for positives selects, all alike."""
 NO_GRADES: Final = "no grades"
 """Given: all interactions alike, since the data has no label."""
-MIN_GRADE: Final[float] = ObjectiveConfig().floor or 0.0
-"""Grade of the least liked interaction where our objective grades none itself."""
 
 
 @dataclass(frozen=True)
@@ -125,8 +123,7 @@ class Fitting:
         if label is None:
             return {NO_GRADES: alone}
         values = part.interactions.get_column(label).cast(pl.Float64).to_numpy()
-        objective = self.config.objective
-        least = objective.floor if objective.graded and objective.floor is not None else MIN_GRADE
+        least = self.config.objective.least_grade
         return {POSITIVES: alone, GRADES: _Rows(part, self.rule.graded(values, durations(part), least))}
 
 
