@@ -11,7 +11,7 @@ and `mean_differences` put intervals round the means of such values. `coverage` 
 together.
 """
 
-from twotower.metrics.bootstrap import Interval, intervals, paired_differences, replicates, user_draws
+from twotower.metrics.bootstrap import intervals, paired_differences, replicates, user_draws
 from twotower.metrics.exposure import (
     coverage,
     exposure_counts,
@@ -20,6 +20,7 @@ from twotower.metrics.exposure import (
     popularity_percentile,
     self_information,
 )
+from twotower.metrics.interval import Interval
 from twotower.metrics.metric import Metric
 from twotower.metrics.ranking import (
     RANKING_METRICS,

@@ -11,42 +11,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from twotower.errors import ConfigError, DataError
 from twotower.metrics.checks import FloatArray
+from twotower.metrics.interval import Interval
 from twotower.metrics.statistics import UserStatistics
 
 _BLOCK = 64  # resamples multiplied at once: 64 x 7,176 users x 8 bytes is 3.7 MB, which stays in the cache
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A metric over the whole data, with the bounds of its interval.
-
-    Attributes
-    ----------
-    value
-        Over all rows, never the mean of resamples; nan where the metric is not defined.
-    low, high
-        Bounds of the percentile interval; nan where fewer than two users stand behind the metric.
-
-    """
-
-    value: float
-    low: float
-    high: float
-
-    def as_dict(self) -> dict[str, float | None]:
-        """``{"value", "low", "high"}`` for JSON, which has no nan: None in its place.
-
-        >>> Interval(0.5, float("nan"), float("nan")).as_dict()
-        {'value': 0.5, 'low': None, 'high': None}
-        """
-        fields = {"value": self.value, "low": self.low, "high": self.high}
-        return {name: number if math.isfinite(number) else None for name, number in fields.items()}
 
 
 def user_draws(n_users: int, resamples: int, seed: int) -> Iterator[FloatArray]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from numpy.typing import ArrayLike
 
-from twotower.metrics.bootstrap import Interval, intervals, paired_differences
+from twotower.metrics.bootstrap import intervals, paired_differences
+from twotower.metrics.interval import Interval
 from twotower.metrics.metric import Metric
 from twotower.metrics.rating import MAE, R2, RMSE
 from twotower.metrics.statistics import user_statistics

@@ -15,8 +15,9 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from twotower.errors import ConfigError, DataError, nearest
-from twotower.metrics.bootstrap import Interval, percentile_interval, user_draws
+from twotower.metrics.bootstrap import percentile_interval, user_draws
 from twotower.metrics.checks import FloatArray
+from twotower.metrics.interval import Interval
 
 Key = TypeVar("Key", bound=Hashable)
 
