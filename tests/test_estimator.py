@@ -231,7 +231,7 @@ def test_posterior_means_are_kept_where_validation_is_better(
     smaller, validation = split(train, test=0.2, seed=2)
     if worse:
         monkeypatch.setattr(
-            "twotower.estimator.two_tower.take_posterior_means",
+            "twotower.estimator.fitting.take_posterior_means",
             lambda model, *_: model.items.ids.weight.fill_(10.0),
         )
     ours, without = (

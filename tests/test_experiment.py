@@ -77,7 +77,7 @@ def test_what_a_run_holds(finished: experiment.RunResult, config: Config) -> Non
 @pytest.mark.parametrize(
     ("settings", "note"),
     [
-        (["model.hidden=auto", "training.learning_rate=0.02"], "note: training.learning_rate is for towers"),
+        (["model.hidden=auto", "training.learning_rate=0.02"], "note: training.learning_rate applies only"),
         (["model.hidden=[8]", "training.learning_rate=0.02"], None),
         (["model.hidden=auto", "objective.name=huber", "training.learning_rate=0.02"], None),
     ],
@@ -88,7 +88,7 @@ def test_it_is_told_if_settings_make_towers_learn_by_gradients(
     lines: list[str] = []
     config = load_config(folder / "config.toml", [*settings, "training.epochs=1"])
     train(config, tmp_path / "run", log=lines.append)
-    told = [line for line in lines if "learn by gradients" in line]
+    told = [line for line in lines if "trained by gradients" in line]
     assert len(told) == (note is not None)
     assert all(line.startswith(note or "") for line in told)
 

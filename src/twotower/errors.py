@@ -7,7 +7,8 @@ The command line turns a `TwoTowerError` into one message and exit code 2; anyth
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Final
 
 
 class TwoTowerError(Exception):
@@ -53,11 +54,42 @@ def yes_or_no(name: str, value: object) -> bool:
     return bool(value)
 
 
+_SAME_MEANING: Final[Mapping[str, str]] = {
+    "seed": "random_state random_seed rng",
+    "dim": "n_factors factors num_factors n_components no_components latent_dim embedding_size vector_size",
+    "learning_rate": "lr eta step_size",
+    "epochs": "n_epochs num_epochs max_epochs iterations n_iterations n_iter max_iter",
+    "regularisation": "reg reg_all regularization alpha l2 l2_reg reg_lambda lambda_",
+    "objective": "loss criterion loss_function",
+    "name": "loss criterion loss_function objective",
+    "threads": "n_jobs num_threads n_threads workers num_workers",
+    "hidden": "hidden_layers hidden_layer_sizes hidden_units layers mlp_layers tower_layers",
+    "patience": "early_stopping early_stopping_patience early_stopping_rounds n_iter_no_change",
+    "negatives": "n_negatives num_negatives negative_samples neg_samples",
+    "weight_decay": "wd decay",
+    "clip_norm": "clipnorm grad_clip gradient_clip max_grad_norm gradient_clip_val",
+    "batch_size": "bs batch minibatch_size",
+    "schedule": "scheduler lr_schedule lr_scheduler",
+    "normalise": "normalize cosine l2_norm",
+    "temperature": "tau",
+    "device": "gpu use_gpu accelerator cuda",
+    "positive": "threshold rating_threshold min_rating positive_threshold",
+    "threshold": "rating_threshold min_rating positive_threshold",
+}
+"""Settings, and what other libraries call them."""
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the nearest of ``valid``, or an empty string if none is near.
 
-    >>> nearest("learning_rat", ["learning_rate", "epochs"])
+    Nearest in meaning first, then in spelling.
+
+    >>> nearest("lr", ["learning_rate", "epochs"])
     " Did you mean 'learning_rate'?"
+    >>> nearest("epoch", ["learning_rate", "epochs"])
+    " Did you mean 'epochs'?"
     """
-    found = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.6)
+    choices = list(valid)
+    found = [key for key, others in _SAME_MEANING.items() if key in choices and name in others.split()]
+    found = found or difflib.get_close_matches(name, choices, n=1, cutoff=0.6)
     return f" Did you mean '{found[0]}'?" if found else ""

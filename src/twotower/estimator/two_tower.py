@@ -2,111 +2,228 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
-import time
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Never, Self
 
 import numba
 import torch
-from pydantic import BaseModel, ValidationError
 
-from twotower.config import (
-    Config,
-    ModelConfig,
-    ObjectiveConfig,
-    PositiveConfig,
-    TrainingConfig,
-    check_agreement,
-)
+from twotower.config import Config, ModelConfig, ObjectiveConfig, PositiveConfig, TrainingConfig
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.splitting import carve_validation
-from twotower.errors import ConfigError, nearest, yes_or_no
-from twotower.estimator.finishing import finish
-from twotower.estimator.judges import RankingJudge, RatingJudge
-from twotower.estimator.preparing import Prepared, prepare, strength_of
-from twotower.features.positive import PositiveRule
+from twotower.errors import ConfigError, TwoTowerWarning, yes_or_no
+from twotower.estimator.fitting import Fit, pick_device
+from twotower.estimator.settings import Settings, gradients_note
 from twotower.forking import check_process
-from twotower.objectives import AllPairs
 from twotower.recommender import Recommender
-from twotower.schema import explain
-from twotower.training import (
-    Alternating,
-    Batcher,
-    Checkpoint,
-    Judge,
-    Listener,
-    PairSquares,
-    Record,
-    Silent,
-    Solver,
-    Solving,
-    Trainer,
-    Variational,
-    take_posterior_means,
-)
-
-_SECTIONS: dict[str, type[BaseModel]] = {
-    "positive": PositiveConfig,
-    "model": ModelConfig,
-    "objective": ObjectiveConfig,
-    "training": TrainingConfig,
-}
-_RENAMED = {"objective": ("objective", "name")}
+from twotower.training import Listener, Silent
 
 
 class TwoTower:
     """A two-tower model to be fitted. It ranks by default; ``objective="squared"`` predicts the label.
 
-    Every setting of the config's ``[model]``, ``[objective]`` and ``[training]`` sections is a keyword
-    argument of the same name; ``objective="huber"`` is ``objective.name``. See `twotower.config` for what
-    they mean.
+    Settings are keyword arguments: those of the config's ``[model]``, ``[objective]`` (whose ``name`` is
+    ``objective`` here) and ``[training]`` sections, under the same names. They are validated here, not in
+    `fit`. Two estimators are equal if their settings are; `sklearn.base.clone` copies one.
 
-    >>> TwoTower(dim=32, objective="huber", learning_rate=0.01).training.learning_rate
-    0.01
+    Without a hidden layer, ``squared`` and ``all_pairs`` are solved in closed form. A setting that only
+    gradient training reads (``learning_rate``, ``dropout``, ...) switches to gradient training, and a
+    `TwoTowerWarning` says so.
+
+    >>> TwoTower(dim=32, objective="huber", learning_rate=0.01)
+    TwoTower(dim=32, objective='huber', learning_rate=0.01)
 
     Args:
-        seed: of weights, batches and dropout.
-        settings: as above.
+        dim: Length of the vectors, the two places for the biases included.
+        members: Towers in one: each has an equal part of ``dim`` and of the last hidden layer, and a loss of
+            its own; the score is the mean of theirs. ``auto``: 4, or 2 or 1 where 4 would leave less than 8
+            of ``dim`` to each or does not divide; 1 with ``all_pairs``.
+        hidden: Widths of the hidden layers of each tower; empty for linear towers. ``auto``: none with
+            ``squared`` and ``all_pairs``, whose linear towers are solved for in closed form; one of 128 with
+            other objectives, and where a setting that only hidden layers or learning by gradients have is not
+            at its default.
+        feature_dim: Width of the embedding of each category or categories column, in towers with hidden
+            layers.
+        activation: Non-linearity between layers.
+        dropout: Share of hidden units dropped in training.
+        id_dropout: Share of users and items whose id is hidden in each step, so that features learn to carry
+            them. ``auto``: 0.1; with ``all_pairs``, which solves for what ids add once features have had
+            their say, 0.9.
+        shared_layers: Whether both towers share their hidden layers after the first (needs two or more hidden
+            layers).
+        normalise: Whether vectors (without biases) have unit length; their dot product is divided by
+            temperature.
+        temperature: Divisor of the cosine when ``normalise`` is on.
+        objective: To rank, which is what recommending needs: ``all_pairs`` (squared error over every pair of
+            user and item), ``softmax`` or ``bpr``. To predict a label: ``squared`` (squared error),
+            ``huber``, or ``logistic`` (labels in [0, 1]).
+        transform: What the label becomes before training; predictions come back in the label's own units.
+        cap: Where ``transform = "cap"`` cuts.
+        delta: Where Huber turns from squared to linear, in standard deviations of the (transformed) label.
+        unobserved: Of ``all_pairs``: how much every pair of user and item is drawn to 0, where an interaction
+            weighs 1.
+        floor: Of ``all_pairs`` where there is a label: what the least liked interaction counts. An
+            interaction counts ``floor + (1 - floor) * rank`` of its label among the train labels, and a pair
+            that was not observed 0; so at 0 the least liked ones are as good as unobserved, at 1 all
+            interactions are alike. ``"none"``: positives alone count, 1 each.
+        negatives: Of ``softmax`` and ``bpr``: items drawn uniformly in each step, beside those of its pairs,
+            where a step does not hold the whole catalogue anyway.
+        hard_negatives: Of ``softmax``: so many negatives of highest score count for a user in a step;
+            ``"none"`` for all.
+        regularisation: L2 on the vectors, each weighted by the square root of its number of pairs; with
+            ``all_pairs`` in units of the train pairs' noise; where ``squared`` is solved for in closed form,
+            the same for all rows. ``auto``: 0.33 with ``all_pairs``, 0.13 with ``squared`` where it is solved
+            for, else 0.07 to predict a label and 0.015 to rank.
+        epochs: Most passes over the train pairs; early stopping usually ends sooner.
+        batch_size: Pairs a step. ``auto``: about 12 steps an epoch, between 8,192 and 1,048,576 pairs.
+        learning_rate: Adam's step size at the start.
+        schedule: ``plateau`` cuts the rate when validation stalls; ``cosine`` falls to zero over all epochs.
+        plateau_factor: What the rate is multiplied by at a plateau.
+        plateau_patience: Epochs without a better validation metric before the rate is cut.
+        patience: Epochs without a better validation metric before training stops; the best epoch's weights
+            are kept.
+        weight_decay: Decoupled weight decay of the layers' weights (Loshchilov and Hutter 2019).
+        clip_norm: Longest gradient of the layers' weights, as one vector; ``"none"`` to leave gradients
+            alone.
+        refit: Whether to train once more, for the best number of epochs, on train and validation together.
+        posterior: With objective ``squared`` and towers that learn by gradients: whether the trained ids'
+            vectors become their posterior means, where that is better on validation. Vectors that are
+            normalised, or without ``regularisation``, stay as they are.
+        device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+        threads: CPU threads; none for all cores. Part of what makes two runs the same bits.
+        positive: Which interactions are positives: a number (labels of at least this), or one rule of the
+            config's ``[positive]`` section, such as ``{"quantile": 0.8}``. ``None``: every interaction.
+        seed: Seed of weights, batches and dropout: same seed, same machine, same threads, same bits.
 
     Raises:
-        ConfigError: an unknown setting (the message names the nearest) or a value out of range.
+        ConfigError: an unknown setting (the message names the nearest), a value out of range, or a setting
+            that the objective does not read.
     """
 
-    def __init__(self, *, seed: int = 42, **settings: Any) -> None:
-        values: dict[str, dict[str, Any]] = {section: {} for section in _SECTIONS}
-        if "positive" in settings:
-            given = settings.pop("positive")
-            values["positive"] = dict(given) if isinstance(given, Mapping) else {"threshold": given}
-        for key, value in settings.items():
-            section, name = _RENAMED.get(key) or (_section_of(key), key)
-            values[section][name] = value
-        made: dict[str, Any] = {}
-        for section, kind in _SECTIONS.items():
-            try:
-                made[section] = kind.model_validate(values[section])
-            except ValidationError as error:
-                raise ConfigError(explain(error, section, kind.model_fields)) from None
-        self.positive: PositiveConfig = made["positive"]
-        self.model: ModelConfig = made["model"]
-        self.objective: ObjectiveConfig = made["objective"]
-        self.training: TrainingConfig = made["training"]
-        try:
-            check_agreement(self.model, self.objective, self.training)
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
-        self.seed = seed
+    def __init__(
+        self,
+        *,
+        dim: int = 64,
+        members: Literal["auto"] | int = "auto",
+        hidden: Literal["auto"] | Sequence[int] = "auto",
+        feature_dim: int = 8,
+        activation: Literal["relu", "gelu", "silu", "tanh"] = "relu",
+        dropout: float = 0.1,
+        id_dropout: Literal["auto"] | float = "auto",
+        shared_layers: bool = False,
+        normalise: bool = False,
+        temperature: float = 0.1,
+        objective: Literal["squared", "huber", "logistic", "all_pairs", "softmax", "bpr"] = "all_pairs",
+        transform: Literal["none", "cap", "log1p", "standardise", "duration_rank"] = "none",
+        cap: float | None = None,
+        delta: float = 1.0,
+        unobserved: float = 0.2,
+        floor: float | None = 0.2,
+        negatives: int = 4096,
+        hard_negatives: int | None = None,
+        regularisation: Literal["auto"] | float = "auto",
+        epochs: int = 60,
+        batch_size: Literal["auto"] | int = "auto",
+        learning_rate: float = 0.005,
+        schedule: Literal["plateau", "cosine", "constant"] = "plateau",
+        plateau_factor: float = 0.5,
+        plateau_patience: int = 2,
+        patience: int = 6,
+        weight_decay: float = 0.01,
+        clip_norm: float | None = 5.0,
+        refit: bool = True,
+        posterior: bool = True,
+        device: str = "auto",
+        threads: int | None = None,
+        positive: float | Mapping[str, float] | None = None,
+        seed: int = 42,
+        **unknown: Never,
+    ) -> None:
+        given = {name: value for name, value in locals().items() if name not in ("self", "unknown")}
+        self._use(given | unknown)
+
+    def _use(self, params: dict[str, Any]) -> None:
+        """Take settings over once they are valid, and say if they switch to gradient training."""
+        self.settings = Settings.of(params)
+        self._params = params
+        note = gradients_note(self.model, self.objective, self.training, sections=False)
+        if note is not None:
+            warnings.warn(note, TwoTowerWarning, stacklevel=3)
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
         """Return the estimator that a config describes."""
-        made = cls(seed=config.seed)
-        made.positive, made.model = config.positive, config.model
-        made.objective, made.training = config.objective, config.training
+        settings = Settings(config.positive, config.model, config.objective, config.training, config.seed)
+        made = cls.__new__(cls)
+        made.settings, made._params = settings, settings.params()
         return made
+
+    @property
+    def positive(self) -> PositiveConfig:
+        """Which interactions are positives."""
+        return self.settings.positive
+
+    @property
+    def model(self) -> ModelConfig:
+        """The settings of the towers."""
+        return self.settings.model
+
+    @property
+    def objective(self) -> ObjectiveConfig:
+        """The settings of the objective."""
+        return self.settings.objective
+
+    @property
+    def training(self) -> TrainingConfig:
+        """The settings of the training."""
+        return self.settings.training
+
+    @property
+    def seed(self) -> int:
+        """The seed of weights, batches and dropout."""
+        return self.settings.seed
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return every setting by its keyword, as it was given.
+
+        Args:
+            deep: without effect, as no setting is an estimator; scikit-learn asks for it.
+        """
+        del deep
+        return dict(self._params)
+
+    def set_params(self, **params: Any) -> Self:
+        """Change settings and return the estimator; with an error nothing is changed.
+
+        Raises:
+            ConfigError: as the constructor says.
+        """
+        self._use(self._params | params)
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TwoTower) and self.settings == other.settings
+
+    __hash__ = None  # type: ignore[assignment]  # settings can be changed
+
+    def _changed(self) -> dict[str, Any]:
+        """Return the settings that are not at their defaults."""
+        defaults = _DEFAULTS.params()
+        return {name: value for name, value in self.settings.params().items() if value != defaults[name]}
+
+    def __repr__(self) -> str:
+        return f"TwoTower({', '.join(f'{name}={value!r}' for name, value in self._changed().items())})"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{name}</td><td>{escape(repr(value))}</td></tr>"
+            for name, value in self._changed().items()
+        )
+        rest = "other settings are at their defaults" if rows else "all settings are at their defaults"
+        return f"<table><caption>TwoTower: {rest}</caption>{rows}</table>"
 
     def fit(
         self,
@@ -121,13 +238,13 @@ class TwoTower:
         """Train on ``train``, choosing the number of epochs on ``validation``.
 
         Args:
-            train: what is learnt from.
-            validation: what epochs are judged on; without it a tenth of train's rows, drawn at random.
+            train: the training set.
+            validation: what epochs are measured on; without it a tenth of the training rows, drawn at random.
             checkpoints: directory for a checkpoint after each epoch.
             resume: go on from the checkpoint there, to the same bits as without a break.
             listener: told of every step and epoch.
-            exclude_seen: whether users are not to be given what they have in train. Validation ranks by that,
-                and so do `Recommender.evaluate` and `Recommender.recommend` where nothing else is said. False
+            exclude_seen: whether users are not recommended what they have in the training set. Validation
+                ranks by that, and so do `Recommender.evaluate` and `Recommender.recommend` by default. False
                 where people come back to items (music, groceries).
 
         Raises:
@@ -156,188 +273,12 @@ class TwoTower:
             torch.set_num_threads(self.training.threads)
             numba.set_num_threads(min(self.training.threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
         try:
-            return self._fit(train, validation, device, checkpoints, resume, listener, exclude_seen)
+            return Fit(self.settings, device, checkpoints, resume, listener, exclude_seen).run(
+                train, validation
+            )
         finally:
             torch.set_num_threads(threads[0])
             numba.set_num_threads(threads[1])
 
-    def _fit(
-        self,
-        train: TrainPart,
-        validation: Dataset,
-        device: torch.device,
-        checkpoints: Path | None,
-        resume: bool,
-        listener: Listener,
-        exclude_seen: bool,
-    ) -> Recommender:
-        mark = fingerprint(self, train, validation, exclude_seen)
-        rule = PositiveRule.fit(train, self.positive)
-        found = Checkpoint.read(checkpoints) if resume and checkpoints is not None else None
-        earlier = found.meta["earlier"] if found is not None else {}
-        if not earlier:
-            prepared = self._prepare(train, rule, device)
-            judge = self._judge(prepared, train, validation, rule, device, exclude_seen)
-            trainer = self._trainer(prepared, "train", mark)
-            outcome = trainer.run(
-                judge,
-                epochs=self.training.epochs,
-                checkpoints=checkpoints,
-                resume=resume,
-                listener=listener,
-            )
-            posterior = self._posterior(prepared, judge, outcome.best_epoch, listener)
-            history = outcome.history + posterior
-            if not self.training.refit:
-                return finish(prepared, train, rule, history, exclude_seen)
-            earlier = {
-                "best_epoch": outcome.best_epoch,
-                "rates": outcome.rates,
-                "history": history,
-                "posterior": bool(posterior),
-            }
-        everything = train.joined(validation)
-        prepared = self._prepare(everything, rule, device)
-        trainer = self._trainer(prepared, "refit", mark)
-        refitted = trainer.run(
-            None,
-            epochs=earlier["best_epoch"],
-            rates=earlier["rates"],
-            checkpoints=checkpoints,
-            resume=found is not None and bool(found.meta["earlier"]),
-            listener=listener,
-            earlier=earlier,
-        )
-        if earlier["posterior"]:
-            self._take_posterior(prepared, listener)
-            listener.end(reason="done")
-        return finish(prepared, everything, rule, earlier["history"] + refitted.history, exclude_seen)
 
-    def _prepare(self, train: TrainPart, rule: PositiveRule, device: torch.device) -> Prepared:
-        return prepare(train, self.model, self.objective, self.training, rule, device=device, seed=self.seed)
-
-    def _judge(
-        self,
-        prepared: Prepared,
-        train: TrainPart,
-        validation: Dataset,
-        rule: PositiveRule,
-        device: torch.device,
-        exclude_seen: bool,
-    ) -> Judge:
-        if self.objective.implicit:
-            return RankingJudge(
-                prepared,
-                train,
-                validation,
-                rule,
-                device,
-                self.seed,
-                exclude_seen=exclude_seen,
-                least_grade=self.objective.least_grade,
-            )
-        return RatingJudge(prepared, validation, device)
-
-    def _posterior(self, prepared: Prepared, judge: Judge, epoch: int, listener: Listener) -> list[Record]:
-        """Give the ids their posterior means if the judge finds that better, and then return a record."""
-        if self.objective.name != "squared" or self.model.normalise:
-            return []
-        if prepared.solved or not self.training.posterior:
-            return []
-        ids = [tower.ids.weight for tower in (prepared.model.users, prepared.model.items)]
-        trained = [weight.clone() for weight in ids]
-        before = judge(prepared.model)[judge.by]
-        start = time.perf_counter()
-        self._take_posterior(prepared, listener)
-        seconds = time.perf_counter() - start
-        metrics = judge(prepared.model)
-        better = metrics[judge.by] < before
-        listener.end(reason="better on validation" if better else "no better on validation, left out")
-        if better:
-            return [{"phase": "posterior", "epoch": epoch, "seconds": seconds, **metrics, "best": True}]
-        for weight, old in zip(ids, trained, strict=True):
-            weight.copy_(old)
-        return []
-
-    def _take_posterior(self, prepared: Prepared, listener: Listener) -> None:
-        n = len(prepared.pairs)
-        listener.start(phase="posterior", epochs=1, first_epoch=1, pairs=n)
-        take_posterior_means(
-            prepared.model,
-            prepared.users,
-            prepared.items,
-            prepared.pairs,
-            strength_of(prepared),
-            lambda share: listener.step(epoch=1, pairs_done=round(share * n), loss=math.nan),
-        )
-
-    def _trainer(self, prepared: Prepared, phase: str, mark: str) -> Trainer:
-        return Trainer(
-            prepared.model,
-            prepared.users,
-            prepared.items,
-            Batcher(
-                prepared.pairs,
-                self.training.batch_size,
-                self.seed,
-                negatives=self.objective.negatives if prepared.objective.samples else None,
-                whole=prepared.objective.whole,
-            ),
-            prepared.objective,
-            strength_of(prepared),
-            self.training,
-            self.seed,
-            phase,
-            mark,
-            self._solver(prepared),
-        )
-
-    def _solver(self, prepared: Prepared) -> Alternating | Solver | None:
-        """Return what solves for vectors, where the loss is a least squares in them."""
-        if self.objective.name == "squared" and prepared.solved:
-            mean = float(prepared.model.mean)
-            return Variational(prepared.pairs, prepared.users, prepared.items, mean, strength_of(prepared))
-        if not isinstance(prepared.objective, AllPairs) or self.model.normalise:
-            return None
-        squares = PairSquares(prepared.pairs, prepared.config.unobserved, strength_of(prepared))
-        kind = Solving if prepared.solved else Alternating
-        return kind(squares, prepared.users, prepared.items)
-
-
-def pick_device(name: str) -> torch.device:
-    """Return the device of a name; "auto" is a GPU if there is one, else the CPU."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(
-            f"training.device {name!r} can't be used here ({reason}); use 'auto' or 'cpu'"
-        ) from None
-    return device
-
-
-def fingerprint(estimator: TwoTower, train: Dataset, validation: Dataset, exclude_seen: bool = True) -> str:
-    """Return a hash of the settings and of the rows that a checkpoint depends on."""
-    digest = hashlib.sha256()
-    for section in (estimator.positive, estimator.model, estimator.objective, estimator.training):
-        digest.update(json.dumps(section.model_dump(mode="json"), sort_keys=True).encode())
-    digest.update(f"{estimator.seed} {torch.get_num_threads()} {numba.get_num_threads()}".encode())
-    if not exclude_seen:
-        digest.update(b"with what was seen")
-    digest.update(json.dumps(train.schema.model_dump(mode="json"), sort_keys=True).encode())
-    for part in (train, validation):
-        for table in (part.interactions.select(part.role_columns()), part.users, part.items):
-            digest.update(f"{table.schema} {table.height}".encode())
-            digest.update(table.hash_rows(seed=0).to_numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _section_of(key: str) -> str:
-    for section, kind in _SECTIONS.items():
-        if key in kind.model_fields:
-            return section
-    known = sorted(name for kind in _SECTIONS.values() for name in kind.model_fields if name != "name")
-    raise ConfigError(f"unknown setting {key!r}.{nearest(key, known)} Valid: {', '.join(known)}.")
+_DEFAULTS = Settings.of({})

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from twotower import __version__
-from twotower.config import SOLVABLE, Config, resolved, set_for_gradients
+from twotower.config import Config, resolved
 from twotower.data.fingerprint import fingerprint
 from twotower.data.splitting import Parts
 from twotower.errors import DataError, TwoTowerWarning
-from twotower.estimator import TwoTower
+from twotower.estimator import TwoTower, gradients_note
 from twotower.experiment.listeners import FitClock, HistoryFile, Several, write_history
 from twotower.experiment.parts import check_positives, load_parts, notes_of, sizes_of
 from twotower.experiment.run import Run
@@ -79,7 +79,9 @@ def train(
     if parts is None:
         parts = load_parts(config, stages=stages, log=log)
     check_positives(config, parts)
-    _say_how(config, log)
+    note = gradients_note(config.model, config.objective, config.training)
+    if note is not None:
+        log(f"note: {note}")
     with (
         alone_in(run.path, "trains"),
         (tracking or Tracking()).run(run.path, config) as tracked,
@@ -123,19 +125,6 @@ def train(
         tracked.keep(run.config_file, run.metrics_file, run.history_file)
     log(f"done in {stages}")
     return RunResult(run, run.metrics(), recommender)
-
-
-def _say_how(config: Config, log: Log) -> None:
-    """Tell if settings make towers learn by gradients that would else be solved for."""
-    objective, model = config.objective.name, config.model
-    if config.solved or objective not in SOLVABLE or model.hidden != "auto" or model.normalise:
-        return
-    changed = set_for_gradients(model, config.training)
-    verb = "is" if len(changed) == 1 else "are"
-    log(
-        f"note: {', '.join(changed)} {verb} for towers that learn by gradients; so "
-        f"these do, with a hidden layer of 128, where else objective '{objective}' would be solved for"
-    )
 
 
 def fit(

@@ -1,4 +1,4 @@
-"""`Interval`: a metric with the bounds of its confidence interval, used as a number wherever one is needed."""
+"""`Interval`: a metric with the bounds of its interval, used as a number wherever one is needed."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _MOST_DECIMALS = 6
 class Interval(float):
     """A metric's value with the bounds of its interval; a ``float`` that also knows ``low`` and ``high``.
 
-    Calculations, comparisons, ``round`` and ``format`` use the value alone, as for any float. Only ``str`` and
-    ``repr`` show the bounds, with as many decimals as the width of the interval warrants. Two intervals are
-    equal if values and bounds are; an interval equals a number if its value does.
+    Calculations, comparisons, ``round`` and ``format`` use the value alone, as for any float. Only ``str``
+    and ``repr`` show the bounds, with as many decimals as the width of the interval warrants. Two intervals
+    are equal if values and bounds are; an interval equals a number if its value does.
 
     The difference of two intervals is a plain float: whether two models differ is what the interval of their
     *paired* difference says, see `twotower.metrics.paired_difference`.
@@ -36,6 +36,7 @@ class Interval(float):
     _high: float
 
     def __new__(cls, value: float, low: float, high: float) -> Interval:
+        """Make a float that keeps the bounds."""
         made = super().__new__(cls, value)
         made._low, made._high = float(low), float(high)
         return made

@@ -1,0 +1,207 @@
+"""The keyword arguments of `TwoTower`: those of the config, and with the manners of scikit-learn."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+import types
+import typing
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Never, Union
+
+import pytest
+from pydantic import BaseModel
+from sklearn.base import clone
+
+from twotower.config import Config, load_config
+from twotower.errors import ConfigError, TwoTowerWarning, nearest
+from twotower.estimator import TwoTower
+from twotower.estimator.settings import SECTIONS
+
+FIELDS = {
+    "objective" if (section, name) == ("objective", "name") else name: (kind, name)
+    for section, kind in SECTIONS.items()
+    for name in kind.model_fields
+}
+"""Keyword -> section and field."""
+
+
+def field_docs(kind: type[BaseModel]) -> dict[str, str]:
+    """Return what stands under each field of a section, in one line."""
+    (node,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    assert isinstance(node, ast.ClassDef)
+    docs = {}
+    for field, text in zip(node.body, node.body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
+            assert isinstance(field.target, ast.Name)
+            assert isinstance(text.value, ast.Constant)
+            docs[field.target.id] = " ".join(str(text.value.value).split())
+    return docs
+
+
+def plain(annotation: Any) -> Any:
+    """Return a type without the bounds of its values, as a signature has it."""
+    origin, args = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        return plain(args[0])
+    if origin in (Union, types.UnionType):
+        return frozenset(map(plain, args))
+    if origin is tuple:
+        return Sequence[plain(args[0])]
+    return annotation
+
+
+def signature() -> dict[str, inspect.Parameter]:
+    parameters = dict(inspect.signature(TwoTower.__init__, eval_str=True).parameters)
+    del parameters["self"], parameters["unknown"]
+    return parameters
+
+
+def test_every_setting_is_a_keyword_of_its_type_and_default():
+    found = signature()
+    assert list(found) == [*FIELDS, "positive", "seed"]
+    for name, (kind, field) in FIELDS.items():
+        assert found[name].kind is inspect.Parameter.KEYWORD_ONLY
+        assert found[name].default == kind.model_fields[field].default, name
+        hints = typing.get_type_hints(kind, include_extras=True)
+        assert plain(found[name].annotation) == plain(hints[field]), name
+    assert found["seed"].default == Config.model_fields["seed"].default
+
+
+def test_every_settings_meaning_is_in_the_docstring():
+    listed = inspect.getdoc(TwoTower).split("\nArgs:\n")[1].split("\n\n")[0]
+    said = dict(entry.split(": ", 1) for entry in textwrap.dedent(listed).replace("\n    ", " ").split("\n"))
+    assert list(said) == list(signature())
+    for name, (kind, field) in FIELDS.items():
+        expected = f"{name}: {field_docs(kind)[field]}"
+        wrapped = textwrap.fill(expected, 102, subsequent_indent="    ", break_on_hyphens=False)
+        assert said[name] == field_docs(kind)[field], f"the Args of TwoTower should say\n{wrapped}"
+
+
+def test_type_checkers_refuse_an_unknown_keyword():
+    parameter = inspect.signature(TwoTower.__init__, eval_str=True).parameters["unknown"]
+    assert parameter.annotation is Never
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("random_state", "seed"),
+        ("n_factors", "dim"),
+        ("factors", "dim"),
+        ("n_components", "dim"),
+        ("lr", "learning_rate"),
+        ("n_epochs", "epochs"),
+        ("iterations", "epochs"),
+        ("reg", "regularisation"),
+        ("alpha", "regularisation"),
+        ("loss", "objective"),
+        ("n_jobs", "threads"),
+        ("epoch", "epochs"),
+    ],
+)
+def test_what_other_libraries_call_a_setting_is_understood(theirs: str, ours: str):
+    with pytest.raises(ConfigError, match=f"unknown setting '{theirs}'. Did you mean '{ours}'"):
+        TwoTower(**{theirs: 1})
+
+
+def test_the_same_words_help_in_a_config():
+    with pytest.raises(ConfigError, match=r"unknown key 'training.lr'. Did you mean 'learning_rate'"):
+        load_config("kuairec-sample", ["training.lr=0.1"])
+    assert nearest("lr", ["epochs"]) == "", "only what is valid there"
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, True, "1"])
+def test_a_seed_is_a_whole_number(seed: Any):
+    with pytest.raises(ConfigError, match=r"'seed' must be a whole number, 0 or more, got"):
+        TwoTower(seed=seed)
+
+
+def test_none_may_be_said_as_in_a_config():
+    assert TwoTower(objective="softmax", clip_norm="none").training.clip_norm is None
+    with pytest.raises(ConfigError, match=r"'model.dim'"):
+        TwoTower(dim="none")
+
+
+def test_params_go_in_as_they_come_out():
+    hidden = [16, 8]
+    one = TwoTower(hidden=hidden, objective="softmax", positive={"quantile": 0.8}, seed=3)
+    params = one.get_params()
+    assert params["hidden"] is hidden
+    assert (params["objective"], params["positive"], params["epochs"]) == ("softmax", {"quantile": 0.8}, 60)
+    assert list(params) == list(signature())
+    assert TwoTower(**params) == one
+    assert TwoTower(positive=0.5).get_params()["positive"] == 0.5
+
+
+def test_scikit_learn_clones_it():
+    one = TwoTower(hidden=(16,), objective="huber", positive={"quantile": 0.8}, seed=3)
+    copy = clone(one)
+    assert copy == one
+    assert copy is not one
+    assert copy.set_params(dim=32) is copy
+    assert (copy.model.dim, one.model.dim) == (32, 64)
+    assert copy != one
+    assert one != "TwoTower"
+
+
+def test_a_wrong_setting_changes_nothing():
+    one = TwoTower(dim=32)
+    for wrong in ({"dim": 16, "lr": 0.1}, {"dim": 2}, {"delta": 3.0}):
+        with pytest.raises(ConfigError):
+            one.set_params(**wrong)
+    assert one == TwoTower(dim=32)
+    assert one.get_params() == TwoTower(dim=32).get_params()
+
+
+def test_an_estimator_from_a_config_has_its_settings():
+    config = load_config("kuairec-sample", ["model.dim=32", "seed=5"])
+    made = TwoTower.from_config(config)
+    assert made == TwoTower(**made.get_params())
+    assert made.get_params()["positive"] == {"threshold": 1.5}
+    assert (made.model, made.training, made.seed) == (config.model, config.training, 5)
+
+
+def test_repr_shows_what_is_not_at_its_default():
+    assert repr(TwoTower()) == "TwoTower()"
+    one = TwoTower(dim=32, objective="huber", learning_rate=0.01, epochs=60)
+    assert repr(one) == "TwoTower(dim=32, objective='huber', learning_rate=0.01)"
+    assert eval(repr(one)) == one
+    page = TwoTower(hidden=(8,), objective="bpr")._repr_html_()
+    assert "<td>hidden</td><td>(8,)</td>" in page
+    assert "&#x27;bpr&#x27;" in page
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"learning_rate": 0.1}, "learning_rate applies only to.*one hidden layer of 128.*'all_pairs'"),
+        ({"dropout": 0.2, "epochs": 3, "schedule": "cosine"}, "dropout, schedule apply only to"),
+        ({"hidden": (), "learning_rate": 0.1}, "trained by gradients; with"),
+        ({"objective": "squared", "batch_size": 100}, "'squared' is solved in closed form"),
+    ],
+)
+def test_leaving_the_closed_form_is_said(settings: Mapping[str, Any], says: str):
+    with pytest.warns(TwoTowerWarning, match=says) as caught:
+        TwoTower(**settings)
+    assert caught[0].filename == __file__
+    with pytest.warns(TwoTowerWarning, match=says) as caught:
+        TwoTower().set_params(**settings)
+    assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"dim": 32, "epochs": 3}, {"hidden": (64,), "learning_rate": 0.1}, {"objective": "huber"}],
+)
+def test_what_was_asked_for_is_not_remarked_upon(settings: Mapping[str, Any]):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        TwoTower(**settings)
+
+
+def test_literals_are_offered_to_editors():
+    assert typing.get_args(signature()["activation"].annotation) == ("relu", "gelu", "silu", "tanh")
+    assert typing.get_origin(signature()["objective"].annotation) is Literal
