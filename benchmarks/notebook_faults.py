@@ -236,7 +236,7 @@ def liked(base: Tables, fresh: Measured, folder: Path) -> None:
         t.config["objective"] = {"name": "all_pairs"}
         t.config["positive"] = rule
         # Positives alone: what is learnt from them is then what the rule says, and nothing else.
-        t.set("objective", floor="none")
+        t.set("objective", min_grade="none")
         config = load_config(t.write(folder / title.replace(" ", "-")))
         parts = load_parts(config)
         model = TwoTower.from_config(config).fit(parts.train, parts.validation)
@@ -293,7 +293,7 @@ def told(base: Tables, name: str, folder: Path) -> None:
         if finding.check == fault.check and finding.severity.value == fault.severity:
             print(f"  check: {finding.severity.value}: {finding.what} ({finding.check})")
             print(
-                f"    where: {finding.where}\n    evidence: {finding.evidence}\n    mend: {finding.mend}",
+                f"    where: {finding.where}\n    evidence: {finding.evidence}\n    fix: {finding.fix}",
                 flush=True,
             )
             return

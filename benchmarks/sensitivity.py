@@ -25,9 +25,9 @@ from twotower.data.dataset import Dataset, TrainPart
 from twotower.experiment import load_parts
 
 CHANGES: dict[str, list[Any]] = {
-    "unobserved": [0.05, 0.1, 0.4, 0.8],
+    "unobserved_weight": [0.05, 0.1, 0.4, 0.8],
     "regularisation": [0.18, 0.25, 0.5, 0.7],
-    "floor": [0.0, 0.2, 0.6, 0.8],
+    "min_grade": [0.0, 0.2, 0.6, 0.8],
     "dim": [32, 128],
 }
 
@@ -79,10 +79,10 @@ def main() -> None:
     for label, settings in changes():
         line, gaps = f"{label:22s}", []
         for name, how in cases:
-            if "floor" in settings and how == "positives":
+            if "min_grade" in settings and how == "positives":
                 line += f"{'':21s}"
                 continue
-            alone = {"floor": None} if how == "positives" and name != "synthetic" else {}
+            alone = {"min_grade": None} if how == "positives" and name != "synthetic" else {}
             value, epoch = worth(name, given.movielens, given.seeds, {**alone, **settings})
             default.setdefault((name, how), value)
             gaps.append(100.0 * (value / default[name, how] - 1.0))

@@ -146,7 +146,7 @@ def main() -> None:
 
     default, members, pairs = _ours(train, given.steps)
     print("  " + default.line(f"ours, defaults ({members} members)"), flush=True)
-    single, _, _ = _ours(train, given.steps, members=1)
+    single, _, _ = _ours(train, given.steps, ensemble_size=1)
     print("  " + single.line("ours, one member"), flush=True)
     theirs = {}
     for name, sparse in (("dense Adam", False), ("sparse gradients", True)):

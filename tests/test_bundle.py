@@ -154,7 +154,7 @@ def test_answers_are_the_same_to_the_bit(ids: str, transform: str, tmp_path: Pat
     "settings",
     [
         {"hidden": ()},
-        {"members": 3, "dim": 12, "hidden": (4, 6)},
+        {"ensemble_size": 3, "dim": 12, "hidden": (4, 6)},
         {"hidden": (6, 5), "shared_layers": True},
         {"normalise": True, "temperature": 0.3},
         {"objective": "huber", "delta": 0.5, "transform": "log1p"},

@@ -182,7 +182,7 @@ def test_split_files_are_paths_of_tables_and_names_of_matrices(tmp_path: Path) -
         ("trainin.epochs=1", "unknown key 'trainin'. Did you mean 'training'?"),
         ("learning_rate=0.1", "unknown key 'learning_rate'. It belongs in [training]."),
         ("zzz=1", "Valid: seed, data, schema, split, positive, model, objective, training, evaluation."),
-        ("model.zzz=1", "unknown key 'model.zzz'. Valid: dim, members, hidden"),
+        ("model.zzz=1", "unknown key 'model.zzz'. Valid: dim, ensemble_size, hidden"),
         ("schema.lable=x", "unknown key 'schema.lable'. Did you mean 'label'?"),
         ("split.method=temporl", "got 'temporl'. Did you mean 'temporal'?"),
         (

@@ -26,7 +26,7 @@ QUICK: dict[str, Any] = {
     "objective": "squared",
     "dim": 8,
     "hidden": (8,),
-    "feature_dim": 3,
+    "embedding_dim": 3,
     "batch_size": 500,
     "threads": 1,
     "epochs": 3,
@@ -118,7 +118,7 @@ def test_a_planted_signal_is_found(planted_fit: tuple[Recommender, TrainPart, Da
 
 def test_a_planted_signal_is_solved_for() -> None:
     train, test = split(planted(), test=0.15, seed=1)
-    model = TwoTower(objective="squared", dim=16, members=1).fit(train)
+    model = TwoTower(objective="squared", dim=16, ensemble_size=1).fit(train)
     ours, biases = (
         rmse(model.predict(test), labels(test)),
         rmse(least_squares_biases(train, test), labels(test)),
@@ -129,7 +129,7 @@ def test_a_planted_signal_is_solved_for() -> None:
 
 def test_someone_folded_in_from_labels_is_predicted_as_well_as_when_trained_on() -> None:
     train, test = split(planted(), test=0.15, seed=1)
-    model = TwoTower(objective="squared", dim=16, members=1).fit(train)
+    model = TwoTower(objective="squared", dim=16, ensemble_size=1).fit(train)
     users = test.interactions["user_id"].unique().sort()
     known = train.interactions.group_by("user_id").agg("item_id", "y")
     known = users.to_frame().join(known, on="user_id", how="left", maintain_order="left")
@@ -211,7 +211,7 @@ class Heard(Silent):
 
 def test_a_listener_hears_of_the_posterior() -> None:
     heard = Heard()
-    TwoTower(**(QUICK | {"members": 2, "refit": True})).fit(
+    TwoTower(**(QUICK | {"ensemble_size": 2, "refit": True})).fit(
         split(planted(noise=0.5), seed=1)[0], listener=heard
     )
     shares = [pytest.approx(done / 6, abs=0.01) for done in range(6)] + [1.0]
@@ -382,7 +382,7 @@ BROKEN: dict[str, Any] = {
     **QUICK,
     "epochs": 4,
     "hidden": (8, 6),
-    "members": 2,
+    "ensemble_size": 2,
     "shared_layers": True,
     "dropout": 0.3,
     "id_dropout": 0.3,
@@ -448,7 +448,7 @@ def test_what_is_solved_for_resumes_to_the_same_bits(
     ("settings", "says"),
     [
         ({"objective": "all_pairs", "hidden": (), "dropout": 0.2}, "towers with hidden layers"),
-        ({"hidden": (), "feature_dim": 3}, "towers with hidden layers.*model.hidden = \\[128\\]"),
+        ({"hidden": (), "embedding_dim": 3}, "towers with hidden layers.*model.hidden = \\[128\\]"),
         ({"objective": "softmax", "posterior": False}, "read by objective 'squared'"),
         ({"delta": 2.0}, "read by objective 'huber', not by 'all_pairs'; leave it at 1.0.*name = 'huber'"),
         (
@@ -456,8 +456,8 @@ def test_what_is_solved_for_resumes_to_the_same_bits(
             "'huber' or 'logistic', not by 'softmax'; leave it at 'none'",
         ),
         ({"objective": "bpr", "hard_negatives": 9}, "read by objective 'softmax'.*leave it at 'none'"),
-        ({"objective": "huber", "unobserved": 0.5}, "read by objective 'all_pairs'"),
-        ({"objective": "softmax", "floor": 0.5}, "read by objective 'all_pairs'"),
+        ({"objective": "huber", "unobserved_weight": 0.5}, "read by objective 'all_pairs'"),
+        ({"objective": "softmax", "min_grade": 0.5}, "read by objective 'all_pairs'"),
         ({"temperature": 0.5}, "set model.normalise = true"),
     ],
 )
@@ -507,7 +507,7 @@ def test_what_is_read_is_taken(settings: dict[str, Any]) -> None:
     TwoTower(**settings)
 
 
-@pytest.mark.parametrize("settings", [{"regularisation": 0.0}, {"unobserved": 0.0}])
+@pytest.mark.parametrize("settings", [{"regularisation": 0.0}, {"unobserved_weight": 0.0}])
 def test_all_pairs_can_do_without_a_penalty_or_cells(settings: dict[str, Any]) -> None:
     train, _ = split(planted(1300), seed=1)
     model = TwoTower(objective="all_pairs", dim=8, epochs=2, threads=1, **settings).fit(train)

@@ -236,7 +236,7 @@ def test_the_grades_are_those_that_all_pairs_learns(config: Config) -> None:
     """One function makes them both; the floor is the objective's, or its default for objectives without."""
     from twotower.estimator.preparing import prepare
 
-    floor = changed(config, "objective", floor=0.4)
+    floor = changed(config, "objective", min_grade=0.4)
     parts = load_parts(config)
     rule = short_fit(config, parts).positive
     for of, least in ((config, 0.2), (floor, 0.4), (changed(config, "objective", name="bpr"), 0.2)):

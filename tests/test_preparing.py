@@ -38,6 +38,6 @@ def test_the_unit_of_regularisation_is_the_noise_of_chance(density: float) -> No
 
 
 def test_a_cell_weighs_what_was_asked_for_beside_an_interaction() -> None:
-    made, _ = prepared(0.1, unobserved=0.3)
+    made, _ = prepared(0.1, unobserved_weight=0.3)
     assert isinstance(made.objective, AllPairs)
     npt.assert_allclose(made.objective.mass * len(made.pairs) / (N_USERS * N_ITEMS), 0.3, rtol=1e-12)

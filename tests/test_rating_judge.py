@@ -38,7 +38,7 @@ def judged(rows: list[tuple[int, int, float, float]], schema: dict[str, str] = S
     rule = PositiveRule.fit(train, PositiveConfig())
     prepared = prepare(
         train,
-        ModelConfig(dim=4, members=1, hidden=()),
+        ModelConfig(dim=4, ensemble_size=1, hidden=()),
         ObjectiveConfig(name="squared"),
         TrainingConfig(),
         rule,

@@ -1,7 +1,7 @@
-"""The exception tree: every error that is the user's to mend is a `TwoTowerError`.
+"""The exception tree: every error that is the user's to fix is a `TwoTowerError`.
 
 The command line turns a `TwoTowerError` into one message and exit code 2; anything else is our fault
-(exit code 1). A message gives the rule, the value received and the mend, in that order.
+(exit code 1). A message gives the rule, the value received and the fix, in that order.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 
 
 class TwoTowerError(Exception):
-    """Base of all errors caused by input that the user can mend."""
+    """Base of all errors caused by input that the user can fix."""
 
 
 class ConfigError(TwoTowerError):
@@ -45,6 +45,10 @@ class MissingExtraError(TwoTowerError):
 
 class TwoTowerWarning(UserWarning):
     """Something was left out, cut short, or is not what it was made for; the work goes on."""
+
+
+class RenamedWarning(TwoTowerWarning, FutureWarning):
+    """A setting or an argument was given by its old name, which works for one more version."""
 
 
 def yes_or_no(name: str, value: object) -> bool:

@@ -156,7 +156,7 @@ class _Tower(nn.Module):
         tower = self.tower
         parts = [F.embedding(given["codes"], self.table).flatten(1)] if self.n_codes else []
         for number in range(self.bags):
-            entries = F.embedding(given[f"list_{number}_codes"], self.table)  # (entries, feature_dim)
+            entries = F.embedding(given[f"list_{number}_codes"], self.table)  # (entries, embedding_dim)
             place = given[f"list_{number}_rows"].unsqueeze(1)
             total = torch.zeros(rows, entries.shape[1]).scatter_add(0, place.expand_as(entries), entries)
             count = torch.zeros(rows, 1).scatter_add(0, place, torch.ones_like(entries[:, :1]))

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from twotower.config import ModelConfig, ObjectiveConfig
+from twotower.config.renamed import renamed
 from twotower.features import Encoder, SideEncoder
 from twotower.features.encoder import column_from_state
 from twotower.features.positive import PositiveRule
@@ -85,7 +86,7 @@ def unpacked(manifest: Mapping[str, Any], contents: Mapping[str, NDArray[np.uint
         Exception: of whatever kind; the bundle is not one that was saved by this library.
     """
     schema = Schema.model_validate(manifest["schema"])
-    config = ModelConfig.model_validate(manifest["model"])
+    config = ModelConfig.model_validate(renamed("model", manifest["model"], warn=False))
     encoder = _encoder(schema, _json(contents[STATE]), parse(contents[ENCODER]))
     tables, vectors = _json(contents[TABLES]), parse(contents[VECTORS])
     users, items = _series(tables["users"]), _series(tables["items"])
@@ -113,7 +114,7 @@ def unpacked(manifest: Mapping[str, Any], contents: Mapping[str, NDArray[np.uint
         vectors.get("items.duration"),
         history,
         positive,
-        ObjectiveConfig.model_validate(manifest["objective"]),
+        ObjectiveConfig.model_validate(renamed("objective", manifest["objective"], warn=False)),
         _fold_in(manifest["least_squares"]),
         vectors.get("seen.label"),
         exclude_seen=flag(manifest, "exclude_seen") if "exclude_seen" in manifest else True,

@@ -34,7 +34,7 @@ def test_an_error_is_exit_2(call, spoilt: dict[str, Path]) -> None:
     assert answer.code == 2
     assert "error: the validation part is the test part (selection)" in answer.out
     assert "evidence: split.validation and split.test name the same file" in answer.out
-    assert "mend: leave split.validation out" in answer.out
+    assert "fix: leave split.validation out" in answer.out
     assert "\x1b" not in answer.out
     assert "Traceback" not in answer.err
 
@@ -48,7 +48,7 @@ def test_json_is_one_object(call, spoilt: dict[str, Path]) -> None:
     answer = call("check", spoilt["warning"], "--json").json
     assert answer["counts"]["warning"] == 1
     (warning,) = [finding for finding in answer["findings"] if finding["severity"] == "warning"]
-    assert set(warning) == {"check", "severity", "where", "what", "evidence", "mend"}
+    assert set(warning) == {"check", "severity", "where", "what", "evidence", "fix", "mend"}
     assert warning["check"] == "columns"
     assert set(answer["rows"]) == {"train", "validation", "test"}
 

@@ -90,7 +90,7 @@ def test_recommend_and_similar_work_on_it(call, ranked: Path, tmp_path: Path) ->
         (["evaluation.ks=10"], "'evaluation.ks' must be a list in square brackets, got 10."),
         (["evaluation.ranking=false"], "is measured by its ranking alone"),
         (["objective.name=all_pair"], "Did you mean 'all_pairs'?"),
-        (["objective.unobserved=-1"], "must be at least 0, got -1"),
+        (["objective.unobserved_weight=-1"], "must be at least 0, got -1"),
     ],
 )
 def test_wrong_ranking_settings(call, tables: Path, tmp_path: Path, settings: list[str], said: str) -> None:

@@ -69,7 +69,7 @@ def test_the_grades_are_those_that_the_objective_learns_from() -> None:
     test = rated([(user, 11, 5.0) for user in range(5)])
     rule = PositiveRule.fit(train.as_train(), PositiveConfig(threshold=4.0))
     for floor, value in ((0.0, 0.0), (1.0, 1.0)):
-        least = ObjectiveConfig(floor=floor).least_grade
+        least = ObjectiveConfig(min_grade=floor).least_grade
         found = evaluate_model(
             Always(10), test, train, rule, rating=False, ks=(1,), least_grade=least, resamples=100
         ).popularity

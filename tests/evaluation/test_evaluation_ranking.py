@@ -89,7 +89,7 @@ def plain(ranker, test, train, k, *, candidates=None, extra=(), barred_seen=True
             f"ndcg@{k}": sum(hit / math.log2(r + 2) for r, hit in enumerate(hits))
             / sum(1 / math.log2(r + 2) for r in range(best)),
             f"novelty@{k}": np.mean([-math.log2(max(c, 1) / len(train)) for c in popular]),
-            f"popularity@{k}": np.mean(
+            f"avg_popularity_percentile@{k}": np.mean(
                 [
                     np.mean([(c < counts[i]) + (c == counts[i]) / 2 for c in counts.values()])
                     for i in given_items
@@ -138,7 +138,7 @@ def test_against_plain_python(train, test, candidates, barred_seen, k):
     assert (found.users, found.items) == (len(expected), len(catalogue))
     assert found.positives == sum(len(of["relevant"]) for of in expected.values())
     assert found.positives + sum(found.left_out.values()) == len(test)
-    for name in [*ACCURACY, "novelty", "popularity"]:
+    for name in [*ACCURACY, "novelty", "avg_popularity_percentile"]:
         mean = np.mean([of[f"{name}@{k}"] for of in expected.values()])
         assert found.metrics[f"{name}@{k}"].value == pytest.approx(mean, abs=1e-12), name
     shown = {i for of in expected.values() for i in of["given"]}
@@ -177,7 +177,7 @@ def test_by_hand():
     assert value["coverage@1"] == 3 / 8
     # Train rows by item: 10 3, 11 1, 12 1, 13 1, 14 1, 15 1, 16 0, 17 0; 8 in all.
     assert value["novelty@1"] == pytest.approx((3 + 3 + math.log2(8 / 3)) / 3)
-    assert value["popularity@1"] == pytest.approx((4.5 / 8 + 4.5 / 8 + 7.5 / 8) / 3)
+    assert value["avg_popularity_percentile@1"] == pytest.approx((4.5 / 8 + 4.5 / 8 + 7.5 / 8) / 3)
     assert found.metrics["coverage@3"].as_dict()["low"] is None
 
     parts = {
@@ -363,7 +363,7 @@ def test_as_dict_is_json_without_nan():
     assert set(as_dict["metrics"]["ndcg@3"]) == {"value", "low", "high"}
     # An empty list has no hits, and no popularity that could count.
     assert as_dict["metrics"]["recall@3"]["value"] == pytest.approx(2 / 3)
-    assert as_dict["metrics"]["popularity@3"]["value"] > 0
+    assert as_dict["metrics"]["avg_popularity_percentile@3"]["value"] > 0
 
 
 def test_nothing_relevant_is_refused():

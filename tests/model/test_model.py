@@ -51,7 +51,7 @@ def packed(n: int, **options: Any) -> SideArrays:
 def build(
     users: SideArrays, items: SideArrays, *, mean: float = 0.0, seed: int = 0, **config: Any
 ) -> TwoTowerModel:
-    settings = ModelConfig(**{"dim": 6, "hidden": (5,), "feature_dim": 3, **config})
+    settings = ModelConfig(**{"dim": 6, "hidden": (5,), "embedding_dim": 3, **config})
     model = TwoTowerModel(users, items, users.rows, items.rows, settings, seed, mean)
     with torch.no_grad():  # nothing may hide behind a bias or an output that starts from none
         generator = torch.Generator().manual_seed(seed + 1)
@@ -102,7 +102,7 @@ def test_a_score_is_the_mean_of_its_members_dot_products_and_biases(
 ) -> None:
     sides = {"users": encoded(4, columns=columns), "items": encoded(3, columns=columns, seed=1)}
     arrays = {which: SideArrays.pack(side, CPU) for which, side in sides.items()}
-    config = {"members": members, "dim": 6 * members, "hidden": (5 * members,)}
+    config = {"ensemble_size": members, "dim": 6 * members, "hidden": (5 * members,)}
     model = build(arrays["users"], arrays["items"], mean=0.75, **config)
     U, V = (model.encode(arrays[which], which) for which in ("users", "items"))
     assert U.shape == (4, 6 * members)
@@ -121,7 +121,7 @@ def test_a_score_is_the_mean_of_its_members_dot_products_and_biases(
 @pytest.mark.parametrize("members", [2, 3])
 def test_members_share_no_output(members: int) -> None:
     users, items = packed(4), packed(3)
-    config = {"members": members, "dim": 6 * members, "hidden": (5 * members,)}
+    config = {"ensemble_size": members, "dim": 6 * members, "hidden": (5 * members,)}
     model = build(users, items, **config).train()
     parts = model.members(model.user_vectors(users))
     assert [part.shape for part in parts] == [(4, 6)] * members
@@ -205,7 +205,7 @@ def test_a_linear_tower_is_a_sum_over_its_features() -> None:
 
 def test_the_score_of_members_is_the_mean_of_theirs() -> None:
     users, items = packed(4), packed(3)
-    model = build(users, items, dim=16, hidden=(6, 4), members=2).eval()
+    model = build(users, items, dim=16, hidden=(6, 4), ensemble_size=2).eval()
     with torch.no_grad():
         raw = [model.members(vectors) for vectors in (model.user_vectors(users), model.item_vectors(items))]
         each = [u @ v.T for u, v in zip(*raw, strict=True)]
@@ -232,12 +232,12 @@ def test_automatic_members(dim: int, hidden: tuple[int, ...], members: int) -> N
 
 
 def test_members_must_divide() -> None:
-    with pytest.raises(ValueError, match="dim must be a multiple of members"):
-        ModelConfig(dim=63, members=2)
+    with pytest.raises(ValueError, match="dim must be a multiple of ensemble_size"):
+        ModelConfig(dim=63, ensemble_size=2)
     with pytest.raises(ValueError, match="last of hidden must be a multiple"):
-        ModelConfig(dim=64, hidden=(5,), members=2)
+        ModelConfig(dim=64, hidden=(5,), ensemble_size=2)
     with pytest.raises(ValueError, match="at least 4 for each"):
-        ModelConfig(dim=8, members=4)
+        ModelConfig(dim=8, ensemble_size=4)
 
 
 def test_shared_layers_are_the_same_tensors() -> None:

@@ -131,7 +131,7 @@ def test_the_same_list_for_everyone(kind: str, request: pytest.FixtureRequest) -
     (one,) = found(changed(case, users=flat(whole)), "same-lists")
     assert "nearly everyone is given the same list" in one.what
     assert "0.0% of the variance of the scores is a matter of user and item together" in one.evidence
-    assert ("all_pairs" in one.mend) == (kind == "rated")
+    assert ("all_pairs" in one.fix) == (kind == "rated")
 
 
 def test_one_item_in_most_lists(ranked: Case) -> None:

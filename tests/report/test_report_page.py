@@ -263,7 +263,7 @@ def test_findings_are_shown_with_evidence_and_advice(rated: Case, htmls: dict[st
     assert "another than aaaaaaaaaaaaaaaa when it was trained" in words
     for finding in findings:
         assert finding.evidence in words
-        assert finding.mend.replace("`", "") in words.replace("` ", "").replace("`", "")
+        assert finding.fix.replace("`", "") in words.replace("` ", "").replace("`", "")
     assert "1 to mend" in words
     assert "Nothing was found." in Page(htmls["rated"]).words
 

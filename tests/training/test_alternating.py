@@ -37,7 +37,7 @@ def pairs() -> TrainPairs:
 
 
 def towers(**settings: Any) -> TwoTowerModel:
-    config = ModelConfig(**{"dim": 8, "hidden": (8,), "feature_dim": 2, "members": 1, **settings})
+    config = ModelConfig(**{"dim": 8, "hidden": (8,), "embedding_dim": 2, "ensemble_size": 1, **settings})
     return TwoTowerModel(side(N_USERS), side(N_ITEMS), N_USERS, N_ITEMS, config, seed=1)
 
 
@@ -64,7 +64,7 @@ def alternating() -> Alternating:
 
 @pytest.mark.parametrize("members", [1, 2])
 def test_every_round_lowers_the_loss(members: int) -> None:
-    model = towers(members=members)
+    model = towers(ensemble_size=members)
     losses = [loss(model)]
     for _ in range(6):
         alternating().solve(model)

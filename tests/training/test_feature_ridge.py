@@ -82,7 +82,7 @@ def test_a_tower_says_what_was_found() -> None:
     z = vectors(3.0)
     ridge = FeatureRidge(Design.of(side()), np.ones(ROWS))
     found = ridge.fit(z)
-    config = ModelConfig(dim=D + 2, members=1, hidden=())
+    config = ModelConfig(dim=D + 2, ensemble_size=1, hidden=())
     tower = LinearTower(side(), ROWS, config, torch.Generator().manual_seed(0))
     ridge.write(found, tower, np.arange(D))
     said = tower.from_features(side()).detach().numpy()
@@ -94,7 +94,7 @@ def test_a_code_that_no_row_had_says_what_the_mean_row_says_there() -> None:
     ridge = FeatureRidge(Design.of(side()), np.ones(ROWS))
     found = ridge.fit(vectors(3.0))
     tower = LinearTower(
-        side(), ROWS, ModelConfig(dim=D + 2, members=1, hidden=()), torch.Generator().manual_seed(0)
+        side(), ROWS, ModelConfig(dim=D + 2, ensemble_size=1, hidden=()), torch.Generator().manual_seed(0)
     )
     ridge.write(found, tower, np.arange(D))
     table = tower.features.detach().numpy()[:, :D]

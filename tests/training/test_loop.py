@@ -77,7 +77,7 @@ def trainer(
     settings = TrainingConfig(
         **{"epochs": 6, "batch_size": 100, "learning_rate": 0.02, "threads": 1, **training}
     )
-    config = ModelConfig(**{"dim": 6, "hidden": (5,), "feature_dim": 2, **(model or {})})
+    config = ModelConfig(**{"dim": 6, "hidden": (5,), "embedding_dim": 2, **(model or {})})
     towers = TwoTowerModel(USERS, ITEMS, N_USERS, N_ITEMS, config, seed)
     batcher = Batcher(pairs(), settings.batch_size, seed)
     return Trainer(
@@ -333,7 +333,13 @@ def test_the_penalty_of_an_epoch_by_hand(whole: bool) -> None:
 
 
 def test_every_member_has_a_loss_and_a_penalty_of_its_own() -> None:
-    options: dict[str, Any] = {"members": 2, "dim": 12, "hidden": (6,), "dropout": 0.0, "id_dropout": 0.0}
+    options: dict[str, Any] = {
+        "ensemble_size": 2,
+        "dim": 12,
+        "hidden": (6,),
+        "dropout": 0.0,
+        "id_dropout": 0.0,
+    }
     made = trainer(penalty=0.7, clip_norm=None, batch_size=N, model=options)
     (batch,) = made.batcher.epoch(1)
     user = torch.from_numpy(np.repeat(np.arange(N_USERS), np.diff(batch.pairs.indptr)))

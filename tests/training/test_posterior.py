@@ -40,7 +40,7 @@ def pairs(weight: bool = False, n: int = N) -> TrainPairs:
 
 
 def model(members: int = 2) -> TwoTowerModel:
-    config = ModelConfig(dim=8, hidden=(8,), members=members)
+    config = ModelConfig(dim=8, hidden=(8,), ensemble_size=members)
     return TwoTowerModel(USERS, ITEMS, N_USERS, N_ITEMS, config, seed=3, mean=0.25)
 
 

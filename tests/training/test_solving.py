@@ -33,7 +33,7 @@ def pairs() -> TrainPairs:
 
 def made(*, coded: bool = True, members: int = 1) -> tuple[TwoTowerModel, Solving]:
     users, items = side(N_USERS, coded=coded), side(N_ITEMS, coded=coded)
-    config = ModelConfig(dim=6 * members, hidden=(), members=members)
+    config = ModelConfig(dim=6 * members, hidden=(), ensemble_size=members)
     model = TwoTowerModel(users, items, N_USERS, N_ITEMS, config, seed=1)
     return model, Solving(PairSquares(pairs(), CELL, STRENGTH), users, items)
 
@@ -101,7 +101,7 @@ def test_who_has_no_pairs_is_what_the_features_say() -> None:
     user, item = user[taken].astype(np.int32), item[taken].astype(np.int32)
     blocks = {"c": Codes((2 + np.arange(n) % 2).astype(np.int32), 4)}
     arrays = SideArrays.pack(EncodedSide(np.arange(1, n + 1, dtype=np.int32), blocks), torch.device("cpu"))
-    model = TwoTowerModel(arrays, arrays, n, n, ModelConfig(dim=6, hidden=(), members=1), seed=1)
+    model = TwoTowerModel(arrays, arrays, n, n, ModelConfig(dim=6, hidden=(), ensemble_size=1), seed=1)
     given = TrainPairs.sort(user, item, np.ones(len(user), np.float32), None, n, n)
     solving = Solving(PairSquares(given, 0.6, 0.05), arrays, arrays)
     for _ in range(6):

@@ -39,7 +39,7 @@ def made(
     train: TrainPairs, members: int = 2, users: SideArrays | None = None, items: SideArrays | None = None
 ) -> tuple[TwoTowerModel, Variational]:
     users, items = users or side(train.n_users), items or side(train.n_items)
-    config = ModelConfig(dim=5 * members, hidden=(), members=members)
+    config = ModelConfig(dim=5 * members, hidden=(), ensemble_size=members)
     model = TwoTowerModel(users, items, train.n_users, train.n_items, config, seed=3, mean=0.25)
     return model, Variational(train, users, items, 0.25, PENALTY)
 
@@ -162,7 +162,7 @@ def test_what_features_say_is_found_and_carries_rows_never_seen() -> None:
     label = (truth[user, item] + 0.1 * rng.normal(size=len(user))).astype(np.float32)
     train = TrainPairs.sort(user, item, label, None, n_users, seen)
     users, items = side(n_users), side(seen, x[:seen])
-    config = ModelConfig(dim=12, hidden=(), members=1)
+    config = ModelConfig(dim=12, hidden=(), ensemble_size=1)
     model = TwoTowerModel(users, items, n_users, seen, config, seed=0)
     solver = Variational(train, users, items, 0.0, PENALTY)
     for _ in range(8):
@@ -217,7 +217,7 @@ def test_what_has_no_solution_is_an_error_that_says_what_to_do() -> None:
 def test_without_a_penalty_it_still_solves() -> None:
     train = pairs()
     users, items = side(N_USERS), side(N_ITEMS)
-    config = ModelConfig(dim=5, hidden=(), members=1)
+    config = ModelConfig(dim=5, hidden=(), ensemble_size=1)
     model = TwoTowerModel(users, items, N_USERS, N_ITEMS, config, seed=3)
     solver = Variational(train, users, items, 0.0, 0.0)
     losses = [solver.solve(model) for _ in range(6)]

@@ -47,7 +47,7 @@ def test_every_value_of_a_default_space_is_valid_and_it_holds_the_config(folder,
     assert all(space.parameters[key].holds(value) for key, value in given.items())
     assert "auto" not in given.values()
     owned = {
-        "all_pairs": "objective.unobserved",
+        "all_pairs": "objective.unobserved_weight",
         "huber": "objective.delta",
         "softmax": "objective.hard_negatives",
     }
@@ -58,7 +58,7 @@ def test_every_value_of_a_default_space_is_valid_and_it_holds_the_config(folder,
 def test_towers_that_are_solved_for_have_no_parameters_of_gradients(folder) -> None:
     solved = space_of(load_config(folder / "config.toml", SOLVED))
     layered = space_of(load_config(folder / "config.toml", LAYERED))
-    of_layers = {"model.hidden", "model.feature_dim", "model.dropout", "training.learning_rate"}
+    of_layers = {"model.hidden", "model.embedding_dim", "model.dropout", "training.learning_rate"}
     assert of_layers & set(solved.parameters) == set()
     assert of_layers <= set(layered.parameters)
     assert not layered.parameters["model.hidden"].holds([])
@@ -77,8 +77,8 @@ def test_a_space_of_several_objectives_leaves_out_what_one_has_not(folder) -> No
 
 def test_floor_needs_labels(folder) -> None:
     config = load_config(folder / "config.toml", ["objective.name=all_pairs"])
-    assert "objective.floor" in default_space(config, labelled=True).parameters
-    assert "objective.floor" not in default_space(config, labelled=False).parameters
+    assert "objective.min_grade" in default_space(config, labelled=True).parameters
+    assert "objective.min_grade" not in default_space(config, labelled=False).parameters
 
 
 def test_a_default_span_that_cannot_hold_the_config_is_left_out(folder) -> None:
@@ -112,7 +112,7 @@ def test_values_take_the_type_of_their_key(folder, config: Config) -> None:
     space = read_space(path, config)
     assert space.parameters["model.dropout"] == Choices((0.0, 0.5))
     assert all(isinstance(value, float) for value in space.parameters["model.dropout"].values)
-    assert space.parameters["model.feature_dim"].whole
+    assert space.parameters["model.embedding_dim"].whole
     assert space.parameters["model.hidden"] == Choices(([], [8]))
     assert read_space(written(folder, space.dump()), config) == space
 

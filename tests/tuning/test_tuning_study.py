@@ -24,15 +24,15 @@ SPACE = Space(
         "objective.name": Choices(("squared", "huber")),
         "objective.delta": Span(0.5, 2.0, log=True),
         "model.hidden": Choices(([], [8], [8, 4])),
-        "model.feature_dim": Span(2, 9),
+        "model.embedding_dim": Span(2, 9),
     },
     layered=True,
 )
-FIRST = {"objective.name": "squared", "model.hidden": [8], "model.feature_dim": 8}
+FIRST = {"objective.name": "squared", "model.hidden": [8], "model.embedding_dim": 8}
 
 
 def worth(values) -> float:
-    return values["model.feature_dim"] + len(values["model.hidden"]) + values.get("objective.delta", 0.0)
+    return values["model.embedding_dim"] + len(values["model.hidden"]) + values.get("objective.delta", 0.0)
 
 
 def tried(study: Study, n: int) -> list[dict]:
@@ -110,15 +110,15 @@ def test_hopeless_is_what_most_others_were_better_than(tmp_path: Path) -> None:
 def test_importance_finds_what_matters_and_says_nothing_of_few(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(_optuna, "STARTUP_TRIALS", 99)
     study = Study(tmp_path / "a.db", maximise=True, seed=1)
-    space = Space({"model.dropout": Span(0.0, 0.5), "model.feature_dim": Span(2, 9)}, layered=True)
-    first = {"model.dropout": 0.1, "model.feature_dim": 8}
+    space = Space({"model.dropout": Span(0.0, 0.5), "model.embedding_dim": Span(2, 9)}, layered=True)
+    first = {"model.dropout": 0.1, "model.embedding_dim": 8}
     for done in range(LEAST_FOR_IMPORTANCE):
         assert study.importance() == {}, done
         number, values = study.ask(space, "squared", first)
-        study.complete(number, values["model.feature_dim"] + values["model.dropout"] / 10)
+        study.complete(number, values["model.embedding_dim"] + values["model.dropout"] / 10)
     shares = study.importance()
-    assert next(iter(shares)) == "model.feature_dim"
-    assert shares["model.feature_dim"] > 0.8
+    assert next(iter(shares)) == "model.embedding_dim"
+    assert shares["model.embedding_dim"] > 0.8
     assert sum(shares.values()) == pytest.approx(1.0)
 
 

@@ -153,9 +153,11 @@ def test_no_choice_reads_the_test_part(tuned, folder: Path, config: Config, monk
 
 
 def test_a_ranking_is_tuned_by_ndcg(folder: Path) -> None:
-    settings = ["objective.name=all_pairs", "positive.threshold=3.5", "model.members=1"]
+    settings = ["objective.name=all_pairs", "positive.threshold=3.5", "model.ensemble_size=1"]
     config = load_config(folder / "config.toml", settings)
-    space = Space({"objective.unobserved": Span(0.05, 0.5), "objective.floor": Choices(("none", 0.4))})
+    space = Space(
+        {"objective.unobserved_weight": Span(0.05, 0.5), "objective.min_grade": Choices(("none", 0.4))}
+    )
     result = tune(config, folder / "ranked", trials=3, space=space)
     assert result["metric"] == "ndcg@100"
     for name in ("given", "best"):
@@ -164,7 +166,7 @@ def test_a_ranking_is_tuned_by_ndcg(folder: Path) -> None:
             assert result[name]["validation"] == pytest.approx(run.metrics()["validation"]["ndcg@100"])
             assert result["test"][name]["value"] == run.metrics()["ranking"]["ndcg@100"]["value"]
     assert result["best"]["validation"] == max(t["value"] for t in result["history"])
-    assert set(result["history"][1]["values"]) == {"objective.unobserved", "objective.floor"}
+    assert set(result["history"][1]["values"]) == {"objective.unobserved_weight", "objective.min_grade"}
 
 
 def test_a_config_that_stands(folder: Path, config: Config) -> None:
@@ -315,7 +317,7 @@ def test_a_run_within_a_tuning_is_asked_for(tuned, folder: Path) -> None:
 def search(tmp_path: Path, config: Config, parts: Parts) -> Search:
     scorer = make_scorer(config, parts.train, parts.validation)
     study = Study(tmp_path / "study.db", maximise=False, seed=1)
-    space = Space({"model.members": Choices(("auto", 1, 2)), "model.dim": Choices((8, 10))})
+    space = Space({"model.ensemble_size": Choices(("auto", 1, 2)), "model.dim": Choices((8, 10))})
     space = space.around(config, labelled=True)
     return Search(config, space, parts.train, parts.validation, scorer, study, tmp_path / "scores")
 
@@ -378,13 +380,13 @@ def test_values_that_do_not_go_together_are_a_bad_trial(search: Search, monkeypa
 
     def asked(self, *args: Any) -> tuple[int, dict[str, Any]]:
         number, values = ask(self, *args)
-        return number, {"model.members": 4, "model.dim": 10} if number else values
+        return number, {"model.ensemble_size": 4, "model.dim": 10} if number else values
 
     monkeypatch.setattr(Study, "ask", asked)
     search.run(Budget(2, None), Watcher())
     trial = search.study.trials()[1]
     assert trial.state == "pruned"
-    assert "multiple of members" in trial.note
+    assert "multiple of ensemble_size" in trial.note
 
 
 def test_the_given_config_must_train(search: Search, monkeypatch) -> None:

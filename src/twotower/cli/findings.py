@@ -1,4 +1,4 @@
-"""How the findings of an audit are printed: errors first, each with its evidence and its mend."""
+"""How the findings of an audit are printed: errors first, each with its evidence and its fix."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def print_findings(audit: Audit) -> None:
             f": {finding.what} ({finding.check})",
         )
         console.print(head)
-        for name, text in (("where", finding.where), ("evidence", finding.evidence), ("mend", finding.mend)):
+        for name, text in (("where", finding.where), ("evidence", finding.evidence), ("fix", finding.fix)):
             lines = textwrap.wrap(
                 f"{name}: {_plain(text)}", width, initial_indent="  ", subsequent_indent="  "
             )

@@ -27,13 +27,13 @@ _NAMES = {
     "ndcg": "NDCG",
     "map": "MAP",
     "mrr": "MRR",
-    "popularity": "popularity",
+    "avg_popularity_percentile": "popularity percentile",
     "novelty": "novelty",
     "coverage": "coverage",
     "gini": "Gini",
 }
 
-_COMPARED = ("ndcg", "recall", "mrr", "coverage", "popularity")
+_COMPARED = ("ndcg", "recall", "mrr", "coverage", "avg_popularity_percentile")
 """Ranking metrics that a comparison prints; all are in its JSON."""
 _SLICED = ("mae", "r2", "recall@20", "ndcg@10")
 """Metrics that slices are printed with, where they are there; all are in the JSON."""

@@ -14,14 +14,14 @@ PREDICTING = ("squared", "huber", "logistic")
 OF_OBJECTIVES: Final[Mapping[str, tuple[str, ...]]] = {
     "objective.transform": PREDICTING,
     "objective.delta": ("huber",),
-    "objective.unobserved": ("all_pairs",),
-    "objective.floor": ("all_pairs",),
+    "objective.unobserved_weight": ("all_pairs",),
+    "objective.min_grade": ("all_pairs",),
     "objective.negatives": ("softmax", "bpr"),
     "objective.hard_negatives": ("softmax",),
     "training.posterior": ("squared",),
 }
 """Settings that only some objectives read, and these objectives."""
-OF_LAYERS: Final = ("model.feature_dim", "model.activation", "model.dropout")
+OF_LAYERS: Final = ("model.embedding_dim", "model.activation", "model.dropout")
 """Settings that only towers with hidden layers read."""
 OF_GRADIENTS: Final = (
     "model.id_dropout",
@@ -67,13 +67,13 @@ def check_agreement(model: ModelConfig, objective: ObjectiveConfig, training: Tr
     """Raise `ValueError` if a setting that is not at its default would be read by nothing."""
     sections: dict[str, BaseModel] = {"model": model, "objective": objective, "training": training}
 
-    def refuse(key: str, why: str, mend: str) -> None:
+    def refuse(key: str, why: str, fix: str) -> None:
         if not _at_default(sections, key):
             section, name = key.split(".")
             value = getattr(sections[section], name)
             default = type(sections[section]).model_fields[name].default
             standing = "none" if default is None else default
-            raise ValueError(f"{key} = {value!r} is {why}; leave it at {standing!r}{mend}")
+            raise ValueError(f"{key} = {value!r} is {why}; leave it at {standing!r}{fix}")
 
     for key, owners in OF_OBJECTIVES.items():
         if objective.name not in owners:

@@ -24,6 +24,7 @@ from pydantic.fields import FieldInfo
 from tomlkit.items import InlineTable
 
 from twotower.config.config import Config
+from twotower.config.renamed import current_key, renamed
 from twotower.config.sections import (
     DataConfig,
     EvaluationConfig,
@@ -60,13 +61,14 @@ def recipes() -> list[str]:
     return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
 
 
-def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
+def load_config(source: str | Path, overrides: Sequence[str] = (), *, saved: bool = False) -> Config:
     """Read a config file or a packaged recipe.
 
     Args:
         source: a path, or the name of a recipe (which wins over a file of that name; write ``./name``).
         overrides: ``section.key=value``, each value as TOML would have it (``model.hidden=[64, 32]``), or a
             plain string.
+        saved: whether the library wrote the file itself, so that its old names of settings give no warning.
 
     Raises:
         ConfigError: no such file or recipe, not TOML, or a key or value that is not valid; one line a fault.
@@ -76,6 +78,7 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> Config:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{name} is not valid TOML: {error}{_line_of(text, str(error))}") from None
+    values = _renamed(values, warn=not saved)
     given = [_parse_override(override) for override in overrides]
     for keys, value in given:
         _set(values, keys, value)
@@ -122,7 +125,7 @@ def with_values(config: Config, values: Mapping[str, Any], name: str) -> Config:
     """
     raw = tomllib.loads(dump_config(config))
     for key, value in values.items():
-        _set(raw, tuple(key.split(".")), value)
+        _set(raw, tuple(current_key(key).split(".")), value)
     return _validated(raw, name)
 
 
@@ -202,7 +205,7 @@ def _line_of(text: str, error: str) -> str:
 
 def _parse_override(override: str) -> tuple[tuple[str, ...], Any]:
     name, equals, text = override.partition("=")
-    keys = tuple(part.strip() for part in name.split("."))
+    keys = tuple(current_key(".".join(part.strip() for part in name.split("."))).split("."))
     if not equals or not all(keys):
         raise ConfigError(
             f"--set takes section.key=value, got {override!r}; write for example training.epochs=20"
@@ -217,6 +220,13 @@ def _parse_override(override: str) -> tuple[tuple[str, ...], Any]:
     if re.fullmatch(r"[+-]?(\d+\.|\.\d+)([eE][+-]?\d+)?", text):
         return keys, float(text)  # ".5" and "5." are no TOML, but who types them means a number
     return keys, text
+
+
+def _renamed(values: Mapping[str, Any], *, warn: bool) -> dict[str, Any]:
+    return {
+        key: renamed(key, value, warn=warn) if isinstance(value, dict) else value
+        for key, value in values.items()
+    }
 
 
 def _set(values: dict[str, Any], keys: tuple[str, ...], value: Any) -> None:

@@ -162,7 +162,7 @@ class ModelConfig(Section):
 
     dim: Annotated[int, Field(ge=4)] = 64
     """Length of the vectors, the two places for the biases included."""
-    members: Literal["auto"] | Count = "auto"
+    ensemble_size: Literal["auto"] | Count = "auto"
     """Towers in one: each has an equal part of ``dim`` and of the last hidden layer, and a loss of its own;
     the score is the mean of theirs. ``auto``: 4, or 2 or 1 where 4 would leave less than 8 of ``dim`` to each
     or does not divide; 1 with ``all_pairs``."""
@@ -170,7 +170,7 @@ class ModelConfig(Section):
     """Widths of the hidden layers of each tower; empty for linear towers. ``auto``: none with ``squared`` and
     ``all_pairs``, whose linear towers are solved for in closed form; one of 128 with other objectives, and
     where a setting that only hidden layers or learning by gradients have is not at its default."""
-    feature_dim: Count = 8
+    embedding_dim: Count = 8
     """Width of the embedding of each category or categories column, in towers with hidden layers."""
     activation: Literal["relu", "gelu", "silu", "tanh"] = "relu"
     """Non-linearity between layers."""
@@ -191,9 +191,13 @@ class ModelConfig(Section):
         last = self.widths[-1] if self.widths else 0
         for name, size in (("dim", self.dim), ("the last of hidden", last)):
             if size % self.n_members:
-                raise ValueError(f"{name} must be a multiple of members ({self.members}), got {size}")
+                raise ValueError(
+                    f"{name} must be a multiple of ensemble_size ({self.ensemble_size}), got {size}"
+                )
         if self.dim < 4 * self.n_members:
-            raise ValueError(f"dim must be at least 4 for each of the {self.members} members, got {self.dim}")
+            raise ValueError(
+                f"dim must be at least 4 for each of the {self.ensemble_size} members, got {self.dim}"
+            )
         return self
 
     @property
@@ -204,8 +208,8 @@ class ModelConfig(Section):
     @property
     def n_members(self) -> int:
         """Number of members, "auto" resolved."""
-        if self.members != "auto":
-            return self.members
+        if self.ensemble_size != "auto":
+            return self.ensemble_size
         last = self.widths[-1] if self.widths else 0
         return next(m for m in (4, 2, 1) if m == 1 or (self.dim % m == 0 == last % m and self.dim >= 8 * m))
 
@@ -256,12 +260,13 @@ class ObjectiveConfig(Section):
     """Where ``transform = "cap"`` cuts."""
     delta: Positive = 1.0
     """Where Huber turns from squared to linear, in standard deviations of the (transformed) label."""
-    unobserved: NotNegative = 0.2
+    unobserved_weight: NotNegative = 0.2
     """Of ``all_pairs``: how much every pair of user and item is drawn to 0, where an interaction weighs 1."""
-    floor: Annotated[float, Field(ge=0.0, le=1.0)] | None = 0.2
+    min_grade: Annotated[float, Field(ge=0.0, le=1.0)] | None = 0.2
     """Of ``all_pairs`` where there is a label: what the least liked interaction counts. An interaction counts
-    ``floor + (1 - floor) * rank`` of its label among the train labels, and a pair that was not observed 0;
-    so at 0 the least liked ones are as good as unobserved, at 1 all interactions are alike. ``"none"``:
+    ``min_grade + (1 - min_grade) * rank``, where ``rank`` is that of its label in the training set, from 0 to
+    1; an unobserved pair counts 0. So 0 treats the lowest labels as unobserved, and 1 treats all interactions
+    alike. ``"none"``:
     positives alone count, 1 each."""
     negatives: Count = 4096
     """Of ``softmax`` and ``bpr``: items drawn uniformly in each step, beside those of its pairs, where a step
@@ -282,13 +287,13 @@ class ObjectiveConfig(Section):
     @property
     def graded(self) -> bool:
         """Whether every interaction is learnt from, by the rank of its label."""
-        return self.name == "all_pairs" and self.floor is not None
+        return self.name == "all_pairs" and self.min_grade is not None
 
     @property
     def least_grade(self) -> float:
         """Grade of the least liked interaction, for baselines: the model's floor, or the default."""
-        floor = self.floor if self.graded else None
-        return float(type(self).model_fields["floor"].default) if floor is None else floor
+        floor = self.min_grade if self.graded else None
+        return float(type(self).model_fields["min_grade"].default) if floor is None else floor
 
     @model_validator(mode="after")
     def _cap_needs_a_value(self) -> Self:

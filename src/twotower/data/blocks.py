@@ -77,7 +77,7 @@ def read_columns(
                     row = first + int(cells.is_null().arg_true()[0])
                     raise DataError(
                         f"{file}, data row {row}: '{name}' must not be empty; was the file cut short? "
-                        "Fetch it again, or mend or delete the row"
+                        "Fetch it again, or fix or delete the row"
                     )
             first += part.height
             parts.append(part)
@@ -138,7 +138,7 @@ class _Parser:
                 row = int(bad.arg_true()[0])
                 raise DataError(
                     f"{self.file}, data row {first + row}: '{name}' must be {dtype}, got {cells[row]!r}; "
-                    "mend or delete the row"
+                    "fix or delete the row"
                 )
             strings = strings.with_columns(cast)
         return strings

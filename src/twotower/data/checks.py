@@ -1,7 +1,7 @@
 """The checks that make a `Dataset` valid by construction: whole tables in, tables of known dtypes out.
 
 Every failure is one `DataError` with the rule, the table, the data row (counted from 1, the header not
-counted), the column, the value, and the mend.
+counted), the column, the value, and the fix.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ def read_raw(config: Config) -> dict[str, Dataset]:
         else ``interactions`` alone. All have the same schema.
 
     Raises:
-        DataError: a table is missing or wrong; one message with the mend.
+        DataError: a table is missing or wrong; one message with the fix.
     """
     if config.split.method == "files":
         return _read_files(config)

@@ -58,27 +58,27 @@ class Where:
     column: str
     rows: pl.Series | None = field(default=None, compare=False)
 
-    def fault(self, rule: str, mend: str, row: int | None = None, value: object = None) -> DataError:
-        """Build the error: the rule; source, data row (counted from 1), column, value; the mend."""
+    def fault(self, rule: str, fix: str, row: int | None = None, value: object = None) -> DataError:
+        """Build the error: the rule; source, data row (counted from 1), column, value; the fix."""
         if row is not None and self.rows is not None:
             row = int(self.rows[row - 1]) + 1
         at = self.source if row is None else f"{self.source}, data row {row}"
         given = "" if row is None else f" has {shown(value)}"
-        return DataError(f"{rule}: {at}, column '{self.column}'{given}. {mend}.")
+        return DataError(f"{rule}: {at}, column '{self.column}'{given}. {fix}.")
 
-    def first(self, wrong: pl.Series, values: pl.Series, rule: str, mend: str) -> DataError:
+    def first(self, wrong: pl.Series, values: pl.Series, rule: str, fix: str) -> DataError:
         """Build the error for the first row where the boolean series ``wrong`` is true."""
         index = wrong.fill_null(False).arg_max() or 0
-        return self.fault(rule, mend, index + 1, values[index])
+        return self.fault(rule, fix, index + 1, values[index])
 
     def unreadable(self, rule: str, error: Unreadable, values: pl.Series) -> DataError:
         """Build the error for a value that does not fit the others of its column."""
         why = f" ({error})" if str(error) and str(error) != rule else ""
         return self.fault(f"{rule}{why}", error.fix, error.row + 1, values[error.row])
 
-    def wrong_type(self, rule: str, values: pl.Series, mend: str) -> DataError:
+    def wrong_type(self, rule: str, values: pl.Series, fix: str) -> DataError:
         """Build the error for a column whose dtype can't be of its kind at all."""
-        return self.fault(f"{rule}, not {_type_name(values.dtype)}", mend)
+        return self.fault(f"{rule}, not {_type_name(values.dtype)}", fix)
 
 
 def shown(value: object) -> str:
@@ -124,16 +124,16 @@ def missing_ids(values: pl.Series) -> pl.Series:
 
 def _ids(values: pl.Series, where: Where) -> pl.Series:
     rule = "an id is an integer or a string"
-    mend = "Give every row an id, or drop the rows without one"
+    fix = "Give every row an id, or drop the rows without one"
     values = _plain(values)
     if values.null_count():
         if values.dtype == pl.Null:
             values = values.cast(pl.Int64)
-        raise where.first(values.is_null(), values, "every row needs an id", mend)
+        raise where.first(values.is_null(), values, "every row needs an id", fix)
     if values.dtype == pl.String:
         empty = values == ""
         if empty.any():
-            raise where.first(empty, values, "every row needs an id", mend)
+            raise where.first(empty, values, "every row needs an id", fix)
         return values
     if values.dtype.is_integer():
         return _within_int64(values, where, rule) if values.dtype in _WIDE else values
@@ -233,10 +233,10 @@ def not_negative(values: pl.Series, where: Where, rule: str) -> pl.Series:
     return values
 
 
-def required(values: pl.Series, where: Where, rule: str, mend: str) -> pl.Series:
+def required(values: pl.Series, where: Where, rule: str, fix: str) -> pl.Series:
     """Return the values, having checked that none is missing."""
     if values.null_count():
-        raise where.first(values.is_null(), values, rule, mend)
+        raise where.first(values.is_null(), values, rule, fix)
     return values
 
 
@@ -332,17 +332,17 @@ def _within_int64(values: pl.Series, where: Where, rule: str) -> pl.Series:
     return found
 
 
-def _whole(values: pl.Series, where: Where, rule: str, mend: str) -> pl.Series:
+def _whole(values: pl.Series, where: Where, rule: str, fix: str) -> pl.Series:
     """Return whole floats or decimals as Int64; NaN counts as missing where missing is allowed."""
     if values.dtype.is_float():
         values = values.fill_nan(None)
         large = values.abs() > _EXACT
         if large.any():
-            raise where.first(large, values, f"{rule}; floats this large are no longer exact", mend)
+            raise where.first(large, values, f"{rule}; floats this large are no longer exact", fix)
     codes = values.cast(pl.Int64, strict=False)
     wrong = (codes.is_null() & values.is_not_null()) | (codes.cast(values.dtype, strict=False) != values)
     if wrong.any():
-        raise where.first(wrong, values, rule, mend)
+        raise where.first(wrong, values, rule, fix)
     return codes
 
 

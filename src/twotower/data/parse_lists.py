@@ -126,8 +126,8 @@ def _tags_of_strings(values: pl.Series, where: Where, reading: Reading, found: F
             lists.append(split_cell(cell, separator, style) if cell else None)
         except ValueError as error:
             row = (values == text).arg_max() or 0
-            mend = "Write it like [27, 9], [a,b] or a|b"
-            raise where.fault(f"categories are a flat list; {error}", mend, row + 1, text) from None
+            fix = "Write it like [27, 9], [a,b] or a|b"
+            raise where.fault(f"categories are a flat list; {error}", fix, row + 1, text) from None
     whole = all(_INTEGER.match(tag) for tags in lists if tags is not None for tag in tags)
     # A column without any tag says nothing about their type: String, which takes whatever comes later.
     whole = whole and any(lists)
@@ -169,13 +169,13 @@ def _vectors_of_strings(
     """Read ``[0.1, 0.2]``, ``[0.1 0.2]`` (as numpy prints it), ``0.1 0.2`` and ``0,1;0,2``."""
     text = values.str.strip_chars()
     text = text.set(text == "", None)
-    mend = "Write it like [0.1, 0.2]"
+    fix = "Write it like [0.1, 0.2]"
     inner = text.str.replace(r"^(?:np\.)?array\((.*?)(?:,\s*dtype=\w+)?\)$", "$1").str.strip_chars()
     closed = inner.str.contains(r"(?s)^(\[.*\]|\(.*\)|\{.*\})$")
     if not closed.any():
         closed = ~inner.str.contains(r"[\[\](){}]")
     if not closed.all():
-        raise where.first(~closed, values, f"{rule} in brackets", mend)
+        raise where.first(~closed, values, f"{rule} in brackets", fix)
     inner = inner.str.strip_chars("[](){}").str.strip_chars()
     short = inner.str.contains("...", literal=True)
     if short.any():
@@ -204,5 +204,5 @@ def _vectors_of_strings(
     if wrong.any():
         row = wrong.arg_max() or 0
         bad = [part.strip() for part, number in zip(parts[row], numbers[row], strict=True) if number is None]
-        raise where.fault(f"{rule} ({shown(bad[0])} is no number)", mend, row + 1, values[row])
+        raise where.fault(f"{rule} ({shown(bad[0])} is no number)", fix, row + 1, values[row])
     return numbers

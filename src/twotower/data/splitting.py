@@ -282,12 +282,12 @@ def _cut(
     for name, size in sizes.items():
         if not size:
             listed = ", ".join(f"{key} {count:,}" for key, count in sizes.items())
-            mend = "use a larger share, another method, or more data"
+            fix = "use a larger share, another method, or more data"
             if method in BY_TIME:
-                mend += " (rows without a timestamp can't be held out)"
+                fix += " (rows without a timestamp can't be held out)"
             raise DataError(
                 f"every part of a split needs at least one row: method '{method}' with a share of {share:g} "
-                f"leaves {name} empty (rows: {listed}); {mend}"
+                f"leaves {name} empty (rows: {listed}); {fix}"
             )
     keep = pl.Series(~held)
     notes = []

@@ -108,7 +108,7 @@ def _settings(
     else:
         liked = float(known.mean()) if objective.implicit else float(np.quantile(known, LIKED))
     if objective.name == "all_pairs":
-        return FoldInSettings(objective.unobserved, ridge, liked, biased=not prepared.solved)
+        return FoldInSettings(objective.unobserved_weight, ridge, liked, biased=not prepared.solved)
     if not objective.implicit:
         if prepared.solved:  # the strength of the prior is the same for all users
             strength = strength_of(prepared) * len(pairs) / pairs.n_users

@@ -199,7 +199,7 @@ class Fit:
             return Variational(prepared.pairs, prepared.users, prepared.items, mean, strength_of(prepared))
         if not isinstance(prepared.objective, AllPairs) or self.settings.model.normalise:
             return None
-        squares = PairSquares(prepared.pairs, prepared.config.unobserved, strength_of(prepared))
+        squares = PairSquares(prepared.pairs, prepared.config.unobserved_weight, strength_of(prepared))
         kind = Solving if prepared.solved else Alternating
         return kind(squares, prepared.users, prepared.items)
 

@@ -103,7 +103,7 @@ def settled(
     """
     whole = objective.name == "all_pairs"
     # solved for exactly, one wide vector is worth more than an ensemble of narrow ones
-    members = 1 if whole and model.members == "auto" else model.n_members
+    members = 1 if whole and model.ensemble_size == "auto" else model.n_members
     hidden = (
         (0.9 if whole and not model.normalise else 0.1) if model.id_dropout == "auto" else model.id_dropout
     )
@@ -113,7 +113,7 @@ def settled(
     if strength == "auto":
         strength = NOISE if whole else 0.015 if objective.implicit else 0.13 if solved else 0.07
     return (
-        model.model_copy(update={"members": members, "id_dropout": hidden, "hidden": widths}),
+        model.model_copy(update={"ensemble_size": members, "id_dropout": hidden, "hidden": widths}),
         objective.model_copy(update={"regularisation": strength}),
     )
 
@@ -149,7 +149,7 @@ def loss_of(config: ObjectiveConfig, pairs: TrainPairs) -> Objective:
             return Logistic()
         case "all_pairs":
             # in the loss, a mean over pairs, all cells together weigh as much as they do one by one
-            return AllPairs(config.unobserved * pairs.n_users * pairs.n_items / max(len(pairs), 1))
+            return AllPairs(config.unobserved_weight * pairs.n_users * pairs.n_items / max(len(pairs), 1))
         case "softmax":
             return Softmax(hard=config.hard_negatives)
         case "bpr":

@@ -12,6 +12,7 @@ import numba
 import torch
 
 from twotower.config import Config, ModelConfig, ObjectiveConfig, PositiveConfig, TrainingConfig
+from twotower.config.renamed import current_keywords
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.splitting import carve_validation
 from twotower.errors import ConfigError, TwoTowerWarning, yes_or_no
@@ -38,14 +39,14 @@ class TwoTower:
 
     Args:
         dim: Length of the vectors, the two places for the biases included.
-        members: Towers in one: each has an equal part of ``dim`` and of the last hidden layer, and a loss of
+        ensemble_size: Towers in one: each has an equal part of ``dim`` and of the last hidden layer, and a loss of
             its own; the score is the mean of theirs. ``auto``: 4, or 2 or 1 where 4 would leave less than 8
             of ``dim`` to each or does not divide; 1 with ``all_pairs``.
         hidden: Widths of the hidden layers of each tower; empty for linear towers. ``auto``: none with
             ``squared`` and ``all_pairs``, whose linear towers are solved for in closed form; one of 128 with
             other objectives, and where a setting that only hidden layers or learning by gradients have is not
             at its default.
-        feature_dim: Width of the embedding of each category or categories column, in towers with hidden
+        embedding_dim: Width of the embedding of each category or categories column, in towers with hidden
             layers.
         activation: Non-linearity between layers.
         dropout: Share of hidden units dropped in training.
@@ -63,9 +64,9 @@ class TwoTower:
         transform: What the label becomes before training; predictions come back in the label's own units.
         cap: Where ``transform = "cap"`` cuts.
         delta: Where Huber turns from squared to linear, in standard deviations of the (transformed) label.
-        unobserved: Of ``all_pairs``: how much every pair of user and item is drawn to 0, where an interaction
+        unobserved_weight: Of ``all_pairs``: how much every pair of user and item is drawn to 0, where an interaction
             weighs 1.
-        floor: Of ``all_pairs`` where there is a label: what the least liked interaction counts. An
+        min_grade: Of ``all_pairs`` where there is a label: what the least liked interaction counts. An
             interaction counts ``floor + (1 - floor) * rank`` of its label among the train labels, and a pair
             that was not observed 0; so at 0 the least liked ones are as good as unobserved, at 1 all
             interactions are alike. ``"none"``: positives alone count, 1 each.
@@ -107,9 +108,9 @@ class TwoTower:
         self,
         *,
         dim: int = 64,
-        members: Literal["auto"] | int = "auto",
+        ensemble_size: Literal["auto"] | int = "auto",
         hidden: Literal["auto"] | Sequence[int] = "auto",
-        feature_dim: int = 8,
+        embedding_dim: int = 8,
         activation: Literal["relu", "gelu", "silu", "tanh"] = "relu",
         dropout: float = 0.1,
         id_dropout: Literal["auto"] | float = "auto",
@@ -120,8 +121,8 @@ class TwoTower:
         transform: Literal["none", "cap", "log1p", "standardise", "duration_rank"] = "none",
         cap: float | None = None,
         delta: float = 1.0,
-        unobserved: float = 0.2,
-        floor: float | None = 0.2,
+        unobserved_weight: float = 0.2,
+        min_grade: float | None = 0.2,
         negatives: int = 4096,
         hard_negatives: int | None = None,
         regularisation: Literal["auto"] | float = "auto",
@@ -143,7 +144,9 @@ class TwoTower:
         **unknown: Never,
     ) -> None:
         given = {name: value for name, value in locals().items() if name not in ("self", "unknown")}
-        self._use(given | unknown)
+        defaults = TwoTower.__init__.__kwdefaults__ or {}
+        passed = [name for name, value in given.items() if value != defaults[name]]
+        self._use(given | current_keywords(unknown, passed))
 
     def _use(self, params: dict[str, Any]) -> None:
         """Take settings over once they are valid, and say if they switch to gradient training."""
@@ -201,7 +204,7 @@ class TwoTower:
         Raises:
             ConfigError: as the constructor says.
         """
-        self._use(self._params | params)
+        self._use(self._params | current_keywords(params, params))
         return self
 
     def __eq__(self, other: object) -> bool:

@@ -196,7 +196,7 @@ class RankingTask:
         n_items, k = len(self.items), self.ks[-1]
         relevant = {key: filtered(self.relevant, where) for key, where in (parts or {}).items()}
         of_item = {
-            "popularity": popularity_percentile(self.train_rows),
+            "avg_popularity_percentile": popularity_percentile(self.train_rows),
             "novelty": self_information(self.train_rows, self.n_train),
         }
         blocks: list[dict[str, FloatArray]] = []

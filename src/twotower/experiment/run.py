@@ -11,6 +11,7 @@ from typing import Any, Literal
 from twotower.atomic import disk_errors, write_text
 from twotower.bundle import MANIFEST, read_facts
 from twotower.config import Config, differences, dump_config, load_config
+from twotower.config.renamed import current_metrics
 from twotower.errors import BundleError, ConfigError, nearest
 from twotower.recommender import Recommender
 
@@ -154,7 +155,7 @@ class Run:
 
     def config(self) -> Config:
         """Read the run's config."""
-        return load_config(self.config_file)
+        return load_config(self.config_file, saved=True)
 
     def recommender(self, *, index: bool = True) -> Recommender:
         """Load the run's recommender, with the index that `build_index` gave it or without."""
@@ -200,6 +201,8 @@ class Run:
         except (OSError, ValueError) as error:
             raise BundleError(f"could not read {self.metrics_file}: {error}") from None
         assert isinstance(values, dict)
+        if isinstance(values.get("ranking"), dict):
+            values["ranking"] = current_metrics(values["ranking"])
         return values
 
     def write_metrics(self, metrics: dict[str, Any]) -> None:

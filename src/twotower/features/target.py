@@ -126,8 +126,8 @@ def label_targets(
     Args:
         target: the way of objectives that predict a label.
         rule: which labels are positives, and their order, for objectives that learn to rank.
-        objective: which one it is. ``all_pairs`` grades labels by their rank, from its ``floor`` to 1; the
-            others that rank draw positives to 1 and learn nothing from other interactions: nan.
+        objective: which one it is. ``all_pairs`` grades labels by their rank, from its ``min_grade`` to 1;
+            the others that rank draw positives to 1 and learn nothing from other interactions: nan.
         label: (n,), or None where there are none: every interaction is a positive.
         duration: (n,) durations of the items, or None.
         n: number of interactions.
@@ -136,6 +136,6 @@ def label_targets(
         return np.ones(n)
     if not objective.implicit:
         return target.forward(label, duration).astype(np.float64)
-    if not objective.graded or objective.floor is None:
+    if not objective.graded or objective.min_grade is None:
         return np.where(rule.are_positive(label, duration), 1.0, np.nan)
-    return rule.graded(label, duration, objective.floor)
+    return rule.graded(label, duration, objective.min_grade)

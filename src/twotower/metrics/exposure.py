@@ -5,8 +5,8 @@ on all. They tell at what cost in variety a model's accuracy comes.
 
 ``coverage@k`` and ``gini@k`` are of all lists together. Resampling users leaves lists out, and with them
 items, so a bootstrap would centre below the coverage and above the Gini index that it should surround: they
-have no interval. ``popularity@k`` (mean `popularity_percentile`) and ``novelty@k`` (mean `self_information`)
-are means of a value a user and have one.
+have no interval. ``avg_popularity_percentile@k`` (mean `popularity_percentile`) and ``novelty@k`` (mean
+`self_information`) are means of a value a user and have one.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ class Tower(nn.Module):
         self.members = config.n_members
         self.width = config.dim - config.n_members  # each member's vector and its bias
         self.id_dropout = 0.1 if config.id_dropout == "auto" else config.id_dropout
-        self.feature_dim = embedded
+        self.embedding_dim = embedded
         self.n_codes, self.n_dense, self.n_fields = like.n_codes, like.dense.shape[1], like.n_fields
         self.ids = RowTable(n_ids, self.width, scale, generator)
         with torch.no_grad():
@@ -81,7 +81,7 @@ class Tower(nn.Module):
         Args:
             rows: number of rows.
             numbers: (rows, n_dense); None where there are none.
-            coded: embeddings of code columns, (rows, columns * feature_dim) each.
+            coded: embeddings of code columns, (rows, columns * embedding_dim) each.
         """
 
     @abstractmethod
@@ -120,8 +120,8 @@ class LayeredTower(Tower):
     def __init__(
         self, like: SideArrays, n_ids: int, config: ModelConfig, tail: nn.Module, generator: torch.Generator
     ) -> None:
-        super().__init__(like, n_ids, config, config.feature_dim, 0.1, generator)
-        hidden, n_dense, n_coded = config.widths, like.dense.shape[1], like.n_fields * config.feature_dim
+        super().__init__(like, n_ids, config, config.embedding_dim, 0.1, generator)
+        hidden, n_dense, n_coded = config.widths, like.dense.shape[1], like.n_fields * config.embedding_dim
         # the first layer in two parts: numbers need no gradient with respect to themselves
         self.from_numbers = linear(n_dense, hidden[0], generator, fan_in=n_dense + n_coded)
         self.from_codes = linear(n_coded, hidden[0], generator, bias=False, fan_in=n_dense + n_coded)

@@ -28,7 +28,7 @@ class AllPairs(Objective):
 
     Both terms are means, so ``mass`` is what all pairs together weigh beside what the observed ones weigh,
     whatever the size and the density of the data. In the notation of Rendle et al. their unobserved weight
-    is ``mass * n_pairs / (n_users * n_items)``; the config has that one, `ObjectiveConfig.unobserved`.
+    is ``mass * n_pairs / (n_users * n_items)``; the config has that one, `ObjectiveConfig.unobserved_weight`.
 
     Degenerate cases: without pairs, or with weights that sum to 0, the first term is 0; without a row of
     ``U`` or of ``V`` the second is.

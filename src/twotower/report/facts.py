@@ -108,7 +108,7 @@ def _objective(config: Config) -> str:
     if objective.cap is not None:
         said["cap"] = f"{objective.cap:g}"
     if objective.name == "all_pairs":
-        said |= {"unobserved": f"{objective.unobserved:g}", "floor": objective.floor}
+        said |= {"unobserved_weight": f"{objective.unobserved_weight:g}", "min_grade": objective.min_grade}
     said["regularisation"] = objective.regularisation
     return f"{objective.name} ({', '.join(f'{name} {value}' for name, value in said.items())})"
 

@@ -222,7 +222,7 @@ def variety_table(case: Case) -> Table:
     models: Mapping[str, Mapping[str, Interval]] = {OURS: ranking.metrics}
     if case.ranks and case.compared is not None:
         models = {name: of.metrics for name, of in case.compared.comparison.models.items()}
-    wanted = [f"{name}@{case.k}" for name in ("coverage", "gini", "popularity")]
+    wanted = [f"{name}@{case.k}" for name in ("coverage", "gini", "avg_popularity_percentile")]
     rows = tuple(
         (Cell(name), *(cell(metrics[metric]) for metric in wanted)) for name, metrics in models.items()
     )

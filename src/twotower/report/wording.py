@@ -45,7 +45,7 @@ MEANINGS = {
     "mrr": "one over the place of the first hit",
     "coverage": "share of the catalogue that is in any list",
     "gini": "how unevenly items are shown: 0 is evenly, near 1 a few items have it all",
-    "popularity": "mean place in popularity of what is given, 0 the rarest, 1 the most popular",
+    "avg_popularity_percentile": "mean popularity percentile of the recommended items; 1 is the most popular",
     "novelty": "mean surprise at meeting the item, in bits; more is less known",
 }
 """What each metric is, by name without ``@k``."""

@@ -8,11 +8,12 @@ import json
 import sqlite3
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from twotower.config.renamed import RENAMED, current_key
 from twotower.errors import BundleError, MissingExtraError
 from twotower.tuning.space import Choices, Space
 from twotower.tuning.trials import State, Trial, complete, counted
@@ -67,6 +68,7 @@ class Study:
         self.path, self.seed, self.maximise = path, seed, maximise
         optuna = _optuna()
         with self._disk():
+            _rename_parameters(path)
             self._study = optuna.create_study(
                 storage=optuna.storages.RDBStorage(
                     f"sqlite:///{path}", engine_kwargs={"connect_args": {"factory": _Connection}}
@@ -185,7 +187,7 @@ class Study:
         errors = importlib.import_module("sqlalchemy.exc")
         try:
             yield
-        except (_optuna().exceptions.StorageInternalError, errors.SQLAlchemyError) as error:
+        except (_optuna().exceptions.StorageInternalError, errors.SQLAlchemyError, sqlite3.Error) as error:
             reason = str(error.__cause__ or error).splitlines()[0]
             raise BundleError(
                 f"could not read or write the trials in {self.path}: {reason}; make room, or mend the file's "
@@ -203,6 +205,21 @@ class _Connection(sqlite3.Connection):
         super().__init__(*args, **kwargs)
         self.execute("PRAGMA journal_mode=WAL")
         self.execute("PRAGMA synchronous=NORMAL")
+
+
+def _rename_parameters(path: Path) -> None:
+    """Give the parameters of saved trials their current names."""
+    if not path.exists():
+        return
+    with closing(sqlite3.connect(path)) as file, file:
+        if not file.execute("SELECT 1 FROM sqlite_master WHERE name = 'trial_params'").fetchone():
+            return
+        for section, names in RENAMED.items():
+            for old, new in names.items():
+                file.execute(
+                    "UPDATE trial_params SET param_name = ? WHERE param_name = ?",
+                    (f"{section}.{new}", f"{section}.{old}"),
+                )
 
 
 def _drawn(trial: Any, space: Space, key: str) -> Any:
@@ -232,7 +249,7 @@ def _plain(trial: Any) -> Trial:
         trial.number,
         state,
         value,
-        trial.user_attrs.get("values", {}),
+        {current_key(key, warn=False): tried for key, tried in trial.user_attrs.get("values", {}).items()},
         0.0 if duration is None else duration.total_seconds(),
         last or 0,
         trial.user_attrs.get("note", "broken off" if state == "failed" else ""),

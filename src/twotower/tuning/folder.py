@@ -10,7 +10,7 @@ from typing import Any
 from twotower.atomic import disk_errors, write_text
 from twotower.config import Config, differences, dump_config, load_config
 from twotower.errors import BundleError, ConfigError
-from twotower.tuning.space import Space
+from twotower.tuning.space import Space, current_names
 
 _PARTS = ("given.toml", "space.toml", "study.db", "scores")  # what a tuning that was killed at once may leave
 
@@ -95,12 +95,12 @@ class TuneFolder:
             return
         if not begun:
             raise ConfigError(f"there is no tuning to resume in {self.path}; leave --resume out to begin one")
-        if changed := differences(config, load_config(self.given_file)):
+        if changed := differences(config, load_config(self.given_file, saved=True)):
             raise ConfigError(
                 "a tuning is resumed with the config it was begun with; this one differs (here, then in "
                 f"{self.given_file}): " + "; ".join(changed)
             )
-        if self.space_file.read_text(encoding="utf-8") != space.dump():
+        if current_names(self.space_file.read_text(encoding="utf-8")) != space.dump():
             raise ConfigError(
                 f"a tuning is resumed with the space it was begun with, {self.space_file}; this one differs. "
                 f"Go on with --space {self.space_file}"

@@ -25,6 +25,7 @@ from tomlkit.items import InlineTable
 
 from twotower.config import Config, with_values
 from twotower.config.agreement import OF_GRADIENTS, OF_LAYERS, OF_OBJECTIVES, SOLVABLE, is_solved
+from twotower.config.renamed import current_key
 from twotower.config.sections import IMPLICIT
 from twotower.errors import ConfigError, nearest
 from twotower.estimator.preparing import settled
@@ -184,7 +185,7 @@ def default_space(config: Config, *, labelled: bool) -> Space:
     }
     if layered or (name not in SOLVABLE and config.model.widths):
         parameters["model.hidden"] = Choices(([64], [128], [256], [128, 64]))
-        parameters["model.feature_dim"] = Choices((4, 8, 16))
+        parameters["model.embedding_dim"] = Choices((4, 8, 16))
         parameters["model.dropout"] = Span(0.0, 0.5)
     if layered or not config.solved:
         parameters["model.id_dropout"] = Span(0.5, 0.99) if name == "all_pairs" else Span(0.0, 0.5)
@@ -192,9 +193,9 @@ def default_space(config: Config, *, labelled: bool) -> Space:
     match name:
         case "all_pairs":
             parameters["objective.regularisation"] = Span(0.1, 1.0, log=True)
-            parameters["objective.unobserved"] = Span(0.01, 1.0, log=True)
+            parameters["objective.unobserved_weight"] = Span(0.01, 1.0, log=True)
             if labelled:
-                parameters["objective.floor"] = Choices(("none", 0.0, 0.2, 0.4, 0.6, 0.8))
+                parameters["objective.min_grade"] = Choices(("none", 0.0, 0.2, 0.4, 0.6, 0.8))
         case "softmax" | "bpr":
             parameters["objective.regularisation"] = Span(0.003, 0.08, log=True)
             parameters["objective.negatives"] = Choices((1024, 4096, 16384))
@@ -242,10 +243,21 @@ def read_space(path: str | Path, config: Config) -> Space:
         if not isinstance(keys, dict):
             raise ConfigError(f"{path}: '{section}' must be a section; write [{section}] above its keys")
         for name, value in keys.items():
-            parameters[f"{section}.{name}"] = _domain(value, f"{path}: {section}.{name}")
+            parameters[current_key(f"{section}.{name}")] = _domain(value, f"{path}: {section}.{name}")
     if not parameters:
         raise ConfigError(f"{path}: a space names at least one key to search; see --show-space for one")
     return _checked(Space(parameters, _layered(config)), config, str(path))
+
+
+def current_names(text: str) -> str:
+    """Return a saved space, the TOML of `Space.dump`, under the current names of settings."""
+    document = tomlkit.parse(text)
+    for section, keys in document.items():
+        for name in list(keys):
+            current = current_key(f"{section}.{name}", warn=False).partition(".")[2]
+            if current != name:
+                text = text.replace(f"\n{name} = ", f"\n{current} = ")
+    return text
 
 
 def _domain(value: Any, where: str) -> Choices | Span:

@@ -100,7 +100,7 @@ def test_odd_data_is_no_alarm_and_is_left_alone(check: type[Check], odd: str) ->
     assert [f for f in findings if f.severity is not Severity.NOTE] == []
     for frame, was in zip((data.interactions, data.users, data.items), before, strict=True):
         assert frame.equals(was)
-    assert all(f.check == check.name and f.where and f.what and f.evidence and f.mend for f in findings)
+    assert all(f.check == check.name and f.where and f.what and f.evidence and f.fix for f in findings)
 
 
 @pytest.mark.parametrize("method", ["random", "per_user", "cold_items", "cold_users"])

@@ -34,7 +34,7 @@ def test_a_planted_fault_is_found(name: str, base: Tables, tmp_path: Path) -> No
     fault, tables = PLANTS[name], base.copy()
     fault.spoil(tables)
     findings = audit(load_config(tables.write(tmp_path))).findings
-    told = [f"{f.severity} {f.check}: {f.where}: {f.what}: {f.evidence}: {f.mend}" for f in findings]
+    told = [f"{f.severity} {f.check}: {f.where}: {f.what}: {f.evidence}: {f.fix}" for f in findings]
     assert any(
         line.startswith(f"{fault.severity} {fault.check}: ") and fault.said in line for line in told
     ), told

@@ -71,9 +71,9 @@ def audit(config: Config, *, progress: Callable[[str], None] = _quiet) -> Audit:
     timed("splitting", start)
     findings = []
     if case.fault is not None:
-        mend = "mend what the message says; `twotower train` stops at it"
+        fix = "fix what the message says; `twotower train` stops at it"
         what = "the data can't be split as the config says"
-        findings.append(Finding("split", Severity.ERROR, "[split]", what, case.fault, mend))
+        findings.append(Finding("split", Severity.ERROR, "[split]", what, case.fault, fix))
     progress(f"looking for {len(CHECKS)} kinds of fault")
     for check in CHECKS:
         start = time.perf_counter()

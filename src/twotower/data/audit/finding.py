@@ -1,10 +1,13 @@
-"""What a check has found: where, how bad, by what evidence, and how to mend it."""
+"""What a check has found: where, how bad, by what evidence, and how to fix it."""
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import ClassVar, final
+
+from twotower.errors import RenamedWarning
 
 
 class Severity(StrEnum):
@@ -28,7 +31,7 @@ class Finding:
         where: the table and column, the part or the setting.
         what: what is wrong, in one sentence.
         evidence: the figures that say so.
-        mend: what to do.
+        fix: what to do.
     """
 
     check: str
@@ -36,11 +39,17 @@ class Finding:
     where: str
     what: str
     evidence: str
-    mend: str
+    fix: str
+
+    @property
+    def mend(self) -> str:
+        """The old name of `fix`, for one more version."""
+        warnings.warn("Finding.mend is now called Finding.fix", RenamedWarning, stacklevel=2)
+        return self.fix
 
     def as_dict(self) -> dict[str, str]:
-        """Return the finding as ``--json`` has it."""
-        return {key: str(value) for key, value in asdict(self).items()}
+        """Return the finding as ``--json`` has it: ``fix`` is also there under its old name ``mend``."""
+        return {key: str(value) for key, value in (asdict(self) | {"mend": self.fix}).items()}
 
 
 class Finder:
@@ -55,16 +64,16 @@ class Finder:
     """What it looks for, in a few words."""
 
     @final
-    def error(self, where: str, what: str, evidence: str, mend: str) -> Finding:
+    def error(self, where: str, what: str, evidence: str, fix: str) -> Finding:
         """Build a finding that makes figures mean something else than they say."""
-        return Finding(self.name, Severity.ERROR, where, what, evidence, mend)
+        return Finding(self.name, Severity.ERROR, where, what, evidence, fix)
 
     @final
-    def warning(self, where: str, what: str, evidence: str, mend: str) -> Finding:
+    def warning(self, where: str, what: str, evidence: str, fix: str) -> Finding:
         """Build a finding that costs accuracy or misleads."""
-        return Finding(self.name, Severity.WARNING, where, what, evidence, mend)
+        return Finding(self.name, Severity.WARNING, where, what, evidence, fix)
 
     @final
-    def note(self, where: str, what: str, evidence: str, mend: str) -> Finding:
+    def note(self, where: str, what: str, evidence: str, fix: str) -> Finding:
         """Build a finding that is good to know."""
-        return Finding(self.name, Severity.NOTE, where, what, evidence, mend)
+        return Finding(self.name, Severity.NOTE, where, what, evidence, fix)

@@ -44,9 +44,9 @@ class Cold(Check):
                     where, f"some {side.role}s are cold", evidence, "read the figures of the slices too"
                 )
             else:
-                mend = (
+                fix = (
                     "read the figures of the warm slice, or split per user"
                     if side.features
                     else f"give features of the {side.role}s: without them nothing is known of a cold one"
                 )
-                yield self.warning(where, f"most test rows are of cold {side.role}s", evidence, mend)
+                yield self.warning(where, f"most test rows are of cold {side.role}s", evidence, fix)

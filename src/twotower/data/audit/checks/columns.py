@@ -28,20 +28,20 @@ class Columns(Check):
 
     def _column(self, case: Case, side: FeatureTable, name: str) -> Iterator[Finding]:
         column, n = side.table.get_column(name), side.table.height
-        where, mend = f"{case.path(side.name)}, column '{name}'", f"leave it out of [schema.{side.name}]"
+        where, fix = f"{case.path(side.name)}, column '{name}'", f"leave it out of [schema.{side.name}]"
         missing = column.null_count()
         if missing == n:
             evidence = f"all {n:,} values are missing"
-            mend = f"fill it (was it joined by the wrong key?), or {mend}"
-            yield self.warning(where, "the feature is empty", evidence, mend)
+            fix = f"fill it (was it joined by the wrong key?), or {fix}"
+            yield self.warning(where, "the feature is empty", evidence, fix)
             return
         if missing > _EMPTY * n:
             evidence = f"{missing / n:.1%} of {n:,} values are missing"
-            yield self.note(where, "the feature is nearly empty", evidence, mend)
+            yield self.note(where, "the feature is nearly empty", evidence, fix)
             return
         counts = column.drop_nulls().value_counts(sort=True).get_column("count")
         most = int(counts[0])
         if most >= _CONSTANT * (n - missing) and n >= 20:
             rest = n - missing - most
             evidence = f"{most:,} of {n - missing:,} values are the same" if rest else "it has one value"
-            yield self.note(where, "the feature is the same nearly everywhere", evidence, mend)
+            yield self.note(where, "the feature is the same nearly everywhere", evidence, fix)

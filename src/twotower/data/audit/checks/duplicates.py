@@ -81,12 +81,12 @@ class Duplicates(Check):
             return
         evidence = f"{shared:,} of the {len(test):,} test rows are also in train"
         if shared >= 0.5 * len(test):
-            what, mend = "the test file is part of the train file", "give a test file of rows held out"
-            yield self.error(case.path("test"), what, evidence, mend)
+            what, fix = "the test file is part of the train file", "give a test file of rows held out"
+            yield self.error(case.path("test"), what, evidence, fix)
         else:
             what = "copies of one interaction are on both sides of the split"
-            mend = "drop copies before splitting; `twotower train` drops these from train"
-            yield self.warning(case.path("test"), what, evidence, mend)
+            fix = "drop copies before splitting; `twotower train` drops these from train"
+            yield self.warning(case.path("test"), what, evidence, fix)
 
     def _twins(self, case: Case) -> Iterator[Finding]:
         """Look for test rows whose user, item and label are also in train, at another time."""

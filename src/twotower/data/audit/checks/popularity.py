@@ -50,5 +50,5 @@ class Popularity(Check):
                 "drop its rows if they are no choice of the users",
             )
         elif gini(n) > 0.5:
-            mend = "compare with the baseline of popularity, and look at coverage beside accuracy"
-            yield self.note("train part, items", "a few items have most of the interactions", evidence, mend)
+            fix = "compare with the baseline of popularity, and look at coverage beside accuracy"
+            yield self.note("train part, items", "a few items have most of the interactions", evidence, fix)

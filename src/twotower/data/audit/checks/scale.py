@@ -31,22 +31,22 @@ class Scale(Check):
             return
         files = {name: data.interactions[case.schema.label].to_numpy() for name, data in case.files.items()}
         standard = [name for name, y in files.items() if _standardised(y)]
-        mend = "give labels in their own units in every file; objective.transform = 'standardise' scales them"
+        fix = "give labels in their own units in every file; objective.transform = 'standardise' scales them"
         for name in standard:
             y = files[name]
             where = f"{case.path(name)}, column '{case.schema.label}'"
             evidence = f"its mean is {y.mean():+.1e} and its standard deviation {y.std():.6f}"
             if len(standard) > 1 and name != "train":
                 what = "the labels were scaled by this file's own scaler"
-                yield self.error(where, what, f"{evidence}, as exactly as train's", mend)
+                yield self.error(where, what, f"{evidence}, as exactly as train's", fix)
             elif name in ("train", "interactions"):
                 what = "the labels are standardised, so that every metric is in standard deviations"
-                yield self.warning(where, what, evidence, mend)
+                yield self.warning(where, what, evidence, fix)
         for name, y in files.items():
             if name in ("validation", "test") and (len(standard) < 2 or name not in standard):
-                yield from self._against(case, name, files["train"], y, mend)
+                yield from self._against(case, name, files["train"], y, fix)
 
-    def _against(self, case: Case, name: str, train: Floats, y: Floats, mend: str) -> Iterator[Finding]:
+    def _against(self, case: Case, name: str, train: Floats, y: Floats, fix: str) -> Iterator[Finding]:
         if min(len(train), len(y)) < _LEAST:
             return
         y, train = y[:: -(-len(y) // SAMPLE)], train[:: -(-len(train) // SAMPLE)]
@@ -65,7 +65,7 @@ class Scale(Check):
                 "the labels are on another scale than those of train",
                 f"quartiles {_quartiles(y)}, in train {_quartiles(train)}; {outside:.1%} of them lie outside "
                 "of the middle 99% of train's",
-                mend,
+                fix,
             )
 
 

@@ -23,10 +23,10 @@ class Selection(Check):
         if "validation" not in case.unique:
             return
         where, split = case.path("validation"), case.config.split
-        mend = "leave split.validation out, so that it is carved from train, or give rows of their own"
+        fix = "leave split.validation out, so that it is carved from train, or give rows of their own"
         if _same_file(split.validation, split.test):
             evidence = "split.validation and split.test name the same file"
-            yield self.error(where, "the validation part is the test part", evidence, mend)
+            yield self.error(where, "the validation part is the test part", evidence, fix)
             return
         validation, test = case.unique["validation"], case.unique["test"]
         shared = len(validation) - len(drop_rows_of(validation, test, "validation", "test"))
@@ -34,9 +34,9 @@ class Selection(Check):
             return
         evidence = f"{shared:,} of its {len(validation):,} rows are also in {case.path('test')}"
         if shared >= 0.5 * len(validation):
-            yield self.error(where, "the validation part is the test part", evidence, mend)
+            yield self.error(where, "the validation part is the test part", evidence, fix)
         else:
-            yield self.warning(where, "the validation part holds test rows", evidence, mend)
+            yield self.warning(where, "the validation part holds test rows", evidence, fix)
 
 
 def _same_file(one: object, other: object) -> bool:

@@ -49,9 +49,9 @@ class Tails(Check):
                 where, what, evidence, "nothing to do: the config caps it; read the capped figures"
             )
             return
-        mends = []
+        fixes = []
         if not tamed:
-            mends.append(f"train on a capped label (objective.transform = 'cap', objective.cap = {high:.2g})")
+            fixes.append(f"train on a capped label (objective.transform = 'cap', objective.cap = {high:.2g})")
         if not capped:
-            mends.append(f"have the metrics capped as well (evaluation.cap = {high:.2g})")
-        yield self.warning(where, what, evidence, "; ".join(mends))
+            fixes.append(f"have the metrics capped as well (evaluation.cap = {high:.2g})")
+        yield self.warning(where, what, evidence, "; ".join(fixes))
