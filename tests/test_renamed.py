@@ -82,7 +82,7 @@ def test_an_override_under_the_old_name_wins_over_the_file(tmp_path: Path) -> No
 
 
 def test_both_names_at_once_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"model\.members is now called .* got both\. Keep ensemble_size"):
+    with pytest.raises(ConfigError, match=r"members is now called .* got both\. Keep ensemble_size"):
         TwoTower(ensemble_size=2, members=2)
 
 

@@ -39,9 +39,9 @@ class TwoTower:
 
     Args:
         dim: Length of the vectors, the two places for the biases included.
-        ensemble_size: Towers in one: each has an equal part of ``dim`` and of the last hidden layer, and a loss of
-            its own; the score is the mean of theirs. ``auto``: 4, or 2 or 1 where 4 would leave less than 8
-            of ``dim`` to each or does not divide; 1 with ``all_pairs``.
+        ensemble_size: Towers in one: each has an equal part of ``dim`` and of the last hidden layer, and a
+            loss of its own; the score is the mean of theirs. ``auto``: 4, or 2 or 1 where 4 would leave less
+            than 8 of ``dim`` to each or does not divide; 1 with ``all_pairs``.
         hidden: Widths of the hidden layers of each tower; empty for linear towers. ``auto``: none with
             ``squared`` and ``all_pairs``, whose linear towers are solved for in closed form; one of 128 with
             other objectives, and where a setting that only hidden layers or learning by gradients have is not
@@ -64,12 +64,12 @@ class TwoTower:
         transform: What the label becomes before training; predictions come back in the label's own units.
         cap: Where ``transform = "cap"`` cuts.
         delta: Where Huber turns from squared to linear, in standard deviations of the (transformed) label.
-        unobserved_weight: Of ``all_pairs``: how much every pair of user and item is drawn to 0, where an interaction
-            weighs 1.
+        unobserved_weight: Of ``all_pairs``: how much every pair of user and item is drawn to 0, where an
+            interaction weighs 1.
         min_grade: Of ``all_pairs`` where there is a label: what the least liked interaction counts. An
-            interaction counts ``floor + (1 - floor) * rank`` of its label among the train labels, and a pair
-            that was not observed 0; so at 0 the least liked ones are as good as unobserved, at 1 all
-            interactions are alike. ``"none"``: positives alone count, 1 each.
+            interaction counts ``min_grade + (1 - min_grade) * rank``, where ``rank`` is that of its label in
+            the training set, from 0 to 1; an unobserved pair counts 0. So 0 treats the lowest labels as
+            unobserved, and 1 treats all interactions alike. ``"none"``: positives alone count, 1 each.
         negatives: Of ``softmax`` and ``bpr``: items drawn uniformly in each step, beside those of its pairs,
             where a step does not hold the whole catalogue anyway.
         hard_negatives: Of ``softmax``: so many negatives of highest score count for a user in a step;
