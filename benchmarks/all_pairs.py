@@ -27,7 +27,7 @@ from twotower.data.ranker import Queries, Ranker
 from twotower.evaluation import RankingTask
 from twotower.objectives.least_squares import STEPS
 from twotower.retrieval import exact_top_k
-from twotower.training.listener import Record, Silent
+from twotower.training import Callback, Record
 
 GROUPS, OWN = 60, 0.7
 
@@ -54,14 +54,14 @@ def positives(n_users: int, n_items: int, n: int, seed: int = 0) -> Dataset:
     return Dataset.of(events.sort("user_id", "item_id"), schema={})
 
 
-class Clock(Silent):
+class Clock(Callback):
     """Keeps the records of epochs and prints them."""
 
     def __init__(self) -> None:
         self.records: list[Record] = []
         self.at: list[float] = []
 
-    def epoch(self, record: Record) -> None:
+    def on_epoch_end(self, record: Record) -> None:
         self.records.append(record)
         self.at.append(time.perf_counter())
         print(
@@ -120,7 +120,7 @@ def main() -> None:
 
     clock, start = Clock(), time.perf_counter()
     tt.TwoTower(objective="all_pairs", epochs=given.epochs, refit=False).fit(
-        train, validation, listener=clock
+        train, validation, callbacks=[clock]
     )
     whole = time.perf_counter() - start
     seconds = np.array([record["seconds"] for record in clock.records])

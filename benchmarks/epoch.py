@@ -38,16 +38,16 @@ from twotower.data.kuairec import read_kuairec
 from twotower.data.splitting import carve_validation
 from twotower.data.synthetic import write_kuairec
 from twotower.objectives import Pairs, Squared, Workspace
-from twotower.training import Record, Silent
+from twotower.training import Callback, Record
 
 
-class _Times(Silent):
+class _Times(Callback):
     def __init__(self) -> None:
         self.records: list[Record] = []
         self.since_start: list[float] = []
         self.began = time.perf_counter()
 
-    def epoch(self, record: Record) -> None:
+    def on_epoch_end(self, record: Record) -> None:
         self.records.append(record)
         self.since_start.append(time.perf_counter() - self.began)
 
@@ -99,7 +99,7 @@ def main() -> None:
         times[kind] = _Times()
         settings |= {"objective": "squared", "transform": "cap", "cap": cap}
         estimator = TwoTower(epochs=given.epochs, refit=False, **settings)
-        recommender = estimator.fit(train, validation, listener=times[kind])
+        recommender = estimator.fit(train, validation, callbacks=[times[kind]])
         records = [record for record in times[kind].records if record["phase"] == "train"]
         took = sorted(record["seconds"] for record in records[1:])  # the first epoch compiles
         epoch[kind] = took[len(took) // 2], took[0]

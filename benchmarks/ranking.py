@@ -84,7 +84,7 @@ def _log(line: str) -> None:
 
 def _fitted(name: str, config: Config, parts: Parts) -> Recommender:
     stages = Stages()
-    model = fit(config, parts, stages=stages, listeners=[])
+    model = fit(config, parts, stages=stages, callbacks=[])
     best = [record["epoch"] for record in model.history if record.get("best")]
     _log(f"{name}: {best[-1]} epochs, {stages}")
     return model

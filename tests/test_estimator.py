@@ -19,7 +19,7 @@ from twotower.estimator import TwoTower
 from twotower.model import tower
 from twotower.recommender import Recommender
 from twotower.schema import Kind
-from twotower.training import Checkpoint, Interrupted, Record, Silent
+from twotower.training import Callback, Checkpoint, Interrupted, Record
 
 N_USERS, N_ITEMS = 60, 50
 QUICK: dict[str, Any] = {
@@ -188,31 +188,31 @@ def test_validation_figures_are_those_of_the_model_it_leaves() -> None:
     assert len(test)
 
 
-class Heard(Silent):
+class Heard(Callback):
     """Keeps what it is told but for the epochs, and of the steps of a posterior the share done."""
 
     def __init__(self) -> None:
         self.said: list[Any] = []
         self.phase, self.pairs = "", 0
 
-    def start(self, *, phase: str, epochs: int, first_epoch: int, pairs: int) -> None:
+    def on_phase_start(self, *, phase: str, epochs: int, first_epoch: int, pairs: int) -> None:
         self.phase, self.pairs = phase, pairs
         self.said.append(phase)
 
-    def step(self, *, epoch: int, pairs_done: int, loss: float) -> None:
+    def on_step_end(self, *, epoch: int, pairs_done: int, loss: float) -> None:
         if self.phase == "posterior":
             assert epoch == 1
             assert np.isnan(loss)
             self.said.append(pairs_done / self.pairs)
 
-    def end(self, *, reason: str) -> None:
+    def on_phase_end(self, *, reason: str) -> None:
         self.said.append(reason)
 
 
-def test_a_listener_hears_of_the_posterior() -> None:
+def test_a_callback_hears_of_the_posterior() -> None:
     heard = Heard()
     TwoTower(**(QUICK | {"ensemble_size": 2, "refit": True})).fit(
-        split(planted(noise=0.5), seed=1)[0], listener=heard
+        split(planted(noise=0.5), seed=1)[0], callbacks=[heard]
     )
     shares = [pytest.approx(done / 6, abs=0.01) for done in range(6)] + [1.0]
     chosen, better = heard.said[1], heard.said[10]
@@ -359,21 +359,21 @@ def test_the_callers_random_numbers_and_threads_are_left_alone() -> None:
     assert same(one, TwoTower(**QUICK).fit(train))
 
 
-class Break(Silent):
+class Break(Callback):
     """Presses Ctrl-C at one moment."""
 
     def __init__(self, phase: str, epoch: int, inside: bool) -> None:
         self.at, self.inside, self.phase, self.first = (phase, epoch), inside, "", 0
 
-    def start(self, *, phase: str, epochs: int, first_epoch: int, pairs: int) -> None:
+    def on_phase_start(self, *, phase: str, epochs: int, first_epoch: int, pairs: int) -> None:
         if phase != "posterior":  # which follows, and has no epochs
             self.phase, self.first = phase, first_epoch
 
-    def step(self, *, epoch: int, pairs_done: int, loss: float) -> None:
+    def on_step_end(self, *, epoch: int, pairs_done: int, loss: float) -> None:
         if self.inside and (self.phase, epoch) == self.at and pairs_done > 300:
             raise KeyboardInterrupt
 
-    def epoch(self, record: Record) -> None:
+    def on_epoch_end(self, record: Record) -> None:
         if not self.inside and (self.phase, record["epoch"]) == self.at:
             raise KeyboardInterrupt
 
@@ -417,9 +417,9 @@ def test_a_resumed_run_has_the_bits_of_an_unbroken_one(
     monkeypatch.setattr(tower, "LARGE_TABLE", 0)
     train, expected = unbroken
     with pytest.raises(Interrupted):
-        TwoTower(**BROKEN).fit(train, checkpoints=tmp_path, listener=Break(phase, epoch, inside))
+        TwoTower(**BROKEN).fit(train, checkpoints=tmp_path, callbacks=[Break(phase, epoch, inside)])
     again = Break("never", 0, False)
-    model = TwoTower(**BROKEN).fit(train, checkpoints=tmp_path, resume=True, listener=again)
+    model = TwoTower(**BROKEN).fit(train, checkpoints=tmp_path, resume=True, callbacks=[again])
     assert same(model, expected)
     assert again.phase == "refit"
     assert again.first == (epoch if phase == "refit" else 1)
@@ -438,7 +438,7 @@ def test_what_is_solved_for_resumes_to_the_same_bits(
     settings: dict[str, Any] = {"objective": objective, "dim": 8, "epochs": 4, "threads": 1}
     expected = TwoTower(**settings).fit(train)
     with pytest.raises(Interrupted):
-        TwoTower(**settings).fit(train, checkpoints=tmp_path, listener=Break(phase, epoch, inside))
+        TwoTower(**settings).fit(train, checkpoints=tmp_path, callbacks=[Break(phase, epoch, inside)])
     model = TwoTower(**settings).fit(train, checkpoints=tmp_path, resume=True)
     assert same(model, expected)
     assert [strip(record) for record in model.history] == [strip(record) for record in expected.history]
@@ -534,7 +534,7 @@ def test_broken_again_and_again(unbroken: tuple[TrainPart, Recommender], tmp_pat
         ]:
             try:
                 model = TwoTower(**BROKEN).fit(
-                    train, checkpoints=tmp_path, resume=True, listener=Break(phase, epoch, inside=True)
+                    train, checkpoints=tmp_path, resume=True, callbacks=[Break(phase, epoch, inside=True)]
                 )
             except Interrupted:
                 continue
@@ -557,7 +557,7 @@ def test_a_checkpoint_of_other_settings_or_data_is_refused(change: str, phase: s
     data = planted(1300)
     rest, validation = split(data, seed=1)
     with pytest.raises(Interrupted):  # refit's first checkpoint knows of train
-        TwoTower(**QUICK).fit(rest, validation, checkpoints=tmp_path, listener=Break(phase, 2, True))
+        TwoTower(**QUICK).fit(rest, validation, checkpoints=tmp_path, callbacks=[Break(phase, 2, True)])
     found = Checkpoint.read(tmp_path)
     assert found is not None
     assert found.meta["phase"] == phase

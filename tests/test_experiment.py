@@ -23,11 +23,10 @@ from twotower.data.synthetic import write_kuairec
 from twotower.errors import BundleError, ConfigError, DataError, TwoTowerError, TwoTowerWarning
 from twotower.evaluation import Comparison
 from twotower.experiment import Run, load_parts, recommend_all, score_file, train
-from twotower.experiment.listeners import FitClock, HistoryFile, read_history
+from twotower.experiment.clock import FitClock
 from twotower.experiment.stages import Stages
 from twotower.schema import Schema
-from twotower.training import Interrupted
-from twotower.training.listener import Silent
+from twotower.training import Callback, HistoryFile, Interrupted, read_history
 
 
 @pytest.fixture(scope="module")
@@ -260,13 +259,13 @@ def test_runs_that_are_not_there_or_not_finished(finished: experiment.RunResult,
 # Breaks
 
 
-class Breaking(Silent):
+class Breaking(Callback):
     """Presses Ctrl-C after some epochs."""
 
     def __init__(self, epochs: int) -> None:
         self.left = epochs
 
-    def epoch(self, record: dict[str, Any]) -> None:
+    def on_epoch_end(self, record: dict[str, Any]) -> None:
         self.left -= 1
         if self.left < 0:
             raise KeyboardInterrupt
@@ -280,7 +279,7 @@ def test_a_resumed_run_is_the_unbroken_one(
     if epochs >= len(finished.recommender.history):
         pytest.skip("the run has fewer epochs")
     with pytest.raises(Interrupted, match="continue with --resume"):
-        train(config, out, listener=Breaking(epochs))
+        train(config, out, callbacks=[Breaking(epochs)])
     assert not Run(out).metrics_file.exists()
     if epochs:
         with pytest.raises(ConfigError, match=r"unfinished run; continue it with --resume"):
@@ -297,16 +296,16 @@ def test_a_resumed_run_is_the_unbroken_one(
 
 def test_a_run_without_an_epoch_may_be_begun_anew(config: Config, tmp_path: Path) -> None:
     with pytest.raises(Interrupted):
-        train(config, tmp_path / "run", listener=Breaking(0))
+        train(config, tmp_path / "run", callbacks=[Breaking(0)])
     assert train(config, tmp_path / "run").run.state() == "finished"
 
 
 def test_a_broken_comparison_or_demonstration_says_what_to_do(config: Config, tmp_path: Path) -> None:
     with pytest.raises(Interrupted, match="interrupted; a comparison saves nothing, run it again"):
-        experiment.compare(config, listener=Breaking(1))
+        experiment.compare(config, callbacks=[Breaking(1)])
     with pytest.raises(Interrupted, match="interrupted; run it again"):
         experiment.demo(
-            tmp_path / "demo", overrides=("model.dim=8", "model.hidden=[8]"), listener=Breaking(0)
+            tmp_path / "demo", overrides=("model.dim=8", "model.hidden=[8]"), callbacks=[Breaking(0)]
         )
     assert not (tmp_path / "demo").exists()
 
@@ -316,24 +315,24 @@ def test_history_drops_the_lines_past_the_checkpoint(tmp_path: Path) -> None:
     lines = [{"phase": "train", "epoch": n} for n in (1, 2, 3)] + [{"phase": "refit", "epoch": 1}]
     torn = "".join(json.dumps(line) + "\n" for line in lines) + '{"phase": "refit", "ep'
     path.write_text(torn)
-    HistoryFile(path).start(phase="refit", epochs=5, first_epoch=2, pairs=1)
+    HistoryFile(path).on_phase_start(phase="refit", epochs=5, first_epoch=2, pairs=1)
     assert read_history(path) == lines
-    HistoryFile(path).start(phase="train", epochs=5, first_epoch=3, pairs=1)
+    HistoryFile(path).on_phase_start(phase="train", epochs=5, first_epoch=3, pairs=1)
     assert read_history(path) == lines[:2]
-    HistoryFile(path).epoch({"phase": "train", "epoch": 3})
+    HistoryFile(path).on_epoch_end({"phase": "train", "epoch": 3})
     assert read_history(path) == lines[:3]
-    HistoryFile(path).start(phase="train", epochs=5, first_epoch=1, pairs=1)
+    HistoryFile(path).on_phase_start(phase="train", epochs=5, first_epoch=1, pairs=1)
     assert read_history(path) == []
 
 
 def test_the_clock_divides_a_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter([0.0, 2.0, 5.0, 6.0, 10.0, 11.0])
-    monkeypatch.setattr("twotower.experiment.listeners.time.perf_counter", lambda: next(times))
+    monkeypatch.setattr("twotower.experiment.clock.time.perf_counter", lambda: next(times))
     stages = Stages()
     clock = FitClock(stages)
     for _ in ("train", "refit"):
-        clock.start(phase="train", epochs=1, first_epoch=1, pairs=1)
-        clock.end(reason="all epochs")
+        clock.on_phase_start(phase="train", epochs=1, first_epoch=1, pairs=1)
+        clock.on_phase_end(reason="all epochs")
     clock.lap("encode")
     assert stages.seconds == {"encode": 2.0 + 1.0 + 1.0, "train": 3.0 + 4.0}
 
@@ -509,7 +508,7 @@ def predicted(config: Config, parts: Parts) -> dict[str, Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "compare_ratings", spy)
         short = changed(config, "training", epochs=1)
-        model = experiment.training.fit(short, parts, stages=Stages(), listeners=[])
+        model = experiment.training.fit(short, parts, stages=Stages(), callbacks=[])
         experiment.compare_predictors(config, model, parts)
     return seen
 

@@ -148,7 +148,7 @@ class Told(Popularity):
 
 def short_fit(config: Config, parts: Parts) -> Recommender:
     return experiment.training.fit(
-        changed(config, "training", epochs=1), parts, stages=Stages(), listeners=[]
+        changed(config, "training", epochs=1), parts, stages=Stages(), callbacks=[]
     )
 
 

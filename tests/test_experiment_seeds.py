@@ -15,8 +15,7 @@ from twotower import experiment
 from twotower.config import Config, load_config
 from twotower.errors import ConfigError
 from twotower.experiment import Run, compare, load_parts, seed_configs, spread, train, train_seeds
-from twotower.training import Interrupted
-from twotower.training.listener import Silent
+from twotower.training import Callback, Interrupted
 
 
 @pytest.fixture(scope="module")
@@ -88,16 +87,16 @@ def test_resuming_trains_what_is_missing_alone(seeds, folder: Path, config: Conf
     assert train_seeds(config, folder / "seeds", 2, resume=True) == seeds
 
 
-class Stops(Silent):
+class Stops(Callback):
     """Presses Ctrl-C at the first epoch of the second model."""
 
     def __init__(self) -> None:
         self.trainings = 0
 
-    def start(self, *, phase: str, epochs: int, first_epoch: int, pairs: int) -> None:
+    def on_phase_start(self, *, phase: str, epochs: int, first_epoch: int, pairs: int) -> None:
         self.trainings += phase == "train"
 
-    def epoch(self, record) -> None:
+    def on_epoch_end(self, record) -> None:
         if self.trainings == 2:
             raise KeyboardInterrupt
 
@@ -105,7 +104,7 @@ class Stops(Silent):
 def test_a_break_is_gone_on_with(seeds, folder: Path, config: Config) -> None:
     out = folder / "broken"
     with pytest.raises(Interrupted, match="continue with --resume"):
-        train_seeds(config, out, 2, listener=Stops())
+        train_seeds(config, out, 2, callbacks=[Stops()])
     assert not (out / "seeds.json").exists()
     assert Run(out / "seed-1").state() == "finished"
     lines: list[str] = []

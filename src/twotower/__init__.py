@@ -30,10 +30,12 @@ if TYPE_CHECKING:
     from twotower.evaluation import evaluate_rating
     from twotower.recommender import Recommender
     from twotower.schema import Kind, Schema
+    from twotower.training import Callback
 
     __version__: str
 
 __all__ = [
+    "Callback",
     "Dataset",
     "Kind",
     "Recommender",
@@ -49,6 +51,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "Callback": "twotower.training",
     "Dataset": "twotower.data.dataset",
     "Kind": "twotower.schema",
     "Recommender": "twotower.recommender",

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
-import math
 
 import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from twotower.cli.progress import Bar, Counter, EpochBar, Lines, counting
+from twotower.cli.progress import Bar, Counter, Lines, counting
 
 
 def test_lines_say_every_tenth_once(capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,18 +36,6 @@ def test_each_piece_has_a_bar() -> None:
         bar.show(5.0, 10.0, "more")
         tasks = [(task.description, task.completed, task.total) for task in progress.tasks]
     assert tasks == [("fetch", 2.0, 4.0), ("more", 5.0, 10.0)]
-
-
-def test_the_bar_of_a_posterior_has_no_loss() -> None:
-    with Progress(console=Console(file=io.StringIO())) as progress:
-        bar = EpochBar(progress)
-        bar.start(phase="posterior", epochs=1, first_epoch=1, pairs=100)
-        bar.step(epoch=1, pairs_done=25, loss=math.nan)
-        (task,) = progress.tasks
-        assert (task.description, task.completed, task.total) == ("posterior", 25, 100)
-        assert task.fields["told"] == "id vectors by their means"
-        bar.end(reason="better on validation")
-        assert task.description == "posterior: better on validation"
 
 
 @pytest.mark.parametrize(("terminal", "kind"), [(True, Bar), (False, Lines)])

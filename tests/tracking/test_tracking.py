@@ -16,8 +16,7 @@ from twotower.config import Config, load_config
 from twotower.errors import ConfigError, MissingExtraError
 from twotower.experiment import RunResult, train, train_seeds
 from twotower.tracking import TrackedRun, Tracker, Tracking, _mlflow, _tensorboard, make_tracking
-from twotower.training import Interrupted
-from twotower.training.listener import Silent
+from twotower.training import Callback, Interrupted
 from twotower.tuning import Space, Span, Watcher, tune
 
 
@@ -297,13 +296,13 @@ def test_a_server_that_is_not_there(tmp_path: Path, config: Config) -> None:
 
 @pytest.mark.parametrize(("raised", "status"), [(KeyboardInterrupt, "interrupted"), (ValueError, "failed")])
 def test_how_a_run_ended_is_told(tmp_path: Path, config: Config, raised, status: str) -> None:
-    class Raises(Silent):
-        def epoch(self, record) -> None:
+    class Raises(Callback):
+        def on_epoch_end(self, record) -> None:
             raise raised
 
     memory = Memory()
     with pytest.raises((Interrupted, ValueError)):
-        train(config, tmp_path / "run", listener=Raises(), tracking=Tracking.to([memory], print))
+        train(config, tmp_path / "run", callbacks=[Raises()], tracking=Tracking.to([memory], print))
     assert memory.runs["run"].status == status
 
 

@@ -15,7 +15,7 @@ from twotower.features import Codes, EncodedSide
 from twotower.model import SideArrays, TwoTowerModel
 from twotower.objectives import AllPairs, Pairs, least_squares
 from twotower.objectives.penalty import penalty_shares
-from twotower.training import Alternating, Batcher, PairSquares, Silent, Trainer, TrainPairs
+from twotower.training import Alternating, Batcher, CallbackList, PairSquares, Trainer, TrainPairs
 
 N_USERS, N_ITEMS, N = 20, 15, 120
 MASS, STRENGTH = 3.0, 0.05
@@ -114,7 +114,7 @@ def test_in_training_ids_are_moved_by_it_alone() -> None:
         model, side(N_USERS), side(N_ITEMS), Batcher(pairs(), 60, 0, whole=True), AllPairs(MASS), STRENGTH,
         settings, 0, "train", "mark", solver,
     )  # fmt: skip
-    trainer.run(None, epochs=3, listener=Silent())
+    trainer.run(None, epochs=3, callbacks=CallbackList())
     assert len(seen) == 6
     npt.assert_array_equal(seen[0].numpy(), first.numpy())
     for after, before in ((1, 2), (3, 4)):

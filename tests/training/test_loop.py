@@ -21,13 +21,13 @@ from twotower.objectives import Objective, PairLoss, Pairs, Squared
 from twotower.objectives.penalty import FREQUENCY_POWER
 from twotower.training import (
     Batcher,
+    Callback,
+    CallbackList,
     Checkpoint,
     Interrupted,
     Judge,
-    Listener,
     Outcome,
     Record,
-    Silent,
     Trainer,
     TrainPairs,
     checkpoint,
@@ -116,10 +116,10 @@ class Prized(Scripted):
 
 def run(made: Trainer, losses: list[float] | None = None, **options: Any) -> Outcome:
     judge = Scripted(losses) if losses is not None else None
-    return made.run(judge, **{"epochs": made.config.epochs, "listener": Silent(), **options})
+    return made.run(judge, **{"epochs": made.config.epochs, "callbacks": CallbackList(), **options})
 
 
-class Recorder(Silent):
+class Recorder(Callback):
     """Keeps every event; does something at one of them, if told so."""
 
     def __init__(self, at: Callable[[str, Any], None] = lambda event, detail: None) -> None:
@@ -130,16 +130,16 @@ class Recorder(Silent):
         self.events.append((event, detail))
         self.at(event, detail)
 
-    def start(self, *, phase: str, epochs: int, first_epoch: int, pairs: int) -> None:
+    def on_phase_start(self, *, phase: str, epochs: int, first_epoch: int, pairs: int) -> None:
         self.note("start", (phase, epochs, first_epoch, pairs))
 
-    def step(self, *, epoch: int, pairs_done: int, loss: float) -> None:
+    def on_step_end(self, *, epoch: int, pairs_done: int, loss: float) -> None:
         self.note("step", (epoch, pairs_done, loss))
 
-    def epoch(self, record: Record) -> None:
+    def on_epoch_end(self, record: Record) -> None:
         self.note("epoch", record)
 
-    def end(self, *, reason: str) -> None:
+    def on_phase_end(self, *, reason: str) -> None:
         self.note("end", reason)
 
 
@@ -156,10 +156,10 @@ def test_the_loss_falls_and_the_history_tells_it() -> None:
     assert all(record["pairs_per_second"] > 0 for record in outcome.history)
 
 
-def test_what_a_listener_hears() -> None:
+def test_what_a_callback_hears() -> None:
     heard = Recorder()
     made = trainer(epochs=2)
-    run(made, [2.0, 1.0], listener=heard)
+    run(made, [2.0, 1.0], callbacks=CallbackList([heard]))
     names = [name for name, _ in heard.events]
     assert names == ["start", *["step"] * 4, "epoch", *["step"] * 4, "epoch", "end"]
     assert heard.events[0][1] == ("train", 2, 1, N)
@@ -198,7 +198,7 @@ def test_the_best_epochs_weights_are_kept(judge: type[Scripted], values: list[fl
     def look(model: TwoTowerModel) -> None:
         seen.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
 
-    outcome = made.run(judge(values, look), epochs=5, listener=Silent())
+    outcome = made.run(judge(values, look), epochs=5, callbacks=CallbackList())
     assert outcome.best_epoch == 3
     assert [record["best"] for record in outcome.history] == [True, True, True, False, False]
     assert same(state(made), seen[2])
@@ -207,7 +207,9 @@ def test_the_best_epochs_weights_are_kept(judge: type[Scripted], values: list[fl
 
 def test_early_stopping() -> None:
     heard = Recorder()
-    outcome = run(trainer(epochs=50, patience=3), [5.0, 4.0, 4.5, 4.5, 4.5, 0.0], listener=heard)
+    outcome = run(
+        trainer(epochs=50, patience=3), [5.0, 4.0, 4.5, 4.5, 4.5, 0.0], callbacks=CallbackList([heard])
+    )
     assert len(outcome.history) == 5
     assert outcome.best_epoch == 2
     assert heard.events[-1] == ("end", "early stopping")
@@ -429,7 +431,7 @@ def test_a_validation_loss_that_is_not_finite_ends_training() -> None:
 # interruption and checkpoints
 
 
-def interrupt(event: str, epoch: int) -> Listener:
+def interrupt(event: str, epoch: int) -> Callback:
     def at(name: str, detail: Any) -> None:
         if name == event and (
             detail[0] == epoch and detail[1] > 150 if name == "step" else detail["epoch"] == epoch
@@ -442,7 +444,7 @@ def interrupt(event: str, epoch: int) -> Listener:
 def test_an_interrupt_is_told_and_leaves_the_last_whole_epoch(tmp_path: Path) -> None:
     heard = interrupt("step", 3)
     with pytest.raises(Interrupted, match="the last whole epoch is saved"):
-        run(trainer(), checkpoints=tmp_path, listener=heard)
+        run(trainer(), checkpoints=tmp_path, callbacks=CallbackList([heard]))
     assert heard.events[-1] == ("end", "interrupted")  # type: ignore[attr-defined]
     found = Checkpoint.read(tmp_path)
     assert found is not None
@@ -465,11 +467,16 @@ def test_a_resumed_run_has_the_bits_of_an_unbroken_one(
     whole = trainer(**options)
     expected = run(whole, losses)
     with pytest.raises(Interrupted):
-        run(trainer(**options), losses, checkpoints=tmp_path, listener=interrupt(event, epoch))
+        run(
+            trainer(**options),
+            losses,
+            checkpoints=tmp_path,
+            callbacks=CallbackList([interrupt(event, epoch)]),
+        )
     done = epoch - 1
     again = trainer(**options)
     heard = Recorder()
-    found = run(again, losses[done:], checkpoints=tmp_path, resume=True, listener=heard)
+    found = run(again, losses[done:], checkpoints=tmp_path, resume=True, callbacks=CallbackList([heard]))
     assert heard.events[0][1][2] == epoch
     assert same(state(whole), state(again))
     assert (found.best_epoch, found.rates) == (expected.best_epoch, expected.rates)
@@ -483,7 +490,7 @@ def test_a_finished_run_has_nothing_left_to_do(tmp_path: Path) -> None:
     whole = trainer()
     run(whole, [3.0, 1.0, 2.0, 2.0, 2.0, 2.0], checkpoints=tmp_path)
     again, heard = trainer(), Recorder()
-    outcome = run(again, [], checkpoints=tmp_path, resume=True, listener=heard)
+    outcome = run(again, [], checkpoints=tmp_path, resume=True, callbacks=CallbackList([heard]))
     assert [name for name, _ in heard.events] == ["start", "end"]
     assert outcome.best_epoch == 2
     assert same(state(whole), state(again))
@@ -492,7 +499,7 @@ def test_a_finished_run_has_nothing_left_to_do(tmp_path: Path) -> None:
 def test_an_early_stop_is_remembered(tmp_path: Path) -> None:
     run(trainer(patience=2), [1.0, 2.0, 2.0], checkpoints=tmp_path)
     heard = Recorder()
-    outcome = run(trainer(patience=2), [], checkpoints=tmp_path, resume=True, listener=heard)
+    outcome = run(trainer(patience=2), [], checkpoints=tmp_path, resume=True, callbacks=CallbackList([heard]))
     assert heard.events[-1] == ("end", "early stopping")
     assert len(outcome.history) == 3
 

@@ -34,8 +34,8 @@ def compare(
     settled = load_config(config, settings or ())
     from twotower import experiment  # noqa: PLC0415
 
-    with training_progress() as listener:
-        comparison = experiment.compare(settled, seeds=seeds, listener=listener, log=log).as_dict()
+    with training_progress() as callbacks:
+        comparison = experiment.compare(settled, seeds=seeds, callbacks=callbacks, log=log).as_dict()
     if as_json:
         print_json(comparison)
     else:

@@ -28,8 +28,8 @@ def demo(
     from twotower.cli.measures import print_comparison  # noqa: PLC0415
     from twotower.cli.progress import training_progress  # noqa: PLC0415
 
-    with training_progress() as listener:
-        result = experiment.demo(out, overrides=tuple(settings or ()), listener=listener, log=output.log)
+    with training_progress() as callbacks:
+        result = experiment.demo(out, overrides=tuple(settings or ()), callbacks=callbacks, log=output.log)
     rating, ranking = result.rating.as_dict(), result.ranking.as_dict()
     if as_json:
         recommended = output.recommendations_json(result.recommendations, result.user)

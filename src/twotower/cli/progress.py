@@ -10,104 +10,23 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Column
 
 from twotower.cli.output import log
 
 if TYPE_CHECKING:
-    from twotower.training.listener import Listener, Record
-
-
-_TOLD = ("validation_rmse", "validation_mae", "validation_ndcg@100", "validation_recall@20")
-"""Metrics of an epoch that are shown, where it has them; beside a bar there is room for every second one."""
-
-
-POSTERIOR = "posterior"
-"""The phase of one pass, without a loss, that may follow the epochs."""
+    from twotower.training import Callback
 
 
 @contextmanager
-def training_progress() -> Iterator[Listener]:
-    """Give a listener that shows the epochs: a bar on a terminal, one line an epoch elsewhere."""
+def training_progress() -> Iterator[list[Callback]]:
+    """Give the callbacks that show the epochs: a bar on a terminal, one line per epoch elsewhere."""
+    from twotower.training.progress import EpochBar, EpochLines, epoch_progress  # noqa: PLC0415  (torch)
+
     if not sys.stderr.isatty():
-        yield EpochLines()
+        yield [EpochLines(log)]
         return
-    with told_progress() as progress:
-        yield EpochBar(progress)
-
-
-def told_progress() -> Progress:
-    """Return the display of bars that have something to tell, each with its field ``told``."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=16),
-        TextColumn("{task.fields[told]}"),
-        TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7)),
-    )
-    return Progress(*columns, console=Console(file=sys.stderr))
-
-
-class EpochLines:
-    """Prints one line an epoch."""
-
-    def __init__(self) -> None:
-        self._phase, self._epochs = "", 0
-
-    def start(self, *, phase: str, epochs: int, first_epoch: int, pairs: int) -> None:
-        """Say what begins."""
-        self._phase, self._epochs = phase, epochs
-        if phase == POSTERIOR:
-            log(f"{phase}: id vectors by their means, given {pairs:,} pairs")
-            return
-        resumed = f", from epoch {first_epoch}" if first_epoch > 1 else ""
-        log(f"{phase}: {pairs:,} pairs, at most {epochs} epochs{resumed}")
-
-    def step(self, *, epoch: int, pairs_done: int, loss: float) -> None:
-        """Print nothing."""
-
-    def epoch(self, record: Record) -> None:
-        """Print the epoch."""
-        log(f"{self._phase} epoch {record['epoch']}/{self._epochs}: {told(record)}")
-
-    def end(self, *, reason: str) -> None:
-        """Say why it is over."""
-        log(f"{self._phase}: {reason}")
-
-
-class EpochBar:
-    """Moves a bar over all the pairs of all epochs; early stopping leaves it before its end."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._task = TaskID(0)
-        self._phase, self._epochs, self._pairs, self._last = "", 0, 0, ""
-
-    def start(self, *, phase: str, epochs: int, first_epoch: int, pairs: int) -> None:
-        """Put up the bar of a phase."""
-        self._phase, self._epochs, self._pairs, self._last = phase, epochs, pairs, ""
-        # A resumed bar counts from where it goes on, else the time left would be reckoned from a false speed.
-        total = pairs * (epochs - first_epoch + 1)
-        self._first = first_epoch
-        self._task = self._progress.add_task(phase, total=total, told="")
-
-    def step(self, *, epoch: int, pairs_done: int, loss: float) -> None:
-        """Move the bar."""
-        done = (epoch - self._first) * self._pairs + pairs_done
-        description = f"{self._phase} {epoch}/{self._epochs}"
-        text = f"loss {loss:.4f} {self._last}"
-        if self._phase == POSTERIOR:
-            description, text = self._phase, "id vectors by their means"
-        self._progress.update(self._task, completed=done, description=description, told=text)
-
-    def epoch(self, record: Record) -> None:
-        """Show the epoch's numbers."""
-        self._last = _after_loss(record, *_TOLD[::2])
-        self._progress.update(self._task, told=f"loss {record['train_loss']:.4f} {self._last}")
-
-    def end(self, *, reason: str) -> None:
-        """Leave the bar with what ended it."""
-        self._progress.update(self._task, description=f"{self._phase}: {reason}")
-        self._progress.stop_task(self._task)
+    with epoch_progress() as progress:
+        yield [EpochBar(progress)]
 
 
 @contextmanager
@@ -165,13 +84,3 @@ class Bar(Counter):
         if name not in self._tasks:
             self._tasks[name] = self._progress.add_task(name, total=total)
         self._progress.update(self._tasks[name], completed=done, total=total)
-
-
-def told(record: Record) -> str:
-    """Return the numbers of an epoch in a line."""
-    return f"loss {record['train_loss']:.4f} {_after_loss(record, *_TOLD)}"
-
-
-def _after_loss(record: Record, *metrics: str) -> str:
-    shown = [f"{key.replace('_', ' ')} {record[key]:.4f}" for key in metrics if record.get(key) is not None]
-    return " ".join([*shown, f"{record['pairs_per_second'] / 1e6:.2f} M pairs/s"])

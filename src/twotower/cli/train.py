@@ -45,9 +45,9 @@ def train(
 
     tracking = make_tracking(track or (), log)
     if seeds is not None:
-        with training_progress() as listener:
+        with training_progress() as callbacks:
             found = experiment.train_seeds(
-                settled, out, seeds, resume=resume, listener=listener, tracking=tracking, log=log
+                settled, out, seeds, resume=resume, callbacks=callbacks, tracking=tracking, log=log
             )
         if as_json:
             print_json({"run": str(out), **found})
@@ -55,8 +55,10 @@ def train(
             print_spread({**found["rating"], **found["ranking"]}, found["seeds"])
             log(f"saved in {out}, a run for each seed; try `twotower compare CONFIG --seeds {seeds}`")
         return
-    with training_progress() as listener:
-        result = experiment.train(settled, out, resume=resume, listener=listener, tracking=tracking, log=log)
+    with training_progress() as callbacks:
+        result = experiment.train(
+            settled, out, resume=resume, callbacks=callbacks, tracking=tracking, log=log
+        )
     if as_json:
         print_json({"run": str(result.run.path), **result.metrics})
     else:

@@ -67,7 +67,7 @@ def tune(
     if out is None:
         raise ConfigError("tune needs --out DIR, a new folder for the trials and the result")
     tracking = make_tracking(track or (), log)
-    with tuning_progress() as (watcher, listener):
+    with tuning_progress() as (watcher, callbacks):
         result = tuning.tune(
             settled,
             out,
@@ -76,7 +76,7 @@ def tune(
             space=searched,
             resume=resume,
             watcher=watcher,
-            listener=listener,
+            callbacks=callbacks,
             tracking=tracking,
             log=log,
         )

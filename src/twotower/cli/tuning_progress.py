@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING, Any
 from rich.progress import Progress, TaskID
 
 from twotower.cli.output import log
-from twotower.cli.progress import EpochBar, EpochLines, told_progress
+from twotower.training import Callback, Record
+from twotower.training.progress import EpochBar, EpochLines, epoch_progress
 from twotower.tuning.watching import Watcher
 
 if TYPE_CHECKING:
-    from twotower.training.listener import Listener, Record
     from twotower.tuning import Budget, Measure, Trial
 
 
 @contextmanager
-def tuning_progress() -> Iterator[tuple[Watcher, Listener]]:
+def tuning_progress() -> Iterator[tuple[Watcher, list[Callback]]]:
     """Give what shows a search, and what shows the trainings after it."""
     if not sys.stderr.isatty():
-        yield TrialLines(), EpochLines()
+        yield TrialLines(), [EpochLines(log)]
         return
-    with told_progress() as progress:
-        yield TrialBar(progress), EpochBar(progress)
+    with epoch_progress() as progress:
+        yield TrialBar(progress), [EpochBar(progress)]
 
 
 class TrialLines(Watcher):

@@ -24,9 +24,9 @@ from twotower.recommender import Recommender
 from twotower.training import (
     Alternating,
     Batcher,
+    CallbackList,
     Checkpoint,
     Judge,
-    Listener,
     PairSquares,
     Record,
     Solver,
@@ -46,7 +46,7 @@ class Fit:
         device: of towers and features.
         checkpoints: directory of the checkpoint; None for none.
         resume: whether to go on from the checkpoint there.
-        listener: told of every step and epoch.
+        callbacks: told of every step and epoch.
         exclude_seen: whether users are not recommended what they have in the training set.
     """
 
@@ -54,17 +54,12 @@ class Fit:
     device: torch.device
     checkpoints: Path | None
     resume: bool
-    listener: Listener
+    callbacks: CallbackList
     exclude_seen: bool
 
     def run(self, train: TrainPart, validation: Dataset) -> Recommender:
         """Train, choosing the number of epochs on ``validation``, and once more on both if told to refit."""
-        checkpoints, resume, listener, exclude_seen = (
-            self.checkpoints,
-            self.resume,
-            self.listener,
-            self.exclude_seen,
-        )
+        checkpoints, resume, exclude_seen = self.checkpoints, self.resume, self.exclude_seen
         mark = fingerprint(self.settings, train, validation, exclude_seen)
         rule = PositiveRule.fit(train, self.settings.positive)
         found = Checkpoint.read(checkpoints) if resume and checkpoints is not None else None
@@ -78,9 +73,9 @@ class Fit:
                 epochs=self.settings.training.epochs,
                 checkpoints=checkpoints,
                 resume=resume,
-                listener=listener,
+                callbacks=self.callbacks,
             )
-            posterior = self._posterior(prepared, judge, outcome.best_epoch, listener)
+            posterior = self._posterior(prepared, judge, outcome.best_epoch)
             history = outcome.history + posterior
             if not self.settings.training.refit:
                 return finish(prepared, train, rule, history, exclude_seen)
@@ -99,12 +94,12 @@ class Fit:
             rates=earlier["rates"],
             checkpoints=checkpoints,
             resume=found is not None and bool(found.meta["earlier"]),
-            listener=listener,
+            callbacks=self.callbacks,
             earlier=earlier,
         )
         if earlier["posterior"]:
-            self._take_posterior(prepared, listener)
-            listener.end(reason="done")
+            self._take_posterior(prepared)
+            self.callbacks.on_phase_end(reason="done")
         return finish(prepared, everything, rule, earlier["history"] + refitted.history, exclude_seen)
 
     def _prepare(self, train: TrainPart, rule: PositiveRule) -> Prepared:
@@ -138,7 +133,7 @@ class Fit:
             )
         return RatingJudge(prepared, validation, self.device)
 
-    def _posterior(self, prepared: Prepared, judge: Judge, epoch: int, listener: Listener) -> list[Record]:
+    def _posterior(self, prepared: Prepared, judge: Judge, epoch: int) -> list[Record]:
         """Give the ids their posterior means if the judge finds that better, and then return a record."""
         if self.settings.objective.name != "squared" or self.settings.model.normalise:
             return []
@@ -148,27 +143,29 @@ class Fit:
         trained = [weight.clone() for weight in ids]
         before = judge(prepared.model)[judge.by]
         start = time.perf_counter()
-        self._take_posterior(prepared, listener)
+        self._take_posterior(prepared)
         seconds = time.perf_counter() - start
         metrics = judge(prepared.model)
         better = metrics[judge.by] < before
-        listener.end(reason="better on validation" if better else "no better on validation, left out")
+        self.callbacks.on_phase_end(
+            reason="better on validation" if better else "no better on validation, left out"
+        )
         if better:
             return [{"phase": "posterior", "epoch": epoch, "seconds": seconds, **metrics, "best": True}]
         for weight, old in zip(ids, trained, strict=True):
             weight.copy_(old)
         return []
 
-    def _take_posterior(self, prepared: Prepared, listener: Listener) -> None:
+    def _take_posterior(self, prepared: Prepared) -> None:
         n = len(prepared.pairs)
-        listener.start(phase="posterior", epochs=1, first_epoch=1, pairs=n)
+        self.callbacks.on_phase_start(phase="posterior", epochs=1, first_epoch=1, pairs=n)
         take_posterior_means(
             prepared.model,
             prepared.users,
             prepared.items,
             prepared.pairs,
             strength_of(prepared),
-            lambda share: listener.step(epoch=1, pairs_done=round(share * n), loss=math.nan),
+            lambda share: self.callbacks.on_step_end(epoch=1, pairs_done=round(share * n), loss=math.nan),
         )
 
     def _trainer(self, prepared: Prepared, phase: str, mark: str) -> Trainer:

@@ -20,7 +20,8 @@ from twotower.estimator.fitting import Fit, pick_device
 from twotower.estimator.settings import Settings, gradients_note
 from twotower.forking import check_process
 from twotower.recommender import Recommender
-from twotower.training import Listener, Silent
+from twotower.training import Callback, CallbackList, ListenerCallback
+from twotower.training.progress import progress_of
 
 
 class TwoTower:
@@ -235,8 +236,10 @@ class TwoTower:
         *,
         checkpoints: Path | None = None,
         resume: bool = False,
-        listener: Listener | None = None,
+        callbacks: Sequence[Callback] = (),
+        progress: bool | Literal["auto"] = "auto",
         exclude_seen: bool = True,
+        listener: Any = None,
     ) -> Recommender:
         """Train on ``train``, choosing the number of epochs on ``validation``.
 
@@ -245,18 +248,34 @@ class TwoTower:
             validation: what epochs are measured on; without it a tenth of the training rows, drawn at random.
             checkpoints: directory for a checkpoint after each epoch.
             resume: go on from the checkpoint there, to the same bits as without a break.
-            listener: told of every step and epoch.
+            callbacks: told of phases, steps and epochs; any of them can stop training. An exception that one
+                raises ends the training; the last whole epoch is in the checkpoint.
+            progress: "auto" shows a bar in a notebook or on a terminal, and nothing elsewhere; True also
+                writes one line per epoch elsewhere, to stderr; False shows nothing.
             exclude_seen: whether users are not recommended what they have in the training set. Validation
                 ranks by that, and so do `Recommender.evaluate` and `Recommender.recommend` by default. False
                 where people come back to items (music, groceries).
+            listener: deprecated, use ``callbacks``.
 
         Raises:
             TypeError: train is not a `TrainPart`.
-            ConfigError: the schema names no label; the device is not there; exclude_seen is not a bool.
+            ConfigError: the schema names no label; the device is not there; an argument is not valid.
             TrainingError: the loss does not stay finite; the checkpoint belongs to another run.
             Interrupted: Ctrl-C; the last whole epoch is in the checkpoint.
         """
         check_process()
+        advice = ""
+        if checkpoints is not None:
+            advice = " The last whole epoch is in the checkpoint; fit(..., resume=True) continues from it."
+        told = CallbackList(callbacks, advice)
+        if listener is not None:
+            warnings.warn(
+                "fit(listener=...) is deprecated; pass callbacks=[...] with objects of subclasses of "
+                "twotower.Callback",
+                FutureWarning,
+                stacklevel=2,
+            )
+            told.callbacks.append(ListenerCallback(listener))
         if not isinstance(train, TrainPart):
             raise TypeError(
                 f"a model is trained on a TrainPart only, got {type(train).__name__}; "
@@ -270,15 +289,16 @@ class TwoTower:
         if validation is None:
             train, validation = carve_validation(train, "random", 0.1, self.seed)
         device = pick_device(self.training.device)
-        listener = listener or Silent()
         threads = torch.get_num_threads(), numba.get_num_threads()
         if self.training.threads is not None:
             torch.set_num_threads(self.training.threads)
             numba.set_num_threads(min(self.training.threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
         try:
-            return Fit(self.settings, device, checkpoints, resume, listener, exclude_seen).run(
-                train, validation
-            )
+            with progress_of(progress) as bars:
+                told.callbacks[:0] = bars
+                return Fit(self.settings, device, checkpoints, resume, told, exclude_seen).run(
+                    train, validation
+                )
         finally:
             torch.set_num_threads(threads[0])
             numba.set_num_threads(threads[1])

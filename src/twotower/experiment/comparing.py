@@ -31,7 +31,7 @@ from twotower.experiment.seeds import seed_configs, spread
 from twotower.experiment.stages import Log, Stages, quiet
 from twotower.experiment.training import breaks_say, fit
 from twotower.recommender import Recommender
-from twotower.training.listener import Listener
+from twotower.training import Callback
 
 OURS: Final = "two-tower"
 """What a comparison calls our model."""
@@ -88,7 +88,7 @@ class Compared:
 
 
 def compare(
-    config: Config, *, seeds: int = 1, listener: Listener | None = None, log: Log = quiet
+    config: Config, *, seeds: int = 1, callbacks: Sequence[Callback] = (), log: Log = quiet
 ) -> Compared:
     """Train our model and every baseline on one split, and measure them on its test part.
 
@@ -97,7 +97,7 @@ def compare(
             an implicit one, rankings.
         seeds: how many models of ours to train, as `train_seeds` does. With more than one, what is ours is
             the mean of theirs, user by user, and their spread is told.
-        listener: told of the epochs of our model.
+        callbacks: told of the epochs of our model.
         log: told one line a model.
 
     Returns:
@@ -112,8 +112,7 @@ def compare(
     parts = load_parts(config, stages=stages, log=log)
     check_positives(config, parts)
     with breaks_say("a comparison saves nothing, run it again"):
-        listeners = [listener] if listener is not None else []
-        recommenders = [fit(one, parts, stages=stages, listeners=listeners) for one in configs]
+        recommenders = [fit(one, parts, stages=stages, callbacks=callbacks) for one in configs]
         log(f"{OURS}: {stages}")
         kind = compare_rankers if config.objective.implicit else compare_predictors
         compared = kind(config, recommenders[0], parts, others=recommenders[1:], log=log)

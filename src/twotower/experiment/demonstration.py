@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from twotower.experiment.parts import load_parts
 from twotower.experiment.run import Run
 from twotower.experiment.stages import Log, quiet
 from twotower.experiment.training import breaks_say, train
-from twotower.training.listener import Listener
+from twotower.training import Callback
 
 RATING, RANKING = "kuairec-sample", "kuairec-sample-ranking"
 """The recipes: one model predicts the labels, another is trained to rank, and recommends."""
@@ -47,7 +48,7 @@ class DemoResult:
 
 
 def demo(
-    out: str | Path, *, overrides: tuple[str, ...] = (), listener: Listener | None = None, log: Log = quiet
+    out: str | Path, *, overrides: tuple[str, ...] = (), callbacks: Sequence[Callback] = (), log: Log = quiet
 ) -> DemoResult:
     """Predict labels and rank on the packaged sample, beside baselines, and recommend ten videos to a user.
 
@@ -56,7 +57,7 @@ def demo(
     Args:
         out: where the run is saved.
         overrides: settings other than the recipes'.
-        listener: told of the epochs.
+        callbacks: told of the epochs.
         log: told what is going on.
 
     Raises:
@@ -72,9 +73,9 @@ def demo(
     shutil.rmtree(fresh.path, ignore_errors=True)  # of a demonstration that was broken off
     with breaks_say("run it again, it begins anew"):
         log("first a model that predicts watch ratios")
-        rating = compare(load_config(RATING, overrides), listener=listener, log=log)
+        rating = compare(load_config(RATING, overrides), callbacks=callbacks, log=log)
         log("then one that is trained to rank")
-        result = train(config, fresh.path, listener=listener, log=log)
+        result = train(config, fresh.path, callbacks=callbacks, log=log)
         ranking = compare_rankers(
             config, result.recommender, load_parts(config), baselines=BASELINES, log=log
         )

@@ -23,7 +23,7 @@ from twotower.experiment.run import Run
 from twotower.experiment.stages import Log, quiet
 from twotower.experiment.training import breaks_say, train
 from twotower.tracking import Tracked, Tracking
-from twotower.training.listener import Listener
+from twotower.training import Callback
 
 _PREFIX, _RESULT = "seed-", "seeds.json"
 
@@ -79,7 +79,7 @@ def train_seeds(
     seeds: int,
     *,
     resume: bool = False,
-    listener: Listener | None = None,
+    callbacks: Sequence[Callback] = (),
     tracking: Tracking | None = None,
     log: Log = quiet,
 ) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def train_seeds(
         out: the directory of the runs.
         seeds: how many.
         resume: go on with the runs there; finished ones are left as they are. There may be more seeds now.
-        listener: told of every step and epoch.
+        callbacks: told of every step and epoch.
         tracking: where the runs are told to, each as a part of one.
         log: told one line a stage.
 
@@ -126,7 +126,7 @@ def train_seeds(
                 run.path,
                 parts=parts,
                 resume=run.config_file.exists(),
-                listener=listener,
+                callbacks=callbacks,
                 tracking=tracked.children(),
                 log=log,
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,15 +16,14 @@ from twotower.data.fingerprint import fingerprint
 from twotower.data.splitting import Parts
 from twotower.errors import DataError, TwoTowerWarning
 from twotower.estimator import TwoTower, gradients_note
-from twotower.experiment.listeners import FitClock, HistoryFile, Several, write_history
+from twotower.experiment.clock import FitClock
 from twotower.experiment.parts import check_positives, load_parts, notes_of, sizes_of
 from twotower.experiment.run import Run
 from twotower.experiment.stages import Log, Stages, quiet
 from twotower.locking import alone_in
 from twotower.recommender import Recommender
 from twotower.tracking import Tracking
-from twotower.training import Interrupted
-from twotower.training.listener import Listener, Record, Silent
+from twotower.training import Callback, HistoryFile, Interrupted, Record, write_history
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ def train(
     *,
     parts: Parts | None = None,
     resume: bool = False,
-    listener: Listener | None = None,
+    callbacks: Sequence[Callback] = (),
     tracking: Tracking | None = None,
     log: Log = quiet,
 ) -> RunResult:
@@ -62,7 +61,7 @@ def train(
         out: the run directory.
         parts: what the config's data is read and split into, where that is done already.
         resume: go on with the unfinished run there; a finished one is returned as it is.
-        listener: told of every step and epoch.
+        callbacks: told of every step and epoch.
         tracking: where the run is told to.
         log: told one line a stage.
 
@@ -92,12 +91,11 @@ def train(
         run.begin(config)
         if resume and not going_on:
             log("no epoch was finished: training from the beginning")
-        listeners = [HistoryFile(run.history_file), tracked.epochs()]
         recommender = fit(
             config,
             parts,
             stages=stages,
-            listeners=[*listeners, *([listener] if listener is not None else [])],
+            callbacks=[HistoryFile(run.history_file), tracked.epochs(), *callbacks],
             checkpoints=run.checkpoints,
             resume=going_on,
         )
@@ -132,7 +130,7 @@ def fit(
     parts: Parts,
     *,
     stages: Stages,
-    listeners: list[Listener],
+    callbacks: Sequence[Callback] = (),
     checkpoints: Path | None = None,
     resume: bool = False,
 ) -> Recommender:
@@ -143,7 +141,8 @@ def fit(
         parts.validation,
         checkpoints=checkpoints,
         resume=resume,
-        listener=Several([clock, *listeners, Silent()]),
+        callbacks=[clock, *callbacks],
+        progress=False,
         exclude_seen=config.evaluation.exclude_seen,
     )
     clock.lap("encode")

@@ -14,8 +14,7 @@ from typing import Any, TypeVar
 from twotower.config import Config, dump_config
 from twotower.errors import ConfigError, TwoTowerError
 from twotower.tracking.tracker import Status, TrackedRun, Tracker
-from twotower.training import Interrupted
-from twotower.training.listener import Record, Silent
+from twotower.training import Callback, Interrupted, Record
 
 Log = Callable[[str], None]
 T = TypeVar("T")
@@ -46,7 +45,7 @@ class Tracked:
     status: Status = "finished"
 
     def epochs(self) -> TrackedEpochs:
-        """Return a listener that logs epochs."""
+        """Return a callback that logs epochs."""
         return TrackedEpochs(self)
 
     def log(self, values: Mapping[str, Any], step: int | None = None) -> None:
@@ -143,13 +142,13 @@ class Tracking:
             ) from None
 
 
-class TrackedEpochs(Silent):
+class TrackedEpochs(Callback):
     """Logs every epoch of a training, each number under its phase: ``train/validation_rmse``."""
 
     def __init__(self, tracked: Tracked) -> None:
         self._tracked = tracked
 
-    def epoch(self, record: Record) -> None:
+    def on_epoch_end(self, record: Record) -> None:
         """Log an epoch."""
         values = {
             f"{record['phase']}/{key}": value

@@ -2,9 +2,10 @@
 
 from twotower.training.alternating import Alternating
 from twotower.training.batches import Batch, Batcher, TrainPairs
+from twotower.training.callback import Callback, CallbackList, ListenerCallback, Record
 from twotower.training.checkpoint import Checkpoint
+from twotower.training.history_file import HistoryFile, read_history, write_history
 from twotower.training.judge import Judge
-from twotower.training.listener import Listener, Record, Silent
 from twotower.training.loop import Interrupted, Outcome, Trainer
 from twotower.training.pair_squares import PairSquares
 from twotower.training.posterior import take_posterior_means
@@ -18,20 +19,24 @@ __all__ = [
     "Alternating",
     "Batch",
     "Batcher",
+    "Callback",
+    "CallbackList",
     "Checkpoint",
+    "HistoryFile",
     "Interrupted",
     "Judge",
-    "Listener",
+    "ListenerCallback",
     "Outcome",
     "PairSquares",
     "Record",
     "RowAdam",
     "Schedule",
-    "Silent",
     "Solver",
     "Solving",
     "TrainPairs",
     "Trainer",
     "Variational",
+    "read_history",
     "take_posterior_means",
+    "write_history",
 ]

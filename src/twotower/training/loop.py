@@ -19,9 +19,9 @@ from twotower.objectives import Objective, Workspace
 from twotower.objectives.penalty import penalty_shares, vector_penalty
 from twotower.training.alternating import Alternating
 from twotower.training.batches import Batch, Batcher
+from twotower.training.callback import CallbackList, Record
 from twotower.training.checkpoint import Checkpoint
 from twotower.training.judge import Judge
-from twotower.training.listener import Listener, Record
 from twotower.training.row_adam import RowAdam
 from twotower.training.schedule import Schedule
 from twotower.training.solver import Solver
@@ -105,7 +105,7 @@ class Trainer:
         rates: list[float] | None = None,
         checkpoints: Path | None = None,
         resume: bool = False,
-        listener: Listener,
+        callbacks: CallbackList,
         earlier: dict[str, Any] | None = None,
     ) -> Outcome:
         """Train, and leave the model with the weights of its best epoch.
@@ -116,7 +116,7 @@ class Trainer:
             rates: learning rate of each epoch, instead of the schedule's (a refit replays them).
             checkpoints: directory of the checkpoint, written after each epoch.
             resume: whether to go on from the checkpoint there.
-            listener: told of steps and epochs.
+            callbacks: told of steps and epochs; one that stops training ends it after the epoch.
             earlier: JSON values of earlier phases, kept in the checkpoint.
 
         Raises:
@@ -126,7 +126,9 @@ class Trainer:
         first = 1
         if resume and checkpoints is not None and (found := Checkpoint.read(checkpoints)) is not None:
             first = self._restore(found) + 1
-        listener.start(phase=self.phase, epochs=epochs, first_epoch=first, pairs=len(self.batcher.pairs))
+        callbacks.on_phase_start(
+            phase=self.phase, epochs=epochs, first_epoch=first, pairs=len(self.batcher.pairs)
+        )
         reason = "all epochs"
         try:
             for epoch in range(first, epochs + 1):
@@ -135,23 +137,26 @@ class Trainer:
                     break
                 if rates is not None:
                     self.schedule.rate = rates[epoch - 1]
-                self._record(epoch, judge, listener)
+                self._record(epoch, judge, callbacks)
                 if checkpoints is not None:
                     self._checkpoint(epoch, earlier or {}).write(checkpoints)
+                if callbacks.stop_reason is not None:
+                    reason = callbacks.stop_reason
+                    break
         except KeyboardInterrupt:
-            listener.end(reason="interrupted")
+            callbacks.on_phase_end(reason="interrupted")
             raise Interrupted("training was interrupted; the last whole epoch is saved") from None
         if self.best:
             self.model.load_state_dict(self.best)
-        listener.end(reason=reason)
+        callbacks.on_phase_end(reason=reason)
         rate_of = [record["learning_rate"] for record in self.history]
         return Outcome(self.schedule.best_epoch, rate_of, self.history)
 
-    def _record(self, epoch: int, judge: Judge | None, listener: Listener) -> None:
+    def _record(self, epoch: int, judge: Judge | None, callbacks: CallbackList) -> None:
         solved = isinstance(self.solver, Solver)
         rate = 0.0 if solved else self.schedule.step_rate((epoch - 1) / self.config.epochs)
         start = time.perf_counter()
-        loss = self._epoch(epoch, listener)
+        loss = self._epoch(epoch, callbacks)
         seconds = time.perf_counter() - start
         metrics = judge(self.model) if judge is not None else {}
         judged = -float(epoch) if judge is None else metrics[judge.by]
@@ -172,9 +177,9 @@ class Trainer:
         if judge is not None:
             record["best"] = best  # so far: the last such epoch is the one chosen
         self.history.append(record)
-        listener.epoch(record)
+        callbacks.on_epoch_end(record)
 
-    def _epoch(self, epoch: int, listener: Listener) -> float:
+    def _epoch(self, epoch: int, callbacks: CallbackList) -> float:
         if isinstance(self.solver, Solver):
             loss = self.solver.solve(self.model)
             if not math.isfinite(loss):
@@ -182,7 +187,7 @@ class Trainer:
                     f"the loss must stay finite, got {loss} in epoch {epoch}; raise "
                     "objective.regularisation, or look for extreme weights"
                 )
-            listener.step(epoch=epoch, pairs_done=len(self.batcher.pairs), loss=loss)
+            callbacks.on_step_end(epoch=epoch, pairs_done=len(self.batcher.pairs), loss=loss)
             return loss
         self.model.train()
         done, total = 0, 0.0
@@ -196,7 +201,7 @@ class Trainer:
                     raise TrainingError(_diverged("loss", loss, epoch, self.schedule.step_rate(share)))
                 total += loss * len(batch.pairs)
                 done += len(batch.pairs)
-                listener.step(epoch=epoch, pairs_done=done, loss=total / done)
+                callbacks.on_step_end(epoch=epoch, pairs_done=done, loss=total / done)
         if self.solver is not None:
             self.solver.solve(self.model)
         return total / done

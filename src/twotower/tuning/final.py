@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from twotower.experiment.run import Run
 from twotower.experiment.stages import Log
 from twotower.metrics import Interval
 from twotower.tracking import Tracking
-from twotower.training.listener import Listener
+from twotower.training import Callback
 from twotower.tuning.scoring import NDCG
 
 GIVEN, BEST = "given", "best"
@@ -27,7 +28,7 @@ def measure_both(
     parts: Parts,
     folder: Path,
     *,
-    listener: Listener | None,
+    callbacks: Sequence[Callback],
     tracking: Tracking,
     log: Log,
 ) -> dict[str, Any]:
@@ -38,7 +39,7 @@ def measure_both(
         best: the better one; None where the given one stands, and is measured alone.
         parts: of the data.
         folder: of the tuning.
-        listener: told of the epochs.
+        callbacks: told of the epochs.
         tracking: where the two runs are told to.
         log: told what is going on.
 
@@ -56,7 +57,7 @@ def measure_both(
             folder / name,
             parts=parts,
             resume=begun,
-            listener=listener,
+            callbacks=callbacks,
             tracking=tracking,
             log=log,
         )

@@ -15,10 +15,8 @@ from twotower.config import Config, with_values
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.errors import BundleError, ConfigError, TrainingError
 from twotower.estimator import TwoTower
-from twotower.experiment.listeners import Several
 from twotower.tracking import Tracked, Tracking
-from twotower.training import Interrupted
-from twotower.training.listener import Record, Silent
+from twotower.training import Callback, Interrupted, Record
 from twotower.tuning._optuna import Study
 from twotower.tuning.budget import Budget
 from twotower.tuning.scoring import FloatArray, Scorer
@@ -126,11 +124,11 @@ class Search:
             return True
         if (same := self._tried(number, values)) is not None:
             return self._repeat(number, same)
-        listener = Several([tracked.epochs(), _TrialListener(self, number, deadline, watcher)])
+        callbacks = [tracked.epochs(), _TrialCallback(self, number, deadline, watcher)]
         training = config.training.model_copy(update={"refit": False})
         estimator = TwoTower.from_config(config.model_copy(update={"training": training}))
         try:
-            recommender = estimator.fit(self.train, self.validation, listener=listener)
+            recommender = estimator.fit(self.train, self.validation, callbacks=callbacks, progress=False)
         except _Hopeless as found:
             self.study.prune(number, str(found))
             return True
@@ -208,19 +206,19 @@ class _OutOfTime(Exception):
     """The minutes are over."""
 
 
-class _TrialListener(Silent):
+class _TrialCallback(Callback):
     """Gives a trial up where it is hopeless, and when the time is over."""
 
     def __init__(self, search: Search, number: int, deadline: float, watcher: Watcher) -> None:
         self._search, self._number, self._deadline, self._watcher = search, number, deadline, watcher
 
-    def step(self, *, epoch: int, pairs_done: int, loss: float) -> None:
+    def on_step_end(self, *, epoch: int, pairs_done: int, loss: float) -> None:
         """Look at the clock."""
         del epoch, pairs_done, loss
         if time.monotonic() > self._deadline:
             raise _OutOfTime
 
-    def epoch(self, record: Record) -> None:
+    def on_epoch_end(self, record: Record) -> None:
         """Compare the epoch with that of other trials."""
         value = float(record[self._search.scorer.epoch_metric])
         self._watcher.epoch(record)

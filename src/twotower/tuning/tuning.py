@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,7 @@ from twotower.experiment.parts import check_positives, load_parts, sizes_of
 from twotower.experiment.stages import Log, quiet
 from twotower.locking import alone_in
 from twotower.tracking import Tracked, Tracking
-from twotower.training import Interrupted
-from twotower.training.listener import Listener
+from twotower.training import Callback, Interrupted
 from twotower.tuning._optuna import Study
 from twotower.tuning.budget import Budget
 from twotower.tuning.final import measure_both
@@ -58,7 +58,7 @@ def tune(
     space: Space | None = None,
     resume: bool = False,
     watcher: Watcher | None = None,
-    listener: Listener | None = None,
+    callbacks: Sequence[Callback] = (),
     tracking: Tracking | None = None,
     log: Log = quiet,
 ) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def tune(
         space: what to search; the default of the config's task when left out.
         resume: go on with the tuning in ``out``; the result of a finished one is returned as it is.
         watcher: looks on at the search.
-        listener: told of the epochs of the two last trainings.
+        callbacks: told of the epochs of the two last trainings.
         tracking: where the search is told to, with its trials and the two last trainings as parts of it.
         log: told one line at a time what is going on.
 
@@ -118,7 +118,7 @@ def tune(
                     found.chosen,
                     parts,
                     folder.path,
-                    listener=listener,
+                    callbacks=callbacks,
                     tracking=tracked.children(),
                     log=log,
                 )

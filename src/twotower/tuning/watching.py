@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from twotower.training.listener import Record
+from twotower.training import Record
 from twotower.tuning.budget import Budget
 from twotower.tuning.scoring import Measure
 from twotower.tuning.trials import Trial

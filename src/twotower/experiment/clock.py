@@ -1,0 +1,32 @@
+"""`FitClock`: how long a fit spent encoding, and how long training."""
+
+from __future__ import annotations
+
+import time
+
+from twotower.experiment.stages import Stages
+from twotower.training import Callback
+
+
+class FitClock(Callback):
+    """Divides the time of a fit: outside the phases it is encoding, within them it is training."""
+
+    def __init__(self, stages: Stages) -> None:
+        self.stages = stages
+        self._since = time.perf_counter()
+
+    def on_phase_start(self, *, phase: str, epochs: int, first_epoch: int, pairs: int) -> None:
+        """Encoding is over, training begins."""
+        del phase, epochs, first_epoch, pairs
+        self.lap("encode")
+
+    def on_phase_end(self, *, reason: str) -> None:
+        """Training is over, what follows is encoding."""
+        del reason
+        self.lap("train")
+
+    def lap(self, stage: str) -> None:
+        """Count the time since the last lap towards a stage."""
+        now = time.perf_counter()
+        self.stages.add(stage, now - self._since)
+        self._since = now

@@ -1,0 +1,202 @@
+"""How far training has come: a bar on a terminal or in a notebook, or one line per epoch."""
+
+from __future__ import annotations
+
+import html
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any, Literal
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column
+
+from twotower.errors import ConfigError
+from twotower.training.callback import Callback, Record
+
+Shown = bool | Literal["auto"]
+"""``"auto"``: a bar in a notebook or on a terminal. True: there too, and one line per epoch elsewhere."""
+
+_METRICS = ("validation_rmse", "validation_mae", "validation_ndcg@100", "validation_recall@20")
+"""Metrics of an epoch that are shown; beside a bar there is room for every second one."""
+_POSTERIOR = "posterior"
+"""The phase of one pass, without a loss, that may follow the epochs."""
+_APART = 0.1
+"""Seconds between updates of a notebook's output."""
+
+
+@contextmanager
+def progress_of(shown: Shown) -> Iterator[list[Callback]]:
+    """Give the callbacks that show a training's progress, in the form that suits where it runs.
+
+    Raises:
+        ConfigError: shown is not True, False or ``"auto"``.
+    """
+    if shown not in (True, False, "auto"):
+        raise ConfigError(f"progress must be True, False or 'auto', got {shown!r}")
+    console = Console(stderr=True)
+    if shown and console.is_jupyter:
+        yield [NotebookBar()]
+    elif shown and sys.stderr.isatty():
+        with epoch_progress() as progress:
+            yield [EpochBar(progress)]
+    elif shown is True:
+        yield [EpochLines(lambda line: print(line, file=sys.stderr, flush=True))]
+    else:
+        yield []
+
+
+def epoch_progress() -> Progress:
+    """Return the terminal display of bars with a text beside each, its field ``told``."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=16),
+        TextColumn("{task.fields[told]}"),
+        TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7)),
+    )
+    return Progress(*columns, console=Console(file=sys.stderr))
+
+
+class EpochLines(Callback):
+    """Writes one line per epoch.
+
+    Args:
+        write: called with each line.
+    """
+
+    def __init__(self, write: Callable[[str], Any]) -> None:
+        self._write = write
+        self._phase, self._epochs = "", 0
+
+    def on_phase_start(self, *, phase: str, epochs: int, first_epoch: int, pairs: int) -> None:
+        """Say what begins."""
+        self._phase, self._epochs = phase, epochs
+        if phase == _POSTERIOR:
+            self._write(f"{phase}: posterior means of the id vectors, {pairs:,} pairs")
+            return
+        resumed = f", resumed at epoch {first_epoch}" if first_epoch > 1 else ""
+        self._write(f"{phase}: {pairs:,} pairs, at most {epochs} epochs{resumed}")
+
+    def on_epoch_end(self, record: Record) -> None:
+        """Write the epoch."""
+        self._write(f"{self._phase} epoch {record['epoch']}/{self._epochs}: {told(record, *_METRICS)}")
+
+    def on_phase_end(self, *, reason: str) -> None:
+        """Say why it is over."""
+        self._write(f"{self._phase}: {reason}")
+
+
+class _Bar(Callback):
+    """Counts how much of a phase is done; early stopping ends it before the total."""
+
+    def __init__(self) -> None:
+        self._phase, self._epochs, self._pairs, self._first, self._last = "", 0, 0, 1, ""
+
+    def on_phase_start(self, *, phase: str, epochs: int, first_epoch: int, pairs: int) -> None:
+        """Put up the bar of a phase."""
+        self._phase, self._epochs, self._pairs, self._first, self._last = (
+            phase,
+            epochs,
+            pairs,
+            first_epoch,
+            "",
+        )
+        # A resumed bar counts from where it goes on, else the time left would come from a false speed.
+        self._begin(pairs * (epochs - first_epoch + 1))
+
+    def on_step_end(self, *, epoch: int, pairs_done: int, loss: float) -> None:
+        """Move the bar."""
+        done = (epoch - self._first) * self._pairs + pairs_done
+        if self._phase == _POSTERIOR:
+            self._show(done, self._phase, "posterior means of the id vectors")
+        else:
+            self._show(done, f"{self._phase} {epoch}/{self._epochs}", f"loss {loss:.4f} {self._last}")
+
+    def on_epoch_end(self, record: Record) -> None:
+        """Show the epoch's metrics."""
+        self._last = _after_loss(record, *_METRICS[::2])
+        done = (record["epoch"] - self._first + 1) * self._pairs
+        self._show(done, f"{self._phase} {record['epoch']}/{self._epochs}", told(record, *_METRICS[::2]))
+
+    def _begin(self, total: int) -> None:
+        raise NotImplementedError
+
+    def _show(self, done: int, description: str, text: str) -> None:
+        raise NotImplementedError
+
+
+class EpochBar(_Bar):
+    """A bar per phase on a terminal.
+
+    Args:
+        progress: the display, from `epoch_progress`.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__()
+        self._progress, self._task = progress, TaskID(0)
+
+    def on_phase_end(self, *, reason: str) -> None:
+        """Leave the bar with what ended the phase."""
+        self._progress.update(self._task, description=f"{self._phase}: {reason}")
+        self._progress.stop_task(self._task)
+
+    def _begin(self, total: int) -> None:
+        self._task = self._progress.add_task(self._phase, total=total, told="")
+
+    def _show(self, done: int, description: str, text: str) -> None:
+        self._progress.update(self._task, completed=done, description=description, told=text)
+
+
+class NotebookBar(_Bar):
+    """A bar per phase in a notebook's output: plain HTML, which needs no widgets and stays when saved."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rows: list[tuple[float, str, str]] = []
+        self._total, self._drawn = 1, 0.0
+        self._handle: Any = None
+
+    def on_phase_end(self, *, reason: str) -> None:
+        """Leave the bar with what ended the phase."""
+        self._rows[-1] = (1.0, f"{self._phase}: {reason}", self._rows[-1][2])
+        self._draw()
+
+    def _begin(self, total: int) -> None:
+        self._total = max(total, 1)
+        self._rows.append((0.0, self._phase, ""))
+        self._draw()
+
+    def _show(self, done: int, description: str, text: str) -> None:
+        self._rows[-1] = (done / self._total, description, text)
+        if time.monotonic() - self._drawn >= _APART:
+            self._draw()
+
+    def _draw(self) -> None:
+        display = import_module("IPython.display")  # a notebook has it
+
+        cells = "".join(
+            f'<tr><td style="text-align:left">{html.escape(description)}</td>'
+            f'<td><progress value="{share:.3f}" max="1"></progress></td>'
+            f'<td style="text-align:left">{html.escape(text)}</td></tr>'
+            for share, description, text in self._rows
+        )
+        page = display.HTML(f"<table>{cells}</table>")
+        if self._handle is None:
+            self._handle = display.display(page, display_id=True)
+        else:
+            self._handle.update(page)
+        self._drawn = time.monotonic()
+
+
+def told(record: Record, *metrics: str) -> str:
+    """Return the numbers of an epoch in a line: its loss, some metrics, its speed."""
+    return f"loss {record['train_loss']:.4f} {_after_loss(record, *metrics)}"
+
+
+def _after_loss(record: Record, *metrics: str) -> str:
+    shown = [f"{key.replace('_', ' ')} {record[key]:.4f}" for key in metrics if record.get(key) is not None]
+    return " ".join([*shown, f"{record['pairs_per_second'] / 1e6:.2f} M pairs/s"])
