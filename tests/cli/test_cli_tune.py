@@ -1,4 +1,4 @@
-"""``twotower tune``: what goes to stdout, what to stderr, and what a bar shows."""
+"""``twotower tune``: stdout, stderr and the progress bar."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def test_tune_says_json_on_stdout_and_the_rest_on_stderr(tuned, tables: Path) ->
         (tables / "tuned" / "tune.json").read_text()
     )
     lines = tuned.err.splitlines()
-    assert "tune: looking for the lowest rmse on the validation part, at most 3 trials" in lines
+    assert "tune: searching for the lowest rmse on the validation set, at most 3 trials" in lines
     trials = [line for line in lines if line.startswith(("tune 1/3: ", "tune 2/3: ", "tune 3/3: "))]
     assert len(trials) == 3
     assert (
         f"; best {tuned.json['best']['validation']:.4f}, trial {tuned.json['best']['trial']}; dim "
         in trials[2]
     )
-    assert "tune: over after 3 trials" in lines
+    assert "tune: finished after 3 trials" in lines
     assert any(line.startswith("refit epoch") for line in lines)
 
 
@@ -45,7 +45,7 @@ def test_tune_prints_what_it_found(call, tables: Path, tuned) -> None:
     answer = call("tune", tables / "config.toml", "--out", tables / "tuned", "--trials", 3, "--resume")
     assert answer.code == 0
     found = tuned.json
-    assert answer.out.startswith("3 trials, 0 of them given up early; ")
+    assert answer.out.startswith("3 trials (0 stopped early) in ")
     assert f"{found['given']['validation']:.4f}" in answer.out
     assert answer.out.rstrip().endswith(verdict(found))
     assert "\x1b" not in answer.out
@@ -99,14 +99,14 @@ def result(stands: bool, apparent: float, low: float | None, high: float | None,
 @pytest.mark.parametrize(
     ("found", "says"),
     [
-        (result(True, 0.0, None, None), "stands: no trial was better"),
-        (result(True, 0.2, None, None), "stands: nothing is left"),
+        (result(True, 0.0, None, None), "Keep the original config: no trial was better"),
+        (result(True, 0.2, None, None), "Keep the original config: after correcting for selection bias"),
         (result(False, 0.2, -0.1, 0.1), "not clearly better"),
         (result(False, 0.2, None, None), "not clearly better"),
-        (result(False, 0.2, 0.1, 0.3), "better on the test part too"),
-        (result(False, 0.2, -0.3, -0.1), "worse on the test part"),
-        (result(False, 0.2, 0.1, 0.3, higher=False), "worse on the test part"),
-        (result(False, 0.2, -0.3, -0.1, higher=False), "better on the test part too"),
+        (result(False, 0.2, 0.1, 0.3), "better on the test set too"),
+        (result(False, 0.2, -0.3, -0.1), "worse on the test set"),
+        (result(False, 0.2, 0.1, 0.3, higher=False), "worse on the test set"),
+        (result(False, 0.2, -0.3, -0.1, higher=False), "better on the test set too"),
     ],
 )
 def test_the_verdict(found, says: str) -> None:
@@ -131,10 +131,10 @@ def test_what_is_printed_of_a_search(capsys: pytest.CaptureFixture[str]) -> None
         }
     )
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert ["gain", "as", "it", "looks", "+0.0300"] in lines
-    assert ["luck", "of", "choosing", "the", "best", "+0.0100"] in lines
-    assert ["gain", "on", "other", "users", "+0.0200", "[+0.0100,", "+0.0300]"] in lines
-    assert ["best", "minus", "given", "+0.0200", "[+0.0100,", "+0.0300]"] in lines
+    assert ["apparent", "gain", "+0.0300"] in lines
+    assert ["selection", "bias", "+0.0100"] in lines
+    assert ["corrected", "gain", "+0.0200", "[+0.0100,", "+0.0300]"] in lines
+    assert ["best", "minus", "original", "+0.0200", "[+0.0100,", "+0.0300]"] in lines
     assert ["model.hidden", "[128]", "[]"] in lines
     assert ["model.id_dropout", "auto", "0.25"] in lines
     assert ["model.hidden", "75%"] in lines

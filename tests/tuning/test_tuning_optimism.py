@@ -1,4 +1,4 @@
-"""The correction for choosing the best: against a loop in plain Python, and where the truth is known."""
+"""The correction of selection bias: against a loop in plain Python, and where the true gain is known."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from twotower.tuning.scoring import NDCG, RMSE
 
 
 def by_hand(totals, counts, measure, resamples, seed):
-    """The same estimate, one draw and one trial at a time."""
+    """The same estimate by loops over draws and trials."""
 
     def worth(trial, weight):
         total = sum(w * t for w, t in zip(weight, totals[trial], strict=True))
@@ -46,7 +46,7 @@ def test_as_by_hand(measure) -> None:
 
 
 def test_of_noise_nothing_is_left_and_of_a_true_gain_nearly_all() -> None:
-    """Means over 40 searches of 30 trials each, whose true gains are known: their spread is what is given."""
+    """Means over 40 searches of 30 trials each with known true gains and the given spread."""
     rng = np.random.default_rng(0)
     left, looked, true_left = [], [], []
     for seed in range(40):
@@ -54,10 +54,10 @@ def test_of_noise_nothing_is_left_and_of_a_true_gain_nearly_all() -> None:
         gain = corrected_gain(noise, np.ones(400), NDCG, resamples=100, seed=seed)
         looked.append(gain.apparent)
         left.append(gain.corrected.value)
-        noise[7] += 0.05  # ten standard errors: it is always the one chosen
+        noise[7] += 0.05  # ten standard errors: it is always chosen
         true_left.append(corrected_gain(noise, np.ones(400), NDCG, resamples=100, seed=seed).corrected.value)
     error = 0.1 * math.sqrt(2 / 400 / 40)  # of a mean of 40 gains
-    # the best of 30 draws of a normal is 2.04 standard deviations above its mean
+    # the maximum of 30 normal draws is 2.04 standard deviations above the mean on average
     assert np.mean(looked) == pytest.approx(2.04 * 0.1 / math.sqrt(400), abs=3 * error)
     assert np.mean(left) == pytest.approx(0.0, abs=3 * error)
     assert np.mean(true_left) == pytest.approx(0.05, abs=3 * error)
@@ -72,5 +72,5 @@ def test_with_one_trial_there_is_nothing_to_gain() -> None:
 def test_with_one_user_nothing_can_be_told() -> None:
     gain = corrected_gain(np.array([[0.5], [0.9]]), np.ones(1), NDCG, resamples=100)
     assert gain.apparent == pytest.approx(0.4)
-    assert gain.corrected.value == 0.0  # nobody is left to measure on: nothing is claimed
+    assert gain.corrected.value == 0.0  # no user is left to measure on: no gain is reported
     assert math.isnan(gain.corrected.low)

@@ -1,4 +1,4 @@
-"""What is searched: read from TOML, or the default of a task, with the config's own values in it."""
+"""The search space: read from TOML or the default of a task, always including the config's own values."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SOLVED = ["objective.name=all_pairs", "model.hidden=auto"]
 def test_every_value_of_a_default_space_is_valid_and_it_holds_the_config(folder, objective) -> None:
     config = load_config(folder / "config.toml", [f"objective.name={objective}"])
     space = space_of(config)
-    # what read_space checks of a file, it checks of the default written as one
+    # the default space, written to a file, passes the checks of read_space
     assert read_space(written(folder, space.dump()), config) == space
     given = given_values(config, space, labelled=True)
     assert set(given) == set(space.parameters)
@@ -124,7 +124,7 @@ def test_values_take_the_type_of_their_key(folder, config: Config) -> None:
         ("", "at least one key"),
         ("[modle]\ndim = [8]\n", "Did you mean 'model'"),
         ("model = 3\n", r"write \[model\]"),
-        ("[split]\ntest = [0.1, 0.2]\n", "What is measured stays"),
+        ("[split]\ntest = [0.1, 0.2]\n", "Other sections can't be searched"),
         ("[model]\ndimm = [8]\n", "Did you mean 'dim'"),
         ("[model]\ndim = []\n", "at least one choice"),
         ("[model]\ndim = 8\n", "must be a list of choices or"),
@@ -132,19 +132,19 @@ def test_values_take_the_type_of_their_key(folder, config: Config) -> None:
         ("[model]\ndim = {low = 8, high = 32, step = 8}\n", "must be a list of choices or"),
         ("[model]\ndim = {low = 32, high = 8}\n", "low must be a number below high"),
         ("[model]\ndim = {low = true, high = 8}\n", "low must be a number below high"),
-        ("[model]\ndropout = {low = 0, high = 0.5, log = true}\n", "true needs a low above 0"),
-        ("[model]\ndropout = {low = 0, high = 0.5, log = 1}\n", "log is true or false"),
+        ("[model]\ndropout = {low = 0, high = 0.5, log = true}\n", "true needs low above 0"),
+        ("[model]\ndropout = {low = 0, high = 0.5, log = 1}\n", "log must be true or false"),
         ("[model]\ndropout = {low = 0, high = 1.5}\n", "model.dropout"),
         ("[model]\ndim = [8, 2]\n", "model.dim = 2"),
         ('[model]\ndim = [8, "x"]\n', "model.dim"),
-        ("[objective]\ndelta = [1.0, 2.0]\n", "is of huber"),
+        ("[objective]\ndelta = [1.0, 2.0]\n", "applies to huber"),
         ('[objective]\ntransform = ["none", "log1p"]\n', "can't be searched"),
         ('[objective]\nname = ["squared", "bpr"]\n', "must all predict labels"),
         ('[objective]\nname = ["squared", "absolute"]\n', "objective"),
         ("[objective]\nname = {low = 1, high = 2}\n", "list of objectives"),
     ],
 )
-def test_what_is_no_space_is_refused(folder, config: Config, text: str, says: str) -> None:
+def test_invalid_spaces_are_refused(folder, config: Config, text: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         read_space(written(folder, text), config)
 

@@ -1,4 +1,4 @@
-"""The trials' file and the proposals, which depend on the seed and on what is over, and on nothing else."""
+"""The trials' file, and proposals that depend only on the seed and the finished trials."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from twotower.tuning.trials import best_of
 
 @pytest.fixture(autouse=True)
 def soon_by_values(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After three random trials the sampler goes by their values: what has to be the same is then more."""
+    """After three random trials the sampler uses their values, so more has to be the same."""
     monkeypatch.setattr(_optuna, "STARTUP_TRIALS", 3)
 
 
@@ -73,7 +73,7 @@ def test_a_break_changes_no_proposal(tmp_path: Path) -> None:
     assert before + after == unbroken
     states = [trial.state for trial in again.trials()]
     assert states == ["complete"] * 5 + ["failed"] + ["complete"] * 2
-    assert again.trials()[5].note == "broken off"
+    assert again.trials()[5].note == "interrupted"
 
 
 def test_a_break_of_the_first_trial_leaves_it_the_first(tmp_path: Path) -> None:

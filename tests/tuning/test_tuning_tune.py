@@ -1,4 +1,4 @@
-"""`tune` on small tables: what it leaves, what it reads, and what a break does to it."""
+"""`tune` on small tables: its files, the data it reads, and interruptions."""
 
 from __future__ import annotations
 
@@ -59,17 +59,17 @@ def tuned(folder: Path, config: Config) -> dict[str, Any]:
 
 
 def tries(result: dict[str, Any]) -> list[tuple[dict[str, Any], str, float | None]]:
-    """What was tried and what came of it, without what a clock says or a break left."""
+    """The trials and their results, without times and without interrupted ones."""
     return [(t["values"], t["state"], t["value"]) for t in result["history"] if t["state"] != "failed"]
 
 
-# What it finds
+# Results
 
 
 def test_the_first_trial_is_the_given_config(tuned, config: Config, parts: Parts) -> None:
     first = tuned["history"][0]
     assert first["values"]["model.dim"] == 8
-    assert first["values"]["objective.regularisation"] == 0.07  # "auto", decided
+    assert first["values"]["objective.regularisation"] == 0.07  # "auto" resolved
     training = config.training.model_copy(update={"refit": False})
     model = TwoTower.from_config(config.model_copy(update={"training": training}))
     predicted = model.fit(parts.train, parts.validation).predict(parts.validation)
@@ -119,7 +119,7 @@ def test_the_test_is_that_of_the_two_runs(tuned, folder: Path, parts: Parts) -> 
 
 
 def test_validation_figures_are_those_of_the_run(tuned, folder: Path) -> None:
-    """The run judges its epochs by other code."""
+    """The run computes the metric of its epochs by other code."""
     for name in ("given", "best"):
         judged = Run(folder / "tuned" / name).metrics()["validation"]["rmse"]
         assert tuned[name]["validation"] == pytest.approx(judged, rel=1e-5)
@@ -133,8 +133,8 @@ def test_the_picture_shows_every_trial(tuned, folder: Path) -> None:
     assert "href" not in (folder / "tuned" / "history.svg").read_text()
 
 
-def test_no_choice_reads_the_test_part(tuned, folder: Path, config: Config, monkeypatch) -> None:
-    """With other labels in the test part nothing but the test is another."""
+def test_no_choice_reads_the_test_set(tuned, folder: Path, config: Config, monkeypatch) -> None:
+    """With other labels in the test set only the test result changes."""
     load = tuning_module.load_parts
 
     def other(*args: Any, **kwargs: Any) -> Parts:
@@ -169,7 +169,7 @@ def test_a_ranking_is_tuned_by_ndcg(folder: Path) -> None:
     assert set(result["history"][1]["values"]) == {"objective.unobserved_weight", "objective.min_grade"}
 
 
-def test_a_config_that_stands(folder: Path, config: Config) -> None:
+def test_a_config_that_is_kept(folder: Path, config: Config) -> None:
     space = Space({"objective.regularisation": Choices((40.0, 50.0))})
     result = tune(config, folder / "stands", trials=4, space=space)
     assert result["stands"]
@@ -177,19 +177,19 @@ def test_a_config_that_stands(folder: Path, config: Config) -> None:
     assert result["test"]["difference"] == {}
     assert not (folder / "stands" / "best").exists()
     assert load_config(folder / "stands" / "best.toml") == config
-    assert "The given config stands after 4 trials" in (folder / "stands" / "best.toml").read_text()
-    # there are but three: the fourth trial is an earlier one again, and was not trained
+    assert "The original config is kept after 4 trials" in (folder / "stands" / "best.toml").read_text()
+    # there are only three combinations: the fourth trial repeats one and is not trained
     by_values = {}
     for trial in result["history"]:
         assert by_values.setdefault(str(trial["values"]), trial["value"]) == trial["value"]
     assert len(by_values) <= 3
 
 
-# Breaks
+# Interruptions
 
 
 def wait_for(database: Path, finished: int) -> None:
-    """Wait until so many trials are over and another is running."""
+    """Wait until this many trials are finished and another is running."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
@@ -215,11 +215,11 @@ def test_kill_9_changes_nothing(tuned, folder: Path, config: Config) -> None:
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert not (out / "tune.json").exists()
-    with pytest.raises(ConfigError, match="holds an unfinished tuning; go on with --resume"):
+    with pytest.raises(ConfigError, match="contains an unfinished tuning; continue it with --resume"):
         tune(config, out, trials=TRIALS)
     result = tune(config, out, trials=TRIALS, resume=True)
     broken = [trial for trial in result["history"] if trial["state"] == "failed"]
-    assert [trial["note"] for trial in broken] == ["broken off"]
+    assert [trial["note"] for trial in broken] == ["interrupted"]
     assert tries(result) == tries(tuned)
     for key in ("gain", "stands", "changed", "importance", "test"):
         assert result[key] == tuned[key]
@@ -241,13 +241,15 @@ class Stops(Watcher):
 
 def test_ctrl_c_leaves_the_best_so_far(tuned, folder: Path, config: Config) -> None:
     out = folder / "stopped"
-    with pytest.raises(Interrupted, match="before the first trial was over"):
+    with pytest.raises(Interrupted, match="before the first trial finished"):
         tune(config, out, trials=TRIALS, watcher=Stops(0))
-    with pytest.raises(Interrupted, match=r"interrupted after 3 trials; the best so far is in .*best\.toml"):
+    with pytest.raises(
+        Interrupted, match=r"interrupted after 3 trials; the best config so far is in .*best\.toml"
+    ):
         tune(config, out, trials=TRIALS, watcher=Stops(4), resume=True)
     assert (out / "history.svg").exists()
     assert load_config(out / "best.toml").data == config.data
-    assert not (out / "given").exists()  # the test part was not looked at
+    assert not (out / "given").exists()  # the test set was not used
     result = tune(config, out, trials=TRIALS, resume=True)
     assert [t["note"] for t in result["history"] if t["state"] == "failed"] == ["interrupted"] * 2
     assert tries(result) == tries(tuned)
@@ -264,20 +266,20 @@ def test_a_break_after_the_search_goes_on_with_the_test(tuned, folder, config, m
         patched.setattr(tuning_module, "measure_both", broken)
         with pytest.raises(Interrupted, match="interrupted after the search"):
             tune(config, out, trials=2)
-    # more trials are not made any more: what comes after a break is what comes after the search
+    # no further trials: resuming after the search only does the final test
     result = tune(config, out, trials=TRIALS, resume=True)
     assert len(result["history"]) == 2
     assert tries(result) == tries(tuned)[:2]
 
 
-# What is refused
+# Refused input
 
 
 def test_a_finished_tuning_is_returned_as_it_is(tuned, folder: Path, config: Config) -> None:
     lines: list[str] = []
     assert tune(config, folder / "tuned", trials=50, resume=True, log=lines.append) == tuned
-    assert "its test part has been read" in lines[0]
-    with pytest.raises(ConfigError, match="holds a finished tuning, which is not overwritten"):
+    assert "its test set has been used" in lines[0]
+    with pytest.raises(ConfigError, match="contains a finished tuning, which is not overwritten"):
         tune(config, folder / "tuned", trials=50)
 
 
@@ -286,12 +288,12 @@ def test_another_config_space_or_folder(tuned, folder: Path, config: Config, tmp
     with pytest.raises(ConfigError, match=r"model\.dim: 16, 8"):
         tune(other, folder / "tuned", resume=True)
     space = Space({"model.dim": Choices((8, 16))})
-    with pytest.raises(ConfigError, match="the space it was begun with"):
+    with pytest.raises(ConfigError, match="the space it was started with"):
         tune(config, folder / "tuned", space=space, resume=True)
     with pytest.raises(ConfigError, match="no tuning to resume"):
         tune(config, tmp_path / "new", resume=True)
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(ConfigError, match=r"holds notes\.txt; choose another"):
+    with pytest.raises(ConfigError, match=r"contains notes\.txt\. Choose another"):
         tune(config, tmp_path)
     with pytest.raises(ConfigError, match="is a file"):
         tune(config, tmp_path / "notes.txt")
@@ -310,7 +312,7 @@ def test_a_run_within_a_tuning_is_asked_for(tuned, folder: Path) -> None:
         Run.finished(folder / "tuned")
 
 
-# One search by itself
+# `Search` alone
 
 
 @pytest.fixture
@@ -322,7 +324,7 @@ def search(tmp_path: Path, config: Config, parts: Parts) -> Search:
     return Search(config, space, parts.train, parts.validation, scorer, study, tmp_path / "scores")
 
 
-def test_budgets_count_what_came_to_an_end() -> None:
+def test_budgets_count_finished_trials() -> None:
     trials = [Trial(n, s, 0.5, {}, 60.0, 3) for n, s in enumerate(["complete", "failed", "pruned"])]
     assert Budget.of(None, None) == Budget(50, None)
     assert Budget.of(None, 3.0).trials is None
@@ -330,11 +332,11 @@ def test_budgets_count_what_came_to_an_end() -> None:
     assert Budget(2, None).spent(trials) == "2 trials"
     assert Budget(9, 2.5).spent(trials) is None
     assert Budget(9, 2.5).seconds_left(trials) == 30.0
-    assert Budget(9, 2.0).spent(trials) == "2 minutes"
-    assert Budget(9, 2.0).spent([]) is None  # the first is always tried
+    assert Budget(9, 2.0).spent(trials) == "2 min"
+    assert Budget(9, 2.0).spent([]) is None  # the first trial always runs
 
 
-def test_minutes_end_a_trial_in_the_middle_but_the_first(search: Search) -> None:
+def test_the_time_limit_stops_any_trial_but_the_first(search: Search) -> None:
     class Moment(Budget):
         def seconds_left(self, trials) -> float:
             return 0.0
@@ -342,20 +344,20 @@ def test_minutes_end_a_trial_in_the_middle_but_the_first(search: Search) -> None
         def spent(self, trials) -> str | None:
             return None
 
-    assert search.run(Moment(None, 1.0), Watcher()) == "1 minutes"
+    assert search.run(Moment(None, 1.0), Watcher()) == "1 min"
     assert [(t.state, t.note) for t in search.study.trials()] == [
         ("complete", ""),
         ("failed", "out of time"),
     ]
 
 
-def test_a_hopeless_trial_is_given_up(search: Search, monkeypatch) -> None:
+def test_an_unpromising_trial_is_stopped_early(search: Search, monkeypatch) -> None:
     monkeypatch.setattr(Study, "hopeless", lambda self, number, epoch, value: number > 0 and epoch == 2)
     search.run(Budget(3, None), Watcher())
     states = [(trial.state, trial.note) for trial in search.study.trials()]
     assert states[0] == ("complete", "")
     assert states[1][0] == "pruned"
-    assert "most others did better at epoch 2" in states[1][1]
+    assert "most other trials were better at epoch 2" in states[1][1]
     assert search.totals().shape == (1, len(search.scorer.counts))
 
 
@@ -372,7 +374,7 @@ def test_what_cannot_be_trained_counts_as_bad_and_ends_nothing(search: Search, m
     search.run(Budget(8, None), Watcher())
     notes = [trial.note for trial in search.study.trials() if trial.state == "pruned"]
     assert any("the loss must stay finite" in note for note in notes)
-    assert all("finite" in note or "as trial" in note for note in notes)
+    assert all("finite" in note or "same values as trial" in note for note in notes)
 
 
 def test_values_that_do_not_go_together_are_a_bad_trial(search: Search, monkeypatch) -> None:
@@ -398,7 +400,7 @@ def test_the_given_config_must_train(search: Search, monkeypatch) -> None:
         search.run(Budget(8, None), Watcher())
 
 
-def test_scores_that_are_gone_or_of_other_data(search: Search) -> None:
+def test_missing_scores_and_scores_of_other_data(search: Search) -> None:
     search.run(Budget(2, None), Watcher())
     first = search.scores / "trial-00000.npy"
     np.save(first, np.ones(3))
@@ -420,7 +422,7 @@ def test_a_tuning_goes_on_with_its_own_data(folder, config, monkeypatch) -> None
         return Parts(found.train, found.validation, found.test.with_interactions(found.test.interactions[:9]))
 
     monkeypatch.setattr(tuning_module, "load_parts", shorter)
-    with pytest.raises(DataError, match="goes on with the data it was begun with"):
+    with pytest.raises(DataError, match="resumed with the data it was started with"):
         tune(config, out, trials=3, resume=True)
 
 

@@ -15,7 +15,7 @@ from twotower.cli.options import ConfigArgument, JsonOption, SetOption, TrackOpt
 def tune(
     config: ConfigArgument,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="For trials and result: a new folder.")
+        Path | None, typer.Option("--out", metavar="DIR", help="New folder for the trials and the result.")
     ] = None,
     trials: Annotated[
         int | None,
@@ -23,32 +23,35 @@ def tune(
             "--trials",
             parser=whole,
             metavar="N",
-            help="Most trials. Default: 50, or with --minutes any number.",
+            help="Maximum number of trials. Default: 50; no limit with --minutes.",
         ),
     ] = None,
     minutes: Annotated[
         float | None,
         typer.Option(
-            "--minutes", parser=number, metavar="X", help="Most minutes of trials; the test comes on top."
+            "--minutes",
+            parser=number,
+            metavar="X",
+            help="Maximum minutes of trials, without the final test.",
         ),
     ] = None,
     space: Annotated[
         Path | None,
-        typer.Option("--space", metavar="FILE", help="A TOML file of what is searched; see --show-space."),
+        typer.Option("--space", metavar="FILE", help="TOML file with the search space; see --show-space."),
     ] = None,
     settings: SetOption = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the tuning in DIR; what it has spent counts.")
+        bool, typer.Option("--resume", help="Continue the tuning in DIR; its budget so far counts.")
     ] = False,
     show_space: Annotated[
-        bool, typer.Option("--show-space", help="Print as TOML what would be searched, and end.")
+        bool, typer.Option("--show-space", help="Print the search space as TOML and exit.")
     ] = False,
     track: TrackOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Search for a better config on the validation part, and test it once.
+    """Search for a better config on the validation set, and test it once.
 
-    DIR then holds best.toml, for `twotower train`, and history.svg; Ctrl-C leaves the best so far.
+    DIR then contains best.toml, for `twotower train`, and history.svg. Ctrl-C keeps the best so far.
     """
     from twotower.cli.output import log, print_json  # noqa: PLC0415
     from twotower.cli.tuned import print_tuned  # noqa: PLC0415
@@ -65,7 +68,7 @@ def tune(
         print(tuning.space_of(settled, searched).dump(), end="")
         return
     if out is None:
-        raise ConfigError("tune needs --out DIR, a new folder for the trials and the result")
+        raise ConfigError("tune needs --out DIR: a new folder for the trials and the result")
     tracking = make_tracking(track or (), log)
     with tuning_progress() as (watcher, callbacks):
         result = tuning.tune(
@@ -84,4 +87,4 @@ def tune(
         print_json({"tune": str(out), **result})
     else:
         print_tuned(result)
-        log(f"saved in {out}: best.toml, history.svg, tune.json, and the runs it tested")
+        log(f"saved in {out}: best.toml, history.svg, tune.json and the tested runs")

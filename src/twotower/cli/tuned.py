@@ -1,4 +1,4 @@
-"""What a search has come to, in words and a table on stdout."""
+"""The result of a search: tables and a sentence on stdout."""
 
 from __future__ import annotations
 
@@ -8,44 +8,46 @@ from typing import Any
 
 from twotower.cli.measures import bounds
 from twotower.cli.output import new_console, new_table
+from twotower.wording import count_of
 
 _SHOWN = 8
-"""Parameters whose importance is printed."""
+"""The most parameters whose importance is printed."""
+
+_TITLES = {"given": "original config", "best": "best config", "difference": "best minus original"}
 
 
 def print_tuned(result: Mapping[str, Any]) -> None:
-    """Print what was gained, what of it is luck, what the test part says, and what matters."""
+    """Print the gain, its selection bias, the result on the test set, and the parameter importance."""
     console = new_console()
     metric, trials = result["metric"], result["trials"]
     given, best, gain = result["given"], result["best"], result["gain"]
     console.print(
-        f"{trials['complete'] + trials['pruned']} trials, {trials['pruned']} of them given up early; "
-        f"{result['seconds'] / 60.0:.1f} minutes"
+        f"{count_of(trials['complete'] + trials['pruned'], 'trial')} ({trials['pruned']} stopped early) in "
+        f"{result['seconds'] / 60.0:.1f} min"
     )
-    table = new_table("validation part", metric, "95% interval")
-    table.add_row("given config", f"{given['validation']:.4f}", "")
+    table = new_table("validation set", metric, "95% interval")
+    table.add_row("original config", f"{given['validation']:.4f}", "")
     if gain["apparent"] > 0.0:
-        table.add_row(f"best trial, {best['trial']}", f"{best['validation']:.4f}", "")
-        table.add_row("gain as it looks", f"{gain['apparent']:+.4f}", "")
-        table.add_row("luck of choosing the best", f"{gain['optimism']:+.4f}", "")
+        table.add_row(f"best trial ({best['trial']})", f"{best['validation']:.4f}", "")
+        table.add_row("apparent gain", f"{gain['apparent']:+.4f}", "")
+        table.add_row("selection bias", f"{gain['optimism']:+.4f}", "")
         left = gain["corrected"]
-        table.add_row("gain on other users", f"{left['value']:+.4f}", bounds(left, "+.4f"))
+        table.add_row("corrected gain", f"{left['value']:+.4f}", bounds(left, "+.4f"))
     console.print(table)
     test = result["test"]
-    table = new_table("test part, read once", test["metric"], "95% interval")
-    for name in ("given", "best", "difference"):
+    table = new_table("test set, used once", test["metric"], "95% interval")
+    for name, label in _TITLES.items():
         if test[name]:
             form = "+.4f" if name == "difference" else ".4f"
-            label = "best minus given" if name == "difference" else f"{name} config"
             table.add_row(label, f"{test[name]['value']:{form}}", bounds(test[name], form))
     console.print(table)
     if result["changed"]:
-        table = new_table("changed", "given", "best")
+        table = new_table("changed setting", "original", "best")
         for key, (before, after) in result["changed"].items():
             table.add_row(key, _shown(before), _shown(after))
         console.print(table)
     if result["importance"]:
-        table = new_table("what makes trials differ", "share")
+        table = new_table("parameter importance", "share")
         for key, share in list(result["importance"].items())[:_SHOWN]:
             table.add_row(key, f"{share:.0%}")
         console.print(table)
@@ -53,26 +55,26 @@ def print_tuned(result: Mapping[str, Any]) -> None:
 
 
 def verdict(result: Mapping[str, Any]) -> str:
-    """Return in a sentence whether the given config stands."""
+    """Return a sentence that says which config to use."""
     gain, test = result["gain"], result["test"]
     if result["stands"]:
         if gain["apparent"] > 0.0:
             return (
-                "The given config stands: nothing is left of the best trial's gain once the luck of choosing "
-                "it is taken off."
+                "Keep the original config: after correcting for selection bias, the best trial is no better."
             )
-        return "The given config stands: no trial was better on the validation part."
+        return "Keep the original config: no trial was better on the validation set."
     sign = 1.0 if result["higher_is_better"] else -1.0
     ends = sorted(
         sign * end for end in (test["difference"]["low"], test["difference"]["high"]) if end is not None
     )
     if len(ends) < 2 or ends[0] <= 0.0 <= ends[1]:
         return (
-            "The best config is not clearly better on the test part: the interval of the difference holds 0."
+            "The best config is not clearly better on the test set: the interval of the difference includes "
+            "0."
         )
     if ends[0] > 0.0:
-        return "The best config is better on the test part too."
-    return "The best config is worse on the test part: keep the given one."
+        return "The best config is better on the test set too: use best.toml."
+    return "The best config is worse on the test set: keep the original one."
 
 
 def _shown(value: Any) -> str:

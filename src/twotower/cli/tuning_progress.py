@@ -1,4 +1,4 @@
-"""How far a search has come, with the best so far: a bar on a terminal, a line a trial elsewhere."""
+"""Progress of a search, with the best value so far: a bar on a terminal, one line per trial elsewhere."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from twotower.cli.output import log
 from twotower.training import Callback, Record
 from twotower.training.progress import EpochBar, EpochLines, epoch_progress
 from twotower.tuning.watching import Watcher
+from twotower.wording import count_of
 
 if TYPE_CHECKING:
     from twotower.tuning import Budget, Measure, Trial
 
 
 @contextmanager
-def tuning_progress() -> Iterator[tuple[Watcher, list[Callback]]]:
-    """Give what shows a search, and what shows the trainings after it."""
+def tuning_progress() -> Iterator[tuple[Watcher, Listener]]:
+    """Yield the display of the search and that of the final trainings."""
     if not sys.stderr.isatty():
         yield TrialLines(), [EpochLines(log)]
         return
@@ -29,13 +30,13 @@ def tuning_progress() -> Iterator[tuple[Watcher, list[Callback]]]:
 
 
 class TrialLines(Watcher):
-    """Prints one line a trial."""
+    """Prints one line per trial."""
 
     def begin(self, budget: Budget, measure: Measure) -> None:
-        """Say what is searched for."""
+        """Print the metric and the budget."""
         self._of = "" if budget.trials is None else f"/{budget.trials}"
         way = "highest" if measure.maximise else "lowest"
-        log(f"tune: looking for the {way} {measure.name} on the validation part, {_limits(budget)}")
+        log(f"tune: searching for the {way} {measure.name} on the validation set, {_limits(budget)}")
 
     def ended(self, trial: Trial, best: Trial | None, trials: int, seconds: float) -> None:
         """Print the trial and the best so far."""
@@ -44,38 +45,38 @@ class TrialLines(Watcher):
         log(f"tune {trials}{self._of}: {_became(trial)}{so_far}; {values_line(trial.values)}")
 
     def end(self, reason: str) -> None:
-        """Say why it is over."""
-        log(f"tune: over after {reason}")
+        """Print why the search ended."""
+        log(f"tune: finished after {reason}")
 
 
 class TrialBar(Watcher):
-    """Moves a bar over the budget."""
+    """Shows a progress bar over the budget."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress, self._task = progress, TaskID(0)
 
     def begin(self, budget: Budget, measure: Measure) -> None:
-        """Put up the bar."""
+        """Show the bar."""
         self._budget, self._metric = budget, measure.name
         total = 60.0 * budget.minutes if budget.minutes is not None else budget.trials
         self._best = f"{measure.name} ..."
-        self._task = self._progress.add_task("tune", total=total, told="the given config first")
+        self._task = self._progress.add_task("tune", total=total, told="first trial: your config")
 
     def trial(self, number: int, values: Mapping[str, Any]) -> None:
-        """Name the trial."""
+        """Show the trial's number."""
         del values
         self._progress.update(self._task, told=f"best {self._best}; trial {number}")
         self._number = number
 
     def epoch(self, record: Record) -> None:
-        """Show where the trial is."""
+        """Show the trial's epoch."""
         now = record.get(f"validation_{self._metric}")
         shown = "" if now is None else f" {now:.4f}"
         text = f"best {self._best}; trial {self._number} epoch {record['epoch']}{shown}"
         self._progress.update(self._task, told=text)
 
     def ended(self, trial: Trial, best: Trial | None, trials: int, seconds: float) -> None:
-        """Move the bar."""
+        """Advance the bar."""
         del trial
         if best is not None:
             self._best = f"{self._metric} {best.value:.4f} (trial {best.number})"
@@ -86,13 +87,13 @@ class TrialBar(Watcher):
         )
 
     def end(self, reason: str) -> None:
-        """Leave the bar with what ended it."""
+        """Stop the bar and show why the search ended."""
         self._progress.update(self._task, description=f"tune: {reason}")
         self._progress.stop_task(self._task)
 
 
 def values_line(values: Mapping[str, Any]) -> str:
-    """Return the values of a trial in a line."""
+    """Return a trial's values on one line."""
     return ", ".join(
         f"{key.split('.')[1]} {value:.4g}" if isinstance(value, float) else f"{key.split('.')[1]} {value}"
         for key, value in values.items()
@@ -107,7 +108,7 @@ def _became(trial: Trial) -> str:
 
 
 def _limits(budget: Budget) -> str:
-    limits = [] if budget.trials is None else [f"at most {budget.trials} trials"]
+    limits = [] if budget.trials is None else [f"at most {count_of(budget.trials, 'trial')}"]
     if budget.minutes is not None:
-        limits.append(f"at most {budget.minutes:g} minutes")
+        limits.append(f"at most {budget.minutes:g} min")
     return ", ".join(limits)

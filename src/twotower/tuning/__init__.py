@@ -1,4 +1,4 @@
-"""Search for a better config on the validation part, and say honestly what it is worth."""
+"""Search for a better config on the validation set; its gain is corrected for selection bias."""
 
 from twotower.tuning.budget import Budget
 from twotower.tuning.optimism import Gain, corrected_gain

@@ -1,4 +1,4 @@
-"""`Study`: the trials in an SQLite file, and what to try next. The one module that imports optuna."""
+"""`Study`: trials in an SQLite file and the sampler of new ones. The only module that imports Optuna."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from twotower.tuning.space import Choices, Space
 from twotower.tuning.trials import State, Trial, complete, counted
 
 STARTUP_TRIALS: Final = 10
-"""So many trials are drawn at random before the sampler goes by their values."""
+"""Number of random trials before the sampler uses the results so far."""
 PRUNED_FROM_EPOCH: Final = 5
-"""A trial is not given up before this epoch."""
+"""A trial is not pruned before this epoch."""
 PRUNED_FROM_TRIAL: Final = 5
-"""Nor before so many others are complete."""
+"""Number of complete trials before any trial is pruned."""
 LEAST_FOR_IMPORTANCE: Final = 15
-"""Complete trials below which nothing is said of what matters."""
+"""Number of complete trials that parameter importance needs."""
 
 _NAME = "twotower"
 _STATES: Final[Mapping[str, State]] = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
@@ -33,7 +33,7 @@ _STATES: Final[Mapping[str, State]] = {"COMPLETE": "complete", "PRUNED": "pruned
 
 @cache
 def _optuna() -> Any:
-    """Return the library Optuna; imported when asked for.
+    """Import Optuna on first use.
 
     Raises:
         MissingExtraError: it is not installed.
@@ -50,15 +50,15 @@ def _optuna() -> Any:
 
 
 class Study:
-    """Trials, kept after each in an SQLite file.
+    """The trials of a search, saved to an SQLite file after each.
 
-    What is tried next depends on the seed and on the trials that are over, and on nothing else. So a study
-    that was broken off and opened again proposes what it would have proposed without the break.
+    The next proposal depends only on the seed and on the finished trials, so an interrupted study that is
+    opened again proposes the same as an uninterrupted one.
 
     Args:
-        path: of the file; made if need be.
-        maximise: whether a high value is good.
-        seed: of the proposals.
+        path: the file; created if it does not exist.
+        maximise: whether higher values are better.
+        seed: random seed of the proposals.
 
     Raises:
         BundleError: the file can't be read or written.
@@ -83,13 +83,13 @@ class Study:
         self._running: dict[int, Any] = {}
 
     def trials(self) -> list[Trial]:
-        """Return the trials that are over, in their order."""
+        """Return the finished trials in order."""
         with self._disk():
             frozen = self._study.get_trials(deepcopy=False)
         return [_plain(trial) for trial in frozen if trial.state.is_finished()]
 
     def give_up_broken(self) -> int:
-        """Mark every trial that a break left running as failed; return how many there were."""
+        """Mark trials left running by an interruption as failed; return how many."""
         with self._disk():
             states = _optuna().trial.TrialState
             broken = self._study.get_trials(deepcopy=False, states=(states.RUNNING,))
@@ -99,21 +99,21 @@ class Study:
         return len(broken)
 
     def fact(self, name: str) -> Any:
-        """Return what was kept under a name, None if nothing was."""
+        """Return the value stored under a name, or None."""
         with self._disk():
             return self._study.user_attrs.get(name)
 
     def keep_fact(self, name: str, value: Any) -> None:
-        """Keep a JSON value beside the trials."""
+        """Store a JSON value with the trials."""
         with self._disk():
             self._study.set_user_attr(name, value)
 
     def ask(self, space: Space, objective: str, first: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
-        """Begin a trial, and return its number and its values.
+        """Start a trial; return its number and its values.
 
         Args:
-            space: what may be tried.
-            objective: the one that is trained where the space does not choose it.
+            space: the search space.
+            objective: the objective to train where the space does not choose one.
             first: the values of the first trial.
         """
         optuna, done = _optuna(), self.trials()
@@ -136,11 +136,11 @@ class Study:
         return trial.number, values
 
     def is_running(self, number: int) -> bool:
-        """Return whether a trial was begun here and is not over."""
+        """Return whether a trial was started by this process and is still running."""
         return number in self._running
 
     def hopeless(self, number: int, epoch: int, value: float) -> bool:
-        """Note the value of an epoch, and return whether most others did better there."""
+        """Record an epoch's value; return whether most other trials were better at that epoch."""
         with self._disk():
             trial = self._running[number]
             trial.report(value, epoch)
@@ -151,18 +151,18 @@ class Study:
         self._end(number, "COMPLETE", "", value)
 
     def prune(self, number: int, note: str) -> None:
-        """End a trial that is not worth more time; the sampler keeps away from its like."""
+        """Stop a trial early as unpromising; the sampler then avoids similar values."""
         self._end(number, "PRUNED", note)
 
     def fail(self, number: int, note: str) -> None:
-        """End a trial that something else cut off; nothing is learnt from it."""
+        """End a trial that was cut off from outside; the sampler ignores it."""
         self._end(number, "FAIL", note)
 
     def importance(self) -> dict[str, float]:
-        """Return the share of each parameter in how the values of complete trials differ, greatest first.
+        """Return each parameter's share of the variance between complete trials, greatest first.
 
-        By fANOVA (Hutter, Hoos and Leyton-Brown, ICML 2014), of parameters that all these trials have; empty
-        where trials are too few to tell, or all are worth the same.
+        Computed by fANOVA (Hutter, Hoos and Leyton-Brown, ICML 2014) over the parameters that all these
+        trials have; empty if there are too few trials or all have the same value.
         """
         done = complete(self.trials())
         if len(done) < LEAST_FOR_IMPORTANCE or len({trial.value for trial in done}) == 1:
@@ -183,22 +183,22 @@ class Study:
 
     @contextmanager
     def _disk(self) -> Iterator[None]:
-        # Optuna wraps most of what SQLAlchemy, which it brings, says of the file, but not on making tables.
+        # Optuna wraps most SQLAlchemy errors about the file, but not those raised while it creates tables.
         errors = importlib.import_module("sqlalchemy.exc")
         try:
             yield
         except (_optuna().exceptions.StorageInternalError, errors.SQLAlchemyError, sqlite3.Error) as error:
             reason = str(error.__cause__ or error).splitlines()[0]
             raise BundleError(
-                f"could not read or write the trials in {self.path}: {reason}; make room, or mend the file's "
-                "permissions"
+                f"could not read or write the trials in {self.path}: {reason}; free disk space, or fix the "
+                "file's permissions"
             ) from None
 
 
 class _Connection(sqlite3.Connection):
-    """A connection that waits for the disk once in a while, not at each of the many writes of a trial.
+    """A connection that syncs to disk now and then, not at each of a trial's many writes.
 
-    What a process has written survives its end, however it comes; a power cut may cost the last trials.
+    Writes survive the end of the process, even a crash; a power failure may lose the last trials.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -225,7 +225,7 @@ def _rename_parameters(path: Path) -> None:
 def _drawn(trial: Any, space: Space, key: str) -> Any:
     domain = space.parameters[key]
     if isinstance(domain, Choices):
-        # Optuna keeps names, numbers and truths; a list is kept as what JSON writes for it.
+        # Optuna stores strings, numbers and booleans only, so a list is stored as JSON.
         names = [json.dumps(value) for value in domain.values]
         return domain.values[names.index(trial.suggest_categorical(key, names))]
     if domain.whole:
@@ -243,7 +243,7 @@ def _plain(trial: Any) -> Trial:
     value = trial.value if state == "complete" else None
     if state == "pruned" and last is not None:
         value = trial.intermediate_values[last]
-    # of one that a break left running nobody knows when it ended
+    # the end time of an interrupted trial is unknown
     duration = None if state == "failed" else trial.duration
     return Trial(
         trial.number,
@@ -252,5 +252,5 @@ def _plain(trial: Any) -> Trial:
         {current_key(key, warn=False): tried for key, tried in trial.user_attrs.get("values", {}).items()},
         0.0 if duration is None else duration.total_seconds(),
         last or 0,
-        trial.user_attrs.get("note", "broken off" if state == "failed" else ""),
+        trial.user_attrs.get("note", "interrupted" if state == "failed" else ""),
     )

@@ -1,4 +1,4 @@
-"""`Budget`: how long a search may take, in trials or in minutes, over all its breaks."""
+"""`Budget`: the limit of a search in trials or minutes, counted across resumes."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from dataclasses import dataclass
 
 from twotower.errors import ConfigError
 from twotower.tuning.trials import Trial, counted
+from twotower.wording import count_of
 
 DEFAULT_TRIALS = 50
 
 
 @dataclass(frozen=True)
 class Budget:
-    """Most trials and most minutes of a search; whichever is spent first ends it.
+    """The most trials and minutes of a search; the first limit reached ends it.
 
     Attributes:
-        trials: the given config's included.
-        minutes: of trials; what comes after the search comes on top.
+        trials: including the original config.
+        minutes: spent on trials; the final test runs are not counted.
     """
 
     trials: int | None
@@ -25,13 +26,13 @@ class Budget:
 
     @classmethod
     def of(cls, trials: int | None, minutes: float | None) -> Budget:
-        """Return a budget; of 50 trials, where nothing is said.
+        """Return a budget; 50 trials by default.
 
         Raises:
-            ConfigError: there is no room for a trial in it.
+            ConfigError: the budget is too small for one trial.
         """
         if trials is not None and trials < 1:
-            raise ConfigError(f"--trials must be at least 1, got {trials}; the first is the given config")
+            raise ConfigError(f"--trials must be at least 1, got {trials}; the first trial is your config")
         if minutes is not None and not minutes > 0.0:
             raise ConfigError(f"--minutes must be more than 0, got {minutes:g}")
         if trials is None and minutes is None:
@@ -39,16 +40,16 @@ class Budget:
         return cls(trials, minutes)
 
     def spent(self, trials: Sequence[Trial]) -> str | None:
-        """Return why the search is over, None if there is something left."""
+        """Return which limit was reached, or None if budget is left."""
         done = counted(trials)
         if self.trials is not None and len(done) >= self.trials:
-            return f"{len(done)} trials"
+            return count_of(len(done), "trial")
         if self.minutes is not None and done and self.seconds_left(trials) <= 0.0:
-            return f"{self.minutes:g} minutes"
+            return f"{self.minutes:g} min"
         return None
 
     def seconds_left(self, trials: Sequence[Trial]) -> float:
-        """Return how long the search may still take."""
+        """Return the seconds left for the search."""
         if self.minutes is None:
             return float("inf")
         return 60.0 * self.minutes - sum(trial.seconds for trial in counted(trials))

@@ -1,4 +1,4 @@
-"""The end of a tuning: the given and the best config, trained as any run is, compared on the test part."""
+"""The final step of tuning: train the original and the best config and compare them on the test set."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from twotower.training import Callback
 from twotower.tuning.scoring import NDCG
 
 GIVEN, BEST = "given", "best"
-"""What the two are called, and the folders of their runs."""
+"""Keys of the two configs in ``tune.json``, and names of the folders of their runs."""
+
+TITLES = {GIVEN: "original", BEST: "best"}
+"""How messages call them."""
 
 
 def measure_both(
@@ -32,25 +35,25 @@ def measure_both(
     tracking: Tracking,
     log: Log,
 ) -> dict[str, Any]:
-    """Train both into ``folder / "given"`` and ``folder / "best"``, and compare them on the test part.
+    """Train both into ``folder / "given"`` and ``folder / "best"``, and compare them on the test set.
 
     Args:
-        given: the config to be bettered.
-        best: the better one; None where the given one stands, and is measured alone.
-        parts: of the data.
-        folder: of the tuning.
-        callbacks: told of the epochs.
-        tracking: where the two runs are told to.
-        log: told what is going on.
+        given: the original config.
+        best: the best config found; None if the original is kept, which is then evaluated alone.
+        parts: training, validation and test set.
+        folder: the tuning directory.
+        listener: called after each epoch.
+        tracking: where the two runs are tracked.
+        log: called with progress messages.
 
     Returns:
-        ``{"metric", "given", "best", "difference", "differences"}``: the metric that was tuned by, of each
-        model, and their difference with a paired interval; and the differences of all metrics. Where the
-        given config stands the last three are empty.
+        ``{"metric", "given", "best", "difference", "differences"}``: the tuned metric of each model, their
+        difference with a paired interval, and the differences of all metrics. If the original config is kept,
+        the last three are empty.
     """
 
     def trained(name: str, config: Config) -> RunResult:
-        log(f"training the {name} config")
+        log(f"training the {TITLES[name]} config for the final test")
         begun = Run(folder / name).config_file.exists()
         return train(
             config,

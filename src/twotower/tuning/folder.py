@@ -1,4 +1,4 @@
-"""The directory of a tuning: what is in it, and who may write to it."""
+"""The directory of a tuning: its files, and whether a search may write to it."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from twotower.config import Config, differences, dump_config, load_config
 from twotower.errors import BundleError, ConfigError
 from twotower.tuning.space import Space, current_names
 
-_PARTS = ("given.toml", "space.toml", "study.db", "scores")  # what a tuning that was killed at once may leave
+_PARTS = ("given.toml", "space.toml", "study.db", "scores")  # files of a tuning killed at its start
 
 
 @dataclass(frozen=True)
 class TuneFolder:
-    """The directory of a tuning; none of its files need be there yet."""
+    """The directory of a tuning; its files need not exist yet."""
 
     path: Path
 
     @property
     def given_file(self) -> Path:
-        """The config that was given, with nothing left to defaults."""
+        """The original config, with every default filled in."""
         return self.path / "given.toml"
 
     @property
     def space_file(self) -> Path:
-        """What was searched."""
+        """The search space."""
         return self.path / "space.toml"
 
     @property
@@ -38,7 +38,7 @@ class TuneFolder:
 
     @property
     def scores(self) -> Path:
-        """What each user adds to each trial's value."""
+        """Each user's contribution to each trial's value."""
         return self.path / "scores"
 
     @property
@@ -48,12 +48,12 @@ class TuneFolder:
 
     @property
     def picture_file(self) -> Path:
-        """The trials as a picture."""
+        """A chart of the trials."""
         return self.path / "history.svg"
 
     @property
     def result_file(self) -> Path:
-        """The result; written last, so that a tuning with it is finished."""
+        """The result; written last, so it marks a finished tuning."""
         return self.path / "tune.json"
 
     def result(self) -> dict[str, Any]:
@@ -66,48 +66,50 @@ class TuneFolder:
         return values
 
     def check(self, config: Config, space: Space, *, resume: bool) -> None:
-        """Make sure that tuning into the directory destroys nothing.
+        """Check that tuning into the directory overwrites nothing.
 
         Raises:
-            ConfigError: it holds something already and ``resume`` is not set; or what is there was begun with
-                another config or space, or there is nothing to go on with.
+            ConfigError: the directory has content and ``resume`` is not set; or it was started with another
+                config or space, or there is nothing to resume.
         """
         if self.path.exists() and not self.path.is_dir():
-            raise ConfigError(f"--out must be a directory, {self.path} is a file; choose another")
-        begun = self.given_file.exists() and self.study_file.exists()
+            raise ConfigError(f"--out must be a directory; {self.path} is a file. Choose another path")
+        started = self.given_file.exists() and self.study_file.exists()
         if not resume:
             names = sorted(path.name for path in self.path.iterdir()) if self.path.is_dir() else []
             if self.result_file.exists():
                 raise ConfigError(
-                    f"{self.path} holds a finished tuning, which is not overwritten; choose another --out, "
-                    "or delete it"
+                    f"{self.path} contains a finished tuning, which is not overwritten; choose another --out "
+                    "or delete the directory"
                 )
-            if begun:
+            if started:
                 raise ConfigError(
-                    f"{self.path} holds an unfinished tuning; go on with --resume, choose another --out, or "
-                    "delete it"
+                    f"{self.path} contains an unfinished tuning; continue it with --resume, choose another "
+                    "--out, or delete the directory"
                 )
             if foreign := [name for name in names if name not in _PARTS and not name.startswith(".")]:
                 raise ConfigError(
-                    f"--out must be a new or empty directory; {self.path} holds {', '.join(foreign[:5])}; "
-                    "choose another"
+                    f"--out must be a new or empty directory; {self.path} contains "
+                    f"{', '.join(foreign[:5])}. Choose another"
                 )
             return
-        if not begun:
-            raise ConfigError(f"there is no tuning to resume in {self.path}; leave --resume out to begin one")
-        if changed := differences(config, load_config(self.given_file, saved=True)):
+        if not started:
             raise ConfigError(
-                "a tuning is resumed with the config it was begun with; this one differs (here, then in "
-                f"{self.given_file}): " + "; ".join(changed)
+                f"there is no tuning to resume in {self.path}; run without --resume to start one"
+            )
+        if changed := differences(config, load_config(self.given_file)):
+            raise ConfigError(
+                "a tuning must be resumed with the config it was started with; this one differs (now, then "
+                f"in {self.given_file}): " + "; ".join(changed)
             )
         if current_names(self.space_file.read_text(encoding="utf-8")) != space.dump():
             raise ConfigError(
-                f"a tuning is resumed with the space it was begun with, {self.space_file}; this one differs. "
-                f"Go on with --space {self.space_file}"
+                "a tuning must be resumed with the space it was started with; this one differs. "
+                f"Use --space {self.space_file}"
             )
 
     def begin(self, config: Config, space: Space) -> None:
-        """Make the directory and write what is searched into it."""
+        """Create the directory and write the config and the space into it."""
         with disk_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
         write_text(self.given_file, dump_config(config))

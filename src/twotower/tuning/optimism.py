@@ -1,13 +1,12 @@
-"""How much of the best trial's gain is luck: choosing and measuring on the same users flatters the chosen.
+"""Selection bias: a best trial chosen and measured on the same users looks better than it is.
 
 The bootstrap bias correction of Tsamardinos, Greasidou and Borboudakis (*Bootstrapping the out-of-sample
 predictions for efficient and accurate cross-validation*, Machine Learning 107, 2018): users are drawn with
-replacement, the best trial is chosen on those that were drawn, and its gain over the given config is measured
-on those that were not. The mean over many draws is what choosing is worth to users it has not seen. It is
-slightly too low, and its interval slightly too wide, since a draw holds 63% of the users.
+replacement, the best trial is chosen on the drawn users, and its gain over the original config is measured on
+the others. The mean over many draws estimates the gain on unseen users. It is slightly too low and its
+interval slightly too wide, since a draw contains 63% of the users.
 
-What it can't see: the sampler proposed trials by looking at all the users, and every trial was trained once,
-with one seed.
+Not covered: the sampler used all users to propose trials, and each trial was trained once, with one seed.
 """
 
 from __future__ import annotations
@@ -24,15 +23,15 @@ from twotower.tuning.scoring import FloatArray, Measure
 
 @dataclass(frozen=True)
 class Gain:
-    """What the best trial gains over the given config on the validation part.
+    """The gain of the best trial over the original config on the validation set.
 
     Attributes:
-        apparent: as it looks, best against given on the same users.
-        optimism: what of it is luck.
-        corrected: the rest, with its 95% interval.
-        chosen_again: share of the draws on which the best trial is chosen again.
-        users: how many users are behind it.
-        resamples: how many draws.
+        apparent: the uncorrected gain, best minus original on the same users.
+        optimism: the selection bias in it.
+        corrected: the gain less the bias, with its 95% interval.
+        chosen_again: share of draws in which the same trial is chosen.
+        users: number of users it is based on.
+        resamples: number of draws.
     """
 
     apparent: float
@@ -43,7 +42,7 @@ class Gain:
     resamples: int
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it for JSON."""
+        """Return a dict for JSON."""
         return {
             "apparent": self.apparent,
             "optimism": self.optimism,
@@ -57,14 +56,14 @@ class Gain:
 def corrected_gain(
     totals: FloatArray, counts: FloatArray, measure: Measure, *, resamples: int = 1000, seed: int = 0
 ) -> Gain:
-    """Estimate what of the best trial's gain would be left on other users.
+    """Estimate the best trial's gain on unseen users.
 
     Args:
-        totals: (n_trials, n_users) sums by user; the given config first.
-        counts: (n_users,) what the sums are over.
-        measure: the metric that they make.
-        resamples: draws of users.
-        seed: of the draws.
+        totals: (n_trials, n_users) sums per user; the original config first.
+        counts: (n_users,) number of values in each sum.
+        measure: the metric computed from them.
+        resamples: number of bootstrap draws of users.
+        seed: random seed of the draws.
     """
     sign = 1.0 if measure.maximise else -1.0
     whole = sign * measure.of(totals.sum(axis=1), counts.sum())  # (n_trials,) higher is better

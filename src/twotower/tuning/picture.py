@@ -1,4 +1,4 @@
-"""``history.svg``: every trial's value, and the best so far; readable on light and dark ground."""
+"""``history.svg``: a chart of every trial's value and the best so far, for light and dark backgrounds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WIDTH, _HEIGHT = 860, 400
 _LEFT, _RIGHT, _TOP, _BOTTOM = 72, 150, 56, 64
 _TICKS = 5
 _SHOWN = 0.2
-"""Complete trials worse than this quantile may lie outside, so that the good ones can be told apart."""
+"""Complete trials worse than this quantile may fall outside the axes, so that the good ones stay distinct."""
 
 _STYLE = """
   text { font: 13px system-ui, sans-serif; fill: #333 }
@@ -36,11 +36,11 @@ _STYLE = """
 
 
 def history_svg(trials: Sequence[Trial], measure: Measure) -> str:
-    """Return a picture of a search as SVG: a file that needs nothing else.
+    """Return a chart of a search as a self-contained SVG.
 
     Args:
-        trials: those that are over, the given config first; one at least is complete.
-        measure: what their values are.
+        trials: the finished trials, the original config first; at least one is complete.
+        measure: the metric of their values.
     """
     done = complete(trials)
     values = np.array([trial.value for trial in done], dtype=np.float64)
@@ -49,7 +49,7 @@ def history_svg(trials: Sequence[Trial], measure: Measure) -> str:
     so_far = sign * np.maximum.accumulate(sign * values)
     best = done[int(np.argmax(sign * values))]
     way = "higher" if measure.maximise else "lower"
-    says = f"{measure.name.upper()} on the validation part, {way} is better"
+    says = f"{measure.name.upper()} on the validation set, {way} is better"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" '
         f'height="{_HEIGHT}" role="img" aria-label="{escape(says)}">',
@@ -69,7 +69,7 @@ def history_svg(trials: Sequence[Trial], measure: Measure) -> str:
 
 
 class _Axes:
-    """Where a trial and a value lie."""
+    """Maps trial numbers and values to coordinates."""
 
     def __init__(self, low: float, high: float, last: int) -> None:
         self.low, self.high, self.last = low, high, last
@@ -114,7 +114,7 @@ class _Axes:
 
 
 def _nice(step: float) -> float:
-    """Return a step of 1, 2 or 5 times a power of ten, about as wide."""
+    """Return the step of 1, 2 or 5 times a power of ten that is nearest to a width."""
     power = 10.0 ** math.floor(math.log10(step))
     return next(nice * power for nice in (1.0, 2.0, 5.0, 10.0) if step <= nice * power * 1.0001)
 
@@ -126,7 +126,7 @@ def _dot(trial: Trial, axes: _Axes) -> str:
     title = f"<title>{escape(f'trial {trial.number}: {trial.value:.4f}; {said}')}</title>"
     if axes.holds(trial.value):
         return f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="4">{title}</circle>'
-    tip = 6 if y > _HEIGHT / 2 else -6  # points to where it would be
+    tip = 6 if y > _HEIGHT / 2 else -6  # points towards its true place
     corners = f"M{x - 4:.1f} {y:.1f} L{x + 4:.1f} {y:.1f} L{x:.1f} {y + tip:.1f} Z"
     return f'<path class="low" d="{corners}">{title}</path>'
 
@@ -146,12 +146,12 @@ def _given(first: Trial, axes: _Axes) -> list[str]:
     y = axes.y(first.value)
     return [
         f'<line class="given" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>',
-        f'<text x="{_WIDTH - _RIGHT + 10}" y="{y + 4:.1f}">given {first.value:.4f}</text>',
+        f'<text x="{_WIDTH - _RIGHT + 10}" y="{y + 4:.1f}">original {first.value:.4f}</text>',
     ]
 
 
 def _line(done: Sequence[Trial], so_far: np.ndarray, axes: _Axes) -> list[str]:
-    """Draw the best so far, as stairs up to the last trial."""
+    """Draw the best value so far as a step line up to the last trial."""
     points = [f"M{axes.x(done[0].number):.1f} {axes.y(so_far[0]):.1f}"]
     for trial, value in zip(done[1:], so_far[1:], strict=True):
         points.append(f"H{axes.x(trial.number):.1f} V{axes.y(value):.1f}")
@@ -160,7 +160,7 @@ def _line(done: Sequence[Trial], so_far: np.ndarray, axes: _Axes) -> list[str]:
 
 
 def _beside(text: str, value: float, axes: _Axes, first: Trial) -> str:
-    """Write the best value at the right, clear of the given one's."""
+    """Write the best value at the right, clear of the original one's."""
     assert first.value is not None
     y, given = axes.y(value), axes.y(first.value)
     if abs(y - given) < 16:
@@ -172,22 +172,22 @@ def _legend(pruned: bool, outside: bool) -> list[str]:
     y = _HEIGHT - 16
     parts = [
         f'<circle class="dot" cx="{_LEFT + 8}" cy="{y - 4}" r="4"/>'
-        f'<text x="{_LEFT + 20}" y="{y}">a trial</text>',
+        f'<text x="{_LEFT + 20}" y="{y}">trial</text>',
         f'<path class="best" d="M{_LEFT + 100} {y - 4} h24"/>'
         f'<text x="{_LEFT + 130}" y="{y}">best so far</text>',
         f'<line class="given" x1="{_LEFT + 230}" x2="{_LEFT + 254}" y1="{y - 4}" y2="{y - 4}"/>'
-        f'<text x="{_LEFT + 260}" y="{y}">the given config</text>',
+        f'<text x="{_LEFT + 260}" y="{y}">original config</text>',
     ]
     if pruned:
         parts.append(
             f'<line class="pruned" x1="{_LEFT + 400}" x2="{_LEFT + 400}" y1="{y - 8}" y2="{y}"/>'
-            f'<text x="{_LEFT + 410}" y="{y}">given up early</text>'
+            f'<text x="{_LEFT + 410}" y="{y}">stopped early</text>'
         )
     if outside:
         x = _LEFT + 540
         parts.append(
             f'<path class="low" d="M{x - 4} {y - 1} L{x + 4} {y - 1} L{x} {y - 7} Z"/>'
-            f'<text x="{x + 10}" y="{y}">outside the picture</text>'
+            f'<text x="{x + 10}" y="{y}">outside the axes</text>'
         )
     return parts
 

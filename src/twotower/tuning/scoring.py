@@ -1,4 +1,4 @@
-"""What a trial is worth on the validation part: one number, and what each user has to do with it."""
+"""The value of a trial on the validation set: one number, and each user's contribution to it."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Measure:
-    """A metric that is made of sums over users, so that it can be had for any of them.
+    """A metric made of sums over users, so that it can be computed for any subset of them.
 
     Attributes:
         name: the metric.
-        maximise: whether a high value is good.
-        root: whether it is the root of the mean, as RMSE is, or the mean.
+        maximise: whether higher is better.
+        root: True for the root of the mean, as in RMSE; False for the mean.
     """
 
     name: str
@@ -36,13 +36,13 @@ class Measure:
     root: bool
 
     def of(self, totals: FloatArray, counts: FloatArray) -> FloatArray:
-        """Return the metric from sums; nan where nothing was counted."""
+        """Return the metric from sums; NaN where the count is 0."""
         with np.errstate(invalid="ignore", divide="ignore"):
             means = totals / counts
         return np.sqrt(means) if self.root else means
 
     def better(self, value: float, than: float) -> float:
-        """Return by how much a value is better than another; negative if it is worse."""
+        """Return how much better one value is than another; negative if it is worse."""
         return value - than if self.maximise else than - value
 
 
@@ -51,12 +51,12 @@ RMSE = Measure("rmse", maximise=False, root=True)
 
 
 class Scorer(ABC):
-    """Measures recommenders, trained on the train part alone, on the validation part.
+    """Evaluates recommenders, trained on the training set only, on the validation set.
 
     Attributes:
         measure: the metric.
-        epoch_metric: the entry of an epoch's record that stands for it.
-        counts: (n_users,) how much of the validation part is each user's.
+        epoch_metric: key of the same metric in an epoch's record.
+        counts: (n_users,) each user's number of values in the validation set.
     """
 
     measure: ClassVar[Measure]
@@ -65,7 +65,7 @@ class Scorer(ABC):
 
     @abstractmethod
     def totals(self, recommender: Recommender) -> FloatArray:
-        """Return (n_users,) what each user adds to the sum that `measure` is made of."""
+        """Return (n_users,) each user's contribution to the sum behind `measure`."""
 
     def value(self, totals: FloatArray) -> float:
         """Return the metric over all users."""
@@ -73,10 +73,10 @@ class Scorer(ABC):
 
 
 class RankingScorer(Scorer):
-    """NDCG@100 over the whole catalogue, as the epochs and the ranking baselines are judged by.
+    """NDCG@100 over the whole catalogue, the metric that early stopping and the ranking baselines use.
 
-    Where none of the validation part's positives is of an item with train interactions, they are ranked among
-    the items of the validation part alone.
+    If no positive of the validation set is a warm item (one in the training set), they are ranked among the
+    items of the validation set only.
     """
 
     measure = NDCG
@@ -105,7 +105,7 @@ class RankingScorer(Scorer):
 
 
 class RatingScorer(Scorer):
-    """RMSE in the label's own units: of capped labels, where the model learns capped ones."""
+    """RMSE in the label's units; of capped labels if the model learns capped labels."""
 
     measure = RMSE
     epoch_metric = "validation_rmse"
@@ -130,6 +130,6 @@ class RatingScorer(Scorer):
 
 
 def make_scorer(config: Config, train: TrainPart, validation: Dataset) -> Scorer:
-    """Return what a config's task is measured by."""
+    """Return the scorer of a config's task."""
     kind = RankingScorer if config.objective.implicit else RatingScorer
     return kind(config, train, validation)

@@ -1,4 +1,4 @@
-"""The search: one trial after the other, on the train and validation parts alone."""
+"""The search: one trial after another, on the training and validation sets only."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from twotower.tuning.scoring import FloatArray, Scorer
 from twotower.tuning.space import Space, given_values
 from twotower.tuning.trials import Trial, best_of, complete, counted
 from twotower.tuning.watching import Watcher
+from twotower.wording import count_of
 
 
 @dataclass(frozen=True)
@@ -30,13 +31,13 @@ class Search:
     """A search over configs.
 
     Attributes:
-        given: the config that is to be bettered; the first trial.
-        space: what may be changed in it, its own values among it.
-        train: what trials are trained on.
-        validation: what they are measured on.
-        scorer: how.
-        study: where the trials are kept.
-        scores: folder of what each user adds to each complete trial's value.
+        given: the original config; the first trial.
+        space: the search space, which includes the original values.
+        train: the training set of every trial.
+        validation: the set that trials are evaluated on.
+        scorer: computes a trial's value.
+        study: stores the trials.
+        scores: folder with each user's contribution to each complete trial's value.
     """
 
     given: Config
@@ -48,11 +49,11 @@ class Search:
     scores: Path
 
     def config_of(self, trial: Trial) -> Config:
-        """Return the config of a trial; of the first it is the given one, to the letter."""
+        """Return the config of a trial; for the first trial, exactly the original config."""
         return self._config(trial.values)
 
     def given_trial(self) -> Trial | None:
-        """Return the first trial, of the given config, if it is complete."""
+        """Return the first trial, the original config, if it is complete."""
         return next(iter(complete(self.study.trials())), None)
 
     def best(self) -> Trial | None:
@@ -60,25 +61,25 @@ class Search:
         return best_of(self.study.trials(), maximise=self.scorer.measure.maximise)
 
     def totals(self) -> FloatArray:
-        """Return (n_complete, n_users) what each user adds to each complete trial's value.
+        """Return (n_complete, n_users) each user's contribution to each complete trial's value.
 
         Raises:
-            BundleError: a file is gone or damaged.
+            BundleError: a file is missing or damaged.
         """
         rows = [self._read(trial.number) for trial in complete(self.study.trials())]
         return np.stack(rows) if rows else np.empty((0, len(self.scorer.counts)))
 
     def run(self, budget: Budget, watcher: Watcher, tracking: Tracking | None = None) -> str:
-        """Try configs until the budget is spent, and return what it was spent on.
+        """Try configs until the budget is spent; return the limit that was reached.
 
         Args:
-            budget: counts what was spent before a break.
-            watcher: looks on.
-            tracking: where trials are told to.
+            budget: includes what was spent before an interruption.
+        watcher: receives progress.
+        tracking: where trials are tracked.
 
         Raises:
-            TrainingError: the given config can't be trained.
-            Interrupted, KeyboardInterrupt: Ctrl-C; the trials that are over are kept.
+            TrainingError: the original config can't be trained.
+        Interrupted, KeyboardInterrupt: Ctrl-C; finished trials are kept.
         """
         self.study.give_up_broken()
         with disk_errors(self.scores):
@@ -86,7 +87,7 @@ class Search:
         watcher.begin(budget, self.scorer.measure)
         first = given_values(self.given, self.space, labelled=self.train.schema.label is not None)
         while (reason := self.study.fact("over") or budget.spent(self.study.trials())) is None:
-            # The first trial has all the time it needs: without it there is nothing to compare with.
+            # The first trial has no time limit: without it there is nothing to compare with.
             trials = self.study.trials()
             left = budget.seconds_left(trials) if counted(trials) else float("inf")
             number, values = self.study.ask(self.space, self.given.objective.name, first)
@@ -106,7 +107,7 @@ class Search:
                 best = best_of(trials, maximise=self.scorer.measure.maximise)
                 watcher.ended(trials[-1], best, len(counted(trials)), spent)
             if not in_time:
-                reason = f"{budget.minutes:g} minutes"
+                reason = f"{budget.minutes:g} min"
                 break
         self.study.keep_fact("over", reason)
         watcher.end(reason)
@@ -115,11 +116,11 @@ class Search:
     def _try(
         self, number: int, values: Mapping[str, Any], deadline: float, watcher: Watcher, tracked: Tracked
     ) -> bool:
-        """Train and measure one config; return whether there was time for it."""
+        """Train and evaluate one config; return whether there was time for it."""
         first = not counted(self.study.trials())
         try:
             config = self._config(values)
-        except ConfigError as error:  # each value is valid, but not with each other
+        except ConfigError as error:  # each value is valid, but not their combination
             self.study.prune(number, str(error).splitlines()[0])
             return True
         if (same := self._tried(number, values)) is not None:
@@ -159,19 +160,19 @@ class Search:
         return with_values(self.given, values, "a trial")
 
     def _tried(self, number: int, values: Mapping[str, Any]) -> Trial | None:
-        """Return the earlier trial of the very same values, if there is one."""
+        """Return an earlier trial with the same values, if there is one."""
         return next(
             (t for t in counted(self.study.trials()) if t.number < number and t.values == values), None
         )
 
     def _repeat(self, number: int, earlier: Trial) -> bool:
-        """End a trial as an earlier one of the same values did: the same seed would give the same bits."""
+        """Copy the result of an earlier trial with the same values: the same seed gives the same bits."""
         if earlier.state == "complete":
             totals = self._read(earlier.number)
             self._write(number, totals)
             self.study.complete(number, self.scorer.value(totals))
         else:
-            self.study.prune(number, f"as trial {earlier.number}")
+            self.study.prune(number, f"same values as trial {earlier.number}")
         return True
 
     def _file(self, number: int) -> Path:
@@ -187,40 +188,40 @@ class Search:
             found: FloatArray = np.load(path, allow_pickle=False)
         except (OSError, ValueError) as error:
             raise BundleError(
-                f"could not read the scores of trial {number} ({path}): {error}; tune again into another "
+                f"could not read the scores of trial {number} ({path}): {error}; start again with another "
                 "--out"
             ) from None
         if found.shape != self.scorer.counts.shape:
             raise BundleError(
-                f"the scores of trial {number} must be of {len(self.scorer.counts):,} users, {path} has "
-                f"{found.shape}; the data has changed: tune again into another --out"
+                f"trial {number} must have scores of {count_of(len(self.scorer.counts), 'user')}; {path} has "
+                f"shape {found.shape}. The data has changed: start again with another --out"
             )
         return found
 
 
 class _Hopeless(Exception):
-    """Most others did better at the same epoch."""
+    """Most other trials were better at the same epoch."""
 
 
 class _OutOfTime(Exception):
-    """The minutes are over."""
+    """The time limit is reached."""
 
 
-class _TrialCallback(Callback):
-    """Gives a trial up where it is hopeless, and when the time is over."""
+class _TrialListener(Silent):
+    """Stops a trial that is unpromising or out of time."""
 
     def __init__(self, search: Search, number: int, deadline: float, watcher: Watcher) -> None:
         self._search, self._number, self._deadline, self._watcher = search, number, deadline, watcher
 
-    def on_step_end(self, *, epoch: int, pairs_done: int, loss: float) -> None:
-        """Look at the clock."""
+    def step(self, *, epoch: int, pairs_done: int, loss: float) -> None:
+        """Check the time limit."""
         del epoch, pairs_done, loss
         if time.monotonic() > self._deadline:
             raise _OutOfTime
 
-    def on_epoch_end(self, record: Record) -> None:
-        """Compare the epoch with that of other trials."""
+    def epoch(self, record: Record) -> None:
+        """Compare the epoch's value with other trials at the same epoch."""
         value = float(record[self._search.scorer.epoch_metric])
         self._watcher.epoch(record)
         if self._search.study.hopeless(self._number, int(record["epoch"]), value):
-            raise _Hopeless(f"most others did better at epoch {record['epoch']}")
+            raise _Hopeless(f"most other trials were better at epoch {record['epoch']}")

@@ -1,13 +1,13 @@
-"""`Space`: what `tune` may change, and between which values. Read from TOML, or the default of a task.
+"""`Space`: the settings that `tune` searches, with their values. Read from TOML, or the default of a task.
 
-A list is a set of choices, a table a span::
+A list gives choices, a table a range::
 
     [model]
     dim = [32, 64, 128]
     [training]
     learning_rate = { low = 0.001, high = 0.03, log = true }
 
-A parameter that only some objectives have is drawn for those alone.
+A parameter that only some objectives have is drawn only for those.
 """
 
 from __future__ import annotations
@@ -31,30 +31,30 @@ from twotower.errors import ConfigError, nearest
 from twotower.estimator.preparing import settled
 
 OF_TRAINED: Final = ("model.hidden", *OF_LAYERS, *OF_GRADIENTS)
-"""Parameters that linear towers which are solved for have not."""
+"""Parameters that linear towers fitted in closed form do not have."""
 
 _SECTIONS = ("model", "objective", "training")
 _UNITS = ("objective.transform", "objective.cap")
-"""They change what a validation error is measured in."""
+"""They change the unit of the validation error."""
 _SPAN_KEYS = {"low", "high", "log"}
 
 
 @dataclass(frozen=True)
 class Choices:
-    """One of some values, each as TOML would have it."""
+    """A choice among values, as TOML represents them."""
 
     values: tuple[Any, ...]
 
     def including(self, value: Any) -> Choices:
-        """Return these choices and one more, if it is not among them."""
+        """Return these choices with a value added if it is not among them."""
         return self if self.holds(value) else Choices((value, *self.values))
 
     def holds(self, value: Any) -> bool:
-        """Return whether a value is among them."""
+        """Return whether a value is one of the choices."""
         return any(_same(one, value) for one in self.values)
 
     def place(self, value: Any) -> int:
-        """Return where a value is among them."""
+        """Return the position of a value."""
         return next(place for place, one in enumerate(self.values) if _same(one, value))
 
     def examples(self) -> tuple[Any, ...]:
@@ -68,7 +68,7 @@ class Choices:
 
 @dataclass(frozen=True)
 class Span:
-    """Any number from ``low`` to ``high``, evenly or, with ``log``, evenly by its logarithm."""
+    """Any number from ``low`` to ``high``, uniform or, with ``log``, log-uniform."""
 
     low: float
     high: float
@@ -76,13 +76,13 @@ class Span:
 
     @property
     def whole(self) -> bool:
-        """Whether only whole numbers are meant."""
+        """Whether only whole numbers are drawn."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     def including(self, value: Any) -> Span:
-        """Return the span, made longer if need be to hold a number.
+        """Return the range, extended if needed to include a number.
 
-        A number that it can't hold (0 with ``log``, a fraction among whole numbers) leaves it as it is.
+        A number that can't be included (0 with ``log``, a fraction among whole numbers) leaves it unchanged.
         """
         if not isinstance(value, int | float) or isinstance(value, bool) or (self.log and value <= 0):
             return self
@@ -91,7 +91,7 @@ class Span:
         return replace(self, low=min(self.low, value), high=max(self.high, value))
 
     def holds(self, value: Any) -> bool:
-        """Return whether a value lies in it."""
+        """Return whether a value lies in the range."""
         return (
             isinstance(value, int | float)
             and not isinstance(value, bool)
@@ -112,32 +112,32 @@ class Span:
 
 @dataclass(frozen=True)
 class Space:
-    """What may be changed.
+    """A search space.
 
     Attributes:
         parameters: ``section.key`` -> the values it may take.
-        layered: whether the towers have hidden layers with objectives, too, that could be solved for.
+        layered: whether the towers keep hidden layers even with objectives that have a closed-form solver.
     """
 
     parameters: Mapping[str, Choices | Span]
     layered: bool = False
 
     def items_for(self, objective: str) -> Iterator[tuple[str, Choices | Span]]:
-        """Yield the parameters that an objective has, but for its name."""
+        """Yield the parameters of an objective, except its name."""
         for key, domain in self.parameters.items():
             if key != "objective.name" and self.has(key, objective):
                 yield key, domain
 
     def has(self, key: str, objective: str) -> bool:
-        """Return whether models of an objective have a parameter."""
+        """Return whether an objective has a parameter."""
         solved = objective in SOLVABLE and not self.layered
         return objective in OF_OBJECTIVES.get(key, (objective,)) and not (solved and key in OF_TRAINED)
 
     def around(self, config: Config, *, labelled: bool) -> Space:
-        """Return the space, made larger where it does not hold the config's own values.
+        """Return the space, extended to include the config's own values.
 
         Raises:
-            ConfigError: a span can't be made to hold one, as one by the logarithm can't hold 0.
+            ConfigError: a value can't be included, such as 0 in a log-uniform range.
         """
         given = given_values(config, self, labelled=labelled)
         parameters = dict(self.parameters)
@@ -145,13 +145,14 @@ class Space:
             parameters[key] = parameters[key].including(value)
             if not parameters[key].holds(value):
                 raise ConfigError(
-                    f"a space must hold the config's own values, the first trial; {key} is {value!r} and the "
-                    f"space has {self.parameters[key].toml()}. Change one of them, or leave the key out"
+                    f"a space must include the config's own values, which are the first trial; {key} is "
+                    f"{value!r} and the space has {self.parameters[key].toml()}. Change one, or remove the "
+                    "key"
                 )
         return replace(self, parameters=parameters)
 
     def dump(self) -> str:
-        """Return it as TOML that `read_space` reads."""
+        """Return the space as TOML that `read_space` reads."""
         document = tomlkit.document()
         for key, domain in self.parameters.items():
             section, name = key.split(".")
@@ -162,9 +163,9 @@ class Space:
 
 
 def given_values(config: Config, space: Space, *, labelled: bool) -> dict[str, Any]:
-    """Return what a config itself has for the parameters of a space, every "auto" decided.
+    """Return a config's own values of the parameters of a space, with every "auto" resolved.
 
-    Those that its objective has not are left out.
+    Parameters that its objective does not have are left out.
     """
     model, objective = settled(config.model, config.objective, config.training, labelled)
     decided = config.model_copy(update={"model": model, "objective": objective})
@@ -173,10 +174,10 @@ def given_values(config: Config, space: Space, *, labelled: bool) -> dict[str, A
 
 
 def default_space(config: Config, *, labelled: bool) -> Space:
-    """Return what is searched where nothing is said: sizes, regularisation, and the objective's parameters.
+    """Return the default space: sizes, regularisation, and the objective's parameters.
 
     Args:
-        config: its objective says which parameters there are.
+        config: its objective decides which parameters there are.
         labelled: whether interactions have labels.
     """
     name, layered = config.objective.name, _layered(config)
@@ -210,21 +211,21 @@ def default_space(config: Config, *, labelled: bool) -> Space:
     kept = {
         key: domain
         for key, domain in parameters.items()
-        # a regularisation of 0, say, is meant, and no span by the logarithm holds it
+        # 0 (no regularisation, say) is deliberate, and a log-uniform range can't include it
         if key not in given or domain.including(given[key]).holds(given[key])
     }
     return Space(kept, layered)
 
 
 def read_space(path: str | Path, config: Config) -> Space:
-    """Read a space from TOML; what it names is all that is searched.
+    """Read a space from TOML; only the keys it names are searched.
 
     Args:
-        path: of the file.
-        config: what will be changed; every bound and choice must be valid in it.
+        path: the file.
+        config: the original config; every bound and choice must be valid in it.
 
     Raises:
-        ConfigError: not a space; one message with the mend.
+        ConfigError: the file is not a valid space.
     """
     path = Path(path).expanduser()
     try:
@@ -238,14 +239,16 @@ def read_space(path: str | Path, config: Config) -> Space:
         if section not in _SECTIONS:
             raise ConfigError(
                 f"{path}: a space has the sections {', '.join(_SECTIONS)}; got '{section}'."
-                f"{nearest(section, _SECTIONS)} What is measured stays as it is."
+                f"{nearest(section, _SECTIONS)} Other sections can't be searched."
             )
         if not isinstance(keys, dict):
             raise ConfigError(f"{path}: '{section}' must be a section; write [{section}] above its keys")
         for name, value in keys.items():
             parameters[current_key(f"{section}.{name}")] = _domain(value, f"{path}: {section}.{name}")
     if not parameters:
-        raise ConfigError(f"{path}: a space names at least one key to search; see --show-space for one")
+        raise ConfigError(
+            f"{path}: a space must name at least one key to search; --show-space prints an example"
+        )
     return _checked(Space(parameters, _layered(config)), config, str(path))
 
 
@@ -263,7 +266,7 @@ def current_names(text: str) -> str:
 def _domain(value: Any, where: str) -> Choices | Span:
     if isinstance(value, list):
         if not value:
-            raise ConfigError(f"{where} needs at least one choice, got none")
+            raise ConfigError(f"{where} must have at least one choice; got an empty list")
         distinct = Choices(())
         for one in reversed(value):
             distinct = distinct.including(one)
@@ -278,22 +281,22 @@ def _domain(value: Any, where: str) -> Choices | Span:
         raise ConfigError(f"{where}: low must be a number below high; got {low!r} and {high!r}")
     if not isinstance(log, bool) or (log and low <= 0):
         raise ConfigError(
-            f"{where}: log is true or false, and true needs a low above 0; got log {log!r}, low {low!r}"
+            f"{where}: log must be true or false, and true needs low above 0; got log {log!r}, low {low!r}"
         )
     return Span(low, high, log)
 
 
 def _checked(space: Space, config: Config, name: str) -> Space:
-    """Make sure that every bound and choice is valid, and that it can change something.
+    """Check that every bound and choice is valid and has an effect.
 
     Returns:
-        The space with each value in the type of its key: 4.0 where 4 was written for a real number.
+        The space with each value in the type of its key: 4.0 if 4 was written for a float.
     """
     for key in _UNITS:
         if key in space.parameters:
             raise ConfigError(
-                f"{name}: {key} can't be searched, since errors would be measured in other units; set it in "
-                "the config"
+                f"{name}: {key} can't be searched, since it changes the unit of the error; set it in the "
+                "config"
             )
     names = space.parameters.get("objective.name", Choices((config.objective.name,)))
     if not isinstance(names, Choices):
@@ -308,15 +311,16 @@ def _checked(space: Space, config: Config, name: str) -> Space:
     hidden = space.parameters.get("model.hidden")
     if space.layered and "all_pairs" in names.values and isinstance(hidden, Choices) and hidden.holds([]):
         raise ConfigError(
-            f"{name}: model.hidden = [] makes towers that 'all_pairs' solves for, and these have not the "
-            "parameters of others; leave it out, and search that config by itself"
+            f"{name}: model.hidden = [] with 'all_pairs' gives linear towers, fitted in closed form, which "
+            "lack other towers' parameters; remove that choice, and tune a config with model.hidden = [] "
+            "apart"
         )
     typed: dict[str, Choices | Span] = {}
     for key, domain in space.parameters.items():
-        # each value is tried with an objective that reads it
+        # each value is validated with an objective that uses it
         reader = next((one for one in names.values if key == "objective.name" or space.has(key, one)), None)
         if reader is None:
-            raise ConfigError(f"{name}: {_unread(key, names)}. Leave it out")
+            raise ConfigError(f"{name}: {_unread(key, names)}. Remove it")
         values = [
             _value(
                 with_values(
@@ -333,17 +337,19 @@ def _checked(space: Space, config: Config, name: str) -> Space:
 
 
 def _unread(key: str, names: Choices) -> str:
-    """Return why a parameter would change nothing."""
+    """Return why a parameter would have no effect."""
     if key in OF_OBJECTIVES:
-        return f"{key} is of {' and '.join(OF_OBJECTIVES[key])}; this space has {', '.join(names.values)}"
+        return (
+            f"{key} applies to {' and '.join(OF_OBJECTIVES[key])}; this space has {', '.join(names.values)}"
+        )
     return (
-        f"{key} is for towers that learn by gradients, and with '{names.values[0]}' linear towers are solved "
-        "for; set model.hidden = [128] in the config to search it"
+        f"{key} applies to towers trained by gradients; with '{names.values[0]}' linear towers are fitted in "
+        "closed form. To search it, set model.hidden = [128] in the config"
     )
 
 
 def _layered(config: Config) -> bool:
-    """Return whether what could be solved for is learnt by gradients, as the config stands."""
+    """Return whether this config trains by gradients where a closed-form solver exists."""
     squared = config.objective.model_copy(update={"name": "squared"})
     return bool(config.model.widths) and not is_solved(config.model, squared, config.training)
 

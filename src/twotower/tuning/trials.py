@@ -1,4 +1,4 @@
-"""`Trial`: one configuration that was tried, and what became of it."""
+"""`Trial`: one configuration that was tried, and its result."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ State = Literal["complete", "pruned", "failed"]
 
 @dataclass(frozen=True)
 class Trial:
-    """A trial that is over.
+    """A finished trial.
 
     Attributes:
-        number: from 0, the given config.
-        state: ``complete``; ``pruned``, given up since it did worse than most at the same epoch, or could not
-            be trained; ``failed``, cut off by something else than its own worth, which counts for nothing.
-        value: the metric on the validation part; of a pruned trial that of its last epoch, None without one.
-        values: ``section.key`` -> what was tried.
-        seconds: how long it took.
-        epochs: how many epochs it was trained for.
+        number: from 0, the original config.
+        state: ``complete``; ``pruned``, stopped early because most others were better at the same epoch, or
+            because it could not be trained; ``failed``, cut off from outside, which is not counted.
+        value: the metric on the validation set; for a pruned trial, at its last epoch (None if it has none).
+        values: ``section.key`` -> value tried.
+        seconds: duration.
+        epochs: number of epochs trained.
         note: why it was pruned or failed.
     """
 
@@ -33,7 +33,7 @@ class Trial:
     note: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it for JSON."""
+        """Return a dict for JSON."""
         return {
             "number": self.number,
             "state": self.state,
@@ -46,17 +46,17 @@ class Trial:
 
 
 def counted(trials: Sequence[Trial]) -> list[Trial]:
-    """Return the trials that a budget counts: those that came to an end of their own."""
+    """Return the trials that a budget counts: complete and pruned ones."""
     return [trial for trial in trials if trial.state != "failed"]
 
 
 def complete(trials: Sequence[Trial]) -> list[Trial]:
-    """Return the trials that were trained to their end."""
+    """Return the complete trials."""
     return [trial for trial in trials if trial.state == "complete"]
 
 
 def best_of(trials: Sequence[Trial], *, maximise: bool) -> Trial | None:
-    """Return the best complete trial, the earliest of equals; None if there is none."""
+    """Return the best complete trial (the earliest if tied), or None."""
     sign = -1.0 if maximise else 1.0
     ranked = sorted(complete(trials), key=lambda trial: (sign * (trial.value or 0.0), trial.number))
     return ranked[0] if ranked else None

@@ -1,4 +1,4 @@
-"""`tune`: from a config to a better one, or to the finding that it stands."""
+"""`tune`: search for a better config; keep the original if none is found."""
 
 from __future__ import annotations
 
@@ -29,18 +29,19 @@ from twotower.tuning.space import Space, default_space
 from twotower.tuning.trials import Trial, complete, counted
 from twotower.tuning.watching import Watcher
 from twotower.tuning.writing import best_toml, changes
+from twotower.wording import count_of
 
 
 @dataclass(frozen=True)
 class Found:
-    """What the validation part says.
+    """The result on the validation set.
 
     Attributes:
-        given: the first trial.
-        best: the best one.
-        gain: of the best over the given config.
-        chosen: the best config; None where the given one stands, since nothing is left of the gain once luck
-            is taken off.
+        given: the first trial, the original config.
+        best: the best trial.
+        gain: of the best over the original config.
+        chosen: the best config; None if the original is kept because no gain is left after correcting for
+            selection bias.
     """
 
     given: Trial
@@ -62,31 +63,31 @@ def tune(
     tracking: Tracking | None = None,
     log: Log = quiet,
 ) -> dict[str, Any]:
-    """Search for a better config on the validation part, and then measure it once on the test part.
+    """Search for a better config on the validation set, then evaluate it once on the test set.
 
-    The given config is the first trial. All trials train on the same train part with the same seed, one after
-    the other. The test part is cut off first and not looked at, but for whether it has positives, until the
-    search is over; then the best and the given config are trained as `experiment.train` does.
+    The original config is the first trial. All trials use the same training set and seed, one after another.
+    The test set is split off first and not used until the search is over (it is only checked for positives);
+    then the best and the original config are trained as by `experiment.train`.
 
     Args:
-        config: where to start from.
-        out: a new or empty directory, or with ``resume`` the one of a tuning.
-        trials: most trials, over all breaks; 50 where ``minutes`` is not given either.
-        minutes: most minutes of trials, over all breaks.
-        space: what to search; the default of the config's task when left out.
-        resume: go on with the tuning in ``out``; the result of a finished one is returned as it is.
-        watcher: looks on at the search.
-        callbacks: told of the epochs of the two last trainings.
-        tracking: where the search is told to, with its trials and the two last trainings as parts of it.
-        log: told one line at a time what is going on.
+        config: the config to start from.
+        out: a new or empty directory, or with ``resume`` the directory of a tuning.
+        trials: the most trials, counted across resumes; 50 if ``minutes`` is not given either.
+        minutes: the most minutes of trials, counted across resumes.
+        space: the search space; by default that of the config's task.
+        resume: continue the tuning in ``out``; if it is finished, its result is returned unchanged.
+        watcher: receives the progress of the search.
+        listener: called after each epoch of the two final trainings.
+        tracking: where the search is tracked, with its trials and final trainings as child runs.
+        log: called with one-line progress messages.
 
     Returns:
-        The content of ``tune.json``: what was gained on validation and what of it is luck, the test, the
-        importance of the parameters, and every trial.
+        The content of ``tune.json``: the gain on the validation set and its selection bias, the test result,
+        parameter importance, and every trial.
 
     Raises:
-        ConfigError: the directory holds something else, or a setting is wrong.
-        DataError, TrainingError: as reading, splitting and training say.
+        ConfigError: the directory contains something else, or a setting is wrong.
+        DataError, TrainingError: raised while reading, splitting or training.
         BundleError: something could not be written (a full disk).
         Interrupted: Ctrl-C; the best so far is in ``best.toml``.
     """
@@ -94,12 +95,12 @@ def tune(
     budget, space = Budget.of(trials, minutes), space_of(config, space)
     folder.check(config, space, resume=resume)
     if folder.result_file.exists():
-        log(f"{folder.path} is finished already; its test part has been read, so it is not gone on with")
+        log(f"{folder.path} is already finished and its test set has been used, so it can't be resumed")
         return folder.result()
     parts = load_parts(config, log=log)
     check_positives(config, parts)
     with alone_in(folder.path, "tunes"):
-        folder.check(config, space, resume=resume)  # what another process has done meanwhile
+        folder.check(config, space, resume=resume)  # another process may have written to it meanwhile
         if not resume:
             folder.begin(config, space)
         search = _search(config, space, parts, folder)
@@ -109,7 +110,7 @@ def tune(
                 reason = search.run(budget, watcher or Watcher(), tracked.children())
             except (Interrupted, KeyboardInterrupt):
                 raise _interrupted(folder, search) from None
-            log(f"the search is over: {reason}; now the test part, once")
+            log(f"search finished after {reason}; now evaluating on the test set, once")
             found = _found(search)
             _write(folder, search, found)
             try:
@@ -124,8 +125,8 @@ def tune(
                 )
             except (Interrupted, KeyboardInterrupt):
                 raise Interrupted(
-                    f"interrupted after the search; the best config is in {folder.best_file}, and --resume "
-                    "goes on with the test"
+                    f"interrupted after the search; the best config is in {folder.best_file}. Run again with "
+                    "--resume to do the final test"
                 ) from None
             result = {**_summary(search, found), "ended": reason, "test": tested}
             write_text(folder.result_file, json.dumps(result, indent=2, allow_nan=False) + "\n")
@@ -150,8 +151,8 @@ def _track(tracked: Tracked, result: dict[str, Any]) -> None:
 
 
 def space_of(config: Config, space: Space | None = None) -> Space:
-    """Return what would be searched: the default space of the config's task, or another, round the config."""
-    # data sets known by name have labels
+    """Return the given or the default search space, extended to include the config's own values."""
+    # built-in data sets have labels
     labelled = config.schema_ is None or config.schema_.label is not None
     if space is None:
         space = default_space(config, labelled=labelled)
@@ -165,14 +166,14 @@ def _search(config: Config, space: Space, parts: Parts, folder: TuneFolder) -> S
 
 
 def _check_rows(study: Study, parts: Parts) -> None:
-    """Make sure that a tuning goes on with the data it was begun with."""
+    """Check that a resumed tuning has the data it was started with."""
     now = sizes_of(parts)
     if (then := study.fact("rows")) is None:
         study.keep_fact("rows", now)
     elif then != now:
         raise DataError(
-            f"a tuning goes on with the data it was begun with: the parts had {then} rows, now they have "
-            f"{now}; restore the files, or tune again into another --out"
+            f"a tuning must be resumed with the data it was started with: its sets had {then} rows and now "
+            f"have {now}. Restore the files, or start again with another --out"
         )
 
 
@@ -184,32 +185,32 @@ def _found(search: Search) -> Found:
     gain = corrected_gain(
         search.totals(), search.scorer.counts, search.scorer.measure, resamples=resamples, seed=seed
     )
-    stands = best is given or search.config_of(best) == search.given or not gain.corrected.value > 0.0
-    return Found(given, best, gain, None if stands else search.config_of(best))
+    keep = best is given or search.config_of(best) == search.given or not gain.corrected.value > 0.0
+    return Found(given, best, gain, None if keep else search.config_of(best))
 
 
 def _write(folder: TuneFolder, search: Search, found: Found) -> None:
-    """Write the best config and the picture: of all trials, or of those there are."""
+    """Write the best config so far and the chart of the trials so far."""
     config = found.chosen or search.given
     write_text(folder.best_file, best_toml(config, search.given, _says(search, found)))
     write_text(folder.picture_file, history_svg(search.study.trials(), search.scorer.measure))
 
 
 def _says(search: Search, found: Found) -> list[str]:
-    """Return what the head of ``best.toml`` says."""
+    """Return the comment lines at the top of ``best.toml``."""
     name, done = search.scorer.measure.name, len(counted(search.study.trials()))
     given, best = found.given.value, found.best.value
     if found.chosen is None:
-        said = f"The given config stands after {done} trials: validation {name} {given:.4f}."
+        said = f"The original config is kept after {count_of(done, 'trial')}: validation {name} {given:.4f}."
         if best != given:
-            said += f" The best trial's {best:.4f} is luck, as far as can be told."
+            said += f" The best trial's {best:.4f} can be explained by selection bias."
         return [said]
     low, high = found.gain.corrected.low, found.gain.corrected.high
     return [
-        f"The best of {done} trials: trial {found.best.number}, validation {name} {best:.4f} where the given "
-        f"config has {given:.4f}.",
-        f"Of the gain of {found.gain.apparent:.4f}, {found.gain.optimism:.4f} is luck; left are "
-        f"{found.gain.corrected.value:.4f} [{low:.4f}, {high:.4f}].",
+        f"The best of {count_of(done, 'trial')}: trial {found.best.number}, validation {name} {best:.4f}; "
+        f"the original config has {given:.4f}.",
+        f"The gain is {found.gain.apparent:.4f}, of which {found.gain.optimism:.4f} is selection bias; "
+        f"corrected gain {found.gain.corrected.value:.4f} [{low:.4f}, {high:.4f}].",
     ]
 
 
@@ -235,9 +236,10 @@ def _summary(search: Search, found: Found) -> dict[str, Any]:
 def _interrupted(folder: TuneFolder, search: Search) -> Interrupted:
     done = len(counted(search.study.trials()))
     if not complete(search.study.trials()):
-        return Interrupted("interrupted before the first trial was over; begin again with --resume")
+        return Interrupted("interrupted before the first trial finished; continue with --resume")
     found = _found(search)
     _write(folder, search, found)
     return Interrupted(
-        f"interrupted after {done} trials; the best so far is in {folder.best_file}, go on with --resume"
+        f"interrupted after {count_of(done, 'trial')}; the best config so far is in {folder.best_file}. "
+        "Continue with --resume"
     )

@@ -1,4 +1,4 @@
-"""`Watcher`: what a search tells whoever looks on."""
+"""`Watcher`: receives the progress of a search."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from twotower.tuning.trials import Trial
 
 
 class Watcher:
-    """Looks on and does nothing; subclass it to show something."""
+    """Does nothing; subclass it to show progress."""
 
     def begin(self, budget: Budget, measure: Measure) -> None:
-        """The search begins, or goes on."""
+        """The search starts or resumes."""
 
     def trial(self, number: int, values: Mapping[str, Any]) -> None:
-        """A trial begins."""
+        """A trial starts."""
 
     def epoch(self, record: Record) -> None:
-        """An epoch of it is done."""
+        """An epoch of the trial is finished."""
 
     def ended(self, trial: Trial, best: Trial | None, trials: int, seconds: float) -> None:
-        """A trial is over; ``trials`` and ``seconds`` are what of the budget is spent."""
+        """A trial is finished; ``trials`` and ``seconds`` are the budget spent so far."""
 
     def end(self, reason: str) -> None:
-        """The search is over."""
+        """The search is finished."""

@@ -1,4 +1,4 @@
-"""``best.toml``: the best config, each value that differs from the given one with what it was."""
+"""``best.toml``: the best config; a comment on each changed value gives the original one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WIDTH = 100
 
 
 def changes(given: Config, other: Config) -> dict[str, list[Any]]:
-    """Return ``section.key`` -> its value in one config and in the other, of every key that differs."""
+    """Return ``section.key`` -> its values in the two configs, for every key that differs."""
     found: dict[str, list[Any]] = {}
     for section in ("model", "objective", "training"):
         before = getattr(given, section).model_dump(mode="json")
@@ -27,12 +27,12 @@ def changes(given: Config, other: Config) -> dict[str, list[Any]]:
 
 
 def best_toml(best: Config, given: Config, says: Sequence[str]) -> str:
-    """Return a config as TOML, with comments on what changed.
+    """Return a config as TOML, with comments on the changed values.
 
     Args:
         best: the config.
-        given: what it was before.
-        says: lines for its head.
+        given: the original config.
+        says: comment lines for the top.
     """
     document = tomlkit.parse(dump_config(best))
     for key, (before, _) in changes(given, best).items():

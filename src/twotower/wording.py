@@ -1,0 +1,14 @@
+"""Counted nouns for messages: ``1 row``, ``2,500 rows``."""
+
+from __future__ import annotations
+
+
+def count_of(n: int, noun: str, plural: str | None = None) -> str:
+    """Return a count and its noun, in the plural unless the count is 1.
+
+    Args:
+        n: the count; thousands are separated by commas.
+        noun: the singular.
+        plural: the plural, where it is not the singular and an ``s``.
+    """
+    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
