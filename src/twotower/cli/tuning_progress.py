@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def tuning_progress() -> Iterator[tuple[Watcher, Listener]]:
+def tuning_progress() -> Iterator[tuple[Watcher, list[Callback]]]:
     """Yield the display of the search and that of the final trainings."""
     if not sys.stderr.isatty():
         yield TrialLines(), [EpochLines(log)]

@@ -1,9 +1,9 @@
-"""Objectives: pure functions ``(U, V, pairs) -> (loss, dU, dV)`` of user vectors, item vectors and pairs.
+"""Objectives (losses): pure functions ``(U, V, pairs) -> (loss, dU, dV)`` of vectors and pairs.
 
-The towers meet only at the dot product, so a loss needs neither features nor towers: it takes the vectors of
-the distinct users and items of a step, and its gradients flow back through the towers from there. On the CPU
-in float32 the pair loop is one fused Numba kernel, the same bits at the same number of threads; elsewhere it
-is the same formula in torch.
+The towers meet only at the dot product, so a loss needs neither features nor towers. It takes the vectors of
+a step's distinct users and items, and its gradients are propagated back through the towers from there. On the
+CPU in float32 the pair loop is one fused Numba kernel, bitwise reproducible for a given number of threads;
+otherwise the same formula runs in torch.
 """
 
 from twotower.objectives.all_pairs import AllPairs

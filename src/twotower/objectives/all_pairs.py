@@ -1,4 +1,4 @@
-"""The squared loss over every user-item pair: implicit feedback without drawing a negative."""
+"""The squared loss over all user-item pairs: implicit feedback without sampling negatives."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ class AllPairs(Objective):
     """``L = mean over pairs of (s - y)^2  +  mass * mean over all users x items of s^2``.
 
     ``s = U[u] . V[i]``; positives have the label 1. The first term pulls observed pairs to their label, the
-    second pulls every pair of a row of ``U`` and a row of ``V``, observed or not, to 0. No negative is drawn:
-    the sum of all squared scores is ``tr((U'U)(V'V))``, so the second term costs O((n_users + n_items) dim^2)
-    instead of O(n_users n_items dim) (Hu, Koren, Volinsky 2008; Krichene et al., "Efficient Training on Very
-    Large Corpora via Gramian Estimation", ICLR 2019; Rendle et al., "Revisiting the Performance of iALS on
-    Item Recommendation Benchmarks", RecSys 2022).
+    second pulls every pair of a row of ``U`` and a row of ``V``, observed or not, to 0. No negatives are
+    sampled: the sum of all squared scores is ``tr((U'U)(V'V))``, so the second term costs O((n_users +
+    n_items) dim^2) instead of O(n_users n_items dim) (Hu, Koren, Volinsky 2008; Krichene et al., "Efficient
+    Training on Very Large Corpora via Gramian Estimation", ICLR 2019; Rendle et al., "Revisiting the
+    Performance of iALS on Item Recommendation Benchmarks", RecSys 2022).
 
-    Both terms are means, so ``mass`` is what all pairs together weigh beside what the observed ones weigh,
-    whatever the size and the density of the data. In the notation of Rendle et al. their unobserved weight
-    is ``mass * n_pairs / (n_users * n_items)``; the config has that one, `ObjectiveConfig.unobserved_weight`.
+    Both terms are means, so ``mass`` is the total weight of all pairs relative to that of the observed ones,
+    whatever the size and density of the data. The unobserved weight of Rendle et al. is ``mass * n_pairs /
+    (n_users * n_items)``; the config uses that one, `ObjectiveConfig.unobserved_weight`.
 
-    Degenerate cases: without pairs, or with weights that sum to 0, the first term is 0; without a row of
-    ``U`` or of ``V`` the second is.
+    Degenerate cases: without pairs, or with weights that sum to 0, the first term is 0; if ``U`` or ``V`` has
+    no rows, the second term is 0.
 
     Attributes
     ----------
     mass
-        Weight of all pairs together, at least 0.
+        Total weight of all pairs, at least 0.
 
     Raises
     ------
@@ -76,5 +76,5 @@ class AllPairs(Objective):
         return PairLoss(loss + scale * squares, dU, dV)
 
     def link(self, score: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the scores (n,) as they are: they rank, and predict no label."""
+        """Return the scores (n,) unchanged: they rank items and do not predict a label."""
         return score

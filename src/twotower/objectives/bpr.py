@@ -1,4 +1,4 @@
-"""BPR: a user's positive above an item drawn at random that is none of the user's."""
+"""BPR: a user's positive item should score above a random item that the user does not have."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from twotower.objectives.objective import Objective, PairLoss, Step, Workspace
 from twotower.objectives.pairs import Pairs
 from twotower.objectives.pointwise import check_shapes
 
-_CHUNK = 65_536  # pairs whose vectors are held at once
-_TRIES = 8  # draws for a negative before the pair goes without
+_CHUNK = 65_536  # pairs whose vectors are in memory at once
+_TRIES = 8  # attempts to draw a negative before the pair is left out
 
 
 @dataclass(frozen=True)
 class BPR(Objective):
     """``L = mean over pairs (u, i) and negatives j of log(1 + exp(U[u] . V[j] - U[u] . V[i]))``.
 
-    Each pair draws its negatives uniformly from the catalogue without what the user has (Rendle,
-    Freudenthaler, Gantner & Schmidt-Thieme, "BPR: Bayesian Personalized Ranking from Implicit Feedback", UAI
-    2009). A step's ``V`` may hold popular items more surely than others; rows are then drawn in inverse
-    proportion to the chance that they are there, so that the draw is uniform all the same.
+    Negatives are drawn uniformly from the items that the user does not have (Rendle, Freudenthaler, Gantner &
+    Schmidt-Thieme, "BPR: Bayesian Personalized Ranking from Implicit Feedback", UAI 2009). Popular items are
+    more likely to be in a step's ``V``; rows are then drawn in inverse proportion to that probability, so
+    that the draw stays uniform over the catalogue.
 
     Degenerate cases: a pair for which no negative is found (the user has nearly everything) is left out;
     without pairs the loss is 0.
@@ -61,14 +61,14 @@ class BPR(Objective):
         workspace: Workspace | None = None,
         step: Step | None = None,
     ) -> PairLoss:
-        """Return the loss and its gradients; see `Objective`. The labels of the pairs are not looked at.
+        """Return the loss and its gradients; see `Objective`. The labels of the pairs are ignored.
 
         Raises
         ------
         ValueError
-            U and V do not fit each other or the pairs.
+            The shapes of U and V do not match each other or the pairs.
         DataError
-            A pair's item is no row of ``V``.
+            A pair's item is not a row of ``V``.
 
         """
         check_shapes(U, V, pairs)
@@ -105,21 +105,21 @@ class BPR(Objective):
         return PairLoss(loss, dU, dV)
 
     def link(self, score: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the scores (n,) as they are: they rank, and predict no label."""
+        """Return the scores (n,) unchanged: they rank items and do not predict a label."""
         return score
 
 
 def draw_negatives(
     user: NDArray[np.int64], pairs: Pairs, n_items: int, each: int, step: Step
 ) -> NDArray[np.int64]:
-    """Draw ``each`` rows of ``V`` for every pair that are none of its user's, (pairs, each); -1 without one.
+    """Draw ``each`` negatives (rows of ``V``) for every pair, (pairs, each); -1 where none was found.
 
     Args:
         user: (n,) user row of each pair.
         pairs: n pairs.
-        n_items: rows of ``V``.
-        each: how many.
-        step: what else the users have, the chance that a row is in ``V``, and the seed.
+        n_items: number of rows of ``V``.
+        each: negatives per pair.
+        step: the users' other items, the probability that a row is in ``V``, and the seed.
     """
     rng = np.random.Generator(np.random.SFC64(step.seed))
     lists: ItemLists = (pairs.indptr, pairs.item)

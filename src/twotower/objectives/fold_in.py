@@ -1,17 +1,19 @@
-"""Folding in: the vector of a user whom the model never saw, from the user's items, in closed form.
+"""Folding in: the vector of a user unseen in training, computed from the user's items in closed form.
 
-Given the item vectors, the loss of `AllPairs` is a least squares for each user alone, and the best vector is
-the solution of a small system (Hu, Koren, Volinsky 2008, equation 4). With an item vector split into
-``[x, b]``, x what the user's numbers multiply and b the item's bias, it is for each member
+With the item vectors fixed, the loss of `AllPairs` is a separate least-squares problem for each user, and the
+optimal vector solves a small linear system (Hu, Koren, Volinsky 2008, equation 4). With an item vector split
+into ``[x, b]``, where x multiplies the user's vector u and b is the item's bias, the system of each ensemble
+member is
 
     A u = sum_i (y_i - b_i) x_i - cell sum_j (b_j - rest) x_j + R u0
     A   = sum_i x_i x_i'        + cell sum_j x_j x_j'         + R
 
-with i over the user's items, n of them, j over the catalogue, and R, which draws towards u0, the typical
-user: ``ridge * sqrt(n)`` times the identity; or, where training took vectors for draws from one population,
-``ridge`` times the precision of the trained users' vectors, so that a user may differ from the typical one as
-they do. So new users, and events of a minute ago, count at once. And since the right side is a sum over the
-user's items, so is every score: the solution says exactly what each adds.
+where i runs over the user's n items, j over the catalogue, and R regularises towards u0, the average user. R
+is ``ridge * sqrt(n)`` times the identity; or, if training modelled user vectors as draws from one population,
+``ridge`` times the precision matrix of the trained users' vectors, so that a new user may deviate from the
+average as trained users do. New users and recent events thus take effect without retraining. The right-hand
+side is a sum over the user's items, so every score is one too, and the solution gives the exact contribution
+of each item.
 """
 
 from __future__ import annotations
@@ -29,18 +31,18 @@ F64 = NDArray[np.float64]
 Rows = NDArray[np.integer]
 
 _NARROW = 0.1
-"""Of the largest variance of the trained users' vectors: the least that is believed. Means of what is known
-of users vary less than users do, in directions that little is known of."""
-_SAMPLE = 20_000  # trained users whose vectors tell the covariance
-_BLOCK = 65_536  # items whose products are summed at once, so that memory does not follow the catalogue
+"""Lower bound of a direction's variance, as a share of the largest variance of the trained users' vectors:
+posterior means vary less than the users do in directions with little data."""
+_SAMPLE = 20_000  # number of trained users from which the covariance is estimated
+_BLOCK = 65_536  # items processed at once, so that memory does not grow with the catalogue
 
 
 def unit_precision(covariance: F64, least: float = 1e-9) -> F64:
     """Return the inverse of a covariance (d, d), scaled to determinant 1.
 
     Args:
-        covariance: symmetric, not negative.
-        least: of the largest variance, what that of a direction is taken for if it is smaller.
+        covariance: symmetric positive semi-definite.
+        least: smaller variances are raised to this share of the largest one.
     """
     values, axes = np.linalg.eigh(covariance)
     values = np.maximum(values, least * values[-1] + 1e-300)
@@ -50,18 +52,18 @@ def unit_precision(covariance: F64, least: float = 1e-9) -> F64:
 
 @dataclass(frozen=True)
 class FoldInSettings:
-    """The numbers of a training that its least squares need.
+    """The training settings that folding in needs.
 
     Attributes:
-        cell: weight of a cell of the user-item matrix, where a pair weighs 1; see `AllPairs`.
-        ridge: strength of the ridge, to be multiplied by the square root of the number of items unless users
-            are draws from one population.
-        positive: target of an item of which it is only known that it is a positive.
-        rest: target of a cell.
-        mean: what is added to a score, multiplied by ``sd`` before, to have it on the label's scale.
+        cell: weight of every cell of the user-item matrix, relative to an observed pair; see `AllPairs`.
+        ridge: strength of the ridge penalty, multiplied by the square root of the number of items unless
+            ``population`` is set.
+        positive: target of an item known only to be a positive.
+        rest: target of every cell.
+        mean: a score on the label's scale is ``mean + sd * score``.
         sd: see ``mean``.
-        biased: whether users have a bias; else it stays at zero, as in `twotower.training.Solving`.
-        population: whether users are taken for draws from one population.
+        biased: whether users have a bias; if not, it stays zero, as in `twotower.training.Solving`.
+        population: whether user vectors are modelled as draws from one population.
     """
 
     cell: float
@@ -76,15 +78,16 @@ class FoldInSettings:
 
 @dataclass(frozen=True, eq=False)
 class FoldIn:
-    """Solves for user vectors, given the item vectors.
+    """Computes user vectors, given the item vectors.
 
     Attributes:
-        items: float32 (n_items, dim), of each member ``[x, b]``; x ends with 1, against the user's bias.
-        warm: bool (n_items,), the items that training knew.
-        typical: float32 (dim,), the vector of a user of whom nothing is known.
-        members: number of members.
-        settings: of the training.
-        shape: float64 (members, free, free), what the ridge is a multiple of, of determinant 1; None for the
+        items: float32 (n_items, dim), ``[x, b]`` of each member; x ends with 1, which the user's bias
+            multiplies.
+        warm: bool (n_items,), the items in the training set.
+        typical: float32 (dim,), the average user, used when nothing is known of a user.
+        members: number of ensemble members.
+        settings: the training settings.
+        shape: float64 (members, free, free), matrix of determinant 1 that the ridge multiplies; None for the
             identity.
     """
 
@@ -99,14 +102,14 @@ class FoldIn:
     def of(
         cls, users: F32, items: F32, warm: NDArray[np.bool_], members: int, settings: FoldInSettings
     ) -> FoldIn:
-        """Return what folds in beside trained users.
+        """Build a `FoldIn` from the vectors of a trained model.
 
         Args:
             users: float32 (n, dim), the trained users' vectors.
             items: as the attribute.
             warm: as the attribute.
-            members: number of members.
-            settings: of the training.
+            members: number of ensemble members.
+            settings: the training settings.
         """
         made = cls(items, warm, users.mean(axis=0, dtype=np.float64).astype(np.float32), members, settings)
         if not settings.population:
@@ -121,11 +124,12 @@ class FoldIn:
 
         Args:
             rows: item rows (n,), one for each of the user's items; an item may come twice.
-            targets: (n,) what their scores should be, on the scale of training; nan for an item that says
-                nothing, None for positives.
+            targets: (n,) their target scores, on the scale of training; NaN for an item without information,
+                None if all are positives.
 
         Returns:
-            float32 (dim,), to be multiplied with the item vectors; the typical user's if no item counts.
+            float32 (dim,), whose dot products with the item vectors are scores; the average user's if no item
+            counts.
         """
         x, b, y = self._counted(rows, targets)
         if not len(y):
@@ -141,16 +145,16 @@ class FoldIn:
     def moved(
         self, vector: F32, past: Rows, past_targets: F64 | None, rows: Rows, targets: F64 | None = None
     ) -> F32:
-        """Return the vector of a known user after further events.
+        """Return the updated vector of a known user after new events.
 
-        The vector at hand is taken for the solution of what the user did until now, so that the further
-        events are weighed against it (recursive least squares); without one it stays as it is.
+        The current vector is treated as the least-squares solution for the user's past, and the new events
+        update it (recursive least squares). Without new events it is unchanged.
 
         Args:
             vector: float32 (dim,), as trained.
-            past: item rows (m,) that went into it.
-            past_targets: (m,), as in `vector`; only which are nan matters.
-            rows: item rows (n,) of the further events.
+            past: item rows (m,) it was computed from.
+            past_targets: (m,), as in `vector`; only which are NaN matters.
+            rows: item rows (n,) of the new events.
             targets: (n,), as in `vector`.
         """
         x, b, y = self._counted(rows, targets)
@@ -167,30 +171,30 @@ class FoldIn:
         return self._finished(np.stack(solved))
 
     def with_items(self, vectors: F32) -> FoldIn:
-        """Return the same with further items (n, dim), whose rows follow.
+        """Return a copy with new items (n, dim) appended.
 
-        Training did not know them, so the least squares are the same.
+        They are not in the training set, so the least-squares problem does not change.
         """
         other = replace(
             self,
             items=np.concatenate([self.items, vectors]),
             warm=np.append(self.warm, np.zeros(len(vectors), dtype=np.bool_)),
         )
-        other.__dict__["_gramian"] = self._gramian  # which only warm items make
+        other.__dict__["_gramian"] = self._gramian  # a sum over warm items only
         return other
 
     def explain(self, vector: F32, rows: Rows, targets: F64 | None, of: Rows) -> tuple[F64, F64]:
-        """Divide scores among a user's items: ``score = base + contributions of the items``, exactly.
+        """Split scores exactly into a base and a contribution of each of a user's items.
 
-        An item's contribution is ``(y_i - b_i) x_j' A^-1 x_i``, what the score of j would lose if the item
-        had pulled at nothing. The base is the rest: the typical user and the popularity of j; for a trained
-        vector also what the user's features say.
+        ``score = base + sum of contributions``. An item's contribution to the score of j is ``(y_i - b_i)
+        x_j' A^-1 x_i``. The base is the rest: the average user and the popularity of j; for a trained vector
+        also the effect of the user's features.
 
         Args:
             vector: float32 (dim,) of the user, from `vector`, `moved` or the towers.
             rows: item rows (n,) of the user.
             targets: (n,), as in `vector`.
-            of: item rows (m,) whose scores are asked about.
+            of: item rows (m,) whose scores are split.
 
         Returns:
             float64 (m,) bases and float64 (m, n) contributions, on the scale of scores.
@@ -211,7 +215,7 @@ class FoldIn:
 
     @cached_property
     def _gramian(self) -> F64:
-        """Sum over the warm items of each member's vector by itself, (members, width, width)."""
+        """Sum over the warm items of each member's outer product, (members, width, width)."""
         total = np.zeros((self.members, self._width, self._width))
         rows = np.flatnonzero(self.warm)
         for start in range(0, len(rows), _BLOCK):
@@ -235,7 +239,7 @@ class FoldIn:
 
     @property
     def _free(self) -> int:
-        """How many numbers of a vector are solved for: all but the last, and a bias that stays at zero."""
+        """Number of free components of a vector: all but the last, and but the bias if that stays zero."""
         return self._width - (1 if self.settings.biased else 2)
 
     def _split(self, items: F32) -> F64:
@@ -259,7 +263,7 @@ class FoldIn:
         return pull
 
     def _ridge(self, n: int) -> F64:
-        """Return what draws a user of n items to the typical one, (members, free, free)."""
+        """Return R, the regularisation of a user with n items, (members, free, free)."""
         if self.shape is not None:
             return self.settings.ridge * self.shape
         grown = self.settings.ridge if self.settings.population else self.settings.ridge * math.sqrt(n)
@@ -268,14 +272,14 @@ class FoldIn:
     def _factor(self, x: F64, ridge: F64, member: int) -> tuple[F64, bool]:
         """Return the Cholesky factor of A for one member's items x (n, free)."""
         matrix = x.T @ x + self.settings.cell * self._gramian[member, : self._free, : self._free]
-        # the last addend only keeps A invertible where neither cells nor a ridge do
+        # the last term keeps A invertible when neither the cells nor the ridge do
         matrix[np.diag_indices_from(matrix)] += 1e-9 * (1.0 + np.trace(matrix) / len(matrix))
         matrix += ridge[member]
         factor: tuple[F64, bool] = cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
         return factor
 
     def _raw(self, vector: F32) -> F64:
-        """Return a user vector by member as training has it, what is solved for, (members, free)."""
+        """Return the free components of a user vector, on the scale of training, (members, free)."""
         raw = vector.astype(np.float64)
         raw[-2] -= self.settings.mean
         parts = raw.reshape(self.members, self._width)[:, : self._free]

@@ -1,4 +1,4 @@
-"""The Huber loss: squared near the label, linear far from it, so that few labels cannot rule the fit."""
+"""The Huber loss: squared for small residuals, linear for large ones, to limit the effect of outliers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _tile_loss(score: Any, label: Any, parameter: Any, loss: Any, slope: Any) ->
 class Huber(PointwiseObjective):
     """``l(s, y) = r^2`` where ``|r| <= delta``, else ``2 delta |r| - delta^2``, with ``r = s - y``.
 
-    Twice Huber's own scale, so that it is the squared loss exactly while no residual passes ``delta``.
+    This is twice Huber's definition, so that it equals the squared loss while no residual exceeds ``delta``.
     The prediction is the score. Source: Huber, "Robust Estimation of a Location Parameter", 1964.
 
     Attributes
@@ -62,5 +62,5 @@ class Huber(PointwiseObjective):
         return inner * (2 * r - inner), 2 * inner
 
     def link(self, score: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the scores (n,) as they are."""
+        """Return the scores (n,) unchanged."""
         return score

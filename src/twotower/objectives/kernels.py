@@ -1,17 +1,17 @@
-"""The pair loop: for every pair a dot product, a loss and its slope, and two gradient rows. CPU, float32.
+"""The pair loop: for each pair a dot product, a loss, its slope and two gradient rows. CPU, float32.
 
-One loop serves every loss of a score. It takes the pairs of a user in tiles; a tile's scores are written
-down, a *tile loss* turns them into losses and slopes, and the slopes are spread over the two gradients. The
-tile loss is a function value (Numba's first-class functions), called once a tile, so that the loop is
-compiled once for all losses and one more loss costs a few lines and no compilation of the loop.
+One loop serves all losses of a score. It processes a user's pairs in tiles: it computes a tile's scores, a
+*tile loss* turns them into losses and slopes, and the slopes are added to the two gradients. The tile loss is
+passed as a first-class Numba function and called once per tile, so the loop is compiled once for all losses,
+and a new loss takes a few lines.
 
-Each thread owns a contiguous range of users with about the same number of pairs. It alone writes their rows
-of ``dU``. Items are shared, so each thread adds into a ``dV`` of its own, and these are then summed in the
-order of the threads: which thread is faster changes nothing, and the same number of threads gives the same
+Each thread handles a contiguous range of users with about the same number of pairs, and is the only one to
+write their rows of ``dU``. Items are shared between threads, so each thread adds to its own ``dV``; these are
+then summed in thread order. The result does not depend on timing: the same number of threads gives the same
 bits.
 
-`fastmath` allows the sum of a dot product to be reordered, without which there is no SIMD. It does not allow
-the assumption that NaN and infinity never occur: a diverged model must show in its loss.
+`fastmath` allows the sum of a dot product to be reordered, which SIMD needs. It does not assume that NaN and
+infinity never occur: a diverged model must be visible in its loss.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from numba import njit, types
 from numpy.typing import NDArray
 
 FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
-TILE = 64  # pairs; 64 rows of 64 float32 fill half of a first-level cache, so the second reading is near
+TILE = 64  # pairs; 64 rows of 64 float32 take half of an L1 cache, so the second read is fast
 
 _vector = types.Array(types.float32, 1, "C")
 _given_vector = types.Array(types.float32, 1, "C", readonly=True)
@@ -36,7 +36,7 @@ _given_matrix = types.Array(types.float32, 2, "C", readonly=True)
 _matrix = types.Array(types.float32, 2, "C")
 
 T = TypeVar("T")
-# (score, label, parameter, loss, slope) -> None; arrays (n,), the last two written.
+# (score, label, parameter, loss, slope) -> None; arrays (n,); the last two are outputs.
 TileLoss = Callable[[Any, Any, Any, Any, Any], None]
 _TILE_LOSS = types.void(_vector, _given_vector, types.float32, _vector, _vector)
 _PAIR_LOOP = types.Tuple((types.float64, types.float64, types.int64))(  # type: ignore[no-untyped-call]
@@ -57,40 +57,40 @@ _PAIR_LOOP = types.Tuple((types.float64, types.float64, types.int64))(  # type: 
 
 @cache
 def compile_tile_loss(tile_loss: TileLoss) -> Any:
-    """Compile a tile loss written in plain Python; on first use only, so that importing stays cheap.
+    """Compile a tile loss written in plain Python; on first use, to keep imports fast.
 
-    It sums nothing, so its arithmetic is kept in the order written.
+    It has no sums, so `fastmath` is not needed and its arithmetic keeps the order written.
     """
     return njit(_TILE_LOSS, cache=True, fastmath={"contract"})(tile_loss)
 
 
 @cache
 def compile_pair_loop() -> Any:
-    """Compile `_pair_loop` for function values; the signature must be spelled out for those."""
+    """Compile `_pair_loop`; first-class functions need an explicit signature."""
     return njit(_PAIR_LOOP, cache=True, nogil=True, fastmath=FASTMATH)(_pair_loop)
 
 
 @cache
 def _threads() -> ThreadPoolExecutor:
-    """Python's threads, since the loop needs no lock, and Numba's own would treble the time to compile it."""
+    """Python threads: the loop releases the GIL, and Numba's own threading would triple its compile time."""
     return ThreadPoolExecutor(os.cpu_count(), "twotower-pairs")
 
 
-if hasattr(os, "register_at_fork"):  # a forked child has none of its parent's threads
+if hasattr(os, "register_at_fork"):  # a forked child does not inherit its parent's threads
     os.register_at_fork(after_in_child=_threads.cache_clear)
 
 
 def run_parts(run: Callable[[int], T], parts: int) -> list[T]:
-    """Return ``[run(0), run(1), ...]``, each in a thread of its own."""
+    """Return ``[run(0), run(1), ...]``, each run in its own thread."""
     others = [_threads().submit(run, part) for part in range(1, parts)]
     return [run(0), *(other.result() for other in others)]
 
 
 def part_bounds(indptr: NDArray[np.int64], n_items: int) -> NDArray[np.int64]:
-    """Cut the users into one contiguous range a thread, with about as many pairs each.
+    """Split the users into one contiguous range per thread, with about equally many pairs each.
 
-    A part costs a ``dV`` of its own to clear and to sum, about three passes over the item rows, as much as
-    ``n_items`` pairs cost; so there are never more parts than the pairs can pay for.
+    Each part needs its own ``dV``, which has to be zeroed and summed: about three passes over the item rows,
+    or the cost of ``n_items`` pairs. So the number of parts is limited by the number of pairs.
 
     Returns
     -------
@@ -108,11 +108,11 @@ def part_bounds(indptr: NDArray[np.int64], n_items: int) -> NDArray[np.int64]:
 def _pair_loop(  # type: ignore[no-untyped-def]  # noqa: PLR0912
     U, V, indptr, item, label, weight, tile_loss, parameter, first, last, dU, dV
 ):
-    """Do users ``first:last``: write their rows of ``dU``, add into ``dV``.
+    """Process users ``first:last``: write their rows of ``dU`` and add to ``dV``.
 
     Returns the weighted sum of the losses, the sum of the weights, and 1 if an item row lies outside ``V``
-    (at which it stops), else 0. The gradients are those of the sum. Item rows are unsigned, so that indexing
-    needs no look at negative values.
+    (where it stops), else 0. The gradients are those of the sum. Item rows are unsigned, so that indexing
+    skips the check for negative values.
     """
     width, n_items = U.shape[1], np.uint32(V.shape[0])
     score, slope = np.empty(TILE, dtype=np.float32), np.empty(TILE, dtype=np.float32)
@@ -134,7 +134,7 @@ def _pair_loop(  # type: ignore[no-untyped-def]  # noqa: PLR0912
             if highest >= n_items:
                 return loss, total, 1
 
-            # Four pairs at a time: the user's numbers are read once for the four.
+            # Four pairs at a time: the user's vector is read once for all four.
             for j in range(0, fours, 4):
                 a, b = np.uint32(item[start + j]), np.uint32(item[start + j + 1])
                 c, d = np.uint32(item[start + j + 2]), np.uint32(item[start + j + 3])
@@ -174,7 +174,7 @@ def _pair_loop(  # type: ignore[no-untyped-def]  # noqa: PLR0912
                 a, g_a = np.uint32(item[start + j]), slope[j]
                 for k in range(width):
                     grad[k] += g_a * V[a, k]
-            # One at a time, since the same item may come twice.
+            # One at a time, since an item may occur twice.
             for j in range(n):
                 a, g_a = np.uint32(item[start + j]), slope[j]
                 for k in range(width):

@@ -1,15 +1,16 @@
-"""The users' (or the items') least squares of `AllPairs`, solved for all rows at once. CPU, float32.
+"""The least-squares problems of `AllPairs` for all users (or all items) at once. CPU, float32.
 
-With the other side held still, the loss of `AllPairs` falls apart into one least squares a row, with the
-solution (Hu, Koren, Volinsky 2008, equation 4)
+With the other side's vectors fixed, the loss of `AllPairs` separates into one least-squares problem per row,
+with the solution (Hu, Koren, Volinsky 2008, equation 4)
 
     A z = sum_p w_p (y_p - o_p) x_p - cell sum_j o_j x_j + r z0
     A   = sum_p w_p x_p x_p'        + cell sum_j x_j x_j' + r I
 
-over the row's pairs p and all rows j of the other side, split into ``[x, o]``, x what z multiplies and o what
-is added; z0 is where the ridge r draws to. A is never written down: conjugate gradients need its products
-with vectors alone, and a few steps from a near start are as good as the solution (Takács, Pilászy, Tikk,
-"Applications of the Conjugate Gradient Method for Implicit Feedback Collaborative Filtering", RecSys 2011).
+over the row's pairs p and all rows j of the other side. A row of the other side is split into ``[x, o]``: x
+multiplies z, and o is an offset. The ridge r regularises towards z0. A is never formed: conjugate gradients
+only need its products with vectors, and a few steps from a good start are as good as the exact solution
+(Takács, Pilászy, Tikk, "Applications of the Conjugate Gradient Method for Implicit Feedback Collaborative
+Filtering", RecSys 2011).
 """
 
 from __future__ import annotations
@@ -25,27 +26,27 @@ from twotower.objectives.pairs import Pairs
 F32 = NDArray[np.float32]
 
 STEPS = 4
-"""Of conjugate gradients, for each row and call."""
+"""Steps of conjugate gradients per row and call."""
 
 
 def solve_rows(
     pairs: Pairs, other: F32, start: F32, towards: F32, ridge: F32, cell: float, steps: int = STEPS
 ) -> F32:
-    """Move each row towards the solution of its least squares.
+    """Move each row towards the solution of its least-squares problem.
 
-    The same bits whatever the number of threads, since each row is solved for alone.
+    Each row is solved separately, so the result is the same, bit for bit, for any number of threads.
 
     Args:
-        pairs: grouped by the rows that are solved for (n); their items are rows of ``other``.
+        pairs: grouped by the n rows to solve; their items are rows of ``other``.
         other: (m, width) ``[x, o]`` of the other side.
-        start: (n, width - 1), where to start from.
-        towards: (n, width - 1), where the ridge draws to.
+        start: (n, width - 1), the starting point.
+        towards: (n, width - 1), the point z0 that the ridge regularises towards.
         ridge: (n,) its strength.
-        cell: weight of a cell, where a pair weighs 1.
-        steps: of conjugate gradients; width - 1 solve exactly but for rounding.
+        cell: weight of every cell of the user-item matrix, relative to an observed pair.
+        steps: steps of conjugate gradients; width - 1 give the exact solution up to rounding.
 
     Returns:
-        float32 (n, width - 1). A row without pairs is drawn by the cells and the ridge alone.
+        float32 (n, width - 1). A row without pairs depends only on the cells and the ridge.
     """
     x, o = np.ascontiguousarray(other[:, :-1]), np.ascontiguousarray(other[:, -1])
     gramian = np.float32(cell) * (x.T @ x)
@@ -105,7 +106,7 @@ def _solve(  # type: ignore[no-untyped-def]  # noqa: PLR0912
     width, most = x.shape[1], 1
     for row in range(first, last):
         most = max(most, indptr[row + 1] - indptr[row])
-    near = np.empty((most, width), np.float32)  # the row's own, side by side: read once from afar
+    near = np.empty((most, width), np.float32)  # the row's own, contiguous: fetched from memory once
     s = np.empty(most, np.float32)
     residual, way = np.empty(width, np.float32), np.empty(width, np.float32)
     image, cells = np.empty(width, np.float32), np.empty(width, np.float32)
@@ -162,9 +163,9 @@ def _solve(  # type: ignore[no-untyped-def]  # noqa: PLR0912
 
 
 def squared_error(U: F32, V: F32, pairs: Pairs) -> float:
-    """Return the weighted mean over the pairs of (u . v - label)^2, without a gradient; 0 without weight.
+    """Return the weighted mean over the pairs of (u . v - label)^2; 0 if the weights sum to 0. No gradient.
 
-    The same bits with the same number of threads.
+    Bitwise reproducible for a given number of threads.
     """
     U, V = np.ascontiguousarray(U), np.ascontiguousarray(V)
     weight = np.empty(0, np.float32) if pairs.weight is None else pairs.weight

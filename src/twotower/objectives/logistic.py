@@ -14,25 +14,25 @@ from scipy.special import expit
 from twotower.objectives.pairs import Pairs
 from twotower.objectives.pointwise import PointwiseObjective, check_labels_between
 
-# exp(r) for |r| <= log(2) / 2: Taylor, off by less than 1e-8 of itself, a sixth of float32's last place.
+# exp(r) for |r| <= log(2) / 2 by Taylor series; relative error below 1e-8, a sixth of float32's precision.
 _EXP = [np.float32(1 / math.factorial(k)) for k in range(8)]
 _E0, _E1, _E2, _E3, _E4, _E5, _E6, _E7 = _EXP
 _LOG2_E, _LN_2 = np.float32(math.log2(math.e)), np.float32(math.log(2))
-_LOWEST = np.float32(-87)  # exp of less is no normal float32, and is lost beside 1 long before
+_LOWEST = np.float32(-87)  # below this, exp is subnormal in float32, and negligible beside 1 long before
 
 
 def _tile_loss(score: Any, label: Any, parameter: Any, loss: Any, slope: Any) -> None:
-    """Two loops of plain arithmetic, which become SIMD; `math.exp` and `math.log1p` would take twice the time
-    of all the rest of the pair loop.
+    """Two loops of plain arithmetic, which compile to SIMD; `math.exp` and `math.log1p` would take twice as
+    long as the rest of the pair loop.
     """
-    bits = slope.view(np.int32)  # a float32 2^n is its exponent n + 127 moved to bit 23
+    bits = slope.view(np.int32)  # a float32 2^n is its exponent n + 127 shifted to bit 23
     for j in range(score.size):
         x = -abs(score[j])
         x = _LOWEST if x < _LOWEST else x  # NaN passes
         n = np.float32(math.floor(x * _LOG2_E + np.float32(0.5)))
         r = x - n * _LN_2
         loss[j] = _E0 + r * (_E1 + r * (_E2 + r * (_E3 + r * (_E4 + r * (_E5 + r * (_E6 + r * _E7))))))
-        n = n if n > np.float32(-127) else np.float32(-127)  # NaN has no integer, and is kept by `loss`
+        n = n if n > np.float32(-127) else np.float32(-127)  # NaN has no integer value; `loss` keeps it
         bits[j] = (np.int32(n) + np.int32(127)) << np.int32(23)
     for j in range(score.size):
         s, y = score[j], label[j]
@@ -52,7 +52,7 @@ def _tile_loss(score: Any, label: Any, parameter: Any, loss: Any, slope: Any) ->
 class Logistic(PointwiseObjective):
     """``l(s, y) = -y log p - (1 - y) log(1 - p)`` with ``p = 1 / (1 + exp(-s))``; labels in [0, 1].
 
-    Computed as ``max(s, 0) - s y + log(1 + exp(-|s|))``, which no score overflows. The prediction is ``p``.
+    Computed as ``max(s, 0) - s y + log(1 + exp(-|s|))``, which cannot overflow. The prediction is ``p``.
     """
 
     name: ClassVar[str] = "logistic"

@@ -1,4 +1,4 @@
-"""What an objective is: a pure function ``(U, V, pairs) -> (loss, dU, dV)``."""
+"""`Objective`: a pure function ``(U, V, pairs) -> (loss, dU, dV)``."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ class PairLoss(NamedTuple):
 
 
 class Workspace:
-    """Memory that a training loop lends to every step, so that no step allocates it anew.
+    """Memory that a training loop reuses in every step, to avoid repeated allocation.
 
-    Holds what it was last asked for at most; one workspace serves one call at a time.
+    It keeps the largest array requested; one workspace serves one call at a time.
     """
 
     def __init__(self) -> None:
         self._flat = np.empty(0, dtype=np.float32)
 
     def take(self, *shape: int) -> NDArray[np.float32]:
-        """Return an array of ``shape`` with undefined content, which the next call will reuse."""
+        """Return an uninitialised array of ``shape``, which the next call will reuse."""
         size = int(np.prod(shape))
         if self._flat.size < size:
             self._flat = np.empty(size, dtype=np.float32)
@@ -52,18 +52,18 @@ class Workspace:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """What a training step tells an objective that learns from items which are none of a user's.
+    """Information about a training step for objectives that use negatives.
 
     Attributes
     ----------
     positives
-        Rows of ``V`` that each user of the step has in train, in this step's pairs or another's; none of them
-        is a negative. None if the step's own pairs are all that there is.
+        Rows of ``V`` that each user of the step has in the training set, in this step's pairs or others; they
+        are never negatives. None if the step's own pairs are all there are.
     log_q
         (n_items,) float32, natural logarithm of the expected count of each row of ``V`` among the negatives;
-        None if every item of the catalogue is there with certainty.
+        None if ``V`` always contains the whole catalogue.
     seed
-        Of what the objective draws.
+        Random seed of the objective's draws.
 
     """
 
@@ -73,13 +73,13 @@ class Step:
 
 
 class Objective(ABC):
-    """A loss of user and item vectors over pairs. It knows nothing of features, towers or optimisers."""
+    """A loss of user and item vectors over pairs, independent of features, towers and optimisers."""
 
     name: ClassVar[str]
     samples: ClassVar[bool] = False
-    """Whether it learns from negatives among the rows of ``V``, and wants to be told of them by a `Step`."""
+    """Whether it uses negatives among the rows of ``V``, and therefore needs a `Step`."""
     whole: ClassVar[bool] = False
-    """Whether every step needs every user and item of train, with pairs in the step or without."""
+    """Whether every step needs all users and items of the training set, even those without pairs in it."""
 
     @abstractmethod
     def __call__(
@@ -99,13 +99,13 @@ class Objective(ABC):
             (n_users, dim), a row for each user of ``pairs``.
         V
             (n_items, dim), a row for each item of ``pairs``. Same type and device as ``U``. Neither is
-            recorded by autograd: the caller sends ``dU`` and ``dV`` back through the towers.
+            recorded by autograd: the caller propagates ``dU`` and ``dV`` back through the towers.
         pairs
             The pairs, on the CPU whatever the device.
         workspace
-            Memory kept from call to call; without it each call allocates its own.
+            Memory reused between calls; without it each call allocates its own.
         step
-            For objectives that sample; the others don't look at it.
+            For objectives that sample; the others ignore it.
 
         """
 
@@ -114,8 +114,8 @@ class Objective(ABC):
         """Turn scores (n,) into predictions (n,) on the label's scale."""
 
     def check(self, pairs: Pairs) -> None:
-        """Raise `DataError` if the labels are not of this objective's kind; for once before training.
+        """Raise `DataError` if the labels are not valid for this objective. Called once before training.
 
-        Any finite label is right unless an objective says otherwise.
+        Any finite label is valid unless an objective overrides this.
         """
         return None

@@ -17,22 +17,22 @@ T = TypeVar("T", bound=np.generic)
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Labelled (user row, item row) pairs, grouped: user ``u`` has places ``indptr[u]:indptr[u + 1]``.
+    """Labelled (user row, item row) pairs, grouped: user ``u`` has positions ``indptr[u]:indptr[u + 1]``.
 
-    Grouping by user lets the pair loop keep a user's vector and its gradient at hand for all of the user's
-    pairs. The constructor checks nothing, so that a training step can build pairs for its rows at no cost;
-    `from_arrays` checks everything. Within a user any order is right; items in ascending order are fastest.
+    Grouping lets the pair loop keep a user's vector and gradient in cache for all of the user's pairs. The
+    constructor does not validate, so that a training step can build pairs cheaply; `from_arrays` validates
+    everything. Items may be in any order within a user; ascending order is fastest.
 
     Attributes
     ----------
     indptr
-        (n_users + 1,) int64, from 0 to n, never falling; a user without pairs has an empty range.
+        (n_users + 1,) int64, from 0 to n, non-decreasing; a user without pairs has an empty range.
     item
         (n,) int32, the row of the item in ``V``.
     label
         (n,) float32.
     weight
-        (n,) float32, not negative; None means that every pair weighs 1.
+        (n,) float32, not negative; None means that every pair has weight 1.
 
     """
 
@@ -43,7 +43,7 @@ class Pairs:
 
     @property
     def n_users(self) -> int:
-        """Number of user rows, those without a pair included."""
+        """Number of user rows, including those without pairs."""
         return self.indptr.size - 1
 
     def __len__(self) -> int:
@@ -75,7 +75,7 @@ class Pairs:
         Raises
         ------
         DataError
-            A column of the wrong shape or kind, or a value out of range; it names the first place.
+            A column of the wrong shape or type, or a value out of range; the message names the first one.
 
         """
         users = _index_column("user", user, None, n_users)
@@ -95,7 +95,7 @@ class Pairs:
 
 @njit(cache=True)
 def _group(user, n_users):  # type: ignore[no-untyped-def]
-    """Row pointers (n_users + 1,) and each pair's place (n,) after a stable sort by ``user`` (n,)."""
+    """Row pointers (n_users + 1,) and each pair's position (n,) after a stable sort by ``user`` (n,)."""
     indptr = np.zeros(n_users + 1, dtype=np.int64)
     for u in user:
         indptr[u + 1] += 1
@@ -118,7 +118,7 @@ def _scatter(values: NDArray[T], place: NDArray[np.int64]) -> NDArray[T]:
 def _index_column(name: str, values: ArrayLike, size: int | None, bound: int) -> NDArray[np.int64]:
     column = _column(name, np.asarray(values), size)
     if column.size and column.dtype.kind not in "iu":
-        raise DataError(f"`{name}` must hold row numbers (integers); got dtype {column.dtype}.")
+        raise DataError(f"`{name}` must contain row numbers (integers); got dtype {column.dtype}.")
     _refuse(name, column, (column < 0) | (column >= bound), f"must lie in [0, {bound})")
     return column.astype(np.int64, copy=False)
 
@@ -126,7 +126,7 @@ def _index_column(name: str, values: ArrayLike, size: int | None, bound: int) ->
 def _float_column(name: str, values: ArrayLike, size: int) -> NDArray[np.float32]:
     column = _column(name, np.asarray(values), size)
     if column.size and column.dtype.kind not in "iufb":
-        raise DataError(f"`{name}` must hold numbers; got dtype {column.dtype}.")
+        raise DataError(f"`{name}` must contain numbers; got dtype {column.dtype}.")
     column = column.astype(np.float32, copy=False)
     _refuse(name, column, ~np.isfinite(column), "must be finite in float32")
     return column
@@ -134,13 +134,13 @@ def _float_column(name: str, values: ArrayLike, size: int) -> NDArray[np.float32
 
 def _column(name: str, column: NDArray[T], size: int | None) -> NDArray[T]:
     if column.ndim != 1:
-        raise DataError(f"`{name}` must have one axis; got shape {column.shape}.")
+        raise DataError(f"`{name}` must be one-dimensional; got shape {column.shape}.")
     if size is not None and column.size != size:
-        raise DataError(f"`{name}` must be as long as `user` ({size}); got {column.size}.")
+        raise DataError(f"`{name}` must have the length of `user` ({size}); got {column.size}.")
     return column
 
 
 def _refuse(name: str, column: NDArray[Any], bad: NDArray[np.bool_], rule: str) -> None:
     if bad.any():
         at = int(bad.argmax())
-        raise DataError(f"`{name}` {rule}; got {column[at]} at place {at}.")
+        raise DataError(f"`{name}` {rule}; got {column[at]} at position {at}.")

@@ -1,4 +1,4 @@
-"""L2 on the vectors of a step, each weighted by how many pairs it has."""
+"""L2 penalty on the vectors of a step, each weighted by its number of pairs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 FREQUENCY_POWER = 0.5
-"""Between ridge regression (0: the same for all) and weighted-lambda (1: in proportion to pairs)."""
+"""Between ridge regression (0: equal for all) and weighted-lambda (1: proportional to the pairs)."""
 
 
 def vector_penalty(
@@ -23,10 +23,10 @@ def vector_penalty(
 
         strength * (sum_u share_u |u|^2 + sum_i share_i |v_i|^2)
 
-    The two places for biases are left out: their spread is the data's own.
+    The two bias components are not penalised: their spread is a property of the data.
 
     Args:
-        U: (n_users, dim) as in `Objective`, biases in the last two places.
+        U: (n_users, dim) as in `Objective`, biases in the last two components.
         V: (n_items, dim).
         dU: gradient to add to.
         dV: gradient to add to.
@@ -45,13 +45,14 @@ def vector_penalty(
 def penalty_shares(counts: NDArray[np.int64]) -> NDArray[np.float32]:
     """Return what one pair of each user (or item) adds to its share, float32 (n,).
 
-    A vector with n_u pairs gets a share in proportion to ``n_u ** FREQUENCY_POWER`` (frequency-scaled
+    A vector with n_u pairs gets a share proportional to ``n_u ** FREQUENCY_POWER`` (frequency-scaled
     regularisation, Rendle et al., "Revisiting the Performance of iALS on Item Recommendation Benchmarks",
-    RecSys 2022). Returned is that share over n_u, so that a batch sums it over its own pairs and all batches
-    of an epoch together apply the whole of it; times the number of train pairs, so that it is about 1.
+    RecSys 2022). This returns that share divided by n_u, so that a batch sums it over its own pairs and the
+    batches of an epoch add up to the whole share; and multiplied by the number of training pairs, so that it
+    is about 1.
 
     Args:
-        counts: (n,) train pairs of each, at least 1.
+        counts: (n,) training pairs of each, at least 1.
     """
     weight = np.maximum(counts, 1).astype(np.float64)
     each = weight ** (FREQUENCY_POWER - 1.0)

@@ -1,4 +1,4 @@
-"""Losses of one pair's score and label: the weighted mean of ``l(s, y)`` with ``s = U[u] . V[i]``."""
+"""Losses of a pair's score and label: the weighted mean of ``l(s, y)`` with ``s = U[u] . V[i]``."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class PointwiseObjective(Objective):
     """``L = sum_p w_p l(s_p, y_p) / sum_p w_p`` with ``s_p = U[u_p] . V[i_p]``.
 
     Its gradients are ``dU[u] = sum_{p: u_p = u} g_p V[i_p]`` and ``dV[i] = sum_{p: i_p = i} g_p U[u_p]`` with
-    ``g_p = w_p l'(s_p, y_p) / sum_p w_p``. A loss gives ``l`` and ``l'`` twice, for the two ways: `tile_loss`
-    for float32 on the CPU (the fused loop of `kernels`), `elementwise` for every other type and device.
+    ``g_p = w_p l'(s_p, y_p) / sum_p w_p``. A loss implements ``l`` and ``l'`` twice: `tile_loss` for float32
+    on the CPU (the fused loop of `kernels`) and `elementwise` for other types and devices.
 
     Degenerate case: pairs whose weights sum to 0, or no pairs, give loss 0 and zero gradients.
     """
@@ -36,7 +36,7 @@ class PointwiseObjective(Objective):
 
     @property
     def parameter(self) -> float:
-        """The loss's one number (0 where it has none), as `tile_loss` gets it."""
+        """The loss's parameter, passed to `tile_loss`; 0 if it has none."""
         return 0.0
 
     @abstractmethod
@@ -60,11 +60,11 @@ class PointwiseObjective(Objective):
         return self._by_torch(U, V, pairs)
 
     def _fused(self, U: torch.Tensor, V: torch.Tensor, pairs: Pairs, workspace: Workspace) -> PairLoss:
-        """One pass over the pairs in Numba, threads over users."""
+        """One pass over the pairs in Numba, in threads over the users."""
         dU, dV = torch.empty(U.shape, dtype=U.dtype), torch.empty(V.shape, dtype=V.dtype)
         bounds = part_bounds(pairs.indptr, V.shape[0])
         parts = bounds.size - 1
-        # The first part adds into the result, the others each into memory of their own.
+        # The first part adds to the result, each other part to its own memory.
         part_dV = [dV, *map(torch.from_numpy, workspace.take(parts - 1, *V.shape))]
         U_rows, V_rows = U.contiguous().numpy(), V.contiguous().numpy()
         weight = _NO_WEIGHT if pairs.weight is None else pairs.weight
@@ -98,7 +98,7 @@ class PointwiseObjective(Objective):
         chunk = max(1, _CHUNK_NUMBERS // max(U.shape[1], 1))
         for start in range(0, len(pairs) if total > 0 else 0, chunk):
             places = np.arange(start, min(start + chunk, len(pairs)))
-            # The last row that starts at or before the place: empty rows are passed over.
+            # The last row that starts at or before the position: empty rows are skipped.
             user = torch.as_tensor(np.searchsorted(pairs.indptr, places, side="right") - 1).to(U.device)
             item = torch.as_tensor(pairs.item[places]).to(U.device).long()
             label = torch.as_tensor(pairs.label[places]).to(U)
@@ -125,10 +125,10 @@ def check_labels_between(name: str, label: NDArray[np.float32], low: float, high
 
 
 def check_shapes(U: torch.Tensor, V: torch.Tensor, pairs: Pairs) -> None:
-    """Raise `ValueError` unless ``U`` and ``V`` are alike and ``U`` has a row for each user of ``pairs``."""
+    """Raise `ValueError` unless ``U`` and ``V`` match and ``U`` has a row for each user of ``pairs``."""
     if U.ndim != 2 or V.ndim != 2 or U.shape[1] != V.shape[1] or U.dtype != V.dtype or U.device != V.device:
         raise ValueError(
-            "U and V must be matrices of one width, type and device; got "
+            "U and V must be matrices of the same width, type and device; got "
             f"{tuple(U.shape)} {U.dtype} {U.device} and {tuple(V.shape)} {V.dtype} {V.device}."
         )
     if U.shape[0] != pairs.n_users:

@@ -1,4 +1,4 @@
-"""Scores of given pairs alone, without a loss: for evaluation and batch scoring."""
+"""Scores of given pairs, without a loss: for evaluation and batch scoring."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def score_pairs(
     Returns
     -------
     scores
-        (n,) float32. A pair's score does not depend on the pairs beside it.
+        (n,) float32. A pair's score does not depend on the other pairs.
 
     """
     U, V = np.ascontiguousarray(U, dtype=np.float32), np.ascontiguousarray(V, dtype=np.float32)
     if U.ndim != 2 or V.ndim != 2 or U.shape[1] != V.shape[1]:
-        raise ValueError(f"U and V must be matrices of one width; got shapes {U.shape} and {V.shape}.")
+        raise ValueError(f"U and V must be matrices of the same width; got shapes {U.shape} and {V.shape}.")
     users, items = _rows("user", user, U.shape[0]), _rows("item", item, V.shape[0])
     if users.size != items.size:
-        raise DataError(f"`item` must be as long as `user` ({users.size}); got {items.size}.")
+        raise DataError(f"`item` must have the length of `user` ({users.size}); got {items.size}.")
     scores: NDArray[np.float32] = _score(U, V, users, items)
     return scores
 
@@ -42,7 +42,10 @@ def score_pairs(
 def _score(U, V, user, item):  # type: ignore[no-untyped-def]
     out = np.empty(user.size, dtype=np.float32)
     for p in prange(user.size):
-        u, i = np.uint64(user[p]), np.uint64(item[p])  # unsigned: indexing need not look at negative values
+        u, i = (
+            np.uint64(user[p]),
+            np.uint64(item[p]),
+        )  # unsigned: indexing skips the check for negative values
         s = np.float32(0)
         for k in range(U.shape[1]):
             s += U[u, k] * V[i, k]

@@ -1,4 +1,4 @@
-"""The softmax over the items of a step: each positive against every item that is none of the user's."""
+"""Softmax over the items of a step: each positive against all items that the user does not have."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from twotower.objectives.objective import Objective, PairLoss, Step, Workspace
 from twotower.objectives.pairs import Pairs
 from twotower.objectives.pointwise import check_shapes
 
-_CELLS = 2**21  # users x items held at once: 8 MiB in float32, so that they stay in the cache
+_CELLS = 2**21  # users x items in memory at once: 8 MiB in float32, to stay in the cache
 
 
 @dataclass(frozen=True)
@@ -24,28 +24,27 @@ class Softmax(Objective):
     """``L = sum_p w_p log(1 + sum_{j in N(u_p)} exp(l(u_p, j) - l(u_p, i_p))) / sum_p w_p``.
 
     ``l(u, i) = U[u] . V[i] / temperature``. The negatives ``N(u)`` of a user are the rows of ``V`` that are
-    in none of the user's pairs, of this step or another's (accidental hits are masked).
-    Which rows ``V`` has decides what is sampled: the items of the batch's pairs, items drawn uniformly, or
-    both (mixed negative sampling, Yang et al., WWW 2020); with the whole catalogue it is the full softmax.
+    in none of the user's training pairs, in this step or others (accidental hits are masked). The rows of
+    ``V`` decide what is sampled: the items of the batch's pairs, items drawn uniformly, or both (mixed
+    negative sampling, Yang et al., WWW 2020); with the whole catalogue it is the full softmax.
 
-    A sampled negative stands for ``1 / q`` items, ``q`` being how many times it was to be expected in the
-    sample, so its logit is lowered by ``log q`` (Bengio and Senecal 2008; Yi et al., RecSys 2019). The
-    positive is there with certainty and stands for itself alone; its logit is not corrected. So the
-    expectation of the sum over negatives is the sum over all of them.
+    A sampled negative represents ``1 / q`` items, where ``q`` is its expected count in the sample, so its
+    logit is reduced by ``log q`` (logQ correction; Bengio and Senecal 2008; Yi et al., RecSys 2019). The
+    positive is always present and represents only itself, so its logit is not corrected. The expected sum
+    over sampled negatives is then the sum over all negatives.
 
-    The work is done by user, not by pair: a user's logits are computed once for all of the user's positives.
-    The labels of the pairs are not looked at.
+    A user's logits are computed once for all of the user's positives. The labels of the pairs are ignored.
 
-    Degenerate cases: pairs whose weights sum to 0, or no pairs, give loss 0 and zero gradients; a user to
-    whom no negative is left adds 0.
+    Degenerate cases: pairs whose weights sum to 0, or no pairs, give loss 0 and zero gradients; a user
+    without negatives adds 0.
 
     Attributes
     ----------
     temperature
         Above 0.
     hard
-        Only that many negatives of highest logit count for each user, and equal ones; None for all. The sum
-        is then no longer an estimate of the sum over all items.
+        Use only this many negatives with the highest logits per user (and ties); None for all. The sum then
+        no longer estimates the sum over all items.
 
     Raises
     ------
@@ -61,7 +60,9 @@ class Softmax(Objective):
 
     def __post_init__(self) -> None:
         if self.hard is not None and self.hard < 1:
-            raise ConfigError(f"softmax needs at least 1 hard negative, or none for all; got {self.hard}.")
+            raise ConfigError(
+                f"softmax needs `hard` of at least 1, or None for all negatives; got {self.hard}."
+            )
         if not (np.isfinite(self.temperature) and self.temperature > 0):
             raise ConfigError(f"softmax needs a finite temperature above 0; got {self.temperature}.")
 
@@ -79,9 +80,10 @@ class Softmax(Objective):
         Raises
         ------
         ValueError
-            U and V do not fit each other or the pairs; ``step.log_q`` is not of shape (n_items,).
+            The shapes of U and V do not match each other or the pairs; ``step.log_q`` is not of shape
+            (n_items,).
         DataError
-            A pair's item is no row of ``V``.
+            A pair's item is not a row of ``V``.
 
         """
         check_shapes(U, V, pairs)
@@ -107,7 +109,7 @@ class Softmax(Objective):
             users = active[start : start + block]
             own = np.repeat(
                 np.arange(len(users)), lengths[users]
-            )  # of each pair, its user's place in the block
+            )  # each pair's user, as a position in the block
             first, last = pairs.indptr[users[0]], pairs.indptr[users[-1] + 1]
             barred = no_items(len(users)) if step.positives is None else take_lists(step.positives, users)
             rows = torch.from_numpy(users).to(U.device)
@@ -138,7 +140,7 @@ class Softmax(Objective):
         log_q: torch.Tensor | None,
         barred: tuple[torch.Tensor, torch.Tensor],
     ) -> tuple[float, torch.Tensor]:
-        """Return the summed loss of some users (n, dim), and its gradient by every score, (n, n_items)."""
+        """Return the summed loss of some users (n, dim) and its gradient by all scores, (n, n_items)."""
         U = U / self.temperature
         logits = U @ V.T if log_q is None else torch.addmm(-log_q, U, V.T)  # (n, n_items)
         positive = logits[user, item]  # (pairs,)
@@ -149,24 +151,25 @@ class Softmax(Objective):
         if self.hard is not None and self.hard < logits.shape[1]:
             least = torch.topk(logits, self.hard, dim=1).values[:, -1:]  # (n, 1)
             logits.masked_fill_(logits < least, -torch.inf)
-        # In place and with one exponential for both the sum and the shares: each pass over the cells counts.
+        # In place, with one exponential for both the sum and the shares: each pass over the matrix is
+        # expensive.
         top = logits.amax(dim=1)  # (n,)
-        top[torch.isneginf(top)] = 0.0  # no negative: the sum is 0, and its log -inf
+        top[torch.isneginf(top)] = 0.0  # no negatives: the sum is 0 and its log -inf
         terms = logits.sub_(top[:, None]).exp_()
-        sums = terms.sum(dim=1)  # (n,) 1 at least, or 0
+        sums = terms.sum(dim=1)  # (n,) at least 1, or 0
         gap = (sums.log() + top)[user] - positive  # (pairs,)
         loss = float((weight * F.softplus(gap)).double().sum())
-        slope = weight * torch.sigmoid(gap) / self.temperature  # (pairs,) of each loss by its gap's score
+        slope = weight * torch.sigmoid(gap) / self.temperature  # (pairs,) derivative of each loss
         by_user = torch.zeros_like(sums).index_add_(0, user, slope)  # (n,)
         shares = terms.mul_((by_user / sums.clamp_min(1.0))[:, None])
         shares.index_put_((user, item), -slope, accumulate=True)
         return loss, shares
 
     def link(self, score: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the scores (n,) as they are: they rank, and predict no label."""
+        """Return the scores (n,) unchanged: they rank items and do not predict a label."""
         return score
 
 
 def _owners(lists: ItemLists) -> NDArray[np.int64]:
-    """Return the place of the user of each entry."""
+    """Return the position of each entry's user."""
     return np.repeat(np.arange(len(lists[0]) - 1), np.diff(lists[0]))

@@ -32,5 +32,5 @@ class Squared(PointwiseObjective):
         return r * r, 2 * r
 
     def link(self, score: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the scores (n,) as they are."""
+        """Return the scores (n,) unchanged."""
         return score

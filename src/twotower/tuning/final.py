@@ -42,7 +42,7 @@ def measure_both(
         best: the best config found; None if the original is kept, which is then evaluated alone.
         parts: training, validation and test set.
         folder: the tuning directory.
-        listener: called after each epoch.
+        callbacks: called after each epoch.
         tracking: where the two runs are tracked.
         log: called with progress messages.
 

@@ -97,7 +97,7 @@ class TuneFolder:
             raise ConfigError(
                 f"there is no tuning to resume in {self.path}; run without --resume to start one"
             )
-        if changed := differences(config, load_config(self.given_file)):
+        if changed := differences(config, load_config(self.given_file, saved=True)):
             raise ConfigError(
                 "a tuning must be resumed with the config it was started with; this one differs (now, then "
                 f"in {self.given_file}): " + "; ".join(changed)

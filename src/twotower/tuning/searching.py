@@ -207,19 +207,19 @@ class _OutOfTime(Exception):
     """The time limit is reached."""
 
 
-class _TrialListener(Silent):
+class _TrialCallback(Callback):
     """Stops a trial that is unpromising or out of time."""
 
     def __init__(self, search: Search, number: int, deadline: float, watcher: Watcher) -> None:
         self._search, self._number, self._deadline, self._watcher = search, number, deadline, watcher
 
-    def step(self, *, epoch: int, pairs_done: int, loss: float) -> None:
+    def on_step_end(self, *, epoch: int, pairs_done: int, loss: float) -> None:
         """Check the time limit."""
         del epoch, pairs_done, loss
         if time.monotonic() > self._deadline:
             raise _OutOfTime
 
-    def epoch(self, record: Record) -> None:
+    def on_epoch_end(self, record: Record) -> None:
         """Compare the epoch's value with other trials at the same epoch."""
         value = float(record[self._search.scorer.epoch_metric])
         self._watcher.epoch(record)

@@ -77,7 +77,7 @@ def tune(
         space: the search space; by default that of the config's task.
         resume: continue the tuning in ``out``; if it is finished, its result is returned unchanged.
         watcher: receives the progress of the search.
-        listener: called after each epoch of the two final trainings.
+        callbacks: called after each epoch of the two final trainings.
         tracking: where the search is tracked, with its trials and final trainings as child runs.
         log: called with one-line progress messages.
 
