@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from twotower.cli.progress import told_progress
 from twotower.cli.tuned import print_tuned, verdict
 from twotower.cli.tuning_progress import TrialBar, TrialLines, tuning_progress
+from twotower.training.progress import epoch_progress
 from twotower.tuning import Budget, Trial
 from twotower.tuning.scoring import NDCG
 
@@ -143,7 +143,7 @@ def test_what_is_printed_of_a_search(capsys: pytest.CaptureFixture[str]) -> None
 def test_a_bar_moves_over_the_budget() -> None:
     done = Trial(0, "complete", 0.25, {}, 30.0, 4)
     for budget, total, completed in ((Budget(20, None), 20, 1), (Budget(None, 2.0), 120.0, 30.0)):
-        with Progress(*told_progress().columns[:1], console=Console(file=io.StringIO())) as progress:
+        with Progress(*epoch_progress().columns[:1], console=Console(file=io.StringIO())) as progress:
             bar = TrialBar(progress)
             bar.begin(budget, NDCG)
             bar.trial(0, {})

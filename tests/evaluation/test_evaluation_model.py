@@ -105,7 +105,7 @@ def test_no_positive_is_a_note_beside_labels_and_an_error_without(case) -> None:
     assert "mae" in found.metrics
     (note,) = found.notes
     assert note.startswith("ranking was not measured: there must be at least one positive (a label of at")
-    assert "labels lie between 1 and 5" in note
+    assert "Labels range from 1 to 5" in note
     with pytest.raises(DataError, match=r"at least 9\).*none of .* lie between 1 and 5, median"):
         evaluate_model(Scores(), test, train, rule, rating=False)
 

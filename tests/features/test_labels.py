@@ -1,4 +1,4 @@
-"""Label transforms and targets: there and back."""
+"""Label transforms and targets, and their inverses."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_constant_label_is_standardised_without_dividing_by_0() -> None:
 
 
 def test_negative_labels_have_no_logarithm() -> None:
-    with pytest.raises(DataError, match=r"'log1p' needs labels of at least 0, got -0\.5"):
+    with pytest.raises(DataError, match=r"'log1p' needs labels of at least 0; got -0\.5"):
         label_transform("log1p", np.array([1.0, -0.5]))
     fitted = label_transform("log1p", np.array([1.0]))
     with pytest.raises(DataError, match="at least 0"):
@@ -83,7 +83,7 @@ def test_what_a_transform_needs() -> None:
         label_transform("cap", np.ones(2))
     with pytest.raises(ConfigError, match=r"set schema\.duration"):
         label_transform("duration_rank", np.ones(2))
-    with pytest.raises(DataError, match="every train row's duration is missing"):
+    with pytest.raises(DataError, match="every duration in the training set is missing"):
         label_transform("duration_rank", np.ones(2), np.full(2, np.nan))
     fitted = label_transform("duration_rank", np.ones(2), np.ones(2))
     with pytest.raises(DataError, match="needs the duration of each row"):

@@ -25,7 +25,7 @@ TEXTS = [
 
 
 def fnv(gram: str) -> int:
-    """The 64-bit hash of an n-gram's code points, in integers without a bound."""
+    """The 64-bit hash of an n-gram's code points, in Python integers."""
     h = 14695981039346656037
     for character in gram:
         h = ((h ^ ord(character)) * 1099511628211) % 2**64

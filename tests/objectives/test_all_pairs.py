@@ -1,4 +1,4 @@
-"""`AllPairs` against its definition, every cell of the score matrix written out."""
+"""`AllPairs` against its definition, computed for every cell of the score matrix."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_copies_of_everybody_change_nothing(seed, copies):
 
 
 def test_the_minimum_is_that_of_alternating_least_squares():
-    """With the items held, the best users solve ``(V_u'V_u / n + mass / cells V'V) x = V_u'1 / n``."""
+    """With fixed items, the optimal users solve ``(V_u'V_u / n + mass / cells V'V) x = V_u'1 / n``."""
     U, V, user, item, _, _ = make_case(n=40)
     pairs_of = np.unique(np.stack([user, item], axis=1), axis=0)
     user, item = pairs_of.T

@@ -1,4 +1,4 @@
-"""`BPR` against its definition on the negatives it drew, and the draws against what they promise."""
+"""`BPR` against its definition on the negatives drawn, and the distribution of the draws."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_negatives_are_none_of_the_users_and_even_over_the_rest() -> None:
 
 
 def test_rows_that_are_there_more_surely_are_drawn_less() -> None:
-    """Drawn from samples of the catalogue in which popular items are more often, items come out even."""
+    """Draws from samples of the catalogue that favour popular items are uniform over the items."""
     n_items, drawn_of_each = 120, 10
     chance = np.linspace(0.1, 1.0, n_items)
     rng, user = np.random.default_rng(0), np.zeros(1, np.int64)

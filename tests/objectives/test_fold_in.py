@@ -1,4 +1,4 @@
-"""`FoldIn` against the loss written out, and reasons against removal of items by hand."""
+"""`FoldIn` against the explicit loss, and contributions against removing items by hand."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def folding(members: int = 1, *, seed: int = 0, **settings: float) -> FoldIn:
 
 
 def loss(made: FoldIn, free: torch.Tensor, rows: Any, y: Any) -> torch.Tensor:
-    """The sum over members of each one's least squares, for its free numbers (members, width - 1)."""
+    """The sum over members of the least-squares loss of the free components (members, width - 1)."""
     total = torch.zeros((), dtype=torch.float64)
     items = torch.from_numpy(made.items.astype(np.float64)).reshape(N_ITEMS, made.members, WIDTH)
     start = made.typical.astype(np.float64)
@@ -86,12 +86,12 @@ def test_users_are_drawn_less_in_directions_in_which_they_differ() -> None:
     shape = FoldIn.of(users.astype(np.float32), made.items, made.warm, 1, made.settings).shape
     assert shape is not None
     npt.assert_allclose(np.linalg.det(shape[0]), 1.0, rtol=1e-9)
-    variance = np.maximum(spread**2, 0.1 * spread[0] ** 2)  # what is hardly seen to vary is not believed
+    variance = np.maximum(spread**2, 0.1 * spread[0] ** 2)  # small variances are raised to the lower bound
     npt.assert_allclose(np.diag(shape[0]) * variance, np.exp(np.log(variance).mean()), rtol=0.1)
 
 
 def test_it_is_what_the_objective_would_have_found() -> None:
-    """With all users' least squares being those of `AllPairs`, its gradient is nought at the solution."""
+    """The gradient of `AllPairs` is zero at the solution of all users' least-squares problems."""
     rng = np.random.default_rng(3)
     n_users, mass = 6, 3.0
     user = np.sort(rng.integers(0, n_users, 60))
@@ -103,7 +103,7 @@ def test_it_is_what_the_objective_would_have_found() -> None:
     V = torch.from_numpy(made.items.astype(np.float64))
     found = AllPairs(mass)(torch.from_numpy(U), V, pairs)
     npt.assert_allclose(found.dU.numpy()[:, :-1], 0.0, atol=1e-6)
-    assert np.abs(found.dU.numpy()[:, -1]).max() > 1e-3  # the fixed place has a slope: it is no free number
+    assert np.abs(found.dU.numpy()[:, -1]).max() > 1e-3  # the fixed component has a gradient: it is not free
 
 
 def test_nothing_to_go_by_gives_the_typical_user() -> None:
@@ -127,7 +127,7 @@ def test_contributions_and_base_are_the_score(members: int) -> None:
     base, parts = made.explain(vector, rows, y, of)
     npt.assert_allclose(base + parts.sum(axis=1), made.items[of] @ vector, atol=1e-5)
     assert (parts[:, 2] == 0.0).all()
-    # what the score loses if an item pulls at nothing, that is, its target is what its bias gives already
+    # how much the score drops if an item has no effect, that is, if its target equals its bias
     for place in (0, 1, 3):
         items = made.items.reshape(N_ITEMS, members, WIDTH)
         lost = np.zeros(len(of))
@@ -153,7 +153,7 @@ def test_a_trained_vector_is_explained_with_what_the_items_do_not_say_in_the_bas
 
 
 def test_further_events_move_a_solution_to_the_solution_with_them() -> None:
-    """Recursive least squares: past and then further items give what all together give (without a ridge)."""
+    """Recursive least squares: updating with new items equals solving for all items (without a ridge)."""
     made = folding(2, ridge=0.0, mean=0.3, sd=1.7)
     past, more = np.array([1, 4, 9, 16, 25]), np.array([30, 2])
     y_past, y_more = np.linspace(0.2, 1.0, 5), np.array([0.9, 0.1])

@@ -1,4 +1,4 @@
-"""`solve_rows` against NumPy's solution of the normal equations, written out row by row."""
+"""`solve_rows` against NumPy's solution of the normal equations, row by row."""
 
 from __future__ import annotations
 

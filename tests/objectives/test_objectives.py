@@ -1,4 +1,4 @@
-"""One contract for all objectives of a score; each class at the end states its formula on its own."""
+"""The contract of all objectives of a score; each class at the end states its formula independently."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ class ObjectiveContract:
         with pytest.raises(ValueError, match="9 users"):
             self.objective(U[:4], V, pairs)
 
-    # Inherited by every objective on purpose.
+    # Deliberately inherited by every objective.
     @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.differing_executors])
     @given(seed=st.integers(0, 10**6), factor=st.floats(1e-3, 1e3))
     def test_only_the_ratio_of_weights_matters(self, seed, factor):

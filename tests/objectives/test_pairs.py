@@ -34,15 +34,15 @@ def test_is_the_stable_sort(users):
 @pytest.mark.parametrize(
     ("user", "item", "label", "weight", "message"),
     [
-        ([0, 2], [0, 0], [1, 1], None, r"`user` must lie in \[0, 2\); got 2 at place 1"),
+        ([0, 2], [0, 0], [1, 1], None, r"`user` must lie in \[0, 2\); got 2 at position 1"),
         ([0, -1], [0, 0], [1, 1], None, "`user` must lie"),
         ([0, 1], [0, -3], [1, 1], None, "`item` must lie .* got -3"),
         ([0, 1], [0, 2**40], [1, 1], None, "`item` must lie"),
-        ([0.0, 1.0], [0, 0], [1, 1], None, "`user` must hold row numbers"),
-        ([0, 1], [0], [1, 1], None, "`item` must be as long as `user`"),
-        ([0, 1], [0, 0], [1, np.nan], None, "`label` must be finite .* got nan at place 1"),
-        ([0, 1], [0, 0], ["a", "b"], None, "`label` must hold numbers"),
-        ([0, 1], [0, 0], [[1], [1]], None, "`label` must have one axis"),
+        ([0.0, 1.0], [0, 0], [1, 1], None, "`user` must contain row numbers"),
+        ([0, 1], [0], [1, 1], None, "`item` must have the length of `user`"),
+        ([0, 1], [0, 0], [1, np.nan], None, "`label` must be finite .* got nan at position 1"),
+        ([0, 1], [0, 0], ["a", "b"], None, "`label` must contain numbers"),
+        ([0, 1], [0, 0], [[1], [1]], None, "`label` must be one-dimensional"),
         ([0, 1], [0, 0], [1, 1], [1, -1], "`weight` must not be negative"),
         ([0, 1], [0, 0], [1, 1], [1, np.inf], "`weight` must be finite"),
     ],
@@ -70,7 +70,7 @@ def test_score_pairs_of_nothing_and_of_bad_rows():
         score_pairs(U, V, [0], [4])
     with pytest.raises(DataError, match=r"`user` must lie"):
         score_pairs(U, V, [-1], [0])
-    with pytest.raises(DataError, match="as long as"):
+    with pytest.raises(DataError, match="the length of"):
         score_pairs(U, V, [0, 1], [0])
     with pytest.raises(ValueError, match="width"):
         score_pairs(U[:, :2], V, [0], [0])

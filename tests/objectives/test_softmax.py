@@ -1,4 +1,4 @@
-"""`Softmax` against its definition, written out pair by pair, and its sampled form against the full one."""
+"""`Softmax` against its definition, pair by pair, and the sampled form against the full one."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_in_blocks_of_users_it_is_the_same(monkeypatch):
 
 
 def test_corrected_samples_have_the_sum_of_the_full_softmax_as_their_mean():
-    """exp(loss) - 1 is the sum over negatives; sampled unevenly and corrected, it is right on average."""
+    """exp(loss) - 1 is the sum over negatives; with unequal sampling and correction it is unbiased."""
     rng = np.random.default_rng(0)
     n_items, drawn = 50, 20
     U = torch.from_numpy(rng.normal(size=(1, 4)) * 0.5)
@@ -95,7 +95,7 @@ def test_corrected_samples_have_the_sum_of_the_full_softmax_as_their_mean():
     right = np.array([negatives(rows, log_q) for rows in samples])
     error = right.std() / np.sqrt(len(right))
     assert abs(right.mean() - full) < 4 * error
-    # the wrong sign and no correction are far off
+    # with the wrong sign or no correction the error is large
     for wrong in (-log_q, None):
         assert abs(np.mean([negatives(rows, wrong) for rows in samples[:500]]) - full) > 40 * error
 
@@ -139,7 +139,7 @@ def test_what_does_not_fit():
         Softmax()(U, V, pairs, step=step_of(np.zeros(3)))
     with pytest.raises(DataError, match=r"must lie in \[0, 5\)"):
         Softmax()(U, V[:5], pairs)
-    with pytest.raises(ValueError, match="one width"):
+    with pytest.raises(ValueError, match="same width"):
         Softmax()(U, V[:, :3], pairs)
 
 
@@ -173,5 +173,5 @@ def test_hard_negatives_are_those_of_highest_score(hard):
         scores = sorted((float(U[a] @ V[j]) for j in range(len(V)) if (a, j) not in own), reverse=True)
         want.append(np.log1p(np.exp(np.array(scores[:hard]) - float(U[a] @ V[i])).sum()))
     assert got.loss == pytest.approx(np.mean(want), rel=1e-6)
-    with pytest.raises(ConfigError, match="at least 1 hard negative"):
+    with pytest.raises(ConfigError, match="`hard` of at least 1"):
         Softmax(hard=0)

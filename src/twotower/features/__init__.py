@@ -1,4 +1,4 @@
-"""Tables to arrays: what each feature kind becomes, fitted on a train part only."""
+"""Feature encoding: tables to arrays, fitted only on a training set."""
 
 from twotower.features.blocks import Bag, Block, Codes, Dense
 from twotower.features.encoder import EncodedSide, Encoder, SideEncoder

@@ -1,4 +1,4 @@
-"""The three shapes of a feature column as an array: dense numbers, one code a row, a bag of codes a row."""
+"""The three array forms of a feature column: dense numbers, one code per row, a bag of codes per row."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Dense:
-    """Numbers that enter the tower as they are.
+    """Numbers that are inputs of the tower directly.
 
     Attributes:
-        values: float32 (rows, width), scaled to about unit variance on train.
+        values: float32 (rows, width), scaled to about unit variance on the training set.
     """
 
     values: NDArray[np.float32]
@@ -26,7 +26,7 @@ class Dense:
 
 @dataclass(frozen=True)
 class Codes:
-    """One embedding row a table row.
+    """One embedding row per table row.
 
     Attributes:
         codes: int32 (rows,), in [0, size); 0 is "unknown", 1 is "missing".
@@ -44,10 +44,10 @@ class Codes:
 
 @dataclass(frozen=True)
 class Bag:
-    """The mean of several embedding rows a table row.
+    """The mean of several embedding rows per table row.
 
     Attributes:
-        indptr: int64 (rows + 1,); row r holds ``codes[indptr[r]:indptr[r + 1]]``, never none.
+        indptr: int64 (rows + 1,); row r has ``codes[indptr[r]:indptr[r + 1]]``, never empty.
         codes: int32 (entries,), in [0, size); 0 is "unknown", 1 is "missing or empty".
         size: number of embedding rows.
     """

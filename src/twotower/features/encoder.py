@@ -1,4 +1,4 @@
-"""`Encoder`: users and items of a data set to arrays by row, learnt from a train part and nothing else."""
+"""`Encoder`: users and items of a data set to arrays by row, fitted only on a training set."""
 
 from __future__ import annotations
 
@@ -33,8 +33,9 @@ class EncodedSide:
     """Users or items as arrays, row by row.
 
     Attributes:
-        warm: int32 (rows,); 0 for a cold row, else 1 + the row's place among the warm ids: its id embedding.
-        blocks: one block a feature column, in the schema's order.
+        warm: int32 (rows,); 0 for a cold row, else 1 + the row's position among the warm ids: its id
+            embedding.
+        blocks: one block per feature column, in the schema's order.
     """
 
     warm: NDArray[np.int32]
@@ -48,11 +49,11 @@ class EncodedSide:
 
 @dataclass(frozen=True)
 class SideEncoder:
-    """Fitted state for the users or for the items.
+    """Fitted state for users or for items.
 
     Attributes:
         column: name of the id column.
-        warm_ids: ids with train interactions, sorted; row 1 + i of the id embedding belongs to
+        warm_ids: ids with training interactions, sorted; row 1 + i of the id embedding belongs to
             ``warm_ids[i]``.
         columns: fitted encoder of each feature column.
     """
@@ -65,7 +66,7 @@ class SideEncoder:
     def fit(
         cls, table: pl.DataFrame, events: pl.DataFrame, column: str, kinds: Mapping[str, Kind]
     ) -> SideEncoder:
-        """Learn from the rows of ``table`` whose id occurs in the train ``events``."""
+        """Fit on the rows of ``table`` whose id occurs in the training ``events``."""
         warm_ids = events.get_column(column).unique().sort()
         rows = table.filter(pl.col(column).is_in(warm_ids.implode()))
         return cls(
@@ -83,7 +84,7 @@ class SideEncoder:
 
 @dataclass(frozen=True)
 class Encoder:
-    """Fitted state for both sides. Make one with `Encoder.fit`."""
+    """Fitted state for users and items. Create it with `Encoder.fit`."""
 
     schema: Schema
     users: SideEncoder
@@ -91,19 +92,19 @@ class Encoder:
 
     @classmethod
     def fit(cls, train: TrainPart) -> Encoder:
-        """Learn vocabularies, means, scales and projections from a train part.
+        """Fit vocabularies, means, scales and projections on a training set.
 
-        Each user and item that has train interactions counts once, however many it has; users and items that
-        only validation or test know are not looked at.
+        Each user and item with training interactions counts once, however many it has; those that occur only
+        in the validation or test set are ignored.
 
         Raises:
-            TypeError: ``train`` is a dataset that was not declared as a train part. An encoder fitted on rows
-                that are later tested on leaks; `twotower.split` and `Dataset.as_train` make train parts.
+            TypeError: ``train`` is a dataset not marked as a training set. An encoder fitted on rows that are
+                later used for testing leaks; `twotower.split` and `Dataset.as_train` make training sets.
         """
         if not isinstance(train, TrainPart):
             raise TypeError(
-                f"an encoder is fitted on a TrainPart only, got {type(train).__name__}; "
-                "use the first part that twotower.split returns, or Dataset.as_train() if all is for training"
+                f"an encoder must be fitted on a training set (TrainPart); got {type(train).__name__}. "
+                "Use the first part that twotower.split returns, or Dataset.as_train() if all is for training"
             )
         schema = train.schema
         return cls(
@@ -114,7 +115,7 @@ class Encoder:
 
 
 def catalogue(data: Dataset, side: str, warm_ids: pl.Series) -> pl.DataFrame:
-    """Return the users or items table, with a row of missing features for each warm id that it lacks."""
+    """Return the users or items table, with a row of missing features for each warm id not in it."""
     table, column = (data.users, data.schema.user) if side == "users" else (data.items, data.schema.item)
     lacking = warm_ids.filter(~warm_ids.is_in(table.get_column(column).implode()))
     if not len(lacking):
@@ -138,7 +139,7 @@ def column_state(encoder: ColumnEncoder) -> tuple[dict[str, Any], dict[str, NDAr
 
 
 def column_from_state(kind: Kind, state: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> ColumnEncoder:
-    """Rebuild one column's encoder."""
+    """Rebuild one column's encoder from the saved form."""
     if kind in (Kind.NUMBER, Kind.LOG_NUMBER, Kind.TIMESTAMP):
         return NumericEncoder.from_state(state, kind)
     if kind is Kind.TEXT:

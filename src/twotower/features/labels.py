@@ -1,7 +1,7 @@
-"""Label transforms with their inverse: what the objective sees, and the way back to the label's own units.
+"""Label transforms and their inverses: from labels to training targets, and back to the label's units.
 
-A model is trained on ``forward(label)`` and its scores come back through ``inverse``. Everything that a
-transform knows it learnt from train.
+A model is trained on ``forward(label)``, and ``inverse`` turns its scores into predictions. Transforms are
+fitted only on the training set.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ F64 = NDArray[np.float64]
 
 
 class LabelTransform(ABC):
-    """A fitted map from labels to targets and back. Make one with `label_transform`.
+    """A fitted map from labels to targets and back. Create it with `label_transform`.
 
-    Arguments of both directions are float64 (n,); ``duration`` is the item's duration of each row, and only
-    the duration-debiased rank reads it.
+    Arguments of both directions are float64 (n,); ``duration`` is the item's duration for each row, used only
+    by the duration-debiased rank.
     """
 
     name: ClassVar[str]
@@ -31,11 +31,11 @@ class LabelTransform(ABC):
 
     @abstractmethod
     def forward(self, label: F64, duration: F64 | None = None) -> F64:
-        """Return the targets that the objective is trained on."""
+        """Return the targets that the model is trained on."""
 
     @abstractmethod
     def inverse(self, target: F64, duration: F64 | None = None) -> F64:
-        """Return predicted targets in the label's own units."""
+        """Return predicted targets in the label's units."""
 
     @abstractmethod
     def state(self) -> dict[str, Any]:
@@ -44,7 +44,7 @@ class LabelTransform(ABC):
 
 @dataclass(frozen=True)
 class Identity(LabelTransform):
-    """The label as it is."""
+    """The label unchanged."""
 
     name: ClassVar[str] = "none"
 
@@ -57,13 +57,13 @@ class Identity(LabelTransform):
         return target
 
     def state(self) -> dict[str, Any]:
-        """Return nothing to keep."""
+        """Return an empty state."""
         return {}
 
 
 @dataclass(frozen=True)
 class Cap(LabelTransform):
-    """``min(label, at)``: a few wild labels no longer own the loss. The inverse is the identity."""
+    """``min(label, at)``: limits the effect of outliers on the loss. The inverse is the identity."""
 
     at: float
     name: ClassVar[str] = "cap"
@@ -83,7 +83,7 @@ class Cap(LabelTransform):
 
 @dataclass(frozen=True)
 class Log1p(LabelTransform):
-    """``log(1 + label)`` of labels from 0; the inverse ``exp(target) - 1`` predicts a geometric mean."""
+    """``log(1 + label)`` for labels >= 0; the inverse ``exp(target) - 1`` predicts a geometric mean."""
 
     name: ClassVar[str] = "log1p"
 
@@ -96,13 +96,13 @@ class Log1p(LabelTransform):
         return np.maximum(np.expm1(target), 0.0)
 
     def state(self) -> dict[str, Any]:
-        """Return nothing to keep."""
+        """Return an empty state."""
         return {}
 
 
 @dataclass(frozen=True)
 class Standardise(LabelTransform):
-    """``(label - mean) / sd`` with train's mean and standard deviation."""
+    """``(label - mean) / sd`` with the training set's mean and standard deviation."""
 
     mean: float
     sd: float
@@ -117,21 +117,22 @@ class Standardise(LabelTransform):
         return target * self.sd + self.mean
 
     def state(self) -> dict[str, Any]:
-        """Return mean and sd."""
+        """Return the mean and standard deviation."""
         return {"mean": self.mean, "sd": self.sd}
 
 
 @dataclass(frozen=True)
 class DurationRank(LabelTransform):
-    """The rank of a label among train labels of like duration, in [0, 1] (D2Q, Zhan et al., KDD 2022).
+    """The rank of a label among training labels of similar duration, in [0, 1] (D2Q, Zhan et al., KDD 2022).
 
-    Within a bucket of like durations play time and watch ratio have (almost) the same order, so a rank says
-    how much a user liked an item whatever its length. The inverse is the bucket's train quantile function.
+    Within a bucket of similar durations, play time and watch ratio have (almost) the same order, so the rank
+    measures how much a user liked an item regardless of its length. The inverse is the bucket's quantile
+    function on the training set.
 
     Attributes:
         edges: (buckets - 1,) inner edges of the duration buckets.
-        quantiles: (buckets, points) train labels at evenly spaced ranks, for each bucket; rows of durations
-            that are missing use the last bucket, which holds all of train.
+        quantiles: (buckets, points) training labels at evenly spaced ranks, for each bucket; rows without a
+            duration use the last bucket, which contains the whole training set.
     """
 
     edges: F64
@@ -141,11 +142,12 @@ class DurationRank(LabelTransform):
 
     @classmethod
     def fit(cls, label: F64, duration: F64, buckets: int = 30, points: int = 201) -> DurationRank:
-        """Learn buckets of equal row counts and the label quantiles of each."""
+        """Fit buckets of equal row counts and the label quantiles of each."""
         known = np.isfinite(duration)
         if not known.any():
             raise DataError(
-                "the duration_rank transform needs durations, but every train row's duration is missing"
+                "the duration_rank transform needs durations, but every duration in the training set is "
+                "missing"
             )
         edges = np.unique(np.quantile(duration[known], np.linspace(0, 1, buckets + 1)[1:-1]))
         bucket = np.where(known, np.searchsorted(edges, duration, side="right"), -1)
@@ -159,7 +161,7 @@ class DurationRank(LabelTransform):
 
     @classmethod
     def of_all(cls, label: F64, points: int = 201) -> DurationRank:
-        """Learn the label quantiles of all rows alike, whatever their durations."""
+        """Fit one set of label quantiles for all rows, regardless of duration."""
         everyone = np.quantile(label, np.linspace(0.0, 1.0, points))
         return cls(np.empty(0), np.stack([everyone, everyone]))
 
@@ -170,7 +172,7 @@ class DurationRank(LabelTransform):
         return np.where(np.isfinite(duration), np.searchsorted(self.edges, duration, side="right"), last)
 
     def forward(self, label: F64, duration: F64 | None = None) -> F64:
-        """Return mid-ranks in [0, 1]: ties get the middle of the ranks they span."""
+        """Return mid-ranks in [0, 1]: ties get the mean of the ranks they span."""
         bucket = self._bucket(duration)
         target = np.empty(len(label))
         points = self.quantiles.shape[1]
@@ -182,7 +184,7 @@ class DurationRank(LabelTransform):
         return target
 
     def inverse(self, target: F64, duration: F64 | None = None) -> F64:
-        """Return the bucket's train quantile at each predicted rank."""
+        """Return the bucket's training quantile at each predicted rank."""
         bucket = self._bucket(duration)
         label = np.empty(len(target))
         ranks = np.linspace(0.0, 1.0, self.quantiles.shape[1])
@@ -192,7 +194,7 @@ class DurationRank(LabelTransform):
         return label
 
     def state(self) -> dict[str, Any]:
-        """Return edges and quantiles."""
+        """Return the edges and quantiles."""
         return {"edges": self.edges.tolist(), "quantiles": self.quantiles.tolist()}
 
     @classmethod
@@ -200,11 +202,9 @@ class DurationRank(LabelTransform):
         """Rebuild from the JSON form."""
         edges, quantiles = numbers(state, "edges"), numbers(state, "quantiles", dimensions=2)
         if len(quantiles) != len(edges) + 2 or quantiles.shape[1] < 2:
-            raise ValueError(
-                f"{len(edges)} edges and quantiles of shape {quantiles.shape} don't belong together"
-            )
+            raise ValueError(f"{len(edges)} edges and quantiles of shape {quantiles.shape} do not match")
         if (np.diff(edges) < 0).any():
-            raise ValueError("'edges' must rise")
+            raise ValueError("'edges' must be increasing")
         return cls(edges, quantiles)
 
 
@@ -214,23 +214,23 @@ TRANSFORMS = ("none", "cap", "log1p", "standardise", "duration_rank")
 def label_transform(
     name: str, label: F64, duration: F64 | None = None, *, cap: float | None = None
 ) -> LabelTransform:
-    """Fit a label transform on train labels.
+    """Fit a label transform on training labels.
 
     Args:
         name: one of `TRANSFORMS`.
-        label: float64 (n,) train labels.
-        duration: float64 (n,) durations of the train rows, for ``duration_rank``.
-        cap: where the ``cap`` transform cuts.
+        label: float64 (n,) training labels.
+        duration: float64 (n,) durations of the training rows, for ``duration_rank``.
+        cap: the maximum that the ``cap`` transform clips to.
 
     Raises:
         ConfigError: unknown name, or ``cap`` without a value.
-        DataError: labels or durations that the transform can't take.
+        DataError: labels or durations that are invalid for the transform.
     """
     if name == "none":
         return Identity()
     if name == "cap":
         if cap is None:
-            raise ConfigError("transform 'cap' needs a value to cut at; set objective.cap")
+            raise ConfigError("transform 'cap' needs a maximum; set objective.cap")
         return Cap(cap)
     if name == "log1p":
         _non_negative(label, "log1p")
@@ -263,5 +263,5 @@ def transform_from_state(name: str, state: dict[str, Any]) -> LabelTransform:
 
 def _non_negative(label: F64, name: str) -> F64:
     if len(label) and label.min() < 0:
-        raise DataError(f"transform {name!r} needs labels of at least 0, got {label.min()}")
+        raise DataError(f"transform {name!r} needs labels of at least 0; got {label.min()}")
     return label

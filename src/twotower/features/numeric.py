@@ -1,9 +1,9 @@
-"""Numbers, logarithmic numbers and timestamps: a standardised value beside a piecewise linear encoding.
+"""Numbers, log-numbers and timestamps: a standardised value and a piecewise linear encoding.
 
 The piecewise linear encoding (Gorishniy et al., "On Embeddings for Numerical Features in Tabular Deep
-Learning", NeurIPS 2022) cuts the range at train quantiles and gives, for each bin, how far the value has
-passed through it, from 0 to 1. It lets a small tower bend at the places where the data lies, whatever the
-column's scale.
+Learning", NeurIPS 2022) splits the range at quantiles of the training set and gives, for each bin, the share
+of it below the value, from 0 to 1. A small tower can then fit a non-linear function where the data is dense,
+whatever the column's scale.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from twotower.features.saved import number, numbers
 from twotower.schema import Kind
 
 BINS = 12
-"""Most bins of the piecewise linear encoding; columns with fewer distinct values have fewer."""
+"""Maximum bins of the piecewise linear encoding; columns with fewer distinct values have fewer."""
 DAY = 86_400.0
 CLIP = 4.0
-"""Standardised values are held within this many standard deviations: no wild value can dominate."""
+"""Standardised values are clipped to this many standard deviations, so that outliers can't dominate."""
 
 
 @dataclass(frozen=True)
 class NumericEncoder:
-    """Fitted state of one number, log_number or timestamp column.
+    """Fitted state of a number, log_number or timestamp column.
 
     Attributes:
         kind: one of the three.
-        mean: of the (log-) values on train.
-        scale: their standard deviation, 1 where it is 0.
-        edges: float64 (bins + 1,) rising train quantiles; may be of length 1 for a constant column.
+        mean: mean of the (log-) values in the training set.
+        scale: their standard deviation, or 1 if that is 0.
+        edges: float64 (bins + 1,) increasing quantiles of the training set; length 1 for a constant column.
     """
 
     kind: Kind
@@ -44,7 +44,7 @@ class NumericEncoder:
 
     @classmethod
     def fit(cls, column: pl.Series, kind: Kind) -> NumericEncoder:
-        """Learn mean, scale and quantiles from a train column (nulls are left out)."""
+        """Fit mean, scale and quantiles on a training column, ignoring nulls."""
         values = _prepared(column.drop_nulls(), kind)
         if not len(values):
             return cls(kind, 0.0, 1.0, np.zeros(1))
@@ -53,7 +53,7 @@ class NumericEncoder:
         return cls(kind, float(values.mean()), scale if scale > 1e-12 else 1.0, edges)
 
     def transform(self, column: pl.Series) -> Dense:
-        """Return (rows, width): standardised value, bins, cycles of a timestamp, and a flag for "missing"."""
+        """Return (rows, width): standardised value, bins, cycles of a timestamp, and a "missing" flag."""
         missing = column.is_null().to_numpy()
         values = _prepared(column.fill_null(0.0), self.kind)
         standard = np.clip((values - self.mean) / self.scale, -CLIP, CLIP)
@@ -62,7 +62,7 @@ class NumericEncoder:
             low, high = self.edges[:-1], self.edges[1:]
             parts.append(np.clip((values[:, None] - low) / (high - low), 0.0, 1.0) - 0.5)
         if self.kind is Kind.TIMESTAMP:
-            # hour of day and day of week have meaning beside the date itself
+            # hour of day and day of week carry information beyond the date itself
             angle = 2.0 * np.pi * np.stack([values % 1.0, (values / 7.0) % 1.0], axis=1)
             parts += [np.sin(angle), np.cos(angle)]
         block = np.concatenate(parts, axis=1)
@@ -78,7 +78,7 @@ class NumericEncoder:
         """Rebuild from the JSON form."""
         edges = numbers(state, "edges")
         if not len(edges) or (np.diff(edges) <= 0).any():
-            raise ValueError("'edges' must rise")
+            raise ValueError("'edges' must be increasing")
         return cls(kind, number(state, "mean"), number(state, "scale", above=0.0), edges)
 
 

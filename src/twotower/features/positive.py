@@ -1,4 +1,4 @@
-"""`PositiveRule`: which interactions count as positives, learnt from train."""
+"""`PositiveRule`: which interactions count as positives, fitted on the training set."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from twotower.features.saved import optional
 
 @dataclass(frozen=True)
 class PositiveRule:
-    """A fitted rule; with neither a threshold nor a rank every interaction is a positive.
+    """A fitted rule; with neither threshold nor rank, every interaction is a positive.
 
     Attributes:
-        threshold: least label of a positive.
-        rank: least rank of a positive's label among train labels of like duration.
-        order: the order of the train labels, which grades a label by its rank from 0 to 1: among those of
-            like duration (Zhan et al., KDD 2022) if the rule is ``rank``, else among all. None without labels
+        threshold: minimum label of a positive.
+        rank: minimum rank of a positive's label among training labels of similar duration.
+        order: maps a label to its rank from 0 to 1 among the training labels: those of similar duration (Zhan
+            et al., KDD 2022) if the rule is ``rank``, else all. None without labels
     """
 
     threshold: float | None = None
@@ -34,10 +34,10 @@ class PositiveRule:
 
     @classmethod
     def fit(cls, train: TrainPart, config: PositiveConfig) -> Self:
-        """Learn from train what the config's rule needs to know.
+        """Fit the config's rule on the training set.
 
         Raises:
-            ConfigError: the rule needs a label, or a duration, that the schema does not name.
+            ConfigError: the rule needs a label or duration that the schema does not name.
             DataError: every duration is missing.
         """
         rule = next((name for name, value in config if value is not None), None)
@@ -45,8 +45,8 @@ class PositiveRule:
             if rule is None:
                 return cls()
             raise ConfigError(
-                f"positive.{rule} is a rule for labels, and the schema names none; set schema.label, or "
-                "leave the rule out, and every interaction is a positive"
+                f"positive.{rule} needs labels and the schema has none; set schema.label, or remove the rule "
+                "so that every interaction is a positive"
             )
         label = _labels(train)
         if config.duration_rank is not None:
@@ -63,21 +63,21 @@ class PositiveRule:
 
     @property
     def selects(self) -> bool:
-        """Whether there is a rule, and not every interaction is a positive."""
+        """Whether there is a rule; if not, every interaction is a positive."""
         return self.threshold is not None or self.rank is not None
 
     def positive(self, data: Dataset) -> NDArray[np.bool_]:
-        """Return which interactions are positives, bool (n,).
+        """Return which interactions are positives, as bool (n,).
 
         Raises:
-            DataError: the rule reads a label, and these interactions have none.
+            DataError: the rule needs labels and these interactions have none.
         """
         if not self.selects:
             return np.ones(len(data), dtype=np.bool_)
         return self.are_positive(_labels(data), durations(data))
 
     def are_positive(self, label: F64, duration: F64 | None) -> NDArray[np.bool_]:
-        """Return which labels (n,) are of positives, given the items' durations (n,), bool (n,)."""
+        """Return which labels (n,) are positive, given the items' durations (n,), as bool (n,)."""
         found = np.ones(len(label), dtype=np.bool_)
         if self.threshold is not None:
             found &= label >= self.threshold
@@ -86,11 +86,11 @@ class PositiveRule:
         return found
 
     def grades(self, label: F64, duration: F64 | None) -> F64:
-        """Return the rank of each label (n,) among the train labels, float64 (n,) in [0, 1].
+        """Return the rank of each label (n,) among the training labels, float64 (n,) in [0, 1].
 
         Equal labels have their mean rank.
         """
-        assert self.order is not None  # the caller has labels, so train had
+        assert self.order is not None  # the caller has labels, so the training set had them
         known = np.full(len(label), np.nan) if duration is None or self.rank is None else duration
         return self.order.forward(label, known)
 
@@ -99,10 +99,10 @@ class PositiveRule:
         return floor + (1.0 - floor) * self.grades(label, duration)
 
     def select(self, data: Dataset) -> Dataset:
-        """Return the positives alone.
+        """Return only the positives.
 
         Raises:
-            DataError: there is none (the message says how the labels lie).
+            DataError: there are none (the message describes the labels).
         """
         rows = data.interactions.filter(pl.Series(self.positive(data)))
         if not rows.height:
@@ -128,18 +128,18 @@ class PositiveRule:
 
     def _none(self, data: Dataset) -> str:
         if not len(data):
-            return "there must be at least one positive; got no interactions at all. Check the split"
+            return "there must be at least one positive; got no interactions. Check the split"
         rule = (
             f"a label of at least {self.threshold:g}"
             if self.threshold is not None
-            else f"a rank of at least {self.rank:g} among labels of like duration"
+            else f"a rank of at least {self.rank:g} among labels of similar duration"
         )
         label = _labels(data)
         low, middle, high, top = np.quantile(label, [0.0, 0.5, 0.9, 1.0])
         return (
-            f"there must be at least one positive ({rule}); none of {len(label):,} interactions is. Their "
-            f"labels lie between {low:g} and {top:g}, median {middle:g}, 90% quantile {high:g}. Lower the "
-            "rule of [positive]"
+            f"there must be at least one positive ({rule}); got none in "
+            f"{count_of(len(label), 'interaction')}. Labels range from {low:g} to {top:g}, with median "
+            f"{middle:g} and 90% quantile {high:g}. Lower the threshold in [positive]"
         )
 
 
@@ -147,8 +147,8 @@ def _labels(data: Dataset) -> F64:
     label = data.schema.label
     if label is None or label not in data.interactions.columns:
         raise DataError(
-            f"positives are told by the label {label!r}, which these interactions lack; got "
-            f"{', '.join(data.interactions.columns)}"
+            f"positives are defined by the label column {label!r}, which these interactions lack; their "
+            f"columns are {', '.join(data.interactions.columns)}"
         )
     values: F64 = data.interactions.get_column(label).cast(pl.Float64).to_numpy()
     return values

@@ -1,4 +1,4 @@
-"""Values out of a saved state: each is checked, so that what is rebuilt works or is refused."""
+"""Validated values from a saved state."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ def number(state: Mapping[str, Any], key: str, *, above: float = -math.inf) -> f
     """Return a finite number, greater than ``above``.
 
     Raises:
-        ValueError: it is missing or another thing.
+        ValueError: it is missing or of another type.
     """
     value = state[key]
     if type(value) not in (int, float) or not math.isfinite(value) or not value > above:
         more = f" above {above:g}" if above > -math.inf else ""
-        raise ValueError(f"{key!r} must be a finite number{more}, and is {str(value)[:60]}")
+        raise ValueError(f"{key!r} must be a finite number{more}; got {str(value)[:60]}")
     return float(value)
 
 
@@ -31,15 +31,15 @@ def optional(state: Mapping[str, Any], key: str) -> float | None:
 def flag(state: Mapping[str, Any], key: str) -> bool:
     """Return true or false."""
     if not isinstance(state[key], bool):
-        raise ValueError(f"{key!r} must be true or false, and is {str(state[key])[:60]}")
+        raise ValueError(f"{key!r} must be true or false; got {str(state[key])[:60]}")
     return bool(state[key])
 
 
 def numbers(state: Mapping[str, Any], key: str, *, dimensions: int = 1) -> NDArray[np.float64]:
-    """Return an array float64 of finite numbers with so many dimensions.
+    """Return a float64 array of finite numbers with ``ndim`` dimensions.
 
     Raises:
-        ValueError: it is missing or another thing.
+        ValueError: it is missing or of another type.
     """
     value = state[key]
     flat = value if dimensions == 1 else [row for row in value if isinstance(row, list)]
@@ -47,8 +47,8 @@ def numbers(state: Mapping[str, Any], key: str, *, dimensions: int = 1) -> NDArr
         raise ValueError(f"{key!r} must be a list of numbers")
     for row in [value] if dimensions == 1 else value:
         if not all(type(one) in (int, float) for one in row):
-            raise ValueError(f"{key!r} must hold numbers alone")
+            raise ValueError(f"{key!r} must contain only numbers")
     array = np.array(value, dtype=np.float64).reshape((len(value), -1) if dimensions == 2 else (-1,))
     if not np.isfinite(array).all():
-        raise ValueError(f"{key!r} must hold finite numbers")
+        raise ValueError(f"{key!r} must contain finite numbers")
     return array

@@ -1,4 +1,4 @@
-"""category and categories: codes into an embedding, with rows of their own for unknown and missing values."""
+"""category and categories: embedding codes, with separate codes for unknown and missing values."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from twotower.features.blocks import Bag, Codes
 from twotower.features.vocabulary import MISSING, Vocabulary
 
 LEAST, MOST, ROWS_A_COUNT = 2, 5, 100
-"""Train rows that a value needs to be known: one per this many rows of the column, within these bounds."""
+"""Minimum training rows of a known value: one per this many rows of the column, within these bounds."""
 
 
 def min_count(rows: int) -> int:
-    """Return the train rows that a value of a column of so many rows needs; rarer ones are "unknown".
+    """Return the minimum training rows of a value, for a column of ``rows`` rows; rarer values are "unknown".
 
-    A value of a single row can't be told from that row's own id, and one of a few says little of the next row
-    that has it: rare values share the "unknown" row, which is thereby trained. In a small table few is all
-    that there is.
+    A value that occurs once is no different from that row's id, and one that occurs a few times does not
+    generalise. Rare values share the "unknown" embedding, which is thereby trained. In a small table the
+    minimum is low.
     """
     return min(max(rows // ROWS_A_COUNT, LEAST), MOST)
 
 
 @dataclass(frozen=True)
 class CategoryEncoder:
-    """Fitted state of one category column."""
+    """Fitted state of a category column."""
 
     vocabulary: Vocabulary
 
     @classmethod
     def fit(cls, column: pl.Series) -> CategoryEncoder:
-        """Learn the values of a train column."""
+        """Fit the values of a training column."""
         return cls(Vocabulary.fit(column, min_count(len(column))))
 
     def transform(self, column: pl.Series) -> Codes:
-        """Return one code a row."""
+        """Return one code per row."""
         return Codes(self.vocabulary.encode(column), self.vocabulary.size)
 
     def state(self) -> dict[str, Any]:
@@ -52,17 +52,17 @@ class CategoryEncoder:
 
 @dataclass(frozen=True)
 class CategoriesEncoder:
-    """Fitted state of one categories (list) column."""
+    """Fitted state of a categories (list) column."""
 
     vocabulary: Vocabulary
 
     @classmethod
     def fit(cls, column: pl.Series) -> CategoriesEncoder:
-        """Learn the values within the lists of a train column."""
+        """Fit the values in the lists of a training column."""
         return cls(Vocabulary.fit(_entries(column.list.drop_nulls()), min_count(len(column))))
 
     def transform(self, column: pl.Series) -> Bag:
-        """Return a bag a row; an empty or missing list holds the code "missing"."""
+        """Return one bag per row; an empty or missing list has the code "missing"."""
         lists = column.list.drop_nulls()
         lengths = lists.list.len().fill_null(0).to_numpy().astype(np.int64)
         indptr = np.zeros(len(column) + 1, dtype=np.int64)
@@ -83,5 +83,5 @@ class CategoriesEncoder:
 
 
 def _entries(lists: pl.Series) -> pl.Series:
-    """Return the entries of all lists in one column; empty and missing lists have none."""
+    """Return the entries of all lists of a column; empty and missing lists have none."""
     return lists.filter(lists.list.len().fill_null(0) > 0).explode()

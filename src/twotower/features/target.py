@@ -1,4 +1,4 @@
-"""`Target`: from a label to what the towers are trained on, and from a score back to the label's units."""
+"""`Target`: from labels to training targets, and from scores back to the label's units."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from twotower.features.saved import flag, number, optional
 
 @dataclass(frozen=True)
 class Target:
-    """A label transform, standardised on train so that one learning rate suits every label.
+    """A label transform, standardised on the training set so that one learning rate suits every label.
 
-    ``score = mean + sd * s`` where s is what the towers are trained on; both are folded into the vectors that
-    leave training, so a dot product of those is a transformed label (a logit, for the logistic objective).
+    ``score = mean + sd * s``, where s is the towers' output during training. Mean and sd are folded into the
+    final vectors, so their dot product is a transformed label (a logit for the logistic objective).
 
     Attributes:
         transform: the fitted label transform.
-        mean: of the transformed train labels (0 for logistic).
+        mean: mean of the transformed training labels (0 for logistic).
         sd: their standard deviation (1 for logistic).
-        low: least transformed train label; predictions are not below it.
-        high: greatest one; predictions are not above it.
+        low: minimum of the transformed training labels; predictions are clipped to it.
+        high: maximum of them; predictions are clipped to it.
         logistic: whether scores are logits.
-        base: the constant score that fits train best, in standardised units: 0, or the logit of the mean
-            label.
+        base: the constant score that fits the training set best, in standardised units: 0, or the logit of
+            the mean label.
     """
 
     transform: LabelTransform
@@ -46,7 +46,7 @@ class Target:
     def fit(
         cls, label: F64, duration: F64 | None, *, transform: str, cap: float | None, logistic: bool
     ) -> Target:
-        """Learn from train labels float64 (n,) and, where the transform reads them, durations (n,)."""
+        """Fit on training labels float64 (n,) and, if the transform uses them, durations (n,)."""
         fitted = label_transform(transform, label, duration, cap=cap)
         values = fitted.forward(label, duration)
         low, high = float(values.min()), float(values.max())
@@ -58,25 +58,26 @@ class Target:
 
     @classmethod
     def of_positives(cls) -> Target:
-        """Return the target of objectives that predict no label: scores stay what the towers say.
+        """Return the target of objectives that do not predict a label: scores are the towers' outputs.
 
-        What their scores are drawn to is said by `label_targets`.
+        `label_targets` gives the values that their scores are fitted to.
         """
         return cls(Identity(), 0.0, 1.0, -math.inf, math.inf, False, 0.0)
 
     def forward(self, label: F64, duration: F64 | None) -> NDArray[np.float32]:
-        """Return what the objective is trained on, float32 (n,)."""
+        """Return the training targets, float32 (n,)."""
         return ((self.transform.forward(label, duration) - self.mean) / self.sd).astype(np.float32)
 
     def as_scores(self, values: F64) -> F64:
-        """Return what scores would have to be for labels as `forward` gives them; nan stays nan.
+        """Return the scores that correspond to outputs of `forward`; NaN stays NaN.
 
-        For the logistic objective that is a logit, of labels kept away from 0 and 1, whose logit is infinite.
+        For the logistic objective these are logits; labels are clipped away from 0 and 1, whose logits are
+        infinite.
         """
         return logit(np.clip(values, 0.05, 0.95)) if self.logistic else values
 
     def inverse(self, score: NDArray[np.float32], duration: F64 | None) -> F64:
-        """Return predictions in the label's own units, float64 (n,), from scores of the finished vectors."""
+        """Return predictions in the label's units, float64 (n,), from scores of the final vectors."""
         values = score.astype(np.float64)
         if self.logistic:
             values = expit(values)
@@ -87,7 +88,7 @@ class Target:
         return {
             "transform": {"name": self.transform.name, "state": self.transform.state()},
             **{key: getattr(self, key) for key in ("mean", "sd", "logistic", "base")},
-            # JSON has no word for infinity
+            # JSON can't represent infinity
             "low": self.low if math.isfinite(self.low) else None,
             "high": self.high if math.isfinite(self.high) else None,
         }
@@ -109,7 +110,7 @@ class Target:
         ends = np.array([value for value in (low, high) if value is not None], dtype=np.float32)
         with np.errstate(over="ignore"):
             if made.low > made.high or not np.isfinite(made.inverse(ends, np.full(len(ends), np.nan))).all():
-                raise ValueError(f"predictions between {low} and {high} are no finite labels")
+                raise ValueError(f"predictions between {low} and {high} are not finite labels")
         return made
 
 
@@ -121,13 +122,13 @@ def label_targets(
     duration: F64 | None,
     n: int,
 ) -> F64:
-    """Return what an objective draws the scores of interactions to, float64 (n,).
+    """Return the values that an objective fits the scores of interactions to, float64 (n,).
 
     Args:
-        target: the way of objectives that predict a label.
-        rule: which labels are positives, and their order, for objectives that learn to rank.
+        target: for objectives that predict a label.
+        rule: which labels are positives, and their order, for objectives that rank.
         objective: which one it is. ``all_pairs`` grades labels by their rank, from its ``min_grade`` to 1;
-            the others that rank draw positives to 1 and learn nothing from other interactions: nan.
+            the others that rank fit positives to 1 and ignore other interactions: NaN.
         label: (n,), or None where there are none: every interaction is a positive.
         duration: (n,) durations of the items, or None.
         n: number of interactions.

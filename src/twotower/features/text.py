@@ -1,10 +1,11 @@
-"""text: hashed character n-grams, weighted by rarity, folded into a few directions (latent semantics).
+"""text: hashed character n-grams, weighted by inverse document frequency, reduced by truncated SVD (LSA).
 
-Character n-grams need no model, no tokeniser and no word boundaries, so they work for Chinese captions as for
-English titles. They are hashed into a fixed number of columns (Weinberger et al., "Feature Hashing for Large
-Scale Multitask Learning", ICML 2009), weighted by inverse document frequency, and projected on the leading
-singular directions of the train rows (Deerwester et al. 1990) by a randomised SVD (Halko, Martinsson, Tropp
-2011). The tower sees a short dense vector, so a step costs the same whatever the length of the text.
+Character n-grams need no model, tokeniser or word boundaries, so they work for Chinese captions and English
+titles alike. They are hashed into a fixed number of columns (Weinberger et al., "Feature Hashing for Large
+Scale Multitask Learning", ICML 2009), weighted by inverse document frequency, and projected onto the leading
+singular directions of the training rows (Deerwester et al. 1990) by a randomised SVD (Halko, Martinsson,
+Tropp 2011). The tower's input is a short dense vector, so the cost of a step does not depend on the length of
+the text.
 """
 
 from __future__ import annotations
@@ -26,21 +27,21 @@ from twotower.tensors import exactly, finite
 COLUMNS = 1 << 14
 SIZES = (1, 2, 3)
 WIDTH = 16
-"""Most directions kept."""
+"""Maximum number of directions."""
 MAX_FIT_ROWS = 50_000
-"""The projection is learnt on at most this many rows; more do not move its leading directions."""
+"""The projection is fitted on at most this many rows; more do not change its leading directions."""
 MAX_CHARACTERS = 512
 
 
 @dataclass(frozen=True)
 class TextEncoder:
-    """Fitted state of one text column.
+    """Fitted state of a text column.
 
     Attributes:
-        idf: float32 (COLUMNS,) inverse document frequencies; 0 for a column that train does not have.
-        projection: float32 (COLUMNS, width), zero rows left in; scaled so that train's values have unit
+        idf: float32 (COLUMNS,) inverse document frequencies; 0 for a column without training rows.
+        projection: float32 (COLUMNS, width), including zero rows; scaled so that training values have unit
             variance.
-        mean: float32 (width,) of the projected train rows.
+        mean: float32 (width,) of the projected training rows.
     """
 
     idf: NDArray[np.float32]
@@ -49,7 +50,7 @@ class TextEncoder:
 
     @classmethod
     def fit(cls, column: pl.Series) -> TextEncoder:
-        """Learn rarity and leading directions from a train column."""
+        """Fit document frequencies and leading directions on a training column."""
         present = column.drop_nulls()
         if len(present) > MAX_FIT_ROWS:
             present = present.gather_every(-(-len(present) // MAX_FIT_ROWS))
@@ -64,14 +65,14 @@ class TextEncoder:
             return cls(idf, np.zeros((COLUMNS, 0), np.float32), np.zeros(0, np.float32))
         directions = _leading_directions(weighted, width)
         projected = np.asarray(weighted @ directions)
-        # one scale for all directions keeps their order of importance
+        # one scale for all directions keeps their relative importance
         scale = max(float(projected.std(axis=0).max()), 1e-6)
         return cls(
             idf, (directions / scale).astype(np.float32), (projected / scale).mean(axis=0).astype(np.float32)
         )
 
     def transform(self, column: pl.Series) -> Dense:
-        """Return (rows, width + 1): the projection, zeros where missing or empty, and a flag for that."""
+        """Return (rows, width + 1): the projection (zeros if missing or empty) and a "missing" flag."""
         counts = _count(column)
         empty = np.diff(counts.indptr) == 0
         values = np.asarray(_weighted(counts, self.idf) @ self.projection) - self.mean
@@ -127,12 +128,12 @@ def _leading_directions(matrix: sparse.csr_matrix, width: int, rounds: int = 3) 
     basis = _orthonormal(matrix @ start)
     for _ in range(rounds):
         basis = _orthonormal(matrix @ (matrix.T @ basis))
-    # the small factor B = Q'A, by way of the eigenvectors of BB'
+    # the small factor B = Q'A, through the eigenvectors of BB'
     small = np.asarray(matrix.T @ basis, dtype=np.float64)
     values, left = np.linalg.eigh(small.T @ small)
     order = np.argsort(values)[::-1][:width]
     length = np.sqrt(np.maximum(values[order], 0.0))
-    # directions past the rank are rounding errors
+    # directions beyond the rank are rounding errors
     right = small @ left[:, order] * np.where(length > 1e-5 * length[0], 1.0 / np.maximum(length, 1e-12), 0.0)
     signs = np.sign(right[np.abs(right).argmax(axis=0), np.arange(right.shape[1])])
     directions: NDArray[np.float32] = (right * signs).astype(np.float32)

@@ -1,4 +1,4 @@
-"""vector: a list of floats made elsewhere, standardised as a whole."""
+"""vector: a precomputed list of floats, standardised as a whole."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ from twotower.features.saved import number, numbers
 
 @dataclass(frozen=True)
 class VectorEncoder:
-    """Fitted state of one vector column.
+    """Fitted state of a vector column.
 
     Attributes:
-        mean: float32 (width,) on train.
-        scale: one standard deviation for all components, so that their proportions (and with them the
-            vector's geometry) are kept.
+        mean: float32 (width,) on the training set.
+        scale: one standard deviation for all components, which preserves the vector's geometry.
     """
 
     mean: NDArray[np.float32]
@@ -29,18 +28,18 @@ class VectorEncoder:
 
     @classmethod
     def fit(cls, column: pl.Series) -> VectorEncoder:
-        """Learn mean and scale from the rows of a train column that have a vector."""
+        """Fit mean and scale on the rows of a training column that have a vector."""
         present = column.drop_nulls()
         if not len(present):
             raise DataError(
-                f"vector column {column.name!r} is empty in every train row; leave it out of the schema"
+                f"vector column {column.name!r} is empty in every training row; remove it from the schema"
             )
         values = _matrix(present, len(present[0]))
         scale = float((values - values.mean(axis=0)).std())
         return cls(values.mean(axis=0), scale if scale > 1e-12 else 1.0)
 
     def transform(self, column: pl.Series) -> Dense:
-        """Return (rows, width + 1): the standardised vector, zeros where missing, and a flag for that."""
+        """Return (rows, width + 1): the standardised vector (zeros if missing) and a "missing" flag."""
         missing = column.is_null().to_numpy()
         block = np.zeros((len(column), len(self.mean) + 1), dtype=np.float32)
         if not missing.all():
@@ -64,7 +63,7 @@ def _matrix(column: pl.Series, width: int) -> NDArray[np.float32]:
     if (lengths != width).any():
         other = lengths.filter(lengths != width)[0]
         raise DataError(
-            f"every vector of {column.name!r} must have the {width} numbers that train's first one has, "
-            f"got one of {other}; make them all of one length"
+            f"every vector of {column.name!r} must have {count_of(width, 'number')}, like the first one in "
+            f"the training set; got one of {other}. Make all vectors the same length"
         )
     return column.explode().to_numpy().astype(np.float32).reshape(len(column), width)

@@ -1,4 +1,4 @@
-"""`Vocabulary`: values to codes, frozen after fitting; values never seen get a code of their own."""
+"""`Vocabulary`: values to codes, frozen after fitting; unknown values share one code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from twotower.data.id_text import as_known
 
 UNKNOWN = 0
-"""Code of a value that the train part does not have (or has too seldom)."""
+"""Code of a value that is not in the training set, or too rare in it."""
 MISSING = 1
 """Code of an empty value."""
 RESERVED = 2
@@ -24,28 +24,28 @@ class Vocabulary:
     """A frozen map from values to codes 2, 3, ...; 0 is "unknown" and 1 is "missing".
 
     Attributes:
-        values: the known values, sorted, without nulls; an integer or string series.
+        values: the known values, sorted, without nulls, as an integer or string series.
     """
 
     values: pl.Series
 
     @classmethod
     def fit(cls, column: pl.Series, min_count: int = 1) -> Vocabulary:
-        """Learn the values that occur at least ``min_count`` times in ``column``."""
+        """Fit the values that occur at least ``min_count`` times in ``column``."""
         counts = column.drop_nulls().alias("value").value_counts(name="count")
         kept = counts.filter(pl.col("count") >= min_count).get_column("value").sort()
         return cls(kept)
 
     @property
     def size(self) -> int:
-        """Number of codes, "unknown" and "missing" included."""
+        """Number of codes, including "unknown" and "missing"."""
         return len(self.values) + RESERVED
 
     def encode(self, column: pl.Series) -> NDArray[np.int32]:
         """Return the codes of a column, int32 (rows,)."""
         known = self.values.to_frame("value").with_row_index("code", offset=RESERVED)
         missing = column.is_null().to_numpy()
-        column = as_known(column, self.values.dtype)  # what can't be one of them is unknown, not missing
+        column = as_known(column, self.values.dtype)  # a value of another type is unknown, not missing
         found = column.alias("value").to_frame().join(known, on="value", how="left", maintain_order="left")
         codes = found.get_column("code").fill_null(UNKNOWN).to_numpy().astype(np.int32)
         codes[missing] = MISSING
@@ -64,5 +64,5 @@ class Vocabulary:
             raise ValueError(f"the values of a vocabulary must be of the type {state['type']}")
         values = pl.Series("value", state["values"], dtype=dtype)
         if values.n_unique() != len(values):
-            raise ValueError("the values of a vocabulary must differ")
+            raise ValueError("the values of a vocabulary must be distinct")
         return cls(values)
