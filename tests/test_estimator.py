@@ -623,7 +623,7 @@ def test_a_label_is_needed() -> None:
 @pytest.mark.parametrize("with_validation", [True, False])
 def test_a_model_is_trained_on_a_train_part_only(with_validation: bool) -> None:
     data = planted(1300)
-    with pytest.raises(TypeError, match="TrainPart.* got Dataset"):
+    with pytest.raises(TypeError, match=r"TrainPart.* got Dataset"):
         TwoTower().fit(data, data if with_validation else None)  # type: ignore[arg-type]
 
 

@@ -106,7 +106,7 @@ def test_no_positive_is_a_note_beside_labels_and_an_error_without(case) -> None:
     (note,) = found.notes
     assert note.startswith("ranking was not measured: there must be at least one positive (a label of at")
     assert "Labels range from 1 to 5" in note
-    with pytest.raises(DataError, match=r"at least 9\).*none of .* lie between 1 and 5, median"):
+    with pytest.raises(DataError, match=r"at least 9\).*got none .* from 1 to 5, with median"):
         evaluate_model(Scores(), test, train, rule, rating=False)
 
 

@@ -15,6 +15,7 @@ from twotower.data.durations import durations
 from twotower.errors import ConfigError, DataError
 from twotower.features.labels import F64, DurationRank
 from twotower.features.saved import optional
+from twotower.wording import count_of
 
 
 @dataclass(frozen=True)

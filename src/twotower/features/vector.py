@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from twotower.errors import DataError
 from twotower.features.blocks import Dense
 from twotower.features.saved import number, numbers
+from twotower.wording import count_of
 
 
 @dataclass(frozen=True)
