@@ -32,7 +32,7 @@ from twotower.config import Config, load_config
 from twotower.data.dataset import Dataset
 from twotower.data.splitting import Parts
 from twotower.evaluation import RankingComparison
-from twotower.experiment import OURS, Compared, compare_rankers, load_parts
+from twotower.experiment import OURS, Comparison, compare_rankers, load_parts
 from twotower.experiment.stages import Stages
 from twotower.experiment.training import fit
 from twotower.recommender import Recommender
@@ -98,7 +98,7 @@ def _without_features(parts: Parts) -> Parts:
     return Parts(_bare(parts.train).as_train(), _bare(parts.validation), _bare(parts.test))
 
 
-def _show(found: Compared, means: Means) -> None:
+def _show(found: Comparison, means: Means) -> None:
     comparison = found.comparison
     assert isinstance(comparison, RankingComparison)
     _log(f"{comparison.users:,} users")

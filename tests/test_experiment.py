@@ -21,7 +21,7 @@ from twotower.data.dataset import Dataset
 from twotower.data.splitting import Parts, parts_of
 from twotower.data.synthetic import write_kuairec
 from twotower.errors import BundleError, ConfigError, DataError, TwoTowerError, TwoTowerWarning
-from twotower.evaluation import Comparison
+from twotower.evaluation import RatingComparison
 from twotower.experiment import Run, load_parts, recommend_all, score_file, train
 from twotower.experiment.clock import FitClock
 from twotower.experiment.stages import Stages
@@ -488,7 +488,7 @@ def test_a_comparison_has_every_baseline(config: Config) -> None:
 
     assert list(comparison.models) == ["two-tower", *BASELINES]
     assert set(comparison.differences) == set(BASELINES)
-    assert isinstance(comparison, Comparison)
+    assert isinstance(comparison, RatingComparison)
     assert comparison.rows == 60
     json.dumps(compared.as_dict(), allow_nan=False)
     assert any(line.startswith("biases: ") for line in lines)

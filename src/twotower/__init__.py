@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from twotower.errors import TwoTowerError
     from twotower.estimator import TwoTower
     from twotower.evaluation import evaluate_rating
+    from twotower.experiment.fitted import compare
     from twotower.recommender import Recommender
     from twotower.schema import Kind, Schema
     from twotower.training import Callback
@@ -42,6 +43,7 @@ __all__ = [
     "Schema",
     "TwoTower",
     "TwoTowerError",
+    "compare",
     "datasets",
     "evaluate_rating",
     "load",
@@ -58,6 +60,7 @@ _HOME = {
     "Schema": "twotower.schema",
     "TwoTower": "twotower.estimator",
     "TwoTowerError": "twotower.errors",
+    "compare": "twotower.experiment.fitted",
     "evaluate_rating": "twotower.evaluation",
     "read_dataset": "twotower.data.tables",
     "read_table": "twotower.data.tables",

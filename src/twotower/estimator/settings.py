@@ -72,10 +72,10 @@ class Settings:
         if not isinstance(seed, Integral) or isinstance(seed, bool) or seed < 0:
             raise ConfigError(f"'seed' must be a whole number, 0 or more, got {seed!r}.")
         made = cls(
-            _valid(PositiveConfig, "positive", positive),
-            _valid(ModelConfig, "model", values["model"]),
-            _valid(ObjectiveConfig, "objective", values["objective"]),
-            _valid(TrainingConfig, "training", values["training"]),
+            validated(PositiveConfig, "positive", positive),
+            validated(ModelConfig, "model", values["model"]),
+            validated(ObjectiveConfig, "objective", values["objective"]),
+            validated(TrainingConfig, "training", values["training"]),
             int(seed),
         )
         try:
@@ -147,7 +147,12 @@ def _place_of(key: str) -> tuple[str, str]:
     raise ConfigError(f"unknown setting {key!r}.{hint}")
 
 
-def _valid(kind: type[_Section], name: str, values: Mapping[str, Any]) -> _Section:
+def validated(kind: type[_Section], name: str, values: Mapping[str, Any]) -> _Section:
+    """Return a section with these values.
+
+    Raises:
+        ConfigError: a value that is not valid; one line for each.
+    """
     try:
         return kind.model_validate(dict(values))
     except ValidationError as error:

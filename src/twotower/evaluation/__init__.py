@@ -4,7 +4,7 @@ from twotower.data.durations import durations
 from twotower.data.predictor import Predictor
 from twotower.data.ranker import Queries, Ranker
 from twotower.evaluation.beside import BesidePopularity, ByPopularity
-from twotower.evaluation.comparison import Comparison, compare_ratings
+from twotower.evaluation.comparison import RatingComparison, compare_ratings
 from twotower.evaluation.evaluation import (
     CANDIDATES,
     Evaluation,
@@ -25,7 +25,6 @@ __all__ = [
     "CANDIDATES",
     "BesidePopularity",
     "ByPopularity",
-    "Comparison",
     "Evaluation",
     "Predictor",
     "Queries",
@@ -33,6 +32,7 @@ __all__ = [
     "RankingComparison",
     "RankingEvaluation",
     "RankingTask",
+    "RatingComparison",
     "RatingEvaluation",
     "SliceResult",
     "compare_on_task",

@@ -67,7 +67,7 @@ class ByPopularity(Ranker):
         return exact_top_k(ones, level[:, None], k, seen=queries.barred).items
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class BesidePopularity:
     """A model's ranking beside that by popularity, for the same users.
 
@@ -140,6 +140,9 @@ class BesidePopularity:
             f"{begins}: {metric.replace('ndcg', 'NDCG')} {self.model[metric].value:.4f} against "
             f"{self.metrics[metric].value:.4f}, {found.value:+.4f}{within}.{fix}"
         )
+
+    def __repr__(self) -> str:
+        return self.says
 
     def as_dict(self) -> dict[str, Any]:
         """Return the attributes, the verdict and the sentence for JSON."""

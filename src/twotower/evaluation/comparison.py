@@ -12,12 +12,13 @@ from numpy.typing import ArrayLike
 from twotower.data.dataset import Dataset
 from twotower.errors import ConfigError, nearest
 from twotower.evaluation.rating import RatingEvaluation, RatingStatistics, RatingTable, metrics_dict
+from twotower.evaluation.showing import ShownComparison
 from twotower.metrics import Interval, paired_differences
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Models beside each other. Made by `compare_ratings`.
+@dataclass(frozen=True, repr=False)
+class RatingComparison(ShownComparison):
+    """Predictions of several models. Made by `compare_ratings`.
 
     Attributes:
         rows: how many rows each model predicted.
@@ -32,6 +33,12 @@ class Comparison:
     models: Mapping[str, RatingEvaluation]
     differences: Mapping[str, Mapping[str, Interval]]
     by_seed: Mapping[str, Sequence[Mapping[str, float]]] = field(default_factory=dict)
+
+    def _title(self) -> str:
+        return f"{len(self.models)} models, predictions of {self.rows:,} test rows"
+
+    def _main(self) -> str:
+        return "rmse"
 
     def as_dict(self) -> dict[str, Any]:
         """Return ``{"rows", "against", "models", "differences"}`` for JSON."""
@@ -52,7 +59,7 @@ def compare_ratings(
     cap: float | None = None,
     resamples: int = 1000,
     seed: int = 0,
-) -> Comparison:
+) -> RatingComparison:
     """Measure several models on the same rows and the same resampled users.
 
     A difference's interval is much narrower than the models' own, since a hard user is hard for all; whether
@@ -84,7 +91,7 @@ def compare_ratings(
     wholes = {name: of.whole for name, of in statistics.items()}
     differences = paired_differences(wholes, against, resamples=resamples, seed=seed)
     by_seed = {name: [one.whole.values() for one in of] for name, of in each.items() if len(of) > 1}
-    return Comparison(len(table.label), against, models, differences, by_seed)
+    return RatingComparison(len(table.label), against, models, differences, by_seed)
 
 
 def _by_seed(predictions: ArrayLike) -> list[ArrayLike]:

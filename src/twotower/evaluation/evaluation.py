@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +12,17 @@ from twotower.data.dataset import Dataset
 from twotower.data.predictor import Predictor
 from twotower.data.ranker import Ranker
 from twotower.errors import ConfigError, DataError, nearest
-from twotower.evaluation.beside import BesidePopularity
+from twotower.evaluation.beside import POPULARITY, BesidePopularity
 from twotower.evaluation.ranking import RankingEvaluation, evaluate_values
 from twotower.evaluation.ranking_task import Candidates, RankingTask
-from twotower.evaluation.rating import RatingEvaluation, SliceResult, evaluate_rating, metrics_dict
+from twotower.evaluation.rating import (
+    RatingEvaluation,
+    SliceResult,
+    evaluate_rating,
+    metrics_dict,
+    slices_in,
+)
+from twotower.evaluation.showing import Shown
 from twotower.features.positive import PositiveRule
 from twotower.metrics import Interval
 
@@ -26,9 +33,9 @@ CANDIDATES = ("all", "test_items", "test_pairs")
 has rows with there."""
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """One model on a test part. Made by `Recommender.evaluate`.
+@dataclass(frozen=True, repr=False)
+class Evaluation(Shown):
+    """One model on a test set. Made by `Recommender.evaluate`.
 
     Attributes:
         rows: how many interactions the test part has.
@@ -53,6 +60,29 @@ class Evaluation:
     def slices(self) -> dict[str, Mapping[str, Mapping[str, SliceResult]]]:
         """``"rating"`` and ``"ranking"`` -> group -> slice -> result, of what was measured."""
         return {name: part.slices for name, part in self._parts().items()}
+
+    def _metrics(self) -> Mapping[str, Interval]:
+        return self.metrics
+
+    def _title(self) -> str:
+        what = [f"Evaluation on {self.rows:,} test rows"]
+        if self.ranking is not None:
+            what.append(f"{self.ranking.items:,} items ranked for {self.ranking.users:,} users")
+        return ", ".join(what)
+
+    def _by_slice(self) -> Iterator[tuple[str, str, SliceResult]]:
+        for part in self._parts().values():
+            yield from slices_in(part.slices)
+
+    def _beside(self) -> tuple[str, Mapping[str, Interval]]:
+        return ("", {}) if self.popularity is None else (POPULARITY, self.popularity.metrics)
+
+    def _directions(self) -> Mapping[str, bool | None]:
+        return {} if self.ranking is None else self.ranking.directions
+
+    def _notes(self) -> list[str]:
+        said = [] if self.popularity is None else [self.popularity.says]
+        return [*said, *self.notes]
 
     def as_dict(self) -> dict[str, Any]:
         """Return ``{"rating", "ranking", "rows", "ranked", "popularity", "slices", "notes"}`` for JSON.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,14 +14,15 @@ from twotower.data.ranker import Ranker
 from twotower.errors import ConfigError, nearest
 from twotower.evaluation.ranking_slices import RankingSlices, ranking_slices
 from twotower.evaluation.ranking_task import Candidates, FloatArray, RankingTask, RankingValues
-from twotower.evaluation.rating import SliceResult, metrics_dict
+from twotower.evaluation.rating import SliceResult, metrics_dict, slices_in
+from twotower.evaluation.showing import Shown, ShownComparison
 from twotower.metrics import Interval, mean_differences, mean_intervals
 
 _WHOLE = ("", "")  # the slice that is no slice
 
 
-@dataclass(frozen=True)
-class RankingEvaluation:
+@dataclass(frozen=True, repr=False)
+class RankingEvaluation(Shown):
     """One ranker on a held-out part. Made by `evaluate_ranking`.
 
     Attributes:
@@ -32,6 +33,7 @@ class RankingEvaluation:
         metrics: name (``"recall@20"``) -> value and interval; coverage and Gini index have no interval.
         slices: group -> slice -> result, whose rows are relevant pairs; see `ranking_slices`. Slices of items
             have recall and NDCG alone.
+        directions: of a user's own metrics, whether higher is better; None where neither is.
     """
 
     users: int
@@ -40,6 +42,19 @@ class RankingEvaluation:
     left_out: Mapping[str, int]
     metrics: Mapping[str, Interval]
     slices: Mapping[str, Mapping[str, SliceResult]]
+    directions: Mapping[str, bool | None] = field(default_factory=dict)
+
+    def _metrics(self) -> Mapping[str, Interval]:
+        return self.metrics
+
+    def _title(self) -> str:
+        return f"Rankings of {self.items:,} items for {self.users:,} users"
+
+    def _by_slice(self) -> Iterator[tuple[str, str, SliceResult]]:
+        yield from slices_in(self.slices)
+
+    def _directions(self) -> Mapping[str, bool | None]:
+        return self.directions
 
     def as_dict(self) -> dict[str, Any]:
         """Return the attributes for JSON; a number that is not defined is None."""
@@ -56,8 +71,8 @@ class RankingEvaluation:
         }
 
 
-@dataclass(frozen=True)
-class RankingComparison:
+@dataclass(frozen=True, repr=False)
+class RankingComparison(ShownComparison):
     """Rankers beside each other. Made by `compare_rankings`.
 
     Attributes:
@@ -73,6 +88,15 @@ class RankingComparison:
     models: Mapping[str, RankingEvaluation]
     differences: Mapping[str, Mapping[str, Interval]]
     by_seed: Mapping[str, Sequence[Mapping[str, float]]] = field(default_factory=dict)
+
+    def _title(self) -> str:
+        return f"{len(self.models)} models, rankings for {self.users:,} users"
+
+    def _main(self) -> str:
+        return next(name for name in self.models[self.against].metrics if name.startswith("ndcg@"))
+
+    def _directions(self) -> Mapping[str, bool | None]:
+        return self.models[self.against].directions
 
     def as_dict(self) -> dict[str, Any]:
         """Return ``{"users", "against", "models", "differences"}`` for JSON."""

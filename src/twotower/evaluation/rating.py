@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from twotower.data.dataset import Dataset
 from twotower.data.predictor import Predictor
 from twotower.errors import ConfigError
+from twotower.evaluation.showing import Shown, headline
 from twotower.evaluation.slices import Slices, slices_of
 from twotower.metrics import Interval, UserGroups, UserStatistics, group_users
 from twotower.metrics.bootstrap import intervals_of_all
@@ -22,9 +23,10 @@ from twotower.metrics.pair_order import Ranking, rank_values
 from twotower.metrics.statistics import Measured
 
 FloatArray = NDArray[np.float64]
+_SHOWN = 6  # metrics in the text of a slice
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SliceResult:
     """The metrics over some rows of the test part.
 
@@ -40,14 +42,19 @@ class SliceResult:
     metrics: Mapping[str, Interval]
     bounds: tuple[float, float] | None = None
 
+    def __repr__(self) -> str:
+        names = headline(self.metrics)[:_SHOWN]
+        measured = ", ".join(f"{name} {self.metrics[name]:.4f}" for name in names)
+        return f"{self.rows:,} rows of {self.users:,} users: {measured}"
+
     def as_dict(self) -> dict[str, Any]:
         """Return ``{"rows", "users", "metrics"}`` for JSON, with ``"bounds"`` where there are any."""
         bounds = {} if self.bounds is None else {"bounds": list(self.bounds)}
         return {"rows": self.rows, "users": self.users, **bounds, "metrics": metrics_dict(self.metrics)}
 
 
-@dataclass(frozen=True)
-class RatingEvaluation:
+@dataclass(frozen=True, repr=False)
+class RatingEvaluation(Shown):
     """One model on a test part. Made by `evaluate_rating`.
 
     Attributes:
@@ -59,6 +66,15 @@ class RatingEvaluation:
     rows: int
     metrics: Mapping[str, Interval]
     slices: Mapping[str, Mapping[str, SliceResult]]
+
+    def _metrics(self) -> Mapping[str, Interval]:
+        return self.metrics
+
+    def _title(self) -> str:
+        return f"Predictions of {self.rows:,} test rows"
+
+    def _by_slice(self) -> Iterator[tuple[str, str, SliceResult]]:
+        yield from slices_in(self.slices)
 
     def as_dict(self) -> dict[str, Any]:
         """Return ``{"rows", "metrics", "slices"}`` for JSON; a number that is not defined is None."""
@@ -189,6 +205,15 @@ class RatingTable:
             for group, members in self.slices.items()
         }
         return RatingEvaluation(len(self.label), metrics, results)
+
+
+def slices_in(
+    slices: Mapping[str, Mapping[str, SliceResult]],
+) -> Iterator[tuple[str, str, SliceResult]]:
+    """Yield group, slice and result of every slice."""
+    for group, members in slices.items():
+        for name, result in members.items():
+            yield group, name, result
 
 
 def metrics_dict(metrics: Mapping[str, Interval]) -> dict[str, dict[str, float | None]]:

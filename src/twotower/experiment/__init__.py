@@ -1,7 +1,7 @@
 """From a config to a run: read, split, train, evaluate, save; and the batch work with what was saved."""
 
 from twotower.experiment.batch import read_items, recommend_all, score_file
-from twotower.experiment.comparing import OURS, Compared, compare, compare_predictors, compare_rankers
+from twotower.experiment.comparing import OURS, Comparison, compare, compare_predictors, compare_rankers
 from twotower.experiment.demonstration import DemoResult, demo
 from twotower.experiment.indexing import Indexed, build_index
 from twotower.experiment.parts import check_positives, load_parts
@@ -11,7 +11,7 @@ from twotower.experiment.training import RunResult, evaluate, train
 
 __all__ = [
     "OURS",
-    "Compared",
+    "Comparison",
     "DemoResult",
     "Indexed",
     "Run",

@@ -5,21 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from html import escape
 from typing import Any, Final
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from twotower.baselines import BASELINES, RANKING_BASELINES
 from twotower.baselines.search import Setting
+from twotower.charts import Chart
 from twotower.config import Config, resolved
 from twotower.data.ranker import Ranker
 from twotower.data.splitting import Parts
 from twotower.errors import DataError
 from twotower.evaluation import (
     BesidePopularity,
-    Comparison,
     RankingComparison,
+    RatingComparison,
     compare_on_task,
     compare_ratings,
     held_out_task,
@@ -37,9 +40,9 @@ OURS: Final = "two-tower"
 """What a comparison calls our model."""
 
 
-@dataclass(frozen=True)
-class Compared:
-    """Models beside each other, and how the baselines came about.
+@dataclass(frozen=True, repr=False)
+class Comparison:
+    """Models compared on one test set, and how the baselines were tuned.
 
     Attributes:
         comparison: the measurements.
@@ -51,12 +54,30 @@ class Compared:
             and ``"ours"``; empty for one that ranks, which has the baselines.
     """
 
-    comparison: Comparison | RankingComparison
+    comparison: RatingComparison | RankingComparison
     given: Mapping[str, str] = field(default_factory=dict)
     choices: Mapping[str, Choice] = field(default_factory=dict)
     skipped: Mapping[str, str] = field(default_factory=dict)
     seeds: tuple[int, ...] = ()
     popularity: Mapping[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return "\n".join([repr(self.comparison), *self._notes()])
+
+    def _repr_html_(self) -> str:
+        below = "".join(f"<div>{escape(note)}</div>" for note in self._notes())
+        return self.comparison._repr_html_() + below
+
+    def _notes(self) -> list[str]:
+        return [f"{name} was left out: {reason}"[:150] for name, reason in self.skipped.items()]
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return every metric of every model, and how ours differs; see `RankingComparison.to_frame`."""
+        return self.comparison.to_frame()
+
+    def plot(self, metric: str | None = None) -> Chart:
+        """Return a chart of one metric of all models, best first; see `RankingComparison.plot`."""
+        return self.comparison.plot(metric)
 
     @property
     def settings(self) -> dict[str, dict[str, Setting]]:
@@ -89,7 +110,7 @@ class Compared:
 
 def compare(
     config: Config, *, seeds: int = 1, callbacks: Sequence[Callback] = (), log: Log = quiet
-) -> Compared:
+) -> Comparison:
     """Train our model and every baseline on one split, and measure them on its test part.
 
     Args:
@@ -126,8 +147,9 @@ def compare_predictors(
     *,
     baselines: Iterable[str] | None = None,
     others: Sequence[Recommender] = (),
+    beside: Mapping[str, Recommender] | None = None,
     log: Log = quiet,
-) -> Compared:
+) -> Comparison:
     """Compare predicted labels with those of rating baselines, fitted here on the same parts.
 
     A baseline learns labels capped where ours are, and chooses its settings on the validation part. With
@@ -139,12 +161,16 @@ def compare_predictors(
         parts: of the data.
         baselines: names in `BASELINES`; None for all.
         others: ours with other seeds.
+        beside: further trained models to be measured with them, by name.
         log: told one line a baseline.
     """
     ours = [one.predict(parts.test) for one in (recommender, *others)]
     predictions: dict[str, NDArray[np.float64]] = {OURS: np.stack(ours) if others else ours[0]}
     everything = parts.train.joined(parts.validation) if config.training.refit else None
     given = {OURS: given_to_ours(config, parts.train.schema)}
+    for name, other in (beside or {}).items():
+        predictions[name] = other.predict(parts.test)
+        given[name] = given_to_ours(config, other.encoder.schema)
     for name in BASELINES if baselines is None else baselines:
         start = time.perf_counter()
         baseline = BASELINES[name]()
@@ -163,7 +189,7 @@ def compare_predictors(
         resamples=config.evaluation.resamples,
         seed=config.seed,
     )
-    return Compared(comparison, given, popularity=_ranked_beside(config, recommender, parts, log))
+    return Comparison(comparison, given, popularity=_ranked_beside(config, recommender, parts, log))
 
 
 def _ranked_beside(config: Config, recommender: Recommender, parts: Parts, log: Log) -> dict[str, Any]:
@@ -205,7 +231,7 @@ def compare_rankers(
     baselines: Iterable[str] | None = None,
     beside: Mapping[str, Ranker] | None = None,
     log: Log = quiet,
-) -> Compared:
+) -> Comparison:
     """Compare rankings with those of ranking baselines.
 
     Where there are labels, each is tuned on the validation part twice: on the positives alone, and on all
@@ -251,4 +277,4 @@ def compare_rankers(
     comparison = compare_on_task(
         task, rankers(), seen, against=OURS, resamples=settings.resamples, seed=config.seed
     )
-    return Compared(comparison, given, fitting.choices, fitting.skipped)
+    return Comparison(comparison, given, fitting.choices, fitting.skipped)

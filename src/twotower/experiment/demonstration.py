@@ -13,7 +13,7 @@ import polars as pl
 
 from twotower.atomic import disk_errors
 from twotower.config import load_config
-from twotower.experiment.comparing import Compared, compare, compare_rankers
+from twotower.experiment.comparing import Comparison, compare, compare_rankers
 from twotower.experiment.parts import load_parts
 from twotower.experiment.run import Run
 from twotower.experiment.stages import Log, quiet
@@ -41,8 +41,8 @@ class DemoResult:
 
     run: Run
     metrics: dict[str, Any]
-    rating: Compared
-    ranking: Compared
+    rating: Comparison
+    ranking: Comparison
     user: Any
     recommendations: pl.DataFrame
 

@@ -24,7 +24,7 @@ from twotower.evaluation import (
     RatingEvaluation,
     held_out_task,
 )
-from twotower.experiment import OURS, Compared, compare_predictors, compare_rankers
+from twotower.experiment import OURS, Comparison, compare_predictors, compare_rankers
 from twotower.experiment.stages import Log, quiet
 from twotower.metrics import Interval
 from twotower.recommender import Recommender
@@ -84,7 +84,7 @@ class Case:
     recorded: Mapping[str, Any]
     data: DataState
     evaluation: Evaluation
-    compared: Compared | None
+    compared: Comparison | None
     left_out: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod

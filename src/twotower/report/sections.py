@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from twotower.evaluation import RankingEvaluation, RatingEvaluation, SliceResult
-from twotower.experiment import Compared
+from twotower.experiment import Comparison
 from twotower.experiment.fitting import settings_said
 from twotower.report import figures, tables
 from twotower.report.case import Case
@@ -236,7 +236,7 @@ def _worst(groups: Mapping[str, Mapping[str, SliceResult]], metric: str, *, high
     return f"worst in “{name}”, {number(values[name])}"
 
 
-def _tuned(compared: Compared) -> dict[str, str]:
+def _tuned(compared: Comparison) -> dict[str, str]:
     """Return what each baseline chose on validation, and by which numbers, in words."""
     found = {}
     for name, choice in compared.choices.items():

@@ -44,9 +44,16 @@ def progress_of(shown: Shown) -> Iterator[list[Callback]]:
         with epoch_progress() as progress:
             yield [EpochBar(progress)]
     elif shown is True:
-        yield [EpochLines(lambda line: print(line, file=sys.stderr, flush=True))]
+        yield [EpochLines(line_writer(True))]
     else:
         yield []
+
+
+def line_writer(shown: Shown) -> Callable[[str], None]:
+    """Return what writes a line to stderr where progress is shown, and nothing elsewhere."""
+    if shown is True or (shown == "auto" and (Console(stderr=True).is_jupyter or sys.stderr.isatty())):
+        return lambda line: print(line, file=sys.stderr, flush=True)
+    return lambda line: None
 
 
 def epoch_progress() -> Progress:

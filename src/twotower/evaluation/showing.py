@@ -1,0 +1,314 @@
+"""How evaluations and comparisons show themselves: short text, small tables, frames and charts."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any, Final
+
+import polars as pl
+
+from twotower.charts import ACCENT, REST, Chart, intervals_chart
+from twotower.errors import ConfigError, nearest
+from twotower.metrics import RANKING_METRICS, RATING_METRICS, Interval
+
+_HEADLINE = ("ndcg", "recall")
+"""Ranking metrics that are always shown; `Shown.to_frame` has all."""
+_MOST = 14
+"""Lines of metrics at most in a text."""
+_FLOAT, _TEXT = pl.Float64, pl.String
+
+
+def higher_is_better(metric: str, own: Mapping[str, bool | None] | None = None) -> bool | None:
+    """Return a metric's direction; None where it has no better direction.
+
+    Args:
+        metric: such as ``"ndcg@10"`` or ``"rmse"``.
+        own: directions of metrics that a user has defined.
+    """
+    if own and metric in own:
+        return own[metric]
+    name = metric.partition("@")[0]
+    found = RATING_METRICS.get(name) or RANKING_METRICS.get(name)
+    return None if found is None else found.higher_is_better
+
+
+def headline(metrics: Iterable[str], own: Iterable[str] = ()) -> list[str]:
+    """Return the metrics that a short text shows: of ratings all, of rankings some, and a user's own."""
+    names, mine = list(metrics), set(own)
+    shown = [name for name in names if name in RATING_METRICS or name in mine]
+    return shown + [name for kind in _HEADLINE for name in names if name.startswith(f"{kind}@")]
+
+
+def bounds(interval: Interval) -> str:
+    """Return the bounds in brackets; empty where there are none."""
+    if not math.isfinite(interval.low) or not math.isfinite(interval.high):
+        return ""
+    return f"[{interval.low:.4f}, {interval.high:.4f}]"
+
+
+def text_table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows with aligned columns, indented."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def html_table(
+    title: str, head: Sequence[str], rows: Sequence[Sequence[str]], notes: Sequence[str] = ()
+) -> str:
+    """Return a small HTML table with a title above and notes below; numbers are aligned to the right."""
+    left, right = ' style="text-align:left"', ' style="text-align:right"'
+    names = "".join(f"<th{right if at else left}>{escape(name)}</th>" for at, name in enumerate(head))
+    body = "".join(
+        "<tr>"
+        + "".join(f"<td{right if at else left}>{escape(cell)}</td>" for at, cell in enumerate(row))
+        + "</tr>"
+        for row in rows
+    )
+    below = "".join(f"<div>{escape(note)}</div>" for note in notes)
+    return (
+        f"<div><div><b>{escape(title)}</b></div><table><thead><tr>{names}</tr></thead>"
+        f"<tbody>{body}</tbody></table>{below}</div>"
+    )
+
+
+class Shown(ABC):
+    """A model's metrics: a short ``repr``, a table in notebooks, `to_frame` and `plot`."""
+
+    @abstractmethod
+    def _metrics(self) -> Mapping[str, Interval]:
+        """Return every metric over all rows."""
+
+    @abstractmethod
+    def _title(self) -> str:
+        """What was measured, in a line."""
+
+    @abstractmethod
+    def _by_slice(self) -> Iterable[tuple[str, str, Any]]:
+        """Group, slice and `SliceResult` of every slice."""
+
+    def _beside(self) -> tuple[str, Mapping[str, Interval]]:
+        """Name and metrics of what the model is shown beside."""
+        return "", {}
+
+    def _notes(self) -> list[str]:
+        return []
+
+    def _directions(self) -> Mapping[str, bool | None]:
+        """Directions of metrics that a user has defined."""
+        return {}
+
+    def __repr__(self) -> str:
+        measured = self._metrics()
+        names = headline(measured, self._directions())[:_MOST]
+        rows = [[name, f"{measured[name]:.4f}", bounds(measured[name])] for name in names]
+        lines = [self._title(), *(text_table(rows) if rows else [])]
+        if (more := len(measured) - len(rows)) > 0:
+            lines.append(f"  {more} more in .to_frame()")
+        return "\n".join([*lines, *(_cut(note) for note in self._notes()[:2])])
+
+    def _repr_html_(self) -> str:
+        other, theirs = self._beside()
+        names = headline(self._metrics(), self._directions())
+        head = ["", "value", "95% interval", *([other] if other else [])]
+        rows = [
+            [name, f"{self._metrics()[name]:.4f}", bounds(self._metrics()[name])]
+            + ([f"{theirs[name]:.4f}" if name in theirs else ""] if other else [])
+            for name in names
+        ]
+        return html_table(self._title(), head, rows, self._notes())
+
+    def to_frame(self, *, slices: bool = False) -> pl.DataFrame:
+        """Return the metrics as a frame.
+
+        Args:
+            slices: one row per slice and metric instead, with ``group``, ``slice``, ``rows`` and ``users``
+                before the other columns.
+
+        Returns:
+            Columns ``metric``, ``value``, ``low``, ``high`` (null where not defined) and ``higher_is_better``
+                (null where a metric has no better direction).
+        """
+        own = self._directions()
+        if not slices:
+            whole = [_row(name, of, own) for name, of in self._metrics().items()]
+            return pl.DataFrame(whole, schema=_COLUMNS)
+        rows = [
+            {"group": group, "slice": name, "rows": found.rows, "users": found.users, **_row(metric, of, own)}
+            for group, name, found in self._by_slice()
+            for metric, of in found.metrics.items()
+        ]
+        first = {"group": _TEXT, "slice": _TEXT, "rows": pl.Int64, "users": pl.Int64}
+        return pl.DataFrame(rows, schema=first | _COLUMNS)
+
+    def plot(self) -> Chart:
+        """Return a chart of the metrics with their intervals, beside popularity's where there are any.
+
+        Raises:
+            MissingExtraError: the package that draws is not installed.
+        """
+        other, theirs = self._beside()
+        rows = []
+        for name in headline(self._metrics(), self._directions()):
+            found = RATING_METRICS.get(name)
+            group = "Ranking" if found is None else "Prediction"
+            if found is not None and found.unit == "label":
+                group = "Error of predictions, in the label's units"
+            for model, of in (("model", self._metrics()), (other, theirs)):
+                if name in of:
+                    rows.append({"group": group, "name": name, "model": model, **_numbers(of[name])})
+        colours = {"model": ACCENT} | ({other: REST} if other else {})
+        return intervals_chart(rows, self._title(), colours=colours)
+
+
+class ShownComparison(ABC):
+    """Several models' metrics: a short ``repr``, a table in notebooks, `to_frame` and `plot`."""
+
+    against: str
+    models: Mapping[str, Any]
+    differences: Mapping[str, Mapping[str, Interval]]
+
+    @abstractmethod
+    def _title(self) -> str:
+        """What was measured, in a line."""
+
+    @abstractmethod
+    def _main(self) -> str:
+        """The metric that a short text shows."""
+
+    def _directions(self) -> Mapping[str, bool | None]:
+        """Directions of metrics that a user has defined."""
+        return {}
+
+    def _lead(self, model: str, metric: str) -> Interval:
+        """Return ``against`` minus a model, with the interval of that difference."""
+        found = self.differences[model][metric]
+        return Interval(-found.value, -found.high, -found.low)
+
+    def _ranked(self, metric: str) -> list[str]:
+        """Return the models, best first."""
+        way = 1 if higher_is_better(metric, self._directions()) is False else -1
+        return sorted(self.models, key=lambda name: way * _last(self.models[name].metrics[metric], way))
+
+    def _verdict(self, model: str, metric: str) -> str:
+        """Say how ``against`` compares with a model: better, worse, or not known."""
+        lead, higher = self._lead(model, metric), higher_is_better(metric, self._directions())
+        if higher is None or math.isnan(lead.low) or lead.low <= 0.0 <= lead.high:
+            return "not known" if higher is not None else ""
+        return "better" if (lead.low > 0) == higher else "worse"
+
+    def _rows(self, metric: str) -> list[list[str]]:
+        rows = []
+        for name in self._ranked(metric):
+            value = self.models[name].metrics[metric]
+            lead = ["", "", ""]
+            if name != self.against:
+                of = self._lead(name, metric)
+                lead = [f"{of:+.4f}", _signed(of), self._verdict(name, metric)]
+            rows.append([name, f"{value:.4f}", *lead])
+        return rows
+
+    def _head(self, metric: str) -> list[str]:
+        return ["", metric, f"{self.against} minus it", "95% interval", f"{self.against} is"]
+
+    def __repr__(self) -> str:
+        metric = self._main()
+        rows = self._rows(metric)
+        return "\n".join([self._title(), *text_table([self._head(metric), *rows[:8]])])
+
+    def _repr_html_(self) -> str:
+        metric = self._main()
+        return html_table(self._title(), self._head(metric), self._rows(metric))
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return every metric of every model, and how it differs from that of ``against``.
+
+        Returns:
+            Columns ``model``, ``metric``, ``value``, ``low``, ``high``, ``higher_is_better``, and of models
+                other than ``against``: ``difference`` (``against`` minus the model, on the same resampled
+                users), ``difference_low``, ``difference_high`` and ``verdict`` (``against`` is
+                ``"better"``, ``"worse"`` or, where the interval holds 0, ``"not known"``).
+        """
+        rows = []
+        for name, model in self.models.items():
+            for metric, value in model.metrics.items():
+                row = {"model": name, **_row(metric, value, self._directions())}
+                if name != self.against:
+                    lead = _numbers(self._lead(name, metric))
+                    row |= {
+                        "difference": lead["value"],
+                        "difference_low": lead["low"],
+                        "difference_high": lead["high"],
+                        "verdict": self._verdict(name, metric) or None,
+                    }
+                rows.append(row)
+        return pl.DataFrame(rows, schema={"model": _TEXT, **_COLUMNS, **_DIFFERENCES})
+
+    def plot(self, metric: str | None = None) -> Chart:
+        """Return a chart of one metric of all models with its intervals, best first.
+
+        Args:
+            metric: its name; the one that the ``repr`` shows by default.
+
+        Raises:
+            ConfigError: no such metric was measured.
+            MissingExtraError: the package that draws is not installed.
+        """
+        metric = self._main() if metric is None else metric
+        known = self.models[self.against].metrics
+        if metric not in known:
+            raise ConfigError(
+                f"metric must be one of those measured ({', '.join(known)}); got {metric!r}."
+                f"{nearest(metric, known)}"
+            )
+        rows = [
+            {
+                "group": metric,
+                "name": name,
+                "model": "ours" if name == self.against else "others",
+                **_numbers(self.models[name].metrics[metric]),
+            }
+            for name in self._ranked(metric)
+        ]
+        return intervals_chart(rows, self._title(), colours={"ours": ACCENT, "others": REST}, sort=True)
+
+
+_COLUMNS: Final[dict[str, Any]] = {
+    "metric": _TEXT,
+    "value": _FLOAT,
+    "low": _FLOAT,
+    "high": _FLOAT,
+    "higher_is_better": pl.Boolean,
+}
+_DIFFERENCES: Final[dict[str, Any]] = {
+    "difference": _FLOAT,
+    "difference_low": _FLOAT,
+    "difference_high": _FLOAT,
+    "verdict": _TEXT,
+}
+
+
+def _row(metric: str, of: Interval, own: Mapping[str, bool | None]) -> dict[str, Any]:
+    return {"metric": metric, **_numbers(of), "higher_is_better": higher_is_better(metric, own)}
+
+
+def _numbers(of: Interval) -> dict[str, float | None]:
+    return of.as_dict()
+
+
+def _signed(of: Interval) -> str:
+    return "" if math.isnan(of.low) else f"[{of.low:+.4f}, {of.high:+.4f}]"
+
+
+def _last(value: float, way: int) -> float:
+    """Return a value for sorting; nan comes last."""
+    return way * math.inf if math.isnan(value) else float(value)
+
+
+def _cut(note: str) -> str:
+    return note if len(note) <= 150 else f"{note[:149]}…"
