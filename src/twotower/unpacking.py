@@ -86,7 +86,7 @@ def unpacked(manifest: Mapping[str, Any], contents: Mapping[str, NDArray[np.uint
         Exception: of whatever kind; the bundle is not one that was saved by this library.
     """
     schema = Schema.model_validate(manifest["schema"])
-    config = ModelConfig.model_validate(renamed("model", manifest["model"], warn=False))
+    config = ModelConfig.model_validate(_current("model", manifest["model"]))
     encoder = _encoder(schema, _json(contents[STATE]), parse(contents[ENCODER]))
     tables, vectors = _json(contents[TABLES]), parse(contents[VECTORS])
     users, items = _series(tables["users"]), _series(tables["items"])
@@ -114,11 +114,15 @@ def unpacked(manifest: Mapping[str, Any], contents: Mapping[str, NDArray[np.uint
         vectors.get("items.duration"),
         history,
         positive,
-        ObjectiveConfig.model_validate(renamed("objective", manifest["objective"], warn=False)),
+        ObjectiveConfig.model_validate(_current("objective", manifest["objective"])),
         _fold_in(manifest["least_squares"]),
         vectors.get("seen.label"),
         exclude_seen=flag(manifest, "exclude_seen") if "exclude_seen" in manifest else True,
     )
+
+
+def _current(section: str, values: Any) -> Any:
+    return renamed(section, values, warn=False) if isinstance(values, dict) else values
 
 
 def _json(content: NDArray[np.uint8]) -> Any:

@@ -145,7 +145,7 @@ class TwoTower:
         **unknown: Never,
     ) -> None:
         given = {name: value for name, value in locals().items() if name not in ("self", "unknown")}
-        defaults = TwoTower.__init__.__kwdefaults__ or {}
+        defaults = _DEFAULTS.params()
         passed = [name for name, value in given.items() if value != defaults[name]]
         self._use(given | current_keywords(unknown, passed))
 
