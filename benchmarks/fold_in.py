@@ -48,7 +48,12 @@ class FoldedIn(Ranker):
         schema = model.encoder.schema
         lists = known.group_by(schema.user).agg(schema.item, schema.label).sort(schema.user)
         self.model, self.users, self.items = model, lists[schema.user], lists[schema.item].to_list()
-        self.vectors = model.fold_in(self.items, lists[schema.label].to_list())
+        self.vectors = model.encode_queries(
+            [
+                tt.Query(history=i, labels=y)
+                for i, y in zip(self.items, lists[schema.label].to_list(), strict=True)
+            ]
+        )
 
     def rank(self, queries: Queries, k: int) -> NDArray[np.int32]:
         """Rank by the folded vectors."""
@@ -143,7 +148,8 @@ def _latency(model: Recommender, sizes: Sequence[int]) -> None:
             print(f"  FoldIn.vector, {n_items:,} random items, {n:3d} known: {took}")
 
     def fold_in(rows: NDArray[np.int64]) -> Any:
-        return model.fold_in([[ids[row] for row in rows]], [[1.0] * len(rows)] if labelled else None)
+        labels = [1.0] * len(rows) if labelled else None
+        return model.encode_queries(tt.Query(history=[ids[row] for row in rows], labels=labels))
 
     for n in sizes:
         print(f"  Recommender.fold_in, {len(ids):,} items, {n:3d} known: {_times(fold_in, len(ids), n)}")

@@ -19,6 +19,7 @@ import polars as pl
 from safetensors.numpy import load, save
 
 from twotower.errors import BundleError
+from twotower.query import Query
 
 MANIFEST, INDEX = "bundle.json", "index.bin"
 ODD: list[Any] = [
@@ -334,15 +335,15 @@ def check_answers(model: Any) -> None:
     tables = [
         model.recommend(model.user_ids.to_list(), k),
         model.recommend(model.user_ids.to_list(), k, exclude_seen=False),
-        model.recommend_from([model.item_ids.to_list()[:2], []], k),
+        model.recommend([Query(history=model.item_ids.to_list()[:2]), Query(history=[])], k),
     ]
     for table in tables:
         assert np.isfinite(table["score"].to_numpy()).all()
         assert set(table[model.encoder.schema.item].to_list()) <= items
     assert set(tables[0][model.encoder.schema.user].to_list()) <= users
     if len(items) > 1:
-        assert np.isfinite(model.similar(model.item_ids.to_list()[:2], 1)["score"].to_numpy()).all()
-    assert np.isfinite(model.fold_in([model.item_ids.to_list()[:3]])).all()
+        assert np.isfinite(model.similar_items(model.item_ids.to_list()[:2], 1)["score"].to_numpy()).all()
+    assert np.isfinite(model.encode_queries(Query(history=model.item_ids.to_list()[:3]))).all()
     nobody = pl.DataFrame({model.encoder.schema.user: [0, 1]})
     with contextlib.suppress(BundleError):  # weights that are numbers, and whose products are none
         assert np.isfinite(model.encode_users(nobody)).all()

@@ -17,6 +17,7 @@ from twotower.data.splitting import split
 from twotower.errors import ConfigError, TrainingError
 from twotower.estimator import TwoTower
 from twotower.model import tower
+from twotower.query import Query
 from twotower.recommender import Recommender
 from twotower.schema import Kind
 from twotower.training import Callback, Checkpoint, Interrupted, Record
@@ -133,7 +134,7 @@ def test_someone_folded_in_from_labels_is_predicted_as_well_as_when_trained_on()
     users = test.interactions["user_id"].unique().sort()
     known = train.interactions.group_by("user_id").agg("item_id", "y")
     known = users.to_frame().join(known, on="user_id", how="left", maintain_order="left")
-    U = model.fold_in(known["item_id"].to_list(), known["y"].to_list())
+    U = model.encode_queries([Query(history=i, labels=y) for i, y in known.select("item_id", "y").rows()])
     V = model.items.vectors[model.items.rows(test.interactions["item_id"])]
     folded = (U[users.search_sorted(test.interactions["user_id"]).to_numpy()] * V).sum(axis=1)
     assert model.least_squares.population

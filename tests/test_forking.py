@@ -37,11 +37,14 @@ folder = sys.argv[1]
 """
 WORKS = {
     "recommend": "m.recommend(1, 2)",
-    "recommend_from": "m.recommend_from(1, 2)",
+    "recommend, a query": "m.recommend(tt.Query(history=1), 2)",
     "recommend_all": "list(m.recommend_all(2))",
-    "similar": "m.similar(1, 2)",
+    "similar_items": "m.similar_items(1, 2)",
+    "similar_users": "m.similar_users(1, 2)",
+    "users_for": "m.users_for(1, 2)",
+    "item_vectors": "m.item_vectors()",
     "score": "m.score(pairs)",
-    "top": "m.top(m.users.vectors, 2)",
+    "search": "m.search(m.users.vectors, 2)",
     "explain": "m.explain(1, 2)",
     "encode_users": "m.encode_users(pairs)",
     "predict": "m.predict(data)",

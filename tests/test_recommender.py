@@ -18,6 +18,7 @@ from twotower.data.ranker import Queries
 from twotower.errors import ConfigError, DataError, TwoTowerWarning
 from twotower.estimator import TwoTower
 from twotower.evaluation import evaluate_ranking
+from twotower.query import Query
 from twotower.recommender import Recommender
 from twotower.side import plain
 
@@ -161,7 +162,7 @@ def test_a_model_that_predicts_says_once_that_it_does_not_rank() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         made.recommend(1000)
-        made.recommend_from(500)
+        made.recommend(Query(history=500))
         ranks = TwoTower(**{**SETTINGS, "objective": "all_pairs", "epochs": 1}).fit(data())
         ranks.recommend(1000)
 
@@ -238,7 +239,7 @@ def test_columns_that_json_lacks_become_text() -> None:
 def test_similar_items_are_those_of_a_brute_force() -> None:
     members = 2
     made = TwoTower(**{**SETTINGS, "dim": 12, "hidden": (6,)}, ensemble_size=members).fit(data())
-    table = made.similar([507, COLD_ITEM, 500], 6)
+    table = made.similar_items([507, COLD_ITEM, 500], 6)
     assert table.columns == ["item_id", "similar_item_id", "rank", "score", "title"]
     width = 12 // members
     latent = np.concatenate(
@@ -260,22 +261,22 @@ def test_similar_refuses_a_k_that_cannot_be(model: Recommender, k: Any) -> None:
     with pytest.raises(
         ConfigError, match=f"between 1 and the catalogue's {N_ITEMS - 1} other items, got {k!r}"
     ):
-        model.similar([500], k)
+        model.similar_items([500], k)
 
 
 def test_similar_cuts_a_k_past_the_other_items(model: Recommender) -> None:
     with pytest.warns(
         TwoTowerWarning, match=f"k = {N_ITEMS} is more than the catalogue's {N_ITEMS - 1} other"
     ):
-        found = model.similar(500, N_ITEMS)
-    assert found.equals(model.similar([500], N_ITEMS - 1))
+        found = model.similar_items(500, N_ITEMS)
+    assert found.equals(model.similar_items([500], N_ITEMS - 1))
 
 
 def test_similar_to_what_is_not_known(model: Recommender) -> None:
     with pytest.raises(DataError, match="item 9999 is not known"):
-        model.similar([9999])
+        model.similar_items([9999])
     with pytest.raises(ConfigError, match="at least one item"):
-        model.similar([])
+        model.similar_items([])
 
 
 # rank

@@ -13,6 +13,7 @@ import pytest
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.errors import ConfigError, DataError
 from twotower.estimator import TwoTower
+from twotower.query import Query
 from twotower.recommender import Recommender
 
 N_USERS, N_ITEMS = 200, 24
@@ -61,6 +62,13 @@ def one() -> Recommender:
     return TwoTower(**SOLVED).fit(data())
 
 
+def queries(lists: list[list[int]], labels: list[list[float]] | None = None) -> list[Query]:
+    """Return a query for each list of items, with labels if there are any."""
+    return [
+        Query(history=items, labels=None if labels is None else labels[at]) for at, items in enumerate(lists)
+    ]
+
+
 def drawn_lists(n: int) -> tuple[list[list[int]], np.ndarray]:
     """Lists of three even or three odd items, and which they are."""
     rng = np.random.default_rng(1)
@@ -70,11 +78,11 @@ def drawn_lists(n: int) -> tuple[list[list[int]], np.ndarray]:
 
 def test_who_likes_even_items_is_given_even_items(model: Recommender) -> None:
     lists, parity = drawn_lists(40)
-    found = model.recommend_from(lists, 6)
-    assert found.columns == ["list", "item_id", "rank", "score"]
-    assert np.mean(found["item_id"].to_numpy() % 2 == parity[found["list"].to_numpy()]) > 0.75
+    found = model.recommend(queries(lists), 6)
+    assert found.columns == ["query", "item_id", "rank", "score"]
+    assert np.mean(found["item_id"].to_numpy() % 2 == parity[found["query"].to_numpy()]) > 0.75
     for place, items in enumerate(lists):
-        assert not set(found.filter(pl.col("list") == place)["item_id"]) & set(items)
+        assert not set(found.filter(pl.col("query") == place)["item_id"]) & set(items)
 
 
 def test_labels_say_what_was_not_liked(model: Recommender) -> None:
@@ -84,8 +92,8 @@ def test_labels_say_what_was_not_liked(model: Recommender) -> None:
     lists, parity = drawn_lists(40)
     shares, scores = [], []
     for label in (0.9, 0.1):
-        found = model.recommend_from(lists, 6, labels=[[label] * 3] * 40)
-        shares.append(np.mean(found["item_id"].to_numpy() % 2 == parity[found["list"].to_numpy()]))
+        found = model.recommend(queries(lists, [[label] * 3] * 40), 6)
+        shares.append(np.mean(found["item_id"].to_numpy() % 2 == parity[found["query"].to_numpy()]))
         scores.append(found["score"].mean())
     assert shares[0] > 0.75
     assert scores[1] < scores[0]
@@ -94,10 +102,10 @@ def test_labels_say_what_was_not_liked(model: Recommender) -> None:
 
 
 def test_lists_alone_or_together(one: Recommender) -> None:
-    both = one.fold_in([[0, 2], [], [5]])
+    both = one.encode_queries(queries([[0, 2], [], [5]]))
     assert both.shape == (3, 8)
     assert both.dtype == np.float32
-    npt.assert_array_equal(both[2], one.fold_in([[5]])[0])
+    npt.assert_array_equal(both[2], one.encode_queries(Query(history=[5]))[0])
     npt.assert_array_equal(both[1], one.folding.typical)
 
 
@@ -116,8 +124,8 @@ def test_reasons_add_up_and_name_what_was_liked(model: Recommender) -> None:
 
 
 def test_reasons_for_a_list(one: Recommender) -> None:
-    found = one.recommend_from([[0, 2, 4]], 2)
-    table = one.explain_from([0, 2, 4], found["item_id"])
+    found = one.recommend(Query(history=[0, 2, 4]), 2)
+    table = one.explain(Query(history=[0, 2, 4]), found["item_id"])
     sums = table.group_by("item_id", maintain_order=True).agg(
         pl.col("contribution").sum() + pl.col("base").first()
     )
@@ -129,8 +137,9 @@ def test_a_saved_recommender_folds_in_and_explains_alike(model: Recommender, tmp
     model.save(tmp_path / "bundle")
     again = Recommender.load(tmp_path / "bundle")
     lists, labels = [[0, 2], [5]], [[0.9, 0.4], [0.1]]
-    npt.assert_array_equal(again.fold_in(lists), model.fold_in(lists))
-    npt.assert_array_equal(again.fold_in(lists, labels), model.fold_in(lists, labels))
+    npt.assert_array_equal(again.encode_queries(queries(lists)), model.encode_queries(queries(lists)))
+    labelled = queries(lists, labels)
+    npt.assert_array_equal(again.encode_queries(labelled), model.encode_queries(labelled))
     assert again.explain(3, [0, 1]).equals(model.explain(3, [0, 1]))
     assert again.objective == model.objective
 
@@ -139,7 +148,7 @@ def test_only_what_is_allowed_and_not_denied(one: Recommender) -> None:
     found = one.recommend([4, 5], N_ITEMS, exclude_seen=False, allow=[3, 8, 11, 2], deny=[8, 9])
     for user in (4, 5):
         assert set(found.filter(pl.col("user_id") == user)["item_id"]) == {3, 11, 2}
-    assert set(one.recommend_from([[3]], 4, allow=[3, 8])["item_id"]) == {8}
+    assert set(one.recommend(Query(history=[3]), 4, allow=[3, 8])["item_id"]) == {8}
 
 
 def test_denying_everything_gives_an_empty_list(one: Recommender) -> None:
@@ -180,25 +189,18 @@ def test_implicit_data_without_labels() -> None:
     model = TwoTower(objective="all_pairs", **SETTINGS).fit(data(labels=False))
     assert model.seen_label is None
     lists, parity = drawn_lists(40)
-    found = model.recommend_from(lists, 6)
-    assert np.mean(found["item_id"].to_numpy() % 2 == parity[found["list"].to_numpy()]) > 0.75
+    found = model.recommend(queries(lists), 6)
+    assert np.mean(found["item_id"].to_numpy() % 2 == parity[found["query"].to_numpy()]) > 0.75
     with pytest.raises(DataError, match="trained without labels can't weigh"):
-        model.fold_in([[0]], [[1.0]])
+        model.encode_queries(Query(history=[0], labels=[1.0]))
 
 
 @pytest.mark.parametrize(
     ("call", "kind", "message"),
     [
-        (lambda m: m.fold_in([]), ConfigError, "at least one list"),
-        (lambda m: m.fold_in([[0, 999]]), DataError, "item 999 is not known"),
-        (lambda m: m.fold_in([[0]], [[1.0], [2.0]]), DataError, "labels for each of the 1 lists, got 2"),
-        (
-            lambda m: m.fold_in([[0, 1]], [[1.0]]),
-            DataError,
-            r"one finite label for each of the 2 items, got \[1",
-        ),
-        (lambda m: m.fold_in([[0]], [[np.nan]]), DataError, "one finite label"),
-        (lambda m: m.recommend_from([[0]], 0), ConfigError, "k must lie between 1"),
+        (lambda m: m.encode_queries([]), ConfigError, "at least one user"),
+        (lambda m: m.encode_queries(Query(history=[0, 999])), DataError, "item 999 is not known"),
+        (lambda m: m.recommend(Query(history=[0]), 0), ConfigError, "k must lie between 1"),
         (lambda m: m.recommend([0], 1, allow=[]), DataError, "allow must name at least one item"),
         (lambda m: m.recommend([0], 1, deny=[999], strict=True), DataError, "item 999 is not known"),
         (
@@ -206,7 +208,6 @@ def test_implicit_data_without_labels() -> None:
             DataError,
             "at least one item of the catalogue; 1 of the 1",
         ),
-        (lambda m: m.fold_in([0, 1]), DataError, "got the bare id 0 among 2; write"),
         (lambda m: m.explain([0, 1], [0]), DataError, "one user, got 2"),
         (lambda m: m.explain(0, []), ConfigError, "at least one item to explain"),
         (lambda m: m.explain(12345, [0]), DataError, "user 12345 is not known"),

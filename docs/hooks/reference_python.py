@@ -27,7 +27,7 @@ _MODULES: dict[str, str] = {
 }
 _NAMES: dict[str, str] = {
     "twotower": """
-        TwoTower Recommender Dataset Schema Kind split read_dataset read_table load evaluate_rating
+        TwoTower Recommender Query Dataset Schema Kind split read_dataset read_table load evaluate_rating
         TwoTowerError""",
     "twotower.data.datasets": "load names",
     "twotower.evaluation": """

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from twotower.estimator import TwoTower
     from twotower.evaluation import evaluate_rating
     from twotower.experiment.fitted import compare
+    from twotower.query import Query
     from twotower.recommender import Recommender
     from twotower.schema import Kind, Schema
     from twotower.training import Callback
@@ -39,6 +40,7 @@ __all__ = [
     "Callback",
     "Dataset",
     "Kind",
+    "Query",
     "Recommender",
     "Schema",
     "TwoTower",
@@ -56,6 +58,7 @@ _HOME = {
     "Callback": "twotower.training",
     "Dataset": "twotower.data.dataset",
     "Kind": "twotower.schema",
+    "Query": "twotower.query",
     "Recommender": "twotower.recommender",
     "Schema": "twotower.schema",
     "TwoTower": "twotower.estimator",

@@ -105,19 +105,20 @@ class Histories:
         drawn = label_targets(self.target, self.positive, self.objective, values, duration, len(rows))
         return self.target.as_scores(drawn)
 
-    def vectors(
-        self, lists: Sequence[pl.Series], labels: Sequence[Sequence[float]] | None
-    ) -> NDArray[np.float32]:
-        """Return the vectors of users known by lists of items alone; see `Recommender.fold_in`."""
-        if labels is not None and len(labels) != len(lists):
-            raise DataError(f"fold_in needs labels for each of the {len(lists)} lists, got {len(labels)}")
-        if not len(lists):
-            raise ConfigError("fold_in needs at least one list of items, got none")
-        found = []
-        for place, items in enumerate(lists):
-            rows = self.items.known(items, "item")
-            found.append(self.folding.vector(rows, self.targets(rows, labels and labels[place])))
-        return np.stack(found)
+    def liked(self, rows: Rows, labels: Sequence[float | None] | None) -> Targets:
+        """Return the targets of a query's items, of which some may have no label: those are positives.
+
+        Raises:
+            DataError: labels for a model that was trained without.
+        """
+        if labels is None or all(label is None for label in labels):
+            return None
+        targets = np.full(len(rows), self.folding.settings.positive)
+        given = np.array([label is not None for label in labels])
+        found = self.targets(rows[given], [label for label in labels if label is not None])
+        assert found is not None
+        targets[given] = found
+        return targets
 
     def explained(self, vector: NDArray[np.float32], rows: Rows, targets: Targets, of: Rows) -> pl.DataFrame:
         """Return what each item of a user adds to the scores of some items.

@@ -1,10 +1,9 @@
-"""`Listing`: the catalogue as it is asked about and shown; item ids become rows, found rows a table."""
+"""`Listing`: the items, or the users, as they are asked about and shown: ids become rows, rows a table."""
 
 from __future__ import annotations
 
 import operator
-import warnings
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from twotower.data.asked import Ids, as_series
-from twotower.errors import ConfigError, DataError, TwoTowerWarning
+from twotower.errors import ConfigError, DataError, warn
 from twotower.retrieval import TopK
 from twotower.side import Side
 
@@ -25,54 +24,54 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Listing:
-    """The items that can be asked about, and what is shown of them.
+    """What lists hold: the items, or the users, and what is shown of them.
 
     Attributes:
-        items: the catalogue.
-        column: name of the item column.
-        display: one row an item, in the catalogue's order: id and display columns.
+        side: the items or the users.
+        what: "item" or "user".
+        column: name of their id column.
+        display: one row each, in the order of the ids: id and display columns.
     """
 
-    items: Side
+    side: Side
+    what: str
     column: str
     display: pl.DataFrame
 
     def rows(self, ids: Ids) -> NDArray[np.int64]:
-        """Return the row of each item id; `DataError` if one is not known."""
-        return self.items.known(ids, "item")
+        """Return the row of each id; `DataError` if one is not known."""
+        return self.side.known(ids, self.what)
 
     def length(self, k: int | None, *, others: bool = False) -> int:
-        """Return how long lists are: ``k``, or as many items as there are, or others than one.
+        """Return how long lists are: ``k``, or as many as there are, or as there are besides one.
 
-        A ``k`` past that is cut, with a `TwoTowerWarning`; None is `DEFAULT_K`, cut without one.
+        A larger ``k`` is cut, with a `TwoTowerWarning`; None is `DEFAULT_K`, cut without one.
 
         Raises:
             ConfigError: k is not a whole number from 1.
         """
-        most = len(self.items.ids) - others
-        other = "other " if others else ""
+        most = len(self.side.ids) - others
+        there = f"{self._all} {most:,} {'other ' if others else ''}{self.what}s"
         if k is None:
             return max(min(DEFAULT_K, most), 1)
         try:
             wanted = operator.index("" if isinstance(k, bool) else k)  # type: ignore[arg-type]
         except TypeError:
-            raise ConfigError(
-                f"k is a whole number between 1 and the catalogue's {most:,} {other}items, got {k!r}"
-            ) from None
+            raise ConfigError(f"k is a whole number between 1 and {there}, got {k!r}") from None
         if wanted < 1 or not most:
-            raise ConfigError(f"k must lie between 1 and the catalogue's {most:,} {other}items, got {k!r}")
+            raise ConfigError(f"k must lie between 1 and {there}, got {k!r}")
         if wanted > most:
-            warnings.warn(
-                f"k = {wanted:,} is more than the catalogue's {most:,} {other}items; lists have {most:,}",
-                TwoTowerWarning,
-                stacklevel=4,
-            )
+            warn(f"k = {wanted:,} is more than {there}; lists have {most:,}")
         return min(wanted, most)
+
+    @property
+    def _all(self) -> str:
+        return "the catalogue's" if self.what == "item" else "the model's"
 
     def filters(
         self, allow: Ids | None, deny: Ids | None, *, strict: bool = False
     ) -> dict[str, NDArray[np.int64] | None]:
-        """Return lists of item ids as rows. Ids that are not known are counted in a `TwoTowerWarning`.
+        """Return lists of ids as rows. Ids that are not known are counted in a `TwoTowerWarning`.
 
         Raises:
             DataError: nothing is allowed, or nothing that is known; with ``strict`` any that is not known.
@@ -83,51 +82,47 @@ class Listing:
     def _known(self, ids: Ids, name: str, strict: bool) -> NDArray[np.int64]:
         asked = as_series(ids, name)
         if name == "allow" and not len(asked):
-            raise DataError("allow must name at least one item, got an empty list; leave it out to allow all")
-        rows = self.items.known(asked, "item") if strict else self.items.rows(asked)
+            raise DataError(
+                f"allow must name at least one {self.what}, got an empty list; leave it out to allow all"
+            )
+        rows = self.rows(asked) if strict else self.side.rows(asked)
         found: NDArray[np.int64] = rows[rows >= 0]
         if len(found) < len(rows):
             unknown = asked.filter(pl.Series(rows < 0)).unique(maintain_order=True)
-            counts = f"{len(unknown):,} of the {asked.n_unique():,} items"
+            counts = f"{len(unknown):,} of the {asked.n_unique():,} {self.what}s"
             said = f"{counts} of {name} are not known ({_some(unknown)})"
             if name == "allow" and not len(found):
-                raise DataError(f"allow must name at least one item of the catalogue; {said}")
-            warnings.warn(f"{said}; they are left out", TwoTowerWarning, stacklevel=5)
+                there = "of the catalogue" if self.what == "item" else "that the model knows"
+                raise DataError(f"allow must name at least one {self.what} {there}; {said}")
+            warn(f"{said}; they are left out")
         return found
 
     def table(
-        self, top: TopK, asked: pl.Series, item: str | None = None, prefix: str = "user_"
+        self, top: TopK, asked: Sequence[pl.Series], found: str | None = None, prefix: str = "user_"
     ) -> pl.DataFrame:
         """Return what was found as a table.
 
         Args:
-            top: item rows and scores (n, k); -1 is left out.
-            asked: who asked (n,), under the name of the first column.
-            item: name of the second column; None for that of the item column.
-            prefix: of the first column, if its name is taken.
+            top: rows and scores (n, k); rows of -1 are left out.
+            asked: columns (n,) that say what each list answers.
+            found: the column of the found ids; None for the name of the id column.
+            prefix: of the columns of ``asked`` whose name is taken.
 
         Returns:
-            Columns: who asked, item id, ``rank`` (from 1), ``score``, display columns. A name that is taken
-                has the prefix (of the first column) or ``item_`` (of the others) before it.
+            Columns: those of ``asked``, the found id, ``rank`` (from 1), ``score``, display columns. A name
+                that is taken has the prefix or ``item_`` before it.
         """
         at, place = np.nonzero(top.items >= 0)
-        found = top.items[at, place]
-        first = free_name(asked.name, PLACED, prefix)
-        second = free_name(item or self.column, (*PLACED, first), "item_")
-        table = pl.DataFrame(
-            {
-                first: asked.gather(at),
-                second: self.items.ids.gather(found),
-                "rank": (place + 1).astype(np.int32),
-                "score": top.scores[at, place],
-            }
-        )
-        taken = list(table.columns)
-        names = {}
-        for name in self.display.columns[1:]:
-            names[name] = free_name(name, taken, "item_")
-            taken.append(names[name])
-        return pl.concat([table, self.display.drop(self.column)[found].rename(names)], how="horizontal")
+        rows = top.items[at, place]
+        table: dict[str, pl.Series | NDArray[np.generic]] = {}
+        for column in asked:
+            table[free_name(column.name, (*PLACED, *table), prefix)] = column.gather(at)
+        table[free_name(found or self.column, (*PLACED, *table), "item_")] = self.side.ids.gather(rows)
+        table |= {"rank": (place + 1).astype(np.int32), "score": top.scores[at, place]}
+        display = self.display.drop(self.column)
+        for name in display.columns:
+            table[free_name(name, table, "item_")] = display.get_column(name)[rows]
+        return pl.DataFrame(table)
 
 
 def free_name(name: str, taken: Collection[str], prefix: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,6 +17,7 @@ from twotower.features import Encoder
 from twotower.features.target import Target
 from twotower.forking import check_process
 from twotower.model import SideArrays, TwoTowerModel
+from twotower.reprs import shortened
 from twotower.schema import Kind, Reading
 from twotower.side import Side, finished
 
@@ -97,6 +100,31 @@ class Newcomers:
         anonymous = checked.with_columns(pl.lit(None, dtype=side.warm_ids.dtype).alias(side.column))
         return self._vectors(anonymous, which)
 
+    def encode_rows(self, rows: Sequence[Mapping[str, Any]], which: str) -> NDArray[np.float32]:
+        """Return the vectors of features that came as dicts, float32 (n, dim).
+
+        Each gets what it would get alone, though those of the same types are encoded together.
+
+        Raises:
+            DataError: a name that is no feature, or a value that is not of its kind.
+        """
+        side, schema = getattr(self.encoder, which), self.encoder.schema
+        kinds = schema.users if which == "users" else schema.items
+        vectors = np.empty((len(rows), self.model.dim), dtype=np.float32)
+        for places in alike(rows, kinds):
+            names = list(rows[places[0]])
+            columns = {name: [rows[place][name] for place in places] for name in names}
+            try:
+                # without any column a frame has no rows, and rows are wanted
+                table = pl.DataFrame(columns or {side.column: [0] * len(places)})
+            except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
+                raise DataError(
+                    "a feature is a plain value or a list of values of one kind, got "
+                    f"{shortened(rows[places[0]])}"
+                ) from None
+            vectors[places] = self.encode(table, which)
+        return vectors
+
     def _vectors(self, table: pl.DataFrame, which: str) -> NDArray[np.float32]:
         side = self.encoder.users if which == "users" else self.encoder.items
         arrays = SideArrays.pack(side.transform(table), next(self.model.parameters()).device)
@@ -107,3 +135,25 @@ class Newcomers:
                 "are damaged, or its training diverged: train again"
             )
         return vectors
+
+
+def alike(rows: Sequence[Mapping[str, Any]], kinds: Mapping[str, Kind]) -> list[list[int]]:
+    """Return the places of rows of features that can be encoded as one table, in lists.
+
+    They have the same columns with values of the same types. How a text is read as a number or as a list
+    depends on the other values of its column, so a row with one stays alone.
+    """
+    groups: dict[Any, list[int]] = {}
+    for place, row in enumerate(rows):
+        alone = any(
+            isinstance(value, str) and kinds.get(name) not in (Kind.CATEGORY, Kind.TEXT)
+            for name, value in row.items()
+        )
+        types = tuple(sorted((name, _type(value)) for name, value in row.items()))
+        groups.setdefault(place if alone else types, []).append(place)
+    return list(groups.values())
+
+
+def _type(value: object) -> str:
+    inside = sorted({type(one).__name__ for one in value}) if isinstance(value, list) else ()
+    return ",".join((type(value).__name__, *inside))

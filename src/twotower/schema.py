@@ -22,6 +22,7 @@ from pydantic import (
 from pydantic_core import CoreSchema
 
 from twotower.errors import ConfigError, nearest
+from twotower.reprs import Facts, html_of, kinds_of, named, text_of
 
 
 class Kind(StrEnum):
@@ -224,6 +225,26 @@ class Schema(BaseModel):
         }
         changed._readings = {**self._readings, table: {**known, **merged}}
         return changed
+
+    def facts(self) -> Facts:
+        """Return what there is to say of the schema in short."""
+        roles = ("user", "item", "label", "timestamp", "weight", "duration")
+        levels = f" ({' < '.join(self.levels)})" if self.levels else ""
+        label = None if self.label is None else self.label + levels
+        named_roles = {role: getattr(self, role) for role in roles} | {"label": label}
+        return named_roles | {
+            "user features": kinds_of(self.users),
+            "item features": kinds_of(self.items),
+            "shown with items": named(self.display),
+        }
+
+    def __repr__(self) -> str:
+        return text_of("Schema", self.facts())
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        return html_of("Schema", self.facts())
 
     def interaction_columns(self) -> list[str]:
         """Names of all columns that must be in the interactions table."""

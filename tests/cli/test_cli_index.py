@@ -142,7 +142,7 @@ def test_an_unknown_user_is_told_of_the_other_ways(call, run: Path) -> None:
     answer = call("recommend", run, "--user", 999)
     assert answer.code == 2
     assert "user '999' is not known" in answer.err
-    assert "For someone new: give items (`recommend_from`; --item ID on the command line)" in answer.err
+    assert "For someone new give tt.Query(history=[...])" in answer.err
 
 
 @pytest.mark.parametrize("how", [["--user", 3], ["--item", 29], ["--all"]])

@@ -82,8 +82,8 @@ def test_the_python_reference_has_every_public_name():
     for name in twotower.__all__:
         if name != "datasets":
             assert re.search(rf"^## {name} ", page, flags=re.M), name
-    assert "#### Recommender.recommend_from " in page
-    assert "`lists`" in page
+    assert "#### Recommender.users_for " in page
+    assert "`history`" in page
 
 
 def test_docstrings_of_both_forms_are_read():

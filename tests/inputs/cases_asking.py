@@ -82,7 +82,7 @@ def users_of(model: Callable[[], Recommender], asked: Any) -> Callable[[Path], l
 
 
 def seeds_of(model: Callable[[], Recommender], asked: Any) -> Callable[[Path], list[Any]]:
-    return lambda folder: model().similar(asked, 3)["item_id"].unique(maintain_order=True).to_list()
+    return lambda folder: model().similar_items(asked, 3)["item_id"].unique(maintain_order=True).to_list()
 
 
 def given(model: Callable[[], Recommender], **how: Any) -> Callable[[Path], tuple[list[Any], int]]:
@@ -148,7 +148,7 @@ def columns(user: str, item: str, shown: str) -> Callable[[Path], Any]:
         frame = model.recommend([3, 5], 2)
         first = frame.columns[0]
         right = frame[first].to_list() == [3, 3, 5, 5] and frame["rank"].to_list() == [1, 2, 1, 2]
-        alike, because = model.similar(3, 2), model.explain(3, 4)
+        alike, because = model.similar_items(3, 2), model.explain(3, 4)
         assert alike[alike.columns[0]].to_list() == [3, 3]
         return right, frame.columns, alike.columns, because.columns
 
@@ -198,16 +198,20 @@ CASES = [
     Case("similar: a bare string is one item", {}, seeds_of(texts, "12"), ["12"]),
     Case("similar: a bare number is one item", {}, seeds_of(numbers, 12), [12]),
     Case(
-        "recommend_from: a bare string is one list of one",
+        "history: a bare string is one item",
         {},
-        lambda folder: texts().recommend_from("12", 3).equals(texts().recommend_from([["12"]], 3)),
+        lambda folder: (
+            texts()
+            .recommend(tt.Query(history="12"), 3)
+            .equals(texts().recommend([tt.Query(history=["12"])], 3))
+        ),
         True,
     ),
     Case(
-        "recommend_from: a flat list could be one person or several",
+        "history: a list within the list",
         {},
-        lambda folder: texts().recommend_from(["12", "3"], 3),
-        Error("got the bare id '12' among 2", "[[a, b]]", "[[a], [b]]"),
+        lambda folder: texts().recommend(tt.Query(history=[["12", "3"]]), 3),
+        Error("history must be one id or a flat list", "got the list ['12', '3'] within it"),
     ),
     Case("allow: a bare string is one item", {}, given(texts, allow="12"), (["12"], 0)),
     Case("allow: a bare number is one item", {}, given(numbers, allow=12), ([12], 0)),
@@ -318,10 +322,16 @@ CASES = [
         (["user_id", "item_id", "rank", "score"], True),
     ),
     Case(
-        "names: a list column that is called list",
+        "names: an item column called query",
         {},
-        lambda folder: named("u", "list", "title").recommend_from([[3]], 2).columns,
-        ["list", "item_list", "rank", "score", "title"],
+        lambda folder: named("u", "query", "title").recommend(tt.Query(history=[3]), 2).columns,
+        ["query", "item_query", "rank", "score", "title"],
+    ),
+    Case(
+        "names: a user column called query",
+        {},
+        lambda folder: named("query", "film", "title").recommend(tt.Query(user=3, history=[3]), 2).columns,
+        ["query", "user_query", "film", "rank", "score", "title"],
     ),
     Case(
         "names: scores where a user column is called score",
@@ -439,7 +449,7 @@ def followed(folder: Path) -> Any:
         lists[None] == lists[False] == own,
         lists[True] & own,
         loaded.evaluate(test, ks=(2,)).ranking.left_out["seen"],  # type: ignore[union-attr]
-        set(loaded.recommend_from([[6, 7]], 2)["item_id"].to_list()) == own,
+        set(loaded.recommend(tt.Query(history=[6, 7]), 2)["item_id"].to_list()) == own,
     )
 
 
@@ -491,7 +501,7 @@ CASES += [
     Case(
         "ask: true for k",
         {},
-        lambda _: numbers().similar(3, True),
+        lambda _: numbers().similar_items(3, True),
         Error("k is a whole number between 1", "got True"),
     ),
     Case("seen: all test pairs were, and the error says what to set", {}, refused, (2, True, True)),

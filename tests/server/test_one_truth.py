@@ -6,8 +6,9 @@ import numpy as np
 import numpy.testing as npt
 import polars as pl
 import pytest
-from small_server import N_ITEMS, train_part
+from small_server import ADMIN, N_ITEMS, train_part
 
+import twotower as tt
 from twotower.experiment import recommend_all, score_file
 
 
@@ -65,10 +66,68 @@ def test_library_batch_server_and_onnx_agree(asked, model, tmp_path):
 
 def test_new_users_and_similar_items_agree(asked, model):
     (folded,) = asked.post("/v1/recommend", json={"users": [{"items": [501, 507]}], "k": 9}).json()["results"]
-    assert [i["item_id"] for i in folded["items"]] == model.recommend_from([[501, 507]], 9)[
+    assert [i["item_id"] for i in folded["items"]] == model.recommend(tt.Query(history=[501, 507]), 9)[
         "item_id"
     ].to_list()
     alike = asked.get("/v1/similar/501", params={"k": N_ITEMS - 1}).json()["items"]
-    table = model.similar([501], N_ITEMS - 1)
+    table = model.similar_items([501], N_ITEMS - 1)
     assert [i["item_id"] for i in alike] == table["similar_item_id"].to_list()
     assert [i["score"] for i in alike] == table["score"].to_list()
+
+
+QUERIES = [
+    {"user": 1003},
+    {"history": [501, 507]},
+    {"features": {"group": 1}},
+    {"features": {}},
+    {"history": [501], "features": {"group": 2}},
+    {"user": 1003, "history": [501, 507]},
+    {"user": 77, "history": [501], "features": {"group": 2}},
+]
+
+
+def as_json(query):
+    """Write a query as the server takes it."""
+    names = {"user": "id", "history": "items"}
+    return {names.get(name, name): value for name, value in query.items()}
+
+
+@pytest.mark.parametrize("exclude_seen", [True, False])
+def test_a_query_is_answered_alike_in_python_and_over_http(asked, model, exclude_seen):
+    how = {"k": 12, "exclude_seen": exclude_seen, "deny": [503, 504]}
+    served = asked.post("/v1/recommend", json={"users": [as_json(q) for q in QUERIES], **how}).json()
+    table = model.recommend([tt.Query(**query) for query in QUERIES], **how)
+    for place, (query, own) in enumerate(zip(QUERIES, served["results"], strict=True)):
+        part = table.filter(pl.col("query") == place)
+        assert [i["item_id"] for i in own["items"]] == part["item_id"].to_list(), query
+        assert [i["score"] for i in own["items"]] == part["score"].to_list(), query
+        assert part["user_id"][0] == own["user_id"]
+
+
+def test_fresh_events_count_alike_in_python_and_over_http(client, model):
+    events = [
+        {"id": "a", "user_id": 1003, "item_id": 501, "value": 3.5},
+        {"id": "b", "user_id": 1003, "item_id": 507},
+        {"id": "c", "user_id": 8, "item_id": 502, "value": 0.1},
+    ]
+    assert client.post("/v1/events", json={"events": events}).json()["stored"] == 3
+    for user, query in (
+        (1003, tt.Query(user=1003, history=[501, 507], labels=[3.5, None])),
+        (8, tt.Query(user=8, history=[502], labels=[0.1])),
+    ):
+        served = client.get(f"/v1/recommend/{user}", params={"k": 9, "explain": 2}).json()["items"]
+        table = model.recommend(query, 9)
+        assert [i["item_id"] for i in served] == table["item_id"].to_list()
+        assert [i["score"] for i in served] == table["score"].to_list()
+        reasons = model.explain(query, served[0]["item_id"])
+        assert reasons["base"][0] == pytest.approx(served[0]["because"]["base"], abs=1e-6)
+
+
+def test_similar_to_a_new_item_alike_in_python_and_over_http(client, model):
+    columns = {"kind": "kind 1", "tags": ["t2", "all"], "title": "new"}
+    put = client.put("/v1/items/900", json={"columns": columns}, headers={"authorization": f"Bearer {ADMIN}"})
+    assert put.status_code == 201, put.text
+    served = client.get("/v1/similar/900", params={"k": 8}).json()["items"]
+    table = model.similar_items(columns, 8)
+    assert [i["item_id"] for i in served] == table["similar_item_id"].to_list()
+    assert [i["score"] for i in served] == table["score"].to_list()

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from small_server import COLD_ITEM, COLD_USER, HERE, N_ITEMS, N_USERS, fitted
 
+import twotower as tt
 from twotower.server.models import (
     ItemAnswer,
     MapAnswer,
@@ -83,7 +84,7 @@ def test_lists_are_the_librarys(asked, model, k, exclude_seen):
 
 def test_similar_items_are_the_librarys(asked, model):
     answer = SimilarAnswer.model_validate(asked.get("/v1/similar/507?k=9").json())
-    table = model.similar([507], 9)
+    table = model.similar_items([507], 9)
     assert ids(answer) == table["similar_item_id"].to_list()
     assert [item.score for item in answer.items] == table["score"].to_list()
 
@@ -105,7 +106,7 @@ def test_scores_are_the_librarys(asked, model):
 
 def test_a_new_user_by_items_is_folded_in(asked, model):
     (result,) = listed(asked, {"users": [{"items": [501, 504, 507]}], "k": 10})
-    table = model.recommend_from([[501, 504, 507]], 10)
+    table = model.recommend(tt.Query(history=[501, 504, 507]), 10)
     assert result.user_id is None
     assert not result.known
     assert ids(result) == table["item_id"].to_list()

@@ -11,6 +11,8 @@ import polars as pl
 import pytest
 from small_server import ADMIN, COLD_ITEM, N_ITEMS, fitted
 
+import twotower as tt
+
 BEARER = {"authorization": f"Bearer {ADMIN}"}
 
 
@@ -80,7 +82,7 @@ def test_a_skip_is_out_of_the_list_and_moves_nothing(client):
 def test_a_new_user_is_known_by_events_alone(client, model):
     assert client.get("/v1/recommend/new").status_code == 404
     tell(client, event("a", "new", 501), event("b", "new", 504))
-    table = model.recommend_from([[501, 504]], N_ITEMS - 2)
+    table = model.recommend(tt.Query(history=[501, 504]), N_ITEMS - 2)
     found = ask(client, "new")
     assert ids(found) == table["item_id"].to_list()
     assert not found["known"]

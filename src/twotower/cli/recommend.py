@@ -65,6 +65,7 @@ def recommend(
     from twotower import experiment  # noqa: PLC0415
     from twotower.cli import output  # noqa: PLC0415
     from twotower.cli.progress import counting  # noqa: PLC0415
+    from twotower.query import Query  # noqa: PLC0415
 
     finished = experiment.Run.finished(run)
     finished.check_output(out)
@@ -92,7 +93,7 @@ def recommend(
             output.log(f"wrote {rows:,} rows to {out}")
         return
     if items:
-        frame = recommender.recommend_from([items], k, exclude_seen=exclude_seen, **filters)
+        frame = recommender.recommend(Query(history=items), k, exclude_seen=exclude_seen, **filters)
         title = f"recommended to someone new who liked {', '.join(items)}"
         answers = [(title, frame, output.given_json(frame, items))]
     else:

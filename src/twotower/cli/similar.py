@@ -19,12 +19,12 @@ def similar(
     k: KOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the items most like an item, or like each of several, by the cosine of their vectors."""
+    """List the items most similar to an item, or to each of several, by the cosine of their vectors."""
     from twotower import experiment  # noqa: PLC0415
     from twotower.cli import output  # noqa: PLC0415
 
     recommender = experiment.Run.finished(run).recommender()
-    answers = {item: recommender.similar(item, k) for item in dict.fromkeys(items)}
+    answers = {item: recommender.similar_items(item, k) for item in dict.fromkeys(items)}
     if as_json:
         output.print_json(output.one_or_all([output.similar_json(frame) for frame in answers.values()]))
     else:

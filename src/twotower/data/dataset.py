@@ -18,13 +18,14 @@ from twotower.data.merged import arranged
 from twotower.data.parse import Found
 from twotower.errors import DataError, nearest
 from twotower.forking import check_process
+from twotower.reprs import Facts, html_of, plural, text_of
 from twotower.schema import IdType, Kind, Reading, Schema
 
 Frame = Any
 """A Polars or pandas data frame."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Interactions, users and items with their schema. Build one with `Dataset.of`.
 
@@ -125,6 +126,25 @@ class Dataset:
     def __len__(self) -> int:
         return self.interactions.height
 
+    def __repr__(self) -> str:
+        return text_of(*self._described())
+
+    def _repr_html_(self) -> str:
+        return html_of(*self._described())
+
+    def _described(self) -> tuple[str, Facts]:
+        rows = self.interactions
+        asked = [rows.get_column(column).n_unique() for column in (self.schema.user, self.schema.item)]
+        title = f"{self._name}: {plural(len(rows), 'interaction')}"
+        title += f" of {plural(asked[0], 'user')} with {plural(asked[1], 'item')}"
+        notes = plural(len(self.notes), "note") + ", see .notes" if self.notes else None
+        tables = f"{plural(len(self.users), 'row')} of users, {plural(len(self.items), 'row')} of items"
+        return title, {"tables": tables, **self.schema.facts(), "notes": notes}
+
+    @property
+    def _name(self) -> str:
+        return "Dataset"
+
     def role_columns(self) -> list[str]:
         """Return the columns of the interactions that the schema gives a role."""
         columns = self.schema.interaction_columns()
@@ -148,9 +168,13 @@ class Dataset:
         return replace(self, notes=self.notes + notes)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TrainPart(Dataset):
     """A `Dataset` that transformations may be fitted on: made by a split, or by `Dataset.as_train`."""
+
+    @property
+    def _name(self) -> str:
+        return "Training set"
 
     def joined(self, validation: Dataset) -> TrainPart:
         """Return the rows of both, with the columns that have a role: what a model is refitted on.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twotower.schema import Kind
+from twotower.newcomers import alike
 from twotower.server.catalogue import Rows
 from twotower.server.encoding import encoded
 from twotower.server.errors import ApiError, shown
@@ -112,29 +112,16 @@ def people(state: State, asked: Sequence[Asked], limits: Limits, deadline: Deadl
 
 def _described(state: State, asked: Sequence[Asked], deadline: Deadline) -> dict[int, NDArray[np.float32]]:
     """Return the vectors of users by features, by place; those of the same types are encoded together."""
+    described = [place for place, one in enumerate(asked) if one.features]
     kinds = state.recommender.encoder.schema.users
-    groups: dict[Any, list[int]] = {}
-    for place, one in enumerate(asked):
-        if one.features:
-            types = tuple(sorted((name, _type(value)) for name, value in one.features.items()))
-            # How a text is read as a number or a list depends on the column's other values: it stays alone.
-            alone = any(
-                isinstance(value, str) and kinds.get(name) not in (Kind.CATEGORY, Kind.TEXT)
-                for name, value in one.features.items()
-            )
-            groups.setdefault(place if alone else types, []).append(place)
     found: dict[int, NDArray[np.float32]] = {}
-    for places in groups.values():
+    for group in alike([asked[place].features or {} for place in described], kinds):
         deadline.check()
+        places = [described[place] for place in group]
         rows = [asked[place].features or {} for place in places]
         vectors = encoded(state.recommender, "users", rows, [f"{asked[p].where}.features" for p in places])
         found.update(zip(places, vectors, strict=True))
     return found
-
-
-def _type(value: object) -> str:
-    inside = sorted({type(one).__name__ for one in value}) if isinstance(value, list) else ()
-    return ",".join((type(value).__name__, *inside))
 
 
 def item_rows(state: State, items: Sequence[Id], where: str, *, strict: bool = True) -> Rows:

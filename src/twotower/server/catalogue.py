@@ -213,10 +213,10 @@ class Catalogue:
         own = allow if allow is None else allow[allow < self.n_trained]
         recommender = self.trained.recommender
         if not self.live and not len(self.hidden):
-            return recommender.top(users, k, seen=barred, allow=own)
+            return recommender.search(users, k, seen=barred, allow=own)
         everyone = with_each(barred, self.hidden)
         first, late = split(everyone, self.n_trained)
-        top = recommender.top(users, k, seen=first, allow=own)
+        top = recommender.search(users, k, seen=first, allow=own)
         if self.vectors is None:
             return top
         allowed = None if allow is None else allow[allow >= self.n_trained] - self.n_trained
