@@ -149,3 +149,31 @@ def test_dot_products_of_vectors_are_scores(objective: str) -> None:
     assert some["item_id"].to_list() == [507, 500]
     npt.assert_array_equal(some["vector"].to_numpy(), items["vector"].to_numpy()[[7, 0]])
     assert len(made.user_vectors([])) == 0
+
+
+def test_filters_on_display_columns() -> None:
+    table = data()
+    schema = table.schema.model_copy(update={"display": ("title", "kind", "seconds")})
+    made = tt.TwoTower(dim=8, threads=1, epochs=2).fit(
+        tt.Dataset.of(table.interactions, table.users, table.items, schema=schema).as_train()
+    )
+    allowed = {i + 500 for i in range(N_ITEMS) if i % 3 == 1 and i != 7 and 6.0 <= 5.0 + i % 6 <= 9.0}
+    how: dict[str, Any] = {"filters": {"kind": np.str_("k1"), "seconds": {"min": 6, "max": np.float32(9)}}}
+    assert set(made.recommend(1003, N_ITEMS, exclude_seen=False, **how)["item_id"]) == allowed
+    everyone = pl.concat(made.recommend_all(N_ITEMS, exclude_seen=False, **how))
+    assert set(everyone["item_id"]) == allowed
+    assert set(made.recommend(1003, 9, exclude_seen=False, allow=[501, 502, 519], **how)["item_id"]) == {
+        i for i in (501, 519) if i in allowed
+    }
+    assert made.recommend(1003, filters={"kind": "none such"}).height == 0
+    assert made.recommend(1003, 3, filters={}).height == 3
+    for filters, message in (
+        ({"knd": "k1"}, "there is no 'knd'. Did you mean 'kind'. Columns: title, kind, seconds"),
+        ({"kind": {"min": 3}}, "a range needs a column of numbers; 'kind' holds String"),
+        ({"seconds": {"least": 3}}, r"for 'seconds' got \{'least': 3\}"),
+        ({"seconds": {"min": "3"}}, r"for 'seconds' got \{'min': '3'\}"),
+        ({"kind": None}, "for 'kind' got None"),
+        ({"kind": [["k1"]]}, r"for 'kind' got \[\['k1'\]\]"),
+    ):
+        with pytest.raises(DataError, match=message):
+            made.recommend(1003, filters=filters)

@@ -1,4 +1,4 @@
-"""The exception tree: every error that the user can fix is a `TwoTowerError`.
+"""The exception tree: every error that is the user's to fix is a `TwoTowerError`.
 
 The command line turns a `TwoTowerError` into one message and exit code 2; anything else is our fault
 (exit code 1). A message gives the rule, the value received and the fix, in that order.
@@ -7,8 +7,6 @@ The command line turns a `TwoTowerError` into one message and exit code 2; anyth
 from __future__ import annotations
 
 import difflib
-import sys
-import warnings
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -51,19 +49,6 @@ class TwoTowerWarning(UserWarning):
 
 class RenamedWarning(TwoTowerWarning, FutureWarning):
     """A setting or an argument was given by its old name, which works for one more version."""
-
-
-def warn(message: str, category: type[Warning] = TwoTowerWarning) -> None:
-    """Warn at the line of the user's code that led here: the nearest one outside this package."""
-    level, frame = 1, sys._getframe(0)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "twotower":
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, category, stacklevel=level)
-
-
-def deprecated(old: str, new: str) -> None:
-    """Warn that a name goes away with the next version, and say what to call in its place."""
-    warn(f"{old} is deprecated and goes away in the next version; use {new}", DeprecationWarning)
 
 
 def yes_or_no(name: str, value: object) -> bool:

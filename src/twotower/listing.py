@@ -5,16 +5,19 @@ from __future__ import annotations
 import operator
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from twotower.data.asked import Ids, as_series
-from twotower.errors import ConfigError, DataError, warn
+from twotower.errors import ConfigError, DataError
 from twotower.retrieval import TopK
 from twotower.side import Side
+from twotower.warn import warn
 
+Rows = NDArray[np.integer[Any]]
 DEFAULT_K = 10
 """Items of a list where nothing is said."""
 PLACED = ("rank", "score")
@@ -69,24 +72,34 @@ class Listing:
         return "the catalogue's" if self.what == "item" else "the model's"
 
     def filters(
-        self, allow: Ids | None, deny: Ids | None, *, strict: bool = False
-    ) -> dict[str, NDArray[np.int64] | None]:
+        self, allow: Ids | None, deny: Ids | None, columns: Rows | None = None, *, strict: bool = False
+    ) -> dict[str, Rows | None]:
         """Return lists of ids as rows. Ids that are not known are counted in a `TwoTowerWarning`.
+
+        Args:
+            allow: ids; None for all.
+            deny: ids; None for none.
+            columns: rows that may be given, among those allowed; None for all.
+            strict: whether an id that is not known is an error.
 
         Raises:
             DataError: nothing is allowed, or nothing that is known; with ``strict`` any that is not known.
         """
         given = {"allow": allow, "deny": deny}
-        return {name: None if ids is None else self._known(ids, name, strict) for name, ids in given.items()}
+        rows = {name: None if ids is None else self._known(ids, name, strict) for name, ids in given.items()}
+        if columns is not None:
+            allowed = rows["allow"]
+            rows["allow"] = columns if allowed is None else np.intersect1d(allowed, columns)
+        return rows
 
-    def _known(self, ids: Ids, name: str, strict: bool) -> NDArray[np.int64]:
+    def _known(self, ids: Ids, name: str, strict: bool) -> Rows:
         asked = as_series(ids, name)
         if name == "allow" and not len(asked):
             raise DataError(
                 f"allow must name at least one {self.what}, got an empty list; leave it out to allow all"
             )
         rows = self.rows(asked) if strict else self.side.rows(asked)
-        found: NDArray[np.int64] = rows[rows >= 0]
+        found: Rows = rows[rows >= 0]
         if len(found) < len(rows):
             unknown = asked.filter(pl.Series(rows < 0)).unique(maintain_order=True)
             counts = f"{len(unknown):,} of the {asked.n_unique():,} {self.what}s"

@@ -12,20 +12,21 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from twotower.column_filters import Filters
 from twotower.data.asked import Id, Ids, as_lists, as_series
 from twotower.data.dataset import Dataset, Frame, to_polars
 from twotower.data.durations import durations
 from twotower.data.predictor import Predictor
 from twotower.data.ranker import Queries, Ranker
-from twotower.errors import DataError, TwoTowerWarning, deprecated, yes_or_no
+from twotower.errors import DataError, TwoTowerWarning, yes_or_no
 from twotower.forking import check_process
-from twotower.histories import Rows
 from twotower.objectives import score_pairs
 from twotower.query import Query, as_queries, listed
 from twotower.query_encoder import Encoded
 from twotower.recommender_state import RecommenderState
 from twotower.retrieval import TopK, exact_top_k
 from twotower.similarity import nearest, users_of, vector_table
+from twotower.warn import deprecated
 
 if TYPE_CHECKING:
     from twotower.evaluation import Evaluation
@@ -84,6 +85,7 @@ class Recommender(RecommenderState, Predictor, Ranker):
         exclude_seen: bool | None = None,
         allow: Ids | None = None,
         deny: Ids | None = None,
+        filters: Filters | None = None,
         strict: bool = False,
     ) -> pl.DataFrame:
         """Return the ``k`` items of highest score for each user, best first.
@@ -99,6 +101,9 @@ class Recommender(RecommenderState, Predictor, Ranker):
                 the model's default.
             allow: ids of the only items that may be given; None for all. Unknown ids are left out.
             deny: ids of items that may not be given.
+            filters: conditions on display columns, all of which must be met: ``{"genre": "comedy"}``;
+                ``{"genre": ["comedy", "drama"]}`` for one of several; ``{"year": {"min": 1990}}`` for a
+                range.
             strict: whether an unknown item in ``allow`` or ``deny`` is an error.
 
         Returns:
@@ -113,10 +118,10 @@ class Recommender(RecommenderState, Predictor, Ranker):
         """
         k = self._listing.length(k)
         asked = self._queries.users(users)
-        return self._recommended(asked, k, exclude_seen, self._listing.filters(allow, deny, strict=strict))
+        return self._recommended(asked, k, exclude_seen, self._filters(allow, deny, filters, strict))
 
     def _recommended(
-        self, asked: Encoded, k: int, exclude_seen: bool | None, filters: dict[str, Rows | None]
+        self, asked: Encoded, k: int, exclude_seen: bool | None, filters: dict[str, Any]
     ) -> pl.DataFrame:
         """Return the lists of encoded users; see `recommend`."""
         self._tell_purpose()
@@ -130,13 +135,14 @@ class Recommender(RecommenderState, Predictor, Ranker):
         exclude_seen: bool | None = None,
         allow: Ids | None = None,
         deny: Ids | None = None,
+        filters: Filters | None = None,
         strict: bool = False,
     ) -> Iterator[pl.DataFrame]:
         """Yield what `recommend` gives for every known user, some thousand users at a time."""
-        k, filters = self._listing.length(k), self._listing.filters(allow, deny, strict=strict)
+        k, rows = self._listing.length(k), self._filters(allow, deny, filters, strict)
         for start in range(0, len(self.users.ids), USERS_AT_ONCE):
             row = np.arange(start, min(start + USERS_AT_ONCE, len(self.users.ids)))
-            yield self._recommended(self._queries.known_users(row), k, exclude_seen, filters)
+            yield self._recommended(self._queries.known_users(row), k, exclude_seen, rows)
 
     def similar_items(
         self,
@@ -145,6 +151,7 @@ class Recommender(RecommenderState, Predictor, Ranker):
         *,
         allow: Ids | None = None,
         deny: Ids | None = None,
+        filters: Filters | None = None,
         strict: bool = False,
     ) -> pl.DataFrame:
         """Return the ``k`` items most similar to each item, most similar first.
@@ -159,6 +166,7 @@ class Recommender(RecommenderState, Predictor, Ranker):
                 items is cut to it, with a `TwoTowerWarning`.
             allow: as for `recommend`.
             deny: as for `recommend`.
+            filters: as for `recommend`.
             strict: as for `recommend`.
 
         Returns:
@@ -171,8 +179,8 @@ class Recommender(RecommenderState, Predictor, Ranker):
         """
         asked = self._queries.items(items)
         k = self._listing.length(k, others=bool((asked.rows >= 0).all()))
-        filters = self._listing.filters(allow, deny, strict=strict)
-        top = nearest(asked, self.directions(asked.vectors), self._item_directions, k, filters)
+        rows = self._filters(allow, deny, filters, strict)
+        top = nearest(asked, self.directions(asked.vectors), self._item_directions, k, rows)
         return self._listing.table(top, asked.names, f"similar_{self._listing.column}", "item_")
 
     def similar_users(

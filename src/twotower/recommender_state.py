@@ -10,10 +10,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
+from twotower.column_filters import ColumnFilters, Filters
 from twotower.config import ObjectiveConfig
+from twotower.data.asked import Ids
 from twotower.data.dataset import Dataset
 from twotower.data.item_lists import ItemLists
-from twotower.errors import warn, yes_or_no
+from twotower.errors import yes_or_no
 from twotower.features import Encoder
 from twotower.features.positive import PositiveRule
 from twotower.features.target import Target
@@ -24,10 +26,12 @@ from twotower.model import TwoTowerModel
 from twotower.newcomers import Newcomers
 from twotower.objectives import FoldIn, FoldInSettings
 from twotower.query_encoder import QueryEncoder
-from twotower.reprs import Facts, html_of, kinds_of, named, plural, text_of
+from twotower.reprs import Facts, html_of, kinds_of, named, text_of
 from twotower.retrieval import Index, TopK, exact_top_k
 from twotower.scoring import Scoring
 from twotower.side import Side, directions
+from twotower.warn import warn
+from twotower.wording import count_of
 
 _NOT_FOR_LISTS = (
     "this model was trained to predict the label (objective {name!r}), not to rank, and its lists are often "
@@ -175,6 +179,18 @@ class RecommenderState:
         return Listing(self.items, "item", self.encoder.schema.item, self.display)
 
     @cached_property
+    def column_filters(self) -> ColumnFilters:
+        """The display columns as filters look them up; made on first use."""
+        return ColumnFilters(self.display.drop(self.encoder.schema.item))
+
+    def _filters(
+        self, allow: Ids | None, deny: Ids | None, filters: Filters | None, strict: bool
+    ) -> dict[str, Any]:
+        """Return what a search of items may give, in rows."""
+        met = None if filters is None else self.column_filters.rows(filters)
+        return self._listing.filters(allow, deny, met, strict=strict)
+
+    @cached_property
     def _user_listing(self) -> Listing:
         column = self.encoder.schema.user
         return Listing(self.users, "user", column, self.users.ids.rename(column).to_frame())
@@ -222,14 +238,14 @@ class RecommenderState:
         schema = self.encoder.schema
         does = "ranks items" if self.objective.implicit else f"predicts {schema.label}"
         seconds = sum(record.get("seconds", 0.0) for record in self.history)
-        spent = f", {plural(len(self.history), 'epoch')} in {seconds:.1f} s" if self.history else ""
+        spent = f", {count_of(len(self.history), 'epoch')} in {seconds:.1f} s" if self.history else ""
         known = []
         for side, what in ((self.users, "user"), (self.items, "item")):
             cold = int((~side.warm).sum())
-            known.append(plural(len(side.ids), what) + (f" ({cold:,} without interactions)" if cold else ""))
+            known.append(count_of(len(side.ids), what) + (f" ({cold:,} without interactions)" if cold else ""))
         return f"Recommender that {does}", {
             "knows": " and ".join(known),
-            "trained on": plural(len(self.seen[1]), "interaction") + spent,
+            "trained on": count_of(len(self.seen[1]), "interaction") + spent,
             "vectors": f"{self.model.dim} numbers, objective {self.objective.name}",
             "user features": kinds_of(schema.users),
             "item features": kinds_of(schema.items),

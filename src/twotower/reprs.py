@@ -82,15 +82,6 @@ def kinds_of(columns: Mapping[str, str]) -> str | None:
     return ", ".join(parts) or None
 
 
-def plural(n: int, noun: str, several: str | None = None) -> str:
-    """Return a number with its noun.
-
-    >>> plural(1, "row"), plural(1_411, "user"), plural(2, "query", "queries")
-    ('1 row', '1,411 users', '2 queries')
-    """
-    return f"{n:,} {noun if n == 1 else several or noun + 's'}"
-
-
 def cut(text: str, longest: int) -> str:
     """Return a text that is at most so long, its end left out if need be."""
     return text if len(text) <= longest else text[: longest - 1] + "…"

@@ -169,9 +169,14 @@ def test_allow_deny_and_seen_leave_exactly_the_rest(asked, model):
         ({"kind": []}, lambda i: False),
     ],
 )
-def test_filters_leave_exactly_what_meets_them(asked, filters, test):
-    (result,) = listed(asked, {"users": [1002], "k": N_ITEMS, "exclude_seen": False, "filters": filters})
-    assert set(ids(result)) == {500 + i for i in range(N_ITEMS) if test(i)}
+def test_filters_leave_exactly_what_meets_them_here_and_in_the_library(asked, model, filters, test):
+    how = {"k": N_ITEMS, "exclude_seen": False, "filters": filters}
+    (result,) = listed(asked, {"users": [1002], **how})
+    expected = {500 + i for i in range(N_ITEMS) if test(i)}
+    assert set(ids(result)) == expected
+    assert model.recommend(1002, **how)["item_id"].to_list() == ids(result)
+    alike = model.similar_items(503, N_ITEMS - 1, filters=filters, deny=[505])
+    assert set(alike["similar_item_id"]) == expected - {503, 505}
 
 
 def test_filters_and_allow_are_both_met(asked):

@@ -18,8 +18,9 @@ from twotower.data.merged import arranged
 from twotower.data.parse import Found
 from twotower.errors import DataError, nearest
 from twotower.forking import check_process
-from twotower.reprs import Facts, html_of, plural, text_of
+from twotower.reprs import Facts, html_of, text_of
 from twotower.schema import IdType, Kind, Reading, Schema
+from twotower.wording import count_of
 
 Frame = Any
 """A Polars or pandas data frame."""
@@ -135,10 +136,10 @@ class Dataset:
     def _described(self) -> tuple[str, Facts]:
         rows = self.interactions
         asked = [rows.get_column(column).n_unique() for column in (self.schema.user, self.schema.item)]
-        title = f"{self._name}: {plural(len(rows), 'interaction')}"
-        title += f" of {plural(asked[0], 'user')} with {plural(asked[1], 'item')}"
-        notes = plural(len(self.notes), "note") + ", see .notes" if self.notes else None
-        tables = f"{plural(len(self.users), 'row')} of users, {plural(len(self.items), 'row')} of items"
+        title = f"{self._name}: {count_of(len(rows), 'interaction')}"
+        title += f" of {count_of(asked[0], 'user')} with {count_of(asked[1], 'item')}"
+        notes = count_of(len(self.notes), "note") + ", see .notes" if self.notes else None
+        tables = f"{count_of(len(self.users), 'row')} of users, {count_of(len(self.items), 'row')} of items"
         return title, {"tables": tables, **self.schema.facts(), "notes": notes}
 
     @property

@@ -15,10 +15,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from twotower.column_filters import ColumnFilters
 from twotower.data.item_lists import ItemLists
 from twotower.recommender import Recommender
 from twotower.retrieval import TopK, exact_top_k
-from twotower.server.filters import Columns, check, meets
+from twotower.server.filters import meets, plain, rows_of
 from twotower.server.ids import Id, Ids
 from twotower.server.models import Choice
 
@@ -44,7 +45,7 @@ class Trained:
     ids: Ids
     display: dict[str, list[Any]]
     types: dict[str, pl.DataType]
-    columns: Columns
+    columns: ColumnFilters
     directions: F32
 
     @classmethod
@@ -56,7 +57,7 @@ class Trained:
             Ids.of("item", recommender.item_ids),
             {name: _plain(table.get_column(name)) for name in table.columns},
             dict(table.schema),
-            Columns(table),
+            recommender.column_filters,
             recommender.directions(recommender.items.vectors),
         )
 
@@ -188,18 +189,14 @@ class Catalogue:
         Raises:
             ApiError: a column that there is not, or that can't be asked this.
         """
-        rows = self.trained.columns.rows(filters, most)
+        asked = plain(filters, self.trained.types, most)
+        rows = rows_of(self.trained.columns, asked)
         late = [
             self.n_trained + place
             for place, item in enumerate(self.live)
-            if meets(item.display, filters, self.trained.types)
+            if meets(item.display, asked, self.trained.types)
         ]
         return np.concatenate([rows, np.array(late, dtype=np.int32)])
-
-    def check_filters(self, filters: Mapping[str, Choice], most: int) -> None:
-        """Refuse filters that can't be asked."""
-        for name, choice in filters.items():
-            check(self.trained.types, name, choice, most)
 
     def search(self, users: F32, k: int, barred: ItemLists, allow: Rows | None) -> TopK:
         """Return each user's best k.
