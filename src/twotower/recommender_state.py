@@ -242,7 +242,9 @@ class RecommenderState:
         known = []
         for side, what in ((self.users, "user"), (self.items, "item")):
             cold = int((~side.warm).sum())
-            known.append(count_of(len(side.ids), what) + (f" ({cold:,} without interactions)" if cold else ""))
+            known.append(
+                count_of(len(side.ids), what) + (f" ({cold:,} without interactions)" if cold else "")
+            )
         return f"Recommender that {does}", {
             "knows": " and ".join(known),
             "trained on": count_of(len(self.seen[1]), "interaction") + spent,
