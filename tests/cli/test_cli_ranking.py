@@ -21,7 +21,7 @@ def ranked(call, tables: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 def test_evaluate_prints_a_column_for_each_k(call, ranked: Path) -> None:
-    answer = call("evaluate", ranked)
+    answer = call("evaluate", ranked, "--full")
     assert answer.code == 0
     lines = [line.split() for line in answer.out.splitlines()]
     assert ["ranking", "@5", "@10"] in lines
@@ -36,20 +36,20 @@ def test_evaluate_prints_a_column_for_each_k(call, ranked: Path) -> None:
 
 
 def test_evaluate_a_rating_run_prints_both(call, run: Path, trained) -> None:
-    answer = call("evaluate", run)
+    answer = call("evaluate", run, "--full")
     assert "RMSE" in answer.out
     assert "NDCG" in answer.out
     assert set(trained.json["ranking"]) >= {"recall@20", "ndcg@10"}
 
 
 def test_compare_prints_rankings(call, tables: Path) -> None:
-    answer = call("compare", tables / "config.toml", *RANKING, "--set", "training.epochs=1")
+    answer = call("compare", tables / "config.toml", *RANKING, "--set", "training.epochs=1", "--full")
     assert answer.code == 0, answer.err
     for name in ("two-tower", "popularity", "item kNN", "EASE", "iALS", "BPR"):
         assert f"{name}: " in answer.err
         assert name in answer.out
     assert "NDCG@10" in answer.out
-    assert "minus two-tower" in answer.out
+    assert "two-tower minus each baseline" in answer.out
     assert "what each model learnt from" in answer.out
     lines = {line.split("  ")[0].strip(" │|"): line for line in answer.out.splitlines()}
     assert "grades, features" in lines["two-tower"]

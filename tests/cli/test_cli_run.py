@@ -23,7 +23,7 @@ def test_train_says_json_on_stdout_and_the_rest_on_stderr(trained, run: Path) ->
 def test_train_prints_a_table_and_overrides_settings(call, tables: Path, tmp_path: Path) -> None:
     answer = call(
         "train", tables / "config.toml", "--out", tmp_path / "run",
-        "--set", "training.epochs=1", "--set", "evaluation.cap=4",
+        "--set", "training.epochs=1", "--set", "evaluation.cap=4", "--full",
     )  # fmt: skip
     assert answer.code == 0
     assert answer.out.startswith("test part, 60 rows\n")
@@ -53,7 +53,7 @@ def test_evaluate(call, run: Path, trained) -> None:
     assert answer.code == 0
     assert answer.json["rating"] == trained.json["rating"]
     assert set(answer.json["rating"]["mae"]) == {"value", "low", "high"}
-    assert f"{trained.json['rating']['mae']['value']:.4f}" in call("evaluate", run).out
+    assert f"{trained.json['rating']['mae']['value']:.4f}" in call("evaluate", run, "--full").out
 
 
 def test_recommend_prints_a_table(call, run: Path) -> None:
@@ -200,9 +200,9 @@ def test_compare(call, tables: Path) -> None:
     models = list(answer.json["models"])
     assert models[0] == answer.json["against"] == "two-tower"
     assert set(answer.json["differences"]) == set(models[1:])
-    table = call(*args).out
+    table = call(*args, "--full").out
     assert all(model in table for model in models)
-    assert "minus two-tower" in table
+    assert "two-tower minus each baseline" in table
 
 
 def test_synth_and_the_recipe_that_reads_it(call, tmp_path: Path) -> None:
@@ -235,9 +235,9 @@ def test_demo(call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("twotower.experiment.comparing.BASELINES", {"mean": BASELINES["mean"]})
     monkeypatch.setattr("twotower.experiment.demonstration.BASELINES", ("popularity",))
     settings = ["training.epochs=1", "model.dim=8", "model.hidden=[8]", "evaluation.resamples=100"]
-    answer = call("demo", "--out", tmp_path / "demo", *(f"--set={setting}" for setting in settings))
+    answer = call("demo", "--full", "--out", tmp_path / "demo", *(f"--set={setting}" for setting in settings))
     assert answer.code == 0, answer.err
-    assert "minus two-tower" in answer.out
+    assert "two-tower minus each baseline" in answer.out
     assert "recommended to user 14" in answer.out
     assert "caption" in answer.out
     assert (tmp_path / "demo" / "bundle" / "bundle.json").exists()

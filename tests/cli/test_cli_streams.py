@@ -90,7 +90,9 @@ def test_closed_streams_are_no_error(run: Path, monkeypatch: pytest.MonkeyPatch)
         stream.close()
 
 
-@pytest.mark.parametrize("words", [["recommend", "--user", "3"], ["evaluate"], ["index", "--kind", "exact"]])
+@pytest.mark.parametrize(
+    "words", [["recommend", "--user", "3"], ["evaluate", "--full"], ["index", "--kind", "exact"]]
+)
 def test_what_is_piped_has_no_drawn_lines_or_colours(call, run: Path, words: list[str]) -> None:
     answer = call(words[0], run, *words[1:])
     assert answer.code == 0, answer.err
@@ -120,7 +122,7 @@ def test_tables_keep_to_the_width(
     columns: int, run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
-    assert run_main(monkeypatch, "evaluate", run) == 0
+    assert run_main(monkeypatch, "evaluate", run, "--full") == 0
     lines = capsys.readouterr().out.splitlines()
     assert max(len(line) for line in lines if not line.startswith("test part")) <= columns
     if columns >= 60:  # no number is cut or broken

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from twotower.cli.errors import guarded
-from twotower.cli.options import JsonOption, SetOption
+from twotower.cli.options import FullOption, JsonOption, SetOption
 
 
 @guarded
@@ -17,6 +17,7 @@ def demo(
         "runs/demo"
     ),
     settings: SetOption = None,
+    full: FullOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train on the packaged sample of KuaiRec, compare with baselines, and recommend ten videos.
@@ -24,12 +25,15 @@ def demo(
     One model predicts watch ratios. Another is trained to rank; it recommends, and is saved.
     """
     from twotower import experiment  # noqa: PLC0415
-    from twotower.cli import output  # noqa: PLC0415
+    from twotower.cli import endings, output  # noqa: PLC0415
     from twotower.cli.measures import print_comparison  # noqa: PLC0415
+    from twotower.cli.notes import Notes  # noqa: PLC0415
     from twotower.cli.progress import training_progress  # noqa: PLC0415
+    from twotower.cli.screen import print_screen  # noqa: PLC0415
 
+    log = Notes(full=full or as_json)
     with training_progress() as callbacks:
-        result = experiment.demo(out, overrides=tuple(settings or ()), callbacks=callbacks, log=output.log)
+        result = experiment.demo(out, overrides=tuple(settings or ()), callbacks=callbacks, log=log)
     rating, ranking = result.rating.as_dict(), result.ranking.as_dict()
     if as_json:
         recommended = output.recommendations_json(result.recommendations, result.user)
@@ -42,10 +46,10 @@ def demo(
             }
         )
         return
-    print_comparison(rating)
-    print_comparison(ranking)
-    output.print_recommendations(result.recommendations, result.user)
-    output.log(
-        f"saved in {result.run.path}; try `twotower recommend {result.run.path} --user {result.user}`, or "
-        f"`twotower report {result.run.path}` for a page with charts and a doctor"
-    )
+    if full:
+        print_comparison(rating)
+        print_comparison(ranking)
+        output.print_recommendations(result.recommendations, result.user)
+    names = output.item_names(result.recommendations)
+    screen = endings.demonstrated(result.configs, rating, ranking, result.run.path, result.user, names)
+    print_screen(output.new_console(), screen)

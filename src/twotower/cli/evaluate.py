@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from twotower.cli.errors import guarded
-from twotower.cli.options import JsonOption, RunArgument
+from twotower.cli.options import FullOption, JsonOption, RunArgument
 
 
 @guarded
-def evaluate(run: RunArgument, as_json: JsonOption = False) -> None:
-    """Measure a run's model on its test part: predicted labels and rankings, by slice, with intervals."""
+def evaluate(run: RunArgument, full: FullOption = False, as_json: JsonOption = False) -> None:
+    """Measure the model of a run on its test set: predicted labels and rankings, with intervals."""
     from twotower import experiment  # noqa: PLC0415
+    from twotower.cli import endings  # noqa: PLC0415
     from twotower.cli.measures import print_evaluation, print_slices  # noqa: PLC0415
-    from twotower.cli.output import log, print_json  # noqa: PLC0415
+    from twotower.cli.notes import Notes  # noqa: PLC0415
+    from twotower.cli.output import new_console, print_json  # noqa: PLC0415
+    from twotower.cli.screen import print_screen  # noqa: PLC0415
 
-    report = experiment.evaluate(run, log=log)
+    report = experiment.evaluate(run, log=Notes(full=full or as_json))
     if as_json:
         print_json(report)
-    else:
+        return
+    if full:
         print_evaluation(report)
         print_slices(report["slices"])
+    done = experiment.Run.finished(run)
+    print_screen(new_console(), endings.evaluated(done.config(), report, done.metrics(), run))

@@ -50,7 +50,7 @@ def print_evaluation(report: Mapping[str, Any]) -> None:
     if report["rating"]:
         table = new_table("metric", "value", "95% interval")
         for name, interval in report["rating"].items():
-            table.add_row(_named(name), _number(interval["value"], ".4f"), bounds(interval, ".4f"))
+            table.add_row(named(name), _number(interval["value"], ".4f"), bounds(interval, ".4f"))
         console.print(f"test part, {report['rows']:,} rows")
         console.print(table)
     if report["ranking"]:
@@ -60,7 +60,7 @@ def print_evaluation(report: Mapping[str, Any]) -> None:
             metric, k = name.split("@")
             metrics.setdefault(metric, {})[k] = interval
         ks = list(next(iter(metrics.values())))
-        lines = [[_named(metric), *(_with_bounds(of[k]) for k in ks)] for metric, of in metrics.items()]
+        lines = [[named(metric), *(_with_bounds(of[k]) for k in ks)] for metric, of in metrics.items()]
         console.print(
             f"test part, {ranked['items']:,} items ranked for {ranked['users']:,} users with "
             f"{ranked['positives']:,} positives{_left_out(ranked['left_out'])}"
@@ -78,7 +78,7 @@ def print_beside(popularity: Mapping[str, Any], ours: Mapping[str, Interval]) ->
     for name, interval in popularity["difference"].items():
         values = (_number(of[name]["value"], ".4f") for of in (ours, popularity["metrics"]))
         difference = f"{_number(interval['value'], '+.4f')} {bounds(interval, '+.3f')}".strip()
-        lines.append([_named(name), *values, difference])
+        lines.append([named(name), *values, difference])
     _print_fitted(console, ["ranking", "ours", f"popularity ({popularity['counted']})", "difference"], lines)
     console.print(popularity["says"], markup=False)
 
@@ -107,14 +107,14 @@ def print_slices(slices: Mapping[str, Any]) -> None:
             counts = (f"{of[key]:,}" for key in ("rows", "users"))
             cells = (_with_bounds(of["metrics"][metric]) for metric in wanted)
             lines.append([f"{group.replace('_', ' ')}: {name}", *counts, *cells])
-        _print_fitted(new_console(), [f"{kind} by slice", rows, "users", *map(_named, wanted)], lines)
+        _print_fitted(new_console(), [f"{kind} by slice", rows, "users", *map(named, wanted)], lines)
 
 
 def print_comparison(comparison: Mapping[str, Any]) -> None:
     """Print models beside each other, each metric with its interval, and then the differences from ours."""
     console, against = new_console(), comparison["against"]
     models = {name: model["metrics"] for name, model in comparison["models"].items()}
-    differences = comparison["differences"]
+    differences = comparison["ours_minus"]
     if "users" in comparison:
         first = comparison["models"][against]
         console.print(
@@ -126,32 +126,16 @@ def print_comparison(comparison: Mapping[str, Any]) -> None:
     else:
         console.print(f"test part, {comparison['rows']:,} rows; value and 95% interval over users")
     _print_beside(console, models)
-    console.print(f"minus {against}, and 95% interval of the difference (same resampled users)")
+    console.print(
+        f"{against} minus each baseline, and the 95% interval of the difference (same resampled users)"
+    )
     _print_beside(console, differences, sign="+")
     _print_given(console, comparison)
-    for line in _losses(comparison):
-        console.print(line, markup=False)
     if beside := comparison.get("popularity"):
         print_beside(beside, beside["ours"])
     if "seeds" in comparison:
         found = comparison["seeds"]
         print_spread(found["metrics"], found["seeds"], of=f"{against}, whose mean by user is above,")
-
-
-def _losses(comparison: Mapping[str, Any]) -> list[str]:
-    """Say of each model that is known to be better than ours by how much, where rankings are compared."""
-    if "users" not in comparison:
-        return []
-    lines = []
-    for name, difference in comparison["differences"].items():
-        metric = next(one for one in difference if one.startswith("ndcg@"))
-        found = difference[metric]
-        if found["low"] is not None and found["low"] > 0:
-            ours = comparison["models"][comparison["against"]]["metrics"][metric]["value"]
-            figures = f"{_named(metric)} {ours + found['value']:.4f} against {ours:.4f}"
-            more = f"{found['value']:+.4f} {bounds(found, '+.4f')}"
-            lines.append(f"WARNING: {name} ranks better than {comparison['against']}: {figures}, {more}.")
-    return lines
 
 
 def _print_given(console: Console, comparison: Mapping[str, Any]) -> None:
@@ -181,7 +165,7 @@ def print_spread(metrics: Mapping[str, Any], seeds: Sequence[int], of: str = "te
         metrics |= _compared(ranked)
     table = new_table("metric", "mean", "sd", "least", "greatest")
     for name, found in metrics.items():
-        table.add_row(_named(name), *(_number(found[key], ".4f") for key in ("mean", "sd", "min", "max")))
+        table.add_row(named(name), *(_number(found[key], ".4f") for key in ("mean", "sd", "min", "max")))
     console.print(f"{of} over the seeds {', '.join(map(str, seeds))}: one split, other weights and batches")
     console.print(table)
 
@@ -242,7 +226,7 @@ def _print_fitted(console: Console, names: Sequence[str], lines: Sequence[Sequen
 def _print_beside(console: Console, models: Mapping[str, Mapping[str, Interval]], sign: str = "") -> None:
     """Print models as columns, as many beside each other as the width holds."""
     names = list(next(iter(models.values()), {}))
-    metrics = [_named(name) for name in names]
+    metrics = [named(name) for name in names]
     columns = {
         model: [
             f"{_number(values[name]['value'], sign + '.4f')}\n{bounds(values[name], sign + '.3f')}"
@@ -264,7 +248,8 @@ def _print_beside(console: Console, models: Mapping[str, Mapping[str, Interval]]
         console.print(table)
 
 
-def _named(metric: str) -> str:
+def named(metric: str) -> str:
+    """Return a metric's name as people write it."""
     name, at, k = metric.partition("@")
     return _NAMES.get(name, name) + at + k
 

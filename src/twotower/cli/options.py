@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -39,6 +40,11 @@ def _last_counts(settings: list[str] | None) -> list[str] | None:
     return settings
 
 
+def typed_config(config: str, settings: Sequence[str] | None) -> list[str]:
+    """Return the words of a command that name a config and override its settings."""
+    return [config, *(word for setting in settings or () for word in ("--set", setting))]
+
+
 ConfigArgument = Annotated[
     str, typer.Argument(metavar="CONFIG", help="A TOML file, or a recipe by name, such as kuairec-sample.")
 ]
@@ -67,4 +73,7 @@ KOption = Annotated[
 ]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")
+]
+FullOption = Annotated[
+    bool, typer.Option("--full", help="Print every table and every note before the summary.")
 ]

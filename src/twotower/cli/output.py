@@ -97,6 +97,14 @@ def print_items(frame: pl.DataFrame, title: str) -> None:
     console.print(table)
 
 
+def item_names(frame: pl.DataFrame) -> list[str]:
+    """Return for each item of a list its first display column that has something to show, or its id."""
+    return [
+        next((text for value in (*shown, item) if (text := _text(value).plain.strip())), "")
+        for _, item, _, _, *shown in frame.iter_rows()
+    ]
+
+
 def recommendations_json(frame: pl.DataFrame, user: Any) -> dict[str, Any]:
     """Return the recommendations of one user for ``--json``."""
     return {"user_id": frame.item(0, 0) if frame.height else user, "items": _items(frame)}

@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from twotower.cli.errors import guarded
-from twotower.cli.options import ConfigArgument, JsonOption, SetOption, TrackOption, whole
+from twotower.cli.options import (
+    ConfigArgument,
+    FullOption,
+    JsonOption,
+    SetOption,
+    TrackOption,
+    typed_config,
+    whole,
+)
 
 
 @guarded
@@ -31,19 +39,25 @@ def train(
         ),
     ] = None,
     track: TrackOption = None,
+    full: FullOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Train a model, evaluate it on the test part, and save both in RUN."""
-    from twotower.cli.measures import print_evaluation, print_spread  # noqa: PLC0415
-    from twotower.cli.output import log, print_json  # noqa: PLC0415
+    from twotower.cli import endings  # noqa: PLC0415
+    from twotower.cli.measures import print_evaluation, print_slices, print_spread  # noqa: PLC0415
+    from twotower.cli.notes import Notes  # noqa: PLC0415
+    from twotower.cli.output import new_console, print_json  # noqa: PLC0415
     from twotower.cli.progress import training_progress  # noqa: PLC0415
+    from twotower.cli.screen import print_screen  # noqa: PLC0415
     from twotower.config import load_config  # noqa: PLC0415
 
     settled = load_config(config, settings or ())
     from twotower import experiment  # noqa: PLC0415  (torch: only once the config is right)
     from twotower.tracking import make_tracking  # noqa: PLC0415
 
+    log = Notes(full=full or as_json)
     tracking = make_tracking(track or (), log)
+    typed = typed_config(config, settings)
     if seeds is not None:
         with training_progress() as callbacks:
             found = experiment.train_seeds(
@@ -51,9 +65,10 @@ def train(
             )
         if as_json:
             print_json({"run": str(out), **found})
-        else:
+            return
+        if full:
             print_spread({**found["rating"], **found["ranking"]}, found["seeds"])
-            log(f"saved in {out}, a run for each seed; try `twotower compare CONFIG --seeds {seeds}`")
+        print_screen(new_console(), endings.seeded(settled, found, out, typed))
         return
     with training_progress() as callbacks:
         result = experiment.train(
@@ -61,13 +76,9 @@ def train(
         )
     if as_json:
         print_json({"run": str(result.run.path), **result.metrics})
-    else:
+        return
+    if full:
         print_evaluation(result.metrics)
-        path = result.run.path
-        if settled.objective.implicit:
-            log(f"saved in {path}; try `twotower recommend {path} --user ID`")
-        else:
-            log(
-                f"saved in {path}; it predicts the label: try `twotower score {path} --pairs FILE --out FILE`"
-                ". To recommend, train with objective.name = 'all_pairs'"
-            )
+        print_slices(result.metrics["slices"])
+    user = result.recommender.user_ids[0]
+    print_screen(new_console(), endings.trained(settled, result.metrics, result.run.path, typed, user))

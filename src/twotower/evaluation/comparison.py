@@ -41,12 +41,13 @@ class RatingComparison(ShownComparison):
         return "rmse"
 
     def as_dict(self) -> dict[str, Any]:
-        """Return ``{"rows", "against", "models", "differences"}`` for JSON."""
+        """Return ``{"rows", "against", "models", "differences", "ours_minus"}`` for JSON."""
         return {
             "rows": self.rows,
             "against": self.against,
             "models": {name: model.as_dict() for name, model in self.models.items()},
             "differences": {name: metrics_dict(of) for name, of in self.differences.items()},
+            "ours_minus": {name: metrics_dict(of) for name, of in self.ours_minus.items()},
         }
 
 

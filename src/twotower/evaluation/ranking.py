@@ -99,12 +99,13 @@ class RankingComparison(ShownComparison):
         return self.models[self.against].directions
 
     def as_dict(self) -> dict[str, Any]:
-        """Return ``{"users", "against", "models", "differences"}`` for JSON."""
+        """Return ``{"users", "against", "models", "differences", "ours_minus"}`` for JSON."""
         return {
             "users": self.users,
             "against": self.against,
             "models": {name: model.as_dict() for name, model in self.models.items()},
             "differences": {name: metrics_dict(of) for name, of in self.differences.items()},
+            "ours_minus": {name: metrics_dict(of) for name, of in self.ours_minus.items()},
         }
 
 

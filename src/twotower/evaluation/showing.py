@@ -185,6 +185,17 @@ class ShownComparison(ABC):
         """Directions of metrics that a user has defined."""
         return {}
 
+    @property
+    def ours_minus(self) -> dict[str, dict[str, Interval]]:
+        """Return model -> metric -> ``against`` minus model, with the interval of that difference.
+
+        This is what is printed and reported: above 0 where ``against`` is higher. `differences` are the same
+        with the opposite sign.
+        """
+        return {
+            name: {metric: self._lead(name, metric) for metric in of} for name, of in self.differences.items()
+        }
+
     def _lead(self, model: str, metric: str) -> Interval:
         """Return ``against`` minus a model, with the interval of that difference."""
         found = self.differences[model][metric]

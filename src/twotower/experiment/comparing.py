@@ -29,7 +29,7 @@ from twotower.evaluation import (
     metrics_dict,
 )
 from twotower.experiment.fitting import Choice, Fitting, given_to_ours
-from twotower.experiment.parts import check_positives, load_parts
+from twotower.experiment.parts import check_positives, facts_of, load_parts
 from twotower.experiment.seeds import seed_configs, spread
 from twotower.experiment.stages import Log, Stages, quiet
 from twotower.experiment.training import breaks_say, fit
@@ -52,6 +52,8 @@ class Comparison:
         seeds: of our models.
         popularity: of a model that predicts, its ranking beside popularity's: ``BesidePopularity.as_dict``
             and ``"ours"``; empty for one that ranks, which has the baselines.
+        data: rows of each part, users, items and notes; see `facts_of`.
+        seconds: of everything, from reading the data on; 0 if it was not timed.
     """
 
     comparison: RatingComparison | RankingComparison
@@ -60,6 +62,8 @@ class Comparison:
     skipped: Mapping[str, str] = field(default_factory=dict)
     seeds: tuple[int, ...] = ()
     popularity: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
 
     def __repr__(self) -> str:
         return "\n".join([repr(self.comparison), *self._notes()])
@@ -101,6 +105,8 @@ class Comparison:
             "at_edge": {name: list(of.at_edge) for name, of in self.choices.items() if of.at_edge},
             "skipped": dict(self.skipped),
             "popularity": dict(self.popularity),
+            "data": dict(self.data),
+            "seconds": round(self.seconds, 3),
         }
         if OURS in self.comparison.by_seed:
             metrics = spread(self.comparison.by_seed[OURS])
@@ -128,6 +134,7 @@ def compare(
         ConfigError, DataError, TrainingError: as reading, splitting and training say.
         Interrupted: Ctrl-C.
     """
+    start = time.perf_counter()
     config, stages = resolved(config), Stages()
     configs = seed_configs(config, seeds)
     parts = load_parts(config, stages=stages, log=log)
@@ -137,7 +144,8 @@ def compare(
         log(f"{OURS}: {stages}")
         kind = compare_rankers if config.objective.implicit else compare_predictors
         compared = kind(config, recommenders[0], parts, others=recommenders[1:], log=log)
-        return replace(compared, seeds=tuple(one.seed for one in configs))
+        seconds = time.perf_counter() - start
+        return replace(compared, seeds=tuple(one.seed for one in configs), seconds=seconds)
 
 
 def compare_predictors(
@@ -189,7 +197,8 @@ def compare_predictors(
         resamples=config.evaluation.resamples,
         seed=config.seed,
     )
-    return Comparison(comparison, given, popularity=_ranked_beside(config, recommender, parts, log))
+    popularity = _ranked_beside(config, recommender, parts, log)
+    return Comparison(comparison, given, popularity=popularity, data=facts_of(parts))
 
 
 def _ranked_beside(config: Config, recommender: Recommender, parts: Parts, log: Log) -> dict[str, Any]:
@@ -277,4 +286,4 @@ def compare_rankers(
     comparison = compare_on_task(
         task, rankers(), seen, against=OURS, resamples=settings.resamples, seed=config.seed
     )
-    return Comparison(comparison, given, fitting.choices, fitting.skipped)
+    return Comparison(comparison, given, fitting.choices, fitting.skipped, data=facts_of(parts))

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from twotower.atomic import disk_errors
-from twotower.config import load_config
+from twotower.config import Config, load_config
 from twotower.experiment.comparing import Comparison, compare, compare_rankers
 from twotower.experiment.parts import load_parts
 from twotower.experiment.run import Run
@@ -37,6 +38,7 @@ class DemoResult:
         ranking: the one that ranks, beside some of its baselines.
         user: the user of the recommendations.
         recommendations: ten of them.
+        configs: of the model that predicts and of the one that ranks.
     """
 
     run: Run
@@ -45,6 +47,7 @@ class DemoResult:
     ranking: Comparison
     user: Any
     recommendations: pl.DataFrame
+    configs: tuple[Config, Config]
 
 
 def demo(
@@ -71,18 +74,21 @@ def demo(
         run.check(config, resume=False)
     fresh = Run(run.path.with_name(f".{run.path.name}.new"))
     shutil.rmtree(fresh.path, ignore_errors=True)  # of a demonstration that was broken off
-    with breaks_say("run it again, it begins anew"):
+    start, predicting = time.perf_counter(), load_config(RATING, overrides)
+    with breaks_say("run it again; it starts from the beginning"):
         log("first a model that predicts watch ratios")
-        rating = compare(load_config(RATING, overrides), callbacks=callbacks, log=log)
+        rating = compare(predicting, callbacks=callbacks, log=log)
         log("then one that is trained to rank")
         result = train(config, fresh.path, callbacks=callbacks, log=log)
         ranking = compare_rankers(
             config, result.recommender, load_parts(config), baselines=BASELINES, log=log
         )
+    ranking = replace(ranking, seconds=time.perf_counter() - start)
     with disk_errors(run.path):
         if run.path.exists():
             shutil.rmtree(run.path)
         os.replace(fresh.path, run.path)
     user = result.recommender.user_ids[0]
     recommendations = result.recommender.recommend([user], k=10)
-    return DemoResult(run, result.metrics, rating, ranking, user, recommendations)
+    configs = (predicting, config)
+    return DemoResult(run, result.metrics, rating, ranking, user, recommendations, configs)

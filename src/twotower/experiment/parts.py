@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twotower.config import Config
 from twotower.data.configured import cut, read_raw
 from twotower.data.splitting import Parts
@@ -61,3 +63,14 @@ def notes_of(parts: Parts) -> list[str]:
 def sizes_of(parts: Parts) -> dict[str, int]:
     """Return the number of interactions of each part."""
     return {"train": len(parts.train), "validation": len(parts.validation), "test": len(parts.test)}
+
+
+def facts_of(parts: Parts) -> dict[str, Any]:
+    """Return for JSON the rows of each part, how many users and items there are, and the notes."""
+    train = parts.train
+    return {
+        "rows": sizes_of(parts),
+        "users": train.users.height,
+        "items": train.items.height,
+        "notes": notes_of(parts),
+    }

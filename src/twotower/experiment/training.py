@@ -16,8 +16,9 @@ from twotower.data.fingerprint import fingerprint
 from twotower.data.splitting import Parts
 from twotower.errors import DataError, TwoTowerWarning
 from twotower.estimator import TwoTower, gradients_note
+from twotower.experiment.biases import beside_biases
 from twotower.experiment.clock import FitClock
-from twotower.experiment.parts import check_positives, load_parts, notes_of, sizes_of
+from twotower.experiment.parts import check_positives, facts_of, load_parts, sizes_of
 from twotower.experiment.run import Run
 from twotower.experiment.stages import Log, Stages, quiet
 from twotower.locking import alone_in
@@ -104,7 +105,7 @@ def train(
         metrics = {
             **measured,
             "validation": _best(recommender.history),
-            "data": {"rows": sizes_of(parts), "notes": notes_of(parts), "hash": fingerprint(parts)},
+            "data": {**facts_of(parts), "hash": fingerprint(parts)},
             "version": __version__,
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         }
@@ -154,7 +155,8 @@ def evaluate(path: str | Path, *, log: Log = quiet) -> dict[str, Any]:
 
     Returns:
         As `twotower.evaluation.Evaluation.as_dict`: ``{"rating": metrics, "ranking": metrics, ...}``, each
-        metric ``{"value", "low", "high"}``.
+        metric ``{"value", "low", "high"}``; and ``"biases"``, as `beside_biases` has it (empty for a
+        model that ranks).
 
     Raises:
         ConfigError: no finished run there.
@@ -195,7 +197,8 @@ def _evaluate(config: Config, recommender: Recommender, parts: Parts, log: Log) 
         )
     for note in evaluation.notes:
         log(f"note: {note}")
-    return evaluation.as_dict()
+    biases = {} if evaluation.rating is None else beside_biases(config, recommender, parts)
+    return {**evaluation.as_dict(), "biases": biases}
 
 
 def _best(history: list[Record]) -> dict[str, Any]:

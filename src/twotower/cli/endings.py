@@ -1,0 +1,280 @@
+"""The last screen of ``train``, ``evaluate``, ``compare`` and ``demo``, from what each has found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from twotower.cli.measures import named
+from twotower.cli.screen import Screen, Table, Verdict
+from twotower.cli.verdict import (
+    best_of,
+    higher_is_better,
+    judged,
+    main_metric,
+    notes_said,
+    of_evaluation,
+    table_alone,
+    table_of,
+    wanted,
+)
+from twotower.config import Config
+from twotower.errors import counted
+
+_ITEMS = 3
+"""Recommended items that are shown."""
+_LONGEST_ID = 40
+
+Words = tuple[str | Path, ...]
+
+
+def trained(
+    config: Config, metrics: Mapping[str, Any], run: Path, command: Sequence[str], user: Any = None
+) -> Screen:
+    """Return the screen after training.
+
+    Args:
+        config: of the run.
+        metrics: the content of its ``metrics.json``.
+        run: its directory.
+        command: the config and the settings as they were typed.
+        user: someone to recommend to, as an example.
+    """
+    return Screen(
+        title=f"Trained {_kind(config)}",
+        facts=_facts(config, metrics["data"], sum(metrics.get("seconds", {}).values())),
+        verdicts=_verdicts(config, metrics),
+        table=_table(config, metrics),
+        saved=str(run),
+        commands=(*_use(config, run, user), ("twotower", "compare", *command), ("twotower", "report", run)),
+        ends=_rest(metrics, f"`twotower evaluate {run} --full` prints every metric"),
+    )
+
+
+def evaluated(config: Config, report: Mapping[str, Any], recorded: Mapping[str, Any], run: Path) -> Screen:
+    """Return the screen after an evaluation.
+
+    Args:
+        config: of the run.
+        report: what was measured now.
+        recorded: the content of its ``metrics.json``.
+        run: its directory.
+    """
+    data = {**recorded["data"], "notes": recorded["data"].get("notes", ())}
+    file = run / "config.toml"
+    return Screen(
+        title=f"Evaluated {run}: {_kind(config)}",
+        facts=_facts(config, data, sum(recorded.get("seconds", {}).values())),
+        verdicts=_verdicts(config, report),
+        table=_table(config, report),
+        saved=str(run),
+        commands=(
+            ("twotower", "evaluate", run, "--full"),
+            ("twotower", "compare", file),
+            ("twotower", "report", run),
+        ),
+        ends=_rest({**report, "data": data}, "--full prints every metric and slice"),
+    )
+
+
+def compared(config: Config, comparison: Mapping[str, Any], command: Sequence[str]) -> Screen:
+    """Return the screen after a comparison.
+
+    Args:
+        config: of our model.
+        comparison: as `Compared.as_dict`.
+        command: the config and the settings as they were typed.
+    """
+    beside = best_of(comparison)
+    others = [name for name in comparison["models"] if name != comparison["against"]]
+    seeds = len(comparison.get("seeds", {}).get("seeds", ()))
+    verdicts = [Verdict("No baseline could be fitted: see --full for why.")] if beside is None else []
+    if beside is not None:
+        verdicts.append(judged(beside))
+        rest = _ordered(comparison, beside.name)
+        if rest:
+            verdicts.append(Verdict(f"Best of {counted(len(others), 'baseline')}; then {rest}."))
+    if comparison["skipped"]:
+        verdicts.append(Verdict(f"Left out: {', '.join(comparison['skipped'])}; --full says why."))
+    verdicts += _ranks_too(comparison.get("popularity") or {})
+    won = bool(verdicts) and verdicts[0].way == "better"
+    data = comparison["data"]
+    return Screen(
+        title=f"Compared {_kind(config)} with {counted(len(others), 'baseline')}"
+        + (f", {seeds} seeds" if seeds > 1 else ""),
+        facts=_facts(config, data, comparison["seconds"]),
+        verdicts=tuple(verdicts),
+        table=table_alone(comparison["models"][comparison["against"]]["metrics"])
+        if beside is None
+        else table_of(beside),
+        commands=(
+            ("twotower", "train", *command, "--out", "runs/first"),
+            *(() if won else (("twotower", "tune", *command, "--out", "runs/tuned"),)),
+        ),
+        ends=_rest({"data": data}, "Nothing is saved; --full prints every model and metric"),
+    )
+
+
+def demonstrated(
+    configs: tuple[Config, Config],
+    rating: Mapping[str, Any],
+    ranking: Mapping[str, Any],
+    run: Path,
+    user: Any,
+    titles: Sequence[str],
+) -> Screen:
+    """Return the screen after the demonstration.
+
+    Args:
+        configs: of the model that predicts and of the one that ranks.
+        rating: the first beside its baselines.
+        ranking: the second beside its own.
+        run: where the second is saved.
+        user: of the recommendations.
+        titles: what is recommended, the best first.
+    """
+    _, config = configs
+    verdicts = []
+    for comparison, what in ((ranking, "Ranks videos"), (rating, "Predicts watch ratios")):
+        beside = best_of(comparison)
+        if beside is not None:
+            found = judged(beside)
+            says = found.says[:1].lower() + found.says[1:]
+            verdicts.append(Verdict(f"{what}: {says}", found.way))
+    best = best_of(ranking)
+    data = ranking["data"]
+    return Screen(
+        title="Trained two models on a sample of KuaiRec: one ranks, one predicts",
+        facts=_facts(config, data, ranking["seconds"]),
+        verdicts=tuple(verdicts),
+        table=None if best is None else table_of(best),
+        items=(
+            f"recommended to user {user}",
+            tuple(f"{place}  {title}" for place, title in enumerate(titles[:_ITEMS], 1)),
+        ),
+        saved=str(run),
+        commands=(
+            ("twotower", "recommend", run, "--user", str(user)),
+            ("twotower", "report", run),
+            ("twotower", "init", "YOUR.csv", "--out", "mine.toml"),
+        ),
+        ends="--full prints every model and metric, and all ten videos.",
+    )
+
+
+def seeded(config: Config, found: Mapping[str, Any], out: Path, command: Sequence[str]) -> Screen:
+    """Return the screen after training with several seeds.
+
+    Args:
+        config: of the first.
+        found: as `train_seeds` returns it.
+        out: the directory of the runs.
+        command: the config and the settings as they were typed.
+    """
+    metrics = {**found["ranking"]} if config.objective.implicit else {**found["rating"]}
+    rows = [
+        (named(metric), *(f"{metrics[metric][key]:.4f}" for key in ("mean", "sd", "min", "max")))
+        for metric in wanted(metrics)
+        if metrics[metric]["mean"] is not None
+    ]
+    n = len(found["seeds"])
+    return Screen(
+        title=f"Trained {_kind(config)} with {counted(n, 'seed')}",
+        facts=_model(config),
+        verdicts=(
+            Verdict(f"Judge differences between models by the spread of {named(main_metric(metrics))}."),
+        ),
+        table=Table(("metric", "mean", "sd", "lowest", "highest"), tuple(rows)),
+        saved=str(out),
+        commands=(("twotower", "compare", *command, "--seeds", str(n)),),
+        ends=f"Each seed has a run: {', '.join(found['runs'])}.",
+    )
+
+
+def _kind(config: Config) -> str:
+    return "a model that ranks" if config.objective.implicit else "a model that predicts the label"
+
+
+def _facts(config: Config, data: Mapping[str, Any], seconds: float) -> tuple[tuple[str, str], ...]:
+    where, rows = config.data.interactions, data.get("rows", {})
+    name = config.data.source if where is None else Path(where).name
+    sizes = [
+        counted(data[what], noun) for what, noun in (("users", "user"), ("items", "item")) if what in data
+    ]
+    names = {"train": "training", "validation": "validation", "test": "test"}
+    split = ", ".join(f"{rows[part]:,} {name}" for part, name in names.items() if part in rows)
+    return (
+        ("data", f"{name}: {', '.join([counted(sum(rows.values()), 'row'), *sizes])}"),
+        ("split", f"{config.split.method}: {split} rows"),
+        *_model(config, seconds),
+    )
+
+
+def _model(config: Config, seconds: float | None = None) -> tuple[tuple[str, str], ...]:
+    took = "" if seconds is None else f"; {seconds:.0f} s" if seconds >= 100 else f"; {seconds:.1f} s"
+    said = f"objective {config.objective.name}, dim {config.model.dim}, seed {config.seed}"
+    return (("model", said + took),)
+
+
+def _verdicts(config: Config, report: Mapping[str, Any]) -> tuple[Verdict, ...]:
+    """Return how a model does beside the only baseline that training measures, and where the others are."""
+    found = []
+    beside = of_evaluation(report, "ranking" if config.objective.implicit else "rating")
+    if beside is not None:
+        found.append(judged(beside))
+    if not config.objective.implicit:
+        found += _ranks_too(report.get("popularity") or {})
+    known = "No baseline is measured here" if beside is None else "That is the only baseline measured here"
+    return (*found, Verdict(f"{known}; `twotower compare` tunes the others."))
+
+
+def _ranks_too(popularity: Mapping[str, Any]) -> list[Verdict]:
+    """Say of a model that predicts that it ranks no better than popularity, if so."""
+    if not popularity or popularity["verdict"] == "better":
+        return []
+    how = "worse" if popularity["verdict"] == "worse" else "no better"
+    return [
+        Verdict(
+            f"It ranks {how} than popularity: to recommend, train with objective.name = 'all_pairs'.",
+            "worse" if how == "worse" else "unclear",
+        )
+    ]
+
+
+def _table(config: Config, report: Mapping[str, Any]) -> Table | None:
+    kind = "ranking" if config.objective.implicit else "rating"
+    beside = of_evaluation(report, kind)
+    if beside is not None:
+        return table_of(beside)
+    return table_alone(report[kind]) if report[kind] else None
+
+
+def _use(config: Config, run: Path, user: Any) -> tuple[Words, ...]:
+    """Return the command that uses the model."""
+    if not config.objective.implicit:
+        return (("twotower", "score", run, "--pairs", "PAIRS.csv", "--out", "predictions.csv"),)
+    text = str(user)
+    plain = user is not None and text.isprintable() and len(text) <= _LONGEST_ID
+    return (("twotower", "recommend", run, "--user", text if plain else "ID"),)
+
+
+def _rest(metrics: Mapping[str, Any], more: str) -> str:
+    """Say where the rest is, and how many notes there are."""
+    notes = len(metrics["data"].get("notes", ())) + len(metrics.get("notes", ()))
+    said = notes_said(notes, "--full prints them")
+    return f"{more}. {said}".strip()
+
+
+def _ordered(comparison: Mapping[str, Any], best: str) -> str:
+    """Return the other baselines with the main metric, the best first."""
+    models = comparison["models"]
+    metric = main_metric(models[comparison["against"]]["metrics"])
+    sign = -1.0 if higher_is_better(metric) else 1.0
+    values = {
+        name: model["metrics"][metric]["value"]
+        for name, model in models.items()
+        if name not in (best, comparison["against"])
+    }
+    known = sorted((name for name in values if values[name] is not None), key=lambda one: sign * values[one])
+    return ", ".join(f"{name} {values[name]:.3f}" for name in known)

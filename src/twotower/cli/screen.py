@@ -1,0 +1,235 @@
+"""`Screen`: the last thing a command prints. It fits 80 x 24, and says the point first."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.cells import cell_len, chop_cells, set_cell_size
+from rich.console import Console
+from rich.text import Text
+
+LINES = 23
+"""Lines that a screen may have: 24, less one for the prompt."""
+WIDEST = 100
+"""Cells of a line, however wide the terminal is."""
+_NARROWEST = 40
+_INDENT = 2
+_GAP = 2
+_FACT = 6
+"""Cells for the name of a fact."""
+
+STYLES = {"better": "green", "worse": "red", "unclear": "yellow"}
+"""Colours of the words that say which way a difference goes; the words and signs stand without them."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A sentence on the model beside a baseline.
+
+    Attributes:
+        says: the sentence.
+        way: ``"better"``, ``"worse"``, ``"unclear"``; or empty if it isn't a judgement.
+    """
+
+    says: str
+    way: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A few metrics.
+
+    Attributes:
+        heads: names of the columns.
+        rows: cells, as many as heads. A last cell that is in `STYLES` is printed in its colour.
+    """
+
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Screen:
+    """What a command has found, ready to be printed.
+
+    Attributes:
+        title: what was done.
+        facts: name and text: the data, the model.
+        verdicts: sentences, the most important first.
+        table: three metrics or so; None for none.
+        items: title and lines of a short list, such as recommended items; lines are cut to the width.
+        saved: a directory; empty for none.
+        commands: to type next, each as its words; a word that is a `Path` may be long.
+        ends: one more sentence, such as where the rest is.
+    """
+
+    title: str
+    facts: tuple[tuple[str, str], ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
+    table: Table | None = None
+    items: tuple[str, tuple[str, ...]] = ("", ())
+    saved: str = ""
+    commands: tuple[tuple[str | Path, ...], ...] = ()
+    ends: str = ""
+
+
+def print_screen(console: Console, screen: Screen) -> None:
+    """Print a screen, no wider than the console."""
+    for line in lines_of(screen, console.width):
+        console.print(line, no_wrap=True, overflow="ignore", crop=False)
+
+
+def lines_of(screen: Screen, width: int) -> list[Text]:
+    """Return the lines of a screen for a console of so many cells."""
+    width = max(min(width, WIDEST), _NARROWEST)
+    parts = [
+        [Text(clipped(screen.title, width), style="bold"), *_facts(screen.facts, width)],
+        [line for verdict in screen.verdicts for line in _sentence(verdict, width)],
+        [] if screen.table is None else _table(screen.table, width),
+        _items(*screen.items, width),
+        [*_saved(screen.saved, width), *_commands(screen.commands, width)],
+        [Text(line, style="dim") for line in wrapped(screen.ends, width)],
+    ]
+    found: list[Text] = []
+    for part in parts:
+        if part:
+            found += [*([Text("")] if found else []), *part]
+    return found
+
+
+def clipped(text: str, width: int) -> str:
+    """Return a text of at most so many cells, shortened in the middle where it is longer.
+
+    >>> clipped("runs/a-very-long-name/first", 16)
+    'runs/a-…me/first'
+    """
+    text = printable(text)
+    if cell_len(text) <= width:
+        return text
+    left = (width - 1) // 2
+    start, end = set_cell_size(text, left).rstrip(), ""
+    for letter in reversed(text):
+        if cell_len(letter + end) > width - 1 - left:
+            break
+        end = letter + end
+    return f"{start}…{end}"
+
+
+def printable(text: str) -> str:
+    """Return a text on one line, without what a terminal would obey."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split(" "))
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Return the lines of a text, broken between words; a word that is too long is broken within."""
+    lines: list[str] = []
+    line = ""
+    for word in printable(text).split():
+        if line and cell_len(line) + 1 + cell_len(word) <= width:
+            line = f"{line} {word}"
+            continue
+        if line:
+            lines.append(line)
+        *whole, line = chop_cells(word, width)
+        lines += whole
+    return [*lines, line] if line else lines
+
+
+def padded(text: str, width: int, *, right: bool = False) -> str:
+    """Return a text with spaces up to so many cells; a wide character takes two."""
+    room = " " * (width - cell_len(text))
+    return room + text if right else text + room
+
+
+def _facts(facts: Sequence[tuple[str, str]], width: int) -> Iterator[Text]:
+    for name, text in facts:
+        start = _INDENT + _FACT + _GAP
+        for place, line in enumerate(wrapped(text, width - start)):
+            head = padded(name if place == 0 else "", _FACT + _GAP)
+            yield Text.assemble(" " * _INDENT, (head, "dim"), line)
+
+
+def _sentence(verdict: Verdict, width: int) -> list[Text]:
+    style = STYLES.get(verdict.way, "")
+    return [
+        Text(line, style=f"bold {style}".strip() if style else "") for line in wrapped(verdict.says, width)
+    ]
+
+
+def _table(table: Table, width: int) -> list[Text]:
+    """Return a table whose first column is on the left; its heads are shortened where they don't fit."""
+    rows = [tuple(map(printable, row)) for row in table.rows]
+    content = [max((cell_len(cell) for cell in column), default=0) for column in zip(*rows, strict=True)]
+    heads = list(map(printable, table.heads))
+    room = width - _INDENT - _GAP * (len(heads) - 1)
+    widths = [max(size, cell_len(head)) for size, head in zip(content, heads, strict=True)]
+    while sum(widths) > room:
+        place = max(range(len(widths)), key=lambda one: widths[one] - content[one])
+        if widths[place] <= max(content[place], 3):
+            break
+        widths[place] -= 1
+    heads = [clipped(head, size) for head, size in zip(heads, widths, strict=True)]
+    return [
+        _row(heads, widths, style="dim"),
+        *(_row(row, widths, style=STYLES.get(row[-1], "")) for row in rows),
+    ]
+
+
+def _row(cells: Sequence[str], widths: Sequence[int], *, style: str) -> Text:
+    line = Text(" " * _INDENT)
+    for place, (cell, size) in enumerate(zip(cells, widths, strict=True)):
+        last = place == len(widths) - 1
+        if place:
+            line.append(" " * _GAP)
+        left = place == 0 or last
+        text = padded(cell, size, right=not left)
+        line.append(text.rstrip() if last else text, style=style if last or style == "dim" else "")
+    line.rstrip()
+    return line
+
+
+def _items(title: str, lines: Sequence[str], width: int) -> list[Text]:
+    if not lines:
+        return []
+    room = width - _INDENT
+    shown = [line if cell_len(line) <= room else f"{set_cell_size(line, room - 1)}…" for line in lines]
+    return [Text(clipped(title, width)), *(Text(" " * _INDENT + line) for line in map(printable, shown))]
+
+
+def _saved(path: str, width: int) -> list[Text]:
+    if not path:
+        return []
+    head = "saved in  "
+    return [Text.assemble((head, "dim"), clipped(path, width - len(head)))]
+
+
+def _commands(commands: Sequence[Sequence[str | Path]], width: int) -> list[Text]:
+    """Return each command on its own line, or with a backslash on two, as a shell takes it.
+
+    A path that is too long for that is written RUN.
+    """
+    found: list[Text] = []
+    head = "next      "
+    for place, words in enumerate(commands):
+        start = Text(head if place == 0 else " " * len(head), style="dim")
+        lines = _typed(words, width - len(head))
+        for number, line in enumerate(lines):
+            found.append((start if number == 0 else Text(" " * (len(head) + 2))) + Text(line, style="cyan"))
+    return found
+
+
+def _typed(words: Sequence[str | Path], room: int) -> list[str]:
+    quoted = [shlex.quote(str(word)) for word in words]
+    if cell_len(" ".join(quoted)) <= room:
+        return [" ".join(quoted)]
+    first, rest = " ".join(quoted[:2]) + " \\", " ".join(quoted[2:])
+    if max(cell_len(first), cell_len(rest) + 2) <= room:
+        return [first, rest]
+    first, rest = " ".join(quoted[:3]) + " \\", " ".join(quoted[3:])
+    if rest and max(cell_len(first), cell_len(rest) + 2) <= room:
+        return [first, rest]
+    named = ["RUN" if isinstance(word, Path) else text for word, text in zip(words, quoted, strict=True)]
+    return wrapped(" ".join(named), room)

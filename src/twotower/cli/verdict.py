@@ -1,0 +1,198 @@
+"""What the last screen of a command says: whether the model beats the best baseline, and by how much.
+
+A difference is ours minus the baseline, whichever way the metric goes: where lower is better, one below 0 is
+an improvement. The word after it says which it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from twotower.cli.measures import named
+from twotower.cli.screen import Table, Verdict
+from twotower.errors import counted
+from twotower.metrics import RANKING_METRICS, RATING_METRICS
+
+Found = Mapping[str, float | None]
+"""A metric as results hold it: value, low and high."""
+
+_BIG = 1e9
+_SHOWN = 3
+"""Metrics in the table."""
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Our model and one baseline, on the same test set.
+
+    Attributes:
+        name: of the baseline.
+        ours, theirs: metric -> value and interval.
+        difference: metric -> ours minus theirs, with the interval of that difference.
+    """
+
+    name: str
+    ours: Mapping[str, Found]
+    theirs: Mapping[str, Found]
+    difference: Mapping[str, Found]
+
+
+def best_of(comparison: Mapping[str, Any]) -> Beside | None:
+    """Return our model beside the best baseline of a comparison, by the main metric; None without any."""
+    ours = comparison["models"][comparison["against"]]["metrics"]
+    metric = main_metric(ours)
+    values = {
+        name: model["metrics"][metric]["value"]
+        for name, model in comparison["models"].items()
+        if name != comparison["against"] and model["metrics"][metric]["value"] is not None
+    }
+    if not values:
+        return None
+    name = (max if higher_is_better(metric) else min)(values, key=values.__getitem__)
+    theirs = comparison["models"][name]["metrics"]
+    return Beside(name, ours, theirs, comparison["ours_minus"][name])
+
+
+def of_evaluation(report: Mapping[str, Any], kind: str) -> Beside | None:
+    """Return our model beside the only baseline that training measures; None if it was not measured.
+
+    Args:
+        report: as `Evaluation.as_dict`.
+        kind: ``"rating"`` for biases, ``"ranking"`` for popularity.
+    """
+    found = report.get("biases" if kind == "rating" else "popularity")
+    if not found or not report.get(kind):
+        return None
+    return Beside(
+        "biases" if kind == "rating" else "popularity", report[kind], found["metrics"], found["difference"]
+    )
+
+
+def main_metric(metrics: Iterable[str]) -> str:
+    """Return the metric that a model is judged by: NDCG at the first cut-off, or RMSE, capped if it is."""
+    names = list(metrics)
+    ranked = [name for name in names if name.startswith("ndcg@")]
+    return ranked[0] if ranked else "rmse_capped" if "rmse_capped" in names else "rmse"
+
+
+def higher_is_better(metric: str) -> bool:
+    """Return the direction of a metric."""
+    name = metric.partition("@")[0]
+    return {**RATING_METRICS, **RANKING_METRICS}[name].higher_is_better
+
+
+def judged(beside: Beside) -> Verdict:
+    """Say in a sentence whether our model beats a baseline."""
+    metric = main_metric(beside.difference)
+    way = way_of(metric, beside.difference[metric])
+    begins = {
+        "better": f"Beats {beside.name}:",
+        "worse": f"Loses to {beside.name}:",
+        "same": f"Just as good as {beside.name}:",
+        "unclear": f"Not clearly better or worse than {beside.name}:",
+    }[way]
+    ours, theirs, difference = cells(metric, beside)
+    ends = "" if higher_is_better(metric) else " (lower is better)"
+    if way == "unclear" and beside.difference[metric]["low"] is not None:
+        ends += "; the interval contains 0"
+    return Verdict(f"{begins} {named(metric)} {ours} vs {theirs}, {difference}{ends}.", way)
+
+
+def way_of(metric: str, difference: Found) -> str:
+    """Say by the interval of a difference which is better.
+
+    Returns:
+        ``"better"`` or ``"worse"``, for ours; ``"same"`` if nothing differs; else ``"unclear"``.
+    """
+    low, high = difference["low"], difference["high"]
+    if difference["value"] == low == high == 0.0:
+        return "same"
+    if low is None or high is None or low <= 0.0 <= high:
+        return "unclear"
+    return "better" if (low > 0.0) == higher_is_better(metric) else "worse"
+
+
+def table_of(beside: Beside, ours: str = "ours") -> Table:
+    """Return three metrics of our model beside a baseline's."""
+    rows = []
+    for metric in wanted(beside.difference):
+        way = way_of(metric, beside.difference[metric])
+        rows.append((named(metric), *cells(metric, beside), way))
+    return Table(("metric", ours, beside.name, "difference [95% interval]", ""), tuple(rows))
+
+
+def table_alone(metrics: Mapping[str, Found]) -> Table:
+    """Return three metrics of a model that nothing is known to compare with."""
+    rows = []
+    for metric in wanted(metrics):
+        found = metrics[metric]
+        digits = _digits([found["value"]], found, difference=False)
+        rows.append((named(metric), _number(found["value"], digits), _bounds(found, digits)))
+    return Table(("metric", "ours", "95% interval"), tuple(rows))
+
+
+def cells(metric: str, beside: Beside) -> tuple[str, str, str]:
+    """Return ours, theirs and the difference with its interval, with the digits that the difference needs."""
+    ours, theirs = beside.ours[metric]["value"], beside.theirs[metric]["value"]
+    difference = beside.difference[metric]
+    digits = _digits([ours, theirs], difference, difference=True)
+    shown = _number(difference["value"], digits, "+")
+    return (
+        _number(ours, digits),
+        _number(theirs, digits),
+        f"{shown} {_bounds(difference, digits, '+')}".strip(),
+    )
+
+
+def notes_said(notes: int, where: str) -> str:
+    """Say how many notes there are on the data, and where they can be read; empty for none."""
+    return f"{counted(notes, 'note')} on the data and the evaluation: {where}." if notes else ""
+
+
+def wanted(metrics: Iterable[str]) -> list[str]:
+    """Return the metrics of the table: the main one first, then what says something else."""
+    names = list(metrics)
+    main = main_metric(names)
+    if "@" not in main:
+        end = "_capped" if main.endswith("_capped") else ""
+        wanted = [main, f"mae{end}", f"r2{end}", "xauc"]
+    else:
+        ks = [name.partition("@")[2] for name in names if name.startswith("ndcg@")]
+        middle = ks[len(ks) // 2]
+        wanted = [main, f"recall@{middle}", f"recall@{ks[-1]}", f"ndcg@{ks[-1]}", f"mrr@{ks[-1]}"]
+    return [name for name in dict.fromkeys(wanted) if name in names][:_SHOWN]
+
+
+def _digits(values: list[float | None], found: Found, *, difference: bool) -> int:
+    """Return decimals that show the interval's width with two digits, and which side of 0 it is on."""
+    greatest = max((abs(value) for value in values if value is not None), default=0.0)
+    usual = 3 if greatest < 10 else 2 if greatest < 1000 else 0
+    low, high = found["low"], found["high"]
+    steps = [found["value"]] if low is None or high is None else [high - low]
+    needed = max((_decimals(step, 2) for step in steps if step), default=0)
+    if difference and low is not None and high is not None and low * high > 0:
+        needed = max(needed, _decimals(min(abs(low), abs(high)), 1))
+    return max(usual, min(needed, 6))
+
+
+def _decimals(step: float, digits: int) -> int:
+    return digits - 1 - math.floor(math.log10(abs(step)))
+
+
+def _number(value: float | None, digits: int, sign: str = "") -> str:
+    if value is None:
+        return "undefined"
+    if abs(value) >= _BIG:
+        return format(value, f"{sign}.3e")
+    shown = format(value, f"{sign},.{digits}f")
+    return shown.replace("-", "+" if sign else "") if float(shown.replace(",", "")) == 0 else shown
+
+
+def _bounds(found: Found, digits: int, sign: str = "") -> str:
+    low, high = found["low"], found["high"]
+    if low is None or high is None:
+        return ""
+    return f"[{_number(low, digits, sign)}, {_number(high, digits, sign)}]"
