@@ -97,14 +97,3 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     found = [key for key, others in _SAME_MEANING.items() if key in choices and name in others.split()]
     found = found or difflib.get_close_matches(name, choices, n=1, cutoff=0.6)
     return f" Did you mean '{found[0]}'?" if found else ""
-
-
-def counted(n: int, noun: str, plural: str | None = None) -> str:
-    """Return a number with its noun, in the singular for 1.
-
-    >>> counted(1, "row"), counted(1200, "row"), counted(0, "category"), counted(2, "index", "indexes")
-    ('1 row', '1,200 rows', '0 categories', '2 indexes')
-    """
-    if n != 1 and plural is None:
-        plural = f"{noun[:-1]}ies" if noun.endswith("y") and noun[-2] not in "aeiou" else f"{noun}s"
-    return f"{n:,} {noun if n == 1 else plural}"

@@ -126,5 +126,5 @@ def test_tables_keep_to_the_width(
     lines = capsys.readouterr().out.splitlines()
     assert max(len(line) for line in lines if not line.startswith("test part")) <= columns
     if columns >= 60:  # no number is cut or broken
-        assert "…" not in "\n".join(lines)
+        assert not any("…" in line for line in lines if not line.startswith("saved in"))
     assert sum("NDCG" in line for line in lines) >= 1

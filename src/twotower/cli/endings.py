@@ -20,7 +20,7 @@ from twotower.cli.verdict import (
     wanted,
 )
 from twotower.config import Config
-from twotower.errors import counted
+from twotower.wording import count_of
 
 _ITEMS = 3
 """Recommended items that are shown."""
@@ -64,7 +64,7 @@ def evaluated(config: Config, report: Mapping[str, Any], recorded: Mapping[str, 
     data = {**recorded["data"], "notes": recorded["data"].get("notes", ())}
     file = run / "config.toml"
     return Screen(
-        title=f"Evaluated {run}: {_kind(config)}",
+        title=f"Evaluated {_kind(config)}",
         facts=_facts(config, data, sum(recorded.get("seconds", {}).values())),
         verdicts=_verdicts(config, report),
         table=_table(config, report),
@@ -94,14 +94,14 @@ def compared(config: Config, comparison: Mapping[str, Any], command: Sequence[st
         verdicts.append(judged(beside))
         rest = _ordered(comparison, beside.name)
         if rest:
-            verdicts.append(Verdict(f"Best of {counted(len(others), 'baseline')}; then {rest}."))
+            verdicts.append(Verdict(f"Best of {count_of(len(others), 'baseline')}; then {rest}."))
     if comparison["skipped"]:
         verdicts.append(Verdict(f"Left out: {', '.join(comparison['skipped'])}; --full says why."))
     verdicts += _ranks_too(comparison.get("popularity") or {})
     won = bool(verdicts) and verdicts[0].way == "better"
     data = comparison["data"]
     return Screen(
-        title=f"Compared {_kind(config)} with {counted(len(others), 'baseline')}"
+        title=f"Compared {_kind(config)} with {count_of(len(others), 'baseline')}"
         + (f", {seeds} seeds" if seeds > 1 else ""),
         facts=_facts(config, data, comparison["seconds"]),
         verdicts=tuple(verdicts),
@@ -180,7 +180,7 @@ def seeded(config: Config, found: Mapping[str, Any], out: Path, command: Sequenc
     ]
     n = len(found["seeds"])
     return Screen(
-        title=f"Trained {_kind(config)} with {counted(n, 'seed')}",
+        title=f"Trained {_kind(config)} with {count_of(n, 'seed')}",
         facts=_model(config),
         verdicts=(
             Verdict(f"Judge differences between models by the spread of {named(main_metric(metrics))}."),
@@ -200,12 +200,12 @@ def _facts(config: Config, data: Mapping[str, Any], seconds: float) -> tuple[tup
     where, rows = config.data.interactions, data.get("rows", {})
     name = config.data.source if where is None else Path(where).name
     sizes = [
-        counted(data[what], noun) for what, noun in (("users", "user"), ("items", "item")) if what in data
+        count_of(data[what], noun) for what, noun in (("users", "user"), ("items", "item")) if what in data
     ]
     names = {"train": "training", "validation": "validation", "test": "test"}
     split = ", ".join(f"{rows[part]:,} {name}" for part, name in names.items() if part in rows)
     return (
-        ("data", f"{name}: {', '.join([counted(sum(rows.values()), 'row'), *sizes])}"),
+        ("data", f"{name}: {', '.join([count_of(sum(rows.values()), 'row'), *sizes])}"),
         ("split", f"{config.split.method}: {split} rows"),
         *_model(config, seconds),
     )

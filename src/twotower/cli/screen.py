@@ -172,10 +172,15 @@ def _table(table: Table, width: int) -> list[Text]:
             break
         widths[place] -= 1
     heads = [clipped(head, size) for head, size in zip(heads, widths, strict=True)]
-    return [
-        _row(heads, widths, style="dim"),
-        *(_row(row, widths, style=STYLES.get(row[-1], "")) for row in rows),
-    ]
+    found: list[Text] = []
+    for cells in (heads, *rows):
+        style = "dim" if cells is heads else STYLES.get(cells[-1], "")
+        if sum(widths) <= room:
+            found.append(_row(cells, widths, style=style))
+        else:  # too narrow for one line
+            words = "  ".join(cells)
+            found += [Text(" " * _INDENT + line, style=style) for line in wrapped(words, width - _INDENT)]
+    return found
 
 
 def _row(cells: Sequence[str], widths: Sequence[int], *, style: str) -> Text:

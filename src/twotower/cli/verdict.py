@@ -13,8 +13,8 @@ from typing import Any
 
 from twotower.cli.measures import named
 from twotower.cli.screen import Table, Verdict
-from twotower.errors import counted
 from twotower.metrics import RANKING_METRICS, RATING_METRICS
+from twotower.wording import count_of
 
 Found = Mapping[str, float | None]
 """A metric as results hold it: value, low and high."""
@@ -149,7 +149,7 @@ def cells(metric: str, beside: Beside) -> tuple[str, str, str]:
 
 def notes_said(notes: int, where: str) -> str:
     """Say how many notes there are on the data, and where they can be read; empty for none."""
-    return f"{counted(notes, 'note')} on the data and the evaluation: {where}." if notes else ""
+    return f"{count_of(notes, 'note')} on the data and the evaluation: {where}." if notes else ""
 
 
 def wanted(metrics: Iterable[str]) -> list[str]:
