@@ -18,6 +18,8 @@ WIDEST = 100
 _NARROWEST = 40
 _INDENT = 2
 _GAP = 2
+_HEAD = 25
+"""Cells that the head of a column may have."""
 _FACT = 6
 """Cells for the name of a fact."""
 
@@ -160,18 +162,11 @@ def _sentence(verdict: Verdict, width: int) -> list[Text]:
 
 
 def _table(table: Table, width: int) -> list[Text]:
-    """Return a table whose first column is on the left; its heads are shortened where they don't fit."""
+    """Return a table whose first column is on the left; a row that is too wide goes on in the next line."""
+    heads = [clipped(head, _HEAD) for head in table.heads]
     rows = [tuple(map(printable, row)) for row in table.rows]
-    content = [max((cell_len(cell) for cell in column), default=0) for column in zip(*rows, strict=True)]
-    heads = list(map(printable, table.heads))
+    widths = [max(map(cell_len, column)) for column in zip(heads, *rows, strict=True)]
     room = width - _INDENT - _GAP * (len(heads) - 1)
-    widths = [max(size, cell_len(head)) for size, head in zip(content, heads, strict=True)]
-    while sum(widths) > room:
-        place = max(range(len(widths)), key=lambda one: widths[one] - content[one])
-        if widths[place] <= max(content[place], 3):
-            break
-        widths[place] -= 1
-    heads = [clipped(head, size) for head, size in zip(heads, widths, strict=True)]
     found: list[Text] = []
     for cells in (heads, *rows):
         style = "dim" if cells is heads else STYLES.get(cells[-1], "")
