@@ -1,10 +1,11 @@
-"""One epoch of `all_pairs` at MovieLens 20M's shape, and the time to its best validation NDCG beside iALS.
+"""Time of an `all_pairs` epoch at the size of MovieLens 20M, and time to its best NDCG, against iALS.
 
     python benchmarks/all_pairs.py [--users 138000 --items 27000 --pairs 10000000] [--epochs 20]
 
-Synthetic positives: users and items belong to groups, and an item is drawn from the user's group or from
-everyone's, by popularity. No features, dim 64, defaults. A tenth of the positives is held out; NDCG@100 over
-the whole catalogue is of 2,000 users, the same for both, and measuring it is no part of the times.
+Synthetic positives: users and items belong to groups, and an item is drawn by popularity from the user's
+group or from all items. No features, dim 64, default settings. A tenth of the positives is held out; NDCG@100
+over the whole catalogue is computed for the same 2,000 users for both models, and is not included in the
+times.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def positives(n_users: int, n_items: int, n: int, seed: int = 0) -> Dataset:
 
 
 class Clock(Callback):
-    """Keeps the records of epochs and prints them."""
+    """Stores and prints the records of epochs."""
 
     def __init__(self) -> None:
         self.records: list[Record] = []
@@ -80,7 +81,7 @@ class Vectors(Ranker):
         self.users, self.items, self.known = users, items, known
 
     def rank(self, queries: Queries, k: int) -> Any:
-        """Rank items with train rows; others come last, as if they scored least."""
+        """Rank items with training rows; others come last."""
         user = self.known.users.search_sorted(queries.users).to_numpy()
         items = np.full((len(queries.items), self.items.shape[1]), np.nan, np.float32)
         items[queries.items.is_in(self.known.items.implode()).to_numpy()] = self.items
@@ -88,15 +89,15 @@ class Vectors(Ranker):
 
 
 def limit(pairs: int, rows: int, seconds: float) -> None:
-    """Print what an epoch computes and reads, beside what the machine can."""
-    width, passes = 62, 1 + STEPS  # a residual, and conjugate gradients
+    """Print the operations and memory reads of an epoch, compared with the machine's peak."""
+    width, passes = 62, 1 + STEPS  # the residual and the conjugate gradients
     gflop = (2 * pairs * passes * 4 * width + rows * passes * 2 * width * width) / 1e9
     a = np.random.default_rng(0).normal(size=(2048, 2048)).astype(np.float32)
     best = min(_seconds(a) for _ in range(5))
     peak = 2 * 2048**3 / 1e9 / best
     print(
         f"an epoch is {gflop:.0f} GFLOP and reads {2 * pairs * 4 * width / 1e9:.1f} GB of vectors: "
-        f"{gflop / seconds:.0f} GFLOP/s, where a matrix product reaches {peak:.0f}"
+        f"{gflop / seconds:.0f} GFLOP/s; a matrix product reaches {peak:.0f}"
     )
 
 
@@ -107,7 +108,7 @@ def _seconds(a: np.ndarray) -> float:
 
 
 def main() -> None:
-    """Run and print."""
+    """Run the benchmark and print the results."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     arguments.add_argument("--users", type=int, default=138_000)
     arguments.add_argument("--items", type=int, default=27_000)
@@ -128,11 +129,12 @@ def main() -> None:
     best = int(found.argmax())
     print(
         f"two-tower: an epoch {np.median(seconds):.2f} s (median); best NDCG@100 {found[best]:.4f} after "
-        f"{seconds[: best + 1].sum():.1f} s of training; with encoding, judging and all {whole:.1f} s"
+        f"{seconds[: best + 1].sum():.1f} s of training; in total, with encoding and validation, {whole:.1f} "
+        "s"
     )
 
     judging = np.diff(clock.at) - seconds[1:]
-    print(f"validation ranking and keeping the best, an epoch: {np.median(judging):.2f} s (median)")
+    print(f"validation and saving the best weights: {np.median(judging):.2f} s per epoch (median)")
     limit(len(train), given.users + given.items, float(np.median(seconds)))
 
     known = Feedback.of(train)
@@ -159,7 +161,7 @@ def main() -> None:
             best_found, taken = worth, elapsed
     reached = np.flatnonzero(found >= best_found)
     print(
-        f"iALS (implicit, dim 64): best NDCG@100 {best_found:.4f} after {taken:.1f} s; ours has it after "
+        f"iALS (implicit, dim 64): best NDCG@100 {best_found:.4f} after {taken:.1f} s; ours reaches it after "
         + (f"{seconds[: reached[0] + 1].sum():.1f} s" if len(reached) else "no epoch")
     )
 

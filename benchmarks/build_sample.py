@@ -44,7 +44,7 @@ def build(real: Path, interactions: Path) -> dict[str, pl.DataFrame]:
         .join(durations, on="video_id", how="left", validate="1:1", maintain_order="left")
     )
     tables = {"interactions": events, "users": users, "items": items}
-    Dataset.of(events, users, items, schema=SAMPLE_SCHEMA)  # raises if they are not sound
+    Dataset.of(events, users, items, schema=SAMPLE_SCHEMA)  # raises if they are not valid
     return tables
 
 

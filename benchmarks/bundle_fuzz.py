@@ -1,16 +1,16 @@
-"""Load bundles that were damaged at random with every hash made to fit; none may end or hold up the process.
+"""Load randomly damaged bundles with matching hashes; none may crash or hang the process.
 
     python benchmarks/bundle_fuzz.py [--cases 2000] [--seed 0] [--seconds 60]
 
-Each bundle is loaded by a worker process that has so many seconds for it. It must be refused with a
-`BundleError`, or answer validly: finite scores, known ids. Counted are crashes (the worker ended), hangs (it
-took too long), other exceptions, and wrong answers; what was done to such a bundle is printed, and the exit
+Each bundle is loaded by a worker process with a time limit. It must be refused with a `BundleError` or give
+valid answers: finite scores, known ids. The benchmark counts crashes (the worker exits), hangs (it exceeds
+the limit), other exceptions and wrong answers. It prints the damage done to such bundles, and then the exit
 code is 1.
 
-What is damaged, one to three ways each: bytes flipped, cut, grown or zeroed; headers, shapes, types and
-numbers of tensors; values in JSON; whole texts; parts that are a pipe, a folder, a device or a link; the
-bytes, numbers and header of an index. The bundles have features of every kind, and no index, HNSW, IVF or
-IVF-PQ; of one the HNSW index is as earlier versions saved it.
+Each bundle is damaged in one to three ways: bytes flipped, removed, added or zeroed; headers, shapes, types
+and numbers of tensors; values in JSON; whole texts; parts replaced by a pipe, folder, device or link; the
+bytes, numbers and header of an index. The bundles have features of every kind and no index, HNSW, IVF or
+IVF-PQ; one has an HNSW index in the format of earlier versions.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from twotower.retrieval import INDEXES
 
 
 def bundles(folder: Path) -> list[Path]:
-    """Make what is damaged: linear towers and others, a label and none, and an index of each kind."""
+    """Create the bundles to damage: linear and deep towers, with and without label, each kind of index."""
     made: list[Path] = []
     rating = TwoTower(**{**SETTINGS, "objective": "squared", "transform": "duration_rank"}).fit(data())
     ranking = TwoTower(**{**SETTINGS, "hidden": (), "objective": "all_pairs"}).fit(data("str"))
@@ -68,7 +68,7 @@ _SETTINGS: dict[str, dict[str, int]] = {
 
 
 class Worker:
-    """A process that loads bundles one after the other."""
+    """A process that loads bundles one after another."""
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
@@ -95,7 +95,7 @@ class Worker:
             self.said = [*self.said[-20:], line]
 
     def load(self, folder: Path, seconds: float) -> tuple[str, str]:
-        """Return how it went (refused, answers, wrong, crash, hang) and the particulars."""
+        """Return the outcome (refused, answers, wrong, crash, hang) and its details."""
         assert self.process.stdin is not None
         self.process.stdin.write(f"{folder}\n")
         self.process.stdin.flush()
@@ -111,7 +111,7 @@ class Worker:
 
     @property
     def alive(self) -> bool:
-        """Whether it can be given another bundle."""
+        """Whether it can load another bundle."""
         return self.process.poll() is None
 
     def end(self) -> None:
@@ -121,7 +121,7 @@ class Worker:
 
 
 def work() -> None:
-    """Load what is named on stdin; the body of the worker."""
+    """Load the bundles named on stdin; the worker's main function."""
     import faulthandler  # noqa: PLC0415
     import resource  # noqa: PLC0415
 
@@ -129,7 +129,7 @@ def work() -> None:
 
     faulthandler.enable()
     torch.set_num_threads(1)
-    # a giant allocation is an error here, and not the end of the machine
+    # a giant allocation raises an error instead of exhausting the machine
     with open("/proc/self/statm", encoding="ascii") as file:
         size = int(file.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + (8 << 30), size + (8 << 30)))
@@ -151,7 +151,7 @@ def work() -> None:
 
 
 def main() -> int:
-    """Run and print."""
+    """Run the benchmark and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--cases", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
@@ -183,7 +183,7 @@ def main() -> int:
         worker.end()
     parts: dict[str, Any] = {how: counts[how] for how in ("refused", "answers", "wrong", "crash", "hang")}
     print(
-        f"{given.cases} damaged bundles with hashes made to fit: {parts['refused']} refused, "
+        f"{given.cases} damaged bundles with matching hashes: {parts['refused']} refused, "
         f"{parts['answers']} answered validly, {parts['wrong']} other exceptions or answers, "
         f"{parts['crash']} crashes, {parts['hang']} hangs; the slowest took {slowest:.1f} s"
     )

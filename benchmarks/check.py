@@ -1,9 +1,9 @@
-"""The audit: planted faults found, false alarms on clean data, and its time on a synthetic KuaiRec.
+"""`check`: planted faults found, false alarms on clean data, and its time on a synthetic KuaiRec.
 
     python benchmarks/check.py [--scale 1.0] [--planted-scale 0.05] [--data FOLDER] [--ml-100k FOLDER]
 
-Faults are planted one at a time in the tables of a synthetic KuaiRec; each must be found by the check that is
-for it. An alarm is an error or a warning. ``--data`` takes files of ``twotower synth kuairec`` made before.
+Faults are planted one at a time in the tables of a synthetic KuaiRec; each must be found by its check. An
+alarm is an error or a warning. ``--data`` takes existing files of ``twotower synth kuairec``.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _planted(scale: float, scratch: Path) -> None:
 
 
 def main() -> None:
-    """Run and print."""
+    """Run the benchmark and print the results."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     arguments.add_argument("--scale", type=float, default=1.0)
     arguments.add_argument("--planted-scale", type=float, default=0.05)

@@ -1,11 +1,11 @@
-"""An epoch at KuaiRec's full shape: ours against the notebook's network row by row, in one run.
+"""Time of an epoch at the full size of KuaiRec: ours against the notebook's row-by-row network, in one run.
 
 Reads the raw files of KuaiRec, real or made by ``twotower synth kuairec DIR``, trains our model for a few
-epochs with all features and default sizes, once solved for in closed form as it is by default, and once by
-gradients with hidden layers; times the pair loop alone; and times the notebook's network over a slice of its
-rows (its epoch is that many steps times the steps of an epoch). With ``--to-best`` the network is then
-trained as it is meant to be, to its best validation loss (a quarter of an hour), and beside the time that
-took stands when ours had got as far, both counted from the call of ``fit``.
+epochs with all features and default sizes, once in closed form (the default) and once by gradients with
+hidden layers; times the pair loop alone; and times the notebook's network on a slice of its rows,
+extrapolated to an epoch. With ``--to-best`` the network is then trained to its best validation loss (a
+quarter of an hour), and the time is compared with the time ours takes to reach the same loss, both measured
+from the call of ``fit``.
 
     python benchmarks/epoch.py [DIR] [--steps 4000] [--epochs 9] [--to-best]
 """
@@ -53,7 +53,7 @@ class _Times(Callback):
 
 
 def _to_best(train: TrainPart, validation: Dataset, cap: float, times: _Times) -> None:
-    """Train the network to its best validation loss, and print when each of the two had got there."""
+    """Train the network to its best validation loss, and print when each model reached it."""
     network = NotebookNetwork()
     start = time.perf_counter()
     network.fit(train, validation, cap=cap)
@@ -68,7 +68,7 @@ def _to_best(train: TrainPart, validation: Dataset, cap: float, times: _Times) -
     ours = zip(times.since_start, times.records, strict=True)
     at = next(((s, r) for s, r in ours if r["validation_rmse"] <= reached), None)
     print(
-        "ours had not got as far"
+        "ours did not reach it"
         if at is None
         else f"ours: {at[1]['validation_rmse']:.4f} in epoch {at[1]['epoch']}, {at[0]:.1f} s after its start "
         "(reading its arrays and compiling included)"
@@ -76,12 +76,12 @@ def _to_best(train: TrainPart, validation: Dataset, cap: float, times: _Times) -
 
 
 def main() -> None:
-    """Run and print."""
+    """Run the benchmark and print the results."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     arguments.add_argument("directory", nargs="?", type=Path)
-    arguments.add_argument("--steps", type=int, default=4000, help="steps of the network that are timed")
+    arguments.add_argument("--steps", type=int, default=4000, help="network steps to time")
     arguments.add_argument("--epochs", type=int, default=9)
-    arguments.add_argument("--to-best", action="store_true", help="also train the network to its best")
+    arguments.add_argument("--to-best", action="store_true", help="also train the network to its best loss")
     given = arguments.parse_args()
     print(f"machine: {os.cpu_count()} cores, {platform.machine()}, torch {torch.__version__}")
     with tempfile.TemporaryDirectory() as scratch:
@@ -91,9 +91,9 @@ def main() -> None:
         data = read_kuairec(directory, "big").as_train()
     train, validation = carve_validation(data, "random", 0.05, 0)
     cap = 5.0
-    print(f"train pairs {len(train):,}, validation {len(validation):,}")
+    print(f"training pairs {len(train):,}, validation {len(validation):,}")
 
-    kinds: dict[str, dict[str, Any]] = {"ours, solved for": {}, "ours, by gradients": {"hidden": (128,)}}
+    kinds: dict[str, dict[str, Any]] = {"ours, closed form": {}, "ours, by gradients": {"hidden": (128,)}}
     times, epoch = {}, {}
     for kind, settings in kinds.items():
         times[kind] = _Times()
@@ -119,10 +119,11 @@ def main() -> None:
     train_steps(network, optimiser, rows, target, weight=torch.ones(len(rows)), batches=batches)
     step = (time.perf_counter() - start) / len(batches)
     theirs = step * len(rows) / BATCH
-    print(f"network, row by row at batch {BATCH}: {1e3 * step:.2f} ms a step, {theirs:.0f} s an epoch")
+    print(f"network, row by row at batch {BATCH}: {1e3 * step:.2f} ms per step, {theirs:.0f} s per epoch")
     for kind, (median, best) in epoch.items():
         print(
-            f"{kind}: an epoch of {median:.2f} s (median), {best:.2f} s (best), {theirs / median:.0f} times"
+            f"{kind}: an epoch of {median:.2f} s (median), {best:.2f} s (best), {theirs / median:.0f} times "
+            "faster"
         )
 
     user = recommender.users.rows(train.interactions["user_id"])
@@ -150,7 +151,7 @@ def main() -> None:
         for seconds, record in zip(of.since_start, of.records, strict=False):
             print(f"{kind}, {seconds:.1f} s after its start: validation RMSE {record['validation_rmse']:.4f}")
     if given.to_best:
-        _to_best(train, validation, cap, times["ours, solved for"])
+        _to_best(train, validation, cap, times["ours, closed form"])
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""Folding users in against training with them: how alike the lists are, how good, and how long it takes.
+"""Folding users in against training with them: similarity of the lists, quality and time.
 
     python benchmarks/fold_in.py [--movielens DIR] [--seed 42]
 
-A fifth of the users is held out with all their rows. Of each a fifth of the rows is to be found, and the rest
-is known. One model is trained without these users and folds each in from the known rows and their labels, not
-looking at the user's features. The same model, with its defaults, is trained again with the known rows among
-the others. Both rank all items that a user has not seen. A third training differs from the second by its seed
-alone: how far two trainings on the same rows agree. Intervals are of the paired difference, over users.
-Then the time to fold one user in, on one thread; other load on the machine stretches its p99, not that of the
-CPU time.
+A fifth of the users is held out with all their rows. A fifth of each held-out user's rows is the test set;
+the rest is known. One model is trained without these users and folds each in from the known rows and labels,
+without the user's features. The same model, with default settings, is trained again with the known rows
+included. Both rank all items that a user has not seen. A third training differs from the second only in its
+seed, which shows how much two trainings on the same rows agree. Intervals are for the paired difference over
+users. Finally, the time to fold in one user on one thread is measured; other load on the machine increases
+its p99, but not that of the CPU time.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ TOP, CALLS = 20, 2_000
 
 
 class FoldedIn(Ranker):
-    """Ranks for users whom the model does not know, from their known rows."""
+    """Ranks for users unknown to the model, from their known rows."""
 
     name = "folded in"
 
@@ -56,14 +56,14 @@ class FoldedIn(Ranker):
         )
 
     def rank(self, queries: Queries, k: int) -> NDArray[np.int32]:
-        """Rank by the folded vectors."""
+        """Rank by the folded-in vectors."""
         user = self.users.search_sorted(queries.users).to_numpy()
         item = self.model.items.known(queries.items, "item")
         return exact_top_k(self.vectors[user], self.model.items.vectors[item], k, seen=queries.barred).items
 
 
 def _overlap(one: NDArray[np.int32], other: NDArray[np.int32]) -> NDArray[np.float64]:
-    """Return the share of each list (n, k) that the other has too."""
+    """Return the share of each list (n, k) that is also in the other."""
     return np.array([len(np.intersect1d(a, b)) for a, b in zip(one, other, strict=True)]) / one.shape[1]
 
 
@@ -75,13 +75,15 @@ def _trained(config: Config, seed: int, train: tt.TrainPart, validation: tt.Data
 
 
 def _against_training(title: str, config: Config) -> Recommender:
-    """Print how lists of folded users are, and return the model that folds."""
+    """Print the quality of folded-in users' lists, and return the model."""
     data, seed = read_raw(config)[WHOLE], config.seed
     rest, newcomers = tt.split(data, "cold_users", test=0.2, seed=seed)
     known, held = tt.split(newcomers, "per_user", test=0.2, seed=seed)
     train, validation = carve_validation(rest, "per_user", 0.1, seed)
     whole = rest.joined(known)
-    print(f"\n{title}, seed {seed}: {len(rest):,} rows of others, {len(known):,} known of the held-out users")
+    print(
+        f"\n{title}, seed {seed}: {len(rest):,} rows of others, {len(known):,} known rows of held-out users"
+    )
     without = _trained(config, seed, train, validation)
     with_them = _trained(config, seed, train.joined(known), validation)
     again = _trained(config, seed + 1, train.joined(known), validation)
@@ -110,30 +112,28 @@ def _against_training(title: str, config: Config) -> Recommender:
     for name in ("folded in", "with another seed", "popularity"):
         shares = _overlap(lists[name], lists["trained again"])
         print(
-            f"  top {TOP} of {name!r} that 'trained again' has too: {shares.mean():.3f} "
-            f"(a tenth of the users below {np.quantile(shares, 0.1):.2f})"
+            f"  share of the top {TOP} of {name!r} that is in 'trained again': {shares.mean():.3f} "
+            f"(10% of users below {np.quantile(shares, 0.1):.2f})"
         )
     return without
 
 
 def _times(call: Callable[[NDArray[np.int64]], Any], n_items: int, n: int) -> str:
-    """Return median and p99 of a call with ``n`` items, each time others; and p99 of its CPU time."""
+    """Return median and p99 of a call with ``n`` items, different each time, and p99 of its CPU time."""
     draw, took, used = np.random.default_rng(0), np.empty(CALLS), np.empty(CALLS)
     lists = [draw.choice(n_items, n, replace=False) for _ in range(CALLS + 50)]
     for place, items in enumerate(lists):
         start, cpu = time.perf_counter(), time.thread_time()
         call(items)
-        if place >= 50:  # the first ones sum over the catalogue, once for all
+        if place >= 50:  # the first calls sum over the catalogue once
             took[place - 50] = time.perf_counter() - start
             used[place - 50] = time.thread_time() - cpu
     middle, late = 1e6 * np.quantile(took, [0.5, 0.99])
-    return (
-        f"median {middle:4.0f}, p99 {late:4.0f} us (of CPU time p99 {1e6 * np.quantile(used, 0.99):4.0f} us)"
-    )
+    return f"median {middle:4.0f}, p99 {late:4.0f} us (CPU time p99 {1e6 * np.quantile(used, 0.99):4.0f} us)"
 
 
 def _latency(model: Recommender, sizes: Sequence[int]) -> None:
-    """Print how long one user takes, by the least squares alone and by the recommender."""
+    """Print the time for one user, by the least-squares solver alone and by the recommender."""
     ids, labelled = model.item_ids.to_list(), model.encoder.schema.label is not None
     dim = model.items.vectors.shape[1]
     print(f"\none user folded in, dim {dim}, one thread, {CALLS:,} calls each")
@@ -156,7 +156,7 @@ def _latency(model: Recommender, sizes: Sequence[int]) -> None:
 
 
 def main() -> None:
-    """Run and print."""
+    """Run the benchmark and print the results."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     arguments.add_argument("--movielens", help="folder of MovieLens 100K")
     arguments.add_argument("--seed", type=int, default=42)

@@ -1,18 +1,18 @@
-"""Speed, recall and memory of retrieval: the indexes, the exact scan, and others' libraries, in one run each.
+"""Speed, recall and memory of retrieval: our indexes, the exact scan and other libraries.
 
     python benchmarks/index.py large [--items 1000000] [--target 0.95] [--threads 2] [--only hnsw ...]
     python benchmarks/index.py [scan]
     python benchmarks/index.py graphs [--vectors RUN/bundle/vectors.safetensors ...]
 
-``large``: a million clustered vectors of varied norms. Every index is searched with ever more effort until it
-reaches the target of recall@100; the figure that counts is the latency there, a user alone on one thread.
-usearch, which is not part of the package, stands beside, with the vectors as they are and lengthened to one
-norm (Bachrach et al., RecSys 2014).
+``large``: a million clustered vectors of varied norms. Every index is searched with increasing effort until
+it reaches the target recall@100; the result is the latency at that point, for a single user on one thread.
+usearch, which is not a dependency of the package, is included for comparison, with the original vectors and
+with vectors extended to one norm (Bachrach et al., RecSys 2014).
 
-``scan``: the exact top 100 for KuaiRec's 7,176 users and 10,728 items, some 1,500 of them seen by each,
-against a matrix product in blocks and NumPy's argpartition.
+``scan``: the exact top 100 for KuaiRec's 7,176 users and 10,728 items, of which each user has seen about
+1,500, against a blockwise matrix product and NumPy's argpartition.
 
-``graphs``: what to join in a graph of items that is searched by inner product, on vectors of several kinds.
+``graphs``: ways to build a graph of items that is searched by inner product, on several kinds of vectors.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from twotower.retrieval import INDEXES, Index, TopK, exact_top_k
 
 Matrix = NDArray[np.float32]
 Search = Callable[[Matrix], NDArray[np.integer]]
-"""From one user (1, dim) to the rows of k items."""
+"""Function from one user (1, dim) to the rows of k items."""
 
 K = 100
 
@@ -43,7 +43,7 @@ K = 100
 def clustered(
     n: int, dim: int, n_clusters: int, spread: float, sigma: float, n_users: int, seed: int = 0
 ) -> tuple[Matrix, Matrix]:
-    """Return items and users around common centres; items' norms are log-normal of deviation ``sigma``."""
+    """Return items and users around common centres; item norms are log-normal with deviation ``sigma``."""
     rng = np.random.default_rng(seed)
     centres = rng.standard_normal((n_clusters, dim), dtype=np.float32)
     sides = []
@@ -55,12 +55,12 @@ def clustered(
 
 
 def share_found(found: NDArray[np.integer], exact: TopK) -> float:
-    """Return the mean share of the exact answer in another."""
+    """Return the mean share of the exact result that another result contains."""
     return float(np.mean([np.isin(a, b).mean() for a, b in zip(exact.items, found, strict=True)]))
 
 
 def measure(search: Search, users: Matrix, exact: TopK, passes: int = 2) -> tuple[float, float]:
-    """Return recall and microseconds a user alone; of the passes the quickest counts."""
+    """Return recall and microseconds for a single user, from the fastest pass."""
     took = []
     for _ in range(passes):
         start = time.perf_counter()
@@ -72,7 +72,7 @@ def measure(search: Search, users: Matrix, exact: TopK, passes: int = 2) -> tupl
 def report(
     name: str, at_effort: Callable[[int], Search], first: int, last: int, known: tuple[Matrix, TopK, float]
 ) -> None:
-    """Double the effort until the target is reached, then halve in on the least that reaches it."""
+    """Double the effort until the target is reached, then find the smallest one by bisection."""
     users, exact, target = known
 
     def reaches(effort: int) -> bool:
@@ -93,7 +93,7 @@ def report(
 
 
 def ours(index: Index, effort: int) -> Search:
-    """Return a search of an index of ours: `ef_search` candidates, or `nprobe` clusters."""
+    """Return a search of one of our indexes: `ef_search` candidates, or `nprobe` clusters."""
     if index.name == "hnsw":
         searched = index.with_search(ef_search=effort)
     else:
@@ -109,7 +109,7 @@ def theirs(index: Any, effort: int) -> Search:
 
 
 def large(given: argparse.Namespace) -> None:
-    """Measure every index on many items."""
+    """Benchmark every index on many items."""
     items, users = clustered(given.items, 64, max(20, given.items // 500), 0.6, 0.3, given.users)
     print(f"{given.items:,} items of dim 64, {items.nbytes / 2**20:,.0f} MiB; {len(users)} users, k {K}")
     exact = exact_top_k(users, items, K)  # compiles
@@ -118,7 +118,7 @@ def large(given: argparse.Namespace) -> None:
     batch = 1e6 * (time.perf_counter() - start) / len(users)
     some = TopK(exact.items[:50], exact.scores[:50])
     _, alone = measure(lambda user: exact_top_k(user, items, K).items[0], users[:50], some)
-    print(f"  exact: {alone:,.0f} us a user alone, {batch:,.0f} us in a batch", flush=True)
+    print(f"  exact: {alone:,.0f} us for a single user, {batch:,.0f} us per user in a batch", flush=True)
     known = (users, exact, given.target)
     structures: dict[str, tuple[str, dict[str, int]]] = {
         "hnsw-directions": ("hnsw", {"m": 16, "ef_construction": 100, "damping": 100}),
@@ -156,18 +156,18 @@ def large(given: argparse.Namespace) -> None:
 
 
 def lengthened(items: Matrix) -> Matrix:
-    """Return items of one norm, by a column that `with_zero` users don't see: the same inner products."""
+    """Return items extended to one norm by a column that is 0 for users, which keeps inner products."""
     square = np.square(items, dtype=np.float64).sum(axis=1, keepdims=True)
     return np.hstack([items, np.sqrt(square.max() - square).astype(np.float32)])
 
 
 def with_zero(users: Matrix) -> Matrix:
-    """Return users with a column of zeros."""
+    """Return users with an extra column of zeros."""
     return np.hstack([users, np.zeros((len(users), 1), dtype=np.float32)])
 
 
 def scan(_: argparse.Namespace) -> None:
-    """Measure the exact scan at KuaiRec's shape against a matrix product in blocks."""
+    """Benchmark the exact scan at the size of KuaiRec against a blockwise matrix product."""
     rng = np.random.default_rng(0)
     users = rng.standard_normal((7176, 64), dtype=np.float32)
     items = rng.standard_normal((10_728, 64), dtype=np.float32)
@@ -199,7 +199,7 @@ def scan(_: argparse.Namespace) -> None:
             took[name].append(time.perf_counter() - start)
     for name, seconds in took.items():
         print(f"{name}: best {min(seconds):.3f} s, median {sorted(seconds)[2]:.3f} s")
-    print(f"they agree in {agree:.6f} of the items")
+    print(f"share of items in which they agree: {agree:.6f}")
     exact = exact_top_k(users, items, K, seen=(indptr, seen))
     some = TopK(exact.items[:300], exact.scores[:300])
     place = iter(range(10**9))
@@ -209,11 +209,11 @@ def scan(_: argparse.Namespace) -> None:
         own = seen[indptr[u] : indptr[u + 1]]
         return exact_top_k(user, items, K, seen=(np.array([0, len(own)]), own)).items[0]
 
-    print(f"a user alone: {measure(alone, users[:300], some, passes=3)[1]:.0f} us")
+    print(f"single user: {measure(alone, users[:300], some, passes=3)[1]:.0f} us")
 
 
 def graphs(given: argparse.Namespace) -> None:
-    """Measure graphs joined in several ways, all searched by inner product."""
+    """Benchmark graphs built in several ways, all searched by inner product."""
     kinds = {
         "40 clusters": clustered(20_000, 64, 40, 0.6, 0.2, 200),
         "2,000 clusters": clustered(20_000, 64, 2000, 0.6, 0.3, 200),
@@ -227,7 +227,7 @@ def graphs(given: argparse.Namespace) -> None:
         print(f"{name}; recall@{K} at ef_search 100, 200, 400, 800")
         for joined, build in {
             "inner product": partial(_flat_graph, items),
-            "lengthened to one norm": partial(_lengthened_graph, items),
+            "extended to one norm": partial(_lengthened_graph, items),
             "root of the norm": partial(_our_graph, items, 50),
             "direction": partial(_our_graph, items, 100),
         }.items():
@@ -254,13 +254,13 @@ def _our_graph(items: Matrix, damping: int) -> Callable[[Matrix, int], NDArray[n
 
 
 def main() -> None:
-    """Run and print."""
+    """Run the benchmark and print the results."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     arguments.add_argument("what", nargs="?", choices=["large", "scan", "graphs"], default="scan")
     arguments.add_argument("--items", type=int, default=1_000_000)
     arguments.add_argument("--users", type=int, default=200)
     arguments.add_argument("--target", type=float, default=0.95)
-    arguments.add_argument("--threads", type=int, default=2, help="of the building")
+    arguments.add_argument("--threads", type=int, default=2, help="threads for building")
     arguments.add_argument(
         "--only", nargs="*", default=[], help="hnsw-directions hnsw-root ivf ivfpq usearch usearch-lengthened"
     )

@@ -1,11 +1,11 @@
-"""`init`, `train` and `recommend` with no hand edit on data in many layouts, against popularity.
+"""`init`, `train` and `recommend` without manual edits on data in many layouts, against popularity.
 
     python benchmarks/layouts.py [--data FOLDER] [--only NAME ...] [--users 1500] [--keep FOLDER]
 
-Made-up data with tastes, in the layouts of well-known data sets (`tests/taste_layouts.py`); and the data
-sets in ``--data``, a folder each, where it is given. Each is given to ``twotower init --yes``, ``check``,
-``train`` and ``recommend --all`` as a user would. Printed is NDCG@10 of our model and of popularity on the
-test set that the config splits off, and our lead with its paired 95% interval over users. One seed.
+Synthetic data with user tastes, in the layouts of well-known data sets (`tests/taste_layouts.py`), and the
+data sets in ``--data``, one folder each, if given. For each it runs ``twotower init --yes``, ``check``,
+``train`` and ``recommend --all``, as a user would. It prints NDCG@10 of our model and of popularity on the
+config's test set, and our lead with its paired 95% interval over users. One seed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _command(*args: object) -> str:
 
 
 def _measure(name: str, tables: list[Path], folder: Path) -> bool:
-    """Print one line; return whether ours is above popularity."""
+    """Print one line; return whether ours beats popularity."""
     start, config, run = time.perf_counter(), folder / "config.toml", folder / "run"
     _command("init", *tables, "--yes", "--out", config)
     errors = [f for f in json.loads(_command_json("check", config))["findings"] if f["severity"] == "error"]
@@ -64,7 +64,7 @@ def _measure(name: str, tables: list[Path], folder: Path) -> bool:
 
 
 def _command_json(*args: object) -> str:
-    """Return what ``check --json`` prints, which may have found errors."""
+    """Return the output of ``check --json``, which may contain errors."""
     done = subprocess.run(
         [sys.executable, "-m", "twotower", *map(str, args), "--json"],
         capture_output=True,
@@ -75,12 +75,12 @@ def _command_json(*args: object) -> str:
 
 
 def main() -> None:
-    """Run and print."""
+    """Run the benchmark and print the results."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     arguments.add_argument("--data", type=Path, help=f"folder with some of {', '.join(REAL)}")
-    arguments.add_argument("--only", nargs="+", help="these alone; all by default")
-    arguments.add_argument("--users", type=int, default=1500, help="of each made-up set")
-    arguments.add_argument("--keep", type=Path, help="keep what is made here")
+    arguments.add_argument("--only", nargs="+", help="only these; default: all")
+    arguments.add_argument("--users", type=int, default=1500, help="users in each synthetic data set")
+    arguments.add_argument("--keep", type=Path, help="keep generated files in this folder")
     given = arguments.parse_args()
     size = Size(users=given.users)
     real = [name for name in REAL if given.data is not None and (given.data / name).is_dir()]

@@ -1,11 +1,11 @@
-"""The nine faults of the usual KuaiRec notebook: what `check` says of each, and what it does to the figures.
+"""Nine mistakes of the usual KuaiRec notebook: what `check` reports for each, and its effect on metrics.
 
     python benchmarks/notebook_faults.py [--seed 42] [--check-scale 0.05] [--only 2 3 ...]
 
-What `check` says is of a synthetic KuaiRec with the fault planted, since the packaged sample has neither
-times nor daily counts. The figures are of the packaged sample (real data), random 80/10/10, label capped at
-5: of our model, and of the notebook's network, each with the fault and without. Where the test rows are the
-same the difference has its paired 95% interval over users.
+The output of `check` is for a synthetic KuaiRec with the planted mistake, since the packaged sample has
+neither times nor daily counts. The metrics are for the packaged sample (real data), random 80/10/10, label
+capped at 5: of our model and of the notebook's network, each with and without the mistake. If the test rows
+are the same, the difference has its paired 95% interval over users.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ Predictions = dict[str, NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Measured:
-    """The parts, and what each model predicts for the test rows."""
+    """The data sets, and each model's predictions for the test rows."""
 
     parts: Parts
     predictions: Predictions
 
 
 def tables_of_sample(seed: int) -> Tables:
-    """Return the sample as files, with the test part cut off at random."""
+    """Return the sample as files, with a random test set split off."""
     data = load_sample()
     rows = data.interactions.sample(fraction=1.0, shuffle=True, seed=seed)
     cut = len(rows) // 10
@@ -67,7 +67,7 @@ def tables_of_sample(seed: int) -> Tables:
 
 
 def measure(tables: Tables, folder: Path, *, stop_on_test: bool = False, refit: bool = True) -> Measured:
-    """Train both models as the tables' config says."""
+    """Train both models with the tables' config."""
     config = load_config(tables.write(folder), [f"training.refit={str(refit).lower()}"])
     parts = load_parts(config)
     validation = parts.test if stop_on_test else parts.validation
@@ -86,7 +86,7 @@ def labels(measured: Measured) -> NDArray[np.float64]:
 
 
 def show(title: str, measured: Measured, against: Measured | None = None) -> None:
-    """Print R2 and MAE of both models, capped, and the paired differences from the models without a fault."""
+    """Print capped R2 and MAE of both models, and paired differences from the models without the mistake."""
     capped = np.minimum(labels(measured), CAP)
     print(f"  {title}: {len(capped):,} test rows")
     for name, predicted in measured.predictions.items():
@@ -101,37 +101,37 @@ def show(title: str, measured: Measured, against: Measured | None = None) -> Non
                 f"{metric} {of.value:+.4f} [{of.low:+.4f}, {of.high:+.4f}]"
                 for metric, of in (("R2", found["r2_capped"]), ("MAE", found["mae_capped"]))
             ]
-            line += f"  with the fault minus without: {', '.join(said)}"
+            line += f"  difference to the model without the mistake: {', '.join(said)}"
         print(line, flush=True)
 
 
 def copies(base: Tables, fresh: Measured, folder: Path) -> None:
-    """Fault 1: of 100 rows 8 are copies, and the split comes after."""
+    """Mistake 1: 8% of rows are duplicates, and the split comes after."""
     t = base.copy()
     log = pl.concat([t.frames["train"], t.frames["test"]]).with_row_index("at")
     again = log.sample(fraction=0.087, seed=1).with_columns(pl.col("at") + len(log))
-    # a time of their own, since `twotower` would drop the copies
+    # with their own time, since `twotower` would drop the duplicates
     log = pl.concat([log, again]).sample(fraction=1.0, shuffle=True, seed=0)
     cut = len(log) // 10
     t.frames["train"], t.frames["test"] = log[cut:], log[:cut]
     t.set("schema", timestamp="at")
     t.set("split", validation=0.1)
-    show("with copies on both sides", measure(t, folder))
+    show("with duplicates on both sides", measure(t, folder))
     show("without", fresh)
 
 
 def positions(base: Tables, fresh: Measured, folder: Path) -> None:
-    """Fault 2: features looked up by position after a row was dropped."""
+    """Mistake 2: features looked up by position after a row was dropped."""
     t = base.copy()
     for name, ids in (("users", "user_id"), ("items", "video_id")):
         frame = t.frames[name]
         moved = pl.concat([frame[1:], frame[:1]]).drop(ids)
         t.frames[name] = pl.concat([frame.select(ids), moved], how="horizontal")
-    show("every row has the features of the next", measure(t, folder), fresh)
+    show("every row with the features of the next", measure(t, folder), fresh)
 
 
 def sums_over_all_days(base: Tables, fresh: Measured, folder: Path) -> None:
-    """Fault 3: an item's counts and its mean progress, the test rows included."""
+    """Mistake 3: an item's counts and mean progress as features, including the test rows."""
     t = base.copy()
     everything = pl.concat([t.frames["train"], t.frames["test"]])
     sums = everything.group_by("video_id").agg(
@@ -144,7 +144,7 @@ def sums_over_all_days(base: Tables, fresh: Measured, folder: Path) -> None:
 
 
 def another_index(base: Tables, fresh: Measured, folder: Path) -> None:
-    """Fault 4: category columns assigned from a frame in the order of popularity."""
+    """Mistake 4: category columns assigned from a frame in order of popularity."""
     t = base.copy()
     often = t.frames["train"].group_by("video_id").len().sort("len", "video_id", descending=[True, False])
     columns = [c for c in t.frames["items"].columns if "category" in c]
@@ -156,7 +156,7 @@ def another_index(base: Tables, fresh: Measured, folder: Path) -> None:
 
 
 def codes_as_numbers(base: Tables, fresh: Measured, folder: Path) -> None:
-    """Fault 5: nominal codes read as numbers."""
+    """Mistake 5: category codes read as numbers."""
     t = base.copy()
     for side in ("users", "items"):
         kinds = t.config["schema"][side]
@@ -167,12 +167,12 @@ def codes_as_numbers(base: Tables, fresh: Measured, folder: Path) -> None:
                 if not frame[column].dtype.is_numeric():
                     frame = frame.with_columns(pl.col(column).rank("dense").cast(pl.Float64))
         t.frames[side] = frame
-    print("  (the notebook's network reads codes as numbers by its nature)")
-    show("every category a number", measure(t, folder), fresh)
+    print("  (the notebook's network always reads codes as numbers)")
+    show("every category as a number", measure(t, folder), fresh)
 
 
 def scalers(base: Tables, fresh: Measured, folder: Path) -> None:
-    """Fault 6: the test label scaled by its own scaler, and both turned back by the train's."""
+    """Mistake 6: the test label scaled by its own scaler, and both inverted with the training one."""
     del base, folder
     train = fresh.parts.train.joined(fresh.parts.validation).interactions["watch_ratio"].to_numpy()
     label = labels(fresh)
@@ -182,35 +182,35 @@ def scalers(base: Tables, fresh: Measured, folder: Path) -> None:
         print(
             f"    {name:20} in the label's units: MAE {mae(label, predicted):.4f} "
             f"RMSE {rmse(label, predicted):.4f} R2 {r2(label, predicted):.4f}; "
-            f"by two scalers: MAE {mae(told, predicted):.4f} "
+            f"with two scalers: MAE {mae(told, predicted):.4f} "
             f"RMSE {rmse(told, predicted):.4f} R2 {r2(told, predicted):.4f}"
         )
 
 
 def stopping_on_test(base: Tables, fresh: Measured, folder: Path) -> None:
-    """Fault 7: the test part decides when to stop, and when to lower the rate."""
+    """Mistake 7: the test set decides early stopping and the learning rate."""
     del fresh
     honest = measure(base.copy(), folder / "honest", refit=False)
     show(
-        "stopped by the test part",
+        "stopped by the test set",
         measure(base.copy(), folder / "test", stop_on_test=True, refit=False),
         honest,
     )
-    show("stopped by a validation part", honest)
+    show("stopped by a validation set", honest)
 
 
 def one_network(base: Tables, fresh: Measured, folder: Path) -> None:
-    """Fault 8: one network over both, and no ids."""
+    """Mistake 8: one network on both sides' features, without ids."""
     del base, folder
     pair = fresh.predictions
     found = compare_ratings(pair, fresh.parts.test, fresh.parts.train, against="two-tower", cap=CAP)
     of = found.differences["notebook's network"]["r2_capped"]
-    show("both without other faults", fresh)
-    print(f"    the network minus two-tower: R2 {of.value:+.4f} [{of.low:+.4f}, {of.high:+.4f}]")
+    show("both without other mistakes", fresh)
+    print(f"    network minus two-tower: R2 {of.value:+.4f} [{of.low:+.4f}, {of.high:+.4f}]")
 
 
 def liked(base: Tables, fresh: Measured, folder: Path) -> None:
-    """Fault 9: liked is a ratio above 2."""
+    """Mistake 9: a like is a watch ratio above 2."""
     del fresh
     rows = pl.concat([base.frames["train"], base.frames["test"]])
     seconds = (pl.col("video_duration") / 1000).alias("seconds")
@@ -235,20 +235,20 @@ def liked(base: Tables, fresh: Measured, folder: Path) -> None:
         t = base.copy()
         t.config["objective"] = {"name": "all_pairs"}
         t.config["positive"] = rule
-        # Positives alone: what is learnt from them is then what the rule says, and nothing else.
+        # Positives only, so that training depends on nothing but the rule.
         t.set("objective", min_grade="none")
         config = load_config(t.write(folder / title.replace(" ", "-")))
         parts = load_parts(config)
         model = TwoTower.from_config(config).fit(parts.train, parts.validation)
         lists = model.recommend(model.user_ids, 10).join(duration, on="video_id", how="left")
         shown = lists["seconds"].drop_nulls()
-        print(f"    liked as {title}: the videos in all top tens last {shown.median():.1f} s at the median")
-    print(f"    all videos last {duration['seconds'].median():.1f} s at the median")
+        print(f"    liked = {title}: median duration of videos in the top tens {shown.median():.1f} s")
+    print(f"    median duration of all videos {duration['seconds'].median():.1f} s")
 
 
 FAULTS: dict[int, tuple[str, Callable[[Tables, Measured, Path], None], str]] = {
     1: (
-        "copies on both sides of the split; rows dropped",
+        "duplicates on both sides of the split; rows dropped",
         copies,
         "dropna_deletes_untimed_test_rows random_split_of_a_log_with_copies",
     ),
@@ -274,18 +274,18 @@ FAULTS: dict[int, tuple[str, Callable[[Tables, Measured, Path], None], str]] = {
         "each_file_scaled_by_its_own_scaler the_test_label_scaled_alone",
     ),
     7: (
-        "early stopping on the test part",
+        "early stopping on the test set",
         stopping_on_test,
         "early_stopping_on_the_test_file a_validation_file_with_test_rows",
     ),
-    8: ("one network over both, without ids", one_network, "ids_hidden_from_the_model"),
-    9: ("liked is a ratio above 2", liked, "liked_is_a_ratio_above_2"),
+    8: ("one network on both sides' features, without ids", one_network, "ids_hidden_from_the_model"),
+    9: ("a like is a ratio above 2", liked, "liked_is_a_ratio_above_2"),
 }
-"""Of each fault: what it is, what measures it, and how it is planted for `check`."""
+"""For each mistake: its title, how it is measured, and how it is planted for `check`."""
 
 
 def told(base: Tables, name: str, folder: Path) -> None:
-    """Print what `check` says of a planted fault."""
+    """Print what `check` reports for a planted mistake."""
     tables, fault = base.copy(), PLANTS[name]
     fault.spoil(tables)
     found = audit(load_config(tables.write(folder))).findings
@@ -301,7 +301,7 @@ def told(base: Tables, name: str, folder: Path) -> None:
 
 
 def main() -> None:
-    """Run and print."""
+    """Run the benchmark and print the results."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     arguments.add_argument("--seed", type=int, default=42)
     arguments.add_argument("--check-scale", type=float, default=0.05)
@@ -312,10 +312,10 @@ def main() -> None:
         write_kuairec(folder / "raw", scale=given.check_scale, seed=0)
         synthetic, base = clean(folder / "raw"), tables_of_sample(given.seed)
         fresh = measure(base.copy(), folder / "clean")
-        show("without faults", fresh)
+        show("without mistakes", fresh)
         for number in given.only:
             title, run, plants = FAULTS[number]
-            print(f"fault {number}: {title}", flush=True)
+            print(f"mistake {number}: {title}", flush=True)
             for name in plants.split():
                 told(synthetic, name, folder / name)
             run(base, fresh, folder / f"fault-{number}")

@@ -1,12 +1,12 @@
-"""Quality on real data with the one default configuration: kuairec-sample, and MovieLens 100K if it is given.
+"""Quality on real data with the default configuration: kuairec-sample, and MovieLens 100K if given.
 
     python benchmarks/quality.py [--movielens DIR] [--seeds 42]
 
-Random 90/10 (a validation part is carved out of the 90) and 20% of the items held out. Paired 95% intervals
-over users, against our model. Every baseline chooses its settings on validation and is refitted on train and
-validation, as ours is; so are the matrix factorisations of scikit-surprise, over the grid below, and a last
-line says how far our RMSE is from the better one's. With held-out items there is an oracle as well: each
-item's own mean over the test part, plus the user's bias in train. No model can be expected to pass it.
+Random 90/10 (a validation set is taken from the 90) and 20% of the items held out. Paired 95% intervals over
+users, against our model. Every baseline chooses its settings on the validation set and is refitted on
+training and validation set, like ours; so are the matrix factorisations of scikit-surprise, over the grid
+below. The last line compares our RMSE with the better of these. With held-out items there is also an oracle:
+each item's mean over the test set plus the user's training bias. No model can be expected to beat it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _surprise(parts: Parts, everything: TrainPart, plus: bool) -> np.ndarray[Any
         error = predict(fit(parts.train, **settings), parts.validation)
         return float(np.mean((error - parts.validation.interactions[schema.label].to_numpy()) ** 2))
 
-    # SVD++ takes a minute or more a fit: a smaller grid
+    # SVD++ takes a minute or more per fit: a smaller grid
     grid = product((20,), (20, 30), (0.007,), (0.1,)) if plus else product(FACTORS, EPOCHS, RATES, STRENGTHS)
     candidates = [{"n_factors": f, "n_epochs": e, "lr_all": r, "reg_all": s} for f, e, r, s in grid]
     best = min(candidates, key=loss)
@@ -62,7 +62,7 @@ def _surprise(parts: Parts, everything: TrainPart, plus: bool) -> np.ndarray[Any
 
 
 def _oracle(everything: TrainPart, test: Dataset, cap: float | None) -> np.ndarray[Any, Any]:
-    """Return the mean of each item's test labels plus its users' biases, these fitted on train."""
+    """Return each item's mean test label plus the users' biases, which are fitted on the training set."""
     schema = test.schema
     biases = Biases().fit(everything, cap=cap)
     user = rows_of(test.interactions[schema.user], biases.users)
@@ -75,7 +75,7 @@ def _oracle(everything: TrainPart, test: Dataset, cap: float | None) -> np.ndarr
 
 
 def _table(title: str, parts: Parts, cap: float | None, peers: bool, seed: int) -> None:
-    sizes = f"train {len(parts.train):,}, validation {len(parts.validation):,}, test {len(parts.test):,}"
+    sizes = f"training {len(parts.train):,}, validation {len(parts.validation):,}, test {len(parts.test):,}"
     print(f"\n{title}: {sizes}")
     label = {"transform": "cap", "cap": cap} if cap is not None else {}
     start = time.perf_counter()
@@ -112,7 +112,7 @@ def _table(title: str, parts: Parts, cap: float | None, peers: bool, seed: int) 
 
 
 def main() -> None:
-    """Run and print."""
+    """Run the benchmark and print the results."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     arguments.add_argument("--movielens", help="folder of MovieLens 100K, raw files or Parquet tables")
     arguments.add_argument("--seeds", type=int, nargs="+", default=[42])

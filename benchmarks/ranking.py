@@ -1,21 +1,21 @@
-"""Quality of rankings with the one default configuration, beside tuned baselines.
+"""Ranking quality with the default configuration, compared with tuned baselines.
 
     python benchmarks/ranking.py [--data DIR] [--sets ml-100k citeulike] [--seeds 42 43] [--baselines EASE]
 
-Of the sets, `kuairec-sample` is packaged; the others are folders of Parquet tables in DIR, and are left out,
-by name, where they are not there.
+`kuairec-sample` is packaged; the other data sets are folders of Parquet tables in DIR, and are skipped with a
+message if missing.
 
 - With labels (kuairec-sample: a watch ratio of at least 1.5 is a positive; ml-100k: a rating of at least 4)
-  and without (citeulike: every interaction is one): 80/20 within each user, validation carved out of the 80.
-- Sequences (amazon-beauty, amazon-games, ml-1m-sequences), without labels: the last item of each user is the
-  test part, the one before it validation.
+  and without (citeulike: every interaction is one): 80/20 within each user, validation taken from the 80.
+- Sequences (amazon-beauty, amazon-games, ml-1m-sequences), without labels: each user's last item is the
+  test set, the one before it the validation set.
 
-All items that a user has not seen are ranked. Our model has its defaults. Each baseline is tuned on
-validation, where there are labels with and without grades, and what is better there is refitted on train and
-validation, as ours is; the lines above each table say what each was given and chose. "ids alone" is our model
-without features. Where items have features, a fifth of the items is held out next, and ranked among each
-other, against the popularity of their categories. Paired 95% intervals over users, against our model with its
-features.
+All items that a user has not seen are ranked. Our model has default settings. Each baseline is tuned on the
+validation set, with and without grades if there are labels, and the better variant is refitted on training
+and validation set, like ours; the lines above each table give its input and settings. "ids alone" is our
+model without features. If items have features, a fifth of the items is then held out and ranked among
+themselves, against the popularity of their categories. Paired 95% intervals over users, against our model
+with features.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from twotower.recommender import Recommender
 
 METRICS = ("ndcg@10", "ndcg@100", "recall@20")
 Means = dict[str, list[list[float]]]
-"""Model -> for each seed its metrics."""
+"""Model -> its metrics for each seed."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Set:
     timestamp: str | None = None
 
     def config(self, folder: Path | None, seed: int) -> Config:
-        """Return the config of a set, whose tables are in ``folder`` unless it is packaged."""
+        """Return the config of a data set, whose tables are in ``folder`` unless it is packaged."""
         if self.recipe is not None:
             where = [] if folder is None else [f"data.dir={folder}"]
             return load_config(self.recipe, [*where, f"seed={seed}"])
@@ -115,7 +115,7 @@ def _show(found: Comparison, means: Means) -> None:
 
 def _warm(title: str, config: Config, baselines: list[str] | None, means: Means) -> None:
     parts = load_parts(config)
-    rows = f"train {len(parts.train):,}, test {len(parts.test):,}"
+    rows = f"training {len(parts.train):,}, test {len(parts.test):,}"
     print(f"\n{title}, {config.split.method}, seed {config.seed}: {rows}", flush=True)
     model, beside = _fitted(OURS, config, parts), {}
     if parts.train.schema.users or parts.train.schema.items:
@@ -134,7 +134,7 @@ def _cold(title: str, config: Config, means: Means) -> None:
 
 
 def _found(names: Iterable[str], data: Path | None) -> dict[str, Path | None]:
-    """Return the folder of each set that is there."""
+    """Return the folder of each data set that exists."""
     found: dict[str, Path | None] = {}
     for name in names:
         if name == PACKAGED:
@@ -142,18 +142,18 @@ def _found(names: Iterable[str], data: Path | None) -> dict[str, Path | None]:
         elif data is not None and (data / name).is_dir():
             found[name] = data / name
         else:
-            print(f"{name}: left out, there is no folder of that name in {data or '--data, not given'}")
+            print(f"{name}: skipped, no folder of that name in {data or '--data (not given)'}")
     return found
 
 
 def main() -> None:
-    """Run and print."""
+    """Run the benchmark and print the results."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    arguments.add_argument("--data", type=Path, help="folder that holds a folder for each set")
-    arguments.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS), help="these alone")
+    arguments.add_argument("--data", type=Path, help="parent folder of the data sets")
+    arguments.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS), help="only these")
     arguments.add_argument("--seeds", type=int, nargs="+", default=[42])
-    arguments.add_argument("--baselines", nargs="*", help="these alone; all by default")
-    arguments.add_argument("--no-cold", action="store_true", help="without the items held out")
+    arguments.add_argument("--baselines", nargs="*", help="only these; default: all")
+    arguments.add_argument("--no-cold", action="store_true", help="skip held-out items")
     given = arguments.parse_args()
     for title, folder in _found(given.sets, given.data).items():
         warm: Means = {}

@@ -1,10 +1,11 @@
-"""Time and memory of a full ranking evaluation at the shape of MovieLens 20M.
+"""Time and memory of a full ranking evaluation at the size of MovieLens 20M.
 
     python benchmarks/ranking_speed.py [--users 138493] [--items 26744] [--positives 10000000] [--dim 64]
 
-Synthetic: each user has positives drawn by the items' popularity, four fifths of them seen in train. Random
-vectors rank, with the popularity as the items' bias; every item that a user has not seen is scored. All
-metrics at 10, 20 and 100, by slice, with intervals. The peak is that of the whole process, data included.
+Synthetic: each user's positives are drawn by item popularity, and four fifths are in the training set. The
+model has random vectors, with popularity as item bias; every item that a user has not seen is scored. All
+metrics at 10, 20 and 100, by slice, with intervals. The peak memory is that of the whole process, including
+data.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from twotower.schema import Schema
 
 
 class Vectors(Ranker):
-    """Ranks by vectors of ids that are row numbers."""
+    """Ranks by vectors; ids are row numbers."""
 
     name = "vectors"
 
@@ -39,7 +40,7 @@ class Vectors(Ranker):
 
 
 def interactions(users: int, items: int, rows: int, seed: int) -> tuple[pl.DataFrame, NDArray[np.float64]]:
-    """Return distinct pairs, about ``rows`` of them, and each item's chance."""
+    """Return about ``rows`` distinct pairs, and each item's probability."""
     rng = np.random.default_rng(seed)
     chance = 1.0 / (10.0 + np.arange(items)) ** 0.9
     chance /= chance.sum()
@@ -53,7 +54,7 @@ def interactions(users: int, items: int, rows: int, seed: int) -> tuple[pl.DataF
 
 
 def main() -> None:
-    """Run and print."""
+    """Run the benchmark and print the results."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     arguments.add_argument("--users", type=int, default=138_493)
     arguments.add_argument("--items", type=int, default=26_744)
@@ -69,7 +70,7 @@ def main() -> None:
     V = rng.standard_normal((given.items, given.dim), dtype=np.float32)
     U[:, -1], V[:, -1] = 1.0, np.log(chance)
     ranker = Vectors(U, V)
-    print(f"{given.users:,} users, {given.items:,} items, train {len(train):,}, test {len(test):,}")
+    print(f"{given.users:,} users, {given.items:,} items, training {len(train):,}, test {len(test):,}")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     small = test.with_interactions(test.interactions.head(1000))
     evaluate_ranking(ranker, small, train, resamples=10)  # compiles
@@ -84,8 +85,8 @@ def main() -> None:
     found = evaluate_ranking(ranker, test, train)
     whole = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"to prepare {prepared:.1f} s, to rank and measure {measured:.1f} s, without slices and intervals")
-    print(f"whole evaluation: {whole:.1f} s; peak {peak:.2f} GiB, of which {before:.2f} before it")
+    print(f"preparation {prepared:.1f} s, ranking and metrics {measured:.1f} s, without slices and intervals")
+    print(f"whole evaluation: {whole:.1f} s; peak {peak:.2f} GiB, {before:.2f} before it")
     print({name: round(found.metrics[name].value, 4) for name in ("ndcg@10", "recall@20", "coverage@100")})
 
 

@@ -1,9 +1,9 @@
-"""Kill a training run at random moments, resume it each time, and compare its bits with an unbroken run's.
+"""Kill a training run at random times, resume it, and compare it bit for bit with an uninterrupted run.
 
     python benchmarks/resume.py [--kills 20] [--seed 0]
 
-Trains the recipe ``kuairec-sample`` in processes of their own and sends them SIGKILL. Prints whether the
-vectors and towers of the two bundles are the same bytes.
+Trains the recipe ``kuairec-sample`` in separate processes and sends them SIGKILL. Prints whether the vectors
+and towers of the two bundles are identical.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ def _digests(run: Path) -> dict[str, str]:
 
 
 def _history(run: Path) -> list[dict[str, Any]]:
-    """Return the records without what a clock has measured."""
+    """Return the records without times."""
     lines = (run / "history.jsonl").read_text(encoding="utf-8").splitlines()
     return [{key: value for key, value in json.loads(line).items() if "second" not in key} for line in lines]
 
 
 def main() -> None:
-    """Run and print."""
+    """Run the benchmark and print the results."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     arguments.add_argument("--kills", type=int, default=20)
     arguments.add_argument("--seed", type=int, default=0)
@@ -57,7 +57,7 @@ def main() -> None:
                 _train(broken), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
             ) as process:
                 try:
-                    # past the imports and the data, which take the first seconds, and mostly within training
+                    # after imports and reading, which take the first seconds, so mostly during training
                     process.wait(moments.uniform(0.05, 0.3) * took if kills < given.kills else None)
                 except subprocess.TimeoutExpired:
                     process.kill()
@@ -65,14 +65,15 @@ def main() -> None:
                     continue
             if process.returncode:
                 raise SystemExit(f"a run failed with exit code {process.returncode}")
-            # it came through: compare it, and break another
+            # it finished: compare it, and interrupt another
             same.append(_history(whole) == _history(broken) and _digests(whole) == _digests(broken))
             runs += 1
             broken = broken.with_name(f"broken-{runs}")
         print(
-            f"unbroken: {took:.1f} s, {len(_history(whole))} records; killed {kills} times over {runs} runs"
+            f"uninterrupted: {took:.1f} s, {len(_history(whole))} records; killed {kills} times over {runs} "
+            "runs"
         )
-        print(f"same history and same bytes: {sum(same)} of {len(same)} runs")
+        print(f"identical history and bytes: {sum(same)} of {len(same)} runs")
 
 
 if __name__ == "__main__":

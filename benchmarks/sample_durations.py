@@ -1,12 +1,12 @@
 """Recover the durations of videos from watch ratios, for `build_sample.py`.
 
-A watch ratio is played / duration, both whole milliseconds, so it is a fraction p / q in lowest terms that a
-64-bit float gives away exactly; q divides the duration. If all p up to the duration are alike, q is seen with
-probability phi(q) / duration (Euler's totient): so of two durations that explain a video's ratios the smaller
-is the likelier one, by their quotient for every ratio. Some videos have a second, slightly different duration
-in some rows: a ratio may also be one that the duration doesn't explain, at a price. How common durations are
-is learnt from the videos with many ratios. Nothing is assumed of how long people watch, so the durations say
-nothing of the labels beyond what a catalogue's would.
+A watch ratio is played / duration, both in whole milliseconds, so it is a fraction p / q in lowest terms,
+which a 64-bit float determines exactly; q divides the duration. If all p up to the duration are equally
+likely, q has probability phi(q) / duration (Euler's totient). So of two durations that explain a video's
+ratios the smaller is more likely, by the factor of their quotient per ratio. Some videos have a second,
+slightly different duration in some rows, so a ratio may also be unexplained, with a penalty. The prior over
+durations is estimated from videos with many ratios. No assumption is made about how long people watch, so the
+durations do not leak the labels.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from fractions import Fraction
 import numpy as np
 
 LONGEST = 330_000
-"""Milliseconds; the longest video of KuaiRec has 315 s."""
+"""Milliseconds; the longest video of KuaiRec is 315 s."""
 SURE = 0.95
-"""Posterior probability of a duration that is believed."""
+"""Minimum posterior probability of an accepted duration."""
 LEAST_EXPLAINED = 2
-"""Ratios that it must explain."""
-_ULPS = 8  # between a ratio and its fraction
+"""Minimum number of ratios that it must explain."""
+_ULPS = 8  # maximum difference of a ratio and its fraction
 _UNEXPLAINED = math.log(1e-6)
-_MULTIPLES = 40  # of a denominator, that are tried
-_MANY = 20  # ratios of a video that the prior is learnt from
+_MULTIPLES = 40  # multiples of a denominator that are tried
+_MANY = 20  # minimum ratios of a video used for the prior
 
 
 def denominator(ratio: float) -> int:
-    """Return the denominator in lowest terms of a ratio of whole milliseconds, 0 if it is none.
+    """Return the denominator in lowest terms of a ratio of whole milliseconds, or 0.
 
     >>> denominator(8130 / 10867), denominator(5000 / 10000), denominator(math.pi / 10)
     (10867, 2, 0)
     """
     fraction = Fraction(ratio).limit_denominator(LONGEST)
-    # some were rounded once more on their way; two such fractions are 1e-11 apart or more
+    # some were rounded once more; two such fractions differ by at least 1e-11
     near = abs(float(fraction) - ratio) <= _ULPS * math.ulp(ratio)
     return fraction.denominator if ratio > 0 and near else 0
 
 
 def recover(ratios: Mapping[int, Iterable[float]]) -> dict[int, int | None]:
-    """Return the duration in ms of each video, None where it is not sure, from its watch ratios."""
+    """Return each video's duration in ms from its watch ratios, None if uncertain."""
     seen = {video: Counter(q for q in map(denominator, of) if q > 1) for video, of in ratios.items()}
     # the scale-free prior first
     begun = [_likeliest(c, lambda q: -math.log(q))[0] for c in seen.values() if c.total() >= _MANY]
@@ -64,7 +64,7 @@ def recover(ratios: Mapping[int, Iterable[float]]) -> dict[int, int | None]:
 
 
 def _likeliest(counts: Counter[int], prior: Callable[[int], float]) -> tuple[int | None, float]:
-    """Return the likeliest duration given how often each denominator was seen, and its probability."""
+    """Return the most likely duration given the counts of denominators, and its probability."""
     candidates = {q * k for q in counts for k in range(1, min(_MULTIPLES, LONGEST // q) + 1)}
     common = [q for q, _ in counts.most_common(12)]
     candidates |= {m for a in common for b in common if (m := math.lcm(a, b)) <= LONGEST}

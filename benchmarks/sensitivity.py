@@ -1,12 +1,11 @@
-"""How much the defaults of `all_pairs` matter: each changed by itself, on validation.
+"""Sensitivity of `all_pairs` to its settings: each changed separately, on the validation set.
 
     python benchmarks/sensitivity.py [--movielens DIR] [--seeds 1 2]
 
-NDCG@100 over the whole catalogue on the validation part (the test part is never read), the mean over splits
-by seed, for the default and for each setting changed: kuairec-sample and, if it is given, MovieLens 100K,
-each with graded interactions and with positives alone, and synthetic positives of 34,500 users and 13,500
-items. The last columns are the mean over the data sets of the change, and the worst, in percent of the
-default.
+NDCG@100 over the whole catalogue on the validation set (the test set is never used), averaged over splits,
+for the default and for each changed setting. Data: kuairec-sample and, if given, MovieLens 100K, each with
+graded interactions and with positives only, and synthetic positives of 34,500 users and 13,500 items. The
+last columns are the mean and the worst change over the data sets, in percent of the default.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ CHANGES: dict[str, list[Any]] = {
 
 @functools.cache
 def part(name: str, folder: str | None, seed: int) -> tuple[TrainPart, Dataset, float | None]:
-    """Return train, validation and the threshold of positives."""
+    """Return training set, validation set and the threshold of positives."""
     if name == "synthetic":
         train, validation = tt.split(positives(34_500, 13_500, 2_500_000), "random", test=0.1, seed=seed)
         return train, validation, None
@@ -45,7 +44,7 @@ def part(name: str, folder: str | None, seed: int) -> tuple[TrainPart, Dataset, 
 
 
 def worth(name: str, folder: str | None, seeds: list[int], settings: dict[str, Any]) -> tuple[float, float]:
-    """Return the mean over seeds of the best epoch's NDCG@100, and of its number."""
+    """Return the means over seeds of the best epoch's NDCG@100 and of its number."""
     found = []
     for seed in seeds[:1] if name == "synthetic" else seeds:
         train, validation, threshold = part(name, folder, seed)
@@ -67,7 +66,7 @@ def changes() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def main() -> None:
-    """Run and print."""
+    """Run the benchmark and print the results."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     arguments.add_argument("--movielens", help="folder of MovieLens 100K")
     arguments.add_argument("--seeds", type=int, nargs="+", default=[1, 2])

@@ -1,16 +1,16 @@
-"""The server under load, beside the same work through a plain FastAPI + NumPy handler, in one run.
+"""The server under load, compared with a plain FastAPI + NumPy handler in the same run.
 
     python benchmarks/serving.py [RUN] [--items 10728] [--hnsw] [--rate 300] [--only speed ...]
 
-Without RUN a model of random vectors is made: --items items, 7,176 users with 200 seen items each. The client
-is a process of its own on the same machine; requests are sent at fixed times (open loop), and a latency is
-counted from when a request was due, so that a slow answer is not hidden by the requests that it held up.
+Without RUN a model with random vectors is used: --items items, 7,176 users with 200 seen items each. The
+client is a separate process on the same machine; requests are sent at fixed times (open loop), and latency is
+measured from when a request was due, so that a slow response is not hidden by the requests it delayed.
 
 - speed: time from start to ready, memory, p50 and p99 at --rate, and the highest rate with p99 under 50 ms.
-- events: events/s in batches of 1,000, every one on the disk before its answer.
-- kill: kill -9 under event load, 50 times; every acknowledged event is there once.
-- reload: 100 reloads under load; not one request may fail.
-- fuzz: 500 damaged bundles; each is refused, or gives the answers of the whole one.
+- events: events/s in batches of 1,000, each on disk before the response.
+- kill: kill -9 under event load, 50 times; every acknowledged event must be stored exactly once.
+- reload: 100 reloads under load; no request may fail.
+- fuzz: 500 damaged bundles; each must be refused or give the answers of the intact one.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ uvicorn.run(app, port=int(sys.argv[2]), log_level="error", access_log=False)
 def made_run(
     folder: Path, n_items: int, dim: int, *, seed: int = 0, n_users: int = 7176, hnsw: bool = False
 ) -> Path:
-    """Make a finished run whose vectors are random and clustered: what is measured is the serving alone."""
+    """Create a finished run with random, clustered vectors: only serving is measured."""
     rng = np.random.default_rng(seed)
     small = pl.DataFrame({"user_id": np.arange(50), "item_id": np.arange(50)})
     data = tt.Dataset.of(small, schema={})
@@ -110,7 +110,7 @@ def made_run(
 
 
 class Started:
-    """A server process, and how long it took to answer."""
+    """A server process and its start-up time."""
 
     def __init__(self, command: list[str], address: str | None = None) -> None:
         start = time.perf_counter()
@@ -149,7 +149,7 @@ class Started:
 
 
 def ours(run: Path, store: Path) -> Started:
-    """Start our server, logging warnings alone as the plain handler does."""
+    """Start our server, logging only warnings, like the plain handler."""
     return Started(
         [
             sys.executable,
@@ -168,7 +168,7 @@ def ours(run: Path, store: Path) -> Started:
 
 
 def plain(run: Path, scratch: Path, port: int) -> Started:
-    """Start the bare minimum on the same vectors."""
+    """Start the plain handler on the same vectors."""
     model = load_bundle(run / "bundle")
     parts = {
         "U": model.users.vectors,
@@ -190,7 +190,7 @@ import numpy as np
 async def main(host, port, users, rate, seconds):
     free, late, failed = [], [], 0
 
-    most = asyncio.Semaphore(200)  # connections; who waits for one is late all the same
+    most = asyncio.Semaphore(200)  # connections; waiting for one counts as latency
 
     async def one(body, due):
         nonlocal failed
@@ -228,7 +228,7 @@ uvloop.run(main(**given))
 
 
 def load(address: str, users: list[int], rate: float, seconds: float) -> dict[str, float]:
-    """Send requests at a rate from a process of its own."""
+    """Send requests at a rate from a separate process."""
     host, port = address.removeprefix("http://").split(":")
     given = {"host": host, "port": int(port), "users": users, "rate": rate, "seconds": seconds}
     done = subprocess.run(
@@ -239,7 +239,7 @@ def load(address: str, users: list[int], rate: float, seconds: float) -> dict[st
 
 
 def highest(address: str, users: list[int], seconds: float) -> float:
-    """Return the highest rate, to 10%, with p99 under 50 ms."""
+    """Return the highest rate with p99 under 50 ms, to within 10%."""
     held, rate = 0.0, 200.0
     while rate < 20_000:
         found = load(address, users, rate, seconds)
@@ -260,7 +260,7 @@ def highest(address: str, users: list[int], seconds: float) -> float:
 
 
 def speed(run: Path, scratch: Path, rate: float, seconds: float) -> None:
-    """Print latency, rate, start and memory of both."""
+    """Print latency, rate, start-up time and memory of both."""
     users = load_bundle(run / "bundle").user_ids.to_list()[:5000]
     sides = {
         "twotower": lambda: ours(run, scratch / "speed.db"),
@@ -283,7 +283,7 @@ def speed(run: Path, scratch: Path, rate: float, seconds: float) -> None:
 
 
 def events(run: Path, scratch: Path) -> None:
-    """Print events/s in batches, four senders at once."""
+    """Print events/s in batches from four concurrent senders."""
     model = load_bundle(run / "bundle")
     users, items = model.user_ids.to_list(), model.item_ids.to_list()
     server = ours(run, scratch / "batches.db")
@@ -309,14 +309,15 @@ def events(run: Path, scratch: Path) -> None:
     try:
         stored, took = asyncio.run(main())
         print(
-            f"events: {stored:,} in {took:.2f} s, {stored / took:,.0f}/s in batches of 1,000, sender included"
+            f"events: {stored:,} in {took:.2f} s, {stored / took:,.0f}/s in batches of 1,000, including the "
+            "sender"
         )
     finally:
         server.end()
 
 
 def kill(run: Path, scratch: Path, times: int) -> None:
-    """Kill the server under event load, and count what it acknowledged."""
+    """Kill the server under event load, and check every acknowledged event."""
     model = load_bundle(run / "bundle")
     users, items = model.user_ids.to_list()[:100], model.item_ids.to_list()
     store, answered, tried = scratch / "kill.db", [], []
@@ -358,8 +359,8 @@ def kill(run: Path, scratch: Path, times: int) -> None:
     lost, doubled = set(answered) - set(kept), len(kept) - len(set(kept))
     invented = set(kept) - set(tried)
     print(
-        f"kill -9 x {times}: {len(answered):,} events acknowledged, {len(lost)} lost, {doubled} doubled, "
-        f"{len(invented)} that nobody sent"
+        f"kill -9 x {times}: {len(answered):,} events acknowledged, {len(lost)} lost, {doubled} duplicated, "
+        f"{len(invented)} never sent"
     )
     assert not lost
     assert not doubled
@@ -367,7 +368,7 @@ def kill(run: Path, scratch: Path, times: int) -> None:
 
 
 def reload(run: Path, scratch: Path, times: int) -> None:
-    """Reload under load, and count requests that failed."""
+    """Reload under load, and count failed requests."""
     users = load_bundle(run / "bundle").user_ids.to_list()[:1000]
     server = ours(run, scratch / "reload.db")
     codes: dict[int | str, int] = {}
@@ -399,13 +400,14 @@ def reload(run: Path, scratch: Path, times: int) -> None:
     memory = server.memory()
     server.end()
     print(
-        f"reload x {times} in {took:.1f} s under load: answers by status {codes}; {memory:.0f} MiB at the end"
+        f"reload x {times} in {took:.1f} s under load: responses by status {codes}; {memory:.0f} MiB at the "
+        "end"
     )
     assert set(codes) == {200}
 
 
 def damaged(bundle: Path, other: Path, rng: random.Random) -> str:
-    """Damage a bundle in one way, and say how."""
+    """Damage a bundle in one way, and return a description."""
     part = rng.choice(sorted(path for path in bundle.iterdir() if path.is_file()))
     content = bytearray(part.read_bytes())
     how = rng.choice(["flip", "cut", "swap", "grow", "empty", "remove", "text", "zeros"])
@@ -435,7 +437,7 @@ def damaged(bundle: Path, other: Path, rng: random.Random) -> str:
 
 
 def fuzz(run: Path, scratch: Path, cases: int) -> None:
-    """Load damaged bundles; each must be refused, or be as good as the whole one."""
+    """Load damaged bundles; each must be refused or give the answers of the intact one."""
     bundle = run / "bundle"
     whole = load_bundle(bundle)
     other = made_run(scratch / "other", len(whole.item_ids), whole.model.dim, seed=1) / "bundle"
@@ -456,23 +458,23 @@ def fuzz(run: Path, scratch: Path, cases: int) -> None:
         assert (answer.items == expected.items).all(), f"case {case}, {how}: another answer"
         assert (answer.scores == expected.scores).all(), f"case {case}, {how}: another score"
         same += 1
-    print(f"fuzz: {cases} damaged bundles, {refused} refused, {same} unchanged and served right, 0 crashes")
+    print(f"fuzz: {cases} damaged bundles, {refused} refused, {same} with unchanged answers, 0 crashes")
 
 
 @contextlib.contextmanager
 def workplace() -> Iterator[Path]:
-    """Give a folder that is gone afterwards."""
+    """Yield a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder)
 
 
 def main() -> None:
-    """Run and print."""
+    """Run the benchmark and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("run", nargs="?", type=Path)
     parser.add_argument("--items", type=int, default=10_728)
     parser.add_argument("--dim", type=int, default=64)
-    parser.add_argument("--hnsw", action="store_true", help="search by HNSW, as for a million items")
+    parser.add_argument("--hnsw", action="store_true", help="search with HNSW, as for a million items")
     parser.add_argument("--rate", type=float, default=300)
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--kills", type=int, default=50)

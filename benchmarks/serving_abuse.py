@@ -1,12 +1,12 @@
-"""The worst bodies within the limits: how long `/healthz` waits, and how much memory grows.
+"""The most expensive request bodies within the limits: delay of `/healthz` and memory growth.
 
     python benchmarks/serving_abuse.py [RUN] [--times 5] [--only NAME ...] [--schema]
 
-Without RUN a model is made: users with features and a history of 300 items each, 10,728 items. Each body is
-sent --times times to a server of its own, alone and on loopback; meanwhile `/healthz` is asked every 5 ms by
-another process. Printed are the median over the runs of the longest wait, the most memory beyond that before
-the body, and the answer. With --schema, schemathesis asks every route, standalone and mounted, with each
-token and without: no 5xx, and no answer without authority.
+Without RUN a model is created: users with features and a history of 300 items each, 10,728 items. Each body
+is sent --times times to its own server on loopback; meanwhile another process requests `/healthz` every 5 ms.
+It prints the median over the runs of the longest wait, the peak memory increase, and the response. With
+--schema, schemathesis tests every route, standalone and mounted, with each token and without: no 5xx, and no
+unauthorised response.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ while True:
 
 
 def made_run(folder: Path, n_users: int = 2_000, n_items: int = 10_728) -> Path:
-    """Make a finished run with features of every kind that a request may send."""
+    """Create a finished run with features of every kind that a request may send."""
     rng = np.random.default_rng(0)
     user = np.repeat(np.arange(n_users), 300)
     events = pl.DataFrame({"user_id": user, "item_id": rng.integers(0, n_items, len(user))}).unique()
@@ -84,13 +84,13 @@ def made_run(folder: Path, n_users: int = 2_000, n_items: int = 10_728) -> Path:
 
 
 def filled(start: str, part: str, end: str, most: int = 4 * MIB) -> bytes:
-    """Return a body as large as may be: a part as often as there is room."""
+    """Return the largest allowed body, with a part repeated as often as it fits."""
     times = (most - len(start) - len(end)) // len(part)
     return (start + (part * times).rstrip(",") + end).encode()
 
 
 def bodies() -> dict[str, tuple[str, bytes]]:
-    """Return paths and bodies of every shape: refused ones, and the most that is allowed."""
+    """Return paths and bodies of all kinds: refused ones and the largest allowed ones."""
     recommend, events, score = "/v1/recommend", "/v1/events", "/v1/score"
     ids = list(range(1000))
     many = [{"features": {"age": i / 7, "group": i % 50, "tags": ["t1", f"t{i % 7}"]}} for i in ids]
@@ -179,7 +179,7 @@ def bodies() -> dict[str, tuple[str, bytes]]:
 
 
 class Watched:
-    """A process that asks `/healthz` all the time."""
+    """A process that continuously requests `/healthz`."""
 
     def __init__(self, address: str) -> None:
         host, port = address.removeprefix("http://").split(":")
@@ -197,18 +197,18 @@ class Watched:
 
 
 def memory_kept(server: Started) -> None:
-    """Forget the most memory that the process has had."""
+    """Reset the process's peak memory."""
     Path(f"/proc/{server.process.pid}/clear_refs").write_text("5")
 
 
 def most_memory(server: Started) -> float:
-    """Return the most memory that the process has had since, in MiB."""
+    """Return the process's peak memory since then, in MiB."""
     status = Path(f"/proc/{server.process.pid}/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
 def abuse(run: Path, scratch: Path, times: int, only: list[str] | None) -> bool:
-    """Print what each body does to others."""
+    """Print the effect of each body on other requests."""
     server = ours(run, scratch / "abuse.db")
     within = True
     try:
@@ -237,7 +237,7 @@ def abuse(run: Path, scratch: Path, times: int, only: list[str] | None) -> bool:
             within &= good
             print(
                 f"{name}: {status} in {statistics.median(took):.2f} s, /healthz waits {wait:.0f} ms, "
-                f"{most:.0f} MiB more{'' if good else '  <-- too much'}",
+                f"{most:.0f} MiB more{'' if good else '  <-- over the limit'}",
                 flush=True,
             )
         watch.process.kill()
@@ -251,7 +251,7 @@ TOKENS = {scope: f"a token for {scope}, as long" for scope in ("read", "events",
 
 @contextlib.contextmanager
 def serving(app: Any) -> Iterator[str]:
-    """Serve an application from a thread, and give its address."""
+    """Serve an application in a thread and yield its address."""
     import uvicorn  # noqa: PLC0415
 
     server = uvicorn.Server(uvicorn.Config(app, log_config=None))
@@ -279,17 +279,17 @@ def statuses(operation: Any, address: str, headers: dict[str, str], most: int) -
     )
     @given(case=operation.as_strategy())
     def send(case: Any) -> None:
-        with contextlib.suppress(UnicodeError):  # what no client can send
+        with contextlib.suppress(UnicodeError):  # not sendable by a client
             answer = case.call(base_url=address, headers=headers)
             nowhere = "there is nothing at this path" in answer.text or answer.text == "Not Found"
-            found.append(401 if nowhere else answer.status_code)  # no route, so no answer of one
+            found.append(401 if nowhere else answer.status_code)  # no such route
 
     send()
     return found
 
 
 def schema(run: Path, scratch: Path, examples: int) -> bool:
-    """Ask every route by schemathesis, standalone and mounted, with each token and without."""
+    """Test every route with schemathesis, standalone and mounted, with each token and without."""
     import schemathesis  # noqa: PLC0415
     from starlette.applications import Starlette  # noqa: PLC0415
     from starlette.routing import Mount  # noqa: PLC0415
@@ -297,7 +297,7 @@ def schema(run: Path, scratch: Path, examples: int) -> bool:
     from twotower.server import Settings, Token, create_app  # noqa: PLC0415
 
     tokens = [Token(secret, frozenset({scope})) for scope, secret in TOKENS.items()]
-    counts = {"asked": 0, "5xx": 0, "without authority": 0}
+    counts = {"requests": 0, "5xx": 0, "unauthorised": 0}
     for prefix in ("", "/rec/v1"):
         app = create_app(Settings(run / "bundle", str(scratch / "schema.db"), tokens=tokens))
         outer = Starlette(
@@ -333,18 +333,18 @@ def schema(run: Path, scratch: Path, examples: int) -> bool:
                         )
                         counts["asked"] += 1
                         counts["5xx"] += status >= 500
-                        counts["without authority"] += entered
+                        counts["unauthorised"] += entered
     print(", ".join(f"{name}: {count:,}" for name, count in counts.items()))
-    return not counts["5xx"] and not counts["without authority"]
+    return not counts["5xx"] and not counts["unauthorised"]
 
 
 def main() -> None:
-    """Run and print."""
+    """Run the benchmark and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("run", nargs="?", type=Path)
     parser.add_argument("--times", type=int, default=5)
-    parser.add_argument("--only", nargs="+", help="names of bodies, or parts of them")
-    parser.add_argument("--schema", action="store_true", help="schemathesis in the place of bodies")
+    parser.add_argument("--only", nargs="+", help="names of bodies, or substrings")
+    parser.add_argument("--schema", action="store_true", help="run schemathesis instead")
     parser.add_argument("--examples", type=int, default=50)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

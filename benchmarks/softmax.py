@@ -1,18 +1,18 @@
-"""Speed of the `softmax` objective beside the loop that is usually written by hand, at MovieLens 20M's shape.
+"""Speed of the `softmax` objective against the usual hand-written loop, at the size of MovieLens 20M.
 
     python benchmarks/softmax.py [--users 138000 --items 27000 --pairs 10000000] [--steps 3] [--threads 2]
 
-Ids alone, dim 64, 65,536 pairs, two threads, synthetic positives. Ours is a step of the training loop, its
-batch included, with the defaults and also with one member: each user's logits once for all of the user's
-positives, against the items of the batch and 4,096 drawn uniformly, corrected by log q, with all that the
-user has in train masked. A batch of more pairs than there are items holds every item: here it is the full
-softmax.
+Ids only, dim 64, 65,536 pairs, two threads, synthetic positives. Ours is a step of the training loop,
+including its batch, with default settings and also with one ensemble member: each user's logits are computed
+once for all of the user's positives, against the items of the batch and 4,096 drawn uniformly, with logQ
+correction and all of the user's training items masked. A batch with more pairs than items contains every
+item: here it is the full softmax.
 
-The usual loop has two embedding tables and the softmax over the batch's own items, corrected by log q, with
-nothing masked. At batch 65,536 its logits alone would be 17 GB, so it takes 8 steps of 8,192 for the same
-pairs, each positive against 8,191 others, where ours has all items: pairs per second compare unlike work.
-So the rate of logits stands beside them. It runs with dense Adam and with sparse gradients; the quicker
-counts. Other load on the machine stretches the seconds, and on one thread the CPU seconds much less.
+The usual loop has two embedding tables and an in-batch softmax with logQ correction and no masking. At batch
+65,536 its logits alone would take 17 GB, so it runs 8 steps of 8,192 for the same pairs, each positive
+against 8,191 others, while ours uses all items. Pairs per second therefore compare different work, so logits
+per second are given too. It runs with dense Adam and with sparse gradients; the faster one counts. Other load
+on the machine increases the seconds, but the CPU seconds much less on one thread.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ DIM, BATCH, SMALL, RATE = 64, 65_536, 8_192, 0.005
 
 
 class Speed(NamedTuple):
-    """What 65,536 pairs cost."""
+    """The cost of 65,536 pairs."""
 
     seconds: float
     cpu: float
@@ -47,16 +47,16 @@ class Speed(NamedTuple):
     gflop: float
 
     def line(self, name: str) -> str:
-        """Return the figures."""
+        """Return a line of results."""
         return (
             f"{name}: {self.seconds:.2f} s ({self.cpu:.2f} s of CPU), {BATCH / self.seconds:,.0f} pairs/s, "
             f"{self.logits / self.seconds / 1e6:,.0f} M logits/s, {self.gflop / self.seconds:.0f} GFLOP/s "
-            f"({self.gflop / self.cpu:.0f} a CPU second)"
+            f"({self.gflop / self.cpu:.0f} per CPU second)"
         )
 
 
 def _timed(step: Callable[[], float], steps: int) -> tuple[float, float, float]:
-    """Return median seconds, median CPU seconds and the logits of a step, the first one left out."""
+    """Return median seconds, median CPU seconds and the logits of a step, without the first step."""
     took = []
     for _ in range(steps + 1):
         start, cpu = time.perf_counter(), time.process_time()
@@ -67,7 +67,7 @@ def _timed(step: Callable[[], float], steps: int) -> tuple[float, float, float]:
 
 
 def _ours(train: tt.TrainPart, steps: int, **settings: int) -> tuple[Speed, int, TrainPairs]:
-    """Measure a step of our loop; also return its members and the pairs."""
+    """Benchmark a step of our loop; also return its members and the pairs."""
     estimator = tt.TwoTower(objective="softmax", dim=DIM, batch_size=BATCH, **settings)
     rule = PositiveRule.fit(train, estimator.positive)
     made = prepare(
@@ -99,14 +99,16 @@ def _ours(train: tt.TrainPart, steps: int, **settings: int) -> tuple[Speed, int,
         trainer.step(batch, RATE)
         n_users = made.pairs.n_users if batch.users is None else len(batch.users)
         n_items = made.pairs.n_items if batch.items is None else len(batch.items)
-        return float(n_users * n_items)  # once, whatever the members: together they are as wide as one
+        return float(
+            n_users * n_items
+        )  # once, whatever the number of members: together they are as wide as one
 
     seconds, cpu, logits = _timed(step, steps)
     return Speed(seconds, cpu, logits, 6e-9 * logits * DIM), made.model.config.n_members, made.pairs
 
 
 def _usual(pairs: TrainPairs, steps: int, *, sparse: bool) -> Speed:
-    """Measure the usual loop over as many pairs as a step of ours."""
+    """Benchmark the usual loop on as many pairs as a step of ours."""
     torch.manual_seed(0)
     user, item = torch.from_numpy(pairs.user).long(), torch.from_numpy(pairs.item).long()
     log_q = torch.from_numpy(np.log(np.bincount(pairs.item, minlength=pairs.n_items) / len(pairs))).float()
@@ -131,7 +133,7 @@ def _usual(pairs: TrainPairs, steps: int, *, sparse: bool) -> Speed:
 
 
 def main() -> None:
-    """Run and print."""
+    """Run the benchmark and print the results."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     arguments.add_argument("--users", type=int, default=138_000)
     arguments.add_argument("--items", type=int, default=27_000)
@@ -157,16 +159,16 @@ def main() -> None:
         pairs_ratio = np.array([quicker.seconds / speed.seconds, quicker.cpu / speed.cpu])
         logits_ratio = pairs_ratio * speed.logits / quicker.logits
         print(
-            f"  ours, {name}, to the usual loop: {pairs_ratio[0]:.2f} of its pairs a second "
-            f"({pairs_ratio[1]:.2f} a CPU second), "
-            f"{logits_ratio[0]:.2f} of its logits ({logits_ratio[1]:.2f})"
+            f"  ours ({name}) / usual loop: pairs per second {pairs_ratio[0]:.2f} "
+            f"(per CPU second {pairs_ratio[1]:.2f}), "
+            f"logits per second {logits_ratio[0]:.2f} ({logits_ratio[1]:.2f})"
         )
     a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
     start, cpu = time.perf_counter(), time.process_time()
     for _ in range(5):
         a @ b
     gflop, took, used = 5 * 2 * 2048**3 / 1e9, time.perf_counter() - start, time.process_time() - cpu
-    print(f"  the machine's matrix product: {gflop / took:.0f} GFLOP/s, {gflop / used:.0f} a CPU second")
+    print(f"  the machine's matrix product: {gflop / took:.0f} GFLOP/s, {gflop / used:.0f} per CPU second")
 
 
 if __name__ == "__main__":

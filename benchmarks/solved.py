@@ -1,10 +1,10 @@
-"""Squared error solved for in closed form against learnt by gradients, on validation parts.
+"""Squared error fitted in closed form against gradient training, on validation sets.
 
     python benchmarks/solved.py [--movielens DIR] [--seeds 42 7]
 
-The towers that learn by gradients have their defaults: a hidden layer of 128, posterior means afterwards.
-Four ways to split, of kuairec-sample and, if it is given, of MovieLens 100K. Prints each RMSE on validation,
-how far the two are apart, and how long each took. The test parts are not looked at.
+The towers trained by gradients have default settings: a hidden layer of 128, and posterior means afterwards.
+Four splits each of kuairec-sample and, if given, MovieLens 100K. Prints both validation RMSEs, their
+difference and the times. The test sets are not used.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ METHODS = {"random": 0.1, "per_user": 0.1, "cold_items": 0.2, "cold_users": 0.1}
 
 
 def _rmse(parts: Parts, cap: float | None, seed: int, settings: dict[str, Any]) -> tuple[float, float]:
-    """Return the RMSE on validation, of capped labels where there is a cap, and seconds."""
+    """Return the validation RMSE (of capped labels if there is a cap) and the seconds."""
     label = {"transform": "cap", "cap": cap} if cap is not None else {}
     start = time.perf_counter()
     estimator = TwoTower(objective="squared", seed=seed, refit=False, **label, **settings)
@@ -38,7 +38,7 @@ def _rmse(parts: Parts, cap: float | None, seed: int, settings: dict[str, Any]) 
 
 
 def main() -> None:
-    """Run and print."""
+    """Run the benchmark and print the results."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     arguments.add_argument("--movielens", help="folder of MovieLens 100K, raw files or Parquet tables")
     arguments.add_argument("--seeds", type=int, nargs="+", default=[42, 7])
@@ -55,12 +55,13 @@ def main() -> None:
                 learnt, slow = _rmse(parts, cap, seed, {"hidden": (128,)})
                 gaps.append(100 * (solved / learnt - 1))
                 print(
-                    f"{name:15s} {method:10s} {seed:3d}  solved {solved:.4f} ({quick:4.1f} s)  "
+                    f"{name:15s} {method:10s} {seed:3d}  closed form {solved:.4f} ({quick:4.1f} s)  "
                     f"gradients {learnt:.4f} ({slow:4.1f} s)  {gaps[-1]:+.2f}%",
                     flush=True,
                 )
     print(
-        f"solved against gradients: mean {np.mean(gaps):+.2f}%, from {min(gaps):+.2f}% to {max(gaps):+.2f}%"
+        f"closed form against gradients: mean {np.mean(gaps):+.2f}%, from {min(gaps):+.2f}% to "
+        f"{max(gaps):+.2f}%"
     )
 
 

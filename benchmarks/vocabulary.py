@@ -1,9 +1,9 @@
-"""What a step costs as the catalogue grows: like batches over 20 thousand, 200 thousand and 2 million items.
+"""Cost of a step as the catalogue grows: similar batches over 20,000, 200,000 and 2 million items.
 
     python benchmarks/vocabulary.py
 
-Ids alone, 65,536 pairs a step. Each step reads and updates only the rows of its own users and items, so its
-cost may grow with the cache misses of a larger table but not with its rows.
+Ids only, 65,536 pairs per step. A step reads and updates only the rows of its own users and items, so its
+cost may grow with the cache misses of a larger table but not with its number of rows.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def _side(rows: int) -> SideArrays:
 
 
 def main() -> None:
-    """Run and print."""
+    """Run the benchmark and print the results."""
     draw = np.random.default_rng(0)
     user = np.sort(draw.integers(0, USERS, PAIRS)).astype(np.int32)
     target = draw.standard_normal(PAIRS).astype(np.float32)
@@ -51,7 +51,8 @@ def main() -> None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         middle = sorted(seconds[1:])[len(seconds) // 2]
         print(
-            f"{n_items:>9,} items: {1e3 * middle:.0f} ms a step, {rows:,} item rows read; peak {peak:.1f} GiB"
+            f"{n_items:>9,} items: {1e3 * middle:.0f} ms per step, {rows:,} item rows read; peak {peak:.1f} "
+            "GiB"
         )
 
 

@@ -1,9 +1,9 @@
-"""The whole job at several scales: synthetic KuaiRec files in, a trained, evaluated and saved model out.
+"""The whole pipeline at several scales: from synthetic KuaiRec files to a trained, evaluated, saved model.
 
     python benchmarks/whole_job.py [--scales 0.1 0.3 1.0]
 
-Each scale is ``twotower synth`` and then ``twotower train kuairec`` in processes of their own. Prints
-seconds, the breakdown by stage, seconds per million rows, and the peak memory of the largest process so far.
+Each scale runs ``twotower synth`` and then ``twotower train kuairec`` in separate processes. Prints seconds,
+seconds per stage, seconds per million rows, and the peak memory of the largest process so far.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def _run(*arguments: str) -> float:
 
 
 def main() -> None:
-    """Run and print."""
+    """Run the benchmark and print the results."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     arguments.add_argument("--scales", type=float, nargs="+", default=[0.1, 0.3, 1.0])
     given = arguments.parse_args()

@@ -1,4 +1,4 @@
-"""The contract of every baseline, and each one against what it must equal or beat."""
+"""The contract of rating baselines, and each one against what it must equal or beat."""
 
 import numpy as np
 import polars as pl
@@ -21,7 +21,7 @@ SCHEMA = Schema(
 
 
 def planted(n_rows=6000, n_users=80, n_items=50, schema=SCHEMA, seed=0):
-    """A label made of features that all baselines but the mean can see part of, with some missing values."""
+    """A label made of features that all baselines except the mean can partly use, with missing values."""
     rng = np.random.default_rng(seed)
     age, views = rng.normal(40, 10, n_users), rng.lognormal(5, 1, n_items)
     tags = [sorted(rng.choice(6, rng.integers(1, 4), replace=False).tolist()) for _ in range(n_items)]
@@ -49,13 +49,13 @@ def planted(n_rows=6000, n_users=80, n_items=50, schema=SCHEMA, seed=0):
 
 
 def unseen(data):
-    """Rows with ids that neither train nor the tables know, alone and beside known ones."""
+    """Rows with ids unknown to the training set and the tables, alone and with known ones."""
     events = pl.DataFrame({"user_id": [10**6, 0, 10**6], "item_id": [0, 10**6, 10**6], "label": [0.0] * 3})
     return data.with_interactions(events)
 
 
 def both(train, validation):
-    """Return one train part of the rows of both."""
+    """Return a training set with the rows of both."""
     return train.with_interactions(pl.concat([train.interactions, validation.interactions])).as_train()
 
 
@@ -276,7 +276,7 @@ def test_a_refit_of_the_biases_keeps_the_strengths_chosen(parts):
     everything = both(parts.train, parts.validation)
     chosen = Biases().fit(parts.train, parts.validation)
     strengths = chosen.user_strength, chosen.item_strength
-    assert strengths != (DEFAULT, DEFAULT)  # else the test could not tell
+    assert strengths != (DEFAULT, DEFAULT)  # otherwise the test shows nothing
     found = chosen.refit(everything).predict(parts.test)
     assert (chosen.user_strength, chosen.item_strength) == strengths
     np.testing.assert_array_equal(found, Biases(*strengths).fit(everything).predict(parts.test))

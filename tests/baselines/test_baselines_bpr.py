@@ -1,4 +1,4 @@
-"""BPR: a step against autograd, how others are drawn, and that it stops at numbers out of bounds."""
+"""BPR: a step against autograd, the distribution of negatives, and non-finite vectors."""
 
 import numpy as np
 import polars as pl
@@ -50,7 +50,7 @@ def test_a_step_is_that_of_autograd(seed):
 
 
 def test_a_users_own_items_are_not_put_below_each_other():
-    """A user of all items learns nothing, where one who lacks an item learns."""
+    """A user with all items is not updated; one who lacks an item is."""
     for lacking, learns in ((0, False), (1, True)):
         users, items, bias = start(1, 6, 3)
         old = bias.copy()
@@ -62,15 +62,15 @@ def test_a_users_own_items_are_not_put_below_each_other():
 def test_others_are_drawn_alike():
     """From zeros and at a tiny rate each draw moves two biases by half the rate, so they count the draws."""
     n_users, n_items = 2000, 10
-    # The first half has items 0, 1 and 2, the other item 0 alone.
+    # The first half of the users has items 0, 1 and 2, the other only item 0.
     user_of = [u for u in range(n_users) for _ in range(3 if u < n_users // 2 else 1)]
     item_of = [i for u in range(n_users) for i in range(3 if u < n_users // 2 else 1)]
     users, items = np.zeros((n_users, 2), np.float32), np.zeros((n_items, 2), np.float32)
     bias, rate, epochs = np.zeros(n_items, np.float32), 1e-7, 20
     for seed in range(epochs):
         run_epoch(user_of, item_of, users, items, bias, rate, 1e-9, seed)
-    draws = bias / (rate / 2) / epochs  # an epoch: those as the user's item, less those as the other
-    # 3,000 pairs are of users of three items, and 3 of 10 draws are passed over; 1,000 of users of one.
+    draws = bias / (rate / 2) / epochs  # per epoch: draws as the positive minus draws as the negative
+    # 3,000 pairs are of users with three items, where 3 of 10 draws are skipped; 1,000 of users with one.
     expected = np.full(n_items, -3000 / 10 - 1000 / 10)
     expected[0] = 1000 * 0.7 + 1000 * 0.9
     expected[1:3] = 1000 * 0.7 - 1000 / 10
@@ -86,8 +86,8 @@ def test_pairs_are_drawn_by_their_grade_and_put_above_lower_ones():
     for seed in range(epochs):
         grades = [1.0, 0.5, 0.25] * n_users
         run_epoch(user_of, [0, 1, 2] * n_users, users, items, bias, rate, 1e-9, seed, grades)
-    draws = bias / (rate / 2) / epochs / n_users  # an epoch and user: as the user's item, less as the other
-    # Each pair is drawn about once, and counts by its grade; the other is one of four items.
+    draws = bias / (rate / 2) / epochs / n_users  # per epoch and user: as the positive minus as the negative
+    # Each pair is drawn about once and counts by its grade; the negative is one of four items.
     own = np.array([1.0 * 3, 0.5 * 2, 0.25 * 1, 0])
     lower = np.array([0, 1.0, 1.0 + 0.5, 1.0 + 0.5 + 0.25])
     np.testing.assert_allclose(draws, (own - lower) / 4, rtol=0.05, atol=0.005)
@@ -105,4 +105,4 @@ def test_the_bias_is_a_coordinate():
     model = BPR(4, iterations=30).fit(Dataset.of(events, schema=Schema()).as_train())
     assert model.user_vectors.shape == (3, 5)
     assert (model.user_vectors[:, -1] == 1).all()
-    assert model.item_vectors[0, -1] == model.item_vectors[:, -1].max() > 0  # what all have, and others lack
+    assert model.item_vectors[0, -1] == model.item_vectors[:, -1].max() > 0  # the item that all users have

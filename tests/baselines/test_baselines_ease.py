@@ -1,4 +1,4 @@
-"""EASE against ridge regressions, one an item, and what it refuses."""
+"""EASE against one ridge regression per item, and refused input."""
 
 import numpy as np
 import polars as pl
@@ -64,12 +64,12 @@ def test_with_many_items_float32_gives_the_same(monkeypatch):
 def test_more_items_than_memory_are_refused_before_anything_is_made(monkeypatch, single_from, size):
     monkeypatch.setattr(ease, "SINGLE_FROM", single_from)
     monkeypatch.setattr(ease, "memory", lambda: 2 * size * 14**2)
-    with pytest.raises(DataError, match="at most 14 items here; train has 15"):
+    with pytest.raises(DataError, match="at most 14 items here; the training set has 15"):
         EASE().fit(random_pairs()[1])
     monkeypatch.setattr(ease, "memory", lambda: 2 * size * 15**2)
     EASE().fit(random_pairs()[1])
     monkeypatch.setattr(ease, "MOST_ITEMS", 14)
-    with pytest.raises(DataError, match="at most 14 items here; train has 15"):
+    with pytest.raises(DataError, match="at most 14 items here; the training set has 15"):
         EASE().fit(random_pairs()[1])
 
 

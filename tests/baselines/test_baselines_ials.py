@@ -1,4 +1,4 @@
-"""iALS: its vectors against the objective and its normal equations, written out; its grid; its extra."""
+"""iALS: its vectors against the explicit objective and normal equations, its search ranges and its extra."""
 
 import importlib
 import sys
@@ -71,7 +71,7 @@ def test_the_objective_falls_to_what_exact_alternation_reaches():
 
 @pytest.mark.parametrize("shape", [(300, 200), (400, 50)])
 def test_noise_is_the_largest_singular_value_of_chance(shape):
-    """Of centred pairs, which is what is left of them when chance has put them there."""
+    """The largest singular value of centred random pairs."""
     matrix, train = random_pairs(*shape, share=0.08)
     largest = np.linalg.norm(matrix - matrix.mean(), 2)
     assert ials.noise(Feedback.of(train), 3.0) == pytest.approx(3.0 * largest, rel=0.15)
@@ -79,7 +79,7 @@ def test_noise_is_the_largest_singular_value_of_chance(shape):
 
 @pytest.mark.parametrize("power", [1.0, 3.0])
 def test_with_grades_they_are_the_confidence(power):
-    """A pair weighs alpha times its grade to the power, and its target stays 1."""
+    """A pair's weight is alpha times a power of its grade, and its target stays 1."""
     matrix, train = random_pairs()
     grades = np.random.default_rng(4).choice([0.2, 0.5, 1.0], matrix.shape)
     user, item = (train.interactions[name].to_numpy() for name in ("user_id", "item_id"))

@@ -11,7 +11,7 @@ from twotower.schema import Schema
 
 
 def random_pairs(seed, n_users=25, n_items=18):
-    """A dense matrix of 0 and 1, no row or column of which is empty, and its train part."""
+    """A dense 0-1 matrix without empty rows or columns, and its training set."""
     rng = np.random.default_rng(seed)
     matrix = (rng.random((n_users, n_items)) < rng.random(n_items) * 0.6).astype(float)
     matrix[np.arange(n_users), np.arange(n_users) % n_items] = 1
@@ -21,7 +21,7 @@ def random_pairs(seed, n_users=25, n_items=18):
 
 
 def brute_force(matrix, neighbours, shrink):
-    """similarity[j, i] of the neighbours j that item i keeps, one pair after the other."""
+    """similarity[j, i] of the neighbours j of item i, pair by pair."""
     n = matrix.shape[1]
     sets = [set(np.flatnonzero(matrix[:, i])) for i in range(n)]
     kept = np.zeros((n, n))

@@ -122,12 +122,12 @@ def test_steps_lower_the_loss_and_weigh_rows():
     losses = [
         train_steps(network, optimiser, inputs, target, weight=weight, batches=every) for _ in range(150)
     ]
-    assert losses[0] < 3.0  # the row of weight 0 alone would make it thousands
+    assert losses[0] < 3.0  # the row of weight 0 would make it thousands
     assert losses[-1] < 0.5 * losses[0]
 
 
 def with_validation(labels):
-    """A train part and a validation part of noise; what is learnt only makes validation worse."""
+    """Training and validation sets of noise, so that training only makes validation worse."""
     rng = np.random.default_rng(0)
     users = pl.DataFrame({"user_id": np.arange(50), "x": rng.normal(size=50)})
     events = pl.DataFrame({"user_id": np.arange(50).repeat(20), "item_id": np.zeros(1000, dtype=int)})
@@ -152,8 +152,8 @@ def test_a_refit_takes_as_many_epochs_as_the_best_had():
 
 
 def test_a_refit_takes_the_rates_of_the_epochs_again():
-    # Once it is learnt, dropout decides if an epoch is better, and the rate falls. On the same rows the same
-    # epochs at the same rates give the same network.
+    # After convergence, dropout decides whether an epoch is better, and the rate falls. On the same rows the
+    # same epochs at the same rates give the same network.
     train, same = with_validation(lambda x: x)
     model = NotebookNetwork(40).fit(train, same)
     fitted = model.predict(train)

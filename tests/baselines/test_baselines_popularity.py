@@ -12,7 +12,7 @@ from twotower.schema import Kind, Schema
 
 SCHEMA = Schema(items={"year": Kind.NUMBER, "genre": Kind.CATEGORY, "tags": Kind.CATEGORIES})
 EVENTS = pl.DataFrame(
-    # Item 1 has three users, 2 has one (twice), 3 two, 4 two; 7 is in no table of items.
+    # Item 1 has three users, 2 has one (twice), 3 two, 4 two; 7 is not in the items table.
     {"user_id": [1, 2, 3, 1, 1, 1, 2, 2, 3, 3], "item_id": [1, 1, 1, 2, 2, 3, 3, 4, 4, 7]}
 )
 ITEMS = pl.DataFrame(
@@ -30,7 +30,7 @@ def data(items=ITEMS, schema=SCHEMA):
 
 
 def ranked(model, items, k=10):
-    """The ids of one user's list, nothing being barred."""
+    """The ids of one user's list, without excluded items."""
     none = (np.zeros(2, dtype=np.int64), np.empty(0, dtype=np.int32))
     found = model.rank(Queries(pl.Series([1]), pl.Series(items), none, data()), k)[0]
     return [items[row] for row in found if row >= 0]
@@ -91,7 +91,7 @@ def test_the_column_is_the_first_of_categories_or_the_judges_choice():
 
 
 def test_a_column_of_another_kind_is_refused():
-    with pytest.raises(ConfigError, match=r"genre, tags, got 'genres'\. Did you mean 'genre'"):
+    with pytest.raises(ConfigError, match=r"genre, tags; got 'genres'\. Did you mean 'genre'"):
         CategoryPopularity("genres").fit(data().as_train())
     with pytest.raises(ConfigError, match="'year'"):
         CategoryPopularity("year").fit(data().as_train())

@@ -1,4 +1,4 @@
-"""The contract of every ranking baseline, and the helpers that turn scores into lists."""
+"""The contract of ranking baselines, and the helpers that turn scores into lists."""
 
 import itertools
 
@@ -27,12 +27,12 @@ SCHEMA = Schema(items={"genre": Kind.CATEGORY, "tags": Kind.CATEGORIES})
 N_USERS, N_ITEMS = 30, 24
 COLD_ITEMS = [50, 51, 52]
 COLD_USERS = [70, 71]
-SHARED = {Popularity.name, CategoryPopularity.name}  # one order for all users
+SHARED = {Popularity.name, CategoryPopularity.name}  # the same order for all users
 SMALL = {"BPR": {"factors": 8, "iterations": 40}, "iALS": {"factors": 8, "regularization": 1.0}}
 
 
 def interactions(seed=0, n_users=N_USERS, n_items=N_ITEMS):
-    """Even users like even items, odd users odd ones, low items being liked more; some pairs twice."""
+    """Even users like even items and odd users odd ones, low items more; some pairs occur twice."""
     rng = np.random.default_rng(seed)
     possible = [(u, i) for u in range(n_users) for i in range(u % 2, n_items, 2)]
     pairs = [(u, i) for u, i in possible if rng.random() < 0.9 - i / n_items / 2]
@@ -64,7 +64,7 @@ def queries(users, items, barred=None, data=None):
 
 
 ALL_USERS = [*range(N_USERS), *COLD_USERS]
-# Cold items between warm ones, and no order in the rows.
+# Cold items between warm ones, and unsorted rows.
 CATALOGUE = np.random.default_rng(1).permutation([*range(N_ITEMS), *COLD_ITEMS]).tolist()
 
 
@@ -73,7 +73,7 @@ def make(name):
 
 
 def grades_of(data, seed=7):
-    """A grade above 0 for each row, the same for copies of a pair."""
+    """A grade above 0 for each row, the same for duplicates of a pair."""
     pairs = data.interactions.select(pl.struct("user_id", "item_id").hash(seed)).to_series()
     return (pairs % 8 + 1).to_numpy() / 8
 
@@ -86,7 +86,7 @@ def fitted():
 
 @pytest.fixture(scope="module")
 def orders(fitted):
-    """The whole catalogue as each baseline ranks it for each user, nothing barred."""
+    """The whole catalogue as ranked for each user, without excluded items."""
     asked = queries(ALL_USERS, CATALOGUE)
     return {name: model.rank(asked, len(CATALOGUE)) for name, model in fitted.items()}
 
@@ -114,7 +114,7 @@ class TestContract:
     @settings(max_examples=25)
     @given(data=st.data())
     def test_what_is_barred_or_absent_only_leaves_the_order(self, name, fitted, orders, data):
-        """The rest of the catalogue keeps its order, is cut at k, and followed by -1."""
+        """The rest of the catalogue keeps its order, is cut off at k, and is followed by -1."""
         users = data.draw(st.lists(st.sampled_from(range(len(ALL_USERS))), unique=True, max_size=6))
         kept = sorted(data.draw(st.sets(st.sampled_from(range(len(CATALOGUE))), min_size=1)))
         barred = [data.draw(st.lists(st.sampled_from(range(len(kept))), max_size=30)) for _ in users]
@@ -145,7 +145,7 @@ class TestContract:
 
     def test_cold_items_come_last_by_row(self, name, orders):
         if name == CategoryPopularity.name:
-            pytest.skip("it knows cold items by their categories")
+            pytest.skip("it ranks cold items by their categories")
         cold = [row for row, item in enumerate(CATALOGUE) if item in COLD_ITEMS]
         assert (orders[name][:, -len(cold) :] == cold).all()
 
@@ -154,7 +154,7 @@ class TestContract:
         np.testing.assert_array_equal(orders[name][-len(COLD_USERS) :], expected[-len(COLD_USERS) :])
 
     def test_users_get_what_their_like_have(self, name, orders):
-        """The first ten of twelve that the user's half likes, but for orders that are the same for all."""
+        """The first ten of the twelve items that the user's half likes; not for the popularity baselines."""
         if name in SHARED:
             assert (orders[name] == orders[name][0]).all()
             return
@@ -182,7 +182,7 @@ class TestContract:
 
     def test_text_ids_do_what_integer_ids_do(self, name, orders):
         def text(column):
-            return pl.col(column).cast(pl.String).str.zfill(3)  # so that they sort alike
+            return pl.col(column).cast(pl.String).str.zfill(3)  # so that both types sort the same way
 
         data = dataset()
         data = Dataset(
@@ -209,7 +209,7 @@ class TestContract:
 
     @pytest.mark.parametrize("graded", [False, True])
     def test_tune_climbs_to_what_the_judge_prefers_unfitted(self, name, graded, monkeypatch):
-        """Each ladder is climbed from its start to its last step but one, whatever the others are."""
+        """Each setting is tuned from its start to the last value but one, whatever the others are."""
         kind, data = RANKING_BASELINES[name], dataset().as_train()
         grades = grades_of(data) if graded else None
         known = Feedback.of(data, grades)
@@ -236,7 +236,7 @@ class TestContract:
             found.baseline.rank(queries([0], CATALOGUE), 3)
 
     def test_grades_that_are_all_alike_change_no_order_of_popularity_or_vectors(self, name, orders):
-        """A grade of 1 for each row is what no grades are."""
+        """A grade of 1 for each row is the same as no grades."""
         data = dataset().as_train()
         model = make(name).fit(data, grades=np.ones(len(data)), seed=3)
         np.testing.assert_array_equal(model.rank(queries(ALL_USERS, CATALOGUE), 27), orders[name])
@@ -250,7 +250,7 @@ class TestContract:
         ]
         alike, graded, sharp = (model.rank(queries(ALL_USERS, CATALOGUE), 27) for model in found)
         np.testing.assert_array_equal(alike, orders[name])
-        if name == CategoryPopularity.name:  # two categories have few orders
+        if name == CategoryPopularity.name:  # two categories have few possible orders
             alike, graded, sharp = (model.worth["worth"].to_numpy() for model in found)
         assert not np.array_equal(graded, alike)
         assert not np.array_equal(graded, sharp)
@@ -301,9 +301,9 @@ class TestContract:
         with pytest.raises(DataError, match="at least one positive"):
             make(name).fit(data, grades=np.zeros(len(data)))
 
-    def test_a_judge_without_an_answer_is_refused(self, name):
+    def test_a_validation_score_that_is_not_finite_is_refused(self, name):
         kind, train = RANKING_BASELINES[name], dataset().as_train()
-        with pytest.raises(DataError, match="the judge gave nan"):
+        with pytest.raises(DataError, match="must be finite; got nan"):
             kind.tune(train, lambda ranker: float("nan"))
 
     def test_is_fitted_on_a_train_part_only(self, name):
@@ -326,7 +326,7 @@ class TestContract:
 
     @pytest.mark.parametrize("k", [0, -1])
     def test_refuses_to_rank_less_than_one(self, name, fitted, k):
-        with pytest.raises(ConfigError, match=f"at least 1, got {k}"):
+        with pytest.raises(ConfigError, match=f"at least 1; got {k}"):
             fitted[name].rank(queries([0], [0]), k)
 
     @pytest.mark.parametrize(
@@ -374,11 +374,11 @@ def test_feedback_with_grades_is_the_highest_of_each_pair():
     np.testing.assert_array_equal(found.matrix.toarray(), [[0, 0.5], [1, 0.75]])
     assert found.popularity.tolist() == [1.0, 1.25]
     np.testing.assert_array_equal(found.raised(2.0).matrix.toarray(), [[0, 0.25], [1, 0.5625]])
-    np.testing.assert_array_equal(found.matrix.toarray(), [[0, 0.5], [1, 0.75]])  # is as it was
+    np.testing.assert_array_equal(found.matrix.toarray(), [[0, 0.5], [1, 0.75]])  # unchanged
 
 
 def sorted_columns(scores, k):
-    """Sort by (score falling, column rising), one row after the other."""
+    """Sort each row by score descending, then column ascending."""
     found = np.full((len(scores), k), -1)
     for row, score in enumerate(scores):
         order = sorted((-s, c) for c, s in enumerate(score) if s > -np.inf)[:k]

@@ -1,4 +1,4 @@
-"""The search of settings: finds a summit, asks for each point once, and says where a ladder was too short."""
+"""Coordinate ascent: finds the maximum, evaluates each point once, and reports ranges that are too short."""
 
 import itertools
 
@@ -37,7 +37,7 @@ def test_the_summit_of_a_hill_is_found_from_anywhere(data):
 
 
 def test_settings_that_depend_on_each_other_are_gone_round_again():
-    """The best value of one follows the other; a single pass would stop half way."""
+    """The best value of one setting depends on the other; a single pass would stop too early."""
     found = climb(
         {"a": ladder(9), "b": ladder(9, 5)}, lambda p: -((p["a"] - p["b"]) ** 2) - 2 * (p["b"] - 7) ** 2
     )

@@ -1,4 +1,4 @@
-"""The bootstrap from sums against one that copies the rows, and whether its intervals cover."""
+"""The bootstrap from sums against one that copies rows, and the coverage of its intervals."""
 
 import math
 
@@ -33,7 +33,7 @@ def table(n_users, rows, seed):
 
 
 def copied_rows(code, draws):
-    """Row numbers of a resample: all rows of each user, as often as the user is drawn."""
+    """Row numbers of a resample: all rows of each user, once per draw of the user."""
     return np.repeat(np.arange(code.size), draws[code].astype(int))
 
 
@@ -43,7 +43,9 @@ def test_draws_are_multinomial_reproducible_and_free_of_the_block_size():
     np.testing.assert_array_equal(draws.sum(axis=1), 50)
     np.testing.assert_array_equal(draws[:70], np.concatenate(list(user_draws(50, 70, seed=5))))
     assert not np.array_equal(draws, np.concatenate(list(user_draws(50, 300, seed=6))))
-    assert draws.var() == pytest.approx(1 - 1 / 50, rel=0.05)  # of a multinomial of 50 over 50 equal cells
+    assert draws.var() == pytest.approx(
+        1 - 1 / 50, rel=0.05
+    )  # variance of a multinomial of 50 over 50 equal cells
 
 
 def test_sums_give_what_copying_the_rows_gives():
@@ -144,7 +146,7 @@ def test_a_single_user_gives_no_interval():
 
 
 def test_a_metric_behind_which_one_user_stands_gives_no_interval():
-    # Only user 1 has two labels; the other rows still carry mae.
+    # Only user 1 has two labels; the other rows still count for mae.
     statistics = user_statistics(group_users([1, 1, 2, 3]), [1.0, 2, 3, 4], [1.0, 2, 2, 2], cap=None)
     report = intervals(statistics, resamples=50)
     assert report["xauc_by_user"].value == 1.0
@@ -172,7 +174,7 @@ def test_refusals():
         intervals(statistics, level=95)
     with pytest.raises(ConfigError, match="resamples must be at least 1; got 0"):
         intervals(statistics, resamples=0)
-    with pytest.raises(ConfigError, match="seed must not be negative; got -1"):
+    with pytest.raises(ConfigError, match="seed must be a whole number of at least 0; got -1"):
         intervals(statistics, seed=-1)
     with pytest.raises(ConfigError, match="against must name one of the models; got 'b'"):
         paired_differences({"a": statistics}, "b")

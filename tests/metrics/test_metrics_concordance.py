@@ -1,4 +1,4 @@
-"""The counting behind XAUC: ranks against NumPy, counts against the definition, slices sorted alone."""
+"""Counting of concordant pairs: ranks against NumPy, counts against the definition, and slices."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from twotower.metrics.pair_order import rank_values
 from twotower.metrics.statistics import Measured
 
 finite = st.floats(allow_nan=False, allow_infinity=False)
-# Values a bit apart, which the keys of the sort hold as equal, beside any others and the two zeros.
+# Values that differ in the last bit, which the sort keys treat as equal, other values, and both zeros.
 close = st.integers(-40, 40).map(lambda k: 1.0 + k * np.finfo(float).eps)
 columns = st.integers(1, 60).flatmap(
     lambda n: arrays(np.float64, n, elements=finite | close | close.map(lambda v: -v) | st.just(-0.0))
@@ -23,7 +23,7 @@ columns = st.integers(1, 60).flatmap(
 @given(columns)
 @settings(max_examples=200, deadline=None)
 def test_ranks_are_the_places_among_the_distinct_values(values):
-    distinct, rank = np.unique(values + 0.0, return_inverse=True)  # + 0.0: the two zeros are one value
+    distinct, rank = np.unique(values + 0.0, return_inverse=True)  # + 0.0: makes both zeros equal
     found = rank_values(values)
     assert found.rank.tolist() == rank.tolist()
     assert found.size == len(distinct)

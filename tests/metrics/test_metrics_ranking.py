@@ -1,4 +1,4 @@
-"""Ranking metrics against their definitions in plain Python, scikit-learn, cases by hand, and laws."""
+"""Ranking metrics against plain Python, scikit-learn, cases by hand and mathematical properties."""
 
 import itertools
 import math
@@ -92,7 +92,7 @@ def test_every_metric_is_its_definition(case, ks):
 
 
 def test_by_hand():
-    """One user has hits at 2 and 3 of 3 relevant; one no hit; one an empty list; one nothing to find."""
+    """Users with hits at 2 and 3 of 3 relevant items; no hit; an empty list; no relevant items."""
     lists = np.array([[5, 0, 1, 7], [2, 3, -1, -1], [-1, -1, -1, -1], [4, 5, 6, 7]])
     relevant = item_lists([[0, 1, 9], [0], [3, 4], []])
     at = {k: 1 / math.log2(k + 1) for k in (1, 2, 3)}
@@ -108,7 +108,7 @@ def test_by_hand():
     found = ranking_values(lists, relevant, [4])
     for name, values in expected.items():
         np.testing.assert_allclose(found[f"{name}@4"], values, err_msg=name)
-    # Below the line of recall are all 3 relevant items, of average precision the 2 that fit.
+    # Recall divides by all 3 relevant items, average precision by the 2 that fit.
     assert recall(lists, relevant, 2)[0] == pytest.approx(1 / 3)
     assert average_precision(lists, relevant, 2)[0] == pytest.approx((1 / 2) / 2)
     assert reciprocal_rank(lists, relevant, 1)[0] == 0.0  # the hit at 2 is beyond the cut-off
@@ -134,7 +134,7 @@ def test_each_function_is_its_column():
 
 
 def test_ndcg_is_scikit_learns():
-    """On many users, so that every thread has some."""
+    """With many users, so that every thread has some."""
     rng = np.random.default_rng(1)
     n_users, n_items, width = 300, 40, 15
     scores = rng.normal(size=(n_users, n_items))
@@ -186,14 +186,14 @@ def test_a_perfect_list_gives_exactly_one(case, k, data):
 @pytest.mark.parametrize(
     ("lists", "message"),
     [
-        ([[0, 1, 0]], "item 0 twice.*user row 0, place 3"),
-        ([[0, 1, 2], [3, -1, 1]], "item 1 after a -1.*user row 1, place 3"),
+        ([[0, 1, 0]], "item 0 twice.*user row 0, position 3"),
+        ([[0, 1, 2], [3, -1, 1]], "item 1 after a -1.*user row 1, position 3"),
         ([[0, 1, -2]], "-2"),
         ([[0.0, 1.0, 2.0]], "float64"),
         ([0, 1, 2], r"\(3,\)"),
     ],
 )
-def test_lists_that_are_none_are_refused(lists, message):
+def test_invalid_lists_are_refused(lists, message):
     with pytest.raises(DataError, match=message):
         ranking_values(np.array(lists), item_lists([[1]] * len(lists)), [1])
 
@@ -201,17 +201,17 @@ def test_lists_that_are_none_are_refused(lists, message):
 def test_barred_and_unknown_items_are_refused():
     barred = item_lists([[4], [0, 1]])
     lists = np.array([[0, 1, 2], [2, 4, 1]])
-    with pytest.raises(DataError, match=r"the lists of 'x'.*barred.*item 1 \(user row 1, place 3\)"):
+    with pytest.raises(DataError, match=r"the lists of 'x'.*excluded.*item 1 \(user row 1, position 3\)"):
         checked_lists("the lists of 'x'", lists, 5, barred)
     np.testing.assert_array_equal(checked_lists("lists", lists, 5, item_lists([[4], [0, 3]])), lists)
-    # 2^32 would be item 0 if it were cut to 32 bits before the check.
+    # 2^32 would become item 0 if it were converted to 32 bits before the check.
     for wrong in (5, 1 << 32):
-        with pytest.raises(DataError, match=f"rows of the 5 items.*got {wrong} .user row 0, place 2"):
+        with pytest.raises(DataError, match=f"rows of the 5 items.*got {wrong} .user row 0, position 2"):
             checked_lists("lists", np.array([[0, wrong]]), 5)
 
 
 def test_many_lists_are_all_checked():
-    """One fault among many users, wherever it is, and the first of two."""
+    """One fault among many users, at any position, and the first of two."""
     lists = np.tile(np.arange(5, dtype=np.int32), (200, 1))
     for user in (0, 57, 199):
         wrong = lists.copy()
@@ -242,7 +242,7 @@ def test_cut_offs_that_are_none_are_refused(ks):
 
 
 def test_a_cut_off_beyond_the_lists_is_refused():
-    with pytest.raises(DataError, match="got 2 for k = 3"):
+    with pytest.raises(DataError, match="got length 2 for k = 3"):
         recall(np.array([[0, 1]]), item_lists([[0]]), 3)
 
 
@@ -272,7 +272,7 @@ def test_popularity_percentile(counts):
 
 
 def test_self_information():
-    # An item without train interactions is as surprising as one with a single one.
+    # An item without training interactions has the self-information of one with a single interaction.
     np.testing.assert_allclose(self_information(np.array([8, 2, 1, 0]), total=16), [1, 3, 4, 4])
     with pytest.raises(DataError, match="got 0"):
         self_information(np.array([0]), total=0)
@@ -313,7 +313,7 @@ def test_differences_are_paired(values):
     found = mean_differences({"a": a, "copy": dict(a), "better": better}, "a", resamples=50)
     assert set(found) == {"copy", "better"}
     assert set(found["copy"].values()) == {Interval(0.0, 0.0, 0.0)}
-    for interval in found["better"].values():  # 0.1 for every user, whoever is drawn
+    for interval in found["better"].values():  # 0.1 for every user in every resample
         assert (interval.value, interval.low, interval.high) == pytest.approx((0.1, 0.1, 0.1))
 
 

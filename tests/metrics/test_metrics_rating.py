@@ -1,4 +1,4 @@
-"""MAE, RMSE and R2 against scikit-learn, by hand, and the laws they must obey."""
+"""MAE, RMSE and R2 against scikit-learn, cases by hand and mathematical properties."""
 
 import math
 
@@ -48,7 +48,7 @@ def test_r2_of_a_constant_label_is_nan(constant):
     label = np.full(7, constant)
     assert math.isnan(r2(label, label))
     assert math.isnan(r2(label, label + 1))
-    assert math.isnan(r2([constant, 5.0], [0.0, 0.0], [1.0, 0.0]))  # the only other label weighs nothing
+    assert math.isnan(r2([constant, 5.0], [0.0, 0.0], [1.0, 0.0]))  # the only other label has weight 0
 
 
 def test_float32_is_summed_in_float64():

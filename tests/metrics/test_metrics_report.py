@@ -1,4 +1,4 @@
-"""The two calls that reports are made of, the exports, and what they refuse."""
+"""`rating_report` and `paired_difference`, the exports, and refused input."""
 
 import doctest
 import importlib
@@ -127,13 +127,13 @@ def test_sparse_dense_and_negative_ids_group_alike():
 @pytest.mark.parametrize(
     ("user", "label", "prediction", "message"),
     [
-        ([1, 2], [1.0, 2.0], [1.0], r"prediction must have one value a row; got 1 for 2 rows"),
-        ([1, 2, 3], [1.0, 2.0], [1.0, 2.0], r"label must have one value a row; got 2 for 3 rows"),
+        ([1, 2], [1.0, 2.0], [1.0], r"prediction must have one value per row; got 1 for 2 rows"),
+        ([1, 2, 3], [1.0, 2.0], [1.0, 2.0], r"label must have one value per row; got 2 for 3 rows"),
         ([], [], [], r"user must have at least one row; got 0"),
         ([1, 2], [1.0, math.nan], [1.0, 2.0], r"label must be finite; got nan in row 1 \(1 such rows of 2\)"),
         ([1, 2], [1.0, 2.0], [math.inf, 2.0], r"prediction must be finite; got inf in row 0"),
-        ([1.5, 2.0], [1.0, 2.0], [1.0, 2.0], r"user must hold integers; got dtype float64"),
-        ([1, 2], ["a", "b"], [1.0, 2.0], r"label must hold numbers; got dtype <U1"),
+        ([1.5, 2.0], [1.0, 2.0], [1.0, 2.0], r"user must contain integers; got dtype float64"),
+        ([1, 2], ["a", "b"], [1.0, 2.0], r"label must contain numbers; got dtype <U1"),
         ([1, 2], [[1.0], [2.0]], [1.0, 2.0], r"label must have one dimension; got shape \(2, 1\)"),
     ],
 )
@@ -145,18 +145,18 @@ def test_wrong_columns_are_refused(user, label, prediction, message):
 def test_other_refusals():
     with pytest.raises(DataError, match="label must have at least one row; got 0"):
         xauc([], [])
-    with pytest.raises(DataError, match="prediction must have one value a row; got 3 for 2 rows"):
+    with pytest.raises(DataError, match="prediction must have one value per row; got 3 for 2 rows"):
         mae([1.0, 2.0], [1.0, 2.0, 3.0])
-    with pytest.raises(DataError, match="user must have one value a row; got 1 for 2 rows"):
+    with pytest.raises(DataError, match="user must have one value per row; got 1 for 2 rows"):
         xauc_per_user([1], [1.0, 2.0], [1.0, 2.0])
     with pytest.raises(DataError, match=r"weight must not be negative; got -1\.0 in row 1"):
         rmse([1.0, 2.0], [1.0, 2.0], [1.0, -1.0])
-    with pytest.raises(DataError, match="weight must have a positive row; got 2 zeros"):
+    with pytest.raises(DataError, match="weight must have at least one positive value"):
         r2([1.0, 2.0], [1.0, 2.0], [0, 0])
     with pytest.raises(ConfigError, match="cap must be finite; got nan"):
         rating_report([1, 2], [1.0, 2.0], [1.0, 2.0], cap=math.nan)
     groups = group_users([1, 2])
-    with pytest.raises(DataError, match="where must keep at least one row; it keeps 0 of 2"):
+    with pytest.raises(DataError, match="where must select at least one row; it selects 0 of 2"):
         user_statistics(groups, [1.0, 2.0], [1.0, 2.0], cap=None, where=[False, False])
     with pytest.raises(DataError, match="where must be a boolean mask; got dtype int64"):
         user_statistics(groups, [1.0, 2.0], [1.0, 2.0], cap=None, where=[0, 1])

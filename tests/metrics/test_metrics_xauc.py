@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from twotower.metrics import row_concordance, xauc, xauc_by_user, xauc_per_user
 
-# Few distinct values: ties of labels, of predictions and of both are the hard part.
+# Few distinct values: ties of labels, predictions and both are the hard cases.
 small = st.integers(1, 40).flatmap(
     lambda n: st.tuples(
         arrays(np.int64, n, elements=st.integers(0, 3)),
@@ -107,7 +107,7 @@ def test_degenerate_cases():
     assert math.isnan(xauc([2.0, 2.0], [1.0, 3.0]))
     assert math.isnan(xauc_by_user([1, 2], [1.0, 2.0], [1.0, 2.0]))
     assert xauc([1.0, 2.0, 3.0], [7.0, 7.0, 7.0]) == 0.5
-    assert xauc([-0.0, 0.0, 1.0], [0.0, 1.0, 0.5]) == 0.5  # the two zeros are one label
+    assert xauc([-0.0, 0.0, 1.0], [0.0, 1.0, 0.5]) == 0.5  # both zeros are the same label
 
 
 @given(small, st.randoms(use_true_random=False))
@@ -121,7 +121,9 @@ def test_laws(rows, random):
     assert xauc(y[order], p[order]) == pytest.approx(value, **exactly)
     assert xauc_by_user(user[order], y[order], p[order]) == pytest.approx(own, **exactly)
     wide = p.astype(np.float64)
-    assert xauc(np.exp(y), np.arctan(wide) * 3 + 1) == pytest.approx(value, **exactly)  # order is all it sees
+    assert xauc(np.exp(y), np.arctan(wide) * 3 + 1) == pytest.approx(
+        value, **exactly
+    )  # only the order matters
     assert xauc_by_user(user * 1000 - 5, y**3, np.sinh(wide)) == pytest.approx(own, **exactly)
     assert xauc(y, -p) == pytest.approx(1 - value, rel=1e-12, nan_ok=True)
     assert xauc(y, y) == (1.0 if np.ptp(y) > 0 else pytest.approx(math.nan, nan_ok=True))

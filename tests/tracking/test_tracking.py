@@ -1,4 +1,4 @@
-"""Runs told to trackers: what is logged, by the libraries' own readers, and what a failure costs."""
+"""Tracked runs: what is logged, read back by the libraries' own readers, and failures."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from twotower.tuning import Space, Span, Watcher, tune
 
 
 class Memory(Tracker):
-    """Keeps runs in memory, and breaks when it is told to.
+    """Stores runs in memory, and fails on request.
 
     Attributes:
-        runs: name -> what was told of it.
+        runs: name -> what was logged of it.
     """
 
     kind = "memory"
@@ -78,13 +78,13 @@ def config(folder: Path) -> Config:
 
 @pytest.fixture(scope="module")
 def tracked(folder: Path, config: Config) -> RunResult:
-    """Return a run that MLflow and TensorBoard were told of."""
+    """Return a run that is tracked with MLflow and TensorBoard."""
     addresses = [f"mlflow=sqlite:///{folder / 'runs.db'}", f"tensorboard={folder / 'events'}"]
     return train(config, folder / "run", tracking=make_tracking(addresses, print))
 
 
 def expected(result: RunResult) -> tuple[dict[tuple[str, int], float], dict[str, float]]:
-    """Return what must be logged of each epoch, and of the run."""
+    """Return the expected values of each epoch and of the run."""
     epochs = {
         (f"{record['phase']}/{key}", record["epoch"]): value
         for record in result.recommender.history
@@ -101,7 +101,7 @@ def expected(result: RunResult) -> tuple[dict[tuple[str, int], float], dict[str,
     return epochs, results | {f"seconds/{name}": value for name, value in metrics["seconds"].items()}
 
 
-# What is kept, by the libraries' own readers
+# Logged values, read by the libraries' own readers
 
 
 def mlflow_runs(folder: Path) -> tuple[Any, list[Any]]:
@@ -132,7 +132,7 @@ def test_what_mlflow_has(tracked: RunResult, folder: Path, tmp_path: Path) -> No
     }
     kept = client.download_artifacts(run.info.run_id, "metrics.json", str(tmp_path))
     assert json.loads(Path(kept).read_text()) == tracked.metrics
-    assert (folder / "mlartifacts").is_dir()  # beside the database, not where we happen to be
+    assert (folder / "mlartifacts").is_dir()  # next to the database, not in the working directory
 
 
 def test_what_tensorboard_has(tracked: RunResult, folder: Path) -> None:
@@ -198,7 +198,7 @@ def test_addresses_that_are_not_given(tmp_path: Path, monkeypatch: pytest.Monkey
     assert list(tmp_path.iterdir()) == []
 
 
-# Runs within runs
+# Nested runs
 
 
 def test_seeds_are_parts_of_one_run(folder: Path, config: Config, monkeypatch) -> None:
@@ -215,7 +215,7 @@ def test_seeds_are_parts_of_one_run(folder: Path, config: Config, monkeypatch) -
     assert logged["test/rmse"] == result["rating"]["rmse"]["mean"]
     assert logged["test/rmse_sd"] == result["rating"]["rmse"]["sd"]
     assert parent.files == ["seeds.json"]
-    # nothing new, nothing told
+    # nothing new is logged
     again = Memory()
     train_seeds(config, "seeds", 2, resume=True, tracking=Tracking.to([again], print))
     assert again.runs == {}
@@ -266,8 +266,8 @@ def test_a_tracker_that_fails_stops_nothing(tmp_path: Path, config: Config, trac
     result = train(config, tmp_path / "run", tracking=tracking)
     assert result.metrics["rating"] == tracked.metrics["rating"]
     assert lines == [
-        "warning: tracking by memory has failed and is off from here: No space left on device; the run "
-        "itself goes on"
+        "warning: tracking with memory failed and is now off: No space left on device; the run "
+        "itself continues"
     ]
     assert broken.asked < sound.asked or breaks_at == "end"
     assert sound.runs["run"].status == "finished"
@@ -283,7 +283,7 @@ def test_a_tracker_that_fails_between_runs_stops_nothing(folder: Path, config: C
 
 def test_a_run_that_cannot_begin_is_an_error_and_leaves_nothing(tmp_path: Path, config: Config) -> None:
     tracking = Tracking.to([Memory("begin")], print)
-    with pytest.raises(ConfigError, match=r"memory must be reachable .*No space left on device\. Mend"):
+    with pytest.raises(ConfigError, match=r"memory must be reachable .*No space left on device\. Correct"):
         train(config, tmp_path / "run", tracking=tracking)
     assert not (tmp_path / "run").exists()
 
@@ -311,7 +311,7 @@ def test_how_a_run_ended_is_told(tmp_path: Path, config: Config, raised, status:
     [
         ("mlfow", "Did you mean 'mlflow'"),
         ("wandb", "takes mlflow or tensorboard"),
-        ("mlflow=", "perhaps with =ADDRESS"),
+        ("mlflow=", "optionally with =ADDRESS"),
         ("", "takes mlflow or tensorboard"),
     ],
 )

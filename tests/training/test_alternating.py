@@ -1,4 +1,4 @@
-"""`Alternating`: the loss that it lowers, the users' exact optimum, and what it leaves alone."""
+"""`Alternating`: decrease of the loss, the users' exact optimum, and what it does not change."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def towers(**settings: Any) -> TwoTowerModel:
 
 
 def loss(model: TwoTowerModel) -> float:
-    """The mean over pairs, all cells, and the ridge around what features say; of all members together."""
+    """The mean over pairs and over cells, and the ridge around the features' prediction, over all members."""
     p = pairs()
     grouped = Pairs.from_arrays(p.user, p.item, p.target, n_users=N_USERS)
     total = 0.0

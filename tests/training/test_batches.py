@@ -1,4 +1,4 @@
-"""Batches: every pair exactly once an epoch, at random, in the user's order."""
+"""Batches: every pair exactly once per epoch, at random, in the user's order."""
 
 from __future__ import annotations
 
@@ -144,11 +144,11 @@ def test_pairs_fall_into_batches_uniformly_and_independently() -> None:
             batch_of[epoch, batch.pairs.label.astype(int)] = number
     for row in batch_of:
         assert stats.chisquare(np.bincount(row, minlength=10)).pvalue > 1e-4
-    for epoch in range(5):  # the batch of a pair says nothing of its batch in the next epoch
+    for epoch in range(5):  # the batch of a pair is independent of its batch in the next epoch
         table = np.zeros((10, 10))
         np.add.at(table, (batch_of[epoch], batch_of[epoch + 1]), 1)
         assert stats.chi2_contingency(table).pvalue > 1e-4
-    neighbours = np.zeros((10, 10))  # nor of its neighbour's
+    neighbours = np.zeros((10, 10))  # and of its neighbour's batch
     np.add.at(
         neighbours, (batch_of[0, pairs.target.astype(int)][:-1], batch_of[0, pairs.target.astype(int)][1:]), 1
     )

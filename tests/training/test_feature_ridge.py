@@ -1,4 +1,4 @@
-"""`FeatureRidge`: against regressions fitted one by one without the row, and scikit-learn."""
+"""`FeatureRidge` against leave-one-out regressions fitted one by one, and scikit-learn."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def side(rows: int = ROWS, seed: int = 0) -> SideArrays:
 
 
 def design(arrays: SideArrays) -> np.ndarray:
-    """Numbers, then a place for each code; of a list each entry counts its share."""
+    """Numbers, then a column per code; each entry of a list counts its share."""
     table = np.zeros((arrays.rows, arrays.n_codes))
     for row in range(arrays.rows):
         table[row, arrays.codes[row].numpy()] += 1.0
@@ -64,7 +64,7 @@ def test_honest_is_what_a_regression_without_the_row_says(one_strength: float) -
     for row in (0, 7, ROWS - 1):
         others = np.arange(ROWS) != row
         fitted = Ridge(alpha=one_strength).fit(x[others], z[others], sample_weight=weight[others])
-        # the leverage takes the constant's share as if it were the mean's, which is near enough
+        # the leverage approximates the constant's share by that of the mean
         npt.assert_allclose(found.honest[row], fitted.predict(x[row : row + 1])[0], atol=2e-3)
 
 
@@ -137,7 +137,7 @@ def test_without_features_there_is_the_mean() -> None:
 
 @pytest.mark.parametrize("each", [np.arange(12, 2, -1), np.full(10, 5)])
 def test_only_the_most_frequent_codes_have_weights(each: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ties at the last place included: equally frequent codes are never all taken."""
+    """With ties at the last position, not all equally frequent codes are taken."""
     monkeypatch.setattr(feature_ridge, "MOST_CODES", 4)
     codes = np.repeat(np.arange(2, 12), each).astype(np.int32)
     arrays = SideArrays.pack(

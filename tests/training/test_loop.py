@@ -1,4 +1,4 @@
-"""The loop on a small model: what it learns, keeps, stops at and refuses."""
+"""The training loop on a small model: learning, best weights, stopping and errors."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ N_USERS, N_ITEMS, N = 12, 9, 400
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
-    """The steps here are too small to share out."""
+    """The steps here are too small for several threads."""
     before = numba.get_num_threads()
     numba.set_num_threads(1)
     yield
@@ -250,7 +250,7 @@ def test_given_rates_are_replayed() -> None:
     assert outcome.rates == [0.03, 0.01, 0.02]
 
 
-# what the settings do
+# settings
 
 
 def test_a_rate_of_next_to_nothing_moves_next_to_nothing() -> None:
@@ -297,7 +297,7 @@ def test_the_penalty_makes_vectors_shorter() -> None:
 
 
 class Nothing(Squared):
-    """An objective without gradients: what moves is moved by the penalty."""
+    """An objective without gradients: all updates come from the penalty."""
 
     def __call__(self, U: torch.Tensor, V: torch.Tensor, pairs: Pairs, **given: Any) -> Any:
         return PairLoss(0.0, torch.zeros_like(U), torch.zeros_like(V))
@@ -331,7 +331,7 @@ def test_the_penalty_of_an_epoch_by_hand(whole: bool) -> None:
         vectors = made.model.encode(side, which)[:, :-2].numpy()
         expected = 2 * 0.7 * (weight / weight.sum())[:, None] * vectors
         assert found[f"{which}.ids"][:, :-1].numpy() == pytest.approx(expected, rel=1e-3, abs=1e-6)
-        assert not found[f"{which}.ids"][:, -1].any(), "biases are held back"
+        assert not found[f"{which}.ids"][:, -1].any(), "biases change less"
 
 
 def test_every_member_has_a_loss_and_a_penalty_of_its_own() -> None:
@@ -390,11 +390,11 @@ def test_distinct_rows_and_whole_sides_train_alike() -> None:
         assert torch.allclose(value, results[1][name], atol=1e-4), name
 
 
-# what it refuses
+# errors
 
 
 class Broken(Squared):
-    """Squared, until a step whose loss is not finite."""
+    """Squared loss, until a step whose loss is not finite."""
 
     def __init__(self, at: int, value: float) -> None:
         self.__dict__.update(left=at, value=value)
@@ -408,7 +408,7 @@ class Broken(Squared):
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_loss_that_is_not_finite_ends_training_with_the_mend(value: float, tmp_path: Path) -> None:
     made = trainer(objective=Broken(7, value))
-    message = rf"the loss must stay finite, got {value} in epoch 2 at .*0\.02; lower training\.learning_rate"
+    message = rf"the loss must stay finite; got {value} in epoch 2 at .*0\.02\. Lower training\.learning_rate"
     with pytest.raises(TrainingError, match=message):
         run(made, checkpoints=tmp_path)
     found = Checkpoint.read(tmp_path)
@@ -424,7 +424,7 @@ def test_labels_that_overflow_are_a_training_error() -> None:
 
 
 def test_a_validation_loss_that_is_not_finite_ends_training() -> None:
-    with pytest.raises(TrainingError, match="the validation loss must stay finite, got nan in epoch 2"):
+    with pytest.raises(TrainingError, match="the validation loss must stay finite; got nan in epoch 2"):
         run(trainer(), [1.0, math.nan])
 
 
@@ -443,7 +443,7 @@ def interrupt(event: str, epoch: int) -> Callback:
 
 def test_an_interrupt_is_told_and_leaves_the_last_whole_epoch(tmp_path: Path) -> None:
     heard = interrupt("step", 3)
-    with pytest.raises(Interrupted, match="the last whole epoch is saved"):
+    with pytest.raises(Interrupted, match="the last complete epoch is saved"):
         run(trainer(), checkpoints=tmp_path, callbacks=CallbackList([heard]))
     assert heard.events[-1] == ("end", "interrupted")  # type: ignore[attr-defined]
     found = Checkpoint.read(tmp_path)
@@ -521,7 +521,7 @@ def test_without_resume_an_old_checkpoint_is_not_looked_at(tmp_path: Path) -> No
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     run(trainer(mark="another run"), checkpoints=tmp_path)
-    with pytest.raises(TrainingError, match="belongs to a run with other settings or other data"):
+    with pytest.raises(TrainingError, match="from a run with other settings or other data"):
         run(trainer(), checkpoints=tmp_path, resume=True)
 
 
@@ -550,7 +550,7 @@ def test_a_truncated_checkpoint_is_a_training_error(share: float, tmp_path: Path
     path = tmp_path / checkpoint.FILE
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(TrainingError, match=r"can't be read .* remove it to start this run"):
+    with pytest.raises(TrainingError, match=r"could not read the checkpoint .* Delete it to start this run"):
         Checkpoint.read(tmp_path)
 
 
@@ -559,10 +559,10 @@ def test_a_file_that_is_no_checkpoint_is_a_training_error(tmp_path: Path) -> Non
 
     path = tmp_path / checkpoint.FILE
     save_file({"a": torch.zeros(2)}, path)
-    with pytest.raises(TrainingError, match="can't be read"):
+    with pytest.raises(TrainingError, match="could not read the checkpoint"):
         Checkpoint.read(tmp_path)
     path.write_bytes(b"{}" * 100)
-    with pytest.raises(TrainingError, match="can't be read"):
+    with pytest.raises(TrainingError, match="could not read the checkpoint"):
         Checkpoint.read(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""Posterior means against the formulas written out in float64, and what they leave alone."""
+"""Posterior means against the explicit formulas in float64, and what they do not change."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def model(members: int = 2) -> TwoTowerModel:
 
 
 def outputs(towers: TwoTowerModel, ids: bool) -> list[Matrix]:
-    """What each tower gives, in float64, with ids or from the features alone."""
+    """Each tower's outputs in float64, with ids or from the features only."""
     towers.eval()
     with torch.no_grad():
         return [
@@ -55,7 +55,7 @@ def outputs(towers: TwoTowerModel, ids: bool) -> list[Matrix]:
 
 
 def by_the_book(towers: TwoTowerModel, train: TrainPairs) -> list[Matrix]:
-    """Loop over rows and pairs as the formulas of `posterior` stand."""
+    """The formulas of `posterior` in loops over rows and pairs."""
     found, prior = outputs(towers, ids=True), outputs(towers, ids=False)
     members, width = towers.config.n_members, found[0].shape[1] // towers.config.n_members
     rows = [train.user, train.item]
@@ -75,11 +75,11 @@ def by_the_book(towers: TwoTowerModel, train: TrainPairs) -> list[Matrix]:
     weight /= weight.mean()
     noise = (weight * error).mean()
     counts = [np.bincount(rows[k], minlength=n) for k, n in ((0, N_USERS), (1, N_ITEMS))]
-    # the penalty of training: strength times pairs, shared out by the square root of pairs
+    # the penalty of training: strength times pairs, distributed by the square root of pairs
     lam = [PENALTY * len(y) * np.sqrt(c) / np.sqrt(c).sum() for c in counts]
     for m in range(members):
         own = slice(m * width, (m + 1) * width)
-        mean = [f[:, own] for f in found]  # views: what is written here is returned
+        mean = [f[:, own] for f in found]  # views of the arrays that are returned
         before = [f[:, own] for f in prior]
         covariance = [np.zeros((len(f), width, width)) for f in found]
 

@@ -1,4 +1,4 @@
-"""`RowAdam` against torch's Adam, and the rows that it leaves alone."""
+"""`RowAdam` against torch's Adam, and the rows that it does not change."""
 
 from __future__ import annotations
 

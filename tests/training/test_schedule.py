@@ -1,4 +1,4 @@
-"""The learning rate and the end of training, worked by hand."""
+"""Learning rates and early stopping, computed by hand."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_a_plateau_cuts_the_rate_and_patience_ends_it() -> None:
     story = [
         (9.0, True, 1.0, False),
         (8.0, True, 1.0, False),
-        (8.0, False, 1.0, False),  # as good is not better
+        (8.0, False, 1.0, False),  # a tie is not better
         (8.5, False, 0.5, False),  # two epochs without a better one
         (8.4, False, 0.5, False),
         (7.0, True, 0.5, False),
@@ -42,7 +42,7 @@ def test_cosine_falls_from_the_whole_rate_to_none() -> None:
         assert schedule.step_rate(done) == pytest.approx(0.2 * share, abs=1e-12)
     for epoch in range(1, 4):
         schedule.observe(epoch, float(epoch))
-    assert schedule.step_rate(0.5) == pytest.approx(0.1), "a plateau is no matter of cosine's"
+    assert schedule.step_rate(0.5) == pytest.approx(0.1), "the cosine schedule ignores plateaus"
 
 
 def test_constant_stays() -> None:

@@ -1,4 +1,4 @@
-"""`Solving`: the loss it lowers, the optimum it reaches, what features add, and what resuming needs."""
+"""`Solving`: decrease of the loss, the optimum, the effect of features, and resuming."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_the_loss_falls_and_is_that_of_all_pairs(members: int) -> None:
 
 
 def test_each_user_is_the_minimiser_of_its_own_least_squares(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Against the normal equations, with the draw towards the mean that users without features have."""
+    """Against the normal equations, with regularisation towards the mean for users without features."""
     monkeypatch.setattr(least_squares.solve_rows, "__defaults__", (20,))
     model, solving = made(coded=False)
     for _ in range(200):
@@ -81,7 +81,7 @@ def test_biases_stay_at_zero() -> None:
 
 
 def test_an_epoch_depends_on_the_model_alone() -> None:
-    """So that a resumed run has the bits of an unbroken one."""
+    """So that a resumed run is bitwise equal to an uninterrupted one."""
     model, solving = made()
     for _ in range(3):
         solving.solve(model)
@@ -93,7 +93,7 @@ def test_an_epoch_depends_on_the_model_alone() -> None:
 
 
 def test_who_has_no_pairs_is_what_the_features_say() -> None:
-    """Users of even number take items of even number; one never seen is told by the code alone."""
+    """Even users have even items; for a cold item, only the code says which it is."""
     n = 40
     rng = np.random.default_rng(0)
     user, item = (x.reshape(-1) for x in np.mgrid[:n, :n])

@@ -1,4 +1,4 @@
-"""`Variational` against its formulas written out in float64, and what it makes of features and of noise."""
+"""`Variational` against its explicit formulas in float64, and the effects of features and noise."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def made(
 
 
 def by_the_book(model: TwoTowerModel, train: TrainPairs, rounds: int) -> tuple[Matrix, Matrix]:
-    """Loop over rows and pairs as the formulas stand, for rows without features, users first."""
+    """The formulas in loops over rows and pairs, for rows without features, users first."""
     members = model.config.n_members
     width = model.users.width // members
     mean = [
@@ -59,12 +59,12 @@ def by_the_book(model: TwoTowerModel, train: TrainPairs, rounds: int) -> tuple[M
     cov = [[np.zeros((n, width, width)) for n in n_rows] for _ in range(members)]
     weight, noise = given.copy(), 1.0
     for done in range(rounds):
-        prior = [m.mean(axis=0) for m in mean]  # without features the constant says all
+        prior = [m.mean(axis=0) for m in mean]  # without features the prior mean is the constant
         before = [m.copy() for m in mean]
         spread = [[lam[k] * cov[m][k].mean(axis=0) for k in (0, 1)] for m in range(members)]
         for m in range(members):
             own = slice(m * width, (m + 1) * width)
-            for k in (0, 1):  # the side of more rows first
+            for k in (0, 1):  # the side with more rows first
                 shape = np.eye(width)
                 if done:
                     away = before[k][:, own] - prior[k][own]
@@ -176,7 +176,7 @@ def test_what_features_say_is_found_and_carries_rows_never_seen() -> None:
 
 
 def test_noisy_users_count_less() -> None:
-    """Half of the users rate at random: what is learnt of the items follows the others."""
+    """Half of the users rate at random: item vectors follow the other half."""
     rng = np.random.default_rng(8)
     n_users, n_items = 40, 30
     worth = rng.normal(size=n_items)
@@ -191,7 +191,7 @@ def test_noisy_users_count_less() -> None:
     of_users = solver.reliability.of_users
     assert of_users[::2].min() > 3 * of_users[1::2].max()
     bias = solver.vectors(model)["items"][:, -1]
-    alike = [train.target[(train.item == i)].mean() for i in range(n_items)]  # all users alike
+    alike = [train.target[(train.item == i)].mean() for i in range(n_items)]  # all users weighted equally
     error, plain = (np.std(found - worth) for found in (bias, np.array(alike)))
     assert error < 0.5 * plain
 

@@ -1,7 +1,7 @@
-"""Simple models that ours has to beat.
+"""Baseline models to compare against.
 
-Of labels: the mean, biases, and the row-by-row network we grew from. Of rankings: popularity, neighbours, and
-the linear and factor models that are hard to beat when tuned.
+For labels: the mean, biases, and a row-by-row neural network. For rankings: popularity, nearest neighbours,
+and the linear and factor models that are hard to beat when tuned.
 """
 
 from twotower.baselines.baseline import Baseline
@@ -20,7 +20,7 @@ BASELINES: dict[str, type[Baseline]] = {
     Biases.name: Biases,
     NotebookNetwork.name: NotebookNetwork,
 }
-"""Every rating baseline by its name."""
+"""All rating baselines by name."""
 
 RANKING_BASELINES: dict[str, type[RankingBaseline]] = {
     Popularity.name: Popularity,
@@ -30,7 +30,7 @@ RANKING_BASELINES: dict[str, type[RankingBaseline]] = {
     IALS.name: IALS,
     BPR.name: BPR,
 }
-"""Every ranking baseline by its name; ask `RankingBaseline.applies_to` before using one on a schema."""
+"""All ranking baselines by name; check `RankingBaseline.applies_to` before using one on a schema."""
 
 __all__ = [
     "BASELINES",

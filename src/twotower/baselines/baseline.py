@@ -1,4 +1,4 @@
-"""`Baseline`: what every baseline promises, and the part of fitting that is the same for all of them."""
+"""`Baseline`: the interface of rating baselines, and the part of fitting that they share."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ IntArray = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Examples:
-    """Rows to learn from or to choose on.
+    """Rows to fit on or to choose settings on.
 
     Attributes:
-        data: the part they are from.
-        label: (n,) the target: the label, capped where a cap is asked for.
-        weight: (n,) the sample weights, scaled to a mean of 1; all 1 without a weight role and on validation,
-            since the rows that are reported on count alike too.
+        data: the data set they are from.
+        label: (n,) the target: the label, capped if a cap is requested.
+        weight: (n,) the sample weights, scaled to a mean of 1; all 1 without a weight column and on
+            validation, since metrics are unweighted too.
     """
 
     data: Dataset
@@ -35,10 +35,10 @@ class Examples:
 
 
 class Baseline(Predictor):
-    """A simple model that ours has to beat, trained for the same target on the same rows."""
+    """A simple model to compare against, trained on the same target and rows."""
 
     given: ClassVar[str]
-    """What it learns from, in words."""
+    """The inputs that it uses, in words."""
 
     def __init__(self) -> None:
         self._cap: float | None = None
@@ -53,25 +53,25 @@ class Baseline(Predictor):
         cap: float | None = None,
         seed: int = 0,
     ) -> Self:
-        """Learn from a train part; a second call forgets the first.
+        """Fit on a training set; a second call starts over.
 
         Args:
-            train: rows to learn from, weighted by the schema's ``weight`` if it has one.
-            validation: rows to choose settings on, all counting alike; without them the defaults are taken.
-            cap: learn ``min(label, cap)``; predictions are then at most the cap. None for the label itself.
-            seed: of whatever is random in the fit.
+            train: rows to fit on, weighted by the schema's ``weight`` if it has one.
+            validation: rows to choose settings on, unweighted; without them the default settings are used.
+            cap: fit ``min(label, cap)``; predictions are then at most the cap. None for the label itself.
+            seed: random seed of the fit.
 
         Returns:
             This model.
 
         Raises:
-            TypeError: ``train`` was not declared as a train part, as for an encoder.
+            TypeError: ``train`` is not marked as a training set.
             ConfigError: the schema has no label, or the cap is not finite.
-            DataError: a part has no rows, or no train row has a weight above 0.
+            DataError: a set has no rows, or no training row has a weight above 0.
         """
         _check_train(train)
         if cap is not None and not np.isfinite(cap):
-            raise ConfigError(f"cap must be finite, got {cap}; pass None to learn the label as it is")
+            raise ConfigError(f"cap must be finite; got {cap}. Pass None to fit the label unchanged")
         self._fitted = False
         self._cap, self._seed = cap, seed
         self._fit(
@@ -83,19 +83,20 @@ class Baseline(Predictor):
         return self
 
     def refit(self, everything: TrainPart) -> Self:
-        """Learn anew from more rows, such as train and validation together, and choose nothing anew.
+        """Fit again on more rows, such as training and validation set together, with the chosen settings.
 
-        What `fit` chose on validation (strengths, epochs and their rates) stays, and so do its cap and seed.
+        The settings that `fit` chose on validation (strengths, epochs and learning rates), its cap and seed
+        are kept.
 
         Args:
-            everything: rows to learn from, weighted as in `fit`; those of ``fit`` are forgotten.
+            everything: rows to fit on, weighted as in `fit`; the rows of ``fit`` are discarded.
 
         Returns:
             This model.
 
         Raises:
-            TypeError, ConfigError, DataError: as `fit`.
-            TrainingError: the model is not fitted, so that nothing is chosen.
+            TypeError, ConfigError, DataError: as in `fit`.
+            TrainingError: the model is not fitted, so no settings are chosen.
         """
         _check_train(everything)
         if not self._fitted:
@@ -124,11 +125,11 @@ class Baseline(Predictor):
 
     @abstractmethod
     def _fit(self, train: Examples, validation: Examples | None, seed: int) -> None:
-        """Learn from ``train``, choose on ``validation``."""
+        """Fit on ``train`` and choose settings on ``validation``."""
 
     @abstractmethod
     def _refit(self, everything: Examples, seed: int) -> None:
-        """Learn from ``everything`` alone, with the settings that `_fit` chose."""
+        """Fit on ``everything`` with the settings that `_fit` chose."""
 
     @abstractmethod
     def _predict(self, data: Dataset) -> FloatArray:
@@ -136,7 +137,7 @@ class Baseline(Predictor):
 
 
 def rows_of(ids: pl.Series, known: pl.Series) -> IntArray:
-    """Return the place (n,) of each id in ``known`` (distinct ids), -1 for those that are not there."""
+    """Return the position (n,) of each id in ``known`` (distinct ids), -1 for unknown ids."""
     table = known.alias("id").to_frame().with_row_index("place")
     rows = ids.cast(known.dtype, strict=False).alias("id").to_frame()
     place = rows.join(table, on="id", how="left", maintain_order="left").get_column("place")
@@ -146,8 +147,8 @@ def rows_of(ids: pl.Series, known: pl.Series) -> IntArray:
 def _check_train(train: Dataset) -> None:
     if not isinstance(train, TrainPart):
         raise TypeError(
-            f"a baseline is fitted on a TrainPart only, got {type(train).__name__}; use the first part "
-            "that twotower.split returns, or Dataset.as_train() if all of it is for training"
+            f"a baseline must be fitted on a training set (TrainPart); got {type(train).__name__}. Use the "
+            "first part that twotower.split returns, or Dataset.as_train() if all of it is for training"
         )
 
 
@@ -155,10 +156,10 @@ def _examples(part: Dataset, cap: float | None, name: str, weights: str | None) 
     schema = part.schema
     if schema.label is None:
         raise ConfigError(
-            "a rating baseline needs labels and the schema names none; set schema.label to their column"
+            "a rating baseline needs labels and the schema has none; set schema.label to their column"
         )
     if not len(part):
-        raise DataError(f"a baseline needs at least one row of {name}, got 0; check the split's settings")
+        raise DataError(f"a baseline needs at least one row of {name}; got 0. Check the [split] settings")
     label = part.interactions.get_column(schema.label).cast(pl.Float64).to_numpy()
     if cap is not None:
         label = np.minimum(label, cap)
@@ -166,5 +167,8 @@ def _examples(part: Dataset, cap: float | None, name: str, weights: str | None) 
         return Examples(part, label, np.ones(len(label)))
     weight = part.interactions.get_column(weights).cast(pl.Float64).to_numpy()
     if not weight.any():
-        raise DataError(f"at least one row of {name} needs a weight above 0, all are 0; correct {weights!r}")
+        raise DataError(
+            f"at least one row of {name} must have a weight above 0; all are 0. Correct the column "
+            f"{weights!r}"
+        )
     return Examples(part, label, weight / weight.mean())

@@ -1,11 +1,11 @@
-"""Mean, user bias and item bias: the additive model that any interaction between user and item has to beat.
+"""Mean + user bias + item bias: the additive baseline without user-item interactions.
 
     minimise  sum_n w_n (y_n - mean - b_u(n) - b_i(n))^2 + l_user sum_u b_u^2 + l_item sum_i b_i^2
 
-over the mean and all biases at once: a ridge regression on one-hot users and items with a free intercept
+jointly over the mean and all biases: a ridge regression on one-hot users and items with a free intercept
 (Koren, Bell & Volinsky, "Matrix Factorization Techniques for Recommender Systems", 2009, equation 3). The
-normal equations are solved, not descended: the biases of the larger side are eliminated, since its block is
-diagonal, and conjugate gradients solve the Schur complement that is left, in some tens of passes over the
+normal equations are solved directly: the biases of the larger side are eliminated, since its block is
+diagonal, and conjugate gradients solve the remaining Schur complement in some tens of passes over the
 distinct pairs.
 """
 
@@ -22,26 +22,26 @@ from twotower.data.dataset import Dataset
 from twotower.errors import ConfigError, TrainingError
 
 GRID: tuple[float, ...] = (1.0, 3.0, 10.0, 30.0, 100.0)
-"""Strengths tried on the validation part, for users and items. A strength is the number of rows at which a
-bias is shrunk by half, so these span what data sets of ratings and of watch ratios need."""
+"""Strengths tried on the validation set, for users and items: the number of rows at which a bias is
+shrunk by half. They cover the range that rating and watch-ratio data need."""
 DEFAULT = 10.0
-"""Strength of both without a validation part."""
+"""Both strengths if there is no validation set."""
 
 _EXACT = 1e-10
-"""Residual of the solution that is kept, as a share of the right-hand side."""
+"""Residual of the final solution, as a share of the right-hand side."""
 _ROUGH = 1e-5
-"""The same of those that are only compared on the validation part."""
+"""The same for solutions that are only compared on the validation set."""
 
 
 class Biases(Baseline):
-    """Predicts mean + user bias + item bias; an id without train rows has a bias of 0.
+    """Predicts mean + user bias + item bias; an id without training rows has a bias of 0.
 
-    The two strengths of the regularisation, if they are not given, are the pair of `GRID` with the least
-    squared error on the validation part, or `DEFAULT` without one.
+    If the two regularisation strengths are not given, they are the pair from `GRID` with the smallest squared
+    error on the validation set, or `DEFAULT` without one.
 
     Attributes:
-        user_strength, item_strength: those used, once fitted.
-        solution: the mean and the biases, once fitted.
+        user_strength, item_strength: the strengths used, after fitting.
+        solution: the mean and the biases, after fitting.
     """
 
     name = "biases"
@@ -51,9 +51,7 @@ class Biases(Baseline):
         super().__init__()
         for given in (user_strength, item_strength):
             if given is not None and not (np.isfinite(given) and given > 0):
-                raise ConfigError(
-                    f"a regularisation strength must be above 0, got {given}; 10 is a good start"
-                )
+                raise ConfigError(f"a regularisation strength must be above 0; got {given}. Try 10")
         self._given = (user_strength, item_strength)
 
     def _fit(self, train: Examples, validation: Examples | None, seed: int) -> None:
@@ -69,7 +67,7 @@ class Biases(Baseline):
         )
 
     def _equations(self, train: Examples) -> NormalEquations:
-        """Learn the users and items that have train rows, and sum the rows up."""
+        """Collect the users and items of the training rows, and sum up the rows."""
         schema, events = train.data.schema, train.data.interactions
         self.users = events.get_column(schema.user).unique().sort()
         self.items = events.get_column(schema.item).unique().sort()
@@ -101,7 +99,7 @@ class Biases(Baseline):
 
 @dataclass(frozen=True)
 class Solution:
-    """The mean (the intercept, not the plain mean of the labels) and the biases (n_users,), (n_items,)."""
+    """The mean (the intercept, not the mean of the labels) and the biases (n_users,), (n_items,)."""
 
     mean: float
     user: FloatArray
@@ -109,7 +107,7 @@ class Solution:
 
     def predict(self, users: IntArray, items: IntArray) -> FloatArray:
         """Return (n,) predictions for rows of users and items (n,), -1 for an unknown one."""
-        unknown = np.zeros(1)  # the last place, which -1 indexes
+        unknown = np.zeros(1)  # the last element, which index -1 selects
         prediction: FloatArray = (
             self.mean + np.append(self.user, unknown)[users] + np.append(self.item, unknown)[items]
         )
@@ -118,13 +116,13 @@ class Solution:
 
 @dataclass(frozen=True)
 class NormalEquations:
-    """The sums over rows that the biases depend on, free of the regularisation.
+    """The sums over rows that the biases depend on, independent of the regularisation.
 
     Attributes:
         pairs: (n_users, n_items) weight of each distinct pair.
         user_weight, item_weight: (n_users,), (n_items,) weight of each one's rows.
         user_sum, item_sum: the same of weight times centred label.
-        centre: the weighted mean of the labels, taken off them first so that the sums keep their digits.
+        centre: the weighted mean of the labels, subtracted first so that the sums keep their precision.
     """
 
     pairs: csr_array
@@ -136,12 +134,12 @@ class NormalEquations:
 
     @classmethod
     def of(cls, users: IntArray, items: IntArray, label: FloatArray, weight: FloatArray) -> NormalEquations:
-        """Sum up n rows of users and items, numbered from 0."""
+        """Sum up n rows of user and item indices."""
         shape = (int(users.max()) + 1, int(items.max()) + 1)
         centre = float(np.average(label, weights=weight))
         centred = weight * (label - centre)
         return cls(
-            csr_array((weight, (users, items)), shape=shape),  # adds up the rows of a pair
+            csr_array((weight, (users, items)), shape=shape),  # sums the rows of a pair
             _sums(users, weight, shape[0]),
             _sums(items, weight, shape[1]),
             _sums(users, centred, shape[0]),
@@ -157,15 +155,15 @@ class NormalEquations:
         tolerance: float = _EXACT,
         start: Solution | None = None,
     ) -> Solution:
-        """Return the minimiser, to a residual of ``tolerance`` of the right-hand side's.
+        """Return the minimiser, up to a residual of ``tolerance`` times the right-hand side.
 
         Args:
-            user_strength, item_strength: L2 of the biases, above 0: then the minimiser is unique.
-            tolerance: when to stop.
-            start: where to start, such as the solution for strengths nearby.
+            user_strength, item_strength: L2 penalties, above 0, so that the minimiser is unique.
+            tolerance: relative residual at which to stop.
+            start: starting point, such as the solution for similar strengths.
 
         Raises:
-            TrainingError: no convergence, which only numbers of wildly different size can cause.
+            TrainingError: no convergence, which only values of very different magnitudes can cause.
         """
         user = (self.user_weight, self.user_sum, user_strength)
         item = (self.item_weight, self.item_sum, item_strength)
@@ -177,10 +175,10 @@ class NormalEquations:
         diagonal = weight + strength  # (n_stay,)
         gone_diagonal = gone_weight + gone_strength  # (n_gone,)
         crossed = pairs.T  # (n_gone, n_stay)
-        # What the mean meets once the eliminated biases have followed it, as a sum free of cancellation.
+        # The mean's coefficient after elimination, as a sum without cancellation.
         mean_weight = float((gone_weight * gone_strength / gone_diagonal).sum())
 
-        def schur(z: FloatArray) -> FloatArray:  # (1 + n_stay,): the mean, then the biases that stay
+        def schur(z: FloatArray) -> FloatArray:  # (1 + n_stay,): the mean, then the remaining biases
             shared = crossed @ z[1:] / gone_diagonal  # (n_gone,)
             top = mean_weight * z[0] + weight @ z[1:] - gone_weight @ shared
             rest = diagonal * z[1:] + weight * z[0] - pairs @ (shared + gone_weight * (z[0] / gone_diagonal))
@@ -203,8 +201,8 @@ class NormalEquations:
         )
         if failed:
             raise TrainingError(
-                "the biases' normal equations did not converge in 10,000 steps (strengths "
-                f"{user_strength:g} and {item_strength:g}); look for wildly different labels or weights"
+                f"the biases' normal equations did not converge in 10,000 steps (strengths {user_strength:g} "
+                f"and {item_strength:g}); look for labels or weights of very different magnitudes"
             )
         gone = (gone_label - gone_weight * z[0] - crossed @ z[1:]) / gone_diagonal
         return Solution(self.centre + float(z[0]), *((z[1:], gone) if users_stay else (gone, z[1:])))

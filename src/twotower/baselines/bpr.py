@@ -1,13 +1,13 @@
-"""BPR: matrix factorisation that puts a user's items above others drawn at random.
+"""BPR: matrix factorisation that ranks a user's items above random others.
 
     maximise  sum_(u,i,j) ln sigmoid(s_ui - s_uj) - regularization / 2 |parameters|^2,  s_ui = u . v_i + b_i
 
-over users u, items i that u has and items j that u has not, by stochastic gradient ascent (Rendle,
+over users u, items i that u has and items j that u does not have, by stochastic gradient ascent (Rendle,
 Freudenthaler, Gantner & Schmidt-Thieme, "BPR: Bayesian Personalized Ranking from Implicit Feedback", 2009,
-section 4). The j are drawn uniformly, as there. Drawn by popularity, as some libraries do, they teach the
-model to hold popular items down: on the KuaiRec sample it then ranked a catalogue worse than popularity does.
+section 4). The j are drawn uniformly, as in the paper. Drawing them by popularity, as some libraries do,
+pushes popular items down: on the KuaiRec sample the model then ranked the catalogue worse than popularity.
 
-With grades, a pair (u, i) is drawn in proportion to its grade, and j may be an item of a lower grade.
+With grades, a pair (u, i) is drawn in proportion to its grade, and j may be an item with a lower grade.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ from twotower.baselines.search import Ladder, Setting
 from twotower.errors import TrainingError
 
 FACTORS = Ladder((16, 32, 64, 128, 256), start=2)
-"""Dims that a search may try; they and the epochs end where a fit takes a minute on 100,000 pairs."""
+"""Dimensions that tuning may try; limited, as are the epochs, to about a minute per fit on 100,000 pairs."""
 LEARNING_RATES = Ladder((0.005, 0.01, 0.02, 0.05, 0.1, 0.2), start=3)
-"""Learning rates that a search may try."""
+"""Learning rates that tuning may try."""
 REGULARIZATIONS = Ladder((0.001, 0.002, 0.004, 0.008, 0.015, 0.03, 0.06, 0.12, 0.24), start=4)
-"""Regularisations that a search may try."""
+"""Regularisation strengths that tuning may try."""
 ITERATIONS = Ladder((8, 15, 30, 60, 120, 240, 480), start=3)
-"""Epochs that a search may try. What counts is about their number times the learning rate."""
+"""Epochs that tuning may try. What matters is roughly their number times the learning rate."""
 
 _START = 0.1
-"""Standard deviation of the numbers that the vectors start with."""
-_FASTMATH = {"contract", "reassoc", "nsz", "arcp"}  # a dot product may be reordered (SIMD); NaN stays NaN
+"""Standard deviation of the initial vectors."""
+_FASTMATH = {"contract", "reassoc", "nsz", "arcp"}  # allows reordering of dot products (SIMD); NaN stays NaN
 
 
 class BPR(VectorBaseline):
-    """Ranks by vectors learnt from pairs of an item that the user has and one that the user has not.
+    """Ranks by vectors learnt from pairs of an item that the user has and one that the user does not have.
 
-    One thread learns, pair after pair, so that the same seed gives the same bits.
+    Training is single-threaded, so that the same seed gives the same bits.
 
     Attributes:
-        factors: dim, without the coordinate that carries the item bias.
-        learning_rate: of the gradient steps.
-        regularization: L2 of all vectors and biases.
-        iterations: epochs, each of as many draws as there are pairs.
+        factors: number of dimensions, without the component for the item bias.
+        learning_rate: step size.
+        regularization: L2 penalty on all vectors and biases.
+        iterations: number of epochs, each with as many draws as there are pairs.
         power: exponent of the grades.
     """
 
@@ -78,7 +78,7 @@ class BPR(VectorBaseline):
 
     @classmethod
     def ladders(cls, feedback: Feedback) -> Mapping[str, Ladder]:
-        """Return those of epochs, regularisation, learning rate and dim."""
+        """Return the search ranges of epochs, regularisation, learning rate and factors."""
         del feedback  # the same for all data
         return {
             "iterations": ITERATIONS,
@@ -111,8 +111,8 @@ class BPR(VectorBaseline):
         self.item_vectors = np.column_stack([items, bias])
         if not (np.isfinite(self.user_vectors).all() and np.isfinite(self.item_vectors).all()):
             raise TrainingError(
-                f"the vectors of BPR must stay finite and did not at the learning rate {self.learning_rate}; "
-                "lower it"
+                "the vectors of BPR must be finite and are not; lower the learning rate "
+                f"({self.learning_rate})"
             )
 
 
@@ -120,22 +120,21 @@ class BPR(VectorBaseline):
 def learn_epoch(  # type: ignore[no-untyped-def]
     user_of, item_of, grade_of, indptr, users, items, bias, learning_rate, regularization, rng
 ):
-    """Take a step for each of as many draws as there are pairs, changing the vectors and biases in place.
+    """Run one epoch in place: as many draws and steps as there are pairs.
 
     Args:
-        user_of, item_of: (n,) rows of each pair, users and a user's items ascending.
+        user_of, item_of: (n,) rows of each pair, sorted by user, then item.
         grade_of: float32 (n,) the share of the draws of each pair that count, in [0, 1].
-        indptr: (n_users + 1,) where the pairs of each user begin.
+        indptr: (n_users + 1,) start of each user's pairs.
         users, items: float32 (n_users, dim), (n_items, dim).
         bias: float32 (n_items,).
         learning_rate, regularization: float32.
-        rng: NumPy's generator. A draw whose item the user has, at the same grade or a higher one, is
-            passed over.
+        rng: NumPy generator. A draw whose item the user has, with the same grade or a higher one, is skipped.
     """
     n, n_items, width = len(item_of), len(items), users.shape[1]
     one = np.float32(1)
     for _ in range(n):
-        # Half the time of `rng.integers`, and as even as 53 bits are over so few values.
+        # Half the time of `rng.integers`; 53 bits are uniform enough for so few values.
         pair, other = int(rng.random() * n), int(rng.random() * n_items)
         user, item, grade = user_of[pair], item_of[pair], grade_of[pair]
         if grade < one and rng.random() >= grade:
@@ -146,7 +145,7 @@ def learn_epoch(  # type: ignore[no-untyped-def]
         above = bias[item] - bias[other]
         for w in range(width):
             above += users[user, w] * (items[item, w] - items[other, w])
-        slope = learning_rate / (one + np.exp(above))  # of ln sigmoid, times the rate
+        slope = learning_rate / (one + np.exp(above))  # slope of ln sigmoid times the rate
         shrink = learning_rate * regularization
         for w in range(width):
             u, v, o = users[user, w], items[item, w], items[other, w]
@@ -159,7 +158,7 @@ def learn_epoch(  # type: ignore[no-untyped-def]
 
 @njit(cache=True)
 def _place(item_of, first, last, item):  # type: ignore[no-untyped-def]
-    """Return the place of ``item`` in ``item_of[first:last]``, which rises; -1 if it is not there."""
+    """Return the position of ``item`` in the sorted ``item_of[first:last]``, or -1."""
     end = last
     while first < last:
         middle = (first + last) // 2

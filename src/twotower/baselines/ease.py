@@ -2,7 +2,7 @@
 
     minimise  |X - X B|^2 + l2 |B|^2   with a diagonal of B of 0,
 
-X being the users' items, by their grades where there are some. With P the inverse of X'X + l2 I,
+where X is the user-item matrix, with grades if there are any. With P the inverse of X'X + l2 I,
 B_ij = -P_ij / P_jj off the diagonal (Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", 2019,
 equation 8).
 """
@@ -22,25 +22,26 @@ from twotower.baselines.feedback import Feedback
 from twotower.baselines.ranking import ScoreBaseline, above_zero
 from twotower.baselines.search import Ladder, Setting
 from twotower.errors import DataError, TrainingError
+from twotower.wording import count_of
 
 L2 = Ladder(tuple(0.15625 * 2.0 ** (step / 2) for step in range(35)), start=20, strides=(2, 1))
-"""Values of ``l2`` that a search may try, in steps of 1.4 from 0.16 to 20,480; it starts at 160."""
+"""Values of ``l2`` that tuning may try, in factors of 1.4 from 0.16 to 20,480; it starts at 160."""
 MEMORY_SHARE = 0.5
-"""Share of this machine's memory that the matrix of items by items may take; it is held once."""
+"""Share of the machine's memory that the item-item matrix may take; there is one copy of it."""
 MOST_ITEMS = 40_000
-"""Most items whatever the memory; at this number a fit takes 64 TFLOP, and tuning about ten fits."""
+"""Maximum number of items regardless of memory; a fit then takes 64 TFLOP, and tuning about ten fits."""
 SINGLE_FROM = 8_192
-"""Number of items from which on the matrix is float32, which halves time and memory."""
+"""Number of items from which the matrix is float32, which halves time and memory."""
 
 
 class EASE(ScoreBaseline):
     """Ranks by a linear model of the user's items.
 
     Attributes:
-        l2: strength of the regularisation, above 0. It counts like so many more users for each item, who have
-            that item alone.
+        l2: regularisation strength, above 0. It acts like this many extra users per item who have only that
+            item.
         power: exponent of the grades.
-        weights: (n_items, n_items), once fitted: B, from the user's item (row) to a candidate; float64, or
+        weights: (n_items, n_items), after fitting: B, from the user's item (row) to a candidate; float64, or
             float32 from `SINGLE_FROM` items on.
     """
 
@@ -57,8 +58,8 @@ class EASE(ScoreBaseline):
 
     @classmethod
     def ladders(cls, feedback: Feedback) -> Mapping[str, Ladder]:
-        """Return the one of the regularisation."""
-        del feedback  # one ladder for all data
+        """Return the search range of the regularisation."""
+        del feedback  # the same range for all data
         return {"l2": L2}
 
     def _fit(self, feedback: Feedback, seed: int) -> None:
@@ -68,9 +69,10 @@ class EASE(ScoreBaseline):
         most = min(MOST_ITEMS, int((MEMORY_SHARE * memory() / dtype.itemsize) ** 0.5))
         if n_items > most:
             raise DataError(
-                f"EASE holds a matrix of items by items, in half of the memory, and takes at most {most:,} "
-                f"items here; train has {n_items:,} ({1e-9 * dtype.itemsize * n_items**2:,.3g} GB). Leave "
-                "rare items out, use a machine with more memory, or compare with another baseline"
+                "EASE needs an item-item matrix in half of the memory: at most "
+                f"{count_of(most, 'item')} here; the training set has {n_items:,} "
+                f"({1e-9 * dtype.itemsize * n_items**2:,.3g} GB). Remove rare items, use a machine with more "
+                "memory, or choose another baseline"
             )
         gram = np.empty((n_items, n_items), dtype=dtype)
         for rows, overlap in feedback.overlaps():
@@ -85,21 +87,19 @@ class EASE(ScoreBaseline):
 
 
 def memory() -> int:
-    """Return the bytes of memory of this machine."""
+    """Return the machine's memory in bytes."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _weights(gram: NDArray[Any]) -> NDArray[Any]:
-    """Return B (n, n) for a positive definite ``gram`` (n, n), in whose memory it is made."""
-    # LAPACK wants columns beside each other, which the transposed view of a symmetric matrix has, uncopied.
+    """Return B (n, n) for a positive definite ``gram`` (n, n), whose memory it overwrites."""
+    # LAPACK needs column-major order, which the transposed view of a symmetric matrix has without a copy.
     potrf, potri = lapack.get_lapack_funcs(("potrf", "potri"), (gram,))
     factor, failed = potrf(gram.T, lower=1, overwrite_a=1, clean=0)
     inverse, failed_too = (factor, failed) if failed else potri(factor, lower=1, overwrite_c=1)
     if failed or failed_too:
-        raise TrainingError(
-            "EASE's normal equations could not be solved; raise l2, which makes them better conditioned"
-        )
-    weights: NDArray[Any] = inverse.T  # rows beside each other; its upper triangle is filled
+        raise TrainingError("could not solve EASE's normal equations; raise l2 to improve their conditioning")
+    weights: NDArray[Any] = inverse.T  # row-major; the upper triangle is filled
     for row in range(1, len(weights)):
         weights[row, :row] = weights[:row, row]
     weights /= -weights.diagonal().copy()

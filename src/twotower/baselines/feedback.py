@@ -1,4 +1,4 @@
-"""`Feedback`: all that a ranking baseline sees of a train part, its (user, item) pairs and their grades."""
+"""`Feedback`: the input of a ranking baseline: (user, item) pairs of a training set and their grades."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from twotower.data.dataset import TrainPart
 from twotower.errors import DataError
 
 _BLOCK = 2**22
-"""Scores of a block: 32 MiB of float64."""
+"""Scores per block: 32 MiB of float64."""
 
 
 @dataclass(frozen=True, eq=False)
 class Feedback:
-    """The (user, item) pairs of a train part, each once.
+    """The distinct (user, item) pairs of a training set.
 
     Attributes:
-        users: the distinct ids (n_users,), sorted.
-        items: the same of items (n_items,).
-        matrix: float64 (n_users, n_items), the grade of each pair, above 0; without grades 1. No row or
+        users: the distinct user ids (n_users,), sorted.
+        items: the distinct item ids (n_items,), sorted.
+        matrix: float64 (n_users, n_items), the grade of each pair, above 0; 1 without grades. No row or
             column is empty.
-        train: where they are from.
+        train: the training set.
         graded: whether pairs have grades.
     """
 
@@ -39,39 +39,40 @@ class Feedback:
 
     @classmethod
     def of(cls, train: TrainPart, grades: ArrayLike | None = None) -> Feedback:
-        """Collect the pairs of a train part.
+        """Collect the pairs of a training set.
 
         Args:
-            train: each interaction is a pair; pairs of grade 0 are left out, as if never observed.
-            grades: (n,) how much each interaction counts, finite and at least 0; of several interactions of a
-                pair the highest counts. None: 1 each.
+            train: each interaction is a pair; pairs with grade 0 are dropped, as if unobserved.
+            grades: (n,) grade of each interaction, finite and at least 0; a pair with several interactions
+                has the highest. None: all 1.
 
         Raises:
-            TypeError: ``train`` was not declared as a train part, as for an encoder.
-            DataError: it has no rows, or the grades are not of the kind above.
+            TypeError: ``train`` is not marked as a training set.
+            DataError: it has no rows, or the grades are invalid.
         """
         if not isinstance(train, TrainPart):
             raise TypeError(
-                f"a baseline is fitted on a TrainPart only, got {type(train).__name__}; use the first part "
-                "that twotower.split returns, or Dataset.as_train() if all of it is for training"
+                f"a baseline must be fitted on a training set (TrainPart); got {type(train).__name__}. Use "
+                "the first part that twotower.split returns, or Dataset.as_train() if all of it is for "
+                "training"
             )
         rows = train.interactions.select(user=train.schema.user, item=train.schema.item)
         value = np.ones(rows.height) if grades is None else _checked(grades, rows.height)
         rows = rows.with_columns(value=pl.Series(value)).filter(pl.col("value") > 0)
         if not rows.height:
             raise DataError(
-                "a ranking baseline needs at least one positive to learn from, got 0; check the split and "
-                "the rule for positives"
+                "a ranking baseline needs at least one positive in the training set; got 0. Check [split] "
+                "and [positive]"
             )
         pairs = rows.group_by("user", "item").agg(pl.col("value").max())
         users, items = pairs.get_column("user").unique().sort(), pairs.get_column("item").unique().sort()
         places = (rows_of(pairs.get_column("user"), users), rows_of(pairs.get_column("item"), items))
         matrix = csr_array((pairs.get_column("value").to_numpy(), places), shape=(len(users), len(items)))
-        matrix.sort_indices()  # one order of summation, whatever the order of the rows
+        matrix.sort_indices()  # a fixed order of summation, whatever the order of the rows
         return cls(users, items, matrix, train, graded=grades is not None)
 
     def raised(self, power: float) -> Feedback:
-        """Return the same pairs, their grades taken to a power: above 1 the high ones stand out more."""
+        """Return the same pairs with grades raised to a power; above 1, high grades count for more."""
         if power == 1.0 or not self.graded:
             return self
         matrix = self.matrix.copy()
@@ -80,17 +81,17 @@ class Feedback:
 
     @property
     def popularity(self) -> FloatArray:
-        """Sum of the grades of each item (n_items,); without grades its number of distinct users."""
+        """Sum of each item's grades (n_items,); without grades its number of distinct users."""
         total: FloatArray = np.asarray(self.matrix.sum(axis=0), dtype=np.float64)
         return total
 
     def overlaps(self) -> Iterator[tuple[slice, FloatArray]]:
-        """Yield, block by block of items, the dot products of their columns with each item's.
+        """Yield, for blocks of items, the dot products of their columns with all columns.
 
-        Without grades these are the numbers of users that two items share.
+        Without grades these are the numbers of users that two items have in common.
 
         Yields:
-            The rows of the block, and its rows (block, n_items) of the symmetric matrix.
+            The rows of the block, and the corresponding rows (block, n_items) of the symmetric matrix.
         """
         by_item = self.matrix.T.tocsr()  # (n_items, n_users)
         for rows in blocks(len(self.items), len(self.items)):
@@ -98,7 +99,7 @@ class Feedback:
 
 
 def blocks(n: int, width: int) -> Iterator[slice]:
-    """Yield the rows of blocks that together hold at most `_BLOCK` numbers, a row holding ``width``."""
+    """Yield blocks of rows of at most `_BLOCK` numbers each, with ``width`` numbers per row."""
     size = max(1, _BLOCK // max(width, 1))
     for start in range(0, n, size):
         yield slice(start, min(start + size, n))

@@ -1,17 +1,17 @@
-"""Item-based nearest neighbours: items that the same users like, counted and normalised.
+"""Item-based nearest neighbours: items liked by the same users.
 
-The similarity of items i and j is the cosine of their columns of users, shrunk so that a few users in common
-say little:
+The similarity of items i and j is the cosine of their user columns, shrunk so that a few common users count
+for little:
 
     s_ij = n_ij / (sqrt(n_i n_j) + shrink)
 
 where n_i users have i and n_ij have both; with grades, n_ij is the sum over users of the product of both
-grades, and n_i that of the squares. Each item keeps its most similar ones alone, and a user's score of an
-item is the sum of its similarities to those of its neighbours that the user has, each times the user's grade
-(Deshpande & Karypis, "Item-Based Top-N Recommendation Algorithms", 2004, whose neighbours are kept by the
-user's item, not by the one that is scored; the latter, as in Sarwar et al., 2001, ranks better. The shrinkage
-is that of Ferrari Dacrema, Cremonesi & Jannach, "Are We Really Making Much Progress?", 2019, where neighbours
-so tuned beat most of the networks that were looked at).
+grades, and n_i the sum of squares. Each item keeps only its most similar items, and a user's score of an item
+is the sum of its similarities to those of its neighbours that the user has, each times the user's grade
+(Deshpande & Karypis, "Item-Based Top-N Recommendation Algorithms", 2004. They keep the neighbours of the
+user's item; here those of the scored item are kept, as in Sarwar et al., 2001, which ranks better. The
+shrinkage follows Ferrari Dacrema, Cremonesi & Jannach, "Are We Really Making Much Progress?", 2019, where
+such tuned neighbours beat most of the neural networks tested).
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from twotower.baselines.ranking import ScoreBaseline, above_zero, at_least_zero
 from twotower.baselines.search import Ladder, Setting
 
 NEIGHBOURS = (5, 10, 20, 50, 100, 200, 400, 800, 1600, 3200)
-"""Numbers of neighbours that a search may try, up to all items; it starts at 100."""
+"""Numbers of neighbours that tuning may try, up to all items; it starts at 100."""
 SHRINKS = Ladder((0.0, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0), start=3, closed=(True, False))
-"""Shrinkages that a search may try."""
+"""Shrinkages that tuning may try."""
 
 
 class ItemKNN(ScoreBaseline):
-    """Ranks by the similarity to the user's items.
+    """Ranks by similarity to the user's items.
 
     Attributes:
-        neighbours: how many an item keeps, at least 1.
+        neighbours: number of neighbours of an item, at least 1.
         shrink: at least 0; at ``sqrt(n_i n_j)`` users the similarity is half the cosine.
-        similarity: (n_items, n_items), once fitted: column i holds the neighbours that item i keeps, of
-            similarity above 0, equal ones by lower row; no item is its own.
+        similarity: (n_items, n_items), after fitting: column i has the neighbours of item i with similarity
+            above 0, ties broken by lower row; an item is not its own neighbour.
         power: exponent of the grades.
     """
 
@@ -54,12 +54,12 @@ class ItemKNN(ScoreBaseline):
         self.shrink = shrink
 
     def own_settings(self) -> dict[str, Setting]:
-        """Return the neighbours and the shrinkage."""
+        """Return neighbours and shrinkage."""
         return {"neighbours": self.neighbours, "shrink": self.shrink}
 
     @classmethod
     def ladders(cls, feedback: Feedback) -> Mapping[str, Ladder]:
-        """Return those of the neighbours and of the shrinkage."""
+        """Return the search ranges of neighbours and shrinkage."""
         n_items = len(feedback.items)
         fewer = tuple(n for n in NEIGHBOURS if n < n_items)
         every = n_items <= NEIGHBOURS[-1]

@@ -1,4 +1,4 @@
-"""The global mean: what knowing nothing of users and items is worth."""
+"""The global mean: a baseline that ignores users and items."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from twotower.data.dataset import Dataset
 
 
 class GlobalMean(Baseline):
-    """Predicts the (weighted) mean of the train labels for every row."""
+    """Predicts the (weighted) mean of the training labels for every row."""
 
     name = "mean"
     given = "labels"

@@ -1,4 +1,4 @@
-"""The network that this project grew from: one MLP over a row's user and item features, row by row."""
+"""The neural network of the original notebook: one MLP on a row's user and item features."""
 
 from __future__ import annotations
 
@@ -16,34 +16,35 @@ from twotower.data.dataset import Dataset, TrainPart
 from twotower.errors import ConfigError, TrainingError
 
 BATCH = 128
-"""Rows a step."""
+"""Rows per step."""
 PATIENCE = 3
 """Epochs without a lower validation loss before training stops."""
 _ROWS_AT_ONCE = 65_536
-"""Rows a forward pass where nothing is learnt."""
+"""Rows per forward pass at prediction."""
 
 
 class NotebookNetwork(Baseline):
     """User and item features concatenated, 128 relu, dropout 0.3, 64 relu, 32 relu, 1.
 
-    Adam at 1e-3 on the squared error of the label standardised by train, `BATCH` rows a step, 5 epochs. With
-    a validation part the rate is halved after 2 epochs without a lower validation loss, training stops after
-    3, and the best epoch's weights are kept. Layers start as Keras starts them. It knows no ids: users with
-    the same features get the same predictions.
+    Adam at 1e-3 on the squared error of the standardised label, `BATCH` rows per step, 5 epochs. With a
+    validation set the rate is halved after 2 epochs without a lower validation loss, training stops after 3,
+    and the weights of the best epoch are kept. Layers are initialised as in Keras. It does not use ids: users
+    with the same features get the same predictions.
 
-    What the notebook is, is left as it was: categories are label-encoded and standardised like quantities,
-    counts are not logged, lists are multi-hot, texts left out, and no score factorises. What made its numbers
-    wrong is mended:
+    The model is that of the notebook: categories are label-encoded and standardised like numbers, counts are
+    not log-transformed, lists are multi-hot, texts are ignored, and the score does not factorise. Mistakes
+    that made its metrics wrong are fixed:
 
-    - features are joined by id, not by position, and every column to its own rows;
-    - features are those of the tables given; no daily counts are summed over the test period;
-    - labels and features are scaled by train alone, and predictions are turned back by the same scale;
-    - the learning rate and the stopping look at validation, never at test.
+    - features are joined by id, not by position;
+    - features come from the given tables; no daily counts are summed over the test period;
+    - labels and features are scaled by the training set only, and predictions are scaled back with the same
+        scale;
+    - the learning rate and early stopping use the validation set, never the test set.
 
-    Copies of events and rows without a time are the reader's and the split's to treat well, as they do.
+    Duplicate events and rows without a time are handled by reading and splitting.
 
     Attributes:
-        rates: the learning rate of each epoch up to the best, once fitted; a refit takes these epochs.
+        rates: the learning rate of each epoch up to the best, after fitting; a refit repeats these epochs.
     """
 
     name = "notebook"
@@ -52,7 +53,7 @@ class NotebookNetwork(Baseline):
     def __init__(self, epochs: int = 5) -> None:
         super().__init__()
         if epochs < 1:
-            raise ConfigError(f"epochs must be 1 or more, got {epochs}; the notebook trains for 5")
+            raise ConfigError(f"epochs must be at least 1; got {epochs}. The notebook trains for 5")
         self.epochs = epochs
 
     def _fit(self, train: Examples, validation: Examples | None, seed: int) -> None:
@@ -63,7 +64,7 @@ class NotebookNetwork(Baseline):
         with _seeded(seed):
             training = _Training(inputs, self._target(train), train.weight)
             self.network = training.network
-            # Torch waits for one epoch more than its patience, Keras for as many: 1 here is 2 there.
+            # Torch waits one epoch more than its patience, Keras does not: 1 in torch is 2 in Keras.
             plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
                 training.optimiser, factor=0.5, patience=1, threshold=1e-4, threshold_mode="abs"
             )
@@ -94,7 +95,7 @@ class NotebookNetwork(Baseline):
         self.network = training.network
 
     def _prepare(self, train: Examples) -> Inputs:
-        """Learn from a train part how features and labels become numbers."""
+        """Fit the encoding of features and labels on a training set."""
         assert isinstance(train.data, TrainPart)  # checked by `Baseline`
         self.encoder = NotebookInputs.fit(train.data)
         self.mean = float(train.label.mean())
@@ -112,11 +113,11 @@ class NotebookNetwork(Baseline):
 
 
 class _Training:
-    """A network from its start, epoch by epoch, with torch's global generator.
+    """Trains a new network epoch by epoch, with torch's global generator.
 
     Attributes:
-        network: what is trained.
-        optimiser: of its parameters.
+        network: the network.
+        optimiser: its optimiser.
     """
 
     def __init__(self, inputs: Inputs, target: Tensor, weight: FloatArray) -> None:
@@ -136,7 +137,7 @@ class _Training:
             group["lr"] = rate
 
     def epoch(self, number: int) -> None:
-        """Take a step with each batch of the rows."""
+        """Take one step per batch of the rows."""
         loss = train_steps(
             self.network,
             self.optimiser,
@@ -147,8 +148,8 @@ class _Training:
         )
         if not np.isfinite(loss):
             raise TrainingError(
-                f"the notebook network's loss must stay finite, epoch {number} has {loss}; "
-                "look for huge labels, or cap them"
+                f"the notebook network's loss must be finite; got {loss} in epoch {number}. "
+                "Look for extreme labels, or cap them"
             )
 
 
@@ -172,12 +173,12 @@ def build_network(width: int) -> nn.Sequential:
 
 
 def build_optimiser(network: nn.Module) -> torch.optim.Optimizer:
-    """Return Adam as Keras sets it; the fused form, since small steps are mostly overhead."""
+    """Return Adam with Keras's defaults; fused, since small steps are mostly overhead."""
     return torch.optim.Adam(network.parameters(), lr=1e-3, eps=1e-7, fused=True)
 
 
 def shuffled(n: int) -> Iterable[Tensor]:
-    """Return each step's rows for one epoch over n rows, in an order from torch's global generator."""
+    """Return the rows of each step of an epoch over n rows, shuffled by torch's global generator."""
     return torch.split(torch.randperm(n), BATCH)
 
 
@@ -190,18 +191,18 @@ def train_steps(
     weight: Tensor,
     batches: Iterable[Tensor],
 ) -> float:
-    """Take one step a batch.
+    """Take one step per batch.
 
     Args:
-        network: what `build_network` returns.
-        optimiser: of its parameters.
-        inputs: of n rows.
+        network: from `build_network`.
+        optimiser: its optimiser.
+        inputs: the inputs of n rows.
         target: float32 (n,) standardised labels.
-        weight: float32 (n,) of mean 1.
+        weight: float32 (n,) with mean 1.
         batches: rows (batch,) of each step.
 
     Returns:
-        The mean loss of the steps' rows.
+        The mean loss over all rows.
     """
     network.train()
     total, rows = torch.zeros((), dtype=torch.float64), 0
@@ -230,7 +231,7 @@ def _outputs(network: nn.Module, inputs: Inputs) -> FloatArray:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Keep torch to one thread within: a step's matrices are too small to share, more threads only wait."""
+    """Limit torch to one thread: a step's matrices are too small for more threads to help."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -241,7 +242,7 @@ def _one_thread() -> Iterator[None]:
 
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
-    """Seed torch's generator within, and leave it as it was."""
+    """Seed torch's generator, and restore its state afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield

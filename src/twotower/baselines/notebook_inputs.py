@@ -1,4 +1,4 @@
-"""The inputs of the notebook's network: every feature as plain numbers beside each other, fitted on train."""
+"""The inputs of the notebook's network: all features as one vector of numbers, fitted on the training set."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from twotower.schema import Kind
 Matrix = NDArray[np.float64]
 
 _MOST_VALUES = 256
-"""Most columns of one multi-hot list, for the most frequent values; else a list of ids (friends) would be
-wider than all other inputs together."""
+"""Maximum width of a multi-hot list, for its most frequent values; otherwise a list of ids (friends) would
+be wider than all other inputs together."""
 _FAR = 1e6
-"""Standardised values are held within this many standard deviations, so that none overflows the network."""
+"""Standardised values are clipped to this many standard deviations, so that the network does not overflow."""
 
 
 class _Column(ABC):
-    """How one feature column becomes numbers."""
+    """Encodes one feature column as numbers."""
 
     @abstractmethod
     def transform(self, column: pl.Series) -> Matrix:
@@ -36,7 +36,7 @@ class _Column(ABC):
 
 @dataclass(frozen=True)
 class _Scaled(_Column):
-    """Values standardised by train's mean (width,) and sd (width,); missing ones become the mean."""
+    """Values standardised by training mean (width,) and sd (width,); missing ones become the mean."""
 
     mean: Matrix
     sd: Matrix
@@ -49,7 +49,7 @@ class _Scaled(_Column):
 
 @dataclass(frozen=True)
 class _Number(_Scaled):
-    """A number, of whatever scale, standardised."""
+    """A number, standardised."""
 
     @classmethod
     def fit(cls, column: pl.Series) -> _Number:
@@ -61,7 +61,7 @@ class _Number(_Scaled):
 
 @dataclass(frozen=True)
 class _Label(_Scaled):
-    """The place of a category among train's values in sorted order, standardised as if it were a quantity."""
+    """The position of a category among the sorted training values, standardised as if it were a number."""
 
     values: pl.Series
 
@@ -76,7 +76,7 @@ class _Label(_Scaled):
 
 @dataclass(frozen=True)
 class _Vector(_Scaled):
-    """A vector, each place standardised."""
+    """A vector, each component standardised."""
 
     @classmethod
     def fit(cls, column: pl.Series) -> _Vector:
@@ -89,7 +89,7 @@ class _Vector(_Scaled):
 
 @dataclass(frozen=True)
 class _MultiHot(_Column):
-    """1 for each of train's values that the list holds, else 0."""
+    """1 for each training value in the list, else 0."""
 
     values: pl.Series
 
@@ -117,16 +117,16 @@ _COLUMNS: Mapping[Kind, type[_Number] | type[_Label] | type[_Vector] | type[_Mul
     Kind.CATEGORIES: _MultiHot,
     Kind.VECTOR: _Vector,
 }
-"""Text is left out, as the notebook leaves it."""
+"""Text is ignored, as in the notebook."""
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """The network's inputs for the rows of a dataset, put together only when a batch asks for them.
+    """The network's inputs for the rows of a dataset, built one batch at a time.
 
     Attributes:
-        users: float32 (n_users + 1, user width); the last row, of zeros, is for users without features.
-        items: float32 (n_items + 1, item width), the same.
+        users: float32 (n_users + 1, user width); the last row (zeros) is for users without features.
+        items: float32 (n_items + 1, item width), the same for items.
         user: int64 (n,) row of ``users`` of each interaction.
         item: int64 (n,) row of ``items``.
     """
@@ -151,14 +151,14 @@ class Inputs:
 
 @dataclass(frozen=True)
 class _Side:
-    """Users or items: the id column and how each feature becomes numbers."""
+    """Users or items: the id column and the encoder of each feature."""
 
     ids: str
     columns: Mapping[str, _Column]
 
     @classmethod
     def fit(cls, table: pl.DataFrame, events: pl.DataFrame, ids: str, kinds: Mapping[str, Kind]) -> _Side:
-        """Learn from the users or items that have train rows, each once."""
+        """Fit on the users or items with training rows, each once."""
         seen = table.join(events.select(pl.col(ids).unique()), on=ids, how="semi")
         fitted = {
             name: _COLUMNS[kind].fit(seen.get_column(name))
@@ -168,16 +168,16 @@ class _Side:
         return cls(ids, fitted)
 
     def transform(self, table: pl.DataFrame, events: pl.DataFrame, source: str) -> tuple[Tensor, Tensor]:
-        """Return the matrix (rows of the table + 1, width) and each interaction's row of it (n,)."""
+        """Return the matrix (rows of the table + 1, width) and each interaction's row in it (n,)."""
         lacking = [name for name in self.columns if name not in table.columns]
         if lacking:
             raise DataError(
                 f"the {source} need the feature columns that the model was fitted with; "
-                f"missing: {', '.join(lacking)}. Read them with the schema of the train part"
+                f"missing: {', '.join(lacking)}. Read them with the schema of the training set"
             )
         parts = [column.transform(table.get_column(name)) for name, column in self.columns.items()]
         if not parts:
-            # One input that is always 0: without any, the network would have no first layer.
+            # One constant input: without any, the network would have no first layer.
             parts = [np.zeros((table.height, 1))]
         matrix = np.concatenate(parts, axis=1)
         matrix = np.concatenate([matrix, np.zeros((1, matrix.shape[1]))]).astype(np.float32)
@@ -187,14 +187,14 @@ class _Side:
 
 @dataclass(frozen=True)
 class NotebookInputs:
-    """Fitted state of the inputs. Make one with `NotebookInputs.fit`."""
+    """Fitted state of the inputs. Create it with `NotebookInputs.fit`."""
 
     users: _Side
     items: _Side
 
     @classmethod
     def fit(cls, train: TrainPart) -> NotebookInputs:
-        """Learn codes, means and scales from the users and items of a train part."""
+        """Fit codes, means and scales on the users and items of a training set."""
         schema = train.schema
         return cls(
             _Side.fit(train.users, train.interactions, schema.user, schema.users),
@@ -202,7 +202,7 @@ class NotebookInputs:
         )
 
     def transform(self, data: Dataset) -> Inputs:
-        """Return the inputs of every interaction, features joined by id.
+        """Return the inputs of every interaction, with features joined by id.
 
         Raises:
             DataError: a table lacks a feature column.
@@ -213,7 +213,7 @@ class NotebookInputs:
 
 
 def _moments(values: Matrix) -> tuple[Matrix, Matrix]:
-    """Return mean and sd (width,) of the values (rows, width) that are there; 0 and 1 where none is."""
+    """Return mean and sd (width,) of the non-missing values (rows, width); 0 and 1 if all are missing."""
     there = ~np.isnan(values)
     count = np.maximum(there.sum(axis=0), 1)
     mean = np.where(there, values, 0.0).sum(axis=0) / count
@@ -232,7 +232,7 @@ def _places(column: pl.Series, values: pl.Series) -> Matrix:
 
 
 def _stacked(column: pl.Series, width: int) -> Matrix:
-    """Return the vectors (rows, width), rows of nan where one is missing."""
+    """Return the vectors (rows, width), with NaN rows for missing ones."""
     stacked = np.full((len(column), width), np.nan)
     there = column.is_not_null().to_numpy()
     flat = column.drop_nulls().explode().cast(pl.Float64).to_numpy()
@@ -241,6 +241,6 @@ def _stacked(column: pl.Series, width: int) -> Matrix:
 
 
 def _entries(column: pl.Series) -> pl.DataFrame:
-    """Return one row (row, value) for each entry of each list."""
+    """Return one (row, value) row per entry of each list."""
     table = pl.DataFrame({"value": column}).with_row_index("row")
     return table.explode("value").drop_nulls("value")

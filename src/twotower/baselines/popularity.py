@@ -1,4 +1,4 @@
-"""Popularity: the same order for everybody, of items or of the categories that items are in."""
+"""Popularity of items or of their categories: the same ranking for all users."""
 
 from __future__ import annotations
 
@@ -22,50 +22,50 @@ _KINDS = (Kind.CATEGORY, Kind.CATEGORIES)
 
 
 class SharedOrder(RankingBaseline):
-    """A baseline that ranks by one order for all users, known or not."""
+    """A baseline with the same ranking for all users, known or unknown."""
 
     @abstractmethod
     def _worth(self, queries: Queries, feedback: Feedback) -> FloatArray:
-        """Return what each item of the queries is ranked by, (n_items,)."""
+        """Return the score of each item of the queries, (n_items,)."""
 
     def _rank(self, queries: Queries, k: int, feedback: Feedback) -> NDArray[np.int32]:
         return rank_alike(self._worth(queries, feedback), queries.barred, len(queries.users), k)
 
 
 class Popularity(SharedOrder):
-    """Ranks by the number of distinct train users; with grades by the sum of the grades."""
+    """Ranks by the number of distinct training users, or by the sum of the grades."""
 
     name = "popularity"
 
     def own_settings(self) -> dict[str, Setting]:
-        """Return no settings: there are none."""
+        """Return an empty dict: there are no settings."""
         return {}
 
     @classmethod
     def ladders(cls, feedback: Feedback) -> Mapping[str, Ladder]:
-        """Return none."""
+        """Return an empty dict."""
         del feedback
         return {}
 
     def _fit(self, feedback: Feedback, seed: int) -> None:
-        del feedback, seed  # counted when asked for, and nothing random
+        del feedback, seed  # counted on request; nothing random
 
     def _worth(self, queries: Queries, feedback: Feedback) -> FloatArray:
         return values_at(feedback.popularity, rows_of(queries.items, feedback.items))
 
 
 class CategoryPopularity(SharedOrder):
-    """Ranks an item by how popular items of its categories are; what is known of a cold item without a model.
+    """Ranks an item by the popularity of its categories: the simplest baseline for cold items.
 
-    A category is worth the mean popularity of the warm items in it, an item the mean worth of its categories,
-    its own popularity not being looked at. An item without a category that train knows is worth the mean
-    popularity of all warm items. Users make no difference, known or not. An item is as popular as
-    `Popularity` says.
+    A category's score is the mean popularity of its warm items, and an item's score is the mean of its
+    categories' scores; the item's own popularity is ignored. An item without a known category gets the mean
+    popularity of all warm items. The ranking is the same for all users. Popularity is defined as in
+    `Popularity`.
 
     Attributes:
-        column: of the items table, of the kind ``category`` or ``categories``; None for the schema's first.
-        worth: of each category, once fitted: columns ``category`` and ``worth``.
-        mean: the mean popularity of the warm items, once fitted.
+        column: column of the items table of kind ``category`` or ``categories``; None for the schema's first.
+        worth: score of each category, after fitting: columns ``category`` and ``worth``.
+        mean: the mean popularity of the warm items, after fitting.
         power: exponent of the grades.
     """
 
@@ -76,17 +76,17 @@ class CategoryPopularity(SharedOrder):
         self.column = column
 
     def own_settings(self) -> dict[str, Setting]:
-        """Return the column, as it was given."""
+        """Return the column as given."""
         return {"column": self.column}
 
     @classmethod
     def ladders(cls, feedback: Feedback) -> Mapping[str, Ladder]:
-        """Return the columns of categories, all of which are tried."""
+        """Return the category columns, which are all tried."""
         return {"column": Ladder(tuple(_columns(feedback.train.schema)), ordered=False)}
 
     @classmethod
     def applies_to(cls, schema: Schema) -> bool:
-        """Say whether the items have a column of categories."""
+        """Return whether the items have a category column."""
         return any(kind in _KINDS for kind in schema.items.values())
 
     def _fit(self, feedback: Feedback, seed: int) -> None:
@@ -103,12 +103,12 @@ class CategoryPopularity(SharedOrder):
         )
 
     def _worth(self, queries: Queries, feedback: Feedback) -> FloatArray:
-        del feedback  # learnt from when fitted
+        del feedback  # used during fitting
         tables = queries.tables
         if self._used not in tables.items.columns:
             raise DataError(
                 f"the items need the column {self._used!r}, which the baseline was fitted with; it is "
-                "missing. Read them with the schema of the train part"
+                "missing. Read them with the schema of the training set"
             )
         places, categories = _entries(tables.items, tables.schema.item, self._used, queries.items)
         category = rows_of(categories, self.worth.get_column("category"))
@@ -123,8 +123,8 @@ def _columns(schema: Schema) -> list[str]:
     found = [name for name, kind in schema.items.items() if kind in _KINDS]
     if not found:
         raise ConfigError(
-            "category popularity needs a column of the items of the kind category or categories, the schema "
-            "has none; name one under [schema.items], or leave this baseline out"
+            "category popularity needs an item column of kind category or categories; the schema has none. "
+            "Add one under [schema.items], or leave out this baseline"
         )
     return found
 
@@ -135,14 +135,14 @@ def _chosen(column: str | None, schema: Schema) -> str:
         return columns[0]
     if column not in columns:
         raise ConfigError(
-            f"the column of category popularity must be one of {', '.join(columns)}, got {column!r}."
+            f"the column of category popularity must be one of {', '.join(columns)}; got {column!r}."
             f"{nearest(column, columns)}"
         )
     return column
 
 
 def _entries(table: pl.DataFrame, ids: str, column: str, wanted: pl.Series) -> tuple[IntArray, pl.Series]:
-    """Return each entry's place in ``wanted`` (n,) and category (n,); an item has a category once."""
+    """Return each entry's position in ``wanted`` (n,) and category (n,), without duplicates."""
     places = rows_of(table.get_column(ids), wanted)
     entries = pl.DataFrame({"place": places, "category": table.get_column(column)})
     if isinstance(entries.schema["category"], pl.List):

@@ -1,10 +1,10 @@
-"""`RankingBaseline`: what every ranking baseline promises, and how scores become lists.
+"""`RankingBaseline`: the interface of ranking baselines, and how their scores become lists.
 
-All of them see a train part as one thing, the set of its (user, item) pairs, and rank a catalogue by a score
-of their own. Pairs may have grades, which come from labels; each baseline counts them in a way of its own.
-What they share is here: an item without train rows comes after all that have some, in the order of its row;
-a user without train rows gets the popular items; equal scores are ranked by lower row; and scores are made
-for a block of users at a time, so that memory does not grow with the number of users asked for.
+All of them use the (user, item) pairs of a training set and rank a catalogue by their own score. Pairs may
+have grades, which come from labels; each baseline uses them in its own way. Shared behaviour: items without
+training rows come last, in row order; a user without training rows gets the most popular items; ties are
+ranked by lower row; and scores are computed for a block of users at a time, so that memory does not grow with
+the number of users.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from twotower.retrieval import exact_top_k
 from twotower.schema import Schema
 
 POWERS = Ladder((0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0), start=2, closed=(True, False))
-"""Exponents of the grades that a search may try: the higher, the less a low grade counts.
-At 0 all are alike."""
+"""Exponents of the grades that tuning may try: the higher, the less a low grade counts. At 0 all grades
+count the same."""
 
 B = TypeVar("B", bound="RankingBaseline")
 
 
 @dataclass(frozen=True)
 class Tuned(Generic[B]):
-    """What tuning found.
+    """The result of tuning.
 
     Attributes:
-        baseline: with the best settings, unfitted.
-        worth: what the judge said of it.
-        tried: number of settings that were tried.
-        at_edge: settings that are best at the first or last value that was allowed.
+        baseline: the baseline with the best settings, unfitted.
+        worth: its validation score.
+        tried: number of combinations that were tried.
+        at_edge: settings whose best value is the first or last one allowed.
     """
 
     baseline: B
@@ -54,11 +54,11 @@ class Tuned(Generic[B]):
 
 
 class RankingBaseline(Ranker):
-    """A simple ranker that ours has to beat. Settings are arguments of the constructor.
+    """A simple ranker to compare against. Settings are arguments of the constructor.
 
     Attributes:
-        feedback: what it was fitted on, once fitted.
-        power: exponent of the grades, at least 0; without grades it makes no difference.
+        feedback: the pairs it was fitted on, after fitting.
+        power: exponent of the grades, at least 0; has no effect without grades.
     """
 
     feedback: Feedback | None = None
@@ -68,7 +68,7 @@ class RankingBaseline(Ranker):
         self.power = power
 
     def settings(self) -> dict[str, Setting]:
-        """Return the arguments that make the same unfitted baseline; the power where it is not 1."""
+        """Return the constructor arguments of this baseline, including the power if it is not 1."""
         return self.own_settings() | ({"power": self.power} if self.power != 1.0 else {})
 
     @abstractmethod
@@ -78,10 +78,10 @@ class RankingBaseline(Ranker):
     @classmethod
     @abstractmethod
     def ladders(cls, feedback: Feedback) -> Mapping[str, Ladder]:
-        """Return the values that `tune` may try for each setting, the most important setting first.
+        """Return the values that `tune` may try for each setting, most important setting first.
 
         Args:
-            feedback: what the baseline is to be fitted on.
+            feedback: the pairs to fit on.
 
         Raises:
             ConfigError: the baseline does not apply to this schema.
@@ -89,18 +89,18 @@ class RankingBaseline(Ranker):
 
     @classmethod
     def made(cls, point: Point, feedback: Feedback) -> Self:
-        """Return the unfitted baseline of a point of the ladders, and of the powers.
+        """Return the unfitted baseline with the given values of its settings and power.
 
         Args:
-            point: a value for each ladder.
-            feedback: what it is to be fitted on; some settings are in units of it.
+            point: a value for each setting.
+            feedback: the pairs to fit on; the units of some settings depend on them.
         """
-        del feedback  # only where a setting has other units than the constructor
+        del feedback  # used only if a setting's units differ from the constructor's
         return cls(**point)
 
     @classmethod
     def applies_to(cls, schema: Schema) -> bool:
-        """Say whether the tables have what the baseline needs; most need nothing."""
+        """Return whether the schema has the columns that the baseline needs; most need none."""
         del schema
         return True
 
@@ -113,21 +113,20 @@ class RankingBaseline(Ranker):
         grades: ArrayLike | None = None,
         seed: int = 0,
     ) -> Tuned[Self]:
-        """Climb the ladders, and with grades those of their power, to what the judge values most.
+        """Choose settings (with grades, also their power) by coordinate ascent on the validation score.
 
-        Fit the baseline that is found on train and validation together.
+        Fit the returned baseline on training and validation set together.
 
         Args:
-            train: rows to learn from, as for `fit`.
-            judge: what a fitted ranker is worth on a validation part, more is better; of equal worth, the
-                first tried is taken.
-            grades: of the rows, as for `fit`.
-            seed: of whatever is random in the fits.
+            train: rows to fit on, as for `fit`.
+            judge: validation score of a fitted ranker, higher is better; ties go to the first one tried.
+            grades: grades of the rows, as for `fit`.
+            seed: random seed of the fits.
 
         Raises:
             ConfigError: the baseline does not apply to the schema of ``train``.
-            DataError: the judge's answer is not finite.
-            TypeError: as `fit`.
+            DataError: the validation score is not finite.
+            TypeError: as in `fit`.
         """
         feedback = Feedback.of(train, grades)
         ladders = {**({"power": POWERS} if feedback.graded else {}), **cls.ladders(feedback)}
@@ -135,33 +134,33 @@ class RankingBaseline(Ranker):
         return Tuned(cls.made(found.point, feedback), found.worth, found.tried, found.at_edge)
 
     def fit(self, train: TrainPart, *, grades: ArrayLike | None = None, seed: int = 0) -> Self:
-        """Learn from the pairs of a train part; a second call forgets the first.
+        """Fit on the pairs of a training set; a second call starts over.
 
         Args:
-            train: without grades its interactions are the positives, all alike; a (user, item) pair counts
-                once.
-            grades: (n,) how much each interaction counts, finite and at least 0, such as the rank of its
-                label; 0 is as good as unobserved. Of several interactions of a pair the highest grade counts.
-            seed: of whatever is random in the fit; the same seed gives the same bits.
+            train: without grades, all its interactions are positives; a (user, item) pair counts once.
+            grades: (n,) grade of each interaction, finite and at least 0, such as the rank of its label; 0
+                means unobserved. A pair with several interactions has the highest grade.
+            seed: random seed of the fit; the same seed gives the same bits.
 
         Returns:
             This baseline.
 
         Raises:
             ConfigError: the baseline does not apply to the schema of ``train``.
-            DataError: no rows, more items than the baseline can hold, or grades of another kind.
-            TypeError: ``train`` was not declared as a train part.
+            DataError: no rows, more items than the baseline can handle, or invalid grades.
+            TypeError: ``train`` is not marked as a training set.
         """
         return self._fit_on(Feedback.of(train, grades), seed)
 
     def rank(self, queries: Queries, k: int) -> NDArray[np.int32]:
-        """Return the item rows (n_users, k) that each user is given; see `Ranker.rank`.
+        """Return the item rows (n_users, k) recommended to each user; see `Ranker.rank`.
 
-        Items without train rows come last, by row. A user without train rows gets the popular items.
+        Items without training rows come last, by row. A user without training rows gets the most popular
+        items.
 
         Raises:
-            ConfigError: ``k`` below 1.
-            DataError: ``queries.barred`` does not fit the users or names an item that does not exist.
+            ConfigError: ``k`` is below 1.
+            DataError: ``queries.barred`` does not match the users or names an unknown item.
             TrainingError: the baseline is not fitted.
         """
         if self.feedback is None:
@@ -169,7 +168,7 @@ class RankingBaseline(Ranker):
                 f"the baseline {self.name!r} can't rank before it is fitted; call fit(train) first"
             )
         if k < 1:
-            raise ConfigError(f"k must be at least 1, got {k}; ask for one item or more")
+            raise ConfigError(f"k must be at least 1; got {k}")
         barred = check_lists("queries.barred", queries.barred, len(queries.users), len(queries.items))
         return self._rank(replace(queries, barred=barred), k, self.feedback)
 
@@ -182,15 +181,15 @@ class RankingBaseline(Ranker):
 
     @abstractmethod
     def _fit(self, feedback: Feedback, seed: int) -> None:
-        """Learn from the pairs."""
+        """Fit on the pairs."""
 
     @abstractmethod
     def _rank(self, queries: Queries, k: int, feedback: Feedback) -> NDArray[np.int32]:
-        """Return the rows (n_users, k), the queries having been checked."""
+        """Return the rows (n_users, k) for validated queries."""
 
 
 class PersonalBaseline(RankingBaseline):
-    """A baseline that knows each user by train rows."""
+    """A baseline that uses each user's training rows."""
 
     def _rank(self, queries: Queries, k: int, feedback: Feedback) -> NDArray[np.int32]:
         users = rows_of(queries.users, feedback.users)
@@ -206,25 +205,25 @@ class PersonalBaseline(RankingBaseline):
 
     @abstractmethod
     def _rank_warm(self, users: IntArray, items: IntArray, barred: ItemLists, k: int) -> NDArray[np.int32]:
-        """Rank for users that have train rows.
+        """Rank for users with training rows.
 
         Args:
             users: (n_users,) rows of ``feedback.users``.
             items: (n_items,) rows of ``feedback.items``, -1 for a cold item.
-            barred: for these users.
+            barred: excluded items of these users.
             k: at least 1.
 
         Returns:
-            (n_users, k) places in ``items``.
+            (n_users, k) positions in ``items``.
         """
 
 
 class ScoreBaseline(PersonalBaseline):
-    """A baseline that gives a user's scores of all items at once."""
+    """A baseline that scores all items of a user at once."""
 
     @abstractmethod
     def _scores(self, users: IntArray) -> FloatArray:
-        """Return finite scores (n_users, n_items) of all items with train rows, for rows of users."""
+        """Return finite scores (n_users, n_items) of all items with training rows, for rows of users."""
 
     def _rank_warm(self, users: IntArray, items: IntArray, barred: ItemLists, k: int) -> NDArray[np.int32]:
         found = np.empty((len(users), k), dtype=np.int32)
@@ -243,15 +242,15 @@ class VectorBaseline(PersonalBaseline):
     """A baseline whose score is the dot product of a user's and an item's vector.
 
     Attributes:
-        user_vectors: float32 (n_users, dim) in the order of ``feedback.users``, once fitted.
-        item_vectors: float32 (n_items, dim) in that of ``feedback.items``.
+        user_vectors: float32 (n_users, dim) in the order of ``feedback.users``, after fitting.
+        item_vectors: float32 (n_items, dim) in the order of ``feedback.items``.
     """
 
     user_vectors: NDArray[np.float32]
     item_vectors: NDArray[np.float32]
 
     def _rank_warm(self, users: IntArray, items: IntArray, barred: ItemLists, k: int) -> NDArray[np.int32]:
-        # One more coordinate, 1 for users, carries the score of a cold item, so that one search ranks all.
+        # One more component, 1 for users, holds the score of cold items, so that one search ranks all items.
         width = self.item_vectors.shape[1]
         asked = np.ones((len(users), width + 1), dtype=np.float32)
         asked[:, :width] = self.user_vectors[users]
@@ -270,7 +269,7 @@ def above_zero(baseline: str, **settings: float) -> None:
     """
     for name, value in settings.items():
         if not (np.isfinite(value) and value > 0):
-            raise ConfigError(f"{name} of the baseline {baseline!r} must be above 0, got {value}; correct it")
+            raise ConfigError(f"{name} of the baseline {baseline!r} must be above 0; got {value}")
 
 
 def at_least_zero(baseline: str, **settings: float) -> None:
@@ -281,19 +280,17 @@ def at_least_zero(baseline: str, **settings: float) -> None:
     """
     for name, value in settings.items():
         if not (np.isfinite(value) and value >= 0):
-            raise ConfigError(
-                f"{name} of the baseline {baseline!r} must be 0 or more, got {value}; correct it"
-            )
+            raise ConfigError(f"{name} of the baseline {baseline!r} must be at least 0; got {value}")
 
 
 def _worth(
     candidate: RankingBaseline, feedback: Feedback, judge: Callable[[Ranker], Any], seed: int
 ) -> float:
-    """Judge a fitted copy, which is gone afterwards: models can be large, and one is held at a time."""
+    """Score a fitted copy and discard it: models can be large, so only one is kept in memory."""
     worth = float(judge(copy.copy(candidate)._fit_on(feedback, seed)))
     if not np.isfinite(worth):
         raise DataError(
-            f"a setting is chosen by a finite number, the judge gave {worth} for {candidate.name!r} with "
-            f"{candidate.settings()}; check that the validation part has positives"
+            f"the validation score must be finite; got {worth} for {candidate.name!r} with "
+            f"{candidate.settings()}. Check that the validation set has positives"
         )
     return worth

@@ -1,4 +1,4 @@
-"""`climb`: which settings are best on validation, found one setting at a time and never at an open edge."""
+"""`climb`: tune settings on a validation score, one setting at a time (coordinate ascent)."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from dataclasses import dataclass
 from typing import Any
 
 Setting = int | float | str | None
-"""A value of a setting, as the constructors of baselines take it."""
+"""A value of a setting, as passed to the constructor of a baseline."""
 Point = dict[str, Any]
 """A value for each setting."""
 
 _MOST_ROUNDS = 4
-"""Most passes over all settings. Each pass starts from the best point of the one before."""
+"""Maximum passes over all settings. Each pass starts from the best point of the previous one."""
 
 
 @dataclass(frozen=True)
 class Ladder:
-    """The values of a setting that a search may try.
+    """The values of a setting that tuning may try.
 
     Attributes:
-        values: in rising order, or in any where they have none.
-        start: place of the value that is tried first.
-        ordered: whether neighbours in ``values`` are alike; without an order every value is tried.
-        closed: whether the first value is the least that there can be, and the last the greatest.
-        strides: how many values a step goes on, the coarse steps first.
+        values: in increasing order, if they have an order.
+        start: position of the value to try first.
+        ordered: whether neighbours in ``values`` are similar; if not, every value is tried.
+        closed: whether the first and last value are the smallest and largest possible.
+        strides: step sizes in positions, coarse steps first.
     """
 
     values: tuple[Setting, ...]
@@ -40,9 +40,9 @@ class Found:
 
     Attributes:
         point: a value for each setting.
-        worth: what it is worth.
+        worth: its score.
         tried: number of points that were tried.
-        at_edge: settings whose best value is the first or last of a ladder that is open there.
+        at_edge: settings whose best value is the first or last of an open range.
     """
 
     point: Point
@@ -52,14 +52,14 @@ class Found:
 
 
 def climb(ladders: Mapping[str, Ladder], worth: Callable[[Point], float]) -> Found:
-    """Go up each ladder in turn while the worth rises, or else down, until no setting is better changed.
+    """Move along one setting at a time, up or down while the score improves, until no change improves it.
 
-    This is coordinate ascent. It finds the best point where the worth has one summit; it tries far fewer
-    points than a full grid, so the ladders can be long. Of points of equal worth the first tried is kept.
+    This is coordinate ascent. It finds the best point if the score has a single maximum, and tries far fewer
+    points than a full grid, so the ranges can be long. Ties go to the point tried first.
 
     Args:
-        ladders: one for each setting, in the order in which they are climbed.
-        worth: of a point; it is asked once for each.
+        ladders: one for each setting, in the order in which they are tuned.
+        worth: score of a point; it is called once per point.
     """
     known: dict[tuple[int, ...], float] = {}
     names = list(ladders)
@@ -87,7 +87,7 @@ def climb(ladders: Mapping[str, Ladder], worth: Callable[[Point], float]) -> Fou
 def _along(
     best: tuple[int, ...], axis: int, ladder: Ladder, at: Callable[[tuple[int, ...]], float]
 ) -> tuple[int, ...]:
-    """Return the best place that is found along one axis."""
+    """Return the best position found along one axis."""
     if not ladder.ordered:
         others = [_moved(best, axis, place) for place in range(len(ladder.values))]
         return max([best, *others], key=at)

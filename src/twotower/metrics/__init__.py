@@ -1,14 +1,14 @@
 """Pure NumPy and Numba metrics of ratings and of rankings, with bootstrap intervals over users.
 
-`rating_report` measures one model and `paired_difference` two, from the columns user, label and prediction,
-in the label's own units. Both rest on `user_statistics`, a handful of sums a user: take the users' groups and
-these sums once, then ask for `intervals` of any model or slice of rows, and for `paired_differences` of any
-number of models. The plain definitions (`mae`, `rmse`, `r2`, `xauc`, `xauc_by_user`) stand beside them, and
-`RATING_METRICS` says which direction is better.
+`rating_report` evaluates one model and `paired_difference` compares two, from the columns user, label and
+prediction, in the label's units. Both use `user_statistics`, a few sums per user: compute the users' groups
+and these sums once, then `intervals` for any model or slice of rows, and `paired_differences` for any number
+of models. The plain definitions are `mae`, `rmse`, `r2`, `xauc` and `xauc_by_user`; `RATING_METRICS` gives
+their direction.
 
-`ranking_values` measures top-k lists for each user, `list_means` what their items are like; `mean_intervals`
-and `mean_differences` put intervals round the means of such values. `coverage` and `gini` are of all lists
-together.
+`ranking_values` gives the ranking metrics of each user's top-k list, and `list_means` the mean of an item
+property over it; `mean_intervals` and `mean_differences` add confidence intervals to the means over users.
+`coverage` and `gini` are computed from all lists together.
 """
 
 from twotower.metrics.bootstrap import intervals, paired_differences, replicates, user_draws

@@ -1,10 +1,10 @@
-"""Bootstrap over users: draw users with replacement, keep each one's rows together.
+"""Bootstrap over users: resample users with replacement and keep each user's rows together.
 
-Rows of one user are alike, so drawing rows would give intervals that are too narrow; the user is what was
-sampled from the world (the cluster bootstrap: Davison & Hinkley, *Bootstrap Methods and their Application*,
-1997, 3.8). No row is ever drawn: a resample is a vector of counts, one a user, multiplied with
-`UserStatistics`, and the same counts serve every model and slice, which is what pairs a comparison. Intervals
-are percentile intervals (Efron & Tibshirani, *An Introduction to the Bootstrap*, 1993, chapter 13).
+A user's rows are correlated, so resampling rows would give intervals that are too narrow; users are the
+sampling unit (the cluster bootstrap: Davison & Hinkley, *Bootstrap Methods and their Application*, 1997,
+3.8). Rows are never copied: a resample is a vector of counts per user, multiplied with `UserStatistics`. The
+same counts are used for every model and slice, which makes comparisons paired. Intervals are percentile
+intervals (Efron & Tibshirani, *An Introduction to the Bootstrap*, 1993, chapter 13).
 """
 
 from __future__ import annotations
@@ -19,23 +19,24 @@ from twotower.metrics.checks import FloatArray
 from twotower.metrics.interval import Interval
 from twotower.metrics.statistics import UserStatistics
 
-_BLOCK = 64  # resamples multiplied at once: 64 x 7,176 users x 8 bytes is 3.7 MB, which stays in the cache
+_BLOCK = 64  # resamples per multiplication: 64 x 7,176 users x 8 bytes is 3.7 MB, which fits in the cache
 
 
 def user_draws(n_users: int, resamples: int, seed: int) -> Iterator[FloatArray]:
     """Yield how often each user is drawn, in blocks (at most 64, n_users) whose rows are multinomial.
 
-    The draws depend on the three arguments alone, not on the size of the blocks.
+    The draws depend only on the three arguments, not on the size of the blocks.
     """
     if resamples < 1:
-        raise ConfigError(f"resamples must be at least 1; got {resamples}. 1000 is a good number.")
+        raise ConfigError(f"resamples must be at least 1; got {resamples}. 1000 is a good choice.")
     if seed < 0:
-        raise ConfigError(f"seed must not be negative; got {seed}. Any whole number from 0 will do.")
+        raise ConfigError(f"seed must be a whole number of at least 0; got {seed}.")
     generator = np.random.default_rng(seed)
     for start in range(0, resamples, _BLOCK):
         block = np.empty((min(_BLOCK, resamples - start), n_users))
         for row in block:
-            # The same law as generator.multinomial, whose n_users binomials a row take ten times as long.
+            # Same distribution as generator.multinomial, whose n_users binomials per row take ten times as
+            # long.
             row[:] = np.bincount(generator.integers(n_users, size=n_users), minlength=n_users)
         yield block
 
@@ -45,7 +46,7 @@ def replicates(
 ) -> list[dict[str, FloatArray]]:
     """Compute every metric on every resample: one ``name -> (resamples,)`` for each of ``statistics``.
 
-    All of them must have the same users, and see the same draws.
+    All of them must have the same users; they get the same draws.
     """
     first = statistics[0]
     for other in statistics[1:]:
@@ -66,8 +67,8 @@ def intervals(
 ) -> dict[str, Interval]:
     """Every metric with its percentile interval.
 
-    A resample on which a metric is not defined (all users drawn have one constant label) is left out of its
-    interval. With a single user behind a metric there is nothing to resample: (nan, nan).
+    A resample in which a metric is undefined (all drawn users have the same constant label) is left out of
+    its interval. With a single user there is nothing to resample: (nan, nan).
     """
     return intervals_of_all([statistics], resamples=resamples, seed=seed, level=level)[0]
 
@@ -75,7 +76,7 @@ def intervals(
 def intervals_of_all(
     statistics: Sequence[UserStatistics], *, resamples: int = 1000, seed: int = 0, level: float = 0.95
 ) -> list[dict[str, Interval]]:
-    """`intervals` of each of ``statistics``, such as slices of one table, from draws made once."""
+    """`intervals` of each of ``statistics``, such as slices of a table, with shared draws."""
     drawn = replicates(statistics, resamples=resamples, seed=seed)
     return [
         {

@@ -1,4 +1,4 @@
-"""Checks of the arrays every metric takes: one dimension, equal lengths, at least one row, finite numbers."""
+"""Validation of metric inputs: one dimension, equal lengths, at least one row, finite numbers."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ BoolArray = NDArray[np.bool_]
 
 
 def float_column(name: str, values: ArrayLike, rows: int | None = None) -> FloatArray:
-    """Return ``values`` as float64 (rows,), or refuse them.
+    """Return ``values`` as float64 (rows,), or raise.
 
-    float32 is widened here, before any sum or difference is taken: a float32 sum over millions of rows
-    loses digits that the reports print.
+    float32 is converted here, before any sum or difference: a float32 sum over millions of rows loses digits
+    that reports show.
     """
     array = _column(name, values, rows)
     if array.dtype.kind not in "fiub":
-        raise DataError(f"{name} must hold numbers; got dtype {array.dtype}. Convert the column first.")
+        raise DataError(f"{name} must contain numbers; got dtype {array.dtype}. Convert the column first.")
     column: FloatArray = array.astype(np.float64, copy=False)
     finite = np.isfinite(column)
     if not finite.all():
@@ -30,50 +30,50 @@ def float_column(name: str, values: ArrayLike, rows: int | None = None) -> Float
         count = int(column.size - np.count_nonzero(finite))
         raise DataError(
             f"{name} must be finite; got {column[row]} in row {row} ({count} such rows of {column.size}). "
-            "Drop these rows before measuring, or mend what produced them."
+            "Drop these rows first, or fix their source."
         )
     return column
 
 
 def int_column(name: str, values: ArrayLike, rows: int | None = None) -> IntArray:
-    """Return integer ``values`` as int64 (rows,), or refuse them."""
+    """Return integer ``values`` as int64 (rows,), or raise."""
     array = _column(name, values, rows)
     if array.dtype.kind not in "iu":
         raise DataError(
-            f"{name} must hold integers; got dtype {array.dtype}. Pass row indices or integer ids, "
-            "for text ids the codes of numpy.unique(ids, return_inverse=True)."
+            f"{name} must contain integers; got dtype {array.dtype}. Pass row indices or integer ids; "
+            "for text ids, the codes of numpy.unique(ids, return_inverse=True)."
         )
     return array.astype(np.int64, copy=False)
 
 
 def mask_column(name: str, values: ArrayLike, rows: int) -> BoolArray:
-    """Return a boolean mask (rows,) that keeps at least one row, or refuse it."""
+    """Return a boolean mask (rows,) that selects at least one row, or raise."""
     array = _column(name, values, rows)
     if array.dtype.kind != "b":
         raise DataError(
-            f"{name} must be a boolean mask; got dtype {array.dtype}. Pass a comparison's result."
+            f"{name} must be a boolean mask; got dtype {array.dtype}. Pass the result of a comparison."
         )
     if not array.any():
-        raise DataError(f"{name} must keep at least one row; it keeps 0 of {rows}. Leave this slice out.")
+        raise DataError(f"{name} must select at least one row; it selects 0 of {rows}. Leave out this slice.")
     return array.astype(np.bool_, copy=False)
 
 
 def finite_cap(cap: float | None) -> float | None:
-    """Return ``cap`` as a float, or refuse one that is not finite."""
+    """Return ``cap`` as a float, or raise if it is not finite."""
     if cap is not None and not np.isfinite(cap):
-        raise ConfigError(f"cap must be finite; got {cap}. Pass None to leave the capped metrics out.")
+        raise ConfigError(f"cap must be finite; got {cap}. Pass None to leave out the capped metrics.")
     return None if cap is None else float(cap)
 
 
 def _column(name: str, values: ArrayLike, rows: int | None) -> NDArray[Any]:
-    array = np.asarray(values, order="C")  # one layout, so that Numba compiles each kernel once
+    array = np.asarray(values, order="C")  # a fixed layout, so that Numba compiles each kernel once
     if array.ndim != 1:
-        raise DataError(f"{name} must have one dimension; got shape {array.shape}. Pass one value a row.")
+        raise DataError(f"{name} must have one dimension; got shape {array.shape}. Pass one value per row.")
     if array.size == 0:
         raise DataError(f"{name} must have at least one row; got 0. Check the split or the filter before it.")
     if rows is not None and array.size != rows:
         raise DataError(
-            f"{name} must have one value a row; got {array.size} for {rows} rows. "
+            f"{name} must have one value per row; got {array.size} for {rows} rows. "
             "Take all columns from the same table, after the same filter."
         )
     return array

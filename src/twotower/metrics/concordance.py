@@ -1,10 +1,10 @@
-"""Concordant pairs of rows, counted exactly in O(n log n): the work behind `twotower.metrics.xauc`.
+"""Exact counts of concordant pairs of rows in O(n log n), for `twotower.metrics.xauc`.
 
-Rows lie as in `PairOrder`: by label ascending and, within a label, by prediction descending. There an
-earlier row with a *strictly* lower prediction must have a strictly lower label, so a sort that counts, for
-each row, the lower predictions before it counts its concordant pairs (Knight, JASA 1966, with a merge sort).
-Over all rows it is a radix sort, since ranks are whole numbers: four stable passes for 4.7 M rows, where a
-merge takes 22. Within a user, where rows are few, it is the merge sort.
+Rows are ordered as in `PairOrder`: by label ascending and, within a label, by prediction descending. In this
+order an earlier row with a *strictly* lower prediction also has a strictly lower label, so a sort that
+counts, for each row, the lower predictions before it counts its concordant pairs (Knight, JASA 1966, with a
+merge sort). Over all rows a radix sort is used, since ranks are integers: four stable passes for 4.7 M rows,
+instead of the 22 of a merge sort. Within a user, with few rows, a merge sort is used.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from twotower.metrics.pair_order import PairOrder, Ranks, take
 
 
 def concordance(order: PairOrder, size: int) -> tuple[FloatArray, IntArray]:
-    """Count every row's pairs with all rows, and sum the rows' counts up by ``order.row`` in [0, size).
+    """Count every row's pairs with all rows, and sum the counts by ``order.row`` in [0, size).
 
     Returns
     -------
@@ -37,7 +37,7 @@ def concordance(order: PairOrder, size: int) -> tuple[FloatArray, IntArray]:
 def concordance_within_users(order: PairOrder, rows: IntArray) -> tuple[FloatArray, IntArray]:
     """Count each user's own pairs, each pair once: ``concordant`` (n_users,), ``comparable`` (n_users,).
 
-    ``order`` lies by user (`PairOrder.by_user`), and ``rows`` (n_users,) says how many rows each has.
+    ``order`` is sorted by user (`PairOrder.by_user`), and ``rows`` (n_users,) is the number of rows of each.
     """
     concordant, comparable = _user_counts(order.label, order.prediction, np.cumsum(rows))
     return concordant, comparable
@@ -45,7 +45,7 @@ def concordance_within_users(order: PairOrder, rows: IntArray) -> tuple[FloatArr
 
 @njit(cache=True, nogil=True)
 def _closed_ranks(rank: Ranks) -> tuple[Ranks, Ranks]:
-    """Return ranks (n,) without the gaps that rows left out have made, and ``below`` (n_ranks + 1,).
+    """Return ranks (n,) without gaps from omitted rows, and ``below`` (n_ranks + 1,).
 
     ``below[k]`` is the number of rows of lower rank than k, so k's rows sorted lie in [below[k], below[k+1]).
     """
@@ -72,13 +72,13 @@ _DIGITS = 1 << _BITS
 
 @njit(cache=True, nogil=True)
 def _count_lower_before(values: Ranks, below: Ranks) -> tuple[Ranks, Ranks]:
-    """For each of ``values`` (n,), dense ranks, count the earlier places that hold a strictly lower one.
+    """For each of ``values`` (n,), dense ranks, count the earlier positions with a strictly lower value.
 
-    A radix sort from the highest digit down. Two values part at the first digit in which they differ, while
-    both are still in one node (the values that share all higher digits) and in their first order; so a row's
-    count is the sum, over the passes, of the rows of its node that came before it with a lower digit.
+    A radix sort from the highest digit down. Two values separate at the first digit in which they differ,
+    while they are in the same node (values that share all higher digits) and in their original order. So a
+    row's count is the sum, over the passes, of earlier rows of its node with a lower digit.
 
-    Returns the counts (n,) and their places (n,), both by value ascending, then by place ascending.
+    Returns the counts (n,) and their positions (n,), both sorted by value, then by position.
     """
     n_values = below.size - 1
     value, spare_value = values.copy(), np.empty_like(values)
@@ -90,7 +90,7 @@ def _count_lower_before(values: Ranks, below: Ranks) -> tuple[Ranks, Ranks]:
     for digit in range(_DIGITS):
         for other in range(digit + 1, _DIGITS):
             higher[digit, other] = 1
-    lower = np.empty(_DIGITS, dtype=values.dtype)  # rows of the node so far with a lower digit than this
+    lower = np.empty(_DIGITS, dtype=values.dtype)  # earlier rows of the node with a lower digit
     out = np.empty(_DIGITS, dtype=values.dtype)  # where the next row of this digit goes
     shift = 0
     while 1 << shift < n_values:
@@ -109,7 +109,7 @@ def _count_lower_before(values: Ranks, below: Ranks) -> tuple[Ranks, Ranks]:
                 out[digit] = new + 1
                 spare_value[new], spare_place[new] = value[old], place[old]
                 spare_count[new] = count[old] + lower[digit]
-                for other in range(_DIGITS):  # a fixed length without a branch: a few vector instructions
+                for other in range(_DIGITS):  # fixed length, no branch: a few vector instructions
                     lower[other] += higher[digit, other]
         value, spare_value = spare_value, value
         place, spare_place = spare_place, place
@@ -122,7 +122,7 @@ def _count_lower_before(values: Ranks, below: Ranks) -> tuple[Ranks, Ranks]:
 def _concordant(
     row: Ranks, label: Ranks, lower_before: Ranks, place: Ranks, below: Ranks, size: int
 ) -> FloatArray:
-    """Sum up the rows' concordant pairs (ties of the prediction count 1/2) by ``row``: (size,).
+    """Sum the rows' concordant pairs (ties of the prediction count 1/2) by ``row``: (size,).
 
     All of (n,), by prediction ascending, then by place of the layout: ``place`` and ``lower_before`` as
     `_count_lower_before` returns them, ``row`` and ``label`` taken from there. ``below`` as `_closed_ranks`
@@ -153,7 +153,7 @@ def _concordant(
 
 @njit(cache=True, nogil=True)
 def _comparable(row: Ranks, label: Ranks, size: int) -> IntArray:
-    """Sum up the rows' comparable pairs by ``row``: (size,). Arguments (n,) in the layout of `PairOrder`."""
+    """Sum the rows' comparable pairs by ``row``: (size,). Arguments (n,) in the order of `PairOrder`."""
     n = label.size
     total = np.zeros(size, dtype=np.int64)
     start = 0
@@ -171,7 +171,7 @@ def _comparable(row: Ranks, label: Ranks, size: int) -> IntArray:
 def _user_counts(label: Ranks, prediction: Ranks, ends: IntArray) -> tuple[FloatArray, IntArray]:
     """Count each user's own pairs, each pair once.
 
-    Rows (n,) lie by user, then as in `PairOrder`; ``ends`` (n_users,) says where each user's rows end.
+    Rows (n,) are sorted by user, then as in `PairOrder`; ``ends`` (n_users,) is the end of each user's rows.
     Returns concordant (n_users,), comparable (n_users,).
     """
     concordant = np.zeros(ends.size, dtype=np.float64)
@@ -193,7 +193,7 @@ def _user_counts(label: Ranks, prediction: Ranks, ends: IntArray) -> tuple[Float
 
 @njit(cache=True, nogil=True)
 def _equal_pairs(first: Ranks, second: Ranks) -> tuple[int, int]:
-    """Count pairs of places with equal ``first``, and with both equal; equal places lie together."""
+    """Count pairs of positions with equal ``first``, and with both equal; equal ones are adjacent."""
     equal, both = 0, 0
     run, both_run = 0, 0
     for i in range(1, first.size):
@@ -206,7 +206,7 @@ def _equal_pairs(first: Ranks, second: Ranks) -> tuple[int, int]:
 
 @njit(cache=True, nogil=True)
 def _merge_sort(values: Ranks) -> tuple[int, Ranks]:
-    """Count the pairs of places of which the earlier holds a strictly lower value; and sort. O(n log n)."""
+    """Count pairs whose earlier position has a strictly lower value, and sort. O(n log n)."""
     n = values.size
     value, spare = values.copy(), np.empty_like(values)
     pairs = 0
@@ -216,8 +216,8 @@ def _merge_sort(values: Ranks) -> tuple[int, Ranks]:
             middle, high = min(low + width, n), min(low + 2 * width, n)
             left, right, out = low, middle, low
             while left < middle and right < high:
-                # Equal values leave the right half first: they are not lower, so they must not count. As
-                # sums and not as branches, half of which the processor would guess wrong.
+                # Equal values leave the right half first: they are not lower, so they must not count. Sums #
+                # instead of branches, half of which would be mispredicted.
                 lower = int(value[left] < value[right])
                 spare[out] = value[left] if lower else value[right]
                 pairs += (1 - lower) * (left - low)

@@ -1,12 +1,12 @@
-"""What top-k lists show of the catalogue: how much of it, how evenly, how popular, how novel.
+"""Properties of top-k lists: catalogue coverage, evenness, popularity and novelty.
 
-None of these looks at relevant items, and none has a direction that is better: lists drawn at random do well
-on all. They tell at what cost in variety a model's accuracy comes.
+None of them uses relevant items, and none has a better direction: random lists do well on all. They show how
+much variety a model's accuracy costs.
 
-``coverage@k`` and ``gini@k`` are of all lists together. Resampling users leaves lists out, and with them
-items, so a bootstrap would centre below the coverage and above the Gini index that it should surround: they
-have no interval. ``avg_popularity_percentile@k`` (mean `popularity_percentile`) and ``novelty@k`` (mean
-`self_information`) are means of a value a user and have one.
+``coverage@k`` and ``gini@k`` are computed from all lists together. Resampling users drops lists and thus
+items, so a bootstrap distribution would lie below the true coverage and above the true Gini index: they have
+no interval. ``avg_popularity_percentile@k`` (mean `popularity_percentile`) and ``novelty@k`` (mean
+`self_information`) are means of one value per user and have one.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from twotower.metrics.ranking_lists import Lists
 
 
 def exposure_counts(lists: Lists, n_items: int, k: int) -> IntArray:
-    """Count in how many lists, cut off at k, each item is: (n_items,).
+    """Count the lists, cut off at k, that contain each item: (n_items,).
 
     >>> exposure_counts(np.array([[0, 2, 1], [2, -1, -1]], dtype=np.int32), 4, k=2)
     array([1, 0, 2, 0])
     """
-    return np.bincount(lists[:, :k].ravel() + 1, minlength=n_items + 1)[1:]  # place 0 counts the -1s
+    return np.bincount(lists[:, :k].ravel() + 1, minlength=n_items + 1)[1:]  # index 0 counts the -1s
 
 
 def coverage(exposures: NDArray[np.integer[Any]]) -> float:
@@ -40,7 +40,7 @@ def coverage(exposures: NDArray[np.integer[Any]]) -> float:
     exposures
         (n_items,) in how many lists each item of the catalogue is, from `exposure_counts`.
 
-    Degenerate case: empty lists alone cover 0.
+    Degenerate case: if all lists are empty, 0.
 
     >>> coverage(np.array([3, 0, 1, 0]))
     0.5
@@ -50,11 +50,11 @@ def coverage(exposures: NDArray[np.integer[Any]]) -> float:
 
 
 def gini(exposures: NDArray[np.integer[Any]]) -> float:
-    """Gini index of the exposure: 0 where all items are in equally many lists, near 1 where few have all.
+    """Gini index of the exposure: 0 if all items are in equally many lists, near 1 if few are in all.
 
     ``sum_j (2j - n - 1) e_(j) / (n sum_j e_(j))`` with ``e_(1) <= e_(2) <= ...`` over all n items of the
-    catalogue, those in no list included; it is the mean absolute difference of two items' exposures over
-    twice their mean, and at most ``(n - 1) / n``. Degenerate case: empty lists alone give nan.
+    catalogue, including those in no list; it is the mean absolute difference of two items' exposures over
+    twice their mean, and at most ``(n - 1) / n``. Degenerate case: if all lists are empty, nan.
 
     Parameters
     ----------
@@ -72,10 +72,10 @@ def gini(exposures: NDArray[np.integer[Any]]) -> float:
 
 
 def popularity_percentile(counts: NDArray[np.integer[Any]]) -> FloatArray:
-    """Place of each item in the catalogue by its number of train interactions: (n_items,) between 0 and 1.
+    """Percentile rank of each item by its number of training interactions: (n_items,) between 0 and 1.
 
-    ``(#{j: c_j < c_i} + #{j: c_j = c_i} / 2) / n_items``, so that items of equal counts have one place and
-    the mean over the catalogue is 1/2. Items without train interactions are the least popular, all alike.
+    ``(#{j: c_j < c_i} + #{j: c_j = c_i} / 2) / n_items``, so that items with equal counts have the same rank
+    and the mean over the catalogue is 1/2. Items without training interactions share the lowest rank.
 
     Parameters
     ----------
@@ -93,34 +93,34 @@ def popularity_percentile(counts: NDArray[np.integer[Any]]) -> FloatArray:
 
 
 def self_information(counts: NDArray[np.integer[Any]], total: int) -> FloatArray:
-    """Bits of surprise at meeting each item among the train interactions: (n_items,).
+    """Self-information in bits of each item's share of the training interactions: (n_items,).
 
-    ``-log2(max(c_i, 1) / total)``: an item without train interactions, whose surprise has no bound, counts as
-    if it had one, which is the greatest value that an item met in train can have, ``log2(total)``. Source:
-    Vargas & Castells, "Rank and relevance in novelty and diversity metrics for recommender systems", RecSys
-    2011 (novelty as self-information).
+    ``-log2(max(c_i, 1) / total)``: an item without training interactions, whose self-information is infinite,
+    counts as if it had one, which gives the maximum for a warm item, ``log2(total)``. Source: Vargas &
+    Castells, "Rank and relevance in novelty and diversity metrics for recommender systems", RecSys 2011
+    (novelty as self-information).
 
     Parameters
     ----------
     counts
         (n_items,) train interactions of each item.
     total
-        Train interactions of all items, those outside the catalogue included; at least 1.
+        Training interactions of all items, including those outside the catalogue; at least 1.
 
     >>> self_information(np.array([4, 2, 1, 0]), total=8)
     array([1., 2., 3., 3.])
 
     """
     if total < 1:
-        raise DataError(f"the share of train interactions needs at least one interaction; got {total}.")
+        raise DataError(f"novelty needs at least one training interaction; got {total}.")
     bits: FloatArray = math.log2(total) - np.log2(np.maximum(counts, 1))
     return bits
 
 
 def list_means(lists: Lists, of_item: FloatArray, ks: tuple[int, ...]) -> FloatArray:
-    """Mean of a value of the items over each list, cut off at each k: (n_ks, n_users).
+    """Mean of an item property over each list, cut off at each k: (n_ks, n_users).
 
-    A list that ends before k has the mean of what is in it; an empty one has nan and is not counted.
+    A list shorter than k has the mean of its items; an empty list has nan and is not counted.
 
     Parameters
     ----------

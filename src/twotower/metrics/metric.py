@@ -1,4 +1,4 @@
-"""What a metric says of itself: its name, its direction and its unit."""
+"""`Metric`: the name, direction and unit of a metric."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric's declaration; a comparison reads the direction from here and never guesses it.
+    """Declaration of a metric; comparisons take the direction from here.
 
     Attributes
     ----------
     name
-        The key under which reports give the metric.
+        The key of the metric in reports.
     higher_is_better
         The direction: False for an error, True for a score.
     unit

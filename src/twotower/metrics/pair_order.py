@@ -1,8 +1,8 @@
-"""Rows laid out in the one order that counts concordant pairs, once for all slices.
+"""Rows in the order that counts concordant pairs, sorted once for all slices.
 
-Only the order of the labels and predictions matters, so both become dense ranks first. The rows are then laid
-out by label ascending and, within a label, by prediction descending. A layout of some of the rows is the
-layout of all with the others left out, so slices share the sorting.
+Only the order of the labels and predictions matters, so both are first converted to dense ranks. The rows are
+then sorted by label ascending and, within a label, by prediction descending. The order of a subset is that of
+all rows with the others omitted, so slices share the sorting.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from twotower.metrics.checks import FloatArray, IntArray
 
 Ranks = NDArray[np.integer[Any]]  # int32, or int64 beyond 2^31 rows
-Flags = NDArray[np.uint8]  # one bit a slice
+Flags = NDArray[np.uint8]  # one bit per slice
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,14 @@ class Ranking:
 
 @dataclass(frozen=True)
 class PairOrder:
-    """Rows laid out by label ascending, then prediction descending.
+    """Rows sorted by label ascending, then prediction descending.
 
     Attributes
     ----------
     row
-        (n,) at each place the original row, or what the rows' counts are to be summed up by (the user).
+        (n,) at each position the original row, or the target (such as the user) that its counts are added to.
     label, prediction
-        (n,) ranks at each place; equal values have equal ranks.
+        (n,) ranks at each position; equal values have equal ranks.
 
     """
 
@@ -55,28 +55,28 @@ class PairOrder:
     prediction: Ranks
 
     def within(self, flags: Flags, bit: int) -> PairOrder:
-        """Leave out the places where this bit of ``flags`` (n,) is not set."""
+        """Drop the positions where this bit of ``flags`` (n,) is not set."""
         return PairOrder(*_kept(self.row, self.label, self.prediction, flags, bit))
 
     def by_user(self, code: Ranks, n_users: int) -> PairOrder:
-        """Lay the rows out by user first, then as here; ``code`` (n,) is the user of each row, from 0."""
+        """Sort the rows by user, then as here; ``code`` (n,) is the user of each row, from 0."""
         place = _places(take(code, self.row), n_users)
         return PairOrder(_put(self.row, place), _put(self.label, place), _put(self.prediction, place))
 
     def summed_by(self, target: Ranks) -> PairOrder:
-        """Let the counts of each row go to ``target[row]``, such as its user."""
+        """Add the counts of each row to ``target[row]``, such as its user."""
         return replace(self, row=take(target, self.row))
 
 
 def rank_values(values: FloatArray) -> Ranking:
-    """Rank values (n,): a sort, which is why it is done once for the labels of all models of a table."""
+    """Rank values (n,). It is a sort, so it is done once for the labels of all models of a table."""
     order = _sorted_rows(values)
     rank, size = _dense_ranks(take(values, order), order)
     return Ranking(_put(rank, order), size)
 
 
 def order_pairs(label: Ranking, prediction: FloatArray) -> PairOrder:
-    """Lay rows (n,) out by label ascending, then prediction descending."""
+    """Sort rows (n,) by label ascending, then prediction descending."""
     order = _sorted_rows(prediction)
     rank, _ = _dense_ranks(take(prediction, order), order)
     order, rank = order[::-1].copy(), rank[::-1].copy()
@@ -85,21 +85,21 @@ def order_pairs(label: Ranking, prediction: FloatArray) -> PairOrder:
     return PairOrder(_put(order, place), _put(key, place), _put(rank, place))
 
 
-# The loops below do one thing each, in more passes than it takes: the processor fetches far memory ahead only
-# while no store in the loop might have changed what is to be read.
+# The loops below do one thing each, in more passes than necessary: the processor only prefetches memory while
+# # no store in the loop could have changed it.
 
 
 def _sorted_rows(values: FloatArray) -> Ranks:
     """Return rows (n,) by value ascending: `numpy.argsort`, in a third of the time.
 
-    Sorting numbers is several times faster than sorting rows by them, so the row goes into the number: its
-    low bits replace those of the value, written such that bits are ordered as values are. The few values
-    that are alike in all other bits, and stand in the wrong order, are sorted afterwards.
+    Sorting numbers is several times faster than an argsort, so the row number is packed into the value: it
+    replaces the low bits of the value, which is encoded so that bits sort like values. The few values that
+    agree in all other bits and are in the wrong order are sorted afterwards.
     """
     row_bits = values.size.bit_length()
     keys = _keys(np.ascontiguousarray(values).view(np.int64), row_bits)
     keys.sort()
-    # 32 bits wherever they can hold a row number: the work waits for memory, not for arithmetic.
+    # 32 bits where they are enough for a row number: the work is memory-bound.
     index: type[np.integer[Any]] = np.int32 if values.size < np.iinfo(np.int32).max else np.int64
     order = (keys & np.uint64((1 << row_bits) - 1)).astype(index)
     there, high = take(values, order), keys >> np.uint64(row_bits)
@@ -112,11 +112,11 @@ def _sorted_rows(values: FloatArray) -> Ranks:
 
 @njit(cache=True, nogil=True)
 def _keys(bits: IntArray, row_bits: int) -> NDArray[np.uint64]:
-    """Return the high bits of float64 ``bits`` (n,), made to ascend with the value, above the row number."""
+    """Return the high bits of float64 ``bits`` (n,), made monotonic in the value, above the row number."""
     keys = np.empty(bits.size, dtype=np.uint64)
     for row in range(bits.size):
-        # A negative number has all its bits turned, for it falls as they rise; a positive one has its sign
-        # turned, to be above. The shift right draws the sign over all bits.
+        # Flip all bits of a negative number, since it falls as they rise, and only the sign of a positive
+        # one, # so that it sorts above. The arithmetic right shift copies the sign to all bits.
         ascending = np.uint64(bits[row] ^ ((bits[row] >> 63) | np.int64(-(2**63))))
         keys[row] = ((ascending >> row_bits) << row_bits) | np.uint64(row)
     return keys
@@ -124,7 +124,7 @@ def _keys(bits: IntArray, row_bits: int) -> NDArray[np.uint64]:
 
 @njit(cache=True, nogil=True)
 def _dense_ranks(sorted_values: FloatArray, like: Ranks) -> tuple[Ranks, int]:
-    """Dense ranks (n,) from 0 of values that ascend, of the type of ``like``; and how many there are."""
+    """Dense ranks (n,) from 0 of sorted values, of the type of ``like``, and their number."""
     rank = np.empty(sorted_values.size, dtype=like.dtype)
     current = 0
     for i in range(rank.size):
@@ -145,7 +145,7 @@ def take(values: NDArray[Any], rows: Ranks) -> NDArray[Any]:
 
 @njit(cache=True, nogil=True)
 def _put(values: Ranks, places: Ranks) -> Ranks:
-    """Return the array (n,) with ``values`` (n,) at ``places`` (n,), which are all places there are."""
+    """Return the array (n,) with ``values`` (n,) at ``places`` (n,), a permutation."""
     out = np.empty_like(values)
     for i in range(places.size):
         out[places[i]] = values[i]
@@ -154,7 +154,7 @@ def _put(values: Ranks, places: Ranks) -> Ranks:
 
 @njit(cache=True, nogil=True)
 def _places(keys: Ranks, n_keys: int) -> Ranks:
-    """Return where each row (n,) goes in a stable sort by key in [0, n_keys)."""
+    """Return the position of each row (n,) in a stable sort by key in [0, n_keys)."""
     start = np.zeros(n_keys + 1, dtype=keys.dtype)
     for key in keys:
         start[key + 1] += 1
@@ -170,11 +170,11 @@ def _places(keys: Ranks, n_keys: int) -> Ranks:
 
 @njit(cache=True, nogil=True)
 def _kept(row: Ranks, label: Ranks, prediction: Ranks, flags: Flags, bit: int) -> tuple[Ranks, Ranks, Ranks]:
-    """Return the three columns (n,) of a layout at the places whose bit is set."""
+    """Return the three columns (n,) of an order at the positions whose bit is set."""
     size = 0
     for flag in flags:
         size += (flag >> bit) & 1
-    # One place more: each row is written, and the next overwrites it if it is not kept; no branch to guess.
+    # One extra position: each row is written, and overwritten by the next if it is not kept; no branch.
     kept_row, kept_label = np.empty(size + 1, dtype=row.dtype), np.empty(size + 1, dtype=row.dtype)
     kept_prediction = np.empty(size + 1, dtype=row.dtype)
     out = 0

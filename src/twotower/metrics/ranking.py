@@ -1,24 +1,24 @@
-"""Ranking metrics of top-k lists: one value a user, so that a bootstrap over users can follow.
+"""Ranking metrics of top-k lists: one value per user, for a bootstrap over users.
 
 A user has R > 0 relevant items and the list ``i_1, i_2, ...``; ``g_r`` is 1 where ``i_r`` is relevant (a
 *hit*) and 0 elsewhere, ``m = min(k, R)``, and sums run over ``r <= k``:
 
 ``recall@k``
-    ``sum g_r / R``. All relevant items are below the line, not m: where R > k it can't reach 1.
+    ``sum g_r / R``. The denominator is R, not m, so recall can't reach 1 if R > k.
 ``hit_rate@k``
     1 if there is a hit among the first k, else 0.
 ``precision@k``
-    ``sum g_r / k``, divided by k also where the list is shorter.
+    ``sum g_r / k``, divided by k even if the list is shorter.
 ``ndcg@k``
     ``sum g_r / log2(r + 1)``, divided by the same sum for a list whose first m are hits.
 ``map@k``
     ``sum g_r P_r / m``, where ``P_r = sum_{s<=r} g_s / r`` is the precision at r: average precision, cut off.
 ``mrr@k``
-    ``1 / r`` of the first hit among the first k, 0 without one: nothing beyond k is looked at.
+    ``1 / r`` of the first hit among the first k, 0 without one.
 
-All lie in [0, 1], higher is better, and a metric of many users is the mean of theirs. Degenerate cases: a
-user without relevant items is not counted (nan); a list that ends early, or is empty, has no hits after its
-end, and nothing is scaled to the number of candidates there were.
+All are in [0, 1] and higher is better; the metric over users is the mean of their values. Degenerate cases: a
+user without relevant items is not counted (nan); a short or empty list has no hits after its end, and nothing
+is scaled by the number of candidates.
 
 Sources: Jarvelin & Kekalainen, "Cumulated gain-based evaluation of IR techniques", ACM TOIS 2002 (NDCG, with
 the discount of Burges et al., ICML 2005); Manning, Raghavan & Schutze, *Introduction to Information
@@ -49,23 +49,23 @@ MRR = Metric("mrr", higher_is_better=True, unit="share")
 _ORDER = (RECALL, NDCG, HIT_RATE, PRECISION, MAP, MRR)  # of the kernel's columns
 
 RANKING_METRICS: dict[str, Metric] = {metric.name: metric for metric in _ORDER}
-"""The metrics of accuracy with their direction, by name without ``@k``; what `twotower.metrics.exposure`
-measures has no better direction."""
+"""The accuracy metrics with their direction, by name without ``@k``; the metrics of
+`twotower.metrics.exposure` have no better direction."""
 
 
 def ranking_values(
     lists: NDArray[np.integer], relevant: ItemLists, ks: Sequence[int]
 ) -> Mapping[str, FloatArray]:
-    """Measure every metric of this module for every user.
+    """Compute all metrics of this module for every user.
 
     Parameters
     ----------
     lists
-        (n_users, K) item rows, best first, each once a user, -1 after the last.
+        (n_users, K) item rows, best first, each at most once per user, -1 after the last.
     relevant
         ``(pointers, items)``, (n_users + 1,) and (n,): the relevant items of each user, each once.
     ks
-        Where to cut the lists off, each from 1 to K.
+        Cut-offs, each from 1 to K.
 
     Returns
     -------
@@ -77,7 +77,7 @@ def ranking_values(
     ConfigError
         ``ks`` is empty, or has a k below 1.
     DataError
-        Lists or relevant items that are not as above, or lists narrower than a k.
+        Invalid lists or relevant items, or lists shorter than a k.
 
     >>> lists = np.array([[3, 1, 2]])
     >>> relevant = (np.array([0, 2]), np.array([1, 5]))
@@ -94,12 +94,12 @@ def ranking_values(
 
 
 def recall(lists: NDArray[np.integer], relevant: ItemLists, k: int) -> FloatArray:
-    """Share of a user's relevant items, all of them, among the first k: (n_users,)."""
+    """Share of all of a user's relevant items that are among the first k: (n_users,)."""
     return ranking_values(lists, relevant, (k,))[f"recall@{k}"]
 
 
 def hit_rate(lists: NDArray[np.integer], relevant: ItemLists, k: int) -> FloatArray:
-    """1 where the first k hold a relevant item: (n_users,)."""
+    """1 if the first k contain a relevant item, else 0: (n_users,)."""
     return ranking_values(lists, relevant, (k,))[f"hit_rate@{k}"]
 
 
@@ -124,24 +124,24 @@ def reciprocal_rank(lists: NDArray[np.integer], relevant: ItemLists, k: int) -> 
 
 
 def cut_offs(ks: Sequence[int]) -> tuple[int, ...]:
-    """Return the distinct cut-offs ascending, or refuse them."""
+    """Return the distinct cut-offs in ascending order, or raise."""
     if not ks or any(isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1 for k in ks):
         raise ConfigError(
-            f"ks must be whole numbers from 1 on, at least one; got {tuple(ks)}. Try (10, 20, 100)."
+            f"ks must be one or more whole numbers of at least 1; got {tuple(ks)}. Try (10, 20, 100)."
         )
     return tuple(sorted({int(k) for k in ks}))
 
 
 def accuracy(lists: Lists, relevant: ItemLists, ks: tuple[int, ...], n_items: int) -> dict[str, FloatArray]:
-    """Do what `ranking_values` does with arrays known to be right: ks ascending, items below ``n_items``."""
+    """`ranking_values` for validated arrays: ks ascending, items below ``n_items``."""
     if ks[-1] > lists.shape[1]:
         raise DataError(
-            f"lists must be at least as long as the greatest k; got {lists.shape[1]} for k = {ks[-1]}. "
-            "Ask for longer lists, padded with -1, or measure at a smaller k."
+            f"lists must be at least as long as the largest k; got length {lists.shape[1]} for k = {ks[-1]}. "
+            "Pass longer lists, padded with -1, or use a smaller k."
         )
     n_users = len(lists)
     discount = 1.0 / np.log2(np.arange(2.0, ks[-1] + 2.0))  # (K,)
-    ideal = np.append(0.0, np.cumsum(discount))  # (K + 1,) DCG of a list that begins with so many hits
+    ideal = np.append(0.0, np.cumsum(discount))  # (K + 1,) DCG of a list that starts with this many hits
     values = np.empty((len(_ORDER), len(ks), n_users))
     _measure(lists, *relevant, np.array(ks), discount, ideal, n_items, chunk_count(n_users), values)
     return {f"{metric.name}@{k}": values[m, j] for m, metric in enumerate(_ORDER) for j, k in enumerate(ks)}
@@ -151,10 +151,10 @@ def accuracy(lists: Lists, relevant: ItemLists, ks: tuple[int, ...], n_items: in
 def _measure(  # type: ignore[no-untyped-def]
     lists, pointers, relevant, ks, discount, ideal, n_items, chunks, values
 ):
-    """Fill ``values`` (metrics, n_ks, n_users): one pass over each list, read off at every k."""
+    """Fill ``values`` (metrics, n_ks, n_users) in one pass over each list."""
     n_users = lists.shape[0]
     for c in prange(chunks):
-        marks = np.full(n_items, -1, dtype=np.int64)  # of the last user for whom the item is relevant
+        marks = np.full(n_items, -1, dtype=np.int64)  # the last user for whom the item is relevant
         for u in range(c * n_users // chunks, (c + 1) * n_users // chunks):
             n_relevant = pointers[u + 1] - pointers[u]
             if n_relevant == 0:

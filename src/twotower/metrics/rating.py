@@ -1,7 +1,7 @@
-"""MAE, RMSE and R2, in the label's own units.
+"""MAE, RMSE and R2, in the label's units.
 
-Nothing is scaled or inverted here: a label that was transformed for training must be brought back by the
-transformation fitted on the train part before it is measured.
+Nothing is scaled or inverted here: predictions of a transformed label must first be converted back with the
+transformation fitted on the training set.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def r2(label: ArrayLike, prediction: ArrayLike, weight: ArrayLike | None = None)
     """Share of the label's variance explained; higher is better, 1 is perfect, below 0 worse than the mean.
 
     ``1 - sum_i w_i (y_i - p_i)^2 / sum_i w_i (y_i - ybar)^2`` with ``ybar`` the (weighted) mean of these
-    very labels.
+    labels.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def r2(label: ArrayLike, prediction: ArrayLike, weight: ArrayLike | None = None)
     weight
         (n,), not negative, not all zero; without it every row weighs 1.
 
-    Degenerate case: a constant label (one row is one) has no variance to explain: nan, where scikit-learn
+    Degenerate case: a constant label (or a single row) has no variance to explain: nan, where scikit-learn
     gives 1 or 0. Source: Kvalseth, The American Statistician 1985, formula (1).
 
     >>> r2([1.0, 2.0, 3.0], [1.0, 2.0, 2.0])
@@ -102,10 +102,10 @@ def _columns(
     w = float_column("weight", weight, y.size)
     if w.min() < 0:
         raise DataError(
-            f"weight must not be negative; got {w.min()} in row {int(np.argmin(w))}. Mend that row."
+            f"weight must not be negative; got {w.min()} in row {int(np.argmin(w))}. Correct that row."
         )
     if w.max() == 0:
         raise DataError(
-            f"weight must have a positive row; got {w.size} zeros. Leave weight out to weigh evenly."
+            "weight must have at least one positive value; got only zeros. Omit weight for equal weights."
         )
     return y, p, w

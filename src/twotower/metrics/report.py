@@ -1,4 +1,4 @@
-"""Every rating metric of a table of predictions with its interval, alone or as a difference."""
+"""All rating metrics of predictions with intervals, for one model or as a difference of two."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RATING_METRICS: dict[str, Metric] = {
         *(Metric(f"{m.name}_capped", m.higher_is_better, m.unit) for m in (MAE, RMSE, R2)),
     )
 }
-"""Every metric a report may hold, with its direction."""
+"""All metrics of a report, with their direction."""
 
 
 def rating_report(
@@ -36,7 +36,7 @@ def rating_report(
     seed: int = 0,
     level: float = 0.95,
 ) -> dict[str, Interval]:
-    """Measure one model's predictions, with percentile intervals over users.
+    """Evaluate one model's predictions, with percentile intervals over users.
 
     Parameters
     ----------
@@ -45,10 +45,10 @@ def rating_report(
     label, prediction
         (n,), float32 or float64, finite, in the label's units; sums are taken in float64.
     cap
-        Adds ``mae_capped``, ``rmse_capped``, ``r2_capped``, of label and prediction clipped from above here;
-        None leaves them out. A few huge labels can carry most of the uncapped squared error.
+        Adds ``mae_capped``, ``rmse_capped``, ``r2_capped``, of label and prediction clipped to this maximum;
+        None leaves them out. A few extreme labels can dominate the uncapped squared error.
     resamples, seed, level
-        Number of resamples of users, the seed of their draws, and the share of resamples inside the interval.
+        Number of resamples of users, the random seed, and the confidence level of the interval.
 
     Returns
     -------
@@ -72,11 +72,10 @@ def paired_difference(
     seed: int = 0,
     level: float = 0.95,
 ) -> dict[str, Interval]:
-    """Measure a minus b for every metric of `rating_report`, both models on the same resampled users.
+    """Return a minus b for every metric of `rating_report`, with both models on the same resampled users.
 
-    The interval is of the difference, and much narrower than the two models' own, since a hard user is hard
-    for both. Arguments as for `rating_report`. For several models, `paired_differences` shares the
-    statistics.
+    The interval of the difference is much narrower than those of the models, since a hard user is hard for
+    both. Arguments as for `rating_report`. For several models, `paired_differences` shares the statistics.
     """
     groups = group_users(user)
     models = {

@@ -1,4 +1,4 @@
-"""Per-user sufficient statistics: a few sums a user, from which the metrics of any draw of users follow.
+"""Per-user sufficient statistics: a few sums per user, from which the metrics of any resample follow.
 
 A bootstrap over users, a slice of the rows and a comparison of models all start from these sums, so the
 rows are sorted once.
@@ -10,8 +10,8 @@ users. It is linearised by its Hajek projection: with ``c_u = sum_v C_uv`` and `
 
     theta(w) ~ theta + 2 (sum_u w_u c_u / sum_u w_u m_u - theta),
 
-exact at w = 1, where the factor 2 is there because each pair has two ends. What is left out is of the order
-of one over the number of users, against one over its root for the interval itself. Sources: Hajek, Ann. Math.
+exact at w = 1; the factor 2 is there because each pair has two ends. The error is of the order of one over
+the number of users, against one over its square root for the interval itself. Sources: Hajek, Ann. Math.
 Statist. 1968; Efron, *The Jackknife, the Bootstrap and Other Resampling Plans*, 1982, for the infinitesimal
 jackknife, which is the same expansion.
 """
@@ -32,9 +32,9 @@ from twotower.metrics.concordance import concordance, concordance_within_users
 from twotower.metrics.pair_order import Flags, PairOrder, Ranking, order_pairs, rank_values
 from twotower.metrics.users import UserGroups
 
-# Below this share of the uncentred sum of squares, a difference of two such sums is rounding and no variance.
+# Below this share of the uncentred sum of squares, a difference of two such sums is rounding error.
 _ROUNDING = 1e-12
-# Slices summed up at once: each needs some 60 bytes a row while it lasts, and the largest sets the time.
+# Slices summed at once: each needs about 60 bytes per row, and the largest determines the time.
 _MOST_THREADS = 4
 
 
@@ -45,8 +45,8 @@ class UserStatistics:
     Attributes
     ----------
     ids
-        (n_users,) users, ascending: those of the whole table, also where a slice left a user no row, so that
-        one draw of users serves all slices.
+        (n_users,) users, ascending: those of the whole table, even if a slice has no row of a user, so that
+        all slices share the draws.
     sums
         name -> (n_users,) float64: ``rows``; ``absolute``, ``squared`` (of the error); ``label``,
         ``label_squared`` (about a fixed centre, so that their difference keeps its digits); the same four
@@ -54,7 +54,7 @@ class UserStatistics:
         with all rows); ``own_xauc`` (the user's own XAUC, 0 where there is none), ``own_counted`` (1 where
         there is one).
     cap
-        What labels and predictions were clipped to from above for the capped metrics, or None.
+        Maximum that labels and predictions were clipped to for the capped metrics, or None.
 
     """
 
@@ -64,7 +64,7 @@ class UserStatistics:
 
     @property
     def n_users(self) -> int:
-        """Number of users that a resample draws."""
+        """Number of users in a resample."""
         return int(self.ids.size)
 
     def values(self) -> dict[str, float]:
@@ -72,9 +72,9 @@ class UserStatistics:
         return {name: float(of[0]) for name, of in self.metrics(np.ones((1, self.n_users))).items()}
 
     def metrics(self, weight: FloatArray) -> dict[str, FloatArray]:
-        """Every metric with users counted ``weight`` (resamples, n_users) times: name -> (resamples,).
+        """Every metric with users weighted by ``weight`` (resamples, n_users): name -> (resamples,).
 
-        nan where a metric is not defined: no rows, a constant label, no comparable pair.
+        nan where a metric is undefined: no rows, a constant label, no comparable pair.
         """
         columns = np.column_stack(list(self.sums.values()))  # (n_users, n_sums)
         drawn = dict(zip(self.sums, (weight @ columns).T, strict=True))  # name -> (resamples,)
@@ -91,25 +91,25 @@ class UserStatistics:
     def averaged(cls, models: Sequence[UserStatistics]) -> UserStatistics:
         """Return the mean of several models' sums, all over the same rows with the same cap.
 
-        So every metric is the mean of theirs, but for RMSE, which is the root of the mean of their squares.
+        Every metric is then the mean of the models' metrics, except RMSE, which is their root mean square.
         """
         first = models[0]
         sums = {}
         for name, of in first.sums.items():
             each = [model.sums[name] for model in models]
-            # what is of the rows alone keeps its bits: by them it is known that models saw the same rows
+            # sums of the rows alone stay bitwise equal: they show that models saw the same rows
             same = all(np.array_equal(of, other) for other in each)
             sums[name] = of if same else np.mean(each, axis=0)
         return cls(first.ids, sums, first.cap)
 
     def users_behind(self, metric: str) -> int:
-        """Users the metric rests on: those with a row, or, for ``xauc_by_user``, with a comparable pair."""
+        """Number of users of the metric: those with a row, or, for ``xauc_by_user``, a comparable pair."""
         return int(np.count_nonzero(self.sums["own_counted" if metric == "xauc_by_user" else "rows"]))
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One model's rows, checked and sorted once, from which the statistics of any slice follow.
+    """One model's rows, validated and sorted once, from which the statistics of any slice follow.
 
     Attributes
     ----------
@@ -120,7 +120,7 @@ class Measured:
     cap
         As in `user_statistics`.
     order, user_order
-        The rows laid out to count pairs among all, and pairs within each user.
+        The rows in the order that counts pairs among all rows, and pairs within each user.
 
     """
 
@@ -141,9 +141,9 @@ class Measured:
         cap: float | None,
         ranking: Ranking | None = None,
     ) -> Measured:
-        """Check and sort one model's rows; arguments as of `user_statistics`.
+        """Validate and sort one model's rows; arguments as for `user_statistics`.
 
-        ``ranking``, where given, is `rank_values` of the label, found once for all models of a table.
+        ``ranking``, if given, is `rank_values` of the label, computed once for all models of a table.
         """
         y = float_column("label", label, groups.code.size)
         p = float_column("prediction", prediction, groups.code.size)
@@ -152,16 +152,16 @@ class Measured:
         return cls(groups, y, p, finite_cap(cap), order, order.by_user(code, groups.n_users))
 
     def statistics(self, masks: Sequence[ArrayLike] = ()) -> list[UserStatistics]:
-        """Sum up by user: all rows, then those of each mask (n,), which keeps at least one."""
+        """Sum by user: all rows, then those of each mask (n,), which selects at least one."""
         n = self.label.size
         kept = [mask_column("where", mask, n) for mask in masks]
         users = self.order.summed_by(self.groups.code.astype(self.order.row.dtype))
-        # NumPy and Numba let go of the interpreter, so that threads do.
+        # NumPy and Numba release the GIL, so threads help.
         with ThreadPoolExecutor(min(_MOST_THREADS, numba.get_num_threads())) as pool:
             jobs = [pool.submit(self._sums, users, self.user_order, np.ones(n, dtype=np.uint8), 0)]
             for start in range(0, len(kept), 8):
                 some = kept[start : start + 8]
-                flags = np.zeros(n, dtype=np.uint8)  # so that each layout looks its rows up once, not 8 times
+                flags = np.zeros(n, dtype=np.uint8)  # so that each order looks its rows up once, not 8 times
                 for bit, mask in enumerate(some):
                     flags |= mask.view(np.uint8) << bit
                 here, there = flags[self.order.row], flags[self.user_order.row]
@@ -174,7 +174,7 @@ class Measured:
         return self._sums(users.within(here, bit), self.user_order.within(there, bit), flags, bit)
 
     def _sums(self, users: PairOrder, user_order: PairOrder, flags: Flags, bit: int) -> UserStatistics:
-        """Sum up the rows of which this bit of ``flags`` (n,) is set, and which are those of the layouts."""
+        """Sum the rows whose bit of ``flags`` (n,) is set; the orders contain the same rows."""
         groups = self.groups
         errors = _user_sums(groups.code, self.label, self.prediction, flags, bit, np.inf, groups.n_users)
         sums = dict(zip(_SUMS, errors.T.copy(), strict=True))
@@ -202,18 +202,18 @@ def user_statistics(
     cap: float | None,
     where: ArrayLike | None = None,
 ) -> UserStatistics:
-    """Sum up one model's rows by user; for several slices of them, ask `Measured`, which sorts once.
+    """Sum one model's rows by user; for several slices, use `Measured`, which sorts once.
 
     Parameters
     ----------
     groups
-        The users of the rows, from `group_users`; found once for all models and slices of a table.
+        The users of the rows, from `group_users`; computed once for all models and slices of a table.
     label, prediction
         (n,), finite, in the label's units.
     cap
-        Clip both from above here for the capped metrics; None for none.
+        Clip both to this maximum for the capped metrics; None for none.
     where
-        (n,) boolean: measure these rows only, pairs among them included. At least one.
+        (n,) boolean: use only these rows, and pairs among them. At least one.
 
     """
     if where is not None:
@@ -225,7 +225,7 @@ def user_statistics(
 
 
 _SUMS = ("rows", "absolute", "squared", "label", "label_squared")
-"""What `_user_sums` sums up, in its order."""
+"""The sums of `_user_sums`, in order."""
 
 
 @njit(cache=True, nogil=True)
@@ -238,21 +238,21 @@ def _user_sums(
     cap: float,
     n_users: int,
 ) -> FloatArray:
-    """Sum up `_SUMS` of the rows (n,) whose bit is set, both columns clipped from above: (n_users, 5)."""
+    """Compute `_SUMS` of the rows (n,) whose bit is set, both columns clipped: (n_users, 5)."""
     total, size = 0.0, 0
     for row in range(code.size):
         if (flags[row] >> bit) & 1:
             total += min(label[row], cap)
             size += 1
     mean = total / size
-    # A centre that is itself a label makes every deviation of a constant label exactly 0, and one next to the
-    # mean keeps the sum of squares about as small as the variance.
+    # A centre that is itself a label makes every deviation of a constant label exactly 0, and one near the
+    # mean # keeps the sum of squares about as small as the variance.
     centre, nearest = 0.0, np.inf
     for row in range(code.size):
         distance = abs(min(label[row], cap) - mean)
         if (flags[row] >> bit) & 1 and distance <= nearest:
             centre, nearest = min(label[row], cap), distance
-    sums = np.zeros((n_users, 5))  # a user's sums beside each other, so that they share a cache line
+    sums = np.zeros((n_users, 5))  # a user's sums are adjacent, to share a cache line
     for row in range(code.size):
         if (flags[row] >> bit) & 1:
             y = min(label[row], cap)

@@ -1,8 +1,7 @@
-"""Metrics that are the mean of one value a user, with intervals over users.
+"""Metrics that are the mean of one value per user, with intervals over users.
 
-The bootstrap of `twotower.metrics.bootstrap` on the simplest of statistics: a resample's metric is
-``sum_u w_u v_u / sum_u w_u`` over the users that have a value. All metrics, slices and models that are asked
-for together see the same draws, which are drawn once.
+The bootstrap of `twotower.metrics.bootstrap` for means: a resample's metric is ``sum_u w_u v_u / sum_u w_u``
+over the users with a value. All metrics, slices and models of one call share the same draws.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 def user_means(values: Mapping[Key, FloatArray]) -> dict[Key, float]:
-    """Mean of each metric over the users that have a value; nan where none has.
+    """Mean of each metric over the users with a value; nan if there are none.
 
     Parameters
     ----------
@@ -49,7 +48,7 @@ def mean_intervals(
     Returns
     -------
     dict
-        With a single user behind a metric the bounds are nan; with none the value too.
+        With a single user the bounds are nan; with none the value is nan too.
 
     """
     (drawn,) = _replicates([values], resamples, seed)
@@ -91,7 +90,7 @@ def mean_differences(
         if metrics.keys() != base.keys():
             raise DataError(
                 f"models compared must have the same metrics; got {sorted(metrics)} for {name!r} and "
-                f"{sorted(base)} for {against!r}. Measure all with the same cut-offs."
+                f"{sorted(base)} for {against!r}. Use the same cut-offs for all models."
             )
     drawn = dict(zip(models, _replicates(list(models.values()), resamples, seed), strict=True))
     return {
@@ -111,7 +110,7 @@ def mean_differences(
 
 @dataclass(frozen=True, eq=False)
 class _Columns(Generic[Key]):
-    """Metrics side by side, ready to be multiplied with draws of users.
+    """Metrics as a matrix, to be multiplied with draws of users.
 
     Attributes
     ----------
@@ -120,9 +119,9 @@ class _Columns(Generic[Key]):
     values
         (n_users, n_metrics), 0 where a user is not counted.
     counted
-        (n_users, n_masks) 1 where a user is counted: metrics of one slice share a mask.
+        (n_users, n_masks) 1 where a user is counted; the metrics of a slice share a mask.
     mask
-        (n_metrics,) which column of ``counted`` is a metric's.
+        (n_metrics,) column of ``counted`` for each metric.
 
     """
 
@@ -142,7 +141,7 @@ class _Columns(Generic[Key]):
         return cls(list(metrics), values, counted[:, first].astype(np.float64), mask)
 
     def means(self, draws: FloatArray) -> FloatArray:
-        """Every mean on every resample (resamples, n_metrics), nan where no counted user was drawn."""
+        """Every mean on every resample (resamples, n_metrics), nan if no counted user was drawn."""
         behind = (draws @ self.counted)[:, self.mask]  # (resamples, n_metrics)
         means: FloatArray = np.full(behind.shape, np.nan)
         return np.divide(draws @ self.values, behind, out=means, where=behind > 0)
@@ -151,12 +150,12 @@ class _Columns(Generic[Key]):
 def _replicates(
     models: Sequence[Mapping[Key, FloatArray]], resamples: int, seed: int
 ) -> list[dict[Key, FloatArray]]:
-    """Every mean of every model on every resample: metric -> (resamples,); all models see the same draws."""
+    """Every mean of every model on every resample: metric -> (resamples,); models share the draws."""
     lengths = {len(of) for metrics in models for of in metrics.values()}
     if len(lengths) != 1 or 0 in lengths:
         raise DataError(
-            "metrics resampled together must have one value for each of the same users, at least one; got "
-            f"{sorted(lengths)} values. Measure all on the same users."
+            "metrics resampled together must have one value for each of the same users (at least one); got "
+            f"lengths {sorted(lengths)}. Compute all metrics on the same users."
         )
     tables = [_Columns.of(metrics) for metrics in models]
     blocks: list[list[FloatArray]] = [[] for _ in tables]

@@ -1,4 +1,4 @@
-"""Rows grouped by user: found once, shared by every metric, model and slice."""
+"""Rows grouped by user: computed once, shared by all metrics, models and slices."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from twotower.metrics.checks import IntArray, int_column
 
 @dataclass(frozen=True)
 class UserGroups:
-    """Which user each row belongs to.
+    """The user of each row.
 
     Attributes
     ----------
@@ -33,16 +33,16 @@ class UserGroups:
 
 
 def group_users(user: ArrayLike, rows: int | None = None) -> UserGroups:
-    """Group rows (n,) of integer user ids or indices; ``rows``, where given, is the n they must have.
+    """Group rows (n,) by integer user ids or indices; ``rows``, if given, is the required n.
 
-    Ids ascend whatever the order of the rows, so a bootstrap draws the same users for a permuted table.
+    Ids are sorted whatever the order of the rows, so a bootstrap draws the same users for a permuted table.
     """
     ids = int_column("user", user, rows)
     low, high = int(ids.min()), int(ids.max())
     if high - low > 4 * ids.size + 1024:
         distinct, code = np.unique(ids, return_inverse=True)
         return UserGroups(distinct, code.astype(np.int64, copy=False))
-    # Dense ids, the common case, need no sort: one table of the range says who is there.
+    # Dense ids, the common case, need no sort: a lookup table of the range is enough.
     offset = ids - low
     present = np.zeros(high - low + 1, dtype=np.bool_)
     present[offset] = True

@@ -1,4 +1,4 @@
-"""XAUC: the share of pairs of rows that a prediction puts in the right order, exactly, in O(n log n).
+"""XAUC: the share of pairs of rows that predictions order correctly, computed exactly in O(n log n).
 
 Two rows are *comparable* if their labels differ. A comparable pair counts 1 if the row of the higher label
 has the higher prediction, 1/2 if the predictions are equal, 0 otherwise (Zhan et al., "Deconfounding Duration
@@ -34,8 +34,9 @@ def xauc(label: ArrayLike, prediction: ArrayLike) -> float:
         (n,), finite. Any strictly increasing transformation of either changes nothing.
 
     Degenerate cases: no comparable pair (a constant label) gives nan; a constant prediction gives 1/2.
-    Source: Zhan et al., KDD 2022. Note that over rows of many users and items it rewards knowing what the
-    label depends on anywhere, such as a video's duration; `xauc_by_user` asks for the order within each user.
+    Source: Zhan et al., KDD 2022. Note that over rows of many users and items it also rewards predicting
+        global effects on the label, such as a video's duration; `xauc_by_user` uses only the order within
+        each user.
 
     >>> xauc([1.0, 2.0, 3.0], [0.1, 0.1, 0.9])
     0.8333333333333334
@@ -46,10 +47,10 @@ def xauc(label: ArrayLike, prediction: ArrayLike) -> float:
 
 
 def row_concordance(label: ArrayLike, prediction: ArrayLike) -> tuple[FloatArray, IntArray]:
-    """Count, for each row, the rows it is comparable with and those of them it is in the right order with.
+    """Count, for each row, the comparable rows and those among them in the right order.
 
-    Every pair is counted at both of its rows, so XAUC is ``concordant.sum() / comparable.sum()``; the rows'
-    own counts are what its linearised bootstrap needs (see `twotower.metrics.bootstrap`).
+    Every pair is counted for both of its rows, so XAUC is ``concordant.sum() / comparable.sum()``; the
+    linearised bootstrap needs the counts per row (see `twotower.metrics.bootstrap`).
 
     Parameters
     ----------

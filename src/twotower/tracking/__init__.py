@@ -1,4 +1,4 @@
-"""Runs told to an experiment tracker: off unless asked for, and never in the way of a training."""
+"""Experiment tracking: off by default; a failing tracker never stops a training."""
 
 from twotower.tracking.kinds import TRACKERS, make_tracking
 from twotower.tracking.tracker import Status, TrackedRun, Tracker

@@ -1,4 +1,4 @@
-"""Runs in MLflow, by its client alone; by default in an SQLite file here. The one module that imports it."""
+"""MLflow tracking, by default in a local SQLite file. The only module that imports MLflow."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEFAULT: Final = "sqlite:///mlflow.db"
 EXPERIMENT: Final = "twotower"
 _PATH, _KEY, _STATUS, _PARENT = "twotower.path", "twotower.key", "twotower.status", "mlflow.parentRunId"
 _AT_ONCE: Final = 100
-"""Parameters that MLflow takes in one batch."""
+"""Maximum number of parameters in one MLflow batch."""
 _STATES: Final[Mapping[Status, str]] = {
     "finished": "FINISHED",
     "pruned": "KILLED",
@@ -30,12 +30,12 @@ _STATES: Final[Mapping[Status, str]] = {
 
 @cache
 def _mlflow(name: str) -> Any:
-    """Return a module of MLflow; imported when asked for.
+    """Import a module of MLflow on first use.
 
     Raises:
         MissingExtraError: it is not installed.
     """
-    # It would report its use to its makers, and try a server that is gone for minutes.
+    # By default it sends telemetry, and retries an unreachable server for minutes.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
@@ -43,7 +43,7 @@ def _mlflow(name: str) -> Any:
         found = importlib.import_module(name)
     except ImportError:
         raise MissingExtraError(
-            "tracking by MLflow needs the library mlflow-skinny, which is not installed; install it with: "
+            "tracking with MLflow needs the library mlflow-skinny, which is not installed; install it with: "
             "pip install 'twotower[mlflow]'"
         ) from None
     for library in ("mlflow", "alembic"):
@@ -55,15 +55,15 @@ class MLflow(Tracker):
     """Runs in an MLflow store.
 
     Args:
-        address: of the store, such as ``http://localhost:5000``. Default: ``MLFLOW_TRACKING_URI`` of the
-            environment, or an SQLite file ``mlflow.db`` in the working directory.
+        address: of the store, such as ``http://localhost:5000``. Default: the environment variable
+            ``MLFLOW_TRACKING_URI``, or an SQLite file ``mlflow.db`` in the working directory.
     """
 
     kind: ClassVar[str] = "mlflow"
 
     def __init__(self, address: str | None = None) -> None:
         self.address = address or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT
-        _mlflow("mlflow.tracking")  # here, or never
+        _mlflow("mlflow.tracking")  # fail here, not later
 
     @cached_property
     def _client(self) -> Any:
@@ -72,9 +72,11 @@ class MLflow(Tracker):
     def begin(
         self, path: Path, name: str, parameters: Mapping[str, str], parent: TrackedRun | None
     ) -> TrackedRun:
-        """Begin a run, or go on with the unfinished one of the same directory."""
+        """Start a run, or resume the unfinished one of the same directory."""
         experiment = self._experiment()
-        key = hashlib.sha256(str(path).encode()).hexdigest()  # what is searched for can't hold every quote
+        key = hashlib.sha256(
+            str(path).encode()
+        ).hexdigest()  # a search expression can't contain every character
         run = next(self._unfinished(experiment, key), None)
         if run is None:
             tags = {_PATH: str(path), _KEY: key}
@@ -95,7 +97,7 @@ class MLflow(Tracker):
         found = self._client.get_experiment_by_name(name)
         if found is not None:
             return str(found.experiment_id)
-        # files lie beside a database of our own; a server knows a place itself
+        # next to a local database; a server has its own artifact location
         file = self.address.removeprefix("sqlite:///")
         place = None
         if file != self.address:

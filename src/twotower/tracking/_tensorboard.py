@@ -1,4 +1,4 @@
-"""Runs as TensorBoard's event files. The one module that imports it."""
+"""TensorBoard event files. The only module that imports TensorBoard."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TEXTS: Final = (".toml", ".json", ".jsonl", ".svg")
 
 @cache
 def _writer() -> Any:
-    """Return the class that writes event files; imported when asked for.
+    """Import the class that writes event files on first use.
 
     Raises:
         MissingExtraError: TensorBoard is not installed.
@@ -26,17 +26,17 @@ def _writer() -> Any:
         return importlib.import_module("torch.utils.tensorboard").SummaryWriter
     except ImportError:
         raise MissingExtraError(
-            "tracking by TensorBoard needs the library tensorboard, which is not installed; install it with: "
-            "pip install 'twotower[tensorboard]'"
+            "tracking with TensorBoard needs the library tensorboard, which is not installed; install it "
+            "with: pip install 'twotower[tensorboard]'"
         ) from None
 
 
 class TensorBoard(Tracker):
-    """Runs in folders of event files, one folder a run.
+    """Runs as event files, one folder per run.
 
     Args:
-        folder: of all runs; ``tensorboard --logdir`` takes it. Default: ``tensorboard`` in the working
-            directory.
+        folder: parent folder of all runs, for ``tensorboard --logdir``. Default: ``tensorboard`` in the
+            working directory.
     """
 
     kind: ClassVar[str] = "tensorboard"
@@ -48,15 +48,17 @@ class TensorBoard(Tracker):
     def begin(
         self, path: Path, name: str, parameters: Mapping[str, str], parent: TrackedRun | None
     ) -> TrackedRun:
-        """Begin a run, or go on with it in a further event file."""
-        del path, parent  # what is a part of a run lies in its folder: its name says so
+        """Start a run, or resume it in a new event file."""
+        del path, parent  # a child run is in its parent's folder, as its name says
         return _Run(self.folder / name, parameters)
 
 
 class _Run(TrackedRun):
     def __init__(self, folder: Path, parameters: Mapping[str, str]) -> None:
         self.writer = _writer()(str(folder))
-        lines = "\n".join(f"    {key} = {value}" for key, value in parameters.items())  # Markdown: as it is
+        lines = "\n".join(
+            f"    {key} = {value}" for key, value in parameters.items()
+        )  # Markdown: preformatted
         self.writer.add_text("config", lines)
         self.writer.flush()
 

@@ -1,4 +1,4 @@
-"""The kinds of tracker there are, and what ``--track`` says."""
+"""The available trackers, and parsing of ``--track``."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from twotower.tracking.tracking import Log, Tracking
 TRACKERS: Final[Mapping[str, Callable[[str | None], Tracker]]] = {
     kind.kind: kind for kind in (MLflow, TensorBoard)
 }
-"""Kind -> from an address, or none for the default, to the tracker."""
+"""Kind -> function from an address (None for the default) to the tracker."""
 
 
 def make_tracking(told: Sequence[str], log: Log) -> Tracking:
-    """Return what runs are told to.
+    """Return the tracking that ``--track`` options describe.
 
     Args:
-        told: ``mlflow``, ``tensorboard``, each perhaps with ``=`` and an address.
-        log: told one line of a tracker that fails.
+        told: ``mlflow`` or ``tensorboard``, each optionally followed by ``=`` and an address.
+        log: called with one line if a tracker fails.
 
     Raises:
         ConfigError: there is no such tracker.
@@ -33,7 +33,7 @@ def make_tracking(told: Sequence[str], log: Log) -> Tracking:
         kind, equals, address = one.partition("=")
         if kind not in TRACKERS or (equals and not address):
             raise ConfigError(
-                f"--track takes {' or '.join(TRACKERS)}, perhaps with =ADDRESS; got {one!r}."
+                f"--track takes {' or '.join(TRACKERS)}, optionally with =ADDRESS; got {one!r}."
                 f"{nearest(kind, TRACKERS) if kind not in TRACKERS else ''}"
             )
         trackers.append(TRACKERS[kind](address or None))

@@ -1,4 +1,4 @@
-"""`Tracker` and `TrackedRun`: what a place where runs are kept has to be able to do."""
+"""`Tracker` and `TrackedRun`: the interface of an experiment tracker."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ Status = Literal["finished", "pruned", "interrupted", "failed"]
 
 
 class TrackedRun(ABC):
-    """One run, begun by a `Tracker`. Whatever goes wrong is raised: `Tracking` sees to it."""
+    """One run, started by a `Tracker`. Errors are raised: `Tracking` handles them."""
 
     @abstractmethod
     def log(self, values: Mapping[str, float], step: int | None) -> None:
-        """Keep finite numbers: of an epoch, counted from 1, or with no step the results of the run.
+        """Log finite numbers: of an epoch (counted from 1), or without a step the results of the run.
 
-        Names are made of letters, digits and ``_-./``.
+        Names consist of letters, digits and ``_-./``.
         """
 
     @abstractmethod
     def keep(self, file: Path) -> None:
-        """Keep a small file, or what it says."""
+        """Store a small file or its content."""
 
     @abstractmethod
     def end(self, status: Status) -> None:
-        """The run is over."""
+        """End the run."""
 
 
 class Tracker(ABC):
-    """A place where runs are kept.
+    """An experiment tracker.
 
     Attributes:
-        kind: what it is called in ``--track``.
+        kind: its name in ``--track``.
     """
 
     kind: ClassVar[str]
@@ -42,11 +42,11 @@ class Tracker(ABC):
     def begin(
         self, path: Path, name: str, parameters: Mapping[str, str], parent: TrackedRun | None
     ) -> TrackedRun:
-        """Begin a run, or go on with the unfinished one of the same directory.
+        """Start a run, or resume the unfinished one of the same directory.
 
         Args:
             path: the run's directory, absolute.
-            name: of the run: ``runs/first``; that of a part of another begins with the other's name.
-            parameters: ``section.key`` -> value, as TOML would have it.
-            parent: the run of this tracker that it is a part of.
+            name: name of the run, such as ``runs/first``; a child run's name starts with its parent's.
+            parameters: ``section.key`` -> value, as in TOML.
+            parent: the parent run in this tracker, if any.
         """

@@ -1,4 +1,4 @@
-"""`Tracking`: several trackers as one, none of which can stop a training."""
+"""`Tracking`: several trackers as one; a failing tracker never stops a training."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 @dataclass
 class _Place:
-    """A tracker, and whether it has failed: then nothing more is told to it."""
+    """A tracker and whether it has failed; a failed tracker is no longer called."""
 
     tracker: Tracker
     failed: bool = False
@@ -30,13 +30,13 @@ class _Place:
 
 @dataclass
 class Tracked:
-    """One run at every tracker. A tracker that fails is told nothing more, and one line says so.
+    """One run in every tracker. A tracker that fails is no longer called, after one warning.
 
     Attributes:
-        name: of the run.
-        runs: the trackers that have begun it.
-        warn: told that line.
-        status: what becomes of it where nothing is raised.
+        name: name of the run.
+        runs: the trackers that have started it.
+        warn: called with the warning.
+        status: its final status if nothing is raised.
     """
 
     name: str
@@ -49,12 +49,12 @@ class Tracked:
         return TrackedEpochs(self)
 
     def log(self, values: Mapping[str, Any], step: int | None = None) -> None:
-        """Keep the finite numbers of a mapping; a metric with an interval is its value."""
+        """Log the finite numbers of a mapping; for a metric with an interval, its value."""
         numbers = _numbers(values)
         self._each(lambda run: run.log(numbers, step))
 
     def keep(self, *files: Path) -> None:
-        """Keep small files, those that are there."""
+        """Store small files, if they exist."""
         for file in files:
             if file.is_file():
                 self._each(lambda run, file=file: run.keep(file))  # type: ignore[misc]
@@ -64,11 +64,11 @@ class Tracked:
         self._each(lambda run: run.end(status))
 
     def children(self) -> Tracking:
-        """Return where runs are begun that are a part of this one."""
+        """Return the tracking for child runs of this one."""
         return Tracking([place for place, _ in self.runs], self.warn, self)
 
     def of(self, place: _Place) -> TrackedRun | None:
-        """Return the run at one tracker."""
+        """Return the run in one tracker."""
         return next((run for mine, run in self.runs if mine is place), None)
 
     def _each(self, tell: Callable[[TrackedRun], None]) -> None:
@@ -78,12 +78,12 @@ class Tracked:
 
 @dataclass(frozen=True)
 class Tracking:
-    """Where runs are told to; with no trackers it does nothing.
+    """The trackers of a run; without trackers it does nothing.
 
     Attributes:
         places: the trackers.
-        warn: told one line of a tracker that has failed.
-        parent: what the runs begun here are a part of.
+        warn: called with one line if a tracker fails.
+        parent: the parent of the runs started here.
     """
 
     places: Sequence[_Place] = ()
@@ -92,22 +92,22 @@ class Tracking:
 
     @classmethod
     def to(cls, trackers: Sequence[Tracker], warn: Log) -> Tracking:
-        """Return the tracking of some trackers."""
+        """Return a tracking with some trackers."""
         return cls([_Place(tracker) for tracker in trackers], warn)
 
     @contextmanager
     def run(self, path: Path, parameters: Config | Mapping[str, Any]) -> Iterator[Tracked]:
-        """Track what is done within the block, and how it ends.
+        """Track a block of code as a run, including how it ends.
 
-        A first run that can't be begun is an error, since the address is probably wrong and nothing is lost
-        yet. Of one within another it is a warning.
+        If a top-level run can't be started, that is an error: the address is probably wrong and no work is
+        lost yet. For a child run it is a warning.
 
         Args:
             path: the run's directory, which names it.
             parameters: its config, or values by ``section.key``.
 
         Raises:
-            ConfigError: a tracker could not begin the run.
+            ConfigError: a tracker could not start the run.
         """
         values = _flat(parameters) if isinstance(parameters, Config) else dict(parameters)
         told = {key: value if isinstance(value, str) else str(value) for key, value in values.items()}
@@ -137,13 +137,13 @@ class Tracking:
             raise
         except Exception as error:
             raise ConfigError(
-                f"{place.tracker.kind} must be reachable to track a run there: {_reason(error)}. Mend the "
-                "address after --track, or leave it out"
+                f"{place.tracker.kind} must be reachable to track a run there: {_reason(error)}. Correct the "
+                "address after --track, or remove the option"
             ) from None
 
 
 class TrackedEpochs(Callback):
-    """Logs every epoch of a training, each number under its phase: ``train/validation_rmse``."""
+    """Logs every epoch of a training; names include the phase, such as ``train/validation_rmse``."""
 
     def __init__(self, tracked: Tracked) -> None:
         self._tracked = tracked
@@ -159,9 +159,9 @@ class TrackedEpochs(Callback):
 
 
 def _guarded(place: _Place, warn: Log, tell: Callable[[], T]) -> T | None:
-    """Do something at a tracker, and let nothing that it raises through.
+    """Call a tracker and catch whatever it raises.
 
-    What it raises is told once; from then on it is asked nothing, and the answer is None.
+    The first failure is reported; after that the tracker is not called any more and the result is None.
     """
     if place.failed:
         return None
@@ -170,8 +170,8 @@ def _guarded(place: _Place, warn: Log, tell: Callable[[], T]) -> T | None:
     except Exception as error:
         place.failed = True
         warn(
-            f"warning: tracking by {place.tracker.kind} has failed and is off from here: {_reason(error)}; "
-            "the run itself goes on"
+            f"warning: tracking with {place.tracker.kind} failed and is now off: {_reason(error)}; the run "
+            "itself continues"
         )
         return None
 
@@ -186,7 +186,7 @@ def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _flat(config: Config) -> dict[str, Any]:
-    """Return ``section.key`` -> value of all that a config says."""
+    """Return ``section.key`` -> value for all settings of a config."""
 
     def walk(values: Mapping[str, Any], before: str) -> Iterator[tuple[str, Any]]:
         for key, value in values.items():
@@ -199,7 +199,7 @@ def _flat(config: Config) -> dict[str, Any]:
 
 
 def _name(path: Path) -> str:
-    """Return what a run's directory is called: its path from the working directory, or its name."""
+    """Return the name of a run's directory: its path from the working directory, or its last component."""
     return path.relative_to(Path.cwd()).as_posix() if path.is_relative_to(Path.cwd()) else path.name
 
 

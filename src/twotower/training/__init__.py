@@ -1,4 +1,4 @@
-"""The loop, its batches, optimisers, schedules and checkpoints."""
+"""Training: loop, batches, solvers, optimisers, schedules and checkpoints."""
 
 from twotower.training.alternating import Alternating
 from twotower.training.batches import Batch, Batcher, TrainPairs

@@ -1,15 +1,16 @@
-"""`Alternating`: what ids add to vectors of towers with hidden layers, solved for instead of descended to.
+"""`Alternating`: closed-form updates of the id vectors of towers with hidden layers (ALS).
 
-`AllPairs` is a least squares in the users' vectors and one in the items', and descending it by gradients is
-slow: it is flat where the vectors are small, and badly conditioned. So after the steps of an epoch, in which
-the towers learn what features say, each item's and then each user's id vector is solved for (Hu, Koren,
-Volinsky 2008). The ridge draws a vector to what its features say, by the square root of its pairs:
+`AllPairs` is a least-squares problem in the users' vectors and in the items' vectors. Gradient descent on it
+is slow: it is flat where the vectors are small, and badly conditioned. So after the steps of an epoch, in
+which the towers learn from the features, each item's and then each user's id vector is computed in closed
+form (Hu, Koren, Volinsky 2008). The ridge penalty regularises a vector towards the prediction f from its
+features, with a strength proportional to the square root of its pairs:
 
     strength * (sum_u share_u |u - f(x_u)|^2 + sum_i share_i |v_i - f(x_i)|^2)
 
-a prior whose mean the towers learn (as in collaborative topic regression, Wang and Blei, KDD 2011), so that a
-row of few pairs falls back on its features, and one of none has nothing else. For towers without hidden
-layers what features say is solved for as well: `Solving`.
+This is a prior whose mean the towers learn (as in collaborative topic regression, Wang and Blei, KDD 2011): a
+row with few pairs relies on its features, and a row without pairs on nothing else. For towers without hidden
+layers the effect of features is computed in closed form too: `Solving`.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from twotower.training.pair_squares import PairSquares
 
 
 class Alternating:
-    """Solves for the id vectors of both sides.
+    """Computes the id vectors of users and items in closed form.
 
     Args:
-        squares: the least squares of the train pairs.
+        squares: the least-squares problems of the training pairs.
         users: arrays of the warm users, in the order of their rows in the id table.
         items: the same for items.
     """
@@ -36,14 +37,14 @@ class Alternating:
         self.sides = {"users": users, "items": items}
 
     def solve(self, model: TwoTowerModel) -> None:
-        """Solve for the items' and then for the users' id vectors, in place."""
+        """Update the items' and then the users' id vectors, in place."""
         towers = {"users": model.users, "items": model.items}
         said = {which: from_features(tower, self.sides[which]) for which, tower in towers.items()}
         now = {which: said[which] + tower.ids.weight.cpu().numpy() for which, tower in towers.items()}
         members, device = model.config.n_members, model.users.ids.weight.device
         for which, against in (("items", "users"), ("users", "items")):
             for part in np.array_split(np.arange(now[which].shape[1]), members):
-                other = now[against][:, part]  # of one member: the vector and, last, the bias
+                other = now[against][:, part]  # one member: the vector and, last, the bias
                 parts = [other[:, :-1], np.ones((len(other), 1), np.float32), other[:, -1:]]
                 mean = float(model.mean)
                 if against == "users":
@@ -56,7 +57,7 @@ class Alternating:
 
 
 def from_features(tower: Tower, side: SideArrays) -> NDArray[np.float32]:
-    """Return what the features alone say, (rows, width) of the tower."""
+    """Return the tower's outputs from features only, (rows, width)."""
     training = tower.training
     tower.eval()
     with torch.no_grad():

@@ -1,8 +1,8 @@
-"""Big batches, reshuffled each epoch, already grouped by user.
+"""Large batches, reshuffled each epoch and grouped by user.
 
-The train pairs lie sorted by user. An epoch draws a batch number for every pair and deals the pairs out in
-order, so each batch is a uniformly random set of pairs that is itself sorted by user: what the pair loop
-wants, at the price of one pass over the data and without a sort.
+The training pairs are sorted by user. Each epoch draws a batch number for every pair and distributes the
+pairs in order, so each batch is a uniformly random set of pairs that is still sorted by user, as the pair
+loop requires. This takes one pass over the data and no sort.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from twotower.data.item_lists import take_lists
 from twotower.objectives import Pairs, Step
 
 SMALLEST, LARGEST, STEPS = 8_192, 1_048_576, 12
-"""Of the automatic batch size: bounds, and steps an epoch that it aims at."""
+"""Automatic batch size: bounds, and target number of steps per epoch."""
 
 
 @dataclass(frozen=True)
 class TrainPairs:
-    """The train pairs, sorted by user.
+    """The training pairs, sorted by user.
 
     Attributes:
         user: int32 (n,) warm row of the user.
@@ -73,10 +73,10 @@ class Batch:
     """One step's pairs, over the step's own rows.
 
     Attributes:
-        pairs: grouped by user; row numbers are places in ``users`` and ``items``.
+        pairs: grouped by user; row numbers are positions in ``users`` and ``items``.
         users: int64 warm rows of the distinct users, or None for every warm user in order.
         items: the same for items.
-        step: for objectives that sample: what is no negative, and how surely each item is there.
+        step: for objectives that sample: known positives, and the expected count of each item.
     """
 
     pairs: Pairs
@@ -86,16 +86,16 @@ class Batch:
 
 
 class Batcher:
-    """Deals the train pairs out, epoch after epoch.
+    """Yields shuffled batches of the training pairs, epoch after epoch.
 
     Args:
-        pairs: the train pairs.
-        batch_size: pairs a step on average, or "auto".
-        seed: of all shuffles.
-        negatives: None for objectives that look at the pairs alone. A number: batches also say what of ``V``
-            is no negative, and where they don't hold every item anyway, about so many items drawn uniformly
-            are among theirs (mixed negative sampling, Yang et al., WWW 2020).
-        whole: whether every batch holds every user and item.
+        pairs: the training pairs.
+        batch_size: average number of pairs per step, or "auto".
+        seed: random seed of all shuffles.
+        negatives: None for objectives that use only the pairs. With a number, batches also give the known
+            positives in ``V``, and unless they contain all items anyway, about this many uniformly drawn
+            items are added (mixed negative sampling, Yang et al., WWW 2020).
+        whole: whether every batch contains all users and items.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Batcher:
         self.seed = seed
         self.steps = max(1, round(len(pairs) / size))
         mean = len(pairs) / self.steps
-        # encoding every warm row is cheaper than finding the distinct ones when a batch holds most of them
+        # encoding all warm rows is cheaper than finding the distinct ones if a batch has most of them
         self.every_user = whole or mean >= pairs.n_users
         self.every_item = whole or mean >= pairs.n_items
         self._stamp = np.full(0 if self.every_item else pairs.n_items, -1, dtype=np.int32)
@@ -124,7 +124,8 @@ class Batcher:
         self._everyone = None if negatives is None else _row_pointers(pairs.user, pairs.n_users)
         self._log_q = None
         if negatives is not None and not self.every_item:
-            # A pair comes into a batch with the same chance, whatever the others do; and so does each item.
+            # Each pair is in a batch with the same probability, independently of the others; and so is each
+            # item.
             counts = np.bincount(pairs.item, minlength=pairs.n_items)
             self._extra = min(negatives / pairs.n_items, 1.0)
             absent = (1.0 - 1.0 / self.steps) ** counts * (1.0 - self._extra)
@@ -133,7 +134,7 @@ class Batcher:
         self._weight = weightless if pairs.weight is None else pairs.weight
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """Yield the batches of one epoch; the same number gives the same batches."""
+        """Yield the batches of an epoch; the same epoch number gives the same batches."""
         p = self.pairs
         users, items, targets, weights, ends = _deal(
             p.user, p.item, p.target, self._weight, self.steps, self.seed, number, numba.get_num_threads()
@@ -178,7 +179,7 @@ class Batcher:
         return Batch(Pairs(indptr, local, target, weight), distinct_users, there, step)
 
     def _step(self, users: NDArray[np.int64] | None, items: NDArray[np.int64] | None, seed: int) -> Step:
-        """Return what the users of a batch have in train, in the batch's item rows."""
+        """Return the training items of a batch's users, as rows of the batch's items."""
         assert self._everyone is not None
         lists = (self._everyone, self.pairs.item)
         if users is not None:
@@ -196,7 +197,7 @@ class Batcher:
 
 @numba.njit(cache=True)
 def _mix(x):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """SplitMix64's finaliser: a counter to 64 well-mixed bits (Steele, Lea, Flood 2014)."""
+    """SplitMix64's finaliser: maps a counter to 64 well-mixed bits (Steele, Lea, Flood 2014)."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
@@ -206,7 +207,7 @@ def _mix(x):  # type: ignore[no-untyped-def]  # pragma: no cover
 def _deal(  # type: ignore[no-untyped-def]  # pragma: no cover
     user, item, target, weight, steps, seed, epoch, chunks
 ):
-    """Deal the pairs out into ``steps`` batches by a hash of (seed, epoch, place), in order within each."""
+    """Assign pairs to ``steps`` batches by a hash of (seed, epoch, position), keeping their order."""
     n = len(user)
     key = _mix(np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(epoch))
     count = np.zeros((chunks, steps), np.int64)
@@ -251,7 +252,7 @@ def _row_pointers(user, n_users):  # type: ignore[no-untyped-def]  # pragma: no 
 
 @numba.njit(cache=True)
 def _renumber(item, stamp):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Return the distinct items as they appear and each pair's place among them; leaves ``stamp`` clean."""
+    """Return the distinct items by first occurrence and each pair's position among them; resets ``stamp``."""
     distinct = np.empty(len(item), np.int64)
     local = np.empty(len(item), np.int32)
     n = 0

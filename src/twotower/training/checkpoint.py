@@ -1,4 +1,4 @@
-"""A checkpoint: one safetensors file with all that the next epoch depends on, written atomically."""
+"""A checkpoint: one safetensors file with the whole training state, written atomically."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ FILE = "last.safetensors"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """State after a whole epoch.
+    """Training state after an epoch.
 
     Attributes:
-        tensors: weights, moments and the best weights, by name.
+        tensors: weights, optimiser moments and best weights, by name.
         meta: JSON values: fingerprint of the run, phase, epoch, schedule, history.
     """
 
@@ -32,7 +32,7 @@ class Checkpoint:
     meta: dict[str, Any]
 
     def write(self, directory: Path) -> None:
-        """Write to a temporary name, flush, and rename: a crash leaves the old file or the new one."""
+        """Write to a temporary file, flush and rename: a crash leaves either the old or the new file."""
         temporary = directory / (FILE + ".tmp")
         tensors = {name: tensor.contiguous().cpu() for name, tensor in self.tensors.items()}
         try:
@@ -47,7 +47,7 @@ class Checkpoint:
                 temporary.unlink(missing_ok=True)
             raise TrainingError(
                 f"could not write a checkpoint to {directory}: {error}; the previous one is intact. "
-                "Make room or choose another place, then continue with --resume"
+                "Free disk space or choose another location, then continue with --resume"
             ) from None
 
     @classmethod
@@ -62,5 +62,6 @@ class Checkpoint:
                 return cls({name: file.get_tensor(name) for name in file.keys()}, meta)  # noqa: SIM118
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise TrainingError(
-                f"checkpoint {path} can't be read ({error}); remove it to start this run from the beginning"
+                f"could not read the checkpoint {path}: {error}. Delete it to start this run from the "
+                "beginning"
             ) from None

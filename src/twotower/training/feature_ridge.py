@@ -1,13 +1,13 @@
-"""`FeatureRidge`: what features say of vectors, and what they would say of a row if its own were not known.
+"""`FeatureRidge`: predicts vectors from features, for each row without using the row's own vector.
 
 A ridge regression of vectors (rows, d) on the features of the rows, all directions at once:
 
     minimise  sum_i w_i |z_i - c - W' x_i|^2 + strength |W|^2
 
-Its strength, for each principal direction of the vectors, is chosen by leaving each row out, for which one
-solution does (Allen's PRESS, 1974): with h_i the row's leverage, what the others say of it is
-``z_i - (z_i - zhat_i) / (1 - h_i)``. Where features say nothing, the constant stays alone. The rows' weights
-don't change, so everything costly (one eigendecomposition, and the leverages) is done once.
+The strength is chosen for each principal direction of the vectors by leave-one-out cross-validation, which
+needs only one solution (Allen's PRESS, 1974): with h_i the leverage of row i, its prediction from the other
+rows is ``z_i - (z_i - zhat_i) / (1 - h_i)``. If features do not help, only the constant is used. The rows'
+weights are fixed, so the expensive part (one eigendecomposition and the leverages) is done once.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from scipy.sparse import csr_array, hstack
 from twotower.model import LinearTower, SideArrays
 
 LEAST_ROWS = 3
-"""Rows that must have a code for it to have weights of its own."""
+"""Minimum number of rows of a code that gets its own weights."""
 MOST_CODES = 1024
-"""Codes with weights of their own, the most frequent ones; others say nothing."""
+"""Maximum number of codes with their own weights (the most frequent); others are ignored."""
 CHOSEN_ON = 20_000
-"""Rows that the strength is chosen on, if there are more."""
+"""Maximum number of rows on which the strength is chosen."""
 STRENGTHS = tuple(float(x) for x in 10.0 ** np.arange(0.0, 5.5, 0.5))
-"""Strengths to choose from, in rows of mean weight."""
-_BLOCK = 8192  # rows of the design that are dense at once
+"""Strengths to choose from, in units of rows with mean weight."""
+_BLOCK = 8192  # dense rows of the design matrix at once
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -37,12 +37,12 @@ F64 = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Design:
-    """Features as a matrix: the numbers, then a column for each code that enough rows have.
+    """Design matrix of features: the numbers, then one column per code that enough rows have.
 
     Attributes:
-        matrix: (rows, columns) float64; of a list column each entry counts its share.
-        columns: of each coded column the range ``[first, last)`` of its codes, the codes in train with those
-            that have a column first, and their columns.
+        matrix: (rows, columns) float64; each entry of a list counts its share.
+        columns: for each coded column the range ``[first, last)`` of its codes, the codes in the training set
+            (those with a column first), and their columns.
     """
 
     matrix: csr_array
@@ -50,11 +50,11 @@ class Design:
 
     @classmethod
     def of(cls, side: SideArrays) -> Design:
-        """Return the design of some rows."""
+        """Return the design matrix of some rows."""
         rows = side.rows
         each = [(np.arange(rows + 1), side.codes[:, c].cpu().numpy()) for c in range(side.codes.shape[1])]
         each += [(indptr.cpu().numpy(), codes.cpu().numpy()) for indptr, codes in side.bags]
-        counts = np.zeros(side.n_codes, dtype=np.int64)  # rows that have a code
+        counts = np.zeros(side.n_codes, dtype=np.int64)  # number of rows with each code
         for indptr, codes in each:
             of = np.repeat(np.arange(rows), np.diff(indptr))
             distinct = np.unique(of * np.int64(side.n_codes) + codes) % side.n_codes
@@ -81,12 +81,12 @@ class Design:
 
 @dataclass(frozen=True, eq=False)
 class Said:
-    """What features say of one side's vectors.
+    """Vectors of users or items, predicted from features.
 
     Attributes:
-        honest: float32 (rows, d), of each row what the other rows' vectors and its features say.
+        honest: float32 (rows, d), leave-one-out prediction of each row.
         constant: float64 (d,).
-        weights: float64 (columns, d), of the design's columns.
+        weights: float64 (columns, d), for the columns of the design matrix.
     """
 
     honest: F32
@@ -95,11 +95,11 @@ class Said:
 
 
 class FeatureRidge:
-    """Regresses vectors of one side on its features.
+    """Ridge regression of user or item vectors on features.
 
     Args:
         design: features of the rows.
-        weight: (rows,) weights, not negative; where all are 0, rows count alike.
+        weight: (rows,) weights, not negative; if all are 0, rows are unweighted.
     """
 
     def __init__(self, design: Design, weight: NDArray[np.floating]) -> None:
@@ -112,16 +112,16 @@ class FeatureRidge:
         gram -= self.weight.sum() * np.outer(self.centre, self.centre)
         values, self.turn = np.linalg.eigh(gram)
         self.values = np.maximum(values, 0.0)
-        # what is as long as the rows is float32 from here on, what is as wide as the columns float64
+        # from here on arrays with one row per row are float32, and those per column float64
         self.design = matrix.astype(np.float32)
         self.leverages = self._leverages()  # (strengths, rows)
         step = -(-matrix.shape[0] // CHOSEN_ON)
         self.judged = np.arange(0, matrix.shape[0], step)
 
     def fit(self, vectors: F32) -> Said:
-        """Regress vectors float32 (rows, d); each of their principal directions with a strength of its own.
+        """Fit vectors float32 (rows, d), with a separate strength for each principal direction.
 
-        Features may tell much of one direction (a film's genre, say) and nothing of another.
+        Features may predict one direction well (a film's genre, say) and another not at all.
         """
         constant = self.weight @ vectors.astype(np.float64) / self.weight.sum()
         if not len(self.centre):  # no features
@@ -133,7 +133,7 @@ class FeatureRidge:
         centred = centred @ axes.astype(np.float32)
         pull = self.turn.T @ (self.design.T @ (each * centred))  # (columns, d); sums to 0
         judged, weight, design = centred[self.judged], self.weight[self.judged], self.design[self.judged]
-        least = weight @ np.square(judged)  # (d,), of the constant alone
+        least = weight @ np.square(judged)  # (d,), error of the constant alone
         weights = np.zeros((len(self.centre), len(axes)))
         leverages = np.zeros(vectors.shape, dtype=np.float32)
         told = np.zeros(len(axes), dtype=np.bool_)
@@ -152,24 +152,24 @@ class FeatureRidge:
         return Said(honest, constant - self.centre @ weights, weights)
 
     def _said(self, design: csr_array, weights: F64) -> F32:
-        """Return what features say beyond the constant, for rows of the design."""
+        """Return the predictions from features without the constant, for rows of the design matrix."""
         said: F32 = design @ weights.astype(np.float32) - (self.centre @ weights).astype(np.float32)
         return said
 
     def write(self, said: Said, tower: LinearTower, places: NDArray[np.int64]) -> None:
-        """Make a tower say what was found, in some of its places; of codes not in train, a mean row's share.
+        """Set a tower's weights to the fitted regression; codes not in the training set get the mean.
 
         Args:
-            said: what was found.
-            tower: changed in place.
-            places: of the tower's outputs.
+            said: the fitted regression.
+            tower: the tower, changed in place.
+            places: positions of the tower's outputs.
         """
         n_dense = tower.n_dense
         codes = np.zeros((tower.n_codes, said.weights.shape[1]))
         for first, last, there, column in self.columns:
             own = said.weights[column]
             codes[first:last] = self.centre[column] @ own
-            codes[there] = 0.0  # such a code's rows were told apart from nothing
+            codes[there] = 0.0  # rows with such a code are not distinguished
             codes[there[: len(own)]] = own
         table = tower.features if isinstance(tower.features, torch.nn.Parameter) else tower.features.weight
         with torch.no_grad():
@@ -188,5 +188,5 @@ class FeatureRidge:
             part = slice(start, start + _BLOCK)
             turned = np.square((self.design[part].toarray() - self.centre) @ self.turn)
             found[:, part] = (shrunk @ turned.T) * self.weight[part]
-        found += (self.weight / self.weight.sum()).astype(np.float32)  # of the constant
+        found += (self.weight / self.weight.sum()).astype(np.float32)  # leverage of the constant
         return np.minimum(found, np.float32(0.99))

@@ -1,14 +1,14 @@
-"""Gaussians of a side's vectors, given the other side's: mean-field variational Bayes of a least squares.
+"""Gaussian posteriors of one side's vectors given the other's: mean-field variational Bayes.
 
-With labels ``y ~ N(u . v + b_u + b_i, noise / weight)`` and each row's vector and bias together,
-``z_u = (u, b_u) ~ N(f_u, noise (strength_u shape)^-1)``, a row is, given the other side's, a Gaussian in
-closed form (Lim and Teh, "Variational Bayesian Approach to Movie Rating Prediction", 2007), with mean m and
+For labels ``y ~ N(u . v + b_u + b_i, noise / weight)`` and a prior on each row's vector and bias, ``z_u = (u,
+b_u) ~ N(f_u, noise (strength_u shape)^-1)``, a row's posterior given the other side is a Gaussian in closed
+form (Lim and Teh, "Variational Bayesian Approach to Movie Rating Prediction", 2007), with mean m and
 covariance ``noise P^-1``:
 
     P_u = strength_u shape + sum_i r_ui (a_i a_i' + C_i)
     m_u = P_u^-1 (strength_u shape f_u + sum_i r_ui (a_i (y - b_i) - cov(a_i, b_i)))
 
-with ``a = (v, 1)`` and r the pairs' weights: the covariance C of what a row meets is its penalty.
+with ``a = (v, 1)`` and r the pairs' weights. The covariance C of the other side acts as a penalty.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from twotower.objectives.kernels import FASTMATH, part_bounds, run_parts
 from twotower.training.grouped_pairs import F32, F64, Rows
 
 _LEAST = 1e-5
-"""Of a row's mean precision: the least penalty, since sums in float32 are no closer than that to definite."""
-_BLOCK = 2**22  # numbers in one block of precision matrices
+"""Minimum penalty as a share of a row's mean precision, to keep float32 sums positive definite."""
+_BLOCK = 2**22  # numbers per block of precision matrices
 
 
 class Gaussians(NamedTuple):
-    """Rows of one side: means float32 (n, d), the bias last, and `moments` of them float32 (n, K + 2 d)."""
+    """Rows of one side: means float32 (n, d), bias last, and their `moments` float32 (n, K + 2 d)."""
 
     mean: F32
     moments: F32
 
 
 class Solved(NamedTuple):
-    """Gaussians, and the sum over the rows of strength times covariance, float64 (d, d)."""
+    """Gaussians, and the sum over rows of strength times covariance, float64 (d, d)."""
 
     rows: Gaussians
     spread: F64
@@ -52,21 +52,21 @@ def solve(
     shape: F64 | None = None,
     mean: F32 | None = None,
 ) -> Solved:
-    """Return the Gaussians of one side given the other's. The same bits whatever the number of threads.
+    """Return the Gaussians of one side given the other. Bitwise reproducible for any number of threads.
 
-    Costs about ``d ** 2`` multiplications a pair, and as many numbers a row.
+    Takes about ``d ** 2`` multiplications per pair and ``d ** 2`` numbers of memory per row.
 
     Args:
-        rows: the pairs grouped by the side.
-        others: of the other side.
+        rows: the pairs grouped by the rows of this side.
+        others: Gaussians of the other side.
         prior: (n, d), the means f of the prior.
-        strength: (n,), what its precision is a multiple of.
-        noise: variance of a label at weight 1.
-        shape: (d, d), the prior's precision at strength 1 and noise 1; the identity where it is None.
-        mean: (n, d), where the means stand; then only the covariances are new.
+        strength: (n,), factors of the prior's precision.
+        noise: variance of a label with weight 1.
+        shape: (d, d), the prior's precision at strength 1 and noise 1; None for the identity.
+        mean: (n, d), the current means; if given, only the covariances are computed.
 
     Raises:
-        TrainingError: a precision is not definite.
+        TrainingError: a precision matrix is not positive definite.
     """
     n, d = prior.shape
     packed = d * (d + 1) // 2
@@ -87,7 +87,7 @@ def solve(
         root, failed = torch.linalg.cholesky_ex(precision)
         if failed.any():
             raise TrainingError(
-                "vectors can't be solved for: a least squares has no solution in 64-bit numbers; raise "
+                "could not compute vectors: a least-squares problem is singular in 64-bit precision; raise "
                 "objective.regularisation, or look for extreme labels or weights"
             )
         if mean is None:
@@ -103,7 +103,7 @@ def solve(
 
 
 def moments(mean: F32, covariance: F64 | None = None) -> F32:
-    """Return what the other side needs of rows, side by side, (n, d (d + 1) / 2 + 2 d).
+    """Return the moments of rows that the other side needs, (n, d (d + 1) / 2 + 2 d).
 
     With ``a = (v, 1)`` and b the bias: the lower triangle of ``E[a a']``, then ``-E[a b]``, then ``E[a]``.
     """
@@ -113,14 +113,14 @@ def moments(mean: F32, covariance: F64 | None = None) -> F32:
     row, column = np.tril_indices(mean.shape[1])
     second, crossed = a[:, row] * a[:, column], a * bias
     if covariance is not None:
-        latent = row < mean.shape[1] - 1  # the bias is no part of a
+        latent = row < mean.shape[1] - 1  # the bias is not part of a
         second[:, latent] += covariance[:, row[latent], column[latent]]
         crossed[:, :-1] += covariance[:, :-1, -1]
     return np.concatenate([second, -crossed, a], axis=1).astype(np.float32)
 
 
 def _places(d: int) -> torch.Tensor:
-    """Return where each entry of a symmetric matrix (d, d) lies in its lower triangle, row by row."""
+    """Return the position of each entry of a symmetric matrix (d, d) in its lower triangle, row by row."""
     row, column = np.tril_indices(d)
     place = np.empty((d, d), np.int64)
     place[row, column] = place[column, row] = np.arange(len(row))
@@ -128,7 +128,7 @@ def _places(d: int) -> torch.Tensor:
 
 
 def _gather(rows: Rows, found: F32, first: int, last: int, d: int) -> F32:
-    """Return for rows ``first:last`` the sum of ``E[a a']`` and of ``E[a (y - b)]`` over their pairs."""
+    """Return the sums of ``E[a a']`` and ``E[a (y - b)]`` over the pairs of rows ``first:last``."""
     out = np.zeros((last - first, found.shape[1] - d), np.float32)
     bounds = part_bounds(rows.indptr[first : last + 1] - rows.indptr[first], 0)
 
@@ -144,7 +144,7 @@ def _add(indptr, other, label, weight, moments, d, offset, first, last, out):  #
     width = out.shape[1]
     for n in range(first, last):
         p, end = indptr[offset + n], indptr[offset + n + 1]
-        while p + 4 <= end:  # four pairs for each time that the sums are read and written
+        while p + 4 <= end:  # four pairs per read and write of the sums
             o0, o1, o2, o3 = (
                 np.uint32(other[p]),
                 np.uint32(other[p + 1]),

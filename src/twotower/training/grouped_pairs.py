@@ -1,4 +1,4 @@
-"""The train pairs grouped by each side, and how reliable each user's labels are."""
+"""The training pairs grouped by user and by item, and the reliability of each user's labels."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from scipy.sparse import csr_array
 from twotower.training.batches import TrainPairs
 
 SHRINK = 10.0
-"""Pairs at which a user's own residuals count as much as everyone's for the reliability."""
+"""Number of pairs at which a user's own residuals count as much as the overall ones."""
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 
 
 class Rows(NamedTuple):
-    """The pairs grouped by one side: ``indptr`` (n + 1,), then of each pair the other row, label, weight."""
+    """The pairs grouped by one side: ``indptr`` (n + 1,), then each pair's other row, label and weight."""
 
     indptr: NDArray[np.int64]
     other: NDArray[np.int32]
@@ -29,9 +29,9 @@ class Rows(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class GroupedPairs:
-    """The train pairs grouped by users and by items, with labels and with weights of 1 on average.
+    """The training pairs grouped by user and by item, with labels and weights of mean 1.
 
-    Weights that are all 0 say nothing, and each pair counts 1.
+    If all weights are 0, every pair has weight 1.
     """
 
     users: Rows
@@ -39,7 +39,7 @@ class GroupedPairs:
 
     @classmethod
     def of(cls, pairs: TrainPairs, mean: float) -> GroupedPairs:
-        """Group the train pairs, from their labels the constant of all scores taken off."""
+        """Group the training pairs, with the constant of all scores subtracted from the labels."""
         indptr = np.searchsorted(pairs.user, np.arange(pairs.n_users + 1))
         label = pairs.target - np.float32(mean)
         given = np.ones(len(pairs), np.float32)
@@ -55,7 +55,7 @@ class GroupedPairs:
         )
 
     def by_user(self, values: NDArray[np.floating]) -> F64:
-        """Return the weighted sum of values (n,) over each user's pairs."""
+        """Return each user's weighted sum of values (n,) over the user's pairs."""
         weighted = np.multiply(self.users.weight, values, dtype=np.float64)
         start = self.users.indptr[:-1]
         some = np.diff(self.users.indptr) > 0
@@ -67,12 +67,12 @@ class GroupedPairs:
 
 @dataclass(frozen=True, eq=False)
 class Reliability:
-    """How noisy labels are: users differ in that, in watch ratios more than in stars.
+    """Reliability of labels: their noise differs between users, more for watch ratios than for stars.
 
     Attributes:
-        of_users: float64 (n_users,), one over the variance of a user's residuals, drawn towards everyone's,
-            and then 1 on average over the weighted pairs.
-        noise: variance of a residual where that is 1.
+        of_users: float64 (n_users,), inverse variance of a user's residuals, shrunk to the overall one and
+            scaled to 1 on average over the weighted pairs.
+        noise: variance of a residual where the reliability is 1.
     """
 
     of_users: F64
@@ -80,18 +80,18 @@ class Reliability:
 
     @classmethod
     def of(cls, grouped: GroupedPairs, residual: F32) -> Reliability:
-        """Judge it by the residuals (n,) of the train pairs."""
+        """Estimate it from the residuals (n,) of the training pairs."""
         summed = grouped.by_user(np.square(residual, dtype=np.float64))
         counted = grouped.by_user(np.ones(len(residual), np.float32))
         everyone = float(summed.sum() / counted.sum())
-        # no residual of a user is believed to be nothing
+        # a user's variance is never taken to be 0
         variance = np.maximum((summed + SHRINK * everyone) / (counted + SHRINK), 1e-12)
         of_users = 1.0 / variance
         of_users *= counted.sum() / (of_users @ counted)
         return cls(of_users, float(of_users @ summed / counted.sum()))
 
     def weighted(self, grouped: GroupedPairs) -> dict[str, Rows]:
-        """Return the grouped pairs with their weights times their users' reliability."""
+        """Return the grouped pairs with weights multiplied by the users' reliability."""
         each = self.of_users.astype(np.float32)
         users, items = grouped.users, grouped.items
         return {

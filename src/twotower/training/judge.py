@@ -1,4 +1,4 @@
-"""`Judge`: measures a model after each epoch, so that the best epoch can be told."""
+"""`Judge`: evaluates a model after each epoch, to find the best epoch."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from twotower.model import TwoTowerModel
 
 
 class Judge(ABC):
-    """Measures a model on the validation part.
+    """Evaluates a model on the validation set.
 
     Attributes:
-        by: the metric that epochs are judged by.
-        higher_is_better: whether the best epoch is the one with the highest value of it, or the lowest.
+        by: the metric that decides which epoch is best.
+        higher_is_better: whether higher values of it are better.
     """
 
     by: ClassVar[str]
@@ -21,4 +21,4 @@ class Judge(ABC):
 
     @abstractmethod
     def __call__(self, model: TwoTowerModel) -> dict[str, float]:
-        """Return metrics, each under a name that begins with ``validation_``; ``by`` is among them."""
+        """Return metrics, with names that start with ``validation_``, including ``by``."""

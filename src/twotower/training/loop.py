@@ -1,4 +1,4 @@
-"""The training loop: encode each distinct user and item once, run the pair loop, send the gradients back."""
+"""The training loop: encode each distinct user and item once, run the pair loop, propagate gradients back."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from twotower.training.solver import Solver
 
 
 class Interrupted(TrainingError):
-    """Training was interrupted by the user; the last whole epoch is in the checkpoint."""
+    """Training was interrupted by the user; the checkpoint has the last complete epoch."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a phase of training comes to.
+    """The result of a training phase.
 
     Attributes:
         best_epoch: epoch whose weights the model now has, counted from 1.
         rates: learning rate at the start of each epoch.
-        history: one record an epoch.
+        history: one record per epoch.
     """
 
     best_epoch: int
@@ -53,15 +53,15 @@ class Trainer:
         model: the towers, changed in place.
         users: arrays of the warm users, in the order of their rows in the id table.
         items: the same for items.
-        batcher: deals out the train pairs.
+        batcher: yields batches of the training pairs.
         objective: the loss on vectors and pairs.
-        penalty: strength of the L2 on vectors.
+        penalty: strength of the L2 penalty on vectors.
         config: the ``[training]`` section.
-        seed: of dropout.
+        seed: random seed of dropout.
         phase: "train" or "refit", for records and checkpoints.
-        fingerprint: what a checkpoint must belong to.
-        solver: solves for the id vectors after the steps of each epoch, which then leave them alone; or, of
-            linear towers, for everything, and then there are no steps.
+        fingerprint: identifies the run; a checkpoint must have the same one.
+        solver: updates the id vectors in closed form after the steps of each epoch, which then leave them
+            unchanged; or, for linear towers, all weights, and then there are no steps.
     """
 
     def __init__(
@@ -111,13 +111,13 @@ class Trainer:
         """Train, and leave the model with the weights of its best epoch.
 
         Args:
-            judge: measures the model after each epoch; without it every epoch is the best so far.
-            epochs: most epochs.
-            rates: learning rate of each epoch, instead of the schedule's (a refit replays them).
+            judge: evaluates the model after each epoch; without it every epoch is the best so far.
+            epochs: maximum number of epochs.
+            rates: learning rate of each epoch, instead of the schedule's (used by a refit).
             checkpoints: directory of the checkpoint, written after each epoch.
-            resume: whether to go on from the checkpoint there.
+            resume: whether to continue from the checkpoint there.
             callbacks: told of steps and epochs; one that stops training ends it after the epoch.
-            earlier: JSON values of earlier phases, kept in the checkpoint.
+            earlier: JSON values of earlier phases, stored in the checkpoint.
 
         Raises:
             TrainingError: the loss is not finite; or the checkpoint belongs to another run.
@@ -145,7 +145,7 @@ class Trainer:
                     break
         except KeyboardInterrupt:
             callbacks.on_phase_end(reason="interrupted")
-            raise Interrupted("training was interrupted; the last whole epoch is saved") from None
+            raise Interrupted("training was interrupted; the last complete epoch is saved") from None
         if self.best:
             self.model.load_state_dict(self.best)
         callbacks.on_phase_end(reason=reason)
@@ -175,7 +175,7 @@ class Trainer:
             "pairs_per_second": len(self.batcher.pairs) / seconds,
         }
         if judge is not None:
-            record["best"] = best  # so far: the last such epoch is the one chosen
+            record["best"] = best  # so far: the last such epoch is used
         self.history.append(record)
         callbacks.on_epoch_end(record)
 
@@ -184,7 +184,7 @@ class Trainer:
             loss = self.solver.solve(self.model)
             if not math.isfinite(loss):
                 raise TrainingError(
-                    f"the loss must stay finite, got {loss} in epoch {epoch}; raise "
+                    f"the loss must stay finite; got {loss} in epoch {epoch}. Raise "
                     "objective.regularisation, or look for extreme weights"
                 )
             callbacks.on_step_end(epoch=epoch, pairs_done=len(self.batcher.pairs), loss=loss)
@@ -193,7 +193,7 @@ class Trainer:
         done, total = 0, 0.0
         with torch.random.fork_rng(devices=[]):
             for step, batch in enumerate(self.batcher.epoch(epoch)):
-                # a seed for each step: nothing but the epoch's number has to survive a crash
+                # a seed per step, so that only the epoch number has to survive a crash
                 torch.manual_seed(hash((self.seed, epoch, step)) & 0x7FFF_FFFF_FFFF_FFFF)
                 share = (epoch - 1 + step / self.batcher.steps) / self.config.epochs
                 loss = self.step(batch, self.schedule.step_rate(share))
@@ -207,7 +207,7 @@ class Trainer:
         return total / done
 
     def step(self, batch: Batch, rate: float) -> float:
-        """Take one step on a batch and return its loss (without the penalty)."""
+        """Take a step on a batch and return its loss without the penalty."""
         device = self.users.dense.device
         users, _user_rows = _rows(self.users, batch.users, device)
         items, item_rows = _rows(self.items, batch.items, device)
@@ -228,7 +228,7 @@ class Trainer:
     def _gradients(
         self, U: torch.Tensor, V: torch.Tensor, batch: Batch, item_rows: int
     ) -> tuple[list[torch.Tensor], float]:
-        """Return dU and dV of all members' losses and penalties, and the mean of their losses."""
+        """Return dU and dV of the members' losses and penalties, and the mean loss."""
         n = max(len(batch.pairs), 1)
         user_share = self._share(np.diff(batch.pairs.indptr), self.user_shares, batch.users, n)
         counts = np.bincount(batch.pairs.item, minlength=item_rows)
@@ -261,7 +261,7 @@ class Trainer:
         for place, parameter in enumerate(self.layers):
             for key, value in self.adam.state[parameter].items():
                 tensors[f"adam.{place}.{key}"] = value
-        # one storage may carry several names (shared layers): each gets a copy of its own
+        # one storage may have several names (shared layers): each gets its own copy
         return Checkpoint(
             {name: tensor.detach().clone() for name, tensor in tensors.items()},
             {
@@ -277,8 +277,8 @@ class Trainer:
     def _restore(self, found: Checkpoint) -> int:
         if found.meta["fingerprint"] != self.fingerprint:
             raise TrainingError(
-                "the checkpoint belongs to a run with other settings or other data; use the settings it was "
-                "begun with, or another --out"
+                "the checkpoint is from a run with other settings or other data; use the settings it was "
+                "started with, or another --out"
             )
         names = ("model", "best", "rows", "adam", "solver")
         parts: dict[str, dict[str, torch.Tensor]] = {name: {} for name in names}
@@ -309,6 +309,6 @@ def _rows(side: SideArrays, rows: NDArray[np.int64] | None, device: torch.device
 
 def _diverged(what: str, value: float, epoch: int, rate: float) -> str:
     return (
-        f"the {what} must stay finite, got {value} in epoch {epoch} at learning rate {rate:g}; lower "
+        f"the {what} must stay finite; got {value} in epoch {epoch} at learning rate {rate:g}. Lower "
         "training.learning_rate, or look for extreme labels or weights (objective.transform = 'cap' helps)"
     )

@@ -1,4 +1,4 @@
-"""`PairSquares`: the least squares of `AllPairs` in the vectors of one side, the other's held still."""
+"""`PairSquares`: the least-squares problems of `AllPairs` in one side's vectors, with the other's fixed."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ F32 = NDArray[np.float32]
 
 
 class PairSquares:
-    """The train pairs grouped both ways, with the weight of a cell and the ridge of each row.
+    """The training pairs grouped by user and by item, with the cell weight and the ridge of each row.
 
     Args:
-        pairs: the train pairs.
-        cell: weight of a cell of the user-item matrix, where a pair weighs 1.
-        strength: of the ridge; see `twotower.objectives.penalty`.
+        pairs: the training pairs.
+        cell: weight of every cell of the user-item matrix, relative to an observed pair.
+        strength: strength of the ridge; see `twotower.objectives.penalty`.
 
     Attributes:
-        ridge: "users" and "items" -> float32 (rows,), what draws a row where it is drawn to.
+        ridge: "users" and "items" -> float32 (rows,), ridge strength of each row.
     """
 
     def __init__(self, pairs: TrainPairs, cell: float, strength: float) -> None:
@@ -45,7 +45,7 @@ class PairSquares:
         return solve_rows(self.grouped[which], other, start, towards, self.ridge[which], self.cell)
 
     def loss(self, U: F32, V: F32) -> float:
-        """Return the loss of `AllPairs` over all train pairs, without the penalty."""
+        """Return the loss of `AllPairs` over all training pairs, without the penalty."""
         of_users, of_items = U.T @ U, V.T @ V
         squares = float((of_users.astype(np.float64) * of_items).sum())
         pairs = self.grouped["users"]

@@ -1,12 +1,12 @@
-"""Posterior means of the id vectors, given the towers and the train pairs; taken once, after training.
+"""Posterior means of the id vectors, given the towers and the training pairs; computed once after training.
 
-A step of descent can only say where a user's vector is best, not how sure that is; so a rare item's vector is
-believed as much as a common one's. Here what the towers say of features is taken as given, as the mean of a
-prior, and each row's vector is its Gaussian's mean (`twotower.training.gaussians`), users and items by turns.
-The strength of the prior is the training penalty of `twotower.objectives.penalty`, but on the way from the
-features, biases included. The means take the place of the id vectors, so nothing else changes: a score stays
-one dot product. Each member of the model is done by itself. Linear towers are trained in this way from the
-beginning: `twotower.training.variational`.
+Gradient descent gives a point estimate of a vector without its uncertainty, so a rare item's vector is
+trusted as much as a common one's. Here the towers' outputs from features are the fixed mean of a prior, and
+each row's vector becomes the mean of its Gaussian posterior (`twotower.training.gaussians`), alternately for
+users and items. The strength of the prior is the training penalty of `twotower.objectives.penalty`, applied
+to the deviation from the features' prediction, including biases. The means replace the id vectors, so a score
+is still one dot product. Ensemble members are computed separately. Linear towers are trained this way from
+the start: `twotower.training.variational`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from twotower.training.gaussians import Gaussians, moments, solve
 from twotower.training.grouped_pairs import GroupedPairs, Reliability
 
 ROUNDS = 3
-"""Times that all items and then all users are solved; validation gains little from more."""
+"""Number of rounds over all items and then all users; more rounds hardly improve validation."""
 
 
 @torch.no_grad()
@@ -39,18 +39,18 @@ def take_posterior_means(
     penalty: float,
     progress: Callable[[float], None] = lambda share: None,
 ) -> None:
-    """Replace the id vectors of a model trained on squared error by their posterior means, in place.
+    """Replace the id vectors of a model trained on squared error with their posterior means, in place.
 
-    The same bits whatever the number of threads. Costs about ``dim ** 2 / members`` multiplications a pair
-    and round, and as many numbers a row.
+    Bitwise reproducible for any number of threads. Takes about ``dim ** 2 / members`` multiplications per
+    pair and round, and as many numbers of memory per row.
 
     Args:
         model: the towers; its vectors must not be normalised.
         users: arrays of the warm users, in the order of their rows in the id table.
         items: the same for items.
-        pairs: the train pairs.
-        penalty: strength of the L2 on vectors; at 0 the posterior has no prior, and nothing is done.
-        progress: told now and then what share of the work is done.
+        pairs: the training pairs.
+        penalty: strength of the L2 penalty on vectors; 0 means no prior, and then nothing is done.
+        progress: called now and then with the share of the work that is done.
     """
     if penalty <= 0.0 or not len(pairs) or (pairs.weight is not None and not pairs.weight.any()):
         return
@@ -75,7 +75,7 @@ def take_posterior_means(
         own = slice(start, start + each)
         user_prior, item_prior = (np.ascontiguousarray(f[:, own]) for f in features)
         user, item = (np.ascontiguousarray(v[:, own]) for v in vectors)
-        # the first covariances of users, around the vectors that training found
+        # initial covariances of users, around the trained vectors
         items_now = Gaussians(item, moments(item))
         users_now = solve(by_user, items_now, user_prior, strengths[0], noise, mean=user).rows
         for done in range(ROUNDS):

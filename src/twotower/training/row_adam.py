@@ -1,8 +1,8 @@
-"""`RowAdam`: Adam (Kingma and Ba 2015) on the rows that a step has read, and on no others.
+"""`RowAdam`: Adam (Kingma and Ba 2015) applied only to the rows that a step uses.
 
-The moments of a row advance, and its bias correction counts, only in steps that read it; so the first step on
-a row is as long as for any other parameter, however rare its user or item is, and a step costs what its rows
-cost.
+A row's moments and its bias correction advance only in steps that use it. So the first step of a row is as
+large as that of any other parameter, however rare its user or item is, and the cost of a step depends only on
+the rows used.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class RowAdam:
     """Adam for the tables of a model.
 
     Args:
-        tables: the tables, by name. Their moments are held here, two values and a count a row.
+        tables: the tables, by name. Their moments are stored here: two values per weight and a count per row.
     """
 
     def __init__(self, tables: dict[str, RowTable]) -> None:
@@ -33,13 +33,13 @@ class RowAdam:
         }
 
     def zero_grad(self) -> None:
-        """Forget the rows read so far."""
+        """Clear the rows used so far."""
         for table in self.tables.values():
             table.read.clear()
 
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
-        """Move every row that was read since `zero_grad` and has a gradient."""
+        """Update every row that was used since `zero_grad` and has a gradient."""
         for name, table in self.tables.items():
             first, second, count = self.state[name]
             for index, values in table.read:
@@ -64,6 +64,6 @@ class RowAdam:
         }
 
     def load(self, tensors: dict[str, torch.Tensor]) -> None:
-        """Take the moments of a checkpoint."""
+        """Restore the moments from a checkpoint."""
         for name, tensor in self.tensors().items():
             tensor.copy_(tensors[name])

@@ -1,4 +1,4 @@
-"""Learning rate by epoch, and when to stop."""
+"""Learning-rate schedule and early stopping."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from twotower.config import TrainingConfig
 
 @dataclass
 class Schedule:
-    """Watches the validation loss: holds the learning rate, the best epoch, and whether to stop.
+    """Follows the validation loss: learning rate, best epoch and early stopping.
 
     Attributes:
-        rate: learning rate of the coming epoch.
+        rate: learning rate of the next epoch.
         best: lowest validation loss so far.
         best_epoch: its epoch, counted from 1; 0 before the first.
         stale: epochs since the best one.
-        since_cut: epochs since the best one or the last cut of the rate.
+        since_cut: epochs since the best one or the last reduction of the rate.
     """
 
     config: TrainingConfig
@@ -34,13 +34,13 @@ class Schedule:
         return cls(config, config.learning_rate)
 
     def step_rate(self, done: float) -> float:
-        """Return the rate of a step, ``done`` being the share of all epochs that lies behind."""
+        """Return the rate of a step, where ``done`` is the completed share of all epochs."""
         if self.config.schedule == "cosine":
             return self.config.learning_rate * 0.5 * (1.0 + math.cos(math.pi * min(done, 1.0)))
         return self.rate
 
     def observe(self, epoch: int, loss: float) -> bool:
-        """Take the validation loss of an epoch; return whether it is the best so far."""
+        """Record the validation loss of an epoch; return whether it is the best so far."""
         if loss < self.best:
             self.best, self.best_epoch, self.stale, self.since_cut = loss, epoch, 0, 0
             return True

@@ -1,4 +1,4 @@
-"""`Solver`: what solves for everything that linear towers have, an epoch at a time, without a gradient."""
+"""`Solver`: fits linear towers in closed form, one round per epoch, without gradients."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ F32 = NDArray[np.float32]
 
 
 class Solver(ABC):
-    """Solves for the vectors of both sides by turns, and for what features say of them.
+    """Alternately solves for user and item vectors, and for their regression on features.
 
     Args:
         users: arrays of the warm users, in the order of their rows in the id table.
@@ -28,18 +28,18 @@ class Solver(ABC):
 
     @abstractmethod
     def solve(self, model: TwoTowerModel) -> float:
-        """Take one round, in place, and return the train loss at its end."""
+        """Run one round in place and return the training loss at its end."""
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Return what the next round depends on beside the model, for a checkpoint: here nothing."""
+        """Return the state beside the model, for a checkpoint: none by default."""
         return {}
 
     def restore(self, state: dict[str, torch.Tensor]) -> None:
-        """Go on from what `state` returned."""
+        """Restore the state that `state` returned."""
         assert not state
 
     def vectors(self, model: TwoTowerModel) -> dict[str, F32]:
-        """Return what the towers say of their warm rows, (rows, width) each."""
+        """Return the towers' outputs for their warm rows, (rows, width) each."""
         return {
             which: from_features(tower, self.sides[which]) + tower.ids.weight.cpu().numpy()
             for which, tower in (("users", model.users), ("items", model.items))
@@ -52,13 +52,13 @@ class Solver(ABC):
         newcomers: dict[str, FeatureRidge],
         places: NDArray[np.int64],
     ) -> None:
-        """Make the towers say vectors: what a regression on features finds of them, and the rest by ids.
+        """Make the towers output given vectors: a regression on features, and the rest from the ids.
 
         Args:
             model: changed in place.
             now: the vectors, (rows, width) each.
-            newcomers: regressions of vectors on features, for a row never seen.
-            places: of a tower's outputs, which have been solved for.
+            newcomers: regressions of vectors on features, for cold rows.
+            places: positions of a tower's outputs that were solved for.
         """
         for which, tower in (("users", model.users), ("items", model.items)):
             assert isinstance(tower, LinearTower)

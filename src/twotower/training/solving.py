@@ -1,15 +1,16 @@
-"""`Solving`: linear towers trained on `AllPairs` in closed form, by turns, without a gradient.
+"""`Solving`: linear towers fitted to `AllPairs` in closed form by alternating least squares (ALS).
 
-With the users' vectors held still the items' are a least squares, and the other way round (Hu, Koren,
-Volinsky 2008). A ridge draws each vector to what its features say, by the square root of its pairs, and what
-features say is a regression of the vectors on them: a prior that is learnt (as in collaborative topic
-regression, Wang and Blei, KDD 2011). A row of few pairs falls back on it, one of none has nothing else.
+With the users' vectors fixed, the items' vectors are the solution of a least-squares problem, and vice versa
+(Hu, Koren, Volinsky 2008). A ridge penalty, with a strength proportional to the square root of a row's pairs,
+regularises each vector towards its prediction from features, which comes from a regression of the vectors on
+the features: a learnt prior (as in collaborative topic regression, Wang and Blei, KDD 2011). A row with few
+pairs relies on it, and a row without pairs on nothing else.
 
-What draws a row is what the features and the *other* rows' vectors say (`FeatureRidge`). If its own vector
-had a part in it, features would explain each row by itself: the more freely they can, the better they seem to
-be, and the less is left of the data. So features may help, and where they say nothing they are left out.
+A row's prediction uses its features and the *other* rows' vectors (`FeatureRidge`). If it used the row's own
+vector, flexible features would overfit: they would seem to explain every row and override the data. With
+leave-one-out predictions, features help where they can and are ignored where they do not.
 
-Biases stay at zero: a cell that was not observed is worth 0, and how popular an item is a vector can say too.
+Biases stay zero: the target of an unobserved cell is 0, and a vector can express an item's popularity.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from twotower.training.solver import F32, Solver
 
 
 class Solving(Solver):
-    """Solves for everything that a model of linear towers has.
+    """Fits all weights of a model with linear towers.
 
     Args:
-        squares: the least squares of the train pairs.
+        squares: the least-squares problems of the training pairs.
         users: arrays of the warm users, in the order of their rows in the id table.
         items: the same for items.
     """
@@ -37,17 +38,17 @@ class Solving(Solver):
         self.squares = squares
         designs = {which: Design.of(side) for which, side in self.sides.items()}
         ridges = self.squares.ridge
-        # what a row is drawn to: rows weigh as the draw does
+        # the prior of a row: rows are weighted by their ridge strength
         self.priors = {which: FeatureRidge(of, ridges[which]) for which, of in designs.items()}
-        # what a row never seen is taken for: one of the rows, all alike
+        # for cold rows: all rows have equal weight
         self.newcomers = {
             which: FeatureRidge(of, np.ones_like(ridges[which])) for which, of in designs.items()
         }
 
     def solve(self, model: TwoTowerModel) -> float:
-        """Solve for the items' and then the users' vectors, and for what features say; return the loss.
+        """Solve for the items' and then the users' vectors and for the feature weights; return the loss.
 
-        The loss is that of `AllPairs` over all train pairs at the end, the mean of the members'.
+        The loss is that of `AllPairs` over all training pairs at the end, averaged over the members.
         """
         places = _members(model)
         every = np.concatenate(places)
@@ -66,7 +67,7 @@ class Solving(Solver):
 
 
 def _members(model: TwoTowerModel) -> list[NDArray[np.int64]]:
-    """Return the places of each member's vector among a tower's outputs, its bias left out."""
+    """Return the positions of each member's vector among a tower's outputs, without its bias."""
     width = model.users.width
     return [part[:-1] for part in np.array_split(np.arange(width), model.config.n_members)]
 

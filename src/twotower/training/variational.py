@@ -1,14 +1,14 @@
-"""`Variational`: linear towers trained on squared error in closed form, by turns, without a gradient.
+"""`Variational`: linear towers fitted to squared error in closed form by alternating variational Bayes.
 
-Given the items' vectors a user's is a regression on them, and the other way round. What a vector is drawn to
-is what its features and the *other* rows' vectors say (`FeatureRidge`; the reason is told in
-`twotower.training.solving`). Rows are Gaussians (`twotower.training.gaussians`): one of few pairs is known
-badly, and what it meets takes that into account. The shape of the prior's covariance, over the places of a
-vector and its bias, is learnt from how far the rows lie from what features say (empirical Bayes, by
-expectation maximisation); only its size is set, by the regularisation.
-Users whose labels are noisier count less (`Reliability`).
+Given the items' vectors, a user's vector is a regression on them, and vice versa. The prior mean of a vector
+is predicted from its features and the *other* rows' vectors (`FeatureRidge`; `twotower.training.solving`
+explains why). Rows are Gaussians (`twotower.training.gaussians`): a row with few pairs is uncertain, and the
+other side takes that into account. The shape of the prior's covariance, over the components of a vector and
+its bias, is estimated from the rows' deviations from their predictions (empirical Bayes, by expectation
+maximisation); only its scale is set, by the regularisation. Users with noisier labels have less weight
+(`Reliability`).
 
-Members differ by where they start, and their errors partly cancel.
+Ensemble members differ in their starting points, and their errors partly cancel.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from twotower.training.grouped_pairs import F32, F64, GroupedPairs, Reliability
 from twotower.training.solver import Solver
 
 START = 0.1
-"""Standard deviation of the vectors at the start. The members' are to differ."""
+"""Standard deviation of the initial vectors, so that the members differ."""
 
 
 class Variational(Solver):
-    """Solves for everything that a model of linear towers has.
+    """Fits all weights of a model with linear towers.
 
     Args:
-        pairs: the train pairs.
+        pairs: the training pairs.
         users: arrays of the warm users, in the order of their rows in the id table.
         items: the same for items.
         mean: constant of all scores.
-        penalty: strength of the prior; a row's is as much as that share of the average row's pairs.
+        penalty: strength of the prior, as a share of the average row's number of pairs.
     """
 
     def __init__(
@@ -51,21 +51,21 @@ class Variational(Solver):
             counts = np.diff(rows.indptr)
             self.strengths[which] = penalty * float(counts.mean())
             design = Design.of(side)
-            # what a row is drawn to: the draw is the same for all
+            # the prior of a row: all rows have equal weight
             self.priors[which] = FeatureRidge(design, np.ones(len(counts)))
-            # what a row never seen is taken for: rows weigh by what is known of them
+            # for cold rows: rows are weighted by their precision
             self.newcomers[which] = FeatureRidge(design, counts)
-        # the side of more rows first: between rounds the other's Gaussians alone are kept
+        # the side with more rows first: between rounds only the other side's Gaussians are kept
         self.order = sorted(self.sides, key=lambda which: -self.sides[which].rows)
-        self.kept: list[F32] = []  # moments of the second side, of each member
-        self.spreads: dict[str, list[F64]] = {"users": [], "items": []}  # mean of strength times covariance
+        self.kept: list[F32] = []  # moments of the second side, per member
+        self.spreads: dict[str, list[F64]] = {"users": [], "items": []}  # mean of strength x covariance
         self.reliability: Reliability | None = None
 
     @torch.no_grad()
     def solve(self, model: TwoTowerModel) -> float:
-        """Solve for the vectors of both sides, and for what features say; return the mean squared error.
+        """Solve for the vectors of both sides and for the feature weights; return the mean squared error.
 
-        That of the score, the mean of the members', over all train pairs at the end.
+        It is that of the score (the mean over members) on all training pairs at the end.
         """
         first, second = self.order
         begun = self.reliability is not None
@@ -105,14 +105,14 @@ class Variational(Solver):
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
     def restore(self, state: dict[str, torch.Tensor]) -> None:
-        """Go on from what `state` returned."""
+        """Restore the state that `state` returned."""
         arrays = {name: tensor.cpu().numpy() for name, tensor in state.items()}
         self.kept = [arrays[f"kept.{member}"] for member in range(len(arrays["spread.users"]))]
         self.spreads = {which: list(arrays[f"spread.{which}"]) for which in self.spreads}
         self.reliability = Reliability(arrays["of_users"], float(arrays["noise"][0]))
 
     def _shape(self, which: str, member: int, away: F32, noise: float) -> F64:
-        """Return the prior's precision, of determinant 1, by how far rows lie from what features say."""
+        """Return the prior's precision, of determinant 1, from the rows' deviations from predictions."""
         lie = away.T.astype(np.float64) @ away * (self.strengths[which] / len(away))
         covariance = lie + self.spreads[which][member]
         return unit_precision(covariance / noise)
