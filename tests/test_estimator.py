@@ -576,7 +576,7 @@ def test_a_checkpoint_of_other_settings_or_data_is_refused(change: str, phase: s
     else:
         validation = validation.with_interactions(validation.interactions.reverse())
     train = Dataset.of(events, rest.users, items, schema=schema).as_train()
-    with pytest.raises(TrainingError, match="belongs to a run with other settings or other data"):
+    with pytest.raises(TrainingError, match="from a run with other settings or other data"):
         TwoTower(**settings).fit(train, validation, checkpoints=tmp_path, resume=True)
 
 
