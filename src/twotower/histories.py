@@ -16,6 +16,7 @@ from twotower.errors import ConfigError, DataError
 from twotower.features.positive import PositiveRule
 from twotower.features.target import Target, label_targets
 from twotower.objectives import FoldIn, FoldInSettings
+from twotower.reprs import ShortRepr
 from twotower.schema import Schema
 from twotower.side import Side
 
@@ -24,8 +25,8 @@ Targets = NDArray[np.float64] | None
 _EXPLAINED = ("contribution", "base", "score")
 
 
-@dataclass(frozen=True)
-class Histories:
+@dataclass(frozen=True, repr=False)
+class Histories(ShortRepr):
     """The items of users, what their scores are drawn to, and what follows from both.
 
     Attributes:

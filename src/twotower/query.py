@@ -9,7 +9,7 @@ from typing import Any
 
 from twotower.data.asked import Id, Ids, as_series, is_one
 from twotower.errors import ConfigError, DataError
-from twotower.reprs import shortened
+from twotower.reprs import html_of, shortened
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -78,9 +78,14 @@ class Query:
         return () if self.history is None else tuple(self.history)  # type: ignore[arg-type]
 
     def __repr__(self) -> str:
-        given = {name: getattr(self, name) for name in ("user", "history", "labels", "features")}
-        parts = [f"{name}={shortened(value)}" for name, value in given.items() if value is not None]
-        return f"Query({', '.join(parts)})"
+        return f"Query({', '.join(f'{name}={value}' for name, value in self._given())})"
+
+    def _repr_html_(self) -> str:
+        return html_of("Query", dict(self._given()))
+
+    def _given(self) -> list[tuple[str, str]]:
+        values = [(name, getattr(self, name)) for name in ("user", "history", "labels", "features")]
+        return [(name, shortened(value)) for name, value in values if value is not None]
 
 
 def as_queries(asked: Any) -> list[Query] | None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from html import escape
 from itertools import islice
 from typing import Any
 
 MOST = 900
 """Characters of a text at most."""
-_ITEMS, _NAMES = 6, 8  # of a container and of a list of names: how many are shown
+WIDTH = 80
+"""Of its lines; a fact that is longer goes on in the next line."""
+_ITEMS, _NAMES, _FEW = 6, 8, 4  # of a container, of names, of columns with their kinds: how many are shown
 _LONGEST = 50  # characters of one value or name
 
 Facts = Mapping[str, str | None]
@@ -27,7 +31,11 @@ def text_of(title: str, facts: Facts) -> str:
     """
     shown = {name: fact for name, fact in facts.items() if fact is not None}
     width = max(map(len, shown), default=0)
-    lines = [title, *(f"  {name:<{width}}  {cut(fact, 110 - width)}" for name, fact in shown.items())]
+    lines = [cut(title, WIDTH)]
+    for name, fact in shown.items():
+        room = max(WIDTH - width - 4, 20)
+        wrapped = textwrap.wrap(fact, room, max_lines=2, placeholder=" …") or [""]
+        lines += [f"  {head:<{width}}  {line}" for head, line in zip((name, ""), wrapped, strict=False)]
     return cut("\n".join(lines), MOST)
 
 
@@ -42,6 +50,15 @@ def html_of(title: str, facts: Facts) -> str:
     return f"<div><strong>{escape(cut(title, 200))}</strong><table>{rows}</table></div>"
 
 
+class ShortRepr:
+    """Gives a dataclass a ``repr`` with long values shortened and arrays by their shapes."""
+
+    def __repr__(self) -> str:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        shown = ", ".join(f"{name}={shortened(value)}" for name, value in values.items())
+        return cut(f"{type(self).__name__}({shown})", MOST)
+
+
 def shortened(value: Any) -> str:
     """Return the ``repr`` of a value, with containers and texts cut to what fits in a line.
 
@@ -53,6 +70,8 @@ def shortened(value: Any) -> str:
     if isinstance(value, Mapping):
         parts = [f"{shortened(name)}: {_flat(of)}" for name, of in islice(value.items(), _ITEMS)]
         return "{" + ", ".join(_counted(parts, len(value))) + "}"
+    if hasattr(value, "dtype") and hasattr(value, "shape") and value.shape != ():
+        return f"<{value.dtype} {'x'.join(f'{n:,}' for n in value.shape)}>"
     if isinstance(value, list | tuple | set | frozenset):
         return "[" + ", ".join(_counted([_flat(one) for one in islice(value, _ITEMS)], len(value))) + "]"
     return cut(repr(value), _LONGEST)
@@ -69,17 +88,16 @@ def named(names: Iterable[str]) -> str | None:
 
 
 def kinds_of(columns: Mapping[str, str]) -> str | None:
-    """Return how many feature columns there are of each kind, and their names if they are few.
+    """Return feature columns with their kinds, or how many there are of each kind if they are many.
 
-    >>> kinds_of({"age": "number", "country": "category", "city": "category"})
-    '1 number (age), 2 category (country, city)'
+    >>> kinds_of({"age": "number", "country": "category"})
+    'age (number), country (category)'
+    >>> kinds_of({f"c{i}": "number" if i % 3 else "text" for i in range(30)})
+    '10 text, 20 number'
     """
-    parts = []
-    for kind, count in Counter(str(kind) for kind in columns.values()).items():
-        own = [name for name, of in columns.items() if str(of) == kind]
-        few = f" ({', '.join(cut(name, 30) for name in own)})" if count <= 3 else ""
-        parts.append(f"{count} {kind}{few}")
-    return ", ".join(parts) or None
+    if len(columns) <= _FEW:
+        return ", ".join(f"{cut(name, 30)} ({kind})" for name, kind in columns.items()) or None
+    return ", ".join(f"{count} {kind}" for kind, count in Counter(map(str, columns.values())).items())
 
 
 def cut(text: str, longest: int) -> str:

@@ -14,14 +14,15 @@ from twotower.data.id_text import as_known
 from twotower.errors import DataError, nearest
 from twotower.features.target import Target
 from twotower.forking import check_process
+from twotower.reprs import ShortRepr
 
 _INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64)
 PLAIN = (*_INTEGERS, pl.Float32, pl.Float64, pl.Boolean, pl.String)
 """Column types that JSON has words for."""
 
 
-@dataclass(frozen=True)
-class Side:
+@dataclass(frozen=True, repr=False)
+class Side(ShortRepr):
     """The users or the items that a recommender knows.
 
     Attributes:

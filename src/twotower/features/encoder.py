@@ -17,6 +17,7 @@ from twotower.features.numeric import NumericEncoder
 from twotower.features.sets import CategoriesEncoder, CategoryEncoder
 from twotower.features.text import TextEncoder
 from twotower.features.vector import VectorEncoder
+from twotower.reprs import ShortRepr
 from twotower.schema import Kind, Schema
 
 ColumnEncoder = NumericEncoder | CategoryEncoder | CategoriesEncoder | VectorEncoder | TextEncoder
@@ -28,8 +29,8 @@ _ENCODERS: dict[Kind, type[CategoryEncoder] | type[CategoriesEncoder] | type[Vec
 }
 
 
-@dataclass(frozen=True)
-class EncodedSide:
+@dataclass(frozen=True, repr=False)
+class EncodedSide(ShortRepr):
     """Users or items as arrays, row by row.
 
     Attributes:
@@ -47,8 +48,8 @@ class EncodedSide:
         return len(self.warm)
 
 
-@dataclass(frozen=True)
-class SideEncoder:
+@dataclass(frozen=True, repr=False)
+class SideEncoder(ShortRepr):
     """Fitted state for users or for items.
 
     Attributes:
@@ -82,8 +83,8 @@ class SideEncoder:
         return EncodedSide(warm.fill_null(0).to_numpy().astype(np.int32), blocks)
 
 
-@dataclass(frozen=True)
-class Encoder:
+@dataclass(frozen=True, repr=False)
+class Encoder(ShortRepr):
     """Fitted state for users and items. Create it with `Encoder.fit`."""
 
     schema: Schema

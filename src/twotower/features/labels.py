@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from twotower.errors import ConfigError, DataError, nearest
 from twotower.features.saved import number, numbers
+from twotower.reprs import ShortRepr
 
 F64 = NDArray[np.float64]
 
@@ -121,8 +122,8 @@ class Standardise(LabelTransform):
         return {"mean": self.mean, "sd": self.sd}
 
 
-@dataclass(frozen=True)
-class DurationRank(LabelTransform):
+@dataclass(frozen=True, repr=False)
+class DurationRank(ShortRepr, LabelTransform):
     """The rank of a label among training labels of similar duration, in [0, 1] (D2Q, Zhan et al., KDD 2022).
 
     Within a bucket of similar durations, play time and watch ratio have (almost) the same order, so the rank

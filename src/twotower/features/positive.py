@@ -15,11 +15,12 @@ from twotower.data.durations import durations
 from twotower.errors import ConfigError, DataError
 from twotower.features.labels import F64, DurationRank
 from twotower.features.saved import optional
+from twotower.reprs import ShortRepr
 from twotower.wording import count_of
 
 
-@dataclass(frozen=True)
-class PositiveRule:
+@dataclass(frozen=True, repr=False)
+class PositiveRule(ShortRepr):
     """A fitted rule; with neither threshold nor rank, every interaction is a positive.
 
     Attributes:

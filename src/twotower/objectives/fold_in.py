@@ -26,6 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
+from twotower.reprs import ShortRepr
+
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 Rows = NDArray[np.integer]
@@ -76,8 +78,8 @@ class FoldInSettings:
     population: bool = False
 
 
-@dataclass(frozen=True, eq=False)
-class FoldIn:
+@dataclass(frozen=True, eq=False, repr=False)
+class FoldIn(ShortRepr):
     """Computes user vectors, given the item vectors.
 
     Attributes:

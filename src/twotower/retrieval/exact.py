@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from twotower.data.item_lists import ItemLists
 from twotower.errors import ConfigError
+from twotower.reprs import ShortRepr
 from twotower.retrieval import kernels
 from twotower.retrieval.filters import candidate_rows, seen_lists
 
@@ -27,8 +28,8 @@ _ALONE = 16  # up to here threads cost more to start than they save on a catalog
 _KEYS = 1 << 22  # of a block's best so far, at most: 32 MiB a thread
 
 
-@dataclass(frozen=True, eq=False)
-class TopK:
+@dataclass(frozen=True, eq=False, repr=False)
+class TopK(ShortRepr):
     """The best items of each user, best first; equal scores by lower item row.
 
     Attributes

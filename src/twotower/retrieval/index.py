@@ -78,6 +78,10 @@ class Index(ABC):
         self.items = items
         self._parameters = parameters
 
+    def __repr__(self) -> str:
+        given = "".join(f", {name}={value}" for name, value in self.parameters().items())
+        return f"{type(self).__name__}({self.n_items:,} items, dim={self.dim}{given})"
+
     @classmethod
     def build(cls, items: NDArray[np.float32], **parameters: int) -> Self:
         """Build an index of item vectors.
