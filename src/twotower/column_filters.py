@@ -12,7 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from twotower.errors import DataError, nearest
-from twotower.reprs import shortened
+from twotower.reprs import named, shortened
 
 Rows = NDArray[np.int32]
 Filters = Mapping[str, Any]
@@ -44,6 +44,9 @@ class ColumnFilters:
         self._values: dict[str, dict[Any, Rows]] = {}
         self._numbers: dict[str, NDArray[np.float64]] = {}
         self._lock = Lock()
+
+    def __repr__(self) -> str:
+        return f"ColumnFilters({named(self._display.columns) or ''})"
 
     def rows(self, filters: Filters) -> Rows:
         """Return the rows, ascending, that meet all filters.
