@@ -13,6 +13,7 @@ import pytest
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.errors import ConfigError
 from twotower.estimator import TwoTower
+from twotower.recommender import Recommender
 from twotower.training import Callback, Checkpoint, HistoryFile, Record
 
 SETTINGS: dict[str, Any] = {"dim": 8, "hidden": (8,), "threads": 1, "epochs": 4, "objective": "softmax"}
@@ -145,3 +146,21 @@ def test_progress_writes_a_line_an_epoch_where_no_bar_can_be(
     assert captured.out == ""
     TwoTower(**SETTINGS).fit(train)
     assert capsys.readouterr().err == ""
+
+
+def test_a_model_remembers_its_training(train: TrainPart, tmp_path: Path) -> None:
+    model = TwoTower(**SETTINGS).fit(train, progress=False)
+    frame = model.training_history
+    assert frame.height == len(model.history)
+    assert frame["train_loss"].to_list() == [record["train_loss"] for record in model.history]
+    assert (
+        frame.filter(phase="refit")["validation_ndcg@100"].null_count() == frame.filter(phase="refit").height
+    )
+    best = [record["epoch"] for record in model.history if record.get("best")][-1]
+    marked = [row for row in model.plot_history().spec["data"]["values"] if row["best"]]
+    assert {(row["group"], row["epoch"]) for row in marked} == {
+        ("validation ndcg@100", best),
+        ("validation recall@20", best),
+    }
+    model.save(tmp_path / "bundle")
+    assert Recommender.load(tmp_path / "bundle").training_history.equals(frame)

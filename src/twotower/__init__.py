@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from twotower.errors import TwoTowerError
     from twotower.estimator import TwoTower
     from twotower.evaluation import evaluate_rating
+    from twotower.experiment.cross_validation import cross_validate
     from twotower.experiment.fitted import compare
     from twotower.query import Query
     from twotower.recommender import Recommender
@@ -46,6 +47,7 @@ __all__ = [
     "TwoTower",
     "TwoTowerError",
     "compare",
+    "cross_validate",
     "datasets",
     "evaluate_rating",
     "load",
@@ -64,6 +66,7 @@ _HOME = {
     "TwoTower": "twotower.estimator",
     "TwoTowerError": "twotower.errors",
     "compare": "twotower.experiment.fitted",
+    "cross_validate": "twotower.experiment.cross_validation",
     "evaluate_rating": "twotower.evaluation",
     "read_dataset": "twotower.data.tables",
     "read_table": "twotower.data.tables",

@@ -144,8 +144,15 @@ def lines_chart(rows: Sequence[Mapping[str, Any]], title: str, colours: Mapping[
         title: of the chart.
         colours: of each phase, in the order of the legend.
     """
+    last = max((row["epoch"] for row in rows), default=1)
     shared = {
-        "x": {"field": "epoch", "type": "quantitative", "axis": {"tickMinStep": 1}, "title": "epoch"},
+        "x": {
+            "field": "epoch",
+            "type": "quantitative",
+            "axis": {"values": list(range(0, last + 1, max(1, round(last / 8)))), "format": "d"},
+            "scale": {"domain": [0, last], "nice": False},
+            "title": "epoch",
+        },
         "y": {"field": "value", "type": "quantitative", "title": None, "scale": {"zero": False}},
         "color": {
             "field": "phase",

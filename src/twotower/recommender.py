@@ -26,10 +26,13 @@ from twotower.query_encoder import Encoded
 from twotower.recommender_state import RecommenderState
 from twotower.retrieval import TopK, exact_top_k
 from twotower.similarity import nearest, users_of, vector_table
+from twotower.training import history_chart, history_frame
 from twotower.warn import deprecated
 
 if TYPE_CHECKING:
+    from twotower.charts import Chart
     from twotower.evaluation import Evaluation
+    from twotower.evaluation.own_metrics import Own
 
 USERS_AT_ONCE = 20_000
 Users = Ids | Query | Sequence[Id | Query]
@@ -336,6 +339,7 @@ class Recommender(RecommenderState, Predictor, Ranker):
         *,
         cap: float | None = None,
         ranking: bool = True,
+        metrics: Mapping[str, Own] | None = None,
         ks: Sequence[int] = (10, 20, 100),
         candidates: str = "all",
         exclude_seen: bool | None = None,
@@ -352,6 +356,10 @@ class Recommender(RecommenderState, Predictor, Ranker):
             test: the test set.
             cap: also report rating metrics with labels and predictions capped here.
             ranking: whether to rank.
+            metrics: your own ranking metrics: name -> function of two lists with an entry per user, the
+                recommended item ids (best first, as many as the longest of ``ks``) and the relevant ones,
+                which returns one number per user (nan: the user is not counted). Its attribute
+                ``higher_is_better`` says which direction is better, if either is.
             ks: where ranked lists are cut off.
             candidates: what a user may be given: ``"all"``, ``"test_items"`` (items with interactions in
                 ``test``) or ``"test_pairs"`` (those that the user has interactions with there).
@@ -374,6 +382,7 @@ class Recommender(RecommenderState, Predictor, Ranker):
             self.positive,
             rating=not self.objective.implicit,
             ranking=ranking,
+            metrics=metrics,
             cap=cap,
             ks=ks,
             candidates=candidates,
@@ -385,6 +394,19 @@ class Recommender(RecommenderState, Predictor, Ranker):
         for note in found.notes:
             warnings.warn(note, TwoTowerWarning, stacklevel=2)
         return found
+
+    @property
+    def training_history(self) -> pl.DataFrame:
+        """One row per epoch of the training: losses, validation metrics, learning rate, seconds."""
+        return history_frame(self.history)
+
+    def plot_history(self) -> Chart:
+        """Return a chart of the training: loss and validation metrics by epoch, the best epoch marked.
+
+        Raises:
+            MissingExtraError: the package that draws is not installed.
+        """
+        return history_chart(self.history)
 
     def save(self, directory: str | Path, **facts: Any) -> None:
         """Write the bundle, all that `load` needs; ``facts`` (metrics, ...) are kept in bundle.json."""

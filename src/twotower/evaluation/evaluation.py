@@ -13,6 +13,7 @@ from twotower.data.predictor import Predictor
 from twotower.data.ranker import Ranker
 from twotower.errors import ConfigError, DataError, nearest
 from twotower.evaluation.beside import POPULARITY, BesidePopularity
+from twotower.evaluation.own_metrics import Own, OwnMetrics
 from twotower.evaluation.ranking import RankingEvaluation, evaluate_values
 from twotower.evaluation.ranking_task import Candidates, RankingTask
 from twotower.evaluation.rating import (
@@ -162,6 +163,7 @@ def evaluate_model(
     *,
     rating: bool = True,
     ranking: bool = True,
+    metrics: Mapping[str, Own] | None = None,
     cap: float | None = None,
     ks: Sequence[int] = (10, 20, 100),
     candidates: str = "all",
@@ -182,6 +184,7 @@ def evaluate_model(
         positive: which held-out interactions count as relevant in the ranking.
         rating: whether it predicts labels.
         ranking: whether to rank.
+        metrics: a user's own metrics of the lists; see `Recommender.evaluate`.
         cap: also report rating metrics with labels and predictions capped here.
         ks: where ranked lists are cut off.
         candidates: one of `CANDIDATES`.
@@ -199,6 +202,11 @@ def evaluate_model(
             "a model that predicts no label is measured by its ranking, which is switched off; set "
             "ranking to true"
         )
+    own = OwnMetrics(metrics)
+    if metrics and not (ranking and isinstance(model, Ranker)):
+        raise ConfigError(
+            "metrics of your own are of ranked lists, and ranking is switched off; set ranking=True"
+        )
     rated = evaluate_rating(model, test, train, cap=cap, resamples=resamples, seed=seed) if rating else None
     if not (ranking and isinstance(model, Ranker)):
         return Evaluation(len(test), rated, None)
@@ -208,7 +216,7 @@ def evaluate_model(
         if rated is None:
             raise
         return Evaluation(len(test), rated, None, (f"ranking was not measured: {error}",))
-    ranked, values = evaluate_values(task, model, train, resamples=resamples, seed=seed)
+    ranked, values = evaluate_values(task, model, train, own=own, resamples=resamples, seed=seed)
     beside = BesidePopularity.measure(
         task,
         values,
@@ -219,7 +227,7 @@ def evaluate_model(
         resamples=resamples,
         seed=seed,
     )
-    return Evaluation(len(test), rated, ranked, _notes(ranked, ks), beside)
+    return Evaluation(len(test), rated, ranked, (*_notes(ranked, ks), *own.notes(values.users)), beside)
 
 
 def _notes(ranked: RankingEvaluation, ks: Sequence[int]) -> tuple[str, ...]:

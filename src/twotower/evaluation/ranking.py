@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from twotower.data.dataset import Dataset
 from twotower.data.ranker import Ranker
 from twotower.errors import ConfigError, nearest
+from twotower.evaluation.own_metrics import OwnMetrics
 from twotower.evaluation.ranking_slices import RankingSlices, ranking_slices
 from twotower.evaluation.ranking_task import Candidates, FloatArray, RankingTask, RankingValues
 from twotower.evaluation.rating import SliceResult, metrics_dict, slices_in
@@ -156,12 +157,19 @@ def evaluate_task(
 
 
 def evaluate_values(
-    task: RankingTask, ranker: Ranker, train: Dataset | None, *, resamples: int = 1000, seed: int = 0
+    task: RankingTask,
+    ranker: Ranker,
+    train: Dataset | None,
+    *,
+    own: OwnMetrics | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
 ) -> tuple[RankingEvaluation, RankingValues]:
-    """Do as `evaluate_task`, and return each user's values, too."""
+    """Do as `evaluate_task`, with a user's own metrics, and return each user's values, too."""
     cut = RankingSlices({}, {}) if train is None else ranking_slices(task, train)
-    values = _measured(task, ranker, cut)
-    return _evaluate(task, values, cut, resamples=resamples, seed=seed), values
+    values = _measured(task, ranker, cut, own)
+    found = _evaluate(task, values, cut, resamples=resamples, seed=seed)
+    return found if own is None else replace(found, directions=own.directions), values
 
 
 def compare_rankings(
@@ -258,11 +266,13 @@ def _check_against(against: str, models: Collection[str]) -> None:
         )
 
 
-def _measured(task: RankingTask, ranker: Ranker, slices: RankingSlices) -> RankingValues:
+def _measured(
+    task: RankingTask, ranker: Ranker, slices: RankingSlices, own: OwnMetrics | None = None
+) -> RankingValues:
     parts = {
         (group, name): part.where for group, members in slices.items.items() for name, part in members.items()
     }
-    return task.values(ranker, parts)
+    return task.values(ranker, parts, own)
 
 
 def _evaluate(

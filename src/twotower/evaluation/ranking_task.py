@@ -13,6 +13,7 @@ from twotower.data.dataset import Dataset, Frame, to_polars
 from twotower.data.item_lists import ItemLists
 from twotower.data.ranker import Queries, Ranker
 from twotower.errors import DataError, nearest
+from twotower.evaluation.own_metrics import OwnMetrics
 from twotower.evaluation.pair_keys import (
     IntArray,
     among,
@@ -181,7 +182,10 @@ class RankingTask:
         return self.values(ranker).means()
 
     def values(
-        self, ranker: Ranker, parts: Mapping[tuple[str, str], NDArray[np.bool_]] | None = None
+        self,
+        ranker: Ranker,
+        parts: Mapping[tuple[str, str], NDArray[np.bool_]] | None = None,
+        own: OwnMetrics | None = None,
     ) -> RankingValues:
         """Measure a ranker for every user.
 
@@ -189,6 +193,7 @@ class RankingTask:
             ranker: asked for blocks of users, so that memory does not grow with their number.
             parts: slice -> (n_relevant,) which relevant items are in it; each then has recall and NDCG of its
                 own, the lists unchanged.
+            own: a user's own metrics.
 
         Raises:
             DataError: the ranker gave lists that are none: an item twice, one that is barred, a wrong shape.
@@ -209,6 +214,8 @@ class RankingTask:
             for name, value in of_item.items():
                 means = list_means(lists, value, self.ks)  # (n_ks, users of the block)
                 values |= {f"{name}@{cut}": of for cut, of in zip(self.ks, means, strict=True)}
+            if own is not None:
+                values |= own.values(lists, users_of(self.relevant, start, stop), self.items, values)
             blocks.append(values)
             for key, inside in relevant.items():
                 measured = accuracy(lists, users_of(inside, start, stop), self.ks, n_items)

@@ -4,6 +4,7 @@ from twotower.training.alternating import Alternating
 from twotower.training.batches import Batch, Batcher, TrainPairs
 from twotower.training.callback import Callback, CallbackList, ListenerCallback, Record
 from twotower.training.checkpoint import Checkpoint
+from twotower.training.history import history_chart, history_frame
 from twotower.training.history_file import HistoryFile, read_history, write_history
 from twotower.training.judge import Judge
 from twotower.training.loop import Interrupted, Outcome, Trainer
@@ -36,6 +37,8 @@ __all__ = [
     "TrainPairs",
     "Trainer",
     "Variational",
+    "history_chart",
+    "history_frame",
     "read_history",
     "take_posterior_means",
     "write_history",
