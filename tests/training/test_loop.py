@@ -406,7 +406,7 @@ class Broken(Squared):
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_loss_that_is_not_finite_ends_training_with_the_mend(value: float, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_ends_training_with_a_fix(value: float, tmp_path: Path) -> None:
     made = trainer(objective=Broken(7, value))
     message = rf"the loss must stay finite; got {value} in epoch 2 at .*0\.02\. Lower training\.learning_rate"
     with pytest.raises(TrainingError, match=message):
