@@ -100,7 +100,7 @@ def _table(title: str, parts: Parts, cap: float | None, peers: bool, seed: int) 
             value = evaluation.metrics[metric + ending]
             line += f"  {metric} {value.value:.4f}"
             if name != "two-tower":
-                gap = found.differences[name][metric + ending]
+                gap = found.ours_minus[name][metric + ending]
                 line += f" ({gap.value:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}])"
         print(line)
     if peers:

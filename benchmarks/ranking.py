@@ -107,7 +107,7 @@ def _show(found: Comparison, means: Means) -> None:
         for metric in METRICS:
             line += f"  {metric} {evaluation.metrics[metric].value:.4f}"
             if name != OURS:
-                gap = comparison.differences[name][metric]
+                gap = comparison.ours_minus[name][metric]
                 line += f" ({gap.value:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}])"
         _log(line)
         means.setdefault(name, []).append([evaluation.metrics[metric].value for metric in METRICS])

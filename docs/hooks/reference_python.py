@@ -27,12 +27,12 @@ _MODULES: dict[str, str] = {
 }
 _NAMES: dict[str, str] = {
     "twotower": """
-        TwoTower Recommender Query Dataset Schema Kind split read_dataset read_table load evaluate_rating
-        TwoTowerError""",
+        TwoTower Recommender Query Dataset Schema Kind split read_dataset read_table load compare
+        evaluate_rating Callback TwoTowerError""",
     "twotower.data.datasets": "load names",
     "twotower.evaluation": """
         evaluate_model evaluate_rating evaluate_ranking compare_ratings compare_rankings Evaluation
-        RatingEvaluation RankingEvaluation SliceResult Comparison RankingComparison Predictor Ranker""",
+        RatingEvaluation RankingEvaluation SliceResult RatingComparison RankingComparison Predictor Ranker""",
     "twotower.metrics": """
         Interval mae rmse r2 xauc xauc_by_user rating_report paired_difference ranking_values recall ndcg
         hit_rate precision average_precision reciprocal_rank coverage gini popularity_percentile
