@@ -28,7 +28,7 @@ _MODULES: dict[str, str] = {
 _NAMES: dict[str, str] = {
     "twotower": """
         TwoTower Recommender Query Dataset Schema Kind split read_dataset read_table load compare
-        evaluate_rating Callback TwoTowerError""",
+        cross_validate evaluate_rating Callback TwoTowerError""",
     "twotower.data.datasets": "load names",
     "twotower.evaluation": """
         evaluate_model evaluate_rating evaluate_ranking compare_ratings compare_rankings Evaluation
@@ -54,6 +54,8 @@ def python_page() -> str:
     for module in _MODULES:
         home = importlib.import_module(module)
         names = _NAMES[module].split() if module in _NAMES else home.__all__
+        if module == "twotower":
+            names = [*names, *(name for name in home.__all__ if name not in {*names, "datasets"})]
         found = [(name, getattr(home, name)) for name in names]
         seen = {id(value) for _, listed in shown for _, value in listed}
         found = [(name, value) for name, value in found if id(value) not in seen]
