@@ -31,7 +31,7 @@ import torch.nn.functional as F
 
 import twotower as tt
 from all_pairs import positives
-from twotower.estimator.preparing import prepare, strength_of
+from twotower.estimator.setup import prepare, strength_of
 from twotower.features.positive import PositiveRule
 from twotower.training import Batcher, Trainer, TrainPairs
 

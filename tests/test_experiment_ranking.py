@@ -234,7 +234,7 @@ def test_baselines_learn_what_is_better_on_validation_and_bar_everything_seen(
 
 def test_the_grades_are_those_that_all_pairs_learns(config: Config) -> None:
     """One function makes them both; the floor is the objective's, or its default for objectives without."""
-    from twotower.estimator.preparing import prepare
+    from twotower.estimator.setup import prepare
 
     floor = changed(config, "objective", min_grade=0.4)
     parts = load_parts(config)

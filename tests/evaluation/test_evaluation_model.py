@@ -136,7 +136,7 @@ def test_positives_outside_the_items_are_left_out(case) -> None:
     inside = positives.interactions["item"].is_in([0, 1, 2, 3, 24]).sum()
     assert task.items.to_list() == [0, 1, 2, 3, 24]
     assert (len(task.relevant[1]), task.left_out["not_candidates"]) == (inside, len(positives) - inside)
-    with pytest.raises(DataError, match="ids of candidates must be of train's type"):
+    with pytest.raises(DataError, match="ids of candidates must have the type of the training set"):
         RankingTask.prepare(positives, train, candidates=pl.Series(["a"]))
 
 

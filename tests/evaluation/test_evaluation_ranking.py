@@ -374,7 +374,7 @@ def test_nothing_relevant_is_refused():
         DataError, match=r"3 held-out rows of 2 users, .* 1 repeat.*2 were seen.*exclude_seen"
     ):
         RankingTask.prepare(events([(1, 10), (1, 10), (2, 10)]), train)
-    with pytest.raises(DataError, match="1 are no candidates"):
+    with pytest.raises(DataError, match="1 are not candidates"):
         RankingTask.prepare(events([(1, 12)]), train, candidates=events([(1, 13)]))
     assert len(RankingTask.prepare(events([(1, 10)]), train, barred_seen=False).users) == 1
 
@@ -382,10 +382,10 @@ def test_nothing_relevant_is_refused():
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([[2, 3, 2], [1, 5, 6], [0, 1, 2]], "'fixed' must hold an item once"),
-        ([[0, 3, 2], [1, 5, 6], [0, 1, 2]], "barred"),
+        ([[2, 3, 2], [1, 5, 6], [0, 1, 2]], "'fixed' must contain an item at most once"),
+        ([[0, 3, 2], [1, 5, 6], [0, 1, 2]], "excluded for its user"),
         ([[2, 3, 99], [1, 5, 6], [0, 1, 2]], "rows of the 7 items"),
-        ([[2, 3], [1, 5], [0, 1]], r"\(3, 3\); 'fixed' gave shape \(3, 2\)"),
+        ([[2, 3], [1, 5], [0, 1]], r"\(3, 3\); 'fixed' returned shape \(3, 2\)"),
     ],
 )
 def test_a_ranker_that_breaks_the_rules_is_refused(rows, message):

@@ -405,7 +405,11 @@ def songs(folder: Path, exclude: bool, *more: str) -> Any:
 def refused(folder: Path) -> tuple[int, bool, bool]:
     answer = songs(folder, True, "train", "c.toml", "--out", "run")
     said = answer.stderr
-    return answer.exit_code, "were seen in train" in said, "evaluation.exclude_seen = false" in said
+    return (
+        answer.exit_code,
+        "were seen in the training set" in said,
+        "evaluation.exclude_seen = false" in said,
+    )
 
 
 def heard_again(folder: Path) -> Any:

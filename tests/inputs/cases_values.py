@@ -402,7 +402,12 @@ CASES = [
         ["'0' in 134 rows (33.5%)"],
     ),
     Case("a user 0 as others", many(lambda i: i % 20, lambda i: i % 5), findings("placeholders"), []),
-    Case("a constant label, predicted", PAIRS, predicts, Error("two values at least", "= 3", "all_pairs")),
-    Case("a constant label, fitted", PAIRS, fits, Error("two values at least", "= 3", "all_pairs")),
+    Case(
+        "a constant label, predicted",
+        PAIRS,
+        predicts,
+        Error("at least two different values", "= 3", "all_pairs"),
+    ),
+    Case("a constant label, fitted", PAIRS, fits, Error("at least two different values", "= 3", "all_pairs")),
     Case("a constant label, ranked", PAIRS, ranks, 3),
 ]

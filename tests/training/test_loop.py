@@ -25,11 +25,11 @@ from twotower.training import (
     CallbackList,
     Checkpoint,
     Interrupted,
-    Judge,
     Outcome,
     Record,
     Trainer,
     TrainPairs,
+    Validator,
     checkpoint,
 )
 
@@ -93,8 +93,8 @@ def same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
     return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
 
 
-class Scripted(Judge):
-    """A judge that gives these losses one after the other, and looks at the model if told how."""
+class Scripted(Validator):
+    """A validator that gives these losses one after the other, and looks at the model if told how."""
 
     by = "validation_loss"
 
@@ -115,8 +115,8 @@ class Prized(Scripted):
 
 
 def run(made: Trainer, losses: list[float] | None = None, **options: Any) -> Outcome:
-    judge = Scripted(losses) if losses is not None else None
-    return made.run(judge, **{"epochs": made.config.epochs, "callbacks": CallbackList(), **options})
+    validator = Scripted(losses) if losses is not None else None
+    return made.run(validator, **{"epochs": made.config.epochs, "callbacks": CallbackList(), **options})
 
 
 class Recorder(Callback):
@@ -189,16 +189,16 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not() -> None:
 
 
 @pytest.mark.parametrize(
-    ("judge", "values"), [(Scripted, [3.0, 2.0, 1.0, 4.0, 4.0]), (Prized, [1, 2, 3, 0, 0])]
+    ("validator", "values"), [(Scripted, [3.0, 2.0, 1.0, 4.0, 4.0]), (Prized, [1, 2, 3, 0, 0])]
 )
-def test_the_best_epochs_weights_are_kept(judge: type[Scripted], values: list[float]) -> None:
+def test_the_best_epochs_weights_are_kept(validator: type[Scripted], values: list[float]) -> None:
     seen: list[dict[str, torch.Tensor]] = []
     made = trainer(epochs=5)
 
     def look(model: TwoTowerModel) -> None:
         seen.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
 
-    outcome = made.run(judge(values, look), epochs=5, callbacks=CallbackList())
+    outcome = made.run(validator(values, look), epochs=5, callbacks=CallbackList())
     assert outcome.best_epoch == 3
     assert [record["best"] for record in outcome.history] == [True, True, True, False, False]
     assert same(state(made), seen[2])

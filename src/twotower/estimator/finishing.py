@@ -1,4 +1,4 @@
-"""From trained towers to a `Recommender`: the whole catalogue's vectors, what was seen, how to fold in."""
+"""From trained towers to a `Recommender`: vectors of the whole catalogue, seen items, fold-in settings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from twotower.data.dataset import TrainPart
-from twotower.estimator.preparing import Prepared, labels_of, strength_of, table_of
+from twotower.estimator.setup import TrainingSetup, labels_of, strength_of, table_of
 from twotower.features.positive import PositiveRule
 from twotower.features.target import label_targets
 from twotower.model import SideArrays
@@ -18,40 +18,38 @@ from twotower.recommender import Recommender
 from twotower.side import Side, finished, plain
 
 LIKED = 0.9
-"""Quantile of the train labels that an item of a new user counts with where no label is given, and no rule
-says what is positive, for models of labels."""
+"""Quantile of the training labels that stands for a missing label in a new user's history, for models that
+predict a label and data without a rule for positives."""
 _MASS = 4.0
-"""Mass of all cells in the least squares of objectives that rank and have none of their own."""
+"""Total weight of all cells in the fold-in of ranking objectives that are not least squares themselves."""
 _NOISE = 0.01
-"""Variance of a positive's target about its score, in squares of the gap between positives and the rest; what
-the ridge of objectives without least squares of their own is set by."""
+"""Variance of a positive's target around its score, in units of the squared gap between positives and the
+rest; it sets the fold-in ridge of objectives that are not least squares themselves."""
 
 
 def finish(
-    prepared: Prepared,
+    setup: TrainingSetup,
     train: TrainPart,
     rule: PositiveRule,
     history: list[dict[str, Any]],
     exclude_seen: bool = True,
 ) -> Recommender:
-    """Encode the whole catalogue, cold rows included, and note what each user has seen.
+    """Encode the whole catalogue, including cold users and items, and record what each user has seen.
 
     Args:
-        prepared: the trained towers, and what they were trained on.
-        train: where that came from, with interactions that an objective did not learn from.
+        setup: the trained towers and their training data.
+        train: the training set, including interactions that the objective did not use.
         rule: which interactions are positives.
         history: records of the epochs.
-        exclude_seen: whether users are not to be given what they have in train.
+        exclude_seen: whether users are not recommended items they have in the training set.
     """
-    encoder, schema, objective = prepared.encoder, train.schema, prepared.config
-    device = prepared.users.dense.device
+    encoder, schema, objective = setup.encoder, train.schema, setup.config
+    device = setup.users.dense.device
     sides = {}
     for which, side in (("users", encoder.users), ("items", encoder.items)):
         table = table_of(train, which, side)
         encoded = side.transform(table)
-        vectors = finished(
-            prepared.model.encode(SideArrays.pack(encoded, device), which), which, prepared.target
-        )
+        vectors = finished(setup.model.encode(SideArrays.pack(encoded, device), which), which, setup.target)
         sides[which] = Side(table.get_column(side.column), vectors, encoded.warm > 0)
     user = sides["users"].rows(train.interactions.get_column(schema.user))
     item = sides["items"].rows(train.interactions.get_column(schema.item)).astype(np.int32)
@@ -62,8 +60,8 @@ def finish(
         duration = items_table.get_column(schema.duration).cast(pl.Float64).fill_null(np.nan).to_numpy()
     return Recommender(
         encoder,
-        prepared.model.eval(),
-        prepared.target,
+        setup.model.eval(),
+        setup.target,
         sides["users"],
         sides["items"],
         (indptr, rows),
@@ -72,7 +70,7 @@ def finish(
         history,
         rule,
         objective,
-        _settings(prepared, train, rule, sides["users"], sides["items"]),
+        _settings(setup, train, rule, sides["users"], sides["items"]),
         label,
         exclude_seen=exclude_seen,
     )
@@ -89,17 +87,17 @@ def _by_user(
 
 
 def _settings(
-    prepared: Prepared,
+    setup: TrainingSetup,
     train: TrainPart,
     rule: PositiveRule,
     users: Side,
     items: Side,
 ) -> FoldInSettings:
-    """Return the least squares of a training; for one that has none, those of `AllPairs` on its scores."""
-    pairs, target, objective = prepared.pairs, prepared.target, prepared.config
+    """Return the fold-in settings; objectives other than least squares get those of `AllPairs`."""
+    pairs, target, objective = setup.pairs, setup.target, setup.config
     counts = np.bincount(pairs.user, minlength=pairs.n_users)
     # what `penalty_shares` divides by
-    ridge = strength_of(prepared) * len(pairs) / float(np.sqrt(counts).sum())
+    ridge = strength_of(setup) * len(pairs) / float(np.sqrt(counts).sum())
     cell = _MASS * len(pairs) / (pairs.n_users * pairs.n_items)
     values = target.as_scores(label_targets(target, rule, objective, *labels_of(train)))
     known = values[np.isfinite(values)]
@@ -108,13 +106,13 @@ def _settings(
     else:
         liked = float(known.mean()) if objective.implicit else float(np.quantile(known, LIKED))
     if objective.name == "all_pairs":
-        return FoldInSettings(objective.unobserved_weight, ridge, liked, biased=not prepared.solved)
+        return FoldInSettings(objective.unobserved_weight, ridge, liked, biased=not setup.solved)
     if not objective.implicit:
-        if prepared.solved:  # the strength of the prior is the same for all users
-            strength = strength_of(prepared) * len(pairs) / pairs.n_users
+        if setup.solved:  # the strength of the prior is the same for all users
+            strength = strength_of(setup) * len(pairs) / pairs.n_users
             return FoldInSettings(0.0, strength, liked, mean=target.mean, sd=target.sd, population=True)
         return FoldInSettings(0.0, ridge, liked, mean=target.mean, sd=target.sd)
-    members = prepared.model.config.n_members
+    members = setup.model.config.n_members
     U, V = users.vectors[users.warm], items.vectors[items.warm]
     positive = float(np.mean(score_pairs(U, V, pairs.user, pairs.item), dtype=np.float64))
     rest = float(U.mean(axis=0, dtype=np.float64) @ V.mean(axis=0, dtype=np.float64))

@@ -15,23 +15,23 @@ import torch
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.errors import ConfigError
 from twotower.estimator.finishing import finish
-from twotower.estimator.judges import RankingJudge, RatingJudge
-from twotower.estimator.preparing import Prepared, prepare, strength_of
 from twotower.estimator.settings import Settings
+from twotower.estimator.setup import TrainingSetup, prepare, strength_of
+from twotower.estimator.validators import RankingValidator, RatingValidator
 from twotower.features.positive import PositiveRule
 from twotower.objectives import AllPairs
 from twotower.recommender import Recommender
 from twotower.training import (
-    Alternating,
     Batcher,
     CallbackList,
     Checkpoint,
-    Judge,
+    IdALS,
+    LinearALS,
     PairSquares,
     Record,
     Solver,
-    Solving,
     Trainer,
+    Validator,
     Variational,
     take_posterior_means,
 )
@@ -46,7 +46,7 @@ class Fit:
         device: of towers and features.
         checkpoints: directory of the checkpoint; None for none.
         resume: whether to go on from the checkpoint there.
-        callbacks: told of every step and epoch.
+        callbacks: called at phases, steps and epochs.
         exclude_seen: whether users are not recommended what they have in the training set.
     """
 
@@ -58,27 +58,27 @@ class Fit:
     exclude_seen: bool
 
     def run(self, train: TrainPart, validation: Dataset) -> Recommender:
-        """Train, choosing the number of epochs on ``validation``, and once more on both if told to refit."""
+        """Train, choose the number of epochs on ``validation``, then refit on both if set to."""
         checkpoints, resume, exclude_seen = self.checkpoints, self.resume, self.exclude_seen
         mark = fingerprint(self.settings, train, validation, exclude_seen)
         rule = PositiveRule.fit(train, self.settings.positive)
         found = Checkpoint.read(checkpoints) if resume and checkpoints is not None else None
         earlier = found.meta["earlier"] if found is not None else {}
         if not earlier:
-            prepared = self._prepare(train, rule)
-            judge = self._judge(prepared, train, validation, rule)
-            trainer = self._trainer(prepared, "train", mark)
+            setup = self._prepare(train, rule)
+            validator = self._validator(setup, train, validation, rule)
+            trainer = self._trainer(setup, "train", mark)
             outcome = trainer.run(
-                judge,
+                validator,
                 epochs=self.settings.training.epochs,
                 checkpoints=checkpoints,
                 resume=resume,
                 callbacks=self.callbacks,
             )
-            posterior = self._posterior(prepared, judge, outcome.best_epoch)
+            posterior = self._posterior(setup, validator, outcome.best_epoch)
             history = outcome.history + posterior
             if not self.settings.training.refit:
-                return finish(prepared, train, rule, history, exclude_seen)
+                return finish(setup, train, rule, history, exclude_seen)
             earlier = {
                 "best_epoch": outcome.best_epoch,
                 "rates": outcome.rates,
@@ -86,8 +86,8 @@ class Fit:
                 "posterior": bool(posterior),
             }
         everything = train.joined(validation)
-        prepared = self._prepare(everything, rule)
-        trainer = self._trainer(prepared, "refit", mark)
+        setup = self._prepare(everything, rule)
+        trainer = self._trainer(setup, "refit", mark)
         refitted = trainer.run(
             None,
             epochs=earlier["best_epoch"],
@@ -98,11 +98,11 @@ class Fit:
             earlier=earlier,
         )
         if earlier["posterior"]:
-            self._take_posterior(prepared)
+            self._take_posterior(setup)
             self.callbacks.on_phase_end(reason="done")
-        return finish(prepared, everything, rule, earlier["history"] + refitted.history, exclude_seen)
+        return finish(setup, everything, rule, earlier["history"] + refitted.history, exclude_seen)
 
-    def _prepare(self, train: TrainPart, rule: PositiveRule) -> Prepared:
+    def _prepare(self, train: TrainPart, rule: PositiveRule) -> TrainingSetup:
         return prepare(
             train,
             self.settings.model,
@@ -113,16 +113,16 @@ class Fit:
             seed=self.settings.seed,
         )
 
-    def _judge(
+    def _validator(
         self,
-        prepared: Prepared,
+        setup: TrainingSetup,
         train: TrainPart,
         validation: Dataset,
         rule: PositiveRule,
-    ) -> Judge:
+    ) -> Validator:
         if self.settings.objective.implicit:
-            return RankingJudge(
-                prepared,
+            return RankingValidator(
+                setup,
                 train,
                 validation,
                 rule,
@@ -131,22 +131,22 @@ class Fit:
                 exclude_seen=self.exclude_seen,
                 least_grade=self.settings.objective.least_grade,
             )
-        return RatingJudge(prepared, validation, self.device)
+        return RatingValidator(setup, validation, self.device)
 
-    def _posterior(self, prepared: Prepared, judge: Judge, epoch: int) -> list[Record]:
-        """Give the ids their posterior means if the judge finds that better, and then return a record."""
+    def _posterior(self, setup: TrainingSetup, validator: Validator, epoch: int) -> list[Record]:
+        """Replace id vectors by their posterior means if validation improves, and return a record if so."""
         if self.settings.objective.name != "squared" or self.settings.model.normalise:
             return []
-        if prepared.solved or not self.settings.training.posterior:
+        if setup.solved or not self.settings.training.posterior:
             return []
-        ids = [tower.ids.weight for tower in (prepared.model.users, prepared.model.items)]
+        ids = [tower.ids.weight for tower in (setup.model.users, setup.model.items)]
         trained = [weight.clone() for weight in ids]
-        before = judge(prepared.model)[judge.by]
+        before = validator(setup.model)[validator.by]
         start = time.perf_counter()
-        self._take_posterior(prepared)
+        self._take_posterior(setup)
         seconds = time.perf_counter() - start
-        metrics = judge(prepared.model)
-        better = metrics[judge.by] < before
+        metrics = validator(setup.model)
+        better = metrics[validator.by] < before
         self.callbacks.on_phase_end(
             reason="better on validation" if better else "no better on validation, left out"
         )
@@ -156,49 +156,49 @@ class Fit:
             weight.copy_(old)
         return []
 
-    def _take_posterior(self, prepared: Prepared) -> None:
-        n = len(prepared.pairs)
+    def _take_posterior(self, setup: TrainingSetup) -> None:
+        n = len(setup.pairs)
         self.callbacks.on_phase_start(phase="posterior", epochs=1, first_epoch=1, pairs=n)
         take_posterior_means(
-            prepared.model,
-            prepared.users,
-            prepared.items,
-            prepared.pairs,
-            strength_of(prepared),
+            setup.model,
+            setup.users,
+            setup.items,
+            setup.pairs,
+            strength_of(setup),
             lambda share: self.callbacks.on_step_end(epoch=1, pairs_done=round(share * n), loss=math.nan),
         )
 
-    def _trainer(self, prepared: Prepared, phase: str, mark: str) -> Trainer:
+    def _trainer(self, setup: TrainingSetup, phase: str, mark: str) -> Trainer:
         return Trainer(
-            prepared.model,
-            prepared.users,
-            prepared.items,
+            setup.model,
+            setup.users,
+            setup.items,
             Batcher(
-                prepared.pairs,
+                setup.pairs,
                 self.settings.training.batch_size,
                 self.settings.seed,
-                negatives=self.settings.objective.negatives if prepared.objective.samples else None,
-                whole=prepared.objective.whole,
+                negatives=self.settings.objective.negatives if setup.objective.samples else None,
+                whole=setup.objective.whole,
             ),
-            prepared.objective,
-            strength_of(prepared),
+            setup.objective,
+            strength_of(setup),
             self.settings.training,
             self.settings.seed,
             phase,
             mark,
-            self._solver(prepared),
+            self._solver(setup),
         )
 
-    def _solver(self, prepared: Prepared) -> Alternating | Solver | None:
-        """Return what solves for vectors, where the loss is a least squares in them."""
-        if self.settings.objective.name == "squared" and prepared.solved:
-            mean = float(prepared.model.mean)
-            return Variational(prepared.pairs, prepared.users, prepared.items, mean, strength_of(prepared))
-        if not isinstance(prepared.objective, AllPairs) or self.settings.model.normalise:
+    def _solver(self, setup: TrainingSetup) -> IdALS | Solver | None:
+        """Return the closed-form solver, for objectives that are least squares in the vectors."""
+        if self.settings.objective.name == "squared" and setup.solved:
+            mean = float(setup.model.mean)
+            return Variational(setup.pairs, setup.users, setup.items, mean, strength_of(setup))
+        if not isinstance(setup.objective, AllPairs) or self.settings.model.normalise:
             return None
-        squares = PairSquares(prepared.pairs, prepared.config.unobserved_weight, strength_of(prepared))
-        kind = Solving if prepared.solved else Alternating
-        return kind(squares, prepared.users, prepared.items)
+        squares = PairSquares(setup.pairs, setup.config.unobserved_weight, strength_of(setup))
+        kind = LinearALS if setup.solved else IdALS
+        return kind(squares, setup.users, setup.items)
 
 
 def pick_device(name: str) -> torch.device:
@@ -217,7 +217,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def fingerprint(settings: Settings, train: Dataset, validation: Dataset, exclude_seen: bool = True) -> str:
-    """Return a hash of the settings and of the rows that a checkpoint depends on."""
+    """Return a hash of the settings and the data that a checkpoint depends on."""
     digest = hashlib.sha256()
     for section in (settings.positive, settings.model, settings.objective, settings.training):
         digest.update(json.dumps(section.model_dump(mode="json"), sort_keys=True).encode())

@@ -1,4 +1,4 @@
-"""`Settings`: what a `TwoTower` is told, by section of a config."""
+"""`Settings`: the settings of a `TwoTower`, by config section."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models measured on held-out rows, with intervals, by slice, alone or compared: ratings and rankings."""
+"""Evaluate predictions and rankings on held-out rows: intervals, slices, comparisons."""
 
 from twotower.data.durations import durations
 from twotower.data.predictor import Predictor

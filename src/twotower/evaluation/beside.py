@@ -1,4 +1,4 @@
-"""A ranking beside the plainest one there is: the popular items, the same for everybody."""
+"""A ranking compared with popularity, the same list for everybody."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _METRICS = ("ndcg", "recall")
 
 
 class ByPopularity(Ranker):
-    """Ranks by what an item is worth to everyone: the number of its positives, or the sum of their grades.
+    """Ranks items by popularity: the number of their positives, or the sum of their grades.
 
     Attributes:
         counted: which of the two, in words.

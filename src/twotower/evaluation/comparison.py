@@ -1,4 +1,4 @@
-"""Several models on one test part: each with its intervals, and all but one as differences from that one."""
+"""Predictions of several models on one test set, with intervals and paired differences."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def compare_ratings(
 ) -> RatingComparison:
     """Measure several models on the same rows and the same resampled users.
 
-    A difference's interval is much narrower than the models' own, since a hard user is hard for all; whether
-    it holds 0 is what says if two models differ.
+    The interval of a difference is much narrower than those of the models, since a hard user is hard for all
+    models. If it contains 0, the models are not known to differ.
 
     Args:
         predictions: model -> its predictions (n,) for the rows of ``test``; or (seeds, n), those of one model
@@ -77,7 +77,7 @@ def compare_ratings(
         seed: of the draws.
 
     Raises:
-        ConfigError: ``against`` is none of the models; the schema has no label; a setting is out of range.
+        ConfigError: ``against`` is not one of the models; the schema has no label; a setting is out of range.
         DataError: predictions that are not n finite numbers.
     """
     if against not in predictions:

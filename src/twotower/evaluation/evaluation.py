@@ -1,4 +1,4 @@
-"""A model on a test part: how well it predicts the labels, and how well it ranks the catalogue."""
+"""Evaluate a model on a test set: how well it predicts labels, and how well it ranks the catalogue."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from twotower.features.positive import PositiveRule
 from twotower.metrics import Interval
 
 _MANY = 0.1
-"""Share of the test positives from which it is said that they were seen in train."""
+"""Share of test positives seen in the training set above which a note says so."""
 CANDIDATES = ("all", "test_items", "test_pairs")
-"""What a user may be given: any item of the catalogue, any with rows in the test part, or those that the user
+"""The items ranked for a user: the whole catalogue, items with rows in the test set, or items that the user
 has rows with there."""
 
 
@@ -39,8 +39,8 @@ class Evaluation(Shown):
     """One model on a test set. Made by `Recommender.evaluate`.
 
     Attributes:
-        rows: how many interactions the test part has.
-        rating: of the predicted labels; None if the model predicts none.
+        rows: number of interactions in the test set.
+        rating: metrics of predicted labels; None if the model does not predict.
         ranking: of the ranked catalogue; None if it was not asked for, or nothing could be relevant.
         notes: what was not measured, and why.
         popularity: the ranking beside that by popularity; None without a ranking.
@@ -54,7 +54,7 @@ class Evaluation(Shown):
 
     @property
     def metrics(self) -> dict[str, Interval]:
-        """Every metric over the whole test part, of rating (``"rmse"``) and ranking (``"ndcg@10"``)."""
+        """Every metric over the whole test set, of rating (``"rmse"``) and ranking (``"ndcg@10"``)."""
         return {name: value for part in self._parts().values() for name, value in part.metrics.items()}
 
     @property
@@ -174,7 +174,7 @@ def evaluate_model(
 ) -> Evaluation:
     """Measure a model's predictions and, if it is a `Ranker`, its ranking on held-out interactions.
 
-    A model of labels whose test part holds nothing to rank for is measured by its predictions alone, and a
+    If the test set of a model that predicts has nothing to rank for, only the predictions are measured, and a
     note says so. One that only ranks has nothing else to show, so there it is an error.
 
     Args:

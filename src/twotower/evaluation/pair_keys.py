@@ -1,6 +1,6 @@
 """Pairs of user and item as sorted distinct keys, ``user * n_items + item``, and as lists of items.
 
-So leaving out what was seen, or what is no candidate, is one search in a sorted array.
+So excluding seen items, or items that are not candidates, is one search in a sorted array.
 """
 
 from __future__ import annotations

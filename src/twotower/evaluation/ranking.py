@@ -1,4 +1,4 @@
-"""How well held-out positives rank in the whole catalogue: metrics with intervals, alone or compared."""
+"""Ranking metrics of held-out positives in the whole catalogue, with intervals and comparisons."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from twotower.evaluation.rating import SliceResult, metrics_dict, slices_in
 from twotower.evaluation.showing import Shown, ShownComparison
 from twotower.metrics import Interval, mean_differences, mean_intervals
 
-_WHOLE = ("", "")  # the slice that is no slice
+_WHOLE = ("", "")  # all rows, not a slice
 
 
 @dataclass(frozen=True, repr=False)
 class RankingEvaluation(Shown):
-    """One ranker on a held-out part. Made by `evaluate_ranking`.
+    """The evaluation of a ranker on held-out rows. Made by `evaluate_ranking`.
 
     Attributes:
         users: how many users were ranked for: those with a relevant item.
@@ -132,18 +132,18 @@ def evaluate_ranking(
         test_positives: held-out interactions, all of them positives. A pair of user and item counts once.
         train: all interactions that the model has seen.
         ks: where to cut the lists off.
-        candidates: interactions or a frame of (user, item) pairs: the only items that each user may be given,
+        candidates: interactions or a frame of (user, item) pairs: the only items that are ranked for a user,
             and that can be relevant; or a series of items, the same for every user. None is the whole
             catalogue.
-        barred_seen: never give a user an item that is with the user in train, and don't count it as relevant.
+        barred_seen: exclude items that the user has in the training set; they don't count as relevant either.
         resamples: resamples of users behind each interval.
         seed: of the draws.
         slices: also measure by slice.
 
     Raises:
         ConfigError: a setting is out of range.
-        DataError: no user has a relevant item left; ids or columns that don't fit those of train; the ranker
-            gave lists that are none.
+        DataError: no user has a relevant item left; ids or columns that don't match the training set; the
+            ranker returned invalid lists.
     """
     task = RankingTask.prepare(test_positives, train, ks=ks, candidates=candidates, barred_seen=barred_seen)
     return evaluate_task(task, ranker, train if slices else None, resamples=resamples, seed=seed)
@@ -187,8 +187,9 @@ def compare_rankings(
 ) -> RankingComparison:
     """Measure several rankers on the same users and the same resamples of them.
 
-    A difference's interval is much narrower than the models' own, since a hard user is hard for all; whether
-    it holds 0 is what says if two models differ. Coverage and Gini index have differences without intervals.
+    The interval of a difference is much narrower than those of the models, since a hard user is hard for all
+    models. If it contains 0, the models are not known to differ. Coverage and Gini index have differences
+    without intervals.
 
     Args:
         rankings: model -> ranker.
@@ -196,14 +197,14 @@ def compare_rankings(
         test_positives: as the others, for `evaluate_ranking`.
         train: what all the models have seen.
         ks: where to cut the lists off.
-        candidates: the only items that each user may be given.
-        barred_seen: never give a user what is with the user in train.
+        candidates: the only items that are ranked for each user.
+        barred_seen: exclude items that the user has in the training set.
         resamples: resamples of users behind each interval.
         seed: of the draws.
         slices: also measure each model by slice.
 
     Raises:
-        ConfigError: ``against`` is none of the models, or a setting is out of range.
+        ConfigError: ``against`` is not one of the models, or a setting is out of range.
         DataError: as for `evaluate_ranking`.
     """
     _check_against(against, rankings)
@@ -234,7 +235,7 @@ def compare_on_task(
     theirs, user by user.
 
     Raises:
-        ConfigError: ``against`` was none of the rankers.
+        ConfigError: ``against`` is not one of the rankers.
     """
     cut = RankingSlices({}, {}) if train is None else ranking_slices(task, train)
     values, by_seed = {}, {}
@@ -310,5 +311,5 @@ def _evaluate(
 
 
 def _alone(value: float) -> Interval:
-    """Return a value that has no interval."""
+    """Return a value without an interval."""
     return Interval(value, math.nan, math.nan)

@@ -28,7 +28,7 @@ def ranking_slices(task: RankingTask, train: Dataset) -> RankingSlices:
 
     =================== ==================================================================================
     ``user``            ``warm`` and ``cold`` users: with and without train interactions
-    ``user_activity``   the warm users in thirds by their number of train rows: ``low``, ``middle``,
+    ``user_activity``   the warm users in thirds by their number of training rows: ``low``, ``middle``,
                         ``high``; users of equal counts stay together
     ``item``            ``warm`` and ``cold`` relevant items
     ``item_popularity`` relevant items by their share of the train rows: ``cold``, ``tail``, ``middle``,

@@ -1,4 +1,4 @@
-"""`RankingTask`: a held-out part made ready once, on which any number of rankers can be measured."""
+"""`RankingTask`: held-out rows prepared once, to evaluate any number of rankers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from twotower.metrics.user_means import user_means
 FloatArray = NDArray[np.float64]
 
 Candidates = Dataset | Frame | pl.Series
-"""Pairs of user and item, all that each user may be given; or items, the same for every user."""
+"""Pairs of user and item, the only items ranked for each user; or items, the same for every user."""
 
 _CELLS = 1 << 27  # of users x items that a ranker is asked for at once: 0.5 GiB if it writes float32 scores
 
@@ -79,7 +79,7 @@ class RankingValues:
 
 @dataclass(frozen=True, eq=False)
 class RankingTask:
-    """Whom to rank for, among what, and what would be right. Made by `RankingTask.prepare`.
+    """Users to rank for, the candidates and the relevant items. Made by `RankingTask.prepare`.
 
     Attributes:
         ks: where lists are cut off, ascending.
@@ -87,9 +87,9 @@ class RankingTask:
         items: ids (n_items,), ascending: the catalogue.
         relevant: the relevant items of each user.
         positives: the held-out rows behind ``relevant``, in its order, with the users' and items' tables.
-        seen: the items of each user in train, never given to the user; empty where they may be.
-        allowed: all that each user may be given; None for everything but ``seen``.
-        train_rows: (n_items,) train interactions of each item.
+        seen: the items of each user in the training set, which are excluded; empty if they are not.
+        allowed: the only items ranked for each user; None for everything but ``seen``.
+        train_rows: (n_items,) training interactions of each item.
         n_train: train interactions, of items outside the catalogue too.
         left_out: why held-out rows are not relevant, and how many: ``repeated`` (of a pair that is there
             already), ``not_candidates``, ``seen``.
@@ -116,7 +116,7 @@ class RankingTask:
         candidates: Candidates | None = None,
         barred_seen: bool = True,
     ) -> RankingTask:
-        """Find the users, the catalogue, what each user may be given and what is relevant.
+        """Find the users, the catalogue, the candidates and the relevant items of each user.
 
         Args:
             test_positives: held-out interactions, all of them positives. A pair of user and item counts once.
@@ -131,7 +131,7 @@ class RankingTask:
 
         Raises:
             ConfigError: ``ks`` has a k below 1, or none.
-            DataError: no user has a relevant item; ids or columns that don't fit those of train.
+            DataError: no user has a relevant item; ids or columns that don't match the training set.
         """
         cuts = cut_offs(ks)
         seen = _pairs(train)
@@ -196,7 +196,7 @@ class RankingTask:
             own: a user's own metrics.
 
         Raises:
-            DataError: the ranker gave lists that are none: an item twice, one that is barred, a wrong shape.
+            DataError: the ranker returned invalid lists: a repeated item, an excluded item, or a wrong shape.
         """
         n_items, k = len(self.items), self.ks[-1]
         relevant = {key: filtered(self.relevant, where) for key, where in (parts or {}).items()}
@@ -245,8 +245,8 @@ class RankingTask:
         found = np.asarray(ranker.rank(queries, k))
         if found.shape != (len(queries.users), k):
             raise DataError(
-                f"a ranker must give (n_users, k) item rows, ({len(queries.users)}, {k}); "
-                f"{ranker.name!r} gave shape {found.shape}. Pad short lists with -1."
+                f"a ranker must return (n_users, k) item rows, ({len(queries.users)}, {k}); "
+                f"{ranker.name!r} returned shape {found.shape}. Pad short lists with -1."
             )
         return checked_lists(f"the lists of {ranker.name!r}", found, len(self.items), queries.barred)
 
@@ -281,8 +281,8 @@ def _typed(pairs: pl.DataFrame, types: Mapping[str, pl.DataType], source: str) -
         lost = pairs.get_column(name).filter(cast.get_column(name).is_null())
         if len(lost):
             raise DataError(
-                f"ids of {source} must be of train's type, {types[name]}; got the {name} {lost[0]!r} of "
-                f"type {lost.dtype}. Convert the column first."
+                f"ids of {source} must have the type of the training set, {types[name]}; got the {name} "
+                f"{lost[0]!r} of type {lost.dtype}. Convert the column first."
             )
     return cast
 
@@ -308,10 +308,11 @@ def _joined(blocks: list[dict[str, FloatArray]]) -> dict[str, FloatArray]:
 def _no_relevant(rows: int, users: int, left_out: Mapping[str, int]) -> str:
     return (
         f"ranking needs at least one user with a relevant item; got {rows:,} held-out rows of {users:,} "
-        f"users, of which {left_out['repeated']:,} repeat a pair, {left_out['not_candidates']:,} are no "
-        f"candidates and {left_out['seen']:,} were seen in train. Check the split, or what counts as positive"
+        f"users, of which {left_out['repeated']:,} repeat a pair, {left_out['not_candidates']:,} are not "
+        f"candidates and {left_out['seen']:,} were seen in the training set. Check the split, or what counts "
+        "as positive"
         + (
-            "; evaluation.exclude_seen = false (exclude_seen=False) lets seen items be given again."
+            "; evaluation.exclude_seen = false (exclude_seen=False) ranks seen items too."
             if left_out["seen"]
             else "."
         )

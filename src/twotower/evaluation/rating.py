@@ -1,4 +1,4 @@
-"""How well held-out labels are predicted: every rating metric with its interval, overall and by slice."""
+"""Rating metrics of predicted labels, with intervals, overall and by slice."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SHOWN = 6  # metrics in the text of a slice
 
 @dataclass(frozen=True, repr=False)
 class SliceResult:
-    """The metrics over some rows of the test part.
+    """The metrics over some rows of the test set.
 
     Attributes:
         rows: how many rows.
@@ -55,7 +55,7 @@ class SliceResult:
 
 @dataclass(frozen=True, repr=False)
 class RatingEvaluation(Shown):
-    """One model on a test part. Made by `evaluate_rating`.
+    """The evaluation of predictions on a test set. Made by `evaluate_rating`.
 
     Attributes:
         rows: how many rows were predicted.
@@ -143,7 +143,7 @@ class RatingStatistics:
 
 @dataclass(frozen=True)
 class RatingTable:
-    """What all models measured on one test part share.
+    """What all models evaluated on one test set share.
 
     Attributes:
         groups: the rows' users.
@@ -159,7 +159,7 @@ class RatingTable:
 
     @classmethod
     def of(cls, test: Dataset, train: Dataset) -> RatingTable:
-        """Read users, labels and slices of a test part."""
+        """Read users, labels and slices of a test set."""
         schema = test.schema
         if schema.label is None:
             raise ConfigError(

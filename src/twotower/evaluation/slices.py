@@ -18,7 +18,7 @@ IntArray = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Slice:
-    """Some rows of a test part.
+    """Some rows of a test set.
 
     Attributes:
         where: (n,) true for the rows of the slice; at least one.
@@ -38,9 +38,9 @@ def slices_of(test: Dataset, train: Dataset) -> Slices:
 
     ==================== =================================================================================
     ``user``, ``item``   ``warm`` and ``cold``: with and without train interactions
-    ``user_activity``    the rows' warm users in thirds by their number of train rows: ``low``, ``middle``,
+    ``user_activity``    the rows' warm users in thirds by their number of training rows: ``low``, ``middle``,
                          ``high``; users of equal counts stay together
-    ``item_popularity``  ``cold``, then by the item's number of train rows ``tail``, ``middle``, ``head``:
+    ``item_popularity``  ``cold``, then by the item's number of training rows ``tail``, ``middle``, ``head``:
                          the head are the most popular items that together hold a third of the train rows,
                          the middle those that hold the next third; items of equal counts stay together
     ``item_duration``    ``q1`` (shortest) to ``q4``, cut at the quartiles of the train rows' durations, and
@@ -65,7 +65,7 @@ def slices_of(test: Dataset, train: Dataset) -> Slices:
 
 @dataclass(frozen=True)
 class _Counts:
-    """The number of train rows of each user or item that has any.
+    """The number of training rows of each user or item that has any.
 
     Attributes:
         column: the id's.
@@ -80,7 +80,7 @@ class _Counts:
         return cls(column, train.interactions.group_by(column).agg(pl.len().cast(pl.Int64).alias("count")))
 
     def of_rows(self, test: Dataset) -> IntArray:
-        """Return the number of train rows (n,) of each test row's user or item."""
+        """Return the number of training rows (n,) of each test row's user or item."""
         ids = test.interactions.select(pl.col(self.column).cast(self.table.schema[self.column], strict=False))
         rows = ids.join(self.table, on=self.column, how="left", maintain_order="left")
         return rows.get_column("count").fill_null(0).to_numpy()

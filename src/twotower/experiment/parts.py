@@ -8,7 +8,7 @@ from twotower.config import Config
 from twotower.data.configured import cut, read_raw
 from twotower.data.splitting import Parts
 from twotower.errors import DataError
-from twotower.estimator.preparing import check_varied
+from twotower.estimator.setup import check_varied
 from twotower.experiment.stages import Log, Stages, quiet
 from twotower.features.positive import PositiveRule
 

@@ -1,7 +1,7 @@
 """Several seeds of one config: how far a figure depends on the weights and batches that a seed stands for.
 
 All of them have one split. What a seed changes: the weights at the start, the batches and their order, what
-dropout drops, the negatives that are drawn and, where a ranking judge takes a sample of users, which.
+dropout drops, the negatives that are drawn and, where ranking validation uses a sample of users, which one.
 """
 
 from __future__ import annotations

@@ -152,5 +152,5 @@ def _same_rows(name_a: str, a: UserStatistics, name_b: str, b: UserStatistics) -
             raise DataError(
                 f"Models compared must be measured on the same rows; got {a.sums['rows'].sum():.0f} rows for "
                 f"{name_a!r}, {b.sums['rows'].sum():.0f} for {name_b!r}, and other {column!r} sums by user. "
-                "Predict the same test part with both, in the same order."
+                "Predict the same test set with both, in the same order."
             )

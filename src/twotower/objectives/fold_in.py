@@ -64,7 +64,7 @@ class FoldInSettings:
         rest: target of every cell.
         mean: a score on the label's scale is ``mean + sd * score``.
         sd: see ``mean``.
-        biased: whether users have a bias; if not, it stays zero, as in `twotower.training.Solving`.
+        biased: whether users have a bias; if not, it stays zero, as in `twotower.training.LinearALS`.
         population: whether user vectors are modelled as draws from one population.
     """
 

@@ -1,31 +1,31 @@
 """Training: loop, batches, solvers, optimisers, schedules and checkpoints."""
 
-from twotower.training.alternating import Alternating
 from twotower.training.batches import Batch, Batcher, TrainPairs
 from twotower.training.callback import Callback, CallbackList, ListenerCallback, Record
 from twotower.training.checkpoint import Checkpoint
 from twotower.training.history import history_chart, history_frame
 from twotower.training.history_file import HistoryFile, read_history, write_history
-from twotower.training.judge import Judge
+from twotower.training.id_als import IdALS
+from twotower.training.linear_als import LinearALS
 from twotower.training.loop import Interrupted, Outcome, Trainer
 from twotower.training.pair_squares import PairSquares
 from twotower.training.posterior import take_posterior_means
 from twotower.training.row_adam import RowAdam
 from twotower.training.schedule import Schedule
 from twotower.training.solver import Solver
-from twotower.training.solving import Solving
+from twotower.training.validator import Validator
 from twotower.training.variational import Variational
 
 __all__ = [
-    "Alternating",
     "Batch",
     "Batcher",
     "Callback",
     "CallbackList",
     "Checkpoint",
     "HistoryFile",
+    "IdALS",
     "Interrupted",
-    "Judge",
+    "LinearALS",
     "ListenerCallback",
     "Outcome",
     "PairSquares",
@@ -33,9 +33,9 @@ __all__ = [
     "RowAdam",
     "Schedule",
     "Solver",
-    "Solving",
     "TrainPairs",
     "Trainer",
+    "Validator",
     "Variational",
     "history_chart",
     "history_frame",

@@ -17,14 +17,14 @@ from twotower.errors import TrainingError
 from twotower.model import SideArrays, TwoTowerModel
 from twotower.objectives import Objective, Workspace
 from twotower.objectives.penalty import penalty_shares, vector_penalty
-from twotower.training.alternating import Alternating
 from twotower.training.batches import Batch, Batcher
 from twotower.training.callback import CallbackList, Record
 from twotower.training.checkpoint import Checkpoint
-from twotower.training.judge import Judge
+from twotower.training.id_als import IdALS
 from twotower.training.row_adam import RowAdam
 from twotower.training.schedule import Schedule
 from twotower.training.solver import Solver
+from twotower.training.validator import Validator
 
 
 class Interrupted(TrainingError):
@@ -76,7 +76,7 @@ class Trainer:
         seed: int,
         phase: str,
         fingerprint: str,
-        solver: Alternating | Solver | None = None,
+        solver: IdALS | Solver | None = None,
     ) -> None:
         self.model, self.users, self.items, self.batcher = model, users, items, batcher
         self.objective, self.penalty, self.config = objective, penalty, config
@@ -99,7 +99,7 @@ class Trainer:
 
     def run(
         self,
-        judge: Judge | None,
+        validator: Validator | None,
         *,
         epochs: int,
         rates: list[float] | None = None,
@@ -111,7 +111,7 @@ class Trainer:
         """Train, and leave the model with the weights of its best epoch.
 
         Args:
-            judge: evaluates the model after each epoch; without it every epoch is the best so far.
+            validator: evaluates the model after each epoch; without it every epoch is the best so far.
             epochs: maximum number of epochs.
             rates: learning rate of each epoch, instead of the schedule's (used by a refit).
             checkpoints: directory of the checkpoint, written after each epoch.
@@ -137,7 +137,7 @@ class Trainer:
                     break
                 if rates is not None:
                     self.schedule.rate = rates[epoch - 1]
-                self._record(epoch, judge, callbacks)
+                self._record(epoch, validator, callbacks)
                 if checkpoints is not None:
                     self._checkpoint(epoch, earlier or {}).write(checkpoints)
                 if callbacks.stop_reason is not None:
@@ -152,18 +152,20 @@ class Trainer:
         rate_of = [record["learning_rate"] for record in self.history]
         return Outcome(self.schedule.best_epoch, rate_of, self.history)
 
-    def _record(self, epoch: int, judge: Judge | None, callbacks: CallbackList) -> None:
+    def _record(self, epoch: int, validator: Validator | None, callbacks: CallbackList) -> None:
         solved = isinstance(self.solver, Solver)
         rate = 0.0 if solved else self.schedule.step_rate((epoch - 1) / self.config.epochs)
         start = time.perf_counter()
         loss = self._epoch(epoch, callbacks)
         seconds = time.perf_counter() - start
-        metrics = judge(self.model) if judge is not None else {}
-        judged = -float(epoch) if judge is None else metrics[judge.by]
+        metrics = validator(self.model) if validator is not None else {}
+        judged = -float(epoch) if validator is None else metrics[validator.by]
         if not math.isfinite(judged):
-            raise TrainingError(_diverged(judge.by.replace("_", " ") if judge else "", judged, epoch, rate))
-        best = self.schedule.observe(epoch, -judged if judge and judge.higher_is_better else judged)
-        if best and judge is not None:
+            raise TrainingError(
+                _diverged(validator.by.replace("_", " ") if validator else "", judged, epoch, rate)
+            )
+        best = self.schedule.observe(epoch, -judged if validator and validator.higher_is_better else judged)
+        if best and validator is not None:
             self.best = {name: t.detach().clone() for name, t in self.model.state_dict().items()}
         record: Record = {
             "phase": self.phase,
@@ -174,7 +176,7 @@ class Trainer:
             "learning_rate": rate,
             "pairs_per_second": len(self.batcher.pairs) / seconds,
         }
-        if judge is not None:
+        if validator is not None:
             record["best"] = best  # so far: the last such epoch is used
         self.history.append(record)
         callbacks.on_epoch_end(record)

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from twotower.model import LinearTower, SideArrays, TwoTowerModel
-from twotower.training.alternating import from_features
 from twotower.training.feature_ridge import FeatureRidge
+from twotower.training.id_als import from_features
 
 F32 = NDArray[np.float32]
 

@@ -1,7 +1,7 @@
 """`Variational`: linear towers fitted to squared error in closed form by alternating variational Bayes.
 
 Given the items' vectors, a user's vector is a regression on them, and vice versa. The prior mean of a vector
-is predicted from its features and the *other* rows' vectors (`FeatureRidge`; `twotower.training.solving`
+is predicted from its features and the *other* rows' vectors (`FeatureRidge`; `twotower.training.linear_als`
 explains why). Rows are Gaussians (`twotower.training.gaussians`): a row with few pairs is uncertain, and the
 other side takes that into account. The shape of the prior's covariance, over the components of a vector and
 its bias, is estimated from the rows' deviations from their predictions (empirical Bayes, by expectation

@@ -28,7 +28,7 @@ from twotower.config.agreement import OF_GRADIENTS, OF_LAYERS, OF_OBJECTIVES, SO
 from twotower.config.renamed import current_key
 from twotower.config.sections import IMPLICIT
 from twotower.errors import ConfigError, nearest
-from twotower.estimator.preparing import settled
+from twotower.estimator.setup import settled
 
 OF_TRAINED: Final = ("model.hidden", *OF_LAYERS, *OF_GRADIENTS)
 """Parameters that linear towers fitted in closed form do not have."""

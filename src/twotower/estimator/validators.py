@@ -1,4 +1,4 @@
-"""Judges: what an epoch's model is worth on the validation part."""
+"""Validators: measure the model on the validation set after each epoch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.durations import durations
 from twotower.data.ranker import Queries, Ranker
-from twotower.estimator.preparing import Prepared
+from twotower.estimator.setup import TrainingSetup
 from twotower.evaluation import ByPopularity, RankingTask
 from twotower.features.encoder import SideEncoder
 from twotower.features.positive import PositiveRule
@@ -20,32 +20,31 @@ from twotower.model import SideArrays, TwoTowerModel
 from twotower.objectives import Pairs, Workspace, score_pairs
 from twotower.retrieval import exact_top_k
 from twotower.side import finished
-from twotower.training import Judge
+from twotower.training import Validator
 
-JUDGED_CELLS = 1 << 26
-"""Pairs of user and item that a ranking judge may score an epoch: about a third of a second's work."""
+VALIDATED_CELLS = 1 << 26
+"""Maximum number of user-item pairs scored per epoch: about a third of a second of work."""
 LEAST_USERS = 2_000
-"""Users that it ranks for at least, if there are so many, however large the catalogue."""
+"""Minimum number of users to rank for, if there are that many, however large the catalogue."""
 _K = 100
 
 
-class RatingJudge(Judge):
-    """Judges by the objective's own loss, and tells RMSE and MAE in the label's units.
+class RatingValidator(Validator):
+    """Measures the objective's loss, and RMSE and MAE in the label's units.
 
-    Rows count by their weight where the schema names one, as they do in training; weights that are all 0 say
-    nothing, and each row then counts once.
+    Rows are weighted as in training if the schema names a weight; weights that are all 0 are ignored.
     """
 
     by: ClassVar[str] = "validation_loss"
 
-    def __init__(self, prepared: Prepared, validation: Dataset, device: torch.device) -> None:
+    def __init__(self, setup: TrainingSetup, validation: Dataset, device: torch.device) -> None:
         schema = validation.schema
         assert schema.label is not None
-        self.target, self.objective = prepared.target, prepared.objective
+        self.target, self.objective = setup.target, setup.objective
         self.label = validation.interactions.get_column(schema.label).to_numpy()
         self.duration = durations(validation) if self.target.transform.needs_duration else None
         self.sides, rows = {}, {}
-        for which, side in (("users", prepared.encoder.users), ("items", prepared.encoder.items)):
+        for which, side in (("users", setup.encoder.users), ("items", setup.encoder.items)):
             ids = validation.interactions.get_column(side.column)
             distinct = ids.unique().sort()
             table = validation.users if which == "users" else validation.items
@@ -61,7 +60,7 @@ class RatingJudge(Judge):
         self.pairs = Pairs.from_arrays(
             self.user, self.item, values, self.weight, n_users=self.sides["users"].rows
         )
-        # what the labels become under the transform and back: a capped model is judged on capped labels
+        # what the labels become under the transform and back: a capped model is validated on capped labels
         self.reachable = self.target.transform.inverse(
             self.target.transform.forward(self.label, self.duration), self.duration
         )
@@ -81,7 +80,7 @@ class RatingJudge(Judge):
 
 
 def _weights(validation: Dataset, order: NDArray[np.int64]) -> NDArray[np.float64] | None:
-    """Return the weights of the rows in an order, None where all count alike."""
+    """Return the weights of the rows in an order; None if all rows count alike."""
     column = validation.schema.weight
     if column is None:
         return None
@@ -89,14 +88,14 @@ def _weights(validation: Dataset, order: NDArray[np.int64]) -> NDArray[np.float6
     return weight if weight.any() else None
 
 
-class RankingJudge(Judge):
-    """Judges by NDCG@100 over the whole catalogue, for the users with positives in the validation part.
+class RankingValidator(Validator):
+    """Measures NDCG@100 over the whole catalogue, for users with positives in the validation set.
 
-    Beside it stands the NDCG@100 of the popular items, the same in every epoch.
+    The NDCG@100 of popularity is reported beside it; it is the same in every epoch.
 
-    Where users times items are many, a fixed random sample of the users stands for all of them. Where none of
-    these positives is of an item with train interactions, they are ranked among each other: items without any
-    lie behind all others, and how they lie there says nothing of how well they are ranked.
+    If users times items are many, a fixed random sample of the users is used. If no validation positive is an
+    item with training interactions, only items without any are ranked: they come after all others, so their
+    places in the whole catalogue would say nothing.
     """
 
     by: ClassVar[str] = "validation_ndcg@100"
@@ -104,7 +103,7 @@ class RankingJudge(Judge):
 
     def __init__(
         self,
-        prepared: Prepared,
+        setup: TrainingSetup,
         train: TrainPart,
         validation: Dataset,
         rule: PositiveRule,
@@ -116,7 +115,7 @@ class RankingJudge(Judge):
     ) -> None:
         positives = rule.select(validation)
         users = positives.interactions.get_column(positives.schema.user).unique().sort()
-        most = max(LEAST_USERS, JUDGED_CELLS // max(validation.items.height, 1))
+        most = max(LEAST_USERS, VALIDATED_CELLS // max(validation.items.height, 1))
         if len(users) > most:
             drawn = np.sort(np.random.default_rng(seed).choice(len(users), most, replace=False))
             chosen = users.gather(drawn)
@@ -134,7 +133,7 @@ class RankingJudge(Judge):
             self.task.measure(one)[f"ndcg@{_K}"] for one in ByPopularity.each(train, rule, least_grade)
         ]
         self.popularity = max(popular)
-        encoder = prepared.encoder
+        encoder = setup.encoder
         self.sides = {
             "users": _packed(validation.users, encoder.users, self.task.users, device),
             "items": _packed(validation.items, encoder.items, self.task.items, device),
@@ -149,7 +148,7 @@ class RankingJudge(Judge):
 
 
 def _all_cold(positives: Dataset, train: TrainPart) -> pl.Series | None:
-    """Return the items of the positives if none of them has train interactions, else None."""
+    """Return the items of the positives if none of them has training interactions, else None."""
     item = positives.schema.item
     items = positives.interactions.get_column(item).unique()
     known = train.interactions.get_column(item).unique().cast(items.dtype, strict=False)

@@ -1,4 +1,4 @@
-"""`Judge`: evaluates a model after each epoch, to find the best epoch."""
+"""`Validator`: evaluates a model after each epoch, to find the best epoch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import ClassVar
 from twotower.model import TwoTowerModel
 
 
-class Judge(ABC):
+class Validator(ABC):
     """Evaluates a model on the validation set.
 
     Attributes:

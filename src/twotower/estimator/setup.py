@@ -1,4 +1,4 @@
-"""From a train part to all that the loop needs, in arrays: encoder, target, pairs and towers."""
+"""Prepare a training set for the training loop: encoder, target, pairs and towers."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ NOISE = 0.33
 """Regularisation of ``all_pairs`` where it is "auto"; see `strength_of`."""
 
 
-class Prepared(NamedTuple):
-    """What a phase of training starts from; of the sections every "auto" decided."""
+class TrainingSetup(NamedTuple):
+    """Everything a training phase starts from; every "auto" in the sections is resolved."""
 
     encoder: Encoder
     target: Target
@@ -38,7 +38,7 @@ class Prepared(NamedTuple):
     objective: Objective
     config: ObjectiveConfig
     solved: bool
-    """Whether the towers are solved for in closed form."""
+    """Whether the towers are solved in closed form."""
 
 
 def prepare(
@@ -50,17 +50,17 @@ def prepare(
     *,
     device: torch.device,
     seed: int,
-) -> Prepared:
-    """Fit encoder and target on a train part, and bring everything the loop needs into arrays.
+) -> TrainingSetup:
+    """Fit encoder and target on a training set, and convert the data to arrays.
 
     Args:
-        train: what is learnt from; of it an implicit objective without grades sees the positives alone.
+        train: the training set; a ranking objective without grades uses only its positives.
         model: sizes of the towers.
-        objective: what will be minimised.
-        training: how; whether towers learn by gradients depends on it.
-        rule: which interactions are positives.
-        device: of the towers and the features.
-        seed: of the weights.
+        objective: settings of the objective.
+        training: training settings; they decide whether the towers are trained by gradients.
+        rule: the rule for positives.
+        device: device of the towers and the features.
+        seed: random seed of the weights.
     """
     if objective.implicit and not (objective.graded and train.schema.label is not None):
         train = rule.select(train).as_train()
@@ -87,22 +87,22 @@ def prepare(
     towers = TwoTowerModel(users, items, pairs.n_users, pairs.n_items, model, seed, target.base).to(device)
     loss = loss_of(objective, pairs)
     loss.check(Pairs(np.array([0, len(pairs)]), pairs.item, pairs.target, pairs.weight))
-    return Prepared(encoder, target, pairs, users, items, towers, loss, objective, solved)
+    return TrainingSetup(encoder, target, pairs, users, items, towers, loss, objective, solved)
 
 
 def settled(
     model: ModelConfig, objective: ObjectiveConfig, training: TrainingConfig, labelled: bool
 ) -> tuple[ModelConfig, ObjectiveConfig]:
-    """Return the sections with every "auto" that depends on the objective decided.
+    """Return the sections with every "auto" that depends on the objective resolved.
 
     Args:
         model: sizes of the towers.
-        objective: what will be minimised.
-        training: how.
+        objective: settings of the objective.
+        training: training settings.
         labelled: whether interactions have labels.
     """
     whole = objective.name == "all_pairs"
-    # solved for exactly, one wide vector is worth more than an ensemble of narrow ones
+    # solved exactly, one wide vector is better than an ensemble of narrow ones
     members = 1 if whole and model.ensemble_size == "auto" else model.n_members
     hidden = (
         (0.9 if whole and not model.normalise else 0.1) if model.id_dropout == "auto" else model.id_dropout
@@ -118,19 +118,19 @@ def settled(
     )
 
 
-def strength_of(prepared: Prepared) -> float:
-    """Return the strength of the penalty on vectors, as `twotower.objectives.penalty` has it.
+def strength_of(setup: TrainingSetup) -> float:
+    """Return the strength of the penalty on vectors, as defined in `twotower.objectives.penalty`.
 
-    That is the regularisation itself, but of ``all_pairs`` in units of the noise. A ridge of r on the vectors
-    of both sides takes r off each singular value of U V'. What is to be taken off is what chance alone gives:
-    of n pairs with targets y of n_users and n_items, the largest singular value is about
+    This is the regularisation itself, except that ``all_pairs`` has it in units of the noise. A ridge of r on
+    the vectors of both sides reduces each singular value of U V' by r. It should remove what pure chance
+    gives: for n pairs with targets y of n_users and n_items, the largest singular value is about
     ``sqrt(Q / n_users) + sqrt(Q / n_items)``, Q the sum of the weighted targets' squares (the edge of
     Marchenko and Pastur's law, 1967). Over both sides the geometric mean of the ridge is
     ``strength * n / sqrt(n_users * n_items)``.
     """
-    given, pairs = prepared.config.regularisation, prepared.pairs
+    given, pairs = setup.config.regularisation, setup.pairs
     assert given != "auto"
-    if prepared.config.name != "all_pairs":
+    if setup.config.name != "all_pairs":
         return given
     weighted = pairs.target if pairs.weight is None else pairs.target * pairs.weight
     squares = float(np.square(weighted, dtype=np.float64).sum())
@@ -139,7 +139,7 @@ def strength_of(prepared: Prepared) -> float:
 
 
 def loss_of(config: ObjectiveConfig, pairs: TrainPairs) -> Objective:
-    """Return the objective of a config, for training on some pairs."""
+    """Return the objective of a config for some pairs."""
     match config.name:
         case "squared":
             return Squared()
@@ -148,7 +148,7 @@ def loss_of(config: ObjectiveConfig, pairs: TrainPairs) -> Objective:
         case "logistic":
             return Logistic()
         case "all_pairs":
-            # in the loss, a mean over pairs, all cells together weigh as much as they do one by one
+            # the loss is a mean over pairs, so the weight of a cell is scaled to the total of all cells
             return AllPairs(config.unobserved_weight * pairs.n_users * pairs.n_items / max(len(pairs), 1))
         case "softmax":
             return Softmax(hard=config.hard_negatives)
@@ -157,19 +157,19 @@ def loss_of(config: ObjectiveConfig, pairs: TrainPairs) -> Objective:
 
 
 def table_of(data: Dataset, which: str, side: SideEncoder) -> pl.DataFrame:
-    """Return the table of all users or items: those of the table and those with train interactions."""
+    """Return the table of all users or items, including those with training interactions only."""
     return catalogue(data, which, side.warm_ids)
 
 
 def labels_of(data: Dataset) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None, int]:
-    """Return labels and durations of interactions, None where there are none, and their number."""
+    """Return labels and durations (None if the data has none) and the number of interactions."""
     column = data.schema.label
     label = None if column is None else data.interactions.get_column(column).cast(pl.Float64).to_numpy()
     return label, durations(data), len(data)
 
 
 def check_varied(train: Dataset) -> None:
-    """Make sure that the labels that are to be predicted differ.
+    """Check that the labels to predict are not all the same.
 
     Raises:
         DataError: they are all the same.
@@ -177,16 +177,16 @@ def check_varied(train: Dataset) -> None:
     label, _, n = labels_of(train)
     if label is not None and constant(label):
         raise DataError(
-            f"a label to predict needs two values at least: all {n:,} train rows have "
+            f"a label to predict needs at least two different values: all {n:,} training rows have "
             f"'{train.schema.label}' = {label[0]:g}. To recommend, rank instead (objective.name = "
-            '"all_pairs"); to predict, name another label'
+            '"all_pairs"); to predict, choose another label'
         )
 
 
 def _target(
     train: TrainPart, objective: ObjectiveConfig, rule: PositiveRule
 ) -> tuple[Target, NDArray[np.float32]]:
-    """Return the target and what the objective is trained on, float32 (n,)."""
+    """Return the target and the training values, float32 (n,)."""
     label, duration, n = labels_of(train)
     if objective.implicit:
         target = Target.of_positives()

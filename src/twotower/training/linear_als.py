@@ -1,4 +1,4 @@
-"""`Solving`: linear towers fitted to `AllPairs` in closed form by alternating least squares (ALS).
+"""`LinearALS`: linear towers fitted to `AllPairs` in closed form by alternating least squares (ALS).
 
 With the users' vectors fixed, the items' vectors are the solution of a least-squares problem, and vice versa
 (Hu, Koren, Volinsky 2008). A ridge penalty, with a strength proportional to the square root of a row's pairs,
@@ -24,7 +24,7 @@ from twotower.training.pair_squares import PairSquares
 from twotower.training.solver import F32, Solver
 
 
-class Solving(Solver):
+class LinearALS(Solver):
     """Fits all weights of a model with linear towers.
 
     Args:

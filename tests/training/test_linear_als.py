@@ -1,4 +1,4 @@
-"""`Solving`: decrease of the loss, the optimum, the effect of features, and resuming."""
+"""`LinearALS`: decrease of the loss, the optimum, the effect of features, and resuming."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from twotower.config import ModelConfig
 from twotower.features import Codes, EncodedSide
 from twotower.model import SideArrays, TwoTowerModel
 from twotower.objectives import AllPairs, Pairs, least_squares
-from twotower.training import PairSquares, Solving, TrainPairs
-from twotower.training.alternating import from_features
+from twotower.training import LinearALS, PairSquares, TrainPairs
+from twotower.training.id_als import from_features
 
 N_USERS, N_ITEMS, N = 20, 15, 120
 MASS, STRENGTH = 3.0, 0.05
@@ -31,11 +31,11 @@ def pairs() -> TrainPairs:
     return TrainPairs.sort(user.astype(np.int32), item.astype(np.int32), target, None, N_USERS, N_ITEMS)
 
 
-def made(*, coded: bool = True, members: int = 1) -> tuple[TwoTowerModel, Solving]:
+def made(*, coded: bool = True, members: int = 1) -> tuple[TwoTowerModel, LinearALS]:
     users, items = side(N_USERS, coded=coded), side(N_ITEMS, coded=coded)
     config = ModelConfig(dim=6 * members, hidden=(), ensemble_size=members)
     model = TwoTowerModel(users, items, N_USERS, N_ITEMS, config, seed=1)
-    return model, Solving(PairSquares(pairs(), CELL, STRENGTH), users, items)
+    return model, LinearALS(PairSquares(pairs(), CELL, STRENGTH), users, items)
 
 
 @pytest.mark.parametrize("members", [1, 2])
@@ -103,7 +103,7 @@ def test_who_has_no_pairs_is_what_the_features_say() -> None:
     arrays = SideArrays.pack(EncodedSide(np.arange(1, n + 1, dtype=np.int32), blocks), torch.device("cpu"))
     model = TwoTowerModel(arrays, arrays, n, n, ModelConfig(dim=6, hidden=(), ensemble_size=1), seed=1)
     given = TrainPairs.sort(user, item, np.ones(len(user), np.float32), None, n, n)
-    solving = Solving(PairSquares(given, 0.6, 0.05), arrays, arrays)
+    solving = LinearALS(PairSquares(given, 0.6, 0.05), arrays, arrays)
     for _ in range(6):
         solving.solve(model)
     cold = SideArrays.pack(

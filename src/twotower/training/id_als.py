@@ -1,4 +1,4 @@
-"""`Alternating`: closed-form updates of the id vectors of towers with hidden layers (ALS).
+"""`IdALS`: closed-form updates of the id vectors of towers with hidden layers (ALS).
 
 `AllPairs` is a least-squares problem in the users' vectors and in the items' vectors. Gradient descent on it
 is slow: it is flat where the vectors are small, and badly conditioned. So after the steps of an epoch, in
@@ -10,7 +10,7 @@ features, with a strength proportional to the square root of its pairs:
 
 This is a prior whose mean the towers learn (as in collaborative topic regression, Wang and Blei, KDD 2011): a
 row with few pairs relies on its features, and a row without pairs on nothing else. For towers without hidden
-layers the effect of features is computed in closed form too: `Solving`.
+layers the effect of features is computed in closed form too: `LinearALS`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from twotower.model import SideArrays, Tower, TwoTowerModel
 from twotower.training.pair_squares import PairSquares
 
 
-class Alternating:
+class IdALS:
     """Computes the id vectors of users and items in closed form.
 
     Args:

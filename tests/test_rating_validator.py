@@ -11,8 +11,8 @@ import torch
 
 from twotower.config import ModelConfig, ObjectiveConfig, PositiveConfig, TrainingConfig
 from twotower.data.dataset import Dataset
-from twotower.estimator.judges import RatingJudge
-from twotower.estimator.preparing import prepare
+from twotower.estimator.setup import prepare
+from twotower.estimator.validators import RatingValidator
 from twotower.features.positive import PositiveRule
 
 CPU = torch.device("cpu")
@@ -36,7 +36,7 @@ def judged(rows: list[tuple[int, int, float, float]], schema: dict[str, str] = S
         pl.DataFrame({"user_id": [1, 2], "item_id": [7, 8], "y": [1.0, 5.0], "w": [1.0, 1.0]}), schema=schema
     ).as_train()
     rule = PositiveRule.fit(train, PositiveConfig())
-    prepared = prepare(
+    setup = prepare(
         train,
         ModelConfig(dim=4, ensemble_size=1, hidden=()),
         ObjectiveConfig(name="squared"),
@@ -45,10 +45,10 @@ def judged(rows: list[tuple[int, int, float, float]], schema: dict[str, str] = S
         device=CPU,
         seed=0,
     )
-    assert (prepared.target.mean, prepared.target.sd) == (3.0, 2.0)
+    assert (setup.target.mean, setup.target.sd) == (3.0, 2.0)
     columns = pl.DataFrame(rows, schema=["user_id", "item_id", "y", "w"], orient="row")
-    judge = RatingJudge(prepared, Dataset.of(columns, schema=schema), CPU)
-    return judge(Fixed())  # type: ignore[arg-type]
+    validator = RatingValidator(setup, Dataset.of(columns, schema=schema), CPU)
+    return validator(Fixed())  # type: ignore[arg-type]
 
 
 def test_rows_count_by_their_weight() -> None:

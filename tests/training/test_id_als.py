@@ -1,4 +1,4 @@
-"""`Alternating`: decrease of the loss, the users' exact optimum, and what it does not change."""
+"""`IdALS`: decrease of the loss, the users' exact optimum, and what it does not change."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from twotower.features import Codes, EncodedSide
 from twotower.model import SideArrays, TwoTowerModel
 from twotower.objectives import AllPairs, Pairs, least_squares
 from twotower.objectives.penalty import penalty_shares
-from twotower.training import Alternating, Batcher, CallbackList, PairSquares, Trainer, TrainPairs
+from twotower.training import Batcher, CallbackList, IdALS, PairSquares, Trainer, TrainPairs
 
 N_USERS, N_ITEMS, N = 20, 15, 120
 MASS, STRENGTH = 3.0, 0.05
@@ -58,8 +58,8 @@ def loss(model: TwoTowerModel) -> float:
     return total
 
 
-def alternating() -> Alternating:
-    return Alternating(PairSquares(pairs(), CELL, STRENGTH), side(N_USERS), side(N_ITEMS))
+def alternating() -> IdALS:
+    return IdALS(PairSquares(pairs(), CELL, STRENGTH), side(N_USERS), side(N_ITEMS))
 
 
 @pytest.mark.parametrize("members", [1, 2])
