@@ -114,7 +114,7 @@ def random_split_of_a_log_with_copies(t: Tables) -> None:
     t.frames["train"], t.frames["test"] = log[: -len(log) // 5], log[-len(log) // 5 :]
 
 
-@plant("duplicates", "warning", "timestamp alone", fault=1)
+@plant("duplicates", "warning", "only in their timestamp", fault=1)
 def copies_with_another_timestamp(t: Tables) -> None:
     log = t.frames["train"].with_row_index("order")
     again = log.sample(fraction=0.1, seed=1).with_columns(pl.col("timestamp") + 0.25)
@@ -206,7 +206,7 @@ def codes_standardised(t: Tables) -> None:
     t.features("items", x8="number")
 
 
-@plant("scale", "error", "own scaler", fault=6)
+@plant("scale", "error", "standardised separately", fault=6)
 def each_file_scaled_by_its_own_scaler(t: Tables) -> None:
     for name in ("train", "test"):
         label = pl.col("watch_ratio")
@@ -224,18 +224,18 @@ def the_test_label_brought_to_0_and_1(t: Tables) -> None:
     t.change("test", pl.col("watch_ratio") / pl.col("watch_ratio").max())
 
 
-@plant("selection", "error", "is the test part", fault=7)
+@plant("selection", "error", "is the test set", fault=7)
 def early_stopping_on_the_test_file(t: Tables) -> None:
     t.set("split", validation="test.parquet")
 
 
-@plant("selection", "error", "is the test part", fault=7)
+@plant("selection", "error", "is the test set", fault=7)
 def early_stopping_on_a_copy_of_the_test_file(t: Tables) -> None:
     t.frames["val"] = t.frames["test"].sample(fraction=1.0, shuffle=True, seed=0)
     t.set("split", validation="val.parquet")
 
 
-@plant("selection", "warning", "holds test rows", fault=7)
+@plant("selection", "warning", "contains test rows", fault=7)
 def a_validation_file_with_test_rows(t: Tables) -> None:
     log = t.frames["train"]
     t.frames["val"] = pl.concat([log[-3000:], t.frames["test"][:500]])
@@ -248,7 +248,7 @@ def ids_hidden_from_the_model(t: Tables) -> None:
     t.set("model", id_dropout=0.95)
 
 
-@plant("identity", "error", "of its own", fault=8)
+@plant("identity", "error", "a different", fault=8)
 def row_numbers_as_users(t: Tables) -> None:
     start = 0
     for name in ("train", "test"):
@@ -296,14 +296,14 @@ def times_in_milliseconds(t: Tables) -> None:
         t.change(name, pl.col("timestamp") * 1000)
 
 
-@plant("placeholders", "warning", "placeholder is taken for one user")
+@plant("placeholders", "warning", "a placeholder is treated as one user")
 def a_user_that_is_none(t: Tables) -> None:
     users = pl.col("user_id").cast(pl.String)
     none = pl.int_range(pl.len()) % 5 == 0
     t.change("train", pl.when(none).then(pl.lit("NULL")).otherwise(users).alias("user_id"))
 
 
-@plant("placeholders", "warning", "a label probably means 'not known'")
+@plant("placeholders", "warning", "a label probably means 'unknown'")
 def a_label_that_means_not_known(t: Tables) -> None:
     none = pl.int_range(pl.len()) % 5 == 0
     for name in ("train", "test"):
@@ -386,6 +386,6 @@ def a_placeholder_item(t: Tables) -> None:
     )
 
 
-@plant("split", "error", "none left")
+@plant("split", "error", "none after dropping")
 def nothing_left_to_train_on(t: Tables) -> None:
     t.frames["train"] = t.frames["test"]

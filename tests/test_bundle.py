@@ -444,7 +444,7 @@ def test_an_empty_directory_may_be_filled(
 
 def test_a_directory_of_other_things_is_not_replaced(model: Recommender, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
-    with pytest.raises(BundleError, match="exists and is no bundle, it is not replaced"):
+    with pytest.raises(BundleError, match="exists and is not a bundle, so it is not replaced"):
         model.save(tmp_path)
     with pytest.raises(BundleError, match="exists and is no bundle"):
         model.save(tmp_path / "thesis.tex")

@@ -203,7 +203,7 @@ def test_split_files_are_paths_of_tables_and_names_of_matrices(tmp_path: Path) -
         ("training.learning_rate=inf", "'training.learning_rate' must be a finite number"),
         ("split.test=1.0", "'split.test': must be a share between 0 and 1"),
         ("split.test=[0.1]", "'split.test': must be a share between 0 and 1"),
-        ("split.train=a.csv", "paths are for method 'files'; method 'temporal' takes shares"),
+        ("split.train=a.csv", "file paths are only for method 'files'; method 'temporal' takes shares"),
         ("split.method=files", "method 'files' needs the paths split.train and split.test"),
         ("evaluation.ks=[]", "'evaluation.ks' must be a list of 1 or more, got []."),
         ("evaluation.ks=[10, 0]", "'evaluation.ks.1' must be at least 1, got 0."),
@@ -212,13 +212,13 @@ def test_split_files_are_paths_of_tables_and_names_of_matrices(tmp_path: Path) -
         ("seed=a", "'seed' must be a whole number, got 'a'."),
         ("training=3", "'training' must be a section with keys, got 3."),
         ("objective.cap=3.0", "transform = 'cap' and a value for cap go together"),
-        ("data.interactions=none", "[data] interactions is needed"),
+        ("data.interactions=none", "[data] interactions is missing"),
         ("data.source=kuairec", "interactions is for source 'tables'; 'kuairec' is read from dir"),
         ("data.dir=x", "source 'tables' does not read it"),
         ("data.interactions=''", "'data.interactions' must not be empty, got ''."),
         ("training.epochs", "--set takes section.key=value, got 'training.epochs'"),
         (".epochs=1", "--set takes section.key=value, got '.epochs=1'"),
-        ("seed.x=1", "'seed' is a value, it has no keys below it"),
+        ("seed.x=1", "'seed' is a value and has no keys"),
     ],
 )
 def test_faults(override: str, said: str, tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_faults(override: str, said: str, tmp_path: Path) -> None:
 def test_models_rank_by_default_and_need_a_label_to_predict(tmp_path: Path) -> None:
     path = write(tmp_path, TABLES)
     assert load_config(path, ["schema.label=none"]).objective.name == "all_pairs"
-    assert "[schema] label is needed: the column that objective 'squared' predicts" in fault(
+    assert "[schema] label is missing: name the column that objective 'squared' predicts" in fault(
         path, "schema.label=none", "objective.name=squared"
     )
 
@@ -246,7 +246,7 @@ def test_models_rank_by_default_and_need_a_label_to_predict(tmp_path: Path) -> N
         (
             "kuairec-sample-ranking",
             "evaluation.ranking=false",
-            "objective 'all_pairs' is measured by its ranking alone",
+            "objective 'all_pairs', which is measured by ranking metrics only",
         ),
         ("kuairec", "data.dir=none", "dir is needed: the folder or zip with the raw files of 'kuairec'"),
         (
@@ -272,7 +272,7 @@ def test_a_transform_that_takes_labels_from_where_the_objective_needs_them() -> 
 
 
 def test_tables_without_a_schema(tmp_path: Path) -> None:
-    assert "[schema] is needed" in fault(write(tmp_path, '[data]\ninteractions = "a.csv"'))
+    assert "[schema] is missing" in fault(write(tmp_path, '[data]\ninteractions = "a.csv"'))
 
 
 def test_interactions_beside_files_would_not_be_read(tmp_path: Path) -> None:
@@ -304,7 +304,7 @@ def test_names_that_lead_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "got nothing" in fault("")
     assert "Did you mean 'films.toml'?" in fault("films.tml")
     (tmp_path / "films.csv").write_text("a,b\n")
-    assert "`twotower init films.csv` writes a config for it" in fault("films.csv")
+    assert "run `twotower init films.csv` to write a config for it" in fault("films.csv")
     assert "kuairec-sample" in fault("nowhere/else.toml")
 
 

@@ -199,10 +199,10 @@ def test_implicit_data_without_labels() -> None:
     ("call", "kind", "message"),
     [
         (lambda m: m.encode_queries([]), ConfigError, "at least one user"),
-        (lambda m: m.encode_queries(Query(history=[0, 999])), DataError, "item 999 is not known"),
+        (lambda m: m.encode_queries(Query(history=[0, 999])), DataError, "unknown item 999"),
         (lambda m: m.recommend(Query(history=[0]), 0), ConfigError, "k must lie between 1"),
         (lambda m: m.recommend([0], 1, allow=[]), DataError, "allow must name at least one item"),
-        (lambda m: m.recommend([0], 1, deny=[999], strict=True), DataError, "item 999 is not known"),
+        (lambda m: m.recommend([0], 1, deny=[999], strict=True), DataError, "unknown item 999"),
         (
             lambda m: m.recommend([0], 1, allow=999),
             DataError,
@@ -210,7 +210,7 @@ def test_implicit_data_without_labels() -> None:
         ),
         (lambda m: m.explain([0, 1], [0]), DataError, "one user, got 2"),
         (lambda m: m.explain(0, []), ConfigError, "at least one item to explain"),
-        (lambda m: m.explain(12345, [0]), DataError, "user 12345 is not known"),
+        (lambda m: m.explain(12345, [0]), DataError, "unknown user 12345"),
         (
             lambda m: m.encode_items(pl.DataFrame({"kin": ["k0"]})),
             DataError,

@@ -46,8 +46,8 @@ def test_config_round_trip_keeps_the_order_of_columns(tmp_path) -> None:  # type
     [
         ({"kind": "categorie"}, "Did you mean 'categories'?"),
         ({"kind": "categories", "seperator": ","}, "Did you mean 'separator'?"),
-        ({"kind": "number", "separator": ","}, "separator is for kind categories, not 'number'"),
-        ({"separator": ","}, "'schema.items.genres.kind' is needed"),
+        ({"kind": "number", "separator": ","}, "separator is only for kind categories, not 'number'"),
+        ({"separator": ","}, "'schema.items.genres.kind' is missing"),
         ({"kind": "categories", "separator": ""}, "must not be empty"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Files and folders that are there whole or not at all: written under a temporary name, then renamed."""
+"""Atomic files and folders: written under a temporary name, then renamed into place."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path``; what was written there takes its place when the block ends.
+    """Yield a temporary path beside ``path``; when the block ends, it is renamed to ``path``.
 
-    If the block fails nothing is left behind, and an earlier file stays as it was.
+    If the block fails, nothing is left behind, and an earlier file is unchanged.
 
     Raises:
         BundleError: the file can't be written (disk full, no such folder, not allowed).
@@ -35,29 +35,29 @@ def replacing(path: Path) -> Iterator[Path]:
             os.replace(temporary, path)
             _sync_folder(path.parent)
     finally:
-        with suppress(OSError):  # mostly that it is gone: renamed, or never made
+        with suppress(OSError):  # usually it is gone already: renamed, or never made
             temporary.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole text file, or leave the earlier one as it was."""
+    """Write a text file completely, or leave the earlier one unchanged."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 @contextmanager
 def replacing_folder(folder: Path, sign: str, what: str) -> Iterator[Path]:
-    """Give a new temporary folder beside ``folder``, to be filled; it takes the place when the block ends.
+    """Yield a new temporary folder beside ``folder``; when the block ends, it replaces ``folder``.
 
-    If the block fails nothing is left behind, and an earlier folder stays as it was.
+    If the block fails, nothing is left behind, and an earlier folder is unchanged.
 
     Args:
-        folder: the place. It may be free, an empty folder, or one that this may replace.
-        sign: the file by which one that may be replaced is known.
-        what: what such a folder is called.
+        folder: the target: a path that does not exist, an empty folder, or one that may be replaced.
+        sign: name of the file that marks a folder that may be replaced.
+        what: name of such a folder, for messages.
 
     Raises:
-        BundleError: something else has the place.
+        BundleError: something else is there.
         OSError: as the system says.
     """
     folder = folder.absolute()
@@ -67,7 +67,9 @@ def replacing_folder(folder: Path, sign: str, what: str) -> Iterator[Path]:
             os.replace(_aside(folder), folder)
         taken = any(folder.iterdir()) if folder.is_dir() else folder.exists()
         if taken and not (folder / sign).is_file():
-            raise BundleError(f"{folder} exists and is no {what}, it is not replaced; choose another place")
+            raise BundleError(
+                f"{folder} exists and is not a {what}, so it is not replaced; choose another path"
+            )
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         yield temporary
@@ -77,9 +79,9 @@ def replacing_folder(folder: Path, sign: str, what: str) -> Iterator[Path]:
 
 
 def folder_place(folder: Path, sign: str) -> Path:
-    """Return where a folder is: aside, if a `replacing_folder` was killed between its two renames.
+    """Return the path of a folder, which lies aside if `replacing_folder` was killed between its two renames.
 
-    Reading leaves it there, since the writing may be under way; the next writing puts it back first.
+    Readers leave it there, since a write may still be running; the next write restores it first.
     """
     aside = _aside(folder)
     return aside if not folder.exists() and (aside / sign).is_file() else folder
@@ -87,7 +89,8 @@ def folder_place(folder: Path, sign: str) -> Path:
 
 @contextmanager
 def umask_mode(path: Path) -> Iterator[None]:
-    """Give what the block writes at ``path`` the umask's mode; some libraries write for the owner alone."""
+    """Set the mode of what the block writes at ``path`` by the umask; some libraries write files that only
+    the owner can read."""
     with path.open("wb") as file:
         mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
     yield
@@ -96,7 +99,7 @@ def umask_mode(path: Path) -> Iterator[None]:
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turn what the operating system says about writing ``path`` into one clear error.
+    """Turn an operating system error in writing ``path`` into one clear message.
 
     Raises:
         BundleError: the file can't be written.
@@ -107,7 +110,7 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise
     except OSError as error:
         raise BundleError(_unwritable(path, error.strerror or str(error), error.errno in _FULL)) from None
-    except PolarsError as error:  # writes files itself, and does not always say so by an OSError
+    except PolarsError as error:  # Polars writes files itself, and not all its errors are OSErrors
         reason = str(error).splitlines()[0]
         if "os error" not in reason:
             raise
@@ -115,20 +118,19 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 
 def _unwritable(path: Path, reason: str, full: bool) -> str:
-    fix = (
-        "make room, or write to another place" if full else "choose another place, or change its permissions"
-    )
-    return f"could not write {path}: {reason}; nothing half written is left. To go on, {fix}."
+    fix = "make room, or write to another path" if full else "choose another place, or change its permissions"
+    return f"could not write {path}: {reason}; no partial file is left. To continue, {fix}."
 
 
 def _aside(folder: Path) -> Path:
-    """Return where a folder steps aside while the new one is put in its place."""
+    """Return where the old folder is moved while the new one is put in its place."""
     folder = folder.absolute()
     return folder.with_name(f".{folder.name}.old")
 
 
 def _swap_in(temporary: Path, folder: Path) -> None:
-    """Put the new folder in place; one can't replace a non-empty one in one step, so the old steps aside."""
+    """Put the new folder in place. A non-empty folder can't be replaced in one step, so the old one is moved
+    aside first."""
     old = _aside(folder)
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
@@ -143,7 +145,7 @@ def _swap_in(temporary: Path, folder: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the renaming itself survive a power cut, where the system lets a folder be opened."""
+    """Make the rename survive a power cut, where the system allows a folder to be opened."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -1,7 +1,7 @@
-"""The exception tree: every error that is the user's to fix is a `TwoTowerError`.
+"""The exceptions: every error that the user can fix is a `TwoTowerError`.
 
-The command line turns a `TwoTowerError` into one message and exit code 2; anything else is our fault
-(exit code 1). A message gives the rule, the value received and the fix, in that order.
+The command line turns a `TwoTowerError` into one message and exit code 2; anything else is a bug (exit code
+1). A message states the rule, the value received and the fix, in that order.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ class TwoTowerError(Exception):
 
 
 class ConfigError(TwoTowerError):
-    """A config file or an argument is wrong: unknown key, unknown method, value out of range."""
+    """A config file or an argument is invalid: unknown key, unknown method, value out of range."""
 
 
 class DataError(TwoTowerError):
-    """A table is wrong: missing file or column, a value not of its kind, a duplicate or null id."""
+    """A table is invalid: missing file or column, a value of the wrong kind, a duplicate or null id."""
 
 
 class DownloadError(TwoTowerError):
@@ -28,23 +28,24 @@ class DownloadError(TwoTowerError):
 
 
 class BundleError(TwoTowerError):
-    """A saved form can't be loaded or written: missing, truncated, mixed or newer than this version."""
+    """A bundle or another file of a run can't be read or written: missing, truncated, mixed up, or of another
+    version."""
 
 
 class TrainingError(TwoTowerError):
-    """Training can't go on: a non-finite loss, or a checkpoint that belongs to another run."""
+    """Training can't continue: the loss is not finite, or the checkpoint belongs to another run."""
 
 
 class ForkedProcessError(TwoTowerError):
-    """A process was forked after Polars had started its threads, which the child lacks."""
+    """The process was forked after Polars had started its threads; the child process lacks them."""
 
 
 class MissingExtraError(TwoTowerError):
-    """An optional dependency is not installed; the message says which extra brings it."""
+    """An optional dependency is not installed; the message names the extra to install."""
 
 
 class TwoTowerWarning(UserWarning):
-    """Something was left out, cut short, or is not what it was made for; the work goes on."""
+    """Something was left out, shortened, or used for what it was not made for; the work continues."""
 
 
 class RenamedWarning(TwoTowerWarning, FutureWarning):
@@ -52,9 +53,10 @@ class RenamedWarning(TwoTowerWarning, FutureWarning):
 
 
 def yes_or_no(name: str, value: object) -> bool:
-    """Return a switch as a bool; ``"no"`` is a string and counts as true, so that it is refused."""
+    """Return a True/False argument as a bool; anything else is refused (the string ``"no"`` would count as
+    true)."""
     if type(value).__name__ not in ("bool", "bool_"):
-        raise ConfigError(f"{name} is True or False, got {value!r}; write it without quotes")
+        raise ConfigError(f"{name} must be True or False, got {value!r}; write it without quotes")
     return bool(value)
 
 
@@ -80,7 +82,7 @@ _SAME_MEANING: Final[Mapping[str, str]] = {
     "positive": "threshold rating_threshold min_rating positive_threshold",
     "threshold": "rating_threshold min_rating positive_threshold",
 }
-"""Settings, and what other libraries call them."""
+"""Settings, and their names in other libraries."""
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
@@ -97,3 +99,12 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     found = [key for key, others in _SAME_MEANING.items() if key in choices and name in others.split()]
     found = found or difflib.get_close_matches(name, choices, n=1, cutoff=0.6)
     return f" Did you mean '{found[0]}'?" if found else ""
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun, for messages: ``1 row``, ``1,234 rows``.
+
+    >>> counted(1, "row"), counted(1234, "row"), counted(0, "entry", "entries")
+    ('1 row', '1,234 rows', '0 entries')
+    """
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

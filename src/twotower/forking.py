@@ -1,8 +1,8 @@
-"""Forked processes: Polars' threads are not in the child, where its work would wait for ever.
+"""Forked processes: a child lacks Polars' threads, so work there would hang.
 
 A process that forks after Polars has started its threads (``gunicorn --preload``, the default start method of
 ``multiprocessing`` on Linux before Python 3.14) leaves the child with the memory of a thread pool and without
-its threads. So work there is refused at once.
+its threads. So work there raises an error at once.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ _TASKS = Path("/proc/self/task")
 
 
 class _State:
-    """What is known of this process."""
+    """The state of this process."""
 
     worked = False
-    """Whether it, or one that it was forked from, has worked with Polars."""
+    """Whether it, or a process that it was forked from, has used Polars."""
     threads = False
-    """Whether the process had threads of Polars when it forked."""
+    """Whether it had Polars' threads when it forked."""
     forked = False
     """Whether it is a child without those threads."""
 
 
 def check_process(*, works: bool = True) -> None:
-    """Let work with Polars begin, or with ``works`` false what may lead to it.
+    """Check that Polars can be used here; with ``works`` false, only that a later use is possible.
 
     Raises:
         ForkedProcessError: the process was forked after Polars had started its threads.
     """
     if _State.forked:
         raise ForkedProcessError(
-            f"process {os.getpid()} was forked after Polars had started its threads, which it lacks, so that "
-            "it would wait for ever; load the model after the fork (gunicorn without --preload), or start "
-            "processes by 'spawn' or 'forkserver' (multiprocessing.get_context('spawn'))"
+            f"process {os.getpid()} was forked after Polars had started its threads; the child lacks them "
+            "and would hang. Load the model after the fork (gunicorn without --preload), or start "
+            "processes with 'spawn' or 'forkserver' (multiprocessing.get_context('spawn'))"
         )
     _State.worked = _State.worked or works
 
@@ -54,7 +54,7 @@ def _after_in_child() -> None:
 def _has_threads() -> bool:
     try:
         names = [(task / "comm").read_text().strip() for task in _TASKS.iterdir()]
-    except OSError:  # not Linux, or a thread that has just ended
+    except OSError:  # not Linux, or the thread has just ended
         return _State.worked
     return any(_THREAD.match(name) for name in names)
 

@@ -1,4 +1,4 @@
-"""One process at a time in a directory: two that train or tune into one would write over each other."""
+"""One process at a time in a directory: two that train or tune there would overwrite each other's files."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from twotower.atomic import disk_errors
 from twotower.errors import ConfigError
 
 LOCK = ".lock"
-"""The file that is locked. The system frees it when its process ends, however that ends."""
+"""The lock file. The system releases the lock when the process ends, however it ends."""
 
 
 @contextmanager
 def alone_in(directory: Path, doing: str) -> Iterator[None]:
-    """Keep other processes out of a directory, which is made if need be, and taken away if it stays empty.
+    """Lock a directory against other processes. It is created if needed, and removed if it stays empty.
 
     Args:
         directory: the directory.
-        doing: what is done there, for the message ("trains", "tunes").
+        doing: what the process does there, for the message ("trains", "tunes").
 
     Raises:
-        ConfigError: another process has it.
-        BundleError: the directory can't be made.
+        ConfigError: another process has locked it.
+        BundleError: the directory can't be created.
     """
     lock, made = FileLock(directory / LOCK, timeout=0), not directory.exists()
     with disk_errors(directory):
@@ -34,14 +34,14 @@ def alone_in(directory: Path, doing: str) -> Iterator[None]:
             lock.acquire()
         except Timeout:
             raise ConfigError(
-                f"another process {doing} in {directory}; wait until it has ended, or choose another --out"
+                f"another process {doing} in {directory}; wait until it ends, or choose another --out"
             ) from None
     try:
         yield
     finally:
-        with suppress(OSError):  # some systems keep a file that is open
+        with suppress(OSError):  # some systems don't delete open files
             (directory / LOCK).unlink()
         lock.release()
         if made:
-            with suppress(OSError):  # that it is not empty
+            with suppress(OSError):  # it is not empty
                 directory.rmdir()

@@ -1,8 +1,8 @@
-"""Reading the files of a folder safely: regular files of one folder alone, each read once and hashed as read.
+"""Read the files of a folder safely: only regular files of one folder, each read once and hashed as read.
 
-A saved model may lie behind a symbolic link that is moved, or be made by someone else. So the folder is
-opened once and its files are opened in it; a pipe or a device is refused and never waited for; and the bytes
-that are hashed are the bytes that are returned.
+A saved model may be behind a symbolic link that changes, or come from someone else. So the folder is opened
+once and its files are opened relative to it; pipes and devices are refused without waiting for them; and the
+bytes that are hashed are the bytes that are returned.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-_AT_ONCE = 1 << 24  # bytes of one read
+_AT_ONCE = 1 << 24  # bytes per read
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 _IN_FOLDER = os.open in os.supports_dir_fd and os.stat in os.supports_dir_fd
 
@@ -38,7 +38,7 @@ class Part:
     size: int
 
     def start(self, length: int) -> bytes:
-        """Return up to ``length`` of the first bytes, to be looked at before the whole is read."""
+        """Return up to ``length`` of the first bytes, to check them before reading the whole file."""
         found = b""
         os.lseek(self.descriptor, 0, os.SEEK_SET)
         while len(found) < length and (more := os.read(self.descriptor, min(length - len(found), _AT_ONCE))):
@@ -46,11 +46,11 @@ class Part:
         return found
 
     def read(self) -> tuple[NDArray[np.uint8], str]:
-        """Return the content, uint8 (size,), and the SHA-256 of these very bytes.
+        """Return the content, uint8 (size,), and its SHA-256.
 
         Raises:
             OSError: it can't be read.
-            ValueError: it became shorter or longer meanwhile.
+            ValueError: its size changed meanwhile.
         """
         content = np.empty(self.size, dtype=np.uint8)
         view, digest, at = memoryview(content.data), hashlib.sha256(), 0
@@ -60,16 +60,16 @@ class Part:
             digest.update(more)
             at += len(more)
         if at < self.size or os.read(self.descriptor, 1):
-            raise ValueError("it changed while it was read")
+            raise ValueError("it changed while being read")
         return content, digest.hexdigest()
 
 
 @contextmanager
 def opened(folder: Path, names: Iterable[str]) -> Iterator[dict[str, Part | str]]:
-    """Open those of the files that are there, all in the same folder whatever happens to its name.
+    """Open the files that exist, all in the same folder even if it is renamed meanwhile.
 
     Yields:
-        By name, an open file, or as text why it can't be opened. Files that are not there are left out.
+        Name -> an open file, or a text that says why it can't be opened. Missing files are left out.
 
     Raises:
         OSError: the folder can't be opened.
@@ -98,14 +98,14 @@ def opened(folder: Path, names: Iterable[str]) -> Iterator[dict[str, Part | str]
 
 def _open(folder: Path, inside: int | None, name: str) -> Part | str:
     place = name if inside is not None else folder / name
-    before = os.stat(place, dir_fd=inside)  # opening a device may already do something
+    before = os.stat(place, dir_fd=inside)  # opening a device may have side effects
     if not stat.S_ISREG(before.st_mode):
-        return f"it is {_kind(before.st_mode)}, and must be a regular file"
+        return f"it must be a regular file, and is {_kind(before.st_mode)}"
     descriptor = os.open(place, _FLAGS, dir_fd=inside)
     now = os.fstat(descriptor)
     if not stat.S_ISREG(now.st_mode):
         os.close(descriptor)
-        return f"it is {_kind(now.st_mode)}, and must be a regular file"
+        return f"it must be a regular file, and is {_kind(now.st_mode)}"
     return Part(name, descriptor, now.st_size)
 
 
@@ -115,7 +115,7 @@ def _kind(mode: int) -> str:
 
 
 def memory() -> int | None:
-    """Return the bytes of memory of this machine; None where the system does not say."""
+    """Return the memory of this machine in bytes; None if the system does not tell."""
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):

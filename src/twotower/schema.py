@@ -1,4 +1,4 @@
-"""What each column is: roles (user, item, label, ...) and feature kinds. The one place for column names."""
+"""`Schema`: the role (user, item, label, ...) or feature kind of each column."""
 
 from __future__ import annotations
 
@@ -31,41 +31,41 @@ class Kind(StrEnum):
     NUMBER = "number"
     """A quantity on a linear scale."""
     LOG_NUMBER = "log_number"
-    """A count or other non-negative heavy-tailed quantity; read as log(1 + x)."""
+    """A count or another non-negative, heavy-tailed quantity; read as log(1 + x)."""
     CATEGORY = "category"
-    """One code or string out of a set; nominal, never read as a quantity."""
+    """A code or string from a set of values; never read as a quantity."""
     CATEGORIES = "categories"
     """A list of codes or strings (tags, genres)."""
     VECTOR = "vector"
-    """A list of floats of one length for all rows (an embedding made elsewhere)."""
+    """A list of floats, of the same length in all rows (an embedding computed elsewhere)."""
     TEXT = "text"
     """Free text in any language, read as hashed character n-grams."""
     TIMESTAMP = "timestamp"
-    """A date, a datetime or a number of seconds, milliseconds, ... since 1970-01-01 UTC."""
+    """A date, a datetime, or a number of seconds, milliseconds, ... since 1970-01-01 UTC."""
 
 
 class Reading(BaseModel):
-    """How the text of a column is read. What is not said is found in the column, and noted."""
+    """How the text of a column is read. What is not set is detected, and noted."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     separator: Annotated[str, Field(min_length=1)] | None = None
-    """Between the tags of one row (kind ``categories``), such as ``", "``."""
+    """Separator between the tags of one row (kind ``categories``), such as ``", "``."""
     decimal: Literal[".", ","] | None = None
-    """The decimal mark of numbers; the other one may group thousands."""
+    """The decimal mark of numbers; the other one can group thousands."""
     unit: str | None = None
-    """What stands with every number, such as ``"min"``, ``"%"`` or ``"$"``."""
+    """The unit written with every number, such as ``"min"``, ``"%"`` or ``"$"``."""
     format: Annotated[str, Field(min_length=1)] | None = None
-    """Of times: ``s``, ``ms``, ``us`` or ``ns`` since 1970, or a pattern such as ``%d.%m.%Y``."""
+    """Format of times: ``s``, ``ms``, ``us`` or ``ns`` since 1970, or a pattern such as ``%d.%m.%Y``."""
 
     @property
     def given(self) -> dict[str, str]:
-        """What is said of the column."""
+        """The settings that are set."""
         return {key: value for key, value in self if value is not None}
 
 
 class Column(Reading):
-    """A feature column as a table of the config: its kind, and how its text is read."""
+    """A feature column written as a TOML table: its kind, and how its text is read."""
 
     kind: Kind
     """The kind of the column."""
@@ -74,7 +74,7 @@ class Column(Reading):
     def _fits_the_kind(self) -> Self:
         for key in self.given:
             if key != "kind" and self.kind not in _READS[key]:
-                raise ValueError(f"{key} is for kind {' and '.join(_READS[key])}, not '{self.kind}'")
+                raise ValueError(f"{key} is only for kind {' and '.join(_READS[key])}, not '{self.kind}'")
         return self
 
     @property
@@ -89,11 +89,11 @@ _READS: Final[Mapping[str, tuple[Kind, ...]]] = {
     "unit": (Kind.NUMBER, Kind.LOG_NUMBER),
     "format": (Kind.TIMESTAMP,),
 }
-"""The kinds that each part of a reading is for."""
+"""Setting of a reading -> the kinds that it is for."""
 
 
 class _KindOrTable:
-    """Validates the columns of a table of features: each a kind, or a table that begins with one."""
+    """Validates the columns of a feature table: each is a kind, or a TOML table with a kind."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         del source
@@ -107,11 +107,11 @@ IdType = Literal["auto", "text", "integer"]
 
 
 class Schema(BaseModel):
-    """Roles of the interactions' columns and kinds of the users' and items' feature columns.
+    """The roles of the interactions' columns, and the kinds of the users' and items' feature columns.
 
-    The ids are called ``user`` and ``item`` in the interactions, and in the other tables too unless
-    ``users_id`` and ``items_id`` say otherwise. Without a users or an items table its features are columns of
-    the interactions, the same in all rows of an id.
+    The id columns have the same names in all tables unless ``users_id`` or ``items_id`` is set. Without a
+    users or an items table, its features are columns of the interactions, with the same value in all rows of
+    an id.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -121,42 +121,44 @@ class Schema(BaseModel):
     item: str = "item_id"
     """Column with the item's id (integer or string)."""
     label: str | None = None
-    """Column with the value to predict (a rating, a watch ratio); none for purely implicit data."""
+    """Column with the value to predict or to grade by (a rating, a watch ratio); not set for purely implicit
+    data."""
     levels: tuple[str, ...] = ()
-    """Where the label is words (view, cart, purchase): all of them, weakest first. They count 1, 2, ..."""
+    """For a label with words (view, cart, purchase): all of them, weakest first. They become 1, 2, ..."""
     timestamp: str | None = None
     """Column with the time of the interaction (number, date or datetime); may be empty in some rows."""
     weight: str | None = None
     """Column of the interactions with a non-negative sample weight."""
     duration: str | None = None
-    """Column with the item's duration, in interactions or items; for the debiased label and for slices."""
+    """Column with the item's duration, in the interactions or the items; used for debiasing and for
+    slices."""
     user_type: IdType = "auto"
-    """What user ids are: ``text``, ``integer``, or ``auto``: text if any has a leading zero, a plus sign,
-    quotes or more than 63 bits, or is no integer."""
+    """Type of user ids: ``text``, ``integer``, or ``auto``: text if any id is not an integer, or has a
+    leading zero, a plus sign, quotes or more than 63 bits."""
     item_type: IdType = "auto"
     """The same for item ids."""
     missing_ids: Literal["refuse", "drop"] = "refuse"
-    """What to do with interactions that have no user or no item; dropped ones are counted."""
+    """What to do with interactions without a user or an item; dropped ones are counted in a note."""
     interactions: dict[str, Reading] = Field(default_factory=dict)
-    """How the text of the label, timestamp, weight or duration is read, where it can't be found by itself:
-    ``date = { format = "%d/%m/%Y" }``, ``price = { decimal = "," }``."""
+    """How to read the text of the label, timestamp, weight or duration, if it can't be detected: ``date = {
+    format = "%d/%m/%Y" }``, ``price = { decimal = "," }``."""
     users: Kinds = Field(default_factory=dict)
-    """Feature columns of the users table and their kinds; columns not named are not read. In place of a kind
-    a table says more: ``genres = { kind = "categories", separator = ", " }``, see `Column`."""
+    """Feature columns of the users table and their kinds; other columns are not read. Instead of a kind, a
+    TOML table can set more: ``genres = { kind = "categories", separator = ", " }``, see `Column`."""
     items: Kinds = Field(default_factory=dict)
-    """Feature columns of the items table and their kinds; columns not named are not read."""
+    """Feature columns of the items table and their kinds; other columns are not read."""
     display: tuple[str, ...] = ()
-    """Columns of the items table shown beside a recommendation (title, caption)."""
+    """Columns of the items table that are shown with recommendations (title, caption)."""
     users_id: str | None = None
-    """Column of the users table with the user's id, where it is not called as in the interactions."""
+    """Column of the users table with the user's id, if it has another name than in the interactions."""
     items_id: str | None = None
-    """Column of the items table with the item's id, where it is not called as in the interactions."""
+    """Column of the items table with the item's id, if it has another name than in the interactions."""
 
     _readings: dict[str, dict[str, Reading]] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
     def _kinds_apart(self) -> Self:
-        """Leave the kinds in the fields, and keep what else a table says."""
+        """Leave only the kinds in the fields, and store the other settings of a TOML table."""
         for table, features in (("users", self.users), ("items", self.items)):
             for name, given in features.items():
                 column: object = given
@@ -182,17 +184,19 @@ class Schema(BaseModel):
     def _roles_are_distinct(self) -> Self:
         roles = [c for c in (self.user, self.item, self.label, self.timestamp, self.weight) if c is not None]
         if len(set(roles)) != len(roles):
-            raise ValueError(f"each role needs a column of its own, got {roles}")
+            raise ValueError(f"each role needs a different column, got {roles}")
         if self.levels and (
             self.label is None or len(set(self.levels)) != len(self.levels) or len(self.levels) < 2
         ):
-            raise ValueError(f"levels are two or more different values of the label, got {list(self.levels)}")
+            raise ValueError(
+                f"levels must be two or more different values of the label, got {list(self.levels)}"
+            )
         for name in self.interactions:
             known = [c for c in (self.label, self.timestamp, self.weight, self.duration) if c is not None]
             if name not in known:
                 raise ValueError(
-                    f"[schema.interactions] is for the columns of the label, timestamp, weight and duration "
-                    f"({', '.join(known) or 'none'}), got {name!r}"
+                    "[schema.interactions] is only for the columns of the label, timestamp, weight and "
+                    f"duration ({', '.join(known) or 'none'}), got {name!r}"
                 )
         for table, ids, features in (("users", self.user, self.users), ("items", self.item, self.items)):
             if ids in features:
@@ -201,19 +205,20 @@ class Schema(BaseModel):
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Schema:
-        """Build a schema from plain values; a wrong one is a `ConfigError` that suggests the nearest."""
+        """Build a schema from plain values; an invalid one raises a `ConfigError` that suggests the
+        nearest."""
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
             raise ConfigError(explain(error, "schema", cls.model_fields, tuple(Kind))) from None
 
     def readings(self, table: Literal["users", "items"]) -> Mapping[str, Reading]:
-        """Return how the text of feature columns is read, of those of which anything is said."""
+        """Return how the text of feature columns is read, for those with settings."""
         return self._readings.get(table, {})
 
     def with_readings(self, table: Literal["users", "items"], found: Mapping[str, Reading]) -> Schema:
-        """Return the schema with what was found of the text of feature columns, so that new rows are read
-        alike; what it says already is kept.
+        """Return the schema with what was detected in the text of feature columns, so new rows are read the
+        same way. Settings it already has are kept.
         """
         if not found:
             return self
@@ -247,12 +252,13 @@ class Schema(BaseModel):
         return html_of("Schema", self.facts())
 
     def interaction_columns(self) -> list[str]:
-        """Names of all columns that must be in the interactions table."""
+        """Return the names of all columns that must be in the interactions table."""
         return [c for c in (self.user, self.item, self.label, self.timestamp, self.weight) if c is not None]
 
 
 def explain(error: ValidationError, section: str, keys: Iterable[str], values: Iterable[str] = ()) -> str:
-    """One line a fault for a pydantic error: where, what was given, and the nearest valid key or value."""
+    """Return one line per fault of a pydantic error: where, the value received, and the nearest valid key or
+    value."""
     lines = []
     for fault in error.errors():
         loc = [str(part) for part in fault["loc"] if part not in ("<kind>", "<table>")]
@@ -298,13 +304,13 @@ _RULES = {
     "int_type": "must be a whole number",
     "less_than": "must be below {lt}",
     "less_than_equal": "must be at most {le}",
-    "missing": "is needed",
+    "missing": "is missing",
     "string_too_short": "must not be empty",
     "string_type": "must be text, in quotes",
     "too_short": "must be a list of {min_length} or more",
     "tuple_type": "must be a list in square brackets",
 }
-"""What pydantic's commonest faults break, in the words of who writes TOML."""
+"""pydantic's most frequent errors, in the words of a TOML file."""
 
 
 def _as_toml(value: object) -> str:

@@ -18,7 +18,7 @@ from twotower.reprs import ShortRepr
 
 _INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64)
 PLAIN = (*_INTEGERS, pl.Float32, pl.Float64, pl.Boolean, pl.String)
-"""Column types that JSON has words for."""
+"""Column types that JSON can hold."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -28,7 +28,7 @@ class Side(ShortRepr):
     Attributes:
         ids: their ids, one row each.
         vectors: float32 (rows, dim).
-        warm: bool (rows,), whether the row has train interactions.
+        warm: bool (rows,), whether the row has interactions in the training set.
     """
 
     ids: pl.Series
@@ -47,9 +47,9 @@ class Side(ShortRepr):
         """Return the row of each id, int64 (n,).
 
         Args:
-            ids: any number of ids, none included; a bare string or number is one.
+            ids: any number of ids, including none; a bare string or number is one id.
             what: "user" or "item".
-            fix: what else the error says.
+            fix: a hint to add to the error.
 
         Raises:
             DataError: an id has no row.
@@ -62,14 +62,14 @@ class Side(ShortRepr):
         if (rows < 0).any():
             at = int(np.argmin(rows))
             raise DataError(
-                f"{what} {asked[at]!r} is not known: no train interaction, no row in the {what}s table."
-                f"{nearest(str(asked[at]), [str(i) for i in self.ids.head(10_000)])}{fix}"
+                f"unknown {what} {asked[at]!r}: it has no interaction in the training set and no row in "
+                f"the {what}s table.{nearest(str(asked[at]), [str(i) for i in self.ids.head(10_000)])}{fix}"
             )
         return rows
 
 
 def plain(table: pl.DataFrame) -> pl.DataFrame:
-    """Return the table with every column that JSON has no word for (dates, say) as text."""
+    """Return the table with columns that JSON can't hold (dates, say) converted to text."""
     return table.with_columns(
         pl.Series(column.name, [None if v is None else str(v) for v in column.to_list()], dtype=pl.String)
         for column in table
@@ -84,7 +84,8 @@ def _is_plain(dtype: pl.DataType) -> bool:
 
 
 def finished(vectors: torch.Tensor, which: str, target: Target) -> NDArray[np.float32]:
-    """Fold the label's mean and spread into vectors fresh from a tower: float32 (rows, dim) on the CPU."""
+    """Apply the label's mean and standard deviation to vectors from a tower: float32 (rows, dim) on the
+    CPU."""
     done = vectors.detach().float().cpu().numpy().copy()
     if which == "users":
         done *= np.float32(target.sd)

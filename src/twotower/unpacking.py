@@ -1,7 +1,7 @@
-"""From the bytes of a bundle's parts to a `Recommender`: every value is checked before it is used.
+"""Build a `Recommender` from the bytes of a bundle; every value is checked before it is used.
 
-Hashes say that a bundle is as it was saved, and not who saved it: whoever can write a bundle can write its
-hashes. So nothing here trusts a size, a row number or a type that a file states.
+Hashes tell that a bundle is as it was saved, not who saved it: whoever can write a bundle can also write its
+hashes. So no size, row number or type that a file states is trusted.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ STATE, ENCODER, TOWERS, VECTORS, TABLES = (
 )
 PARTS = (STATE, ENCODER, TOWERS, VECTORS, TABLES)
 INDEX = "index.bin"
-"""A part that is there if an index was made."""
+"""A file that exists only if an index was built."""
 
 _LARGEST = float(np.finfo(np.float32).max) / 4
 _IDS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64, pl.String)
@@ -54,15 +54,15 @@ _MISSING: dict[str, pl.DataType | type[pl.DataType]] = {
 
 
 def check_sizes(files: Mapping[str, Part | str | None]) -> None:
-    """Refuse, before it is read, what can't be held or is not as long as it says.
+    """Check sizes before reading: the files must fit in memory, and be as long as they state.
 
     Raises:
-        ValueError: a part of tensors of another length than its header says; more bytes than memory.
+        ValueError: the length of a file differs from what its header states; more bytes than memory.
     """
     parts = [part for part in files.values() if isinstance(part, Part)]
     total, most = sum(part.size for part in parts), memory()
     if most is not None and total > most:
-        raise ValueError(f"its parts have {total:,} bytes, and this machine {most:,} of memory")
+        raise ValueError(f"its files have {total:,} bytes, and this machine has {most:,} bytes of memory")
     for part in parts:
         if part.name.endswith(".safetensors"):
             try:
@@ -70,9 +70,9 @@ def check_sizes(files: Mapping[str, Part | str | None]) -> None:
                 header = part.start(8 + length)[8:]
                 ends = [end for *_, end in entries(header, part.size)]
             except ValueError:
-                continue  # truncated or damaged: its hash says so better
+                continue  # truncated or damaged: the check of its hash has a better message
             if ends and 8 + length + max(ends) < part.size:
-                raise ValueError(f"part {part.name} has {part.size:,} bytes, and its tensors end before")
+                raise ValueError(f"{part.name} has {part.size:,} bytes, and its tensors end before")
 
 
 def unpacked(manifest: Mapping[str, Any], contents: Mapping[str, NDArray[np.uint8]]) -> Recommender:
@@ -80,10 +80,10 @@ def unpacked(manifest: Mapping[str, Any], contents: Mapping[str, NDArray[np.uint
 
     Args:
         manifest: the manifest.
-        contents: bytes of each part.
+        contents: bytes of each file.
 
     Raises:
-        Exception: of whatever kind; the bundle is not one that was saved by this library.
+        Exception: of any kind; the bundle was not saved by this library.
     """
     schema = Schema.model_validate(manifest["schema"])
     config = ModelConfig.model_validate(_current("model", manifest["model"]))
@@ -97,9 +97,9 @@ def unpacked(manifest: Mapping[str, Any], contents: Mapping[str, NDArray[np.uint
     positive = PositiveRule.from_state(manifest["positive"])
     labelled = schema.label is not None
     if positive.order is None and (labelled or positive.selects):
-        raise ValueError("the rule of what is positive lacks the order of the labels")
+        raise ValueError("the rule for positives lacks the order of the labels")
     if "seen.label" in vectors and not labelled:
-        raise ValueError("there are labels of what was seen, and the schema has no label")
+        raise ValueError("there are labels of seen items, but the schema has no label")
     history = manifest["history"]
     if not isinstance(history, list) or not all(isinstance(epoch, dict) for epoch in history):
         raise ValueError("the history must be a list of epochs")
@@ -149,7 +149,7 @@ def _encoder(schema: Schema, state: Any, arrays: Arrays) -> Encoder:
         _check_ids(f"warm {which}", warm_ids)
         sides[which] = SideEncoder(column, warm_ids, columns)
     if set(arrays) != known:
-        raise ValueError(f"{ENCODER} holds tensors of no column: {sorted(set(arrays) - known)[:3]}")
+        raise ValueError(f"{ENCODER} has tensors that belong to no column: {sorted(set(arrays) - known)[:3]}")
     return Encoder(schema, sides["users"], sides["items"])
 
 
@@ -167,29 +167,27 @@ def _check_vectors(arrays: Arrays, n_users: int, n_items: int, dim: int) -> None
     exactly(arrays, shapes | {name: given for name, given in optional.items() if name in arrays})
     for name in ("users", "items"):
         if not arrays[f"{name}.warm"].any():
-            raise ValueError(f"none of the {name} was trained")
+            raise ValueError(f"no row of the {name} was trained")
         finite(f"the vectors of {name}", arrays[name])
     if "seen.label" in arrays:
-        finite("the labels of what was seen", arrays["seen.label"])
-    # |u . v| <= |u| |v|: no score, and no sum on the way to it, leaves the numbers that there are
+        finite("the labels of seen items", arrays["seen.label"])
+    # |u . v| <= |u| |v|, so no score, and no sum on the way to it, overflows
     longest = [
         np.sqrt(np.einsum("ij,ij->i", v, v, dtype=np.float64).max())
         for v in (arrays["users"], arrays["items"])
     ]
     if longest[0] * longest[1] > _LARGEST:
-        raise ValueError("the vectors are so long that scores are no finite numbers")
+        raise ValueError("the vectors are so long that scores are not finite")
     indptr, item = arrays["seen.indptr"], arrays["seen.item"]
     if indptr[0] != 0 or indptr[-1] != n_seen or (np.diff(indptr) < 0).any():
-        raise ValueError("the row pointers of what was seen don't rise from 0 to its end")
+        raise ValueError("the row pointers of seen items must rise from 0 to their number")
     if n_seen and (item.min() < 0 or item.max() >= n_items):
-        raise ValueError(f"what was seen names an item that is none of the {n_items}")
+        raise ValueError(f"a seen item has a row outside the {n_items} items")
 
 
 def _check_ids(what: str, ids: pl.Series) -> None:
     if ids.dtype not in _IDS or not len(ids) or ids.null_count() or ids.n_unique() != len(ids):
-        raise ValueError(
-            f"ids of {what} must be whole numbers or text, at least one, none twice and none missing"
-        )
+        raise ValueError(f"ids of {what} must be whole numbers or text, at least one, unique and not null")
 
 
 def _display(schema: Schema, items: pl.Series, columns: Any) -> pl.DataFrame:
@@ -200,13 +198,13 @@ def _display(schema: Schema, items: pl.Series, columns: Any) -> pl.DataFrame:
         found.append(_series(state).alias(state["name"]))
         if len(found[-1]) != len(items):
             raise ValueError(f"the display column {state['name']!r} has another length than the catalogue")
-    return pl.DataFrame(found)  # refuses a name that comes twice
+    return pl.DataFrame(found)  # refuses duplicate names
 
 
 def _fold_in(state: Any) -> FoldInSettings:
     numbers, flags = ("cell", "ridge", "positive", "rest", "mean", "sd"), ("biased", "population")
     if not {"cell", "ridge"} <= set(state) <= {*numbers, *flags}:
-        raise ValueError(f"the settings of folding in are not {', '.join((*numbers, *flags))}")
+        raise ValueError(f"the settings for folding in must be {', '.join((*numbers, *flags))}")
     values: dict[str, Any] = {name: number(state, name) for name in numbers if name in state}
     values |= {name: flag(state, name) for name in flags if name in state}
     made = FoldInSettings(**values)
@@ -215,7 +213,7 @@ def _fold_in(state: Any) -> FoldInSettings:
         or made.sd <= 0
         or max(map(abs, (made.cell, made.ridge, made.positive, made.rest, made.mean, made.sd))) > 1e12
     ):
-        raise ValueError("a setting of folding in is out of its range")
+        raise ValueError("a setting for folding in is out of range")
     return made
 
 
@@ -223,15 +221,17 @@ def _model(encoder: Encoder, config: ModelConfig, weights: Arrays) -> TwoTowerMo
     cpu = torch.device("cpu")
     packed = []
     for side, kinds in ((encoder.users, encoder.schema.users), (encoder.items, encoder.schema.items)):
-        # the towers' shapes follow from the columns alone: one row of missing values shows them all
+        # the shapes of the towers depend only on the columns: one row of missing values is enough
         row = pl.DataFrame([pl.Series(side.column, [None], dtype=side.warm_ids.dtype)])
         row = row.with_columns(
             pl.lit(None, dtype=_MISSING.get(kind, pl.String)).alias(c) for c, kind in kinds.items()
         )
         packed.append(SideArrays.pack(side.transform(row), cpu))
     if len(config.widths) > len(weights):
-        raise ValueError(f"the model has {len(config.widths)} hidden layers, and {TOWERS} weights of fewer")
-    with torch.device("meta"):  # shapes without memory: what the config says may be anything
+        raise ValueError(
+            f"the model has {len(config.widths)} hidden layers, but {TOWERS} has weights of fewer"
+        )
+    with torch.device("meta"):  # shapes without memory, as the sizes in the config may be anything
         model = TwoTowerModel(
             packed[0], packed[1], len(encoder.users.warm_ids), len(encoder.items.warm_ids), config, seed=0
         )

@@ -135,13 +135,13 @@ def test_someone_new_is_recommended_to_by_items(call, run: Path) -> None:
     assert {one["item_id"] for one in found["items"]} == set(range(30)) - {3, 7}
     answer = call("recommend", run, "--item", 333)
     assert answer.code == 2
-    assert "item '333' is not known" in answer.err
+    assert "unknown item '333'" in answer.err
 
 
 def test_an_unknown_user_is_told_of_the_other_ways(call, run: Path) -> None:
     answer = call("recommend", run, "--user", 999)
     assert answer.code == 2
-    assert "user '999' is not known" in answer.err
+    assert "unknown user '999'" in answer.err
     assert "For someone new give tt.Query(history=[...])" in answer.err
 
 
@@ -195,4 +195,4 @@ def test_items_of_a_filter_that_are_not_known_are_counted(call, run: Path, tmp_p
         assert {item["item_id"] for item in answer.json["items"]} == items
         strict = call(*words, option, tmp_path / "some.csv", "--strict")
         assert (strict.code, strict.out) == (2, "")
-        assert "item 77 is not known" in strict.err
+        assert "unknown item 77" in strict.err

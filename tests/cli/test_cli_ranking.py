@@ -88,7 +88,7 @@ def test_recommend_and_similar_work_on_it(call, ranked: Path, tmp_path: Path) ->
         (["evaluation.candidates=test_item"], "Did you mean 'test_items'?"),
         (["evaluation.ks=[0]"], "must be at least 1, got 0"),
         (["evaluation.ks=10"], "'evaluation.ks' must be a list in square brackets, got 10."),
-        (["evaluation.ranking=false"], "is measured by its ranking alone"),
+        (["evaluation.ranking=false"], "which is measured by ranking metrics only"),
         (["objective.name=all_pair"], "Did you mean 'all_pairs'?"),
         (["objective.unobserved_weight=-1"], "must be at least 0, got -1"),
     ],

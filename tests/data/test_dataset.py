@@ -31,8 +31,11 @@ def test_pandas_frames_give_the_same() -> None:
 @pytest.mark.parametrize(
     ("frame", "message"),
     [
-        (pd.DataFrame({"a": pd.Series([1, "x"], dtype=object)}), "column 'a' of the pandas frame does not"),
-        (pd.DataFrame([[1, 2]], columns=["a", "a"]), "two 'a'"),
+        (
+            pd.DataFrame({"a": pd.Series([1, "x"], dtype=object)}),
+            "column 'a' of the pandas frame has several",
+        ),
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), "two columns 'a'"),
         ({"a": [1]}, "must be a Polars or pandas data frame, got dict"),
         ("log.csv", "got str; read files with"),
     ],
@@ -61,14 +64,13 @@ def test_interactions_without_a_row_in_their_table_are_kept_and_noted() -> None:
     data = Dataset.of(EVENTS, users, schema=schema, sources={"users": "people.csv"})
     assert len(data) == 3
     assert data.notes == (
-        "2 interactions (66.7%) name 1 users that people.csv lacks; they are kept, with every feature "
-        "missing",
+        "people.csv has no row for 1 user (2 interactions, 66.7%); these are kept, with all features missing",
     )
 
 
 def test_features_need_their_table() -> None:
     with pytest.raises(
-        DataError, match=re.escape("names columns of items (title) but that table was not given")
+        DataError, match=re.escape("names columns of items (title), but that table was not passed")
     ):
         Dataset.of(EVENTS, schema={"display": ["title"]})
 

@@ -41,12 +41,16 @@ def test_no_items_are_lists():
 @pytest.mark.parametrize(
     ("pointers", "rows", "message"),
     [
-        ([0, 1], [0], r"x must be .* over 3 places, one list a user, got int64 of shape \(2,\) for 1 items"),
+        (
+            [0, 1],
+            [0],
+            r"x must be .* the pointers 3 integers rising .* got int64 of shape \(2,\) for 1 item\.",
+        ),
         ([0, 2, 1], [0], "rising"),
         ([0, 1, 1], [0, 1], "for 2 items"),
         ([1, 1, 1], [0], "from 0"),
-        ([0.0, 1.0, 1.0], [0], "whole numbers .* got float64"),
-        ([0, 1, 2], [0, 4], "x must name items, rows 0 to 3, got 0 to 4"),
+        ([0.0, 1.0, 1.0], [0], "integers .* got float64"),
+        ([0, 1, 2], [0, 4], "item rows in x must be 0 to 3, got 0 to 4"),
         ([0, 1, 2], [0, -1], "got -1 to 0"),
         ([0, 1, 2], [0.0, 1.0], "integers, one axis"),
         ([0, 1, 2], [[0], [1]], "integers, one axis"),

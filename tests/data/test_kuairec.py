@@ -138,7 +138,7 @@ def test_every_layout_gives_the_same_dataset(kind: str, tmp_path: Path) -> None:
         (1, 2, 573.4571428571429),
     ]
     assert data.users.height == data.items.height == 3
-    assert any("dropped 1 duplicate rows" in note for note in data.notes)
+    assert any("dropped 1 duplicate row," in note for note in data.notes)
     assert any("2 rows of 1 event (same user, item, timestamp)" in note for note in data.notes)
 
 
@@ -164,7 +164,7 @@ def test_small_matrix_keeps_its_untimed_rows(tmp_path: Path) -> None:
 
     assert data.interactions["watch_ratio"].to_list() == [0.7, 0.0, 0.0, 2.0]
     assert data.interactions["timestamp"].to_list() == [1593898068.378, None, None, 1593898080.0]
-    assert any("2 rows of small_matrix.csv have no timestamp; kept" in note for note in data.notes)
+    assert any("kept 2 rows of small_matrix.csv without a timestamp" in note for note in data.notes)
 
 
 def test_repeats_can_be_kept(tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_a_range_that_is_not_in_the_list_is_told(tmp_path: Path) -> None:
     notes = kuairec.read_kuairec(write(tmp_path)).notes
 
     assert [n for n in notes if "fans_user_num_range" in n] == [
-        "1 users have a fans_user_num_range that is not in the published list; read as missing"
+        "fans_user_num_range of 1 user is not in the published list; read as missing"
     ]
     assert not [n for n in notes if "follow_user_num_range" in n]
 
@@ -252,7 +252,7 @@ def test_truncated_zip(keep: float, tmp_path: Path) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * keep)])
 
-    with pytest.raises(DataError, match="not a whole zip file"):
+    with pytest.raises(DataError, match="not a complete zip file"):
         kuairec.read_kuairec(path)
 
 
@@ -264,7 +264,7 @@ def test_damaged_zip(compression: int, tmp_path: Path) -> None:
     whole[start : start + 20] = b"\x31" * 20
     path.write_bytes(bytes(whole))
 
-    with pytest.raises(DataError, match=r"not a whole zip file|data row"):
+    with pytest.raises(DataError, match=r"not a complete zip file|data row"):
         kuairec.read_matrix(path)
 
 
@@ -277,7 +277,7 @@ def test_damaged_zip(compression: int, tmp_path: Path) -> None:
         ("0,1,500,1000,a,20200705,1.0,\n", r"data row 7: 'watch_ratio' must not be empty"),
         (
             "0,1,500,1000,a,20200705,1.0,0.5,9\n",
-            r"data row 7: more cells than the 8 columns of the header, the next is '9'",
+            r"data row 7: the header has 8 columns, and the row has more cells, next '9'",
         ),
     ],
 )
@@ -289,7 +289,7 @@ def test_a_bad_cell_is_named(row: str, message: str, tmp_path: Path) -> None:
 def test_a_missing_column_is_named(tmp_path: Path) -> None:
     source = write(tmp_path, big_matrix=BIG.replace("watch_ratio", "watch_ratios"))
 
-    with pytest.raises(DataError, match=r"needs the column 'watch_ratio'.*Did you mean 'watch_ratios'"):
+    with pytest.raises(DataError, match=r"must have the column 'watch_ratio'.*Did you mean 'watch_ratios'"):
         kuairec.read_matrix(source)
 
 
@@ -303,7 +303,9 @@ def test_a_missing_column_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_two_rows_an_id_are_an_error(name: str, row: str, ids: str, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=rf"{name}\.csv: an id may have one row at most, {ids} has several"):
+    with pytest.raises(
+        DataError, match=rf"{name}\.csv: an id must have at most one row, and {ids} has several"
+    ):
         kuairec.read_kuairec(write(tmp_path, **{name: FILES[name + ".csv"] + row + "\n"}))
 
 

@@ -71,5 +71,5 @@ def test_values_with_a_comma_that_stay_whole_are_noted() -> None:
     found = Found()
     parse_categories(pl.Series("x", ["Portland, Oregon", "Austin, Texas"]), Where("t", "x"), found=found)
     assert len(found.notes) == 1
-    assert "are one tag each, such as 'Portland, Oregon'" in found.notes[0]
+    assert "are read as one tag each, such as 'Portland, Oregon'" in found.notes[0]
     assert found.readings == {}

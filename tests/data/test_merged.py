@@ -78,7 +78,7 @@ def test_ids_of_other_names() -> None:
     assert data.items.rows() == [(9, ["x"]), (8, ["y"]), (7, ["z"])]
     assert data.schema.users_id is None
     assert Dataset.of(events, users.rename({"userId": "u"}), items, schema=schema).users.equals(data.users)
-    with pytest.raises(DataError, match="'i' can't be read beside them"):
+    with pytest.raises(DataError, match="and another column 'i'"):
         Dataset.of(events, users, items, schema={**schema, "display": ["i"]})
 
 
@@ -98,7 +98,7 @@ def test_split_out_agrees_with_a_dict(rows: list[tuple[int, int | None]]) -> Non
         want = [(one, next(iter(values[one]), None)) for one in sorted(values)]
         assert split_out(frame, "id", ["f"], "t").rows() == want
     else:
-        with pytest.raises(DataError, match="one value an id"):
+        with pytest.raises(DataError, match="one value per id"):
             split_out(frame, "id", ["f"], "t")
 
 
@@ -107,5 +107,5 @@ def test_parts_agree_on_features() -> None:
     parts = parts_of(one, two, validation_share=0.5)  # a missing value yields to a known one
     assert parts.train.users.rows() == [(1, 30.0), (2, 31.0), (3, 30.0)]
     other = Dataset.of(EVENTS[3:].with_columns(age=pl.Series([32, 30, 30])), schema=SCHEMA)
-    with pytest.raises(DataError, match=r"the users of all parts together, column 'age' of u 2 is 31\.0"):
+    with pytest.raises(DataError, match=r"the users of all sets together, column 'age' of u 2 is 31\.0"):
         parts_of(one, other)

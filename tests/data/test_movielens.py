@@ -206,7 +206,7 @@ def test_a_broken_parquet_file(tmp_path: Path) -> None:
     write_tables(tmp_path)
     (tmp_path / "users.parquet").write_bytes(b"PAR1 not really")
 
-    with pytest.raises(DataError, match=r"users\.parquet is not a whole Parquet file"):
+    with pytest.raises(DataError, match=r"users\.parquet is not a complete Parquet file"):
         read_movielens(tmp_path)
 
 

@@ -51,11 +51,11 @@ def test_a_dataset_of_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("header", "row", "said"),
     [
-        ("user_id\titem_id:token", "1\t2", "name:type, the type one of token, token_seq, float, float_seq"),
+        ("user_id\titem_id:token", "1\t2", "name:type with a type of token, token_seq, float, float_seq"),
         ("user_id:tokn\titem_id:token", "1\t2", "Did you mean 'token'?"),
-        ("user_id:token\tv:float_seq", "1\t0.5 x", "a float_seq is numbers separated by blanks"),
+        ("user_id:token\tv:float_seq", "1\t0.5 x", "a float_seq must be numbers separated by spaces"),
         ("user_id:token\tv:float", "1\tx", "must be Float64"),
-        ("user_id:token\tv:float", "1", "every line needs as many fields as the header"),
+        ("user_id:token\tv:float", "1", "every line must have as many fields as the header"),
     ],
 )
 def test_what_is_refused(tmp_path: Path, header: str, row: str, said: str) -> None:

@@ -78,7 +78,7 @@ def test_without_timestamps_user_and_item_decide() -> None:
     out = deduplicate(dataset([1, 1, 2], [7, 7, 7], [1.0, 2.0, 1.0], timestamp=None))
     assert labels(out) == [1, 2]
     assert out.notes == (
-        "2 rows of 1 event (same user, item) differ in their y: they became 1, the largest y of each is "
+        "2 rows of 1 event (same user, item) differ in their y: merged into 1, the largest y of each is "
         "kept (data.repeats = 'max')",
     )
 
@@ -119,7 +119,9 @@ def test_repeats_keep_the_row_that_they_choose() -> None:
     rows = {name: deduplicate(data, name).interactions.rows()[0][2:] for name in ("max", "first", "last")}
     assert rows == {"max": (1, 3, 7), "first": (0, 9, 5), "last": (1, 3, 7)}
     assert deduplicate(data, "sum").interactions.rows()[0][2:] == (2, pytest.approx(14 / 3), 5)
-    with refused(DataError, "repeats = 'refuse'", "data rows 1 and 2", "(u 1, i 7) have 0 and 1; 3 rows"):
+    with refused(
+        DataError, "repeats = 'refuse'", "data rows 1 and 2", "(u 1, i 7) have 0 and 1; this concerns 3 rows"
+    ):
         deduplicate(data, "refuse")
     with refused(ConfigError, "repeats must be one of max, last", "got 'maxi'", "Did you mean 'max'?"):
         split(data, repeats="maxi")
@@ -157,7 +159,7 @@ def test_parts_are_disjoint_and_together_the_deduplicated_data(
     try:
         train, test = split(data, method, test=share, seed=seed)
     except DataError as error:
-        assume("every part of a split needs at least one row" not in str(error))
+        assume("every set needs at least one row" not in str(error))
         raise
     assert isinstance(train, TrainPart)
     assert not isinstance(test, TrainPart)
@@ -231,7 +233,7 @@ def test_untimed_rows_are_noted_once() -> None:
     data = sample()
     untimed = deduplicate(data).interactions.get_column("t").null_count()
     parts = split_three(data, "temporal")
-    note = f"{untimed:,} interactions without a timestamp are in train"
+    note = f"kept {untimed:,} interactions without a timestamp in the training set"
     assert parts.train.notes.count(note) == parts.validation.notes.count(note) == 1
 
 
@@ -274,7 +276,7 @@ def test_temporal_keeps_equal_times_together_and_untimed_rows_in_train() -> None
     data = dataset([1] * 8, list(range(8)), [1.0, 2.0, 2.0, 2.0, 2.0, 2.0, 3.0, None])
     train, test = split(data, "temporal", test=0.3)  # 2 of 7 wanted: 1 is nearer than 6
     assert labels(test) == [6]
-    assert train.notes == test.notes == ("1 interactions without a timestamp are in train",)
+    assert train.notes == test.notes == ("kept 1 interaction without a timestamp in the training set",)
     train, test = split(data, "temporal", test=0.8)  # 6 of 7 wanted
     assert labels(test) == [1, 2, 3, 4, 5, 6]
 
@@ -307,10 +309,11 @@ def test_leaking_rows_are_dropped_from_train() -> None:
     assert labels(parts.validation) == [0], "what is also in test is dropped from validation"
     assert labels(parts.test) == [0, 1, 2]
     assert parts.train.notes == (
-        "2 rows of 1 event (same user, item, timestamp) differ in their y: they became 1, the largest y of "
+        "2 rows of 1 event (same user, item, timestamp) differ in their y: merged into 1, the largest y of "
         "each is kept (data.repeats = 'max')",
-        "dropped 2 rows of train, 40.0% of all, that are also in test (same user, item, timestamp)",
-        "dropped 1 rows of train, 33.3% of all, that are also in validation (same user, item, timestamp)",
+        "dropped 2 rows of the training set, 40.0% of all, also in the test set (same user, item, timestamp)",
+        "dropped 1 row of the training set, 33.3% of all, also in the validation set (same user, "
+        "item, timestamp)",
     )
     assert isinstance(parts.train, TrainPart)
     for part in (parts.train, parts.validation, parts.test):
@@ -349,7 +352,7 @@ def test_parts_must_fit_together() -> None:
     train = dataset([1, 2, 3], [1, 2, 3], [1.0, 2.0, 3.0])
     with refused(ConfigError, "the same schema", "test"):
         parts_of(train, dataset([1], [1], [1.0], label=None))
-    with refused(DataError, "train has none left", "different rows"):
+    with refused(DataError, "training set has none", "different rows"):
         parts_of(train, train)
 
 
@@ -358,7 +361,7 @@ def test_tables_of_parts_must_have_the_same_columns() -> None:
     schema = {**SCHEMA, "label": None, "users": {"job": "category"}}
     one = Dataset.of(frame, pl.DataFrame({"u": [1, 2], "job": ["a", "b"]}), schema=schema)
     two = Dataset.of(frame, pl.DataFrame({"u": [1, 2], "job": [1, 2]}), schema=schema)
-    with refused(DataError, "users of all parts need the same columns and types", "job"):
+    with refused(DataError, "users of all sets must have the same columns and types", "job"):
         parts_of(one, two)
 
 
@@ -374,11 +377,11 @@ def test_unknown_method_suggests_the_nearest() -> None:
 
 @pytest.mark.parametrize("share", [0, 1, 1.5, -0.1, float("nan"), "0.1", True, None])
 def test_shares_lie_between_0_and_1(share: Any) -> None:
-    with refused(ConfigError, "the share of test must be between 0 and 1", repr(share)):
+    with refused(ConfigError, "the share of the test set must be between 0 and 1", repr(share)):
         split(sample(100), test=share)
-    with refused(ConfigError, "the share of validation"):
+    with refused(ConfigError, "the share of the validation set"):
         split_three(sample(100), validation=share)
-    with refused(ConfigError, "the share of validation"):
+    with refused(ConfigError, "the share of the validation set"):
         carve_validation(sample(100), share=share)
 
 
@@ -389,7 +392,7 @@ def test_shares_leave_something_to_train_on() -> None:
 
 @pytest.mark.parametrize("seed", [-1, 1.5, "7", None, True])
 def test_seeds_are_integers(seed: Any) -> None:
-    with refused(ConfigError, "a seed is an integer of 0 or more", repr(seed)):
+    with refused(ConfigError, "a seed must be an integer of 0 or more", repr(seed)):
         split(sample(100), seed=seed)
 
 
@@ -397,21 +400,23 @@ def test_seeds_are_integers(seed: Any) -> None:
 def test_methods_by_time_need_a_timestamp(method: str) -> None:
     with refused(ConfigError, f"'{method}' needs a timestamp", "[schema] timestamp"):
         split(dataset([1, 1], [1, 2], [1.0, 2.0], timestamp=None), method)
-    with refused(DataError, "leaves test empty", "without a timestamp"):
+    with refused(DataError, "leaves the test set empty", "without a timestamp"):
         split(dataset([1, 1], [1, 2], [None, None]), method)
 
 
 def test_empty_parts_are_refused() -> None:
     data = dataset([1, 2, 3], [1, 2, 3], [1.0, 2.0, 3.0])
     with refused(
-        DataError, "'random' with a share of 0.1 leaves test empty (rows: train 3, test 0)", "larger share"
+        DataError,
+        "'random' with a share of 0.1 leaves the test set empty (rows: train 3, test 0)",
+        "larger share",
     ):
         split(data, test=0.1)
-    with refused(DataError, "leaves train empty (rows: train 0, test 3)"):
+    with refused(DataError, "leaves the training set empty (rows: train 0, test 3)"):
         split(data, test=0.9)
-    with refused(DataError, "'per_user'", "leaves test empty"):
+    with refused(DataError, "'per_user'", "leaves the test set empty"):
         split(data, "per_user", test=0.5)
-    with refused(DataError, "leaves validation empty (rows: train 2, validation 0)"):
+    with refused(DataError, "leaves the validation set empty (rows: train 2, validation 0)"):
         split_three(data, test=0.4, validation=0.1)
 
 

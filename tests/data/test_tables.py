@@ -77,9 +77,9 @@ def test_csv_without_a_comma_in_its_header_is_read_too(tmp_path: Path, separator
 @pytest.mark.parametrize(
     ("start", "said"),
     [
-        (b"PAR1\x15\x04", "is not a whole Parquet file"),
+        (b"PAR1\x15\x04", "is not a complete Parquet file"),
         (b"PK\x03\x04\x14", r"can't be read \(File is not a zip file\)"),
-        ("x,y\n1,2\n".encode("utf-16-le"), r"begins with zero bytes, as UTF-16 does.*\[data\] encoding"),
+        ("x,y\n1,2\n".encode("utf-16-le"), r"begins with zero bytes, as in UTF-16.*\[data\] encoding"),
     ],
 )
 def test_files_of_another_kind_are_named(tmp_path: Path, start: bytes, said: str) -> None:
@@ -181,7 +181,7 @@ def test_missing_files_and_folders(tmp_path: Path) -> None:
         read_table(tmp_path / "rating.csv")
     with refused("there is no file", "its folder", "doesn't exist either"):
         read_table(tmp_path / "nowhere" / "rating.csv")
-    with refused("a folder of parts holds tables", "holds none"):
+    with refused("a folder must contain files of a table", "has none"):
         (tmp_path / "empty").mkdir()
         read_table(tmp_path / "empty")
     with refused("a table is one of .csv, .tsv", "suffix '.xlsx'"):
@@ -193,7 +193,7 @@ def test_missing_files_and_folders(tmp_path: Path) -> None:
     [
         (b"", ("t.csv is empty",)),
         (b"\n\n", ("t.csv is empty",)),
-        (b"a,b\n", ("at least one row", "a header and nothing below it")),
+        (b"a,b\n", ("at least one row", "has only a header")),
         (b"a,b\n\n\n", ("at least one row",)),
         (b"a,b\n1,2\n3\n5,6\n", ("as many fields as the header (2)", "line 3, has 1: '3'", "cut short")),
         (b"a,b\n1,2\n3,4,5\n", ("as many fields as the header (2)", "line 3, has 3: '3,4,5'", "quotes")),
@@ -201,7 +201,7 @@ def test_missing_files_and_folders(tmp_path: Path) -> None:
         (b'a,b\n"1\n1",2\n3,4,5\n', ("as many fields", "line 4, has 3")),
         (b'a,b\n1,"2\n3,4\n', ("quotes must be closed", "t.csv, line 2")),
         (b"a,b\n1,x\n2,caf\xe9\n", ("UTF-8", "line 3", "byte 0xe9 at 6")),
-        (b"a,b,a\n1,2,3\n", ("a name of its own", "two 'a'")),
+        (b"a,b,a\n1,2,3\n", ("names must be unique", "two columns 'a'")),
     ],
 )
 def test_damaged_csv(tmp_path: Path, content: bytes, parts: tuple[str, ...]) -> None:
@@ -250,7 +250,7 @@ def test_truncated_files(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for size in (0, 10, len(whole) // 2, len(whole) - 5):
         path.write_bytes(whole[:size])
-        with refused("t.parquet is not a whole Parquet file", "Write or fetch it again"):
+        with refused("t.parquet is not a complete Parquet file", "Write or fetch it again"):
             read_table(path)
     packed = gzip.compress(b"a,b\n" + b"".join(b"%d,%d\n" % (i, i * i) for i in range(5000)))
     for size in (12, len(packed) // 2, len(packed) - 5):
@@ -289,11 +289,11 @@ def test_read_dataset(tmp_path: Path) -> None:
 
 def test_messages_of_read_dataset_name_the_file(tmp_path: Path) -> None:
     log = write(tmp_path, b"user_id,item_id,y\n1,a,0.5\n2,b,x\n", "log.csv")
-    with refused("a label is a finite number", "log.csv, data row 2, column 'y' has 'x'"):
+    with refused("a label must be a finite number", "log.csv, data row 2, column 'y' has 'x'"):
         read_dataset(log, schema={"label": "y"})
     users = write(tmp_path, b"user_id,age\n1,30\n1,31\n", "users.csv")
     log.write_bytes(b"user_id,item_id,y\n1,a,0.5\n")
-    with refused("an id has one row at most (1 is in data rows 1 and 2)", "users.csv"):
+    with refused("an id must have at most one row (1 is in data rows 1 and 2)", "users.csv"):
         read_dataset(log, users, schema={"users": {"age": "number"}})
     with refused("users.csv has no column 'agee'", "Did you mean 'age'?"):
         read_dataset(log, users, schema={"users": {"agee": "number"}})

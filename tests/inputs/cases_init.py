@@ -105,7 +105,7 @@ CASES = [
     Case(
         "init: numbers of days are no dates of 1970",
         {"a.csv": events(day=np.arange(200) % 70 + 1)},
-        holds("# numbers from 1 to 70, later is larger; no dates", "a.csv"),
+        holds("# numbers from 1 to 70, later is larger; not dates", "a.csv"),
         True,
     ),
     Case(
@@ -420,7 +420,7 @@ CASES = [
         "init: a constant rating is refused",
         {"a.csv": events(rating=[3] * 200)},
         guess("a.csv"),
-        Error("a label has at least two values", "is 3 in all 200 rows", "--label none"),
+        Error("a label must have at least two values", "is 3 in all 200 rows", "--label none"),
     ),
     # what is told
     Case(
@@ -457,19 +457,19 @@ CASES = [
         "init: a timestamp that is none",
         {"a.csv": events(rating=STARS, colour=["red"] * 200)},
         guess("a.csv", timestamp="colour"),
-        Error("'colour'", "a timestamp is"),
+        Error("'colour'", "a timestamp must be"),
     ),
     Case(
         "init: words can't be a label in an order nobody knows",
         {"a.csv": events(colour=["red", "blue"] * 100)},
         guess("a.csv", label="colour"),
-        Error("words whose order is known", "red, blue"),
+        Error("words of known order", "red, blue"),
     ),
     Case(
         "init: nothing to predict",
         {"a.csv": events()},
         guess("a.csv", predict=True),
-        Error("to predict, there must be a label"),
+        Error("predicting needs a label"),
     ),
     Case(
         "init: names that say nothing are refused, with the flag that tells",
@@ -605,7 +605,7 @@ CASES = [
     Case(
         "init: a user that stands for nobody is named",
         {"a.csv": table({"user_id": ["NULL" if i % 3 else u for i, u in enumerate(USER)], "item_id": ITEM})},
-        holds("of 'user_id' probably stands for nobody", "a.csv"),
+        holds("of 'user_id' probably means 'none'", "a.csv"),
         True,
     ),
     Case(
@@ -624,7 +624,7 @@ CASES = [
         "init: what is not rated can't be predicted",
         {"a.csv": events(rating=np.where(np.arange(200) % 9 == 0, -1, STARS))},
         guess("a.csv", predict=True),
-        Error("is -1 in 12% of the rows", "there is none"),
+        Error("is -1 in 12% of the rows", "it is missing"),
     ),
     Case(
         "init: ratings from 0 to 5 with few 0 are a scale",

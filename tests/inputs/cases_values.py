@@ -195,7 +195,7 @@ CASES = [
         "said to be integers, and not",
         ["07", "a"],
         ["7", "8"],
-        Error("these ids are integers", "log.csv, data row 2", "'a'"),
+        Error("these ids must be integers", "log.csv, data row 2", "'a'"),
         user_type="integer",
     ),
     ids("without one", ["1.0", ""], ["1"], Error("every row needs an id", "data row 2", "'user_id'")),
@@ -277,7 +277,7 @@ CASES = [
     lists(
         "cut by numpy",
         ["['a' 'b' ... 'y']", "['a']"],
-        Error("numpy has shortened", "data row 1", "items.csv"),
+        Error("numpy has abbreviated", "data row 1", "items.csv"),
     ),
     lists("that are not closed", ["[a, b", "[a]"], Error("not closed", "data row 1", "'x'")),
     lists("within lists", ["[1, [2]]", "[1]"], Error("flat list", "data row 1")),
@@ -318,7 +318,7 @@ CASES = [
         "numbers are noted",
         items(["11,40", "8,5"], ";"),
         notes({"items": {"x": "number"}}, "items.csv"),
-        ["column 'x': numbers with a decimal comma: '11,40' is 11.4"],
+        ["column 'x': numbers with a decimal comma: '11,40' is read as 11.4"],
     ),
     Case(
         "numbers of a new item",
@@ -348,7 +348,7 @@ CASES = [
         "vectors cut by numpy",
         items(quoted(["[0.5 ... 1.]"])),
         feature("vector"),
-        Error("shortened", "data row 1"),
+        Error("abbreviated", "data row 1"),
     ),
     # ---------------------------------------------------------------- times
     time("in seconds", [1569888000, 1569888001], [OCTOBER, OCTOBER + 1]),
@@ -365,10 +365,14 @@ CASES = [
     time("in either order", ["10/01/2019", "11/01/2019"], Error("day and month", "data row 1", "format")),
     time("in a declared order", ["01/10/2019"], [OCTOBER], {"format": "%d/%m/%Y"}),
     time("in words", ["01-Oct-2019", "02-Oct-2019"], [OCTOBER, OCTOBER + DAY]),
-    time("of e-mail", ["Tue 01 Oct 2019 00:00:00 GMT"], Error("a timestamp is", "data row 1")),
+    time("of e-mail", ["Tue 01 Oct 2019 00:00:00 GMT"], Error("a timestamp must be", "data row 1")),
     time("of noon", ["10/13/2019 12:00 PM"], [OCTOBER + 12.5 * DAY]),
     time("in two units", [1569888000500, 1569888000, 1569888000900], Error("one unit", "data row 2")),
-    time("that are none", ["2019-10-01", "yesterday"], Error("a timestamp is", "data row 2", "'yesterday'")),
+    time(
+        "that are none",
+        ["2019-10-01", "yesterday"],
+        Error("a timestamp must be", "data row 2", "'yesterday'"),
+    ),
     Case(
         "times are noted",
         log([1569888000500, 1569888001000]),
@@ -386,7 +390,7 @@ CASES = [
         "a label of -1",
         many(lambda i: i % 20, lambda i: -1 if i % 5 < 2 else i % 5),
         findings("placeholders"),
-        ["'-1' in 160 rows (40.0%); the others lie between 2 and 4"],
+        ["'-1' in 160 rows (40.0%); the others are between 2 and 4"],
     ),
     Case("labels of -1 and 1", many(lambda i: i % 20, lambda i: (-1) ** i), findings("placeholders"), []),
     Case(

@@ -1,4 +1,4 @@
-"""The configuration: one strictly read TOML file to typed, frozen values."""
+"""The configuration: one TOML file, read strictly into typed, frozen values."""
 
 from twotower.config.agreement import SOLVABLE, check_agreement, is_solved, set_for_gradients
 from twotower.config.config import Config

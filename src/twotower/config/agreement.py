@@ -1,4 +1,4 @@
-"""What settings of different sections have to do with each other: who reads which, and who solves."""
+"""Rules between sections: which objective or tower reads a setting, and what is solved in closed form."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OF_OBJECTIVES: Final[Mapping[str, tuple[str, ...]]] = {
     "objective.hard_negatives": ("softmax",),
     "training.posterior": ("squared",),
 }
-"""Settings that only some objectives read, and these objectives."""
+"""Settings that only some objectives read -> these objectives."""
 OF_LAYERS: Final = ("model.embedding_dim", "model.activation", "model.dropout")
 """Settings that only towers with hidden layers read."""
 OF_GRADIENTS: Final = (
@@ -34,16 +34,16 @@ OF_GRADIENTS: Final = (
     "training.clip_norm",
     "training.posterior",
 )
-"""Settings that only towers which learn by gradients read; all with hidden layers do."""
+"""Settings that only gradient training reads; towers with hidden layers are always trained by gradients."""
 SOLVABLE: Final = ("squared", "all_pairs")
-"""Objectives that are least squares in the vectors, so that linear towers are solved for in closed form."""
+"""Least-squares objectives: with them linear towers are solved in closed form."""
 
 
 def is_solved(model: ModelConfig, objective: ObjectiveConfig, training: TrainingConfig) -> bool:
-    """Return whether the towers are linear ones that are solved for in closed form, and not by gradients.
+    """Return whether the towers are linear and solved in closed form, not trained by gradients.
 
-    They learn by gradients where a setting that only gradients have is not at its default, or, with
-    ``model.hidden`` "auto", one that only hidden layers have.
+    They are trained by gradients if a setting that only gradient training reads is not at its default, or,
+    with ``model.hidden`` "auto", one that only hidden layers read.
     """
     if objective.name not in SOLVABLE or model.normalise or model.hidden not in ("auto", ()):
         return False
@@ -51,7 +51,8 @@ def is_solved(model: ModelConfig, objective: ObjectiveConfig, training: Training
 
 
 def set_for_gradients(model: ModelConfig, training: TrainingConfig) -> list[str]:
-    """Return the changed settings of gradients, and with ``model.hidden`` "auto" of hidden layers."""
+    """Return the settings changed from their defaults that only gradient training reads; with
+    ``model.hidden`` "auto", also those that only hidden layers read."""
     sections = {"model": model, "training": training}
     telling = (*OF_LAYERS, *OF_GRADIENTS) if model.hidden == "auto" else OF_GRADIENTS
     return [key for key in telling if not _at_default(sections, key)]
@@ -64,7 +65,7 @@ def _at_default(sections: Mapping[str, BaseModel], key: str) -> bool:
 
 
 def check_agreement(model: ModelConfig, objective: ObjectiveConfig, training: TrainingConfig) -> None:
-    """Raise `ValueError` if a setting that is not at its default would be read by nothing."""
+    """Raise `ValueError` if a setting was changed from its default and nothing would read it."""
     sections: dict[str, BaseModel] = {"model": model, "objective": objective, "training": training}
 
     def refuse(key: str, why: str, fix: str) -> None:
@@ -80,10 +81,10 @@ def check_agreement(model: ModelConfig, objective: ObjectiveConfig, training: Tr
             others = " or ".join(f"'{name}'" for name in owners)
             fix = ", without a cap" if key == "objective.transform" else ""
             fix += f", or set objective.name = '{owners[0]}'"
-            refuse(key, f"read by objective {others}, not by '{objective.name}'", fix)
+            refuse(key, f"only read by objective {others}, not by '{objective.name}'", fix)
     if not model.normalise:
         refuse("model.temperature", "the divisor of normalised vectors", ", or set model.normalise = true")
     if not model.widths:
-        hidden = ", or give the towers hidden layers (model.hidden = [128])"
+        hidden = ", or add a hidden layer (model.hidden = [128])"
         for key in OF_LAYERS:
-            refuse(key, "for towers with hidden layers, and linear ones have none", hidden)
+            refuse(key, "only for towers with hidden layers, and these are linear", hidden)

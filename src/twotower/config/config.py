@@ -1,4 +1,4 @@
-"""`Config`: all sections, and that they agree."""
+"""`Config`: all sections, checked against each other."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ class Config(Section):
     """A whole configuration. Read one with `load_config`."""
 
     seed: Annotated[int, Field(ge=0)] = 42
-    """Seed of the split, the weights and the batches: same seed, same machine, same threads, same bits."""
+    """Seed of the split, the weights and the batches: the same seed, machine and number of threads give the
+    same bits."""
     data: DataConfig = DataConfig()
     schema_: Schema | None = Field(default=None, alias="schema")
-    """``[schema]``, of source ``tables`` alone: the data sets known by name bring their own."""
+    """``[schema]``, for source ``tables`` only: the named data sets bring their own."""
     split: SplitConfig = SplitConfig()
     positive: PositiveConfig = PositiveConfig()
     model: ModelConfig = ModelConfig()
@@ -37,7 +38,7 @@ class Config(Section):
 
     @property
     def solved(self) -> bool:
-        """Whether the towers are linear ones that are solved for in closed form."""
+        """Whether the towers are linear and solved in closed form."""
         return is_solved(self.model, self.objective, self.training)
 
     @property
@@ -52,8 +53,9 @@ class Config(Section):
             raise ValueError(f"[schema] is for source 'tables'; '{source}' brings its own, so leave it out")
         if self.objective.implicit and not self.evaluation.ranking:
             raise ValueError(
-                f"objective '{self.objective.name}' is measured by its ranking alone, so evaluation.ranking "
-                "can't be false; leave it out, or predict a label (objective.name = 'squared')"
+                f"evaluation.ranking can't be false with objective '{self.objective.name}', which is "
+                "measured by ranking metrics only; leave it out, or predict a label (objective.name = "
+                "'squared')"
             )
         check_agreement(self.model, self.objective, self.training)
         if files and source not in ("tables", "kuairec"):
@@ -65,13 +67,13 @@ class Config(Section):
         if source != "tables":
             return self
         if self.schema_ is None:
-            raise ValueError("[schema] is needed: say which columns are the user, the item and the label")
+            raise ValueError("[schema] is missing: name the columns of the user, the item and the label")
         if self.schema_.label is None and not self.objective.implicit:
             raise ValueError(
-                f"[schema] label is needed: the column that objective '{self.objective.name}' predicts"
+                f"[schema] label is missing: name the column that objective '{self.objective.name}' predicts"
             )
         if self.data.interactions is None and not files:
-            raise ValueError("[data] interactions is needed: the path of the interactions table")
+            raise ValueError("[data] interactions is missing: give the path of the interactions table")
         if self.data.interactions is not None and files:
             raise ValueError("[data] interactions is not read with split method 'files'; leave it out")
         return self

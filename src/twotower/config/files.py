@@ -1,11 +1,10 @@
-"""From a TOML file, or a packaged recipe, to a `Config` and back.
+"""Read a `Config` from a TOML file or a packaged recipe, and write it back.
 
 Reading is strict: an unknown key or method is an error that suggests the nearest valid one, and a value must
-have the type of its field. TOML has no word for "not set", so ``"none"`` says it wherever a value may be left
-out (``clip_norm = "none"``).
+have the type of its field. TOML has no null, so ``"none"`` stands for "not set" (``clip_norm = "none"``).
 
-Paths in ``[data]`` and ``[split]`` are relative to the config file; those of a packaged recipe, and those
-given with ``--set``, to the working directory. They are absolute once read.
+Relative paths in ``[data]`` and ``[split]`` start at the folder of the config file; those of a packaged
+recipe, and those passed with ``--set``, at the working directory. Once read they are absolute.
 """
 
 from __future__ import annotations
@@ -66,12 +65,11 @@ def load_config(source: str | Path, overrides: Sequence[str] = (), *, saved: boo
 
     Args:
         source: a path, or the name of a recipe (which wins over a file of that name; write ``./name``).
-        overrides: ``section.key=value``, each value as TOML would have it (``model.hidden=[64, 32]``), or a
-            plain string.
-        saved: whether the library wrote the file itself, so that its old names of settings give no warning.
+        overrides: ``section.key=value``; the value is TOML (``model.hidden=[64, 32]``) or a plain string.
+        saved: whether the library wrote the file; old names of settings then give no warning.
 
     Raises:
-        ConfigError: no such file or recipe, not TOML, or a key or value that is not valid; one line a fault.
+        ConfigError: no such file or recipe, not TOML, or invalid keys or values; one line for each.
     """
     text, name, folder = _read(source)
     try:
@@ -92,14 +90,14 @@ def resolved(
     """Return the config with absolute paths.
 
     Args:
-        config: whose paths to resolve.
-        folder: what relative paths are relative to; the working directory when left out.
-        others: the folder for single paths, by section and key.
+        config: the config.
+        folder: the folder that relative paths start at; by default the working directory.
+        others: another folder for single paths, by section and key.
     """
     updates: dict[str, BaseModel] = {}
     for section, keys in _PATHS.items():
         if section == "split" and (config.data.source == "kuairec" or config.split.method == "column"):
-            continue  # names of matrix files, perhaps within a zip, or values of a column
+            continue  # these are names of matrix files, perhaps within a zip, or values of a column
         part: BaseModel = getattr(config, section)
         update = {}
         for key in keys:
@@ -113,15 +111,15 @@ def resolved(
 
 
 def with_values(config: Config, values: Mapping[str, Any], name: str) -> Config:
-    """Return the config with other values, checked as those of a file are.
+    """Return the config with some values changed, validated like those of a file.
 
     Args:
-        config: whose values to change.
-        values: ``section.key`` -> value, as TOML would have it (``"none"`` for not set).
-        name: what messages call it.
+        config: the config to change.
+        values: ``section.key`` -> value, as in TOML (``"none"`` for not set).
+        name: how error messages refer to it.
 
     Raises:
-        ConfigError: a key or a value that is not valid; one line a fault.
+        ConfigError: invalid keys or values; one line for each.
     """
     raw = tomllib.loads(dump_config(config))
     for key, value in values.items():
@@ -140,7 +138,7 @@ def dump_config(config: Config) -> str:
 
 
 def differences(left: Config, right: Config) -> list[str]:
-    """Return ``section.key: left value, right value`` for every key in which two configs differ."""
+    """Return ``section.key: left value, right value`` for every key that differs."""
     a, b = (
         _flat(left.model_dump(mode="json", by_alias=True)),
         _flat(right.model_dump(mode="json", by_alias=True)),
@@ -151,15 +149,15 @@ def differences(left: Config, right: Config) -> list[str]:
 
 
 def _read(source: str | Path) -> tuple[str, str, Path]:
-    """Return the text, its name for messages and the folder its paths are relative to."""
+    """Return the text, its name for messages, and the folder that its relative paths start at."""
     if isinstance(source, str) and source in recipes():
         packaged = resources.files("twotower.recipes").joinpath(f"{source}.toml")
         return packaged.read_text(encoding="utf-8"), f"recipe '{source}'", Path.cwd()
     path = Path(source).expanduser()
     if path.suffix.lower() in _TABLES and path.is_file():
         raise ConfigError(
-            f"a config is a TOML file or a recipe, {path} is a table; "
-            f"`twotower init {path}` writes a config for it"
+            f"a config is a TOML file or a recipe, but {path} is a table; run `twotower init {path}` to "
+            "write a config for it"
         )
     try:
         return path.read_text(encoding="utf-8-sig"), str(path), path.absolute().parent
@@ -183,7 +181,7 @@ def _read(source: str | Path) -> tuple[str, str, Path]:
 
 
 def _meant(source: str | Path, path: Path) -> str:
-    """Return a hint at the recipe or the file that was probably meant."""
+    """Return a hint that names the recipe or file that was probably meant."""
     files = {file.stem: str(file) for file in path.parent.glob("*.toml")}
     if path.stem in files:
         return f" Did you mean '{files[path.stem]}'?"
@@ -195,7 +193,7 @@ def _meant(source: str | Path, path: Path) -> str:
 
 
 def _line_of(text: str, error: str) -> str:
-    """Return the line that a TOML error is about, as an addition to it."""
+    """Return the line that a TOML error is about, to be added to its message."""
     place = re.search(r"at line (\d+)", error)
     lines = text.splitlines()
     if place is None or not 0 < int(place[1]) <= len(lines):
@@ -208,7 +206,7 @@ def _parse_override(override: str) -> tuple[tuple[str, ...], Any]:
     keys = tuple(current_key(".".join(part.strip() for part in name.split("."))).split("."))
     if not equals or not all(keys):
         raise ConfigError(
-            f"--set takes section.key=value, got {override!r}; write for example training.epochs=20"
+            f"--set takes section.key=value, got {override!r}; for example: --set training.epochs=20"
         )
     text = text.strip()
     try:
@@ -218,7 +216,7 @@ def _parse_override(override: str) -> tuple[tuple[str, ...], Any]:
     if list(values) == ["value"]:
         return keys, values["value"]
     if re.fullmatch(r"[+-]?(\d+\.|\.\d+)([eE][+-]?\d+)?", text):
-        return keys, float(text)  # ".5" and "5." are no TOML, but who types them means a number
+        return keys, float(text)  # ".5" and "5." are not TOML, but whoever types them means a number
     return keys, text
 
 
@@ -235,7 +233,7 @@ def _set(values: dict[str, Any], keys: tuple[str, ...], value: Any) -> None:
         table = table.setdefault(key, {})
         if not isinstance(table, dict):
             raise ConfigError(
-                f"--set {'.'.join(keys)}: '{'.'.join(keys[: depth + 1])}' is a value, it has no keys below it"
+                f"--set {'.'.join(keys)}: '{'.'.join(keys[: depth + 1])}' is a value and has no keys"
             )
     table[keys[-1]] = value
 
@@ -250,7 +248,7 @@ def _validated(values: Mapping[str, Any], name: str) -> Config:
             continue
         if not isinstance(given, dict):
             faults.append(
-                f"'{section}' must be a section with keys, got {given!r}. Write [{section}] above them."
+                f"'{section}' must be a section with keys, got {given!r}. Write [{section}] above its keys."
             )
             continue
         cleaned[section] = {
@@ -267,7 +265,7 @@ def _validated(values: Mapping[str, Any], name: str) -> Config:
         try:
             return Config.model_validate_json(_json(cleaned), strict=True)
         except ValidationError as error:
-            # A fault of a whole section has been found above; here it is seed's, or between sections.
+            # Errors within a section were found above; this one is in seed, or between sections.
             faults = [
                 fault["msg"].removeprefix("Value error, ") + "."
                 for fault in error.errors()
@@ -284,8 +282,8 @@ def _unknown(key: str, known: Sequence[str]) -> str:
 
 
 def _json(values: Any) -> str:
-    # JSON has lists and strings where the fields have tuples and enums, so that "strict" means what a TOML
-    # writer expects: no "60" for 60, no true for 1, but [64, 32] for a tuple.
+    # JSON has lists and strings where the fields have tuples and enums. So "strict" means what someone who
+    # writes TOML expects: no "60" for 60, no true for 1, but [64, 32] for a tuple.
     return json.dumps(values, default=str)
 
 
@@ -298,7 +296,7 @@ def _plain(part: BaseModel) -> dict[str, Any]:
         elif value != {}:
             values[key] = value
     for columns in values.values():
-        if isinstance(columns, dict):  # what a column needs a table for stays in its place
+        if isinstance(columns, dict):  # a column that is written as a table stays in its place
             columns |= {key: _inline(value) for key, value in columns.items() if isinstance(value, dict)}
     return values
 

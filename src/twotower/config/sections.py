@@ -1,4 +1,4 @@
-"""The sections of a configuration as typed, frozen values. Each default is documented beside it."""
+"""The sections of a configuration as typed, frozen values, each field documented below it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Section(BaseModel):
-    """One section: an unknown key is an error, and values don't change."""
+    """One section: an unknown key is an error, and values are immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -66,29 +66,32 @@ class DataConfig(Section):
     """``[data]``: where the tables are."""
 
     source: Literal["tables", "kuairec", "kuairec-sample", "movielens"] = "tables"
-    """``tables`` reads the three paths below; the others read their data set's raw files from ``dir``."""
+    """``tables`` reads the tables named below; ``kuairec`` and ``movielens`` read the raw files of the data
+    set from ``dir``; ``kuairec-sample`` is packaged."""
     dir: PathString | None = None
     """Folder or zip of a data set's raw files; relative to the config file."""
     interactions: PathString | None = None
-    """One row an event: a file (CSV, TSV, JSON lines, Parquet or RecBole's, text perhaps compressed), a
-    folder of parts, or a pattern such as ``events/*.parquet``; relative to the config file."""
+    """Table with one row per event: a file (CSV, TSV, JSON lines, Parquet, RecBole's ``.inter``; text files
+    may be compressed), a folder of files, or a pattern such as ``events/*.parquet``; relative to the config
+    file."""
     users: PathString | None = None
-    """The same, one row a user; may be left out without user features, or if they are in the interactions."""
+    """Table with one row per user. Leave it out if there are no user features, or if they are columns of the
+    interactions."""
     items: PathString | None = None
-    """The same, one row an item; may be left out without item features, or if they are in the
+    """Table with one row per item. Leave it out if there are no item features, or if they are columns of the
     interactions."""
     columns: Annotated[
         dict[Literal["interactions", "users", "items"], ColumnNames], BeforeValidator(_columns_by_table)
     ] = Field(default_factory=dict)
-    """Names of all columns of text files without a header: a list for the interactions, or by table,
-    ``columns = { interactions = ["user", "item", "rating"], items = ["item", "title"] }``."""
+    """Names of all columns of text files without a header: a list for the interactions, or one list per
+    table: ``columns = { interactions = ["user", "item", "rating"], items = ["item", "title"] }``."""
     encoding: Annotated[str, AfterValidator(_encoding)] = "utf-8"
-    """Of text files, such as ``latin-1``; UTF-16 is known by its mark."""
+    """Encoding of text files, such as ``latin-1``. UTF-16 is detected by its byte order mark."""
     repeats: Literal["max", "last", "first", "mean", "sum", "refuse"] = "max"
-    """What becomes of rows of one user, item and time (without a time: user and item) that are not copies of
-    each other: ``max`` keeps the one with the largest label, so that no positive is lost; ``last`` or
-    ``first`` keeps that row; ``mean`` or ``sum`` makes one of their labels; ``refuse`` makes them an error.
-    Copies, equal in all that is read, are dropped first."""
+    """How to merge rows of the same user, item and time (without timestamps: user and item) that differ:
+    ``max`` keeps the row with the largest label, so no positive is lost; ``last`` and ``first`` keep that
+    row; ``mean`` and ``sum`` combine the labels; ``refuse`` raises an error. Exact duplicates are dropped
+    first."""
 
     @model_validator(mode="after")
     def _only_what_is_read(self) -> Self:
@@ -107,27 +110,28 @@ class DataConfig(Section):
 
 
 class SplitConfig(Section):
-    """``[split]``: what is trained on and what is tested on."""
+    """``[split]``: how the interactions are divided into training, validation and test set."""
 
     method: Literal[
         "random", "per_user", "temporal", "leave_last", "cold_items", "cold_users", "files", "column"
     ] = "random"
-    """How rows are held out; ``files`` takes the parts from files, ``column`` from a column that names
-    them."""
+    """How rows are held out; ``files`` reads the sets from separate files, ``column`` from a column that
+    names the set of each row."""
     column: PathString | None = None
-    """Column of the interactions that says which part a row is of: train, test, and perhaps validation (or
-    dev, val). With it the method is ``column``."""
+    """Column of the interactions that names the set of each row: train, test, and optionally validation (or
+    dev, val). Setting it selects the method ``column``."""
     test: ShareOrPath = 0.1
-    """Share of the rows (users, items) that is tested on; with ``files`` the test file, with ``column`` what
-    the column says of test rows, if it is not "test"."""
+    """Share of the rows (or users, or items) held out for testing. With ``files``: the test file. With
+    ``column``: the value that marks test rows, if it is not "test"."""
     validation: ShareOrPath | None = None
-    """The same for validation; carved out of train. Default: as large a share as test; with ``files`` 0.1."""
+    """The same for validation; taken from the training rows. Default: the same share as test; with ``files``
+    0.1."""
     seed: Annotated[int, Field(ge=0)] | None = None
-    """Seed of what is held out; none for the config's own. With one of its own, models of several seeds
-    differ in weights and batches alone."""
+    """Seed of the split. Default: the config's seed. If set, runs with different seeds share one split and
+    differ only in weights and batches."""
     train: PathString | None = None
-    """With ``files``: the train file. With source ``kuairec`` all three name matrices in ``data.dir``. With
-    ``column``: what the column says of train rows, if it is not "train"."""
+    """With ``files``: the training file. With source ``kuairec``, ``train``, ``validation`` and ``test`` name
+    matrices in ``data.dir``. With ``column``: the value that marks training rows, if it is not "train"."""
 
     @model_validator(mode="before")
     @classmethod
@@ -140,7 +144,7 @@ class SplitConfig(Section):
     def _paths_with_files_only(self) -> Self:
         if (self.method == "column") != (self.column is not None):
             raise ValueError(
-                "method 'column' needs split.column, the name of a column that says train or test"
+                "method 'column' needs split.column, the name of a column with the values train and test"
                 if self.column is None
                 else f"column is for method 'column', not '{self.method}'; leave one of them out"
             )
@@ -152,7 +156,7 @@ class SplitConfig(Section):
                 raise ValueError("method 'files' needs the paths split.train and split.test")
         elif self.train is not None or isinstance(self.test, str) or isinstance(self.validation, str):
             raise ValueError(
-                f"paths are for method 'files'; method '{self.method}' takes shares between 0 and 1"
+                f"file paths are only for method 'files'; method '{self.method}' takes shares between 0 and 1"
             )
         return self
 
@@ -161,30 +165,32 @@ class ModelConfig(Section):
     """``[model]``: the two towers."""
 
     dim: Annotated[int, Field(ge=4)] = 64
-    """Length of the vectors, the two places for the biases included."""
+    """Length of the vectors, including the two entries for the biases."""
     ensemble_size: Literal["auto"] | Count = "auto"
-    """Towers in one: each has an equal part of ``dim`` and of the last hidden layer, and a loss of its own;
-    the score is the mean of theirs. ``auto``: 4, or 2 or 1 where 4 would leave less than 8 of ``dim`` to each
-    or does not divide; 1 with ``all_pairs``."""
+    """Number of small models in one. Each has an equal share of ``dim`` and of the last hidden layer and its
+    own loss; the score is the mean of their scores. ``auto``: 4, or fewer (2 or 1) if each would get less
+    than 8 of ``dim`` or the sizes don't divide; 1 with ``all_pairs``."""
     hidden: Literal["auto"] | tuple[Count, ...] = "auto"
     """Widths of the hidden layers of each tower; empty for linear towers. ``auto``: none with ``squared`` and
-    ``all_pairs``, whose linear towers are solved for in closed form; one of 128 with other objectives, and
-    where a setting that only hidden layers or learning by gradients have is not at its default."""
+    ``all_pairs``, whose linear towers are solved in closed form; one of 128 with other objectives, or if a
+    setting that only hidden layers or gradient training read is changed from its default."""
     embedding_dim: Count = 8
-    """Width of the embedding of each category or categories column, in towers with hidden layers."""
+    """Length of the embedding of each category or categories column, in towers with hidden layers."""
     activation: Literal["relu", "gelu", "silu", "tanh"] = "relu"
-    """Non-linearity between layers."""
+    """Activation function between layers."""
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
     """Share of hidden units dropped in training."""
     id_dropout: Literal["auto"] | Annotated[float, Field(ge=0.0, lt=1.0)] = "auto"
-    """Share of users and items whose id is hidden in each step, so that features learn to carry them.
-    ``auto``: 0.1; with ``all_pairs``, which solves for what ids add once features have had their say, 0.9."""
+    """Share of users and items whose id is hidden in each step, so the features learn to stand in for it
+    (cold start). ``auto``: 0.1; with ``all_pairs`` 0.9, as the part of the vectors that ids add is solved for
+    afterwards."""
     shared_layers: bool = False
-    """Whether both towers share their hidden layers after the first (needs two or more hidden layers)."""
+    """Whether both towers share all hidden layers but the first; needs two or more hidden layers."""
     normalise: bool = False
-    """Whether vectors (without biases) have unit length; their dot product is divided by temperature."""
+    """Whether vectors (without biases) are scaled to unit length; the dot product is then divided by
+    ``temperature``."""
     temperature: Positive = 0.1
-    """Divisor of the cosine when ``normalise`` is on."""
+    """Divisor of the cosine similarity if ``normalise`` is true."""
 
     @model_validator(mode="after")
     def _members_have_equal_parts(self) -> Self:
@@ -202,7 +208,7 @@ class ModelConfig(Section):
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Widths of the hidden layers of towers that learn by gradients, "auto" resolved."""
+        """Widths of the hidden layers of towers trained by gradients, "auto" resolved."""
         return (128,) if self.hidden == "auto" else self.hidden
 
     @property
@@ -216,30 +222,32 @@ class ModelConfig(Section):
     @model_validator(mode="after")
     def _shared_needs_two(self) -> Self:
         if self.shared_layers and len(self.widths) < 2:
-            raise ValueError("shared_layers needs at least two hidden layers: the first is each tower's own")
+            raise ValueError("shared_layers needs at least two hidden layers, as the first one is not shared")
         return self
 
 
 class PositiveConfig(Section):
     """``[positive]``: which interactions count as positives; without a rule every one does.
 
-    Positives are what implicit objectives learn from and what ranking metrics look for. At most one of the
-    rules below can be set; whatever a rule needs to know is learnt from train.
+    Implicit objectives learn from positives, and ranking metrics count them as relevant. At most one of the
+    rules below can be set; the quantiles and ranks are computed on the training set.
     """
 
     threshold: float | None = None
-    """Labels of at least this."""
+    """Labels of at least this value."""
     quantile: Share | None = None
-    """Labels of at least this quantile of the train labels."""
+    """Labels of at least this quantile of the training labels."""
     duration_rank: Share | None = None
-    """Labels whose rank among train labels of like duration is at least this, from 0 to 1 (KuaiRec: a watch
-    ratio is mostly a matter of the video's length)."""
+    """Labels whose rank (0 to 1) among the training labels of items of similar duration is at least this. For
+    watch ratios, which depend mostly on the video's length."""
 
     @model_validator(mode="after")
     def _one_rule(self) -> Self:
         rules = [name for name in type(self).model_fields if getattr(self, name) is not None]
         if len(rules) > 1:
-            raise ValueError(f"one rule says what is positive, got {' and '.join(rules)}; keep one of them")
+            raise ValueError(
+                f"only one rule can define positives, got {' and '.join(rules)}; keep one of them"
+            )
         return self
 
 
@@ -248,50 +256,53 @@ IMPLICIT = ("all_pairs", "softmax", "bpr")
 
 
 class ObjectiveConfig(Section):
-    """``[objective]``: what is minimised."""
+    """``[objective]``: the loss that training minimises."""
 
     name: Literal["squared", "huber", "logistic", "all_pairs", "softmax", "bpr"] = "all_pairs"
-    """To rank, which is what recommending needs: ``all_pairs`` (squared error over every pair of user and
-    item), ``softmax`` or ``bpr``. To predict a label: ``squared`` (squared error), ``huber``, or ``logistic``
+    """To recommend, train to rank: ``all_pairs`` (squared error over every pair of user and item),
+    ``softmax`` or ``bpr``. To predict a label: ``squared`` (squared error), ``huber``, or ``logistic``
     (labels in [0, 1])."""
     transform: Literal["none", "cap", "log1p", "standardise", "duration_rank"] = "none"
-    """What the label becomes before training; predictions come back in the label's own units."""
+    """Transformation of the label before training; predictions are transformed back."""
     cap: float | None = None
-    """Where ``transform = "cap"`` cuts."""
+    """Largest label with ``transform = "cap"``; larger ones are set to it."""
     delta: Positive = 1.0
-    """Where Huber turns from squared to linear, in standard deviations of the (transformed) label."""
+    """With ``huber``: where the loss turns from squared to linear, in standard deviations of the
+    (transformed) label."""
     unobserved_weight: NotNegative = 0.2
-    """Of ``all_pairs``: how much every pair of user and item is drawn to 0, where an interaction weighs 1."""
+    """With ``all_pairs``: weight of the target 0 for every pair of user and item; an interaction has weight
+    1."""
     min_grade: Annotated[float, Field(ge=0.0, le=1.0)] | None = 0.2
-    """Of ``all_pairs`` where there is a label: what the least liked interaction counts. An interaction counts
-    ``min_grade + (1 - min_grade) * rank``, where ``rank`` is that of its label in the training set, from 0 to
-    1; an unobserved pair counts 0. So 0 treats the lowest labels as unobserved, and 1 treats all interactions
-    alike. ``"none"``:
-    positives alone count, 1 each."""
+    """With ``all_pairs`` and a label: target of the interaction with the lowest label. An interaction's
+    target is ``min_grade + (1 - min_grade) * rank``, where ``rank`` is that of its label in the training set,
+    from 0 to 1; an unobserved pair's is 0. So 0 treats the lowest labels as unobserved, and 1 treats all
+    interactions alike. ``"none"``: only positives count, with target 1."""
     negatives: Count = 4096
-    """Of ``softmax`` and ``bpr``: items drawn uniformly in each step, beside those of its pairs, where a step
-    does not hold the whole catalogue anyway."""
+    """With ``softmax`` and ``bpr``: items sampled uniformly in each step as negatives, in addition to the
+    items of the batch; not used if the batch covers the whole catalogue anyway."""
     hard_negatives: Count | None = None
-    """Of ``softmax``: so many negatives of highest score count for a user in a step; ``"none"`` for all."""
+    """With ``softmax``: only this many negatives with the highest scores count for each user in a step;
+    ``"none"``: all."""
     regularisation: Literal["auto"] | NotNegative = "auto"
-    """L2 on the vectors, each weighted by the square root of its number of pairs; with ``all_pairs`` in units
-    of the train pairs' noise; where ``squared`` is solved for in closed form, the same for all rows.
-    ``auto``: 0.33 with ``all_pairs``, 0.13 with ``squared`` where it is solved for, else 0.07 to predict a
-    label and 0.015 to rank."""
+    """L2 regularisation of the vectors, each weighted by the square root of its number of pairs (the same for
+    all rows if ``squared`` is solved in closed form); with ``all_pairs`` in units of the noise of the
+    training pairs. ``auto``: 0.33 with ``all_pairs``, 0.13 with ``squared`` in closed form, else 0.07 to
+    predict a label and 0.015 to rank."""
 
     @property
     def implicit(self) -> bool:
-        """Whether the objective learns to rank from positives, and predicts no label."""
+        """Whether the objective learns to rank from positives rather than to predict a label."""
         return self.name in IMPLICIT
 
     @property
     def graded(self) -> bool:
-        """Whether every interaction is learnt from, by the rank of its label."""
+        """Whether every interaction counts, graded by the rank of its label."""
         return self.name == "all_pairs" and self.min_grade is not None
 
     @property
     def least_grade(self) -> float:
-        """Grade of the least liked interaction, for baselines: the model's floor, or the default."""
+        """Grade of the interaction with the lowest label, for baselines: the model's ``min_grade``, or the
+        default."""
         floor = self.min_grade if self.graded else None
         return float(type(self).model_fields["min_grade"].default) if floor is None else floor
 
@@ -303,7 +314,8 @@ class ObjectiveConfig(Section):
 
     @model_validator(mode="after")
     def _logistic_keeps_labels_in_bounds(self) -> Self:
-        # The others may leave labels in [0, 1] or bring them there; what they do is seen on the train labels.
+        # The other transforms may leave labels in [0, 1] or bring them there, which is checked on the
+        # training labels.
         if self.name == "logistic" and self.transform == "standardise":
             raise ValueError(
                 "objective 'logistic' needs labels from 0 to 1, and transform 'standardise' centres them "
@@ -313,54 +325,55 @@ class ObjectiveConfig(Section):
 
 
 class TrainingConfig(Section):
-    """``[training]``: the loop."""
+    """``[training]``: the training loop."""
 
     epochs: Count = 60
-    """Most passes over the train pairs; early stopping usually ends sooner."""
+    """Maximum number of passes over the training pairs; early stopping usually ends sooner."""
     batch_size: Annotated[Literal["auto"] | int, BeforeValidator(_auto_or_count)] = "auto"
-    """Pairs a step. ``auto``: about 12 steps an epoch, between 8,192 and 1,048,576 pairs."""
+    """Pairs per step. ``auto``: about 12 steps per epoch, between 8,192 and 1,048,576 pairs."""
     learning_rate: Positive = 0.005
-    """Adam's step size at the start."""
+    """Initial learning rate of Adam."""
     schedule: Literal["plateau", "cosine", "constant"] = "plateau"
-    """``plateau`` cuts the rate when validation stalls; ``cosine`` falls to zero over all epochs."""
+    """``plateau`` reduces the learning rate when the validation metric stalls; ``cosine`` decays it to zero
+    over all epochs; ``constant`` keeps it."""
     plateau_factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
-    """What the rate is multiplied by at a plateau."""
+    """Factor that the learning rate is multiplied by at a plateau."""
     plateau_patience: Count = 2
-    """Epochs without a better validation metric before the rate is cut."""
+    """Epochs without a better validation metric before the learning rate is reduced."""
     patience: Count = 6
     """Epochs without a better validation metric before training stops; the best epoch's weights are kept."""
     weight_decay: NotNegative = 0.01
     """Decoupled weight decay of the layers' weights (Loshchilov and Hutter 2019)."""
     clip_norm: Positive | None = 5.0
-    """Longest gradient of the layers' weights, as one vector; ``"none"`` to leave gradients alone."""
+    """Maximum norm of the gradient of the layers' weights; ``"none"``: no clipping."""
     refit: bool = True
-    """Whether to train once more, for the best number of epochs, on train and validation together."""
+    """Whether to train again on training and validation set together, for the best number of epochs."""
     posterior: bool = True
-    """With objective ``squared`` and towers that learn by gradients: whether the trained ids' vectors become
-    their posterior means, where that is better on validation. Vectors that are normalised, or without
-    ``regularisation``, stay as they are."""
+    """With objective ``squared`` and gradient training: whether the vectors of the ids are replaced by their
+    posterior means if that improves the validation metric. Not done with ``normalise`` or without
+    ``regularisation``."""
     device: Annotated[str, AfterValidator(_device)] = "auto"
     """``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``."""
     threads: Count | None = None
-    """CPU threads; none for all cores. Part of what makes two runs the same bits."""
+    """Number of CPU threads; by default all cores. Results are bit-identical only with the same number."""
 
 
 class EvaluationConfig(Section):
-    """``[evaluation]``: what is reported on the test part."""
+    """``[evaluation]``: what is measured on the test set."""
 
     cap: float | None = None
-    """Rating metrics are reported raw and also with labels and predictions capped here."""
+    """If set, rating metrics are also reported with labels and predictions capped at this value."""
     ranking: bool = True
-    """Whether the catalogue is ranked for every user with positives in the test part. A model trained by an
-    implicit objective is measured by nothing else."""
+    """Whether to measure rankings of the catalogue for every user with positives in the test set. Models with
+    an implicit objective are always measured this way."""
     ks: Annotated[tuple[Count, ...], Field(min_length=1)] = (10, 20, 100)
-    """Where ranked lists are cut off."""
+    """The values of k at which ranked lists are cut off."""
     candidates: Literal["all", "test_items", "test_pairs"] = "all"
-    """What a user may be given: any item; only items with interactions in the test part; or
-    only those that the user has interactions with there (where the test part is fully observed)."""
+    """Which items can be recommended in the evaluation: any item; only items with interactions in the test
+    set; or only the items that the user interacted with there (for a fully observed test set)."""
     exclude_seen: bool = True
-    """Whether users are not given what they have in train, positive or not; pairs of the test part that were
-    seen in train are then not looked for, and counted. ``false`` where people come back to items (music,
-    groceries). Validation, baselines and the saved model follow it."""
+    """Whether items that a user has in the training set are left out of the recommendations. Test pairs seen
+    in training then don't count as relevant, and their number is reported. Set it to ``false`` where people
+    come back to items (music, groceries). Validation, baselines and the saved model follow this setting."""
     resamples: Annotated[int, Field(ge=100)] = 1000
-    """Bootstrap resamples of the users behind each interval."""
+    """Number of bootstrap resamples of the users for each interval."""

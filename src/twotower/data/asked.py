@@ -1,4 +1,4 @@
-"""Ids as people ask with them: one or many, in any container, in the type of the model's own ids."""
+"""Ids as callers pass them: one or many, in any container; converted to the type of the model's ids."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import polars as pl
 from twotower.errors import DataError
 
 Id = str | bytes | int | float | np.generic
-"""One id, as it is asked with."""
+"""One id, as callers pass it."""
 Ids = Id | Iterable[Any] | pl.Series
-"""Ids as they are asked with: a bare one, or a flat list, set, array or series of them."""
+"""Ids as callers pass them: a single id, or a flat list, set, array or series."""
 
 
 def as_series(ids: Ids, what: str = "ids") -> pl.Series:
-    """Return ids as a series (n,), whatever they came in. A bare string or number is one id.
+    """Return ids as a series (n,), from any container. A bare string or number is one id.
 
     >>> as_series("12").to_list(), as_series([12, 7]).to_list()
     (['12'], [12, 7])
 
     Args:
         ids: as above.
-        what: what an error calls them.
+        what: their name in error messages.
 
     Raises:
-        DataError: a table, a mapping, or lists within the list.
+        DataError: ids is a table, a mapping, or a nested list.
     """
     if isinstance(ids, pl.Series):
         if ids.dtype.is_nested():
@@ -35,7 +35,8 @@ def as_series(ids: Ids, what: str = "ids") -> pl.Series:
         return ids.cast(pl.String, strict=False) if ids.dtype in (pl.Binary, pl.Object) else ids
     if ids is None or isinstance(ids, pl.DataFrame | pl.LazyFrame | Mapping) or _is_pandas_frame(ids):
         raise DataError(
-            f"{what} must be one id or a flat list of ids, got {type(ids).__name__}; of a table give a column"
+            f"{what} must be one id or a flat list of ids, got {type(ids).__name__}; pass one column of a "
+            "table"
         )
     if is_one(ids):
         return pl.Series([_plain(ids)])
@@ -47,13 +48,13 @@ def as_series(ids: Ids, what: str = "ids") -> pl.Series:
 
 
 def as_lists(lists: Ids | Sequence[Ids]) -> list[pl.Series]:
-    """Return the ids of several lists. A bare id alone is one list of one.
+    """Return the ids of several lists. A single bare id is one list with one id.
 
     >>> [one.to_list() for one in as_lists([[3, 17], [9]])], as_lists("9")[0].to_list()
     ([[3, 17], [9]], ['9'])
 
     Raises:
-        DataError: bare ids in place of lists, which could mean one person or several.
+        DataError: bare ids instead of lists, which could mean one person or several.
     """
     if is_one(lists):
         return [as_series(cast(Id, lists))]
@@ -63,27 +64,28 @@ def as_lists(lists: Ids | Sequence[Ids]) -> list[pl.Series]:
     for one in each:
         if is_one(one):
             raise DataError(
-                f"lists must be one list of ids for each person, got the bare id {_plain(one)!r} among "
-                f"{len(each)}; write [[a, b]] for one person with two items, [[a], [b]] for two with one each"
+                f"lists must contain one list of ids per person, got the bare id {_plain(one)!r} among "
+                f"{len(each)}; write [[a, b]] for one person with two items, [[a], [b]] for two with one "
+                "each"
             )
     return [as_series(one) for one in each]
 
 
 def is_one(value: Any) -> bool:
-    """Return whether a value is one id, and not a container of them."""
+    """Return whether a value is one id rather than a container of ids."""
     if isinstance(value, np.ndarray):
         return value.ndim == 0
     return isinstance(value, str | bytes) or (value is not None and not isinstance(value, Iterable))
 
 
 def _plain(value: Any) -> Any:
-    """Return an id as plain Python."""
+    """Return an id as a plain Python value."""
     if isinstance(value, np.ndarray | np.generic) and value.ndim == 0:
         value = value.item()
     if isinstance(value, bytes):
         return value.decode(errors="replace")
     known = value is None or (isinstance(value, str | int | float | Iterable) and not isinstance(value, bool))
-    return value if known else str(value)  # true is not 1, and a date or a UUID is its text
+    return value if known else str(value)  # true is not 1, and a date or a UUID becomes its text
 
 
 def _is_pandas_frame(value: Any) -> bool:
@@ -94,6 +96,6 @@ def _is_pandas_frame(value: Any) -> bool:
 def _not_flat(what: str, found: Any) -> DataError:
     shown = found.to_list() if isinstance(found, pl.Series) else found
     return DataError(
-        f"{what} must be one id or a flat list of ids, got the list {shown!r} within it; leave out the inner "
+        f"{what} must be one id or a flat list of ids, got the nested list {shown!r}; remove the inner "
         "brackets"
     )

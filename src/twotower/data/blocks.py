@@ -1,7 +1,8 @@
-"""A CSV read from a stream in blocks, only the columns asked for, with the place of a bad cell in the error.
+"""Read a CSV from a stream in blocks: only the requested columns; errors name the row and column of a bad
+cell.
 
-Polars' own scan takes a file but not a member of a zip, which it would need whole in memory. Here a block of
-16 MB and the columns asked for are all that is held, wherever the bytes are from.
+Polars' own scan takes a file but not a member of a zip, which it would need whole in memory. Here only a
+block of 16 MB and the requested columns are in memory, whatever the source of the bytes.
 """
 
 from __future__ import annotations
@@ -40,18 +41,19 @@ def read_columns(
     """Read ``columns`` of a CSV file whose lines end in LF (a bare CR belongs to the text).
 
     Args:
-        file: where it is.
+        file: the file.
         columns: names and dtypes of the columns to read. An integer may be written as ``20200705.0``.
         required: those of them in which no cell may be empty.
-        header: the names of all columns, for a file without a header line.
-        separator: of the fields; with more than one character (``::``) no field may hold a tab.
-        quoted: whether a field may be quoted; false takes quotation marks as they are.
+        header: names of all columns, for a file without a header line.
+        separator: between fields; if it has more than one character (``::``), no field may contain a tab.
+        quoted: whether a field may be quoted; if false, quotation marks are text.
         encoding: of the text.
-        block: bytes parsed at a time. A quoted field must not contain a line break where there is more than
-            one.
+        block: bytes parsed at a time. If the file has more than one block, quoted fields must not contain
+            line breaks.
 
     Raises:
-        DataError: a column is missing, or a cell is empty or not of its dtype; names file, row and column.
+        DataError: a column is missing, or a cell is empty or not of its dtype; the message names file, row
+            and column.
     """
     with file.open() as stream:
         if header is None:
@@ -59,8 +61,8 @@ def read_columns(
         missing = [name for name in columns if name not in header]
         if missing:
             raise DataError(
-                f"{file} needs the column '{missing[0]}', it has: {', '.join(header)}."
-                f"{nearest(missing[0], header)}"
+                f"{file} must have the column '{missing[0]}', got "
+                f"{', '.join(header)}.{nearest(missing[0], header)}"
             )
         single = separator if len(separator) == 1 else "\t"
         parser = _Parser(file, header, columns, single, quoted)
@@ -77,7 +79,7 @@ def read_columns(
                     row = first + int(cells.is_null().arg_true()[0])
                     raise DataError(
                         f"{file}, data row {row}: '{name}' must not be empty; was the file cut short? "
-                        "Fetch it again, or fix or delete the row"
+                        "Fetch it again, or correct or delete the row"
                     )
             first += part.height
             parts.append(part)
@@ -92,7 +94,7 @@ def _header(stream: BinaryIO, separator: str) -> list[str]:
 
 
 def _blocks(stream: BinaryIO, size: int) -> Iterator[bytes]:
-    """Yield pieces of about ``size`` bytes that end where a line does."""
+    """Yield blocks of about ``size`` bytes that end at the end of a line."""
     rest = b""
     while data := stream.read(size):
         cut = data.rfind(b"\n") + 1
@@ -107,7 +109,7 @@ def _blocks(stream: BinaryIO, size: int) -> Iterator[bytes]:
 
 @dataclass(frozen=True)
 class _Parser:
-    """How the bytes of one file become columns."""
+    """Parses the bytes of one file into columns."""
 
     file: FoundFile
     header: Sequence[str]
@@ -116,17 +118,17 @@ class _Parser:
     quoted: bool
 
     def parse(self, text: bytes, first: int) -> pl.DataFrame:
-        """Parse whole lines, the first of which is the data row ``first`` of the file."""
+        """Parse whole lines; the first one is data row ``first`` of the file."""
         try:
             return self._as(self.columns, text, first)
         except PolarsError:
-            pass  # found out below which cell it is
+            pass  # which cell it is, is found below
         try:
             strings = self._as({}, text, first)
         except PolarsError as error:  # the text is not UTF-8, or a quotation mark is never closed
             reason = str(error).split("\n", 1)[0]
             raise DataError(
-                f"{self.file}, at or below data row {first}: not a table of its header ({reason})"
+                f"{self.file}, at or below data row {first}: the rows don't match the header ({reason})"
             ) from None
         for name, dtype in self.columns.items():
             cells = strings.get_column(name)
@@ -138,15 +140,15 @@ class _Parser:
                 row = int(bad.arg_true()[0])
                 raise DataError(
                     f"{self.file}, data row {first + row}: '{name}' must be {dtype}, got {cells[row]!r}; "
-                    "fix or delete the row"
+                    "correct or delete the row"
                 )
             strings = strings.with_columns(cast)
         return strings
 
     def _as(self, dtypes: Dtypes, text: bytes, first: int) -> pl.DataFrame:
-        """Parse with the given dtypes, strings where there is none."""
-        # A header of our own, one column longer: where columns are picked, Polars says nothing of cells
-        # beyond the header, and a cell with a separator in it would shift the rest of its row.
+        """Parse with the given dtypes; columns without one are strings."""
+        # Our own header has one more column: when columns are selected, Polars ignores cells beyond the
+        # header, and a cell with a separator in it would shift the rest of its row unnoticed.
         names = {f"c{self.header.index(name)}": name for name in self.columns}
         width = len(self.header)
         table = pl.read_csv(
@@ -161,14 +163,15 @@ class _Parser:
         if beyond.null_count() < table.height:
             row = int(beyond.is_not_null().arg_true()[0])
             raise DataError(
-                f"{self.file}, data row {first + row}: more cells than the {width} columns of the "
-                f"header, the next is {beyond[row]!r}; is a separator in a cell not quoted?"
+                f"{self.file}, data row {first + row}: the header has {width} columns, and the row has "
+                f"more cells, next {beyond[row]!r}; put cells that contain a separator in quotes"
             )
         return table.select(pl.col(c).alias(name) for c, name in names.items())
 
 
 def _joined(parts: list[pl.DataFrame]) -> pl.DataFrame:
-    """Concatenate, one column at a time and freeing as it goes: the peak is one column over the result."""
+    """Concatenate one column at a time, freeing the blocks: the peak memory is one column above the
+    result."""
     names = parts[0].columns
     columns = [[part.get_column(name) for part in parts] for name in names]
     parts.clear()

@@ -1,4 +1,4 @@
-"""The checks that make a `Dataset` valid by construction: whole tables in, tables of known dtypes out.
+"""The checks that make a `Dataset` valid by construction: raw tables in, tables of known dtypes out.
 
 Every failure is one `DataError` with the rule, the table, the data row (counted from 1, the header not
 counted), the column, the value, and the fix.
@@ -35,24 +35,25 @@ from twotower.schema import IdType, Kind, Reading, Schema
 def check_interactions(
     frame: pl.DataFrame, schema: Schema, source: str, found: Found | None = None
 ) -> pl.DataFrame:
-    """Return the interactions with the role columns in their dtypes, other columns as they are.
+    """Return the interactions with the role columns in their dtypes; other columns are unchanged.
 
     Ids keep their integer dtype or are String; label and weight are Float64 and finite; the timestamp is
-    Float64 seconds since 1970-01-01 UTC or null; the duration, if it is a column here, Float64 or null.
+    Float64 seconds since 1970-01-01 UTC or null; the duration, if it is one of these columns, is Float64 or
+    null.
 
     Args:
-        frame: n rows, one an event.
+        frame: n rows, one per event.
         schema: the roles.
         source: the table's name in messages (a path, or "interactions").
-        found: told how text was read, and how many rows without an id were dropped.
+        found: collects how text was read, and how many rows without an id were dropped.
 
     Raises:
-        DataError: no rows, a missing column, or a value that breaks a rule above.
+        DataError: no rows, a missing column, or a value that violates a rule above.
     """
     require_columns(frame.columns, schema.interaction_columns(), source)
     if not frame.height:
         raise DataError(
-            f"interactions need at least one row: {source} has none. Check the file or the filter."
+            f"interactions need at least one row, and {source} has none. Check the file or the filter."
         )
     frame, rows = _with_ids(frame, schema, source, found)
     drop = "Drop the row, or correct the value"
@@ -75,7 +76,7 @@ def check_interactions(
     if schema.weight is not None:
         weights, where = read(schema.weight, "a weight")
         weights = required(weights, where, "every interaction needs a weight", drop)
-        changed.append(not_negative(weights, where, "a weight is 0 or more"))
+        changed.append(not_negative(weights, where, "a weight must be 0 or more"))
     if schema.timestamp is not None:
         where, reading = Where(source, schema.timestamp, rows), schema.interactions.get(schema.timestamp)
         times = frame.get_column(schema.timestamp)
@@ -89,13 +90,14 @@ def check_interactions(
 def _with_ids(
     frame: pl.DataFrame, schema: Schema, source: str, found: Found | None
 ) -> tuple[pl.DataFrame, pl.Series | None]:
-    """Drop the rows without a user or an item, if the schema says so; with the places of those that stay."""
+    """Drop the rows without a user or an item, if the schema says so; also return the positions of the kept
+    rows."""
     if schema.missing_ids == "refuse":
         return frame, None
     lost = {column: missing_ids(frame.get_column(column)) for column in (schema.user, schema.item)}
     keep = ~(lost[schema.user] | lost[schema.item])
     if keep.all() or not keep.any():
-        return frame, None  # of rows that all lack an id the first one is refused
+        return frame, None  # if all rows lack an id, the first one is refused
     if found is not None:
         for column, missing in lost.items():
             if missing.any():
@@ -127,24 +129,26 @@ def check_table(
     timestamp                  Float64, seconds since 1970-01-01 UTC
     ========================== ==================================================
 
-    Null means missing in all of them. A display column that is no feature is kept as it is.
+    Null means missing in all of them. A display column that is not a feature is unchanged.
 
     Args:
-        frame: one row a user (or item).
+        frame: one row per user (or item).
         ids: the id column.
         features: the kind of each feature column.
-        display: columns to keep for showing.
+        display: columns to keep for display.
         source: the table's name in messages.
-        readings: how the text of some feature columns is read; that of others is found.
-        found: told how text was read.
-        id_type: what the ids are.
+        readings: how the text of some feature columns is read; for others this is detected.
+        found: collects how text was read.
+        id_type: the type of the ids.
 
     Raises:
-        DataError: a missing column, a null id, an id in two rows, a value that is not of its kind.
+        DataError: a missing column, a null id, an id in two rows, a value of the wrong kind.
     """
     require_columns(frame.columns, [ids, *features, *display], source)
     if features and not frame.height:
-        raise DataError(f"a table with features needs at least one row: {source} has none. Check the file.")
+        raise DataError(
+            f"a table with features needs at least one row, and {source} has none. Check the file."
+        )
     if not frame.height:
         known = pl.Series(ids, [], dtype=pl.Int64) if frame[ids].dtype == pl.Null else frame[ids]
         frame = frame.with_columns(known)
@@ -180,7 +184,7 @@ _AS_READ: Mapping[Kind, Callable[[pl.Series, Where, Reading, Found | None], pl.S
     Kind.VECTOR: parse_vector,
     Kind.TIMESTAMP: parse_timestamp,
 }
-"""The parsers of kinds whose text can be read in several ways."""
+"""Parsers of the kinds whose text can be read in several ways."""
 
 
 def common_id_type(
@@ -188,8 +192,8 @@ def common_id_type(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return both tables with their id column in one dtype, so that they can be joined.
 
-    Integers of different widths become Int64; where one table has integers and the other strings, both
-    become strings.
+    Integers of different widths become Int64; if one table has integers and the other strings, both become
+    strings.
     """
     left, right = events.get_column(column).dtype, table.get_column(column).dtype
     if left == right:
@@ -199,19 +203,19 @@ def common_id_type(
 
 
 def require_columns(present: Sequence[str], wanted: Sequence[str], source: str) -> None:
-    """Raise a `DataError` for the first wanted column that is not present; it names the nearest one."""
+    """Raise a `DataError` for the first missing column; it suggests the nearest name."""
     for name in wanted:
         if name not in present:
             listed = ", ".join(present[:30]) + (", ..." if len(present) > 30 else "")
-            headless = " Its first line looks like a row: put a header above it." if _numbers(present) else ""
+            headless = " Its first line looks like a row: add a header line." if _numbers(present) else ""
             raise DataError(
-                f"every column that the schema names must be in its table: {source} has no column '{name}'."
-                f"{nearest(name, present)}{headless} Columns: {listed or 'none'}."
+                f"every column named in the schema must be in its table: {source} has no column "
+                f"'{name}'.{nearest(name, present)}{headless} Columns: {listed or 'none'}."
             )
 
 
 def _numbers(names: Sequence[str]) -> bool:
-    """Return whether the names of columns are numbers, most of them: no header, but a row."""
+    """Return whether most column names are numbers: not a header, but a row."""
     return 2 * sum(re.fullmatch(r"[+-]?[\d.]+", name) is not None for name in names) > len(names)
 
 
@@ -222,5 +226,8 @@ def _distinct(ids: pl.Series, where: Where) -> pl.Series:
     second_row = (~first).arg_max() or 0
     first_row = (ids == ids[second_row]).arg_max() or 0
     twice = ids[second_row]
-    rule = f"an id has one row at most ({shown(twice)} is in data rows {first_row + 1} and {second_row + 1})"
+    rule = (
+        f"an id must have at most one row ({shown(twice)} is in data rows {first_row + 1} and "
+        f"{second_row + 1})"
+    )
     raise where.fault(rule, "Keep one of the rows", second_row + 1, twice)

@@ -1,6 +1,6 @@
-"""From a config to its tables as the files have them, and from those to the parts of an experiment.
+"""Read the tables of a config, and split them into training, validation and test set.
 
-Two steps, so that what the files hold can be looked at before anything is dropped or held out.
+In two steps, so the raw tables can be checked before anything is dropped or held out.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from twotower.data.splitting import Parts, parts_in_column, parts_of, split_thre
 from twotower.data.tables import read_dataset
 
 WHOLE: Final = "interactions"
-"""What the interactions are called that are yet to be split."""
+"""Name of the interactions before the split."""
 
 _FILES_VALIDATION = 0.1
-"""Share of the train file that is carved for validation when the config does not say."""
+"""Share of the training file used for validation if the config does not set one."""
 
 
 def read_raw(config: Config) -> dict[str, Dataset]:
-    """Read the tables that a config names, dropping nothing.
+    """Read the tables of a config without dropping anything.
 
     Args:
         config: with paths relative to the working directory, or absolute.
 
     Returns:
         By name: ``train``, ``test`` and perhaps ``validation`` with split methods ``files`` and ``column``,
-        else ``interactions`` alone. All have the same schema.
+        otherwise only ``interactions``. All have the same schema.
 
     Raises:
-        DataError: a table is missing or wrong; one message with the fix.
+        DataError: a table is missing or invalid; the message states the fix.
     """
     if config.split.method == "files":
         return _read_files(config)
@@ -49,11 +49,11 @@ def read_raw(config: Config) -> dict[str, Dataset]:
 
 
 def cut(config: Config, raw: Mapping[str, Dataset]) -> Parts:
-    """Drop copies, merge rows that contradict each other, and split as a config says.
+    """Drop duplicates, merge contradicting rows, and split as the config says.
 
     Args:
-        config: its split and the seed of that.
-        raw: what `read_raw` gave for the same config.
+        config: its split and seed are used.
+        raw: what `read_raw` returned for the same config.
 
     Raises:
         ConfigError, DataError: as `split_three` and `parts_of`.
@@ -65,7 +65,7 @@ def cut(config: Config, raw: Mapping[str, Dataset]) -> Parts:
             raw["train"], raw["test"], raw.get("validation"), share, config.split_seed, repeats=repeats
         )
     test = config.split.test
-    assert isinstance(test, float)  # the config sees to it: paths are for method "files"
+    assert isinstance(test, float)  # validated by the config: paths are for method "files"
     share = share if isinstance(share, float) else test
     return split_three(raw[WHOLE], config.split.method, test, share, config.split_seed, repeats=repeats)
 
@@ -76,7 +76,7 @@ def _read_whole(config: Config) -> Dataset:
         case "kuairec-sample":
             return load_sample()
         case "kuairec":
-            return read_kuairec(_folder(config), unique=False)  # the split sees to it
+            return read_kuairec(_folder(config), unique=False)  # checked by the split
         case "movielens":
             return read_movielens(_folder(config))
         case "tables":
@@ -99,7 +99,7 @@ def _read_tables(config: Config, interactions: str) -> Dataset:
 
 
 def _read_files(config: Config) -> dict[str, Dataset]:
-    """Read the train, the test and perhaps the validation interactions, with the same users and items."""
+    """Read the training, test and perhaps validation interactions, with the same users and items."""
     split, data = config.split, config.data
     assert split.train is not None
     assert isinstance(split.test, str)

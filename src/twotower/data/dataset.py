@@ -1,7 +1,7 @@
-"""`Dataset`: three Polars tables and the schema that says what their columns are; valid by construction.
+"""`Dataset`: three Polars tables and the schema of their columns; valid by construction.
 
-Whoever holds a `Dataset` can rely on: ids are present and not null, a user or item has one row at most in its
-table, labels are finite, weights are finite and not negative, every feature column has the dtype of its kind.
+A `Dataset` guarantees: ids are not null, a user or item has at most one row in its table, labels are finite,
+weights are finite and not negative, and every feature column has the dtype of its kind.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from twotower.data.checks import check_interactions, check_table, common_id_type
 from twotower.data.id_text import canonical
 from twotower.data.merged import arranged
 from twotower.data.parse import Found
-from twotower.errors import DataError, nearest
+from twotower.errors import DataError, counted, nearest
 from twotower.forking import check_process
 from twotower.reprs import Facts, html_of, text_of
 from twotower.schema import IdType, Kind, Reading, Schema
@@ -31,11 +31,11 @@ class Dataset:
     """Interactions, users and items with their schema. Build one with `Dataset.of`.
 
     Attributes:
-        interactions: one row an event, with the role columns of the schema (others are kept).
-        users: one row a user: the id and the feature columns. Without features: the id column alone.
-        items: the same for items, with the display columns and the duration, if it is in this table.
-        schema: what the columns are.
-        notes: what was dropped or found on the way here, in plain sentences.
+        interactions: one row per event, with the role columns of the schema (others are kept).
+        users: one row per user: the id and the feature columns. Without features: only the id column.
+        items: the same for items, plus the display columns and the duration, if it is in this table.
+        schema: roles and kinds of the columns.
+        notes: what was dropped or detected so far, in plain sentences.
     """
 
     interactions: pl.DataFrame
@@ -58,15 +58,15 @@ class Dataset:
 
         Args:
             interactions: Polars or pandas frame of events.
-            users: frame with the user id and the columns of ``schema.users``; optional if there are none, or
-                if they are columns of the interactions.
+            users: frame with the user id and the columns of ``schema.users``; optional if there are no
+                features, or if they are columns of the interactions.
             items: the same for items.
             schema: a `Schema`, or the values of one.
             sources: names of the tables for error messages (``{"users": "users.csv"}``).
 
         Raises:
-            DataError: a column is missing, a value is not of its kind, an id is null or twice in its table, a
-                label is not finite; the message names table, row, column and value.
+            DataError: a column is missing, a value is of the wrong kind, an id is null or duplicate in its
+                table, a label is not finite; the message names table, row, column and value.
         """
         check_process()
         schema = schema if isinstance(schema, Schema) else Schema.parse(schema)
@@ -119,8 +119,9 @@ class Dataset:
             lost = ids.filter(~ids.is_in(table.get_column(column).implode()))
             if len(lost):
                 notes.append(
-                    f"{len(lost):,} interactions ({len(lost) / len(ids):.1%}) name {lost.n_unique():,} "
-                    f"{role}s that {names[role + 's']} lacks; they are kept, with every feature missing"
+                    f"{names[role + 's']} has no row for {counted(lost.n_unique(), role)} "
+                    f"({counted(len(lost), 'interaction')}, {len(lost) / len(ids):.1%}); these are kept, "
+                    "with all features missing"
                 )
         return cls(events, users_table, items_table, schema, tuple(notes))
 
@@ -147,7 +148,7 @@ class Dataset:
         return "Dataset"
 
     def role_columns(self) -> list[str]:
-        """Return the columns of the interactions that the schema gives a role."""
+        """Return the columns of the interactions that have a role in the schema."""
         columns = self.schema.interaction_columns()
         duration = self.schema.duration
         if duration is not None and duration in self.interactions.columns and duration not in columns:
@@ -155,33 +156,36 @@ class Dataset:
         return columns
 
     def with_interactions(self, interactions: pl.DataFrame, *notes: str) -> Dataset:
-        """Return the same users and items with other interactions (rows of these)."""
+        """Return the dataset with other interactions (a selection of its rows)."""
         return Dataset(interactions, self.users, self.items, self.schema, self.notes + notes)
 
     def as_train(self) -> TrainPart:
-        """Declare every interaction to be training data, so that encoders may be fitted on it."""
+        """Declare all interactions to be training data, so encoders may be fitted on them."""
         if not self.interactions.height:
-            raise DataError("a train part needs at least one interaction, got 0; check the split's settings")
+            raise DataError(
+                "a training set needs at least one interaction, got 0; check the settings of the split"
+            )
         return TrainPart(self.interactions, self.users, self.items, self.schema, self.notes)
 
     def with_notes(self, *notes: str) -> Dataset:
-        """Return the same dataset with further notes."""
+        """Return the dataset with further notes."""
         return replace(self, notes=self.notes + notes)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TrainPart(Dataset):
-    """A `Dataset` that transformations may be fitted on: made by a split, or by `Dataset.as_train`."""
+    """A training set: the only `Dataset` that encoders and models may be fitted on. Made by a split, or by
+    `Dataset.as_train`."""
 
     @property
     def _name(self) -> str:
         return "Training set"
 
     def joined(self, validation: Dataset) -> TrainPart:
-        """Return the rows of both, with the columns that have a role: what a model is refitted on.
+        """Return the rows of both datasets, with the role columns; models are refitted on them.
 
-        Ids take this part's type. Files of their own may write a label as whole numbers here and as fractions
-        there, which become fractions, and a duration that one of them lacks is missing in its rows.
+        Ids take this dataset's type. If one file has integer labels and the other fractions, all become
+        fractions; if one lacks the duration, it is missing in its rows.
         """
         ids = {name: self.interactions.schema[name] for name in (self.schema.user, self.schema.item)}
         parts = [
@@ -210,17 +214,17 @@ def _from_pandas(frame: Frame) -> pl.DataFrame:
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise DataError(
-            f"every column needs a name of its own, the pandas frame has two '{twice}'; rename one"
+            f"column names must be unique, and the pandas frame has two columns '{twice}'; rename one"
         )
     columns = []
     for place, name in enumerate(names):
         try:
             columns.append(pl.from_pandas(frame.iloc[:, place]).alias(name))
-        except (ValueError, TypeError) as error:  # what pyarrow raises for mixed Python objects
+        except (ValueError, TypeError) as error:  # pyarrow raises these for mixed Python objects
             reason = str(error).splitlines()[0]
             raise DataError(
-                f"a column holds values of one type: column '{name}' of the pandas frame does not "
-                f"({reason}); convert it with astype, or leave it out"
+                f"all values of a column must have one type: column '{name}' of the pandas frame has "
+                f"several ({reason}); convert it with astype, or leave it out"
             ) from None
     return pl.DataFrame(columns)
 
@@ -228,7 +232,7 @@ def _from_pandas(frame: Frame) -> pl.DataFrame:
 def _with_duration(
     schema: Schema, events: pl.DataFrame, items: pl.DataFrame | None, names: Mapping[str, str]
 ) -> dict[str, Kind]:
-    """Return the item columns to check and keep: the features, and the duration if it is in the items."""
+    """Return the item columns to check and keep: the features, and the duration if it is in this table."""
     features = dict(schema.items)
     if schema.duration is None:
         return features
@@ -238,8 +242,9 @@ def _with_duration(
     elif schema.duration not in events.columns:
         present = [*events.columns, *(items.columns if items is not None else [])]
         raise DataError(
-            f"the duration is a column of the interactions or the items: neither {names['interactions']} nor "
-            f"{names['items']} has a column '{schema.duration}'.{nearest(schema.duration, present)}"
+            "the duration must be a column of the interactions or the items: neither "
+            f"{names['interactions']} nor {names['items']} has a column "
+            f"'{schema.duration}'.{nearest(schema.duration, present)}"
         )
     return features
 
@@ -258,13 +263,13 @@ def _side(
     if frame is None:
         if features or display:
             wanted = ", ".join([*features, *display])
-            raise DataError(f"the schema names columns of {source} ({wanted}) but that table was not given")
+            raise DataError(f"the schema names columns of {source} ({wanted}), but that table was not passed")
         return events.select(pl.col(ids).unique().sort())
     return check_table(to_polars(frame), ids, features, display, source, readings, found, id_type)
 
 
 def _text_in_one(tables: Mapping[str, pl.DataFrame], column: str) -> list[str]:
-    """Say that ids become text in two tables for the sake of one, if any there is no integer."""
+    """Note that the ids of both tables become text because those of one are not all integers."""
     text = [name for name, table in tables.items() if table.schema[column] == pl.String]
     if len(text) != 1:
         return []
@@ -274,5 +279,5 @@ def _text_in_one(tables: Mapping[str, pl.DataFrame], column: str) -> list[str]:
         return []
     return [
         f"column '{column}' is read as text in every table: {text[0]} has ids such as {other[0]!r}, the "
-        "other table has whole numbers alone"
+        "other table only whole numbers"
     ]

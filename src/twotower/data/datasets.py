@@ -1,4 +1,4 @@
-"""The data sets known by name; one of them, a sample of KuaiRec, comes with the package."""
+"""The named data sets; one of them, a sample of KuaiRec, comes with the package."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ SAMPLE_SCHEMA: Final = Schema(
     items={name: kind for name, kind in SCHEMA.items.items() if name not in _ABSENT},
     display=SCHEMA.display,
 )
-"""That of KuaiRec without what the sample lacks: the time of the interactions, friends, daily features."""
+"""The schema of KuaiRec without what the sample lacks: timestamps, friends, daily features."""
 
 
 def load_sample() -> Dataset:
-    """Read the packaged sample: 83 cells of each user's row of KuaiRec's fully observed matrix.
+    """Read the packaged sample: 83 entries per user of KuaiRec's fully observed matrix.
 
     117,113 interactions of 1,411 users with 2,519 videos, each pair at most once, with their real features
     and no timestamps. A video's duration is null where it could not be recovered from its watch ratios.
-    ``sample/ATTRIBUTION.md`` tells the origin and the licence (CC BY-SA 4.0).
+    ``sample/ATTRIBUTION.md`` states the origin and the licence (CC BY-SA 4.0).
     """
     check_process()
     folder = resources.files("twotower.data").joinpath("sample")
@@ -59,7 +59,7 @@ def load_sample() -> Dataset:
 
 _Reader = Callable[[Path], Dataset]
 
-# Of each name: the archive that `twotower fetch` gets for it, and the reader of the folder it is in.
+# Name -> the archive that `twotower fetch` downloads, and the function that reads its folder.
 _FETCHED: Final[dict[str, tuple[str, _Reader]]] = {
     "kuairec": ("kuairec", lambda folder: read_kuairec(folder, "big")),
     "kuairec-small": ("kuairec", lambda folder: read_kuairec(folder, "small")),
@@ -72,7 +72,7 @@ SAMPLE: Final = "kuairec-sample"
 
 
 def names() -> list[str]:
-    """Return the names that `load` knows."""
+    """Return the names of the data sets that `load` can read."""
     return [SAMPLE, *_FETCHED]
 
 
@@ -80,11 +80,11 @@ def load(name: str, directory: str | Path | None = None) -> Dataset:
     """Load a data set by name.
 
     Args:
-        name: one of `names()`. ``movielens`` is any of the later releases (ratings.csv and movies.csv).
+        name: one of `names()`. ``movielens`` is any release with ratings.csv and movies.csv.
         directory: where its files or its archive are; not needed for the packaged ``kuairec-sample``.
 
     Raises:
-        ConfigError: an unknown name, or no directory for a set that is not packaged.
+        ConfigError: an unknown name, or no directory for a data set that is not packaged.
         DataError: the directory lacks the files, or they are damaged.
     """
     if name == SAMPLE:
@@ -96,7 +96,7 @@ def load(name: str, directory: str | Path | None = None) -> Dataset:
     archive, read = _FETCHED[name]
     if directory is None:
         raise ConfigError(
-            f"'{name}' needs the directory of its files, got none; get them with "
-            f"`twotower fetch {archive}` and pass the folder that it names"
+            f"'{name}' needs the directory of its files, got none; run `twotower fetch {archive}` and pass "
+            "the folder that it prints"
         )
     return read(Path(directory))

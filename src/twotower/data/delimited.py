@@ -1,9 +1,10 @@
-"""CSV and TSV files: a fast strict path, and slow ones for odd files and to find the line at fault.
+"""CSV and TSV files: a fast strict path, and slower ones for unusual files and for finding the line of an
+error.
 
-Lines end in LF, CR LF, or (where a file has no LF) CR; another CR belongs to the text (four of KuaiRec's
-captions hold one). Polars fills rows that are too short with nulls and cuts rows that are too long where it
-reads only some of the columns, so the number of fields is checked here. It also lets a quote anywhere begin
-a quoted field; a file with a quote elsewhere is read by `twotower.data.odd_quotes`.
+Lines end in LF, CR LF, or (where a file has no LF) CR; any other CR is text (four of KuaiRec's captions
+contain one). Polars pads short rows with nulls, and truncates long ones if it reads only some columns, so the
+number of fields is checked here. It also lets a quote in the middle of a field begin a quoted one; files with
+such quotes are read by `twotower.data.odd_quotes`.
 """
 
 from __future__ import annotations
@@ -27,23 +28,24 @@ from twotower.data.odd_quotes import read_odd_quotes
 from twotower.data.parse import shown
 from twotower.data.quoted_numbers import quoted_numbers
 from twotower.data.raw_text import UTF8, EmptyTable, RawText, raw_text
-from twotower.errors import DataError
+from twotower.errors import DataError, counted
 
 Dtypes = Mapping[str, "pl.DataType | type[pl.DataType]"]
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "", ".dat": ""}
-"""By suffix. A .txt or .dat file, and one whose header lacks its own, has the commonest usual one there."""
+"""Separators by suffix. For .txt and .dat files, and if the header does not contain the usual one, the most
+frequent common separator is used."""
 
 _SAMPLE = 10_000
-"""Rows from which the dtypes are guessed; if a later row proves the guess wrong, all rows are looked at."""
+"""Rows from which the dtypes are guessed; if a later row contradicts the guess, all rows are checked."""
 _BLOCK = 1 << 22
 _CODE = r"^\s*(?:\+|-?0)\d|^-0$|^-?\d{19,}$"
-"""A whole number that is a code: it would be written otherwise, were it a quantity."""
+"""A whole number that is a code: a quantity would not be written this way."""
 _POWER = r"[eE]|^\s*(?:\+|-?0)\d|^-0(?:\.0*)?$|\d{16,}"
-"""A number that is an id and would not be written back as it was read."""
+"""A number that is an id and would be written back differently."""
 _QUOTE = ord('"')
 _FIRST = int(pl.read_csv(b"1", has_header=False).columns[0].removeprefix("column_"))
-"""What Polars calls the first column of a file without a header; it depends on its version."""
+"""Polars' name of the first column of a file without a header; it depends on the version."""
 
 
 def read_delimited(
@@ -56,27 +58,28 @@ def read_delimited(
     encoding: str = UTF8,
     ids: Sequence[str] = (),
 ) -> pl.DataFrame:
-    """Read columns of a CSV or TSV file, plain or packed.
+    """Read columns of a CSV or TSV file, plain or compressed.
 
-    Whole numbers of a column of which any is written as a code (``007``, ``+7``, more than 63 bits) are
-    strings, each as it is written.
+    If any whole number of a column is written as a code (``007``, ``+7``, more than 63 bits), the column is
+    read as strings.
 
-    Spaces around names go. Spaces around values go where the name had some, where every value of the column
-    has some, or where all values are numbers without them. A last column without a name and values
-    (separators at line ends) is left out; another one without a name is called ``Unnamed: 0`` by its place.
+    Spaces around names are stripped. Spaces around values are stripped if the name had some, if every value
+    of the column has some, or if all values are numbers without them. A last column without a name and values
+    (separators at line ends) is left out; any other unnamed column is called ``Unnamed: 0`` by its position.
 
     Args:
         path: the file.
-        suffix: its kind, a key of `SEPARATORS`.
+        suffix: its type, a key of `SEPARATORS`.
         columns: names to read, in the order wanted; none for all.
-        dtypes: of some of the columns; the others are Int64, Float64, Boolean or String as their values are.
-        names: of all columns, for a file without a header; a first line that repeats them is taken for one.
+        dtypes: of some of the columns; the others become Int64, Float64, Boolean or String by their values.
+        names: of all columns, for a file without a header; a first line that repeats them is taken as a
+            header.
         encoding: of the characters.
-        ids: columns of ids: strings also where any number is in quotes, or written like ``1e5``.
+        ids: columns of ids, which also become strings if any number is in quotes, or written like ``1e5``.
 
     Raises:
         DataError: the file is empty, of another encoding, ragged or without a header, lacks a column, or has
-            a value not of its dtype; the message says where.
+            a value of the wrong dtype; the message says where.
     """
     file = _file(path, suffix, names, encoding)
     present = file.header.named
@@ -118,8 +121,8 @@ def header_names(
 
 @dataclass(frozen=True)
 class _Counts:
-    """What is in a file: quotes, separators, line ends, whether a quote stands where none may, and whether a
-    field begins like a whole number that is not written as one: with a plus sign, or a zero and a digit.
+    """Counts of a file: quotes, separators, line ends; whether a quote is in an invalid place, and whether a
+    field begins with a plus sign, or with a zero and a digit (a code rather than a number).
     """
 
     quotes: int
@@ -141,10 +144,10 @@ class _File:
         return self.text.path
 
     def count(self) -> _Counts:
-        """Count quotes and separators, and look at what stands beside each quote.
+        """Count quotes and separators, and check the characters beside each quote.
 
         A quote that opens a field comes after a separator or a line end, one that closes it before one; two
-        quotes within a field are one that closes and one that opens.
+        quotes within a field count as one that closes and one that opens.
         """
         separator = ord(self.header.separator)
         opening = np.zeros(256, dtype=np.bool_)
@@ -156,7 +159,7 @@ class _File:
             if stream.read(3) != b"\xef\xbb\xbf":
                 stream.seek(0)
             while block := stream.read(_BLOCK):
-                # The quote at a block's end needs its neighbour, which is read with it.
+                # A quote at the end of a block needs the next byte, which is read with it.
                 while block[-1] == _QUOTE and (more := stream.read(1)):
                     block += more
                 codes = np.frombuffer(before + block + b"\n", dtype=np.uint8)  # a neighbour on each side
@@ -187,7 +190,7 @@ class _File:
                 start = reader.line_num + 1
 
     def rows_not_blank(self, height: int) -> list[bool]:
-        """Return which rows are not blank lines, having checked that the others have all fields."""
+        """Return which rows are not blank lines, after checking that those have all fields."""
         keep = []
         for line, fields in self.rows():
             if fields and len(fields) != self.header.width:
@@ -203,7 +206,7 @@ class _File:
         return row + self.header.skip + 1
 
     def damage(self, reason: str) -> DataError:
-        """Look for what is wrong with a file that can't be parsed at all."""
+        """Find out what is wrong with a file that can't be parsed at all."""
         with self.text.open() as stream:
             for number, data in enumerate(stream, 1):
                 try:
@@ -223,26 +226,26 @@ class _File:
         column = self.header.named[place] if line > self.header.skip and place < self.header.width else None
         where = f", column '{column}'," if column is not None else ","
         return DataError(
-            f"tables are read as UTF-8: {self.path}, line {line:,}{where} has the byte "
-            f"0x{data[error.start]:02x} at {error.start + 1}, which isn't. Say what the file is in [data] "
-            "encoding (such as latin-1), or save it as UTF-8."
+            f"tables are read as UTF-8: {self.path}, line {line:,}{where} has the invalid byte "
+            f"0x{data[error.start]:02x} at {error.start + 1}. Set [data] encoding (for example latin-1), "
+            "or save the file as UTF-8."
         )
 
 
 def _begins_coded(codes: npt.NDArray[np.uint8], ends: npt.NDArray[np.bool_], quotes: bool) -> bool:
-    """Say whether a field of a block begins with + or -0, or with a zero and a digit.
+    """Return whether a field of a block begins with + or -0, or with a zero and a digit.
 
     Args:
         codes: (n,) bytes.
-        ends: (n - 1,) which of them, but the last, end a field.
-        quotes: whether a quote may stand before it.
+        ends: (n - 1,) which of them, except the last, end a field.
+        quotes: whether a quote may come before it.
     """
     begins = ends | (codes[:-1] == _QUOTE) if quotes else ends
     second = codes[1:]
     zero, minus = second == ord("0"), second == ord("-")
     at = np.flatnonzero((begins & (zero | minus | (second == ord("+"))))[:-1]) + 1
     first, after, third = codes[at], codes[at + 1], codes[np.minimum(at + 2, len(codes) - 1)]
-    digit = after - np.uint8(ord("0")) < 10  # what is below "0" wraps around
+    digit = after - np.uint8(ord("0")) < 10  # values below "0" wrap around
     negative = (first == ord("-")) & (after == ord("0")) & (third != ord("."))
     return bool((((first == ord("0")) & digit) | (first == ord("+")) | negative).any())
 
@@ -262,10 +265,10 @@ def _file(
 
 
 def _read_fast(file: _File, wanted: Sequence[str], dtypes: Dtypes, counts: _Counts) -> pl.DataFrame:
-    """Read by Polars, every quote being in its place."""
+    """Read with Polars; all quotes are in valid places."""
     header = file.header
-    # Without quotes the number of separators tells whether the file is regular, so that only what is wanted
-    # is read. With them Polars must see every field to tell; what is not wanted is read as strings.
+    # Without quotes the number of separators shows whether the file is regular, so only the requested columns
+    # are read. With quotes Polars must parse every field; other columns are read as strings.
     some = [place for place, name in enumerate(header.named) if counts.quotes or name in wanted]
     overrides = {
         f"column_{place + _FIRST}": dtypes.get(name, pl.String)
@@ -317,7 +320,8 @@ def _read_fast(file: _File, wanted: Sequence[str], dtypes: Dtypes, counts: _Coun
 def _as_written(
     file: _File, names: Sequence[str], counts: _Counts, pattern: str, height: int
 ) -> list[pl.Series]:
-    """Return those of some columns of numbers, as strings, of which any fits a pattern."""
+    """Return the columns, out of some columns of numbers read as strings, in which any value matches a
+    pattern."""
     if not names:
         return []
     header = file.header
@@ -339,13 +343,14 @@ def _as_written(
 
 
 def _whole_ids(ids: pl.Series) -> pl.Series:
-    """Return ids as Int64 if all are integers, perhaps as pandas writes them (1.0); else as they are."""
+    """Return ids as Int64 if all are integers, perhaps as pandas writes them (1.0); otherwise unchanged."""
     plain = ids.str.strip_suffix(".0")
     return plain.cast(pl.Int64) if canonical(plain).all() else ids
 
 
 def _read_slowly(file: _File, wanted: Sequence[str], dtypes: Dtypes) -> pl.DataFrame:
-    """Read everything as strings, then give each column its dtype, or say which value has none."""
+    """Read everything as strings, then convert each column to its dtype, or name the value that can't be
+    converted."""
     header = file.header
     try:
         strings = pl.read_csv(
@@ -359,7 +364,9 @@ def _read_slowly(file: _File, wanted: Sequence[str], dtypes: Dtypes) -> pl.DataF
     except PolarsError as error:
         raise file.damage(str(error)) from None
     if strings.width != header.width:
-        raise file.damage(f"its rows have {strings.width} fields and its header {header.width}")
+        raise file.damage(
+            f"its rows have {counted(strings.width, 'field')} and its header has {header.width}"
+        )
     strings = strings.rename(dict(zip(strings.columns, header.named, strict=True)))
     if strings.get_column(header.named[-1]).null_count():
         strings = strings.filter(pl.Series(file.rows_not_blank(strings.height)))
@@ -370,7 +377,7 @@ def _read_slowly(file: _File, wanted: Sequence[str], dtypes: Dtypes) -> pl.DataF
 
 
 def _typed(file: _File, cells: pl.Series, dtypes: Dtypes) -> pl.Series:
-    """Give a column of strings its dtype."""
+    """Convert a column of strings to its dtype."""
     name = cells.name
     if name not in dtypes:
         return narrowed(cells)
@@ -386,13 +393,13 @@ def _typed(file: _File, cells: pl.Series, dtypes: Dtypes) -> pl.Series:
         row = wrong.arg_max() or 0
         raise DataError(
             f"column '{name}' must be {dtype}: {file.path}, line {file.line_of(row):,}, has "
-            f"{shown(cells[row])}. Correct the value, or read the column as another type."
+            f"{shown(cells[row])}. Correct the value, or choose another type for the column."
         )
     return found
 
 
 def _parsed(cells: pl.Series, dtype: pl.DataType | type[pl.DataType]) -> pl.Series:
-    """Return strings as values of a dtype, null where they are none of it."""
+    """Return strings converted to a dtype, null if a value can't be converted."""
     if dtype == pl.Date:
         return cells.str.to_date("%Y-%m-%d", strict=False)
     if dtype == pl.Datetime:
@@ -405,9 +412,9 @@ def _parsed(cells: pl.Series, dtype: pl.DataType | type[pl.DataType]) -> pl.Seri
 
 
 def narrowed(cells: pl.Series) -> pl.Series:
-    """Return strings as Int64, Float64 or Boolean where all of them are.
+    """Return strings as Int64, Float64 or Boolean if all of them are.
 
-    Whole numbers that are too long, or written as codes are (007, +7), stay strings.
+    Whole numbers that are too long, or written as codes (007, +7), stay strings.
     """
     if not cells.count():
         return cells
@@ -422,7 +429,7 @@ def narrowed(cells: pl.Series) -> pl.Series:
 
 
 def _unpadded(cells: pl.Series, padded_name: bool, typed: bool) -> pl.Series:
-    """Return strings without the spaces around them, where those are padding."""
+    """Return strings without the spaces around them, if these are padding."""
     spaced = (cells.str.starts_with(" ") | cells.str.ends_with(" ")).fill_null(True)
     if cells.count() == 0 or not spaced.drop_nulls().any():
         return cells
@@ -436,14 +443,12 @@ def _unpadded(cells: pl.Series, padded_name: bool, typed: bool) -> pl.Series:
 
 
 def _no_rows(path: Path) -> EmptyTable:
-    return EmptyTable(
-        f"a table needs at least one row: {path} has a header and nothing below it. Check the file."
-    )
+    return EmptyTable(f"a table needs at least one row, and {path} has only a header. Check the file.")
 
 
 @contextmanager
 def _long_fields() -> Iterator[None]:
-    """Let the csv module read fields of any length."""
+    """Allow the csv module to read fields of any length."""
     limit = csv.field_size_limit(1 << 30)
     try:
         yield

@@ -1,6 +1,7 @@
-"""Fetch a public data set: resumed after a break, checked against its published checksum, never half a file.
+"""Download a public data set: resumed after a break, checked against its published checksum, never a partial
+file.
 
-Only the standard library is used. The archive stays as it is; the readers read from it.
+Only the standard library is used. The archive is not unpacked; the readers read from it.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from typing import BinaryIO, Final
 from twotower.errors import ConfigError, DownloadError, nearest
 
 Progress = Callable[[int, int | None], None]
-"""Called with the bytes done so far and the bytes in all (none when the server does not say)."""
+"""Called with the bytes received so far and the total (None if the server does not state it)."""
 
 ATTEMPTS: Final = 5
-"""Attempts in a row without a new byte before a download is given up."""
+"""Number of attempts in a row without a new byte before giving up."""
 
 _CHUNK = 1 << 20
 _TIMEOUT = 30.0
@@ -36,13 +37,13 @@ _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 @dataclass(frozen=True)
 class Archive:
-    """A zip at a fixed address.
+    """A zip file at a fixed URL.
 
     Attributes:
-        url: where it is.
-        md5: its published checksum; none for one that its publisher renews in place.
-        size: bytes; none if not published.
-        licence: one line for whoever fetches it.
+        url: its address.
+        md5: its published checksum; None if the publisher replaces the file from time to time.
+        size: in bytes; None if not published.
+        licence: one line, shown when it is downloaded.
     """
 
     url: str
@@ -82,7 +83,7 @@ ARCHIVES: Final[dict[str, Archive]] = {
         _GROUPLENS + "ml-25m.zip", "6b51fb2759a8657d3bfcbfc42b592ada", None, _GROUPLENS_LICENCE
     ),
 }
-"""What can be fetched, by name."""
+"""The archives that can be downloaded, by name."""
 
 
 def fetch(
@@ -92,23 +93,25 @@ def fetch(
     from_file: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Put the archive of a data set into a folder and return its path.
+    """Download the archive of a data set into a folder and return its path.
 
-    A good copy that is there already is left alone. A break leaves a ``.part`` file, which the next call goes
-    on with.
+    A valid copy that is there already is kept. An interrupted download leaves a ``.part`` file, which the
+    next call resumes.
 
     Args:
         name: one of `ARCHIVES`.
-        directory: made if need be.
-        from_file: a copy downloaded by hand, checked and copied instead of the download.
-        progress: told the bytes done and the bytes in all, about once a megabyte.
+        directory: created if needed.
+        from_file: a copy that was downloaded by hand; it is checked and copied instead of downloading.
+        progress: called with the bytes received and the total, about once per megabyte.
 
     Raises:
-        ConfigError: no archive of that name.
-        DownloadError: the server can't be reached, or what came is not what was published.
+        ConfigError: an unknown name.
+        DownloadError: the server can't be reached, or the file does not match the checksum.
     """
     if name not in ARCHIVES:
-        raise ConfigError(f"can fetch {', '.join(ARCHIVES)}; got {name!r}.{nearest(name, ARCHIVES)}")
+        raise ConfigError(
+            f"unknown data set {name!r}; choose one of {', '.join(ARCHIVES)}.{nearest(name, ARCHIVES)}"
+        )
     return fetch_archive(ARCHIVES[name], directory, from_file=from_file, progress=progress)
 
 
@@ -120,7 +123,7 @@ def fetch_archive(
     progress: Progress | None = None,
     pause: float = 1.0,
 ) -> Path:
-    """Do as `fetch` for an archive of one's own; ``pause`` is the first wait (s) between two attempts."""
+    """Like `fetch`, for any archive; ``pause`` is the first wait in seconds between two attempts."""
     folder = Path(directory).expanduser()
     target = folder / archive.file
     part = folder / f"{archive.file}.part"
@@ -131,7 +134,9 @@ def fetch_archive(
             try:
                 _verify(target, archive, _md5_of(target))
             except DownloadError as error:
-                raise DownloadError(f"{error}; it was there before: delete it and fetch again") from None
+                raise DownloadError(
+                    f"{error}; the file was there before: delete it and fetch again"
+                ) from None
             return target
         if from_file is not None:
             digest = _copy(Path(from_file).expanduser(), part, archive, report)
@@ -166,7 +171,7 @@ def _copy(source: Path, part: Path, archive: Archive, report: Progress) -> str:
 
 
 def _download(archive: Archive, part: Path, report: Progress, pause: float) -> str:
-    """Fetch into ``part``, going on from what it holds, and return the checksum of the whole."""
+    """Download into ``part``, resuming after its content, and return the checksum of the whole file."""
     digest = hashlib.md5(usedforsecurity=False)
     done = 0
     if part.exists():
@@ -180,7 +185,9 @@ def _download(archive: Archive, part: Path, report: Progress, pause: float) -> s
             before = done
             try:
                 with _request(archive.url, done) as response:
-                    if done and response.status != 206:  # no resumption here: the whole file comes again
+                    if (
+                        done and response.status != 206
+                    ):  # this server can't resume: the whole file comes again
                         out.truncate(0)
                         digest, done = hashlib.md5(usedforsecurity=False), 0
                     total = _total(response.headers, done, archive.size)
@@ -196,7 +203,7 @@ def _download(archive: Archive, part: Path, report: Progress, pause: float) -> s
             except urllib.error.HTTPError as error:
                 error.close()
                 if error.code == _NOT_RANGE and done:
-                    return digest.hexdigest()  # nothing is left to fetch; the checksum decides
+                    return digest.hexdigest()  # nothing is left to download; the checksum decides
                 reason = f"the server answered {error.code} {error.reason}"
                 if error.code < 500 and error.code != 429:
                     raise _unreachable(archive, reason) from None
@@ -234,7 +241,7 @@ def _plain(error: Exception) -> str:
 def _unreachable(archive: Archive, reason: str) -> DownloadError:
     host = urllib.parse.urlsplit(archive.url).hostname
     return DownloadError(
-        f"could not reach {host}: {reason}; download it by hand from {archive.url} and pass --from FILE"
+        f"could not reach {host}: {reason}; download {archive.url} by hand and pass --from FILE"
     )
 
 
@@ -244,11 +251,11 @@ def _md5_of(path: Path) -> str:
 
 
 def _verify(path: Path, archive: Archive, digest: str) -> None:
-    """Compare the checksum; where none is published, read the zip through against its own."""
+    """Check the published checksum; without one, check the zip against its own checksums."""
     if archive.md5 is not None:
         if digest != archive.md5:
             raise DownloadError(
-                f"the checksum of {archive.file} must be md5 {archive.md5}, got {digest} "
+                f"the md5 checksum of {archive.file} must be {archive.md5}, got {digest} "
                 f"({path.stat().st_size:,} bytes); download it again"
             )
         return
@@ -256,7 +263,7 @@ def _verify(path: Path, archive: Archive, digest: str) -> None:
         with zipfile.ZipFile(path) as file:
             bad = file.testzip()
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise DownloadError(f"{archive.file} is not a whole zip file ({error})") from None
+        raise DownloadError(f"{archive.file} is not a complete zip file ({error})") from None
     if bad is not None:
         raise DownloadError(f"{archive.file} is damaged: the checksum of its member '{bad}' does not match")
 

@@ -1,8 +1,8 @@
-"""Interactions that are there twice: the same user, item and timestamp (or user and item without a time).
+"""Duplicate interactions: the same user, item and timestamp (or user and item without timestamps).
 
-Logs repeat themselves: of KuaiRec's 12.5 M rows a million are copies. They are found by a 64-bit hash a row.
-Only rows whose hash turns up twice are compared value by value, so that the result does not depend on the
-hash and the peak is about three numbers a row.
+Logs contain duplicates: a million of KuaiRec's 12.5 M rows are. They are found by a 64-bit hash per row. Only
+rows with equal hashes are compared value by value, so the result does not depend on the hash, and peak memory
+is about three numbers per row.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ import numpy.typing as npt
 import polars as pl
 
 from twotower.data.dataset import Dataset
-from twotower.errors import ConfigError, DataError, nearest
+from twotower.errors import ConfigError, DataError, counted, nearest
 from twotower.schema import Schema
 
 Hashes = npt.NDArray[np.uint64]
 REPEATS: Final = ("max", "last", "first", "mean", "sum", "refuse")
-"""What can become of rows that contradict each other."""
+"""How contradicting rows can be merged."""
 _ROW: Final = "_row"
 
 
 def deduplicate(data: Dataset, repeats: str = "max") -> Dataset:
-    """Drop copies of interactions, and make one of those that contradict each other.
+    """Drop duplicate interactions, and merge contradicting ones.
 
-    Copies are rows that are equal in all columns with a role; the first is kept. Other rows of one user,
+    Duplicates are rows that are equal in all role columns; the first is kept. Other rows of the same user,
     item and timestamp contradict each other: an impression and a click, a rating and its correction.
-    ``repeats`` says what becomes of them:
+    ``repeats`` says how they are merged:
 
     ========== ==============================================================================
     repeats    what is kept
@@ -42,10 +42,10 @@ def deduplicate(data: Dataset, repeats: str = "max") -> Dataset:
     ``refuse`` nothing: rows that differ in their label are an error
     ========== ==============================================================================
 
-    A missing timestamp counts as a value: untimed rows of one user and item are the same event. A schema
-    without a timestamp compares user and item alone; as equal rows may then be several events, ``mean`` and
-    ``sum`` take all of them. Rows of one user and item at different times are never touched. The order of
-    the rows that are kept does not change. What was dropped is added to the notes.
+    A missing timestamp counts as a value: rows of one user and item without a time are the same event.
+    Without a timestamp in the schema only user and item are compared; as equal rows may then be several
+    events, ``mean`` and ``sum`` include all of them. Rows of one user and item at different times are never
+    merged. The kept rows stay in order. What was dropped is added to the notes.
 
     Raises:
         ConfigError: an unknown rule.
@@ -60,12 +60,12 @@ def deduplicate(data: Dataset, repeats: str = "max") -> Dataset:
 
 @dataclass(frozen=True)
 class RepeatedLabels:
-    """Events whose rows differ in their label.
+    """Events with several rows that differ in their label.
 
     Attributes:
         rows: their rows.
-        largest: (events,) the largest label of each.
-        kept: (events,) the label that a rule leaves.
+        largest: (events,) the largest label of each event.
+        kept: (events,) the label after merging.
     """
 
     rows: int
@@ -74,12 +74,12 @@ class RepeatedLabels:
 
     @property
     def events(self) -> int:
-        """How many there are."""
+        """The number of events."""
         return len(self.largest)
 
 
 def repeated_labels(data: Dataset, repeats: str) -> RepeatedLabels | None:
-    """Return what a rule other than ``refuse`` makes of rows that differ in their label; none without any."""
+    """Return how a rule (not ``refuse``) merges rows that differ in their label; None if there are none."""
     schema = data.schema
     if schema.label is None:
         return None
@@ -96,12 +96,12 @@ def repeated_labels(data: Dataset, repeats: str) -> RepeatedLabels | None:
 
 
 def _counts_copies(schema: Schema, repeats: str) -> bool:
-    """Say whether equal rows are several events, which a sum or a mean is made of."""
+    """Return whether equal rows count as several events, which a sum or a mean includes."""
     return repeats in ("sum", "mean") and schema.timestamp is None and schema.label is not None
 
 
 def _repeated(data: Dataset) -> pl.DataFrame:
-    """Return the rows of events that are there more than once, with their places in ``_row``."""
+    """Return the rows of events with more than one row, with their positions in ``_row``."""
     keys = event_key(data.schema)
     hashes = row_hashes(data.interactions.select(keys))
     ordered = np.sort(hashes)
@@ -114,7 +114,7 @@ def _repeated(data: Dataset) -> pl.DataFrame:
 
 
 def _merged(data: Dataset, some: pl.DataFrame, repeats: str) -> Dataset:
-    """Treat the rows that `_repeated` has found."""
+    """Merge the rows that `_repeated` found."""
     schema = data.schema
     keys, roles = event_key(schema), data.role_columns()
     first = some.select(pl.struct(roles).is_first_distinct()).to_series()
@@ -127,7 +127,7 @@ def _merged(data: Dataset, some: pl.DataFrame, repeats: str) -> Dataset:
     notes = []
     if len(copies):
         notes.append(
-            f"dropped {len(copies):,} duplicate rows, {_share(copies, data)} (same {_named(schema)})"
+            f"dropped {counted(len(copies), 'duplicate row')}, {_share(copies, data)} (same {_named(schema)})"
         )
     interactions, dropped = data.interactions, copies
     if clashing.height:
@@ -135,7 +135,7 @@ def _merged(data: Dataset, some: pl.DataFrame, repeats: str) -> Dataset:
             differing = _of_several_labels(clashing, schema)
             if differing.height:
                 raise _refused(data, differing)
-            repeats = "max"  # what differs is a weight or a duration
+            repeats = "max"  # they differ in a weight or a duration
         kept = _kept(clashing, schema, repeats)
         if repeats in ("mean", "sum"):
             interactions = _with_values(interactions, kept, [c for c in (schema.label, schema.weight) if c])
@@ -146,7 +146,7 @@ def _merged(data: Dataset, some: pl.DataFrame, repeats: str) -> Dataset:
 
 
 def _kept(clashing: pl.DataFrame, schema: Schema, repeats: str) -> pl.DataFrame:
-    """Return the row that is kept of each event, with its values."""
+    """Return the kept row of each event, with its values."""
     keys, label, weight = event_key(schema), schema.label, schema.weight
     if repeats == "last":
         return clashing.unique(keys, keep="last", maintain_order=True)
@@ -170,26 +170,21 @@ def _with_values(interactions: pl.DataFrame, kept: pl.DataFrame, columns: list[s
 
 
 def _told(data: Dataset, clashing: pl.DataFrame, kept: pl.DataFrame, repeats: str) -> str:
-    """Say how many rows contradicted each other, and what was done."""
+    """Return a note: how many rows contradicted each other, and how they were merged."""
     schema = data.schema
     labels = _of_several_labels(clashing, schema).height > 0
     what = {
         "max": f"the largest {schema.label} of each is kept" if labels else "the first of each is kept",
         "last": "the last of each is kept",
         "first": "the first of each is kept",
-        "mean": f"each has the mean of its {schema.label}",
-        "sum": f"each has the sum of its {schema.label}",
+        "mean": f"with the mean of their {schema.label}",
+        "sum": f"with the sum of their {schema.label}",
     }
-    differ = f"differ in their {schema.label}" if labels else "are there more than once"
+    differ = f"differ in their {schema.label}" if labels else "occur more than once"
     return (
-        f"{clashing.height:,} rows of {events(kept.height)} (same {_named(schema)}) {differ}: they became "
-        f"{kept.height:,}, {what[repeats]} (data.repeats = '{repeats}')"
+        f"{counted(clashing.height, 'row')} of {counted(kept.height, 'event')} (same {_named(schema)}) "
+        f"{differ}: merged into {kept.height:,}, {what[repeats]} (data.repeats = '{repeats}')"
     )
-
-
-def events(number: int) -> str:
-    """Return a number of events in words."""
-    return f"{number:,} event{'' if number == 1 else 's'}"
 
 
 def _of_several_labels(clashing: pl.DataFrame, schema: Schema) -> pl.DataFrame:
@@ -207,12 +202,10 @@ def _refused(data: Dataset, clashing: pl.DataFrame) -> DataError:
     one, two = group.get_column(_ROW)[0] + 1, group.get_column(_ROW)[second] + 1
     return DataError(
         f"rows of one {_named(schema)} must not contradict each other with data.repeats = 'refuse': data "
-        f"rows "
-        f"{one:,} and {two:,} of the interactions ({schema.user} {group.get_column(schema.user)[0]}, "
-        f"{schema.item} "
-        f"{group.get_column(schema.item)[0]}) have {labels[0]:g} and {labels[second]:g}; "
-        f"{clashing.height:,} rows are such. Correct them, or choose "
-        f"data.repeats from {', '.join(REPEATS[:-1])}."
+        f"rows {one:,} and {two:,} of the interactions ({schema.user} {group.get_column(schema.user)[0]}, "
+        f"{schema.item} {group.get_column(schema.item)[0]}) have {labels[0]:g} and {labels[second]:g}; "
+        f"this concerns {counted(clashing.height, 'row')}. Correct them, or choose data.repeats from "
+        f"{', '.join(REPEATS[:-1])}."
     )
 
 
@@ -220,10 +213,10 @@ def drop_rows_of(data: Dataset, other: Dataset, name: str, other_name: str) -> D
     """Drop the interactions of ``data`` that are also in ``other``, which must have ids of the same dtypes.
 
     Args:
-        data: the part to drop from.
-        other: the part that keeps its rows.
-        name: what to call ``data`` in the note.
-        other_name: what to call ``other``.
+        data: the dataset to drop rows from.
+        other: the dataset that keeps its rows.
+        name: name of ``data`` in the note.
+        other_name: name of ``other``.
     """
     keys = event_key(data.schema)
     rows = data.interactions.select(keys)
@@ -236,7 +229,7 @@ def drop_rows_of(data: Dataset, other: Dataset, name: str, other_name: str) -> D
     if not len(shared):
         return data
     note = (
-        f"dropped {len(shared):,} rows of {name}, {_share(shared, data)}, that are also in {other_name} "
+        f"dropped {counted(len(shared), 'row')} of {name}, {_share(shared, data)}, also in {other_name} "
         f"(same {_named(data.schema)})"
     )
     return data.with_interactions(_without(data.interactions, shared), note)
@@ -248,7 +241,7 @@ def _share(rows: npt.NDArray[np.int64], data: Dataset) -> str:
 
 
 def event_key(schema: Schema) -> list[str]:
-    """Return the columns by which two interactions are the same event."""
+    """Return the columns that identify an event."""
     return [schema.user, schema.item] + ([schema.timestamp] if schema.timestamp is not None else [])
 
 
@@ -266,10 +259,11 @@ def row_hashes(rows: pl.DataFrame) -> Hashes:
 
 
 def _may_contain(known: Hashes, hashes: Hashes) -> npt.NDArray[np.bool_]:
-    """Say which of n hashes may be among the known ones, (n,): never a false no, a few percent of false yes.
+    """Return which of n hashes may be among the known ones, (n,): no false negatives, a few percent of false
+    positives.
 
-    They are looked up in a table of flags by their leading bits: some 64 flags for each known hash, and
-    2^26 (64 MB) at most.
+    They are looked up in a table of flags by their leading bits: about 64 flags per known hash, at most 2^26
+    (64 MB).
     """
     bits = min(26, 6 + len(known).bit_length())
     shift = np.uint64(64 - bits)

@@ -13,11 +13,11 @@ from twotower.errors import DataError
 def durations(data: Dataset) -> NDArray[np.float64] | None:
     """Return the duration of each interaction's item, in the units of its column.
 
-    The column ``schema.duration`` is taken from the interactions if it is there, since what was logged with
-    the event is the duration that the user met, and is otherwise joined from the items by id.
+    The column ``schema.duration`` is taken from the interactions if it is there (logged with the event),
+    otherwise joined from the items by id.
 
     Returns:
-        (n,), nan where it is missing, infinite or no number; None if the schema names no duration.
+        (n,), nan where it is missing, infinite or not a number; None if the schema names no duration.
 
     Raises:
         DataError: neither table has the column.

@@ -1,4 +1,4 @@
-"""The fingerprint of an experiment's parts: whether two runs read the same data and split it the same way."""
+"""The fingerprint of the data: whether two runs read the same tables and split them the same way."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from twotower.data.splitting import Parts
 
 
 def fingerprint(parts: Parts) -> str:
-    """Return the SHA-256 of everything that a model is trained, chosen and tested on, as 64 hex digits.
+    """Return the SHA-256 of the data that a model is trained, validated and tested on, as 64 hex digits.
 
-    That is the schema, the role columns of the three parts' interactions and the features of users and items,
-    each row in its place: another order of the rows is another split of the next run.
+    It covers the schema, the role columns of the interactions of all three sets and the features of users and
+    items, in order: with another order of the rows the next run would split differently.
     """
     found = hashlib.sha256(parts.train.schema.model_dump_json().encode())
     for name, part in (("train", parts.train), ("validation", parts.validation), ("test", parts.test)):
@@ -26,7 +26,7 @@ def fingerprint(parts: Parts) -> str:
 
 
 def _sides(data: Dataset) -> dict[str, pl.DataFrame]:
-    """Return what the schema reads of the two tables; other columns change nothing."""
+    """Return the columns of the two tables that the schema reads."""
     schema = data.schema
     items = [schema.item, *schema.items, *schema.display]
     if schema.duration is not None and schema.duration in data.items.columns:
@@ -45,7 +45,7 @@ def _add(found: hashlib._Hash, name: str, table: pl.DataFrame) -> None:
 
 
 def _add_values(found: hashlib._Hash, column: pl.Series) -> None:
-    """Add the nulls of a column, and its values where it has some; the bytes don't depend on the library."""
+    """Hash the nulls of a column and its values; the bytes don't depend on the library."""
     found.update(np.packbits(column.is_null().to_numpy()).tobytes())
     values = column.drop_nulls()
     if isinstance(values.dtype, (pl.List, pl.Array)):
@@ -63,5 +63,5 @@ def _add_values(found: hashlib._Hash, column: pl.Series) -> None:
 
 
 def _plain(dtype: pl.DataType) -> type[pl.DataType]:
-    """Return the type whose bytes are taken: a narrower number is the same number."""
+    """Return the type whose bytes are hashed: a narrower number is the same number."""
     return pl.Float64 if dtype.is_float() or dtype.is_decimal() else pl.Int64

@@ -11,21 +11,21 @@ from pathlib import Path
 
 from twotower.data.parse import shown
 from twotower.data.raw_text import EmptyTable, RawText
-from twotower.errors import DataError
+from twotower.errors import DataError, counted
 
 _OTHERS = "\t,;|"
 _AHEAD = 20
-"""Rows below the header that are looked at to tell whether it is one."""
+"""Number of rows below the header that are compared with it, to tell whether it is one."""
 _VALUE = re.compile(r"[+-]?(\d+([.,]\d*)?|\.\d+)([eE][+-]?\d+)?|\d{4}-\d\d?-\d\d?([ T].*)?|\d\d?:\d\d.*")
-"""What a name of a column hardly is: a number, a date or a time."""
+"""What is hardly a column name: a number, a date or a time."""
 
 
 class NoHeader(DataError):
-    """The first line of a file is a row.
+    """Raised if the first line of a file is a row.
 
     Args:
-        message: what to tell.
-        width: how many fields it has.
+        message: the error message.
+        width: its number of fields.
     """
 
     def __init__(self, message: str, width: int) -> None:
@@ -35,15 +35,15 @@ class NoHeader(DataError):
 
 @dataclass(frozen=True)
 class Header:
-    """The names of a file's columns.
+    """The header of a file.
 
     Attributes:
         separator: one character.
-        named: a name for every field of a row.
-        padded: the names that had spaces around them.
-        skip: lines before the first row.
-        lines: 1 if the names are a line of the file with its own separators, else 0.
-        unnamed_last: whether the last column has no name: perhaps lines just end in a separator.
+        named: names, one for every field of a row.
+        padded: names that had spaces around them.
+        skip: number of lines before the first row.
+        lines: 1 if the names are a line of the file itself, otherwise 0.
+        unnamed_last: whether the last column has no name, as when lines end in a separator.
     """
 
     separator: str
@@ -55,16 +55,20 @@ class Header:
 
     @property
     def width(self) -> int:
-        """Fields of a row."""
+        """Number of fields of a row."""
         return len(self.named)
 
     def ragged(self, path: Path, line: int, fields: Sequence[str]) -> DataError:
-        """Build the error for a line with too few or too many fields."""
+        """Return the error for a line with too few or too many fields."""
         few = len(fields) < self.width
-        fix = "Complete it (was the file cut short?)" if few else "Put fields that hold a separator in quotes"
+        fix = (
+            "Complete it (was the file cut short?)"
+            if few
+            else "Put fields that contain a separator in quotes"
+        )
         whose = "header" if self.lines else "list of columns"
         return DataError(
-            f"every line needs as many fields as the {whose} ({self.width}): {path}, line {line:,}, "
+            f"every line must have as many fields as the {whose} ({self.width}): {path}, line {line:,}, "
             f"has {len(fields)}: {shown(self.separator.join(fields))}. {fix}."
         )
 
@@ -72,25 +76,26 @@ class Header:
 def find_header(text: RawText, separator: str, given: Sequence[str] | None = None) -> Header | None:
     """Find the header of a delimited file.
 
-    Blank lines and comments (``# ...``) above it are skipped. A comment that has as many fields as the row
-    below it, while that is a row of values, is the header itself (``# user item``).
+    Blank lines and comments (``# ...``) above it are skipped. A comment with as many fields as the row of
+    values below it is the header itself (``# user item``).
 
     Args:
         text: of the file.
-        separator: the usual one; empty, or not in the header, for the commonest of the usual ones.
+        separator: the expected one. If it is empty or not in the header, the most frequent common separator
+            is used.
         given: names of the columns, for a file without a header.
 
     Returns:
-        The header; none if lines end in CR alone.
+        The header; None if lines end in CR alone.
 
     Raises:
-        DataError: the file is empty, has a row where its header should be, or two columns of one name.
+        DataError: the file is empty, has a row in place of a header, or two columns with one name.
     """
     path = text.path
     with text.open() as stream:
         lines = [line.decode("utf-8-sig", "replace").rstrip("\r\n") for line in islice(stream, 1 + _AHEAD)]
         first = 0
-        while lines and not any(lines[first:]) and len(lines) > _AHEAD:  # blank lines galore
+        while lines and not any(lines[first:]) and len(lines) > _AHEAD:  # only blank lines so far
             first = len(lines)
             lines += [line.decode("utf-8", "replace").rstrip("\r\n") for line in islice(stream, _AHEAD)]
             if len(lines) == first:
@@ -98,12 +103,12 @@ def find_header(text: RawText, separator: str, given: Sequence[str] | None = Non
     top = next((place for place, line in enumerate(lines) if line.strip()), None)
     if top is None:
         raise EmptyTable(
-            f"a table needs a header and rows: {path} is empty. Check the file, or fetch it again."
+            f"a table needs a header and rows, and {path} is empty. Check the file, or fetch it again."
         )
     if "\r" in lines[top] and not any(line for line in lines[top + 1 :]):
         return None
     if lines[top].startswith("PAR1"):
-        raise DataError(f"{path} is a packed Parquet file. Unpack it.")
+        raise DataError(f"{path} is a compressed Parquet file. Unpack it.")
     comment = top
     while comment < len(lines) and (not lines[comment].strip() or lines[comment].startswith("#")):
         comment += 1
@@ -119,7 +124,7 @@ def find_header(text: RawText, separator: str, given: Sequence[str] | None = Non
     names = [name.strip() for name in fields]
     own = 1
     if below and len(below[0]) == len(names) + 1 and below[0][-1] == "" and names[-1] != "":
-        names, own = [*names, ""], 0  # rows end in a separator, and the header does not
+        names, own = [*names, ""], 0  # rows end in a separator, but the header does not
     blank = next((place for place, row in enumerate(lines[top + 1 :]) if row.strip()), len(lines) - top - 1)
     return _header(path, names, fields, separator, top + 1 + (blank if len(names) > 1 else 0), own)
 
@@ -130,15 +135,13 @@ def _header(
     named = tuple(name or f"Unnamed: {place}" for place, name in enumerate(names))
     twice = next((name for name in named if named.count(name) > 1), None)
     if twice is not None:
-        raise DataError(
-            f"every column needs a name of its own: {path} has two '{twice}'. Rename one of them."
-        )
+        raise DataError(f"column names must be unique: {path} has two columns '{twice}'. Rename one of them.")
     padded = frozenset(name.strip() for name in fields if name != name.strip())
     return Header(separator, named, padded, skip, own, unnamed_last=len(names) > 1 and not names[-1])
 
 
 def _of_given(path: Path, given: list[str], fields: list[str], separator: str, top: int) -> Header:
-    """Return the header of a file whose names are given; its first line may repeat them."""
+    """Return the header of a file with given names; its first line may repeat them."""
     stripped = [name.strip() for name in fields]
     if stripped == given:
         return _header(path, given, fields, separator, top + 1, 1)
@@ -146,9 +149,9 @@ def _of_given(path: Path, given: list[str], fields: list[str], separator: str, t
         given = [*given, ""]
     if len(given) != len(stripped):
         raise DataError(
-            f"the columns of a table without a header must all be named: {path} has {len(stripped)} fields a "
-            f"line, got {len(given)} names ({', '.join(given)}). Its first line: "
-            f"{shown(separator.join(fields))}."
+            f"the columns of a table without a header must all be named: {path} has "
+            f"{counted(len(stripped), 'field')} per line, got {counted(len(given), 'name')} "
+            f"({', '.join(given)}). Its first line: {shown(separator.join(fields))}."
         )
     return _header(path, given, (), separator, top, 0)
 
@@ -170,20 +173,20 @@ def _below_comments(lines: Sequence[str], top: int, first: int, separator: str) 
 def _check_names(path: Path, fields: Sequence[str], below: Sequence[Sequence[str]]) -> None:
     if "\0" in "".join(fields):
         raise DataError(
-            f"tables are read as UTF-8: {path} has zero bytes, as UTF-16 does. Say what it is in [data] "
-            "encoding, or save it as UTF-8."
+            f"tables are read as UTF-8: {path} has zero bytes, as in UTF-16. Set [data] encoding, or save "
+            "the file as UTF-8."
         )
     if _looks_like_a_row(fields, below):
         raise NoHeader(
-            f"a table needs a header: the first line of {path} looks like a row, {shown(','.join(fields))}. "
-            "Its first line must name the columns; or name them with columns = [...] in [data] "
-            "(names=[...] in Python).",
+            f"a table needs a header: the first line of {path} looks like a row, "
+            f"{shown(','.join(fields))}. Add a line with the column names, or name them with columns = "
+            "[...] in [data] (names=[...] in Python).",
             len(fields),
         )
 
 
 def _looks_like_a_row(fields: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
-    """Return whether values stand above all columns of values, and there are some."""
+    """Return whether the header has values above all columns of values, and there are such columns."""
     values = [_VALUE.fullmatch(field.strip()) is not None for field in fields]
     if not below:
         return 2 * sum(values) > len(fields)

@@ -1,4 +1,4 @@
-"""Ids as text: which strings are integers written in the one usual way, and how ids are looked up."""
+"""Ids as text: which strings are canonical integers, and how ids are looked up."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Final
 import polars as pl
 
 _CANONICAL: Final = r"^(?:0|-?[1-9][0-9]{0,18})$"
-"""An integer that is written back as it was read: no plus sign, no leading zero, at most 19 digits."""
+"""A canonical integer, written back as it was read: no plus sign, no leading zero, at most 19 digits."""
 
 
 def canonical(ids: pl.Series) -> pl.Series:
-    """Return which of n strings are integers of at most 63 bits as Python writes them; null stays null.
+    """Return which of n strings are integers of at most 63 bits, written as Python writes them; null stays
+    null.
 
     >>> canonical(pl.Series(["7", "-7", "07", "+7", "7.0", "-0", "9223372036854775808"])).to_list()
     [True, True, False, False, False, False, False]
@@ -20,10 +21,10 @@ def canonical(ids: pl.Series) -> pl.Series:
 
 
 def as_known(ids: pl.Series, dtype: pl.DataType) -> pl.Series:
-    """Return ids in the dtype of known ones, null where none of those can be meant.
+    """Return ids in the dtype of the known ids, null where they can't match any.
 
-    Text is an integer only where it is written as one (``007`` is not 7), a whole float is the integer that
-    it means, and an integer as text is what Python writes.
+    Text matches an integer only if it is written canonically (``007`` is not 7); a whole float matches the
+    integer; integers become text as Python writes them.
 
     Args:
         ids: n ids of any dtype.
@@ -35,7 +36,7 @@ def as_known(ids: pl.Series, dtype: pl.DataType) -> pl.Series:
         whole = ids.cast(pl.Int64, strict=False)
         ids = whole.set((whole.cast(ids.dtype) != ids).fill_null(True), None)
     elif not ids.dtype.is_integer():
-        ids = ids.cast(pl.String, strict=False)  # true is not 1, a date is no number of days
+        ids = ids.cast(pl.String, strict=False)  # true is not 1, and a date is not a number of days
     if ids.dtype == pl.String and dtype.is_integer():
         ids = ids.set(~canonical(ids).fill_null(False), None)
     return ids.cast(dtype, strict=False)

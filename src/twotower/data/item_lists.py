@@ -1,11 +1,11 @@
-"""`ItemLists`: a list of item rows for each user, such as what each has seen."""
+"""`ItemLists`: a list of item rows for each user, such as the items seen."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from twotower.errors import DataError
+from twotower.errors import DataError, counted
 
 ItemLists = tuple[NDArray[np.int64], NDArray[np.int32]]
 """Pointers (n_users + 1,) and item rows (n,): user ``u`` has the rows ``pointers[u]:pointers[u + 1]``."""
@@ -21,16 +21,16 @@ def no_items(n_users: int) -> ItemLists:
 
 
 def check_lists(name: str, lists: ItemLists, n_users: int, n_items: int | None = None) -> ItemLists:
-    """Return lists in the types of `ItemLists`, contiguous, or refuse them.
+    """Return lists in the types of `ItemLists`, contiguous, after checking them.
 
     Args:
-        name: what the lists are, for the message.
-        lists: pointers and item rows, of any kind of whole number.
-        n_users: number of lists that there must be.
-        n_items: what item rows must lie below; None for no bound.
+        name: what the lists are, for messages.
+        lists: pointers and item rows, of any integer type.
+        n_users: the required number of lists.
+        n_items: upper bound of item rows (exclusive); None for no bound.
 
     Raises:
-        DataError: pointers that don't rise from 0 to the number of item rows, or an item that does not exist.
+        DataError: pointers don't rise from 0 to the number of item rows, or an item does not exist.
     """
     pointers, rows = np.asarray(lists[0]), np.asarray(lists[1])
     if (
@@ -41,17 +41,19 @@ def check_lists(name: str, lists: ItemLists, n_users: int, n_items: int | None =
         or (pointers[1:] < pointers[:-1]).any()
     ):
         raise DataError(
-            f"{name} must be (pointers, item rows), the pointers whole numbers rising from 0 to the number "
-            f"of its rows over {n_users + 1} places, one list a user, got {pointers.dtype} of shape "
-            f"{pointers.shape} for {rows.size} items. Give one list, perhaps empty, for each user."
+            f"{name} must be (pointers, item rows), the pointers {n_users + 1} integers rising from 0 to "
+            f"the number of item rows, got {pointers.dtype} of shape {pointers.shape} for "
+            f"{counted(rows.size, 'item')}. Pass one list per user; it may be empty."
         )
     if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iu"):
-        raise DataError(f"{name} must hold item rows (integers, one axis); got {rows.dtype} of {rows.shape}.")
+        raise DataError(
+            f"{name} must contain item rows (integers, one axis), got {rows.dtype} of shape {rows.shape}."
+        )
     if rows.size and (rows.min() < 0 or (n_items is not None and rows.max() >= n_items)):
         bound = "from 0 on" if n_items is None else f"0 to {n_items - 1}"
         raise DataError(
-            f"{name} must name items, rows {bound}, got {rows.min()} to {rows.max()}; "
-            "build it for these items."
+            f"item rows in {name} must be {bound}, got {rows.min()} to {rows.max()}; build it for these "
+            "items."
         )
     return np.ascontiguousarray(pointers, np.int64), np.ascontiguousarray(rows, np.int32)
 

@@ -1,4 +1,4 @@
-"""JSON lines: one record a line, or one array of them."""
+"""JSON lines: one record per line, or one array of records."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ SUFFIXES = (".jsonl", ".ndjson", ".json")
 
 
 def read_json_lines(text: RawText, columns: Sequence[str] | None) -> pl.DataFrame:
-    """Read columns of a file of JSON records. A key that a record lacks is null there.
+    """Read columns of a file of JSON records. A key missing from a record is null.
 
-    Integers past int64 become strings, as do numbers in a column that has strings as well.
+    Integers too large for int64 become strings, as do numbers in a column that also has strings.
 
     Args:
         text: of the file.
         columns: names to read, in the order wanted; none for all.
 
     Raises:
-        DataError: a line is not a record, a column holds values of several types, or there are no records;
-            the message says where.
+        DataError: a line is not a record, a column has values of several types, or there are no records; the
+            message says where.
     """
     frame = _scanned(text)
     wanted = frame.collect_schema().names() if columns is None else list(columns)
@@ -38,7 +38,7 @@ def read_json_lines(text: RawText, columns: Sequence[str] | None) -> pl.DataFram
     except (PolarsError, OverflowError) as error:
         raise _fault(text, str(error)) from None
     if not found.height:
-        raise EmptyTable(f"a table needs at least one row: {text.path} has none. Check the file.")
+        raise EmptyTable(f"a table needs at least one row, and {text.path} has none. Check the file.")
     return found.with_columns(pl.col(pl.Int128).cast(pl.String))
 
 
@@ -52,7 +52,10 @@ def _scanned(text: RawText) -> pl.LazyFrame:
         start = stream.read(4096).removeprefix(b"\xef\xbb\xbf")
         stream.seek(0)
         if not start.strip():
-            raise EmptyTable(f"a table needs rows: {text.path} is empty. Check the file, or fetch it again.")
+            raise EmptyTable(
+                f"a table needs at least one row, and {text.path} is empty. Check the file, or fetch it "
+                "again."
+            )
         marked = text.content is None and not start.startswith(b"{")
         content = stream.read().removeprefix(b"\xef\xbb\xbf") if marked else None
     source = text.source if content is None else content
@@ -68,7 +71,7 @@ def _scanned(text: RawText) -> pl.LazyFrame:
 
 
 def _fault(text: RawText, reason: str) -> DataError:
-    """Look for the line at fault."""
+    """Find the invalid line."""
     path = text.path
     kinds: dict[str, tuple[str, int]] = {}
     with text.open() as stream:
@@ -78,23 +81,25 @@ def _fault(text: RawText, reason: str) -> DataError:
                 record = json.loads(line) if line.strip() else {}
             except UnicodeDecodeError as error:
                 return DataError(
-                    f"tables are read as UTF-8: {path}, line {number:,}, has the byte "
-                    f"0x{data[error.start]:02x} at {error.start + 1}, which isn't. Say what the file is in "
-                    "[data] encoding, or save it as UTF-8."
+                    f"tables are read as UTF-8: {path}, line {number:,}, has the invalid byte "
+                    f"0x{data[error.start]:02x} at {error.start + 1}. Set [data] encoding, or save the "
+                    "file as UTF-8."
                 )
             except ValueError as error:
                 return DataError(
-                    f"every line is one JSON record: {path}, line {number:,}, is not ({error}): "
+                    f"every line must be one JSON record: {path}, line {number:,}, is invalid ({error}): "
                     f"{shown(line.rstrip())}. Correct the line."
                 )
             if not isinstance(record, dict):
                 return DataError(
-                    f"every line is one JSON record: {path}, line {number:,}, is {shown(record)}. "
+                    f"every line must be one JSON record: {path}, line {number:,}, is {shown(record)}. "
                     'Write it as {"name": value, ...}.'
                 )
             clash = _clash(record, kinds, number)
             if clash is not None:
-                return DataError(f"a column holds values of one type: {path}, {clash}. Correct the values.")
+                return DataError(
+                    f"all values of a column must have one type: {path}, {clash}. Correct the values."
+                )
     return DataError(f"{path} can't be read as JSON lines: {reason.splitlines()[0]}. Check the file.")
 
 

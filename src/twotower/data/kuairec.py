@@ -1,19 +1,18 @@
-"""KuaiRec 2.0: the seven files as one `Dataset`, from the zip as downloaded or from a folder.
+"""KuaiRec 2.0: the seven files as one `Dataset`, from the downloaded zip or from a folder.
 
-What is read, and what is not:
+Which columns are read, and which are not:
 
-- Every user feature. The ``onehot_feat`` columns are codes of encrypted categories, so they are categories
-  here too. The ``_range`` columns are ordered, though not by their spelling: they become the position in the
-  order written down below.
-- Of the videos, what is fixed when they are uploaded: tags, caption, cover text, topics, the three levels of
-  categories, author, music, tag, type, upload date and kind, size and duration.
-- **None of the daily counts** (shows, plays, likes, ...). A sum of them over all days holds the very views
-  that are to be predicted; only the days before each interaction would be fair, which a static table can't
-  express.
-- **Not visible_status**: it changes by day (a video is made private, or is taken down), and its last value is
-  news from the future.
+- All user features. The ``onehot_feat`` columns are codes of encrypted categories, so they are read as
+  categories. The ``_range`` columns are ordered, though not alphabetically: they become their position in the
+  lists below.
+- Video features that are fixed at upload: tags, caption, cover text, topics, the three levels of categories,
+  author, music, tag, type, upload date and kind, size and duration.
+- **None of the daily counts** (shows, plays, likes, ...). A sum over all days includes the very views to be
+  predicted; only the days before each interaction would be fair, which a static table can't express.
+- **Not visible_status**: it changes over time (a video is made private, or taken down), and its last value
+  leaks the future.
 
-A value that the files call unknown (``UNKNOWN``, -124) is null.
+Values that mark unknown data (``UNKNOWN``, -124) become null.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from twotower.data.blocks import Dtypes, read_columns
 from twotower.data.dataset import Dataset
 from twotower.data.duplicates import deduplicate
 from twotower.data.source import FoundFile, Source
-from twotower.errors import DataError
+from twotower.errors import DataError, counted
 from twotower.schema import Kind, Schema
 
 MATRICES: Final = {"big": "big_matrix.csv", "small": "small_matrix.csv"}
@@ -48,7 +47,7 @@ RANGES: Final[dict[str, tuple[str, ...]]] = {
     "friend_user_num_range": ("0", "[1,5)", "[5,30)", "[30,60)", "[60,120)", "[120,250)", "250+"),
     "register_days_range": ("15-30", "31-60", "61-90", "91-180", "181-365", "366-730", "730+"),
 }
-"""The ranges from low to high (w is 10,000); a column holds the place in this order, else null."""
+"""The ranges from low to high (w is 10,000); a column contains the position in this list, or null."""
 
 _CODES = tuple(f"onehot_feat{i}" for i in range(18))
 _FLAGS = ("is_lowactive_period", "is_live_streamer", "is_video_author")
@@ -77,7 +76,7 @@ _DAILY_COLUMNS: Dtypes = {
 }
 _UNKNOWN_CODE = -124
 _UNKNOWN_TEXT = "UNKNOWN"
-# The side files are small, and a quoted caption may contain a line break: they are parsed in one piece.
+# These files are small, and a quoted caption may contain a line break, so they are parsed in one block.
 _WHOLE = 1 << 30
 
 SCHEMA: Final = Schema(
@@ -112,7 +111,7 @@ SCHEMA: Final = Schema(
     },
     display=("caption", *(f"{level}_level_category_name" for level in _LEVELS)),
 )
-"""What the columns are; durations are in milliseconds."""
+"""The schema; durations are in milliseconds."""
 
 
 def read_kuairec(source: str | Path, matrix: str = "big", *, unique: bool = True) -> Dataset:
@@ -120,14 +119,14 @@ def read_kuairec(source: str | Path, matrix: str = "big", *, unique: bool = True
 
     Args:
         source: the zip; the folder with the CSV files (``KuaiRec 2.0/data``, an older ``data``, or any
-            other); or a folder above it, also one that holds the zip.
+            other); or a folder that contains either.
         matrix: ``"big"``, ``"small"``, or the name of a file with the same columns.
         unique: keep one of the rows with the same user, video and timestamp: two partitions of the log behind
-            the big matrix were written twice. Of 2,186 that are not equal the one with the largest watch
+            the big matrix were written twice. Of the 2,186 pairs that differ, the row with the larger watch
             ratio is kept. Rows without a timestamp (4% of the small matrix) are kept.
 
     Raises:
-        DataError: a file is missing, damaged or has a cell that is not of its kind.
+        DataError: a file is missing or damaged, or a cell is of the wrong kind.
     """
     files = files_of(source)
     name = _matrix_name(matrix)
@@ -147,10 +146,10 @@ def read_kuairec(source: str | Path, matrix: str = "big", *, unique: bool = True
     if unique:
         data = deduplicate(data)
     untimed = data.interactions.get_column("timestamp").null_count()
-    notes = [f"{untimed:,} rows of {name} have no timestamp; kept"] if untimed else []
+    notes = [f"kept {counted(untimed, 'row')} of {name} without a timestamp"] if untimed else []
     odd = {column: users.get_column(column).null_count() for column in RANGES}
     notes.extend(
-        f"{count:,} users have a {column} that is not in the published list; read as missing"
+        f"{column} of {counted(count, 'user')} is not in the published list; read as missing"
         for column, count in odd.items()
         if count
     )
@@ -158,13 +157,13 @@ def read_kuairec(source: str | Path, matrix: str = "big", *, unique: bool = True
 
 
 def read_matrix(source: str | Path, matrix: str = "big") -> pl.DataFrame:
-    """Read an interaction file as published: every row, the untimed and the repeated ones too.
+    """Read an interaction file as published: every row, including duplicates and rows without a timestamp.
 
-    Of its eight columns only those with information of their own: ``user_id``, ``video_id``,
-    ``video_duration`` (ms), ``timestamp`` (s, null where empty) and ``watch_ratio``. ``time`` is the
-    timestamp at UTC+8; ``date`` is the partition of the log, which is not always the day of the event. A
-    watch ratio is read as it stands, the largest of the big matrix (573, over a corrupt duration of 140 ms)
-    included: cap the label, not the data.
+    Of its eight columns only those that carry information: ``user_id``, ``video_id``, ``video_duration``
+    (ms), ``timestamp`` (s, null where empty) and ``watch_ratio``. ``time`` is the timestamp at UTC+8;
+    ``date`` is the partition of the log, which is not always the day of the event. Watch ratios are not
+    changed, not even the largest of the big matrix (573, from a corrupt duration of 140 ms): cap the label,
+    not the data.
     """
     return read_columns(
         files_of(source).get(_matrix_name(matrix)),
@@ -192,7 +191,7 @@ def read_users(source: str | Path) -> pl.DataFrame:
 
 
 def read_user_features(source: str | Path) -> pl.DataFrame:
-    """Read ``user_features.csv``: the features of `SCHEMA` but for the friends."""
+    """Read ``user_features.csv``: the features of `SCHEMA` except the friends."""
     columns: Dtypes = {
         "user_id": pl.Int32,
         "user_active_degree": pl.String,
@@ -216,14 +215,14 @@ def read_user_features(source: str | Path) -> pl.DataFrame:
 
 
 def read_items(source: str | Path) -> pl.DataFrame:
-    """Read the videos: their content, and the columns of the daily features that do not change by day."""
+    """Read the videos: their content, and the columns of the daily features that do not change over time."""
     content = read_item_content(source)
     joined = content.join(_static_features(source), on="video_id", how="full", coalesce=True, validate="1:1")
     return joined.with_columns(_filled("feat"), _filled("topic_tag")).sort("video_id")
 
 
 def read_item_content(source: str | Path) -> pl.DataFrame:
-    """Read what the videos are about: tags, caption, cover text, topics and three levels of categories."""
+    """Read the content of the videos: tags, caption, cover text, topics and three levels of categories."""
     files = files_of(source)
     file = files.get("item_categories.csv")
     tags = read_columns(
@@ -242,7 +241,7 @@ def read_item_content(source: str | Path) -> pl.DataFrame:
     captions = read_columns(file, columns, required=("video_id",), block=_WHOLE)
     _one_row_an_id(captions, "video_id", file)
     captions = captions.with_columns(
-        # Four captions hold a bare CR, a slip of the keyboard.
+        # Four captions contain a bare CR.
         _known_text(pl.col("caption").str.replace_all("\r", "", literal=True).str.strip_chars().name.keep()),
         _known_text("manual_cover_text"),
         _name_list("topic_tag"),
@@ -254,7 +253,8 @@ def read_item_content(source: str | Path) -> pl.DataFrame:
 
 
 def _static_features(source: str | Path) -> pl.DataFrame:
-    """Each static column from the earliest day that has it: known before anything that happens later."""
+    """Return each static column from the earliest day that has it, so it was known before all later
+    events."""
     daily = read_columns(
         files_of(source).get("item_daily_features.csv"),
         _DAILY_COLUMNS,
@@ -275,7 +275,7 @@ def _static_features(source: str | Path) -> pl.DataFrame:
 
 
 def files_of(source: str | Path) -> Source:
-    """Return the places in which the seven files are looked for."""
+    """Return where the seven files are looked for."""
     return Source(
         source,
         folders=("data", "KuaiRec*/data", "KuaiRec*", "*/data", "*/KuaiRec*/data"),
@@ -292,22 +292,22 @@ def _one_row_an_id(table: pl.DataFrame, ids: str, file: FoundFile) -> None:
     twice = table.get_column(ids).is_duplicated()
     if twice.any():
         example = table.get_column(ids).filter(twice)[0]
-        raise DataError(f"{file}: an id may have one row at most, {ids} {example} has several; keep one")
+        raise DataError(f"{file}: an id must have at most one row, and {ids} {example} has several; keep one")
 
 
 def _name_list(column: str) -> pl.Expr:
-    """``[a,b]`` as a list of strings; the names in it are not quoted, so it is not JSON."""
+    """Parse ``[a,b]`` as a list of strings; the names are not quoted, so it is not JSON."""
     name = pl.element().str.strip_chars()
     return pl.col(column).str.strip_chars(" []").str.split(",").list.eval(name.filter(name != ""))
 
 
 def _code_list(column: str, dtype: type[pl.DataType]) -> pl.Expr:
-    """``[27, 9]`` as a list of codes."""
+    """Parse ``[27, 9]`` as a list of codes."""
     return pl.col(column).str.extract_all(r"-?\d+").list.eval(pl.element().cast(dtype))
 
 
 def _filled(column: str) -> pl.Expr:
-    """Make the list of a row without one empty: it is not unknown, there are none."""
+    """Replace a missing list by an empty one: missing means none here, not unknown."""
     return pl.col(column).fill_null([])
 
 

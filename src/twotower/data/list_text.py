@@ -1,4 +1,4 @@
-"""Lists as people write them in one field: in any brackets, quoted or not, or parts with a separator."""
+"""Lists written in one field: in any brackets, quoted or not, or parts with a separator."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from typing import Final
 import polars as pl
 
 SEPARATORS: Final = ("|", ";", ",", "/", "\n", "\t", "、", "，", "；", "•")
-"""What may stand between the parts of a list, in the order in which they are tried."""
+"""Separators of a list, in the order in which they are tried."""
 _LOOKED_AT = 20_000
-"""Distinct values that the evidence for a separator is taken from, at most."""
+"""Maximum number of distinct values that are used as evidence for a separator."""
 _CLOSING = {"[": "]", "(": ")", "{": "}"}
 _CALL = re.compile(r"(?:np\.)?(?:array|set|frozenset|list|tuple)\((.*?)(?:,\s*dtype=[^()]*)?\)", re.DOTALL)
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _OPENING = re.compile(r"[ubrUBR]?([\"'])")
 _AFTER = re.compile(r"\s*(?:,|:|$|\.\.\.)|\s+[ubrUBR]?[\"'\d]")
-"""What follows the quote that ends a part."""
+"""Characters that can follow the quote at the end of a part."""
 _ENTITY = re.compile(r"&#?\w+;")
 _NONE = ("None", "null", "nan", "NaN", "<NA>")
-"""Without quotes within a list, or in the place of one: no value."""
+"""Words that mean "no value", unquoted, in a list or instead of one."""
 
 
 def find_separator(values: pl.Series, *, declared: bool = False) -> str | None:
-    """Return the separator of a column of lists such as ``Action, Comedy``; None if it isn't one.
+    """Return the separator of a column of lists such as ``Action, Comedy``; None if it is not one.
 
-    The evidence is in the whole column: most of the parts recur in other values, at other places or alone. So
-    ``Portland, Oregon`` and ``King, Stephen`` stay whole. Values in brackets are left out; they need none.
+    The whole column is the evidence: most parts must recur in other values, at other positions or alone. So
+    ``Portland, Oregon`` and ``King, Stephen`` are not split. Values in brackets are ignored.
 
     Args:
-        values: n strings; null and empty ones are passed over.
-        declared: whether the column is known to hold lists, so that less evidence will do.
+        values: n strings; null and empty ones are ignored.
+        declared: whether the column is known to contain lists; less evidence is then enough.
 
     >>> find_separator(pl.Series(["Action, Comedy", "Comedy, Drama", "Action", "Drama, Action"]))
     ', '
@@ -54,7 +54,7 @@ def find_separator(values: pl.Series, *, declared: bool = False) -> str | None:
 
 
 def combinations(tags: Iterable[str]) -> tuple[str, float] | None:
-    """Return a separator and the share of distinct tags that are combinations of others, if most are."""
+    """Return a separator, and the share of distinct tags that are combinations of others, if most are."""
     distinct = list(dict.fromkeys(tag for tag in tags if tag))[:_LOOKED_AT]
     for separator in (*SEPARATORS, " & ", " "):
         whole = [_parts(tag, separator) for tag in distinct]
@@ -68,16 +68,16 @@ def combinations(tags: Iterable[str]) -> tuple[str, float] | None:
 
 
 def plain_cells(values: pl.Series) -> list[str]:
-    """Return the distinct values that are not empty and not in brackets, without blanks at their ends."""
+    """Return the distinct values that are not empty and not in brackets, with spaces stripped."""
     cells = values.drop_nulls().cast(pl.String).str.strip_chars().unique(maintain_order=True)
     style = styles(cells)
     return [cell for cell in cells.head(_LOOKED_AT) if cell and not bracketed(cell, style)]
 
 
 def styles(values: pl.Series) -> str:
-    """Return the opening brackets that are read as such in a column of stripped strings.
+    """Return the opening brackets that mark lists in a column of stripped strings.
 
-    ``[`` always; ``(`` and ``{`` only if most values that are not empty stand in them: "(500) Days" is a tag.
+    ``[`` always; ``(`` and ``{`` only if most non-empty values are in them: "(500) Days" is a tag.
     """
     filled = values.drop_nulls()
     filled = filled.filter(filled != "")
@@ -92,14 +92,16 @@ def styles(values: pl.Series) -> str:
 
 
 def bracketed(text: str, style: str = "[") -> bool:
-    """Say whether a stripped string is a list in brackets of some styles, or printed as ``array([...])``."""
+    """Return whether a stripped string is a list in brackets of some styles, or printed as
+    ``array([...])``."""
     if text[:1] in style:
         return text[:1] == "[" or text.endswith(_CLOSING[text[:1]])
     return _CALL.fullmatch(text) is not None
 
 
 def missing(values: pl.Series) -> pl.Series:
-    """Say of n stripped strings which are ``null``, ``None``, ...; none are without a list in brackets."""
+    """Return which of n stripped strings are ``null``, ``None``, ...; none if the column has no list in
+    brackets."""
     if not values.str.starts_with("[").any():
         return pl.repeat(False, len(values), eager=True)
     return values.is_in(_NONE).fill_null(False)
@@ -110,12 +112,12 @@ def split_cell(text: str, separator: str | None, style: str = "[") -> list[str]:
 
     Args:
         text: in brackets (``[1 2]``, ``['a' 'b']``, ``{"a", "b"}``, ``(a, b)``) or not.
-        separator: between the parts of one without brackets; None if it is one part.
-        style: the opening brackets that count.
+        separator: between the parts of a text without brackets; None if it is one part.
+        style: the opening brackets that mark lists.
 
     Raises:
-        ValueError: a bracket that is not closed, lists or records within the list, or a list that numpy has
-            shortened.
+        ValueError: a bracket is not closed, the list has nested lists or records, or numpy has abbreviated
+            it.
     """
     if not bracketed(text, style):
         return _parts(text, separator) if separator else [text]
@@ -136,11 +138,13 @@ def split_cell(text: str, separator: str | None, style: str = "[") -> list[str]:
 
 def _inside(inner: str) -> list[str]:
     if re.search(r"(^|[\s,])\.\.\.($|[\s,])", inner):
-        raise ValueError("numpy has shortened this one ('...'): write whole lists, with json.dumps(list)")
+        raise ValueError(
+            "numpy has abbreviated this one ('...'): write complete lists, with json.dumps(list)"
+        )
     if re.search(r"(^|,|\s)[ubrUBR]?[\"']", inner):
         return _quoted(inner)
     if "[" in inner or "{" in inner:
-        raise ValueError("this one holds lists")
+        raise ValueError("this one contains lists")
     if "," in inner:
         parts = inner.split(",")
     else:
@@ -163,7 +167,7 @@ def _quoted(inner: str) -> list[str]:
             end = len(inner) if end < 0 else end
             word = inner[at:end].strip()
             if word[:1] in ("[", "{", "("):
-                raise ValueError("this one holds lists")
+                raise ValueError("this one contains lists")
             if word not in _NONE:
                 found.append(word)
             at = end
@@ -173,12 +177,13 @@ def _quoted(inner: str) -> list[str]:
         found.append(_unescaped(inner[start.end() : end], quote))
         at = end + 1
         if inner[at:].lstrip().startswith(":"):
-            raise ValueError("this one holds a record")
+            raise ValueError("this one contains a record")
     return [part for part in found if part]
 
 
 def _closing_quote(inner: str, at: int, quote: str) -> int:
-    """Return where a quoted part ends: at a quote before a comma, a blank with another quote, or the end."""
+    """Return where a quoted part ends: at a quote before a comma, before a space and another quote, or at the
+    end."""
     while True:
         end = inner.find(quote, at)
         if end < 0:
@@ -209,16 +214,16 @@ def _unescaped(body: str, quote: str) -> str:
 
 
 def _names(text: str) -> list[str]:
-    """Read records that have a name, ``[{"id": 16, "name": "Animation"}]``: their names."""
+    """Read the names of records, as in ``[{"id": 16, "name": "Animation"}]``."""
     try:
         found = json.loads(text)
     except ValueError:
         try:
             found = ast.literal_eval(text)
         except (ValueError, SyntaxError):
-            raise ValueError("this one holds lists") from None
+            raise ValueError("this one contains lists") from None
     if not all(isinstance(part, dict) and isinstance(part.get("name"), str) for part in found):
-        raise ValueError("this one holds records without a name")
+        raise ValueError("this one contains records without a name")
     return [part["name"] for part in found]
 
 
@@ -237,7 +242,7 @@ def _are_lists(cells: Sequence[str], separator: str, declared: bool) -> bool:
         and not declared
         and separator == ","
     ):
-        return False  # numbers with decimal commas or thousands
+        return False  # numbers with decimal commas or grouped thousands
     counts = Counter(part for parts in whole for part in set(parts))
     if not declared and len(counts) > len(cells):
         return False
@@ -257,7 +262,7 @@ def _are_lists(cells: Sequence[str], separator: str, declared: bool) -> bool:
 
 
 def _are_codes_and_blanks(cells: Sequence[str], declared: bool) -> bool:
-    """Say whether the cells are whole numbers, or words with a ``#``, with blanks between them."""
+    """Return whether the cells are whole numbers, or words with a ``#``, separated by spaces."""
     whole = [cell.split() for cell in cells]
     if not any(len(parts) > 1 for parts in whole):
         return False

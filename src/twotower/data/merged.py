@@ -1,7 +1,8 @@
-"""Users, items and interactions in one table, and id columns of other names: from the files' layout to ours.
+"""Convert other layouts to ours: users, items and interactions in one table, and differing names of id
+columns.
 
-Features that ride along with the interactions must be functions of the id: a feature that changes from row
-to row is none of the user or item, and its last value would tell of the future.
+Features stored in the interactions must be functions of the id: one that changes from row to row is not a
+feature of the user or item, and its last value would leak the future.
 """
 
 from __future__ import annotations
@@ -23,22 +24,21 @@ def arranged(
     items: pl.DataFrame | None,
     names: Mapping[str, str],
 ) -> tuple[Schema, pl.DataFrame, pl.DataFrame | None, pl.DataFrame | None]:
-    """Return the three tables with one name for each id, features in tables of their own.
+    """Return the three tables with one name for each id, and features in separate tables.
 
     Args:
-        schema: with the names that the tables have.
+        schema: with the column names of the tables.
         events: the interactions.
-        users: the users; without them, the features that the schema names are looked for in the interactions.
-        items: the same of items.
-        names: of the tables, for messages.
+        users: the users; if None, the features in the schema are looked for in the interactions.
+        items: the same for items.
+        names: names of the tables, for messages.
 
     Returns:
-        The schema without ``users_id`` and ``items_id``, as the ids are now called as in the interactions;
-        the interactions without what has gone into the other tables; the users and the items, if there are
-        any.
+        The schema without ``users_id`` and ``items_id``, as the ids now have the names of the interactions;
+        the interactions without the columns moved to other tables; the users and the items, if there are any.
 
     Raises:
-        DataError: a table lacks its id column, or an id has two values of a feature.
+        DataError: a table lacks its id column, or a feature has two values for one id.
     """
     users = _renamed(users, schema.users_id, schema.user, schema.users, names["users"])
     shown_items = [*schema.items, *schema.display]
@@ -58,9 +58,8 @@ def arranged(
         if name in table.columns and table.schema[name] in (pl.Binary, pl.Object):
             source = names["interactions" if sides[1] is None else "items"]
             raise DataError(
-                f"a display column holds text, numbers, times or lists: {source}, column '{name}' holds "
-                f"bytes or mixed "
-                "objects. Cast it to strings, or leave it out."
+                f"a display column must contain text, numbers, times or lists: {source}, column '{name}' "
+                "contains bytes or mixed objects. Cast it to strings, or leave it out."
             )
     gone -= {*schema.interaction_columns(), schema.duration or ""}
     kept = schema.model_copy(update={"users_id": None, "items_id": None})
@@ -68,8 +67,7 @@ def arranged(
 
 
 def split_out(events: pl.DataFrame, ids: str, columns: Sequence[str], source: str) -> pl.DataFrame:
-    """Return one row an id with its features, in the order of the ids; arguments and errors as
-    `one_row_an_id`.
+    """Return one row per id with its features, ordered by id; arguments and errors as in `one_row_an_id`.
 
     Rows without an id are left out.
     """
@@ -77,47 +75,45 @@ def split_out(events: pl.DataFrame, ids: str, columns: Sequence[str], source: st
 
 
 def one_row_an_id(frame: pl.DataFrame, ids: str, columns: Sequence[str], source: str) -> pl.DataFrame:
-    """Return one row an id with its features, in the order of the first rows; a missing value yields to a
-    known one.
+    """Return one row per id with its features, ordered by first row; known values replace missing ones.
 
     Args:
-        frame: n rows with an id and its features.
+        frame: n rows with an id and features.
         ids: the id column.
         columns: the features.
-        source: what to call the table in messages.
+        source: name of the table in messages.
 
     Raises:
-        DataError: an id has two values of a feature; the message names them and their rows.
+        DataError: a feature has two values for one id; the message names them and their rows.
     """
     for column in columns:
         rows = _conflict(frame, ids, column)
         if rows is not None:
             one, two = (frame.get_column(column)[row] for row in rows)
             raise DataError(
-                f"a feature has one value an id: {source}, column '{column}' of {ids} "
+                f"a feature must have one value per id: {source}, column '{column}' of {ids} "
                 f"{shown(frame.get_column(ids)[rows[0]])} is {shown(one)} in data row {rows[0] + 1:,} and "
-                f"{shown(two)} in data row {rows[1] + 1:,}. Leave the column out of the schema, or give a "
-                f"table "
-                "with one row an id."
+                f"{shown(two)} in data row {rows[1] + 1:,}. Remove the column from the schema, or pass a "
+                "table with one row per id."
             )
     firsts = [pl.col(column).drop_nulls().first() for column in columns]
     return frame.group_by(ids, maintain_order=True).agg(firsts)
 
 
 def is_function_of(frame: pl.DataFrame, ids: str, column: str) -> bool:
-    """Say whether every id has one value of a column, missing ones aside."""
+    """Return whether a column has one value per id, ignoring missing values."""
     return _conflict(frame, ids, column) is None
 
 
 def features_within(frame: pl.DataFrame, ids: str, columns: Sequence[str]) -> list[str]:
-    """Return the columns that have one value an id, if ids come back often enough for that to mean something.
+    """Return the columns with one value per id, if ids repeat often enough for this to be evidence.
 
-    A table of interactions that has such columns is one in which users or items are merged in.
+    A table of interactions with such columns has users or items merged into it.
     """
     rows = frame.get_column(ids)
     if not frame.height or rows.n_unique() > 0.8 * frame.height:
         return []
-    # A column of one value is a function of anything.
+    # A constant column is a function of any id.
     return [
         name
         for name in columns
@@ -128,7 +124,7 @@ def features_within(frame: pl.DataFrame, ids: str, columns: Sequence[str]) -> li
 
 
 def _conflict(frame: pl.DataFrame, ids: str, column: str) -> tuple[int, int] | None:
-    """Return two rows of one id with different values of a column, or none."""
+    """Return two rows of one id with different values of a column, or None."""
     value = pl.col(column).hash() if frame.schema[column].is_nested() else pl.col(column)
     pairs = frame.select(pl.col(ids).alias("id"), value.alias("value")).with_row_index("row").drop_nulls()
     distinct = pairs.unique(["id", "value"], keep="first", maintain_order=True)
@@ -148,21 +144,20 @@ def _renamed(
     wanted: Sequence[str] | Mapping[str, object],
     source: str,
 ) -> pl.DataFrame | None:
-    """Return a table whose ids are called as in the interactions."""
+    """Return a table whose id column has the name used in the interactions."""
     if frame is None or own is None or own == ids:
         return frame
     if own not in frame.columns:
         if ids in frame.columns:  # renamed already
             return frame
         raise DataError(
-            f"every column that the schema names must be in its table: {source} has no column '{own}'."
-            f"{nearest(own, frame.columns)} Columns: {', '.join(frame.columns[:30])}."
+            f"every column named in the schema must be in its table: {source} has no column "
+            f"'{own}'.{nearest(own, frame.columns)} Columns: {', '.join(frame.columns[:30])}."
         )
     if ids in wanted:
         raise DataError(
-            f"a feature can't have the name of the interactions' id: {source} has the ids in '{own}', and "
-            f"its column "
-            f"'{ids}' can't be read beside them. Rename one."
+            f"a feature can't have the name of the id in the interactions: {source} has the ids in '{own}' "
+            f"and another column '{ids}'. Rename one."
         )
     kept = frame.drop(ids, strict=False).with_columns(pl.col(own).alias(ids))
     return kept if own in wanted else kept.drop(own)

@@ -1,4 +1,4 @@
-"""MovieLens in its three published layouts, and as Parquet tables; told apart by the files that are there.
+"""MovieLens in its three published layouts, and as Parquet tables; recognised by the names of the files.
 
 ========  =========================================  ==================================
 layout    files                                      published as
@@ -30,7 +30,7 @@ LAYOUTS: Final = {
     "csv": ("ratings.csv", "movies.csv"),
     "tables": ("interactions.parquet", "users.parquet", "items.parquet"),
 }
-"""The files by which a layout is known."""
+"""The files that identify a layout."""
 
 GENRES_100K: Final = (
     "unknown",
@@ -53,7 +53,7 @@ GENRES_100K: Final = (
     "War",
     "Western",
 )
-"""The flags at the end of a row of u.item, in their order (``u.genre``)."""
+"""The flags at the end of a row of u.item, in order (``u.genre``)."""
 
 _ITEMS: Final = {"title": Kind.TEXT, "release_year": Kind.NUMBER, "genres": Kind.CATEGORIES}
 _USERS: Final = {
@@ -62,17 +62,17 @@ _USERS: Final = {
     "occupation": Kind.CATEGORY,
     "zip_region": Kind.CATEGORY,
 }
-# No genre is said in two ways: a flag "unknown", and the words of the later layout.
+# Two ways to say that there is no genre: the flag "unknown", and the words of the later layout.
 _NO_GENRE = ("unknown", "(no genres listed)", "")
-# "(1995)", "(1996-2000)", and after it in some titles "(V)" for video; the later files end some in a space.
+# "(1995)", "(1996-2000)", sometimes followed by "(V)" for video, and in the later files by a space.
 _YEAR = r"\((\d{4})(?:[-–]\s?\d{0,4})?\)\s*(?:\(T?V\))?\s*$"
 
 
 def schema(layout: str) -> Schema:
-    """Return what the columns of a layout are."""
+    """Return the schema of a layout."""
     users: dict[str, Kind] = {} if layout == "csv" else dict(_USERS)
     if layout == "1m":
-        # The ages of 1M are seven brackets, named by their lower end.
+        # The ages of 1M are seven brackets, named by their lower bound.
         users["age"] = Kind.CATEGORY
     return Schema(
         user="user_id",
@@ -88,15 +88,15 @@ def schema(layout: str) -> Schema:
 def read_movielens(source: str | Path, layout: str | None = None) -> Dataset:
     """Read a MovieLens set as a dataset.
 
-    The release year is taken off the title. Of a zip code the first two characters are kept, as
-    ``zip_region``: whole codes are nearly as many as users.
+    The release year is removed from the title. The first two characters of a zip code are kept as
+    ``zip_region``: there are nearly as many full codes as users.
 
     Args:
-        source: the zip, the folder with the files, or a folder that holds either.
-        layout: one of `LAYOUTS`, for a folder with several sets; detected when left out.
+        source: the zip, the folder with the files, or a folder that contains either.
+        layout: one of `LAYOUTS`, for a folder with several data sets; detected by default.
 
     Raises:
-        DataError: the files of no layout are complete, or a cell is not of its kind.
+        DataError: no layout is complete, or a cell is of the wrong kind.
     """
     if layout is not None and layout not in LAYOUTS:
         raise ConfigError(
@@ -110,13 +110,13 @@ def read_movielens(source: str | Path, layout: str | None = None) -> Dataset:
     wanted = "; ".join(", ".join(LAYOUTS[name]) for name in ([layout] if layout else LAYOUTS))
     looked = ", ".join(str(place) for place in files.places)
     raise DataError(
-        f"no MovieLens files: needs all of one layout ({wanted}) in one folder, looked in {looked}. "
-        "Get them with `twotower fetch movielens-100k`"
+        f"no MovieLens files found: all files of one layout ({wanted}) must be in one folder, looked in "
+        f"{looked}. Get them with `twotower fetch movielens-100k`"
     )
 
 
 def layout_of(source: str | Path) -> str | None:
-    """Return the published layout whose files are all there, or none; Parquet tables are anyone's."""
+    """Return the published layout whose files are all there, or None; Parquet tables don't identify one."""
     files = _files(source, "100k")
     for name in ("100k", "1m", "csv"):
         found = _complete(files, LAYOUTS[name])
@@ -261,7 +261,7 @@ def _parquet(file: FoundFile) -> pl.DataFrame:
         return pl.read_parquet(file.read())
     except pl.exceptions.PolarsError as error:
         reason = str(error).split("\n", 1)[0]
-        raise DataError(f"{file} is not a whole Parquet file ({reason}); get it again") from None
+        raise DataError(f"{file} is not a complete Parquet file ({reason}); get it again") from None
 
 
 def _with_region(users: pl.DataFrame) -> pl.DataFrame:
@@ -282,7 +282,7 @@ def _without_no_genre(genres: pl.Expr | None = None) -> pl.Expr:
 
 
 def _title_and_year(other_year: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
-    """``Toy Story (1995)`` as title and year; without a year in the title, ``other_year`` counts."""
+    """Split ``Toy Story (1995)`` into title and year; without a year in the title, ``other_year`` is used."""
     title = pl.col("title")
     year = pl.coalesce(title.str.extract(_YEAR), other_year).cast(pl.Int16)
     return title.str.replace(_YEAR, "").str.strip_chars(), year.alias("release_year")

@@ -12,10 +12,10 @@ import polars as pl
 from twotower.schema import Reading
 
 MISSING: Final = ("", "na", "n/a", "#n/a", "nan", "null", "none", "<na>", "\\n", "-", "--", "?", ".")
-"""What stands for a number that is not known, in lower case."""
+"""Words for an unknown number, in lower case."""
 
 _GROUP = "'’ \u00a0\u202f\u2009_"
-"""What groups thousands whatever the decimal mark is."""
+"""Characters that group thousands whatever the decimal mark is."""
 _SHAPE = (
     r"^(?<sign>[-+−]?)\s*(?<before>\p{Sc}|[A-Z]{1,3}\p{Sc}|[A-Z]{3}\s|Rs\.?)?\s*(?<minus>[-+−]?)"
     rf"(?<body>\d(?:[\d.,{_GROUP}]*\d)?[.,]?|[.,]\d+)(?<power>[eE][-+]?\d+)?"
@@ -24,14 +24,14 @@ _SHAPE = (
 _POINT = rf"^(?:\d+|[1-9]\d{{0,2}}(?:[,{_GROUP}]\d{{2,3}})*[,{_GROUP}]\d{{3}})?(?:\.\d*)?$"
 _COMMA = rf"^(?:\d+|[1-9]\d{{0,2}}(?:[.{_GROUP}]\d{{2,3}})*[.{_GROUP}]\d{{3}})?(?:,\d*)?$"
 _TIMES: Final = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "bn": 1e9}
-"""Letters behind a number that multiply it, where a column has several of them (1.2K, 3M, 950)."""
+"""Suffixes that multiply a number, if a column has several of them (1.2K, 3M, 950)."""
 
 
 _Refuse = Callable[..., "Unreadable"]
 
 
 class Unreadable(ValueError):
-    """A value that does not fit the others of its column: why, and its place among the n values."""
+    """A value that does not match the others of its column: why, and its position among the n values."""
 
     def __init__(self, why: str, row: int, fix: str = "Correct the value, or name another column") -> None:
         super().__init__(why)
@@ -45,8 +45,8 @@ class Numbers:
 
     Attributes:
         values: (n,) Float64, null where missing.
-        reading: how they were read; empty if as plain numbers.
-        missing: how many rows hold a word for "not known", such as ``NA``.
+        reading: how they were read; empty for plain numbers.
+        missing: number of rows with a word for "unknown", such as ``NA``.
     """
 
     values: pl.Series
@@ -55,16 +55,16 @@ class Numbers:
 
 
 def read_numbers(values: pl.Series, reading: Reading = Reading()) -> Numbers:  # noqa: B008 (frozen)
-    """Read n strings as numbers, all in one way.
+    """Read n strings as numbers, all in the same way.
 
     Args:
         values: strings; null and the words of `MISSING` are missing.
-        reading: what is known of the decimal mark and the unit. The rest is found: there must be one decimal
-            mark, and the same unit in every row.
+        reading: the decimal mark and the unit, if known. Otherwise they are detected: there must be one
+            decimal mark, and the same unit in every row.
 
     Raises:
-        Unreadable: a value that is no number, or is written in another way than the others; or marks that may
-            be decimal or thousands.
+        Unreadable: a value is not a number, or is written differently from the others; or a mark may be
+            decimal or group thousands.
     """
     text = values.str.strip_chars()
     plain = text.cast(pl.Float64, strict=False) if reading.decimal != "," else pl.Series([None] * len(text))
@@ -107,7 +107,7 @@ def read_numbers(values: pl.Series, reading: Reading = Reading()) -> Numbers:  #
 
 
 def looks_like_numbers(values: pl.Series) -> Reading | None:
-    """Return how a column of strings is read as numbers; None if it is none, or can't be told.
+    """Return how a column of strings is read as numbers; None if it has none, or is ambiguous.
 
     >>> looks_like_numbers(pl.Series(["11,40", "8,5", "1.200,00"]))
     Reading(separator=None, decimal=',', unit=None, format=None)
@@ -120,16 +120,16 @@ def looks_like_numbers(values: pl.Series) -> Reading | None:
 
 
 def said(reading: Reading, example: str, number: float) -> str:
-    """Say in a note how numbers were read."""
+    """Return a note on how numbers were read."""
     mark = {",": "with a decimal comma", ".": "with grouped thousands"}.get(reading.decimal or "")
     ways = [mark] if mark else []
     if reading.unit:
         ways.append(f"in '{reading.unit}'")
-    return f"numbers {' and '.join(ways)}: '{example}' is {number:g}"
+    return f"numbers {' and '.join(ways)}: '{example}' is read as {number:g}"
 
 
 def _unit(parts: pl.DataFrame, reading: Reading, refuse: _Refuse) -> tuple[str, pl.Series | float]:
-    """Return the unit of all rows, and what each number is multiplied by."""
+    """Return the unit of all rows, and the factor of each number."""
     if (
         set(parts["after"]) <= set(_TIMES)
         and parts["after"].n_unique() > 1
@@ -148,7 +148,7 @@ def _unit(parts: pl.DataFrame, reading: Reading, refuse: _Refuse) -> tuple[str, 
         return units[0] if len(units) else "", 1.0
     most = one.value_counts(sort=True)["text" if "text" in one.name else one.name][0]
     shown = f"'{units.filter(one == most)[0]}'" if most else "no unit"
-    raise refuse(one != most, f"all numbers of a column have one unit; most have {shown}")
+    raise refuse(one != most, f"all numbers of a column must have one unit; most have {shown}")
 
 
 def _mark(bodies: pl.Series, reading: Reading, refuse: _Refuse) -> str:
@@ -164,11 +164,14 @@ def _mark(bodies: pl.Series, reading: Reading, refuse: _Refuse) -> str:
     if not fitting:
         most = max(valid, key=lambda mark: int(valid[mark].sum()))
         name = "point" if most == "." else "comma"
-        raise refuse(~valid[most], f"all numbers of a column are written alike; most fit a decimal {name}")
+        raise refuse(
+            ~valid[most], f"all numbers of a column must be written alike; most have a decimal {name}"
+        )
     marked = bodies.str.contains("[.,]")
     if not marked.any():
         return "."
-    # 1,234 may be a thousand or a fraction. Thousands are not written without their comma, fractions are.
+    # 1,234 may have grouped thousands or a decimal comma. Grouped thousands always have their comma,
+    # fractions may lack it.
     comma = "," in bodies.filter(marked)[0]
     short = bodies.filter(~marked).str.len_chars()
     if len(short) and (short <= 3).all():
@@ -176,6 +179,6 @@ def _mark(bodies: pl.Series, reading: Reading, refuse: _Refuse) -> str:
     raise refuse(
         marked,
         f"a {'comma' if comma else 'point'} before three digits may be the decimal mark or group thousands",
-        'Say which in [schema]: { kind = "number", decimal = "," } for a decimal comma, "." for a point; for '
+        'Set it in [schema]: { kind = "number", decimal = "," } for a decimal comma, "." for a point; for '
         "a role under [schema.interactions]",
     )

@@ -1,8 +1,7 @@
-"""Delimited files with quotes in odd places: a lone one is read literally, or its line is named.
+"""Delimited files with quotes in unusual places: a lone quote is read as text, or its line is reported.
 
-``5,the 5" disk`` has a quote that opens nothing: only one at the begin of a field does.
-``"a \\"b\\" c"`` escapes quotes by a backslash, as MySQL does. ``1, "a, b"`` has a space before a quoted
-field.
+``5,the 5" disk`` has a quote that opens nothing: only one at the beginning of a field does. ``"a \\"b\\" c"``
+escapes quotes with a backslash, as MySQL does. ``1, "a, b"`` has a space before a quoted field.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from twotower.errors import DataError
 
 
 def read_odd_quotes(text: RawText, header: Header, wanted: Sequence[str]) -> pl.DataFrame:
-    """Read columns as strings, null where a field is empty; blank lines are left out.
+    """Read columns as strings, null where a field is empty; blank lines are skipped.
 
     Args:
         text: of the file.
@@ -29,8 +28,8 @@ def read_odd_quotes(text: RawText, header: Header, wanted: Sequence[str]) -> pl.
         wanted: names of columns.
 
     Raises:
-        DataError: a quote is not closed, something follows the quote that closes a field, a line has too few
-            or too many fields, a byte is not UTF-8, or it can't be told whether a quote is a lone one.
+        DataError: a quote is not closed, something follows the closing quote of a field, a line has too few
+            or too many fields, a byte is not UTF-8, or it is ambiguous whether a quote is a lone one.
     """
     fault: DataError | None = None
     for dialect in _dialects(text, header):
@@ -72,12 +71,13 @@ def _read(text: RawText, header: Header, wanted: Sequence[str], dialect: Mapping
             alone = lines.all_whole
     except csv.Error as error:
         raise DataError(
-            f"quotes must be closed, and double inside quotes: {text.path}, line {line:,} "
-            f"({error}). Correct the quotes there."
+            f"quotes must be closed, and doubled inside quotes: {text.path}, line {line:,} ({error}). "
+            "Correct the quotes there."
         ) from None
     except UnicodeDecodeError as error:
         raise DataError(
-            f"tables are read as UTF-8: {text.path}, near line {line:,}, is not ({error})."
+            f"tables are read as UTF-8: {text.path} has an invalid byte near line {line:,} ({error}). Set "
+            "[data] encoding, or save the file as UTF-8."
         ) from None
     finally:
         csv.field_size_limit(limit)
@@ -89,7 +89,7 @@ def _read(text: RawText, header: Header, wanted: Sequence[str], dialect: Mapping
 
 
 class _Lines:
-    """The lines below the header, and whether each has a row's number of separators, quotes aside."""
+    """The lines below the header, and whether each has the right number of separators, ignoring quotes."""
 
     def __init__(self, text: io.TextIOWrapper, header: Header) -> None:
         self._text, self._header = text, header
@@ -110,7 +110,7 @@ class _Lines:
 
 def _doubtful(path: Path, line: int) -> DataError:
     return DataError(
-        f"a quoted field must be told from a lone quote: {path}, line {line:,}, opens a quote that closes on "
-        "a later line, and every line is a whole row if quotes are text. If it is a lone quote, put the "
-        "field in quotes and double it; if the text has two lines, join them."
+        f"ambiguous quote: {path}, line {line:,}, opens a quote that closes on a later line, but every "
+        "line is a complete row if quotes are text. If the quote is text, put the field in quotes and "
+        "double the quote; if the field has two lines, join them."
     )

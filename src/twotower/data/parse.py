@@ -1,8 +1,8 @@
-"""One column in, one column of its kind out: ids, numbers, times, categories and text.
+"""Parse one column by its kind: ids, numbers, times, categories and text.
 
-Each function takes a Polars series of n values and a `Where`, and returns n values of one dtype. The valid
-case is a few vectorised passes; the offending row is looked for only once it is known that there is one.
-Columns of lists are in `parse_lists`.
+Each function takes a Polars series of n values and a `Where`, and returns n values of one dtype. A valid
+column takes a few vectorised passes; the invalid row is searched for only if there is one. Columns of lists
+are in `parse_lists`.
 """
 
 from __future__ import annotations
@@ -14,31 +14,31 @@ import polars as pl
 
 from twotower.data import number_text, time_text
 from twotower.data.number_text import Unreadable
-from twotower.errors import DataError
+from twotower.errors import DataError, counted
 from twotower.schema import IdType, Reading
 
 _EXACT = 2**53
-"""Whole floats beyond this are no longer exact, so that two ids may have become one."""
+"""Whole floats beyond this are no longer exact: two ids may have become one."""
 
 
 AS_FOUND = Reading()
-"""Nothing is said of how a column is read: it is found in the column."""
+"""Nothing is specified: how a column is read is detected."""
 
 
 @dataclass
 class Found:
-    """What is found out about the text of columns while they are read.
+    """Collects what is detected about the text of columns while they are read.
 
     Attributes:
-        notes: what was read as what, and what was taken for missing, in plain sentences.
-        readings: by column, how its text was read, where that is not the plain way.
+        notes: how values were read, and which were taken as missing, in plain sentences.
+        readings: column -> how its text was read, if not in the plain way.
     """
 
     notes: list[str] = field(default_factory=list)
     readings: dict[str, Reading] = field(default_factory=dict)
 
     def add(self, where: Where, said: str, reading: Reading = AS_FOUND) -> None:
-        """Note something of a column, and how it was read."""
+        """Add a note on a column, and how it was read."""
         self.notes.append(f"{where.source}, column '{where.column}': {said}")
         if reading.given:
             self.readings[where.column] = reading
@@ -46,12 +46,12 @@ class Found:
 
 @dataclass(frozen=True)
 class Where:
-    """The table and the column that a message is to name.
+    """The table and the column, for messages.
 
     Attributes:
         source: the table.
         column: the column.
-        rows: the data row (from 0) of each value, where some rows were left out.
+        rows: the data row (from 0) of each value, if some rows were left out.
     """
 
     source: str
@@ -59,7 +59,7 @@ class Where:
     rows: pl.Series | None = field(default=None, compare=False)
 
     def fault(self, rule: str, fix: str, row: int | None = None, value: object = None) -> DataError:
-        """Build the error: the rule; source, data row (counted from 1), column, value; the fix."""
+        """Return the error: the rule; source, data row (counted from 1), column, value; the fix."""
         if row is not None and self.rows is not None:
             row = int(self.rows[row - 1]) + 1
         at = self.source if row is None else f"{self.source}, data row {row}"
@@ -67,22 +67,22 @@ class Where:
         return DataError(f"{rule}: {at}, column '{self.column}'{given}. {fix}.")
 
     def first(self, wrong: pl.Series, values: pl.Series, rule: str, fix: str) -> DataError:
-        """Build the error for the first row where the boolean series ``wrong`` is true."""
+        """Return the error for the first row where the boolean series ``wrong`` is true."""
         index = wrong.fill_null(False).arg_max() or 0
         return self.fault(rule, fix, index + 1, values[index])
 
     def unreadable(self, rule: str, error: Unreadable, values: pl.Series) -> DataError:
-        """Build the error for a value that does not fit the others of its column."""
+        """Return the error for a value that does not match the others of its column."""
         why = f" ({error})" if str(error) and str(error) != rule else ""
         return self.fault(f"{rule}{why}", error.fix, error.row + 1, values[error.row])
 
     def wrong_type(self, rule: str, values: pl.Series, fix: str) -> DataError:
-        """Build the error for a column whose dtype can't be of its kind at all."""
+        """Return the error for a column whose dtype does not fit its kind."""
         return self.fault(f"{rule}, not {_type_name(values.dtype)}", fix)
 
 
 def shown(value: object) -> str:
-    """Return the value as a message shows it, cut to 60 characters; a missing one reads "no value"."""
+    """Return the value for a message, cut to 60 characters; "no value" if it is missing."""
     if value is None:
         return "no value"
     text = repr(value.to_list() if isinstance(value, pl.Series) else value)
@@ -90,16 +90,16 @@ def shown(value: object) -> str:
 
 
 def parse_ids(values: pl.Series, where: Where, as_type: IdType = "auto") -> pl.Series:
-    """Return ids as the integers or strings they are (whole floats as Int64, categoricals as String).
+    """Return ids as integers or strings (whole floats as Int64, categoricals as String).
 
     Args:
         values: n ids.
         where: their table and column.
-        as_type: ``text`` for strings in any case, ``integer`` for Int64 (``007`` is 7 then).
+        as_type: ``text`` for strings always, ``integer`` for Int64 (``007`` is then 7).
 
     Raises:
-        DataError: a null or empty id, a boolean, a float with a fraction or too large to be exact; text where
-            integers are asked for.
+        DataError: a null or empty id, a boolean, a float with a fraction or too large to be exact, or text
+            where integers are required.
     """
     found = _ids(values, where)
     if as_type == "text":
@@ -108,7 +108,10 @@ def parse_ids(values: pl.Series, where: Where, as_type: IdType = "auto") -> pl.S
         whole = found.str.strip_chars().str.strip_suffix(".0").cast(pl.Int64, strict=False)
         if whole.null_count():
             raise where.first(
-                whole.is_null(), found, "the schema says that these ids are integers", "Say 'text' there"
+                whole.is_null(),
+                found,
+                "these ids must be integers according to the schema",
+                "Set the type to 'text' there",
             )
         return whole
     return found
@@ -123,7 +126,7 @@ def missing_ids(values: pl.Series) -> pl.Series:
 
 
 def _ids(values: pl.Series, where: Where) -> pl.Series:
-    rule = "an id is an integer or a string"
+    rule = "an id must be an integer or a string"
     fix = "Give every row an id, or drop the rows without one"
     values = _plain(values)
     if values.null_count():
@@ -154,14 +157,14 @@ def parse_number(
 ) -> pl.Series:
     """Return Float64, where null means missing: NaN and empty strings are null.
 
-    Strings are read as `twotower.data.number_text` says: with decimal commas, grouped thousands or a unit, if
-    all of the column is written so. ``NA`` and the like are missing.
+    Strings are read by `twotower.data.number_text`: with decimal commas, grouped thousands or a unit, if the
+    whole column is written that way. ``NA`` and similar words are missing.
 
     Raises:
-        DataError: an infinity, a string that is no number, one written in another way than the others, a
+        DataError: an infinity, a string that is not a number or is written differently from the others, a
             column of dates or lists.
     """
-    rule = f"{what} is a finite number"
+    rule = f"{what} must be a finite number"
     raw, values = values, _plain(values)
     if values.dtype == pl.String:
         try:
@@ -174,7 +177,7 @@ def parse_number(
                 row = values.is_not_null().arg_max() or 0
                 found.add(where, number_text.said(numbers.reading, raw[row], values[row]), numbers.reading)
             if numbers.missing:
-                found.add(where, f"{numbers.missing:,} values (NA and the like) are taken for missing")
+                found.add(where, f"read {counted(numbers.missing, 'value')} such as NA as missing")
     elif not (values.dtype.is_numeric() or values.dtype in (pl.Boolean, pl.Null)):
         raise where.wrong_type(rule, values, "Name a numeric column, or another kind for this one")
     given_floats = values.dtype.is_float()
@@ -183,17 +186,17 @@ def parse_number(
         values = values.fill_nan(None)
         infinite = values.is_infinite()
         if infinite.any():
-            raise where.first(infinite, raw, rule, "Correct the value, or leave it empty if it is not known")
+            raise where.first(infinite, raw, rule, "Correct the value, or leave it empty if it is unknown")
     return values
 
 
 def parse_levels(values: pl.Series, levels: Sequence[str], where: Where) -> pl.Series:
-    """Return the place of each value among the levels, from 1, as Float64; null means missing.
+    """Return the position of each value among the levels, from 1, as Float64; null means missing.
 
-    Floats are taken to be such places already.
+    Floats are taken as positions already.
 
     Raises:
-        DataError: a value that is not one of them.
+        DataError: a value is not one of the levels.
     """
     places = {level: float(place) for place, level in enumerate(levels, 1)}
     if values.dtype.is_float():
@@ -208,8 +211,10 @@ def parse_levels(values: pl.Series, levels: Sequence[str], where: Where) -> pl.S
         known = found.is_not_null()
     wrong = ~known & values.is_not_null()
     if wrong.any():
-        rule = f"a label with levels is one of {', '.join(levels)}"
-        raise where.first(wrong, values, rule, "Correct the value, or add it to [schema] levels in its place")
+        rule = f"the label must be one of the levels {', '.join(levels)}"
+        raise where.first(
+            wrong, values, rule, "Correct the value, or add it to [schema] levels at its position"
+        )
     return found
 
 
@@ -222,19 +227,19 @@ def parse_count(
         DataError: as `parse_number`, and a value below 0.
     """
     numbers = parse_number(values, where, reading, found, what="a log_number")
-    return not_negative(numbers, where, "a log_number is 0 or more")
+    return not_negative(numbers, where, "a log_number must be 0 or more")
 
 
 def not_negative(values: pl.Series, where: Where, rule: str) -> pl.Series:
-    """Return the values, having checked that none is below 0."""
+    """Return the values after checking that none is below 0."""
     lowest = values.min()
     if isinstance(lowest, float) and lowest < 0:
-        raise where.first(values < 0, values, rule, "Correct the value, or leave it empty if it is not known")
+        raise where.first(values < 0, values, rule, "Correct the value, or leave it empty if it is unknown")
     return values
 
 
 def required(values: pl.Series, where: Where, rule: str, fix: str) -> pl.Series:
-    """Return the values, having checked that none is missing."""
+    """Return the values after checking that none is missing."""
     if values.null_count():
         raise where.first(values.is_null(), values, rule, fix)
     return values
@@ -253,11 +258,11 @@ def parse_timestamp(
     Dates are midnight UTC, datetimes without a zone are read as UTC. Numbers are seconds, milliseconds,
     microseconds or nanoseconds by their size, or dates such as 20210415. Strings are numbers, ISO 8601
     (``2020-07-05``, ``2020-07-05 00:08:23.4 UTC``, ``2020-07-05T00:08:23+08:00``, ``2020/07/05``), or dates
-    of another form if all rows have it; see `twotower.data.time_text`.
+    in another format if all rows have it; see `twotower.data.time_text`.
 
     Raises:
-        DataError: an infinite number, a string that is no time, a value in another unit than the others, day
-            and month that can't be told apart, a boolean or a list.
+        DataError: an infinite number, a string that is not a time, a value in another unit than the others,
+            an ambiguous order of day and month, a boolean or a list.
     """
     raw, values = values, _plain(values)
     if isinstance(values.dtype, pl.Datetime):
@@ -265,19 +270,19 @@ def parse_timestamp(
         return values.to_physical().cast(pl.Float64) / per_second
     if values.dtype == pl.Date:
         return values.to_physical().cast(pl.Float64) * 86400.0
-    rule = "a timestamp is a number, a date or an ISO datetime"
+    rule = "a timestamp must be a number, a date or an ISO datetime"
     if not (values.dtype == pl.String or values.dtype.is_numeric() or values.dtype == pl.Null):
         raise where.wrong_type(rule, values, "Name a column of times, or another kind for this one")
     try:
         times = time_text.read_times(values, reading.format, events=events)
     except Unreadable as error:
-        finite = "a timestamp is a finite number"
+        finite = "a timestamp must be a finite number"
         raise where.unreadable(finite if str(error) == finite else rule, error, raw) from None
     if found is not None:
         if times.format not in ("s", "iso"):
             found.add(where, f"times are {time_text.said(times.format)}", Reading(format=times.format))
         if times.missing:
-            found.add(where, f"{times.missing:,} values (NA and the like) are taken for missing")
+            found.add(where, f"read {counted(times.missing, 'value')} such as NA as missing")
     return times.values.alias(raw.name)
 
 
@@ -285,9 +290,9 @@ def parse_category(values: pl.Series, where: Where) -> pl.Series:
     """Return Int64 (integers, whole floats, booleans) or String; null means missing, as does an empty string.
 
     Raises:
-        DataError: a float with a fraction, or a column of lists.
+        DataError: a float has a fraction, or the column contains lists.
     """
-    rule = "a category is an integer code or a string"
+    rule = "a category must be an integer code or a string"
     values = _plain(values)
     dtype = values.dtype
     if dtype == pl.String:
@@ -304,14 +309,14 @@ def parse_category(values: pl.Series, where: Where) -> pl.Series:
 
 
 def parse_text(values: pl.Series, where: Where) -> pl.Series:
-    """Return String; numbers and dates are written out, null means missing.
+    """Return String; numbers and dates are converted to text, null means missing.
 
     Raises:
         DataError: a column of lists or other nested values.
     """
     values = _plain(values)
     if values.dtype.is_nested() or values.dtype in (pl.Object, pl.Binary):
-        raise where.wrong_type("a text is a string", values, "Join the parts into one string a row")
+        raise where.wrong_type("a text must be a string", values, "Join the parts into one string per row")
     return values.cast(pl.String)
 
 
@@ -320,7 +325,7 @@ _WIDE = (pl.UInt64, pl.Int128, pl.UInt128)
 
 
 def _plain(values: pl.Series) -> pl.Series:
-    """Return categoricals as the strings they stand for; any other series as it is."""
+    """Return categoricals as strings; any other series unchanged."""
     return values.cast(pl.String) if isinstance(values.dtype, pl.Categorical | pl.Enum) else values
 
 
@@ -333,12 +338,12 @@ def _within_int64(values: pl.Series, where: Where, rule: str) -> pl.Series:
 
 
 def _whole(values: pl.Series, where: Where, rule: str, fix: str) -> pl.Series:
-    """Return whole floats or decimals as Int64; NaN counts as missing where missing is allowed."""
+    """Return whole floats or decimals as Int64; NaN counts as missing if missing values are allowed."""
     if values.dtype.is_float():
         values = values.fill_nan(None)
         large = values.abs() > _EXACT
         if large.any():
-            raise where.first(large, values, f"{rule}; floats this large are no longer exact", fix)
+            raise where.first(large, values, f"{rule}; floats this large are not exact", fix)
     codes = values.cast(pl.Int64, strict=False)
     wrong = (codes.is_null() & values.is_not_null()) | (codes.cast(values.dtype, strict=False) != values)
     if wrong.any():

@@ -9,31 +9,32 @@ import polars as pl
 
 from twotower.data.list_text import SEPARATORS, find_separator, missing, plain_cells, split_cell, styles
 from twotower.data.parse import AS_FOUND, Found, Where, shown
+from twotower.errors import counted
 from twotower.schema import Reading
 
 __all__ = ["find_separator", "parse_categories", "parse_vector"]
 
 _INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})(\.0*)?$")
-"""An integer that is written back as it was read: no leading zero, within 63 bits."""
+"""A canonical integer, written back as it was read: no leading zero, at most 63 bits."""
 _MANY: Final = 0.3
-"""Share of values with a comma or the like from which it is said that they are taken as one tag each."""
+"""Share of values with a comma or another separator from which a note says that each is taken as one tag."""
 
 
 def parse_categories(
     values: pl.Series, where: Where, reading: Reading = AS_FOUND, found: Found | None = None
 ) -> pl.Series:
-    """Return List(Int64) or List(String): one list of tags a row; null means missing, [] means none.
+    """Return List(Int64) or List(String): one list of tags per row; null means missing, [] means none.
 
-    Lists are taken as they are, nulls inside them dropped. Strings are read in any usual spelling:
-    ``[27, 9]``, ``[27 9]``, ``["a", "b"]``, ``['a' 'b']``, ``{'a', 'b'}``, ``('a', 'b')``, ``[a,b]``, or
-    ``a|b`` with any separator that the column shows, see `find_separator`; else a list of one. An empty
+    Lists are unchanged except that nulls in them are dropped. Strings are read in any usual notation: ``[27,
+    9]``, ``[27 9]``, ``["a", "b"]``, ``['a' 'b']``, ``{'a', 'b'}``, ``('a', 'b')``, ``[a,b]``, or ``a|b``
+    with any separator that `find_separator` detects in the column; otherwise as a list of one tag. An empty
     string is missing.
 
     Raises:
-        DataError: a bracket that is not closed, lists within lists, a list that numpy has shortened, or a
-            float with a fraction.
+        DataError: a bracket is not closed, lists are nested, numpy has abbreviated a list, or a float has a
+            fraction.
     """
-    rule = "categories are a list of integer codes or strings"
+    rule = "categories must be a list of integer codes or strings"
     if isinstance(values.dtype, pl.Categorical | pl.Enum):
         values = values.cast(pl.String)
     if values.dtype == pl.String:
@@ -63,15 +64,15 @@ def parse_categories(
 def parse_vector(
     values: pl.Series, where: Where, reading: Reading = AS_FOUND, found: Found | None = None
 ) -> pl.Series:
-    """Return List(Float32), every list as long as the first one; null means missing.
+    """Return List(Float32), all lists of the length of the first one; null means missing.
 
     Strings are read like ``[0.1, 0.2]``, ``[0.1 0.2]``, ``0.1 0.2`` or ``0,1;0,2``.
 
     Raises:
-        DataError: a list of another length, a missing or non-finite number in one, or a string that isn't
-            like these.
+        DataError: a list has another length or a missing or non-finite number, or a string is in another
+            notation.
     """
-    rule = "a vector is a list of finite numbers"
+    rule = "a vector must be a list of finite numbers"
     raw = values
     if values.dtype == pl.String:
         values = _vectors_of_strings(values, where, rule, reading, found)
@@ -94,27 +95,25 @@ def parse_vector(
         row = wrong.arg_max() or 0
         first = sizes.is_not_null().arg_max() or 0
         raise where.fault(
-            f"all vectors of a column have one length ({known[0]}, that of data row {first + 1}; "
-            f"this one has {sizes[row]})",
-            "Correct the list, or leave it empty if the vector is not known",
+            f"all vectors of a column must have one length ({known[0]} in data row {first + 1}, "
+            f"{sizes[row]} here)",
+            "Correct the list, or leave it empty if the vector is unknown",
             row + 1,
             raw[row],
         )
     if len(known) and known[0] == 0:
         raise where.first(
-            sizes == 0, raw, "a vector has at least one number", "Leave the field empty, or drop it"
+            sizes == 0, raw, "a vector must have at least one number", "Leave the field empty, or drop it"
         )
     numbers = values.drop_nulls().explode()
     if not numbers.is_finite().fill_null(False).all():
         finite = values.list.eval(pl.element().is_finite().fill_null(False)).list.all()
-        raise where.first(
-            ~finite, raw, rule, "Correct the list, or leave it empty if the vector is not known"
-        )
+        raise where.first(~finite, raw, rule, "Correct the list, or leave it empty if the vector is unknown")
     return values
 
 
 def _tags_of_strings(values: pl.Series, where: Where, reading: Reading, found: Found | None) -> pl.Series:
-    """Parse each distinct string once (tags repeat), then put the lists back in the rows' order."""
+    """Parse each distinct string once (tags repeat), then assign the lists to the rows."""
     lists: list[list[str] | None] = []
     distinct = values.unique(maintain_order=True)
     stripped = distinct.str.strip_chars()
@@ -127,9 +126,9 @@ def _tags_of_strings(values: pl.Series, where: Where, reading: Reading, found: F
         except ValueError as error:
             row = (values == text).arg_max() or 0
             fix = "Write it like [27, 9], [a,b] or a|b"
-            raise where.fault(f"categories are a flat list; {error}", fix, row + 1, text) from None
+            raise where.fault(f"categories must be a flat list; {error}", fix, row + 1, text) from None
     whole = all(_INTEGER.match(tag) for tags in lists if tags is not None for tag in tags)
-    # A column without any tag says nothing about their type: String, which takes whatever comes later.
+    # A column without any tag has no type yet: String, which accepts whatever comes later.
     whole = whole and any(lists)
     parsed = pl.Series(
         values.name,
@@ -143,7 +142,7 @@ def _tags_of_strings(values: pl.Series, where: Where, reading: Reading, found: F
 
 
 def _separator(distinct: pl.Series, where: Where, found: Found | None) -> str:
-    """Return the separator of a column of lists; what was found, or not, is noted."""
+    """Return the separator of a column of lists, and add a note if one was found or may have been missed."""
     separator = find_separator(distinct, declared=True)
     if separator is not None:
         if found is not None and separator != "|":
@@ -155,9 +154,9 @@ def _separator(distinct: pl.Series, where: Where, found: Found | None) -> str:
         if found is not None and len(having) > _MANY * len(cells):
             found.add(
                 where,
-                f"{len(having):,} of {len(cells):,} distinct values hold {other!r} and are one tag each, "
-                f"such as {shown(having[0])}; if they are lists, declare "
-                f'{{ kind = "categories", separator = "{other}" }}',
+                f"{len(having):,} of {counted(len(cells), 'distinct value')} contain {other!r} and are "
+                f"read as one tag each, such as {shown(having[0])}; if they are lists, set {{ kind = "
+                f'"categories", separator = "{other}" }}',
             )
             break
     return "|"
@@ -182,8 +181,8 @@ def _vectors_of_strings(
         raise where.first(
             short,
             values,
-            f"{rule}, and numpy has shortened this one",
-            "Write whole lists, with json.dumps(list)",
+            f"{rule}, and numpy has abbreviated this one",
+            "Write complete lists, with json.dumps(list)",
         )
     separator = next((mark for mark in ";|" if inner.str.contains(mark, literal=True).any()), None)
     blanks = inner.str.replace_all(r"\s+", " ")
@@ -204,5 +203,5 @@ def _vectors_of_strings(
     if wrong.any():
         row = wrong.arg_max() or 0
         bad = [part.strip() for part, number in zip(parts[row], numbers[row], strict=True) if number is None]
-        raise where.fault(f"{rule} ({shown(bad[0])} is no number)", fix, row + 1, values[row])
+        raise where.fault(f"{rule} ({shown(bad[0])} is not a number)", fix, row + 1, values[row])
     return numbers

@@ -1,4 +1,4 @@
-"""Values that stand for "none": labels such as -1, users such as ``NULL``, and a label that says nothing."""
+"""Placeholders for "none": labels such as -1, users such as ``NULL``, and a constant label."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from twotower.errors import counted
+
 _WORDS: Final = frozenset(
     [
         *("nan", "na", "n/a", "#n/a", "nil", "null", "none", "<na>", "\\n", "-", "--", "?", "."),
@@ -17,25 +19,25 @@ _WORDS: Final = frozenset(
 )
 _NUMBERS: Final = ("-1", "0", "-999", "-9999", "9999", "99999", "999999")
 _LEAST_WORD, _LEAST_NUMBER = 0.005, 0.05
-"""Share of the rows from which a placeholder that is a word, or a number, is reported."""
+"""Share of the rows from which a placeholder (a word, or a number) is reported."""
 _TIMES = 3.0
-"""How many times the rows of the next id a number needs, to be no ordinary id."""
+"""A number is suspicious if it has this many times the rows of the next id."""
 _CODES: Final = (-1.0, -9.0, -99.0, -999.0, -9999.0, 99.0, 999.0, 9999.0, 99999.0)
 _LEAST_LABEL = 0.02
 _LEAST_ZERO = 0.3
-"""Share of labels 0 beside a scale from 1 on."""
+"""Share of labels 0 that is suspicious beside a scale from 1 on."""
 _SCALE = 11
-"""Most values of a scale."""
+"""Maximum number of values of a scale."""
 
 
 @dataclass(frozen=True)
 class Placeholder:
-    """A value that probably stands for "none".
+    """A value that probably means "none".
 
     Attributes:
         value: as it is written.
-        rows: with it.
-        share: of all rows.
+        rows: number of rows with it.
+        share: share of all rows.
     """
 
     value: str
@@ -43,14 +45,14 @@ class Placeholder:
     share: float
 
     def __str__(self) -> str:
-        return f"'{self.value}' in {self.rows:,} rows ({self.share:.1%})"
+        return f"'{self.value}' in {counted(self.rows, 'row')} ({self.share:.1%})"
 
 
 def placeholder_ids(ids: pl.Series) -> list[Placeholder]:
-    """Return the users or items that are none, the commonest first.
+    """Return the ids that probably mean "none", the most frequent first.
 
-    A word such as ``nan``, ``NULL`` or ``unknown``, from 0.5% of the rows on; a number such as -1 or 0 that
-    has 5% of the rows and three times those of the next id.
+    These are words such as ``nan``, ``NULL`` or ``unknown`` with at least 0.5% of the rows, and numbers such
+    as -1 or 0 with at least 5% of the rows and three times those of the next id.
 
     >>> [str(found) for found in placeholder_ids(pl.Series(["a", "NULL", "b", "NULL"]))]
     ["'NULL' in 2 rows (50.0%)"]
@@ -75,8 +77,8 @@ def placeholder_ids(ids: pl.Series) -> list[Placeholder]:
 def placeholder_label(labels: npt.NDArray[np.float64]) -> Placeholder | None:
     """Return the label that probably means "none", of n finite labels; None if there is none.
 
-    That is -1, -99, 999, ... where it stands apart from all others, of which there are three values at least;
-    or 0 in 30% of the rows beside a scale of whole numbers from 1 on.
+    That is -1, -99, 999, ... if it is far from the other labels, of which there must be three values at
+    least; or 0 with at least 30% of the rows beside a scale of whole numbers from 1 on.
 
     >>> str(placeholder_label(np.array([-1.0, -1, 3, 4, 5])))
     "'-1' in 2 rows (40.0%)"
@@ -97,5 +99,5 @@ def placeholder_label(labels: npt.NDArray[np.float64]) -> Placeholder | None:
 
 
 def constant(labels: npt.NDArray[np.float64]) -> bool:
-    """Say whether n labels, one at least, are all the same: there is nothing to predict, or to grade by."""
+    """Return whether n labels, at least one, are all the same: then there is nothing to predict."""
     return len(labels) > 0 and bool((labels == labels[0]).all())

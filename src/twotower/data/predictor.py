@@ -1,4 +1,4 @@
-"""`Predictor`: whatever predicts the label of an interaction, a trained model or a baseline."""
+"""`Predictor`: a model or a baseline that predicts the label of interactions."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ class Predictor(ABC):
     """Predicts the label of every row of a dataset's interactions.
 
     Attributes:
-        name: what tables and reports call it.
+        name: its name in tables and reports.
     """
 
     name: str
 
     @abstractmethod
     def predict(self, data: Dataset) -> NDArray[np.float64]:
-        """Predict each row of ``data.interactions``, in their order and in the label's own units.
+        """Predict each row of ``data.interactions``, in order and in the units of the label.
 
-        Users and items never seen before get a prediction too, and the labels of ``data`` are not looked at.
+        Users and items never seen before get a prediction too; the labels of ``data`` are not used.
 
         Returns:
             (n,), finite.

@@ -1,4 +1,4 @@
-"""Which columns of a delimited file have numbers in quotes: "7" is a name, and not a quantity."""
+"""Find the columns of a delimited file with numbers in quotes: "7" is a name, not a quantity."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ _NUMERIC: Final = np.isin(np.arange(256), np.frombuffer(b"0123456789+-", dtype=n
 
 
 def quoted_numbers(text: RawText, separator: str) -> frozenset[int]:
-    """Return the places (from 0) of the columns in which a field is a quote and then a digit or sign.
+    """Return the positions (from 0) of the columns in which a field begins with a quote and a digit or sign.
 
     Args:
-        text: every quote of which begins or ends a field, or is double within one.
+        text: the text; every quote must begin or end a field, or be doubled within one.
         separator: one character.
     """
     places: set[int] = set()
-    within = np.uint8(0)  # whether the block begins within quotes
+    within = np.uint8(0)  # whether the block begins inside quotes
     passed = 0  # separators since the last line end
     before = b"\n"
     with text.open() as stream:
         while block := stream.read(_BLOCK):
             while block[-1] == _QUOTE and (more := stream.read(1)):
-                block += more  # a quote is judged by what follows
+                block += more  # whether a quote closes depends on what follows
             codes = np.frombuffer(block, dtype=np.uint8)
             quote = codes == _QUOTE
             inside = np.bitwise_xor.accumulate(quote.view(np.uint8)) ^ within

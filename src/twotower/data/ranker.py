@@ -1,4 +1,4 @@
-"""`Ranker`: whatever ranks a catalogue for users, a trained model or a baseline."""
+"""`Ranker`: a model or a baseline that ranks the catalogue for users."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Queries:
 
     Attributes:
         users: distinct ids (n_users,).
-        items: the catalogue: distinct ids (n_items,), warm or cold. Every one is a candidate of every user
-            unless it is barred.
-        barred: rows of ``items`` that a user is never given: seen in train, say, or outside the candidates.
-        tables: where the features of users and items are found; its interactions are not looked at.
+        items: the catalogue: distinct ids (n_items,), warm or cold. Each is a candidate for every user unless
+            it is barred.
+        barred: rows of ``items`` that must not be recommended to a user, such as items seen in training.
+        tables: has the features of users and items; its interactions are not used.
     """
 
     users: pl.Series
@@ -35,22 +35,21 @@ class Ranker(ABC):
     """Ranks a catalogue for users.
 
     Attributes:
-        name: what tables and reports call it.
+        name: its name in tables and reports.
     """
 
     name: str
 
     @abstractmethod
     def rank(self, queries: Queries, k: int) -> NDArray[np.int32]:
-        """Return the rows of ``queries.items`` that each user is given, best first, each once.
+        """Return the rows of ``queries.items`` recommended to each user, best first, without duplicates.
 
-        Users and items never seen in training are ranked too, as well as the model can; equal scores by
-        lower row.
+        Users and items never seen in training are ranked too, as well as the model can; ties by lower row.
 
         Args:
-            queries: who asks, among what.
-            k: at least 1; it may exceed the catalogue.
+            queries: the users, and the candidates.
+            k: length of the lists, at least 1; it may exceed the catalogue.
 
         Returns:
-            (n_users, k) int32; -1 after the last where a user has fewer than ``k`` candidates.
+            (n_users, k) int32; padded with -1 if a user has fewer than ``k`` candidates.
         """

@@ -1,6 +1,6 @@
-"""The text of a file as UTF-8, whatever it is packed in: gzip, bzip2, xz, zstd, a zip of one file, UTF-16.
+"""The text of a file as UTF-8, decompressed (gzip, bzip2, xz, zstd, a zip of one file) and decoded.
 
-How a file is compressed is recognised by its first bytes, not by its suffix.
+Compression is recognised by the first bytes, not by the suffix.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ UTF8: Final = "utf-8"
 
 
 HEAD: Final = 1 << 20
-"""Bytes that hold any header."""
+"""Number of bytes that contain any header."""
 
 
 class EmptyTable(DataError):
-    """A table without rows; as a part of a table with others that have some, it adds none."""
+    """A table without rows; as one of several files of a table it is skipped."""
 
 
 class _Reader(Protocol):
@@ -41,19 +41,19 @@ class RawText:
 
     Attributes:
         path: the file.
-        content: the text in UTF-8 without a mark; none if the file itself is that.
+        content: the text in UTF-8 without a byte order mark; None if the file itself is that.
     """
 
     path: Path
     content: bytes | None
 
     def open(self) -> IO[bytes]:
-        """Open for reading."""
+        """Open the text for reading."""
         return self.path.open("rb") if self.content is None else io.BytesIO(self.content)
 
     @property
     def source(self) -> Path | bytes:
-        """What a reader of Polars is given."""
+        """The source for a reader of Polars."""
         return self.path if self.content is None else self.content
 
 
@@ -61,12 +61,12 @@ def raw_text(path: Path, encoding: str = UTF8, *, head: bool = False) -> RawText
     """Return the text of a file.
 
     Args:
-        path: the file, plain or packed.
-        encoding: of its characters; a mark of UTF-8 or UTF-16 at its beginning wins.
-        head: unpack and decode only the begin.
+        path: the file, plain or compressed.
+        encoding: its encoding; a byte order mark of UTF-8 or UTF-16 takes precedence.
+        head: decompress and decode only the beginning.
 
     Raises:
-        DataError: it can't be unpacked or decoded, or is a spreadsheet or a zip of several files.
+        DataError: it can't be decompressed or decoded, or is a spreadsheet or a zip of several files.
     """
     try:
         with path.open("rb") as stream:
@@ -83,8 +83,8 @@ def raw_text(path: Path, encoding: str = UTF8, *, head: bool = False) -> RawText
         encoding = "utf-16"
     elif b"\0" in start and _plain(encoding):
         raise DataError(
-            f"tables are read as UTF-8: {path} begins with zero bytes, as UTF-16 does. "
-            "Say what it is in [data] encoding (utf-16-le, utf-16-be), or save it as UTF-8."
+            f"tables are read as UTF-8: {path} begins with zero bytes, as in UTF-16. Set [data] encoding "
+            "(utf-16-le or utf-16-be), or save the file as UTF-8."
         )
     if encoding == "utf-8-sig" and content is not None:
         content = content[len(codecs.BOM_UTF8) :]
@@ -97,13 +97,13 @@ def raw_text(path: Path, encoding: str = UTF8, *, head: bool = False) -> RawText
 
 
 def unreadable(path: Path, error: BaseException) -> DataError:
-    """Build the error for a file that the system, or its compression, won't let us read."""
+    """Return the error for a file that can't be opened or decompressed."""
     reason = getattr(error, "strerror", None) or (str(error) or type(error).__name__).splitlines()[0]
     return DataError(f"{path} can't be read ({reason}). Check its permissions, or fetch it again.")
 
 
 def known_encoding(name: str) -> str:
-    """Return the name of an encoding, having checked that there is one; `ValueError` if not."""
+    """Return the name of an encoding after checking that it exists; `ValueError` if not."""
     try:
         "".encode(name)
     except (LookupError, ValueError):
@@ -119,12 +119,12 @@ def _plain(encoding: str) -> bool:
 
 def _decoded(path: Path, content: bytes, encoding: str, head: bool) -> bytes:
     try:
-        # A head may end within a character.
+        # The beginning may end within a character.
         text = codecs.getincrementaldecoder(encoding)().decode(content, final=not head)
         return text.removeprefix("\ufeff").encode()
     except UnicodeError as error:
         raise DataError(
-            f"{path} is read as {encoding}, and is not: {error}. Correct [data] encoding, or save it as "
+            f"{path} can't be read as {encoding}: {error}. Correct [data] encoding, or save the file as "
             "UTF-8."
         ) from None
 
@@ -157,10 +157,12 @@ def _zip(path: Path, size: int) -> bytes:
         names = [info.filename for info in archive.infolist() if not info.is_dir()]
         names = [name for name in names if not name.startswith("__MACOSX/")]
         if "[Content_Types].xml" in names:
-            raise DataError(f"tables are text or Parquet: {path} is a spreadsheet. Save the sheet as CSV.")
+            raise DataError(
+                f"tables must be text or Parquet: {path} is a spreadsheet. Save the sheet as CSV."
+            )
         if len(names) != 1:
             listed = ", ".join(names[:10]) or "nothing"
-            raise DataError(f"a zip is read if it holds one file: {path} holds {listed}. Unpack it.")
+            raise DataError(f"a zip must contain exactly one file: {path} contains {listed}. Unpack it.")
         try:
             with archive.open(names[0]) as stream:
                 return stream.read(size)

@@ -1,4 +1,4 @@
-"""One file of a table, by what is in it."""
+"""Read one file of a table by its format."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from twotower.errors import DataError
 
 @dataclass(frozen=True)
 class Reading:
-    """How a table is read.
+    """Options for reading a table.
 
     Attributes:
-        dtypes: of some columns.
-        names: of all columns, for text files without a header.
-        encoding: of text files.
+        dtypes: dtypes of some columns.
+        names: names of all columns, for text files without a header.
+        encoding: encoding of text files.
         ids: columns of ids.
     """
 
@@ -39,12 +39,13 @@ class Reading:
 
 
 def names_in(file: TableFile, how: Reading) -> list[str]:
-    """Return the names of the columns, those of partitions last; errors as `read_file`."""
+    """Return the names of the columns, those of partitions last; errors as in `read_file`."""
     path, suffix = file.path, _suffix(file)
     named = suffix in PARQUET or suffix in JSON or suffix in RECBOLE
     if how.names is not None and named:
         raise DataError(
-            f"columns are named for text files without a header: {path} has names of its own. Leave them out."
+            f"column names can only be given for text files without a header: {path} has its own. Leave "
+            "them out."
         )
     try:
         if suffix in PARQUET:
@@ -61,11 +62,12 @@ def names_in(file: TableFile, how: Reading) -> list[str]:
 
 
 def read_file(file: TableFile, columns: list[str] | None, how: Reading) -> pl.DataFrame:
-    """Read columns of a file; partitions are columns of strings, if the file has none of that name.
+    """Read columns of a file; partitions become columns of strings, unless the file has a column of that
+    name.
 
     Raises:
         EmptyTable: it has no rows.
-        DataError: it is damaged, lacks a column, or has a value not of its dtype.
+        DataError: it is damaged, lacks a column, or has a value of the wrong dtype.
     """
     path = file.path
     present = names_in(file, how)
@@ -94,7 +96,7 @@ def _read(path: Path, suffix: str, columns: list[str] | None, how: Reading) -> p
 
 
 def _suffix(file: TableFile) -> str:
-    """Return what is in a file: its first bytes win over its suffix if it is Parquet."""
+    """Return the format of a file; Parquet is recognised by its first bytes whatever the suffix."""
     if file.suffix not in PARQUET:
         with file.path.open("rb") as stream:
             if stream.read(4) == b"PAR1":
@@ -118,7 +120,7 @@ def _read_parquet(path: Path, columns: Sequence[str] | None) -> pl.DataFrame:
             _check_column(path, name)
         raise _damaged(path, error) from None
     if not frame.height:
-        raise EmptyTable(f"a table needs at least one row: {path} has none. Check the file.")
+        raise EmptyTable(f"a table needs at least one row, and {path} has none. Check the file.")
     return frame.select(wanted)
 
 
@@ -129,8 +131,8 @@ def _check_column(path: Path, name: str) -> None:
     except PolarsError as error:
         if "utf" in str(error).lower():
             raise DataError(
-                f"strings are UTF-8: {path}, column '{name}' has bytes that aren't. Write it again as UTF-8, "
-                "or leave the column out."
+                f"strings must be UTF-8: {path}, column '{name}' has invalid bytes. Write it again as "
+                "UTF-8, or leave the column out."
             ) from None
 
 
@@ -144,13 +146,13 @@ def _cast(frame: pl.DataFrame, dtypes: Dtypes, source: str) -> pl.DataFrame:
 
 def _as_type(values: pl.Series, dtype: pl.DataType | type[pl.DataType], where: Where) -> pl.Series:
     if dtype == pl.String and values.dtype.is_float() and (values == values.floor()).all():
-        values = values.fill_nan(None).cast(pl.Int64)  # pandas' whole numbers of a column with gaps
+        values = values.fill_nan(None).cast(pl.Int64)  # integers of a pandas column with missing values
     try:
         found = values.cast(dtype, strict=False)
     except PolarsError:
         raise where.wrong_type(f"the column must be {dtype}", values, "Read it as another type") from None
     wrong = found.is_null() & values.is_not_null()
-    if values.dtype.is_float() and dtype.is_integer():  # a cast would cut the fraction off
+    if values.dtype.is_float() and dtype.is_integer():  # a cast would drop the fraction
         wrong = wrong | (found.cast(values.dtype) != values)
     if wrong.any():
         row = wrong.arg_max() or 0
@@ -161,4 +163,4 @@ def _as_type(values: pl.Series, dtype: pl.DataType | type[pl.DataType], where: W
 
 def _damaged(path: Path, error: Exception) -> DataError:
     reason = str(error).splitlines()[0]
-    return DataError(f"{path} is not a whole Parquet file ({reason}). Write or fetch it again.")
+    return DataError(f"{path} is not a complete Parquet file ({reason}). Write or fetch it again.")

@@ -1,7 +1,7 @@
 """RecBole's atomic files (.inter, .user, .item): tab-separated, with the type of each column in the header.
 
-``user_id:token  age:float  tags:token_seq`` names the columns ``user_id``, ``age`` and ``tags``. A ``token``
-is a code, a ``float`` a number; a ``_seq`` is a list of them, separated by blanks.
+``user_id:token age:float tags:token_seq`` names the columns ``user_id``, ``age`` and ``tags``. A ``token`` is
+a code, a ``float`` a number, and a ``_seq`` a list of them, separated by spaces.
 https://recbole.io/docs/user_guide/data/atomic_files.html
 """
 
@@ -25,7 +25,7 @@ _AS = ".tsv"
 
 
 def recbole_types(path: Path, encoding: str = UTF8) -> dict[str, str]:
-    """Return the type of each column, in their order.
+    """Return the type of each column, in order.
 
     Raises:
         DataError: a column of the header has no type, or an unknown one.
@@ -35,8 +35,9 @@ def recbole_types(path: Path, encoding: str = UTF8) -> dict[str, str]:
         name, _, kind = field.rpartition(":")
         if not name or kind not in _TYPES:
             raise DataError(
-                f"the header of a RecBole file says name:type, the type one of {', '.join(_TYPES)}: {path} "
-                f"has {shown(field)}.{nearest(kind, _TYPES)} Correct the header, or rename the file to .tsv."
+                f"the columns of a RecBole file must be name:type with a type of {', '.join(_TYPES)}: "
+                f"{path} has {shown(field)}.{nearest(kind, _TYPES)} Correct the header, or rename the file "
+                "to .tsv."
             )
         types[name] = kind
     return types
@@ -47,7 +48,7 @@ def read_recbole(
 ) -> pl.DataFrame:
     """Read columns of an atomic file; arguments and errors are those of `read_delimited`.
 
-    A token is Int64 where all of its column are, else String; a sequence is a list, null where it is empty.
+    Tokens are Int64 if all of the column are integers, otherwise String; a sequence is a list, null if empty.
     """
     types = recbole_types(path, encoding)
     wanted = list(types if columns is None else columns)
@@ -74,5 +75,7 @@ def _sequence(cells: pl.Series, kind: str, path: Path) -> pl.Series:
     wrong = (numbers.list.eval(pl.element().is_null()).list.any()).fill_null(False)
     if wrong.any():
         where = Where(str(path), cells.name)
-        raise where.first(wrong, cells, "a float_seq is numbers separated by blanks", "Correct the value")
+        raise where.first(
+            wrong, cells, "a float_seq must be numbers separated by spaces", "Correct the value"
+        )
     return numbers

@@ -1,7 +1,7 @@
-"""Where the files of a known data set are: in a folder, in one of its usual sub-folders, or still in the zip.
+"""Find the files of a named data set: in a folder, in one of its usual subfolders, or in the zip.
 
-Nothing is extracted. A member of a zip is read as a stream, so a set of a gigabyte needs no room on the disk
-beside its archive.
+Nothing is extracted: a member of a zip is read as a stream, so a data set of a gigabyte needs no disk space
+besides its archive.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from twotower.errors import DataError
 
 @dataclass(frozen=True)
 class FoundFile:
-    """One file of a data set: a file of its own, or a member of a zip.
+    """One file of a data set: a file on the disk, or a member of a zip.
 
     Attributes:
-        path: the file, or the zip that holds it.
-        member: name within the zip; none for a file of its own.
+        path: the file, or the zip that contains it.
+        member: name within the zip; None for a file on the disk.
     """
 
     path: Path
@@ -34,7 +34,7 @@ class FoundFile:
 
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
-        """Open for reading; whatever a damaged archive raises becomes a `DataError` that says so."""
+        """Open for reading; whatever a damaged archive raises becomes a `DataError`."""
         try:
             if self.member is None:
                 with self.path.open("rb") as stream:
@@ -55,14 +55,14 @@ class FoundFile:
 
 @dataclass(frozen=True)
 class Place:
-    """A folder, or a folder within a zip, in which files are looked up by their bare name."""
+    """A folder, or a folder within a zip, in which files are looked up by name."""
 
     path: Path
     members: tuple[str, ...] | None = None
-    """Members of the zip that lie in this folder of it; none for a folder on the disk."""
+    """Members of the zip in this folder; None for a folder on the disk."""
 
     def find(self, name: str) -> FoundFile | None:
-        """Return the file of that name, or none."""
+        """Return the file of that name, or None."""
         if self.members is None:
             file = self.path / name
             return FoundFile(file) if file.is_file() else None
@@ -77,12 +77,12 @@ class Place:
 
 
 class Source:
-    """The places of one data set, in the order in which they are searched.
+    """The folders and zips of one data set, in the order in which they are searched.
 
     Args:
         path: a zip, or a folder.
-        folders: glob patterns of sub-folders to search after the folder itself.
-        archives: glob patterns of zips in the folder to search after the sub-folders.
+        folders: glob patterns of subfolders to search after the folder itself.
+        archives: glob patterns of zips in the folder to search after the subfolders.
         fetch: name for ``twotower fetch`` in error messages.
     """
 
@@ -101,22 +101,23 @@ class Source:
             self.places = _zip_places(self.path)
         else:
             raise DataError(
-                f"there is no folder or zip '{self.path}'; get the data with `twotower fetch {fetch}` and "
-                "pass the folder that it names"
+                f"there is no folder or zip '{self.path}'; run `twotower fetch {fetch}` and pass the "
+                "folder that it prints"
             )
 
     def find(self, name: str) -> FoundFile | None:
-        """Return the first file of that name, or none."""
+        """Return the first file of that name, or None."""
         return next((found for place in self.places if (found := place.find(name))), None)
 
     def get(self, name: str) -> FoundFile:
-        """Return the first file of that name; without one, a `DataError` names every place looked at."""
+        """Return the first file of that name; if there is none, a `DataError` lists where it was looked
+        for."""
         found = self.find(name)
         if found is None:
             looked = ", ".join(str(place) for place in self.places)
             raise DataError(
-                f"missing file '{name}'; looked in {looked}. "
-                f"Get the whole set with `twotower fetch {self.fetch}`"
+                f"missing file '{name}'; looked in {looked}. Get the complete data set with `twotower "
+                f"fetch {self.fetch}`"
             )
         return found
 
@@ -131,7 +132,7 @@ def _zip_places(path: Path) -> list[Place]:
         raise DataError(f"could not read {path}: {error.strerror or error}") from None
     folders: dict[PurePosixPath, list[str]] = {}
     for name in names:
-        # Archives made on a Mac hold a shadow "._name" of each file.
+        # Archives made on a Mac contain a shadow "._name" of each file.
         if not (name.startswith("__MACOSX/") or PurePosixPath(name).name.startswith("._")):
             folders.setdefault(PurePosixPath(name).parent, []).append(name)
     ordered = sorted(folders, key=lambda folder: (len(folder.parts), str(folder)))
@@ -140,6 +141,6 @@ def _zip_places(path: Path) -> list[Place]:
 
 def _damaged(path: Path, error: Exception) -> str:
     return (
-        f"{path} is not a whole zip file ({error}); the download was probably cut short: "
-        "delete it and fetch it again"
+        f"{path} is not a complete zip file ({error}); the download was probably interrupted: delete it "
+        "and fetch it again"
     )

@@ -1,4 +1,4 @@
-"""The methods of a split: each says which rows of a dataset to hold out."""
+"""The split methods: each returns which rows of a dataset to hold out."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ def _random(data: Dataset, share: float, rng: np.random.Generator) -> Rows:
 def _per_user(data: Dataset, share: float, rng: np.random.Generator) -> Rows:
     codes = _codes(data.interactions.get_column(data.schema.user))
     sizes = np.bincount(codes)  # (n_users,)
-    # Systematic rounding: a user with n rows gives floor or ceil of share * n, whose mean over seeds is
-    # exactly that, and the total is right to one row. Rounding each user alone would take none of short ones.
+    # Systematic rounding: of a user with n rows, floor or ceil of share * n are held out, share * n on
+    # average over seeds, and the total is exact to one row. Rounding each user separately would hold out
+    # nothing of users with few rows.
     edges = np.floor(np.cumsum(sizes * share) + rng.random()).astype(np.int64)
     wanted = np.minimum(np.diff(edges, prepend=0), np.maximum(sizes - 1, 0))  # (n_users,)
     return _draw(codes, wanted, rng)
@@ -36,7 +37,7 @@ def _temporal(data: Dataset, share: float, rng: np.random.Generator) -> Rows:
     if not 0 < wanted < len(timed):
         return np.zeros(len(times), dtype=np.bool_)
     cut = np.partition(timed, len(timed) - wanted)[len(timed) - wanted]
-    # Rows at the cut go to one side together: to the side that leaves the test part nearest to its size.
+    # Rows at the cut go to one side together: to the one that keeps the test set closest to its size.
     above, from_cut = int((timed > cut).sum()), int((timed >= cut).sum())
     take_cut = above == 0 or (from_cut < len(timed) and from_cut - wanted <= wanted - above)
     held: Rows = (times >= cut) if take_cut else (times > cut)
@@ -44,7 +45,7 @@ def _temporal(data: Dataset, share: float, rng: np.random.Generator) -> Rows:
 
 
 def _leave_last(data: Dataset, share: float, rng: np.random.Generator) -> Rows:
-    del share, rng  # one row a user, and nothing random
+    del share, rng  # one row per user, and nothing random
     codes, times = _codes(data.interactions.get_column(data.schema.user)), _times(data)
     sizes = np.bincount(codes)  # (n_users,)
     timed = np.flatnonzero(~np.isnan(times) & (sizes[codes] > 1))
@@ -75,7 +76,7 @@ def _cold_users(data: Dataset, share: float, rng: np.random.Generator) -> Rows:
 
 
 Method = Callable[[Dataset, float, np.random.Generator], Rows]
-"""Says which of the dataset's n interactions to hold out: (n,) booleans."""
+"""Returns which of the dataset's n interactions to hold out: (n,) booleans."""
 
 METHODS: Mapping[str, Method] = {
     "random": _random,
@@ -86,7 +87,7 @@ METHODS: Mapping[str, Method] = {
     "cold_users": _cold_users,
 }
 BY_TIME = ("temporal", "leave_last")
-"""Methods that hold out the latest rows; those without a time stay in train."""
+"""Methods that hold out the latest rows; rows without a time stay in the training set."""
 
 
 def _some(n: int, share: float, rng: np.random.Generator) -> Rows:
@@ -100,7 +101,7 @@ def _draw(codes: Codes, wanted: Codes, rng: np.random.Generator) -> Rows:
     Args:
         codes: (n,) group of each row.
         wanted: (n_groups,) how many to choose, at most the group's size.
-        rng: where the draw comes from.
+        rng: source of randomness.
 
     Returns:
         (n,) true for the rows chosen.
@@ -109,23 +110,23 @@ def _draw(codes: Codes, wanted: Codes, rng: np.random.Generator) -> Rows:
     group = (codes.astype(np.uint64) + np.uint64(1)) << np.uint64(bits)
     some = wanted > 0
     sizes = np.bincount(codes, minlength=len(wanted))
-    last = np.cumsum(sizes) - sizes + wanted - 1  # (n_groups,) place of the last one chosen, in the order
+    last = np.cumsum(sizes) - sizes + wanted - 1  # (n_groups,) position of the last one chosen, in the order
     while True:
-        # A random number under each row's group: the smallest of each group are chosen. Sorting plain
-        # integers is several times faster than shuffling rows and sorting them by group.
+        # A random number in the low bits below each row's group: the smallest of each group are chosen.
+        # Sorting plain integers is several times faster than shuffling rows and sorting them by group.
         keys = rng.integers(0, 1 << bits, len(codes), dtype=np.uint64) | group  # (n,)
         limits = np.zeros(len(wanted), dtype=np.uint64)  # below every key
         limits[some] = np.sort(keys)[last[some]]
         chosen = keys <= limits[codes]
-        if chosen.sum() == wanted.sum():  # false once in millions: two equal numbers at a limit
+        if chosen.sum() == wanted.sum():  # false once in millions of runs: two equal numbers at a limit
             return chosen
 
 
 def _codes(ids: pl.Series) -> Codes:
-    """Return an integer from 0 for each id, in the order of the ids; a few codes may have no rows."""
+    """Return an integer code from 0 for each id, ordered by id; some codes may have no rows."""
     if ids.dtype.is_integer() and len(ids):
         low, high = int(ids.min() or 0), int(ids.max() or 0)  # type: ignore[arg-type]
-        if high - low <= 2 * len(ids) + 1024:  # dense enough to be its own code
+        if high - low <= 2 * len(ids) + 1024:  # dense enough to serve as the code
             return ids.cast(pl.Int64).to_numpy() - low
     known = pl.DataFrame({"id": ids.unique().sort()}).with_row_index("code")
     rows = pl.DataFrame({"id": ids}).join(known, on="id", how="left", maintain_order="left")

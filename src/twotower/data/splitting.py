@@ -1,7 +1,8 @@
-"""Cut a dataset into train, validation and test parts; only a `TrainPart` may be fitted on.
+"""Split a dataset into training, validation and test set; only a `TrainPart` may be fitted on.
 
-Duplicates go first: a copy of a train row in the test part is leakage. A method is a function that says which
-rows to hold out; the same function, with another stream of the same seed, then carves the validation part.
+Duplicates are dropped first: a copy of a training row in the test set is leakage. A method is a function that
+returns which rows to hold out; the same function, with another stream of the same seed, then selects the
+validation set.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from twotower.data.duplicates import deduplicate, drop_rows_of
 from twotower.data.merged import one_row_an_id
 from twotower.data.parse import shown
 from twotower.data.split_methods import BY_TIME, METHODS
-from twotower.errors import ConfigError, DataError, nearest
+from twotower.errors import ConfigError, DataError, counted, nearest
 from twotower.forking import check_process
 
 PART_WORDS = {
@@ -27,14 +28,16 @@ PART_WORDS = {
     "validation": ("validation", "valid", "val", "dev"),
     "test": ("test", "testing"),
 }
-"""What a column says of the rows of each part."""
+"""The values of a column that mark the rows of each set."""
+_SETS = {"train": "training", "validation": "validation", "test": "test"}
 _TEST, _VALIDATION = 0, 1
-"""The streams of one seed: carving a validation part does not change which rows are test rows."""
+"""The random streams of one seed: selecting a validation set does not change the test set."""
 
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """The three parts of an experiment: fit on train, choose on validation, report on test."""
+    """The training, validation and test set of an experiment: fit on the first, choose on the second, report
+    on the third."""
 
     train: TrainPart
     validation: Dataset
@@ -50,52 +53,54 @@ def split(
     repeats: str = "max",
     column: str | None = None,
 ) -> tuple[TrainPart, Dataset]:
-    """Cut off a test set, after dropping copies and merging rows that contradict each other.
+    """Hold out a test set, after dropping duplicates and merging contradicting rows.
 
     ============== ===============================================================================
     method         what is held out
     ============== ===============================================================================
     ``random``     a share of the rows
-    ``per_user``   a share of each user's rows, at random; one row at least stays in train
+    ``per_user``   a share of each user's rows, at random; at least one row stays in training
     ``temporal``   the latest share of the rows that have a time; equal times stay together
     ``leave_last`` each user's last row by time (the later row of two at one time); users with one
-                   row stay in train. The share is not used.
+                   row stay in training. The share is not used.
     ``cold_items`` a share of the items with all their rows
     ``cold_users`` a share of the users with all their rows
-    ``column``     the rows that ``column`` says are test; rows that it says are validation go to train
+    ``column``     the rows marked as test; those marked as validation go to the training set
     ============== ===============================================================================
 
-    The two methods by time keep rows without a timestamp in train, and note how many.
+    The two methods by time keep rows without a timestamp in the training set, and note how many.
 
     Args:
-        data: what to cut.
+        data: the dataset.
         method: one of the above.
-        test: share of the test part, between 0 and 1.
-        seed: the same seed on the same rows in the same order gives the same parts.
-        repeats: what becomes of rows of one user, item and time that contradict each other: ``max`` keeps the
+        test: share of the test set, between 0 and 1.
+        seed: the same seed on the same rows in the same order gives the same split.
+        repeats: how rows of one user, item and time that contradict each other are merged: ``max`` keeps the
             largest label; or ``last``, ``first``, ``mean``, ``sum``, ``refuse``.
-        column: of method ``column``: a column of the interactions that says train, test or validation.
+        column: for method ``column``: a column of the interactions with the values train, test or validation.
 
     Returns:
-        The train part and the test part.
+        The training set and the test set.
 
     Raises:
         ConfigError: an unknown method, a share outside (0, 1), a negative seed, a method by time without a
             timestamp role.
-        DataError: a part would have no rows.
+        DataError: the training or the test set would have no rows.
     """
     check_process()
     if method == "column" or column is not None:
         if method != "column" or column is None:
             raise ConfigError(
-                f"method 'column' and column go together, got method {method!r} and column {column!r}; write "
-                "split(data, 'column', column='split')"
+                f"method 'column' needs column, and other methods don't take it; got method {method!r} and "
+                f"column {column!r}; write split(data, 'column', column='split')"
             )
         named = parts_in_column(data, column)
         rest = named["train"]
         if "validation" in named:
             both = pl.concat([rest.interactions, named["validation"].interactions])
-            rest = rest.with_interactions(both, f"{len(named['validation']):,} validation rows are in train")
+            rest = rest.with_interactions(
+                both, f"{counted(len(named['validation']), 'validation row')} added to the training set"
+            )
         kept = _disjoint({"train": rest, "test": named["test"]}, repeats)
         return kept["train"].as_train(), kept["test"]
     _check_share("test", test)
@@ -105,16 +110,16 @@ def split(
 def carve_validation(
     train: Dataset, method: str = "random", share: float = 0.1, seed: int = 42
 ) -> tuple[TrainPart, Dataset]:
-    """Cut a validation part off the rows that a test part has left, by any method of `split`.
+    """Hold out a validation set from the training set, by any method of `split`.
 
     Args:
-        train: the rows to cut; duplicates are taken to be gone.
+        train: the rows to split; duplicates must be dropped already.
         method: as in `split`.
         share: share of these rows that go to validation.
-        seed: as in `split`; with the same seed the draw is independent of the test part's.
+        seed: as in `split`; the selection is independent of that of the test set with the same seed.
 
     Returns:
-        The smaller train part and the validation part.
+        The smaller training set and the validation set.
 
     Raises:
         ConfigError, DataError: as `split`.
@@ -133,20 +138,20 @@ def split_three(
     *,
     repeats: str = "max",
 ) -> Parts:
-    """Cut into train, validation and test, both cuts by the same method.
+    """Split into training, validation and test set, both times by the same method.
 
-    The test part is the one of `split` with the same arguments.
+    The test set is that of `split` with the same arguments.
 
     Args:
-        data: what to cut; copies are dropped first.
-        method: as in `split`, but for ``column`` (see `parts_in_column`).
-        test: share of the test part.
-        validation: share of the validation part, of the whole as well.
+        data: the dataset; duplicates are dropped first.
+        method: as in `split`, except ``column`` (see `parts_in_column`).
+        test: share of the test set.
+        validation: share of the validation set, also of all rows.
         seed: as in `split`.
         repeats: as in `split`.
 
     Raises:
-        ConfigError, DataError: as `split`; also if the shares leave nothing to train on.
+        ConfigError, DataError: as in `split`; also if the shares leave nothing to train on.
     """
     check_process()
     _check_share("test", test)
@@ -170,24 +175,25 @@ def parts_of(
     *,
     repeats: str = "max",
 ) -> Parts:
-    """Take parts that come as files of their own, and make them disjoint.
+    """Make a split from separate tables, and make the sets disjoint.
 
-    Each has its copies dropped, and rows merged that contradict each other. A row of train that is also in
-    validation or test (same user, item and timestamp) is dropped from train, one of validation that is also
-    in test from validation, and the notes say how many. All parts get the users and items of all three.
+    In each set duplicates are dropped and contradicting rows merged. Training rows that are also in the
+    validation or test set (same user, item and timestamp) are dropped from the training set, validation rows
+    that are also in the test set from the validation set, and the notes say how many. All sets get the users
+    and items of all three.
 
     Args:
         train: rows to train on.
-        test: rows to report on; never changed but for its duplicates.
-        validation: rows to choose on. Without them they are carved from train: the latest ones if there is
-            a timestamp role, else at random.
-        validation_share: share of train to carve.
-        seed: for the random carving.
+        test: rows to report on; unchanged except for duplicates.
+        validation: rows to choose on. If None, training rows are held out: the latest ones if the schema has
+            a timestamp, otherwise random ones.
+        validation_share: share of the training rows to hold out.
+        seed: for the random selection.
         repeats: as in `split`.
 
     Raises:
-        ConfigError: the parts have different schemas, or the share is outside (0, 1).
-        DataError: a part has no rows left.
+        ConfigError: the sets have different schemas, or the share is outside (0, 1).
+        DataError: a set has no rows left.
     """
     given = {"train": train, "test": test}
     if validation is not None:
@@ -201,19 +207,20 @@ def parts_of(
 
 
 def parts_in_column(data: Dataset, column: str, names: Mapping[str, str] | None = None) -> dict[str, Dataset]:
-    """Return the parts that a column of the interactions names.
+    """Return the sets that a column of the interactions names.
 
     Args:
         data: all rows.
-        column: says train (or training), test (or testing), validation (or valid, val, dev), in any case.
-        names: by part, what the column says of it instead.
+        column: with the values train (or training), test (or testing), validation (or valid, val, dev), in
+            any case.
+        names: set -> the value of the column that marks it instead.
 
     Returns:
-        By name ``train``, ``test``, and ``validation`` if there are such rows; without the column.
+        Name (``train``, ``test``, and ``validation`` if it has rows) -> its rows, without the column.
 
     Raises:
-        DataError: there is no such column, it says something else in some row, or no row is of train or of
-            test.
+        DataError: there is no such column, it has another value in some row, or there are no training or no
+            test rows.
     """
     require_columns(data.interactions.columns, [column], "the interactions")
     said = data.interactions.get_column(column)
@@ -224,11 +231,10 @@ def parts_in_column(data: Dataset, column: str, names: Mapping[str, str] | None 
     if part.null_count():
         row = part.is_null().arg_max() or 0
         raise DataError(
-            f"every row must be of a part: column '{column}' of the interactions says {shown(said[row])} "
-            f"in data row "
-            f"{row + 1:,} ({part.null_count():,} such rows), and the parts are "
-            f"{', '.join([*(names or {}).values(), *words])}. "
-            f'Correct the column, or say in [split] what its values mean (train = "...", test = "...").'
+            f"every row must belong to a set: column '{column}' of the interactions is {shown(said[row])} "
+            f"in data row {row + 1:,} ({counted(part.null_count(), 'such row')}), and the valid values are "
+            f"{', '.join([*(names or {}).values(), *words])}. Correct the column, or set the values in "
+            '[split] (train = "...", test = "...").'
         )
     found = {
         name: data.with_interactions(data.interactions.filter(part == name).drop(column))
@@ -238,26 +244,31 @@ def parts_in_column(data: Dataset, column: str, names: Mapping[str, str] | None 
         if not len(found[name]):
             values = ", ".join(map(str, said.unique(maintain_order=True).head(10)))
             raise DataError(
-                f"every part of a split needs at least one row: column '{column}' says {values}, so "
-                f"{name} is empty"
+                f"every set needs at least one row: column '{column}' has {values}, so the {_SETS[name]} "
+                "set is empty"
             )
     return {name: data for name, data in found.items() if len(data)}
 
 
 def _disjoint(given: Mapping[str, Dataset], repeats: str) -> dict[str, Dataset]:
-    """Return parts without copies, and without rows that are in a later part as well."""
+    """Return the sets without duplicates, and without rows that are also in a later set."""
     for name, part in given.items():
         if part.schema != given["train"].schema:
-            raise ConfigError(f"all parts need the same schema, that of {name} differs from train's; use one")
+            raise ConfigError(
+                f"all sets must have the same schema, and that of the {_SETS[name]} set differs from that "
+                "of the training set; use one"
+            )
     kept = dict(zip(given, alike([deduplicate(part, repeats) for part in given.values()]), strict=True))
     for earlier, later in (("train", "test"), ("validation", "test"), ("train", "validation")):
         if earlier in kept and later in kept:
-            kept[earlier] = drop_rows_of(kept[earlier], kept[later], earlier, later)
+            kept[earlier] = drop_rows_of(
+                kept[earlier], kept[later], f"the {_SETS[earlier]} set", f"the {_SETS[later]} set"
+            )
     for name, part in kept.items():
         if not len(part):
             raise DataError(
-                f"every part of a split needs at least one row: {name} has none left once the rows that are "
-                "also in a later part are dropped; give files that hold different rows"
+                f"every set needs at least one row: the {_SETS[name]} set has none after dropping the rows "
+                "that are also in a later set; pass files with different rows"
             )
     return kept
 
@@ -269,11 +280,11 @@ def _cut(
         hint = nearest(str(method), METHODS) or f" Valid: {', '.join(METHODS)}."
         raise ConfigError(f"unknown split method {method!r}.{hint}")
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise ConfigError(f"a seed is an integer of 0 or more, got {seed!r}; write one like 42")
+        raise ConfigError(f"a seed must be an integer of 0 or more, got {seed!r}; for example 42")
     timestamp = data.schema.timestamp
     if method in BY_TIME and timestamp is None:
         raise ConfigError(
-            f"split method '{method}' needs a timestamp and the schema has none; name the column in "
+            f"split method '{method}' needs a timestamp, and the schema has none; name the column in "
             "[schema] timestamp, or use 'random' or 'per_user'"
         )
     entropy: Any = [seed, stream] if stream else seed
@@ -286,15 +297,17 @@ def _cut(
             if method in BY_TIME:
                 fix += " (rows without a timestamp can't be held out)"
             raise DataError(
-                f"every part of a split needs at least one row: method '{method}' with a share of {share:g} "
-                f"leaves {name} empty (rows: {listed}); {fix}"
+                f"every set needs at least one row: method '{method}' with a share of {share:g} leaves the "
+                f"{_SETS[name]} set empty (rows: {listed}); {fix}"
             )
     keep = pl.Series(~held)
     notes = []
     if method in BY_TIME and timestamp is not None:
         untimed = data.interactions.get_column(timestamp).null_count()
-        note = f"{untimed:,} interactions without a timestamp are in train"
-        notes = [note] if untimed and note not in data.notes else []  # the second cut needn't say it again
+        note = f"kept {counted(untimed, 'interaction')} without a timestamp in the training set"
+        notes = (
+            [note] if untimed and note not in data.notes else []
+        )  # noted once, not again for the validation set
     train = data.with_interactions(data.interactions.filter(keep), *notes).as_train()
     return train, data.with_interactions(data.interactions.filter(~keep), *notes)
 
@@ -302,11 +315,13 @@ def _cut(
 def _check_share(name: str, share: float) -> None:
     number = isinstance(share, int | float | np.number) and not isinstance(share, bool)
     if not (number and 0.0 < float(share) < 1.0):
-        raise ConfigError(f"the share of {name} must be between 0 and 1, got {share!r}; write one like 0.1")
+        raise ConfigError(
+            f"the share of the {_SETS[name]} set must be between 0 and 1, got {share!r}; for example 0.1"
+        )
 
 
 def alike(parts: list[Dataset]) -> list[Dataset]:
-    """Return the parts with ids of one dtype, and with the users and the items of all of them."""
+    """Return the sets with ids of one dtype, and with the users and the items of all of them."""
     schema = parts[0].schema
     casts, notes = [], []
     for ids, tables in (
@@ -316,7 +331,9 @@ def alike(parts: list[Dataset]) -> list[Dataset]:
         dtypes = {table.get_column(ids).dtype for table in tables}
         one: pl.DataType | type[pl.DataType] = pl.String if pl.String in dtypes else pl.Int64
         if one == pl.String and len(dtypes) > 1:
-            notes.append(f"column '{ids}' has text in one part and whole numbers in another: text in all")
+            notes.append(
+                f"column '{ids}' is text in one set and whole numbers in another; read as text in all"
+            )
         casts.append(pl.col(ids).cast(dtypes.pop() if len(dtypes) == 1 else one))
     events = [part.interactions.with_columns(casts) for part in parts]
     users = _merged([part.users.with_columns(casts[0]) for part in parts], schema.user, "users")
@@ -328,15 +345,15 @@ def alike(parts: list[Dataset]) -> list[Dataset]:
 
 
 def _merged(tables: list[pl.DataFrame], ids: str, name: str) -> pl.DataFrame:
-    """Stack the tables, with one row of each id."""
+    """Stack the tables, with one row per id."""
     for other in tables[1:]:
         if other.schema != tables[0].schema:
             differing = [c for c in tables[0].columns if other.schema.get(c) != tables[0].schema[c]]
             raise DataError(
-                f"the {name} of all parts need the same columns and types, they differ in "
-                f"{', '.join(differing) or ', '.join(other.columns)}; give all parts the same table"
+                f"the {name} of all sets must have the same columns and types, and differ in "
+                f"{', '.join(differing) or ', '.join(other.columns)}; pass the same table for all sets"
             )
     if all(other is tables[0] or other.equals(tables[0]) for other in tables[1:]):
         return tables[0]
     columns = [name for name in tables[0].columns if name != ids]
-    return one_row_an_id(pl.concat(tables), ids, columns, f"the {name} of all parts together")
+    return one_row_an_id(pl.concat(tables), ids, columns, f"the {name} of all sets together")

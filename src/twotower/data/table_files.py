@@ -1,7 +1,6 @@
-"""The files of one table: a file, a folder of parts, or a pattern such as ``events/*.parquet``.
+"""The files of one table: a file, a folder of files, or a pattern such as ``events/*.parquet``.
 
-A folder may be partitioned as Hive does it: a folder ``date=2020-07-05`` says the value of the column
-``date`` for all files in it.
+A folder may have Hive partitions: a folder ``date=2020-07-05`` sets the column ``date`` for all files in it.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from twotower.errors import DataError, nearest
 
 PARQUET: Final = (".parquet", ".pq")
 KNOWN: Final = (*SEPARATORS, *PARQUET, *JSON, *RECBOLE)
-"""Suffixes of tables, those of text perhaps followed by that of a compression."""
+"""Suffixes of tables; those of text may be followed by the suffix of a compression."""
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -31,8 +30,8 @@ class TableFile:
 
     Attributes:
         path: the file.
-        suffix: what is in it: one of `KNOWN`.
-        partition: names and values of the folders ``name=value`` that it is in; none for a missing value.
+        suffix: its format, one of `KNOWN`.
+        partition: names and values of the folders ``name=value`` around it; None for a missing value.
     """
 
     path: Path
@@ -41,21 +40,22 @@ class TableFile:
 
 
 def files_of_table(path: str | Path) -> list[TableFile]:
-    """Return the files of a table, parts in the order of their names (part-2 before part-10).
+    """Return the files of a table, ordered by name (part-2 before part-10).
 
     Args:
-        path: a file; a folder with parts, perhaps in folders ``name=value``; or a pattern with ``*``, ``?``,
-            ``[...]`` or ``**``. A file or folder of that very name is taken before a pattern.
+        path: a file; a folder with files, perhaps in folders ``name=value``; or a pattern with ``*``, ``?``,
+            ``[...]`` or ``**``. A file or folder with exactly that name takes precedence over a pattern.
 
     Raises:
-        DataError: there is no such file, none that is a table, or parts of several kinds.
+        DataError: there is no such file, no table, or files of several types.
     """
     path = Path(path).expanduser()
     if path.is_dir():
         found = parts_in(path)
         if not found:
             raise DataError(
-                f"a folder of parts holds tables ({', '.join(KNOWN)}): {path} holds none. Check the path."
+                f"a folder must contain files of a table ({', '.join(KNOWN)}): {path} has none. Check the "
+                "path."
             )
     elif path.exists():
         return [TableFile(path, _known(path))]
@@ -75,18 +75,18 @@ def files_of_table(path: str | Path) -> list[TableFile]:
     kinds = {part.suffix for part in found}
     if len(kinds) > 1:
         raise DataError(
-            f"the parts of a table are files of one kind: {path} has {', '.join(sorted(kinds))} "
+            f"all files of a table must have one type: {path} has {', '.join(sorted(kinds))} "
             f"({', '.join(part.path.name for part in found[:10])}). Name one of the files, or a pattern."
         )
     return found
 
 
 def parts_in(folder: Path, root: Path | None = None) -> list[TableFile]:
-    """Return the tables in a folder and in the folders ``name=value`` in it, however deep.
+    """Return the tables in a folder and, recursively, in its folders ``name=value``.
 
     Args:
-        folder: where to look.
-        root: the folder below which ``name=value`` is a column; this one when left out.
+        folder: the folder.
+        root: the folder below which ``name=value`` is a column; by default ``folder``.
     """
     root = root or folder
     found = []
@@ -101,12 +101,12 @@ def parts_in(folder: Path, root: Path | None = None) -> list[TableFile]:
 
 
 def table_files(folder: str | Path) -> list[Path]:
-    """Return the files in a folder that are tables, by name."""
+    """Return the tables in a folder, ordered by name."""
     return sorted(path for path in Path(folder).iterdir() if path.is_file() and plain_suffix(path) in KNOWN)
 
 
 def plain_suffix(path: Path) -> str:
-    """Return the suffix that says what is in a file, without that of a compression."""
+    """Return the suffix of a file's format, without that of a compression."""
     name = path.name.lower()
     for packed in (*PACKED, ".zip"):
         name = name.removesuffix(packed)
@@ -114,7 +114,7 @@ def plain_suffix(path: Path) -> str:
 
 
 def _root(pattern: Path) -> Path:
-    """Return the folder that a pattern begins with."""
+    """Return the folder at the beginning of a pattern."""
     return next(folder for folder in pattern.parents if not has_magic(str(folder)))
 
 
@@ -136,8 +136,8 @@ def _known(path: Path) -> str:
         if stream.read(4) == b"PAR1":
             return PARQUET[0]
     raise DataError(
-        f"a table is one of {', '.join(KNOWN)} (text also with {', '.join(PACKED)}): {path} has the suffix "
-        f"'{path.suffix}'. Convert or rename the file."
+        f"a table must be one of {', '.join(KNOWN)} (text also with {', '.join(PACKED)}): {path} has the "
+        f"suffix '{path.suffix}'. Convert or rename the file."
     )
 
 
@@ -152,7 +152,7 @@ def _missing(path: Path) -> DataError:
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:
-    """Return what orders part-2 before part-10."""
+    """Return a sort key that orders part-2 before part-10."""
     return [
         (int(piece), "") if piece.isdecimal() else (-1, piece)
         for piece in re.split(r"(\d+)", path.as_posix())

@@ -1,4 +1,4 @@
-"""A table in several files: its parts below each other, as if they were one file."""
+"""A table in several files, concatenated as if they were one file."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from twotower.data.parse import shown
 from twotower.data.raw_text import EmptyTable
 from twotower.data.reading import Reading, names_in, read_file
 from twotower.data.table_files import PARQUET, TableFile
-from twotower.errors import DataError
+from twotower.errors import DataError, counted
 
 _LONG = 10**15
 _WHOLE = re.compile(r"0|-?[1-9]\d{0,17}")
-"""An integer that is written back as it was read."""
+"""A canonical integer, written back as it was read."""
 
 
 def read_parts(
     source: str, files: Sequence[TableFile], columns: list[str] | None, how: Reading
 ) -> pl.DataFrame:
-    """Read the parts of a table.
+    """Read the files of a table.
 
-    All parts need the columns that are read, in any order; without ``columns`` all must have the same.
-    Numbers become the type that holds those of all parts. A column of text files that has numbers in one part
-    and text in another is text, each value as it is written. Parts without rows add none.
+    All files must have the columns that are read, in any order; without ``columns`` all must have the same
+    columns. Numbers get a type that fits all files. If a column of text files has numbers in one file and
+    text in another, it is text, with all values as written. Files without rows are skipped.
 
     Raises:
-        EmptyTable: no part has a row.
-        DataError: a part lacks a column, has one of another kind of type, or can't be read.
+        EmptyTable: no file has a row.
+        DataError: a file lacks a column, has one of an incompatible type, or can't be read.
     """
     wanted = _common(files, how) if columns is None else columns
     frames, kept = [], []
@@ -45,7 +45,8 @@ def read_parts(
             continue
     if not frames:
         raise EmptyTable(
-            f"a table needs at least one row: none of the {len(files)} files of {source} has any."
+            f"a table needs at least one row, and none of the {counted(len(files), 'file')} of {source} "
+            "has any."
         )
     text = kept[0].suffix not in (*PARQUET, *JSON)
     differing = [name for name in wanted if _differ([frame.get_column(name) for frame in frames])]
@@ -63,7 +64,7 @@ def read_parts(
     except PolarsError as error:
         reason = str(error).splitlines()[0]
         raise DataError(
-            f"the parts of {source} don't fit together ({reason}). Write them with one type."
+            f"the types in the files of {source} are incompatible ({reason}). Write them with one type."
         ) from None
     if text:
         whole = whole.with_columns(narrowed(whole.get_column(name)) for name in again)
@@ -71,7 +72,7 @@ def read_parts(
 
 
 def with_partition_types(frame: pl.DataFrame, files: Sequence[TableFile], how: Reading) -> pl.DataFrame:
-    """Return the columns of partitions as integers, if all their values are written as such."""
+    """Return the columns of partitions, as integers if all their values are canonical integers."""
     changed = []
     for name in dict.fromkeys(name for file in files for name, _ in file.partition):
         values = {value for file in files for known, value in file.partition if known == name}
@@ -92,15 +93,15 @@ def _common(files: Sequence[TableFile], how: Reading) -> list[str]:
             one = next(name for name in [*first, *names] if (name in first) != (name in names))
             has, lacks = (files[0], file) if one in first else (file, files[0])
             raise DataError(
-                f"the parts of a table need the same columns: {has.path} has '{one}' and {lacks.path} does "
-                "not. Name one of the files, a pattern that fits the parts of one table, or the columns "
-                "to read."
+                f"all files of a table must have the same columns: {has.path} has '{one}' and {lacks.path} "
+                "does not. Name one of the files, a pattern that matches the files of one table, or the "
+                "columns to read."
             )
     return first
 
 
 def _family(dtype: pl.DataType) -> str:
-    """Return what dtypes of parts must agree in; null fits all."""
+    """Return the kind of a dtype, which must be the same in all files; null fits all."""
     if dtype.is_numeric():
         return "a number"
     if dtype == pl.String or isinstance(dtype, pl.Categorical | pl.Enum):
@@ -113,12 +114,12 @@ def _family(dtype: pl.DataType) -> str:
 
 
 def _differ(columns: Sequence[pl.Series]) -> bool:
-    """Say whether the values of a column can't be put below each other as they are, all nulls aside."""
+    """Return whether the values of a column can't be concatenated unchanged, ignoring nulls."""
     known = [values for values in columns if values.dtype != pl.Null]
     if len({_family(values.dtype) for values in known}) > 1:
         return True
     whole = [values for values in known if values.dtype.is_integer()]
-    # Fractions in another part make floats of all, which don't hold long whole numbers.
+    # Fractions in another file make all values floats, which can't represent long integers exactly.
     return any(values.dtype.is_float() for values in known) and any(
         bool((values.abs() >= _LONG).any()) for values in whole
     )
@@ -133,8 +134,8 @@ def _clash(name: str, files: Sequence[TableFile], frames: Sequence[pl.DataFrame]
     told = [f"{files[place].path} has {kinds[place]}" for place in two]
     told = [f"{text}, {shown(value[0])}" if value else text for text, value in zip(told, values, strict=True)]
     return DataError(
-        f"a column has one type in all parts of a table: column '{name}' of {told[0]}; of {told[1]}. "
-        "Write the parts with one type."
+        f"a column must have one type in all files of a table: column '{name}' of {told[0]}; of {told[1]}. "
+        "Write the files with one type."
     )
 
 

@@ -1,4 +1,5 @@
-"""Read tables from text, JSON lines, Parquet and RecBole files; an error says where, the value, the fix."""
+"""Read tables from text, JSON lines, Parquet and RecBole files; errors state the place, the value and the
+fix."""
 
 from __future__ import annotations
 
@@ -31,28 +32,28 @@ def read_table(
     encoding: str = UTF8,
     ids: Sequence[str] = (),
 ) -> pl.DataFrame:
-    """Read a table from a file, a folder of parts, or a pattern such as ``events/*.parquet``.
+    """Read a table from a file, a folder of files, or a pattern such as ``events/*.parquet``.
 
-    Files are known by their suffix: .csv, .tsv, .txt, .dat, .jsonl, .ndjson, .json, RecBole's .inter, .user
-    and .item (each perhaps with .gz, .bz2, .xz, .zst or .zip), .parquet. What is compressed, or is Parquet,
-    is known by its first bytes as well.
+    The suffix tells the format: .csv, .tsv, .txt, .dat, .jsonl, .ndjson, .json, RecBole's .inter, .user and
+    .item (each perhaps with .gz, .bz2, .xz, .zst or .zip), .parquet. Compression and Parquet are also
+    recognised by the first bytes.
 
     Args:
         path: the file, folder or pattern. Folders ``name=value`` within a folder are columns (Hive).
-        columns: names of the columns to read, in the order wanted; none for all.
+        columns: names of the columns to read, in this order; None for all.
         dtypes: dtypes of some of them. The others are as stored (Parquet), or Int64, Float64, Boolean or
-            String as their values are (text). Columns that aren't read are ignored. Whole numbers of a text
-            column of which any is a code (``007``, ``+7``, more than 63 bits) are strings, as written.
+            String by their values (text). Columns that aren't read are ignored. If any whole number of a text
+            column is a code (``007``, ``+7``, more than 63 bits), the column is read as strings.
         names: names of all columns of a text file that has no header.
-        encoding: of text files, such as ``latin-1``; UTF-16 is known by its mark.
-        ids: columns of ids, which are strings also where any number of a text file is in quotes.
+        encoding: encoding of text files, such as ``latin-1``; UTF-16 is detected by its byte order mark.
+        ids: columns of ids, which also become strings if any number of a text file is in quotes.
 
     Returns:
-        One row a line or record, at least one; those of parts in the order of the parts' names.
+        One row per line or record, at least one; several files are ordered by name.
 
     Raises:
         DataError: no such file, an unknown suffix, a missing column, no rows, a damaged or ragged file, text
-            of another encoding, a value not of its dtype, parts that don't fit together.
+            of another encoding, a value of the wrong dtype, files that don't fit together.
     """
     check_process()
     parts = files_of_table(path)
@@ -75,10 +76,10 @@ def read_dataset(
     keep: Sequence[str] = (),
     repeats: str | None = None,
 ) -> Dataset:
-    """Read the tables that a schema needs, only the columns it names, and check them.
+    """Read the tables that a schema needs, only the named columns, and check them.
 
     Args:
-        interactions: file of events, or what else `read_table` takes.
+        interactions: file of events, or anything that `read_table` takes.
         users: file of users; may be left out if the schema has no user features, or if they are columns of
             the interactions.
         items: the same for items.
@@ -86,9 +87,9 @@ def read_dataset(
         columns: for text files without a header, the names of all columns by table (``interactions``,
             ``users``, ``items``).
         encoding: of text files.
-        keep: further columns of the interactions to keep, such as one that names the part.
-        repeats: what becomes of rows of one user, item and time that contradict each other (see `split`,
-            which does it); copies are dropped with it. None to leave both to the split.
+        keep: further columns of the interactions to keep, such as one that names the set of a row.
+        repeats: how to merge rows of one user, item and time that contradict each other (see `split`);
+            duplicates are dropped too. None to leave both to the split.
 
     Raises:
         DataError: as `read_table` and `Dataset.of`; the message names the file.
@@ -96,7 +97,7 @@ def read_dataset(
     schema = schema if isinstance(schema, Schema) else Schema.parse(schema)
     unknown = next((name for name in columns or {} if name not in ("interactions", "users", "items")), None)
     if unknown is not None:
-        raise ConfigError(f"columns are of interactions, users or items, got {unknown!r}")
+        raise ConfigError(f"the keys of columns must be interactions, users or items, got {unknown!r}")
 
     ids = {
         schema.user: schema.user_type,
@@ -145,7 +146,7 @@ def read_dataset(
 
 
 def column_names(path: str | Path, *, names: Sequence[str] | None = None, encoding: str = UTF8) -> list[str]:
-    """Return the names of a table's columns (of parts: that any has); arguments as `read_table`."""
+    """Return the names of a table's columns (those in any of its files); arguments as in `read_table`."""
     found: dict[str, None] = {}
     for part in files_of_table(path):
         found |= dict.fromkeys(names_in(part, Reading({}, names, encoding)))

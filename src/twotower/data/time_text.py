@@ -15,7 +15,7 @@ from twotower.data.number_text import MISSING, Unreadable
 PER_SECOND: Final = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 WORDS: Final = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
 _FROM: Final = {"ms": 1e11, "us": 1e14, "ns": 1e17}
-"""Size from which numbers are in a unit: in the one before it they would be past the year 5000."""
+"""Size from which numbers are in a unit: in the previous unit they would be past the year 5000."""
 _LAST = 2.6e11
 """Seconds past the year 9999, the usual "never"."""
 _NO_TIME: Final = (*MISSING, "nat", "0000-00-00", "0000-00-00 00:00:00")
@@ -49,7 +49,7 @@ class Times:
     Attributes:
         values: (n,) Float64 seconds since 1970-01-01 UTC, null where missing.
         format: how they were read: ``s``, ``ms``, ``us``, ``ns``, ``iso`` or a pattern of strptime.
-        missing: how many rows hold a word for "not known".
+        missing: number of rows with a word for "unknown".
     """
 
     values: pl.Series
@@ -58,16 +58,16 @@ class Times:
 
 
 def read_times(values: pl.Series, given: str | None = None, *, events: bool = False) -> Times:
-    """Read n numbers or strings as times, all in one unit or pattern.
+    """Read n numbers or strings as times, all with the same unit or pattern.
 
     Args:
         values: numbers, or strings; null is missing.
-        given: the unit or pattern, if it is known; else it is found by size or form. ISO is read always.
-        events: whether they are times of interactions, none of which was in the first months of 1970.
+        given: the unit or pattern, if known; otherwise it is detected. ISO is always read.
+        events: whether they are times of interactions, which can't be in the first months of 1970.
 
     Raises:
-        Unreadable: a value that is no time, or not in the unit or order of the others; day and month that
-            can't be told apart.
+        Unreadable: a value is not a time, or not in the unit or order of the others; the order of day and
+            month is ambiguous.
     """
     if values.dtype != pl.String:
         return _numbers(values.cast(pl.Float64), given, events)
@@ -84,7 +84,9 @@ def read_times(values: pl.Series, given: str | None = None, *, events: bool = Fa
     if given not in (None, "iso", "number", *PER_SECOND):
         assert given is not None
         seconds = _by_pattern(text, given)
-        return Times(_or_iso(seconds, text, f"this column is written like {given}"), given, missing)
+        return Times(
+            _or_iso(seconds, text, f"the times of this column must be written like {given}"), given, missing
+        )
     counted = _numbers(numbers, None, events)
     try:
         seconds = _or_iso(counted.values, text, "")
@@ -99,10 +101,11 @@ def read_times(values: pl.Series, given: str | None = None, *, events: bool = Fa
 
 
 def looks_like_times(values: pl.Series) -> str | None:
-    """Return the format (see `Times`) of a column that holds times by its values; None if it doesn't.
+    """Return the format (see `Times`) of a column that contains times, judged by its values; None if it does
+    not.
 
-    Numbers are times if all lie between 1980 and 2100. So may ids: look at the name too where the format is
-    ``s``, ``ms``, ``us`` or ``ns``.
+    Numbers are times if all lie between 1980 and 2100. So may ids: check the name too if the format is ``s``,
+    ``ms``, ``us`` or ``ns``.
 
     >>> looks_like_times(pl.Series([20210415, 20210501])), looks_like_times(pl.Series(["2019/10/01", ""]))
     ('%Y%m%d', 'iso')
@@ -124,7 +127,7 @@ def looks_like_times(values: pl.Series) -> str | None:
 
 
 def said(format: str) -> str:
-    """Say in a note how times were read."""
+    """Return a note on how times were read."""
     return f"{WORDS[format]} since 1970" if format in WORDS else f"written like {format}"
 
 
@@ -133,7 +136,7 @@ def _numbers(values: pl.Series, given: str | None, events: bool) -> Times:
     values = values.fill_nan(None)
     infinite = values.is_infinite().fill_null(False)
     if infinite.any():
-        raise Unreadable("a timestamp is a finite number", int(infinite.arg_max() or 0))
+        raise Unreadable("a timestamp must be a finite number", int(infinite.arg_max() or 0))
     if given == "number":
         return Times(values, "s")
     sized = values.filter((values != 0) & (values != -1)).abs()
@@ -145,15 +148,17 @@ def _numbers(values: pl.Series, given: str | None, events: bool) -> Times:
         seconds = _by_pattern(text, found)
         wrong = seconds.is_null() & text.is_not_null()
         if wrong.any():
-            raise Unreadable(f"this column is written like {found}", int(wrong.arg_max() or 0), _MEND)
+            raise Unreadable(
+                f"the times of this column must be written like {found}", int(wrong.arg_max() or 0), _MEND
+            )
         return Times(seconds, found)
     seconds = values / PER_SECOND[found] if found != "s" else values
     wrong = seconds.abs() > _LAST
     if events and found != "s":
         wrong = wrong | ((values.abs() >= 1e8) & (values.abs() < _FROM[found] / 10))
     if wrong.any():
-        why = f"all times of a column have one unit; most are {said(found)}"
-        raise Unreadable(why, int(wrong.fill_null(False).arg_max() or 0), "Write all in one unit")
+        why = f"all times of a column must have one unit; most are {said(found)}"
+        raise Unreadable(why, int(wrong.fill_null(False).arg_max() or 0), "Write all in the same unit")
     return Times(seconds, found)
 
 
@@ -177,7 +182,7 @@ def _date_format(sized: pl.Series) -> str | None:
 
 
 def _by_pattern(text: pl.Series, pattern: str) -> pl.Series:
-    """Read strings by a pattern, null where they don't fit it."""
+    """Read strings by a pattern, null where they don't match."""
     order = re.match(r"%([dm])[./-]%([dm])[./-]%[yY]", pattern)
     if order is not None and order[1] != order[2]:
         return _day_month_seconds(text, day_first=order[1] == "d")
@@ -193,7 +198,7 @@ def _by_pattern(text: pl.Series, pattern: str) -> pl.Series:
 
 
 def _or_iso(seconds: pl.Series, text: pl.Series, why: str) -> pl.Series:
-    """Read what is left as ISO 8601: the commonest form in one fast pass, then the others by their parts."""
+    """Read the rest as ISO 8601: the most frequent form in one fast pass, then the others by their parts."""
     for form in (_plain_datetime, _iso):
         left = seconds.is_null() & text.is_not_null()
         if not left.any():
@@ -224,7 +229,7 @@ def _days(text: pl.Expr, pattern: str) -> pl.Expr:
 
 
 def _clock() -> pl.Expr:
-    """Return the seconds of the clock, from the groups of `_CLOCK` and `_ZONE`."""
+    """Return the time of day in seconds, from the groups of `_CLOCK` and `_ZONE`."""
     hand: dict[str, Any] = {"h": 3600.0, "m": 60.0, "s": 1.0}
 
     def total(parts: dict[str, Any]) -> pl.Expr:
@@ -249,7 +254,7 @@ def _day_and_month(text: pl.Series) -> Times | None:
         wrong = (first if months_first else second) > 12
         order = "month first" if months_first else "day first"
         raise Unreadable(
-            f"all dates of a column are written alike; most have the {order}", int(wrong.arg_max() or 0)
+            f"all dates of a column must be written alike; most have the {order}", int(wrong.arg_max() or 0)
         )
     mark = next(c for c in text.drop_nulls()[0] if not c.isdigit())
     year = "%Y" if parts["y"].str.len_chars().max() == 4 else "%y"
@@ -257,16 +262,18 @@ def _day_and_month(text: pl.Series) -> Times | None:
         row = int((first != second).fill_null(False).arg_max() or 0)
         day, month = f"%d{mark}%m{mark}{year}", f"%m{mark}%d{mark}{year}"
         raise Unreadable(
-            "day and month can't be told apart: no number of the column is above 12",
+            "the order of day and month is ambiguous: no number of the column is above 12",
             row,
-            f'Say which in [schema]: {{ format = "{day}" }} or "{month}", beside the kind of a feature, or '
-            "for a role under [schema.interactions]",
+            f'Set it in [schema]: {{ format = "{day}" }} or "{month}", with the kind of a feature, or for '
+            "a role under [schema.interactions]",
         )
     pattern = f"%d{mark}%m{mark}{year}" if orders[0] else f"%m{mark}%d{mark}{year}"
     seconds = _day_month_seconds(text, day_first=orders[0])
     wrong = seconds.is_null() & text.is_not_null()
     if wrong.any():
-        raise Unreadable(f"this column is written like {pattern}", int(wrong.arg_max() or 0), _MEND)
+        raise Unreadable(
+            f"the times of this column must be written like {pattern}", int(wrong.arg_max() or 0), _MEND
+        )
     return Times(seconds, pattern)
 
 

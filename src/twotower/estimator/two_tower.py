@@ -39,63 +39,66 @@ class TwoTower:
     TwoTower(dim=32, objective='huber', learning_rate=0.01)
 
     Args:
-        dim: Length of the vectors, the two places for the biases included.
-        ensemble_size: Towers in one: each has an equal part of ``dim`` and of the last hidden layer, and a
-            loss of its own; the score is the mean of theirs. ``auto``: 4, or 2 or 1 where 4 would leave less
-            than 8 of ``dim`` to each or does not divide; 1 with ``all_pairs``.
+        dim: Length of the vectors, including the two entries for the biases.
+        ensemble_size: Number of small models in one. Each has an equal share of ``dim`` and of the last
+            hidden layer and its own loss; the score is the mean of their scores. ``auto``: 4, or fewer (2 or
+            1) if each would get less than 8 of ``dim`` or the sizes don't divide; 1 with ``all_pairs``.
         hidden: Widths of the hidden layers of each tower; empty for linear towers. ``auto``: none with
-            ``squared`` and ``all_pairs``, whose linear towers are solved for in closed form; one of 128 with
-            other objectives, and where a setting that only hidden layers or learning by gradients have is not
-            at its default.
-        embedding_dim: Width of the embedding of each category or categories column, in towers with hidden
+            ``squared`` and ``all_pairs``, whose linear towers are solved in closed form; one of 128 with
+            other objectives, or if a setting that only hidden layers or gradient training read is changed
+            from its default.
+        embedding_dim: Length of the embedding of each category or categories column, in towers with hidden
             layers.
-        activation: Non-linearity between layers.
+        activation: Activation function between layers.
         dropout: Share of hidden units dropped in training.
-        id_dropout: Share of users and items whose id is hidden in each step, so that features learn to carry
-            them. ``auto``: 0.1; with ``all_pairs``, which solves for what ids add once features have had
-            their say, 0.9.
-        shared_layers: Whether both towers share their hidden layers after the first (needs two or more hidden
-            layers).
-        normalise: Whether vectors (without biases) have unit length; their dot product is divided by
-            temperature.
-        temperature: Divisor of the cosine when ``normalise`` is on.
-        objective: To rank, which is what recommending needs: ``all_pairs`` (squared error over every pair of
-            user and item), ``softmax`` or ``bpr``. To predict a label: ``squared`` (squared error),
-            ``huber``, or ``logistic`` (labels in [0, 1]).
-        transform: What the label becomes before training; predictions come back in the label's own units.
-        cap: Where ``transform = "cap"`` cuts.
-        delta: Where Huber turns from squared to linear, in standard deviations of the (transformed) label.
-        unobserved_weight: Of ``all_pairs``: how much every pair of user and item is drawn to 0, where an
-            interaction weighs 1.
-        min_grade: Of ``all_pairs`` where there is a label: what the least liked interaction counts. An
-            interaction counts ``min_grade + (1 - min_grade) * rank``, where ``rank`` is that of its label in
-            the training set, from 0 to 1; an unobserved pair counts 0. So 0 treats the lowest labels as
-            unobserved, and 1 treats all interactions alike. ``"none"``: positives alone count, 1 each.
-        negatives: Of ``softmax`` and ``bpr``: items drawn uniformly in each step, beside those of its pairs,
-            where a step does not hold the whole catalogue anyway.
-        hard_negatives: Of ``softmax``: so many negatives of highest score count for a user in a step;
-            ``"none"`` for all.
-        regularisation: L2 on the vectors, each weighted by the square root of its number of pairs; with
-            ``all_pairs`` in units of the train pairs' noise; where ``squared`` is solved for in closed form,
-            the same for all rows. ``auto``: 0.33 with ``all_pairs``, 0.13 with ``squared`` where it is solved
-            for, else 0.07 to predict a label and 0.015 to rank.
-        epochs: Most passes over the train pairs; early stopping usually ends sooner.
-        batch_size: Pairs a step. ``auto``: about 12 steps an epoch, between 8,192 and 1,048,576 pairs.
-        learning_rate: Adam's step size at the start.
-        schedule: ``plateau`` cuts the rate when validation stalls; ``cosine`` falls to zero over all epochs.
-        plateau_factor: What the rate is multiplied by at a plateau.
-        plateau_patience: Epochs without a better validation metric before the rate is cut.
+        id_dropout: Share of users and items whose id is hidden in each step, so the features learn to stand
+            in for it (cold start). ``auto``: 0.1; with ``all_pairs`` 0.9, as the part of the vectors that ids
+            add is solved for afterwards.
+        shared_layers: Whether both towers share all hidden layers but the first; needs two or more hidden
+            layers.
+        normalise: Whether vectors (without biases) are scaled to unit length; the dot product is then divided
+            by ``temperature``.
+        temperature: Divisor of the cosine similarity if ``normalise`` is true.
+        objective: To recommend, train to rank: ``all_pairs`` (squared error over every pair of user and
+            item), ``softmax`` or ``bpr``. To predict a label: ``squared`` (squared error), ``huber``, or
+            ``logistic`` (labels in [0, 1]).
+        transform: Transformation of the label before training; predictions are transformed back.
+        cap: Largest label with ``transform = "cap"``; larger ones are set to it.
+        delta: With ``huber``: where the loss turns from squared to linear, in standard deviations of the
+            (transformed) label.
+        unobserved_weight: With ``all_pairs``: weight of the target 0 for every pair of user and item; an
+            interaction has weight 1.
+        min_grade: With ``all_pairs`` and a label: target of the interaction with the lowest label. An
+            interaction's target is ``min_grade + (1 - min_grade) * rank``, where ``rank`` is that of its
+            label in the training set, from 0 to 1; an unobserved pair's is 0. So 0 treats the lowest labels
+            as unobserved, and 1 treats all interactions alike. ``"none"``: only positives count, with target
+            1.
+        negatives: With ``softmax`` and ``bpr``: items sampled uniformly in each step as negatives, in
+            addition to the items of the batch; not used if the batch covers the whole catalogue anyway.
+        hard_negatives: With ``softmax``: only this many negatives with the highest scores count for each user
+            in a step; ``"none"``: all.
+        regularisation: L2 regularisation of the vectors, each weighted by the square root of its number of
+            pairs (the same for all rows if ``squared`` is solved in closed form); with ``all_pairs`` in units
+            of the noise of the training pairs. ``auto``: 0.33 with ``all_pairs``, 0.13 with ``squared`` in
+            closed form, else 0.07 to predict a label and 0.015 to rank.
+        epochs: Maximum number of passes over the training pairs; early stopping usually ends sooner.
+        batch_size: Pairs per step. ``auto``: about 12 steps per epoch, between 8,192 and 1,048,576 pairs.
+        learning_rate: Initial learning rate of Adam.
+        schedule: ``plateau`` reduces the learning rate when the validation metric stalls; ``cosine`` decays
+            it to zero over all epochs; ``constant`` keeps it.
+        plateau_factor: Factor that the learning rate is multiplied by at a plateau.
+        plateau_patience: Epochs without a better validation metric before the learning rate is reduced.
         patience: Epochs without a better validation metric before training stops; the best epoch's weights
             are kept.
         weight_decay: Decoupled weight decay of the layers' weights (Loshchilov and Hutter 2019).
-        clip_norm: Longest gradient of the layers' weights, as one vector; ``"none"`` to leave gradients
-            alone.
-        refit: Whether to train once more, for the best number of epochs, on train and validation together.
-        posterior: With objective ``squared`` and towers that learn by gradients: whether the trained ids'
-            vectors become their posterior means, where that is better on validation. Vectors that are
-            normalised, or without ``regularisation``, stay as they are.
+        clip_norm: Maximum norm of the gradient of the layers' weights; ``"none"``: no clipping.
+        refit: Whether to train again on training and validation set together, for the best number of epochs.
+        posterior: With objective ``squared`` and gradient training: whether the vectors of the ids are
+            replaced by their posterior means if that improves the validation metric. Not done with
+            ``normalise`` or without ``regularisation``.
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
-        threads: CPU threads; none for all cores. Part of what makes two runs the same bits.
+        threads: Number of CPU threads; by default all cores. Results are bit-identical only with the same
+            number.
         positive: Which interactions are positives: a number (labels of at least this), or one rule of the
             config's ``[positive]`` section, such as ``{"quantile": 0.8}``. ``None``: every interaction.
         seed: Seed of weights, batches and dropout: same seed, same machine, same threads, same bits.

@@ -76,4 +76,4 @@ def test_no_alarm_on_movielens(method: str, shared: Path) -> None:
 def test_movielens_by_time_is_of_cold_users(shared: Path) -> None:
     folder = shared / "data" / "ml-100k"
     (found,) = alarms("movielens-100k", f"data.dir={folder}", "split.method=temporal")
-    assert found.startswith("cold: test part, users: most test rows are of cold users")
+    assert found.startswith("cold: test set, users: most test rows are of cold users")

@@ -1,4 +1,4 @@
-"""The audit of a config's data: what would make its figures wrong, with the evidence and the fix."""
+"""The audit of a config's data: problems that would make its metrics wrong, with evidence and fixes."""
 
 from twotower.data.audit.audit import Audit, audit
 from twotower.data.audit.case import Case

@@ -20,11 +20,11 @@ def _quiet(stage: str) -> None:
 
 @dataclass(frozen=True)
 class Audit:
-    """What the checks have found.
+    """The result of all checks.
 
     Attributes:
         findings: errors first, then warnings, then notes.
-        rows: rows of each part, copies gone.
+        rows: number of rows of each set, without duplicates.
         seconds: how long each stage took: reading, splitting, and every check.
     """
 
@@ -37,7 +37,7 @@ class Audit:
         return tuple(finding for finding in self.findings if finding.severity is severity)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the audit as ``--json`` has it."""
+        """Return the audit as printed by ``--json``."""
         return {
             "counts": {severity.value: len(self.of(severity)) for severity in Severity},
             "findings": [finding.as_dict() for finding in self.findings],
@@ -50,11 +50,11 @@ def audit(config: Config, *, progress: Callable[[str], None] = _quiet) -> Audit:
     """Read the data of a config, split it, and run every check.
 
     Args:
-        config: what is to be trained; nothing is.
-        progress: told each stage when it begins.
+        config: the config to check; nothing is trained.
+        progress: called with each stage when it begins.
 
     Raises:
-        ConfigError, DataError: a table can't be read at all; what can be read but not split is a finding.
+        ConfigError, DataError: a table can't be read; if it can be read but not split, that is a finding.
     """
     config, seconds = resolved(config), {}
 
@@ -65,16 +65,16 @@ def audit(config: Config, *, progress: Callable[[str], None] = _quiet) -> Audit:
     start = time.perf_counter()
     files = read_raw(config)
     timed("reading", start)
-    progress("dropping copies, and splitting")
+    progress("dropping duplicates and splitting")
     start = time.perf_counter()
     case = Case(config, files)
     timed("splitting", start)
     findings = []
     if case.fault is not None:
-        fix = "fix what the message says; `twotower train` stops at it"
+        fix = "fix what the message says; `twotower train` stops with this error"
         what = "the data can't be split as the config says"
         findings.append(Finding("split", Severity.ERROR, "[split]", what, case.fault, fix))
-    progress(f"looking for {len(CHECKS)} kinds of fault")
+    progress(f"running {len(CHECKS)} checks")
     for check in CHECKS:
         start = time.perf_counter()
         findings += check().run(case)

@@ -1,7 +1,7 @@
-"""`Case`: what the checks look at, and the statistics that several of them share.
+"""`Case`: the data that the checks examine, and statistics that several of them share.
 
-Counts and means by user and item are of every row. What needs more work a row is done on a sample of the
-train rows, every k-th of them; `Case.sampled` says so in the evidence.
+Counts and means by user and item include every row. More expensive statistics use a sample of the training
+rows, every k-th; `Case.sampled` says so in the evidence.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from twotower.errors import TwoTowerError
 from twotower.schema import Schema
 
 SAMPLE = 500_000
-"""Rows of a part that are looked at one by one, at most."""
+"""Maximum number of rows of a set that are examined one by one."""
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """A sample of n interactions of a part.
+    """A sample of n interactions of a set.
 
     Attributes:
-        user: (n,) row in the users table, -1 where the user is not in it.
+        user: (n,) row in the users table, -1 if the user is not in it.
         item: (n,) row in the items table.
         label: (n,) labels; nan without a label role.
         time: (n,) seconds since 1970; nan where missing.
         duration: (n,) duration of the item, nan where missing.
-        step: every how many rows one was taken.
+        step: every ``step``-th row was taken.
     """
 
     user: Codes
@@ -49,34 +49,34 @@ class Rows:
     step: int
 
     def of(self, side: FeatureTable) -> Codes:
-        """Return the row in a side's table, (n,)."""
+        """Return the row in the users or items table, (n,)."""
         return self.user if side.role == "user" else self.item
 
     @property
     def sampled(self) -> str:
-        """Say for the evidence that this is a sample, if it is one."""
+        """A note for the evidence, if this is a sample."""
         return f" (of every {self.step}th row)" if self.step > 1 else ""
 
 
 @dataclass(frozen=True, eq=False)
 class Tally:
-    """Counts and mean labels of the n users (or items) of a table, by part.
+    """Counts and mean labels of the n users (or items) of a table, by set.
 
     Attributes:
-        count: by part, (n,) number of interactions.
-        total: by part, (n,) sum of the labels.
+        count: set -> (n,) number of interactions.
+        total: set -> (n,) sum of the labels.
     """
 
     count: Mapping[str, Floats]
     total: Mapping[str, Floats]
 
     def counts(self, *parts: str) -> Floats:
-        """Return the (n,) numbers of interactions in some parts; in all when none is named."""
+        """Return the (n,) numbers of interactions in some sets; by default in all."""
         total: Floats = np.sum([self.count[part] for part in parts or self.count], axis=0)
         return total
 
     def means(self, *parts: str) -> Floats:
-        """Return the (n,) mean labels in some parts; nan where there are no interactions."""
+        """Return the (n,) mean labels in some sets; nan where there are no interactions."""
         count = self.counts(*parts)
         total = np.sum([self.total[part] for part in parts or self.total], axis=0)
         means: Floats = np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
@@ -84,26 +84,26 @@ class Tally:
 
 
 class Case:
-    """The data of a config as it is in its files and as it is after the split.
+    """The data of a config, raw and after the split.
 
     Args:
-        config: what is to be trained.
-        files: what `twotower.data.configured.read_raw` gave for it.
+        config: the config.
+        files: what `twotower.data.configured.read_raw` returned for it.
 
     Attributes:
         config: as given.
         files: as given, with ids of one dtype.
-        repeats: what becomes of rows that contradict each other.
-        unique: the files without copies, and without rows that contradict each other.
-        parts: ``train``, ``validation`` and ``test``. Where the config's split fails they are the files.
-        fault: why the split failed, or none.
+        repeats: how contradicting rows are merged.
+        unique: the files without duplicates, and with contradicting rows merged.
+        parts: ``train``, ``validation`` and ``test``. If the config's split fails, they are the files.
+        fault: why the split failed, or None.
     """
 
     def __init__(self, config: Config, files: Mapping[str, Dataset]) -> None:
         self.config = config
         self.files = dict(zip(files, alike(list(files.values())), strict=True))
         rule = config.data.repeats
-        self.repeats = "max" if rule == "refuse" else rule  # what is refused is a finding
+        self.repeats = "max" if rule == "refuse" else rule  # a refused split is a finding
         self.unique = {name: deduplicate(data, self.repeats) for name, data in self.files.items()}
         self.fault: str | None = None
         try:
@@ -118,7 +118,7 @@ class Case:
 
     @property
     def schema(self) -> Schema:
-        """What the columns are."""
+        """The schema."""
         return next(iter(self.files.values())).schema
 
     @cached_property
@@ -131,7 +131,7 @@ class Case:
         )
 
     def path(self, name: str) -> str:
-        """Return what to call the file of a part in a message."""
+        """Return the name of the file of a set, for messages."""
         split, data = self.config.split, self.config.data
         if split.column is not None and name not in ("users", "items"):
             return f"{name} (rows of {(data.interactions or '').rsplit('/', 1)[-1]})"
@@ -146,37 +146,39 @@ class Case:
         return name if given is None else f"{name} ({given.rsplit('/', 1)[-1]})"
 
     def labels(self, part: str) -> Floats:
-        """Return every label of a part, (n,); empty without a label role."""
+        """Return all labels of a set, (n,); empty without a label role."""
         if self.schema.label is None:
             return np.zeros(0)
         return self.parts[part].interactions.get_column(self.schema.label).to_numpy()
 
     def sample(self, part: str) -> Rows:
-        """Return at most `SAMPLE` rows of a part, equally spaced."""
+        """Return at most `SAMPLE` rows of a set, equally spaced."""
         if part not in self._samples:
             self._samples[part] = self._take(self.parts[part])
         return self._samples[part]
 
     def tally(self, side: FeatureTable) -> Tally:
-        """Return counts and mean labels of each row of a side's table, over every interaction."""
+        """Return counts and mean labels of each row of the users or items table, over every interaction."""
         if side.name not in self._tallies:
             self._tallies[side.name] = self._count(side)
         return self._tallies[side.name]
 
     @cached_property
     def centres(self) -> Mapping[str, Floats]:
-        """By side, the (n,) mean train label of each row of its table, beyond what the other side explains.
+        """Users and items -> the (n,) mean training label of each row, beyond what the other table explains.
 
-        Labels are cut at their 0.5% and 99.5% quantiles. nan where there are no interactions, or no label.
+        Labels are clipped at their 0.5% and 99.5% quantiles. nan where there are no interactions, or no
+        label.
         """
         rows = self.sample("train")
         if not np.isfinite(rows.label).any():
             return {side.name: np.full(side.table.height, np.nan) for side in self.sides}
         y = np.clip(rows.label, *np.quantile(rows.label, (0.005, 0.995)))
         y = y - y.mean()
-        effects = {side.name: np.zeros(side.table.height + 1) for side in self.sides}  # the last: no such row
+        # the last one: no such row
+        effects = {side.name: np.zeros(side.table.height + 1) for side in self.sides}
         counts = {side.name: np.zeros(0) for side in self.sides}
-        for _ in range(3):  # alternating means; what is left after three rounds is far below the noise
+        for _ in range(3):  # alternating means; after three rounds the error is far below the noise
             for side, other in (self.sides, self.sides[::-1]):
                 rest = y - effects[other.name][rows.of(other)]
                 at = rows.of(side) % (side.table.height + 1)

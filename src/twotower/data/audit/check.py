@@ -1,4 +1,4 @@
-"""`Check`: one kind of fault, looked for in a `Case`."""
+"""`Check`: looks for one kind of problem in a `Case`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from twotower.data.audit.finding import Finder, Finding
 
 
 class Check(Finder, ABC):
-    """Looks for one kind of fault.
+    """Looks for one kind of problem.
 
-    A subclass sets ``name`` and ``looks_for``, and yields findings from `run`. It changes nothing, holds no
-    state, and says nothing of data that it can't judge (too few rows, no such column).
+    A subclass sets ``name`` and ``looks_for``, and yields findings from `run`. It changes nothing, has no
+    state, and reports nothing on data that it can't judge (too few rows, no such column).
     """
 
     @abstractmethod
     def run(self, case: Case) -> Iterator[Finding]:
-        """Yield what is found in the case."""
+        """Yield the findings."""

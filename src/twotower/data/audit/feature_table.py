@@ -1,4 +1,4 @@
-"""`FeatureTable`: the users or the items, with the feature columns as numbers and as groups."""
+"""`FeatureTable`: the users or the items, with their features as numbers and as groups."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from twotower.data.audit.statistics import Codes, Floats, quantile_codes, value_
 from twotower.schema import Kind
 
 QUANTITIES = (Kind.NUMBER, Kind.LOG_NUMBER)
-"""Kinds that are read as a quantity."""
+"""Kinds read as a quantity."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +24,7 @@ class FeatureTable:
         role: ``user`` or ``item``.
         ids: the id column.
         features: the kinds of the feature columns.
-        table: n rows, in the order of the file.
+        table: n rows, in file order.
     """
 
     name: str
@@ -34,13 +34,13 @@ class FeatureTable:
     table: pl.DataFrame
 
     def rows_of(self, ids: pl.Series) -> Codes:
-        """Return the row in the table of each of m ids, (m,); -1 where the id is not in it."""
+        """Return the row in the table of each of m ids, (m,); -1 if the id is not in it."""
         known = self.table.select(self.ids).with_row_index("row")
         found = pl.DataFrame({self.ids: ids}).join(known, on=self.ids, how="left", maintain_order="left")
         return found.get_column("row").cast(pl.Int64).fill_null(-1).to_numpy()
 
     def quantities(self) -> dict[str, Floats]:
-        """Return the features that are read as quantities, each (n,), nan where missing."""
+        """Return the features read as quantities, each (n,), nan where missing."""
         return {name: self.numbers(name) for name, kind in self.features.items() if kind in QUANTITIES}
 
     def ordered(self) -> dict[str, Floats]:
@@ -76,7 +76,7 @@ class FeatureTable:
 
 
 def _first_component(vectors: pl.Series) -> Floats:
-    """Return each vector's place along the direction in which they differ most, (n,); nan where missing."""
+    """Return each vector's coordinate along the direction of largest variance, (n,); nan where missing."""
     known = vectors.is_not_null().to_numpy()
     place = np.full(len(vectors), np.nan)
     if known.sum() > 1:

@@ -1,4 +1,4 @@
-"""What a check has found: where, how bad, by what evidence, and how to fix it."""
+"""A finding of a check: where, how severe, the evidence, and the fix."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from twotower.errors import RenamedWarning
 
 
 class Severity(StrEnum):
-    """How much a finding matters."""
+    """The severity of a finding."""
 
     ERROR = "error"
-    """Figures made from this data mean something else than they say."""
+    """Metrics from this data would not mean what they say."""
     WARNING = "warning"
-    """Accuracy is lost, or a figure is easily misread."""
+    """Accuracy is lost, or a metric is easily misread."""
     NOTE = "note"
-    """Good to know; nothing has to be done."""
+    """Good to know; nothing needs to be done."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that a check has found.
+    """One finding of a check.
 
     Attributes:
         check: name of the check.
-        severity: how much it matters.
-        where: the table and column, the part or the setting.
+        severity: its severity.
+        where: the table and column, the set or the setting.
         what: what is wrong, in one sentence.
-        evidence: the figures that say so.
+        evidence: the figures that show it.
         fix: what to do.
     """
 
@@ -48,24 +48,24 @@ class Finding:
         return self.fix
 
     def as_dict(self) -> dict[str, str]:
-        """Return the finding as ``--json`` has it: ``fix`` is also there under its old name ``mend``."""
+        """Return the finding as printed by ``--json``; ``fix`` is also there under its old name ``mend``."""
         return {key: str(value) for key, value in (asdict(self) | {"mend": self.fix}).items()}
 
 
 class Finder:
-    """Whatever builds findings under a name of its own.
+    """Base of classes that build findings under their own name.
 
     A subclass sets ``name`` and ``looks_for``.
     """
 
     name: ClassVar[str]
-    """What it is called, in lower case with hyphens."""
+    """Its name, in lower case with hyphens."""
     looks_for: ClassVar[str]
     """What it looks for, in a few words."""
 
     @final
     def error(self, where: str, what: str, evidence: str, fix: str) -> Finding:
-        """Build a finding that makes figures mean something else than they say."""
+        """Build a finding because of which metrics would not mean what they say."""
         return Finding(self.name, Severity.ERROR, where, what, evidence, fix)
 
     @final

@@ -1,4 +1,4 @@
-"""Whether numbers are codes: by the column's name, or by how often its values occur.
+"""Tell whether numbers are codes: by the column's name, or by the frequencies of its values.
 
 A quantity's neighbouring values are about equally frequent (there are about as many users of 34 as of 35);
 the frequencies of two neighbouring codes are as unlike as those of any two.
@@ -22,12 +22,12 @@ _QUANTITY: Final = re.compile(
     r"price|range|score|year|month|hour)($|_)"
 )
 _LEVELS = 12
-"""Values below which frequencies say nothing."""
+"""Minimum number of values to judge frequencies."""
 _PERMUTATIONS = 200
 
 
 def named_as_code(name: str) -> bool:
-    """Say whether a column's name is that of a code.
+    """Return whether a column's name is that of a code.
 
     >>> [named_as_code(name) for name in ("author_id", "onehot_feat7", "zipCode", "tag_count", "age")]
     [True, True, True, False, False]
@@ -37,9 +37,9 @@ def named_as_code(name: str) -> bool:
 
 
 def lattice(x: Floats) -> Floats | None:
-    """Return equally spaced numbers as whole ones from 0, (n,); none if the numbers are not equally spaced.
+    """Return equally spaced numbers as integers from 0, (n,); None if they are not equally spaced.
 
-    Codes that were standardised are found again by this. nan stays nan.
+    This recovers standardised codes. nan stays nan.
     """
     values = np.unique(x[np.isfinite(x)])
     if len(values) < 2:
@@ -54,7 +54,7 @@ def lattice(x: Floats) -> Floats | None:
 
 
 def looks_like_codes(x: Floats) -> str | None:
-    """Return the evidence that (n,) numbers are codes by their frequencies; none where there is none.
+    """Return the evidence from frequencies that (n,) numbers are codes; None without evidence.
 
     Codes count from 0 or 1 (or were standardised), leave few gaps, and have frequencies that are very unequal
     and as unlike between neighbours as between any two (a permutation test).
@@ -67,7 +67,7 @@ def looks_like_codes(x: Floats) -> str | None:
     if used < _LEVELS or span > 2 * used:
         return None
     counts = np.bincount(codes)
-    if counts.var() < 5.0 * counts.mean():  # even frequencies are alike everywhere, whatever they are of
+    if counts.var() < 5.0 * counts.mean():  # even frequencies are similar everywhere and show nothing
         return None
     heights = np.log(counts + 0.5)
     rng = np.random.default_rng(0)
@@ -79,13 +79,14 @@ def looks_like_codes(x: Floats) -> str | None:
     if smooth >= 2.0:
         return None
     return (
-        f"{used:,} whole values of {span:,} possible ones, whose frequencies are as unlike between "
-        f"neighbours as between any two ({smooth:+.1f} standard deviations smoother than shuffled)"
+        f"{used:,} whole values of {span:,} possible ones; frequencies differ between neighbours as much "
+        f"as between any two ({smooth:+.1f} standard deviations smoother than shuffled)"
     )
 
 
 def _could_be_codes(known: Floats) -> bool:
-    """Say whether numbers count from 0 or 1 by one, or are no whole numbers (as codes once standardised)."""
+    """Return whether numbers count from 0 or 1 in steps of one, or are not whole (like standardised
+    codes)."""
     if not len(known):
         return False
     whole = bool((known == np.round(known)).all())

@@ -1,7 +1,7 @@
-"""Other orders of a table's rows, in which the values of a column may have been laid down by mistake.
+"""Other orders of a table's rows, in which the values of a column may have been written by mistake.
 
-An order is (n,) row indexes: place p of the column belongs to the row ``order[p]``. The column as it stands
-is the order 0, 1, 2, ...
+An order is (n,) row indexes: position p of the column belongs to row ``order[p]``. The present order is 0, 1,
+2, ...
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from twotower.data.audit.statistics import Codes
 
 
 def other_orders(ids: pl.Series, events: pl.Series) -> Iterator[tuple[str, Codes]]:
-    """Yield the orders that positional mistakes lead to, with what each is called.
+    """Yield the orders that positional mistakes lead to, each with its name.
 
     Args:
-        ids: (n,) ids of the table, each once.
-        events: ids of the train interactions, in the order of their file.
+        ids: (n,) distinct ids of the table.
+        events: ids of the training interactions, in file order.
     """
     place = pl.DataFrame({"id": ids}).with_row_index("row")
     named = {
@@ -30,7 +30,7 @@ def other_orders(ids: pl.Series, events: pl.Series) -> Iterator[tuple[str, Codes
     met = pl.DataFrame({"id": events})
     often = met.group_by("id").len().sort("len", "id", descending=[True, False]).select("id")
     first = met.unique(maintain_order=True)
-    for said, found in (("first appearance in the log", first), ("falling number of interactions", often)):
+    for said, found in (("first appearance in the log", first), ("decreasing number of interactions", often)):
         known = found.join(place, on="id", how="inner", maintain_order="left").select("id", "row")
         rest = place.join(known, on="id", how="anti", maintain_order="left").select("id", "row")
         named[said] = pl.concat([known, rest])
@@ -47,7 +47,7 @@ def other_orders(ids: pl.Series, events: pl.Series) -> Iterator[tuple[str, Codes
 
 
 def shifts(n: int, most: int) -> Iterator[tuple[str, Codes]]:
-    """Yield the orders in which values belong some rows further on, or back; what falls off comes round."""
+    """Yield the orders in which values are shifted down or up by some rows, cyclically."""
     here = np.arange(n)
     for step in range(1, min(most, n // 10) + 1):
         for signed, said in ((step, "down"), (-step, "up")):

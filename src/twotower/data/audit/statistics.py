@@ -1,4 +1,4 @@
-"""The statistics behind the checks: pure functions of arrays."""
+"""Statistics for the checks: pure functions of arrays."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def normal_scores(y: Floats) -> Floats:
 
 
 def quantile_codes(x: Floats, bins: int = 16) -> Codes:
-    """Cut (n,) numbers at their quantiles; equal values share a bin, missing ones have a bin of their own."""
+    """Bin (n,) numbers by quantiles; equal values share a bin, and missing ones have their own."""
     known = np.isfinite(x)
     codes = np.full(len(x), bins, dtype=np.int64)
     if known.any():
@@ -39,13 +39,13 @@ def quantile_codes(x: Floats, bins: int = 16) -> Codes:
 
 
 def value_codes(values: pl.Series) -> Codes:
-    """Return a code from 0 for each distinct value, (n,); a missing one is a value too."""
+    """Return a code from 0 for each distinct value, (n,); missing counts as a value."""
     ranked = values.rank("dense").cast(pl.Int64)
     return ranked.fill_null(0).to_numpy()
 
 
 def common_codes(codes: Codes, least: int) -> Codes:
-    """Return codes from 0 where values of fewer than ``least`` rows share the code 0, (n,)."""
+    """Return codes from 0, (n,); values with fewer than ``least`` rows share the code 0."""
     counts = np.bincount(codes)
     return np.where(counts[codes] >= least, codes + 1, 0).astype(np.int64)
 
@@ -53,7 +53,7 @@ def common_codes(codes: Codes, least: int) -> Codes:
 def between_share(codes: Codes, y: Floats) -> float:
     """Return the share of the variance of y between groups, adjusted for their number (epsilon squared).
 
-    ``1 - (SSW / (n - k)) / (SST / (n - 1))``: 0 on average where groups mean nothing. nan where undefined.
+    ``1 - (SSW / (n - k)) / (SST / (n - 1))``: 0 on average if groups have no effect; nan if undefined.
     """
     n = len(y)
     within, total, k = _sums(codes, y)
@@ -63,13 +63,13 @@ def between_share(codes: Codes, y: Floats) -> float:
 
 
 def group_deviates(codes: Codes, targets: Floats, known: NDArray[np.bool_]) -> Floats:
-    """Return how surprising the differences of each target between groups are, as normal deviates (F tests).
+    """Return the significance of the differences of each target between groups, as normal deviates (F tests).
 
-    0 or less where there is nothing; 5 is one in three million by chance.
+    0 or less without a difference; 5 is one in three million by chance.
 
     Args:
         codes: (n,) group of each row, from 0.
-        targets: (m, n) near normal values, 0 where not known; those known have mean 0.
+        targets: (m, n) approximately normal values, 0 where unknown; known ones have mean 0.
         known: (m, n) which of them are known.
 
     Returns:
@@ -92,7 +92,7 @@ def group_deviates(codes: Codes, targets: Floats, known: NDArray[np.bool_]) -> F
 
 
 def gini(counts: Floats) -> float:
-    """Return the Gini coefficient of (n,) counts: 0 if all are alike, near 1 if one has all."""
+    """Return the Gini coefficient of (n,) counts: 0 if all are equal, near 1 if one has everything."""
     ordered = np.sort(counts)
     n, total = len(ordered), ordered.sum()
     if n == 0 or total <= 0:
@@ -101,7 +101,7 @@ def gini(counts: Floats) -> float:
 
 
 def _sums(codes: Codes, y: Floats) -> tuple[float, float, int]:
-    """Return the sum of squares within groups, that of all, and the number of groups."""
+    """Return the sum of squares within groups, the total sum of squares, and the number of groups."""
     centred = y - y.mean()
     sizes = np.bincount(codes)
     sums = np.bincount(codes, weights=centred)

@@ -1,4 +1,4 @@
-"""Guessing a config from tables: which is what, the roles and the kinds of their columns."""
+"""Guess a config from tables: the role of each table, and the roles and kinds of their columns."""
 
 from twotower.data.guessing.draft import Draft, draft_config
 from twotower.data.guessing.tables import Told

@@ -1,4 +1,4 @@
-"""From tables to a commented config that trains as it is."""
+"""Write a commented config for some tables; it can be trained without changes."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from twotower.data.guessing.tables import Ask, Table, Tables, Told, sort_tables
 from twotower.data.guessing.writing import Lines
 from twotower.data.merged import split_out
 from twotower.data.raw_text import UTF8
-from twotower.errors import ConfigError, DataError
+from twotower.errors import ConfigError, DataError, counted
 from twotower.schema import Kind, Schema
 
 _TAIL_OWNS = 0.4
 _SHOWN = (Kind.TEXT, Kind.CATEGORIES, None)
-"""Kinds of titles that are shown: not those that many items share."""
+"""Kinds of titles to display; columns with values shared by many items are not titles."""
 
 
 @dataclass(frozen=True)
 class Draft:
-    """A config that was guessed.
+    """A guessed config.
 
     Attributes:
-        text: TOML, with the reasons in comments.
+        text: the TOML, with the reasons in comments.
         remarks: what was found, one line each.
     """
 
@@ -49,13 +49,13 @@ def draft_config(
 
     Args:
         paths: files of tables; or one folder with them, or the folder or zip of a known data set.
-        folder: where the config will be; its paths are relative to it.
+        folder: the folder of the config; its paths are relative to it.
         told: columns that need not be guessed, and whether to predict the label instead of ranking.
-        ask: for what can't be told from the tables; none to ask nothing.
+        ask: asks the user for what the tables don't tell; None: no questions.
 
     Raises:
-        ConfigError: something can't be told, and nobody can be asked; a label that says nothing.
-        DataError: a table can't be read, or breaks a rule that no guess can fix.
+        ConfigError: something is ambiguous, and no questions are allowed; or the label is constant.
+        DataError: a table can't be read, or is invalid in a way that no guess can fix.
     """
     told = told or Told()
     given = [Path(path).expanduser() for path in paths]
@@ -70,13 +70,15 @@ def draft_config(
 
 
 def _predicts(label: str | None, told: Told, ask: Ask | None) -> bool:
-    """Return whether the label is to be predicted; asks, and ranks if nobody can be asked."""
+    """Return whether to predict the label; asks the user, and ranks if no questions are allowed."""
     if label is None and told.predict:
-        raise ConfigError("to predict, there must be a label: none was found; say --label COLUMN, or rank")
+        raise ConfigError(
+            "predicting needs a label, and none was found; name it with --label COLUMN, or rank"
+        )
     if label is None or told.predict is not None or ask is None:
         return bool(told.predict)
     rank, predict = "rank items for each user", f"predict the label '{label}'"
-    return ask("what is the model for?", [rank, predict]) == predict
+    return ask("what should the model do?", [rank, predict]) == predict
 
 
 def _how_to_predict(label: str) -> str:
@@ -99,29 +101,29 @@ def _of_layout(layout: Layout, folder: Path, told: Told, ask: Ask | None) -> Dra
     if matrices:
         lines.value("method", "files")
         lines.value("train", "big_matrix.csv")
-        lines.value("test", "small_matrix.csv", "no user and video is in both")
-        lines.value("validation", 0.1, "the latest tenth of train")
+        lines.value("test", "small_matrix.csv", "no pair of user and video is in both")
+        lines.value("validation", 0.1, "the latest tenth of the training rows")
     else:
         _write_shares(lines, timestamp=True, predicts=predicts)
     lines.section("positive")
     if layout.source == "kuairec":
-        lines.value("duration_rank", 0.8, "watched longer than four fifths of the videos of like duration")
+        lines.value("duration_rank", 0.8, "watched longer than 80% of the videos of similar duration")
     else:
-        lines.value("threshold", 4.0, "the top of the scale; what a list should find")
+        lines.value("threshold", 4.0, "the top of the scale; what recommendations should find")
     lines.section("objective")
     if not predicts:
         lines.value("name", "all_pairs", "ranks; 'squared' predicts the label")
     else:
         lines.value("name", "squared")
     if layout.source == "kuairec" and predicts:
-        lines.value("transform", "cap", "a few ratios above 5 carry most of the variance")
+        lines.value("transform", "cap", "a few ratios above 5 have most of the variance")
         lines.value("cap", 5.0)
         lines.section("training")
         lines.value("epochs", 8, "with millions of interactions the best epoch comes early")
     if layout.source == "kuairec" and (predicts or matrices):
         lines.section("evaluation")
         if predicts:
-            lines.value("cap", 5.0, "metrics are given raw and capped")
+            lines.value("cap", 5.0, "metrics are reported raw and capped")
         if matrices:
             lines.value("candidates", "test_pairs", "the small matrix is fully observed")
     remarks = [f"{layout.place} is {layout.title}"]
@@ -136,9 +138,9 @@ def _of_tables(
     predicts = _predicts(label.column if label else None, told, ask)
     if predicts and label is not None and label.sentinel is not None:
         raise ConfigError(
-            f"a label that is predicted is known in every row: column '{label.column}' of {events.name} is "
-            f"{label.sentinel:g} in {float((label.y == label.sentinel).mean()):.0%} of the rows, which says "
-            "that there is none; drop these rows, or rank"
+            f"a predicted label must be known in every row: column '{label.column}' of {events.name} is "
+            f"{label.sentinel:g} in {float((label.y == label.sentinel).mean()):.0%} of the rows, which "
+            "means that it is missing; drop these rows, or rank"
         )
     guesses = {
         "users": _kinds(tables.users, "users", tables.user_key),
@@ -167,7 +169,7 @@ def _of_tables(
         items=kinds["items"],
         display=tuple(display),
     )
-    lines = Lines("Guessed by `twotower init`: read it through, and correct what is wrong.")
+    lines = Lines("Guessed by `twotower init`: check it, and correct what is wrong.")
     lines.value("seed", 42)
     _write_data(lines, tables, schema, roles, encoding, folder)
     _write_schema(lines, tables, schema, roles)
@@ -191,11 +193,15 @@ def _write_data(
         if table is not None:
             lines.value(name, _relative(table.path, folder), f"{table.frame.height:,} rows")
     if events.columns:
-        lines.value("columns", list(events.columns), "no header: named by place and values, correct them")
+        lines.value(
+            "columns",
+            list(events.columns),
+            "no header: names are guessed from position and values, correct them",
+        )
     if encoding != UTF8:
         lines.value("encoding", encoding, "the text is not UTF-8")
     if label is not None and label.nature is Nature.COUNT and _contradict(events.frame, schema):
-        lines.value("repeats", "sum", "rows of one user, item and time are added up")
+        lines.value("repeats", "sum", "labels of rows with the same user, item and time are summed")
 
 
 def _write_split(lines: Lines, tables: Tables, roles: Roles, folder: Path, *, predicts: bool) -> None:
@@ -205,16 +211,18 @@ def _write_split(lines: Lines, tables: Tables, roles: Roles, folder: Path, *, pr
         for part, table in tables.parts.items():
             lines.value(part, _relative(table.path, folder), f"{table.frame.height:,} rows")
     elif roles.part is not None:
-        lines.value("column", roles.part, "it says which rows are train and which are test")
+        lines.value("column", roles.part, "it marks training and test rows")
     elif roles.own_order:
-        lines.value("method", "leave_last", "each user's last is tested, the one before validates")
+        lines.value(
+            "method", "leave_last", "each user's last row is for testing, the one before for validation"
+        )
     else:
         _write_shares(lines, timestamp=roles.timestamp is not None, predicts=predicts)
 
 
 def _write_shares(lines: Lines, *, timestamp: bool, predicts: bool) -> None:
-    """Write a split by shares: within each user to rank, of all rows to predict."""
-    after = ", temporal (what comes next), leave_last" if timestamp else ""
+    """Write a split by shares: per user to rank, of all rows to predict."""
+    after = ", temporal (predict the future), leave_last" if timestamp else ""
     if predicts:
         lines.value("method", "random", f"or per_user{after}, cold_items, cold_users")
     else:
@@ -224,7 +232,7 @@ def _write_shares(lines: Lines, *, timestamp: bool, predicts: bool) -> None:
 
 
 def _write_positive(lines: Lines, label: Label) -> None:
-    """Write the rule for what a ranking should find."""
+    """Write the rule for positives."""
     lines.section("positive")
     if label.threshold is not None:
         lines.value("threshold", label.threshold, label.positives)
@@ -240,7 +248,9 @@ def _write_objective(lines: Lines, label: Label | None, *, predicts: bool) -> No
         lines.value("name", "all_pairs", "ranks: there is no label to predict")
     elif not predicts:
         other = "logistic" if label.nature is Nature.YES_NO else "squared"
-        lines.value("name", "all_pairs", f"ranks, graded by the label; '{other}' predicts the label instead")
+        lines.value(
+            "name", "all_pairs", f"ranks, with grades from the label; '{other}' predicts the label instead"
+        )
     elif set(np.unique(label.y).tolist()) == {0.0, 1.0}:
         lines.value("name", "logistic", "the label is yes or no")
     else:
@@ -258,9 +268,9 @@ def _write_ids(lines: Lines, tables: Tables, schema: Schema, roles: Roles) -> No
             lines.comment(roles.placeholders[column])
     for key in ("users_id", "items_id"):
         if getattr(schema, key) is not None:
-            lines.value(key, getattr(schema, key), "what the other table calls it")
+            lines.value(key, getattr(schema, key), "its name in the other table")
     if roles.lost:
-        share = f"{roles.lost:,} rows ({roles.lost / frame.height:.1%}) have no user or no item"
+        share = f"{counted(roles.lost, 'row')} ({roles.lost / frame.height:.1%}) without a user or an item"
         lines.value("missing_ids", "drop", share)
 
 
@@ -279,14 +289,14 @@ def _write_schema(lines: Lines, tables: Tables, schema: Schema, roles: Roles) ->
             lines.value("levels", list(label.levels), "count 1, 2, ...")
     reasons = {
         "timestamp": roles.times,
-        "weight": "how much each row counts",
-        "duration": "for slices, and debiasing",
+        "weight": "weight of each row",
+        "duration": "for slices and debiasing",
     }
     for role, reason in reasons.items():
         if getattr(schema, role) is not None:
             lines.value(role, getattr(schema, role), reason)
     if schema.display:
-        lines.value("display", list(schema.display), "shown beside recommendations")
+        lines.value("display", list(schema.display), "shown with recommendations")
     within = [column for columns in roles.within.values() for column in columns]
     used = {*schema.interaction_columns(), schema.duration, roles.part, *within}
     unused = [column for column in frame.columns if column not in used]
@@ -299,7 +309,7 @@ def _write_schema(lines: Lines, tables: Tables, schema: Schema, roles: Roles) ->
 
 
 def _contradict(frame: pl.DataFrame, schema: Schema) -> bool:
-    """Say whether rows of one user, item and time have different labels."""
+    """Return whether rows of one user, item and time have different labels."""
     key = [column for column in (schema.user, schema.item, schema.timestamp) if column is not None]
     rows = frame.select(*key, schema.label).unique()
     return bool(rows.select(key).is_duplicated().any())
@@ -309,7 +319,7 @@ def _write_kinds(lines: Lines, name: str, guesses: dict[str, Guess], *, within: 
     if guesses:
         lines.section(f"schema.{name}")
     if guesses and within:
-        lines.comment(f"columns of the interactions that are the same in all rows of one {name[:-1]}")
+        lines.comment(f"columns of the interactions with the same value in all rows of a {name[:-1]}")
     for column, guess in guesses.items():
         if guess.kind is None:
             lines.comment(f"{column} is left out: {guess.why}")
@@ -334,7 +344,7 @@ def _remarks(
     )
     when = f", timestamp '{roles.timestamp}'" if roles.timestamp else ""
     if roles.lost:
-        yield f"{roles.lost:,} rows without a user or an item are dropped"
+        yield f"dropped: {counted(roles.lost, 'row')} without a user or an item"
     yield from roles.placeholders.values()
     yield f"{tables.interactions.name}: user '{tables.user}', item '{tables.item}', {said}{when}"
     if label is not None and label.positives:
@@ -348,23 +358,26 @@ def _remarks(
     used = [tables.interactions, tables.users, tables.items, *tables.parts.values()]
     for table in given:
         if not any(table is one for one in used):
-            yield f"{table.name} is not used: it has neither the users' nor the items' ids, one row an id"
+            yield (
+                f"{table.name} is not used: it has no column with the ids of the users or items, one row "
+                "per id"
+            )
     if label is not None and not predicts:
         yield _how_to_predict(label.column)
 
 
 def _cap(lines: Lines, y: Floats) -> None:
-    """Cap a label of which a few extreme values own the squared error."""
+    """Cap a label if a few extreme values dominate the squared error."""
     if len(y) < 1000 or len(np.unique(y)) <= 20:
         return
     squares = np.sort(np.square(y - y.mean()))
     owned = float(squares[-(len(y) // 100) :].sum() / squares.sum())
     if owned > _TAIL_OWNS:
         cap = float(f"{np.quantile(y, 0.99):.2g}")
-        lines.value("transform", "cap", f"1% of the labels own {owned:.0%} of the variance")
+        lines.value("transform", "cap", f"1% of the labels have {owned:.0%} of the variance")
         lines.value("cap", cap)
         lines.section("evaluation")
-        lines.value("cap", cap, "metrics are given raw and capped")
+        lines.value("cap", cap, "metrics are reported raw and capped")
 
 
 def _kinds(table: Table | None, name: str, ids: str) -> dict[str, Guess]:
@@ -378,7 +391,7 @@ def _kinds(table: Table | None, name: str, ids: str) -> dict[str, Guess]:
 
 
 def _relative(path: Path, folder: Path) -> str:
-    """Return the path as seen from the config's folder, or absolute if it is far away."""
+    """Return the path relative to the config's folder, or absolute if it is far away."""
     try:
         seen = Path(os.path.relpath(path.absolute(), folder.absolute()))
     except ValueError:  # on another drive

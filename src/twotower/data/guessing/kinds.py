@@ -1,4 +1,4 @@
-"""Which kind a feature column is, with the reason; or why it is better left out."""
+"""Guess the kind of a feature column, with the reason; or why it should be left out."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ _QUANTITIES: Final = (
 )
 _NEARLY_UNIQUE = 0.9
 _FEW, _WORDS = 0.2, 1000
-"""Share of different values, or number of them, from which what is called a name or a title is a text."""
+"""Share of distinct values, or number of them, from which a column called name or title is text."""
 _LONG = 25
-"""Mean number of characters from which a string is a text."""
+"""Mean number of characters from which strings are text."""
 _IN_BRACKETS = 0.9
 """Share of the strings in brackets from which they are lists."""
 _SOME = 10_000
-"""Values that are looked at to tell how they are written."""
+"""Number of values examined to tell how they are written."""
 _TAIL = 20.0
-"""How many medians the 99% quantile of a count or an amount has."""
+"""A count or an amount has a long tail if its 99% quantile exceeds its median by this factor."""
 
 
 @dataclass(frozen=True)
 class Guess:
-    """The kind of a column, none if it is left out, the reason in a few words, and how its text is read."""
+    """The kind of a column (None if it is left out), the reason in a few words, and how its text is read."""
 
     kind: Kind | None
     why: str
@@ -59,20 +59,20 @@ class Guess:
 def guess_kind(column: pl.Series, *, table: str, declared: str | None = None) -> Guess:
     """Guess the kind of a feature column of the users or items.
 
-    The first kind that fits, and that the column can be read as.
+    It is the first kind that fits and that the column can be read as.
 
     Args:
         column: n values.
         table: ``users`` or ``items``.
-        declared: the type that a RecBole header gives.
+        declared: the type in a RecBole header.
     """
     known = column.drop_nulls()
     if not len(known):
         return Guess(None, "it is empty")
     if not column.dtype.is_nested() and known.n_unique() == 1:
-        return Guess(None, "it has one value")
+        return Guess(None, "it is constant")
     if table == "items" and column.dtype.is_numeric() and is_engagement(column.name):
-        return Guess(None, "by its name it counts what users did, perhaps with what is to be predicted")
+        return Guess(None, "by its name it counts user actions, perhaps including those to predict")
     reasons = []
     for guess in _candidates(column, known, declared):
         if guess.kind is None:
@@ -117,14 +117,14 @@ def _number(column: pl.Series, known: pl.Series, declared: str | None) -> Iterat
         if values == 2:
             yield Guess(Kind.CATEGORY, "two values")
         elif named_as_code(name) and values > max(20, _NEARLY_UNIQUE * len(known)):
-            yield Guess(None, "it is a code that is different nearly everywhere")
+            yield Guess(None, "it is a code, different in nearly every row")
             return
         elif named_as_code(name):
             yield Guess(Kind.CATEGORY, f"{shown}; by its name a code")
         elif declared == "token":
             yield Guess(Kind.CATEGORY, f"{shown}; declared a token")
         elif looks_like_codes(x):
-            yield Guess(Kind.CATEGORY, f"{shown}; as frequent as codes are, not as a quantity's values")
+            yield Guess(Kind.CATEGORY, f"{shown}; frequencies are those of codes, not of a quantity")
     if 1e8 < np.median(x) < 1e10 and has_word(name, ("time", "timestamp", "date", "at", "ts")):
         yield Guess(Kind.TIMESTAMP, "seconds since 1970")
     tail = float(np.quantile(x, 0.99)) > _TAIL * max(float(np.median(x)), 1e-12)
@@ -151,13 +151,13 @@ def _string(column: pl.Series, known: pl.Series) -> Iterator[Guess]:
     if (text and told_apart) or (length > _LONG and distinct > 0.5 and not _opaque(filled)):
         yield Guess(Kind.TEXT, f"{values:,} texts of {length:.0f} characters on average")
     if distinct > _NEARLY_UNIQUE and values > 20:
-        yield Guess(None, "it is different nearly everywhere, and no text: an id, a link or a hash")
+        yield Guess(None, "it differs in nearly every row and is not text: an id, a link or a hash")
         return
     yield Guess(Kind.CATEGORY, f"{values:,} values")
 
 
 def _lists(filled: pl.Series, *, text: bool) -> Iterator[Guess]:
-    """Yield what lists in one field are: in brackets, or parts with a separator."""
+    """Yield guesses for lists in one field: in brackets, or parts with a separator."""
     cells = filled.str.strip_chars()
     style = styles(cells)
     if float(np.mean([bracketed(cell, style) for cell in cells.head(_SOME)])) > _IN_BRACKETS:
@@ -170,11 +170,11 @@ def _lists(filled: pl.Series, *, text: bool) -> Iterator[Guess]:
         separator = "|"
     if separator is not None:
         shown = repr(separator)[1:-1]
-        yield Guess(Kind.CATEGORIES, f"lists with '{shown}' between", Reading(separator=separator))
+        yield Guess(Kind.CATEGORIES, f"lists separated by '{shown}'", Reading(separator=separator))
 
 
 def _written_number(column: pl.Series, reading: Reading) -> Iterator[Guess]:
-    """Yield what numbers that are text are, decimal commas and units read."""
+    """Yield guesses for numbers written as text, with decimal commas and units read."""
     try:
         values = parse_number(column, Where("", column.name), reading)
     except DataError:
@@ -185,17 +185,17 @@ def _written_number(column: pl.Series, reading: Reading) -> Iterator[Guess]:
 
 
 def _opaque(filled: pl.Series) -> bool:
-    """Say whether most strings are links, or long words without a blank."""
+    """Return whether most strings are links, or long words without a space."""
     return _share(filled, r"^(https?:|www\.|/)") > 0.5 or _share(filled, r"^[\x21-\x7e]+$") > 0.5
 
 
 def _share(filled: pl.Series, pattern: str) -> float:
-    """Return the share of strings that match."""
+    """Return the share of matching strings."""
     return float(filled.str.contains(pattern).to_numpy().mean())
 
 
 def is_duration(name: str) -> bool:
-    """Say whether a column's name is that of a duration.
+    """Return whether a column's name is that of a duration.
 
     >>> [is_duration(name) for name in ("video_duration", "runtime", "title_length", "play_duration")]
     [True, True, False, False]

@@ -1,7 +1,7 @@
-"""What a label says: how much an item was liked, how often it was used, or what was done with it.
+"""The nature of a label: how much an item was liked, how often it was used, or which action was taken.
 
-The nature of a label decides which interactions a ranking should find, the positives. All of them are learnt
-from, graded by the rank of their label.
+It decides which interactions are positives, which a ranking should find. Models learn from all interactions,
+graded by the rank of their label.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from twotower.data.guessing.names import COUNTS, RATIOS, SCALES, has_word
 from twotower.data.placeholders import placeholder_label
 
 _TOP = 0.7
-"""How far up a scale the positives begin: 4 of 1 to 5."""
+"""Position on a scale where positives begin: 4 of 1 to 5."""
 _LEAST = 0.1
-"""Share of the rows that has to be positive at least; else the threshold goes down."""
+"""Minimum share of positive rows; the threshold is lowered to reach it."""
 _MEASURE = 0.75
-"""Quantile from which a measure is a positive."""
+"""Quantile of a measure from which rows are positive."""
 _TAIL = 10.0
-"""How many medians the 99% quantile of a count with a long tail has."""
+"""A count has a long tail if its 99% quantile exceeds its median by this factor."""
 
 _STEPS: Final = (
     "dislike disliked downvote thumbsdown hide skip skipped report unlike unsubscribe unfollow return "
@@ -42,36 +42,36 @@ _STEPS: Final = (
     "purchase purchased buy bought transaction order ordered sale conversion booking booked book paid "
     "payment install",
 )
-"""What is done with an item, from against it to most for it."""
+"""Actions on an item, from the most negative to the most positive."""
 _STEP_OF: Final = {word: step for step, words in enumerate(_STEPS) for word in words.split()}
 _FIRST_FOR = 2
-"""The first step that speaks for an item."""
+"""The first positive action."""
 
 
 class Nature(StrEnum):
-    """What the values of a label are."""
+    """The nature of a label."""
 
     YES_NO = "yes or no"
     SCALE = "a rating on a scale"
-    STEPS = "what was done, from weakest to strongest"
-    COUNT = "how often, or how much"
+    STEPS = "actions, from weakest to strongest"
+    COUNT = "a count or an amount"
     MEASURE = "a measure"
 
 
 @dataclass(frozen=True, eq=False)
 class Label:
-    """A label that was found.
+    """A label.
 
     Attributes:
         column: its name.
-        why: why it is the label.
-        nature: what its values are.
+        why: the reason why it is the label.
+        nature: the nature of its values.
         y: its values, (n,).
-        levels: of `Nature.STEPS`, the words from weakest to strongest, which count from 1.
-        threshold: the least label of a positive; none if there is no threshold.
-        quantile: the least quantile of a positive; none if there is none.
+        levels: for `Nature.STEPS`, the words from weakest to strongest, numbered from 1.
+        threshold: the smallest label of a positive; None without a threshold.
+        quantile: the smallest quantile of a positive; None without one.
         positives: which interactions are positives, and why.
-        sentinel: a value that says that there is no label, which many rows have; none if there is none.
+        sentinel: a frequent value that means "no label"; None if there is none.
     """
 
     column: str
@@ -86,12 +86,12 @@ class Label:
 
 
 def graded(column: str, why: str, y: Floats) -> Label:
-    """Return the label that a column of numbers is.
+    """Return the label of a column of numbers.
 
     Args:
         column: its name.
-        why: why it is the label.
-        y: finite numbers (n,), of more than one value.
+        why: the reason why it is the label.
+        y: finite numbers (n,), not all equal.
     """
     sentinel = sentinel_of(column, y)
     if sentinel is not None:
@@ -100,7 +100,7 @@ def graded(column: str, why: str, y: Floats) -> Label:
         least = given.threshold
         if least is None:
             least = float(known.min() if given.quantile is None else np.quantile(known, given.quantile))
-        said = f"{given.positives} that have one; {sentinel:g} says that there is none"
+        said = f"{given.positives} that have one; {sentinel:g} means that there is none"
         return replace(given, y=y, threshold=least, quantile=None, positives=said, sentinel=sentinel)
     nature = nature_of(column, y)
     if nature is Nature.YES_NO:
@@ -114,16 +114,18 @@ def graded(column: str, why: str, y: Floats) -> Label:
         return Label(column, why, nature, y, threshold=at, positives=said)
     if nature is Nature.COUNT:
         if y.min() > 0:
-            return Label(column, why, nature, y, positives="every row is a positive; the more, the stronger")
+            return Label(
+                column, why, nature, y, positives="every row is a positive; larger values count more"
+            )
         least = float(y[y > 0].min())
-        said = f"above 0, as {_share(y >= least)} of the rows are; 0 and less speak against the item"
+        said = f"above 0: {_share(y >= least)} of the rows; 0 and less are negative"
         return Label(column, why, nature, y, threshold=least, positives=said)
-    said = "the upper quarter of the rows: that something was met does not say that it was liked"
+    said = "the upper quarter of the rows: an interaction alone does not mean that the item was liked"
     return Label(column, why, nature, y, quantile=_MEASURE, positives=said)
 
 
 def sentinel_of(column: str, y: Floats) -> float | None:
-    """Return a value that stands for "no label" in many rows (n,); none if there is none.
+    """Return a value that means "no label" in many rows (n,); None if there is none.
 
     0 is one only below a scale: among counts it is a count.
     """
@@ -134,14 +136,14 @@ def sentinel_of(column: str, y: Floats) -> float | None:
 
 
 def stepped(column: str, why: str, values: pl.Series) -> Label | None:
-    """Return the label that a column with words for what was done is; none if a word is not known."""
+    """Return the label of a column with words for actions; None if a word is unknown."""
     words = values.cast(pl.String)
     counts = words.value_counts(sort=True)
     levels = [str(word) for word in counts.get_column(counts.columns[0])]
     steps = [_step(word) for word in levels]
     if len(levels) < 2 or None in steps:
         return None
-    places = sorted(range(len(levels)), key=lambda place: (steps[place], place))  # the rarer, the stronger
+    places = sorted(range(len(levels)), key=lambda place: (steps[place], place))  # rarer actions are stronger
     ordered = [levels[place] for place in places]
     number = {word: float(place) for place, word in enumerate(ordered, 1)}
     y = words.replace_strict(number, return_dtype=pl.Float64).to_numpy()
@@ -153,13 +155,13 @@ def stepped(column: str, why: str, values: pl.Series) -> Label | None:
 
 
 def speaks_of_steps(values: Sequence[str]) -> bool:
-    """Say whether at least half of some words are known ones for what was done."""
+    """Return whether at least half of some words are known actions."""
     known = sum(_step(word) is not None for word in values)
     return len(values) > 1 and 2 * known >= len(values)
 
 
 def nature_of(column: str, y: Floats) -> Nature:
-    """Return what the values (n,) of a label of this name are."""
+    """Return the nature of the values (n,) of a label with this name."""
     values = np.unique(y)
     if set(values.tolist()) in ({0.0, 1.0}, {-1.0, 1.0}):
         return Nature.YES_NO
@@ -178,7 +180,7 @@ def nature_of(column: str, y: Floats) -> Nature:
 
 
 def _top(y: Floats) -> float:
-    """Return the least value (of at least two) in the upper part of a scale."""
+    """Return the smallest value (of at least two) in the upper part of a scale."""
     values = np.unique(y)
     at = int(np.searchsorted(values, values[0] + _TOP * (values[-1] - values[0]) - 1e-9))
     while at > 1 and float((y >= values[at]).mean()) < _LEAST:

@@ -1,4 +1,4 @@
-"""Data sets known by their files: KuaiRec, and MovieLens as it was published."""
+"""Data sets recognised by their files: KuaiRec, and MovieLens as published."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Layout:
 
     Attributes:
         source: its name in ``[data] source``.
-        title: what it is called.
+        title: its name.
         place: the folder or zip with its files.
-        matrices: of KuaiRec, which of the two matrices are there.
+        matrices: for KuaiRec, which of the two matrices are there.
     """
 
     source: str
@@ -27,7 +27,7 @@ class Layout:
 
 
 def known_layout(paths: Sequence[Path]) -> Layout | None:
-    """Return the data set that a folder, a zip or some of its files are of; none if it isn't a known one."""
+    """Return the data set of a folder, a zip or some of its files; None if it is not a known one."""
     places = {path if path.is_dir() or path.suffix == ".zip" else path.parent for path in paths}
     if len(places) != 1:
         return None

@@ -1,4 +1,4 @@
-"""What the names of columns and files say about them."""
+"""Guesses from the names of columns and files."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ _EVENTS = (
 )
 
 USER: Final = tuple(_USER.split())
-"""Words for who acts, the likeliest first."""
+"""Words for users, the likeliest first."""
 ITEM: Final = tuple(_ITEM.split())
-"""Words for what is acted on, the likeliest first."""
+"""Words for items, the likeliest first."""
 _ID: Final = frozenset(_IDS.split())
 LABELS: Final = tuple(_LABELS.split())
 """Names of labels, the likeliest first."""
 TIMES: Final = tuple(_TIMES.split())
 EVENTS: Final = tuple(_EVENTS.split())
-"""Names of columns that say what was done."""
+"""Names of columns with the action."""
 WEIGHTS: Final = ("sample_weight", "importance", "weight")
 ORDERS: Final = (
     "position",
@@ -58,14 +58,14 @@ ORDERS: Final = (
     "idx",
     "index",
 )
-"""Names of columns that may be a place in the user's own sequence."""
+"""Names of columns that may be a position in the user's sequence."""
 RATIOS: Final = ("ratio", "rate", "share", "percent", "pct", "watched", "dwell", "progress", "completion")
-"""Words of labels that measure how much of something was taken in."""
+"""Words of labels that measure consumption."""
 COUNTS: Final = (
     *("weight", "plays", "play", "playcount", "count", "counts", "cnt", "quantity", "qty", "menge", "anzahl"),
     *("amount", "units", "listens", "scrobbles", "views", "clicks", "frequency", "freq", "purchases"),
 )
-"""Words of labels that count how often, or how much."""
+"""Words of labels that are counts or amounts."""
 SCALES: Final = ("rating", "ratings", "stars", "star", "score", "overall", "grade", "bewertung", "nota")
 """Words of labels on a scale."""
 PRICES: Final = ("price", "preis", "prix", "precio", "cost", "discount", "tax", "revenue", "sales")
@@ -73,7 +73,7 @@ DISLIKES: Final = (
     *("skip", "skipped", "dislike", "disliked", "return", "returned", "refund", "refunded"),
     *("cancelled", "canceled", "dismissed", "hidden", "blocked", "reported"),
 )
-"""Words of columns in which yes speaks against the item."""
+"""Words of columns in which "yes" is negative."""
 TITLES: Final = ("title", "name", "caption", "headline", "titel", "titre", "titulo")
 TEXTS: Final = (
     *TITLES,
@@ -112,7 +112,7 @@ def tokens(name: str) -> list[str]:
 
 
 def _unglued(word: str) -> list[str]:
-    """Return ``visitor``, ``id`` for ``visitorid``; a word that is not an entity and an id word stays."""
+    """Return ``visitor``, ``id`` for ``visitorid``; other words are not split."""
     for ending in ("id", "code", "key", "no", "nr", "hash", "uuid", "number"):
         stem = word.removesuffix(ending)
         if stem != word and len(stem) > 1 and (stem in USER or stem in ITEM):
@@ -121,7 +121,7 @@ def _unglued(word: str) -> list[str]:
 
 
 def names_id(name: str, words: tuple[str, ...]) -> bool:
-    """Say whether a name is that of an id: ``movieId``, but not ``movie_title``.
+    """Return whether a name is that of an id: ``movieId``, but not ``movie_title``.
 
     >>> [names_id(name, ITEM) for name in ("movieId", "item", "parent_asin", "video_duration", "userId")]
     [True, True, True, False, False]
@@ -131,7 +131,7 @@ def names_id(name: str, words: tuple[str, ...]) -> bool:
 
 
 def ends_like_id(name: str) -> bool:
-    """Say whether a name ends like that of an id or a code, of whatever.
+    """Return whether a name ends like that of any id or code.
 
     >>> [ends_like_id(name) for name in ("transactionid", "session_id", "zip_code", "InvoiceNo", "paid")]
     [True, True, True, True, False]
@@ -145,12 +145,12 @@ def ends_like_id(name: str) -> bool:
 
 
 def likelihood(name: str, words: tuple[str, ...]) -> int:
-    """Return the place of an id's name among the words: the lower, the likelier it is the one."""
+    """Return the position of an id's name among the words; lower is likelier."""
     return min((words.index(part) for part in tokens(name) if part in words), default=len(words))
 
 
 def rank(name: str, known: tuple[str, ...]) -> int | None:
-    """Return the place of a name among known ones, as a whole or by its last words, or none."""
+    """Return the position of a name among known ones, as a whole or by its last words; None if unknown."""
     whole = "_".join(tokens(name))
     for place, word in enumerate(known):
         if whole == word:
@@ -162,12 +162,12 @@ def rank(name: str, known: tuple[str, ...]) -> int | None:
 
 
 def has_word(name: str, words: tuple[str, ...] | list[str]) -> bool:
-    """Say whether one of a name's words is one of these."""
+    """Return whether one of a name's words is among these."""
     return any(part in words for part in tokens(name))
 
 
 def table_of(file: str) -> str | None:
-    """Return which table a file's name says it is: interactions, users, items; none if it doesn't.
+    """Return the table that a file's name suggests: interactions, users, items; None if none.
 
     >>> [table_of(name) for name in ("ratings.csv", "ml-100k.user", "films.parquet", "data.csv")]
     ['interactions', 'users', 'items', None]

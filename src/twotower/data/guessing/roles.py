@@ -1,4 +1,4 @@
-"""Which columns of the interactions have a role, beside the ids."""
+"""Guess the roles of the columns of the interactions, besides the ids."""
 
 from __future__ import annotations
 
@@ -32,41 +32,41 @@ from twotower.data.parse import Found, Where, missing_ids, parse_number, parse_t
 from twotower.data.placeholders import placeholder_ids
 from twotower.data.splitting import PART_WORDS
 from twotower.data.time_text import looks_like_times, said
-from twotower.errors import ConfigError, DataError
+from twotower.errors import ConfigError, DataError, counted
 
 _WORDS = 20
-"""Most different words of a column that says what was done."""
+"""Maximum number of distinct words in a column with the action."""
 _TAIL = 20.0
-"""How many medians the 99% quantile of sample weights may have."""
+"""Maximum ratio of the 99% quantile of sample weights to their median."""
 _UNRATED = 0.4
-"""Share of rows without a label, marked by a sentinel, from which a label grades nothing."""
+"""Share of rows with a sentinel instead of a label from which the label is not used."""
 _UNORDERED = (
-    "it says what was done, in {what} whose order is not known, so every row counts alike; to grade them, "
-    'set label = "{column}" and levels = ["weakest", ..., "strongest"]'
+    "it contains the action, in {what} of unknown order, so every row counts the same; to grade them, set "
+    'label = "{column}" and levels = ["weakest", ..., "strongest"]'
 )
 _FIRST_YEAR = 365 * 86_400
-"""Seconds of 1970: smaller numbers count days, weeks or steps, and are no dates."""
+"""Seconds of 1970: smaller numbers count days, weeks or steps and are not dates."""
 _CLOCK = 0.95
-"""Share of the users whose first event must be at the same number, where it counts from there."""
+"""Minimum share of the users whose first event has the same number, for a position counted from there."""
 
 
 @dataclass(frozen=True)
 class Roles:
-    """The columns of the interactions with a role, beside the ids.
+    """The columns of the interactions with a role, besides the ids.
 
     Attributes:
-        label: what is graded or predicted; none for implicit data.
-        why: the reason why there is no label; empty if there is one.
-        timestamp: when; or none.
-        times: what the timestamp is like.
-        own_order: whether the timestamp is but each user's own order, and no clock.
-        weight: how much a row counts; or none.
-        duration: of the item, in the interactions or the items; or none.
-        part: the column that says which part of a split a row is of; or none.
-        within: ``users`` and ``items`` -> the columns of the interactions that are features of theirs.
-        lost: how many rows have no user or no item.
-        placeholders: id column -> what is said of an id that stands for nobody, where many rows have it.
-        unread: other columns -> why they have no role, where there is something to say.
+        label: the label; None for implicit data.
+        why: why there is no label; empty if there is one.
+        timestamp: the time; or None.
+        times: a description of the timestamps.
+        own_order: whether the timestamp is only the order within each user, not a clock.
+        weight: the weight of a row; or None.
+        duration: the item's duration, in the interactions or the items; or None.
+        part: the column that names the set of a row (train, test); or None.
+        within: ``users`` and ``items`` -> the columns of the interactions that are their features.
+        lost: number of rows without a user or an item.
+        placeholders: id column -> a remark on a frequent id that probably means "none".
+        unread: other columns -> why they have no role, if there is a reason to mention.
     """
 
     label: Label | None
@@ -84,11 +84,11 @@ class Roles:
 
 
 def find_roles(tables: Tables, told: Told, ask: Ask | None) -> Roles:
-    """Find the label, the timestamp, the weight and the duration; asks for the label if it can't be told.
+    """Find the label, the timestamp, the weight and the duration; asks for the label if it is ambiguous.
 
     Raises:
-        ConfigError: the label has one value, or words whose order is not known.
-        DataError: a column that was told is not there, or is not of its role.
+        ConfigError: the label is constant, or has words of unknown order.
+        DataError: a given column does not exist, or does not fit its role.
     """
     events, unread = _with_ids(tables), dict[str, str]()
     taken = {tables.user, tables.item}
@@ -99,7 +99,7 @@ def find_roles(tables: Tables, told: Told, ask: Ask | None) -> Roles:
     order = _own_order(events, tables.user, taken, unread)
     own_order = timestamp is None and order is not None and told.timestamp is None
     if own_order:
-        timestamp, times = order, "each user's own order, no clock: for leave_last, not temporal"
+        timestamp, times = order, "order within each user, not a clock: for leave_last, not temporal"
     taken |= set(unread) | ({order} if order else set())
     label, why = _label(events, taken, told, ask, unread)
     taken |= {label.column} if label else set()
@@ -112,7 +112,7 @@ def find_roles(tables: Tables, told: Told, ask: Ask | None) -> Roles:
     unread = {column: reason for column, reason in unread.items() if column not in merged}
     lost = tables.interactions.frame.height - events.frame.height
     placeholders = {
-        column: f"{', '.join(map(str, found))} of '{column}' probably stands for nobody: drop these rows, or "
+        column: f"{', '.join(map(str, found))} of '{column}' probably means 'none': drop these rows, or "
         "leave the id empty, with missing_ids = 'drop'"
         for column in (tables.user, tables.item)
         if (found := placeholder_ids(events.frame[column]))
@@ -123,7 +123,7 @@ def find_roles(tables: Tables, told: Told, ask: Ask | None) -> Roles:
 
 
 def _part(frame: pl.DataFrame, taken: set[str]) -> str | None:
-    """Return the column that says train in some rows and test in others."""
+    """Return the column with the values train and test."""
     for column in frame.columns:
         if column in taken or frame[column].dtype not in (pl.String, pl.Categorical, pl.Enum):
             continue
@@ -136,7 +136,7 @@ def _part(frame: pl.DataFrame, taken: set[str]) -> str | None:
 
 
 def _within(tables: Tables, frame: pl.DataFrame, taken: set[str]) -> dict[str, list[str]]:
-    """Return the features of users and items that ride along with the interactions: functions of the id."""
+    """Return the features of users and items in the interactions: functions of the id."""
     free = [c for c in frame.columns if c not in taken and not c.startswith("Unnamed")]
     found: dict[str, list[str]] = {"users": [], "items": []}
     for name, table, ids in (("items", tables.items, tables.item), ("users", tables.users, tables.user)):
@@ -152,13 +152,13 @@ def _with_ids(tables: Tables) -> Table:
     if lost.all():
         raise DataError(
             f"every row needs an id: no row of {tables.interactions.name} has both a '{tables.user}' and a "
-            f"'{tables.item}'; say --user COLUMN and --item COLUMN"
+            f"'{tables.item}'; name the columns with --user COLUMN and --item COLUMN"
         )
     return replace(tables.interactions, frame=frame.filter(~lost)) if lost.any() else tables.interactions
 
 
 def numbers(column: pl.Series) -> Floats | None:
-    """Return a column of the interactions as numbers (n,), nan where there is none; None if it has none."""
+    """Return a column of the interactions as numbers (n,), nan where missing; None if it has no numbers."""
     if column.dtype.is_temporal() or column.dtype.is_nested():
         return None
     try:
@@ -172,13 +172,13 @@ def numbers(column: pl.Series) -> Floats | None:
 def _label(
     events: Table, taken: set[str], told: Told, ask: Ask | None, unread: dict[str, str]
 ) -> tuple[Label | None, str]:
-    """Return the label, none for implicit data, and then the reason."""
+    """Return the label; None for implicit data, with the reason."""
     frame = events.frame
     if told.label == "none":
-        return None, "as told"
+        return None, "as given"
     if told.label is not None:
         require_columns(frame.columns, [told.label], events.name)
-        return _as_label(events, told.label, "as told"), ""
+        return _as_label(events, told.label, "as given"), ""
     free = [c for c in frame.columns if c not in taken and not frame[c].dtype.is_temporal()]
     values = {c: y for c in free if (y := numbers(frame[c])) is not None and not is_duration(c)}
     for column in [c for c in values if rank(c, EVENTS) is not None and rank(c, LABELS) is None]:
@@ -190,7 +190,7 @@ def _label(
             del values[column]
             unread[column] = reason
     named = sorted((place, c) for c in values if (place := rank(c, LABELS)) is not None)
-    # What was done says more than how much of it, and less than how it was liked.
+    # An action tells more than an amount, and less than a rating.
     liked = any(place % len(LABELS) < LABELS.index("playcount") for place, _ in named)
     done = None if liked else _done(frame, free, unread)
     if done is not None:
@@ -202,27 +202,27 @@ def _label(
     empty = 0.0 if label.sentinel is None else float((label.y == label.sentinel).mean())
     if empty < _UNRATED or told.predict:
         return label, ""
-    unread[picked] = f"{empty:.0%} of its values are {label.sentinel:g}, which says that there is none"
+    unread[picked] = f"{empty:.0%} of its values are {label.sentinel:g}, which means that there is none"
     return None, f"{unread[picked]}, so every row counts as a positive"
 
 
 def _pick(named: Sequence[str], numeric: Sequence[str], ask: Ask | None) -> tuple[str | None, str]:
-    """Return which numeric column is the label, if one is, and why."""
+    """Return which numeric column is the label, if any, and why."""
     if named:
         return named[0], "by its name"
     if not numeric:
-        return None, "no other column says how much an item was liked"
+        return None, "no other column tells how much an item was liked"
     if len(numeric) == 1:
-        return numeric[0], "the only other number of the interactions"
+        return numeric[0], "the only other numeric column of the interactions"
     if ask is None:
         listed = ", ".join(numeric)
-        return None, f"none of {listed} is named like one; say --label COLUMN if one of them is"
-    answer = ask("which column says how much an item was liked?", [*numeric, "none"])
+        return None, f"none of {listed} is named like one; pass --label COLUMN if one of them is"
+    answer = ask("which column tells how much an item was liked?", [*numeric, "none"])
     return (None if answer == "none" else answer), "as answered"
 
 
 def _done(frame: pl.DataFrame, free: list[str], unread: dict[str, str]) -> Label | None:
-    """Return the label that says what was done; none if there is none, or its words are not all known."""
+    """Return the label of a column with the action; None if there is none, or not all words are known."""
     columns = _steps(frame, free)
     if not columns:
         return None
@@ -239,9 +239,9 @@ def _as_label(events: Table, column: str, why: str) -> Label:
         found = stepped(column, why, values)
         if found is None:
             raise ConfigError(
-                f"a label is a number, or words whose order is known: column '{column}' of {events.name} has "
-                f"{', '.join(str(v) for v in values.unique(maintain_order=True)[:5])}; give another, or "
-                "--label none"
+                f"a label must be numbers, or words of known order: column '{column}' of {events.name} has "
+                f"{', '.join(str(v) for v in values.unique(maintain_order=True)[:5])}; name another, or "
+                "pass --label none"
             )
         return found
     missing = ~np.isfinite(y)
@@ -254,9 +254,9 @@ def _as_label(events: Table, column: str, why: str) -> Label:
         )
     if y.min() == y.max():
         raise ConfigError(
-            f"a label has at least two values: column '{column}' of {events.name} is {y[0]:g} in all "
-            f"{len(y):,} rows, so it says nothing; give another with --label COLUMN, or rank without one by "
-            "--label none"
+            f"a label must have at least two values: column '{column}' of {events.name} is {y[0]:g} in all "
+            f"{counted(len(y), 'row')}; name another with --label COLUMN, or rank without one with --label "
+            "none"
         )
     return graded(column, why, y)
 
@@ -270,9 +270,9 @@ def _no_label(column: str, y: Floats) -> str:
         return ""
     counted = len(known) > 20 and bool((np.diff(known) == 1).all())
     reasons = {
-        "by its name an id or a code": ends_like_id(column),
-        "a price says nothing of how much the item was liked": has_word(column, PRICES),
-        "more of it speaks against the item": has_word(column, DISLIKES),
+        "by its name it is an id or a code": ends_like_id(column),
+        "a price does not tell how much the item was liked": has_word(column, PRICES),
+        "larger values are negative": has_word(column, DISLIKES),
         "it numbers the rows": counted or column.startswith(("Unnamed", "_duplicated")) or not column,
         f"{1 - len(known) / len(y):.0%} of the rows have none": len(known) < len(y),
     }
@@ -280,7 +280,7 @@ def _no_label(column: str, y: Floats) -> str:
 
 
 def _steps(frame: pl.DataFrame, free: list[str]) -> list[str]:
-    """Return the columns that say what was done, by their names and words."""
+    """Return the columns with the action, by their names and words."""
     found = []
     for column in free:
         if frame[column].dtype not in (pl.String, pl.Categorical, pl.Enum) or frame[column].null_count():
@@ -294,7 +294,8 @@ def _steps(frame: pl.DataFrame, free: list[str]) -> list[str]:
 
 
 def _time(events: Table, taken: set[str], told: Told, unread: dict[str, str]) -> tuple[str | None, str]:
-    """Return the column with the time of the interactions, if one can be read as times, and how it is."""
+    """Return the column with the time of the interactions, if one can be read as times, and its
+    description."""
     frame = events.frame
     if told.timestamp == "none":
         return None, ""
@@ -316,12 +317,12 @@ def _time(events: Table, taken: set[str], told: Told, unread: dict[str, str]) ->
 
 
 def _clock(column: pl.Series, source: str) -> str:
-    """Return from when to when times are, and how they are written if it is not plain."""
+    """Return the range of times, and how they are written if not in the plain way."""
     found = Found()
     seconds = parse_timestamp(column, Where(source, column.name), found=found, events=True)
     if column.dtype.is_numeric() and (seconds.drop_nulls() < _FIRST_YEAR).all():
         at = column.drop_nulls().to_numpy()
-        return f"numbers from {at.min():g} to {at.max():g}, later is larger; no dates"
+        return f"numbers from {at.min():g} to {at.max():g}, later is larger; not dates"
     ends = [datetime.fromtimestamp(float(end), UTC).date() for end in (seconds.min(), seconds.max())]  # type: ignore[arg-type]
     reading = found.readings.get(column.name)
     written = f"; {said(reading.format)}" if reading is not None and reading.format is not None else ""
@@ -329,9 +330,9 @@ def _clock(column: pl.Series, source: str) -> str:
 
 
 def _own_order(events: Table, user: str, taken: set[str], unread: dict[str, str]) -> str | None:
-    """Return the column with the place of each row in its user's own sequence; the first of several.
+    """Return the column with the position of each row in its user's sequence; the first of several.
 
-    It counts from the same number for all users: a place by one a row, other clocks at their own pace.
+    It counts from the same number for all users: positions in steps of one, other clocks at their own pace.
     """
     frame, places, clocks = events.frame, list[str](), list[str]()
     for column in frame.columns:
@@ -341,13 +342,14 @@ def _own_order(events: Table, user: str, taken: set[str], unread: dict[str, str]
             places.append(column)
         elif rank(column, ORDERS) is not None and _is_place(frame, user, column, strict=False):
             clocks.append(column)
-    unread |= dict.fromkeys(places, "the place in each user's own sequence")
+    unread |= dict.fromkeys(places, "the position in each user's sequence")
     unread |= dict.fromkeys(clocks, "a clock that starts with each user")
     return next(iter([*places, *clocks]), None)
 
 
 def _is_place(frame: pl.DataFrame, user: str, column: str, *, strict: bool = True) -> bool:
-    """Say whether a column counts the rows of each user, from 0 or 1; not strict: whether it starts there."""
+    """Return whether a column counts the rows of each user from 0 or 1; if not strict: whether it starts
+    there."""
     value = pl.col(column)
     own = frame.group_by(user).agg(low=value.min(), high=value.max(), n=pl.len(), values=value.n_unique())
     own = own.filter(pl.col("n") > 1)
@@ -360,7 +362,8 @@ def _is_place(frame: pl.DataFrame, user: str, column: str, *, strict: bool = Tru
 
 
 def _weight(events: Table, taken: set[str], unread: dict[str, str]) -> str | None:
-    """Return the column with sample weights beside a label: called so, with values as weights have."""
+    """Return the column with sample weights besides a label: by its name, and values plausible for
+    weights."""
     for column in events.frame.columns:
         if column in taken or rank(column, WEIGHTS) is None:
             continue
@@ -368,14 +371,14 @@ def _weight(events: Table, taken: set[str], unread: dict[str, str]) -> str | Non
         if y is None or not np.isfinite(y).all() or y.min() < 0 or y.min() == y.max():
             continue
         if float(np.quantile(y, 0.99)) > _TAIL * max(float(np.median(y)), 1e-12):
-            unread[column] = "its tail is too long for a sample weight: a few rows would be all that counts"
+            unread[column] = "its tail is too long for a sample weight: a few rows would dominate"
             continue
         return column
     return None
 
 
 def _duration(tables: Tables, taken: set[str]) -> str | None:
-    """Return the column with the items' duration, of the interactions or the items, if one is called so."""
+    """Return the column with the items' duration, in the interactions or the items, by its name."""
     columns = tables.interactions.frame.columns
     frames = [tables.interactions.frame]
     if tables.items is not None:

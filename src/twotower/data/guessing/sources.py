@@ -1,4 +1,4 @@
-"""From paths to the tables there: files, patterns, and folders of tables or of the parts of one."""
+"""Read the tables at some paths: files, patterns, and folders of tables or of the files of one table."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from twotower.data.time_text import looks_like_times
 from twotower.errors import DataError
 
 _NUMBERED = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f-]{22}|\d+")
-"""What differs between the names of the parts of one table."""
+"""What may differ between the names of the files of one table."""
 _ENCODINGS = (UTF8, "cp1252", "latin-1")
-"""What text is read as, one after the other until it can be."""
+"""Encodings that are tried in order."""
 
 
 def read_tables(given: Sequence[Path]) -> tuple[list[Table], str]:
-    """Read the tables that some paths name.
+    """Read the tables at some paths.
 
-    Files of one folder with the same columns, whose names differ in numbers alone, are parts of one table.
+    Files of one folder with the same columns whose names differ only in numbers are one table.
 
     Args:
-        given: files, patterns, or folders: of tables, or of folders with the parts of a table each.
+        given: files, patterns, or folders: of tables, or of folders with the files of one table each.
 
     Returns:
-        The tables, and the encoding of all text in them.
+        The tables, and the encoding of their text.
 
     Raises:
         DataError: there is nothing, or a table can't be read.
@@ -50,12 +50,12 @@ def read_tables(given: Sequence[Path]) -> tuple[list[Table], str]:
 
 
 def exists(path: Path) -> bool:
-    """Say whether there is a file or folder, or a file that matches a pattern."""
+    """Return whether a file or folder exists, or a file matches a pattern."""
     return path.exists() or (has_magic(str(path)) and bool(glob(str(path), recursive=True)))
 
 
 def _paths(given: Sequence[Path], encoding: str) -> list[tuple[Path, bool]]:
-    """Return the tables, and whether each was named."""
+    """Return the tables, and whether each was named explicitly."""
     found: dict[Path, bool] = {}
     named = [path for path in given if not path.is_dir()]
     found |= dict.fromkeys(_with_parts_together(named, encoding), True)
@@ -63,7 +63,7 @@ def _paths(given: Sequence[Path], encoding: str) -> list[tuple[Path, bool]]:
         if folder.is_dir():
             found |= dict.fromkeys(_in_folder(folder, encoding), False)
     if not found:
-        raise DataError(f"there is no table in {given[0]}; name the files, or a folder that holds them")
+        raise DataError(f"there is no table in {given[0]}; name the files, or a folder that contains them")
     return list(found.items())
 
 
@@ -82,9 +82,9 @@ def _table(path: Path, encoding: str, *, named: bool) -> Table:
 
 
 def _names_by_values(frame: pl.DataFrame) -> list[str] | None:
-    """Name the columns of interactions without a header; none if there are no two columns of ids.
+    """Name the columns of interactions without a header; None if there are not two columns of ids.
 
-    The first column with ids is the user's and the second the item's, as most files have them.
+    The first column with ids is taken as the user and the second as the item, as in most files.
     """
     names, ids = [], ["user_id", "item_id"]
     for place, column in enumerate(frame.iter_columns(), 1):
@@ -119,7 +119,7 @@ def _in_folder(folder: Path, encoding: str) -> Iterator[Path]:
 
 
 def _with_parts_together(files: Sequence[Path], encoding: str) -> Iterator[Path]:
-    """Yield the files, and in place of the parts of one table the pattern that matches them alone."""
+    """Yield the files; several files of one table are replaced by a pattern that matches exactly them."""
     groups: dict[tuple[Path, str], list[Path]] = {}
     for file in files:
         groups.setdefault((file.parent, _NUMBERED.sub("*", file.name)), []).append(file)

@@ -1,4 +1,4 @@
-"""Which table is what, and the id columns that join them: by names, and by what the values say."""
+"""Tell interactions, users and items apart, and find the id columns that join them: by names and values."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ from twotower.errors import ConfigError
 T = TypeVar("T")
 
 Ask = Callable[[str, Sequence[str]], str]
-"""Asks a question with the possible answers, and returns one of them."""
+"""Asks a question with possible answers, and returns one of them."""
 
 _WORDS = {"user": USER, "item": ITEM}
 _OVERLAP = 0.5
-"""Share of the ids of the interactions that a column of another name must hold to be their key."""
+"""Share of the ids of the interactions that a column with another name must contain to be their key."""
 
 
 @dataclass(frozen=True)
 class Told:
-    """What the user said on the command line, so that it need not be guessed.
+    """Settings from the command line, which need not be guessed.
 
     Attributes:
-        user: the column of the interactions with the user; none to find it.
+        user: the column of the interactions with the user; None to guess it.
         item: the one with the item.
         label: the one with the label, or ``"none"``.
         timestamp: the one with the time, or ``"none"``.
-        predict: whether the label is to be predicted, and not items ranked; none to ask, or to rank.
+        predict: whether to predict the label rather than rank items; None to ask, or else rank.
     """
 
     user: str | None = None
@@ -56,14 +56,14 @@ class Told:
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """A table that was read.
+    """A table.
 
     Attributes:
-        path: where from.
+        path: its path.
         frame: its rows.
-        declared: the types that a RecBole header declares.
-        named: whether its file was named, and not found in a folder.
-        columns: the names that its columns were given, if its file has no header.
+        declared: the types in a RecBole header.
+        named: whether its file was named explicitly, not found in a folder.
+        columns: guessed names of its columns, if its file has no header.
     """
 
     path: Path
@@ -74,24 +74,24 @@ class Table:
 
     @property
     def name(self) -> str:
-        """What to call it in a message."""
+        """Its name in messages."""
         return self.path.name
 
 
 @dataclass(frozen=True, eq=False)
 class Tables:
-    """Which table is what, and the id columns that join them.
+    """The roles of the tables, and the id columns that join them.
 
     Attributes:
-        interactions: one row an event; the train file if there are parts.
-        parts: train, test and perhaps validation files; empty with one file of interactions.
-        users: features of users; or none.
-        items: features of items; or none.
+        interactions: one row per event; the training file if there are several sets.
+        parts: training, test and perhaps validation files; empty with one file of interactions.
+        users: features of users; or None.
+        items: features of items; or None.
         user: the column of the interactions with the user.
         item: the one with the item.
         user_key: the users' column with the same ids.
         item_key: the items' column with the same ids.
-        why: role -> why this is its column, where the name alone doesn't say.
+        why: role -> why this is its column, if the name alone does not tell.
     """
 
     interactions: Table
@@ -106,16 +106,16 @@ class Tables:
 
 
 def sort_tables(tables: Sequence[Table], told: Told, ask: Ask | None) -> Tables:
-    """Tell the interactions from the users and the items, and find the id columns.
+    """Tell the interactions, users and items apart, and find the id columns.
 
     Args:
         tables: one or more.
-        told: columns that need not be found.
-        ask: for what can't be told; none to ask nothing.
+        told: columns that need not be guessed.
+        ask: asks the user about ambiguous cases; None: no questions.
 
     Raises:
-        ConfigError: it can't be told, and nobody can be asked; the message says what and why.
-        DataError: a column that was told is not there.
+        ConfigError: something is ambiguous, and no questions are allowed; the message says what and why.
+        DataError: a given column does not exist.
     """
     parts = _parts(_candidates(tables, told))
     events = parts["train"] if parts else _events(_candidates(tables, told), ask)
@@ -127,7 +127,7 @@ def sort_tables(tables: Sequence[Table], told: Told, ask: Ask | None) -> Tables:
 
 
 def can_be_id(column: pl.Series) -> bool:
-    """Say whether ids may be in a column: integers, strings, or floats that are whole."""
+    """Return whether a column may contain ids: integers, strings, or whole floats."""
     if column.dtype.is_integer() or column.dtype in (pl.String, pl.Categorical, pl.Enum):
         return True
     if not column.dtype.is_float():
@@ -137,12 +137,12 @@ def can_be_id(column: pl.Series) -> bool:
 
 
 def is_key(column: pl.Series) -> bool:
-    """Say whether a column has a value of its own in every row."""
+    """Return whether all values of a column are distinct."""
     return can_be_id(column) and not column.null_count() and column.n_unique() == len(column)
 
 
 def _candidates(tables: Sequence[Table], told: Told) -> Sequence[Table]:
-    """Return the tables that may be the interactions; more than one if they can't be told apart."""
+    """Return the tables that may be the interactions; more than one if this is ambiguous."""
     if told.user is not None and told.item is not None:
         found = [table for table in tables if {told.user, told.item} <= set(table.frame.columns)]
         with_both = [table for table in found if len(tables) == 1 or not _is_side(table)] or found
@@ -157,7 +157,8 @@ def _candidates(tables: Sequence[Table], told: Told) -> Sequence[Table]:
 
 
 def _is_side(table: Table) -> bool:
-    """Say whether one row is one user, or one item: by the values, and by the name only if they agree."""
+    """Return whether a table has one row per user or item: by the values, and by the name only if they
+    agree."""
     ids = [*_ids(table, "user"), *_ids(table, "item")]
     return table.frame.height > 1 and any(is_key(table.frame[column]) for column in ids)
 
@@ -171,16 +172,16 @@ def _events(candidates: Sequence[Table], ask: Ask | None) -> Table:
     if len(candidates) == 1:
         return candidates[0]
     return chosen(
-        "which table holds the interactions (one row an event)?",
+        "which table contains the interactions (one row per event)?",
         {table.name: table for table in candidates},
-        f"{', '.join(table.name for table in candidates)} could all be; name one of them, or call the "
-        "parts train, validation and test",
+        f"{', '.join(table.name for table in candidates)} all could be; pass only one of them, or name the "
+        "files train, validation and test",
         ask,
     )
 
 
 def _parts(tables: Sequence[Table]) -> dict[str, Table]:
-    """Return the train, test and perhaps validation files among the tables, if that is what they are."""
+    """Return the training, test and perhaps validation files among the tables, if there are any."""
     names = {"train": ("train",), "test": ("test",), "validation": ("valid", "validation", "val", "dev")}
     found: dict[str, Table] = {}
     for table in tables:
@@ -216,22 +217,23 @@ def _id_columns(
         if role not in found:
             found[role], why[role] = _other_id(role, events, set(found.values()), ask)
     if found["user"] == found["item"]:
-        raise ConfigError(f"the user and the item are two columns, got '{found['user']}' for both")
+        raise ConfigError(f"the user and the item must be different columns, got '{found['user']}' for both")
     return found["user"], found["item"], why
 
 
 def _named_id(role: str, events: Table, others: Sequence[Table], taken: set[str]) -> tuple[str | None, str]:
-    """Return the column of a role by its name, or as the key of another table; and why, of several."""
+    """Return the column of a role by its name, or as the key of another table; and why, if there are
+    several."""
     frame = events.frame
     named = [column for column in _ids(events, role) if column not in taken]
     if len(named) == 1:
         return named[0], ""
     joined = [column for column in named if any(is_key_of(frame[column], t) for t in others)]
     if len(joined) == 1:
-        return joined[0], f"of {', '.join(named)} the one with a table of its own"
+        return joined[0], f"of {', '.join(named)} the one with a separate table"
     exact = [c for c in named if rank(c, (f"{role}_id", role, f"{role}id")) is not None]
     if len(exact) == 1:
-        return exact[0], f"of {', '.join(named)} the one that says so"
+        return exact[0], f"of {', '.join(named)} the one with the most explicit name"
     places = sorted((likelihood(column, _WORDS[role]), column) for column in joined or named)
     if len(places) > 1 and places[0][0] < places[1][0]:
         return places[0][1], f"likelier than {', '.join(column for _, column in places[1:])}"
@@ -244,7 +246,7 @@ def _named_id(role: str, events: Table, others: Sequence[Table], taken: set[str]
 
 
 def _other_id(role: str, events: Table, taken: set[str], ask: Ask | None) -> tuple[str, str]:
-    """Return the column of a role that no name says: the only one left, or the one that is answered."""
+    """Return the column of a role that no name tells: the only one left, or the user's answer."""
     frame = events.frame
     named = [column for column in _ids(events, role) if column not in taken]
     other = USER if role == "item" else ITEM
@@ -257,28 +259,28 @@ def _other_id(role: str, events: Table, taken: set[str], ask: Ask | None) -> tup
         because = f"{', '.join(named)} are all named like one"
     question = f"which column of {events.name} is the {role}?"
     options = {column: column for column in named or left}
-    return chosen(question, options, f"{because}; say it with --{role} COLUMN", ask), "as answered"
+    return chosen(question, options, f"{because}; name it with --{role} COLUMN", ask), "as answered"
 
 
 def _repeats(column: pl.Series) -> bool:
-    """Say whether ids come several times each, and are no times."""
+    """Return whether ids repeat, and are not times."""
     if looks_like_times(column.head(1000)):
         return False
     return 2 * column.n_unique() <= len(column) or column.dtype == pl.String
 
 
 def _keyed(column: pl.Series, table: Table, role: str) -> bool:
-    """Say whether a column is the key of a table that is that of a role, or of no other."""
+    """Return whether a column is the key of a table that belongs to a role, or at least to no other."""
     other = {"user": "items", "item": "users"}[role]
     said = table_of(table.name)
     if column.name not in table.frame.columns or said == other or not is_key_of(column, table):
         return False
-    # A second table that doesn't say what it is of has the items: few people have a table of users alone.
+    # A second table with no telling name has the items: few people have only a table of users.
     return said == f"{role}s" or role == "item"
 
 
 def is_key_of(column: pl.Series, table: Table) -> bool:
-    """Say whether the table has a row for each value: a key of the same name that holds most of them."""
+    """Return whether the table has a row for each value: a key of the same name with most of the values."""
     name = column.name
     return (
         name in table.frame.columns
@@ -299,29 +301,29 @@ def _as_text(ids: pl.Series) -> pl.Series:
 
 
 def _side(others: Sequence[Table], events: Table, ids: str, role: str) -> tuple[Table | None, str]:
-    """Return the table of users (or items), and its key: a row an id."""
+    """Return the table of users (or items), and its key: one row per id."""
     keys = [(table, key) for table in others for key in _keys(table, events, ids, role)]
     if keys:
-        # A table that is named for it comes first, then a key of the same name.
+        # A table with a telling name comes first, then a key of the same name.
         return min(keys, key=lambda pair: (table_of(pair[0].name) != f"{role}s", pair[1] != ids))
     named = [table for table in others if table_of(table.name) == f"{role}s"]
     for table in [*named, *others]:
         if table.named and ids in table.frame.columns:
             raise ConfigError(
-                f"a table of {role}s has one row an id: '{ids}' repeats in {table.name}; keep one row of "
-                "each, or leave the file out"
+                f"a table of {role}s must have one row per id: '{ids}' repeats in {table.name}; keep one "
+                "row of each, or leave the file out"
             )
     if named and named[0].named:
         raise ConfigError(
-            f"a table of {role}s has a column with the ids of the interactions: {events.name} has them in "
-            f"'{ids}', and no column of {named[0].name} ({', '.join(named[0].frame.columns[:10])}) holds "
-            "them, one row an id; correct it, or leave the file out"
+            f"a table of {role}s must have a column with the ids of the interactions: {events.name} has "
+            f"them in '{ids}', and no column of {named[0].name} ({', '.join(named[0].frame.columns[:10])}) "
+            "contains them, one row per id; correct it, or leave the file out"
         )
     return None, ids
 
 
 def _keys(table: Table, events: Table, ids: str, role: str) -> Iterable[str]:
-    """Yield the columns that are the table's key for the ids of the interactions, the surest first."""
+    """Yield the columns that may be the table's key for the ids of the interactions, the likeliest first."""
     frame = table.frame
     if ids in frame.columns:
         if is_key(frame[ids]):
@@ -339,7 +341,7 @@ def _keys(table: Table, events: Table, ids: str, role: str) -> Iterable[str]:
 
 
 def chosen(question: str, options: Mapping[str, T], why: str, ask: Ask | None) -> T:
-    """Return what is answered to a question; a `ConfigError` with the reason if nobody can be asked."""
+    """Return the answer to a question; a `ConfigError` with the reason if no questions are allowed."""
     if ask is None or not options:
         raise ConfigError(f"can't tell {question.rstrip('?')}: {why}")
     return options[ask(question, list(options))]

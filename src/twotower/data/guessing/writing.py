@@ -1,17 +1,17 @@
-"""The text of a config, line by line, with a comment beside each value."""
+"""Write a config as text, line by line, with a comment beside each value."""
 
 from __future__ import annotations
 
 import tomlkit
 
 _WIDTH = 44
-"""Where comments begin, if the value is shorter."""
+"""Column where comments begin, if the value is shorter."""
 _LONGEST = 120
-"""A longer line has its comment above."""
+"""Longer lines have their comment above."""
 
 
 class Lines:
-    """TOML in the making.
+    """A TOML text under construction.
 
     Args:
         title: the comment at the top.
@@ -25,11 +25,11 @@ class Lines:
         self._lines += ["", f"[{name}]"]
 
     def comment(self, text: str) -> None:
-        """Write a comment on a line of its own."""
+        """Write a comment on its own line."""
         self._lines.append(f"# {_plain(text)}")
 
     def value(self, key: str, value: object, why: str = "") -> None:
-        """Write a value, and why it is this one."""
+        """Write a value, with the reason for it."""
         if isinstance(value, dict):
             inline = tomlkit.inline_table()
             inline.update(value)
@@ -42,7 +42,7 @@ class Lines:
             self._lines.append(beside)
 
     def text(self) -> str:
-        """Return the whole."""
+        """Return the text."""
         return "\n".join(self._lines) + "\n"
 
 

@@ -1,7 +1,7 @@
 """A synthetic KuaiRec: seven CSV files with the real schema, quirks and statistics, made from one seed.
 
-The real archive is 432 MB to download and may not be redistributed with the library; these files let the
-loader, the splits, the models and the benchmarks be exercised at full size without it.
+The real archive is 432 MB to download and may not be redistributed with the library; with these files the
+loader, the splits, the models and the benchmarks can be tested at full size without it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""kuairec_caption_category.csv: made-up Chinese captions and topics that go with the categories."""
+"""kuairec_caption_category.csv: generated Chinese captions and topics that match the categories."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _GENERAL_TOPICS = (
 def caption_category(rng: np.random.Generator, plan: Plan, items: Items) -> pl.DataFrame:
     """Return the captions, cover texts, topics and three category levels of all videos.
 
-    Ids and names of unknown categories are -124 / UNKNOWN; four captions hold a bare carriage return.
+    Ids and names of unknown categories are -124 / UNKNOWN; four captions contain a bare carriage return.
     """
     n = plan.videos
     topics = _topics(rng, plan, items)
@@ -55,7 +55,7 @@ def caption_category(rng: np.random.Generator, plan: Plan, items: Items) -> pl.D
         "topic_tag": ["[" + ",".join(sorted(video_topics)) + "]" for video_topics in topics],
     }
     sizes = (figures.FIRST_LEVELS, figures.SECOND_LEVELS, figures.THIRD_LEVELS)
-    # Ids of the first level are those of the tags; the deeper ones start where they can't be confused.
+    # Ids of the first level are those of the tags; ids of the deeper levels start higher, to avoid confusion.
     for name, codes, size, first_id in zip(
         ("first", "second", "third"), items.levels, sizes, (0, 100, 1000), strict=True
     ):
@@ -77,7 +77,7 @@ def _level_name(code: int, size: int) -> str:
 
 
 def _topics(rng: np.random.Generator, plan: Plan, items: Items) -> list[list[str]]:
-    """Return each video's hashtags: about its category, or of the general kind that asks for attention."""
+    """Return each video's hashtags: on its category, or general ones that ask for attention."""
     topics = []
     for video, size in enumerate(deal(rng, figures.TOPICS_A_VIDEO, plan.videos).tolist()):
         subject = _SUBJECTS[items.levels[0][video]]
@@ -93,7 +93,7 @@ def _captions(rng: np.random.Generator, plan: Plan, items: Items, topics: list[l
         captions.append(
             " ".join([*phrases, *(f"#{topic}" for topic in video_topics)]) + " " * bool(video_topics)
         )
-    # Videos without topics are the first to have no caption: a caption is what topics are read from.
+    # Videos without topics are the first to have no caption, as topics are extracted from captions.
     bare = rng.permutation([video for video, video_topics in enumerate(topics) if not video_topics])
     for video in bare[: plan.of_videos(figures.EMPTY_CAPTIONS)].tolist():
         captions[video] = ""

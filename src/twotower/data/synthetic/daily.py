@@ -1,4 +1,5 @@
-"""item_daily_features.csv: a row a video and day on the air, with what the video is and the day's counts."""
+"""item_daily_features.csv: one row per video and day on which it is shown, with static features and daily
+counts."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from twotower.data.synthetic.items import Items
 from twotower.data.synthetic.latent import Latent
 from twotower.data.synthetic.plan import Plan
 
-# Counts that are a share of another count: name, base, share of the base, whether `*_user_num` goes with it.
+# Counts that are a share of another count: name, base, share of the base, whether there is a `*_user_num`.
 _SHARES = (
     ("cancel_like", "like_cnt", 0.05, True),
     ("comment", "like_cnt", 0.09, True),
@@ -61,7 +62,7 @@ def daily_features(rng: np.random.Generator, plan: Plan, items: Items, latent: L
         described, on="video_id", how="left", maintain_order="left"
     )
     table = table.with_columns(**{name: pl.Series(values) for name, values in counts.items()})
-    # The app counted collections only from some day on; before it the columns are empty.
+    # The app counted collections only from a certain day on; before it the columns are empty.
     early = np.zeros(len(day), dtype=np.bool_)
     empty = round(figures.DAILY_EMPTY_COLLECT * len(day) / figures.DAILY_ROWS)
     early[np.argsort(day, kind="stable")[:empty]] = True
@@ -70,7 +71,7 @@ def daily_features(rng: np.random.Generator, plan: Plan, items: Items, latent: L
 
 
 def _descriptions(rng: np.random.Generator, plan: Plan, items: Items) -> pl.DataFrame:
-    """Return what doesn't change from day to day, a row a video."""
+    """Return the static features, one row per video."""
     n = plan.videos
     days = items.last_day - items.first_day + 1
     has_duration = _filled(
@@ -112,7 +113,7 @@ def _descriptions(rng: np.random.Generator, plan: Plan, items: Items) -> pl.Data
 def _filled(
     rng: np.random.Generator, days: Ints, empty_rows: int
 ) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Return False for random videos whose days come to about ``empty_rows``."""
+    """Return False for random videos with about ``empty_rows`` days in total."""
     order = rng.permutation(len(days))
     filled = np.ones(len(days), dtype=np.bool_)
     filled[order[np.cumsum(days[order]) <= max(empty_rows, int(days[order[0]]))]] = False
@@ -122,7 +123,7 @@ def _filled(
 def _counts(
     rng: np.random.Generator, items: Items, latent: Latent, video: Ints, day: Ints
 ) -> dict[str, Ints | Floats]:
-    """Return the day's counts: shows and plays by the video's popularity and age, all others from those."""
+    """Return the daily counts: shows and plays by the video's popularity and age, all others from those."""
     n = len(video)
     age = day - items.first_day[video]
     reach = standardise(np.log(items.popularity))[video] - 0.03 * age + 0.5 * rng.standard_normal(n)

@@ -1,7 +1,7 @@
-"""Draws with the marginal fixed in advance: counts dealt out exactly, curves followed by rank.
+"""Random draws with fixed marginals: counts are assigned exactly, curves are followed by rank.
 
-Independent draws would miss the real marginals by sampling noise, which is large where a level has three
-members; dealing keeps them at every scale.
+Independent draws would miss the real marginals by sampling noise, which is large for rare levels; exact
+assignment keeps them at every scale.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 
 
 def share_out(weights: Sequence[float] | Floats | Ints, total: int) -> Ints:
-    """Split ``total`` into integers proportional to ``weights`` (largest remainder), which sum to it exactly.
+    """Split ``total`` into integers proportional to ``weights`` (largest remainder) that sum to it exactly.
 
     >>> share_out([1, 1, 2], 7).tolist()
     [2, 2, 3]
@@ -33,13 +33,13 @@ def share_out(weights: Sequence[float] | Floats | Ints, total: int) -> Ints:
 
 
 def deal(rng: np.random.Generator, weights: Sequence[float] | Floats | Ints, n: int) -> Ints:
-    """Return ``n`` level codes in random order, each level as often as its weight says."""
+    """Return ``n`` level codes in random order, with frequencies proportional to the weights."""
     counts = share_out(weights, n)
     return rng.permutation(np.repeat(np.arange(len(counts)), counts))
 
 
 def deal_by_rank(score: Floats, weights: Sequence[float]) -> Ints:
-    """Return a level code for each score: the lowest scores get level 0, and so on, by weight."""
+    """Return a level code for each score: the lowest scores get level 0, and so on, with shares by weight."""
     codes = np.empty(len(score), dtype=np.int64)
     counts = share_out(weights, len(score))
     codes[np.argsort(score, kind="stable")] = np.repeat(np.arange(len(counts)), counts)
@@ -64,9 +64,9 @@ def follow_curve(score: Floats, curve: Curve, *, weight: Floats | None = None, l
 
 
 def nest(rng: np.random.Generator, parent: Ints, bounds: Ints, skew: float) -> Ints:
-    """Deal each row a child of its parent code; p has children ``bounds[p] .. bounds[p + 1] - 1``.
+    """Assign each row a child of its parent code; p has the children ``bounds[p] .. bounds[p + 1] - 1``.
 
-    Within a parent the first children are the largest (``skew`` > 1), and all appear if rows suffice.
+    Within a parent the first children are the largest (``skew`` > 1), and all occur if there are enough rows.
     """
     order = np.lexsort((rng.random(len(parent)), parent))
     size = np.bincount(parent, minlength=len(bounds) - 1)
@@ -81,12 +81,12 @@ def nest(rng: np.random.Generator, parent: Ints, bounds: Ints, skew: float) -> I
 
 
 def scatter(rng: np.random.Generator, room: Ints, total: int) -> Ints:
-    """Return how many of ``total`` marks fall to each row when ``room[i]`` places of row i may hold one."""
+    """Return how many of ``total`` marks each row gets if row i has room for ``room[i]``."""
     return np.asarray(rng.multivariate_hypergeometric(room, total, method="marginals"), dtype=np.int64)
 
 
 def standardise(values: Floats) -> Floats:
-    """Return ``values`` with mean 0 and standard deviation 1 down each column; a constant column gives 0."""
+    """Return ``values`` with mean 0 and standard deviation 1 in each column; a constant column becomes 0."""
     centred = values - values.mean(axis=0)
     spread = centred.std(axis=0)
     result: Floats = centred / np.where(spread > 0, spread, 1.0)

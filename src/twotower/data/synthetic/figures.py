@@ -1,4 +1,4 @@
-"""What is known of the real KuaiRec 2.0 files: the figures the generator is calibrated to.
+"""Statistics of the real KuaiRec 2.0 files, to which the generator is calibrated.
 
 Sources: the data set's README and statistics notebook (Gao et al., KuaiRec, CIKM 2022), the published
 user_features, item_categories and kuairec_caption_category files, and a 117,113-cell sample of the small
@@ -20,7 +20,7 @@ SMALL_USER_RANGE: Final = (14, 7_162)
 SMALL_VIDEOS: Final = 3_327
 SMALL_VIDEO_RANGE: Final = (103, 10_595)
 BIG_ROWS: Final = 12_530_806
-"""Rows of big_matrix.csv, copies included."""
+"""Rows of big_matrix.csv, including duplicates."""
 EXACT_COPIES: Final = 965_819
 NEAR_COPIES: Final = 2_186
 """Rows that repeat another row's (user, video, timestamp) with another play_duration."""
@@ -39,7 +39,7 @@ UTC_OFFSET_HOURS: Final = 8
 BIG_WINDOWS: Final = ((0, 8), (27, 37), (53, 63))
 """Day numbers (0 = FIRST_DAY) of the three windows of big: 07-05..12, 08-01..10, 08-27..09-05."""
 COPIED_DAYS: Final = (31, 57)
-"""The partitions 08-05 and 08-31, which the real file holds twice."""
+"""The partitions 08-05 and 08-31, which are in the real file twice."""
 HOUR_OF_DAY: Final[Curve] = (
     (0.0, 0.04, 0.06, 0.09, 0.16, 0.30, 0.42, 0.55, 0.67, 0.82, 0.93, 1.0),
     (0.0, 1.0, 2.0, 6.0, 8.0, 11.0, 13.0, 16.0, 18.5, 21.0, 23.0, 24.0),
@@ -51,8 +51,8 @@ _PLAY_P = (
     0.0, 0.003, 0.0068, 0.01, 0.02, 0.05, 0.10, 0.15, 0.20, 0.25, 0.35, 0.50, 0.65, 0.75, 0.85, 0.90,
     0.95, 0.98, 0.99, 0.995, 0.999, 0.9999, 0.99999, 0.999999, 1.0,
 )
-# People watch about 7.5 s whatever the length, so play seconds are drawn on their own and the ratio follows.
-# The curves were fitted so that the ratio's mean, quantiles and shares come out as published.
+# People watch about 7.5 s whatever the length, so play seconds are drawn independently and determine the
+# ratio. The curves were fitted to give the published mean, quantiles and shares of the ratio.
 PLAY_SECONDS_BIG: Final[Curve] = (
     _PLAY_P,
     (
@@ -80,12 +80,12 @@ VIDEO_SECONDS_SMALL: Final[Curve] = (
 CORRUPT_PLAY_MS: Final = 80_284
 CORRUPT_VIDEO_MS: Final = 140
 SMALL_LOOP_RATIO: Final = 571.52
-"""small's largest ratio, a true loop of 2.2 h; every other ratio of both files stays below 500."""
+"""The largest ratio of small, a real loop of 2.2 h; all other ratios of both files are below 500."""
 LARGEST_RATIO: Final = 500.0
 VARYING_DURATION_SHARE: Final = 1 / 3
 
 # Variance shares of the standard normal that decides the play time. The shares of the *rank* within a
-# duration bucket come out about 0.95 times these: user 10%, item 8.5%.
+# duration bucket are about 0.95 times these: user 10%, item 8.5%.
 USER_SHARE: Final = 0.105
 ITEM_SHARE: Final = 0.090
 INTERACTION_SHARE: Final = 0.060
@@ -99,7 +99,7 @@ ROWS_A_VIDEO: Final[Curve] = (
     (0.0, 0.10, 0.25, 0.50, 0.65, 0.75, 0.82, 0.90, 0.96, 0.99, 0.999, 1.0),
     (6, 25, 70, 228, 664, 1546, 2902, 4101, 4184, 4455, 7056, 24_173),
 )
-"""Rows a video after removing copies: mean 1,078, top 1% 6% and top 10% 41% of rows, Gini .68."""
+"""Rows per video without duplicates: mean 1,078, top 1% 6% and top 10% 41% of rows, Gini .68."""
 
 # --- users ------------------------------------------------------------------------------------------------
 ACTIVE_DEGREE: Final = {"middle_active": 28, "UNKNOWN": 118, "high_active": 938, "full_active": 6_092}
@@ -154,7 +154,7 @@ FIRST_LEVELS: Final = 38
 SECOND_LEVELS: Final = 137
 THIRD_LEVELS: Final = 219
 UNKNOWN_LEVELS: Final = (40, 3_583, 6_832)
-"""Videos whose category of level 1, 2, 3 is -124 / UNKNOWN (which is one more id than those above)."""
+"""Videos whose category of level 1, 2, 3 is -124 / UNKNOWN (an id in addition to those above)."""
 FIRST_LEVEL_IS_TAG: Final = 0.67
 EMPTY_CAPTIONS: Final = 1_355
 UNKNOWN_COVERS: Final = 6_694
@@ -205,5 +205,5 @@ PLAY_PROGRESS: Final[Curve] = (
 
 
 def calendar() -> list[date]:
-    """Return the 63 days that the files cover, in order."""
+    """Return the 63 days covered by the files, in order."""
     return [FIRST_DAY + timedelta(days=number) for number in range(N_DAYS)]

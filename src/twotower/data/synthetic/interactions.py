@@ -28,18 +28,18 @@ _DATES = np.array([int(day.strftime("%Y%m%d")) for day in figures.calendar()])
 _REDRAWS = 3
 _REDRAW_CHANCE = 0.65
 _LATEST_MS = 600_000
-"""A row whose partition is another day's lies within ten minutes of midnight."""
+"""A row in the partition of another day is within ten minutes of midnight."""
 
 
 @dataclass(frozen=True)
 class _Roles:
-    """How many events of each user are special; the rest are ordinary."""
+    """Number of special events of each user; the others are ordinary."""
 
     on_copied_day: Ints
     date_disagrees: Ints
     near_copy: Ints
     dealt: Ints
-    """Events whose video is dealt out, so that no unpopular video goes without a row."""
+    """Events whose video is assigned, so every unpopular video has a row."""
 
 
 def big_blocks(
@@ -60,10 +60,12 @@ def big_blocks(
     for start, end in _user_blocks(events):
         count = events[start:end]
         user = np.repeat(np.arange(start, end), count)  # (n,)
-        place = np.arange(len(user)) - np.repeat(np.cumsum(count) - count, count)  # of the event in its user
+        # position of the event within its user
+        place = np.arange(len(user)) - np.repeat(np.cumsum(count) - count, count)
         special = (roles.on_copied_day, roles.date_disagrees, roles.near_copy, roles.dealt)
         edges = np.cumsum([kind[start:end] for kind in special], axis=0)  # (4, users)
-        role = (place >= np.repeat(edges, count, axis=1)).sum(axis=0)  # 0 copied day .. 3 dealt, 4 ordinary
+        # 0 copied day .. 3 assigned, 4 ordinary
+        role = (place >= np.repeat(edges, count, axis=1)).sum(axis=0)
         day = exposure.draw_day(rng, role == 0)
         dealt = np.flatnonzero(role == 3)
         dealt_videos = rare[dealt_before[start] : dealt_before[end]]
@@ -118,7 +120,8 @@ def small_blocks(
         order = np.lexsort((stamp, blank, user))
         table = _table(order, user=user, video=video, play=play, duration=duration, stamp=stamp, day=day)
         timed = pl.Series(~blank[order])
-        # With gaps in the column, pandas once turned `date` into floats; the file still holds them so.
+        # Because of gaps in the column, pandas once turned `date` into floats; they are still floats in the
+        # file.
         yield (
             end / n_users,
             _text(table).with_columns(
@@ -130,7 +133,7 @@ def small_blocks(
 
 
 class _Exposure:
-    """Which day and which video an event of big gets."""
+    """Chooses the day and the video of an event of big."""
 
     def __init__(self, rng: np.random.Generator, plan: Plan, items: Items, small_user_share: float) -> None:
         self._days = big_days(copied=True)
@@ -143,12 +146,13 @@ class _Exposure:
         self._on_air = items.on_air()
         outside = np.ones(plan.videos, dtype=np.bool_)
         outside[plan.small_videos] = False
-        # Small's users see none of its videos in big, so the other users see them that much more often.
+        # The users of small see none of its videos in big, so the other users see them more often.
         kept = 1 - small_user_share * table.sum() / table[outside].sum()
         everybody = table * np.where(outside, max(kept, 0.1), 1.0)[:, None]
-        # One ascending array holds all tables: table t lies in (t, t + 1], so one search serves every event.
+        # One ascending array contains all tables: table t is in (t, t + 1], so a single search serves all
+        # events.
         both = np.concatenate([everybody, table * outside[:, None]], axis=1)  # (videos, 56)
-        # In tiny data sets a day may have nothing on the air for somebody: then any video outside small.
+        # In tiny data sets a day may have no video for a user: then any video outside small is used.
         both = np.where(both.sum(axis=0) > 0, both, outside[:, None].astype(np.float64))
         running = np.cumsum(both, axis=0).T
         self._ladder = (running / running[:, -1:] + np.arange(2 * len(self._days))[:, None]).ravel()
@@ -162,13 +166,13 @@ class _Exposure:
         return np.where(on_copied_day, copied, day).astype(np.int64)
 
     def draw_day_of(self, rng: np.random.Generator, videos: Ints) -> Ints:
-        """Draw a day, of those written once, on which each video is on the air."""
+        """Draw a day on which each video is shown, from the days written once."""
         chance = rng.random((len(videos), figures.N_DAYS)) * self._on_air[videos] * (self._once > 0)
         return np.asarray(chance.argmax(axis=1), dtype=np.int64)
 
     def draw_video(self, rng: np.random.Generator, day: Ints, small_user: NDArray[np.bool_]) -> Ints:
         table = self._table_of_day[day] + small_user * len(self._days)
-        # 1 - random lies in (0, 1], so a video of weight 0 is never drawn.
+        # 1 - random is in (0, 1], so a video of weight 0 is never drawn.
         found = np.searchsorted(self._ladder, table + (1.0 - rng.random(len(day))), side="left")
         return np.asarray(np.clip(found - table * self._videos, 0, self._videos - 1), dtype=np.int64)
 
@@ -176,13 +180,13 @@ class _Exposure:
 def _roles(
     rng: np.random.Generator, plan: Plan, events: Ints, in_small: NDArray[np.bool_], rare: int
 ) -> _Roles:
-    """Scatter the special events over the users, none with two roles."""
+    """Distribute the special events over the users, at most one role per event."""
     copied = scatter(rng, events, plan.exact_copies)
     room = events - copied
     disagrees = scatter(rng, room, plan.date_disagrees)
     room = room - disagrees
     near = scatter(rng, room, plan.near_copies)
-    # A rare video may be one of small's, so only users outside small are dealt one.
+    # A rare video may be in small, so only users outside small get one.
     return _Roles(copied, disagrees, near, scatter(rng, np.where(in_small, 0, room - near), rare))
 
 
@@ -222,7 +226,7 @@ def _time_of_day(rng: np.random.Generator, n: int) -> Ints:
 
 
 def _across_midnight(rng: np.random.Generator, day: Ints) -> Ints:
-    """Return timestamps just outside the local day of their partition, on a day that big covers."""
+    """Return timestamps just outside the local day of their partition, on a day covered by big."""
     after = np.isin(day + 1, big_days(copied=True))
     late = rng.integers(0, _LATEST_MS, len(day))
     local = np.where(after, (day + 1) * _DAY_MS + late, day * _DAY_MS - 1 - late)
@@ -239,7 +243,7 @@ def _user_blocks(events: Ints) -> Iterator[tuple[int, int]]:
 def _table(
     order: Ints, *, user: Ints, video: Ints, play: Ints, duration: Ints, stamp: Ints, day: Ints
 ) -> pl.DataFrame:
-    """Return the rows named by ``order``, `time` still as local milliseconds."""
+    """Return the rows in ``order``, with `time` still in local milliseconds."""
     return pl.DataFrame(
         {
             "user_id": user[order],
@@ -254,7 +258,7 @@ def _table(
 
 
 def _text(table: pl.DataFrame) -> pl.DataFrame:
-    """Add the ratio and write the time as the file does: without the zeros at the end of its milliseconds."""
+    """Add the ratio, and format the time as in the real file: without trailing zeros in its milliseconds."""
     clock = (
         pl.from_epoch("time", time_unit="ms").dt.strftime("%Y-%m-%d %H:%M:%S%.3f").str.strip_chars_end("0")
     )

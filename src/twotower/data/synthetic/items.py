@@ -1,4 +1,4 @@
-"""The videos: tags, categories, authors, durations, the days each is shown, and how often."""
+"""The videos: tags, categories, authors, durations, the days on which each is shown, and how often."""
 
 from __future__ import annotations
 
@@ -28,14 +28,15 @@ class Items:
     upload_type: Ints
     """Index into figures.UPLOAD_TYPES."""
     popularity: Floats
-    """Expected rows in big, copies aside, at scale 1."""
+    """Expected rows in big, without duplicates, at scale 1."""
     duration: Ints
-    """Milliseconds."""
+    """In milliseconds."""
     offset: Ints
-    """Milliseconds by which some rows' duration differs; 0 for the two thirds whose duration never varies."""
+    """Milliseconds by which the duration of some rows differs; 0 for the two thirds with a constant
+    duration."""
     first_day: Ints
     last_day: Ints
-    """Day numbers between which the video is shown, both included."""
+    """First and last day number on which the video is shown."""
 
     def on_air(self) -> NDArray[np.bool_]:
         """Return a (videos, days) mask."""
@@ -51,14 +52,14 @@ def big_days(*, copied: bool) -> Ints:
 
 
 def make_items(rng: np.random.Generator, plan: Plan) -> Items:
-    """Return videos with the real marginals; a video's duration depends on its tags and category."""
+    """Return videos with the real marginals; durations depend on tags and category."""
     n = plan.videos
     tags = _tags(rng, n)
     levels = _levels(rng, plan, tags)
     popularity = follow_curve(rng.standard_normal(n), figures.ROWS_A_VIDEO, log=True)
     length = tag_effects(rng, tags, 1) + level_effects(rng, levels[0], 1) + 2.0 * rng.standard_normal((n, 1))
     seconds = follow_curve(length[:, 0], figures.VIDEO_SECONDS, weight=popularity, log=True)
-    # Every user sees every video of small, so there the curve is that of the videos, not of big's rows.
+    # Every user sees every video of small, so there the curve is over videos, not over the rows of big.
     small = plan.small_videos
     seconds[small] = follow_curve(length[small, 0], figures.VIDEO_SECONDS_SMALL, log=True)
     offset = rng.integers(1, 120, n) * rng.choice([-1, 1], n)
@@ -84,7 +85,7 @@ def item_categories(items: Items) -> pl.DataFrame:
 
 
 def _tags(rng: np.random.Generator, n: int) -> list[list[int]]:
-    """Deal the real tag counts out to ``n`` videos of 1 to 4 tags, none twice in one video."""
+    """Assign the real tag counts to ``n`` videos with 1 to 4 different tags."""
     sizes = deal(rng, figures.TAGS_A_VIDEO, n) + 1
     pool = deque(deal(rng, figures.TAG_COUNTS, int(sizes.sum())).tolist())
     dealt: list[list[int]] = []
@@ -113,7 +114,7 @@ def _levels(rng: np.random.Generator, plan: Plan, tags: list[list[int]]) -> tupl
         rng.integers(len(figures.TAG_COUNTS), figures.FIRST_LEVELS, len(moved)),
         rng.integers(0, figures.FIRST_LEVELS, len(moved)),
     )
-    # A video without a category of one level has none of the next.
+    # A video without a category on one level has none on the next.
     order = rng.permutation(n)
     known = [order[max(1, plan.of_videos(count)) :] for count in figures.UNKNOWN_LEVELS]
     second, third = np.full(n, -1), np.full(n, -1)
@@ -133,7 +134,7 @@ def _split(parents: int, children: int) -> Ints:
 
 
 def _lifetimes(rng: np.random.Generator, n: int, video_days: int) -> tuple[Ints, Ints]:
-    """Return first and last day of each video, ``video_days`` in total, each on the air in big."""
+    """Return the first and last day of each video, ``video_days`` days in total, each shown in big."""
     last_possible = figures.N_DAYS - 1
     born = np.where(rng.random(n) < 0.55, 0, rng.integers(0, figures.N_DAYS, n))
     life = np.rint(figures.N_DAYS * rng.beta(1.4, 0.9, n)).astype(np.int64)
@@ -163,12 +164,12 @@ def _lifetimes(rng: np.random.Generator, n: int, video_days: int) -> tuple[Ints,
 
 
 def day_table(items: Items, day_weight: Floats) -> Floats:
-    """Return a (videos, days) table of exposure, 0 where a video is off the air.
+    """Return a (videos, days) table of exposure, 0 where a video is not shown.
 
     Rows sum to a power of the popularity and columns are proportional to ``day_weight``, by iterative
     proportional fitting.
     """
-    # Shows of the same video to the same user are partly redrawn, which takes from the popular ones.
+    # Repeated pairs of user and video are partly redrawn, which makes popular videos less frequent.
     popularity = items.popularity**_STEEPER
     table = items.on_air() * (day_weight > 0)[None, :] * popularity[:, None]
     goal = day_weight / day_weight.sum() * popularity.sum()

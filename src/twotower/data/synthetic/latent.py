@@ -1,11 +1,11 @@
-"""What decides how long somebody watches: effects and vectors of users and videos, from features and ids.
+"""The latent model of play times: effects and vectors of users and videos, from features and ids.
 
 A play time is ``Q(Phi(z))``: Q is the play-time curve of the file, and z is standard normal,
 
     z[u, v] = user_effect[u] + item_effect[v] + user_vector[u] . item_vector[v] + noise
 
 so the rank of a play time within a duration bucket has the variance shares of z. Half of every share comes
-from the features in the files, hence carries over to ids never seen; the other half is the id's alone.
+from the features in the files, and so generalises to new ids; the other half is specific to the id.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _USER_CODES = (
 
 @dataclass(frozen=True)
 class Latent:
-    """The parts of z, in its units (its variance is 1)."""
+    """The components of z, in its units (its variance is 1)."""
 
     user_effect: Floats
     item_effect: Floats
@@ -45,7 +45,7 @@ class Latent:
 
     @property
     def noise(self) -> float:
-        """Standard deviation of what neither user nor video explains."""
+        """Standard deviation of the noise."""
         return float(np.sqrt(1.0 - figures.USER_SHARE - figures.ITEM_SHARE - figures.INTERACTION_SHARE))
 
 
@@ -62,7 +62,7 @@ def tag_effects(rng: np.random.Generator, tags: Sequence[Sequence[int]], dim: in
 
 
 def make_latent(rng: np.random.Generator, users: Users, items: Items) -> Latent:
-    """Draw effects and vectors so that user, item and interaction have their shares of z's variance."""
+    """Draw effects and vectors with the variance shares of user, item and interaction in z."""
     user_part = _half_and_half(rng, _user_features(rng, users))  # (users, 1 + DIM)
     item_part = _half_and_half(rng, _item_features(rng, items))  # (videos, 1 + DIM)
     user_vector, item_vector = user_part[:, 1:], item_part[:, 1:]

@@ -1,4 +1,4 @@
-"""How large everything is at a given scale, and which users and videos the small matrix takes."""
+"""The sizes of all files at a given scale, and the users and videos of the small matrix."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from twotower.data.synthetic.deal import Ints
 
 @dataclass(frozen=True)
 class Plan:
-    """Sizes of all files; users and videos shrink by the square root of the scale, so that density stays."""
+    """Sizes of all files; users and videos scale with the square root, so the density is constant."""
 
     scale: float
     users: int
@@ -32,15 +32,15 @@ class Plan:
 
     @property
     def events(self) -> int:
-        """Rows of big that are not a copy of another."""
+        """Rows of big without duplicates."""
         return self.big_rows - self.exact_copies - self.near_copies
 
     def of_users(self, count: int) -> int:
-        """Scale a number of users given for the real file."""
+        """Scale a number of users of the real file."""
         return round(count * self.users / figures.USERS)
 
     def of_videos(self, count: int) -> int:
-        """Scale a number of videos given for the real file."""
+        """Scale a number of videos of the real file."""
         return round(count * self.videos / figures.VIDEOS)
 
 

@@ -9,7 +9,7 @@ from twotower.data.synthetic.plan import Plan
 
 
 def social_network(rng: np.random.Generator, plan: Plan) -> pl.DataFrame:
-    """Return one row a user, ``friend_list`` holding 1 to 5 other users as a JSON-like list."""
+    """Return one row per user, with 1 to 5 other users in ``friend_list`` as a JSON-like list."""
     users = np.sort(rng.choice(plan.users, size=plan.social_rows, replace=False))
     sizes = rng.choice([1, 2, 3, 4, 5], size=len(users), p=[0.78, 0.14, 0.05, 0.02, 0.01])
     lists = []

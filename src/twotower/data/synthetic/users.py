@@ -1,4 +1,4 @@
-"""The users: user_features.csv, and how active each one is."""
+"""The users: user_features.csv, and the activity of each user."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Users:
     table: pl.DataFrame
     """user_features.csv."""
     rows: Ints
-    """Rows of big that each user gets, copies included."""
+    """Rows of each user in big, including duplicates."""
 
 
 def make_users(rng: np.random.Generator, plan: Plan) -> Users:
-    """Return users with the real marginals; the active ones have more rows, the followed ones more fans."""
+    """Return users with the real marginals; active users have more rows, followed ones more fans."""
     n = plan.users
     activity = rng.standard_normal(n)
     social = 0.4 * activity + rng.standard_normal(n)
@@ -51,7 +51,7 @@ def make_users(rng: np.random.Generator, plan: Plan) -> Users:
         "friend_user_num": pl.Series(friends),
         "friend_user_num_range": _range(_older(rng, friends), (1, 5, 30, 60, 120, 250), _FRIEND_RANGES),
         "register_days": pl.Series(registered),
-        # The range is of an earlier day than the number, as in the real file (107 days stands beside 61-90).
+        # The range is from an earlier day than the number, as in the real file (107 days next to 61-90).
         "register_days_range": _range(
             registered - (rng.random(n) * np.minimum(28, registered * 0.25)).astype(np.int64),
             (31, 61, 91, 181, 366, 730),
@@ -64,7 +64,8 @@ def make_users(rng: np.random.Generator, plan: Plan) -> Users:
 
 
 def _onehot(rng: np.random.Generator, plan: Plan) -> dict[str, pl.Series]:
-    """Return the 18 encrypted categories: codes, some of them empty, feat3 nested in feat2 as in reality."""
+    """Return the 18 encrypted categories: codes, some of them empty, with feat3 nested in feat2 as in the
+    real file."""
     n = plan.users
     coarse = deal(rng, _long_tail(figures.ONEHOT_SIZES[2], 1.0, rng), n)
     fine_size, coarse_size = figures.ONEHOT_SIZES[3], figures.ONEHOT_SIZES[2]
@@ -99,7 +100,8 @@ def _whole(values: Floats) -> Ints:
 
 
 def _older(rng: np.random.Generator, counts: Ints) -> Ints:
-    """Return the counts as of some days earlier: the real ranges lag their numbers for a few users."""
+    """Return the counts of some days earlier: in the real file a few users' ranges lag behind their
+    numbers."""
     moved = np.where(rng.random(len(counts)) < 0.1, np.exp(0.1 * rng.standard_normal(len(counts))), 1.0)
     return np.rint(counts * moved).astype(np.int64)
 

@@ -1,4 +1,4 @@
-"""Writing the seven files of a synthetic KuaiRec into a directory."""
+"""Write the seven files of a synthetic KuaiRec into a directory."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ def write_kuairec(
 ) -> dict[str, int]:
     """Write a synthetic KuaiRec 2.0 and return the number of rows of each file.
 
-    Schema, column order, quirks (copied rows, untimed rows, an impossible duration, bare carriage returns,
-    empty cells) and statistics are those of the real files; ids, texts and preferences are invented. Play
-    times carry signal of the user (10% of the rank's variance within a duration bucket), the video (8.5%)
-    and their pair (6%), half of each through the feature files, half through the ids alone.
+    Schema, column order, quirks (duplicate rows, rows without a time, an impossible duration, bare carriage
+    returns, empty cells) and statistics are those of the real files; ids, texts and preferences are
+    generated. Play times depend on the user (10% of the rank's variance within a duration bucket), the video
+    (8.5%) and their pair (6%), half of each through the features, half through the ids.
 
     Args:
-        directory: Where the files go; made if missing. Files of an earlier call are replaced.
+        directory: The output directory; created if missing. Files of an earlier call are replaced.
         scale: 1.0 gives the real sizes (7,176 users, 10,728 videos, 12,530,806 and 4,676,570 rows, 1.5 GB).
-            Rows shrink with the scale, users and videos with its square root, so that density stays; there
-            are always at least 40 users and 60 videos. At most 10.
+            Rows scale linearly, users and videos with the square root, so the density is constant; there are
+            always at least 40 users and 60 videos. At most 10.
         seed: Same seed, same scale and same library versions give the same bytes.
         progress: Called as ``progress(file_name, fraction)``, the fraction of that file from 0 to 1.
 
@@ -60,7 +60,7 @@ def write_kuairec(
     _check(directory, scale, seed)
     directory.mkdir(parents=True, exist_ok=True)
     tell = progress or (lambda stage, fraction: None)
-    # One stream a part: a change in one part doesn't move the draws of the others.
+    # One random stream per file: a change in one does not affect the others.
     streams = [np.random.default_rng(child) for child in np.random.SeedSequence(seed).spawn(9)]
     plan = make_plan(streams[0], scale)
     users = make_users(streams[1], plan)
@@ -83,7 +83,7 @@ def write_kuairec(
 
 
 def _write(path: Path, blocks: Iterable[tuple[float, pl.DataFrame]], tell: Callable[[float], None]) -> int:
-    """Write blocks of one table to a temporary name, then rename it: a crash leaves no half file."""
+    """Write blocks of one table to a temporary name, then rename it: a crash leaves no partial file."""
     unfinished = path.with_name(path.name + _PARTIAL)
     rows = 0
     try:
@@ -107,7 +107,7 @@ def _check(directory: Path, scale: float, seed: int) -> None:
     if seed < 0:
         raise ConfigError(f"seed must be 0 or larger, got {seed!r}. Use any non-negative integer.")
     if directory.exists() and not directory.is_dir():
-        raise ConfigError(f"directory must be a directory, got the file {directory}. Give another path.")
+        raise ConfigError(f"directory must be a directory, got the file {directory}. Choose another path.")
     ours = {*FILES, *(name + _PARTIAL for name in FILES)}
     others = (
         sorted(path.name for path in directory.iterdir() if path.name not in ours)
@@ -116,6 +116,7 @@ def _check(directory: Path, scale: float, seed: int) -> None:
     )
     if others:
         raise ConfigError(
-            f"directory must be empty or hold only the files of a synthetic KuaiRec, got {directory} "
-            f"with {others[0]!r}{f' and {len(others) - 1} more' if others[1:] else ''}. Give a new directory."
+            f"directory must be empty or contain only the files of a synthetic KuaiRec, got {directory} "
+            f"with {others[0]!r}{f' and {len(others) - 1} more' if others[1:] else ''}. Give a new "
+            "directory."
         )

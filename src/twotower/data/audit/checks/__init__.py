@@ -1,4 +1,4 @@
-"""The checks, one a file, in the order in which they are run and told."""
+"""The checks, one per file, in the order in which they are run and reported."""
 
 from typing import Final
 

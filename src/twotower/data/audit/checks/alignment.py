@@ -1,7 +1,7 @@
 """Features given to the wrong rows: looked up by position, or assigned from a frame with another index.
 
-A feature that means something says something of its user's (or item's) labels. If it says nothing where it
-stands, and a great deal once its values are read in another order of the rows, it belongs to that order.
+A useful feature correlates with the labels of its user (or item). If it does not in the present order of the
+rows, but strongly does in another order, its values belong to that order.
 """
 
 from __future__ import annotations
@@ -22,23 +22,26 @@ from twotower.data.audit.statistics import Codes, Floats, common_codes, group_de
 from twotower.schema import Kind
 
 _LEAST = 60
-"""Rows of a table below which no order can be told from another."""
+"""Minimum number of rows of a table to tell orders apart."""
 _SURE = 6.5
-"""Normal deviates by which the other order must fit: one in 10^10 by chance, of some 10^5 tries."""
+"""Standard deviations by which the other order must fit: 1 in 10^10 by chance, with about 10^5 tries."""
 _BETTER = 4.5
-"""Normal deviates by which it must fit better than the order as it stands."""
+"""Standard deviations by which it must fit better than the present order."""
 _BLOCK = 40
-"""Rows over which the target's drift along the table is taken off: two columns that drift fit any order."""
+"""Rows over which the drift of the target along the table is removed: two drifting columns fit in any
+order."""
 _SHIFTS = 60
 _ROWS = 20_000
-"""Rows of a piece that are looked at."""
+"""Number of rows examined per piece."""
 _PIECES = 4
-"""Parts of the table in which shifts are looked for alone: a row dropped in the middle shifts the rest."""
+"""Pieces of the table in which shifts are looked for separately: a row dropped in the middle shifts the
+rest."""
 
 
 @dataclass(frozen=True)
 class _Fit:
-    """An order of the rows, the deviates by which a column fits in it, and by which it fits as it stands."""
+    """An order of the rows; the standard deviations by which a column fits in it, and in the present
+    order."""
 
     said: str
     z: float
@@ -47,7 +50,7 @@ class _Fit:
 
 @dataclass(frozen=True, eq=False)
 class _Trial:
-    """The target of m rows in place and in k other orders, (1 + k, m), and which values are known."""
+    """The target of m rows in the present and in k other orders, (1 + k, m), and which values are known."""
 
     part: slice
     said: list[str]
@@ -56,14 +59,14 @@ class _Trial:
 
     @classmethod
     def of(cls, target: Floats, orders: list[tuple[str, Codes]], part: slice, suffix: str = "") -> _Trial:
-        """Read a part of the target in place, and in other orders, with its drift taken off."""
+        """Read a piece of the target in the present and in other orders, without its drift."""
         here = np.arange(len(target))
         read = np.stack([_level(target[order[part]]) for _, order in [("", here), *orders]])
         known = np.isfinite(read)
         return cls(part, [said + suffix for said, _ in orders], np.where(known, read, 0.0), known)
 
     def best(self, groups: Codes) -> _Fit | None:
-        """Return the order in which the column fits best."""
+        """Return the order in which a column fits best."""
         if not self.said:
             return None
         here, *others = group_deviates(groups[self.part], self.targets, self.known).tolist()
@@ -72,13 +75,13 @@ class _Trial:
 
 
 class Alignment(Check):
-    """Columns of features whose values fit another order of the rows far better than their own."""
+    """Feature columns whose values fit another order of the rows far better than the present one."""
 
     name: ClassVar[str] = "alignment"
-    looks_for: ClassVar[str] = "features that fit another row order better: joined by position, not by id"
+    looks_for: ClassVar[str] = "features that fit another row order better (joined by position instead of id)"
 
     def run(self, case: Case) -> Iterator[Finding]:
-        """Try every feature of each table in other orders, against the mean label of each row."""
+        """Compare every feature with the mean label of each row, in other orders of the rows."""
         for side in case.sides:
             if side.features and side.table.height >= _LEAST and case.schema.label is not None:
                 yield from self._side(case, side)
@@ -99,10 +102,11 @@ class Alignment(Check):
             listed = ", ".join(f"'{name}'" for name in names[:6]) + (", ..." if len(names) > 6 else "")
             yield self.error(
                 f"{case.path(side.name)}, column{'s' if len(names) > 1 else ''} {listed}",
-                "the values belong to other rows",
-                f"in {said} they fit the {side.name}' mean labels by {best.z:.1f} standard deviations, where "
-                f"they stand by {best.here:.1f} ({int(known.sum()):,} {side.name})",
-                f"join the column by '{side.ids}', one row an id; never by position or by a frame's index",
+                "the values probably belong to other rows",
+                f"in {said} they correlate with the {side.name}' mean labels by {best.z:.1f} standard "
+                f"deviations, in the present order by {best.here:.1f} ({int(known.sum()):,} {side.name})",
+                f"join the column by '{side.ids}', one row per id; never by position or by the index of a "
+                "frame",
             )
 
 
@@ -115,14 +119,14 @@ def _groups(side: FeatureTable, name: str) -> Codes | None:
 
 
 def _trials(case: Case, side: FeatureTable, target: Floats) -> list[_Trial]:
-    """Return the other orders to try: of the whole table, and shifts of its later pieces alone."""
+    """Return the other orders to try: of the whole table, and shifts of its later pieces."""
     n = len(target)
     events = next(iter(case.files.values())).interactions.get_column(side.ids)
     shifted = list(shifts(n, _SHIFTS))
     orders = [*other_orders(side.table.get_column(side.ids), events), *shifted]
     trials = [_Trial.of(target, orders, slice(0, min(n, _ROWS)))]
     if n >= _PIECES * 4 * _BLOCK:
-        for piece in range(1, _PIECES):  # the first is where the rows were still in step
+        for piece in range(1, _PIECES):  # the first piece is where the rows were still aligned
             start, end = piece * n // _PIECES, (piece + 1) * n // _PIECES
             part = slice(start, min(end, start + _ROWS))
             trials.append(_Trial.of(target, shifted, part, f" from about row {start + 1:,} on"))
@@ -130,7 +134,7 @@ def _trials(case: Case, side: FeatureTable, target: Floats) -> list[_Trial]:
 
 
 def _best(groups: Codes, trials: list[_Trial]) -> _Fit | None:
-    """Return the order in which the column fits far better than where it stands, if there is one."""
+    """Return the order in which the column fits far better than in the present one, if there is one."""
     fits = [fit for trial in trials if (fit := trial.best(groups)) is not None]
     best = max(fits, key=lambda fit: fit.z, default=None)
     if best is None or best.z < _SURE or best.z < best.here + _BETTER or best.here > best.z / 2:
@@ -139,7 +143,7 @@ def _best(groups: Codes, trials: list[_Trial]) -> _Fit | None:
 
 
 def _level(y: Floats) -> Floats:
-    """Take the mean of each block of neighbouring rows off (n,) values; nan stays nan."""
+    """Subtract the mean of each block of neighbouring rows from (n,) values; nan stays nan."""
     known = np.isfinite(y)
     block = np.arange(len(y)) // _BLOCK
     counts = np.bincount(block[known], minlength=block[-1] + 1)

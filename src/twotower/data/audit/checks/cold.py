@@ -1,4 +1,4 @@
-"""Users and items of the test part that have no train interactions."""
+"""Users and items of the test set without interactions in the training set."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ import polars as pl
 from twotower.data.audit.case import Case
 from twotower.data.audit.check import Check
 from twotower.data.audit.finding import Finding
+from twotower.errors import counted
 
 _SOME, _MOST = 0.01, 0.5
 
 
 class Cold(Check):
-    """Test rows whose user or item is cold: the model knows them by their features alone, if any."""
+    """Test rows whose user or item is cold: the model only knows their features, if any."""
 
     name: ClassVar[str] = "cold"
-    looks_for: ClassVar[str] = "test rows of users and items without train interactions"
+    looks_for: ClassVar[str] = "test rows of users and items without training interactions"
 
     def run(self, case: Case) -> Iterator[Finding]:
-        """Look up the test rows' ids among train's."""
+        """Look up the ids of the test rows in the training set."""
         if case.fault is not None:
             return
         test, train = case.parts["test"].interactions, case.parts["train"].interactions
@@ -33,20 +34,20 @@ class Cold(Check):
             share = rows / test.height
             if share < _SOME:
                 continue
-            where = f"test part, {side.role}s"
+            where = f"test set, {side.role}s"
             evidence = (
-                f"{share:.1%} of the {test.height:,} test rows are of {cold.height:,} {side.role}s without "
-                "any train interaction"
+                f"{share:.1%} of the {counted(test.height, 'test row')} are of "
+                f"{counted(cold.height, side.role)} without any training interaction"
             )
             meant = case.config.split.method == f"cold_{side.name}"
             if meant or share < _MOST:
                 yield self.note(
-                    where, f"some {side.role}s are cold", evidence, "read the figures of the slices too"
+                    where, f"some {side.role}s are cold", evidence, "look at the metrics of the slices too"
                 )
             else:
                 fix = (
-                    "read the figures of the warm slice, or split per user"
+                    "look at the metrics of the warm slice, or split per user"
                     if side.features
-                    else f"give features of the {side.role}s: without them nothing is known of a cold one"
+                    else f"add features of the {side.role}s: without them nothing is known of a cold one"
                 )
                 yield self.warning(where, f"most test rows are of cold {side.role}s", evidence, fix)

@@ -1,4 +1,4 @@
-"""Feature columns with nothing in them: empty, or the same everywhere."""
+"""Feature columns without information: empty, or constant."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _CONSTANT = 0.999
 
 
 class Columns(Check):
-    """Features that are missing, or the same, in nearly every row."""
+    """Features that are missing, or have the same value, in nearly every row."""
 
     name: ClassVar[str] = "columns"
-    looks_for: ClassVar[str] = "near-empty and near-constant feature columns"
+    looks_for: ClassVar[str] = "nearly empty and nearly constant feature columns"
 
     def run(self, case: Case) -> Iterator[Finding]:
         """Count missing and equal values."""
@@ -28,11 +28,11 @@ class Columns(Check):
 
     def _column(self, case: Case, side: FeatureTable, name: str) -> Iterator[Finding]:
         column, n = side.table.get_column(name), side.table.height
-        where, fix = f"{case.path(side.name)}, column '{name}'", f"leave it out of [schema.{side.name}]"
+        where, fix = f"{case.path(side.name)}, column '{name}'", f"remove it from [schema.{side.name}]"
         missing = column.null_count()
         if missing == n:
             evidence = f"all {n:,} values are missing"
-            fix = f"fill it (was it joined by the wrong key?), or {fix}"
+            fix = f"fill it (was it joined on the wrong key?), or {fix}"
             yield self.warning(where, "the feature is empty", evidence, fix)
             return
         if missing > _EMPTY * n:
@@ -44,4 +44,4 @@ class Columns(Check):
         if most >= _CONSTANT * (n - missing) and n >= 20:
             rest = n - missing - most
             evidence = f"{most:,} of {n - missing:,} values are the same" if rest else "it has one value"
-            yield self.note(where, "the feature is the same nearly everywhere", evidence, fix)
+            yield self.note(where, "the feature is nearly constant", evidence, fix)

@@ -1,4 +1,4 @@
-"""Tags that are lists of other tags: a separator that was not read as one."""
+"""Tags that are lists of other tags: an undetected separator."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from twotower.data.audit.check import Check
 from twotower.data.audit.finding import Finding
 from twotower.data.list_text import combinations, find_separator
 from twotower.data.number_text import looks_like_numbers
+from twotower.errors import counted
 from twotower.schema import Kind
 
 _FEW, _MANY = 10, 50
 
 
 class Combined(Check):
-    """Categories most of whose values are combinations of others, and numbers that are read as categories."""
+    """Categories whose values are mostly combinations of others, and numbers read as categories."""
 
     name: ClassVar[str] = "combined-values"
-    looks_for: ClassVar[str] = "lists that are read as one tag each, and numbers read as categories"
+    looks_for: ClassVar[str] = "lists read as one tag each, and numbers read as categories"
 
     def run(self, case: Case) -> Iterator[Finding]:
-        """Split the distinct values of each column of text, and see whether the parts are values."""
+        """Split the distinct values of each text column, and check whether the parts are values too."""
         for side in case.sides:
             for name, kind in side.features.items():
                 column = side.table.get_column(name)
@@ -40,8 +41,8 @@ class Combined(Check):
                     if len(distinct) > _MANY:
                         yield self.warning(
                             where,
-                            "numbers are read as categories, as if 11,40 and 11,50 had nothing in common",
-                            f"{len(distinct):,} distinct values, such as {distinct[0]!r}",
+                            "numbers are read as categories, so 11,40 and 11,50 have nothing in common",
+                            f"{counted(len(distinct), 'distinct value')}, such as {distinct[0]!r}",
                             f"declare it as 'number' or 'log_number' in [schema.{side.name}]",
                         )
                     continue
@@ -50,9 +51,10 @@ class Combined(Check):
                     separator = find_separator(distinct) or found[0]
                     yield self.warning(
                         where,
-                        "most values are combinations of others: lists that are read as one value each",
-                        f"{found[1]:.0%} of {len(distinct):,} distinct values hold {found[0]!r} between "
-                        f"parts that recur, such as {next(v for v in distinct if found[0] in v)!r}",
+                        "most values are combinations of others: lists are read as one value each",
+                        f"{found[1]:.0%} of {counted(len(distinct), 'distinct value')} contain "
+                        f"{found[0]!r} between parts that recur, such as "
+                        f"{next(v for v in distinct if found[0] in v)!r}",
                         f'declare {name} = {{ kind = "categories", separator = "{separator}" }} in '
                         f"[schema.{side.name}]",
                     )

@@ -1,4 +1,4 @@
-"""Users who come back to items: test pairs that are in train, too."""
+"""Users who come back to items: test pairs that are also in the training set."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from typing import ClassVar
 from twotower.data.audit.case import Case
 from twotower.data.audit.check import Check
 from twotower.data.audit.finding import Finding
+from twotower.errors import counted
 
 _SOME, _MANY = 0.01, 0.1
 
 
 class ComingBack(Check):
-    """Repeat consumption: pairs that a ranking does not look for unless it may give what was seen."""
+    """Repeat consumption: pairs that a ranking can't find while seen items are excluded."""
 
     name: ClassVar[str] = "coming-back"
-    looks_for: ClassVar[str] = "test pairs of user and item that are in train, too"
+    looks_for: ClassVar[str] = "test pairs of user and item that are also in the training set"
 
     def run(self, case: Case) -> Iterator[Finding]:
-        """Look up the test pairs among those of train and validation, which a model is refitted on."""
+        """Look up the test pairs in the training and validation set, which a model is refitted on."""
         if case.fault is not None or not case.config.evaluation.ranking:
             return
         columns = [case.schema.user, case.schema.item]
@@ -34,20 +35,20 @@ class ComingBack(Check):
         if share < _SOME:
             return
         where, evidence = (
-            "test part",
-            f"{rows:,} of {whole:,} test rows ({share:.0%}) are of a pair seen in train",
+            "test set",
+            f"{rows:,} of {counted(whole, 'test row')} ({share:.0%}) are of a pair seen in training",
         )
         if not case.config.evaluation.exclude_seen:
             yield self.note(
                 where,
-                "users come back to items, and lists may hold what they have seen",
+                "users come back to items, and seen items can be recommended",
                 evidence,
-                "leave it so, or set evaluation.exclude_seen = true to recommend new items alone",
+                "keep it, or set evaluation.exclude_seen = true to recommend only new items",
             )
             return
-        what = "users come back to items, and the ranking leaves these pairs out"
+        what = "users come back to items, and the ranking metrics leave these pairs out"
         fix = (
-            "set evaluation.exclude_seen = false if recommending what someone knows is useful (music, "
-            "groceries); else read the figures as those of new items"
+            "set evaluation.exclude_seen = false if recommending known items is useful (music, "
+            "groceries); otherwise the metrics are about new items"
         )
         yield (self.warning if share >= _MANY else self.note)(where, what, evidence, fix)

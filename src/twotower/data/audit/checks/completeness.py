@@ -1,4 +1,4 @@
-"""Holes in a matrix that was fully observed: rows dropped because something else in them was missing."""
+"""Holes in a fully observed matrix: rows dropped because something else in them was missing."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from twotower.data.audit.finding import Finding
 from twotower.data.duplicates import row_hashes
 
 _FULL, _MEANT = 0.99, 0.85
-"""Share of observed cells from which nothing is missing; from which a matrix was meant to be whole."""
+"""Shares of observed cells: from the first on nothing is missing; from the second on a matrix was meant to be
+complete."""
 
 
 class Completeness(Check):
-    """A test file in which nearly every user has nearly every item, but for rows that were dropped.
+    """A test file in which nearly every user has nearly every item, except for dropped rows.
 
-    ``dropna`` deletes a row with a label because its time is missing. In a sparse log that can't be seen; in
-    a fully observed matrix (KuaiRec's small one) it leaves holes.
+    ``dropna`` deletes a row with a label because its time is missing. In a sparse log this can't be detected;
+    in a fully observed matrix (KuaiRec's small one) it leaves holes.
     """
 
     name: ClassVar[str] = "completeness"
@@ -47,5 +48,5 @@ class Completeness(Check):
                 f"{cells - observed:,} of {users:,} users x {items:,} items = {cells:,} cells are missing "
                 f"({1 - observed / cells:.1%}); {np.mean(lengths < items):.0%} of the users have holes",
                 "keep rows whose time or features are missing (no dropna): their labels are valid, and "
-                "missing values are welcome",
+                "missing values are supported",
             )

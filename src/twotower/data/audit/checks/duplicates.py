@@ -1,4 +1,4 @@
-"""Copies of interactions: within a file, and on both sides of the split."""
+"""Duplicate interactions: within a file, and on both sides of the split."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ import polars as pl
 from twotower.data.audit.case import SAMPLE, Case
 from twotower.data.audit.check import Check
 from twotower.data.audit.finding import Finding
-from twotower.data.duplicates import RepeatedLabels, drop_rows_of, event_key, events, repeated_labels
+from twotower.data.duplicates import RepeatedLabels, drop_rows_of, event_key, repeated_labels
+from twotower.errors import counted
 
 _MANY = 0.2
-"""Share of copies beyond which the file was probably put together wrongly."""
+"""Share of duplicates from which the file was probably put together wrongly."""
 _TELLING = 0.005
-"""Share of the test rows with an equal twin in train that is worth a warning."""
+"""Share of the test rows with an equal row in the training set that is worth a warning."""
 
 
 class Duplicates(Check):
-    """Interactions that are there twice: a copy of a train row in the test part is an answer given away."""
+    """Duplicate interactions: a copy of a training row in the test set gives the answer away."""
 
     name: ClassVar[str] = "duplicates"
-    looks_for: ClassVar[str] = "copies of interactions, within a file and across the split"
+    looks_for: ClassVar[str] = "duplicate interactions, within a file and across the split"
 
     def run(self, case: Case) -> Iterator[Finding]:
-        """Compare files and parts by user, item and timestamp, and then by user, item and label."""
+        """Compare files and sets by user, item and timestamp, and then by user, item and label."""
         for name in case.files:
             yield from self._within(case, name)
         if "train" in case.files:
@@ -40,26 +41,29 @@ class Duplicates(Check):
             return
         key = ", ".join(event_key(case.schema))
         where = case.path(name)
-        evidence = f"{copies:,} of {rows:,} rows repeat an earlier one's {key}"
+        evidence = f"{copies:,} of {counted(rows, 'row')} have the {key} of an earlier row"
         found = repeated_labels(case.files[name], case.repeats)
         if found is not None:
-            evidence += f"; {found.rows:,} rows of {events(found.events)} differ in their {case.schema.label}"
+            evidence += (
+                f"; {counted(found.rows, 'row')} of {counted(found.events, 'event')} differ in their "
+                f"{case.schema.label}"
+            )
             yield from self._contradicting(case, name, found)
         fix = "nothing to do: one of each is kept, before the split"
         if copies > _MANY * rows:
-            fix = "look at how the file was made; one of each is kept, before the split"
+            fix = "check how the file was made; one of each is kept, before the split"
             if case.schema.timestamp is None:
-                fix += ". If an item can be met twice, name the timestamp in [schema]"
-            yield self.warning(where, "many rows are copies", evidence, fix)
+                fix += ". If users can interact with an item twice, name the timestamp in [schema]"
+            yield self.warning(where, "many rows are duplicates", evidence, fix)
         else:
-            yield self.note(where, "some rows are copies", evidence, fix)
+            yield self.note(where, "some rows are duplicates", evidence, fix)
 
     def _contradicting(self, case: Case, name: str, found: RepeatedLabels) -> Iterator[Finding]:
-        """Tell what the rule of the config makes of rows that contradict each other."""
+        """Report how the config's rule merges contradicting rows."""
         label, where, rule = case.schema.label, case.path(name), case.config.data.repeats
-        told = f"{found.rows:,} rows of {events(found.events)} differ in their {label}"
+        told = f"{counted(found.rows, 'row')} of {counted(found.events, 'event')} differ in their {label}"
         if rule == "refuse":
-            what = "rows contradict each other, and data.repeats = 'refuse' stops at them"
+            what = "rows contradict each other, and data.repeats = 'refuse' makes this an error"
             yield self.error(
                 where, what, told, "correct them, or set data.repeats to another rule, such as max"
             )
@@ -70,8 +74,8 @@ class Duplicates(Check):
             yield self.error(
                 where,
                 f"positives are lost: data.repeats = '{rule}' turns them into negatives",
-                f"{told}; in {events(lost)} a {label} of {least:g} or more becomes less",
-                "set data.repeats = 'max', which keeps the largest of each",
+                f"{told}; in {counted(lost, 'event')} a {label} of at least {least:g} becomes smaller",
+                "set data.repeats = 'max', which keeps the largest label of each",
             )
 
     def _across(self, case: Case) -> Iterator[Finding]:
@@ -79,20 +83,20 @@ class Duplicates(Check):
         shared = len(test) - len(drop_rows_of(test, train, "test", "train"))
         if not shared:
             return
-        evidence = f"{shared:,} of the {len(test):,} test rows are also in train"
+        evidence = f"{shared:,} of the {counted(len(test), 'test row')} are also in the training set"
         if shared >= 0.5 * len(test):
-            what, fix = "the test file is part of the train file", "give a test file of rows held out"
+            what, fix = "the test file is part of the training file", "use a test file with held-out rows"
             yield self.error(case.path("test"), what, evidence, fix)
         else:
-            what = "copies of one interaction are on both sides of the split"
-            fix = "drop copies before splitting; `twotower train` drops these from train"
+            what = "the same interactions are on both sides of the split"
+            fix = "drop duplicates before splitting; `twotower train` drops these from the training set"
             yield self.warning(case.path("test"), what, evidence, fix)
 
     def _twins(self, case: Case) -> Iterator[Finding]:
-        """Look for test rows whose user, item and label are also in train, at another time."""
+        """Look for test rows whose user, item and label are also in the training set, at another time."""
         schema = case.schema
         if schema.label is None or schema.timestamp is None:
-            return  # without a time equal users and items are copies already
+            return  # without a time, rows of the same user and item are duplicates already
         test, train = case.parts["test"].interactions, case.parts["train"].interactions
         step = -(-test.height // SAMPLE)
         pair = [schema.user, schema.item]
@@ -111,15 +115,15 @@ class Duplicates(Check):
             sampled = f" (of every {step}th row)" if step > 1 else ""
             yield self.warning(
                 case.path("test"),
-                "copies that differ in their timestamp alone are on both sides of the split",
-                f"{twins:,} of {some.height:,} test rows{sampled} have the user, item and exact "
-                f"{schema.label} of a train row; by chance it would be about {chance:,.0f}",
-                "drop them before splitting: keep one row for each user, item and label, or round the times",
+                "duplicates that differ only in their timestamp are on both sides of the split",
+                f"{twins:,} of {counted(some.height, 'test row')}{sampled} have the user, item and exact "
+                f"{schema.label} of a training row; by chance it would be about {chance:,.0f}",
+                "drop them before splitting: keep one row per user, item and label, or round the times",
             )
 
 
 def _least_positive(case: Case, name: str) -> float:
-    """Return the least label of a positive: by the config's rule, or else the larger half of the labels."""
+    """Return the smallest label of a positive: by the config's rule, otherwise the median of the labels."""
     labels = case.files[name].interactions.get_column(case.schema.label or "").to_numpy()
     rule = case.config.positive
     if rule.threshold is not None:

@@ -1,4 +1,4 @@
-"""A label that mostly measures a column of the item, such as its duration, rather than what users like."""
+"""A label that mostly measures an item column, such as the duration, rather than preference."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from twotower.data.audit.finding import Finding
 from twotower.data.audit.statistics import Floats, spearman
 
 _STRONG = 0.35
-"""Rank correlation of label and item column, row by row, from which the label mostly measures the column."""
+"""Rank correlation of label and item column, over rows, from which the label mostly measures the column."""
 _RATIO = 3.0
-"""How many times more positives one fifth of the items may have than another."""
+"""How many times more positives one fifth of the items may have than another fifth."""
 
 
 class Duration(Check):
-    """A label that follows an item column: positives chosen by it are chosen by the column.
+    """A label that follows an item column: positives defined by it are defined by the column.
 
-    Where positives by a threshold or quantile, or a label of two values, are trained on, what is recommended
-    is short videos, not liked ones: a warning. It is only noted of a label that is predicted as it is, and of
-    positives that metrics alone look for.
+    A warning if the model is trained on positives by a threshold or quantile, or on a label with two values:
+    it then recommends short videos, not liked ones. Only a note if the label itself is predicted, or if
+    positives are only used by metrics.
     """
 
     name: ClassVar[str] = "duration"
@@ -32,7 +32,7 @@ class Duration(Check):
     )
 
     def run(self, case: Case) -> Iterator[Finding]:
-        """Correlate the label with every quantity of the items, and with the duration."""
+        """Correlate the label with every numeric column of the items, and with the duration."""
         config, schema = case.config, case.schema
         if schema.label is None or len(case.labels("train")) < 1000:
             return
@@ -62,17 +62,17 @@ class Duration(Check):
                 ruled = config.positive.threshold is not None or config.positive.quantile is not None
                 trained_on = config.objective.implicit or not ruled
                 report = self.warning if trained_on else self.note
-                instead = " in place of the rule" if ruled else ""
+                instead = " instead of the rule" if ruled else ""
                 yield report(
                     f"label '{schema.label}' and item column '{name}'",
-                    f"what counts as positive is mostly a matter of '{name}': a ranking learns that, and its "
-                    "metrics reward it",
-                    f"share positive by fifth of '{name}', low to high ({told}), over {int(some.sum()):,} "
-                    f"train rows{rows.sampled}",
+                    f"positives mostly depend on '{name}': a ranking learns that, and its metrics reward it",
+                    f"share of positives by fifth of '{name}', low to high ({told}), over "
+                    f"{int(some.sum()):,} training rows{rows.sampled}",
                     ("" if schema.duration is not None else f"name '{name}' as [schema] duration; ")
-                    + f"to rank what is liked more than other items of like '{schema.duration or name}', set "
-                    f"positive.duration_rank = 0.8{instead}. Compare figures of one rule alone: other "
-                    "positives, other figures. Keep the rule if high labels are wanted whatever their cause",
+                    + "to rank items by how much they are liked compared with items of similar "
+                    f"'{schema.duration or name}', set positive.duration_rank = 0.8{instead}. Metrics "
+                    "with different positives can't be compared. Keep the rule if high labels are the "
+                    "goal whatever their cause",
                 )
                 return
         if abs(ranks[name]) >= _STRONG:
@@ -80,14 +80,15 @@ class Duration(Check):
             yield self.note(
                 f"label '{schema.label}' and item column '{name}'",
                 f"the label mostly measures '{name}'",
-                f"rank correlation {ranks[name]:+.2f} over {int(some.sum()):,} train rows{rows.sampled}; "
-                f"median label by fifth of '{name}', low to high: {_listed(medians, '.2f')}",
-                "to learn what is liked, set objective.transform = 'duration_rank' or positive.duration_rank",
+                f"rank correlation {ranks[name]:+.2f} over {int(some.sum()):,} training "
+                f"rows{rows.sampled}; median label by fifth of '{name}', low to high: "
+                f"{_listed(medians, '.2f')}",
+                "to learn preference, set objective.transform = 'duration_rank' or positive.duration_rank",
             )
 
 
 def _positives(case: Case, rows: Rows) -> tuple[np.ndarray[tuple[int], np.dtype[np.bool_]] | None, str]:
-    """Return which of the n rows are positive, by a rule or by a label of two values; and the rule."""
+    """Return which of the n rows are positive, by a rule or by a label with two values; and the rule."""
     rule = case.config.positive
     if rule.threshold is not None:
         return rows.label >= rule.threshold, f"label >= {rule.threshold:g}"

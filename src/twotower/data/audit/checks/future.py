@@ -1,4 +1,4 @@
-"""Features that know the future: times after the event, and counts of what people did over all days."""
+"""Features that leak the future: times after the event, and counts of user actions over all days."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from twotower.data.audit.check import Check
 from twotower.data.audit.feature_table import FeatureTable
 from twotower.data.audit.finding import Finding
 from twotower.data.audit.statistics import spearman
+from twotower.errors import counted
 from twotower.schema import Kind
 
 DAY = 86400.0
 _SLACK = 1.5 * DAY
-"""A date is known to the day, in some time zone."""
+"""Tolerance: a date is exact to a day, in some time zone."""
 _LATE = 0.01
-"""Share of rows before a feature's time that is more than a slip."""
+"""Share of rows before a feature's time that is more than an accident."""
 
 _DEED = (
     "show|impression|play|view|watch|click|like|dislike|comment|share|download|collect|favou?rite|follow|"
@@ -30,11 +31,11 @@ ENGAGEMENT = re.compile(
     rf"(^|_)(n|num|number|total|avg|average|mean|sum|count)_(of_)?({_DEED})s?(_|$)|"
     rf"(^|_)({_DEED})s?(_[a-z]+)*?_({_MEASURE})($|_)|^(popularity|{_DEED.replace('report|', '')})s$"
 )
-"""Names of columns that count, or average, what users did with an item."""
+"""Names of columns that count or average user actions."""
 
 
 def is_engagement(name: str) -> bool:
-    """Say whether a column's name is that of a count, or a mean, of what users did.
+    """Return whether a column's name is that of a count or mean of user actions.
 
     >>> [is_engagement(name) for name in ("play_cnt", "avgRating", "num_views", "release_year", "follow")]
     [True, True, True, False, False]
@@ -44,13 +45,13 @@ def is_engagement(name: str) -> bool:
 
 
 class Future(Check):
-    """Features that hold what happened only after the events that they are to predict."""
+    """Features with information from after the events that they should predict."""
 
     name: ClassVar[str] = "future"
     looks_for: ClassVar[str] = "features dated after the event, counts summed over all days, odd timestamps"
 
     def run(self, case: Case) -> Iterator[Finding]:
-        """Compare times with times, and counts with what they may be counts of."""
+        """Compare times with the event times, and counts with the interactions."""
         yield from self._dates(case)
         for name in case.sides[1].quantities():
             if is_engagement(name):
@@ -73,10 +74,10 @@ class Future(Check):
                 days = np.median((given - rows.time)[both][late]) / DAY
                 yield self.error(
                     f"{case.path(side.name)}, column '{name}'",
-                    "the feature's time is after the events that it is to predict",
-                    f"for {late.mean():.1%} of {int(both.sum()):,} train rows{rows.sampled} it is more "
-                    f"than a day later, by {days:.0f} in the median",
-                    f"leave it out of [schema.{side.name}], or give what was known before the first event",
+                    "the feature's time is after the events that it should predict",
+                    f"for {late.mean():.1%} of {int(both.sum()):,} training rows{rows.sampled} it is more "
+                    f"than a day later, with a median of {counted(round(days), 'day')}",
+                    f"remove it from [schema.{side.name}], or use its value before the first event",
                 )
 
     def _engagement(self, case: Case, side: FeatureTable, name: str) -> Finding:
@@ -88,10 +89,10 @@ class Future(Check):
         said, rank = max(found.items(), key=lambda pair: abs(np.nan_to_num(pair[1])))
         return self.warning(
             f"{case.path(side.name)}, column '{name}'",
-            "by its name the feature counts what users did, over a time that the table doesn't give",
+            "by its name the feature counts user actions, over an unknown period",
             f"rank correlation {np.nan_to_num(rank):+.2f} with each {side.role}'s {said}; a sum over all "
-            "days holds the very events that are to be predicted",
-            f"use only days before the event, or leave it out of [schema.{side.name}]",
+            "days includes the very events to be predicted",
+            f"use only days before the event, or remove it from [schema.{side.name}]",
         )
 
     def _clock(self, case: Case) -> Iterator[Finding]:
@@ -104,9 +105,9 @@ class Future(Check):
         if case.config.split.method in ("temporal", "leave_last") and untimed > _LATE:
             yield self.warning(
                 where,
-                "rows without a time can't be held out by time, so all of them are trained on",
-                f"{untimed:.1%} of the train rows{rows.sampled} have none",
-                "give their times, drop them, or split another way",
+                "rows without a time can't be held out by time, so all of them are in the training set",
+                f"{untimed:.1%} of the training rows{rows.sampled} have none",
+                "add their times, drop them, or use another split method",
             )
         test = case.sample("test")
         later = test.time[np.isfinite(test.time)]
@@ -115,7 +116,7 @@ class Future(Check):
             if share > 0.5:
                 yield self.note(
                     where,
-                    "test rows are not later than train rows",
-                    f"{share:.0%} of the test rows{test.sampled} come before the last train row",
-                    "to measure what comes next, use split.method = 'temporal'",
+                    "test rows are not later than training rows",
+                    f"{share:.0%} of the test rows{test.sampled} are earlier than the last training row",
+                    "to measure predictions of the future, use split.method = 'temporal'",
                 )

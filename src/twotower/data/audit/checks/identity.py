@@ -1,4 +1,4 @@
-"""Ids that identify nothing: a column that differs in every row, or ids that the model hardly sees."""
+"""Ids without identity: a column that differs in every row, or ids that the model hardly sees."""
 
 from __future__ import annotations
 
@@ -8,36 +8,37 @@ from typing import ClassVar
 from twotower.data.audit.case import Case
 from twotower.data.audit.check import Check
 from twotower.data.audit.finding import Finding
+from twotower.errors import counted
 
 _UNIQUE = 0.95
 _HIDDEN = 0.5
 
 
 class Identity(Check):
-    """Users or items without an identity: nothing can be learnt of one that is met once."""
+    """Users or items that occur only once: nothing can be learnt about them."""
 
     name: ClassVar[str] = "identity"
     looks_for: ClassVar[str] = "id columns that differ in every row, and ids hidden from the model"
 
     def run(self, case: Case) -> Iterator[Finding]:
-        """Count distinct ids, and read the settings."""
+        """Count distinct ids, and check the settings."""
         for side in case.sides:
             events = case.parts["train"].interactions
             distinct, rows = events.get_column(side.ids).n_unique(), events.height
             if rows >= 100 and distinct >= _UNIQUE * rows:
                 yield self.error(
                     f"[schema] {side.role}, column '{side.ids}'",
-                    f"nearly every interaction has a {side.role} of its own",
-                    f"{distinct:,} {side.role}s in {rows:,} train rows",
-                    f"name the column with the {side.role}'s id, not that of the row or the event",
+                    f"nearly every interaction has a different {side.role}",
+                    f"{counted(distinct, side.role)} in {counted(rows, 'training row')}",
+                    f"name the column with the {side.role}'s id, not with the id of the row or the event",
                 )
         hidden = case.config.model.id_dropout
         if case.config.objective.name == "all_pairs":
-            return  # it solves for what ids add once features have had their say
+            return  # it solves for what ids add to the features
         if isinstance(hidden, float) and hidden > _HIDDEN:
             yield self.warning(
                 "model.id_dropout",
-                "ids are hidden from the model most of the time, so that it knows features alone",
+                "ids are hidden from the model most of the time, so it mostly learns from features",
                 f"{hidden:.0%} of the users and items in each step",
-                "leave it at its default; ids are most of what is known of a warm user or item",
+                "leave it at its default; for warm users and items the id is the main information",
             )

@@ -1,4 +1,4 @@
-"""Ids of the interactions that their table lacks, and what may be the reason."""
+"""Ids of the interactions that are missing from their table, and the likely reason."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from twotower.data.audit.case import Case
 from twotower.data.audit.check import Check
 from twotower.data.audit.feature_table import FeatureTable
 from twotower.data.audit.finding import Finding
+from twotower.errors import counted
 
 _FEW = 0.01
-"""Share of rows without features that is only noted."""
+"""Share of rows without features up to which this is only a note."""
 
 
 class Joining(Check):
-    """Interactions whose user or item has no row in the table of features."""
+    """Interactions whose user or item has no row in the feature table."""
 
     name: ClassVar[str] = "joining"
-    looks_for: ClassVar[str] = "ids that don't join, and row numbers taken for ids"
+    looks_for: ClassVar[str] = "ids that don't join, and row numbers used as ids"
 
     def run(self, case: Case) -> Iterator[Finding]:
         """Look up every id of the interactions in its table."""
@@ -39,22 +40,22 @@ class Joining(Check):
         rows, lost_rows = int(counts["n"].sum()), int(lost["n"].sum())
         where = f"{case.path(side.name)}, column '{side.ids}'"
         evidence = (
-            f"{lost.height:,} of {counts.height:,} {side.role}s of the interactions are not in it "
+            f"{lost.height:,} of {counted(counts.height, side.role)} of the interactions are not in it "
             f"({lost_rows / rows:.1%} of the rows), such as {lost.sort('n')[side.ids][-1]!r}"
         )
-        missing = f"add these {side.role}s to the table; until then all of their features are missing"
+        missing = f"add these {side.role}s to the table; without a row all their features are missing"
         if _row_numbers(side.table.get_column(side.ids), lost.get_column(side.ids)):
             yield self.warning(
                 where,
-                "the ids look like row numbers: features were probably looked up by position",
+                "the ids look like row numbers: features were probably joined by position",
                 f"{evidence}; the table's ids count from {side.table[side.ids][0]} to "
-                f"{side.table[side.ids][-1]} without a gap, and every id that is missing lies beyond",
-                "keep the original id column where rows are dropped, and join by it",
+                f"{side.table[side.ids][-1]} without a gap, and all missing ids are outside this range",
+                "keep the original id column when rows are dropped, and join on it",
             )
             return
         rewritten = _rewriting(side.table.get_column(side.ids), lost.get_column(side.ids))
         if rewritten is not None:
-            missing = f"write the ids alike in both tables: {rewritten}"
+            missing = f"write the ids the same way in both tables: {rewritten}"
         if lost_rows > 0.5 * rows:
             yield self.error(where, f"most {side.role}s have no row in their table", evidence, missing)
         elif lost_rows > _FEW * rows or rewritten is not None:
@@ -64,20 +65,20 @@ class Joining(Check):
 
 
 def _row_numbers(ids: pl.Series, lost: pl.Series) -> bool:
-    """Say whether the table's ids are its row numbers, and the lost ones come after them."""
+    """Return whether the table's ids are its row numbers, and the missing ones come after them."""
     if not ids.dtype.is_integer() or ids[0] not in (0, 1):
         return False
     return bool((ids.cast(pl.Int64).diff().drop_nulls() == 1).all() and (lost > ids[-1]).all())
 
 
 def _rewriting(ids: pl.Series, lost: pl.Series) -> str | None:
-    """Return what would make most of the lost ids join, if anything simple does."""
+    """Return a simple rewriting with which most of the missing ids would join, if there is one."""
     if ids.dtype != pl.String:
         return None
     blank, cased = ids.str.strip_chars(), lost.str.strip_chars()
     ways = {
-        "strip the blanks around them": (blank, cased),
-        "use one case": (blank.str.to_lowercase(), cased.str.to_lowercase()),
+        "strip the spaces around them": (blank, cased),
+        "use the same upper or lower case": (blank.str.to_lowercase(), cased.str.to_lowercase()),
         "strip leading zeros, and '.0' at the end": (_number(blank), _number(cased)),
     }
     for said, (ours, theirs) in ways.items():

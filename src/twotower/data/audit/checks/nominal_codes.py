@@ -1,4 +1,4 @@
-"""Codes of categories declared as numbers."""
+"""Category codes declared as numbers."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from twotower.data.audit.finding import Finding
 from twotower.data.audit.nominal import lattice, looks_like_codes, named_as_code
 
 _TWO = 2
-"""A column of two values says the same as a number and as a category."""
+"""A column with two values has the same information as a number and as a category."""
 
 
 class NominalCodes(Check):
     """Columns declared ``number`` or ``log_number`` whose values are codes: 7 is not more than 3."""
 
     name: ClassVar[str] = "nominal-codes"
-    looks_for: ClassVar[str] = "codes of categories declared as numbers"
+    looks_for: ClassVar[str] = "category codes declared as numbers"
 
     def run(self, case: Case) -> Iterator[Finding]:
-        """Look at the names of quantities, and at how often their values occur."""
+        """Check the names of numeric columns, and how often their values occur."""
         for side in case.sides:
             named = {}
             for name, x in side.quantities().items():
@@ -38,14 +38,14 @@ class NominalCodes(Check):
                     named[name] = values
             if named:
                 listed = ", ".join(f"{values:,}" for values in named.values())
-                evidence = f"named as codes are, and their values are equally spaced ({listed} values)"
+                evidence = f"names are those of codes, and values are equally spaced ({listed} values)"
                 yield self._finding(case, side, list(named), evidence)
 
     def _finding(self, case: Case, side: FeatureTable, names: list[str], evidence: str) -> Finding:
         listed = ", ".join(f"'{name}'" for name in names)
         return self.warning(
             f"{case.path(side.name)}, column{'s' if len(names) > 1 else ''} {listed}",
-            "codes are declared as numbers, as if one were more than another",
+            "codes are declared as numbers, but have no order",
             evidence,
             f"declare {'them' if len(names) > 1 else 'it'} as 'category' in [schema.{side.name}]",
         )

@@ -1,4 +1,4 @@
-"""Values that stand for "none", and a label that says nothing."""
+"""Placeholder values that mean "none", and a constant label."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from twotower.data.audit.finding import Finding
 from twotower.data.placeholders import constant, placeholder_ids, placeholder_label
 
 _FEW = 100
-"""Rows below which nothing is said."""
+"""Minimum number of rows."""
 
 
 class Placeholders(Check):
-    """A user or item that is everybody without one, a label that means "not known", a label of one value."""
+    """A user or item that collects all rows without one, a label that means "unknown", a constant label."""
 
     name: ClassVar[str] = "placeholders"
-    looks_for: ClassVar[str] = "ids and labels that stand for none, and a label of one value"
+    looks_for: ClassVar[str] = 'ids and labels that mean "none", and a constant label'
 
     def run(self, case: Case) -> Iterator[Finding]:
-        """Count the rows of words and codes among ids and labels."""
+        """Count the rows with placeholder words and codes in ids and labels."""
         files = case.files.values()
         if sum(len(data) for data in files) < _FEW:
             return
@@ -32,7 +32,7 @@ class Placeholders(Check):
             for found in placeholder_ids(ids):
                 yield self.warning(
                     f"column '{side.ids}' of the interactions",
-                    f"a placeholder is taken for one {side.role} who has every row without one",
+                    f"a placeholder is treated as one {side.role} that collects all rows without an id",
                     str(found),
                     "drop these rows, or leave the id empty and set [schema] missing_ids = 'drop'",
                 )
@@ -46,16 +46,16 @@ class Placeholders(Check):
             others = y[y != float(none.value)]
             yield self.warning(
                 f"label '{label}'",
-                "a label probably means 'not known' and is learnt as a value",
-                f"{none}; the others lie between {others.min():g} and {others.max():g}",
-                "drop these rows, or give them a label of their own",
+                "a label probably means 'unknown' but is learnt as a value",
+                f"{none}; the others are between {others.min():g} and {others.max():g}",
+                "drop these rows, or set their real label",
             )
         if constant(y):
             predicts = not case.config.objective.implicit
             yield self.note(
                 f"label '{label}'",
-                "the label has one value: "
-                + ("`twotower train` refuses to predict it" if predicts else "it grades nothing"),
+                "the label is constant: "
+                + ("`twotower train` refuses to predict it" if predicts else "it can't grade interactions"),
                 f"all {len(y):,} labels are {y[0]:g}",
-                "leave [schema] label out and rank: every interaction is a positive then",
+                "remove [schema] label and train to rank: every interaction is then a positive",
             )

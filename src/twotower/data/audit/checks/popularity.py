@@ -1,4 +1,4 @@
-"""How unequally the interactions are spread over the items."""
+"""How unevenly the interactions are spread over the items."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from twotower.data.audit.finding import Finding
 from twotower.data.audit.statistics import gini
 
 _FLOODED = 0.2
-"""Share of all rows that one item may have."""
+"""Maximum share of all rows that one item may have."""
 _LEAST = 100
 
 
 class Popularity(Check):
-    """Interactions that crowd on a few items: then recommending these to everyone looks good."""
+    """Interactions concentrated on a few items: recommending these to everyone then looks good."""
 
     name: ClassVar[str] = "popularity"
     looks_for: ClassVar[str] = "popularity skew, and one item that floods the log"
 
     def run(self, case: Case) -> Iterator[Finding]:
-        """Count train interactions by item."""
+        """Count training interactions by item."""
         item = case.schema.item
         counts = (
             case.parts["train"]
@@ -39,16 +39,16 @@ class Popularity(Check):
         top = max(1, len(n) // 100)
         first, share = counts[item][0], n[0] / n.sum()
         evidence = (
-            f"the top 1% of {len(n):,} items have {n[:top].sum() / n.sum():.0%} of the train rows, the top "
-            f"10% {n[: 10 * top].sum() / n.sum():.0%}; Gini {gini(n):.2f}"
+            f"the top 1% of {len(n):,} items have {n[:top].sum() / n.sum():.0%} of the training rows, the "
+            f"top 10% {n[: 10 * top].sum() / n.sum():.0%}; Gini {gini(n):.2f}"
         )
         if share > _FLOODED:
             yield self.warning(
                 f"item {first!r}",
                 "one item floods the log: is it a default, or a placeholder for a missing id?",
-                f"it has {share:.0%} of the train rows; {evidence}",
-                "drop its rows if they are no choice of the users",
+                f"it has {share:.0%} of the training rows; {evidence}",
+                "drop its rows if users did not choose it",
             )
         elif gini(n) > 0.5:
-            fix = "compare with the baseline of popularity, and look at coverage beside accuracy"
-            yield self.note("train part, items", "a few items have most of the interactions", evidence, fix)
+            fix = "compare with the popularity baseline, and look at coverage as well as accuracy"
+            yield self.note("training set, items", "a few items have most of the interactions", evidence, fix)

@@ -1,4 +1,4 @@
-"""Labels on another scale in one file than in another: a model of one can't be measured on the other."""
+"""Labels on different scales in different files: a model of one can't be measured on the other."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from twotower.data.audit.finding import Finding
 from twotower.data.audit.statistics import Floats
 
 _FACTOR = 2.5
-"""How many times wider the middle half of the labels may be in one part than in the other."""
+"""How many times wider the middle half of the labels may be in one set than in the other."""
 _OUTSIDE = 0.1
-"""Share of labels outside of what is usual in train that can't be chance."""
+"""Share of labels outside the usual range of the training set that can't be chance."""
 _LEAST = 200
 
 
 class Scale(Check):
-    """Labels that were scaled, each file by its own scaler: errors and R2 are then of something else."""
+    """Labels scaled separately in each file: errors and R2 then measure something else."""
 
     name: ClassVar[str] = "scale"
-    looks_for: ClassVar[str] = "labels of train and test in different units, or standardised"
+    looks_for: ClassVar[str] = "labels of training and test set in different units, or standardised"
 
     def run(self, case: Case) -> Iterator[Finding]:
         """Compare the labels of the files."""
@@ -31,16 +31,19 @@ class Scale(Check):
             return
         files = {name: data.interactions[case.schema.label].to_numpy() for name, data in case.files.items()}
         standard = [name for name, y in files.items() if _standardised(y)]
-        fix = "give labels in their own units in every file; objective.transform = 'standardise' scales them"
+        fix = (
+            "use the original units of the label in every file; objective.transform = 'standardise' "
+            "scales them"
+        )
         for name in standard:
             y = files[name]
             where = f"{case.path(name)}, column '{case.schema.label}'"
             evidence = f"its mean is {y.mean():+.1e} and its standard deviation {y.std():.6f}"
             if len(standard) > 1 and name != "train":
-                what = "the labels were scaled by this file's own scaler"
-                yield self.error(where, what, f"{evidence}, as exactly as train's", fix)
+                what = "the labels were standardised separately in this file"
+                yield self.error(where, what, f"{evidence}, exactly like those of the training set", fix)
             elif name in ("train", "interactions"):
-                what = "the labels are standardised, so that every metric is in standard deviations"
+                what = "the labels are standardised, so every metric is in standard deviations"
                 yield self.warning(where, what, evidence, fix)
         for name, y in files.items():
             if name in ("validation", "test") and (len(standard) < 2 or name not in standard):
@@ -62,15 +65,15 @@ class Scale(Check):
         if ratio > _FACTOR or outside > _OUTSIDE:
             yield self.error(
                 f"{case.path(name)}, column '{case.schema.label}'",
-                "the labels are on another scale than those of train",
-                f"quartiles {_quartiles(y)}, in train {_quartiles(train)}; {outside:.1%} of them lie outside "
-                "of the middle 99% of train's",
+                "the labels are on another scale than those of the training set",
+                f"quartiles {_quartiles(y)}, in the training set {_quartiles(train)}; {outside:.1%} of "
+                "them are outside the middle 99% of the training labels",
                 fix,
             )
 
 
 def _standardised(y: Floats) -> bool:
-    """Say whether (n,) labels have mean 0 and standard deviation 1 as exactly as a scaler leaves them."""
+    """Return whether (n,) labels have mean 0 and standard deviation 1 as exactly as a scaler makes them."""
     if len(y) < _LEAST:
         return False
     exact = min(abs(float(y.std()) - 1), abs(float(y.std(ddof=1)) - 1))

@@ -1,4 +1,4 @@
-"""Choosing on the test part: a validation file that is the test file, or overlaps with it."""
+"""Model selection on the test set: a validation file that is the test file, or overlaps with it."""
 
 from __future__ import annotations
 
@@ -10,33 +10,34 @@ from twotower.data.audit.case import Case
 from twotower.data.audit.check import Check
 from twotower.data.audit.finding import Finding
 from twotower.data.duplicates import drop_rows_of
+from twotower.errors import counted
 
 
 class Selection(Check):
-    """A validation part that holds test rows: early stopping then picks the epoch that flatters the test."""
+    """A validation set with test rows: early stopping then picks the epoch that is best on the test set."""
 
     name: ClassVar[str] = "selection"
-    looks_for: ClassVar[str] = "a validation part that is, or overlaps with, the test part"
+    looks_for: ClassVar[str] = "a validation set that is, or overlaps with, the test set"
 
     def run(self, case: Case) -> Iterator[Finding]:
         """Compare the validation file with the test file, by path and by rows."""
         if "validation" not in case.unique:
             return
         where, split = case.path("validation"), case.config.split
-        fix = "leave split.validation out, so that it is carved from train, or give rows of their own"
+        fix = "leave split.validation out (training rows are then held out), or use separate rows"
         if _same_file(split.validation, split.test):
             evidence = "split.validation and split.test name the same file"
-            yield self.error(where, "the validation part is the test part", evidence, fix)
+            yield self.error(where, "the validation set is the test set", evidence, fix)
             return
         validation, test = case.unique["validation"], case.unique["test"]
         shared = len(validation) - len(drop_rows_of(validation, test, "validation", "test"))
         if not shared:
             return
-        evidence = f"{shared:,} of its {len(validation):,} rows are also in {case.path('test')}"
+        evidence = f"{shared:,} of its {counted(len(validation), 'row')} are also in {case.path('test')}"
         if shared >= 0.5 * len(validation):
-            yield self.error(where, "the validation part is the test part", evidence, fix)
+            yield self.error(where, "the validation set is the test set", evidence, fix)
         else:
-            yield self.warning(where, "the validation part holds test rows", evidence, fix)
+            yield self.warning(where, "the validation set contains test rows", evidence, fix)
 
 
 def _same_file(one: object, other: object) -> bool:

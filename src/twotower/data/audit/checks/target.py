@@ -1,4 +1,4 @@
-"""Features that know the label: computed from it, or predicting it too well alone."""
+"""Features that leak the label: computed from it, or predicting it too well alone."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from twotower.data.audit.finding import Finding
 from twotower.data.audit.statistics import Floats, between_share, common_codes, quantile_codes, spearman
 
 _LEAST = 30
-"""Users or items below which nothing is said of a column as a whole."""
+"""Minimum number of users or items to judge a whole column."""
 _EQUAL = 0.9
-"""Share of equal values from which a column was computed from another."""
+"""Share of equal values from which one column was computed from another."""
 _MEAN, _COUNT = 0.95, 0.98
-"""Rank correlations with the mean label, and with the number of interactions, that no honest feature has."""
+"""Rank correlations with the mean label, and with the number of interactions, that only a leak explains."""
 _EXPLAINED = 0.6
-"""Share of the label's variance that no honest feature of one side explains alone."""
-_MEND = "compute it from the train rows alone and of days before the event, or leave it out of [schema.{}]"
+"""Share of the label's variance that no single feature explains without a leak."""
+_MEND = "compute it only from training rows and from days before the event, or remove it from [schema.{}]"
 
 
 class Target(Check):
-    """A feature that was computed from the labels, or from the interactions, that are to be predicted."""
+    """A feature computed from the labels, or from the interactions, that should be predicted."""
 
     name: ClassVar[str] = "target"
     looks_for: ClassVar[str] = "features computed from the label, and near-perfect single-column predictors"
@@ -69,7 +69,7 @@ class Target(Check):
             if abs(rank) >= bound:
                 return self.error(
                     where,
-                    f"the feature follows {said} of each {side.role} almost exactly, the test part too",
+                    f"the feature follows {said} of each {side.role} almost exactly, also in the test set",
                     f"rank correlation {rank:+.3f} over {int(some.sum()):,} {side.name}",
                     _MEND.format(side.name),
                 )
@@ -91,9 +91,10 @@ class Target(Check):
                 finding = self.error(
                     f"{case.path(side.name)}, column '{name}'",
                     "one feature predicts the label nearly alone",
-                    f"its values explain {share:.1%} of the label's variance over {len(y):,} train rows"
-                    f"{rows.sampled}, the label cut at its 0.5% and 99.5% quantiles",
-                    "find out when and from what it is computed; what isn't known before the event must go",
+                    f"its values explain {share:.1%} of the label's variance over {len(y):,} training "
+                    f"rows{rows.sampled} (label clipped at its 0.5% and 99.5% quantiles)",
+                    "find out when and from what it is computed; remove it if it is not known before the "
+                    "event",
                 )
                 yield finding, name
 
@@ -111,22 +112,22 @@ class Target(Check):
         if within > 0.5 or label >= _MEAN or explained >= _EXPLAINED:
             yield self.error(
                 f"[schema] duration, column '{schema.duration}'",
-                "the duration is no property of the item: is it the time that was watched?",
-                f"{within:.0%} of its variance is between rows of one item; rank correlation with the label "
-                f"{label:.2f} over {int(some.sum()):,} train rows{rows.sampled}",
-                "name the column with the item's own length",
+                "the duration is not a property of the item: is it the time watched?",
+                f"{within:.0%} of its variance is between rows of one item; rank correlation with the "
+                f"label {label:.2f} over {int(some.sum()):,} training rows{rows.sampled}",
+                "name the column with the length of the item",
             )
 
 
 def _aggregates(tally: Tally, label: str | None) -> Iterator[tuple[str, Floats, bool]]:
-    """Yield what a column may have been computed as: words, (n,) values, whether test rows are in it."""
+    """Yield what a column may have been computed as: a name, (n,) values, whether it includes test rows."""
     names: Mapping[str, tuple[str, ...]] = {
-        "of all interactions, the test part's included": (),
-        "of the test part": ("test",),
-        "of the train part": ("train",),
+        "of all interactions, including the test set": (),
+        "of the test set": ("test",),
+        "of the training set": ("train",),
     }
     for said, parts in names.items():
-        severe = said != "of the train part"
+        severe = said != "of the training set"
         yield f"the number {said}", tally.counts(*parts), severe
         if label is not None:
             yield f"the mean label {said}", tally.means(*parts), severe
