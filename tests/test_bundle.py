@@ -446,7 +446,7 @@ def test_a_directory_of_other_things_is_not_replaced(model: Recommender, tmp_pat
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(BundleError, match="exists and is not a bundle, so it is not replaced"):
         model.save(tmp_path)
-    with pytest.raises(BundleError, match="exists and is no bundle"):
+    with pytest.raises(BundleError, match="exists and is not a bundle"):
         model.save(tmp_path / "thesis.tex")
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]

@@ -66,8 +66,8 @@ def test_bad_queries(given: dict[str, Any], kind: type[Exception], message: str)
 @pytest.mark.parametrize(
     ("query", "message"),
     [
-        (tt.Query(user=12345), "user 12345 is not known.*For someone new give tt.Query"),
-        (tt.Query(history=[999]), "item 999 is not known"),
+        (tt.Query(user=12345), "unknown user 12345.*For someone new give tt.Query"),
+        (tt.Query(history=[999]), "unknown item 999"),
         (tt.Query(user=3, features={"age": 1.0}), "it knows user 3; leave out the features, or the user"),
         (tt.Query(features={"aeg": 1.0}), "got 'aeg'. Did you mean 'age'"),
         (tt.Query(features={"age": {"x": 1}}), "'age'"),

@@ -107,9 +107,9 @@ def test_what_may_be_similar(model: Recommender) -> None:
     with pytest.warns(TwoTowerWarning, match="1 of the 2 users of allow are not known") as caught:
         model.users_for([507], 10, allow=[1000, 5])
     assert caught[0].filename == __file__
-    with pytest.raises(DataError, match="user 5 is not known"):
+    with pytest.raises(DataError, match="unknown user 5"):
         model.users_for([507], 10, allow=[1000, 5], strict=True)
-    with pytest.raises(DataError, match="item 5 is not known"):
+    with pytest.raises(DataError, match="unknown item 5"):
         model.similar_items([507], 10, allow=[500, 5], strict=True)
 
 
@@ -117,15 +117,15 @@ def test_what_may_be_similar(model: Recommender) -> None:
     ("call", "kind", "message"),
     [
         (lambda m: m.users_for([], 3), ConfigError, "at least one item, got none"),
-        (lambda m: m.users_for(9999, 3), DataError, "item 9999 is not known"),
+        (lambda m: m.users_for(9999, 3), DataError, "unknown item 9999"),
         (lambda m: m.users_for(507, 0), ConfigError, f"between 1 and the model's {N_USERS} users, got 0"),
         (lambda m: m.users_for(507, exclude_seen="no"), ConfigError, "exclude_seen is True or False"),
-        (lambda m: m.similar_users(7), DataError, "user 7 is not known"),
+        (lambda m: m.similar_users(7), DataError, "unknown user 7"),
         (lambda m: m.similar_users(1003, 1.5), ConfigError, f"the model's {N_USERS - 1} other users"),
         (lambda m: m.similar_items([500, {"kind": "k1"}]), ConfigError, "both in one list, so ask twice"),
         (lambda m: m.similar_items({"knd": "k1"}), DataError, "Did you mean 'kind'"),
         (lambda m: m.similar_items(pl.DataFrame({"kind": []})), DataError, "at least one row"),
-        (lambda m: m.item_vectors([9999]), DataError, "item 9999 is not known"),
+        (lambda m: m.item_vectors([9999]), DataError, "unknown item 9999"),
     ],
 )
 def test_what_is_refused(model: Recommender, call: Any, kind: type[Exception], message: str) -> None:

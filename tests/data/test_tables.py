@@ -184,7 +184,7 @@ def test_missing_files_and_folders(tmp_path: Path) -> None:
     with refused("a folder must contain files of a table", "has none"):
         (tmp_path / "empty").mkdir()
         read_table(tmp_path / "empty")
-    with refused("a table is one of .csv, .tsv", "suffix '.xlsx'"):
+    with refused("a table must be one of .csv, .tsv", "suffix '.xlsx'"):
         read_table(write(tmp_path, b"", "t.xlsx"))
 
 

@@ -213,7 +213,7 @@ CASES = [
         "history: a list within the list",
         {},
         lambda folder: texts().recommend(tt.Query(history=[["12", "3"]]), 3),
-        Error("history must be one id or a flat list", "got the list ['12', '3'] within it"),
+        Error("history must be one id or a flat list", "got the nested list ['12', '3']"),
     ),
     Case("allow: a bare string is one item", {}, given(texts, allow="12"), (["12"], 0)),
     Case("allow: a bare number is one item", {}, given(numbers, allow=12), ([12], 0)),
