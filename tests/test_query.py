@@ -50,7 +50,7 @@ def test_a_history_comes_in_any_container(history: Any) -> None:
         ({"user": [3, 4]}, DataError, r"one user, got \[3, 4\]"),
         ({"history": [[3]]}, DataError, "flat list of ids"),
         ({"history": [3, None]}, DataError, "got None at place 1"),
-        ({"history": pl.DataFrame({"i": [3]})}, DataError, "of a table give a column"),
+        ({"history": pl.DataFrame({"i": [3]})}, DataError, "pass one column of a table"),
         ({"history": [3, 5], "labels": [1.0]}, DataError, r"each of the 2 items of the history, got \[1.0\]"),
         ({"history": [3], "labels": [float("nan")]}, DataError, "one finite label"),
         ({"history": [3], "labels": ["much"]}, DataError, r"one finite label.*got \['much'\]"),

@@ -119,7 +119,7 @@ def test_what_may_be_similar(model: Recommender) -> None:
         (lambda m: m.users_for([], 3), ConfigError, "at least one item, got none"),
         (lambda m: m.users_for(9999, 3), DataError, "unknown item 9999"),
         (lambda m: m.users_for(507, 0), ConfigError, f"between 1 and the model's {N_USERS} users, got 0"),
-        (lambda m: m.users_for(507, exclude_seen="no"), ConfigError, "exclude_seen is True or False"),
+        (lambda m: m.users_for(507, exclude_seen="no"), ConfigError, "exclude_seen must be True or False"),
         (lambda m: m.similar_users(7), DataError, "unknown user 7"),
         (lambda m: m.similar_users(1003, 1.5), ConfigError, f"the model's {N_USERS - 1} other users"),
         (lambda m: m.similar_items([500, {"kind": "k1"}]), ConfigError, "both in one list, so ask twice"),
