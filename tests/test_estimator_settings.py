@@ -169,8 +169,13 @@ def test_repr_shows_what_is_not_at_its_default():
     one = TwoTower(dim=32, objective="huber", learning_rate=0.01, epochs=60)
     assert repr(one) == "TwoTower(dim=32, objective='huber', learning_rate=0.01)"
     assert eval(repr(one)) == one
+    assert repr(TwoTower(positive=3.5, hidden=[8], objective="bpr")) == (
+        "TwoTower(hidden=[8], objective='bpr', positive=3.5)"
+    )
+    assert "all at their defaults" in TwoTower()._repr_html_()
     page = TwoTower(hidden=(8,), objective="bpr")._repr_html_()
-    assert "<td>hidden</td><td>(8,)</td>" in page
+    assert "hidden</th>" in page
+    assert "(8,)</td>" in page
     assert "&#x27;bpr&#x27;" in page
 
 

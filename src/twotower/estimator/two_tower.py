@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 from typing import Any, Literal, Never, Self
 
@@ -20,6 +19,7 @@ from twotower.estimator.fitting import Fit, pick_device
 from twotower.estimator.settings import Settings, gradients_note
 from twotower.forking import check_process
 from twotower.recommender import Recommender
+from twotower.reprs import html_of
 from twotower.training import Callback, CallbackList, ListenerCallback
 from twotower.training.progress import progress_of
 
@@ -217,20 +217,17 @@ class TwoTower:
     __hash__ = None  # type: ignore[assignment]  # settings can be changed
 
     def _changed(self) -> dict[str, Any]:
-        """Return the settings that are not at their defaults."""
+        """Return the settings that are not at their defaults, as they were given."""
         defaults = _DEFAULTS.params()
-        return {name: value for name, value in self.settings.params().items() if value != defaults[name]}
+        changed = [name for name, value in self.settings.params().items() if value != defaults[name]]
+        return {name: self._params[name] for name in changed}
 
     def __repr__(self) -> str:
         return f"TwoTower({', '.join(f'{name}={value!r}' for name, value in self._changed().items())})"
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{name}</td><td>{escape(repr(value))}</td></tr>"
-            for name, value in self._changed().items()
-        )
-        rest = "other settings are at their defaults" if rows else "all settings are at their defaults"
-        return f"<table><caption>TwoTower: {rest}</caption>{rows}</table>"
+        facts = {name: repr(value) for name, value in self._changed().items()}
+        return html_of("TwoTower, not trained", facts or {"settings": "all at their defaults"})
 
     def fit(
         self,

@@ -66,7 +66,7 @@ def html_table(
     names = "".join(f"<th{right if at else left}>{escape(name)}</th>" for at, name in enumerate(head))
     body = "".join(
         "<tr>"
-        + "".join(f"<td{right if at else left}>{escape(cell)}</td>" for at, cell in enumerate(row))
+        + "".join(f"<td{right if at else left}>{_coloured(cell)}</td>" for at, cell in enumerate(row))
         + "</tr>"
         for row in rows
     )
@@ -75,6 +75,12 @@ def html_table(
         f"<div><div><b>{escape(title)}</b></div><table><thead><tr>{names}</tr></thead>"
         f"<tbody>{body}</tbody></table>{below}</div>"
     )
+
+
+def _coloured(cell: str) -> str:
+    """Return a cell as HTML, a verdict in its colour."""
+    colour = {"better": "#1a7f37", "worse": "#c0362c"}.get(cell)
+    return escape(cell) if colour is None else f'<span style="color:{colour}">{escape(cell)}</span>'
 
 
 class Shown(ABC):
