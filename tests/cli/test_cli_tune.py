@@ -47,6 +47,7 @@ def test_tune_prints_what_it_found(call, tables: Path, tuned) -> None:
     found = tuned.json
     assert answer.out.startswith("3 trials (0 stopped early) in ")
     assert f"{found['given']['validation']:.4f}" in answer.out
+    assert f"On the test set the {'best' if found['test']['best'] else 'original'} config: " in answer.out
     assert answer.out.rstrip().endswith(verdict(found))
     assert "\x1b" not in answer.out
 
@@ -127,10 +128,24 @@ def test_what_is_printed_of_a_search(capsys: pytest.CaptureFixture[str]) -> None
             "stands": False,
             "changed": {"model.hidden": [[128], []], "model.id_dropout": ["auto", 0.25]},
             "importance": {"model.hidden": 0.75, "model.id_dropout": 0.25},
-            "test": {"metric": "ndcg@100", "given": bounds, "best": bounds, "difference": bounds},
+            "test": {
+                "metric": "ndcg@100",
+                "given": bounds,
+                "best": bounds,
+                "difference": bounds,
+                "baseline": {
+                    "ranking": {"ndcg@10": {"value": 0.3, "low": 0.2, "high": 0.4}},
+                    "popularity": {
+                        "metrics": {"ndcg@10": {"value": 0.28, "low": 0.2, "high": 0.3}},
+                        "difference": {"ndcg@10": bounds},
+                    },
+                },
+            },
         }
     )
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    out = capsys.readouterr().out
+    assert "On the test set the best config: Beats popularity: NDCG@10 0.300 vs 0.280, +0.020 [" in out
+    lines = [line.split() for line in out.splitlines()]
     assert ["apparent", "gain", "+0.0300"] in lines
     assert ["selection", "bias", "+0.0100"] in lines
     assert ["corrected", "gain", "+0.0200", "[+0.0100,", "+0.0300]"] in lines

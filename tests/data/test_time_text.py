@@ -68,3 +68,16 @@ def test_plain_small_numbers_stay_as_they_are() -> None:
 )
 def test_columns_are_times_by_their_values(values: list[object], want: str | None) -> None:
     assert looks_like_times(pl.Series(values)) == want
+
+
+@pytest.mark.parametrize("text", ["2014-12-01 05", "2014-12-01T05Z", "2014-12-01 04+00", "2014-12-01 07+02"])
+def test_an_hour_without_minutes(text: str) -> None:
+    hour = 4 if "04" in text else 5
+    want = dt.datetime(2014, 12, 1, hour, tzinfo=dt.UTC).timestamp()
+    assert read_times(pl.Series([text])).values.to_list() == [want]
+
+
+@pytest.mark.parametrize("text", ["2014-12-01 24", "2014-12-01 5x", "2014-12-01 05:"])
+def test_an_hour_that_is_not_one_is_refused(text: str) -> None:
+    with pytest.raises(Unreadable):
+        read_times(pl.Series([text]))

@@ -25,7 +25,10 @@ def recommend(
         list[str] | None,
         typer.Option("--item", metavar="ID", help="For someone new who liked this; may be given again."),
     ] = None,
-    everyone: Annotated[bool, typer.Option("--all", help="For every user, into the file --out.")] = False,
+    everyone: Annotated[
+        bool,
+        typer.Option("--all", help="For every user, into the file --out: user_id, item_id, rank, score."),
+    ] = False,
     k: KOption = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="With --all: a .parquet or .csv file.")

@@ -8,6 +8,7 @@ from typing import Any
 
 from twotower.cli.measures import bounds
 from twotower.cli.output import new_console, new_table
+from twotower.cli.verdict import judged, of_evaluation
 from twotower.wording import count_of
 
 _SHOWN = 8
@@ -41,6 +42,13 @@ def print_tuned(result: Mapping[str, Any]) -> None:
             form = "+.4f" if name == "difference" else ".4f"
             table.add_row(label, f"{test[name]['value']:{form}}", bounds(test[name], form))
     console.print(table)
+    report = test.get("baseline") or {}
+    beside = of_evaluation(report, "rating" if "rating" in report else "ranking")
+    if beside is not None:
+        which = "best" if test["best"] else "original"
+        line = f"On the test set the {which} config: {judged(beside).says}"
+        console.print(line, soft_wrap=True, markup=False)
+        console.print()
     if result["changed"]:
         table = new_table("changed setting", "original", "best")
         for key, (before, after) in result["changed"].items():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from itertools import islice
+from typing import IO, Any
 
 import polars as pl
 from polars.exceptions import PolarsError
@@ -15,6 +16,10 @@ from twotower.data.raw_text import EmptyTable, RawText
 from twotower.errors import DataError
 
 SUFFIXES = (".jsonl", ".ndjson", ".json")
+
+_CHECKED_LINES = 1000
+_CHECKED_BYTES = 2**22
+"""How much of a file is checked for repeated keys: lines, or the size of one array."""
 
 
 def read_json_lines(text: RawText, columns: Sequence[str] | None) -> pl.DataFrame:
@@ -58,6 +63,8 @@ def _scanned(text: RawText) -> pl.LazyFrame:
             )
         marked = text.content is None and not start.startswith(b"{")
         content = stream.read().removeprefix(b"\xef\xbb\xbf") if marked else None
+        stream.seek(0)
+        _check_keys(stream, str(text.path), one_array=start.lstrip().startswith(b"["))
     source = text.source if content is None else content
     try:
         if start.lstrip().startswith(b"["):
@@ -68,6 +75,40 @@ def _scanned(text: RawText) -> pl.LazyFrame:
         raise _fault(text, str(error)) from None
     else:
         return frame
+
+
+def _check_keys(stream: IO[bytes], path: str, *, one_array: bool) -> None:
+    """Raise `DataError` if a record has a key twice, of which readers would silently use the last.
+
+    Only the start of a file is checked: files with such records usually have them everywhere.
+    """
+    if one_array:
+        content = stream.read(_CHECKED_BYTES + 1)
+        lines = [content] if len(content) <= _CHECKED_BYTES else []
+    else:
+        lines = list(islice(stream, _CHECKED_LINES))
+    for number, line in enumerate(lines, 1):
+        try:
+            json.loads(line.decode("utf-8-sig"), object_pairs_hook=_distinct)
+        except _RepeatedKey as error:
+            where = path if one_array else f"{path}, line {number:,}"
+            raise DataError(
+                f"a JSON record must have each key once: {where}, has '{error}' twice. Rename or remove one."
+            ) from None
+        except (ValueError, RecursionError):
+            return  # reading finds the fault
+
+
+class _RepeatedKey(Exception):
+    """A key that a JSON object has twice."""
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _RepeatedKey(next(name for name in names if names.count(name) > 1))
+    return found
 
 
 def _fault(text: RawText, reason: str) -> DataError:

@@ -22,7 +22,7 @@ GIVEN, BEST = "given", "best"
 """Keys of the two configs in ``tune.json``, and names of the folders of their runs."""
 
 TITLES = {GIVEN: "original", BEST: "best"}
-"""How messages call them."""
+"""Their names in messages."""
 
 
 def measure_both(
@@ -47,9 +47,9 @@ def measure_both(
         log: called with progress messages.
 
     Returns:
-        ``{"metric", "given", "best", "difference", "differences"}``: the tuned metric of each model, their
-        difference with a paired interval, and the differences of all metrics. If the original config is kept,
-        the last three are empty.
+        ``{"metric", "given", "best", "difference", "differences", "baseline"}``: the tuned metric of each
+        model, their difference with a paired interval, and the differences of all metrics (these three are
+        empty if the original config is kept); and the kept config's metrics with those of a baseline.
     """
 
     def trained(name: str, config: Config) -> RunResult:
@@ -75,7 +75,14 @@ def measure_both(
         BEST: metrics[BEST][metric].as_dict() if BEST in metrics else {},
         "difference": differences[metric].as_dict() if differences else {},
         "differences": metrics_dict(differences),
+        "baseline": _baseline(given, runs.get(BEST, runs[GIVEN])),
     }
+
+
+def _baseline(config: Config, run: RunResult) -> dict[str, Any]:
+    """Return the test metrics of a run, and of the baseline that training evaluates on the same test set."""
+    model, baseline = ("ranking", "popularity") if config.objective.implicit else ("rating", "biases")
+    return {key: run.metrics.get(key) or {} for key in (model, baseline)}
 
 
 def _compared(

@@ -137,9 +137,9 @@ def sentinel_of(column: str, y: Floats) -> float | None:
 
 def stepped(column: str, why: str, values: pl.Series) -> Label | None:
     """Return the label of a column with words for actions; None if a word is unknown."""
-    words = values.cast(pl.String)
+    words = values.cast(pl.String).alias("word")
     counts = words.value_counts(sort=True)
-    levels = [str(word) for word in counts.get_column(counts.columns[0])]
+    levels = [str(word) for word in counts.get_column("word")]
     steps = [_step(word) for word in levels]
     if len(levels) < 2 or None in steps:
         return None

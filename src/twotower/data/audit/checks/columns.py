@@ -39,7 +39,7 @@ class Columns(Check):
             evidence = f"{missing / n:.1%} of {n:,} values are missing"
             yield self.note(where, "the feature is nearly empty", evidence, fix)
             return
-        counts = column.drop_nulls().value_counts(sort=True).get_column("count")
+        counts = column.drop_nulls().alias("value").value_counts(sort=True).get_column("count")
         most = int(counts[0])
         if most >= _CONSTANT * (n - missing) and n >= 20:
             rest = n - missing - most
