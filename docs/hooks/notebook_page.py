@@ -40,6 +40,11 @@ def _output(output: dict[str, Any], pictures: dict[str, bytes]) -> str:
         pictures[name] = base64.b64decode("".join(data["image/png"]))
         alt = _escaped("".join(data.get("text/plain", "picture")))
         return _framed(f'<img src="notebook/{name}" alt="{alt}">')
+    if "image/svg+xml" in data:
+        name = f"picture-{len(pictures) + 1}.svg"
+        pictures[name] = "".join(data["image/svg+xml"]).encode()
+        alt = _escaped("".join(data.get("text/plain", "chart")))
+        return _framed(f'<img src="notebook/{name}" alt="{alt}">')
     if "text/html" in data:
         html = "".join(data["text/html"]).replace("\n", " ")
         return _framed(_QUOTED.sub(r'<td class="text">\1</td>', html))

@@ -77,6 +77,26 @@ def plain(table: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def shown(table: pl.DataFrame) -> pl.DataFrame:
+    """Return display columns as they are shown: `plain`, and whole numbers as integers.
+
+    A column that is also a feature holds floats by now: a year of 1994.0 is shown as 1994.
+
+    >>> shown(pl.DataFrame({"year": [1994.0, None], "stars": [4.5, 3.0]})).rows()
+    [(1994, 4.5), (None, 3.0)]
+    """
+    whole = [
+        name
+        for name in table.columns
+        if table.schema[name].is_float() and _is_whole(table.get_column(name).fill_nan(None).drop_nulls())
+    ]
+    return plain(table).with_columns(pl.col(whole).fill_nan(None).cast(pl.Int64))
+
+
+def _is_whole(numbers: pl.Series) -> bool:
+    return bool(len(numbers)) and bool(((numbers.abs() < 2**53) & (numbers.round() == numbers)).all())
+
+
 def _is_plain(dtype: pl.DataType) -> bool:
     if isinstance(dtype, pl.List):
         return _is_plain(dtype.inner)  # type: ignore[arg-type]

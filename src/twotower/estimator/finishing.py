@@ -15,7 +15,7 @@ from twotower.features.target import label_targets
 from twotower.model import SideArrays
 from twotower.objectives import FoldInSettings, Pairs, score_pairs
 from twotower.recommender import Recommender
-from twotower.side import Side, finished, plain
+from twotower.side import Side, finished, shown
 
 LIKED = 0.9
 """Quantile of the training labels that stands for a missing label in a new user's history, for models that
@@ -65,7 +65,7 @@ def finish(
         sides["users"],
         sides["items"],
         (indptr, rows),
-        plain(items_table.select(schema.item, *(c for c in schema.display if c != schema.item))),
+        shown(items_table.select(schema.item, *(c for c in schema.display if c != schema.item))),
         duration,
         history,
         rule,
