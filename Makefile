@@ -53,7 +53,7 @@ docs: $(STAMP) ## build the documentation in site/; broken links are errors
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "open site/index.html"
 
-notebook: $(STAMP) ## run examples/kuairec.ipynb and store its outputs
+notebook: $(STAMP) ## run the notebooks of examples/ and store their outputs
 	$(BIN)/python examples/run_notebook.py
 
 bench: $(STAMP) ## run the benchmarks (minutes; on an otherwise idle machine)

@@ -1,13 +1,15 @@
-"""Run a notebook from its first cell to its last, and store what its cells give.
+"""Run notebooks from the first cell to the last, and store the outputs of their cells.
 
-    python examples/run_notebook.py [examples/kuairec.ipynb]
+    python examples/run_notebook.py [examples/kuairec.ipynb ...]
 
-What differs from run to run (times, the version of the interpreter) is not kept.
+Without names all notebooks of this folder are run, each in a temporary folder. Execution times and the
+interpreter's version are not stored.
 """
 
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 
 import nbformat
@@ -19,14 +21,15 @@ def run(path: Path, before: str = "") -> nbformat.NotebookNode:
 
     Args:
         path: of the notebook.
-        before: code to run first, in a cell that is not kept.
+        before: code to run first, in a cell that is removed afterwards.
     """
     notebook = nbformat.read(path, as_version=4)
     if before:
         notebook.cells.insert(0, nbformat.v4.new_code_cell(before))
-    where = {"metadata": {"path": str(path.parent)}}
     quiet = ["--IPKernelApp.log_level=ERROR"]
-    NotebookClient(notebook, timeout=600, resources=where, extra_arguments=quiet).execute()
+    with tempfile.TemporaryDirectory() as folder:
+        where = {"metadata": {"path": folder}}
+        NotebookClient(notebook, timeout=600, resources=where, extra_arguments=quiet).execute()
     if before:
         del notebook.cells[0]
     for number, cell in enumerate((cell for cell in notebook.cells if cell.cell_type == "code"), 1):
@@ -41,5 +44,5 @@ def run(path: Path, before: str = "") -> nbformat.NotebookNode:
 
 
 if __name__ == "__main__":
-    target = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parent / "kuairec.ipynb")
-    nbformat.write(run(target), target)
+    for target in map(Path, sys.argv[1:]) if len(sys.argv) > 1 else Path(__file__).parent.glob("*.ipynb"):
+        nbformat.write(run(target), target)

@@ -1,4 +1,4 @@
-"""What MkDocs does beside rendering docs/: pages made of the code, the changelog and the notebook; formulas.
+"""What MkDocs does beside rendering docs/: pages made of the code, the changelog and the notebooks; formulas.
 
 Nothing that is made here is kept in the repository, so none of it can be out of date.
 """
@@ -23,6 +23,10 @@ from reference_python import python_page
 ROOT = Path(__file__).parents[2]
 
 
+NOTEBOOKS = {"notebook": "kuairec.ipynb", "notebook-own-data": "own-data.ipynb"}
+"""Page -> notebook in examples/."""
+
+
 def changelog_page() -> str:
     """Return the changelog as it is."""
     return (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
@@ -43,11 +47,12 @@ def on_config(config: Any) -> Any:
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add the pages that are made, and the pictures of the notebook."""
+    """Add the pages that are made, and the pictures of the notebooks."""
     for name, make in PAGES.items():
         files.append(File.generated(config, name, content=make()))
-    text, pictures = notebook_page(ROOT / "examples" / "kuairec.ipynb")
-    files.append(File.generated(config, "notebook.md", content=text))
-    for name, picture in pictures.items():
-        files.append(File.generated(config, f"notebook/{name}", content=picture))
+    for page, notebook in NOTEBOOKS.items():
+        text, pictures = notebook_page(ROOT / "examples" / notebook, page)
+        files.append(File.generated(config, f"{page}.md", content=text))
+        for name, picture in pictures.items():
+            files.append(File.generated(config, f"{page}/{name}", content=picture))
     return files

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,9 @@ def als_vectors(
 def _module(name: str) -> Any:
     # Imported on first use: the import is slow and most runs do not need it.
     try:
-        return importlib.import_module(name)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "IProgress not found")  # about a bar that isn't shown
+            return importlib.import_module(name)
     except ImportError:
         raise MissingExtraError(
             "the baseline iALS needs the library implicit, which is not installed; "
