@@ -12,7 +12,7 @@ from pathlib import Path
 
 from polars.exceptions import PolarsError
 
-from twotower.errors import BundleError
+from twotower.errors import BundleError, ConfigError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -43,6 +43,36 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file completely, or leave the earlier one unchanged."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def check_file(path: Path) -> None:
+    """Make sure, before any work, that a file can be written at ``path``.
+
+    Raises:
+        ConfigError: it is a folder, its folder does not exist, or neither may be written to.
+    """
+    folder = path.absolute().parent
+    if path.is_dir():
+        raise ConfigError(f"--out must be a file, {path} is a folder; name a file in it")
+    if not folder.is_dir():
+        raise ConfigError(f"--out must be in a folder that exists, there is no {folder}; create it first")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"--out must be in a folder that you may write to, got {folder}; choose another")
+
+
+def check_folder(path: Path) -> None:
+    """Make sure, before any work, that a folder can be made at ``path`` or written to.
+
+    Raises:
+        ConfigError: it, or the nearest folder above it that exists, is a file or may not be written to.
+    """
+    place = path.absolute()
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        raise ConfigError(f"--out must be a folder, {place} is a file; choose another")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise ConfigError(f"--out must be a folder that you may write to, got {place}; choose another")
 
 
 @contextmanager

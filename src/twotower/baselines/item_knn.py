@@ -23,7 +23,7 @@ from scipy.sparse import csr_array, vstack
 
 from twotower.baselines.baseline import FloatArray, IntArray
 from twotower.baselines.feedback import Feedback
-from twotower.baselines.order import top_rows
+from twotower.baselines.order import top_mask
 from twotower.baselines.ranking import ScoreBaseline, above_zero, at_least_zero
 from twotower.baselines.search import Ladder, Setting
 
@@ -77,11 +77,9 @@ class ItemKNN(ScoreBaseline):
             similarity[overlap == 0] = -np.inf
             block = np.arange(len(similarity))
             similarity[block, rows.start + block] = -np.inf
-            kept = top_rows(similarity, min(self.neighbours, n_items))
-            user_rows, place = np.nonzero(kept >= 0)
-            columns = kept[user_rows, place]
-            values = similarity[user_rows, columns]
-            blocks.append(csr_array((values, (user_rows, columns)), shape=(len(block), n_items)))
+            kept = top_mask(similarity, self.neighbours)
+            item_rows, columns = np.nonzero(kept)
+            blocks.append(csr_array((similarity[kept], (item_rows, columns)), shape=similarity.shape))
         self.similarity = csr_array(vstack(blocks, format="csr").T)
 
     def _scores(self, users: IntArray) -> FloatArray:

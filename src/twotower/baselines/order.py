@@ -46,12 +46,36 @@ def top_rows(scores: FloatArray, k: int) -> NDArray[np.int32]:
     if not taken or not n:
         return found
     # All scores that reach the k-th highest, including ties, whose order in a partition is undefined.
-    bars = np.partition(scores, width - taken, axis=1)[:, width - taken]  # (n,)
+    bars = lowest_of_top(scores, taken)  # (n,)
     for row, (score, bar) in enumerate(zip(scores, bars, strict=True)):
         chosen = np.flatnonzero((score >= bar) & (score > -np.inf))
         best = chosen[np.argsort(-score[chosen], kind="stable")[:taken]]
         found[row, : best.size] = best
     return found
+
+
+def lowest_of_top(scores: FloatArray, k: int) -> FloatArray:
+    """Return the ``k``-th highest score of each row (n,); ``k`` is between 1 and the width."""
+    width = scores.shape[1]
+    if k == width:
+        lowest: FloatArray = scores.min(axis=1)
+    elif k > width // 32:  # far from an end, and with many ties, sorting is faster than partitioning
+        lowest = np.sort(scores, axis=1)[:, width - k]
+    else:
+        lowest = np.partition(scores, width - k, axis=1)[:, width - k]
+    return lowest
+
+
+def top_mask(scores: FloatArray, k: int) -> NDArray[np.bool_]:
+    """Say which entries (n, width) are among each row's ``k`` highest, as `top_rows` chooses them."""
+    bars = lowest_of_top(scores, min(k, scores.shape[1]))[:, None]
+    above = scores > bars
+    tied = (scores == bars) & (scores > -np.inf)
+    room = k - above.sum(axis=1, keepdims=True)
+    over = np.flatnonzero((tied.sum(axis=1, keepdims=True) > room)[:, 0])
+    tied[over] &= np.cumsum(tied[over], axis=1) <= room[over]
+    mask: NDArray[np.bool_] = above | tied
+    return mask
 
 
 def values_at(values: FloatArray, places: IntArray) -> FloatArray:

@@ -45,7 +45,7 @@ for _command, _example in (
     (check, "twotower check films.toml"),
     (train, "twotower train kuairec-sample --out runs/first --set training.epochs=20"),
     (evaluate, "twotower evaluate runs/first --json"),
-    (compare, "twotower compare kuairec-sample"),
+    (compare, "twotower compare runs/first"),
     (report, "twotower report runs/first"),
     (tune, "twotower tune kuairec-sample-ranking --out runs/tuned --minutes 30"),
     (index, "twotower index runs/first --recall 0.98"),

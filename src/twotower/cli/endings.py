@@ -29,16 +29,13 @@ _LONGEST_ID = 40
 Words = tuple[str | Path, ...]
 
 
-def trained(
-    config: Config, metrics: Mapping[str, Any], run: Path, command: Sequence[str], user: Any = None
-) -> Screen:
+def trained(config: Config, metrics: Mapping[str, Any], run: Path, user: Any = None) -> Screen:
     """Return the screen after training.
 
     Args:
         config: of the run.
         metrics: the content of its ``metrics.json``.
         run: its directory.
-        command: the config and the settings as they were typed.
         user: someone to recommend to, as an example.
     """
     return Screen(
@@ -47,7 +44,7 @@ def trained(
         verdicts=_verdicts(config, metrics),
         table=_table(config, metrics),
         saved=str(run),
-        commands=(*_use(config, run, user), ("twotower", "compare", *command), ("twotower", "report", run)),
+        commands=(*_use(config, run, user), ("twotower", "compare", run), ("twotower", "report", run)),
         ends=_rest(metrics, f"`twotower evaluate {run} --full` prints every metric"),
     )
 
@@ -62,7 +59,6 @@ def evaluated(config: Config, report: Mapping[str, Any], recorded: Mapping[str, 
         run: its directory.
     """
     data = {**recorded["data"], "notes": recorded["data"].get("notes", ())}
-    file = run / "config.toml"
     return Screen(
         title=f"Evaluated {_kind(config)}",
         facts=_facts(config, data, sum(recorded.get("seconds", {}).values())),
@@ -71,20 +67,23 @@ def evaluated(config: Config, report: Mapping[str, Any], recorded: Mapping[str, 
         saved=str(run),
         commands=(
             ("twotower", "evaluate", run, "--full"),
-            ("twotower", "compare", file),
+            ("twotower", "compare", run),
             ("twotower", "report", run),
         ),
         ends=_rest({**report, "data": data}, "--full prints every metric and slice"),
     )
 
 
-def compared(config: Config, comparison: Mapping[str, Any], command: Sequence[str]) -> Screen:
+def compared(
+    config: Config, comparison: Mapping[str, Any], command: Sequence[str], run: Path | None = None
+) -> Screen:
     """Return the screen after a comparison.
 
     Args:
         config: of our model.
         comparison: as `Compared.as_dict`.
         command: the config and the settings as they were typed.
+        run: whose model was compared; None if it was trained for this alone.
     """
     beside = best_of(comparison)
     others = [name for name in comparison["models"] if name != comparison["against"]]
@@ -94,7 +93,9 @@ def compared(config: Config, comparison: Mapping[str, Any], command: Sequence[st
         verdicts.append(judged(beside))
         rest = _ordered(comparison, beside.name)
         if rest:
-            verdicts.append(Verdict(f"Best of {count_of(len(others), 'baseline')}; then {rest}."))
+            verdicts.append(
+                Verdict(f"That is the best of {count_of(len(others), 'baseline')}; next: {rest}.")
+            )
     if comparison["skipped"]:
         verdicts.append(Verdict(f"Left out: {', '.join(comparison['skipped'])}; --full says why."))
     verdicts += _ranks_too(comparison.get("popularity") or {})
@@ -108,11 +109,12 @@ def compared(config: Config, comparison: Mapping[str, Any], command: Sequence[st
         table=table_alone(comparison["models"][comparison["against"]]["metrics"])
         if beside is None
         else table_of(beside),
-        commands=(
-            ("twotower", "train", *command, "--out", "runs/first"),
-            *(() if won else (("twotower", "tune", *command, "--out", "runs/tuned"),)),
+        saved="" if run is None else str(run),
+        commands=_after_comparison(command, run, won=won),
+        ends=_rest(
+            {"data": data},
+            f"{'Nothing is saved; ' if run is None else ''}--full prints every model and metric",
         ),
-        ends=_rest({"data": data}, "Nothing is saved; --full prints every model and metric"),
     )
 
 
@@ -190,6 +192,16 @@ def seeded(config: Config, found: Mapping[str, Any], out: Path, command: Sequenc
         commands=(("twotower", "compare", *command, "--seeds", str(n)),),
         ends=f"Each seed has a run: {', '.join(found['runs'])}.",
     )
+
+
+def _after_comparison(command: Sequence[str], run: Path | None, *, won: bool) -> tuple[Words, ...]:
+    """Return what to type after a comparison: where ours is not better, tune it."""
+    config: Sequence[str | Path] = command if run is None else [run / "config.toml"]
+    next_one: Words = ("twotower", "report", run) if run is not None else ()
+    if run is None:
+        next_one = ("twotower", "train", *config, "--out", "runs/first")
+    tune: Words = ("twotower", "tune", *config, "--out", "runs/tuned")
+    return (next_one,) if won else (next_one, tune)
 
 
 def _kind(config: Config) -> str:

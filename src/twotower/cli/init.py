@@ -42,15 +42,14 @@ def init(
     ] = Path("twotower.toml"),
 ) -> None:
     """Look at tables, guess what their columns are, and write a commented config that trains as it is."""
-    from twotower.atomic import write_text  # noqa: PLC0415
+    from twotower.atomic import check_file, write_text  # noqa: PLC0415
     from twotower.cli.output import log  # noqa: PLC0415
     from twotower.data.guessing import Told, draft_config  # noqa: PLC0415
 
     if out.exists():
         raise ConfigError(f"init writes a new file: {out} is there already; remove it, or give another --out")
     folder = out.absolute().parent
-    if not folder.is_dir():
-        raise ConfigError(f"there is no folder {folder} to write {out.name} in; make it first")
+    check_file(out)
     ask = None if yes or not sys.stdin.isatty() else _ask
     told = Told(user, item, label, timestamp, predict or None)
     draft = draft_config(tables, folder, told=told, ask=ask)

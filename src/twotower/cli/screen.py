@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ _HEAD = 25
 """Cells that the head of a column may have."""
 _FACT = 6
 """Cells for the name of a fact."""
+
+_WORDS = re.compile(r"\[[^\]]*\]\S*|\S+")
+"""An interval in brackets is one word, so that it is not broken."""
 
 STYLES = {"better": "green", "worse": "red", "unclear": "yellow"}
 """Colours of the words that say which way a difference goes; the words and signs stand without them."""
@@ -129,7 +133,7 @@ def wrapped(text: str, width: int) -> list[str]:
     """Return the lines of a text, broken between words; a word that is too long is broken within."""
     lines: list[str] = []
     line = ""
-    for word in printable(text).split():
+    for word in _WORDS.findall(printable(text)):
         if line and cell_len(line) + 1 + cell_len(word) <= width:
             line = f"{line} {word}"
             continue

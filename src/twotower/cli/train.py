@@ -57,7 +57,6 @@ def train(
 
     log = Notes(full=full or as_json)
     tracking = make_tracking(track or (), log)
-    typed = typed_config(config, settings)
     if seeds is not None:
         with training_progress() as callbacks:
             found = experiment.train_seeds(
@@ -68,7 +67,7 @@ def train(
             return
         if full:
             print_spread({**found["rating"], **found["ranking"]}, found["seeds"])
-        print_screen(new_console(), endings.seeded(settled, found, out, typed))
+        print_screen(new_console(), endings.seeded(settled, found, out, typed_config(config, settings)))
         return
     with training_progress() as callbacks:
         result = experiment.train(
@@ -81,4 +80,4 @@ def train(
         print_evaluation(result.metrics)
         print_slices(result.metrics["slices"])
     user = result.recommender.user_ids[0]
-    print_screen(new_console(), endings.trained(settled, result.metrics, result.run.path, typed, user))
+    print_screen(new_console(), endings.trained(settled, result.metrics, result.run.path, user))

@@ -1,13 +1,21 @@
 """From a config to a run: read, split, train, evaluate, save; and the batch work with what was saved."""
 
 from twotower.experiment.batch import read_items, recommend_all, score_file
-from twotower.experiment.comparing import OURS, Comparison, compare, compare_predictors, compare_rankers
+from twotower.experiment.comparing import (
+    OURS,
+    Comparison,
+    compare,
+    compare_predictors,
+    compare_rankers,
+    compare_run,
+)
 from twotower.experiment.demonstration import DemoResult, demo
 from twotower.experiment.indexing import Indexed, build_index
 from twotower.experiment.parts import check_positives, load_parts
 from twotower.experiment.run import Run
 from twotower.experiment.seeds import seed_configs, spread, train_seeds
 from twotower.experiment.training import RunResult, evaluate, train
+from twotower.experiment.tuned_settings import TunedSettings
 
 __all__ = [
     "OURS",
@@ -16,11 +24,13 @@ __all__ = [
     "Indexed",
     "Run",
     "RunResult",
+    "TunedSettings",
     "build_index",
     "check_positives",
     "compare",
     "compare_predictors",
     "compare_rankers",
+    "compare_run",
     "demo",
     "evaluate",
     "load_parts",

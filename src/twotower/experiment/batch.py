@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 from polars.io.plugins import register_io_source
 
-from twotower.atomic import replacing
+from twotower.atomic import check_file, replacing
 from twotower.data.tables import read_table
 from twotower.errors import ConfigError, DataError, nearest
 from twotower.recommender import Recommender
@@ -146,10 +146,7 @@ def _writable(out: str | Path) -> Path:
     path = Path(out).expanduser()
     if path.suffix.lower() not in SUFFIXES:
         raise ConfigError(f"--out must end in {' or '.join(SUFFIXES)}, got '{path}'")
-    if not path.parent.is_dir():
-        raise ConfigError(
-            f"--out must be in a folder that exists, there is no '{path.parent}'; make it first"
-        )
+    check_file(path)
     return path
 
 

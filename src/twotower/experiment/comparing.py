@@ -6,13 +6,14 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from html import escape
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from twotower.baselines import BASELINES, RANKING_BASELINES
+from twotower.baselines import BASELINES, RANKING_BASELINES, CategoryPopularity
 from twotower.baselines.search import Setting
 from twotower.charts import Chart
 from twotower.config import Config, resolved
@@ -30,14 +31,18 @@ from twotower.evaluation import (
 )
 from twotower.experiment.fitting import Choice, Fitting, given_to_ours
 from twotower.experiment.parts import check_positives, facts_of, load_parts
+from twotower.experiment.run import Run
 from twotower.experiment.seeds import seed_configs, spread
 from twotower.experiment.stages import Log, Stages, quiet
-from twotower.experiment.training import breaks_say, fit
+from twotower.experiment.training import breaks_say, check_same_data, fit
+from twotower.experiment.tuned_settings import TunedSettings
 from twotower.recommender import Recommender
 from twotower.training import Callback
 
 OURS: Final = "two-tower"
 """What a comparison calls our model."""
+_WARM = 0.99
+"""Category popularity is left out if this share of the test positives is of items in the training set."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -148,6 +153,33 @@ def compare(
         return replace(compared, seeds=tuple(one.seed for one in configs), seconds=seconds)
 
 
+def compare_run(path: str | Path, *, log: Log = quiet) -> tuple[Config, Comparison]:
+    """Compare the model of a finished run with every baseline, without training it again.
+
+    What tuning finds is kept in the run: a second comparison, or a report, does not tune again.
+
+    Returns:
+        The config of the run, and the comparison.
+
+    Raises:
+        ConfigError: no finished run there.
+        DataError: the data is no longer what the run was trained on.
+        Interrupted: Ctrl-C; what was tuned until then is kept.
+    """
+    start, run = time.perf_counter(), Run.finished(path)
+    config = run.config()
+    parts = load_parts(config, log=log)
+    check_same_data(run, parts)
+    recommender = run.recommender(index=False)
+    with breaks_say("run it again; what has been tuned is kept"):
+        if config.objective.implicit:
+            tuned = TunedSettings.of(run.baselines_file, config, parts, log)
+            compared = compare_rankers(config, recommender, parts, tuned=tuned, log=log)
+        else:
+            compared = compare_predictors(config, recommender, parts, log=log)
+    return config, replace(compared, seeds=(config.seed,), seconds=time.perf_counter() - start)
+
+
 def compare_predictors(
     config: Config,
     recommender: Recommender,
@@ -179,15 +211,17 @@ def compare_predictors(
     for name, other in (beside or {}).items():
         predictions[name] = other.predict(parts.test)
         given[name] = given_to_ours(config, other.encoder.schema)
-    for name in BASELINES if baselines is None else baselines:
-        start = time.perf_counter()
+    names = list(BASELINES if baselines is None else baselines)
+    for place, name in enumerate(names, 1):
+        named, start = f"{name} ({place} of {len(names)})", time.perf_counter()
+        log(f"{named}: fitting")
         baseline = BASELINES[name]()
         fitted = baseline.fit(parts.train, parts.validation, cap=config.objective.cap, seed=config.seed)
         if everything is not None:
             fitted.refit(everything)
         predictions[name] = fitted.predict(parts.test)
         given[name] = baseline.given
-        log(f"{name}: {time.perf_counter() - start:.1f} s")
+        log(f"{named}: {time.perf_counter() - start:.1f} s")
     comparison = compare_ratings(
         predictions,
         parts.test,
@@ -239,6 +273,7 @@ def compare_rankers(
     others: Sequence[Recommender] = (),
     baselines: Iterable[str] | None = None,
     beside: Mapping[str, Ranker] | None = None,
+    tuned: TunedSettings | None = None,
     log: Log = quiet,
 ) -> Comparison:
     """Compare rankings with those of ranking baselines.
@@ -256,6 +291,7 @@ def compare_rankers(
         others: ours with other seeds.
         baselines: names in `RANKING_BASELINES`; None for all.
         beside: further rankers, fitted, to be measured with them.
+        tuned: settings of baselines that are known for these parts already; those tuned now are added.
         log: told one line a baseline.
     """
     settings, rule = config.evaluation, recommender.positive
@@ -268,7 +304,21 @@ def compare_rankers(
         candidates=settings.candidates,
         exclude_seen=settings.exclude_seen,
     )
-    fitting = Fitting(config, parts, rule, log)
+    fitting = Fitting(
+        config,
+        parts,
+        rule,
+        log,
+        tuned=None if tuned is None else tuned.choices,
+        keep=None if tuned is None else lambda name, choice: tuned.keep(name, choice, log),
+    )
+    names = list(RANKING_BASELINES if baselines is None else baselines)
+    warm = float((task.train_rows[task.relevant[1]] > 0).mean())
+    if CategoryPopularity.name in names and warm >= _WARM:
+        names.remove(CategoryPopularity.name)
+        fitting.skipped[CategoryPopularity.name] = (
+            f"it is for new items, and {warm:.1%} of the test positives are of items in the training set"
+        )
     given = {OURS: given_to_ours(config, parts.train.schema)}
 
     def rankers() -> Iterator[tuple[str, Ranker | Sequence[Ranker]]]:  # one at a time is in memory
@@ -277,8 +327,8 @@ def compare_rankers(
             if isinstance(other, Recommender):
                 given[name] = given_to_ours(config, other.encoder.schema)
             yield name, other
-        for name in RANKING_BASELINES if baselines is None else baselines:
-            fitted = fitting.fitted(name)
+        for place, name in enumerate(names, 1):
+            fitted = fitting.fitted(name, f"{place} of {len(names)}")
             if fitted is not None:
                 given[name] = fitting.choices[name].given
                 yield name, fitted

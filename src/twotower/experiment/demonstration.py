@@ -19,6 +19,7 @@ from twotower.experiment.parts import load_parts
 from twotower.experiment.run import Run
 from twotower.experiment.stages import Log, quiet
 from twotower.experiment.training import breaks_say, train
+from twotower.experiment.tuned_settings import TunedSettings
 from twotower.training import Callback
 
 RATING, RANKING = "kuairec-sample", "kuairec-sample-ranking"
@@ -80,8 +81,10 @@ def demo(
         rating = compare(predicting, callbacks=callbacks, log=log)
         log("then one that is trained to rank")
         result = train(config, fresh.path, callbacks=callbacks, log=log)
+        parts = load_parts(config)
+        tuned = TunedSettings.of(fresh.baselines_file, config, parts, log)
         ranking = compare_rankers(
-            config, result.recommender, load_parts(config), baselines=BASELINES, log=log
+            config, result.recommender, parts, baselines=BASELINES, tuned=tuned, log=log
         )
     ranking = replace(ranking, seconds=time.perf_counter() - start)
     with disk_errors(run.path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -23,6 +23,7 @@ from twotower.evaluation import RankingTask, held_out_task
 from twotower.experiment.stages import Log
 from twotower.features.positive import PositiveRule
 from twotower.schema import Schema
+from twotower.wording import count_of
 
 CHOSEN_BY: Final = "ndcg@100"
 """What a ranking baseline's settings are chosen by on the validation part; our epochs are too."""
@@ -30,6 +31,8 @@ GRADES: Final = "grades"
 """Given: all interactions, each by the rank of its label."""
 POSITIVES: Final = "positives alone"
 """Given: the interactions that the rule for positives selects, all alike."""
+_SAY_EVERY = 5.0
+"""Seconds between two lines on one search."""
 NO_GRADES: Final = "no grades"
 """Given: all interactions alike, since the data has no label."""
 
@@ -65,12 +68,24 @@ class Fitting:
     """Fits one ranking baseline after the other.
 
     Attributes:
+        tuned: baseline -> what it chose earlier on the same data; it is not tuned again.
+        keep: called with what a baseline chose that was tuned now.
         choices: baseline -> what it chose.
         skipped: baseline -> why it was left out.
     """
 
-    def __init__(self, config: Config, parts: Parts, rule: PositiveRule, log: Log) -> None:
+    def __init__(
+        self,
+        config: Config,
+        parts: Parts,
+        rule: PositiveRule,
+        log: Log,
+        *,
+        tuned: Mapping[str, Choice] | None = None,
+        keep: Callable[[str, Choice], None] | None = None,
+    ) -> None:
         self.config, self.rule, self.log = config, rule, log
+        self.tuned, self.keep = tuned or {}, keep
         self.train = self._rows(parts.train)
         self.everything = self.train
         if config.training.refit:
@@ -85,30 +100,40 @@ class Fitting:
             candidates=among,
             exclude_seen=config.evaluation.exclude_seen,
         )
-        self.judge = _Judge(task)
+        self.validator = _Validator(task, log)
         self.choices: dict[str, Choice] = {}
         self.skipped: dict[str, str] = {}
 
-    def fitted(self, name: str) -> Ranker | None:
-        """Tune a baseline on each kind of rows, and fit the better one; None if it can't be had."""
-        start = time.perf_counter()
+    def fitted(self, name: str, place: str = "") -> Ranker | None:
+        """Tune a baseline on each kind of rows, and fit the better one; None if it can't run here.
+
+        Args:
+            name: of the baseline.
+            place: such as ``"2 of 5"``, for the log.
+        """
+        start, named = time.perf_counter(), f"{name} ({place})" if place else name
+        known = self.tuned.get(name)
+        self.log(f"{named}: " + ("tuning" if known is None else "fitting with the settings tuned before"))
+        self.validator.begin(named)
         try:
-            choice = self._chosen(RANKING_BASELINES[name])
+            choice = known or self._chosen(RANKING_BASELINES[name])
             rows = self.everything[choice.given]
             fitted = choice.baseline.fit(rows.train, grades=rows.grades, seed=self.config.seed)
         except (DataError, TrainingError, MissingExtraError) as error:
             self.skipped[name] = str(error)
-            self.log(f"{name}: left out, {error}")
+            self.log(f"{named}: left out, {error}")
             return None
         self.choices[name] = choice
-        self.log(f"{name}: {time.perf_counter() - start:.1f} s, {_said(choice)}")
+        self.log(f"{named}: {time.perf_counter() - start:.1f} s, {_said(choice)}")
+        if known is None and self.keep is not None:
+            self.keep(name, choice)
         return fitted
 
     def _chosen(self, kind: type[RankingBaseline]) -> Choice:
         if not kind.applies_to(next(iter(self.train.values())).train.schema):
             raise DataError("the schema lacks the columns that it needs")
         found = {
-            given: kind.tune(rows.train, self.judge, grades=rows.grades, seed=self.config.seed)
+            given: kind.tune(rows.train, self.validator, grades=rows.grades, seed=self.config.seed)
             for given, rows in self.train.items()
         }
         given = max(found, key=lambda one: found[one].worth)
@@ -127,14 +152,26 @@ class Fitting:
         return {POSITIVES: alone, GRADES: _Rows(part, self.rule.graded(values, durations(part), least))}
 
 
-@dataclass(frozen=True)
-class _Judge:
-    """Worth of a ranker on the validation part."""
+class _Validator:
+    """Measures a ranker on the validation set; says now and then how far a long search has come."""
 
-    task: RankingTask
+    def __init__(self, task: RankingTask, log: Log) -> None:
+        self.task, self.log = task, log
+        self.begin("")
+
+    def begin(self, name: str) -> None:
+        """Begin the search of a baseline."""
+        self.name, self.tried = name, 0
+        self.start = self.said = time.perf_counter()
 
     def __call__(self, ranker: Ranker) -> float:
-        return self.task.measure(ranker)[CHOSEN_BY]
+        worth = self.task.measure(ranker)[CHOSEN_BY]
+        self.tried += 1
+        now = time.perf_counter()
+        if now - self.said >= _SAY_EVERY:
+            self.said = now
+            self.log(f"{self.name}: {count_of(self.tried, 'setting')} tried in {now - self.start:.0f} s")
+        return worth
 
 
 def given_to_ours(config: Config, schema: Schema) -> str:

@@ -8,14 +8,22 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Literal
 
-from twotower.atomic import disk_errors, write_text
+from twotower.atomic import check_folder, disk_errors, write_text
 from twotower.bundle import MANIFEST, read_facts
 from twotower.config import Config, differences, dump_config, load_config
 from twotower.config.renamed import current_metrics
 from twotower.errors import BundleError, ConfigError, nearest
 from twotower.recommender import Recommender
 
-_PARTS = ("config.toml", "bundle", "checkpoints", "history.jsonl", "metrics.json", "report.html")
+_PARTS = (
+    "config.toml",
+    "bundle",
+    "checkpoints",
+    "history.jsonl",
+    "metrics.json",
+    "report.html",
+    "baselines.json",
+)
 
 State = Literal["new", "begun", "finished"]
 
@@ -55,6 +63,11 @@ class Run:
     def report_file(self) -> Path:
         """What `twotower.report` wrote, if it was asked to."""
         return self.path / "report.html"
+
+    @property
+    def baselines_file(self) -> Path:
+        """Settings of baselines that were tuned on the run's data, if any were."""
+        return self.path / "baselines.json"
 
     @classmethod
     def finished(cls, path: str | Path) -> Run:
@@ -115,8 +128,7 @@ class Run:
             ConfigError: the directory holds a run and ``resume`` is not set, or something that is no run; or
                 there is no run to resume, or it was begun with another config.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise ConfigError(f"--out must be a directory, {self.path} is a file; choose another")
+        check_folder(self.path)
         state = self.state()
         if resume:
             if not self.config_file.exists():

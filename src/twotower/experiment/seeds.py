@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from twotower.atomic import disk_errors, write_text
+from twotower.atomic import check_folder, disk_errors, write_text
 from twotower.config import Config, resolved
 from twotower.errors import ConfigError
 from twotower.experiment.parts import load_parts
@@ -51,8 +51,7 @@ class SeedsFolder:
                 nothing to go on with.
         """
         path = self.path
-        if path.exists() and not path.is_dir():
-            raise ConfigError(f"--out must be a directory, {path} is a file; choose another")
+        check_folder(path)
         names = sorted(child.name for child in path.iterdir()) if path.is_dir() else []
         foreign = [
             name

@@ -165,6 +165,16 @@ def evaluate(path: str | Path, *, log: Log = quiet) -> dict[str, Any]:
     run = Run.finished(path)
     config, recommender = run.config(), run.recommender()
     parts = load_parts(config, log=log)
+    check_same_data(run, parts)
+    return _evaluate(config, recommender, parts, log)
+
+
+def check_same_data(run: Run, parts: Parts) -> None:
+    """Make sure that the data is what a run was trained on.
+
+    Raises:
+        DataError: its rows or values have changed since.
+    """
     data = run.metrics()["data"]
     then, now = data["rows"], sizes_of(parts)
     if then != now:
@@ -178,7 +188,6 @@ def evaluate(path: str | Path, *, log: Log = quiet) -> dict[str, Any]:
             "changed since its training, so test rows may be among those trained on; restore the files, or "
             "train again"
         )
-    return _evaluate(config, recommender, parts, log)
 
 
 def _evaluate(config: Config, recommender: Recommender, parts: Parts, log: Log) -> dict[str, Any]:

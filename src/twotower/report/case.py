@@ -24,7 +24,13 @@ from twotower.evaluation import (
     RatingEvaluation,
     held_out_task,
 )
-from twotower.experiment import OURS, Comparison, compare_predictors, compare_rankers
+from twotower.experiment import (
+    OURS,
+    Comparison,
+    TunedSettings,
+    compare_predictors,
+    compare_rankers,
+)
 from twotower.experiment.stages import Log, quiet
 from twotower.metrics import Interval
 from twotower.recommender import Recommender
@@ -38,7 +44,7 @@ QUICK: Final = ("mean", "biases", "popularity", "category popularity", "item kNN
 CHOICES: Final = ("quick", "all", "none")
 """Which baselines a report can have."""
 
-_SLOW = "tuning or training it takes long"
+_SLOW = "it takes long to tune or train"
 _UNASKED = "baselines were switched off"
 
 
@@ -96,6 +102,7 @@ class Case:
         recorded: Mapping[str, Any],
         *,
         baselines: str = "quick",
+        tuned: TunedSettings | None = None,
         log: Log = quiet,
     ) -> Case:
         """Measure a model on the test part, and baselines beside it.
@@ -106,6 +113,7 @@ class Case:
             parts: the data, read and split as the config says.
             recorded: the content of the run's ``metrics.json``; what it lacks is left out of the report.
             baselines: one of `CHOICES`.
+            tuned: settings of ranking baselines that are known already; those tuned now are added.
             log: told one line a baseline.
         """
         settings = config.evaluation
@@ -120,12 +128,15 @@ class Case:
             seed=config.seed,
         )
         known = RANKING_BASELINES if config.objective.implicit else BASELINES
-        wanted = [name for name in known if baselines == "all" or (baselines == "quick" and name in QUICK)]
+        quick = {*QUICK, *(tuned.choices if tuned is not None else ())}
+        wanted = [name for name in known if baselines == "all" or (baselines == "quick" and name in quick)]
         left_out = {name: _UNASKED if baselines == "none" else _SLOW for name in known if name not in wanted}
         compared = None
         if wanted:
-            compare = compare_rankers if config.objective.implicit else compare_predictors
-            compared = compare(config, recommender, parts, baselines=wanted, log=log)
+            if config.objective.implicit:
+                compared = compare_rankers(config, recommender, parts, baselines=wanted, tuned=tuned, log=log)
+            else:
+                compared = compare_predictors(config, recommender, parts, baselines=wanted, log=log)
             left_out = {**compared.skipped, **left_out}
         state = DataState(
             recorded.get("data", {}).get("hash"), fingerprint(parts), _seen_share(recommender, parts)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from twotower.atomic import write_text
+from twotower.atomic import check_file, write_text
 from twotower.data.audit.finding import Finding, Severity
 from twotower.errors import ConfigError, nearest
 from twotower.evaluation.rating import metrics_dict
-from twotower.experiment import Run, load_parts
+from twotower.experiment import Run, TunedSettings, load_parts
 from twotower.experiment.stages import Log, quiet
 from twotower.report.case import CHOICES, Case
 from twotower.report.charts import converter
@@ -88,16 +88,14 @@ def write_report(
         )
     found = Run.finished(run)
     path = found.report_file if out is None else Path(out).expanduser()
-    if path.is_dir() or not path.parent.is_dir():
-        raise ConfigError(
-            f"--out must be a file in a folder that is there; got {path}"
-            + (", which is a folder. " if path.is_dir() else ". Make the folder first, or ")
-            + ("Name a file in it" if path.is_dir() else "choose another")
-        )
+    check_file(path)
     converter(), template()  # a missing package is told before anything is measured
     config, recommender = found.config(), found.recommender(index=False)
     parts = load_parts(config, log=log)
-    case = Case.of(config, recommender, parts, found.metrics(), baselines=baselines, log=log)
+    tuned = None
+    if config.objective.implicit and baselines != "none":
+        tuned = TunedSettings.of(found.baselines_file, config, parts, log)
+    case = Case.of(config, recommender, parts, found.metrics(), baselines=baselines, tuned=tuned, log=log)
     findings = examine(case)
     html = html_of(case, findings, title=found.path.resolve().name)
     write_text(path, html)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from twotower.atomic import disk_errors, write_text
+from twotower.atomic import check_folder, disk_errors, write_text
 from twotower.config import Config, differences, dump_config, load_config
 from twotower.errors import BundleError, ConfigError
 from twotower.tuning.space import Space, current_names
@@ -72,8 +72,7 @@ class TuneFolder:
             ConfigError: the directory has content and ``resume`` is not set; or it was started with another
                 config or space, or there is nothing to resume.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise ConfigError(f"--out must be a directory; {self.path} is a file. Choose another path")
+        check_folder(self.path)
         started = self.given_file.exists() and self.study_file.exists()
         if not resume:
             names = sorted(path.name for path in self.path.iterdir()) if self.path.is_dir() else []

@@ -1,0 +1,101 @@
+"""`TunedSettings`: what tuning found for the ranking baselines of a run, so that nothing is tuned twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from twotower import __version__
+from twotower.atomic import write_text
+from twotower.baselines import RANKING_BASELINES
+from twotower.config import Config
+from twotower.data.fingerprint import fingerprint
+from twotower.data.splitting import Parts
+from twotower.errors import BundleError, ConfigError
+from twotower.experiment.fitting import Choice
+from twotower.experiment.stages import Log
+
+
+@dataclass
+class TunedSettings:
+    """The chosen settings of baselines, in a file of the run.
+
+    They depend on the data and the split, not on our model: a baseline is fitted again with them, and gives
+    the same lists as if it had been tuned again. They are not used for other data, another split, another
+    rule for positives or another version of the package.
+
+    Attributes:
+        path: of the file.
+        key: fingerprint of all that the settings depend on.
+        choices: baseline -> what it chose.
+    """
+
+    path: Path
+    key: str
+    choices: dict[str, Choice] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, path: Path, config: Config, parts: Parts, log: Log) -> TunedSettings:
+        """Read the file of a run; empty if there is none, or if it is of something else, which is logged."""
+        found = cls(path, _key(config, parts))
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            key, choices = content["key"], {name: _choice(name, of) for name, of in content["tuned"].items()}
+        except FileNotFoundError:
+            return found
+        except (OSError, ValueError, KeyError, TypeError, ConfigError) as error:
+            log(f"note: the tuned baselines in {path} can't be read and are tuned again: {error}")
+            return found
+        if key == found.key:
+            found.choices = choices
+        else:
+            log(
+                f"note: the baselines in {path} were tuned on other data, another split or by another "
+                "version; they are tuned again"
+            )
+        return found
+
+    def keep(self, name: str, choice: Choice, log: Log) -> None:
+        """Add what a baseline chose, and write the file; that it can't be written is logged."""
+        self.choices[name] = choice
+        tuned = {
+            name: {
+                "settings": of.baseline.settings(),
+                "given": of.given,
+                "worth": dict(of.worth),
+                "tried": of.tried,
+                "at_edge": list(of.at_edge),
+            }
+            for name, of in self.choices.items()
+        }
+        try:
+            write_text(self.path, json.dumps({"key": self.key, "tuned": tuned}, indent=2) + "\n")
+        except BundleError as error:
+            log(f"note: the tuned settings of {name} are not kept: {error}")
+
+
+def _choice(name: str, found: Any) -> Choice:
+    return Choice(
+        RANKING_BASELINES[name](**found["settings"]),
+        str(found["given"]),
+        {given: float(worth) for given, worth in found["worth"].items()},
+        int(found["tried"]),
+        tuple(found["at_edge"]),
+    )
+
+
+def _key(config: Config, parts: Parts) -> str:
+    """Return a hash of the data, the split, the settings that tuning reads, and the version."""
+    settings = {
+        "version": __version__,
+        "data": fingerprint(parts),
+        "seed": config.seed,
+        "positive": config.positive.model_dump(mode="json"),
+        "min_grade": config.objective.least_grade,
+        "candidates": config.evaluation.candidates == "test_items",
+        "exclude_seen": config.evaluation.exclude_seen,
+    }
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
