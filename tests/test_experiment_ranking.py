@@ -196,14 +196,14 @@ def test_baselines_learn_what_is_better_on_validation_and_bar_everything_seen(
     model = short_fit(config, parts)
     Told.fitted, Told.asked = [], []
     monkeypatch.setattr(module, "RANKING_BASELINES", {"told": Told})
-    judge = module._Judge.__call__
+    judge = module._Validator.__call__
 
     def judged(self: Any, ranker: Any) -> float:
         value = judge(self, ranker)  # so that it is asked
         assert 0 <= value <= 1
         return float(ranker.feedback.graded is (better == "grades")) - 0.1 * abs(ranker.power - 2.0)
 
-    monkeypatch.setattr(module._Judge, "__call__", judged)
+    monkeypatch.setattr(module._Validator, "__call__", judged)
     found = experiment.compare_rankers(config, model, parts, baselines=["told"])
     *tried, last = Told.fitted
     assert [one.graded for one in tried] == [False, *[True] * (len(tried) - 1)]
@@ -279,7 +279,7 @@ def test_what_rating_models_are_given_is_said(config: Config) -> None:
 def test_every_baseline_is_compared_with_ours(config: Config) -> None:
     lines: list[str] = []
     found = experiment.compare(changed(config, "training", epochs=1), log=lines.append).as_dict()
-    names = ["popularity", "category popularity", "item kNN", "EASE", "iALS", "BPR"]
+    names = ["popularity", "item kNN", "EASE", "iALS", "BPR"]
     assert list(found["models"]) == ["two-tower", *names]
     assert list(found["differences"]) == list(found["settings"]) == names
     assert found["settings"]["EASE"]["l2"] > 0
@@ -287,8 +287,11 @@ def test_every_baseline_is_compared_with_ours(config: Config) -> None:
     for name in names:
         worth = found["validation"][name]
         assert found["given"][name] == max(("positives alone", "grades"), key=worth.__getitem__)
-    assert found["skipped"] == {}
-    assert all(any(line.startswith(f"{name}: ") for line in lines) for name in ["two-tower", *names])
+    assert "of the test positives are of items in the training set" in found["skipped"]["category popularity"]
+    assert any(line.startswith("two-tower: ") for line in lines)
+    for place, name in enumerate(names, 1):
+        assert f"{name} ({place} of 5): tuning" in lines
+        assert any(line.startswith(f"{name} ({place} of 5): ") and "settings tried" in line for line in lines)
     gap = found["differences"]["EASE"]["ndcg@10"]
     values = [found["models"][name]["metrics"]["ndcg@10"]["value"] for name in ("EASE", "two-tower")]
     assert gap["value"] == pytest.approx(values[0] - values[1])
@@ -308,4 +311,4 @@ def test_what_cannot_be_had_is_left_out_with_the_reason(config: Config) -> None:
     assert list(found.comparison.models) == ["two-tower", "popularity"]
     assert set(found.skipped) == {"EASE", "category popularity"}
     assert "at most 5 items here" in found.skipped["EASE"]
-    assert any(line.startswith("EASE: left out, EASE holds a matrix") for line in lines)
+    assert any(line.startswith("EASE (2 of 2): left out, EASE holds a matrix") for line in lines)

@@ -125,7 +125,7 @@ def test_data_that_has_changed_is_told(call, tables: Path, tmp_path: Path) -> No
     ("arguments", "said"),
     [
         (["--out", "no/such/folder.html"], "--out must be in a folder that exists, there is no "),
-        (["--out", "."], "which is a folder. Name a file in it"),
+        (["--out", "."], "is a folder; name a file in it"),
         (["--no-baseline"], "Did you mean '--no-baselines'?"),
     ],
 )

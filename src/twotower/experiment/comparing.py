@@ -314,7 +314,7 @@ def compare_rankers(
     )
     names = list(RANKING_BASELINES if baselines is None else baselines)
     warm = float((task.train_rows[task.relevant[1]] > 0).mean())
-    if CategoryPopularity.name in names and warm >= _WARM:
+    if CategoryPopularity.name in names and len(names) > 1 and warm >= _WARM:
         names.remove(CategoryPopularity.name)
         fitting.skipped[CategoryPopularity.name] = (
             f"it is for new items, and {warm:.1%} of the test positives are of items in the training set"
