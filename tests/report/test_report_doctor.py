@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from twotower.data.audit.finding import Finding
+from twotower.metrics import Interval
 from twotower.report import PROBES, Case, examine
 from twotower.report.case import DataState
 from twotower.report.doctor import Probe
@@ -168,7 +169,7 @@ def test_a_baseline_that_is_as_good(ranked: Case) -> None:
     assert ranked.compared is not None
     comparison = ranked.compared.comparison
     gap = comparison.differences[best][ranked.main]
-    around = {**comparison.differences[best], ranked.main: replace(gap, low=-0.1, high=0.1)}
+    around = {**comparison.differences[best], ranked.main: Interval(gap.value, -0.1, 0.1)}
     even = replace(comparison, differences={**comparison.differences, best: around})  # type: ignore[type-var]
     (one,) = found(replace(ranked, compared=replace(ranked.compared, comparison=even)), "baselines")
     assert one.severity == "note"

@@ -14,7 +14,7 @@ from rich.progress import Progress
 
 from twotower.errors import ConfigError
 from twotower.training import Callback
-from twotower.training.progress import EpochBar, EpochLines, NotebookBar, progress_of
+from twotower.training.progress import EpochBar, EpochLines, NotebookBar, epoch_progress, progress_of
 
 RECORD = {
     "phase": "train",
@@ -40,7 +40,7 @@ def test_a_bar_shows_the_epoch_and_what_ended_the_phase() -> None:
         phase(EpochBar(progress))
         (task,) = progress.tasks
     assert (task.description, task.completed, task.total) == ("train: early stopping", 200, 500)
-    assert task.fields["told"] == "loss 0.2500 validation ndcg@100 0.3000 2.00 M pairs/s"
+    assert task.fields["told"] == "loss 0.2500 val ndcg@100 0.3000"
 
 
 def test_the_bar_of_a_posterior_has_no_loss() -> None:
@@ -52,7 +52,25 @@ def test_the_bar_of_a_posterior_has_no_loss() -> None:
         assert (task.description, task.completed, task.total) == ("posterior", 25, 100)
         assert task.fields["told"] == "posterior means of the id vectors"
         bar.on_phase_end(reason="better on validation")
-        assert task.description == "posterior: better on validation"
+        assert (task.description, task.fields["told"]) == ("posterior: better on validation", "")
+
+
+@pytest.mark.parametrize("reason", ["early stopping", "not better on validation, left out"])
+def test_a_bar_fits_80_columns(reason: str) -> None:
+    display = epoch_progress()
+    bar = EpochBar(display)
+    if reason.startswith("not"):
+        bar.on_phase_start(phase="posterior", epochs=1, first_epoch=1, pairs=100)
+        bar.on_step_end(epoch=1, pairs_done=25, loss=math.nan)
+        bar.on_phase_end(reason=reason)
+    else:
+        phase(bar, reason)
+    out = io.StringIO()
+    Console(file=out, width=80).print(display.get_renderable())
+    (line,) = out.getvalue().rstrip("\n").split("\n")
+    assert reason in line
+    assert "…" not in line
+    assert "━━━" in line
 
 
 def test_lines() -> None:

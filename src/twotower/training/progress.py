@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, Literal
@@ -21,7 +21,9 @@ Shown = bool | Literal["auto"]
 """``"auto"``: a bar in a notebook or on a terminal. True: there too, and one line per epoch elsewhere."""
 
 _METRICS = ("validation_rmse", "validation_mae", "validation_ndcg@100", "validation_recall@20")
-"""Metrics of an epoch that are shown; beside a bar there is room for every second one."""
+"""Metrics of an epoch that are shown."""
+_BESIDE = ("validation_rmse", "validation_ndcg@100")
+"""Metrics that are shown beside a bar, which must fit 80 columns; a model has one of them."""
 _POSTERIOR = "posterior"
 """The phase of one pass, without a loss, that may follow the epochs."""
 _APART = 0.1
@@ -60,7 +62,7 @@ def epoch_progress() -> Progress:
     """Return the terminal display of bars with a text beside each, its field ``told``."""
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(bar_width=16),
+        BarColumn(bar_width=12),
         TextColumn("{task.fields[told]}"),
         TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7)),
     )
@@ -89,7 +91,9 @@ class EpochLines(Callback):
 
     def on_epoch_end(self, record: Record) -> None:
         """Write the epoch."""
-        self._write(f"{self._phase} epoch {record['epoch']}/{self._epochs}: {told(record, *_METRICS)}")
+        speed = f"{record['pairs_per_second'] / 1e6:.2f} M pairs/s"
+        text = f"loss {record['train_loss']:.4f} {_metrics(record, _METRICS)} {speed}"
+        self._write(f"{self._phase} epoch {record['epoch']}/{self._epochs}: {' '.join(text.split())}")
 
     def on_phase_end(self, *, reason: str) -> None:
         """Say why it is over."""
@@ -124,9 +128,10 @@ class _Bar(Callback):
 
     def on_epoch_end(self, record: Record) -> None:
         """Show the epoch's metrics."""
-        self._last = _after_loss(record, *_METRICS[::2])
+        self._last = _metrics(record, _BESIDE).replace("validation", "val")
         done = (record["epoch"] - self._first + 1) * self._pairs
-        self._show(done, f"{self._phase} {record['epoch']}/{self._epochs}", told(record, *_METRICS[::2]))
+        text = f"loss {record['train_loss']:.4f} {self._last}"
+        self._show(done, f"{self._phase} {record['epoch']}/{self._epochs}", text)
 
     def _begin(self, total: int) -> None:
         raise NotImplementedError
@@ -149,6 +154,8 @@ class EpochBar(_Bar):
     def on_phase_end(self, *, reason: str) -> None:
         """Leave the bar with what ended the phase."""
         self._progress.update(self._task, description=f"{self._phase}: {reason}")
+        if self._phase == _POSTERIOR:
+            self._progress.update(self._task, told="")
         self._progress.stop_task(self._task)
 
     def _begin(self, total: int) -> None:
@@ -199,11 +206,7 @@ class NotebookBar(_Bar):
         self._drawn = time.monotonic()
 
 
-def told(record: Record, *metrics: str) -> str:
-    """Return the numbers of an epoch in a line: its loss, some metrics, its speed."""
-    return f"loss {record['train_loss']:.4f} {_after_loss(record, *metrics)}"
-
-
-def _after_loss(record: Record, *metrics: str) -> str:
-    shown = [f"{key.replace('_', ' ')} {record[key]:.4f}" for key in metrics if record.get(key) is not None]
-    return " ".join([*shown, f"{record['pairs_per_second'] / 1e6:.2f} M pairs/s"])
+def _metrics(record: Record, names: Sequence[str]) -> str:
+    return " ".join(
+        f"{name.replace('_', ' ')} {record[name]:.4f}" for name in names if record.get(name) is not None
+    )
