@@ -80,7 +80,7 @@ def popularity_percentile(counts: NDArray[np.integer[Any]]) -> FloatArray:
     Parameters
     ----------
     counts
-        (n_items,) train interactions of each item.
+        (n_items,) training interactions of each item.
 
     >>> popularity_percentile(np.array([7, 0, 0, 2]))
     array([0.875, 0.25 , 0.25 , 0.625])
@@ -103,7 +103,7 @@ def self_information(counts: NDArray[np.integer[Any]], total: int) -> FloatArray
     Parameters
     ----------
     counts
-        (n_items,) train interactions of each item.
+        (n_items,) training interactions of each item.
     total
         Training interactions of all items, including those outside the catalogue; at least 1.
 
