@@ -10,6 +10,8 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from twotower.wording import count_of
+
 
 class TwoTowerError(Exception):
     """Base of all errors caused by input that the user can fix."""
@@ -101,10 +103,5 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     return f" Did you mean '{found[0]}'?" if found else ""
 
 
-def counted(number: int, noun: str, plural: str = "") -> str:
-    """Return a number with its noun, for messages: ``1 row``, ``1,234 rows``.
-
-    >>> counted(1, "row"), counted(1234, "row"), counted(0, "entry", "entries")
-    ('1 row', '1,234 rows', '0 entries')
-    """
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+counted = count_of
+"""See `twotower.wording.count_of`."""

@@ -332,9 +332,9 @@ class TestContract:
     @pytest.mark.parametrize(
         ("pointers", "rows", "message"),
         [
-            ([0, 1], [0], r"3 places, one list a user, got int64 of shape \(2,\)"),
+            ([0, 1], [0], r"the pointers 3 integers .* got int64 of shape \(2,\)"),
             ([0, 2, 1], [0], "rising"),
-            ([0, 1, 1], [0, 1], "number of its rows"),
+            ([0, 1, 1], [0, 1], "number of item rows"),
             ([1, 1, 1], [0], "from 0"),
             ([0, 1, 2], [0, 4], "0 to 3, got 0 to 4"),
             ([0, 1, 2], [0, -1], "got -1 to 0"),

@@ -404,7 +404,7 @@ def test_missing_scores_and_scores_of_other_data(search: Search) -> None:
     search.run(Budget(2, None), Watcher())
     first = search.scores / "trial-00000.npy"
     np.save(first, np.ones(3))
-    with pytest.raises(BundleError, match="the data has changed"):
+    with pytest.raises(BundleError, match="The data has changed"):
         search.totals()
     first.unlink()
     with pytest.raises(BundleError, match="could not read the scores of trial 0"):
