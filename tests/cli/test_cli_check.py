@@ -32,7 +32,7 @@ def test_clean_data_is_exit_0_and_says_so(call, tables: Path) -> None:
 def test_an_error_is_exit_2(call, spoilt: dict[str, Path]) -> None:
     answer = call("check", spoilt["error"])
     assert answer.code == 2
-    assert "error: the validation part is the test part (selection)" in answer.out
+    assert "error: the validation set is the test set (selection)" in answer.out
     assert "evidence: split.validation and split.test name the same file" in answer.out
     assert "fix: leave split.validation out" in answer.out
     assert "\x1b" not in answer.out

@@ -167,7 +167,7 @@ def test_what_is_no_run_is_one_error(
         ("kuairec-sampel", "Did you mean 'kuairec-sample'?"),
         ("confg.toml", "Did you mean 'config.toml'?"),
         (".", "'.' is a folder. Did you mean 'broken.toml'?"),
-        ("ratings.csv", "`twotower init ratings.csv` writes a config for it"),
+        ("ratings.csv", "run `twotower init ratings.csv` to write a config for it"),
         ("broken.toml", "line 2, column 7): dim = = 8"),
     ],
 )

@@ -193,7 +193,7 @@ def test_on_a_terminal_it_asks_what_it_can_not_tell(tmp_path: Path, monkeypatch:
 
     def answer(question: str, options: list[str]) -> str:
         asked.append(question)
-        return {"user": "a", "item": "b", "for": options[-1]}.get(question.rstrip("?").split()[-1], "q")
+        return {"user": "a", "item": "b", "do": options[-1]}.get(question.rstrip("?").split()[-1], "q")
 
     module = importlib.import_module("twotower.cli.init")
     monkeypatch.setattr(module, "_ask", answer)
@@ -202,8 +202,8 @@ def test_on_a_terminal_it_asks_what_it_can_not_tell(tmp_path: Path, monkeypatch:
     assert asked == [
         "which column of x.csv is the user?",
         "which column of x.csv is the item?",
-        "which column says how much an item was liked?",
-        "what is the model for?",
+        "which column tells how much an item was liked?",
+        "what should the model do?",
     ]
     config = load_config(tmp_path / "it.toml")
     assert config.schema_ is not None
@@ -219,15 +219,15 @@ def test_on_a_terminal_it_asks_what_it_can_not_tell(tmp_path: Path, monkeypatch:
         ({"x.csv": "user_id,item_id,rating\n1,2,3\n1,4,\n"}, "every interaction needs a label"),
         (
             {"ratings.csv": "user,item,rating\n1,2,3\n", "items.csv": "id,title\n3,x\n"},
-            "a table of items has a column with the ids of the interactions: ratings.csv has them in 'item'",
+            "a table of items must have a column with the ids of the interactions: ratings.csv has them in 'item'",
         ),
         (
             {"ratings.csv": "user,item,rating\n1,2,3\n", "items.csv": "item,title\n2,x\n2,y\n"},
-            "a table of items has one row an id",
+            "a table of items must have one row per id",
         ),
         (
             {"a_ratings.csv": "user,item,rating\n1,2,3\n", "b_ratings.csv": "user,item,rating\n1,2,3\n"},
-            "can't tell which table holds the interactions",
+            "can't tell which table contains the interactions",
         ),
         ({"x.inter": "user_id:token\titem_id:tokn\n1\t2\n"}, "Did you mean 'token'?"),
     ],

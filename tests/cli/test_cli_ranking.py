@@ -82,7 +82,7 @@ def test_recommend_and_similar_work_on_it(call, ranked: Path, tmp_path: Path) ->
             "train part: there must be at least one positive (a label of at least 50)",
         ),
         (["positive.threshold=50"], "Labels range from "),
-        (["positive.quantile=0.5"], "one rule says what is positive, got threshold and quantile"),
+        (["positive.quantile=0.5"], "only one rule can define positives, got threshold and quantile"),
         (["positive.threshold=none", "positive.duration_rank=0.8"], "set schema.duration to its column"),
         (["positive.threshold=none", "positive.quantile=1.5"], "must be below 1, got 1.5"),
         (["evaluation.candidates=test_item"], "Did you mean 'test_items'?"),

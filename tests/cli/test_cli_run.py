@@ -127,7 +127,7 @@ def test_similar_prints_a_table_or_json(call, run: Path) -> None:
 def test_similar_to_an_item_unknown(call, run: Path) -> None:
     answer = call("similar", run, "--item", "nothing")
     assert answer.code == 2
-    assert "unknown user 'nothing'" in answer.err
+    assert "unknown item 'nothing'" in answer.err
 
 
 def test_recommend_to_all(call, run: Path, tmp_path: Path) -> None:

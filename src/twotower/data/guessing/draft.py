@@ -188,10 +188,10 @@ def _write_data(
     events, label = tables.interactions, roles.label
     lines.section("data")
     if not tables.parts:
-        lines.value("interactions", _relative(events.path, folder), f"{events.frame.height:,} rows")
+        lines.value("interactions", _relative(events.path, folder), counted(events.frame.height, "row"))
     for name, table in (("users", tables.users), ("items", tables.items)):
         if table is not None:
-            lines.value(name, _relative(table.path, folder), f"{table.frame.height:,} rows")
+            lines.value(name, _relative(table.path, folder), counted(table.frame.height, "row"))
     if events.columns:
         lines.value(
             "columns",
@@ -209,7 +209,7 @@ def _write_split(lines: Lines, tables: Tables, roles: Roles, folder: Path, *, pr
     if tables.parts:
         lines.value("method", "files")
         for part, table in tables.parts.items():
-            lines.value(part, _relative(table.path, folder), f"{table.frame.height:,} rows")
+            lines.value(part, _relative(table.path, folder), counted(table.frame.height, "row"))
     elif roles.part is not None:
         lines.value("column", roles.part, "it marks training and test rows")
     elif roles.own_order:

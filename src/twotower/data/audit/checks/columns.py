@@ -9,6 +9,7 @@ from twotower.data.audit.case import Case
 from twotower.data.audit.check import Check
 from twotower.data.audit.feature_table import FeatureTable
 from twotower.data.audit.finding import Finding
+from twotower.errors import counted
 
 _EMPTY = 0.95
 _CONSTANT = 0.999
@@ -31,17 +32,20 @@ class Columns(Check):
         where, fix = f"{case.path(side.name)}, column '{name}'", f"remove it from [schema.{side.name}]"
         missing = column.null_count()
         if missing == n:
-            evidence = f"all {n:,} values are missing"
+            evidence = "all values are missing"
             fix = f"fill it (was it joined on the wrong key?), or {fix}"
             yield self.warning(where, "the feature is empty", evidence, fix)
             return
         if missing > _EMPTY * n:
-            evidence = f"{missing / n:.1%} of {n:,} values are missing"
+            evidence = f"{missing / n:.1%} of {counted(n, 'value')} are missing"
             yield self.note(where, "the feature is nearly empty", evidence, fix)
             return
         counts = column.drop_nulls().alias("value").value_counts(sort=True).get_column("count")
         most = int(counts[0])
         if most >= _CONSTANT * (n - missing) and n >= 20:
             rest = n - missing - most
-            evidence = f"{most:,} of {n - missing:,} values are the same" if rest else "it has one value"
-            yield self.note(where, "the feature is nearly constant", evidence, fix)
+            if rest:
+                evidence = f"{most:,} of {counted(n - missing, 'value')} are the same"
+                yield self.note(where, "the feature is nearly constant", evidence, fix)
+            else:
+                yield self.note(where, "the feature is constant", "all values are the same", fix)

@@ -40,7 +40,7 @@ class Joining(Check):
         rows, lost_rows = int(counts["n"].sum()), int(lost["n"].sum())
         where = f"{case.path(side.name)}, column '{side.ids}'"
         evidence = (
-            f"{lost.height:,} of {counted(counts.height, side.role)} of the interactions are not in it "
+            f"not in it: {lost.height:,} of {counted(counts.height, side.role)} of the interactions "
             f"({lost_rows / rows:.1%} of the rows), such as {lost.sort('n')[side.ids][-1]!r}"
         )
         missing = f"add these {side.role}s to the table; without a row all their features are missing"

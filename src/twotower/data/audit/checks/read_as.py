@@ -26,6 +26,6 @@ class ReadAs(Check):
             yield self.note(
                 f"{found[1].rsplit('/', 1)[-1]}, column '{found[2]}'",
                 found[3],
-                "detected in the values of the whole column",
+                "the values of the whole column",
                 "nothing to do if this is right; otherwise set how to read it in [schema]",
             )
