@@ -219,7 +219,7 @@ def test_on_a_terminal_it_asks_what_it_can_not_tell(tmp_path: Path, monkeypatch:
         ({"x.csv": "user_id,item_id,rating\n1,2,3\n1,4,\n"}, "every interaction needs a label"),
         (
             {"ratings.csv": "user,item,rating\n1,2,3\n", "items.csv": "id,title\n3,x\n"},
-            "a table of items must have a column with the ids of the interactions: ratings.csv has them in 'item'",
+            "a table of items must have a column with the ids of the interactions: ratings.csv has them",
         ),
         (
             {"ratings.csv": "user,item,rating\n1,2,3\n", "items.csv": "item,title\n2,x\n2,y\n"},
