@@ -25,6 +25,8 @@ from twotower.wording import count_of
 _ITEMS = 3
 """Recommended items that are shown."""
 _LONGEST_ID = 40
+_LONGEST_CONFIG = 130
+"""Letters of a config and its settings that are repeated in a command; longer ones are called CONFIG."""
 
 Words = tuple[str | Path, ...]
 
@@ -96,11 +98,11 @@ def compared(
             verdicts.append(
                 Verdict(f"That is the best of {count_of(len(others), 'baseline')}; next: {rest}.")
             )
-    if comparison["skipped"]:
-        verdicts.append(Verdict(f"Left out: {', '.join(comparison['skipped'])}; --full says why."))
     verdicts += _ranks_too(comparison.get("popularity") or {})
     won = bool(verdicts) and verdicts[0].way == "better"
     data = comparison["data"]
+    skipped = len(comparison["skipped"])
+    left_out = f", and why {count_of(skipped, 'baseline')} {'is' if skipped == 1 else 'are'} left out"
     return Screen(
         title=f"Compared {_kind(config)} with {count_of(len(others), 'baseline')}"
         + (f", {seeds} seeds" if seeds > 1 else ""),
@@ -113,7 +115,9 @@ def compared(
         commands=_after_comparison(command, run, won=won),
         ends=_rest(
             {"data": data},
-            f"{'Nothing is saved; ' if run is None else ''}--full prints every model and metric",
+            ("Nothing is saved; " if run is None else "")
+            + "--full prints every model and metric"
+            + (left_out if skipped else ""),
         ),
     )
 
@@ -181,6 +185,8 @@ def seeded(config: Config, found: Mapping[str, Any], out: Path, command: Sequenc
         if metrics[metric]["mean"] is not None
     ]
     n = len(found["seeds"])
+    if sum(len(word) + 1 for word in command) > _LONGEST_CONFIG:
+        command = ["CONFIG"]
     return Screen(
         title=f"Trained {_kind(config)} with {count_of(n, 'seed')}",
         facts=_model(config),
@@ -197,6 +203,8 @@ def seeded(config: Config, found: Mapping[str, Any], out: Path, command: Sequenc
 def _after_comparison(command: Sequence[str], run: Path | None, *, won: bool) -> tuple[Words, ...]:
     """Return what to type after a comparison: where ours is not better, tune it."""
     config: Sequence[str | Path] = command if run is None else [run / "config.toml"]
+    if run is None and sum(len(str(word)) + 1 for word in command) > _LONGEST_CONFIG:
+        config = ["CONFIG"]
     next_one: Words = ("twotower", "report", run) if run is not None else ()
     if run is None:
         next_one = ("twotower", "train", *config, "--out", "runs/first")

@@ -103,6 +103,10 @@ def lines_of(screen: Screen, width: int) -> list[Text]:
     for part in parts:
         if part:
             found += [*([Text("")] if found else []), *part]
+    while len(found) > LINES and any(not line for line in found):
+        found.reverse()
+        found.remove(Text(""))
+        found.reverse()
     return found
 
 
@@ -226,14 +230,25 @@ def _commands(commands: Sequence[Sequence[str | Path]], width: int) -> list[Text
 
 
 def _typed(words: Sequence[str | Path], room: int) -> list[str]:
+    """Return the lines of a command; an option and its value stay on one."""
     quoted = [shlex.quote(str(word)) for word in words]
     if cell_len(" ".join(quoted)) <= room:
         return [" ".join(quoted)]
-    first, rest = " ".join(quoted[:2]) + " \\", " ".join(quoted[2:])
-    if max(cell_len(first), cell_len(rest) + 2) <= room:
-        return [first, rest]
-    first, rest = " ".join(quoted[:3]) + " \\", " ".join(quoted[3:])
-    if rest and max(cell_len(first), cell_len(rest) + 2) <= room:
-        return [first, rest]
-    named = ["RUN" if isinstance(word, Path) else text for word, text in zip(words, quoted, strict=True)]
-    return wrapped(" ".join(named), room)
+    inside = room - 4  # the indent, and the backslash
+    units: list[str] = []
+    for word, text in zip(words, quoted, strict=True):
+        shown = "RUN" if isinstance(word, Path) and cell_len(text) > inside else text
+        value = (
+            bool(units) and units[-1].startswith("--") and " " not in units[-1] and not shown.startswith("-")
+        )
+        if value and cell_len(units[-1]) + 1 + cell_len(shown) <= inside:
+            units[-1] += f" {shown}"
+        else:
+            units.append(shown)
+    lines: list[str] = []
+    for unit in units:
+        if lines and cell_len(lines[-1]) + 1 + cell_len(unit) <= inside:
+            lines[-1] += f" {unit}"
+        else:
+            lines += [unit] if cell_len(unit) <= inside else chop_cells(unit, inside)
+    return [*(f"{line} \\" for line in lines[:-1]), lines[-1]]
