@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from twotower.data.dataset import Dataset, TrainPart
-from twotower.errors import ConfigError
+from twotower.errors import ConfigError, TwoTowerWarning
 from twotower.estimator import TwoTower
 from twotower.recommender import Recommender
 from twotower.training import Callback, Checkpoint, HistoryFile, Record
@@ -164,3 +164,14 @@ def test_a_model_remembers_its_training(train: TrainPart, tmp_path: Path) -> Non
     }
     model.save(tmp_path / "bundle")
     assert Recommender.load(tmp_path / "bundle").training_history.equals(frame)
+
+
+def test_resuming_needs_a_checkpoint(train: TrainPart, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"resume=True continues from a checkpoint: say where it is"):
+        TwoTower(**SETTINGS).fit(train, resume=True)
+    folder = str(tmp_path / "new")
+    with pytest.warns(TwoTowerWarning, match="there is no checkpoint in .*new: training starts from the beg"):
+        model = TwoTower(**SETTINGS).fit(train, checkpoints=folder, resume=True, progress=False)
+    assert (tmp_path / "new").is_dir()
+    again = TwoTower(**SETTINGS).fit(train, checkpoints=folder, resume=True, progress=False)
+    assert np.array_equal(model.users.vectors, again.users.vectors)

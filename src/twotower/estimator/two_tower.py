@@ -21,6 +21,7 @@ from twotower.forking import check_process
 from twotower.recommender import Recommender
 from twotower.reprs import html_of
 from twotower.training import Callback, CallbackList, ListenerCallback
+from twotower.training.checkpoint import FILE as CHECKPOINT
 from twotower.training.progress import progress_of
 
 
@@ -234,7 +235,7 @@ class TwoTower:
         train: TrainPart,
         validation: Dataset | None = None,
         *,
-        checkpoints: Path | None = None,
+        checkpoints: str | Path | None = None,
         resume: bool = False,
         callbacks: Sequence[Callback] = (),
         progress: bool | Literal["auto"] = "auto",
@@ -259,13 +260,23 @@ class TwoTower:
 
         Raises:
             TypeError: train is not a `TrainPart`.
-            ConfigError: the schema names no label; the device is not there; an argument is not valid.
+            ConfigError: the schema names no label; the device is not there; ``resume`` without
+                ``checkpoints``; another argument is not valid.
             TrainingError: the loss does not stay finite; the checkpoint belongs to another run.
             Interrupted: Ctrl-C; the last whole epoch is in the checkpoint.
         """
         check_process()
         advice = ""
+        if resume and checkpoints is None:
+            raise ConfigError("resume=True continues from a checkpoint: say where it is with checkpoints=...")
         if checkpoints is not None:
+            checkpoints = Path(checkpoints).expanduser()
+            if resume and not (checkpoints / CHECKPOINT).exists():
+                warnings.warn(
+                    f"there is no checkpoint in {checkpoints}: training starts from the beginning",
+                    TwoTowerWarning,
+                    stacklevel=2,
+                )
             advice = " The last whole epoch is in the checkpoint; fit(..., resume=True) continues from it."
         told = CallbackList(callbacks, advice)
         if listener is not None:
