@@ -227,7 +227,7 @@ def test_many_lists_are_all_checked():
         (([0, 2], [3, 3]), "item 3 twice for user row 0"),
         (([0, 1], [-1]), "-1"),
         (([0, 1, 1], [3]), "3,"),
-        (([0, 2], [3]), "1 items"),
+        (([0, 2], [3]), "for 1 item"),
     ],
 )
 def test_relevant_items_that_do_not_fit_are_refused(relevant, message):
