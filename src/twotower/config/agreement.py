@@ -83,7 +83,7 @@ def check_agreement(model: ModelConfig, objective: ObjectiveConfig, training: Tr
             fix += f", or set objective.name = '{owners[0]}'"
             refuse(key, f"only read by objective {others}, not by '{objective.name}'", fix)
     if not model.normalise:
-        refuse("model.temperature", "the divisor of normalised vectors", ", or set model.normalise = true")
+        refuse("model.temperature", "only for normalised vectors", ", or set model.normalise = true")
     if not model.widths:
         hidden = ", or add a hidden layer (model.hidden = [128])"
         for key in OF_LAYERS:
