@@ -12,13 +12,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
+from twotower.colours import LIGHT
 from twotower.errors import ConfigError, MissingExtraError
 
-ACCENT: Final = "#2456d6"
+ACCENT: Final = LIGHT["accent"]
 """Our model."""
-SECOND: Final = "#c2560c"
+SECOND: Final = LIGHT["second"]
 """What it is compared with."""
-REST: Final = "#8f98a8"
+REST: Final = LIGHT["rest"]
 """Everything else."""
 WIDTH: Final = 360
 """Of the plot in pixels."""
@@ -28,7 +29,12 @@ _STEP: Final = 18
 _CONFIG: Final[Mapping[str, Any]] = {
     "background": "white",
     "view": {"stroke": None},
-    "axis": {"gridColor": "#e2e5eb", "domainColor": "#e2e5eb", "tickColor": "#e2e5eb", "labelLimit": 220},
+    "axis": {
+        "gridColor": LIGHT["line"],
+        "domainColor": LIGHT["line"],
+        "tickColor": LIGHT["line"],
+        "labelLimit": 220,
+    },
     "legend": {"orient": "top", "title": None},
     "header": {"labelAnchor": "start", "labelOrient": "top", "labelFontWeight": "bold", "title": None},
 }

@@ -153,6 +153,9 @@ class Schema(BaseModel):
     """Column of the users table with the user's id, if it has another name than in the interactions."""
     items_id: str | None = None
     """Column of the items table with the item's id, if it has another name than in the interactions."""
+    verb: Annotated[str, Field(pattern=r"^[a-z]+(?: [a-z]+)*$", max_length=40)] | None = None
+    """What people do with items, for the page and the report: ``watch``, ``listen to``, ``buy``, ``read``. If
+    not given, it is guessed from the names of the label and the ids, else it is ``interact with``."""
 
     _readings: dict[str, dict[str, Reading]] = PrivateAttr(default_factory=dict)
 

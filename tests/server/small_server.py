@@ -30,7 +30,7 @@ HERE: dict[str, Any] = {"hosts": ("testserver",), "open": True}
 """Settings without a token for Starlette's TestClient, which is no client of this machine."""
 
 
-def train_part(*, ids: str = "int", label: bool = True, seed: int = 0) -> TrainPart:
+def train_part(*, ids: str = "int", label: bool = True, verb: str | None = None, seed: int = 0) -> TrainPart:
     """Users 1000.. and items 500..; the last of each has features but no interaction."""
     rng = np.random.default_rng(seed)
     cell = rng.choice((N_USERS - 1) * (N_ITEMS - 1), 700, replace=False)
@@ -60,12 +60,14 @@ def train_part(*, ids: str = "int", label: bool = True, seed: int = 0) -> TrainP
     }
     if label:
         schema["label"] = "stars"
+    if verb is not None:
+        schema["verb"] = verb
     return Dataset.of(events, users, items, schema=schema).as_train()
 
 
 def fitted(*, seed: int = 0, **given: Any) -> Recommender:
     """Return a model that ranks, trained for a moment."""
-    data = {key: given.pop(key) for key in ("ids", "label") if key in given}
+    data = {key: given.pop(key) for key in ("ids", "label", "verb") if key in given}
     settings = {
         "dim": 16,
         "hidden": (8,),

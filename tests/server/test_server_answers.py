@@ -13,14 +13,17 @@ from small_server import COLD_ITEM, COLD_USER, HERE, N_ITEMS, N_USERS, fitted
 import twotower as tt
 from twotower.server.models import (
     ItemAnswer,
+    ItemsAnswer,
     MapAnswer,
     ModelAnswer,
     OneListAnswer,
+    PlacesAnswer,
     RecommendAnswer,
     ScoreAnswer,
     SimilarAnswer,
     UserAnswer,
     UsersAnswer,
+    UsersForAnswer,
 )
 
 
@@ -250,9 +253,18 @@ def test_what_a_user_watched(asked, model):
     assert (nobody.known, nobody.seen, nobody.history) == (False, 0, [])
 
 
-def test_items_are_found_by_their_text(asked):
-    found = asked.get("/v1/items", params={"query": "影 17"}).json()["items"]
-    assert [item["item_id"] for item in found] == [517]
+def test_items_are_found_by_their_text(asked, model):
+    def found(query, **more):
+        answer = ItemsAnswer.model_validate(asked.get("/v1/items", params={"query": query} | more).json())
+        return answer.total, [item.item_id for item in answer.items]
+
+    assert found("影 17") == (2, [517, 557])  # 557 is of 2017, and has both words apart
+    assert found("KIND 電") == (0, [])
+    assert found("ＫＩＮＤ 电 1979", limit=1) == (1, [519])  # in any width and case
+    everything, first = found("", limit=2)
+    counts = np.bincount(model.seen[1], minlength=N_ITEMS)
+    assert everything == N_ITEMS
+    assert first == [500 + row for row in np.argsort(-counts, kind="stable")[:2]]
     assert [item["item_id"] for item in asked.get("/v1/items?query=559").json()["items"]] == [COLD_ITEM]
     assert asked.get("/v1/items", params={"query": "(["}).json()["items"] == []
     one = ItemAnswer.model_validate(asked.get(f"/v1/items/{COLD_ITEM}").json())
@@ -266,6 +278,45 @@ def test_the_map_shows_every_item_once(asked):
     assert [answer.categories[c] for c in answer.category] == [f"kind {i % 3}" for i in range(N_ITEMS)]
     assert max(map(abs, answer.x + answer.y)) <= 1
     assert np.std(answer.x) > 0.1
+    assert (answer.total, answer.every) == (N_ITEMS, 1)
+    first, second = answer.explained
+    assert 1 > first > second > 0
+    assert first + second <= 1
+    at_the_edge = {i for i in range(N_ITEMS) if max(abs(answer.x[i]), abs(answer.y[i])) == 1}
+    assert set(answer.beyond) == at_the_edge
+    assert at_the_edge
+
+
+def test_places_on_the_map_are_those_of_the_map(asked):
+    whole = asked.get("/v1/map").json()
+    body = {"items": [517, "nothing", 503], "user": 1003}
+    answer = PlacesAnswer.model_validate(asked.post("/v1/map", json=body).json())
+    for place in answer.items:
+        at = whole["items"].index(place.item_id)
+        assert (place.x, place.y, place.beyond) == (whole["x"][at], whole["y"][at], at in whole["beyond"])
+    assert [place.item_id for place in answer.items] == [517, 503]
+    assert answer.user is not None
+    assert abs(answer.user.x) <= 1
+    assert asked.post("/v1/map", json={}).json()["user"] is None
+    assert asked.post("/v1/map", json={"user": "nobody"}).status_code == 404
+
+
+def test_users_for_an_item_do_not_have_it_and_have_the_highest_scores(asked, model):
+    answer = UsersForAnswer.model_validate(asked.get("/v1/users-for/503?k=5").json())
+    have = {user for user in range(1000, 1000 + N_USERS) if 503 in seen_by(model, user)}
+    assert have
+    scores = model.users.vectors @ model.items.vectors[3]
+    best = [1000 + row for row in np.argsort(-scores, kind="stable") if 1000 + row not in have][:5]
+    assert [user.user_id for user in answer.users] == best
+    assert [user.score for user in answer.users] == pytest.approx(sorted(scores[np.array(best) - 1000])[::-1])
+    assert asked.get("/v1/users-for/77").status_code == 404
+
+
+@pytest.mark.parametrize(("verb", "said"), [(None, "rated"), ("listen to", "listened to")])
+def test_the_verb_is_the_schemas_or_guessed(serving, tmp_path, verb, said):
+    fitted(verb=verb, epochs=1).save(tmp_path / "worded")
+    answer = serving(bundle=tmp_path / "worded", store=str(tmp_path / "worded.db")).get("/v1/model").json()
+    assert answer["verb"]["past"] == said
 
 
 def test_ids_of_text_go_through_paths_and_bodies(tmp_path, serving):

@@ -183,7 +183,7 @@ def test_wrong_numbers_in_features(serving, tmp_path):
         ("GET", "/../bundle.json", 404),
         ("PATCH", "/v1/recommend", 405),
         ("POST", "/v1/model", 405),
-        ("GET", "/docs", 404),
+        ("GET", "/redoc", 404),
         ("GET", "/v1/users?limit=0", 422),
     ],
 )

@@ -54,6 +54,7 @@ def page(browser, address, request):
     found.on(
         "request", lambda asked: None if asked.url.startswith((address, "data:")) else wrong.append(asked.url)
     )
+    found.browser_errors = wrong
     found.goto(address)
     found.wait_for_selector("#list .card")
     yield found
@@ -87,20 +88,20 @@ def test_the_path_of_a_visitor(page):
     # the first user, with history and reasons
     assert "User 1000" in page.inner_text("#about")
     assert page.locator("#history li").count() > 5
-    assert "because you watched" in page.inner_text("#list")
+    assert "because this user rated" in page.inner_text("#list")
     # another one, searched
-    page.fill("#user", "1003")
-    page.wait_for_selector("#users li:has-text('1003')")
-    page.click("#users li:has-text('1003')")
+    page.fill("#query", "1003")
+    page.wait_for_selector("#found [role=option]:has-text('1003')")
+    page.click("#found [role=option]:has-text('1003')")
     until(page, "document.querySelector('#about').textContent.includes('User 1003')")
     # a new one, who watches and skips
     page.click("#new")
     until(page, "document.querySelector('#about').textContent.startsWith('A new user')")
     before = items(page)
-    page.click(f"#list .card[data-item='{before[1]}'] button:has-text('Watch')")
+    page.click(f"#list .card[data-item='{before[1]}'] button:has-text('Rate')")
     after = settled(page, before)
     assert before[1] not in after
-    assert "because you watched" in page.inner_text("#list")
+    assert "because this user rated" in page.inner_text("#list")
     page.click(f"#list .card[data-item='{after[0]}'] button:has-text('Skip')")
     later = settled(page, after)
     assert after[0] not in later
@@ -117,15 +118,15 @@ def test_the_path_of_a_visitor(page):
     # the reload of the page keeps the new user
     page.reload()
     page.wait_for_selector("#list .card")
-    assert "2 watched" in page.inner_text("#about")
+    assert "2 items rated so far" in page.inner_text("#about")
     assert page.locator("#history li").count() == 3
 
 
 def test_by_keyboard_alone(page):
-    page.focus("#user")
-    page.wait_for_selector("#users li")
+    page.focus("#query")
+    page.wait_for_selector("#found [role=option]")
     page.keyboard.type("1005")
-    page.wait_for_selector("#users li[aria-selected=true]:has-text('1005')")
+    page.wait_for_selector("#found [aria-selected=true]:has-text('1005')")
     page.keyboard.press("Enter")
     until(page, "document.querySelector('#about').textContent.includes('User 1005')")
     page.focus("#new")
@@ -134,7 +135,7 @@ def test_by_keyboard_alone(page):
     before = items(page)
     page.keyboard.press("j")
     page.keyboard.press("j")
-    page.keyboard.press("w")
+    page.keyboard.press("r")
     after = settled(page, before)
     assert before[1] not in after
     page.keyboard.press("s")
@@ -158,8 +159,100 @@ def test_the_map_opens_items(page):
     page.focus("#map")
     page.keyboard.press("ArrowRight")
     page.wait_for_selector("#tip:not([hidden])")
+    named = page.inner_text("#tip").split(" · ")
+    assert named[1] in ("recommended", "rated")
     page.keyboard.press("Enter")
     page.wait_for_selector("#item[open]")
+    assert page.inner_text("#item-title").startswith(named[0])
+    assert "% of the variance" in page.inner_text("#map-note")
+
+
+def test_the_map_zooms_and_moves(page):
+    def drawn():
+        return page.evaluate("document.querySelector('#map').toDataURL()")
+
+    page.locator("#map").scroll_into_view_if_needed()
+    box = page.locator("#map").bounding_box()
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    first = drawn()
+    page.mouse.move(*middle)
+    page.mouse.wheel(0, -300)
+    until(page, "first => document.querySelector('#map').toDataURL() != first", first)
+    zoomed = drawn()
+    page.mouse.down()
+    page.mouse.move(middle[0] + 60, middle[1] + 40, steps=4)
+    page.mouse.up()
+    assert drawn() != zoomed
+    assert not page.locator("#item[open]").count(), "a drag is not a click"
+    page.mouse.move(0, 0)
+    page.click("#whole")
+    page.evaluate("document.activeElement.blur()")
+    until(page, "first => document.querySelector('#map').toDataURL() == first", first)
+    page.focus("#map")
+    page.keyboard.press("+")
+    page.keyboard.press("Shift+ArrowLeft")
+    assert drawn() != first
+    page.keyboard.press("0")
+    until(page, "first => document.querySelector('#map').toDataURL() == first", first)
+    page.click("#closer")
+    assert drawn() != first
+
+
+def test_items_are_found_and_lead_to_similar_items_and_users(page):
+    page.fill("#query", "电影 17")
+    page.wait_for_selector("#found [role=option]:has-text('电影 17')")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#item[open]")
+    assert page.inner_text("#item-title") == "电影 17 <b>"
+    assert page.locator("#item .alike li").count() == 8
+    user = page.locator("#item .people button").first
+    name = user.inner_text()
+    user.click()
+    page.wait_for_selector("#item", state="hidden")
+    until(page, "name => document.querySelector('#about').textContent.startsWith(`User ${name}:`)", name)
+
+
+def test_a_user_who_is_not_known_starts_as_a_new_one(page):
+    page.fill("#query", "somebody else")
+    page.wait_for_selector("#found [role=option]:has-text('somebody else')")
+    page.keyboard.press("Enter")
+    until(page, "document.querySelector('#about').textContent.includes('not in the training set')")
+    page.wait_for_selector("#list .card")
+    before = items(page)
+    page.click(f"#list .card[data-item='{before[0]}'] button:has-text('Rate')")
+    after = settled(page, before)
+    assert before[0] not in after
+    assert page.inner_text("#status").endswith("; list updated.")
+    page.evaluate("location.hash = 'user=another%20one'")
+    until(page, "document.querySelector('#about').textContent.startsWith('User another one is not')")
+    page.wait_for_selector("#list .card")
+    page.click("#list .card:first-child button:has-text('Skip')")
+    until(page, "document.querySelectorAll('#history .skip').length == 1")
+
+
+def test_errors_are_shown_as_words_and_clicks_reach_nobody_else(page):
+    page.evaluate("location.hash = 'user=' + 'x'.repeat(300)")
+    until(page, "document.querySelector('#status.wrong')?.textContent.includes('1 to 256 characters')")
+    assert items(page) == []
+    assert page.locator("#history li").count() == 0
+    page.browser_errors.clear()  # Chromium itself notes a request that was refused
+
+
+def test_the_docs_of_the_api(page, address):
+    page.goto(f"{address}docs")
+    page.wait_for_selector("summary:has-text('/v1/recommend')")
+    paths = page.evaluate(
+        "fetch('openapi.json').then(answer => answer.json()).then(api => Object.keys(api.paths))"
+    )
+    shown = page.eval_on_selector_all("summary code", "codes => codes.map(code => code.textContent)")
+    assert set(shown) == set(paths)
+    page.click("summary:has-text('/v1/score')")
+    score = page.locator("details[open]")
+    score.locator("textarea").fill('{"pairs": [{"user_id": 1003, "item_id": 503}]}')
+    score.locator("button").click()
+    score.locator("pre[role=status]:has-text('\"user_id\": 1003')").wait_for()
+    page.click("summary:has-text('/v1/users-for')")
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
 def test_markup_in_titles_is_text(page):

@@ -14,7 +14,7 @@ from twotower.metrics.bootstrap import percentile_interval, user_draws
 Floats = NDArray[np.float64]
 
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
-"""Quantiles of the residuals that are told of each bin."""
+"""Quantiles of the residuals of each bin."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,12 @@ class Bin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How predictions and labels agree.
+    """How well predictions and labels agree.
 
     Attributes:
         bins: by ascending prediction; fewer than ten where predictions are equal.
-        slope: of the least squares line of the labels on the predictions, 1 if these are neither too bold nor
-            too timid; with its interval over users. nan where all predictions are equal.
+        slope: of the least squares line of the labels on the predictions, 1 if these spread neither too
+            much nor too little; with its interval over users. nan where all predictions are equal.
         bias: mean of label minus prediction, with its interval over users.
         label_sd: standard deviation of the labels.
         prediction_sd: standard deviation of the predictions.

@@ -1,7 +1,7 @@
 """Vega-Lite to inline SVG, whose colours the page's style chooses; needs the extra ``report``.
 
-Charts are drawn once, in the fixed colours below. The style sheet finds these and puts its own in their
-place, those of a dark page too. There is no script in a chart, and nothing is fetched.
+Charts are drawn once, in the light colours of `twotower.colours`; the rules of `recoloured` show them in the
+colours of a dark page. There is no script in a chart, and nothing is fetched.
 """
 
 from __future__ import annotations
@@ -9,19 +9,20 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+from twotower.colours import LIGHT
 from twotower.errors import MissingExtraError
 
-INK: Final = "#1b1f27"
+INK: Final = LIGHT["ink"]
 """Text."""
-QUIET: Final = "#5b6473"
+QUIET: Final = LIGHT["quiet"]
 """Labels of axes."""
-LINE: Final = "#e2e5eb"
+LINE: Final = LIGHT["line"]
 """Grids."""
-ACCENT: Final = "#2456d6"
+ACCENT: Final = LIGHT["accent"]
 """Our model, and whatever matters most."""
-SECOND: Final = "#c2560c"
-"""What stands beside it."""
-REST: Final = "#8f98a8"
+SECOND: Final = LIGHT["second"]
+"""What it is compared with."""
+REST: Final = LIGHT["rest"]
 """Everything else."""
 
 WIDTH: Final = 350
@@ -90,7 +91,7 @@ def draw(chart: dict[str, Any], label: str) -> str:
 
     Args:
         chart: without a config; the data is in it.
-        label: what it shows, for who can't see it.
+        label: what it shows, for screen readers.
     """
     svg = str(converter().vegalite_to_svg({**chart, "config": _CONFIG}, allowed_base_urls=[]))
     head, rest = svg.split(">", 1)
@@ -100,6 +101,16 @@ def draw(chart: dict[str, Any], label: str) -> str:
         rest = _EMPTY.sub("", rest)
     rest = _LONG.sub(r"\1", rest)
     return f'{head} role="img" aria-label="{_escaped(label)}">{rest}'
+
+
+def recoloured() -> str:
+    """Return style sheet rules that replace the colours of a chart by variables of `twotower.colours.css`."""
+    names = ("ink", "quiet", "line", "accent", "second", "rest")
+    return "\n".join(
+        f'svg [{paint}="{LIGHT[name]}"] {{ {paint}: var(--{name}); }}'
+        for name in names
+        for paint in ("fill", "stroke")
+    )
 
 
 def _escaped(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What a report says, in the order in which it says it: everything that the page's template shows."""
+"""The content of a report, in its order: all that the template shows."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from twotower.report.facts import data_facts, feature_facts, model_facts
 from twotower.report.item_map import map_of
 from twotower.report.people import people_of
 from twotower.report.wording import LEFT_OUT, MEANINGS, bounds, interval, metric_name, number, percent, signed
+from twotower.verbs import verb_of
+from twotower.wording import count_of
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ def content_of(case: Case, findings: tuple[Finding, ...], title: str) -> dict[st
     """Return all that the template of the page reads."""
     return {
         "title": title,
-        "kind": "a model that ranks" if case.ranks else "a model that predicts",
+        "kind": "a ranking model" if case.ranks else "a rating model",
         "verdict": _verdict(case),
         "changed": case.data.changed,
         "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
@@ -54,6 +56,7 @@ def content_of(case: Case, findings: tuple[Finding, ...], title: str) -> dict[st
         "map": map_of(case.recommender, case.parts.train.items),
         "people": () if case.lists is None else people_of(case.recommender, case.lists),
         "label": case.parts.train.schema.label,
+        "verb": verb_of(case.parts.train.schema, case.config.data.interactions or ""),
         "meanings": _meanings(case),
         "config": dump_config(case.config),
         "fingerprint": case.data.now,
@@ -66,13 +69,14 @@ def _verdict(case: Case) -> str:
     warning = "" if beside is None or beside.verdict == "better" else f" {beside.says}"
     if isinstance(of, RankingEvaluation):
         asked = (
-            f"For {number(of.users)} users with {number(of.positives)} liked items that it had not seen, "
-            f"among {number(of.items)} items"
+            f"For {count_of(of.users, 'user')} and {count_of(of.positives, 'liked item')} of the test "
+            "set, ranking "
+            f"{count_of(of.items, 'item')}"
         )
-        return f"{asked}, the model reaches {name} {score}. {tables.differences_said(case)}{warning}"
+        return f"{asked}, the model has {name} {score}. {tables.differences_said(case)}{warning}"
     label = case.parts.test.schema.label
     return (
-        f"On {number(of.rows)} interactions that it had not seen, the model predicts {label} with {name} "
+        f"On {count_of(of.rows, 'interaction')} of the test set, the model predicts {label} with {name} "
         f"{score}. {tables.differences_said(case)}{warning}"
     )
 
@@ -91,33 +95,28 @@ def _tiles(case: Case, findings: tuple[Finding, ...]) -> list[Tile]:
     tiles = [Tile(metric_name(case.main), number(case.score.value), bounds(case.score))]
     best = case.best_baseline
     if best is not None and case.compared is not None:
-        gap = case.compared.comparison.differences[best][case.main]
-        better = gap.high < 0 if case.higher_is_better else gap.low > 0
-        worse = gap.low > 0 if case.higher_is_better else gap.high < 0
+        gap = tables.ours_minus(case.compared.comparison.differences[best][case.main])
+        better = gap.low > 0 if case.higher_is_better else gap.high < 0
+        worse = gap.high < 0 if case.higher_is_better else gap.low > 0
         theirs = case.compared.comparison.models[best].metrics[case.main].value
-        share = percent(abs(gap.value / theirs), 1) if theirs else signed(-gap.value)
-        way = "better" if (gap.value < 0) == case.higher_is_better else "worse"
+        share = percent(abs(gap.value / theirs), 1) if theirs else signed(gap.value)
+        way = "better" if (gap.value > 0) == case.higher_is_better else "worse"
         mood = "good" if better else "bad" if worse else ""
-        within = (
-            f"{signed(-gap.value)} ({signed(-gap.high)} to {signed(-gap.low)}); {best} is given "
-            f"{case.compared.given[best]}"
+        mark = {"good": "▲ ", "bad": "▼ ", "": "≈ "}[mood]
+        within = f"{interval(gap, sign=True)}, ours minus {best}" + ("" if mood else "; may be chance")
+        tiles.append(
+            Tile(f"{metric_name(case.main)} compared with {best}", f"{mark}{share} {way}", within, mood)
         )
-        tiles.append(Tile(f"{metric_name(case.main)} beside {best}", f"{share} {way}", within, mood))
     else:
         tiles.append(Tile("Baselines", "none", "switched off"))
     counts = {severity: sum(of.severity is severity for of in findings) for severity in Severity}
     serious = counts[Severity.ERROR] + counts[Severity.WARNING]
-    told = f"{_count(counts[Severity.ERROR], 'error')}, {_count(counts[Severity.WARNING], 'warning')}, "
-    told += _count(counts[Severity.NOTE], "note")
+    told = ", ".join(count_of(counts[severity], severity.value) for severity in Severity)
     mood = "bad" if counts[Severity.ERROR] else "warn" if serious else "good"
-    tiles.append(Tile("Doctor", "healthy" if not serious else f"{serious} to mend", told, mood))
+    tiles.append(Tile("Doctor", "✓ healthy" if not serious else f"! {serious} to fix", told, mood))
     users = case.parts.test.interactions.get_column(case.parts.test.schema.user).n_unique()
-    tiles.append(Tile("Test part", number(len(case.parts.test)), f"rows of {number(users)} users"))
+    tiles.append(Tile("Test set", count_of(len(case.parts.test), "row"), f"of {count_of(users, 'user')}"))
     return tiles
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def _meanings(case: Case) -> list[tuple[str, str]]:
@@ -128,10 +127,14 @@ def _meanings(case: Case) -> list[tuple[str, str]]:
     said.append(
         (
             "popular and rare",
-            "the most popular items hold a third of the train rows, the rarest another third",
+            "the most popular items hold a third of the rows of the training set, the rarest another third",
         )
     )
     said.append(
-        ("95% interval", "drawn over users: other users of the same kind would give a figure within it")
+        (
+            "95% interval",
+            "from resampled users: with other users of the same kind, the figure would lie within it 95 "
+            "times in 100",
+        )
     )
     return said

@@ -1,4 +1,4 @@
-"""What was trained on what: the settings that matter, in words."""
+"""Model and data: the settings that matter, in words."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _UNKNOWN = "not recorded"
 
 
 def data_facts(case: Case) -> Facts:
-    """Return what the data is, how it was split, and what counts as a positive."""
+    """Return the data, its split, and what counts as a positive."""
     config, schema = case.config, case.parts.train.schema
     train = case.parts.train
     facts = [
         ("Source", _source(config)),
         ("Split", _split(config)),
         ("Catalogue", f"{number(train.users.height)} users, {number(train.items.height)} items"),
-        ("Density of train", percent(_density(case), 2)),
-        ("Label", schema.label or "none: every interaction counts alike"),
+        ("Density of the training set", percent(_density(case), 2)),
+        ("Label", schema.label or "none: all interactions count the same"),
         ("Positives", _positives(case)),
     ]
     for which in ("users", "items"):
@@ -55,13 +55,13 @@ def model_facts(case: Case) -> Facts:
     seconds: Mapping[str, float] = case.recorded.get("seconds", {})
     went = f"{len(epochs)} of at most {config.training.epochs}"
     if kept is not None:
-        went += f"; epoch {kept} was the best on validation"
+        went += f"; epoch {kept} was the best on the validation set"
     if refit:
-        went += f"; then {len(refit)} on train and validation together"
+        went += f"; then {len(refit)} on the training and validation sets together"
     hidden = " and ".join(map(str, model.hidden)) or "none"
     facts = [
         ("Objective", _objective(config)),
-        ("Vectors", f"{model.dim} places, {_members(model.n_members)}"),
+        ("Vectors", f"{model.dim} dimensions, {_members(model.n_members)}"),
         ("Hidden layers", hidden),
         ("Epochs", went),
         ("Learning rate", _rate(config)),
@@ -72,7 +72,7 @@ def model_facts(case: Case) -> Facts:
     if seconds:
         each = ", ".join(f"{name} {of:.1f}" for name, of in seconds.items())
         facts.append(("Time taken", f"{sum(seconds.values()):.1f} s ({each})"))
-    facts.append(("Report by", f"twotower {__version__}"))
+    facts.append(("Report made by", f"twotower {__version__}"))
     return facts
 
 
@@ -90,14 +90,14 @@ def _split(config: Config) -> str:
     if split.method == "files":
         return f"files: train {split.train}, validation {split.validation or 'carved'}, test {split.test}"
     if split.method == "column":
-        return f"the parts that column '{split.column}' names"
+        return f"by column '{split.column}'"
     validation = split.validation if split.validation is not None else split.test
     shares = [
         f"{name} {percent(share)}"
         for name, share in (("test", split.test), ("validation", validation))
         if isinstance(share, float)
     ]
-    return f"{split.method}: {', '.join(shares)} of what is left"
+    return f"{split.method}: {', '.join(shares)} of the rest"
 
 
 def _objective(config: Config) -> str:
@@ -115,12 +115,12 @@ def _objective(config: Config) -> str:
 
 def _rate(config: Config) -> str:
     if config.solved:
-        return "none: the vectors are solved for in closed form"
+        return "none: the vectors are solved in closed form"
     return f"{config.training.learning_rate:g}, schedule {config.training.schedule}"
 
 
 def _members(members: int) -> str:
-    return "one model" if members == 1 else f"shared by {members} small models whose scores are averaged"
+    return "one model" if members == 1 else f"split among {members} small models whose scores are averaged"
 
 
 def _positives(case: Case) -> str:
@@ -129,8 +129,8 @@ def _positives(case: Case) -> str:
         if value is not None:
             meaning = {
                 "threshold": f"{label} of at least {value:g}",
-                "quantile": f"{label} of at least its {value:g} quantile in train",
-                "duration_rank": f"{label} of rank {value:g} or more among items of like duration",
+                "quantile": f"{label} of at least its {value:g} quantile in the training set",
+                "duration_rank": f"{label} of rank {value:g} or more among items of similar duration",
             }
             return meaning[rule]
     return "every interaction"
@@ -145,7 +145,7 @@ def _density(case: Case) -> float:
 
 def _sameness(then: str | None, now: str) -> str:
     if then is None:
-        return "the run recorded none to compare with"
+        return "the run recorded none"
     return (
-        "the same as when it was trained" if then == now else f"another than {then[:16]} when it was trained"
+        "the same as when it was trained" if then == now else f"not the one it was trained on ({then[:16]})"
     )

@@ -205,7 +205,7 @@ def residuals(of: Calibration, label: str) -> Chart:
 def by_slice(
     metric: str, overall: Interval, slices: Mapping[str, Mapping[str, SliceResult]], names: Mapping[str, str]
 ) -> Chart:
-    """Draw one metric of every slice, group by group, beside the whole test part."""
+    """Draw one metric of every slice, group by group, and that of the whole test set."""
     values = [
         _interval(
             names.get(name, name), part.metrics[metric], group=names.get(group, group), all=overall.value
@@ -245,8 +245,8 @@ def by_slice(
 
 
 def popularity(lists: GivenLists) -> Chart:
-    """Draw how much of what is given, and of what was liked, falls to each tenth of the catalogue."""
-    kinds = {"liked in the test part": lists.by_band[1], f"given, first {lists.k}": lists.by_band[2]}
+    """Draw which share of recommendations, and of liked items, falls to each tenth of the catalogue."""
+    kinds = {"liked in the test set": lists.by_band[1], f"recommended, top {lists.k}": lists.by_band[2]}
     values = [
         {"band": band + 1, "kind": kind, "share": float(shares[band])}
         for kind, shares in kinds.items()
@@ -276,7 +276,7 @@ def popularity(lists: GivenLists) -> Chart:
 
 
 def importance(features: Sequence[Worth], metric: str) -> Chart:
-    """Draw what some features are worth."""
+    """Draw the importance of some features."""
     values = [
         _interval(f"{worth.side[:-1]}: {worth.column}", worth.loss, counts=worth.counts) for worth in features
     ]

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 Vectors = NDArray[np.float32]
 
 _SAMPLE_USERS, _SAMPLE_ITEMS = 1_000, 2_000
-"""Users and items whose scores are taken apart, at most."""
+"""Most users and items whose scores are looked at."""
 _STILL = 1e-3
-"""A place of the vectors that varies less than this share of the most varying one is still."""
+"""A dimension that varies less than this share of the most varying one is constant."""
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,11 @@ class Geometry:
 
     Attributes:
         rows: how many.
-        dim: places of a vector.
+        dim: dimensions of a vector.
         effective_dim: directions that they use: the exponential of the entropy of the shares of variance of
             the principal components, from 1 to ``dim``; 0 if all vectors are alike (Roy & Vetterli 2007).
         first: share of the variance along the first principal component; nan if all are alike.
-        still: places that (nearly) don't vary.
+        still: dimensions that (nearly) don't vary.
         norms: least length, median, 99% quantile and greatest.
         zeros: vectors of length 0.
         finite: whether every number is finite.
@@ -43,12 +43,12 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Personal:
-    """The variance of scores of users for items, taken apart.
+    """The variance of the scores of users and items, in three parts.
 
     Attributes:
-        user: share between users: what one gives to all items.
-        item: share between items: what all users think of one.
-        both: the rest, a matter of user and item together; what makes lists differ.
+        user: share between users: the mean over all items.
+        item: share between items: the mean over all users.
+        both: the rest, personal taste, which makes lists differ.
         spread: standard deviation of the scores.
     """
 
@@ -90,7 +90,7 @@ def geometry_of(vectors: Vectors, members: int) -> Geometry:
 
 
 def personal_of(users: Vectors, items: Vectors, seed: int) -> Personal:
-    """Take apart the scores of finished vectors float32 (n, dim) and (m, dim), of a sample where many."""
+    """Divide the variance of the scores of finished vectors (n, dim) and (m, dim); of many, of a sample."""
     draw = np.random.default_rng(seed)
     u = _sample(users, _SAMPLE_USERS, draw).astype(np.float64)
     v = _sample(items, _SAMPLE_ITEMS, draw).astype(np.float64)

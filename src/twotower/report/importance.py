@@ -1,8 +1,8 @@
-"""What each feature is worth: the loss in the main metric when its values are dealt out anew among the rows.
+"""Feature importance: the loss in the main metric when the values of a feature are shuffled among the rows.
 
-A column is permuted among the users (or items), which keeps its distribution and cuts what it says of each;
-nothing is trained again. The ids are a group of their own: their learnt vectors change hands among the warm
-rows. Features that say the same stand in for each other, so that each of them may look worth little (Breiman
+A column is permuted among the users (or items), which keeps its distribution and removes its information;
+nothing is trained again. The ids are a group of their own: their learned vectors are shuffled among the warm
+rows. Features with the same information replace each other, so that each may look unimportant (Breiman
 2001; Fisher, Rudin & Dominici, JMLR 2019).
 """
 
@@ -31,7 +31,7 @@ Rows = NDArray[np.int64]
 
 REPETITIONS = 5
 MOST_USERS = 3_000
-"""Users of the test part that are measured, at most."""
+"""Most users of the test set that are measured."""
 IDS = "id"
 """What the group of the ids is called."""
 
@@ -61,7 +61,7 @@ class Worth:
 
 @dataclass(frozen=True)
 class Importance:
-    """What every feature is worth, the most first.
+    """The importance of all features, the largest first.
 
     Attributes:
         metric: the metric.
@@ -89,11 +89,11 @@ def importance_of(
     seed: int,
     repetitions: int = REPETITIONS,
 ) -> Importance:
-    """Permute each feature column and the ids in turn, and measure the test part again.
+    """Permute each feature column and the ids in turn, and measure on the test set again.
 
     Args:
         recommender: the model; a row that its tables lack has every feature missing.
-        parts: the test part, and the tables of features.
+        parts: the test set, and the tables of features.
         metric: ``"ndcg@k"``, ``"rmse"`` or ``"rmse_capped"``.
         cap: of the labels and predictions, for the last.
         candidates: what a user may be given, for the first.
@@ -242,7 +242,7 @@ def _vectors(recommender: Recommender, side: EncodedSide, which: str) -> NDArray
 
 
 def _permuted(side: EncodedSide, column: str, generator: np.random.Generator) -> EncodedSide:
-    """Deal out the values of one column anew among all rows, or the ids among the warm ones."""
+    """Shuffle the values of one column among all rows, or the ids among the warm ones."""
     if column != IDS:
         order = generator.permutation(side.rows)
         return replace(side, blocks={**side.blocks, column: _taken(side.blocks[column], order)})

@@ -1,4 +1,4 @@
-"""The map: item vectors in the plane in which they spread most, coloured by a category."""
+"""The map: items on the plane of the two principal components of their vectors, coloured by category."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from twotower.colours import CATEGORIES
 from twotower.projecting import plane
 from twotower.recommender import Recommender
 from twotower.report.people import Names
@@ -17,9 +18,7 @@ from twotower.report.wording import shown
 from twotower.schema import Kind
 
 MOST = 3_000
-"""Items on the map; of more, every n-th."""
-COLOURS = 8
-"""Categories that have a colour; the others share one."""
+"""Items on the map; of a larger catalogue, every n-th."""
 _DISTINCT = 60
 _SIZE = 400
 _EDGE = 8
@@ -36,6 +35,7 @@ class Point:
         r: its radius, by its number of interactions.
         colour: place of its category among those that have a colour, -1 for the others.
         title: its name and category.
+        beyond: whether it lies further out, and was moved to the edge.
     """
 
     x: float
@@ -43,6 +43,7 @@ class Point:
     r: float
     colour: int
     title: str
+    beyond: bool
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,12 @@ class ItemMap:
 
     Attributes:
         points: the small ones last, so that they are drawn on top.
-        column: what it is coloured by; None for nothing.
+        column: the column of the categories; None without one.
         categories: those that have a colour, each with its number of items on the map.
         others: items of other categories, or of none.
-        explained: share of the variance of the vectors that the plane holds.
-        every: every how many items one is drawn.
+        explained: share of the variance of the vectors that the map shows.
+        every: 1 if all items are drawn, n if every n-th is.
+        total: items of the model.
         size: width and height.
     """
 
@@ -65,7 +67,13 @@ class ItemMap:
     others: int
     explained: float
     every: int
+    total: int
     size: int = _SIZE
+
+    @property
+    def beyond(self) -> int:
+        """Number of items that lie further out than the map, and are drawn at its edge."""
+        return sum(point.beyond for point in self.points)
 
 
 def map_of(recommender: Recommender, items: pl.DataFrame) -> ItemMap | None:
@@ -75,26 +83,30 @@ def map_of(recommender: Recommender, items: pl.DataFrame) -> ItemMap | None:
         return None
     every = -(-len(side.ids) // MOST)
     rows = np.arange(0, len(side.ids), every)
-    found = plane(recommender.directions(side.vectors)[rows])
+    directions = recommender.directions(side.vectors)[rows]
+    found = plane(directions)
+    places, beyond = found.place(directions)
     column, values = _category(recommender, items, rows)
     counts = Counter(value for value in values if value is not None)
-    coloured = sorted(counts, key=lambda value: (-counts[value], value))[:COLOURS]
-    places = {value: place for place, value in enumerate(coloured)}
+    coloured = sorted(counts, key=lambda value: (-counts[value], value))[:CATEGORIES]
+    colours = {value: place for place, value in enumerate(coloured)}
     seen = np.bincount(recommender.seen[1], minlength=len(side.ids))[rows]
     radius = 1.4 + 3.0 * np.sqrt(seen / max(int(seen.max()), 1))
-    at = _EDGE + (found.points * [1, -1] + 1) / 2 * (_SIZE - 2 * _EDGE)
+    at = _EDGE + (places * [1, -1] + 1) / 2 * (_SIZE - 2 * _EDGE)
     names = Names(recommender)
     points = []
     for n in np.argsort(-radius, kind="stable"):
         value = values[n]
-        title = names.of_row(int(rows[n])).title[:_TITLE]
+        item = names.of_row(int(rows[n]))
+        title = item.title[:_TITLE] if item.title == item.id else f"{item.title[:_TITLE]} #{item.id}"
         points.append(
             Point(
                 round(float(at[n, 0]), 1),
                 round(float(at[n, 1]), 1),
                 round(float(radius[n]), 1),
-                places.get(value, -1) if value is not None else -1,
+                colours.get(value, -1) if value is not None else -1,
                 title if value is None else f"{title} ({value})",
+                bool(beyond[n]),
             )
         )
     return ItemMap(
@@ -104,6 +116,7 @@ def map_of(recommender: Recommender, items: pl.DataFrame) -> ItemMap | None:
         len(rows) - sum(counts[value] for value in coloured),
         sum(found.explained),
         every,
+        len(side.ids),
     )
 
 

@@ -1,4 +1,4 @@
-"""What the users of a test part are given: how alike their lists are, how popular what is in them."""
+"""The recommendations for the users of the test set: how similar they are, and how popular the items."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class GivenLists:
         users: ids (n,).
         items: ids (n_items,) of the catalogue.
         lists: int32 (n, k) rows of ``items``, best first, -1 after the last.
-        relevant: the rows that each user should have been given.
+        relevant: rows of the items that each user liked in the test set.
         exposure: (n_items,) in how many lists each item is.
-        popularity: (n_items,) train rows of each item.
-        overlap: mean share of the items of one list that another user's list has too.
-        by_band: three shares by band of popularity, rare items first, each summing to 1: of the train rows,
-            of the held-out positives, of the lists; (3, BANDS).
+        popularity: (n_items,) training rows of each item.
+        overlap: mean share of the items of one list that are also in another user's.
+        by_band: three shares by band of popularity, rare items first, each summing to 1: of the training
+            rows, of the held-out positives, of the lists; (3, BANDS).
     """
 
     k: int
@@ -54,7 +54,7 @@ class GivenLists:
 
 
 def lists_of(task: RankingTask, ranker: Ranker, k: int) -> GivenLists:
-    """Ask a ranker for the lists of the first k items, just as its ranking is measured."""
+    """Return the top k of each user, from the same rankings that are measured."""
     recorder = _Recorder(ranker)
     task.values(recorder)
     lists = np.concatenate(recorder.lists)[:, :k]
@@ -80,14 +80,14 @@ def lists_of(task: RankingTask, ranker: Ranker, k: int) -> GivenLists:
 
 
 class _Recorder(Ranker):
-    """Keeps what a ranker gives."""
+    """Records the lists of a ranker."""
 
     def __init__(self, ranker: Ranker) -> None:
         self.name, self.inner = ranker.name, ranker
         self.lists: list[NDArray[np.int32]] = []
 
     def rank(self, queries: Queries, k: int) -> NDArray[np.int32]:
-        """Ask, and keep."""
+        """Rank, and record."""
         found = self.inner.rank(queries, k)
         self.lists.append(np.asarray(found))
         return found

@@ -1,11 +1,13 @@
-"""The page: a template filled with what a report says. Needs the extra ``report``."""
+"""The report as a page: a template and its content. Needs the extra ``report``."""
 
 from __future__ import annotations
 
 from importlib.resources import files
 from typing import Any
 
+from twotower.colours import css
 from twotower.errors import MissingExtraError
+from twotower.report.charts import recoloured
 
 
 def template() -> Any:
@@ -37,7 +39,7 @@ def render(content: dict[str, Any]) -> str:
 
     Whatever comes from the user's data (captions, ids, column names) is escaped.
     """
-    return str(template().render(content, style=_read("style.css")))
+    return str(template().render(content, style="\n".join((css(), _read("style.css"), recoloured()))))
 
 
 def _ticked(text: str) -> Any:

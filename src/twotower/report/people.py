@@ -1,4 +1,4 @@
-"""Some users of the test part: what they have, what they are given, and why."""
+"""Some users of the test set: their history, their recommendations, and why."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import polars as pl
 from twotower.recommender import Recommender
 from twotower.report.lists import GivenLists
 from twotower.report.wording import shown
+from twotower.wording import count_of
 
 _WHERE = (0.2, 0.5, 0.85)
 """Which users are shown: at these quantiles of the number of interactions."""
@@ -43,7 +44,7 @@ class Given:
     Attributes:
         item: the item.
         score: its score.
-        hit: whether it was liked in the test part.
+        hit: whether it was liked in the test set.
         reasons: items of the user's that raise the score most, each with what it adds.
     """
 
@@ -59,10 +60,10 @@ class Person:
 
     Attributes:
         id: the id.
-        interactions: how many the user has in train.
-        liked: how many items of the test part the user liked.
-        history: items that the user has, those liked most first, with their labels (None without labels).
-        given: the list.
+        interactions: how many the user has in the training set.
+        liked: how many items of the test set the user liked.
+        history: items of the user, the highest label first, each with its label (None without labels).
+        given: the recommendations.
     """
 
     id: str
@@ -71,9 +72,15 @@ class Person:
     history: tuple[tuple[Item, float | None], ...]
     given: tuple[Given, ...]
 
+    @property
+    def about(self) -> str:
+        """How much is known of the user."""
+        in_training = count_of(self.interactions, "item")
+        return f"{in_training} in the training set, {count_of(self.liked, 'item')} liked in the test set"
+
 
 def people_of(recommender: Recommender, lists: GivenLists) -> tuple[Person, ...]:
-    """Return users with few, with a middling number of, and with many interactions."""
+    """Return users with few, with a typical number of, and with many interactions."""
     rows = recommender.users.rows(lists.users)
     counts = np.where(rows >= 0, np.diff(recommender.seen[0])[rows], 0)
     warm = np.flatnonzero(counts > 0)
@@ -148,6 +155,13 @@ class Names:
         """Return the item of an id that the recommender knows."""
         series = pl.Series([item], dtype=self.recommender.items.ids.dtype)
         return self.of_row(int(self.recommender.items.rows(series)[0]))
+
+
+def called(recommender: Recommender, item: Any) -> str:
+    """Return what to call an item in a sentence: its title and its id, or its id alone."""
+    known = item in recommender.items.ids
+    named = Names(recommender).of_id(item) if known else Item(shown(item), shown(item), "")
+    return f"item {named.id}" if named.title == named.id else f"“{named.title}” (#{named.id})"
 
 
 def _about(values: Sequence[str]) -> str:

@@ -14,7 +14,9 @@ from twotower.report import figures, tables
 from twotower.report.case import Case
 from twotower.report.charts import draw
 from twotower.report.history import best_epoch, epochs_of
+from twotower.report.people import called
 from twotower.report.wording import interval, metric_name, number, percent
+from twotower.wording import count_of
 
 _FEATURES = 15
 """Features in the chart; the table has all."""
@@ -36,12 +38,12 @@ class Figure:
 
 
 def accuracy(case: Case) -> dict[str, Any]:
-    """Return our model beside baselines, and every metric of ours."""
+    """Return our model compared with baselines, and every metric of ours."""
     charts, compared = [], case.compared
     if compared is not None:
         models = compared.comparison.models
         order = tables.by_main(case, {name: of.metrics for name, of in models.items()})
-        way = "more is better" if case.higher_is_better else "less is better"
+        way = "higher is better" if case.higher_is_better else "lower is better"
         for metric in tables.compared_metrics(case)[:2]:
             values = {name: models[name].metrics[metric] for name in order}
             said = ", ".join(f"{name} {number(of.value)}" for name, of in values.items())
@@ -50,7 +52,7 @@ def accuracy(case: Case) -> dict[str, Any]:
                 Figure(
                     draw(figures.beside_baselines(metric, values), f"{title}: {said}"),
                     title,
-                    f"On the same test part, with 95% intervals over users; {way}.",
+                    f"On the same test set, with 95% intervals over users; {way}.",
                 )
             )
     every = []
@@ -80,15 +82,16 @@ def curves(case: Case) -> list[Figure]:
         last = ", ".join(f"{name} {number(epochs[-1][field])}" for field, name in losses.items())
         settling = case.solved and case.config.objective.name == "squared"
         what = (
-            "The first epochs settle how far vectors may lie from what features say, so that train may rise."
+            "The first epochs adapt the regularisation of the vectors to the data, so the training loss "
+            "may rise."
             if settling
-            else "What training makes small."
+            else "What training minimises."
         )
         found.append(
             Figure(
                 draw(figures.curves(epochs, losses, best), f"Loss by epoch; after the last one {last}"),
                 "Loss",
-                f"{what} Validation rising while train falls is overfitting.",
+                f"{what} A rising validation loss while the training loss falls is overfitting.",
             )
         )
     if metrics:
@@ -97,9 +100,9 @@ def curves(case: Case) -> list[Figure]:
         said = ", ".join(f"{name} {number(kept[field])}" for field, name in named.items())
         found.append(
             Figure(
-                draw(figures.curves(epochs, named, best), f"Validation by epoch; of the one kept {said}"),
+                draw(figures.curves(epochs, named, best), f"Validation by epoch; the kept epoch has {said}"),
                 "Validation",
-                f"What the number of epochs was chosen by; of the one kept: {said}.",
+                f"The kept epoch is the best by this; it has {said}.",
             )
         )
     return found
@@ -115,7 +118,7 @@ def calibration(case: Case) -> dict[str, Any] | None:
     means = ", ".join(f"{number(b.actual.value)} where {number(b.predicted)} was predicted" for b in of.bins)
     medians = ", ".join(number(b.quantiles[2]) for b in of.bins)
     return {
-        "lead": f"Where the prediction rises by 1, {label} rises by {interval(of.slope)}; 1 is right. On "
+        "lead": f"Where the prediction rises by 1, {label} rises by {interval(of.slope)}; 1 is ideal. On "
         f"average, labels minus predictions are {interval(of.bias, sign=True)}.{capped}",
         "figures": [
             Figure(
@@ -130,8 +133,7 @@ def calibration(case: Case) -> dict[str, Any] | None:
                     f"Residuals by decile of the prediction; their medians are {medians}",
                 ),
                 "Residuals",
-                "Half of the rows of a decile lie in the bar, eight in ten within the line; the mark is the "
-                "median.",
+                "The bar holds half of the rows of a decile, the line eight in ten; the mark is the median.",
             ),
         ],
         "table": tables.calibration_table(of),
@@ -163,36 +165,41 @@ def variety(case: Case) -> dict[str, Any] | None:
     shown = int((lists.exposure > 0).sum())
     _, liked, given = lists.by_band
     row, share = lists.top
-    tops = f"{percent(given[-1])} of what is given and {percent(liked[-1])} of what was liked"
+    tops = f"{percent(given[-1])} of the recommendations and {percent(liked[-1])} of the liked items"
     return {
-        "lead": f"The first {lists.k} of {number(len(lists.users))} users hold {number(shown)} of "
-        f"{number(len(lists.items))} items. The most popular tenth of the catalogue is {tops}. Two "
-        f"users share {percent(lists.overlap)} of their lists on average; the item in most lists, "
-        f"{lists.items[row]}, is in {percent(share)} of them.",
+        "lead": f"The top {lists.k} of {count_of(len(lists.users), 'user')} contain {number(shown)} of "
+        f"{count_of(len(lists.items), 'item')}. The most popular tenth of the catalogue is {tops}. Two "
+        f"users share {percent(lists.overlap)} of their lists on average. The item in most lists, "
+        f"{called(case.recommender, lists.items[row])}, is in {percent(share)} of them.",
         "figure": Figure(
             draw(figures.popularity(lists), f"By tenth of the catalogue; the most popular tenth is {tops}"),
             "Popularity tilt",
-            "Blue above grey: the lists show more of these items than people liked of them.",
+            "Where the bar of the recommendations is the taller one, lists have more of these items "
+            "than people "
+            "liked.",
         ),
         "table": tables.variety_table(case),
     }
 
 
 def importance(case: Case) -> dict[str, Any]:
-    """Return what features are worth."""
+    """Return the importance of the features."""
     of = case.importance
     first, name = of.features[:_FEATURES], metric_name(of.metric)
     count = sum(worth.counts for worth in of.features)
+    verb, them = ("matters", "it") if count == 1 else ("matter", "them")
     said = ", ".join(f"{worth.side[:-1]} {worth.column} {number(worth.loss.value)}" for worth in first[:5])
     return {
-        "lead": f"{count} of {len(of.features)} count: without them {name}, {number(of.base)} over "
-        f"{number(of.users)} users, gets worse beyond chance.",
+        "lead": f"{count} of {count_of(len(of.features), 'feature')} {verb}: without {them}, {name} "
+        f"({number(of.base)} over {count_of(of.users, 'user')}) gets worse by more than chance.",
         "figure": Figure(
-            draw(figures.importance(first, of.metric), f"What features are worth: {said}"),
-            "What features are worth",
-            f"By how much {name} gets worse when the column's values are dealt out anew among the rows (mean "
-            f"of {of.repetitions} times, 95% interval over users). “id” is the learnt vector of each user or "
-            "item itself. Grey: not beyond chance. Columns that say the same stand in for each other.",
+            draw(figures.importance(first, of.metric), f"Feature importance: {said}"),
+            "Feature importance",
+            f"By how much {name} gets worse when the column's values are shuffled among the rows (mean of "
+            f"{of.repetitions} shuffles, 95% interval over users). “id” is the learned vector of each "
+            "user or "
+            "item. Grey: may be chance. Columns with the same information can replace each other, and then "
+            "each looks unimportant.",
         ),
         "table": tables.importance_table(of, _FEATURES),
         "every": tables.importance_table(of) if len(of.features) > _FEATURES else None,
@@ -215,8 +222,8 @@ def _slices(
         "figure": Figure(
             draw(figures.by_slice(first, overall, part.slices, tables.SLICES), f"{caption}. {said}"),
             caption,
-            f"With 95% intervals of {metric_name(first)} over users; the dashed line is the whole test part. "
-            f"{'More' if ranked else 'Less'} is better.",
+            f"With 95% intervals of {metric_name(first)} over users; the dashed line is the whole test set. "
+            f"{'Higher' if ranked else 'Lower'} is better.",
         ),
         "table": tables.slices_table(f"{caption}, in figures", [first], part.slices, rows_are, whole),
         "every": tables.slices_table(f"{caption}, more metrics", metrics, part.slices, rows_are, whole),
@@ -237,7 +244,7 @@ def _worst(groups: Mapping[str, Mapping[str, SliceResult]], metric: str, *, high
 
 
 def _tuned(compared: Comparison) -> dict[str, str]:
-    """Return what each baseline chose on validation, and by which numbers, in words."""
+    """Return the settings of each baseline that were best on the validation set, in words."""
     found = {}
     for name, choice in compared.choices.items():
         settings = settings_said(choice.baseline.settings())

@@ -1,4 +1,4 @@
-"""The tables of a report, of what was measured."""
+"""The tables of a report."""
 
 from __future__ import annotations
 
@@ -67,16 +67,16 @@ def cell(of: Interval, *, sign: bool = False) -> Cell:
 
 
 def parts_table(case: Case) -> Table:
-    """Return how large the parts are."""
+    """Return how large the training, validation and test sets are."""
     rows = []
     rule, schema = case.recommender.positive, case.parts.train.schema
-    head = ["Part", "Interactions", "Users", "Items"]
+    head = ["Set", "Interactions", "Users", "Items"]
     if rule.selects:
         head.append("Positives")
     if schema.label is not None:
         head.append(f"{schema.label}, mean (sd)")
     parts: dict[str, Dataset] = {
-        "train": case.parts.train,
+        "training": case.parts.train,
         "validation": case.parts.validation,
         "test": case.parts.test,
     }
@@ -91,7 +91,7 @@ def parts_table(case: Case) -> Table:
             label = events.get_column(schema.label).cast(pl.Float64).to_numpy()
             cells.append(f"{number(float(label.mean()))} ({number(float(label.std()))})")
         rows.append(tuple(Cell(text) for text in cells))
-    return Table("The parts", tuple(head), tuple(rows))
+    return Table("Training, validation and test set", tuple(head), tuple(rows))
 
 
 def compared_table(case: Case) -> Table:
@@ -105,17 +105,17 @@ def compared_table(case: Case) -> Table:
         gaps = comparison.differences
     wanted = compared_metrics(case)
     order = by_main(case, models)
-    head = ["Model", *(["Given"] if given else []), *(metric_name(name) for name in wanted)]
+    head = ["Model", *(["Trained on"] if given else []), *(metric_name(name) for name in wanted)]
     if gaps:
-        head.append(f"{metric_name(case.main)}, minus ours")
+        head.append(f"{metric_name(case.main)}, ours minus this")
     rows = []
     for name in order:
         cells = [Cell(name), *([Cell(given.get(name, ""))] if given else [])]
         cells += [cell(models[name][metric]) for metric in wanted]
         if gaps:
-            cells.append(cell(gaps[name][case.main], sign=True) if name in gaps else Cell(""))
+            cells.append(cell(ours_minus(gaps[name][case.main]), sign=True) if name in gaps else Cell(""))
         rows.append(tuple(cells))
-    return Table("Models on the same test part", tuple(head), tuple(rows), strong=(OURS,))
+    return Table("Models on the same test set", tuple(head), tuple(rows), strong=(OURS,))
 
 
 def by_main(case: Case, models: Mapping[str, Mapping[str, Interval]]) -> list[str]:
@@ -141,7 +141,7 @@ def rating_table(metrics: Mapping[str, Interval]) -> Table:
     rows = tuple(
         (Cell(metric_name(name)), Cell(number(of.value), bounds(of))) for name, of in metrics.items()
     )
-    return Table("Predicted labels: every metric", ("Metric", "Value"), rows)
+    return Table("Predicted labels, all metrics", ("Metric", "Value"), rows)
 
 
 def ranking_table(metrics: Mapping[str, Interval]) -> Table:
@@ -149,7 +149,7 @@ def ranking_table(metrics: Mapping[str, Interval]) -> Table:
     ks = list(dict.fromkeys(name.partition("@")[2] for name in metrics))
     names = list(dict.fromkeys(name.partition("@")[0] for name in metrics))
     rows = tuple((Cell(metric_name(name)), *(cell(metrics[f"{name}@{k}"]) for k in ks)) for name in names)
-    return Table("Ranked catalogue: every metric", ("Metric", *(f"first {k}" for k in ks)), rows)
+    return Table("Ranked catalogue, all metrics", ("Metric", *(f"top {k}" for k in ks)), rows)
 
 
 def slices_table(
@@ -159,11 +159,11 @@ def slices_table(
     rows_are: str,
     whole: tuple[int, int, Mapping[str, Interval]],
 ) -> Table:
-    """Return some metrics of every slice, and of the whole test part above them."""
+    """Return some metrics of every slice, and of the whole test set above them."""
     n_rows, n_users, of_all = whole
     rows: list[tuple[Cell, ...]] = [
         (
-            Cell("whole test part"),
+            Cell("whole test set"),
             Cell(number(n_rows)),
             Cell(number(n_users)),
             *(cell(of_all[metric]) for metric in metrics),
@@ -181,7 +181,7 @@ def slices_table(
             head = Cell(f"{SLICES.get(group, group)}: {SLICES.get(name, name)}", within)
             rows.append((head, Cell(number(part.rows)), Cell(number(part.users)), *values))
     head_row = ("Slice", rows_are, "Users", *(metric_name(name) for name in metrics))
-    return Table(caption, head_row, tuple(rows), strong=("whole test part",))
+    return Table(caption, head_row, tuple(rows), strong=("whole test set",))
 
 
 def calibration_table(of: Calibration) -> Table:
@@ -202,7 +202,7 @@ def calibration_table(of: Calibration) -> Table:
 
 
 def importance_table(of: Importance, most: int | None = None) -> Table:
-    """Return what every feature is worth, or the first so many."""
+    """Return the importance of all features, or of the first ``most``."""
     rows = tuple(
         (
             Cell(f"{worth.side[:-1]}: {worth.column}"),
@@ -211,12 +211,12 @@ def importance_table(of: Importance, most: int | None = None) -> Table:
         )
         for worth in of.features[:most]
     )
-    head = ("Feature", f"Loss of {metric_name(of.metric)}", "Vectors move by")
-    return Table("Every feature" if most is None else "The first in figures", head, rows)
+    head = ("Feature", f"{metric_name(of.metric)} lost", "Vectors move by")
+    return Table("All features" if most is None else "The first in figures", head, rows)
 
 
 def variety_table(case: Case) -> Table:
-    """Return coverage and popularity of the lists, beside those of ranking baselines where there are any."""
+    """Return coverage and popularity of the lists, and those of ranking baselines if there are any."""
     ranking = case.evaluation.ranking
     assert ranking is not None  # the caller has lists
     models: Mapping[str, Mapping[str, Interval]] = {OURS: ranking.metrics}
@@ -231,28 +231,33 @@ def variety_table(case: Case) -> Table:
 
 
 def differences_said(case: Case) -> str:
-    """Return a sentence on our model beside the best baseline; empty without one."""
+    """Return a sentence that compares our model with the best baseline; empty without one."""
     best = case.best_baseline
     if best is None or case.compared is None:
         return ""
     comparison = case.compared.comparison
     theirs = comparison.models[best].metrics[case.main].value
-    gap = comparison.differences[best][case.main]
-    ours_minus = Interval(-gap.value, -gap.high, -gap.low)
+    gap = ours_minus(comparison.differences[best][case.main])
     sign = 1 if case.higher_is_better else -1
-    lead = (sign * ours_minus.low, sign * ours_minus.high)
-    share = abs(ours_minus.value / theirs) if theirs else math.nan
-    way = "better" if sign * ours_minus.value > 0 else "worse"
-    certain = "is beyond chance" if min(lead) > 0 or max(lead) < 0 else "may be chance"
+    lead = (sign * gap.low, sign * gap.high)
+    share = abs(gap.value / theirs) if theirs else math.nan
+    way = "better" if sign * gap.value > 0 else "worse"
+    certain = "is more than chance" if min(lead) > 0 or max(lead) < 0 else "may be chance"
     return (
-        f"That is {percent(share, 1)} {way} than the best baseline here, {best} with {number(theirs)}, given "
-        f"{case.compared.given[best]} (ours: {case.compared.given[OURS]}); the difference of "
-        f"{interval(ours_minus, sign=True)} {certain}.{_not_compared(case)}"
+        f"That is {percent(share, 1)} {way} than the best baseline here, {best} with {number(theirs)}, "
+        "trained "
+        f"on {case.compared.given[best]} (ours on {case.compared.given[OURS]}); the difference of "
+        f"{interval(gap, sign=True)} {certain}.{_not_compared(case)}"
     )
 
 
+def ours_minus(gap: Interval) -> Interval:
+    """Return ours minus a baseline's, of a baseline's minus ours: the convention of all that people read."""
+    return Interval(-gap.value, -gap.high, -gap.low)
+
+
 def _not_compared(case: Case) -> str:
-    """Return a sentence on the baselines that are missing; empty if none is."""
+    """Return a sentence that names the baselines left out; empty if none is."""
     if not case.left_out:
         return ""
     return f" Not compared: {', '.join(case.left_out)}."

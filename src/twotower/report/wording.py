@@ -31,22 +31,23 @@ LEFT_OUT: Final = {
 """Why test positives are not ranked for, after their number."""
 
 MEANINGS = {
-    "mae": "mean absolute error, in the label's units; less is better",
-    "rmse": "root of the mean squared error, in the label's units; less is better",
-    "r2": "share of the labels' variance that is predicted; 1 is perfect, 0 is as good as their mean",
-    "xauc": "share of pairs of rows that are put in the right order; ½ is chance",
+    "mae": "mean absolute error, in the label's units; lower is better",
+    "rmse": "root of the mean squared error, in the label's units; lower is better",
+    "r2": "share of the variance of the labels that is predicted; 1 is perfect, 0 is no better than "
+    "their mean",
+    "xauc": "share of pairs of rows in the right order; 0.5 is chance",
     "xauc_by_user": "the same among the rows of one user",
-    "capped": "labels and predictions are cut off at the cap first, so that a few huge ones don't rule",
-    "recall": "share of a user's liked items that are among the first k",
-    "ndcg": "like recall, but a hit near the top of the list counts more; 1 is a perfect order",
-    "hit_rate": "share of users with at least one hit among the first k",
-    "precision": "share of the first k that are hits",
+    "capped": "labels and predictions are cut off at the cap first, so that a few huge ones do not dominate",
+    "recall": "share of a user's liked items that are in the top k",
+    "ndcg": "as recall, but hits nearer the top count more; 1 is a perfect order",
+    "hit_rate": "share of users with at least one hit in the top k",
+    "precision": "share of the top k that are hits",
     "map": "mean average precision: the precision at each hit, averaged",
-    "mrr": "one over the place of the first hit",
-    "coverage": "share of the catalogue that is in any list",
-    "gini": "how unevenly items are shown: 0 is evenly, near 1 a few items have it all",
+    "mrr": "1 / rank of the first hit, 0 if there is none",
+    "coverage": "share of the catalogue that is in at least one list",
+    "gini": "how unevenly items are recommended: 0 all alike, near 1 only a few",
     "avg_popularity_percentile": "mean popularity percentile of the recommended items; 1 is the most popular",
-    "novelty": "mean surprise at meeting the item, in bits; more is less known",
+    "novelty": "mean information of the recommended items, in bits; higher means less known items",
 }
 """What each metric is, by name without ``@k``."""
 
@@ -112,7 +113,7 @@ def interval(of: Interval, *, sign: bool = False) -> str:
 
 
 def percent(share: float, digits: int = 0) -> str:
-    """Return a share as per cent.
+    """Return a share as a percentage.
 
     >>> percent(0.1234, 1)
     '12.3%'

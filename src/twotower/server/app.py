@@ -15,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from twotower.colours import css
 from twotower.errors import ConfigError, TwoTowerError
 from twotower.server import routes_change, routes_look, routes_recommend
 from twotower.server.access import OPEN, Access
@@ -24,7 +25,7 @@ from twotower.server.guard import Guard
 from twotower.server.guarded import check_declared, guarded_router, needs
 from twotower.server.keeper import Keeper
 from twotower.server.metrics import Metrics
-from twotower.server.models import EventsBody, ItemBody, RecommendBody, ScoreBody
+from twotower.server.models import EventsBody, ItemBody, PlacesBody, RecommendBody, ScoreBody
 from twotower.server.service import Service
 from twotower.server.settings import Settings
 from twotower.server.store import StoreUnavailable, make_store
@@ -37,12 +38,11 @@ _DESCRIPTION = (
     'Recommendations of a two-tower model. Every error has one form, `{"error": {...}}`, whose message says '
     "what to fix. Ids are as in the training data: whole numbers or strings."
 )
-_PAGE = {
-    "": ("index.html", "text/html"),
-    "app.js": ("app.js", "text/javascript"),
-    "style.css": ("style.css", "text/css"),
+_SCRIPTS = ("api", "app", "docs", "elements", "item", "map", "search")
+_PAGE = {"": "index.html", "docs": "docs.html", "style.css": "style.css"} | {
+    f"{name}.js": f"{name}.js" for name in _SCRIPTS
 }
-_PAGE |= {"map.js": ("map.js", "text/javascript"), "api.js": ("api.js", "text/javascript")}
+_KINDS = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -62,7 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
         title="twotower",
         version=version("twotower"),
         lifespan=_lifespan,
-        docs_url=None,  # these load scripts from elsewhere
+        docs_url=None,  # FastAPI's own pages load scripts from other hosts; /docs is ours
         redoc_url=None,
         openapi_url=None,  # it is a route like others, see `routes_look`
         redirect_slashes=False,
@@ -76,7 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(StoreUnavailable, _passed_on)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _wrong_request)
-    describe(app, access, (RecommendBody, ScoreBody, EventsBody, ItemBody), _DESCRIPTION)
+    describe(app, access, (RecommendBody, ScoreBody, EventsBody, ItemBody, PlacesBody), _DESCRIPTION)
     return app
 
 
@@ -128,11 +128,12 @@ async def _reload_by_signal(service: Service) -> None:
 def _page() -> APIRouter:
     """Return the routes of the page's files: open to all, since they hold no data and ask for the token."""
     router, folder = guarded_router(), files("twotower.server") / "page"
-    for path, (name, kind) in _PAGE.items():
-        content = (folder / name).read_bytes()
+    contents = {path: (name, (folder / name).read_bytes()) for path, name in _PAGE.items()}
+    contents["colours.css"] = ("colours.css", css().encode())
+    for path, (name, content) in contents.items():
 
         @needs(OPEN)
-        async def answer(content: bytes = content, kind: str = kind) -> Response:
+        async def answer(content: bytes = content, kind: str = _KINDS[name.rsplit(".", 1)[1]]) -> Response:
             return Response(content, media_type=kind, headers={"cache-control": "no-cache"})
 
         router.add_api_route(
@@ -157,7 +158,7 @@ async def _passed_on(request: Request, error: Exception) -> Response:
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     messages = {
-        404: "there is nothing at this path; see /openapi.json",
+        404: "there is nothing at this path; see /docs",
         405: "this path takes another method",
     }
     message = messages.get(error.status_code, str(error.detail))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,15 +18,19 @@ from numpy.typing import NDArray
 
 from twotower.column_filters import ColumnFilters
 from twotower.data.item_lists import ItemLists
+from twotower.projecting import Plane, plane
 from twotower.recommender import Recommender
 from twotower.retrieval import TopK, exact_top_k
 from twotower.server.filters import meets, plain, rows_of
 from twotower.server.ids import Id, Ids
 from twotower.server.models import Choice
+from twotower.server.texts import searchable
 
 F32 = NDArray[np.float32]
 Rows = NDArray[np.int32]
 NO_ROWS = np.empty(0, dtype=np.int32)
+MAPPED = 5_000
+"""Items on the map; of a larger catalogue, every n-th."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +65,19 @@ class Trained:
             recommender.column_filters,
             recommender.directions(recommender.items.vectors),
         )
+
+    @cached_property
+    def plane(self) -> Plane:
+        """The plane of the map; of a large catalogue, that of every n-th item."""
+        every = -(-len(self.directions) // MAPPED)
+        return plane(self.directions[:: max(1, every)])
+
+    @cached_property
+    def searchable(self) -> pl.DataFrame:
+        """The text that a search looks at, see `texts.searchable`; made on first use."""
+        own = self.recommender
+        display = own.display.drop(own.encoder.schema.item)
+        return searchable(display, own.item_ids, np.bincount(own.seen[1], minlength=len(own.item_ids)))
 
 
 @dataclass(frozen=True, eq=False)

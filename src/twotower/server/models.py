@@ -257,8 +257,9 @@ class ItemAnswer(BaseModel):
 
 
 class ItemsAnswer(BaseModel):
-    """Items that match a search."""
+    """Items that match a search, the best first."""
 
+    total: int = Field(description="How many match in all.")
     items: list[ItemAnswer]
 
 
@@ -272,7 +273,7 @@ class UserFound(BaseModel):
 class UsersAnswer(BaseModel):
     """Users that match a search."""
 
-    total: int
+    total: int = Field(description="How many match in all.")
     users: list[UserFound]
 
 
@@ -298,6 +299,14 @@ class UserAnswer(BaseModel):
     )
 
 
+class VerbAnswer(BaseModel):
+    """What people do with items, for texts: the config's `schema.verb`, or a guess from column names."""
+
+    base: str = Field(description='Before an item: "watch", "listen to".')
+    past: str = Field(description='"watched", "listened to".')
+    alone: str = Field(description='Without an item after it: "watch", "listen".')
+
+
 class ModelAnswer(BaseModel):
     """What is being served."""
 
@@ -314,20 +323,76 @@ class ModelAnswer(BaseModel):
     item_features: dict[str, str]
     display: list[str]
     category: str | None = Field(description="The display column that the map is coloured by.")
+    verb: VerbAnswer
     loaded: float = Field(description="When, in seconds since 1970-01-01 UTC.")
 
 
 class MapAnswer(BaseModel):
-    """Item vectors in two dimensions (their two principal components), coloured by category."""
+    """Items on the plane of the two principal components of their vectors, coloured by category."""
 
     model: str
-    column: str | None
+    column: str | None = Field(description="The display column of the categories.")
     categories: list[str]
+    total: int = Field(description="Items of the model.")
+    every: int = Field(description="1: all items are on the map. n: every n-th is.")
+    explained: list[float | None] = Field(
+        description="Share of the variance of the vectors along x and along y; null where there is none."
+    )
     items: list[Id]
     titles: list[str]
-    x: list[float]
-    y: list[float]
-    category: list[int] = Field(description="Place in categories, -1 for none.")
+    x: list[float] = Field(description="Within -1 and 1.")
+    y: list[float] = Field(description="Within -1 and 1.")
+    category: list[int] = Field(description="Index in categories, -1 for none.")
+    beyond: list[int] = Field(
+        description="Indexes of items that lie outside the map and are shown at its edge."
+    )
+
+
+class PlacesBody(_Body):
+    """Items and a user to find on the map."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"items": [3649, 2267], "user": 14}]})
+
+    items: Items = Field([], description="Unknown items are left out.")
+    user: Asked | None = Field(None, description="An id, or a new user by features, by items, or by both.")
+
+
+class Place(BaseModel):
+    """A place on the map."""
+
+    x: float
+    y: float
+    beyond: bool = Field(description="Whether it lies outside the map and is moved to its edge.")
+
+
+class ItemPlace(Place):
+    """The place of an item on the map."""
+
+    item_id: Id
+
+
+class PlacesAnswer(BaseModel):
+    """Where items and a user lie on the map of the same model."""
+
+    model: str
+    items: list[ItemPlace]
+    user: Place | None
+
+
+class ScoredUser(BaseModel):
+    """A user and the score of an item for them."""
+
+    user_id: Id
+    rank: int
+    score: float
+
+
+class UsersForAnswer(BaseModel):
+    """The users of highest score for an item; users who have it are left out."""
+
+    model: str
+    item_id: Id
+    users: list[ScoredUser]
 
 
 class ReloadAnswer(BaseModel):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twotower.data.item_lists import ItemLists
+from twotower.retrieval import exact_top_k
 from twotower.server.asked import Asked, item_rows, people
 from twotower.server.catalogue import NO_ROWS, Rows
 from twotower.server.errors import ApiError, shown
@@ -157,6 +158,25 @@ def reasons(state: State, user: User, rows: NDArray[np.int64], most: int) -> Ite
             ]
             rest = float(summed.sum() - summed[order].sum())
             yield {"base": float(base[row]), "items": named, "rest": rest}
+
+
+def users_for(state: State, row: int, k: int) -> list[dict[str, Any]]:
+    """Return the trained users with the highest score for an item, as `models.ScoredUser` says."""
+    own = state.recommender
+    indptr, seen = own.seen
+    trained = state.items.trained.ids.rows.get(state.items.id(row), -1)
+    have = np.unique(np.searchsorted(indptr, np.flatnonzero(seen == trained), side="right") - 1).astype(
+        np.int32
+    )
+    barred = np.array([0, len(have)]), have
+    item = state.items.vectors_of(np.array([row]))
+    top = exact_top_k(item, own.users.vectors, k, seen=barred)
+    found = zip(top.items[0].tolist(), top.scores[0].tolist(), strict=True)
+    return [
+        {"user_id": state.users.known[user], "rank": rank, "score": score}
+        for rank, (user, score) in enumerate(found, 1)
+        if user >= 0
+    ]
 
 
 def known_item(state: State, item: Id) -> int:

@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from importlib.metadata import version
 from itertools import islice
 from typing import Annotated, Any
 
-import polars as pl
 from fastapi import Path, Query, Request
 from starlette.responses import Response
 
 from twotower.server.access import HEALTH
-from twotower.server.asking import Json, gives
+from twotower.server.asked import item_rows, people, with_past
+from twotower.server.asking import Json, body_of, gives, takes
 from twotower.server.errors import ApiError
 from twotower.server.guarded import guarded_router, needs
-from twotower.server.item_map import category_column, item_map
+from twotower.server.item_map import category_column, item_map, places
 from twotower.server.models import (
     HealthAnswer,
     ItemAnswer,
     ItemsAnswer,
     MapAnswer,
     ModelAnswer,
+    PlacesAnswer,
+    PlacesBody,
     UserAnswer,
     UsersAnswer,
 )
 from twotower.server.ranking import known_item
 from twotower.server.routes_change import item_answer
+from twotower.server.searching import found_items, found_users
 from twotower.server.service import service_of
 from twotower.server.state import State
+from twotower.verbs import verb_of
 
 router = guarded_router("/v1", tags=["look"])
 about = guarded_router(tags=["health"])
@@ -44,6 +47,7 @@ async def model(request: Request) -> Json:
     """Say what is served."""
     state = service_of(request).state
     recommender, schema = state.recommender, state.recommender.encoder.schema
+    verb = verb_of(schema)
     return Json(
         {
             "model": state.version,
@@ -59,6 +63,7 @@ async def model(request: Request) -> Json:
             "item_features": dict(schema.items),
             "display": list(state.items.trained.types),
             "category": category_column(state.items.trained),
+            "verb": {"base": verb.base, "past": verb.past, "alone": verb.alone},
             "loaded": state.loaded,
         }
     )
@@ -67,22 +72,10 @@ async def model(request: Request) -> Json:
 @router.get("/users", response_class=Json, responses=gives(UsersAnswer))
 @needs("read")
 async def users(request: Request, query: Search = "", limit: Limit = 20) -> Json:
-    """Search users whose id begins with the query."""
+    """Search users whose id begins with the query; the user of this very id comes first."""
     service = service_of(request)
     state, workers = service.state, service.workers
-    return Json(await workers.run(workers.deadline(), lambda: _users(state, query.strip(), limit)))
-
-
-def _users(state: State, query: str, limit: int) -> dict[str, Any]:
-    indptr = state.recommender.seen[0]
-    ids = state.recommender.user_ids
-    rows: Sequence[int] = range(len(ids))
-    if query:
-        rows = ids.cast(pl.String).str.starts_with(query).arg_true().to_list()
-    shown_rows = [
-        {"user_id": state.users.known[r], "seen": int(indptr[r + 1] - indptr[r])} for r in rows[:limit]
-    ]
-    return {"total": len(rows), "users": shown_rows}
+    return Json(await workers.run(workers.deadline(), lambda: found_users(state, query.strip(), limit)))
 
 
 @router.get("/users/{user_id:rest}", response_class=Json, responses=gives(UserAnswer))
@@ -141,26 +134,20 @@ def _happened(
 @router.get("/items", response_class=Json, responses=gives(ItemsAnswer))
 @needs("read")
 async def items(request: Request, query: Search = "", limit: Limit = 20) -> Json:
-    """Search items by their id and by the text of their display columns."""
+    """Search items by id and by the text of their display columns, in any script and case.
+
+    An item matches if every word of the query is in its id or its text. The item of this very id comes first,
+    then titles that begin with the query, titles that contain it, and the others; of equal matches, the item
+    with more interactions comes first.
+    """
     service = service_of(request)
     state, workers = service.state, service.workers
-    return Json(await workers.run(workers.deadline(), lambda: _items(state, query.strip().lower(), limit)))
+    return Json(await workers.run(workers.deadline(), lambda: _items(state, query, limit)))
 
 
 def _items(state: State, query: str, limit: int) -> dict[str, Any]:
-    catalogue = state.items
-    gone = set(catalogue.hidden.tolist())
-    found = [
-        catalogue.n_trained + place
-        for place, item in reversed(list(enumerate(catalogue.live)))
-        if query in " ".join(map(str, (item.id, *item.display.values()))).lower()
-    ]
-    display = state.recommender.display
-    texts = [pl.col(name).cast(pl.String) for name, dtype in display.schema.items() if not dtype.is_nested()]
-    match = pl.any_horizontal(text.str.to_lowercase().str.contains(query, literal=True) for text in texts)
-    found += display.select(match.fill_null(False)).to_series().arg_true().head(limit + len(gone)).to_list()
-    rows = [row for row in found if row not in gone][:limit]
-    return {"items": [item_answer(state, catalogue.id(row)) for row in rows]}
+    total, rows = found_items(state, query, limit)
+    return {"total": total, "items": [item_answer(state, state.items.id(row)) for row in rows]}
 
 
 @router.get("/items/{item_id:rest}", response_class=Json, responses=gives(ItemAnswer, 404))
@@ -179,6 +166,30 @@ async def map_(request: Request) -> Json:
     state, workers = service.state, service.workers
     found = await workers.run(workers.deadline(), lambda: item_map(state.items.trained))
     return Json({"model": state.version, **found})
+
+
+@router.post(
+    "/map",
+    response_class=Json,
+    responses=gives(PlacesAnswer, 400, 404, 408, 413),
+    openapi_extra=takes(PlacesBody),
+)
+@needs("read")
+async def map_places(request: Request) -> Json:
+    """Find items and a user on the map, those too that a sampled map leaves out."""
+    service = service_of(request)
+    deadline = service.workers.deadline()
+    async with body_of(request, PlacesBody, service, deadline) as body:
+        state = service.state
+        asked = [] if body.user is None else [(0, body.user)]
+        who = await with_past(state, service.users, asked, service.limits)
+
+        def work() -> dict[str, Any]:
+            users = people(state, who, service.limits, deadline)
+            rows = item_rows(state, body.items, "items", strict=False).tolist()
+            return places(state, rows, users[0].vector if users else None)
+
+        return Json({"model": state.version, **await service.workers.run(deadline, work)})
 
 
 @about.get("/healthz", response_class=Json, responses={200: {"model": HealthAnswer}})

@@ -23,6 +23,7 @@ from twotower.server.models import (
     ScoreAnswer,
     ScoreBody,
     SimilarAnswer,
+    UsersForAnswer,
 )
 from twotower.server.ranking import Wanted
 from twotower.server.service import Service, service_of
@@ -152,6 +153,21 @@ async def similar(request: Request, item_id: ItemPath, k: K = 10) -> Json:
         top = state.items.similar(row, k)
     items = ranking.listed(state, top.items[0].tolist(), top.scores[0].tolist())
     return Json({"model": state.version, "item_id": state.items.trained.ids.native(item_id), "items": items})
+
+
+@router.get("/users-for/{item_id:rest}", response_class=Json, responses=gives(UsersForAnswer, 404))
+@needs("read")
+async def users_for(request: Request, item_id: ItemPath, k: K = 10) -> Json:
+    """Find the trained users with the highest score for an item, of those who do not have it yet.
+
+    What happened since training is not looked at.
+    """
+    service = service_of(request)
+    ranking.check_size(k, 0, service.limits)
+    state, workers = service.state, service.workers
+    row = ranking.known_item(state, item_id)
+    users = await workers.run(workers.deadline(), lambda: ranking.users_for(state, row, k))
+    return Json({"model": state.version, "item_id": state.items.id(row), "users": users})
 
 
 @router.post(

@@ -1,4 +1,4 @@
-"""The doctor: what is wrong with a trained model, with the figures that say so and what to do."""
+"""The doctor: problems of a trained model, with evidence and what to do."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PROBES: tuple[Probe, ...] = (
     ColdRows(),
     UnreadFeatures(),
 )
-"""Everything that is looked for, in this order."""
+"""All checks, in the order in which they run."""
 
 
 def examine(case: Case) -> tuple[Finding, ...]:

@@ -1,4 +1,4 @@
-"""Ailments of the data: another than the model was trained on, many cold rows."""
+"""Problems of the data: changed since training, many cold rows."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ _SHORT = 12
 
 
 class OtherData(Probe):
-    """Data that has changed since the run was trained: its test part may hold what was trained on."""
+    """Data that has changed since the run was trained: its test set may contain training rows."""
 
     name: ClassVar[str] = "other-data"
-    looks_for: ClassVar[str] = "data that has changed since the training, test rows that were trained on"
+    looks_for: ClassVar[str] = "data that has changed since training, test rows that were trained on"
 
     def run(self, case: Case) -> Iterator[Finding]:
-        """Compare the fingerprints, and look the test pairs up among those trained on."""
+        """Compare the fingerprints, and look for the test pairs in the training set."""
         state = case.data
-        seen = f"{state.seen:.1%} of the test part's pairs are among those that the model was trained on"
+        seen = f"{state.seen:.1%} of the pairs of the test set are in the set that the model was trained on"
         if state.changed:
             yield self.error(
                 "data",
-                "the data has changed since the model was trained, so the test figures are not its own",
+                "the data has changed since the model was trained, so the test figures are not valid",
                 f"fingerprint {str(state.then)[:_SHORT]} then, {state.now[:_SHORT]} now; {seen}",
-                "restore the tables and make the report again, or train again on these",
+                "restore the tables and write the report again, or train again on the new ones",
             )
         elif state.seen > 0:
             yield self.error(
-                "test part",
+                "test set",
                 "test rows were trained on",
                 seen,
-                "leave copies out of the test file: `twotower check` names them",
+                "remove the copies from the test file; `twotower check` lists them",
             )
 
 
 class ColdRows(Probe):
-    """Test rows of users or items that the model has not met."""
+    """Test rows of users or items that are not in the training set."""
 
     name: ClassVar[str] = "cold-rows"
-    looks_for: ClassVar[str] = "test rows of users and items without train interactions"
+    looks_for: ClassVar[str] = "test rows of users and items without interactions in the training set"
 
     def run(self, case: Case) -> Iterator[Finding]:
-        """Look the test rows' ids up among the warm ones."""
+        """Look for the ids of the test rows among the warm ones."""
         recommender, test = case.recommender, case.parts.test
         for which, role in (("users", "user"), ("items", "item")):
             side = getattr(recommender, which)
@@ -64,22 +64,22 @@ class ColdRows(Probe):
             meant = case.config.split.method == f"cold_{which}"
             if not features and cold >= _MANY:
                 yield self.warning(
-                    f"test part, {which}",
-                    f"many {which} are cold, and there are no features to know them by",
+                    f"test set, {which}",
+                    f"many {which} are cold, and have no features",
                     evidence,
-                    f"give features in [schema.{which}]; else every cold {role} gets the same vector",
+                    f"add features in [schema.{which}]; without them, all cold {which} have the same vector",
                 )
             elif cold >= _MOST and not meant:
                 yield self.warning(
-                    f"test part, {which}",
+                    f"test set, {which}",
                     f"most test rows are of cold {which}",
                     evidence,
-                    f"the figures tell of cold {which} above all: read the slices, or split per user",
+                    f"the figures are mostly of cold {which}: look at the slices, or split per user",
                 )
             else:
                 yield self.note(
-                    f"test part, {which}",
+                    f"test set, {which}",
                     f"some {which} are cold",
                     evidence,
-                    "read the figures of the cold and the warm slice",
+                    "look at the figures of the cold and the warm slice",
                 )

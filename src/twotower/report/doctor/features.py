@@ -1,4 +1,4 @@
-"""Ailments of the features: columns that the model does not read."""
+"""Problems of the features: columns that the model does not use."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _NAMED = 8
 
 
 class UnreadFeatures(Probe):
-    """Columns whose values can be dealt out anew without a vector moving: constant, or without a weight."""
+    """Columns that can be shuffled without changing a vector: constant, or without weight."""
 
     name: ClassVar[str] = "unread-features"
-    looks_for: ClassVar[str] = "features that the model does not read"
+    looks_for: ClassVar[str] = "features that the model does not use"
 
     def run(self, case: Case) -> Iterator[Finding]:
-        """Look how far vectors move when a column is permuted."""
+        """Look at how far vectors move when a column is shuffled."""
         for which in ("users", "items"):
             columns = list(columns_of(case.importance, which))
             unread = [worth for worth in columns if worth.moved < _UNMOVED]
@@ -34,11 +34,13 @@ class UnreadFeatures(Probe):
             finding = self.warning if every and len(columns) > 1 else self.note
             yield finding(
                 f"features of the {which}",
-                f"the model reads no feature of the {which}"
+                f"the model uses no feature of the {which}"
                 if every
                 else f"{len(unread)} of {len(columns)} features of the {which} "
                 + ("changes nothing" if len(unread) == 1 else "change nothing"),
-                f"{names}{more}: with the values dealt out anew among the {which}, vectors move by "
-                f"{most:.2%} of their spread at most",
-                "leave them out of the schema, or see whether they are constant or empty (`twotower check`)",
+                f"{names}{more}: with the values shuffled among the {which}, vectors move by at most "
+                f"{most:.2%} of their spread",
+                "remove {} from the schema, or check whether {} constant or empty (`twotower check`)".format(
+                    *(("it", "it is") if len(unread) == 1 else ("them", "they are"))
+                ),
             )

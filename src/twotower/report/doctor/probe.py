@@ -1,4 +1,4 @@
-"""`Probe`: one kind of ailment, looked for in a trained model."""
+"""`Probe`: a check of a trained model for one kind of problem."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from twotower.report.case import Case
 
 
 class Probe(Finder, ABC):
-    """Looks for one kind of ailment of a trained model.
+    """Looks for one kind of problem of a trained model.
 
     A subclass sets ``name`` and ``looks_for``, and yields findings from `run`. It changes nothing, holds no
     state, and says nothing of a model that it can't judge.

@@ -1,4 +1,4 @@
-"""Ailments of the training: ended too soon, overfitted, chosen on a validation part unlike the test part."""
+"""Problems of training: ended too soon, overfitted, chosen on a validation set unlike the test set."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _STILL_RISING = 0.002
 _WORSE = 0.05
 _OVERFIT = 2.0
 _GAP = {True: 0.25, False: 0.15}
-"""By how much a test part may be worse than validation: of rankings, which also hang on the number of
-positives, and of predictions."""
+"""By how much the test set may be worse than the validation set: for rankings, which also depend on the
+number of positives, and for predictions."""
 _SAMPLE = 200_000
 
 
 class Learning(Probe):
-    """A loop that was cut off while it still learnt, or that was best at its very beginning."""
+    """Training that was still improving at its end, or that was best after the first epoch."""
 
     name: ClassVar[str] = "learning"
     looks_for: ClassVar[str] = "training that ended too soon, or overfitted from the first epoch"
@@ -45,16 +45,17 @@ class Learning(Probe):
         if len(epochs) >= case.config.training.epochs and best == len(epochs) - 1 and gained > _STILL_RISING:
             yield self.warning(
                 "training",
-                "training ended while the model still got better (underfitting)",
+                "training ended while the model was still improving (underfitting)",
                 f"{name} went from {number(values[-2])} to {number(values[-1])} in the last of "
                 f"{len(epochs)} epochs",
-                f"raise training.epochs above {case.config.training.epochs}; early stopping ends it in time",
+                f"raise training.epochs above {case.config.training.epochs}; early stopping ends "
+                "training in time",
             )
         lost = sign * (values[best] - values[-1]) / max(abs(values[best]), 1e-12)
         if best == 0 and lost > _WORSE:
             yield self.warning(
                 "training",
-                "validation only got worse after the first epoch (overfitting)",
+                "the model only got worse after the first epoch (overfitting)",
                 f"{name} was {number(values[0])} after epoch 1 and {number(values[-1])} after epoch "
                 f"{len(epochs)}",
                 "raise objective.regularisation, or lower model.dim"
@@ -64,13 +65,13 @@ class Learning(Probe):
 
 
 class Generalisation(Probe):
-    """Errors that are far smaller on what the model was trained on."""
+    """Errors that are far smaller on the training set."""
 
     name: ClassVar[str] = "overfitting"
-    looks_for: ClassVar[str] = "errors that are far smaller on train than on test"
+    looks_for: ClassVar[str] = "errors that are far smaller on the training set than on the test set"
 
     def run(self, case: Case) -> Iterator[Finding]:
-        """Predict train rows, and compare with the test part."""
+        """Compare the errors on the training set and on the test set."""
         label = case.parts.train.schema.label
         if case.ranks or label is None or case.data.changed:
             return
@@ -84,21 +85,21 @@ class Generalisation(Probe):
         on_test = float(np.sqrt(np.mean((case.label - case.prediction) ** 2)))
         if on_test > _OVERFIT * on_train:
             yield self.warning(
-                "train and test part",
-                "the model fits train far better than test (overfitting)",
-                f"RMSE is {number(on_train)} on train rows and {number(on_test)} on the test part",
+                "training and test set",
+                "the model fits the training set far better than the test set (overfitting)",
+                f"RMSE is {number(on_train)} on the training set and {number(on_test)} on the test set",
                 "raise objective.regularisation, model.dropout or model.id_dropout, or lower model.dim",
             )
 
 
 class ValidationGap(Probe):
-    """A test part on which the model does much worse than on validation."""
+    """A test set on which the model is much worse than on the validation set."""
 
     name: ClassVar[str] = "validation-gap"
-    looks_for: ClassVar[str] = "a test part on which the model does much worse than on validation"
+    looks_for: ClassVar[str] = "a test set on which the model is much worse than on the validation set"
 
     def run(self, case: Case) -> Iterator[Finding]:
-        """Compare the chosen epoch's metric with the same metric of the test part."""
+        """Compare the chosen epoch's metric with the same metric on the test set."""
         validation = case.recorded.get("validation", {})
         name = "ndcg@100" if case.ranks else "rmse"
         then: float | None = validation.get(name)
@@ -111,11 +112,13 @@ class ValidationGap(Probe):
         beyond = now.high < then if case.ranks else now.low > then
         if gap > _GAP[case.ranks] and beyond:
             yield self.warning(
-                "validation and test part",
-                "the model does much worse on the test part than on validation",
-                f"{metric_name(name)} was {number(then)} on validation and is {interval(now)} on test",
-                "see whether the two were cut alike ([split]), and whether validation rows are copies of "
-                "train rows: `twotower check`",
+                "validation and test set",
+                "the model is much worse on the test set than on the validation set",
+                f"{metric_name(name)} was {number(then)} on the validation set and is {interval(now)} on "
+                "the test set",
+                "check whether both are split in the same way ([split]), and whether validation rows "
+                "are copies of "
+                "training rows (`twotower check`)",
             )
 
 
@@ -139,7 +142,7 @@ def _ranked(case: Case) -> Interval | None:
 
 
 def _predicted(case: Case) -> Interval:
-    """Return the RMSE of labels capped where those of train are, which validation is measured by."""
+    """Return the RMSE of capped labels, as it is measured on the validation set."""
     cap = case.config.objective.cap or np.inf
     test = case.parts.test
     label = test.interactions.get_column(str(test.schema.label)).cast(pl.Float64).to_numpy()

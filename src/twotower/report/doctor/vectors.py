@@ -1,4 +1,4 @@
-"""Ailments of the vectors: collapsed ones, and lengths that are out of hand."""
+"""Problems of the vectors: collapsed or far too long."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ from twotower.data.audit.finding import Finding
 from twotower.report.case import Case
 from twotower.report.doctor.probe import Probe
 from twotower.report.geometry import Geometry
+from twotower.wording import count_of
 
 _FEWEST = 1.5
 _PART = 25
-"""Vectors that use less than 1.5 directions, or a 25th of their places, have collapsed."""
+"""Vectors that use less than 1.5 directions, or a 25th of their dimensions, have collapsed."""
 _LONG = 30.0
-"""A vector so many times as long as the median one is out of hand."""
+"""A vector so many times as long as the median one is too long."""
 _ZEROS = 0.05
 _FEW_ROWS = 10
-"""Of fewer rows nothing is said."""
+"""Fewer rows are not checked."""
 
 
 class CollapsedVectors(Probe):
-    """Vectors that lie along one or two directions: the dot product can't tell tastes apart."""
+    """Vectors that lie along one or two directions: the dot product can't express tastes."""
 
     name: ClassVar[str] = "collapsed-vectors"
-    looks_for: ClassVar[str] = "vectors that are all alike or use a few directions only"
+    looks_for: ClassVar[str] = "vectors that are all the same or use only a few directions"
 
     def run(self, case: Case) -> Iterator[Finding]:
-        """Compare the directions in use with the places there are."""
+        """Compare the number of directions in use with the number of dimensions."""
         for which, of in _sides(case):
             if of.rows < _FEW_ROWS or of.dim < 2 or not of.finite:
                 continue
@@ -36,7 +37,7 @@ class CollapsedVectors(Probe):
                 yield self.warning(
                     where,
                     f"the vectors of all {which} are the same",
-                    f"{of.rows:,} vectors of {of.dim} places have no variance",
+                    f"{of.rows:,} vectors of {of.dim} dimensions have no variance",
                     ("lower " if case.solved else "lower training.learning_rate and ")
                     + "objective.regularisation, and look at the loss of the first epochs",
                 )
@@ -44,24 +45,25 @@ class CollapsedVectors(Probe):
                 yield self.warning(
                     where,
                     f"the vectors of the {which} have collapsed onto a few directions",
-                    f"{of.dim} places, of which {of.effective_dim:.1f} directions are in use; one direction "
-                    f"alone holds {of.first:.0%} of the variance",
-                    "lower objective.regularisation or model.dim, or train on more data",
+                    f"{of.effective_dim:.1f} effective dimensions of {of.dim}; one direction alone has "
+                    f"{of.first:.0%} of the variance",
+                    "lower objective.regularisation or model.embedding_dim, or train on more data",
                 )
             elif of.still:
                 yield self.note(
                     where,
-                    f"places of the vectors of the {which} are the same for everyone",
-                    f"{of.still} of {of.dim} places vary by less than a thousandth of the most varying one",
-                    "a smaller model.dim does as well, and is quicker to search",
+                    f"{count_of(of.still, 'dimension')} of the vectors of the {which} "
+                    f"{'is' if of.still == 1 else 'are'} constant",
+                    f"{of.still} of {of.dim} vary by less than a thousandth of the most varying one",
+                    "a smaller model.embedding_dim gives the same lists, and searches faster",
                 )
 
 
 class Norms(Probe):
-    """Vectors that are no numbers, of no length, or far longer than all others."""
+    """Vectors that are not finite, of length 0, or far longer than all others."""
 
     name: ClassVar[str] = "norms"
-    looks_for: ClassVar[str] = "vectors without length, far too long ones, numbers that are none"
+    looks_for: ClassVar[str] = "vectors of length 0, far too long ones, numbers that are not finite"
 
     def run(self, case: Case) -> Iterator[Finding]:
         """Look at the lengths of the warm vectors."""
@@ -72,7 +74,7 @@ class Norms(Probe):
                 yield self.error(
                     where,
                     f"vectors of the {which} hold numbers that are not finite",
-                    f"among {of.rows:,} vectors of {of.dim} places",
+                    f"among {of.rows:,} vectors of {of.dim} dimensions",
                     "raise objective.regularisation, and train again"
                     if case.solved
                     else "lower training.learning_rate, set training.clip_norm, and train again",
@@ -83,14 +85,15 @@ class Norms(Probe):
                     where,
                     f"many {which} have a vector of length 0, and get the same list or none",
                     f"{of.zeros:,} of {of.rows:,} vectors of warm {which}",
-                    "lower objective.regularisation, or give features",
+                    "lower objective.regularisation, or add features",
                 )
             if median > 0 and greatest > _LONG * median:
                 yield self.warning(
                     where,
-                    f"some vectors of the {which} are far longer than the others, and push into every list",
-                    f"the longest has length {greatest:.3g}, the median {median:.3g}",
-                    "raise objective.regularisation, look for a log_number that is declared a number, or "
+                    f"some vectors of the {which} are far longer than the others, and dominate all lists",
+                    f"the longest has length {greatest:.3g}, the median is {median:.3g}",
+                    "raise objective.regularisation, check whether a column of kind number should be "
+                    "log_number, or "
                     "set model.normalise",
                 )
 

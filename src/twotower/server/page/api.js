@@ -1,28 +1,38 @@
-// Talking to the server: JSON in and out, the token if one is needed, and errors with their message.
+// Talks to the server: JSON in and out, with a token if one is needed, and errors as sentences.
 
 const BASE = new URL(".", import.meta.url); // wherever the server is mounted
 const KEY = `twotower token ${BASE.pathname}`;
 let asking = null;
 
-export async function ask(path, body) {
+export async function ask(path, body, method = body === undefined ? "GET" : "POST") {
+  const response = await send(path, body, method);
+  const value = await response.json().catch(() => null);
+  if (!response.ok) throw new Error(sentence(value?.error?.message ?? `The server answered with status ${response.status}.`));
+  if (value === null) throw new Error("The server's answer is not JSON.");
+  return value;
+}
+
+// Returns the response itself, once a token that is needed has been given.
+export async function send(path, body, method) {
   const headers = {};
   const token = sessionStorage.getItem(KEY);
   if (token) headers.authorization = `Bearer ${token}`;
   if (body !== undefined) headers["content-type"] = "application/json";
-  let answer;
+  let response;
   try {
-    answer = await fetch(new URL(path, BASE), { method: body === undefined ? "GET" : "POST", headers, body: JSON.stringify(body) });
+    const text = body === undefined || typeof body === "string" ? body : JSON.stringify(body);
+    response = await fetch(new URL(path, BASE), { method, headers, body: text });
   } catch {
-    throw new Error("The server does not answer.");
+    throw new Error("The server does not respond. Is it running?");
   }
-  if (answer.status === 401) {
-    asking ??= askForToken().finally(() => { asking = null; });
-    await asking;
-    return ask(path, body);
-  }
-  const value = await answer.json();
-  if (!answer.ok) throw new Error(value.error.message);
-  return value;
+  if (response.status !== 401) return response;
+  asking ??= askForToken().finally(() => { asking = null; });
+  await asking;
+  return send(path, body, method);
+}
+
+function sentence(text) {
+  return `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
 }
 
 function askForToken() {
@@ -30,7 +40,7 @@ function askForToken() {
     const dialog = document.querySelector("#token");
     dialog.addEventListener("close", () => {
       const value = document.querySelector("#token-value").value.trim();
-      if (dialog.returnValue !== "ok" || !value) return failed(new Error("This server asks for a token."));
+      if (dialog.returnValue !== "ok" || !value) return failed(new Error("This server needs a token. Reload the page to enter one."));
       sessionStorage.setItem(KEY, value);
       done();
     }, { once: true });
