@@ -19,6 +19,7 @@ from notebook_page import notebook_page
 from reference_cli import cli_page
 from reference_config import config_page
 from reference_python import python_page
+from twotower.colours import DARK, LIGHT
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,11 +33,21 @@ def changelog_page() -> str:
     return (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
+def colours_css() -> str:
+    """Return the colours of the page and the report, as variables of the light and the dark scheme."""
+    schemes = {"default": LIGHT, "slate": DARK}
+    rules = {
+        name: " ".join(f"--{key}: {value};" for key, value in of.items()) for name, of in schemes.items()
+    }
+    return "".join(f'[data-md-color-scheme="{name}"] {{ {rule} }}\n' for name, rule in rules.items())
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "reference/config.md": config_page,
     "reference/cli.md": cli_page,
     "reference/python.md": python_page,
     "changelog.md": changelog_page,
+    "assets/colours.css": colours_css,
 }
 
 
@@ -47,7 +58,7 @@ def on_config(config: Any) -> Any:
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add the pages that are made, and the pictures of the notebooks."""
+    """Add the generated pages and style sheet, and the pictures of the notebooks."""
     for name, make in PAGES.items():
         files.append(File.generated(config, name, content=make()))
     for page, notebook in NOTEBOOKS.items():

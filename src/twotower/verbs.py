@@ -97,7 +97,8 @@ def guess_verb(names: Iterable[str]) -> Verb | None:
     ('watched', 'listened to', None)
     """
     for name in names:
-        for token in _TOKENS.findall(name):
+        tokens = _TOKENS.findall(name)
+        for token in ("".join(tokens), *tokens):
             if (verb := _VERB.get(token.lower())) is not None:
                 return Verb.of(verb)
     return None

@@ -62,7 +62,7 @@ def test_other_data(rated: Case) -> None:
     assert (one.severity, "a" * 12 in one.evidence, "31.0%" in one.evidence) == ("error", True, True)
     (one,) = found(replace(rated, data=DataState(None, "b" * 64, 0.02)), "other-data")
     assert one.severity == "error"
-    assert "2.0% of the test part's pairs" in one.evidence
+    assert "2.0% of the pairs of the test set" in one.evidence
     assert found(replace(rated, data=DataState(None, "b", 0.0)), "other-data") == []
 
 
@@ -99,14 +99,14 @@ def test_collapsed_vectors(rated: Case, which: str) -> None:
     part[:] = part.mean(axis=0) + along[:, None, None] * part.std(axis=0)
     (one,) = found(changed(rated, **{which: flat(whole)}), "collapsed-vectors")
     assert "collapsed onto a few directions" in one.what
-    assert "1.0 directions are in use; one direction alone holds 100%" in one.evidence
+    assert "one direction alone has 100% of the variance" in one.evidence
 
 
 def test_places_that_are_the_same_for_everyone(ranked: Case) -> None:
     whole, part = latent(ranked, "items")
     part[:, :, :3] = 0.5
     (one,) = found(changed(ranked, items=flat(whole)), "collapsed-vectors")
-    assert (one.severity, one.evidence[:14]) == ("note", "6 of 12 places")  # 3 of each of 2 members
+    assert (one.severity, one.what[:12]) == ("note", "6 dimensions")  # 3 of each of 2 members
 
 
 def test_norms(ranked: Case) -> None:
@@ -130,8 +130,8 @@ def test_the_same_list_for_everyone(kind: str, request: pytest.FixtureRequest) -
     whole, part = latent(case, "users")
     part[:] = part.mean(axis=0)
     (one,) = found(changed(case, users=flat(whole)), "same-lists")
-    assert "nearly everyone is given the same list" in one.what
-    assert "0.0% of the variance of the scores is a matter of user and item together" in one.evidence
+    assert "nearly all users get the same list" in one.what
+    assert "0.0% of the variance of the scores is personal" in one.evidence
     assert ("all_pairs" in one.fix) == (kind == "rated")
 
 
@@ -140,10 +140,12 @@ def test_one_item_in_most_lists(ranked: Case) -> None:
     whole[11, :, -1] += 100
     (one,) = found(changed(ranked, items=flat(whole)), "same-lists")
     assert one.severity == "note"
-    assert one.evidence.startswith("item 11 is in ")
+    title = ranked.recommender.display.row(11)[1]
+    assert f"“{title}" in one.evidence
+    assert "” (#11) is in " in one.evidence
 
 
-@pytest.mark.parametrize(("sign", "said"), [(1, "most popular items"), (-1, "hardly anyone has met")])
+@pytest.mark.parametrize(("sign", "said"), [(1, "most popular items"), (-1, "hardly any interactions")])
 def test_lists_that_lean(ranked: Case, sign: int, said: str) -> None:
     counts = np.bincount(ranked.recommender.seen[1], minlength=len(ranked.recommender.items.ids))
     whole, _ = latent(ranked, "items")
@@ -189,8 +191,8 @@ def scores_changed(case: Case, factor: float = 1.0, shift: float = 0.0) -> Case:
 def test_predictions(rated: Case) -> None:
     for case, said in (
         (scores_changed(rated, 0.01), "nearly all the same"),
-        (scores_changed(rated, 2.0), "too bold"),
-        (scores_changed(rated, 0.5), "too timid"),
+        (scores_changed(rated, 2.0), "spread too much"),
+        (scores_changed(rated, 0.5), "spread too little"),
         (scores_changed(rated, shift=0.5), "too high on average"),
         (scores_changed(rated, shift=-0.5), "too low on average"),
     ):
@@ -228,14 +230,14 @@ def test_errors_that_are_far_smaller_on_train(rated: Case) -> None:
     rows = train.interactions.with_columns(pl.Series("stars", almost))
     learnt = replace(rated.parts, train=train.with_interactions(rows).as_train())
     (one,) = found(replace(rated, parts=learnt), "overfitting")
-    assert f"RMSE is {np.sqrt(np.mean(noise**2)):.4f} on train rows" in one.evidence
+    assert f"RMSE is {np.sqrt(np.mean(noise**2)):.4f} on the training set" in one.evidence
 
 
 def test_a_gap_between_validation_and_test(rated: Case, ranked: Case) -> None:
     (one,) = found(replace(rated, recorded={"validation": {"rmse": 0.2}}), "validation-gap")
-    assert "RMSE was 0.2000 on validation and is " in one.evidence
+    assert "RMSE was 0.2000 on the validation set and is " in one.evidence
     (one,) = found(replace(ranked, recorded={"validation": {"ndcg@100": 0.95}}), "validation-gap")
-    assert "NDCG@100 was 0.9500 on validation" in one.evidence
+    assert "NDCG@100 was 0.9500 on the validation set" in one.evidence
     assert found(replace(rated, recorded={"validation": {"rmse": 5.0}}), "validation-gap") == []
     assert found(replace(rated, recorded={}), "validation-gap") == []
 
@@ -255,7 +257,7 @@ def test_cold_rows(ranked: Case) -> None:
     schema = ranked.parts.test.schema.model_copy(update={"users": {}})
     bare = replace(ranked, parts=replace(ranked.parts, test=replace(ranked.parts.test, schema=schema)))
     (one,) = found(cooled(bare, "users", 0.3), "cold-rows")
-    assert "no features to know them by" in one.what
+    assert "cold, and have no features" in one.what
 
 
 def constant(case: Case, **columns: Any) -> Case:
@@ -269,7 +271,7 @@ def test_features_that_are_not_read(ranked: Case) -> None:
     assert one.evidence.startswith("kind: ")
     same = pl.lit(["tag 1"], dtype=pl.List(pl.String))
     (one,) = found(constant(ranked, kind=pl.lit("kind 1"), tags=same), "unread-features")
-    assert (one.severity, one.what) == ("warning", "the model reads no feature of the items")
+    assert (one.severity, one.what) == ("warning", "the model uses no feature of the items")
 
 
 def test_the_worst_comes_first(rated: Case) -> None:

@@ -228,6 +228,12 @@ def test_the_map_is_coloured_by_the_first_column_that_can(ranked: Case) -> None:
     assert (of.column, len(of.points), of.others, of.every) == ("genre", 80, 0, 1)
     assert of.categories == tuple((f"genre & {k}", 20) for k in range(4))
     assert all(0 <= v <= of.size for point in of.points for v in (point.x, point.y))
+    assert of.beyond == sum(point.beyond for point in of.points) > 0
+    assert all(
+        min(point.x, point.y) <= 8 or max(point.x, point.y) >= of.size - 8
+        for point in of.points
+        if point.beyond
+    )
     bare = replace(ranked.recommender, display=ranked.recommender.display.select("film"))
     other = map_of(bare, ranked.parts.train.items)
     assert other is not None

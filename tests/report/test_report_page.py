@@ -136,11 +136,11 @@ def test_every_metric_is_there_as_measured(page: Page, kind: str, request: pytes
     case: Case = request.getfixturevalue(kind)
     evaluation, tables = case.evaluation, page.tables
     if evaluation.rating is not None:
-        rows = tables["Predicted labels: every metric"]
+        rows = tables["Predicted labels, all metrics"]
         assert rows[1:] == [[metric_name(n), cells(of)] for n, of in evaluation.rating.metrics.items()]
     assert evaluation.ranking is not None
-    head, *rows = tables["Ranked catalogue: every metric"]
-    assert head == ["Metric", "first 5", "first 10"]
+    head, *rows = tables["Ranked catalogue, all metrics"]
+    assert head == ["Metric", "top 5", "top 10"]
     by_name = {row[0]: row[1:] for row in rows}
     for name in ("ndcg", "recall", "hit_rate", "precision", "map", "mrr", "coverage", "gini", "novelty"):
         metrics = evaluation.ranking.metrics
@@ -175,22 +175,23 @@ def test_baselines_are_beside_it_as_measured(page: Page, kind: str, request: pyt
     case: Case = request.getfixturevalue(kind)
     assert case.compared is not None
     comparison = case.compared.comparison
-    head, *rows = page.tables["Models on the same test part"]
-    assert head[1:3] == ["Given", metric_name(case.main)]
+    head, *rows = page.tables["Models on the same test set"]
+    assert head[1:3] == ["Trained on", metric_name(case.main)]
+    assert head[-1].endswith("ours minus this")
     assert {row[0] for row in rows} == set(comparison.models)
     for name, given, value, *_, gap in rows:
         assert given == case.compared.given[name]
         assert value == cells(comparison.models[name].metrics[case.main])
         if name != comparison.against:
             of = comparison.differences[name][case.main]
-            assert gap.split()[0].replace("−", "-") == f"{of.value:+.4f}"
+            assert gap.split()[0].replace("−", "-") == f"{-of.value:+.4f}"
     values = [float(row[2].split()[0]) for row in rows]
     assert values == sorted(values, reverse=kind == "ranked")
     best = next(row for row in rows if row[0] != comparison.against)
     ours = case.compared.given[comparison.against]
     assert (
-        f"the best baseline here, {best[0]} with {best[2].split()[0]}, given {best[1]} (ours: {ours})"
-        in page.words
+        f"the best baseline here, {best[0]} with {best[2].split()[0]}, trained on {best[1]} "
+        f"(ours on {ours})" in page.words
     )
     assert f"Not compared: {', '.join(case.left_out)}." in page.words
     for name, choice in case.compared.choices.items():
@@ -226,9 +227,9 @@ def test_slices_features_and_deciles_are_there_as_measured(
 
 def test_the_parts_and_the_settings(page: Page, kind: str, request: pytest.FixtureRequest) -> None:
     case: Case = request.getfixturevalue(kind)
-    rows = {row[0]: row[1:] for row in page.tables["The parts"][1:]}
-    for name in ("train", "validation", "test"):
-        events = getattr(case.parts, name).interactions
+    rows = {row[0]: row[1:] for row in page.tables["Training, validation and test set"][1:]}
+    for name, part in (("training", "train"), ("validation", "validation"), ("test", "test")):
+        events = getattr(case.parts, part).interactions
         assert rows[name][:3] == [
             number(len(events)),
             number(events["person"].n_unique()),
@@ -246,7 +247,7 @@ def test_the_parts_and_the_settings(page: Page, kind: str, request: pytest.Fixtu
 def test_points_people_and_charts(htmls: dict[str, str], page: Page, kind: str) -> None:
     assert sum(tag == "circle" for tag, _ in page.tags) == ITEMS + 1  # and one in the page's sign
     assert sum(tag == "article" for tag, _ in page.tags) == 3
-    assert "because of" in page.words
+    assert "because this user rated" in page.words
     # light and dark: whatever colour a chart has, the style sheet knows
     html = htmls[kind]
     style = html[html.index("<style>") : html.index("</style>")]
@@ -260,17 +261,17 @@ def test_findings_are_shown_with_evidence_and_advice(rated: Case, htmls: dict[st
     page = Page(html_of(changed, findings))
     words = page.words
     assert "The data has changed since this model was trained." in words
-    assert "another than aaaaaaaaaaaaaaaa when it was trained" in words
+    assert "not the one it was trained on (aaaaaaaaaaaaaaaa)" in words
     for finding in findings:
         assert finding.evidence in words
         assert finding.fix.replace("`", "") in words.replace("` ", "").replace("`", "")
-    assert "1 to mend" in words
-    assert "Nothing was found." in Page(htmls["rated"]).words
+    assert "! 1 to fix" in words
+    assert "No problems found." in Page(htmls["rated"]).words
 
 
 def test_without_baselines(rated: Case) -> None:
     page = Page(html_of(replace(rated, compared=None, left_out={"biases": "baselines were switched off"})))
-    assert [row[0] for row in page.tables["Models on the same test part"]] == ["Model", "two-tower"]
+    assert [row[0] for row in page.tables["Models on the same test set"]] == ["Model", "two-tower"]
     assert "biases (baselines were switched off)" in page.words
 
 

@@ -104,9 +104,7 @@ def _tiles(case: Case, findings: tuple[Finding, ...]) -> list[Tile]:
         mood = "good" if better else "bad" if worse else ""
         mark = {"good": "▲ ", "bad": "▼ ", "": "≈ "}[mood]
         within = f"{interval(gap, sign=True)}, ours minus {best}" + ("" if mood else "; may be chance")
-        tiles.append(
-            Tile(f"{metric_name(case.main)} compared with {best}", f"{mark}{share} {way}", within, mood)
-        )
+        tiles.append(Tile(f"{metric_name(case.main)} vs {best}", f"{mark}{share} {way}", within, mood))
     else:
         tiles.append(Tile("Baselines", "none", "switched off"))
     counts = {severity: sum(of.severity is severity for of in findings) for severity in Severity}
