@@ -297,7 +297,7 @@ def test_what_is_no_bundle(where: str, tmp_path: Path) -> None:
         path.mkdir()
     elif where == "a file":
         path.write_text("{}")
-    with pytest.raises(BundleError, match=r"is no bundle: it has no bundle\.json"):
+    with pytest.raises(BundleError, match=r"is not a bundle: it has no bundle\.json"):
         load_bundle(path)
 
 
@@ -350,7 +350,7 @@ def test_a_run_is_loaded_as_its_bundle_is(model: Recommender, tmp_path: Path) ->
     (tmp_path / "begun" / "config.toml").touch()
     with pytest.raises(BundleError, match=r"is not finished, so it has no bundle.*--resume"):
         tt.load(tmp_path / "begun")
-    with pytest.raises(BundleError, match="is no bundle"):
+    with pytest.raises(BundleError, match="is not a bundle"):
         tt.load(tmp_path / "nothing")
 
 
@@ -409,7 +409,7 @@ def test_a_save_that_fails_after_one_was_killed_still_loses_nothing(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(bundle, "_write_text", full)
-    with pytest.raises(BundleError, match=r"No space left.*what was there is untouched"):
+    with pytest.raises(BundleError, match=r"No space left.*what was there is unchanged"):
         model.save(copy, version=2)
     assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
     assert [path.name for path in copy.parent.iterdir()] == ["bundle"], "something was left behind"
@@ -428,7 +428,7 @@ def test_what_stepped_aside_is_checked_like_any_bundle_and_never_hides_one(
         load_bundle(copy)
     vectors.write_bytes(content)
     copy.mkdir()  # what has the name is the bundle, good or bad
-    with pytest.raises(BundleError, match="is no bundle"):
+    with pytest.raises(BundleError, match="is not a bundle"):
         load_bundle(copy)
 
 
@@ -472,7 +472,7 @@ def test_a_full_disk_leaves_the_old_bundle(
 
     with monkeypatch.context() as patch:
         patch.setattr(owner, fails.removeprefix("os."), full)
-        with pytest.raises(BundleError, match=r"No space left.*what was there is untouched"):
+        with pytest.raises(BundleError, match=r"No space left.*what was there is unchanged"):
             model.save(copy, version=2)
     assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
     assert [path.name for path in copy.parent.iterdir()] == ["bundle"], "something was left behind"

@@ -191,7 +191,7 @@ def test_implicit_data_without_labels() -> None:
     lists, parity = drawn_lists(40)
     found = model.recommend(queries(lists), 6)
     assert np.mean(found["item_id"].to_numpy() % 2 == parity[found["query"].to_numpy()]) > 0.75
-    with pytest.raises(DataError, match="trained without labels can't weigh"):
+    with pytest.raises(DataError, match="trained without labels can't use labels"):
         model.encode_queries(Query(history=[0], labels=[1.0]))
 
 

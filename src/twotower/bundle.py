@@ -32,10 +32,10 @@ from twotower.tensors import Arrays
 from twotower.unpacking import ENCODER, INDEX, PARTS, STATE, TABLES, TOWERS, VECTORS, check_sizes, unpacked
 
 FORMAT = 2
-"""Version of the saved form; a bundle of another one is refused."""
+"""Version of the saved form; a bundle of another version is refused."""
 MANIFEST = "bundle.json"
 BUNDLE, CONFIG = "bundle", "config.toml"
-"""Of a run: its bundle, and its config."""
+"""Names in a run directory: the bundle, and the config."""
 _SHOWN = 5
 
 _OWN = (
@@ -52,15 +52,15 @@ _OWN = (
     "parts",
     "hash",
 )
-"""What the manifest holds of its own; the rest are facts."""
+"""Keys of the manifest itself; the others are facts."""
 
 
 def save_bundle(recommender: Recommender, directory: Path, facts: dict[str, Any]) -> None:
-    """Write a bundle under a temporary name and put it in place when it is whole.
+    """Write a bundle under a temporary name and rename it into place when it is complete.
 
     Raises:
-        BundleError: it can't be written (a full disk, no permission), or something that is no bundle has the
-            place; what was there before is untouched.
+        BundleError: it can't be written (a full disk, no permission), or something that is not a bundle is
+            there; what was there before is unchanged.
     """
     try:
         with replacing_folder(directory, MANIFEST, "bundle") as temporary:
@@ -88,13 +88,13 @@ def save_bundle(recommender: Recommender, directory: Path, facts: dict[str, Any]
             _write_text(temporary / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False))
     except (OSError, SafetensorError) as error:
         raise BundleError(
-            f"could not write the bundle {directory.absolute()}: {error}; what was there is untouched. "
-            "Make room, or choose another place"
+            f"could not write the bundle {directory.absolute()}: {error}; what was there is unchanged. "
+            "Free some space, or choose another folder"
         ) from None
 
 
 def read_facts(directory: Path) -> dict[str, Any]:
-    """Return what `save_bundle` was given to keep in the manifest.
+    """Return the facts that `save_bundle` was given.
 
     Raises:
         BundleError: as `read_manifest`.
@@ -103,10 +103,10 @@ def read_facts(directory: Path) -> dict[str, Any]:
 
 
 def bundle_in(directory: Path) -> Path:
-    """Return where the bundle is: the directory itself, or its ``bundle`` if it is that of a run.
+    """Return where the bundle is: the directory itself, or its ``bundle`` if it is a run.
 
     Raises:
-        BundleError: it is that of a run without a bundle, or of several runs.
+        BundleError: it is a run without a bundle, or contains several runs.
     """
     inner = directory / BUNDLE
     if (folder_place(directory, MANIFEST) / MANIFEST).exists():
@@ -115,7 +115,7 @@ def bundle_in(directory: Path) -> Path:
         return inner
     if (directory / CONFIG).exists():
         raise BundleError(
-            f"the run in {directory} is not finished, so it has no bundle; go on with "
+            f"the run in {directory} is not finished, so it has no bundle; resume it with "
             f"`twotower train CONFIG --out {directory} --resume`"
         )
     within = sorted(directory.glob(f"*/{CONFIG}"))[:_SHOWN]
@@ -129,19 +129,19 @@ def bundle_in(directory: Path) -> Path:
 def load_bundle(directory: Path, *, index: bool = True) -> Recommender:
     """Read a bundle, checking the hash of every part and of the whole, and that the parts fit one another.
 
-    Without ``index`` an index that is in it is checked but not read, and every search is exact. If a save was
-    killed between its two renames, the bundle it was to replace is read where it stepped aside.
+    Without ``index``, an index in the bundle is checked but not used, and every search is exact. If a save
+    was killed between its two renames, the previous bundle is read from where it was moved to.
 
     Raises:
-        BundleError: a part is missing, truncated, of another bundle, not a regular file or not what it must
-            be; or the bundle has another format.
+        BundleError: a part is missing, truncated, from another bundle, not a regular file or invalid; or the
+            bundle has another format.
         MissingExtraError: the index in it needs a library that is not installed.
     """
     return read_bundle(directory, index=index)[0]
 
 
 def read_bundle(directory: Path, *, index: bool = True) -> tuple[Recommender, dict[str, Any]]:
-    """Return what `load_bundle` returns, and the manifest that it was read by."""
+    """Return what `load_bundle` returns, and the manifest."""
     check_process()
     with _opened(directory, (MANIFEST, *PARTS, INDEX)) as files:
         manifest = _manifest(directory, files)
@@ -153,7 +153,7 @@ def read_bundle(directory: Path, *, index: bool = True) -> tuple[Recommender, di
             if found != digest:
                 raise BundleError(
                     f"part {name} of bundle {directory} is not the one saved with it (truncated, changed or "
-                    "of another bundle); copy the whole bundle again, or train again"
+                    "from another bundle); copy the whole bundle again, or train again"
                 )
     with _refusing(directory):
         recommender = unpacked(manifest, contents)
@@ -166,14 +166,14 @@ def read_bundle(directory: Path, *, index: bool = True) -> tuple[Recommender, di
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
-    """Return a bundle's manifest, its own hash and format checked."""
+    """Return a bundle's manifest after checking its hash and format."""
     with _opened(directory, (MANIFEST,)) as files:
         return _manifest(directory, files)
 
 
 @contextmanager
 def _opened(directory: Path, names: Sequence[str]) -> Iterator[dict[str, Part | str]]:
-    """Open the files of a bundle, all of the same one: a save may put another in its place meanwhile."""
+    """Open the files of one bundle, although a save may replace it at the same time."""
     with ExitStack() as stack:
         for last in (False, False, True):
             place = folder_place(directory, MANIFEST)
@@ -193,7 +193,7 @@ def _opened(directory: Path, names: Sequence[str]) -> Iterator[dict[str, Part | 
 
 
 def _content(directory: Path, files: Mapping[str, Part | str], name: str) -> tuple[NDArray[np.uint8], str]:
-    """Return what a file holds, and its hash."""
+    """Return a file's content and its hash."""
     part = files.get(name)
     if part is None:
         raise BundleError(f"bundle {directory} lacks its part {name}; copy it again, or train again")
@@ -204,14 +204,14 @@ def _content(directory: Path, files: Mapping[str, Part | str], name: str) -> tup
         except (OSError, ValueError) as error:
             reason = str(error)
         except MemoryError:
-            reason = f"its {part.size:,} bytes do not fit into memory"
+            reason = f"its {part.size:,} bytes don't fit into memory"
     raise BundleError(f"part {name} of bundle {directory} can't be read: {reason}")
 
 
 def _manifest(directory: Path, files: Mapping[str, Part | str]) -> dict[str, Any]:
     if MANIFEST not in files:
         raise BundleError(
-            f"{directory} is no bundle: it has no {MANIFEST}; name the directory that train wrote"
+            f"{directory} is not a bundle: it has no {MANIFEST}; give the directory that train wrote"
         )
     content, _ = _content(directory, files, MANIFEST)
     try:
@@ -243,7 +243,7 @@ def _manifest(directory: Path, files: Mapping[str, Part | str]) -> dict[str, Any
 
 @contextmanager
 def _refusing(directory: Path) -> Iterator[None]:
-    """Turn whatever is wrong with a bundle into one error; its hashes match, so it was made that way."""
+    """Turn any fault of a bundle whose hashes match into one error."""
     try:
         yield
     except (MissingExtraError, BundleError):

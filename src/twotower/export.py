@@ -1,4 +1,4 @@
-"""The towers as ONNX, so that other programs and languages can make vectors; needs the extra ``onnx``.
+"""Export the towers as ONNX, for other programs and languages; needs the extra ``onnx``.
 
 Each tower is one file, from encoded features (what `SideEncoder` gives) to finished vectors: the dot product
 of a user's and an item's is the score. Lists of codes come as two flat inputs, the codes and the row that
@@ -32,19 +32,19 @@ from twotower.side import finished
 
 OPSET = 18
 TOLERANCE = 1e-4
-"""Most that ONNX Runtime's vectors may differ from torch's, beside the largest number among them."""
+"""Largest allowed difference between ONNX Runtime's and torch's vectors, relative to the largest number."""
 _ROWS = 4096  # of each check
 
 
 @dataclass(frozen=True)
 class Exported:
-    """One tower that was written.
+    """One exported tower.
 
     Attributes:
         path: the file.
         inputs: names of its inputs, with their types and shapes.
-        difference: largest difference to torch seen, beside the largest number among the vectors.
-        rows: how many rows were compared.
+        difference: largest difference from torch, relative to the largest number in the vectors.
+        rows: number of rows compared.
     """
 
     path: Path
@@ -54,14 +54,14 @@ class Exported:
 
 
 def export_onnx(recommender: Recommender, directory: str | Path) -> dict[str, Exported]:
-    """Write ``users.onnx``, ``items.onnx`` and ``towers.json``, which says what goes in and comes out.
+    """Write ``users.onnx``, ``items.onnx`` and ``towers.json``, which describes their inputs and outputs.
 
-    Each tower is run by ONNX Runtime beside torch on random rows, so many that nearly every id and code is
-    among them, before its file is put in place.
+    Before its file is written, each tower is run by ONNX Runtime and by torch on random rows, enough to cover
+    nearly every id and code.
 
     Raises:
         MissingExtraError: onnx, onnxscript or onnxruntime is not installed.
-        BundleError: ONNX Runtime's vectors are others than torch's, or a file can't be written.
+        BundleError: ONNX Runtime's vectors differ from torch's, or a file can't be written.
     """
     runtime = _runtime()
     folder = Path(directory).expanduser()
@@ -75,7 +75,7 @@ def export_onnx(recommender: Recommender, directory: str | Path) -> dict[str, Ex
         if not difference <= TOLERANCE:
             raise BundleError(
                 f"the {which} tower in ONNX must give torch's vectors within {TOLERANCE:g}; it differs by "
-                f"{difference:g}. Nothing was written for it; report it with the versions of torch and onnx."
+                f"{difference:g}. It was not written; please report this with the versions of torch and onnx."
             )
         path = folder / f"{which}.onnx"
         with replacing(path) as temporary:
@@ -93,7 +93,7 @@ def export_onnx(recommender: Recommender, directory: str | Path) -> dict[str, Ex
 
 
 class _Tower(nn.Module):
-    """One tower with inputs that ONNX has words for, and with what `finished` does to its vectors.
+    """One tower with inputs that ONNX can express, and with what `finished` does to its vectors.
 
     Args:
         recommender: whose tower.
@@ -126,12 +126,12 @@ class _Tower(nn.Module):
     mean: torch.Tensor
 
     def names(self) -> list[str]:
-        """Return the names of the inputs, in their order."""
+        """Return the names of the inputs, in order."""
         names = ["id"] + (["numbers"] if self.n_dense else []) + (["codes"] if self.n_codes else [])
         return names + [f"list_{n}_{part}" for n in range(self.bags) for part in ("codes", "rows")]
 
     def shapes(self) -> dict[str, str]:
-        """Return what each input is."""
+        """Return a description of each input."""
         said = {
             "id": "int64 (rows,): 0 for a cold row, else 1 + the id's place among the warm ids",
             "numbers": f"float32 (rows, {self.n_dense}): every dense block, side by side",
@@ -171,7 +171,7 @@ class _Tower(nn.Module):
         return whole / model.config.n_members * self.sd + self.mean
 
     def example(self, rows: int, seed: int) -> tuple[SideArrays, tuple[torch.Tensor, ...]]:
-        """Return random rows, as torch's tower and as this one reads them."""
+        """Return random rows in the forms that torch's tower and this one read."""
         draw = torch.Generator().manual_seed(seed)
 
         def below(n: int, *shape: int) -> torch.Tensor:
@@ -213,7 +213,7 @@ def _graph(tower: _Tower) -> bytes:
 
 @contextmanager
 def _quiet_exporter() -> Iterator[None]:
-    """Keep from users what the exporter says of libraries that we don't use, and of its own code."""
+    """Silence the exporter's messages about unused libraries and its own code."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -228,7 +228,7 @@ def _quiet_exporter() -> Iterator[None]:
 def _compared(
     runtime: Any, recommender: Recommender, which: str, tower: _Tower, content: bytes
 ) -> tuple[float, int]:
-    """Return the largest difference to torch, beside the largest number, and how many rows were compared."""
+    """Return the largest difference from torch, relative to the largest number, and the rows compared."""
     session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
     worst, rows = 0.0, 0
     for seed in range(max(1, -(-2 * max(len(tower.ids), len(tower.table)) // _ROWS))):

@@ -1,4 +1,4 @@
-"""`Histories`: what the items of users say of them: their vectors, and scores divided among items."""
+"""`Histories`: the items of users, the vectors that follow from them, and scores divided among them."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ _EXPLAINED = ("contribution", "base", "score")
 
 @dataclass(frozen=True, repr=False)
 class Histories(ShortRepr):
-    """The items of users, what their scores are drawn to, and what follows from both.
+    """The items of users, the targets of their scores, and what follows from both.
 
     Attributes:
         users: every user known.
         items: the catalogue.
-        seen: the items of each user in train.
+        seen: the items of each user in the training set.
         seen_label: float32, the label of each entry of ``seen``; None without labels.
         item_duration: float64 (items,), nan where not known; None without a duration in the items table.
         schema: of the data.
-        target: the way from scores to the label's units.
+        target: how scores become labels in their own units.
         positive: which interactions count as positives.
         objective: what was minimised.
         n_members: of the model, as for `FoldIn`.
-        least_squares: what folding in needs to know of the training.
+        least_squares: what folding in needs to know about the training.
     """
 
     users: Side
@@ -62,7 +62,7 @@ class Histories(ShortRepr):
         return FoldIn.of(warm, self.items.vectors, self.items.warm, self.n_members, self.least_squares)
 
     def pairs(self) -> pl.DataFrame:
-        """Return the (user, item) pairs seen in train, with their labels, under the names of the schema."""
+        """Return the (user, item) pairs of the training set with their labels, named as in the schema."""
         indptr, item = self.seen
         user = np.repeat(np.arange(len(self.users.ids)), np.diff(indptr))
         pairs = pl.DataFrame(
@@ -73,7 +73,7 @@ class Histories(ShortRepr):
         return pairs.with_columns(pl.Series(self.schema.label, self.seen_label))
 
     def of(self, row: int) -> tuple[Rows, Targets]:
-        """Return the item rows that a known user (by row) has in train, and their targets."""
+        """Return a known user's (by row) item rows of the training set, and their targets."""
         indptr, items = self.seen
         part = slice(indptr[row], indptr[row + 1])
         rows = items[part].astype(np.int64)
@@ -82,7 +82,7 @@ class Histories(ShortRepr):
     def targets(
         self, rows: Rows, labels: ArrayLike | None = None, duration: NDArray[np.float64] | None = None
     ) -> Targets:
-        """Return what the scores of a user's items are drawn to by `folding`, (n,), nan where by nothing.
+        """Return the targets of a user's scores in `folding`, (n,), nan for items without one.
 
         Args:
             rows: item rows (n,).
@@ -96,7 +96,7 @@ class Histories(ShortRepr):
             return None
         values = np.asarray(labels, dtype=np.float64)
         if self.schema.label is None:
-            raise DataError("a model trained without labels can't weigh labels; leave them out")
+            raise DataError("a model trained without labels can't use labels; leave them out")
         if values.shape != rows.shape or not np.isfinite(values).all():
             raise DataError(
                 f"there must be one finite label for each of the {len(rows)} items, got {values.tolist()}"
@@ -122,13 +122,13 @@ class Histories(ShortRepr):
         return targets
 
     def explained(self, vector: NDArray[np.float32], rows: Rows, targets: Targets, of: Rows) -> pl.DataFrame:
-        """Return what each item of a user adds to the scores of some items.
+        """Return what each item of a user adds to the scores of the given items.
 
         Args:
             vector: float32 (dim,) of the user.
             rows: item rows (n,) of the user.
-            targets: (n,) what their scores are drawn to, None for positives.
-            of: item rows (m,) whose scores are divided, one at least.
+            targets: (n,) of their scores, None for positives.
+            of: item rows (m,) whose scores are explained, at least one.
 
         Returns:
             One row a pair, m x n, the largest contributions of each scored item first: item id (``item_``

@@ -1,4 +1,4 @@
-"""`Newcomers`: vectors of users and items that a recommender does not know, from their features alone."""
+"""`Newcomers`: vectors of users and items that a recommender doesn't know, from their features alone."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from twotower.schema import Kind, Reading
 from twotower.side import Side, finished
 
 _PLAIN_TIMES = Reading(format="number")
-"""Where nothing else is said numbers are seconds: one new row does not show its unit."""
+"""By default numbers are seconds: the unit can't be guessed from one new row."""
 
 
 @dataclass(frozen=True)
 class Newcomers:
-    """Encodes what was not there when the towers were trained.
+    """Encodes users and items that were not in the training set.
 
     Attributes:
-        encoder: fitted on train.
+        encoder: fitted on the training set.
         model: the towers.
-        target: the way from scores to the label's units.
+        target: how scores become labels in their own units.
     """
 
     encoder: Encoder
@@ -42,7 +42,7 @@ class Newcomers:
     def place(
         self, which: str, side: Side, data: Dataset, ids: pl.Series
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Return each id's row, and the vectors of the rows past the known ones, for ids not known.
+        """Return each id's row, and the vectors of unknown ids, whose rows follow the known ones.
 
         Args:
             which: "users" or "items".
@@ -73,11 +73,11 @@ class Newcomers:
         """Return the vectors of rows of features, float32 (n, dim).
 
         Args:
-            table: feature columns of the schema; one that is lacking is missing in every row.
+            table: feature columns of the schema; a column left out is missing in every row.
             which: "users" or "items".
 
         Raises:
-            DataError: a column that is no feature, no row, or a value that is not of its kind.
+            DataError: a column that is not a feature, no row, or a value not of its kind.
         """
         check_process()
         side, schema = getattr(self.encoder, which), self.encoder.schema
@@ -96,7 +96,7 @@ class Newcomers:
         plain = {name: _PLAIN_TIMES for name, kind in kinds.items() if kind is Kind.TIMESTAMP}
         readings = {**plain, **(schema.readings("users") if which == "users" else schema.readings("items"))}
         checked = check_table(numbered, side.column, kinds, (), f"new {which}", readings)
-        # without an id of its own: what it is comes from the features
+        # without an id: the vector comes from the features alone
         anonymous = checked.with_columns(pl.lit(None, dtype=side.warm_ids.dtype).alias(side.column))
         return self._vectors(anonymous, which)
 
@@ -132,7 +132,7 @@ class Newcomers:
         if not np.isfinite(vectors).all():
             raise BundleError(
                 f"the vectors of new {which} must be finite numbers, and the model gives others; its weights "
-                "are damaged, or its training diverged: train again"
+                "are damaged, or its training diverged; train again"
             )
         return vectors
 

@@ -25,8 +25,8 @@ class Scoring:
         schema: of the data.
         users: every user known.
         items: the catalogue.
-        target: the way from scores to the label's units.
-        item_duration: float64 (items,), where the pairs have no duration of their own.
+        target: how scores become labels in their own units.
+        item_duration: float64 (items,), used if the pairs have no duration column.
         ranks: whether the model ranks, and so predicts no label.
     """
 
@@ -39,7 +39,7 @@ class Scoring:
 
     @property
     def column(self) -> str:
-        """Name of the column that is added: what the model gives, or ``model_`` and that, if an id has it."""
+        """Name of the added column; with ``model_`` before it if an id column has that name."""
         name = "score" if self.ranks else "prediction"
         return f"model_{name}" if name in (self.schema.user, self.schema.item) else name
 
@@ -55,8 +55,7 @@ class Scoring:
                 )
         if self.column in pairs.columns:
             raise DataError(
-                f"pairs must not have a column {self.column!r} yet, since it is what is added; drop it or "
-                "rename it"
+                f"pairs must not have a column {self.column!r}, which score adds; drop it or rename it"
             )
         rows = {}
         for side, column, what in ((self.users, schema.user, "user"), (self.items, schema.item, "item")):
@@ -76,7 +75,7 @@ class Scoring:
         duration = self._durations(pairs.filter(pl.Series(known, dtype=pl.Boolean)), item)
         values = np.full(len(known), np.nan)
         values[known] = self.target.inverse(scores, duration)
-        # of whom nothing is known there is no value, which is not the same as one that is undefined
+        # null for unknown ids; nan is a value that is undefined
         given = pl.Series(self.column, values).zip_with(
             pl.Series(known, dtype=pl.Boolean), pl.Series([None], dtype=pl.Float64)
         )

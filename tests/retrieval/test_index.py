@@ -438,7 +438,7 @@ def test_whole_files_that_make_no_sense_are_refused(tmp_path):
         ({"format_version": 3}, "has format 3, this version reads up to 2"),
         ({"kind": "hyper"}, "it is 'hyper'"),
         ({"extra": 1}, "a header that can't be read"),
-        ({"payload": b"x"}, "nothing beside its header"),
+        ({"payload": b"x"}, "no data after its header"),
         ({"kind": "hnsw", "parameters": {"m": 3}}, "can't be read"),
         ({"kind": "ivf", "parameters": {"nlist": 3}, "payload": b"x"}, "can't be read|SafetensorError"),
         ({"kind": "ivfpq", "parameters": {"n": 3}}, "can't be read"),

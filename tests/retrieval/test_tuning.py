@@ -81,7 +81,7 @@ EXACT, GOOD, QUICK = point("exact", 1.0, 100), point("hnsw", 0.97, 40), point("i
             EXACT,
             "The exact scan is the fastest: 100 us a query, where",
         ),
-        ([EXACT], 0.95, EXACT, "Nothing but the exact scan"),
+        ([EXACT], 0.95, EXACT, "Only the exact scan"),
     ],
 )
 def test_the_fastest_that_reaches_the_target(curve, target, chosen, said):

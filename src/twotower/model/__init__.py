@@ -1,4 +1,4 @@
-"""The two towers: encoded users and items to vectors. Nothing here knows of pairs, labels or losses."""
+"""The two towers, from encoded users and items to vectors; independent of pairs, labels and losses."""
 
 from twotower.model.arrays import SideArrays
 from twotower.model.layers import ACTIVATIONS, RowTable

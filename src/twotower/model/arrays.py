@@ -1,4 +1,4 @@
-"""`SideArrays`: the encoded users or items as the few tensors that a tower reads, on its device."""
+"""`SideArrays`: encoded users or items as the tensors that a tower reads, on its device."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from twotower.features import Bag, Codes, Dense, EncodedSide
 
 @dataclass(frozen=True)
 class SideArrays:
-    """Every feature of one side, packed: all numbers side by side, all codes in one numbering.
+    """All features of users or of items, packed: numbers side by side, codes in one numbering.
 
     Attributes:
         warm: int64 (rows,); 0 for a cold row, else 1 + its row of the id table.
@@ -21,7 +21,7 @@ class SideArrays:
         codes: int64 (rows, n_code_columns), rows of the one feature table.
         bags: for each list column int64 ``indptr (rows + 1,)`` and ``codes (entries,)`` of the same table.
         n_codes: rows of the feature table.
-        ranges: of each code column, then of each list column, its range ``[first, last)`` of that table.
+        ranges: the range ``[first, last)`` of that table for each code column, then for each list column.
     """
 
     warm: torch.Tensor

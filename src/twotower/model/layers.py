@@ -1,4 +1,4 @@
-"""The layers of our own: `RowTable`, an embedding table updated by rows, and `ByteDropout`."""
+"""Custom layers: `RowTable`, an embedding table updated by rows, and `ByteDropout`."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 class RowTable(nn.Module):
     """A table (n, width) that is read and updated by rows.
 
-    Reading in training hands autograd a copy of the rows, a leaf of its own, and remembers which rows it was;
-    so a backward pass makes a gradient as large as the rows read, and the optimiser
-    (`twotower.training.RowAdam`) moves only them. A dense gradient of a table of 2 M rows would cost more
-    than all the rest of a step.
+    In training, reading gives autograd a copy of the rows as a leaf tensor and records which rows they were.
+    So a backward pass computes a gradient for these rows alone, and the optimiser
+    (`twotower.training.RowAdam`) updates only them. A dense gradient of a table of 2 M rows would cost more
+    than the rest of a step.
     """
 
     def __init__(self, n: int, width: int, scale: float, generator: torch.Generator) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(n, width, generator=generator) * scale, requires_grad=False)
-        self.still = False  # read without a gradient, and never moved by the optimiser
+        self.still = False  # read without a gradient, never updated by the optimiser
         self.read: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def rows(self, index: torch.Tensor) -> torch.Tensor:
@@ -42,11 +42,11 @@ class RowTable(nn.Module):
 
 
 class ByteDropout(nn.Module):
-    """Dropout whose mask costs a byte of randomness a unit.
+    """Dropout whose mask needs one random byte per unit.
 
-    ``torch.dropout`` draws a float a unit on one thread, which at this network's size costs more than the
-    layer it follows. The rate is rounded to a 256th; what is kept is scaled by the rounded rate, so the mean
-    is exact. Elsewhere than on the CPU it is ``torch.dropout``.
+    ``torch.dropout`` draws a float per unit on one thread, which costs more than the layer before it in
+    networks of this size. The rate is rounded to a multiple of 1/256; kept values are scaled by the rounded
+    rate, so the mean is exact. On other devices than the CPU it is ``torch.dropout``.
     """
 
     def __init__(self, rate: float) -> None:
@@ -55,7 +55,7 @@ class ByteDropout(nn.Module):
         self.threshold = min(round(rate * 256), 255)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
-        """Return the values (any shape), in training a share of them set to zero."""
+        """Return the values (any shape), with a share of them set to zero in training."""
         if not self.training or self.threshold == 0:
             return values
         if values.device.type != "cpu":

@@ -1,4 +1,4 @@
-"""`LinearTower`: what features say as a sum, one row of weights for each number and each code."""
+"""`LinearTower`: a sum over features, with one row of weights for each number and each code."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from twotower.model.layers import RowTable
 from twotower.model.tower import Tower
 
 SCALE = 0.01
-"""Of the initial id vectors. Where vectors are solved for, small ones let strong directions come first."""
+"""Scale of the initial id vectors. In closed-form training, small ones let strong directions come first."""
 
 
 class LinearTower(Tower):
     """A tower without hidden layers: ``vector = constant + numbers W + sum of the codes' rows + id vector``.
 
-    Numbers come in both plain and cut at their quantiles, so of one column it can say any curve; of two
-    columns together it says the sum.
+    Numbers are given both plain and binned at their quantiles, so the tower can fit any curve in one column;
+    the effects of several columns are added.
 
     Args:
         like: arrays whose columns the tower will read (their rows do not matter).
@@ -32,11 +32,11 @@ class LinearTower(Tower):
         super().__init__(like, n_ids, config, config.dim - config.n_members, SCALE, generator)
         self.constant = nn.Parameter(torch.zeros(self.width))
         self.numbers = nn.Parameter(torch.zeros(self.n_dense, self.width))
-        with torch.no_grad():  # features begin by saying nothing: the ids alone break the symmetry
+        with torch.no_grad():  # features start without effect: the ids alone break the symmetry
             (self.features.weight if isinstance(self.features, RowTable) else self.features).zero_()
 
     def combined(self, rows: int, numbers: torch.Tensor | None, coded: list[torch.Tensor]) -> torch.Tensor:
-        """Return what features say, (rows, dim - members)."""
+        """Return the part of the vector from features, (rows, dim - members)."""
         vector = self.constant.expand(rows, -1)
         if numbers is not None:
             vector = vector + numbers @ self.numbers

@@ -1,9 +1,9 @@
 """`Tower`: features and id of one side to vectors.
 
-``vector = f(features) + id vector``: what the features say, and what this user's or item's own
-interactions add. The id part starts near zero and, where towers learn by gradients, is hidden for a random
-share of rows in each step, so the features have to carry a row alone; a row never seen has no id part and
-falls back on them.
+``vector = f(features) + id vector``: a part from the features, and a part learnt from the user's or item's
+own interactions. The id part starts near zero. In training by gradients it is dropped for a random share of
+rows in each step, so that the features suffice by themselves; rows never seen have no id part and use
+features alone.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from twotower.model.arrays import SideArrays
 from twotower.model.layers import ACTIVATIONS, ByteDropout, RowTable
 
 LARGE_TABLE = 200_000
-"""Feature tables with more rows than this are read by distinct rows, as id tables always are."""
+"""Larger feature tables are read by distinct rows, as id tables always are."""
 
 
 class Tower(nn.Module):
-    """One tower: (rows of `SideArrays`) -> (rows, width), of each member the vector and then the bias.
+    """One tower: (rows of `SideArrays`) -> (rows, width), for each member the vector and then the bias.
 
     Args:
         like: arrays whose columns the tower will read (their rows do not matter).
@@ -62,7 +62,7 @@ class Tower(nn.Module):
         )
 
     def forward(self, side: SideArrays) -> torch.Tensor:
-        """Return (rows, dim - members): of each member the vector and, last, the bias."""
+        """Return (rows, dim - members): for each member the vector, then the bias."""
         vector = self.from_features(side)
         shown = side.warm > 0
         if self.training and self.id_dropout > 0.0:
@@ -71,22 +71,22 @@ class Tower(nn.Module):
         return vector.index_add(0, at, self.ids.rows(side.warm[at] - 1))
 
     def from_features(self, side: SideArrays) -> torch.Tensor:
-        """Return what the features say without the id, (rows, dim - members)."""
+        """Return the part of the vector from features, without the id, (rows, dim - members)."""
         return self.combined(side.rows, side.dense, self._coded(side))
 
     @abstractmethod
     def combined(self, rows: int, numbers: torch.Tensor | None, coded: list[torch.Tensor]) -> torch.Tensor:
-        """Return what features say, (rows, dim - members).
+        """Return the part of the vector from features, (rows, dim - members).
 
         Args:
             rows: number of rows.
-            numbers: (rows, n_dense); None where there are none.
+            numbers: (rows, n_dense); None without numbers.
             coded: embeddings of code columns, (rows, columns * embedding_dim) each.
         """
 
     @abstractmethod
     def _joined(self, codes: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
-        """Return what of the embeddings of single codes int64 (rows, columns) `combined` needs."""
+        """Return the embeddings of single codes int64 (rows, columns) in the form that `combined` needs."""
 
     def _coded(self, side: SideArrays) -> list[torch.Tensor]:
         """Return the embeddings of the single codes, then the mean of each list column."""
@@ -131,7 +131,7 @@ class LayeredTower(Tower):
         self.out = MemberLinear(hidden[-1], self.width, config.n_members, generator)
 
     def combined(self, rows: int, numbers: torch.Tensor | None, coded: list[torch.Tensor]) -> torch.Tensor:
-        """Return what features say, (rows, dim - members)."""
+        """Return the part of the vector from features, (rows, dim - members)."""
         hidden = self.from_numbers.bias.expand(rows, -1) if numbers is None else self.from_numbers(numbers)
         if coded:
             hidden = hidden + self.from_codes(torch.cat(coded, dim=1))  # (rows, hidden)

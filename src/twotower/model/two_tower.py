@@ -1,9 +1,9 @@
-"""`TwoTowerModel`: both towers, with biases and the global mean riding inside the vectors.
+"""`TwoTowerModel`: both towers, with biases and the global mean inside the vectors.
 
     score(u, i) = u . v + b_u + b_i  =  [u, b_u, 1] . [v, 1, b_i]
 
-so that whoever finds the largest dot product finds the largest score. With several members a vector is a row
-of such vectors, each trained on a loss of its own, and the score is the mean of theirs: an ensemble
+so the largest dot product is the largest score. With several members a vector consists of several such
+vectors side by side, each trained on its own loss, and the score is the mean of theirs: an ensemble
 (Dietterich 2000) that is still one dot product, and whose errors partly cancel.
 """
 
@@ -20,7 +20,7 @@ from twotower.model.linear_tower import LinearTower
 from twotower.model.tower import LayeredTower, Tower, linear
 
 CHUNK = 65_536
-"""Rows encoded at once outside training, so that memory does not follow the catalogue."""
+"""Rows encoded at once outside training, so that memory doesn't grow with the catalogue."""
 
 
 class TwoTowerModel(nn.Module):
@@ -62,7 +62,7 @@ class TwoTowerModel(nn.Module):
 
     @property
     def dim(self) -> int:
-        """Length of the vectors, the two places for biases included."""
+        """Length of the vectors, including the two places for biases."""
         return self.config.dim
 
     def user_vectors(self, side: SideArrays) -> torch.Tensor:

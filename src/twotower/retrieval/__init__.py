@@ -1,8 +1,8 @@
 """Retrieval: the k items whose vectors score highest for a user's vector.
 
-Serving a two-tower model is this search and nothing else, since the towers meet only at the dot product. The
-exact scan is fast enough for catalogues of tens of thousands of items, and it is what the approximate indexes
-are checked against; `tune_index` says which is the fastest of good enough recall.
+Serving a two-tower model is this search alone, since the towers meet only at the dot product. The exact scan
+is fast enough for catalogues of tens of thousands of items, and the approximate indexes are checked against
+it; `tune_index` finds the fastest index with enough recall.
 """
 
 from twotower.retrieval.exact import TopK, exact_top_k

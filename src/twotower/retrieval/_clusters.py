@@ -1,4 +1,4 @@
-"""What the inverted-file indexes share: clusters of items, and which of them a user looks into."""
+"""What the inverted-file indexes share: clusters of items, and the choice of clusters to search."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from twotower.retrieval._faiss import faiss, pointer, threads
 from twotower.retrieval.exact import exact_top_k, scan, share
 
 _ROUNDS = 10  # of k-means
-_SAMPLE = 64  # items a cluster that k-means looks at
+_SAMPLE = 64  # items per cluster that k-means uses
 
 
 def cluster(
@@ -24,7 +24,7 @@ def cluster(
     """Return the centroids (nlist, dim) of k-means and the nearest to each item, (n_items,).
 
     Nearest by distance: a centroid's inner products would give every item to the longest centroids, and lists
-    of like length are what makes the search fast.
+    of similar length make the search fast.
     """
     with threads(n_threads):
         means = faiss().Kmeans(

@@ -1,4 +1,4 @@
-"""The one place that imports FAISS, and that says how many threads it has."""
+"""The only module that imports FAISS and sets its number of threads."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from twotower.errors import MissingExtraError
 
 @cache
 def faiss() -> Any:
-    """Return the library FAISS; imported when asked for, since the exact index needs none of it.
+    """Return the library FAISS, imported on first use, since the exact index doesn't need it.
 
     Raises
     ------
@@ -35,10 +35,10 @@ def faiss() -> Any:
 
 @contextmanager
 def threads(n: int) -> Iterator[None]:
-    """Give FAISS ``n`` threads in what this thread asks of it, and as many as before afterwards.
+    """Let FAISS use ``n`` threads for calls of this thread, and restore the number afterwards.
 
-    The number is the calling thread's own in OpenMP, so requests that search at once don't disturb each
-    other. A search has one: a request alone must not wait for threads to wake, and a batch is divided by us.
+    In OpenMP the number belongs to the calling thread, so concurrent requests don't affect each other. A
+    search uses one thread: a single request must not wait for threads to start, and batches are divided here.
     """
     before = faiss().omp_get_max_threads()
     faiss().omp_set_num_threads(n)
@@ -49,12 +49,12 @@ def threads(n: int) -> Iterator[None]:
 
 
 def from_bytes(payload: bytes, flags: int = 0) -> Any:
-    """Return the index that FAISS wrote; a RuntimeError says that it can't be read."""
+    """Return the index that FAISS wrote; RuntimeError if it can't be read."""
     if not payload:
-        raise ValueError("nothing is left of the index")
+        raise ValueError("the index is empty")
     return faiss().deserialize_index(np.frombuffer(payload, dtype=np.uint8), flags)
 
 
 def pointer(array: NDArray[Any]) -> Any:
-    """Return what FAISS's own functions take for an array, which must be contiguous and stay alive."""
+    """Return a pointer to an array for FAISS's own functions; it must be contiguous and stay alive."""
     return faiss().swig_ptr(array)

@@ -1,7 +1,7 @@
-"""Indexes that were saved as FAISS wrote them (format 1), turned into arrays in a process of their own.
+"""Converts indexes of format 1, saved as FAISS writes them, to arrays, in a separate process.
 
-FAISS trusts what it reads: a file that was changed can end the process, or take all its memory. So a child
-reads it, which may die, and what comes back are arrays, checked like any other.
+FAISS does not validate what it reads: a changed file can crash the process or use all its memory. So a child
+process reads it, and the arrays that it returns are checked like any others.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from contextlib import suppress
 from twotower.retrieval._faiss import faiss, from_bytes
 
 SECONDS = 300.0
-"""Time that reading may take."""
-_MEMORY = 16 << 30  # address space beside that of the file
+"""Time limit of reading."""
+_MEMORY = 16 << 30  # address space besides that of the file
 _CODE = "from twotower.retrieval._legacy import main; main()"
 
 
@@ -51,7 +51,7 @@ def arrays_of(kind: str, payload: bytes) -> bytes:
 
 
 def main() -> None:
-    """Turn what comes on stdin into arrays on stdout; the body of the child."""
+    """Convert an index on stdin to arrays on stdout; what the child process runs."""
     from twotower.retrieval.hnsw import graph_arrays  # noqa: PLC0415
     from twotower.retrieval.ivfpq import list_arrays  # noqa: PLC0415
 

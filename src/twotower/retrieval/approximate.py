@@ -1,8 +1,8 @@
-"""What every approximate index does around its library: full lists under filters, exact scores, exact order.
+"""What all approximate indexes share: full lists under filters, exact scores, exact order.
 
-The library proposes items; those that may be given are scored by the kernel of the exact scan. A user who is
-short of items after that (seen, denied, or not found) is asked for again with twice the items and twice the
-effort, until a scan of every candidate is the cheaper way, and then is scanned for.
+The library proposes items; the allowed ones are scored by the kernel of the exact scan. If a user's list is
+too short after that (items seen, denied, or not found), the search is repeated with twice the items and twice
+the effort, until a scan of every candidate is cheaper.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from twotower.data.item_lists import ItemLists, take_lists
 from twotower.retrieval.exact import TopK, rescore, scan
 from twotower.retrieval.index import Index
 
-_USERS_AT_ONCE = 1024  # what the library proposes to them is held in memory
+_USERS_AT_ONCE = 1024  # the library's proposals for them are held in memory
 
 
 class ApproximateIndex(Index):
@@ -26,8 +26,8 @@ class ApproximateIndex(Index):
     Attributes
     ----------
     scans_per_fetch
-        How many candidates are scanned in the time in which one more item is fetched, on one thread. Only
-        speed hangs on it.
+        Number of candidates that are scanned in the time of fetching one more item, on one thread. It
+        affects only speed.
 
     """
 
@@ -48,7 +48,7 @@ class ApproximateIndex(Index):
         fetch
             At most the number of items.
         effort
-            1, 2, 4, ...: times the work that the parameters ask for.
+            1, 2, 4, ...: a multiple of the work that the parameters set.
 
         """
 
@@ -89,10 +89,10 @@ class ApproximateIndex(Index):
     ) -> NDArray[np.int64]:
         """Write the answers of the users ``some`` into ``top`` and return the rows of those left short."""
         finite = np.isfinite(users[some]).all(axis=1)
-        odd, waiting = some[~finite], some[finite]  # a library may do anything with NaN
+        odd, waiting = some[~finite], some[finite]  # libraries don't define what they do with NaN
         fetch, effort = self._first_fetch(k), 1
         while waiting.size and (effort == 1 or fetch * self.scans_per_fetch <= self.n_items):
-            everyone = waiting.size == users.shape[0]  # as a user alone: nothing need be picked out
+            everyone = waiting.size == users.shape[0]  # no rows to select, as for a single user
             asked = users if everyone else users[waiting]
             lists = seen if everyone else take_lists(seen, waiting)
             found = self._nearest(asked, fetch, effort)

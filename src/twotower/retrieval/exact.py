@@ -101,9 +101,9 @@ def exact_top_k(
 
 
 def check_k(k: int) -> None:
-    """Refuse a number of items that is no whole number of at least 1."""
+    """Refuse a k that is not a whole number of at least 1."""
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-        raise ConfigError(f"`k` must be at least 1, a whole number; got {k!r}.")
+        raise ConfigError(f"`k` must be a whole number of at least 1; got {k!r}.")
 
 
 def scan(
@@ -113,7 +113,7 @@ def scan(
     seen: ItemLists,
     rows: NDArray[np.int32] | None,
 ) -> TopK:
-    """Do as `exact_top_k` with arguments already checked: contiguous, candidates ascending, None for all."""
+    """Do as `exact_top_k` with checked arguments: contiguous, candidates ascending, None for all."""
     top = TopK.empty(users.shape[0], k)
     if items.shape[0] == 0 or (rows is not None and rows.size == 0):
         return top
@@ -152,8 +152,8 @@ def rescore(
 def share(work: Callable[[int, int], None], n: int, most: int) -> None:
     """Call ``work(first, last)`` for all of ``range(n)``, at most ``most`` at a time, on Numba's threads.
 
-    The threads are Python's own, since what they run has let go of the interpreter. Numba's parallel loops
-    would abort the process where two requests search at once and no OpenMP or TBB is installed.
+    These are Python threads, since the work releases the interpreter lock. Numba's parallel loops would abort
+    the process if two requests search at once and neither OpenMP nor TBB is installed.
     """
     threads = 1 if n <= _ALONE else numba.get_num_threads()
     block = max(1, min(most, -(-n // threads)))

@@ -1,4 +1,4 @@
-"""`ExactIndex`: the index that is no index, and always right."""
+"""`ExactIndex`: scores every candidate, so it is always exact."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from twotower.retrieval.index import Index, Parameters
 
 
 class ExactIndex(Index):
-    """Scans every candidate. Up to tens of thousands of items nothing is much faster."""
+    """Scores every candidate. Up to tens of thousands of items other indexes are hardly faster."""
 
     name = "exact"
 
@@ -28,7 +28,7 @@ class ExactIndex(Index):
 
     @property
     def memory(self) -> int:
-        """Bytes beside the item vectors: none."""
+        """Bytes besides the item vectors: none."""
         return 0
 
     def _payload(self) -> bytes:
@@ -37,5 +37,5 @@ class ExactIndex(Index):
     @classmethod
     def _restore(cls, items: NDArray[np.float32], parameters: Parameters, payload: bytes) -> Self:
         if payload:
-            raise ValueError("an exact index has nothing beside its header")
+            raise ValueError("an exact index has no data after its header")
         return cls(items, parameters)

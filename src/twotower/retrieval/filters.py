@@ -1,4 +1,4 @@
-"""What a search may give: each user's seen items, and the items allowed or denied to everyone."""
+"""Filters of a search: each user's seen items, and the items allowed or denied for everyone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def seen_lists(seen: ItemLists | None, n_users: int, n_items: int) -> ItemLists:
     Raises
     ------
     DataError
-        Pointers that don't rise from 0 to the number of items, or an item that does not exist.
+        Pointers that don't rise from 0 to the number of items, or an unknown item.
 
     """
     return no_items(n_users) if seen is None else check_lists("`seen`", seen, n_users, n_items)
@@ -34,7 +34,7 @@ def candidate_rows(allow: ArrayLike | None, deny: ArrayLike | None, n_items: int
     Raises
     ------
     DataError
-        A mask of another length, rows that are not whole numbers, or an item that does not exist.
+        A mask of another length, rows that are not whole numbers, or an unknown item.
 
     """
     if deny is None:

@@ -1,16 +1,16 @@
-"""`HnswIndex`: a graph of near items, walked from one to the next towards the user.
+"""`HnswIndex`: a graph of neighbouring items that is searched step by step towards the user.
 
 Malkov and Yashunin, "Efficient and robust approximate nearest neighbor search using hierarchical navigable
 small world graphs", TPAMI 2020.
 
-The graph is walked by inner product, but joins items of like *direction*. Joined by inner product itself,
-most items are reached from none: their neighbours are the few longest, and recall comes to a stop whatever
-the effort. On vectors of two trained models recall@100 stopped at 0.56 and 0.51 that way, and came to 1.00
-with directions at the least effort. Lengthening the vectors to one norm (Bachrach et al., "Speeding up the
-Xbox recommender system using a Euclidean transformation for inner-product spaces", RecSys 2014) reaches every
-item, but the longest late. Where vectors lie in no clusters, what is best is between the two: the root of the
-norm (``damping`` 50) keeps the long ones near. `tune_index` tries both; ``benchmarks/index.py graphs`` has
-the figures.
+The graph is searched by inner product, but links items of similar *direction*. If items were linked by inner
+product, most could not be reached: all links would lead to the few longest, and recall would stop growing
+whatever the effort. On vectors of two trained models recall@100 stopped at 0.56 and 0.51 that way, and
+reached 1.00 with directions at the lowest effort. Lengthening the vectors to one norm (Bachrach et al.,
+"Speeding up the Xbox recommender system using a Euclidean transformation for inner-product spaces", RecSys
+2014) reaches every item, but the longest late. Where vectors form no clusters, something in between is best:
+the root of the norm (``damping`` 50) keeps the long ones close. `tune_index` tries both;
+``benchmarks/index.py graphs`` has the figures.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ class HnswParameters(Parameters):
     m
         Links of an item in the upper layers, at least 2; twice as many in the lowest.
     ef_construction
-        Candidates looked at for the links of an item.
+        Candidates considered for the links of an item.
     damping
-        Percent of a vector's norm, as a power, that the graph does not see: 100 joins by direction alone, 50
-        by vectors as long as the root of their norm. At most 100.
+        How much of a vector's norm, in percent and as a power, the graph ignores: 100 links by direction
+        alone, 50 by vectors as long as the root of their norm. At most 100.
     ef_search
-        Candidates kept on the way to a user, or k if that is more: recall against time.
+        Candidates kept during a search, or k if that is more: more recall for more time.
     threads
-        Of the building. One builds the same graph each time; with more it depends on who comes first.
+        Threads to build with. With one the graph is the same each time; with more it is not.
 
     """
 
@@ -61,7 +61,7 @@ class HnswParameters(Parameters):
 
 
 class HnswIndex(ApproximateIndex):
-    """Fast where a few items are wanted of millions; needs memory for a second copy of the vectors."""
+    """Fast where a query needs a few of millions of items; needs memory for a second copy of the vectors."""
 
     name = "hnsw"
     scans_per_fetch = 128
@@ -75,7 +75,7 @@ class HnswIndex(ApproximateIndex):
     @classmethod
     def _build(cls, items: NDArray[np.float32], parameters: HnswParameters) -> Self:
         if parameters.m < 2:
-            raise ConfigError(f"'m' must be at least 2, or nothing is joined; got {parameters.m}.")
+            raise ConfigError(f"'m' must be at least 2, or no items are linked; got {parameters.m}.")
         if parameters.damping > 100:
             raise ConfigError(f"'damping' is a percentage, at most 100; got {parameters.damping}.")
         graph = faiss().IndexHNSWFlat(items.shape[1], parameters.m, faiss().METRIC_INNER_PRODUCT)
@@ -107,7 +107,7 @@ class HnswIndex(ApproximateIndex):
 
     @property
     def memory(self) -> int:
-        """Bytes beside the item vectors: the links, and the copy of the vectors beside them."""
+        """Bytes besides the item vectors: the links, and a copy of the vectors."""
         hnsw = self._graph.hnsw
         links = 4 * hnsw.neighbors.size() + 8 * hnsw.offsets.size() + 4 * hnsw.levels.size()
         return int(links + self.items.nbytes)
@@ -144,7 +144,7 @@ class HnswIndex(ApproximateIndex):
 
 
 def graph_arrays(graph: Any) -> bytes:
-    """Return what there is to know of a graph beside its vectors, as `tensors.parse` reads it."""
+    """Return a graph without its vectors, as `tensors.parse` reads it."""
     hnsw = graph.hnsw
     return save(
         {
@@ -158,7 +158,7 @@ def graph_arrays(graph: Any) -> bytes:
 def _checked_links(
     links: NDArray[np.int32], levels: NDArray[np.int32], entry: int, widths: NDArray[np.int32]
 ) -> NDArray[np.uint64]:
-    """Return where the links of each item begin, having made sure that every walk stays within the graph.
+    """Return where the links of each item begin, after checking that every link stays within the graph.
 
     Parameters
     ----------

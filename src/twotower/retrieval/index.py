@@ -20,12 +20,12 @@ from twotower.retrieval.storage import Header, check_vectors, fingerprint, read_
 
 @dataclass(frozen=True)
 class Parameters:
-    """What an index is built and searched with: whole numbers of at least 1 (0: chosen by the index).
+    """The parameters of an index: whole numbers of at least 1 (0: chosen by the index).
 
     Attributes
     ----------
     of_search
-        Names of those that can be changed without building again.
+        Names of those that can be changed without rebuilding.
 
     """
 
@@ -33,12 +33,12 @@ class Parameters:
 
     @classmethod
     def given(cls, values: dict[str, Any]) -> Self:
-        """Return the defaults with ``values`` in their places.
+        """Return the defaults, updated with ``values``.
 
         Raises
         ------
         ConfigError
-            A name that is no parameter, or a value that is no whole number of at least 1.
+            An unknown parameter, or a value that is not a whole number of at least 1.
 
         """
         names = [field.name for field in fields(cls)]
@@ -59,13 +59,13 @@ class Index(ABC):
     An index is never changed once it is built, and may be searched from many threads at once. A user's answer
     is the same alone or in a batch.
 
-    The item vectors themselves are needed to search and are not copied: scores are the float32 dot products
-    of `exact_top_k`, bit for bit, in every kind of index. Don't write into them afterwards.
+    A search needs the item vectors themselves, which are not copied: in every kind of index, scores are the
+    float32 dot products of `exact_top_k`, bit for bit. Don't change the vectors afterwards.
 
     Attributes
     ----------
     name
-        Of the kind, as in tables and in the saved form.
+        Name of the kind, in tables and in the saved form.
     items
         (n_items, dim) float32.
 
@@ -91,14 +91,14 @@ class Index(ABC):
         items
             (n_items, dim) float32, at least one of each, all finite.
         parameters
-            Of the kind of index; the ones left out have good defaults.
+            Parameters of the kind; those left out have good defaults.
 
         Raises
         ------
         DataError
-            The vectors are no matrix, none, or not finite.
+            The vectors are not a matrix, empty, or not finite.
         ConfigError
-            A parameter that there is not, or out of its range.
+            An unknown parameter, or one out of range.
         MissingExtraError
             The kind needs a library that is not installed.
 
@@ -149,23 +149,23 @@ class Index(ABC):
         users = np.ascontiguousarray(users, dtype=np.float32)
         if users.ndim != 2 or users.shape[1] != self.dim:
             raise DataError(
-                f"users must be a matrix as wide as the items' {self.dim}; got shape {users.shape}. Encode "
-                "them with the model that the items come from."
+                f"user vectors must have the width of the items', {self.dim}; got shape {users.shape}. "
+                "Encode them with the model that the items come from."
             )
         lists = seen_lists(seen, users.shape[0], self.n_items)
         return self._search(users, int(k), lists, candidate_rows(allow, deny, self.n_items))
 
     def parameters(self) -> dict[str, int]:
-        """Return what the index was built and is searched with, nothing left to be chosen."""
+        """Return the parameters of building and of searching, with chosen values filled in."""
         return asdict(self._parameters)
 
     def with_search(self, **parameters: int) -> Self:
-        """Return the same index searched with other parameters; nothing is built or copied.
+        """Return the same index with other search parameters; nothing is built or copied.
 
         Raises
         ------
         ConfigError
-            A parameter that needs the index built again, or out of its range.
+            A parameter that needs a rebuild, or one out of range.
 
         """
         for name in parameters:
@@ -192,10 +192,10 @@ class Index(ABC):
     @property
     @abstractmethod
     def memory(self) -> int:
-        """Bytes that the index holds beside the item vectors."""
+        """Bytes that the index needs besides the item vectors."""
 
     def save(self, path: str | Path) -> None:
-        """Write the index, without the item vectors, as one file; it is there whole or not at all.
+        """Write the index, without the item vectors, as one file, atomically.
 
         Raises
         ------
@@ -213,9 +213,10 @@ class Index(ABC):
         Raises
         ------
         BundleError
-            The file is missing, truncated, changed, of a newer format, of another kind, or of other vectors.
+            The file is missing, truncated, changed, of a newer format, of another kind, or was built from
+            other vectors.
         DataError
-            ``items`` is no matrix of finite numbers.
+            ``items`` is not a matrix of finite numbers.
 
         """
         path = Path(path)
@@ -229,7 +230,7 @@ class Index(ABC):
 
     @classmethod
     def restore(cls, path: Path, header: Header, payload: bytes, items: NDArray[np.float32]) -> Self:
-        """Return the index of a file already read; raises as `load` does."""
+        """Return the index of a file that has been read; raises as `load` does."""
         items = _checked_items(items)
         check_vectors(path, header, items)
         try:
@@ -252,12 +253,12 @@ class Index(ABC):
 
     @abstractmethod
     def _payload(self) -> bytes:
-        """Return what must be kept beside the header."""
+        """Return the data to save after the header."""
 
     @classmethod
     @abstractmethod
     def _restore(cls, items: NDArray[np.float32], parameters: Any, payload: bytes) -> Self:
-        """Undo `_payload`; an error of those that `restore` catches says that it can't be."""
+        """Undo `_payload`; may raise the errors that `restore` catches."""
 
 
 def _checked_items(items: NDArray[np.float32]) -> NDArray[np.float32]:

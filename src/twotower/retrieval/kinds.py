@@ -1,4 +1,4 @@
-"""Every kind of index by its name, and reading one whatever its kind."""
+"""The kinds of index by name, and reading an index of any kind."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ def load_index(path: str | Path, items: NDArray[np.float32]) -> Index:
     Raises
     ------
     BundleError
-        The file is missing, truncated, changed, of a newer format or an unknown kind, or of other vectors.
+        The file is missing, truncated, changed, of a newer format or an unknown kind, or was built from other
+        vectors.
     DataError
-        ``items`` is no matrix of finite numbers.
+        ``items`` is not a matrix of finite numbers.
     MissingExtraError
         The kind needs a library that is not installed.
 
@@ -36,7 +37,7 @@ def load_index(path: str | Path, items: NDArray[np.float32]) -> Index:
 
 
 def index_from_bytes(content: bytes, path: Path, items: NDArray[np.float32]) -> Index:
-    """Return what `load_index` does from the bytes of a file; ``path`` is for messages."""
+    """Do as `load_index` with the bytes of a file; ``path`` is for messages."""
     return _restored(path, *parsed(path, content), items)
 
 

@@ -1,7 +1,7 @@
-"""An index on disk: one file that says what it is, and that it is whole.
+"""An index on disk: one file with a header and a hash.
 
 The first line names the format, the second is the SHA-256 of all that follows, the third is the header in
-JSON, and the rest is whatever the kind of index needs beside the item vectors.
+JSON, and the rest is what the kind of index needs besides the item vectors.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from twotower.parts import Part, opened
 from twotower.retrieval._legacy import arrays_of
 
 FORMAT = 2
-"""Version of the saved form; a file of a newer one is refused. Format 1 held what FAISS writes."""
+"""Version of the saved form; newer files are refused. Format 1 contained what FAISS writes."""
 _MAGIC = b"twotower index "
 _AGAIN = "build the index again"
 _OF_FAISS = ("hnsw", "ivfpq")
-"""Kinds that format 1 kept as FAISS writes them."""
+"""Kinds that format 1 saved as FAISS writes them."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a saved index is, and of what.
+    """What a saved index is, and which vectors it belongs to.
 
     Attributes
     ----------
     kind
         Name of the kind of index.
     parameters
-        What it was built and is searched with.
+        The parameters of building and of searching.
     n_items, dim
         Shape of the item vectors it was built from.
     vectors
@@ -60,12 +60,12 @@ def fingerprint(vectors: NDArray[np.float32]) -> str:
 
 
 def write_index(path: Path, header: Header, payload: bytes) -> None:
-    """Write the file under a temporary name and put it in place when it is whole.
+    """Write the file under a temporary name and rename it into place when it is complete.
 
     Raises
     ------
     BundleError
-        It can't be written; what was there before is untouched.
+        It can't be written; what was there before is unchanged.
 
     """
     body = json.dumps(asdict(header), sort_keys=True).encode() + b"\n"
@@ -77,12 +77,12 @@ def write_index(path: Path, header: Header, payload: bytes) -> None:
 
 
 def read_index(path: Path) -> tuple[Header, bytes]:
-    """Return the header and the rest of a saved index, its hash checked.
+    """Return the header and the rest of a saved index after checking its hash.
 
     Raises
     ------
     BundleError
-        The file is missing, no index, of a newer format, truncated or changed.
+        The file is missing, not an index, of a newer format, truncated or changed.
 
     """
     try:
@@ -98,7 +98,7 @@ def read_index(path: Path) -> tuple[Header, bytes]:
 
 
 def parsed(path: Path, content: bytes) -> tuple[Header, bytes]:
-    """Return what `read_index` does of the bytes of a file; ``path`` is for messages.
+    """Do as `read_index` with the bytes of a file; ``path`` is for messages.
 
     Raises
     ------
@@ -109,7 +109,9 @@ def parsed(path: Path, content: bytes) -> tuple[Header, bytes]:
     first, _, rest = content.partition(b"\n")
     number = first.removeprefix(_MAGIC)
     if not first.startswith(_MAGIC) or not number.isdigit() or len(number) > 9:
-        raise BundleError(f"{path} must be a saved index, and does not begin like one; name the right file")
+        raise BundleError(
+            f"{path} is not a saved index: it doesn't begin like one; give the path of an index"
+        )
     if int(number) > FORMAT:
         raise BundleError(
             f"the index {path} has format {int(number)}, this version reads up to "
@@ -118,7 +120,7 @@ def parsed(path: Path, content: bytes) -> tuple[Header, bytes]:
     digest, _, body = rest.partition(b"\n")
     if hashlib.sha256(body).hexdigest().encode() != digest:
         raise BundleError(
-            f"the index {path} is not as it was saved (truncated or changed): its hash does not match; copy "
+            f"the index {path} was changed or truncated since it was saved: its hash doesn't match; copy "
             f"it again, or {_AGAIN}"
         )
     text, _, payload = body.partition(b"\n")
@@ -132,7 +134,7 @@ def parsed(path: Path, content: bytes) -> tuple[Header, bytes]:
 
 
 def check_vectors(path: Path, header: Header, items: NDArray[np.float32]) -> None:
-    """Refuse an index of other vectors.
+    """Refuse an index that was built from other vectors.
 
     Raises
     ------

@@ -1,7 +1,7 @@
-"""Which index to take: every kind measured on the catalogue itself, and the fastest of good enough recall.
+"""Choosing an index: every kind is measured on the catalogue, and the fastest with enough recall is taken.
 
-Recall and latency are those of this catalogue on this machine; no rule of thumb knows either. Latency is that
-of a user alone, on one thread, which is what a request waits for.
+Recall and latency depend on the catalogue and the machine, so both are measured. Latency is that of a query
+with one user on one thread, as in a request.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from twotower.retrieval.exact_index import ExactIndex
 from twotower.retrieval.index import Index
 from twotower.retrieval.kinds import INDEXES
 
-_PASSES = 3  # over the sample, of which the quickest counts: other work on the machine only adds
+_PASSES = 3  # over the sample; the fastest counts, since other work on the machine only adds time
 _EXACT = ExactIndex.name
 
 
 @dataclass(frozen=True)
 class Point:
-    """An index as it was measured.
+    """The measurements of an index.
 
     Attributes
     ----------
@@ -36,11 +36,11 @@ class Point:
     recall
         Mean share of a user's exact top k that it found.
     microseconds
-        A query of one user on one thread, the mean of the sample.
+        Time of a query with one user on one thread, averaged over the sample.
     build_seconds
-        Of the building, on the threads of its parameters.
+        Time to build it, with the threads of its parameters.
     bytes
-        What it holds beside the item vectors.
+        Memory besides the item vectors.
 
     """
 
@@ -54,18 +54,18 @@ class Point:
 
 @dataclass(frozen=True, eq=False)
 class Tuned:
-    """The choice, and what it was made from.
+    """The chosen index, and the measurements that it was chosen by.
 
     Attributes
     ----------
     index
-        To be used.
+        The chosen index.
     point
-        Its measures.
+        Its measurements.
     curve
-        Everything that was measured, the exact scan first.
+        All measurements, the exact scan first.
     reason
-        A sentence that says why.
+        Why it was chosen, in a sentence.
 
     """
 
@@ -78,15 +78,14 @@ class Tuned:
 def recall(index: Index, exact: TopK | Index, users: NDArray[np.float32], k: int) -> float:
     """Return the mean share of users' exact top k that an index finds.
 
-    An item that ties with the k-th of the exact answer counts as found: which of several equal ones is given
-    is no matter of recall.
+    An item that ties with the k-th of the exact answer counts as found.
 
     Parameters
     ----------
     index
-        To be measured.
+        The index to measure.
     exact
-        What is right: the answer of `exact_top_k` for at least ``k`` items, or an exact index.
+        The correct answer: that of `exact_top_k` for at least ``k`` items, or an exact index.
     users
         (n_users, dim), at least one.
     k
@@ -95,7 +94,7 @@ def recall(index: Index, exact: TopK | Index, users: NDArray[np.float32], k: int
     Raises
     ------
     DataError
-        No users, or an exact answer of another number of users or of fewer than ``k`` items.
+        No users, or an exact answer for another number of users or with fewer than ``k`` items.
 
     """
     check_k(k)
@@ -126,33 +125,33 @@ def tune_index(
 ) -> Tuned:
     """Build and measure indexes of several kinds and return the fastest that reaches a recall.
 
-    Each structure is searched with twice the effort again and again until it reaches the target or its effort
-    is spent. The exact scan is measured like the others and, unless another is insisted on, taken where it is
-    the fastest or where no other reaches the target.
+    The search effort of each structure is doubled until it reaches the target or its maximum. The exact scan
+    is measured like the others; it is chosen if it is the fastest or if no other index reaches the target,
+    unless ``exact`` is false.
 
     Parameters
     ----------
     items
         (n_items, dim) float32.
     users
-        (n_users, dim) float32: a sample of those who will ask; a hundred or more give a steady figure.
+        (n_users, dim) float32: a sample of typical users; a hundred or more give stable results.
     k
-        Items that will be asked for.
+        Number of items per query.
     target_recall
         Above 0, at most 1.
     kinds
-        Names in `INDEXES`; the exact scan need not be named.
+        Names in `INDEXES`; the exact scan is always measured.
     exact
-        Whether the exact scan may be taken without being among ``kinds``.
+        Whether the exact scan may be chosen if it is not among ``kinds``.
     threads
-        Of the building.
+        Number of threads to build with.
     told
-        Called with everything that is measured, at once.
+        Called with each measurement as soon as it is made.
 
     Raises
     ------
     ConfigError
-        A target outside (0, 1], an unknown kind, or ``k`` below 1; no index that may be taken reaches the
+        A target outside (0, 1], an unknown kind, or ``k`` below 1; no index that may be chosen reaches the
         target.
     DataError
         No users, or vectors that can't be searched.
@@ -184,7 +183,7 @@ def tune_index(
         closest = max((point for point in curve if point.kind != _EXACT), key=lambda point: point.recall)
         raise ConfigError(
             f"no {' or '.join(kinds)} index of these items reaches recall {target_recall:g}, the best has "
-            f"{closest.recall:.4f}; ask for less, or for another kind (exact always does)"
+            f"{closest.recall:.4f}; lower the target, or choose another kind (exact always reaches it)"
         )
     return Tuned(best[1], best[0], tuple(curve), reason(best[0], curve, target_recall))
 
@@ -192,9 +191,9 @@ def tune_index(
 def _built(
     scan: Index, kinds: Sequence[str], k: int, threads: int, enough: Callable[[], bool]
 ) -> Iterator[tuple[Index, float]]:
-    """Yield the exact scan, then what is to be measured and the seconds that it took to build.
+    """Yield the exact scan, then each index to measure and the seconds that it took to build.
 
-    A structure is yielded with ever more effort, until what was measured last is good enough.
+    A structure is yielded with growing search effort until the last measurement is good enough.
     """
     yield scan, 0.0
     for kind in dict.fromkeys(kinds):
@@ -209,12 +208,12 @@ def _built(
 
 
 def choose(points: Sequence[Point], target_recall: float) -> Point:
-    """Return the fastest point that reaches the target; the exact scan, if among them, always does."""
+    """Return the fastest point that reaches the target; the exact scan always does."""
     return min((p for p in points if p.recall >= target_recall), key=lambda p: p.microseconds)
 
 
 def reason(chosen: Point, curve: Sequence[Point], target_recall: float) -> str:
-    """Return a sentence on why ``chosen`` is the choice of a curve."""
+    """Return a sentence that says why ``chosen`` was chosen from a curve."""
     exact = next(p for p in curve if p.kind == _EXACT)
     others = [p for p in curve if p.kind != _EXACT]
     if chosen.kind != _EXACT:
@@ -225,12 +224,12 @@ def reason(chosen: Point, curve: Sequence[Point], target_recall: float) -> str:
             f"{chosen.microseconds:.0f} us a query, {faster} the exact scan ({exact.microseconds:.0f} us)."
         )
     if not others:
-        return "Nothing but the exact scan was asked for."
+        return "Only the exact scan was measured."
     best = max(others, key=lambda p: p.recall)
     if best.recall < target_recall:
         return (
             f"No approximate index reaches recall {target_recall:g}: the best is {best.kind} with "
-            f"{best.recall:.4f} in {best.microseconds:.0f} us. The exact scan is taken, "
+            f"{best.recall:.4f} in {best.microseconds:.0f} us. The exact scan is chosen, "
             f"{exact.microseconds:.0f} us a query."
         )
     quick = choose(others, target_recall)
@@ -241,7 +240,7 @@ def reason(chosen: Point, curve: Sequence[Point], target_recall: float) -> str:
 
 
 def _structures(kind: str, exact: Index, threads: int) -> Iterator[dict[str, int]]:
-    """Yield what to build: sizes around those that are good for most."""
+    """Yield parameters to build with: sizes around the usual good ones."""
     root = max(1, int(exact.n_items**0.5))
     if kind == "hnsw":
         for m, ef_construction, damping in ((16, 100, 100), (16, 100, 50), (32, 200, 100)):
@@ -256,7 +255,7 @@ def _structures(kind: str, exact: Index, threads: int) -> Iterator[dict[str, int
 
 
 def _efforts(built: Index, k: int) -> Iterator[Index]:
-    """Yield the same structure searched with ever more effort."""
+    """Yield the same structure with growing search effort."""
     if built.name == "hnsw":
         for doubling in range(7):
             yield built.with_search(ef_search=max(k, 16) << doubling)
@@ -269,7 +268,7 @@ def _efforts(built: Index, k: int) -> Iterator[Index]:
 
 
 def _measure(index: Index, right: TopK, users: NDArray[np.float32], k: int, build_seconds: float) -> Point:
-    found = recall(index, right, users, k)  # and compiles, and warms the caches
+    found = recall(index, right, users, k)  # also compiles, and warms the caches
     passes = []
     for _ in range(_PASSES):
         start = time.perf_counter()
