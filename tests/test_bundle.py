@@ -285,7 +285,7 @@ def test_a_part_of_another_bundle_is_refused(part: str, copy: Path, tmp_path: Pa
     assert (tmp_path / "other" / part).read_bytes() != (copy / part).read_bytes()
     shutil.copy(tmp_path / "other" / part, copy / part)
     with pytest.raises(
-        BundleError, match=r"is not the one saved with it \(truncated, changed or of another bundle\)"
+        BundleError, match=r"is not the one saved with it \(truncated, changed or from another bundle\)"
     ):
         load_bundle(copy)
 

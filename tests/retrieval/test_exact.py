@@ -161,7 +161,7 @@ def test_no_users_no_items_and_nothing_allowed():
 
 @pytest.mark.parametrize("k", [0, -3])
 def test_k_must_be_positive(k):
-    with pytest.raises(ConfigError, match="`k` must be at least 1"):
+    with pytest.raises(ConfigError, match="`k` must be a whole number of at least 1"):
         exact_top_k(np.ones((1, 2), np.float32), np.ones((3, 2), np.float32), k)
 
 
@@ -169,7 +169,7 @@ def test_arguments_that_do_not_fit_are_refused():
     users, items = np.ones((2, 2), np.float32), np.ones((3, 2), np.float32)
     with pytest.raises(ValueError, match="one width"):
         exact_top_k(users, items[:, :1], 1)
-    with pytest.raises(DataError, match="`seen` must name items"):
+    with pytest.raises(DataError, match="item rows in `seen` must be"):
         exact_top_k(users, items, 1, seen=as_seen([[0], [3]]))
     with pytest.raises(DataError, match="`seen` must be"):
         exact_top_k(users, items, 1, seen=as_seen([[0]]))

@@ -48,7 +48,7 @@ def test_recall_refuses_what_does_not_fit():
         recall(index, index, users[:0], 2)
     with pytest.raises(DataError, match=r"an answer of shape \(2, 1\)"):
         recall(index, exact_top_k(users, items, 1), users, 2)
-    with pytest.raises(ConfigError, match="`k` must be at least 1"):
+    with pytest.raises(ConfigError, match="`k` must be a whole number of at least 1"):
         recall(index, index, users, 0)
 
 

@@ -120,7 +120,7 @@ def parsed(path: Path, content: bytes) -> tuple[Header, bytes]:
     digest, _, body = rest.partition(b"\n")
     if hashlib.sha256(body).hexdigest().encode() != digest:
         raise BundleError(
-            f"the index {path} was changed or truncated since it was saved: its hash doesn't match; copy "
+            f"the index {path} was changed or truncated since it was saved: its hash does not match; copy "
             f"it again, or {_AGAIN}"
         )
     text, _, payload = body.partition(b"\n")
