@@ -11,13 +11,13 @@ from twotower.cli.usage import KEPT
 
 _TOP = """# Command line
 
-Every command with its arguments, options and defaults, as the code has them. `twotower COMMAND --help`
+Every command with its arguments, options and defaults, generated from the code. `twotower COMMAND --help`
 prints the same.
 
-Results go to stdout, everything else to stderr. `--json` prints one JSON object alone on stdout. Exit code
-0 is done, 2 is wrong input (one message that says what to mend), 1 is our fault, 130 is Ctrl-C. With
-`--debug` before the command, or `TWOTOWER_DEBUG=1`, an error shows its traceback. `NO_COLOR` switches
-colours off; what is piped has none.
+Results go to stdout, everything else to stderr. `--json` prints a single JSON object on stdout. Exit codes: 0
+success, 2 wrong input (one message that says how to fix it), 1 a bug in twotower, 130 Ctrl-C. With `--debug`
+before the command, or `TWOTOWER_DEBUG=1`, an error shows its traceback. `NO_COLOR` switches colours off; piped
+output has none.
 """
 
 
@@ -68,7 +68,7 @@ def _shown(parameter: Any, context: Any) -> str:
 
 def _default(parameter: Any) -> str:
     if parameter.required:
-        return "needed"
+        return "required"
     value = parameter.default
     if value in (None, ()) or getattr(parameter, "is_flag", False):
         return ""

@@ -16,14 +16,14 @@ from twotower.schema import Kind, Schema
 
 _TOP = """# Config
 
-One TOML file, read strictly: a key that does not exist is an error that names the nearest. Every key can
+One TOML file, read strictly: an unknown key is an error that suggests the nearest one. Every key can
 also be given on the command line as `--set section.key=value`, and those of `[positive]`, `[model]`,
 `[objective]` and `[training]` as keyword arguments of [`TwoTower`](python.md#twotower). `config.toml` in a
-run holds them all, nothing left to defaults.
+run contains all of them, with every default written out.
 
-The word `"none"` switches off a setting that is on by default and says so below.
+The word `"none"` switches off a setting that is on by default, where the text below says so.
 
-Packaged recipes, used by their names where a command takes a CONFIG: {recipes}.
+Packaged recipes, used by name where a command takes a CONFIG: {recipes}.
 """
 
 
@@ -54,7 +54,7 @@ def _fields(kind: type[BaseModel], docs: dict[str, str], only: list[str] | None 
             continue
         field = kind.model_fields[name]
         default = (
-            "needed"
+            "required"
             if field.is_required()
             else f"default `{_toml(field.get_default(call_default_factory=True))}`"
         )

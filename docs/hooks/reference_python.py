@@ -11,19 +11,19 @@ from docstrings import rendered
 
 _TOP = """# Python
 
-The public names, from their docstrings. `import twotower as tt` is quick: what a name needs, torch among
-it, is imported when the name is first used. What is not listed here may change without notice.
+The public names, from their docstrings. `import twotower as tt` is fast: dependencies such as torch are imported
+when a name that needs them is first used. Names that are not listed here may change without notice.
 """
 
 _MODULES: dict[str, str] = {
     "twotower": "",
-    "twotower.data.datasets": "`tt.datasets`: the data sets known by name.",
-    "twotower.evaluation": "Measuring any model, with intervals and by slice.",
+    "twotower.data.datasets": "`tt.datasets`: data sets by name.",
+    "twotower.evaluation": "Measure any model, with intervals and by slice.",
     "twotower.metrics": "Pure metrics of arrays.",
-    "twotower.baselines": "What to beat.",
-    "twotower.retrieval": "The search for the largest dot products.",
-    "twotower.server": "The server, to be put into an application of your own. Needs the extra `serve`.",
-    "twotower.errors": "Every error that is the user's to mend.",
+    "twotower.baselines": "Baselines for predictions and rankings.",
+    "twotower.retrieval": "Search for the largest dot products.",
+    "twotower.server": "The server, for use in your own application. Needs the extra `serve`.",
+    "twotower.errors": "The errors that a user can fix.",
 }
 _NAMES: dict[str, str] = {
     "twotower": """

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 import yaml
 from markdown.extensions.toc import slugify
+from typer.testing import CliRunner
 
 from doc_blocks import NOT_RUN, ROOT, Workshop, blocks_of, make_quick, matches
 from twotower.cli import app
@@ -81,6 +82,22 @@ def films(tmp_path, monkeypatch):
 def test_every_block_of_the_readme_runs(films, monkeypatch):
     make_quick(monkeypatch)
     Workshop(films).page(README)
+
+
+@pytest.mark.slow
+def test_the_demo_prints_what_the_readme_shows(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_quick(monkeypatch)
+    (block,) = (block for block in blocks_of(README) if block.language == "text")
+    shown = block.code.rstrip().removesuffix("...")
+    found = CliRunner(env={"COLUMNS": "80", "NO_COLOR": "1"}).invoke(app, ["demo", "--out", "runs/demo"])
+    assert found.exit_code == 0, found.output
+    # The figures differ on a part of the sample; how lines begin does not.
+    begins = [line.split()[0].rstrip(":") for line in found.stdout.splitlines() if line.strip()]
+    wanted = [line.split()[0].rstrip(":") for line in shown.splitlines() if line.strip()]
+    rest = iter(begins)
+    missing = [word for word in wanted if not word.startswith("[") and word not in rest]
+    assert missing == [], found.stdout
 
 
 def test_what_does_not_run_says_why():
