@@ -16,8 +16,8 @@ prints the same.
 
 Results go to stdout, everything else to stderr. `--json` prints a single JSON object on stdout. Exit codes: 0
 success, 2 wrong input (one message that says how to fix it), 1 a bug in twotower, 130 Ctrl-C. With `--debug`
-before the command, or `TWOTOWER_DEBUG=1`, an error shows its traceback. `NO_COLOR` switches colours off; piped
-output has none.
+before the command, or `TWOTOWER_DEBUG=1`, an error shows its traceback. `NO_COLOR` switches colours off;
+piped output has none.
 """
 
 

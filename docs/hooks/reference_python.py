@@ -11,8 +11,8 @@ from docstrings import rendered
 
 _TOP = """# Python
 
-The public names, from their docstrings. `import twotower as tt` is fast: dependencies such as torch are imported
-when a name that needs them is first used. Names that are not listed here may change without notice.
+The public names, from their docstrings. `import twotower as tt` is fast: dependencies such as torch are
+imported when a name that needs them is first used. Names that are not listed here may change without notice.
 """
 
 _MODULES: dict[str, str] = {
