@@ -35,8 +35,8 @@ from twotower.server.work import Workers
 log = logging.getLogger("twotower.server")
 
 _DESCRIPTION = (
-    'Recommendations of a two-tower model. Every error has one form, `{"error": {...}}`, whose message says '
-    "what to fix. Ids are as in the training data: whole numbers or strings."
+    'Recommendations of a two-tower model. All errors have one form, `{"error": {...}}`; the message says '
+    "what to fix. Ids are as in the training data: integers or strings."
 )
 _SCRIPTS = ("api", "app", "docs", "elements", "item", "map", "search")
 _PAGE = {"": "index.html", "docs": "docs.html", "style.css": "style.css"} | {

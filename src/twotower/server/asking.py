@@ -118,11 +118,11 @@ _MEANING = {
     401: "The token is missing or wrong.",
     403: "Not allowed.",
     404: "There is no such user or item.",
-    408: "The body came too slowly.",
-    409: "Not possible at present.",
+    408: "The body was sent too slowly.",
+    409: "In conflict with the present state.",
     413: "The body is too large.",
     422: "The request is wrong; the message says what to fix.",
-    500: "Our fault.",
+    500: "An error of the server.",
     503: "Ask again in a moment.",
 }
 

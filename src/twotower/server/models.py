@@ -52,12 +52,12 @@ Items = Annotated[list[Id], FIRST, at_most("list_length", "items")]
 
 
 class UserQuery(_Body):
-    """A user: one that is known, or a new one by features, by items, or by both."""
+    """A known user, or a new one by features, by items, or by both."""
 
     id: Id | None = Field(None, description="Needed unless features or items are given.")
     features: Annotated[dict[str, Any], flat()] | None = Field(
         None,
-        description="Columns of the users table; those left out are missing. {} where nothing is known.",
+        description="Columns of the users table; those left out are missing values. {} if nothing is known.",
     )
     items: Items | None = Field(None, description="Items that the user liked.")
 
@@ -68,7 +68,7 @@ Asked = Annotated[
 ]
 
 
-_STRICT = "Whether an id that is not known is an error."
+_STRICT = "Whether an unknown id is an error."
 
 
 class RecommendBody(_Body):
@@ -87,8 +87,8 @@ class RecommendBody(_Body):
     k: int = Field(10, ge=1, strict=True)
     exclude_seen: bool | None = Field(
         None,
-        description="Leave out what a user has seen, in training or since; null for the server's own rule, "
-        "by default that of the model's training.",
+        description="Leave out what a user has seen, in training or since; null for the server's setting, "
+        "by default that of the training.",
     )
     allow: Items | None = Field(None, description="Only these items.")
     deny: Items | None = Field(None, description="None of these items.")
@@ -101,18 +101,18 @@ class RecommendBody(_Body):
 
 
 class Reason(BaseModel):
-    """One of the user's items and what it adds to a score."""
+    """An item of the user and what it adds to a score."""
 
     item_id: Id
     contribution: float
 
 
 class Because(BaseModel):
-    """A score taken apart: ``base + sum of contributions + rest = score``."""
+    """The parts of a score: ``base + sum of contributions + rest = score``."""
 
-    base: float = Field(description="What is there without any item of the user.")
-    items: list[Reason] = Field(description="The items that add most, largest first.")
-    rest: float = Field(description="What all other items of the user add.")
+    base: float = Field(description="The score without any item of the user.")
+    items: list[Reason] = Field(description="The items with the largest contributions, largest first.")
+    rest: float = Field(description="The sum over all other items of the user.")
 
 
 class Recommended(BaseModel):
@@ -126,10 +126,10 @@ class Recommended(BaseModel):
 
 
 class UserList(BaseModel):
-    """The list of one user; shorter than k only where fewer candidates exist."""
+    """The list of one user; shorter than k only if there are fewer candidates."""
 
     user_id: Id | None
-    known: bool = Field(description="Whether the model was trained with this user.")
+    known: bool = Field(description="Whether the user is in the training set.")
     events: int = Field(description="Interactions since training that count.")
     items: list[Recommended]
 
@@ -139,11 +139,11 @@ class RecommendAnswer(BaseModel):
 
     model: str = Field(description="Version of the model that answered.")
     results: list[UserList]
-    unknown: int = Field(description="Items of allow and deny that are not known, and were left out.")
+    unknown: int = Field(description="Number of unknown items in allow and deny, which were left out.")
     degraded: bool = Field(
         False,
-        description="Whether the event store did not answer and lists are as trained, as the server was "
-        "told to serve them then. Left out where false.",
+        description="true if the event store did not respond, and lists are without recent events. Left out "
+        "if false.",
     )
 
 
@@ -153,13 +153,13 @@ class OneListAnswer(UserList):
     model: str
     degraded: bool = Field(
         False,
-        description="Whether the event store did not answer and lists are as trained, as the server was "
-        "told to serve them then. Left out where false.",
+        description="true if the event store did not respond, and lists are without recent events. Left out "
+        "if false.",
     )
 
 
 class SimilarAnswer(BaseModel):
-    """Items like one item; scores are cosines."""
+    """Items similar to one item; scores are cosines."""
 
     model: str
     item_id: Id
@@ -183,7 +183,7 @@ class ScoreBody(_Body):
 
 
 class Scored(Pair):
-    """A pair with its score; null where the user or the item is not known."""
+    """A pair with its score; null if the user or the item is unknown."""
 
     score: float | None
     prediction: float | None = Field(
@@ -196,21 +196,21 @@ class ScoreAnswer(BaseModel):
 
     model: str
     results: list[Scored]
-    unknown: int = Field(description="Pairs whose user or item is not known.")
+    unknown: int = Field(description="Number of pairs with an unknown user or item.")
 
 
 class EventBody(_Body):
     """One thing that a user did."""
 
     id: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=256)] = Field(
-        description="Your name for it. An event sent again under the same id counts once."
+        description="Your id of the event. An event that is sent twice under one id counts once."
     )
     user_id: Id
     item_id: Id
     kind: Literal["interaction", "skip"] = Field(
         "interaction", description="skip: shown and refused; not recommended again."
     )
-    value: Number | None = Field(None, description="The label, in its own units, if there is one.")
+    value: Number | None = Field(None, description="The label in its own units, if the model has one.")
     time: Number | datetime | None = Field(
         None, description="Seconds since 1970-01-01 UTC, or ISO 8601 with a time zone. Default: now."
     )
@@ -232,14 +232,14 @@ class EventsBody(_Body):
 
 
 class EventsAnswer(BaseModel):
-    """The events are on the disk."""
+    """How many events were stored."""
 
     stored: int
-    duplicates: int = Field(description="Events whose id was known already.")
+    duplicates: int = Field(description="Events that were stored before under the same id.")
 
 
 class ItemBody(_Body):
-    """Columns of the items table: features and what is displayed. Those left out are missing."""
+    """Columns of the items table: features and display columns. Those left out are missing values."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"columns": {}}]})
 
@@ -252,8 +252,8 @@ class ItemAnswer(BaseModel):
     model: str
     item_id: Id
     display: dict[str, Any]
-    trained: bool = Field(description="Whether the model has train interactions of this item.")
-    live: bool = Field(description="Whether it was put since training.")
+    trained: bool = Field(description="Whether the item has interactions in the training set.")
+    live: bool = Field(description="Whether it was added since training.")
 
 
 class ItemsAnswer(BaseModel):

@@ -1,4 +1,4 @@
-"""What changes the answers: events, items put and taken away, a new model."""
+"""Requests that change answers: events, added and removed items, a new model."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _FEW = 200
 )
 @needs("events")
 async def events(request: Request) -> Json:
-    """Tell what users did. The answer comes when the events are on the disk; they count from then on."""
+    """Record what users did. The events are on disk, and count, once the request is answered."""
     service = service_of(request)
     deadline = service.workers.deadline()
     async with body_of(request, EventsBody, service, deadline) as body:
@@ -110,12 +110,12 @@ def _seconds(given: float | datetime | None, now: float, where: str) -> float:
     "/items/{item_id:rest}",
     response_class=Json,
     responses=gives(ItemAnswer, 400, 408, 409, 413)
-    | {201: {"model": ItemAnswer, "description": "It is new."}},
+    | {201: {"model": ItemAnswer, "description": "The item is new."}},
     openapi_extra=takes(ItemBody),
 )
 @needs("items")
 async def put_item(request: Request, item_id: ItemPath) -> Json:
-    """Put an item, by its features; it is recommendable at once.
+    """Add an item by its features; it can be recommended at once.
 
     An item that the model was trained with is served as trained, and can't be changed before it is trained
     again; put with no columns it comes back after it was taken away.
@@ -149,11 +149,11 @@ async def put_item(request: Request, item_id: ItemPath) -> Json:
 @router.delete(
     "/items/{item_id:rest}",
     status_code=204,
-    responses=gives(ItemAnswer, 404, status=204) | {204: {"description": "It is gone."}},
+    responses=gives(ItemAnswer, 404, status=204) | {204: {"description": "The item is removed."}},
 )
 @needs("items")
 async def delete_item(request: Request, item_id: ItemPath) -> Response:
-    """Take an item away; it is recommended no more."""
+    """Remove an item; it is no longer recommended."""
     service = service_of(request)
     name = service.state.items.trained.ids.native(item_id)
     if service.state.items.row(name) is None:
@@ -189,7 +189,7 @@ def item_answer(state: State, name: Id) -> dict[str, object]:
 @router.post("/admin/reload", response_class=Json, responses=gives(ReloadAnswer, 409))
 @needs("admin")
 async def reload(request: Request) -> Json:
-    """Load the bundle again and serve it. A bundle that can't be served is refused, and the old one stays."""
+    """Load the bundle again and serve it. If it is invalid, the old model stays."""
     service = service_of(request)
     try:
         done = await reload_now(service)
