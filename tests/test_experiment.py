@@ -205,7 +205,7 @@ def test_every_method_leaves_three_parts(config: Config, method: str) -> None:
 
 def test_a_finished_run_is_not_overwritten(finished: experiment.RunResult, config: Config) -> None:
     before = content(finished.run.path)
-    with pytest.raises(ConfigError, match=r"holds a finished run.*choose another --out, or delete it"):
+    with pytest.raises(ConfigError, match=r"contains a finished run.*choose another --out or delete it"):
         train(config, finished.run.path)
     assert content(finished.run.path) == before
 
@@ -252,7 +252,7 @@ def test_runs_that_are_not_there_or_not_finished(finished: experiment.RunResult,
         Run.finished(finished.run.path.with_name("runs"))
     run = Run(tmp_path / "begun")
     run.begin(finished.run.config())
-    with pytest.raises(ConfigError, match=r"is not finished; go on with .*--resume"):
+    with pytest.raises(ConfigError, match=r"is not finished; resume it with .*--resume"):
         Run.finished(run.path)
 
 
@@ -558,6 +558,6 @@ def test_the_demonstration_replaces_its_own_run_only(tmp_path: Path, config: Con
     assert [path.name for path in tmp_path.iterdir()] == ["demo"]
     other = train(changed(config, "training", epochs=1), tmp_path / "mine")
     before = content(other.run.path)
-    with pytest.raises(ConfigError, match="holds a finished run"):
+    with pytest.raises(ConfigError, match="contains a finished run"):
         experiment.demo(tmp_path / "mine", overrides=quick)
     assert content(other.run.path) == before

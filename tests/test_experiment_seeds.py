@@ -109,7 +109,7 @@ def test_a_break_is_gone_on_with(seeds, folder: Path, config: Config) -> None:
     assert Run(out / "seed-1").state() == "finished"
     lines: list[str] = []
     result = train_seeds(config, out, 2, resume=True, log=lines.append)
-    assert f"{out / 'seed-1'} is finished already" in lines
+    assert f"{out / 'seed-1'} is already finished" in lines
     for kind in ("rating", "ranking", "validation"):
         assert result[kind] == seeds[kind]
 
@@ -119,14 +119,14 @@ def test_what_is_refused(seeds, folder: Path, config: Config, tmp_path: Path) ->
         train_seeds(config, tmp_path / "new", 1)
     with pytest.raises(ConfigError, match="--seeds must be at least 1, got 0"):
         compare(config, seeds=0)
-    with pytest.raises(ConfigError, match="holds runs of seeds already; go on with --resume"):
+    with pytest.raises(ConfigError, match="contains runs of several seeds; continue with --resume"):
         train_seeds(config, folder / "seeds", 2)
     with pytest.raises(ConfigError, match="no runs to resume"):
         train_seeds(config, tmp_path / "new", 2, resume=True)
     other = load_config(folder / "config.toml", ["training.epochs=2", "model.dim=16"])
     with pytest.raises(ConfigError, match=r"model\.dim: 16, 8"):
         train_seeds(other, folder / "seeds", 2, resume=True)
-    with pytest.raises(ConfigError, match=r"holds runs, it is none itself; .*seed-1, .*seed-2"):
+    with pytest.raises(ConfigError, match=r"contains several runs; .*seed-1, .*seed-2"):
         Run.finished(folder / "seeds")
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ConfigError, match=r"holds notes\.txt; choose another"):
@@ -191,9 +191,11 @@ def test_on_the_command_line(tmp_path: Path, folder: Path, capsys) -> None:
 
     out = tmp_path / "seeds"
     args = ("train", folder / "config.toml", "--set", "training.epochs=1", "--out", out, "--seeds")
-    answer = call(*args, 2)
+    answer = call(*args, 2, "--full")
     assert answer.exit_code == 0, answer.stderr
-    assert answer.stdout.startswith("test part over the seeds 1, 2: one split, other weights and batches")
+    assert answer.stdout.startswith(
+        "test set with the seeds 1, 2: the same split, different weights and batches"
+    )
     said = " ".join(answer.stderr.split())
     for seed in (1, 2):
         found = json.loads((out / f"seed-{seed}" / "metrics.json").read_text())

@@ -138,7 +138,7 @@ def test_a_mistyped_command_names_the_nearest(call, command: str) -> None:
     wrong = command[:-1] + command[-1] * 2
     answer = call(wrong)
     assert (answer.code, answer.out) == (2, "")
-    said = f"error: there is no command '{wrong}'. Did you mean '{command}'? `twotower --help` says more\n"
+    said = f"error: unknown command '{wrong}'. Did you mean '{command}'? `twotower --help` says more\n"
     assert answer.err == said
 
 

@@ -28,7 +28,7 @@ def test_the_curve_is_printed_and_the_choice_said(call, copy: Path) -> None:
     lines = [line.split() for line in answer.out.splitlines()]
     assert ["index", "parameters", "recall@5", "us", "a", "query", "s", "to", "build", "MiB"] in lines
     assert {"exact", "hnsw", "ivf", "ivfpq"} <= {line[0] for line in lines if line}
-    assert answer.out.count("taken") == 1
+    assert answer.out.count("chosen") == 1
     assert "30 items of dim 8, 40 users" in answer.err
     assert "exact: recall 1.0000, " in answer.err
 

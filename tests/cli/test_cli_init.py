@@ -247,7 +247,7 @@ def test_init_overwrites_nothing(call, tmp_path: Path) -> None:
     (tmp_path / "it.toml").write_text("mine")
     answer = call("init", *LAYOUTS["plain_csv"](tmp_path), "--yes", "--out", tmp_path / "it.toml")
     assert answer.code == 2
-    assert "is there already" in answer.err
+    assert "exists already" in answer.err
     assert (tmp_path / "it.toml").read_text() == "mine"
 
 

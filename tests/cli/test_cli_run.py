@@ -26,7 +26,7 @@ def test_train_prints_a_table_and_overrides_settings(call, tables: Path, tmp_pat
         "--set", "training.epochs=1", "--set", "evaluation.cap=4", "--full",
     )  # fmt: skip
     assert answer.code == 0
-    assert answer.out.startswith("test part, 60 rows\n")
+    assert answer.out.startswith("test set, 60 rows\n")
     assert "RMSE, capped" in answer.out
     assert "\x1b" not in answer.out + answer.err
     assert "train: all epochs" in answer.err
@@ -36,7 +36,7 @@ def test_train_refuses_a_finished_run(call, tables: Path, run: Path) -> None:
     before = (run / "metrics.json").read_bytes()
     answer = call("train", tables / "config.toml", "--out", run)
     assert answer.code == 2
-    assert "holds a finished run" in answer.err
+    assert "contains a finished run" in answer.err
     assert (run / "metrics.json").read_bytes() == before
 
 

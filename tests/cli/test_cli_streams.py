@@ -124,7 +124,7 @@ def test_tables_keep_to_the_width(
     monkeypatch.setenv("COLUMNS", str(columns))
     assert run_main(monkeypatch, "evaluate", run, "--full") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert max(len(line) for line in lines if not line.startswith("test part")) <= columns
+    assert max(len(line) for line in lines if not line.startswith("test set")) <= columns
     if columns >= 60:  # no number is cut or broken
         assert not any("…" in line for line in lines if not line.startswith("saved in"))
     assert sum("NDCG" in line for line in lines) >= 1

@@ -13,7 +13,7 @@ from twotower.cli.options import FullOption, JsonOption, SetOption
 
 @guarded
 def demo(
-    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Where the run is saved.")] = Path(
+    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Directory to save the run in.")] = Path(
         "runs/demo"
     ),
     settings: SetOption = None,
@@ -22,7 +22,7 @@ def demo(
 ) -> None:
     """Train on the packaged sample of KuaiRec, compare with baselines, and recommend ten videos.
 
-    One model predicts watch ratios. Another is trained to rank; it recommends, and is saved.
+    One model predicts watch ratios; another ranks, recommends and is saved.
     """
     from twotower import experiment  # noqa: PLC0415
     from twotower.cli import endings, output  # noqa: PLC0415

@@ -33,7 +33,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         try:
             with warnings_as_notes():
                 answer = command(*args, **kwargs)
-            sys.stdout.flush()  # while a full disk or a reader that has gone away can still be told
+            sys.stdout.flush()  # while a full disk or a closed pipe can still be reported
             return answer
         except TwoTowerError as error:
             if _is_interruption(error):
@@ -97,7 +97,7 @@ def forget(stream: TextIO) -> None:
 
 
 def _forget_unwritable(stream: TextIO) -> None:
-    """Do so if what it holds can't be written."""
+    """Return quietly if its content can't be written."""
     try:
         stream.flush()
     except (OSError, ValueError):

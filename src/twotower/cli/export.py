@@ -14,7 +14,7 @@ from twotower.cli.options import JsonOption, RunArgument
 @guarded
 def export(
     run: RunArgument,
-    onnx: Annotated[Path, typer.Option("--onnx", metavar="DIR", help="Where the towers are written.")],
+    onnx: Annotated[Path, typer.Option("--onnx", metavar="DIR", help="Directory to write the towers to.")],
     as_json: JsonOption = False,
 ) -> None:
     """Write each tower as ONNX, checked against torch in ONNX Runtime."""

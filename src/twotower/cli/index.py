@@ -27,12 +27,17 @@ def index(
         typer.Option(
             "--kind",
             metavar="KIND",
-            help="Only this kind: hnsw, ivf, ivfpq or exact; may be given again. Default: the quickest.",
+            help="Only this kind: hnsw, ivf, ivfpq or exact; can be repeated. Default: the quickest.",
         ),
     ] = None,
     k: Annotated[
         int | None,
-        typer.Option("-k", parser=whole, metavar="N", help="How many items will be asked for: 100, or all."),
+        typer.Option(
+            "-k",
+            parser=whole,
+            metavar="N",
+            help="How many items will be requested; default: 100, or all if fewer.",
+        ),
     ] = None,
     threads: Annotated[
         int,
@@ -40,14 +45,14 @@ def index(
             "--threads",
             parser=whole,
             metavar="N",
-            help="To build with; with more than one HNSW differs from time to time.",
+            help="Threads for building; with more than one, HNSW is not reproducible.",
         ),
     ] = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Find the quickest search of a run's items that reaches a recall, and save it in the run.
+    """Find the fastest index that reaches a recall, and save it in the run.
 
-    Prints what was measured: recall against the exact scan, time of a query, time to build, memory.
+    Prints recall against exact search, query time, build time and memory.
     """
     from twotower import experiment  # noqa: PLC0415
     from twotower.cli import output  # noqa: PLC0415

@@ -23,7 +23,10 @@ def init(
         ),
     ],
     yes: Annotated[
-        bool, typer.Option("--yes", help="Ask nothing: rank, and refuse what can't be told.")
+        bool,
+        typer.Option(
+            "--yes", help="Ask nothing: write a config that ranks, and stop if a column can't be guessed."
+        ),
     ] = False,
     predict: Annotated[
         bool, typer.Option("--predict", help="Predict the label; without it the config ranks items.")
@@ -38,16 +41,16 @@ def init(
         str | None, typer.Option("--timestamp", metavar="COLUMN", help="When it was, or 'none'.")
     ] = None,
     out: Annotated[
-        Path, typer.Option("--out", metavar="FILE", help="The config to write; it must not be there yet.")
+        Path, typer.Option("--out", metavar="FILE", help="The config to write; it must not exist yet.")
     ] = Path("twotower.toml"),
 ) -> None:
-    """Look at tables, guess what their columns are, and write a commented config that trains as it is."""
+    """Look at tables, guess what their columns mean, and write a commented config that is ready to train."""
     from twotower.atomic import check_file, write_text  # noqa: PLC0415
     from twotower.cli.output import log  # noqa: PLC0415
     from twotower.data.guessing import Told, draft_config  # noqa: PLC0415
 
     if out.exists():
-        raise ConfigError(f"init writes a new file: {out} is there already; remove it, or give another --out")
+        raise ConfigError(f"init writes a new file: {out} exists already; delete it or choose another --out")
     folder = out.absolute().parent
     check_file(out)
     ask = None if yes or not sys.stdin.isatty() else _ask
@@ -58,7 +61,7 @@ def init(
     _try(draft.text, folder)
     write_text(out, draft.text)
     print(out)
-    log(f"read it through, then `twotower check {out}` and `twotower train {out} --out runs/first`")
+    log(f"check the config, then `twotower check {out}` and `twotower train {out} --out runs/first`")
 
 
 def _try(text: str, folder: Path) -> None:

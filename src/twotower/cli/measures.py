@@ -51,7 +51,7 @@ def print_evaluation(report: Mapping[str, Any]) -> None:
         table = new_table("metric", "value", "95% interval")
         for name, interval in report["rating"].items():
             table.add_row(named(name), _number(interval["value"], ".4f"), bounds(interval, ".4f"))
-        console.print(f"test part, {report['rows']:,} rows")
+        console.print(f"test set, {report['rows']:,} rows")
         console.print(table)
     if report["ranking"]:
         ranked = report["ranked"]
@@ -62,7 +62,7 @@ def print_evaluation(report: Mapping[str, Any]) -> None:
         ks = list(next(iter(metrics.values())))
         lines = [[named(metric), *(_with_bounds(of[k]) for k in ks)] for metric, of in metrics.items()]
         console.print(
-            f"test part, {ranked['items']:,} items ranked for {ranked['users']:,} users with "
+            f"test set, {ranked['items']:,} items ranked for {ranked['users']:,} users with "
             f"{ranked['positives']:,} positives{_left_out(ranked['left_out'])}"
         )
         _print_fitted(console, ["ranking", *(f"@{k}" for k in ks)], lines)
@@ -84,9 +84,9 @@ def print_beside(popularity: Mapping[str, Any], ours: Mapping[str, Interval]) ->
 
 
 _REASONS = {
-    "seen": "the user has the item in the training set",
+    "seen": "already in the user's training set",
     "not_candidates": "not among the candidates",
-    "repeated": "a pair twice",
+    "repeated": "repeated pairs",
 }
 
 
@@ -118,13 +118,13 @@ def print_comparison(comparison: Mapping[str, Any]) -> None:
     if "users" in comparison:
         first = comparison["models"][against]
         console.print(
-            f"test part, {first['items']:,} items ranked for {comparison['users']:,} users with "
+            f"test set, {first['items']:,} items ranked for {comparison['users']:,} users with "
             f"{first['positives']:,} positives; value and 95% interval over users"
         )
         models = {name: _compared(metrics) for name, metrics in models.items()}
         differences = {name: _compared(metrics) for name, metrics in differences.items()}
     else:
-        console.print(f"test part, {comparison['rows']:,} rows; value and 95% interval over users")
+        console.print(f"test set, {comparison['rows']:,} rows; value and 95% interval over users")
     _print_beside(console, models)
     console.print(
         f"{against} minus each baseline, and the 95% interval of the difference (same resampled users)"
@@ -135,14 +135,14 @@ def print_comparison(comparison: Mapping[str, Any]) -> None:
         print_beside(beside, beside["ours"])
     if "seeds" in comparison:
         found = comparison["seeds"]
-        print_spread(found["metrics"], found["seeds"], of=f"{against}, whose mean by user is above,")
+        print_spread(found["metrics"], found["seeds"], of=f"{against}, whose mean is above,")
 
 
 def _print_given(console: Console, comparison: Mapping[str, Any]) -> None:
     """Print what each model learnt from, what it chose on validation, and by which numbers."""
     from twotower.experiment.fitting import settings_said  # noqa: PLC0415
 
-    table = new_table("model", "given", "validation NDCG@100", "settings chosen")
+    table = new_table("model", "trained on", "validation NDCG@100", "settings chosen")
     for name, given in comparison["given"].items():
         worth = comparison.get("validation", {}).get(name, {})
         settings = comparison.get("settings", {}).get(name, {})
@@ -152,21 +152,23 @@ def _print_given(console: Console, comparison: Mapping[str, Any]) -> None:
             "\n".join(f"{what} {_number(value, '.4f')}" for what, value in worth.items()),
             settings_said(settings),
         )
-    console.print("what each model learnt from; ranking baselines keep what is better on validation")
+    console.print("training data of each model; ranking baselines keep what is better on the validation set")
     console.print(table)
 
 
-def print_spread(metrics: Mapping[str, Any], seeds: Sequence[int], of: str = "test part") -> None:
+def print_spread(metrics: Mapping[str, Any], seeds: Sequence[int], of: str = "test set") -> None:
     """Print how the metrics of one config lie over several seeds; of rankings, those that are compared."""
     console = new_console()
     ranked = {name: found for name, found in metrics.items() if "@" in name}
     metrics = {name: found for name, found in metrics.items() if name not in ranked}
     if ranked:
         metrics |= _compared(ranked)
-    table = new_table("metric", "mean", "sd", "least", "greatest")
+    table = new_table("metric", "mean", "sd", "lowest", "highest")
     for name, found in metrics.items():
         table.add_row(named(name), *(_number(found[key], ".4f") for key in ("mean", "sd", "min", "max")))
-    console.print(f"{of} over the seeds {', '.join(map(str, seeds))}: one split, other weights and batches")
+    console.print(
+        f"{of} with the seeds {', '.join(map(str, seeds))}: the same split, different weights and batches"
+    )
     console.print(table)
 
 
@@ -191,7 +193,7 @@ def print_curve(found: Mapping[str, Any]) -> None:
             f"{point['microseconds']:,.0f}",
             f"{point['build_seconds']:.1f}",
             f"{point['bytes'] / 2**20:,.1f}",
-            "taken" if point == found["chosen"] else "",
+            "chosen" if point == found["chosen"] else "",
         )
     console.print(table)
     console.print(found["reason"])
@@ -202,7 +204,7 @@ def _listed(parameters: Mapping[str, int]) -> str:
 
 
 def _compared(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the metrics that a comparison prints: the accuracy at every k, the rest at the greatest."""
+    """Return the metrics that a comparison prints: accuracy at every k, the others at the largest."""
     ks = sorted({int(name.split("@")[1]) for name in metrics})
     wanted = [
         f"{metric}@{k}" for metric in _COMPARED for k in (ks if metric in ("ndcg", "recall") else ks[-1:])
@@ -211,7 +213,7 @@ def _compared(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _print_fitted(console: Console, names: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
-    """Print a table whose cells are on one line where the width holds that, else as they are broken."""
+    """Print a table with each cell on one line if that fits the width, else with line breaks."""
     whole = [[cell.replace("\n", " ") for cell in line] for line in lines]
     fits = _width([names, *whole]) <= console.width
     table = new_table(*names)
@@ -224,7 +226,7 @@ def _print_fitted(console: Console, names: Sequence[str], lines: Sequence[Sequen
 
 
 def _print_beside(console: Console, models: Mapping[str, Mapping[str, Interval]], sign: str = "") -> None:
-    """Print models as columns, as many beside each other as the width holds."""
+    """Print models as columns, as many side by side as fit the width."""
     names = list(next(iter(models.values()), {}))
     metrics = [named(name) for name in names]
     columns = {

@@ -48,13 +48,13 @@ def typed_config(config: str, settings: Sequence[str] | None) -> list[str]:
 ConfigArgument = Annotated[
     str, typer.Argument(metavar="CONFIG", help="A TOML file, or a recipe by name, such as kuairec-sample.")
 ]
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a finished run.")]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Directory of a finished run.")]
 SetOption = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
         metavar="SECTION.KEY=VALUE",
-        help="Override one setting; may be given again.",
+        help="Override one setting; can be repeated.",
         callback=_last_counts,
     ),
 ]
@@ -64,16 +64,12 @@ TrackOption = Annotated[
         "--track",
         metavar="KIND[=ADDRESS]",
         help="Also log to mlflow or tensorboard, by default into mlflow.db or the folder tensorboard here; "
-        "may be given again.",
+        "can be repeated.",
     ),
 ]
 KOption = Annotated[
     int | None,
     typer.Option("-k", parser=whole, metavar="N", help="How many items.", show_default="10"),
 ]
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")
-]
-FullOption = Annotated[
-    bool, typer.Option("--full", help="Print every table and every note before the summary.")
-]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on stdout.")]
+FullOption = Annotated[bool, typer.Option("--full", help="Print every table and note before the summary.")]

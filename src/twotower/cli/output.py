@@ -1,4 +1,4 @@
-"""What a command prints: results to stdout as tables or JSON, everything else to stderr."""
+"""Output of commands: results as tables or JSON on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class _Results(Console):
 
 
 def log(line: str) -> None:
-    """Print a line to stderr. If nobody reads it any more, the work goes on in silence."""
+    """Print a line to stderr. If stderr is closed, the work continues silently."""
     try:
         print(line, file=sys.stderr, flush=True)
     except BrokenPipeError:
@@ -165,7 +165,7 @@ def _shared(widths: Sequence[int], room: int) -> list[int]:
 
 
 def _text(value: Any) -> Text:
-    """Return a cell that is shown as it stands: no markup, no control characters, lists with commas."""
+    """Return a cell of plain text: no markup, no control characters, lists with commas."""
     if value is None:
         return Text("")
     listed = isinstance(value, Sequence) and not isinstance(value, str)

@@ -31,7 +31,7 @@ def training_progress() -> Iterator[list[Callback]]:
 
 @contextmanager
 def counting(what: str) -> Iterator[Counter]:
-    """Give a counter of what is done of a whole: a bar on a terminal, a line every tenth elsewhere."""
+    """Yield a counter of work done: a bar on a terminal, a line at every 10% elsewhere."""
     if not sys.stderr.isatty():
         yield Lines(what)
         return
@@ -46,7 +46,7 @@ def counting(what: str) -> Iterator[Counter]:
 
 
 class Counter(ABC):
-    """Told how much is done."""
+    """Shows how much is done."""
 
     @abstractmethod
     def show(self, done: float, total: float | None, label: str | None = None) -> None:
@@ -54,13 +54,13 @@ class Counter(ABC):
 
 
 class Lines(Counter):
-    """A line at every tenth."""
+    """Prints a line at every 10%."""
 
     def __init__(self, what: str) -> None:
         self._what, self._tenth = what, -1
 
     def show(self, done: float, total: float | None, label: str | None = None) -> None:
-        """Print a line if another tenth is done."""
+        """Print a line if another 10% is done."""
         if label is not None and label != self._what:
             self._what, self._tenth = label, -1
         if not total:
@@ -72,7 +72,7 @@ class Lines(Counter):
 
 
 class Bar(Counter):
-    """A bar for each piece of work."""
+    """Shows a bar for each piece of work."""
 
     def __init__(self, progress: Progress, what: str) -> None:
         self._progress, self._what = progress, what

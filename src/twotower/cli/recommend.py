@@ -19,11 +19,13 @@ def recommend(
     run: RunArgument,
     users: Annotated[
         list[str] | None,
-        typer.Option("--user", metavar="ID", help="For this user; may be given again, for each in turn."),
+        typer.Option("--user", metavar="ID", help="Recommend to this user; can be repeated."),
     ] = None,
     items: Annotated[
         list[str] | None,
-        typer.Option("--item", metavar="ID", help="For someone new who liked this; may be given again."),
+        typer.Option(
+            "--item", metavar="ID", help="Recommend to a new user who liked this item; can be repeated."
+        ),
     ] = None,
     everyone: Annotated[
         bool,
@@ -31,35 +33,41 @@ def recommend(
     ] = False,
     k: KOption = None,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="With --all: a .parquet or .csv file.")
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="With --all: the .parquet or .csv file to write."),
     ] = None,
     exclude_seen: Annotated[
         bool | None,
         typer.Option(
             "--exclude-seen/--include-seen",
-            help="Without or with items that the user has in the training set, or that --item names.",
+            help="Leave out or include items that the user has in the training set, or that --item names.",
             show_default="as the run's evaluation.exclude_seen",
         ),
     ] = None,
     allow: Annotated[
         Path | None,
-        typer.Option("--allow", metavar="FILE", help="Only items in this .csv or .parquet."),
+        typer.Option(
+            "--allow", metavar="FILE", help="Recommend only the items in this .csv or .parquet file."
+        ),
     ] = None,
     deny: Annotated[
-        Path | None, typer.Option("--deny", metavar="FILE", help="No items in this .csv or .parquet.")
+        Path | None,
+        typer.Option(
+            "--deny", metavar="FILE", help="Never recommend the items in this .csv or .parquet file."
+        ),
     ] = None,
     strict: Annotated[
         bool,
-        typer.Option("--strict", help="An item of --allow or --deny that is not known is an error."),
+        typer.Option("--strict", help="Treat unknown items in --allow or --deny as an error."),
     ] = False,
     exact: Annotated[
-        bool, typer.Option("--exact", help="Score every item, though the run has an index.")
+        bool, typer.Option("--exact", help="Score every item, even if the run has an index.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Recommend the items of highest score: to a user, to someone new, or to every user into a file.
+    """Recommend the highest-scoring items to a user, to someone new, or to every user.
 
-    Every item is scored, unless `twotower index` has given the run an index.
+    Every item is scored unless the run has an index; see `twotower index`.
     """
     if [everyone, bool(users), bool(items)].count(True) != 1:
         raise typer.BadParameter("give either --user ID, --item ID or --all")

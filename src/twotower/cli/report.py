@@ -15,19 +15,20 @@ from twotower.cli.options import JsonOption, RunArgument
 def report(
     run: RunArgument,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="The file; default: report.html in the run.")
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="The file to write; default: report.html in the run."),
     ] = None,
     all_baselines: Annotated[
         bool | None,
         typer.Option(
             "--all-baselines/--no-baselines",
-            help="Every baseline, which may take minutes, or none; default: those that are quick.",
+            help="Compare with all baselines (slow) or none; default: the fast or already tuned ones.",
             show_default=False,
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write one HTML file on what a run is worth: metrics, charts, a doctor, reasons. Opens offline."""
+    """Write a report on a run as one HTML file that opens offline: metrics, charts, checks."""
     from twotower.cli.output import log, print_json  # noqa: PLC0415
     from twotower.report import write_report  # noqa: PLC0415
 
@@ -39,5 +40,5 @@ def report(
     for finding in found.findings:
         print(f"{finding.severity.value}: {finding.what} ({finding.evidence})")
     if all_baselines is None and found.case.left_out:
-        log(f"baselines left out: {', '.join(found.case.left_out)}; --all-baselines takes what can be had")
+        log(f"baselines left out: {', '.join(found.case.left_out)}; --all-baselines adds them where possible")
     print(f"{found.path}, {found.path.stat().st_size / 1e6:.1f} MB, {found.seconds:.1f} s")

@@ -19,13 +19,14 @@ def score(
     ],
     out: Annotated[Path, typer.Option("--out", metavar="FILE", help="A .parquet or .csv file.")],
     strict: Annotated[
-        bool, typer.Option("--strict", help="A user or an item that is not known is an error, not a null.")
+        bool,
+        typer.Option("--strict", help="Treat an unknown user or item as an error, instead of writing null."),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Score (user, item) pairs: the table with `prediction` added, or `score` if the model ranks.
 
-    A pair whose user or item is not known has no value, and is counted.
+    A pair with an unknown user or item gets null; these pairs are counted.
     """
     from twotower import experiment  # noqa: PLC0415
     from twotower.cli.output import log, print_json  # noqa: PLC0415

@@ -170,7 +170,7 @@ def _sentence(verdict: Verdict, width: int) -> list[Text]:
 
 
 def _table(table: Table, width: int) -> list[Text]:
-    """Return a table whose first column is on the left; a row that is too wide goes on in the next line."""
+    """Return a table whose first column is on the left; a row that is too wide continues on the next line."""
     heads = [clipped(head, _HEAD) for head in table.heads]
     rows = [tuple(map(printable, row)) for row in table.rows]
     widths = [max(map(cell_len, column)) for column in zip(heads, *rows, strict=True)]

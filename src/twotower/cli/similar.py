@@ -13,9 +13,7 @@ from twotower.cli.options import JsonOption, KOption, RunArgument
 @guarded
 def similar(
     run: RunArgument,
-    items: Annotated[
-        list[str], typer.Option("--item", metavar="ID", help="To this item; may be given again.")
-    ],
+    items: Annotated[list[str], typer.Option("--item", metavar="ID", help="To this item; can be repeated.")],
     k: KOption = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -22,12 +22,14 @@ from twotower.cli.options import (
 @guarded
 def train(
     config: ConfigArgument,
-    out: Annotated[
-        Path, typer.Option("--out", metavar="RUN", help="The run directory: a new one, or empty.")
-    ],
+    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Directory of the run: new or empty.")],
     settings: SetOption = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the unfinished run in RUN, to the same bits.")
+        bool,
+        typer.Option(
+            "--resume",
+            help="Resume the unfinished run in RUN; the result is the same as without the interruption.",
+        ),
     ] = False,
     seeds: Annotated[
         int | None,
@@ -35,14 +37,14 @@ def train(
             "--seeds",
             parser=whole,
             metavar="N",
-            help="Train so many, each in RUN/seed-N: one split, other weights and batches.",
+            help="Train N models with different seeds on the same split, each in RUN/seed-N.",
         ),
     ] = None,
     track: TrackOption = None,
     full: FullOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a model, evaluate it on the test part, and save both in RUN."""
+    """Train a model, evaluate it on the test set, and save both in RUN."""
     from twotower.cli import endings  # noqa: PLC0415
     from twotower.cli.measures import print_evaluation, print_slices, print_spread  # noqa: PLC0415
     from twotower.cli.notes import Notes  # noqa: PLC0415

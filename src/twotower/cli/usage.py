@@ -51,7 +51,7 @@ class Commands(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find the command, or say which was probably meant."""
         if args[0] not in self.commands and not args[0].startswith("-"):
-            raise _click.UsageError(f"there is no command {args[0]!r}.{nearest(args[0], self.commands)}", ctx)
+            raise _click.UsageError(f"unknown command {args[0]!r}.{nearest(args[0], self.commands)}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
@@ -78,7 +78,7 @@ def _told(error: Any) -> str:
             for param in error.ctx.command.get_params(error.ctx)
             for name in (*param.opts, *param.secondary_opts)
         ]
-        message = f"there is no option {error.option_name}.{nearest(error.option_name, options)}"
+        message = f"unknown option {error.option_name}.{nearest(error.option_name, options)}"
     elif isinstance(error, typer.BadParameter) and not isinstance(error, _click.MissingParameter):
         named = "" if error.param is None else f"{error.param.get_error_hint()} "
         message = f"{named.replace(chr(39), '')}{error.message}"

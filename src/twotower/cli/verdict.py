@@ -149,7 +149,7 @@ def cells(metric: str, beside: Beside) -> tuple[str, str, str]:
 
 def notes_said(notes: int, where: str) -> str:
     """Say how many notes there are on the data, and where they can be read; empty for none."""
-    return f"{count_of(notes, 'note')} on the data and the evaluation: {where}." if notes else ""
+    return f"{count_of(notes, 'note')} on the data: {where}." if notes else ""
 
 
 def wanted(metrics: Iterable[str]) -> list[str]:

@@ -72,7 +72,7 @@ class BesidePopularity:
     """A model's ranking beside that by popularity, for the same users.
 
     Attributes:
-        counted: what popularity is counted by, ``positives`` or ``grades``: the one that ranks better here.
+        counted: how popularity is counted, by ``positives`` or ``grades``: the one that ranks better here.
         metrics: of popularity, name (``"ndcg@10"``) -> value and interval.
         difference: the model minus popularity, with the interval of that difference.
         model: of the model, as ``metrics``.
@@ -130,7 +130,7 @@ class BesidePopularity:
         begins = {
             "better": "Its ranking is better than popularity",
             "worse": "WARNING: its ranking is worse than popularity",
-            "not known": "Its ranking is not known to be better than popularity",
+            "not known": "Its ranking is not clearly better than popularity",
         }[self.verdict]
         within = "" if math.isnan(found.low) else f" [{found.low:+.4f}, {found.high:+.4f}]"
         fix = ""

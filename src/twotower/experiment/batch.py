@@ -47,7 +47,7 @@ def recommend_all(
         allow: ids of the only items that may be given; None for all.
         deny: ids of items that may not be given.
         strict: whether an item of these that is not known is an error.
-        progress: told after each block.
+        progress: called after each block.
 
     Raises:
         ConfigError: k is not a whole number from 1, or the suffix is another.

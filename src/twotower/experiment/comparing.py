@@ -52,7 +52,7 @@ class Comparison:
     Attributes:
         comparison: the measurements.
         given: model -> what it learnt from, such as "grades" or "positives alone".
-        choices: ranking baseline -> what it chose on the validation part, and by what numbers.
+        choices: ranking baseline -> what it chose on the validation set, and by what numbers.
         skipped: ranking baseline -> why it was left out.
         seeds: of our models.
         popularity: of a model that predicts, its ranking beside popularity's: ``BesidePopularity.as_dict``
@@ -90,14 +90,14 @@ class Comparison:
 
     @property
     def settings(self) -> dict[str, dict[str, Setting]]:
-        """Return each ranking baseline's settings, as chosen on the validation part."""
+        """Return each ranking baseline's settings, as chosen on the validation set."""
         return {name: choice.baseline.settings() for name, choice in self.choices.items()}
 
     def as_dict(self) -> dict[str, Any]:
         """Return the comparison for JSON.
 
         With ``"given"``, ``"settings"`` and ``"skipped"`` as above, and ``"validation"``: ranking baseline ->
-        ``"grades"`` or ``"positives alone"`` -> NDCG@100 of its best settings on the validation part; and
+        ``"grades"`` or ``"positives alone"`` -> NDCG@100 of its best settings on the validation set; and
         ``"at_edge"``: ranking baseline -> settings whose best value is the first or last that was allowed.
 
         With several seeds also ``"seeds"``: which, and the spread of our metrics over them.
@@ -122,15 +122,15 @@ class Comparison:
 def compare(
     config: Config, *, seeds: int = 1, callbacks: Sequence[Callback] = (), log: Log = quiet
 ) -> Comparison:
-    """Train our model and every baseline on one split, and measure them on its test part.
+    """Train our model and every baseline on one split, and measure them on its test set.
 
     Args:
         config: the split, and our model. Its objective says what is compared: predicted labels or, if it is
             an implicit one, rankings.
         seeds: how many models of ours to train, as `train_seeds` does. With more than one, what is ours is
-            the mean of theirs, user by user, and their spread is told.
-        callbacks: told of the epochs of our model.
-        log: told one line a model.
+            the mean of theirs, user by user, and their spread is reported.
+        callbacks: called during the training of our model.
+        log: called with one line for each model.
 
     Returns:
         Each model's metrics with intervals, and each baseline's differences from ours with paired intervals.
@@ -192,7 +192,7 @@ def compare_predictors(
 ) -> Comparison:
     """Compare predicted labels with those of rating baselines, fitted here on the same parts.
 
-    A baseline learns labels capped where ours are, and chooses its settings on the validation part. With
+    A baseline learns labels capped where ours are, and chooses its settings on the validation set. With
     ``training.refit`` it then learns from train and validation together, as ours does.
 
     Args:
@@ -202,7 +202,7 @@ def compare_predictors(
         baselines: names in `BASELINES`; None for all.
         others: ours with other seeds.
         beside: further trained models to be measured with them, by name.
-        log: told one line a baseline.
+        log: called with lines on the progress of each baseline.
     """
     ours = [one.predict(parts.test) for one in (recommender, *others)]
     predictions: dict[str, NDArray[np.float64]] = {OURS: np.stack(ours) if others else ours[0]}
@@ -278,11 +278,11 @@ def compare_rankers(
 ) -> Comparison:
     """Compare rankings with those of ranking baselines.
 
-    Where there are labels, each is tuned on the validation part twice: on the positives alone, and on all
+    Where there are labels, each is tuned on the validation set twice: on the positives alone, and on all
     interactions by their grades, as ``all_pairs`` grades them. What is better there is kept, and with
-    ``training.refit`` it then learns from train and validation together, as ours does. Nobody is given what
-    is with the user in those parts, positive or not. A baseline that can't be had here (too many items for
-    it, a library that is not installed, no categories) is left out, and the reason is given.
+    ``training.refit`` it then learns from train and validation together, as ours does. Users are not
+    recommended what they have in those parts, positive or not. A baseline that can't run here (too
+    many items for it, a library that is not installed, no categories) is left out, with the reason.
 
     Args:
         config: the split, and how to measure.
@@ -292,7 +292,7 @@ def compare_rankers(
         baselines: names in `RANKING_BASELINES`; None for all.
         beside: further rankers, fitted, to be measured with them.
         tuned: settings of baselines that are known for these parts already; those tuned now are added.
-        log: told one line a baseline.
+        log: called with lines on the progress of each baseline.
     """
     settings, rule = config.evaluation, recommender.positive
     seen = recommender.train_view(parts.test)

@@ -34,7 +34,7 @@ class DemoResult:
 
     Attributes:
         run: the saved run, of the model that is trained to rank.
-        metrics: of that model on the test part.
+        metrics: of that model on the test set.
         rating: a model that predicts labels, beside its baselines.
         ranking: the one that ranks, beside some of its baselines.
         user: the user of the recommendations.
@@ -61,11 +61,11 @@ def demo(
     Args:
         out: where the run is saved.
         overrides: settings other than the recipes'.
-        callbacks: told of the epochs.
-        log: told what is going on.
+        callbacks: called during training.
+        log: called with lines on the progress.
 
     Raises:
-        ConfigError: the directory holds something else.
+        ConfigError: the directory contains something else.
         BundleError: the run can't be written.
     """
     config = load_config(RANKING, overrides)
@@ -74,12 +74,12 @@ def demo(
     if not earlier:
         run.check(config, resume=False)
     fresh = Run(run.path.with_name(f".{run.path.name}.new"))
-    shutil.rmtree(fresh.path, ignore_errors=True)  # of a demonstration that was broken off
+    shutil.rmtree(fresh.path, ignore_errors=True)  # left over from an interrupted demo
     start, predicting = time.perf_counter(), load_config(RATING, overrides)
     with breaks_say("run it again; it starts from the beginning"):
-        log("first a model that predicts watch ratios")
+        log("1 of 2: training a model that predicts watch ratios")
         rating = compare(predicting, callbacks=callbacks, log=log)
-        log("then one that is trained to rank")
+        log("2 of 2: training a model that ranks")
         result = train(config, fresh.path, callbacks=callbacks, log=log)
         parts = load_parts(config)
         tuned = TunedSettings.of(fresh.baselines_file, config, parts, log)

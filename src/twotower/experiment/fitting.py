@@ -26,7 +26,7 @@ from twotower.schema import Schema
 from twotower.wording import count_of
 
 CHOSEN_BY: Final = "ndcg@100"
-"""What a ranking baseline's settings are chosen by on the validation part; our epochs are too."""
+"""What a ranking baseline's settings are chosen by on the validation set; our epochs are too."""
 GRADES: Final = "grades"
 """Given: all interactions, each by the rank of its label."""
 POSITIVES: Final = "positives alone"
@@ -39,12 +39,12 @@ NO_GRADES: Final = "no grades"
 
 @dataclass(frozen=True)
 class Choice:
-    """What a ranking baseline chose on the validation part.
+    """What a ranking baseline chose on the validation set.
 
     Attributes:
         baseline: with its settings, unfitted.
         given: what it learns from: `GRADES`, `POSITIVES` or `NO_GRADES`.
-        worth: `CHOSEN_BY` on the validation part, of the best settings with each of what it could be given.
+        worth: `CHOSEN_BY` on the validation set, of the best settings with each of what it could be given.
         tried: number of settings that were tried.
         at_edge: settings whose best value is the first or the last that a search may try.
     """
@@ -90,7 +90,7 @@ class Fitting:
         self.everything = self.train
         if config.training.refit:
             self.everything = self._rows(parts.train.joined(parts.validation))
-        # The rows of a validation part are never all that is known, as a fully observed test part's may be.
+        # The rows of a validation set are never all that is known, as a fully observed test set's may be.
         among = "test_items" if config.evaluation.candidates == "test_items" else "all"
         task = held_out_task(
             parts.validation,
@@ -204,5 +204,5 @@ def _said(choice: Choice) -> str:
     said = f"given {choice.given}" + (f", with {settings}" if settings else "")
     said += f"; NDCG@100 on validation: {by}; {choice.tried} settings tried"
     if choice.at_edge:
-        said += f"; best at the end of what was tried: {', '.join(choice.at_edge)}"
+        said += f"; best at the edge of the search: {', '.join(choice.at_edge)}"
     return said

@@ -1,4 +1,4 @@
-"""Give a finished run an index: the quickest of those that are good enough on its own vectors."""
+"""Add an index to a finished run: the fastest that is accurate enough on its own vectors."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def build_index(
         k: how many items will be asked for; 100 by default, or all if there are fewer.
         threads: of the building. With more than one, HNSW's graph is not the same each time.
         told: called with everything that is measured, at once.
-        log: told what is going on.
+        log: called with lines on the progress.
 
     Raises:
         ConfigError: no finished run there; a setting is out of range; no index of these kinds reaches the

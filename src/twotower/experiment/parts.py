@@ -19,10 +19,10 @@ def load_parts(config: Config, *, stages: Stages | None = None, log: Log = quiet
     Args:
         config: with paths relative to the working directory, or absolute.
         stages: where the seconds of "read" and "split" go.
-        log: told how many rows the parts have, and every note of the reader and the splitter.
+        log: called with the sizes of the parts, and every note of reading and splitting.
 
     Raises:
-        ConfigError, DataError: a table or a setting is wrong; one message with the mend.
+        ConfigError, DataError: a table or a setting is wrong; the message says how to fix it.
     """
     stages = stages or Stages()
     with stages("read"):

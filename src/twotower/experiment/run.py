@@ -80,19 +80,20 @@ class Run:
         if run.state() == "finished":
             return run
         if run.path.is_file():
-            raise ConfigError(f"a run is a directory, {run.path} is a file; name what `twotower train` made")
+            raise ConfigError(
+                f"a run is a directory, {run.path} is a file; give the directory that `twotower train` wrote"
+            )
         if (run.path / MANIFEST).exists():
             whole = f", name the run: {run.path.parent}" if cls(run.path.parent).state() == "finished" else ""
-            raise ConfigError(f"{run.path} is a bundle, one part of a run{whole}")
+            raise ConfigError(f"{run.path} is a bundle, not a run{whole}")
         if run.config_file.exists() and not run.foreign():
             raise ConfigError(
-                f"the run in {run.path} is not finished; go on with "
+                f"the run in {run.path} is not finished; resume it with "
                 f"`twotower train CONFIG --out {run.path} --resume`"
             )
         if within := run.runs_within():
             raise ConfigError(
-                f"{run.path} holds runs, it is none itself; choose one of them: "
-                + ", ".join(str(one) for one in within)
+                f"{run.path} contains several runs; choose one: " + ", ".join(str(one) for one in within)
             )
         beside = run.path.parent.iterdir() if run.path.parent.is_dir() else iter(())
         hint = nearest(run.path.name, [other.name for other in beside if cls(other).config_file.exists()])
@@ -125,36 +126,36 @@ class Run:
         """Return the state, having made sure that training ``config`` into the directory destroys nothing.
 
         Raises:
-            ConfigError: the directory holds a run and ``resume`` is not set, or something that is no run; or
-                there is no run to resume, or it was begun with another config.
+            ConfigError: the directory contains a run and ``resume`` is not set, or something that is no
+                run; or there is no run to resume, or it was started with another config.
         """
         check_folder(self.path)
         state = self.state()
         if resume:
             if not self.config_file.exists():
                 raise ConfigError(
-                    f"there is no run to resume in {self.path}; leave --resume out to begin one"
+                    f"there is no run to resume in {self.path}; leave out --resume to start one"
                 )
             changed = differences(config, self.config())
             if changed:
                 raise ConfigError(
-                    "a run is resumed with the config it was begun with; this one differs (here, then in "
+                    "a run is resumed with the config it was started with; this one differs (now, then in "
                     f"{self.config_file}): " + "; ".join(changed)
                 )
             return state
         if state == "finished":
             raise ConfigError(
-                f"{self.path} holds a finished run, which is not overwritten; choose another --out, or "
-                "delete it"
+                f"{self.path} contains a finished run, which is not overwritten; choose another "
+                "--out or delete it"
             )
         if state == "begun":
             raise ConfigError(
-                f"{self.path} holds an unfinished run; continue it with --resume, choose another --out, or "
-                "delete it"
+                f"{self.path} contains an unfinished run; continue it with --resume, choose another "
+                "--out or delete it"
             )
         if foreign := self.foreign():
             raise ConfigError(
-                f"--out must be a new or empty directory, or one of a run; {self.path} holds "
+                f"--out must be a new or empty directory, or one of a run; {self.path} contains "
                 f"{', '.join(foreign[:5])}; choose another"
             )
         return state

@@ -47,8 +47,8 @@ class SeedsFolder:
         """Make sure that training into the directory destroys nothing.
 
         Raises:
-            ConfigError: it holds something already and ``resume`` is not set, or something else; or there is
-                nothing to go on with.
+            ConfigError: it is not empty and ``resume`` is not set, or something else; or there is
+                nothing to resume.
         """
         path = self.path
         check_folder(path)
@@ -60,16 +60,17 @@ class SeedsFolder:
         ]
         if foreign:
             raise ConfigError(
-                f"--out must be a new or empty directory, or one of several seeds; {path} holds "
+                f"--out must be a new or empty directory, or one of several seeds; {path} contains "
                 f"{', '.join(foreign[:5])}; choose another"
             )
         begun = any(self.run(config).config_file.exists() for config in configs)
         if begun and not resume:
             raise ConfigError(
-                f"{path} holds runs of seeds already; go on with --resume, choose another --out, or delete it"
+                f"{path} contains runs of several seeds; continue with --resume, choose another --out, or "
+                "delete it"
             )
         if resume and not begun:
-            raise ConfigError(f"there are no runs to resume in {path}; leave --resume out to begin")
+            raise ConfigError(f"there are no runs to resume in {path}; leave out --resume to start")
 
 
 def train_seeds(
@@ -88,22 +89,22 @@ def train_seeds(
         config: what to train; its seed is the first, and says the split of all.
         out: the directory of the runs.
         seeds: how many.
-        resume: go on with the runs there; finished ones are left as they are. There may be more seeds now.
-        callbacks: told of every step and epoch.
-        tracking: where the runs are told to, each as a part of one.
-        log: told one line a stage.
+        resume: continue the runs there; finished ones are kept. There may be more seeds than before.
+        callbacks: called at every step and epoch.
+        tracking: trackers that the runs are logged to, as children of one run.
+        log: called with one line for each stage.
 
     Returns:
         The content of ``seeds.json``: ``"seeds"``, ``"runs"`` and, for ``"rating"``, ``"ranking"`` and
         ``"validation"``, metric -> mean, sd, min, max and values.
 
     Raises:
-        ConfigError: fewer than two seeds, or the directory holds something else.
+        ConfigError: fewer than two seeds, or the directory contains something else.
         ConfigError, DataError, TrainingError, BundleError: as `train` says.
         Interrupted: Ctrl-C.
     """
     if seeds < 2:
-        raise ConfigError(f"--seeds must be at least 2, got {seeds}; for one model leave it out")
+        raise ConfigError(f"--seeds must be at least 2, got {seeds}; leave it out to train one model")
     configs, folder = seed_configs(resolved(config), seeds), SeedsFolder(Path(out).expanduser())
     folder.check(configs, resume=resume)
     states = [

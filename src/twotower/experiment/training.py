@@ -52,7 +52,7 @@ def train(
     tracking: Tracking | None = None,
     log: Log = quiet,
 ) -> RunResult:
-    """Train, evaluate on the test part, and save everything into a run directory.
+    """Train, evaluate on the test set, and save everything into a run directory.
 
     A run is finished once its ``metrics.json`` is there, which is written last. Whatever stops it before (a
     crash, Ctrl-C, a full disk) leaves a directory to resume from; a finished run is never overwritten.
@@ -61,20 +61,21 @@ def train(
         config: what to do.
         out: the run directory.
         parts: what the config's data is read and split into, where that is done already.
-        resume: go on with the unfinished run there; a finished one is returned as it is.
-        callbacks: told of every step and epoch.
-        tracking: where the run is told to.
-        log: told one line a stage.
+        resume: continue the unfinished run there; a finished one is returned unchanged.
+        callbacks: called at every step and epoch.
+        tracking: trackers that the run is logged to.
+        log: called with one line for each stage.
 
     Raises:
-        ConfigError: the directory holds another run, or there is none to resume; a tracker can't be reached.
+        ConfigError: the directory contains another run, or there is none to resume; a tracker can't be
+            reached.
         ConfigError, DataError, TrainingError: as reading, splitting and training say.
         BundleError: something could not be written (a full disk).
         Interrupted: Ctrl-C.
     """
     run, config, stages = Run(Path(out).expanduser()), resolved(config), Stages()
     if run.check(config, resume=resume) == "finished":
-        log(f"{run.path} is finished already")
+        log(f"{run.path} is already finished")
         return RunResult(run, run.metrics(), run.recommender())
     if parts is None:
         parts = load_parts(config, stages=stages, log=log)
@@ -91,7 +92,7 @@ def train(
         going_on = resume and run.has_checkpoint()
         run.begin(config)
         if resume and not going_on:
-            log("no epoch was finished: training from the beginning")
+            log("no epoch was finished, so training starts from the beginning")
         recommender = fit(
             config,
             parts,
@@ -112,7 +113,7 @@ def train(
         with stages("save"):
             facts = {name: metrics[name] for name in ("rating", "ranking")}
             recommender.save(run.bundle, metrics=facts, data=metrics["data"], version=__version__)
-            # What a crash between an epoch and its checkpoint did to the file's end is mended here.
+            # Repair the end of the file, in case of a crash between an epoch and its checkpoint.
             write_history(run.history_file, recommender.history)
         seconds = {name: round(s, 3) for name, s in stages.seconds.items()}
         run.write_metrics({**metrics, "seconds": seconds})
@@ -151,7 +152,7 @@ def fit(
 
 
 def evaluate(path: str | Path, *, log: Log = quiet) -> dict[str, Any]:
-    """Read a run's data again and evaluate its model on the test part.
+    """Read a run's data again and evaluate its model on the test set.
 
     Returns:
         As `twotower.evaluation.Evaluation.as_dict`: ``{"rating": metrics, "ranking": metrics, ...}``, each
@@ -222,12 +223,12 @@ def _best(history: list[Record]) -> dict[str, Any]:
 
 
 @contextmanager
-def breaks_say(mend: str) -> Iterator[None]:
+def breaks_say(fix: str) -> Iterator[None]:
     """Turn Ctrl-C into an `Interrupted` that says what to do next."""
     try:
         yield
     except (Interrupted, KeyboardInterrupt):
-        raise Interrupted(f"interrupted; {mend}") from None
+        raise Interrupted(f"interrupted; {fix}") from None
 
 
 def _listed(sizes: dict[str, int]) -> str:
