@@ -129,7 +129,7 @@ def test_what_is_refused(seeds, folder: Path, config: Config, tmp_path: Path) ->
     with pytest.raises(ConfigError, match=r"contains several runs; .*seed-1, .*seed-2"):
         Run.finished(folder / "seeds")
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(ConfigError, match=r"holds notes\.txt; choose another"):
+    with pytest.raises(ConfigError, match=r"contains notes\.txt; choose another"):
         train_seeds(config, tmp_path, 2)
     with pytest.raises(ConfigError, match="is a file"):
         train_seeds(config, tmp_path / "notes.txt", 2)
@@ -206,5 +206,5 @@ def test_on_the_command_line(tmp_path: Path, folder: Path, capsys) -> None:
     for command in (("evaluate",), ("recommend", "--user", 3), ("similar", "--item", 3)):
         wrong = call(command[0], out, *command[1:])
         assert wrong.exit_code == 2
-        assert f"choose one of them: {out / 'seed-1'}" in wrong.stderr
+        assert f"choose one: {out / 'seed-1'}" in wrong.stderr
     assert call(*args, 1).exit_code == 2
