@@ -221,7 +221,7 @@ def test_resuming_with_another_config_names_the_difference(
 ) -> None:
     other = changed(config, "training", epochs=9)
     with pytest.raises(
-        ConfigError, match=r"resumed with the config it was begun with.*training\.epochs: 9, 3"
+        ConfigError, match=r"resumed with the config it was started with.*training\.epochs: 9, 3"
     ):
         train(other, finished.run.path, resume=True)
 
@@ -491,7 +491,7 @@ def test_a_comparison_has_every_baseline(config: Config) -> None:
     assert isinstance(comparison, RatingComparison)
     assert comparison.rows == 60
     json.dumps(compared.as_dict(), allow_nan=False)
-    assert any(line.startswith("biases: ") for line in lines)
+    assert "biases (2 of 3): fitting" in lines
 
 
 def predicted(config: Config, parts: Parts) -> dict[str, Any]:

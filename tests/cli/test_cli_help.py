@@ -152,7 +152,7 @@ def test_what_is_no_run_is_one_error(
         "none": ("runs/firts", "there is no run in runs/firts. Did you mean 'first'?"),
         "a file": ("ratings.csv", "a run is a directory, ratings.csv is a file"),
         "a folder": (".", "there is no run in .; make one with `twotower train CONFIG --out .`"),
-        "a bundle": ("runs/first/bundle", "one part of a run, name the run: runs/first"),
+        "a bundle": ("runs/first/bundle", "is a bundle, not a run; name the run: runs/first"),
     }[wrong]
     words = [path if word == "runs/first" else word for word in examples(command)[0]]
     answer = call(*words)

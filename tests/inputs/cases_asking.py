@@ -248,7 +248,7 @@ CASES = [
         "score: a prediction that is there already",
         {},
         lambda folder: predicts().score(pl.DataFrame({"user_id": [1], "item_id": [2], "prediction": [0.5]})),
-        Error("must not have a column 'prediction' yet", "rename it"),
+        Error("must not have a column 'prediction'", "rename it"),
     ),
     Case("allow: one unknown item", {}, given(numbers, allow=[3, 99]), ([3], 1)),
     Case(

@@ -84,7 +84,7 @@ class Run:
                 f"a run is a directory, {run.path} is a file; give the directory that `twotower train` wrote"
             )
         if (run.path / MANIFEST).exists():
-            whole = f", name the run: {run.path.parent}" if cls(run.path.parent).state() == "finished" else ""
+            whole = f"; name the run: {run.path.parent}" if cls(run.path.parent).state() == "finished" else ""
             raise ConfigError(f"{run.path} is a bundle, not a run{whole}")
         if run.config_file.exists() and not run.foreign():
             raise ConfigError(
