@@ -93,4 +93,4 @@ def test_progress_is_told(parts, capsys) -> None:
     tt.compare(train, test, tt.TwoTower(**QUICK), baselines=["popularity"], resamples=100, progress=True)
     said = capsys.readouterr().err
     assert "training two-tower" in said
-    assert "popularity: " in said
+    assert "popularity (1 of 1): " in said

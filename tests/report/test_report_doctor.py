@@ -100,6 +100,7 @@ def test_collapsed_vectors(rated: Case, which: str) -> None:
     (one,) = found(changed(rated, **{which: flat(whole)}), "collapsed-vectors")
     assert "collapsed onto a few directions" in one.what
     assert "one direction alone has 100% of the variance" in one.evidence
+    assert " model.dim," in one.fix
 
 
 def test_places_that_are_the_same_for_everyone(ranked: Case) -> None:
@@ -107,6 +108,7 @@ def test_places_that_are_the_same_for_everyone(ranked: Case) -> None:
     part[:, :, :3] = 0.5
     (one,) = found(changed(ranked, items=flat(whole)), "collapsed-vectors")
     assert (one.severity, one.what[:12]) == ("note", "6 dimensions")  # 3 of each of 2 members
+    assert "a smaller model.dim " in one.fix
 
 
 def test_norms(ranked: Case) -> None:
@@ -162,6 +164,7 @@ def test_a_baseline_that_is_better(rated: Case, ranked: Case) -> None:
         (one,) = found(measured, "baselines")
         assert one.what == f"the baseline {measured.best_baseline} beats the model"
         assert one.severity == "warning"
+        assert " model.dim," in one.fix
     assert found(replace(rated, compared=None), "baselines") == []
 
 

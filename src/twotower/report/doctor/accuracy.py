@@ -46,8 +46,7 @@ class Baselines(Probe):
                 f"the baseline {best} beats the model",
                 values,
                 "use the baseline, or improve the model: run `twotower check` on the data, then tune "
-                "model.embedding_dim, "
-                "objective.regularisation and the features",
+                "model.dim, objective.regularisation and the features",
             )
         elif min(lead) <= 0:
             yield self.note(

@@ -47,7 +47,7 @@ class CollapsedVectors(Probe):
                     f"the vectors of the {which} have collapsed onto a few directions",
                     f"{of.effective_dim:.1f} effective dimensions of {of.dim}; one direction alone has "
                     f"{of.first:.0%} of the variance",
-                    "lower objective.regularisation or model.embedding_dim, or train on more data",
+                    "lower objective.regularisation or model.dim, or train on more data",
                 )
             elif of.still:
                 yield self.note(
@@ -55,7 +55,7 @@ class CollapsedVectors(Probe):
                     f"{count_of(of.still, 'dimension')} of the vectors of the {which} "
                     f"{'is' if of.still == 1 else 'are'} constant",
                     f"{of.still} of {of.dim} vary by less than a thousandth of the most varying one",
-                    "a smaller model.embedding_dim gives the same lists, and searches faster",
+                    "a smaller model.dim gives the same lists, and searches faster",
                 )
 
 
