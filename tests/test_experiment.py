@@ -495,7 +495,7 @@ def test_a_comparison_has_every_baseline(config: Config) -> None:
 
 
 def predicted(config: Config, parts: Parts) -> dict[str, Any]:
-    """Return what each model of a comparison predicts for the test part, after one epoch of ours."""
+    """Return what each model of a comparison predicts for the test set, after one epoch of ours."""
     import twotower.experiment.comparing as module
 
     seen: dict[str, Any] = {}

@@ -105,7 +105,7 @@ def test_without_positives_nothing_is_trained(config: Config, tmp_path: Path) ->
     for work in (lambda: train(none, tmp_path / "run"), lambda: experiment.compare(none)):
         with pytest.raises(
             DataError,
-            match=r"train part: there must be at least one positive \(a label of at least 50\); "
+            match=r"training set: there must be at least one positive \(a label of at least 50\); "
             r"got none in 360 interactions\. Labels range from .*, with median .* and 90% quantile ",
         ):
             work()
@@ -120,7 +120,7 @@ def test_a_part_without_positives_is_named(config: Config, tmp_path: Path) -> No
         part.write_csv(tmp_path / f"{name}.csv")
     paths = {name: str(tmp_path / f"{name}.csv") for name in rows}
     files = changed(changed(config, "data", interactions=None), "split", method="files", **paths)
-    with pytest.raises(DataError, match=r"test part: .*got none in 100 interactions.* from 1 to 1,"):
+    with pytest.raises(DataError, match=r"test set: .*got none in 100 interactions.* from 1 to 1,"):
         train(files, tmp_path / "run")
     rating = changed(changed(files, "objective", name="squared"), "training", epochs=1)
     lines: list[str] = []

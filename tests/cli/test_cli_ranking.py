@@ -50,8 +50,9 @@ def test_compare_prints_rankings(call, tables: Path) -> None:
         assert name in answer.out
     assert "NDCG@10" in answer.out
     assert "two-tower minus each baseline" in answer.out
-    assert "what each model learnt from" in answer.out
-    lines = {line.split("  ")[0].strip(" │|"): line for line in answer.out.splitlines()}
+    assert "training data of each model" in answer.out
+    given = answer.out[answer.out.index("training data of each model") :]
+    lines = {line.split("  ")[0].strip(" │|"): line for line in reversed(given.splitlines())}
     assert "grades, features" in lines["two-tower"]
     assert any("given " in line for line in answer.err.splitlines() if line.startswith("EASE ("))
 
@@ -79,7 +80,7 @@ def test_recommend_and_similar_work_on_it(call, ranked: Path, tmp_path: Path) ->
     [
         (
             ["positive.threshold=50"],
-            "train part: there must be at least one positive (a label of at least 50)",
+            "training set: there must be at least one positive (a label of at least 50)",
         ),
         (["positive.threshold=50"], "Labels range from "),
         (["positive.quantile=0.5"], "only one rule can define positives, got threshold and quantile"),

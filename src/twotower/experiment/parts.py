@@ -47,12 +47,12 @@ def check_positives(config: Config, parts: Parts) -> None:
         check_varied(parts.train)
         return
     rule = PositiveRule.fit(parts.train, config.positive)
-    for name, part in (("train", parts.train), ("validation", parts.validation), ("test", parts.test)):
+    for name, part in (("training", parts.train), ("validation", parts.validation), ("test", parts.test)):
         try:
             if not rule.positive(part).any():
                 rule.select(part)
         except DataError as error:
-            raise DataError(f"{name} part: {error}") from None
+            raise DataError(f"{name} set: {error}") from None
 
 
 def notes_of(parts: Parts) -> list[str]:
