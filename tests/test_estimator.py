@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -626,6 +628,20 @@ def test_a_model_is_trained_on_a_train_part_only(with_validation: bool) -> None:
     data = planted(1300)
     with pytest.raises(TypeError, match=r"TrainPart.* got Dataset"):
         TwoTower().fit(data, data if with_validation else None)  # type: ignore[arg-type]
+
+
+def test_what_only_a_trained_model_has_says_where_it_is() -> None:
+    for name in ("recommend", "save", "evaluate", "item_vectors"):
+        assert not hasattr(TwoTower(), name)
+        with pytest.raises(
+            AttributeError, match=r"fit returns the trained model.*TwoTower\(...\)\.fit\(train\)"
+        ):
+            getattr(TwoTower(), name)
+    with pytest.raises(AttributeError, match=r"'TwoTower' has no attribute 'recomend'$"):
+        getattr(TwoTower(), "recomend")  # noqa: B009
+    model = TwoTower(dim=8)
+    assert copy.deepcopy(model) == model
+    assert pickle.loads(pickle.dumps(model)) == model
 
 
 def test_a_device_that_is_not_there() -> None:

@@ -59,3 +59,12 @@ def test_faults_of_a_table(column: dict[str, str], said: str) -> None:
 def test_readings_are_for_roles() -> None:
     with pytest.raises(ConfigError, match="got 'x'"):
         Schema.parse({"interactions": {"x": {"format": "ms"}}})
+
+
+@pytest.mark.parametrize(
+    ("key", "role"),
+    [("user_id", "user"), ("item_id", "item"), ("datetime", "timestamp"), ("rating", "label")],
+)
+def test_roles_by_the_names_of_other_libraries(key: str, role: str) -> None:
+    with pytest.raises(ConfigError, match=f"unknown key 'schema.{key}'. Did you mean '{role}'?"):
+        Schema.parse({key: "column"})

@@ -83,6 +83,12 @@ _SAME_MEANING: Final[Mapping[str, str]] = {
     "device": "gpu use_gpu accelerator cuda",
     "positive": "threshold rating_threshold min_rating positive_threshold",
     "threshold": "rating_threshold min_rating positive_threshold",
+    "user": "user_id userid userId uid user_col query_id",
+    "item": "item_id itemid itemId iid item_col",
+    "label": "rating ratings score target y",
+    "timestamp": "datetime date time",
+    "temporal": "time time_range timerange time_split TimeRangeSplitter TimeSplitter global_time",
+    "leave_last": "last_n last LastNSplitter leave_one_out leave_one_last loo",
 }
 """Settings, and their names in other libraries."""
 

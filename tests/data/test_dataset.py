@@ -75,6 +75,27 @@ def test_features_need_their_table() -> None:
         Dataset.of(EVENTS, schema={"display": ["title"]})
 
 
+def test_features_in_long_form_say_how_to_turn_them() -> None:
+    long = pd.DataFrame({"id": [1, 1], "feature": ["year", "genre"], "value": [1999, "drama"]})
+    schema = {"items": {"year": "number", "genre": "category"}}
+    with pytest.raises(DataError, match=r"items has the columns id, feature, value.*pivot_table\(index='id'"):
+        Dataset.of(EVENTS, items=long, schema=schema)
+    wide = long.pivot_table(index="id", columns="feature", values="value", aggfunc="first").reset_index()
+    data = Dataset.of(EVENTS, items=wide, schema={**schema, "items_id": "id"})
+    assert data.items.filter(pl.col("item_id") == 1).select("year", "genre").row(0) == (1999, "drama")
+    named = pd.DataFrame({"item_id": [1, 2], "feature": ["a", "b"], "value": [1.0, 2.0]})
+    features = {"items": {"feature": "category", "value": "number"}}
+    assert Dataset.of(EVENTS, items=named, schema=features).items["value"].to_list()[:2] == [1, 2]
+
+
+def test_ids_of_another_name_say_where_to_name_them() -> None:
+    items = pl.DataFrame({"id": [1], "year": [1999]})
+    with pytest.raises(
+        DataError, match=r"items has no column 'item_id'.*name that as items_id in the schema"
+    ):
+        Dataset.of(EVENTS, items=items, schema={"items": {"year": "number"}})
+
+
 def test_a_wrong_schema_is_a_config_error() -> None:
     with pytest.raises(ConfigError, match="label"):
         Dataset.of(EVENTS, schema={"lable": "y"})

@@ -373,6 +373,17 @@ def test_unknown_method_suggests_the_nearest() -> None:
         split(sample(100), "leave_latest")
     with refused(ConfigError, "unknown split method 'xyz'", "Valid: random, per_user"):
         split(sample(100), "xyz")
+    with refused(ConfigError, "cold_users, column."):
+        split(sample(100), "xyz")
+    with refused(ConfigError, "Did you mean 'leave_last'?"):
+        split(sample(100), "last_n")
+    with refused(ConfigError, "Did you mean 'temporal'?"):
+        split(sample(100), "time_range")
+
+
+def test_a_mask_is_no_column() -> None:
+    with refused(ConfigError, "must be the name of a column", "got Series", "give its name"):
+        split(sample(100), "column", column=pl.Series([True] * 100))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("share", [0, 1, 1.5, -0.1, float("nan"), "0.1", True, None])

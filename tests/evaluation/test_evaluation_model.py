@@ -144,3 +144,13 @@ def test_unknown_candidates_suggest_the_nearest(case) -> None:
     train, test = case
     with pytest.raises(ConfigError, match=r"got 'test_item'\. Did you mean 'test_items'\?"):
         held_out_task(test, train, GOOD, candidates="test_item")
+
+
+def test_a_metric_that_was_not_measured_says_which_were(case) -> None:
+    train, test = case
+    found = evaluate_model(Scores(), test, train, GOOD, ks=(5,), resamples=10).metrics
+    with pytest.raises(KeyError, match=r"no metric 'NDCG@5'\. Did you mean 'ndcg@5'"):
+        found["NDCG@5"]
+    with pytest.raises(KeyError, match=r"no metric 'serendipity@20'.*evaluate\(test, ks=\.\.\.\)"):
+        found["serendipity@20"]
+    assert found.get("serendipity@20") is None

@@ -441,3 +441,47 @@ def test_a_model_against_its_copy_differs_by_nothing(random_case):
 def test_comparison_against_an_unknown_model_suggests_one():
     with pytest.raises(ConfigError, match="Did you mean 'ease'"):
         compare_rankings({"ease": Scores()}, events(TEST), events(TRAIN), against="eas")
+
+
+def test_what_is_not_a_ranker_says_what_one_is():
+    class Duck:
+        def rank(self, queries, k):
+            return np.zeros((len(queries.users), k), dtype=np.int32)
+
+    with pytest.raises(
+        ConfigError, match=r"got Duck for 'duck'; derive its class from twotower\.evaluation\.Ranker"
+    ):
+        compare_rankings({"duck": Duck()}, events(TEST), events(TRAIN), against="duck")
+
+
+def test_novelty_is_that_by_users_plus_the_rows_of_a_user(random_case):
+    """What the page for users of RecTools says of its `MeanInvUserFreq`."""
+    train, test = random_case
+    rows = train.interactions.unique(["user_id", "item_id"])
+    warm = test.with_interactions(
+        test.interactions.filter(pl.col("item_id").is_in(rows["item_id"].implode()))
+    )
+    ranker = Fixed(np.empty((0, 5)))
+    holders = dict(rows.group_by("item_id").len().iter_rows())
+    found, n_users = [], rows["user_id"].n_unique()
+
+    def rank(queries, k):
+        lists = [[row for row in range(len(queries.items)) if queries.items[row] in holders][:k]] * len(
+            queries.users
+        )
+        found.extend(-math.log2(holders[queries.items[row]] / n_users) for of in lists for row in of)
+        return np.array(lists, dtype=np.int32)
+
+    ranker.rank = rank
+    whole = evaluate_ranking(
+        ranker, warm, train.with_interactions(rows), ks=[5], barred_seen=False, resamples=10
+    )
+    expected = np.mean(found) + math.log2(len(rows) / n_users)
+    assert whole.metrics["novelty@5"].value == pytest.approx(expected)
+
+
+def test_equal_lists_differ_by_nothing(random_case):
+    train, test = random_case
+    found = compare_rankings({"one": Scores(1), "two": Scores(1)}, test, train, against="one", ks=[5])
+    assert "+0.0000" in repr(found)
+    assert "-0.0000" not in repr(found)

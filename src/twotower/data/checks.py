@@ -202,15 +202,15 @@ def common_id_type(
     return events.with_columns(pl.col(column).cast(to)), table.with_columns(pl.col(column).cast(to))
 
 
-def require_columns(present: Sequence[str], wanted: Sequence[str], source: str) -> None:
-    """Raise a `DataError` for the first missing column; it suggests the nearest name."""
+def require_columns(present: Sequence[str], wanted: Sequence[str], source: str, advice: str = "") -> None:
+    """Raise a `DataError` for the first missing column; it suggests the nearest name, and adds ``advice``."""
     for name in wanted:
         if name not in present:
             listed = ", ".join(present[:30]) + (", ..." if len(present) > 30 else "")
             headless = " Its first line looks like a row: add a header line." if _numbers(present) else ""
             raise DataError(
                 f"every column named in the schema must be in its table: {source} has no column "
-                f"'{name}'.{nearest(name, present)}{headless} Columns: {listed or 'none'}."
+                f"'{name}'.{nearest(name, present)}{headless}{advice} Columns: {listed or 'none'}."
             )
 
 

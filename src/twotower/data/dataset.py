@@ -14,7 +14,7 @@ import polars as pl
 
 from twotower.data.checks import check_interactions, check_table, common_id_type
 from twotower.data.id_text import canonical
-from twotower.data.merged import arranged
+from twotower.data.merged import arranged, refuse_long_form
 from twotower.data.parse import Found
 from twotower.errors import DataError, counted, nearest
 from twotower.forking import check_process
@@ -71,6 +71,12 @@ class Dataset:
         check_process()
         schema = schema if isinstance(schema, Schema) else Schema.parse(schema)
         names = {"interactions": "interactions", "users": "users", "items": "items", **(sources or {})}
+        for table, wanted, source in (
+            (users, schema.users, names["users"]),
+            (items, [*schema.items, *schema.display], names["items"]),
+        ):
+            if table is not None and not isinstance(table, pl.LazyFrame) and hasattr(table, "columns"):
+                refuse_long_form(table, wanted, source)
         schema, interactions, users, items = arranged(
             schema,
             to_polars(interactions),

@@ -7,7 +7,8 @@ feature of the user or item, and its last value would leak the future.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import polars as pl
 
@@ -45,7 +46,13 @@ def arranged(
     items = _renamed(items, schema.items_id, schema.item, shown_items, names["items"])
     gone: set[str] = set()
     sides: list[pl.DataFrame | None] = []
-    for table, ids, wanted in ((users, schema.user, schema.users), (items, schema.item, shown_items)):
+    for side, table, ids, wanted in (
+        ("users", users, schema.user, schema.users),
+        ("items", items, schema.item, shown_items),
+    ):
+        if table is not None:
+            other = f" If its ids are in another column, name that as {side}_id in the schema."
+            require_columns(table.columns, [ids], names[side], other)
         columns = [name for name in dict.fromkeys(wanted) if name != ids]
         if table is None and any(name in events.columns for name in columns):
             require_columns(events.columns, [ids, *columns], names["interactions"])
@@ -135,6 +142,20 @@ def _conflict(frame: pl.DataFrame, ids: str, column: str) -> tuple[int, int] | N
     one = distinct.get_column("id")[place]
     first = distinct.filter(pl.col("id") == one).get_column("row")[0]
     return int(first), int(distinct.get_column("row")[place])
+
+
+def refuse_long_form(frame: Any, wanted: Iterable[str], source: str) -> None:
+    """Raise a `DataError` if a table of users or items has a row per feature instead of a column."""
+    names = [str(name) for name in frame.columns]
+    if not {"feature", "value"} <= set(names) or set(wanted) & set(names):
+        return
+    ids = next((name for name in names if name not in ("feature", "value")), "id")
+    raise DataError(
+        f"a table must have one row per id and one column per feature: {source} has the columns "
+        f"{', '.join(names)}, one row per feature. With pandas, "
+        f"frame.pivot_table(index='{ids}', columns='feature', values='value', aggfunc='first').reset_index() "
+        "turns it, with aggfunc=list for features that have several values"
+    )
 
 
 def _renamed(

@@ -35,10 +35,10 @@ class Ranker(ABC):
     """Ranks a catalogue for users.
 
     Attributes:
-        name: its name in tables and reports.
+        name: its name in messages, tables and reports.
     """
 
-    name: str
+    name: str = "ranker"
 
     @abstractmethod
     def rank(self, queries: Queries, k: int) -> NDArray[np.int32]:

@@ -88,6 +88,11 @@ def split(
         DataError: the training or the test set would have no rows.
     """
     check_process()
+    if column is not None and not isinstance(column, str):
+        raise ConfigError(
+            f"column must be the name of a column of the interactions, got {type(column).__name__}; add the "
+            "values train and test to the frame as a column and give its name"
+        )
     if method == "column" or column is not None:
         if method != "column" or column is None:
             raise ConfigError(
@@ -277,7 +282,8 @@ def _cut(
     data: Dataset, method: str, share: float, seed: int, *, part: str, stream: int
 ) -> tuple[TrainPart, Dataset]:
     if method not in METHODS:
-        hint = nearest(str(method), METHODS) or f" Valid: {', '.join(METHODS)}."
+        valid = [*METHODS, "column"] if part == "test" else list(METHODS)
+        hint = nearest(str(method), valid) or f" Valid: {', '.join(valid)}."
         raise ConfigError(f"unknown split method {method!r}.{hint}")
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise ConfigError(f"a seed must be an integer of 0 or more, got {seed!r}; for example 42")

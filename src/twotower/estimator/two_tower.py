@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Never, Self
+from typing import TYPE_CHECKING, Any, Literal, Never, Self
 
 import numba
 import torch
@@ -229,6 +229,16 @@ class TwoTower:
     def _repr_html_(self) -> str:
         facts = {name: repr(value) for name, value in self._changed().items()}
         return html_of("TwoTower, not trained", facts or {"settings": "all at their defaults"})
+
+    if not TYPE_CHECKING:  # a type checker knows what is missing without it
+
+        def __getattr__(self, name: str) -> Any:
+            fix = ""
+            if not name.startswith("_") and hasattr(Recommender, name):
+                fix = ": fit returns the trained model, a Recommender; write model = TwoTower(...).fit(train)"
+            raise AttributeError(
+                f"{type(self).__name__!r} has no attribute {name!r}{fix}", name=name, obj=self
+            )
 
     def fit(
         self,

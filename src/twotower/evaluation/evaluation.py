@@ -34,6 +34,18 @@ CANDIDATES = ("all", "test_items", "test_pairs")
 has rows with there."""
 
 
+class _Metrics(dict[str, Interval]):
+    """Metrics by name; a name that is not there is an error that says which are."""
+
+    def __missing__(self, name: object) -> Interval:
+        cut = ""
+        if isinstance(name, str) and "@" in name:
+            cut = " Cut-offs are set by evaluate(test, ks=...)."
+        raise KeyError(
+            f"no metric {name!r}.{nearest(str(name).lower(), self)}{cut} Measured: {', '.join(self)}."
+        )
+
+
 @dataclass(frozen=True, repr=False)
 class Evaluation(Shown):
     """One model on a test set. Made by `Recommender.evaluate`.
@@ -55,7 +67,9 @@ class Evaluation(Shown):
     @property
     def metrics(self) -> dict[str, Interval]:
         """Every metric over the whole test set, of rating (``"rmse"``) and ranking (``"ndcg@10"``)."""
-        return {name: value for part in self._parts().values() for name, value in part.metrics.items()}
+        return _Metrics(
+            {name: value for part in self._parts().values() for name, value in part.metrics.items()}
+        )
 
     @property
     def slices(self) -> dict[str, Mapping[str, Mapping[str, SliceResult]]]:

@@ -240,6 +240,11 @@ def compare_on_task(
     cut = RankingSlices({}, {}) if train is None else ranking_slices(task, train)
     values, by_seed = {}, {}
     for name, ranker in rankings:
+        if not isinstance(ranker, Ranker | Sequence):
+            raise ConfigError(
+                f"a ranker must be a Ranker, got {type(ranker).__name__} for {name!r}; derive its class from "
+                "twotower.evaluation.Ranker and write rank(queries, k)"
+            )
         several = [ranker] if isinstance(ranker, Ranker) else ranker
         each = [_measured(task, one, cut) for one in several]
         values[name] = RankingValues.averaged(each)

@@ -205,7 +205,7 @@ class ShownComparison(ABC):
     def _lead(self, model: str, metric: str) -> Interval:
         """Return ``against`` minus a model, with the interval of that difference."""
         found = self.differences[model][metric]
-        return Interval(-found.value, -found.high, -found.low)
+        return Interval(0.0 - found.value, 0.0 - found.high, 0.0 - found.low)  # not -x: no "-0.0000"
 
     def _ranked(self, metric: str) -> list[str]:
         """Return the models, best first."""

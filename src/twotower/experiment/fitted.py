@@ -103,7 +103,7 @@ def _check_alike(models: Mapping[str, TwoTower | Recommender]) -> None:
         if not isinstance(model, TwoTower | Recommender):
             raise ConfigError(
                 f"models are TwoTower estimators or trained Recommenders, got {type(model).__name__} for "
-                f"{name!r}"
+                f"{name!r}; further models are given as others={{'name': model}}"
             )
     ours = models[OURS].objective
     for name, model in models.items():
