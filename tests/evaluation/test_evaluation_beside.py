@@ -110,7 +110,7 @@ def many(popular_last: bool) -> tuple[Dataset, Dataset]:
             (20,),
             False,
             "not known",
-            "Its ranking is not known to be better than popularity: NDCG@1 1.0000 against",
+            "Its ranking is not clearly better than popularity: NDCG@1 1.0000 against",
         ),
     ],
 )
