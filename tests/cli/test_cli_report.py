@@ -38,7 +38,7 @@ resamples = 100
 def test_it_writes_into_the_run(call, run: Path) -> None:
     answer = call("report", run)
     assert answer.code == 0, answer.err
-    assert "baselines left out: notebook; --all-baselines takes" in answer.err
+    assert "baselines left out: notebook; --all-baselines adds" in answer.err
     assert answer.out.splitlines()[-1].startswith(f"{run / 'report.html'}, 0.")
     assert (run / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     assert Run(run).foreign() == []

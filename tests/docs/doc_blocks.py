@@ -171,7 +171,8 @@ class Workshop:
         values = tomllib.loads(block.code)
         if block.title == "Part of a config":
             path = self.folder / "part.toml"
-            path.write_text('[data]\nsource = "kuairec-sample"\n' + block.code, encoding="utf-8")
+            data = 'interactions = "plays.csv"' if "schema" in values else 'source = "kuairec-sample"'
+            path.write_text(f"[data]\n{data}\n{block.code}", encoding="utf-8")
             load_config(str(path))
             return
         if block.title.endswith(", as init writes it"):
