@@ -154,3 +154,12 @@ def test_a_metric_that_was_not_measured_says_which_were(case) -> None:
     with pytest.raises(KeyError, match=r"no metric 'serendipity@20'.*evaluate\(test, ks=\.\.\.\)"):
         found["serendipity@20"]
     assert found.get("serendipity@20") is None
+
+
+def test_metrics_show_a_line_each_and_few_of_many(case) -> None:
+    train, test = case
+    found = evaluate_model(Scores(), test, train, GOOD, rating=False, ks=(3, 5), resamples=10).metrics
+    assert repr(found).splitlines()[0] == f"recall@3: {found['recall@3']}"
+    many = evaluate_model(Scores(), test, train, GOOD, rating=False, ks=(1, 2, 3, 5), resamples=10).metrics
+    assert len(repr(many).splitlines()) == 21
+    assert repr(many).endswith(f"{len(many) - 20} more in .to_frame()")

@@ -34,8 +34,17 @@ CANDIDATES = ("all", "test_items", "test_pairs")
 has rows with there."""
 
 
+_MOST = 20
+"""Metrics that `_Metrics` shows."""
+
+
 class _Metrics(dict[str, Interval]):
     """Metrics by name; a name that is not there is an error that says which are."""
+
+    def __repr__(self) -> str:
+        lines = [f"{name}: {value}" for name, value in self.items()]
+        more = [f"{len(lines) - _MOST} more in .to_frame()"] if len(lines) > _MOST else []
+        return "\n".join([*lines[:_MOST], *more])
 
     def __missing__(self, name: object) -> Interval:
         cut = ""
