@@ -73,6 +73,9 @@ ISBN = [f"01953{i:04d}X" for i in ITEM]
 WORDS = np.where(NOISE > 1.2, "transaction", np.where(NOISE > 0.6, "addtocart", "view"))
 ISO = [f"2020-{1 + i % 12:02d}-{1 + i % 28:02d} 10:{i % 60:02d}:00" for i in range(200)]
 
+_TEAS = np.arange(200) % 40
+_SHOP = {"Kunde": USER, "Artikelnr": [f"A-{i:04d}" for i in _TEAS], "Artikel": [f"Tee {i}" for i in _TEAS]}
+
 CASES = [
     # names and words
     Case(
@@ -89,6 +92,18 @@ CASES = [
         },
         guess("a.csv"),
         ranks("username", "spotify_track_uri", timestamp="ts"),
+    ),
+    Case(
+        "init: of two columns named like the item the code is the id",
+        {"a.csv": table(_SHOP)},
+        guess("a.csv"),
+        ranks("Kunde", "Artikelnr"),
+    ),
+    Case(
+        "init: the other one is its title",
+        {"a.csv": table(_SHOP)},
+        guess("a.csv", want="schema"),
+        {"user": "Kunde", "item": "Artikelnr", "display": ["Artikel"]},
     ),
     Case(
         "init: a skip is no positive",

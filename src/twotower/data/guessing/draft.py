@@ -11,10 +11,10 @@ import numpy as np
 import polars as pl
 
 from twotower.data.audit.statistics import Floats
-from twotower.data.guessing.kinds import Guess, guess_kind
+from twotower.data.guessing.kinds import UNIQUE, Guess, guess_kind
 from twotower.data.guessing.labels import Label, Nature
 from twotower.data.guessing.layouts import Layout, known_layout
-from twotower.data.guessing.names import TITLES, has_word
+from twotower.data.guessing.names import ITEM, TITLES, ends_like_id, has_word, names_id
 from twotower.data.guessing.roles import Roles, find_roles
 from twotower.data.guessing.sources import exists, read_tables
 from twotower.data.guessing.tables import Ask, Table, Tables, Told, sort_tables
@@ -25,8 +25,7 @@ from twotower.errors import ConfigError, DataError, counted
 from twotower.schema import Kind, Schema
 
 _TAIL_OWNS = 0.4
-_SHOWN = (Kind.TEXT, Kind.CATEGORIES, None)
-"""Kinds of titles to display; columns with values shared by many items are not titles."""
+_ONLY_SHOWN = "it differs in nearly every row; it is only shown with recommendations"
 
 
 @dataclass(frozen=True)
@@ -154,7 +153,10 @@ def _of_tables(
         name: {column: guess.kind for column, guess in found.items() if guess.kind is not None}
         for name, found in guesses.items()
     }
-    display = [c for c, guess in guesses["items"].items() if has_word(c, TITLES) and guess.kind in _SHOWN][:3]
+    display = [c for c, guess in guesses["items"].items() if _is_title(c, guess)][:3]
+    for column in display:
+        if guesses["items"][column].kind is None:
+            guesses["items"][column] = Guess(None, _ONLY_SHOWN)
     schema = Schema(
         user=tables.user,
         item=tables.item,
@@ -315,11 +317,20 @@ def _contradict(frame: pl.DataFrame, schema: Schema) -> bool:
     return bool(rows.select(key).is_duplicated().any())
 
 
+def _is_title(column: str, guess: Guess) -> bool:
+    """Return whether a column is a title: ``film_title``, or ``Article`` beside an ``ArticleNo``."""
+    if guess.kind is None:
+        named = has_word(column, TITLES) or (names_id(column, ITEM) and not ends_like_id(column))
+        return named and guess.why == UNIQUE
+    return has_word(column, TITLES) and guess.kind in (Kind.TEXT, Kind.CATEGORIES)
+
+
 def _write_kinds(lines: Lines, name: str, guesses: dict[str, Guess], *, within: bool) -> None:
     if guesses:
         lines.section(f"schema.{name}")
     if guesses and within:
-        lines.comment(f"columns of the interactions with the same value in all rows of a {name[:-1]}")
+        one = "an item" if name == "items" else "a user"
+        lines.comment(f"columns of the interactions with the same value in all rows of {one}")
     for column, guess in guesses.items():
         if guess.kind is None:
             lines.comment(f"{column} is left out: {guess.why}")

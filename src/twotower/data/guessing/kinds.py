@@ -35,6 +35,8 @@ _QUANTITIES: Final = (
     "duration",
 )
 _NEARLY_UNIQUE = 0.9
+UNIQUE: Final = "it differs in nearly every row and is not text: an id, a link or a hash"
+"""Why a column of strings is left out that may still be a title."""
 _FEW, _WORDS = 0.2, 1000
 """Share of distinct values, or number of them, from which a column called name or title is text."""
 _LONG = 25
@@ -151,7 +153,7 @@ def _string(column: pl.Series, known: pl.Series) -> Iterator[Guess]:
     if (text and told_apart) or (length > _LONG and distinct > 0.5 and not _opaque(filled)):
         yield Guess(Kind.TEXT, f"{counted(values, 'text')} of {length:.0f} characters on average")
     if distinct > _NEARLY_UNIQUE and values > 20:
-        yield Guess(None, "it differs in nearly every row and is not text: an id, a link or a hash")
+        yield Guess(None, UNIQUE)
         return
     yield Guess(Kind.CATEGORY, f"{counted(values, 'value')}")
 

@@ -16,6 +16,7 @@ from twotower.data.guessing.names import (
     LABELS,
     TIMES,
     USER,
+    ends_like_id,
     likelihood,
     names_id,
     rank,
@@ -229,14 +230,18 @@ def _named_id(role: str, events: Table, others: Sequence[Table], taken: set[str]
     if len(named) == 1:
         return named[0], ""
     joined = [column for column in named if any(is_key_of(frame[column], t) for t in others)]
-    if len(joined) == 1:
-        return joined[0], f"of {', '.join(named)} the one with a separate table"
     exact = [c for c in named if rank(c, (f"{role}_id", role, f"{role}id")) is not None]
-    if len(exact) == 1:
-        return exact[0], f"of {', '.join(named)} the one with the most explicit name"
-    places = sorted((likelihood(column, _WORDS[role]), column) for column in joined or named)
-    if len(places) > 1 and places[0][0] < places[1][0]:
-        return places[0][1], f"likelier than {', '.join(column for _, column in places[1:])}"
+    places = {column: likelihood(column, _WORDS[role]) for column in joined or named}
+    likeliest = [column for column, place in places.items() if place == min(places.values())]
+    coded = [column for column in likeliest if ends_like_id(column)]
+    for columns, reason in (
+        (joined, "with a separate table"),
+        (exact, "with the most explicit name"),
+        (likeliest, "with the likeliest name"),
+        (coded, "named like a code"),
+    ):
+        if len(columns) == 1:
+            return columns[0], f"of {', '.join(named)} the one {reason}"
     if not named:
         left = [c for c in frame.columns if can_be_id(frame[c]) and c not in taken]
         keyed = [c for c in left if any(_keyed(frame[c], table, role) for table in others)]
@@ -256,7 +261,7 @@ def _other_id(role: str, events: Table, taken: set[str], ask: Ask | None) -> tup
         return plain[0], "the only other column with ids"
     because = f"no column of {events.name} ({', '.join(frame.columns)}) is named like one"
     if named:
-        because = f"{', '.join(named)} are all named like one"
+        because = f"{' and '.join(named)} are {'both' if len(named) == 2 else 'all'} named like one"
     question = f"which column of {events.name} is the {role}?"
     options = {column: column for column in named or left}
     return chosen(question, options, f"{because}; name it with --{role} COLUMN", ask), "as answered"
