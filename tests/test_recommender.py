@@ -398,7 +398,7 @@ def test_score_of_no_pairs(model: Recommender) -> None:
         ),
         (
             {"user_id": [1000], "item_id": [500], "prediction": [3.0]},
-            "must not have a column 'prediction' yet",
+            "must not have a column 'prediction'",
         ),
     ],
 )
