@@ -103,7 +103,7 @@ CASES = [
         "init: the other one is its title",
         {"a.csv": table(_SHOP)},
         guess("a.csv", want="schema"),
-        {"user": "Kunde", "item": "Artikelnr", "display": ["Artikel"]},
+        {"user": "Kunde", "item": "Artikelnr", "display": ["Artikel"], "items": {}},
     ),
     Case(
         "init: a skip is no positive",
