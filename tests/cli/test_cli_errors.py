@@ -52,8 +52,11 @@ def test_version(call) -> None:
         (["evaluate", "no-run"], "there is no run in no-run"),
         (["recommend", "no-run", "--user", "1"], "there is no run in no-run"),
         (["recommend", "no-run"], "either --user ID, --item ID or --all"),
-        (["recommend", "no-run", "--all"], "--all and --out FILE go together"),
-        (["recommend", "no-run", "--user", "1", "--out", "x.csv"], "--all and --out FILE go together"),
+        (["recommend", "no-run", "--all"], "--all and --out FILE must be used together"),
+        (
+            ["recommend", "no-run", "--user", "1", "--out", "x.csv"],
+            "--all and --out FILE must be used together",
+        ),
         (["recommend", "no-run", "--user", "1", "-k", "ten"], "-k must be a whole number, got 'ten'"),
         (["recommend", "no-run", "--user", "1", "--item", "2"], "either --user ID, --item ID or --all"),
         (["index", "no-run"], "there is no run in no-run"),
@@ -229,7 +232,7 @@ def test_a_full_disk_elsewhere_is_one_error_too() -> None:
     code, err = invoke(OSError(errno.ENOSPC, "No space left on device", "/cache/kernel.nbc"))
     assert (code, err) == (
         2,
-        "error: the disk is full (/cache/kernel.nbc): No space left on device; make room\n",
+        "error: the disk is full (/cache/kernel.nbc): No space left on device; free some space\n",
     )
     code, err = invoke(OSError(errno.EIO, "Input/output error"), TWOTOWER_DEBUG="")
     assert code == 1

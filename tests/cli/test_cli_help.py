@@ -189,5 +189,5 @@ def test_of_two_values_for_one_setting_the_last_counts_and_it_is_said(call, plac
     settings = ("--set", "model.dim=16", "--set", "model.dim=abc")
     answer = call("check", place / "config.toml", *settings)
     assert answer.code == 2
-    assert "warning: --set model.dim is given as 16 and as abc; the last one counts\n" in answer.err
+    assert "warning: --set model.dim is set twice, to 16 and abc; the last one is used\n" in answer.err
     assert "'model.dim' must be a whole number, got 'abc'" in answer.err

@@ -78,7 +78,9 @@ def test_a_full_disk_under_stdout_is_one_error(
     with open("/dev/full", "w", encoding="utf-8") as full:  # whose end must not fail again
         monkeypatch.setattr("sys.stdout", full)
         assert run_main(monkeypatch, *(run if word == "RUN" else word for word in words)) == 2
-    assert capsys.readouterr().err.endswith("error: the disk is full: No space left on device; make room\n")
+    assert capsys.readouterr().err.endswith(
+        "error: the disk is full: No space left on device; free some space\n"
+    )
 
 
 def test_closed_streams_are_no_error(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

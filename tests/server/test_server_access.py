@@ -476,10 +476,10 @@ def test_what_is_exposed(host, answer):
 @pytest.mark.parametrize(
     ("arguments", "env", "words"),
     [
-        ([], {"TWOTOWER_TOKEN": ""}, "TWOTOWER_TOKEN is set and empty; unset it"),
-        ([], {"TWOTOWER_TOKEN": "  "}, "TWOTOWER_TOKEN is set and empty; unset it"),
-        ([], {"TWOTOWER_ADMIN_TOKEN": ""}, "TWOTOWER_ADMIN_TOKEN is set and empty"),
-        ([], {"TWOTOWER_TOKEN_FILE": ""}, "TWOTOWER_TOKEN_FILE is set and empty"),
+        ([], {"TWOTOWER_TOKEN": ""}, "TWOTOWER_TOKEN is set but empty; unset it"),
+        ([], {"TWOTOWER_TOKEN": "  "}, "TWOTOWER_TOKEN is set but empty; unset it"),
+        ([], {"TWOTOWER_ADMIN_TOKEN": ""}, "TWOTOWER_ADMIN_TOKEN is set but empty"),
+        ([], {"TWOTOWER_TOKEN_FILE": ""}, "TWOTOWER_TOKEN_FILE is set but empty"),
         ([], {"TWOTOWER_TOKEN": "ключ"}, "printable ASCII"),
         (["--token", ""], {}, "must not be empty"),
         (["--admin-token", " "], {}, "must not be empty"),

@@ -1,4 +1,4 @@
-"""The command line: ``twotower``. Each command parses, calls and prints; what it does lives below."""
+"""The command line: ``twotower``. Each command only parses, calls the library and prints."""
 
 from __future__ import annotations
 
@@ -81,12 +81,12 @@ def _twotower(
 
 def main() -> None:
     """Run the command line; the entry point of the package."""
-    # Python has none where the shell has closed it.
-    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  (for good)
+    # Python sets a stream to None if the shell has closed it.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115  (stays open)
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # a caption in a terminal that lacks its letters is no error
-    # OpenMP's idle threads otherwise spin: with the cores taken by others, training is ten times slower.
+            stream.reconfigure(errors="replace")  # no error if the terminal can't show a character
+    # By default OpenMP's idle threads spin: on a busy machine, training is then ten times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     app(prog_name="twotower")

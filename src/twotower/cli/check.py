@@ -17,7 +17,7 @@ def check(
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 2 on warnings too.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Look for what is wrong with the data before training on it; exit code 2 if there are errors."""
+    """Check the data before training; exit code 2 if there are errors."""
     from twotower.cli.findings import print_findings  # noqa: PLC0415
     from twotower.cli.output import log, print_json  # noqa: PLC0415
     from twotower.config import load_config  # noqa: PLC0415

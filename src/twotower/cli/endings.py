@@ -1,4 +1,4 @@
-"""The last screen of ``train``, ``evaluate``, ``compare`` and ``demo``, from what each has found."""
+"""The last screen of ``train``, ``evaluate``, ``compare`` and ``demo``, made from their results."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from twotower.config import Config
 from twotower.wording import count_of
 
 _ITEMS = 3
-"""Recommended items that are shown."""
+"""How many recommended items are shown."""
 _LONGEST_ID = 40
 _LONGEST_CONFIG = 130
-"""Letters of a config and its settings that are repeated in a command; longer ones are called CONFIG."""
+"""Most characters of a config and its settings in a suggested command; CONFIG replaces longer ones."""
 
 Words = tuple[str | Path, ...]
 
@@ -38,7 +38,7 @@ def trained(config: Config, metrics: Mapping[str, Any], run: Path, user: Any = N
         config: of the run.
         metrics: the content of its ``metrics.json``.
         run: its directory.
-        user: someone to recommend to, as an example.
+        user: an example user for `twotower recommend`.
     """
     return Screen(
         title=f"Trained {_kind(config)}",
@@ -85,7 +85,7 @@ def compared(
         config: of our model.
         comparison: as `Compared.as_dict`.
         command: the config and the settings as they were typed.
-        run: whose model was compared; None if it was trained for this alone.
+        run: the run that was compared; None if the model was trained only for the comparison.
     """
     beside = best_of(comparison)
     others = [name for name in comparison["models"] if name != comparison["against"]]
@@ -133,12 +133,12 @@ def demonstrated(
     """Return the screen after the demonstration.
 
     Args:
-        configs: of the model that predicts and of the one that ranks.
-        rating: the first beside its baselines.
-        ranking: the second beside its own.
-        run: where the second is saved.
-        user: of the recommendations.
-        titles: what is recommended, the best first.
+        configs: of the model that predicts, and of the model that ranks.
+        rating: comparison of the first with its baselines.
+        ranking: comparison of the second with its baselines.
+        run: directory of the second.
+        user: whom the titles are recommended to.
+        titles: the recommended items, best first.
     """
     _, config = configs
     verdicts = []
@@ -173,7 +173,7 @@ def seeded(config: Config, found: Mapping[str, Any], out: Path, command: Sequenc
     """Return the screen after training with several seeds.
 
     Args:
-        config: of the first.
+        config: of the first seed.
         found: as `train_seeds` returns it.
         out: the directory of the runs.
         command: the config and the settings as they were typed.
@@ -201,7 +201,7 @@ def seeded(config: Config, found: Mapping[str, Any], out: Path, command: Sequenc
 
 
 def _after_comparison(command: Sequence[str], run: Path | None, *, won: bool) -> tuple[Words, ...]:
-    """Return what to type after a comparison: where ours is not better, tune it."""
+    """Return the next commands after a comparison; if our model is not better, one tunes it."""
     config: Sequence[str | Path] = command if run is None else [run / "config.toml"]
     if run is None and sum(len(str(word)) + 1 for word in command) > _LONGEST_CONFIG:
         config = ["CONFIG"]

@@ -26,7 +26,7 @@ R = TypeVar("R")
 
 
 def guarded(command: Callable[P, R]) -> Callable[P, R]:
-    """Wrap a command so that whatever it raises ends as a message and an exit code."""
+    """Wrap a command so that every exception becomes a message and an exit code."""
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -44,21 +44,21 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         except KeyboardInterrupt:
             raise _stop("interrupted", INTERRUPTED) from None
         except (typer.Exit, typer.Abort, typer.BadParameter):
-            raise  # `Commands` knows what to do with them
+            raise  # handled by `Commands`
         except BrokenPipeError:
-            forget(sys.stdout)  # a reader such as `head` has seen enough
+            forget(sys.stdout)  # a reader such as `head` has closed the pipe
             raise typer.Exit(DONE) from None
         except MemoryError:
             raise _stop(
-                "error: out of memory; use a smaller model.dim, or a machine with more", OURS
+                "error: out of memory; use a smaller model.dim, or a machine with more memory", OURS
             ) from None
         except OSError as error:
-            # Not every file is written by us: compiled kernels are kept in a cache, for one.
+            # Other libraries write files too, such as a cache of compiled kernels.
             if error.errno not in _FULL:
                 raise _internal(error) from None
-            _forget_unwritable(sys.stdout)  # or its end would say the same again
+            _forget_unwritable(sys.stdout)  # or flushing it at exit would raise the error again
             where = f" ({error.filename})" if error.filename else ""
-            raise _stop(f"error: the disk is full{where}: {error.strerror}; make room", YOURS) from None
+            raise _stop(f"error: the disk is full{where}: {error.strerror}; free some space", YOURS) from None
         except Exception as error:
             raise _internal(error) from None
 
@@ -70,15 +70,15 @@ def warnings_as_notes() -> Iterator[None]:
     """Print every `TwoTowerWarning` once, as a line on stderr, and leave other warnings to Python."""
     with warnings.catch_warnings():
         warnings.simplefilter("always", TwoTowerWarning)
-        shown, told = warnings.showwarning, set[str]()
+        shown, printed = warnings.showwarning, set[str]()
 
         def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
             if not issubclass(category, TwoTowerWarning):
                 shown(message, category, *rest, **more)
                 return
-            if str(message) in told:
+            if str(message) in printed:
                 return
-            told.add(str(message))
+            printed.add(str(message))
             try:
                 print(f"note: {message}", file=sys.stderr, flush=True)
             except BrokenPipeError:
@@ -89,15 +89,15 @@ def warnings_as_notes() -> Iterator[None]:
 
 
 def forget(stream: TextIO) -> None:
-    """Let what is still to be printed go nowhere, after its reader has gone away."""
+    """Discard further output to a stream whose reader has closed it."""
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-    except (OSError, ValueError):  # a stream without a file has no reader either
+    except (OSError, ValueError):  # a stream without a file descriptor
         return
 
 
 def _forget_unwritable(stream: TextIO) -> None:
-    """Return quietly if its content can't be written."""
+    """Discard the stream's buffer if it can't be written."""
     try:
         stream.flush()
     except (OSError, ValueError):
@@ -122,6 +122,6 @@ def _debugging() -> bool:
 
 
 def _is_interruption(error: TwoTowerError) -> bool:
-    # Importing the training package would load torch; where it is not loaded, nothing was being trained.
+    # Importing the training package would load torch; if it is not loaded, nothing was training.
     training = sys.modules.get("twotower.training")
     return training is not None and isinstance(error, training.Interrupted)

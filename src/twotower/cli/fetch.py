@@ -15,14 +15,14 @@ from twotower.cli.options import JsonOption
 def fetch(
     name: Annotated[str, typer.Argument(metavar="NAME", help="kuairec, movielens-100k, movielens-1m, ...")],
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Where to; data/NAME when left out.")
+        Path | None, typer.Option("--out", metavar="DIR", help="Directory to save in; default: data/NAME.")
     ] = None,
     from_file: Annotated[
         Path | None, typer.Option("--from", metavar="FILE", help="Check and copy a file downloaded by hand.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Download a public data set, checked against its published checksum; a broken download is continued."""
+    """Download a public data set, and verify its checksum; an interrupted download is resumed."""
     from twotower.cli.output import log, print_json  # noqa: PLC0415
     from twotower.cli.progress import counting  # noqa: PLC0415
     from twotower.data import download  # noqa: PLC0415

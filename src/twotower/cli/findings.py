@@ -1,4 +1,4 @@
-"""How the findings of an audit are printed: errors first, each with its evidence and its fix."""
+"""Print the findings of an audit: errors first, each with its evidence and fix."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
+from twotower.wording import count_of
+
 if TYPE_CHECKING:
     from twotower.data.audit import Audit
 
 _STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold"}
 _WIDEST = 100
-"""Columns beyond which a paragraph is hard to read."""
+"""Most columns of a paragraph; longer lines are hard to read."""
 
 
 def print_findings(audit: Audit) -> None:
-    """Print an audit to stdout: a paragraph a finding, and a line that counts them."""
+    """Print an audit to stdout: one paragraph per finding, then the counts."""
     width = min(shutil.get_terminal_size((_WIDEST, 24)).columns, _WIDEST)
     console = Console(file=sys.stdout, width=width, highlight=False)
     for finding in audit.findings:
@@ -35,9 +37,9 @@ def print_findings(audit: Audit) -> None:
             for line in lines:
                 console.print(Text(line), soft_wrap=True)
     counts = audit.as_dict()["counts"]
-    told = ", ".join(f"{n} {name if n == 1 else name + 's'}" for name, n in counts.items())
+    summary = ", ".join(count_of(n, name) for name, n in counts.items())
     rows = ", ".join(f"{name} {n:,}" for name, n in audit.rows.items())
-    console.print(Text(f"{told}; rows: {rows}; {sum(audit.seconds.values()):.1f} s"))
+    console.print(Text(f"{summary}; rows: {rows}; {sum(audit.seconds.values()):.1f} s"))
 
 
 def _plain(text: str) -> str:

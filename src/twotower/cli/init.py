@@ -31,14 +31,14 @@ def init(
     predict: Annotated[
         bool, typer.Option("--predict", help="Predict the label; without it the config ranks items.")
     ] = False,
-    user: Annotated[str | None, typer.Option("--user", metavar="COLUMN", help="Who acts.")] = None,
-    item: Annotated[str | None, typer.Option("--item", metavar="COLUMN", help="What is acted on.")] = None,
+    user: Annotated[str | None, typer.Option("--user", metavar="COLUMN", help="Column of user ids.")] = None,
+    item: Annotated[str | None, typer.Option("--item", metavar="COLUMN", help="Column of item ids.")] = None,
     label: Annotated[
         str | None,
-        typer.Option("--label", metavar="COLUMN", help="How much it was liked, or 'none'."),
+        typer.Option("--label", metavar="COLUMN", help="Column of ratings or other labels, or 'none'."),
     ] = None,
     timestamp: Annotated[
-        str | None, typer.Option("--timestamp", metavar="COLUMN", help="When it was, or 'none'.")
+        str | None, typer.Option("--timestamp", metavar="COLUMN", help="Column of times, or 'none'.")
     ] = None,
     out: Annotated[
         Path, typer.Option("--out", metavar="FILE", help="The config to write; it must not exist yet.")
@@ -65,7 +65,7 @@ def init(
 
 
 def _try(text: str, folder: Path) -> None:
-    """Read and split the data as `train` will, so that no config is written that it would refuse."""
+    """Read and split the data as `train` does, so that only a config that works is written."""
     from twotower.config import load_config  # noqa: PLC0415
     from twotower.experiment import check_positives, load_parts  # noqa: PLC0415
 

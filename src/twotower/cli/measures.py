@@ -1,4 +1,4 @@
-"""Tables of measurements on stdout: of one model, of its slices, of models beside each other."""
+"""Tables of metrics on stdout: one model, its slices, or several models side by side."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ _NAMES = {
 }
 
 _COMPARED = ("ndcg", "recall", "mrr", "coverage", "avg_popularity_percentile")
-"""Ranking metrics that a comparison prints; all are in its JSON."""
+"""Ranking metrics that a comparison prints; its JSON has all."""
 _SLICED = ("mae", "r2", "recall@20", "ndcg@10")
-"""Metrics that slices are printed with, where they are there; all are in the JSON."""
+"""Metrics that are printed for slices, if measured; the JSON has all."""
 
 _NARROWEST = 12
-"""Cells that the names of rows need, when numbers are kept from being broken."""
+"""Fewest cells for row names in a table whose numbers are not wrapped."""
 
 Interval = Mapping[str, float | None]
 
 
 def print_evaluation(report: Mapping[str, Any]) -> None:
-    """Print the metrics of one model, each with its interval: of predicted labels, of rankings, or both."""
+    """Print the metrics of one model, each with its interval: for predicted labels, rankings, or both."""
     console = new_console()
     if report["rating"]:
         table = new_table("metric", "value", "95% interval")
@@ -70,7 +70,7 @@ def print_evaluation(report: Mapping[str, Any]) -> None:
 
 
 def print_beside(popularity: Mapping[str, Any], ours: Mapping[str, Interval]) -> None:
-    """Print a ranking beside that by popularity, and in words which is better."""
+    """Print our ranking beside the popularity ranking, and a sentence that says which is better."""
     if not popularity:
         return
     console = new_console()
@@ -91,13 +91,13 @@ _REASONS = {
 
 
 def _left_out(counts: Mapping[str, int]) -> str:
-    """Return how many test positives are not ranked for, and why."""
+    """Return how many test positives are left out of the ranking, and why."""
     said = [f"{counts[name]:,} ({why})" for name, why in _REASONS.items() if counts.get(name)]
     return f"; left out: {', '.join(said)}" if said else ""
 
 
 def print_slices(slices: Mapping[str, Any]) -> None:
-    """Print a few metrics of every slice, of predicted labels and of rankings."""
+    """Print a few metrics of every slice, for predicted labels and rankings."""
     for kind, groups in slices.items():
         found = [(group, name, of) for group, members in groups.items() for name, of in members.items()]
         wanted = [name for name in _SLICED if any(name in of["metrics"] for _, _, of in found)]
@@ -111,7 +111,7 @@ def print_slices(slices: Mapping[str, Any]) -> None:
 
 
 def print_comparison(comparison: Mapping[str, Any]) -> None:
-    """Print models beside each other, each metric with its interval, and then the differences from ours."""
+    """Print models side by side, each metric with its interval, then the differences from ours."""
     console, against = new_console(), comparison["against"]
     models = {name: model["metrics"] for name, model in comparison["models"].items()}
     differences = comparison["ours_minus"]
@@ -139,25 +139,27 @@ def print_comparison(comparison: Mapping[str, Any]) -> None:
 
 
 def _print_given(console: Console, comparison: Mapping[str, Any]) -> None:
-    """Print what each model learnt from, what it chose on validation, and by which numbers."""
+    """Print each model's training data, its settings chosen on validation, and its validation scores."""
     from twotower.experiment.fitting import settings_said  # noqa: PLC0415
 
     table = new_table("model", "trained on", "validation NDCG@100", "settings chosen")
     for name, given in comparison["given"].items():
-        worth = comparison.get("validation", {}).get(name, {})
+        scores = comparison.get("validation", {}).get(name, {})
         settings = comparison.get("settings", {}).get(name, {})
         table.add_row(
             name,
             given,
-            "\n".join(f"{what} {_number(value, '.4f')}" for what, value in worth.items()),
+            "\n".join(f"{what} {_number(value, '.4f')}" for what, value in scores.items()),
             settings_said(settings),
         )
-    console.print("training data of each model; ranking baselines keep what is better on the validation set")
+    console.print(
+        "training data of each model; ranking baselines keep whichever is better on the validation set"
+    )
     console.print(table)
 
 
 def print_spread(metrics: Mapping[str, Any], seeds: Sequence[int], of: str = "test set") -> None:
-    """Print how the metrics of one config lie over several seeds; of rankings, those that are compared."""
+    """Print the spread of the metrics of one config over several seeds."""
     console = new_console()
     ranked = {name: found for name, found in metrics.items() if "@" in name}
     metrics = {name: found for name, found in metrics.items() if name not in ranked}
@@ -173,7 +175,7 @@ def print_spread(metrics: Mapping[str, Any], seeds: Sequence[int], of: str = "te
 
 
 def point_line(point: Point) -> str:
-    """Return a line on an index that was measured."""
+    """Return one line that describes a measured index."""
     return (
         f"{' '.join([point.kind, _listed(point.parameters)]).strip()}: recall {point.recall:.4f}, "
         f"{point.microseconds:,.0f} us a query, built in {point.build_seconds:.1f} s, "
@@ -182,7 +184,7 @@ def point_line(point: Point) -> str:
 
 
 def print_curve(found: Mapping[str, Any]) -> None:
-    """Print every index that was measured, the one that was taken marked."""
+    """Print every measured index, and mark the chosen one."""
     console = new_console()
     table = new_table("index", "parameters", f"recall@{found['k']}", "us a query", "s to build", "MiB", "")
     for point in found["curve"]:
@@ -213,7 +215,7 @@ def _compared(metrics: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _print_fitted(console: Console, names: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
-    """Print a table with each cell on one line if that fits the width, else with line breaks."""
+    """Print a table with each cell on one line if it fits, else with line breaks."""
     whole = [[cell.replace("\n", " ") for cell in line] for line in lines]
     fits = _width([names, *whole]) <= console.width
     table = new_table(*names)
@@ -226,7 +228,7 @@ def _print_fitted(console: Console, names: Sequence[str], lines: Sequence[Sequen
 
 
 def _print_beside(console: Console, models: Mapping[str, Mapping[str, Interval]], sign: str = "") -> None:
-    """Print models as columns, as many side by side as fit the width."""
+    """Print models as columns, as many per table as fit the width."""
     names = list(next(iter(models.values()), {}))
     metrics = [named(name) for name in names]
     columns = {
@@ -251,7 +253,7 @@ def _print_beside(console: Console, models: Mapping[str, Mapping[str, Interval]]
 
 
 def named(metric: str) -> str:
-    """Return a metric's name as people write it."""
+    """Return a metric's display name."""
     name, at, k = metric.partition("@")
     return _NAMES.get(name, name) + at + k
 
@@ -274,6 +276,6 @@ def _number(value: float | None, form: str) -> str:
 
 
 def bounds(interval: Interval, form: str) -> str:
-    """Return the bounds of an interval as they are printed; nothing where there are none."""
+    """Return the bounds of an interval as printed; empty if it has none."""
     low, high = interval["low"], interval["high"]
     return "" if low is None or high is None else f"[{low:{form}}, {high:{form}}]"

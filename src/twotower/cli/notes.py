@@ -1,4 +1,4 @@
-"""Notes on the data among the lines on stderr: a few are shown, the others counted."""
+"""Notes on the data on stderr: the first few are printed, the others counted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _PREFIX = "note: "
 
 
 class Notes:
-    """Prints lines to stderr, of the notes only the first few unless all are wanted.
+    """Prints lines to stderr, but only the first few notes unless ``full``.
 
     Attributes:
         hidden: how many notes were not printed.
@@ -19,7 +19,7 @@ class Notes:
         self._full, self._shown, self.hidden = full, 0, 0
 
     def __call__(self, line: str) -> None:
-        """Print a line, unless it is a note too many."""
+        """Print a line; hide a note after the first few."""
         if not line.startswith(_PREFIX) or self._full or self._shown < _SHOWN:
             self._shown += line.startswith(_PREFIX)
             log(line)

@@ -11,7 +11,7 @@ import typer
 
 
 def whole(text: str) -> int:
-    """Read a whole number that was typed."""
+    """Parse a whole number."""
     try:
         return int(text)
     except ValueError:
@@ -19,7 +19,7 @@ def whole(text: str) -> int:
 
 
 def number(text: str) -> float:
-    """Read a number that was typed."""
+    """Parse a number."""
     try:
         return float(text)
     except ValueError:
@@ -27,13 +27,13 @@ def number(text: str) -> float:
 
 
 def _last_counts(settings: list[str] | None) -> list[str] | None:
-    """Say which of two values for one setting counts."""
+    """Warn if one setting has two values."""
     last: dict[str, str] = {}
     for setting in settings or ():
         key, _, value = (part.strip() for part in setting.partition("="))
         if key in last and last[key] != value:
             print(
-                f"warning: --set {key} is given as {last[key]} and as {value}; the last one counts",
+                f"warning: --set {key} is set twice, to {last[key]} and {value}; the last one is used",
                 file=sys.stderr,
             )
         last[key] = value

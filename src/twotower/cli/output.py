@@ -36,7 +36,7 @@ class _Results(Console):
     """Prints to stdout."""
 
     def on_broken_pipe(self) -> None:
-        """Leave a reader that has gone away to `guarded`; rich would end the process."""
+        """Raise, so that `guarded` handles a closed pipe; rich would end the process."""
         raise BrokenPipeError
 
 
@@ -49,7 +49,7 @@ def log(line: str) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON object to stdout. A number that JSON has no word for, such as NaN, is null."""
+    """Print one JSON object to stdout. NaN and infinity become null."""
     utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     print(json.dumps(_finite(value), indent=2, ensure_ascii=not utf8, allow_nan=False))
 
@@ -70,7 +70,7 @@ def print_recommendations(frame: pl.DataFrame, user: Any) -> None:
 def print_items(frame: pl.DataFrame, title: str) -> None:
     """Print a list of items: rank, item, score and the display columns, cut to the width.
 
-    The frame's columns are what was asked for, item, rank, score and the display columns, in this order.
+    The frame's columns are the query, item, rank, score and the display columns, in this order.
     """
     console = new_console()
     lines = [
@@ -98,7 +98,7 @@ def print_items(frame: pl.DataFrame, title: str) -> None:
 
 
 def item_names(frame: pl.DataFrame) -> list[str]:
-    """Return for each item of a list its first display column that has something to show, or its id."""
+    """Return the first non-empty display column of each item, or its id."""
     return [
         next((text for value in (*shown, item) if (text := _text(value).plain.strip())), "")
         for _, item, _, _, *shown in frame.iter_rows()
@@ -111,7 +111,7 @@ def recommendations_json(frame: pl.DataFrame, user: Any) -> dict[str, Any]:
 
 
 def given_json(frame: pl.DataFrame, given: Sequence[Any]) -> dict[str, Any]:
-    """Return what is recommended to someone known by items alone, for ``--json``."""
+    """Return the recommendations for a new user described by items, for ``--json``."""
     return {"given": list(given), "items": _items(frame)}
 
 
@@ -128,7 +128,7 @@ def one_or_all(answers: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def _items(frame: pl.DataFrame) -> list[dict[str, Any]]:
     """Return a list of items for JSON: ``item_id``, ``rank``, ``score`` and the display columns.
 
-    Of these, one called ``item_id`` has ``item_`` before it.
+    A display column that is called ``item_id`` itself is renamed with the prefix ``item_``.
     """
     from twotower.listing import free_name  # noqa: PLC0415  (brings Polars)
 
@@ -139,7 +139,7 @@ def _items(frame: pl.DataFrame) -> list[dict[str, Any]]:
 
 
 def new_console() -> Console:
-    """Return what prints to stdout, as wide as the terminal, or wide where there is none."""
+    """Return a console for stdout, as wide as the terminal; wide if there is no terminal."""
     width = None if sys.stdout.isatty() else shutil.get_terminal_size((_PIPED_WIDTH, 24)).columns
     return _Results(file=sys.stdout, width=width, highlight=False)
 
@@ -155,7 +155,7 @@ def new_table(*names: str) -> Table:
 
 
 def _shared(widths: Sequence[int], room: int) -> list[int]:
-    """Share the room among columns: a narrow one gets its width, wide ones equal parts of the rest."""
+    """Divide the width among columns: narrow ones get their width, wide ones share the rest equally."""
     given = list(widths)
     left, columns = max(room, 0), sorted(range(len(widths)), key=widths.__getitem__)
     for done, column in enumerate(columns):

@@ -1,4 +1,4 @@
-"""How far the work has come: a bar on a terminal, plain lines elsewhere, both on stderr."""
+"""Progress of the work: a bar on a terminal, plain lines elsewhere, both on stderr."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def training_progress() -> Iterator[list[Callback]]:
-    """Give the callbacks that show the epochs: a bar on a terminal, one line per epoch elsewhere."""
+    """Yield the callbacks that show the epochs: a bar on a terminal, one line per epoch elsewhere."""
     from twotower.training.progress import EpochBar, EpochLines, epoch_progress  # noqa: PLC0415  (torch)
 
     if not sys.stderr.isatty():
@@ -50,7 +50,7 @@ class Counter(ABC):
 
     @abstractmethod
     def show(self, done: float, total: float | None, label: str | None = None) -> None:
-        """Show ``done`` of ``total`` (none if not known) of ``label`` (the work in hand)."""
+        """Show ``done`` of ``total`` (None if unknown) of ``label`` (the current step)."""
 
 
 class Lines(Counter):

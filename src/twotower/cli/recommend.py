@@ -29,7 +29,7 @@ def recommend(
     ] = None,
     everyone: Annotated[
         bool,
-        typer.Option("--all", help="For every user, into the file --out: user_id, item_id, rank, score."),
+        typer.Option("--all", help="Recommend to every user; write user_id, item_id, rank, score to --out."),
     ] = False,
     k: KOption = None,
     out: Annotated[
@@ -70,9 +70,9 @@ def recommend(
     Every item is scored unless the run has an index; see `twotower index`.
     """
     if [everyone, bool(users), bool(items)].count(True) != 1:
-        raise typer.BadParameter("give either --user ID, --item ID or --all")
+        raise typer.BadParameter("use one of --user ID, --item ID and --all")
     if everyone == (out is None):
-        raise typer.BadParameter("--all and --out FILE go together")
+        raise typer.BadParameter("--all and --out FILE must be used together")
     from twotower import experiment  # noqa: PLC0415
     from twotower.cli import output  # noqa: PLC0415
     from twotower.cli.progress import counting  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""`Screen`: the last thing a command prints. It fits 80 x 24, and says the point first."""
+"""`Screen`: the last thing a command prints. It fits 80 x 24 and starts with the result."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from rich.console import Console
 from rich.text import Text
 
 LINES = 23
-"""Lines that a screen may have: 24, less one for the prompt."""
+"""Most lines of a screen: 24, less one for the prompt."""
 WIDEST = 100
-"""Cells of a line, however wide the terminal is."""
+"""Most cells of a line, on any terminal."""
 _NARROWEST = 40
 _INDENT = 2
 _GAP = 2
 _HEAD = 25
-"""Cells that the head of a column may have."""
+"""Most cells of a column's heading."""
 _FACT = 6
 """Cells for the name of a fact."""
 
@@ -28,12 +28,12 @@ _WORDS = re.compile(r"\[[^\]]*\]\S*|\S+")
 """An interval in brackets is one word, so that it is not broken."""
 
 STYLES = {"better": "green", "worse": "red", "unclear": "yellow"}
-"""Colours of the words that say which way a difference goes; the words and signs stand without them."""
+"""Colours of the words for the direction of a difference; the words are clear without colour."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A sentence on the model beside a baseline.
+    """A sentence that compares the model with a baseline.
 
     Attributes:
         says: the sentence.
@@ -59,17 +59,17 @@ class Table:
 
 @dataclass(frozen=True)
 class Screen:
-    """What a command has found, ready to be printed.
+    """The result of a command, ready to print.
 
     Attributes:
         title: what was done.
         facts: name and text: the data, the model.
         verdicts: sentences, the most important first.
-        table: three metrics or so; None for none.
+        table: about three metrics, or None.
         items: title and lines of a short list, such as recommended items; lines are cut to the width.
-        saved: a directory; empty for none.
-        commands: to type next, each as its words; a word that is a `Path` may be long.
-        ends: one more sentence, such as where the rest is.
+        saved: a directory, or empty.
+        commands: the next commands, each as its words; a long `Path` is printed as RUN.
+        ends: a last sentence, such as where to read more.
     """
 
     title: str
@@ -89,7 +89,7 @@ def print_screen(console: Console, screen: Screen) -> None:
 
 
 def lines_of(screen: Screen, width: int) -> list[Text]:
-    """Return the lines of a screen for a console of so many cells."""
+    """Return the lines of a screen for a console of ``width`` cells."""
     width = max(min(width, WIDEST), _NARROWEST)
     parts = [
         [Text(clipped(screen.title, width), style="bold"), *_facts(screen.facts, width)],
@@ -111,7 +111,7 @@ def lines_of(screen: Screen, width: int) -> list[Text]:
 
 
 def clipped(text: str, width: int) -> str:
-    """Return a text of at most so many cells, shortened in the middle where it is longer.
+    """Return a text of at most ``width`` cells, shortened in the middle if longer.
 
     >>> clipped("runs/a-very-long-name/first", 16)
     'runs/a-…me/first'
@@ -129,12 +129,12 @@ def clipped(text: str, width: int) -> str:
 
 
 def printable(text: str) -> str:
-    """Return a text on one line, without what a terminal would obey."""
+    """Return a text on one line, without control characters."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split(" "))
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """Return the lines of a text, broken between words; a word that is too long is broken within."""
+    """Return the lines of a text, broken between words; too long a word is split."""
     lines: list[str] = []
     line = ""
     for word in _WORDS.findall(printable(text)):
@@ -149,7 +149,7 @@ def wrapped(text: str, width: int) -> list[str]:
 
 
 def padded(text: str, width: int, *, right: bool = False) -> str:
-    """Return a text with spaces up to so many cells; a wide character takes two."""
+    """Pad a text with spaces to ``width`` cells; a wide character takes two."""
     room = " " * (width - cell_len(text))
     return room + text if right else text + room
 
@@ -170,7 +170,7 @@ def _sentence(verdict: Verdict, width: int) -> list[Text]:
 
 
 def _table(table: Table, width: int) -> list[Text]:
-    """Return a table whose first column is on the left; a row that is too wide continues on the next line."""
+    """Return a table, first column left-aligned; too wide a row continues on the next line."""
     heads = [clipped(head, _HEAD) for head in table.heads]
     rows = [tuple(map(printable, row)) for row in table.rows]
     widths = [max(map(cell_len, column)) for column in zip(heads, *rows, strict=True)]
@@ -215,9 +215,9 @@ def _saved(path: str, width: int) -> list[Text]:
 
 
 def _commands(commands: Sequence[Sequence[str | Path]], width: int) -> list[Text]:
-    """Return each command on its own line, or with a backslash on two, as a shell takes it.
+    """Return each command on one line, or on several that end with a backslash, as a shell accepts.
 
-    A path that is too long for that is written RUN.
+    Too long a path is printed as RUN.
     """
     found: list[Text] = []
     head = "next      "

@@ -37,7 +37,7 @@ LIMITS = (
     "load_seconds",
     "last_seconds",
 )
-"""The fields of `twotower.server.Limits`, which help can't wait for."""
+"""The fields of `twotower.server.Limits`, copied because importing it would slow down --help."""
 _SECRETS = ("TWOTOWER_TOKEN", "TWOTOWER_ADMIN_TOKEN", "TWOTOWER_TOKEN_FILE")
 _LEVELS = ("debug", "info", "warning", "error")
 
@@ -45,7 +45,7 @@ _LEVELS = ("debug", "info", "warning", "error")
 @guarded
 def serve(
     run: RunArgument,
-    host: Annotated[str, typer.Option("--host", metavar="HOST", help="Address to listen at.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option("--host", metavar="HOST", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
         int, typer.Option("--port", parser=whole, metavar="N", help="Port; 0 takes a free one.")
     ] = 8000,
@@ -64,7 +64,7 @@ def serve(
             "--token",
             metavar="TOKEN",
             envvar="TWOTOWER_TOKEN",
-            help="A bearer token for everything but reloads.",
+            help="Bearer token required for everything except reloads.",
             show_default=False,
         ),
     ] = None,
@@ -74,7 +74,7 @@ def serve(
             "--admin-token",
             metavar="TOKEN",
             envvar="TWOTOWER_ADMIN_TOKEN",
-            help="A bearer token for reloads alone; without one there is none over HTTP.",
+            help="Bearer token for reloads; without it, reloads over HTTP are disabled.",
             show_default=False,
         ),
     ] = None,
@@ -84,7 +84,7 @@ def serve(
             "--token-file",
             metavar="FILE",
             envvar="TWOTOWER_TOKEN_FILE",
-            help="Further tokens, one a line: 'scope[,scope] TOKEN', scopes of read, events, items, metrics "
+            help="More tokens, one per line: 'scope[,scope] TOKEN', scopes of read, events, items, metrics "
             "and admin. SIGHUP reads it again.",
             show_default=False,
         ),
@@ -95,22 +95,22 @@ def serve(
             "--allow-host",
             metavar="NAME",
             envvar="TWOTOWER_ALLOW_HOST",
-            help="A host name to answer for, beside localhost, --host and addresses in numbers; may be given "
-            "again, * for all.",
+            help="Accept requests for this host name, besides localhost, --host and IP addresses; * for all; "
+            "can be repeated.",
             show_default=False,
         ),
     ] = None,
     open_: Annotated[
         bool,
-        typer.Option("--open", help="Let other machines ask without a token. Everyone who reaches it can."),
+        typer.Option("--open", help="Accept requests from other machines without a token."),
     ] = False,
     without_store: Annotated[
         str,
         typer.Option(
             "--without-store",
             metavar="WHAT",
-            help="What trained users get while the event store does not answer: refuse (status 503), or "
-            "serve lists as trained, marked as such.",
+            help="If the event store does not answer: refuse (status 503), or serve trained users "
+            "recommendations without recent events, marked as such.",
         ),
     ] = "refuse",
     limits: Annotated[
@@ -119,15 +119,15 @@ def serve(
             "--limit",
             metavar="NAME=VALUE",
             envvar="TWOTOWER_LIMITS",
-            help="The most of what one request may ask for, such as k=200 or body_seconds=5; may be given "
-            f"again. Names: {', '.join(LIMITS)}.",
+            help="Change a limit on requests, such as k=200 or body_seconds=5; can be repeated. "
+            f"Names: {', '.join(LIMITS)}.",
         ),
     ] = None,
     exclude_seen: Annotated[
         bool | None,
         typer.Option(
             "--exclude-seen/--include-seen",
-            help="Without or with items that a user has seen, where a request says nothing.",
+            help="Exclude or include seen items, unless the request says which.",
             show_default="as the run's evaluation.exclude_seen",
         ),
     ] = None,
@@ -150,7 +150,7 @@ def serve(
 
     for name in _SECRETS:
         if name in os.environ and not os.environ[name].strip():
-            raise ConfigError(f"{name} is set and empty; unset it to have no token, or give it a secret")
+            raise ConfigError(f"{name} is set but empty; unset it for no token, or set it to a secret")
     found = experiment.Run.finished(run)
     beside = found.path.resolve()
     settings = server.Settings(
@@ -169,7 +169,7 @@ def serve(
         if not open_:
             raise ConfigError(
                 f"--host {host} can be reached from other machines and needs a token; set TWOTOWER_TOKEN, or "
-                "give --open to let everyone in who reaches it"
+                "use --open to accept requests without one"
             )
         output.log("warning: everyone who reaches this machine can read, send events and change items")
     server.serve(

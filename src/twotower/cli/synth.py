@@ -15,7 +15,7 @@ from twotower.errors import ConfigError, nearest
 @guarded
 def synth(
     name: Annotated[str, typer.Argument(metavar="NAME", help="kuairec.")],
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where the seven CSV files go.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory for the seven CSV files.")],
     scale: Annotated[
         float,
         typer.Option(
@@ -33,9 +33,7 @@ def synth(
     from twotower.data.synthetic import write_kuairec  # noqa: PLC0415
 
     if name != "kuairec":
-        raise ConfigError(
-            f"there is a synthetic 'kuairec' and no other, got {name!r}.{nearest(name, ['kuairec'])}"
-        )
+        raise ConfigError(f"only 'kuairec' can be synthesised, got {name!r}.{nearest(name, ['kuairec'])}")
     with counting("synth") as counter:
         rows = write_kuairec(
             directory,

@@ -1,4 +1,4 @@
-"""`Commands`: the group of all commands. What is typed wrongly becomes one line, as every other error."""
+"""`Commands`: the group of all commands. Usage errors are printed on one line, like other errors."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from typer.core import TyperCommand, TyperGroup
 from twotower.cli.errors import DONE, INTERRUPTED, YOURS, guarded
 from twotower.errors import nearest
 
-# Typer has its own copy of click, or click itself, by its version: its exceptions are where this one is.
+# Depending on its version, Typer uses click or its own copy: take the exceptions from the same module.
 _click: Any = sys.modules[typer.BadParameter.__module__]
 
 
 KEPT = "\b\n"
-"""Before text that help prints as it stands, so that an example can be copied from a narrow terminal too."""
+"""Marks text that help must not wrap, so that an example can be copied from a narrow terminal."""
 
 
 class Commands(TyperGroup):
-    """Ends with our exit codes, and with errors in our form."""
+    """Ends with our exit codes, and prints errors in our format."""
 
     def main(self, *args: Any, **more: Any) -> Any:
         """Run a command and end the process with its exit code; without ``standalone_mode`` as typer does."""
         if not more.get("standalone_mode", True):
             return super().main(*args, **more)
         try:
-            # a full disk or a closed pipe can be help's fate too
+            # printing help can meet a full disk or a closed pipe too
             code = guarded(self._code)(*args, **{**more, "standalone_mode": False})
         except typer.Exit as stop:
             code = stop.exit_code
@@ -40,37 +40,37 @@ class Commands(TyperGroup):
             error.show()
             return YOURS
         except _click.UsageError as error:
-            print(f"error: {_told(error)}", file=sys.stderr)
+            print(f"error: {_message(error)}", file=sys.stderr)
             return YOURS
-        except SystemExit:  # typer's way with a reader that has gone away
+        except SystemExit:  # how typer handles a closed pipe
             raise BrokenPipeError from None
-        except typer.Abort:  # Ctrl-C, or the end of what is typed, at a question
+        except typer.Abort:  # Ctrl-C or end of input at a prompt
             print("interrupted", file=sys.stderr)
             return INTERRUPTED
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Find the command, or say which was probably meant."""
+        """Find the command, or suggest the nearest."""
         if args[0] not in self.commands and not args[0].startswith("-"):
             raise _click.UsageError(f"unknown command {args[0]!r}.{nearest(args[0], self.commands)}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write each command with all of its first sentence."""
+        """Write each command with its whole first sentence."""
         rows = [(name, self.commands[name].get_short_help_str(limit=200)) for name in self.list_commands(ctx)]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
 
 class Command(TyperCommand):
-    """One whose usage line is plain."""
+    """A command with a plain usage line."""
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """Return the words of the usage line, without the braces that newer versions of typer put."""
+        """Return the words of the usage line, without the braces that newer versions of typer add."""
         return [piece.replace("{", "").replace("}", "") for piece in super().collect_usage_pieces(ctx)]
 
 
-def _told(error: Any) -> str:
-    """Return what is wrong, what was probably meant, and where to read on."""
+def _message(error: Any) -> str:
+    """Return the error, the nearest option, and where to read more."""
     message = error.format_message()
     if isinstance(error, _click.NoSuchOption):
         options = [

@@ -1,7 +1,7 @@
-"""What the last screen of a command says: whether the model beats the best baseline, and by how much.
+"""The verdict on the last screen: whether the model beats the best baseline, and by how much.
 
-A difference is ours minus the baseline, whichever way the metric goes: where lower is better, one below 0 is
-an improvement. The word after it says which it is.
+A difference is always our model minus the baseline: if lower is better, a negative difference is an
+improvement. The word after it says which is better.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from twotower.metrics import RANKING_METRICS, RATING_METRICS
 from twotower.wording import count_of
 
 Found = Mapping[str, float | None]
-"""A metric as results hold it: value, low and high."""
+"""A metric in the results: value, low and high."""
 
 _BIG = 1e9
 _SHOWN = 3
-"""Metrics in the table."""
+"""How many metrics the table has."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Beside:
 
 
 def best_of(comparison: Mapping[str, Any]) -> Beside | None:
-    """Return our model beside the best baseline of a comparison, by the main metric; None without any."""
+    """Return our model beside the best baseline of a comparison, by the main metric; None if none."""
     ours = comparison["models"][comparison["against"]]["metrics"]
     metric = main_metric(ours)
     values = {
@@ -72,14 +72,14 @@ def of_evaluation(report: Mapping[str, Any], kind: str) -> Beside | None:
 
 
 def main_metric(metrics: Iterable[str]) -> str:
-    """Return the metric that a model is judged by: NDCG at the first cut-off, or RMSE, capped if it is."""
+    """Return the main metric: NDCG at the first cut-off, or RMSE, capped if predictions are capped."""
     names = list(metrics)
     ranked = [name for name in names if name.startswith("ndcg@")]
     return ranked[0] if ranked else "rmse_capped" if "rmse_capped" in names else "rmse"
 
 
 def higher_is_better(metric: str) -> bool:
-    """Return the direction of a metric."""
+    """Return whether higher values of a metric are better."""
     name = metric.partition("@")[0]
     return {**RATING_METRICS, **RANKING_METRICS}[name].higher_is_better
 
@@ -102,10 +102,10 @@ def judged(beside: Beside) -> Verdict:
 
 
 def way_of(metric: str, difference: Found) -> str:
-    """Say by the interval of a difference which is better.
+    """Return which model is better, by the interval of the difference.
 
     Returns:
-        ``"better"`` or ``"worse"``, for ours; ``"same"`` if nothing differs; else ``"unclear"``.
+        ``"better"`` or ``"worse"``, for ours; ``"same"`` if the results are identical; else ``"unclear"``.
     """
     low, high = difference["low"], difference["high"]
     if difference["value"] == low == high == 0.0:
@@ -125,7 +125,7 @@ def table_of(beside: Beside, ours: str = "ours") -> Table:
 
 
 def table_alone(metrics: Mapping[str, Found]) -> Table:
-    """Return three metrics of a model that nothing is known to compare with."""
+    """Return three metrics of a model without a baseline."""
     rows = []
     for metric in wanted(metrics):
         found = metrics[metric]
@@ -135,7 +135,7 @@ def table_alone(metrics: Mapping[str, Found]) -> Table:
 
 
 def cells(metric: str, beside: Beside) -> tuple[str, str, str]:
-    """Return ours, theirs and the difference with its interval, with the digits that the difference needs."""
+    """Return ours, theirs and the difference with its interval, with enough digits for the difference."""
     ours, theirs = beside.ours[metric]["value"], beside.theirs[metric]["value"]
     difference = beside.difference[metric]
     digits = _digits([ours, theirs], difference, difference=True)
@@ -148,12 +148,12 @@ def cells(metric: str, beside: Beside) -> tuple[str, str, str]:
 
 
 def notes_said(notes: int, where: str) -> str:
-    """Say how many notes there are on the data, and where they can be read; empty for none."""
+    """Say how many notes on the data there are, and where to read them; empty if none."""
     return f"{count_of(notes, 'note')} on the data: {where}." if notes else ""
 
 
 def wanted(metrics: Iterable[str]) -> list[str]:
-    """Return the metrics of the table: the main one first, then what says something else."""
+    """Return the metrics of the table: the main one first, then different ones."""
     names = list(metrics)
     main = main_metric(names)
     if "@" not in main:
@@ -167,7 +167,7 @@ def wanted(metrics: Iterable[str]) -> list[str]:
 
 
 def _digits(values: list[float | None], found: Found, *, difference: bool) -> int:
-    """Return decimals that show the interval's width with two digits, and which side of 0 it is on."""
+    """Return enough decimals for two digits of the interval's width, and to show its side of 0."""
     greatest = max((abs(value) for value in values if value is not None), default=0.0)
     usual = 3 if greatest < 10 else 2 if greatest < 1000 else 0
     low, high = found["low"], found["high"]
