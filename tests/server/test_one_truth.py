@@ -65,7 +65,9 @@ def test_library_batch_server_and_onnx_agree(asked, model, tmp_path):
 
 
 def test_new_users_and_similar_items_agree(asked, model):
-    (folded,) = asked.post("/v1/recommend", json={"users": [{"items": [501, 507]}], "k": 9}).json()["results"]
+    (folded,) = asked.post("/v1/recommend", json={"users": [{"history": [501, 507]}], "k": 9}).json()[
+        "results"
+    ]
     assert [i["item_id"] for i in folded["items"]] == model.recommend(tt.Query(history=[501, 507]), 9)[
         "item_id"
     ].to_list()

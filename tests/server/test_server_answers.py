@@ -107,8 +107,23 @@ def test_scores_are_the_librarys(asked, model):
     )
 
 
+def test_old_names_of_a_query_still_work(asked):
+    new = {"users": [{"user": "new", "history": [501, 504]}], "k": 10}
+    old = {"users": [{"id": "new", "items": [501, 504]}], "k": 10}
+    assert listed(asked, old) == listed(asked, new)
+    schema = asked.get("/openapi.json").json()["components"]["schemas"]["UserQuery"]["properties"]
+    assert {name for name, field in schema.items() if field.get("deprecated")} == {"id", "items"}
+
+
+@pytest.mark.parametrize("both", [{"user": 1003, "id": 1003}, {"history": [501], "items": [501]}])
+def test_both_names_of_one_value_are_refused(asked, both):
+    answer = asked.post("/v1/recommend", json={"users": [both]})
+    assert answer.status_code == 422
+    assert "is the old name of" in answer.text
+
+
 def test_a_new_user_by_items_is_folded_in(asked, model):
-    (result,) = listed(asked, {"users": [{"items": [501, 504, 507]}], "k": 10})
+    (result,) = listed(asked, {"users": [{"history": [501, 504, 507]}], "k": 10})
     table = model.recommend(tt.Query(history=[501, 504, 507]), 10)
     assert result.user_id is None
     assert not result.known
@@ -129,7 +144,10 @@ def test_a_new_user_by_features(asked, model):
 def test_a_new_user_by_features_and_items_is_drawn_from_the_one_by_the_other(asked, model):
     by_both, by_features = listed(
         asked,
-        {"users": [{"features": {"group": 1}, "items": [501]}, {"features": {"group": 1}}], "k": N_ITEMS - 1},
+        {
+            "users": [{"features": {"group": 1}, "history": [501]}, {"features": {"group": 1}}],
+            "k": N_ITEMS - 1,
+        },
     )
     vector = model.encode_users(pl.DataFrame({"group": [1]}))[0]
     none = np.empty(0, np.int64)
@@ -200,7 +218,7 @@ def test_filters_and_allow_are_both_met(asked):
 
 
 @pytest.mark.parametrize(
-    "user", [1003, {"items": [501, 504, 504]}, {"features": {"group": 0}, "items": [503]}]
+    "user", [1003, {"history": [501, 504, 504]}, {"features": {"group": 0}, "history": [503]}]
 )
 def test_reasons_add_up_to_the_score(asked, user):
     (result,) = listed(asked, {"users": [user], "k": 8, "explain": 2})
@@ -289,7 +307,7 @@ def test_the_map_shows_every_item_once(asked):
 
 def test_places_on_the_map_are_those_of_the_map(asked):
     whole = asked.get("/v1/map").json()
-    body = {"items": [517, "nothing", 503], "user": 1003}
+    body = {"history": [517, "nothing", 503], "user": 1003}
     answer = PlacesAnswer.model_validate(asked.post("/v1/map", json=body).json())
     for place in answer.items:
         at = whole["items"].index(place.item_id)

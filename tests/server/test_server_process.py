@@ -159,7 +159,7 @@ def test_redis_goes_and_comes_back(model, tmp_path):
             assert failure.value.headers["retry-after"]
         # what needs no store goes on
         assert one.ask("/v1/similar/501")["items"]
-        assert one.ask("/v1/recommend", {"users": [{"items": [501]}]})["results"][0]["items"]
+        assert one.ask("/v1/recommend", {"users": [{"history": [501]}]})["results"][0]["items"]
         assert one.ask("/healthz")["status"] == "alive"
         redis.start()
         assert one.ask("/v1/events", {"events": [event("b", 502)]})["stored"] == 1

@@ -177,7 +177,7 @@ def test_trained_users_get_lists_without_the_store_if_asked_for(serving, redis, 
     assert ids(answer.json()) == model.recommend([1003], N_ITEMS)["item_id"].to_list()
     # what was read before the store went still counts
     assert ask(client, 1004)["items"] == moved["items"]
-    many = client.post("/v1/recommend", json={"users": [1003, {"items": [501]}]})
+    many = client.post("/v1/recommend", json={"users": [1003, {"history": [501]}]})
     assert many.json()["degraded"] is True
     # nobody is told that what needs the store was done
     assert client.get("/v1/recommend/new").status_code == 503

@@ -1,4 +1,4 @@
-"""Whom a request asks about: read from the store first, then made into users, all in one go."""
+"""The users of a request: their events are read from the store first, then all are encoded together."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class Asked:
         where: its place in the request.
         name: its id as the model writes it.
         features: of a new user.
-        items: that it is said to like.
+        history: items that it is said to like.
         past: what it did since training.
     """
 
     where: str
     name: Id | None
     features: dict[str, Any] | None
-    items: Sequence[Id] | None
+    history: Sequence[Id] | None
     past: Past
 
 
@@ -59,10 +59,12 @@ async def with_past(
         where = f"users.{place}"
         query = given
         if not isinstance(query, UserQuery):
-            query = UserQuery.model_construct(id=query, features=None, items=None)
-        name, features, items = query.id, query.features, query.items
-        if name is None and features is None and items is None:
-            raise ApiError(422, f"{where}: a user needs an id, features or items", where)
+            query = UserQuery.model_construct(user=query)
+        name = query.id if query.user is None else query.user
+        history = query.items if query.history is None else query.history
+        features = query.features
+        if name is None and features is None and history is None:
+            raise ApiError(422, f"{where}: a query needs a user, features or a history", where)
         if name is not None:
             name = state.users.new(name, limits.id_length, where)
         if features is not None and name in state.users.rows:
@@ -73,7 +75,7 @@ async def with_past(
             )
         trained = features is None and name in state.users.rows
         past = Past() if name is None else await users.past(name, without_store=trained)
-        found.append(Asked(where, name, features, items, past))
+        found.append(Asked(where, name, features, history, past))
         if len(found) % _STEP == 0:
             await asyncio.sleep(0)
     return found
@@ -83,7 +85,7 @@ def people(state: State, asked: Sequence[Asked], limits: Limits, deadline: Deadl
     """Return the users that were asked about.
 
     Raises:
-        ApiError: one that is not known, by id, features or items; the time is up.
+        ApiError: one that is not known, by id, features or history; the time is up.
     """
     described = _described(state, asked, deadline)
     found = []
@@ -96,16 +98,16 @@ def people(state: State, asked: Sequence[Asked], limits: Limits, deadline: Deadl
             user = happened(state, user, one.past.events)
         else:
             same = None if one.name is None else known(state, one.name, one.past)
-            if same is None and one.items is None:
+            if same is None and one.history is None:
                 raise ApiError(
                     404,
-                    f"user {shown(one.name)} is not known: not trained with, and without events; give "
-                    "features or items with the id (features may be {})",
+                    f"user {shown(one.name)} is not known: it is not in the training set and has no events; "
+                    "give features (they may be {}) or a history too",
                     one.where,
                 )
             user = nobody(state) if same is None else same
-        if one.items:
-            user = likes(state, user, item_rows(state, one.items, f"{one.where}.items").astype(np.int64))
+        if one.history:
+            user = likes(state, user, item_rows(state, one.history, f"{one.where}.history").astype(np.int64))
         found.append(user)
     return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -52,14 +52,25 @@ Items = Annotated[list[Id], FIRST, at_most("list_length", "items")]
 
 
 class UserQuery(_Body):
-    """A known user, or a new one by features, by items, or by both."""
+    """A known user, or a new one by features, by a history, or by both."""
 
-    id: Id | None = Field(None, description="Needed unless features or items are given.")
+    user: Id | None = Field(None, description="Needed unless features or a history are given.")
     features: Annotated[dict[str, Any], flat()] | None = Field(
         None,
-        description="Columns of the users table; those left out are missing values. {} if nothing is known.",
+        description="Columns of the users table; those left out are missing. {} where nothing is known.",
     )
-    items: Items | None = Field(None, description="Items that the user liked.")
+    history: Items | None = Field(None, description="Items that the user liked.")
+    id: Id | None = Field(None, description="Old name of user.", json_schema_extra={"deprecated": True})
+    items: Items | None = Field(
+        None, description="Old name of history.", json_schema_extra={"deprecated": True}
+    )
+
+    @model_validator(mode="after")
+    def _one_name(self) -> Self:
+        for now, old in (("user", "id"), ("history", "items")):
+            if getattr(self, now) is not None and getattr(self, old) is not None:
+                raise ValueError(f"'{old}' is the old name of '{now}'; give '{now}' alone")
+        return self
 
 
 Asked = Annotated[
@@ -78,7 +89,7 @@ class RecommendBody(_Body):
         json_schema_extra={
             "examples": [
                 {"users": [14], "k": 10},
-                {"users": [{"features": {}, "items": [3649, 2267]}], "k": 5, "explain": 3},
+                {"users": [{"features": {}, "history": [3649, 2267]}], "k": 5, "explain": 3},
             ]
         }
     )
@@ -354,7 +365,9 @@ class PlacesBody(_Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"items": [3649, 2267], "user": 14}]})
 
     items: Items = Field([], description="Unknown items are left out.")
-    user: Asked | None = Field(None, description="An id, or a new user by features, by items, or by both.")
+    user: Asked | None = Field(
+        None, description="An id, or a new user by features, by a history, or by both."
+    )
 
 
 class Place(BaseModel):

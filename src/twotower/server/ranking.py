@@ -89,7 +89,7 @@ def is_small(state: State, asked: Sequence[Asked], want: Wanted) -> bool:
     candidates = len(state.items) if want.allow is None else len(want.allow)
     if state.recommender.index is not None and want.allow is None:
         candidates = min(candidates, _OF_INDEX)
-    past = sum(len(one.past.events) + len(one.items or ()) for one in asked)
+    past = sum(len(one.past.events) + len(one.history or ()) for one in asked)
     return (
         len(asked) * candidates <= INLINE
         and len(asked) * (1 + want.explain) <= 50
@@ -105,7 +105,7 @@ def lists(
     """Give the list of each user, as `models.UserList` says, and the user.
 
     Raises:
-        ApiError: a user that is not known, by id, features or items; the time is up.
+        ApiError: a user that is not known, by id, features or history; the time is up.
     """
     users = people(state, asked, limits, deadline)
     vectors = users[0].vector[None] if len(users) == 1 else np.stack([user.vector for user in users])

@@ -78,7 +78,7 @@ async function refresh(fresh) {
   const { user } = state;
   const turn = ++state.turn;
   const past = await ask(`v1/users/${encodeURIComponent(user)}?limit=${HISTORY}`);
-  const query = past.known ? user : { id: user, features: {} };
+  const query = past.known ? user : { user, features: {} };
   const answer = await ask("v1/recommend", { users: [query], k: Math.min(LENGTH, Math.max(state.model.items, 1)), explain: 3 });
   if (turn !== state.turn) return; // something else was chosen meanwhile
   const before = fresh ? new Map() : new Map(state.list.map((item) => [item.item_id, item.rank]));
