@@ -307,7 +307,7 @@ def test_the_map_shows_every_item_once(asked):
 
 def test_places_on_the_map_are_those_of_the_map(asked):
     whole = asked.get("/v1/map").json()
-    body = {"history": [517, "nothing", 503], "user": 1003}
+    body = {"items": [517, "nothing", 503], "user": 1003}
     answer = PlacesAnswer.model_validate(asked.post("/v1/map", json=body).json())
     for place in answer.items:
         at = whole["items"].index(place.item_id)
