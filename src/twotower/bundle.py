@@ -31,8 +31,10 @@ from twotower.side import plain
 from twotower.tensors import Arrays
 from twotower.unpacking import ENCODER, INDEX, PARTS, STATE, TABLES, TOWERS, VECTORS, check_sizes, unpacked
 
-FORMAT = 2
-"""Version of the saved form; a bundle of another version is refused."""
+FORMAT = 3
+"""Version of the saved form that is written."""
+_READABLE = (2, FORMAT)
+"""Versions that are read; 2 had the settings' old names. A bundle of another version is refused."""
 MANIFEST = "bundle.json"
 BUNDLE, CONFIG = "bundle", "config.toml"
 """Names in a run directory: the bundle, and the config."""
@@ -217,11 +219,11 @@ def _manifest(directory: Path, files: Mapping[str, Part | str]) -> dict[str, Any
     try:
         manifest = json.loads(content.tobytes())
         number = manifest["format"]
-        if type(number) is int and number != FORMAT:
+        if type(number) is int and number not in _READABLE:
             writer = manifest.get("written_by") or manifest.get("version") or "of an unknown version"
             raise BundleError(
-                f"bundle {directory} has format {number}, this version reads format {FORMAT}; it was written "
-                f"by twotower {str(writer)[:20]}, this is {version('twotower')}: "
+                f"bundle {directory} has format {number}, this version reads formats 2 and {FORMAT}; it "
+                f"was written by twotower {str(writer)[:20]}, this is {version('twotower')}: "
                 + ("upgrade twotower" if number > FORMAT else "load it with that version, or train again")
             )
         parts = manifest["parts"]
