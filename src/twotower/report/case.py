@@ -55,7 +55,7 @@ class DataState:
     Attributes:
         then: its fingerprint when the run was trained; None if the run is of a version that took none.
         now: its fingerprint now.
-        seen: share of the test part's pairs that the model was trained on and that don't recur in the parts
+        seen: share of the test set's pairs that the model was trained on and that don't recur in the parts
             as they are cut now (who sees a film twice has it in both); 0 of an honest split.
     """
 
@@ -79,7 +79,7 @@ class Case:
         parts: the data as it is now.
         recorded: what the run's ``metrics.json`` holds.
         data: whether the data is still the same.
-        evaluation: of the model on the test part as it is now.
+        evaluation: of the model on the test set as it is now.
         compared: the model beside baselines; None without any.
         left_out: baseline -> why it was left out.
     """
@@ -105,7 +105,7 @@ class Case:
         tuned: TunedSettings | None = None,
         log: Log = quiet,
     ) -> Case:
-        """Measure a model on the test part, and baselines beside it.
+        """Measure a model on the test set, and baselines beside it.
 
         Args:
             config: of the run.
@@ -172,7 +172,7 @@ class Case:
 
     @property
     def measured(self) -> RatingEvaluation | RankingEvaluation:
-        """What holds `main`, over the whole test part and by slice."""
+        """What holds `main`, over the whole test set and by slice."""
         part = self.evaluation.ranking if self.ranks else self.evaluation.rating
         assert part is not None  # a model that ranks is always ranked, any other always predicts
         return part
@@ -201,7 +201,7 @@ class Case:
 
     @cached_property
     def task(self) -> RankingTask | None:
-        """The test part made ready for ranking; None where nothing could be relevant, or it was not asked."""
+        """The test set made ready for ranking; None where nothing could be relevant, or it was not asked."""
         if self.evaluation.ranking is None:
             return None
         settings = self.config.evaluation
@@ -216,17 +216,17 @@ class Case:
 
     @cached_property
     def lists(self) -> GivenLists | None:
-        """What the model gives to the users of the test part."""
+        """What the model gives to the users of the test set."""
         return None if self.task is None else lists_of(self.task, self.recommender, self.k)
 
     @cached_property
     def label(self) -> NDArray[np.float64]:
-        """The labels of the test part (n,), capped where the metrics are."""
+        """The labels of the test set (n,), capped where the metrics are."""
         return self._capped(self._labels(self.parts.test))
 
     @cached_property
     def prediction(self) -> NDArray[np.float64]:
-        """The predictions of the test part's labels (n,), capped where the metrics are."""
+        """The predictions of the test set's labels (n,), capped where the metrics are."""
         return self._capped(self.recommender.predict(self.parts.test))
 
     @cached_property
@@ -260,7 +260,7 @@ class Case:
 
     @cached_property
     def importance(self) -> Importance:
-        """What each feature is worth on the test part."""
+        """What each feature is worth on the test set."""
         return importance_of(
             self.recommender,
             self.parts,
@@ -284,7 +284,7 @@ class Case:
 
 
 def _seen_share(recommender: Recommender, parts: Parts) -> float:
-    """Return the share of the test part's pairs that only the model has met; see `DataState`."""
+    """Return the share of the test set's pairs that only the model has met; see `DataState`."""
     schema = parts.test.schema
     seen, columns = recommender.train_view(parts.test).interactions, [schema.user, schema.item]
     test, *recurring = (

@@ -60,10 +60,10 @@ class Token:
         for scope in self.scopes:
             if scope not in SCOPES:
                 raise ConfigError(
-                    f"a token's scopes must be of {', '.join(SCOPES)}, got {scope!r}.{nearest(scope, SCOPES)}"
+                    f"a token's scopes must be among {', '.join(SCOPES)}, got {scope!r}.{nearest(scope, SCOPES)}"
                 )
         if not self.scopes:
-            raise ConfigError(f"a token needs at least one scope of {', '.join(SCOPES)}, got none")
+            raise ConfigError(f"a token needs at least one of the scopes {', '.join(SCOPES)}, got none")
 
 
 def checked_secret(secret: str, what: str) -> str:
@@ -73,7 +73,7 @@ def checked_secret(secret: str, what: str) -> str:
         ConfigError: it is empty, not printable ASCII, or has a space at an end.
     """
     if not secret.strip():
-        raise ConfigError(f"{what} must not be empty or blank; unset it to have none, or give it a secret")
+        raise ConfigError(f"{what} must not be empty or blank; unset it, or set it to a secret")
     if not (secret.isascii() and secret.isprintable()):
         raise ConfigError(f"{what} must be printable ASCII, which headers can carry; choose another secret")
     if secret != secret.strip():
@@ -182,19 +182,19 @@ class Access:
             if not (self._settings.open or local):
                 raise ApiError(
                     403,
-                    "without a token this server answers clients on its own machine alone, and none through "
+                    "without a token this server answers only clients on its own machine, and none through "
                     "a proxy; start it with TWOTOWER_TOKEN set, or with --open to let everyone in",
                 )
             return
         if needs == ADMIN and not any(ADMIN in scopes for _, scopes in self._tokens):
             raise ApiError(
-                403, "administration is off; start the server with TWOTOWER_ADMIN_TOKEN set to allow it"
+                403, "administration is off; set TWOTOWER_ADMIN_TOKEN when starting the server to turn it on"
             )
         self._check_token(headers, needs)
 
     def _check_token(self, headers: Headers, needs: str) -> None:
         if len(headers.getlist("authorization")) > 1:
-            raise ApiError(400, "a request has one Authorization header")
+            raise ApiError(400, "a request may have only one Authorization header")
         scheme, _, given = headers.get("authorization", "").partition(" ")
         digest, allowed = _digest(given.strip()), set[str]()
         for known, scopes in self._tokens:
@@ -221,7 +221,7 @@ class Access:
         An address in numbers can't be made to lead elsewhere, and is always accepted.
         """
         if len(given) > 1:
-            raise ApiError(400, "a request has one Host header")
+            raise ApiError(400, "a request must have exactly one Host header")
         if not given or "*" in self._hosts:
             return
         name = _host_of(given[0])

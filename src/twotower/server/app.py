@@ -118,11 +118,11 @@ async def _reload_by_signal(service: Service) -> None:
     try:
         service.access.load()
     except ConfigError as error:
-        log.error("tokens refused, the old ones stay", extra={"fields": {"reason": str(error)}})
+        log.error("tokens refused, the old ones are kept", extra={"fields": {"reason": str(error)}})
     try:
         await routes_change.reload_now(service, queue=True)
     except (TwoTowerError, ApiError, StoreUnavailable) as error:
-        log.error("reload refused, the old model stays", extra={"fields": {"reason": str(error)}})
+        log.error("reload refused, the old model is kept", extra={"fields": {"reason": str(error)}})
 
 
 def _page() -> APIRouter:
@@ -159,7 +159,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     messages = {
         404: "there is nothing at this path; see /docs",
-        405: "this path takes another method",
+        405: "this path needs another method",
     }
     message = messages.get(error.status_code, str(error.detail))
     return error_response(ApiError(error.status_code, message, headers=error.headers), _request_id(request))

@@ -93,9 +93,9 @@ async def _received(request: Request, limits: Limits, large: Large) -> bytes:
                     large.hold(size)
                 chunks.append(chunk)
     except TimeoutError:
-        raise ApiError(408, f"the body must come within {limits.body_seconds:g} s; send it again") from None
+        raise ApiError(408, f"the body must arrive within {limits.body_seconds:g} s; send it again") from None
     except ClientDisconnect:
-        raise ApiError(400, "the connection ended before the body did") from None
+        raise ApiError(400, "the connection closed before the whole body arrived") from None
     return b"".join(chunks)
 
 
@@ -119,11 +119,11 @@ _MEANING = {
     403: "Not allowed.",
     404: "There is no such user or item.",
     408: "The body was sent too slowly.",
-    409: "In conflict with the present state.",
+    409: "In conflict with the current state.",
     413: "The body is too large.",
     422: "The request is wrong; the message says what to fix.",
-    500: "An error of the server.",
-    503: "Ask again in a moment.",
+    500: "A server error.",
+    503: "Overloaded or not ready; try again in a moment.",
 }
 
 

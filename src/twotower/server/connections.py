@@ -37,7 +37,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a head, if there is room."""
         super().connection_made(transport)
-        self._refusal = ApiError(400, "this is not a request of HTTP/1.1")
+        self._refusal = ApiError(400, "this is not an HTTP/1.1 request")
         self._other = 0  # bytes since the last part of a body, or the last request
         self._timer: asyncio.TimerHandle | None = None  # for a head or a body to come
         self._unsent, self._watch = 0, None  # type: int, asyncio.TimerHandle | None
@@ -108,12 +108,13 @@ class Connection(HttpToolsProtocol):
         self._refuse(self._refusal)
 
     def _too_long(self) -> ApiError:
-        return ApiError(431, f"the head of a request may have at most {self.limits.head_bytes} bytes")
+        return ApiError(431, f"the headers of a request may have at most {self.limits.head_bytes} bytes")
 
     def _late_head(self) -> None:
         seconds = self.limits.head_seconds
         self._refuse(
-            ApiError(408, f"the head of a request must come within {seconds:g} s"), silent=not self._other
+            ApiError(408, f"the headers of a request must arrive within {seconds:g} s"),
+            silent=not self._other,
         )
 
     def _late_body(self) -> None:

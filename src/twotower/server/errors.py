@@ -47,7 +47,7 @@ def unavailable() -> ApiError:
     """Return the error of a store that does not answer."""
     return ApiError(
         503,
-        "the event store does not answer at present, and this request needs it; ask again in a moment",
+        "the event store is not responding, and this request needs it; try again in a moment",
         headers={"retry-after": "1"},
     )
 

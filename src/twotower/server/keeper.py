@@ -106,11 +106,11 @@ class Keeper:
         """
         if self._reloading.locked():
             if not queue:
-                raise ApiError(409, "a reload is under way; wait for it to end")
+                raise ApiError(409, "a reload is in progress; wait for it to finish")
             if self._queued:
                 return None
             self._queued = True
-            log.info("a reload is under way, another one follows it")
+            log.info("a reload is in progress; another one will follow")
         async with self._reloading:
             self._queued = False
             fresh = await self._load()
@@ -152,7 +152,7 @@ class Keeper:
             except StoreUnavailable:
                 pass  # the caller that waits for it gets the error
             except Exception as error:  # not to end for good
-                log.error("changes of items can't be taken up", exc_info=error)
+                log.error("changes of items can't be applied", exc_info=error)
 
     async def _load(self) -> State:
         """Load the bundle in a thread that nobody waits for at the end: a dead drive may hold it for ever."""

@@ -16,29 +16,25 @@ class Metrics:
         self._requests = Counter("twotower_requests", "Requests answered.", labels, registry=self._registry)
         self._seconds = Histogram(
             "twotower_request_seconds",
-            "Time from a request's head to its answer's end.",
+            "Time from receiving a request's headers to sending the end of the response.",
             ["route"],
             buckets=_SECONDS,
             registry=self._registry,
         )
         self.cold_users = Counter(
-            "twotower_cold_users", "Lists for users that training did not know.", registry=self._registry
+            "twotower_cold_users", "Lists for users who are not in the training set.", registry=self._registry
         )
-        self.empty_lists = Counter(
-            "twotower_empty_lists", "Lists that came out empty.", registry=self._registry
-        )
+        self.empty_lists = Counter("twotower_empty_lists", "Empty lists.", registry=self._registry)
         self.degraded = Counter(
             "twotower_degraded_lists", "Lists made without the event store.", registry=self._registry
         )
         self.events = Counter("twotower_events", "Events stored.", registry=self._registry)
         self.duplicates = Counter(
-            "twotower_duplicate_events", "Events that were stored before.", registry=self._registry
+            "twotower_duplicate_events", "Events that were already stored.", registry=self._registry
         )
-        self.reloads = Counter(
-            "twotower_reloads", "Reloads by their result.", ["result"], registry=self._registry
-        )
-        self.items = Gauge("twotower_items", "Items of the catalogue.", registry=self._registry)
-        self._model = Info("twotower_model", "The model that is served.", registry=self._registry)
+        self.reloads = Counter("twotower_reloads", "Reloads by result.", ["result"], registry=self._registry)
+        self.items = Gauge("twotower_items", "Number of items in the catalogue.", registry=self._registry)
+        self._model = Info("twotower_model", "The model being served.", registry=self._registry)
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:

@@ -59,7 +59,7 @@ def wanted(state: State, body: RecommendBody, limits: Limits, exclude_seen: bool
     allow = None if body.allow is None else item_rows(state, body.allow, "allow", strict=body.strict)
     unknown = len(body.allow or ()) - (0 if allow is None else len(allow))
     if body.allow and allow is not None and not len(allow):
-        raise ApiError(422, f"allow: no item of it is known, such as {shown(body.allow[0])}", "allow")
+        raise ApiError(422, f"allow: none of its items is known, for example {shown(body.allow[0])}", "allow")
     if body.filters:
         filtered = state.items.filtered(body.filters, limits.filters)
         allow = filtered if allow is None else np.intersect1d(allow, filtered)
@@ -79,7 +79,7 @@ def check_size(k: int, explain: int, limits: Limits, users: int = 1) -> None:
         raise ApiError(
             422,
             f"users times k times (1 + explain): at most {limits.answer_items}, got {users} * {k} * "
-            f"{1 + explain}; ask in parts",
+            f"{1 + explain}; split the request",
             "k",
         )
 

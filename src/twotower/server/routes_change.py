@@ -130,7 +130,7 @@ async def put_item(request: Request, item_id: ItemPath) -> Json:
         if columns:
             raise ApiError(
                 409,
-                f"the model was trained with interactions of item {shown(name)}, which say more than "
+                f"the model was trained on interactions of item {shown(name)}, which say more than "
                 "columns; train again to change it (columns may be {} to bring it back)",
                 "item_id",
             )
@@ -142,7 +142,7 @@ async def put_item(request: Request, item_id: ItemPath) -> Json:
     state = service.state
     service.metrics.serving(state.version, len(state.items))
     if state.items.row(name) is None:
-        raise ApiError(409, f"item {shown(name)} was taken away by another request meanwhile", "item_id")
+        raise ApiError(409, f"item {shown(name)} was removed by another request in the meantime", "item_id")
     return Json(item_answer(state, name), 201 if created else 200)
 
 
@@ -197,7 +197,7 @@ async def reload(request: Request) -> Json:
     except TwoTowerError as error:
         # Whoever asks is told the reason, and not where on the disk it is.
         reason = str(error).replace(str(service.settings.bundle), "BUNDLE")
-        raise ApiError(409, f"the bundle was refused and the old model stays: {reason}") from None
+        raise ApiError(409, f"the bundle was refused and the old model is kept: {reason}") from None
     earlier, fresh = done
     return Json({"model": fresh.version, "previous": earlier.version})
 

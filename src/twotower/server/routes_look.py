@@ -205,7 +205,7 @@ async def readyz(request: Request) -> Json:
     """Say whether requests can be answered: a model is loaded, and the store keeps what is written."""
     service = service_of(request)
     if not service.ready:
-        raise ApiError(503, "not ready: starting, or ending")
+        raise ApiError(503, "not ready: starting or shutting down")
     await service.keeper.check()
     return Json({"status": "ready", "model": service.state.version})
 

@@ -67,7 +67,9 @@ async def recommend(request: Request) -> Json:
             size, degraded = size + sum(map(len, made.texts)), degraded or bool(made.degraded)
             if size > limits.answer_bytes:
                 raise ApiError(
-                    422, f"the answer would have more than {limits.answer_bytes} bytes; ask in parts", "users"
+                    422,
+                    f"the answer would have more than {limits.answer_bytes} bytes; split the request",
+                    "users",
                 )
             results += map(orjson.Fragment, made.texts)
     content = {"model": state.version, "results": results, "unknown": want.unknown}

@@ -68,7 +68,7 @@ class Service:
         """
         if self.running > self.limits.requests_at_once:
             raise ApiError(
-                503, "too many requests at once; ask again in a moment", headers={"retry-after": "1"}
+                503, "too many requests at once; try again in a moment", headers={"retry-after": "1"}
             )
 
 
@@ -88,7 +88,7 @@ class Large:
         service, more = self.service, size - self.size
         if more > 0 and service.held + more > max(BODIES, service.limits.body_bytes):
             raise ApiError(
-                503, "too many large bodies at once; ask again in a moment", headers={"retry-after": "1"}
+                503, "too many large bodies at once; try again in a moment", headers={"retry-after": "1"}
             )
         service.held += more
         self.size = size

@@ -84,7 +84,7 @@ def _allow_files(most: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     if wanted < most:
         log.warning(
-            "the system allows %d open files, fewer than the limit of connections needs; see ulimit -n",
+            "the system allows %d open files, fewer than the limit on connections needs; see ulimit -n",
             wanted,
         )
 
@@ -100,7 +100,7 @@ async def _run(
             started(f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/")
             await server.serve(sockets=[listening])
     except StoreUnavailable as error:
-        raise ConfigError(f"--store must be a store that answers; {error}") from None
+        raise ConfigError(f"--store must be a store that responds; {error}") from None
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -107,7 +107,7 @@ class Users:
     async def _read_or_fail_fast(self, key: str) -> Past:
         """Do as `_read`; a store that did not answer is not waited for again within a second."""
         if time.monotonic() < self._down_until:
-            raise StoreUnavailable("the event store did not answer a moment ago")
+            raise StoreUnavailable("the event store did not respond a moment ago")
         try:
             return await self._read(key)
         except StoreUnavailable:
@@ -125,7 +125,7 @@ class Users:
                 self._size = 0
                 self._generation = self._store.generation
         else:
-            raise StoreUnavailable("the event store becomes another one all the time")
+            raise StoreUnavailable("the event store keeps being replaced")
         if not new:
             return Past() if kept is None else kept
         kept = self._kept.get(key, Past())  # a request beside this one may have read some of it

@@ -67,7 +67,7 @@ class Workers:
         """
         if self._pending >= THREADS + self._limits.waiting:
             raise ApiError(
-                503, "too much work is waiting; ask again in a moment", headers={"retry-after": "1"}
+                503, "too much work is waiting; try again in a moment", headers={"retry-after": "1"}
             )
         deadline.check()
 
@@ -98,6 +98,6 @@ def too_slow(seconds: float) -> ApiError:
     """Return the error of work that took too long."""
     return ApiError(
         503,
-        f"this took longer than {seconds:g} s and was given up; ask for less at once",
+        f"this took longer than {seconds:g} s and was stopped; request less at once",
         headers={"retry-after": "1"},
     )

@@ -43,5 +43,5 @@ def make_store(address: str) -> EventStore:
         raise ConfigError(f"--store must be a file or redis://HOST:PORT/DATABASE, got '{scheme}://...'")
     path = Path(address).expanduser()
     if path.is_dir() or not path.parent.is_dir():
-        raise ConfigError(f"--store must be a file in a folder that exists, got '{path}'; make the folder")
+        raise ConfigError(f"--store must be a file in a folder that exists, got '{path}'; create the folder")
     return SqliteStore(path)

@@ -171,7 +171,7 @@ class RedisStore(EventStore):
             await self._bring_up()
         elif found != VERSION:
             raise ConfigError(
-                f"the Redis store has version {found}, this twotower reads {VERSION}; upgrade the older side"
+                f"the Redis store has version {found}, this twotower reads {VERSION}; upgrade the older of the two"
             )
         await self.items_since(0)
         try:
@@ -180,7 +180,7 @@ class RedisStore(EventStore):
             settings = {}  # a hosted Redis does not show its settings
         if settings and (settings.get("appendonly"), settings.get("appendfsync")) != ("yes", "always"):
             log.warning(
-                "Redis may lose the events of its last moments in a crash: appendonly is %s and appendfsync "
+                "Redis may lose its most recent events in a crash: appendonly is %s and appendfsync "
                 "%s; events are durable before they are answered with 'yes' and 'always'",
                 settings.get("appendonly"),
                 settings.get("appendfsync"),
@@ -242,7 +242,7 @@ class RedisStore(EventStore):
         name = new_generation()
         await self._do(self._redis.set(f"{_KEYS['checked']}:{name}", name, ex=60))
         if await self._do(self._redis.get(f"{_KEYS['checked']}:{name}")) != name:
-            raise StoreUnavailable("the event store (Redis) does not keep what is written")
+            raise StoreUnavailable("the event store (Redis) does not keep what is written to it")
 
     async def close(self) -> None:
         """Close the connections."""
@@ -271,13 +271,13 @@ class RedisStore(EventStore):
             await self._redis.delete(_KEYS["ids"])
             await self._redis.set(_KEYS["version"], VERSION)
         except self._errors as error:
-            raise StoreUnavailable(f"the event store (Redis) does not answer: {error}") from None
+            raise StoreUnavailable(f"the event store (Redis) is not responding: {error}") from None
 
     async def _do(self, command: Awaitable[T]) -> T:
         try:
             return await command
         except self._errors as error:
-            raise StoreUnavailable(f"the event store (Redis) does not answer: {error}") from None
+            raise StoreUnavailable(f"the event store (Redis) is not responding: {error}") from None
 
 
 def _text(event: Event) -> str:

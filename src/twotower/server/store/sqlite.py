@@ -150,7 +150,7 @@ class SqliteStore(EventStore):
         written = await self._ask("check", (), None)
         ((found,),) = self._read("select value from counters where name = 'checked'", ())
         if found < written:
-            raise StoreUnavailable("the event store does not keep what is written")
+            raise StoreUnavailable("the event store does not keep what is written to it")
 
     async def close(self) -> None:
         """Write what waits, and close the file."""
