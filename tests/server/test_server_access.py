@@ -392,7 +392,7 @@ def test_a_token_that_can_not_be_one_is_refused_at_start(tmp_path, secret, words
 
 def test_scopes_are_checked():
     assert "'raed'. Did you mean 'read'?" in refusal(lambda: Token("secret", frozenset({"raed"})))
-    assert "at least one scope" in refusal(lambda: Token("secret", frozenset()))
+    assert "at least one of the scopes" in refusal(lambda: Token("secret", frozenset()))
 
 
 def test_secrets_are_not_shown():

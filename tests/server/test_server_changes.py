@@ -304,7 +304,7 @@ def test_a_bad_bundle_is_refused_and_the_old_one_stays(client, bundle, other_mod
     answer = client.post("/v1/admin/reload", headers=BEARER)
     assert answer.status_code == 409
     message = answer.json()["error"]["message"]
-    assert "the old model stays" in message
+    assert "the old model is kept" in message
     assert str(tmp_path) not in message
     assert ask(client, 1003) == before
     assert client.get("/readyz").status_code == 200

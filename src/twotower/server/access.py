@@ -60,7 +60,8 @@ class Token:
         for scope in self.scopes:
             if scope not in SCOPES:
                 raise ConfigError(
-                    f"a token's scopes must be among {', '.join(SCOPES)}, got {scope!r}.{nearest(scope, SCOPES)}"
+                    f"a token's scopes must be among {', '.join(SCOPES)}, got {scope!r}."
+                    f"{nearest(scope, SCOPES)}"
                 )
         if not self.scopes:
             raise ConfigError(f"a token needs at least one of the scopes {', '.join(SCOPES)}, got none")

@@ -171,7 +171,7 @@ class RedisStore(EventStore):
             await self._bring_up()
         elif found != VERSION:
             raise ConfigError(
-                f"the Redis store has version {found}, this twotower reads {VERSION}; upgrade the older of the two"
+                f"the Redis store has version {found}, this twotower reads {VERSION}; upgrade the older one"
             )
         await self.items_since(0)
         try:
