@@ -56,7 +56,7 @@ class Comparison:
         skipped: ranking baseline -> why it was left out.
         seeds: of our models.
         popularity: for a model that predicts, its ranking compared with popularity:
-            ``BesidePopularity.as_dict`` and ``"ours"``; empty for a model that ranks, which is compared with the baselines.
+            ``BesidePopularity.as_dict`` and ``"ours"``; empty for a model that ranks.
         data: rows of each set, users, items and notes; see `facts_of`.
         seconds: total time, including reading the data; 0 if not timed.
     """
@@ -281,8 +281,8 @@ def compare_rankers(
     Where there are labels, each is tuned on the validation set twice: on the positives alone, and on all
     interactions by their grades, as ``all_pairs`` grades them. The better one is kept, and with
     ``training.refit`` it is then fitted on the training and validation sets together, as our model is.
-    Users are not recommended items that they have in those sets, positive or not. A baseline that can't run here (too
-    many items for it, a library that is not installed, no categories) is left out, with the reason.
+    Users are not recommended items that they have in those sets, positive or not. A baseline that can't run
+    here (too many items for it, a library that is not installed, no categories) is left out, with the reason.
 
     Args:
         config: the split, and how to measure.

@@ -139,8 +139,8 @@ class Run:
             changed = differences(config, self.config())
             if changed:
                 raise ConfigError(
-                    "a run must be resumed with the config it was started with; this one differs (now, then in "
-                    f"{self.config_file}): " + "; ".join(changed)
+                    "a run must be resumed with the config it was started with; this one differs (now, then "
+                    f"in {self.config_file}): " + "; ".join(changed)
                 )
             return state
         if state == "finished":

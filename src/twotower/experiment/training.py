@@ -186,8 +186,8 @@ def check_same_data(run: Run, parts: Parts) -> None:
     if data.get("hash", found := fingerprint(parts)) != found:
         raise DataError(
             f"a run is evaluated on the data it was made from: values in the tables of {run.path} have "
-            "changed since its training, so the model may have been trained on some test rows; restore the files, or "
-            "train again"
+            "changed since its training, so the model may have been trained on some test rows; restore the "
+            "files, or train again"
         )
 
 
