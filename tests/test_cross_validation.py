@@ -130,7 +130,7 @@ def test_wrong_arguments(given: dict[str, Any], message: str, data: tt.Dataset) 
 
 
 def test_a_fold_that_fails_is_named(data: tt.Dataset) -> None:
-    with pytest.raises(DataError, match="1,000 folds need as many rows, there are 900"):
+    with pytest.raises(DataError, match="1,000 folds need at least 1,000 rows, got 900"):
         tt.cross_validate(tt.TwoTower(), data, 1_000)
     with pytest.raises(DataError, match="fold 1 of 2: "):
         tt.cross_validate(tt.TwoTower(**QUICK, positive=9.0), data, 2, progress=False)

@@ -301,7 +301,7 @@ def test_a_run_without_an_epoch_may_be_begun_anew(config: Config, tmp_path: Path
 
 
 def test_a_broken_comparison_or_demonstration_says_what_to_do(config: Config, tmp_path: Path) -> None:
-    with pytest.raises(Interrupted, match="interrupted; a comparison saves nothing, run it again"):
+    with pytest.raises(Interrupted, match="interrupted; a comparison saves nothing; run it again"):
         experiment.compare(config, callbacks=[Breaking(1)])
     with pytest.raises(Interrupted, match="interrupted; run it again"):
         experiment.demo(

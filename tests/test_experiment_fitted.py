@@ -80,7 +80,7 @@ def test_what_can_not_be_compared_is_refused(parts) -> None:
         tt.compare(train, test, ranks, others={"other": predicts})
     with pytest.raises(ConfigError, match="got str for 'x'"):
         tt.compare(train, test, ranks, others={"x": "popularity"})
-    with pytest.raises(ConfigError, match="others can't have the name 'two-tower'"):
+    with pytest.raises(ConfigError, match="others can't use the name 'two-tower'"):
         tt.compare(train, test, ranks, others={"two-tower": ranks})
     with pytest.raises(ConfigError, match=r"'evaluation.resamples' must be at least 100"):
         tt.compare(train, test, ranks, resamples=1)

@@ -287,7 +287,7 @@ def test_every_baseline_is_compared_with_ours(config: Config) -> None:
     for name in names:
         worth = found["validation"][name]
         assert found["given"][name] == max(("positives alone", "grades"), key=worth.__getitem__)
-    assert "of the test positives are of items in the training set" in found["skipped"]["category popularity"]
+    assert "of the test positives are items of the training set" in found["skipped"]["category popularity"]
     assert any(line.startswith("two-tower: ") for line in lines)
     for place, name in enumerate(names, 1):
         assert f"{name} ({place} of 5): tuning" in lines

@@ -75,6 +75,7 @@ ISO = [f"2020-{1 + i % 12:02d}-{1 + i % 28:02d} 10:{i % 60:02d}:00" for i in ran
 
 _TEAS = np.arange(200) % 40
 _SHOP = {"Kunde": USER, "Artikelnr": [f"A-{i:04d}" for i in _TEAS], "Artikel": [f"Tee {i}" for i in _TEAS]}
+_MAILS = [f"{user}@example.org" for user in USER]
 
 CASES = [
     # names and words
@@ -104,6 +105,18 @@ CASES = [
         {"a.csv": table(_SHOP)},
         guess("a.csv", want="schema"),
         {"user": "Kunde", "item": "Artikelnr", "display": ["Artikel"], "items": {}},
+    ),
+    Case(
+        "init: an e-mail address is the user, and Produktname the title",
+        {"a.csv": table({"E-Mail": _MAILS, "SKU": _SHOP["Artikelnr"], "Produktname": _SHOP["Artikel"]})},
+        guess("a.csv", want="schema"),
+        {"user": "E-Mail", "item": "SKU", "display": ["Produktname"], "items": {"Produktname": "text"}},
+    ),
+    Case(
+        "init: an id is the user before an e-mail address",
+        {"a.csv": table({"customer_email": _MAILS, "customer_id": USER, "sku": ITEM, "qty": PLAYS})},
+        guess("a.csv"),
+        ranks("customer_id", "sku", label="qty"),
     ),
     Case(
         "init: a skip is no positive",

@@ -28,8 +28,8 @@ class ByPopularity(Ranker):
     """Ranks items by popularity: the number of their positives, or the sum of their grades.
 
     Attributes:
-        counted: which of the two, in words.
-        worth: columns ``item`` and ``worth``; other items are worth 0.
+        counted: ``positives`` or ``grades``.
+        worth: columns ``item`` and ``worth``, the popularity score; other items have 0.
     """
 
     name = POPULARITY
@@ -43,8 +43,8 @@ class ByPopularity(Ranker):
 
         Args:
             train: all interactions, positives or not.
-            rule: which are positives, and how labels are graded.
-            least_grade: the grade of the least liked interaction; the most liked one has 1.
+            rule: selects the positives and grades the labels.
+            least_grade: the grade of the lowest label; the highest has 1.
         """
         schema = train.schema
         pairs = train.interactions.select(user=schema.user, item=schema.item)
@@ -61,7 +61,7 @@ class ByPopularity(Ranker):
         """Rank the catalogue in one order for all users; see `Ranker.rank`."""
         items = queries.items.alias("item").cast(self.worth.schema["item"], strict=False).to_frame()
         worth = items.join(self.worth, on="item", how="left", maintain_order="left").get_column("worth")
-        # places of the distinct values, which float32 holds exactly
+        # ranks of the distinct values, which are exact in float32
         level = np.unique(worth.fill_null(0).to_numpy(), return_inverse=True)[1].astype(np.float32)
         ones = np.ones((len(queries.users), 1), dtype=np.float32)
         return exact_top_k(ones, level[:, None], k, seen=queries.barred).items
@@ -69,14 +69,14 @@ class ByPopularity(Ranker):
 
 @dataclass(frozen=True, repr=False)
 class BesidePopularity:
-    """A model's ranking beside that by popularity, for the same users.
+    """A model's ranking compared with popularity, for the same users.
 
     Attributes:
-        counted: how popularity is counted, by ``positives`` or ``grades``: the one that ranks better here.
+        counted: how popularity is counted, by ``positives`` or ``grades``, whichever ranks better here.
         metrics: of popularity, name (``"ndcg@10"``) -> value and interval.
         difference: the model minus popularity, with the interval of that difference.
         model: of the model, as ``metrics``.
-        predicts: whether the model was trained to predict labels, and not to rank.
+        predicts: whether the model was trained to predict labels rather than to rank.
     """
 
     counted: str
@@ -98,7 +98,7 @@ class BesidePopularity:
         resamples: int,
         seed: int,
     ) -> BesidePopularity:
-        """Measure popularity on a task, beside a model's values."""
+        """Measure popularity on a task, and compare it with a model's values."""
         values = {one.counted: task.values(one) for one in ByPopularity.each(train, rule, least_grade)}
         last = f"ndcg@{task.ks[-1]}"
         counted = max(values, key=lambda one: values[one].means()[last])
@@ -112,12 +112,12 @@ class BesidePopularity:
 
     @property
     def metric(self) -> str:
-        """Name of what is judged by: NDCG at the first cut-off."""
+        """Name of the main metric: NDCG at the first cut-off."""
         return next(name for name in self.difference if name.startswith("ndcg@"))
 
     @property
     def verdict(self) -> str:
-        """``"better"`` or ``"worse"`` if the interval of the difference says so, else ``"not known"``."""
+        """``"better"`` or ``"worse"`` if the interval of the difference excludes 0, else ``"not known"``."""
         found = self.difference[self.metric]
         if math.isnan(found.low) or found.low <= 0.0 <= found.high:
             return "not known"

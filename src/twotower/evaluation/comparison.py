@@ -25,7 +25,7 @@ class RatingComparison(ShownComparison):
         against: the model that the others are compared with.
         models: model -> its evaluation.
         differences: model -> metric -> model minus ``against``, with the interval of that difference.
-        by_seed: model that came with several seeds -> the metrics of each.
+        by_seed: model with several seeds -> the metrics of each seed.
     """
 
     rows: int
@@ -67,14 +67,14 @@ def compare_ratings(
     models. If it contains 0, the models are not known to differ.
 
     Args:
-        predictions: model -> its predictions (n,) for the rows of ``test``; or (seeds, n), those of one model
-            with several seeds, which then has the mean of their sums by user.
+        predictions: model -> its predictions (n,) for the rows of ``test``; or (seeds, n) for one model
+            with several seeds, whose sums by user are averaged.
         test: n held-out rows with labels.
         train: what all the models were trained on.
         against: the model to compare the others with; one of the names.
         cap: also measure with labels and predictions clipped from above here.
-        resamples: resamples of users behind each interval.
-        seed: of the draws.
+        resamples: bootstrap resamples of the users.
+        seed: of the resampling.
 
     Raises:
         ConfigError: ``against`` is not one of the models; the schema has no label; a setting is out of range.

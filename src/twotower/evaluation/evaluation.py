@@ -28,7 +28,7 @@ from twotower.features.positive import PositiveRule
 from twotower.metrics import Interval
 
 _MANY = 0.1
-"""Share of test positives seen in the training set above which a note says so."""
+"""A note is added above this share of test positives that are in the training set."""
 CANDIDATES = ("all", "test_items", "test_pairs")
 """The items ranked for a user: the whole catalogue, items with rows in the test set, or items that the user
 has rows with there."""
@@ -39,7 +39,7 @@ _MOST = 20
 
 
 class _Metrics(dict[str, Interval]):
-    """Metrics by name; a name that is not there is an error that says which are."""
+    """Metrics by name; an unknown name is an error that lists the valid ones."""
 
     def __repr__(self) -> str:
         lines = [f"{name}: {value}" for name, value in self.items()]
@@ -62,9 +62,9 @@ class Evaluation(Shown):
     Attributes:
         rows: number of interactions in the test set.
         rating: metrics of predicted labels; None if the model does not predict.
-        ranking: of the ranked catalogue; None if it was not asked for, or nothing could be relevant.
+        ranking: metrics of the ranked catalogue; None if switched off, or if there is no relevant item.
         notes: what was not measured, and why.
-        popularity: the ranking beside that by popularity; None without a ranking.
+        popularity: the ranking compared with popularity; None without a ranking.
     """
 
     rows: int
@@ -82,7 +82,7 @@ class Evaluation(Shown):
 
     @property
     def slices(self) -> dict[str, Mapping[str, Mapping[str, SliceResult]]]:
-        """``"rating"`` and ``"ranking"`` -> group -> slice -> result, of what was measured."""
+        """``"rating"`` and ``"ranking"`` -> group -> slice -> result, if measured."""
         return {name: part.slices for name, part in self._parts().items()}
 
     def _metrics(self) -> Mapping[str, Interval]:
@@ -111,8 +111,8 @@ class Evaluation(Shown):
     def as_dict(self) -> dict[str, Any]:
         """Return ``{"rating", "ranking", "rows", "ranked", "popularity", "slices", "notes"}`` for JSON.
 
-        The first two are metric -> ``{"value", "low", "high"}``, empty if not measured; "ranked" says for how
-        many users among how many items, what was relevant, and how many test positives were left out and why;
+        The first two are metric -> ``{"value", "low", "high"}``, empty if not measured; "ranked" has
+        the number of users, items and relevant pairs, and how many test positives were left out and why;
         "popularity" is `BesidePopularity.as_dict`.
         """
         ranked = {}
@@ -148,20 +148,20 @@ def held_out_task(
     candidates: str = "all",
     exclude_seen: bool = True,
 ) -> RankingTask:
-    """Make a test set ready for ranking: its positives are relevant.
+    """Prepare a test set for ranking: its positives are relevant.
 
     Args:
         test: held-out interactions, positives or not.
         train: all interactions that the models have seen.
-        positive: says which are positives.
+        positive: selects the positives.
         ks: where to cut the lists off.
         candidates: one of `CANDIDATES`.
-        exclude_seen: whether a user is not given what is with the user in train, so that such a pair of the
-            test set is not relevant either.
+        exclude_seen: whether to exclude items in the user's training set; such pairs of the test set are
+            not relevant either.
 
     Raises:
         ConfigError: a setting is out of range.
-        DataError: there is no positive, or none that a user could be given.
+        DataError: there is no positive, or none that could be recommended.
     """
     if candidates not in CANDIDATES:
         raise ConfigError(
@@ -173,7 +173,7 @@ def held_out_task(
         among = test.interactions.get_column(test.schema.item)
     elif candidates == "test_pairs":
         among = test
-    positives = positive.select(test)  # or an error, where there is none
+    positives = positive.select(test)  # an error if there are none
     positives = test.with_interactions(test.interactions.filter(pl.Series(positive.positive(test))))
     return RankingTask.prepare(positives, train, ks=ks, candidates=among, barred_seen=exclude_seen)
 
@@ -197,39 +197,37 @@ def evaluate_model(
 ) -> Evaluation:
     """Measure a model's predictions and, if it is a `Ranker`, its ranking on held-out interactions.
 
-    If the test set of a model that predicts has nothing to rank for, only the predictions are measured, and a
-    note says so. One that only ranks has nothing else to show, so there it is an error.
+    If the test set of a model that predicts has no positives, only the predictions are measured, and a
+    note says so. For a model that only ranks it is an error.
 
     Args:
-        model: to be measured.
+        model: the model.
         test: the held-out interactions.
         train: what the model was trained on.
         positive: which held-out interactions count as relevant in the ranking.
         rating: whether it predicts labels.
         ranking: whether to rank.
-        metrics: a user's own metrics of the lists; see `Recommender.evaluate`.
+        metrics: your own metrics of the lists; see `Recommender.evaluate`.
         cap: also report rating metrics with labels and predictions capped here.
         ks: where ranked lists are cut off.
         candidates: one of `CANDIDATES`.
         exclude_seen: as for `held_out_task`.
-        least_grade: grade of the least liked interaction, for popularity by grades.
+        least_grade: grade of the lowest label, for popularity by grades.
         resamples: bootstrap resamples of the users.
         seed: of the resampling.
 
     Raises:
         ConfigError: a setting is out of range, or there is nothing to measure.
-        DataError: nothing can be relevant, for a model that only ranks.
+        DataError: a model that only ranks has no relevant items in the test set.
     """
     if not rating and not (ranking and isinstance(model, Ranker)):
         raise ConfigError(
-            "a model that predicts no label is measured by its ranking, which is switched off; set "
+            "a model that predicts no label is evaluated by its ranking, which is switched off; set "
             "ranking to true"
         )
     own = OwnMetrics(metrics)
     if metrics and not (ranking and isinstance(model, Ranker)):
-        raise ConfigError(
-            "metrics of your own are of ranked lists, and ranking is switched off; set ranking=True"
-        )
+        raise ConfigError("your own metrics need ranked lists, but ranking is switched off; set ranking=True")
     rated = evaluate_rating(model, test, train, cap=cap, resamples=resamples, seed=seed) if rating else None
     if not (ranking and isinstance(model, Ranker)):
         return Evaluation(len(test), rated, None)
@@ -254,7 +252,7 @@ def evaluate_model(
 
 
 def _notes(ranked: RankingEvaluation, ks: Sequence[int]) -> tuple[str, ...]:
-    """Say what is easily misread: positives that were left out, and lists as long as the catalogue."""
+    """Return notes on positives that were left out, and on lists as long as the catalogue."""
     notes = []
     seen, positives = ranked.left_out["seen"], ranked.positives + sum(ranked.left_out.values())
     if seen >= _MANY * positives:
@@ -266,5 +264,5 @@ def _notes(ranked: RankingEvaluation, ks: Sequence[int]) -> tuple[str, ...]:
     whole = [k for k in ks if k > ranked.items]
     if whole:
         longer = ", ".join(map(str, whole))
-        notes.append(f"the catalogue has {ranked.items:,} items, so lists of {longer} hold all of it")
+        notes.append(f"the catalogue has {ranked.items:,} items, so lists of {longer} contain all of it")
     return tuple(notes)

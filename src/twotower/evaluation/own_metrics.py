@@ -26,7 +26,7 @@ class OwnMetrics:
         directions: name -> the function's attribute ``higher_is_better``; None without one.
 
     Raises:
-        ConfigError: a name or a function that is not one.
+        ConfigError: an invalid name or function.
     """
 
     def __init__(self, functions: Mapping[str, Own] | None = None) -> None:
@@ -55,13 +55,13 @@ class OwnMetrics:
             lists: item rows (n_users, k), padded with -1.
             relevant: item rows of each user.
             items: ids by row.
-            taken: names that the built-in metrics have.
+            taken: names of the built-in metrics.
 
         Returns:
             metric -> (n_users,), nan for a user who is not counted.
 
         Raises:
-            ConfigError: a name that a built-in metric has.
+            ConfigError: a name is that of a built-in metric.
             DataError: a function did not return one number or nan per user.
         """
         if not self.functions:
@@ -78,7 +78,7 @@ class OwnMetrics:
             if name in taken:
                 raise ConfigError(f"{name!r} is the name of a built-in metric; choose another for your own")
             try:
-                # copies: what one function does to the lists is not seen by the next
+                # copies, so that a function can't change the lists of the next
                 given = function([[*one] for one in recommended], [[*one] for one in wanted])
             except Exception as error:
                 error.add_note(f"Raised by the metric {name!r}.")
@@ -87,7 +87,7 @@ class OwnMetrics:
         return found
 
     def notes(self, values: Mapping[str, NDArray[np.float64]]) -> list[str]:
-        """Say of which users a function gave no value."""
+        """Return notes on users without a value."""
         notes = []
         for name in self.functions:
             missing = int(np.isnan(values[name]).sum())
@@ -109,7 +109,7 @@ def _checked(name: str, given: Any, n_users: int) -> NDArray[np.float64]:
         if np.ndim(given) == 0:
             got = repr(given)[:80]
         raise DataError(
-            f"metric {name!r} must return one finite number for each of the {n_users:,} users it is given, "
+            f"metric {name!r} must return one finite number for each of the {n_users:,} users, "
             f"or nan for a user who is not counted; got {got}"
         )
     return values

@@ -16,7 +16,7 @@ IntArray = NDArray[np.int64]
 
 
 def keys_of_rows(pairs: pl.DataFrame, users: pl.Series, items: pl.Series) -> tuple[IntArray, IntArray]:
-    """Return the keys of pairs, ascending, and their column ``row``; users or items outside are left out."""
+    """Return the keys of pairs, ascending, and their column ``row``; unknown users or items are left out."""
     code = (pl.col("user_row").cast(pl.Int64) * len(items) + pl.col("item_row").cast(pl.Int64)).alias("key")
     coded = (
         pairs.join(users.to_frame().with_row_index("user_row"), on="user")
@@ -28,7 +28,7 @@ def keys_of_rows(pairs: pl.DataFrame, users: pl.Series, items: pl.Series) -> tup
 
 
 def distinct_keys(pairs: pl.DataFrame, users: pl.Series, items: pl.Series) -> IntArray:
-    """Return the distinct keys of pairs, ascending; users or items outside are left out."""
+    """Return the distinct keys of pairs, ascending; unknown users or items are left out."""
     keys, _ = keys_of_rows(pairs.with_columns(pl.lit(0).alias("row")), users, items)
     return keys[np.append(True, keys[1:] != keys[:-1])] if len(keys) else keys
 
@@ -43,12 +43,12 @@ def among(keys: IntArray, others: IntArray) -> NDArray[np.bool_]:
 
 
 def kept_of(kept: NDArray[np.bool_], *arrays: IntArray) -> tuple[IntArray, ...]:
-    """Return of each array (n,) what is kept (n,)."""
+    """Return each array (n,) filtered by the mask (n,)."""
     return tuple(array[kept] for array in arrays)
 
 
 def lists_of(keys: IntArray, asked: IntArray, n_items: int) -> ItemLists:
-    """Return the items of the asked users (rows, ascending) from sorted keys of more users."""
+    """Return the items of some users (rows, ascending) from sorted keys of more users."""
     user, item = np.divmod(keys, n_items)
     place = np.full(int(max(user.max(initial=0), asked.max())) + 1, -1, dtype=np.int64)
     place[asked] = np.arange(len(asked))
@@ -65,7 +65,7 @@ def users_of(lists: ItemLists, start: int, stop: int) -> ItemLists:
 
 
 def filtered(lists: ItemLists, where: NDArray[np.bool_]) -> ItemLists:
-    """Return the lists with those of their entries (n,) alone that are true in ``where``."""
+    """Return the lists with only the entries (n,) that are true in ``where``."""
     pointers, items = lists
     return np.append(0, np.cumsum(where))[pointers], items[where]
 

@@ -27,14 +27,14 @@ class RankingEvaluation(Shown):
     """The evaluation of a ranker on held-out rows. Made by `evaluate_ranking`.
 
     Attributes:
-        users: how many users were ranked for: those with a relevant item.
-        items: how many items the catalogue has.
-        positives: how many relevant (user, item) pairs there are.
+        users: number of users with a relevant item.
+        items: number of items in the catalogue.
+        positives: number of relevant (user, item) pairs.
         left_out: held-out rows that are not relevant, by reason; see `RankingTask`.
         metrics: name (``"recall@20"``) -> value and interval; coverage and Gini index have no interval.
         slices: group -> slice -> result, whose rows are relevant pairs; see `ranking_slices`. Slices of items
-            have recall and NDCG alone.
-        directions: of a user's own metrics, whether higher is better; None where neither is.
+            have only recall and NDCG.
+        directions: of your own metrics: whether higher is better, or None for no direction.
     """
 
     users: int
@@ -58,7 +58,7 @@ class RankingEvaluation(Shown):
         return self.directions
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the attributes for JSON; a number that is not defined is None."""
+        """Return the attributes for JSON; undefined numbers are None."""
         return {
             "users": self.users,
             "items": self.items,
@@ -74,14 +74,14 @@ class RankingEvaluation(Shown):
 
 @dataclass(frozen=True, repr=False)
 class RankingComparison(ShownComparison):
-    """Rankers beside each other. Made by `compare_rankings`.
+    """Several rankers on one test set. Made by `compare_rankings`.
 
     Attributes:
-        users: how many users each ranked for.
+        users: number of users that lists were ranked for.
         against: the model that the others are compared with.
         models: model -> its evaluation.
         differences: model -> metric -> model minus ``against``, with the interval of that difference.
-        by_seed: model that came with several seeds -> the metrics of each.
+        by_seed: model with several seeds -> the metrics of each seed.
     """
 
     users: int
@@ -124,8 +124,8 @@ def evaluate_ranking(
 ) -> RankingEvaluation:
     """Rank the whole catalogue for each user with held-out positives, and measure the lists.
 
-    Never against a sample of negatives, which can turn the order of two models round (Krichene & Rendle, KDD
-    2020). To measure often, after each epoch say, prepare a `RankingTask` once and ask it to ``measure``.
+    Negatives are never sampled, since that can reverse the order of two models (Krichene & Rendle, KDD
+    2020). To measure often, such as after each epoch, prepare one `RankingTask` and call ``measure``.
 
     Args:
         ranker: the model.
@@ -136,8 +136,8 @@ def evaluate_ranking(
             and that can be relevant; or a series of items, the same for every user. None is the whole
             catalogue.
         barred_seen: exclude items that the user has in the training set; they don't count as relevant either.
-        resamples: resamples of users behind each interval.
-        seed: of the draws.
+        resamples: bootstrap resamples of the users.
+        seed: of the resampling.
         slices: also measure by slice.
 
     Raises:
@@ -152,7 +152,7 @@ def evaluate_ranking(
 def evaluate_task(
     task: RankingTask, ranker: Ranker, train: Dataset | None, *, resamples: int = 1000, seed: int = 0
 ) -> RankingEvaluation:
-    """Do as `evaluate_ranking` with a task already prepared; without ``train`` there are no slices."""
+    """Like `evaluate_ranking`, for a prepared task; without ``train`` there are no slices."""
     return evaluate_values(task, ranker, train, resamples=resamples, seed=seed)[0]
 
 
@@ -165,7 +165,7 @@ def evaluate_values(
     resamples: int = 1000,
     seed: int = 0,
 ) -> tuple[RankingEvaluation, RankingValues]:
-    """Do as `evaluate_task`, with a user's own metrics, and return each user's values, too."""
+    """Like `evaluate_task`, with your own metrics; also return each user's values."""
     cut = RankingSlices({}, {}) if train is None else ranking_slices(task, train)
     values = _measured(task, ranker, cut, own)
     found = _evaluate(task, values, cut, resamples=resamples, seed=seed)
@@ -194,13 +194,13 @@ def compare_rankings(
     Args:
         rankings: model -> ranker.
         against: the model to compare the others with; one of the names.
-        test_positives: as the others, for `evaluate_ranking`.
-        train: what all the models have seen.
+        test_positives: as for `evaluate_ranking`.
+        train: the training set of all models.
         ks: where to cut the lists off.
         candidates: the only items that are ranked for each user.
         barred_seen: exclude items that the user has in the training set.
-        resamples: resamples of users behind each interval.
-        seed: of the draws.
+        resamples: bootstrap resamples of the users.
+        seed: of the resampling.
         slices: also measure each model by slice.
 
     Raises:
@@ -228,11 +228,10 @@ def compare_on_task(
     resamples: int = 1000,
     seed: int = 0,
 ) -> RankingComparison:
-    """Do as `compare_rankings` with a task already prepared; without ``train`` there are no slices.
+    """Like `compare_rankings`, for a prepared task; without ``train`` there are no slices.
 
-    The rankers are asked one after the other as they come, so that one that is made on the way need not stay
-    in memory. Several under one name, those of one model with several seeds, are measured as the mean of
-    theirs, user by user.
+    Rankers are measured one at a time as the iterable yields them, so they need not all be in memory.
+    Rankers with the same name are one model with several seeds: their values are averaged, user by user.
 
     Raises:
         ConfigError: ``against`` is not one of the rankers.
@@ -243,7 +242,7 @@ def compare_on_task(
         if not isinstance(ranker, Ranker | Sequence):
             raise ConfigError(
                 f"a ranker must be a Ranker, got {type(ranker).__name__} for {name!r}; derive its class from "
-                "twotower.evaluation.Ranker and write rank(queries, k)"
+                "twotower.evaluation.Ranker and implement rank(queries, k)"
             )
         several = [ranker] if isinstance(ranker, Ranker) else ranker
         each = [_measured(task, one, cut) for one in several]
@@ -284,7 +283,7 @@ def _measured(
 def _evaluate(
     task: RankingTask, values: RankingValues, slices: RankingSlices, *, resamples: int, seed: int
 ) -> RankingEvaluation:
-    """Put intervals round one ranker's values; all slices see the same draws of users."""
+    """Add intervals to one ranker's values; all slices use the same resampled users."""
     parts: dict[tuple[str, str], Mapping[str, FloatArray]] = {_WHOLE: values.users}
     for group, members in slices.users.items():
         for name, part in members.items():

@@ -1,4 +1,4 @@
-"""Which users and which relevant items are alike in what makes a ranking hard: cold or warm, busy or rare."""
+"""Slices of users and relevant items by how hard they are to rank: cold or warm, active or rare."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class RankingSlices:
     Attributes:
         users: group -> slice, over the users (n_users,): the metrics of these users alone.
         items: group -> slice, over the relevant items (n_relevant,): lists and candidates are unchanged, and
-            the items of the slice alone count as relevant.
+            only the items of the slice count as relevant.
     """
 
     users: Slices
@@ -24,7 +24,7 @@ class RankingSlices:
 
 
 def ranking_slices(task: RankingTask, train: Dataset) -> RankingSlices:
-    """Cut users and relevant items by what ``train`` knows of them; empty slices are left out.
+    """Slice users and relevant items by their training rows; empty slices are left out.
 
     =================== ==================================================================================
     ``user``            ``warm`` and ``cold`` users: with and without train interactions

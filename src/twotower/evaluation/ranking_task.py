@@ -42,17 +42,17 @@ FloatArray = NDArray[np.float64]
 Candidates = Dataset | Frame | pl.Series
 """Pairs of user and item, the only items ranked for each user; or items, the same for every user."""
 
-_CELLS = 1 << 27  # of users x items that a ranker is asked for at once: 0.5 GiB if it writes float32 scores
+_CELLS = 1 << 27  # users x items per call of a ranker: 0.5 GiB of float32 scores
 
 
 @dataclass(frozen=True, eq=False)
 class RankingValues:
-    """One ranker's lists, measured.
+    """The metrics of one ranker's lists.
 
     Attributes:
         users: metric -> (n_users,) a value a user, nan for one who is not counted; the metric is their mean.
-        whole: metric -> value, of metrics of all lists together.
-        parts: slice -> metric -> (n_users,), with the slice's items alone as relevant.
+        whole: metric -> value, for metrics of all lists together.
+        parts: slice -> metric -> (n_users,), with only the slice's items as relevant.
     """
 
     users: Mapping[str, FloatArray]
@@ -90,7 +90,7 @@ class RankingTask:
         seen: the items of each user in the training set, which are excluded; empty if they are not.
         allowed: the only items ranked for each user; None for everything but ``seen``.
         train_rows: (n_items,) training interactions of each item.
-        n_train: train interactions, of items outside the catalogue too.
+        n_train: number of training interactions, including items outside the catalogue.
         left_out: why held-out rows are not relevant, and how many: ``repeated`` (of a pair that is there
             already), ``not_candidates``, ``seen``.
     """
@@ -122,15 +122,15 @@ class RankingTask:
             test_positives: held-out interactions, all of them positives. A pair of user and item counts once.
             train: all interactions that the models have seen.
             ks: where to cut the lists off.
-            candidates: interactions or a frame of (user, item) pairs: the only items that each user may be
-                given; or a series of item ids, the same for every user. Held-out pairs outside are not
+            candidates: interactions or a frame of (user, item) pairs: the only items ranked for each
+                user; or a series of item ids, the same for every user. Held-out pairs outside are not
                 relevant, and the catalogue is then the items of these; else the items of train, of
                 ``test_positives`` and of their items tables.
-            barred_seen: never give a user an item that is with the user in train, and don't count it as
-                relevant.
+            barred_seen: exclude items that the user has in the training set; they don't count as relevant
+                either.
 
         Raises:
-            ConfigError: ``ks`` has a k below 1, or none.
+            ConfigError: ``ks`` is empty or has a k below 1.
             DataError: no user has a relevant item; ids or columns that don't match the training set.
         """
         cuts = cut_offs(ks)
@@ -190,10 +190,10 @@ class RankingTask:
         """Measure a ranker for every user.
 
         Args:
-            ranker: asked for blocks of users, so that memory does not grow with their number.
-            parts: slice -> (n_relevant,) which relevant items are in it; each then has recall and NDCG of its
-                own, the lists unchanged.
-            own: a user's own metrics.
+            ranker: called with blocks of users, so that memory does not grow with their number.
+            parts: slice -> (n_relevant,) which relevant items are in it; each has its own recall and
+                NDCG, with the lists unchanged.
+            own: your own metrics.
 
         Raises:
             DataError: the ranker returned invalid lists: a repeated item, an excluded item, or a wrong shape.
@@ -252,7 +252,7 @@ class RankingTask:
 
 
 def _pairs(data: Dataset, types: Mapping[str, pl.DataType] | None = None) -> pl.DataFrame:
-    """Return the columns ``user`` and ``item`` of the interactions, ids in the types of train's."""
+    """Return the columns ``user`` and ``item`` of the interactions, ids in the types of the training set."""
     schema = data.schema
     pairs = data.interactions.select(pl.col(schema.user).alias("user"), pl.col(schema.item).alias("item"))
     return pairs if types is None else _typed(pairs, types, "test_positives")

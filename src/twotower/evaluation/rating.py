@@ -31,10 +31,10 @@ class SliceResult:
     """The metrics over some rows of the test set.
 
     Attributes:
-        rows: how many rows.
-        users: how many users have one of them.
+        rows: number of rows.
+        users: number of users with such rows.
         metrics: name -> value and interval.
-        bounds: least and greatest train count or duration among the rows, of slices that are cut by one.
+        bounds: least and greatest train count or duration among the rows, for slices of these.
     """
 
     rows: int
@@ -48,7 +48,7 @@ class SliceResult:
         return f"{self.rows:,} rows of {self.users:,} users: {measured}"
 
     def as_dict(self) -> dict[str, Any]:
-        """Return ``{"rows", "users", "metrics"}`` for JSON, with ``"bounds"`` where there are any."""
+        """Return ``{"rows", "users", "metrics"}`` for JSON, with ``"bounds"`` if there are any."""
         bounds = {} if self.bounds is None else {"bounds": list(self.bounds)}
         return {"rows": self.rows, "users": self.users, **bounds, "metrics": metrics_dict(self.metrics)}
 
@@ -58,7 +58,7 @@ class RatingEvaluation(Shown):
     """The evaluation of predictions on a test set. Made by `evaluate_rating`.
 
     Attributes:
-        rows: how many rows were predicted.
+        rows: number of predicted rows.
         metrics: name -> value and interval, over all of them.
         slices: group -> slice -> result; see `twotower.evaluation.slices.slices_of`.
     """
@@ -77,7 +77,7 @@ class RatingEvaluation(Shown):
         yield from slices_in(self.slices)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return ``{"rows", "metrics", "slices"}`` for JSON; a number that is not defined is None."""
+        """Return ``{"rows", "metrics", "slices"}`` for JSON; undefined numbers are None."""
         return {
             "rows": self.rows,
             "metrics": metrics_dict(self.metrics),
@@ -99,17 +99,17 @@ def evaluate_rating(
 ) -> RatingEvaluation:
     """Measure predictions of the labels of ``test``, in the label's own units.
 
-    Every slice has every metric, XAUC too: within one band of durations XAUC can't be earned by knowing the
-    duration. XAUC is also what costs; the slices share its sorting, and are counted in several threads. The
-    intervals of all slices come from the same draws of users.
+    Every slice has every metric, XAUC too: within one band of durations, knowing the duration does not raise
+    XAUC. XAUC takes most of the time; the slices share its sorting and run in several threads. The
+    intervals of all slices come from the same resampled users.
 
     Args:
-        predictions: a model to ask, or its predictions (n,) for the rows of ``test`` in their order.
+        predictions: a model, or its predictions (n,) for the rows of ``test`` in their order.
         test: n held-out rows with labels.
-        train: what the model was trained on: says which users and items are cold, and cuts the bands.
+        train: the training set of the model: decides which users and items are cold, and the bands.
         cap: also measure with labels and predictions clipped from above here.
-        resamples: resamples of users behind each interval.
-        seed: of the draws.
+        resamples: bootstrap resamples of the users.
+        seed: of the resampling.
 
     Raises:
         ConfigError: the schema has no label, or a setting is out of range.
@@ -125,8 +125,8 @@ class RatingStatistics:
     """One model's sums by user.
 
     Attributes:
-        whole: over all rows.
-        slices: (group, slice) -> over the rows of the slice; without slices that hold all rows.
+        whole: sums over all rows.
+        slices: (group, slice) -> over the rows of the slice; slices of all rows are left out.
     """
 
     whole: UserStatistics
@@ -163,7 +163,7 @@ class RatingTable:
         schema = test.schema
         if schema.label is None:
             raise ConfigError(
-                "rating metrics need labels and the schema names none; set schema.label to their column"
+                "rating metrics need labels, but the schema has none; set schema.label to their column"
             )
         users = test.interactions.get_column(schema.user)
         # Ranks of strings, like integer ids, ascend with the id: a permuted table gives the same draws.

@@ -17,16 +17,16 @@ from twotower.metrics import RANKING_METRICS, RATING_METRICS, Interval
 _HEADLINE = ("ndcg", "recall")
 """Ranking metrics that are always shown; `Shown.to_frame` has all."""
 _MOST = 14
-"""Lines of metrics at most in a text."""
+"""Most lines of metrics in a text."""
 _FLOAT, _TEXT = pl.Float64, pl.String
 
 
 def higher_is_better(metric: str, own: Mapping[str, bool | None] | None = None) -> bool | None:
-    """Return a metric's direction; None where it has no better direction.
+    """Return a metric's direction; None if it has none.
 
     Args:
         metric: such as ``"ndcg@10"`` or ``"rmse"``.
-        own: directions of metrics that a user has defined.
+        own: directions of your own metrics.
     """
     if own and metric in own:
         return own[metric]
@@ -36,14 +36,14 @@ def higher_is_better(metric: str, own: Mapping[str, bool | None] | None = None) 
 
 
 def headline(metrics: Iterable[str], own: Iterable[str] = ()) -> list[str]:
-    """Return the metrics that a short text shows: of ratings all, of rankings some, and a user's own."""
+    """Return the metrics that a short text shows: all rating metrics, some ranking metrics, and your own."""
     names, mine = list(metrics), set(own)
     shown = [name for name in names if name in RATING_METRICS or name in mine]
     return shown + [name for kind in _HEADLINE for name in names if name.startswith(f"{kind}@")]
 
 
 def bounds(interval: Interval) -> str:
-    """Return the bounds in brackets; empty where there are none."""
+    """Return the bounds in brackets; empty if there are none."""
     if not math.isfinite(interval.low) or not math.isfinite(interval.high):
         return ""
     return f"[{interval.low:.4f}, {interval.high:.4f}]"
@@ -92,21 +92,21 @@ class Shown(ABC):
 
     @abstractmethod
     def _title(self) -> str:
-        """What was measured, in a line."""
+        """One line on what was measured."""
 
     @abstractmethod
     def _by_slice(self) -> Iterable[tuple[str, str, Any]]:
         """Group, slice and `SliceResult` of every slice."""
 
     def _beside(self) -> tuple[str, Mapping[str, Interval]]:
-        """Name and metrics of what the model is shown beside."""
+        """Name and metrics of the baseline that the model is shown with."""
         return "", {}
 
     def _notes(self) -> list[str]:
         return []
 
     def _directions(self) -> Mapping[str, bool | None]:
-        """Directions of metrics that a user has defined."""
+        """Directions of your own metrics."""
         return {}
 
     def __repr__(self) -> str:
@@ -153,10 +153,10 @@ class Shown(ABC):
         return pl.DataFrame(rows, schema=first | _COLUMNS)
 
     def plot(self) -> Chart:
-        """Return a chart of the metrics with their intervals, beside popularity's where there are any.
+        """Return a chart of the metrics with their intervals, and popularity's if measured.
 
         Raises:
-            MissingExtraError: the package that draws is not installed.
+            MissingExtraError: the plotting library is not installed.
         """
         other, theirs = self._beside()
         rows = []
@@ -181,22 +181,22 @@ class ShownComparison(ABC):
 
     @abstractmethod
     def _title(self) -> str:
-        """What was measured, in a line."""
+        """One line on what was measured."""
 
     @abstractmethod
     def _main(self) -> str:
         """The metric that a short text shows."""
 
     def _directions(self) -> Mapping[str, bool | None]:
-        """Directions of metrics that a user has defined."""
+        """Directions of your own metrics."""
         return {}
 
     @property
     def ours_minus(self) -> dict[str, dict[str, Interval]]:
         """Return model -> metric -> ``against`` minus model, with the interval of that difference.
 
-        This is what is printed and reported: above 0 where ``against`` is higher. `differences` are the same
-        with the opposite sign.
+        These are printed and reported: above 0 if ``against`` is higher. `differences` have the opposite
+        sign.
         """
         return {
             name: {metric: self._lead(name, metric) for metric in of} for name, of in self.differences.items()
@@ -274,7 +274,7 @@ class ShownComparison(ABC):
 
         Raises:
             ConfigError: no such metric was measured.
-            MissingExtraError: the package that draws is not installed.
+            MissingExtraError: the plotting library is not installed.
         """
         metric = self._main() if metric is None else metric
         known = self.models[self.against].metrics

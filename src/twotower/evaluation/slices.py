@@ -1,4 +1,4 @@
-"""Which test rows are alike in what makes them hard: cold or warm, popular or rare, short or long."""
+"""Slices of test rows by how hard they are: cold or warm, popular or rare, short or long."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Slices = dict[str, dict[str, Slice]]
 
 
 def slices_of(test: Dataset, train: Dataset) -> Slices:
-    """Cut the rows of ``test`` by what ``train`` knows of them; slices without rows are left out.
+    """Slice the rows of ``test`` by their training rows; slices without rows are left out.
 
     ==================== =================================================================================
     ``user``, ``item``   ``warm`` and ``cold``: with and without train interactions
@@ -68,7 +68,7 @@ class _Counts:
     """The number of training rows of each user or item that has any.
 
     Attributes:
-        column: the id's.
+        column: of the ids.
         table: ids and ``count``.
     """
 

@@ -1,4 +1,4 @@
-"""From a config to a run: read, split, train, evaluate, save; and the batch work with what was saved."""
+"""From a config to a run: read, split, train, evaluate, save; and batch work with saved runs."""
 
 from twotower.experiment.batch import read_items, recommend_all, score_file
 from twotower.experiment.comparing import (

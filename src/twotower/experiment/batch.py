@@ -17,10 +17,10 @@ from twotower.errors import ConfigError, DataError, nearest
 from twotower.recommender import Recommender
 
 SUFFIXES = (".parquet", ".csv")
-"""Formats of a table that is written."""
+"""File formats of output tables."""
 
 Progress = Callable[[int, int], None]
-"""Called with the users done so far and the users in all."""
+"""Called with the number of users done and the total."""
 
 
 def recommend_all(
@@ -36,22 +36,22 @@ def recommend_all(
 ) -> int:
     """Write the top k of every known user and return the number of rows.
 
-    The columns are ``user_id, item_id, rank, score`` whatever the ids are called in the data. Blocks of users
-    are written as they come, so that memory does not follow their number; the file appears when it is whole.
+    The columns are always ``user_id, item_id, rank, score``. Users are written block by block, so memory use
+    does not grow with their number; the file appears when it is complete.
 
     Args:
-        recommender: whose recommendations.
+        recommender: a trained model.
         out: a .parquet or .csv file.
-        k: how many items each; see `Recommender.recommend`.
-        exclude_seen: leave out what a user has seen in train; None for what the model was trained with.
-        allow: ids of the only items that may be given; None for all.
-        deny: ids of items that may not be given.
-        strict: whether an item of these that is not known is an error.
+        k: items per user; see `Recommender.recommend`.
+        exclude_seen: leave out items in the user's training set; None for the setting of the run.
+        allow: ids of the only items to recommend; None for all.
+        deny: ids of items not to recommend.
+        strict: whether an unknown item in these is an error.
         progress: called after each block.
 
     Raises:
-        ConfigError: k is not a whole number from 1, or the suffix is another.
-        DataError: no item that is known is allowed.
+        ConfigError: k is not a positive whole number, or the suffix is not supported.
+        DataError: no known item is allowed.
         BundleError: the file can't be written.
     """
     path = _writable(out)
@@ -70,16 +70,16 @@ def recommend_all(
             yield block.select(user_id=user, item_id=item, rank=rank, score=score)
 
     blocks = renamed()
-    first = next(blocks)  # also where a wrong k is found out, before any file is touched
+    first = next(blocks)  # also checks k before any file is written
     _sink(chain([first], blocks), first.schema, path)
     return rows
 
 
 def read_items(recommender: Recommender, path: str | Path) -> pl.Series:
-    """Read item ids from the column of a CSV or Parquet table that is called as in the run's data.
+    """Read item ids from a CSV or Parquet table; the column has the name that the run's data uses.
 
     Raises:
-        DataError: there is no such table, or it lacks the column.
+        DataError: the table does not exist, or lacks the column.
     """
     frame, column = _read(recommender, path), recommender.encoder.schema.item
     if column not in frame.columns:
@@ -92,12 +92,12 @@ def read_items(recommender: Recommender, path: str | Path) -> pl.Series:
 
 @dataclass(frozen=True)
 class Scored:
-    """What was written.
+    """Counts of a scored table.
 
     Attributes:
-        rows: of the table.
-        unknown: of these, the pairs without a value, whose user or item is not known.
-        column: the one that was added.
+        rows: number of rows in the table.
+        unknown: number of pairs with an unknown user or item, which get null.
+        column: name of the added column.
     """
 
     rows: int
@@ -105,24 +105,24 @@ class Scored:
     column: str
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the attributes for JSON."""
+        """Return the attributes as a dict for JSON."""
         return asdict(self)
 
 
 def score_file(
     recommender: Recommender, pairs: str | Path, out: str | Path, *, strict: bool = False
 ) -> Scored:
-    """Add what the model says to a table of (user, item) pairs; see `Recommender.score`.
+    """Add the model's predictions or scores to a table of (user, item) pairs; see `Recommender.score`.
 
     Args:
-        recommender: whose predictions or scores.
+        recommender: a trained model.
         pairs: a CSV or Parquet table with the id columns of the run's data; other columns are kept.
         out: a .parquet or .csv file.
-        strict: whether a user or an item that is not known is an error.
+        strict: whether an unknown user or item is an error.
 
     Raises:
-        ConfigError, DataError: ``out`` has another suffix or is the table of pairs; the table is wrong, or
-            names someone not known.
+        ConfigError, DataError: ``out`` has an unsupported suffix or is the table of pairs; the table is
+            invalid, or with ``strict`` has an unknown id.
         BundleError: the file can't be written.
     """
     path = _writable(out)
@@ -135,7 +135,7 @@ def score_file(
 
 
 def _read(recommender: Recommender, path: str | Path) -> pl.DataFrame:
-    """Read a table in which ids that are text in the model are text, whatever they look like there."""
+    """Read a table; ids that are text in the model are read as text, even if they look like numbers."""
     schema = recommender.encoder.schema
     known = {schema.user: recommender.user_ids.dtype, schema.item: recommender.item_ids.dtype}
     text = {name: dtype for name, dtype in known.items() if dtype == pl.String}

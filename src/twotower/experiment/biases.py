@@ -1,4 +1,4 @@
-"""A model that predicts labels beside the plainest one worth the name: biases of users and items."""
+"""Compare a model that predicts labels with the simplest baseline: biases of users and items."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from twotower.recommender import Recommender
 
 
 def beside_biases(config: Config, recommender: Recommender, parts: Parts) -> dict[str, Any]:
-    """Measure biases on the test set, and the model beside them on the same resampled users.
+    """Measure biases on the test set, and their difference from the model on the same resampled users.
 
-    They learn what the model learnt from: the training set and, with ``training.refit``, the validation set.
+    The biases are fitted on the same rows as the model: the training set and, with ``training.refit``, the
+    validation set.
 
     Returns:
         ``{"metrics", "difference"}`` for JSON: of biases, and the model minus biases.

@@ -1,4 +1,4 @@
-"""`FitClock`: how long a fit spent encoding, and how long training."""
+"""`FitClock`: the time that a fit spends on encoding and on training."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from twotower.training import Callback
 
 
 class FitClock(Callback):
-    """Divides the time of a fit: outside the phases it is encoding, within them it is training."""
+    """Divides the time of a fit: training inside the phases, encoding outside."""
 
     def __init__(self, stages: Stages) -> None:
         self.stages = stages
         self._since = time.perf_counter()
 
     def on_phase_start(self, *, phase: str, epochs: int, first_epoch: int, pairs: int) -> None:
-        """Encoding is over, training begins."""
+        """Encoding ends, training begins."""
         del phase, epochs, first_epoch, pairs
         self.lap("encode")
 
     def on_phase_end(self, *, reason: str) -> None:
-        """Training is over, what follows is encoding."""
+        """Training ends, encoding continues."""
         del reason
         self.lap("train")
 

@@ -1,4 +1,4 @@
-"""Our model and every baseline on the same split: of labels for one that predicts them, else of rankings."""
+"""Compare our model with every baseline on the same split: by predicted labels, or else by rankings."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ from twotower.recommender import Recommender
 from twotower.training import Callback
 
 OURS: Final = "two-tower"
-"""What a comparison calls our model."""
+"""Name of our model in a comparison."""
 _WARM = 0.99
 """Category popularity is left out if this share of the test positives is of items in the training set."""
 
@@ -50,15 +50,15 @@ class Comparison:
     """Models compared on one test set, and how the baselines were tuned.
 
     Attributes:
-        comparison: the measurements.
-        given: model -> what it learnt from, such as "grades" or "positives alone".
-        choices: ranking baseline -> what it chose on the validation set, and by what numbers.
+        comparison: the metrics.
+        given: model -> its training data, such as "grades" or "positives alone".
+        choices: ranking baseline -> its settings chosen on the validation set, and their scores.
         skipped: ranking baseline -> why it was left out.
         seeds: of our models.
-        popularity: of a model that predicts, its ranking beside popularity's: ``BesidePopularity.as_dict``
-            and ``"ours"``; empty for one that ranks, which has the baselines.
-        data: rows of each part, users, items and notes; see `facts_of`.
-        seconds: of everything, from reading the data on; 0 if it was not timed.
+        popularity: for a model that predicts, its ranking compared with popularity:
+            ``BesidePopularity.as_dict`` and ``"ours"``; empty for a model that ranks.
+        data: rows of each set, users, items and notes; see `facts_of`.
+        seconds: total time, including reading the data; 0 if not timed.
     """
 
     comparison: RatingComparison | RankingComparison
@@ -98,9 +98,9 @@ class Comparison:
 
         With ``"given"``, ``"settings"`` and ``"skipped"`` as above, and ``"validation"``: ranking baseline ->
         ``"grades"`` or ``"positives alone"`` -> NDCG@100 of its best settings on the validation set; and
-        ``"at_edge"``: ranking baseline -> settings whose best value is the first or last that was allowed.
+        ``"at_edge"``: ranking baseline -> settings whose best value is at the edge of the search.
 
-        With several seeds also ``"seeds"``: which, and the spread of our metrics over them.
+        With several seeds also ``"seeds"``: the seeds, and the spread of our metrics over them.
         """
         found = {
             **self.comparison.as_dict(),
@@ -125,10 +125,10 @@ def compare(
     """Train our model and every baseline on one split, and measure them on its test set.
 
     Args:
-        config: the split, and our model. Its objective says what is compared: predicted labels or, if it is
-            an implicit one, rankings.
-        seeds: how many models of ours to train, as `train_seeds` does. With more than one, what is ours is
-            the mean of theirs, user by user, and their spread is reported.
+        config: the split and our model. Its objective decides what is compared: rankings if it is implicit,
+            else predicted labels.
+        seeds: how many of our models to train, as `train_seeds` does. With more than one, our result is
+            their mean, user by user, and their spread is reported.
         callbacks: called during the training of our model.
         log: called with one line for each model.
 
@@ -136,7 +136,7 @@ def compare(
         Each model's metrics with intervals, and each baseline's differences from ours with paired intervals.
 
     Raises:
-        ConfigError, DataError, TrainingError: as reading, splitting and training say.
+        ConfigError, DataError, TrainingError: raised while reading, splitting or training.
         Interrupted: Ctrl-C.
     """
     start = time.perf_counter()
@@ -144,7 +144,7 @@ def compare(
     configs = seed_configs(config, seeds)
     parts = load_parts(config, stages=stages, log=log)
     check_positives(config, parts)
-    with breaks_say("a comparison saves nothing, run it again"):
+    with breaks_say("a comparison saves nothing; run it again"):
         recommenders = [fit(one, parts, stages=stages, callbacks=callbacks) for one in configs]
         log(f"{OURS}: {stages}")
         kind = compare_rankers if config.objective.implicit else compare_predictors
@@ -156,22 +156,22 @@ def compare(
 def compare_run(path: str | Path, *, log: Log = quiet) -> tuple[Config, Comparison]:
     """Compare the model of a finished run with every baseline, without training it again.
 
-    What tuning finds is kept in the run: a second comparison, or a report, does not tune again.
+    The tuned settings are kept in the run, so a second comparison or a report does not tune again.
 
     Returns:
         The config of the run, and the comparison.
 
     Raises:
-        ConfigError: no finished run there.
-        DataError: the data is no longer what the run was trained on.
-        Interrupted: Ctrl-C; what was tuned until then is kept.
+        ConfigError: the directory contains no finished run.
+        DataError: the data has changed since the run was trained.
+        Interrupted: Ctrl-C; settings tuned so far are kept.
     """
     start, run = time.perf_counter(), Run.finished(path)
     config = run.config()
     parts = load_parts(config, log=log)
     check_same_data(run, parts)
     recommender = run.recommender(index=False)
-    with breaks_say("run it again; what has been tuned is kept"):
+    with breaks_say("run it again; the settings tuned so far are kept"):
         if config.objective.implicit:
             tuned = TunedSettings.of(run.baselines_file, config, parts, log)
             compared = compare_rankers(config, recommender, parts, tuned=tuned, log=log)
@@ -190,18 +190,18 @@ def compare_predictors(
     beside: Mapping[str, Recommender] | None = None,
     log: Log = quiet,
 ) -> Comparison:
-    """Compare predicted labels with those of rating baselines, fitted here on the same parts.
+    """Compare predicted labels with those of rating baselines, fitted here on the same sets.
 
-    A baseline learns labels capped where ours are, and chooses its settings on the validation set. With
-    ``training.refit`` it then learns from train and validation together, as ours does.
+    Baselines learn capped labels if our model does. Each chooses its settings on the validation set. With
+    ``training.refit`` it is then fitted on the training and validation sets together, as our model is.
 
     Args:
         config: the split, and how to measure.
-        recommender: ours, trained.
-        parts: of the data.
+        recommender: our trained model.
+        parts: training, validation and test set.
         baselines: names in `BASELINES`; None for all.
-        others: ours with other seeds.
-        beside: further trained models to be measured with them, by name.
+        others: our model with other seeds.
+        beside: further trained models to compare, by name.
         log: called with lines on the progress of each baseline.
     """
     ours = [one.predict(parts.test) for one in (recommender, *others)]
@@ -236,7 +236,7 @@ def compare_predictors(
 
 
 def _ranked_beside(config: Config, recommender: Recommender, parts: Parts, log: Log) -> dict[str, Any]:
-    """Measure how a model that predicts ranks beside popularity; empty where that can't be measured."""
+    """Compare the ranking of a model that predicts with popularity; empty if that can't be measured."""
     settings = config.evaluation
     if not settings.ranking:
         return {}
@@ -279,19 +279,19 @@ def compare_rankers(
     """Compare rankings with those of ranking baselines.
 
     Where there are labels, each is tuned on the validation set twice: on the positives alone, and on all
-    interactions by their grades, as ``all_pairs`` grades them. What is better there is kept, and with
-    ``training.refit`` it then learns from train and validation together, as ours does. Users are not
-    recommended what they have in those parts, positive or not. A baseline that can't run here (too
-    many items for it, a library that is not installed, no categories) is left out, with the reason.
+    interactions by their grades, as ``all_pairs`` grades them. The better one is kept, and with
+    ``training.refit`` it is then fitted on the training and validation sets together, as our model is.
+    Users are not recommended items that they have in those sets, positive or not. A baseline that can't run
+    here (too many items for it, a library that is not installed, no categories) is left out, with the reason.
 
     Args:
         config: the split, and how to measure.
-        recommender: ours, trained.
-        parts: of the data.
-        others: ours with other seeds.
+        recommender: our trained model.
+        parts: training, validation and test set.
+        others: our model with other seeds.
         baselines: names in `RANKING_BASELINES`; None for all.
-        beside: further rankers, fitted, to be measured with them.
-        tuned: settings of baselines that are known for these parts already; those tuned now are added.
+        beside: further fitted rankers to compare.
+        tuned: settings of baselines tuned earlier on this data; settings tuned now are added.
         log: called with lines on the progress of each baseline.
     """
     settings, rule = config.evaluation, recommender.positive
@@ -317,7 +317,7 @@ def compare_rankers(
     if CategoryPopularity.name in names and len(names) > 1 and warm >= _WARM:
         names.remove(CategoryPopularity.name)
         fitting.skipped[CategoryPopularity.name] = (
-            f"it is for new items, and {warm:.1%} of the test positives are of items in the training set"
+            f"it is for new items, and {warm:.1%} of the test positives are items of the training set"
         )
     given = {OURS: given_to_ours(config, parts.train.schema)}
 

@@ -42,7 +42,7 @@ class CrossValidation:
 
     @classmethod
     def of(cls, evaluations: Sequence[Evaluation]) -> CrossValidation:
-        """Take the mean of every metric over the folds that have it."""
+        """Average every metric over the folds that have it."""
         names = dict.fromkeys(name for one in evaluations for name in one.metrics)
         return cls(tuple(evaluations), {name: _mean(_values(evaluations, name)) for name in names})
 
@@ -118,7 +118,7 @@ def cross_validate(
     Args:
         model: the settings; it is not changed.
         data: all rows.
-        folds: how many, 2 or more.
+        folds: number of folds, 2 or more.
         method: ``"random"`` assigns all rows to the folds at random; ``"per_user"`` does so for the rows of
             each user, so that they are spread evenly.
         seed: of the folds.
@@ -148,7 +148,7 @@ def cross_validate(
         try:
             fitted = model.fit(train.as_train(), progress=progress, exclude_seen=exclude_seen)
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", TwoTowerWarning)  # said once, below
+                warnings.simplefilter("ignore", TwoTowerWarning)  # logged once, below
                 found = fitted.evaluate(
                     test, ranking=ranking, metrics=metrics, ks=ks, cap=cap, resamples=resamples, seed=seed
                 )
@@ -166,7 +166,7 @@ def cross_validate(
 def _folds(data: Dataset, folds: int, method: str, seed: int) -> Iterator[tuple[Dataset, Dataset]]:
     """Yield the training rows and the test rows of every fold."""
     if len(data) < folds:
-        raise DataError(f"{folds:,} folds need as many rows, there are {len(data):,}; use fewer folds")
+        raise DataError(f"{folds:,} folds need at least {folds:,} rows, got {len(data):,}; use fewer folds")
     fold = fold_of_rows(data.interactions.get_column(data.schema.user), folds, method, seed)
     for at in range(folds):
         inside = pl.Series(fold == at)

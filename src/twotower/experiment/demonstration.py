@@ -1,4 +1,4 @@
-"""The demonstration: the packaged sample from nothing to recommendations."""
+"""The demonstration: train on the packaged sample, compare, and recommend."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from twotower.training import Callback
 RATING, RANKING = "kuairec-sample", "kuairec-sample-ranking"
 """The recipes: one model predicts the labels, another is trained to rank, and recommends."""
 BASELINES = ("popularity", "item kNN", "EASE")
-"""Ranking baselines that are quickly tuned; `compare` takes all."""
+"""Ranking baselines that are quick to tune; `compare` uses all."""
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demonstration shows.
+    """The results of the demonstration.
 
     Attributes:
-        run: the saved run, of the model that is trained to rank.
+        run: the saved run of the model that ranks.
         metrics: of that model on the test set.
-        rating: a model that predicts labels, beside its baselines.
-        ranking: the one that ranks, beside some of its baselines.
-        user: the user of the recommendations.
-        recommendations: ten of them.
-        configs: of the model that predicts and of the one that ranks.
+        rating: comparison of a model that predicts labels with its baselines.
+        ranking: comparison of the model that ranks with some of its baselines.
+        user: whom the items are recommended to.
+        recommendations: ten items.
+        configs: of the model that predicts, and of the model that ranks.
     """
 
     run: Run
@@ -54,9 +54,9 @@ class DemoResult:
 def demo(
     out: str | Path, *, overrides: tuple[str, ...] = (), callbacks: Sequence[Callback] = (), log: Log = quiet
 ) -> DemoResult:
-    """Predict labels and rank on the packaged sample, beside baselines, and recommend ten videos to a user.
+    """Predict labels and rank on the packaged sample, compare with baselines, and recommend ten videos.
 
-    A run of an earlier demonstration is replaced, once the new one is whole; any other run is left alone.
+    The run of an earlier demonstration is replaced once the new one is complete; no other run is.
 
     Args:
         out: where the run is saved.

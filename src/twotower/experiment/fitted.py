@@ -45,7 +45,7 @@ def compare(
             ``TwoTower()`` by default.
         validation: what epochs and the baselines' settings are chosen on; without it a tenth of the training
             rows, drawn at random.
-        others: further models, by name, estimators or trained.
+        others: more models by name, estimators or trained.
         baselines: names of the baselines; all by default. ``()`` for none.
         progress: as for `TwoTower.fit`; also one line per baseline.
         exclude_seen: whether users are not recommended what they have in the training set.
@@ -58,7 +58,7 @@ def compare(
     Raises:
         TypeError: train is not a `TrainPart`.
         ConfigError: an unknown baseline, or a setting out of range.
-        DataError: there is nothing to rank for, or no label to predict.
+        DataError: there are no positives to rank, or no label to predict.
     """
     if not isinstance(train, TrainPart):
         raise TypeError(
@@ -68,7 +68,9 @@ def compare(
     model = TwoTower() if model is None else model
     named = {OURS: model, **(others or {})}
     if others is not None and OURS in others:
-        raise ConfigError(f"others can't have the name {OURS!r}, which is that of the model; choose another")
+        raise ConfigError(
+            f"others can't use the name {OURS!r}, which is reserved for the model; choose another"
+        )
     _check_alike(named)
     objective = model.objective
     known = RANKING_BASELINES if objective.implicit else BASELINES
@@ -103,7 +105,7 @@ def _check_alike(models: Mapping[str, TwoTower | Recommender]) -> None:
         if not isinstance(model, TwoTower | Recommender):
             raise ConfigError(
                 f"models are TwoTower estimators or trained Recommenders, got {type(model).__name__} for "
-                f"{name!r}; further models are given as others={{'name': model}}"
+                f"{name!r}; pass further models as others={{'name': model}}"
             )
     ours = models[OURS].objective
     for name, model in models.items():
@@ -115,7 +117,7 @@ def _check_alike(models: Mapping[str, TwoTower | Recommender]) -> None:
 
 
 def _known(name: str, known: Iterable[str], objective: str) -> str:
-    """Return a baseline's name as it is spelt here."""
+    """Return a baseline's canonical name."""
     plain = {_plain(one): one for one in known}
     if _plain(name) not in plain:
         raise ConfigError(

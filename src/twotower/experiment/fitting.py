@@ -26,27 +26,27 @@ from twotower.schema import Schema
 from twotower.wording import count_of
 
 CHOSEN_BY: Final = "ndcg@100"
-"""What a ranking baseline's settings are chosen by on the validation set; our epochs are too."""
+"""The validation metric that ranking baselines' settings and our epochs are chosen by."""
 GRADES: Final = "grades"
-"""Given: all interactions, each by the rank of its label."""
+"""Training data: all interactions, graded by the rank of the label."""
 POSITIVES: Final = "positives alone"
-"""Given: the interactions that the rule for positives selects, all alike."""
+"""Training data: only the positives, ungraded."""
 _SAY_EVERY = 5.0
 """Seconds between two lines on one search."""
 NO_GRADES: Final = "no grades"
-"""Given: all interactions alike, since the data has no label."""
+"""Training data: all interactions, ungraded, since the data has no label."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What a ranking baseline chose on the validation set.
+    """The settings that a ranking baseline chose on the validation set.
 
     Attributes:
-        baseline: with its settings, unfitted.
-        given: what it learns from: `GRADES`, `POSITIVES` or `NO_GRADES`.
-        worth: `CHOSEN_BY` on the validation set, of the best settings with each of what it could be given.
+        baseline: unfitted, with its settings.
+        given: its training data: `GRADES`, `POSITIVES` or `NO_GRADES`.
+        worth: training data -> `CHOSEN_BY` of its best settings on the validation set.
         tried: number of settings that were tried.
-        at_edge: settings whose best value is the first or the last that a search may try.
+        at_edge: settings whose best value is at the edge of the search.
     """
 
     baseline: RankingBaseline
@@ -68,9 +68,9 @@ class Fitting:
     """Fits one ranking baseline after the other.
 
     Attributes:
-        tuned: baseline -> what it chose earlier on the same data; it is not tuned again.
-        keep: called with what a baseline chose that was tuned now.
-        choices: baseline -> what it chose.
+        tuned: baseline -> its choice in an earlier tuning on the same data, which is used again.
+        keep: called with the choice of each baseline tuned now.
+        choices: baseline -> its choice.
         skipped: baseline -> why it was left out.
     """
 
@@ -90,7 +90,7 @@ class Fitting:
         self.everything = self.train
         if config.training.refit:
             self.everything = self._rows(parts.train.joined(parts.validation))
-        # The rows of a validation set are never all that is known, as a fully observed test set's may be.
+        # A validation set is never fully observed, as a test set may be.
         among = "test_items" if config.evaluation.candidates == "test_items" else "all"
         task = held_out_task(
             parts.validation,
@@ -105,7 +105,7 @@ class Fitting:
         self.skipped: dict[str, str] = {}
 
     def fitted(self, name: str, place: str = "") -> Ranker | None:
-        """Tune a baseline on each kind of rows, and fit the better one; None if it can't run here.
+        """Tune a baseline on each kind of training data, and fit the better one; None if it can't run here.
 
         Args:
             name: of the baseline.
@@ -142,7 +142,7 @@ class Fitting:
         return Choice(best.baseline, given, worth, sum(one.tried for one in found.values()), best.at_edge)
 
     def _rows(self, part: TrainPart) -> dict[str, _Rows]:
-        """Return what a baseline may be given of a part; positives first, which are kept if it is a tie."""
+        """Return the kinds of training data for a baseline; positives first, since they win a tie."""
         label = part.schema.label
         alone = _Rows(self.rule.select(part).as_train(), None)
         if label is None:
@@ -153,7 +153,7 @@ class Fitting:
 
 
 class _Validator:
-    """Measures a ranker on the validation set; says now and then how far a long search has come."""
+    """Measures a ranker on the validation set; logs the progress of a long search."""
 
     def __init__(self, task: RankingTask, log: Log) -> None:
         self.task, self.log = task, log
@@ -175,7 +175,7 @@ class _Validator:
 
 
 def given_to_ours(config: Config, schema: Schema) -> str:
-    """Return what a model of ours learns from, in words."""
+    """Describe the training data of our model."""
     objective = config.objective
     if not objective.implicit:
         given = ["labels", "ids"]
@@ -191,7 +191,7 @@ def given_to_ours(config: Config, schema: Schema) -> str:
 
 
 def settings_said(settings: Mapping[str, Setting]) -> str:
-    """Return settings in words."""
+    """Return settings as text."""
     return ", ".join(
         f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
         for key, value in settings.items()

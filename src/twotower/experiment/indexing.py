@@ -1,4 +1,4 @@
-"""Add an index to a finished run: the fastest that is accurate enough on its own vectors."""
+"""Add an index to a finished run: the fastest that reaches a recall on the run's vectors."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from twotower.experiment.stages import Log, quiet
 from twotower.retrieval import INDEXES, ExactIndex, Point, Tuned, tune_index
 
 ASKING: Final = 500
-"""Users that an index is measured with."""
+"""Most users that an index is measured with."""
 ITEMS: Final = 100
-"""Items that are asked for if nobody says how many."""
+"""Default number of items per query."""
 _KINDS = ("hnsw", "ivf", "ivfpq")
 
 
@@ -27,10 +27,10 @@ class Indexed:
     """An index of a run.
 
     Attributes:
-        run: whose bundle it is saved in; the exact scan needs none, and takes the place of an earlier one.
-        tuned: the choice and what it was made from.
-        k: how many items were searched for.
-        users: how many users asked.
+        run: its bundle contains the index; the exact scan needs none and removes an earlier index.
+        tuned: the chosen index and all measured ones.
+        k: items per query.
+        users: number of users it was measured with.
     """
 
     run: Run
@@ -39,7 +39,7 @@ class Indexed:
     users: int
 
     def facts(self) -> dict[str, Any]:
-        """Return what the bundle keeps of the choice."""
+        """Return the record of the choice that the bundle keeps."""
         return {**asdict(self.tuned.point), "k": self.k}
 
     def as_dict(self) -> dict[str, Any]:
@@ -68,16 +68,16 @@ def build_index(
     """Find the quickest index that reaches a recall, and save it in a run's bundle.
 
     Every kind is built and measured on the run's item vectors, with users of the run drawn at random. An
-    index that the run has already is replaced.
+    existing index of the run is replaced.
 
     Args:
         path: of a finished run.
         recall: mean share of a user's exact top ``k`` that must be found.
-        kinds: names in `INDEXES`, and nothing else is taken then; by default the quickest of all, which may
+        kinds: the only kinds to try, names in `INDEXES`; by default all, and the fastest is chosen, which may
             be the exact scan.
-        k: how many items will be asked for; 100 by default, or all if there are fewer.
-        threads: of the building. With more than one, HNSW's graph is not the same each time.
-        told: called with everything that is measured, at once.
+        k: items per query; 100 by default, or all if there are fewer.
+        threads: for building. With more than one, HNSW is not reproducible.
+        told: called with each index as soon as it is measured.
         log: called with lines on the progress.
 
     Raises:

@@ -1,4 +1,4 @@
-"""From a config to the three parts of an experiment."""
+"""From a config to the training, validation and test set."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def load_parts(config: Config, *, stages: Stages | None = None, log: Log = quiet
 
     Args:
         config: with paths relative to the working directory, or absolute.
-        stages: where the seconds of "read" and "split" go.
-        log: called with the sizes of the parts, and every note of reading and splitting.
+        stages: records the seconds of "read" and "split".
+        log: called with the sizes of the sets, and every note of reading and splitting.
 
     Raises:
         ConfigError, DataError: a table or a setting is wrong; the message says how to fix it.
@@ -37,11 +37,11 @@ def load_parts(config: Config, *, stages: Stages | None = None, log: Log = quiet
 
 
 def check_positives(config: Config, parts: Parts) -> None:
-    """Make sure, before anything is trained, that there is something to learn.
+    """Check before training that there is something to learn.
 
     Raises:
-        DataError: to rank, a part has no positives (the message says how its labels lie); to predict, the
-            train labels are all the same.
+        DataError: for ranking, a set has no positives (the message describes its labels); for prediction,
+            all training labels are equal.
     """
     if not config.objective.implicit:
         check_varied(parts.train)
@@ -56,17 +56,17 @@ def check_positives(config: Config, parts: Parts) -> None:
 
 
 def notes_of(parts: Parts) -> list[str]:
-    """Return what was dropped or found on the way to the parts, each once."""
+    """Return the notes of reading and splitting, each once."""
     return list(dict.fromkeys(parts.train.notes + parts.validation.notes + parts.test.notes))
 
 
 def sizes_of(parts: Parts) -> dict[str, int]:
-    """Return the number of interactions of each part."""
+    """Return the number of interactions in each set."""
     return {"train": len(parts.train), "validation": len(parts.validation), "test": len(parts.test)}
 
 
 def facts_of(parts: Parts) -> dict[str, Any]:
-    """Return for JSON the rows of each part, how many users and items there are, and the notes."""
+    """Return for JSON the rows of each set, the number of users and items, and the notes."""
     train = parts.train
     return {
         "rows": sizes_of(parts),

@@ -1,4 +1,4 @@
-"""A run directory: what is in it, what state it is in, and who may write to it."""
+"""A run directory: its files, its state, and whether training may write to it."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ State = Literal["new", "begun", "finished"]
 
 @dataclass(frozen=True)
 class Run:
-    """The directory of one run; none of its files need be there yet."""
+    """The directory of one run; its files need not exist yet."""
 
     path: Path
 
     @property
     def config_file(self) -> Path:
-        """The config, with nothing left to defaults."""
+        """The config, with every default filled in."""
         return self.path / "config.toml"
 
     @property
@@ -51,22 +51,22 @@ class Run:
 
     @property
     def history_file(self) -> Path:
-        """One line an epoch."""
+        """One line per epoch."""
         return self.path / "history.jsonl"
 
     @property
     def metrics_file(self) -> Path:
-        """The results; written last, so that a run with it is finished."""
+        """The results; written last, so it marks a finished run."""
         return self.path / "metrics.json"
 
     @property
     def report_file(self) -> Path:
-        """What `twotower.report` wrote, if it was asked to."""
+        """The report, if `twotower report` has written one."""
         return self.path / "report.html"
 
     @property
     def baselines_file(self) -> Path:
-        """Settings of baselines that were tuned on the run's data, if any were."""
+        """Settings of baselines tuned on the run's data, if any."""
         return self.path / "baselines.json"
 
     @classmethod
@@ -81,7 +81,7 @@ class Run:
             return run
         if run.path.is_file():
             raise ConfigError(
-                f"a run is a directory, {run.path} is a file; give the directory that `twotower train` wrote"
+                f"a run is a directory, {run.path} is a file; use the directory that `twotower train` wrote"
             )
         if (run.path / MANIFEST).exists():
             whole = f"; name the run: {run.path.parent}" if cls(run.path.parent).state() == "finished" else ""
@@ -108,7 +108,7 @@ class Run:
         return [child for child in children if type(self)(child).config_file.exists()]
 
     def state(self) -> State:
-        """Return how far the run has come; one without a checkpoint has nothing to lose, so it is new."""
+        """Return the state of the run; it is new if there is no checkpoint, since nothing can be lost."""
         if self.metrics_file.exists():
             return "finished"
         return "begun" if self.has_checkpoint() else "new"
@@ -118,16 +118,16 @@ class Run:
         return self.checkpoints.is_dir() and any(self.checkpoints.iterdir())
 
     def foreign(self) -> list[str]:
-        """Return the names of what lies in the directory and is no part of a run."""
+        """Return the names of files in the directory that don't belong to a run."""
         names = sorted(path.name for path in self.path.iterdir()) if self.path.is_dir() else []
         return [name for name in names if name not in _PARTS and not name.startswith(".")]
 
     def check(self, config: Config, *, resume: bool) -> State:
-        """Return the state, having made sure that training ``config`` into the directory destroys nothing.
+        """Check that training ``config`` into the directory overwrites nothing, and return the state.
 
         Raises:
-            ConfigError: the directory contains a run and ``resume`` is not set, or something that is no
-                run; or there is no run to resume, or it was started with another config.
+            ConfigError: the directory contains a run and ``resume`` is not set, or other files; or
+                there is no run to resume, or it was started with another config.
         """
         check_folder(self.path)
         state = self.state()
@@ -139,8 +139,8 @@ class Run:
             changed = differences(config, self.config())
             if changed:
                 raise ConfigError(
-                    "a run is resumed with the config it was started with; this one differs (now, then in "
-                    f"{self.config_file}): " + "; ".join(changed)
+                    "a run must be resumed with the config it was started with; this one differs (now, then "
+                    f"in {self.config_file}): " + "; ".join(changed)
                 )
             return state
         if state == "finished":
@@ -155,13 +155,13 @@ class Run:
             )
         if foreign := self.foreign():
             raise ConfigError(
-                f"--out must be a new or empty directory, or one of a run; {self.path} contains "
+                f"--out must be a new or empty directory, or that of a run; {self.path} contains "
                 f"{', '.join(foreign[:5])}; choose another"
             )
         return state
 
     def begin(self, config: Config) -> None:
-        """Make the directory and write the config into it."""
+        """Create the directory and write the config into it."""
         with disk_errors(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
         write_text(self.config_file, dump_config(config))
@@ -171,11 +171,11 @@ class Run:
         return load_config(self.config_file, saved=True)
 
     def recommender(self, *, index: bool = True) -> Recommender:
-        """Load the run's recommender, with the index that `build_index` gave it or without."""
+        """Load the run's recommender, with or without the index of `build_index`."""
         return Recommender.load(self.bundle, index=index)
 
     def check_output(self, out: Path | None) -> None:
-        """Make sure that writing a table to ``out``, if any, leaves what the run was trained from.
+        """Check that writing a table to ``out``, if any, does not overwrite the run's data.
 
         Raises:
             ConfigError: ``out`` is one of the data's tables, or a part of one.
@@ -200,7 +200,7 @@ class Run:
                 )
 
     def index_note(self) -> str:
-        """Return a line on what the index in the bundle finds of the exact lists."""
+        """Return a line with the recall of the bundle's index against exact search."""
         index = read_facts(self.bundle)["index"]
         return (
             f"found by {index['kind']}: recall@{index['k']} {index['recall']:.4f} of the exact lists; "
@@ -219,5 +219,5 @@ class Run:
         return values
 
     def write_metrics(self, metrics: dict[str, Any]) -> None:
-        """Write the results, which makes the run a finished one."""
+        """Write the results; the run is then finished."""
         write_text(self.metrics_file, json.dumps(metrics, indent=2, allow_nan=False) + "\n")

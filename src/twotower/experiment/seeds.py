@@ -1,6 +1,6 @@
-"""Several seeds of one config: how far a figure depends on the weights and batches that a seed stands for.
+"""Several seeds of one config: how much a metric depends on the seed.
 
-All of them have one split. What a seed changes: the weights at the start, the batches and their order, what
+All share one split. A seed changes the weights at the start, the batches and their order, what
 dropout drops, the negatives that are drawn and, where ranking validation uses a sample of users, which one.
 """
 
@@ -44,7 +44,7 @@ class SeedsFolder:
         return Run(self.path / f"{_PREFIX}{config.seed}")
 
     def check(self, configs: Sequence[Config], *, resume: bool) -> None:
-        """Make sure that training into the directory destroys nothing.
+        """Check that training into the directory overwrites nothing.
 
         Raises:
             ConfigError: it is not empty and ``resume`` is not set, or something else; or there is
@@ -60,7 +60,7 @@ class SeedsFolder:
         ]
         if foreign:
             raise ConfigError(
-                f"--out must be a new or empty directory, or one of several seeds; {path} contains "
+                f"--out must be a new or empty directory, or that of several seeds; {path} contains "
                 f"{', '.join(foreign[:5])}; choose another"
             )
         begun = any(self.run(config).config_file.exists() for config in configs)
@@ -86,10 +86,10 @@ def train_seeds(
     """Train a config with several seeds on one split, each into a run directory ``seed-42`` and so on.
 
     Args:
-        config: what to train; its seed is the first, and says the split of all.
+        config: what to train; its seed is the first, and decides the split of all.
         out: the directory of the runs.
         seeds: how many.
-        resume: continue the runs there; finished ones are kept. There may be more seeds than before.
+        resume: continue the runs there; finished ones are kept. ``seeds`` may be higher than before.
         callbacks: called at every step and epoch.
         tracking: trackers that the runs are logged to, as children of one run.
         log: called with one line for each stage.
@@ -100,7 +100,7 @@ def train_seeds(
 
     Raises:
         ConfigError: fewer than two seeds, or the directory contains something else.
-        ConfigError, DataError, TrainingError, BundleError: as `train` says.
+        ConfigError, DataError, TrainingError, BundleError: as for `train`.
         Interrupted: Ctrl-C.
     """
     if seeds < 2:
@@ -154,10 +154,10 @@ def _track(tracked: Tracked, result: Mapping[str, Any]) -> None:
 
 
 def seed_configs(config: Config, seeds: int) -> list[Config]:
-    """Return a config with so many seeds, counted from its own, and the split of its own.
+    """Return copies of a config with consecutive seeds from its own, all with its own split.
 
     Raises:
-        ConfigError: there is no seed.
+        ConfigError: ``seeds`` is below 1.
     """
     if seeds < 1:
         raise ConfigError(f"--seeds must be at least 1, got {seeds}")
@@ -170,7 +170,7 @@ def seed_configs(config: Config, seeds: int) -> list[Config]:
 def spread(values: Sequence[Mapping[str, float]]) -> dict[str, dict[str, Any]]:
     """Return metric -> mean, sd (of the sample), min, max and values over several models, for JSON.
 
-    A metric that one of them lacks is left out; what is not defined is None.
+    A metric that one of them lacks is left out; undefined values are None.
     """
     found = {}
     for name in values[0]:
@@ -185,7 +185,7 @@ def spread(values: Sequence[Mapping[str, float]]) -> dict[str, dict[str, Any]]:
 
 
 def _value(measured: Any) -> float:
-    """Return the value of a metric as ``metrics.json`` has it, with an interval or alone."""
+    """Return the value of a metric in ``metrics.json``, with or without an interval."""
     value = measured["value"] if isinstance(measured, dict) else measured
     return math.nan if value is None else float(value)
 

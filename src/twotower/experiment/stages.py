@@ -1,4 +1,4 @@
-"""Where the time of a run goes: the seconds of each stage."""
+"""The seconds that each stage of a run takes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 Log = Callable[[str], None]
-"""Told one line at a time what is going on."""
+"""Called with one line of progress at a time."""
 
 
 def quiet(line: str) -> None:
@@ -16,7 +16,7 @@ def quiet(line: str) -> None:
 
 
 class Stages:
-    """A stopwatch for named stages; a stage that comes twice adds up."""
+    """A stopwatch for named stages; the times of a repeated stage are added."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}

@@ -54,13 +54,13 @@ def train(
 ) -> RunResult:
     """Train, evaluate on the test set, and save everything into a run directory.
 
-    A run is finished once its ``metrics.json`` is there, which is written last. Whatever stops it before (a
-    crash, Ctrl-C, a full disk) leaves a directory to resume from; a finished run is never overwritten.
+    A run is finished once its ``metrics.json`` is there, which is written last. If it is stopped earlier (a
+    crash, Ctrl-C, a full disk), it can be resumed; a finished run is never overwritten.
 
     Args:
-        config: what to do.
+        config: of the run.
         out: the run directory.
-        parts: what the config's data is read and split into, where that is done already.
+        parts: the config's training, validation and test set, if already read and split.
         resume: continue the unfinished run there; a finished one is returned unchanged.
         callbacks: called at every step and epoch.
         tracking: trackers that the run is logged to.
@@ -69,7 +69,7 @@ def train(
     Raises:
         ConfigError: the directory contains another run, or there is none to resume; a tracker can't be
             reached.
-        ConfigError, DataError, TrainingError: as reading, splitting and training say.
+        ConfigError, DataError, TrainingError: raised while reading, splitting or training.
         BundleError: something could not be written (a full disk).
         Interrupted: Ctrl-C.
     """
@@ -88,7 +88,7 @@ def train(
         (tracking or Tracking()).run(run.path, config) as tracked,
         breaks_say("continue with --resume"),
     ):
-        run.check(config, resume=resume)  # what another process has done meanwhile
+        run.check(config, resume=resume)  # another process may have written to it meanwhile
         going_on = resume and run.has_checkpoint()
         run.begin(config)
         if resume and not going_on:
@@ -160,8 +160,8 @@ def evaluate(path: str | Path, *, log: Log = quiet) -> dict[str, Any]:
         model that ranks).
 
     Raises:
-        ConfigError: no finished run there.
-        DataError: the data is no longer what the run was trained on.
+        ConfigError: the directory contains no finished run.
+        DataError: the data has changed since the run was trained.
     """
     run = Run.finished(path)
     config, recommender = run.config(), run.recommender()
@@ -171,7 +171,7 @@ def evaluate(path: str | Path, *, log: Log = quiet) -> dict[str, Any]:
 
 
 def check_same_data(run: Run, parts: Parts) -> None:
-    """Make sure that the data is what a run was trained on.
+    """Check that the data has not changed since the run was trained.
 
     Raises:
         DataError: its rows or values have changed since.
@@ -186,15 +186,15 @@ def check_same_data(run: Run, parts: Parts) -> None:
     if data.get("hash", found := fingerprint(parts)) != found:
         raise DataError(
             f"a run is evaluated on the data it was made from: values in the tables of {run.path} have "
-            "changed since its training, so test rows may be among those trained on; restore the files, or "
-            "train again"
+            "changed since its training, so the model may have been trained on some test rows; restore the "
+            "files, or train again"
         )
 
 
 def _evaluate(config: Config, recommender: Recommender, parts: Parts, log: Log) -> dict[str, Any]:
     settings = config.evaluation
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", TwoTowerWarning)  # what they say is logged
+        warnings.simplefilter("ignore", TwoTowerWarning)  # their warnings are logged
         evaluation = recommender.evaluate(
             parts.test,
             cap=settings.cap,
@@ -212,7 +212,7 @@ def _evaluate(config: Config, recommender: Recommender, parts: Parts, log: Log) 
 
 
 def _best(history: list[Record]) -> dict[str, Any]:
-    """Return the validation metrics of the epoch that was chosen, with its number."""
+    """Return the validation metrics and the number of the chosen epoch."""
     best = next((record for record in reversed(history) if record.get("best")), None)
     if best is None:
         return {}
@@ -224,7 +224,7 @@ def _best(history: list[Record]) -> dict[str, Any]:
 
 @contextmanager
 def breaks_say(fix: str) -> Iterator[None]:
-    """Turn Ctrl-C into an `Interrupted` that says what to do next."""
+    """Turn Ctrl-C into an `Interrupted` whose message gives the next step."""
     try:
         yield
     except (Interrupted, KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""`TunedSettings`: what tuning found for the ranking baselines of a run, so that nothing is tuned twice."""
+"""`TunedSettings`: the tuned settings of a run's ranking baselines, so that nothing is tuned twice."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from twotower.experiment.stages import Log
 class TunedSettings:
     """The chosen settings of baselines, in a file of the run.
 
-    They depend on the data and the split, not on our model: a baseline is fitted again with them, and gives
-    the same lists as if it had been tuned again. They are not used for other data, another split, another
+    They depend on the data and the split, not on our model: a baseline fitted with them returns
+    the same lists as one that was tuned again. They are not used for other data, another split, another
     rule for positives or another version of the package.
 
     Attributes:
         path: of the file.
-        key: fingerprint of all that the settings depend on.
-        choices: baseline -> what it chose.
+        key: fingerprint of everything that the settings depend on.
+        choices: baseline -> its choice.
     """
 
     path: Path
@@ -39,7 +39,7 @@ class TunedSettings:
 
     @classmethod
     def of(cls, path: Path, config: Config, parts: Parts, log: Log) -> TunedSettings:
-        """Read the file of a run; empty if there is none, or if it is of something else, which is logged."""
+        """Read the file of a run; empty if there is none, or if it is for other data, which is logged."""
         found = cls(path, _key(config, parts))
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
@@ -59,7 +59,7 @@ class TunedSettings:
         return found
 
     def keep(self, name: str, choice: Choice, log: Log) -> None:
-        """Add what a baseline chose, and write the file; that it can't be written is logged."""
+        """Add a baseline's choice and write the file; a failed write is logged."""
         self.choices[name] = choice
         tuned = {
             name: {
@@ -74,7 +74,7 @@ class TunedSettings:
         try:
             write_text(self.path, json.dumps({"key": self.key, "tuned": tuned}, indent=2) + "\n")
         except BundleError as error:
-            log(f"note: the tuned settings of {name} are not kept: {error}")
+            log(f"note: the tuned settings of {name} could not be saved: {error}")
 
 
 def _choice(name: str, found: Any) -> Choice:

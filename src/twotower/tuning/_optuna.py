@@ -155,7 +155,7 @@ class Study:
         self._end(number, "PRUNED", note)
 
     def fail(self, number: int, note: str) -> None:
-        """End a trial that was cut off from outside; the sampler ignores it."""
+        """End an interrupted trial; the sampler ignores it."""
         self._end(number, "FAIL", note)
 
     def importance(self) -> dict[str, float]:
@@ -196,7 +196,7 @@ class Study:
 
 
 class _Connection(sqlite3.Connection):
-    """A connection that syncs to disk now and then, not at each of a trial's many writes.
+    """A connection that syncs to disk occasionally, not at each of a trial's many writes.
 
     Writes survive the end of the process, even a crash; a power failure may lose the last trials.
     """

@@ -126,7 +126,7 @@ def _dot(trial: Trial, axes: _Axes) -> str:
     title = f"<title>{escape(f'trial {trial.number}: {trial.value:.4f}; {said}')}</title>"
     if axes.holds(trial.value):
         return f'<circle class="dot" cx="{x:.1f}" cy="{y:.1f}" r="4">{title}</circle>'
-    tip = 6 if y > _HEIGHT / 2 else -6  # points towards its true place
+    tip = 6 if y > _HEIGHT / 2 else -6  # points towards the true value
     corners = f"M{x - 4:.1f} {y:.1f} L{x + 4:.1f} {y:.1f} L{x:.1f} {y + tip:.1f} Z"
     return f'<path class="low" d="{corners}">{title}</path>'
 

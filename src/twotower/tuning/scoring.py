@@ -23,7 +23,7 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Measure:
-    """A metric made of sums over users, so that it can be computed for any subset of them.
+    """A metric computed from sums over users, so that it works for any subset of users.
 
     Attributes:
         name: the metric.

@@ -16,7 +16,7 @@ class Trial:
     Attributes:
         number: from 0, the original config.
         state: ``complete``; ``pruned``, stopped early because most others were better at the same epoch, or
-            because it could not be trained; ``failed``, cut off from outside, which is not counted.
+            because it could not be trained; ``failed``, interrupted, which is not counted.
         value: the metric on the validation set; for a pruned trial, at its last epoch (None if it has none).
         values: ``section.key`` -> value tried.
         seconds: duration.

@@ -39,6 +39,8 @@ USER: Final = tuple(_USER.split())
 ITEM: Final = tuple(_ITEM.split())
 """Words for items, the likeliest first."""
 _ID: Final = frozenset(_IDS.split())
+EMAILS: Final = ("email", "mail")
+"""Words for an address that stands for the user where no column is named like one."""
 LABELS: Final = tuple(_LABELS.split())
 """Names of labels, the likeliest first."""
 TIMES: Final = tuple(_TIMES.split())
@@ -74,7 +76,10 @@ DISLIKES: Final = (
     *("cancelled", "canceled", "dismissed", "hidden", "blocked", "reported"),
 )
 """Words of columns in which "yes" is negative."""
-TITLES: Final = ("title", "name", "caption", "headline", "titel", "titre", "titulo")
+TITLES: Final = (
+    *("title", "name", "caption", "headline", "titel", "titre", "titulo"),
+    *("produktname", "artikelname", "bezeichnung", "artikelbezeichnung", "produktbezeichnung"),
+)
 TEXTS: Final = (
     *TITLES,
     "description",

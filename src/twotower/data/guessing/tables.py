@@ -11,12 +11,14 @@ import polars as pl
 
 from twotower.data.checks import require_columns
 from twotower.data.guessing.names import (
+    EMAILS,
     EVENTS,
     ITEM,
     LABELS,
     TIMES,
     USER,
     ends_like_id,
+    has_word,
     likelihood,
     names_id,
     rank,
@@ -247,6 +249,9 @@ def _named_id(role: str, events: Table, others: Sequence[Table], taken: set[str]
         keyed = [c for c in left if any(_keyed(frame[c], table, role) for table in others)]
         if len(keyed) == 1:
             return keyed[0], "the key of another table"
+        mailed = [c for c in left if has_word(c, EMAILS)]
+        if role == "user" and len(mailed) == 1:
+            return mailed[0], "an e-mail address, by its name"
     return None, ""
 
 
