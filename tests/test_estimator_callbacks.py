@@ -61,6 +61,11 @@ def test_a_subclass_overrides_only_what_it_needs(train: TrainPart, tmp_path: Pat
     assert [event for event in seen.events if isinstance(event, int)] == [of["epoch"] for of in model.history]
 
 
+def test_a_misspelt_hook_is_said() -> None:
+    with pytest.warns(TwoTowerWarning, match=r"Late\.on_epoch_ends is never called; .*'on_epoch_end'"):
+        type("Late", (Callback,), {"on_epoch_ends": lambda self, record: None})
+
+
 def test_a_callback_stops_a_phase_and_the_refit_follows(train: TrainPart) -> None:
     seen = Seen("train", 2)
     model = TwoTower(**SETTINGS).fit(train, callbacks=[Seen(), seen], progress=False)

@@ -101,6 +101,12 @@ CASES = [
         ranks("Kunde", "Artikelnr"),
     ),
     Case(
+        "init: e-mail addresses that begin with a number are no label",
+        {"a.csv": events(customer_email=[f"{u}@example.org" for u in USER])},
+        guess("a.csv"),
+        ranks(),
+    ),
+    Case(
         "init: the other one is its title",
         {"a.csv": table(_SHOP)},
         guess("a.csv", want="schema"),

@@ -61,7 +61,7 @@ def init(
     _try(draft.text, folder)
     write_text(out, draft.text)
     print(out)
-    log(f"check the config, then `twotower check {out}` and `twotower train {out} --out runs/first`")
+    log(f"check the config, then `twotower check {out}` and `twotower train {out} --out runs/{out.stem}`")
 
 
 def _try(text: str, folder: Path) -> None:

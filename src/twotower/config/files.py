@@ -163,6 +163,10 @@ def _read(source: str | Path) -> tuple[str, str, Path]:
         return path.read_text(encoding="utf-8-sig"), str(path), path.absolute().parent
     except FileNotFoundError:
         hint = _meant(source, path)
+        if path.suffix.lower() == ".toml":
+            raise ConfigError(
+                f"there is no '{source}'.{hint or f' `twotower init DATA --out {source}` writes a config'}"
+            ) from None
         raise ConfigError(
             f"a config is a TOML file or a recipe ({', '.join(recipes())}); there is no '{source}'.{hint}"
         ) from None

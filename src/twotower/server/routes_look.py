@@ -44,7 +44,7 @@ AnyPath = Annotated[str, Path(max_length=4096, examples=["14"])]
 @router.get("/model", response_class=Json, responses=gives(ModelAnswer))
 @needs("read")
 async def model(request: Request) -> Json:
-    """Say what is served."""
+    """Describe the model being served."""
     state = service_of(request).state
     recommender, schema = state.recommender, state.recommender.encoder.schema
     verb = verb_of(schema)
@@ -72,7 +72,7 @@ async def model(request: Request) -> Json:
 @router.get("/users", response_class=Json, responses=gives(UsersAnswer))
 @needs("read")
 async def users(request: Request, query: Search = "", limit: Limit = 20) -> Json:
-    """Search users whose id begins with the query; the user of this very id comes first."""
+    """Search users whose id begins with the query; an exact match comes first."""
     service = service_of(request)
     state, workers = service.state, service.workers
     return Json(await workers.run(workers.deadline(), lambda: found_users(state, query.strip(), limit)))
@@ -81,7 +81,7 @@ async def users(request: Request, query: Search = "", limit: Limit = 20) -> Json
 @router.get("/users/{user_id:rest}", response_class=Json, responses=gives(UserAnswer))
 @needs("read")
 async def user(request: Request, user_id: AnyPath, limit: Limit = 100) -> Json:
-    """Show what a user has seen: of one that is not known, nothing."""
+    """Show a user's history, which is empty for an unknown user."""
     service = service_of(request)
     state = service.state
     name = state.users.new(user_id, service.limits.id_length, "user_id")
@@ -176,7 +176,7 @@ async def map_(request: Request) -> Json:
 )
 @needs("read")
 async def map_places(request: Request) -> Json:
-    """Find items and a user on the map, those too that a sampled map leaves out."""
+    """Find items and a user on the map, including items that a sampled map leaves out."""
     service = service_of(request)
     deadline = service.workers.deadline()
     async with body_of(request, PlacesBody, service, deadline) as body:

@@ -49,7 +49,7 @@ _FEW = 50
 )
 @needs("read")
 async def recommend(request: Request) -> Json:
-    """Recommend to one or many users, known ones and new ones."""
+    """Recommend to one or many users, known or new."""
     service, results = service_of(request), list[orjson.Fragment]()
     deadline, size, degraded = service.workers.deadline(), 0, False
     async with body_of(request, RecommendBody, service, deadline) as body:
@@ -85,7 +85,7 @@ async def recommend_one(
     exclude_seen: bool | None = None,
     explain: Explain = 0,
 ) -> Json:
-    """Recommend to one known user, or one that has events."""
+    """Recommend to one user who is known or has events."""
     service = service_of(request)
     ranking.check_size(k, explain, service.limits)
     state, deadline = service.state, service.workers.deadline()

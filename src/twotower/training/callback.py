@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from twotower.errors import ConfigError
+from twotower.errors import ConfigError, TwoTowerWarning, nearest
 
 Record = dict[str, Any]
 """One line of ``history.jsonl``: phase, epoch, seconds, losses, validation metrics, learning rate, pairs per
@@ -27,6 +28,18 @@ class Callback:
     """
 
     _stop_reason: str | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for name in vars(cls):
+            if name.startswith("on_") and not hasattr(Callback, name):
+                hooks = [hook for hook in vars(Callback) if hook.startswith("on_")]
+                warnings.warn(
+                    f"{cls.__name__}.{name} is never called; a callback has {', '.join(hooks)}."
+                    f"{nearest(name, hooks)}",
+                    TwoTowerWarning,
+                    stacklevel=2,
+                )
 
     def on_phase_start(self, *, phase: str, epochs: int, first_epoch: int, pairs: int) -> None:
         """A phase begins.
