@@ -305,7 +305,8 @@ def test_names_that_lead_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "Did you mean 'films.toml'?" in fault("films.tml")
     (tmp_path / "films.csv").write_text("a,b\n")
     assert "run `twotower init films.csv` to write a config for it" in fault("films.csv")
-    assert "kuairec-sample" in fault("nowhere/else.toml")
+    assert "`twotower init DATA --out nowhere/else.toml` writes a config" in fault("nowhere/else.toml")
+    assert "kuairec-sample" in fault("nowhere/else")
 
 
 def test_a_recipe_wins_over_a_file_unless_it_is_a_path(

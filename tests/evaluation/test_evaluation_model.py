@@ -93,7 +93,7 @@ def test_what_is_not_asked_for_is_empty(case) -> None:
     assert (shown["ranking"], shown["ranked"], list(shown["slices"])) == ({}, {}, ["rating"])
     shown = evaluate_model(Scores(), test, train, GOOD, rating=False, resamples=10).as_dict()
     assert (shown["rating"], list(shown["slices"])) == ({}, ["ranking"])
-    with pytest.raises(ConfigError, match="measured by its ranking, which is switched off"):
+    with pytest.raises(ConfigError, match="evaluated by its ranking, which is switched off"):
         evaluate_model(Scores(), test, train, GOOD, rating=False, ranking=False)
 
 

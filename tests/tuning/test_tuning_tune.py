@@ -308,7 +308,7 @@ def test_no_budget(config: Config, tmp_path: Path, trials, minutes) -> None:
 
 
 def test_a_run_within_a_tuning_is_asked_for(tuned, folder: Path) -> None:
-    with pytest.raises(ConfigError, match=r"holds runs, it is none itself.*tuned/best.*tuned/given"):
+    with pytest.raises(ConfigError, match=r"contains several runs; choose one: .*tuned/best.*tuned/given"):
         Run.finished(folder / "tuned")
 
 
