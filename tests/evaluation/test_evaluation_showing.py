@@ -147,7 +147,7 @@ def test_a_comparison_tells_the_lead_of_ours_best_model_first(parts) -> None:
     assert [line.split()[0] for line in lines[2:]] == ["best", "ours", "same", "bad"]
     assert lines[2].endswith("worse")
     assert lines[5].endswith("better")
-    assert lines[4].endswith("not known")
+    assert lines[4].endswith("same")
     frame = found.to_frame()
     row = frame.filter(model="best", metric="rmse").row(0, named=True)
     gap = found.differences["best"]["rmse"]
@@ -171,6 +171,6 @@ def test_a_comparison_of_rankings(parts) -> None:
     assert repr(found).splitlines()[1].split()[0] == "ndcg@5"
     assert len(repr(found)) < MOST
     frame = found.to_frame().filter(model="b")
-    assert frame.filter(metric="ndcg@5")["verdict"].to_list() == ["not known"]
+    assert frame.filter(metric="ndcg@5")["verdict"].to_list() == ["same"]
     assert frame.filter(metric="gini@5")["verdict"].to_list() == [None]
     assert math.isclose(frame.filter(metric="gini@5")["difference"][0], 0.0, abs_tol=1e-12)

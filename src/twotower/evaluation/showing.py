@@ -213,10 +213,14 @@ class ShownComparison(ABC):
         return sorted(self.models, key=lambda name: way * _last(self.models[name].metrics[metric], way))
 
     def _verdict(self, model: str, metric: str) -> str:
-        """Say how ``against`` compares with a model: better, worse, or not known."""
+        """Say how ``against`` compares with a model: better, worse, the same, or unclear."""
         lead, higher = self._lead(model, metric), higher_is_better(metric, self._directions())
-        if higher is None or math.isnan(lead.low) or lead.low <= 0.0 <= lead.high:
-            return "not known" if higher is not None else ""
+        if higher is None:
+            return ""
+        if lead == lead.low == lead.high == 0.0:
+            return "same"
+        if math.isnan(lead.low) or lead.low <= 0.0 <= lead.high:
+            return "unclear"
         return "better" if (lead.low > 0) == higher else "worse"
 
     def _rows(self, metric: str) -> list[list[str]]:
@@ -249,7 +253,8 @@ class ShownComparison(ABC):
             Columns ``model``, ``metric``, ``value``, ``low``, ``high``, ``higher_is_better``, and of models
                 other than ``against``: ``difference`` (``against`` minus the model, on the same resampled
                 users), ``difference_low``, ``difference_high`` and ``verdict`` (``against`` is
-                ``"better"``, ``"worse"`` or, where the interval holds 0, ``"not known"``).
+                ``"better"``, ``"worse"``, ``"same"`` where all users have the same value or, where the
+                interval contains 0, ``"unclear"``).
         """
         rows = []
         for name, model in self.models.items():
