@@ -124,6 +124,16 @@ def test_similar_prints_a_table_or_json(call, run: Path) -> None:
     assert scores == sorted(scores, reverse=True)
 
 
+def test_similar_takes_lists_of_items(call, run: Path, tmp_path: Path) -> None:
+    everyone = call("similar", run, "--item", 7, "-k", 5, "--json").json["items"]
+    first, second = (one["item_id"] for one in everyone[:2])
+    (tmp_path / "some.csv").write_text(f"film\n{first}\n{second}\n")
+    only = call("similar", run, "--item", 7, "--allow", tmp_path / "some.csv", "--json").json["items"]
+    assert [one["item_id"] for one in only] == [first, second]
+    without = call("similar", run, "--item", 7, "-k", 3, "--deny", tmp_path / "some.csv", "--json").json
+    assert without["items"] == [{**one, "rank": rank} for rank, one in enumerate(everyone[2:5], 1)]
+
+
 def test_similar_to_an_item_unknown(call, run: Path) -> None:
     answer = call("similar", run, "--item", "nothing")
     assert answer.code == 2

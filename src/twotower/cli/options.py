@@ -5,9 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from twotower.recommender import Recommender
 
 
 def whole(text: str) -> int:
@@ -73,3 +76,27 @@ KOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on stdout.")]
 FullOption = Annotated[bool, typer.Option("--full", help="Print every table and note before the summary.")]
+AllowOption = Annotated[
+    Path | None,
+    typer.Option("--allow", metavar="FILE", help="List only the items in this .csv or .parquet file."),
+]
+DenyOption = Annotated[
+    Path | None,
+    typer.Option("--deny", metavar="FILE", help="Never list the items in this .csv or .parquet file."),
+]
+StrictOption = Annotated[
+    bool, typer.Option("--strict", help="Treat unknown items in --allow or --deny as an error.")
+]
+
+
+def candidates(
+    recommender: Recommender, allow: Path | None, deny: Path | None, *, strict: bool
+) -> dict[str, Any]:
+    """Return the arguments of `Recommender.recommend` for ``--allow``, ``--deny`` and ``--strict``."""
+    from twotower.experiment import read_items  # noqa: PLC0415
+
+    files = {"allow": allow, "deny": deny}
+    return {
+        **{name: None if path is None else read_items(recommender, path) for name, path in files.items()},
+        "strict": strict,
+    }

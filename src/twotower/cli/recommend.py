@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from twotower.cli.errors import guarded
-from twotower.cli.options import JsonOption, KOption, RunArgument
+from twotower.cli.options import (
+    AllowOption,
+    DenyOption,
+    JsonOption,
+    KOption,
+    RunArgument,
+    StrictOption,
+    candidates,
+)
 
 if TYPE_CHECKING:
-    import polars as pl
+    pass
 
 
 @guarded
@@ -44,22 +52,9 @@ def recommend(
             show_default="as the run's evaluation.exclude_seen",
         ),
     ] = None,
-    allow: Annotated[
-        Path | None,
-        typer.Option(
-            "--allow", metavar="FILE", help="Recommend only the items in this .csv or .parquet file."
-        ),
-    ] = None,
-    deny: Annotated[
-        Path | None,
-        typer.Option(
-            "--deny", metavar="FILE", help="Never recommend the items in this .csv or .parquet file."
-        ),
-    ] = None,
-    strict: Annotated[
-        bool,
-        typer.Option("--strict", help="Treat unknown items in --allow or --deny as an error."),
-    ] = False,
+    allow: AllowOption = None,
+    deny: DenyOption = None,
+    strict: StrictOption = False,
     exact: Annotated[
         bool, typer.Option("--exact", help="Score every item, even if the run has an index.")
     ] = False,
@@ -84,10 +79,7 @@ def recommend(
     if recommender.index is not None:
         output.log(finished.index_note())
 
-    def listed(path: Path | None) -> pl.Series | None:
-        return None if path is None else experiment.read_items(recommender, path)
-
-    filters: dict[str, Any] = {"allow": listed(allow), "deny": listed(deny), "strict": strict}
+    filters = candidates(recommender, allow, deny, strict=strict)
     if out is not None:
         with counting("users") as counter:
             rows = experiment.recommend_all(

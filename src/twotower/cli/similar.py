@@ -7,7 +7,15 @@ from typing import Annotated
 import typer
 
 from twotower.cli.errors import guarded
-from twotower.cli.options import JsonOption, KOption, RunArgument
+from twotower.cli.options import (
+    AllowOption,
+    DenyOption,
+    JsonOption,
+    KOption,
+    RunArgument,
+    StrictOption,
+    candidates,
+)
 
 
 @guarded
@@ -15,6 +23,9 @@ def similar(
     run: RunArgument,
     items: Annotated[list[str], typer.Option("--item", metavar="ID", help="To this item; can be repeated.")],
     k: KOption = None,
+    allow: AllowOption = None,
+    deny: DenyOption = None,
+    strict: StrictOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """List the items most similar to an item, or to each of several, by the cosine of their vectors."""
@@ -22,7 +33,8 @@ def similar(
     from twotower.cli import output  # noqa: PLC0415
 
     recommender = experiment.Run.finished(run).recommender()
-    answers = {item: recommender.similar_items(item, k) for item in dict.fromkeys(items)}
+    filters = candidates(recommender, allow, deny, strict=strict)
+    answers = {item: recommender.similar_items(item, k, **filters) for item in dict.fromkeys(items)}
     if as_json:
         output.print_json(output.one_or_all([output.similar_json(frame) for frame in answers.values()]))
     else:
