@@ -88,16 +88,10 @@ QUERIES = [
 ]
 
 
-def as_json(query):
-    """Write a query as the server takes it."""
-    names = {"user": "id", "history": "items"}
-    return {names.get(name, name): value for name, value in query.items()}
-
-
 @pytest.mark.parametrize("exclude_seen", [True, False])
 def test_a_query_is_answered_alike_in_python_and_over_http(asked, model, exclude_seen):
     how = {"k": 12, "exclude_seen": exclude_seen, "deny": [503, 504]}
-    served = asked.post("/v1/recommend", json={"users": [as_json(q) for q in QUERIES], **how}).json()
+    served = asked.post("/v1/recommend", json={"users": QUERIES, **how}).json()
     table = model.recommend([tt.Query(**query) for query in QUERIES], **how)
     for place, (query, own) in enumerate(zip(QUERIES, served["results"], strict=True)):
         part = table.filter(pl.col("query") == place)
