@@ -135,7 +135,7 @@ def test_a_listener_still_works_and_is_deprecated(train: TrainPart) -> None:
             self.heard.append(reason)
 
     old = Old()
-    with pytest.warns(FutureWarning, match=r"deprecated; pass callbacks=\[\.\.\.\]") as caught:
+    with pytest.warns(DeprecationWarning, match=r"deprecated .* use callbacks=\[\.\.\.\]") as caught:
         TwoTower(**SETTINGS, refit=False).fit(train, listener=old, progress=False)
     assert caught[0].filename == __file__
     assert old.heard[:2] == ["train", 1]

@@ -41,6 +41,21 @@ _CONFIG: Final[Mapping[str, Any]] = {
 _FORMATS: Final = (".svg", ".png", ".html", ".json")
 
 
+def converter() -> Any:
+    """Return the library that draws.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        return import_module("vl_convert")
+    except ModuleNotFoundError:
+        raise MissingExtraError(
+            "charts need the package vl-convert-python, which is not installed; install it with: "
+            "pip install 'twotower[report]'"
+        ) from None
+
+
 class Chart:
     """A chart. A notebook shows it; `save` writes it to a file; ``spec`` is its Vega-Lite specification.
 
@@ -50,13 +65,7 @@ class Chart:
 
     def __init__(self, spec: Mapping[str, Any]) -> None:
         self.spec = {"$schema": "https://vega.github.io/schema/vega-lite/v5.json", **spec, "config": _CONFIG}
-        try:
-            self._converter: Any = import_module("vl_convert")
-        except ModuleNotFoundError:
-            raise MissingExtraError(
-                "charts need the package vl-convert-python, which is not installed; install it with: "
-                "pip install 'twotower[report]'"
-            ) from None
+        self._converter = converter()
 
     def __repr__(self) -> str:
         return (

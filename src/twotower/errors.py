@@ -10,8 +10,6 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from twotower.wording import count_of
-
 
 class TwoTowerError(Exception):
     """Base of all errors caused by input that the user can fix."""
@@ -107,7 +105,3 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     found = [key for key, others in _SAME_MEANING.items() if key in choices and name in others.split()]
     found = found or difflib.get_close_matches(name, choices, n=1, cutoff=0.6)
     return f" Did you mean '{found[0]}'?" if found else ""
-
-
-counted = count_of
-"""See `twotower.wording.count_of`."""

@@ -34,7 +34,7 @@ class Encoded:
     Attributes:
         vectors: float32 (n, dim).
         rows: int64 (n,), the row of each in the model, -1 for a new one.
-        names: columns (n,), what stands first in an answer: ids, or the place of the query, or both.
+        names: columns (n,), the first ones of an answer: ids, or the place of the query, or both.
         seen: the items of each user, of the training set and of the query; of items empty lists.
     """
 

@@ -11,14 +11,14 @@ from itertools import islice
 from typing import Any
 
 MOST = 900
-"""Characters of a text at most."""
+"""Most characters of a text."""
 WIDTH = 80
-"""Of its lines; a fact that is longer goes on in the next line."""
+"""Most columns of a line; a longer fact continues on the next line."""
 _ITEMS, _NAMES, _FEW = 6, 8, 4  # of a container, of names, of columns with their kinds: how many are shown
 _LONGEST = 50  # characters of one value or name
 
 Facts = Mapping[str, str | None]
-"""What there is to say of an object: the name of each fact and its text; None is left out."""
+"""Facts about an object: name -> text; None is left out."""
 
 
 def text_of(title: str, facts: Facts) -> str:
@@ -101,7 +101,7 @@ def kinds_of(columns: Mapping[str, str]) -> str | None:
 
 
 def cut(text: str, longest: int) -> str:
-    """Return a text that is at most so long, its end left out if need be."""
+    """Return a text of at most so many characters, its end cut off if it is longer."""
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 

@@ -43,9 +43,10 @@ def users_of(seen: ItemLists, items: Rows) -> ItemLists:
     indptr, rows = seen
     distinct, place = np.unique(items, return_inverse=True)
     at = np.flatnonzero(np.isin(rows, distinct))
-    user = np.searchsorted(indptr, at, side="right") - 1
     which = np.searchsorted(distinct, rows[at])
-    each = [user[which == one] for one in range(len(distinct))]
+    order = np.argsort(which, kind="stable")  # item by item, users ascending
+    users = np.searchsorted(indptr, at[order], side="right") - 1
+    each = np.split(users, np.cumsum(np.bincount(which, minlength=len(distinct)))[:-1])
     lists = [each[one] for one in place]
     ends = np.append(0, np.cumsum([len(one) for one in lists])).astype(np.int64)
     return ends, np.concatenate(lists).astype(np.int32)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
@@ -234,6 +234,7 @@ def test_any_name_and_number_fits(
 
 
 @given(text=st.text(max_size=300), width=st.integers(3, 60))
+@example(text="🏻", width=3)
 def test_wrapping_keeps_every_letter(text: str, width: int) -> None:
     lines = wrapped(text, width)
     assert all(cell_len(line) <= width for line in lines)

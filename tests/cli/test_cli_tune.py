@@ -93,7 +93,7 @@ def result(stands: bool, apparent: float, low: float | None, high: float | None,
         "stands": stands,
         "gain": {"apparent": apparent},
         "higher_is_better": higher,
-        "test": {"difference": {} if stands else {"low": low, "high": high}},
+        "test": {"difference": {} if stands else {"value": 0.1, "low": low, "high": high}},
     }
 
 

@@ -16,8 +16,8 @@ from twotower.data.dataset import Dataset
 from twotower.errors import ConfigError, MissingExtraError
 from twotower.evaluation import compare_rankings, compare_ratings, evaluate_model
 from twotower.evaluation.evaluation import Evaluation
-from twotower.evaluation.showing import higher_is_better
 from twotower.features.positive import PositiveRule
+from twotower.metrics import higher_is_better
 from twotower.schema import Schema
 
 MOST = 1_000

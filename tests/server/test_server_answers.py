@@ -11,7 +11,7 @@ import pytest
 from small_server import COLD_ITEM, COLD_USER, HERE, N_ITEMS, N_USERS, fitted
 
 import twotower as tt
-from twotower.server.models import (
+from twotower.server.answers import (
     ItemAnswer,
     ItemsAnswer,
     MapAnswer,

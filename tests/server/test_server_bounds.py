@@ -13,9 +13,9 @@ from small_server import numbers
 
 from twotower.server import Limits, ranking
 from twotower.server.asked import Asked, people
+from twotower.server.bodies import EventsBody, ItemBody, RecommendBody, ScoreBody
 from twotower.server.bounds import read
 from twotower.server.errors import ApiError
-from twotower.server.models import EventsBody, ItemBody, RecommendBody, ScoreBody
 from twotower.server.state import State
 from twotower.server.users import Past
 from twotower.server.work import THREADS, Deadline, Workers

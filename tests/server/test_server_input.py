@@ -14,8 +14,8 @@ from small_server import ADMIN, N_ITEMS, numbers
 from twotower.cli.serve import LIMITS
 from twotower.errors import ConfigError
 from twotower.server import Limits, ranking
+from twotower.server.answers import ErrorAnswer
 from twotower.server.ids import Ids
-from twotower.server.models import ErrorAnswer
 
 
 def refused(answer, status, *words):

@@ -10,7 +10,6 @@ from twotower.cli.measures import named
 from twotower.cli.screen import Screen, Table, Verdict
 from twotower.cli.verdict import (
     best_of,
-    higher_is_better,
     judged,
     main_metric,
     notes_said,
@@ -20,6 +19,7 @@ from twotower.cli.verdict import (
     wanted,
 )
 from twotower.config import Config
+from twotower.metrics import higher_is_better
 from twotower.wording import count_of
 
 _ITEMS = 3
@@ -60,7 +60,7 @@ def evaluated(config: Config, report: Mapping[str, Any], recorded: Mapping[str, 
         recorded: the content of its ``metrics.json``.
         run: its directory.
     """
-    data = {**recorded["data"], "notes": recorded["data"].get("notes", ())}
+    data = recorded["data"]
     return Screen(
         title=f"Evaluated {_kind(config)}",
         facts=_facts(config, data, sum(recorded.get("seconds", {}).values())),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -17,16 +17,11 @@ if TYPE_CHECKING:
     from twotower.training import Callback
 
 
-@contextmanager
-def training_progress() -> Iterator[list[Callback]]:
-    """Yield the callbacks that show the epochs: a bar on a terminal, one line per epoch elsewhere."""
-    from twotower.training.progress import EpochBar, EpochLines, epoch_progress  # noqa: PLC0415  (torch)
+def training_progress() -> AbstractContextManager[list[Callback]]:
+    """Return what gives the callbacks that show the epochs: a bar on a terminal, or else lines."""
+    from twotower.training.progress import progress_of  # noqa: PLC0415  (torch)
 
-    if not sys.stderr.isatty():
-        yield [EpochLines(log)]
-        return
-    with epoch_progress() as progress:
-        yield [EpochBar(progress)]
+    return progress_of(True, log)
 
 
 @contextmanager

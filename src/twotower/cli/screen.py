@@ -143,7 +143,8 @@ def wrapped(text: str, width: int) -> list[str]:
             continue
         if line:
             lines.append(line)
-        *whole, line = chop_cells(word, width)
+        # of a word without width (a lone emoji modifier) chop_cells would leave nothing
+        *whole, line = chop_cells(word, width) if cell_len(word) > width else [word]
         lines += whole
     return [*lines, line] if line else lines
 

@@ -9,6 +9,7 @@ from typing import Any
 from twotower.cli.measures import bounds
 from twotower.cli.output import new_console, new_table
 from twotower.cli.verdict import judged, of_evaluation
+from twotower.metrics import verdict_on
 from twotower.wording import count_of
 
 _SHOWN = 8
@@ -71,18 +72,12 @@ def verdict(result: Mapping[str, Any]) -> str:
                 "Keep the original config: after correcting for selection bias, the best trial is no better."
             )
         return "Keep the original config: no trial was better on the validation set."
-    sign = 1.0 if result["higher_is_better"] else -1.0
-    ends = sorted(
-        sign * end for end in (test["difference"]["low"], test["difference"]["high"]) if end is not None
-    )
-    if len(ends) < 2 or ends[0] <= 0.0 <= ends[1]:
-        return (
-            "The best config is not clearly better on the test set: the interval of the difference includes "
-            "0."
-        )
-    if ends[0] > 0.0:
+    found = verdict_on(**test["difference"], higher_is_better=result["higher_is_better"])
+    if found == "better":
         return "The best config is better on the test set too: use best.toml."
-    return "The best config is worse on the test set: keep the original one."
+    if found == "worse":
+        return "The best config is worse on the test set: keep the original one."
+    return "The best config is not clearly better on the test set: the interval of the difference includes 0."
 
 
 def _shown(value: Any) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from twotower.cli.measures import named
 from twotower.cli.screen import Table, Verdict
-from twotower.metrics import RANKING_METRICS, RATING_METRICS
+from twotower.metrics import higher_is_better, verdict_on
 from twotower.wording import count_of
 
 Found = Mapping[str, float | None]
@@ -78,12 +78,6 @@ def main_metric(metrics: Iterable[str]) -> str:
     return ranked[0] if ranked else "rmse_capped" if "rmse_capped" in names else "rmse"
 
 
-def higher_is_better(metric: str) -> bool:
-    """Return whether higher values of a metric are better."""
-    name = metric.partition("@")[0]
-    return {**RATING_METRICS, **RANKING_METRICS}[name].higher_is_better
-
-
 def judged(beside: Beside) -> Verdict:
     """Say in a sentence whether our model beats a baseline."""
     metric = main_metric(beside.difference)
@@ -102,17 +96,8 @@ def judged(beside: Beside) -> Verdict:
 
 
 def way_of(metric: str, difference: Found) -> str:
-    """Return which model is better, by the interval of the difference.
-
-    Returns:
-        ``"better"`` or ``"worse"``, for ours; ``"same"`` if the results are identical; else ``"unclear"``.
-    """
-    low, high = difference["low"], difference["high"]
-    if difference["value"] == low == high == 0.0:
-        return "same"
-    if low is None or high is None or low <= 0.0 <= high:
-        return "unclear"
-    return "better" if (low > 0.0) == higher_is_better(metric) else "worse"
+    """Return what a difference, ours minus theirs, says of ours; see `verdict_on`."""
+    return verdict_on(**difference, higher_is_better=bool(higher_is_better(metric)))
 
 
 def table_of(beside: Beside, ours: str = "ours") -> Table:

@@ -28,8 +28,9 @@ from twotower.data.parse import (
     shown,
 )
 from twotower.data.parse_lists import parse_categories, parse_vector
-from twotower.errors import DataError, counted, nearest
+from twotower.errors import DataError, nearest
 from twotower.schema import IdType, Kind, Reading, Schema
+from twotower.wording import count_of
 
 
 def check_interactions(
@@ -101,7 +102,7 @@ def _with_ids(
     if found is not None:
         for column, missing in lost.items():
             if missing.any():
-                share = f"{counted(int(missing.sum()), 'row')} ({missing.sum() / len(missing):.1%})"
+                share = f"{count_of(int(missing.sum()), 'row')} ({missing.sum() / len(missing):.1%})"
                 found.add(Where(source, column), f"dropped {share} without an id")
     return frame.filter(keep), keep.arg_true()
 

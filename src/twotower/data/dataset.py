@@ -16,7 +16,7 @@ from twotower.data.checks import check_interactions, check_table, common_id_type
 from twotower.data.id_text import canonical
 from twotower.data.merged import arranged, refuse_long_form
 from twotower.data.parse import Found
-from twotower.errors import DataError, counted, nearest
+from twotower.errors import DataError, nearest
 from twotower.forking import check_process
 from twotower.reprs import Facts, html_of, text_of
 from twotower.schema import IdType, Kind, Reading, Schema
@@ -125,8 +125,8 @@ class Dataset:
             lost = ids.filter(~ids.is_in(table.get_column(column).implode()))
             if len(lost):
                 notes.append(
-                    f"{names[role + 's']} has no row for {counted(lost.n_unique(), role)} "
-                    f"({counted(len(lost), 'interaction')}, {len(lost) / len(ids):.1%}); these are kept, "
+                    f"{names[role + 's']} has no row for {count_of(lost.n_unique(), role)} "
+                    f"({count_of(len(lost), 'interaction')}, {len(lost) / len(ids):.1%}); these are kept, "
                     "with all features missing"
                 )
         return cls(events, users_table, items_table, schema, tuple(notes))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,14 +21,15 @@ import numpy.typing as npt
 import polars as pl
 from polars.exceptions import NoDataError, PolarsError
 
+from twotower.data.cells import CODE, converted, narrowed, unpadded, whole_ids
 from twotower.data.checks import require_columns
 from twotower.data.header import Header, find_header
-from twotower.data.id_text import canonical
 from twotower.data.odd_quotes import read_odd_quotes
 from twotower.data.parse import shown
 from twotower.data.quoted_numbers import quoted_numbers
 from twotower.data.raw_text import UTF8, EmptyTable, RawText, raw_text
-from twotower.errors import DataError, counted
+from twotower.errors import DataError
+from twotower.wording import count_of
 
 Dtypes = Mapping[str, "pl.DataType | type[pl.DataType]"]
 
@@ -39,8 +40,6 @@ frequent common separator is used."""
 _SAMPLE = 10_000
 """Rows from which the dtypes are guessed; if a later row contradicts the guess, all rows are checked."""
 _BLOCK = 1 << 22
-_CODE = r"^\s*(?:\+|-?0)\d|^-0$|^-?\d{19,}$"
-"""A whole number that is a code: a quantity would not be written this way."""
 _POWER = r"[eE]|^\s*(?:\+|-?0)\d|^-0(?:\.0*)?$|\d{16,}"
 """A number that is an id and would be written back differently."""
 _QUOTE = ord('"')
@@ -98,14 +97,14 @@ def read_delimited(
         frame = _read_fast(file, wanted, given, counts)
         fractions = [name for name in known if frame.schema[name].is_float()]
         written = _as_written(file, fractions, counts, _POWER, frame.height)
-        frame = frame.with_columns(_whole_ids(column) for column in written)
+        frame = frame.with_columns(whole_ids(column) for column in written)
     if not frame.height:
         raise _no_rows(path)
     if columns is None and file.header.unnamed_last and not frame.get_column(present[-1]).count():
         frame = frame.drop(present[-1])
     padded = file.header.padded
     return frame.with_columns(
-        _unpadded(frame.get_column(name), name in padded, name in given or name in known)
+        unpadded(frame.get_column(name), name in padded, name in given or name in known)
         for name, dtype in frame.schema.items()
         if dtype == pl.String
     )
@@ -297,7 +296,7 @@ def _read_fast(file: _File, wanted: Sequence[str], dtypes: Dtypes, counts: _Coun
         frame = frame.rename(dict(zip(frame.columns, (header.named[place] for place in some), strict=True)))
         codes = [n for n in wanted if n not in dtypes and frame.schema[n].is_integer()]
         codes = codes if counts.coded else [n for n in codes if frame.schema[n] == pl.Int128]
-        frame = frame.with_columns(_as_written(file, codes, counts, _CODE, frame.height))
+        frame = frame.with_columns(_as_written(file, codes, counts, CODE, frame.height))
     if counts.quotes:
         last = header.named[-1]
         suspect = last in frame.columns and frame.get_column(last).null_count() > 0
@@ -342,12 +341,6 @@ def _as_written(
     return [column for column in cells if column.str.contains(pattern).any()]
 
 
-def _whole_ids(ids: pl.Series) -> pl.Series:
-    """Return ids as Int64 if all are integers, perhaps as pandas writes them (1.0); otherwise unchanged."""
-    plain = ids.str.strip_suffix(".0")
-    return plain.cast(pl.Int64) if canonical(plain).all() else ids
-
-
 def _read_slowly(file: _File, wanted: Sequence[str], dtypes: Dtypes) -> pl.DataFrame:
     """Read everything as strings, then convert each column to its dtype, or name the value that can't be
     converted."""
@@ -365,7 +358,7 @@ def _read_slowly(file: _File, wanted: Sequence[str], dtypes: Dtypes) -> pl.DataF
         raise file.damage(str(error)) from None
     if strings.width != header.width:
         raise file.damage(
-            f"its rows have {counted(strings.width, 'field')} and its header has {header.width}"
+            f"its rows have {count_of(strings.width, 'field')} and its header has {header.width}"
         )
     strings = strings.rename(dict(zip(strings.columns, header.named, strict=True)))
     if strings.get_column(header.named[-1]).null_count():
@@ -383,7 +376,7 @@ def _typed(file: _File, cells: pl.Series, dtypes: Dtypes) -> pl.Series:
         return narrowed(cells)
     dtype = dtypes[name]
     try:
-        found = _parsed(cells, dtype)
+        found = converted(cells, dtype)
     except PolarsError:
         raise DataError(
             f"column '{name}' of {file.path} can't be read as {dtype}; read it as a string"
@@ -396,50 +389,6 @@ def _typed(file: _File, cells: pl.Series, dtypes: Dtypes) -> pl.Series:
             f"{shown(cells[row])}. Correct the value, or choose another type for the column."
         )
     return found
-
-
-def _parsed(cells: pl.Series, dtype: pl.DataType | type[pl.DataType]) -> pl.Series:
-    """Return strings converted to a dtype, null if a value can't be converted."""
-    if dtype == pl.Date:
-        return cells.str.to_date("%Y-%m-%d", strict=False)
-    if dtype == pl.Datetime:
-        form = "%Y-%m-%d %H:%M:%S%.f"
-        return cells.str.replace("T", " ", literal=True).str.to_datetime(form, strict=False).cast(dtype)
-    if dtype == pl.Boolean:
-        return cells.str.to_lowercase().replace_strict({"true": True, "false": False}, default=None)
-    # pandas writes the integers of a column with gaps as floats
-    return (cells.str.strip_suffix(".0") if dtype.is_integer() else cells).cast(dtype, strict=False)
-
-
-def narrowed(cells: pl.Series) -> pl.Series:
-    """Return strings as Int64, Float64 or Boolean if all of them are.
-
-    Whole numbers that are too long, or written as codes (007, +7), stay strings.
-    """
-    if not cells.count():
-        return cells
-    for dtype in (pl.Int64, pl.Float64):
-        if dtype == pl.Float64 and cells.str.contains(r"^[+-]?\d{16,}$").any():
-            return cells
-        with suppress(PolarsError):
-            found = cells.cast(dtype)
-            return cells if dtype == pl.Int64 and cells.str.contains(_CODE).any() else found
-    flags = cells.str.to_lowercase()
-    return flags == "true" if flags.drop_nulls().is_in(["true", "false"]).all() else cells
-
-
-def _unpadded(cells: pl.Series, padded_name: bool, typed: bool) -> pl.Series:
-    """Return strings without the spaces around them, if these are padding."""
-    spaced = (cells.str.starts_with(" ") | cells.str.ends_with(" ")).fill_null(True)
-    if cells.count() == 0 or not spaced.drop_nulls().any():
-        return cells
-    stripped = cells.str.strip_chars(" ")
-    stripped = stripped.set(stripped == "", None)
-    if not typed:
-        numbers = narrowed(stripped)
-        if numbers.dtype != pl.String:
-            return numbers
-    return stripped if padded_name or spaced.all() else cells
 
 
 def _no_rows(path: Path) -> EmptyTable:

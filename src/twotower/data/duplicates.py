@@ -15,8 +15,9 @@ import numpy.typing as npt
 import polars as pl
 
 from twotower.data.dataset import Dataset
-from twotower.errors import ConfigError, DataError, counted, nearest
+from twotower.errors import ConfigError, DataError, nearest
 from twotower.schema import Schema
+from twotower.wording import count_of
 
 Hashes = npt.NDArray[np.uint64]
 REPEATS: Final = ("max", "last", "first", "mean", "sum", "refuse")
@@ -127,7 +128,8 @@ def _merged(data: Dataset, some: pl.DataFrame, repeats: str) -> Dataset:
     notes = []
     if len(copies):
         notes.append(
-            f"dropped {counted(len(copies), 'duplicate row')}, {_share(copies, data)} (same {_named(schema)})"
+            f"dropped {count_of(len(copies), 'duplicate row')}, {_share(copies, data)} "
+            f"(same {_named(schema)})"
         )
     interactions, dropped = data.interactions, copies
     if clashing.height:
@@ -182,7 +184,7 @@ def _told(data: Dataset, clashing: pl.DataFrame, kept: pl.DataFrame, repeats: st
     }
     differ = f"differ in their {schema.label}" if labels else "occur more than once"
     return (
-        f"{counted(clashing.height, 'row')} of {counted(kept.height, 'event')} (same {_named(schema)}) "
+        f"{count_of(clashing.height, 'row')} of {count_of(kept.height, 'event')} (same {_named(schema)}) "
         f"{differ}: merged into {kept.height:,}, {what[repeats]} (data.repeats = '{repeats}')"
     )
 
@@ -204,7 +206,7 @@ def _refused(data: Dataset, clashing: pl.DataFrame) -> DataError:
         f"rows of one {_named(schema)} must not contradict each other with data.repeats = 'refuse': data "
         f"rows {one:,} and {two:,} of the interactions ({schema.user} {group.get_column(schema.user)[0]}, "
         f"{schema.item} {group.get_column(schema.item)[0]}) have {labels[0]:g} and {labels[second]:g}; "
-        f"this concerns {counted(clashing.height, 'row')}. Correct them, or choose data.repeats from "
+        f"this concerns {count_of(clashing.height, 'row')}. Correct them, or choose data.repeats from "
         f"{', '.join(REPEATS[:-1])}."
     )
 
@@ -229,7 +231,7 @@ def drop_rows_of(data: Dataset, other: Dataset, name: str, other_name: str) -> D
     if not len(shared):
         return data
     note = (
-        f"dropped {counted(len(shared), 'row')} of {name}, {_share(shared, data)}, also in {other_name} "
+        f"dropped {count_of(len(shared), 'row')} of {name}, {_share(shared, data)}, also in {other_name} "
         f"(same {_named(data.schema)})"
     )
     return data.with_interactions(_without(data.interactions, shared), note)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from twotower.data.parse import shown
 from twotower.data.raw_text import EmptyTable, RawText
-from twotower.errors import DataError, counted
+from twotower.errors import DataError
+from twotower.wording import count_of
 
 _OTHERS = "\t,;|"
 _AHEAD = 20
@@ -150,7 +151,7 @@ def _of_given(path: Path, given: list[str], fields: list[str], separator: str, t
     if len(given) != len(stripped):
         raise DataError(
             f"the columns of a table without a header must all be named: {path} has "
-            f"{counted(len(stripped), 'field')} per line, got {counted(len(given), 'name')} "
+            f"{count_of(len(stripped), 'field')} per line, got {count_of(len(given), 'name')} "
             f"({', '.join(given)}). Its first line: {shown(separator.join(fields))}."
         )
     return _header(path, given, (), separator, top, 0)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from twotower.errors import DataError, counted
+from twotower.errors import DataError
+from twotower.wording import count_of
 
 ItemLists = tuple[NDArray[np.int64], NDArray[np.int32]]
 """Pointers (n_users + 1,) and item rows (n,): user ``u`` has the rows ``pointers[u]:pointers[u + 1]``."""
@@ -43,7 +44,7 @@ def check_lists(name: str, lists: ItemLists, n_users: int, n_items: int | None =
         raise DataError(
             f"{name} must be (pointers, item rows), the pointers {n_users + 1} integers rising from 0 to "
             f"the number of item rows, got {pointers.dtype} of shape {pointers.shape} for "
-            f"{counted(rows.size, 'item')}. Pass one list per user; it may be empty."
+            f"{count_of(rows.size, 'item')}. Pass one list per user; it may be empty."
         )
     if rows.ndim != 1 or (rows.size and rows.dtype.kind not in "iu"):
         raise DataError(

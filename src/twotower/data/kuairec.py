@@ -26,8 +26,9 @@ from twotower.data.blocks import Dtypes, read_columns
 from twotower.data.dataset import Dataset
 from twotower.data.duplicates import deduplicate
 from twotower.data.source import FoundFile, Source
-from twotower.errors import DataError, counted
+from twotower.errors import DataError
 from twotower.schema import Kind, Schema
+from twotower.wording import count_of
 
 MATRICES: Final = {"big": "big_matrix.csv", "small": "small_matrix.csv"}
 """The two interaction files by their short names."""
@@ -146,10 +147,10 @@ def read_kuairec(source: str | Path, matrix: str = "big", *, unique: bool = True
     if unique:
         data = deduplicate(data)
     untimed = data.interactions.get_column("timestamp").null_count()
-    notes = [f"kept {counted(untimed, 'row')} of {name} without a timestamp"] if untimed else []
+    notes = [f"kept {count_of(untimed, 'row')} of {name} without a timestamp"] if untimed else []
     odd = {column: users.get_column(column).null_count() for column in RANGES}
     notes.extend(
-        f"{column} of {counted(count, 'user')} is not in the published list; read as missing"
+        f"{column} of {count_of(count, 'user')} is not in the published list; read as missing"
         for column, count in odd.items()
         if count
     )

@@ -14,8 +14,9 @@ import polars as pl
 
 from twotower.data import number_text, time_text
 from twotower.data.number_text import Unreadable
-from twotower.errors import DataError, counted
+from twotower.errors import DataError
 from twotower.schema import IdType, Reading
+from twotower.wording import count_of
 
 _EXACT = 2**53
 """Whole floats beyond this are no longer exact: two ids may have become one."""
@@ -177,7 +178,7 @@ def parse_number(
                 row = values.is_not_null().arg_max() or 0
                 found.add(where, number_text.said(numbers.reading, raw[row], values[row]), numbers.reading)
             if numbers.missing:
-                found.add(where, f"read {counted(numbers.missing, 'value')} such as NA as missing")
+                found.add(where, f"read {count_of(numbers.missing, 'value')} such as NA as missing")
     elif not (values.dtype.is_numeric() or values.dtype in (pl.Boolean, pl.Null)):
         raise where.wrong_type(rule, values, "Name a numeric column, or another kind for this one")
     given_floats = values.dtype.is_float()
@@ -282,7 +283,7 @@ def parse_timestamp(
         if times.format not in ("s", "iso"):
             found.add(where, f"times are {time_text.said(times.format)}", Reading(format=times.format))
         if times.missing:
-            found.add(where, f"read {counted(times.missing, 'value')} such as NA as missing")
+            found.add(where, f"read {count_of(times.missing, 'value')} such as NA as missing")
     return times.values.alias(raw.name)
 
 

@@ -9,8 +9,8 @@ import polars as pl
 
 from twotower.data.list_text import SEPARATORS, find_separator, missing, plain_cells, split_cell, styles
 from twotower.data.parse import AS_FOUND, Found, Where, shown
-from twotower.errors import counted
 from twotower.schema import Reading
+from twotower.wording import count_of
 
 __all__ = ["find_separator", "parse_categories", "parse_vector"]
 
@@ -154,7 +154,7 @@ def _separator(distinct: pl.Series, where: Where, found: Found | None) -> str:
         if found is not None and len(having) > _MANY * len(cells):
             found.add(
                 where,
-                f"{len(having):,} of {counted(len(cells), 'distinct value')} contain {other!r} and are "
+                f"{len(having):,} of {count_of(len(cells), 'distinct value')} contain {other!r} and are "
                 f"read as one tag each, such as {shown(having[0])}; if they are lists, set {{ kind = "
                 f'"categories", separator = "{other}" }}',
             )

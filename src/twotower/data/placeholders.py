@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from twotower.errors import counted
+from twotower.wording import count_of
 
 _WORDS: Final = frozenset(
     [
@@ -45,7 +45,7 @@ class Placeholder:
     share: float
 
     def __str__(self) -> str:
-        return f"'{self.value}' in {counted(self.rows, 'row')} ({self.share:.1%})"
+        return f"'{self.value}' in {count_of(self.rows, 'row')} ({self.share:.1%})"
 
 
 def placeholder_ids(ids: pl.Series) -> list[Placeholder]:

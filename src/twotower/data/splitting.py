@@ -20,8 +20,9 @@ from twotower.data.duplicates import deduplicate, drop_rows_of
 from twotower.data.merged import one_row_an_id
 from twotower.data.parse import shown
 from twotower.data.split_methods import BY_TIME, METHODS
-from twotower.errors import ConfigError, DataError, counted, nearest
+from twotower.errors import ConfigError, DataError, nearest
 from twotower.forking import check_process
+from twotower.wording import count_of
 
 PART_WORDS = {
     "train": ("train", "training"),
@@ -104,7 +105,7 @@ def split(
         if "validation" in named:
             both = pl.concat([rest.interactions, named["validation"].interactions])
             rest = rest.with_interactions(
-                both, f"{counted(len(named['validation']), 'validation row')} added to the training set"
+                both, f"{count_of(len(named['validation']), 'validation row')} added to the training set"
             )
         kept = _disjoint({"train": rest, "test": named["test"]}, repeats)
         return kept["train"].as_train(), kept["test"]
@@ -237,7 +238,7 @@ def parts_in_column(data: Dataset, column: str, names: Mapping[str, str] | None 
         row = part.is_null().arg_max() or 0
         raise DataError(
             f"every row must belong to a set: column '{column}' of the interactions is {shown(said[row])} "
-            f"in data row {row + 1:,} ({counted(part.null_count(), 'such row')}), and the valid values are "
+            f"in data row {row + 1:,} ({count_of(part.null_count(), 'such row')}), and the valid values are "
             f"{', '.join([*(names or {}).values(), *words])}. Correct the column, or set the values in "
             '[split] (train = "...", test = "...").'
         )
@@ -310,7 +311,7 @@ def _cut(
     notes = []
     if method in BY_TIME and timestamp is not None:
         untimed = data.interactions.get_column(timestamp).null_count()
-        note = f"kept {counted(untimed, 'interaction')} without a timestamp in the training set"
+        note = f"kept {count_of(untimed, 'interaction')} without a timestamp in the training set"
         notes = (
             [note] if untimed and note not in data.notes else []
         )  # noted once, not again for the validation set

@@ -9,13 +9,14 @@ from dataclasses import replace
 import polars as pl
 from polars.exceptions import PolarsError
 
-from twotower.data.delimited import narrowed
+from twotower.data.cells import narrowed
 from twotower.data.json_lines import SUFFIXES as JSON
 from twotower.data.parse import shown
 from twotower.data.raw_text import EmptyTable
 from twotower.data.reading import Reading, names_in, read_file
 from twotower.data.table_files import PARQUET, TableFile
-from twotower.errors import DataError, counted
+from twotower.errors import DataError
+from twotower.wording import count_of
 
 _LONG = 10**15
 _WHOLE = re.compile(r"0|-?[1-9]\d{0,17}")
@@ -45,7 +46,7 @@ def read_parts(
             continue
     if not frames:
         raise EmptyTable(
-            f"a table needs at least one row, and none of the {counted(len(files), 'file')} of {source} "
+            f"a table needs at least one row, and none of the {count_of(len(files), 'file')} of {source} "
             "has any."
         )
     text = kept[0].suffix not in (*PARQUET, *JSON)

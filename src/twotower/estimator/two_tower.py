@@ -23,6 +23,7 @@ from twotower.reprs import html_of
 from twotower.training import Callback, CallbackList, ListenerCallback
 from twotower.training.checkpoint import FILE as CHECKPOINT
 from twotower.training.progress import progress_of
+from twotower.warn import deprecated
 
 
 class TwoTower:
@@ -258,9 +259,9 @@ class TwoTower:
             train: the training set.
             validation: what epochs are measured on; without it a tenth of the training rows, drawn at random.
             checkpoints: directory for a checkpoint after each epoch.
-            resume: go on from the checkpoint there, to the same bits as without a break.
-            callbacks: told of phases, steps and epochs; any of them can stop training. An exception that one
-                raises ends the training; the last whole epoch is in the checkpoint.
+            resume: continue from the checkpoint there; the result has the same bits as without the break.
+            callbacks: called at phases, steps and epochs; any of them can stop training. An exception raised
+                in one ends the training; the last whole epoch is in the checkpoint.
             progress: "auto" shows a bar in a notebook or on a terminal, and nothing elsewhere; True also
                 writes one line per epoch elsewhere, to stderr; False shows nothing.
             exclude_seen: whether users are not recommended what they have in the training set. Validation
@@ -290,12 +291,7 @@ class TwoTower:
             advice = " The last whole epoch is in the checkpoint; fit(..., resume=True) continues from it."
         told = CallbackList(callbacks, advice)
         if listener is not None:
-            warnings.warn(
-                "fit(listener=...) is deprecated; pass callbacks=[...] with objects of subclasses of "
-                "twotower.Callback",
-                FutureWarning,
-                stacklevel=2,
-            )
+            deprecated("fit(listener=...)", "callbacks=[...] with objects of subclasses of twotower.Callback")
             told.callbacks.append(ListenerCallback(listener))
         if not isinstance(train, TrainPart):
             raise TypeError(

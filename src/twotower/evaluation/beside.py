@@ -17,7 +17,7 @@ from twotower.data.ranker import Queries, Ranker
 from twotower.evaluation.ranking_task import RankingTask, RankingValues
 from twotower.evaluation.rating import metrics_dict
 from twotower.features.positive import PositiveRule
-from twotower.metrics import Interval, mean_differences, mean_intervals
+from twotower.metrics import Interval, mean_differences, mean_intervals, verdict_on
 from twotower.retrieval import exact_top_k
 
 POPULARITY = "popularity"
@@ -117,11 +117,9 @@ class BesidePopularity:
 
     @property
     def verdict(self) -> str:
-        """``"better"`` or ``"worse"`` if the interval of the difference excludes 0, else ``"not known"``."""
+        """What the difference in the main metric says of the model; see `verdict_on`."""
         found = self.difference[self.metric]
-        if math.isnan(found.low) or found.low <= 0.0 <= found.high:
-            return "not known"
-        return "better" if found.low > 0 else "worse"
+        return verdict_on(found.value, found.low, found.high, higher_is_better=True)
 
     @property
     def says(self) -> str:
@@ -130,7 +128,8 @@ class BesidePopularity:
         begins = {
             "better": "Its ranking is better than popularity",
             "worse": "WARNING: its ranking is worse than popularity",
-            "not known": "Its ranking is not clearly better than popularity",
+            "same": "Its ranking is just as good as popularity",
+            "unclear": "Its ranking is not clearly better than popularity",
         }[self.verdict]
         within = "" if math.isnan(found.low) else f" [{found.low:+.4f}, {found.high:+.4f}]"
         fix = ""

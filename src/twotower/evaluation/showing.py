@@ -9,30 +9,18 @@ from html import escape
 from typing import Any, Final
 
 import polars as pl
+from rich.cells import cell_len, set_cell_size
 
 from twotower.charts import ACCENT, REST, Chart, intervals_chart
+from twotower.colours import LIGHT
 from twotower.errors import ConfigError, nearest
-from twotower.metrics import RANKING_METRICS, RATING_METRICS, Interval
+from twotower.metrics import RATING_METRICS, Interval, higher_is_better, verdict_on
 
 _HEADLINE = ("ndcg", "recall")
 """Ranking metrics that are always shown; `Shown.to_frame` has all."""
 _MOST = 14
 """Most lines of metrics in a text."""
 _FLOAT, _TEXT = pl.Float64, pl.String
-
-
-def higher_is_better(metric: str, own: Mapping[str, bool | None] | None = None) -> bool | None:
-    """Return a metric's direction; None if it has none.
-
-    Args:
-        metric: such as ``"ndcg@10"`` or ``"rmse"``.
-        own: directions of your own metrics.
-    """
-    if own and metric in own:
-        return own[metric]
-    name = metric.partition("@")[0]
-    found = RATING_METRICS.get(name) or RANKING_METRICS.get(name)
-    return None if found is None else found.higher_is_better
 
 
 def headline(metrics: Iterable[str], own: Iterable[str] = ()) -> list[str]:
@@ -51,9 +39,9 @@ def bounds(interval: Interval) -> str:
 
 def text_table(rows: Sequence[Sequence[str]]) -> list[str]:
     """Return rows with aligned columns, indented."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     return [
-        "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        "  " + "  ".join(set_cell_size(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
 
@@ -79,7 +67,7 @@ def html_table(
 
 def _coloured(cell: str) -> str:
     """Return a cell as HTML, a verdict in its colour."""
-    colour = {"better": "#1a7f37", "worse": "#c0362c"}.get(cell)
+    colour = {"better": LIGHT["good"], "worse": LIGHT["bad"]}.get(cell)
     return escape(cell) if colour is None else f'<span style="color:{colour}">{escape(cell)}</span>'
 
 
@@ -167,7 +155,7 @@ class Shown(ABC):
                 group = "Error of predictions, in the label's units"
             for model, of in (("model", self._metrics()), (other, theirs)):
                 if name in of:
-                    rows.append({"group": group, "name": name, "model": model, **_numbers(of[name])})
+                    rows.append({"group": group, "name": name, "model": model, **of[name].as_dict()})
         colours = {"model": ACCENT} | ({other: REST} if other else {})
         return intervals_chart(rows, self._title(), colours=colours)
 
@@ -217,11 +205,7 @@ class ShownComparison(ABC):
         lead, higher = self._lead(model, metric), higher_is_better(metric, self._directions())
         if higher is None:
             return ""
-        if lead == lead.low == lead.high == 0.0:
-            return "same"
-        if math.isnan(lead.low) or lead.low <= 0.0 <= lead.high:
-            return "unclear"
-        return "better" if (lead.low > 0) == higher else "worse"
+        return verdict_on(lead.value, lead.low, lead.high, higher_is_better=higher)
 
     def _rows(self, metric: str) -> list[list[str]]:
         rows = []
@@ -261,7 +245,7 @@ class ShownComparison(ABC):
             for metric, value in model.metrics.items():
                 row = {"model": name, **_row(metric, value, self._directions())}
                 if name != self.against:
-                    lead = _numbers(self._lead(name, metric))
+                    lead = self._lead(name, metric).as_dict()
                     row |= {
                         "difference": lead["value"],
                         "difference_low": lead["low"],
@@ -293,7 +277,7 @@ class ShownComparison(ABC):
                 "group": metric,
                 "name": name,
                 "model": "ours" if name == self.against else "others",
-                **_numbers(self.models[name].metrics[metric]),
+                **self.models[name].metrics[metric].as_dict(),
             }
             for name in self._ranked(metric)
         ]
@@ -316,11 +300,7 @@ _DIFFERENCES: Final[dict[str, Any]] = {
 
 
 def _row(metric: str, of: Interval, own: Mapping[str, bool | None]) -> dict[str, Any]:
-    return {"metric": metric, **_numbers(of), "higher_is_better": higher_is_better(metric, own)}
-
-
-def _numbers(of: Interval) -> dict[str, float | None]:
-    return of.as_dict()
+    return {"metric": metric, **of.as_dict(), "higher_is_better": higher_is_better(metric, own)}
 
 
 def _signed(of: Interval) -> str:

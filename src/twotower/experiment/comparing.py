@@ -26,10 +26,10 @@ from twotower.evaluation import (
     RatingComparison,
     compare_on_task,
     compare_ratings,
-    held_out_task,
     metrics_dict,
 )
 from twotower.experiment.fitting import Choice, Fitting, given_to_ours
+from twotower.experiment.measuring import ranking_task
 from twotower.experiment.parts import check_positives, facts_of, load_parts
 from twotower.experiment.run import Run
 from twotower.experiment.seeds import seed_configs, spread
@@ -241,14 +241,7 @@ def _ranked_beside(config: Config, recommender: Recommender, parts: Parts, log: 
     if not settings.ranking:
         return {}
     try:
-        task = held_out_task(
-            parts.test,
-            recommender.train_view(parts.test),
-            recommender.positive,
-            ks=settings.ks,
-            candidates=settings.candidates,
-            exclude_seen=settings.exclude_seen,
-        )
+        task = ranking_task(config, recommender, parts.test)
     except DataError as error:
         log(f"note: ranking was not measured: {error}")
         return {}
@@ -296,14 +289,7 @@ def compare_rankers(
     """
     settings, rule = config.evaluation, recommender.positive
     seen = recommender.train_view(parts.test)
-    task = held_out_task(
-        parts.test,
-        seen,
-        rule,
-        ks=settings.ks,
-        candidates=settings.candidates,
-        exclude_seen=settings.exclude_seen,
-    )
+    task = ranking_task(config, recommender, parts.test)
     fitting = Fitting(
         config,
         parts,

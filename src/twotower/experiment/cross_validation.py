@@ -20,8 +20,8 @@ from twotower.errors import ConfigError, DataError, TwoTowerWarning, nearest
 from twotower.estimator import TwoTower
 from twotower.evaluation import Evaluation
 from twotower.evaluation.own_metrics import Own
-from twotower.evaluation.showing import bounds, headline, higher_is_better, html_table, text_table
-from twotower.metrics import Interval
+from twotower.evaluation.showing import bounds, headline, html_table, text_table
+from twotower.metrics import Interval, higher_is_better
 from twotower.training.progress import line_writer
 
 METHODS = ("random", "per_user")

@@ -18,6 +18,7 @@ from twotower.errors import DataError, TwoTowerWarning
 from twotower.estimator import TwoTower, gradients_note
 from twotower.experiment.biases import beside_biases
 from twotower.experiment.clock import FitClock
+from twotower.experiment.measuring import measured
 from twotower.experiment.parts import check_positives, facts_of, load_parts, sizes_of
 from twotower.experiment.run import Run
 from twotower.experiment.stages import Log, Stages, quiet
@@ -192,19 +193,9 @@ def check_same_data(run: Run, parts: Parts) -> None:
 
 
 def _evaluate(config: Config, recommender: Recommender, parts: Parts, log: Log) -> dict[str, Any]:
-    settings = config.evaluation
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TwoTowerWarning)  # their warnings are logged
-        evaluation = recommender.evaluate(
-            parts.test,
-            cap=settings.cap,
-            ranking=settings.ranking,
-            ks=settings.ks,
-            candidates=settings.candidates,
-            exclude_seen=settings.exclude_seen,
-            resamples=settings.resamples,
-            seed=config.seed,
-        )
+        evaluation = measured(config, recommender, parts.test)
     for note in evaluation.notes:
         log(f"note: {note}")
     biases = {} if evaluation.rating is None else beside_biases(config, recommender, parts)

@@ -12,6 +12,7 @@ property over it; `mean_intervals` and `mean_differences` add confidence interva
 """
 
 from twotower.metrics.bootstrap import intervals, paired_differences, replicates, user_draws
+from twotower.metrics.direction import higher_is_better, verdict_on
 from twotower.metrics.exposure import (
     coverage,
     exposure_counts,
@@ -51,6 +52,7 @@ __all__ = [
     "exposure_counts",
     "gini",
     "group_users",
+    "higher_is_better",
     "hit_rate",
     "intervals",
     "list_means",
@@ -74,6 +76,7 @@ __all__ = [
     "user_draws",
     "user_means",
     "user_statistics",
+    "verdict_on",
     "xauc",
     "xauc_by_user",
     "xauc_per_user",

@@ -22,7 +22,6 @@ from twotower.evaluation import (
     RankingEvaluation,
     RankingTask,
     RatingEvaluation,
-    held_out_task,
 )
 from twotower.experiment import (
     OURS,
@@ -31,6 +30,7 @@ from twotower.experiment import (
     compare_predictors,
     compare_rankers,
 )
+from twotower.experiment.measuring import measured, ranking_task
 from twotower.experiment.stages import Log, quiet
 from twotower.metrics import Interval
 from twotower.recommender import Recommender
@@ -114,19 +114,9 @@ class Case:
             recorded: the content of the run's ``metrics.json``; what it lacks is left out of the report.
             baselines: one of `CHOICES`.
             tuned: settings of ranking baselines that are known already; those tuned now are added.
-            log: told one line a baseline.
+            log: called with one line per baseline.
         """
-        settings = config.evaluation
-        evaluation = recommender.evaluate(
-            parts.test,
-            cap=settings.cap,
-            ranking=settings.ranking,
-            ks=settings.ks,
-            candidates=settings.candidates,
-            exclude_seen=settings.exclude_seen,
-            resamples=settings.resamples,
-            seed=config.seed,
-        )
+        evaluation = measured(config, recommender, parts.test)
         known = RANKING_BASELINES if config.objective.implicit else BASELINES
         quick = {*QUICK, *(tuned.choices if tuned is not None else ())}
         wanted = [name for name in known if baselines == "all" or (baselines == "quick" and name in quick)]
@@ -204,15 +194,7 @@ class Case:
         """The test set made ready for ranking; None where nothing could be relevant, or it was not asked."""
         if self.evaluation.ranking is None:
             return None
-        settings = self.config.evaluation
-        return held_out_task(
-            self.parts.test,
-            self.recommender.train_view(self.parts.test),
-            self.recommender.positive,
-            ks=settings.ks,
-            candidates=settings.candidates,
-            exclude_seen=self.recommender.exclude_seen,
-        )
+        return ranking_task(self.config, self.recommender, self.parts.test)
 
     @cached_property
     def lists(self) -> GivenLists | None:

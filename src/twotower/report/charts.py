@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+from twotower.charts import converter
 from twotower.colours import LIGHT
-from twotower.errors import MissingExtraError
 
 INK: Final = LIGHT["ink"]
 """Text."""
@@ -18,13 +18,6 @@ QUIET: Final = LIGHT["quiet"]
 """Labels of axes."""
 LINE: Final = LIGHT["line"]
 """Grids."""
-ACCENT: Final = LIGHT["accent"]
-"""Our model, and whatever matters most."""
-SECOND: Final = LIGHT["second"]
-"""What it is compared with."""
-REST: Final = LIGHT["rest"]
-"""Everything else."""
-
 WIDTH: Final = 350
 """Of a chart, in units of which a phone has about as many pixels."""
 
@@ -68,22 +61,6 @@ _ATTRIBUTES = re.compile(r' (?:aria-[a-z]+|role|class|pointer-events|xmlns(?::xl
 _EMPTY = re.compile(r'<path d=""[^>]*/>|<path[^>]* d=""[^>]*/>|<path d="M0,0h0v0h0Z"[^>]*/>|<g></g>|<g/>')
 _SIZE = re.compile(r' width="[^"]*" height="[^"]*"')
 _LONG = re.compile(r"(\d+\.\d{2})\d+")
-
-
-def converter() -> Any:
-    """Return the library that draws.
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
-    try:
-        import vl_convert  # noqa: PLC0415
-    except ModuleNotFoundError:
-        raise MissingExtraError(
-            "a report's charts need the package vl-convert-python, which is not installed; install it with: "
-            "pip install 'twotower[report]'"
-        ) from None
-    return vl_convert
 
 
 def draw(chart: dict[str, Any], label: str) -> str:

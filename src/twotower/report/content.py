@@ -10,6 +10,7 @@ from twotower.config import dump_config
 from twotower.data.audit.finding import Finding, Severity
 from twotower.evaluation import RankingEvaluation
 from twotower.experiment.parts import notes_of
+from twotower.metrics import verdict_on
 from twotower.report import sections, tables
 from twotower.report.case import Case
 from twotower.report.doctor import PROBES
@@ -95,13 +96,12 @@ def _tiles(case: Case, findings: tuple[Finding, ...]) -> list[Tile]:
     tiles = [Tile(metric_name(case.main), number(case.score.value), bounds(case.score))]
     best = case.best_baseline
     if best is not None and case.compared is not None:
-        gap = tables.ours_minus(case.compared.comparison.differences[best][case.main])
-        better = gap.low > 0 if case.higher_is_better else gap.high < 0
-        worse = gap.high < 0 if case.higher_is_better else gap.low > 0
+        gap = case.compared.comparison.ours_minus[best][case.main]
+        verdict = verdict_on(gap.value, gap.low, gap.high, higher_is_better=case.higher_is_better)
         theirs = case.compared.comparison.models[best].metrics[case.main].value
         share = percent(abs(gap.value / theirs), 1) if theirs else signed(gap.value)
         way = "better" if (gap.value > 0) == case.higher_is_better else "worse"
-        mood = "good" if better else "bad" if worse else ""
+        mood = {"better": "good", "worse": "bad"}.get(verdict, "")
         mark = {"good": "▲ ", "bad": "▼ ", "": "≈ "}[mood]
         within = f"{interval(gap, sign=True)}, ours minus {best}" + ("" if mood else "; may be chance")
         tiles.append(Tile(f"{metric_name(case.main)} vs {best}", f"{mark}{share} {way}", within, mood))

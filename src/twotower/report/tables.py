@@ -11,7 +11,7 @@ import polars as pl
 from twotower.data.dataset import Dataset
 from twotower.evaluation import SliceResult
 from twotower.experiment import OURS
-from twotower.metrics import Interval
+from twotower.metrics import Interval, verdict_on
 from twotower.report.calibration import Calibration
 from twotower.report.case import Case
 from twotower.report.importance import Importance
@@ -102,7 +102,7 @@ def compared_table(case: Case) -> Table:
     if case.compared is not None:
         comparison, given = case.compared.comparison, case.compared.given
         models = {name: of.metrics for name, of in comparison.models.items()}
-        gaps = comparison.differences
+        gaps = comparison.ours_minus
     wanted = compared_metrics(case)
     order = by_main(case, models)
     head = ["Model", *(["Trained on"] if given else []), *(metric_name(name) for name in wanted)]
@@ -113,7 +113,7 @@ def compared_table(case: Case) -> Table:
         cells = [Cell(name), *([Cell(given.get(name, ""))] if given else [])]
         cells += [cell(models[name][metric]) for metric in wanted]
         if gaps:
-            cells.append(cell(ours_minus(gaps[name][case.main]), sign=True) if name in gaps else Cell(""))
+            cells.append(cell(gaps[name][case.main], sign=True) if name in gaps else Cell(""))
         rows.append(tuple(cells))
     return Table("Models on the same test set", tuple(head), tuple(rows), strong=(OURS,))
 
@@ -237,23 +237,16 @@ def differences_said(case: Case) -> str:
         return ""
     comparison = case.compared.comparison
     theirs = comparison.models[best].metrics[case.main].value
-    gap = ours_minus(comparison.differences[best][case.main])
-    sign = 1 if case.higher_is_better else -1
-    lead = (sign * gap.low, sign * gap.high)
+    gap = comparison.ours_minus[best][case.main]
+    verdict = verdict_on(gap.value, gap.low, gap.high, higher_is_better=case.higher_is_better)
     share = abs(gap.value / theirs) if theirs else math.nan
-    way = "better" if sign * gap.value > 0 else "worse"
-    certain = "is more than chance" if min(lead) > 0 or max(lead) < 0 else "may be chance"
+    way = "better" if (gap.value > 0) == case.higher_is_better else "worse"
+    certain = "is more than chance" if verdict in ("better", "worse") else "may be chance"
     return (
         f"That is {percent(share, 1)} {way} than the best baseline here, {best} with {number(theirs)}, "
-        "trained "
-        f"on {case.compared.given[best]} (ours on {case.compared.given[OURS]}); the difference of "
+        f"trained on {case.compared.given[best]} (ours on {case.compared.given[OURS]}); the difference of "
         f"{interval(gap, sign=True)} {certain}.{_not_compared(case)}"
     )
-
-
-def ours_minus(gap: Interval) -> Interval:
-    """Return ours minus a baseline's, of a baseline's minus ours: the convention of all that people read."""
-    return Interval(-gap.value, -gap.high, -gap.low)
 
 
 def _not_compared(case: Case) -> str:

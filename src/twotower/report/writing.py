@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from twotower.atomic import check_file, write_text
+from twotower.charts import converter
 from twotower.data.audit.finding import Finding, Severity
 from twotower.errors import ConfigError, nearest
 from twotower.evaluation.rating import metrics_dict
 from twotower.experiment import Run, TunedSettings, load_parts
 from twotower.experiment.stages import Log, quiet
 from twotower.report.case import CHOICES, Case
-from twotower.report.charts import converter
 from twotower.report.content import content_of
 from twotower.report.doctor import examine
 from twotower.report.page import render, template

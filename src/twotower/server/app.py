@@ -20,12 +20,12 @@ from twotower.errors import ConfigError, TwoTowerError
 from twotower.server import routes_change, routes_look, routes_recommend
 from twotower.server.access import OPEN, Access
 from twotower.server.asking import describe
+from twotower.server.bodies import EventsBody, ItemBody, PlacesBody, RecommendBody, ScoreBody
 from twotower.server.errors import ApiError, error_response, from_faults
 from twotower.server.guard import Guard
 from twotower.server.guarded import check_declared, guarded_router, needs
 from twotower.server.keeper import Keeper
 from twotower.server.metrics import Metrics
-from twotower.server.models import EventsBody, ItemBody, PlacesBody, RecommendBody, ScoreBody
 from twotower.server.service import Service
 from twotower.server.settings import Settings
 from twotower.server.store import StoreUnavailable, make_store

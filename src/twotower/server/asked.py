@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twotower.newcomers import alike
+from twotower.server.bodies import UserQuery
 from twotower.server.catalogue import Rows
 from twotower.server.encoding import encoded
 from twotower.server.errors import ApiError, shown
 from twotower.server.ids import Id
-from twotower.server.models import UserQuery
 from twotower.server.settings import Limits
 from twotower.server.state import State
 from twotower.server.users import Past, User, Users, happened, known, likes, nobody

@@ -23,11 +23,11 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
 from twotower.server.access import ADMIN, HEALTH, Access
+from twotower.server.answers import ErrorAnswer
 from twotower.server.bounds import Body, read
 from twotower.server.errors import ApiError
 from twotower.server.guard import too_large
 from twotower.server.guarded import GuardedRoute
-from twotower.server.models import ErrorAnswer
 from twotower.server.service import Large, Service
 from twotower.server.settings import Limits
 from twotower.server.work import Deadline

@@ -16,14 +16,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from twotower.column_filters import ColumnFilters
+from twotower.column_filters import ColumnFilters, meets
 from twotower.data.item_lists import ItemLists
 from twotower.projecting import Plane, plane
 from twotower.recommender import Recommender
 from twotower.retrieval import TopK, exact_top_k
-from twotower.server.filters import meets, plain, rows_of
+from twotower.server.bodies import Choice
+from twotower.server.filters import plain, rows_of
 from twotower.server.ids import Id, Ids
-from twotower.server.models import Choice
 from twotower.server.texts import searchable
 
 F32 = NDArray[np.float32]

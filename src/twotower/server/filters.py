@@ -9,11 +9,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from twotower.column_filters import ColumnFilters, FilterError, meets
+from twotower.column_filters import ColumnFilters, FilterError
+from twotower.server.bodies import Choice, Range
 from twotower.server.errors import ApiError
-from twotower.server.models import Choice, Range
-
-__all__ = ["meets", "plain", "rows_of"]
 
 
 def plain(filters: Mapping[str, Choice], schema: Mapping[str, pl.DataType], most: int) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def category_column(items: Trained) -> str | None:
 
 
 def item_map(items: Trained) -> dict[str, Any]:
-    """Return the map as `models.MapAnswer` says."""
+    """Return the map as `answers.MapAnswer` says."""
     n = len(items.ids.known)
     every = max(1, -(-n // MAPPED))
     rows = range(0, n, every)
@@ -60,7 +60,7 @@ def item_map(items: Trained) -> dict[str, Any]:
 
 
 def places(state: State, rows: Sequence[int], vector: NDArray[np.float32] | None) -> dict[str, Any]:
-    """Return where some items and a user lie on the map, as `models.PlacesAnswer` says.
+    """Return where some items and a user lie on the map, as `answers.PlacesAnswer` says.
 
     Args:
         state: to answer from.

@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from twotower.data.item_lists import ItemLists
 from twotower.retrieval import exact_top_k
 from twotower.server.asked import Asked, item_rows, people
+from twotower.server.bodies import RecommendBody, ScoreBody
 from twotower.server.catalogue import NO_ROWS, Rows
 from twotower.server.errors import ApiError, shown
 from twotower.server.ids import Id
-from twotower.server.models import RecommendBody, ScoreBody
 from twotower.server.settings import Limits
 from twotower.server.state import State
 from twotower.server.users import Past, User, known, past_of
 from twotower.server.work import Deadline
+from twotower.similarity import users_of
 
 INLINE = 300_000
 """Scores up to which a search is made at once; a longer one goes to a thread, so that nobody waits for it."""
@@ -102,7 +103,7 @@ def is_small(state: State, asked: Sequence[Asked], want: Wanted) -> bool:
 def lists(
     state: State, asked: Sequence[Asked], want: Wanted, limits: Limits, deadline: Deadline
 ) -> Iterator[tuple[dict[str, Any], User]]:
-    """Give the list of each user, as `models.UserList` says, and the user.
+    """Give the list of each user, as `answers.UserList` says, and the user.
 
     Raises:
         ApiError: a user that is not known, by id, features or history; the time is up.
@@ -132,7 +133,7 @@ def _barred(users: Sequence[User], want: Wanted) -> ItemLists:
 
 
 def listed(state: State, rows: Sequence[int], scores: Sequence[float]) -> list[dict[str, Any]]:
-    """Return found items as `models.Recommended` says; -1 is none."""
+    """Return found items as `answers.Recommended` says; -1 is none."""
     items = state.items
     return [
         {"item_id": items.id(row), "rank": place, "score": score, "display": items.display(row)}
@@ -142,7 +143,7 @@ def listed(state: State, rows: Sequence[int], scores: Sequence[float]) -> list[d
 
 
 def reasons(state: State, user: User, rows: NDArray[np.int64], most: int) -> Iterator[dict[str, Any]]:
-    """Take the scores of items apart, exactly, as `models.Because` says."""
+    """Take the scores of items apart, exactly, as `answers.Because` says."""
     past, targets = past_of(state, user)
     # What a user has had twice is one reason.
     distinct, place = np.unique(past, return_inverse=True)
@@ -161,14 +162,10 @@ def reasons(state: State, user: User, rows: NDArray[np.int64], most: int) -> Ite
 
 
 def users_for(state: State, row: int, k: int) -> list[dict[str, Any]]:
-    """Return the trained users with the highest score for an item, as `models.ScoredUser` says."""
+    """Return the trained users with the highest score for an item, as `answers.ScoredUser` says."""
     own = state.recommender
-    indptr, seen = own.seen
     trained = state.items.trained.ids.rows.get(state.items.id(row), -1)
-    have = np.unique(np.searchsorted(indptr, np.flatnonzero(seen == trained), side="right") - 1).astype(
-        np.int32
-    )
-    barred = np.array([0, len(have)]), have
+    barred = users_of(own.seen, np.array([trained]))
     item = state.items.vectors_of(np.array([row]))
     top = exact_top_k(item, own.users.vectors, k, seen=barred)
     found = zip(top.items[0].tolist(), top.scores[0].tolist(), strict=True)
@@ -190,7 +187,7 @@ def known_item(state: State, item: Id) -> int:
 def score(
     state: State, body: ScoreBody, pasts: Mapping[Id, Past], deadline: Deadline
 ) -> list[dict[str, Any]]:
-    """Score pairs, as `models.Scored` says.
+    """Score pairs, as `answers.Scored` says.
 
     Args:
         state: to answer from.

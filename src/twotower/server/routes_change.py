@@ -12,19 +12,13 @@ from fastapi import Path, Request
 from starlette.responses import Response
 
 from twotower.errors import BundleError, TwoTowerError
+from twotower.server.answers import EventsAnswer, ItemAnswer, ReloadAnswer
 from twotower.server.asking import Json, body_of, gives, takes
+from twotower.server.bodies import EventBody, EventsBody, ItemBody
 from twotower.server.errors import ApiError, shown
 from twotower.server.guarded import guarded_router, needs
 from twotower.server.ids import Id
 from twotower.server.keeper import live_item
-from twotower.server.models import (
-    EventBody,
-    EventsAnswer,
-    EventsBody,
-    ItemAnswer,
-    ItemBody,
-    ReloadAnswer,
-)
 from twotower.server.service import Service, service_of
 from twotower.server.state import State
 from twotower.server.store import Event, EventConflict, StoredItem
@@ -173,7 +167,7 @@ def _new_item(state: State, given: str, longest: int) -> Id:
 
 
 def item_answer(state: State, name: Id) -> dict[str, object]:
-    """Return what `models.ItemAnswer` says of an item that there is."""
+    """Return what `answers.ItemAnswer` says of an item that there is."""
     row = state.items.row(name)
     assert row is not None
     live = row >= state.items.n_trained

@@ -10,22 +10,22 @@ from fastapi import Path, Query, Request
 from starlette.responses import Response
 
 from twotower.server.access import HEALTH
-from twotower.server.asked import item_rows, people, with_past
-from twotower.server.asking import Json, body_of, gives, takes
-from twotower.server.errors import ApiError
-from twotower.server.guarded import guarded_router, needs
-from twotower.server.item_map import category_column, item_map, places
-from twotower.server.models import (
+from twotower.server.answers import (
     HealthAnswer,
     ItemAnswer,
     ItemsAnswer,
     MapAnswer,
     ModelAnswer,
     PlacesAnswer,
-    PlacesBody,
     UserAnswer,
     UsersAnswer,
 )
+from twotower.server.asked import item_rows, people, with_past
+from twotower.server.asking import Json, body_of, gives, takes
+from twotower.server.bodies import PlacesBody
+from twotower.server.errors import ApiError
+from twotower.server.guarded import guarded_router, needs
+from twotower.server.item_map import category_column, item_map, places
 from twotower.server.ranking import known_item
 from twotower.server.routes_change import item_answer
 from twotower.server.searching import found_items, found_users

@@ -11,20 +11,13 @@ import orjson
 from fastapi import Path, Query, Request
 
 from twotower.server import ranking
+from twotower.server.answers import OneListAnswer, RecommendAnswer, ScoreAnswer, SimilarAnswer, UsersForAnswer
 from twotower.server.asked import TOGETHER, Asked, with_past
 from twotower.server.asking import Json, body_of, gives, takes
+from twotower.server.bodies import RecommendBody, ScoreBody
 from twotower.server.errors import ApiError
 from twotower.server.guarded import guarded_router, needs
 from twotower.server.ids import Id
-from twotower.server.models import (
-    OneListAnswer,
-    RecommendAnswer,
-    RecommendBody,
-    ScoreAnswer,
-    ScoreBody,
-    SimilarAnswer,
-    UsersForAnswer,
-)
 from twotower.server.ranking import Wanted
 from twotower.server.service import Service, service_of
 from twotower.server.state import State

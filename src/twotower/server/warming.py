@@ -7,8 +7,8 @@ import contextlib
 import numpy as np
 
 from twotower.server.asked import Asked, people
+from twotower.server.bodies import Pair, ScoreBody
 from twotower.server.errors import ApiError
-from twotower.server.models import Pair, ScoreBody
 from twotower.server.ranking import Wanted, lists, score
 from twotower.server.settings import Limits
 from twotower.server.state import State

@@ -1,4 +1,4 @@
-"""`Callback`: what the training loop tells a progress bar, a log, a test; and how these can end training."""
+"""`Callback`: called by the training loop, for progress bars, logs and stopping early."""
 
 from __future__ import annotations
 
@@ -83,10 +83,10 @@ class Callback:
 
 
 class CallbackList(Callback):
-    """Several callbacks as one: each is told in turn, and any of them can stop training.
+    """Several callbacks as one: each is called in turn, and any of them can stop training.
 
     Args:
-        callbacks: told in this order.
+        callbacks: called in this order.
         advice: added to an exception that one of them raises, such as how to resume.
 
     Raises:
@@ -113,24 +113,24 @@ class CallbackList(Callback):
         return next((of._stop_reason for of in self.callbacks if of._stop_reason is not None), None)
 
     def on_phase_start(self, *, phase: str, epochs: int, first_epoch: int, pairs: int) -> None:
-        """Tell each, and forget what stopped the phase before."""
+        """Call each, and forget what stopped the phase before."""
         for callback in self.callbacks:
             callback._stop_reason = None
-        self._tell("on_phase_start", phase=phase, epochs=epochs, first_epoch=first_epoch, pairs=pairs)
+        self._call("on_phase_start", phase=phase, epochs=epochs, first_epoch=first_epoch, pairs=pairs)
 
     def on_step_end(self, *, epoch: int, pairs_done: int, loss: float) -> None:
-        """Tell each."""
-        self._tell("on_step_end", epoch=epoch, pairs_done=pairs_done, loss=loss)
+        """Call each."""
+        self._call("on_step_end", epoch=epoch, pairs_done=pairs_done, loss=loss)
 
     def on_epoch_end(self, record: Record) -> None:
-        """Tell each."""
-        self._tell("on_epoch_end", record)
+        """Call each."""
+        self._call("on_epoch_end", record)
 
     def on_phase_end(self, *, reason: str) -> None:
-        """Tell each."""
-        self._tell("on_phase_end", reason=reason)
+        """Call each."""
+        self._call("on_phase_end", reason=reason)
 
-    def _tell(self, event: str, *args: Any, **details: Any) -> None:
+    def _call(self, event: str, *args: Any, **details: Any) -> None:
         for callback in self.callbacks:
             try:
                 getattr(callback, event)(*args, **details)

@@ -116,7 +116,7 @@ class Trainer:
             rates: learning rate of each epoch, instead of the schedule's (used by a refit).
             checkpoints: directory of the checkpoint, written after each epoch.
             resume: whether to continue from the checkpoint there.
-            callbacks: told of steps and epochs; one that stops training ends it after the epoch.
+            callbacks: called after each step and epoch; one that stops training ends it after the epoch.
             earlier: JSON values of earlier phases, stored in the checkpoint.
 
         Raises:

@@ -1,10 +1,11 @@
-"""How far training has come: a bar on a terminal or in a notebook, or one line per epoch."""
+"""The progress of training: a bar on a terminal or in a notebook, or one line per epoch."""
 
 from __future__ import annotations
 
 import html
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -23,7 +24,7 @@ Shown = bool | Literal["auto"]
 _METRICS = ("validation_rmse", "validation_mae", "validation_ndcg@100", "validation_recall@20")
 """Metrics of an epoch that are shown."""
 _BESIDE = ("validation_rmse", "validation_ndcg@100")
-"""Metrics that are shown beside a bar, which must fit 80 columns; a model has one of them."""
+"""Metrics shown beside a bar, which must fit 80 columns; a model has one of them."""
 _POSTERIOR = "posterior"
 """The phase of one pass, without a loss, that may follow the epochs."""
 _APART = 0.1
@@ -31,8 +32,12 @@ _APART = 0.1
 
 
 @contextmanager
-def progress_of(shown: Shown) -> Iterator[list[Callback]]:
-    """Give the callbacks that show a training's progress, in the form that suits where it runs.
+def progress_of(shown: Shown, write: Callable[[str], Any] | None = None) -> Iterator[list[Callback]]:
+    """Yield the callbacks that show a training's progress: a bar or lines, whichever fits where it runs.
+
+    Args:
+        shown: see `Shown`.
+        write: called with each line where there is no bar; None to print to stderr.
 
     Raises:
         ConfigError: shown is not True, False or ``"auto"``.
@@ -46,7 +51,7 @@ def progress_of(shown: Shown) -> Iterator[list[Callback]]:
         with epoch_progress() as progress:
             yield [EpochBar(progress)]
     elif shown is True:
-        yield [EpochLines(line_writer(True))]
+        yield [EpochLines(write or line_writer(True))]
     else:
         yield []
 
@@ -81,7 +86,7 @@ class EpochLines(Callback):
         self._phase, self._epochs = "", 0
 
     def on_phase_start(self, *, phase: str, epochs: int, first_epoch: int, pairs: int) -> None:
-        """Say what begins."""
+        """Write what starts."""
         self._phase, self._epochs = phase, epochs
         if phase == _POSTERIOR:
             self._write(f"{phase}: posterior means of the id vectors, {pairs:,} pairs")
@@ -96,18 +101,18 @@ class EpochLines(Callback):
         self._write(f"{self._phase} epoch {record['epoch']}/{self._epochs}: {' '.join(text.split())}")
 
     def on_phase_end(self, *, reason: str) -> None:
-        """Say why it is over."""
+        """Write why it ended."""
         self._write(f"{self._phase}: {reason}")
 
 
-class _Bar(Callback):
+class _Bar(Callback, ABC):
     """Counts how much of a phase is done; early stopping ends it before the total."""
 
     def __init__(self) -> None:
         self._phase, self._epochs, self._pairs, self._first, self._last = "", 0, 0, 1, ""
 
     def on_phase_start(self, *, phase: str, epochs: int, first_epoch: int, pairs: int) -> None:
-        """Put up the bar of a phase."""
+        """Start the phase's bar."""
         self._phase, self._epochs, self._pairs, self._first, self._last = (
             phase,
             epochs,
@@ -115,7 +120,7 @@ class _Bar(Callback):
             first_epoch,
             "",
         )
-        # A resumed bar counts from where it goes on, else the time left would come from a false speed.
+        # A resumed bar counts from the first epoch that is left, or else its speed would be wrong.
         self._begin(pairs * (epochs - first_epoch + 1))
 
     def on_step_end(self, *, epoch: int, pairs_done: int, loss: float) -> None:
@@ -133,11 +138,13 @@ class _Bar(Callback):
         text = f"loss {record['train_loss']:.4f} {self._last}"
         self._show(done, f"{self._phase} {record['epoch']}/{self._epochs}", text)
 
+    @abstractmethod
     def _begin(self, total: int) -> None:
-        raise NotImplementedError
+        """Put up a bar for ``total`` pairs."""
 
+    @abstractmethod
     def _show(self, done: int, description: str, text: str) -> None:
-        raise NotImplementedError
+        """Move the bar, and change the texts on its left and right."""
 
 
 class EpochBar(_Bar):

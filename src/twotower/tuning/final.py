@@ -8,9 +8,10 @@ from typing import Any
 
 from twotower.config import Config
 from twotower.data.splitting import Parts
-from twotower.evaluation import compare_on_task, compare_ratings, held_out_task
+from twotower.evaluation import compare_on_task, compare_ratings
 from twotower.evaluation.rating import metrics_dict
 from twotower.experiment import RunResult, train
+from twotower.experiment.measuring import ranking_task
 from twotower.experiment.run import Run
 from twotower.experiment.stages import Log
 from twotower.metrics import Interval
@@ -93,14 +94,7 @@ def _compared(
     how = {"against": GIVEN, "resamples": settings.resamples, "seed": config.seed}
     if config.objective.implicit:
         metric = NDCG.name
-        task = held_out_task(
-            parts.test,
-            seen,
-            first.positive,
-            ks=sorted({*settings.ks, 100}),
-            candidates=settings.candidates,
-            exclude_seen=settings.exclude_seen,
-        )
+        task = ranking_task(config, first, parts.test, sorted({*settings.ks, 100}))
         rankers = [(name, run.recommender) for name, run in runs.items()]
         ranked = compare_on_task(task, rankers, None, **how)  # type: ignore[arg-type]
         models = {name: dict(of.metrics) for name, of in ranked.models.items()}

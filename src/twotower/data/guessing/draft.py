@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import polars as pl
-
-from twotower.data.audit.statistics import Floats
 from twotower.data.guessing.kinds import UNIQUE, Guess, guess_kind
-from twotower.data.guessing.labels import Label, Nature
 from twotower.data.guessing.layouts import Layout, known_layout
 from twotower.data.guessing.names import ITEM, TITLES, ends_like_id, has_word, names_id
 from twotower.data.guessing.roles import Roles, find_roles
+from twotower.data.guessing.sections import (
+    relative,
+    write_data,
+    write_kinds,
+    write_objective,
+    write_positive,
+    write_schema,
+    write_shares,
+    write_split,
+)
 from twotower.data.guessing.sources import exists, read_tables
 from twotower.data.guessing.tables import Ask, Table, Tables, Told, sort_tables
 from twotower.data.guessing.writing import Lines
 from twotower.data.merged import split_out
-from twotower.data.raw_text import UTF8
-from twotower.errors import ConfigError, DataError, counted
+from twotower.errors import ConfigError, DataError
 from twotower.schema import Kind, Schema
+from twotower.wording import count_of
 
-_TAIL_OWNS = 0.4
 _ONLY_SHOWN = "it differs in nearly every row; it is only shown with recommendations"
 
 
@@ -94,7 +97,7 @@ def _of_layout(layout: Layout, folder: Path, told: Told, ask: Ask | None) -> Dra
     lines.value("seed", 42)
     lines.section("data")
     lines.value("source", layout.source)
-    lines.value("dir", _relative(layout.place, folder))
+    lines.value("dir", relative(layout.place, folder))
     matrices = layout.source == "kuairec" and len(layout.matrices) == 2
     lines.section("split")
     if matrices:
@@ -103,7 +106,7 @@ def _of_layout(layout: Layout, folder: Path, told: Told, ask: Ask | None) -> Dra
         lines.value("test", "small_matrix.csv", "no pair of user and video is in both")
         lines.value("validation", 0.1, "the latest tenth of the training rows")
     else:
-        _write_shares(lines, timestamp=True, predicts=predicts)
+        write_shares(lines, timestamp=True, predicts=predicts)
     lines.section("positive")
     if layout.source == "kuairec":
         lines.value("duration_rank", 0.8, "watched longer than 80% of the videos of similar duration")
@@ -173,148 +176,15 @@ def _of_tables(
     )
     lines = Lines("Guessed by `twotower init`: check it, and correct what is wrong.")
     lines.value("seed", 42)
-    _write_data(lines, tables, schema, roles, encoding, folder)
-    _write_schema(lines, tables, schema, roles)
+    write_data(lines, tables, schema, roles, encoding, folder)
+    write_schema(lines, tables, schema, roles)
     for name, found in guesses.items():
-        _write_kinds(lines, name, found, within=bool(roles.within[name]))
-    _write_split(lines, tables, roles, folder, predicts=predicts)
+        write_kinds(lines, name, found, within=bool(roles.within[name]))
+    write_split(lines, tables, roles, folder, predicts=predicts)
     if label is not None:
-        _write_positive(lines, label)
-    _write_objective(lines, label, predicts=predicts)
+        write_positive(lines, label)
+    write_objective(lines, label, predicts=predicts)
     return Draft(lines.text(), tuple(_remarks(tables, given, roles, guesses, predicts=predicts)))
-
-
-def _write_data(
-    lines: Lines, tables: Tables, schema: Schema, roles: Roles, encoding: str, folder: Path
-) -> None:
-    events, label = tables.interactions, roles.label
-    lines.section("data")
-    if not tables.parts:
-        lines.value("interactions", _relative(events.path, folder), counted(events.frame.height, "row"))
-    for name, table in (("users", tables.users), ("items", tables.items)):
-        if table is not None:
-            lines.value(name, _relative(table.path, folder), counted(table.frame.height, "row"))
-    if events.columns:
-        lines.value(
-            "columns",
-            list(events.columns),
-            "no header: names are guessed from position and values, correct them",
-        )
-    if encoding != UTF8:
-        lines.value("encoding", encoding, "the text is not UTF-8")
-    if label is not None and label.nature is Nature.COUNT and _contradict(events.frame, schema):
-        lines.value("repeats", "sum", "labels of rows with the same user, item and time are summed")
-
-
-def _write_split(lines: Lines, tables: Tables, roles: Roles, folder: Path, *, predicts: bool) -> None:
-    lines.section("split")
-    if tables.parts:
-        lines.value("method", "files")
-        for part, table in tables.parts.items():
-            lines.value(part, _relative(table.path, folder), counted(table.frame.height, "row"))
-    elif roles.part is not None:
-        lines.value("column", roles.part, "it marks training and test rows")
-    elif roles.own_order:
-        lines.value(
-            "method", "leave_last", "each user's last row is for testing, the one before for validation"
-        )
-    else:
-        _write_shares(lines, timestamp=roles.timestamp is not None, predicts=predicts)
-
-
-def _write_shares(lines: Lines, *, timestamp: bool, predicts: bool) -> None:
-    """Write a split by shares: per user to rank, of all rows to predict."""
-    after = ", temporal (predict the future), leave_last" if timestamp else ""
-    if predicts:
-        lines.value("method", "random", f"or per_user{after}, cold_items, cold_users")
-    else:
-        lines.value("method", "per_user", f"or random{after}, cold_items, cold_users")
-    lines.value("test", 0.1 if predicts else 0.2)
-    lines.value("validation", 0.1)
-
-
-def _write_positive(lines: Lines, label: Label) -> None:
-    """Write the rule for positives."""
-    lines.section("positive")
-    if label.threshold is not None:
-        lines.value("threshold", label.threshold, label.positives)
-    elif label.quantile is not None:
-        lines.value("quantile", label.quantile, label.positives)
-    else:
-        lines.comment(f"no rule: {label.positives}")
-
-
-def _write_objective(lines: Lines, label: Label | None, *, predicts: bool) -> None:
-    lines.section("objective")
-    if label is None:
-        lines.value("name", "all_pairs", "ranks: there is no label to predict")
-    elif not predicts:
-        other = "logistic" if label.nature is Nature.YES_NO else "squared"
-        lines.value(
-            "name", "all_pairs", f"ranks, with grades from the label; '{other}' predicts the label instead"
-        )
-    elif set(np.unique(label.y).tolist()) == {0.0, 1.0}:
-        lines.value("name", "logistic", "the label is yes or no")
-    else:
-        lines.value("name", "squared", "predicts the label; 'all_pairs' ranks")
-        _cap(lines, label.y)
-
-
-def _write_ids(lines: Lines, tables: Tables, schema: Schema, roles: Roles) -> None:
-    frame = tables.interactions.frame
-    for role, column in (("user", schema.user), ("item", schema.item)):
-        reason = tables.why.get(role, "")
-        number = f"{frame[column].drop_nulls().n_unique():,} {role}s"
-        lines.value(role, column, f"{number}; {reason}" if reason else number)
-        if column in roles.placeholders:
-            lines.comment(roles.placeholders[column])
-    for key in ("users_id", "items_id"):
-        if getattr(schema, key) is not None:
-            lines.value(key, getattr(schema, key), "its name in the other table")
-    if roles.lost:
-        share = f"{counted(roles.lost, 'row')} ({roles.lost / frame.height:.1%}) without a user or an item"
-        lines.value("missing_ids", "drop", share)
-
-
-def _write_schema(lines: Lines, tables: Tables, schema: Schema, roles: Roles) -> None:
-    frame = tables.interactions.frame
-    lines.section("schema")
-    _write_ids(lines, tables, schema, roles)
-    label = roles.label
-    if label is None:
-        lines.comment(f"no label: {roles.why}")
-    else:
-        y = label.y
-        said = f"{label.nature.value}, {label.why}; from {y.min():g} to {y.max():g}, mean {y.mean():.3g}"
-        lines.value("label", label.column, said)
-        if label.levels:
-            lines.value("levels", list(label.levels), "count 1, 2, ...")
-    reasons = {
-        "timestamp": roles.times,
-        "weight": "weight of each row",
-        "duration": "for slices and debiasing",
-    }
-    for role, reason in reasons.items():
-        if getattr(schema, role) is not None:
-            lines.value(role, getattr(schema, role), reason)
-    if schema.display:
-        lines.value("display", list(schema.display), "shown with recommendations")
-    within = [column for columns in roles.within.values() for column in columns]
-    used = {*schema.interaction_columns(), schema.duration, roles.part, *within}
-    unused = [column for column in frame.columns if column not in used]
-    for column in unused:
-        if column in roles.unread:
-            lines.comment(f"{column} is not read: {roles.unread[column]}")
-    plain = [column for column in unused if column not in roles.unread]
-    if plain:
-        lines.comment(f"not read: {', '.join(plain)}")
-
-
-def _contradict(frame: pl.DataFrame, schema: Schema) -> bool:
-    """Return whether rows of one user, item and time have different labels."""
-    key = [column for column in (schema.user, schema.item, schema.timestamp) if column is not None]
-    rows = frame.select(*key, schema.label).unique()
-    return bool(rows.select(key).is_duplicated().any())
 
 
 def _is_title(column: str, guess: Guess) -> bool:
@@ -323,20 +193,6 @@ def _is_title(column: str, guess: Guess) -> bool:
         named = has_word(column, TITLES) or (names_id(column, ITEM) and not ends_like_id(column))
         return named and guess.why == UNIQUE
     return has_word(column, TITLES) and guess.kind in (Kind.TEXT, Kind.CATEGORIES)
-
-
-def _write_kinds(lines: Lines, name: str, guesses: dict[str, Guess], *, within: bool) -> None:
-    if guesses:
-        lines.section(f"schema.{name}")
-    if guesses and within:
-        one = "an item" if name == "items" else "a user"
-        lines.comment(f"columns of the interactions with the same value in all rows of {one}")
-    for column, guess in guesses.items():
-        if guess.kind is None:
-            lines.comment(f"{column} is left out: {guess.why}")
-        else:
-            given = guess.reading.given
-            lines.value(column, {"kind": guess.kind.value, **given} if given else guess.kind.value, guess.why)
 
 
 def _remarks(
@@ -355,7 +211,7 @@ def _remarks(
     )
     when = f", timestamp '{roles.timestamp}'" if roles.timestamp else ""
     if roles.lost:
-        yield f"dropped: {counted(roles.lost, 'row')} without a user or an item"
+        yield f"dropped: {count_of(roles.lost, 'row')} without a user or an item"
     yield from roles.placeholders.values()
     yield f"{tables.interactions.name}: user '{tables.user}', item '{tables.item}', {said}{when}"
     if label is not None and label.positives:
@@ -377,20 +233,6 @@ def _remarks(
         yield _how_to_predict(label.column)
 
 
-def _cap(lines: Lines, y: Floats) -> None:
-    """Cap a label if a few extreme values dominate the squared error."""
-    if len(y) < 1000 or len(np.unique(y)) <= 20:
-        return
-    squares = np.sort(np.square(y - y.mean()))
-    owned = float(squares[-(len(y) // 100) :].sum() / squares.sum())
-    if owned > _TAIL_OWNS:
-        cap = float(f"{np.quantile(y, 0.99):.2g}")
-        lines.value("transform", "cap", f"1% of the labels have {owned:.0%} of the variance")
-        lines.value("cap", cap)
-        lines.section("evaluation")
-        lines.value("cap", cap, "metrics are reported raw and capped")
-
-
 def _kinds(table: Table | None, name: str, ids: str) -> dict[str, Guess]:
     if table is None:
         return {}
@@ -399,12 +241,3 @@ def _kinds(table: Table | None, name: str, ids: str) -> dict[str, Guess]:
         for column in table.frame.columns
         if column != ids
     }
-
-
-def _relative(path: Path, folder: Path) -> str:
-    """Return the path relative to the config's folder, or absolute if it is far away."""
-    try:
-        seen = Path(os.path.relpath(path.absolute(), folder.absolute()))
-    except ValueError:  # on another drive
-        return path.absolute().as_posix()
-    return (path.absolute() if seen.parts[:3] == ("..", "..", "..") else seen).as_posix()

@@ -18,8 +18,9 @@ from twotower.data.list_text import bracketed, find_separator, styles
 from twotower.data.number_text import looks_like_numbers
 from twotower.data.parse import AS_FOUND, Where, parse_number
 from twotower.data.time_text import PER_SECOND, looks_like_times
-from twotower.errors import DataError, counted
+from twotower.errors import DataError
 from twotower.schema import Kind, Reading
+from twotower.wording import count_of
 
 _QUANTITIES: Final = (
     "age",
@@ -112,7 +113,7 @@ def _number(column: pl.Series, known: pl.Series, declared: str | None) -> Iterat
         yield Guess(None, "it has no finite number")
         return
     values, whole = len(np.unique(x)), bool((x == np.round(x)).all())
-    shown = f"{counted(values, 'value')} from {x.min():g} to {x.max():g}"
+    shown = f"{count_of(values, 'value')} from {x.min():g} to {x.max():g}"
     name = column.name
     quantity = has_word(name, _QUANTITIES)
     if whole and not quantity:
@@ -151,11 +152,11 @@ def _string(column: pl.Series, known: pl.Series) -> Iterator[Guess]:
     length = float(filled.str.len_chars().to_numpy().mean())
     told_apart = distinct > _FEW or values > _WORDS
     if (text and told_apart) or (length > _LONG and distinct > 0.5 and not _opaque(filled)):
-        yield Guess(Kind.TEXT, f"{counted(values, 'text')} of {length:.0f} characters on average")
+        yield Guess(Kind.TEXT, f"{count_of(values, 'text')} of {length:.0f} characters on average")
     if distinct > _NEARLY_UNIQUE and values > 20:
         yield Guess(None, UNIQUE)
         return
-    yield Guess(Kind.CATEGORY, f"{counted(values, 'value')}")
+    yield Guess(Kind.CATEGORY, f"{count_of(values, 'value')}")
 
 
 def _lists(filled: pl.Series, *, text: bool) -> Iterator[Guess]:

@@ -32,7 +32,8 @@ from twotower.data.parse import Found, Where, missing_ids, parse_number, parse_t
 from twotower.data.placeholders import placeholder_ids
 from twotower.data.splitting import PART_WORDS
 from twotower.data.time_text import looks_like_times, said
-from twotower.errors import ConfigError, DataError, counted
+from twotower.errors import ConfigError, DataError
+from twotower.wording import count_of
 
 _WORDS = 20
 """Maximum number of distinct words in a column with the action."""
@@ -255,7 +256,7 @@ def _as_label(events: Table, column: str, why: str) -> Label:
     if y.min() == y.max():
         raise ConfigError(
             f"a label must have at least two values: column '{column}' of {events.name} is {y[0]:g} in all "
-            f"{counted(len(y), 'row')}; name another with --label COLUMN, or rank without one with --label "
+            f"{count_of(len(y), 'row')}; name another with --label COLUMN, or rank without one with --label "
             "none"
         )
     return graded(column, why, y)

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from twotower.data.audit.finding import Finding
 from twotower.experiment import OURS
+from twotower.metrics import verdict_on
 from twotower.report.case import Case
 from twotower.report.doctor.probe import Probe
-from twotower.report.tables import ours_minus
 from twotower.report.wording import interval, metric_name, number
 
 _STILL = 0.05
@@ -30,9 +30,8 @@ class Baselines(Probe):
         if case.compared is None or best is None:
             return
         comparison = case.compared.comparison
-        gap = ours_minus(comparison.differences[best][case.main])
-        sign = 1 if case.higher_is_better else -1
-        lead = (sign * gap.low, sign * gap.high)  # of the model, above 0 where it is better
+        gap = comparison.ours_minus[best][case.main]
+        verdict = verdict_on(gap.value, gap.low, gap.high, higher_is_better=case.higher_is_better)
         values = (
             f"{metric_name(case.main)} is {number(comparison.models[OURS].metrics[case.main].value)}, "
             f"that of {best} "
@@ -40,7 +39,7 @@ class Baselines(Probe):
             f"{best}, is "
             f"{interval(gap, sign=True)}"
         )
-        if max(lead) < 0:
+        if verdict == "worse":
             yield self.warning(
                 "test set",
                 f"the baseline {best} beats the model",
@@ -48,7 +47,7 @@ class Baselines(Probe):
                 "use the baseline, or improve the model: run `twotower check` on the data, then tune "
                 "model.dim, objective.regularisation and the features",
             )
-        elif min(lead) <= 0:
+        elif verdict != "better":
             yield self.note(
                 "test set",
                 f"the model is not clearly better than the baseline {best}",

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from twotower.data.audit.finding import Finding
-from twotower.evaluation import held_out_task
+from twotower.experiment.measuring import ranking_task
 from twotower.metrics import Interval, mean_intervals
 from twotower.metrics.bootstrap import percentile_interval, user_draws
 from twotower.report.case import Case
@@ -127,16 +127,7 @@ def _ranked(case: Case) -> Interval | None:
         return None
     if "ndcg@100" in case.measured.metrics:
         return case.measured.metrics["ndcg@100"]
-    among = case.config.evaluation.candidates
-    seen = case.recommender.train_view(case.parts.test)
-    task = held_out_task(
-        case.parts.test,
-        seen,
-        case.recommender.positive,
-        ks=(100,),
-        candidates=among,
-        exclude_seen=case.recommender.exclude_seen,
-    )
+    task = ranking_task(case.config, case.recommender, case.parts.test, (100,))
     values: Any = {"ndcg": task.values(case.recommender).users["ndcg@100"]}
     return mean_intervals(values, resamples=case.config.evaluation.resamples, seed=case.config.seed)["ndcg"]
 

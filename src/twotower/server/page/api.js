@@ -37,14 +37,20 @@ function sentence(text) {
 
 function askForToken() {
   return new Promise((done, failed) => {
-    const dialog = document.querySelector("#token");
+    const dialog = document.createElement("dialog");
+    dialog.id = "token";
+    dialog.setAttribute("aria-labelledby", "token-title");
+    dialog.innerHTML = `<form method="dialog"><h2 id="token-title">This server needs a token</h2>
+      <label for="token-value">Token</label><input id="token-value" type="password" autocomplete="off">
+      <button value="ok" class="strong">Continue</button></form>`;
+    document.body.append(dialog);
     dialog.addEventListener("close", () => {
-      const value = document.querySelector("#token-value").value.trim();
+      const value = dialog.querySelector("#token-value").value.trim();
+      dialog.remove();
       if (dialog.returnValue !== "ok" || !value) return failed(new Error("This server needs a token. Reload the page to enter one."));
       sessionStorage.setItem(KEY, value);
       done();
     }, { once: true });
-    dialog.returnValue = "";
     dialog.showModal();
   });
 }

@@ -10,7 +10,7 @@ import polars as pl
 from twotower.data.audit.case import Case
 from twotower.data.audit.check import Check
 from twotower.data.audit.finding import Finding
-from twotower.errors import counted
+from twotower.wording import count_of
 
 _SOME, _MOST = 0.01, 0.5
 
@@ -36,8 +36,8 @@ class Cold(Check):
                 continue
             where = f"test set, {side.role}s"
             evidence = (
-                f"{share:.1%} of the {counted(test.height, 'test row')} are of "
-                f"{counted(cold.height, side.role)} without any training interaction"
+                f"{share:.1%} of the {count_of(test.height, 'test row')} are of "
+                f"{count_of(cold.height, side.role)} without any training interaction"
             )
             meant = case.config.split.method == f"cold_{side.name}"
             if meant or share < _MOST:

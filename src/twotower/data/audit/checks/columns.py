@@ -9,7 +9,7 @@ from twotower.data.audit.case import Case
 from twotower.data.audit.check import Check
 from twotower.data.audit.feature_table import FeatureTable
 from twotower.data.audit.finding import Finding
-from twotower.errors import counted
+from twotower.wording import count_of
 
 _EMPTY = 0.95
 _CONSTANT = 0.999
@@ -37,7 +37,7 @@ class Columns(Check):
             yield self.warning(where, "the feature is empty", evidence, fix)
             return
         if missing > _EMPTY * n:
-            evidence = f"{missing / n:.1%} of {counted(n, 'value')} are missing"
+            evidence = f"{missing / n:.1%} of {count_of(n, 'value')} are missing"
             yield self.note(where, "the feature is nearly empty", evidence, fix)
             return
         counts = column.drop_nulls().alias("value").value_counts(sort=True).get_column("count")
@@ -45,7 +45,7 @@ class Columns(Check):
         if most >= _CONSTANT * (n - missing) and n >= 20:
             rest = n - missing - most
             if rest:
-                evidence = f"{most:,} of {counted(n - missing, 'value')} are the same"
+                evidence = f"{most:,} of {count_of(n - missing, 'value')} are the same"
                 yield self.note(where, "the feature is nearly constant", evidence, fix)
             else:
                 yield self.note(where, "the feature is constant", "all values are the same", fix)

@@ -12,8 +12,8 @@ from twotower.data.audit.check import Check
 from twotower.data.audit.finding import Finding
 from twotower.data.list_text import combinations, find_separator
 from twotower.data.number_text import looks_like_numbers
-from twotower.errors import counted
 from twotower.schema import Kind
+from twotower.wording import count_of
 
 _FEW, _MANY = 10, 50
 
@@ -42,7 +42,7 @@ class Combined(Check):
                         yield self.warning(
                             where,
                             "numbers are read as categories, so 11,40 and 11,50 have nothing in common",
-                            f"{counted(len(distinct), 'distinct value')}, such as {distinct[0]!r}",
+                            f"{count_of(len(distinct), 'distinct value')}, such as {distinct[0]!r}",
                             f"declare it as 'number' or 'log_number' in [schema.{side.name}]",
                         )
                     continue
@@ -52,7 +52,7 @@ class Combined(Check):
                     yield self.warning(
                         where,
                         "most values are combinations of others: lists are read as one value each",
-                        f"{found[1]:.0%} of {counted(len(distinct), 'distinct value')} contain "
+                        f"{found[1]:.0%} of {count_of(len(distinct), 'distinct value')} contain "
                         f"{found[0]!r} between parts that recur, such as "
                         f"{next(v for v in distinct if found[0] in v)!r}",
                         f'declare {name} = {{ kind = "categories", separator = "{separator}" }} in '

@@ -8,7 +8,7 @@ from typing import ClassVar
 from twotower.data.audit.case import Case
 from twotower.data.audit.check import Check
 from twotower.data.audit.finding import Finding
-from twotower.errors import counted
+from twotower.wording import count_of
 
 _SOME, _MANY = 0.01, 0.1
 
@@ -36,7 +36,7 @@ class ComingBack(Check):
             return
         where, evidence = (
             "test set",
-            f"{rows:,} of {counted(whole, 'test row')} ({share:.0%}) are of a pair seen in training",
+            f"{rows:,} of {count_of(whole, 'test row')} ({share:.0%}) are of a pair seen in training",
         )
         if not case.config.evaluation.exclude_seen:
             yield self.note(

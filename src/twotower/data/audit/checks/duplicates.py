@@ -12,7 +12,7 @@ from twotower.data.audit.case import SAMPLE, Case
 from twotower.data.audit.check import Check
 from twotower.data.audit.finding import Finding
 from twotower.data.duplicates import RepeatedLabels, drop_rows_of, event_key, repeated_labels
-from twotower.errors import counted
+from twotower.wording import count_of
 
 _MANY = 0.2
 """Share of duplicates from which the file was probably put together wrongly."""
@@ -41,11 +41,11 @@ class Duplicates(Check):
             return
         key = ", ".join(event_key(case.schema))
         where = case.path(name)
-        evidence = f"{copies:,} of {counted(rows, 'row')} have the {key} of an earlier row"
+        evidence = f"{copies:,} of {count_of(rows, 'row')} have the {key} of an earlier row"
         found = repeated_labels(case.files[name], case.repeats)
         if found is not None:
             evidence += (
-                f"; {counted(found.rows, 'row')} of {counted(found.events, 'event')} differ in their "
+                f"; {count_of(found.rows, 'row')} of {count_of(found.events, 'event')} differ in their "
                 f"{case.schema.label}"
             )
             yield from self._contradicting(case, name, found)
@@ -61,7 +61,7 @@ class Duplicates(Check):
     def _contradicting(self, case: Case, name: str, found: RepeatedLabels) -> Iterator[Finding]:
         """Report how the config's rule merges contradicting rows."""
         label, where, rule = case.schema.label, case.path(name), case.config.data.repeats
-        told = f"{counted(found.rows, 'row')} of {counted(found.events, 'event')} differ in their {label}"
+        told = f"{count_of(found.rows, 'row')} of {count_of(found.events, 'event')} differ in their {label}"
         if rule == "refuse":
             what = "rows contradict each other, and data.repeats = 'refuse' makes this an error"
             yield self.error(
@@ -74,7 +74,7 @@ class Duplicates(Check):
             yield self.error(
                 where,
                 f"positives are lost: data.repeats = '{rule}' turns them into negatives",
-                f"{told}; in {counted(lost, 'event')} a {label} of at least {least:g} becomes smaller",
+                f"{told}; in {count_of(lost, 'event')} a {label} of at least {least:g} becomes smaller",
                 "set data.repeats = 'max', which keeps the largest label of each",
             )
 
@@ -83,7 +83,7 @@ class Duplicates(Check):
         shared = len(test) - len(drop_rows_of(test, train, "test", "train"))
         if not shared:
             return
-        evidence = f"{shared:,} of the {counted(len(test), 'test row')} are also in the training set"
+        evidence = f"{shared:,} of the {count_of(len(test), 'test row')} are also in the training set"
         if shared >= 0.5 * len(test):
             what, fix = "the test file is part of the training file", "use a test file with held-out rows"
             yield self.error(case.path("test"), what, evidence, fix)
@@ -116,7 +116,7 @@ class Duplicates(Check):
             yield self.warning(
                 case.path("test"),
                 "duplicates that differ only in their timestamp are on both sides of the split",
-                f"{twins:,} of {counted(some.height, 'test row')}{sampled} have the user, item and exact "
+                f"{twins:,} of {count_of(some.height, 'test row')}{sampled} have the user, item and exact "
                 f"{schema.label} of a training row; by chance it would be about {chance:,.0f}",
                 "drop them before splitting: keep one row per user, item and label, or round the times",
             )

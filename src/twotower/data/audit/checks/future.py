@@ -13,8 +13,8 @@ from twotower.data.audit.check import Check
 from twotower.data.audit.feature_table import FeatureTable
 from twotower.data.audit.finding import Finding
 from twotower.data.audit.statistics import spearman
-from twotower.errors import counted
 from twotower.schema import Kind
+from twotower.wording import count_of
 
 DAY = 86400.0
 _SLACK = 1.5 * DAY
@@ -76,7 +76,7 @@ class Future(Check):
                     f"{case.path(side.name)}, column '{name}'",
                     "the feature's time is after the events that it should predict",
                     f"for {late.mean():.1%} of {int(both.sum()):,} training rows{rows.sampled} it is more "
-                    f"than a day later, with a median of {counted(round(days), 'day')}",
+                    f"than a day later, with a median of {count_of(round(days), 'day')}",
                     f"remove it from [schema.{side.name}], or use its value before the first event",
                 )
 

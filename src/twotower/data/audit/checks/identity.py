@@ -8,7 +8,7 @@ from typing import ClassVar
 from twotower.data.audit.case import Case
 from twotower.data.audit.check import Check
 from twotower.data.audit.finding import Finding
-from twotower.errors import counted
+from twotower.wording import count_of
 
 _UNIQUE = 0.95
 _HIDDEN = 0.5
@@ -29,7 +29,7 @@ class Identity(Check):
                 yield self.error(
                     f"[schema] {side.role}, column '{side.ids}'",
                     f"nearly every interaction has a different {side.role}",
-                    f"{counted(distinct, side.role)} in {counted(rows, 'training row')}",
+                    f"{count_of(distinct, side.role)} in {count_of(rows, 'training row')}",
                     f"name the column with the {side.role}'s id, not with the id of the row or the event",
                 )
         hidden = case.config.model.id_dropout

@@ -11,7 +11,7 @@ from twotower.data.audit.case import Case
 from twotower.data.audit.check import Check
 from twotower.data.audit.feature_table import FeatureTable
 from twotower.data.audit.finding import Finding
-from twotower.errors import counted
+from twotower.wording import count_of
 
 _FEW = 0.01
 """Share of rows without features up to which this is only a note."""
@@ -40,7 +40,7 @@ class Joining(Check):
         rows, lost_rows = int(counts["n"].sum()), int(lost["n"].sum())
         where = f"{case.path(side.name)}, column '{side.ids}'"
         evidence = (
-            f"not in it: {lost.height:,} of {counted(counts.height, side.role)} of the interactions "
+            f"not in it: {lost.height:,} of {count_of(counts.height, side.role)} of the interactions "
             f"({lost_rows / rows:.1%} of the rows), such as {lost.sort('n')[side.ids][-1]!r}"
         )
         missing = f"add these {side.role}s to the table; without a row all their features are missing"

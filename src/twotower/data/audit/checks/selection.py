@@ -10,7 +10,7 @@ from twotower.data.audit.case import Case
 from twotower.data.audit.check import Check
 from twotower.data.audit.finding import Finding
 from twotower.data.duplicates import drop_rows_of
-from twotower.errors import counted
+from twotower.wording import count_of
 
 
 class Selection(Check):
@@ -33,7 +33,7 @@ class Selection(Check):
         shared = len(validation) - len(drop_rows_of(validation, test, "validation", "test"))
         if not shared:
             return
-        evidence = f"{shared:,} of its {counted(len(validation), 'row')} are also in {case.path('test')}"
+        evidence = f"{shared:,} of its {count_of(len(validation), 'row')} are also in {case.path('test')}"
         if shared >= 0.5 * len(validation):
             yield self.error(where, "the validation set is the test set", evidence, fix)
         else:

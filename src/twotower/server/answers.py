@@ -1,114 +1,12 @@
-"""What requests and answers look like: bodies are checked against these, and the OpenAPI shows them."""
+"""Answers to requests, as the OpenAPI shows them."""
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    StringConstraints,
-    Tag,
-    model_validator,
-)
+from pydantic import BaseModel, Field
 
-from twotower.server.bounds import FIRST, at_most, first_unknown, flat
-
-_Whole = Annotated[int, Field(strict=True, ge=-(2**63), le=2**63 - 1)]
-_Text = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=4096)]
-Id = _Whole | _Text
-Number = Annotated[float, Field(allow_inf_nan=False, strict=True)]
-
-
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known(cls, given: Any) -> Any:
-        return first_unknown(given, cls.model_fields)
-
-
-class Range(_Body):
-    """Numbers from ``min`` to ``max``, both included."""
-
-    min: Number | None = None
-    max: Number | None = None
-
-
-Scalar = bool | int | float | str
-Choice = Annotated[
-    Annotated[Scalar, Tag("value")]
-    | Annotated[list[Scalar], FIRST, at_most("filters", "values"), Tag("values")]
-    | Annotated[Range, Tag("range")],
-    Discriminator(lambda given: {dict: "range", Range: "range", list: "values"}.get(type(given), "value")),
-]
-
-
-Items = Annotated[list[Id], FIRST, at_most("list_length", "items")]
-
-
-class UserQuery(_Body):
-    """A known user, or a new one by features, by a history, or by both."""
-
-    user: Id | None = Field(None, description="Needed unless features or a history are given.")
-    features: Annotated[dict[str, Any], flat()] | None = Field(
-        None,
-        description="Columns of the users table; those left out are missing. {} where nothing is known.",
-    )
-    history: Items | None = Field(None, description="Items that the user liked.")
-    id: Id | None = Field(None, description="Old name of user.", json_schema_extra={"deprecated": True})
-    items: Items | None = Field(
-        None, description="Old name of history.", json_schema_extra={"deprecated": True}
-    )
-
-    @model_validator(mode="after")
-    def _one_name(self) -> Self:
-        for now, old in (("user", "id"), ("history", "items")):
-            if getattr(self, now) is not None and getattr(self, old) is not None:
-                raise ValueError(f"'{old}' is the old name of '{now}'; give '{now}' alone")
-        return self
-
-
-Asked = Annotated[
-    Annotated[Id, Tag("id")] | Annotated[UserQuery, Tag("query")],
-    Discriminator(lambda given: "query" if isinstance(given, dict | UserQuery) else "id"),
-]
-
-
-_STRICT = "Whether an unknown id is an error."
-
-
-class RecommendBody(_Body):
-    """Whom to recommend to, how much, and what may be recommended."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {"users": [14], "k": 10},
-                {"users": [{"features": {}, "history": [3649, 2267]}], "k": 5, "explain": 3},
-            ]
-        }
-    )
-
-    users: Annotated[list[Asked], FIRST, at_most("users", "users")] = Field(min_length=1)
-    k: int = Field(10, ge=1, strict=True)
-    exclude_seen: bool | None = Field(
-        None,
-        description="Leave out what a user has seen, in training or since; null for the server's setting, "
-        "by default that of the training.",
-    )
-    allow: Items | None = Field(None, description="Only these items.")
-    deny: Items | None = Field(None, description="None of these items.")
-    strict: bool = Field(False, strict=True, description=_STRICT)
-    filters: Annotated[dict[str, Choice], FIRST, at_most("filters", "columns")] | None = Field(
-        None,
-        description="Only items whose display column has the value, one of the values, or lies in the range.",
-    )
-    explain: int = Field(0, ge=0, strict=True, description="How many of the user's items to name as reasons.")
+from twotower.server.bodies import Id, Pair
 
 
 class Reason(BaseModel):
@@ -177,22 +75,6 @@ class SimilarAnswer(BaseModel):
     items: list[Recommended]
 
 
-class Pair(_Body):
-    """A user and an item."""
-
-    user_id: Id
-    item_id: Id
-
-
-class ScoreBody(_Body):
-    """Pairs to score."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"pairs": [{"user_id": 14, "item_id": 3649}]}]})
-
-    pairs: Annotated[list[Pair], FIRST, at_most("list_length", "pairs")] = Field(min_length=1)
-    strict: bool = Field(False, strict=True, description=_STRICT)
-
-
 class Scored(Pair):
     """A pair with its score; null if the user or the item is unknown."""
 
@@ -210,51 +92,11 @@ class ScoreAnswer(BaseModel):
     unknown: int = Field(description="Number of pairs with an unknown user or item.")
 
 
-class EventBody(_Body):
-    """One thing that a user did."""
-
-    id: Annotated[str, StringConstraints(strict=True, min_length=1, max_length=256)] = Field(
-        description="Your id of the event. An event that is sent twice under one id counts once."
-    )
-    user_id: Id
-    item_id: Id
-    kind: Literal["interaction", "skip"] = Field(
-        "interaction", description="skip: shown and refused; not recommended again."
-    )
-    value: Number | None = Field(None, description="The label in its own units, if the model has one.")
-    time: Number | datetime | None = Field(
-        None, description="Seconds since 1970-01-01 UTC, or ISO 8601 with a time zone. Default: now."
-    )
-
-
-class EventsBody(_Body):
-    """Events; all are stored or, if one is wrong, none."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {"events": [{"id": "b7c1", "user_id": 14, "item_id": 3649, "value": 1.8}]},
-                {"events": [{"id": "b7c2", "user_id": 14, "item_id": 2267, "kind": "skip"}]},
-            ]
-        }
-    )
-
-    events: Annotated[list[EventBody], FIRST, at_most("events", "events")] = Field(min_length=1)
-
-
 class EventsAnswer(BaseModel):
     """How many events were stored."""
 
     stored: int
     duplicates: int = Field(description="Events that were stored before under the same id.")
-
-
-class ItemBody(_Body):
-    """Columns of the items table: features and display columns. Those left out are missing values."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"columns": {}}]})
-
-    columns: Annotated[dict[str, Any], flat()]
 
 
 class ItemAnswer(BaseModel):
@@ -356,17 +198,6 @@ class MapAnswer(BaseModel):
     category: list[int] = Field(description="Index in categories, -1 for none.")
     beyond: list[int] = Field(
         description="Indexes of items that lie outside the map and are shown at its edge."
-    )
-
-
-class PlacesBody(_Body):
-    """Items and a user to find on the map."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"items": [3649, 2267], "user": 14}]})
-
-    items: Items = Field([], description="Unknown items are left out.")
-    user: Asked | None = Field(
-        None, description="An id, or a new user by features, by a history, or by both."
     )
 
 
