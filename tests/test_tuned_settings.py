@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,12 @@ def test_the_report_takes_all_that_are_known(
             "were tuned on other data, another split or by an",
         ),
         (lambda text: text[:40], "can't be read and are tuned again"),
-        (lambda text: text.replace('"l2"', '"l3"'), "can't be read and are tuned again"),
+        (lambda text: text.replace('"l2"', '"l3"'), "it has changed since it was written"),
+        (lambda text: re.sub(r'"l2": [0-9.]+', '"l2": 1e300', text), "it has changed since it was written"),
+        (lambda text: text.replace('"given": "grades"', '"given": "no grades"'), "it has changed since it w"),
+        (lambda _: "[]", "it is not such a file"),
+        (lambda _: '{"sha256": "", "tuned": []}', "it has changed since it was written"),
+        (lambda _: "[" * 100_000, "it is not such a file"),
     ],
 )
 def test_what_is_stale_or_damaged_is_not_used(
@@ -72,7 +78,9 @@ def test_what_is_stale_or_damaged_is_not_used(
     run, first = compared
     file = run / "baselines.json"
     before = file.read_text()
-    file.write_text(damage(before))  # type: ignore[operator]
+    damaged = damage(before)  # type: ignore[operator]
+    assert damaged != before
+    file.write_text(damaged)
     lines: list[str] = []
     config = experiment.Run(run).config()
     parts = experiment.load_parts(config)
@@ -80,6 +88,7 @@ def test_what_is_stale_or_damaged_is_not_used(
     assert tuned.choices == {}
     assert len(lines) == 1
     assert said in lines[0]
+    assert "tuned again" in lines[0]
     again = experiment.compare_rankers(
         config, experiment.Run(run).recommender(), parts, baselines=["popularity"], tuned=tuned
     )

@@ -18,6 +18,8 @@ from twotower.errors import BundleError, ConfigError
 from twotower.experiment.fitting import Choice
 from twotower.experiment.stages import Log
 
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+
 
 @dataclass
 class TunedSettings:
@@ -25,7 +27,8 @@ class TunedSettings:
 
     They depend on the data and the split, not on our model: a baseline fitted with them returns
     the same lists as one that was tuned again. They are not used for other data, another split, another
-    rule for positives or another version of the package.
+    rule for positives or another version of the package, nor if anything in the file has changed since it
+    was written: a baseline with worse settings would make ours look better than it is.
 
     Attributes:
         path: of the file.
@@ -43,19 +46,20 @@ class TunedSettings:
         found = cls(path, _key(config, parts))
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            key, choices = content["key"], {name: _choice(name, of) for name, of in content["tuned"].items()}
+            if content["sha256"] != _hash(content["tuned"]):
+                raise ValueError("it has changed since it was written")
+            if content["key"] == found.key:
+                found.choices = {name: _choice(name, of) for name, of in content["tuned"].items()}
+                return found
         except FileNotFoundError:
             return found
-        except (OSError, ValueError, KeyError, TypeError, ConfigError) as error:
-            log(f"note: the tuned baselines in {path} can't be read and are tuned again: {error}")
+        except (*_UNREADABLE, ConfigError) as error:
+            log(f"note: the tuned baselines in {path} can't be read and are tuned again: {_reason(error)}")
             return found
-        if key == found.key:
-            found.choices = choices
-        else:
-            log(
-                f"note: the baselines in {path} were tuned on other data, another split or by another "
-                "version; they are tuned again"
-            )
+        log(
+            f"note: the baselines in {path} were tuned on other data, another split or by another "
+            "version; they are tuned again"
+        )
         return found
 
     def keep(self, name: str, choice: Choice, log: Log) -> None:
@@ -72,7 +76,8 @@ class TunedSettings:
             for name, of in self.choices.items()
         }
         try:
-            write_text(self.path, json.dumps({"key": self.key, "tuned": tuned}, indent=2) + "\n")
+            content = {"key": self.key, "sha256": _hash(tuned), "tuned": tuned}
+            write_text(self.path, json.dumps(content, indent=2) + "\n")
         except BundleError as error:
             log(f"note: the tuned settings of {name} could not be saved: {error}")
 
@@ -98,4 +103,13 @@ def _key(config: Config, parts: Parts) -> str:
         "candidates": config.evaluation.candidates == "test_items",
         "exclude_seen": config.evaluation.exclude_seen,
     }
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+    return _hash(settings)
+
+
+def _hash(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _reason(error: Exception) -> str:
+    """Return an error in words: one that Python raises says nothing of the file."""
+    return str(error) if isinstance(error, OSError | ValueError) else "it is not such a file"
