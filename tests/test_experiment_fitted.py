@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import polars as pl
 import pytest
 
 import twotower as tt
-from twotower.errors import ConfigError
+from twotower.errors import ConfigError, TwoTowerWarning
 
 QUICK: dict[str, Any] = {"dim": 8, "threads": 1, "epochs": 2}
 
@@ -94,3 +95,19 @@ def test_progress_is_told(parts, capsys) -> None:
     said = capsys.readouterr().err
     assert "training two-tower" in said
     assert "popularity (1 of 1): " in said
+
+
+@pytest.mark.parametrize("objective", ["all_pairs", "squared"])
+def test_a_model_that_was_trained_on_test_rows_is_told_of(parts, objective) -> None:
+    train, test = parts
+    more = {"positive": 4.0} if objective == "all_pairs" else {}
+    estimator = tt.TwoTower(**QUICK, objective=objective, **more)
+    honest = estimator.fit(train, progress=False)
+    both = pl.concat([train.interactions, test.interactions.head(50)])
+    cheat = estimator.fit(train.with_interactions(both).as_train(), progress=False)
+    given: dict[str, Any] = {"baselines": (), "resamples": 100, "progress": False}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", TwoTowerWarning)
+        tt.compare(train, test, honest, **given)
+    with pytest.warns(TwoTowerWarning, match="cheat was trained on 50 of the 300 user-item pairs that only"):
+        tt.compare(train, test, honest, others={"cheat": cheat}, **given)

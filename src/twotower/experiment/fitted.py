@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
+import polars as pl
+
 from twotower.baselines import BASELINES, RANKING_BASELINES
 from twotower.config import Config, EvaluationConfig
 from twotower.data.dataset import Dataset, TrainPart
@@ -14,6 +16,8 @@ from twotower.estimator import TwoTower, validated
 from twotower.experiment.comparing import OURS, Comparison, compare_predictors, compare_rankers
 from twotower.recommender import Recommender
 from twotower.training.progress import line_writer
+from twotower.warn import warn
+from twotower.wording import count_of
 
 
 def compare(
@@ -89,6 +93,7 @@ def compare(
     fitted: dict[str, Recommender] = {}
     for name, one in named.items():
         if isinstance(one, Recommender):
+            _tell_of_test_pairs(name, one, parts)
             fitted[name] = one
         else:
             write(f"training {name}")
@@ -97,6 +102,26 @@ def compare(
     if objective.implicit:
         return compare_rankers(config, ours, parts, baselines=chosen, beside=fitted, log=write)
     return compare_predictors(config, ours, parts, baselines=chosen, beside=fitted, log=write)
+
+
+def _tell_of_test_pairs(name: str, model: Recommender, parts: Parts) -> None:
+    """Warn if a trained model has learned from test rows: it is then measured on what it was told."""
+    schema = model.encoder.schema
+    columns = [schema.user, schema.item]
+    if columns != [parts.test.schema.user, parts.test.schema.item]:
+        return  # measuring it says what is wrong
+    pairs = [
+        of.select(pl.col(columns).cast(pl.String)).unique()
+        for of in (part.interactions for part in (parts.test, parts.train, parts.validation))
+    ]
+    fresh = pairs[0].join(pl.concat(pairs[1:]), on=columns, how="anti")
+    learned = model.histories.pairs().select(pl.col(columns).cast(pl.String))
+    known = fresh.join(learned, on=columns, how="semi").height
+    if known:
+        warn(
+            f"{name} was trained on {known:,} of the {count_of(fresh.height, 'user-item pair')} that only "
+            "the test set has, so its results are not comparable; train it on the training set of this split"
+        )
 
 
 def _check_alike(models: Mapping[str, TwoTower | Recommender]) -> None:
