@@ -54,6 +54,14 @@ def test_a_history_comes_in_any_container(history: Any) -> None:
         ({"history": [3, 5], "labels": [1.0]}, DataError, r"each of the 2 items of the history, got \[1.0\]"),
         ({"history": [3], "labels": [float("nan")]}, DataError, "one finite label"),
         ({"history": [3], "labels": ["much"]}, DataError, r"one finite label.*got \['much'\]"),
+        ({"history": [3], "labels": [10**400]}, DataError, "one finite label for each of the 1 item of"),
+        (
+            {"history": [3, 5], "labels": {3: 1.0, 5: 2.0}},
+            DataError,
+            "labels are a list in the order.*got dict",
+        ),
+        ({"history": [3, 5], "labels": {1.0, 2.0}}, DataError, "labels are a list in the order.*got set"),
+        ({"history": {3, 5}, "labels": [1.0, 2.0]}, DataError, "labels need a history in order, got a set"),
         ({"features": [1]}, DataError, "features are a dict.*got list"),
         ({"features": pl.DataFrame({"age": [3]})}, DataError, "Query.features=row."),
     ],
@@ -201,3 +209,9 @@ def test_lists_are_plain_tables_for_pandas_too(model: Recommender) -> None:
     table = model.recommend([3, tt.Query(history=[0])], 3).to_pandas()
     assert list(table.columns) == ["query", "user_id", "item_id", "rank", "score"]
     assert len(table) == 6
+
+
+def test_half_of_a_surrogate_pair_is_an_unknown_id(model: Recommender) -> None:
+    for query in (tt.Query(user="\ud800"), tt.Query(history=[3, "\ud800"])):
+        with pytest.raises(DataError, match=r"unknown (user|item) .*ud800"):
+            model.recommend(query)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
 from twotower.data.asked import Id, Ids, as_series, is_one
 from twotower.errors import ConfigError, DataError
 from twotower.reprs import html_of, shortened
+from twotower.wording import count_of
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -54,11 +55,16 @@ class Query:
                     f"a query has one user, got {shortened(self.user)}; give recommend a list of queries"
                 )
             self._set("user", as_series(self.user).item())
+        unordered = isinstance(self.history, Set)
         if self.history is not None:
             self._set("history", _history(self.history))
         if self.labels is not None:
             if self.history is None:
                 raise ConfigError("labels are those of the history, got labels alone; give the history too")
+            if unordered:
+                raise DataError(
+                    "labels need a history in order, got a set; give the items and the labels as two lists"
+                )
             self._set("labels", _labels(self.labels, len(self.items)))
         if self.features is not None:
             if not isinstance(self.features, Mapping):
@@ -119,14 +125,19 @@ def _peek(given: Iterable[Any]) -> Iterable[Any]:
 
 
 def _labels(given: Any, n_items: int) -> tuple[float | None, ...]:
+    if isinstance(given, Mapping | Set):
+        raise DataError(
+            f"labels are a list in the order of the history, got {type(given).__name__}; of a dict of items "
+            "and labels give history=list(it) and labels=list(it.values())"
+        )
     labels = [given] if is_one(given) else list(given)
     try:
         values = [None if label is None else float(label) for label in labels]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         values = [math.nan]
     if len(values) != n_items or not all(value is None or math.isfinite(value) for value in values):
         raise DataError(
-            f"there must be one finite label for each of the {n_items:,} items of the history, got "
+            f"there must be one finite label for each of the {count_of(n_items, 'item')} of the history, got "
             f"{shortened(labels)}; None stands for an item without one"
         )
     return tuple(values)

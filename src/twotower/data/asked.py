@@ -84,7 +84,9 @@ def _plain(value: Any) -> Any:
         value = value.item()
     if isinstance(value, bytes):
         return value.decode(errors="replace")
-    known = value is None or (isinstance(value, str | int | float | Iterable) and not isinstance(value, bool))
+    if isinstance(value, str):  # half of a pair of surrogates can't be in a column, so no id has one
+        return value if value.isascii() else value.encode(errors="backslashreplace").decode()
+    known = value is None or (isinstance(value, int | float | Iterable) and not isinstance(value, bool))
     return value if known else str(value)  # true is not 1, and a date or a UUID becomes its text
 
 
