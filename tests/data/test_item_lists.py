@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twotower.data.item_lists import check_lists, no_items, take_lists
+from twotower.data.item_lists import check_lists, distinct_items, no_items, take_lists
 from twotower.errors import DataError
 
 
@@ -59,3 +59,13 @@ def test_no_items_are_lists():
 def test_what_are_no_lists(pointers, rows, message):
     with pytest.raises(DataError, match=message):
         check_lists("x", (np.array(pointers), np.array(rows)), 2, 4)
+
+
+def test_items_that_users_come_back_to_are_there_once():
+    lists = np.array([0, 1, 6]), np.array([9, 4, 7, 4, 2, 7], dtype=np.int32)
+    labels = np.array([50, 1, 2, 8, 8, 3], dtype=np.float32)
+    items, highest = distinct_items(lists, labels, 1)
+    assert highest is not None
+    assert (items.tolist(), highest.tolist()) == ([4, 2, 7], [8, 8, 3])
+    items, none = distinct_items(lists, None, 1)
+    assert (items.tolist(), none) == ([4, 7, 2], None)

@@ -198,7 +198,7 @@ def test_people_are_shown_as_they_are(ranked: Case) -> None:
     train = ranked.parts.train.joined(ranked.parts.validation).interactions
     for person in people:
         mine = train.filter(pl.col("person") == int(person.id)).sort("stars", descending=True)
-        assert person.interactions == mine.height
+        assert person.items == mine.height
         assert [int(item.id) for item, _ in person.history] == mine["film"].head(
             len(person.history)
         ).to_list()

@@ -213,8 +213,10 @@ def test_items_are_found_and_lead_to_similar_items_and_users(page):
 
 
 def test_a_user_who_is_not_known_starts_as_a_new_one(page):
-    page.fill("#query", "somebody else")
-    page.wait_for_selector("#found [role=option]:has-text('somebody else')")
+    width = page.viewport_size["width"]  # the server remembers the users of other pages
+    one, other = f"one {width}", f"other {width}"
+    page.fill("#query", one)
+    page.wait_for_selector(f"#found [role=option]:has-text('{one}')")
     page.keyboard.press("Enter")
     until(page, "document.querySelector('#about').textContent.includes('not in the training set')")
     page.wait_for_selector("#list .card")
@@ -223,8 +225,10 @@ def test_a_user_who_is_not_known_starts_as_a_new_one(page):
     after = settled(page, before)
     assert before[0] not in after
     assert page.inner_text("#status").endswith("; list updated.")
-    page.evaluate("location.hash = 'user=another%20one'")
-    until(page, "document.querySelector('#about').textContent.startsWith('User another one is not')")
+    page.evaluate("user => location.hash = `user=${encodeURIComponent(user)}`", other)
+    until(
+        page, "text => document.querySelector('#about').textContent.startsWith(text)", f"User {other} is not"
+    )
     page.wait_for_selector("#list .card")
     page.click("#list .card:first-child button:has-text('Skip')")
     until(page, "document.querySelectorAll('#history .skip').length == 1")

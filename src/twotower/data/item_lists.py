@@ -66,3 +66,26 @@ def take_lists(lists: ItemLists, users: NDArray[np.int64]) -> ItemLists:
     taken = np.concatenate([[0], np.cumsum(length)]).astype(np.int64)
     within = np.arange(taken[-1]) - np.repeat(taken[:-1], length)
     return taken, rows[np.repeat(pointers[users], length) + within]
+
+
+def distinct_items(
+    lists: ItemLists, labels: NDArray[np.float32] | None, user: int
+) -> tuple[NDArray[np.int32], NDArray[np.float32] | None]:
+    """Return each item of a user once, with its highest label, the highest label first.
+
+    Args:
+        lists: lists in which an item may be several times, as of people who come back to it.
+        labels: the label of each entry of ``lists``; None without labels.
+        user: whose list.
+
+    >>> lists = np.array([0, 3]), np.array([7, 5, 7], dtype=np.int32)
+    >>> distinct_items(lists, np.array([1, 2, 4], dtype=np.float32), 0)
+    (array([7, 5], dtype=int32), array([4., 2.], dtype=float32))
+    """
+    part = slice(int(lists[0][user]), int(lists[0][user + 1]))
+    rows, of_rows = lists[1][part], None if labels is None else labels[part]
+    if of_rows is not None:
+        order = np.argsort(-of_rows, kind="stable")
+        rows, of_rows = rows[order], of_rows[order]
+    first = np.sort(np.unique(rows, return_index=True)[1])
+    return rows[first], None if of_rows is None else of_rows[first]

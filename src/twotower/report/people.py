@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from twotower.data.item_lists import distinct_items
 from twotower.recommender import Recommender
 from twotower.report.lists import GivenLists
 from twotower.report.wording import shown
@@ -60,14 +61,14 @@ class Person:
 
     Attributes:
         id: the id.
-        interactions: how many the user has in the training set.
+        items: how many different ones the user has in the training set.
         liked: how many items of the test set the user liked.
-        history: items of the user, the highest label first, each with its label (None without labels).
+        history: items of the user, each once with its highest label (None without labels), the highest first.
         given: the recommendations.
     """
 
     id: str
-    interactions: int
+    items: int
     liked: int
     history: tuple[tuple[Item, float | None], ...]
     given: tuple[Given, ...]
@@ -75,7 +76,7 @@ class Person:
     @property
     def about(self) -> str:
         """How much is known of the user."""
-        in_training = count_of(self.interactions, "item")
+        in_training = count_of(self.items, "item")
         return f"{in_training} in the training set, {count_of(self.liked, 'item')} liked in the test set"
 
 
@@ -93,13 +94,10 @@ def people_of(recommender: Recommender, lists: GivenLists) -> tuple[Person, ...]
 
 def _person(recommender: Recommender, lists: GivenLists, place: int, row: int) -> Person:
     names = Names(recommender)
-    indptr, items = recommender.seen
-    part = slice(int(indptr[row]), int(indptr[row + 1]))
-    past = items[part].astype(np.int64)
-    labels = None if recommender.seen_label is None else recommender.seen_label[part]
-    order = np.arange(len(past)) if labels is None else np.argsort(-labels, kind="stable")
+    past, labels = distinct_items(recommender.seen, recommender.seen_label, row)
     history = tuple(
-        (names.of_row(int(past[n])), None if labels is None else float(labels[n])) for n in order[:_HISTORY]
+        (names.of_row(int(item)), None if labels is None else float(labels[n]))
+        for n, item in enumerate(past[:_HISTORY])
     )
     relevant = lists.relevant[1][lists.relevant[0][place] : lists.relevant[0][place + 1]]
     found = lists.lists[place]

@@ -120,7 +120,7 @@ class UserFound(BaseModel):
     """A user of the model."""
 
     user_id: Id
-    seen: int = Field(description="Items seen in training.")
+    seen: int = Field(description="Different items seen in training.")
 
 
 class UsersAnswer(BaseModel):
@@ -145,10 +145,11 @@ class UserAnswer(BaseModel):
 
     user_id: Id
     known: bool
-    seen: int = Field(description="Items seen in training.")
+    seen: int = Field(description="Different items seen in training.")
     events: int = Field(description="Interactions since training.")
     history: list[Happened] = Field(
-        description="Events since training, latest first, then items of training."
+        description="Events since training, latest first, then items of training, each once with its highest "
+        "label, the highest first."
     )
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import Path, Query, Request
 from starlette.responses import Response
 
+from twotower.data.item_lists import distinct_items
 from twotower.server.access import HEALTH
 from twotower.server.answers import (
     HealthAnswer,
@@ -109,14 +110,9 @@ async def user(request: Request, user_id: AnyPath, limit: Limit = 100) -> Json:
 def _trained_history(state: State, row: int | None) -> tuple[list[int], list[float | None]]:
     if row is None:
         return [], []
-    recommender = state.recommender
-    part = slice(recommender.seen[0][row], recommender.seen[0][row + 1])
-    seen = state.items.now(recommender.seen[1][part]).tolist()
-    if recommender.seen_label is None:
-        return seen, [None] * len(seen)
-    labels = recommender.seen_label[part].tolist()
-    order = sorted(range(len(seen)), key=lambda i: -labels[i])  # what was liked most first
-    return [seen[i] for i in order], [labels[i] for i in order]
+    items, labels = distinct_items(state.recommender.seen, state.recommender.seen_label, row)
+    seen = state.items.now(items).tolist()
+    return seen, [None] * len(seen) if labels is None else labels.tolist()
 
 
 def _happened(

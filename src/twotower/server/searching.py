@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from twotower.data.item_lists import distinct_items
 from twotower.server.catalogue import LiveItem
 from twotower.server.state import State
 from twotower.server.texts import plain
@@ -64,7 +65,7 @@ def _live(item: LiveItem, query: str, words: list[str]) -> int | None:
 
 def found_users(state: State, query: str, limit: int) -> dict[str, Any]:
     """Return the users whose id begins with a query, as `answers.UsersAnswer` says; this very id is first."""
-    indptr, ids = state.recommender.seen[0], state.recommender.user_ids
+    seen, ids = state.recommender.seen, state.recommender.user_ids
     rows = np.arange(len(ids))
     if query:
         rows = ids.cast(pl.String).str.to_lowercase().str.starts_with(query.lower()).arg_true().to_numpy()
@@ -72,7 +73,7 @@ def found_users(state: State, query: str, limit: int) -> dict[str, Any]:
         if exact is not None:
             rows = np.append(exact, rows[rows != exact])
     shown = [
-        {"user_id": state.users.known[row], "seen": int(indptr[row + 1] - indptr[row])}
+        {"user_id": state.users.known[row], "seen": len(distinct_items(seen, None, row)[0])}
         for row in rows[:limit].tolist()
     ]
     return {"total": len(rows), "users": shown}
