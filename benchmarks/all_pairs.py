@@ -24,9 +24,9 @@ from twotower.baselines._implicit import als_vectors
 from twotower.baselines.feedback import Feedback
 from twotower.baselines.ials import noise
 from twotower.data.dataset import Dataset
-from twotower.data.ranker import Queries, Ranker
 from twotower.evaluation import RankingTask
-from twotower.objectives.least_squares import STEPS
+from twotower.evaluation.ranker import Queries, Ranker
+from twotower.kernels.least_squares import STEPS
 from twotower.retrieval import exact_top_k
 from twotower.training import Callback, Record
 

@@ -15,8 +15,8 @@ import polars as pl
 
 from sample_durations import recover
 from twotower.data.dataset import Dataset
-from twotower.data.datasets import SAMPLE_SCHEMA
-from twotower.data.kuairec import read_item_content, read_user_features
+from twotower.datasets.kuairec import read_item_content, read_user_features
+from twotower.datasets.loading import SAMPLE_SCHEMA
 
 OUT = Path(__file__).parents[1] / "src" / "twotower" / "data" / "sample"
 

@@ -33,9 +33,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from bundle_damage import as_format_1, check_answers, copied, damaged, rehash
 from test_bundle import SETTINGS, data
-from twotower.bundle import load_bundle
 from twotower.errors import BundleError
 from twotower.estimator import TwoTower
+from twotower.recommender.bundle import load_bundle
 from twotower.retrieval import INDEXES
 
 

@@ -20,9 +20,9 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from planted_faults import PLANTS, clean  # noqa: E402
+from twotower.audit import Audit, Severity, audit  # noqa: E402
 from twotower.config import load_config  # noqa: E402
-from twotower.data.audit import Audit, Severity, audit  # noqa: E402
-from twotower.data.synthetic import write_kuairec  # noqa: E402
+from twotower.datasets.synthetic import write_kuairec  # noqa: E402
 
 
 def _alarms(found: Audit) -> list[str]:

@@ -34,10 +34,11 @@ from twotower.baselines.notebook import (
 )
 from twotower.baselines.notebook_inputs import NotebookInputs
 from twotower.data.dataset import Dataset, TrainPart
-from twotower.data.kuairec import read_kuairec
 from twotower.data.splitting import carve_validation
-from twotower.data.synthetic import write_kuairec
-from twotower.objectives import Pairs, Squared, Workspace
+from twotower.datasets.kuairec import read_kuairec
+from twotower.datasets.synthetic import write_kuairec
+from twotower.kernels.pairs import Pairs
+from twotower.objectives import Squared, Workspace
 from twotower.training import Callback, Record
 
 

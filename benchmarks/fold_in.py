@@ -27,13 +27,13 @@ from threadpoolctl import threadpool_limits
 import twotower as tt
 from twotower.baselines import Popularity
 from twotower.config import Config, load_config
-from twotower.data.configured import WHOLE, read_raw
-from twotower.data.ranker import Queries, Ranker
 from twotower.data.splitting import carve_validation
+from twotower.datasets.configured import WHOLE, read_raw
 from twotower.evaluation import RankingTask, compare_on_task
-from twotower.objectives import FoldIn, FoldInSettings
+from twotower.evaluation.ranker import Queries, Ranker
 from twotower.recommender import Recommender
 from twotower.retrieval import exact_top_k
+from twotower.towers.fold_in import FoldIn, FoldInSettings
 
 METRICS = ("ndcg@100", "recall@20")
 TOP, CALLS = 20, 2_000

@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 from taste_layouts import TASTE_LAYOUTS, Size  # noqa: E402
 from twotower.config import load_config  # noqa: E402
 from twotower.evaluation import RankingComparison  # noqa: E402
-from twotower.experiment import OURS, Run, compare_rankers, load_parts  # noqa: E402
+from twotower.workflows import OURS, Run, compare_rankers, load_parts  # noqa: E402
 
 REAL = ("ml-100k", "amazon-beauty", "amazon-games", "citeulike", "kuairec-sample")
 METRIC = "ndcg@10"

@@ -27,15 +27,15 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from planted_faults import PLANTS, Tables, clean  # noqa: E402
 from twotower import TwoTower  # noqa: E402
+from twotower.audit import audit  # noqa: E402
 from twotower.baselines import NotebookNetwork  # noqa: E402
 from twotower.config import load_config  # noqa: E402
-from twotower.data.audit import audit  # noqa: E402
-from twotower.data.datasets import SAMPLE_SCHEMA, load_sample  # noqa: E402
 from twotower.data.splitting import Parts  # noqa: E402
-from twotower.data.synthetic import write_kuairec  # noqa: E402
+from twotower.datasets.loading import SAMPLE_SCHEMA, load_sample  # noqa: E402
+from twotower.datasets.synthetic import write_kuairec  # noqa: E402
 from twotower.evaluation import compare_ratings  # noqa: E402
-from twotower.experiment import load_parts  # noqa: E402
 from twotower.metrics import mae, r2, rmse  # noqa: E402
+from twotower.workflows import load_parts  # noqa: E402
 
 CAP = 5.0
 Predictions = dict[str, NDArray[np.float64]]

@@ -23,9 +23,9 @@ from twotower.baselines import BASELINES
 from twotower.baselines.baseline import rows_of
 from twotower.baselines.biases import Biases
 from twotower.data.dataset import Dataset, TrainPart
-from twotower.data.datasets import load
-from twotower.data.movielens import read_movielens
 from twotower.data.splitting import Parts, split_three
+from twotower.datasets.loading import load
+from twotower.datasets.movielens import read_movielens
 from twotower.evaluation import compare_ratings
 
 FACTORS, EPOCHS, RATES, STRENGTHS = (50, 100), (40, 60, 80), (0.01,), (0.08, 0.1, 0.12)

@@ -32,10 +32,10 @@ from twotower.config import Config, load_config
 from twotower.data.dataset import Dataset
 from twotower.data.splitting import Parts
 from twotower.evaluation import RankingComparison
-from twotower.experiment import OURS, Comparison, compare_rankers, load_parts
-from twotower.experiment.stages import Stages
-from twotower.experiment.training import fit
 from twotower.recommender import Recommender
+from twotower.workflows import OURS, Comparison, compare_rankers, load_parts
+from twotower.workflows.stages import Stages
+from twotower.workflows.training import fit
 
 METRICS = ("ndcg@10", "ndcg@100", "recall@20")
 Means = dict[str, list[list[float]]]

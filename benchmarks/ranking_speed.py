@@ -18,11 +18,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from twotower.config.schema import Schema
 from twotower.data.dataset import Dataset
-from twotower.data.ranker import Queries, Ranker
 from twotower.evaluation import RankingTask, evaluate_ranking
+from twotower.evaluation.ranker import Queries, Ranker
 from twotower.retrieval import exact_top_k
-from twotower.schema import Schema
 
 
 class Vectors(Ranker):

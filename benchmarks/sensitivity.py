@@ -21,7 +21,7 @@ import twotower as tt
 from all_pairs import positives
 from twotower.config import load_config
 from twotower.data.dataset import Dataset, TrainPart
-from twotower.experiment import load_parts
+from twotower.workflows import load_parts
 
 CHANGES: dict[str, list[Any]] = {
     "unobserved_weight": [0.05, 0.1, 0.4, 0.8],

@@ -39,10 +39,10 @@ import numpy as np
 import polars as pl
 
 import twotower as tt
-from twotower.bundle import load_bundle
 from twotower.errors import BundleError
+from twotower.recommender.bundle import load_bundle
+from twotower.recommender.side import Side
 from twotower.retrieval import HnswIndex, exact_top_k
-from twotower.side import Side
 
 ADMIN = "benchmark"
 PLAIN = """

@@ -32,7 +32,7 @@ import torch.nn.functional as F
 import twotower as tt
 from all_pairs import positives
 from twotower.estimator.setup import prepare, strength_of
-from twotower.features.positive import PositiveRule
+from twotower.targets.positive import PositiveRule
 from twotower.training import Batcher, Trainer, TrainPairs
 
 DIM, BATCH, SMALL, RATE = 64, 65_536, 8_192, 0.005

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from twotower import TwoTower
-from twotower.data.datasets import load
-from twotower.data.movielens import read_movielens
 from twotower.data.splitting import Parts, split_three
+from twotower.datasets.loading import load
+from twotower.datasets.movielens import read_movielens
 
 METHODS = {"random": 0.1, "per_user": 0.1, "cold_items": 0.2, "cold_users": 0.1}
 

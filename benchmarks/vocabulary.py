@@ -16,8 +16,8 @@ import torch
 
 from twotower.config import ModelConfig, TrainingConfig
 from twotower.features import EncodedSide
-from twotower.model import SideArrays, TwoTowerModel
 from twotower.objectives import Squared
+from twotower.towers import SideArrays, TwoTowerModel
 from twotower.training import Batcher, Trainer, TrainPairs
 
 PAIRS, USERS, BATCH = 2_000_000, 100_000, 65_536

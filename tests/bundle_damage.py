@@ -19,7 +19,7 @@ import polars as pl
 from safetensors.numpy import load, save
 
 from twotower.errors import BundleError
-from twotower.query import Query
+from twotower.recommender.query import Query
 
 MANIFEST, INDEX = "bundle.json", "index.bin"
 ODD: list[Any] = [

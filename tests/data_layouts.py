@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from twotower.data.synthetic import write_kuairec
+from twotower.datasets.synthetic import write_kuairec
 
 USERS, ITEMS, ROWS = 60, 50, 1500
 GENRES = ("Drama", "Comedy", "Crime", "War")

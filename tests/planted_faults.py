@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 import tomlkit
 
-from twotower.data.kuairec import SCHEMA, read_items, read_matrix, read_users
+from twotower.datasets.kuairec import SCHEMA, read_items, read_matrix, read_users
 
 
 @dataclass

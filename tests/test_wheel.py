@@ -98,7 +98,7 @@ def test_the_wheel_holds_what_is_needed_and_no_more(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     packaged = {name.removeprefix("twotower/") for name in names if name.startswith("twotower/")}
     for name in ("interactions.parquet", "users.parquet", "items.parquet", "ATTRIBUTION.md"):
-        assert f"data/sample/{name}" in packaged
+        assert f"datasets/sample/{name}" in packaged
     assert {"recipes/kuairec-sample.toml", "recipes/kuairec.toml", "py.typed"} <= packaged
     assert {name.rsplit("/", 1)[-1] for name in names if "/licenses/" in name} == {"LICENSE", "NOTICE"}
     source = ROOT / "src" / "twotower"

@@ -19,7 +19,7 @@ from notebook_page import notebook_page
 from reference_cli import cli_page
 from reference_config import config_page
 from reference_python import python_page
-from twotower.colours import DARK, LIGHT
+from twotower.core.colours import DARK, LIGHT
 
 ROOT = Path(__file__).parents[2]
 

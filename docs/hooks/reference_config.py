@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from twotower.config import Config, recipes
-from twotower.schema import Kind, Schema
+from twotower.config.schema import Kind, Schema
 
 _TOP = """# Config
 

@@ -17,7 +17,7 @@ imported when a name that needs them is first used. Names that are not listed he
 
 _MODULES: dict[str, str] = {
     "twotower": "",
-    "twotower.data.datasets": "`tt.datasets`: data sets by name.",
+    "twotower.datasets": "`tt.datasets`: data sets by name.",
     "twotower.evaluation": "Measure any model, with intervals and by slice.",
     "twotower.metrics": "Pure metrics of arrays.",
     "twotower.baselines": "Baselines for predictions and rankings.",
@@ -29,7 +29,7 @@ _NAMES: dict[str, str] = {
     "twotower": """
         TwoTower Recommender Query Dataset Schema Kind split read_dataset read_table load compare
         cross_validate evaluate_rating Callback TwoTowerError""",
-    "twotower.data.datasets": "load names",
+    "twotower.datasets": "load names",
     "twotower.evaluation": """
         evaluate_model evaluate_rating evaluate_ranking compare_ratings compare_rankings Evaluation
         RatingEvaluation RankingEvaluation SliceResult RatingComparison RankingComparison Predictor Ranker""",

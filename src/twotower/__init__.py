@@ -16,24 +16,24 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from twotower import forking as _forking
+from twotower.core import forking as _forking
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from twotower.data import datasets
+    from twotower import datasets
+    from twotower.config.schema import Kind, Schema
     from twotower.data.dataset import Dataset
     from twotower.data.splitting import split
     from twotower.data.tables import read_dataset, read_table
     from twotower.errors import TwoTowerError
     from twotower.estimator import TwoTower
     from twotower.evaluation import evaluate_rating
-    from twotower.experiment.cross_validation import cross_validate
-    from twotower.experiment.fitted import compare
-    from twotower.query import Query
     from twotower.recommender import Recommender
-    from twotower.schema import Kind, Schema
+    from twotower.recommender.query import Query
     from twotower.training import Callback
+    from twotower.workflows.cross_validation import cross_validate
+    from twotower.workflows.fitted import compare
 
     __version__: str
 
@@ -59,14 +59,14 @@ __all__ = [
 _HOME = {
     "Callback": "twotower.training",
     "Dataset": "twotower.data.dataset",
-    "Kind": "twotower.schema",
-    "Query": "twotower.query",
-    "Recommender": "twotower.recommender",
-    "Schema": "twotower.schema",
+    "Kind": "twotower.config.schema",
+    "Query": "twotower.recommender.query",
+    "Recommender": "twotower.recommender.recommender",
+    "Schema": "twotower.config.schema",
     "TwoTower": "twotower.estimator",
     "TwoTowerError": "twotower.errors",
-    "compare": "twotower.experiment.fitted",
-    "cross_validate": "twotower.experiment.cross_validation",
+    "compare": "twotower.workflows.fitted",
+    "cross_validate": "twotower.workflows.cross_validation",
     "evaluate_rating": "twotower.evaluation",
     "read_dataset": "twotower.data.tables",
     "read_table": "twotower.data.tables",
@@ -96,7 +96,7 @@ def __getattr__(name: str) -> Any:
     if name == "__version__":
         value = import_module("importlib.metadata").version("twotower")
     elif name == "datasets":
-        value = import_module("twotower.data.datasets")
+        value = import_module("twotower.datasets")
     elif name in _HOME:
         if name != "TwoTowerError":
             _forking.check_process(works=False)

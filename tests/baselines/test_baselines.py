@@ -8,10 +8,10 @@ from sklearn.linear_model import Ridge
 
 from twotower.baselines import BASELINES, Baseline, Biases, GlobalMean
 from twotower.baselines.biases import DEFAULT, GRID, NormalEquations
+from twotower.config.schema import Kind, Schema
 from twotower.data.dataset import Dataset
 from twotower.data.splitting import split_three
 from twotower.errors import ConfigError, DataError, TrainingError
-from twotower.schema import Kind, Schema
 
 SCHEMA = Schema(
     label="label",

@@ -7,9 +7,9 @@ import torch
 
 from twotower.baselines import BPR
 from twotower.baselines.bpr import learn_epoch
+from twotower.config.schema import Schema
 from twotower.data.dataset import Dataset
 from twotower.errors import TrainingError
-from twotower.schema import Schema
 
 
 def start(n_users, n_items, dim, seed=0):

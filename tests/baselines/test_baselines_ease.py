@@ -6,9 +6,9 @@ import pytest
 from sklearn.linear_model import Ridge
 
 from twotower.baselines import EASE, ease, feedback
+from twotower.config.schema import Schema
 from twotower.data.dataset import Dataset
 from twotower.errors import DataError
-from twotower.schema import Schema
 
 
 def random_pairs(n_users=40, n_items=15):

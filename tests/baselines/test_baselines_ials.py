@@ -9,9 +9,9 @@ import pytest
 
 from twotower.baselines import IALS, _implicit, ials
 from twotower.baselines.feedback import Feedback
+from twotower.config.schema import Schema
 from twotower.data.dataset import Dataset
 from twotower.errors import MissingExtraError
-from twotower.schema import Schema
 
 
 def random_pairs(n_users=40, n_items=25, share=0.2):

@@ -5,9 +5,9 @@ import polars as pl
 import pytest
 
 from twotower.baselines import ItemKNN, feedback
+from twotower.config.schema import Schema
 from twotower.data.dataset import Dataset
-from twotower.data.ranker import Queries
-from twotower.schema import Schema
+from twotower.evaluation.ranker import Queries
 
 
 def random_pairs(seed, n_users=25, n_items=18):

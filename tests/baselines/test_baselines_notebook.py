@@ -8,9 +8,9 @@ import torch
 from twotower.baselines import NotebookNetwork
 from twotower.baselines.notebook import BATCH, build_network, build_optimiser, shuffled, train_steps
 from twotower.baselines.notebook_inputs import NotebookInputs
+from twotower.config.schema import Kind, Schema
 from twotower.data.dataset import Dataset
 from twotower.errors import ConfigError, DataError
-from twotower.schema import Kind, Schema
 
 SCHEMA = Schema(
     label="label",

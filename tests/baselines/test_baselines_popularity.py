@@ -5,10 +5,10 @@ import polars as pl
 import pytest
 
 from twotower.baselines import RANKING_BASELINES, CategoryPopularity, Popularity
+from twotower.config.schema import Kind, Schema
 from twotower.data.dataset import Dataset
-from twotower.data.ranker import Queries
 from twotower.errors import ConfigError, DataError
-from twotower.schema import Kind, Schema
+from twotower.evaluation.ranker import Queries
 
 SCHEMA = Schema(items={"year": Kind.NUMBER, "genre": Kind.CATEGORY, "tags": Kind.CATEGORIES})
 EVENTS = pl.DataFrame(

@@ -18,10 +18,10 @@ from twotower.baselines import (
 from twotower.baselines.feedback import Feedback
 from twotower.baselines.order import rank_alike, top_rows
 from twotower.baselines.ranking import POWERS, VectorBaseline
+from twotower.config.schema import Kind, Schema
 from twotower.data.dataset import Dataset
-from twotower.data.ranker import Queries, Ranker
 from twotower.errors import ConfigError, DataError, TrainingError
-from twotower.schema import Kind, Schema
+from twotower.evaluation.ranker import Queries, Ranker
 
 SCHEMA = Schema(items={"genre": Kind.CATEGORY, "tags": Kind.CATEGORIES})
 N_USERS, N_ITEMS = 30, 24

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from planted_faults import PLANTS, clean
-from twotower.data.synthetic import write_kuairec
+from twotower.datasets.synthetic import write_kuairec
 
 
 @pytest.fixture(scope="module")

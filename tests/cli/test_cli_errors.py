@@ -205,7 +205,7 @@ def test_a_full_disk_is_one_error_and_leaves_what_was_there(
 ) -> None:
     import resource
 
-    from twotower.experiment import batch
+    from twotower.workflows import batch
 
     out, sink = tmp_path / "recs.parquet", batch._sink
     out.write_bytes(b"old")

@@ -60,7 +60,7 @@ def test_recommendations_come_from_the_index_unless_exact(call, indexed: Path, t
 
 
 def test_the_metrics_stay_in_the_bundle_and_exact_takes_the_index_away(call, copy: Path) -> None:
-    from twotower.bundle import read_facts
+    from twotower.recommender.bundle import read_facts
 
     before = read_facts(copy / "bundle")
     assert call("index", copy, "--kind", "ivf", "--recall", 0.5).code == 0
@@ -98,7 +98,7 @@ def test_an_index_that_is_damaged_or_of_other_vectors_is_refused(call, indexed: 
     import hashlib
     import json
 
-    from twotower.bundle import _manifest_hash
+    from twotower.recommender.bundle import _manifest_hash
 
     copy = shutil.copytree(indexed, tmp_path / "copy")
     part = copy / "bundle" / "index.bin"

@@ -11,8 +11,8 @@ import pytest
 
 pytest.importorskip("vl_convert", reason="needs the extra report")
 
-from twotower.experiment import Run
 from twotower.report import write_report
+from twotower.workflows import Run
 
 BARE = """
 seed = 1
@@ -161,7 +161,7 @@ def test_a_full_disk_leaves_the_earlier_report(call, run: Path, monkeypatch: pyt
     def full(*args: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("twotower.atomic.os.replace", full)
+    monkeypatch.setattr("twotower.core.atomic.os.replace", full)
     answer = call("report", run, "--no-baselines")
     assert answer.code == 2
     assert "No space left" in answer.err

@@ -242,8 +242,8 @@ def test_fetch_takes_a_file_downloaded_by_hand(call, tmp_path: Path) -> None:
 def test_demo(call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from twotower.baselines import BASELINES
 
-    monkeypatch.setattr("twotower.experiment.comparing.BASELINES", {"mean": BASELINES["mean"]})
-    monkeypatch.setattr("twotower.experiment.demonstration.BASELINES", ("popularity",))
+    monkeypatch.setattr("twotower.workflows.comparing.BASELINES", {"mean": BASELINES["mean"]})
+    monkeypatch.setattr("twotower.workflows.demonstration.BASELINES", ("popularity",))
     settings = ["training.epochs=1", "model.dim=8", "model.hidden=[8]", "evaluation.resamples=100"]
     answer = call("demo", "--full", "--out", tmp_path / "demo", *(f"--set={setting}" for setting in settings))
     assert answer.code == 0, answer.err

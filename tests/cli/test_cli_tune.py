@@ -14,8 +14,8 @@ from rich.progress import Progress
 from twotower.cli.tuned import print_tuned, verdict
 from twotower.cli.tuning_progress import TrialBar, TrialLines, tuning_progress
 from twotower.training.progress import epoch_progress
-from twotower.tuning import Budget, Trial
-from twotower.tuning.scoring import NDCG
+from twotower.workflows.tuning import Budget, Trial
+from twotower.workflows.tuning.scoring import NDCG
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from twotower.config.schema import Kind, Schema
 from twotower.data.checks import check_interactions, check_table, common_id_type
 from twotower.errors import DataError
-from twotower.schema import Kind, Schema
 
 SCHEMA = Schema(label="y", timestamp="t", weight="w")
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from twotower.config.schema import Reading
 from twotower.data.number_text import Unreadable, looks_like_numbers, read_numbers
-from twotower.schema import Reading
 
 AMOUNTS = st.lists(st.integers(-(10**9), 10**9).map(lambda n: n / 100), min_size=1, max_size=20)
 

@@ -29,10 +29,11 @@ from twotower.baselines import ranking
 from twotower.baselines.search import Ladder, climb
 from twotower.cli import app
 from twotower.config import load_config, recipes
-from twotower.data import configured, datasets
 from twotower.data.dataset import Dataset
+from twotower.datasets import configured
+from twotower.datasets import loading as datasets
 from twotower.estimator import TwoTower
-from twotower.experiment import load_parts
+from twotower.workflows import load_parts
 
 ROOT = Path(__file__).parents[2]
 NOT_RUN = "Not run by the tests"

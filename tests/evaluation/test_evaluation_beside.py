@@ -11,9 +11,9 @@ import pytest
 
 from twotower.config import ObjectiveConfig, PositiveConfig
 from twotower.data.dataset import Dataset
-from twotower.data.ranker import Queries, Ranker
 from twotower.evaluation import ByPopularity, evaluate_model
-from twotower.features.positive import PositiveRule
+from twotower.evaluation.ranker import Queries, Ranker
+from twotower.targets.positive import PositiveRule
 
 SCHEMA = {"label": "y"}
 

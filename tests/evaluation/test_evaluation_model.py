@@ -8,10 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from twotower.config.schema import Schema
+from twotower.core.item_lists import ItemLists
 from twotower.data.dataset import Dataset
-from twotower.data.item_lists import ItemLists
-from twotower.data.predictor import Predictor
-from twotower.data.ranker import Queries, Ranker
 from twotower.errors import ConfigError, DataError
 from twotower.evaluation import (
     RankingTask,
@@ -20,8 +19,9 @@ from twotower.evaluation import (
     evaluate_rating,
     held_out_task,
 )
-from twotower.features.positive import PositiveRule
-from twotower.schema import Schema
+from twotower.evaluation.predictor import Predictor
+from twotower.evaluation.ranker import Queries, Ranker
+from twotower.targets.positive import PositiveRule
 
 
 class Scores(Predictor, Ranker):

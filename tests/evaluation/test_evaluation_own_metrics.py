@@ -10,11 +10,11 @@ import polars as pl
 import pytest
 from test_evaluation_model import Scores
 
+from twotower.config.schema import Schema
 from twotower.data.dataset import Dataset
 from twotower.errors import ConfigError, DataError
 from twotower.evaluation import evaluate_model, ranking_task
-from twotower.features.positive import PositiveRule
-from twotower.schema import Schema
+from twotower.targets.positive import PositiveRule
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from twotower.config.schema import Kind, Schema
 from twotower.data.dataset import Dataset
-from twotower.data.ranker import Queries, Ranker
 from twotower.errors import ConfigError, DataError
 from twotower.evaluation import RankingTask, compare_rankings, evaluate_ranking, ranking_task
+from twotower.evaluation.ranker import Queries, Ranker
 from twotower.metrics import Interval, mean_differences, mean_intervals
-from twotower.schema import Kind, Schema
 
 ACCURACY = ("recall", "ndcg", "hit_rate", "precision", "map", "mrr")
 

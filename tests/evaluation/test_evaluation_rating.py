@@ -7,12 +7,12 @@ import polars as pl
 import pytest
 from sklearn.metrics import mean_absolute_error, root_mean_squared_error
 
+from twotower.config.schema import Schema
 from twotower.data.dataset import Dataset
-from twotower.data.predictor import Predictor
 from twotower.errors import ConfigError, DataError
 from twotower.evaluation import compare_ratings, durations, evaluate_rating
+from twotower.evaluation.predictor import Predictor
 from twotower.metrics import Interval, paired_difference, rating_report, xauc
-from twotower.schema import Schema
 
 SCHEMA = Schema(label="label", duration="seconds", display=("seconds",))
 

@@ -11,14 +11,14 @@ import polars as pl
 import pytest
 from test_evaluation_model import Scores
 
-from twotower import charts
+from twotower.config.schema import Schema
+from twotower.core import charts
 from twotower.data.dataset import Dataset
 from twotower.errors import ConfigError, MissingExtraError
 from twotower.evaluation import compare_rankings, compare_ratings, evaluate_model
 from twotower.evaluation.evaluation import Evaluation
-from twotower.features.positive import PositiveRule
 from twotower.metrics import higher_is_better
-from twotower.schema import Schema
+from twotower.targets.positive import PositiveRule
 
 MOST = 1_000
 """Characters of a repr."""

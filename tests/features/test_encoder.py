@@ -11,6 +11,7 @@ import numpy.testing as npt
 import polars as pl
 import pytest
 
+from twotower.config.schema import Kind
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.errors import DataError
 from twotower.features import Bag, Codes, Dense, Encoder
@@ -19,7 +20,6 @@ from twotower.features.numeric import BINS, CLIP, NumericEncoder
 from twotower.features.sets import CategoriesEncoder, CategoryEncoder
 from twotower.features.vector import VectorEncoder
 from twotower.features.vocabulary import MISSING, UNKNOWN, Vocabulary
-from twotower.schema import Kind
 
 KINDS = {
     "age": "number",

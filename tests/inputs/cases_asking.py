@@ -159,7 +159,7 @@ def everyone(user: str, item: str, shown: str) -> Callable[[Path], Any]:
     """Write everybody's lists, and return the columns and the users."""
 
     def ask(folder: Path) -> Any:
-        from twotower.experiment import recommend_all
+        from twotower.workflows import recommend_all
 
         recommend_all(named(user, item, shown), folder / "all.parquet", 2)
         table = pl.read_parquet(folder / "all.parquet")

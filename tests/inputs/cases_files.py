@@ -13,13 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from input_case import Case, Error
+from twotower.audit import audit
 from twotower.config import load_config
-from twotower.data.audit import audit
-from twotower.data.configured import cut, read_raw
 from twotower.data.dataset import Dataset
 from twotower.data.duplicates import deduplicate
 from twotower.data.splitting import Parts
 from twotower.data.tables import read_dataset, read_table
+from twotower.datasets.configured import cut, read_raw
 
 CSV = "user_id,item_id,rating\n1,7,4\n2,8,5\n"
 ROWS = {"user_id": [1, 2], "item_id": [7, 8], "rating": [4, 5]}

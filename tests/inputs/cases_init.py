@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from input_case import Case, Error
-from twotower.data.guessing import Told, draft_config
+from twotower.audit.guessing import Told, draft_config
 
 _RNG = np.random.default_rng(0)
 _PAIRS = _RNG.permutation(20 * 15)[:200]

@@ -8,11 +8,11 @@ import numpy as np
 import polars as pl
 
 from input_case import Case, Error
+from twotower.audit import audit
 from twotower.config import Config
-from twotower.data.audit import audit
 from twotower.data.tables import read_dataset, read_table
 from twotower.estimator import TwoTower
-from twotower.experiment.parts import check_positives, load_parts
+from twotower.workflows.parts import check_positives, load_parts
 
 DAY = 86_400.0
 OCTOBER = 1_569_888_000.0  # 2019-10-01 UTC

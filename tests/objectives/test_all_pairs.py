@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twotower.errors import ConfigError
-from twotower.objectives import AllPairs, Pairs, Squared
+from twotower.kernels.pairs import Pairs
+from twotower.objectives import AllPairs, Squared
 
 
 def make_case(seed=0, n_users=9, n_items=13, n=60, width=6, weighted=False):

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from scipy.stats import chisquare
 
 from twotower.errors import ConfigError, DataError
-from twotower.objectives import BPR, Pairs, Step, bpr
+from twotower.kernels.pairs import Pairs
+from twotower.objectives import BPR, Step, bpr
 from twotower.objectives.bpr import draw_negatives
 
 

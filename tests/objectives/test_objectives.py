@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from twotower.errors import ConfigError, DataError
-from twotower.objectives import Huber, Logistic, Objective, Pairs, Squared, Workspace
+from twotower.kernels.pairs import Pairs
+from twotower.objectives import Huber, Logistic, Objective, Squared, Workspace
 
 
 def make_case(seed=0, n_users=9, n_items=13, n=300, width=8, weighted=False):

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from twotower.errors import ConfigError, DataError
-from twotower.objectives import Pairs, Softmax, Step, softmax
+from twotower.kernels.pairs import Pairs
+from twotower.objectives import Softmax, Step, softmax
 
 
 def make_case(seed=0, n_users=9, n_items=13, n=60, width=6, weighted=False):

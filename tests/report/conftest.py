@@ -10,8 +10,8 @@ from taste_tables import RANKING, write_tastes
 pytest.importorskip("vl_convert", reason="needs the extra report")
 
 from twotower.config import load_config
-from twotower.experiment import Run, load_parts, train
 from twotower.report import Case
+from twotower.workflows import Run, load_parts, train
 
 
 @pytest.fixture(scope="session")

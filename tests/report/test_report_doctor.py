@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from twotower.data.audit.finding import Finding
+from twotower.audit.finding import Finding
 from twotower.metrics import Interval
 from twotower.report import PROBES, Case, examine
 from twotower.report.case import DataState

@@ -161,7 +161,7 @@ def test_importance_by_hand(rated: Case) -> None:
     generator = np.random.default_rng([3, 4])
     items = parts.train.items.sort("film")
     dealt = items.with_columns(items.get_column("kind").gather(generator.permutation(items.height)))
-    from twotower.newcomers import Newcomers
+    from twotower.recommender.newcomers import Newcomers
 
     moved = Newcomers(model.encoder, model.model, model.target)._vectors(dealt, "items")
     broken = replace(model, items=replace(model.items, vectors=moved))

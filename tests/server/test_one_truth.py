@@ -9,7 +9,7 @@ import pytest
 from small_server import ADMIN, N_ITEMS, train_part
 
 import twotower as tt
-from twotower.experiment import recommend_all, score_file
+from twotower.workflows import recommend_all, score_file
 
 
 def test_library_batch_server_and_onnx_agree(asked, model, tmp_path):
@@ -37,7 +37,7 @@ def test_library_batch_server_and_onnx_agree(asked, model, tmp_path):
     runtime = pytest.importorskip("onnxruntime", reason="needs the extra onnx")
     pytest.importorskip("onnxscript", reason="needs the extra onnx")
     from twotower.export import export_onnx
-    from twotower.model import SideArrays
+    from twotower.towers import SideArrays
 
     written = export_onnx(model, tmp_path / "onnx")
     vectors = {}

@@ -12,7 +12,7 @@ from sklearn.linear_model import Ridge
 
 from twotower.config import ModelConfig
 from twotower.features import Bag, Codes, Dense, EncodedSide
-from twotower.model import LinearTower, SideArrays
+from twotower.towers import LinearTower, SideArrays
 from twotower.training import feature_ridge
 from twotower.training.feature_ridge import Design, FeatureRidge
 

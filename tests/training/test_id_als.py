@@ -12,9 +12,11 @@ import torch
 
 from twotower.config import ModelConfig, TrainingConfig
 from twotower.features import Codes, EncodedSide
-from twotower.model import SideArrays, TwoTowerModel
-from twotower.objectives import AllPairs, Pairs, least_squares
+from twotower.kernels import least_squares
+from twotower.kernels.pairs import Pairs
+from twotower.objectives import AllPairs
 from twotower.objectives.penalty import penalty_shares
+from twotower.towers import SideArrays, TwoTowerModel
 from twotower.training import Batcher, CallbackList, IdALS, PairSquares, Trainer, TrainPairs
 
 N_USERS, N_ITEMS, N = 20, 15, 120

@@ -9,8 +9,10 @@ import torch
 
 from twotower.config import ModelConfig
 from twotower.features import Codes, EncodedSide
-from twotower.model import SideArrays, TwoTowerModel
-from twotower.objectives import AllPairs, Pairs, least_squares
+from twotower.kernels import least_squares
+from twotower.kernels.pairs import Pairs
+from twotower.objectives import AllPairs
+from twotower.towers import SideArrays, TwoTowerModel
 from twotower.training import LinearALS, PairSquares, TrainPairs
 from twotower.training.id_als import from_features
 

@@ -16,9 +16,10 @@ import torch
 from twotower.config import ModelConfig, TrainingConfig
 from twotower.errors import TrainingError
 from twotower.features import Codes, Dense, EncodedSide
-from twotower.model import SideArrays, TwoTowerModel
-from twotower.objectives import Objective, PairLoss, Pairs, Squared
+from twotower.kernels.pairs import Pairs
+from twotower.objectives import Objective, PairLoss, Squared
 from twotower.objectives.penalty import FREQUENCY_POWER
+from twotower.towers import SideArrays, TwoTowerModel
 from twotower.training import (
     Batcher,
     Callback,

@@ -12,7 +12,7 @@ import torch
 
 from twotower.config import ModelConfig
 from twotower.features import Dense, EncodedSide
-from twotower.model import SideArrays, TwoTowerModel
+from twotower.towers import SideArrays, TwoTowerModel
 from twotower.training import TrainPairs, gaussians, grouped_pairs, posterior, take_posterior_means
 
 N_USERS, N_ITEMS, N = 11, 8, 60

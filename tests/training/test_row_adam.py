@@ -6,7 +6,7 @@ import numpy.testing as npt
 import pytest
 import torch
 
-from twotower.model import RowTable
+from twotower.towers import RowTable
 from twotower.training import RowAdam
 
 

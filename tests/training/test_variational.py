@@ -12,9 +12,9 @@ import torch
 from twotower.config import ModelConfig
 from twotower.errors import TrainingError
 from twotower.features import Dense, EncodedSide
-from twotower.model import SideArrays, TwoTowerModel
-from twotower.model.linear_tower import SCALE
-from twotower.objectives import score_pairs
+from twotower.kernels.scoring import score_pairs
+from twotower.towers import SideArrays, TwoTowerModel
+from twotower.towers.linear import SCALE
 from twotower.training import TrainPairs, Variational, grouped_pairs, variational
 
 N_USERS, N_ITEMS, N = 13, 9, 70

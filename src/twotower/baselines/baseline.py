@@ -11,8 +11,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from twotower.data.dataset import Dataset, TrainPart
-from twotower.data.predictor import Predictor
 from twotower.errors import ConfigError, DataError, TrainingError
+from twotower.evaluation.predictor import Predictor
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]

@@ -21,8 +21,8 @@ from twotower.baselines.baseline import FloatArray, IntArray
 from twotower.baselines.feedback import Feedback
 from twotower.baselines.ranking import ScoreBaseline, above_zero
 from twotower.baselines.search import Ladder, Setting
+from twotower.core.wording import count_of
 from twotower.errors import DataError, TrainingError
-from twotower.wording import count_of
 
 L2 = Ladder(tuple(0.15625 * 2.0 ** (step / 2) for step in range(35)), start=20, strides=(2, 1))
 """Values of ``l2`` that tuning may try, in factors of 1.4 from 0.16 to 20,480; it starts at 160."""

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from twotower.baselines.baseline import rows_of
+from twotower.config.schema import Kind
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.errors import DataError
-from twotower.schema import Kind
 
 Matrix = NDArray[np.float64]
 

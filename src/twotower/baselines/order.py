@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twotower.baselines.baseline import FloatArray, IntArray
-from twotower.data.item_lists import ItemLists
+from twotower.core.item_lists import ItemLists
 from twotower.retrieval import exact_top_k
 
 COLD = -1e30

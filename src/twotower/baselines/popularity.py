@@ -14,9 +14,9 @@ from twotower.baselines.feedback import Feedback
 from twotower.baselines.order import rank_alike, values_at
 from twotower.baselines.ranking import RankingBaseline
 from twotower.baselines.search import Ladder, Setting
-from twotower.data.ranker import Queries
+from twotower.config.schema import Kind, Schema
 from twotower.errors import ConfigError, DataError, nearest
-from twotower.schema import Kind, Schema
+from twotower.evaluation.ranker import Queries
 
 _KINDS = (Kind.CATEGORY, Kind.CATEGORIES)
 

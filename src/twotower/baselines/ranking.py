@@ -22,12 +22,12 @@ from twotower.baselines.baseline import FloatArray, IntArray, rows_of
 from twotower.baselines.feedback import Feedback, blocks
 from twotower.baselines.order import COLD, rank_alike, top_rows, values_at
 from twotower.baselines.search import Found, Ladder, Point, Setting, climb
+from twotower.config.schema import Schema
+from twotower.core.item_lists import ItemLists, check_lists, take_lists
 from twotower.data.dataset import TrainPart
-from twotower.data.item_lists import ItemLists, check_lists, take_lists
-from twotower.data.ranker import Queries, Ranker
 from twotower.errors import ConfigError, DataError, TrainingError
+from twotower.evaluation.ranker import Queries, Ranker
 from twotower.retrieval import exact_top_k
-from twotower.schema import Schema
 
 POWERS = Ladder((0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0), start=2, closed=(True, False))
 """Exponents of the grades that tuning may try: the higher, the less a low grade counts. At 0 all grades

@@ -18,10 +18,10 @@ def check(
     as_json: JsonOption = False,
 ) -> None:
     """Check the data before training; exit code 2 if there are errors."""
+    from twotower.audit import Severity, audit  # noqa: PLC0415
     from twotower.cli.findings import print_findings  # noqa: PLC0415
     from twotower.cli.output import log, print_json  # noqa: PLC0415
     from twotower.config import load_config  # noqa: PLC0415
-    from twotower.data.audit import Severity, audit  # noqa: PLC0415
 
     found = audit(load_config(config, settings or ()), progress=log)
     if as_json:

@@ -54,16 +54,16 @@ def compare(
                 f"{run} is a run, which is compared as it was trained; leave out --set and --seeds, or name "
                 f"its config, {run / 'config.toml'}, to train again"
             )
-        from twotower import experiment  # noqa: PLC0415
+        from twotower import workflows  # noqa: PLC0415
 
-        settled, found = experiment.compare_run(run, log=log)
+        settled, found = workflows.compare_run(run, log=log)
         comparison = found.as_dict()
     else:
         settled = load_config(config, settings or ())
-        from twotower import experiment  # noqa: PLC0415
+        from twotower import workflows  # noqa: PLC0415
 
         with training_progress() as callbacks:
-            comparison = experiment.compare(settled, seeds=seeds or 1, callbacks=callbacks, log=log).as_dict()
+            comparison = workflows.compare(settled, seeds=seeds or 1, callbacks=callbacks, log=log).as_dict()
     if as_json:
         print_json(comparison)
         return

@@ -24,7 +24,7 @@ def demo(
 
     One model predicts watch ratios; another ranks, recommends and is saved.
     """
-    from twotower import experiment  # noqa: PLC0415
+    from twotower import workflows  # noqa: PLC0415
     from twotower.cli import endings, output  # noqa: PLC0415
     from twotower.cli.measures import print_comparison  # noqa: PLC0415
     from twotower.cli.notes import Notes  # noqa: PLC0415
@@ -33,7 +33,7 @@ def demo(
 
     log = Notes(full=full or as_json)
     with training_progress() as callbacks:
-        result = experiment.demo(out, overrides=tuple(settings or ()), callbacks=callbacks, log=log)
+        result = workflows.demo(out, overrides=tuple(settings or ()), callbacks=callbacks, log=log)
     rating, ranking = result.rating.as_dict(), result.ranking.as_dict()
     if as_json:
         recommended = output.recommendations_json(result.recommendations, result.user)

@@ -19,8 +19,8 @@ from twotower.cli.verdict import (
     wanted,
 )
 from twotower.config import Config
+from twotower.core.wording import count_of
 from twotower.metrics import higher_is_better
-from twotower.wording import count_of
 
 _ITEMS = 3
 """How many recommended items are shown."""

@@ -18,11 +18,11 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Write each tower as ONNX, checked against torch in ONNX Runtime."""
-    from twotower import experiment  # noqa: PLC0415
+    from twotower import workflows  # noqa: PLC0415
     from twotower.cli import output  # noqa: PLC0415
     from twotower.export import export_onnx  # noqa: PLC0415
 
-    found = export_onnx(experiment.Run.finished(run).recommender(), onnx)
+    found = export_onnx(workflows.Run.finished(run).recommender(), onnx)
     if as_json:
         towers = {
             which: {"file": str(tower.path), "inputs": tower.inputs, "difference": tower.difference}

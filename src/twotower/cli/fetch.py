@@ -25,7 +25,7 @@ def fetch(
     """Download a public data set, and verify its checksum; an interrupted download is resumed."""
     from twotower.cli.output import log, print_json  # noqa: PLC0415
     from twotower.cli.progress import counting  # noqa: PLC0415
-    from twotower.data import download  # noqa: PLC0415
+    from twotower.datasets import download  # noqa: PLC0415
 
     with counting(name) as counter:
         path = download.fetch(name, out or Path("data") / name, from_file=from_file, progress=counter.show)

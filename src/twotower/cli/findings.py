@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
-from twotower.wording import count_of
+from twotower.core.wording import count_of
 
 if TYPE_CHECKING:
-    from twotower.data.audit import Audit
+    from twotower.audit import Audit
 
 _STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold"}
 _WIDEST = 100

@@ -54,11 +54,11 @@ def index(
 
     Prints recall against exact search, query time, build time and memory.
     """
-    from twotower import experiment  # noqa: PLC0415
+    from twotower import workflows  # noqa: PLC0415
     from twotower.cli import output  # noqa: PLC0415
     from twotower.cli.measures import point_line, print_curve  # noqa: PLC0415
 
-    found = experiment.build_index(
+    found = workflows.build_index(
         run,
         recall=recall,
         kinds=tuple(kinds or ()),

@@ -45,9 +45,9 @@ def init(
     ] = Path("twotower.toml"),
 ) -> None:
     """Look at tables, guess what their columns mean, and write a commented config that is ready to train."""
-    from twotower.atomic import check_file, write_text  # noqa: PLC0415
+    from twotower.audit.guessing import Told, draft_config  # noqa: PLC0415
     from twotower.cli.output import log  # noqa: PLC0415
-    from twotower.data.guessing import Told, draft_config  # noqa: PLC0415
+    from twotower.core.atomic import check_file, write_text  # noqa: PLC0415
 
     if out.exists():
         raise ConfigError(f"init writes a new file: {out} exists already; delete it or choose another --out")
@@ -67,7 +67,7 @@ def init(
 def _try(text: str, folder: Path) -> None:
     """Read and split the data as `train` does, so that only a config that works is written."""
     from twotower.config import load_config  # noqa: PLC0415
-    from twotower.experiment import check_positives, load_parts  # noqa: PLC0415
+    from twotower.workflows import check_positives, load_parts  # noqa: PLC0415
 
     with tempfile.NamedTemporaryFile("w", suffix=".toml", dir=folder, encoding="utf-8") as draft:
         draft.write(text)

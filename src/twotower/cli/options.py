@@ -93,7 +93,7 @@ def candidates(
     recommender: Recommender, allow: Path | None, deny: Path | None, *, strict: bool
 ) -> dict[str, Any]:
     """Return the arguments of `Recommender.recommend` for ``--allow``, ``--deny`` and ``--strict``."""
-    from twotower.experiment import read_items  # noqa: PLC0415
+    from twotower.workflows import read_items  # noqa: PLC0415
 
     files = {"allow": allow, "deny": deny}
     return {

@@ -68,12 +68,12 @@ def recommend(
         raise typer.BadParameter("use one of --user ID, --item ID and --all")
     if everyone == (out is None):
         raise typer.BadParameter("--all and --out FILE must be used together")
-    from twotower import experiment  # noqa: PLC0415
+    from twotower import workflows  # noqa: PLC0415
     from twotower.cli import output  # noqa: PLC0415
     from twotower.cli.progress import counting  # noqa: PLC0415
-    from twotower.query import Query  # noqa: PLC0415
+    from twotower.recommender.query import Query  # noqa: PLC0415
 
-    finished = experiment.Run.finished(run)
+    finished = workflows.Run.finished(run)
     finished.check_output(out)
     recommender = finished.recommender(index=not exact)
     if recommender.index is not None:
@@ -82,7 +82,7 @@ def recommend(
     filters = candidates(recommender, allow, deny, strict=strict)
     if out is not None:
         with counting("users") as counter:
-            rows = experiment.recommend_all(
+            rows = workflows.recommend_all(
                 recommender,
                 out,
                 k,

@@ -28,12 +28,12 @@ def score(
 
     A pair with an unknown user or item gets null; these pairs are counted.
     """
-    from twotower import experiment  # noqa: PLC0415
+    from twotower import workflows  # noqa: PLC0415
     from twotower.cli.output import log, print_json  # noqa: PLC0415
 
-    finished = experiment.Run.finished(run)
+    finished = workflows.Run.finished(run)
     finished.check_output(out)
-    done = experiment.score_file(finished.recommender(), pairs, out, strict=strict)
+    done = workflows.score_file(finished.recommender(), pairs, out, strict=strict)
     if as_json:
         print_json({"out": str(out), **done.as_dict()})
     else:

@@ -145,13 +145,13 @@ def serve(
         raise typer.BadParameter(f"--without-store must be refuse or serve, got {without_store!r}")
     if not 0 <= port <= 65535:
         raise typer.BadParameter(f"--port must lie between 0 and 65535, got {port}")
-    from twotower import experiment, server  # noqa: PLC0415
+    from twotower import server, workflows  # noqa: PLC0415
     from twotower.cli import output  # noqa: PLC0415
 
     for name in _SECRETS:
         if name in os.environ and not os.environ[name].strip():
             raise ConfigError(f"{name} is set but empty; unset it for no token, or set it to a secret")
-    found = experiment.Run.finished(run)
+    found = workflows.Run.finished(run)
     beside = found.path.resolve()
     settings = server.Settings(
         bundle=found.bundle,

@@ -29,10 +29,10 @@ def similar(
     as_json: JsonOption = False,
 ) -> None:
     """List the items most similar to an item, or to each of several, by the cosine of their vectors."""
-    from twotower import experiment  # noqa: PLC0415
+    from twotower import workflows  # noqa: PLC0415
     from twotower.cli import output  # noqa: PLC0415
 
-    recommender = experiment.Run.finished(run).recommender()
+    recommender = workflows.Run.finished(run).recommender()
     filters = candidates(recommender, allow, deny, strict=strict)
     answers = {item: recommender.similar_items(item, k, **filters) for item in dict.fromkeys(items)}
     if as_json:

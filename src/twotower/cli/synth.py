@@ -30,7 +30,7 @@ def synth(
     """Write a synthetic KuaiRec: the real files' schema, quirks and statistics, with invented content."""
     from twotower.cli.output import log, print_json  # noqa: PLC0415
     from twotower.cli.progress import counting  # noqa: PLC0415
-    from twotower.data.synthetic import write_kuairec  # noqa: PLC0415
+    from twotower.datasets.synthetic import write_kuairec  # noqa: PLC0415
 
     if name != "kuairec":
         raise ConfigError(f"only 'kuairec' can be synthesised, got {name!r}.{nearest(name, ['kuairec'])}")

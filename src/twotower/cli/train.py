@@ -54,14 +54,14 @@ def train(
     from twotower.config import load_config  # noqa: PLC0415
 
     settled = load_config(config, settings or ())
-    from twotower import experiment  # noqa: PLC0415  (torch: only once the config is right)
-    from twotower.tracking import make_tracking  # noqa: PLC0415
+    from twotower import workflows  # noqa: PLC0415  (torch: only once the config is right)
+    from twotower.workflows.tracking import make_tracking  # noqa: PLC0415
 
     log = Notes(full=full or as_json)
     tracking = make_tracking(track or (), log)
     if seeds is not None:
         with training_progress() as callbacks:
-            found = experiment.train_seeds(
+            found = workflows.train_seeds(
                 settled, out, seeds, resume=resume, callbacks=callbacks, tracking=tracking, log=log
             )
         if as_json:
@@ -72,9 +72,7 @@ def train(
         print_screen(new_console(), endings.seeded(settled, found, out, typed_config(config, settings)))
         return
     with training_progress() as callbacks:
-        result = experiment.train(
-            settled, out, resume=resume, callbacks=callbacks, tracking=tracking, log=log
-        )
+        result = workflows.train(settled, out, resume=resume, callbacks=callbacks, tracking=tracking, log=log)
     if as_json:
         print_json({"run": str(result.run.path), **result.metrics})
         return

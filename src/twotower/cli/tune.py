@@ -59,9 +59,9 @@ def tune(
     from twotower.errors import ConfigError  # noqa: PLC0415
 
     settled = load_config(config, settings or ())
-    from twotower import tuning  # noqa: PLC0415  (torch: only once the config is right)
     from twotower.cli.tuning_progress import tuning_progress  # noqa: PLC0415
-    from twotower.tracking import make_tracking  # noqa: PLC0415
+    from twotower.workflows import tuning  # noqa: PLC0415  (torch: only once the config is right)
+    from twotower.workflows.tracking import make_tracking  # noqa: PLC0415
 
     searched = tuning.read_space(space, settled) if space is not None else None
     if show_space:

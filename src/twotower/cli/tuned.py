@@ -9,8 +9,8 @@ from typing import Any
 from twotower.cli.measures import bounds
 from twotower.cli.output import new_console, new_table
 from twotower.cli.verdict import judged, of_evaluation
+from twotower.core.wording import count_of
 from twotower.metrics import verdict_on
-from twotower.wording import count_of
 
 _SHOWN = 8
 """The most parameters whose importance is printed."""

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from rich.progress import Progress, TaskID
 
 from twotower.cli.output import log
+from twotower.core.wording import count_of
 from twotower.training import Callback, Record
 from twotower.training.progress import EpochBar, EpochLines, epoch_progress
-from twotower.tuning.watching import Watcher
-from twotower.wording import count_of
+from twotower.workflows.tuning.watching import Watcher
 
 if TYPE_CHECKING:
-    from twotower.tuning import Budget, Measure, Trial
+    from twotower.workflows.tuning import Budget, Measure, Trial
 
 
 @contextmanager

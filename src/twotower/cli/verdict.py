@@ -13,8 +13,8 @@ from typing import Any
 
 from twotower.cli.measures import named
 from twotower.cli.screen import Table, Verdict
+from twotower.core.wording import count_of
 from twotower.metrics import higher_is_better, verdict_on
-from twotower.wording import count_of
 
 Found = Mapping[str, float | None]
 """A metric in the results: value, low and high."""

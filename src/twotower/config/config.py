@@ -7,6 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from twotower.config.agreement import check_agreement, is_solved
+from twotower.config.schema import Schema
 from twotower.config.sections import (
     DataConfig,
     EvaluationConfig,
@@ -17,7 +18,6 @@ from twotower.config.sections import (
     SplitConfig,
     TrainingConfig,
 )
-from twotower.schema import Schema
 
 
 class Config(Section):

@@ -24,6 +24,7 @@ from tomlkit.items import InlineTable
 
 from twotower.config.config import Config
 from twotower.config.renamed import current_key, renamed
+from twotower.config.schema import Schema, explain
 from twotower.config.sections import (
     DataConfig,
     EvaluationConfig,
@@ -34,7 +35,6 @@ from twotower.config.sections import (
     TrainingConfig,
 )
 from twotower.errors import ConfigError, nearest
-from twotower.schema import Schema, explain
 
 _NONE: Final = "none"
 _SECTIONS: Final[dict[str, type[BaseModel]]] = {

@@ -7,7 +7,7 @@ from contextlib import suppress
 import polars as pl
 from polars.exceptions import PolarsError
 
-from twotower.data.id_text import canonical
+from twotower.core.id_text import canonical
 
 CODE = r"^\s*(?:\+|-?0)\d|^-0$|^-?\d{19,}$"
 """A whole number that is a code: a quantity would not be written this way."""

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import polars as pl
 
+from twotower.config.schema import IdType, Kind, Reading, Schema
+from twotower.core.wording import count_of
 from twotower.data.parse import (
     AS_FOUND,
     Found,
@@ -29,8 +31,6 @@ from twotower.data.parse import (
 )
 from twotower.data.parse_lists import parse_categories, parse_vector
 from twotower.errors import DataError, nearest
-from twotower.schema import IdType, Kind, Reading, Schema
-from twotower.wording import count_of
 
 
 def check_interactions(

@@ -12,15 +12,15 @@ from typing import Any
 
 import polars as pl
 
+from twotower.config.schema import IdType, Kind, Reading, Schema
+from twotower.core.forking import check_process
+from twotower.core.id_text import canonical
+from twotower.core.reprs import Facts, html_of, text_of
+from twotower.core.wording import count_of
 from twotower.data.checks import check_interactions, check_table, common_id_type
-from twotower.data.id_text import canonical
 from twotower.data.merged import arranged, refuse_long_form
 from twotower.data.parse import Found
 from twotower.errors import DataError, nearest
-from twotower.forking import check_process
-from twotower.reprs import Facts, html_of, text_of
-from twotower.schema import IdType, Kind, Reading, Schema
-from twotower.wording import count_of
 
 Frame = Any
 """A Polars or pandas data frame."""

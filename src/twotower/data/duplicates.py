@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from twotower.config.schema import Schema
+from twotower.core.wording import count_of
 from twotower.data.dataset import Dataset
 from twotower.errors import ConfigError, DataError, nearest
-from twotower.schema import Schema
-from twotower.wording import count_of
 
 Hashes = npt.NDArray[np.uint64]
 REPEATS: Final = ("max", "last", "first", "mean", "sum", "refuse")

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from twotower.core.wording import count_of
 from twotower.data.parse import shown
 from twotower.data.raw_text import EmptyTable, RawText
 from twotower.errors import DataError
-from twotower.wording import count_of
 
 _OTHERS = "\t,;|"
 _AHEAD = 20

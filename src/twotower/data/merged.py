@@ -12,10 +12,10 @@ from typing import Any
 
 import polars as pl
 
+from twotower.config.schema import Schema
 from twotower.data.checks import require_columns
 from twotower.data.parse import shown
 from twotower.errors import DataError, nearest
-from twotower.schema import Schema
 
 
 def arranged(

@@ -9,7 +9,7 @@ from typing import Final
 
 import polars as pl
 
-from twotower.schema import Reading
+from twotower.config.schema import Reading
 
 MISSING: Final = ("", "na", "n/a", "#n/a", "nan", "null", "none", "<na>", "\\n", "-", "--", "?", ".")
 """Words for an unknown number, in lower case."""

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from twotower.config.schema import IdType, Reading
+from twotower.core.wording import count_of
 from twotower.data import number_text, time_text
 from twotower.data.number_text import Unreadable
 from twotower.errors import DataError
-from twotower.schema import IdType, Reading
-from twotower.wording import count_of
 
 _EXACT = 2**53
 """Whole floats beyond this are no longer exact: two ids may have become one."""

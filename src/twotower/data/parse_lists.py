@@ -7,10 +7,10 @@ from typing import Final
 
 import polars as pl
 
+from twotower.config.schema import Reading
+from twotower.core.wording import count_of
 from twotower.data.list_text import SEPARATORS, find_separator, missing, plain_cells, split_cell, styles
 from twotower.data.parse import AS_FOUND, Found, Where, shown
-from twotower.schema import Reading
-from twotower.wording import count_of
 
 __all__ = ["find_separator", "parse_categories", "parse_vector"]
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from twotower.wording import count_of
+from twotower.core.wording import count_of
 
 _WORDS: Final = frozenset(
     [

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from twotower.core.forking import check_process
+from twotower.core.wording import count_of
 from twotower.data.checks import require_columns
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.duplicates import deduplicate, drop_rows_of
@@ -21,8 +23,6 @@ from twotower.data.merged import one_row_an_id
 from twotower.data.parse import shown
 from twotower.data.split_methods import BY_TIME, METHODS
 from twotower.errors import ConfigError, DataError, nearest
-from twotower.forking import check_process
-from twotower.wording import count_of
 
 PART_WORDS = {
     "train": ("train", "training"),

@@ -9,6 +9,7 @@ from dataclasses import replace
 import polars as pl
 from polars.exceptions import PolarsError
 
+from twotower.core.wording import count_of
 from twotower.data.cells import narrowed
 from twotower.data.json_lines import SUFFIXES as JSON
 from twotower.data.parse import shown
@@ -16,7 +17,6 @@ from twotower.data.raw_text import EmptyTable
 from twotower.data.reading import Reading, names_in, read_file
 from twotower.data.table_files import PARQUET, TableFile
 from twotower.errors import DataError
-from twotower.wording import count_of
 
 _LONG = 10**15
 _WHOLE = re.compile(r"0|-?[1-9]\d{0,17}")

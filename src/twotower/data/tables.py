@@ -9,6 +9,8 @@ from typing import Any
 
 import polars as pl
 
+from twotower.config.schema import Schema
+from twotower.core.forking import check_process
 from twotower.data.dataset import Dataset
 from twotower.data.delimited import Dtypes
 from twotower.data.duplicates import deduplicate
@@ -17,8 +19,6 @@ from twotower.data.reading import Reading, names_in, read_file
 from twotower.data.table_files import files_of_table, table_files
 from twotower.data.table_parts import read_parts, with_partition_types
 from twotower.errors import ConfigError
-from twotower.forking import check_process
-from twotower.schema import Schema
 
 __all__ = ["column_names", "read_dataset", "read_table", "table_files"]
 

@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 
 from twotower.data.dataset import TrainPart
 from twotower.estimator.setup import TrainingSetup, labels_of, strength_of, table_of
-from twotower.features.positive import PositiveRule
-from twotower.features.target import label_targets
-from twotower.model import SideArrays
-from twotower.objectives import FoldInSettings, Pairs, score_pairs
+from twotower.kernels.pairs import Pairs
+from twotower.kernels.scoring import score_pairs
 from twotower.recommender import Recommender
-from twotower.side import Side, finished, shown
+from twotower.recommender.side import Side, finished, shown
+from twotower.targets.positive import PositiveRule
+from twotower.targets.target import label_targets
+from twotower.towers import SideArrays
+from twotower.towers.fold_in import FoldInSettings
 
 LIKED = 0.9
 """Quantile of the training labels that stands for a missing label in a new user's history, for models that

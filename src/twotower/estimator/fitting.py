@@ -18,9 +18,9 @@ from twotower.estimator.finishing import finish
 from twotower.estimator.settings import Settings
 from twotower.estimator.setup import TrainingSetup, prepare, strength_of
 from twotower.estimator.validators import RankingValidator, RatingValidator
-from twotower.features.positive import PositiveRule
 from twotower.objectives import AllPairs
 from twotower.recommender import Recommender
+from twotower.targets.positive import PositiveRule
 from twotower.training import (
     Batcher,
     CallbackList,

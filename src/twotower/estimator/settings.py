@@ -20,8 +20,8 @@ from twotower.config import (
     is_solved,
     set_for_gradients,
 )
+from twotower.config.schema import explain
 from twotower.errors import ConfigError, nearest
-from twotower.schema import explain
 
 SECTIONS: Final[Mapping[str, type[BaseModel]]] = {
     "model": ModelConfig,

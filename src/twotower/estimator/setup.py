@@ -16,10 +16,11 @@ from twotower.data.placeholders import constant
 from twotower.errors import DataError
 from twotower.features import Encoder
 from twotower.features.encoder import SideEncoder, catalogue
-from twotower.features.positive import PositiveRule
-from twotower.features.target import Target, label_targets
-from twotower.model import SideArrays, TwoTowerModel
-from twotower.objectives import BPR, AllPairs, Huber, Logistic, Objective, Pairs, Softmax, Squared
+from twotower.kernels.pairs import Pairs
+from twotower.objectives import BPR, AllPairs, Huber, Logistic, Objective, Softmax, Squared
+from twotower.targets.positive import PositiveRule
+from twotower.targets.target import Target, label_targets
+from twotower.towers import SideArrays, TwoTowerModel
 from twotower.training import TrainPairs
 
 NOISE = 0.33

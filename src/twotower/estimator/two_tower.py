@@ -12,18 +12,18 @@ import torch
 
 from twotower.config import Config, ModelConfig, ObjectiveConfig, PositiveConfig, TrainingConfig
 from twotower.config.renamed import current_keywords
+from twotower.core.forking import check_process
+from twotower.core.reprs import html_of
+from twotower.core.warn import deprecated
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.splitting import carve_validation
 from twotower.errors import ConfigError, TwoTowerWarning, yes_or_no
 from twotower.estimator.fitting import Fit, pick_device
 from twotower.estimator.settings import Settings, gradients_note
-from twotower.forking import check_process
 from twotower.recommender import Recommender
-from twotower.reprs import html_of
 from twotower.training import Callback, CallbackList, ListenerCallback
 from twotower.training.checkpoint import FILE as CHECKPOINT
 from twotower.training.progress import progress_of
-from twotower.warn import deprecated
 
 
 class TwoTower:

@@ -11,15 +11,17 @@ from numpy.typing import NDArray
 
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.durations import durations
-from twotower.data.ranker import Queries, Ranker
 from twotower.estimator.setup import TrainingSetup
 from twotower.evaluation import ByPopularity, RankingTask
+from twotower.evaluation.ranker import Queries, Ranker
 from twotower.features.encoder import SideEncoder
-from twotower.features.positive import PositiveRule
-from twotower.model import SideArrays, TwoTowerModel
-from twotower.objectives import Pairs, Workspace, score_pairs
+from twotower.kernels.pairs import Pairs
+from twotower.kernels.scoring import score_pairs
+from twotower.objectives import Workspace
+from twotower.recommender.side import finished
 from twotower.retrieval import exact_top_k
-from twotower.side import finished
+from twotower.targets.positive import PositiveRule
+from twotower.towers import SideArrays, TwoTowerModel
 from twotower.training import Validator
 
 VALIDATED_CELLS = 1 << 26

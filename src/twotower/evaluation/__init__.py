@@ -1,8 +1,6 @@
 """Evaluate predictions and rankings on held-out rows: intervals, slices, comparisons."""
 
 from twotower.data.durations import durations
-from twotower.data.predictor import Predictor
-from twotower.data.ranker import Queries, Ranker
 from twotower.evaluation.beside import BesidePopularity, ByPopularity
 from twotower.evaluation.comparison import RatingComparison, compare_ratings
 from twotower.evaluation.evaluation import (
@@ -11,6 +9,8 @@ from twotower.evaluation.evaluation import (
     evaluate_model,
     held_out_task,
 )
+from twotower.evaluation.predictor import Predictor
+from twotower.evaluation.ranker import Queries, Ranker
 from twotower.evaluation.ranking import (
     RankingComparison,
     RankingEvaluation,

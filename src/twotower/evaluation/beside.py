@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from twotower.data.dataset import Dataset
 from twotower.data.durations import durations
-from twotower.data.ranker import Queries, Ranker
+from twotower.evaluation.ranker import Queries, Ranker
 from twotower.evaluation.ranking_task import RankingTask, RankingValues
 from twotower.evaluation.rating import metrics_dict
-from twotower.features.positive import PositiveRule
 from twotower.metrics import Interval, mean_differences, mean_intervals, verdict_on
 from twotower.retrieval import exact_top_k
+from twotower.targets.positive import PositiveRule
 
 POPULARITY = "popularity"
 _METRICS = ("ndcg", "recall")

@@ -9,11 +9,11 @@ from typing import Any
 import polars as pl
 
 from twotower.data.dataset import Dataset
-from twotower.data.predictor import Predictor
-from twotower.data.ranker import Ranker
 from twotower.errors import ConfigError, DataError, nearest
 from twotower.evaluation.beside import POPULARITY, BesidePopularity
 from twotower.evaluation.own_metrics import Own, OwnMetrics
+from twotower.evaluation.predictor import Predictor
+from twotower.evaluation.ranker import Ranker
 from twotower.evaluation.ranking import RankingEvaluation, evaluate_values
 from twotower.evaluation.ranking_task import Candidates, RankingTask
 from twotower.evaluation.rating import (
@@ -24,8 +24,8 @@ from twotower.evaluation.rating import (
     slices_in,
 )
 from twotower.evaluation.showing import Shown
-from twotower.features.positive import PositiveRule
 from twotower.metrics import Interval
+from twotower.targets.positive import PositiveRule
 
 _MANY = 0.1
 """A note is added above this share of test positives that are in the training set."""

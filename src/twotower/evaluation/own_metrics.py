@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from twotower.data.item_lists import ItemLists
+from twotower.core.item_lists import ItemLists
 from twotower.errors import ConfigError, DataError
 from twotower.metrics import RATING_METRICS
 from twotower.metrics.ranking_lists import Lists

@@ -10,7 +10,7 @@ import polars as pl
 from numba import njit
 from numpy.typing import NDArray
 
-from twotower.data.item_lists import ItemLists
+from twotower.core.item_lists import ItemLists
 
 IntArray = NDArray[np.int64]
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from twotower.data.dataset import Dataset
-from twotower.data.ranker import Ranker
 from twotower.errors import ConfigError, nearest
 from twotower.evaluation.own_metrics import OwnMetrics
+from twotower.evaluation.ranker import Ranker
 from twotower.evaluation.ranking_slices import RankingSlices, ranking_slices
 from twotower.evaluation.ranking_task import Candidates, FloatArray, RankingTask, RankingValues
 from twotower.evaluation.rating import SliceResult, metrics_dict, slices_in

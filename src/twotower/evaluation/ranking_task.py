@@ -9,9 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from twotower.core.item_lists import ItemLists
 from twotower.data.dataset import Dataset, Frame, to_polars
-from twotower.data.item_lists import ItemLists
-from twotower.data.ranker import Queries, Ranker
 from twotower.errors import DataError, nearest
 from twotower.evaluation.own_metrics import OwnMetrics
 from twotower.evaluation.pair_keys import (
@@ -25,6 +24,7 @@ from twotower.evaluation.pair_keys import (
     lists_of,
     users_of,
 )
+from twotower.evaluation.ranker import Queries, Ranker
 from twotower.metrics.exposure import (
     coverage,
     exposure_counts,

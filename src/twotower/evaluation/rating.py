@@ -12,8 +12,8 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from twotower.data.dataset import Dataset
-from twotower.data.predictor import Predictor
 from twotower.errors import ConfigError
+from twotower.evaluation.predictor import Predictor
 from twotower.evaluation.showing import Shown, headline
 from twotower.evaluation.slices import Slices, slices_of
 from twotower.metrics import Interval, UserGroups, UserStatistics, group_users

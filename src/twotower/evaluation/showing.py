@@ -11,8 +11,8 @@ from typing import Any, Final
 import polars as pl
 from rich.cells import cell_len, set_cell_size
 
-from twotower.charts import ACCENT, REST, Chart, intervals_chart
-from twotower.colours import LIGHT
+from twotower.core.charts import ACCENT, REST, Chart, intervals_chart
+from twotower.core.colours import LIGHT
 from twotower.errors import ConfigError, nearest
 from twotower.metrics import RATING_METRICS, Interval, higher_is_better, verdict_on
 

@@ -2,7 +2,6 @@
 
 from twotower.features.blocks import Bag, Block, Codes, Dense
 from twotower.features.encoder import EncodedSide, Encoder, SideEncoder
-from twotower.features.labels import LabelTransform, label_transform
 
 __all__ = [
     "Bag",
@@ -11,7 +10,5 @@ __all__ = [
     "Dense",
     "EncodedSide",
     "Encoder",
-    "LabelTransform",
     "SideEncoder",
-    "label_transform",
 ]

@@ -10,15 +10,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from twotower.config.schema import Kind, Schema
+from twotower.core.id_text import as_known
+from twotower.core.reprs import ShortRepr
 from twotower.data.dataset import Dataset, TrainPart
-from twotower.data.id_text import as_known
 from twotower.features.blocks import Block
 from twotower.features.numeric import NumericEncoder
 from twotower.features.sets import CategoriesEncoder, CategoryEncoder
 from twotower.features.text import TextEncoder
 from twotower.features.vector import VectorEncoder
-from twotower.reprs import ShortRepr
-from twotower.schema import Kind, Schema
 
 ColumnEncoder = NumericEncoder | CategoryEncoder | CategoriesEncoder | VectorEncoder | TextEncoder
 

@@ -15,9 +15,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from twotower.config.schema import Kind
+from twotower.core.saved import number, numbers
 from twotower.features.blocks import Dense
-from twotower.features.saved import number, numbers
-from twotower.schema import Kind
 
 BINS = 12
 """Maximum bins of the piecewise linear encoding; columns with fewer distinct values have fewer."""

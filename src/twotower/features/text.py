@@ -21,8 +21,8 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
+from twotower.core.tensors import exactly, finite
 from twotower.features.blocks import Dense
-from twotower.tensors import exactly, finite
 
 COLUMNS = 1 << 14
 SIZES = (1, 2, 3)

@@ -9,10 +9,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from twotower.core.saved import number, numbers
+from twotower.core.wording import count_of
 from twotower.errors import DataError
 from twotower.features.blocks import Dense
-from twotower.features.saved import number, numbers
-from twotower.wording import count_of
 
 
 @dataclass(frozen=True)

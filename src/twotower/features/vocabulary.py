@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from twotower.data.id_text import as_known
+from twotower.core.id_text import as_known
 
 UNKNOWN = 0
 """Code of a value that is not in the training set, or too rare in it."""

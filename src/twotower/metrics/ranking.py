@@ -33,7 +33,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from twotower.data.item_lists import ItemLists
+from twotower.core.item_lists import ItemLists
 from twotower.errors import ConfigError, DataError
 from twotower.metrics.checks import FloatArray
 from twotower.metrics.metric import Metric

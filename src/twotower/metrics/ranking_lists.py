@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from twotower.data.item_lists import ItemLists, check_lists, no_items
+from twotower.core.item_lists import ItemLists, check_lists, no_items
 from twotower.errors import DataError
 
 Lists = NDArray[np.int32]

@@ -8,31 +8,23 @@ otherwise the same formula runs in torch.
 
 from twotower.objectives.all_pairs import AllPairs
 from twotower.objectives.bpr import BPR
-from twotower.objectives.fold_in import FoldIn, FoldInSettings, unit_precision
 from twotower.objectives.huber import Huber
 from twotower.objectives.logistic import Logistic
 from twotower.objectives.objective import Objective, PairLoss, Step, Workspace
-from twotower.objectives.pairs import Pairs
 from twotower.objectives.pointwise import PointwiseObjective
-from twotower.objectives.scoring import score_pairs
 from twotower.objectives.softmax import Softmax
 from twotower.objectives.squared import Squared
 
 __all__ = [
     "BPR",
     "AllPairs",
-    "FoldIn",
-    "FoldInSettings",
     "Huber",
     "Logistic",
     "Objective",
     "PairLoss",
-    "Pairs",
     "PointwiseObjective",
     "Softmax",
     "Squared",
     "Step",
     "Workspace",
-    "score_pairs",
-    "unit_precision",
 ]

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from twotower.errors import ConfigError
+from twotower.kernels.pairs import Pairs
 from twotower.objectives.objective import Objective, PairLoss, Step, Workspace
-from twotower.objectives.pairs import Pairs
 from twotower.objectives.squared import Squared
 
 

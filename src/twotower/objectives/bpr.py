@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from twotower.data.item_lists import ItemLists
+from twotower.core.item_lists import ItemLists
 from twotower.errors import ConfigError, DataError
+from twotower.kernels.pairs import Pairs
 from twotower.objectives.objective import Objective, PairLoss, Step, Workspace
-from twotower.objectives.pairs import Pairs
 from twotower.objectives.pointwise import check_shapes
 
 _CHUNK = 65_536  # pairs whose vectors are in memory at once

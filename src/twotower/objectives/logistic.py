@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from twotower.objectives.pairs import Pairs
+from twotower.kernels.pairs import Pairs
 from twotower.objectives.pointwise import PointwiseObjective, check_labels_between
 
 # exp(r) for |r| <= log(2) / 2 by Taylor series; relative error below 1e-8, a sixth of float32's precision.

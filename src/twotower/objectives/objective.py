@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from twotower.data.item_lists import ItemLists
-from twotower.objectives.pairs import Pairs
+from twotower.core.item_lists import ItemLists
+from twotower.kernels.pairs import Pairs
 
 
 class PairLoss(NamedTuple):

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from twotower.errors import DataError
-from twotower.objectives.kernels import compile_pair_loop, compile_tile_loss, part_bounds, run_parts
+from twotower.kernels.pair_loop import compile_pair_loop, compile_tile_loss, part_bounds, run_parts
+from twotower.kernels.pairs import Pairs
 from twotower.objectives.objective import Objective, PairLoss, Step, Workspace
-from twotower.objectives.pairs import Pairs
 
 _NO_WEIGHT = np.empty(0, dtype=np.float32)
 _CHUNK_NUMBERS = 2**22  # numbers in one gathered (chunk, dim) matrix of the torch path: 16 MiB in float32

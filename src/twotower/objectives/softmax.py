@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from twotower.data.item_lists import ItemLists, no_items, take_lists
+from twotower.core.item_lists import ItemLists, no_items, take_lists
 from twotower.errors import ConfigError, DataError
+from twotower.kernels.pairs import Pairs
 from twotower.objectives.objective import Objective, PairLoss, Step, Workspace
-from twotower.objectives.pairs import Pairs
 from twotower.objectives.pointwise import check_shapes
 
 _CELLS = 2**21  # users x items in memory at once: 8 MiB in float32, to stay in the cache

@@ -23,21 +23,15 @@ from twotower.evaluation import (
     RankingTask,
     RatingEvaluation,
 )
-from twotower.experiment import (
-    OURS,
-    Comparison,
-    TunedSettings,
-    compare_predictors,
-    compare_rankers,
-)
-from twotower.experiment.measuring import measured, ranking_task
-from twotower.experiment.stages import Log, quiet
 from twotower.metrics import Interval
 from twotower.recommender import Recommender
 from twotower.report.calibration import Calibration, calibrate
 from twotower.report.geometry import Geometry, Personal, geometry_of, personal_of
 from twotower.report.importance import Importance, importance_of
 from twotower.report.lists import GivenLists, lists_of
+from twotower.workflows import OURS, Comparison, TunedSettings, compare_predictors, compare_rankers
+from twotower.workflows.measuring import measured, ranking_task
+from twotower.workflows.stages import Log, quiet
 
 QUICK: Final = ("mean", "biases", "popularity", "category popularity", "item kNN", "EASE")
 """Baselines that a report takes unless it is told to take all."""

@@ -1,7 +1,7 @@
 """Vega-Lite to inline SVG, whose colours the page's style chooses; needs the extra ``report``.
 
-Charts are drawn once, in the light colours of `twotower.colours`; the rules of `recoloured` show them in the
-colours of a dark page. There is no script in a chart, and nothing is fetched.
+Charts are drawn once, in the light colours of `twotower.core.colours`; the rules of `recoloured` show them in
+the colours of a dark page. There is no script in a chart, and nothing is fetched.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from twotower.charts import converter
-from twotower.colours import LIGHT
+from twotower.core.charts import converter
+from twotower.core.colours import LIGHT
 
 INK: Final = LIGHT["ink"]
 """Text."""
@@ -81,7 +81,7 @@ def draw(chart: dict[str, Any], label: str) -> str:
 
 
 def recoloured() -> str:
-    """Return style sheet rules that replace the colours of a chart by variables of `twotower.colours.css`."""
+    """Return style sheet rules that replace a chart's colours by variables of `twotower.core.colours.css`."""
     names = ("ink", "quiet", "line", "accent", "second", "rest")
     return "\n".join(
         f'svg [{paint}="{LIGHT[name]}"] {{ {paint}: var(--{name}); }}'

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from twotower.audit.finding import Finding, Severity
 from twotower.config import dump_config
-from twotower.data.audit.finding import Finding, Severity
+from twotower.core.wording import count_of
+from twotower.data.verbs import verb_of
 from twotower.evaluation import RankingEvaluation
-from twotower.experiment.parts import notes_of
 from twotower.metrics import verdict_on
 from twotower.report import sections, tables
 from twotower.report.case import Case
@@ -18,8 +19,7 @@ from twotower.report.facts import data_facts, feature_facts, model_facts
 from twotower.report.item_map import map_of
 from twotower.report.people import people_of
 from twotower.report.wording import LEFT_OUT, MEANINGS, bounds, interval, metric_name, number, percent, signed
-from twotower.verbs import verb_of
-from twotower.wording import count_of
+from twotower.workflows.parts import notes_of
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,15 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from twotower.charts import ACCENT, REST, SECOND
+from twotower.core.charts import ACCENT, REST, SECOND
 from twotower.evaluation import SliceResult
-from twotower.experiment import OURS
 from twotower.metrics import Interval
 from twotower.report.calibration import QUANTILES, Calibration
 from twotower.report.charts import INK, QUIET, WIDTH
 from twotower.report.importance import Worth
 from twotower.report.lists import BANDS, GivenLists
 from twotower.report.wording import metric_name
+from twotower.workflows import OURS
 
 Chart = dict[str, Any]
 Values = list[dict[str, Any]]

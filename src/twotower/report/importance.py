@@ -22,9 +22,9 @@ from twotower.evaluation import RankingTask, held_out_task
 from twotower.features import Bag, Block, Codes, Dense, EncodedSide
 from twotower.metrics import Interval
 from twotower.metrics.bootstrap import percentile_interval, user_draws
-from twotower.model import SideArrays
 from twotower.recommender import Recommender
-from twotower.side import Side, finished
+from twotower.recommender.side import Side, finished
+from twotower.towers import SideArrays
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from twotower.colours import CATEGORIES
-from twotower.projecting import plane
+from twotower.config.schema import Kind
+from twotower.core.colours import CATEGORIES
 from twotower.recommender import Recommender
+from twotower.recommender.projecting import plane
 from twotower.report.people import Names
 from twotower.report.wording import shown
-from twotower.schema import Kind
 
 MOST = 3_000
 """Items on the map; of a larger catalogue, every n-th."""

@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from twotower.data.item_lists import ItemLists
-from twotower.data.ranker import Queries, Ranker
+from twotower.core.item_lists import ItemLists
 from twotower.evaluation import RankingTask
+from twotower.evaluation.ranker import Queries, Ranker
 from twotower.metrics.exposure import exposure_counts
 
 _PAIRS = 4_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 from typing import Any
 
-from twotower.colours import css
+from twotower.core.colours import css
 from twotower.errors import MissingExtraError
 from twotower.report.charts import recoloured
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from twotower.data.item_lists import distinct_items
+from twotower.core.item_lists import distinct_items
+from twotower.core.wording import count_of
 from twotower.recommender import Recommender
 from twotower.report.lists import GivenLists
 from twotower.report.wording import shown
-from twotower.wording import count_of
 
 _WHERE = (0.2, 0.5, 0.85)
 """Which users are shown: at these quantiles of the number of interactions."""

@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from twotower.core.wording import count_of
 from twotower.evaluation import RankingEvaluation, RatingEvaluation, SliceResult
-from twotower.experiment import Comparison
-from twotower.experiment.fitting import settings_said
 from twotower.report import figures, tables
 from twotower.report.case import Case
 from twotower.report.charts import draw
 from twotower.report.history import best_epoch, epochs_of
 from twotower.report.people import called
 from twotower.report.wording import interval, metric_name, number, percent
-from twotower.wording import count_of
+from twotower.workflows import Comparison
+from twotower.workflows.fitting import settings_said
 
 _FEATURES = 15
 """Features in the chart; the table has all."""

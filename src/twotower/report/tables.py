@@ -10,12 +10,12 @@ import polars as pl
 
 from twotower.data.dataset import Dataset
 from twotower.evaluation import SliceResult
-from twotower.experiment import OURS
 from twotower.metrics import Interval, verdict_on
 from twotower.report.calibration import Calibration
 from twotower.report.case import Case
 from twotower.report.importance import Importance
 from twotower.report.wording import bounds, interval, metric_name, number, percent, signed
+from twotower.workflows import OURS
 
 SLICES = {
     "user": "Users",

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from twotower.atomic import check_file, write_text
-from twotower.charts import converter
-from twotower.data.audit.finding import Finding, Severity
+from twotower.audit.finding import Finding, Severity
+from twotower.core.atomic import check_file, write_text
+from twotower.core.charts import converter
 from twotower.errors import ConfigError, nearest
 from twotower.evaluation.rating import metrics_dict
-from twotower.experiment import Run, TunedSettings, load_parts
-from twotower.experiment.stages import Log, quiet
 from twotower.report.case import CHOICES, Case
 from twotower.report.content import content_of
 from twotower.report.doctor import examine
 from twotower.report.page import render, template
+from twotower.workflows import Run, TunedSettings, load_parts
+from twotower.workflows.stages import Log, quiet
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twotower.data.item_lists import no_items
+from twotower.core.item_lists import no_items
 from twotower.errors import ConfigError
 from twotower.retrieval import kernels
 from twotower.retrieval._faiss import faiss, pointer, threads

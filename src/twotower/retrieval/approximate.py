@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from twotower.data.item_lists import ItemLists, take_lists
+from twotower.core.item_lists import ItemLists, take_lists
 from twotower.retrieval.exact import TopK, rescore, scan
 from twotower.retrieval.index import Index
 

@@ -18,9 +18,9 @@ import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from twotower.data.item_lists import ItemLists
+from twotower.core.item_lists import ItemLists
+from twotower.core.reprs import ShortRepr
 from twotower.errors import ConfigError
-from twotower.reprs import ShortRepr
 from twotower.retrieval import kernels
 from twotower.retrieval.filters import candidate_rows, seen_lists
 

@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from twotower.data.item_lists import ItemLists
+from twotower.core.item_lists import ItemLists
 from twotower.retrieval.exact import TopK, scan
 from twotower.retrieval.index import Index, Parameters
 

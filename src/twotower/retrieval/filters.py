@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from twotower.data.item_lists import ItemLists, check_lists, no_items
+from twotower.core.item_lists import ItemLists, check_lists, no_items
 from twotower.errors import DataError
 
 

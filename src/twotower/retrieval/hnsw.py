@@ -22,13 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
+from twotower.core.tensors import exactly, parse
 from twotower.errors import ConfigError
 from twotower.retrieval import kernels
 from twotower.retrieval._faiss import faiss, pointer, threads
 from twotower.retrieval.approximate import ApproximateIndex
 from twotower.retrieval.exact import share
 from twotower.retrieval.index import Parameters
-from twotower.tensors import exactly, parse
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from twotower.data.item_lists import ItemLists
+from twotower.core.item_lists import ItemLists
 from twotower.errors import BundleError, ConfigError, DataError, nearest
 from twotower.retrieval.exact import TopK, check_k
 from twotower.retrieval.filters import candidate_rows, seen_lists

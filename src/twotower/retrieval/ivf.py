@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
+from twotower.core.tensors import exactly, finite, parse
 from twotower.retrieval import _clusters
 from twotower.retrieval._faiss import faiss
 from twotower.retrieval.approximate import ApproximateIndex
 from twotower.retrieval.index import Parameters
-from twotower.tensors import exactly, finite, parse
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
+from twotower.core.tensors import exactly, finite, parse
 from twotower.errors import ConfigError
 from twotower.retrieval import _clusters
 from twotower.retrieval._faiss import faiss, pointer, threads
 from twotower.retrieval.approximate import ApproximateIndex
 from twotower.retrieval.index import Parameters
-from twotower.tensors import exactly, finite, parse
 
 _BITS = 8
 _SAMPLE = 256 * 256  # items that the roundings are learned from, at most

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twotower.atomic import replacing
+from twotower.core.atomic import replacing
+from twotower.core.parts import Part, opened
 from twotower.errors import BundleError
-from twotower.parts import Part, opened
 from twotower.retrieval._legacy import arrays_of
 
 FORMAT = 2

@@ -15,7 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from twotower.colours import css
+from twotower.core.colours import css
 from twotower.errors import ConfigError, TwoTowerError
 from twotower.server import routes_change, routes_look, routes_recommend
 from twotower.server.access import OPEN, Access

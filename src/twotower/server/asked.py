@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twotower.newcomers import alike
+from twotower.recommender.newcomers import alike
 from twotower.server.bodies import UserQuery
 from twotower.server.catalogue import Rows
 from twotower.server.encoding import encoded

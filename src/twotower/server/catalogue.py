@@ -16,10 +16,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from twotower.column_filters import ColumnFilters, meets
-from twotower.data.item_lists import ItemLists
-from twotower.projecting import Plane, plane
+from twotower.core.item_lists import ItemLists
 from twotower.recommender import Recommender
+from twotower.recommender.column_filters import ColumnFilters, meets
+from twotower.recommender.projecting import Plane, plane
 from twotower.retrieval import TopK, exact_top_k
 from twotower.server.bodies import Choice
 from twotower.server.filters import plain, rows_of

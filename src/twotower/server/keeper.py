@@ -14,8 +14,8 @@ from typing import Any
 import orjson
 import polars as pl
 
-from twotower.bundle import read_bundle
 from twotower.errors import BundleError, TwoTowerError, nearest
+from twotower.recommender.bundle import read_bundle
 from twotower.server.catalogue import Catalogue, LiveItem
 from twotower.server.encoding import encoded
 from twotower.server.errors import ApiError

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twotower.data.item_lists import ItemLists
+from twotower.core.item_lists import ItemLists
+from twotower.recommender.similarity import users_of
 from twotower.retrieval import exact_top_k
 from twotower.server.asked import Asked, item_rows, people
 from twotower.server.bodies import RecommendBody, ScoreBody
@@ -20,7 +21,6 @@ from twotower.server.settings import Limits
 from twotower.server.state import State
 from twotower.server.users import Past, User, known, past_of
 from twotower.server.work import Deadline
-from twotower.similarity import users_of
 
 INLINE = 300_000
 """Scores up to which a search is made at once; a longer one goes to a thread, so that nobody waits for it."""

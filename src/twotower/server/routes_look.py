@@ -9,7 +9,8 @@ from typing import Annotated, Any
 from fastapi import Path, Query, Request
 from starlette.responses import Response
 
-from twotower.data.item_lists import distinct_items
+from twotower.core.item_lists import distinct_items
+from twotower.data.verbs import verb_of
 from twotower.server.access import HEALTH
 from twotower.server.answers import (
     HealthAnswer,
@@ -32,7 +33,6 @@ from twotower.server.routes_change import item_answer
 from twotower.server.searching import found_items, found_users
 from twotower.server.service import service_of
 from twotower.server.state import State
-from twotower.verbs import verb_of
 
 router = guarded_router("/v1", tags=["look"])
 about = guarded_router(tags=["health"])

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twotower.objectives import FoldIn, score_pairs
+from twotower.kernels.scoring import score_pairs
 from twotower.recommender import Recommender
 from twotower.server.catalogue import Catalogue, Trained
 from twotower.server.ids import Ids
+from twotower.towers.fold_in import FoldIn
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]

@@ -14,8 +14,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from twotower.data.item_lists import take_lists
-from twotower.objectives import Pairs, Step
+from twotower.core.item_lists import take_lists
+from twotower.kernels.pairs import Pairs
+from twotower.objectives import Step
 
 SMALLEST, LARGEST, STEPS = 8_192, 1_048_576, 12
 """Automatic batch size: bounds, and target number of steps per epoch."""

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from twotower.atomic import umask_mode
+from twotower.core.atomic import umask_mode
 from twotower.errors import TrainingError
 
 FILE = "last.safetensors"

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, hstack
 
-from twotower.model import LinearTower, SideArrays
+from twotower.towers import LinearTower, SideArrays
 
 LEAST_ROWS = 3
 """Minimum number of rows of a code that gets its own weights."""

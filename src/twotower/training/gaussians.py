@@ -20,7 +20,7 @@ import torch
 from numba import njit
 
 from twotower.errors import TrainingError
-from twotower.objectives.kernels import FASTMATH, part_bounds, run_parts
+from twotower.kernels.pair_loop import FASTMATH, part_bounds, run_parts
 from twotower.training.grouped_pairs import F32, F64, Rows
 
 _LEAST = 1e-5

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from twotower.charts import ACCENT, REST, SECOND, Chart, lines_chart
+from twotower.core.charts import ACCENT, REST, SECOND, Chart, lines_chart
 from twotower.training.callback import Record
 
 _PHASES = {"train": ACCENT, "posterior": SECOND, "refit": REST}

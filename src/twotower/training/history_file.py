@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from twotower.atomic import disk_errors, write_text
+from twotower.core.atomic import disk_errors, write_text
 from twotower.training.callback import Callback, Record
 
 _PHASES = ("train", "posterior", "refit")

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from twotower.model import SideArrays, Tower, TwoTowerModel
+from twotower.towers import SideArrays, Tower, TwoTowerModel
 from twotower.training.pair_squares import PairSquares
 
 

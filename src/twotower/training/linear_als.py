@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from twotower.model import SideArrays, TwoTowerModel
+from twotower.towers import SideArrays, TwoTowerModel
 from twotower.training.feature_ridge import Design, FeatureRidge
 from twotower.training.pair_squares import PairSquares
 from twotower.training.solver import F32, Solver

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from twotower.config import TrainingConfig
 from twotower.errors import TrainingError
-from twotower.model import SideArrays, TwoTowerModel
 from twotower.objectives import Objective, Workspace
 from twotower.objectives.penalty import penalty_shares, vector_penalty
+from twotower.towers import SideArrays, TwoTowerModel
 from twotower.training.batches import Batch, Batcher
 from twotower.training.callback import CallbackList, Record
 from twotower.training.checkpoint import Checkpoint

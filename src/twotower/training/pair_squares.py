@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from twotower.objectives import Pairs
-from twotower.objectives.least_squares import solve_rows, squared_error
+from twotower.kernels.least_squares import solve_rows, squared_error
+from twotower.kernels.pairs import Pairs
 from twotower.objectives.penalty import penalty_shares
 from twotower.training.batches import TrainPairs
 

@@ -18,10 +18,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from twotower.model import SideArrays, Tower, TwoTowerModel
-from twotower.model.two_tower import CHUNK
-from twotower.objectives import score_pairs
+from twotower.kernels.scoring import score_pairs
 from twotower.objectives.penalty import penalty_shares
+from twotower.towers import SideArrays, Tower, TwoTowerModel
+from twotower.towers.model import CHUNK
 from twotower.training.batches import TrainPairs
 from twotower.training.gaussians import Gaussians, moments, solve
 from twotower.training.grouped_pairs import GroupedPairs, Reliability

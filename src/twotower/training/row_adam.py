@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import torch
 
-from twotower.model import RowTable
+from twotower.towers import RowTable
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 

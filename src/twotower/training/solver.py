@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from twotower.model import LinearTower, SideArrays, TwoTowerModel
+from twotower.towers import LinearTower, SideArrays, TwoTowerModel
 from twotower.training.feature_ridge import FeatureRidge
 from twotower.training.id_als import from_features
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-from twotower.model import TwoTowerModel
+from twotower.towers import TwoTowerModel
 
 
 class Validator(ABC):

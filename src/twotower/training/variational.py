@@ -17,9 +17,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from twotower.model import SideArrays, TwoTowerModel
-from twotower.model.linear_tower import SCALE
-from twotower.objectives import score_pairs, unit_precision
+from twotower.kernels.scoring import score_pairs
+from twotower.towers import SideArrays, TwoTowerModel
+from twotower.towers.fold_in import unit_precision
+from twotower.towers.linear import SCALE
 from twotower.training.batches import TrainPairs
 from twotower.training.feature_ridge import Design, FeatureRidge
 from twotower.training.gaussians import Gaussians, moments, solve

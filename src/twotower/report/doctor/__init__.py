@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twotower.data.audit.finding import Finding, Severity
+from twotower.audit.finding import Finding, Severity
 from twotower.report.case import Case
 from twotower.report.doctor.accuracy import Baselines, Predictions
 from twotower.report.doctor.data import ColdRows, OtherData

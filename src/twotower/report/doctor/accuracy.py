@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-from twotower.data.audit.finding import Finding
-from twotower.experiment import OURS
+from twotower.audit.finding import Finding
 from twotower.metrics import verdict_on
 from twotower.report.case import Case
 from twotower.report.doctor.probe import Probe
 from twotower.report.wording import interval, metric_name, number
+from twotower.workflows import OURS
 
 _STILL = 0.05
 _SLOPES = (0.8, 1.25)

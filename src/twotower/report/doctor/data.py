@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import polars as pl
 
-from twotower.data.audit.finding import Finding
+from twotower.audit.finding import Finding
 from twotower.report.case import Case
 from twotower.report.doctor.probe import Probe
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-from twotower.data.audit.finding import Finding
+from twotower.audit.finding import Finding
 from twotower.report.case import Case
 from twotower.report.doctor.probe import Probe
 from twotower.report.importance import columns_of

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-from twotower.data.audit.finding import Finding
+from twotower.audit.finding import Finding
+from twotower.core.wording import count_of
 from twotower.report.case import Case
 from twotower.report.doctor.probe import Probe
 from twotower.report.lists import BANDS
 from twotower.report.people import called
-from twotower.wording import count_of
 
 _ALIKE = 0.6
 """Lists that share more than this on average are nearly the same."""

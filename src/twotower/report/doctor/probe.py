@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
-from twotower.data.audit.finding import Finder, Finding
+from twotower.audit.finding import Finder, Finding
 from twotower.report.case import Case
 
 

@@ -8,14 +8,14 @@ from typing import Any, ClassVar
 import numpy as np
 import polars as pl
 
-from twotower.data.audit.finding import Finding
-from twotower.experiment.measuring import ranking_task
+from twotower.audit.finding import Finding
 from twotower.metrics import Interval, mean_intervals
 from twotower.metrics.bootstrap import percentile_interval, user_draws
 from twotower.report.case import Case
 from twotower.report.doctor.probe import Probe
 from twotower.report.history import chosen_by, epochs_of
 from twotower.report.wording import interval, metric_name, number
+from twotower.workflows.measuring import ranking_task
 
 _STILL_RISING = 0.002
 _WORSE = 0.05

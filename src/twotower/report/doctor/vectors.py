@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-from twotower.data.audit.finding import Finding
+from twotower.audit.finding import Finding
+from twotower.core.wording import count_of
 from twotower.report.case import Case
 from twotower.report.doctor.probe import Probe
 from twotower.report.geometry import Geometry
-from twotower.wording import count_of
 
 _FEWEST = 1.5
 _PART = 25

@@ -1,0 +1,87 @@
+"""`FeatureTable`: the users or the items, with their features as numbers and as groups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from twotower.audit.statistics import Codes, Floats, quantile_codes, value_codes
+from twotower.config.schema import Kind
+
+QUANTITIES = (Kind.NUMBER, Kind.LOG_NUMBER)
+"""Kinds read as a quantity."""
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureTable:
+    """The users table, or the items table.
+
+    Attributes:
+        name: ``users`` or ``items``.
+        role: ``user`` or ``item``.
+        ids: the id column.
+        features: the kinds of the feature columns.
+        table: n rows, in file order.
+    """
+
+    name: str
+    role: str
+    ids: str
+    features: Mapping[str, Kind]
+    table: pl.DataFrame
+
+    def rows_of(self, ids: pl.Series) -> Codes:
+        """Return the row in the table of each of m ids, (m,); -1 if the id is not in it."""
+        known = self.table.select(self.ids).with_row_index("row")
+        found = pl.DataFrame({self.ids: ids}).join(known, on=self.ids, how="left", maintain_order="left")
+        return found.get_column("row").cast(pl.Int64).fill_null(-1).to_numpy()
+
+    def quantities(self) -> dict[str, Floats]:
+        """Return the features read as quantities, each (n,), nan where missing."""
+        return {name: self.numbers(name) for name, kind in self.features.items() if kind in QUANTITIES}
+
+    def ordered(self) -> dict[str, Floats]:
+        """Return the features that have an order: quantities, times and integer codes, each (n,)."""
+        return {
+            name: self.numbers(name)
+            for name in self.features
+            if self.table.schema[name].is_numeric() or self.table.schema[name] == pl.Boolean
+        }
+
+    def numbers(self, name: str) -> Floats:
+        """Return a numeric column, (n,), nan where missing."""
+        values: Floats = self.table.get_column(name).cast(pl.Float64).fill_null(np.nan).to_numpy()
+        return values
+
+    def groups(self, name: str, bins: int = 16) -> Codes | None:
+        """Return a feature as groups, (n,): values, quantiles of numbers, the first tag of a list.
+
+        None for text, which has no groups.
+        """
+        column, kind = self.table.get_column(name), self.features[name]
+        match kind:
+            case Kind.NUMBER | Kind.LOG_NUMBER | Kind.TIMESTAMP:
+                return quantile_codes(self.numbers(name), bins)
+            case Kind.CATEGORY:
+                return value_codes(column)
+            case Kind.CATEGORIES:
+                return value_codes(column.list.first())
+            case Kind.VECTOR:
+                return quantile_codes(_first_component(column), bins)
+            case Kind.TEXT:
+                return None
+
+
+def _first_component(vectors: pl.Series) -> Floats:
+    """Return each vector's coordinate along the direction of largest variance, (n,); nan where missing."""
+    known = vectors.is_not_null().to_numpy()
+    place = np.full(len(vectors), np.nan)
+    if known.sum() > 1:
+        rows = np.array(vectors.filter(vectors.is_not_null()).to_list(), dtype=np.float64)  # (m, length)
+        rows -= rows.mean(axis=0)
+        _, directions = np.linalg.eigh(rows.T @ rows)
+        place[known] = rows @ directions[:, -1]
+    return place

@@ -1,0 +1,1 @@
+"""What every layer uses: errors, ids, lists, atomic files, locks, reprs."""

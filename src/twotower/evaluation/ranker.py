@@ -1,0 +1,55 @@
+"""`Ranker`: a model or a baseline that ranks the catalogue for users."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from twotower.core.item_lists import ItemLists
+from twotower.data.dataset import Dataset
+
+
+@dataclass(frozen=True, eq=False)
+class Queries:
+    """Users to rank the whole catalogue for.
+
+    Attributes:
+        users: distinct ids (n_users,).
+        items: the catalogue: distinct ids (n_items,), warm or cold. Each is a candidate for every user unless
+            it is barred.
+        barred: rows of ``items`` that must not be recommended to a user, such as items seen in training.
+        tables: has the features of users and items; its interactions are not used.
+    """
+
+    users: pl.Series
+    items: pl.Series
+    barred: ItemLists
+    tables: Dataset
+
+
+class Ranker(ABC):
+    """Ranks a catalogue for users.
+
+    Attributes:
+        name: its name in messages, tables and reports.
+    """
+
+    name: str = "ranker"
+
+    @abstractmethod
+    def rank(self, queries: Queries, k: int) -> NDArray[np.int32]:
+        """Return the rows of ``queries.items`` recommended to each user, best first, without duplicates.
+
+        Users and items never seen in training are ranked too, as well as the model can; ties by lower row.
+
+        Args:
+            queries: the users, and the candidates.
+            k: length of the lists, at least 1; it may exceed the catalogue.
+
+        Returns:
+            (n_users, k) int32; padded with -1 if a user has fewer than ``k`` candidates.
+        """

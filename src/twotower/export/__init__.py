@@ -1,0 +1,5 @@
+"""Towers for other runtimes."""
+
+from twotower.export.onnx import Exported, export_onnx
+
+__all__ = ["Exported", "export_onnx"]

@@ -1,0 +1,256 @@
+"""Export the towers as ONNX, for other programs and languages; needs the extra ``onnx``.
+
+Each tower is one file, from encoded features (what `SideEncoder` gives) to finished vectors: the dot product
+of a user's and an item's is the score. Lists of codes come as two flat inputs, the codes and the row that
+each belongs to.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import nn
+
+from twotower.config.schema import Kind
+from twotower.core.atomic import disk_errors, replacing, write_text
+from twotower.errors import BundleError, MissingExtraError
+from twotower.recommender import Recommender
+from twotower.recommender.side import finished
+from twotower.towers import RowTable, SideArrays
+
+OPSET = 18
+TOLERANCE = 1e-4
+"""Largest allowed difference between ONNX Runtime's and torch's vectors, relative to the largest number."""
+_ROWS = 4096  # of each check
+
+
+@dataclass(frozen=True)
+class Exported:
+    """One exported tower.
+
+    Attributes:
+        path: the file.
+        inputs: names of its inputs, with their types and shapes.
+        difference: largest difference from torch, relative to the largest number in the vectors.
+        rows: number of rows compared.
+    """
+
+    path: Path
+    inputs: dict[str, str]
+    difference: float
+    rows: int
+
+
+def export_onnx(recommender: Recommender, directory: str | Path) -> dict[str, Exported]:
+    """Write ``users.onnx``, ``items.onnx`` and ``towers.json``, which describes their inputs and outputs.
+
+    Before its file is written, each tower is run by ONNX Runtime and by torch on random rows, enough to cover
+    nearly every id and code.
+
+    Raises:
+        MissingExtraError: onnx, onnxscript or onnxruntime is not installed.
+        BundleError: ONNX Runtime's vectors differ from torch's, or a file can't be written.
+    """
+    runtime = _runtime()
+    folder = Path(directory).expanduser()
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    found = {}
+    for which in ("users", "items"):
+        tower = _Tower(recommender, which).eval()
+        content = _graph(tower)
+        difference, rows = _compared(runtime, recommender, which, tower, content)
+        if not difference <= TOLERANCE:
+            raise BundleError(
+                f"the {which} tower in ONNX must give torch's vectors within {TOLERANCE:g}; it differs by "
+                f"{difference:g}. It was not written; please report this with the versions of torch and onnx."
+            )
+        path = folder / f"{which}.onnx"
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
+        found[which] = Exported(path, tower.shapes(), difference, rows)
+    facts = {
+        "dim": recommender.model.dim,
+        "score": "the dot product of a user's and an item's vector",
+        "towers": {
+            which: {"file": tower.path.name, "inputs": tower.inputs} for which, tower in found.items()
+        },
+    }
+    write_text(folder / "towers.json", json.dumps(facts, indent=2) + "\n")
+    return found
+
+
+class _Tower(nn.Module):
+    """One tower with inputs that ONNX can express, and with what `finished` does to its vectors.
+
+    Args:
+        recommender: whose tower.
+        which: "users" or "items".
+    """
+
+    def __init__(self, recommender: Recommender, which: str) -> None:
+        super().__init__()
+        model = recommender.model.to("cpu").eval()
+        schema = recommender.encoder.schema
+        self.which, self.model = which, model
+        self.tower = model.users if which == "users" else model.items
+        kinds = schema.users if which == "users" else schema.items
+        self.bags = sum(kind is Kind.CATEGORIES for kind in kinds.values())
+        self.n_dense = self.tower.n_dense
+        self.n_codes = self.tower.n_fields - self.bags
+        # Row 0 is a cold row's, which adds nothing.
+        ids = self.tower.ids.weight.detach()
+        self.register_buffer("ids", torch.cat([torch.zeros(1, ids.shape[1]), ids]))
+        table = self.tower.features
+        self.register_buffer("table", (table.weight if isinstance(table, RowTable) else table).detach())
+        self.register_buffer("sd", torch.tensor(recommender.target.sd, dtype=torch.float32))
+        last = torch.zeros(model.dim)
+        last[-2] = recommender.target.mean
+        self.register_buffer("mean", last)
+
+    ids: torch.Tensor
+    table: torch.Tensor
+    sd: torch.Tensor
+    mean: torch.Tensor
+
+    def names(self) -> list[str]:
+        """Return the names of the inputs, in order."""
+        names = ["id"] + (["numbers"] if self.n_dense else []) + (["codes"] if self.n_codes else [])
+        return names + [f"list_{n}_{part}" for n in range(self.bags) for part in ("codes", "rows")]
+
+    def shapes(self) -> dict[str, str]:
+        """Return a description of each input."""
+        said = {
+            "id": "int64 (rows,): 0 for a cold row, else 1 + the id's place among the warm ids",
+            "numbers": f"float32 (rows, {self.n_dense}): every dense block, side by side",
+            "codes": f"int64 (rows, {self.n_codes}): rows of the feature table of {len(self.table)}",
+        }
+        return {
+            name: said.get(
+                name,
+                "int64 (entries,): "
+                + (
+                    "rows of the feature table" if name.endswith("codes") else "the row each entry belongs to"
+                ),
+            )
+            for name in self.names()
+        }
+
+    def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+        """Return finished vectors (rows, dim)."""
+        given = dict(zip(self.names(), inputs, strict=True))
+        warm = given["id"]
+        rows = warm.shape[0]
+        tower = self.tower
+        parts = [F.embedding(given["codes"], self.table).flatten(1)] if self.n_codes else []
+        for number in range(self.bags):
+            entries = F.embedding(given[f"list_{number}_codes"], self.table)  # (entries, embedding_dim)
+            place = given[f"list_{number}_rows"].unsqueeze(1)
+            total = torch.zeros(rows, entries.shape[1]).scatter_add(0, place.expand_as(entries), entries)
+            count = torch.zeros(rows, 1).scatter_add(0, place, torch.ones_like(entries[:, :1]))
+            parts.append(total / count.clamp(min=1.0))
+        out = tower.combined(rows, given.get("numbers"), parts) + F.embedding(warm, self.ids)
+        model = self.model
+        vector, bias = model._split(out)
+        one = torch.ones_like(bias)
+        if self.which == "items":
+            return torch.cat([vector, one, bias], dim=2).flatten(1)
+        whole = torch.cat([vector, bias + model.mean, one], dim=2).flatten(1)
+        return whole / model.config.n_members * self.sd + self.mean
+
+    def example(self, rows: int, seed: int) -> tuple[SideArrays, tuple[torch.Tensor, ...]]:
+        """Return random rows in the forms that torch's tower and this one read."""
+        draw = torch.Generator().manual_seed(seed)
+
+        def below(n: int, *shape: int) -> torch.Tensor:
+            return torch.randint(0, max(n, 1), shape, generator=draw)
+
+        warm = below(len(self.ids), rows)
+        dense = torch.randn(rows, self.n_dense, generator=draw)
+        codes = below(len(self.table), rows, self.n_codes)
+        bags, flat = [], []
+        for _ in range(self.bags):
+            length = 1 + below(4, rows)
+            indptr = torch.cat([torch.zeros(1, dtype=torch.int64), length.cumsum(0)])
+            entries = below(len(self.table), int(indptr[-1]))
+            bags.append((indptr, entries))
+            flat += [entries, torch.arange(rows).repeat_interleave(length)]
+        inputs = [warm, *([dense] if self.n_dense else []), *([codes] if self.n_codes else []), *flat]
+        return SideArrays(warm, dense, codes, tuple(bags), len(self.table)), tuple(inputs)
+
+
+def _graph(tower: _Tower) -> bytes:
+    _, inputs = tower.example(5, 0)
+    each = {0: torch.export.Dim.DYNAMIC}
+    buffer = io.BytesIO()
+    with torch.no_grad(), _quiet_exporter():
+        program = torch.onnx.export(
+            tower,
+            inputs,
+            input_names=tower.names(),
+            output_names=["vector"],
+            opset_version=OPSET,
+            dynamic_shapes=(tuple(each for _ in inputs),),
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None
+    program.save(buffer)  # type: ignore[arg-type]  # which takes a file as well
+    return buffer.getvalue()
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Silence the exporter's messages about unused libraries and its own code."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _compared(
+    runtime: Any, recommender: Recommender, which: str, tower: _Tower, content: bytes
+) -> tuple[float, int]:
+    """Return the largest difference from torch, relative to the largest number, and the rows compared."""
+    session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    worst, rows = 0.0, 0
+    for seed in range(max(1, -(-2 * max(len(tower.ids), len(tower.table)) // _ROWS))):
+        for n in (1, _ROWS) if seed == 0 else (_ROWS,):
+            side, inputs = tower.example(n, seed)
+            expected: NDArray[np.float32] = finished(
+                recommender.model.encode(side, which), which, recommender.target
+            )
+            (given,) = session.run(None, {k: v.numpy() for k, v in zip(tower.names(), inputs, strict=True)})
+            worst = max(worst, float(np.abs(given - expected).max() / max(1e-12, np.abs(expected).max())))
+            rows += n
+    return worst, rows
+
+
+def _runtime() -> Any:
+    try:
+        import onnx  # noqa: F401, PLC0415
+        import onnxruntime  # noqa: PLC0415
+        import onnxscript  # noqa: F401, PLC0415
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"export to ONNX needs the package {error.name}, which is not installed; install it with: "
+            "pip install 'twotower[onnx]'"
+        ) from None
+    return onnxruntime

@@ -1,0 +1,199 @@
+"""The least-squares problems of `AllPairs` for all users (or all items) at once. CPU, float32.
+
+With the other side's vectors fixed, the loss of `AllPairs` separates into one least-squares problem per row,
+with the solution (Hu, Koren, Volinsky 2008, equation 4)
+
+    A z = sum_p w_p (y_p - o_p) x_p - cell sum_j o_j x_j + r z0
+    A   = sum_p w_p x_p x_p'        + cell sum_j x_j x_j' + r I
+
+over the row's pairs p and all rows j of the other side. A row of the other side is split into ``[x, o]``: x
+multiplies z, and o is an offset. The ridge r regularises towards z0. A is never formed: conjugate gradients
+only need its products with vectors, and a few steps from a good start are as good as the exact solution
+(Takács, Pilászy, Tikk, "Applications of the Conjugate Gradient Method for Implicit Feedback Collaborative
+Filtering", RecSys 2011).
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from twotower.kernels.pair_loop import FASTMATH, run_parts
+from twotower.kernels.pairs import Pairs
+
+F32 = NDArray[np.float32]
+
+STEPS = 4
+"""Steps of conjugate gradients per row and call."""
+
+
+def solve_rows(
+    pairs: Pairs, other: F32, start: F32, towards: F32, ridge: F32, cell: float, steps: int = STEPS
+) -> F32:
+    """Move each row towards the solution of its least-squares problem.
+
+    Each row is solved separately, so the result is the same, bit for bit, for any number of threads.
+
+    Args:
+        pairs: grouped by the n rows to solve; their items are rows of ``other``.
+        other: (m, width) ``[x, o]`` of the other side.
+        start: (n, width - 1), the starting point.
+        towards: (n, width - 1), the point z0 that the ridge regularises towards.
+        ridge: (n,) its strength.
+        cell: weight of every cell of the user-item matrix, relative to an observed pair.
+        steps: steps of conjugate gradients; width - 1 give the exact solution up to rounding.
+
+    Returns:
+        float32 (n, width - 1). A row without pairs depends only on the cells and the ridge.
+    """
+    x, o = np.ascontiguousarray(other[:, :-1]), np.ascontiguousarray(other[:, -1])
+    gramian = np.float32(cell) * (x.T @ x)
+    against = np.float32(cell) * (o @ x)
+    out = np.ascontiguousarray(start, dtype=np.float32).copy()
+    weight = np.empty(0, np.float32) if pairs.weight is None else pairs.weight
+    towards = np.ascontiguousarray(towards, dtype=np.float32)
+    parts = max(1, numba.get_num_threads())
+    share = np.searchsorted(pairs.indptr, np.arange(parts + 1) * (len(pairs) / parts))
+    share[0], share[-1] = 0, pairs.n_users
+    arrays = (pairs.indptr, pairs.item, pairs.label, weight, x, o, gramian, against, towards)
+
+    def run(part: int) -> None:
+        _solve(*arrays, ridge.astype(np.float32), out, steps, share[part], share[part + 1])
+
+    run_parts(run, parts)
+    return out
+
+
+@njit(cache=True, nogil=True, fastmath=FASTMATH)
+def _products(rows, n, z, out):  # type: ignore[no-untyped-def]
+    """Write the products of the first n rows (n, width) with z (width,) to ``out``, four rows at a time."""
+    width, fours = z.size, n - n % 4
+    for j in range(0, fours, 4):
+        a, b, c, d = np.float32(0), np.float32(0), np.float32(0), np.float32(0)
+        for k in range(width):
+            a += rows[j, k] * z[k]
+            b += rows[j + 1, k] * z[k]
+            c += rows[j + 2, k] * z[k]
+            d += rows[j + 3, k] * z[k]
+        out[j], out[j + 1], out[j + 2], out[j + 3] = a, b, c, d
+    for j in range(fours, n):
+        a = np.float32(0)
+        for k in range(width):
+            a += rows[j, k] * z[k]
+        out[j] = a
+
+
+@njit(cache=True, nogil=True, fastmath=FASTMATH)
+def _add_rows(rows, n, s, out):  # type: ignore[no-untyped-def]
+    """Add the first n rows (n, width), times s (n,), to ``out`` (width,), four rows at a time."""
+    width, fours = out.size, n - n % 4
+    for j in range(0, fours, 4):
+        a, b, c, d = s[j], s[j + 1], s[j + 2], s[j + 3]
+        for k in range(width):
+            out[k] += a * rows[j, k] + b * rows[j + 1, k] + c * rows[j + 2, k] + d * rows[j + 3, k]
+    for j in range(fours, n):
+        a = s[j]
+        for k in range(width):
+            out[k] += a * rows[j, k]
+
+
+@njit(cache=True, nogil=True, fastmath=FASTMATH)
+def _solve(  # type: ignore[no-untyped-def]  # noqa: PLR0912
+    indptr, item, target, weight, x, o, gramian, against, towards, ridge, out, steps, first, last
+):
+    width, most = x.shape[1], 1
+    for row in range(first, last):
+        most = max(most, indptr[row + 1] - indptr[row])
+    near = np.empty((most, width), np.float32)  # the row's own, contiguous: fetched from memory once
+    s = np.empty(most, np.float32)
+    residual, way = np.empty(width, np.float32), np.empty(width, np.float32)
+    image, cells = np.empty(width, np.float32), np.empty(width, np.float32)
+    weighted = weight.size > 0
+    for row in range(first, last):
+        z, r, start = out[row], ridge[row], indptr[row]
+        n = indptr[row + 1] - start
+        for p in range(n):
+            j = item[start + p]
+            for k in range(width):
+                near[p, k] = x[j, k]
+        # residual = right side - A z
+        _products(near, n, z, s)
+        for p in range(n):
+            s[p] = target[start + p] - o[item[start + p]] - s[p]
+            if weighted:
+                s[p] *= weight[start + p]
+        cells[:] = 0
+        _add_rows(gramian, width, z, cells)
+        for k in range(width):
+            residual[k] = r * (towards[row, k] - z[k]) - against[k] - cells[k]
+        _add_rows(near, n, s, residual)
+        old = np.float32(0)
+        for k in range(width):
+            way[k] = residual[k]
+            old += residual[k] * residual[k]
+        for _ in range(steps):
+            if old <= np.float32(1e-20):
+                break
+            cells[:] = 0
+            _add_rows(gramian, width, way, cells)
+            for k in range(width):
+                image[k] = r * way[k] + cells[k]
+            _products(near, n, way, s)
+            if weighted:
+                for p in range(n):
+                    s[p] *= weight[start + p]
+            _add_rows(near, n, s, image)
+            along = np.float32(0)
+            for k in range(width):
+                along += way[k] * image[k]
+            if along <= np.float32(0):
+                break
+            step = old / along
+            new = np.float32(0)
+            for k in range(width):
+                z[k] += step * way[k]
+                residual[k] -= step * image[k]
+                new += residual[k] * residual[k]
+            turn = new / old
+            for k in range(width):
+                way[k] = residual[k] + turn * way[k]
+            old = new
+
+
+def squared_error(U: F32, V: F32, pairs: Pairs) -> float:
+    """Return the weighted mean over the pairs of (u . v - label)^2; 0 if the weights sum to 0. No gradient.
+
+    Bitwise reproducible for a given number of threads.
+    """
+    U, V = np.ascontiguousarray(U), np.ascontiguousarray(V)
+    weight = np.empty(0, np.float32) if pairs.weight is None else pairs.weight
+    parts = max(1, numba.get_num_threads())
+    share = np.searchsorted(pairs.indptr, np.arange(parts + 1) * (len(pairs) / parts))
+    share[0], share[-1] = 0, pairs.n_users
+
+    def run(part: int) -> tuple[float, float]:
+        found: tuple[float, float] = _squared_error(
+            U, V, pairs.indptr, pairs.item, pairs.label, weight, share[part], share[part + 1]
+        )
+        return found
+
+    found = run_parts(run, parts)
+    total = sum(of for _, of in found)
+    return sum(of for of, _ in found) / total if total else 0.0
+
+
+@njit(cache=True, nogil=True, fastmath=FASTMATH)
+def _squared_error(U, V, indptr, item, label, weight, first, last):  # type: ignore[no-untyped-def]
+    total, weights = 0.0, 0.0
+    for row in range(first, last):
+        u = U[row]
+        for p in range(indptr[row], indptr[row + 1]):
+            v, s = V[item[p]], np.float32(0)
+            for k in range(u.size):
+                s += u[k] * v[k]
+            w = 1.0 if weight.size == 0 else np.float64(weight[p])
+            total += w * np.float64((s - label[p]) * (s - label[p]))
+            weights += w
+    return total, weights

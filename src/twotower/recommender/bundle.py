@@ -1,0 +1,332 @@
+"""The saved form of a `Recommender`: safetensors and JSON in a directory, every part hashed; no pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from polars.exceptions import PanicException
+from safetensors import SafetensorError
+from safetensors.numpy import save_file
+
+from twotower.core.atomic import folder_place, replacing_folder, umask_mode
+from twotower.core.forking import check_process
+from twotower.core.parts import Part, opened
+from twotower.core.tensors import Arrays
+from twotower.errors import BundleError, MissingExtraError
+from twotower.features.encoder import column_state
+from twotower.recommender import Recommender
+from twotower.recommender.side import plain
+from twotower.recommender.unpacking import (
+    ENCODER,
+    INDEX,
+    PARTS,
+    STATE,
+    TABLES,
+    TOWERS,
+    VECTORS,
+    check_sizes,
+    unpacked,
+)
+from twotower.retrieval import index_from_bytes
+
+FORMAT = 3
+"""Version of the saved form that is written."""
+_READABLE = (2, FORMAT)
+"""Versions that are read; 2 had the settings' old names. A bundle of another version is refused."""
+MANIFEST = "bundle.json"
+BUNDLE, CONFIG = "bundle", "config.toml"
+"""Names in a run directory: the bundle, and the config."""
+_SHOWN = 5
+
+_OWN = (
+    "format",
+    "schema",
+    "model",
+    "target",
+    "positive",
+    "objective",
+    "least_squares",
+    "exclude_seen",
+    "history",
+    "written_by",
+    "parts",
+    "hash",
+)
+"""Keys of the manifest itself; the others are facts."""
+
+
+def save_bundle(recommender: Recommender, directory: Path, facts: dict[str, Any]) -> None:
+    """Write a bundle under a temporary name and rename it into place when it is complete.
+
+    Raises:
+        BundleError: it can't be written (a full disk, no permission), or something that is not a bundle is
+            there; what was there before is unchanged.
+    """
+    try:
+        with replacing_folder(directory, MANIFEST, "bundle") as temporary:
+            _write_parts(recommender, temporary)
+            parts = list(PARTS)
+            if recommender.index is not None:
+                recommender.index.save(temporary / INDEX)
+                parts.append(INDEX)
+            manifest: dict[str, Any] = {
+                "format": FORMAT,
+                "schema": recommender.encoder.schema.model_dump(mode="json"),
+                "model": recommender.model.config.model_dump(mode="json"),
+                "target": recommender.target.state(),
+                "positive": recommender.positive.state(),
+                "objective": recommender.objective.model_dump(mode="json"),
+                "least_squares": asdict(recommender.least_squares),
+                "exclude_seen": recommender.exclude_seen,
+                "history": recommender.history,
+                **facts,
+                "written_by": version("twotower"),
+                "parts": {name: _digest(temporary / name) for name in parts},
+            }
+            manifest = json.loads(json.dumps(manifest))  # as it will be read: every key a string
+            manifest["hash"] = _manifest_hash(manifest)
+            _write_text(temporary / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False))
+    except (OSError, SafetensorError) as error:
+        raise BundleError(
+            f"could not write the bundle {directory.absolute()}: {error}; what was there is unchanged. "
+            "Free some space, or choose another folder"
+        ) from None
+
+
+def read_facts(directory: Path) -> dict[str, Any]:
+    """Return the facts that `save_bundle` was given.
+
+    Raises:
+        BundleError: as `read_manifest`.
+    """
+    return {name: value for name, value in read_manifest(directory).items() if name not in _OWN}
+
+
+def bundle_in(directory: Path) -> Path:
+    """Return where the bundle is: the directory itself, or its ``bundle`` if it is a run.
+
+    Raises:
+        BundleError: it is a run without a bundle, or contains several runs.
+    """
+    inner = directory / BUNDLE
+    if (folder_place(directory, MANIFEST) / MANIFEST).exists():
+        return directory
+    if (folder_place(inner, MANIFEST) / MANIFEST).exists():
+        return inner
+    if (directory / CONFIG).exists():
+        raise BundleError(
+            f"the run in {directory} is not finished, so it has no bundle; resume it with "
+            f"`twotower train CONFIG --out {directory} --resume`"
+        )
+    within = sorted(directory.glob(f"*/{CONFIG}"))[:_SHOWN]
+    if within:
+        raise BundleError(
+            f"{directory} contains several runs; choose one: {', '.join(str(one.parent) for one in within)}"
+        )
+    return directory
+
+
+def load_bundle(directory: Path, *, index: bool = True) -> Recommender:
+    """Read a bundle, checking the hash of every part and of the whole, and that the parts fit one another.
+
+    Without ``index``, an index in the bundle is checked but not used, and every search is exact. If a save
+    was killed between its two renames, the previous bundle is read from where it was moved to.
+
+    Raises:
+        BundleError: a part is missing, truncated, from another bundle, not a regular file or invalid; or the
+            bundle has another format.
+        MissingExtraError: the index in it needs a library that is not installed.
+    """
+    return read_bundle(directory, index=index)[0]
+
+
+def read_bundle(directory: Path, *, index: bool = True) -> tuple[Recommender, dict[str, Any]]:
+    """Return what `load_bundle` returns, and the manifest."""
+    check_process()
+    with _opened(directory, (MANIFEST, *PARTS, INDEX)) as files:
+        manifest = _manifest(directory, files)
+        with _refusing(directory):
+            check_sizes({name: files.get(name) for name in manifest["parts"]})
+        contents = {}
+        for name, digest in manifest["parts"].items():
+            contents[name], found = _content(directory, files, name)
+            if found != digest:
+                raise BundleError(
+                    f"part {name} of bundle {directory} is not the one saved with it (truncated, changed or "
+                    "from another bundle); copy the whole bundle again, or train again"
+                )
+    with _refusing(directory):
+        recommender = unpacked(manifest, contents)
+        if index and INDEX in contents:
+            content = contents[INDEX].tobytes()
+            recommender = replace(
+                recommender, index=index_from_bytes(content, directory / INDEX, recommender.items.vectors)
+            )
+        return recommender, manifest
+
+
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """Return a bundle's manifest after checking its hash and format."""
+    with _opened(directory, (MANIFEST,)) as files:
+        return _manifest(directory, files)
+
+
+@contextmanager
+def _opened(directory: Path, names: Sequence[str]) -> Iterator[dict[str, Part | str]]:
+    """Open the files of one bundle, although a save may replace it at the same time."""
+    with ExitStack() as stack:
+        for last in (False, False, True):
+            place = folder_place(directory, MANIFEST)
+            try:
+                before = os.stat(place)
+                files = stack.enter_context(opened(place, names))
+                if last or set(names) - {INDEX} <= set(files) or os.path.samestat(before, os.stat(place)):
+                    break
+            except (FileNotFoundError, NotADirectoryError):
+                files = {}
+            except OSError as error:
+                raise BundleError(f"bundle {directory} can't be read: {error}") from None
+            stack.close()
+            if not last:
+                time.sleep(0.01)
+        yield files
+
+
+def _content(directory: Path, files: Mapping[str, Part | str], name: str) -> tuple[NDArray[np.uint8], str]:
+    """Return a file's content and its hash."""
+    part = files.get(name)
+    if part is None:
+        raise BundleError(f"bundle {directory} lacks its part {name}; copy it again, or train again")
+    reason = part
+    if isinstance(part, Part):
+        try:
+            return part.read()
+        except (OSError, ValueError) as error:
+            reason = str(error)
+        except MemoryError:
+            reason = f"its {part.size:,} bytes don't fit into memory"
+    raise BundleError(f"part {name} of bundle {directory} can't be read: {reason}")
+
+
+def _manifest(directory: Path, files: Mapping[str, Part | str]) -> dict[str, Any]:
+    if MANIFEST not in files:
+        raise BundleError(
+            f"{directory} is not a bundle: it has no {MANIFEST}; give the directory that train wrote"
+        )
+    content, _ = _content(directory, files, MANIFEST)
+    try:
+        manifest = json.loads(content.tobytes())
+        number = manifest["format"]
+        if type(number) is int and number not in _READABLE:
+            writer = manifest.get("written_by") or manifest.get("version") or "of an unknown version"
+            raise BundleError(
+                f"bundle {directory} has format {number}, this version reads formats 2 and {FORMAT}; it "
+                f"was written by twotower {str(writer)[:20]}, this is {version('twotower')}: "
+                + ("upgrade twotower" if number > FORMAT else "load it with that version, or train again")
+            )
+        parts = manifest["parts"]
+        whole = (
+            type(number) is int
+            and manifest["hash"] == _manifest_hash(manifest)
+            and set(parts) - {INDEX} == set(PARTS)
+            and all(isinstance(digest, str) for digest in parts.values())
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        whole = False
+    if not whole:
+        raise BundleError(
+            f"{directory / MANIFEST} is damaged: its hash does not match; copy the bundle again, or train "
+            "again"
+        )
+    return dict(manifest)
+
+
+@contextmanager
+def _refusing(directory: Path) -> Iterator[None]:
+    """Turn any fault of a bundle whose hashes match into one error."""
+    try:
+        yield
+    except (MissingExtraError, BundleError):
+        raise
+    except KeyError as error:
+        raise BundleError(f"bundle {directory} can't be read: it lacks {error}") from None
+    except (Exception, PanicException) as error:
+        reason = str(error).strip() or type(error).__name__
+        raise BundleError(f"bundle {directory} can't be read: {reason[:500]}") from None
+
+
+def _write_parts(recommender: Recommender, directory: Path) -> None:
+    state: dict[str, Any] = {}
+    arrays: Arrays = {}
+    for which, side in (("users", recommender.encoder.users), ("items", recommender.encoder.items)):
+        columns = {}
+        for name, encoder in side.columns.items():
+            columns[name], own = column_state(encoder)
+            arrays |= {f"{which}.{name}.{key}": np.ascontiguousarray(value) for key, value in own.items()}
+        state[which] = {"column": side.column, "warm_ids": _column(side.warm_ids), "columns": columns}
+    _write_text(directory / STATE, json.dumps(state, ensure_ascii=False))
+    _save(arrays, directory / ENCODER)
+    towers = {name: t.detach().cpu().numpy() for name, t in recommender.model.state_dict().items()}
+    _save(towers, directory / TOWERS)
+    vectors: Arrays = {
+        "users": recommender.users.vectors,
+        "users.warm": recommender.users.warm,
+        "items": recommender.items.vectors,
+        "items.warm": recommender.items.warm,
+        "seen.indptr": recommender.seen[0],
+        "seen.item": recommender.seen[1],
+    }
+    if recommender.seen_label is not None:
+        vectors["seen.label"] = recommender.seen_label
+    if recommender.item_duration is not None:
+        vectors["items.duration"] = recommender.item_duration
+    _save(vectors, directory / VECTORS)
+    tables = {
+        "users": _column(recommender.users.ids),
+        "items": _column(recommender.items.ids),
+        "display": [
+            {"name": c.name, **_column(c)}
+            for c in plain(recommender.display.drop(recommender.encoder.schema.item))
+        ],
+    }
+    _write_text(directory / TABLES, json.dumps(tables, ensure_ascii=False))
+
+
+def _column(column: pl.Series) -> dict[str, Any]:
+    return {"type": str(column.dtype), "values": column.to_list()}
+
+
+def _save(arrays: Arrays, path: Path) -> None:
+    with umask_mode(path):
+        save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, path)
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
+def _write_text(path: Path, text: str) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _manifest_hash(manifest: dict[str, Any]) -> str:
+    content = {key: value for key, value in manifest.items() if key != "hash"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

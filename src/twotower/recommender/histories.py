@@ -1,0 +1,153 @@
+"""`Histories`: the items of users, the vectors that follow from them, and scores divided among them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+from twotower.config import ObjectiveConfig
+from twotower.config.schema import Schema
+from twotower.core.item_lists import ItemLists
+from twotower.core.reprs import ShortRepr
+from twotower.errors import ConfigError, DataError
+from twotower.recommender.side import Side
+from twotower.targets.positive import PositiveRule
+from twotower.targets.target import Target, label_targets
+from twotower.towers.fold_in import FoldIn, FoldInSettings
+
+Rows = NDArray[np.int64]
+Targets = NDArray[np.float64] | None
+_EXPLAINED = ("contribution", "base", "score")
+
+
+@dataclass(frozen=True, repr=False)
+class Histories(ShortRepr):
+    """The items of users, the targets of their scores, and what follows from both.
+
+    Attributes:
+        users: every user known.
+        items: the catalogue.
+        seen: the items of each user in the training set.
+        seen_label: float32, the label of each entry of ``seen``; None without labels.
+        item_duration: float64 (items,), nan where not known; None without a duration in the items table.
+        schema: of the data.
+        target: how scores become labels in their own units.
+        positive: which interactions count as positives.
+        objective: what was minimised.
+        n_members: of the model, as for `FoldIn`.
+        least_squares: what folding in needs to know about the training.
+    """
+
+    users: Side
+    items: Side
+    seen: ItemLists
+    seen_label: NDArray[np.float32] | None
+    item_duration: NDArray[np.float64] | None
+    schema: Schema
+    target: Target
+    positive: PositiveRule
+    objective: ObjectiveConfig
+    n_members: int
+    least_squares: FoldInSettings
+
+    @cached_property
+    def folding(self) -> FoldIn:
+        """What solves for user vectors; made on first use."""
+        warm = self.users.vectors[self.users.warm]
+        return FoldIn.of(warm, self.items.vectors, self.items.warm, self.n_members, self.least_squares)
+
+    def pairs(self) -> pl.DataFrame:
+        """Return the (user, item) pairs of the training set with their labels, named as in the schema."""
+        indptr, item = self.seen
+        user = np.repeat(np.arange(len(self.users.ids)), np.diff(indptr))
+        pairs = pl.DataFrame(
+            {self.schema.user: self.users.ids.gather(user), self.schema.item: self.items.ids.gather(item)}
+        )
+        if self.schema.label is None or self.seen_label is None:
+            return pairs
+        return pairs.with_columns(pl.Series(self.schema.label, self.seen_label))
+
+    def of(self, row: int) -> tuple[Rows, Targets]:
+        """Return a known user's (by row) item rows of the training set, and their targets."""
+        indptr, items = self.seen
+        part = slice(indptr[row], indptr[row + 1])
+        rows = items[part].astype(np.int64)
+        return rows, self.targets(rows, None if self.seen_label is None else self.seen_label[part])
+
+    def targets(
+        self, rows: Rows, labels: ArrayLike | None = None, duration: NDArray[np.float64] | None = None
+    ) -> Targets:
+        """Return the targets of a user's scores in `folding`, (n,), nan for items without one.
+
+        Args:
+            rows: item rows (n,).
+            labels: (n,) labels of these interactions; None gives None, for positives.
+            duration: (n,) durations of the items; None for those of the catalogue's rows.
+
+        Raises:
+            DataError: labels that are not n finite numbers, or for a model that was trained without.
+        """
+        if labels is None:
+            return None
+        values = np.asarray(labels, dtype=np.float64)
+        if self.schema.label is None:
+            raise DataError("a model trained without labels can't use labels; leave them out")
+        if values.shape != rows.shape or not np.isfinite(values).all():
+            raise DataError(
+                f"there must be one finite label for each of the {len(rows)} items, got {values.tolist()}"
+            )
+        if duration is None and self.item_duration is not None:
+            duration = self.item_duration[rows]
+        drawn = label_targets(self.target, self.positive, self.objective, values, duration, len(rows))
+        return self.target.as_scores(drawn)
+
+    def liked(self, rows: Rows, labels: Sequence[float | None] | None) -> Targets:
+        """Return the targets of a query's items, of which some may have no label: those are positives.
+
+        Raises:
+            DataError: labels for a model that was trained without.
+        """
+        if labels is None or all(label is None for label in labels):
+            return None
+        targets = np.full(len(rows), self.folding.settings.positive)
+        given = np.array([label is not None for label in labels])
+        found = self.targets(rows[given], [label for label in labels if label is not None])
+        assert found is not None
+        targets[given] = found
+        return targets
+
+    def explained(self, vector: NDArray[np.float32], rows: Rows, targets: Targets, of: Rows) -> pl.DataFrame:
+        """Return what each item of a user adds to the scores of the given items.
+
+        Args:
+            vector: float32 (dim,) of the user.
+            rows: item rows (n,) of the user.
+            targets: (n,) of their scores, None for positives.
+            of: item rows (m,) whose scores are explained, at least one.
+
+        Returns:
+            One row a pair, m x n, the largest contributions of each scored item first: item id (``item_``
+                before it if another column has its name), ``because_`` item id, ``contribution``, ``base``
+                and ``score``, which is the base and all contributions together.
+        """
+        if not len(of):
+            raise ConfigError("explain needs at least one item to explain, got none")
+        base, parts = self.folding.explain(vector, rows, targets, of)
+        order = np.argsort(-parts, axis=1, kind="stable")
+        each = np.repeat(np.arange(len(of)), len(rows))
+        ids = self.items.ids
+        item = f"item_{self.schema.item}" if self.schema.item in _EXPLAINED else self.schema.item
+        return pl.DataFrame(
+            {
+                item: ids.gather(of[each]),
+                f"because_{self.schema.item}": ids.gather(rows[order].reshape(-1)),
+                "contribution": np.take_along_axis(parts, order, axis=1).reshape(-1),
+                "base": base[each],
+                "score": (base + parts.sum(axis=1))[each],
+            }
+        )

@@ -1,0 +1,154 @@
+"""`Listing`: the items, or the users, as they are asked about and shown: ids become rows, rows a table."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from twotower.core.asked import Ids, as_series
+from twotower.core.warn import warn
+from twotower.errors import ConfigError, DataError
+from twotower.recommender.side import Side
+from twotower.retrieval import TopK
+
+Rows = NDArray[np.integer[Any]]
+DEFAULT_K = 10
+"""Items of a list where nothing is said."""
+PLACED = ("rank", "score")
+"""Columns of every list beside the ids; names that no other column of it has."""
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What lists hold: the items, or the users, and what is shown of them.
+
+    Attributes:
+        side: the items or the users.
+        what: "item" or "user".
+        column: name of their id column.
+        display: one row each, in the order of the ids: id and display columns.
+    """
+
+    side: Side
+    what: str
+    column: str
+    display: pl.DataFrame
+
+    def rows(self, ids: Ids) -> NDArray[np.int64]:
+        """Return the row of each id; `DataError` if one is not known."""
+        return self.side.known(ids, self.what)
+
+    def length(self, k: int | None, *, others: bool = False) -> int:
+        """Return how long lists are: ``k``, or as many as there are, or as there are besides one.
+
+        A larger ``k`` is cut, with a `TwoTowerWarning`; None is `DEFAULT_K`, cut without one.
+
+        Raises:
+            ConfigError: k is not a whole number from 1.
+        """
+        most = len(self.side.ids) - others
+        there = f"{self._all} {most:,} {'other ' if others else ''}{self.what}s"
+        if k is None:
+            return max(min(DEFAULT_K, most), 1)
+        try:
+            wanted = operator.index("" if isinstance(k, bool) else k)  # type: ignore[arg-type]
+        except TypeError:
+            raise ConfigError(f"k is a whole number between 1 and {there}, got {k!r}") from None
+        if wanted < 1 or not most:
+            raise ConfigError(f"k must lie between 1 and {there}, got {k!r}")
+        if wanted > most:
+            warn(f"k = {wanted:,} is more than {there}; lists have {most:,}")
+        return min(wanted, most)
+
+    @property
+    def _all(self) -> str:
+        return "the catalogue's" if self.what == "item" else "the model's"
+
+    def filters(
+        self, allow: Ids | None, deny: Ids | None, columns: Rows | None = None, *, strict: bool = False
+    ) -> dict[str, Rows | None]:
+        """Return lists of ids as rows. Ids that are not known are counted in a `TwoTowerWarning`.
+
+        Args:
+            allow: ids; None for all.
+            deny: ids; None for none.
+            columns: rows that may be given, among those allowed; None for all.
+            strict: whether an id that is not known is an error.
+
+        Raises:
+            DataError: nothing is allowed, or nothing that is known; with ``strict`` any that is not known.
+        """
+        given = {"allow": allow, "deny": deny}
+        rows = {name: None if ids is None else self._known(ids, name, strict) for name, ids in given.items()}
+        if columns is not None:
+            allowed = rows["allow"]
+            rows["allow"] = columns if allowed is None else np.intersect1d(allowed, columns)
+        return rows
+
+    def _known(self, ids: Ids, name: str, strict: bool) -> Rows:
+        asked = as_series(ids, name)
+        if name == "allow" and not len(asked):
+            raise DataError(
+                f"allow must name at least one {self.what}, got an empty list; leave it out to allow all"
+            )
+        rows = self.rows(asked) if strict else self.side.rows(asked)
+        found: Rows = rows[rows >= 0]
+        if len(found) < len(rows):
+            unknown = asked.filter(pl.Series(rows < 0)).unique(maintain_order=True)
+            counts = f"{len(unknown):,} of the {asked.n_unique():,} {self.what}s"
+            said = f"{counts} of {name} are not known ({_some(unknown)})"
+            if name == "allow" and not len(found):
+                there = "of the catalogue" if self.what == "item" else "that the model knows"
+                raise DataError(f"allow must name at least one {self.what} {there}; {said}")
+            warn(f"{said}; they are left out")
+        return found
+
+    def table(
+        self, top: TopK, asked: Sequence[pl.Series], found: str | None = None, prefix: str = "user_"
+    ) -> pl.DataFrame:
+        """Return what was found as a table.
+
+        Args:
+            top: rows and scores (n, k); rows of -1 are left out.
+            asked: columns (n,) that say what each list answers.
+            found: the column of the found ids; None for the name of the id column.
+            prefix: of the columns of ``asked`` whose name is taken.
+
+        Returns:
+            Columns: those of ``asked``, the found id, ``rank`` (from 1), ``score``, display columns. A name
+                that is taken has the prefix or ``item_`` before it.
+        """
+        at, place = np.nonzero(top.items >= 0)
+        rows = top.items[at, place]
+        table: dict[str, pl.Series | NDArray[np.generic]] = {}
+        for column in asked:
+            table[free_name(column.name, (*PLACED, *table), prefix)] = column.gather(at)
+        table[free_name(found or self.column, (*PLACED, *table), "item_")] = self.side.ids.gather(rows)
+        table |= {"rank": (place + 1).astype(np.int32), "score": top.scores[at, place]}
+        display = self.display.drop(self.column)
+        for name in display.columns:
+            table[free_name(name, table, "item_")] = display.get_column(name)[rows]
+        return pl.DataFrame(table)
+
+
+def free_name(name: str, taken: Collection[str], prefix: str) -> str:
+    """Return a name with a prefix as often as it takes for nothing to have it.
+
+    >>> free_name("rank", ("rank", "score"), "item_"), free_name("title", ("rank", "score"), "item_")
+    ('item_rank', 'title')
+    """
+    while name in taken:
+        name = prefix + name
+    return name
+
+
+def _some(ids: pl.Series) -> str:
+    shown = ", ".join(repr(one) for one in ids.head(_SHOWN))
+    return shown + (", ..." if len(ids) > _SHOWN else "")

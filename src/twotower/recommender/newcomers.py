@@ -1,0 +1,159 @@
+"""`Newcomers`: vectors of users and items that a recommender doesn't know, from their features alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from twotower.config.schema import Kind, Reading
+from twotower.core.forking import check_process
+from twotower.core.reprs import shortened
+from twotower.data.checks import check_table
+from twotower.data.dataset import Dataset
+from twotower.errors import BundleError, DataError, nearest
+from twotower.features import Encoder
+from twotower.recommender.side import Side, finished
+from twotower.targets.target import Target
+from twotower.towers import SideArrays, TwoTowerModel
+
+_PLAIN_TIMES = Reading(format="number")
+"""By default numbers are seconds: the unit can't be guessed from one new row."""
+
+
+@dataclass(frozen=True)
+class Newcomers:
+    """Encodes users and items that were not in the training set.
+
+    Attributes:
+        encoder: fitted on the training set.
+        model: the towers.
+        target: how scores become labels in their own units.
+    """
+
+    encoder: Encoder
+    model: TwoTowerModel
+    target: Target
+
+    def place(
+        self, which: str, side: Side, data: Dataset, ids: pl.Series
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return each id's row, and the vectors of unknown ids, whose rows follow the known ones.
+
+        Args:
+            which: "users" or "items".
+            side: the known ones.
+            data: in whose tables the features of others are found.
+            ids: any number of ids.
+        """
+        rows = side.rows(ids)
+        if (rows >= 0).all():
+            return rows, np.zeros((0, self.model.dim), dtype=np.float32)
+        new = ids.filter(pl.Series(rows < 0)).unique().sort()
+        column = self.encoder.users.column if which == "users" else self.encoder.items.column
+        table = data.users if which == "users" else data.items
+        found = (
+            new.alias(column)
+            .to_frame()
+            .join(
+                table.with_columns(pl.col(column).cast(new.dtype)),
+                on=column,
+                how="left",
+                maintain_order="left",
+            )
+        )
+        rows[rows < 0] = len(side.ids) + new.search_sorted(ids.filter(pl.Series(rows < 0))).to_numpy()
+        return rows, self._vectors(found, which)
+
+    def encode(self, table: pl.DataFrame, which: str) -> NDArray[np.float32]:
+        """Return the vectors of rows of features, float32 (n, dim).
+
+        Args:
+            table: feature columns of the schema; a column left out is missing in every row.
+            which: "users" or "items".
+
+        Raises:
+            DataError: a column that is not a feature, no row, or a value not of its kind.
+        """
+        check_process()
+        side, schema = getattr(self.encoder, which), self.encoder.schema
+        kinds = schema.users if which == "users" else schema.items
+        known = [side.column, *kinds, *schema.display]
+        for name in table.columns:
+            if name not in known:
+                raise DataError(
+                    f"columns of new {which} must be features that the model knows "
+                    f"({', '.join(kinds) or 'none'}); got {name!r}.{nearest(name, known)}"
+                )
+        if not table.height:
+            raise DataError(f"new {which} need at least one row of features, got none")
+        lacking = [pl.lit(None, dtype=pl.String).alias(name) for name in kinds if name not in table.columns]
+        numbered = table.with_columns(*lacking, pl.int_range(pl.len()).alias(side.column))
+        plain = {name: _PLAIN_TIMES for name, kind in kinds.items() if kind is Kind.TIMESTAMP}
+        readings = {**plain, **(schema.readings("users") if which == "users" else schema.readings("items"))}
+        checked = check_table(numbered, side.column, kinds, (), f"new {which}", readings)
+        # without an id: the vector comes from the features alone
+        anonymous = checked.with_columns(pl.lit(None, dtype=side.warm_ids.dtype).alias(side.column))
+        return self._vectors(anonymous, which)
+
+    def encode_rows(self, rows: Sequence[Mapping[str, Any]], which: str) -> NDArray[np.float32]:
+        """Return the vectors of features that came as dicts, float32 (n, dim).
+
+        Each gets what it would get alone, though those of the same types are encoded together.
+
+        Raises:
+            DataError: a name that is no feature, or a value that is not of its kind.
+        """
+        side, schema = getattr(self.encoder, which), self.encoder.schema
+        kinds = schema.users if which == "users" else schema.items
+        vectors = np.empty((len(rows), self.model.dim), dtype=np.float32)
+        for places in alike(rows, kinds):
+            names = list(rows[places[0]])
+            columns = {name: [rows[place][name] for place in places] for name in names}
+            try:
+                # without any column a frame has no rows, and rows are wanted
+                table = pl.DataFrame(columns or {side.column: [0] * len(places)})
+            except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
+                raise DataError(
+                    "a feature is a plain value or a list of values of one kind, got "
+                    f"{shortened(rows[places[0]])}"
+                ) from None
+            vectors[places] = self.encode(table, which)
+        return vectors
+
+    def _vectors(self, table: pl.DataFrame, which: str) -> NDArray[np.float32]:
+        side = self.encoder.users if which == "users" else self.encoder.items
+        arrays = SideArrays.pack(side.transform(table), next(self.model.parameters()).device)
+        vectors = finished(self.model.encode(arrays, which), which, self.target)
+        if not np.isfinite(vectors).all():
+            raise BundleError(
+                f"the vectors of new {which} must be finite numbers, and the model gives others; its weights "
+                "are damaged, or its training diverged; train again"
+            )
+        return vectors
+
+
+def alike(rows: Sequence[Mapping[str, Any]], kinds: Mapping[str, Kind]) -> list[list[int]]:
+    """Return the places of rows of features that can be encoded as one table, in lists.
+
+    They have the same columns with values of the same types. How a text is read as a number or as a list
+    depends on the other values of its column, so a row with one stays alone.
+    """
+    groups: dict[Any, list[int]] = {}
+    for place, row in enumerate(rows):
+        alone = any(
+            isinstance(value, str) and kinds.get(name) not in (Kind.CATEGORY, Kind.TEXT)
+            for name, value in row.items()
+        )
+        types = tuple(sorted((name, _type(value)) for name, value in row.items()))
+        groups.setdefault(place if alone else types, []).append(place)
+    return list(groups.values())
+
+
+def _type(value: object) -> str:
+    inside = sorted({type(one).__name__ for one in value}) if isinstance(value, list) else ()
+    return ",".join((type(value).__name__, *inside))

@@ -1,0 +1,474 @@
+"""`Recommender`: a trained model as it is used. Library, command line and batch jobs all go through it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from twotower.core.asked import Id, Ids, as_lists, as_series
+from twotower.core.forking import check_process
+from twotower.core.warn import deprecated
+from twotower.data.dataset import Dataset, Frame, to_polars
+from twotower.data.durations import durations
+from twotower.errors import DataError, TwoTowerWarning, yes_or_no
+from twotower.evaluation.predictor import Predictor
+from twotower.evaluation.ranker import Queries, Ranker
+from twotower.kernels.scoring import score_pairs
+from twotower.recommender.column_filters import Filters
+from twotower.recommender.query import Query, as_queries, listed
+from twotower.recommender.query_encoder import Encoded
+from twotower.recommender.similarity import nearest, users_of, vector_table
+from twotower.recommender.state import RecommenderState
+from twotower.retrieval import TopK, exact_top_k
+from twotower.training import history_chart, history_frame
+
+if TYPE_CHECKING:
+    from twotower.core.charts import Chart
+    from twotower.evaluation import Evaluation
+    from twotower.evaluation.own_metrics import Own
+
+USERS_AT_ONCE = 20_000
+Users = Ids | Query | Sequence[Id | Query]
+"""Who asks: ids of known users, a `Query`, or a list of both."""
+Items = Ids | Frame | Mapping[str, Any] | Sequence[Mapping[str, Any]]
+"""Items that are asked about: ids of known ones, or features of new ones, in a table or in dicts."""
+
+
+@dataclass(frozen=True, repr=False)
+class Recommender(RecommenderState, Predictor, Ranker):
+    """A trained model: it recommends, scores, explains, evaluates and saves.
+
+    Made by `TwoTower.fit` or `twotower.load`. Users and items are asked about by their ids; whoever and
+    whatever the model doesn't know comes as a `Query` or as features.
+    """
+
+    name = "two-tower"
+
+    def predict(self, data: Dataset) -> NDArray[np.float64]:
+        """Return predictions float64 (n,), in the label's own units, for every interaction of ``data``.
+
+        Users and items that the model doesn't know get their vector from their features in ``data``'s tables;
+        one that is in no table gets the vector of "everything missing".
+        """
+        schema = self.encoder.schema
+        user, U = self._with_new("users", data, data.interactions.get_column(schema.user))
+        item, V = self._with_new("items", data, data.interactions.get_column(schema.item))
+        scores = score_pairs(U, V, user, item)
+        duration = durations(data) if self.target.transform.needs_duration else None
+        return self.target.inverse(scores, duration)
+
+    def score(self, pairs: Frame, *, strict: bool = False) -> pl.DataFrame:
+        """Return the frame of (user, item) pairs with a column of the model's output for each.
+
+        The column is ``prediction``, in the label's own units, or ``score`` for a model that ranks. It is
+        null where the user or the item is not known, and a `TwoTowerWarning` says how many pairs these are.
+        Cold ones that have features are scored by `predict`.
+
+        Args:
+            pairs: with the id columns of the schema; other columns are kept.
+            strict: whether a user or an item that is not known is an error.
+
+        Raises:
+            DataError: an id column is missing, or the column to be added is there already.
+        """
+        return self._scoring.table(to_polars(pairs), strict=strict)
+
+    def recommend(
+        self,
+        users: Users,
+        k: int | None = None,
+        *,
+        exclude_seen: bool | None = None,
+        allow: Ids | None = None,
+        deny: Ids | None = None,
+        filters: Filters | None = None,
+        strict: bool = False,
+    ) -> pl.DataFrame:
+        """Return the ``k`` items of highest score for each user, best first.
+
+        A `TwoTowerWarning` says what is cut short or left out, and once that a model was trained to predict
+        and not to rank.
+
+        Args:
+            users: ids of known users (a bare string or number is one id), a `Query`, or a list of both.
+            k: how many items each, 10 by default. A user with fewer candidates gets fewer rows; a k above the
+                size of the catalogue is cut to it.
+            exclude_seen: leave out the items that the user has in the training set or in the query; None for
+                the model's default.
+            allow: ids of the only items that may be given; None for all. Unknown ids are left out.
+            deny: ids of items that may not be given.
+            filters: conditions on display columns, all of which must be met: ``{"genre": "comedy"}``;
+                ``{"genre": ["comedy", "drama"]}`` for one of several; ``{"year": {"min": 1990}}`` for a
+                range.
+            strict: whether an unknown item in ``allow`` or ``deny`` is an error.
+
+        Returns:
+            Columns: user id, item id, ``rank`` (from 1), ``score`` (on the scale of the transformed label),
+                display columns. For queries ``query``, their place from 0, stands first, and the user id
+                follows only if a query has one. A column whose name is taken has ``user_`` or ``item_``
+                before it.
+
+        Raises:
+            ConfigError: k is not a whole number from 1; exclude_seen is not a bool.
+            DataError: a user or an item of a history is not known; no allowed item is.
+        """
+        k = self._listing.length(k)
+        asked = self._queries.users(users)
+        return self._recommended(asked, k, exclude_seen, self._filters(allow, deny, filters, strict))
+
+    def _recommended(
+        self, asked: Encoded, k: int, exclude_seen: bool | None, filters: dict[str, Any]
+    ) -> pl.DataFrame:
+        """Return the lists of encoded users; see `recommend`."""
+        self._tell_purpose()
+        seen = asked.seen if self._excludes_seen(exclude_seen) else None
+        return self._listing.table(self.search(asked.vectors, k, seen=seen, **filters), asked.names)
+
+    def recommend_all(
+        self,
+        k: int | None = None,
+        *,
+        exclude_seen: bool | None = None,
+        allow: Ids | None = None,
+        deny: Ids | None = None,
+        filters: Filters | None = None,
+        strict: bool = False,
+    ) -> Iterator[pl.DataFrame]:
+        """Yield what `recommend` gives for every known user, some thousand users at a time."""
+        k, rows = self._listing.length(k), self._filters(allow, deny, filters, strict)
+        for start in range(0, len(self.users.ids), USERS_AT_ONCE):
+            row = np.arange(start, min(start + USERS_AT_ONCE, len(self.users.ids)))
+            yield self._recommended(self._queries.known_users(row), k, exclude_seen, rows)
+
+    def similar_items(
+        self,
+        items: Items,
+        k: int | None = None,
+        *,
+        allow: Ids | None = None,
+        deny: Ids | None = None,
+        filters: Filters | None = None,
+        strict: bool = False,
+    ) -> pl.DataFrame:
+        """Return the ``k`` items most similar to each item, most similar first.
+
+        The similarity is the cosine of the item vectors without their biases: whether the same users like two
+        items, however popular they are. Cold and new items are compared by their features.
+
+        Args:
+            items: ids of known items (a bare string or number is one id); or features of new items, as a
+                table with a row each, as a dict, or as a list of dicts.
+            k: how many items each, without the item itself, 10 by default. A k above the number of other
+                items is cut to it, with a `TwoTowerWarning`.
+            allow: as for `recommend`.
+            deny: as for `recommend`.
+            filters: as for `recommend`.
+            strict: as for `recommend`.
+
+        Returns:
+            Columns: item id, ``similar_`` item id, ``rank`` (from 1), ``score`` (the cosine), display columns
+                of the similar item. New items without an id column have their place from 0, ``query``.
+
+        Raises:
+            ConfigError: k is not a whole number from 1.
+            DataError: an item is not known; a column is not a feature, or a value not of its kind.
+        """
+        asked = self._queries.items(items)
+        k = self._listing.length(k, others=bool((asked.rows >= 0).all()))
+        rows = self._filters(allow, deny, filters, strict)
+        top = nearest(asked, self.directions(asked.vectors), self._item_directions, k, rows)
+        return self._listing.table(top, asked.names, f"similar_{self._listing.column}", "item_")
+
+    def similar_users(
+        self,
+        users: Users,
+        k: int | None = None,
+        *,
+        allow: Ids | None = None,
+        deny: Ids | None = None,
+        strict: bool = False,
+    ) -> pl.DataFrame:
+        """Return the ``k`` known users most similar to each user, most similar first.
+
+        The similarity is the cosine of the user vectors without their biases: whether two users like the same
+        items, however much they like in all.
+
+        Args:
+            users: as for `recommend`.
+            k: how many users each, without the user, 10 by default.
+            allow: ids of the only users that may be given; None for all. Unknown ids are left out.
+            deny: ids of users that may not be given.
+            strict: whether an unknown user in ``allow`` or ``deny`` is an error.
+
+        Returns:
+            Columns: user id or ``query``, as for `recommend`, ``similar_`` user id, ``rank``, ``score`` (the
+                cosine).
+
+        Raises:
+            ConfigError: k is not a whole number from 1.
+            DataError: a user is not known.
+        """
+        asked = self._queries.users(users)
+        k = self._user_listing.length(k, others=bool((asked.rows >= 0).all()))
+        filters = self._user_listing.filters(allow, deny, strict=strict)
+        top = nearest(asked, self.directions(asked.vectors), self._user_directions, k, filters)
+        return self._user_listing.table(top, asked.names, f"similar_{self._user_listing.column}")
+
+    def users_for(
+        self,
+        items: Items,
+        k: int | None = None,
+        *,
+        exclude_seen: bool = True,
+        allow: Ids | None = None,
+        deny: Ids | None = None,
+        strict: bool = False,
+    ) -> pl.DataFrame:
+        """Return the ``k`` known users of highest score for each item: whom to tell about it.
+
+        Scores are those of `recommend`, so users with high scores for everything come first for every item.
+
+        Args:
+            items: as for `similar_items`; new items are scored by their features.
+            k: how many users each, 10 by default.
+            exclude_seen: leave out users who have the item in the training set.
+            allow: ids of the only users that may be given; None for all. Unknown ids are left out.
+            deny: ids of users that may not be given.
+            strict: whether an unknown user in ``allow`` or ``deny`` is an error.
+
+        Returns:
+            Columns: item id (or ``query``, as for `similar_items`), user id, ``rank`` (from 1), ``score``.
+
+        Raises:
+            ConfigError: k is not a whole number from 1; exclude_seen is not a bool.
+            DataError: an item is not known.
+        """
+        asked = self._queries.items(items)
+        k = self._user_listing.length(k)
+        filters = self._user_listing.filters(allow, deny, strict=strict)
+        barred = users_of(self.seen, asked.rows) if yes_or_no("exclude_seen", exclude_seen) else None
+        self._tell_purpose()
+        top = exact_top_k(asked.vectors, self.users.vectors, k, seen=barred, **filters)
+        return self._user_listing.table(top, asked.names, prefix="item_")
+
+    def explain(self, user: Id | Query | Sequence[Id], items: Ids) -> pl.DataFrame:
+        """Divide the scores of items for one user among the items that the user has.
+
+        ``score = base + sum of the contributions``, exactly; see `twotower.towers.FoldIn.explain`.
+
+        Args:
+            user: the id of a known user, or a `Query`.
+            items: ids of the items whose scores are explained.
+
+        Returns:
+            One row for each pair of a scored item and an item of the user, the largest contributions of each
+                scored item first: item id, ``because_`` item id, ``contribution``, ``base``, ``score``.
+
+        Raises:
+            DataError: the user or an item is not known, or there is not one user.
+        """
+        check_process()
+        asked = listed(user)
+        queries = as_queries(asked) or [Query(user=one) for one in as_series(asked, "users")]
+        if len(queries) != 1:
+            raise DataError(f"explain takes one user, got {len(queries)}; ask for each in turn")
+        vector, past, targets = self._queries.past(queries[0])
+        return self.histories.explained(vector, past, targets, self._listing.rows(items))
+
+    def encode_queries(self, users: Users) -> NDArray[np.float32]:
+        """Return the vectors of users, float32 (n, dim): known ones by id, anyone by a `Query`.
+
+        A history is folded in, in closed form; see `twotower.towers.FoldIn`. Someone of whom nothing is
+        known has the typical user's vector.
+
+        Raises:
+            DataError: a user or an item is not known; labels for a model that was trained without.
+        """
+        return self._queries.users(users).vectors
+
+    def encode_users(self, table: Frame) -> NDArray[np.float32]:
+        """Return the vectors of new users, float32 (n, dim), from their features alone.
+
+        Args:
+            table: one row a user, with feature columns of the schema; a column left out is missing in every
+                row.
+
+        Raises:
+            DataError: a column is not a feature, or a value not of its kind.
+        """
+        return self._newcomers.encode(to_polars(table), "users")
+
+    def encode_items(self, table: Frame) -> NDArray[np.float32]:
+        """Return the vectors of new items from their features, float32 (n, dim); see `encode_users`."""
+        return self._newcomers.encode(to_polars(table), "items")
+
+    def user_vectors(self, ids: Ids | None = None) -> pl.DataFrame:
+        """Return user ids and their vectors, a column ``vector`` of `polars.Array` with ``dim`` float32.
+
+        The dot product with an item's vector is the score: biases and the label's mean are within the
+        vectors.
+
+        Args:
+            ids: of known users; None for all.
+
+        Raises:
+            DataError: a user is not known.
+        """
+        return vector_table(self.users, self.encoder.schema.user, "user", ids)
+
+    def item_vectors(self, ids: Ids | None = None) -> pl.DataFrame:
+        """Return item ids and their vectors; see `user_vectors`."""
+        return vector_table(self.items, self.encoder.schema.item, "item", ids)
+
+    def rank(self, queries: Queries, k: int) -> NDArray[np.int32]:
+        """Rank a catalogue for users, new ones by their features; see `Ranker.rank`."""
+        user, U = self._with_new("users", queries.tables, queries.users)
+        item, V = self._with_new("items", queries.tables, queries.items)
+        return exact_top_k(U[user], V[item], k, seen=queries.barred).items
+
+    def evaluate(
+        self,
+        test: Dataset,
+        *,
+        cap: float | None = None,
+        ranking: bool = True,
+        metrics: Mapping[str, Own] | None = None,
+        ks: Sequence[int] = (10, 20, 100),
+        candidates: str = "all",
+        exclude_seen: bool | None = None,
+        resamples: int = 1000,
+        seed: int = 0,
+    ) -> Evaluation:
+        """Measure the model on held-out interactions, with intervals and slices.
+
+        A model of labels is measured by its predictions. Every model is measured by how it ranks the
+        catalogue for each user with positives in ``test``, beside popularity. What is easily misread is
+        said in a `TwoTowerWarning` and in the evaluation's notes.
+
+        Args:
+            test: the test set.
+            cap: also report rating metrics with labels and predictions capped here.
+            ranking: whether to rank.
+            metrics: your own ranking metrics: name -> function of two lists with an entry per user, the
+                recommended item ids (best first, as many as the longest of ``ks``) and the relevant ones,
+                which returns one number per user (nan: the user is not counted). Its attribute
+                ``higher_is_better`` says which direction is better, if either is.
+            ks: where ranked lists are cut off.
+            candidates: what a user may be given: ``"all"``, ``"test_items"`` (items with interactions in
+                ``test``) or ``"test_pairs"`` (those that the user has interactions with there).
+            exclude_seen: whether a user's items of the training set are left out of the lists, and then also
+                of the positives in ``test``; None for the model's default.
+            resamples: bootstrap resamples of the users.
+            seed: of the resampling.
+
+        Raises:
+            ConfigError: a setting is out of range; ranking switched off for a model that predicts no label.
+            DataError: no positive in ``test`` could be given to its user, and there are no labels to predict.
+        """
+        from twotower.evaluation import evaluate_model  # noqa: PLC0415  (not needed to serve)
+
+        check_process()
+        found = evaluate_model(
+            self,
+            test,
+            self.train_view(test),
+            self.positive,
+            rating=not self.objective.implicit,
+            ranking=ranking,
+            metrics=metrics,
+            cap=cap,
+            ks=ks,
+            candidates=candidates,
+            exclude_seen=self._excludes_seen(exclude_seen),
+            least_grade=self.objective.least_grade,
+            resamples=resamples,
+            seed=seed,
+        )
+        for note in found.notes:
+            warnings.warn(note, TwoTowerWarning, stacklevel=2)
+        return found
+
+    @property
+    def training_history(self) -> pl.DataFrame:
+        """One row per epoch of the training: losses, validation metrics, learning rate, seconds."""
+        return history_frame(self.history)
+
+    def plot_history(self) -> Chart:
+        """Return a chart of the training: loss and validation metrics by epoch, the best epoch marked.
+
+        Raises:
+            MissingExtraError: the package that draws is not installed.
+        """
+        return history_chart(self.history)
+
+    def save(self, directory: str | Path, **facts: Any) -> None:
+        """Write the bundle, all that `load` needs; ``facts`` (metrics, ...) are kept in bundle.json."""
+        from twotower.recommender.bundle import save_bundle  # noqa: PLC0415  (bundle knows this class)
+
+        check_process()
+        save_bundle(self, Path(directory), facts)
+
+    @staticmethod
+    def load(directory: str | Path, *, index: bool = True) -> Recommender:
+        """Read a bundle, or that of a run, checking every hash; nothing in it is executed.
+
+        Without ``index`` an index in the bundle is not used, and every search is exact.
+        """
+        from twotower.recommender.bundle import bundle_in, load_bundle  # noqa: PLC0415
+
+        return load_bundle(bundle_in(Path(directory).expanduser()), index=index)
+
+    def top(self, vectors: NDArray[np.float32], k: int, **options: Any) -> TopK:
+        """Deprecated: use `search`."""
+        deprecated("Recommender.top", "search")
+        return self.search(vectors, k, **options)
+
+    def similar(self, items: Ids, k: int | None = None) -> pl.DataFrame:
+        """Deprecated: use `similar_items`."""
+        deprecated("Recommender.similar", "similar_items")
+        return self.similar_items(items, k)
+
+    def recommend_from(
+        self,
+        lists: Id | Sequence[Ids],
+        k: int | None = None,
+        *,
+        labels: Sequence[Sequence[float]] | None = None,
+        **options: Any,
+    ) -> pl.DataFrame:
+        """Deprecated: use `recommend` with a `Query` for each list. The column ``query`` is ``list`` here."""
+        deprecated("Recommender.recommend_from", "recommend(tt.Query(history=[...]))")
+        k = self._listing.length(k)
+        asked = self._queries.users(_histories(lists, labels))
+        place = (asked.names[0].rename("list"),)
+        seen = options.pop("exclude_seen", None)
+        filters = self._listing.filters(options.pop("allow", None), options.pop("deny", None), **options)
+        return self._recommended(Encoded(asked.vectors, asked.rows, place, asked.seen), k, seen, filters)
+
+    def fold_in(
+        self, lists: Id | Sequence[Ids], labels: Sequence[Sequence[float]] | None = None
+    ) -> NDArray[np.float32]:
+        """Deprecated: use `encode_queries` with a `Query` for each list."""
+        deprecated("Recommender.fold_in", "encode_queries(tt.Query(history=[...]))")
+        return self.encode_queries(_histories(lists, labels))
+
+    def explain_from(self, items: Ids, of: Ids, *, labels: Sequence[float] | None = None) -> pl.DataFrame:
+        """Deprecated: use `explain` with a `Query`."""
+        deprecated("Recommender.explain_from", "explain(tt.Query(history=[...]), items)")
+        return self.explain(Query(history=items, labels=labels), of)
+
+
+def _histories(lists: Id | Sequence[Ids], labels: Sequence[Sequence[float]] | None) -> list[Query]:
+    own = as_lists(lists)
+    if labels is not None and len(labels) != len(own):
+        raise DataError(f"there must be labels for each of the {len(own)} lists, got {len(labels)}")
+    return [
+        Query(history=items, labels=None if labels is None else labels[at]) for at, items in enumerate(own)
+    ]

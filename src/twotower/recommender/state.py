@@ -1,0 +1,256 @@
+"""`RecommenderState`: what a trained model consists of, and the parts that its answers are made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import ArrayLike, NDArray
+
+from twotower.config import ObjectiveConfig
+from twotower.core.asked import Ids
+from twotower.core.forking import check_process
+from twotower.core.item_lists import ItemLists
+from twotower.core.reprs import Facts, html_of, kinds_of, named, text_of
+from twotower.core.warn import warn
+from twotower.core.wording import count_of
+from twotower.data.dataset import Dataset
+from twotower.errors import yes_or_no
+from twotower.features import Encoder
+from twotower.recommender.column_filters import ColumnFilters, Filters
+from twotower.recommender.histories import Histories, Rows, Targets
+from twotower.recommender.listing import Listing
+from twotower.recommender.newcomers import Newcomers
+from twotower.recommender.query_encoder import QueryEncoder
+from twotower.recommender.scoring import Scoring
+from twotower.recommender.side import Side, directions
+from twotower.retrieval import Index, TopK, exact_top_k
+from twotower.targets.positive import PositiveRule
+from twotower.targets.target import Target
+from twotower.towers import TwoTowerModel
+from twotower.towers.fold_in import FoldIn, FoldInSettings
+
+_NOT_FOR_LISTS = (
+    "this model was trained to predict the label (objective {name!r}), not to rank, and its lists are often "
+    "worse than the popular items; to recommend, train with objective.name = 'all_pairs', the default"
+)
+
+
+@dataclass(frozen=True, repr=False)
+class RecommenderState:
+    """The parts of a trained model.
+
+    Attributes:
+        encoder: fitted on the training set.
+        model: the towers.
+        target: how scores become labels in their own units.
+        users: every user of the users table and of the training set.
+        items: every item of the items table and of the training set: the catalogue.
+        seen: the items of each user in the training set, as row pointers int64 (users + 1,) and item rows
+            int32.
+        display: one row an item, in the catalogue's order: id and display columns.
+        item_duration: float64 (items,), nan where not known; None without a duration in the items table.
+        history: one record an epoch.
+        positive: which interactions count as positives.
+        objective: what was minimised.
+        least_squares: what folding in needs to know of the training.
+        seen_label: float32, the label of each entry of ``seen``; None without labels.
+        index: what `search` uses; None to score every item, exactly.
+        exclude_seen: whether recommendations leave out a user's items of the training set by default.
+    """
+
+    encoder: Encoder
+    model: TwoTowerModel
+    target: Target
+    users: Side
+    items: Side
+    seen: ItemLists
+    display: pl.DataFrame
+    item_duration: NDArray[np.float64] | None
+    history: list[dict[str, Any]]
+    positive: PositiveRule
+    objective: ObjectiveConfig
+    least_squares: FoldInSettings
+    seen_label: NDArray[np.float32] | None
+    index: Index | None = None
+    exclude_seen: bool = True
+
+    @property
+    def user_ids(self) -> pl.Series:
+        """Ids of every user known, warm or cold."""
+        return self.users.ids
+
+    @property
+    def item_ids(self) -> pl.Series:
+        """Ids of the catalogue."""
+        return self.items.ids
+
+    def search(
+        self,
+        vectors: NDArray[np.float32],
+        k: int,
+        *,
+        seen: ItemLists | None = None,
+        allow: ArrayLike | None = None,
+        deny: ArrayLike | None = None,
+    ) -> TopK:
+        """Return the ``k`` items of highest score for user vectors float32 (n, dim), as item rows.
+
+        An index finds most of them, and their scores are exact.
+
+        Args:
+            vectors: of users, from `encode_queries`, `encode_users` or ``users.vectors``.
+            k: at least 1.
+            seen: item rows that each user is not given.
+            allow: item rows, or a mask, of all that may be given.
+            deny: item rows, or a mask, of what may not.
+        """
+        check_process()
+        if self.index is not None:
+            return self.index.search(vectors, k, seen=seen, allow=allow, deny=deny)
+        return exact_top_k(vectors, self.items.vectors, k, seen=seen, allow=allow, deny=deny)
+
+    def directions(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what `similar_items` and `similar_users` compare: vectors (n, dim) of items or users without
+        their biases, of length 1 or 0.
+        """
+        return directions(vectors, self.model.config.n_members)
+
+    @cached_property
+    def histories(self) -> Histories:
+        """The users' items, and what follows from them."""
+        return Histories(
+            self.users,
+            self.items,
+            self.seen,
+            self.seen_label,
+            self.item_duration,
+            self.encoder.schema,
+            self.target,
+            self.positive,
+            self.objective,
+            self.model.config.n_members,
+            self.least_squares,
+        )
+
+    @property
+    def folding(self) -> FoldIn:
+        """What solves for user vectors; made on first use."""
+        return self.histories.folding
+
+    def targets(
+        self, rows: Rows, labels: ArrayLike | None = None, duration: NDArray[np.float64] | None = None
+    ) -> Targets:
+        """Return what the scores of a user's items should be; see `Histories.targets`."""
+        return self.histories.targets(rows, labels, duration)
+
+    def history_of(self, row: int) -> tuple[Rows, Targets]:
+        """Return a known user's (by row) item rows of the training set, and their targets; see `targets`."""
+        return self.histories.of(row)
+
+    def train_view(self, like: Dataset) -> Dataset:
+        """Return the (user, item) pairs of the training set as a dataset with the tables of ``like``."""
+        return like.with_interactions(self.histories.pairs())
+
+    @property
+    def purpose_note(self) -> str | None:
+        """What to tell who wants lists from a model that was not trained to rank; None for one that was."""
+        return None if self.objective.implicit else _NOT_FOR_LISTS.format(name=self.objective.name)
+
+    def _tell_purpose(self) -> None:
+        if self.purpose_note is not None and "purpose" not in self._told:
+            self._told.add("purpose")
+            warn(self.purpose_note)
+
+    @cached_property
+    def _told(self) -> set[str]:
+        """Warnings that are given once."""
+        return set()
+
+    def _excludes_seen(self, asked: bool | None) -> bool:
+        """Return whether to leave out what users have seen: as asked, or as in training."""
+        return self.exclude_seen if asked is None else yes_or_no("exclude_seen", asked)
+
+    @cached_property
+    def _listing(self) -> Listing:
+        return Listing(self.items, "item", self.encoder.schema.item, self.display)
+
+    @cached_property
+    def column_filters(self) -> ColumnFilters:
+        """The display columns as filters look them up; made on first use."""
+        return ColumnFilters(self.display.drop(self.encoder.schema.item))
+
+    def _filters(
+        self, allow: Ids | None, deny: Ids | None, filters: Filters | None, strict: bool
+    ) -> dict[str, Any]:
+        """Return what a search of items may give, in rows."""
+        met = None if filters is None else self.column_filters.rows(filters)
+        return self._listing.filters(allow, deny, met, strict=strict)
+
+    @cached_property
+    def _user_listing(self) -> Listing:
+        column = self.encoder.schema.user
+        return Listing(self.users, "user", column, self.users.ids.rename(column).to_frame())
+
+    @cached_property
+    def _item_directions(self) -> NDArray[np.float32]:
+        return self.directions(self.items.vectors)
+
+    @cached_property
+    def _user_directions(self) -> NDArray[np.float32]:
+        return self.directions(self.users.vectors)
+
+    @property
+    def _scoring(self) -> Scoring:
+        return Scoring(
+            self.encoder.schema,
+            self.users,
+            self.items,
+            self.target,
+            self.item_duration,
+            self.objective.implicit,
+        )
+
+    @property
+    def _newcomers(self) -> Newcomers:
+        return Newcomers(self.encoder, self.model, self.target)
+
+    @property
+    def _queries(self) -> QueryEncoder:
+        return QueryEncoder(self.histories, self._newcomers)
+
+    def _with_new(self, which: str, data: Dataset, ids: pl.Series) -> tuple[Rows, NDArray[np.float32]]:
+        """Return the row of each id, and the vectors of the known ones followed by those of new ones."""
+        side = self.users if which == "users" else self.items
+        rows, extra = self._newcomers.place(which, side, data, ids)
+        return rows, np.concatenate([side.vectors, extra])
+
+    def __repr__(self) -> str:
+        return text_of(*self._described())
+
+    def _repr_html_(self) -> str:
+        return html_of(*self._described())
+
+    def _described(self) -> tuple[str, Facts]:
+        schema = self.encoder.schema
+        does = "ranks items" if self.objective.implicit else f"predicts {schema.label}"
+        seconds = sum(record.get("seconds", 0.0) for record in self.history)
+        spent = f", {count_of(len(self.history), 'epoch')} in {seconds:.1f} s" if self.history else ""
+        known = []
+        for side, what in ((self.users, "user"), (self.items, "item")):
+            cold = int((~side.warm).sum())
+            known.append(
+                count_of(len(side.ids), what) + (f" ({cold:,} without interactions)" if cold else "")
+            )
+        return f"Recommender that {does}", {
+            "knows": " and ".join(known),
+            "trained on": count_of(len(self.seen[1]), "interaction") + spent,
+            "vectors": f"{self.model.dim} numbers, objective {self.objective.name}",
+            "user features": kinds_of(schema.users),
+            "item features": kinds_of(schema.items),
+            "shown with items": named(self.display.columns[1:]),
+            "search": "every item" if self.index is None else f"index {type(self.index).__name__}",
+        }

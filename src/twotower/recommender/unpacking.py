@@ -1,0 +1,258 @@
+"""Build a `Recommender` from the bytes of a bundle; every value is checked before it is used.
+
+Hashes tell that a bundle is as it was saved, not who saved it: whoever can write a bundle can also write its
+hashes. So no size, row number or type that a file states is trusted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+
+from twotower.config import ModelConfig, ObjectiveConfig
+from twotower.config.renamed import renamed
+from twotower.config.schema import Schema
+from twotower.core.parts import Part, memory
+from twotower.core.saved import flag, number
+from twotower.core.tensors import Arrays, check_size, entries, exactly, finite, parse
+from twotower.features import Encoder, SideEncoder
+from twotower.features.encoder import column_from_state
+from twotower.recommender import Recommender
+from twotower.recommender.side import PLAIN, Side
+from twotower.targets.positive import PositiveRule
+from twotower.targets.target import Target
+from twotower.towers import SideArrays, TwoTowerModel
+from twotower.towers.fold_in import FoldInSettings
+
+STATE, ENCODER, TOWERS, VECTORS, TABLES = (
+    "encoder.json",
+    "encoder.safetensors",
+    "towers.safetensors",
+    "vectors.safetensors",
+    "tables.json",
+)
+PARTS = (STATE, ENCODER, TOWERS, VECTORS, TABLES)
+INDEX = "index.bin"
+"""A file that exists only if an index was built."""
+
+_LARGEST = float(np.finfo(np.float32).max) / 4
+_IDS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64, pl.String)
+_TYPES = {str(dtype): dtype for dtype in PLAIN}
+_MISSING: dict[str, pl.DataType | type[pl.DataType]] = {
+    "number": pl.Float64,
+    "log_number": pl.Float64,
+    "timestamp": pl.Float64,
+    "categories": pl.List(pl.String),
+    "vector": pl.List(pl.Float32),
+}
+
+
+def check_sizes(files: Mapping[str, Part | str | None]) -> None:
+    """Check sizes before reading: the files must fit in memory, and be as long as they state.
+
+    Raises:
+        ValueError: the length of a file differs from what its header states; more bytes than memory.
+    """
+    parts = [part for part in files.values() if isinstance(part, Part)]
+    total, most = sum(part.size for part in parts), memory()
+    if most is not None and total > most:
+        raise ValueError(f"its files have {total:,} bytes, and this machine has {most:,} bytes of memory")
+    for part in parts:
+        if part.name.endswith(".safetensors"):
+            try:
+                length = check_size(part.start(8), part.size)
+                header = part.start(8 + length)[8:]
+                ends = [end for *_, end in entries(header, part.size)]
+            except ValueError:
+                continue  # truncated or damaged: the check of its hash has a better message
+            if ends and 8 + length + max(ends) < part.size:
+                raise ValueError(f"{part.name} has {part.size:,} bytes, and its tensors end before")
+
+
+def unpacked(manifest: Mapping[str, Any], contents: Mapping[str, NDArray[np.uint8]]) -> Recommender:
+    """Return the recommender of a bundle.
+
+    Args:
+        manifest: the manifest.
+        contents: bytes of each file.
+
+    Raises:
+        Exception: of any kind; the bundle was not saved by this library.
+    """
+    schema = Schema.model_validate(manifest["schema"])
+    config = ModelConfig.model_validate(_current("model", manifest["model"]))
+    encoder = _encoder(schema, _json(contents[STATE]), parse(contents[ENCODER]))
+    tables, vectors = _json(contents[TABLES]), parse(contents[VECTORS])
+    users, items = _series(tables["users"]), _series(tables["items"])
+    _check_vectors(vectors, len(users), len(items), config.dim)
+    for what, ids in (("users", users), ("items", items)):
+        _check_ids(what, ids)
+    model = _model(encoder, config, parse(contents[TOWERS]))
+    positive = PositiveRule.from_state(manifest["positive"])
+    labelled = schema.label is not None
+    if positive.order is None and (labelled or positive.selects):
+        raise ValueError("the rule for positives lacks the order of the labels")
+    if "seen.label" in vectors and not labelled:
+        raise ValueError("there are labels of seen items, but the schema has no label")
+    history = manifest["history"]
+    if not isinstance(history, list) or not all(isinstance(epoch, dict) for epoch in history):
+        raise ValueError("the history must be a list of epochs")
+    return Recommender(
+        encoder,
+        model,
+        Target.from_state(manifest["target"]),
+        Side(users, vectors["users"], vectors["users.warm"]),
+        Side(items, vectors["items"], vectors["items.warm"]),
+        (vectors["seen.indptr"], vectors["seen.item"]),
+        _display(schema, items, tables["display"]),
+        vectors.get("items.duration"),
+        history,
+        positive,
+        ObjectiveConfig.model_validate(_current("objective", manifest["objective"])),
+        _fold_in(manifest["least_squares"]),
+        vectors.get("seen.label"),
+        exclude_seen=flag(manifest, "exclude_seen") if "exclude_seen" in manifest else True,
+    )
+
+
+def _current(section: str, values: Any) -> Any:
+    return renamed(section, values, warn=False) if isinstance(values, dict) else values
+
+
+def _json(content: NDArray[np.uint8]) -> Any:
+    return json.loads(content.tobytes())
+
+
+def _encoder(schema: Schema, state: Any, arrays: Arrays) -> Encoder:
+    sides, known = {}, set()
+    for which, column, kinds in (
+        ("users", schema.user, schema.users),
+        ("items", schema.item, schema.items),
+    ):
+        own = state[which]
+        if own["column"] != column or set(own["columns"]) != set(kinds):
+            raise ValueError(f"the columns of {which} are not those of the schema")
+        columns = {}
+        for name, kind in kinds.items():
+            prefix = f"{which}.{name}."
+            names = [key for key in arrays if key.startswith(prefix)]
+            known |= set(names)
+            found = {key.removeprefix(prefix): arrays[key] for key in names}
+            columns[name] = column_from_state(kind, own["columns"][name], found)
+        warm_ids = _series(own["warm_ids"])
+        _check_ids(f"warm {which}", warm_ids)
+        sides[which] = SideEncoder(column, warm_ids, columns)
+    if set(arrays) != known:
+        raise ValueError(f"{ENCODER} has tensors that belong to no column: {sorted(set(arrays) - known)[:3]}")
+    return Encoder(schema, sides["users"], sides["items"])
+
+
+def _check_vectors(arrays: Arrays, n_users: int, n_items: int, dim: int) -> None:
+    n_seen = len(arrays["seen.item"])
+    shapes = {
+        "users": ("float32", (n_users, dim)),
+        "users.warm": ("bool", (n_users,)),
+        "items": ("float32", (n_items, dim)),
+        "items.warm": ("bool", (n_items,)),
+        "seen.indptr": ("int64", (n_users + 1,)),
+        "seen.item": ("int32", (n_seen,)),
+    }
+    optional = {"seen.label": ("float32", (n_seen,)), "items.duration": ("float64", (n_items,))}
+    exactly(arrays, shapes | {name: given for name, given in optional.items() if name in arrays})
+    for name in ("users", "items"):
+        if not arrays[f"{name}.warm"].any():
+            raise ValueError(f"no row of the {name} was trained")
+        finite(f"the vectors of {name}", arrays[name])
+    if "seen.label" in arrays:
+        finite("the labels of seen items", arrays["seen.label"])
+    # |u . v| <= |u| |v|, so no score, and no sum on the way to it, overflows
+    longest = [
+        np.sqrt(np.einsum("ij,ij->i", v, v, dtype=np.float64).max())
+        for v in (arrays["users"], arrays["items"])
+    ]
+    if longest[0] * longest[1] > _LARGEST:
+        raise ValueError("the vectors are so long that scores are not finite")
+    indptr, item = arrays["seen.indptr"], arrays["seen.item"]
+    if indptr[0] != 0 or indptr[-1] != n_seen or (np.diff(indptr) < 0).any():
+        raise ValueError("the row pointers of seen items must rise from 0 to their number")
+    if n_seen and (item.min() < 0 or item.max() >= n_items):
+        raise ValueError(f"a seen item has a row outside the {n_items} items")
+
+
+def _check_ids(what: str, ids: pl.Series) -> None:
+    if ids.dtype not in _IDS or not len(ids) or ids.null_count() or ids.n_unique() != len(ids):
+        raise ValueError(f"ids of {what} must be whole numbers or text, at least one, unique and not null")
+
+
+def _display(schema: Schema, items: pl.Series, columns: Any) -> pl.DataFrame:
+    found = [items.alias(schema.item)]
+    for state in columns:
+        if not isinstance(state["name"], str):
+            raise ValueError("a display column has no name")
+        found.append(_series(state).alias(state["name"]))
+        if len(found[-1]) != len(items):
+            raise ValueError(f"the display column {state['name']!r} has another length than the catalogue")
+    return pl.DataFrame(found)  # refuses duplicate names
+
+
+def _fold_in(state: Any) -> FoldInSettings:
+    numbers, flags = ("cell", "ridge", "positive", "rest", "mean", "sd"), ("biased", "population")
+    if not {"cell", "ridge"} <= set(state) <= {*numbers, *flags}:
+        raise ValueError(f"the settings for folding in must be {', '.join((*numbers, *flags))}")
+    values: dict[str, Any] = {name: number(state, name) for name in numbers if name in state}
+    values |= {name: flag(state, name) for name in flags if name in state}
+    made = FoldInSettings(**values)
+    if (
+        min(made.cell, made.ridge) < 0
+        or made.sd <= 0
+        or max(map(abs, (made.cell, made.ridge, made.positive, made.rest, made.mean, made.sd))) > 1e12
+    ):
+        raise ValueError("a setting for folding in is out of range")
+    return made
+
+
+def _model(encoder: Encoder, config: ModelConfig, weights: Arrays) -> TwoTowerModel:
+    cpu = torch.device("cpu")
+    packed = []
+    for side, kinds in ((encoder.users, encoder.schema.users), (encoder.items, encoder.schema.items)):
+        # the shapes of the towers depend only on the columns: one row of missing values is enough
+        row = pl.DataFrame([pl.Series(side.column, [None], dtype=side.warm_ids.dtype)])
+        row = row.with_columns(
+            pl.lit(None, dtype=_MISSING.get(kind, pl.String)).alias(c) for c, kind in kinds.items()
+        )
+        packed.append(SideArrays.pack(side.transform(row), cpu))
+    if len(config.widths) > len(weights):
+        raise ValueError(
+            f"the model has {len(config.widths)} hidden layers, but {TOWERS} has weights of fewer"
+        )
+    with torch.device("meta"):  # shapes without memory, as the sizes in the config may be anything
+        model = TwoTowerModel(
+            packed[0], packed[1], len(encoder.users.warm_ids), len(encoder.items.warm_ids), config, seed=0
+        )
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    shapes["mean"] = tuple(weights["mean"].shape)
+    exactly(weights, {name: ("float32", shape) for name, shape in shapes.items()})
+    for name, weight in weights.items():
+        finite(f"the weights {name!r}", weight)
+    tensors = {name: torch.from_numpy(weight) for name, weight in weights.items()}
+    tensors["mean"] = tensors["mean"].reshape(())
+    model.load_state_dict(tensors, assign=True)
+    return model.eval()
+
+
+def _series(state: Any) -> pl.Series:
+    if not isinstance(state["values"], list):
+        raise ValueError("the values of a column must be a list")
+    return pl.Series("id", state["values"], dtype=_dtype(state["type"]))
+
+
+def _dtype(name: str, deep: int = 0) -> pl.DataType | type[pl.DataType]:
+    if deep < 4 and name.startswith("List(") and name.endswith(")"):
+        return pl.List(_dtype(name[5:-1], deep + 1))
+    return _TYPES[name]

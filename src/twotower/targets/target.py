@@ -1,0 +1,142 @@
+"""`Target`: from labels to training targets, and from scores back to the label's units."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, logit
+
+from twotower.config import ObjectiveConfig
+from twotower.core.saved import flag, number, optional
+from twotower.targets.labels import F64, Identity, LabelTransform, label_transform, transform_from_state
+from twotower.targets.positive import PositiveRule
+
+
+@dataclass(frozen=True)
+class Target:
+    """A label transform, standardised on the training set so that one learning rate suits every label.
+
+    ``score = mean + sd * s``, where s is the towers' output during training. Mean and sd are folded into the
+    final vectors, so their dot product is a transformed label (a logit for the logistic objective).
+
+    Attributes:
+        transform: the fitted label transform.
+        mean: mean of the transformed training labels (0 for logistic).
+        sd: their standard deviation (1 for logistic).
+        low: minimum of the transformed training labels; predictions are clipped to it.
+        high: maximum of them; predictions are clipped to it.
+        logistic: whether scores are logits.
+        base: the constant score that fits the training set best, in standardised units: 0, or the logit of
+            the mean label.
+    """
+
+    transform: LabelTransform
+    mean: float
+    sd: float
+    low: float
+    high: float
+    logistic: bool
+    base: float
+
+    @classmethod
+    def fit(
+        cls, label: F64, duration: F64 | None, *, transform: str, cap: float | None, logistic: bool
+    ) -> Target:
+        """Fit on training labels float64 (n,) and, if the transform uses them, durations (n,)."""
+        fitted = label_transform(transform, label, duration, cap=cap)
+        values = fitted.forward(label, duration)
+        low, high = float(values.min()), float(values.max())
+        if logistic:
+            share = float(np.clip(values.mean(), 1e-6, 1.0 - 1e-6))
+            return cls(fitted, 0.0, 1.0, low, high, True, float(np.log(share / (1.0 - share))))
+        sd = float(values.std())
+        return cls(fitted, float(values.mean()), sd if sd > 1e-12 else 1.0, low, high, False, 0.0)
+
+    @classmethod
+    def of_positives(cls) -> Target:
+        """Return the target of objectives that do not predict a label: scores are the towers' outputs.
+
+        `label_targets` gives the values that their scores are fitted to.
+        """
+        return cls(Identity(), 0.0, 1.0, -math.inf, math.inf, False, 0.0)
+
+    def forward(self, label: F64, duration: F64 | None) -> NDArray[np.float32]:
+        """Return the training targets, float32 (n,)."""
+        return ((self.transform.forward(label, duration) - self.mean) / self.sd).astype(np.float32)
+
+    def as_scores(self, values: F64) -> F64:
+        """Return the scores that correspond to outputs of `forward`; NaN stays NaN.
+
+        For the logistic objective these are logits; labels are clipped away from 0 and 1, whose logits are
+        infinite.
+        """
+        return logit(np.clip(values, 0.05, 0.95)) if self.logistic else values
+
+    def inverse(self, score: NDArray[np.float32], duration: F64 | None) -> F64:
+        """Return predictions in the label's units, float64 (n,), from scores of the final vectors."""
+        values = score.astype(np.float64)
+        if self.logistic:
+            values = expit(values)
+        return self.transform.inverse(np.clip(values, self.low, self.high), duration)
+
+    def state(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "transform": {"name": self.transform.name, "state": self.transform.state()},
+            **{key: getattr(self, key) for key in ("mean", "sd", "logistic", "base")},
+            # JSON can't represent infinity
+            "low": self.low if math.isfinite(self.low) else None,
+            "high": self.high if math.isfinite(self.high) else None,
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Target:
+        """Rebuild from the JSON form."""
+        transform = transform_from_state(state["transform"]["name"], state["transform"]["state"])
+        low, high = optional(state, "low"), optional(state, "high")
+        made = cls(
+            transform,
+            number(state, "mean"),
+            number(state, "sd", above=0.0),
+            -math.inf if low is None else low,
+            math.inf if high is None else high,
+            flag(state, "logistic"),
+            number(state, "base"),
+        )
+        ends = np.array([value for value in (low, high) if value is not None], dtype=np.float32)
+        with np.errstate(over="ignore"):
+            if made.low > made.high or not np.isfinite(made.inverse(ends, np.full(len(ends), np.nan))).all():
+                raise ValueError(f"predictions between {low} and {high} are not finite labels")
+        return made
+
+
+def label_targets(
+    target: Target,
+    rule: PositiveRule,
+    objective: ObjectiveConfig,
+    label: F64 | None,
+    duration: F64 | None,
+    n: int,
+) -> F64:
+    """Return the values that an objective fits the scores of interactions to, float64 (n,).
+
+    Args:
+        target: for objectives that predict a label.
+        rule: which labels are positives, and their order, for objectives that rank.
+        objective: which one it is. ``all_pairs`` grades labels by their rank, from its ``min_grade`` to 1;
+            the others that rank fit positives to 1 and ignore other interactions: NaN.
+        label: (n,), or None where there are none: every interaction is a positive.
+        duration: (n,) durations of the items, or None.
+        n: number of interactions.
+    """
+    if label is None:
+        return np.ones(n)
+    if not objective.implicit:
+        return target.forward(label, duration).astype(np.float64)
+    if not objective.graded or objective.min_grade is None:
+        return np.where(rule.are_positive(label, duration), 1.0, np.nan)
+    return rule.graded(label, duration, objective.min_grade)

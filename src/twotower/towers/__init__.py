@@ -1,0 +1,20 @@
+"""The two towers, from encoded users and items to vectors; independent of pairs, labels and losses."""
+
+from twotower.towers.arrays import SideArrays
+from twotower.towers.fold_in import FoldIn, FoldInSettings
+from twotower.towers.layers import ACTIVATIONS, RowTable
+from twotower.towers.linear import LinearTower
+from twotower.towers.model import TwoTowerModel
+from twotower.towers.tower import LayeredTower, Tower
+
+__all__ = [
+    "ACTIVATIONS",
+    "FoldIn",
+    "FoldInSettings",
+    "LayeredTower",
+    "LinearTower",
+    "RowTable",
+    "SideArrays",
+    "Tower",
+    "TwoTowerModel",
+]

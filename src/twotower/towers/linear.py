@@ -1,0 +1,49 @@
+"""`LinearTower`: a sum over features, with one row of weights for each number and each code."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from twotower.config import ModelConfig
+from twotower.towers.arrays import SideArrays
+from twotower.towers.layers import RowTable
+from twotower.towers.tower import Tower
+
+SCALE = 0.01
+"""Scale of the initial id vectors. In closed-form training, small ones let strong directions come first."""
+
+
+class LinearTower(Tower):
+    """A tower without hidden layers: ``vector = constant + numbers W + sum of the codes' rows + id vector``.
+
+    Numbers are given both plain and binned at their quantiles, so the tower can fit any curve in one column;
+    the effects of several columns are added.
+
+    Args:
+        like: arrays whose columns the tower will read (their rows do not matter).
+        n_ids: number of warm ids.
+        config: sizes.
+        generator: source of the initial weights.
+    """
+
+    def __init__(self, like: SideArrays, n_ids: int, config: ModelConfig, generator: torch.Generator) -> None:
+        super().__init__(like, n_ids, config, config.dim - config.n_members, SCALE, generator)
+        self.constant = nn.Parameter(torch.zeros(self.width))
+        self.numbers = nn.Parameter(torch.zeros(self.n_dense, self.width))
+        with torch.no_grad():  # features start without effect: the ids alone break the symmetry
+            (self.features.weight if isinstance(self.features, RowTable) else self.features).zero_()
+
+    def combined(self, rows: int, numbers: torch.Tensor | None, coded: list[torch.Tensor]) -> torch.Tensor:
+        """Return the part of the vector from features, (rows, dim - members)."""
+        vector = self.constant.expand(rows, -1)
+        if numbers is not None:
+            vector = vector + numbers @ self.numbers
+        for part in coded:
+            several = part.shape[1] > self.width  # columns that `_joined` has not summed
+            vector = vector + (part.reshape(rows, -1, self.width).sum(dim=1) if several else part)
+        return vector
+
+    def _joined(self, codes: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
+        return F.embedding_bag(codes, table, mode="sum")  # (rows, width), and never (rows, columns, width)

@@ -1,0 +1,124 @@
+"""`TwoTowerModel`: both towers, with biases and the global mean inside the vectors.
+
+    score(u, i) = u . v + b_u + b_i  =  [u, b_u, 1] . [v, 1, b_i]
+
+so the largest dot product is the largest score. With several members a vector consists of several such
+vectors side by side, each trained on its own loss, and the score is the mean of theirs: an ensemble
+(Dietterich 2000) that is still one dot product, and whose errors partly cancel.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from twotower.config import ModelConfig
+from twotower.towers.arrays import SideArrays
+from twotower.towers.layers import ACTIVATIONS, ByteDropout, RowTable
+from twotower.towers.linear import LinearTower
+from twotower.towers.tower import LayeredTower, Tower, linear
+
+CHUNK = 65_536
+"""Rows encoded at once outside training, so that memory doesn't grow with the catalogue."""
+
+
+class TwoTowerModel(nn.Module):
+    """The user tower and the item tower.
+
+    Args:
+        users: arrays like those that the user tower will read.
+        items: the same for items.
+        n_users: number of warm users.
+        n_items: number of warm items.
+        config: sizes and dropout rates.
+        seed: of the initial weights.
+        mean: constant added to every score.
+    """
+
+    def __init__(
+        self,
+        users: SideArrays,
+        items: SideArrays,
+        n_users: int,
+        n_items: int,
+        config: ModelConfig,
+        seed: int,
+        mean: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
+        self.mean: torch.Tensor
+        generator = torch.Generator().manual_seed(seed)
+        self.config = config
+        if not config.widths:
+            self.users: Tower = LinearTower(users, n_users, config, generator)
+            self.items: Tower = LinearTower(items, n_items, config, generator)
+            return
+        user_tail = _tail(config, generator)
+        item_tail = user_tail if config.shared_layers else _tail(config, generator)
+        self.users = LayeredTower(users, n_users, config, user_tail, generator)
+        self.items = LayeredTower(items, n_items, config, item_tail, generator)
+
+    @property
+    def dim(self) -> int:
+        """Length of the vectors, including the two places for biases."""
+        return self.config.dim
+
+    def user_vectors(self, side: SideArrays) -> torch.Tensor:
+        """Return ``[u, b_u + mean, 1]`` of every member, one after the other, (rows, dim)."""
+        vector, bias = self._split(self.users(side))
+        return torch.cat([vector, bias + self.mean, torch.ones_like(bias)], dim=2).flatten(1)
+
+    def item_vectors(self, side: SideArrays) -> torch.Tensor:
+        """Return ``[v, 1, b_i]`` of every member, one after the other, (rows, dim)."""
+        vector, bias = self._split(self.items(side))
+        return torch.cat([vector, torch.ones_like(bias), bias], dim=2).flatten(1)
+
+    def members(self, vectors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return each member's part of vectors (rows, dim): (rows, dim / members) each."""
+        return torch.split(vectors, self.dim // self.config.n_members, dim=1)
+
+    def _split(self, out: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (rows, members, width) and (rows, members, 1)."""
+        parts = out.reshape(len(out), self.config.n_members, self.dim // self.config.n_members - 1)
+        vector, bias = parts[..., :-1], parts[..., -1:]
+        if self.config.normalise:
+            # each side carries the square root of 1 / temperature
+            vector = F.normalize(vector, dim=2) / self.config.temperature**0.5
+        return vector, bias
+
+    @torch.no_grad()
+    def encode(self, side: SideArrays, which: str) -> torch.Tensor:
+        """Return the vectors of every row, (rows, dim), without dropout, chunk by chunk.
+
+        Users are divided by the number of members, so that a dot product is the mean of the members' scores.
+
+        Args:
+            side: the rows.
+            which: "users" or "items".
+        """
+        was_training = self.training
+        self.eval()
+        tower = self.user_vectors if which == "users" else self.item_vectors
+        every = torch.arange(side.rows, device=side.warm.device)
+        chunks = torch.split(every, CHUNK)
+        parts = [tower(side.take(rows) if side.rows > CHUNK else side) for rows in chunks]
+        self.train(was_training)
+        vectors = torch.cat(parts)
+        return vectors / self.config.n_members if which == "users" else vectors
+
+    def row_tables(self) -> dict[str, RowTable]:
+        """Return the tables that are updated by rows, by name."""
+        return {name: module for name, module in self.named_modules() if isinstance(module, RowTable)}
+
+
+def _tail(config: ModelConfig, generator: torch.Generator) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for n_in, n_out in zip(config.widths, config.widths[1:], strict=False):
+        layers += [
+            linear(n_in, n_out, generator),
+            ACTIVATIONS[config.activation](),
+            ByteDropout(config.dropout),
+        ]
+    return nn.Sequential(*layers)

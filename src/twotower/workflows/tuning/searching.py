@@ -1,0 +1,227 @@
+"""The search: one trial after another, on the training and validation sets only."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from twotower.config import Config, with_values
+from twotower.core.atomic import disk_errors, replacing
+from twotower.core.wording import count_of
+from twotower.data.dataset import Dataset, TrainPart
+from twotower.errors import BundleError, ConfigError, TrainingError
+from twotower.estimator import TwoTower
+from twotower.training import Callback, Interrupted, Record
+from twotower.workflows.tracking import Tracked, Tracking
+from twotower.workflows.tuning._optuna import Study
+from twotower.workflows.tuning.budget import Budget
+from twotower.workflows.tuning.scoring import FloatArray, Scorer
+from twotower.workflows.tuning.space import Space, given_values
+from twotower.workflows.tuning.trials import Trial, best_of, complete, counted
+from twotower.workflows.tuning.watching import Watcher
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search over configs.
+
+    Attributes:
+        given: the original config; the first trial.
+        space: the search space, which includes the original values.
+        train: the training set of every trial.
+        validation: the set that trials are evaluated on.
+        scorer: computes a trial's value.
+        study: stores the trials.
+        scores: folder with each user's contribution to each complete trial's value.
+    """
+
+    given: Config
+    space: Space
+    train: TrainPart
+    validation: Dataset
+    scorer: Scorer
+    study: Study
+    scores: Path
+
+    def config_of(self, trial: Trial) -> Config:
+        """Return the config of a trial; for the first trial, exactly the original config."""
+        return self._config(trial.values)
+
+    def given_trial(self) -> Trial | None:
+        """Return the first trial, the original config, if it is complete."""
+        return next(iter(complete(self.study.trials())), None)
+
+    def best(self) -> Trial | None:
+        """Return the best complete trial."""
+        return best_of(self.study.trials(), maximise=self.scorer.measure.maximise)
+
+    def totals(self) -> FloatArray:
+        """Return (n_complete, n_users) each user's contribution to each complete trial's value.
+
+        Raises:
+            BundleError: a file is missing or damaged.
+        """
+        rows = [self._read(trial.number) for trial in complete(self.study.trials())]
+        return np.stack(rows) if rows else np.empty((0, len(self.scorer.counts)))
+
+    def run(self, budget: Budget, watcher: Watcher, tracking: Tracking | None = None) -> str:
+        """Try configs until the budget is spent; return the limit that was reached.
+
+        Args:
+            budget: includes what was spent before an interruption.
+        watcher: receives progress.
+        tracking: where trials are tracked.
+
+        Raises:
+            TrainingError: the original config can't be trained.
+        Interrupted, KeyboardInterrupt: Ctrl-C; finished trials are kept.
+        """
+        self.study.give_up_broken()
+        with disk_errors(self.scores):
+            self.scores.mkdir(parents=True, exist_ok=True)
+        watcher.begin(budget, self.scorer.measure)
+        first = given_values(self.given, self.space, labelled=self.train.schema.label is not None)
+        while (reason := self.study.fact("over") or budget.spent(self.study.trials())) is None:
+            # The first trial has no time limit: without it there is nothing to compare with.
+            trials = self.study.trials()
+            left = budget.seconds_left(trials) if counted(trials) else float("inf")
+            number, values = self.study.ask(self.space, self.given.objective.name, first)
+            name = self.scores.parent / f"trial-{number:05d}"
+            try:
+                watcher.trial(number, values)
+                with (tracking or Tracking()).run(name, values) as tracked:
+                    in_time = self._try(number, values, time.monotonic() + left, watcher, tracked)
+                    self._track(tracked, self.study.trials()[-1])
+            except (Interrupted, KeyboardInterrupt):
+                if self.study.is_running(number):
+                    self.study.fail(number, "interrupted")
+                raise
+            trials = self.study.trials()
+            if counted(trials):
+                spent = sum(trial.seconds for trial in counted(trials))
+                best = best_of(trials, maximise=self.scorer.measure.maximise)
+                watcher.ended(trials[-1], best, len(counted(trials)), spent)
+            if not in_time:
+                reason = f"{budget.minutes:g} min"
+                break
+        self.study.keep_fact("over", reason)
+        watcher.end(reason)
+        return reason
+
+    def _try(
+        self, number: int, values: Mapping[str, Any], deadline: float, watcher: Watcher, tracked: Tracked
+    ) -> bool:
+        """Train and evaluate one config; return whether there was time for it."""
+        first = not counted(self.study.trials())
+        try:
+            config = self._config(values)
+        except ConfigError as error:  # each value is valid, but not their combination
+            self.study.prune(number, str(error).splitlines()[0])
+            return True
+        if (same := self._tried(number, values)) is not None:
+            return self._repeat(number, same)
+        callbacks = [tracked.epochs(), _TrialCallback(self, number, deadline, watcher)]
+        training = config.training.model_copy(update={"refit": False})
+        estimator = TwoTower.from_config(config.model_copy(update={"training": training}))
+        try:
+            recommender = estimator.fit(self.train, self.validation, callbacks=callbacks, progress=False)
+        except _Hopeless as found:
+            self.study.prune(number, str(found))
+            return True
+        except _OutOfTime:
+            self.study.fail(number, "out of time")
+            return False
+        except Interrupted:
+            raise
+        except TrainingError as error:
+            if first:
+                self.study.fail(number, str(error))
+                raise
+            self.study.prune(number, str(error))
+            return True
+        totals = self.scorer.totals(recommender)
+        self._write(number, totals)
+        self.study.complete(number, self.scorer.value(totals))
+        return True
+
+    def _track(self, tracked: Tracked, trial: Trial) -> None:
+        tracked.log({f"validation/{self.scorer.measure.name}": trial.value, "seconds": trial.seconds})
+        tracked.status = "finished" if trial.state == "complete" else trial.state
+
+    def _config(self, values: Mapping[str, Any]) -> Config:
+        given = given_values(self.given, self.space, labelled=self.train.schema.label is not None)
+        if dict(values) == given:
+            return self.given
+        return with_values(self.given, values, "a trial")
+
+    def _tried(self, number: int, values: Mapping[str, Any]) -> Trial | None:
+        """Return an earlier trial with the same values, if there is one."""
+        return next(
+            (t for t in counted(self.study.trials()) if t.number < number and t.values == values), None
+        )
+
+    def _repeat(self, number: int, earlier: Trial) -> bool:
+        """Copy the result of an earlier trial with the same values: the same seed gives the same bits."""
+        if earlier.state == "complete":
+            totals = self._read(earlier.number)
+            self._write(number, totals)
+            self.study.complete(number, self.scorer.value(totals))
+        else:
+            self.study.prune(number, f"same values as trial {earlier.number}")
+        return True
+
+    def _file(self, number: int) -> Path:
+        return self.scores / f"trial-{number:05d}.npy"
+
+    def _write(self, number: int, totals: FloatArray) -> None:
+        with replacing(self._file(number)) as temporary, temporary.open("wb") as file:
+            np.save(file, totals, allow_pickle=False)
+
+    def _read(self, number: int) -> FloatArray:
+        path = self._file(number)
+        try:
+            found: FloatArray = np.load(path, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise BundleError(
+                f"could not read the scores of trial {number} ({path}): {error}; start again with another "
+                "--out"
+            ) from None
+        if found.shape != self.scorer.counts.shape:
+            raise BundleError(
+                f"trial {number} must have scores of {count_of(len(self.scorer.counts), 'user')}; {path} has "
+                f"shape {found.shape}. The data has changed: start again with another --out"
+            )
+        return found
+
+
+class _Hopeless(Exception):
+    """Most other trials were better at the same epoch."""
+
+
+class _OutOfTime(Exception):
+    """The time limit is reached."""
+
+
+class _TrialCallback(Callback):
+    """Stops a trial that is unpromising or out of time."""
+
+    def __init__(self, search: Search, number: int, deadline: float, watcher: Watcher) -> None:
+        self._search, self._number, self._deadline, self._watcher = search, number, deadline, watcher
+
+    def on_step_end(self, *, epoch: int, pairs_done: int, loss: float) -> None:
+        """Check the time limit."""
+        del epoch, pairs_done, loss
+        if time.monotonic() > self._deadline:
+            raise _OutOfTime
+
+    def on_epoch_end(self, record: Record) -> None:
+        """Compare the epoch's value with other trials at the same epoch."""
+        value = float(record[self._search.scorer.epoch_metric])
+        self._watcher.epoch(record)
+        if self._search.study.hopeless(self._number, int(record["epoch"]), value):
+            raise _Hopeless(f"most other trials were better at epoch {record['epoch']}")
