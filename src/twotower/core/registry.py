@@ -1,0 +1,121 @@
+"""`Registry`: the parts of one kind (objectives, towers, splits, ...) by their names.
+
+A part is a class in one file, and everything about it is asked of the class. The registry has one line for
+each built-in part; its file is imported when the part is first asked for. A package adds parts of its own by
+an entry point of the group ``twotower.<kind>``; a program adds them with `Registry.register`, or gives an
+object of the class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any, Generic, TypeVar
+
+from twotower.errors import ConfigError, nearest
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """The parts of one kind by name.
+
+    >>> shapes = Registry("shape", "collections", {"counter": ":Counter", "deque": ":deque"})
+    >>> shapes.names(), shapes.get("deque").__name__
+    (('counter', 'deque'), 'deque')
+
+    Args:
+        kind: what the parts are, in one word: messages and the group of entry points have it.
+        package: the package that the built-in parts are in.
+        built_in: ``"module:Class"`` of each by its name, the module relative to the package; the first is the
+            default.
+    """
+
+    def __init__(self, kind: str, package: str, built_in: Mapping[str, str]) -> None:
+        self.kind = kind
+        self._package, self._built_in = package, dict(built_in)
+        self._loaded: dict[str, type[T]] = {}
+        self._others: dict[str, Any] | None = None
+
+    @property
+    def default(self) -> str:
+        """The name of the default part."""
+        return next(iter(self._built_in))
+
+    def names(self) -> tuple[str, ...]:
+        """Return all names: of the built-in parts, then of those that packages and programs added."""
+        return (*self._built_in, *(name for name in self._added() if name not in self._built_in))
+
+    def get(self, name: str) -> type[T]:
+        """Return the class of a name.
+
+        Raises:
+            ConfigError: there is no part of this name.
+        """
+        if name not in self._loaded:
+            self._loaded[name] = self._load(name)
+        return self._loaded[name]
+
+    def classes(self) -> Iterator[type[T]]:
+        """Yield the classes in the order of `names`."""
+        return (self.get(name) for name in self.names())
+
+    def register(self, part: type[T], name: str | None = None) -> type[T]:
+        """Add a class of one's own, by its ``name`` or the one given; also as a decorator.
+
+        Raises:
+            ConfigError: the name is taken by another class.
+        """
+        name = name or reference(part)
+        known = self._loaded.get(name)
+        if name in self._built_in or (known is not None and reference(known) != reference(part)):
+            raise ConfigError(f"{self.kind} {name!r} is there already; give your class another name")
+        self._loaded[name] = part
+        self._added()[name] = part
+        return part
+
+    def name_of(self, part: type[T]) -> str:
+        """Return the name that a class is saved under; one without is registered as ``module:Class``."""
+        for name in self.names():
+            if name in self._loaded and self._loaded[name] is part:
+                return name
+        where = reference(part)
+        for name, place in self._built_in.items():
+            if where == self._place(place):
+                return name
+        self.register(part, where)
+        return where
+
+    def _added(self) -> dict[str, Any]:
+        if self._others is None:
+            self._others = {found.name: found for found in entry_points(group=f"twotower.{self.kind}")}
+        return self._others
+
+    def _load(self, name: str) -> type[T]:
+        found: type[T]
+        if name in self._built_in:
+            module, _, within = self._place(self._built_in[name]).partition(":")
+            found = getattr(import_module(module), within)
+        elif name in self._added():
+            found = self._added()[name].load()
+        elif ":" in name:
+            raise ConfigError(
+                f"{self.kind} {name!r} is a class that this program doesn't have; import "
+                f"{name.partition(':')[0]} and register the class first"
+            )
+        else:
+            known = self.names()
+            raise ConfigError(
+                f"{self.kind} must be one of {', '.join(known)}, got {name!r}.{nearest(name, known)}"
+            )
+        return found
+
+    def _place(self, given: str) -> str:
+        module, _, within = given.partition(":")
+        return f"{self._package}.{module}:{within}" if module else f"{self._package}:{within}"
+
+
+def reference(part: type) -> str:
+    """Return where a class is, as ``module:Class``."""
+    return f"{part.__module__}:{part.__qualname__}"
