@@ -25,7 +25,7 @@ from twotower.baselines.feedback import Feedback
 from twotower.baselines.ials import noise
 from twotower.data.dataset import Dataset
 from twotower.evaluation import RankingTask
-from twotower.evaluation.ranker import Queries, Ranker
+from twotower.evaluation.ranker import Ranker, RankRequest
 from twotower.kernels.least_squares import STEPS
 from twotower.retrieval import exact_top_k
 from twotower.training import Callback, Record
@@ -80,7 +80,7 @@ class Vectors(Ranker):
     def __init__(self, users: Any, items: Any, known: Feedback) -> None:
         self.users, self.items, self.known = users, items, known
 
-    def rank(self, queries: Queries, k: int) -> Any:
+    def rank(self, queries: RankRequest, k: int) -> Any:
         """Rank items with training rows; others come last."""
         user = self.known.users.search_sorted(queries.users).to_numpy()
         items = np.full((len(queries.items), self.items.shape[1]), np.nan, np.float32)

@@ -31,8 +31,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from bundle_damage import as_format_1, check_answers, copied, damaged, rehash
 from test_bundle import SETTINGS, data
+
+from bundle_damage import as_format_1, check_answers, copied, damaged, rehash
 from twotower.errors import BundleError
 from twotower.estimator import TwoTower
 from twotower.recommender.bundle import load_bundle

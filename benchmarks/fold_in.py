@@ -30,7 +30,7 @@ from twotower.config import Config, load_config
 from twotower.data.splitting import carve_validation
 from twotower.datasets.configured import WHOLE, read_raw
 from twotower.evaluation import RankingTask, compare_on_task
-from twotower.evaluation.ranker import Queries, Ranker
+from twotower.evaluation.ranker import Ranker, RankRequest
 from twotower.recommender import Recommender
 from twotower.retrieval import exact_top_k
 from twotower.towers.fold_in import FoldIn, FoldInSettings
@@ -55,7 +55,7 @@ class FoldedIn(Ranker):
             ]
         )
 
-    def rank(self, queries: Queries, k: int) -> NDArray[np.int32]:
+    def rank(self, queries: RankRequest, k: int) -> NDArray[np.int32]:
         """Rank by the folded-in vectors."""
         user = self.users.search_sorted(queries.users).to_numpy()
         item = self.model.items.known(queries.items, "item")
@@ -107,7 +107,9 @@ def _against_training(title: str, config: Config) -> Recommender:
                 line += f" ({gap.value:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}])"
         print(line)
 
-    queries = Queries(task.users, task.items, task.seen, held.with_interactions(held.interactions.clear()))
+    queries = RankRequest(
+        task.users, task.items, task.seen, held.with_interactions(held.interactions.clear())
+    )
     lists = {name: ranker.rank(queries, TOP) for name, ranker in rankings.items()}
     for name in ("folded in", "with another seed", "popularity"):
         shares = _overlap(lists[name], lists["trained again"])

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from twotower.config.schema import Schema
 from twotower.data.dataset import Dataset
 from twotower.evaluation import RankingTask, evaluate_ranking
-from twotower.evaluation.ranker import Queries, Ranker
+from twotower.evaluation.ranker import Ranker, RankRequest
 from twotower.retrieval import exact_top_k
 
 
@@ -33,7 +33,7 @@ class Vectors(Ranker):
     def __init__(self, users: NDArray[np.float32], items: NDArray[np.float32]) -> None:
         self.users, self.items = users, items
 
-    def rank(self, queries: Queries, k: int) -> NDArray[np.int32]:
+    def rank(self, queries: RankRequest, k: int) -> NDArray[np.int32]:
         """Rank by the dot product."""
         users, items = self.users[queries.users.to_numpy()], self.items[queries.items.to_numpy()]
         return exact_top_k(users, items, k, seen=queries.barred).items

@@ -7,7 +7,7 @@ import pytest
 from twotower.baselines import ItemKNN, feedback
 from twotower.config.schema import Schema
 from twotower.data.dataset import Dataset
-from twotower.evaluation.ranker import Queries
+from twotower.evaluation.ranker import RankRequest
 
 
 def random_pairs(seed, n_users=25, n_items=18):
@@ -78,7 +78,7 @@ def test_the_list_is_that_of_the_scores():
         np.concatenate([[0], np.cumsum(matrix.sum(axis=1))]).astype(np.int64),
         np.nonzero(matrix)[1].astype(np.int32),
     )
-    asked = Queries(pl.Series(range(25)), pl.Series(range(18)), barred, train)
+    asked = RankRequest(pl.Series(range(25)), pl.Series(range(18)), barred, train)
     found = ItemKNN(3, 2.0).fit(train).rank(asked, 5)
     for score, rows in zip(scores, found, strict=True):
         np.testing.assert_allclose(score[rows], np.sort(score)[::-1][:5], rtol=1e-12)

@@ -8,7 +8,7 @@ from twotower.baselines import RANKING_BASELINES, CategoryPopularity, Popularity
 from twotower.config.schema import Kind, Schema
 from twotower.data.dataset import Dataset
 from twotower.errors import ConfigError, DataError
-from twotower.evaluation.ranker import Queries
+from twotower.evaluation.ranker import RankRequest
 
 SCHEMA = Schema(items={"year": Kind.NUMBER, "genre": Kind.CATEGORY, "tags": Kind.CATEGORIES})
 EVENTS = pl.DataFrame(
@@ -32,7 +32,7 @@ def data(items=ITEMS, schema=SCHEMA):
 def ranked(model, items, k=10):
     """The ids of one user's list, without excluded items."""
     none = (np.zeros(2, dtype=np.int64), np.empty(0, dtype=np.int32))
-    found = model.rank(Queries(pl.Series([1]), pl.Series(items), none, data()), k)[0]
+    found = model.rank(RankRequest(pl.Series([1]), pl.Series(items), none, data()), k)[0]
     return [items[row] for row in found if row >= 0]
 
 
@@ -114,4 +114,4 @@ def test_tables_without_the_column_are_refused():
     none = (np.zeros(2, dtype=np.int64), np.empty(0, dtype=np.int32))
     lacking = data(schema=Schema(items={"tags": Kind.CATEGORIES}))
     with pytest.raises(DataError, match="'genre'"):
-        model.rank(Queries(pl.Series([1]), pl.Series([1]), none, lacking), 1)
+        model.rank(RankRequest(pl.Series([1]), pl.Series([1]), none, lacking), 1)

@@ -21,7 +21,7 @@ from twotower.baselines.ranking import POWERS, VectorBaseline
 from twotower.config.schema import Kind, Schema
 from twotower.data.dataset import Dataset
 from twotower.errors import ConfigError, DataError, TrainingError
-from twotower.evaluation.ranker import Queries, Ranker
+from twotower.evaluation.ranker import Ranker, RankRequest
 
 SCHEMA = Schema(items={"genre": Kind.CATEGORY, "tags": Kind.CATEGORIES})
 N_USERS, N_ITEMS = 30, 24
@@ -60,7 +60,9 @@ def as_lists(lists):
 
 def queries(users, items, barred=None, data=None):
     barred = [[] for _ in users] if barred is None else barred
-    return Queries(pl.Series(users), pl.Series(items), as_lists(barred), dataset() if data is None else data)
+    return RankRequest(
+        pl.Series(users), pl.Series(items), as_lists(barred), dataset() if data is None else data
+    )
 
 
 ALL_USERS = [*range(N_USERS), *COLD_USERS]
@@ -342,7 +344,7 @@ class TestContract:
     )
     def test_refuses_barred_lists_of_other_queries(self, name, fitted, pointers, rows, message):
         barred = (np.array(pointers, dtype=np.int64), np.array(rows, dtype=np.int32))
-        asked = Queries(pl.Series([0, 99]), pl.Series([0, 1, 2, 3]), barred, dataset())
+        asked = RankRequest(pl.Series([0, 99]), pl.Series([0, 1, 2, 3]), barred, dataset())
         with pytest.raises(DataError, match=message):
             fitted[name].rank(asked, 2)
 

@@ -12,7 +12,7 @@ import pytest
 from twotower.config import ObjectiveConfig, PositiveConfig
 from twotower.data.dataset import Dataset
 from twotower.evaluation import ByPopularity, evaluate_model
-from twotower.evaluation.ranker import Queries, Ranker
+from twotower.evaluation.ranker import Ranker, RankRequest
 from twotower.targets.positive import PositiveRule
 
 SCHEMA = {"label": "y"}
@@ -31,7 +31,7 @@ class Always(Ranker):
     def __init__(self, *items: int) -> None:
         self.items = items
 
-    def rank(self, queries: Queries, k: int) -> np.ndarray:
+    def rank(self, queries: RankRequest, k: int) -> np.ndarray:
         pointers, barred = queries.barred
         rows = queries.items.to_list()
         found = np.full((len(queries.users), k), -1, dtype=np.int32)

@@ -20,7 +20,7 @@ from twotower.evaluation import (
     held_out_task,
 )
 from twotower.evaluation.predictor import Predictor
-from twotower.evaluation.ranker import Queries, Ranker
+from twotower.evaluation.ranker import Ranker, RankRequest
 from twotower.targets.positive import PositiveRule
 
 
@@ -36,7 +36,7 @@ class Scores(Predictor, Ranker):
     def predict(self, data: Dataset) -> np.ndarray:
         return self.score(data.interactions["user"], data.interactions["item"])
 
-    def rank(self, queries: Queries, k: int) -> np.ndarray:
+    def rank(self, queries: RankRequest, k: int) -> np.ndarray:
         found = np.full((len(queries.users), k), -1, dtype=np.int32)
         for row, user in enumerate(queries.users):
             scores = self.score(pl.Series([user] * len(queries.items)), queries.items)

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import twotower.evaluation
 from twotower.config.schema import Kind, Schema
 from twotower.data.dataset import Dataset
 from twotower.errors import ConfigError, DataError
 from twotower.evaluation import RankingTask, compare_rankings, evaluate_ranking, ranking_task
-from twotower.evaluation.ranker import Queries, Ranker
+from twotower.evaluation.ranker import Ranker, RankRequest
 from twotower.metrics import Interval, mean_differences, mean_intervals
 
 ACCURACY = ("recall", "ndcg", "hit_rate", "precision", "map", "mrr")
@@ -35,7 +36,7 @@ class Scores(Ranker):
     def score(self, user, item):
         return math.sin((self.seed + 1) * 12.9898 * hash(user) + 78.233 * hash(item))
 
-    def rank(self, queries: Queries, k: int):
+    def rank(self, queries: RankRequest, k: int):
         self.asked.append((queries, k))
         pointers, barred = queries.barred
         found = np.full((len(queries.users), k), -1, dtype=np.int32)
@@ -485,3 +486,10 @@ def test_equal_lists_differ_by_nothing(random_case):
     found = compare_rankings({"one": Scores(1), "two": Scores(1)}, test, train, against="one", ks=[5])
     assert "+0.0000" in repr(found)
     assert "-0.0000" not in repr(found)
+
+
+def test_the_old_name_of_a_rank_request_works_and_warns():
+    with pytest.warns(DeprecationWarning, match=r"use twotower\.evaluation\.RankRequest"):
+        assert twotower.evaluation.Queries is RankRequest
+    with pytest.raises(AttributeError, match="no attribute 'Query'"):
+        _ = twotower.evaluation.Query

@@ -16,7 +16,7 @@ from twotower.data.dataset import Dataset, TrainPart
 from twotower.errors import ConfigError, DataError, TwoTowerWarning
 from twotower.estimator import TwoTower
 from twotower.evaluation import evaluate_ranking
-from twotower.evaluation.ranker import Queries
+from twotower.evaluation.ranker import RankRequest
 from twotower.recommender import Recommender
 from twotower.recommender import recommender as module
 from twotower.recommender.query import Query
@@ -296,7 +296,7 @@ def test_ranking_is_that_of_a_brute_force_new_users_and_items_too(model: Recomme
     )
     users, items = pl.Series([1003, 7, COLD_USER]), pl.Series([8, *range(500, 500 + N_ITEMS)])
     barred = (np.array([0, 2, 2, 3]), np.array([1, 4, 0], dtype=np.int32))
-    got = model.rank(Queries(users, items, barred, known), 40)
+    got = model.rank(RankRequest(users, items, barred, known), 40)
     cells = pl.DataFrame(
         {
             "user_id": users.to_numpy().repeat(len(items)),

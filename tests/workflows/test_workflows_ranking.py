@@ -21,7 +21,7 @@ from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.splitting import Parts
 from twotower.errors import DataError
 from twotower.evaluation import evaluate_ranking
-from twotower.evaluation.ranker import Queries
+from twotower.evaluation.ranker import RankRequest
 from twotower.recommender import Recommender
 from twotower.workflows import load_parts, train
 from twotower.workflows.stages import Stages
@@ -135,13 +135,13 @@ class Told(Popularity):
 
     name = "told"
     fitted: list[Feedback] = []  # noqa: RUF012
-    asked: list[Queries] = []  # noqa: RUF012
+    asked: list[RankRequest] = []  # noqa: RUF012
 
     def _fit(self, feedback: Feedback, seed: int) -> None:
         self.fitted.append(feedback)
         super()._fit(feedback, seed)
 
-    def rank(self, queries: Queries, k: int) -> Any:
+    def rank(self, queries: RankRequest, k: int) -> Any:
         self.asked.append(queries)
         return super().rank(queries, k)
 
@@ -150,7 +150,7 @@ def short_fit(config: Config, parts: Parts) -> Recommender:
     return workflows.training.fit(changed(config, "training", epochs=1), parts, stages=Stages(), callbacks=[])
 
 
-def barred(queries: Queries) -> set[tuple[int, int]]:
+def barred(queries: RankRequest) -> set[tuple[int, int]]:
     lists: ItemLists = queries.barred
     rows = np.repeat(np.arange(len(queries.users)), np.diff(lists[0]))
     return set(zip(queries.users.gather(rows), queries.items.gather(lists[1]), strict=True))

@@ -16,7 +16,7 @@ from twotower.baselines.ranking import RankingBaseline
 from twotower.baselines.search import Ladder, Setting
 from twotower.config.schema import Kind, Schema
 from twotower.errors import ConfigError, DataError, nearest
-from twotower.evaluation.ranker import Queries
+from twotower.evaluation.ranker import RankRequest
 
 _KINDS = (Kind.CATEGORY, Kind.CATEGORIES)
 
@@ -25,10 +25,10 @@ class SharedOrder(RankingBaseline):
     """A baseline with the same ranking for all users, known or unknown."""
 
     @abstractmethod
-    def _worth(self, queries: Queries, feedback: Feedback) -> FloatArray:
+    def _worth(self, queries: RankRequest, feedback: Feedback) -> FloatArray:
         """Return the score of each item of the queries, (n_items,)."""
 
-    def _rank(self, queries: Queries, k: int, feedback: Feedback) -> NDArray[np.int32]:
+    def _rank(self, queries: RankRequest, k: int, feedback: Feedback) -> NDArray[np.int32]:
         return rank_alike(self._worth(queries, feedback), queries.barred, len(queries.users), k)
 
 
@@ -50,7 +50,7 @@ class Popularity(SharedOrder):
     def _fit(self, feedback: Feedback, seed: int) -> None:
         del feedback, seed  # counted on request; nothing random
 
-    def _worth(self, queries: Queries, feedback: Feedback) -> FloatArray:
+    def _worth(self, queries: RankRequest, feedback: Feedback) -> FloatArray:
         return values_at(feedback.popularity, rows_of(queries.items, feedback.items))
 
 
@@ -102,7 +102,7 @@ class CategoryPopularity(SharedOrder):
             entries.group_by("category").agg(pl.col("popularity").mean().alias("worth")).sort("category")
         )
 
-    def _worth(self, queries: Queries, feedback: Feedback) -> FloatArray:
+    def _worth(self, queries: RankRequest, feedback: Feedback) -> FloatArray:
         del feedback  # used during fitting
         tables = queries.tables
         if self._used not in tables.items.columns:

@@ -26,7 +26,7 @@ from twotower.config.schema import Schema
 from twotower.core.item_lists import ItemLists, check_lists, take_lists
 from twotower.data.dataset import TrainPart
 from twotower.errors import ConfigError, DataError, TrainingError
-from twotower.evaluation.ranker import Queries, Ranker
+from twotower.evaluation.ranker import Ranker, RankRequest
 from twotower.retrieval import exact_top_k
 
 POWERS = Ladder((0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0), start=2, closed=(True, False))
@@ -152,7 +152,7 @@ class RankingBaseline(Ranker):
         """
         return self._fit_on(Feedback.of(train, grades), seed)
 
-    def rank(self, queries: Queries, k: int) -> NDArray[np.int32]:
+    def rank(self, queries: RankRequest, k: int) -> NDArray[np.int32]:
         """Return the item rows (n_users, k) recommended to each user; see `Ranker.rank`.
 
         Items without training rows come last, by row. A user without training rows gets the most popular
@@ -184,14 +184,14 @@ class RankingBaseline(Ranker):
         """Fit on the pairs."""
 
     @abstractmethod
-    def _rank(self, queries: Queries, k: int, feedback: Feedback) -> NDArray[np.int32]:
+    def _rank(self, queries: RankRequest, k: int, feedback: Feedback) -> NDArray[np.int32]:
         """Return the rows (n_users, k) for validated queries."""
 
 
 class PersonalBaseline(RankingBaseline):
     """A baseline that uses each user's training rows."""
 
-    def _rank(self, queries: Queries, k: int, feedback: Feedback) -> NDArray[np.int32]:
+    def _rank(self, queries: RankRequest, k: int, feedback: Feedback) -> NDArray[np.int32]:
         users = rows_of(queries.users, feedback.users)
         items = rows_of(queries.items, feedback.items)
         warm, cold = np.flatnonzero(users >= 0), np.flatnonzero(users < 0)

@@ -13,7 +13,7 @@ from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.durations import durations
 from twotower.estimator.setup import TrainingSetup
 from twotower.evaluation import ByPopularity, RankingTask
-from twotower.evaluation.ranker import Queries, Ranker
+from twotower.evaluation.ranker import Ranker, RankRequest
 from twotower.features.encoder import SideEncoder
 from twotower.kernels.pairs import Pairs
 from twotower.kernels.scoring import score_pairs
@@ -165,7 +165,7 @@ class _Ranking(Ranker):
     def __init__(self, U: NDArray[np.float32], V: NDArray[np.float32], users: pl.Series) -> None:
         self.U, self.V, self.users = U, V, users
 
-    def rank(self, queries: Queries, k: int) -> NDArray[np.int32]:
+    def rank(self, queries: RankRequest, k: int) -> NDArray[np.int32]:
         """Rank the task's whole catalogue for some of its users."""
         rows = self.users.search_sorted(queries.users).to_numpy()
         return exact_top_k(self.U[rows], self.V, k, seen=queries.barred).items

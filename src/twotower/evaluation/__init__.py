@@ -1,5 +1,8 @@
 """Evaluate predictions and rankings on held-out rows: intervals, slices, comparisons."""
 
+from typing import Any
+
+from twotower.core.warn import deprecated
 from twotower.data.durations import durations
 from twotower.evaluation.beside import BesidePopularity, ByPopularity
 from twotower.evaluation.comparison import RatingComparison, compare_ratings
@@ -10,7 +13,7 @@ from twotower.evaluation.evaluation import (
     held_out_task,
 )
 from twotower.evaluation.predictor import Predictor
-from twotower.evaluation.ranker import Queries, Ranker
+from twotower.evaluation.ranker import Ranker, RankRequest
 from twotower.evaluation.ranking import (
     RankingComparison,
     RankingEvaluation,
@@ -27,7 +30,7 @@ __all__ = [
     "ByPopularity",
     "Evaluation",
     "Predictor",
-    "Queries",
+    "RankRequest",
     "Ranker",
     "RankingComparison",
     "RankingEvaluation",
@@ -45,3 +48,10 @@ __all__ = [
     "held_out_task",
     "metrics_dict",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Queries":
+        deprecated("twotower.evaluation.Queries", "twotower.evaluation.RankRequest")
+        return RankRequest
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

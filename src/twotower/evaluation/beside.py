@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from twotower.data.dataset import Dataset
 from twotower.data.durations import durations
-from twotower.evaluation.ranker import Queries, Ranker
+from twotower.evaluation.ranker import Ranker, RankRequest
 from twotower.evaluation.ranking_task import RankingTask, RankingValues
 from twotower.evaluation.rating import metrics_dict
 from twotower.metrics import Interval, mean_differences, mean_intervals, verdict_on
@@ -57,7 +57,7 @@ class ByPopularity(Ranker):
             highest = pairs.with_columns(grade=grade).group_by("user", "item").agg(pl.col("grade").max())
             yield cls("grades", highest.group_by("item").agg(pl.col("grade").sum().alias("worth")))
 
-    def rank(self, queries: Queries, k: int) -> NDArray[np.int32]:
+    def rank(self, queries: RankRequest, k: int) -> NDArray[np.int32]:
         """Rank the catalogue in one order for all users; see `Ranker.rank`."""
         items = queries.items.alias("item").cast(self.worth.schema["item"], strict=False).to_frame()
         worth = items.join(self.worth, on="item", how="left", maintain_order="left").get_column("worth")

@@ -14,8 +14,8 @@ from twotower.data.dataset import Dataset
 
 
 @dataclass(frozen=True, eq=False)
-class Queries:
-    """Users to rank the whole catalogue for.
+class RankRequest:
+    """What a `Ranker` is asked: users to rank a catalogue for.
 
     Attributes:
         users: distinct ids (n_users,).
@@ -41,7 +41,7 @@ class Ranker(ABC):
     name: str = "ranker"
 
     @abstractmethod
-    def rank(self, queries: Queries, k: int) -> NDArray[np.int32]:
+    def rank(self, queries: RankRequest, k: int) -> NDArray[np.int32]:
         """Return the rows of ``queries.items`` recommended to each user, best first, without duplicates.
 
         Users and items never seen in training are ranked too, as well as the model can; ties by lower row.

@@ -24,7 +24,7 @@ from twotower.evaluation.pair_keys import (
     lists_of,
     users_of,
 )
-from twotower.evaluation.ranker import Queries, Ranker
+from twotower.evaluation.ranker import Ranker, RankRequest
 from twotower.metrics.exposure import (
     coverage,
     exposure_counts,
@@ -228,7 +228,7 @@ class RankingTask:
         whole |= {f"gini@{cut}": gini(counts) for cut, counts in exposures.items()}
         return RankingValues(_joined(blocks), whole, {key: _joined(of) for key, of in part_blocks.items()})
 
-    def _blocks(self) -> Iterator[tuple[int, Queries]]:
+    def _blocks(self) -> Iterator[tuple[int, RankRequest]]:
         """Yield the users' queries block by block, each with the row of its first user."""
         # No ranker sees the held-out rows: it gets the tables of features without them.
         tables = self.positives.with_interactions(self.positives.interactions.clear())
@@ -239,9 +239,9 @@ class RankingTask:
                 barred = users_of(self.seen, start, stop)
             else:
                 barred = complement(users_of(self.allowed, start, stop), len(self.items))
-            yield start, Queries(self.users.slice(start, stop - start), self.items, barred, tables)
+            yield start, RankRequest(self.users.slice(start, stop - start), self.items, barred, tables)
 
-    def _ask(self, ranker: Ranker, queries: Queries, k: int) -> Lists:
+    def _ask(self, ranker: Ranker, queries: RankRequest, k: int) -> Lists:
         found = np.asarray(ranker.rank(queries, k))
         if found.shape != (len(queries.users), k):
             raise DataError(

@@ -19,7 +19,7 @@ from twotower.data.dataset import Dataset, Frame, to_polars
 from twotower.data.durations import durations
 from twotower.errors import DataError, TwoTowerWarning, yes_or_no
 from twotower.evaluation.predictor import Predictor
-from twotower.evaluation.ranker import Queries, Ranker
+from twotower.evaluation.ranker import Ranker, RankRequest
 from twotower.kernels.scoring import score_pairs
 from twotower.recommender.column_filters import Filters
 from twotower.recommender.query import Query, as_queries, listed
@@ -327,7 +327,7 @@ class Recommender(RecommenderState, Predictor, Ranker):
         """Return item ids and their vectors; see `user_vectors`."""
         return vector_table(self.items, self.encoder.schema.item, "item", ids)
 
-    def rank(self, queries: Queries, k: int) -> NDArray[np.int32]:
+    def rank(self, queries: RankRequest, k: int) -> NDArray[np.int32]:
         """Rank a catalogue for users, new ones by their features; see `Ranker.rank`."""
         user, U = self._with_new("users", queries.tables, queries.users)
         item, V = self._with_new("items", queries.tables, queries.items)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from twotower.core.item_lists import ItemLists
 from twotower.evaluation import RankingTask
-from twotower.evaluation.ranker import Queries, Ranker
+from twotower.evaluation.ranker import Ranker, RankRequest
 from twotower.metrics.exposure import exposure_counts
 
 _PAIRS = 4_000
@@ -86,7 +86,7 @@ class _Recorder(Ranker):
         self.name, self.inner = ranker.name, ranker
         self.lists: list[NDArray[np.int32]] = []
 
-    def rank(self, queries: Queries, k: int) -> NDArray[np.int32]:
+    def rank(self, queries: RankRequest, k: int) -> NDArray[np.int32]:
         """Rank, and record."""
         found = self.inner.rank(queries, k)
         self.lists.append(np.asarray(found))
