@@ -173,8 +173,8 @@ def plain(run: Path, scratch: Path, port: int) -> Started:
     parts = {
         "U": model.users.vectors,
         "V": model.items.vectors,
-        "indptr": model.seen[0],
-        "seen": model.seen[1],
+        "indptr": model.seen.indptr,
+        "seen": model.seen.values,
         "ids": model.item_ids.to_numpy(),
         "users": model.user_ids.to_numpy(),
     }

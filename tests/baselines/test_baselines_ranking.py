@@ -19,6 +19,7 @@ from twotower.baselines.feedback import Feedback
 from twotower.baselines.order import rank_alike, top_rows
 from twotower.baselines.ranking import POWERS, VectorBaseline
 from twotower.config.schema import Kind, Schema
+from twotower.core.lists import Lists
 from twotower.data.dataset import Dataset
 from twotower.errors import ConfigError, DataError, TrainingError
 from twotower.evaluation.ranker import Ranker, RankRequest
@@ -53,15 +54,10 @@ def dataset(events=None):
     return Dataset.of(events, pl.DataFrame({"user_id": [*range(N_USERS), *COLD_USERS]}), items, schema=SCHEMA)
 
 
-def as_lists(lists):
-    pointers = np.cumsum([0, *map(len, lists)]).astype(np.int64)
-    return pointers, np.array([i for one in lists for i in one], dtype=np.int32)
-
-
 def queries(users, items, barred=None, data=None):
     barred = [[] for _ in users] if barred is None else barred
     return RankRequest(
-        pl.Series(users), pl.Series(items), as_lists(barred), dataset() if data is None else data
+        pl.Series(users), pl.Series(items), Lists.from_groups(barred), dataset() if data is None else data
     )
 
 
@@ -406,7 +402,7 @@ def test_one_order_for_all_is_what_sorting_gives(worth, k):
     scores = np.tile(np.array(worth), (4, 1))
     for row, rows in enumerate(barred):
         scores[row, rows] = -np.inf
-    found = rank_alike(np.array(worth), as_lists(barred), 4, k)
+    found = rank_alike(np.array(worth), Lists.from_groups(barred), 4, k)
     np.testing.assert_array_equal(found, sorted_columns(scores, k))
 
 

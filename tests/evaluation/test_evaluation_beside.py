@@ -32,11 +32,10 @@ class Always(Ranker):
         self.items = items
 
     def rank(self, queries: RankRequest, k: int) -> np.ndarray:
-        pointers, barred = queries.barred
         rows = queries.items.to_list()
         found = np.full((len(queries.users), k), -1, dtype=np.int32)
         for user in range(len(queries.users)):
-            shut = set(barred[pointers[user] : pointers[user + 1]].tolist())
+            shut = set(queries.barred[user].tolist())
             order = [rows.index(item) for item in self.items]
             order += [row for row in range(len(rows)) if row not in order]
             own = [row for row in order if row not in shut][:k]

@@ -9,7 +9,6 @@ import polars as pl
 import pytest
 
 from twotower.config.schema import Schema
-from twotower.core.item_lists import ItemLists
 from twotower.data.dataset import Dataset
 from twotower.errors import ConfigError, DataError
 from twotower.evaluation import (
@@ -40,14 +39,10 @@ class Scores(Predictor, Ranker):
         found = np.full((len(queries.users), k), -1, dtype=np.int32)
         for row, user in enumerate(queries.users):
             scores = self.score(pl.Series([user] * len(queries.items)), queries.items)
-            scores[_of(queries.barred, row)] = -np.inf
+            scores[queries.barred[row]] = -np.inf
             order = np.argsort(-scores, kind="stable")[: np.isfinite(scores).sum()][:k]
             found[row, : len(order)] = order
         return found
-
-
-def _of(lists: ItemLists, row: int) -> np.ndarray:
-    return lists[1][lists[0][row] : lists[0][row + 1]]
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +130,7 @@ def test_positives_outside_the_items_are_left_out(case) -> None:
     task = RankingTask.prepare(positives, train, ks=(4,), candidates=some)
     inside = positives.interactions["item"].is_in([0, 1, 2, 3, 24]).sum()
     assert task.items.to_list() == [0, 1, 2, 3, 24]
-    assert (len(task.relevant[1]), task.left_out["not_candidates"]) == (inside, len(positives) - inside)
+    assert (len(task.relevant.values), task.left_out["not_candidates"]) == (inside, len(positives) - inside)
     with pytest.raises(DataError, match="ids of candidates must have the type of the training set"):
         RankingTask.prepare(positives, train, candidates=pl.Series(["a"]))
 

@@ -38,10 +38,9 @@ class Scores(Ranker):
 
     def rank(self, queries: RankRequest, k: int):
         self.asked.append((queries, k))
-        pointers, barred = queries.barred
         found = np.full((len(queries.users), k), -1, dtype=np.int32)
         for u, user in enumerate(queries.users):
-            shut = set(barred[pointers[u] : pointers[u + 1]].tolist())
+            shut = set(queries.barred[u].tolist())
             rows = [row for row in range(len(queries.items)) if row not in shut]
             rows.sort(key=lambda row: (-self.score(user, queries.items[row]), row))
             found[u, : len(rows[:k])] = rows[:k]
@@ -291,7 +290,7 @@ def test_blocks_of_users_change_nothing(random_case, monkeypatch, candidates):
     train, test = random_case
     given_pairs = test.interactions.select("user_id", "item_id") if candidates else None
     task = RankingTask.prepare(test, train, ks=(5,), candidates=given_pairs)
-    parts = {("item", "even"): np.arange(len(task.relevant[1])) % 2 == 0}
+    parts = {("item", "even"): np.arange(len(task.relevant.values)) % 2 == 0}
     whole = task.values(Scores(), parts)
     ranker = Scores()
     monkeypatch.setattr(ranking_task, "_CELLS", 7 * len(task.items))
@@ -315,10 +314,9 @@ def test_candidates_of_a_user_are_all_that_is_given(random_case):
     )
     ((queries, _),) = ranker.asked
     assert found.items == len(queries.items) == 39
-    pointers, barred = queries.barred
     seen = set(positives_of(train))
     for u, user in enumerate(queries.users):
-        shut = queries.items.gather(barred[pointers[u] : pointers[u + 1]]).to_list()
+        shut = queries.items.gather(queries.barred[u]).to_list()
         assert shut == sorted(set(shut))
         assert set(queries.items) - set(shut) == {i for v, i in cells if v == user and (v, i) not in seen}
     assert found.left_out["not_candidates"] == len(set(positives_of(test)) - set(cells))

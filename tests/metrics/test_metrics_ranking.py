@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
+from twotower.core.lists import Lists
 from twotower.errors import ConfigError, DataError
 from twotower.metrics import (
     RANKING_METRICS,
@@ -34,11 +35,6 @@ from twotower.metrics import (
 from twotower.metrics.ranking_lists import checked_lists
 
 N_ITEMS = 12
-
-
-def item_lists(sets):
-    pointers = np.cumsum([0, *(len(of) for of in sets)])
-    return pointers, np.array([item for of in sets for item in of], dtype=np.int32)
 
 
 def padded(lists, width):
@@ -77,7 +73,7 @@ def users(draw, relevant_from=0):
 @given(users(), st.lists(st.integers(1, 8), min_size=1, max_size=3))
 def test_every_metric_is_its_definition(case, ks):
     lists, relevant = case
-    found = ranking_values(padded(lists, 8), item_lists(relevant), ks)
+    found = ranking_values(padded(lists, 8), Lists.from_groups(relevant), ks)
     assert set(found) == {f"{name}@{k}" for name in RANKING_METRICS for k in ks}
     for u, (of, right) in enumerate(zip(lists, relevant, strict=True)):
         for k in ks:
@@ -94,7 +90,7 @@ def test_every_metric_is_its_definition(case, ks):
 def test_by_hand():
     """Users with hits at 2 and 3 of 3 relevant items; no hit; an empty list; no relevant items."""
     lists = np.array([[5, 0, 1, 7], [2, 3, -1, -1], [-1, -1, -1, -1], [4, 5, 6, 7]])
-    relevant = item_lists([[0, 1, 9], [0], [3, 4], []])
+    relevant = Lists.from_groups([[0, 1, 9], [0], [3, 4], []])
     at = {k: 1 / math.log2(k + 1) for k in (1, 2, 3)}
     nan = math.nan
     expected = {
@@ -117,7 +113,7 @@ def test_by_hand():
 def test_each_function_is_its_column():
     rng = np.random.default_rng(0)
     lists = np.array([rng.permutation(N_ITEMS)[:6] for _ in range(20)])
-    relevant = item_lists([rng.permutation(N_ITEMS)[:3] for _ in range(20)])
+    relevant = Lists.from_groups([rng.permutation(N_ITEMS)[:3] for _ in range(20)])
     found = ranking_values(lists, relevant, (2, 6))
     functions = {
         "recall": recall,
@@ -141,7 +137,7 @@ def test_ndcg_is_scikit_learns():
     truth = rng.random((n_users, n_items)) < rng.uniform(0.03, 0.6, size=(n_users, 1))
     truth[:, 0] |= ~truth.any(axis=1)
     lists = np.argsort(-scores, axis=1)[:, :width]
-    relevant = item_lists([np.flatnonzero(row) for row in truth])
+    relevant = Lists.from_groups([np.flatnonzero(row) for row in truth])
     for k in (1, 5, 15):
         expected = [
             ndcg_score(t[None].astype(float), s[None], k=k) for t, s in zip(truth, scores, strict=True)
@@ -153,7 +149,7 @@ def test_ndcg_is_scikit_learns():
 @given(users(relevant_from=1), st.data())
 def test_moving_a_hit_up_never_lowers_a_metric(case, data):
     lists, relevant = case
-    before = ranking_values(padded(lists, 8), item_lists(relevant), (3, 8))
+    before = ranking_values(padded(lists, 8), Lists.from_groups(relevant), (3, 8))
     moved = []
     for of, right in zip(lists, relevant, strict=True):
         places = [r for r, item in enumerate(of) if item in right and r > 0]
@@ -162,7 +158,7 @@ def test_moving_a_hit_up_never_lowers_a_metric(case, data):
             r = data.draw(st.sampled_from(places))
             after.insert(data.draw(st.integers(0, r - 1)), after.pop(r))
         moved.append(after)
-    after = ranking_values(padded(moved, 8), item_lists(relevant), (3, 8))
+    after = ranking_values(padded(moved, 8), Lists.from_groups(relevant), (3, 8))
     for name, values in before.items():
         assert (after[name] >= values - 1e-12).all(), name
 
@@ -175,7 +171,7 @@ def test_a_perfect_list_gives_exactly_one(case, k, data):
     for right in relevant:
         rest = [item for item in range(N_ITEMS) if item not in right]
         lists.append((data.draw(st.permutations(right)) + rest)[:8])
-    found = ranking_values(padded(lists, 8), item_lists(relevant), [k])
+    found = ranking_values(padded(lists, 8), Lists.from_groups(relevant), [k])
     for name in ("ndcg", "map", "mrr", "hit_rate"):
         assert (found[f"{name}@{k}"] == 1.0).all()
     fits = np.array([len(right) <= k for right in relevant])
@@ -195,15 +191,15 @@ def test_a_perfect_list_gives_exactly_one(case, k, data):
 )
 def test_invalid_lists_are_refused(lists, message):
     with pytest.raises(DataError, match=message):
-        ranking_values(np.array(lists), item_lists([[1]] * len(lists)), [1])
+        ranking_values(np.array(lists), Lists.from_groups([[1]] * len(lists)), [1])
 
 
 def test_barred_and_unknown_items_are_refused():
-    barred = item_lists([[4], [0, 1]])
+    barred = Lists.from_groups([[4], [0, 1]])
     lists = np.array([[0, 1, 2], [2, 4, 1]])
     with pytest.raises(DataError, match=r"the lists of 'x'.*excluded.*item 1 \(user row 1, position 3\)"):
         checked_lists("the lists of 'x'", lists, 5, barred)
-    np.testing.assert_array_equal(checked_lists("lists", lists, 5, item_lists([[4], [0, 3]])), lists)
+    np.testing.assert_array_equal(checked_lists("lists", lists, 5, Lists.from_groups([[4], [0, 3]])), lists)
     # 2^32 would become item 0 if it were converted to 32 bits before the check.
     for wrong in (5, 1 << 32):
         with pytest.raises(DataError, match=f"rows of the 5 items.*got {wrong} .user row 0, position 2"):
@@ -238,12 +234,12 @@ def test_relevant_items_that_do_not_fit_are_refused(relevant, message):
 @pytest.mark.parametrize("ks", [[], [0], [-1, 3], [1.5], [True]])
 def test_cut_offs_that_are_none_are_refused(ks):
     with pytest.raises(ConfigError, match="ks"):
-        ranking_values(np.array([[0]]), item_lists([[0]]), ks)
+        ranking_values(np.array([[0]]), Lists.from_groups([[0]]), ks)
 
 
 def test_a_cut_off_beyond_the_lists_is_refused():
     with pytest.raises(DataError, match="got length 2 for k = 3"):
-        recall(np.array([[0, 1]]), item_lists([[0]]), 3)
+        recall(np.array([[0, 1]]), Lists.from_groups([[0]]), 3)
 
 
 @settings(max_examples=50)

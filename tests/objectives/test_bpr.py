@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from scipy.stats import chisquare
 
+from twotower.core.lists import Lists
 from twotower.errors import ConfigError, DataError
 from twotower.kernels.pairs import Pairs
 from twotower.objectives import BPR, Step, bpr
@@ -58,7 +59,7 @@ def test_is_its_definition(
 def test_negatives_are_none_of_the_users_and_even_over_the_rest() -> None:
     user, item = np.zeros(3, np.int64), np.array([0, 4, 9])
     pairs = Pairs.from_arrays(user, item, np.ones(3), n_users=1)
-    elsewhere = (np.array([0, 2]), np.array([2, 4], dtype=np.int32))  # in another step's pairs
+    elsewhere = Lists.from_groups([[2, 4]])  # in another step's pairs
     drawn = draw_negatives(user, pairs, 10, 4000, Step(elsewhere, seed=1)).reshape(-1)
     assert np.mean(drawn < 0) < 1e-3  # eight draws in a row that the user has: .4 ** 8
     drawn = drawn[drawn >= 0]

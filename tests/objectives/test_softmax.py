@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from twotower.core.lists import Lists
 from twotower.errors import ConfigError, DataError
 from twotower.kernels.pairs import Pairs
 from twotower.objectives import Softmax, Step, softmax
@@ -148,9 +149,7 @@ def test_what_the_user_has_in_other_steps_is_no_negative_either():
     U, V, user, item, weight = make_case(weighted=True)
     pairs = pairs_of(user, item, weight, len(U))
     more = [sorted({(u + 3) % len(V), (2 * u + 1) % len(V)}) for u in range(len(U))]
-    indptr = np.append(0, np.cumsum([len(rows) for rows in more]))
-    barred = (indptr, np.concatenate(more).astype(np.int32))
-    got = Softmax()(U, V, pairs, step=step_of(None, barred))
+    got = Softmax()(U, V, pairs, step=step_of(None, Lists.from_groups(more)))
     own = set(zip(user.tolist(), item.tolist(), strict=True))
     u, v = U.clone().requires_grad_(), V.clone().requires_grad_()
     total, w = torch.zeros((), dtype=torch.float64), weight.astype(np.float32).astype(np.float64)

@@ -12,6 +12,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
+from twotower.core.lists import Lists
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.errors import ConfigError, DataError, TwoTowerWarning
 from twotower.estimator import TwoTower
@@ -295,7 +296,7 @@ def test_ranking_is_that_of_a_brute_force_new_users_and_items_too(model: Recomme
         schema=tables.schema,
     )
     users, items = pl.Series([1003, 7, COLD_USER]), pl.Series([8, *range(500, 500 + N_ITEMS)])
-    barred = (np.array([0, 2, 2, 3]), np.array([1, 4, 0], dtype=np.int32))
+    barred = Lists.from_groups([[1, 4], [], [0]])
     got = model.rank(RankRequest(users, items, barred, known), 40)
     cells = pl.DataFrame(
         {
@@ -310,7 +311,7 @@ def test_ranking_is_that_of_a_brute_force_new_users_and_items_too(model: Recomme
     scores = np.einsum("nd,nd->n", U[place_u].astype(np.float64), V[place_i].astype(np.float64))
     scores = scores.reshape(len(users), len(items))
     for u in range(len(users)):
-        out = set(barred[1][barred[0][u] : barred[0][u + 1]].tolist())
+        out = set(barred[u].tolist())
         best = sorted(set(range(len(items))) - out, key=lambda i: -scores[u, i])
         assert got[u].tolist() == best + [-1] * (40 - len(best))
 

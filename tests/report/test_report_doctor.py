@@ -149,7 +149,7 @@ def test_one_item_in_most_lists(ranked: Case) -> None:
 
 @pytest.mark.parametrize(("sign", "said"), [(1, "most popular items"), (-1, "hardly any interactions")])
 def test_lists_that_lean(ranked: Case, sign: int, said: str) -> None:
-    counts = np.bincount(ranked.recommender.seen[1], minlength=len(ranked.recommender.items.ids))
+    counts = np.bincount(ranked.recommender.seen.values, minlength=len(ranked.recommender.items.ids))
     whole, _ = latent(ranked, "items")
     whole[:, :, -1] += sign * 0.3 * counts[:, None]
     finding = found(changed(ranked, items=flat(whole)), "popularity-tilt")

@@ -118,10 +118,7 @@ def test_the_case_holds_what_the_run_measured(rated: Case, ranked: Case) -> None
 def test_lists_are_those_that_were_measured(ranked: Case) -> None:
     lists = ranked.lists
     assert lists is not None
-    hits = [
-        len(np.intersect1d(row, lists.relevant[1][lists.relevant[0][n] : lists.relevant[0][n + 1]]))
-        for n, row in enumerate(lists.lists)
-    ]
+    hits = [len(np.intersect1d(row, lists.relevant[n])) for n, row in enumerate(lists.lists)]
     precision = ranked.recorded["ranking"]["precision@10"]["value"]
     assert np.mean(hits) / 10 == pytest.approx(precision)
     coverage = ranked.recorded["ranking"]["coverage@10"]["value"]

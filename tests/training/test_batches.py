@@ -195,7 +195,7 @@ def test_a_batch_for_sampling_says_what_its_users_have() -> None:
         assert batch.items is not None
         assert batch.step is not None
         assert batch.step.positives is not None
-        indptr, rows = batch.step.positives
+        indptr, rows = batch.step.positives.arrays
         told = {
             (user, int(batch.items[row]))
             for place, user in enumerate(batch.users.tolist())

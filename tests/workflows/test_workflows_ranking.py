@@ -16,7 +16,6 @@ from twotower import workflows
 from twotower.baselines import EASE, Popularity
 from twotower.baselines.feedback import Feedback
 from twotower.config import Config, load_config
-from twotower.core.item_lists import ItemLists
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.splitting import Parts
 from twotower.errors import DataError
@@ -151,9 +150,8 @@ def short_fit(config: Config, parts: Parts) -> Recommender:
 
 
 def barred(queries: RankRequest) -> set[tuple[int, int]]:
-    lists: ItemLists = queries.barred
-    rows = np.repeat(np.arange(len(queries.users)), np.diff(lists[0]))
-    return set(zip(queries.users.gather(rows), queries.items.gather(lists[1]), strict=True))
+    lists = queries.barred
+    return set(zip(queries.users.gather(lists.owners()), queries.items.gather(lists.values), strict=True))
 
 
 def pairs(*parts: Dataset) -> set[tuple[int, int]]:

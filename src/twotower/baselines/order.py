@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twotower.baselines.baseline import FloatArray, IntArray
-from twotower.core.item_lists import ItemLists
+from twotower.core.lists import Lists
 from twotower.retrieval import exact_top_k
 
 COLD = -1e30
 """Score of an item without training rows: below every model score, above excluded items (-inf)."""
 
 
-def rank_alike(worth: FloatArray, barred: ItemLists, n_users: int, k: int) -> NDArray[np.int32]:
+def rank_alike(worth: FloatArray, barred: Lists, n_users: int, k: int) -> NDArray[np.int32]:
     """Rank items in the same order for all users, without each user's excluded items.
 
     Args:

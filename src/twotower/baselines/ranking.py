@@ -23,7 +23,7 @@ from twotower.baselines.feedback import Feedback, blocks
 from twotower.baselines.order import COLD, rank_alike, top_rows, values_at
 from twotower.baselines.search import Found, Ladder, Point, Setting, climb
 from twotower.config.schema import Schema
-from twotower.core.item_lists import ItemLists, check_lists, take_lists
+from twotower.core.lists import Lists
 from twotower.data.dataset import TrainPart
 from twotower.errors import ConfigError, DataError, TrainingError
 from twotower.evaluation.ranker import Ranker, RankRequest
@@ -169,7 +169,7 @@ class RankingBaseline(Ranker):
             )
         if k < 1:
             raise ConfigError(f"k must be at least 1; got {k}")
-        barred = check_lists("queries.barred", queries.barred, len(queries.users), len(queries.items))
+        barred = Lists.check("queries.barred", queries.barred, len(queries.users), len(queries.items))
         return self._rank(replace(queries, barred=barred), k, self.feedback)
 
     def _fit_on(self, feedback: Feedback, seed: int) -> Self:
@@ -197,14 +197,14 @@ class PersonalBaseline(RankingBaseline):
         warm, cold = np.flatnonzero(users >= 0), np.flatnonzero(users < 0)
         found = np.full((len(users), k), -1, dtype=np.int32)
         if warm.size:
-            found[warm] = self._rank_warm(users[warm], items, take_lists(queries.barred, warm), k)
+            found[warm] = self._rank_warm(users[warm], items, queries.barred.of(warm), k)
         if cold.size:
             worth = values_at(feedback.popularity, items)
-            found[cold] = rank_alike(worth, take_lists(queries.barred, cold), cold.size, k)
+            found[cold] = rank_alike(worth, queries.barred.of(cold), cold.size, k)
         return found
 
     @abstractmethod
-    def _rank_warm(self, users: IntArray, items: IntArray, barred: ItemLists, k: int) -> NDArray[np.int32]:
+    def _rank_warm(self, users: IntArray, items: IntArray, barred: Lists, k: int) -> NDArray[np.int32]:
         """Rank for users with training rows.
 
         Args:
@@ -225,15 +225,13 @@ class ScoreBaseline(PersonalBaseline):
     def _scores(self, users: IntArray) -> FloatArray:
         """Return finite scores (n_users, n_items) of all items with training rows, for rows of users."""
 
-    def _rank_warm(self, users: IntArray, items: IntArray, barred: ItemLists, k: int) -> NDArray[np.int32]:
+    def _rank_warm(self, users: IntArray, items: IntArray, barred: Lists, k: int) -> NDArray[np.int32]:
         found = np.empty((len(users), k), dtype=np.int32)
-        pointers, barred_rows = barred
         assert self.feedback is not None  # checked by `rank`
         for rows in blocks(len(users), max(len(items), len(self.feedback.items))):
             scores = values_at(self._scores(users[rows]), items)  # (block, n_items)
-            within = pointers[rows.start : rows.stop + 1]
-            user = np.repeat(np.arange(len(scores)), np.diff(within))
-            scores[user, barred_rows[within[0] : within[-1]]] = -np.inf
+            out = barred.between(rows.start, rows.stop)
+            scores[out.owners(), out.values] = -np.inf
             found[rows] = top_rows(scores, k)
         return found
 
@@ -249,7 +247,7 @@ class VectorBaseline(PersonalBaseline):
     user_vectors: NDArray[np.float32]
     item_vectors: NDArray[np.float32]
 
-    def _rank_warm(self, users: IntArray, items: IntArray, barred: ItemLists, k: int) -> NDArray[np.int32]:
+    def _rank_warm(self, users: IntArray, items: IntArray, barred: Lists, k: int) -> NDArray[np.int32]:
         # One more component, 1 for users, holds the score of cold items, so that one search ranks all items.
         width = self.item_vectors.shape[1]
         asked = np.ones((len(users), width + 1), dtype=np.float32)

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from twotower.core.lists import Lists
 from twotower.data.dataset import TrainPart
 from twotower.estimator.setup import TrainingSetup, labels_of, strength_of, table_of
 from twotower.kernels.pairs import Pairs
@@ -55,7 +56,7 @@ def finish(
         sides[which] = Side(table.get_column(side.column), vectors, encoded.warm > 0)
     user = sides["users"].rows(train.interactions.get_column(schema.user))
     item = sides["items"].rows(train.interactions.get_column(schema.item)).astype(np.int32)
-    indptr, rows, label = _by_user(user, item, train, len(sides["users"].ids))
+    seen, label = _by_user(user, item, train, len(sides["users"].ids))
     items_table = table_of(train, "items", encoder.items)
     duration = None
     if schema.duration is not None and schema.duration in items_table.columns:
@@ -66,7 +67,7 @@ def finish(
         setup.target,
         sides["users"],
         sides["items"],
-        (indptr, rows),
+        seen,
         shown(items_table.select(schema.item, *(c for c in schema.display if c != schema.item))),
         duration,
         history,
@@ -80,12 +81,12 @@ def finish(
 
 def _by_user(
     user: NDArray[np.int64], item: NDArray[np.int32], train: TrainPart, n_users: int
-) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32] | None]:
-    """Return row pointers, items and labels of all interactions, grouped by user."""
+) -> tuple[Lists, NDArray[np.float32] | None]:
+    """Return the items and labels of all interactions, grouped by user."""
     column = train.schema.label
     label = np.zeros(len(user)) if column is None else train.interactions.get_column(column).to_numpy()
     grouped = Pairs.from_arrays(user, item, label, n_users=n_users)
-    return grouped.indptr, grouped.item, None if column is None else grouped.label
+    return grouped.lists, None if column is None else grouped.label
 
 
 def _settings(

@@ -9,10 +9,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from twotower.core.item_lists import ItemLists
+from twotower.core.lists import Lists
 from twotower.errors import ConfigError, DataError
 from twotower.metrics import RATING_METRICS
-from twotower.metrics.ranking_lists import Lists
+from twotower.metrics.ranking_lists import TopRows
 
 Own = Callable[[list[list[Any]], list[list[Any]]], Sequence[float]]
 """From each user's recommended item ids, best first, and relevant item ids, to one value per user."""
@@ -47,7 +47,7 @@ class OwnMetrics:
             self.directions[name] = direction
 
     def values(
-        self, lists: Lists, relevant: ItemLists, items: pl.Series, taken: Mapping[str, Any]
+        self, lists: TopRows, relevant: Lists, items: pl.Series, taken: Mapping[str, Any]
     ) -> dict[str, NDArray[np.float64]]:
         """Call every function for some users.
 
@@ -66,13 +66,9 @@ class OwnMetrics:
         """
         if not self.functions:
             return {}
-        ids, pointers = items.to_list(), relevant[0]
+        ids = items.to_list()
         recommended = [[ids[row] for row in rows if row >= 0] for rows in lists.tolist()]
-        right = relevant[1].tolist()
-        wanted = [
-            [ids[row] for row in right[start:stop]]
-            for start, stop in zip(pointers[:-1].tolist(), pointers[1:].tolist(), strict=True)
-        ]
+        wanted = [[ids[row] for row in relevant[user].tolist()] for user in range(len(relevant))]
         found = {}
         for name, function in self.functions.items():
             if name in taken:

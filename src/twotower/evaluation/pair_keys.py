@@ -10,7 +10,7 @@ import polars as pl
 from numba import njit
 from numpy.typing import NDArray
 
-from twotower.core.item_lists import ItemLists
+from twotower.core.lists import Lists
 
 IntArray = NDArray[np.int64]
 
@@ -47,37 +47,22 @@ def kept_of(kept: NDArray[np.bool_], *arrays: IntArray) -> tuple[IntArray, ...]:
     return tuple(array[kept] for array in arrays)
 
 
-def lists_of(keys: IntArray, asked: IntArray, n_items: int) -> ItemLists:
+def lists_of(keys: IntArray, asked: IntArray, n_items: int) -> Lists:
     """Return the items of some users (rows, ascending) from sorted keys of more users."""
     user, item = np.divmod(keys, n_items)
     place = np.full(int(max(user.max(initial=0), asked.max())) + 1, -1, dtype=np.int64)
     place[asked] = np.arange(len(asked))
     row = place[user]
     counts = np.bincount(row[row >= 0], minlength=len(asked))
-    return np.append(0, np.cumsum(counts)), item[row >= 0].astype(np.int32)
+    return Lists.from_lengths(counts, item[row >= 0].astype(np.int32))
 
 
-def users_of(lists: ItemLists, start: int, stop: int) -> ItemLists:
-    """Return the lists of the users from row ``start`` up to ``stop``."""
-    pointers, items = lists
-    first, last = pointers[start], pointers[stop]
-    return pointers[start : stop + 1] - first, items[first:last]
-
-
-def filtered(lists: ItemLists, where: NDArray[np.bool_]) -> ItemLists:
-    """Return the lists with only the entries (n,) that are true in ``where``."""
-    pointers, items = lists
-    return np.append(0, np.cumsum(where))[pointers], items[where]
-
-
-def complement(lists: ItemLists, n_items: int) -> ItemLists:
+def complement(lists: Lists, n_items: int) -> Lists:
     """Return, for each user, all items that are not in the list; ascending, as the lists must be."""
-    pointers, items = lists
-    counts = n_items - np.diff(pointers)
-    others = np.append(0, np.cumsum(counts))
-    rest = np.empty(others[-1], dtype=np.int32)
-    _fill_complement(pointers, items, n_items, others, rest)
-    return others, rest
+    counts = n_items - lists.lengths
+    rest = Lists.from_lengths(counts, np.empty(counts.sum(), dtype=np.int32))
+    _fill_complement(*lists.arrays, n_items, *rest.arrays)
+    return rest
 
 
 @njit(cache=True, nogil=True)

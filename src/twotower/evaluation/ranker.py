@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from twotower.core.item_lists import ItemLists
+from twotower.core.lists import Lists
 from twotower.data.dataset import Dataset
 
 
@@ -27,7 +27,7 @@ class RankRequest:
 
     users: pl.Series
     items: pl.Series
-    barred: ItemLists
+    barred: Lists
     tables: Dataset
 
 

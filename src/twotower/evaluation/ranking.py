@@ -294,8 +294,7 @@ def _evaluate(
     measured = mean_intervals(flat, resamples=resamples, seed=seed)
     metrics = {key: {metric: measured[key, metric] for metric in of} for key, of in parts.items()}
 
-    pointers, items = task.relevant
-    of_pair = np.repeat(np.arange(len(task.users)), np.diff(pointers))  # (n_relevant,)
+    of_pair = task.relevant.owners()  # (n_relevant,)
     results: dict[str, dict[str, SliceResult]] = {}
     for group, members in (slices.users | slices.items).items():
         results[group] = {}
@@ -307,7 +306,7 @@ def _evaluate(
     return RankingEvaluation(
         users=len(task.users),
         items=len(task.items),
-        positives=len(items),
+        positives=len(of_pair),
         left_out=task.left_out,
         metrics=metrics[_WHOLE] | {name: _alone(value) for name, value in values.whole.items()},
         slices=results,

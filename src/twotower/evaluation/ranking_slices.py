@@ -39,7 +39,7 @@ def ranking_slices(task: RankingTask, train: Dataset) -> RankingSlices:
     The slices of items are those that `twotower.evaluation.slices.slices_of` cuts of the held-out rows.
     """
     of_pairs = slices_of(task.positives, train)
-    first = task.relevant[0][:-1]  # (n_users,) each user's first relevant pair: every user has one
+    first = task.relevant.indptr[:-1]  # (n_users,) each user's first relevant pair: every user has one
     users: Slices = {
         group: {name: Slice(part.where[first], part.bounds) for name, part in of_pairs.pop(group).items()}
         for group in ("user", "user_activity")

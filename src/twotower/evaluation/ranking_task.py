@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from twotower.core.item_lists import ItemLists
+from twotower.core.lists import Lists
 from twotower.data.dataset import Dataset, Frame, to_polars
 from twotower.errors import DataError, nearest
 from twotower.evaluation.own_metrics import OwnMetrics
@@ -18,11 +18,9 @@ from twotower.evaluation.pair_keys import (
     among,
     complement,
     distinct_keys,
-    filtered,
     kept_of,
     keys_of_rows,
     lists_of,
-    users_of,
 )
 from twotower.evaluation.ranker import Ranker, RankRequest
 from twotower.metrics.exposure import (
@@ -34,7 +32,7 @@ from twotower.metrics.exposure import (
     self_information,
 )
 from twotower.metrics.ranking import accuracy, cut_offs
-from twotower.metrics.ranking_lists import Lists, checked_lists
+from twotower.metrics.ranking_lists import TopRows, checked_lists
 from twotower.metrics.user_means import user_means
 
 FloatArray = NDArray[np.float64]
@@ -98,10 +96,10 @@ class RankingTask:
     ks: tuple[int, ...]
     users: pl.Series
     items: pl.Series
-    relevant: ItemLists
+    relevant: Lists
     positives: Dataset
-    seen: ItemLists
-    allowed: ItemLists | None
+    seen: Lists
+    allowed: Lists | None
     train_rows: IntArray
     n_train: int
     left_out: Mapping[str, int]
@@ -199,7 +197,7 @@ class RankingTask:
             DataError: the ranker returned invalid lists: a repeated item, an excluded item, or a wrong shape.
         """
         n_items, k = len(self.items), self.ks[-1]
-        relevant = {key: filtered(self.relevant, where) for key, where in (parts or {}).items()}
+        relevant = {key: self.relevant.where(where) for key, where in (parts or {}).items()}
         of_item = {
             "avg_popularity_percentile": popularity_percentile(self.train_rows),
             "novelty": self_information(self.train_rows, self.n_train),
@@ -210,15 +208,15 @@ class RankingTask:
         for start, queries in self._blocks():
             lists = self._ask(ranker, queries, k)
             stop = start + len(lists)
-            values = accuracy(lists, users_of(self.relevant, start, stop), self.ks, n_items)
+            values = accuracy(lists, self.relevant.between(start, stop), self.ks, n_items)
             for name, value in of_item.items():
                 means = list_means(lists, value, self.ks)  # (n_ks, users of the block)
                 values |= {f"{name}@{cut}": of for cut, of in zip(self.ks, means, strict=True)}
             if own is not None:
-                values |= own.values(lists, users_of(self.relevant, start, stop), self.items, values)
+                values |= own.values(lists, self.relevant.between(start, stop), self.items, values)
             blocks.append(values)
             for key, inside in relevant.items():
-                measured = accuracy(lists, users_of(inside, start, stop), self.ks, n_items)
+                measured = accuracy(lists, inside.between(start, stop), self.ks, n_items)
                 part_blocks[key].append(
                     {name: of for name, of in measured.items() if name.startswith(("recall@", "ndcg@"))}
                 )
@@ -236,12 +234,12 @@ class RankingTask:
         for start in range(0, len(self.users), size):
             stop = min(start + size, len(self.users))
             if self.allowed is None:
-                barred = users_of(self.seen, start, stop)
+                barred = self.seen.between(start, stop)
             else:
-                barred = complement(users_of(self.allowed, start, stop), len(self.items))
+                barred = complement(self.allowed.between(start, stop), len(self.items))
             yield start, RankRequest(self.users.slice(start, stop - start), self.items, barred, tables)
 
-    def _ask(self, ranker: Ranker, queries: RankRequest, k: int) -> Lists:
+    def _ask(self, ranker: Ranker, queries: RankRequest, k: int) -> TopRows:
         found = np.asarray(ranker.rank(queries, k))
         if found.shape != (len(queries.users), k):
             raise DataError(

@@ -9,6 +9,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
+from twotower.core.lists import Lists
 from twotower.errors import DataError
 
 _INT32_MAX = np.iinfo(np.int32).max
@@ -45,6 +46,11 @@ class Pairs:
     def n_users(self) -> int:
         """Number of user rows, including those without pairs."""
         return self.indptr.size - 1
+
+    @property
+    def lists(self) -> Lists:
+        """The items of each user."""
+        return Lists(self.indptr, self.item)
 
     def __len__(self) -> int:
         return self.item.size

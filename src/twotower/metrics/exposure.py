@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from twotower.errors import DataError
 from twotower.metrics.checks import FloatArray, IntArray
-from twotower.metrics.ranking_lists import Lists
+from twotower.metrics.ranking_lists import TopRows
 
 
-def exposure_counts(lists: Lists, n_items: int, k: int) -> IntArray:
+def exposure_counts(lists: TopRows, n_items: int, k: int) -> IntArray:
     """Count the lists, cut off at k, that contain each item: (n_items,).
 
     >>> exposure_counts(np.array([[0, 2, 1], [2, -1, -1]], dtype=np.int32), 4, k=2)
@@ -117,7 +117,7 @@ def self_information(counts: NDArray[np.integer[Any]], total: int) -> FloatArray
     return bits
 
 
-def list_means(lists: Lists, of_item: FloatArray, ks: tuple[int, ...]) -> FloatArray:
+def list_means(lists: TopRows, of_item: FloatArray, ks: tuple[int, ...]) -> FloatArray:
     """Mean of an item property over each list, cut off at each k: (n_ks, n_users).
 
     A list shorter than k has the mean of its items; an empty list has nan and is not counted.

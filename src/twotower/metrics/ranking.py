@@ -33,11 +33,11 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from twotower.core.item_lists import ItemLists
+from twotower.core.lists import AnyLists, Lists
 from twotower.errors import ConfigError, DataError
 from twotower.metrics.checks import FloatArray
 from twotower.metrics.metric import Metric
-from twotower.metrics.ranking_lists import Lists, checked_items, checked_lists, chunk_count
+from twotower.metrics.ranking_lists import TopRows, checked_items, checked_lists, chunk_count
 
 RECALL = Metric("recall", higher_is_better=True, unit="share")
 NDCG = Metric("ndcg", higher_is_better=True, unit="share")
@@ -54,7 +54,7 @@ RANKING_METRICS: dict[str, Metric] = {metric.name: metric for metric in _ORDER}
 
 
 def ranking_values(
-    lists: NDArray[np.integer], relevant: ItemLists, ks: Sequence[int]
+    lists: NDArray[np.integer], relevant: AnyLists, ks: Sequence[int]
 ) -> Mapping[str, FloatArray]:
     """Compute all metrics of this module for every user.
 
@@ -63,7 +63,7 @@ def ranking_values(
     lists
         (n_users, K) item rows, best first, each at most once per user, -1 after the last.
     relevant
-        ``(pointers, items)``, (n_users + 1,) and (n,): the relevant items of each user, each once.
+        The relevant items of each user, each once; `Lists`, or ``(pointers, items)``.
     ks
         Cut-offs, each from 1 to K.
 
@@ -80,7 +80,7 @@ def ranking_values(
         Invalid lists or relevant items, or lists shorter than a k.
 
     >>> lists = np.array([[3, 1, 2]])
-    >>> relevant = (np.array([0, 2]), np.array([1, 5]))
+    >>> relevant = Lists.from_groups([[1, 5]])
     >>> values = ranking_values(lists, relevant, [2])
     >>> [(name, float(of[0])) for name, of in values.items()]  # doctest: +NORMALIZE_WHITESPACE
     [('recall@2', 0.5), ('ndcg@2', 0.38685280723454163), ('hit_rate@2', 1.0), ('precision@2', 0.5),
@@ -89,36 +89,36 @@ def ranking_values(
     """
     array = np.asarray(lists)
     items = checked_items("relevant", relevant, len(array))
-    most = max((int(of.max()) for of in (array, items[1]) if of.size), default=-1)
+    most = max((int(of.max()) for of in (array, items.values) if of.size), default=-1)
     return accuracy(checked_lists("lists", array, most + 1), items, cut_offs(ks), most + 1)
 
 
-def recall(lists: NDArray[np.integer], relevant: ItemLists, k: int) -> FloatArray:
+def recall(lists: NDArray[np.integer], relevant: AnyLists, k: int) -> FloatArray:
     """Share of all of a user's relevant items that are among the first k: (n_users,)."""
     return ranking_values(lists, relevant, (k,))[f"recall@{k}"]
 
 
-def hit_rate(lists: NDArray[np.integer], relevant: ItemLists, k: int) -> FloatArray:
+def hit_rate(lists: NDArray[np.integer], relevant: AnyLists, k: int) -> FloatArray:
     """1 if the first k contain a relevant item, else 0: (n_users,)."""
     return ranking_values(lists, relevant, (k,))[f"hit_rate@{k}"]
 
 
-def precision(lists: NDArray[np.integer], relevant: ItemLists, k: int) -> FloatArray:
+def precision(lists: NDArray[np.integer], relevant: AnyLists, k: int) -> FloatArray:
     """Hits among the first k, divided by k: (n_users,)."""
     return ranking_values(lists, relevant, (k,))[f"precision@{k}"]
 
 
-def ndcg(lists: NDArray[np.integer], relevant: ItemLists, k: int) -> FloatArray:
+def ndcg(lists: NDArray[np.integer], relevant: AnyLists, k: int) -> FloatArray:
     """Discounted hits among the first k, as a share of the best possible: (n_users,)."""
     return ranking_values(lists, relevant, (k,))[f"ndcg@{k}"]
 
 
-def average_precision(lists: NDArray[np.integer], relevant: ItemLists, k: int) -> FloatArray:
+def average_precision(lists: NDArray[np.integer], relevant: AnyLists, k: int) -> FloatArray:
     """Precision at each hit among the first k, summed and divided by ``min(k, R)``: (n_users,)."""
     return ranking_values(lists, relevant, (k,))[f"map@{k}"]
 
 
-def reciprocal_rank(lists: NDArray[np.integer], relevant: ItemLists, k: int) -> FloatArray:
+def reciprocal_rank(lists: NDArray[np.integer], relevant: AnyLists, k: int) -> FloatArray:
     """One over the rank of the first hit among the first k, 0 without one: (n_users,)."""
     return ranking_values(lists, relevant, (k,))[f"mrr@{k}"]
 
@@ -132,7 +132,7 @@ def cut_offs(ks: Sequence[int]) -> tuple[int, ...]:
     return tuple(sorted({int(k) for k in ks}))
 
 
-def accuracy(lists: Lists, relevant: ItemLists, ks: tuple[int, ...], n_items: int) -> dict[str, FloatArray]:
+def accuracy(lists: TopRows, relevant: Lists, ks: tuple[int, ...], n_items: int) -> dict[str, FloatArray]:
     """`ranking_values` for validated arrays: ks ascending, items below ``n_items``."""
     if ks[-1] > lists.shape[1]:
         raise DataError(
@@ -143,7 +143,7 @@ def accuracy(lists: Lists, relevant: ItemLists, ks: tuple[int, ...], n_items: in
     discount = 1.0 / np.log2(np.arange(2.0, ks[-1] + 2.0))  # (K,)
     ideal = np.append(0.0, np.cumsum(discount))  # (K + 1,) DCG of a list that starts with this many hits
     values = np.empty((len(_ORDER), len(ks), n_users))
-    _measure(lists, *relevant, np.array(ks), discount, ideal, n_items, chunk_count(n_users), values)
+    _measure(lists, *relevant.arrays, np.array(ks), discount, ideal, n_items, chunk_count(n_users), values)
     return {f"{metric.name}@{k}": values[m, j] for m, metric in enumerate(_ORDER) for j, k in enumerate(ks)}
 
 

@@ -9,10 +9,10 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from twotower.core.item_lists import ItemLists, check_lists, no_items
+from twotower.core.lists import AnyLists, Lists
 from twotower.errors import DataError
 
-Lists = NDArray[np.int32]
+TopRows = NDArray[np.int32]
 """The recommended items of each user, best first: (n_users, K) distinct item rows, -1 after the last."""
 
 _FAULTS = (
@@ -24,7 +24,7 @@ _FAULTS = (
 )
 
 
-def checked_lists(name: str, lists: NDArray[Any], n_items: int, barred: ItemLists | None = None) -> Lists:
+def checked_lists(name: str, lists: NDArray[Any], n_items: int, barred: Lists | None = None) -> TopRows:
     """Return top-k lists as int32 in C order, or raise.
 
     Parameters
@@ -58,7 +58,7 @@ def checked_lists(name: str, lists: NDArray[Any], n_items: int, barred: ItemList
         given = given.astype(np.int32, copy=False)
         chunks = chunk_count(len(given))
         found = np.zeros((chunks, 3), dtype=np.int64)
-        _first_faults(given, *(no_items(len(given)) if barred is None else barred), n_items, found)
+        _first_faults(given, *(Lists.empty(len(given)) if barred is None else barred).arrays, n_items, found)
         faulty = found[found[:, 0] > 0]
         if not faulty.size:
             return given
@@ -67,8 +67,8 @@ def checked_lists(name: str, lists: NDArray[Any], n_items: int, barred: ItemList
     raise DataError(f"{name} {rule} (user row {user}, position {place + 1}). Fix the ranker that made them.")
 
 
-def checked_items(name: str, items: ItemLists, n_users: int) -> ItemLists:
-    """Return item lists (pointers (n_users + 1,) int64, items (n,) int32), or raise.
+def checked_items(name: str, items: AnyLists, n_users: int) -> Lists:
+    """Return the items of each user, or raise.
 
     Raises
     ------
@@ -76,8 +76,8 @@ def checked_items(name: str, items: ItemLists, n_users: int) -> ItemLists:
         Pointers that do not match, a negative item row, or an item twice in a user's list.
 
     """
-    pointers, rows = check_lists(name, items, n_users)
-    user = np.repeat(np.arange(n_users), np.diff(pointers))
+    lists = Lists.check(name, items, n_users)
+    rows, user = lists.values, lists.owners()
     order = np.lexsort((rows, user))
     again = (np.diff(rows[order]) == 0) & (np.diff(user[order]) == 0)
     if again.any():
@@ -86,7 +86,7 @@ def checked_items(name: str, items: ItemLists, n_users: int) -> ItemLists:
             f"{name} must contain an item once per user; got item {rows[first]} twice for user row "
             f"{user[first]}. Remove duplicate pairs of user and item first."
         )
-    return pointers, rows
+    return lists
 
 
 def chunk_count(n_users: int) -> int:

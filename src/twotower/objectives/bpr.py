@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from twotower.core.item_lists import ItemLists
+from twotower.core.lists import Lists
 from twotower.errors import ConfigError, DataError
 from twotower.kernels.pairs import Pairs
 from twotower.objectives.objective import Objective, PairLoss, Step, Workspace
@@ -79,7 +79,7 @@ class BPR(Objective):
             )
         U, V = U.detach(), V.detach()
         dU, dV = torch.zeros_like(U), torch.zeros_like(V)
-        user = np.repeat(np.arange(pairs.n_users), np.diff(pairs.indptr))
+        user = pairs.lists.owners()
         weight = np.ones(len(pairs)) if pairs.weight is None else pairs.weight.astype(np.float64)
         drawn = draw_negatives(user, pairs, len(V), self.negatives, step or Step())  # (pairs, negatives)
         each = np.where(drawn >= 0, weight[:, None], 0.0)
@@ -122,8 +122,7 @@ def draw_negatives(
         step: the users' other items, the probability that a row is in ``V``, and the seed.
     """
     rng = np.random.Generator(np.random.SFC64(step.seed))
-    lists: ItemLists = (pairs.indptr, pairs.item)
-    own = np.sort(_keys(lists, n_items))
+    own = np.sort(_keys(pairs.lists, n_items))
     if step.positives is not None:
         own = np.union1d(own, _keys(step.positives, n_items))
     edges = None
@@ -147,7 +146,6 @@ def draw_negatives(
     return drawn.reshape(len(user), each)
 
 
-def _keys(lists: ItemLists, n_items: int) -> NDArray[np.int64]:
-    indptr, items = lists
-    owner = np.repeat(np.arange(len(indptr) - 1, dtype=np.int64), np.diff(indptr))
-    return owner * n_items + items
+def _keys(lists: Lists, n_items: int) -> NDArray[np.int64]:
+    keys: NDArray[np.int64] = lists.owners() * n_items + lists.values
+    return keys

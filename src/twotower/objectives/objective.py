@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from twotower.core.item_lists import ItemLists
+from twotower.core.lists import Lists
 from twotower.kernels.pairs import Pairs
 
 
@@ -67,7 +67,7 @@ class Step:
 
     """
 
-    positives: ItemLists | None = None
+    positives: Lists | None = None
     log_q: NDArray[np.float32] | None = None
     seed: int = 0
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from twotower.core.item_lists import ItemLists, no_items, take_lists
+from twotower.core.lists import Lists
 from twotower.errors import ConfigError, DataError
 from twotower.kernels.pairs import Pairs
 from twotower.objectives.objective import Objective, PairLoss, Step, Workspace
@@ -102,16 +102,14 @@ class Softmax(Objective):
         if total <= 0:
             return PairLoss(0.0, dU, dV)
         log_q = None if step.log_q is None else torch.from_numpy(step.log_q).to(U)
-        loss, lengths = 0.0, np.diff(pairs.indptr)
+        loss, lengths = 0.0, pairs.lists.lengths
         active = np.flatnonzero(lengths)  # users without pairs cost nothing
         block = max(1, _CELLS // max(len(V), 1))
         for start in range(0, len(active), block):
             users = active[start : start + block]
-            own = np.repeat(
-                np.arange(len(users)), lengths[users]
-            )  # each pair's user, as a position in the block
+            own = np.repeat(np.arange(len(users)), lengths[users])  # each pair's user in the block
             first, last = pairs.indptr[users[0]], pairs.indptr[users[-1] + 1]
-            barred = no_items(len(users)) if step.positives is None else take_lists(step.positives, users)
+            barred = Lists.empty(len(users)) if step.positives is None else step.positives.of(users)
             rows = torch.from_numpy(users).to(U.device)
             part, gradient = self._block(
                 U[rows],
@@ -121,8 +119,8 @@ class Softmax(Objective):
                 torch.from_numpy(weight[first:last] / total).to(U),
                 log_q,
                 (
-                    torch.from_numpy(_owners(barred)).to(U.device),
-                    torch.from_numpy(barred[1]).long().to(U.device),
+                    torch.from_numpy(barred.owners()).to(U.device),
+                    torch.from_numpy(barred.values).long().to(U.device),
                 ),
             )
             loss += part
@@ -168,8 +166,3 @@ class Softmax(Objective):
     def link(self, score: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the scores (n,) unchanged: they rank items and do not predict a label."""
         return score
-
-
-def _owners(lists: ItemLists) -> NDArray[np.int64]:
-    """Return the position of each entry's user."""
-    return np.repeat(np.arange(len(lists[0]) - 1), np.diff(lists[0]))

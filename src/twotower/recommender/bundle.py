@@ -285,8 +285,8 @@ def _write_parts(recommender: Recommender, directory: Path) -> None:
         "users.warm": recommender.users.warm,
         "items": recommender.items.vectors,
         "items.warm": recommender.items.warm,
-        "seen.indptr": recommender.seen[0],
-        "seen.item": recommender.seen[1],
+        "seen.indptr": recommender.seen.indptr,
+        "seen.item": recommender.seen.values,
     }
     if recommender.seen_label is not None:
         vectors["seen.label"] = recommender.seen_label

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from twotower.config import ObjectiveConfig
 from twotower.config.schema import Schema
-from twotower.core.item_lists import ItemLists
+from twotower.core.lists import Lists
 from twotower.core.reprs import ShortRepr
 from twotower.errors import ConfigError, DataError
 from twotower.recommender.side import Side
@@ -45,7 +45,7 @@ class Histories(ShortRepr):
 
     users: Side
     items: Side
-    seen: ItemLists
+    seen: Lists
     seen_label: NDArray[np.float32] | None
     item_duration: NDArray[np.float64] | None
     schema: Schema
@@ -63,8 +63,7 @@ class Histories(ShortRepr):
 
     def pairs(self) -> pl.DataFrame:
         """Return the (user, item) pairs of the training set with their labels, named as in the schema."""
-        indptr, item = self.seen
-        user = np.repeat(np.arange(len(self.users.ids)), np.diff(indptr))
+        user, item = self.seen.owners(), self.seen.values
         pairs = pl.DataFrame(
             {self.schema.user: self.users.ids.gather(user), self.schema.item: self.items.ids.gather(item)}
         )
@@ -74,10 +73,8 @@ class Histories(ShortRepr):
 
     def of(self, row: int) -> tuple[Rows, Targets]:
         """Return a known user's (by row) item rows of the training set, and their targets."""
-        indptr, items = self.seen
-        part = slice(indptr[row], indptr[row + 1])
-        rows = items[part].astype(np.int64)
-        return rows, self.targets(rows, None if self.seen_label is None else self.seen_label[part])
+        rows, label = self.seen[row].astype(np.int64), self.seen_label
+        return rows, self.targets(rows, None if label is None else label[self.seen.span(row)])
 
     def targets(
         self, rows: Rows, labels: ArrayLike | None = None, duration: NDArray[np.float64] | None = None

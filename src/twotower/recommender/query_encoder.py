@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from twotower.core.asked import as_series
 from twotower.core.forking import check_process
-from twotower.core.item_lists import ItemLists, no_items, take_lists
+from twotower.core.lists import Lists
 from twotower.data.dataset import to_polars
 from twotower.errors import ConfigError, DataError
 from twotower.recommender.histories import Histories, Rows, Targets
@@ -41,7 +41,7 @@ class Encoded:
     vectors: NDArray[np.float32]
     rows: Rows
     names: tuple[pl.Series, ...]
-    seen: ItemLists
+    seen: Lists
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +78,7 @@ class QueryEncoder:
         """Return known users by their rows."""
         users = self.histories.users
         ids = users.ids.gather(rows).rename(self.histories.schema.user)
-        return Encoded(users.vectors[rows], rows, (ids,), take_lists(self.histories.seen, rows))
+        return Encoded(users.vectors[rows], rows, (ids,), self.histories.seen.of(rows))
 
     def past(self, query: Query) -> tuple[NDArray[np.float32], Rows, Targets]:
         """Return a query's vector, the item rows of its whole history, and their targets."""
@@ -117,9 +117,9 @@ class QueryEncoder:
             if not len(rows):
                 raise ConfigError("there must be at least one item, got none")
             own = known.ids.gather(rows).rename(column)
-            return Encoded(known.vectors[rows], rows, (own,), no_items(len(rows)))
+            return Encoded(known.vectors[rows], rows, (own,), Lists.empty(len(rows)))
         new = _places(len(vectors)) if names is None else names.rename(column)
-        return Encoded(vectors, np.full(len(vectors), -1), (new,), no_items(len(vectors)))
+        return Encoded(vectors, np.full(len(vectors), -1), (new,), Lists.empty(len(vectors)))
 
     def _queries(self, queries: Sequence[Query]) -> Encoded:
         rows = self._rows(queries)
@@ -133,13 +133,12 @@ class QueryEncoder:
                 vectors[place], all_rows, _ = self._moved(rows[place], vectors[place], fresh, targets)
             else:
                 all_rows = self.histories.of(int(rows[place]))[0] if rows[place] >= 0 else fresh
-            seen.append(all_rows.astype(np.int32))
-        indptr = np.append(0, np.cumsum([len(own) for own in seen])).astype(np.int64)
+            seen.append(all_rows)
         names: tuple[pl.Series, ...] = (_places(len(queries)),)
         users = [query.user for query in queries]
         if any(user is not None for user in users):
             names = (*names, self._ids(users, rows))
-        return Encoded(vectors, rows, names, (indptr, np.concatenate(seen)))
+        return Encoded(vectors, rows, names, Lists.from_groups(seen))
 
     def _rows(self, queries: Sequence[Query]) -> Rows:
         """Return the row of each query's user, -1 for someone new.
@@ -213,10 +212,10 @@ class QueryEncoder:
         return pl.Series(self.histories.schema.user, ids, dtype=known.dtype)
 
 
-def itself(encoded: Encoded) -> ItemLists:
+def itself(encoded: Encoded) -> Lists:
     """Return lists that hold the row of each, and nothing for new ones."""
     known = encoded.rows >= 0
-    return np.append(0, np.cumsum(known)).astype(np.int64), encoded.rows[known].astype(np.int32)
+    return Lists.from_lengths(known, encoded.rows[known].astype(np.int32))
 
 
 def _places(n: int) -> pl.Series:

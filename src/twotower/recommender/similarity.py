@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from twotower.core.asked import Ids
 from twotower.core.forking import check_process
-from twotower.core.item_lists import ItemLists
+from twotower.core.lists import Lists
 from twotower.recommender.histories import Rows
 from twotower.recommender.listing import free_name
 from twotower.recommender.query_encoder import Encoded, itself
@@ -33,23 +33,17 @@ def nearest(asked: Encoded, own: F32, others: F32, k: int, filters: dict[str, An
     return exact_top_k(own, others, k, seen=itself(asked), **filters)
 
 
-def users_of(seen: ItemLists, items: Rows) -> ItemLists:
+def users_of(seen: Lists, items: Rows) -> Lists:
     """Return the rows of the users who have each item, an empty list for an item of row -1.
 
-    >>> indptr, users = users_of((np.array([0, 2, 3]), np.array([5, 7, 7], np.int32)), np.array([7, -1, 5]))
-    >>> indptr.tolist(), users.tolist()
-    ([0, 2, 2, 3], [0, 1, 0])
+    >>> users_of(Lists.from_groups([[5, 7], [7]]), np.array([7, -1, 5]))
+    Lists([[0, 1], [], [0]])
     """
-    indptr, rows = seen
     distinct, place = np.unique(items, return_inverse=True)
-    at = np.flatnonzero(np.isin(rows, distinct))
-    which = np.searchsorted(distinct, rows[at])
-    order = np.argsort(which, kind="stable")  # item by item, users ascending
-    users = np.searchsorted(indptr, at[order], side="right") - 1
-    each = np.split(users, np.cumsum(np.bincount(which, minlength=len(distinct)))[:-1])
-    lists = [each[one] for one in place]
-    ends = np.append(0, np.cumsum([len(one) for one in lists])).astype(np.int64)
-    return ends, np.concatenate(lists).astype(np.int32)
+    at = np.flatnonzero(np.isin(seen.values, distinct))
+    which = np.searchsorted(distinct, seen.values[at])
+    users = (np.searchsorted(seen.indptr, at, side="right") - 1).astype(np.int32)
+    return Lists.from_arrays(which, users, len(distinct)).of(place)
 
 
 def vector_table(side: Side, column: str, what: str, ids: Ids | None) -> pl.DataFrame:

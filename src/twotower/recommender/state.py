@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from twotower.config import ObjectiveConfig
 from twotower.core.asked import Ids
 from twotower.core.forking import check_process
-from twotower.core.item_lists import ItemLists
+from twotower.core.lists import Lists
 from twotower.core.reprs import Facts, html_of, kinds_of, named, text_of
 from twotower.core.warn import warn
 from twotower.core.wording import count_of
@@ -49,8 +49,7 @@ class RecommenderState:
         target: how scores become labels in their own units.
         users: every user of the users table and of the training set.
         items: every item of the items table and of the training set: the catalogue.
-        seen: the items of each user in the training set, as row pointers int64 (users + 1,) and item rows
-            int32.
+        seen: the item rows of each user in the training set.
         display: one row an item, in the catalogue's order: id and display columns.
         item_duration: float64 (items,), nan where not known; None without a duration in the items table.
         history: one record an epoch.
@@ -67,7 +66,7 @@ class RecommenderState:
     target: Target
     users: Side
     items: Side
-    seen: ItemLists
+    seen: Lists
     display: pl.DataFrame
     item_duration: NDArray[np.float64] | None
     history: list[dict[str, Any]]
@@ -93,7 +92,7 @@ class RecommenderState:
         vectors: NDArray[np.float32],
         k: int,
         *,
-        seen: ItemLists | None = None,
+        seen: Lists | None = None,
         allow: ArrayLike | None = None,
         deny: ArrayLike | None = None,
     ) -> TopK:
@@ -247,7 +246,7 @@ class RecommenderState:
             )
         return f"Recommender that {does}", {
             "knows": " and ".join(known),
-            "trained on": count_of(len(self.seen[1]), "interaction") + spent,
+            "trained on": count_of(len(self.seen.values), "interaction") + spent,
             "vectors": f"{self.model.dim} numbers, objective {self.objective.name}",
             "user features": kinds_of(schema.users),
             "item features": kinds_of(schema.items),

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from twotower.config import ModelConfig, ObjectiveConfig
 from twotower.config.renamed import renamed
 from twotower.config.schema import Schema
+from twotower.core.lists import Lists
 from twotower.core.parts import Part, memory
 from twotower.core.saved import flag, number
 from twotower.core.tensors import Arrays, check_size, entries, exactly, finite, parse
@@ -109,7 +110,7 @@ def unpacked(manifest: Mapping[str, Any], contents: Mapping[str, NDArray[np.uint
         Target.from_state(manifest["target"]),
         Side(users, vectors["users"], vectors["users.warm"]),
         Side(items, vectors["items"], vectors["items.warm"]),
-        (vectors["seen.indptr"], vectors["seen.item"]),
+        Lists(vectors["seen.indptr"], vectors["seen.item"]),
         _display(schema, items, tables["display"]),
         vectors.get("items.duration"),
         history,

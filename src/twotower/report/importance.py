@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from twotower.core.lists import Lists
 from twotower.data.dataset import Dataset
 from twotower.data.splitting import Parts
 from twotower.evaluation import RankingTask, held_out_task
@@ -259,10 +260,7 @@ def _taken(block: Block, rows: Rows) -> Block:
         case Codes(codes, size):
             return Codes(codes[rows], size)
         case Bag(indptr, codes, size):
-            length = np.diff(indptr)[rows]
-            start = np.append(0, np.cumsum(length))
-            place = np.arange(start[-1]) - np.repeat(start[:-1] - indptr[rows], length)
-            return Bag(start.astype(np.int64), codes[place], size)
+            return Bag(*Lists(indptr, codes).of(rows).arrays, size)
 
 
 def _spread(vectors: NDArray[np.float32]) -> float:

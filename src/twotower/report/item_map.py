@@ -90,7 +90,7 @@ def map_of(recommender: Recommender, items: pl.DataFrame) -> ItemMap | None:
     counts = Counter(value for value in values if value is not None)
     coloured = sorted(counts, key=lambda value: (-counts[value], value))[:CATEGORIES]
     colours = {value: place for place, value in enumerate(coloured)}
-    seen = np.bincount(recommender.seen[1], minlength=len(side.ids))[rows]
+    seen = np.bincount(recommender.seen.values, minlength=len(side.ids))[rows]
     radius = 1.4 + 3.0 * np.sqrt(seen / max(int(seen.max()), 1))
     at = _EDGE + (places * [1, -1] + 1) / 2 * (_SIZE - 2 * _EDGE)
     names = Names(recommender)

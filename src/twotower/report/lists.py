@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from twotower.core.item_lists import ItemLists
+from twotower.core.lists import Lists
 from twotower.evaluation import RankingTask
 from twotower.evaluation.ranker import Ranker, RankRequest
 from twotower.metrics.exposure import exposure_counts
@@ -40,7 +40,7 @@ class GivenLists:
     users: pl.Series
     items: pl.Series
     lists: NDArray[np.int32]
-    relevant: ItemLists
+    relevant: Lists
     exposure: NDArray[np.int64]
     popularity: NDArray[np.int64]
     overlap: float
@@ -63,7 +63,7 @@ def lists_of(task: RankingTask, ranker: Ranker, k: int) -> GivenLists:
     order = np.argsort(task.train_rows, kind="stable")
     band = np.empty(n_items, dtype=np.int64)
     band[order] = np.arange(n_items) * BANDS // n_items
-    weights = (task.train_rows, np.bincount(task.relevant[1], minlength=n_items), exposure)
+    weights = (task.train_rows, np.bincount(task.relevant.values, minlength=n_items), exposure)
     by_band = np.stack([np.bincount(band, weights=of, minlength=BANDS).astype(np.float64) for of in weights])
     by_band /= np.maximum(by_band.sum(axis=1, keepdims=True), 1e-300)
     return GivenLists(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from twotower.core.item_lists import distinct_items
+from twotower.core.lists import distinct_items
 from twotower.core.wording import count_of
 from twotower.recommender import Recommender
 from twotower.report.lists import GivenLists
@@ -83,7 +83,7 @@ class Person:
 def people_of(recommender: Recommender, lists: GivenLists) -> tuple[Person, ...]:
     """Return users with few, with a typical number of, and with many interactions."""
     rows = recommender.users.rows(lists.users)
-    counts = np.where(rows >= 0, np.diff(recommender.seen[0])[rows], 0)
+    counts = np.where(rows >= 0, recommender.seen.lengths[rows], 0)
     warm = np.flatnonzero(counts > 0)
     if not len(warm):
         return ()
@@ -99,7 +99,7 @@ def _person(recommender: Recommender, lists: GivenLists, place: int, row: int) -
         (names.of_row(int(item)), None if labels is None else float(labels[n]))
         for n, item in enumerate(past[:_HISTORY])
     )
-    relevant = lists.relevant[1][lists.relevant[0][place] : lists.relevant[0][place + 1]]
+    relevant = lists.relevant[place]
     found = lists.lists[place]
     found = found[found >= 0]
     ids = lists.items.gather(found)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twotower.core.item_lists import no_items
+from twotower.core.lists import Lists
 from twotower.errors import ConfigError
 from twotower.retrieval import kernels
 from twotower.retrieval._faiss import faiss, pointer, threads
@@ -80,7 +80,7 @@ def look_up(
     found = np.empty((users.shape[0], fetch), dtype=np.int64)
     score = np.empty((users.shape[0], fetch), dtype=np.float32)
     nprobe = min(nprobe, len(centroids))
-    probed = scan(users, centroids, nprobe, no_items(len(users)), None)
+    probed = scan(users, centroids, nprobe, Lists.empty(len(users)), None)
     keys = probed.items.astype(np.int64)
     how = faiss().SearchParametersIVF(nprobe=nprobe)
 

@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from twotower.core.item_lists import ItemLists, take_lists
+from twotower.core.lists import Lists
 from twotower.retrieval.exact import TopK, rescore, scan
 from twotower.retrieval.index import Index
 
@@ -53,7 +53,7 @@ class ApproximateIndex(Index):
         """
 
     def _search(
-        self, users: NDArray[np.float32], k: int, seen: ItemLists, rows: NDArray[np.int32] | None
+        self, users: NDArray[np.float32], k: int, seen: Lists, rows: NDArray[np.int32] | None
     ) -> TopK:
         if self._scan_is_cheaper(k, rows):
             return scan(users, self.items, k, seen, rows)
@@ -68,7 +68,7 @@ class ApproximateIndex(Index):
             left.append(self._search_some(users, k, seen, allowed, some, top))
         short = np.concatenate([np.empty(0, dtype=np.int64), *left])
         if short.size:
-            exact = scan(users[short], self.items, k, take_lists(seen, short), rows)
+            exact = scan(users[short], self.items, k, seen.of(short), rows)
             top.items[short], top.scores[short] = exact.items, exact.scores
         return top
 
@@ -82,7 +82,7 @@ class ApproximateIndex(Index):
         self,
         users: NDArray[np.float32],
         k: int,
-        seen: ItemLists,
+        seen: Lists,
         allowed: NDArray[np.bool_] | None,
         some: NDArray[np.int64],
         top: TopK,
@@ -94,7 +94,7 @@ class ApproximateIndex(Index):
         while waiting.size and (effort == 1 or fetch * self.scans_per_fetch <= self.n_items):
             everyone = waiting.size == users.shape[0]  # no rows to select, as for a single user
             asked = users if everyone else users[waiting]
-            lists = seen if everyone else take_lists(seen, waiting)
+            lists = seen if everyone else seen.of(waiting)
             found = self._nearest(asked, fetch, effort)
             part = rescore(asked, self.items, k, lists, allowed, found)
             top.items[waiting], top.scores[waiting] = part.items, part.scores

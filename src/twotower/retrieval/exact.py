@@ -18,7 +18,7 @@ import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from twotower.core.item_lists import ItemLists
+from twotower.core.lists import AnyLists, Lists
 from twotower.core.reprs import ShortRepr
 from twotower.errors import ConfigError
 from twotower.retrieval import kernels
@@ -57,7 +57,7 @@ def exact_top_k(
     items: NDArray[np.float32],
     k: int,
     *,
-    seen: ItemLists | None = None,
+    seen: AnyLists | None = None,
     allow: ArrayLike | None = None,
     deny: ArrayLike | None = None,
 ) -> TopK:
@@ -70,8 +70,7 @@ def exact_top_k(
     k
         At least 1; it may exceed the number of candidates.
     seen
-        ``(indptr, item)``, (n_users + 1,) and (n,): user ``u`` is never given ``item[indptr[u]:indptr[u +
-        1]]``.
+        Item rows that each user is never given; `Lists`, or ``(indptr, item)``, (n_users + 1,) and (n,).
     allow, deny
         The items that may be given to anyone, and those that may not: a mask (n_items,) bool, or item rows,
         in any order. None allows all and denies none.
@@ -110,7 +109,7 @@ def scan(
     users: NDArray[np.float32],
     items: NDArray[np.float32],
     k: int,
-    seen: ItemLists,
+    seen: Lists,
     rows: NDArray[np.int32] | None,
 ) -> TopK:
     """Do as `exact_top_k` with checked arguments: contiguous, candidates ascending, None for all."""
@@ -121,7 +120,7 @@ def scan(
     most = max(1, min(kernels.BLOCK, _KEYS // (2 * min(k, n) + kernels.TILE)))
 
     def work(first: int, last: int) -> None:
-        kernels.top_of_block(users, items, rows, *seen, first, last, top.items, top.scores)
+        kernels.top_of_block(users, items, rows, *seen.arrays, first, last, top.items, top.scores)
 
     share(work, users.shape[0], most)
     return top
@@ -131,7 +130,7 @@ def rescore(
     users: NDArray[np.float32],
     items: NDArray[np.float32],
     k: int,
-    seen: ItemLists,
+    seen: Lists,
     allowed: NDArray[np.bool_] | None,
     found: NDArray[np.int64],
 ) -> TopK:
@@ -143,7 +142,7 @@ def rescore(
     top = TopK.empty(users.shape[0], k)
 
     def work(first: int, last: int) -> None:
-        kernels.top_of_rows(users, items, found, allowed, *seen, first, last, top.items, top.scores)
+        kernels.top_of_rows(users, items, found, allowed, *seen.arrays, first, last, top.items, top.scores)
 
     share(work, users.shape[0], kernels.BLOCK)
     return top

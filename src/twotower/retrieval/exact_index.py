@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from twotower.core.item_lists import ItemLists
+from twotower.core.lists import Lists
 from twotower.retrieval.exact import TopK, scan
 from twotower.retrieval.index import Index, Parameters
 
@@ -22,7 +22,7 @@ class ExactIndex(Index):
         return cls(items, parameters)
 
     def _search(
-        self, users: NDArray[np.float32], k: int, seen: ItemLists, rows: NDArray[np.int32] | None
+        self, users: NDArray[np.float32], k: int, seen: Lists, rows: NDArray[np.int32] | None
     ) -> TopK:
         return scan(users, self.items, k, seen, rows)
 

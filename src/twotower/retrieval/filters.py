@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from twotower.core.item_lists import ItemLists, check_lists, no_items
+from twotower.core.lists import AnyLists, Lists
 from twotower.errors import DataError
 
 
-def seen_lists(seen: ItemLists | None, n_users: int, n_items: int) -> ItemLists:
+def seen_lists(seen: AnyLists | None, n_users: int, n_items: int) -> Lists:
     """Return ``seen`` checked and in the types of the kernels; None is an empty list for each user.
 
     Raises
@@ -18,7 +18,7 @@ def seen_lists(seen: ItemLists | None, n_users: int, n_items: int) -> ItemLists:
         Pointers that don't rise from 0 to the number of items, or an unknown item.
 
     """
-    return no_items(n_users) if seen is None else check_lists("`seen`", seen, n_users, n_items)
+    return Lists.empty(n_users) if seen is None else Lists.check("`seen`", seen, n_users, n_items)
 
 
 def candidate_rows(allow: ArrayLike | None, deny: ArrayLike | None, n_items: int) -> NDArray[np.int32] | None:

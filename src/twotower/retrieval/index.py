@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from twotower.core.item_lists import ItemLists
+from twotower.core.lists import AnyLists, Lists
 from twotower.errors import BundleError, ConfigError, DataError, nearest
 from twotower.retrieval.exact import TopK, check_k
 from twotower.retrieval.filters import candidate_rows, seen_lists
@@ -111,7 +111,7 @@ class Index(ABC):
         users: NDArray[np.float32],
         k: int,
         *,
-        seen: ItemLists | None = None,
+        seen: AnyLists | None = None,
         allow: ArrayLike | None = None,
         deny: ArrayLike | None = None,
     ) -> TopK:
@@ -125,8 +125,7 @@ class Index(ABC):
         k
             At least 1; where it exceeds a user's candidates the rest of the row is -1.
         seen
-            ``(indptr, item)``, (n_users + 1,) and (n,): user ``u`` is never given ``item[indptr[u]:indptr[u +
-            1]]``.
+            Item rows that each user is never given; `Lists`, or ``(indptr, item)``, (n_users + 1,) and (n,).
         allow, deny
             The items that may be given to anyone, and those that may not: a mask (n_items,) bool, or item
             rows, in any order. None allows all and denies none; an empty ``allow`` gives empty lists.
@@ -247,7 +246,7 @@ class Index(ABC):
 
     @abstractmethod
     def _search(
-        self, users: NDArray[np.float32], k: int, seen: ItemLists, rows: NDArray[np.int32] | None
+        self, users: NDArray[np.float32], k: int, seen: Lists, rows: NDArray[np.int32] | None
     ) -> TopK:
         """Search with checked arguments; ``rows`` are the candidates, ascending, None for all."""
 

@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from twotower.core.item_lists import ItemLists
+from twotower.core.lists import Lists
 from twotower.recommender import Recommender
 from twotower.recommender.column_filters import ColumnFilters, meets
 from twotower.recommender.projecting import Plane, plane
@@ -77,7 +77,7 @@ class Trained:
         """The text that a search looks at, see `texts.searchable`; made on first use."""
         own = self.recommender
         display = own.display.drop(own.encoder.schema.item)
-        return searchable(display, own.item_ids, np.bincount(own.seen[1], minlength=len(own.item_ids)))
+        return searchable(display, own.item_ids, np.bincount(own.seen.values, minlength=len(own.item_ids)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,7 +216,7 @@ class Catalogue:
         ]
         return np.concatenate([rows, np.array(late, dtype=np.int32)])
 
-    def search(self, users: F32, k: int, barred: ItemLists, allow: Rows | None) -> TopK:
+    def search(self, users: F32, k: int, barred: Lists, allow: Rows | None) -> TopK:
         """Return each user's best k.
 
         Args:
@@ -245,7 +245,7 @@ class Catalogue:
         else:
             assert self.directions is not None
             unit = self.directions[[row - self.n_trained]]
-        barred = np.array([0, 1 + len(self.hidden)]), np.append(self.hidden, np.int32(row))
+        barred = Lists.from_groups([np.append(self.hidden, np.int32(row))])
         first, late = split(barred, self.n_trained)
         top = exact_top_k(unit, self.trained.directions, k, seen=first)
         if self.directions is None:
@@ -254,22 +254,18 @@ class Catalogue:
         return _merged(top, more, self.n_trained, k)
 
 
-def with_each(lists: ItemLists, rows: Rows) -> ItemLists:
+def with_each(lists: Lists, rows: Rows) -> Lists:
     """Return the lists with the same further rows in each."""
     if not len(rows):
         return lists
-    n = len(lists[0]) - 1
-    pointers = lists[0] + len(rows) * np.arange(n + 1)
-    own = [lists[1][lists[0][u] : lists[0][u + 1]] for u in range(n)]
-    return pointers, np.concatenate([part for each in own for part in (each, rows)])
+    return Lists.from_groups([np.concatenate([lists[user], rows]) for user in range(len(lists))])
 
 
-def split(lists: ItemLists, at: int) -> tuple[ItemLists, ItemLists]:
+def split(lists: Lists, at: int) -> tuple[Lists, Lists]:
     """Return the lists of rows below ``at``, and those of the other rows, counted from ``at``."""
-    pointers, rows = lists
-    below = rows < at
-    count = np.concatenate([[0], np.cumsum(below)])[pointers]
-    return (count, rows[below]), (pointers - count, (rows[~below] - at).astype(np.int32))
+    below = lists.values < at
+    late = lists.where(~below)
+    return lists.where(below), Lists(late.indptr, (late.values - at).astype(np.int32))
 
 
 def _merged(top: TopK, more: TopK, offset: int, k: int) -> TopK:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twotower.core.item_lists import ItemLists
+from twotower.core.lists import Lists
 from twotower.recommender.similarity import users_of
 from twotower.retrieval import exact_top_k
 from twotower.server.asked import Asked, item_rows, people
@@ -123,13 +123,13 @@ def lists(
         yield {"user_id": name, "known": known, "events": len(user.fresh), "items": items}, user
 
 
-def _barred(users: Sequence[User], want: Wanted) -> ItemLists:
+def _barred(users: Sequence[User], want: Wanted) -> Lists:
     if len(users) == 1:
         own = users[0].seen if want.exclude_seen else NO_ROWS
         rows = np.concatenate([own, want.deny]) if len(want.deny) else own
-        return np.array([0, len(rows)]), rows
+        return Lists.from_groups([rows])
     each = [np.concatenate([user.seen, want.deny]) if want.exclude_seen else want.deny for user in users]
-    return np.append(0, np.cumsum([len(rows) for rows in each])), np.concatenate(each)
+    return Lists.from_groups(each)
 
 
 def listed(state: State, rows: Sequence[int], scores: Sequence[float]) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import Path, Query, Request
 from starlette.responses import Response
 
-from twotower.core.item_lists import distinct_items
+from twotower.core.lists import distinct_items
 from twotower.data.verbs import verb_of
 from twotower.server.access import HEALTH
 from twotower.server.answers import (

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from twotower.core.item_lists import distinct_items
+from twotower.core.lists import distinct_items
 from twotower.server.catalogue import LiveItem
 from twotower.server.state import State
 from twotower.server.texts import plain

@@ -155,8 +155,7 @@ def known(state: State, name: Id, past: Past) -> User | None:
 
 def trained(state: State, row: int) -> User:
     """Return a user as trained."""
-    indptr, seen = state.recommender.seen
-    own = state.items.now(seen[indptr[row] : indptr[row + 1]])
+    own = state.items.now(state.recommender.seen[row])
     return User(state.recommender.users.vectors[row], own, row, _NONE, _NONE.astype(np.float64))
 
 

@@ -14,7 +14,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from twotower.core.item_lists import take_lists
+from twotower.core.lists import Lists
 from twotower.kernels.pairs import Pairs
 from twotower.objectives import Step
 
@@ -182,18 +182,17 @@ class Batcher:
     def _step(self, users: NDArray[np.int64] | None, items: NDArray[np.int64] | None, seed: int) -> Step:
         """Return the training items of a batch's users, as rows of the batch's items."""
         assert self._everyone is not None
-        lists = (self._everyone, self.pairs.item)
+        lists = Lists(self._everyone, self.pairs.item)
         if users is not None:
-            lists = take_lists(lists, users)
+            lists = lists.of(users)
         seed &= 0x7FFF_FFFF_FFFF_FFFF
         if items is None:
             return Step(lists, None, seed)
         place = np.full(self.pairs.n_items, -1, dtype=np.int32)
         place[items] = np.arange(len(items), dtype=np.int32)
-        indptr, rows = lists[0], place[lists[1]]
-        here = rows >= 0
+        local = Lists(lists.indptr, place[lists.values])
         assert self._log_q is not None
-        return Step((np.append(0, np.cumsum(here))[indptr], rows[here]), self._log_q[items], seed)
+        return Step(local.where(local.values >= 0), self._log_q[items], seed)
 
 
 @numba.njit(cache=True)

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array, hstack
 
+from twotower.core.lists import Lists
 from twotower.towers import LinearTower, SideArrays
 
 LEAST_ROWS = 3
@@ -52,28 +53,28 @@ class Design:
     def of(cls, side: SideArrays) -> Design:
         """Return the design matrix of some rows."""
         rows = side.rows
-        each = [(np.arange(rows + 1), side.codes[:, c].cpu().numpy()) for c in range(side.codes.shape[1])]
-        each += [(indptr.cpu().numpy(), codes.cpu().numpy()) for indptr, codes in side.bags]
+        one = np.ones(rows, dtype=np.int64)
+        each = [Lists.from_lengths(one, codes.cpu().numpy()) for codes in side.codes.T]
+        each += [Lists(indptr.cpu().numpy(), codes.cpu().numpy()) for indptr, codes in side.bags]
         counts = np.zeros(side.n_codes, dtype=np.int64)  # number of rows with each code
-        for indptr, codes in each:
-            of = np.repeat(np.arange(rows), np.diff(indptr))
-            distinct = np.unique(of * np.int64(side.n_codes) + codes) % side.n_codes
+        for lists in each:
+            distinct = np.unique(lists.owners() * np.int64(side.n_codes) + lists.values) % side.n_codes
             counts += np.bincount(distinct, minlength=side.n_codes)
         frequent = np.argsort(-counts, kind="stable")[:MOST_CODES]
         has = np.zeros(side.n_codes, dtype=np.bool_)
         has[frequent[counts[frequent] >= LEAST_ROWS]] = True
         parts = [csr_array(side.dense.cpu().numpy().astype(np.float64))]
         columns, width = [], side.dense.shape[1]
-        for (indptr, codes), (first, last) in zip(each, side.ranges, strict=True):
+        for lists, (first, last) in zip(each, side.ranges, strict=True):
             there = first + np.flatnonzero(counts[first:last] > 0)
             there = np.concatenate([there[has[there]], there[~has[there]]])
             n = int(has[first:last].sum())
             place = np.full(side.n_codes, -1)
             place[there[:n]] = np.arange(n)
-            known = place[codes] >= 0
-            of = np.repeat(np.arange(rows), np.diff(indptr))
-            share = (1.0 / np.maximum(np.diff(indptr), 1))[of]
-            parts.append(csr_array((share[known], (of[known], place[codes][known])), shape=(rows, n)))
+            code = place[lists.values]
+            known, of = code >= 0, lists.owners()
+            share = (1.0 / np.maximum(lists.lengths, 1))[of]
+            parts.append(csr_array((share[known], (of[known], code[known])), shape=(rows, n)))
             columns.append((first, last, there, np.arange(width, width + n)))
             width += n
         return cls(csr_array(hstack(parts, format="csr")), tuple(columns))

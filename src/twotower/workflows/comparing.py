@@ -299,7 +299,7 @@ def compare_rankers(
         keep=None if tuned is None else lambda name, choice: tuned.keep(name, choice, log),
     )
     names = list(RANKING_BASELINES if baselines is None else baselines)
-    warm = float((task.train_rows[task.relevant[1]] > 0).mean())
+    warm = float((task.train_rows[task.relevant.values] > 0).mean())
     if CategoryPopularity.name in names and len(names) > 1 and warm >= _WARM:
         names.remove(CategoryPopularity.name)
         fitting.skipped[CategoryPopularity.name] = (
