@@ -20,8 +20,9 @@ from twotower.config.schema import Schema
 from twotower.data.dataset import Dataset
 from twotower.data.duplicates import deduplicate
 from twotower.data.durations import durations
+from twotower.data.splits.split import WHOLE
 from twotower.data.splitting import alike
-from twotower.datasets.configured import WHOLE, cut
+from twotower.datasets.configured import cut
 from twotower.errors import TwoTowerError
 
 SAMPLE = 500_000

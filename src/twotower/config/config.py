@@ -29,7 +29,7 @@ class Config(Section):
     data: DataConfig = DataConfig()
     schema_: Schema | None = Field(default=None, alias="schema")
     """``[schema]``, for source ``tables`` only: the named data sets bring their own."""
-    split: SplitConfig = SplitConfig()
+    split: SplitConfig = Field(default_factory=SplitConfig)
     positive: PositiveConfig = PositiveConfig()
     model: ModelConfig = ModelConfig()
     objective: ObjectiveConfig = ObjectiveConfig()
@@ -48,7 +48,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:
-        source, files = self.data.source, self.split.method == "files"
+        source, split = self.data.source, self.split.kind()
         if source != "tables" and self.schema_ is not None:
             raise ValueError(f"[schema] is for source 'tables'; '{source}' brings its own, so leave it out")
         if self.objective.implicit and not self.evaluation.ranking:
@@ -58,12 +58,10 @@ class Config(Section):
                 "'squared')"
             )
         check_agreement(self.model, self.objective, self.training)
-        if files and source not in ("tables", "kuairec"):
-            raise ValueError(
-                f"split method 'files' is for the sources 'tables' and 'kuairec', not '{source}'"
-            )
-        if self.split.method == "column" and source != "tables":
-            raise ValueError(f"split method 'column' is for source 'tables', not '{source}'")
+        if split.sources and source not in split.sources:
+            sources = " and ".join(f"'{name}'" for name in split.sources)
+            noun = "source" if len(split.sources) == 1 else "the sources"
+            raise ValueError(f"split method '{split.name}' is for {noun} {sources}, not '{source}'")
         if source != "tables":
             return self
         if self.schema_ is None:
@@ -72,8 +70,10 @@ class Config(Section):
             raise ValueError(
                 f"[schema] label is missing: name the column that objective '{self.objective.name}' predicts"
             )
-        if self.data.interactions is None and not files:
+        if self.data.interactions is None and not split.reads_files:
             raise ValueError("[data] interactions is missing: give the path of the interactions table")
-        if self.data.interactions is not None and files:
-            raise ValueError("[data] interactions is not read with split method 'files'; leave it out")
+        if self.data.interactions is not None and split.reads_files:
+            raise ValueError(
+                f"[data] interactions is not read with split method '{split.name}'; leave it out"
+            )
         return self

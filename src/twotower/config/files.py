@@ -96,7 +96,8 @@ def resolved(
     """
     updates: dict[str, BaseModel] = {}
     for section, keys in _PATHS.items():
-        if section == "split" and (config.data.source == "kuairec" or config.split.method == "column"):
+        files = config.split.kind().reads_files and config.data.source != "kuairec"
+        if section == "split" and not files:
             continue  # these are names of matrix files, perhaps within a zip, or values of a column
         part: BaseModel = getattr(config, section)
         update = {}

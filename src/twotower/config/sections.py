@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal, Self
+from abc import ABC
+from importlib import import_module
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticKnownError
 
 
 def _share_or_path(value: Any) -> Any:
@@ -109,14 +120,48 @@ class DataConfig(Section):
         return self
 
 
+class SplitMethod(ABC):
+    """What a config knows of a split method; `twotower.data.splits` has the methods."""
+
+    name: ClassVar[str]
+    """The value of ``split.method``."""
+    summary: ClassVar[str]
+    """What is held out, for the documentation."""
+    hint: ClassVar[str] = ""
+    """What it is for, in a few words, where that is not clear from its name."""
+    by_time: ClassVar[bool] = False
+    """Whether it holds out the latest rows, by the timestamp; rows without a time stay in training."""
+    cold: ClassVar[Literal["", "users", "items"]] = ""
+    """Which of them have all their rows on one side, so that those of the test set are new to the model."""
+    warm: ClassVar[Literal["", "users", "items"]] = ""
+    """Which of the test set's have rows in the training set, all of them."""
+    sources: ClassVar[tuple[str, ...]] = ()
+    """The values of ``data.source`` that it works with; none for all."""
+    reads_files: ClassVar[bool] = False
+    """Whether it reads files of its own (``split.train``, ...) in place of ``data.interactions``."""
+
+    @classmethod
+    def check(cls, settings: SplitConfig) -> None:
+        """Make sure that the other keys of ``[split]`` are right for this method.
+
+        Raises:
+            ValueError: a key is missing or not for this method.
+        """
+        strings = isinstance(settings.test, str) or isinstance(settings.validation, str)
+        if settings.train is not None or strings:
+            raise ValueError(
+                f"file paths are only for method 'files'; method '{cls.name}' takes shares between 0 and 1"
+            )
+
+
 class SplitConfig(Section):
     """``[split]``: how the interactions are divided into training, validation and test set."""
 
-    method: Literal[
-        "random", "per_user", "temporal", "leave_last", "cold_items", "cold_users", "files", "column"
-    ] = "random"
+    method: Annotated[str, Field(json_schema_extra=lambda schema: schema.update(enum=_split_methods()))] = (
+        "random"
+    )
     """How rows are held out; ``files`` reads the sets from separate files, ``column`` from a column that
-    names the set of each row."""
+    names the set of each row. Or the name of a registered method of your own."""
     column: PathString | None = None
     """Column of the interactions that names the set of each row: train, test, and optionally validation (or
     dev, val). Setting it selects the method ``column``."""
@@ -140,25 +185,35 @@ class SplitConfig(Section):
             return {**values, "method": "column"}
         return values
 
+    @field_validator("method")
+    @classmethod
+    def _known_method(cls, value: str) -> str:
+        if value not in _split_methods():
+            expected = ", ".join(f"'{name}'" for name in _split_methods())
+            raise PydanticKnownError("literal_error", {"expected": expected})
+        return value
+
     @model_validator(mode="after")
-    def _paths_with_files_only(self) -> Self:
-        if (self.method == "column") != (self.column is not None):
-            raise ValueError(
-                "method 'column' needs split.column, the name of a column with the values train and test"
-                if self.column is None
-                else f"column is for method 'column', not '{self.method}'; leave one of them out"
-            )
-        if self.method == "column":
-            if isinstance(self.test, float) and self.test != type(self).model_fields["test"].default:
-                raise ValueError(f"method 'column' takes the test rows from '{self.column}'; leave test out")
-        elif self.method == "files":
-            if self.train is None or not isinstance(self.test, str):
-                raise ValueError("method 'files' needs the paths split.train and split.test")
-        elif self.train is not None or isinstance(self.test, str) or isinstance(self.validation, str):
-            raise ValueError(
-                f"file paths are only for method 'files'; method '{self.method}' takes shares between 0 and 1"
-            )
+    def _keys_of_its_method(self) -> Self:
+        kind = self.kind()
+        if self.column is not None and self.method != "column":
+            raise ValueError(f"column is for method 'column', not '{self.method}'; leave one of them out")
+        kind.check(self)
         return self
+
+    def kind(self) -> type[SplitMethod]:
+        """Return the class of the method."""
+        found: type[SplitMethod] = _splits().get(self.method)
+        return found
+
+
+def _splits() -> Any:
+    # by name, as the methods are above the config
+    return import_module("twotower.data.splits.registry").SPLITS
+
+
+def _split_methods() -> list[str]:
+    return list(_splits().names())
 
 
 class ModelConfig(Section):

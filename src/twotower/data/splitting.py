@@ -1,8 +1,7 @@
 """Split a dataset into training, validation and test set; only a `TrainPart` may be fitted on.
 
-Duplicates are dropped first: a copy of a training row in the test set is leakage. A method is a function that
-returns which rows to hold out; the same function, with another stream of the same seed, then selects the
-validation set.
+Duplicates are dropped first: a copy of a training row in the test set is leakage. A method chooses which rows
+to hold out (`HoldOut`); with another stream of the same seed, it then selects the validation set.
 """
 
 from __future__ import annotations
@@ -16,21 +15,14 @@ import polars as pl
 
 from twotower.core.forking import check_process
 from twotower.core.wording import count_of
-from twotower.data.checks import require_columns
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.duplicates import deduplicate, drop_rows_of
 from twotower.data.merged import one_row_an_id
-from twotower.data.parse import shown
-from twotower.data.split_methods import BY_TIME, METHODS
+from twotower.data.splits.column import SETS, Column
+from twotower.data.splits.registry import SPLITS
+from twotower.data.splits.split import HoldOut, Split
 from twotower.errors import ConfigError, DataError, nearest
 
-PART_WORDS = {
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "val", "dev"),
-    "test": ("test", "testing"),
-}
-"""The values of a column that mark the rows of each set."""
-_SETS = {"train": "training", "validation": "validation", "test": "test"}
 _TEST, _VALIDATION = 0, 1
 """The random streams of one seed: selecting a validation set does not change the test set."""
 
@@ -47,7 +39,7 @@ class Parts:
 
 def split(
     data: Dataset,
-    method: str = "random",
+    method: str | Split = "random",
     *,
     test: float = 0.1,
     seed: int = 42,
@@ -73,7 +65,7 @@ def split(
 
     Args:
         data: the dataset.
-        method: one of the above.
+        method: one of the above; or an object of a class of your own, a `twotower.data.splits.HoldOut`.
         test: share of the test set, between 0 and 1.
         seed: the same seed on the same rows in the same order gives the same split.
         repeats: how rows of one user, item and time that contradict each other are merged: ``max`` keeps the
@@ -94,13 +86,13 @@ def split(
             f"column must be the name of a column of the interactions, got {type(column).__name__}; add the "
             "values train and test to the frame as a column and give its name"
         )
-    if method == "column" or column is not None:
-        if method != "column" or column is None:
-            raise ConfigError(
-                f"method 'column' needs column, and other methods don't take it; got method {method!r} and "
-                f"column {column!r}; write split(data, 'column', column='split')"
-            )
-        named = parts_in_column(data, column)
+    if (method == Column.name) != (column is not None):
+        raise ConfigError(
+            f"method 'column' needs column, and other methods don't take it; got method {method!r} and "
+            f"column {column!r}; write split(data, 'column', column='split')"
+        )
+    if column is not None or isinstance(method, Column):
+        named = (method if isinstance(method, Column) else Column(column or "")).divide(data)
         rest = named["train"]
         if "validation" in named:
             both = pl.concat([rest.interactions, named["validation"].interactions])
@@ -114,7 +106,7 @@ def split(
 
 
 def carve_validation(
-    train: Dataset, method: str = "random", share: float = 0.1, seed: int = 42
+    train: Dataset, method: str | HoldOut = "random", share: float = 0.1, seed: int = 42
 ) -> tuple[TrainPart, Dataset]:
     """Hold out a validation set from the training set, by any method of `split`.
 
@@ -137,7 +129,7 @@ def carve_validation(
 
 def split_three(
     data: Dataset,
-    method: str = "random",
+    method: str | HoldOut = "random",
     test: float = 0.1,
     validation: float = 0.1,
     seed: int = 42,
@@ -150,7 +142,7 @@ def split_three(
 
     Args:
         data: the dataset; duplicates are dropped first.
-        method: as in `split`, except ``column`` (see `parts_in_column`).
+        method: as in `split`, except ``column`` (see `twotower.data.splits.column`).
         test: share of the test set.
         validation: share of the validation set, also of all rows.
         seed: as in `split`.
@@ -212,104 +204,57 @@ def parts_of(
     return Parts(smaller, carved, kept["test"])
 
 
-def parts_in_column(data: Dataset, column: str, names: Mapping[str, str] | None = None) -> dict[str, Dataset]:
-    """Return the sets that a column of the interactions names.
-
-    Args:
-        data: all rows.
-        column: with the values train (or training), test (or testing), validation (or valid, val, dev), in
-            any case.
-        names: set -> the value of the column that marks it instead.
-
-    Returns:
-        Name (``train``, ``test``, and ``validation`` if it has rows) -> its rows, without the column.
-
-    Raises:
-        DataError: there is no such column, it has another value in some row, or there are no training or no
-            test rows.
-    """
-    require_columns(data.interactions.columns, [column], "the interactions")
-    said = data.interactions.get_column(column)
-    words = {word: part for part, known in PART_WORDS.items() if part not in (names or {}) for word in known}
-    text = said.cast(pl.String).str.strip_chars()
-    part = text.replace_strict({value: part for part, value in (names or {}).items()}, default=None)
-    part = part.fill_null(text.str.to_lowercase().replace_strict(words, default=None, return_dtype=pl.String))
-    if part.null_count():
-        row = part.is_null().arg_max() or 0
-        raise DataError(
-            f"every row must belong to a set: column '{column}' of the interactions is {shown(said[row])} "
-            f"in data row {row + 1:,} ({count_of(part.null_count(), 'such row')}), and the valid values are "
-            f"{', '.join([*(names or {}).values(), *words])}. Correct the column, or set the values in "
-            '[split] (train = "...", test = "...").'
-        )
-    found = {
-        name: data.with_interactions(data.interactions.filter(part == name).drop(column))
-        for name in ("train", "validation", "test")
-    }
-    for name in ("train", "test"):
-        if not len(found[name]):
-            values = ", ".join(map(str, said.unique(maintain_order=True).head(10)))
-            raise DataError(
-                f"every set needs at least one row: column '{column}' has {values}, so the {_SETS[name]} "
-                "set is empty"
-            )
-    return {name: data for name, data in found.items() if len(data)}
-
-
 def _disjoint(given: Mapping[str, Dataset], repeats: str) -> dict[str, Dataset]:
     """Return the sets without duplicates, and without rows that are also in a later set."""
     for name, part in given.items():
         if part.schema != given["train"].schema:
             raise ConfigError(
-                f"all sets must have the same schema, and that of the {_SETS[name]} set differs from that "
+                f"all sets must have the same schema, and that of the {SETS[name]} set differs from that "
                 "of the training set; use one"
             )
     kept = dict(zip(given, alike([deduplicate(part, repeats) for part in given.values()]), strict=True))
     for earlier, later in (("train", "test"), ("validation", "test"), ("train", "validation")):
         if earlier in kept and later in kept:
             kept[earlier] = drop_rows_of(
-                kept[earlier], kept[later], f"the {_SETS[earlier]} set", f"the {_SETS[later]} set"
+                kept[earlier], kept[later], f"the {SETS[earlier]} set", f"the {SETS[later]} set"
             )
     for name, part in kept.items():
         if not len(part):
             raise DataError(
-                f"every set needs at least one row: the {_SETS[name]} set has none after dropping the rows "
+                f"every set needs at least one row: the {SETS[name]} set has none after dropping the rows "
                 "that are also in a later set; pass files with different rows"
             )
     return kept
 
 
 def _cut(
-    data: Dataset, method: str, share: float, seed: int, *, part: str, stream: int
+    data: Dataset, method: str | Split, share: float, seed: int, *, part: str, stream: int
 ) -> tuple[TrainPart, Dataset]:
-    if method not in METHODS:
-        valid = [*METHODS, "column"] if part == "test" else list(METHODS)
-        hint = nearest(str(method), valid) or f" Valid: {', '.join(valid)}."
-        raise ConfigError(f"unknown split method {method!r}.{hint}")
+    holder = _method(method, part)
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise ConfigError(f"a seed must be an integer of 0 or more, got {seed!r}; for example 42")
     timestamp = data.schema.timestamp
-    if method in BY_TIME and timestamp is None:
+    if holder.by_time and timestamp is None:
         raise ConfigError(
-            f"split method '{method}' needs a timestamp, and the schema has none; name the column in "
+            f"split method '{holder.name}' needs a timestamp, and the schema has none; name the column in "
             "[schema] timestamp, or use 'random' or 'per_user'"
         )
     entropy: Any = [seed, stream] if stream else seed
-    held = METHODS[method](data, share, np.random.Generator(np.random.PCG64(entropy)))
+    held = holder.chosen(data, share, np.random.Generator(np.random.PCG64(entropy)))
     sizes = {"train": int(len(held) - held.sum()), part: int(held.sum())}
     for name, size in sizes.items():
         if not size:
             listed = ", ".join(f"{key} {count:,}" for key, count in sizes.items())
             fix = "use a larger share, another method, or more data"
-            if method in BY_TIME:
+            if holder.by_time:
                 fix += " (rows without a timestamp can't be held out)"
             raise DataError(
-                f"every set needs at least one row: method '{method}' with a share of {share:g} leaves the "
-                f"{_SETS[name]} set empty (rows: {listed}); {fix}"
+                f"every set needs at least one row: method '{holder.name}' with a share of {share:g} leaves "
+                f"the {SETS[name]} set empty (rows: {listed}); {fix}"
             )
     keep = pl.Series(~held)
     notes = []
-    if method in BY_TIME and timestamp is not None:
+    if holder.by_time and timestamp is not None:
         untimed = data.interactions.get_column(timestamp).null_count()
         note = f"kept {count_of(untimed, 'interaction')} without a timestamp in the training set"
         notes = (
@@ -319,11 +264,23 @@ def _cut(
     return train, data.with_interactions(data.interactions.filter(~keep), *notes)
 
 
+def _method(method: str | Split, part: str) -> HoldOut:
+    """Return the method of a name, or an object of one's own."""
+    if isinstance(method, HoldOut):
+        return method
+    known = {name: kind for name in SPLITS.names() if issubclass(kind := SPLITS.get(name), HoldOut)}
+    if isinstance(method, str) and method in known:
+        return known[method]()
+    valid = [*known, Column.name] if part == "test" else list(known)
+    hint = nearest(str(method), valid) or f" Valid: {', '.join(valid)}."
+    raise ConfigError(f"unknown split method {method!r}.{hint}")
+
+
 def _check_share(name: str, share: float) -> None:
     number = isinstance(share, int | float | np.number) and not isinstance(share, bool)
     if not (number and 0.0 < float(share) < 1.0):
         raise ConfigError(
-            f"the share of the {_SETS[name]} set must be between 0 and 1, got {share!r}; for example 0.1"
+            f"the share of the {SETS[name]} set must be between 0 and 1, got {share!r}; for example 0.1"
         )
 
 

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
 
 from twotower.config import Config
 from twotower.data.dataset import Dataset
-from twotower.data.splitting import Parts, parts_in_column, parts_of, split_three
+from twotower.data.splits import SPLITS
+from twotower.data.splits.split import WHOLE
+from twotower.data.splitting import Parts, parts_of, split_three
 from twotower.data.tables import read_dataset
 from twotower.datasets.kuairec import read_kuairec, read_matrix
 from twotower.datasets.loading import load_sample
 from twotower.datasets.movielens import read_movielens
-
-WHOLE: Final = "interactions"
-"""Name of the interactions before the split."""
 
 _FILES_VALIDATION = 0.1
 """Share of the training file used for validation if the config does not set one."""
@@ -37,15 +35,15 @@ def read_raw(config: Config) -> dict[str, Dataset]:
     Raises:
         DataError: a table is missing or invalid; the message states the fix.
     """
-    if config.split.method == "files":
-        return _read_files(config)
-    whole = _read_whole(config)
-    if config.split.column is None:
-        return {WHOLE: whole}
-    named = {"train": config.split.train, "test": config.split.test, "validation": config.split.validation}
-    return parts_in_column(
-        whole, config.split.column, {part: name for part, name in named.items() if isinstance(name, str)}
-    )
+    method = SPLITS.get(config.split.method).of(config.split)
+    first: list[Dataset] = []
+
+    def read(name: str | None) -> Dataset:
+        found = _read_whole(config) if name is None else _read_file(config, name, first)
+        first.append(found)
+        return found
+
+    return dict(method.sets(read))
 
 
 def cut(config: Config, raw: Mapping[str, Dataset]) -> Parts:
@@ -59,7 +57,7 @@ def cut(config: Config, raw: Mapping[str, Dataset]) -> Parts:
         ConfigError, DataError: as `split_three` and `parts_of`.
     """
     share, repeats = config.split.validation, config.data.repeats
-    if config.split.method in ("files", "column"):
+    if WHOLE not in raw:
         share = share if isinstance(share, float) else _FILES_VALIDATION
         return parts_of(
             raw["train"], raw["test"], raw.get("validation"), share, config.split_seed, repeats=repeats
@@ -98,28 +96,15 @@ def _read_tables(config: Config, interactions: str) -> Dataset:
     )
 
 
-def _read_files(config: Config) -> dict[str, Dataset]:
-    """Read the training, test and perhaps validation interactions, with the same users and items."""
-    split, data = config.split, config.data
-    assert split.train is not None
-    assert isinstance(split.test, str)
-    if data.source == "kuairec":
-        folder = _folder(config)
-        train = read_kuairec(folder, split.train, unique=False)
-
-        def read(name: str) -> Dataset:
-            rows, sources = read_matrix(folder, name), {"interactions": name}
-            return Dataset.of(rows, train.users, train.items, schema=train.schema, sources=sources)
-    else:
-
-        def read(name: str) -> Dataset:
-            return _read_tables(config, name)
-
-        train = read(split.train)
-    files = {"train": train, "test": read(split.test)}
-    if isinstance(split.validation, str):
-        files["validation"] = read(split.validation)
-    return files
+def _read_file(config: Config, name: str, first: list[Dataset]) -> Dataset:
+    """Read the interactions of a file, with the users and items of all."""
+    if config.data.source != "kuairec":
+        return _read_tables(config, name)
+    folder = _folder(config)
+    if not first:
+        return read_kuairec(folder, name, unique=False)
+    rows, sources = read_matrix(folder, name), {"interactions": name}
+    return Dataset.of(rows, first[0].users, first[0].items, schema=first[0].schema, sources=sources)
 
 
 def _folder(config: Config) -> Path:

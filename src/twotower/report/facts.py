@@ -8,6 +8,7 @@ from typing import Any
 
 from twotower import __version__
 from twotower.config import Config
+from twotower.data.splits import SPLITS
 from twotower.report.case import Case
 from twotower.report.history import best_epoch, epochs_of
 from twotower.report.wording import number, percent
@@ -23,7 +24,7 @@ def data_facts(case: Case) -> Facts:
     train = case.parts.train
     facts = [
         ("Source", _source(config)),
-        ("Split", _split(config)),
+        ("Split", SPLITS.get(config.split.method).described(config.split)),
         ("Catalogue", f"{number(train.users.height)} users, {number(train.items.height)} items"),
         ("Density of the training set", percent(_density(case), 2)),
         ("Label", schema.label or "none: all interactions count the same"),
@@ -79,25 +80,10 @@ def model_facts(case: Case) -> Facts:
 def _source(config: Config) -> str:
     data = config.data
     if data.source == "tables":
-        parts = (config.split.train, config.split.test) if config.split.method == "files" else ()
+        parts = (config.split.train, config.split.test) if config.split.kind().reads_files else ()
         tables = (data.interactions, data.users, data.items, *parts)
         return ", ".join(table for table in tables if isinstance(table, str))
     return data.source + (f", {data.dir}" if data.dir else "")
-
-
-def _split(config: Config) -> str:
-    split = config.split
-    if split.method == "files":
-        return f"files: train {split.train}, validation {split.validation or 'carved'}, test {split.test}"
-    if split.method == "column":
-        return f"by column '{split.column}'"
-    validation = split.validation if split.validation is not None else split.test
-    shares = [
-        f"{name} {percent(share)}"
-        for name, share in (("test", split.test), ("validation", validation))
-        if isinstance(share, float)
-    ]
-    return f"{split.method}: {', '.join(shares)} of the rest"
 
 
 def _objective(config: Config) -> str:

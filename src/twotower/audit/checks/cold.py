@@ -39,7 +39,7 @@ class Cold(Check):
                 f"{share:.1%} of the {count_of(test.height, 'test row')} are of "
                 f"{count_of(cold.height, side.role)} without any training interaction"
             )
-            meant = case.config.split.method == f"cold_{side.name}"
+            meant = case.config.split.kind().cold == side.name
             if meant or share < _MOST:
                 yield self.note(
                     where, f"some {side.role}s are cold", evidence, "look at the metrics of the slices too"

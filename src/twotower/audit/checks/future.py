@@ -101,8 +101,8 @@ class Future(Check):
             return
         rows, where = case.sample("train"), f"[schema] timestamp, column '{timestamp}'"
         known = np.isfinite(rows.time)
-        untimed = 1.0 - float(known.mean())
-        if case.config.split.method in ("temporal", "leave_last") and untimed > _LATE:
+        untimed, by_time = 1.0 - float(known.mean()), case.config.split.kind().by_time
+        if by_time and untimed > _LATE:
             yield self.warning(
                 where,
                 "rows without a time can't be held out by time, so all of them are in the training set",
@@ -111,7 +111,7 @@ class Future(Check):
             )
         test = case.sample("test")
         later = test.time[np.isfinite(test.time)]
-        if known.any() and len(later) and case.config.split.method not in ("temporal", "leave_last"):
+        if known.any() and len(later) and not by_time:
             share = float((later < np.max(rows.time[known])).mean())
             if share > 0.5:
                 yield self.note(

@@ -31,7 +31,7 @@ from twotower.data.checks import require_columns
 from twotower.data.merged import features_within
 from twotower.data.parse import Found, Where, missing_ids, parse_number, parse_timestamp
 from twotower.data.placeholders import placeholder_ids
-from twotower.data.splitting import PART_WORDS
+from twotower.data.splits.column import PART_WORDS
 from twotower.data.time_text import looks_like_times, said
 from twotower.errors import ConfigError, DataError
 

@@ -17,6 +17,7 @@ from twotower.audit.statistics import Floats
 from twotower.config.schema import Schema
 from twotower.core.wording import count_of
 from twotower.data.raw_text import UTF8
+from twotower.data.splits import SPLITS, HoldOut
 
 _TAIL_OWNS = 0.4
 """Share of the variance in 1% of the labels from which they are capped."""
@@ -64,11 +65,13 @@ def write_split(lines: Lines, tables: Tables, roles: Roles, folder: Path, *, pre
 
 def write_shares(lines: Lines, *, timestamp: bool, predicts: bool) -> None:
     """Write a split by shares: per user to rank, of all rows to predict."""
-    after = ", temporal (predict the future), leave_last" if timestamp else ""
-    if predicts:
-        lines.value("method", "random", f"or per_user{after}, cold_items, cold_users")
-    else:
-        lines.value("method", "per_user", f"or random{after}, cold_items, cold_users")
+    first = "random" if predicts else "per_user"
+    others = [
+        f"{kind.name} ({kind.hint})" if kind.hint else kind.name
+        for kind in SPLITS.classes()
+        if issubclass(kind, HoldOut) and kind.name != first and (timestamp or not kind.by_time)
+    ]
+    lines.value("method", first, f"or {', '.join(others)}")
     lines.value("test", 0.1 if predicts else 0.2)
     lines.value("validation", 0.1)
 

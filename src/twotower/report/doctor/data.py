@@ -61,7 +61,7 @@ class ColdRows(Probe):
             if cold < _SOME:
                 continue
             evidence = f"{cold:.1%} of {rows.height:,} test rows are of cold {which}"
-            meant = case.config.split.method == f"cold_{which}"
+            meant = case.config.split.kind().cold == which
             if not features and cold >= _MANY:
                 yield self.warning(
                     f"test set, {which}",

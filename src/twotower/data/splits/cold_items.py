@@ -1,0 +1,23 @@
+"""Hold out items with all their rows."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from twotower.data.dataset import Dataset
+from twotower.data.splits.drawing import rows_of_some
+from twotower.data.splits.split import HoldOut, Rows
+
+
+class ColdItems(HoldOut):
+    """Holds out a share of the items with all their rows, at random."""
+
+    name = "cold_items"
+    summary = "a share of the items with all their rows"
+    cold = "items"
+    share_of = "items"
+    rows_in_order = False
+
+    def hold_out(self, data: Dataset, share: float, rng: np.random.Generator) -> Rows:
+        """Choose the rows of ``round(share * n_items)`` items."""
+        return rows_of_some(data.interactions.get_column(data.schema.item), share, rng)

@@ -1,0 +1,75 @@
+"""Choose rows, or ids with all their rows, at random."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from twotower.data.dataset import Dataset
+from twotower.data.splits.split import Rows
+
+Codes = npt.NDArray[np.int64]
+
+
+def some(n: int, share: float, rng: np.random.Generator) -> Rows:
+    """Choose round(share * n) of n at random: (n,)."""
+    return draw(np.zeros(n, dtype=np.int64), np.array([round(share * n)]), rng)
+
+
+def draw(codes: Codes, wanted: Codes, rng: np.random.Generator) -> Rows:
+    """Choose ``wanted[g]`` of the rows of each group g at random.
+
+    Args:
+        codes: (n,) group of each row.
+        wanted: (n_groups,) how many to choose, at most the group's size.
+        rng: source of randomness.
+
+    Returns:
+        (n,) true for the rows chosen.
+    """
+    bits = 63 - len(wanted).bit_length()
+    group = (codes.astype(np.uint64) + np.uint64(1)) << np.uint64(bits)
+    chooses = wanted > 0
+    sizes = np.bincount(codes, minlength=len(wanted))
+    last = np.cumsum(sizes) - sizes + wanted - 1  # (n_groups,) position of the last one chosen, in the order
+    while True:
+        # A random number in the low bits below each row's group: the smallest of each group are chosen.
+        # Sorting plain integers is several times faster than shuffling rows and sorting them by group.
+        keys = rng.integers(0, 1 << bits, len(codes), dtype=np.uint64) | group  # (n,)
+        limits = np.zeros(len(wanted), dtype=np.uint64)  # below every key
+        limits[chooses] = np.sort(keys)[last[chooses]]
+        chosen = keys <= limits[codes]
+        if chosen.sum() == wanted.sum():  # false once in millions of runs: two equal numbers at a limit
+            return chosen
+
+
+def rows_of_some(ids: pl.Series, share: float, rng: np.random.Generator) -> Rows:
+    """Choose a share of the distinct ids (n,) at random, with all their rows: (n,)."""
+    codes = codes_of(ids)
+    present = np.flatnonzero(np.bincount(codes))
+    chosen = np.zeros(len(present) and int(present[-1]) + 1, dtype=np.bool_)
+    chosen[present] = some(len(present), share, rng)
+    return chosen[codes]
+
+
+def codes_of(ids: pl.Series) -> Codes:
+    """Return an integer code from 0 for each id, ordered by id; some codes may have no rows."""
+    if ids.dtype.is_integer() and len(ids):
+        low, high = int(ids.min() or 0), int(ids.max() or 0)  # type: ignore[arg-type]
+        if high - low <= 2 * len(ids) + 1024:  # dense enough to serve as the code
+            return ids.cast(pl.Int64).to_numpy() - low
+    known = pl.DataFrame({"id": ids.unique().sort()}).with_row_index("code")
+    rows = pl.DataFrame({"id": ids}).join(known, on="id", how="left", maintain_order="left")
+    return rows.get_column("code").cast(pl.Int64).to_numpy()
+
+
+def users_of(data: Dataset) -> Codes:
+    """Return `codes_of` the user of each interaction."""
+    return codes_of(data.interactions.get_column(data.schema.user))
+
+
+def times_of(data: Dataset) -> npt.NDArray[np.float64]:
+    """Return the seconds of each interaction, NaN where there is no time."""
+    assert data.schema.timestamp is not None  # checked before any method is called
+    return data.interactions.get_column(data.schema.timestamp).cast(pl.Float64).to_numpy()

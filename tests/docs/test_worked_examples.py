@@ -1,0 +1,66 @@
+"""The worked examples of CONTRIBUTING.md: each is one file and one line of a registry, and it works."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import twotower as tt
+from twotower.config import load_config
+from twotower.core.registry import Registry
+from twotower.data.splits import SPLITS
+
+ROOT = Path(__file__).parents[2]
+_FENCE = re.compile(r'^ *```python title="(?P<title>[\w/.]+)"\n(?P<code>.*?)^ *```$', re.M | re.S)
+
+
+def blocks(section: str) -> list[tuple[str, str]]:
+    """The titled blocks of a section of CONTRIBUTING.md: (file, code)."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    found = re.search(rf"^### {section}$(.*?)^###? ", text, re.M | re.S)
+    assert found is not None, section
+    return [(match["title"], textwrap.dedent(match["code"])) for match in _FENCE.finditer(found[1])]
+
+
+@pytest.fixture
+def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Adds a section's example: its file to a package of the test's, its line to a registry."""
+
+    def add(section: str, registry: Registry[Any]) -> Any:
+        (file, code), (_, line) = blocks(section)
+        package = tmp_path / "worked_examples"
+        package.mkdir()
+        (package / "__init__.py").touch()
+        (package / Path(file).name).write_text(code, encoding="utf-8")
+        monkeypatch.syspath_prepend(tmp_path)
+        for name in ("_loaded", "_others"):  # so that no other test knows it
+            monkeypatch.setattr(registry, name, dict(getattr(registry, name) or {}))
+        ((name, place),) = ast.literal_eval("{" + line + "}").items()
+        module, _, within = place.partition(":")
+        assert Path(file).stem == module
+        kind = getattr(importlib.import_module(f"worked_examples.{module}"), within)
+        assert kind.name == name
+        return registry.register(kind, name)
+
+    return add
+
+
+def test_a_split(added: Any, tmp_path: Path) -> None:
+    kind = added("A split", SPLITS)
+    data = tt.datasets.load("kuairec-sample")
+    for method in ("newest_items", kind()):
+        train, test = tt.split(data, method, test=0.25)
+        items = [part.interactions.get_column("video_id").unique() for part in (train, test)]
+        assert items[0].max() < items[1].min()  # type: ignore[operator]
+        assert len(items[1]) == round(0.25 * sum(map(len, items)))
+    config = tmp_path / "config.toml"
+    config.write_text(
+        '[data]\nsource = "kuairec-sample"\n[split]\nmethod = "newest_items"\n', encoding="utf-8"
+    )
+    assert load_config(config).split.kind() is kind
