@@ -13,9 +13,9 @@ from rich.progress import Progress
 
 from twotower.cli.tuned import print_tuned, verdict
 from twotower.cli.tuning_progress import TrialBar, TrialLines, tuning_progress
+from twotower.evaluation.validator import NDCG
 from twotower.training.progress import epoch_progress
 from twotower.workflows.tuning import Budget, Trial
-from twotower.workflows.tuning.scoring import NDCG
 
 
 @pytest.fixture(scope="module")

@@ -192,14 +192,14 @@ def test_baselines_learn_what_is_better_on_validation_and_bar_everything_seen(
     model = short_fit(config, parts)
     Told.fitted, Told.asked = [], []
     monkeypatch.setattr(module, "RANKING_BASELINES", {"told": Told})
-    judge = module._Validator.__call__
+    judge = module._Told.__call__
 
     def judged(self: Any, ranker: Any) -> float:
         value = judge(self, ranker)  # so that it is asked
         assert 0 <= value <= 1
         return float(ranker.feedback.graded is (better == "grades")) - 0.1 * abs(ranker.power - 2.0)
 
-    monkeypatch.setattr(module._Validator, "__call__", judged)
+    monkeypatch.setattr(module._Told, "__call__", judged)
     found = workflows.compare_rankers(config, model, parts, baselines=["told"])
     *tried, last = Told.fitted
     assert [one.graded for one in tried] == [False, *[True] * (len(tried) - 1)]

@@ -16,7 +16,8 @@ from twotower.training.progress import EpochBar, EpochLines, epoch_progress
 from twotower.workflows.tuning.watching import Watcher
 
 if TYPE_CHECKING:
-    from twotower.workflows.tuning import Budget, Measure, Trial
+    from twotower.evaluation import Measure
+    from twotower.workflows.tuning import Budget, Trial
 
 
 @contextmanager
@@ -35,7 +36,7 @@ class TrialLines(Watcher):
     def begin(self, budget: Budget, measure: Measure) -> None:
         """Print the metric and the budget."""
         self._of = "" if budget.trials is None else f"/{budget.trials}"
-        way = "highest" if measure.maximise else "lowest"
+        way = "highest" if measure.higher_is_better else "lowest"
         log(f"tune: searching for the {way} {measure.name} on the validation set, {_limits(budget)}")
 
     def ended(self, trial: Trial, best: Trial | None, trials: int, seconds: float) -> None:

@@ -14,10 +14,10 @@ from twotower.estimator.setup import TrainingSetup, labels_of, strength_of, tabl
 from twotower.kernels.pairs import Pairs
 from twotower.kernels.scoring import score_pairs
 from twotower.recommender import Recommender
-from twotower.recommender.side import Side, finished, shown
+from twotower.recommender.side import Side, shown
 from twotower.targets.positive import PositiveRule
 from twotower.targets.target import label_targets
-from twotower.towers import SideArrays
+from twotower.towers import SideArrays, finished
 from twotower.towers.fold_in import FoldInSettings
 
 LIKED = 0.9

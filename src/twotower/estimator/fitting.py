@@ -17,7 +17,8 @@ from twotower.errors import ConfigError
 from twotower.estimator.finishing import finish
 from twotower.estimator.settings import Settings
 from twotower.estimator.setup import TrainingSetup, prepare, strength_of
-from twotower.estimator.validators import RankingValidator, RatingValidator
+from twotower.evaluation.epochs import RankingEpochs as RankingValidator
+from twotower.evaluation.epochs import RatingEpochs as RatingValidator
 from twotower.objectives import AllPairs
 from twotower.recommender import Recommender
 from twotower.targets.positive import PositiveRule

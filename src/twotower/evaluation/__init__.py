@@ -23,21 +23,26 @@ from twotower.evaluation.ranking import (
 )
 from twotower.evaluation.ranking_task import RankingTask
 from twotower.evaluation.rating import RatingEvaluation, SliceResult, evaluate_rating, metrics_dict
+from twotower.evaluation.validator import Measure, RankingValidator, RatingValidator, Validator
 
 __all__ = [
     "CANDIDATES",
     "BesidePopularity",
     "ByPopularity",
     "Evaluation",
+    "Measure",
     "Predictor",
     "RankRequest",
     "Ranker",
     "RankingComparison",
     "RankingEvaluation",
     "RankingTask",
+    "RankingValidator",
     "RatingComparison",
     "RatingEvaluation",
+    "RatingValidator",
     "SliceResult",
+    "Validator",
     "compare_on_task",
     "compare_rankings",
     "compare_ratings",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from twotower.data.dataset import Dataset
@@ -28,3 +29,8 @@ class Predictor(ABC):
         Returns:
             (n,), finite.
         """
+
+    def learned(self, data: Dataset) -> NDArray[np.float64]:
+        """Return the labels (n,) of ``data`` as the model learned them; override it for capped ones."""
+        assert data.schema.label is not None
+        return data.interactions.get_column(data.schema.label).cast(pl.Float64).to_numpy()

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from twotower.core.lists import Lists
 from twotower.data.dataset import Dataset
+from twotower.retrieval import exact_top_k
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,3 +54,23 @@ class Ranker(ABC):
         Returns:
             (n_users, k) int32; padded with -1 if a user has fewer than ``k`` candidates.
         """
+
+
+class VectorRanker(Ranker):
+    """Ranks a fixed catalogue by the dot products of vectors.
+
+    Args:
+        U: float32 (n_users, dim), in the order of ``users``.
+        V: float32 (n_items, dim), in the order of the catalogue.
+        users: ids, ascending.
+    """
+
+    name = "two-tower"
+
+    def __init__(self, U: NDArray[np.float32], V: NDArray[np.float32], users: pl.Series) -> None:
+        self.U, self.V, self.users = U, V, users
+
+    def rank(self, queries: RankRequest, k: int) -> NDArray[np.int32]:
+        """Rank the whole catalogue for some of the users."""
+        rows = self.users.search_sorted(queries.users).to_numpy()
+        return exact_top_k(self.U[rows], self.V, k, seen=queries.barred).items

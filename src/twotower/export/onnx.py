@@ -27,8 +27,7 @@ from twotower.config.schema import Kind
 from twotower.core.atomic import disk_errors, replacing, write_text
 from twotower.errors import BundleError, MissingExtraError
 from twotower.recommender import Recommender
-from twotower.recommender.side import finished
-from twotower.towers import RowTable, SideArrays
+from twotower.towers import RowTable, SideArrays, finished
 
 OPSET = 18
 TOLERANCE = 1e-4

@@ -17,9 +17,9 @@ from twotower.data.checks import check_table
 from twotower.data.dataset import Dataset
 from twotower.errors import BundleError, DataError, nearest
 from twotower.features import Encoder
-from twotower.recommender.side import Side, finished
+from twotower.recommender.side import Side
 from twotower.targets.target import Target
-from twotower.towers import SideArrays, TwoTowerModel
+from twotower.towers import SideArrays, TwoTowerModel, finished
 
 _PLAIN_TIMES = Reading(format="number")
 """By default numbers are seconds: the unit can't be guessed from one new row."""

@@ -16,7 +16,6 @@ from twotower.core.asked import Id, Ids, as_lists, as_series
 from twotower.core.forking import check_process
 from twotower.core.warn import deprecated
 from twotower.data.dataset import Dataset, Frame, to_polars
-from twotower.data.durations import durations
 from twotower.errors import DataError, TwoTowerWarning, yes_or_no
 from twotower.evaluation.predictor import Predictor
 from twotower.evaluation.ranker import Ranker, RankRequest
@@ -61,8 +60,11 @@ class Recommender(RecommenderState, Predictor, Ranker):
         user, U = self._with_new("users", data, data.interactions.get_column(schema.user))
         item, V = self._with_new("items", data, data.interactions.get_column(schema.item))
         scores = score_pairs(U, V, user, item)
-        duration = durations(data) if self.target.transform.needs_duration else None
-        return self.target.inverse(scores, duration)
+        return self.target.inverse(scores, self.target.durations(data))
+
+    def learned(self, data: Dataset) -> NDArray[np.float64]:
+        """Return the labels float64 (n,) of ``data`` as the model has learned them, such as capped ones."""
+        return self.target.learned(super().learned(data), self.target.durations(data))
 
     def score(self, pairs: Frame, *, strict: bool = False) -> pl.DataFrame:
         """Return the frame of (user, item) pairs with a column of the model's output for each.

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
-import torch
 from numpy.typing import NDArray
 
 from twotower.core.asked import Ids, as_series
@@ -14,7 +13,6 @@ from twotower.core.forking import check_process
 from twotower.core.id_text import as_known
 from twotower.core.reprs import ShortRepr
 from twotower.errors import DataError, nearest
-from twotower.targets.target import Target
 
 _INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64)
 PLAIN = (*_INTEGERS, pl.Float32, pl.Float64, pl.Boolean, pl.String)
@@ -101,16 +99,6 @@ def _is_plain(dtype: pl.DataType) -> bool:
     if isinstance(dtype, pl.List):
         return _is_plain(dtype.inner)  # type: ignore[arg-type]
     return dtype in PLAIN
-
-
-def finished(vectors: torch.Tensor, which: str, target: Target) -> NDArray[np.float32]:
-    """Apply the label's mean and standard deviation to vectors from a tower: float32 (rows, dim) on the
-    CPU."""
-    done = vectors.detach().float().cpu().numpy().copy()
-    if which == "users":
-        done *= np.float32(target.sd)
-        done[:, -2] += np.float32(target.mean)
-    return done
 
 
 def directions(items: NDArray[np.float32], n_members: int) -> NDArray[np.float32]:

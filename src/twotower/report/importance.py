@@ -8,7 +8,6 @@ rows. Features with the same information replace each other, so that each may lo
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -17,17 +16,16 @@ import polars as pl
 from numpy.typing import NDArray
 
 from twotower.core.lists import Lists
-from twotower.data.dataset import Dataset
 from twotower.data.splitting import Parts
-from twotower.evaluation import RankingTask, held_out_task
+from twotower.evaluation import RankingValidator, RatingValidator
+from twotower.evaluation.validator import some_users
 from twotower.features import Bag, Block, Codes, Dense, EncodedSide
 from twotower.metrics import Interval
-from twotower.metrics.bootstrap import percentile_interval, user_draws
+from twotower.metrics.bootstrap import user_draws
 from twotower.recommender import Recommender
-from twotower.recommender.side import Side, finished
-from twotower.towers import SideArrays
+from twotower.recommender.side import Side
+from twotower.towers import SideArrays, finished
 
-Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
 REPETITIONS = 5
@@ -102,14 +100,21 @@ def importance_of(
         seed: of the draws.
         repetitions: how often each column is permuted.
     """
-    test = _some_users(parts.test, seed)
-    yardstick: _Yardstick = (
-        _Ranked.of(recommender, test, metric, candidates)
+    test = some_users(parts.test, MOST_USERS, seed)
+    validator: RankingValidator | RatingValidator = (
+        RankingValidator.of(
+            test,
+            recommender.train_view(test),
+            recommender.positive,
+            k=int(metric.partition("@")[2]),
+            candidates=candidates,
+            exclude_seen=recommender.exclude_seen,
+        )
         if metric.startswith("ndcg@")
-        else _Predicted(test, cap if metric == "rmse_capped" else None)
+        else RatingValidator(test, cap if metric == "rmse_capped" else None)
     )
-    base = yardstick.measure(recommender)
-    draws = np.concatenate(list(user_draws(base.shape[1], resamples, seed)))  # (resamples, n_users)
+    base = validator.totals(recommender)
+    draws = np.concatenate(list(user_draws(len(base), resamples, seed)))  # (resamples, n_users)
     features: list[Worth] = []
     for which in ("users", "items"):
         side: Side = getattr(recommender, which)
@@ -121,13 +126,12 @@ def importance_of(
             sums, moved = np.zeros_like(base), 0.0
             for _ in range(repetitions):
                 vectors = _vectors(recommender, _permuted(encoded, column, generator), which)
-                sums += yardstick.measure(_moved(recommender, which, vectors))
+                sums += validator.totals(_moved(recommender, which, vectors))
                 moved += float(np.sqrt(np.mean(np.square(vectors - unmoved), dtype=np.float64)))
-            loss = yardstick.loss(base, sums / repetitions, draws)
+            loss = validator.loss(base, sums / repetitions, draws)
             features.append(Worth(which, column, loss, moved / repetitions / spread if spread > 0 else 0.0))
     features.sort(key=lambda worth: -worth.loss.value)
-    value = yardstick.value(base.sum(axis=1))
-    return Importance(metric, float(value), base.shape[1], repetitions, tuple(features))
+    return Importance(metric, validator.value(base), len(base), repetitions, tuple(features))
 
 
 def _moved(recommender: Recommender, which: str, vectors: NDArray[np.float32]) -> Recommender:
@@ -135,90 +139,6 @@ def _moved(recommender: Recommender, which: str, vectors: NDArray[np.float32]) -
     if which == "users":
         return replace(recommender, users=replace(recommender.users, vectors=vectors))
     return replace(recommender, items=replace(recommender.items, vectors=vectors))
-
-
-class _Yardstick(ABC):
-    """Measures a model as sums by user, (2, n_users), of which the metric is a function."""
-
-    higher_is_better: bool
-
-    @abstractmethod
-    def measure(self, recommender: Recommender) -> Floats:
-        """Return the sums by user, (2, n_users)."""
-
-    @abstractmethod
-    def value(self, sums: Floats) -> Floats:
-        """Return the metric (...,) of sums (2, ...)."""
-
-    def loss(self, base: Floats, other: Floats, draws: Floats) -> Interval:
-        """Return by how much ``other`` is worse than ``base``, both (2, n_users), with its interval."""
-        sign = 1.0 if self.higher_is_better else -1.0
-        value = sign * (self.value(base.sum(axis=1)) - self.value(other.sum(axis=1)))
-        drawn = sign * (self.value(base @ draws.T) - self.value(other @ draws.T))  # (resamples,)
-        return percentile_interval(float(value), drawn, base.shape[1], 0.95)
-
-
-class _Ranked(_Yardstick):
-    """NDCG: its sum and the number of users."""
-
-    higher_is_better = True
-
-    def __init__(self, task: RankingTask, metric: str) -> None:
-        self.task, self.metric = task, metric
-
-    @classmethod
-    def of(cls, recommender: Recommender, test: Dataset, metric: str, candidates: str) -> _Ranked:
-        ks = (int(metric.partition("@")[2]),)
-        seen = recommender.train_view(test)
-        task = held_out_task(
-            test,
-            seen,
-            recommender.positive,
-            ks=ks,
-            candidates=candidates,
-            exclude_seen=recommender.exclude_seen,
-        )
-        return cls(task, metric)
-
-    def measure(self, recommender: Recommender) -> Floats:
-        values = self.task.values(recommender).users[self.metric]
-        return np.stack([values, np.ones(len(values))])
-
-    def value(self, sums: Floats) -> Floats:
-        means: Floats = sums[0] / sums[1]
-        return means
-
-
-class _Predicted(_Yardstick):
-    """RMSE: the sum of squared errors and the number of rows."""
-
-    higher_is_better = False
-
-    def __init__(self, test: Dataset, cap: float | None) -> None:
-        schema = test.schema
-        assert schema.label is not None
-        self.test, self.cap = test, cap
-        self.label = self._capped(test.interactions.get_column(schema.label).cast(pl.Float64).to_numpy())
-        self.user = test.interactions.get_column(schema.user).rank("dense").cast(pl.Int64).to_numpy() - 1
-
-    def measure(self, recommender: Recommender) -> Floats:
-        error = np.square(self._capped(recommender.predict(self.test)) - self.label)
-        return np.stack([np.bincount(self.user, weights=error), np.bincount(self.user)])
-
-    def value(self, sums: Floats) -> Floats:
-        roots: Floats = np.sqrt(sums[0] / sums[1])
-        return roots
-
-    def _capped(self, values: Floats) -> Floats:
-        return values if self.cap is None else np.minimum(values, self.cap)
-
-
-def _some_users(test: Dataset, seed: int) -> Dataset:
-    users = test.interactions.get_column(test.schema.user).unique().sort()
-    if len(users) <= MOST_USERS:
-        return test
-    some = users.gather(np.sort(np.random.default_rng(seed).choice(len(users), MOST_USERS, replace=False)))
-    return test.with_interactions(test.interactions.filter(pl.col(test.schema.user).is_in(some.implode())))
 
 
 def _encoded(recommender: Recommender, parts: Parts, which: str) -> EncodedSide:

@@ -12,6 +12,8 @@ from scipy.special import expit, logit
 
 from twotower.config import ObjectiveConfig
 from twotower.core.saved import flag, number, optional
+from twotower.data.dataset import Dataset
+from twotower.data.durations import durations
 from twotower.targets.labels import F64, Identity, LabelTransform, label_transform, transform_from_state
 from twotower.targets.positive import PositiveRule
 
@@ -67,6 +69,14 @@ class Target:
     def forward(self, label: F64, duration: F64 | None) -> NDArray[np.float32]:
         """Return the training targets, float32 (n,)."""
         return ((self.transform.forward(label, duration) - self.mean) / self.sd).astype(np.float32)
+
+    def durations(self, data: Dataset) -> F64 | None:
+        """Return the duration (n,) of each interaction's item; None if the transform needs none."""
+        return durations(data) if self.transform.needs_duration else None
+
+    def learned(self, label: F64, duration: F64 | None) -> F64:
+        """Return labels (n,) under the transform and back: those of a capped model are capped."""
+        return self.transform.inverse(self.transform.forward(label, duration), duration)
 
     def as_scores(self, values: F64) -> F64:
         """Return the scores that correspond to outputs of `forward`; NaN stays NaN.

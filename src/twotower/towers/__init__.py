@@ -1,6 +1,7 @@
 """The two towers, from encoded users and items to vectors; independent of pairs, labels and losses."""
 
 from twotower.towers.arrays import SideArrays
+from twotower.towers.finished import finished
 from twotower.towers.fold_in import FoldIn, FoldInSettings
 from twotower.towers.layers import ACTIVATIONS, RowTable
 from twotower.towers.linear import LinearTower
@@ -17,4 +18,5 @@ __all__ = [
     "SideArrays",
     "Tower",
     "TwoTowerModel",
+    "finished",
 ]

@@ -1,5 +1,8 @@
 """Training: loop, batches, solvers, optimisers, schedules and checkpoints."""
 
+from twotower.evaluation.epochs import EpochValidator as Validator
+from twotower.evaluation.epochs import RankingEpochs as RankingValidator
+from twotower.evaluation.epochs import RatingEpochs as RatingValidator
 from twotower.training.batches import Batch, Batcher, TrainPairs
 from twotower.training.callback import Callback, CallbackList, ListenerCallback, Record
 from twotower.training.checkpoint import Checkpoint
@@ -13,7 +16,6 @@ from twotower.training.posterior import take_posterior_means
 from twotower.training.row_adam import RowAdam
 from twotower.training.schedule import Schedule
 from twotower.training.solver import Solver
-from twotower.training.validator import Validator
 from twotower.training.variational import Variational
 
 __all__ = [
@@ -29,6 +31,8 @@ __all__ = [
     "ListenerCallback",
     "Outcome",
     "PairSquares",
+    "RankingValidator",
+    "RatingValidator",
     "Record",
     "RowAdam",
     "Schedule",

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from twotower.config import TrainingConfig
 from twotower.errors import TrainingError
+from twotower.evaluation.epochs import EpochValidator as Validator
 from twotower.objectives import Objective, Workspace
 from twotower.objectives.penalty import penalty_shares, vector_penalty
 from twotower.towers import SideArrays, TwoTowerModel
@@ -24,7 +25,6 @@ from twotower.training.id_als import IdALS
 from twotower.training.row_adam import RowAdam
 from twotower.training.schedule import Schedule
 from twotower.training.solver import Solver
-from twotower.training.validator import Validator
 
 
 class Interrupted(TrainingError):

@@ -20,13 +20,12 @@ from twotower.data.dataset import TrainPart
 from twotower.data.durations import durations
 from twotower.data.splitting import Parts
 from twotower.errors import DataError, MissingExtraError, TrainingError
-from twotower.evaluation import RankingTask, held_out_task
+from twotower.evaluation import RankingValidator
 from twotower.evaluation.ranker import Ranker
 from twotower.targets.positive import PositiveRule
+from twotower.workflows.measuring import ranking_validator
 from twotower.workflows.stages import Log
 
-CHOSEN_BY: Final = "ndcg@100"
-"""The validation metric that ranking baselines' settings and our epochs are chosen by."""
 GRADES: Final = "grades"
 """Training data: all interactions, graded by the rank of the label."""
 POSITIVES: Final = "positives alone"
@@ -44,7 +43,7 @@ class Choice:
     Attributes:
         baseline: unfitted, with its settings.
         given: its training data: `GRADES`, `POSITIVES` or `NO_GRADES`.
-        worth: training data -> `CHOSEN_BY` of its best settings on the validation set.
+        worth: training data -> NDCG@100 of its best settings on the validation set.
         tried: number of settings that were tried.
         at_edge: settings whose best value is at the edge of the search.
     """
@@ -90,17 +89,7 @@ class Fitting:
         self.everything = self.train
         if config.training.refit:
             self.everything = self._rows(parts.train.joined(parts.validation))
-        # A validation set is never fully observed, as a test set may be.
-        among = "test_items" if config.evaluation.candidates == "test_items" else "all"
-        task = held_out_task(
-            parts.validation,
-            parts.train,
-            rule,
-            ks=(100,),
-            candidates=among,
-            exclude_seen=config.evaluation.exclude_seen,
-        )
-        self.validator = _Validator(task, log)
+        self.worth = _Told(ranking_validator(config, parts, rule), log)
         self.choices: dict[str, Choice] = {}
         self.skipped: dict[str, str] = {}
 
@@ -114,7 +103,7 @@ class Fitting:
         start, named = time.perf_counter(), f"{name} ({place})" if place else name
         known = self.tuned.get(name)
         self.log(f"{named}: " + ("tuning" if known is None else "fitting with the settings tuned before"))
-        self.validator.begin(named)
+        self.worth.begin(named)
         try:
             choice = known or self._chosen(RANKING_BASELINES[name])
             rows = self.everything[choice.given]
@@ -133,7 +122,7 @@ class Fitting:
         if not kind.applies_to(next(iter(self.train.values())).train.schema):
             raise DataError("the schema lacks the columns that it needs")
         found = {
-            given: kind.tune(rows.train, self.validator, grades=rows.grades, seed=self.config.seed)
+            given: kind.tune(rows.train, self.worth, grades=rows.grades, seed=self.config.seed)
             for given, rows in self.train.items()
         }
         given = max(found, key=lambda one: found[one].worth)
@@ -152,11 +141,11 @@ class Fitting:
         return {POSITIVES: alone, GRADES: _Rows(part, self.rule.graded(values, durations(part), least))}
 
 
-class _Validator:
+class _Told:
     """Measures a ranker on the validation set; logs the progress of a long search."""
 
-    def __init__(self, task: RankingTask, log: Log) -> None:
-        self.task, self.log = task, log
+    def __init__(self, validator: RankingValidator, log: Log) -> None:
+        self.validator, self.log = validator, log
         self.begin("")
 
     def begin(self, name: str) -> None:
@@ -165,7 +154,7 @@ class _Validator:
         self.start = self.said = time.perf_counter()
 
     def __call__(self, ranker: Ranker) -> float:
-        worth = self.task.measure(ranker)[CHOSEN_BY]
+        worth = self.validator.worth(ranker)
         self.tried += 1
         now = time.perf_counter()
         if now - self.said >= _SAY_EVERY:

@@ -6,8 +6,17 @@ from collections.abc import Sequence
 
 from twotower.config import Config
 from twotower.data.dataset import Dataset
-from twotower.evaluation import Evaluation, RankingTask, held_out_task
+from twotower.data.splitting import Parts
+from twotower.evaluation import (
+    Evaluation,
+    RankingTask,
+    RankingValidator,
+    RatingValidator,
+    held_out_task,
+)
+from twotower.evaluation.validator import are_cold
 from twotower.recommender import Recommender
+from twotower.targets.positive import PositiveRule
 
 
 def measured(config: Config, recommender: Recommender, test: Dataset) -> Evaluation:
@@ -48,3 +57,26 @@ def ranking_task(
         candidates=settings.candidates,
         exclude_seen=settings.exclude_seen,
     )
+
+
+def ranking_validator(config: Config, parts: Parts, rule: PositiveRule) -> RankingValidator:
+    """Return what settings of models and baselines that rank are chosen by: NDCG@100 on the validation set.
+
+    Items are ranked among the whole catalogue; or among those of the validation set, if the config says so
+    or none of its positives is an item of the training set. The validation set is never fully observed, as a
+    test set may be.
+    """
+    settings, validation = config.evaluation, parts.validation
+    among = "all"
+    if settings.candidates == "test_items" or are_cold(rule.select(validation), parts.train):
+        among = "test_items"
+    return RankingValidator.of(
+        validation, parts.train, rule, candidates=among, exclude_seen=settings.exclude_seen
+    )
+
+
+def validator_of(config: Config, parts: Parts, rule: PositiveRule) -> RankingValidator | RatingValidator:
+    """Return what the settings of a config's model are chosen by, on the validation set."""
+    if config.objective.implicit:
+        return ranking_validator(config, parts, rule)
+    return RatingValidator(parts.validation, "learned")

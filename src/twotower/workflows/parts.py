@@ -36,23 +36,24 @@ def load_parts(config: Config, *, stages: Stages | None = None, log: Log = quiet
     return parts
 
 
-def check_positives(config: Config, parts: Parts) -> None:
-    """Check before training that there is something to learn.
+def check_positives(config: Config, parts: Parts) -> PositiveRule:
+    """Check before training that there is something to learn; return the rule for positives.
 
     Raises:
         DataError: for ranking, a set has no positives (the message describes its labels); for prediction,
             all training labels are equal.
     """
+    rule = PositiveRule.fit(parts.train, config.positive)
     if not config.objective.implicit:
         check_varied(parts.train)
-        return
-    rule = PositiveRule.fit(parts.train, config.positive)
+        return rule
     for name, part in (("training", parts.train), ("validation", parts.validation), ("test", parts.test)):
         try:
             if not rule.positive(part).any():
                 rule.select(part)
         except DataError as error:
             raise DataError(f"{name} set: {error}") from None
+    return rule
 
 
 def notes_of(parts: Parts) -> list[str]:

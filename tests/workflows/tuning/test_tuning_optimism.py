@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
+from twotower.evaluation.validator import NDCG, RMSE
 from twotower.metrics.bootstrap import user_draws
 from twotower.workflows.tuning import corrected_gain
-from twotower.workflows.tuning.scoring import NDCG, RMSE
 
 
 def by_hand(totals, counts, measure, resamples, seed):

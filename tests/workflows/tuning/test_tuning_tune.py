@@ -22,14 +22,13 @@ from twotower.config import Config, load_config
 from twotower.data.splitting import Parts
 from twotower.errors import BundleError, ConfigError, DataError, TrainingError
 from twotower.estimator import TwoTower
-from twotower.evaluation import compare_ratings
+from twotower.evaluation import RatingValidator, compare_ratings
 from twotower.training import Interrupted
 from twotower.workflows import Run, load_parts
 from twotower.workflows.tuning import Budget, Choices, Space, Span, Watcher, tune
 from twotower.workflows.tuning import searching as searching_module
 from twotower.workflows.tuning import tuning as tuning_module
 from twotower.workflows.tuning._optuna import Study
-from twotower.workflows.tuning.scoring import make_scorer
 from twotower.workflows.tuning.searching import Search
 from twotower.workflows.tuning.trials import Trial
 
@@ -317,11 +316,11 @@ def test_a_run_within_a_tuning_is_asked_for(tuned, folder: Path) -> None:
 
 @pytest.fixture
 def search(tmp_path: Path, config: Config, parts: Parts) -> Search:
-    scorer = make_scorer(config, parts.train, parts.validation)
+    validator = RatingValidator(parts.validation, "learned")
     study = Study(tmp_path / "study.db", maximise=False, seed=1)
     space = Space({"model.ensemble_size": Choices(("auto", 1, 2)), "model.dim": Choices((8, 10))})
     space = space.around(config, labelled=True)
-    return Search(config, space, parts.train, parts.validation, scorer, study, tmp_path / "scores")
+    return Search(config, space, parts.train, parts.validation, validator, study, tmp_path / "scores")
 
 
 def test_budgets_count_finished_trials() -> None:
@@ -358,7 +357,7 @@ def test_an_unpromising_trial_is_stopped_early(search: Search, monkeypatch) -> N
     assert states[0] == ("complete", "")
     assert states[1][0] == "pruned"
     assert "most other trials were better at epoch 2" in states[1][1]
-    assert search.totals().shape == (1, len(search.scorer.counts))
+    assert search.totals().shape == (1, len(search.validator.counts))
 
 
 def test_what_cannot_be_trained_counts_as_bad_and_ends_nothing(search: Search, monkeypatch) -> None:

@@ -2,7 +2,6 @@
 
 from twotower.workflows.tuning.budget import Budget
 from twotower.workflows.tuning.optimism import Gain, corrected_gain
-from twotower.workflows.tuning.scoring import Measure
 from twotower.workflows.tuning.space import Choices, Space, Span, default_space, read_space
 from twotower.workflows.tuning.trials import Trial
 from twotower.workflows.tuning.tuning import space_of, tune
@@ -12,7 +11,6 @@ __all__ = [
     "Budget",
     "Choices",
     "Gain",
-    "Measure",
     "Space",
     "Span",
     "Trial",

@@ -10,6 +10,7 @@ from twotower.config import Config
 from twotower.data.splitting import Parts
 from twotower.evaluation import compare_on_task, compare_ratings
 from twotower.evaluation.rating import metrics_dict
+from twotower.evaluation.validator import NDCG
 from twotower.metrics import Interval
 from twotower.training import Callback
 from twotower.workflows import RunResult, train
@@ -17,7 +18,6 @@ from twotower.workflows.measuring import ranking_task
 from twotower.workflows.run import Run
 from twotower.workflows.stages import Log
 from twotower.workflows.tracking import Tracking
-from twotower.workflows.tuning.scoring import NDCG
 
 GIVEN, BEST = "given", "best"
 """Keys of the two configs in ``tune.json``, and names of the folders of their runs."""

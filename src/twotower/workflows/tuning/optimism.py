@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from twotower.evaluation.validator import FloatArray, Measure
 from twotower.metrics import Interval
 from twotower.metrics.bootstrap import percentile_interval, user_draws
-from twotower.workflows.tuning.scoring import FloatArray, Measure
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def corrected_gain(
         resamples: number of bootstrap draws of users.
         seed: random seed of the draws.
     """
-    sign = 1.0 if measure.maximise else -1.0
+    sign = measure.sign
     whole = sign * measure.of(totals.sum(axis=1), counts.sum())  # (n_trials,) higher is better
     best = int(np.argmax(whole))
     apparent = float(whole[best] - whole[0])

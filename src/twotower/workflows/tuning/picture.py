@@ -8,7 +8,7 @@ from html import escape
 
 import numpy as np
 
-from twotower.workflows.tuning.scoring import Measure
+from twotower.evaluation import Measure
 from twotower.workflows.tuning.trials import Trial, complete
 
 _WIDTH, _HEIGHT = 860, 400
@@ -44,11 +44,11 @@ def history_svg(trials: Sequence[Trial], measure: Measure) -> str:
     """
     done = complete(trials)
     values = np.array([trial.value for trial in done], dtype=np.float64)
-    axes = _Axes.around(values, max(trial.number for trial in trials), measure.maximise)
-    sign = 1.0 if measure.maximise else -1.0
+    axes = _Axes.around(values, max(trial.number for trial in trials), measure.higher_is_better)
+    sign = measure.sign
     so_far = sign * np.maximum.accumulate(sign * values)
     best = done[int(np.argmax(sign * values))]
-    way = "higher" if measure.maximise else "lower"
+    way = "higher" if measure.higher_is_better else "lower"
     says = f"{measure.name.upper()} on the validation set, {way} is better"
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" '

@@ -16,11 +16,12 @@ from twotower.core.wording import count_of
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.errors import BundleError, ConfigError, TrainingError
 from twotower.estimator import TwoTower
+from twotower.evaluation import RankingValidator, RatingValidator
+from twotower.evaluation.validator import FloatArray
 from twotower.training import Callback, Interrupted, Record
 from twotower.workflows.tracking import Tracked, Tracking
 from twotower.workflows.tuning._optuna import Study
 from twotower.workflows.tuning.budget import Budget
-from twotower.workflows.tuning.scoring import FloatArray, Scorer
 from twotower.workflows.tuning.space import Space, given_values
 from twotower.workflows.tuning.trials import Trial, best_of, complete, counted
 from twotower.workflows.tuning.watching import Watcher
@@ -35,7 +36,7 @@ class Search:
         space: the search space, which includes the original values.
         train: the training set of every trial.
         validation: the set that trials are evaluated on.
-        scorer: computes a trial's value.
+        validator: measures a trial.
         study: stores the trials.
         scores: folder with each user's contribution to each complete trial's value.
     """
@@ -44,7 +45,7 @@ class Search:
     space: Space
     train: TrainPart
     validation: Dataset
-    scorer: Scorer
+    validator: RankingValidator | RatingValidator
     study: Study
     scores: Path
 
@@ -58,7 +59,7 @@ class Search:
 
     def best(self) -> Trial | None:
         """Return the best complete trial."""
-        return best_of(self.study.trials(), maximise=self.scorer.measure.maximise)
+        return best_of(self.study.trials(), maximise=self.validator.measure.higher_is_better)
 
     def totals(self) -> FloatArray:
         """Return (n_complete, n_users) each user's contribution to each complete trial's value.
@@ -67,7 +68,7 @@ class Search:
             BundleError: a file is missing or damaged.
         """
         rows = [self._read(trial.number) for trial in complete(self.study.trials())]
-        return np.stack(rows) if rows else np.empty((0, len(self.scorer.counts)))
+        return np.stack(rows) if rows else np.empty((0, len(self.validator.counts)))
 
     def run(self, budget: Budget, watcher: Watcher, tracking: Tracking | None = None) -> str:
         """Try configs until the budget is spent; return the limit that was reached.
@@ -84,7 +85,7 @@ class Search:
         self.study.give_up_broken()
         with disk_errors(self.scores):
             self.scores.mkdir(parents=True, exist_ok=True)
-        watcher.begin(budget, self.scorer.measure)
+        watcher.begin(budget, self.validator.measure)
         first = given_values(self.given, self.space, labelled=self.train.schema.label is not None)
         while (reason := self.study.fact("over") or budget.spent(self.study.trials())) is None:
             # The first trial has no time limit: without it there is nothing to compare with.
@@ -104,7 +105,7 @@ class Search:
             trials = self.study.trials()
             if counted(trials):
                 spent = sum(trial.seconds for trial in counted(trials))
-                best = best_of(trials, maximise=self.scorer.measure.maximise)
+                best = best_of(trials, maximise=self.validator.measure.higher_is_better)
                 watcher.ended(trials[-1], best, len(counted(trials)), spent)
             if not in_time:
                 reason = f"{budget.minutes:g} min"
@@ -144,13 +145,13 @@ class Search:
                 raise
             self.study.prune(number, str(error))
             return True
-        totals = self.scorer.totals(recommender)
+        totals = self.validator.totals(recommender)
         self._write(number, totals)
-        self.study.complete(number, self.scorer.value(totals))
+        self.study.complete(number, self.validator.value(totals))
         return True
 
     def _track(self, tracked: Tracked, trial: Trial) -> None:
-        tracked.log({f"validation/{self.scorer.measure.name}": trial.value, "seconds": trial.seconds})
+        tracked.log({f"validation/{self.validator.measure.name}": trial.value, "seconds": trial.seconds})
         tracked.status = "finished" if trial.state == "complete" else trial.state
 
     def _config(self, values: Mapping[str, Any]) -> Config:
@@ -170,7 +171,7 @@ class Search:
         if earlier.state == "complete":
             totals = self._read(earlier.number)
             self._write(number, totals)
-            self.study.complete(number, self.scorer.value(totals))
+            self.study.complete(number, self.validator.value(totals))
         else:
             self.study.prune(number, f"same values as trial {earlier.number}")
         return True
@@ -191,10 +192,10 @@ class Search:
                 f"could not read the scores of trial {number} ({path}): {error}; start again with another "
                 "--out"
             ) from None
-        if found.shape != self.scorer.counts.shape:
+        if found.shape != self.validator.counts.shape:
             raise BundleError(
-                f"trial {number} must have scores of {count_of(len(self.scorer.counts), 'user')}; {path} has "
-                f"shape {found.shape}. The data has changed: start again with another --out"
+                f"trial {number} must have scores of {count_of(len(self.validator.counts), 'user')}; {path} "
+                f"has shape {found.shape}. The data has changed: start again with another --out"
             )
         return found
 
@@ -221,7 +222,7 @@ class _TrialCallback(Callback):
 
     def on_epoch_end(self, record: Record) -> None:
         """Compare the epoch's value with other trials at the same epoch."""
-        value = float(record[self._search.scorer.epoch_metric])
+        value = float(record[f"validation_{self._search.validator.measure.name}"])
         self._watcher.epoch(record)
         if self._search.study.hopeless(self._number, int(record["epoch"]), value):
             raise _Hopeless(f"most other trials were better at epoch {record['epoch']}")

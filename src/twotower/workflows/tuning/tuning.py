@@ -14,7 +14,9 @@ from twotower.core.locking import alone_in
 from twotower.core.wording import count_of
 from twotower.data.splitting import Parts
 from twotower.errors import DataError
+from twotower.targets.positive import PositiveRule
 from twotower.training import Callback, Interrupted
+from twotower.workflows.measuring import validator_of
 from twotower.workflows.parts import check_positives, load_parts, sizes_of
 from twotower.workflows.stages import Log, quiet
 from twotower.workflows.tracking import Tracked, Tracking
@@ -24,7 +26,6 @@ from twotower.workflows.tuning.final import measure_both
 from twotower.workflows.tuning.folder import TuneFolder
 from twotower.workflows.tuning.optimism import Gain, corrected_gain
 from twotower.workflows.tuning.picture import history_svg
-from twotower.workflows.tuning.scoring import make_scorer
 from twotower.workflows.tuning.searching import Search
 from twotower.workflows.tuning.space import Space, default_space
 from twotower.workflows.tuning.trials import Trial, complete, counted
@@ -98,12 +99,12 @@ def tune(
         log(f"{folder.path} is already finished and its test set has been used, so it can't be resumed")
         return folder.result()
     parts = load_parts(config, log=log)
-    check_positives(config, parts)
+    rule = check_positives(config, parts)
     with alone_in(folder.path, "tunes"):
         folder.check(config, space, resume=resume)  # another process may have written to it meanwhile
         if not resume:
             folder.begin(config, space)
-        search = _search(config, space, parts, folder)
+        search = _search(config, space, parts, rule, folder)
         _check_rows(search.study, parts)
         with (tracking or Tracking()).run(folder.path, config) as tracked:
             try:
@@ -159,10 +160,10 @@ def space_of(config: Config, space: Space | None = None) -> Space:
     return space.around(config, labelled=labelled)
 
 
-def _search(config: Config, space: Space, parts: Parts, folder: TuneFolder) -> Search:
-    scorer = make_scorer(config, parts.train, parts.validation)
-    study = Study(folder.study_file, maximise=scorer.measure.maximise, seed=config.seed)
-    return Search(config, space, parts.train, parts.validation, scorer, study, folder.scores)
+def _search(config: Config, space: Space, parts: Parts, rule: PositiveRule, folder: TuneFolder) -> Search:
+    validator = validator_of(config, parts, rule)
+    study = Study(folder.study_file, maximise=validator.measure.higher_is_better, seed=config.seed)
+    return Search(config, space, parts.train, parts.validation, validator, study, folder.scores)
 
 
 def _check_rows(study: Study, parts: Parts) -> None:
@@ -183,7 +184,7 @@ def _found(search: Search) -> Found:
     assert given is not None
     resamples, seed = search.given.evaluation.resamples, search.given.seed
     gain = corrected_gain(
-        search.totals(), search.scorer.counts, search.scorer.measure, resamples=resamples, seed=seed
+        search.totals(), search.validator.counts, search.validator.measure, resamples=resamples, seed=seed
     )
     keep = best is given or search.config_of(best) == search.given or not gain.corrected.value > 0.0
     return Found(given, best, gain, None if keep else search.config_of(best))
@@ -193,12 +194,12 @@ def _write(folder: TuneFolder, search: Search, found: Found) -> None:
     """Write the best config so far and the chart of the trials so far."""
     config = found.chosen or search.given
     write_text(folder.best_file, best_toml(config, search.given, _says(search, found)))
-    write_text(folder.picture_file, history_svg(search.study.trials(), search.scorer.measure))
+    write_text(folder.picture_file, history_svg(search.study.trials(), search.validator.measure))
 
 
 def _says(search: Search, found: Found) -> list[str]:
     """Return the comment lines at the top of ``best.toml``."""
-    name, done = search.scorer.measure.name, len(counted(search.study.trials()))
+    name, done = search.validator.measure.name, len(counted(search.study.trials()))
     given, best = found.given.value, found.best.value
     if found.chosen is None:
         said = f"The original config is kept after {count_of(done, 'trial')}: validation {name} {given:.4f}."
@@ -219,8 +220,8 @@ def _summary(search: Search, found: Found) -> dict[str, Any]:
     states = [trial.state for trial in trials]
     changed = changes(search.given, found.chosen) if found.chosen is not None else {}
     return {
-        "metric": search.scorer.measure.name,
-        "higher_is_better": search.scorer.measure.maximise,
+        "metric": search.validator.measure.name,
+        "higher_is_better": search.validator.measure.higher_is_better,
         "trials": {state: states.count(state) for state in ("complete", "pruned", "failed")},
         "seconds": round(sum(trial.seconds for trial in trials), 3),
         "given": {"trial": found.given.number, "validation": found.given.value},

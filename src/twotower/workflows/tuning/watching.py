@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from twotower.evaluation import Measure
 from twotower.training import Record
 from twotower.workflows.tuning.budget import Budget
-from twotower.workflows.tuning.scoring import Measure
 from twotower.workflows.tuning.trials import Trial
 
 

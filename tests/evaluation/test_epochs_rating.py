@@ -12,7 +12,7 @@ import torch
 from twotower.config import ModelConfig, ObjectiveConfig, PositiveConfig, TrainingConfig
 from twotower.data.dataset import Dataset
 from twotower.estimator.setup import prepare
-from twotower.estimator.validators import RatingValidator
+from twotower.evaluation.epochs import RatingEpochs
 from twotower.targets.positive import PositiveRule
 
 CPU = torch.device("cpu")
@@ -47,7 +47,7 @@ def judged(rows: list[tuple[int, int, float, float]], schema: dict[str, str] = S
     )
     assert (setup.target.mean, setup.target.sd) == (3.0, 2.0)
     columns = pl.DataFrame(rows, schema=["user_id", "item_id", "y", "w"], orient="row")
-    validator = RatingValidator(setup, Dataset.of(columns, schema=schema), CPU)
+    validator = RatingEpochs(setup, Dataset.of(columns, schema=schema), CPU)
     return validator(Fixed())  # type: ignore[arg-type]
 
 
