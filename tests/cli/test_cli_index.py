@@ -8,6 +8,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from twotower.retrieval.registry import INDEXES
+
 
 @pytest.fixture
 def copy(run: Path, tmp_path: Path) -> Path:
@@ -196,3 +198,8 @@ def test_items_of_a_filter_that_are_not_known_are_counted(call, run: Path, tmp_p
         strict = call(*words, option, tmp_path / "some.csv", "--strict")
         assert (strict.code, strict.out) == (2, "")
         assert "unknown item 77" in strict.err
+
+
+def test_the_help_names_every_kind(call) -> None:
+    said = call("index", "--help").out
+    assert all(name in said for name in INDEXES)

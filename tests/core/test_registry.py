@@ -30,6 +30,10 @@ def test_built_in_parts_by_name_and_the_first_is_the_default(shapes):
     assert shapes.default == "counter"
     assert list(shapes.classes()) == [Counter, deque]
     assert shapes.name_of(deque) == "deque"
+    assert list(shapes) == ["counter", "deque"]
+    assert shapes["deque"] is deque
+    assert "deque" in shapes
+    assert "set" not in shapes
 
 
 def test_an_unknown_name_says_what_there_is(shapes):

@@ -5,16 +5,19 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+import sys
 import textwrap
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import twotower as tt
 from twotower.config import load_config
 from twotower.core.registry import Registry
 from twotower.data.splits import SPLITS
+from twotower.retrieval import INDEXES, exact_top_k, load_index, tune_index
 
 ROOT = Path(__file__).parents[2]
 _FENCE = re.compile(r'^ *```python title="(?P<title>[\w/.]+)"\n(?P<code>.*?)^ *```$', re.M | re.S)
@@ -39,6 +42,7 @@ def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         (package / "__init__.py").touch()
         (package / Path(file).name).write_text(code, encoding="utf-8")
         monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, package.name, raising=False)
         for name in ("_loaded", "_others"):  # so that no other test knows it
             monkeypatch.setattr(registry, name, dict(getattr(registry, name) or {}))
         ((name, place),) = ast.literal_eval("{" + line + "}").items()
@@ -64,3 +68,15 @@ def test_a_split(added: Any, tmp_path: Path) -> None:
         '[data]\nsource = "kuairec-sample"\n[split]\nmethod = "newest_items"\n', encoding="utf-8"
     )
     assert load_config(config).split.kind() is kind
+
+
+def test_an_index(added: Any, tmp_path: Path) -> None:
+    kind = added("An index", INDEXES)
+    rng = np.random.default_rng(0)
+    items, users = ((rng.normal(size=(n, 12)) * 0.8 ** np.arange(12)).astype(np.float32) for n in (2000, 50))
+    tuned = tune_index(items, users, 10, 0.99, kinds=["prefix"], exact=False)
+    assert isinstance(tuned.index, kind)
+    assert tuned.point.recall > 0.99
+    tuned.index.save(tmp_path / "index")
+    found = load_index(tmp_path / "index", items).with_search(columns=12).search(users, 10)
+    assert np.array_equal(found.items, exact_top_k(users, items, 10).items)

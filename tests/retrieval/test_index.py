@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -28,8 +29,18 @@ from twotower.retrieval import (
     load_index,
     recall,
 )
+from twotower.retrieval.approximate import ApproximateIndex
+from twotower.retrieval.index import Parameters
 
 N_ITEMS, DIM = 3000, 10
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _own_kinds_are_known_here_alone():
+    known = {name: dict(getattr(INDEXES, name) or {}) for name in ("_loaded", "_others")}
+    yield
+    for name, of in known.items():
+        setattr(INDEXES, name, of)
 
 
 def clustered(n_items=N_ITEMS, dim=DIM, n_users=40, seed=0):
@@ -100,8 +111,16 @@ class IndexContract:
     def index(self, built):
         return built(self.kind, self.parameters)
 
-    def test_is_found_by_its_name(self):
-        assert INDEXES[self.kind.name] is self.kind
+    def test_is_found_by_the_name_that_it_is_saved_under(self):
+        assert INDEXES[INDEXES.name_of(self.kind)] is self.kind
+
+    def test_is_tried_with_what_it_says(self, data):
+        items, users = data
+        for parameters in self.kind.structures(N_ITEMS, DIM, 1):
+            efforts = list(self.kind.build(items, **parameters).efforts(10))
+            found = [recall(index, exact_top_k(users, items, 10), users, 10) for index in efforts]
+            assert parameters.items() <= efforts[0].parameters().items()
+            assert found[-1] == max(found) > 0.98
 
     def test_finds_most_of_the_best(self, index, data):
         items, users = data
@@ -293,6 +312,71 @@ class IndexContract:
                 load_index(path, data[0])
 
 
+@dataclass(frozen=True)
+class PrefixParameters(Parameters):
+    of_search = ("columns",)
+
+    columns: int = 8
+
+
+class Prefix(ApproximateIndex):
+    """An index of one's own: proposes items by the first columns of the vectors alone."""
+
+    name = "prefix"
+    scans_per_fetch = 1
+    _kind = PrefixParameters
+
+    @classmethod
+    def _build(cls, items, parameters):
+        return cls(items, parameters)
+
+    def efforts(self, k):
+        return (self.with_search(columns=columns) for columns in (4, 8, 16))
+
+    def _first_fetch(self, k):
+        return 20 * k
+
+    def _nearest(self, users, fetch, effort):
+        columns = self._parameters.columns * effort
+        scores = [self.items[:, :columns] @ user[:columns] for user in users]
+        return np.array([np.argsort(-of, kind="stable")[:fetch] for of in scores]).reshape(len(users), fetch)
+
+    @property
+    def memory(self):
+        return 0
+
+    def _payload(self):
+        return b""
+
+    @classmethod
+    def _restore(cls, items, parameters, payload):
+        if payload:
+            raise ValueError("there is nothing to read")
+        return cls(items, parameters)
+
+
+class TestPrefix(IndexContract):
+    kind, thorough = Prefix, {"columns": DIM}
+
+    def test_a_saved_index_needs_its_class(self, index, data, tmp_path, monkeypatch):
+        index.save(tmp_path / "index")
+        for name in ("_loaded", "_others"):
+            known = {key: of for key, of in getattr(INDEXES, name).items() if "Prefix" not in key}
+            monkeypatch.setattr(INDEXES, name, known)
+        with pytest.raises(
+            BundleError, match=r"it is '.*:Prefix'. Import the module of this class and register"
+        ):
+            load_index(tmp_path / "index", data[0])
+        INDEXES.register(Prefix)
+        assert isinstance(load_index(tmp_path / "index", data[0]), Prefix)
+
+
+def test_every_registered_kind_keeps_the_contract():
+    assert {test.kind for test in IndexContract.__subclasses__()} - {Prefix} == {
+        INDEXES[name] for name in INDEXES if ":" not in name
+    }
+
+
 class TestExact(IndexContract):
     kind = ExactIndex
 
@@ -368,7 +452,7 @@ class TestIvfPq(IndexContract):
             IvfPqIndex.build(data[0], m=11)
 
 
-@pytest.mark.parametrize("kind", INDEXES.values(), ids=INDEXES)
+@pytest.mark.parametrize("kind", [*INDEXES.classes(), Prefix], ids=lambda kind: kind.name)
 @settings(max_examples=15)
 @given(seed=st.integers(0, 10**6), k=st.integers(1, 60), count=st.integers(0, 80))
 def test_alone_as_in_a_batch(kind, seed, k, count):
@@ -390,7 +474,7 @@ def _built_small(kind):
     return kind.build(clustered(1000, 9, 40, 1)[0])
 
 
-@pytest.mark.parametrize("kind", INDEXES.values(), ids=INDEXES)
+@pytest.mark.parametrize("kind", [*INDEXES.classes(), Prefix], ids=lambda kind: kind.name)
 @settings(max_examples=15)
 @given(seed=st.integers(0, 10**6), n_items=st.integers(1, 60), dim=st.integers(1, 5), k=st.integers(1, 70))
 def test_small_catalogues_full_of_ties(kind, seed, n_items, dim, k):

@@ -57,6 +57,15 @@ class Registry(Generic[T]):
             self._loaded[name] = self._load(name)
         return self._loaded[name]
 
+    def __getitem__(self, name: str) -> type[T]:
+        return self.get(name)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
     def classes(self) -> Iterator[type[T]]:
         """Yield the classes in the order of `names`."""
         return (self.get(name) for name in self.names())

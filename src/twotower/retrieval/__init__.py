@@ -11,7 +11,8 @@ from twotower.retrieval.hnsw import HnswIndex
 from twotower.retrieval.index import Index
 from twotower.retrieval.ivf import IvfIndex
 from twotower.retrieval.ivfpq import IvfPqIndex
-from twotower.retrieval.kinds import INDEXES, index_from_bytes, load_index
+from twotower.retrieval.loading import index_from_bytes, load_index
+from twotower.retrieval.registry import INDEXES
 from twotower.retrieval.tuning import Point, Tuned, recall, tune_index
 
 __all__ = [

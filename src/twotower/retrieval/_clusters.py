@@ -55,7 +55,12 @@ def clusters(nlist: int, n_items: int) -> int:
     """
     if nlist > n_items:
         raise ConfigError(f"'nlist' must not exceed the number of items, {n_items}; got {nlist}.")
-    return nlist or max(1, min(n_items // 8, 4 * math.isqrt(n_items)))
+    return nlist or usual(n_items, 4)
+
+
+def usual(n_items: int, factor: int) -> int:
+    """Return ``factor`` times the root of the number of items, with at least 8 items a cluster."""
+    return max(1, min(n_items // 8, factor * math.isqrt(n_items)))
 
 
 def fill(lists: Any, items: NDArray[np.float32], nearest: NDArray[np.int64]) -> None:

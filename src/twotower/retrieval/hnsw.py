@@ -15,6 +15,7 @@ the root of the norm (``damping`` 50) keeps the long ones close. `tune_index` tr
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -71,6 +72,18 @@ class HnswIndex(ApproximateIndex):
     def __init__(self, items: NDArray[np.float32], parameters: HnswParameters, graph: Any) -> None:
         super().__init__(items, parameters)
         self._graph = graph
+
+    @classmethod
+    def structures(cls, n_items: int, dim: int, threads: int) -> Iterator[dict[str, int]]:
+        """Yield graphs with few and many links; see `Index.structures`."""
+        del n_items, dim
+        for m, ef_construction, damping in ((16, 100, 100), (16, 100, 50), (32, 200, 100)):
+            yield {"m": m, "ef_construction": ef_construction, "damping": damping, "threads": threads}
+
+    def efforts(self, k: int) -> Iterator[Self]:
+        """Yield the graph with ``ef_search`` doubled each time."""
+        for doubling in range(7):
+            yield self.with_search(ef_search=max(k, 16) << doubling)
 
     @classmethod
     def _build(cls, items: NDArray[np.float32], parameters: HnswParameters) -> Self:

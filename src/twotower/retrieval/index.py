@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from copy import copy
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from twotower.core.lists import AnyLists, Lists
 from twotower.errors import BundleError, ConfigError, DataError, nearest
 from twotower.retrieval.exact import TopK, check_k
 from twotower.retrieval.filters import candidate_rows, seen_lists
+from twotower.retrieval.registry import INDEXES
 from twotower.retrieval.storage import Header, check_vectors, fingerprint, read_index, write_index
 
 
@@ -178,6 +180,26 @@ class Index(ABC):
         other._parameters = replace(self._parameters, **{name: given[name] for name in parameters})
         return other
 
+    @classmethod
+    def structures(cls, n_items: int, dim: int, threads: int) -> Iterator[dict[str, int]]:
+        """Yield the parameters to build with that `tune_index` tries: sizes around the usual good ones.
+
+        Parameters
+        ----------
+        n_items, dim
+            Of the item vectors.
+        threads
+            To build with, for kinds that can use several.
+
+        """
+        del n_items, dim, threads
+        yield {}
+
+    def efforts(self, k: int) -> Iterator[Self]:
+        """Yield the same structure with growing search effort, as `tune_index` tries them for lists of k."""
+        del k
+        yield self
+
     @property
     def n_items(self) -> int:
         """Size of the catalogue."""
@@ -202,7 +224,8 @@ class Index(ABC):
             It can't be written.
 
         """
-        header = Header(self.name, self.parameters(), self.n_items, self.dim, fingerprint(self.items))
+        kind = INDEXES.name_of(type(self))
+        header = Header(kind, self.parameters(), self.n_items, self.dim, fingerprint(self.items))
         write_index(Path(path), header, self._payload())
 
     @classmethod
@@ -220,7 +243,7 @@ class Index(ABC):
         """
         path = Path(path)
         header, payload = read_index(path)
-        if header.kind != cls.name:
+        if header.kind != INDEXES.name_of(cls):
             raise BundleError(
                 f"the index {path} is of the kind {header.kind!r}, not {cls.name!r}; load it with "
                 "`twotower.retrieval.load_index`"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -62,6 +63,20 @@ class IvfIndex(ApproximateIndex):
         quantiser.add(centroids)
         self._lists = faiss().IndexIVFFlat(quantiser, self.dim, len(centroids), faiss().METRIC_INNER_PRODUCT)
         _clusters.fill(self._lists, items, nearest)
+
+    @classmethod
+    def structures(cls, n_items: int, dim: int, threads: int) -> Iterator[dict[str, int]]:
+        """Yield numbers of clusters around the root of the number of items; see `Index.structures`."""
+        del dim
+        for factor in (2, 4):
+            yield {"nlist": _clusters.usual(n_items, factor), "threads": threads}
+
+    def efforts(self, k: int) -> Iterator[Self]:
+        """Yield the clusters with ``nprobe`` doubled each time."""
+        del k
+        nlist = self._parameters.nlist
+        for doubling in range(nlist.bit_length()):
+            yield self.with_search(nprobe=min(nlist, 1 << doubling))
 
     @classmethod
     def _build(cls, items: NDArray[np.float32], parameters: IvfParameters) -> Self:

@@ -7,6 +7,7 @@ items than asked for are fetched by these rounded vectors, and scored by the vec
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -73,6 +74,21 @@ class IvfPqIndex(ApproximateIndex):
     ) -> None:
         super().__init__(items, parameters)
         self._lists, self._centroids = lists, centroids
+
+    @classmethod
+    def structures(cls, n_items: int, dim: int, threads: int) -> Iterator[dict[str, int]]:
+        """Yield numbers of clusters around the root of the number of items; see `Index.structures`."""
+        for factor in (2, 4):
+            m = max(1, dim // factor)
+            yield {"nlist": _clusters.usual(n_items, factor), "m": m, "threads": threads}
+
+    def efforts(self, k: int) -> Iterator[Self]:
+        """Yield the clusters with ``nprobe`` doubled each time, for two values of ``refine``."""
+        del k
+        nlist = self._parameters.nlist
+        for refine in (4, 16):
+            for doubling in range(nlist.bit_length()):
+                yield self.with_search(nprobe=min(nlist, 1 << doubling), refine=refine)
 
     @classmethod
     def _build(cls, items: NDArray[np.float32], parameters: IvfPqParameters) -> Self:

@@ -17,7 +17,7 @@ from twotower.errors import ConfigError, DataError, nearest
 from twotower.retrieval.exact import TopK, check_k
 from twotower.retrieval.exact_index import ExactIndex
 from twotower.retrieval.index import Index
-from twotower.retrieval.kinds import INDEXES
+from twotower.retrieval.registry import INDEXES
 
 _PASSES = 3  # over the sample; the fastest counts, since other work on the machine only adds time
 _EXACT = ExactIndex.name
@@ -117,7 +117,7 @@ def tune_index(
     users: NDArray[np.float32],
     k: int,
     target_recall: float = 0.95,
-    kinds: Sequence[str] = ("hnsw", "ivf", "ivfpq"),
+    kinds: Sequence[str] | None = None,
     *,
     exact: bool = True,
     threads: int = 1,
@@ -140,7 +140,7 @@ def tune_index(
     target_recall
         Above 0, at most 1.
     kinds
-        Names in `INDEXES`; the exact scan is always measured.
+        Names in `INDEXES`; all by default. The exact scan is always measured.
     exact
         Whether the exact scan may be chosen if it is not among ``kinds``.
     threads
@@ -160,6 +160,7 @@ def tune_index(
 
     """
     check_k(k)
+    kinds = [kind for kind in INDEXES if kind != _EXACT] if kinds is None else kinds
     if not 0 < target_recall <= 1:
         raise ConfigError(f"`target_recall` must lie in (0, 1]; got {target_recall}.")
     for kind in kinds:
@@ -197,11 +198,11 @@ def _built(
     """
     yield scan, 0.0
     for kind in dict.fromkeys(kinds):
-        for parameters in [] if kind == _EXACT else _structures(kind, scan, threads):
+        for parameters in [] if kind == _EXACT else INDEXES[kind].structures(scan.n_items, scan.dim, threads):
             start = time.perf_counter()
             built = INDEXES[kind].build(scan.items, **parameters)
             seconds = time.perf_counter() - start
-            for index in _efforts(built, k):
+            for index in built.efforts(k):
                 yield index, seconds
                 if enough():
                     break
@@ -237,34 +238,6 @@ def reason(chosen: Point, curve: Sequence[Point], target_recall: float) -> str:
         f"The exact scan is the fastest: {exact.microseconds:.0f} us a query, where {quick.kind} takes "
         f"{quick.microseconds:.0f} us for recall {quick.recall:.4f}."
     )
-
-
-def _structures(kind: str, exact: Index, threads: int) -> Iterator[dict[str, int]]:
-    """Yield parameters to build with: sizes around the usual good ones."""
-    root = max(1, int(exact.n_items**0.5))
-    if kind == "hnsw":
-        for m, ef_construction, damping in ((16, 100, 100), (16, 100, 50), (32, 200, 100)):
-            yield {"m": m, "ef_construction": ef_construction, "damping": damping, "threads": threads}
-        return
-    for factor in (2, 4):
-        nlist = max(1, min(factor * root, exact.n_items // 8))
-        if kind == "ivf":
-            yield {"nlist": nlist, "threads": threads}
-        else:
-            yield {"nlist": nlist, "m": max(1, exact.dim // (2 if factor == 2 else 4)), "threads": threads}
-
-
-def _efforts(built: Index, k: int) -> Iterator[Index]:
-    """Yield the same structure with growing search effort."""
-    if built.name == "hnsw":
-        for doubling in range(7):
-            yield built.with_search(ef_search=max(k, 16) << doubling)
-        return
-    nlist = built.parameters()["nlist"]
-    for refine in (None,) if built.name == "ivf" else (4, 16):
-        more = {} if refine is None else {"refine": refine}
-        for doubling in range(nlist.bit_length()):
-            yield built.with_search(nprobe=min(nlist, 1 << doubling), **more)
 
 
 def _measure(index: Index, right: TopK, users: NDArray[np.float32], k: int, build_seconds: float) -> Point:

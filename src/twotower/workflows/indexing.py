@@ -19,7 +19,6 @@ ASKING: Final = 500
 """Most users that an index is measured with."""
 ITEMS: Final = 100
 """Default number of items per query."""
-_KINDS = ("hnsw", "ivf", "ivfpq")
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +108,7 @@ def build_index(
         vectors[asking],
         k,
         recall,
-        kinds or _KINDS,
+        kinds or None,
         exact=not kinds,
         threads=threads,
         told=told,

@@ -1,4 +1,4 @@
-"""The kinds of index by name, and reading an index of any kind."""
+"""Reading an index of any kind."""
 
 from __future__ import annotations
 
@@ -8,15 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twotower.errors import BundleError
-from twotower.retrieval.exact_index import ExactIndex
-from twotower.retrieval.hnsw import HnswIndex
 from twotower.retrieval.index import Index
-from twotower.retrieval.ivf import IvfIndex
-from twotower.retrieval.ivfpq import IvfPqIndex
+from twotower.retrieval.registry import INDEXES
 from twotower.retrieval.storage import Header, parsed, read_index
-
-INDEXES: dict[str, type[Index]] = {kind.name: kind for kind in (ExactIndex, HnswIndex, IvfIndex, IvfPqIndex)}
-"""The kinds of index by name."""
 
 
 def load_index(path: str | Path, items: NDArray[np.float32]) -> Index:
@@ -43,8 +37,12 @@ def index_from_bytes(content: bytes, path: Path, items: NDArray[np.float32]) -> 
 
 def _restored(path: Path, header: Header, payload: bytes, items: NDArray[np.float32]) -> Index:
     if header.kind not in INDEXES:
+        fix = "Upgrade twotower, or build the index again"
+        if ":" in header.kind:
+            fix = (
+                "Import the module of this class and register it (INDEXES.register), or build the index again"
+            )
         raise BundleError(
-            f"the index {path} must be one of {', '.join(INDEXES)}; it is {header.kind!r}. Upgrade twotower, "
-            "or build the index again"
+            f"the index {path} must be one of {', '.join(INDEXES)}; it is {header.kind!r}. {fix}"
         )
     return INDEXES[header.kind].restore(path, header, payload, items)
