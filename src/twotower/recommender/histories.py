@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -61,6 +60,18 @@ class Histories(ShortRepr):
         warm = self.users.vectors[self.users.warm]
         return FoldIn.of(warm, self.items.vectors, self.items.warm, self.n_members, self.least_squares)
 
+    def with_items(self, vectors: NDArray[np.float32], duration: NDArray[np.float64]) -> Histories:
+        """Return histories that may have further items, whose rows follow the catalogue's.
+
+        Args:
+            vectors: float32 (n, dim) of these items.
+            duration: float64 (n,), nan where not known.
+        """
+        known = self.item_duration
+        other = replace(self, item_duration=None if known is None else np.append(known, duration))
+        other.__dict__["folding"] = self.folding.with_items(vectors)
+        return other
+
     def pairs(self) -> pl.DataFrame:
         """Return the (user, item) pairs of the training set with their labels, named as in the schema."""
         user, item = self.seen.owners(), self.seen.values
@@ -103,19 +114,24 @@ class Histories(ShortRepr):
         drawn = label_targets(self.target, self.positive, self.objective, values, duration, len(rows))
         return self.target.as_scores(drawn)
 
-    def liked(self, rows: Rows, labels: Sequence[float | None] | None) -> Targets:
-        """Return the targets of a query's items, of which some may have no label: those are positives.
+    def liked(
+        self, rows: Rows, labels: NDArray[np.float64] | None, duration: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
+        """Return the targets of items of which some may have no label: those are positives.
+
+        Args:
+            rows: item rows (n,).
+            labels: (n,), nan for items without one; None if none has one.
+            duration: as in `targets`.
 
         Raises:
             DataError: labels for a model that was trained without.
         """
-        if labels is None or all(label is None for label in labels):
-            return None
-        targets = np.full(len(rows), self.folding.settings.positive)
-        given = np.array([label is not None for label in labels])
-        found = self.targets(rows[given], [label for label in labels if label is not None])
-        assert found is not None
-        targets[given] = found
+        targets = np.full(len(rows), self.least_squares.positive)
+        given = np.zeros(len(rows), np.bool_) if labels is None else np.isfinite(labels)
+        if labels is not None and given.any():
+            own = None if duration is None else duration[given]
+            targets[given] = self.targets(rows[given], labels[given], own)
         return targets
 
     def explained(self, vector: NDArray[np.float32], rows: Rows, targets: Targets, of: Rows) -> pl.DataFrame:

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from twotower.config.schema import Kind, Reading
 from twotower.core.forking import check_process
-from twotower.core.reprs import shortened
 from twotower.data.checks import check_table
 from twotower.data.dataset import Dataset
 from twotower.errors import BundleError, DataError, nearest
 from twotower.features import Encoder
+from twotower.recommender.queries import Features, alike
 from twotower.recommender.side import Side
 from twotower.targets.target import Target
 from twotower.towers import SideArrays, TwoTowerModel, finished
@@ -108,22 +108,25 @@ class Newcomers:
         Raises:
             DataError: a name that is no feature, or a value that is not of its kind.
         """
-        side, schema = getattr(self.encoder, which), self.encoder.schema
-        kinds = schema.users if which == "users" else schema.items
         vectors = np.empty((len(rows), self.model.dim), dtype=np.float32)
-        for places in alike(rows, kinds):
-            names = list(rows[places[0]])
-            columns = {name: [rows[place][name] for place in places] for name in names}
-            try:
-                # without any column a frame has no rows, and rows are wanted
-                table = pl.DataFrame(columns or {side.column: [0] * len(places)})
-            except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
-                raise DataError(
-                    "a feature is a plain value or a list of values of one kind, got "
-                    f"{shortened(rows[places[0]])}"
-                ) from None
-            vectors[places] = self.encode(table, which)
+        for part in alike(rows):
+            vectors[part.places] = self.encode_part(part, which)
         return vectors
+
+    def encode_part(self, part: Features, which: str) -> NDArray[np.float32]:
+        """Return the vectors of the rows of a table of features, float32 (n, dim).
+
+        Raises:
+            DataError: as `encode`.
+        """
+        table, schema = part.table, self.encoder.schema
+        if not table.width:  # without any column a frame has no rows, and rows are wanted
+            table = pl.DataFrame({getattr(self.encoder, which).column: [0] * len(part.places)})
+        kinds = schema.users if which == "users" else schema.items
+        text = (name for name, dtype in table.schema.items() if dtype == pl.String)
+        if part.apart and any(kinds.get(name) not in (Kind.CATEGORY, Kind.TEXT) for name in text):
+            return np.concatenate([self.encode(row, which) for row in table.iter_slices(1)])
+        return self.encode(table, which)
 
     def _vectors(self, table: pl.DataFrame, which: str) -> NDArray[np.float32]:
         side = self.encoder.users if which == "users" else self.encoder.items
@@ -135,25 +138,3 @@ class Newcomers:
                 "are damaged, or its training diverged; train again"
             )
         return vectors
-
-
-def alike(rows: Sequence[Mapping[str, Any]], kinds: Mapping[str, Kind]) -> list[list[int]]:
-    """Return the places of rows of features that can be encoded as one table, in lists.
-
-    They have the same columns with values of the same types. How a text is read as a number or as a list
-    depends on the other values of its column, so a row with one stays alone.
-    """
-    groups: dict[Any, list[int]] = {}
-    for place, row in enumerate(rows):
-        alone = any(
-            isinstance(value, str) and kinds.get(name) not in (Kind.CATEGORY, Kind.TEXT)
-            for name, value in row.items()
-        )
-        types = tuple(sorted((name, _type(value)) for name, value in row.items()))
-        groups.setdefault(place if alone else types, []).append(place)
-    return list(groups.values())
-
-
-def _type(value: object) -> str:
-    inside = sorted({type(one).__name__ for one in value}) if isinstance(value, list) else ()
-    return ",".join((type(value).__name__, *inside))

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from twotower.core.asked import Id, Ids, as_series, is_one
 from twotower.core.reprs import html_of, shortened
 from twotower.core.wording import count_of
 from twotower.errors import ConfigError, DataError
+
+Time = float | datetime
+"""Seconds since 1970-01-01 UTC, or a datetime with a time zone."""
+PARTS = ("user", "history", "labels", "times", "features", "at")
+"""What a query consists of."""
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -29,19 +35,26 @@ class Query:
             set's interactions count in any case.
         labels: the label of each item of ``history`` in its own units; None, or a None among them, where it
             is only known that the user liked the item.
+        times: when each item of ``history`` happened, in seconds since 1970-01-01 UTC or as a datetime with a
+            time zone; kept as seconds.
         features: values of the columns of the users table, for a user that the model doesn't know. Columns
             left out are missing; ``{}`` stands for someone of whom nothing is known.
+        at: when the query is asked, a time as in ``times``; None for now. Vectors that don't depend on time
+            are the same at any.
 
     Raises:
-        ConfigError: nothing is given, or labels without a history.
-        DataError: a part is not of its form: more than one user, nested lists, labels that are not as many as
-            the items or not finite, features that are not a dict.
+        ConfigError: nothing is given, or labels or times without a history.
+        DataError: a part is not of its form: more than one user, nested lists, labels or times that are not
+            as many as the items or not finite, features that are not a dict; or an item of the history did
+            not happen before ``at``.
     """
 
     user: Id | None = None
     history: Ids | None = None
     labels: Sequence[float | None] | None = None
+    times: Sequence[Time] | None = None
     features: Mapping[str, Any] | None = None
+    at: Time | None = None
 
     def __post_init__(self) -> None:
         if self.user is None and self.history is None and self.features is None:
@@ -58,14 +71,20 @@ class Query:
         unordered = isinstance(self.history, Set)
         if self.history is not None:
             self._set("history", _history(self.history))
-        if self.labels is not None:
+        for name, read in (("labels", _labels), ("times", _times)):
+            given = getattr(self, name)
+            if given is None:
+                continue
             if self.history is None:
-                raise ConfigError("labels are those of the history, got labels alone; give the history too")
+                raise ConfigError(f"{name} are those of the history, got {name} alone; give the history too")
             if unordered:
                 raise DataError(
-                    "labels need a history in order, got a set; give the items and the labels as two lists"
+                    f"{name} need a history in order, got a set; give the items and the {name} as two lists"
                 )
-            self._set("labels", _labels(self.labels, len(self.items)))
+            self._set(name, read(given, len(self.items)))
+        if self.at is not None:
+            self._set("at", _seconds(self.at))
+            check_before(self.times or (), self.at)  # type: ignore[arg-type]
         if self.features is not None:
             if not isinstance(self.features, Mapping):
                 raise DataError(
@@ -90,25 +109,22 @@ class Query:
         return html_of("Query", dict(self._given()))
 
     def _given(self) -> list[tuple[str, str]]:
-        values = [(name, getattr(self, name)) for name in ("user", "history", "labels", "features")]
+        values = [(name, getattr(self, name)) for name in PARTS]
         return [(name, shortened(value)) for name, value in values if value is not None]
 
 
-def as_queries(asked: Any) -> list[Query] | None:
-    """Return the queries of what `Recommender.recommend` was given, or None if it is ids alone.
+def check_before(times: Iterable[float], at: float) -> None:
+    """Check that all of a history happened before the query is asked; both in seconds.
 
-    Ids among queries become queries of known users.
+    Raises:
+        DataError: something did not.
     """
-    if isinstance(asked, Query):
-        return [asked]
-    if not isinstance(asked, Sequence) or not any(isinstance(one, Query) for one in asked):
-        return None
-    return [one if isinstance(one, Query) else Query(user=one) for one in asked]
-
-
-def listed(asked: Any) -> Any:
-    """Return an iterator's values as a list, so that they can be looked at twice; anything else as it is."""
-    return list(asked) if isinstance(asked, Iterator) else asked
+    late = next((time for time in times if time >= at), None)
+    if late is not None:
+        raise DataError(
+            f"a history holds what came before its query, which is asked at {at}; got an item at {late}; "
+            "leave out what came at that time or later"
+        )
 
 
 def _history(given: Ids) -> tuple[Any, ...]:
@@ -141,3 +157,33 @@ def _labels(given: Any, n_items: int) -> tuple[float | None, ...]:
             f"{shortened(labels)}; None stands for an item without one"
         )
     return tuple(values)
+
+
+def _times(given: Any, n_items: int) -> tuple[float, ...]:
+    if isinstance(given, Mapping | Set):
+        raise DataError(f"times are a list in the order of the history, got {type(given).__name__}")
+    times = [given] if is_one(given) else list(given)
+    if len(times) != n_items:
+        raise DataError(
+            f"there must be one time for each of the {count_of(n_items, 'item')} of the history, got "
+            f"{shortened(times)}"
+        )
+    return tuple(map(_seconds, times))
+
+
+def _seconds(time: Any) -> float:
+    """Return a time as seconds since 1970-01-01 UTC."""
+    if isinstance(time, datetime):
+        if time.tzinfo is None:
+            raise DataError(f"a time needs a time zone, got {time!r}; give it tzinfo=timezone.utc, say")
+        return time.timestamp()
+    try:
+        seconds = math.nan if isinstance(time, bool) else float(time)
+    except (TypeError, ValueError, OverflowError):
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        raise DataError(
+            "a time is a finite number of seconds since 1970-01-01 UTC, or a datetime with a time zone, got "
+            f"{shortened(time)}"
+        )
+    return seconds

@@ -1,9 +1,9 @@
-"""`QueryEncoder`: vectors of queries, and of items that are asked about, known ones and new ones."""
+"""`QueryEncoder`: the one way from queries to vectors, and from items that are asked about to theirs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,12 @@ from twotower.core.forking import check_process
 from twotower.core.lists import Lists
 from twotower.data.dataset import to_polars
 from twotower.errors import ConfigError, DataError
-from twotower.recommender.histories import Histories, Rows, Targets
+from twotower.recommender.histories import Histories, Rows
 from twotower.recommender.newcomers import Newcomers
-from twotower.recommender.query import Query, as_queries, listed
+from twotower.recommender.queries import Queries
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
 
 PLACE = "query"
 """The column that says which query or new item a row answers, counted from 0."""
@@ -28,20 +31,53 @@ _SOMEONE_NEW = (
 
 
 @dataclass(frozen=True, eq=False)
+class Located:
+    """Queries in the rows of a model: what their vectors are made from.
+
+    Attributes:
+        rows: int64 (n,), the row of each user, -1 for someone new.
+        starts: float32 (n, dim), the vector of each without its history: the trained one, that of the
+            features, or the typical user's.
+        history: int64 item rows that each brings, beside those of the training set.
+        targets: float64 (m,), of the scores of ``history.values``; nan for an item that is seen and says nothing.
+    """
+
+    rows: Rows
+    starts: F32
+    history: Lists
+    targets: F64
+
+    def past(self, place: int) -> tuple[Rows, F64]:
+        """Return the items of a query's history, and their targets."""
+        return self.history[place], self.targets[self.history.span(place)]
+
+
+@dataclass(frozen=True, eq=False)
 class Encoded:
-    """Users or items as a search asks about them.
+    """Queries or items as a search asks about them.
 
     Attributes:
         vectors: float32 (n, dim).
         rows: int64 (n,), the row of each in the model, -1 for a new one.
         names: columns (n,), the first ones of an answer: ids, or the place of the query, or both.
-        seen: the items of each user, of the training set and of the query; of items empty lists.
     """
 
-    vectors: NDArray[np.float32]
+    vectors: F32
     rows: Rows
     names: tuple[pl.Series, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedQueries(Encoded):
+    """Queries as a search asks about them.
+
+    Attributes:
+        seen: the items of each, of the training set and of its history.
+        located: what the vectors were made from.
+    """
+
     seen: Lists
+    located: Located
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,36 +92,48 @@ class QueryEncoder:
     histories: Histories
     newcomers: Newcomers
 
-    def users(self, asked: Any) -> Encoded:
-        """Return the users of ids, of a query, or of a list of both.
+    def encode(self, queries: Queries) -> EncodedQueries:
+        """Encode queries: known and new users, with features, a history or both.
 
         Raises:
-            ConfigError: nobody is asked about.
             DataError: a user or an item is not known, or a feature is not of its kind.
         """
         check_process()
-        asked = listed(asked)
-        queries = as_queries(asked)
-        if queries is not None:
-            return self._queries(queries)
-        known = self.histories.users
-        rows = known.known(asked, "user", _SOMEONE_NEW)
-        if not len(rows):
-            raise ConfigError("there must be at least one user, got none")
-        return self.known_users(rows)
+        located = self._located(queries)
+        names = () if queries.users is None else (self._ids(queries.users, located.rows),)
+        if queries.numbered:
+            names = (_places(len(queries)), *names)
+        vectors = located.starts
+        for place in np.flatnonzero(located.history.lengths).tolist():
+            row = int(located.rows[place])
+            vectors[place] = self.moved(row, vectors[place].copy(), *located.past(place))
+        return EncodedQueries(vectors, located.rows, names, self._seen(located), located)
 
-    def known_users(self, rows: Rows) -> Encoded:
-        """Return known users by their rows."""
-        users = self.histories.users
-        ids = users.ids.gather(rows).rename(self.histories.schema.user)
-        return Encoded(users.vectors[rows], rows, (ids,), self.histories.seen.of(rows))
+    def moved(self, row: int, start: F32, items: Rows, targets: F64) -> F32:
+        """Return the vector of a query, float32 (dim,): where it starts, moved by its history.
 
-    def past(self, query: Query) -> tuple[NDArray[np.float32], Rows, Targets]:
-        """Return a query's vector, the item rows of its whole history, and their targets."""
-        (row,) = self._rows([query])
-        (start,) = self._starts([query], np.array([row]))
-        fresh = self.histories.items.known(list(query.items), "item")
-        return self._moved(row, start, fresh, self.histories.liked(fresh, query.labels))
+        What is known of a user without the history, from training or from features, is what its items are
+        weighed against.
+
+        Args:
+            row: of the user; -1 for someone new.
+            start: float32 (dim,), the vector without the history.
+            items: int64 (n,), item rows of the history.
+            targets: float64 (n,), of their scores.
+        """
+        folding = self.histories.folding
+        if row < 0 and np.array_equal(start, folding.typical):
+            return folding.vector(items, targets)
+        return folding.moved(start, *self._trained(row), items, targets)
+
+    def whole(self, row: int, items: Rows, targets: F64) -> tuple[Rows, F64]:
+        """Return all items of a query, of the training set and of its history, and their targets."""
+        trained, of_trained = self._trained(row)
+        return np.concatenate([trained, items]), np.concatenate([of_trained, targets])
+
+    def with_items(self, vectors: F32, duration: F64) -> QueryEncoder:
+        """Return an encoder of histories that have further items, whose rows follow the catalogue's."""
+        return replace(self, histories=self.histories.with_items(vectors, duration))
 
     def items(self, asked: Any) -> Encoded:
         """Return the items of ids, or new items of features: a table, a dict or a list of dicts.
@@ -95,7 +143,8 @@ class QueryEncoder:
             DataError: an item is not known, or a feature is not of its kind.
         """
         check_process()
-        asked = listed(asked)
+        if isinstance(asked, Iterator):
+            asked = list(asked)
         if isinstance(asked, Mapping):
             asked = [asked]
         column = self.histories.schema.item
@@ -107,7 +156,7 @@ class QueryEncoder:
             vectors = self.newcomers.encode_rows(asked, "items")
             ids = [one[column] for one in asked if column in one]
             names = as_series(ids, "items") if len(ids) == len(asked) else None
-        elif _is_frame(asked):
+        elif type(asked).__name__ in ("DataFrame", "LazyFrame"):
             table = to_polars(asked)
             vectors = self.newcomers.encode(table, "items")
             names = table.get_column(column) if column in table.columns else None
@@ -116,100 +165,81 @@ class QueryEncoder:
             rows = known.known(asked, "item")
             if not len(rows):
                 raise ConfigError("there must be at least one item, got none")
-            own = known.ids.gather(rows).rename(column)
-            return Encoded(known.vectors[rows], rows, (own,), Lists.empty(len(rows)))
+            return Encoded(known.vectors[rows], rows, (known.ids.gather(rows).rename(column),))
         new = _places(len(vectors)) if names is None else names.rename(column)
-        return Encoded(vectors, np.full(len(vectors), -1), (new,), Lists.empty(len(vectors)))
+        return Encoded(vectors, np.full(len(vectors), -1), (new,))
 
-    def _queries(self, queries: Sequence[Query]) -> Encoded:
-        rows = self._rows(queries)
-        vectors = self._starts(queries, rows)
-        items = self.histories.items.known([item for query in queries for item in query.items], "item")
-        ends = np.cumsum([len(query.items) for query in queries])
-        seen = []
-        for place, (query, fresh) in enumerate(zip(queries, np.split(items, ends[:-1]), strict=True)):
-            if len(fresh):
-                targets = self.histories.liked(fresh, query.labels)
-                vectors[place], all_rows, _ = self._moved(rows[place], vectors[place], fresh, targets)
-            else:
-                all_rows = self.histories.of(int(rows[place]))[0] if rows[place] >= 0 else fresh
-            seen.append(all_rows)
-        names: tuple[pl.Series, ...] = (_places(len(queries)),)
-        users = [query.user for query in queries]
-        if any(user is not None for user in users):
-            names = (*names, self._ids(users, rows))
-        return Encoded(vectors, rows, names, Lists.from_groups(seen))
+    def _located(self, queries: Queries) -> Located:
+        rows, history = self._rows(queries), queries.history
+        starts = self._starts(queries, rows)
+        if history is None:
+            return Located(rows, starts, Lists.empty(len(rows)), np.empty(0))
+        items = self.histories.items.known(history.items, "item")
+        targets = self.histories.liked(items, history.labels)
+        return Located(rows, starts, Lists(history.indptr, items), targets)
 
-    def _rows(self, queries: Sequence[Query]) -> Rows:
+    def _rows(self, queries: Queries) -> Rows:
         """Return the row of each query's user, -1 for someone new.
 
         Raises:
             DataError: a user that is not known, of whom nothing else is given; features of a known one.
         """
-        rows = np.full(len(queries), -1, dtype=np.int64)
-        asked = [place for place, query in enumerate(queries) if query.user is not None]
         users = self.histories.users
-        if asked:
-            rows[asked] = users.rows(as_series([queries[place].user for place in asked], "users"))
-        for query, row in zip(queries, rows, strict=True):
-            if row < 0 and query.history is None and query.features is None:
-                users.known(query.user, "user", _SOMEONE_NEW)  # type: ignore[arg-type]
-            if row >= 0 and query.features is not None:
-                raise DataError(
-                    f"features are for users that the model doesn't know; it knows user {query.user!r}; "
-                    "leave out the features, or the user"
-                )
+        if queries.users is None:
+            return np.full(len(queries), -1, dtype=np.int64)
+        rows = users.rows(queries.users)
+        described = queries.described
+        new = described if queries.history is None else described | queries.history.given
+        lacking = np.flatnonzero((rows < 0) & ~new)
+        if len(lacking):
+            users.known(queries.users.slice(int(lacking[0]), 1), "user", _SOMEONE_NEW)
+        both = np.flatnonzero((rows >= 0) & described)
+        if len(both):
+            raise DataError(
+                "features are for users that the model doesn't know; it knows user "
+                f"{queries.users[int(both[0])]!r}; leave out the features, or the user"
+            )
         return rows
 
-    def _starts(self, queries: Sequence[Query], rows: Rows) -> NDArray[np.float32]:
-        """Return vectors (n, dim) without the histories of the queries."""
-        vectors = np.tile(self.histories.folding.typical, (len(queries), 1))
-        vectors[rows >= 0] = self.histories.users.vectors[rows[rows >= 0]]
-        described = [place for place, query in enumerate(queries) if query.features]
-        if described:
-            features = [queries[place].features or {} for place in described]
-            vectors[described] = self.newcomers.encode_rows(features, "users")
-        return vectors
+    def _starts(self, queries: Queries, rows: Rows) -> F32:
+        known = self.histories.users.vectors
+        if (rows >= 0).all():
+            return known[rows]
+        starts = np.tile(self.histories.folding.typical, (len(rows), 1))
+        starts[rows >= 0] = known[rows[rows >= 0]]
+        for part in queries.features:
+            if part.table.width:
+                starts[part.places] = self.newcomers.encode_part(part, "users")
+        return starts
 
-    def _moved(
-        self, row: int, start: NDArray[np.float32], fresh: Rows, targets: Targets
-    ) -> tuple[NDArray[np.float32], Rows, Targets]:
-        """Return the vector after further items, all item rows, and their targets.
-
-        What is known of the user without these items, from training or from features, is the start that they
-        are weighed against.
-        """
-        folding = self.histories.folding
+    def _trained(self, row: int) -> tuple[Rows, F64]:
+        """Return a user's items in the training set, none for someone new, and their targets."""
         if row < 0:
-            if np.array_equal(start, folding.typical):
-                return folding.vector(fresh, targets), fresh, targets
-            none = np.empty(0, np.int64)
-            return folding.moved(start, none, None, fresh, targets), fresh, targets
-        past, before = self.histories.of(row)
-        vector = folding.moved(start, past, before, fresh, targets)
-        if before is None and targets is None:
-            return vector, np.append(past, fresh), None
-        positive = folding.settings.positive
-        each = [
-            np.full(len(own), positive) if of is None else of
-            for own, of in ((past, before), (fresh, targets))
-        ]
-        return vector, np.append(past, fresh), np.concatenate(each)
+            return np.empty(0, np.int64), np.empty(0)
+        items, targets = self.histories.of(row)
+        return items, self.histories.liked(items, None) if targets is None else targets
 
-    def _ids(self, users: Sequence[Any], rows: Rows) -> pl.Series:
+    def _seen(self, located: Located) -> Lists:
+        known, history = located.rows >= 0, located.history
+        trained = self.histories.seen.of(located.rows[known])
+        if known.all() and not len(history.values):
+            return trained
+        places = np.append(np.flatnonzero(known)[trained.owners()], history.owners())
+        return Lists.from_arrays(
+            places, np.append(trained.values, history.values.astype(np.int32)), len(known)
+        )
+
+    def _ids(self, users: pl.Series, rows: Rows) -> pl.Series:
         """Return the ids of queries' users: in the model's own type, unless a new one is not of it."""
-        known = self.histories.users.ids
-        new = [user for user, row in zip(users, rows, strict=True) if row < 0 and user is not None]
-        written = iter(pl.Series(new, strict=False).cast(known.dtype, strict=False).to_list())
-        ids = [
-            known[int(row)] if row >= 0 else None if user is None else next(written)
-            for user, row in zip(users, rows, strict=True)
-        ]
-        lost = any(user is not None and own is None for user, own in zip(users, ids, strict=True))
-        if lost:
-            ids = [user if own is None else own for user, own in zip(users, ids, strict=True)]
-            return pl.Series(self.histories.schema.user, [None if i is None else str(i) for i in ids])
-        return pl.Series(self.histories.schema.user, ids, dtype=known.dtype)
+        known, name = self.histories.users.ids, self.histories.schema.user
+        if (rows >= 0).all():
+            return known.gather(rows).rename(name)
+        is_known = pl.Series(rows >= 0)
+        own = known.gather(pl.Series(rows).set(~is_known, None))
+        written = users.cast(known.dtype, strict=False)
+        if (written.is_null() & users.is_not_null() & ~is_known).any():
+            own, written = own.cast(pl.String), users.cast(pl.String)
+        return own.zip_with(is_known, written).rename(name)
 
 
 def itself(encoded: Encoded) -> Lists:
@@ -220,7 +250,3 @@ def itself(encoded: Encoded) -> Lists:
 
 def _places(n: int) -> pl.Series:
     return pl.Series(PLACE, np.arange(n, dtype=np.int64))
-
-
-def _is_frame(value: object) -> bool:
-    return type(value).__name__ in ("DataFrame", "LazyFrame")

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from twotower.core.asked import Id, Ids, as_lists, as_series
+from twotower.core.asked import Id, Ids, as_lists
 from twotower.core.forking import check_process
 from twotower.core.warn import deprecated
 from twotower.data.dataset import Dataset, Frame, to_polars
@@ -21,8 +21,9 @@ from twotower.evaluation.predictor import Predictor
 from twotower.evaluation.ranker import Ranker, RankRequest
 from twotower.kernels.scoring import score_pairs
 from twotower.recommender.column_filters import Filters
-from twotower.recommender.query import Query, as_queries, listed
-from twotower.recommender.query_encoder import Encoded
+from twotower.recommender.queries import Queries
+from twotower.recommender.query import Query
+from twotower.recommender.query_encoder import EncodedQueries
 from twotower.recommender.similarity import nearest, users_of, vector_table
 from twotower.recommender.state import RecommenderState
 from twotower.retrieval import TopK, exact_top_k
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
     from twotower.evaluation.own_metrics import Own
 
 USERS_AT_ONCE = 20_000
-Users = Ids | Query | Sequence[Id | Query]
-"""Who asks: ids of known users, a `Query`, or a list of both."""
+Users = Ids | Query | Sequence[Id | Query] | Queries
+"""Who asks: ids of known users, a `Query`, a list of both, or `Queries`."""
 Items = Ids | Frame | Mapping[str, Any] | Sequence[Mapping[str, Any]]
 """Items that are asked about: ids of known ones, or features of new ones, in a table or in dicts."""
 
@@ -99,7 +100,8 @@ class Recommender(RecommenderState, Predictor, Ranker):
         and not to rank.
 
         Args:
-            users: ids of known users (a bare string or number is one id), a `Query`, or a list of both.
+            users: ids of known users (a bare string or number is one id), a `Query`, a list of both, or
+                `Queries`, many as columns.
             k: how many items each, 10 by default. A user with fewer candidates gets fewer rows; a k above the
                 size of the catalogue is cut to it.
             exclude_seen: leave out the items that the user has in the training set or in the query; None for
@@ -122,11 +124,11 @@ class Recommender(RecommenderState, Predictor, Ranker):
             DataError: a user or an item of a history is not known; no allowed item is.
         """
         k = self._listing.length(k)
-        asked = self._queries.users(users)
+        asked = self._encoded(users)
         return self._recommended(asked, k, exclude_seen, self._filters(allow, deny, filters, strict))
 
     def _recommended(
-        self, asked: Encoded, k: int, exclude_seen: bool | None, filters: dict[str, Any]
+        self, asked: EncodedQueries, k: int, exclude_seen: bool | None, filters: dict[str, Any]
     ) -> pl.DataFrame:
         """Return the lists of encoded users; see `recommend`."""
         self._tell_purpose()
@@ -146,8 +148,8 @@ class Recommender(RecommenderState, Predictor, Ranker):
         """Yield what `recommend` gives for every known user, some thousand users at a time."""
         k, rows = self._listing.length(k), self._filters(allow, deny, filters, strict)
         for start in range(0, len(self.users.ids), USERS_AT_ONCE):
-            row = np.arange(start, min(start + USERS_AT_ONCE, len(self.users.ids)))
-            yield self._recommended(self._queries.known_users(row), k, exclude_seen, rows)
+            asked = self._encoded(self.users.ids.slice(start, USERS_AT_ONCE))
+            yield self._recommended(asked, k, exclude_seen, rows)
 
     def similar_items(
         self,
@@ -182,7 +184,7 @@ class Recommender(RecommenderState, Predictor, Ranker):
             ConfigError: k is not a whole number from 1.
             DataError: an item is not known; a column is not a feature, or a value not of its kind.
         """
-        asked = self._queries.items(items)
+        asked = self.query_encoder.items(items)
         k = self._listing.length(k, others=bool((asked.rows >= 0).all()))
         rows = self._filters(allow, deny, filters, strict)
         top = nearest(asked, self.directions(asked.vectors), self._item_directions, k, rows)
@@ -217,7 +219,7 @@ class Recommender(RecommenderState, Predictor, Ranker):
             ConfigError: k is not a whole number from 1.
             DataError: a user is not known.
         """
-        asked = self._queries.users(users)
+        asked = self._encoded(users)
         k = self._user_listing.length(k, others=bool((asked.rows >= 0).all()))
         filters = self._user_listing.filters(allow, deny, strict=strict)
         top = nearest(asked, self.directions(asked.vectors), self._user_directions, k, filters)
@@ -252,7 +254,7 @@ class Recommender(RecommenderState, Predictor, Ranker):
             ConfigError: k is not a whole number from 1; exclude_seen is not a bool.
             DataError: an item is not known.
         """
-        asked = self._queries.items(items)
+        asked = self.query_encoder.items(items)
         k = self._user_listing.length(k)
         filters = self._user_listing.filters(allow, deny, strict=strict)
         barred = users_of(self.seen, asked.rows) if yes_or_no("exclude_seen", exclude_seen) else None
@@ -276,16 +278,15 @@ class Recommender(RecommenderState, Predictor, Ranker):
         Raises:
             DataError: the user or an item is not known, or there is not one user.
         """
-        check_process()
-        asked = listed(user)
-        queries = as_queries(asked) or [Query(user=one) for one in as_series(asked, "users")]
+        queries = Queries.of(user)
         if len(queries) != 1:
             raise DataError(f"explain takes one user, got {len(queries)}; ask for each in turn")
-        vector, past, targets = self._queries.past(queries[0])
-        return self.histories.explained(vector, past, targets, self._listing.rows(items))
+        asked = self.query_encoder.encode(queries)
+        past = self.query_encoder.whole(int(asked.rows[0]), *asked.located.past(0))
+        return self.histories.explained(asked.vectors[0], *past, self._listing.rows(items))
 
     def encode_queries(self, users: Users) -> NDArray[np.float32]:
-        """Return the vectors of users, float32 (n, dim): known ones by id, anyone by a `Query`.
+        """Return the vectors of those who ask, float32 (n, dim): known users by id, anyone by a `Query`.
 
         A history is folded in, in closed form; see `twotower.towers.FoldIn`. Someone of whom nothing is
         known has the typical user's vector.
@@ -293,23 +294,27 @@ class Recommender(RecommenderState, Predictor, Ranker):
         Raises:
             DataError: a user or an item is not known; labels for a model that was trained without.
         """
-        return self._queries.users(users).vectors
+        return self._encoded(users).vectors
+
+    def _encoded(self, users: Users) -> EncodedQueries:
+        return self.query_encoder.encode(Queries.of(users))
 
     def encode_users(self, table: Frame) -> NDArray[np.float32]:
-        """Return the vectors of new users, float32 (n, dim), from their features alone.
+        """Deprecated: use `encode_queries` with `Queries.of(features=table)`."""
+        deprecated("Recommender.encode_users", "encode_queries(tt.Queries.of(features=table))")
+        return self.encode_queries(Queries.of(features=table))
+
+    def encode_items(self, table: Frame) -> NDArray[np.float32]:
+        """Return the vectors of new items, float32 (n, dim), from their features alone.
 
         Args:
-            table: one row a user, with feature columns of the schema; a column left out is missing in every
+            table: one row an item, with feature columns of the schema; a column left out is missing in every
                 row.
 
         Raises:
             DataError: a column is not a feature, or a value not of its kind.
         """
-        return self._newcomers.encode(to_polars(table), "users")
-
-    def encode_items(self, table: Frame) -> NDArray[np.float32]:
-        """Return the vectors of new items from their features, float32 (n, dim); see `encode_users`."""
-        return self._newcomers.encode(to_polars(table), "items")
+        return self.newcomers.encode(to_polars(table), "items")
 
     def user_vectors(self, ids: Ids | None = None) -> pl.DataFrame:
         """Return user ids and their vectors, a column ``vector`` of `polars.Array` with ``dim`` float32.
@@ -448,11 +453,10 @@ class Recommender(RecommenderState, Predictor, Ranker):
         """Deprecated: use `recommend` with a `Query` for each list. The column ``query`` is ``list`` here."""
         deprecated("Recommender.recommend_from", "recommend(tt.Query(history=[...]))")
         k = self._listing.length(k)
-        asked = self._queries.users(_histories(lists, labels))
-        place = (asked.names[0].rename("list"),)
+        asked = self._encoded(_histories(lists, labels))
         seen = options.pop("exclude_seen", None)
         filters = self._listing.filters(options.pop("allow", None), options.pop("deny", None), **options)
-        return self._recommended(Encoded(asked.vectors, asked.rows, place, asked.seen), k, seen, filters)
+        return self._recommended(asked, k, seen, filters).rename({"query": "list"})
 
     def fold_in(
         self, lists: Id | Sequence[Ids], labels: Sequence[Sequence[float]] | None = None

@@ -101,7 +101,7 @@ class RecommenderState:
         An index finds most of them, and their scores are exact.
 
         Args:
-            vectors: of users, from `encode_queries`, `encode_users` or ``users.vectors``.
+            vectors: of users, from `encode_queries` or ``users.vectors``.
             k: at least 1.
             seen: item rows that each user is not given.
             allow: item rows, or a mask, of all that may be given.
@@ -214,17 +214,19 @@ class RecommenderState:
         )
 
     @property
-    def _newcomers(self) -> Newcomers:
+    def newcomers(self) -> Newcomers:
+        """What encodes users and items by their features."""
         return Newcomers(self.encoder, self.model, self.target)
 
     @property
-    def _queries(self) -> QueryEncoder:
-        return QueryEncoder(self.histories, self._newcomers)
+    def query_encoder(self) -> QueryEncoder:
+        """What encodes queries and items that are asked about."""
+        return QueryEncoder(self.histories, self.newcomers)
 
     def _with_new(self, which: str, data: Dataset, ids: pl.Series) -> tuple[Rows, NDArray[np.float32]]:
         """Return the row of each id, and the vectors of the known ones followed by those of new ones."""
         side = self.users if which == "users" else self.items
-        rows, extra = self._newcomers.place(which, side, data, ids)
+        rows, extra = self.newcomers.place(which, side, data, ids)
         return rows, np.concatenate([side.vectors, extra])
 
     def __repr__(self) -> str:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from twotower.recommender.newcomers import alike
 from twotower.server.bodies import UserQuery
 from twotower.server.catalogue import Rows
-from twotower.server.encoding import encoded
+from twotower.server.encoding import encoded_features
 from twotower.server.errors import ApiError, shown
 from twotower.server.ids import Id
 from twotower.server.settings import Limits
 from twotower.server.state import State
-from twotower.server.users import Past, User, Users, happened, known, likes, nobody
+from twotower.server.users import Past, User, Users, encoded, known
 from twotower.server.work import Deadline
 
 TOGETHER = 64
@@ -87,42 +85,33 @@ def people(state: State, asked: Sequence[Asked], limits: Limits, deadline: Deadl
     Raises:
         ApiError: one that is not known, by id, features or history; the time is up.
     """
-    described = _described(state, asked, deadline)
+    deadline.check()
+    described = [place for place, one in enumerate(asked) if one.features]
+    vectors = encoded_features(
+        state.recommender,
+        "users",
+        [asked[place].features or {} for place in described],
+        [f"{asked[place].where}.features" for place in described],
+    )
+    starts = dict(zip(described, vectors, strict=True))
     found = []
     for place, one in enumerate(asked):
         deadline.check()
-        if one.features is not None:
-            user = nobody(state)
-            if place in described:
-                user = replace(user, vector=described[place])
-            user = happened(state, user, one.past.events)
-        else:
-            same = None if one.name is None else known(state, one.name, one.past)
-            if same is None and one.history is None:
+        if one.features is None and not one.history:
+            user = None if one.name is None else known(state, one.name, one.past)
+            if user is None and one.history is None:
                 raise ApiError(
                     404,
                     f"user {shown(one.name)} is not known: it is not in the training set and has no events; "
                     "give features (they may be {}) or a history too",
                     one.where,
                 )
-            user = nobody(state) if same is None else same
-        if one.history:
-            user = likes(state, user, item_rows(state, one.history, f"{one.where}.history").astype(np.int64))
-        found.append(user)
-    return found
-
-
-def _described(state: State, asked: Sequence[Asked], deadline: Deadline) -> dict[int, NDArray[np.float32]]:
-    """Return the vectors of users by features, by place; those of the same types are encoded together."""
-    described = [place for place, one in enumerate(asked) if one.features]
-    kinds = state.recommender.encoder.schema.users
-    found: dict[int, NDArray[np.float32]] = {}
-    for group in alike([asked[place].features or {} for place in described], kinds):
-        deadline.check()
-        places = [described[place] for place in group]
-        rows = [asked[place].features or {} for place in places]
-        vectors = encoded(state.recommender, "users", rows, [f"{asked[p].where}.features" for p in places])
-        found.update(zip(places, vectors, strict=True))
+            found.append(encoded(state, -1) if user is None else user)
+            continue
+        row = -1 if one.name is None else state.users.rows.get(one.name, -1)
+        liked = item_rows(state, one.history or (), f"{one.where}.history").tolist()
+        start = starts.get(place)
+        found.append(encoded(state, row, one.past.events, liked, start=start, complete=one.past.complete))
     return found
 
 

@@ -14,39 +14,30 @@ from twotower.recommender import Recommender
 from twotower.server.errors import ApiError
 
 
-def encoded(
+def encoded_features(
     recommender: Recommender, which: str, rows: Sequence[Mapping[str, Any]], where: Sequence[str]
 ) -> NDArray[np.float32]:
-    """Return the vectors float32 (n, dim) of new users or items, encoded as one table.
+    """Return the vectors float32 (n, dim) of new users or items.
 
     Args:
         recommender: the model.
         which: "users" or "items".
-        rows: the features of each; values of one column are of one type.
+        rows: the features of each.
         where: the place of each in the request.
 
     Raises:
         ApiError: a column that is not a feature, or a value that is not of its kind; of the first such row.
     """
-    encode = recommender.encode_users if which == "users" else recommender.encode_items
-    names = dict.fromkeys(name for row in rows for name in row)
     try:
-        # Without any column a frame has no rows, and rows are wanted.
-        table = {name: [row.get(name) for row in rows] for name in names}
-        return encode(pl.DataFrame(table or {_id(recommender, which): [0] * len(rows)}))
+        return recommender.newcomers.encode_rows(rows, which)
     except (TwoTowerError, ValueError, TypeError, OverflowError, pl.exceptions.PolarsError) as error:
         if len(rows) > 1:  # halves find the row that is wrong soon
             half = len(rows) // 2
             parts = ((rows[:half], where[:half]), (rows[half:], where[half:]))
-            return np.concatenate([encoded(recommender, which, *part) for part in parts])
+            return np.concatenate([encoded_features(recommender, which, *part) for part in parts])
         message = (
             str(error)
             if isinstance(error, TwoTowerError)
             else "each column must be a plain value or a list of values of one kind"
         )
         raise ApiError(422, message, where[0]) from None
-
-
-def _id(recommender: Recommender, which: str) -> str:
-    schema = recommender.encoder.schema
-    return schema.user if which == "users" else schema.item

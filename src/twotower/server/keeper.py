@@ -17,7 +17,7 @@ import polars as pl
 from twotower.errors import BundleError, TwoTowerError, nearest
 from twotower.recommender.bundle import read_bundle
 from twotower.server.catalogue import Catalogue, LiveItem
-from twotower.server.encoding import encoded
+from twotower.server.encoding import encoded_features
 from twotower.server.errors import ApiError
 from twotower.server.ids import Id
 from twotower.server.state import State
@@ -276,7 +276,7 @@ def live_item(state: State, name: Id, columns: dict[str, Any]) -> LiveItem:
                 f"columns.{column}",
             )
     features = {key: value for key, value in columns.items() if key in schema.items}
-    (vector,) = encoded(recommender, "items", [features], ["columns"])
+    (vector,) = encoded_features(recommender, "items", [features], ["columns"])
     display = {}
     for column, dtype in types.items():
         value = columns.get(column)

@@ -19,7 +19,7 @@ from twotower.server.errors import ApiError, shown
 from twotower.server.ids import Id
 from twotower.server.settings import Limits
 from twotower.server.state import State
-from twotower.server.users import Past, User, known, past_of
+from twotower.server.users import Past, User, known
 from twotower.server.work import Deadline
 
 INLINE = 300_000
@@ -118,9 +118,8 @@ def lists(
             own = top.items[place, : len(items)].astype(np.int64)
             for item, because in zip(items, reasons(state, user, own, want.explain), strict=True):
                 item["because"] = because
-        known = user.row is not None
-        name = asked[place].name
-        yield {"user_id": name, "known": known, "events": len(user.fresh), "items": items}, user
+        name, known = asked[place].name, user.row >= 0
+        yield {"user_id": name, "known": known, "events": user.events, "items": items}, user
 
 
 def _barred(users: Sequence[User], want: Wanted) -> Lists:
@@ -144,12 +143,14 @@ def listed(state: State, rows: Sequence[int], scores: Sequence[float]) -> list[d
 
 def reasons(state: State, user: User, rows: NDArray[np.int64], most: int) -> Iterator[dict[str, Any]]:
     """Take the scores of items apart, exactly, as `answers.Because` says."""
-    past, targets = past_of(state, user)
+    past, targets = state.encoder.whole(user.row, user.items, user.targets)
     # What a user has had twice is one reason.
     distinct, place = np.unique(past, return_inverse=True)
     together = max(1, _PARTS // max(1, len(past)))  # so that memory follows neither k nor the history
     for start in range(0, len(rows), together):
-        base, parts = state.folding.explain(user.vector, past, targets, rows[start : start + together])
+        base, parts = state.encoder.histories.folding.explain(
+            user.vector, past, targets, rows[start : start + together]
+        )
         for row, own in enumerate(parts):
             summed = np.bincount(place, weights=own, minlength=len(distinct))
             order = np.argsort(-summed, kind="stable")[:most]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -13,12 +12,11 @@ from numpy.typing import NDArray
 
 from twotower.kernels.scoring import score_pairs
 from twotower.recommender import Recommender
+from twotower.recommender.query_encoder import QueryEncoder
 from twotower.server.catalogue import Catalogue, Trained
 from twotower.server.ids import Ids
-from twotower.towers.fold_in import FoldIn
 
 F32 = NDArray[np.float32]
-F64 = NDArray[np.float64]
 Long = NDArray[np.int64]
 
 
@@ -51,10 +49,12 @@ class State:
         return State(self.recommender, self.version, self.users, items, self.loaded)
 
     @cached_property
-    def folding(self) -> FoldIn:
-        """What solves for user vectors, given every item there is; made on first use."""
-        folding, vectors = self.recommender.folding, self.items.vectors
-        return folding if vectors is None else folding.with_items(vectors)
+    def encoder(self) -> QueryEncoder:
+        """What encodes queries, given every item there is; made on first use."""
+        own, vectors = self.recommender.query_encoder, self.items.vectors
+        if vectors is None:
+            return own
+        return own.with_items(vectors, np.array([item.duration for item in self.items.live]))
 
     @cached_property
     def like(self) -> float | None:
@@ -67,22 +67,6 @@ class State:
             labels = labels[labels >= least]
         return float(np.median(labels)) if len(labels) else least
 
-    def targets(self, rows: Long, values: Sequence[float | None]) -> F64:
-        """Return what scores of a user's items are drawn to, nan for by nothing.
-
-        Args:
-            rows: item rows (n,).
-            values: the label of each; None for one of which only the interaction is known, a positive.
-        """
-        targets = np.full(len(rows), self.folding.settings.positive)
-        given = np.array([value is not None for value in values], dtype=bool)
-        if given.any():
-            labels = np.array([value for value in values if value is not None], dtype=np.float64)
-            found = self.recommender.targets(rows[given], labels, self.durations(rows[given]))
-            assert found is not None
-            targets[given] = found
-        return targets
-
     def scores(self, users: F32, rows: Long) -> tuple[list[float], list[float]]:
         """Return scores and predictions, in the label's own units, of pairs of a vector and an item.
 
@@ -92,15 +76,9 @@ class State:
         """
         pairs = np.arange(len(rows))
         scores = score_pairs(users, self.items.vectors_of(rows), pairs, pairs)
-        return scores.tolist(), self.recommender.target.inverse(scores, self.durations(rows)).tolist()
-
-    def durations(self, rows: Long) -> F64 | None:
-        """Return the durations of items, nan where not known; None for a model without any."""
-        known = self.recommender.item_duration
-        if known is None:
-            return None
-        first, live = self.items.n_trained, self.items.live
-        return np.array([known[row] if row < first else live[row - first].duration for row in rows.tolist()])
+        known = self.encoder.histories.item_duration
+        duration = None if known is None else known[rows]
+        return scores.tolist(), self.recommender.target.inverse(scores, duration).tolist()
 
     @property
     def ranks(self) -> bool:

@@ -6,7 +6,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,27 +28,30 @@ DOWN_SECONDS = 1.0
 """How long a store that did not answer is not asked, where lists are made without it."""
 _ATTEMPTS = 5
 _NONE: Long = np.empty(0, dtype=np.int64)
+_NO_TARGETS: F64 = np.empty(0)
 
 
 @dataclass(frozen=True, eq=False)
 class User:
-    """A user as the next answer sees it.
+    """A user as the next answer sees it: an encoded query.
 
     Attributes:
         vector: float32 (dim,).
         seen: int32 rows that the user has had, in training or since.
-        row: the user's row in the model; None for one that it does not know.
-        fresh: int64 rows of what has happened since.
-        targets: float64, what ``fresh`` draws scores to, nan for what counts for nothing.
+        row: the user's row in the model; -1 for one that it does not know.
+        items: int64 rows of what has happened since, and of the request's history.
+        targets: float64, what ``items`` draw scores to, nan for what counts for nothing.
+        events: how many of ``items`` are interactions.
         complete: whether the store said what has happened since training; else that is left out, or as it was
             when it was last read.
     """
 
     vector: F32
     seen: Rows
-    row: int | None
-    fresh: Long
+    row: int
+    items: Long
     targets: F64
+    events: int = 0
     complete: bool = True
 
 
@@ -143,72 +146,52 @@ def known(state: State, name: Id, past: Past) -> User | None:
     """Return a user that the model knows or that has events; None for any other."""
     row = state.users.rows.get(name)
     if not past.events:
-        return None if row is None else replace(trained(state, row), complete=past.complete)
+        return None if row is None else encoded(state, row, complete=past.complete)
     for solved, user in past.solved:
         if solved is state:
             return user
-    start = nobody(state) if row is None else trained(state, row)
-    user = replace(happened(state, start, past.events), complete=past.complete)
+    user = encoded(state, -1 if row is None else row, past.events, complete=past.complete)
     past.solved[:] = [(state, user)]
     return user
 
 
-def trained(state: State, row: int) -> User:
-    """Return a user as trained."""
-    own = state.items.now(state.recommender.seen[row])
-    return User(state.recommender.users.vectors[row], own, row, _NONE, _NONE.astype(np.float64))
+def encoded(
+    state: State,
+    row: int,
+    events: Sequence[Event] = (),
+    liked: Sequence[int] = (),
+    *,
+    start: F32 | None = None,
+    complete: bool = True,
+) -> User:
+    """Return a user; see `QueryEncoder.moved`.
 
+    An event of an item that is no more known is passed over. A skip is seen, and moves nothing: that an item
+    was refused once says little of others. Neither does a label that is no positive move a model that learns
+    from positives alone.
 
-def nobody(state: State) -> User:
-    """Return a user of whom nothing is known."""
-    return User(state.folding.typical, NO_ROWS, None, _NONE, _NONE.astype(np.float64))
-
-
-def happened(state: State, user: User, events: Sequence[Event]) -> User:
-    """Return a user after events; those of items that are no more known are passed over.
-
-    A skip is seen, and moves nothing: that an item was refused once says little of others. Neither does a
-    label that is no positive move a model that learns from positives alone.
+    Args:
+        state: to answer from.
+        row: the user's row in the model, -1 for someone new.
+        events: what has happened since training.
+        liked: rows of items that the request says the user likes.
+        start: float32 (dim,), the vector from features; None for the trained or the typical one.
+        complete: as the attribute.
     """
-    rows = [state.items.row(event.item, gone=True) for event in events]
-    pairs = [(event, row) for event, row in zip(events, rows, strict=True) if row is not None]
-    if not pairs:
-        return user
-    fresh = np.array([row for event, row in pairs if event.kind == "interaction"], dtype=np.int64)
-    values = [event.value for event, _ in pairs if event.kind == "interaction"]
-    seen = np.array([row for _, row in pairs], dtype=np.int32)
-    return _moved(state, replace(user, seen=np.append(user.seen, seen)), fresh, state.targets(fresh, values))
-
-
-def likes(state: State, user: User, rows: Long) -> User:
-    """Return a user who is said to like items (rows)."""
-    seen = np.append(user.seen, rows.astype(np.int32))
-    return _moved(state, replace(user, seen=seen), rows, state.targets(rows, [None] * len(rows)))
-
-
-def _moved(state: State, user: User, rows: Long, targets: F64) -> User:
-    if not len(rows):
-        return user
-    if user.row is None and user.vector is state.folding.typical:
-        vector = state.folding.vector(rows, targets)
-    else:
-        past, of_past = past_of(state, user)
-        vector = state.folding.moved(user.vector, past, of_past, rows, targets)
-    return replace(
-        user,
-        vector=vector,
-        fresh=np.append(user.fresh, rows),
-        targets=np.append(user.targets, targets),
-    )
-
-
-def past_of(state: State, user: User) -> tuple[Long, F64 | None]:
-    """Return the rows that a user had before now, and their targets: of training, and what was fresh."""
-    if user.row is None:
-        return user.fresh, user.targets
-    rows, targets = state.recommender.history_of(user.row)
-    if not len(user.fresh):
-        return rows, targets
-    if targets is None:
-        targets = np.full(len(rows), state.folding.settings.positive)
-    return np.append(rows, user.fresh), np.append(targets, user.targets)
+    model = state.recommender
+    if start is None:
+        start = state.encoder.histories.folding.typical if row < 0 else model.users.vectors[row]
+    trained = NO_ROWS if row < 0 else state.items.now(model.seen[row])
+    happened = [(at, event) for event in events if (at := state.items.row(event.item, gone=True)) is not None]
+    if not happened and not liked:
+        return User(start, trained, row, _NONE, _NO_TARGETS, complete=complete)
+    items = np.array([*(at for at, _ in happened), *liked], dtype=np.int64)
+    counts = np.array([*(event.kind == "interaction" for _, event in happened), *(True for _ in liked)])
+    labels = np.full(len(items), np.nan)
+    labels[: len(happened)] = [
+        np.nan if event.value is None or event.kind != "interaction" else event.value for _, event in happened
+    ]
+    targets = np.where(counts, state.encoder.histories.liked(items, labels), np.nan)
+    vector = state.encoder.moved(row, start, items, targets)
+    seen = np.append(trained, items.astype(np.int32))
+    return User(vector, seen, row, items, targets, int(counts.sum()), complete)
