@@ -19,6 +19,7 @@ import polars as pl
 from safetensors.numpy import load, save
 
 from twotower.errors import BundleError
+from twotower.recommender.queries import Queries
 from twotower.recommender.query import Query
 
 MANIFEST, INDEX = "bundle.json", "index.bin"
@@ -346,4 +347,4 @@ def check_answers(model: Any) -> None:
     assert np.isfinite(model.encode_queries(Query(history=model.item_ids.to_list()[:3]))).all()
     nobody = pl.DataFrame({model.encoder.schema.user: [0, 1]})
     with contextlib.suppress(BundleError):  # weights that are numbers, and whose products are none
-        assert np.isfinite(model.encode_users(nobody)).all()
+        assert np.isfinite(model.encode_queries(Queries.of(features=nobody))).all()

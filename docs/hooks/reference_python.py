@@ -27,7 +27,7 @@ _MODULES: dict[str, str] = {
 }
 _NAMES: dict[str, str] = {
     "twotower": """
-        TwoTower Recommender Query Dataset Schema Kind split read_dataset read_table load compare
+        TwoTower Recommender Query Queries Dataset Schema Kind split read_dataset read_table load compare
         cross_validate evaluate_rating Callback TwoTowerError""",
     "twotower.datasets": "load names",
     "twotower.evaluation": """

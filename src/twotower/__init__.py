@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from twotower.estimator import TwoTower
     from twotower.evaluation import evaluate_rating
     from twotower.recommender import Recommender
+    from twotower.recommender.queries import Queries
     from twotower.recommender.query import Query
     from twotower.training import Callback
     from twotower.workflows.cross_validation import cross_validate
@@ -41,6 +42,7 @@ __all__ = [
     "Callback",
     "Dataset",
     "Kind",
+    "Queries",
     "Query",
     "Recommender",
     "Schema",
@@ -60,6 +62,7 @@ _HOME = {
     "Callback": "twotower.training",
     "Dataset": "twotower.data.dataset",
     "Kind": "twotower.config.schema",
+    "Queries": "twotower.recommender.queries",
     "Query": "twotower.recommender.query",
     "Recommender": "twotower.recommender.recommender",
     "Schema": "twotower.config.schema",

@@ -46,7 +46,7 @@ WORKS = {
     "score": "m.score(pairs)",
     "search": "m.search(m.users.vectors, 2)",
     "explain": "m.explain(1, 2)",
-    "encode_users": "m.encode_users(pairs)",
+    "encode_queries": "m.encode_queries(tt.Queries.of(features=pairs))",
     "predict": "m.predict(data)",
     "evaluate": "m.evaluate(data)",
     "fit": "tt.TwoTower(dim=8).fit(data.as_train())",

@@ -108,7 +108,7 @@ def test_someone_new_may_have_an_id(model: Recommender) -> None:
 
 def test_each_part_of_a_query_says_what_it_should(model: Recommender) -> None:
     typical = model.folding.typical
-    by_features = model.encode_users(pl.DataFrame({"age": [1.5, -2.0]}))
+    by_features = model.encode_queries(tt.Queries.of(features=pl.DataFrame({"age": [1.5, -2.0]})))
     past, targets = model.history_of(6)
     none = np.empty(0, np.int64)
     new = np.array([1, 3])

@@ -10,6 +10,7 @@ import numpy.testing as npt
 import polars as pl
 import pytest
 
+import twotower as tt
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.errors import ConfigError, DataError
 from twotower.estimator import TwoTower
@@ -181,7 +182,8 @@ def test_a_new_item_is_as_alike_in_kind(one: Recommender) -> None:
 
 def test_a_feature_that_is_lacking_is_missing(one: Recommender) -> None:
     npt.assert_array_equal(
-        one.encode_users(pl.DataFrame({"user_id": [5]})), one.encode_users(pl.DataFrame({"age": [None]}))
+        one.encode_queries(tt.Queries.of(features=pl.DataFrame({"user_id": [5]}))),
+        one.encode_queries(tt.Queries.of(features=pl.DataFrame({"age": [None]}))),
     )
 
 
@@ -216,8 +218,12 @@ def test_implicit_data_without_labels() -> None:
             DataError,
             "got 'kin'. Did you mean 'kind'",
         ),
-        (lambda m: m.encode_users(pl.DataFrame({"age": ["x"]})), DataError, "'x'"),
-        (lambda m: m.encode_users(pl.DataFrame({"age": []})), DataError, "at least one row"),
+        (lambda m: m.encode_queries(tt.Queries.of(features=pl.DataFrame({"age": ["x"]}))), DataError, "'x'"),
+        (
+            lambda m: m.encode_queries(tt.Queries.of(features=pl.DataFrame({"age": []}))),
+            DataError,
+            "at least one row",
+        ),
     ],
 )
 def test_bad_input(one: Recommender, call: Any, kind: type[Exception], message: str) -> None:

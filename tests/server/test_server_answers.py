@@ -134,7 +134,7 @@ def test_a_new_user_by_features(asked, model):
     results = listed(
         asked, {"users": [{"features": {"group": 1}}, {"features": {"group": 2}, "id": "new"}], "k": N_ITEMS}
     )
-    vectors = model.encode_users(pl.DataFrame({"group": [1, 2]}))
+    vectors = model.encode_queries(tt.Queries.of(features=pl.DataFrame({"group": [1, 2]})))
     for result, vector in zip(results, vectors, strict=True):
         expected = vector @ model.items.vectors.T
         assert ids(result) == [500 + int(i) for i in np.argsort(-expected, kind="stable")]
@@ -148,7 +148,7 @@ def test_a_new_user_by_features_and_items_is_drawn_from_the_one_by_the_other(ask
             "k": N_ITEMS - 1,
         },
     )
-    vector = model.encode_users(pl.DataFrame({"group": [1]}))[0]
+    vector = model.encode_queries(tt.Queries.of(features=pl.DataFrame({"group": [1]})))[0]
     none = np.empty(0, np.int64)
     moved = model.folding.moved(vector, none, None, np.array([1]), None)
     expected = moved @ model.items.vectors.T

@@ -11,6 +11,7 @@ import orjson
 import pytest
 from small_server import numbers
 
+from twotower.recommender.newcomers import Newcomers
 from twotower.server import Limits, ranking
 from twotower.server.asked import Asked, people
 from twotower.server.bodies import EventsBody, ItemBody, RecommendBody, ScoreBody
@@ -110,11 +111,11 @@ def test_users_by_features_are_the_same_alone_and_together():
 def test_users_by_features_are_encoded_together(monkeypatch):
     state = State.of(numbers(), "1")
     calls = []
-    encode = type(state.recommender).encode_users
+    encode = Newcomers.encode
     monkeypatch.setattr(
-        type(state.recommender),
-        "encode_users",
-        lambda self, table: calls.append(len(table)) or encode(self, table),
+        Newcomers,
+        "encode",
+        lambda self, table, which: calls.append(len(table)) or encode(self, table, which),
     )
     people(state, asked_by([{"age": i / 7} for i in range(64)]), LIMITS, Deadline(10))
     assert calls == [64]

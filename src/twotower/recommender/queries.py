@@ -103,7 +103,9 @@ class Queries:
                 raise DataError(
                     f"there must be a row of features for each of the {len(users)} users, got {table.height}"
                 )
-            return cls(_some(table.height), users, features=(Features(np.arange(table.height), table),))
+            if not table.height:
+                raise DataError("new users need at least one row of features, got none")
+            return cls(table.height, users, features=(Features(np.arange(table.height), table),))
         if isinstance(asked, Queries):
             return asked
         if isinstance(asked, Query):

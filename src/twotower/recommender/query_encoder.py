@@ -39,7 +39,8 @@ class Located:
         starts: float32 (n, dim), the vector of each without its history: the trained one, that of the
             features, or the typical user's.
         history: int64 item rows that each brings, beside those of the training set.
-        targets: float64 (m,), of the scores of ``history.values``; nan for an item that is seen and says nothing.
+        targets: float64 (m,), of the scores of ``history.values``; nan for one that is seen and says
+            nothing.
     """
 
     rows: Rows
