@@ -36,7 +36,7 @@ from test_bundle import SETTINGS, data
 from bundle_damage import as_format_1, check_answers, copied, damaged, rehash
 from twotower.errors import BundleError
 from twotower.estimator import TwoTower
-from twotower.recommender.bundle import load_bundle
+from twotower.recommender import Recommender
 from twotower.retrieval import INDEXES
 
 
@@ -137,7 +137,7 @@ def work() -> None:
     for line in sys.stdin:
         how: tuple[str, str]
         try:
-            model = load_bundle(Path(line.rstrip("\n")))
+            model = Recommender.load(Path(line.rstrip("\n")))
         except BundleError as error:
             how = ("refused", str(error))
         except BaseException as error:

@@ -40,7 +40,7 @@ import polars as pl
 
 import twotower as tt
 from twotower.errors import BundleError
-from twotower.recommender.bundle import load_bundle
+from twotower.recommender import Recommender
 from twotower.recommender.side import Side
 from twotower.retrieval import HnswIndex, exact_top_k
 
@@ -169,7 +169,7 @@ def ours(run: Path, store: Path) -> Started:
 
 def plain(run: Path, scratch: Path, port: int) -> Started:
     """Start the plain handler on the same vectors."""
-    model = load_bundle(run / "bundle")
+    model = Recommender.load(run / "bundle")
     parts = {
         "U": model.users.vectors,
         "V": model.items.vectors,
@@ -261,7 +261,7 @@ def highest(address: str, users: list[int], seconds: float) -> float:
 
 def speed(run: Path, scratch: Path, rate: float, seconds: float) -> None:
     """Print latency, rate, start-up time and memory of both."""
-    users = load_bundle(run / "bundle").user_ids.to_list()[:5000]
+    users = Recommender.load(run / "bundle").user_ids.to_list()[:5000]
     sides = {
         "twotower": lambda: ours(run, scratch / "speed.db"),
         "FastAPI + NumPy": lambda: plain(run, scratch, 8971),
@@ -284,7 +284,7 @@ def speed(run: Path, scratch: Path, rate: float, seconds: float) -> None:
 
 def events(run: Path, scratch: Path) -> None:
     """Print events/s in batches from four concurrent senders."""
-    model = load_bundle(run / "bundle")
+    model = Recommender.load(run / "bundle")
     users, items = model.user_ids.to_list(), model.item_ids.to_list()
     server = ours(run, scratch / "batches.db")
     rng = random.Random(0)
@@ -318,7 +318,7 @@ def events(run: Path, scratch: Path) -> None:
 
 def kill(run: Path, scratch: Path, times: int) -> None:
     """Kill the server under event load, and check every acknowledged event."""
-    model = load_bundle(run / "bundle")
+    model = Recommender.load(run / "bundle")
     users, items = model.user_ids.to_list()[:100], model.item_ids.to_list()
     store, answered, tried = scratch / "kill.db", [], []
     rng = random.Random(0)
@@ -369,7 +369,7 @@ def kill(run: Path, scratch: Path, times: int) -> None:
 
 def reload(run: Path, scratch: Path, times: int) -> None:
     """Reload under load, and count failed requests."""
-    users = load_bundle(run / "bundle").user_ids.to_list()[:1000]
+    users = Recommender.load(run / "bundle").user_ids.to_list()[:1000]
     server = ours(run, scratch / "reload.db")
     codes: dict[int | str, int] = {}
     stop = threading.Event()
@@ -439,7 +439,7 @@ def damaged(bundle: Path, other: Path, rng: random.Random) -> str:
 def fuzz(run: Path, scratch: Path, cases: int) -> None:
     """Load damaged bundles; each must be refused or give the answers of the intact one."""
     bundle = run / "bundle"
-    whole = load_bundle(bundle)
+    whole = Recommender.load(bundle)
     other = made_run(scratch / "other", len(whole.item_ids), whole.model.dim, seed=1) / "bundle"
     users = whole.users.vectors[:50]
     expected = exact_top_k(users, whole.items.vectors, 10)
@@ -450,7 +450,7 @@ def fuzz(run: Path, scratch: Path, cases: int) -> None:
         shutil.copytree(bundle, target)
         how = damaged(target, other, rng)
         try:
-            found = load_bundle(target)
+            found = Recommender.load(target)
         except BundleError:
             refused += 1
             continue

@@ -22,7 +22,7 @@ from twotower.data.dataset import Dataset, TrainPart
 from twotower.errors import BundleError
 from twotower.estimator import TwoTower
 from twotower.recommender import Recommender, bundle
-from twotower.recommender.bundle import FORMAT, MANIFEST, PARTS, load_bundle, read_manifest
+from twotower.recommender.bundle import FORMAT, MANIFEST, PARTS, read_manifest
 from twotower.towers import tower
 
 SETTINGS: dict[str, Any] = {
@@ -165,7 +165,7 @@ def test_every_model_comes_back(settings: dict[str, Any], tmp_path: Path) -> Non
     train = data()
     model = TwoTower(**{**SETTINGS, **settings}).fit(train)
     model.save(tmp_path / "bundle")
-    again = load_bundle(tmp_path / "bundle")
+    again = Recommender.load(tmp_path / "bundle")
     assert again.model.config == model.model.config
     assert_same_answers(model, again, train, "int")
 
@@ -175,7 +175,7 @@ def test_tables_read_by_rows_come_back(tmp_path: Path, monkeypatch: pytest.Monke
     model = TwoTower(**SETTINGS).fit(data())
     assert len(model.model.row_tables()) == 4
     model.save(tmp_path / "bundle")
-    assert_same_answers(model, load_bundle(tmp_path / "bundle"), data(), "int")
+    assert_same_answers(model, Recommender.load(tmp_path / "bundle"), data(), "int")
 
 
 def test_a_model_of_ids_alone_comes_back(tmp_path: Path) -> None:
@@ -185,14 +185,14 @@ def test_a_model_of_ids_alone_comes_back(tmp_path: Path) -> None:
         Dataset.of(events.with_columns(y=(pl.col("y") > 2).cast(float)), schema={"label": "y"}).as_train()
     )
     model.save(tmp_path / "bundle")
-    again = load_bundle(tmp_path / "bundle")
+    again = Recommender.load(tmp_path / "bundle")
     assert again.item_duration is None
     assert again.recommend(again.user_ids, 5).equals(model.recommend(model.user_ids, 5))
     npt.assert_array_equal(again.predict(train), model.predict(train))
 
 
 def test_saving_what_was_loaded_gives_the_same_bytes(saved: Path, tmp_path: Path) -> None:
-    load_bundle(saved).save(tmp_path / "again")
+    Recommender.load(saved).save(tmp_path / "again")
     for name in PARTS:
         assert (tmp_path / "again" / name).read_bytes() == (saved / name).read_bytes(), name
 
@@ -222,7 +222,7 @@ def test_facts_are_kept(model: Recommender, tmp_path: Path) -> None:
     assert manifest["by"] == ["a", "b"]
     assert manifest["name"] == "名字"
     assert manifest["format"] == FORMAT
-    load_bundle(tmp_path / "bundle")
+    Recommender.load(tmp_path / "bundle")
 
 
 # what is refused
@@ -239,9 +239,9 @@ def test_a_flipped_byte_is_found(part: str, copy: Path) -> None:
         broken[place] ^= 0xFF
         path.write_bytes(broken)
         with pytest.raises(BundleError):
-            load_bundle(copy)
+            Recommender.load(copy)
     path.write_bytes(content)
-    load_bundle(copy)
+    Recommender.load(copy)
 
 
 def test_every_digit_of_the_manifest_counts(copy: Path) -> None:
@@ -255,7 +255,7 @@ def test_every_digit_of_the_manifest_counts(copy: Path) -> None:
                 continue
         path.write_text(other, encoding="utf-8")
         with pytest.raises(BundleError):
-            load_bundle(copy)
+            Recommender.load(copy)
 
 
 @pytest.mark.parametrize("part", [MANIFEST, *PARTS])
@@ -264,14 +264,14 @@ def test_a_truncated_part_is_found(part: str, keep: float, copy: Path) -> None:
     content = (copy / part).read_bytes()
     (copy / part).write_bytes(content[:-1] if keep == -1 else content[: int(len(content) * keep)])
     with pytest.raises(BundleError, match=r"damaged|truncated, changed"):
-        load_bundle(copy)
+        Recommender.load(copy)
 
 
 @pytest.mark.parametrize("part", [MANIFEST, *PARTS])
 def test_a_missing_part_is_named(part: str, copy: Path) -> None:
     (copy / part).unlink()
     with pytest.raises(BundleError, match=part.replace(".", r"\.")):
-        load_bundle(copy)
+        Recommender.load(copy)
 
 
 @pytest.mark.parametrize("part", [MANIFEST, *PARTS])
@@ -286,7 +286,7 @@ def test_a_part_of_another_bundle_is_refused(part: str, copy: Path, tmp_path: Pa
     with pytest.raises(
         BundleError, match=r"is not the one saved with it \(truncated, changed or from another bundle\)"
     ):
-        load_bundle(copy)
+        Recommender.load(copy)
 
 
 @pytest.mark.parametrize("where", ["a folder", "a file", "nothing"])
@@ -297,7 +297,7 @@ def test_what_is_no_bundle(where: str, tmp_path: Path) -> None:
     elif where == "a file":
         path.write_text("{}")
     with pytest.raises(BundleError, match=r"is not a bundle: it has no bundle\.json"):
-        load_bundle(path)
+        Recommender.load(path)
 
 
 @pytest.mark.parametrize(
@@ -306,7 +306,7 @@ def test_what_is_no_bundle(where: str, tmp_path: Path) -> None:
 def test_a_manifest_that_is_none(content: str, copy: Path) -> None:
     (copy / MANIFEST).write_text(content)
     with pytest.raises(BundleError, match="is damaged"):
-        load_bundle(copy)
+        Recommender.load(copy)
 
 
 @pytest.mark.parametrize(("step", "fix"), [(1, "upgrade"), (-2, "train again")])
@@ -318,7 +318,7 @@ def test_another_format_says_what_to_do(step: int, fix: str, copy: Path) -> None
         BundleError,
         match=rf"has format {FORMAT + step}, this version reads formats 2 and {FORMAT}.*written by .*{fix}",
     ):
-        load_bundle(copy)
+        Recommender.load(copy)
 
 
 # writing
@@ -390,7 +390,7 @@ def test_a_save_killed_between_its_renames_loses_nothing(
             model.save(copy, version=2)
     assert renames == [".bundle.old"]
     assert sorted(path.name for path in copy.parent.iterdir()) == [".bundle.old", ".bundle.writing"]
-    load_bundle(copy)
+    Recommender.load(copy)
     assert read_manifest(copy).get("version") is None
     assert {path.name: path.read_bytes() for path in (copy.parent / ".bundle.old").iterdir()} == before
     model.save(copy, version=3)
@@ -419,16 +419,16 @@ def test_what_stepped_aside_is_checked_like_any_bundle_and_never_hides_one(
 ) -> None:
     killed(copy)
     monkeypatch.chdir(copy.parent)
-    load_bundle(Path("bundle"))
+    Recommender.load(Path("bundle"))
     vectors = copy.parent / ".bundle.old" / "vectors.safetensors"
     content = vectors.read_bytes()
     vectors.write_bytes(content[:-1])
     with pytest.raises(BundleError, match="is not the one saved with it"):
-        load_bundle(copy)
+        Recommender.load(copy)
     vectors.write_bytes(content)
     copy.mkdir()  # what has the name is the bundle, good or bad
     with pytest.raises(BundleError, match="is not a bundle"):
-        load_bundle(copy)
+        Recommender.load(copy)
 
 
 def test_an_empty_directory_may_be_filled(
@@ -438,7 +438,7 @@ def test_an_empty_directory_may_be_filled(
     place.mkdir()
     monkeypatch.chdir(tmp_path)
     model.save("bundle")
-    load_bundle(place)
+    Recommender.load(place)
 
 
 def test_a_directory_of_other_things_is_not_replaced(model: Recommender, tmp_path: Path) -> None:
@@ -475,7 +475,7 @@ def test_a_full_disk_leaves_the_old_bundle(
             model.save(copy, version=2)
     assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
     assert [path.name for path in copy.parent.iterdir()] == ["bundle"], "something was left behind"
-    load_bundle(copy)
+    Recommender.load(copy)
 
 
 def test_a_place_that_cannot_be_written(model: Recommender, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from bundle_damage import (
 from twotower.errors import BundleError
 from twotower.estimator import TwoTower
 from twotower.recommender import Recommender
-from twotower.recommender.bundle import PARTS, load_bundle, read_bundle
+from twotower.recommender.bundle import PARTS, read_bundle
 
 OLD = Path(__file__).parent / "bundles"
 posix = pytest.mark.skipif(os.name != "posix", reason="pipes and links are POSIX's")
@@ -61,7 +61,7 @@ def within(seconds: float) -> Iterator[None]:
 def refused(bundle: Path, words: str, **options: Any) -> None:
     rehash(bundle)
     with within(20), pytest.raises(BundleError, match=words or None):
-        load_bundle(bundle, **options)
+        Recommender.load(bundle, **options)
 
 
 def at(*way: Any, value: Any) -> Callable[[Any], None]:
@@ -142,7 +142,7 @@ def test_a_wrong_value_is_refused(part: str, way: Any, value: Any, words: str, c
     change_json(copy, part, at(*way, value=value))
     if part == "tables.json" and value == {}:  # no display columns at all: nothing is wrong with that
         rehash(copy)
-        check_answers(load_bundle(copy))
+        check_answers(Recommender.load(copy))
         return
     refused(copy, words)
 
@@ -206,7 +206,7 @@ def test_a_file_of_a_terabyte_is_refused_before_it_is_read(copy: Path) -> None:
         with (copy / part).open("r+b") as file:
             file.truncate(1 << 40)  # a hole, which needs no disk
         with within(5), pytest.raises(BundleError, match="of memory"):
-            load_bundle(copy)
+            Recommender.load(copy)
 
 
 @posix
@@ -222,14 +222,14 @@ def test_a_part_that_is_no_file_is_refused_and_not_waited_for(part: str, kind: s
     else:
         path.symlink_to({"device": "/dev/zero", "dead link": "nothing", "loop": part}[kind])
     with within(5), pytest.raises(BundleError):
-        load_bundle(copy)
+        Recommender.load(copy)
 
 
 @posix
 def test_a_link_to_a_file_is_read(copy: Path) -> None:
     (copy / "vectors.safetensors").rename(copy.parent / "blob")
     (copy / "vectors.safetensors").symlink_to("../blob")
-    check_answers(load_bundle(copy))
+    check_answers(Recommender.load(copy))
 
 
 @posix
@@ -249,7 +249,7 @@ def test_under_a_link_that_flips_no_load_is_a_mixture(saved: Path, tmp_path: Pat
     thread = threading.Thread(target=flip)
     thread.start()
     try:
-        whole = {folder: load_bundle(folder).users.vectors for folder in (one, two)}
+        whole = {folder: Recommender.load(folder).users.vectors for folder in (one, two)}
         for _ in range(60):
             found, manifest = read_bundle(link)
             own = next(
@@ -275,7 +275,7 @@ def test_a_save_meanwhile_gives_the_old_one_or_the_new_one(model: Recommender, c
     thread.start()
     try:
         for _ in range(40):
-            found = load_bundle(copy).users.vectors
+            found = Recommender.load(copy).users.vectors
             assert any(np.array_equal(found, one) for one in vectors)
     finally:
         ends = True
@@ -283,7 +283,7 @@ def test_a_save_meanwhile_gives_the_old_one_or_the_new_one(model: Recommender, c
 
 
 def test_a_bundle_of_format_2_still_loads() -> None:
-    found, _ = read_bundle(OLD / "format_2" / "bundle")
+    found = Recommender.load(OLD / "format_2" / "bundle")
     answers = json.loads((OLD / "format_2" / "answers.json").read_bytes())
     table = found.recommend(found.user_ids.to_list(), 5)
     assert table["item_id"].to_list() == answers["items"]
@@ -292,7 +292,7 @@ def test_a_bundle_of_format_2_still_loads() -> None:
 
 def test_a_bundle_of_an_older_format_says_which_version_wrote_it() -> None:
     with pytest.raises(BundleError, match=r"has format 1, .* written by twotower 0\.1\.0.* train again"):
-        load_bundle(OLD / "format_1" / "bundle")
+        Recommender.load(OLD / "format_1" / "bundle")
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -302,7 +302,7 @@ def test_whatever_is_damaged_is_refused_or_answers(seed: int, saved: Path, tmp_p
     done = damaged(folder, random.Random(seed))
     with within(30):
         try:
-            found = load_bundle(folder)
+            found = Recommender.load(folder)
         except BundleError:
             return
         try:

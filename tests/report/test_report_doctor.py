@@ -27,7 +27,7 @@ def changed(case: Case, **sides: np.ndarray) -> Case:
     model = case.recommender
     for which, vectors in sides.items():
         side = replace(getattr(model, which), vectors=vectors.astype(np.float32))
-        model = replace(model, **{which: side})  # type: ignore[arg-type]
+        model = replace(model, catalogue=replace(model.catalogue, **{which: side}))  # type: ignore[arg-type]
     return replace(case, recommender=model)
 
 

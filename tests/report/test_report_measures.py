@@ -158,10 +158,10 @@ def test_importance_by_hand(rated: Case) -> None:
     generator = np.random.default_rng([3, 4])
     items = parts.train.items.sort("film")
     dealt = items.with_columns(items.get_column("kind").gather(generator.permutation(items.height)))
-    from twotower.recommender.newcomers import Newcomers
+    from twotower.recommender.fitted_towers import FittedTowers
 
-    moved = Newcomers(model.encoder, model.model, model.target)._vectors(dealt, "items")
-    broken = replace(model, items=replace(model.items, vectors=moved))
+    moved = FittedTowers(model.encoder, model.model, model.target)._vectors(dealt, "items")
+    broken = replace(model, catalogue=replace(model.catalogue, items=replace(model.items, vectors=moved)))
     label = parts.test.interactions["stars"].to_numpy()
     expected = np.sqrt(np.mean((broken.predict(parts.test) - label) ** 2)) - rated.score.value
     (kind,) = (one for one in found.features if one.column == "kind")
@@ -231,7 +231,9 @@ def test_the_map_is_coloured_by_the_first_column_that_can(ranked: Case) -> None:
         for point in of.points
         if point.beyond
     )
-    bare = replace(ranked.recommender, display=ranked.recommender.display.select("film"))
+    catalogue = ranked.recommender.catalogue
+    catalogue = replace(catalogue, display=catalogue.display.select("film"))
+    bare = replace(ranked.recommender, catalogue=catalogue)
     other = map_of(bare, ranked.parts.train.items)
     assert other is not None
     assert (other.column, other.categories[0][0]) == ("kind", "kind 0")

@@ -359,7 +359,7 @@ def test_seen_items_follow_the_request_then_the_server_then_the_training(model, 
 
     from twotower.server import Settings, create_app
 
-    replace(model, exclude_seen=trained).save(tmp_path / "bundle")
+    replace(model, training=replace(model.training, exclude_seen=trained)).save(tmp_path / "bundle")
     settings = Settings(bundle=tmp_path / "bundle", store=str(tmp_path / "e.db"), exclude_seen=told, **HERE)
     user = model.user_ids[0]
     seen = set(model.items.ids.gather(model.seen[0]).to_list())

@@ -11,7 +11,7 @@ import orjson
 import pytest
 from small_server import numbers
 
-from twotower.recommender.newcomers import Newcomers
+from twotower.recommender.fitted_towers import FittedTowers
 from twotower.server import Limits, ranking
 from twotower.server.asked import Asked, people
 from twotower.server.bodies import EventsBody, ItemBody, RecommendBody, ScoreBody
@@ -111,9 +111,9 @@ def test_users_by_features_are_the_same_alone_and_together():
 def test_users_by_features_are_encoded_together(monkeypatch):
     state = State.of(numbers(), "1")
     calls = []
-    encode = Newcomers.encode
+    encode = FittedTowers.encode
     monkeypatch.setattr(
-        Newcomers,
+        FittedTowers,
         "encode",
         lambda self, table, which: calls.append(len(table)) or encode(self, table, which),
     )

@@ -281,7 +281,7 @@ def test_an_item_that_was_trained_since_is_served_as_trained(client, bundle, mod
     assert client.get(f"/v1/items/{COLD_ITEM}").json()["live"]
     warm = model.items.warm.copy()
     warm[:] = True
-    replace(model, items=replace(model.items, warm=warm)).save(bundle)
+    replace(model, catalogue=replace(model.catalogue, items=replace(model.items, warm=warm))).save(bundle)
     assert client.post("/v1/admin/reload", headers=BEARER).status_code == 200
     item = client.get(f"/v1/items/{COLD_ITEM}").json()
     assert (item["live"], item["trained"], item["display"]["title"]) == (False, True, "电影 59 <b>")

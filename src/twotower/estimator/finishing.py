@@ -14,6 +14,8 @@ from twotower.estimator.setup import TrainingSetup, labels_of, strength_of, tabl
 from twotower.kernels.pairs import Pairs
 from twotower.kernels.scoring import score_pairs
 from twotower.recommender import Recommender
+from twotower.recommender.fitted_towers import FittedTowers
+from twotower.recommender.parts import Catalogue, Interactions, Training
 from twotower.recommender.side import Side, shown
 from twotower.targets.positive import PositiveRule
 from twotower.targets.target import label_targets
@@ -61,21 +63,13 @@ def finish(
     duration = None
     if schema.duration is not None and schema.duration in items_table.columns:
         duration = items_table.get_column(schema.duration).cast(pl.Float64).fill_null(np.nan).to_numpy()
+    display = shown(items_table.select(schema.item, *(c for c in schema.display if c != schema.item)))
+    fold_in = _settings(setup, train, rule, sides["users"], sides["items"])
     return Recommender(
-        encoder,
-        setup.model.eval(),
-        setup.target,
-        sides["users"],
-        sides["items"],
-        seen,
-        shown(items_table.select(schema.item, *(c for c in schema.display if c != schema.item))),
-        duration,
-        history,
-        rule,
-        objective,
-        _settings(setup, train, rule, sides["users"], sides["items"]),
-        label,
-        exclude_seen=exclude_seen,
+        FittedTowers(encoder, setup.model.eval(), setup.target),
+        Catalogue(sides["users"], sides["items"], display, duration),
+        Interactions(seen, label),
+        Training(rule, objective, fold_in, history, exclude_seen),
     )
 
 

@@ -26,8 +26,8 @@ from twotower.core.parts import Part, opened
 from twotower.core.tensors import Arrays
 from twotower.errors import BundleError, MissingExtraError
 from twotower.features.encoder import column_state
-from twotower.recommender import Recommender
 from twotower.recommender.side import plain
+from twotower.recommender.state import RecommenderState
 from twotower.recommender.unpacking import (
     ENCODER,
     INDEX,
@@ -67,7 +67,7 @@ _OWN = (
 """Keys of the manifest itself; the others are facts."""
 
 
-def save_bundle(recommender: Recommender, directory: Path, facts: dict[str, Any]) -> None:
+def save_bundle(recommender: RecommenderState, directory: Path, facts: dict[str, Any]) -> None:
     """Write a bundle under a temporary name and rename it into place when it is complete.
 
     Raises:
@@ -138,8 +138,8 @@ def bundle_in(directory: Path) -> Path:
     return directory
 
 
-def load_bundle(directory: Path, *, index: bool = True) -> Recommender:
-    """Read a bundle, checking the hash of every part and of the whole, and that the parts fit one another.
+def read_bundle(directory: Path, *, index: bool = True) -> tuple[RecommenderState, dict[str, Any]]:
+    """Read a bundle and its manifest, checking all hashes, and that the parts fit one another.
 
     Without ``index``, an index in the bundle is checked but not used, and every search is exact. If a save
     was killed between its two renames, the previous bundle is read from where it was moved to.
@@ -149,11 +149,6 @@ def load_bundle(directory: Path, *, index: bool = True) -> Recommender:
             bundle has another format.
         MissingExtraError: the index in it needs a library that is not installed.
     """
-    return read_bundle(directory, index=index)[0]
-
-
-def read_bundle(directory: Path, *, index: bool = True) -> tuple[Recommender, dict[str, Any]]:
-    """Return what `load_bundle` returns, and the manifest."""
     check_process()
     with _opened(directory, (MANIFEST, *PARTS, INDEX)) as files:
         manifest = _manifest(directory, files)
@@ -267,7 +262,7 @@ def _refusing(directory: Path) -> Iterator[None]:
         raise BundleError(f"bundle {directory} can't be read: {reason[:500]}") from None
 
 
-def _write_parts(recommender: Recommender, directory: Path) -> None:
+def _write_parts(recommender: RecommenderState, directory: Path) -> None:
     state: dict[str, Any] = {}
     arrays: Arrays = {}
     for which, side in (("users", recommender.encoder.users), ("items", recommender.encoder.items)):

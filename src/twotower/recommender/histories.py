@@ -9,15 +9,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
-from twotower.config import ObjectiveConfig
-from twotower.config.schema import Schema
-from twotower.core.lists import Lists
 from twotower.core.reprs import ShortRepr
 from twotower.errors import ConfigError, DataError
-from twotower.recommender.side import Side
-from twotower.targets.positive import PositiveRule
-from twotower.targets.target import Target, label_targets
-from twotower.towers.fold_in import FoldIn, FoldInSettings
+from twotower.recommender.fitted_towers import FittedTowers
+from twotower.recommender.parts import Catalogue, Interactions, Training
+from twotower.targets.target import label_targets
+from twotower.towers.fold_in import FoldIn
 
 Rows = NDArray[np.int64]
 Targets = NDArray[np.float64] | None
@@ -29,36 +26,23 @@ class Histories(ShortRepr):
     """The items of users, the targets of their scores, and what follows from both.
 
     Attributes:
-        users: every user known.
-        items: the catalogue.
-        seen: the items of each user in the training set.
-        seen_label: float32, the label of each entry of ``seen``; None without labels.
-        item_duration: float64 (items,), nan where not known; None without a duration in the items table.
-        schema: of the data.
-        target: how scores become labels in their own units.
-        positive: which interactions count as positives.
-        objective: what was minimised.
-        n_members: of the model, as for `FoldIn`.
-        least_squares: what folding in needs to know about the training.
+        catalogue: the users and items known.
+        interactions: the items of each user in the training set.
+        training: what the model was trained for.
+        towers: of the model.
     """
 
-    users: Side
-    items: Side
-    seen: Lists
-    seen_label: NDArray[np.float32] | None
-    item_duration: NDArray[np.float64] | None
-    schema: Schema
-    target: Target
-    positive: PositiveRule
-    objective: ObjectiveConfig
-    n_members: int
-    least_squares: FoldInSettings
+    catalogue: Catalogue
+    interactions: Interactions
+    training: Training
+    towers: FittedTowers
 
     @cached_property
     def folding(self) -> FoldIn:
         """What solves for user vectors; made on first use."""
-        warm = self.users.vectors[self.users.warm]
-        return FoldIn.of(warm, self.items.vectors, self.items.warm, self.n_members, self.least_squares)
+        users, items = self.catalogue.users, self.catalogue.items
+        members = self.towers.model.config.n_members
+        return FoldIn.of(users.vectors[users.warm], items.vectors, items.warm, members, self.training.fold_in)
 
     def with_items(self, vectors: NDArray[np.float32], duration: NDArray[np.float64]) -> Histories:
         """Return histories that may have further items, whose rows follow the catalogue's.
@@ -67,25 +51,28 @@ class Histories(ShortRepr):
             vectors: float32 (n, dim) of these items.
             duration: float64 (n,), nan where not known.
         """
-        known = self.item_duration
-        other = replace(self, item_duration=None if known is None else np.append(known, duration))
+        known = self.catalogue.item_duration
+        longer = None if known is None else np.append(known, duration)
+        other = replace(self, catalogue=replace(self.catalogue, item_duration=longer))
         other.__dict__["folding"] = self.folding.with_items(vectors)
         return other
 
     def pairs(self) -> pl.DataFrame:
         """Return the (user, item) pairs of the training set with their labels, named as in the schema."""
-        user, item = self.seen.owners(), self.seen.values
+        schema, labels, seen = self.towers.encoder.schema, self.interactions.labels, self.interactions.items
+        users, items = self.catalogue.users, self.catalogue.items
         pairs = pl.DataFrame(
-            {self.schema.user: self.users.ids.gather(user), self.schema.item: self.items.ids.gather(item)}
+            {schema.user: users.ids.gather(seen.owners()), schema.item: items.ids.gather(seen.values)}
         )
-        if self.schema.label is None or self.seen_label is None:
+        if schema.label is None or labels is None:
             return pairs
-        return pairs.with_columns(pl.Series(self.schema.label, self.seen_label))
+        return pairs.with_columns(pl.Series(schema.label, labels))
 
     def of(self, row: int) -> tuple[Rows, Targets]:
         """Return a known user's (by row) item rows of the training set, and their targets."""
-        rows, label = self.seen[row].astype(np.int64), self.seen_label
-        return rows, self.targets(rows, None if label is None else label[self.seen.span(row)])
+        seen, label = self.interactions.items, self.interactions.labels
+        rows = seen[row].astype(np.int64)
+        return rows, self.targets(rows, None if label is None else label[seen.span(row)])
 
     def targets(
         self, rows: Rows, labels: ArrayLike | None = None, duration: NDArray[np.float64] | None = None
@@ -103,16 +90,17 @@ class Histories(ShortRepr):
         if labels is None:
             return None
         values = np.asarray(labels, dtype=np.float64)
-        if self.schema.label is None:
+        if self.towers.encoder.schema.label is None:
             raise DataError("a model trained without labels can't use labels; leave them out")
         if values.shape != rows.shape or not np.isfinite(values).all():
             raise DataError(
                 f"there must be one finite label for each of the {len(rows)} items, got {values.tolist()}"
             )
-        if duration is None and self.item_duration is not None:
-            duration = self.item_duration[rows]
-        drawn = label_targets(self.target, self.positive, self.objective, values, duration, len(rows))
-        return self.target.as_scores(drawn)
+        if duration is None and self.catalogue.item_duration is not None:
+            duration = self.catalogue.item_duration[rows]
+        target, training = self.towers.target, self.training
+        drawn = label_targets(target, training.positive, training.objective, values, duration, len(rows))
+        return target.as_scores(drawn)
 
     def liked(
         self, rows: Rows, labels: NDArray[np.float64] | None, duration: NDArray[np.float64] | None = None
@@ -127,7 +115,7 @@ class Histories(ShortRepr):
         Raises:
             DataError: labels for a model that was trained without.
         """
-        targets = np.full(len(rows), self.least_squares.positive)
+        targets = np.full(len(rows), self.training.fold_in.positive)
         given = np.zeros(len(rows), np.bool_) if labels is None else np.isfinite(labels)
         if labels is not None and given.any():
             own = None if duration is None else duration[given]
@@ -153,12 +141,12 @@ class Histories(ShortRepr):
         base, parts = self.folding.explain(vector, rows, targets, of)
         order = np.argsort(-parts, axis=1, kind="stable")
         each = np.repeat(np.arange(len(of)), len(rows))
-        ids = self.items.ids
-        item = f"item_{self.schema.item}" if self.schema.item in _EXPLAINED else self.schema.item
+        ids, column = self.catalogue.items.ids, self.towers.encoder.schema.item
+        item = f"item_{column}" if column in _EXPLAINED else column
         return pl.DataFrame(
             {
                 item: ids.gather(of[each]),
-                f"because_{self.schema.item}": ids.gather(rows[order].reshape(-1)),
+                f"because_{column}": ids.gather(rows[order].reshape(-1)),
                 "contribution": np.take_along_axis(parts, order, axis=1).reshape(-1),
                 "base": base[each],
                 "score": (base + parts.sum(axis=1))[each],

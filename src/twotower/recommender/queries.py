@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from twotower.core.asked import as_series
+from twotower.core.asked import Id, Ids, as_series
 from twotower.core.reprs import html_of, shortened, text_of
 from twotower.core.wording import count_of
 from twotower.data.dataset import Frame, to_polars
@@ -145,6 +145,10 @@ class Queries:
             "features": f"{self.described.sum():,}" if self.features else None,
             "at": None if self.at is None else f"{np.isfinite(self.at).sum():,}",
         }
+
+
+Users = Ids | Query | Sequence[Id | Query] | Queries
+"""Who asks: ids of known users, a `Query`, a list of both, or `Queries`."""
 
 
 def alike(rows: Sequence[Mapping[str, Any]]) -> list[Features]:

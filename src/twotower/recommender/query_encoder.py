@@ -10,18 +10,20 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from twotower.core.asked import as_series
+from twotower.core.asked import Ids, as_series
 from twotower.core.forking import check_process
 from twotower.core.lists import Lists
-from twotower.data.dataset import to_polars
+from twotower.data.dataset import Frame, to_polars
 from twotower.errors import ConfigError, DataError
+from twotower.recommender.fitted_towers import FittedTowers
 from twotower.recommender.histories import Histories, Rows
-from twotower.recommender.newcomers import Newcomers
 from twotower.recommender.queries import Queries
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 
+Items = Ids | Frame | Mapping[str, Any] | Sequence[Mapping[str, Any]]
+"""Items that are asked about: ids of known ones, or features of new ones, in a table or in dicts."""
 PLACE = "query"
 """The column that says which query or new item a row answers, counted from 0."""
 _SOMEONE_NEW = (
@@ -87,11 +89,14 @@ class QueryEncoder:
 
     Attributes:
         histories: the users and items known, and what their interactions say.
-        newcomers: what encodes features.
     """
 
     histories: Histories
-    newcomers: Newcomers
+
+    @property
+    def towers(self) -> FittedTowers:
+        """What encodes features."""
+        return self.histories.towers
 
     def encode(self, queries: Queries) -> EncodedQueries:
         """Encode queries: known and new users, with features, a history or both.
@@ -148,21 +153,21 @@ class QueryEncoder:
             asked = list(asked)
         if isinstance(asked, Mapping):
             asked = [asked]
-        column = self.histories.schema.item
+        column = self.towers.encoder.schema.item
         if isinstance(asked, Sequence) and any(isinstance(one, Mapping) for one in asked):
             if not all(isinstance(one, Mapping) for one in asked):
                 raise ConfigError(
                     "items are ids, or the features of new items as dicts; got both in one list, so ask twice"
                 )
-            vectors = self.newcomers.encode_rows(asked, "items")
+            vectors = self.towers.encode_rows(asked, "items")
             ids = [one[column] for one in asked if column in one]
             names = as_series(ids, "items") if len(ids) == len(asked) else None
         elif type(asked).__name__ in ("DataFrame", "LazyFrame"):
             table = to_polars(asked)
-            vectors = self.newcomers.encode(table, "items")
+            vectors = self.towers.encode(table, "items")
             names = table.get_column(column) if column in table.columns else None
         else:
-            known = self.histories.items
+            known = self.histories.catalogue.items
             rows = known.known(asked, "item")
             if not len(rows):
                 raise ConfigError("there must be at least one item, got none")
@@ -175,7 +180,7 @@ class QueryEncoder:
         starts = self._starts(queries, rows)
         if history is None:
             return Located(rows, starts, Lists.empty(len(rows)), np.empty(0))
-        items = self.histories.items.known(history.items, "item")
+        items = self.histories.catalogue.items.known(history.items, "item")
         targets = self.histories.liked(items, history.labels)
         return Located(rows, starts, Lists(history.indptr, items), targets)
 
@@ -185,7 +190,7 @@ class QueryEncoder:
         Raises:
             DataError: a user that is not known, of whom nothing else is given; features of a known one.
         """
-        users = self.histories.users
+        users = self.histories.catalogue.users
         if queries.users is None:
             return np.full(len(queries), -1, dtype=np.int64)
         rows = users.rows(queries.users)
@@ -203,14 +208,14 @@ class QueryEncoder:
         return rows
 
     def _starts(self, queries: Queries, rows: Rows) -> F32:
-        known = self.histories.users.vectors
+        known = self.histories.catalogue.users.vectors
         if (rows >= 0).all():
             return known[rows]
         starts = np.tile(self.histories.folding.typical, (len(rows), 1))
         starts[rows >= 0] = known[rows[rows >= 0]]
         for part in queries.features:
             if part.table.width:
-                starts[part.places] = self.newcomers.encode_part(part, "users")
+                starts[part.places] = self.towers.encode_part(part, "users")
         return starts
 
     def _trained(self, row: int) -> tuple[Rows, F64]:
@@ -222,7 +227,7 @@ class QueryEncoder:
 
     def _seen(self, located: Located) -> Lists:
         known, history = located.rows >= 0, located.history
-        trained = self.histories.seen.of(located.rows[known])
+        trained = self.histories.interactions.items.of(located.rows[known])
         if known.all() and not len(history.values):
             return trained
         places = np.append(np.flatnonzero(known)[trained.owners()], history.owners())
@@ -232,7 +237,7 @@ class QueryEncoder:
 
     def _ids(self, users: pl.Series, rows: Rows) -> pl.Series:
         """Return the ids of queries' users: in the model's own type, unless a new one is not of it."""
-        known, name = self.histories.users.ids, self.histories.schema.user
+        known, name = self.histories.catalogue.users.ids, self.towers.encoder.schema.user
         if (rows >= 0).all():
             return known.gather(rows).rename(name)
         is_known = pl.Series(rows >= 0)

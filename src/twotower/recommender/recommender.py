@@ -16,15 +16,16 @@ from twotower.core.asked import Id, Ids, as_lists
 from twotower.core.forking import check_process
 from twotower.core.warn import deprecated
 from twotower.data.dataset import Dataset, Frame, to_polars
-from twotower.errors import DataError, TwoTowerWarning, yes_or_no
+from twotower.errors import DataError, TwoTowerWarning
 from twotower.evaluation.predictor import Predictor
 from twotower.evaluation.ranker import Ranker, RankRequest
 from twotower.kernels.scoring import score_pairs
+from twotower.recommender.bundle import bundle_in, read_bundle, save_bundle
 from twotower.recommender.column_filters import Filters
-from twotower.recommender.queries import Queries
+from twotower.recommender.queries import Queries, Users
 from twotower.recommender.query import Query
 from twotower.recommender.query_encoder import EncodedQueries
-from twotower.recommender.similarity import nearest, users_of, vector_table
+from twotower.recommender.similarity import VectorAnswers
 from twotower.recommender.state import RecommenderState
 from twotower.retrieval import TopK, exact_top_k
 from twotower.training import history_chart, history_frame
@@ -35,14 +36,10 @@ if TYPE_CHECKING:
     from twotower.evaluation.own_metrics import Own
 
 USERS_AT_ONCE = 20_000
-Users = Ids | Query | Sequence[Id | Query] | Queries
-"""Who asks: ids of known users, a `Query`, a list of both, or `Queries`."""
-Items = Ids | Frame | Mapping[str, Any] | Sequence[Mapping[str, Any]]
-"""Items that are asked about: ids of known ones, or features of new ones, in a table or in dicts."""
 
 
 @dataclass(frozen=True, repr=False)
-class Recommender(RecommenderState, Predictor, Ranker):
+class Recommender(VectorAnswers, Predictor, Ranker):
     """A trained model: it recommends, scores, explains, evaluates and saves.
 
     Made by `TwoTower.fit` or `twotower.load`. Users and items are asked about by their ids; whoever and
@@ -151,117 +148,6 @@ class Recommender(RecommenderState, Predictor, Ranker):
             asked = self._encoded(self.users.ids.slice(start, USERS_AT_ONCE))
             yield self._recommended(asked, k, exclude_seen, rows)
 
-    def similar_items(
-        self,
-        items: Items,
-        k: int | None = None,
-        *,
-        allow: Ids | None = None,
-        deny: Ids | None = None,
-        filters: Filters | None = None,
-        strict: bool = False,
-    ) -> pl.DataFrame:
-        """Return the ``k`` items most similar to each item, most similar first.
-
-        The similarity is the cosine of the item vectors without their biases: whether the same users like two
-        items, however popular they are. Cold and new items are compared by their features.
-
-        Args:
-            items: ids of known items (a bare string or number is one id); or features of new items, as a
-                table with a row each, as a dict, or as a list of dicts.
-            k: how many items each, without the item itself, 10 by default. A k above the number of other
-                items is cut to it, with a `TwoTowerWarning`.
-            allow: as for `recommend`.
-            deny: as for `recommend`.
-            filters: as for `recommend`.
-            strict: as for `recommend`.
-
-        Returns:
-            Columns: item id, ``similar_`` item id, ``rank`` (from 1), ``score`` (the cosine), display columns
-                of the similar item. New items without an id column have their place from 0, ``query``.
-
-        Raises:
-            ConfigError: k is not a whole number from 1.
-            DataError: an item is not known; a column is not a feature, or a value not of its kind.
-        """
-        asked = self.query_encoder.items(items)
-        k = self._listing.length(k, others=bool((asked.rows >= 0).all()))
-        rows = self._filters(allow, deny, filters, strict)
-        top = nearest(asked, self.directions(asked.vectors), self._item_directions, k, rows)
-        return self._listing.table(top, asked.names, f"similar_{self._listing.column}", "item_")
-
-    def similar_users(
-        self,
-        users: Users,
-        k: int | None = None,
-        *,
-        allow: Ids | None = None,
-        deny: Ids | None = None,
-        strict: bool = False,
-    ) -> pl.DataFrame:
-        """Return the ``k`` known users most similar to each user, most similar first.
-
-        The similarity is the cosine of the user vectors without their biases: whether two users like the same
-        items, however much they like in all.
-
-        Args:
-            users: as for `recommend`.
-            k: how many users each, without the user, 10 by default.
-            allow: ids of the only users that may be given; None for all. Unknown ids are left out.
-            deny: ids of users that may not be given.
-            strict: whether an unknown user in ``allow`` or ``deny`` is an error.
-
-        Returns:
-            Columns: user id or ``query``, as for `recommend`, ``similar_`` user id, ``rank``, ``score`` (the
-                cosine).
-
-        Raises:
-            ConfigError: k is not a whole number from 1.
-            DataError: a user is not known.
-        """
-        asked = self._encoded(users)
-        k = self._user_listing.length(k, others=bool((asked.rows >= 0).all()))
-        filters = self._user_listing.filters(allow, deny, strict=strict)
-        top = nearest(asked, self.directions(asked.vectors), self._user_directions, k, filters)
-        return self._user_listing.table(top, asked.names, f"similar_{self._user_listing.column}")
-
-    def users_for(
-        self,
-        items: Items,
-        k: int | None = None,
-        *,
-        exclude_seen: bool = True,
-        allow: Ids | None = None,
-        deny: Ids | None = None,
-        strict: bool = False,
-    ) -> pl.DataFrame:
-        """Return the ``k`` known users of highest score for each item: whom to tell about it.
-
-        Scores are those of `recommend`, so users with high scores for everything come first for every item.
-
-        Args:
-            items: as for `similar_items`; new items are scored by their features.
-            k: how many users each, 10 by default.
-            exclude_seen: leave out users who have the item in the training set.
-            allow: ids of the only users that may be given; None for all. Unknown ids are left out.
-            deny: ids of users that may not be given.
-            strict: whether an unknown user in ``allow`` or ``deny`` is an error.
-
-        Returns:
-            Columns: item id (or ``query``, as for `similar_items`), user id, ``rank`` (from 1), ``score``.
-
-        Raises:
-            ConfigError: k is not a whole number from 1; exclude_seen is not a bool.
-            DataError: an item is not known.
-        """
-        asked = self.query_encoder.items(items)
-        k = self._user_listing.length(k)
-        filters = self._user_listing.filters(allow, deny, strict=strict)
-        barred = users_of(self.seen, asked.rows) if yes_or_no("exclude_seen", exclude_seen) else None
-        self._tell_purpose()
-        top = exact_top_k(asked.vectors, self.users.vectors, k, seen=barred, **filters)
-        return self._user_listing.table(top, asked.names, prefix="item_")
-
     def explain(self, user: Id | Query | Sequence[Id], items: Ids) -> pl.DataFrame:
         """Divide the scores of items for one user among the items that the user has.
 
@@ -296,9 +182,6 @@ class Recommender(RecommenderState, Predictor, Ranker):
         """
         return self._encoded(users).vectors
 
-    def _encoded(self, users: Users) -> EncodedQueries:
-        return self.query_encoder.encode(Queries.of(users))
-
     def encode_users(self, table: Frame) -> NDArray[np.float32]:
         """Deprecated: use `encode_queries` with `Queries.of(features=table)`."""
         deprecated("Recommender.encode_users", "encode_queries(tt.Queries.of(features=table))")
@@ -314,25 +197,7 @@ class Recommender(RecommenderState, Predictor, Ranker):
         Raises:
             DataError: a column is not a feature, or a value not of its kind.
         """
-        return self.newcomers.encode(to_polars(table), "items")
-
-    def user_vectors(self, ids: Ids | None = None) -> pl.DataFrame:
-        """Return user ids and their vectors, a column ``vector`` of `polars.Array` with ``dim`` float32.
-
-        The dot product with an item's vector is the score: biases and the label's mean are within the
-        vectors.
-
-        Args:
-            ids: of known users; None for all.
-
-        Raises:
-            DataError: a user is not known.
-        """
-        return vector_table(self.users, self.encoder.schema.user, "user", ids)
-
-    def item_vectors(self, ids: Ids | None = None) -> pl.DataFrame:
-        """Return item ids and their vectors; see `user_vectors`."""
-        return vector_table(self.items, self.encoder.schema.item, "item", ids)
+        return self.towers.encode(to_polars(table), "items")
 
     def rank(self, queries: RankRequest, k: int) -> NDArray[np.int32]:
         """Rank a catalogue for users, new ones by their features; see `Ranker.rank`."""
@@ -417,20 +282,21 @@ class Recommender(RecommenderState, Predictor, Ranker):
 
     def save(self, directory: str | Path, **facts: Any) -> None:
         """Write the bundle, all that `load` needs; ``facts`` (metrics, ...) are kept in bundle.json."""
-        from twotower.recommender.bundle import save_bundle  # noqa: PLC0415  (bundle knows this class)
-
         check_process()
         save_bundle(self, Path(directory), facts)
 
-    @staticmethod
-    def load(directory: str | Path, *, index: bool = True) -> Recommender:
+    @classmethod
+    def load(cls, directory: str | Path, *, index: bool = True) -> Recommender:
         """Read a bundle, or that of a run, checking every hash; nothing in it is executed.
 
         Without ``index`` an index in the bundle is not used, and every search is exact.
         """
-        from twotower.recommender.bundle import bundle_in, load_bundle  # noqa: PLC0415
+        return cls.of(read_bundle(bundle_in(Path(directory).expanduser()), index=index)[0])
 
-        return load_bundle(bundle_in(Path(directory).expanduser()), index=index)
+    @classmethod
+    def of(cls, state: RecommenderState) -> Recommender:
+        """Return the recommender of these parts."""
+        return cls(state.towers, state.catalogue, state.interactions, state.training, state.index)
 
     def top(self, vectors: NDArray[np.float32], k: int, **options: Any) -> TopK:
         """Deprecated: use `search`."""

@@ -21,9 +21,10 @@ from twotower.data.dataset import Dataset
 from twotower.errors import yes_or_no
 from twotower.features import Encoder
 from twotower.recommender.column_filters import ColumnFilters, Filters
+from twotower.recommender.fitted_towers import FittedTowers
 from twotower.recommender.histories import Histories, Rows, Targets
 from twotower.recommender.listing import Listing
-from twotower.recommender.newcomers import Newcomers
+from twotower.recommender.parts import Catalogue, Interactions, Training
 from twotower.recommender.query_encoder import QueryEncoder
 from twotower.recommender.scoring import Scoring
 from twotower.recommender.side import Side, directions
@@ -44,38 +45,88 @@ class RecommenderState:
     """The parts of a trained model.
 
     Attributes:
-        encoder: fitted on the training set.
-        model: the towers.
-        target: how scores become labels in their own units.
-        users: every user of the users table and of the training set.
-        items: every item of the items table and of the training set: the catalogue.
-        seen: the item rows of each user in the training set.
-        display: one row an item, in the catalogue's order: id and display columns.
-        item_duration: float64 (items,), nan where not known; None without a duration in the items table.
-        history: one record an epoch.
-        positive: which interactions count as positives.
-        objective: what was minimised.
-        least_squares: what folding in needs to know of the training.
-        seen_label: float32, the label of each entry of ``seen``; None without labels.
+        towers: with what stands before and after them.
+        catalogue: the users and items that it knows.
+        interactions: the training set, user by user.
+        training: what it was trained for, and how that went.
         index: what `search` uses; None to score every item, exactly.
-        exclude_seen: whether recommendations leave out a user's items of the training set by default.
     """
 
-    encoder: Encoder
-    model: TwoTowerModel
-    target: Target
-    users: Side
-    items: Side
-    seen: Lists
-    display: pl.DataFrame
-    item_duration: NDArray[np.float64] | None
-    history: list[dict[str, Any]]
-    positive: PositiveRule
-    objective: ObjectiveConfig
-    least_squares: FoldInSettings
-    seen_label: NDArray[np.float32] | None
+    towers: FittedTowers
+    catalogue: Catalogue
+    interactions: Interactions
+    training: Training
     index: Index | None = None
-    exclude_seen: bool = True
+
+    @property
+    def encoder(self) -> Encoder:
+        """What encodes columns as numbers, fitted on the training set."""
+        return self.towers.encoder
+
+    @property
+    def model(self) -> TwoTowerModel:
+        """The towers."""
+        return self.towers.model
+
+    @property
+    def target(self) -> Target:
+        """How scores become labels in their own units."""
+        return self.towers.target
+
+    @property
+    def users(self) -> Side:
+        """Every user of the users table and of the training set."""
+        return self.catalogue.users
+
+    @property
+    def items(self) -> Side:
+        """Every item of the items table and of the training set."""
+        return self.catalogue.items
+
+    @property
+    def display(self) -> pl.DataFrame:
+        """One row an item: id and display columns."""
+        return self.catalogue.display
+
+    @property
+    def item_duration(self) -> NDArray[np.float64] | None:
+        """Durations float64 (items,); see `Catalogue`."""
+        return self.catalogue.item_duration
+
+    @property
+    def seen(self) -> Lists:
+        """The item rows of each user in the training set."""
+        return self.interactions.items
+
+    @property
+    def seen_label(self) -> NDArray[np.float32] | None:
+        """The label of each entry of ``seen``."""
+        return self.interactions.labels
+
+    @property
+    def positive(self) -> PositiveRule:
+        """Which interactions count as positives."""
+        return self.training.positive
+
+    @property
+    def objective(self) -> ObjectiveConfig:
+        """What was minimised."""
+        return self.training.objective
+
+    @property
+    def least_squares(self) -> FoldInSettings:
+        """What folding in needs to know of the training."""
+        return self.training.fold_in
+
+    @property
+    def history(self) -> list[dict[str, Any]]:
+        """One record an epoch."""
+        return self.training.epochs
+
+    @property
+    def exclude_seen(self) -> bool:
+        """Whether lists leave out a user's items of the training set by default."""
+        return self.training.exclude_seen
 
     @property
     def user_ids(self) -> pl.Series:
@@ -121,19 +172,7 @@ class RecommenderState:
     @cached_property
     def histories(self) -> Histories:
         """The users' items, and what follows from them."""
-        return Histories(
-            self.users,
-            self.items,
-            self.seen,
-            self.seen_label,
-            self.item_duration,
-            self.encoder.schema,
-            self.target,
-            self.positive,
-            self.objective,
-            self.model.config.n_members,
-            self.least_squares,
-        )
+        return Histories(self.catalogue, self.interactions, self.training, self.towers)
 
     @property
     def folding(self) -> FoldIn:
@@ -214,19 +253,14 @@ class RecommenderState:
         )
 
     @property
-    def newcomers(self) -> Newcomers:
-        """What encodes users and items by their features."""
-        return Newcomers(self.encoder, self.model, self.target)
-
-    @property
     def query_encoder(self) -> QueryEncoder:
         """What encodes queries and items that are asked about."""
-        return QueryEncoder(self.histories, self.newcomers)
+        return QueryEncoder(self.histories)
 
     def _with_new(self, which: str, data: Dataset, ids: pl.Series) -> tuple[Rows, NDArray[np.float32]]:
         """Return the row of each id, and the vectors of the known ones followed by those of new ones."""
         side = self.users if which == "users" else self.items
-        rows, extra = self.newcomers.place(which, side, data, ids)
+        rows, extra = self.towers.place(which, side, data, ids)
         return rows, np.concatenate([side.vectors, extra])
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Build a `Recommender` from the bytes of a bundle; every value is checked before it is used.
+"""Build the parts of a recommender from the bytes of a bundle; every value is checked before it is used.
 
 Hashes tell that a bundle is as it was saved, not who saved it: whoever can write a bundle can also write its
 hashes. So no size, row number or type that a file states is trusted.
@@ -24,8 +24,10 @@ from twotower.core.saved import flag, number
 from twotower.core.tensors import Arrays, check_size, entries, exactly, finite, parse
 from twotower.features import Encoder, SideEncoder
 from twotower.features.encoder import column_from_state
-from twotower.recommender import Recommender
+from twotower.recommender.fitted_towers import FittedTowers
+from twotower.recommender.parts import Catalogue, Interactions, Training
 from twotower.recommender.side import PLAIN, Side
+from twotower.recommender.state import RecommenderState
 from twotower.targets.positive import PositiveRule
 from twotower.targets.target import Target
 from twotower.towers import SideArrays, TwoTowerModel
@@ -76,8 +78,8 @@ def check_sizes(files: Mapping[str, Part | str | None]) -> None:
                 raise ValueError(f"{part.name} has {part.size:,} bytes, and its tensors end before")
 
 
-def unpacked(manifest: Mapping[str, Any], contents: Mapping[str, NDArray[np.uint8]]) -> Recommender:
-    """Return the recommender of a bundle.
+def unpacked(manifest: Mapping[str, Any], contents: Mapping[str, NDArray[np.uint8]]) -> RecommenderState:
+    """Return the recommender of a bundle, as its parts.
 
     Args:
         manifest: the manifest.
@@ -104,21 +106,22 @@ def unpacked(manifest: Mapping[str, Any], contents: Mapping[str, NDArray[np.uint
     history = manifest["history"]
     if not isinstance(history, list) or not all(isinstance(epoch, dict) for epoch in history):
         raise ValueError("the history must be a list of epochs")
-    return Recommender(
-        encoder,
-        model,
-        Target.from_state(manifest["target"]),
-        Side(users, vectors["users"], vectors["users.warm"]),
-        Side(items, vectors["items"], vectors["items.warm"]),
-        Lists(vectors["seen.indptr"], vectors["seen.item"]),
-        _display(schema, items, tables["display"]),
-        vectors.get("items.duration"),
-        history,
-        positive,
-        ObjectiveConfig.model_validate(_current("objective", manifest["objective"])),
-        _fold_in(manifest["least_squares"]),
-        vectors.get("seen.label"),
-        exclude_seen=flag(manifest, "exclude_seen") if "exclude_seen" in manifest else True,
+    return RecommenderState(
+        FittedTowers(encoder, model, Target.from_state(manifest["target"])),
+        Catalogue(
+            Side(users, vectors["users"], vectors["users.warm"]),
+            Side(items, vectors["items"], vectors["items.warm"]),
+            _display(schema, items, tables["display"]),
+            vectors.get("items.duration"),
+        ),
+        Interactions(Lists(vectors["seen.indptr"], vectors["seen.item"]), vectors.get("seen.label")),
+        Training(
+            positive,
+            ObjectiveConfig.model_validate(_current("objective", manifest["objective"])),
+            _fold_in(manifest["least_squares"]),
+            history,
+            flag(manifest, "exclude_seen") if "exclude_seen" in manifest else True,
+        ),
     )
 
 

@@ -136,9 +136,8 @@ def importance_of(
 
 def _moved(recommender: Recommender, which: str, vectors: NDArray[np.float32]) -> Recommender:
     """Return a recommender with other vectors of one side."""
-    if which == "users":
-        return replace(recommender, users=replace(recommender.users, vectors=vectors))
-    return replace(recommender, items=replace(recommender.items, vectors=vectors))
+    side = replace(getattr(recommender, which), vectors=vectors)
+    return replace(recommender, catalogue=replace(recommender.catalogue, **{which: side}))
 
 
 def _encoded(recommender: Recommender, parts: Parts, which: str) -> EncodedSide:

@@ -29,7 +29,7 @@ def encoded_features(
         ApiError: a column that is not a feature, or a value that is not of its kind; of the first such row.
     """
     try:
-        return recommender.newcomers.encode_rows(rows, which)
+        return recommender.towers.encode_rows(rows, which)
     except (TwoTowerError, ValueError, TypeError, OverflowError, pl.exceptions.PolarsError) as error:
         if len(rows) > 1:  # halves find the row that is wrong soon
             half = len(rows) // 2

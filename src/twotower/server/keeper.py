@@ -15,6 +15,7 @@ import orjson
 import polars as pl
 
 from twotower.errors import BundleError, TwoTowerError, nearest
+from twotower.recommender import Recommender
 from twotower.recommender.bundle import read_bundle
 from twotower.server.catalogue import Catalogue, LiveItem
 from twotower.server.encoding import encoded_features
@@ -225,9 +226,9 @@ def load(bundle: Path) -> State:
     Raises:
         BundleError: it can't be served.
     """
-    recommender, manifest = read_bundle(bundle)
+    parts, manifest = read_bundle(bundle)
     try:
-        state = State.of(recommender, manifest["hash"][:12])
+        state = State.of(Recommender.of(parts), manifest["hash"][:12])
         warm_up(state)
     except (TwoTowerError, ArithmeticError, LookupError, ValueError, TypeError, MemoryError) as error:
         raise BundleError(f"bundle {bundle} can't be served: {error}") from error

@@ -76,7 +76,7 @@ class State:
         """
         pairs = np.arange(len(rows))
         scores = score_pairs(users, self.items.vectors_of(rows), pairs, pairs)
-        known = self.encoder.histories.item_duration
+        known = self.encoder.histories.catalogue.item_duration
         duration = None if known is None else known[rows]
         return scores.tolist(), self.recommender.target.inverse(scores, duration).tolist()
 

@@ -41,9 +41,7 @@ class LinearALS(Solver):
         # the prior of a row: rows are weighted by their ridge strength
         self.priors = {which: FeatureRidge(of, ridges[which]) for which, of in designs.items()}
         # for cold rows: all rows have equal weight
-        self.newcomers = {
-            which: FeatureRidge(of, np.ones_like(ridges[which])) for which, of in designs.items()
-        }
+        self.towers = {which: FeatureRidge(of, np.ones_like(ridges[which])) for which, of in designs.items()}
 
     def solve(self, model: TwoTowerModel) -> float:
         """Solve for the items' and then the users' vectors and for the feature weights; return the loss.
@@ -62,7 +60,7 @@ class LinearALS(Solver):
                 now[which][:, part] = self.squares.solve(
                     which, np.concatenate([other, nothing], axis=1), now[which][:, part], towards[:, part]
                 )
-        self.write(model, now, self.newcomers, every)
+        self.write(model, now, self.towers, every)
         return float(np.mean([self.squares.loss(*(_taken(now, part))) for part in places]))
 
 

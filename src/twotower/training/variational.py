@@ -47,7 +47,7 @@ class Variational(Solver):
     ) -> None:
         super().__init__(users, items)
         self.pairs, self.grouped = pairs, GroupedPairs.of(pairs, mean)
-        self.strengths, self.priors, self.newcomers = {}, {}, {}
+        self.strengths, self.priors, self.towers = {}, {}, {}
         for which, side, rows in (("users", users, self.grouped.users), ("items", items, self.grouped.items)):
             counts = np.diff(rows.indptr)
             self.strengths[which] = penalty * float(counts.mean())
@@ -55,7 +55,7 @@ class Variational(Solver):
             # the prior of a row: all rows have equal weight
             self.priors[which] = FeatureRidge(design, np.ones(len(counts)))
             # for cold rows: rows are weighted by their precision
-            self.newcomers[which] = FeatureRidge(design, counts)
+            self.towers[which] = FeatureRidge(design, counts)
         # the side with more rows first: between rounds only the other side's Gaussians are kept
         self.order = sorted(self.sides, key=lambda which: -self.sides[which].rows)
         self.kept: list[F32] = []  # moments of the second side, per member
@@ -90,7 +90,7 @@ class Variational(Solver):
                 now[which][:, own] = found.mean
                 self.spreads[which][member : member + 1] = [spread / len(prior)]
             self.kept[member] = found.moments
-        self.write(model, now, self.newcomers, np.arange(model.users.width))
+        self.write(model, now, self.towers, np.arange(model.users.width))
         residual = self._residual(model)
         self.reliability = Reliability.of(self.grouped, residual)
         return float(self.grouped.by_user(np.square(residual)).sum() / len(residual))

@@ -1,4 +1,4 @@
-"""`Newcomers`: vectors of users and items that a recommender doesn't know, from their features alone."""
+"""`FittedTowers`: vectors of users and items from their features, as for those that a model doesn't know."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _PLAIN_TIMES = Reading(format="number")
 
 
 @dataclass(frozen=True)
-class Newcomers:
-    """Encodes users and items that were not in the training set.
+class FittedTowers:
+    """The towers with what stands before and after them; they encode users and items that are new.
 
     Attributes:
         encoder: fitted on the training set.

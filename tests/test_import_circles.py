@@ -1,0 +1,57 @@
+"""No module of the package imports itself by way of others, inside functions either; types alone are exempt."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+from pathlib import Path
+
+import twotower
+
+ROOT = Path(twotower.__file__).parent
+OWN_PROCESS = {("twotower.retrieval._legacy", "twotower.retrieval.hnsw")}
+"""Imports of code that runs in a process of its own."""
+
+
+def name_of(path: Path) -> str:
+    parts = ("twotower", *path.relative_to(ROOT).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported(path: Path, modules: set[str]) -> set[str]:
+    """Return the modules that a file imports by name, wherever the import stands."""
+    found, tree = set(), ast.parse(path.read_text(encoding="utf-8"))
+    types = [
+        node for node in tree.body if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+    ]
+    left = {id(inner) for node in types for inner in ast.walk(node)}
+    for node in ast.walk(tree):
+        if id(node) in left:
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= inner if inner <= modules else {node.module, *(inner & modules)}
+    own = name_of(path)
+    return {one for one in found & modules if one != own and (own, one) not in OWN_PROCESS}
+
+
+def circle(graph: dict[str, set[str]]) -> list[str] | None:
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        return list(error.args[1])
+    return None
+
+
+def test_no_import_circle() -> None:
+    paths = list(ROOT.rglob("*.py"))
+    modules = {name_of(path) for path in paths}
+    graph = {name_of(path): imported(path, modules) for path in paths if path != ROOT / "__init__.py"}
+    found = circle(graph)
+    assert found is None, " -> ".join(found or ())
+
+
+def test_a_circle_would_be_found() -> None:
+    assert circle({"a": {"b"}, "b": {"a"}}) is not None
