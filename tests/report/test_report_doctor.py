@@ -188,7 +188,8 @@ def scores_changed(case: Case, factor: float = 1.0, shift: float = 0.0) -> Case:
     users = flat(whole) * factor
     users[:, -2] += mean * (1 - factor) + shift
     target = replace(case.recommender.target, low=-100.0, high=100.0)
-    return changed(replace(case, recommender=replace(case.recommender, target=target)), users=users)
+    towers = replace(case.recommender.towers, target=target)
+    return changed(replace(case, recommender=replace(case.recommender, towers=towers)), users=users)
 
 
 def test_predictions(rated: Case) -> None:
@@ -206,7 +207,8 @@ def test_predictions(rated: Case) -> None:
 def with_history(case: Case, values: list[float]) -> Case:
     metric = "validation_ndcg@100" if case.ranks else "validation_rmse"
     history = [{"phase": "train", "epoch": n + 1, metric: value} for n, value in enumerate(values)]
-    return replace(case, recommender=replace(case.recommender, history=history))
+    training = replace(case.recommender.training, epochs=history)
+    return replace(case, recommender=replace(case.recommender, training=training))
 
 
 def test_training_that_ended_too_soon_or_overfitted(rated: Case, ranked: Case) -> None:
@@ -249,7 +251,8 @@ def cooled(case: Case, which: str, share: float) -> Case:
     side = getattr(case.recommender, which)
     warm = side.warm.copy()
     warm[: round(share * len(warm))] = False
-    return replace(case, recommender=replace(case.recommender, **{which: replace(side, warm=warm)}))
+    catalogue = replace(case.recommender.catalogue, **{which: replace(side, warm=warm)})
+    return replace(case, recommender=replace(case.recommender, catalogue=catalogue))
 
 
 def test_cold_rows(ranked: Case) -> None:

@@ -317,7 +317,9 @@ def test_an_item_that_a_new_model_can_not_read_is_left_out_and_said(client, bund
     other = fitted()
     schema = other.encoder.schema.model_copy(update={"display": ("title",)})
     replace(
-        other, encoder=replace(other.encoder, schema=schema), display=other.display.select("item_id", "title")
+        other,
+        towers=replace(other.towers, encoder=replace(other.encoder, schema=schema)),
+        catalogue=replace(other.catalogue, display=other.display.select("item_id", "title")),
     ).save(bundle)
     assert client.post("/v1/admin/reload", headers=BEARER).status_code == 200
     assert client.get("/v1/items/900").status_code == 404
