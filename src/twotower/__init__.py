@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from twotower.recommender.queries import Queries
     from twotower.recommender.query import Query
     from twotower.training import Callback
+    from twotower.workflows.compare_models import compare
     from twotower.workflows.cross_validation import cross_validate
-    from twotower.workflows.fitted import compare
 
     __version__: str
 
@@ -68,7 +68,7 @@ _HOME = {
     "Schema": "twotower.config.schema",
     "TwoTower": "twotower.estimator",
     "TwoTowerError": "twotower.errors",
-    "compare": "twotower.workflows.fitted",
+    "compare": "twotower.workflows.compare_models",
     "cross_validate": "twotower.workflows.cross_validation",
     "evaluate_rating": "twotower.evaluation",
     "read_dataset": "twotower.data.tables",

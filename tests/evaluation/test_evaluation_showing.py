@@ -16,7 +16,7 @@ from twotower.core import charts
 from twotower.data.dataset import Dataset
 from twotower.errors import ConfigError, MissingExtraError
 from twotower.evaluation import compare_rankings, compare_ratings, evaluate_model
-from twotower.evaluation.evaluation import Evaluation
+from twotower.evaluation.model_evaluation import Evaluation
 from twotower.metrics import higher_is_better
 from twotower.targets.positive import PositiveRule
 

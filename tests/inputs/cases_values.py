@@ -12,7 +12,7 @@ from twotower.audit import audit
 from twotower.config import Config
 from twotower.data.tables import read_dataset, read_table
 from twotower.estimator import TwoTower
-from twotower.workflows.parts import check_positives, load_parts
+from twotower.workflows.reading import check_positives, load_parts
 
 DAY = 86_400.0
 OCTOBER = 1_569_888_000.0  # 2019-10-01 UTC

@@ -25,8 +25,7 @@ from twotower.evaluation import RatingComparison
 from twotower.recommender import bundle as bundle_module
 from twotower.training import Callback, HistoryFile, Interrupted, read_history
 from twotower.workflows import Run, load_parts, recommend_all, score_file, train
-from twotower.workflows.clock import FitClock
-from twotower.workflows.stages import Stages
+from twotower.workflows.stages import FitClock, Stages
 
 
 @pytest.fixture(scope="module")
@@ -327,7 +326,7 @@ def test_history_drops_the_lines_past_the_checkpoint(tmp_path: Path) -> None:
 
 def test_the_clock_divides_a_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter([0.0, 2.0, 5.0, 6.0, 10.0, 11.0])
-    monkeypatch.setattr("twotower.workflows.clock.time.perf_counter", lambda: next(times))
+    monkeypatch.setattr("twotower.workflows.stages.time.perf_counter", lambda: next(times))
     stages = Stages()
     clock = FitClock(stages)
     for _ in ("train", "refit"):

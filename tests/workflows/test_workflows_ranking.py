@@ -185,7 +185,7 @@ def rows_of(part: Dataset) -> list[tuple[int, int, float]]:
 def test_baselines_learn_what_is_better_on_validation_and_bar_everything_seen(
     config: Config, refit: bool, better: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import twotower.workflows.fitting as module
+    import twotower.workflows.tuned_baselines as module
 
     config = changed(config, "training", refit=refit)
     parts = load_parts(config)
@@ -236,7 +236,7 @@ def test_the_grades_are_those_that_all_pairs_learns(config: Config) -> None:
     parts = load_parts(config)
     rule = short_fit(config, parts).positive
     for of, least in ((config, 0.2), (floor, 0.4), (changed(config, "objective", name="bpr"), 0.2)):
-        rows = workflows.fitting.Fitting(of, parts, rule, print).train["grades"]
+        rows = workflows.tuned_baselines.Fitting(of, parts, rule, print).train["grades"]
         assert rows.grades is not None
         assert rows.grades.min() == pytest.approx(least, abs=0.15)
         assert rows.grades.max() <= 1.0

@@ -140,7 +140,7 @@ def print_comparison(comparison: Mapping[str, Any]) -> None:
 
 def _print_given(console: Console, comparison: Mapping[str, Any]) -> None:
     """Print each model's training data, its settings chosen on validation, and its validation scores."""
-    from twotower.workflows.fitting import settings_said  # noqa: PLC0415
+    from twotower.workflows.tuned_baselines import settings_said  # noqa: PLC0415
 
     table = new_table("model", "trained on", "validation NDCG@100", "settings chosen")
     for name, given in comparison["given"].items():

@@ -12,7 +12,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from twotower.core.wording import count_of
 from twotower.data.cells import CODE, converted, narrowed, unpadded, whole_ids
 from twotower.data.checks import require_columns
 from twotower.data.header import Header, find_header
-from twotower.data.odd_quotes import read_odd_quotes
+from twotower.data.odd_quotes import long_fields, read_odd_quotes
 from twotower.data.parse import shown
 from twotower.data.quoted_numbers import quoted_numbers
 from twotower.data.raw_text import UTF8, EmptyTable, RawText, raw_text
@@ -176,7 +175,7 @@ class _File:
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
         """Yield the line number and the fields of each row below the header, blank lines included."""
-        with _long_fields(), self.text.open() as stream:
+        with long_fields(), self.text.open() as stream:
             text = io.TextIOWrapper(stream, "utf-8-sig", errors="replace", newline="\n")
             # The csv module refuses a bare CR; only the number of fields matters here.
             lines = (line.replace("\r", "") for line in text)
@@ -393,13 +392,3 @@ def _typed(file: _File, cells: pl.Series, dtypes: Dtypes) -> pl.Series:
 
 def _no_rows(path: Path) -> EmptyTable:
     return EmptyTable(f"a table needs at least one row, and {path} has only a header. Check the file.")
-
-
-@contextmanager
-def _long_fields() -> Iterator[None]:
-    """Allow the csv module to read fields of any length."""
-    limit = csv.field_size_limit(1 << 30)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(limit)

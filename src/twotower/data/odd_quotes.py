@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,16 @@ def read_odd_quotes(text: RawText, header: Header, wanted: Sequence[str]) -> pl.
     raise fault
 
 
+@contextmanager
+def long_fields() -> Iterator[None]:
+    """Allow the csv module to read fields of any length."""
+    limit = csv.field_size_limit(1 << 30)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(limit)
+
+
 def _dialects(text: RawText, header: Header) -> Iterator[Mapping[str, Any]]:
     with text.open() as stream:
         sample = stream.read(1 << 24)
@@ -53,10 +64,9 @@ def _dialects(text: RawText, header: Header) -> Iterator[Mapping[str, Any]]:
 def _read(text: RawText, header: Header, wanted: Sequence[str], dialect: Mapping[str, Any]) -> pl.DataFrame:
     places = [header.named.index(name) for name in wanted]
     cells: list[list[str | None]] = [[] for _ in places]
-    limit = csv.field_size_limit(1 << 30)
     line, doubtful, alone = header.skip + 1, None, True
     try:
-        with text.open() as stream:
+        with long_fields(), text.open() as stream:
             lines = _Lines(io.TextIOWrapper(stream, "utf-8-sig", newline="\n"), header)
             reader = csv.reader(lines, delimiter=header.separator, strict=True, **dialect)
             for fields in reader:
@@ -79,8 +89,6 @@ def _read(text: RawText, header: Header, wanted: Sequence[str], dialect: Mapping
             f"tables are read as UTF-8: {text.path} has an invalid byte near line {line:,} ({error}). Set "
             "[data] encoding, or save the file as UTF-8."
         ) from None
-    finally:
-        csv.field_size_limit(limit)
     if doubtful is not None and alone and header.width > 1:
         raise _doubtful(text.path, doubtful)
     return pl.DataFrame(

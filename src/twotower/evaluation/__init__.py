@@ -6,7 +6,7 @@ from twotower.core.warn import deprecated
 from twotower.data.durations import durations
 from twotower.evaluation.beside import BesidePopularity, ByPopularity
 from twotower.evaluation.comparison import RatingComparison, compare_ratings
-from twotower.evaluation.evaluation import (
+from twotower.evaluation.model_evaluation import (
     CANDIDATES,
     Evaluation,
     evaluate_model,

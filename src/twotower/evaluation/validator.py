@@ -16,7 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from twotower.data.dataset import Dataset
-from twotower.evaluation.evaluation import held_out_task
+from twotower.evaluation.model_evaluation import held_out_task
 from twotower.evaluation.predictor import Predictor
 from twotower.evaluation.ranker import Ranker
 from twotower.evaluation.ranking_task import RankingTask

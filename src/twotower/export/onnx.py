@@ -162,7 +162,7 @@ class _Tower(nn.Module):
             parts.append(total / count.clamp(min=1.0))
         out = tower.combined(rows, given.get("numbers"), parts) + F.embedding(warm, self.ids)
         model = self.model
-        vector, bias = model._split(out)
+        vector, bias = model.vector_and_bias(out)
         one = torch.ones_like(bias)
         if self.which == "items":
             return torch.cat([vector, one, bias], dim=2).flatten(1)

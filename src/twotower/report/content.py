@@ -19,7 +19,7 @@ from twotower.report.facts import data_facts, feature_facts, model_facts
 from twotower.report.item_map import map_of
 from twotower.report.people import people_of
 from twotower.report.wording import LEFT_OUT, MEANINGS, bounds, interval, metric_name, number, percent, signed
-from twotower.workflows.parts import notes_of
+from twotower.workflows.reading import notes_of
 
 
 @dataclass(frozen=True)

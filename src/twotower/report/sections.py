@@ -16,7 +16,7 @@ from twotower.report.history import best_epoch, epochs_of
 from twotower.report.people import called
 from twotower.report.wording import interval, metric_name, number, percent
 from twotower.workflows import Comparison
-from twotower.workflows.fitting import settings_said
+from twotower.workflows.tuned_baselines import settings_said
 
 _FEATURES = 15
 """Features in the chart; the table has all."""

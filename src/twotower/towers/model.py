@@ -67,19 +67,19 @@ class TwoTowerModel(nn.Module):
 
     def user_vectors(self, side: SideArrays) -> torch.Tensor:
         """Return ``[u, b_u + mean, 1]`` of every member, one after the other, (rows, dim)."""
-        vector, bias = self._split(self.users(side))
+        vector, bias = self.vector_and_bias(self.users(side))
         return torch.cat([vector, bias + self.mean, torch.ones_like(bias)], dim=2).flatten(1)
 
     def item_vectors(self, side: SideArrays) -> torch.Tensor:
         """Return ``[v, 1, b_i]`` of every member, one after the other, (rows, dim)."""
-        vector, bias = self._split(self.items(side))
+        vector, bias = self.vector_and_bias(self.items(side))
         return torch.cat([vector, torch.ones_like(bias), bias], dim=2).flatten(1)
 
     def members(self, vectors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return each member's part of vectors (rows, dim): (rows, dim / members) each."""
         return torch.split(vectors, self.dim // self.config.n_members, dim=1)
 
-    def _split(self, out: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def vector_and_bias(self, out: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (rows, members, width) and (rows, members, 1)."""
         parts = out.reshape(len(out), self.config.n_members, self.dim // self.config.n_members - 1)
         vector, bias = parts[..., :-1], parts[..., -1:]

@@ -1,5 +1,6 @@
 """From a config to a run: read, split, train, evaluate, save; and batch work with saved runs."""
 
+from twotower.workflows.baselines_file import TunedSettings
 from twotower.workflows.batch import read_items, recommend_all, score_file
 from twotower.workflows.comparing import (
     OURS,
@@ -11,11 +12,10 @@ from twotower.workflows.comparing import (
 )
 from twotower.workflows.demonstration import DemoResult, demo
 from twotower.workflows.indexing import Indexed, build_index
-from twotower.workflows.parts import check_positives, load_parts
+from twotower.workflows.reading import check_positives, load_parts
 from twotower.workflows.run import Run
 from twotower.workflows.seeds import seed_configs, spread, train_seeds
 from twotower.workflows.training import RunResult, evaluate, train
-from twotower.workflows.tuned_settings import TunedSettings
 
 __all__ = [
     "OURS",

@@ -30,14 +30,14 @@ from twotower.evaluation import (
 from twotower.evaluation.ranker import Ranker
 from twotower.recommender import Recommender
 from twotower.training import Callback
-from twotower.workflows.fitting import Choice, Fitting, given_to_ours
+from twotower.workflows.baselines_file import TunedSettings
 from twotower.workflows.measuring import ranking_task
-from twotower.workflows.parts import check_positives, facts_of, load_parts
+from twotower.workflows.reading import check_positives, facts_of, load_parts
 from twotower.workflows.run import Run
 from twotower.workflows.seeds import seed_configs, spread
 from twotower.workflows.stages import Log, Stages, quiet
 from twotower.workflows.training import breaks_say, check_same_data, fit
-from twotower.workflows.tuned_settings import TunedSettings
+from twotower.workflows.tuned_baselines import Choice, Fitting, given_to_ours
 
 OURS: Final = "two-tower"
 """Name of our model in a comparison."""

@@ -15,12 +15,12 @@ import polars as pl
 from twotower.config import Config, load_config
 from twotower.core.atomic import disk_errors
 from twotower.training import Callback
+from twotower.workflows.baselines_file import TunedSettings
 from twotower.workflows.comparing import Comparison, compare, compare_rankers
-from twotower.workflows.parts import load_parts
+from twotower.workflows.reading import load_parts
 from twotower.workflows.run import Run
 from twotower.workflows.stages import Log, quiet
 from twotower.workflows.training import breaks_say, train
-from twotower.workflows.tuned_settings import TunedSettings
 
 RATING, RANKING = "kuairec-sample", "kuairec-sample-ranking"
 """The recipes: one model predicts the labels, another is trained to rank, and recommends."""

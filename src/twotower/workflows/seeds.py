@@ -19,7 +19,7 @@ from twotower.config import Config, resolved
 from twotower.core.atomic import check_folder, disk_errors, write_text
 from twotower.errors import ConfigError
 from twotower.training import Callback
-from twotower.workflows.parts import load_parts
+from twotower.workflows.reading import load_parts
 from twotower.workflows.run import Run
 from twotower.workflows.stages import Log, quiet
 from twotower.workflows.tracking import Tracked, Tracking

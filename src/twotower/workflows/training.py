@@ -20,11 +20,10 @@ from twotower.estimator import TwoTower, gradients_note
 from twotower.recommender import Recommender
 from twotower.training import Callback, HistoryFile, Interrupted, Record, write_history
 from twotower.workflows.biases import beside_biases
-from twotower.workflows.clock import FitClock
 from twotower.workflows.measuring import measured
-from twotower.workflows.parts import check_positives, facts_of, load_parts, sizes_of
+from twotower.workflows.reading import check_positives, facts_of, load_parts, sizes_of
 from twotower.workflows.run import Run
-from twotower.workflows.stages import Log, Stages, quiet
+from twotower.workflows.stages import FitClock, Log, Stages, quiet
 from twotower.workflows.tracking import Tracking
 
 

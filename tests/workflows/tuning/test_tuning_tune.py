@@ -27,7 +27,7 @@ from twotower.training import Interrupted
 from twotower.workflows import Run, load_parts
 from twotower.workflows.tuning import Budget, Choices, Space, Span, Watcher, tune
 from twotower.workflows.tuning import searching as searching_module
-from twotower.workflows.tuning import tuning as tuning_module
+from twotower.workflows.tuning import tune as tuning_module
 from twotower.workflows.tuning._optuna import Study
 from twotower.workflows.tuning.searching import Search
 from twotower.workflows.tuning.trials import Trial

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from twotower.datasets.synthetic import figures
 from twotower.datasets.synthetic.figures import Curve
 
 Ints = NDArray[np.int64]
@@ -91,3 +92,15 @@ def standardise(values: Floats) -> Floats:
     spread = centred.std(axis=0)
     result: Floats = centred / np.where(spread > 0, spread, 1.0)
     return result
+
+
+def level_effects(rng: np.random.Generator, codes: Ints, dim: int) -> Floats:
+    """Return a (rows, dim) random effect of each row's category code, of unit variance; codes start at -1."""
+    effects = rng.standard_normal((int(codes.max()) + 2, dim))
+    return standardise(effects[codes + 1])
+
+
+def tag_effects(rng: np.random.Generator, tags: Sequence[Sequence[int]], dim: int) -> Floats:
+    """Return a (rows, dim) random effect of each row's tags (the mean over its tags), of unit variance."""
+    effects = rng.standard_normal((len(figures.TAG_COUNTS), dim))
+    return standardise(np.stack([effects[list(row)].mean(axis=0) for row in tags]))

@@ -10,8 +10,15 @@ import polars as pl
 from numpy.typing import NDArray
 
 from twotower.datasets.synthetic import figures
-from twotower.datasets.synthetic.deal import Floats, Ints, deal, follow_curve, nest
-from twotower.datasets.synthetic.latent import level_effects, tag_effects
+from twotower.datasets.synthetic.deal import (
+    Floats,
+    Ints,
+    deal,
+    follow_curve,
+    level_effects,
+    nest,
+    tag_effects,
+)
 from twotower.datasets.synthetic.plan import Plan
 
 _STEEPER = 1.11

@@ -10,18 +10,14 @@ from the features in the files, and so generalises to new ids; the other half is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from twotower.datasets.synthetic import figures
-from twotower.datasets.synthetic.deal import Floats, Ints, standardise
-
-if TYPE_CHECKING:
-    from twotower.datasets.synthetic.items import Items
-    from twotower.datasets.synthetic.users import Users
+from twotower.datasets.synthetic.deal import Floats, level_effects, standardise, tag_effects
+from twotower.datasets.synthetic.items import Items
+from twotower.datasets.synthetic.users import Users
 
 DIM = 8
 _USER_NUMBERS = ("follow_user_num", "fans_user_num", "friend_user_num", "register_days")
@@ -47,18 +43,6 @@ class Latent:
     def noise(self) -> float:
         """Standard deviation of the noise."""
         return float(np.sqrt(1.0 - figures.USER_SHARE - figures.ITEM_SHARE - figures.INTERACTION_SHARE))
-
-
-def level_effects(rng: np.random.Generator, codes: Ints, dim: int) -> Floats:
-    """Return a (rows, dim) random effect of each row's category code, of unit variance; codes start at -1."""
-    effects = rng.standard_normal((int(codes.max()) + 2, dim))
-    return standardise(effects[codes + 1])
-
-
-def tag_effects(rng: np.random.Generator, tags: Sequence[Sequence[int]], dim: int) -> Floats:
-    """Return a (rows, dim) random effect of each row's tags (the mean over its tags), of unit variance."""
-    effects = rng.standard_normal((len(figures.TAG_COUNTS), dim))
-    return standardise(np.stack([effects[list(row)].mean(axis=0) for row in tags]))
 
 
 def make_latent(rng: np.random.Generator, users: Users, items: Items) -> Latent:

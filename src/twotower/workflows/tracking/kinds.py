@@ -8,8 +8,8 @@ from typing import Final
 from twotower.errors import ConfigError, nearest
 from twotower.workflows.tracking._mlflow import MLflow
 from twotower.workflows.tracking._tensorboard import TensorBoard
+from twotower.workflows.tracking.tracked_run import Log, Tracking
 from twotower.workflows.tracking.tracker import Tracker
-from twotower.workflows.tracking.tracking import Log, Tracking
 
 TRACKERS: Final[Mapping[str, Callable[[str | None], Tracker]]] = {
     kind.kind: kind for kind in (MLflow, TensorBoard)

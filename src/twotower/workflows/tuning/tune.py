@@ -17,7 +17,7 @@ from twotower.errors import DataError
 from twotower.targets.positive import PositiveRule
 from twotower.training import Callback, Interrupted
 from twotower.workflows.measuring import validator_of
-from twotower.workflows.parts import check_positives, load_parts, sizes_of
+from twotower.workflows.reading import check_positives, load_parts, sizes_of
 from twotower.workflows.stages import Log, quiet
 from twotower.workflows.tracking import Tracked, Tracking
 from twotower.workflows.tuning._optuna import Study

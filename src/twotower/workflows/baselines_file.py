@@ -15,8 +15,8 @@ from twotower.core.atomic import write_text
 from twotower.data.fingerprint import fingerprint
 from twotower.data.splitting import Parts
 from twotower.errors import BundleError, ConfigError
-from twotower.workflows.fitting import Choice
 from twotower.workflows.stages import Log
+from twotower.workflows.tuned_baselines import Choice
 
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
