@@ -128,7 +128,7 @@ class QueryEncoder:
             targets: float64 (n,), of their scores.
         """
         folding = self.histories.folding
-        if row < 0 and np.array_equal(start, folding.typical):
+        if row < 0 and (start is folding.typical or np.array_equal(start, folding.typical)):
             return folding.vector(items, targets)
         return folding.moved(start, *self._trained(row), items, targets)
 

@@ -87,13 +87,12 @@ def people(state: State, asked: Sequence[Asked], limits: Limits, deadline: Deadl
     """
     deadline.check()
     described = [place for place, one in enumerate(asked) if one.features]
-    vectors = encoded_features(
-        state.recommender,
-        "users",
-        [asked[place].features or {} for place in described],
-        [f"{asked[place].where}.features" for place in described],
-    )
-    starts = dict(zip(described, vectors, strict=True))
+    starts = {}
+    if described:
+        rows = [asked[place].features or {} for place in described]
+        where = [f"{asked[place].where}.features" for place in described]
+        vectors = encoded_features(state.recommender, "users", rows, where)
+        starts = dict(zip(described, vectors, strict=True))
     found = []
     for place, one in enumerate(asked):
         deadline.check()

@@ -187,11 +187,15 @@ def encoded(
         return User(start, trained, row, _NONE, _NO_TARGETS, complete=complete)
     items = np.array([*(at for at, _ in happened), *liked], dtype=np.int64)
     counts = np.array([*(event.kind == "interaction" for _, event in happened), *(True for _ in liked)])
-    labels = np.full(len(items), np.nan)
-    labels[: len(happened)] = [
-        np.nan if event.value is None or event.kind != "interaction" else event.value for _, event in happened
-    ]
-    targets = np.where(counts, state.encoder.histories.liked(items, labels), np.nan)
+    labels = None
+    if happened:
+        labels = np.full(len(items), np.nan)
+        labels[: len(happened)] = [
+            np.nan if event.value is None or not count else event.value
+            for (_, event), count in zip(happened, counts, strict=False)
+        ]
+    targets = state.encoder.histories.liked(items, labels)
+    targets[~counts] = np.nan
     vector = state.encoder.moved(row, start, items, targets)
     seen = np.append(trained, items.astype(np.int32))
     return User(vector, seen, row, items, targets, int(counts.sum()), complete)
