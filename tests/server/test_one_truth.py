@@ -127,3 +127,28 @@ def test_similar_to_a_new_item_alike_in_python_and_over_http(client, model):
     table = model.similar_items(columns, 8)
     assert [i["item_id"] for i in served] == table["similar_item_id"].to_list()
     assert [i["score"] for i in served] == table["score"].to_list()
+
+
+def test_events_a_history_and_features_together_are_one_query(client, model):
+    """What happened since training and what the request says are weighed together, not in turn."""
+    events = [
+        {"id": "a", "user_id": 1003, "item_id": 501, "value": 3.5},
+        {"id": "b", "user_id": 1003, "item_id": 505, "kind": "skip"},
+        {"id": "c", "user_id": 77, "item_id": 502, "value": 2.5},
+    ]
+    assert client.post("/v1/events", json={"events": events}).json()["stored"] == 3
+    asked = [{"user": 1003, "history": [507]}, {"user": 77, "history": [508], "features": {"group": 2}}]
+    served = client.post("/v1/recommend", json={"users": asked, "k": 9}).json()["results"]
+    queries = [
+        tt.Query(user=1003, history=[501, 507], labels=[3.5, None]),
+        tt.Query(user=77, history=[502, 508], labels=[2.5, None], features={"group": 2}),
+    ]
+    table = model.recommend(tt.Queries.of(queries), 9, deny=[505])
+    for place, own in enumerate(served):
+        part = table.filter(pl.col("query") == place)
+        found = [(item["item_id"], item["score"]) for item in own["items"] if item["item_id"] != 505]
+        assert [item for item, _ in found] == part["item_id"].to_list()[: len(found)]
+        # one ulp: another number of candidates is multiplied in another order
+        npt.assert_allclose([score for _, score in found], part["score"][: len(found)], rtol=1e-6)
+        assert own["events"] == 2
+    assert 505 not in {item["item_id"] for item in served[0]["items"]}
