@@ -24,7 +24,8 @@ import numpy as np
 import torch
 
 from twotower import TwoTower
-from twotower.baselines.notebook import (
+from twotower.baselines.notebook.inputs import NotebookInputs
+from twotower.baselines.notebook.network import (
     BATCH,
     PATIENCE,
     NotebookNetwork,
@@ -32,7 +33,6 @@ from twotower.baselines.notebook import (
     build_optimiser,
     train_steps,
 )
-from twotower.baselines.notebook_inputs import NotebookInputs
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.splitting import carve_validation
 from twotower.datasets.kuairec import read_kuairec

@@ -83,7 +83,7 @@ def _table(title: str, parts: Parts, cap: float | None, peers: bool, seed: int) 
     print(f"  two-tower fitted in {time.perf_counter() - start:.1f} s", flush=True)
     everything = parts.train.joined(parts.validation)
     predictions = {"two-tower": model.predict(parts.test)}
-    for name, kind in BASELINES.items():
+    for name, kind in zip(BASELINES, BASELINES.classes(), strict=True):
         fitted = kind().fit(parts.train, parts.validation, cap=cap, seed=seed).refit(everything)
         predictions[name] = fitted.predict(parts.test)
     if peers:

@@ -70,7 +70,7 @@ def parts():
 
 @pytest.fixture(scope="module")
 def fitted(parts):
-    return {name: kind().fit(parts.train, parts.validation) for name, kind in BASELINES.items()}
+    return {name: BASELINES[name]().fit(parts.train, parts.validation) for name in BASELINES}
 
 
 @pytest.mark.parametrize("name", list(BASELINES))

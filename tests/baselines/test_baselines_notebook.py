@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from twotower.baselines import NotebookNetwork
-from twotower.baselines.notebook import BATCH, build_network, build_optimiser, shuffled, train_steps
-from twotower.baselines.notebook_inputs import NotebookInputs
+from twotower.baselines.notebook.inputs import NotebookInputs
+from twotower.baselines.notebook.network import BATCH, build_network, build_optimiser, shuffled, train_steps
 from twotower.config.schema import Kind, Schema
 from twotower.data.dataset import Dataset
 from twotower.errors import ConfigError, DataError

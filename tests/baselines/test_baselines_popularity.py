@@ -104,8 +104,8 @@ def test_it_applies_where_there_are_categories():
     for act in (CategoryPopularity().fit, lambda part: CategoryPopularity.tune(part, lambda r: 0.0)):
         with pytest.raises(ConfigError, match=r"\[schema.items\]"):
             act(train)
-    assert all(kind.applies_to(SCHEMA) for kind in RANKING_BASELINES.values())
-    others = [kind for kind in RANKING_BASELINES.values() if kind is not CategoryPopularity]
+    assert all(kind.applies_to(SCHEMA) for kind in RANKING_BASELINES.classes())
+    others = [kind for kind in RANKING_BASELINES.classes() if kind is not CategoryPopularity]
     assert all(kind.applies_to(bare) for kind in others)
 
 

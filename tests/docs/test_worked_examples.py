@@ -11,12 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 import twotower as tt
+from twotower.baselines import RANKING_BASELINES
 from twotower.config import load_config
+from twotower.core.lists import Lists
 from twotower.core.registry import Registry
 from twotower.data.splits import SPLITS
+from twotower.evaluation.ranker import RankRequest
 from twotower.retrieval import INDEXES, exact_top_k, load_index, tune_index
 
 ROOT = Path(__file__).parents[2]
@@ -80,3 +84,22 @@ def test_an_index(added: Any, tmp_path: Path) -> None:
     tuned.index.save(tmp_path / "index")
     found = load_index(tmp_path / "index", items).with_search(columns=12).search(users, 10)
     assert np.array_equal(found.items, exact_top_k(users, items, 10).items)
+
+
+def test_a_ranking_baseline(added: Any) -> None:
+    kind = added("A ranking baseline", RANKING_BASELINES)
+    rng = np.random.default_rng(0)
+    rows = {"user": rng.integers(0, 30, 600), "item": rng.integers(0, 20, 600)}
+    train, test = tt.split(
+        tt.Dataset.of(pl.DataFrame(rows), schema={"user": "user", "item": "item"}), test=0.2
+    )
+    model = tt.TwoTower(dim=8, epochs=2, threads=1)
+    names = ["newest", "popularity"]
+    found = tt.compare(train, test, model, baselines=names, ks=(5,), resamples=100, progress=False)
+    assert list(found.comparison.models) == ["two-tower", *names]
+    fitted = found.choices["newest"].baseline
+    assert isinstance(fitted, kind)
+    everyone = Lists.empty(2)
+    tables = test.with_interactions(test.interactions.clear())
+    asked = RankRequest(pl.Series([0, 1]), pl.Series([3, 17, 99, 5]), everyone, tables)
+    assert kind().fit(train).rank(asked, 4).tolist() == [[1, 3, 0, 2]] * 2

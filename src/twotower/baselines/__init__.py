@@ -14,23 +14,7 @@ from twotower.baselines.mean import GlobalMean
 from twotower.baselines.notebook import NotebookNetwork
 from twotower.baselines.popularity import CategoryPopularity, Popularity
 from twotower.baselines.ranking import RankingBaseline
-
-BASELINES: dict[str, type[Baseline]] = {
-    GlobalMean.name: GlobalMean,
-    Biases.name: Biases,
-    NotebookNetwork.name: NotebookNetwork,
-}
-"""All rating baselines by name."""
-
-RANKING_BASELINES: dict[str, type[RankingBaseline]] = {
-    Popularity.name: Popularity,
-    CategoryPopularity.name: CategoryPopularity,
-    ItemKNN.name: ItemKNN,
-    EASE.name: EASE,
-    IALS.name: IALS,
-    BPR.name: BPR,
-}
-"""All ranking baselines by name; check `RankingBaseline.applies_to` before using one on a schema."""
+from twotower.baselines.registry import BASELINES, RANKING_BASELINES
 
 __all__ = [
     "BASELINES",

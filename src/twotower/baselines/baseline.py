@@ -39,6 +39,8 @@ class Baseline(Predictor):
 
     given: ClassVar[str]
     """The inputs that it uses, in words."""
+    quick: ClassVar[bool] = True
+    """Whether it is fast enough for every report; a slow one is only in reports with all baselines."""
 
     def __init__(self) -> None:
         self._cap: float | None = None

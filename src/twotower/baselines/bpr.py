@@ -50,6 +50,7 @@ class BPR(VectorBaseline):
     """
 
     name = "BPR"
+    quick = False
 
     def __init__(
         self,

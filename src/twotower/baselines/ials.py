@@ -43,6 +43,7 @@ class IALS(VectorBaseline):
     """
 
     name = "iALS"
+    quick = False
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ import copy
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -62,6 +62,10 @@ class RankingBaseline(Ranker):
     """
 
     feedback: Feedback | None = None
+    quick: ClassVar[bool] = True
+    """Whether it is fast enough for every report; a slow one is only in reports with all baselines."""
+    for_new_items: ClassVar[bool] = False
+    """Whether it is only worth comparing with if the test set has items without training rows."""
 
     def __init__(self, power: float = 1.0) -> None:
         at_least_zero(self.name, power=power)

@@ -5,8 +5,8 @@
 PosixPath('runs/first/report.html')
 """
 
-from twotower.report.case import CHOICES, QUICK, Case
+from twotower.report.case import CHOICES, Case
 from twotower.report.doctor import PROBES, examine
 from twotower.report.writing import Report, html_of, write_report
 
-__all__ = ["CHOICES", "PROBES", "QUICK", "Case", "Report", "examine", "html_of", "write_report"]
+__all__ = ["CHOICES", "PROBES", "Case", "Report", "examine", "html_of", "write_report"]

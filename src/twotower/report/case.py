@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from twotower.baselines import BASELINES, RANKING_BASELINES
 from twotower.config import Config
+from twotower.core.registry import Registry
 from twotower.data.fingerprint import fingerprint
 from twotower.data.splitting import Parts
 from twotower.errors import DataError
@@ -33,8 +34,6 @@ from twotower.workflows import OURS, Comparison, TunedSettings, compare_predicto
 from twotower.workflows.measuring import measured, ranking_task
 from twotower.workflows.stages import Log, quiet
 
-QUICK: Final = ("mean", "biases", "popularity", "category popularity", "item kNN", "EASE")
-"""Baselines that a report takes unless it is told to take all."""
 CHOICES: Final = ("quick", "all", "none")
 """Which baselines a report can have."""
 
@@ -111,8 +110,8 @@ class Case:
             log: called with one line per baseline.
         """
         evaluation = measured(config, recommender, parts.test)
-        known = RANKING_BASELINES if config.objective.implicit else BASELINES
-        quick = {*QUICK, *(tuned.choices if tuned is not None else ())}
+        known: Registry[Any] = RANKING_BASELINES if config.objective.implicit else BASELINES
+        quick = {name for name in known if known[name].quick} | set(() if tuned is None else tuned.choices)
         wanted = [name for name in known if baselines == "all" or (baselines == "quick" and name in quick)]
         left_out = {name: _UNASKED if baselines == "none" else _SLOW for name in known if name not in wanted}
         compared = None

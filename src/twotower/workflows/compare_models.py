@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 
 from twotower.baselines import BASELINES, RANKING_BASELINES
 from twotower.config import Config, EvaluationConfig
+from twotower.core.registry import Registry
 from twotower.core.warn import warn
 from twotower.core.wording import count_of
 from twotower.data.dataset import Dataset, TrainPart
@@ -77,7 +78,7 @@ def compare(
         )
     _check_alike(named)
     objective = model.objective
-    known = RANKING_BASELINES if objective.implicit else BASELINES
+    known: Registry[Any] = RANKING_BASELINES if objective.implicit else BASELINES
     chosen = list(known) if baselines is None else [_known(name, known, objective.name) for name in baselines]
     settings = {"candidates": candidates, "exclude_seen": exclude_seen, "ks": ks, "cap": cap}
     estimator = model if isinstance(model, TwoTower) else TwoTower()

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from twotower.baselines import BASELINES, RANKING_BASELINES, CategoryPopularity
+from twotower.baselines import BASELINES, RANKING_BASELINES
 from twotower.baselines.search import Setting
 from twotower.config import Config, resolved
 from twotower.core.charts import Chart
@@ -42,7 +42,7 @@ from twotower.workflows.tuned_baselines import Choice, Fitting, given_to_ours
 OURS: Final = "two-tower"
 """Name of our model in a comparison."""
 _WARM = 0.99
-"""Category popularity is left out if this share of the test positives is of items in the training set."""
+"""A baseline for new items is left out if this share of the test positives is of training items."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -300,11 +300,12 @@ def compare_rankers(
     )
     names = list(RANKING_BASELINES if baselines is None else baselines)
     warm = float((task.train_rows[task.relevant.values] > 0).mean())
-    if CategoryPopularity.name in names and len(names) > 1 and warm >= _WARM:
-        names.remove(CategoryPopularity.name)
-        fitting.skipped[CategoryPopularity.name] = (
-            f"it is for new items, and {warm:.1%} of the test positives are items of the training set"
-        )
+    for name in [one for one in names if RANKING_BASELINES[one].for_new_items]:
+        if len(names) > 1 and warm >= _WARM:
+            names.remove(name)
+            fitting.skipped[name] = (
+                f"it is for new items, and {warm:.1%} of the test positives are items of the training set"
+            )
     given = {OURS: given_to_ours(config, parts.train.schema)}
 
     def rankers() -> Iterator[tuple[str, Ranker | Sequence[Ranker]]]:  # one at a time is in memory

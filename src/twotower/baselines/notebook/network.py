@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from twotower.baselines.baseline import Baseline, Examples, FloatArray
-from twotower.baselines.notebook_inputs import Inputs, NotebookInputs
+from twotower.baselines.notebook.inputs import Inputs, NotebookInputs
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.errors import ConfigError, TrainingError
 
@@ -48,6 +48,7 @@ class NotebookNetwork(Baseline):
     """
 
     name = "notebook"
+    quick = False
     given = "labels, features"
 
     def __init__(self, epochs: int = 5) -> None:
