@@ -26,8 +26,8 @@ from twotower.evaluation import RatingValidator, compare_ratings
 from twotower.training import Interrupted
 from twotower.workflows import Run, load_parts
 from twotower.workflows.tuning import Budget, Choices, Space, Span, Watcher, tune
+from twotower.workflows.tuning import search_and_test as tuning_module
 from twotower.workflows.tuning import searching as searching_module
-from twotower.workflows.tuning import tune as tuning_module
 from twotower.workflows.tuning._optuna import Study
 from twotower.workflows.tuning.searching import Search
 from twotower.workflows.tuning.trials import Trial
