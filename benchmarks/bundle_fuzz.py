@@ -44,7 +44,7 @@ def bundles(folder: Path) -> list[Path]:
     """Create the bundles to damage: linear and deep towers, with and without label, each kind of index."""
     made: list[Path] = []
     rating = TwoTower(**{**SETTINGS, "objective": "squared", "transform": "duration_rank"}).fit(data())
-    ranking = TwoTower(**{**SETTINGS, "hidden": (), "objective": "all_pairs"}).fit(data("str"))
+    ranking = TwoTower(**{**SETTINGS, "objective": "all_pairs"}).fit(data("str"))
     for name, model, kind in (
         ("plain", rating, None),
         ("text ids", ranking, None),

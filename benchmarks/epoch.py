@@ -94,7 +94,10 @@ def main() -> None:
     cap = 5.0
     print(f"training pairs {len(train):,}, validation {len(validation):,}")
 
-    kinds: dict[str, dict[str, Any]] = {"ours, closed form": {}, "ours, by gradients": {"hidden": (128,)}}
+    kinds: dict[str, dict[str, Any]] = {
+        "ours, closed form": {},
+        "ours, by gradients": {"kind": "mlp", "hidden": (128,)},
+    }
     times, epoch = {}, {}
     for kind, settings in kinds.items():
         times[kind] = _Times()

@@ -83,9 +83,9 @@ def made_run(
     rng = np.random.default_rng(seed)
     small = pl.DataFrame({"user_id": np.arange(50), "item_id": np.arange(50)})
     data = tt.Dataset.of(small, schema={})
-    model = tt.TwoTower(dim=dim, ensemble_size=1, hidden=(8,), epochs=1, objective="all_pairs").fit(
-        data.as_train()
-    )
+    model = tt.TwoTower(
+        dim=dim, ensemble_size=1, kind="mlp", hidden=(8,), epochs=1, objective="all_pairs"
+    ).fit(data.as_train())
     centres = rng.normal(size=(200, dim)).astype(np.float32)
     U = centres[rng.integers(0, 200, n_users)] + rng.normal(size=(n_users, dim)).astype(np.float32)
     V = centres[rng.integers(0, 200, n_items)] + rng.normal(size=(n_items, dim)).astype(np.float32)

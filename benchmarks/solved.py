@@ -52,7 +52,7 @@ def main() -> None:
             for seed in given.seeds:
                 parts = split_three(data, method, share, 0.1, seed)
                 solved, quick = _rmse(parts, cap, seed, {})
-                learnt, slow = _rmse(parts, cap, seed, {"hidden": (128,)})
+                learnt, slow = _rmse(parts, cap, seed, {"kind": "mlp", "hidden": (128,)})
                 gaps.append(100 * (solved / learnt - 1))
                 print(
                     f"{name:15s} {method:10s} {seed:3d}  closed form {solved:.4f} ({quick:4.1f} s)  "

@@ -245,7 +245,7 @@ def a_validation_file_with_test_rows(t: Tables) -> None:
 
 @plant("identity", "warning", "id_dropout", fault=8)
 def ids_hidden_from_the_model(t: Tables) -> None:
-    t.set("model", id_dropout=0.95)
+    t.set("training", trainer="gradients", id_dropout=0.95)
 
 
 @plant("identity", "error", "a different", fault=8)

@@ -25,6 +25,7 @@ age = "number"
 genres = "categories"
 [model]
 dim = 8
+kind = "mlp"
 hidden = [8]
 [objective]
 name = "squared"

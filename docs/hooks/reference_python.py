@@ -104,12 +104,14 @@ def _has_signature(value: type) -> bool:
 
 
 def _methods(value: type) -> list[tuple[str, Any]]:
-    found = []
-    for name, given in value.__dict__.items():
+    package = value.__module__.rpartition(".")[0]
+    kinds = [kind for kind in value.__mro__ if kind is value or kind.__module__.rpartition(".")[0] == package]
+    found: list[tuple[str, Any]] = []
+    for name, given in [own for kind in kinds for own in vars(kind).items()]:
         function = given.__func__ if isinstance(given, classmethod | staticmethod) else given
         if name.startswith("_") or not inspect.isfunction(function):
             continue
-        if not function.__module__.startswith("twotower"):
+        if not function.__module__.startswith("twotower") or name in dict(found):
             continue
         found.append((name, function))
     return found

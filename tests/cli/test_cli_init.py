@@ -18,6 +18,7 @@ QUICK = [
     "training.epochs=1",
     "training.refit=false",
     "model.dim=8",
+    "model.kind=mlp",
     "model.hidden=[8]",
     "evaluation.resamples=100",
 ]

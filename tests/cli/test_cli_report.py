@@ -23,6 +23,7 @@ user = "who"
 item = "what"
 [model]
 dim = 8
+kind = "mlp"
 hidden = [8]
 [objective]
 name = "all_pairs"

@@ -221,7 +221,16 @@ def test_synth_and_the_recipe_that_reads_it(call, tmp_path: Path) -> None:
     assert answer.code == 0
     assert set(answer.json["rows"]) == {path.name for path in data.iterdir()}
     assert "big_matrix.csv: 100%" in answer.err
-    settings = ["--set", "training.epochs=1", "--set", "model.dim=8", "--set", "model.hidden=[8]"]
+    settings = [
+        "--set",
+        "training.epochs=1",
+        "--set",
+        "model.dim=8",
+        "--set",
+        "model.kind=mlp",
+        "--set",
+        "model.hidden=[8]",
+    ]
     trained = call(
         "train", "kuairec", "--set", f"data.dir={data}", *settings, "--out", tmp_path / "run", "--json"
     )
@@ -244,7 +253,13 @@ def test_demo(call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("twotower.workflows.comparing.BASELINES", {"mean": BASELINES["mean"]})
     monkeypatch.setattr("twotower.workflows.demonstration.BASELINES", ("popularity",))
-    settings = ["training.epochs=1", "model.dim=8", "model.hidden=[8]", "evaluation.resamples=100"]
+    settings = [
+        "training.epochs=1",
+        "model.dim=8",
+        "model.kind=mlp",
+        "model.hidden=[8]",
+        "evaluation.resamples=100",
+    ]
     answer = call("demo", "--full", "--out", tmp_path / "demo", *(f"--set={setting}" for setting in settings))
     assert answer.code == 0, answer.err
     assert "two-tower minus each baseline" in answer.out

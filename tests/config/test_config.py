@@ -17,7 +17,7 @@ from twotower.config import (
     recipes,
     resolved,
 )
-from twotower.errors import ConfigError
+from twotower.errors import ConfigError, RenamedWarning
 
 TABLES = """
 seed = 7
@@ -101,8 +101,8 @@ def test_recipe_kuairec() -> None:
     "overrides",
     [
         [],
-        ["training.clip_norm=none", "training.threads=1"],
-        ["model.hidden=[]", "training.batch_size=64", "split.validation=0.2", "evaluation.cap=4.5"],
+        ["training.trainer=gradients", "training.clip_norm=none", "training.threads=1"],
+        ["model.kind=mlp", "training.batch_size=64", "split.validation=0.2", "evaluation.cap=4.5"],
         ["schema.items.plot=text", "schema.timestamp=when", "data.items=~/items.csv"],
         [
             'schema.users={"a.b" = "vector", "标题" = "text"}',
@@ -120,9 +120,7 @@ def test_round_trip(overrides: list[str], tmp_path: Path) -> None:
 
 
 def test_round_trip_of_a_config_made_in_python(tmp_path: Path) -> None:
-    config = resolved(
-        Config(data=DataConfig(source="kuairec-sample"), training=TrainingConfig(clip_norm=None))
-    )
+    config = resolved(Config(data=DataConfig(source="kuairec-sample"), training=TrainingConfig(threads=1)))
     assert load_config(write(tmp_path, dump_config(config))) == config
 
 
@@ -130,6 +128,7 @@ def test_overrides_are_toml_values_or_strings(tmp_path: Path) -> None:
     config = load_config(
         write(tmp_path, TABLES),
         [
+            "model.kind=mlp",
             "model.hidden=[32, 16]",
             "objective.name=huber",
             "training.refit = false",
@@ -182,12 +181,15 @@ def test_split_files_are_paths_of_tables_and_names_of_matrices(tmp_path: Path) -
         ("trainin.epochs=1", "unknown key 'trainin'. Did you mean 'training'?"),
         ("learning_rate=0.1", "unknown key 'learning_rate'. It belongs in [training]."),
         ("zzz=1", "Valid: seed, data, schema, split, positive, model, objective, training, evaluation."),
-        ("model.zzz=1", "unknown key 'model.zzz'. Valid: dim, ensemble_size, hidden"),
+        (
+            "model.zzz=1",
+            "unknown key 'model.zzz'. Valid: kind, dim, ensemble_size, normalise,",
+        ),
         ("schema.lable=x", "unknown key 'schema.lable'. Did you mean 'label'?"),
         ("split.method=temporl", "got 'temporl'. Did you mean 'temporal'?"),
         (
             "objective.name=hubert",
-            "must be one of squared, huber, logistic, all_pairs, softmax, bpr; got 'hubert'. Did you mean",
+            "must be one of all_pairs, softmax, bpr, squared, huber, logistic; got 'hubert'. Did you mean",
         ),
         ("schema.users.age=numbr", "got 'numbr'. Did you mean 'number'?"),
         ("model.dim=2", "'model.dim' must be at least 4, got 2."),
@@ -222,7 +224,52 @@ def test_split_files_are_paths_of_tables_and_names_of_matrices(tmp_path: Path) -
     ],
 )
 def test_faults(override: str, said: str, tmp_path: Path) -> None:
+    by = {"training.batch_size": "training.trainer=gradients", "training.learning_rate": "model.kind=mlp"}
+    more = [by[key] for key in by if override.startswith(f"{key}=")]
+    if override.startswith("objective.cap"):
+        more = ["objective.name=huber"]
+    assert said in fault(write(tmp_path, TABLES), override, *more)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("training.batch_size=64", "only read by trainer 'gradients', not by 'als', which trains towers of"),
+        (
+            "model.dropout=0.2",
+            "only read by tower 'mlp', not by 'linear'; leave it at 0.1, or set",
+        ),
+        (
+            "objective.delta=2.0",
+            "only read by objective 'huber', not by 'all_pairs'; leave it at 1.0,",
+        ),
+        ("training.trainer=variational", "can't train towers of kind 'linear' by objective 'all_pairs'; use"),
+        ("training.trainer=adam", "'training.trainer' must be one of auto, variational, als, gradients; got"),
+        ("model.kind=mpl", "'model.kind' must be one of linear, mlp; got 'mpl'. Did you mean 'mlp'?"),
+    ],
+)
+def test_a_setting_that_nothing_reads_names_what_does(override: str, said: str, tmp_path: Path) -> None:
     assert said in fault(write(tmp_path, TABLES), override)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("hidden = [8]", "mlp"),
+        ("hidden = []", "linear"),
+        ('hidden = "auto"', "linear"),
+        ('hidden = "auto"\ndropout = 0.3', "mlp"),
+        ('hidden = "auto"\nid_dropout = 0.3', "mlp"),
+        ('hidden = "auto"\n[objective]\nname = "softmax"', "mlp"),
+        ("hidden = []\nid_dropout = 0.3", "linear"),
+    ],
+)
+def test_configs_from_before_there_was_a_kind(text: str, kind: str, tmp_path: Path) -> None:
+    path = write(tmp_path, f"{TABLES}\n[model]\n{text}\n")
+    with pytest.warns(RenamedWarning, match="model.kind"):
+        config = load_config(path, ["training.trainer=gradients"] if "id_dropout" in text else [])
+    assert config.model.kind == kind
+    assert load_config(path, saved=True).model.kind == kind if "id_dropout" not in text else True
 
 
 def test_models_rank_by_default_and_need_a_label_to_predict(tmp_path: Path) -> None:
@@ -320,9 +367,13 @@ def test_a_recipe_wins_over_a_file_unless_it_is_a_path(
 
 def test_differences_name_the_key_and_both_values() -> None:
     one = load_config("kuairec-sample")
-    two = load_config("kuairec-sample", ["training.epochs=3", "training.clip_norm=none", "model.hidden=[8]"])
+    two = load_config(
+        "kuairec-sample",
+        ["training.epochs=3", "training.clip_norm=none", "model.kind=mlp", "model.hidden=[8]"],
+    )
     assert differences(one, two) == [
-        'model.hidden: "auto", [8]',
+        'model.kind: "linear", "mlp"',
         "training.epochs: 60, 3",
+        "model.hidden: [128], [8]",
         "training.clip_norm: 5.0, not set",
     ]

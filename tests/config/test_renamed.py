@@ -35,13 +35,13 @@ def _of(config: Config, section: str, name: str) -> object:
     return getattr(getattr(config, section), name)
 
 
-def _hidden(section: str) -> str:
-    return "[8]" if section == "model" else '"auto"'
+def _kind(section: str) -> str:
+    return "mlp" if section == "model" else "linear"
 
 
 @pytest.mark.parametrize(("section", "old", "new"), OLD)
 def test_a_file_may_use_the_old_name(tmp_path: Path, section: str, old: str, new: str) -> None:
-    sections = {"model": f"hidden = {_hidden(section)}\n", "objective": ""}
+    sections = {"model": f'kind = "{_kind(section)}"\n', "objective": ""}
     sections[section] += f"{old} = {VALUES[old]}\n"
     path = tmp_path / "config.toml"
     path.write_text(NEW_TABLES + "".join(f"[{name}]\n{text}" for name, text in sections.items()))
@@ -59,7 +59,7 @@ def test_a_file_may_use_the_old_name(tmp_path: Path, section: str, old: str, new
 def test_an_override_and_a_keyword_may_use_the_old_name(section: str, old: str, new: str) -> None:
     with pytest.warns(RenamedWarning, match=new) as shown:
         config = load_config(
-            "kuairec-sample-ranking", [f"model.hidden={_hidden(section)}", f"{section}.{old}={VALUES[old]}"]
+            "kuairec-sample-ranking", [f"model.kind={_kind(section)}", f"{section}.{old}={VALUES[old]}"]
         )
     assert len(shown) == 1
     assert _of(config, section, new) == VALUES[old]
@@ -67,9 +67,8 @@ def test_an_override_and_a_keyword_may_use_the_old_name(section: str, old: str, 
         changed = with_values(config, {f"{section}.{old}": VALUES[old]}, "test")
     assert len(shown) == 1
     assert changed == config
-    hidden = {"hidden": (8,)} if section == "model" else {}
     with pytest.warns(RenamedWarning, match=new) as shown:
-        model = TwoTower(**hidden, **{old: VALUES[old]})
+        model = TwoTower(kind=_kind(section), **{old: VALUES[old]})
     assert len(shown) == 1
     assert getattr(getattr(model, section), new) == VALUES[old]
 
@@ -88,7 +87,8 @@ def test_both_names_at_once_are_refused() -> None:
 
 def test_a_space_and_saved_trials_may_use_the_old_names(tmp_path: Path) -> None:
     space = Space(
-        {"objective.unobserved_weight": Span(0.05, 0.5), "objective.min_grade": Choices((0.1, 0.4))}
+        {"objective.unobserved_weight": Span(0.05, 0.5), "objective.min_grade": Choices((0.1, 0.4))},
+        load_config("kuairec-sample-ranking"),
     )
     old = space.dump().replace("unobserved_weight", "unobserved").replace("min_grade", "floor")
     assert "unobserved =" in old

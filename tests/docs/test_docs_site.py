@@ -10,7 +10,8 @@ import typer
 
 from doc_blocks import ROOT
 from twotower.cli import app
-from twotower.config import Config, sections
+from twotower.config import Config
+from twotower.config.parts import MODEL
 
 sys.path.insert(0, str(ROOT / "docs" / "hooks"))
 
@@ -57,7 +58,7 @@ def test_the_config_reference_has_every_key_with_its_docstring():
             found = re.search(rf"<dt markdown>`{key}`.*?</dt>\n<dd markdown>(.+?)</dd>", part)
             assert found, f"{name}.{key}"
             assert len(found[1]) > 10
-    assert sections.ModelConfig().dim == 64
+    assert MODEL.fields()["dim"].default == 64
     assert '`dim` <span class="facts" markdown>whole number from 4; default `64`' in page
 
 

@@ -28,6 +28,7 @@ N_USERS, N_ITEMS = 60, 50
 QUICK: dict[str, Any] = {
     "objective": "squared",
     "dim": 8,
+    "kind": "mlp",
     "hidden": (8,),
     "embedding_dim": 3,
     "batch_size": 500,
@@ -106,7 +107,11 @@ def planted_fit() -> tuple[Recommender, TrainPart, Dataset]:
         "id_dropout": 0.0,
         "regularisation": 0.01,
     }
-    return TwoTower(**{**settings, "hidden": (16,), "learning_rate": 0.02}).fit(train), train, test
+    return (
+        TwoTower(**{**settings, "kind": "mlp", "hidden": (16,), "learning_rate": 0.02}).fit(train),
+        train,
+        test,
+    )
 
 
 def test_a_planted_signal_is_found(planted_fit: tuple[Recommender, TrainPart, Dataset]) -> None:
@@ -163,6 +168,7 @@ def test_cold_items_are_predicted_from_their_features() -> None:
     train, test = split(data, "cold_items", test=0.2, seed=3)
     settings: dict[str, Any] = {
         **QUICK,
+        "kind": "mlp",
         "hidden": (32,),
         "epochs": 60,
         "learning_rate": 0.02,
@@ -234,7 +240,7 @@ def test_posterior_means_are_kept_where_validation_is_better(
     smaller, validation = split(train, test=0.2, seed=2)
     if worse:
         monkeypatch.setattr(
-            "twotower.estimator.fitting.take_posterior_means",
+            "twotower.training.gradients.take_posterior_means",
             lambda model, *_: model.items.ids.weight.fill_(10.0),
         )
     ours, without = (
@@ -332,7 +338,13 @@ def least_squares_biases_of(plain: pl.DataFrame, train: Dataset) -> np.ndarray:
 
 def test_normalised_vectors_train_too() -> None:
     train, test = split(planted(), seed=1)
-    settings: dict[str, Any] = {**QUICK, "hidden": (16, 8), "shared_layers": True, "epochs": 20}
+    settings: dict[str, Any] = {
+        **QUICK,
+        "kind": "mlp",
+        "hidden": (16, 8),
+        "shared_layers": True,
+        "epochs": 20,
+    }
     model = TwoTower(**settings, normalise=True, temperature=0.3, learning_rate=0.03, regularisation=0.0).fit(
         train
     )
@@ -384,6 +396,7 @@ class Break(Callback):
 BROKEN: dict[str, Any] = {
     **QUICK,
     "epochs": 4,
+    "kind": "mlp",
     "hidden": (8, 6),
     "ensemble_size": 2,
     "shared_layers": True,
@@ -450,9 +463,13 @@ def test_what_is_solved_for_resumes_to_the_same_bits(
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"objective": "all_pairs", "hidden": (), "dropout": 0.2}, "towers with hidden layers"),
-        ({"hidden": (), "embedding_dim": 3}, "towers with hidden layers.*model.hidden = \\[128\\]"),
-        ({"objective": "softmax", "posterior": False}, "read by objective 'squared'"),
+        ({"objective": "all_pairs", "dropout": 0.2}, "read by tower 'mlp', not by 'linear'; leave it at 0.1"),
+        ({"embedding_dim": 3}, "read by tower 'mlp'.*set model.kind = 'mlp'"),
+        (
+            {"learning_rate": 0.01},
+            "read by trainer 'gradients', not by 'als'.*trainer = 'gradients'",
+        ),
+        ({"objective": "softmax", "posterior": False}, "not for objective 'softmax'; leave it at True"),
         ({"delta": 2.0}, "read by objective 'huber', not by 'all_pairs'; leave it at 1.0.*name = 'huber'"),
         (
             {"objective": "softmax", "transform": "log1p"},
@@ -474,19 +491,18 @@ def test_a_setting_that_nothing_reads_is_refused(settings: dict[str, Any], says:
     ("settings", "solved", "hidden"),
     [
         ({}, True, ()),
-        ({"hidden": ()}, True, ()),
-        ({"learning_rate": 0.01}, False, (128,)),
-        ({"dropout": 0.2}, False, (128,)),
-        ({"hidden": (), "id_dropout": 0.5}, False, ()),
-        ({"hidden": (16,)}, False, (16,)),
-        ({"normalise": True}, False, (128,)),
+        ({"trainer": "gradients", "learning_rate": 0.01}, False, ()),
+        ({"trainer": "gradients", "id_dropout": 0.5}, False, ()),
+        ({"kind": "mlp", "hidden": (16,)}, False, (16,)),
+        ({"kind": "mlp"}, False, (128,)),
+        ({"normalise": True}, False, ()),
     ],
 )
-def test_settings_of_gradients_make_towers_learn_by_them(
+def test_kind_and_trainer_say_how_towers_learn(
     objective: str, settings: dict[str, Any], solved: bool, hidden: tuple[int, ...]
 ) -> None:
     model = TwoTower(objective=objective, epochs=2, refit=False, **settings).fit(planted(600).as_train())
-    assert model.model.config.hidden == hidden
+    assert model.model.config.widths == hidden
     assert {record["learning_rate"] == 0.0 for record in model.history[:2]} == {solved}
     assert np.isfinite(model.evaluate(planted(200)).metrics["ndcg@10"].value)
 
@@ -496,14 +512,15 @@ def test_settings_of_gradients_make_towers_learn_by_them(
     [
         {
             "objective": "all_pairs",
+            "kind": "mlp",
             "hidden": (128,),
             "learning_rate": 0.01,
             "dropout": 0.2,
             "id_dropout": 0.5,
         },
         {"objective": "all_pairs", "normalise": True, "learning_rate": 0.01, "temperature": 0.5},
-        {"hidden": (), "learning_rate": 0.01, "id_dropout": 0.5},
-        {"objective": "softmax", "hard_negatives": 9, "dropout": 0.2},
+        {"trainer": "gradients", "learning_rate": 0.01, "id_dropout": 0.5},
+        {"objective": "softmax", "hard_negatives": 9, "kind": "mlp", "dropout": 0.2},
     ],
 )
 def test_what_is_read_is_taken(settings: dict[str, Any]) -> None:
@@ -606,10 +623,10 @@ def test_settings_have_their_places() -> None:
         ({"zzz": 1}, "unknown setting 'zzz'. Valid: activation, batch_size"),
         ({"dim": 2}, "'model.dim'.*got 2"),
         ({"objective": "square"}, "'objective.name' must be one of .*Did you mean 'squared'"),
-        ({"transform": "cap"}, "cap go together"),
+        ({"objective": "huber", "transform": "cap"}, "cap go together"),
         ({"transform": "log1p"}, "not by 'all_pairs'.*or set objective.name = 'squared'"),
         ({"epochs": 0}, "'training.epochs'"),
-        ({"activation": "rellu"}, "Did you mean 'relu'"),
+        ({"kind": "mlp", "activation": "rellu"}, "Did you mean 'relu'"),
     ],
 )
 def test_wrong_settings_say_what_is_right(settings: dict[str, Any], message: str) -> None:

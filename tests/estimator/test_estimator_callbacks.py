@@ -16,7 +16,14 @@ from twotower.estimator import TwoTower
 from twotower.recommender import Recommender
 from twotower.training import Callback, Checkpoint, HistoryFile, Record
 
-SETTINGS: dict[str, Any] = {"dim": 8, "hidden": (8,), "threads": 1, "epochs": 4, "objective": "softmax"}
+SETTINGS: dict[str, Any] = {
+    "dim": 8,
+    "kind": "mlp",
+    "hidden": (8,),
+    "threads": 1,
+    "epochs": 4,
+    "objective": "softmax",
+}
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,12 @@ import polars as pl
 import pytest
 import torch
 
-from twotower.config import ModelConfig, ObjectiveConfig, PositiveConfig, TrainingConfig
+from twotower.config import PositiveConfig, TrainingConfig
 from twotower.data.dataset import Dataset
-from twotower.estimator.setup import TrainingSetup, prepare, strength_of
+from twotower.estimator.setup import TrainingSetup, prepare
 from twotower.objectives import AllPairs
 from twotower.targets.positive import PositiveRule
+from twotower.towers.linear import LinearConfig
 
 N_USERS, N_ITEMS = 300, 200
 
@@ -22,9 +23,9 @@ def setup(density: float, **objective: float) -> tuple[TrainingSetup, np.ndarray
     taken = np.random.default_rng(0).random((N_USERS, N_ITEMS)) < density
     user, item = np.nonzero(taken)
     train = Dataset.of(pl.DataFrame({"user_id": user, "item_id": item}), schema={}).as_train()
-    config = ObjectiveConfig(name="all_pairs", **objective)
+    config = AllPairs.Config(**objective)
     rule = PositiveRule.fit(train, PositiveConfig())
-    made = prepare(train, ModelConfig(), config, TrainingConfig(), rule, device=torch.device("cpu"), seed=0)
+    made = prepare(train, LinearConfig(), config, TrainingConfig(), rule, device=torch.device("cpu"), seed=0)
     return made, taken.astype(np.float64)
 
 
@@ -32,12 +33,14 @@ def setup(density: float, **objective: float) -> tuple[TrainingSetup, np.ndarray
 def test_the_unit_of_regularisation_is_the_noise_of_chance(density: float) -> None:
     """The ridges' geometric mean at a regularisation of 1, beside the largest singular value of noise."""
     made, matrix = setup(density, regularisation=1.0)
-    ridge = strength_of(made) * len(made.pairs) / np.sqrt(N_USERS * N_ITEMS)
+    ridge = made.task.penalty * len(made.task.pairs) / np.sqrt(N_USERS * N_ITEMS)
     noise = matrix - matrix.mean(axis=0) - matrix.mean(axis=1, keepdims=True) + matrix.mean()
     npt.assert_allclose(ridge, np.linalg.norm(noise, 2), rtol=0.15)
 
 
 def test_a_cell_weighs_what_was_asked_for_beside_an_interaction() -> None:
     made, _ = setup(0.1, unobserved_weight=0.3)
-    assert isinstance(made.objective, AllPairs)
-    npt.assert_allclose(made.objective.mass * len(made.pairs) / (N_USERS * N_ITEMS), 0.3, rtol=1e-12)
+    assert isinstance(made.task.objective, AllPairs)
+    npt.assert_allclose(
+        made.task.objective.mass * len(made.task.pairs) / (N_USERS * N_ITEMS), 0.3, rtol=1e-12
+    )

@@ -13,7 +13,7 @@ from twotower.data.splitting import carve_validation
 from twotower.estimator import TwoTower
 from twotower.evaluation import RankingTask
 
-SMALL: dict[str, Any] = {"dim": 8, "hidden": (8,), "epochs": 4, "refit": False, "threads": 1}
+SMALL: dict[str, Any] = {"dim": 8, "kind": "mlp", "hidden": (8,), "epochs": 4, "refit": False, "threads": 1}
 
 
 def parts(method: str) -> tuple[TrainPart, Dataset]:

@@ -9,11 +9,13 @@ import polars as pl
 import pytest
 import torch
 
-from twotower.config import ModelConfig, ObjectiveConfig, PositiveConfig, TrainingConfig
+from twotower.config import PositiveConfig, TrainingConfig
 from twotower.data.dataset import Dataset
 from twotower.estimator.setup import prepare
 from twotower.evaluation.epochs import RatingEpochs
+from twotower.objectives import Squared
 from twotower.targets.positive import PositiveRule
+from twotower.towers.linear import LinearConfig
 
 CPU = torch.device("cpu")
 SCHEMA = {"label": "y", "weight": "w"}
@@ -38,8 +40,8 @@ def judged(rows: list[tuple[int, int, float, float]], schema: dict[str, str] = S
     rule = PositiveRule.fit(train, PositiveConfig())
     setup = prepare(
         train,
-        ModelConfig(dim=4, ensemble_size=1, hidden=()),
-        ObjectiveConfig(name="squared"),
+        LinearConfig(dim=4, ensemble_size=1),
+        Squared.Config(),
         TrainingConfig(),
         rule,
         device=CPU,

@@ -9,10 +9,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from twotower.config import ObjectiveConfig, PositiveConfig
+from twotower.config import PositiveConfig
 from twotower.data.dataset import Dataset
 from twotower.evaluation import ByPopularity, evaluate_model
 from twotower.evaluation.ranker import Ranker, RankRequest
+from twotower.objectives import AllPairs
 from twotower.targets.positive import PositiveRule
 
 SCHEMA = {"label": "y"}
@@ -68,7 +69,7 @@ def test_the_grades_are_those_that_the_objective_learns_from() -> None:
     test = rated([(user, 11, 5.0) for user in range(5)])
     rule = PositiveRule.fit(train.as_train(), PositiveConfig(threshold=4.0))
     for floor, value in ((0.0, 0.0), (1.0, 1.0)):
-        least = ObjectiveConfig(min_grade=floor).least_grade
+        least = AllPairs.Config(min_grade=floor).least_grade
         found = evaluate_model(
             Always(10), test, train, rule, rating=False, ks=(1,), least_grade=least, resamples=100
         ).popularity

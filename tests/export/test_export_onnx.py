@@ -38,13 +38,18 @@ def fitted(**settings):
         "items": {"tags": "categories", "kind": "category", "caption": "text"},
     }
     data = Dataset.of(events, users, items, schema=schema).as_train()
-    return TwoTower(**({"dim": 12, "hidden": (6,), "epochs": 1, "threads": 1} | settings)).fit(data)
+    return TwoTower(**({"dim": 12, "kind": "mlp", "hidden": (6,), "epochs": 1, "threads": 1} | settings)).fit(
+        data
+    )
 
 
 @pytest.mark.slow  # torch's exporter takes seconds each
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"normalise": True, "activation": "gelu", "hidden": (6, 4), "objective": "all_pairs"}],
+    [
+        {},
+        {"normalise": True, "activation": "gelu", "kind": "mlp", "hidden": (6, 4), "objective": "all_pairs"},
+    ],
     ids=["members and a mean", "normalised, deep"],
 )
 def test_the_written_towers_are_torchs(tmp_path, settings):

@@ -194,7 +194,10 @@ CASES = [
     Case("ask: None", {}, users_of(numbers, None), Error("one id or a flat list of ids, got NoneType")),
     Case("ask: a list of lists", {}, users_of(numbers, [[1, 12]]), Error("got the nested list [1, 12]")),
     Case(
-        "ask: a table", {}, users_of(numbers, pl.DataFrame({"u": [1]})), Error("got DataFrame", "one column")
+        "ask: a table",
+        {},
+        users_of(numbers, pl.DataFrame({"u": [1]})),
+        Error("columns of queries", "got 'u'"),
     ),
     Case("ask: a mapping", {}, users_of(numbers, {"user": 1}), Error("got dict")),
     Case("similar: a bare string is one item", {}, seeds_of(texts, "12"), ["12"]),

@@ -28,6 +28,7 @@ from twotower.towers import tower
 SETTINGS: dict[str, Any] = {
     "objective": "squared",
     "dim": 6,
+    "kind": "mlp",
     "hidden": (6,),
     "batch_size": 200,
     "threads": 1,
@@ -152,9 +153,9 @@ def test_answers_are_the_same_to_the_bit(ids: str, transform: str, tmp_path: Pat
 @pytest.mark.parametrize(
     "settings",
     [
-        {"hidden": ()},
-        {"ensemble_size": 3, "dim": 12, "hidden": (4, 6)},
-        {"hidden": (6, 5), "shared_layers": True},
+        {"kind": "linear", "hidden": None, "trainer": "gradients"},
+        {"ensemble_size": 3, "dim": 12, "kind": "mlp", "hidden": (4, 6)},
+        {"kind": "mlp", "hidden": (6, 5), "shared_layers": True},
         {"normalise": True, "temperature": 0.3},
         {"objective": "huber", "delta": 0.5, "transform": "log1p"},
         {"transform": "cap", "cap": 2.0},

@@ -85,7 +85,7 @@ JSON: list[tuple[str, tuple[Any, ...], Any, str]] = [
     (MANIFEST, ("model", "hidden"), [10**9], "of shape|missing"),
     (MANIFEST, ("model", "hidden"), [1] * 100_000, "hidden layers"),
     (MANIFEST, ("model", "embedding_dim"), 10**12, "of shape"),
-    (MANIFEST, ("model", "ensemble_size"), 3, "ensemble_size|of shape"),
+    (MANIFEST, ("model", "ensemble_size"), 3, "ensemble_size|of shape|members"),
     (MANIFEST, ("model", "unknown"), 1, "unknown"),
     (MANIFEST, ("model",), None, "model|valid"),
     (MANIFEST, ("schema", "users", "age"), "text", "age|lacks|missing"),

@@ -28,6 +28,7 @@ COLD_USER, COLD_ITEM = 1024, 529
 SETTINGS: dict[str, Any] = {
     "objective": "squared",
     "dim": 6,
+    "kind": "mlp",
     "hidden": (6,),
     "batch_size": 200,
     "threads": 1,
@@ -239,7 +240,9 @@ def test_columns_that_json_lacks_become_text() -> None:
 
 def test_similar_items_are_those_of_a_brute_force() -> None:
     members = 2
-    made = TwoTower(**{**SETTINGS, "dim": 12, "hidden": (6,)}, ensemble_size=members).fit(data())
+    made = TwoTower(**{**SETTINGS, "dim": 12, "kind": "mlp", "hidden": (6,)}, ensemble_size=members).fit(
+        data()
+    )
     table = made.similar_items([507, COLD_ITEM, 500], 6)
     assert table.columns == ["item_id", "similar_item_id", "rank", "score", "title"]
     width = 12 // members

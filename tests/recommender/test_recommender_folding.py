@@ -20,6 +20,7 @@ from twotower.recommender.query import Query
 N_USERS, N_ITEMS = 200, 24
 SETTINGS: dict[str, Any] = {
     "dim": 8,
+    "kind": "mlp",
     "hidden": (32,),
     "batch_size": 200,
     "threads": 1,

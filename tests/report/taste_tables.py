@@ -39,6 +39,7 @@ threshold = 3.0
 name = "squared"
 [model]
 dim = 16
+kind = "mlp"
 hidden = [16]
 [training]
 epochs = 40

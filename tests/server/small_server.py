@@ -70,6 +70,7 @@ def fitted(*, seed: int = 0, **given: Any) -> Recommender:
     data = {key: given.pop(key) for key in ("ids", "label", "verb") if key in given}
     settings = {
         "dim": 16,
+        "kind": "mlp",
         "hidden": (8,),
         "threads": 1,
         "epochs": 3,
@@ -89,7 +90,9 @@ def numbers() -> Recommender:
     users = pl.DataFrame({"user_id": np.arange(20), "age": rng.normal(size=20)})
     items = pl.DataFrame({"item_id": np.arange(30)})
     data = Dataset.of(events, users, items, schema={"users": {"age": "number"}})
-    return TwoTower(dim=8, hidden=(4,), threads=1, epochs=1, objective="all_pairs").fit(data.as_train())
+    return TwoTower(dim=8, kind="mlp", hidden=(4,), threads=1, epochs=1, objective="all_pairs").fit(
+        data.as_train()
+    )
 
 
 def run_of(model: Recommender, folder: Path) -> Path:

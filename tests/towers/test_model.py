@@ -12,7 +12,6 @@ import pytest
 import torch
 from torch import nn
 
-from twotower.config import ModelConfig
 from twotower.features import Bag, Codes, Dense, EncodedSide
 from twotower.kernels.pairs import Pairs
 from twotower.objectives import Huber, Logistic, Objective, Squared
@@ -20,7 +19,9 @@ from twotower.objectives.penalty import vector_penalty
 from twotower.towers import RowTable, SideArrays, TwoTowerModel, tower
 from twotower.towers import model as two_tower
 from twotower.towers.layers import ByteDropout
-from twotower.towers.tower import MemberLinear
+from twotower.towers.linear import LinearConfig, LinearTower
+from twotower.towers.mlp import MemberLinear, MLPConfig
+from twotower.towers.registry import TOWERS
 from twotower.training import RowAdam
 
 CPU = torch.device("cpu")
@@ -53,8 +54,12 @@ def packed(n: int, **options: Any) -> SideArrays:
 def build(
     users: SideArrays, items: SideArrays, *, mean: float = 0.0, seed: int = 0, **config: Any
 ) -> TwoTowerModel:
-    settings = ModelConfig(**{"dim": 6, "hidden": (5,), "embedding_dim": 3, **config})
+    id_dropout = config.pop("id_dropout", 0.0)
+    kind = TOWERS.get(config.pop("kind", "mlp"))
+    small = {} if kind is LinearTower else {"hidden": (5,), "embedding_dim": 3}
+    settings = kind.Config(**{"dim": 6, **small, **config})
     model = TwoTowerModel(users, items, users.rows, items.rows, settings, seed, mean)
+    model.users.id_dropout = model.items.id_dropout = id_dropout
     with torch.no_grad():  # nothing may hide behind a bias or an output that starts from none
         generator = torch.Generator().manual_seed(seed + 1)
         for name, parameter in model.named_parameters():
@@ -178,7 +183,7 @@ def test_any_depth(hidden: tuple[int, ...], activation: str) -> None:
 def test_a_model_without_hidden_layers_is_linear_in_the_numbers() -> None:
     blocks = [Dense(np.full((1, 2), x, np.float32)) for x in (0.0, 1.0, 2.0)]
     sides = [SideArrays.pack(EncodedSide(np.zeros(1, np.int32), {"x": block}), CPU) for block in blocks]
-    model = build(sides[0], packed(2), hidden=())
+    model = build(sides[0], packed(2), kind="linear")
     zero, one, two = (model.encode(side, "users") for side in sides)
     npt.assert_array_equal(zero, two)  # features begin by saying nothing
     with torch.no_grad():
@@ -191,7 +196,7 @@ def test_a_model_without_hidden_layers_is_linear_in_the_numbers() -> None:
 def test_a_linear_tower_is_a_sum_over_its_features() -> None:
     """Against NumPy: numbers, single codes, and the mean of a list."""
     side = packed(4)
-    tower = build(side, packed(3), hidden=()).users
+    tower = build(side, packed(3), kind="linear").users
     rng = np.random.default_rng(0)
     with torch.no_grad():
         for parameter in (tower.constant, tower.numbers, tower.features):
@@ -230,16 +235,17 @@ def test_a_member_reads_its_own_part_of_the_last_hidden_layer() -> None:
     [(64, (128,), 4), (24, (128,), 2), (64, (126,), 2), (6, (128,), 1), (64, (), 4)],
 )
 def test_automatic_members(dim: int, hidden: tuple[int, ...], members: int) -> None:
-    assert ModelConfig(dim=dim, hidden=hidden).n_members == members
+    config = MLPConfig(dim=dim, hidden=hidden) if hidden else LinearConfig(dim=dim)
+    assert config.n_members == members
 
 
 def test_members_must_divide() -> None:
     with pytest.raises(ValueError, match="dim must be a multiple of ensemble_size"):
-        ModelConfig(dim=63, ensemble_size=2)
+        LinearConfig(dim=63, ensemble_size=2)
     with pytest.raises(ValueError, match="last of hidden must be a multiple"):
-        ModelConfig(dim=64, hidden=(5,), ensemble_size=2)
+        MLPConfig(dim=64, hidden=(5,), ensemble_size=2)
     with pytest.raises(ValueError, match="at least 4 for each"):
-        ModelConfig(dim=8, ensemble_size=4)
+        LinearConfig(dim=8, ensemble_size=4)
 
 
 def test_shared_layers_are_the_same_tensors() -> None:
@@ -280,7 +286,7 @@ def test_the_seed_decides_the_weights() -> None:
     users, items = packed(4), packed(3)
 
     def weights(seed: int) -> dict[str, torch.Tensor]:
-        return TwoTowerModel(users, items, 4, 3, ModelConfig(dim=6), seed).state_dict()
+        return TwoTowerModel(users, items, 4, 3, MLPConfig(dim=6), seed).state_dict()
 
     first, again, other = weights(1), weights(1), weights(2)
     assert all(torch.equal(first[name], again[name]) for name in first)

@@ -10,9 +10,9 @@ import pytest
 import torch
 from sklearn.linear_model import Ridge
 
-from twotower.config import ModelConfig
 from twotower.features import Bag, Codes, Dense, EncodedSide
 from twotower.towers import LinearTower, SideArrays
+from twotower.towers.linear import LinearConfig
 from twotower.training import feature_ridge
 from twotower.training.feature_ridge import Design, FeatureRidge
 
@@ -82,7 +82,7 @@ def test_a_tower_says_what_was_found() -> None:
     z = vectors(3.0)
     ridge = FeatureRidge(Design.of(side()), np.ones(ROWS))
     found = ridge.fit(z)
-    config = ModelConfig(dim=D + 2, ensemble_size=1, hidden=())
+    config = LinearConfig(dim=D + 2, ensemble_size=1)
     tower = LinearTower(side(), ROWS, config, torch.Generator().manual_seed(0))
     ridge.write(found, tower, np.arange(D))
     said = tower.from_features(side()).detach().numpy()
@@ -94,7 +94,7 @@ def test_a_code_that_no_row_had_says_what_the_mean_row_says_there() -> None:
     ridge = FeatureRidge(Design.of(side()), np.ones(ROWS))
     found = ridge.fit(vectors(3.0))
     tower = LinearTower(
-        side(), ROWS, ModelConfig(dim=D + 2, ensemble_size=1, hidden=()), torch.Generator().manual_seed(0)
+        side(), ROWS, LinearConfig(dim=D + 2, ensemble_size=1), torch.Generator().manual_seed(0)
     )
     ridge.write(found, tower, np.arange(D))
     table = tower.features.detach().numpy()[:, :D]

@@ -10,14 +10,23 @@ import numpy.testing as npt
 import pytest
 import torch
 
-from twotower.config import ModelConfig, TrainingConfig
 from twotower.features import Codes, EncodedSide
 from twotower.kernels import least_squares
 from twotower.kernels.pairs import Pairs
 from twotower.objectives import AllPairs
 from twotower.objectives.penalty import penalty_shares
 from twotower.towers import SideArrays, TwoTowerModel
-from twotower.training import Batcher, CallbackList, IdALS, PairSquares, Trainer, TrainPairs
+from twotower.towers.mlp import MLPConfig
+from twotower.training import (
+    CallbackList,
+    Gradients,
+    GradientsConfig,
+    IdALS,
+    Loop,
+    PairSquares,
+    TrainingTask,
+    TrainPairs,
+)
 
 N_USERS, N_ITEMS, N = 20, 15, 120
 MASS, STRENGTH = 3.0, 0.05
@@ -39,7 +48,7 @@ def pairs() -> TrainPairs:
 
 
 def towers(**settings: Any) -> TwoTowerModel:
-    config = ModelConfig(**{"dim": 8, "hidden": (8,), "embedding_dim": 2, "ensemble_size": 1, **settings})
+    config = MLPConfig(**{"dim": 8, "hidden": (8,), "embedding_dim": 2, "ensemble_size": 1, **settings})
     return TwoTowerModel(side(N_USERS), side(N_ITEMS), N_USERS, N_ITEMS, config, seed=1)
 
 
@@ -99,9 +108,15 @@ def test_towers_are_left_alone_and_mode_kept() -> None:
 
 
 def test_in_training_ids_are_moved_by_it_alone() -> None:
-    settings = TrainingConfig(epochs=3, batch_size=60, learning_rate=0.02, threads=1)
-    model = towers(id_dropout=0.5)
-    solver = alternating()
+    config = GradientsConfig(epochs=3, batch_size=60, learning_rate=0.02, threads=1, id_dropout=0.5)
+    model = towers()
+    settings = AllPairs.Config(unobserved_weight=CELL)
+    task = TrainingTask(
+        model, side(N_USERS), side(N_ITEMS), pairs(), AllPairs(MASS), settings, STRENGTH, seed=0
+    )
+    trainer = Gradients(task, config)
+    solver = trainer.ids
+    assert solver is not None
     seen: list[torch.Tensor] = []
     solve = solver.solve
 
@@ -112,11 +127,7 @@ def test_in_training_ids_are_moved_by_it_alone() -> None:
 
     solver.solve = watched  # type: ignore[method-assign]
     first = model.users.ids.weight.clone()
-    trainer = Trainer(
-        model, side(N_USERS), side(N_ITEMS), Batcher(pairs(), 60, 0, whole=True), AllPairs(MASS), STRENGTH,
-        settings, 0, "train", "mark", solver,
-    )  # fmt: skip
-    trainer.run(None, epochs=3, callbacks=CallbackList())
+    Loop(trainer, "train", "mark", None, CallbackList()).run(None, epochs=3)
     assert len(seen) == 6
     npt.assert_array_equal(seen[0].numpy(), first.numpy())
     for after, before in ((1, 2), (3, 4)):

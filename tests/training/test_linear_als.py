@@ -7,13 +7,13 @@ import numpy.testing as npt
 import pytest
 import torch
 
-from twotower.config import ModelConfig
 from twotower.features import Codes, EncodedSide
 from twotower.kernels import least_squares
 from twotower.kernels.pairs import Pairs
 from twotower.objectives import AllPairs
 from twotower.towers import SideArrays, TwoTowerModel
-from twotower.training import LinearALS, PairSquares, TrainPairs
+from twotower.towers.linear import LinearConfig
+from twotower.training import LinearALS, TrainingTask, TrainPairs
 from twotower.training.id_als import from_features
 
 N_USERS, N_ITEMS, N = 20, 15, 120
@@ -33,11 +33,19 @@ def pairs() -> TrainPairs:
     return TrainPairs.sort(user.astype(np.int32), item.astype(np.int32), target, None, N_USERS, N_ITEMS)
 
 
+def solver(
+    model: TwoTowerModel, users: SideArrays, items: SideArrays, train: TrainPairs, cell: float, penalty: float
+) -> LinearALS:
+    settings = AllPairs.Config(unobserved_weight=cell)
+    task = TrainingTask(model, users, items, train, AllPairs(MASS), settings, penalty, seed=0)
+    return LinearALS(task, LinearALS.Config())
+
+
 def made(*, coded: bool = True, members: int = 1) -> tuple[TwoTowerModel, LinearALS]:
     users, items = side(N_USERS, coded=coded), side(N_ITEMS, coded=coded)
-    config = ModelConfig(dim=6 * members, hidden=(), ensemble_size=members)
+    config = LinearConfig(dim=6 * members, ensemble_size=members)
     model = TwoTowerModel(users, items, N_USERS, N_ITEMS, config, seed=1)
-    return model, LinearALS(PairSquares(pairs(), CELL, STRENGTH), users, items)
+    return model, solver(model, users, items, pairs(), CELL, STRENGTH)
 
 
 @pytest.mark.parametrize("members", [1, 2])
@@ -103,9 +111,9 @@ def test_who_has_no_pairs_is_what_the_features_say() -> None:
     user, item = user[taken].astype(np.int32), item[taken].astype(np.int32)
     blocks = {"c": Codes((2 + np.arange(n) % 2).astype(np.int32), 4)}
     arrays = SideArrays.pack(EncodedSide(np.arange(1, n + 1, dtype=np.int32), blocks), torch.device("cpu"))
-    model = TwoTowerModel(arrays, arrays, n, n, ModelConfig(dim=6, hidden=(), ensemble_size=1), seed=1)
+    model = TwoTowerModel(arrays, arrays, n, n, LinearConfig(dim=6, ensemble_size=1), seed=1)
     given = TrainPairs.sort(user, item, np.ones(len(user), np.float32), None, n, n)
-    solving = LinearALS(PairSquares(given, 0.6, 0.05), arrays, arrays)
+    solving = solver(model, arrays, arrays, given, 0.6, 0.05)
     for _ in range(6):
         solving.solve(model)
     cold = SideArrays.pack(

@@ -13,22 +13,24 @@ import numpy as np
 import pytest
 import torch
 
-from twotower.config import ModelConfig, TrainingConfig
 from twotower.errors import TrainingError
 from twotower.features import Codes, Dense, EncodedSide
 from twotower.kernels.pairs import Pairs
 from twotower.objectives import Objective, PairLoss, Squared
 from twotower.objectives.penalty import FREQUENCY_POWER
 from twotower.towers import SideArrays, TwoTowerModel
+from twotower.towers.mlp import MLPConfig
 from twotower.training import (
-    Batcher,
     Callback,
     CallbackList,
     Checkpoint,
+    Gradients,
+    GradientsConfig,
     Interrupted,
+    Loop,
     Outcome,
     Record,
-    Trainer,
+    TrainingTask,
     TrainPairs,
     Validator,
     checkpoint,
@@ -72,22 +74,21 @@ def trainer(
     penalty: float = 0.0,
     model: dict[str, Any] | None = None,
     seed: int = 0,
-    mark: str = "this run",
     **training: Any,
-) -> Trainer:
-    settings = TrainingConfig(
+) -> Gradients:
+    settings = GradientsConfig(
         **{"epochs": 6, "batch_size": 100, "learning_rate": 0.02, "threads": 1, **training}
     )
-    config = ModelConfig(**{"dim": 6, "hidden": (5,), "embedding_dim": 2, **(model or {})})
+    config = MLPConfig(**{"dim": 6, "hidden": (5,), "embedding_dim": 2, **(model or {})})
     towers = TwoTowerModel(USERS, ITEMS, N_USERS, N_ITEMS, config, seed)
-    batcher = Batcher(pairs(), settings.batch_size, seed)
-    return Trainer(
-        towers, USERS, ITEMS, batcher, objective or Squared(), penalty, settings, seed, "train", mark
+    task = TrainingTask(
+        towers, USERS, ITEMS, pairs(), objective or Squared(), Squared.Config(), penalty, seed
     )
+    return Gradients(task, settings)
 
 
-def state(made: Trainer) -> dict[str, torch.Tensor]:
-    return {name: tensor.clone() for name, tensor in made.model.state_dict().items()}
+def state(made: Gradients) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in made.task.model.state_dict().items()}
 
 
 def same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
@@ -115,9 +116,18 @@ class Prized(Scripted):
     higher_is_better = True
 
 
-def run(made: Trainer, losses: list[float] | None = None, **options: Any) -> Outcome:
-    validator = Scripted(losses) if losses is not None else None
-    return made.run(validator, **{"epochs": made.config.epochs, "callbacks": CallbackList(), **options})
+def run(
+    made: Gradients,
+    losses: list[float] | Validator | None = None,
+    *,
+    checkpoints: Path | None = None,
+    callbacks: CallbackList | None = None,
+    mark: str = "this run",
+    **options: Any,
+) -> Outcome:
+    loop = Loop(made, "train", mark, checkpoints, callbacks or CallbackList())
+    validator = Scripted(losses) if isinstance(losses, list) else losses
+    return loop.run(validator, **{"epochs": made.config.epochs, **options})
 
 
 class Recorder(Callback):
@@ -182,7 +192,7 @@ def test_the_train_loss_is_the_mean_over_pairs() -> None:
 def test_the_same_seed_gives_the_same_bits_and_another_does_not() -> None:
     states = []
     for seed in (0, 0, 1):
-        made = trainer(seed=seed, model={"dropout": 0.3, "id_dropout": 0.3})
+        made = trainer(seed=seed, id_dropout=0.3, model={"dropout": 0.3})
         run(made)
         states.append(state(made))
     assert same(states[0], states[1])
@@ -199,7 +209,7 @@ def test_the_best_epochs_weights_are_kept(validator: type[Scripted], values: lis
     def look(model: TwoTowerModel) -> None:
         seen.append({name: tensor.clone() for name, tensor in model.state_dict().items()})
 
-    outcome = made.run(validator(values, look), epochs=5, callbacks=CallbackList())
+    outcome = run(made, validator(values, look))
     assert outcome.best_epoch == 3
     assert [record["best"] for record in outcome.history] == [True, True, True, False, False]
     assert same(state(made), seen[2])
@@ -266,7 +276,7 @@ def test_clipping_shortens_the_gradient_of_the_layers() -> None:
     for clip in (None, 1e-3):
         made = trainer(clip_norm=clip)
         batch = next(made.batcher.epoch(1))
-        made.model.train()
+        made.task.model.train()
         made.step(batch, 0.01)
         lengths.append(
             math.sqrt(sum(float(p.grad.square().sum()) for p in made.layers if p.grad is not None))
@@ -278,9 +288,9 @@ def test_clipping_shortens_the_gradient_of_the_layers() -> None:
 def test_weight_decay_shrinks_the_layers_by_its_share() -> None:
     weights = []
     for decay in (0.0, 0.5):
-        made = trainer(weight_decay=decay, model={"dropout": 0.0, "id_dropout": 0.0})
+        made = trainer(weight_decay=decay, id_dropout=0.0, model={"dropout": 0.0})
         before = state(made)
-        made.model.train()
+        made.task.model.train()
         made.step(next(made.batcher.epoch(1)), 0.1)
         weights.append(state(made))
     layer, ids = "users.from_numbers.weight", "users.ids.weight"
@@ -293,7 +303,7 @@ def test_the_penalty_makes_vectors_shorter() -> None:
     for penalty in (0.0, 0.05, 0.5):
         made = trainer(penalty=penalty, epochs=12)
         run(made)
-        lengths.append(float(made.model.encode(USERS, "users")[:, :-2].norm()))
+        lengths.append(float(made.task.model.encode(USERS, "users")[:, :-2].norm()))
     assert lengths[0] > lengths[1] > lengths[2]
 
 
@@ -307,14 +317,14 @@ class Nothing(Squared):
 @pytest.mark.parametrize("whole", [True, False])
 def test_the_penalty_of_an_epoch_by_hand(whole: bool) -> None:
     made = trainer(
-        objective=Nothing(), penalty=0.7, model={"dropout": 0.0, "id_dropout": 0.0}, learning_rate=1e-12
+        objective=Nothing(), penalty=0.7, id_dropout=0.0, model={"dropout": 0.0}, learning_rate=1e-12
     )
     if not whole:
         made.batcher.every_user = made.batcher.every_item = False
         made.batcher._stamp = np.full(N_ITEMS, -1, dtype=np.int32)
     found = {"users.ids": torch.zeros(N_USERS, 5), "items.ids": torch.zeros(N_ITEMS, 5)}
     step = made.rows.step
-    made.model.train()
+    made.task.model.train()
     for batch in made.batcher.epoch(1):
         share = len(batch.pairs) / N
 
@@ -329,7 +339,7 @@ def test_the_penalty_of_an_epoch_by_hand(whole: bool) -> None:
         made.step(batch, 1e-12)
     for side, which, rows in ((USERS, "users", pairs().user), (ITEMS, "items", pairs().item)):
         weight = np.bincount(rows).astype(float) ** FREQUENCY_POWER
-        vectors = made.model.encode(side, which)[:, :-2].numpy()
+        vectors = made.task.model.encode(side, which)[:, :-2].numpy()
         expected = 2 * 0.7 * (weight / weight.sum())[:, None] * vectors
         assert found[f"{which}.ids"][:, :-1].numpy() == pytest.approx(expected, rel=1e-3, abs=1e-6)
         assert not found[f"{which}.ids"][:, -1].any(), "biases change less"
@@ -341,14 +351,13 @@ def test_every_member_has_a_loss_and_a_penalty_of_its_own() -> None:
         "dim": 12,
         "hidden": (6,),
         "dropout": 0.0,
-        "id_dropout": 0.0,
     }
-    made = trainer(penalty=0.7, clip_norm=None, batch_size=N, model=options)
+    made = trainer(penalty=0.7, clip_norm=None, batch_size=N, id_dropout=0.0, model=options)
     (batch,) = made.batcher.epoch(1)
     user = torch.from_numpy(np.repeat(np.arange(N_USERS), np.diff(batch.pairs.indptr)))
     item, label = torch.from_numpy(batch.pairs.item).long(), torch.from_numpy(batch.pairs.label)
-    made.model.train()
-    U, V = made.model.user_vectors(USERS), made.model.item_vectors(ITEMS)
+    made.task.model.train()
+    U, V = made.task.model.user_vectors(USERS), made.task.model.item_vectors(ITEMS)
     losses, total = [], torch.zeros(())
     for member in (slice(0, 6), slice(6, 12)):
         u, v = U[:, member], V[:, member]
@@ -368,20 +377,20 @@ def test_every_member_has_a_loss_and_a_penalty_of_its_own() -> None:
 
 
 def test_a_step_reports_the_loss_before_it() -> None:
-    made = trainer(model={"dropout": 0.0, "id_dropout": 0.0}, penalty=0.3)
+    made = trainer(id_dropout=0.0, model={"dropout": 0.0}, penalty=0.3)
     batch = next(made.batcher.epoch(1))
-    U, V = made.model.encode(USERS, "users").numpy(), made.model.encode(ITEMS, "items").numpy()
+    U, V = made.task.model.encode(USERS, "users").numpy(), made.task.model.encode(ITEMS, "items").numpy()
     assert batch.users is None
     user = np.repeat(np.arange(N_USERS), np.diff(batch.pairs.indptr))
     expected = np.mean(((U[user] * V[batch.pairs.item]).sum(axis=1) - batch.pairs.label) ** 2)
-    made.model.train()
+    made.task.model.train()
     assert made.step(batch, 0.01) == pytest.approx(float(expected), rel=1e-4)
 
 
 def test_distinct_rows_and_whole_sides_train_alike() -> None:
     results = []
     for whole in (True, False):
-        made = trainer(model={"dropout": 0.0, "id_dropout": 0.0}, penalty=0.1, epochs=3)
+        made = trainer(id_dropout=0.0, model={"dropout": 0.0}, penalty=0.1, epochs=3)
         if not whole:
             made.batcher.every_user = made.batcher.every_item = False
             made.batcher._stamp = np.full(N_ITEMS, -1, dtype=np.int32)
@@ -463,7 +472,8 @@ def test_a_resumed_run_has_the_bits_of_an_unbroken_one(
         "schedule": schedule,
         "plateau_patience": 1,
         "penalty": 0.1,
-        "model": {"hidden": (5, 4), "shared_layers": True, "dropout": 0.3, "id_dropout": 0.3},
+        "id_dropout": 0.3,
+        "model": {"hidden": (5, 4), "shared_layers": True, "dropout": 0.3},
     }
     whole = trainer(**options)
     expected = run(whole, losses)
@@ -513,7 +523,7 @@ def test_resuming_where_there_is_no_checkpoint_begins_anew(tmp_path: Path) -> No
 
 
 def test_without_resume_an_old_checkpoint_is_not_looked_at(tmp_path: Path) -> None:
-    run(trainer(mark="another run"), checkpoints=tmp_path)
+    run(trainer(), checkpoints=tmp_path, mark="another run")
     one, two = trainer(), trainer()
     run(one, checkpoints=tmp_path)
     run(two)
@@ -521,7 +531,7 @@ def test_without_resume_an_old_checkpoint_is_not_looked_at(tmp_path: Path) -> No
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
-    run(trainer(mark="another run"), checkpoints=tmp_path)
+    run(trainer(), checkpoints=tmp_path, mark="another run")
     with pytest.raises(TrainingError, match="from a run with other settings or other data"):
         run(trainer(), checkpoints=tmp_path, resume=True)
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from twotower.config import ModelConfig
 from twotower.features import Dense, EncodedSide
 from twotower.towers import SideArrays, TwoTowerModel
+from twotower.towers.mlp import MLPConfig
 from twotower.training import TrainPairs, gaussians, grouped_pairs, posterior, take_posterior_means
 
 N_USERS, N_ITEMS, N = 11, 8, 60
@@ -40,7 +40,7 @@ def pairs(weight: bool = False, n: int = N) -> TrainPairs:
 
 
 def model(members: int = 2) -> TwoTowerModel:
-    config = ModelConfig(dim=8, hidden=(8,), ensemble_size=members)
+    config = MLPConfig(dim=8, hidden=(8,), ensemble_size=members)
     return TwoTowerModel(USERS, ITEMS, N_USERS, N_ITEMS, config, seed=3, mean=0.25)
 
 

@@ -9,13 +9,13 @@ import numpy.testing as npt
 import pytest
 import torch
 
-from twotower.config import ModelConfig
 from twotower.errors import TrainingError
 from twotower.features import Dense, EncodedSide
 from twotower.kernels.scoring import score_pairs
+from twotower.objectives import Squared
 from twotower.towers import SideArrays, TwoTowerModel
-from twotower.towers.linear import SCALE
-from twotower.training import TrainPairs, Variational, grouped_pairs, variational
+from twotower.towers.linear import SCALE, LinearConfig
+from twotower.training import TrainingTask, TrainPairs, Variational, grouped_pairs, variational
 
 N_USERS, N_ITEMS, N = 13, 9, 70
 PENALTY = 0.2
@@ -35,13 +35,20 @@ def pairs(weight: Matrix | None = None) -> TrainPairs:
     return TrainPairs.sort(user, item, target, weight, N_USERS, N_ITEMS)
 
 
+def solver_of(
+    model: TwoTowerModel, users: SideArrays, items: SideArrays, train: TrainPairs, penalty: float
+) -> Variational:
+    task = TrainingTask(model, users, items, train, Squared(), Squared.Config(), penalty, seed=0)
+    return Variational(task, Variational.Config())
+
+
 def made(
     train: TrainPairs, members: int = 2, users: SideArrays | None = None, items: SideArrays | None = None
 ) -> tuple[TwoTowerModel, Variational]:
     users, items = users or side(train.n_users), items or side(train.n_items)
-    config = ModelConfig(dim=5 * members, hidden=(), ensemble_size=members)
+    config = LinearConfig(dim=5 * members, ensemble_size=members)
     model = TwoTowerModel(users, items, train.n_users, train.n_items, config, seed=3, mean=0.25)
-    return model, Variational(train, users, items, 0.25, PENALTY)
+    return model, solver_of(model, users, items, train, PENALTY)
 
 
 def by_the_book(model: TwoTowerModel, train: TrainPairs, rounds: int) -> tuple[Matrix, Matrix]:
@@ -142,11 +149,11 @@ def test_a_restored_solver_goes_on_to_the_same_bits() -> None:
     solver.solve(model)
     solver.solve(model)
     kept = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    state = {name: tensor.clone() for name, tensor in solver.state().items()}
+    state = {name: tensor.clone() for name, tensor in solver.tensors().items()}
     solver.solve(model)
     again, other = made(train)
     again.load_state_dict(kept)
-    other.restore(state)
+    other.restore(state, {})
     other.solve(again)
     for name, tensor in model.state_dict().items():
         npt.assert_array_equal(tensor.numpy(), again.state_dict()[name].numpy())
@@ -162,9 +169,9 @@ def test_what_features_say_is_found_and_carries_rows_never_seen() -> None:
     label = (truth[user, item] + 0.1 * rng.normal(size=len(user))).astype(np.float32)
     train = TrainPairs.sort(user, item, label, None, n_users, seen)
     users, items = side(n_users), side(seen, x[:seen])
-    config = ModelConfig(dim=12, hidden=(), ensemble_size=1)
+    config = LinearConfig(dim=12, ensemble_size=1)
     model = TwoTowerModel(users, items, n_users, seen, config, seed=0)
-    solver = Variational(train, users, items, 0.0, PENALTY)
+    solver = solver_of(model, users, items, train, PENALTY)
     for _ in range(8):
         solver.solve(model)
     cold = SideArrays.pack(
@@ -217,9 +224,9 @@ def test_what_has_no_solution_is_an_error_that_says_what_to_do() -> None:
 def test_without_a_penalty_it_still_solves() -> None:
     train = pairs()
     users, items = side(N_USERS), side(N_ITEMS)
-    config = ModelConfig(dim=5, hidden=(), ensemble_size=1)
+    config = LinearConfig(dim=5, ensemble_size=1)
     model = TwoTowerModel(users, items, N_USERS, N_ITEMS, config, seed=3)
-    solver = Variational(train, users, items, 0.0, 0.0)
+    solver = solver_of(model, users, items, train, 0.0)
     losses = [solver.solve(model) for _ in range(6)]
     assert np.isfinite(losses).all()
     assert losses[-1] < losses[0]

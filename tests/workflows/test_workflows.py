@@ -72,25 +72,6 @@ def test_what_a_run_holds(finished: workflows.RunResult, config: Config) -> None
     assert metrics["validation"]["rmse"] > 0
 
 
-@pytest.mark.parametrize(
-    ("settings", "note"),
-    [
-        (["model.hidden=auto", "training.learning_rate=0.02"], "note: training.learning_rate applies only"),
-        (["model.hidden=[8]", "training.learning_rate=0.02"], None),
-        (["model.hidden=auto", "objective.name=huber", "training.learning_rate=0.02"], None),
-    ],
-)
-def test_it_is_told_if_settings_make_towers_learn_by_gradients(
-    settings: list[str], note: str | None, folder: Path, tmp_path: Path
-) -> None:
-    lines: list[str] = []
-    config = load_config(folder / "config.toml", [*settings, "training.epochs=1"])
-    train(config, tmp_path / "run", log=lines.append)
-    told = [line for line in lines if "trained by gradients" in line]
-    assert len(told) == (note is not None)
-    assert all(line.startswith(note or "") for line in told)
-
-
 def test_history_has_a_line_an_epoch(finished: workflows.RunResult) -> None:
     records = read_history(finished.run.history_file)
     assert records == finished.recommender.history
@@ -304,7 +285,9 @@ def test_a_broken_comparison_or_demonstration_says_what_to_do(config: Config, tm
         workflows.compare(config, callbacks=[Breaking(1)])
     with pytest.raises(Interrupted, match="interrupted; run it again"):
         workflows.demo(
-            tmp_path / "demo", overrides=("model.dim=8", "model.hidden=[8]"), callbacks=[Breaking(0)]
+            tmp_path / "demo",
+            overrides=("model.dim=8", "model.kind=mlp", "model.hidden=[8]"),
+            callbacks=[Breaking(0)],
         )
     assert not (tmp_path / "demo").exists()
 
@@ -542,7 +525,13 @@ def test_baselines_are_capped_where_ours_is(config: Config) -> None:
 
 
 def test_the_demonstration_replaces_its_own_run_only(tmp_path: Path, config: Config) -> None:
-    quick = ("training.epochs=1", "model.dim=8", "model.hidden=[8]", "evaluation.resamples=100")
+    quick = (
+        "training.epochs=1",
+        "model.dim=8",
+        "model.kind=mlp",
+        "model.hidden=[8]",
+        "evaluation.resamples=100",
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("twotower.workflows.comparing.BASELINES", {})
         patch.setattr("twotower.workflows.demonstration.BASELINES", ("popularity",))

@@ -15,7 +15,7 @@ from small_tables import write_tables
 from twotower import workflows
 from twotower.baselines import EASE, RANKING_BASELINES, Popularity
 from twotower.baselines.feedback import Feedback
-from twotower.config import Config, load_config
+from twotower.config import Config, load_config, with_values
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.splitting import Parts
 from twotower.errors import DataError
@@ -40,7 +40,7 @@ def finished(config: Config, tmp_path_factory: pytest.TempPathFactory) -> workfl
 
 
 def changed(config: Config, section: str, **values: Any) -> Config:
-    return config.model_copy(update={section: getattr(config, section).model_copy(update=values)})
+    return with_values(config, {f"{section}.{name}": value for name, value in values.items()}, "test")
 
 
 def positives(part: Dataset) -> Dataset:
@@ -118,7 +118,9 @@ def test_a_part_without_positives_is_named(config: Config, tmp_path: Path) -> No
     for name, part in rows.items():
         part.write_csv(tmp_path / f"{name}.csv")
     paths = {name: str(tmp_path / f"{name}.csv") for name in rows}
-    files = changed(changed(config, "data", interactions=None), "split", method="files", **paths)
+    split = config.split.model_copy(update={"method": "files", **paths})
+    data = config.data.model_copy(update={"interactions": None})
+    files = config.model_copy(update={"data": data, "split": split})
     with pytest.raises(DataError, match=r"test set: .*got none in 100 interactions.* from 1 to 1,"):
         train(files, tmp_path / "run")
     rating = changed(changed(files, "objective", name="squared"), "training", epochs=1)
@@ -244,7 +246,9 @@ def test_the_grades_are_those_that_all_pairs_learns(config: Config) -> None:
         assert rows.grades.max() <= 1.0
         if of.objective.name == "all_pairs":
             ours = prepare(parts.train, of.model, of.objective, of.training, rule, device=CPU, seed=0)
-            np.testing.assert_allclose(np.sort(ours.pairs.target), np.sort(rows.grades).astype(np.float32))
+            np.testing.assert_allclose(
+                np.sort(ours.task.pairs.target), np.sort(rows.grades).astype(np.float32)
+            )
 
 
 def test_without_a_label_there_are_no_grades(config: Config, tmp_path: Path) -> None:

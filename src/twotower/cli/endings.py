@@ -19,6 +19,7 @@ from twotower.cli.verdict import (
     wanted,
 )
 from twotower.config import Config
+from twotower.config.parts import first_that
 from twotower.core.wording import count_of
 from twotower.metrics import higher_is_better
 
@@ -256,7 +257,8 @@ def _ranks_too(popularity: Mapping[str, Any]) -> list[Verdict]:
     how = "worse" if popularity["verdict"] == "worse" else "no better"
     return [
         Verdict(
-            f"It ranks {how} than popularity: to recommend, train with objective.name = 'all_pairs'.",
+            f"It ranks {how} than popularity: to recommend, train with objective.name = "
+            f"'{first_that(predicts=False)}'.",
             "worse" if how == "worse" else "unclear",
         )
     ]

@@ -1,20 +1,11 @@
 """The configuration: one TOML file, read strictly into typed, frozen values."""
 
-from twotower.config.agreement import SOLVABLE, check_agreement, is_solved, set_for_gradients
+from twotower.config.bases import ModelConfig, ObjectiveConfig, TrainingConfig
 from twotower.config.config import Config
 from twotower.config.files import differences, dump_config, load_config, recipes, resolved, with_values
-from twotower.config.sections import (
-    DataConfig,
-    EvaluationConfig,
-    ModelConfig,
-    ObjectiveConfig,
-    PositiveConfig,
-    SplitConfig,
-    TrainingConfig,
-)
+from twotower.config.sections import DataConfig, EvaluationConfig, PositiveConfig, SplitConfig
 
 __all__ = [
-    "SOLVABLE",
     "Config",
     "DataConfig",
     "EvaluationConfig",
@@ -23,13 +14,10 @@ __all__ = [
     "PositiveConfig",
     "SplitConfig",
     "TrainingConfig",
-    "check_agreement",
     "differences",
     "dump_config",
-    "is_solved",
     "load_config",
     "recipes",
     "resolved",
-    "set_for_gradients",
     "with_values",
 ]

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializeAsAny, model_validator
 
-from twotower.config.agreement import check_agreement, is_solved
-from twotower.config.schema import Schema
-from twotower.config.sections import (
-    DataConfig,
-    EvaluationConfig,
-    ModelConfig,
-    ObjectiveConfig,
-    PositiveConfig,
-    Section,
-    SplitConfig,
-    TrainingConfig,
+from twotower.config.bases import ModelConfig, ObjectiveConfig, TrainingConfig
+from twotower.config.parts import (
+    PLACES,
+    TRAINING,
+    default_model,
+    default_objective,
+    first_that,
+    parts_of,
+    trainer_of,
 )
+from twotower.config.schema import Schema
+from twotower.config.sections import DataConfig, EvaluationConfig, PositiveConfig, Section, SplitConfig
 
 
 class Config(Section):
@@ -31,20 +31,36 @@ class Config(Section):
     """``[schema]``, for source ``tables`` only: the named data sets bring their own."""
     split: SplitConfig = Field(default_factory=SplitConfig)
     positive: PositiveConfig = PositiveConfig()
-    model: ModelConfig = ModelConfig()
-    objective: ObjectiveConfig = ObjectiveConfig()
-    training: TrainingConfig = TrainingConfig()
+    model: SerializeAsAny[ModelConfig] = Field(default_factory=default_model)
+    objective: SerializeAsAny[ObjectiveConfig] = Field(default_factory=default_objective)
+    training: SerializeAsAny[TrainingConfig] = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
 
     @property
+    def trainer(self) -> str:
+        """The name of the trainer, "auto" resolved."""
+        return trainer_of(self.model, self.objective, self.training)
+
+    @property
     def solved(self) -> bool:
-        """Whether the towers are linear and solved in closed form."""
-        return is_solved(self.model, self.objective, self.training)
+        """Whether the towers are solved in closed form."""
+        solved: bool = TRAINING.registry.get(self.trainer).solves
+        return solved
 
     @property
     def split_seed(self) -> int:
         """The seed of the split."""
         return self.seed if self.split.seed is None else self.split.seed
+
+    @model_validator(mode="before")
+    @classmethod
+    def _sections_of_parts(cls, values: Any) -> Any:
+        """Give sections that came as dicts the settings of the parts that they name."""
+        if not isinstance(values, dict) or not any(isinstance(values.get(name), dict) for name in PLACES):
+            return values
+        given = {name: values[name] for name in PLACES if name in values}
+        plain = {name: one if isinstance(one, dict) else one.model_dump() for name, one in given.items()}
+        return {**values, **vars(parts_of(plain, lambda kind, _, section: kind.model_validate(section)))}
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:
@@ -55,9 +71,14 @@ class Config(Section):
             raise ValueError(
                 f"evaluation.ranking can't be false with objective '{self.objective.name}', which is "
                 "measured by ranking metrics only; leave it out, or predict a label (objective.name = "
-                "'squared')"
+                f"'{first_that(predicts=True)}')"
             )
-        check_agreement(self.model, self.objective, self.training)
+        trainer = TRAINING.part(trainer_of(self.model, self.objective, self.training))
+        if type(self.training) is TrainingConfig:  # the settings that all trainers have become one's own
+            own = trainer.Config(
+                **{key: getattr(self.training, key) for key in self.training.model_fields_set}
+            )
+            object.__setattr__(self, "training", own)
         if split.sources and source not in split.sources:
             sources = " and ".join(f"'{name}'" for name in split.sources)
             noun = "source" if len(split.sources) == 1 else "the sources"

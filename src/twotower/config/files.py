@@ -23,30 +23,21 @@ from pydantic.fields import FieldInfo
 from tomlkit.items import InlineTable
 
 from twotower.config.config import Config
+from twotower.config.parts import PLACES, parts_of
 from twotower.config.renamed import current_key, renamed
 from twotower.config.schema import Schema, explain
-from twotower.config.sections import (
-    DataConfig,
-    EvaluationConfig,
-    ModelConfig,
-    ObjectiveConfig,
-    PositiveConfig,
-    SplitConfig,
-    TrainingConfig,
-)
+from twotower.config.sections import DataConfig, EvaluationConfig, PositiveConfig, SplitConfig
 from twotower.errors import ConfigError, nearest
 
 _NONE: Final = "none"
-_SECTIONS: Final[dict[str, type[BaseModel]]] = {
+_PLAIN: Final[dict[str, type[BaseModel]]] = {
     "data": DataConfig,
     "schema": Schema,
     "split": SplitConfig,
     "positive": PositiveConfig,
-    "model": ModelConfig,
-    "objective": ObjectiveConfig,
-    "training": TrainingConfig,
     "evaluation": EvaluationConfig,
 }
+_SECTIONS: Final = ("data", "schema", "split", "positive", *PLACES, "evaluation")
 _TABLES: Final = (
     *(".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".pq", ".inter"),
     *(".gz", ".bz2", ".xz", ".zst", ".zip"),
@@ -80,7 +71,7 @@ def load_config(source: str | Path, overrides: Sequence[str] = (), *, saved: boo
     given = [_parse_override(override) for override in overrides]
     for keys, value in given:
         _set(values, keys, value)
-    config = _validated(values, f"{name} with --set" if given else name)
+    config = _validated(values, f"{name} with --set" if given else name, warn=not saved)
     return resolved(config, folder, {keys: Path.cwd() for keys, _ in given})
 
 
@@ -145,8 +136,17 @@ def differences(left: Config, right: Config) -> list[str]:
         _flat(right.model_dump(mode="json", by_alias=True)),
     )
     return [
-        f"{key}: {_shown(a.get(key))}, {_shown(b.get(key))}" for key in {**a, **b} if a.get(key) != b.get(key)
+        f"{key}: {_shown(a.get(key, _default(key)))}, {_shown(b.get(key, _default(key)))}"
+        for key in {**a, **b}
+        if a.get(key, _default(key)) != b.get(key, _default(key))
     ]
+
+
+def _default(key: str) -> Any:
+    """Return the default of a setting that only some parts have."""
+    section, _, name = key.partition(".")
+    fields = PLACES[section].fields() if section in PLACES else {}
+    return json.loads(_json(fields[name].default)) if name in fields else None
 
 
 def _read(source: str | Path) -> tuple[str, str, Path]:
@@ -243,32 +243,32 @@ def _set(values: dict[str, Any], keys: tuple[str, ...], value: Any) -> None:
     table[keys[-1]] = value
 
 
-def _validated(values: Mapping[str, Any], name: str) -> Config:
+def _validated(values: Mapping[str, Any], name: str, *, warn: bool = True) -> Config:
     known = ["seed", *_SECTIONS]
     faults = [_unknown(key, known) for key in values if key not in known]
-    cleaned: dict[str, Any] = {"seed": values["seed"]} if "seed" in values else {}
-    for section, model in _SECTIONS.items():
-        given = values.get(section)
-        if given is None:
-            continue
-        if not isinstance(given, dict):
+    found: dict[str, Any] = {"seed": values["seed"]} if "seed" in values else {}
+    given: dict[str, dict[str, Any]] = {}
+    for section in _SECTIONS:
+        part = values.get(section)
+        if isinstance(part, dict):
+            given[section] = part
+        elif part is not None:
             faults.append(
-                f"'{section}' must be a section with keys, got {given!r}. Write [{section}] above its keys."
+                f"'{section}' must be a section with keys, got {part!r}. Write [{section}] above its keys."
             )
-            continue
-        cleaned[section] = {
-            key: None
-            if value == _NONE and key in model.model_fields and _optional(model.model_fields[key])
-            else value
-            for key, value in given.items()
-        }
-        try:
-            model.model_validate_json(_json(cleaned[section]), strict=True)
-        except ValidationError as error:
-            faults += explain(error, section, model.model_fields).splitlines()
+    for section, kind in _PLAIN.items():
+        if section in given:
+            try:
+                found[section] = _section(kind, section, given[section])
+            except ConfigError as error:
+                faults += str(error).splitlines()
+    try:
+        found |= vars(parts_of(given, _section, warn=warn))
+    except ConfigError as error:
+        faults += str(error).splitlines()
     if not faults:
         try:
-            return Config.model_validate_json(_json(cleaned), strict=True)
+            return Config.model_validate(found, strict=True)
         except ValidationError as error:
             # Errors within a section were found above; this one is in seed, or between sections.
             faults = [
@@ -279,8 +279,24 @@ def _validated(values: Mapping[str, Any], name: str) -> Config:
     raise ConfigError(f"{name}: {faults[0]}" if len(faults) == 1 else "\n  ".join([f"{name}:", *faults]))
 
 
+def _section(kind: type[BaseModel], section: str, values: Mapping[str, Any]) -> BaseModel:
+    fields = kind.model_fields
+    given = {
+        key: None if value == _NONE and key in fields and _optional(fields[key]) else value
+        for key, value in values.items()
+    }
+    try:
+        return kind.model_validate_json(_json(given), strict=True)
+    except ValidationError as error:
+        raise ConfigError(explain(error, section, _fields(section))) from None
+
+
+def _fields(section: str) -> Mapping[str, FieldInfo]:
+    return PLACES[section].fields() if section in PLACES else _PLAIN[section].model_fields
+
+
 def _unknown(key: str, known: Sequence[str]) -> str:
-    homes = [section for section, model in _SECTIONS.items() if key in model.model_fields]
+    homes = [section for section in _SECTIONS if key in _fields(section)]
     if homes:
         return f"unknown key '{key}'. It belongs in [{homes[0]}]."
     return f"unknown key '{key}'.{nearest(key, known) or ' Valid: ' + ', '.join(known) + '.'}"

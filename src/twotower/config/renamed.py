@@ -14,6 +14,9 @@ RENAMED: Final[Mapping[str, Mapping[str, str]]] = {
 }
 """Section -> old name -> new name."""
 
+MOVED: Final[Mapping[str, str]] = {"model.id_dropout": "training.id_dropout"}
+"""Settings that have moved to another section: old key -> new key."""
+
 RENAMED_METRICS: Final[Mapping[str, str]] = {"popularity": "avg_popularity_percentile"}
 """Metrics that have been renamed, without ``@k``: old name -> new name."""
 
@@ -36,7 +39,7 @@ def renamed(section: str, values: Mapping[str, Any], *, warn: bool = True) -> di
             old = next(key for key, new in RENAMED[section].items() if new == current)
             raise ConfigError(f"{section}.{old} is now called {section}.{current}; got both. Keep {current}")
         if current != name and warn:
-            _warn(f"{section}.{name}", f"{section}.{current}")
+            renamed_warning(f"{section}.{name}", f"{section}.{current}")
         found[current] = value
     return found
 
@@ -57,19 +60,23 @@ def current_keywords(values: Mapping[str, Any], others: Collection[str]) -> dict
         if current != name:
             if current in others:
                 raise ConfigError(f"{name} is now called {current}; got both. Keep {current}")
-            _warn(name, current)
+            renamed_warning(name, current)
         found[current] = value
     return found
 
 
 def current_key(key: str, *, warn: bool = True) -> str:
     """Return the current name of a setting such as ``objective.floor``."""
+    if key in MOVED:
+        if warn:
+            renamed_warning(key, MOVED[key])
+        return MOVED[key]
     section, _, name = key.partition(".")
     current = RENAMED.get(section, {}).get(name)
     if current is None:
         return key
     if warn:
-        _warn(key, f"{section}.{current}")
+        renamed_warning(key, f"{section}.{current}")
     return f"{section}.{current}"
 
 
@@ -79,7 +86,8 @@ def current_metrics(values: Mapping[str, Any]) -> dict[str, Any]:
     return {RENAMED_METRICS.get(name, name) + at + k if at else name: value for (name, at, k), value in split}
 
 
-def _warn(old: str, new: str) -> None:
+def renamed_warning(old: str, new: str) -> None:
+    """Warn that a setting has a new name."""
     warnings.warn(
         f"{old} is now called {new}; the old name stops working in the next version",
         RenamedWarning,

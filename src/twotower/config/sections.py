@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from abc import ABC
 from importlib import import_module
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -27,18 +26,6 @@ def _share_or_path(value: Any) -> Any:
     if value is None:
         return value
     raise ValueError("must be a share between 0 and 1, or with method 'files' a path")
-
-
-def _auto_or_count(value: Any) -> Any:
-    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
-        return value
-    raise ValueError("must be 'auto' or a whole number of pairs, 1 or more")
-
-
-def _device(value: str) -> str:
-    if re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value) is None:
-        raise ValueError("must be auto, cpu, cuda, cuda:1 (and so on) or mps")
-    return value
 
 
 ShareOrPath = Annotated[float | str, BeforeValidator(_share_or_path)]
@@ -216,71 +203,6 @@ def _split_methods() -> list[str]:
     return list(_splits().names())
 
 
-class ModelConfig(Section):
-    """``[model]``: the two towers."""
-
-    dim: Annotated[int, Field(ge=4)] = 64
-    """Length of the vectors, including the two entries for the biases."""
-    ensemble_size: Literal["auto"] | Count = "auto"
-    """Number of small models in one. Each has an equal share of ``dim`` and of the last hidden layer and its
-    own loss; the score is the mean of their scores. ``auto``: 4, or fewer (2 or 1) if each would get less
-    than 8 of ``dim`` or the sizes don't divide; 1 with ``all_pairs``."""
-    hidden: Literal["auto"] | tuple[Count, ...] = "auto"
-    """Widths of the hidden layers of each tower; empty for linear towers. ``auto``: none with ``squared`` and
-    ``all_pairs``, whose linear towers are solved in closed form; one of 128 with other objectives, or if a
-    setting that only hidden layers or gradient training read is changed from its default."""
-    embedding_dim: Count = 8
-    """Length of the embedding of each category or categories column, in towers with hidden layers."""
-    activation: Literal["relu", "gelu", "silu", "tanh"] = "relu"
-    """Activation function between layers."""
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
-    """Share of hidden units dropped in training."""
-    id_dropout: Literal["auto"] | Annotated[float, Field(ge=0.0, lt=1.0)] = "auto"
-    """Share of users and items whose id is hidden in each step, so the features learn to stand in for it
-    (cold start). ``auto``: 0.1; with ``all_pairs`` 0.9, as the part of the vectors that ids add is solved for
-    afterwards."""
-    shared_layers: bool = False
-    """Whether both towers share all hidden layers but the first; needs two or more hidden layers."""
-    normalise: bool = False
-    """Whether vectors (without biases) are scaled to unit length; the dot product is then divided by
-    ``temperature``."""
-    temperature: Positive = 0.1
-    """Divisor of the cosine similarity if ``normalise`` is true."""
-
-    @model_validator(mode="after")
-    def _members_have_equal_parts(self) -> Self:
-        last = self.widths[-1] if self.widths else 0
-        for name, size in (("dim", self.dim), ("the last of hidden", last)):
-            if size % self.n_members:
-                raise ValueError(
-                    f"{name} must be a multiple of ensemble_size ({self.ensemble_size}), got {size}"
-                )
-        if self.dim < 4 * self.n_members:
-            raise ValueError(
-                f"dim must be at least 4 for each of the {self.ensemble_size} members, got {self.dim}"
-            )
-        return self
-
-    @property
-    def widths(self) -> tuple[int, ...]:
-        """Widths of the hidden layers of towers trained by gradients, "auto" resolved."""
-        return (128,) if self.hidden == "auto" else self.hidden
-
-    @property
-    def n_members(self) -> int:
-        """Number of members, "auto" resolved."""
-        if self.ensemble_size != "auto":
-            return self.ensemble_size
-        last = self.widths[-1] if self.widths else 0
-        return next(m for m in (4, 2, 1) if m == 1 or (self.dim % m == 0 == last % m and self.dim >= 8 * m))
-
-    @model_validator(mode="after")
-    def _shared_needs_two(self) -> Self:
-        if self.shared_layers and len(self.widths) < 2:
-            raise ValueError("shared_layers needs at least two hidden layers, as the first one is not shared")
-        return self
-
-
 class PositiveConfig(Section):
     """``[positive]``: which interactions count as positives; without a rule every one does.
 
@@ -304,113 +226,6 @@ class PositiveConfig(Section):
                 f"only one rule can define positives, got {' and '.join(rules)}; keep one of them"
             )
         return self
-
-
-IMPLICIT = ("all_pairs", "softmax", "bpr")
-"""Objectives that learn to rank from positives; the others predict a label."""
-
-
-class ObjectiveConfig(Section):
-    """``[objective]``: the loss that training minimises."""
-
-    name: Literal["squared", "huber", "logistic", "all_pairs", "softmax", "bpr"] = "all_pairs"
-    """To recommend, train to rank: ``all_pairs`` (squared error over every pair of user and item),
-    ``softmax`` or ``bpr``. To predict a label: ``squared`` (squared error), ``huber``, or ``logistic``
-    (labels in [0, 1])."""
-    transform: Literal["none", "cap", "log1p", "standardise", "duration_rank"] = "none"
-    """Transformation of the label before training; predictions are transformed back."""
-    cap: float | None = None
-    """Largest label with ``transform = "cap"``; larger ones are set to it."""
-    delta: Positive = 1.0
-    """With ``huber``: where the loss turns from squared to linear, in standard deviations of the
-    (transformed) label."""
-    unobserved_weight: NotNegative = 0.2
-    """With ``all_pairs``: weight of the target 0 for every pair of user and item; an interaction has weight
-    1."""
-    min_grade: Annotated[float, Field(ge=0.0, le=1.0)] | None = 0.2
-    """With ``all_pairs`` and a label: target of the interaction with the lowest label. An interaction's
-    target is ``min_grade + (1 - min_grade) * rank``, where ``rank`` is that of its label in the training set,
-    from 0 to 1; an unobserved pair's is 0. So 0 treats the lowest labels as unobserved, and 1 treats all
-    interactions alike. ``"none"``: only positives count, with target 1."""
-    negatives: Count = 4096
-    """With ``softmax`` and ``bpr``: items sampled uniformly in each step as negatives, in addition to the
-    items of the batch; not used if the batch covers the whole catalogue anyway."""
-    hard_negatives: Count | None = None
-    """With ``softmax``: only this many negatives with the highest scores count for each user in a step;
-    ``"none"``: all."""
-    regularisation: Literal["auto"] | NotNegative = "auto"
-    """L2 regularisation of the vectors, each weighted by the square root of its number of pairs (the same for
-    all rows if ``squared`` is solved in closed form); with ``all_pairs`` in units of the noise of the
-    training pairs. ``auto``: 0.33 with ``all_pairs``, 0.13 with ``squared`` in closed form, else 0.07 to
-    predict a label and 0.015 to rank."""
-
-    @property
-    def implicit(self) -> bool:
-        """Whether the objective learns to rank from positives rather than to predict a label."""
-        return self.name in IMPLICIT
-
-    @property
-    def graded(self) -> bool:
-        """Whether every interaction counts, graded by the rank of its label."""
-        return self.name == "all_pairs" and self.min_grade is not None
-
-    @property
-    def least_grade(self) -> float:
-        """Grade of the interaction with the lowest label, for baselines: the model's ``min_grade``, or the
-        default."""
-        floor = self.min_grade if self.graded else None
-        return float(type(self).model_fields["min_grade"].default) if floor is None else floor
-
-    @model_validator(mode="after")
-    def _cap_needs_a_value(self) -> Self:
-        if (self.transform == "cap") != (self.cap is not None):
-            raise ValueError("transform = 'cap' and a value for cap go together")
-        return self
-
-    @model_validator(mode="after")
-    def _logistic_keeps_labels_in_bounds(self) -> Self:
-        # The other transforms may leave labels in [0, 1] or bring them there, which is checked on the
-        # training labels.
-        if self.name == "logistic" and self.transform == "standardise":
-            raise ValueError(
-                "objective 'logistic' needs labels from 0 to 1, and transform 'standardise' centres them "
-                "on 0; use transform 'none' or 'duration_rank', or objective 'squared'"
-            )
-        return self
-
-
-class TrainingConfig(Section):
-    """``[training]``: the training loop."""
-
-    epochs: Count = 60
-    """Maximum number of passes over the training pairs; early stopping usually ends sooner."""
-    batch_size: Annotated[Literal["auto"] | int, BeforeValidator(_auto_or_count)] = "auto"
-    """Pairs per step. ``auto``: about 12 steps per epoch, between 8,192 and 1,048,576 pairs."""
-    learning_rate: Positive = 0.005
-    """Initial learning rate of Adam."""
-    schedule: Literal["plateau", "cosine", "constant"] = "plateau"
-    """``plateau`` reduces the learning rate when the validation metric stalls; ``cosine`` decays it to zero
-    over all epochs; ``constant`` keeps it."""
-    plateau_factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
-    """Factor that the learning rate is multiplied by at a plateau."""
-    plateau_patience: Count = 2
-    """Epochs without a better validation metric before the learning rate is reduced."""
-    patience: Count = 6
-    """Epochs without a better validation metric before training stops; the best epoch's weights are kept."""
-    weight_decay: NotNegative = 0.01
-    """Decoupled weight decay of the layers' weights (Loshchilov and Hutter 2019)."""
-    clip_norm: Positive | None = 5.0
-    """Maximum norm of the gradient of the layers' weights; ``"none"``: no clipping."""
-    refit: bool = True
-    """Whether to train again on training and validation set together, for the best number of epochs."""
-    posterior: bool = True
-    """With objective ``squared`` and gradient training: whether the vectors of the ids are replaced by their
-    posterior means if that improves the validation metric. Not done with ``normalise`` or without
-    ``regularisation``."""
-    device: Annotated[str, AfterValidator(_device)] = "auto"
-    """``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``."""
-    threads: Count | None = None
-    """Number of CPU threads; by default all cores. Results are bit-identical only with the same number."""
 
 
 class EvaluationConfig(Section):

@@ -84,17 +84,20 @@ class Registry(Generic[T]):
         self._added()[name] = part
         return part
 
+    def known_as(self, part: type[T]) -> str | None:
+        """Return the name that a class has here; None if it has none."""
+        where = reference(part)
+        places = {name: self._place(place) for name, place in self._built_in.items()}
+        loaded = {name: reference(one) for name, one in self._loaded.items()}
+        return next((name for name, at in (places | loaded).items() if at == where), None)
+
     def name_of(self, part: type[T]) -> str:
         """Return the name that a class is saved under; one without is registered as ``module:Class``."""
-        for name in self.names():
-            if name in self._loaded and self._loaded[name] is part:
-                return name
-        where = reference(part)
-        for name, place in self._built_in.items():
-            if where == self._place(place):
-                return name
-        self.register(part, where)
-        return where
+        known = self.known_as(part)
+        if known is None:
+            known = reference(part)
+            self.register(part, known)
+        return known
 
     def _added(self) -> dict[str, Any]:
         if self._others is None:

@@ -1,6 +1,6 @@
 """The estimator: ``TwoTower(dim=64).fit(train)`` gives a `Recommender`."""
 
-from twotower.estimator.settings import gradients_note, validated
+from twotower.estimator.settings import validated
 from twotower.estimator.two_tower import TwoTower
 
-__all__ = ["TwoTower", "gradients_note", "validated"]
+__all__ = ["TwoTower", "validated"]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from twotower.core.lists import Lists
 from twotower.data.dataset import TrainPart
-from twotower.estimator.setup import TrainingSetup, labels_of, strength_of, table_of
+from twotower.estimator.setup import TrainingSetup, labels_of, table_of
 from twotower.kernels.pairs import Pairs
 from twotower.kernels.scoring import score_pairs
 from twotower.recommender import Recommender
@@ -48,13 +48,13 @@ def finish(
         history: records of the epochs.
         exclude_seen: whether users are not recommended items they have in the training set.
     """
-    encoder, schema, objective = setup.encoder, train.schema, setup.config
-    device = setup.users.dense.device
+    encoder, schema, task = setup.encoder, train.schema, setup.task
+    device = task.users.dense.device
     sides = {}
     for which, side in (("users", encoder.users), ("items", encoder.items)):
         table = table_of(train, which, side)
         encoded = side.transform(table)
-        vectors = finished(setup.model.encode(SideArrays.pack(encoded, device), which), which, setup.target)
+        vectors = finished(task.model.encode(SideArrays.pack(encoded, device), which), which, setup.target)
         sides[which] = Side(table.get_column(side.column), vectors, encoded.warm > 0)
     user = sides["users"].rows(train.interactions.get_column(schema.user))
     item = sides["items"].rows(train.interactions.get_column(schema.item)).astype(np.int32)
@@ -66,10 +66,10 @@ def finish(
     display = shown(items_table.select(schema.item, *(c for c in schema.display if c != schema.item)))
     fold_in = _settings(setup, train, rule, sides["users"], sides["items"])
     return Recommender(
-        FittedTowers(encoder, setup.model.eval(), setup.target),
+        FittedTowers(encoder, task.model.eval(), setup.target),
         Catalogue(sides["users"], sides["items"], display, duration),
         Interactions(seen, label),
-        Training(rule, objective, fold_in, history, exclude_seen),
+        Training(rule, task.settings, fold_in, history, exclude_seen),
     )
 
 
@@ -91,10 +91,11 @@ def _settings(
     items: Side,
 ) -> FoldInSettings:
     """Return the fold-in settings; objectives other than least squares get those of `AllPairs`."""
-    pairs, target, objective = setup.pairs, setup.target, setup.config
+    task, target, solved = setup.task, setup.target, setup.trainer.solves
+    pairs, objective = task.pairs, task.settings
     counts = np.bincount(pairs.user, minlength=pairs.n_users)
     # what `penalty_shares` divides by
-    ridge = strength_of(setup) * len(pairs) / float(np.sqrt(counts).sum())
+    ridge = task.penalty * len(pairs) / float(np.sqrt(counts).sum())
     cell = _MASS * len(pairs) / (pairs.n_users * pairs.n_items)
     values = target.as_scores(label_targets(target, rule, objective, *labels_of(train)))
     known = values[np.isfinite(values)]
@@ -102,14 +103,14 @@ def _settings(
         liked = float(values[rule.positive(train)].mean())
     else:
         liked = float(known.mean()) if objective.implicit else float(np.quantile(known, LIKED))
-    if objective.name == "all_pairs":
-        return FoldInSettings(objective.unobserved_weight, ridge, liked, biased=not setup.solved)
+    if objective.cell_weight is not None:
+        return FoldInSettings(objective.cell_weight, ridge, liked, biased=not solved)
     if not objective.implicit:
-        if setup.solved:  # the strength of the prior is the same for all users
-            strength = strength_of(setup) * len(pairs) / pairs.n_users
+        if solved:  # the strength of the prior is the same for all users
+            strength = task.penalty * len(pairs) / pairs.n_users
             return FoldInSettings(0.0, strength, liked, mean=target.mean, sd=target.sd, population=True)
         return FoldInSettings(0.0, ridge, liked, mean=target.mean, sd=target.sd)
-    members = setup.model.config.n_members
+    members = task.model.config.n_members
     U, V = users.vectors[users.warm], items.vectors[items.warm]
     positive = float(np.mean(score_pairs(U, V, pairs.user, pairs.item), dtype=np.float64))
     rest = float(U.mean(axis=0, dtype=np.float64) @ V.mean(axis=0, dtype=np.float64))

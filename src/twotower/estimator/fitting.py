@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,26 +14,12 @@ from twotower.data.dataset import Dataset, TrainPart
 from twotower.errors import ConfigError
 from twotower.estimator.finishing import finish
 from twotower.estimator.settings import Settings
-from twotower.estimator.setup import TrainingSetup, prepare, strength_of
+from twotower.estimator.setup import TrainingSetup, prepare
 from twotower.evaluation.epochs import RankingEpochs as RankingValidator
 from twotower.evaluation.epochs import RatingEpochs as RatingValidator
-from twotower.objectives import AllPairs
 from twotower.recommender import Recommender
 from twotower.targets.positive import PositiveRule
-from twotower.training import (
-    Batcher,
-    CallbackList,
-    Checkpoint,
-    IdALS,
-    LinearALS,
-    PairSquares,
-    Record,
-    Solver,
-    Trainer,
-    Validator,
-    Variational,
-    take_posterior_means,
-)
+from twotower.training import CallbackList, Checkpoint, Loop, Trainer, Validator
 
 
 @dataclass(frozen=True)
@@ -68,39 +52,30 @@ class Fit:
         if not earlier:
             setup = self._prepare(train, rule)
             validator = self._validator(setup, train, validation, rule)
-            trainer = self._trainer(setup, "train", mark)
-            outcome = trainer.run(
-                validator,
-                epochs=self.settings.training.epochs,
-                checkpoints=checkpoints,
-                resume=resume,
-                callbacks=self.callbacks,
+            outcome = self._loop(setup.trainer, "train", mark).run(
+                validator, epochs=self.settings.training.epochs, resume=resume
             )
-            posterior = self._posterior(setup, validator, outcome.best_epoch)
-            history = outcome.history + posterior
+            refined = setup.trainer.refined(validator, self.callbacks, outcome.best_epoch)
+            history = outcome.history + refined
             if not self.settings.training.refit:
                 return finish(setup, train, rule, history, exclude_seen)
             earlier = {
                 "best_epoch": outcome.best_epoch,
                 "rates": outcome.rates,
                 "history": history,
-                "posterior": bool(posterior),
+                "refined": bool(refined),
             }
         everything = train.joined(validation)
         setup = self._prepare(everything, rule)
-        trainer = self._trainer(setup, "refit", mark)
-        refitted = trainer.run(
+        refitted = self._loop(setup.trainer, "refit", mark).run(
             None,
             epochs=earlier["best_epoch"],
             rates=earlier["rates"],
-            checkpoints=checkpoints,
             resume=found is not None and bool(found.meta["earlier"]),
-            callbacks=self.callbacks,
             earlier=earlier,
         )
-        if earlier["posterior"]:
-            self._take_posterior(setup)
-            self.callbacks.on_phase_end(reason="done")
+        if earlier["refined"]:
+            setup.trainer.refine(self.callbacks)
         return finish(setup, everything, rule, earlier["history"] + refitted.history, exclude_seen)
 
     def _prepare(self, train: TrainPart, rule: PositiveRule) -> TrainingSetup:
@@ -113,6 +88,9 @@ class Fit:
             device=self.device,
             seed=self.settings.seed,
         )
+
+    def _loop(self, trainer: Trainer, phase: str, mark: str) -> Loop:
+        return Loop(trainer, phase, mark, self.checkpoints, self.callbacks)
 
     def _validator(
         self,
@@ -133,73 +111,6 @@ class Fit:
                 least_grade=self.settings.objective.least_grade,
             )
         return RatingValidator(setup, validation, self.device)
-
-    def _posterior(self, setup: TrainingSetup, validator: Validator, epoch: int) -> list[Record]:
-        """Replace id vectors by their posterior means if validation improves, and return a record if so."""
-        if self.settings.objective.name != "squared" or self.settings.model.normalise:
-            return []
-        if setup.solved or not self.settings.training.posterior:
-            return []
-        ids = [tower.ids.weight for tower in (setup.model.users, setup.model.items)]
-        trained = [weight.clone() for weight in ids]
-        before = validator(setup.model)[validator.by]
-        start = time.perf_counter()
-        self._take_posterior(setup)
-        seconds = time.perf_counter() - start
-        metrics = validator(setup.model)
-        better = metrics[validator.by] < before
-        self.callbacks.on_phase_end(
-            reason="better on validation" if better else "no better on validation, left out"
-        )
-        if better:
-            return [{"phase": "posterior", "epoch": epoch, "seconds": seconds, **metrics, "best": True}]
-        for weight, old in zip(ids, trained, strict=True):
-            weight.copy_(old)
-        return []
-
-    def _take_posterior(self, setup: TrainingSetup) -> None:
-        n = len(setup.pairs)
-        self.callbacks.on_phase_start(phase="posterior", epochs=1, first_epoch=1, pairs=n)
-        take_posterior_means(
-            setup.model,
-            setup.users,
-            setup.items,
-            setup.pairs,
-            strength_of(setup),
-            lambda share: self.callbacks.on_step_end(epoch=1, pairs_done=round(share * n), loss=math.nan),
-        )
-
-    def _trainer(self, setup: TrainingSetup, phase: str, mark: str) -> Trainer:
-        return Trainer(
-            setup.model,
-            setup.users,
-            setup.items,
-            Batcher(
-                setup.pairs,
-                self.settings.training.batch_size,
-                self.settings.seed,
-                negatives=self.settings.objective.negatives if setup.objective.samples else None,
-                whole=setup.objective.whole,
-            ),
-            setup.objective,
-            strength_of(setup),
-            self.settings.training,
-            self.settings.seed,
-            phase,
-            mark,
-            self._solver(setup),
-        )
-
-    def _solver(self, setup: TrainingSetup) -> IdALS | Solver | None:
-        """Return the closed-form solver, for objectives that are least squares in the vectors."""
-        if self.settings.objective.name == "squared" and setup.solved:
-            mean = float(setup.model.mean)
-            return Variational(setup.pairs, setup.users, setup.items, mean, strength_of(setup))
-        if not isinstance(setup.objective, AllPairs) or self.settings.model.normalise:
-            return None
-        squares = PairSquares(setup.pairs, setup.config.unobserved_weight, strength_of(setup))
-        kind = LinearALS if setup.solved else IdALS
-        return kind(squares, setup.users, setup.items)
 
 
 def pick_device(name: str) -> torch.device:

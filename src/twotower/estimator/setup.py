@@ -9,7 +9,9 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from twotower.config import ModelConfig, ObjectiveConfig, TrainingConfig, is_solved
+from twotower.config import ModelConfig, ObjectiveConfig, TrainingConfig
+from twotower.config.bases import PredictingConfig
+from twotower.config.parts import Parts, first_that, trainer_of
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.durations import durations
 from twotower.data.placeholders import constant
@@ -17,14 +19,13 @@ from twotower.errors import DataError
 from twotower.features import Encoder
 from twotower.features.encoder import SideEncoder, catalogue
 from twotower.kernels.pairs import Pairs
-from twotower.objectives import BPR, AllPairs, Huber, Logistic, Objective, Softmax, Squared
+from twotower.objectives import Objective
+from twotower.objectives.registry import OBJECTIVES
 from twotower.targets.positive import PositiveRule
 from twotower.targets.target import Target, label_targets
 from twotower.towers import SideArrays, TwoTowerModel
-from twotower.training import TrainPairs
-
-NOISE = 0.33
-"""Regularisation of ``all_pairs`` where it is "auto"; see `strength_of`."""
+from twotower.training import Trainer, TrainingTask, TrainPairs
+from twotower.training.registry import TRAINERS
 
 
 class TrainingSetup(NamedTuple):
@@ -32,14 +33,13 @@ class TrainingSetup(NamedTuple):
 
     encoder: Encoder
     target: Target
-    pairs: TrainPairs
-    users: SideArrays
-    items: SideArrays
-    model: TwoTowerModel
-    objective: Objective
-    config: ObjectiveConfig
-    solved: bool
-    """Whether the towers are solved in closed form."""
+    task: TrainingTask
+    trainer: Trainer
+
+    @property
+    def objective(self) -> Objective:
+        """The loss."""
+        return self.task.objective
 
 
 def prepare(
@@ -65,8 +65,8 @@ def prepare(
     """
     if objective.implicit and not (objective.graded and train.schema.label is not None):
         train = rule.select(train).as_train()
-    solved = is_solved(model, objective, training)
-    model, objective = settled(model, objective, training, train.schema.label is not None)
+    parts = settled(model, objective, training)
+    model, objective = parts.model, parts.objective
     encoder = Encoder.fit(train)
     target, values = _target(train, objective, rule)
     weight = None
@@ -86,75 +86,55 @@ def prepare(
         for which, side in (("users", encoder.users), ("items", encoder.items))
     )
     towers = TwoTowerModel(users, items, pairs.n_users, pairs.n_items, model, seed, target.base).to(device)
-    loss = loss_of(objective, pairs)
+    loss = OBJECTIVES.get(objective.name).of(objective, len(pairs), pairs.n_users * pairs.n_items)
     loss.check(Pairs(np.array([0, len(pairs)]), pairs.item, pairs.target, pairs.weight))
-    return TrainingSetup(encoder, target, pairs, users, items, towers, loss, objective, solved)
+    task = TrainingTask(towers, users, items, pairs, loss, objective, strength_of(objective, pairs), seed)
+    trainer = TRAINERS.get(trainer_of(model, objective, training))
+    return TrainingSetup(encoder, target, task, trainer(task, parts.training))
 
 
-def settled(
-    model: ModelConfig, objective: ObjectiveConfig, training: TrainingConfig, labelled: bool
-) -> tuple[ModelConfig, ObjectiveConfig]:
-    """Return the sections with every "auto" that depends on the objective resolved.
+def settled(model: ModelConfig, objective: ObjectiveConfig, training: TrainingConfig) -> Parts:
+    """Return the sections with every "auto" resolved that depends on other sections.
 
     Args:
         model: sizes of the towers.
         objective: settings of the objective.
         training: training settings.
-        labelled: whether interactions have labels.
     """
-    whole = objective.name == "all_pairs"
-    # solved exactly, one wide vector is better than an ensemble of narrow ones
-    members = 1 if whole and model.ensemble_size == "auto" else model.n_members
-    hidden = (
-        (0.9 if whole and not model.normalise else 0.1) if model.id_dropout == "auto" else model.id_dropout
-    )
-    solved = is_solved(model, objective, training)
-    widths: tuple[int, ...] = () if solved else model.widths
+    trainer = TRAINERS.get(trainer_of(model, objective, training))
+    members = model.n_members if objective.ensembles or model.ensemble_size != "auto" else 1
     strength = objective.regularisation
     if strength == "auto":
-        strength = NOISE if whole else 0.015 if objective.implicit else 0.13 if solved else 0.07
-    return (
-        model.model_copy(update={"ensemble_size": members, "id_dropout": hidden, "hidden": widths}),
+        strength = objective.auto_regularisation(solved=trainer.solves)
+    return Parts(
+        model.model_copy(update={"ensemble_size": members}),
         objective.model_copy(update={"regularisation": strength}),
+        trainer.settled(training, model, objective),
     )
 
 
-def strength_of(setup: TrainingSetup) -> float:
+def strength_of(config: ObjectiveConfig, pairs: TrainPairs) -> float:
     """Return the strength of the penalty on vectors, as defined in `twotower.objectives.penalty`.
 
-    This is the regularisation itself, except that ``all_pairs`` has it in units of the noise. A ridge of r on
-    the vectors of both sides reduces each singular value of U V' by r. It should remove what pure chance
-    gives: for n pairs with targets y of n_users and n_items, the largest singular value is about
+    This is the regularisation itself, unless the objective has it in units of the noise. A ridge of r on the
+    vectors of both sides reduces each singular value of U V' by r. It should remove what pure chance gives:
+    for n pairs with targets y of n_users and n_items, the largest singular value is about
     ``sqrt(Q / n_users) + sqrt(Q / n_items)``, Q the sum of the weighted targets' squares (the edge of
     Marchenko and Pastur's law, 1967). Over both sides the geometric mean of the ridge is
     ``strength * n / sqrt(n_users * n_items)``.
+
+    Args:
+        config: the objective's settings, with every "auto" resolved.
+        pairs: the training pairs.
     """
-    given, pairs = setup.config.regularisation, setup.pairs
+    given = config.regularisation
     assert given != "auto"
-    if setup.config.name != "all_pairs":
+    if not config.in_noise:
         return given
     weighted = pairs.target if pairs.weight is None else pairs.target * pairs.weight
     squares = float(np.square(weighted, dtype=np.float64).sum())
     sides = np.sqrt(pairs.n_users) + np.sqrt(pairs.n_items)
     return float(given * sides * np.sqrt(squares) / max(len(pairs), 1))
-
-
-def loss_of(config: ObjectiveConfig, pairs: TrainPairs) -> Objective:
-    """Return the objective of a config for some pairs."""
-    match config.name:
-        case "squared":
-            return Squared()
-        case "huber":
-            return Huber(config.delta)
-        case "logistic":
-            return Logistic()
-        case "all_pairs":
-            # the loss is a mean over pairs, so the weight of a cell is scaled to the total of all cells
-            return AllPairs(config.unobserved_weight * pairs.n_users * pairs.n_items / max(len(pairs), 1))
-        case "softmax":
-            return Softmax(hard=config.hard_negatives)
-        case "bpr":
-            return BPR()
 
 
 def table_of(data: Dataset, which: str, side: SideEncoder) -> pl.DataFrame:
@@ -180,7 +160,7 @@ def check_varied(train: Dataset) -> None:
         raise DataError(
             f"a label to predict needs at least two different values: all {n:,} training rows have "
             f"'{train.schema.label}' = {label[0]:g}. To recommend, rank instead (objective.name = "
-            '"all_pairs"); to predict, choose another label'
+            f"'{first_that(predicts=False)}'); to predict, choose another label"
         )
 
 
@@ -189,7 +169,7 @@ def _target(
 ) -> tuple[Target, NDArray[np.float32]]:
     """Return the target and the training values, float32 (n,)."""
     label, duration, n = labels_of(train)
-    if objective.implicit:
+    if not isinstance(objective, PredictingConfig):
         target = Target.of_positives()
     else:
         assert label is not None
@@ -199,7 +179,7 @@ def _target(
             duration,
             transform=objective.transform,
             cap=objective.cap,
-            logistic=objective.name == "logistic",
+            logistic=objective.logits,
         )
     return target, label_targets(target, rule, objective, label, duration, n).astype(np.float32)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,11 +20,15 @@ from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.splitting import carve_validation
 from twotower.errors import ConfigError, TwoTowerWarning, yes_or_no
 from twotower.estimator.fitting import Fit, pick_device
-from twotower.estimator.settings import Settings, gradients_note
+from twotower.estimator.settings import Settings
+from twotower.objectives import Objective
+from twotower.objectives.registry import OBJECTIVES, ObjectiveName
 from twotower.recommender import Recommender
+from twotower.towers.registry import TOWERS, TowerName
 from twotower.training import Callback, CallbackList, ListenerCallback
 from twotower.training.checkpoint import FILE as CHECKPOINT
 from twotower.training.progress import progress_of
+from twotower.training.registry import TrainerName
 
 
 class TwoTower:
@@ -33,37 +38,32 @@ class TwoTower:
     ``objective`` here) and ``[training]`` sections, under the same names. They are validated here, not in
     `fit`. Two estimators are equal if their settings are; `sklearn.base.clone` copies one.
 
-    Without a hidden layer, ``squared`` and ``all_pairs`` are solved in closed form. A setting that only
-    gradient training reads (``learning_rate``, ``dropout``, ...) switches to gradient training, and a
-    `TwoTowerWarning` says so.
+    The towers are linear by default, and where the objective allows it they are solved in closed form. A
+    setting that the towers, the objective or the trainer don't read is an error that names those that do.
 
     >>> TwoTower(dim=32, objective="huber", learning_rate=0.01)
     TwoTower(dim=32, objective='huber', learning_rate=0.01)
 
     Args:
+        kind: The towers: ``linear`` (vectors are a linear function of features and id) or ``mlp`` (with
+            hidden layers); or the name of a kind of your own.
         dim: Length of the vectors, including the two entries for the biases.
         ensemble_size: Number of small models in one. Each has an equal share of ``dim`` and of the last
             hidden layer and its own loss; the score is the mean of their scores. ``auto``: 4, or fewer (2 or
             1) if each would get less than 8 of ``dim`` or the sizes don't divide; 1 with ``all_pairs``.
-        hidden: Widths of the hidden layers of each tower; empty for linear towers. ``auto``: none with
-            ``squared`` and ``all_pairs``, whose linear towers are solved in closed form; one of 128 with
-            other objectives, or if a setting that only hidden layers or gradient training read is changed
-            from its default.
-        embedding_dim: Length of the embedding of each category or categories column, in towers with hidden
-            layers.
-        activation: Activation function between layers.
-        dropout: Share of hidden units dropped in training.
-        id_dropout: Share of users and items whose id is hidden in each step, so the features learn to stand
-            in for it (cold start). ``auto``: 0.1; with ``all_pairs`` 0.9, as the part of the vectors that ids
-            add is solved for afterwards.
-        shared_layers: Whether both towers share all hidden layers but the first; needs two or more hidden
-            layers.
         normalise: Whether vectors (without biases) are scaled to unit length; the dot product is then divided
             by ``temperature``.
         temperature: Divisor of the cosine similarity if ``normalise`` is true.
+        hidden: With ``mlp``: widths of the hidden layers of each tower; None for one of 128.
+        embedding_dim: With ``mlp``: length of the embedding of each category or categories column.
+        activation: With ``mlp``: activation function between layers.
+        dropout: With ``mlp``: share of hidden units dropped in training.
+        shared_layers: With ``mlp``: whether both towers share all hidden layers but the first; needs two or
+            more hidden layers.
         objective: To recommend, train to rank: ``all_pairs`` (squared error over every pair of user and
             item), ``softmax`` or ``bpr``. To predict a label: ``squared`` (squared error), ``huber``, or
-            ``logistic`` (labels in [0, 1]).
+            ``logistic`` (labels in [0, 1]). Or an object of a class of your own, derived from
+            `twotower.objectives.Objective`.
         transform: Transformation of the label before training; predictions are transformed back.
         cap: Largest label with ``transform = "cap"``; larger ones are set to it.
         delta: With ``huber``: where the loss turns from squared to linear, in standard deviations of the
@@ -83,8 +83,12 @@ class TwoTower:
             pairs (the same for all rows if ``squared`` is solved in closed form); with ``all_pairs`` in units
             of the noise of the training pairs. ``auto``: 0.33 with ``all_pairs``, 0.13 with ``squared`` in
             closed form, else 0.07 to predict a label and 0.015 to rank.
+        trainer: ``als`` (alternating least squares) solves linear towers with objective ``all_pairs`` in
+            closed form, ``variational`` those with ``squared``; ``gradients`` trains all towers with all
+            objectives. ``auto``: the closed form where there is one.
         epochs: Maximum number of passes over the training pairs; early stopping usually ends sooner.
-        batch_size: Pairs per step. ``auto``: about 12 steps per epoch, between 8,192 and 1,048,576 pairs.
+        batch_size: With ``gradients``, as the following: pairs per step. ``auto``: about 12 steps per epoch,
+            between 8,192 and 1,048,576 pairs.
         learning_rate: Initial learning rate of Adam.
         schedule: ``plateau`` reduces the learning rate when the validation metric stalls; ``cosine`` decays
             it to zero over all epochs; ``constant`` keeps it.
@@ -92,12 +96,15 @@ class TwoTower:
         plateau_patience: Epochs without a better validation metric before the learning rate is reduced.
         patience: Epochs without a better validation metric before training stops; the best epoch's weights
             are kept.
+        id_dropout: Share of users and items whose id is hidden in each step, so the features learn to stand
+            in for it (cold start). ``auto``: 0.1; 0.9 where the part of the vectors that ids add is solved
+            for after each epoch, as with ``all_pairs``.
         weight_decay: Decoupled weight decay of the layers' weights (Loshchilov and Hutter 2019).
         clip_norm: Maximum norm of the gradient of the layers' weights; ``"none"``: no clipping.
         refit: Whether to train again on training and validation set together, for the best number of epochs.
-        posterior: With objective ``squared`` and gradient training: whether the vectors of the ids are
-            replaced by their posterior means if that improves the validation metric. Not done with
-            ``normalise`` or without ``regularisation``.
+        posterior: With objective ``squared``: whether the vectors of the ids are replaced by their posterior
+            means if that improves the validation metric. Not done with ``normalise`` or without
+            ``regularisation``.
         device: ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         threads: Number of CPU threads; by default all cores. Results are bit-identical only with the same
             number.
@@ -107,23 +114,23 @@ class TwoTower:
 
     Raises:
         ConfigError: an unknown setting (the message names the nearest), a value out of range, or a setting
-            that the objective does not read.
+            that nothing would read.
     """
 
     def __init__(
         self,
         *,
+        kind: TowerName | str = TOWERS.default,
         dim: int = 64,
         ensemble_size: Literal["auto"] | int = "auto",
-        hidden: Literal["auto"] | Sequence[int] = "auto",
+        normalise: bool = False,
+        temperature: float = 0.1,
+        hidden: Sequence[int] | None = None,
         embedding_dim: int = 8,
         activation: Literal["relu", "gelu", "silu", "tanh"] = "relu",
         dropout: float = 0.1,
-        id_dropout: Literal["auto"] | float = "auto",
         shared_layers: bool = False,
-        normalise: bool = False,
-        temperature: float = 0.1,
-        objective: Literal["squared", "huber", "logistic", "all_pairs", "softmax", "bpr"] = "all_pairs",
+        objective: ObjectiveName | Objective | str = OBJECTIVES.default,
         transform: Literal["none", "cap", "log1p", "standardise", "duration_rank"] = "none",
         cap: float | None = None,
         delta: float = 1.0,
@@ -132,6 +139,7 @@ class TwoTower:
         negatives: int = 4096,
         hard_negatives: int | None = None,
         regularisation: Literal["auto"] | float = "auto",
+        trainer: TrainerName | str = "auto",
         epochs: int = 60,
         batch_size: Literal["auto"] | int = "auto",
         learning_rate: float = 0.005,
@@ -139,6 +147,7 @@ class TwoTower:
         plateau_factor: float = 0.5,
         plateau_patience: int = 2,
         patience: int = 6,
+        id_dropout: Literal["auto"] | float = "auto",
         weight_decay: float = 0.01,
         clip_norm: float | None = 5.0,
         refit: bool = True,
@@ -150,24 +159,25 @@ class TwoTower:
         **unknown: Never,
     ) -> None:
         given = {name: value for name, value in locals().items() if name not in ("self", "unknown")}
-        defaults = _DEFAULTS.params()
-        passed = [name for name, value in given.items() if value != defaults[name]]
+        passed = [name for name, value in given.items() if value != _DEFAULTS[name]]
         self._use(given | current_keywords(unknown, passed))
 
     def _use(self, params: dict[str, Any]) -> None:
-        """Take settings over once they are valid, and say if they switch to gradient training."""
-        self.settings = Settings.of(params)
+        """Take settings over once they are valid."""
+        changed = {
+            name: value
+            for name, value in params.items()
+            if name not in _DEFAULTS or (value is not _DEFAULTS[name] and value != _DEFAULTS[name])
+        }
+        self.settings = Settings.of(changed)
         self._params = params
-        note = gradients_note(self.model, self.objective, self.training, sections=False)
-        if note is not None:
-            warnings.warn(note, TwoTowerWarning, stacklevel=3)
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
         """Return the estimator that a config describes."""
         settings = Settings(config.positive, config.model, config.objective, config.training, config.seed)
         made = cls.__new__(cls)
-        made.settings, made._params = settings, settings.params()
+        made.settings, made._params = settings, _DEFAULTS | settings.params()
         return made
 
     @property
@@ -220,9 +230,12 @@ class TwoTower:
 
     def _changed(self) -> dict[str, Any]:
         """Return the settings that are not at their defaults, as they were given."""
-        defaults = _DEFAULTS.params()
-        changed = [name for name, value in self.settings.params().items() if value != defaults[name]]
-        return {name: self._params[name] for name in changed}
+        params = self.settings.params()
+        return {
+            name: value
+            for name, value in self._params.items()
+            if params.get(name, _DEFAULTS[name]) != _DEFAULTS[name]
+        }
 
     def __repr__(self) -> str:
         return f"TwoTower({', '.join(f'{name}={value!r}' for name, value in self._changed().items())})"
@@ -321,4 +334,8 @@ class TwoTower:
             numba.set_num_threads(threads[1])
 
 
-_DEFAULTS = Settings.of({})
+_DEFAULTS: dict[str, Any] = {
+    name: parameter.default
+    for name, parameter in inspect.signature(TwoTower.__init__).parameters.items()
+    if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+}

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from twotower.config.parts import first_that
 from twotower.data.dataset import Dataset
 from twotower.data.durations import durations
 from twotower.evaluation.ranker import Ranker, RankRequest
@@ -134,7 +135,8 @@ class BesidePopularity:
         within = "" if math.isnan(found.low) else f" [{found.low:+.4f}, {found.high:+.4f}]"
         fix = ""
         if self.predicts and self.verdict != "better":
-            fix = " It was trained to predict the label; to rank, train with objective.name = 'all_pairs'."
+            ranker = first_that(predicts=False)
+            fix = f" It was trained to predict the label; to rank, train with objective.name = '{ranker}'."
         return (
             f"{begins}: {metric.replace('ndcg', 'NDCG')} {self.model[metric].value:.4f} against "
             f"{self.metrics[metric].value:.4f}, {found.value:+.4f}{within}.{fix}"

@@ -2,17 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 
+from twotower.config.bases import LEAST_GRADE, RankingConfig
+from twotower.config.sections import NotNegative
 from twotower.errors import ConfigError
 from twotower.kernels.pairs import Pairs
 from twotower.objectives.objective import Objective, PairLoss, Step, Workspace
 from twotower.objectives.squared import Squared
+
+
+class AllPairsConfig(RankingConfig):
+    """``all_pairs``: ranks; squared error over every pair of user and item."""
+
+    name: Literal["all_pairs"] = "all_pairs"
+    unobserved_weight: NotNegative = 0.2
+    """Weight of the target 0 for every pair of user and item; an interaction has weight 1."""
+    min_grade: Annotated[float, Field(ge=0.0, le=1.0)] | None = LEAST_GRADE
+    """With a label: target of the interaction with the lowest label. An interaction's target is ``min_grade +
+    (1 - min_grade) * rank``, where ``rank`` is that of its label in the training set, from 0 to 1; an
+    unobserved pair's is 0. So 0 treats the lowest labels as unobserved, and 1 treats all interactions alike.
+    ``"none"``: only positives count, with target 1."""
+
+    quadratic: ClassVar[Literal["", "pairs", "cells"]] = "cells"
+    ensembles: ClassVar[bool] = False  # solved exactly, one wide vector is better than several narrow ones
+    in_noise: ClassVar[bool] = True
+    searched: ClassVar[Mapping[str, Any]] = {
+        "regularisation": {"low": 0.1, "high": 1.0, "log": True},
+        "unobserved_weight": {"low": 0.01, "high": 1.0, "log": True},
+        "min_grade": ["none", 0.0, 0.2, 0.4, 0.6, 0.8],
+    }
+    needs_labels: ClassVar[tuple[str, ...]] = ("min_grade",)
+
+    @property
+    def grade_floor(self) -> float | None:
+        """``min_grade``."""
+        return self.min_grade
+
+    @property
+    def cell_weight(self) -> float | None:
+        """``unobserved_weight``."""
+        return self.unobserved_weight
+
+    def auto_regularisation(self, *, solved: bool) -> float:
+        """Return the regularisation that "auto" stands for."""
+        return 0.33
 
 
 @dataclass(frozen=True)
@@ -28,7 +69,7 @@ class AllPairs(Objective):
 
     Both terms are means, so ``mass`` is the total weight of all pairs relative to that of the observed ones,
     whatever the size and density of the data. The unobserved weight of Rendle et al. is ``mass * n_pairs /
-    (n_users * n_items)``; the config uses that one, `ObjectiveConfig.unobserved_weight`.
+    (n_users * n_items)``; the config uses that one, `AllPairsConfig.unobserved_weight`.
 
     Degenerate cases: without pairs, or with weights that sum to 0, the first term is 0; if ``U`` or ``V`` has
     no rows, the second term is 0.
@@ -45,9 +86,14 @@ class AllPairs(Objective):
 
     """
 
-    name: ClassVar[str] = "all_pairs"
+    Config: ClassVar[type[AllPairsConfig]] = AllPairsConfig
     whole: ClassVar[bool] = True
     mass: float
+
+    @classmethod
+    def of(cls, config: AllPairsConfig, n_pairs: int, n_cells: int) -> Self:
+        """Return the objective; the loss is a mean over pairs, so a cell's weight is scaled to all cells."""
+        return cls(config.unobserved_weight * n_cells / max(n_pairs, 1))
 
     def __post_init__(self) -> None:
         if not (np.isfinite(self.mass) and self.mass >= 0):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from twotower.config.bases import SamplingConfig
 from twotower.core.lists import Lists
 from twotower.errors import ConfigError, DataError
 from twotower.kernels.pairs import Pairs
@@ -18,6 +19,12 @@ from twotower.objectives.pointwise import check_shapes
 
 _CHUNK = 65_536  # pairs whose vectors are in memory at once
 _TRIES = 8  # attempts to draw a negative before the pair is left out
+
+
+class BPRConfig(SamplingConfig):
+    """``bpr``: ranks; a user's positive item should score above a random one."""
+
+    name: Literal["bpr"] = "bpr"
 
 
 @dataclass(frozen=True)
@@ -44,9 +51,14 @@ class BPR(Objective):
 
     """
 
-    name: ClassVar[str] = "bpr"
+    Config: ClassVar[type[BPRConfig]] = BPRConfig
     samples: ClassVar[bool] = True
     negatives: int = 4
+
+    @classmethod
+    def of(cls, config: BPRConfig, n_pairs: int, n_cells: int) -> Self:
+        """Return the objective with its default number of negatives for each pair."""
+        return cls()
 
     def __post_init__(self) -> None:
         if self.negatives < 1:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from twotower.config.bases import PredictingConfig
+from twotower.config.sections import Positive
 from twotower.errors import ConfigError
 from twotower.objectives.pointwise import PointwiseObjective
 
@@ -28,6 +31,19 @@ def _tile_loss(score: Any, label: Any, parameter: Any, loss: Any, slope: Any) ->
         slope[j] = np.float32(2) * inner
 
 
+class HuberConfig(PredictingConfig):
+    """``huber``: predicts the label; outliers count less."""
+
+    name: Literal["huber"] = "huber"
+    delta: Positive = 1.0
+    """Where the loss turns from squared to linear, in standard deviations of the (transformed) label."""
+
+    searched: ClassVar[Mapping[str, Any]] = {
+        **PredictingConfig.searched,
+        "delta": {"low": 0.3, "high": 3.0, "log": True},
+    }
+
+
 @dataclass(frozen=True)
 class Huber(PointwiseObjective):
     """``l(s, y) = r^2`` where ``|r| <= delta``, else ``2 delta |r| - delta^2``, with ``r = s - y``.
@@ -43,7 +59,7 @@ class Huber(PointwiseObjective):
     """
 
     delta: float = 1.0
-    name: ClassVar[str] = "huber"
+    Config: ClassVar[type[HuberConfig]] = HuberConfig
     tile_loss = staticmethod(_tile_loss)
 
     def __post_init__(self) -> None:

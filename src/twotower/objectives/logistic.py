@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import model_validator
 from scipy.special import expit
 
+from twotower.config.bases import PredictingConfig
 from twotower.kernels.pairs import Pairs
 from twotower.objectives.pointwise import PointwiseObjective, check_labels_between
 
@@ -48,6 +50,24 @@ def _tile_loss(score: Any, label: Any, parameter: Any, loss: Any, slope: Any) ->
         slope[j] = (np.float32(1) if s > 0 else e) / (np.float32(1) + e) - y
 
 
+class LogisticConfig(PredictingConfig):
+    """``logistic``: predicts a label from 0 to 1, such as yes or no."""
+
+    name: Literal["logistic"] = "logistic"
+    logits: ClassVar[bool] = True
+
+    @model_validator(mode="after")
+    def _labels_stay_in_bounds(self) -> Self:
+        # The other transforms may leave labels in [0, 1] or bring them there, which is checked on the
+        # training labels.
+        if self.transform == "standardise":
+            raise ValueError(
+                "objective 'logistic' needs labels from 0 to 1, and transform 'standardise' centres them "
+                "on 0; use transform 'none' or 'duration_rank', or objective 'squared'"
+            )
+        return self
+
+
 @dataclass(frozen=True)
 class Logistic(PointwiseObjective):
     """``l(s, y) = -y log p - (1 - y) log(1 - p)`` with ``p = 1 / (1 + exp(-s))``; labels in [0, 1].
@@ -55,7 +75,7 @@ class Logistic(PointwiseObjective):
     Computed as ``max(s, 0) - s y + log(1 + exp(-|s|))``, which cannot overflow. The prediction is ``p``.
     """
 
-    name: ClassVar[str] = "logistic"
+    Config: ClassVar[type[LogisticConfig]] = LogisticConfig
     tile_loss = staticmethod(_tile_loss)
 
     def elementwise(self, score: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -70,4 +90,4 @@ class Logistic(PointwiseObjective):
 
     def check(self, pairs: Pairs) -> None:
         """Raise `DataError` unless every label lies in [0, 1]."""
-        check_labels_between(self.name, pairs.label, 0, 1)
+        check_labels_between("logistic", pairs.label, 0, 1)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from twotower.config.bases import ObjectiveConfig, RankingConfig
 from twotower.core.lists import Lists
 from twotower.kernels.pairs import Pairs
 
@@ -73,13 +74,39 @@ class Step:
 
 
 class Objective(ABC):
-    """A loss of user and item vectors over pairs, independent of features, towers and optimisers."""
+    """A loss of user and item vectors over pairs, independent of features, towers and optimisers.
 
-    name: ClassVar[str]
+    A subclass is a frozen dataclass. One of your own is given to `TwoTower` as an object; what its ``Config``
+    does not have is taken from its fields. It ranks, unless its ``Config`` says that it predicts a label, as
+    that of `PointwiseObjective` does.
+    """
+
+    Config: ClassVar[type[ObjectiveConfig]] = RankingConfig
+    """Its settings, and what they say of it: whether it ranks, whether it is least squares, ..."""
     samples: ClassVar[bool] = False
     """Whether it uses negatives among the rows of ``V``, and therefore needs a `Step`."""
     whole: ClassVar[bool] = False
     """Whether every step needs all users and items of the training set, even those without pairs in it."""
+
+    @classmethod
+    def of(cls, config: Any, n_pairs: int, n_cells: int) -> Self:
+        """Return the objective of a config; by default each field has the setting of its name.
+
+        Parameters
+        ----------
+        config
+            Settings, of type ``Config``.
+        n_pairs
+            Number of training pairs.
+        n_cells
+            Number of users times number of items.
+
+        """
+        return cls(**{field.name: getattr(config, field.name) for field in _fields(cls)})
+
+    def settings(self) -> dict[str, Any]:
+        """Return the fields, by name: the settings of an objective that was given as an object."""
+        return {field.name: getattr(self, field.name) for field in _fields(type(self))}
 
     @abstractmethod
     def __call__(
@@ -119,3 +146,7 @@ class Objective(ABC):
         Any finite label is valid unless an objective overrides this.
         """
         return None
+
+
+def _fields(kind: type) -> tuple[Any, ...]:
+    return fields(kind) if hasattr(kind, "__dataclass_fields__") else ()

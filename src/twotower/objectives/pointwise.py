@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from twotower.config.bases import ObjectiveConfig, PredictingConfig
 from twotower.errors import DataError
 from twotower.kernels.pair_loop import compile_pair_loop, compile_tile_loss, part_bounds, run_parts
 from twotower.kernels.pairs import Pairs
@@ -28,6 +29,8 @@ class PointwiseObjective(Objective):
 
     Degenerate case: pairs whose weights sum to 0, or no pairs, give loss 0 and zero gradients.
     """
+
+    Config: ClassVar[type[ObjectiveConfig]] = PredictingConfig
 
     @staticmethod
     @abstractmethod

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from twotower.config.bases import SamplingConfig
+from twotower.config.sections import Count
 from twotower.core.lists import Lists
 from twotower.errors import ConfigError, DataError
 from twotower.kernels.pairs import Pairs
@@ -17,6 +20,19 @@ from twotower.objectives.objective import Objective, PairLoss, Step, Workspace
 from twotower.objectives.pointwise import check_shapes
 
 _CELLS = 2**21  # users x items in memory at once: 8 MiB in float32, to stay in the cache
+
+
+class SoftmaxConfig(SamplingConfig):
+    """``softmax``: ranks; each positive against the items of the step that the user does not have."""
+
+    name: Literal["softmax"] = "softmax"
+    hard_negatives: Count | None = None
+    """Only this many negatives with the highest scores count for each user in a step; ``"none"``: all."""
+
+    searched: ClassVar[Mapping[str, Any]] = {
+        **SamplingConfig.searched,
+        "hard_negatives": ["none", 16, 64, 256],
+    }
 
 
 @dataclass(frozen=True)
@@ -53,10 +69,15 @@ class Softmax(Objective):
 
     """
 
-    name: ClassVar[str] = "softmax"
+    Config: ClassVar[type[SoftmaxConfig]] = SoftmaxConfig
     samples: ClassVar[bool] = True
     temperature: float = 1.0
     hard: int | None = None
+
+    @classmethod
+    def of(cls, config: SoftmaxConfig, n_pairs: int, n_cells: int) -> Self:
+        """Return the objective of a config."""
+        return cls(hard=config.hard_negatives)
 
     def __post_init__(self) -> None:
         if self.hard is not None and self.hard < 1:

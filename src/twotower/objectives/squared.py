@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from twotower.config.bases import PredictingConfig
 from twotower.objectives.pointwise import PointwiseObjective
 
 
@@ -19,11 +20,22 @@ def _tile_loss(score: Any, label: Any, parameter: Any, loss: Any, slope: Any) ->
         slope[j] = np.float32(2) * r
 
 
+class SquaredConfig(PredictingConfig):
+    """``squared``: predicts the label by its mean; squared error."""
+
+    name: Literal["squared"] = "squared"
+    quadratic: ClassVar[Literal["", "pairs", "cells"]] = "pairs"
+
+    def auto_regularisation(self, *, solved: bool) -> float:
+        """Return the regularisation that "auto" stands for."""
+        return 0.13 if solved else super().auto_regularisation(solved=solved)
+
+
 @dataclass(frozen=True)
 class Squared(PointwiseObjective):
     """``l(s, y) = (s - y)^2``; the prediction is the score."""
 
-    name: ClassVar[str] = "squared"
+    Config: ClassVar[type[SquaredConfig]] = SquaredConfig
     tile_loss = staticmethod(_tile_loss)
 
     def elementwise(self, score: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

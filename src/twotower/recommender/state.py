@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from twotower.config import ObjectiveConfig
+from twotower.config.parts import first_that
 from twotower.core.asked import Ids
 from twotower.core.forking import check_process
 from twotower.core.lists import Lists
@@ -36,7 +37,7 @@ from twotower.towers.fold_in import FoldIn, FoldInSettings
 
 _NOT_FOR_LISTS = (
     "this model was trained to predict the label (objective {name!r}), not to rank, and its lists are often "
-    "worse than the popular items; to recommend, train with objective.name = 'all_pairs', the default"
+    "worse than the popular items; to recommend, train with objective.name = '{ranker}', the default"
 )
 
 
@@ -196,7 +197,11 @@ class RecommenderState:
     @property
     def purpose_note(self) -> str | None:
         """What to tell who wants lists from a model that was not trained to rank; None for one that was."""
-        return None if self.objective.implicit else _NOT_FOR_LISTS.format(name=self.objective.name)
+        return (
+            None
+            if self.objective.implicit
+            else _NOT_FOR_LISTS.format(name=self.objective.name, ranker=first_that(predicts=False))
+        )
 
     def _tell_purpose(self) -> None:
         if self.purpose_note is not None and "purpose" not in self._told:

@@ -15,7 +15,8 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
-from twotower.config import ModelConfig, ObjectiveConfig
+from twotower.config import ModelConfig
+from twotower.config.parts import saved_parts
 from twotower.config.renamed import renamed
 from twotower.config.schema import Schema
 from twotower.core.lists import Lists
@@ -89,7 +90,9 @@ def unpacked(manifest: Mapping[str, Any], contents: Mapping[str, NDArray[np.uint
         Exception: of any kind; the bundle was not saved by this library.
     """
     schema = Schema.model_validate(manifest["schema"])
-    config = ModelConfig.model_validate(_current("model", manifest["model"]))
+    config, objective = saved_parts(
+        _current("model", manifest["model"]), _current("objective", manifest["objective"])
+    )
     encoder = _encoder(schema, _json(contents[STATE]), parse(contents[ENCODER]))
     tables, vectors = _json(contents[TABLES]), parse(contents[VECTORS])
     users, items = _series(tables["users"]), _series(tables["items"])
@@ -117,7 +120,7 @@ def unpacked(manifest: Mapping[str, Any], contents: Mapping[str, NDArray[np.uint
         Interactions(Lists(vectors["seen.indptr"], vectors["seen.item"]), vectors.get("seen.label")),
         Training(
             positive,
-            ObjectiveConfig.model_validate(_current("objective", manifest["objective"])),
+            objective,
             _fold_in(manifest["least_squares"]),
             history,
             flag(manifest, "exclude_seen") if "exclude_seen" in manifest else True,

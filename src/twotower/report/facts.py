@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
 
 from twotower import __version__
 from twotower.config import Config
@@ -59,7 +58,7 @@ def model_facts(case: Case) -> Facts:
         went += f"; epoch {kept} was the best on the validation set"
     if refit:
         went += f"; then {len(refit)} on the training and validation sets together"
-    hidden = " and ".join(map(str, model.hidden)) or "none"
+    hidden = " and ".join(map(str, model.widths)) or "none"
     facts = [
         ("Objective", _objective(config)),
         ("Vectors", f"{model.dim} dimensions, {_members(model.n_members)}"),
@@ -87,22 +86,22 @@ def _source(config: Config) -> str:
 
 
 def _objective(config: Config) -> str:
-    objective = config.objective
-    said: dict[str, Any] = {}
-    if objective.transform != "none":
-        said["transform"] = objective.transform
-    if objective.cap is not None:
-        said["cap"] = f"{objective.cap:g}"
-    if objective.name == "all_pairs":
-        said |= {"unobserved_weight": f"{objective.unobserved_weight:g}", "min_grade": objective.min_grade}
-    said["regularisation"] = objective.regularisation
-    return f"{objective.name} ({', '.join(f'{name} {value}' for name, value in said.items())})"
+    settings = config.objective.model_dump(exclude={"name"})
+    own = {name: value for name, value in settings.items() if name != "regularisation" and value is not None}
+    if own.get("transform") == "none":
+        del own["transform"]
+    said = {**own, "regularisation": settings["regularisation"]}
+    words = (
+        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in said.items()
+    )
+    return f"{config.objective.name} ({', '.join(words)})"
 
 
 def _rate(config: Config) -> str:
     if config.solved:
         return "none: the vectors are solved in closed form"
-    return f"{config.training.learning_rate:g}, schedule {config.training.schedule}"
+    training = config.training.model_dump()
+    return f"{training['learning_rate']:g}, schedule {training['schedule']}"
 
 
 def _members(members: int) -> str:

@@ -15,6 +15,7 @@ from twotower.report.charts import draw
 from twotower.report.history import best_epoch, epochs_of
 from twotower.report.people import called
 from twotower.report.wording import interval, metric_name, number, percent
+from twotower.training.registry import TRAINERS
 from twotower.workflows import Comparison
 from twotower.workflows.tuned_baselines import settings_said
 
@@ -80,7 +81,7 @@ def curves(case: Case) -> list[Figure]:
     found = []
     if losses:
         last = ", ".join(f"{name} {number(epochs[-1][field])}" for field, name in losses.items())
-        settling = case.solved and case.config.objective.name == "squared"
+        settling = TRAINERS.get(case.config.trainer).settles
         what = (
             "The first epochs adapt the regularisation of the vectors to the data, so the training loss "
             "may rise."

@@ -137,8 +137,8 @@ def label_targets(
     Args:
         target: for objectives that predict a label.
         rule: which labels are positives, and their order, for objectives that rank.
-        objective: which one it is. ``all_pairs`` grades labels by their rank, from its ``min_grade`` to 1;
-            the others that rank fit positives to 1 and ignore other interactions: NaN.
+        objective: which one it is. One that grades labels has them by their rank, from its ``grade_floor``
+            to 1; others that rank fit positives to 1 and ignore other interactions: NaN.
         label: (n,), or None where there are none: every interaction is a positive.
         duration: (n,) durations of the items, or None.
         n: number of interactions.
@@ -147,6 +147,6 @@ def label_targets(
         return np.ones(n)
     if not objective.implicit:
         return target.forward(label, duration).astype(np.float64)
-    if not objective.graded or objective.min_grade is None:
+    if objective.grade_floor is None:
         return np.where(rule.are_positive(label, duration), 1.0, np.nan)
-    return rule.graded(label, duration, objective.min_grade)
+    return rule.graded(label, duration, objective.grade_floor)

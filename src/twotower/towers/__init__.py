@@ -5,15 +5,16 @@ from twotower.towers.finished import finished
 from twotower.towers.fold_in import FoldIn, FoldInSettings
 from twotower.towers.layers import ACTIVATIONS, RowTable
 from twotower.towers.linear import LinearTower
+from twotower.towers.mlp import MLPTower
 from twotower.towers.model import TwoTowerModel
-from twotower.towers.tower import LayeredTower, Tower
+from twotower.towers.tower import Tower
 
 __all__ = [
     "ACTIVATIONS",
     "FoldIn",
     "FoldInSettings",
-    "LayeredTower",
     "LinearTower",
+    "MLPTower",
     "RowTable",
     "SideArrays",
     "Tower",

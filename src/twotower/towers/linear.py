@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar, Literal
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -13,6 +15,12 @@ from twotower.towers.tower import Tower
 
 SCALE = 0.01
 """Scale of the initial id vectors. In closed-form training, small ones let strong directions come first."""
+
+
+class LinearConfig(ModelConfig):
+    """``linear``: vectors are a linear function of the features, plus a part for the id."""
+
+    kind: Literal["linear"] = "linear"
 
 
 class LinearTower(Tower):
@@ -28,12 +36,25 @@ class LinearTower(Tower):
         generator: source of the initial weights.
     """
 
+    Config: ClassVar[type[ModelConfig]] = LinearConfig
+
     def __init__(self, like: SideArrays, n_ids: int, config: ModelConfig, generator: torch.Generator) -> None:
         super().__init__(like, n_ids, config, config.dim - config.n_members, SCALE, generator)
         self.constant = nn.Parameter(torch.zeros(self.width))
         self.numbers = nn.Parameter(torch.zeros(self.n_dense, self.width))
         with torch.no_grad():  # features start without effect: the ids alone break the symmetry
             (self.features.weight if isinstance(self.features, RowTable) else self.features).zero_()
+
+    @classmethod
+    def pair(
+        cls,
+        users: tuple[SideArrays, int],
+        items: tuple[SideArrays, int],
+        config: ModelConfig,
+        generator: torch.Generator,
+    ) -> tuple[Tower, Tower]:
+        """Return the user tower and the item tower; see `Tower.pair`."""
+        return cls(*users, config, generator), cls(*items, config, generator)
 
     def combined(self, rows: int, numbers: torch.Tensor | None, coded: list[torch.Tensor]) -> torch.Tensor:
         """Return the part of the vector from features, (rows, dim - members)."""

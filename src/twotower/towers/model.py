@@ -15,9 +15,8 @@ from torch import nn
 
 from twotower.config import ModelConfig
 from twotower.towers.arrays import SideArrays
-from twotower.towers.layers import ACTIVATIONS, ByteDropout, RowTable
-from twotower.towers.linear import LinearTower
-from twotower.towers.tower import LayeredTower, Tower, linear
+from twotower.towers.layers import RowTable
+from twotower.towers.registry import TOWERS
 
 CHUNK = 65_536
 """Rows encoded at once outside training, so that memory doesn't grow with the catalogue."""
@@ -51,14 +50,8 @@ class TwoTowerModel(nn.Module):
         self.mean: torch.Tensor
         generator = torch.Generator().manual_seed(seed)
         self.config = config
-        if not config.widths:
-            self.users: Tower = LinearTower(users, n_users, config, generator)
-            self.items: Tower = LinearTower(items, n_items, config, generator)
-            return
-        user_tail = _tail(config, generator)
-        item_tail = user_tail if config.shared_layers else _tail(config, generator)
-        self.users = LayeredTower(users, n_users, config, user_tail, generator)
-        self.items = LayeredTower(items, n_items, config, item_tail, generator)
+        pair = TOWERS.get(config.kind).pair
+        self.users, self.items = pair((users, n_users), (items, n_items), config, generator)
 
     @property
     def dim(self) -> int:
@@ -111,14 +104,3 @@ class TwoTowerModel(nn.Module):
     def row_tables(self) -> dict[str, RowTable]:
         """Return the tables that are updated by rows, by name."""
         return {name: module for name, module in self.named_modules() if isinstance(module, RowTable)}
-
-
-def _tail(config: ModelConfig, generator: torch.Generator) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for n_in, n_out in zip(config.widths, config.widths[1:], strict=False):
-        layers += [
-            linear(n_in, n_out, generator),
-            ACTIVATIONS[config.activation](),
-            ByteDropout(config.dropout),
-        ]
-    return nn.Sequential(*layers)

@@ -6,16 +6,17 @@ from twotower.evaluation.epochs import RatingEpochs as RatingValidator
 from twotower.training.batches import Batch, Batcher, TrainPairs
 from twotower.training.callback import Callback, CallbackList, ListenerCallback, Record
 from twotower.training.checkpoint import Checkpoint
+from twotower.training.gradients import Gradients, GradientsConfig
 from twotower.training.history import history_chart, history_frame
 from twotower.training.history_file import HistoryFile, read_history, write_history
 from twotower.training.id_als import IdALS
 from twotower.training.linear_als import LinearALS
-from twotower.training.loop import Interrupted, Outcome, Trainer
+from twotower.training.loop import Interrupted, Loop, Outcome
 from twotower.training.pair_squares import PairSquares
 from twotower.training.posterior import take_posterior_means
 from twotower.training.row_adam import RowAdam
-from twotower.training.schedule import Schedule
 from twotower.training.solver import Solver
+from twotower.training.trainer import Trainer, TrainingTask
 from twotower.training.variational import Variational
 
 __all__ = [
@@ -24,21 +25,24 @@ __all__ = [
     "Callback",
     "CallbackList",
     "Checkpoint",
+    "Gradients",
+    "GradientsConfig",
     "HistoryFile",
     "IdALS",
     "Interrupted",
     "LinearALS",
     "ListenerCallback",
+    "Loop",
     "Outcome",
     "PairSquares",
     "RankingValidator",
     "RatingValidator",
     "Record",
     "RowAdam",
-    "Schedule",
     "Solver",
     "TrainPairs",
     "Trainer",
+    "TrainingTask",
     "Validator",
     "Variational",
     "history_chart",

@@ -15,33 +15,47 @@ Biases stay zero: the target of an unobserved cell is 0, and a vector can expres
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
 
-from twotower.towers import SideArrays, TwoTowerModel
+from twotower.config import ModelConfig, ObjectiveConfig, TrainingConfig
+from twotower.towers import LinearTower, TwoTowerModel
 from twotower.training.feature_ridge import Design, FeatureRidge
 from twotower.training.pair_squares import PairSquares
 from twotower.training.solver import F32, Solver
+from twotower.training.trainer import TrainingTask
+
+
+class ALSConfig(TrainingConfig):
+    """``als``: solves linear towers with objectives that are least squares over all cells, in closed form."""
 
 
 class LinearALS(Solver):
-    """Fits all weights of a model with linear towers.
+    """Fits all weights of a model with linear towers; see `Trainer`."""
 
-    Args:
-        squares: the least-squares problems of the training pairs.
-        users: arrays of the warm users, in the order of their rows in the id table.
-        items: the same for items.
-    """
+    Config: ClassVar[type[ALSConfig]] = ALSConfig
 
-    def __init__(self, squares: PairSquares, users: SideArrays, items: SideArrays) -> None:
-        super().__init__(users, items)
-        self.squares = squares
+    def __init__(self, task: TrainingTask, config: Any) -> None:
+        super().__init__(task, config)
+        cell = task.settings.cell_weight
+        assert cell is not None
+        self.squares = PairSquares(task.pairs, cell, task.penalty)
         designs = {which: Design.of(side) for which, side in self.sides.items()}
         ridges = self.squares.ridge
         # the prior of a row: rows are weighted by their ridge strength
         self.priors = {which: FeatureRidge(of, ridges[which]) for which, of in designs.items()}
         # for cold rows: all rows have equal weight
-        self.towers = {which: FeatureRidge(of, np.ones_like(ridges[which])) for which, of in designs.items()}
+        self.newcomers = {
+            which: FeatureRidge(of, np.ones_like(ridges[which])) for which, of in designs.items()
+        }
+
+    @classmethod
+    def trains(cls, model: ModelConfig, objective: ObjectiveConfig) -> bool:
+        """Return whether the towers are linear and the objective least squares over all cells."""
+        linear = isinstance(model, LinearTower.Config) and not model.normalise
+        return linear and objective.quadratic == "cells"
 
     def solve(self, model: TwoTowerModel) -> float:
         """Solve for the items' and then the users' vectors and for the feature weights; return the loss.
@@ -60,7 +74,7 @@ class LinearALS(Solver):
                 now[which][:, part] = self.squares.solve(
                     which, np.concatenate([other, nothing], axis=1), now[which][:, part], towards[:, part]
                 )
-        self.write(model, now, self.towers, every)
+        self.write(model, now, self.newcomers, every)
         return float(np.mean([self.squares.loss(*(_taken(now, part))) for part in places]))
 
 

@@ -1,69 +1,90 @@
-"""Learning-rate schedule and early stopping."""
+"""Early stopping, and the learning rate of gradient training."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
 
-from twotower.config import TrainingConfig
+if TYPE_CHECKING:
+    from twotower.training.gradients import GradientsConfig
 
 
 @dataclass
-class Schedule:
-    """Follows the validation loss: learning rate, best epoch and early stopping.
+class Progress:
+    """Follows the validation loss: best epoch and early stopping.
 
     Attributes:
-        rate: learning rate of the next epoch.
+        patience: epochs without a better loss before training stops.
         best: lowest validation loss so far.
         best_epoch: its epoch, counted from 1; 0 before the first.
         stale: epochs since the best one.
-        since_cut: epochs since the best one or the last reduction of the rate.
     """
 
-    config: TrainingConfig
-    rate: float
+    patience: int
     best: float = math.inf
     best_epoch: int = 0
     stale: int = 0
-    since_cut: int = 0
-
-    @classmethod
-    def start(cls, config: TrainingConfig) -> Schedule:
-        """Return the state before the first epoch."""
-        return cls(config, config.learning_rate)
-
-    def step_rate(self, done: float) -> float:
-        """Return the rate of a step, where ``done`` is the completed share of all epochs."""
-        if self.config.schedule == "cosine":
-            return self.config.learning_rate * 0.5 * (1.0 + math.cos(math.pi * min(done, 1.0)))
-        return self.rate
 
     def observe(self, epoch: int, loss: float) -> bool:
         """Record the validation loss of an epoch; return whether it is the best so far."""
         if loss < self.best:
-            self.best, self.best_epoch, self.stale, self.since_cut = loss, epoch, 0, 0
+            self.best, self.best_epoch, self.stale = loss, epoch, 0
             return True
         self.stale += 1
-        self.since_cut += 1
-        if self.config.schedule == "plateau" and self.since_cut >= self.config.plateau_patience:
-            self.rate *= self.config.plateau_factor
-            self.since_cut = 0
         return False
 
     @property
     def stop(self) -> bool:
         """Whether validation has not improved for ``patience`` epochs."""
-        return self.stale >= self.config.patience
+        return self.stale >= self.patience
 
     def state(self) -> dict[str, Any]:
-        """Return the JSON form, without the config."""
-        state = asdict(self)
-        del state["config"]
-        state["best"] = None if math.isinf(self.best) else self.best
-        return state
+        """Return the JSON form."""
+        return {**asdict(self), "best": None if math.isinf(self.best) else self.best}
 
     @classmethod
-    def from_state(cls, config: TrainingConfig, state: dict[str, Any]) -> Schedule:
+    def from_state(cls, state: dict[str, Any]) -> Progress:
         """Rebuild from the JSON form."""
-        return cls(config, **{**state, "best": math.inf if state["best"] is None else state["best"]})
+        return cls(**{**state, "best": math.inf if state["best"] is None else state["best"]})
+
+
+@dataclass
+class Rate:
+    """The learning rate, by the schedule.
+
+    Attributes:
+        config: the settings.
+        rate: of the next epoch, if the schedule has one a epoch.
+        since_cut: epochs since the best one or the last reduction of the rate.
+    """
+
+    config: GradientsConfig
+    rate: float
+    since_cut: int = 0
+
+    @classmethod
+    def start(cls, config: GradientsConfig) -> Rate:
+        """Return the state before the first epoch."""
+        return cls(config, config.learning_rate)
+
+    def at(self, done: float) -> float:
+        """Return the rate of a step, where ``done`` is the completed share of all epochs."""
+        if self.config.schedule == "cosine":
+            return self.config.learning_rate * 0.5 * (1.0 + math.cos(math.pi * min(done, 1.0)))
+        return self.rate
+
+    def observe(self, *, best: bool) -> None:
+        """Take note of whether an epoch was the best so far; at a plateau the rate is reduced."""
+        self.since_cut = 0 if best else self.since_cut + 1
+        if self.config.schedule == "plateau" and self.since_cut >= self.config.plateau_patience:
+            self.rate *= self.config.plateau_factor
+            self.since_cut = 0
+
+    def state(self) -> dict[str, Any]:
+        """Return the JSON form, without the settings."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "config"}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take over the JSON form."""
+        self.rate, self.since_cut = state["rate"], state["since_cut"]

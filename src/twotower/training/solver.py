@@ -2,41 +2,44 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+import math
+from abc import abstractmethod
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from twotower.towers import LinearTower, SideArrays, TwoTowerModel
+from twotower.errors import TrainingError
+from twotower.towers import LinearTower, TwoTowerModel
+from twotower.training.callback import CallbackList
 from twotower.training.feature_ridge import FeatureRidge
 from twotower.training.id_als import from_features
+from twotower.training.trainer import Trainer, TrainingTask
 
 F32 = NDArray[np.float32]
 
 
-class Solver(ABC):
-    """Alternately solves for user and item vectors, and for their regression on features.
+class Solver(Trainer):
+    """Alternately solves for user and item vectors, and for their regression on features; see `Trainer`."""
 
-    Args:
-        users: arrays of the warm users, in the order of their rows in the id table.
-        items: the same for items.
-    """
+    solves: ClassVar[bool] = True
 
-    def __init__(self, users: SideArrays, items: SideArrays) -> None:
-        self.sides = {"users": users, "items": items}
+    def __init__(self, task: TrainingTask, config: Any) -> None:
+        super().__init__(task, config)
+        self.sides = {"users": task.users, "items": task.items}
 
     @abstractmethod
     def solve(self, model: TwoTowerModel) -> float:
         """Run one round in place and return the training loss at its end."""
 
-    def state(self) -> dict[str, torch.Tensor]:
-        """Return the state beside the model, for a checkpoint: none by default."""
-        return {}
-
-    def restore(self, state: dict[str, torch.Tensor]) -> None:
-        """Restore the state that `state` returned."""
-        assert not state
+    def epoch(self, number: int, callbacks: CallbackList) -> float:
+        """Run a round; see `Trainer`."""
+        loss = self.solve(self.task.model)
+        if not math.isfinite(loss):
+            raise TrainingError(f"the loss must stay finite; got {loss} in epoch {number}{self.advice(0.0)}")
+        callbacks.on_step_end(epoch=number, pairs_done=len(self.task.pairs), loss=loss)
+        return loss
 
     def vectors(self, model: TwoTowerModel) -> dict[str, F32]:
         """Return the towers' outputs for their warm rows, (rows, width) each."""

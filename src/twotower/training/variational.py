@@ -13,41 +13,45 @@ Ensemble members differ in their starting points, and their errors partly cancel
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from twotower.config import ModelConfig, ObjectiveConfig, TrainingConfig
 from twotower.kernels.scoring import score_pairs
-from twotower.towers import SideArrays, TwoTowerModel
+from twotower.towers import LinearTower, TwoTowerModel
 from twotower.towers.fold_in import unit_precision
 from twotower.towers.linear import SCALE
-from twotower.training.batches import TrainPairs
 from twotower.training.feature_ridge import Design, FeatureRidge
 from twotower.training.gaussians import Gaussians, moments, solve
 from twotower.training.grouped_pairs import F32, F64, GroupedPairs, Reliability
 from twotower.training.solver import Solver
+from twotower.training.trainer import TrainingTask
 
 START = 0.1
 """Standard deviation of the initial vectors, so that the members differ."""
 
 
-class Variational(Solver):
-    """Fits all weights of a model with linear towers.
+class VariationalConfig(TrainingConfig):
+    """``variational``: solves linear towers with squared errors of a label, in closed form."""
 
-    Args:
-        pairs: the training pairs.
-        users: arrays of the warm users, in the order of their rows in the id table.
-        items: the same for items.
-        mean: constant of all scores.
-        penalty: strength of the prior, as a share of the average row's number of pairs.
+
+class Variational(Solver):
+    """Fits all weights of a model with linear towers; see `Trainer`.
+
+    The penalty of the task is the strength of the prior, as a share of the average row's number of pairs.
     """
 
-    def __init__(
-        self, pairs: TrainPairs, users: SideArrays, items: SideArrays, mean: float, penalty: float
-    ) -> None:
-        super().__init__(users, items)
-        self.pairs, self.grouped = pairs, GroupedPairs.of(pairs, mean)
-        self.strengths, self.priors, self.towers = {}, {}, {}
+    Config: ClassVar[type[VariationalConfig]] = VariationalConfig
+    settles: ClassVar[bool] = True
+
+    def __init__(self, task: TrainingTask, config: Any) -> None:
+        super().__init__(task, config)
+        pairs, users, items, penalty = task.pairs, task.users, task.items, task.penalty
+        self.pairs, self.grouped = pairs, GroupedPairs.of(pairs, float(task.model.mean))
+        self.strengths, self.priors, self.newcomers = {}, {}, {}
         for which, side, rows in (("users", users, self.grouped.users), ("items", items, self.grouped.items)):
             counts = np.diff(rows.indptr)
             self.strengths[which] = penalty * float(counts.mean())
@@ -55,12 +59,18 @@ class Variational(Solver):
             # the prior of a row: all rows have equal weight
             self.priors[which] = FeatureRidge(design, np.ones(len(counts)))
             # for cold rows: rows are weighted by their precision
-            self.towers[which] = FeatureRidge(design, counts)
+            self.newcomers[which] = FeatureRidge(design, counts)
         # the side with more rows first: between rounds only the other side's Gaussians are kept
         self.order = sorted(self.sides, key=lambda which: -self.sides[which].rows)
         self.kept: list[F32] = []  # moments of the second side, per member
         self.spreads: dict[str, list[F64]] = {"users": [], "items": []}  # mean of strength x covariance
         self.reliability: Reliability | None = None
+
+    @classmethod
+    def trains(cls, model: ModelConfig, objective: ObjectiveConfig) -> bool:
+        """Return whether the towers are linear and the objective least squares over the pairs."""
+        linear = isinstance(model, LinearTower.Config) and not model.normalise
+        return linear and objective.quadratic == "pairs"
 
     @torch.no_grad()
     def solve(self, model: TwoTowerModel) -> float:
@@ -90,12 +100,12 @@ class Variational(Solver):
                 now[which][:, own] = found.mean
                 self.spreads[which][member : member + 1] = [spread / len(prior)]
             self.kept[member] = found.moments
-        self.write(model, now, self.towers, np.arange(model.users.width))
+        self.write(model, now, self.newcomers, np.arange(model.users.width))
         residual = self._residual(model)
         self.reliability = Reliability.of(self.grouped, residual)
         return float(self.grouped.by_user(np.square(residual)).sum() / len(residual))
 
-    def state(self) -> dict[str, torch.Tensor]:
+    def tensors(self) -> dict[str, torch.Tensor]:
         """Return the second side's Gaussians, the spreads of both, and the users' reliability."""
         if self.reliability is None:
             return {}
@@ -105,9 +115,9 @@ class Variational(Solver):
         arrays["of_users"], arrays["noise"] = self.reliability.of_users, np.array([self.reliability.noise])
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
-    def restore(self, state: dict[str, torch.Tensor]) -> None:
-        """Restore the state that `state` returned."""
-        arrays = {name: tensor.cpu().numpy() for name, tensor in state.items()}
+    def restore(self, tensors: dict[str, torch.Tensor], values: dict[str, Any]) -> None:
+        """Take over the state that `tensors` returned."""
+        arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
         self.kept = [arrays[f"kept.{member}"] for member in range(len(arrays["spread.users"]))]
         self.spreads = {which: list(arrays[f"spread.{which}"]) for which in self.spreads}
         self.reliability = Reliability(arrays["of_users"], float(arrays["noise"][0]))

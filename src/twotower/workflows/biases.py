@@ -24,7 +24,7 @@ def beside_biases(config: Config, recommender: Recommender, parts: Parts) -> dic
         ``{"metrics", "difference"}`` for JSON: of biases, and the model minus biases.
     """
     test, settings = parts.test, config.evaluation
-    biases = Biases().fit(parts.train, parts.validation, cap=config.objective.cap, seed=config.seed)
+    biases = Biases().fit(parts.train, parts.validation, cap=config.objective.label_cap, seed=config.seed)
     if config.training.refit:
         biases.refit(parts.train.joined(parts.validation))
     assert test.schema.label is not None  # a model that predicts has labels to predict

@@ -216,7 +216,7 @@ def compare_predictors(
         named, start = f"{name} ({place} of {len(names)})", time.perf_counter()
         log(f"{named}: fitting")
         baseline = BASELINES[name]()
-        fitted = baseline.fit(parts.train, parts.validation, cap=config.objective.cap, seed=config.seed)
+        fitted = baseline.fit(parts.train, parts.validation, cap=config.objective.label_cap, seed=config.seed)
         if everything is not None:
             fitted.refit(everything)
         predictions[name] = fitted.predict(parts.test)

@@ -16,7 +16,7 @@ from twotower.core.locking import alone_in
 from twotower.data.fingerprint import fingerprint
 from twotower.data.splitting import Parts
 from twotower.errors import DataError, TwoTowerWarning
-from twotower.estimator import TwoTower, gradients_note
+from twotower.estimator import TwoTower
 from twotower.recommender import Recommender
 from twotower.training import Callback, HistoryFile, Interrupted, Record, write_history
 from twotower.workflows.biases import beside_biases
@@ -80,9 +80,6 @@ def train(
     if parts is None:
         parts = load_parts(config, stages=stages, log=log)
     check_positives(config, parts)
-    note = gradients_note(config.model, config.objective, config.training)
-    if note is not None:
-        log(f"note: {note}")
     with (
         alone_in(run.path, "trains"),
         (tracking or Tracking()).run(run.path, config) as tracked,

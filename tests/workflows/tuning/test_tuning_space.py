@@ -32,8 +32,8 @@ def written(folder: Path, text: str) -> Path:
 
 
 OBJECTIVES = ("squared", "huber", "logistic", "all_pairs", "softmax", "bpr")
-LAYERED = ["objective.name=all_pairs", "model.hidden=[8]"]
-SOLVED = ["objective.name=all_pairs", "model.hidden=auto"]
+LAYERED = ["objective.name=all_pairs", "model.kind=mlp", "model.hidden=[8]"]
+SOLVED = ["objective.name=all_pairs", "model.kind=linear", "model.hidden=[128]"]
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -42,7 +42,7 @@ def test_every_value_of_a_default_space_is_valid_and_it_holds_the_config(folder,
     space = space_of(config)
     # the default space, written to a file, passes the checks of read_space
     assert read_space(written(folder, space.dump()), config) == space
-    given = given_values(config, space, labelled=True)
+    given = given_values(config, space)
     assert set(given) == set(space.parameters)
     assert all(space.parameters[key].holds(value) for key, value in given.items())
     assert "auto" not in given.values()
@@ -65,13 +65,16 @@ def test_towers_that_are_solved_for_have_no_parameters_of_gradients(folder) -> N
 
 
 def test_a_space_of_several_objectives_leaves_out_what_one_has_not(folder) -> None:
-    config = load_config(folder / "config.toml", ["objective.name=softmax", "model.hidden=auto"])
+    config = load_config(
+        folder / "config.toml", ["objective.name=softmax", "model.kind=linear", "model.hidden=[128]"]
+    )
     path = written(
         folder,
-        '[objective]\nname = ["softmax", "all_pairs"]\n[model]\ndim = [8, 16]\ndropout = [0.0, 0.5]\n',
+        '[objective]\nname = ["softmax", "all_pairs"]\n[model]\ndim = [8, 16]\n'
+        "[training]\nlearning_rate = [0.005, 0.01]\n",
     )
     space = read_space(path, config)
-    assert [key for key, _ in space.items_for("softmax")] == ["model.dim", "model.dropout"]
+    assert [key for key, _ in space.items_for("softmax")] == ["model.dim", "training.learning_rate"]
     assert [key for key, _ in space.items_for("all_pairs")] == ["model.dim"]
 
 
@@ -88,8 +91,8 @@ def test_a_default_span_that_cannot_hold_the_config_is_left_out(folder) -> None:
 
 def test_a_space_is_made_larger_to_hold_the_config(config: Config) -> None:
     domains = {"model.dim": Choices((16, 32)), "training.learning_rate": Span(0.01, 0.1, log=True)}
-    space = Space(domains, layered=True)
-    around = space.around(config, labelled=True)
+    space = Space(domains)
+    around = space.around(config)
     assert around.parameters["model.dim"] == Choices((8, 16, 32))
     assert around.parameters["training.learning_rate"] == Span(0.005, 0.1, log=True)
 
@@ -102,18 +105,18 @@ def test_parameters_of_other_objectives_are_not_drawn(folder, config: Config) ->
     space = read_space(path, config)
     assert [key for key, _ in space.items_for("squared")] == ["model.dim"]
     assert [key for key, _ in space.items_for("huber")] == ["objective.delta", "model.dim"]
-    assert given_values(config, space, labelled=True) == {"objective.name": "squared", "model.dim": 8}
+    assert given_values(config, space) == {"objective.name": "squared", "model.dim": 8}
 
 
 def test_values_take_the_type_of_their_key(folder, config: Config) -> None:
     path = written(
-        folder, "[model]\ndropout = [0, 0.5]\nfeature_dim = {low = 2, high = 6}\nhidden = [[], [8]]\n"
+        folder, "[model]\ndropout = [0, 0.5]\nfeature_dim = {low = 2, high = 6}\nhidden = [[4], [8]]\n"
     )
     space = read_space(path, config)
     assert space.parameters["model.dropout"] == Choices((0.0, 0.5))
     assert all(isinstance(value, float) for value in space.parameters["model.dropout"].values)
     assert space.parameters["model.embedding_dim"].whole
-    assert space.parameters["model.hidden"] == Choices(([], [8]))
+    assert space.parameters["model.hidden"] == Choices(([4], [8]))
     assert read_space(written(folder, space.dump()), config) == space
 
 
@@ -137,7 +140,7 @@ def test_values_take_the_type_of_their_key(folder, config: Config) -> None:
         ("[model]\ndropout = {low = 0, high = 1.5}\n", "model.dropout"),
         ("[model]\ndim = [8, 2]\n", "model.dim = 2"),
         ('[model]\ndim = [8, "x"]\n', "model.dim"),
-        ("[objective]\ndelta = [1.0, 2.0]\n", "applies to huber"),
+        ("[objective]\ndelta = [1.0, 2.0]\n", "applies to objective huber"),
         ('[objective]\ntransform = ["none", "log1p"]\n', "can't be searched"),
         ('[objective]\nname = ["squared", "bpr"]\n', "must all predict labels"),
         ('[objective]\nname = ["squared", "absolute"]\n', "objective"),
@@ -150,7 +153,7 @@ def test_invalid_spaces_are_refused(folder, config: Config, text: str, says: str
 
 
 def test_a_span_must_be_able_to_hold_the_config(folder) -> None:
-    config = load_config(folder / "config.toml", ["model.dropout=0"])
+    config = load_config(folder / "config.toml", ["model.kind=mlp", "model.dropout=0"])
     path = written(folder, "[model]\ndropout = {low = 0.1, high = 0.5, log = true}\n")
     with pytest.raises(ConfigError, match=r"model\.dropout is 0\.0"):
         space_of(config, read_space(path, config))

@@ -26,7 +26,6 @@ SPACE = Space(
         "model.hidden": Choices(([], [8], [8, 4])),
         "model.embedding_dim": Span(2, 9),
     },
-    layered=True,
 )
 FIRST = {"objective.name": "squared", "model.hidden": [8], "model.embedding_dim": 8}
 
@@ -110,7 +109,7 @@ def test_hopeless_is_what_most_others_were_better_than(tmp_path: Path) -> None:
 def test_importance_finds_what_matters_and_says_nothing_of_few(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(_optuna, "STARTUP_TRIALS", 99)
     study = Study(tmp_path / "a.db", maximise=True, seed=1)
-    space = Space({"model.dropout": Span(0.0, 0.5), "model.embedding_dim": Span(2, 9)}, layered=True)
+    space = Space({"model.dropout": Span(0.0, 0.5), "model.embedding_dim": Span(2, 9)})
     first = {"model.dropout": 0.1, "model.embedding_dim": 8}
     for done in range(LEAST_FOR_IMPORTANCE):
         assert study.importance() == {}, done

@@ -319,7 +319,7 @@ def search(tmp_path: Path, config: Config, parts: Parts) -> Search:
     validator = RatingValidator(parts.validation, "learned")
     study = Study(tmp_path / "study.db", maximise=False, seed=1)
     space = Space({"model.ensemble_size": Choices(("auto", 1, 2)), "model.dim": Choices((8, 10))})
-    space = space.around(config, labelled=True)
+    space = space.around(config)
     return Search(config, space, parts.train, parts.validation, validator, study, tmp_path / "scores")
 
 

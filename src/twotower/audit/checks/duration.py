@@ -36,7 +36,7 @@ class Duration(Check):
         config, schema = case.config, case.schema
         if schema.label is None or len(case.labels("train")) < 1000:
             return
-        if config.positive.duration_rank is not None or config.objective.transform == "duration_rank":
+        if config.positive.duration_rank is not None or config.objective.label_transform == "duration_rank":
             return
         rows = case.sample("train")
         side = case.sides[1]

@@ -32,12 +32,12 @@ class Identity(Check):
                     f"{count_of(distinct, side.role)} in {count_of(rows, 'training row')}",
                     f"name the column with the {side.role}'s id, not with the id of the row or the event",
                 )
-        hidden = case.config.model.id_dropout
-        if case.config.objective.name == "all_pairs":
-            return  # it solves for what ids add to the features
+        hidden = getattr(case.config.training, "id_dropout", None)
+        if case.config.objective.quadratic == "cells":
+            return  # what ids add to the features is solved for
         if isinstance(hidden, float) and hidden > _HIDDEN:
             yield self.warning(
-                "model.id_dropout",
+                "training.id_dropout",
                 "ids are hidden from the model most of the time, so it mostly learns from features",
                 f"{hidden:.0%} of the users and items in each step",
                 "leave it at its default; for warm users and items the id is the main information",

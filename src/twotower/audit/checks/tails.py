@@ -37,7 +37,7 @@ class Tails(Check):
         if owned < _OWNED:
             return
         capped = case.config.evaluation.cap is not None
-        tamed = objective.transform not in ("none", "standardise") or objective.name != "squared"
+        tamed = objective.quadratic != "pairs" or objective.label_transform not in ("none", "standardise")
         high = float(np.quantile(y, 1 - _TOP))
         evidence = (
             f"{_TOP:.0%} of the {len(y):,} training labels have {owned:.0%} of the squared deviations; the "

@@ -23,6 +23,7 @@ from twotower.audit.guessing.sections import (
 from twotower.audit.guessing.sources import exists, read_tables
 from twotower.audit.guessing.tables import Ask, Table, Tables, Told, sort_tables
 from twotower.audit.guessing.writing import Lines
+from twotower.config.parts import first_that
 from twotower.config.schema import Kind, Schema
 from twotower.core.wording import count_of
 from twotower.data.merged import split_out
@@ -86,7 +87,7 @@ def _predicts(label: str | None, told: Told, ask: Ask | None) -> bool:
 def _how_to_predict(label: str) -> str:
     return (
         f"the config ranks items for each user; to predict '{label}' instead, run init with --predict, or "
-        "train with --set objective.name=squared"
+        f"train with --set objective.name={first_that(predicts=True)}"
     )
 
 
@@ -114,9 +115,10 @@ def _of_layout(layout: Layout, folder: Path, told: Told, ask: Ask | None) -> Dra
         lines.value("threshold", 4.0, "the top of the scale; what recommendations should find")
     lines.section("objective")
     if not predicts:
-        lines.value("name", "all_pairs", "ranks; 'squared' predicts the label")
+        other = first_that(predicts=True)
+        lines.value("name", first_that(predicts=False), f"ranks; '{other}' predicts the label")
     else:
-        lines.value("name", "squared")
+        lines.value("name", first_that(predicts=True))
     if layout.source == "kuairec" and predicts:
         lines.value("transform", "cap", "a few ratios above 5 have most of the variance")
         lines.value("cap", 5.0)

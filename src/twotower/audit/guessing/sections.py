@@ -14,6 +14,7 @@ from twotower.audit.guessing.roles import Roles
 from twotower.audit.guessing.tables import Tables
 from twotower.audit.guessing.writing import Lines
 from twotower.audit.statistics import Floats
+from twotower.config.parts import first_that
 from twotower.config.schema import Schema
 from twotower.core.wording import count_of
 from twotower.data.raw_text import UTF8
@@ -89,18 +90,17 @@ def write_positive(lines: Lines, label: Label) -> None:
 
 def write_objective(lines: Lines, label: Label | None, *, predicts: bool) -> None:
     """Write ``[objective]``."""
+    ranks = first_that(predicts=False)
     lines.section("objective")
     if label is None:
-        lines.value("name", "all_pairs", "ranks: there is no label to predict")
+        lines.value("name", ranks, "ranks: there is no label to predict")
     elif not predicts:
-        other = "logistic" if label.nature is Nature.YES_NO else "squared"
-        lines.value(
-            "name", "all_pairs", f"ranks, with grades from the label; '{other}' predicts the label instead"
-        )
+        other = first_that(predicts=True, logits=label.nature is Nature.YES_NO)
+        lines.value("name", ranks, f"ranks, with grades from the label; '{other}' predicts the label instead")
     elif set(np.unique(label.y).tolist()) == {0.0, 1.0}:
-        lines.value("name", "logistic", "the label is yes or no")
+        lines.value("name", first_that(predicts=True, logits=True), "the label is yes or no")
     else:
-        lines.value("name", "squared", "predicts the label; 'all_pairs' ranks")
+        lines.value("name", first_that(predicts=True), f"predicts the label; '{ranks}' ranks")
         write_cap(lines, label.y)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from twotower.audit.finding import Finding
+from twotower.config.parts import first_that
 from twotower.core.wording import count_of
 from twotower.report.case import Case
 from twotower.report.doctor.probe import Probe
@@ -42,7 +43,8 @@ class SameLists(Probe):
                 "nearly all users get the same list",
                 f"two users share {lists.overlap:.0%} of their lists on average, over "
                 f"{count_of(len(lists.users), 'user')}; {taken_apart}",
-                "to recommend, train an objective that ranks (objective.name = 'all_pairs')"
+                "to recommend, train an objective that ranks (objective.name = "
+                f"'{first_that(predicts=False)}')"
                 if not case.ranks
                 else "lower objective.regularisation, train longer, or add features of the users",
             )

@@ -134,7 +134,7 @@ def _ranked(case: Case) -> Interval | None:
 
 def _predicted(case: Case) -> Interval:
     """Return the RMSE of capped labels, as it is measured on the validation set."""
-    cap = case.config.objective.cap or np.inf
+    cap = case.config.objective.label_cap or np.inf
     test = case.parts.test
     label = test.interactions.get_column(str(test.schema.label)).cast(pl.Float64).to_numpy()
     error = np.square(np.minimum(label, cap) - np.minimum(case.recommender.predict(test), cap))

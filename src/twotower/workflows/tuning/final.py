@@ -99,7 +99,7 @@ def _compared(
         ranked = compare_on_task(task, rankers, None, **how)  # type: ignore[arg-type]
         models = {name: dict(of.metrics) for name, of in ranked.models.items()}
         return metric, models, dict(ranked.differences.get(BEST, {}))
-    cap = config.objective.cap
+    cap = config.objective.label_cap
     predictions = {name: run.recommender.predict(parts.test) for name, run in runs.items()}
     rated = compare_ratings(predictions, parts.test, seen, cap=cap, **how)  # type: ignore[arg-type]
     models = {name: dict(of.metrics) for name, of in rated.models.items()}

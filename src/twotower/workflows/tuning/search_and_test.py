@@ -157,7 +157,7 @@ def space_of(config: Config, space: Space | None = None) -> Space:
     labelled = config.schema_ is None or config.schema_.label is not None
     if space is None:
         space = default_space(config, labelled=labelled)
-    return space.around(config, labelled=labelled)
+    return space.around(config)
 
 
 def _search(config: Config, space: Space, parts: Parts, rule: PositiveRule, folder: TuneFolder) -> Search:

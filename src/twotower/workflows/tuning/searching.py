@@ -86,7 +86,7 @@ class Search:
         with disk_errors(self.scores):
             self.scores.mkdir(parents=True, exist_ok=True)
         watcher.begin(budget, self.validator.measure)
-        first = given_values(self.given, self.space, labelled=self.train.schema.label is not None)
+        first = given_values(self.given, self.space)
         while (reason := self.study.fact("over") or budget.spent(self.study.trials())) is None:
             # The first trial has no time limit: without it there is nothing to compare with.
             trials = self.study.trials()
@@ -155,7 +155,7 @@ class Search:
         tracked.status = "finished" if trial.state == "complete" else trial.state
 
     def _config(self, values: Mapping[str, Any]) -> Config:
-        given = given_values(self.given, self.space, labelled=self.train.schema.label is not None)
+        given = given_values(self.given, self.space)
         if dict(values) == given:
             return self.given
         return with_values(self.given, values, "a trial")

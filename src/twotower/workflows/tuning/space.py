@@ -18,22 +18,18 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import tomlkit
 from tomlkit.items import InlineTable
 
 from twotower.config import Config, with_values
-from twotower.config.agreement import OF_GRADIENTS, OF_LAYERS, OF_OBJECTIVES, SOLVABLE, is_solved
+from twotower.config.parts import OBJECTIVE, PLACES, trainer_of
 from twotower.config.renamed import current_key
-from twotower.config.sections import IMPLICIT
 from twotower.errors import ConfigError, nearest
 from twotower.estimator.setup import settled
+from twotower.training.registry import TRAINERS
 
-OF_TRAINED: Final = ("model.hidden", *OF_LAYERS, *OF_GRADIENTS)
-"""Parameters that linear towers fitted in closed form do not have."""
-
-_SECTIONS = ("model", "objective", "training")
 _UNITS = ("objective.transform", "objective.cap")
 """They change the unit of the validation error."""
 _SPAN_KEYS = {"low", "high", "log"}
@@ -116,11 +112,11 @@ class Space:
 
     Attributes:
         parameters: ``section.key`` -> the values it may take.
-        layered: whether the towers keep hidden layers even with objectives that have a closed-form solver.
+        config: its towers and its trainer decide which parameters an objective has; None before `around`.
     """
 
     parameters: Mapping[str, Choices | Span]
-    layered: bool = False
+    config: Config | None = None
 
     def items_for(self, objective: str) -> Iterator[tuple[str, Choices | Span]]:
         """Yield the parameters of an objective, except its name."""
@@ -129,17 +125,23 @@ class Space:
                 yield key, domain
 
     def has(self, key: str, objective: str) -> bool:
-        """Return whether an objective has a parameter."""
-        solved = objective in SOLVABLE and not self.layered
-        return objective in OF_OBJECTIVES.get(key, (objective,)) and not (solved and key in OF_TRAINED)
+        """Return whether a model of an objective has a parameter."""
+        section, name = key.split(".")
+        if section == "objective":
+            return name in OBJECTIVE.part(objective).Config.model_fields
+        if self.config is None:
+            return True
+        if section == "model":
+            return name in type(self.config.model).model_fields
+        return name in TRAINERS.get(_trainer(self.config, objective)).Config.model_fields
 
-    def around(self, config: Config, *, labelled: bool) -> Space:
+    def around(self, config: Config) -> Space:
         """Return the space, extended to include the config's own values.
 
         Raises:
             ConfigError: a value can't be included, such as 0 in a log-uniform range.
         """
-        given = given_values(config, self, labelled=labelled)
+        given = given_values(config, self)
         parameters = dict(self.parameters)
         for key, value in given.items():
             parameters[key] = parameters[key].including(value)
@@ -149,7 +151,7 @@ class Space:
                     f"{value!r} and the space has {self.parameters[key].toml()}. Change one, or remove the "
                     "key"
                 )
-        return replace(self, parameters=parameters)
+        return replace(self, parameters=parameters, config=config)
 
     def dump(self) -> str:
         """Return the space as TOML that `read_space` reads."""
@@ -162,13 +164,12 @@ class Space:
         return tomlkit.dumps(document)
 
 
-def given_values(config: Config, space: Space, *, labelled: bool) -> dict[str, Any]:
+def given_values(config: Config, space: Space) -> dict[str, Any]:
     """Return a config's own values of the parameters of a space, with every "auto" resolved.
 
     Parameters that its objective does not have are left out.
     """
-    model, objective = settled(config.model, config.objective, config.training, labelled)
-    decided = config.model_copy(update={"model": model, "objective": objective})
+    decided = config.model_copy(update=vars(settled(config.model, config.objective, config.training)))
     keys = ("objective.name", *(key for key, _ in space.items_for(config.objective.name)))
     return {key: _value(decided, key) for key in keys if key in space.parameters}
 
@@ -180,41 +181,26 @@ def default_space(config: Config, *, labelled: bool) -> Space:
         config: its objective decides which parameters there are.
         labelled: whether interactions have labels.
     """
-    name, layered = config.objective.name, _layered(config)
-    parameters: dict[str, Choices | Span] = {
-        "model.dim": Choices((32, 64, 96, 128)),
+    objective = config.objective
+    searched = {
+        "model": config.model.searched,
+        "training": TRAINERS.get(config.trainer).searched(objective),
+        "objective": objective.searched,
     }
-    if layered or (name not in SOLVABLE and config.model.widths):
-        parameters["model.hidden"] = Choices(([64], [128], [256], [128, 64]))
-        parameters["model.embedding_dim"] = Choices((4, 8, 16))
-        parameters["model.dropout"] = Span(0.0, 0.5)
-    if layered or not config.solved:
-        parameters["model.id_dropout"] = Span(0.5, 0.99) if name == "all_pairs" else Span(0.0, 0.5)
-        parameters["training.learning_rate"] = Span(0.001, 0.03, log=True)
-    match name:
-        case "all_pairs":
-            parameters["objective.regularisation"] = Span(0.1, 1.0, log=True)
-            parameters["objective.unobserved_weight"] = Span(0.01, 1.0, log=True)
-            if labelled:
-                parameters["objective.min_grade"] = Choices(("none", 0.0, 0.2, 0.4, 0.6, 0.8))
-        case "softmax" | "bpr":
-            parameters["objective.regularisation"] = Span(0.003, 0.08, log=True)
-            parameters["objective.negatives"] = Choices((1024, 4096, 16384))
-            if name == "softmax":
-                parameters["objective.hard_negatives"] = Choices(("none", 16, 64, 256))
-        case "huber":
-            parameters["objective.regularisation"] = Span(0.02, 0.3, log=True)
-            parameters["objective.delta"] = Span(0.3, 3.0, log=True)
-        case _:
-            parameters["objective.regularisation"] = Span(0.02, 0.3, log=True)
-    given = given_values(config, Space(parameters, layered), labelled=labelled)
+    parameters = {
+        f"{section}.{name}": _domain(values, f"{section}.{name}")
+        for section, settings in searched.items()
+        for name, values in settings.items()
+        if labelled or name not in objective.needs_labels
+    }
+    given = given_values(config, Space(parameters, config))
     kept = {
         key: domain
         for key, domain in parameters.items()
         # 0 (no regularisation, say) is deliberate, and a log-uniform range can't include it
         if key not in given or domain.including(given[key]).holds(given[key])
     }
-    return Space(kept, layered)
+    return Space(kept, config)
 
 
 def read_space(path: str | Path, config: Config) -> Space:
@@ -236,10 +222,10 @@ def read_space(path: str | Path, config: Config) -> Space:
         raise ConfigError(f"could not read the space {path}: {error.strerror or error}") from None
     parameters: dict[str, Choices | Span] = {}
     for section, keys in values.items():
-        if section not in _SECTIONS:
+        if section not in PLACES:
             raise ConfigError(
-                f"{path}: a space has the sections {', '.join(_SECTIONS)}; got '{section}'."
-                f"{nearest(section, _SECTIONS)} Other sections can't be searched."
+                f"{path}: a space has the sections {', '.join(PLACES)}; got '{section}'."
+                f"{nearest(section, PLACES)} Other sections can't be searched."
             )
         if not isinstance(keys, dict):
             raise ConfigError(f"{path}: '{section}' must be a section; write [{section}] above its keys")
@@ -249,7 +235,7 @@ def read_space(path: str | Path, config: Config) -> Space:
         raise ConfigError(
             f"{path}: a space must name at least one key to search; --show-space prints an example"
         )
-    return _checked(Space(parameters, _layered(config)), config, str(path))
+    return _checked(Space(parameters, config), config, str(path))
 
 
 def current_names(text: str) -> str:
@@ -302,25 +288,18 @@ def _checked(space: Space, config: Config, name: str) -> Space:
     if not isinstance(names, Choices):
         raise ConfigError(f"{name}: objective.name must be a list of objectives")
     for one in names.values:
-        if (one in IMPLICIT) != config.objective.implicit:
+        if OBJECTIVE.registry.get(one).Config.implicit != config.objective.implicit:
             task = "rank" if config.objective.implicit else "predict labels"
             raise ConfigError(
                 f"{name}: objectives to choose among must all {task}, as the config's "
                 f"'{config.objective.name}' does; got {one!r}"
             )
-    hidden = space.parameters.get("model.hidden")
-    if space.layered and "all_pairs" in names.values and isinstance(hidden, Choices) and hidden.holds([]):
-        raise ConfigError(
-            f"{name}: model.hidden = [] with 'all_pairs' gives linear towers, fitted in closed form, which "
-            "lack other towers' parameters; remove that choice, and tune a config with model.hidden = [] "
-            "apart"
-        )
     typed: dict[str, Choices | Span] = {}
     for key, domain in space.parameters.items():
         # each value is validated with an objective that uses it
         reader = next((one for one in names.values if key == "objective.name" or space.has(key, one)), None)
         if reader is None:
-            raise ConfigError(f"{name}: {_unread(key, names)}. Remove it")
+            raise ConfigError(f"{name}: {_unread(key, config, names)}. Remove it")
         values = [
             _value(
                 with_values(
@@ -336,22 +315,28 @@ def _checked(space: Space, config: Config, name: str) -> Space:
     return replace(space, parameters=typed)
 
 
-def _unread(key: str, names: Choices) -> str:
+def _unread(key: str, config: Config, names: Choices) -> str:
     """Return why a parameter would have no effect."""
-    if key in OF_OBJECTIVES:
-        return (
-            f"{key} applies to {' and '.join(OF_OBJECTIVES[key])}; this space has {', '.join(names.values)}"
-        )
+    section, setting = key.split(".")
+    place = PLACES[section]
+    readers = place.owners(setting)
+    if not readers:
+        return f"there is no setting {key}.{nearest(setting, place.fields())}"
+    has = {
+        "objective": names.values,
+        "model": (config.model.kind,),
+        "training": dict.fromkeys(_trainer(config, one) for one in names.values),
+    }
     return (
-        f"{key} applies to towers trained by gradients; with '{names.values[0]}' linear towers are fitted in "
-        "closed form. To search it, set model.hidden = [128] in the config"
+        f"{key} applies to {place.registry.kind} {' and '.join(readers)}; this space has "
+        f"{', '.join(has[section])}. To search it, set {section}.{place.key} = '{readers[0]}' in the config"
     )
 
 
-def _layered(config: Config) -> bool:
-    """Return whether this config trains by gradients where a closed-form solver exists."""
-    squared = config.objective.model_copy(update={"name": "squared"})
-    return bool(config.model.widths) and not is_solved(config.model, squared, config.training)
+def _trainer(config: Config, objective: str) -> str:
+    """Return the name of the trainer that an objective has with the config's towers."""
+    settings = OBJECTIVE.part(objective).Config.model_construct(name=objective)
+    return trainer_of(config.model, settings, config.training)
 
 
 def _value(config: Config, key: str) -> Any:

@@ -1,0 +1,291 @@
+"""Sections with the settings of the part that they name: ``[model]``, ``[objective]``, ``[training]``.
+
+Which settings there are is asked of the parts. Their packages lie above this one, so the registries are
+looked up when they are first needed.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from typing import Any, Final
+
+from pydantic.fields import FieldInfo
+
+from twotower.config.bases import ModelConfig, ObjectiveConfig, TrainingConfig
+from twotower.config.renamed import MOVED, renamed_warning
+from twotower.config.sections import Section
+from twotower.core.registry import Registry
+from twotower.errors import ConfigError, RenamedWarning, nearest
+
+AUTO: Final = "auto"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A section that names a part.
+
+    Attributes:
+        section: its name.
+        key: the key that names the part.
+        registry_name: where the registry is, as ``module:name``.
+        base: the settings that all parts have.
+    """
+
+    section: str
+    key: str
+    registry_name: str
+    base: type[Section]
+
+    @cached_property
+    def registry(self) -> Registry[Any]:
+        """The parts that the section can name."""
+        module, _, name = self.registry_name.partition(":")
+        found: Registry[Any] = getattr(import_module(module), name)
+        return found
+
+    def part(self, name: Any) -> Any:
+        """Return the class of a part.
+
+        Raises:
+            ConfigError: there is no part of this name.
+        """
+        known = self.registry.names()
+        if not isinstance(name, str) or (name not in known and ":" not in name):
+            options = list(dict.fromkeys((self.base.model_fields[self.key].default, *known)))
+            options = [one for one in options if isinstance(one, str)]
+            raise ConfigError(
+                f"'{self.section}.{self.key}' must be one of {', '.join(options)}; got {name!r}."
+                f"{nearest(str(name), options)}"
+            )
+        return self.registry.get(name)
+
+    def configs(self) -> Iterator[tuple[str, type[Any]]]:
+        """Yield the name of each part and the class of its settings."""
+        for name in self.registry.names():
+            yield name, self.registry.get(name).Config
+
+    def fields(self) -> dict[str, FieldInfo]:
+        """Return the settings of all parts, those that all have first."""
+        found = dict(self.base.model_fields)
+        for _, config in self.configs():
+            found |= {name: field for name, field in config.model_fields.items() if name not in found}
+        return found
+
+    def owners(self, setting: str) -> list[str]:
+        """Return the names of the parts that have a setting."""
+        return [name for name, config in self.configs() if setting in config.model_fields]
+
+    def read(self, name: str, values: Mapping[str, Any], why: str = "", fix: str = "") -> dict[str, Any]:
+        """Return the values that a part has; those of others are left out if they are at their defaults.
+
+        Args:
+            name: of the part.
+            values: setting -> value.
+            why: added to an error: why it is this part.
+            fix: what else to do, for an error.
+
+        Raises:
+            ValueError: a setting that other parts have and this one does not, changed from its default.
+        """
+        kept: dict[str, Any] = {}
+        own = self.part(name).Config.model_fields
+        for setting, value in values.items():
+            owners = [] if setting in own else self.owners(setting)
+            if not owners:
+                kept[setting] = value  # its own; or nobody's, which is an error later
+                continue
+            default = self.fields()[setting].default
+            same = (
+                default,
+                list(default) if isinstance(default, tuple) else "none" if default is None else default,
+            )
+            if value not in same:
+                others = " or ".join(f"'{one}'" for one in owners)
+                standing = "none" if default is None else default
+                raise ValueError(
+                    f"{self.section}.{setting} = {value!r} is only read by {self.registry.kind} {others}, "
+                    f"not by '{name}'{why}; leave it at {standing!r}, or set {self.section}.{self.key} = "
+                    f"'{owners[0]}'{fix}"
+                )
+        return kept
+
+
+MODEL: Final = Place("model", "kind", "twotower.towers.registry:TOWERS", ModelConfig)
+OBJECTIVE: Final = Place("objective", "name", "twotower.objectives.registry:OBJECTIVES", ObjectiveConfig)
+TRAINING: Final = Place("training", "trainer", "twotower.training.registry:TRAINERS", TrainingConfig)
+PLACES: Final[Mapping[str, Place]] = {place.section: place for place in (MODEL, OBJECTIVE, TRAINING)}
+
+
+def first_that(*, predicts: bool, logits: bool = False) -> str:
+    """Return the first objective that ranks, or predicts a label, with ``logits`` one of yes or no."""
+    return next(
+        name
+        for name, config in OBJECTIVE.configs()
+        if config.implicit != predicts and config.logits == logits
+    )
+
+
+def default_objective() -> ObjectiveConfig:
+    """Return the settings of the default objective."""
+    found: ObjectiveConfig = OBJECTIVE.registry.get(OBJECTIVE.registry.default).Config()
+    return found
+
+
+def default_model() -> ModelConfig:
+    """Return the settings of the default towers."""
+    found: ModelConfig = MODEL.registry.get(MODEL.registry.default).Config()
+    return found
+
+
+def trainer_of(model: ModelConfig, objective: ObjectiveConfig, training: TrainingConfig) -> str:
+    """Return the name of the trainer; for "auto" the first that can train these towers by this objective.
+
+    Raises:
+        ValueError: the trainer that is named can't.
+    """
+    trainers = TRAINING.registry
+    able = [name for name in trainers.names() if trainers.get(name).trains(model, objective)]
+    if training.trainer == AUTO:
+        return able[0]
+    if training.trainer not in able:
+        TRAINING.part(training.trainer)  # an error of its own if there is none
+        raise ValueError(
+            f"training.trainer = '{training.trainer}' can't train towers of kind '{model.kind}'"
+            f"{' that are normalised' if model.normalise else ''} by objective '{objective.name}'; use "
+            f"{' or '.join(repr(one) for one in able)}"
+        )
+    return training.trainer
+
+
+Validate = Callable[[type[Any], str, Mapping[str, Any]], Any]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The sections that name parts, each with the settings of its part."""
+
+    model: ModelConfig
+    objective: ObjectiveConfig
+    training: TrainingConfig
+
+
+def parts_of(sections: Mapping[str, Mapping[str, Any]], validate: Validate, *, warn: bool = True) -> Parts:
+    """Return the sections as typed values.
+
+    Args:
+        sections: section -> setting -> value; sections may be missing.
+        validate: makes a section: ``(class, section's name, values) -> value``; raises a `ConfigError` for
+            values that are not valid.
+        warn: whether settings in the form of an earlier version give a `RenamedWarning`.
+
+    Raises:
+        ConfigError: every fault, a line for each: there is no part of a name, a value is not valid, nothing
+            would read a setting, a trainer can't train these towers.
+    """
+    given = _current({name: dict(sections.get(name, {})) for name in PLACES}, warn=warn)
+    made: dict[str, Any] = {}
+    faults: list[str] = []
+    for place in (MODEL, OBJECTIVE):
+        name = given[place.section].setdefault(place.key, place.registry.default)
+        with _collecting(faults):
+            values = place.read(name, given[place.section])
+            made[place.section] = validate(place.part(name).Config, place.section, values)
+    with _collecting(faults):
+        values = given["training"]
+        common = {key: values[key] for key in TrainingConfig.model_fields if key in values}
+        training = validate(TrainingConfig, "training", common)
+        if "model" in made and "objective" in made:
+            model, objective = made["model"], made["objective"]
+            name = trainer_of(model, objective, training)
+            why = f", which trains towers of kind '{model.kind}' by objective '{objective.name}'"
+            part = TRAINING.part(name)
+            made["training"] = validate(part.Config, "training", TRAINING.read(name, values, why))
+            part.check(made["training"], objective)
+    if faults:
+        raise ConfigError("\n".join(faults))
+    return Parts(**made)
+
+
+@contextmanager
+def _collecting(faults: list[str]) -> Iterator[None]:
+    try:
+        yield
+    except ConfigError as error:
+        faults += str(error).splitlines()
+    except ValueError as error:
+        faults.append(f"{error}.")
+
+
+def saved_parts(
+    model: Mapping[str, Any], objective: Mapping[str, Any]
+) -> tuple[ModelConfig, ObjectiveConfig]:
+    """Return the settings of a saved model, from this version or an earlier one.
+
+    Raises:
+        ConfigError: a part is not there.
+        ValueError: values that are not valid.
+    """
+    for what, values in (("model", model), ("objective", objective)):
+        if not isinstance(values, Mapping):
+            raise ValueError(f"the settings of the {what} must be a table, got {values!r}")
+    given = _current({"model": dict(model), "objective": dict(objective), "training": {}}, warn=False)
+    made = []
+    for place in (MODEL, OBJECTIVE):
+        values = given[place.section]
+        name = values.setdefault(place.key, place.registry.default)
+        made.append(place.part(name).Config.model_validate(place.read(name, values)))
+    return made[0], made[1]
+
+
+def _current(given: dict[str, dict[str, Any]], *, warn: bool) -> dict[str, dict[str, Any]]:
+    """Move settings to their present sections, and say what the towers are where only ``hidden`` did."""
+    for old, new in MOVED.items():
+        (section, name), (home, current) = old.split("."), new.split(".")
+        if name in given[section]:
+            if warn:
+                renamed_warning(old, new)
+            given[home][current] = given[section].pop(name)
+    model = given["model"]
+    if "hidden" in model and "kind" not in model:
+        model["kind"] = _kind_before(given)
+        if warn:
+            warnings.warn(
+                f"model.hidden without model.kind means model.kind = '{model['kind']}' in this version and "
+                "is an error in the next; set model.kind",
+                RenamedWarning,
+                stacklevel=5,
+            )
+        if model["kind"] == MODEL.registry.default or model["hidden"] == AUTO:
+            del model["hidden"]
+    return given
+
+
+def _kind_before(given: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the kind of towers where only ``hidden`` says it, as it was before there was ``model.kind``.
+
+    Without hidden layers they were linear. "auto" was linear if the objective could be solved in closed form
+    and no setting said otherwise.
+    """
+    linear, layered = MODEL.registry.default, MODEL.owners("hidden")[0]
+    if given["model"]["hidden"] != AUTO:
+        return layered if given["model"]["hidden"] else linear
+    name = given["objective"].get("name", OBJECTIVE.registry.default)
+    solvable = bool(OBJECTIVE.part(name).Config.quadratic)
+    if not solvable or given["model"].get("normalise"):
+        return layered
+    own = set(MODEL.registry.get(layered).Config.model_fields)
+    of_trained = {
+        "model": own - set(ModelConfig.model_fields) - {"hidden"},
+        "training": set(TRAINING.fields()) - set(TrainingConfig.model_fields),
+    }
+    changed = any(
+        given[place.section][key] != place.fields()[key].default
+        for place in (MODEL, TRAINING)
+        for key in of_trained[place.section] & set(given[place.section])
+    )
+    return layered if changed else linear

@@ -1,0 +1,305 @@
+"""`Gradients`: stochastic gradient descent.
+
+Each step encodes its distinct users and items once, runs the pair loop, and propagates the gradients back
+through the towers.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BeforeValidator, Field
+
+from twotower.config import ModelConfig, ObjectiveConfig, TrainingConfig
+from twotower.config.sections import Count, NotNegative, Positive
+from twotower.errors import TrainingError
+from twotower.evaluation.epochs import EpochValidator as Validator
+from twotower.objectives import Workspace
+from twotower.objectives.penalty import penalty_shares, vector_penalty
+from twotower.towers import SideArrays
+from twotower.training.batches import Batch, Batcher
+from twotower.training.callback import CallbackList, Record
+from twotower.training.id_als import IdALS
+from twotower.training.pair_squares import PairSquares
+from twotower.training.posterior import take_posterior_means
+from twotower.training.row_adam import RowAdam
+from twotower.training.schedule import Rate
+from twotower.training.trainer import Trainer, TrainingTask
+
+
+def _auto_or_count(value: Any) -> Any:
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise ValueError("must be 'auto' or a whole number of pairs, 1 or more")
+
+
+class GradientsConfig(TrainingConfig):
+    """``gradients``: trains all towers with all objectives, by Adam."""
+
+    batch_size: Annotated[Literal["auto"] | int, BeforeValidator(_auto_or_count)] = "auto"
+    """Pairs per step. ``auto``: about 12 steps per epoch, between 8,192 and 1,048,576 pairs."""
+    learning_rate: Positive = 0.005
+    """Initial learning rate of Adam."""
+    schedule: Literal["plateau", "cosine", "constant"] = "plateau"
+    """``plateau`` reduces the learning rate when the validation metric stalls; ``cosine`` decays it to zero
+    over all epochs; ``constant`` keeps it."""
+    plateau_factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
+    """Factor that the learning rate is multiplied by at a plateau."""
+    plateau_patience: Count = 2
+    """Epochs without a better validation metric before the learning rate is reduced."""
+    id_dropout: Literal["auto"] | Annotated[float, Field(ge=0.0, lt=1.0)] = "auto"
+    """Share of users and items whose id is hidden in each step, so the features learn to stand in for it
+    (cold start). ``auto``: 0.1; 0.9 where the part of the vectors that ids add is solved for after each
+    epoch, as with ``all_pairs``."""
+    weight_decay: NotNegative = 0.01
+    """Decoupled weight decay of the layers' weights (Loshchilov and Hutter 2019)."""
+    clip_norm: Positive | None = 5.0
+    """Maximum norm of the gradient of the layers' weights; ``"none"``: no clipping."""
+    posterior: bool = True
+    """With objective ``squared``: whether the vectors of the ids are replaced by their posterior means if
+    that improves the validation metric. Not done with ``normalise`` or without ``regularisation``."""
+
+    searched: ClassVar[Mapping[str, Any]] = {
+        **TrainingConfig.searched,
+        "id_dropout": {"low": 0.0, "high": 0.5},
+        "learning_rate": {"low": 0.001, "high": 0.03, "log": True},
+    }
+
+
+HIDDEN_IDS, SOLVED_IDS = 0.1, 0.9
+"""Share of hidden ids where it is "auto": usually, and where the ids' part is solved for afterwards."""
+
+
+class Gradients(Trainer):
+    """Trains by gradients; see `Trainer`.
+
+    Where the objective is least squares over all cells, the ids' part of the vectors is solved in closed form
+    after the steps of an epoch (`IdALS`), which then leave it unchanged.
+    """
+
+    Config: ClassVar[type[GradientsConfig]] = GradientsConfig
+
+    def __init__(self, task: TrainingTask, config: GradientsConfig) -> None:
+        super().__init__(task, config)
+        model, pairs, settings = task.model, task.pairs, task.settings
+        self.batcher = Batcher(
+            pairs, config.batch_size, task.seed, negatives=settings.sampled_items, whole=task.objective.whole
+        )
+        self.workspace = Workspace()
+        self.user_shares = penalty_shares(np.bincount(pairs.user, minlength=pairs.n_users))
+        self.item_shares = penalty_shares(np.bincount(pairs.item, minlength=pairs.n_items))
+        self.ids: IdALS | None = None
+        if self.solves_ids(model.config, settings) and settings.cell_weight is not None:
+            self.ids = IdALS(PairSquares(pairs, settings.cell_weight, task.penalty), task.users, task.items)
+            model.users.ids.still = model.items.ids.still = True
+        hidden = self.settled(config, model.config, settings).id_dropout
+        assert hidden != "auto"
+        model.users.id_dropout = model.items.id_dropout = hidden
+        self.rows = RowAdam({name: table for name, table in model.row_tables().items() if not table.still})
+        self.layers = [p for p in model.parameters() if p.requires_grad]
+        self.adam = torch.optim.AdamW(
+            self.layers, lr=config.learning_rate, weight_decay=config.weight_decay, foreach=True
+        )
+        self.rates = Rate.start(config)
+
+    @classmethod
+    def trains(cls, model: ModelConfig, objective: ObjectiveConfig) -> bool:
+        """Return True: there are gradients for all towers and objectives."""
+        return True
+
+    @classmethod
+    def check(cls, config: GradientsConfig, objective: ObjectiveConfig) -> None:
+        """Raise `ValueError` if ``posterior`` was changed and the objective has no posterior."""
+        if not config.posterior and objective.quadratic != "pairs":
+            raise ValueError(
+                "training.posterior = False has no effect, as posterior means are for squared errors of a "
+                f"label, not for objective '{objective.name}'; leave it at True"
+            )
+
+    @classmethod
+    def settled(
+        cls, config: GradientsConfig, model: ModelConfig, objective: ObjectiveConfig
+    ) -> GradientsConfig:
+        """Return the settings with the share of hidden ids."""
+        if config.id_dropout != "auto":
+            return config
+        return config.model_copy(
+            update={"id_dropout": SOLVED_IDS if cls.solves_ids(model, objective) else HIDDEN_IDS}
+        )
+
+    @classmethod
+    def searched(cls, objective: ObjectiveConfig) -> Mapping[str, Any]:
+        """Return the settings that `tune` searches by default; more ids are hidden where they are solved."""
+        most = {"id_dropout": {"low": 0.5, "high": 0.99}} if objective.quadratic == "cells" else {}
+        return {**cls.Config.searched, **most}
+
+    @staticmethod
+    def solves_ids(model: ModelConfig, objective: ObjectiveConfig) -> bool:
+        """Return whether the part of the vectors that ids add is solved for after each epoch."""
+        return objective.quadratic == "cells" and not model.normalise
+
+    def epoch(self, number: int, callbacks: CallbackList) -> float:
+        """Take the steps of an epoch; see `Trainer`."""
+        model, seed, epochs = self.task.model, self.task.seed, self.config.epochs
+        model.train()
+        done, total = 0, 0.0
+        with torch.random.fork_rng(devices=[]):
+            for step, batch in enumerate(self.batcher.epoch(number)):
+                # a seed per step, so that only the epoch number has to survive a crash
+                torch.manual_seed(hash((seed, number, step)) & 0x7FFF_FFFF_FFFF_FFFF)
+                rate = self.rates.at((number - 1 + step / self.batcher.steps) / epochs)
+                loss = self.step(batch, rate)
+                if not math.isfinite(loss):
+                    raise TrainingError(
+                        f"the loss must stay finite; got {loss} in epoch {number}{self.advice(rate)}"
+                    )
+                total += loss * len(batch.pairs)
+                done += len(batch.pairs)
+                callbacks.on_step_end(epoch=number, pairs_done=done, loss=total / done)
+        if self.ids is not None:
+            self.ids.solve(model)
+        return total / done
+
+    def step(self, batch: Batch, rate: float) -> float:
+        """Take a step on a batch and return its loss without the penalty."""
+        task = self.task
+        device = task.users.dense.device
+        users, _user_rows = _rows(task.users, batch.users, device)
+        items, item_rows = _rows(task.items, batch.items, device)
+        self.adam.zero_grad(set_to_none=True)
+        self.rows.zero_grad()
+        U, V = task.model.user_vectors(users), task.model.item_vectors(items)
+        gradients, loss = self._gradients(U, V, batch, item_rows)
+        torch.autograd.backward([U, V], gradients)
+        if self.config.clip_norm is not None and self.layers:
+            torch.nn.utils.clip_grad_norm_(self.layers, self.config.clip_norm)
+        for group in self.adam.param_groups:
+            group["lr"] = rate
+        self.adam.step()
+        self.rows.step(rate)
+        return loss
+
+    @torch.no_grad()
+    def _gradients(
+        self, U: torch.Tensor, V: torch.Tensor, batch: Batch, item_rows: int
+    ) -> tuple[list[torch.Tensor], float]:
+        """Return dU and dV of the members' losses and penalties, and the mean loss."""
+        task = self.task
+        n = max(len(batch.pairs), 1)
+        user_share = self._share(np.diff(batch.pairs.indptr), self.user_shares, batch.users, n)
+        counts = np.bincount(batch.pairs.item, minlength=item_rows)
+        item_share = self._share(counts, self.item_shares, batch.items, n)
+        gradients: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
+        losses = []
+        for u, v in zip(task.model.members(U.detach()), task.model.members(V.detach()), strict=True):
+            result = task.objective(
+                u.contiguous(), v.contiguous(), batch.pairs, workspace=self.workspace, step=batch.step
+            )
+            if task.penalty > 0.0:
+                vector_penalty(u, v, result.dU, result.dV, user_share, item_share, task.penalty)
+            gradients[0].append(result.dU)
+            gradients[1].append(result.dV)
+            losses.append(result.loss)
+        return [torch.cat(part, dim=1) for part in gradients], sum(losses) / len(losses)
+
+    def _share(
+        self, counts: NDArray[np.int64], each: NDArray[np.float32], rows: NDArray[np.int64] | None, n: int
+    ) -> torch.Tensor:
+        share = counts * (each if rows is None else each[rows]) / n
+        return torch.from_numpy(share.astype(np.float32)).to(self.task.users.dense.device)
+
+    def rate(self, epoch: int) -> float:
+        """Return the learning rate at the start of an epoch."""
+        return self.rates.at((epoch - 1) / self.config.epochs)
+
+    def set_rate(self, rate: float) -> None:
+        """Take the learning rate that another run had in this epoch."""
+        self.rates.rate = rate
+
+    def observe(self, *, best: bool) -> None:
+        """Reduce the rate at a plateau."""
+        self.rates.observe(best=best)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return the moments of both optimisers."""
+        found = {f"rows.{name}": tensor for name, tensor in self.rows.tensors().items()}
+        for place, parameter in enumerate(self.layers):
+            for key, value in self.adam.state[parameter].items():
+                found[f"adam.{place}.{key}"] = value
+        return found
+
+    def values(self) -> dict[str, Any]:
+        """Return the state of the learning rate."""
+        return self.rates.state()
+
+    def restore(self, tensors: dict[str, torch.Tensor], values: dict[str, Any]) -> None:
+        """Take over the moments and the learning rate."""
+        rows = {name.removeprefix("rows."): t for name, t in tensors.items() if name.startswith("rows.")}
+        self.rows.load(rows)
+        for place, parameter in enumerate(self.layers):
+            prefix = f"adam.{place}."
+            state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+            if state:
+                state["step"] = state["step"].cpu()
+                self.adam.state[parameter] = state
+        self.rates.restore(values)
+
+    def advice(self, rate: float) -> str:
+        """Return what helps if a loss is not finite."""
+        return (
+            f" at learning rate {rate:g}. Lower training.learning_rate, or look for extreme labels or "
+            "weights (objective.transform = 'cap' helps)"
+        )
+
+    def refined(self, validator: Validator, callbacks: CallbackList, epoch: int) -> list[Record]:
+        """Replace id vectors by their posterior means if validation improves, and return a record if so."""
+        task = self.task
+        normal = task.settings.quadratic == "pairs" and not task.model.config.normalise
+        if not (normal and self.config.posterior):
+            return []
+        ids = [tower.ids.weight for tower in (task.model.users, task.model.items)]
+        trained = [weight.clone() for weight in ids]
+        before = validator(task.model)[validator.by]
+        start = time.perf_counter()
+        self._take_posterior(callbacks)
+        seconds = time.perf_counter() - start
+        metrics = validator(task.model)
+        better = metrics[validator.by] < before
+        callbacks.on_phase_end(
+            reason="better on validation" if better else "no better on validation, left out"
+        )
+        if better:
+            return [{"phase": "posterior", "epoch": epoch, "seconds": seconds, **metrics, "best": True}]
+        for weight, old in zip(ids, trained, strict=True):
+            weight.copy_(old)
+        return []
+
+    def refine(self, callbacks: CallbackList) -> None:
+        """Replace id vectors by their posterior means."""
+        self._take_posterior(callbacks)
+        callbacks.on_phase_end(reason="done")
+
+    def _take_posterior(self, callbacks: CallbackList) -> None:
+        task = self.task
+        n = len(task.pairs)
+        callbacks.on_phase_start(phase="posterior", epochs=1, first_epoch=1, pairs=n)
+        take_posterior_means(
+            task.model,
+            task.users,
+            task.items,
+            task.pairs,
+            task.penalty,
+            lambda share: callbacks.on_step_end(epoch=1, pairs_done=round(share * n), loss=math.nan),
+        )
+
+
+def _rows(side: SideArrays, rows: NDArray[np.int64] | None, device: torch.device) -> tuple[SideArrays, int]:
+    if rows is None:
+        return side, side.rows
+    return side.take(torch.from_numpy(rows).to(device)), len(rows)

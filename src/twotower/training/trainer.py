@@ -1,0 +1,130 @@
+"""`Trainer`: how the weights of a model are found, an epoch at a time.
+
+The loop (`twotower.training.loop`) does what all trainers share: epochs, validation, early stopping,
+callbacks and checkpoints.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+
+from twotower.config import ModelConfig, ObjectiveConfig, TrainingConfig
+from twotower.objectives import Objective
+from twotower.towers import SideArrays, TwoTowerModel
+from twotower.training.batches import TrainPairs
+from twotower.training.callback import CallbackList, Record
+
+if TYPE_CHECKING:
+    from twotower.evaluation.epochs import EpochValidator as Validator
+
+
+@dataclass(frozen=True)
+class TrainingTask:
+    """What a trainer works on.
+
+    Attributes:
+        model: the towers, changed in place.
+        users: arrays of the warm users, in the order of their rows in the id table.
+        items: the same for items.
+        pairs: the training pairs.
+        objective: the loss on vectors and pairs.
+        settings: those of the objective, with every "auto" resolved.
+        penalty: strength of the L2 penalty on vectors.
+        seed: random seed of batches and dropout.
+    """
+
+    model: TwoTowerModel
+    users: SideArrays
+    items: SideArrays
+    pairs: TrainPairs
+    objective: Objective
+    settings: ObjectiveConfig
+    penalty: float
+    seed: int
+
+
+class Trainer(ABC):
+    """Finds the weights of a model.
+
+    Args:
+        task: the model and what it learns from.
+        config: settings, of type ``Config``.
+    """
+
+    Config: ClassVar[type[TrainingConfig]] = TrainingConfig
+    solves: ClassVar[bool] = False
+    """Whether an epoch is a round of a closed form, which needs no learning rate."""
+    settles: ClassVar[bool] = False
+    """Whether the first epochs adapt the regularisation to the data, so that the training loss may rise."""
+
+    def __init__(self, task: TrainingTask, config: Any) -> None:
+        self.task, self.config = task, config
+
+    @classmethod
+    @abstractmethod
+    def trains(cls, model: ModelConfig, objective: ObjectiveConfig) -> bool:
+        """Return whether it can train such towers by such an objective."""
+
+    @classmethod
+    def check(cls, config: Any, objective: ObjectiveConfig) -> None:
+        """Raise `ValueError` if a setting of this trainer has no effect with an objective."""
+        return None
+
+    @classmethod
+    def settled(cls, config: Any, model: ModelConfig, objective: ObjectiveConfig) -> Any:
+        """Return the settings with every "auto" resolved that depends on the towers and the objective."""
+        return config
+
+    @classmethod
+    def searched(cls, objective: ObjectiveConfig) -> Mapping[str, Any]:
+        """Return the settings that `tune` searches by default, with values as in a space's TOML."""
+        return cls.Config.searched
+
+    @abstractmethod
+    def epoch(self, number: int, callbacks: CallbackList) -> float:
+        """Run an epoch, counted from 1, in place, and return the training loss.
+
+        Raises:
+            TrainingError: the loss is not finite.
+        """
+
+    def rate(self, epoch: int) -> float:
+        """Return the learning rate at the start of an epoch; 0 without one."""
+        return 0.0
+
+    def set_rate(self, rate: float) -> None:
+        """Take the learning rate that another run had in this epoch, instead of the schedule's."""
+        return None
+
+    def observe(self, *, best: bool) -> None:
+        """Take note of whether the last epoch was the best so far."""
+        return None
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return the state beside the model, for a checkpoint."""
+        return {}
+
+    def values(self) -> dict[str, Any]:
+        """Return further state as JSON values, for a checkpoint."""
+        return {}
+
+    def restore(self, tensors: dict[str, torch.Tensor], values: dict[str, Any]) -> None:
+        """Take over the state that `tensors` and `values` returned."""
+        return None
+
+    def advice(self, rate: float) -> str:
+        """Return what helps if a loss is not finite, as the end of an error."""
+        return ". Raise objective.regularisation, or look for extreme weights"
+
+    def refined(self, validator: Validator, callbacks: CallbackList, epoch: int) -> list[Record]:
+        """Improve the trained model if there is a way to that validation confirms; return a record if so."""
+        return []
+
+    def refine(self, callbacks: CallbackList) -> None:
+        """Improve the model in the way that `refined` found to be better, without validation."""
+        return None
