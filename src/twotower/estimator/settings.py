@@ -20,7 +20,7 @@ from twotower.config import (
     is_solved,
     set_for_gradients,
 )
-from twotower.config.schema import explain
+from twotower.config.explained import explain
 from twotower.errors import ConfigError, nearest
 
 SECTIONS: Final[Mapping[str, type[BaseModel]]] = {
