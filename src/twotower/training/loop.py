@@ -215,7 +215,7 @@ class Trainer:
         items, item_rows = _rows(self.items, batch.items, device)
         self.adam.zero_grad(set_to_none=True)
         self.rows.zero_grad()
-        U, V = self.model.user_vectors(users), self.model.item_vectors(items)
+        U, V = self.model(users, items)
         gradients, loss = self._gradients(U, V, batch, item_rows)
         torch.autograd.backward([U, V], gradients)
         if self.config.clip_norm is not None and self.layers:
