@@ -54,13 +54,13 @@ def test_a_fitted_model_has_the_bits_of_the_formula(settings: dict[str, Any]) ->
     table = table.unique(maintain_order=True)
     table = table.with_columns(y=pl.Series(rng.random(len(table)) + 2.0))
     schema = tt.Schema(user="user", item="item", label="y")
-    data = tt.Dataset.of(table, schema).as_train()
+    data = tt.Dataset.of(table, schema=schema).as_train()
     model = tt.TwoTower(dim=16, epochs=2, refit=False, threads=1, **settings).fit(data)
     layout, U, V = model.model.layout, model.users.vectors, model.items.vectors
     assert (layout.dim, layout.members) == (16, 2)
     for first in (0, 8):  # each member's vector ends with a bias and 1, or with 1 and a bias
         npt.assert_array_equal(V[:, first + 6], 1.0)
         npt.assert_array_equal(U[:, first + 7], np.float32(model.target.sd) / 2)
-    latent = V[:, [0, 1, 2, 3, 4, 5, 8, 9, 10, 11, 12, 13]]
+    latent = np.ascontiguousarray(V[:, [0, 1, 2, 3, 4, 5, 8, 9, 10, 11, 12, 13]])
     length = np.linalg.norm(latent, axis=1, keepdims=True)
     npt.assert_array_equal(model.directions(V), latent / length)

@@ -2,9 +2,9 @@
 
     score(u, i) = u . v + b_u + b_i  =  [u, b_u, 1] . [v, 1, b_i]
 
-so the largest dot product is the largest score; `VectorLayout` says where what lies. With several members a vector consists of several such
-vectors side by side, each trained on its own loss, and the score is the mean of theirs: an ensemble
-(Dietterich 2000) that is still one dot product, and whose errors partly cancel.
+so the largest dot product is the largest score; `VectorLayout` says where what lies. With several members a
+vector consists of several such vectors side by side, each trained on its own loss, and the score is the mean
+of theirs: an ensemble (Dietterich 2000) that is still one dot product, and whose errors partly cancel.
 """
 
 from __future__ import annotations
