@@ -31,6 +31,7 @@ from twotower.data.splitting import carve_validation
 from twotower.datasets.configured import WHOLE, read_raw
 from twotower.evaluation import RankingTask, compare_on_task
 from twotower.evaluation.ranker import Ranker, RankRequest
+from twotower.kernels.layout import VectorLayout
 from twotower.recommender import Recommender
 from twotower.retrieval import exact_top_k
 from twotower.towers.fold_in import FoldIn, FoldInSettings
@@ -144,7 +145,9 @@ def _latency(model: Recommender, sizes: Sequence[int]) -> None:
     for n_items in (2_500, 10_728):
         vectors = draw.standard_normal((n_items, dim)).astype(np.float32)
         vectors[:, -2] = 1.0
-        folding = FoldIn(vectors, np.ones(n_items, np.bool_), vectors.mean(axis=0), 1, settings)
+        folding = FoldIn(
+            vectors, np.ones(n_items, np.bool_), vectors.mean(axis=0), VectorLayout(dim), settings
+        )
         for n in sizes:
             took = _times(folding.vector, n_items, n)
             print(f"  FoldIn.vector, {n_items:,} random items, {n:3d} known: {took}")

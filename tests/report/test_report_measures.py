@@ -10,6 +10,7 @@ import pytest
 from taste_tables import SCRIPT
 
 from twotower.features import Bag, Codes, Dense
+from twotower.kernels.layout import VectorLayout
 from twotower.metrics import Interval
 from twotower.report import Case
 from twotower.report.calibration import calibrate
@@ -28,22 +29,22 @@ def vectors(latent: np.ndarray) -> np.ndarray:
 
 def test_directions_in_use() -> None:
     even = np.concatenate([np.eye(4), -np.eye(4)])  # the same variance along each of four axes
-    of = geometry_of(vectors(even), 1)
+    of = geometry_of(vectors(even), VectorLayout(6))
     assert (of.rows, of.dim, of.still, of.zeros, of.finite) == (8, 4, 0, 0, True)
     assert of.effective_dim == pytest.approx(4.0)
     assert of.first == pytest.approx(0.25)
     assert of.norms == (1.0, 1.0, 1.0, 1.0)
     line = np.outer(np.arange(-3, 4), [1.0, 2.0, 0.0])
-    of = geometry_of(vectors(line), 1)
+    of = geometry_of(vectors(line), VectorLayout(5))
     assert of.effective_dim == pytest.approx(1.0)
     assert (of.still, of.zeros) == (1, 1)
-    of = geometry_of(vectors(np.ones((5, 3))), 1)
+    of = geometry_of(vectors(np.ones((5, 3))), VectorLayout(5))
     assert (of.effective_dim, of.still) == (0.0, 3)
     assert np.isnan(of.first)
-    assert not geometry_of(vectors(np.array([[1.0, np.inf]])), 1).finite
+    assert not geometry_of(vectors(np.array([[1.0, np.inf]])), VectorLayout(4)).finite
     # the biases of each member are left out
     two = np.concatenate([vectors(even), vectors(even)], axis=1)
-    assert geometry_of(two, 2).dim == 8
+    assert geometry_of(two, VectorLayout(12, 2)).dim == 8
 
 
 def test_scores_taken_apart() -> None:

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from twotower.kernels.layout import VectorLayout
 from twotower.kernels.pairs import Pairs
 from twotower.objectives import AllPairs
 from twotower.towers.fold_in import FoldIn, FoldInSettings
@@ -33,7 +34,7 @@ def folding(members: int = 1, *, seed: int = 0, **settings: float) -> FoldIn:
         parts.reshape(N_ITEMS, -1).astype(np.float32),
         warm,
         start.astype(np.float32),
-        members,
+        VectorLayout(members * WIDTH, members),
         FoldInSettings(**given),
     )
 
@@ -41,11 +42,13 @@ def folding(members: int = 1, *, seed: int = 0, **settings: float) -> FoldIn:
 def loss(made: FoldIn, free: torch.Tensor, rows: Any, y: Any) -> torch.Tensor:
     """The sum over members of the least-squares loss of the free components (members, width - 1)."""
     total = torch.zeros((), dtype=torch.float64)
-    items = torch.from_numpy(made.items.astype(np.float64)).reshape(N_ITEMS, made.members, WIDTH)
+    items = torch.from_numpy(made.items.astype(np.float64)).reshape(N_ITEMS, made.layout.members, WIDTH)
     start = made.typical.astype(np.float64)
     start[-2] -= made.settings.mean
-    start = torch.from_numpy(start.reshape(made.members, WIDTH) * made.members / made.settings.sd)[:, :-1]
-    for member in range(made.members):
+    start = torch.from_numpy(
+        start.reshape(made.layout.members, WIDTH) * made.layout.members / made.settings.sd
+    )[:, :-1]
+    for member in range(made.layout.members):
         scores = items[:, member, :-1] @ free[member] + items[:, member, -1]
         total = total + ((scores[rows] - torch.from_numpy(y)) ** 2).sum()
         cells = scores[torch.from_numpy(made.warm)] - made.settings.rest
@@ -68,7 +71,7 @@ def test_the_vector_is_the_minimum_of_the_loss(seed: int, members: int, n: int, 
     made = folding(members, seed=seed, mean=0.7, sd=1.5, rest=0.1, population=population)
     if population:
         users = np.random.default_rng(seed).normal(size=(30, members * WIDTH)).astype(np.float32)
-        made = FoldIn.of(users, made.items, made.warm, members, made.settings)
+        made = FoldIn.of(users, made.items, made.warm, made.layout, made.settings)
     rng = np.random.default_rng(seed)
     rows, y = rng.integers(0, N_ITEMS, n), rng.normal(size=n)
     vector = made.vector(rows, y)
@@ -85,7 +88,7 @@ def test_users_are_drawn_less_in_directions_in_which_they_differ() -> None:
     spread = np.array([3.0, 1.0, 0.5, 0.01])
     users = np.concatenate([rng.normal(size=(5000, 4)) * spread, np.ones((5000, 1))], axis=1)
     made = folding(population=True)
-    shape = FoldIn.of(users.astype(np.float32), made.items, made.warm, 1, made.settings).shape
+    shape = FoldIn.of(users.astype(np.float32), made.items, made.warm, made.layout, made.settings).shape
     assert shape is not None
     npt.assert_allclose(np.linalg.det(shape[0]), 1.0, rtol=1e-9)
     variance = np.maximum(spread**2, 0.1 * spread[0] ** 2)  # small variances are raised to the lower bound
@@ -99,7 +102,7 @@ def test_it_is_what_the_objective_would_have_found() -> None:
     user = np.sort(rng.integers(0, n_users, 60))
     item = rng.integers(0, N_ITEMS, 60)
     made = folding(cell=mass * 60 / (n_users * N_ITEMS), ridge=0.0)
-    made = FoldIn(made.items, np.ones(N_ITEMS, bool), made.typical, 1, made.settings)
+    made = FoldIn(made.items, np.ones(N_ITEMS, bool), made.typical, made.layout, made.settings)
     U = np.stack([made.vector(item[user == u]) for u in range(n_users)]).astype(np.float64)
     pairs = Pairs.from_arrays(user, item, np.ones(60), n_users=n_users)
     V = torch.from_numpy(made.items.astype(np.float64))

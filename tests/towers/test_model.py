@@ -349,6 +349,17 @@ def test_encoding_leaves_the_mode_and_makes_no_graph() -> None:
     assert not model.users.ids.read
 
 
+def test_forward_gives_both_sides_and_calls_hooks() -> None:
+    users, items = packed(4), packed(3)
+    model = build(users, items).eval()
+    shapes: list[Any] = []
+    model.register_forward_hook(lambda _module, _given, found: shapes.append([v.shape for v in found]))
+    U, V = model(users, items)
+    assert shapes == [[(4, 6), (3, 6)]]
+    npt.assert_array_equal(U.detach(), model.user_vectors(users).detach())
+    npt.assert_array_equal(V.detach(), model.item_vectors(items).detach())
+
+
 def test_encoding_no_rows() -> None:
     users, items = packed(4), packed(3)
     nothing = users.take(torch.zeros(0, dtype=torch.int64))

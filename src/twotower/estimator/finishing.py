@@ -110,11 +110,11 @@ def _settings(
             strength = task.penalty * len(pairs) / pairs.n_users
             return FoldInSettings(0.0, strength, liked, mean=target.mean, sd=target.sd, population=True)
         return FoldInSettings(0.0, ridge, liked, mean=target.mean, sd=target.sd)
-    members = task.model.config.n_members
+    layout = task.model.layout
     U, V = users.vectors[users.warm], items.vectors[items.warm]
     positive = float(np.mean(score_pairs(U, V, pairs.user, pairs.item), dtype=np.float64))
     rest = float(U.mean(axis=0, dtype=np.float64) @ V.mean(axis=0, dtype=np.float64))
-    raw = U.reshape(len(U), members, -1)[:, :, :-2] * members
+    raw = layout.latent(U) * layout.members
     variance = float(raw.var(axis=0, dtype=np.float64).mean())
     noise = _NOISE * (positive - rest) ** 2
     return FoldInSettings(cell, noise / max(variance, 1e-12) / float(np.sqrt(counts.mean())), positive, rest)

@@ -113,7 +113,7 @@ class _Tower(nn.Module):
         self.register_buffer("table", (table.weight if isinstance(table, RowTable) else table).detach())
         self.register_buffer("sd", torch.tensor(recommender.target.sd, dtype=torch.float32))
         last = torch.zeros(model.dim)
-        last[-2] = recommender.target.mean
+        model.layout.shift(last, recommender.target.mean)
         self.register_buffer("mean", last)
 
     ids: torch.Tensor
@@ -158,13 +158,10 @@ class _Tower(nn.Module):
             count = torch.zeros(rows, 1).scatter_add(0, place, torch.ones_like(entries[:, :1]))
             parts.append(total / count.clamp(min=1.0))
         out = tower.combined(rows, given.get("numbers"), parts) + F.embedding(warm, self.ids)
-        model = self.model
-        vector, bias = model.vector_and_bias(out)
-        one = torch.ones_like(bias)
+        vectors = self.model.vectors_of(out, self.which)
         if self.which == "items":
-            return torch.cat([vector, one, bias], dim=2).flatten(1)
-        whole = torch.cat([vector, bias + model.mean, one], dim=2).flatten(1)
-        return whole / model.config.n_members * self.sd + self.mean
+            return vectors
+        return vectors / self.model.layout.members * self.sd + self.mean
 
     def example(self, rows: int, seed: int) -> tuple[SideArrays, tuple[torch.Tensor, ...]]:
         """Return random rows in the forms that torch's tower and this one read."""

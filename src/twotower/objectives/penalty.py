@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from twotower.kernels.layout import VectorLayout
+
 FREQUENCY_POWER = 0.5
 """Between ridge regression (0: equal for all) and weighted-lambda (1: proportional to the pairs)."""
 
@@ -23,10 +25,10 @@ def vector_penalty(
 
         strength * (sum_u share_u |u|^2 + sum_i share_i |v_i|^2)
 
-    The two bias components are not penalised: their spread is a property of the data.
+    The biases are not penalised: their spread is a property of the data.
 
     Args:
-        U: (n_users, dim) as in `Objective`, biases in the last two components.
+        U: (n_users, dim) as in `Objective`, the vectors of one member.
         V: (n_items, dim).
         dU: gradient to add to.
         dV: gradient to add to.
@@ -36,9 +38,9 @@ def vector_penalty(
     """
     total = 0.0
     for vectors, gradient, share in ((U, dU, user_share), (V, dV, item_share)):
-        latent = vectors[:, :-2]
+        latent = vectors[:, VectorLayout.LATENT]
         total += float(share @ latent.square().sum(dim=1))
-        gradient[:, :-2].addcmul_(latent, share[:, None], value=2.0 * strength)
+        gradient[:, VectorLayout.LATENT].addcmul_(latent, share[:, None], value=2.0 * strength)
     return strength * total
 
 

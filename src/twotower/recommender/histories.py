@@ -41,8 +41,8 @@ class Histories(ShortRepr):
     def folding(self) -> FoldIn:
         """What solves for user vectors; made on first use."""
         users, items = self.catalogue.users, self.catalogue.items
-        members = self.towers.model.config.n_members
-        return FoldIn.of(users.vectors[users.warm], items.vectors, items.warm, members, self.training.fold_in)
+        layout = self.towers.model.layout
+        return FoldIn.of(users.vectors[users.warm], items.vectors, items.warm, layout, self.training.fold_in)
 
     def with_items(self, vectors: NDArray[np.float32], duration: NDArray[np.float64]) -> Histories:
         """Return histories that may have further items, whose rows follow the catalogue's.

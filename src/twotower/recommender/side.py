@@ -13,6 +13,7 @@ from twotower.core.forking import check_process
 from twotower.core.id_text import as_known
 from twotower.core.reprs import ShortRepr
 from twotower.errors import DataError, nearest
+from twotower.kernels.layout import VectorLayout
 
 _INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64)
 PLAIN = (*_INTEGERS, pl.Float32, pl.Float64, pl.Boolean, pl.String)
@@ -101,10 +102,9 @@ def _is_plain(dtype: pl.DataType) -> bool:
     return dtype in PLAIN
 
 
-def directions(items: NDArray[np.float32], n_members: int) -> NDArray[np.float32]:
-    """Return item vectors (n, dim) without their biases, of length 1 or 0: float32 (n, dim - 2 members)."""
-    members = items.reshape(len(items), n_members, -1)  # each member's vector ends with 1 and the item's bias
-    latent = members[:, :, :-2].reshape(len(members), -1)
+def directions(vectors: NDArray[np.float32], layout: VectorLayout) -> NDArray[np.float32]:
+    """Return vectors (n, dim) without their biases, of length 1 or 0: float32 (n, dim - 2 members)."""
+    latent = layout.directions(vectors)
     length = np.linalg.norm(latent, axis=1, keepdims=True)
     unit: NDArray[np.float32] = (latent / np.where(length > 0, length, 1)).astype(np.float32)
     return unit

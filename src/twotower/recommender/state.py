@@ -168,7 +168,7 @@ class RecommenderState:
         """Return what `similar_items` and `similar_users` compare: vectors (n, dim) of items or users without
         their biases, of length 1 or 0.
         """
-        return directions(vectors, self.model.config.n_members)
+        return directions(vectors, self.model.layout)
 
     @cached_property
     def histories(self) -> Histories:

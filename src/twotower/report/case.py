@@ -219,13 +219,13 @@ class Case:
     def users(self) -> Geometry:
         """How the vectors of the warm users lie."""
         side = self.recommender.users
-        return geometry_of(side.vectors[side.warm], self.recommender.model.config.n_members)
+        return geometry_of(side.vectors[side.warm], self.recommender.model.layout)
 
     @cached_property
     def items(self) -> Geometry:
         """How the vectors of the warm items lie."""
         side = self.recommender.items
-        return geometry_of(side.vectors[side.warm], self.recommender.model.config.n_members)
+        return geometry_of(side.vectors[side.warm], self.recommender.model.layout)
 
     @cached_property
     def personal(self) -> Personal:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from twotower.kernels.layout import VectorLayout
+
 Vectors = NDArray[np.float32]
 
 _SAMPLE_USERS, _SAMPLE_ITEMS = 1_000, 2_000
@@ -58,9 +60,9 @@ class Personal:
     spread: float
 
 
-def geometry_of(vectors: Vectors, members: int) -> Geometry:
-    """Look at finished vectors float32 (n, dim) of a model of so many members; n is at least 1."""
-    parts = vectors.reshape(len(vectors), members, -1)[:, :, :-2].reshape(len(vectors), -1)
+def geometry_of(vectors: Vectors, layout: VectorLayout) -> Geometry:
+    """Look at finished vectors float32 (n, dim); n is at least 1."""
+    parts = layout.directions(vectors)
     finite = bool(np.isfinite(parts).all())
     values = np.nan_to_num(parts.astype(np.float64), posinf=0.0, neginf=0.0)
     centred = values - values.mean(axis=0)

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from twotower.kernels.layout import VectorLayout
 from twotower.targets.target import Target
 
 
@@ -15,5 +16,5 @@ def finished(vectors: torch.Tensor, which: str, target: Target) -> NDArray[np.fl
     done = vectors.detach().float().cpu().numpy().copy()
     if which == "users":
         done *= np.float32(target.sd)
-        done[:, -2] += np.float32(target.mean)
+        VectorLayout.shift(done, np.float32(target.mean))
     return done

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
 from twotower.core.reprs import ShortRepr
+from twotower.kernels.layout import VectorLayout
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -87,7 +88,7 @@ class FoldIn(ShortRepr):
             multiplies.
         warm: bool (n_items,), the items in the training set.
         typical: float32 (dim,), the average user, used when nothing is known of a user.
-        members: number of ensemble members.
+        layout: of the vectors.
         settings: the training settings.
         shape: float64 (members, free, free), matrix of determinant 1 that the ridge multiplies; None for the
             identity.
@@ -96,13 +97,13 @@ class FoldIn(ShortRepr):
     items: F32
     warm: NDArray[np.bool_]
     typical: F32
-    members: int
+    layout: VectorLayout
     settings: FoldInSettings
     shape: F64 | None = None
 
     @classmethod
     def of(
-        cls, users: F32, items: F32, warm: NDArray[np.bool_], members: int, settings: FoldInSettings
+        cls, users: F32, items: F32, warm: NDArray[np.bool_], layout: VectorLayout, settings: FoldInSettings
     ) -> FoldIn:
         """Build a `FoldIn` from the vectors of a trained model.
 
@@ -110,10 +111,10 @@ class FoldIn(ShortRepr):
             users: float32 (n, dim), the trained users' vectors.
             items: as the attribute.
             warm: as the attribute.
-            members: number of ensemble members.
+            layout: of the vectors.
             settings: the training settings.
         """
-        made = cls(items, warm, users.mean(axis=0, dtype=np.float64).astype(np.float32), members, settings)
+        made = cls(items, warm, users.mean(axis=0, dtype=np.float64).astype(np.float32), layout, settings)
         if not settings.population:
             return made
         step = -(-len(users) // _SAMPLE)
@@ -138,7 +139,7 @@ class FoldIn(ShortRepr):
             return self.typical.copy()
         ridge = self._ridge(len(y))
         solved = []
-        for member in range(self.members):
+        for member in range(self.layout.members):
             right = self._pull(x[member], b[member], y) + ridge[member] @ self._start[member]
             right -= self.settings.cell * self._against[member]
             solved.append(cho_solve(self._factor(x[member], ridge, member), right, check_finite=False))
@@ -165,7 +166,7 @@ class FoldIn(ShortRepr):
         before = self._counted(past, past_targets)[0]
         ridge = self._ridge(before.shape[1] + len(y))
         start, solved = self._raw(vector), []
-        for member in range(self.members):
+        for member in range(self.layout.members):
             own = x[member]
             right = self._pull(own, b[member], y) - own.T @ (own @ start[member])
             factor = self._factor(np.concatenate([before[member], own]), ridge, member)
@@ -209,8 +210,8 @@ class FoldIn(ShortRepr):
             x, b, y = self._counted(rows, targets)
             ridge = self._ridge(len(y))
             asked = self._split(self.items[of])
-            scale = self.settings.sd / self.members
-            for member in range(self.members):
+            scale = self.settings.sd / self.layout.members
+            for member in range(self.layout.members):
                 solved = cho_solve(self._factor(x[member], ridge, member), x[member].T, check_finite=False)
                 parts[:, counts] += scale * (asked[member, :, : self._free] @ solved) * (y - b[member])
         return scores - parts.sum(axis=1), parts
@@ -218,7 +219,8 @@ class FoldIn(ShortRepr):
     @cached_property
     def _gramian(self) -> F64:
         """Sum over the warm items of each member's outer product, (members, width, width)."""
-        total = np.zeros((self.members, self._width, self._width))
+        layout = self.layout
+        total = np.zeros((layout.members, layout.size, layout.size))
         rows = np.flatnonzero(self.warm)
         for start in range(0, len(rows), _BLOCK):
             part = self._split(self.items[rows[start : start + _BLOCK]])
@@ -229,25 +231,21 @@ class FoldIn(ShortRepr):
     def _against(self) -> F64:
         """Sum over the warm items of (b - rest) x, (members, free)."""
         x, rest = slice(self._free), self.settings.rest
-        return self._gramian[:, x, -1] - rest * self._gramian[:, x, -2]
+        one, bias = self.layout.USER_BIAS, self.layout.ITEM_BIAS
+        return self._gramian[:, x, bias] - rest * self._gramian[:, x, one]
 
     @cached_property
     def _start(self) -> F64:
         return self._raw(self.typical)
 
     @property
-    def _width(self) -> int:
-        return int(self.items.shape[1]) // self.members
-
-    @property
     def _free(self) -> int:
-        """Number of free components of a vector: all but the last, and but the bias if that stays zero."""
-        return self._width - (1 if self.settings.biased else 2)
+        """Number of free components of a vector: the latent ones, and the bias unless that stays zero."""
+        return self.layout.size - (1 if self.settings.biased else 2)
 
     def _split(self, items: F32) -> F64:
         """Return item vectors (n, dim) by member, (members, n, width)."""
-        parts = items.reshape(len(items), self.members, self._width).transpose(1, 0, 2)
-        return np.ascontiguousarray(parts, dtype=np.float64)
+        return np.ascontiguousarray(self.layout.parts(items).transpose(1, 0, 2), dtype=np.float64)
 
     def _targets(self, rows: Rows, targets: F64 | None) -> F64:
         return np.full(len(rows), self.settings.positive) if targets is None else np.asarray(targets)
@@ -257,7 +255,7 @@ class FoldIn(ShortRepr):
         y = self._targets(rows, targets)
         counts = np.isfinite(y)
         parts = self._split(self.items[rows[counts]])
-        return parts[:, :, : self._free], parts[:, :, -1], y[counts]
+        return parts[:, :, : self._free], parts[:, :, self.layout.ITEM_BIAS], y[counts]
 
     @staticmethod
     def _pull(x: F64, b: F64, y: F64) -> F64:
@@ -269,7 +267,7 @@ class FoldIn(ShortRepr):
         if self.shape is not None:
             return self.settings.ridge * self.shape
         grown = self.settings.ridge if self.settings.population else self.settings.ridge * math.sqrt(n)
-        return np.broadcast_to(grown * np.eye(self._free), (self.members, self._free, self._free))
+        return np.broadcast_to(grown * np.eye(self._free), (self.layout.members, self._free, self._free))
 
     def _factor(self, x: F64, ridge: F64, member: int) -> tuple[F64, bool]:
         """Return the Cholesky factor of A for one member's items x (n, free)."""
@@ -283,14 +281,17 @@ class FoldIn(ShortRepr):
     def _raw(self, vector: F32) -> F64:
         """Return the free components of a user vector, on the scale of training, (members, free)."""
         raw = vector.astype(np.float64)
-        raw[-2] -= self.settings.mean
-        parts = raw.reshape(self.members, self._width)[:, : self._free]
-        return parts * (self.members / self.settings.sd)
+        self.layout.shift(raw, -self.settings.mean)
+        parts = self.layout.parts(raw[None])[0, :, : self._free]
+        return parts * (self.layout.members / self.settings.sd)
 
     def _finished(self, parts: F64) -> F32:
         """Undo `_raw`."""
-        fixed = (1,) if self.settings.biased else (0, 1)
-        whole = np.concatenate([parts, np.tile(np.array(fixed, np.float64), (self.members, 1))], axis=1)
-        done = (whole * (self.settings.sd / self.members)).reshape(-1)
-        done[-2] += self.settings.mean
-        return done.astype(np.float32)
+        layout = self.layout
+        latent, bias = np.split(parts, [layout.size - 2], axis=1)
+        if not self.settings.biased:
+            bias = np.zeros((layout.members, 1))
+        (done,) = layout.users(latent[None], bias[None]) * (self.settings.sd / layout.members)
+        layout.shift(done, self.settings.mean)
+        vector: F32 = done.astype(np.float32)
+        return vector

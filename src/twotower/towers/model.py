@@ -2,9 +2,9 @@
 
     score(u, i) = u . v + b_u + b_i  =  [u, b_u, 1] . [v, 1, b_i]
 
-so the largest dot product is the largest score. With several members a vector consists of several such
-vectors side by side, each trained on its own loss, and the score is the mean of theirs: an ensemble
-(Dietterich 2000) that is still one dot product, and whose errors partly cancel.
+so the largest dot product is the largest score; `VectorLayout` says where what lies. With several members a
+vector consists of several such vectors side by side, each trained on its own loss, and the score is the mean
+of theirs: an ensemble (Dietterich 2000) that is still one dot product, and whose errors partly cancel.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from twotower.config import ModelConfig
+from twotower.kernels.layout import VectorLayout
 from twotower.towers.arrays import SideArrays
 from twotower.towers.layers import RowTable
 from twotower.towers.registry import TOWERS
@@ -50,6 +51,7 @@ class TwoTowerModel(nn.Module):
         self.mean: torch.Tensor
         generator = torch.Generator().manual_seed(seed)
         self.config = config
+        self.layout = VectorLayout(config.dim, config.n_members)
         pair = TOWERS.get(config.kind).pair
         self.users, self.items = pair((users, n_users), (items, n_items), config, generator)
 
@@ -58,28 +60,31 @@ class TwoTowerModel(nn.Module):
         """Length of the vectors, including the two places for biases."""
         return self.config.dim
 
+    def forward(self, users: SideArrays, items: SideArrays) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the vectors of users and items, (rows, dim) each."""
+        return self.user_vectors(users), self.item_vectors(items)
+
     def user_vectors(self, side: SideArrays) -> torch.Tensor:
         """Return ``[u, b_u + mean, 1]`` of every member, one after the other, (rows, dim)."""
-        vector, bias = self.vector_and_bias(self.users(side))
-        return torch.cat([vector, bias + self.mean, torch.ones_like(bias)], dim=2).flatten(1)
+        return self.vectors_of(self.users(side), "users")
 
     def item_vectors(self, side: SideArrays) -> torch.Tensor:
         """Return ``[v, 1, b_i]`` of every member, one after the other, (rows, dim)."""
-        vector, bias = self.vector_and_bias(self.items(side))
-        return torch.cat([vector, torch.ones_like(bias), bias], dim=2).flatten(1)
+        return self.vectors_of(self.items(side), "items")
 
     def members(self, vectors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return each member's part of vectors (rows, dim): (rows, dim / members) each."""
-        return torch.split(vectors, self.dim // self.config.n_members, dim=1)
+        return torch.split(vectors, self.layout.size, dim=1)
 
-    def vector_and_bias(self, out: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return (rows, members, width) and (rows, members, 1)."""
-        parts = out.reshape(len(out), self.config.n_members, self.dim // self.config.n_members - 1)
-        vector, bias = parts[..., :-1], parts[..., -1:]
+    def vectors_of(self, outputs: torch.Tensor, which: str) -> torch.Tensor:
+        """Return the vectors (rows, dim) of the outputs (rows, dim - members) of the tower of a side."""
+        latent, bias = self.layout.of_outputs(outputs)
         if self.config.normalise:
             # each side carries the square root of 1 / temperature
-            vector = F.normalize(vector, dim=2) / self.config.temperature**0.5
-        return vector, bias
+            latent = F.normalize(latent, dim=2) / self.config.temperature**0.5
+        if which == "users":
+            return self.layout.users(latent, bias + self.mean)
+        return self.layout.items(latent, bias)
 
     @torch.no_grad()
     def encode(self, side: SideArrays, which: str) -> torch.Tensor:
@@ -99,7 +104,7 @@ class TwoTowerModel(nn.Module):
         parts = [tower(side.take(rows) if side.rows > CHUNK else side) for rows in chunks]
         self.train(was_training)
         vectors = torch.cat(parts)
-        return vectors / self.config.n_members if which == "users" else vectors
+        return vectors / self.layout.members if which == "users" else vectors
 
     def row_tables(self) -> dict[str, RowTable]:
         """Return the tables that are updated by rows, by name."""

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from twotower.config import ModelConfig
+from twotower.kernels.layout import VectorLayout
 from twotower.towers.arrays import SideArrays
 from twotower.towers.layers import RowTable
 
@@ -48,16 +49,15 @@ class Tower(nn.Module):
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        self.members = config.n_members
-        self.width = config.dim - config.n_members  # each member's vector and its bias
+        layout = VectorLayout(config.dim, config.n_members)
+        self.width = layout.width  # each member's vector and its bias
         self.id_dropout = 0.0
         """Share of rows whose id is hidden in training; set by a trainer."""
         self.embedding_dim = embedded
         self.n_codes, self.n_dense, self.n_fields = like.n_codes, like.dense.shape[1], like.n_fields
         self.ids = RowTable(n_ids, self.width, scale, generator)
         with torch.no_grad():
-            each = self.width // config.n_members
-            self.ids.weight[:, each - 1 :: each] = 0.0  # biases start from none
+            self.ids.weight[:, layout.biases] = 0.0  # biases start from none
         self.large = like.n_codes > LARGE_TABLE
         self.features: RowTable | nn.Parameter = (
             RowTable(like.n_codes, embedded, scale, generator)

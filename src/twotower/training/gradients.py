@@ -174,7 +174,7 @@ class Gradients(Trainer):
         items, item_rows = _rows(task.items, batch.items, device)
         self.adam.zero_grad(set_to_none=True)
         self.rows.zero_grad()
-        U, V = task.model.user_vectors(users), task.model.item_vectors(items)
+        U, V = task.model(users, items)
         gradients, loss = self._gradients(U, V, batch, item_rows)
         torch.autograd.backward([U, V], gradients)
         if self.config.clip_norm is not None and self.layers:

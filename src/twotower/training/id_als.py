@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from twotower.kernels.layout import VectorLayout
 from twotower.towers import SideArrays, Tower, TwoTowerModel
 from twotower.training.pair_squares import PairSquares
 
@@ -41,16 +42,16 @@ class IdALS:
         towers = {"users": model.users, "items": model.items}
         said = {which: from_features(tower, self.sides[which]) for which, tower in towers.items()}
         now = {which: said[which] + tower.ids.weight.cpu().numpy() for which, tower in towers.items()}
-        members, device = model.config.n_members, model.users.ids.weight.device
+        device, one = model.users.ids.weight.device, VectorLayout(model.layout.size)
         for which, against in (("items", "users"), ("users", "items")):
-            for part in np.array_split(np.arange(now[which].shape[1]), members):
-                other = now[against][:, part]  # one member: the vector and, last, the bias
-                parts = [other[:, :-1], np.ones((len(other), 1), np.float32), other[:, -1:]]
-                mean = float(model.mean)
+            for part in model.layout.outputs:
+                latent, bias = one.of_outputs(now[against][:, part])
                 if against == "users":
-                    parts[2] = parts[2] + mean
+                    bias = bias + float(model.mean)
+                # what the unknown vector and bias are multiplied by, and the known offset
+                other = one.items(latent, bias)
                 now[which][:, part] = self.squares.solve(
-                    which, np.concatenate(parts, axis=1), now[which][:, part], said[which][:, part]
+                    which, other, now[which][:, part], said[which][:, part]
                 )
             added = torch.from_numpy(now[which] - said[which])
             towers[which].ids.weight.data.copy_(added.to(device))

@@ -62,7 +62,7 @@ class LinearALS(Solver):
 
         The loss is that of `AllPairs` over all training pairs at the end, averaged over the members.
         """
-        places = _members(model)
+        places = [own[:-1] for own in model.layout.outputs]  # biases stay zero
         every = np.concatenate(places)
         now = self.vectors(model)
         for which, against in (("items", "users"), ("users", "items")):
@@ -76,12 +76,6 @@ class LinearALS(Solver):
                 )
         self.write(model, now, self.newcomers, every)
         return float(np.mean([self.squares.loss(*(_taken(now, part))) for part in places]))
-
-
-def _members(model: TwoTowerModel) -> list[NDArray[np.int64]]:
-    """Return the positions of each member's vector among a tower's outputs, without its bias."""
-    width = model.users.width
-    return [part[:-1] for part in np.array_split(np.arange(width), model.config.n_members)]
 
 
 def _taken(now: dict[str, F32], part: NDArray[np.int64]) -> tuple[F32, F32]:

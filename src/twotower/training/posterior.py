@@ -70,16 +70,15 @@ def take_posterior_means(
         (penalty * penalty_shares(counts) * counts).astype(np.float64)
         for counts in (np.maximum(np.diff(rows.indptr), 1) for rows in (by_user, by_item))
     ]
-    each = model.users.width // model.config.n_members
-    for member, start in enumerate(range(0, model.users.width, each)):
-        own = slice(start, start + each)
+    layout = model.layout
+    for member, own in enumerate(layout.outputs):
         user_prior, item_prior = (np.ascontiguousarray(f[:, own]) for f in features)
         user, item = (np.ascontiguousarray(v[:, own]) for v in vectors)
         # initial covariances of users, around the trained vectors
         items_now = Gaussians(item, moments(item))
         users_now = solve(by_user, items_now, user_prior, strengths[0], noise, mean=user).rows
         for done in range(ROUNDS):
-            progress((member + done / ROUNDS) / model.config.n_members)
+            progress((member + done / ROUNDS) / layout.members)
             items_now = solve(by_item, users_now, item_prior, strengths[1], noise).rows
             users_now = solve(by_user, items_now, user_prior, strengths[0], noise).rows
         for tower, side, now, prior in (
@@ -87,7 +86,7 @@ def take_posterior_means(
             (model.items, items, items_now, item_prior),
         ):
             own_part = torch.from_numpy(now.mean - prior).to(tower.ids.weight.device)
-            tower.ids.weight[side.warm - 1, own] = own_part
+            tower.ids.weight[(side.warm - 1)[:, None], torch.from_numpy(own).to(own_part.device)] = own_part
     progress(1.0)
     model.train(was_training)
 

@@ -86,7 +86,7 @@ class Variational(Solver):
         reliability = self.reliability or Reliability(np.ones(self.pairs.n_users), 1.0)
         rows = reliability.weighted(self.grouped)
         towards = {which: self.priors[which].fit(vectors).honest for which, vectors in now.items()}
-        members = np.array_split(np.arange(model.users.width), model.config.n_members)
+        members = model.layout.outputs
         if not begun:
             self.kept = [moments(now[second][:, own]) for own in members]
         for member, own in enumerate(members):
