@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from twotower.config import Config, recipes
 from twotower.config.kinds import KINDS
+from twotower.config.parts import PLACES, Place
 from twotower.config.schema import Schema
 
 _TOP = """# Config
@@ -42,9 +43,25 @@ def config_page() -> str:
         parts.append(f"## [{title}] {{ #{title} }}")
         parts.append(_prose(_doc_of(kind, title)))
         parts.append("\n".join(_fields(kind, _field_docs(kind))))
+        if title in PLACES:
+            parts += _settings_of_parts(PLACES[title])
         if kind is Schema:
             parts.append(_kinds())
     return "\n\n".join(parts) + "\n"
+
+
+def _settings_of_parts(place: Place) -> Iterator[str]:
+    """Yield the settings of each part that a section can name, beside those that all have."""
+    for name, config in place.configs():
+        docs: dict[str, str] = {}
+        for one in reversed(config.__mro__):
+            if issubclass(one, BaseModel) and one.__module__.startswith("twotower"):
+                docs |= _field_docs(one)
+        own = [key for key in config.model_fields if key not in place.base.model_fields]
+        said = _prose(inspect.getdoc(config) or "").removeprefix(f"`{name}`: ")
+        yield f"### {place.key} = `{name}` {{ #{place.section}-{name} }}\n\n{said[:1].upper()}{said[1:]}"
+        if own:
+            yield "\n".join(_fields(config, docs, only=own))
 
 
 def _fields(kind: type[BaseModel], docs: dict[str, str], only: list[str] | None = None) -> Iterator[str]:
@@ -54,8 +71,11 @@ def _fields(kind: type[BaseModel], docs: dict[str, str], only: list[str] | None 
         if only is not None and name not in only:
             continue
         field = kind.model_fields[name]
+        named = [place for place in PLACES.values() if kind is place.base and name == place.key]
         default = (
-            "required"
+            f"default `{_toml(named[0].registry.default)}`"
+            if named and field.is_required()
+            else "required"
             if field.is_required()
             else f"default `{_toml(field.get_default(call_default_factory=True))}`"
         )

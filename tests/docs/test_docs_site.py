@@ -11,7 +11,7 @@ import typer
 from doc_blocks import ROOT
 from twotower.cli import app
 from twotower.config import Config
-from twotower.config.parts import MODEL
+from twotower.config.parts import MODEL, PLACES
 
 sys.path.insert(0, str(ROOT / "docs" / "hooks"))
 
@@ -58,6 +58,13 @@ def test_the_config_reference_has_every_key_with_its_docstring():
             found = re.search(rf"<dt markdown>`{key}`.*?</dt>\n<dd markdown>(.+?)</dd>", part)
             assert found, f"{name}.{key}"
             assert len(found[1]) > 10
+    for place in PLACES.values():
+        for name, config in place.configs():
+            part = page.split(f"### {place.key} = `{name}` ")[1].split("\n## ")[0].split("\n### ")[0]
+            for key in set(config.model_fields) - set(place.base.model_fields):
+                assert re.search(rf"<dt markdown>`{key}`.*?</dt>\n<dd markdown>(.+?)</dd>", part), (
+                    f"{name}.{key}"
+                )
     assert MODEL.fields()["dim"].default == 64
     assert '`dim` <span class="facts" markdown>whole number from 4; default `64`' in page
 
