@@ -12,7 +12,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from twotower.config import Config, recipes
-from twotower.config.schema import Kind, Schema
+from twotower.config.kinds import KINDS
+from twotower.config.schema import Schema
 
 _TOP = """# Config
 
@@ -65,9 +66,13 @@ def _fields(kind: type[BaseModel], docs: dict[str, str], only: list[str] | None 
 
 
 def _kinds() -> str:
-    docs = _field_docs(Kind)
-    rows = "\n".join(f"| `{kind}` | {_prose(docs[kind.name], one_line=True)} |" for kind in Kind)
-    return f"### Feature kinds\n\n| kind | what it is |\n| --- | --- |\n{rows}"
+    rows = []
+    for name, kind in zip(KINDS.names(), KINDS.classes(), strict=True):
+        docs = _field_docs(kind)
+        settings = "<br>".join(f"`{key}`: {_prose(docs[key], one_line=True)}" for key in kind.model_fields)
+        rows.append(f"| `{name}` | {_prose(kind.described())} | {settings} |")
+    listed = "\n".join(rows)
+    return f"### Feature kinds\n\n| kind | what it is | settings, in a table |\n| --- | --- | --- |\n{listed}"
 
 
 _WORDS = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false"}

@@ -27,8 +27,8 @@ _MODULES: dict[str, str] = {
 }
 _NAMES: dict[str, str] = {
     "twotower": """
-        TwoTower Recommender Query Queries Dataset Schema Kind split read_dataset read_table load compare
-        cross_validate evaluate_rating Callback TwoTowerError""",
+        TwoTower Recommender Query Queries Dataset Schema FeatureKind split read_dataset read_table load
+        compare cross_validate evaluate_rating Callback TwoTowerError""",
     "twotower.datasets": "load names",
     "twotower.evaluation": """
         evaluate_model evaluate_rating evaluate_ranking compare_ratings compare_rankings Evaluation

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from twotower import datasets
-    from twotower.config.schema import Kind, Schema
+    from twotower.config.kinds import FeatureKind, Kind
+    from twotower.config.schema import Schema
     from twotower.data.dataset import Dataset
     from twotower.data.splitting import split
     from twotower.data.tables import read_dataset, read_table
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Callback",
     "Dataset",
+    "FeatureKind",
     "Kind",
     "Queries",
     "Query",
@@ -61,7 +63,8 @@ __all__ = [
 _HOME = {
     "Callback": "twotower.training",
     "Dataset": "twotower.data.dataset",
-    "Kind": "twotower.config.schema",
+    "FeatureKind": "twotower.config.kinds",
+    "Kind": "twotower.config.kinds",
     "Queries": "twotower.recommender.queries",
     "Query": "twotower.recommender.query",
     "Recommender": "twotower.recommender.recommender",

@@ -8,15 +8,15 @@ from sklearn.linear_model import Ridge
 
 from twotower.baselines import BASELINES, Baseline, Biases, GlobalMean
 from twotower.baselines.biases import DEFAULT, GRID, NormalEquations
-from twotower.config.schema import Kind, Schema
+from twotower.config.schema import Schema
 from twotower.data.dataset import Dataset
 from twotower.data.splitting import split_three
 from twotower.errors import ConfigError, DataError, TrainingError
 
 SCHEMA = Schema(
     label="label",
-    users={"age": Kind.NUMBER, "city": Kind.CATEGORY},
-    items={"views": Kind.LOG_NUMBER, "tags": Kind.CATEGORIES, "look": Kind.VECTOR, "title": Kind.TEXT},
+    users={"age": "number", "city": "category"},
+    items={"views": "log_number", "tags": "categories", "look": "vector", "title": "text"},
 )
 
 

@@ -8,14 +8,14 @@ import torch
 from twotower.baselines import NotebookNetwork
 from twotower.baselines.notebook.inputs import NotebookInputs
 from twotower.baselines.notebook.network import BATCH, build_network, build_optimiser, shuffled, train_steps
-from twotower.config.schema import Kind, Schema
+from twotower.config.schema import Schema
 from twotower.data.dataset import Dataset
 from twotower.errors import ConfigError, DataError
 
 SCHEMA = Schema(
     label="label",
-    users={"age": Kind.NUMBER, "city": Kind.CATEGORY},
-    items={"tags": Kind.CATEGORIES, "look": Kind.VECTOR, "title": Kind.TEXT},
+    users={"age": "number", "city": "category"},
+    items={"tags": "categories", "look": "vector", "title": "text"},
 )
 
 
@@ -132,7 +132,7 @@ def with_validation(labels):
     users = pl.DataFrame({"user_id": np.arange(50), "x": rng.normal(size=50)})
     events = pl.DataFrame({"user_id": np.arange(50).repeat(20), "item_id": np.zeros(1000, dtype=int)})
     x = users["x"].to_numpy()[events["user_id"].to_numpy()]
-    schema = Schema(label="label", users={"x": Kind.NUMBER})
+    schema = Schema(label="label", users={"x": "number"})
     train = Dataset.of(events.with_columns(label=pl.Series(x)), users, schema=schema).as_train()
     return train, train.with_interactions(events.with_columns(label=pl.Series(labels(x))))
 

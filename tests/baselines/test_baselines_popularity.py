@@ -5,12 +5,12 @@ import polars as pl
 import pytest
 
 from twotower.baselines import RANKING_BASELINES, CategoryPopularity, Popularity
-from twotower.config.schema import Kind, Schema
+from twotower.config.schema import Schema
 from twotower.data.dataset import Dataset
 from twotower.errors import ConfigError, DataError
 from twotower.evaluation.ranker import RankRequest
 
-SCHEMA = Schema(items={"year": Kind.NUMBER, "genre": Kind.CATEGORY, "tags": Kind.CATEGORIES})
+SCHEMA = Schema(items={"year": "number", "genre": "category", "tags": "categories"})
 EVENTS = pl.DataFrame(
     # Item 1 has three users, 2 has one (twice), 3 two, 4 two; 7 is not in the items table.
     {"user_id": [1, 2, 3, 1, 1, 1, 2, 2, 3, 3], "item_id": [1, 1, 1, 2, 2, 3, 3, 4, 4, 7]}
@@ -98,7 +98,7 @@ def test_a_column_of_another_kind_is_refused():
 
 
 def test_it_applies_where_there_are_categories():
-    bare = Schema(items={"year": Kind.NUMBER})
+    bare = Schema(items={"year": "number"})
     train = data(schema=bare).as_train()
     assert not CategoryPopularity.applies_to(bare)
     for act in (CategoryPopularity().fit, lambda part: CategoryPopularity.tune(part, lambda r: 0.0)):
@@ -112,6 +112,6 @@ def test_it_applies_where_there_are_categories():
 def test_tables_without_the_column_are_refused():
     model = CategoryPopularity("genre").fit(data().as_train())
     none = (np.zeros(2, dtype=np.int64), np.empty(0, dtype=np.int32))
-    lacking = data(schema=Schema(items={"tags": Kind.CATEGORIES}))
+    lacking = data(schema=Schema(items={"tags": "categories"}))
     with pytest.raises(DataError, match="'genre'"):
         model.rank(RankRequest(pl.Series([1]), pl.Series([1]), none, lacking), 1)

@@ -18,13 +18,13 @@ from twotower.baselines import (
 from twotower.baselines.feedback import Feedback
 from twotower.baselines.order import rank_alike, top_rows
 from twotower.baselines.ranking import POWERS, VectorBaseline
-from twotower.config.schema import Kind, Schema
+from twotower.config.schema import Schema
 from twotower.core.lists import Lists
 from twotower.data.dataset import Dataset
 from twotower.errors import ConfigError, DataError, TrainingError
 from twotower.evaluation.ranker import Ranker, RankRequest
 
-SCHEMA = Schema(items={"genre": Kind.CATEGORY, "tags": Kind.CATEGORIES})
+SCHEMA = Schema(items={"genre": "category", "tags": "categories"})
 N_USERS, N_ITEMS = 30, 24
 COLD_ITEMS = [50, 51, 52]
 COLD_USERS = [70, 71]

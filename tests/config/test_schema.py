@@ -3,17 +3,19 @@
 import pytest
 
 from twotower.config import dump_config, load_config
-from twotower.config.schema import Kind, Reading, Schema
+from twotower.config.schema import Schema
 from twotower.errors import ConfigError
+from twotower.features.categories import Categories
+from twotower.features.timestamp import Timestamp
 
 GENRES = {"kind": "categories", "separator": ", "}
 
 
 def test_a_table_is_a_kind_and_how_to_read_it() -> None:
     schema = Schema.parse({"items": {"genres": GENRES, "year": "number"}})
-    assert schema.items == {"genres": Kind.CATEGORIES, "year": Kind.NUMBER}
-    assert schema.readings("items") == {"genres": Reading(separator=", ")}
-    assert schema.readings("users") == {}
+    assert schema.items == {"genres": "categories", "year": "number"}
+    assert schema.items["genres"] == Categories(separator=", ")
+    assert schema.items["genres"] != Categories()
     assert schema.model_dump(mode="json")["items"] == {"genres": GENRES, "year": "number"}
     assert Schema.model_validate(schema.model_dump(mode="json")) == schema
     assert schema != Schema.parse({"items": {"genres": "categories", "year": "number"}})
@@ -21,9 +23,9 @@ def test_a_table_is_a_kind_and_how_to_read_it() -> None:
 
 def test_what_is_found_does_not_replace_what_is_said() -> None:
     schema = Schema.parse({"items": {"genres": GENRES, "at": "timestamp"}})
-    found = schema.with_readings("items", {"genres": Reading(separator=";"), "at": Reading(format="ms")})
-    assert found.readings("items") == {"genres": Reading(separator=", "), "at": Reading(format="ms")}
-    assert schema.readings("items") == {"genres": Reading(separator=", ")}
+    found = schema.with_settings("items", {"genres": {"separator": ";"}, "at": {"format": "ms"}})
+    assert found.items == {"genres": Categories(separator=", "), "at": Timestamp(format="ms")}
+    assert schema.items == {"genres": Categories(separator=", "), "at": Timestamp()}
 
 
 def test_config_round_trip_keeps_the_order_of_columns(tmp_path) -> None:  # type: ignore[no-untyped-def]

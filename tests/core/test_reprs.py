@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import twotower as tt
+from twotower.config.kinds import KINDS
 from twotower.core.reprs import MOST, html_of, kinds_of, named, shortened, text_of
 from twotower.retrieval import IvfIndex
 
@@ -169,7 +170,7 @@ values = st.recursive(
 )
 
 
-@given(values, st.dictionaries(names, st.sampled_from(list(tt.Kind)), max_size=300))
+@given(values, st.dictionaries(names, st.sampled_from(KINDS.names()), max_size=300))
 @settings(max_examples=100)
 def test_any_value_and_any_columns_are_cut_to_what_fits(value: Any, columns: dict[str, str]) -> None:
     assert len(shortened(value)) < MOST_PUBLIC

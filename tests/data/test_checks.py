@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from twotower.config.schema import Kind, Schema
+from twotower.config.kinds import kind_of
+from twotower.config.schema import Schema
 from twotower.data.checks import check_interactions, check_table, common_id_type
 from twotower.errors import DataError
 
@@ -29,11 +30,11 @@ def events(**columns: object) -> pl.DataFrame:
     return pl.DataFrame({**base, **columns}, strict=False)
 
 
-def table(kind: Kind, values: pl.Series | list[object]) -> pl.Series:
+def table(kind: str, values: pl.Series | list[object]) -> pl.Series:
     """The feature column of a table with these values."""
     series = values if isinstance(values, pl.Series) else pl.Series("x", values, strict=False)
     frame = pl.DataFrame({"id": range(len(series)), "x": series})
-    return check_table(frame, "id", {"x": kind}, (), "users.csv").get_column("x")
+    return check_table(frame, "id", {"x": kind_of(kind)}, (), "users.csv").get_column("x")
 
 
 def refused(*parts: str) -> AbstractContextManager[object]:
@@ -159,26 +160,26 @@ NOON = dt.datetime(2020, 7, 5, 12, 0, 0, tzinfo=dt.UTC)
     ],
 )
 def test_every_form_of_one_moment(values: pl.Series) -> None:
-    assert table(Kind.TIMESTAMP, values).to_list() == [NOON.timestamp()]
+    assert table("timestamp", values).to_list() == [NOON.timestamp()]
 
 
 def test_forms_may_be_mixed_and_missing() -> None:
-    out = table(Kind.TIMESTAMP, ["2020-07-05", "", None, "2020-07-05 00:00:00.5", "1593907200"])
+    out = table("timestamp", ["2020-07-05", "", None, "2020-07-05 00:00:00.5", "1593907200"])
     day = 1_593_907_200.0
     assert out.to_list() == [day, None, None, day + 0.5, day]
-    assert table(Kind.TIMESTAMP, pl.Series("x", [dt.date(2020, 7, 5), None])).to_list() == [day, None]
-    assert table(Kind.TIMESTAMP, [1.0, float("nan")]).to_list() == [1.0, None]
+    assert table("timestamp", pl.Series("x", [dt.date(2020, 7, 5), None])).to_list() == [day, None]
+    assert table("timestamp", [1.0, float("nan")]).to_list() == [1.0, None]
 
 
 def test_times_before_1970_are_negative() -> None:
-    assert table(Kind.TIMESTAMP, ["1969-12-31 23:59:59"]).to_list() == [-1.0]
+    assert table("timestamp", ["1969-12-31 23:59:59"]).to_list() == [-1.0]
 
 
 @given(st.datetimes(dt.datetime(1700, 1, 1), dt.datetime(2200, 1, 1)))
 def test_iso_strings_agree_with_the_standard_library(moment: dt.datetime) -> None:
     want = moment.replace(tzinfo=dt.UTC).timestamp()
     for text in (moment.isoformat(), moment.isoformat(" "), moment.isoformat() + "+00:00"):
-        assert table(Kind.TIMESTAMP, [text]).to_list() == [pytest.approx(want, abs=2e-6)]
+        assert table("timestamp", [text]).to_list() == [pytest.approx(want, abs=2e-6)]
 
 
 # ---------------------------------------------------------------- features
@@ -187,45 +188,45 @@ def test_iso_strings_agree_with_the_standard_library(moment: dt.datetime) -> Non
 @pytest.mark.parametrize(
     ("kind", "values", "dtype", "want"),
     [
-        (Kind.NUMBER, [1, None, 3], pl.Float64, [1.0, None, 3.0]),
-        (Kind.NUMBER, [1.0, float("nan")], pl.Float64, [1.0, None]),
-        (Kind.NUMBER, ["1.5", "", " 2 "], pl.Float64, [1.5, None, 2.0]),
-        (Kind.NUMBER, [None, None], pl.Float64, [None, None]),
-        (Kind.LOG_NUMBER, [0, 7], pl.Float64, [0.0, 7.0]),
-        (Kind.CATEGORY, [1, None, -124], pl.Int64, [1, None, -124]),
-        (Kind.CATEGORY, [1.0, float("nan"), 3.0], pl.Int64, [1, None, 3]),
-        (Kind.CATEGORY, [True, None], pl.Int64, [1, None]),
-        (Kind.CATEGORY, ["a", "", " ", None], pl.String, ["a", None, None, None]),
-        (Kind.CATEGORY, [None, None], pl.String, [None, None]),
-        (Kind.TEXT, ["电影", "", None], pl.String, ["电影", "", None]),
-        (Kind.TEXT, [1, 2], pl.String, ["1", "2"]),
-        (Kind.CATEGORIES, [[27, 9], [], None, [None, 3]], pl.List(pl.Int64), [[27, 9], [], None, [3]]),
-        (Kind.CATEGORIES, [["a"], ["b", None]], pl.List(pl.String), [["a"], ["b"]]),
-        (Kind.CATEGORIES, [[1.0, 2.0], [None]], pl.List(pl.Int64), [[1, 2], []]),
+        ("number", [1, None, 3], pl.Float64, [1.0, None, 3.0]),
+        ("number", [1.0, float("nan")], pl.Float64, [1.0, None]),
+        ("number", ["1.5", "", " 2 "], pl.Float64, [1.5, None, 2.0]),
+        ("number", [None, None], pl.Float64, [None, None]),
+        ("log_number", [0, 7], pl.Float64, [0.0, 7.0]),
+        ("category", [1, None, -124], pl.Int64, [1, None, -124]),
+        ("category", [1.0, float("nan"), 3.0], pl.Int64, [1, None, 3]),
+        ("category", [True, None], pl.Int64, [1, None]),
+        ("category", ["a", "", " ", None], pl.String, ["a", None, None, None]),
+        ("category", [None, None], pl.String, [None, None]),
+        ("text", ["电影", "", None], pl.String, ["电影", "", None]),
+        ("text", [1, 2], pl.String, ["1", "2"]),
+        ("categories", [[27, 9], [], None, [None, 3]], pl.List(pl.Int64), [[27, 9], [], None, [3]]),
+        ("categories", [["a"], ["b", None]], pl.List(pl.String), [["a"], ["b"]]),
+        ("categories", [[1.0, 2.0], [None]], pl.List(pl.Int64), [[1, 2], []]),
         (
-            Kind.CATEGORIES,
+            "categories",
             ["[27, 9]", "[8]", "", None, "[]"],
             pl.List(pl.Int64),
             [[27, 9], [8], None, None, []],
         ),
-        (Kind.CATEGORIES, ["[a,b]", "[ 中 文 ]"], pl.List(pl.String), [["a", "b"], ["中 文"]]),
-        (Kind.CATEGORIES, ["Action|Comedy", "Drama"], pl.List(pl.String), [["Action", "Comedy"], ["Drama"]]),
-        (Kind.CATEGORIES, ['["a, b", "c"]', "['d']"], pl.List(pl.String), [["a, b", "c"], ["d"]]),
-        (Kind.CATEGORIES, ["[rock'n'roll,pop]"], pl.List(pl.String), [["rock'n'roll", "pop"]]),
-        (Kind.CATEGORIES, ["1|2", "x"], pl.List(pl.String), [["1", "2"], ["x"]]),
-        (Kind.CATEGORIES, ["007|7"], pl.List(pl.String), [["007", "7"]]),
-        (Kind.CATEGORIES, [None, None], pl.List(pl.String), [None, None]),
-        (Kind.VECTOR, [[1, 2], None, [3, 4]], pl.List(pl.Float32), [[1.0, 2.0], None, [3.0, 4.0]]),
+        ("categories", ["[a,b]", "[ 中 文 ]"], pl.List(pl.String), [["a", "b"], ["中 文"]]),
+        ("categories", ["Action|Comedy", "Drama"], pl.List(pl.String), [["Action", "Comedy"], ["Drama"]]),
+        ("categories", ['["a, b", "c"]', "['d']"], pl.List(pl.String), [["a, b", "c"], ["d"]]),
+        ("categories", ["[rock'n'roll,pop]"], pl.List(pl.String), [["rock'n'roll", "pop"]]),
+        ("categories", ["1|2", "x"], pl.List(pl.String), [["1", "2"], ["x"]]),
+        ("categories", ["007|7"], pl.List(pl.String), [["007", "7"]]),
+        ("categories", [None, None], pl.List(pl.String), [None, None]),
+        ("vector", [[1, 2], None, [3, 4]], pl.List(pl.Float32), [[1.0, 2.0], None, [3.0, 4.0]]),
         (
-            Kind.VECTOR,
+            "vector",
             ["[0.5, 2]", "", None, " [1,1e1]"],
             pl.List(pl.Float32),
             [[0.5, 2], None, None, [1, 10]],
         ),
-        (Kind.VECTOR, [None, None], pl.List(pl.Float32), [None, None]),
+        ("vector", [None, None], pl.List(pl.Float32), [None, None]),
     ],
 )
-def test_kinds(kind: Kind, values: list[object], dtype: pl.DataType, want: list[object]) -> None:
+def test_kinds(kind: str, values: list[object], dtype: pl.DataType, want: list[object]) -> None:
     out = table(kind, values)
     assert out.dtype == dtype
     assert out.to_list() == want
@@ -234,75 +235,75 @@ def test_kinds(kind: Kind, values: list[object], dtype: pl.DataType, want: list[
 
 def test_arrays_and_enums() -> None:
     array = pl.Series("x", [[1, 2], [3, 4]], dtype=pl.Array(pl.Int32, 2))
-    assert table(Kind.VECTOR, array).to_list() == [[1.0, 2.0], [3.0, 4.0]]
-    assert table(Kind.CATEGORIES, array).to_list() == [[1, 2], [3, 4]]
-    assert table(Kind.CATEGORY, pl.Series("x", ["a", "b"], dtype=pl.Enum(["a", "b"]))).dtype == pl.String
+    assert table("vector", array).to_list() == [[1.0, 2.0], [3.0, 4.0]]
+    assert table("categories", array).to_list() == [[1, 2], [3, 4]]
+    assert table("category", pl.Series("x", ["a", "b"], dtype=pl.Enum(["a", "b"]))).dtype == pl.String
 
 
 @pytest.mark.parametrize(
     ("kind", "values", "parts"),
     [
         (
-            Kind.NUMBER,
+            "number",
             [1.0, float("inf")],
             ("a number must be a finite number", "users.csv, data row 2", "has inf"),
         ),
         (
-            Kind.NUMBER,
+            "number",
             ["1", "UNKNOWN"],
             ("a number must be a finite number", "data row 2", "'x' has 'UNKNOWN'"),
         ),
-        (Kind.NUMBER, [[1], [2]], ("not lists", "another kind")),
-        (Kind.LOG_NUMBER, [1, -1], ("a log_number must be 0 or more", "data row 2", "has -1.0")),
+        ("number", [[1], [2]], ("not lists", "another kind")),
+        ("log_number", [1, -1], ("a log_number must be 0 or more", "data row 2", "has -1.0")),
         (
-            Kind.CATEGORY,
+            "category",
             [1.0, 1.5],
             ("a category must be an integer code or a string", "data row 2", "has 1.5", "number"),
         ),
-        (Kind.CATEGORY, [1.0, float("inf")], ("a category must be", "data row 2", "has inf")),
-        (Kind.CATEGORY, [[1], [2]], ("a category must be", "not lists", "'categories'")),
-        (Kind.TEXT, [["a"], ["b"]], ("a text must be a string, not lists",)),
-        (Kind.CATEGORIES, [1, 2], ("categories must be a list", "not Int64", "'category'")),
+        ("category", [1.0, float("inf")], ("a category must be", "data row 2", "has inf")),
+        ("category", [[1], [2]], ("a category must be", "not lists", "'categories'")),
+        ("text", [["a"], ["b"]], ("a text must be a string, not lists",)),
+        ("categories", [1, 2], ("categories must be a list", "not Int64", "'category'")),
         (
-            Kind.CATEGORIES,
+            "categories",
             ["[1]", "[27, 9"],
             ("bracket is not closed", "data row 2", "has '[27, 9'", "Write it like"),
         ),
-        (Kind.CATEGORIES, ["[[1], [2]]"], ("flat list", "data row 1")),
-        (Kind.CATEGORIES, ["[['a'], ['b']]"], ("flat list", "data row 1")),
-        (Kind.CATEGORIES, [[1.0], [2.5]], ("categories must be", "data row 2", "[2.5]", "'vector'")),
-        (Kind.CATEGORIES, [[1.0], [float("nan")]], ("categories must be", "data row 2", "[nan]")),
+        ("categories", ["[[1], [2]]"], ("flat list", "data row 1")),
+        ("categories", ["[['a'], ['b']]"], ("flat list", "data row 1")),
+        ("categories", [[1.0], [2.5]], ("categories must be", "data row 2", "[2.5]", "'vector'")),
+        ("categories", [[1.0], [float("nan")]], ("categories must be", "data row 2", "[nan]")),
         (
-            Kind.VECTOR,
+            "vector",
             [None, [1, 2], [1]],
             ("one length (2 in data row 2, 1 here)", "data row 3"),
         ),
         (
-            Kind.VECTOR,
+            "vector",
             ["[1, 2]", "[1, 2, 3]"],
             ("one length (2", "3 here", "data row 2", "'[1, 2, 3]'"),
         ),
         (
-            Kind.VECTOR,
+            "vector",
             [[1.0, 2.0], [1.0, None]],
             ("a vector must be a list of finite numbers", "data row 2", "[1.0, None]"),
         ),
-        (Kind.VECTOR, [[1.0, float("nan")]], ("a vector must be a list of finite numbers", "data row 1")),
-        (Kind.VECTOR, ["[1, 2]", "[1, x]"], ("finite numbers ('x' is not a number)", "data row 2")),
-        (Kind.VECTOR, ["[1, 2]", "1, 2"], ("in brackets", "data row 2", "has '1, 2'")),
-        (Kind.VECTOR, [[], []], ("at least one number", "data row 1")),
-        (Kind.VECTOR, [["a"]], ("flat list of numbers",)),
-        (Kind.VECTOR, [1.0, 2.0], ("a vector must be", "not Float64")),
+        ("vector", [[1.0, float("nan")]], ("a vector must be a list of finite numbers", "data row 1")),
+        ("vector", ["[1, 2]", "[1, x]"], ("finite numbers ('x' is not a number)", "data row 2")),
+        ("vector", ["[1, 2]", "1, 2"], ("in brackets", "data row 2", "has '1, 2'")),
+        ("vector", [[], []], ("at least one number", "data row 1")),
+        ("vector", [["a"]], ("flat list of numbers",)),
+        ("vector", [1.0, 2.0], ("a vector must be", "not Float64")),
     ],
 )
-def test_bad_features(kind: Kind, values: list[object], parts: tuple[str, ...]) -> None:
+def test_bad_features(kind: str, values: list[object], parts: tuple[str, ...]) -> None:
     with refused(*parts):
         table(kind, values)
 
 
 def test_long_values_are_cut_in_messages() -> None:
     with pytest.raises(DataError) as caught:
-        table(Kind.VECTOR, [[0.0] * 500, [0.0] * 400])
+        table("vector", [[0.0] * 500, [0.0] * 400])
     assert len(str(caught.value)) < 400
 
 
@@ -313,7 +314,7 @@ def test_long_values_are_cut_in_messages() -> None:
 )
 def test_lists_of_codes_survive_being_written(rows: list[list[int] | None]) -> None:
     written = pl.Series("x", [None if r is None else str(r) for r in rows], dtype=pl.String)
-    out = table(Kind.CATEGORIES, written)
+    out = table("categories", written)
     assert [None if r is None else [int(t) for t in r] for r in out.to_list()] == rows
 
 
@@ -324,7 +325,9 @@ def test_table_has_id_features_display_in_order() -> None:
     frame = pl.DataFrame(
         {"title": ["p", "q"], "c": [1, 2], "other": [0, 0], "item_id": ["a", "b"], "b": ["s", "t"]}
     )
-    out = check_table(frame, "item_id", {"b": Kind.CATEGORY, "c": Kind.NUMBER}, ("title", "b"), "items")
+    out = check_table(
+        frame, "item_id", {"b": kind_of("category"), "c": kind_of("number")}, ("title", "b"), "items"
+    )
     assert out.columns == ["item_id", "b", "c", "title"]
     assert_frame_equal(out.select("title"), frame.select("title"))
 
@@ -337,7 +340,7 @@ def test_an_id_in_two_rows_names_both() -> None:
 
 def test_tables_without_rows_or_columns() -> None:
     with refused("at least one row", "users has none"):
-        check_table(pl.DataFrame({"id": [], "x": []}), "id", {"x": Kind.NUMBER}, (), "users")
+        check_table(pl.DataFrame({"id": [], "x": []}), "id", {"x": kind_of("number")}, (), "users")
     assert check_table(pl.DataFrame({"id": []}), "id", {}, (), "users").height == 0
     with refused("items has no column 'titel'", "Did you mean 'title'?"):
         check_table(pl.DataFrame({"id": [1], "title": ["x"]}), "id", {}, ("titel",), "items")

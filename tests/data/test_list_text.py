@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from twotower.core.where import Found, Where
 from twotower.data.list_text import combinations, find_separator, split_cell
-from twotower.data.parse import Found, Where
-from twotower.data.parse_lists import parse_categories
+from twotower.features.categories import Categories
 
 TAGS = ["Action", "Comedy", "Drama", "Horror", "Romance", "War"]
 TAG = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Z")), min_size=1, max_size=8)
@@ -63,13 +63,13 @@ def test_numpy_and_python_come_back(tags: list[str]) -> None:
 def test_whole_numbers_in_every_spelling_are_the_same(lists: list[list[int]]) -> None:
     for spell in (json.dumps, lambda row: str(np.array(row, dtype=int)), lambda row: str(tuple(row)), repr):
         cells = pl.Series("x", [spell(row) for row in lists])
-        found = parse_categories(cells, Where("t", "x"))
+        found = Categories().read(cells, Where("t", "x"), Found())
         assert found.cast(pl.List(pl.Int64)).to_list() == lists
 
 
 def test_values_with_a_comma_that_stay_whole_are_noted() -> None:
     found = Found()
-    parse_categories(pl.Series("x", ["Portland, Oregon", "Austin, Texas"]), Where("t", "x"), found=found)
+    Categories().read(pl.Series("x", ["Portland, Oregon", "Austin, Texas"]), Where("t", "x"), found)
     assert len(found.notes) == 1
     assert "are read as one tag each, such as 'Portland, Oregon'" in found.notes[0]
-    assert found.readings == {}
+    assert found.settings == {}

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twotower.config.schema import Reading
-from twotower.data.number_text import Unreadable, looks_like_numbers, read_numbers
+from twotower.core.where import Unreadable
+from twotower.data.number_text import looks_like_numbers, read_numbers
 
 AMOUNTS = st.lists(st.integers(-(10**9), 10**9).map(lambda n: n / 100), min_size=1, max_size=20)
 

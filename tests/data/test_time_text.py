@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twotower.data.number_text import Unreadable
+from twotower.core.where import Unreadable
 from twotower.data.time_text import PER_SECOND, looks_like_times, read_times
 
 MOMENTS = st.lists(

@@ -8,7 +8,6 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from twotower.config.schema import Kind
 from twotower.datasets.movielens import LAYOUTS, read_movielens, schema
 from twotower.errors import ConfigError, DataError
 
@@ -121,7 +120,7 @@ def test_100k(tmp_path: Path) -> None:
         (186, 1, 4.0, 891717742),
     ]
     assert data.users.rows() == [(186, 39, "F", "executive", "00"), (196, 49, "M", "writer", "V3")]
-    assert data.schema.users["age"] is Kind.NUMBER
+    assert data.schema.users["age"] == "number"
     assert data.items.select("item_id", "title", "release_year", "genres").rows() == [
         (1, "Toy Story", 1995, ["Animation", "Children's", "Comedy"]),
         (242, 'Misérables, "Les"', 1995, ["Drama", "War"]),
@@ -139,7 +138,7 @@ def test_1m(tmp_path: Path) -> None:
         (1, "F", 1, 10, "48"),
         (2, "M", 56, 16, "70"),
     ]
-    assert data.schema.users["age"] is Kind.CATEGORY
+    assert data.schema.users["age"] == "category"
     assert data.items.select("item_id", "title", "release_year", "genres").rows() == [
         (661, "James and the Giant Peach", 1996, ["Animation", "Children's", "Musical"]),
         (1193, 'Café: One\'s "Nest"', 1975, ["Drama"]),

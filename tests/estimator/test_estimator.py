@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 import torch
 
-from twotower.config.schema import Kind
+from twotower.config.kinds import kind_of
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.splitting import split
 from twotower.errors import ConfigError, TrainingError
@@ -591,7 +591,7 @@ def test_a_checkpoint_of_other_settings_or_data_is_refused(change: str, phase: s
     elif change == "feature values":
         items = items.with_columns(tags=pl.col("tags").list.reverse())
     elif change == "kinds":
-        schema = schema.model_copy(update={"users": {"group": Kind.TEXT}})
+        schema = schema.model_copy(update={"users": {"group": kind_of("text")}})
     else:
         validation = validation.with_interactions(validation.interactions.reverse())
     train = Dataset.of(events, rest.users, items, schema=schema).as_train()

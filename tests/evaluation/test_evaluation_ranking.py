@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import twotower.evaluation
-from twotower.config.schema import Kind, Schema
+from twotower.config.schema import Schema
 from twotower.data.dataset import Dataset
 from twotower.errors import ConfigError, DataError
 from twotower.evaluation import RankingTask, compare_rankings, evaluate_ranking, ranking_task
@@ -218,7 +218,7 @@ def random_case():
     rng = np.random.default_rng(0)
     users = (60 * rng.random(1200) ** 1.5).astype(int)
     items = (40 * rng.random(1200) ** 1.5).astype(int)
-    schema = Schema(duration="seconds", items={"seconds": Kind.NUMBER})
+    schema = Schema(duration="seconds", items={"seconds": "number"})
     frame = pl.DataFrame({"user_id": users, "item_id": items})
     table = pl.DataFrame({"item_id": range(40), "seconds": [float(5 + i % 7) for i in range(40)]})
     in_train = (np.arange(1200) < 700) & (users < 50) & (items < 34)

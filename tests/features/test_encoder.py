@@ -11,14 +11,18 @@ import numpy.testing as npt
 import polars as pl
 import pytest
 
-from twotower.config.schema import Kind
+from twotower.config.kinds import kind_of
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.errors import DataError
 from twotower.features import Bag, Codes, Dense, Encoder
-from twotower.features.encoder import catalogue, column_from_state, column_state
-from twotower.features.numeric import BINS, CLIP, NumericEncoder
-from twotower.features.sets import CategoriesEncoder, CategoryEncoder
-from twotower.features.vector import VectorEncoder
+from twotower.features.categories import Categories
+from twotower.features.category import Category
+from twotower.features.encoder import catalogue
+from twotower.features.log_number import LogNumber
+from twotower.features.number import Number
+from twotower.features.numeric import BINS, CLIP
+from twotower.features.timestamp import Timestamp
+from twotower.features.vector import Vector
 from twotower.features.vocabulary import MISSING, UNKNOWN, Vocabulary
 
 KINDS = {
@@ -59,8 +63,7 @@ def saved(encoder: Encoder) -> str:
     """The encoder's whole fitted state as one string."""
     states = {}
     for name, column in encoder.users.columns.items():
-        state, arrays = column_state(column)
-        states[name] = [state, {key: value.tolist() for key, value in arrays.items()}]
+        states[name] = [column.state(), {key: value.tolist() for key, value in column.arrays().items()}]
     return json.dumps([states, encoder.users.warm_ids.to_list()])
 
 
@@ -129,8 +132,7 @@ def test_every_kind_comes_back_from_its_saved_form() -> None:
     table = users(list(range(40)))
     encoder = Encoder.fit(train_part(table, list(range(25))))
     for name, column in encoder.users.columns.items():
-        state, arrays = column_state(column)
-        again = column_from_state(Kind(KINDS[name]), json.loads(json.dumps(state)), arrays)
+        again = kind_of(KINDS[name]).restore(json.loads(json.dumps(column.state())), column.arrays())
         before, after = column.transform(table[name]), again.transform(table[name])
         assert type(before) is type(after)
         for key, value in vars(before).items():
@@ -143,7 +145,7 @@ def test_every_kind_comes_back_from_its_saved_form() -> None:
 def test_bins_by_hand() -> None:
     # 13 evenly spaced values: the quantiles at k/12 are the values themselves
     column = pl.Series("x", np.arange(13.0))
-    encoder = NumericEncoder.fit(column, Kind.NUMBER)
+    encoder = Number().fit(column)
     npt.assert_allclose(encoder.edges, np.arange(13.0), atol=1e-12)
     assert len(encoder.edges) == BINS + 1
     block = encoder.transform(pl.Series("x", [-5.0, 2.25, 100.0])).values
@@ -160,13 +162,13 @@ def test_bins_by_hand() -> None:
 def test_log_number_is_number_of_the_logarithm() -> None:
     values = np.array([0.0, 1.0, 10.0, 1000.0, 50.0])
     asked = np.array([3.0, 0.0, 1e9])
-    log = NumericEncoder.fit(pl.Series(values), Kind.LOG_NUMBER).transform(pl.Series(asked)).values
-    plain = NumericEncoder.fit(pl.Series(np.log(1 + values)), Kind.NUMBER)
+    log = LogNumber().fit(pl.Series(values)).transform(pl.Series(asked)).values
+    plain = Number().fit(pl.Series(np.log(1 + values)))
     npt.assert_allclose(log, plain.transform(pl.Series(np.log(1 + asked))).values, atol=1e-6)
 
 
 def test_a_constant_column_is_zero_and_has_no_bins() -> None:
-    encoder = NumericEncoder.fit(pl.Series([7.0] * 9), Kind.NUMBER)
+    encoder = Number().fit(pl.Series([7.0] * 9))
     npt.assert_array_equal(
         encoder.transform(pl.Series([7.0, 9.0, None, 1e30])).values,
         np.array([[0, 0], [2, 0], [0, 1], [CLIP, 0]], np.float32),
@@ -174,13 +176,13 @@ def test_a_constant_column_is_zero_and_has_no_bins() -> None:
 
 
 def test_a_column_that_is_null_in_train() -> None:
-    encoder = NumericEncoder.fit(pl.Series([None, None], dtype=pl.Float64), Kind.NUMBER)
+    encoder = Number().fit(pl.Series([None, None], dtype=pl.Float64))
     assert encoder.transform(pl.Series([None, 3.0], dtype=pl.Float64)).values.tolist() == [[0, 1], [3, 0]]
 
 
 def test_nulls_do_not_move_mean_or_bins() -> None:
-    with_nulls = NumericEncoder.fit(pl.Series([1.0, None, 2.0, 4.0, None]), Kind.NUMBER)
-    without = NumericEncoder.fit(pl.Series([1.0, 2.0, 4.0]), Kind.NUMBER)
+    with_nulls = Number().fit(pl.Series([1.0, None, 2.0, 4.0, None]))
+    without = Number().fit(pl.Series([1.0, 2.0, 4.0]))
     assert with_nulls.state() == without.state()
 
 
@@ -188,7 +190,7 @@ def test_timestamps_turn_once_a_day_and_once_a_week() -> None:
     # 1970-01-01 was a Thursday; 18:00 is three quarters of a day
     day = 86_400.0
     moments = pl.Series([0.0, 18 / 24 * day, 3.5 * day, 7 * day])
-    encoder = NumericEncoder.fit(pl.Series([0.0, 1e9]), Kind.TIMESTAMP)
+    encoder = Timestamp().fit(pl.Series([0.0, 1e9]))
     block = encoder.transform(moments).values
     sines, cosines = block[:, -5:-3], block[:, -3:-1]
     npt.assert_allclose(sines[:, 0], [0, -1, 0, 0], atol=1e-6)
@@ -202,25 +204,25 @@ def test_timestamps_turn_once_a_day_and_once_a_week() -> None:
 
 
 def test_codes_by_hand() -> None:
-    encoder = CategoryEncoder.fit(pl.Series(["b", "a", "b", None, "a", "once", None]))
+    encoder = Category().fit(pl.Series(["b", "a", "b", None, "a", "once", None]))
     block = encoder.transform(pl.Series(["a", "b", "once", "never", None]))
     assert block.codes.tolist() == [2, 3, UNKNOWN, UNKNOWN, MISSING]
     assert block.size == 4
 
 
 def test_integers_of_any_width_are_the_same_category() -> None:
-    encoder = CategoryEncoder.fit(pl.Series([10, 10, -3, -3], dtype=pl.Int64))
+    encoder = Category().fit(pl.Series([10, 10, -3, -3], dtype=pl.Int64))
     assert encoder.transform(pl.Series([-3, 10, 4], dtype=pl.Int8)).codes.tolist() == [2, 3, UNKNOWN]
     assert encoder.transform(pl.Series(["10", "x", None])).codes.tolist() == [3, UNKNOWN, MISSING]
 
 
 def test_a_category_that_is_null_in_train() -> None:
-    encoder = CategoryEncoder.fit(pl.Series([None, None], dtype=pl.String))
+    encoder = Category().fit(pl.Series([None, None], dtype=pl.String))
     assert encoder.transform(pl.Series(["a", None])).codes.tolist() == [UNKNOWN, MISSING]
 
 
 def test_bags_by_hand() -> None:
-    encoder = CategoriesEncoder.fit(pl.Series([["a", "b"], ["b", "a", "rare"], [], None]))
+    encoder = Categories().fit(pl.Series([["a", "b"], ["b", "a", "rare"], [], None]))
     block = encoder.transform(pl.Series([["b", "a", "b"], [], ["never"], None, ["rare", "a"]]))
     assert block.indptr.tolist() == [0, 3, 4, 5, 6, 8]
     assert block.codes.tolist() == [3, 2, 3, MISSING, UNKNOWN, MISSING, UNKNOWN, 2]
@@ -228,7 +230,7 @@ def test_bags_by_hand() -> None:
 
 
 def test_bags_without_an_entry_anywhere() -> None:
-    encoder = CategoriesEncoder.fit(pl.Series([[], None], dtype=pl.List(pl.Int64)))
+    encoder = Categories().fit(pl.Series([[], None], dtype=pl.List(pl.Int64)))
     block = encoder.transform(pl.Series([[], None, [4]], dtype=pl.List(pl.Int64)))
     assert block.codes.tolist() == [MISSING, MISSING, UNKNOWN]
     nothing = encoder.transform(pl.Series([[], None], dtype=pl.List(pl.Int64)))
@@ -256,8 +258,10 @@ def test_a_vocabulary_keeps_values_seen_often_enough() -> None:
 def test_vectors_are_scaled_as_a_whole() -> None:
     rng = np.random.default_rng(0)
     train = (rng.normal(size=(50, 4)) * [1, 10, 1, 0.1] + 3).astype(np.float32)
-    block = VectorEncoder.fit(pl.Series(train.tolist(), dtype=pl.List(pl.Float32))).transform(
-        pl.Series([train[0].tolist(), None, train[1].tolist()], dtype=pl.List(pl.Float32))
+    block = (
+        Vector()
+        .fit(pl.Series(train.tolist(), dtype=pl.List(pl.Float32)))
+        .transform(pl.Series([train[0].tolist(), None, train[1].tolist()], dtype=pl.List(pl.Float32)))
     )
     centred = train - train.mean(axis=0)
     expected = centred / np.sqrt((centred**2).mean())
@@ -268,19 +272,19 @@ def test_vectors_are_scaled_as_a_whole() -> None:
 
 @pytest.mark.parametrize("wrong", [[[1.0, 2.0]], [[1.0], [1.0, 2.0, 3.0, 4.0, 5.0]], [[1.0] * 4]])
 def test_a_vector_of_another_length_is_refused(wrong: list[list[float]]) -> None:
-    encoder = VectorEncoder.fit(pl.Series("face", [[1.0, 2.0, 3.0], [0.0, 1.0, 0.0]]))
+    encoder = Vector().fit(pl.Series("face", [[1.0, 2.0, 3.0], [0.0, 1.0, 0.0]]))
     with pytest.raises(DataError, match=r"vector of 'face' must have 3 numbers.* got one of"):
         encoder.transform(pl.Series("face", wrong))
 
 
 def test_vectors_of_two_lengths_in_train_are_refused() -> None:
     with pytest.raises(DataError, match="must have 3 numbers"):
-        VectorEncoder.fit(pl.Series("face", [[1.0, 2.0, 3.0], [0.0, 1.0], [0.0, 1.0, 2.0, 3.0]]))
+        Vector().fit(pl.Series("face", [[1.0, 2.0, 3.0], [0.0, 1.0], [0.0, 1.0, 2.0, 3.0]]))
 
 
 def test_a_vector_column_without_a_vector_is_refused() -> None:
     with pytest.raises(DataError, match="'face' is empty in every training row; remove it"):
-        VectorEncoder.fit(pl.Series("face", [None, None], dtype=pl.List(pl.Float32)))
+        Vector().fit(pl.Series("face", [None, None], dtype=pl.List(pl.Float32)))
 
 
 @pytest.mark.parametrize(("rows", "least"), [(40, 2), (299, 2), (300, 3), (5000, 5)])
@@ -288,7 +292,7 @@ def test_rare_values_are_unknown_the_more_rows_there_are(rows: int, least: int) 
     often, seldom = ["often"] * least, ["seldom"] * (least - 1)
     values = pl.Series([*often, *seldom, *["rest"] * (rows - 2 * least + 1)])
     for fitted in (
-        CategoryEncoder.fit(values).vocabulary,
-        CategoriesEncoder.fit(pl.Series([[value] for value in values])).vocabulary,
+        Category().fit(values).vocabulary,
+        Categories().fit(pl.Series([[value] for value in values])).vocabulary,
     ):
         assert fitted.values.to_list() == ["often", "rest"]

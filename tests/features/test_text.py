@@ -10,7 +10,7 @@ import numpy.testing as npt
 import polars as pl
 import pytest
 
-from twotower.features.text import COLUMNS, WIDTH, TextEncoder, _count, _leading_directions, _weighted
+from twotower.features.text import COLUMNS, WIDTH, Text, _count, _leading_directions, _weighted
 
 TEXTS = [
     "the cat sat on the mat",
@@ -61,7 +61,7 @@ def test_ngrams_against_plain_python(given: str | None, read: str) -> None:
 
 
 def test_weights_by_hand() -> None:
-    encoder = TextEncoder.fit(pl.Series(["ab", "ac", "ad"]))
+    encoder = Text().fit(pl.Series(["ab", "ac", "ad"]))
     for gram, rows in (("a", 3), ("b", 1), ("ab", 1), ("ac", 1)):
         assert encoder.idf[fnv(gram)] == pytest.approx(math.log(4 / (1 + rows)) + 1, rel=1e-6)
     assert np.count_nonzero(encoder.idf) == 7
@@ -76,7 +76,7 @@ def dense_weighted(texts: list[str], idf: np.ndarray) -> np.ndarray:
 
 
 def test_directions_are_those_of_the_full_svd() -> None:
-    encoder = TextEncoder.fit(pl.Series(TEXTS))
+    encoder = Text().fit(pl.Series(TEXTS))
     read = [t.lower() for t in TEXTS[:-1]] + ["full width"]
     matrix = dense_weighted(read, encoder.idf.astype(np.float64))
     right = np.linalg.svd(matrix, full_matrices=False)[2][: len(TEXTS) - 1]
@@ -86,7 +86,7 @@ def test_directions_are_those_of_the_full_svd() -> None:
 
 
 def test_train_rows_are_centred_and_the_widest_direction_has_unit_variance() -> None:
-    encoder = TextEncoder.fit(pl.Series(TEXTS))
+    encoder = Text().fit(pl.Series(TEXTS))
     values = encoder.transform(pl.Series(TEXTS)).values
     npt.assert_allclose(values[:, :-1].mean(axis=0), 0.0, atol=1e-5)
     assert values[:, :-1].std(axis=0).max() == pytest.approx(1.0, rel=1e-4)
@@ -94,7 +94,7 @@ def test_train_rows_are_centred_and_the_widest_direction_has_unit_variance() -> 
 
 
 def test_like_texts_lie_close_in_any_language() -> None:
-    values = TextEncoder.fit(pl.Series(TEXTS)).transform(pl.Series(TEXTS)).values[:, :-1]
+    values = Text().fit(pl.Series(TEXTS)).transform(pl.Series(TEXTS)).values[:, :-1]
     length = np.linalg.norm(values, axis=1)
     cosine = values @ values.T / np.outer(length, length)
     np.fill_diagonal(cosine, -1)
@@ -103,9 +103,7 @@ def test_like_texts_lie_close_in_any_language() -> None:
 
 
 def test_empty_and_missing_texts_have_a_flag_and_no_values() -> None:
-    block = (
-        TextEncoder.fit(pl.Series([*TEXTS, None, ""])).transform(pl.Series([None, "", "  ", "cat"])).values
-    )
+    block = Text().fit(pl.Series([*TEXTS, None, ""])).transform(pl.Series([None, "", "  ", "cat"])).values
     assert block[:, -1].tolist() == [1, 1, 1, 0]
     assert not block[:3, :-1].any()
     assert block[3, :-1].any()
@@ -113,12 +111,12 @@ def test_empty_and_missing_texts_have_a_flag_and_no_values() -> None:
 
 @pytest.mark.parametrize("train", [[None, None], ["one"], ["", None], []])
 def test_columns_with_too_little_text_have_the_flag_alone(train: list[str | None]) -> None:
-    encoder = TextEncoder.fit(pl.Series(train, dtype=pl.String))
+    encoder = Text().fit(pl.Series(train, dtype=pl.String))
     assert encoder.transform(pl.Series(["one", None, ""])).values.tolist() == [[0], [1], [1]]
 
 
 def test_copies_of_one_text_make_no_directions_of_noise() -> None:
-    encoder = TextEncoder.fit(pl.Series(["same words"] * 30 + ["other thing"] * 30))
+    encoder = Text().fit(pl.Series(["same words"] * 30 + ["other thing"] * 30))
     length = np.linalg.norm(encoder.projection, axis=0)
     assert length.shape == (WIDTH,)
     assert np.count_nonzero(length > 1e-6 * length.max()) == 2
@@ -140,14 +138,14 @@ def test_leading_directions_of_a_decaying_matrix() -> None:
 
 
 def test_the_same_bits_twice_and_from_the_saved_form() -> None:
-    first, second = TextEncoder.fit(pl.Series(TEXTS)), TextEncoder.fit(pl.Series(TEXTS))
+    first, second = Text().fit(pl.Series(TEXTS)), Text().fit(pl.Series(TEXTS))
     for name, value in first.arrays().items():
         npt.assert_array_equal(value, second.arrays()[name])
-    again = TextEncoder.from_arrays(first.arrays())
+    again = Text().restore({}, first.arrays())
     npt.assert_array_equal(again.transform(pl.Series(TEXTS)).values, first.transform(pl.Series(TEXTS)).values)
 
 
 def test_rows_of_weights_have_unit_length() -> None:
-    encoder = TextEncoder.fit(pl.Series(TEXTS))
+    encoder = Text().fit(pl.Series(TEXTS))
     weighted = _weighted(_count(pl.Series(TEXTS)), encoder.idf)
     npt.assert_allclose(np.sqrt(weighted.multiply(weighted).sum(axis=1)), 1.0, rtol=1e-5)

@@ -9,10 +9,7 @@ import numpy as np
 import polars as pl
 
 from twotower.audit.statistics import Codes, Floats, quantile_codes, value_codes
-from twotower.config.schema import Kind
-
-QUANTITIES = (Kind.NUMBER, Kind.LOG_NUMBER)
-"""Kinds read as a quantity."""
+from twotower.config.kinds import FeatureKind
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +27,7 @@ class FeatureTable:
     name: str
     role: str
     ids: str
-    features: Mapping[str, Kind]
+    features: Mapping[str, FeatureKind]
     table: pl.DataFrame
 
     def rows_of(self, ids: pl.Series) -> Codes:
@@ -41,7 +38,9 @@ class FeatureTable:
 
     def quantities(self) -> dict[str, Floats]:
         """Return the features read as quantities, each (n,), nan where missing."""
-        return {name: self.numbers(name) for name, kind in self.features.items() if kind in QUANTITIES}
+        return {
+            name: self.numbers(name) for name, kind in self.features.items() if kind.meaning == "quantity"
+        }
 
     def ordered(self) -> dict[str, Floats]:
         """Return the features that have an order: quantities, times and integer codes, each (n,)."""
@@ -59,29 +58,11 @@ class FeatureTable:
     def groups(self, name: str, bins: int = 16) -> Codes | None:
         """Return a feature as groups, (n,): values, quantiles of numbers, the first tag of a list.
 
-        None for text, which has no groups.
+        None for a kind without groups, such as text.
         """
-        column, kind = self.table.get_column(name), self.features[name]
-        match kind:
-            case Kind.NUMBER | Kind.LOG_NUMBER | Kind.TIMESTAMP:
-                return quantile_codes(self.numbers(name), bins)
-            case Kind.CATEGORY:
-                return value_codes(column)
-            case Kind.CATEGORIES:
-                return value_codes(column.list.first())
-            case Kind.VECTOR:
-                return quantile_codes(_first_component(column), bins)
-            case Kind.TEXT:
-                return None
-
-
-def _first_component(vectors: pl.Series) -> Floats:
-    """Return each vector's coordinate along the direction of largest variance, (n,); nan where missing."""
-    known = vectors.is_not_null().to_numpy()
-    place = np.full(len(vectors), np.nan)
-    if known.sum() > 1:
-        rows = np.array(vectors.filter(vectors.is_not_null()).to_list(), dtype=np.float64)  # (m, length)
-        rows -= rows.mean(axis=0)
-        _, directions = np.linalg.eigh(rows.T @ rows)
-        place[known] = rows @ directions[:, -1]
-    return place
+        values = self.features[name].grouped(self.table.get_column(name))
+        if values is None:
+            return None
+        if values.dtype.is_float():
+            return quantile_codes(values.cast(pl.Float64).fill_null(np.nan).to_numpy(), bins)
+        return value_codes(values)

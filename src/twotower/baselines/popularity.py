@@ -14,11 +14,9 @@ from twotower.baselines.feedback import Feedback
 from twotower.baselines.order import rank_alike, values_at
 from twotower.baselines.ranking import RankingBaseline
 from twotower.baselines.search import Ladder, Setting
-from twotower.config.schema import Kind, Schema
+from twotower.config.schema import Schema
 from twotower.errors import ConfigError, DataError, nearest
 from twotower.evaluation.ranker import RankRequest
-
-_KINDS = (Kind.CATEGORY, Kind.CATEGORIES)
 
 
 class SharedOrder(RankingBaseline):
@@ -88,7 +86,7 @@ class CategoryPopularity(SharedOrder):
     @classmethod
     def applies_to(cls, schema: Schema) -> bool:
         """Return whether the items have a category column."""
-        return any(kind in _KINDS for kind in schema.items.values())
+        return any(kind.meaning == "tags" for kind in schema.items.values())
 
     def _fit(self, feedback: Feedback, seed: int) -> None:
         del seed  # nothing random
@@ -121,7 +119,7 @@ class CategoryPopularity(SharedOrder):
 
 
 def _columns(schema: Schema) -> list[str]:
-    found = [name for name, kind in schema.items.items() if kind in _KINDS]
+    found = [name for name, kind in schema.items.items() if kind.meaning == "tags"]
     if not found:
         raise ConfigError(
             "category popularity needs an item column of kind category or categories; the schema has none. "

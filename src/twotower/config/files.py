@@ -23,9 +23,10 @@ from pydantic.fields import FieldInfo
 from tomlkit.items import InlineTable
 
 from twotower.config.config import Config
+from twotower.config.explained import explain
 from twotower.config.parts import PLACES, parts_of
 from twotower.config.renamed import current_key, renamed
-from twotower.config.schema import Schema, explain
+from twotower.config.schema import Schema
 from twotower.config.sections import DataConfig, EvaluationConfig, PositiveConfig, SplitConfig
 from twotower.errors import ConfigError, nearest
 

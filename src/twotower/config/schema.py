@@ -2,46 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from enum import StrEnum
-from typing import Annotated, Any, Final, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
-    Discriminator,
     Field,
-    GetCoreSchemaHandler,
-    PrivateAttr,
-    SerializerFunctionWrapHandler,
-    Tag,
+    PlainSerializer,
     ValidationError,
-    model_serializer,
+    ValidationInfo,
+    field_serializer,
     model_validator,
 )
-from pydantic_core import CoreSchema
+from pydantic_core import PydanticCustomError
 
+from twotower.config.explained import EXPLAINED, explain
+from twotower.config.kinds import FeatureKind, kind_of
 from twotower.core.reprs import Facts, html_of, kinds_of, named, text_of
-from twotower.errors import ConfigError, nearest
-
-
-class Kind(StrEnum):
-    """How the encoder reads a feature column of the users or items table."""
-
-    NUMBER = "number"
-    """A quantity on a linear scale."""
-    LOG_NUMBER = "log_number"
-    """A count or another non-negative, heavy-tailed quantity; read as log(1 + x)."""
-    CATEGORY = "category"
-    """A code or string from a set of values; never read as a quantity."""
-    CATEGORIES = "categories"
-    """A list of codes or strings (tags, genres)."""
-    VECTOR = "vector"
-    """A list of floats, of the same length in all rows (an embedding computed elsewhere)."""
-    TEXT = "text"
-    """Free text in any language, read as hashed character n-grams."""
-    TIMESTAMP = "timestamp"
-    """A date, a datetime, or a number of seconds, milliseconds, ... since 1970-01-01 UTC."""
+from twotower.errors import ConfigError
 
 
 class Reading(BaseModel):
@@ -49,8 +29,6 @@ class Reading(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    separator: Annotated[str, Field(min_length=1)] | None = None
-    """Separator between the tags of one row (kind ``categories``), such as ``", "``."""
     decimal: Literal[".", ","] | None = None
     """The decimal mark of numbers; the other one can group thousands."""
     unit: str | None = None
@@ -64,45 +42,26 @@ class Reading(BaseModel):
         return {key: value for key, value in self if value is not None}
 
 
-class Column(Reading):
-    """A feature column written as a TOML table: its kind, and how its text is read."""
-
-    kind: Kind
-    """The kind of the column."""
-
-    @model_validator(mode="after")
-    def _fits_the_kind(self) -> Self:
-        for key in self.given:
-            if key != "kind" and self.kind not in _READS[key]:
-                raise ValueError(f"{key} is only for kind {' and '.join(_READS[key])}, not '{self.kind}'")
-        return self
-
-    @property
-    def reading(self) -> Reading:
-        """How its text is read."""
-        return Reading(**{key: value for key, value in self.given.items() if key != "kind"})
+def _kinds(columns: object, info: ValidationInfo) -> object:
+    """Return the columns of a feature table with a `FeatureKind` each."""
+    if not isinstance(columns, Mapping):
+        return columns
+    found, faults = {}, []
+    for name, given in columns.items():
+        try:
+            found[name] = kind_of(given, f"schema.{info.field_name}.{name}")
+        except ConfigError as error:
+            faults.append(str(error))
+    if faults:
+        raise PydanticCustomError(EXPLAINED, "{faults}", {"faults": "\n".join(faults)})
+    return found
 
 
-_READS: Final[Mapping[str, tuple[Kind, ...]]] = {
-    "separator": (Kind.CATEGORIES,),
-    "decimal": (Kind.NUMBER, Kind.LOG_NUMBER, Kind.VECTOR),
-    "unit": (Kind.NUMBER, Kind.LOG_NUMBER),
-    "format": (Kind.TIMESTAMP,),
-}
-"""Setting of a reading -> the kinds that it is for."""
+def _plain(columns: dict[str, FeatureKind]) -> dict[str, Any]:
+    return {name: kind.plain() for name, kind in columns.items()}
 
 
-class _KindOrTable:
-    """Validates the columns of a feature table: each is a kind, or a TOML table with a kind."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        del source
-        form = Discriminator(lambda given: "<table>" if isinstance(given, dict | Column) else "<kind>")
-        either = Annotated[Annotated[Kind, Tag("<kind>")] | Annotated[Column, Tag("<table>")], form]
-        return handler.generate_schema(dict[str, either])
-
-
-Kinds = Annotated[dict[str, Kind], _KindOrTable()]
+Kinds = Annotated[dict[str, FeatureKind], BeforeValidator(_kinds), PlainSerializer(_plain)]
 IdType = Literal["auto", "text", "integer"]
 
 
@@ -144,7 +103,8 @@ class Schema(BaseModel):
     format = "%d/%m/%Y" }``, ``price = { decimal = "," }``."""
     users: Kinds = Field(default_factory=dict)
     """Feature columns of the users table and their kinds; other columns are not read. Instead of a kind, a
-    TOML table can set more: ``genres = { kind = "categories", separator = ", " }``, see `Column`."""
+    TOML table can set more: ``genres = { kind = "categories", separator = ", " }``. From Python a kind can
+    also be a `FeatureKind`."""
     items: Kinds = Field(default_factory=dict)
     """Feature columns of the items table and their kinds; other columns are not read."""
     display: tuple[str, ...] = ()
@@ -157,31 +117,9 @@ class Schema(BaseModel):
     """What people do with items, for the page and the report: ``watch``, ``listen to``, ``buy``, ``read``. If
     not given, it is guessed from the names of the label and the ids, else it is ``interact with``."""
 
-    _readings: dict[str, dict[str, Reading]] = PrivateAttr(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _kinds_apart(self) -> Self:
-        """Leave only the kinds in the fields, and store the other settings of a TOML table."""
-        for table, features in (("users", self.users), ("items", self.items)):
-            for name, given in features.items():
-                column: object = given
-                if isinstance(column, Column):
-                    features[name] = column.kind
-                    if column.reading.given:
-                        self._readings.setdefault(table, {})[name] = column.reading
-        return self
-
-    @model_serializer(mode="wrap")
-    def _with_tables(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        values: dict[str, Any] = handler(self)
-        for table, readings in self._readings.items():
-            for name, reading in readings.items():
-                if name in values.get(table, {}):
-                    values[table][name] = {"kind": values[table][name], **reading.given}
-        for name, reading in self.interactions.items():
-            if "interactions" in values:
-                values["interactions"][name] = reading.given
-        return values
+    @field_serializer("interactions")
+    def _readings(self, readings: dict[str, Reading]) -> dict[str, dict[str, str]]:
+        return {name: reading.given for name, reading in readings.items()}
 
     @model_validator(mode="after")
     def _roles_are_distinct(self) -> Self:
@@ -213,26 +151,17 @@ class Schema(BaseModel):
         try:
             return cls.model_validate(dict(values))
         except ValidationError as error:
-            raise ConfigError(explain(error, "schema", cls.model_fields, tuple(Kind))) from None
+            raise ConfigError(explain(error, "schema", cls.model_fields)) from None
 
-    def readings(self, table: Literal["users", "items"]) -> Mapping[str, Reading]:
-        """Return how the text of feature columns is read, for those with settings."""
-        return self._readings.get(table, {})
-
-    def with_readings(self, table: Literal["users", "items"], found: Mapping[str, Reading]) -> Schema:
+    def with_settings(
+        self, table: Literal["users", "items"], found: Mapping[str, Mapping[str, str]]
+    ) -> Schema:
         """Return the schema with what was detected in the text of feature columns, so new rows are read the
         same way. Settings it already has are kept.
         """
-        if not found:
-            return self
-        changed = self.model_copy()
-        known = self._readings.get(table, {})
-        merged = {
-            name: reading.model_copy(update=known[name].given) if name in known else reading
-            for name, reading in found.items()
-        }
-        changed._readings = {**self._readings, table: {**known, **merged}}
-        return changed
+        kinds: dict[str, FeatureKind] = getattr(self, table)
+        changed = {name: kind.filled(found.get(name, {})) for name, kind in kinds.items()}
+        return self.model_copy(update={table: changed}) if found else self
 
     def facts(self) -> Facts:
         """Return what there is to say of the schema in short."""
@@ -257,64 +186,3 @@ class Schema(BaseModel):
     def interaction_columns(self) -> list[str]:
         """Return the names of all columns that must be in the interactions table."""
         return [c for c in (self.user, self.item, self.label, self.timestamp, self.weight) if c is not None]
-
-
-def explain(error: ValidationError, section: str, keys: Iterable[str], values: Iterable[str] = ()) -> str:
-    """Return one line per fault of a pydantic error: where, the value received, and the nearest valid key or
-    value."""
-    lines = []
-    for fault in error.errors():
-        loc = [str(part) for part in fault["loc"] if part not in ("<kind>", "<table>")]
-        where = ".".join([section, *loc]).lstrip(".")
-        given = fault["input"]
-        if fault["type"] == "extra_forbidden":
-            if "<table>" in fault["loc"]:
-                keys = Column.model_fields
-            hint = nearest(loc[-1], keys)
-            lines.append(f"unknown key '{where}'.{hint or ' Valid: ' + ', '.join(keys) + '.'}")
-        elif fault["type"] in ("enum", "literal_error"):
-            expected = str(fault.get("ctx", {}).get("expected", ""))
-            options = [o.strip().strip("'") for o in expected.replace(" or ", ", ").split(",")] or list(
-                values
-            )
-            lines.append(
-                f"'{where}' must be one of {', '.join(options)}; got {given!r}.{nearest(str(given), options)}"
-            )
-        else:
-            shown = "" if isinstance(given, dict | BaseModel) else f", got {_as_toml(given)}"
-            rule = _RULES.get(fault["type"])
-            if rule is None:
-                message = fault["msg"].removeprefix("Value error, ")
-                shown = shown and f" ({shown.removeprefix(', ')})"
-                lines.append(f"'{where}': {message}{shown}.")
-            else:
-                bounds = {
-                    name: f"{bound:g}" if isinstance(bound, float) else bound
-                    for name, bound in fault.get("ctx", {}).items()
-                }
-                lines.append(f"'{where}' {rule.format(**bounds)}{shown}.")
-    return "\n".join(lines)
-
-
-_RULES = {
-    "bool_type": "must be true or false",
-    "dict_type": "must be a section with keys",
-    "finite_number": "must be a finite number",
-    "float_type": "must be a number",
-    "greater_than": "must be above {gt}",
-    "greater_than_equal": "must be at least {ge}",
-    "int_from_float": "must be a whole number",
-    "int_type": "must be a whole number",
-    "less_than": "must be below {lt}",
-    "less_than_equal": "must be at most {le}",
-    "missing": "is missing",
-    "string_too_short": "must not be empty",
-    "string_type": "must be text, in quotes",
-    "too_short": "must be a list of {min_length} or more",
-    "tuple_type": "must be a list in square brackets",
-}
-"""pydantic's most frequent errors, in the words of a TOML file."""
-
-
-def _as_toml(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else repr(value)

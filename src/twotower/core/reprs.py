@@ -87,7 +87,7 @@ def named(names: Iterable[str]) -> str | None:
     return ", ".join(_counted([cut(name, _LONGEST) for name in each[:_NAMES]], len(each))) or None
 
 
-def kinds_of(columns: Mapping[str, str]) -> str | None:
+def kinds_of(columns: Mapping[str, object]) -> str | None:
     """Return feature columns with their kinds, or how many there are of each kind if they are many.
 
     >>> kinds_of({"age": "number", "country": "category"})

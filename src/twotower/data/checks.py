@@ -7,29 +7,24 @@ counted), the column, the value, and the fix.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from twotower.config.schema import IdType, Kind, Reading, Schema
+from twotower.config.kinds import FeatureKind
+from twotower.config.schema import IdType, Schema
+from twotower.core.where import Found, Where, shown
 from twotower.core.wording import count_of
 from twotower.data.parse import (
     AS_FOUND,
-    Found,
-    Where,
     missing_ids,
     not_negative,
-    parse_category,
-    parse_count,
     parse_ids,
     parse_levels,
     parse_number,
-    parse_text,
     parse_timestamp,
     required,
-    shown,
 )
-from twotower.data.parse_lists import parse_categories, parse_vector
 from twotower.errors import DataError, nearest
 
 
@@ -110,25 +105,13 @@ def _with_ids(
 def check_table(
     frame: pl.DataFrame,
     ids: str,
-    features: Mapping[str, Kind],
+    features: Mapping[str, FeatureKind],
     display: Sequence[str],
     source: str,
-    readings: Mapping[str, Reading] | None = None,
     found: Found | None = None,
     id_type: IdType = "auto",
 ) -> pl.DataFrame:
-    """Return the id, feature and display columns of a users or items table, each in the dtype of its kind.
-
-    ========================== ==================================================
-    kind                       dtype
-    ========================== ==================================================
-    number, log_number         Float64
-    category                   Int64 or String
-    categories                 List(Int64) or List(String)
-    vector                     List(Float32), one length
-    text                       String
-    timestamp                  Float64, seconds since 1970-01-01 UTC
-    ========================== ==================================================
+    """Return the id, feature and display columns of a users or items table, each as its kind reads it.
 
     Null means missing in all of them. A display column that is not a feature is unchanged.
 
@@ -138,7 +121,6 @@ def check_table(
         features: the kind of each feature column.
         display: columns to keep for display.
         source: the table's name in messages.
-        readings: how the text of some feature columns is read; for others this is detected.
         found: collects how text was read.
         id_type: the type of the ids.
 
@@ -155,37 +137,11 @@ def check_table(
         frame = frame.with_columns(known)
     columns = [_distinct(parse_ids(frame.get_column(ids), Where(source, ids), id_type), Where(source, ids))]
     for name, kind in features.items():
-        reading = (readings or {}).get(name, AS_FOUND)
-        columns.append(parse_kind(frame.get_column(name), kind, Where(source, name), reading, found))
+        columns.append(kind.read(frame.get_column(name), Where(source, name), found or Found()))
     columns += [
         frame.get_column(name) for name in dict.fromkeys(display) if name != ids and name not in features
     ]
     return pl.DataFrame(columns)
-
-
-def parse_kind(
-    values: pl.Series,
-    kind: Kind,
-    where: Where,
-    reading: Reading = AS_FOUND,
-    found: Found | None = None,
-) -> pl.Series:
-    """Return a feature column in the dtype of its kind (see `check_table`), or raise a `DataError`."""
-    if kind is Kind.CATEGORY:
-        return parse_category(values, where)
-    if kind is Kind.TEXT:
-        return parse_text(values, where)
-    return _AS_READ[kind](values, where, reading, found)
-
-
-_AS_READ: Mapping[Kind, Callable[[pl.Series, Where, Reading, Found | None], pl.Series]] = {
-    Kind.NUMBER: parse_number,
-    Kind.LOG_NUMBER: parse_count,
-    Kind.CATEGORIES: parse_categories,
-    Kind.VECTOR: parse_vector,
-    Kind.TIMESTAMP: parse_timestamp,
-}
-"""Parsers of the kinds whose text can be read in several ways."""
 
 
 def common_id_type(

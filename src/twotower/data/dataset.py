@@ -12,14 +12,15 @@ from typing import Any
 
 import polars as pl
 
-from twotower.config.schema import IdType, Kind, Reading, Schema
+from twotower.config.kinds import FeatureKind, kind_of
+from twotower.config.schema import IdType, Schema
 from twotower.core.forking import check_process
 from twotower.core.id_text import canonical
 from twotower.core.reprs import Facts, html_of, text_of
+from twotower.core.where import Found
 from twotower.core.wording import count_of
 from twotower.data.checks import check_interactions, check_table, common_id_type
 from twotower.data.merged import arranged, refuse_long_form
-from twotower.data.parse import Found
 from twotower.errors import DataError, nearest
 
 Frame = Any
@@ -94,7 +95,6 @@ class Dataset:
             schema.users,
             (),
             names["users"],
-            schema.readings("users"),
             of_users,
             schema.user_type,
         )
@@ -105,7 +105,6 @@ class Dataset:
             features,
             schema.display,
             names["items"],
-            {**schema.interactions, **schema.readings("items")},
             of_items,
             schema.item_type,
         )
@@ -117,9 +116,7 @@ class Dataset:
             notes += _text_in_one({names["interactions"]: events, source: side}, column)
         events, users_table = common_id_type(events, users_table, schema.user)
         events, items_table = common_id_type(events, items_table, schema.item)
-        schema = schema.with_readings("users", of_users.readings).with_readings(
-            "items", {name: reading for name, reading in of_items.readings.items() if name in schema.items}
-        )
+        schema = schema.with_settings("users", of_users.settings).with_settings("items", of_items.settings)
         for role, column, table in (("user", schema.user, users_table), ("item", schema.item, items_table)):
             ids = events.get_column(column)
             lost = ids.filter(~ids.is_in(table.get_column(column).implode()))
@@ -237,14 +234,19 @@ def _from_pandas(frame: Frame) -> pl.DataFrame:
 
 def _with_duration(
     schema: Schema, events: pl.DataFrame, items: pl.DataFrame | None, names: Mapping[str, str]
-) -> dict[str, Kind]:
+) -> dict[str, FeatureKind]:
     """Return the item columns to check and keep: the features, and the duration if it is in this table."""
-    features = dict(schema.items)
+    features = {
+        name: kind.filled(schema.interactions[name].given) if name in schema.interactions else kind
+        for name, kind in schema.items.items()
+    }
     if schema.duration is None:
         return features
     in_items = items is not None and schema.duration in items.columns
     if in_items:
-        features.setdefault(schema.duration, Kind.NUMBER)
+        reading = schema.interactions.get(schema.duration)
+        number = {"kind": "number", **(reading.given if reading else {})}
+        features.setdefault(schema.duration, kind_of(number, "schema.duration"))
     elif schema.duration not in events.columns:
         present = [*events.columns, *(items.columns if items is not None else [])]
         raise DataError(
@@ -259,10 +261,9 @@ def _side(
     frame: Frame | None,
     events: pl.DataFrame,
     ids: str,
-    features: Mapping[str, Kind],
+    features: Mapping[str, FeatureKind],
     display: tuple[str, ...],
     source: str,
-    readings: Mapping[str, Reading],
     found: Found,
     id_type: IdType,
 ) -> pl.DataFrame:
@@ -271,7 +272,7 @@ def _side(
             wanted = ", ".join([*features, *display])
             raise DataError(f"the schema names columns of {source} ({wanted}), but that table was not passed")
         return events.select(pl.col(ids).unique().sort())
-    return check_table(to_polars(frame), ids, features, display, source, readings, found, id_type)
+    return check_table(to_polars(frame), ids, features, display, source, found, id_type)
 
 
 def _text_in_one(tables: Mapping[str, pl.DataFrame], column: str) -> list[str]:

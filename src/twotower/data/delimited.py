@@ -20,12 +20,12 @@ import numpy.typing as npt
 import polars as pl
 from polars.exceptions import NoDataError, PolarsError
 
+from twotower.core.where import shown
 from twotower.core.wording import count_of
 from twotower.data.cells import CODE, converted, narrowed, unpadded, whole_ids
 from twotower.data.checks import require_columns
 from twotower.data.header import Header, find_header
 from twotower.data.odd_quotes import long_fields, read_odd_quotes
-from twotower.data.parse import shown
 from twotower.data.quoted_numbers import quoted_numbers
 from twotower.data.raw_text import UTF8, EmptyTable, RawText, raw_text
 from twotower.errors import DataError

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from twotower.core.where import shown
 from twotower.core.wording import count_of
-from twotower.data.parse import shown
 from twotower.data.raw_text import EmptyTable, RawText
 from twotower.errors import DataError
 

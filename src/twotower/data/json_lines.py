@@ -10,8 +10,8 @@ from typing import IO, Any
 import polars as pl
 from polars.exceptions import PolarsError
 
+from twotower.core.where import shown
 from twotower.data.checks import require_columns
-from twotower.data.parse import shown
 from twotower.data.raw_text import EmptyTable, RawText
 from twotower.errors import DataError
 

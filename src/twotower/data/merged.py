@@ -13,8 +13,8 @@ from typing import Any
 import polars as pl
 
 from twotower.config.schema import Schema
+from twotower.core.where import shown
 from twotower.data.checks import require_columns
-from twotower.data.parse import shown
 from twotower.errors import DataError, nearest
 
 

@@ -10,6 +10,7 @@ from typing import Final
 import polars as pl
 
 from twotower.config.schema import Reading
+from twotower.core.where import Unreadable
 
 MISSING: Final = ("", "na", "n/a", "#n/a", "nan", "null", "none", "<na>", "\\n", "-", "--", "?", ".")
 """Words for an unknown number, in lower case."""
@@ -28,15 +29,6 @@ _TIMES: Final = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "B": 1e9, "bn": 1e9}
 
 
 _Refuse = Callable[..., "Unreadable"]
-
-
-class Unreadable(ValueError):
-    """A value that does not match the others of its column: why, and its position among the n values."""
-
-    def __init__(self, why: str, row: int, fix: str = "Correct the value, or name another column") -> None:
-        super().__init__(why)
-        self.row = row
-        self.fix = fix
 
 
 @dataclass(frozen=True)
@@ -110,7 +102,7 @@ def looks_like_numbers(values: pl.Series) -> Reading | None:
     """Return how a column of strings is read as numbers; None if it has none, or is ambiguous.
 
     >>> looks_like_numbers(pl.Series(["11,40", "8,5", "1.200,00"]))
-    Reading(separator=None, decimal=',', unit=None, format=None)
+    Reading(decimal=',', unit=None, format=None)
     """
     try:
         found = read_numbers(values)

@@ -1,22 +1,19 @@
-"""Parse one column by its kind: ids, numbers, times, categories and text.
+"""Parse one column: ids, numbers, levels and times. The kinds of `twotower.features` read others.
 
 Each function takes a Polars series of n values and a `Where`, and returns n values of one dtype. A valid
-column takes a few vectorised passes; the invalid row is searched for only if there is one. Columns of lists
-are in `parse_lists`.
+column takes a few vectorised passes; the invalid row is searched for only if there is one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import polars as pl
 
 from twotower.config.schema import IdType, Reading
+from twotower.core.where import Found, Unreadable, Where
 from twotower.core.wording import count_of
 from twotower.data import number_text, time_text
-from twotower.data.number_text import Unreadable
-from twotower.errors import DataError
 
 _EXACT = 2**53
 """Whole floats beyond this are no longer exact: two ids may have become one."""
@@ -24,70 +21,6 @@ _EXACT = 2**53
 
 AS_FOUND = Reading()
 """Nothing is specified: how a column is read is detected."""
-
-
-@dataclass
-class Found:
-    """Collects what is detected about the text of columns while they are read.
-
-    Attributes:
-        notes: how values were read, and which were taken as missing, in plain sentences.
-        readings: column -> how its text was read, if not in the plain way.
-    """
-
-    notes: list[str] = field(default_factory=list)
-    readings: dict[str, Reading] = field(default_factory=dict)
-
-    def add(self, where: Where, said: str, reading: Reading = AS_FOUND) -> None:
-        """Add a note on a column, and how it was read."""
-        self.notes.append(f"{where.source}, column '{where.column}': {said}")
-        if reading.given:
-            self.readings[where.column] = reading
-
-
-@dataclass(frozen=True)
-class Where:
-    """The table and the column, for messages.
-
-    Attributes:
-        source: the table.
-        column: the column.
-        rows: the data row (from 0) of each value, if some rows were left out.
-    """
-
-    source: str
-    column: str
-    rows: pl.Series | None = field(default=None, compare=False)
-
-    def fault(self, rule: str, fix: str, row: int | None = None, value: object = None) -> DataError:
-        """Return the error: the rule; source, data row (counted from 1), column, value; the fix."""
-        if row is not None and self.rows is not None:
-            row = int(self.rows[row - 1]) + 1
-        at = self.source if row is None else f"{self.source}, data row {row}"
-        given = "" if row is None else f" has {shown(value)}"
-        return DataError(f"{rule}: {at}, column '{self.column}'{given}. {fix}.")
-
-    def first(self, wrong: pl.Series, values: pl.Series, rule: str, fix: str) -> DataError:
-        """Return the error for the first row where the boolean series ``wrong`` is true."""
-        index = wrong.fill_null(False).arg_max() or 0
-        return self.fault(rule, fix, index + 1, values[index])
-
-    def unreadable(self, rule: str, error: Unreadable, values: pl.Series) -> DataError:
-        """Return the error for a value that does not match the others of its column."""
-        why = f" ({error})" if str(error) and str(error) != rule else ""
-        return self.fault(f"{rule}{why}", error.fix, error.row + 1, values[error.row])
-
-    def wrong_type(self, rule: str, values: pl.Series, fix: str) -> DataError:
-        """Return the error for a column whose dtype does not fit its kind."""
-        return self.fault(f"{rule}, not {_type_name(values.dtype)}", fix)
-
-
-def shown(value: object) -> str:
-    """Return the value for a message, cut to 60 characters; "no value" if it is missing."""
-    if value is None:
-        return "no value"
-    text = repr(value.to_list() if isinstance(value, pl.Series) else value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def parse_ids(values: pl.Series, where: Where, as_type: IdType = "auto") -> pl.Series:
@@ -106,15 +39,15 @@ def parse_ids(values: pl.Series, where: Where, as_type: IdType = "auto") -> pl.S
     if as_type == "text":
         return found.cast(pl.String)
     if as_type == "integer" and found.dtype == pl.String:
-        whole = found.str.strip_chars().str.strip_suffix(".0").cast(pl.Int64, strict=False)
-        if whole.null_count():
+        numbers = found.str.strip_chars().str.strip_suffix(".0").cast(pl.Int64, strict=False)
+        if numbers.null_count():
             raise where.first(
-                whole.is_null(),
+                numbers.is_null(),
                 found,
                 "these ids must be integers according to the schema",
                 "Set the type to 'text' there",
             )
-        return whole
+        return numbers
     return found
 
 
@@ -129,7 +62,7 @@ def missing_ids(values: pl.Series) -> pl.Series:
 def _ids(values: pl.Series, where: Where) -> pl.Series:
     rule = "an id must be an integer or a string"
     fix = "Give every row an id, or drop the rows without one"
-    values = _plain(values)
+    values = plain(values)
     if values.null_count():
         if values.dtype == pl.Null:
             values = values.cast(pl.Int64)
@@ -140,9 +73,9 @@ def _ids(values: pl.Series, where: Where) -> pl.Series:
             raise where.first(empty, values, "every row needs an id", fix)
         return values
     if values.dtype.is_integer():
-        return _within_int64(values, where, rule) if values.dtype in _WIDE else values
+        return within_int64(values, where, rule) if values.dtype in _WIDE else values
     if values.dtype.is_float() or values.dtype.is_decimal():
-        return _whole(values, where, rule, "Write whole numbers, or quote the ids as strings")
+        return whole_numbers(values, where, rule, "Write whole numbers, or quote the ids as strings")
     raise where.wrong_type(
         rule, values, "Name the column that holds the ids, or cast it to integers or strings"
     )
@@ -166,7 +99,7 @@ def parse_number(
             column of dates or lists.
     """
     rule = f"{what} must be a finite number"
-    raw, values = values, _plain(values)
+    raw, values = values, plain(values)
     if values.dtype == pl.String:
         try:
             numbers = number_text.read_numbers(values, reading)
@@ -176,7 +109,9 @@ def parse_number(
         if found is not None:
             if numbers.reading.given and numbers.reading != reading:
                 row = values.is_not_null().arg_max() or 0
-                found.add(where, number_text.said(numbers.reading, raw[row], values[row]), numbers.reading)
+                found.add(
+                    where, number_text.said(numbers.reading, raw[row], values[row]), **numbers.reading.given
+                )
             if numbers.missing:
                 found.add(where, f"read {count_of(numbers.missing, 'value')} such as NA as missing")
     elif not (values.dtype.is_numeric() or values.dtype in (pl.Boolean, pl.Null)):
@@ -219,18 +154,6 @@ def parse_levels(values: pl.Series, levels: Sequence[str], where: Where) -> pl.S
     return found
 
 
-def parse_count(
-    values: pl.Series, where: Where, reading: Reading = AS_FOUND, found: Found | None = None
-) -> pl.Series:
-    """Return Float64 of non-negative numbers (kind ``log_number``); null means missing.
-
-    Raises:
-        DataError: as `parse_number`, and a value below 0.
-    """
-    numbers = parse_number(values, where, reading, found, what="a log_number")
-    return not_negative(numbers, where, "a log_number must be 0 or more")
-
-
 def not_negative(values: pl.Series, where: Where, rule: str) -> pl.Series:
     """Return the values after checking that none is below 0."""
     lowest = values.min()
@@ -265,7 +188,7 @@ def parse_timestamp(
         DataError: an infinite number, a string that is not a time, a value in another unit than the others,
             an ambiguous order of day and month, a boolean or a list.
     """
-    raw, values = values, _plain(values)
+    raw, values = values, plain(values)
     if isinstance(values.dtype, pl.Datetime):
         per_second = {"ms": 1e3, "us": 1e6, "ns": 1e9}[values.dtype.time_unit]
         return values.to_physical().cast(pl.Float64) / per_second
@@ -281,56 +204,23 @@ def parse_timestamp(
         raise where.unreadable(finite if str(error) == finite else rule, error, raw) from None
     if found is not None:
         if times.format not in ("s", "iso"):
-            found.add(where, f"times are {time_text.said(times.format)}", Reading(format=times.format))
+            found.add(where, f"times are {time_text.said(times.format)}", format=times.format)
         if times.missing:
             found.add(where, f"read {count_of(times.missing, 'value')} such as NA as missing")
     return times.values.alias(raw.name)
-
-
-def parse_category(values: pl.Series, where: Where) -> pl.Series:
-    """Return Int64 (integers, whole floats, booleans) or String; null means missing, as does an empty string.
-
-    Raises:
-        DataError: a float has a fraction, or the column contains lists.
-    """
-    rule = "a category must be an integer code or a string"
-    values = _plain(values)
-    dtype = values.dtype
-    if dtype == pl.String:
-        return _empty_is_null(values)
-    if dtype in (pl.Boolean, pl.Null):
-        return values.cast(pl.Int64 if dtype == pl.Boolean else pl.String)
-    if dtype.is_integer():
-        return _within_int64(values, where, rule)
-    if dtype.is_float() or dtype.is_decimal():
-        return _whole(values, where, rule, "Declare the column as 'number', or cast it to strings")
-    if dtype.is_temporal():
-        return values.cast(pl.String)
-    raise where.wrong_type(rule, values, "Declare a column of lists as 'categories'")
-
-
-def parse_text(values: pl.Series, where: Where) -> pl.Series:
-    """Return String; numbers and dates are converted to text, null means missing.
-
-    Raises:
-        DataError: a column of lists or other nested values.
-    """
-    values = _plain(values)
-    if values.dtype.is_nested() or values.dtype in (pl.Object, pl.Binary):
-        raise where.wrong_type("a text must be a string", values, "Join the parts into one string per row")
-    return values.cast(pl.String)
 
 
 _WIDE = (pl.UInt64, pl.Int128, pl.UInt128)
 """Integer dtypes with values beyond Int64."""
 
 
-def _plain(values: pl.Series) -> pl.Series:
+def plain(values: pl.Series) -> pl.Series:
     """Return categoricals as strings; any other series unchanged."""
     return values.cast(pl.String) if isinstance(values.dtype, pl.Categorical | pl.Enum) else values
 
 
-def _within_int64(values: pl.Series, where: Where, rule: str) -> pl.Series:
+def within_int64(values: pl.Series, where: Where, rule: str) -> pl.Series:
+    """Return integers as Int64, or raise a `DataError` for one that is too large."""
     found = values.cast(pl.Int64, strict=False)
     if found.null_count() != values.null_count():
         lost = found.is_null() & values.is_not_null()
@@ -338,7 +228,7 @@ def _within_int64(values: pl.Series, where: Where, rule: str) -> pl.Series:
     return found
 
 
-def _whole(values: pl.Series, where: Where, rule: str, fix: str) -> pl.Series:
+def whole_numbers(values: pl.Series, where: Where, rule: str, fix: str) -> pl.Series:
     """Return whole floats or decimals as Int64; NaN counts as missing if missing values are allowed."""
     if values.dtype.is_float():
         values = values.fill_nan(None)
@@ -350,20 +240,3 @@ def _whole(values: pl.Series, where: Where, rule: str, fix: str) -> pl.Series:
     if wrong.any():
         raise where.first(wrong, values, rule, fix)
     return codes
-
-
-def _empty_is_null(values: pl.Series) -> pl.Series:
-    empty = values.str.strip_chars() == ""
-    return values.set(empty, None) if empty.any() else values
-
-
-def _type_name(dtype: pl.DataType) -> str:
-    names = {
-        pl.Boolean: "true/false",
-        pl.Object: "mixed Python objects",
-        pl.Binary: "bytes",
-        pl.Struct: "records",
-    }
-    if isinstance(dtype, pl.List | pl.Array):
-        return "lists"
-    return names.get(dtype.base_type(), "dates or times" if dtype.is_temporal() else str(dtype))

@@ -9,11 +9,11 @@ from pathlib import Path
 import polars as pl
 from polars.exceptions import PolarsError
 
+from twotower.core.where import Where, shown
 from twotower.data.checks import require_columns
 from twotower.data.delimited import Dtypes, header_names, read_delimited
 from twotower.data.json_lines import SUFFIXES as JSON
 from twotower.data.json_lines import json_names, read_json_lines
-from twotower.data.parse import Where, shown
 from twotower.data.raw_text import UTF8, EmptyTable, raw_text, unreadable
 from twotower.data.recbole import SUFFIXES as RECBOLE
 from twotower.data.recbole import read_recbole, recbole_types

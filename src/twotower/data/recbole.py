@@ -13,9 +13,9 @@ from typing import Final
 
 import polars as pl
 
+from twotower.core.where import Where, shown
 from twotower.data.checks import require_columns
 from twotower.data.delimited import Dtypes, header_names, read_delimited
-from twotower.data.parse import Where, shown
 from twotower.data.raw_text import UTF8
 from twotower.errors import DataError, nearest
 

@@ -9,10 +9,10 @@ from dataclasses import replace
 import polars as pl
 from polars.exceptions import PolarsError
 
+from twotower.core.where import shown
 from twotower.core.wording import count_of
 from twotower.data.cells import narrowed
 from twotower.data.json_lines import SUFFIXES as JSON
-from twotower.data.parse import shown
 from twotower.data.raw_text import EmptyTable
 from twotower.data.reading import Reading, names_in, read_file
 from twotower.data.table_files import PARQUET, TableFile

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import polars as pl
 
-from twotower.data.number_text import MISSING, Unreadable
+from twotower.core.where import Unreadable
+from twotower.data.number_text import MISSING
 
 PER_SECOND: Final = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 WORDS: Final = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}

@@ -22,7 +22,7 @@ from typing import Final
 
 import polars as pl
 
-from twotower.config.schema import Kind, Schema
+from twotower.config.schema import Schema
 from twotower.core.wording import count_of
 from twotower.data.dataset import Dataset
 from twotower.data.duplicates import deduplicate
@@ -87,28 +87,28 @@ SCHEMA: Final = Schema(
     timestamp="timestamp",
     duration="video_duration",
     users={
-        "user_active_degree": Kind.CATEGORY,
-        **dict.fromkeys(_FLAGS, Kind.CATEGORY),
-        **dict.fromkeys(_COUNTS, Kind.LOG_NUMBER),
-        **dict.fromkeys(RANGES, Kind.NUMBER),
-        **dict.fromkeys(_CODES, Kind.CATEGORY),
-        "friend_list": Kind.CATEGORIES,
+        "user_active_degree": "category",
+        **dict.fromkeys(_FLAGS, "category"),
+        **dict.fromkeys(_COUNTS, "log_number"),
+        **dict.fromkeys(RANGES, "number"),
+        **dict.fromkeys(_CODES, "category"),
+        "friend_list": "categories",
     },
     items={
-        "feat": Kind.CATEGORIES,
-        "caption": Kind.TEXT,
-        "manual_cover_text": Kind.TEXT,
-        "topic_tag": Kind.CATEGORIES,
-        **{f"{level}_level_category_id": Kind.CATEGORY for level in _LEVELS},
-        "author_id": Kind.CATEGORY,
-        "video_type": Kind.CATEGORY,
-        "upload_dt": Kind.TIMESTAMP,
-        "upload_type": Kind.CATEGORY,
-        "video_duration": Kind.LOG_NUMBER,
-        "video_width": Kind.NUMBER,
-        "video_height": Kind.NUMBER,
-        "music_id": Kind.CATEGORY,
-        "video_tag_id": Kind.CATEGORY,
+        "feat": "categories",
+        "caption": "text",
+        "manual_cover_text": "text",
+        "topic_tag": "categories",
+        **{f"{level}_level_category_id": "category" for level in _LEVELS},
+        "author_id": "category",
+        "video_type": "category",
+        "upload_dt": "timestamp",
+        "upload_type": "category",
+        "video_duration": "log_number",
+        "video_width": "number",
+        "video_height": "number",
+        "music_id": "category",
+        "video_tag_id": "category",
     },
     display=("caption", *(f"{level}_level_category_name" for level in _LEVELS)),
 )

@@ -18,7 +18,7 @@ from typing import Final
 
 import polars as pl
 
-from twotower.config.schema import Kind, Schema
+from twotower.config.schema import Schema
 from twotower.data.dataset import Dataset
 from twotower.datasets.blocks import Dtypes, read_columns
 from twotower.datasets.source import FoundFile, Source
@@ -55,12 +55,12 @@ GENRES_100K: Final = (
 )
 """The flags at the end of a row of u.item, in order (``u.genre``)."""
 
-_ITEMS: Final = {"title": Kind.TEXT, "release_year": Kind.NUMBER, "genres": Kind.CATEGORIES}
+_ITEMS: Final = {"title": "text", "release_year": "number", "genres": "categories"}
 _USERS: Final = {
-    "age": Kind.NUMBER,
-    "gender": Kind.CATEGORY,
-    "occupation": Kind.CATEGORY,
-    "zip_region": Kind.CATEGORY,
+    "age": "number",
+    "gender": "category",
+    "occupation": "category",
+    "zip_region": "category",
 }
 # Two ways to say that there is no genre: the flag "unknown", and the words of the later layout.
 _NO_GENRE = ("unknown", "(no genres listed)", "")
@@ -70,10 +70,10 @@ _YEAR = r"\((\d{4})(?:[-–]\s?\d{0,4})?\)\s*(?:\(T?V\))?\s*$"
 
 def schema(layout: str) -> Schema:
     """Return the schema of a layout."""
-    users: dict[str, Kind] = {} if layout == "csv" else dict(_USERS)
+    users: dict[str, str] = {} if layout == "csv" else dict(_USERS)
     if layout == "1m":
         # The ages of 1M are seven brackets, named by their lower bound.
-        users["age"] = Kind.CATEGORY
+        users["age"] = "category"
     return Schema(
         user="user_id",
         item="item_id",

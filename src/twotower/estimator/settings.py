@@ -10,8 +10,8 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from twotower.config import Config, ModelConfig, ObjectiveConfig, PositiveConfig, TrainingConfig
+from twotower.config.explained import explain
 from twotower.config.parts import PLACES, parts_of
-from twotower.config.schema import explain
 from twotower.errors import ConfigError, nearest
 from twotower.objectives import Objective
 from twotower.objectives.registry import settings_of

@@ -23,7 +23,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import nn
 
-from twotower.config.schema import Kind
 from twotower.core.atomic import disk_errors, replacing, write_text
 from twotower.errors import BundleError, MissingExtraError
 from twotower.recommender import Recommender
@@ -102,11 +101,9 @@ class _Tower(nn.Module):
     def __init__(self, recommender: Recommender, which: str) -> None:
         super().__init__()
         model = recommender.model.to("cpu").eval()
-        schema = recommender.encoder.schema
         self.which, self.model = which, model
         self.tower = model.users if which == "users" else model.items
-        kinds = schema.users if which == "users" else schema.items
-        self.bags = sum(kind is Kind.CATEGORIES for kind in kinds.values())
+        self.bags = len(SideArrays.pack(recommender.encoder.blank(which), torch.device("cpu")).bags)
         self.n_dense = self.tower.n_dense
         self.n_codes = self.tower.n_fields - self.bags
         # Row 0 is a cold row's, which adds nothing.

@@ -1,14 +1,18 @@
-"""Feature encoding: tables to arrays, fitted only on a training set."""
+"""Feature columns to arrays: one file for each kind of column, and the encoder of all columns."""
 
-from twotower.features.blocks import Bag, Block, Codes, Dense
+from twotower.config.kinds import KINDS, ColumnEncoder, FeatureKind
+from twotower.core.blocks import Bag, Block, Codes, Dense
 from twotower.features.encoder import EncodedSide, Encoder, SideEncoder
 
 __all__ = [
+    "KINDS",
     "Bag",
     "Block",
     "Codes",
+    "ColumnEncoder",
     "Dense",
     "EncodedSide",
     "Encoder",
+    "FeatureKind",
     "SideEncoder",
 ]

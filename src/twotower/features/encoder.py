@@ -4,29 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from twotower.config.schema import Kind, Schema
+from twotower.config.kinds import ColumnEncoder, FeatureKind
+from twotower.config.schema import Schema
+from twotower.core.blocks import Bag, Block, Codes, Dense
 from twotower.core.id_text import as_known
 from twotower.core.reprs import ShortRepr
 from twotower.data.dataset import Dataset, TrainPart
-from twotower.features.blocks import Block
-from twotower.features.numeric import NumericEncoder
-from twotower.features.sets import CategoriesEncoder, CategoryEncoder
-from twotower.features.text import TextEncoder
-from twotower.features.vector import VectorEncoder
-
-ColumnEncoder = NumericEncoder | CategoryEncoder | CategoriesEncoder | VectorEncoder | TextEncoder
-
-_ENCODERS: dict[Kind, type[CategoryEncoder] | type[CategoriesEncoder] | type[VectorEncoder]] = {
-    Kind.CATEGORY: CategoryEncoder,
-    Kind.CATEGORIES: CategoriesEncoder,
-    Kind.VECTOR: VectorEncoder,
-}
 
 
 @dataclass(frozen=True, repr=False)
@@ -65,21 +53,22 @@ class SideEncoder(ShortRepr):
 
     @classmethod
     def fit(
-        cls, table: pl.DataFrame, events: pl.DataFrame, column: str, kinds: Mapping[str, Kind]
+        cls, table: pl.DataFrame, events: pl.DataFrame, column: str, kinds: Mapping[str, FeatureKind]
     ) -> SideEncoder:
         """Fit on the rows of ``table`` whose id occurs in the training ``events``."""
         warm_ids = events.get_column(column).unique().sort()
         rows = table.filter(pl.col(column).is_in(warm_ids.implode()))
-        return cls(
-            column, warm_ids, {name: _fit(rows.get_column(name), kind) for name, kind in kinds.items()}
-        )
+        return cls(column, warm_ids, {name: kind.fit(rows.get_column(name)) for name, kind in kinds.items()})
 
     def transform(self, table: pl.DataFrame) -> EncodedSide:
         """Return the arrays of a table that has the id column and every feature column."""
         known = self.warm_ids.alias(self.column).to_frame().with_row_index("warm", offset=1)
         ids = as_known(table.get_column(self.column), self.warm_ids.dtype).to_frame()
         warm = ids.join(known, on=self.column, how="left", maintain_order="left").get_column("warm")
-        blocks = {name: encoder.transform(table.get_column(name)) for name, encoder in self.columns.items()}
+        blocks = {
+            name: _checked(name, encoder.transform(table.get_column(name)), table.height)
+            for name, encoder in self.columns.items()
+        }
         return EncodedSide(warm.fill_null(0).to_numpy().astype(np.int32), blocks)
 
 
@@ -114,6 +103,26 @@ class Encoder(ShortRepr):
             SideEncoder.fit(train.items, train.interactions, schema.item, schema.items),
         )
 
+    def blank(self, which: str) -> EncodedSide:
+        """Return one row of users or items with no id and all features missing: the shapes of any other."""
+        users = which == "users"
+        side, kinds = (self.users, self.schema.users) if users else (self.items, self.schema.items)
+        row = [pl.Series(side.column, [None], dtype=side.warm_ids.dtype)]
+        return side.transform(
+            pl.DataFrame(row + [pl.Series(name, [None], dtype=kind.dtype) for name, kind in kinds.items()])
+        )
+
+
+def _checked(name: str, block: object, rows: int) -> Block:
+    """Return the block of a column, which a kind of one's own may have made."""
+    if not isinstance(block, Dense | Codes | Bag):
+        raise TypeError(
+            f"an encoder must return Dense, Codes or Bag; column {name!r} gave {type(block).__name__}"
+        )
+    if block.rows != rows:
+        raise TypeError(f"a block must have the {rows} rows of its column; {name!r} has {block.rows}")
+    return block
+
 
 def catalogue(data: Dataset, side: str, warm_ids: pl.Series) -> pl.DataFrame:
     """Return the users or items table, with a row of missing features for each warm id not in it."""
@@ -122,27 +131,3 @@ def catalogue(data: Dataset, side: str, warm_ids: pl.Series) -> pl.DataFrame:
     if not len(lacking):
         return table
     return pl.concat([table, lacking.alias(column).cast(table.schema[column]).to_frame()], how="diagonal")
-
-
-def _fit(column: pl.Series, kind: Kind) -> ColumnEncoder:
-    if kind in (Kind.NUMBER, Kind.LOG_NUMBER, Kind.TIMESTAMP):
-        return NumericEncoder.fit(column, kind)
-    if kind is Kind.TEXT:
-        return TextEncoder.fit(column)
-    return _ENCODERS[kind].fit(column)
-
-
-def column_state(encoder: ColumnEncoder) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Return the JSON and array form of one column's encoder."""
-    if isinstance(encoder, TextEncoder):
-        return {}, encoder.arrays()
-    return encoder.state(), {}
-
-
-def column_from_state(kind: Kind, state: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> ColumnEncoder:
-    """Rebuild one column's encoder from the saved form."""
-    if kind in (Kind.NUMBER, Kind.LOG_NUMBER, Kind.TIMESTAMP):
-        return NumericEncoder.from_state(state, kind)
-    if kind is Kind.TEXT:
-        return TextEncoder.from_arrays(arrays)
-    return _ENCODERS[kind].from_state(state)

@@ -14,15 +14,16 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 import polars as pl
-import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
+from twotower.config.kinds import ColumnEncoder, FeatureKind
+from twotower.core.blocks import Dense
 from twotower.core.tensors import exactly, finite
-from twotower.features.blocks import Dense
+from twotower.core.where import Found, Where
+from twotower.data.parse import plain
 
 COLUMNS = 1 << 14
 SIZES = (1, 2, 3)
@@ -33,8 +34,66 @@ MAX_FIT_ROWS = 50_000
 MAX_CHARACTERS = 512
 
 
+class Text(FeatureKind):
+    """Free text in any language, read as hashed character n-grams."""
+
+    dtype = pl.String
+    meaning = "text"
+    alone = True
+
+    def read(self, values: pl.Series, where: Where, found: Found) -> pl.Series:
+        """Return String; numbers and dates are converted to text.
+
+        Raises:
+            DataError: a column of lists or other nested values.
+        """
+        values = plain(values)
+        if values.dtype.is_nested() or values.dtype in (pl.Object, pl.Binary):
+            raise where.wrong_type(
+                "a text must be a string", values, "Join the parts into one string per row"
+            )
+        return values.cast(pl.String)
+
+    def fit(self, column: pl.Series) -> TextEncoder:
+        """Fit document frequencies and leading directions."""
+        present = column.drop_nulls()
+        if len(present) > MAX_FIT_ROWS:
+            present = present.gather_every(-(-len(present) // MAX_FIT_ROWS))
+        counts = _count(present)
+        frequency = np.bincount(counts.indices, minlength=COLUMNS)
+        idf = np.where(frequency > 0, np.log((1 + len(present)) / (1 + frequency)) + 1.0, 0.0).astype(
+            np.float32
+        )
+        weighted = _weighted(counts, idf)
+        width = min(WIDTH, max(weighted.shape[0] - 1, 0))
+        if width == 0 or weighted.nnz == 0:
+            return TextEncoder(idf, np.zeros((COLUMNS, 0), np.float32), np.zeros(0, np.float32))
+        directions = _leading_directions(weighted, width)
+        projected = np.asarray(weighted @ directions)
+        # one scale for all directions keeps their relative importance
+        scale = max(float(projected.std(axis=0).max()), 1e-6)
+        return TextEncoder(
+            idf, (directions / scale).astype(np.float32), (projected / scale).mean(axis=0).astype(np.float32)
+        )
+
+    def restore(self, state: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> TextEncoder:
+        """Rebuild from the array form."""
+        width = len(arrays["mean"])
+        exactly(
+            arrays,
+            {
+                "idf": ("float32", (COLUMNS,)),
+                "projection": ("float32", (COLUMNS, width)),
+                "mean": ("float32", (width,)),
+            },
+        )
+        for name, array in arrays.items():
+            finite(repr(name), array)
+        return TextEncoder(arrays["idf"], arrays["projection"], arrays["mean"])
+
+
 @dataclass(frozen=True)
-class TextEncoder:
+class TextEncoder(ColumnEncoder):
     """Fitted state of a text column.
 
     Attributes:
@@ -48,29 +107,6 @@ class TextEncoder:
     projection: NDArray[np.float32]
     mean: NDArray[np.float32]
 
-    @classmethod
-    def fit(cls, column: pl.Series) -> TextEncoder:
-        """Fit document frequencies and leading directions on a training column."""
-        present = column.drop_nulls()
-        if len(present) > MAX_FIT_ROWS:
-            present = present.gather_every(-(-len(present) // MAX_FIT_ROWS))
-        counts = _count(present)
-        frequency = np.bincount(counts.indices, minlength=COLUMNS)
-        idf = np.where(frequency > 0, np.log((1 + len(present)) / (1 + frequency)) + 1.0, 0.0).astype(
-            np.float32
-        )
-        weighted = _weighted(counts, idf)
-        width = min(WIDTH, max(weighted.shape[0] - 1, 0))
-        if width == 0 or weighted.nnz == 0:
-            return cls(idf, np.zeros((COLUMNS, 0), np.float32), np.zeros(0, np.float32))
-        directions = _leading_directions(weighted, width)
-        projected = np.asarray(weighted @ directions)
-        # one scale for all directions keeps their relative importance
-        scale = max(float(projected.std(axis=0).max()), 1e-6)
-        return cls(
-            idf, (directions / scale).astype(np.float32), (projected / scale).mean(axis=0).astype(np.float32)
-        )
-
     def transform(self, column: pl.Series) -> Dense:
         """Return (rows, width + 1): the projection (zeros if missing or empty) and a "missing" flag."""
         counts = _count(column)
@@ -83,31 +119,17 @@ class TextEncoder:
         """Return the array form."""
         return {"idf": self.idf, "projection": self.projection, "mean": self.mean}
 
-    @classmethod
-    def from_arrays(cls, arrays: dict[str, NDArray[Any]]) -> TextEncoder:
-        """Rebuild from the array form."""
-        width = len(arrays["mean"])
-        exactly(
-            arrays,
-            {
-                "idf": ("float32", (COLUMNS,)),
-                "projection": ("float32", (COLUMNS, width)),
-                "mean": ("float32", (width,)),
-            },
-        )
-        for name, array in arrays.items():
-            finite(repr(name), array)
-        return cls(arrays["idf"], arrays["projection"], arrays["mean"])
-
 
 def _count(column: pl.Series) -> sparse.csr_matrix:
     """Return the hashed n-gram counts of each row, damped by 1 + log, as CSR (rows, COLUMNS)."""
+    from twotower.features.ngrams import hash_ngrams  # noqa: PLC0415  (brings numba)
+
     texts = [
         unicodedata.normalize("NFKC", t or "")[:MAX_CHARACTERS].casefold().strip() for t in column.to_list()
     ]
     ends = np.cumsum([len(t) for t in texts], dtype=np.int64) if texts else np.zeros(0, np.int64)
     points = np.frombuffer("".join(texts).encode("utf-32-le"), dtype=np.uint32)
-    rows, columns = _hash_ngrams(points, ends, np.asarray(SIZES, dtype=np.int64), COLUMNS)
+    rows, columns = hash_ngrams(points, ends, np.asarray(SIZES, dtype=np.int64), COLUMNS)
     counts = sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape=(len(texts), COLUMNS))
     counts.sum_duplicates()
     counts.data = 1.0 + np.log(counts.data)
@@ -141,32 +163,7 @@ def _leading_directions(matrix: sparse.csr_matrix, width: int, rounds: int = 3) 
 
 
 def _orthonormal(columns: NDArray[np.float32]) -> NDArray[np.float32]:
+    import torch  # noqa: PLC0415  (only to fit)
+
     basis: NDArray[np.float32] = torch.linalg.qr(torch.from_numpy(np.ascontiguousarray(columns))).Q.numpy()
     return basis
-
-
-@numba.njit(cache=True)
-def _hash_ngrams(points, ends, sizes, columns):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """FNV-1a over the code points of every n-gram of every text."""
-    total = 0
-    start = 0
-    for end in ends:
-        for n in sizes:
-            total += max(end - start - n + 1, 0)
-        start = end
-    rows = np.empty(total, np.int32)
-    hashed = np.empty(total, np.int32)
-    at = 0
-    start = 0
-    for row in range(len(ends)):
-        for n in sizes:
-            for i in range(start, ends[row] - n + 1):
-                h = np.uint64(14695981039346656037)
-                for j in range(n):
-                    h = (h ^ np.uint64(points[i + j])) * np.uint64(1099511628211)
-                h ^= h >> np.uint64(29)
-                rows[at] = row
-                hashed[at] = np.int32(h % np.uint64(columns))
-                at += 1
-        start = ends[row]
-    return rows, hashed

@@ -17,6 +17,18 @@ MISSING = 1
 """Code of an empty value."""
 RESERVED = 2
 """Number of codes before the first value."""
+LEAST, MOST, ROWS_A_COUNT = 2, 5, 100
+"""Minimum training rows of a known value: one per this many rows of the column, within these bounds."""
+
+
+def min_count(rows: int) -> int:
+    """Return the minimum training rows of a value, for a column of ``rows`` rows; rarer values are "unknown".
+
+    A value that occurs once is no different from that row's id, and one that occurs a few times does not
+    generalise. Rare values share the "unknown" embedding, which is thereby trained. In a small table the
+    minimum is low.
+    """
+    return min(max(rows // ROWS_A_COUNT, LEAST), MOST)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,6 @@ from twotower.core.forking import check_process
 from twotower.core.parts import Part, opened
 from twotower.core.tensors import Arrays
 from twotower.errors import BundleError, MissingExtraError
-from twotower.features.encoder import column_state
 from twotower.recommender.side import plain
 from twotower.recommender.state import RecommenderState
 from twotower.recommender.unpacking import (
@@ -268,8 +267,8 @@ def _write_parts(recommender: RecommenderState, directory: Path) -> None:
     for which, side in (("users", recommender.encoder.users), ("items", recommender.encoder.items)):
         columns = {}
         for name, encoder in side.columns.items():
-            columns[name], own = column_state(encoder)
-            arrays |= {f"{which}.{name}.{key}": np.ascontiguousarray(value) for key, value in own.items()}
+            columns[name] = encoder.state()
+            arrays |= {f"{which}.{name}.{key}": array for key, array in encoder.arrays().items()}
         state[which] = {"column": side.column, "warm_ids": _column(side.warm_ids), "columns": columns}
     _write_text(directory / STATE, json.dumps(state, ensure_ascii=False))
     _save(arrays, directory / ENCODER)

@@ -10,7 +10,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from twotower.config.schema import Kind, Reading
 from twotower.core.forking import check_process
 from twotower.data.checks import check_table
 from twotower.data.dataset import Dataset
@@ -20,9 +19,6 @@ from twotower.recommender.queries import Features, alike
 from twotower.recommender.side import Side
 from twotower.targets.target import Target
 from twotower.towers import SideArrays, TwoTowerModel, finished
-
-_PLAIN_TIMES = Reading(format="number")
-"""By default numbers are seconds: the unit can't be guessed from one new row."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +89,8 @@ class FittedTowers:
             raise DataError(f"new {which} need at least one row of features, got none")
         lacking = [pl.lit(None, dtype=pl.String).alias(name) for name in kinds if name not in table.columns]
         numbered = table.with_columns(*lacking, pl.int_range(pl.len()).alias(side.column))
-        plain = {name: _PLAIN_TIMES for name, kind in kinds.items() if kind is Kind.TIMESTAMP}
-        readings = {**plain, **(schema.readings("users") if which == "users" else schema.readings("items"))}
-        checked = check_table(numbered, side.column, kinds, (), f"new {which}", readings)
+        kinds = {name: kind.of_new_rows() for name, kind in kinds.items()}
+        checked = check_table(numbered, side.column, kinds, (), f"new {which}")
         # without an id: the vector comes from the features alone
         anonymous = checked.with_columns(pl.lit(None, dtype=side.warm_ids.dtype).alias(side.column))
         return self._vectors(anonymous, which)
@@ -124,7 +119,7 @@ class FittedTowers:
             table = pl.DataFrame({getattr(self.encoder, which).column: [0] * len(part.places)})
         kinds = schema.users if which == "users" else schema.items
         text = (name for name, dtype in table.schema.items() if dtype == pl.String)
-        if part.apart and any(kinds.get(name) not in (Kind.CATEGORY, Kind.TEXT) for name in text):
+        if part.apart and any(name not in kinds or not kinds[name].alone for name in text):
             return np.concatenate([self.encode(row, which) for row in table.iter_slices(1)])
         return self.encode(table, which)
 

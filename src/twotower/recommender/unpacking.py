@@ -24,7 +24,6 @@ from twotower.core.parts import Part, memory
 from twotower.core.saved import flag, number
 from twotower.core.tensors import Arrays, check_size, entries, exactly, finite, parse
 from twotower.features import Encoder, SideEncoder
-from twotower.features.encoder import column_from_state
 from twotower.recommender.fitted_towers import FittedTowers
 from twotower.recommender.parts import Catalogue, Interactions, Training
 from twotower.recommender.side import PLAIN, Side
@@ -48,13 +47,6 @@ INDEX = "index.bin"
 _LARGEST = float(np.finfo(np.float32).max) / 4
 _IDS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64, pl.String)
 _TYPES = {str(dtype): dtype for dtype in PLAIN}
-_MISSING: dict[str, pl.DataType | type[pl.DataType]] = {
-    "number": pl.Float64,
-    "log_number": pl.Float64,
-    "timestamp": pl.Float64,
-    "categories": pl.List(pl.String),
-    "vector": pl.List(pl.Float32),
-}
 
 
 def check_sizes(files: Mapping[str, Part | str | None]) -> None:
@@ -89,7 +81,7 @@ def unpacked(manifest: Mapping[str, Any], contents: Mapping[str, NDArray[np.uint
     Raises:
         Exception: of any kind; the bundle was not saved by this library.
     """
-    schema = Schema.model_validate(manifest["schema"])
+    schema = Schema.parse(manifest["schema"])
     config, objective = saved_parts(
         _current("model", manifest["model"]), _current("objective", manifest["objective"])
     )
@@ -149,9 +141,9 @@ def _encoder(schema: Schema, state: Any, arrays: Arrays) -> Encoder:
         for name, kind in kinds.items():
             prefix = f"{which}.{name}."
             names = [key for key in arrays if key.startswith(prefix)]
-            known |= set(names)
             found = {key.removeprefix(prefix): arrays[key] for key in names}
-            columns[name] = column_from_state(kind, own["columns"][name], found)
+            columns[name] = kind.restore(own["columns"][name], found)
+            known |= {prefix + key for key in columns[name].arrays()}
         warm_ids = _series(own["warm_ids"])
         _check_ids(f"warm {which}", warm_ids)
         sides[which] = SideEncoder(column, warm_ids, columns)
@@ -226,14 +218,8 @@ def _fold_in(state: Any) -> FoldInSettings:
 
 def _model(encoder: Encoder, config: ModelConfig, weights: Arrays) -> TwoTowerModel:
     cpu = torch.device("cpu")
-    packed = []
-    for side, kinds in ((encoder.users, encoder.schema.users), (encoder.items, encoder.schema.items)):
-        # the shapes of the towers depend only on the columns: one row of missing values is enough
-        row = pl.DataFrame([pl.Series(side.column, [None], dtype=side.warm_ids.dtype)])
-        row = row.with_columns(
-            pl.lit(None, dtype=_MISSING.get(kind, pl.String)).alias(c) for c, kind in kinds.items()
-        )
-        packed.append(SideArrays.pack(side.transform(row), cpu))
+    # the shapes of the towers depend only on the columns: one row of missing values is enough
+    packed = [SideArrays.pack(encoder.blank(which), cpu) for which in ("users", "items")]
     if len(config.widths) > len(weights):
         raise ValueError(
             f"the model has {len(config.widths)} hidden layers, but {TOWERS} has weights of fewer"

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from twotower.config.schema import Kind
 from twotower.core.colours import CATEGORIES
 from twotower.recommender import Recommender
 from twotower.recommender.projecting import plane
@@ -141,9 +140,8 @@ def _columns(recommender: Recommender, items: pl.DataFrame) -> Iterator[tuple[st
     ids = recommender.items.ids.alias(schema.item)
     table = items.with_columns(pl.col(schema.item).cast(ids.dtype, strict=False))
     aligned = ids.to_frame().join(table, on=schema.item, how="left", maintain_order="left")
-    for kind in (Kind.CATEGORY, Kind.CATEGORIES):
-        for name in (column for column, its in schema.items.items() if its is kind):
-            values = aligned[name].to_list()
-            if kind is Kind.CATEGORIES:
-                values = [v[0] if v else None for v in values]
+    tags = [name for name, kind in schema.items.items() if kind.meaning == "tags"]
+    for name in sorted(tags, key=lambda column: isinstance(aligned.schema[column], pl.List)):
+        values = schema.items[name].grouped(aligned[name])
+        if values is not None:
             yield name, [None if v is None else shown(v) for v in values]

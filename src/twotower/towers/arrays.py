@@ -48,6 +48,8 @@ class SideArrays:
                     bags.append((_tensor(indptr, device), _tensor(values.astype(np.int64) + offset, device)))
                     ranges[1].append((offset, offset + size))
                     offset += size
+                case _:
+                    raise TypeError(f"a tower reads Dense, Codes and Bag, got {type(block).__name__}")
         n = side.rows
         return cls(
             _tensor(side.warm.astype(np.int64), device),

@@ -19,7 +19,6 @@ from twotower.audit.feature_table import FeatureTable
 from twotower.audit.finding import Finding
 from twotower.audit.orders import other_orders, shifts
 from twotower.audit.statistics import Codes, Floats, common_codes, group_deviates, normal_scores
-from twotower.config.schema import Kind
 
 _LEAST = 60
 """Minimum number of rows of a table to tell orders apart."""
@@ -112,7 +111,7 @@ class Alignment(Check):
 
 def _groups(side: FeatureTable, name: str) -> Codes | None:
     groups = side.groups(name)
-    if groups is None or side.features[name] is Kind.TEXT:
+    if groups is None:
         return None
     groups = common_codes(groups, 5)
     return groups if len(np.unique(groups)) > 1 else None

@@ -10,7 +10,6 @@ import polars as pl
 from twotower.audit.case import Case
 from twotower.audit.check import Check
 from twotower.audit.finding import Finding
-from twotower.config.schema import Kind
 from twotower.core.wording import count_of
 from twotower.data.list_text import combinations, find_separator
 from twotower.data.number_text import looks_like_numbers
@@ -30,13 +29,14 @@ class Combined(Check):
             for name, kind in side.features.items():
                 column = side.table.get_column(name)
                 where = f"{case.path(side.name)}, column '{name}'"
-                values = column.list.drop_nulls().explode() if kind is Kind.CATEGORIES else column
-                if kind not in (Kind.CATEGORIES, Kind.CATEGORY) or values.dtype != pl.String:
+                lists = isinstance(column.dtype, pl.List)
+                values = column.list.drop_nulls().explode() if lists else column
+                if kind.meaning != "tags" or values.dtype != pl.String:
                     continue
                 distinct = values.drop_nulls().unique(maintain_order=True)
                 if len(distinct) < _FEW:
                     continue
-                reading = looks_like_numbers(distinct) if kind is Kind.CATEGORY else None
+                reading = None if lists else looks_like_numbers(distinct)
                 if reading is not None and reading.given:
                     if len(distinct) > _MANY:
                         yield self.warning(

@@ -13,7 +13,6 @@ from twotower.audit.check import Check
 from twotower.audit.feature_table import FeatureTable
 from twotower.audit.finding import Finding
 from twotower.audit.statistics import spearman
-from twotower.config.schema import Kind
 from twotower.core.wording import count_of
 
 DAY = 86400.0
@@ -64,7 +63,7 @@ class Future(Check):
         rows = case.sample("train")
         for side in case.sides:
             for name, kind in side.features.items():
-                if kind is not Kind.TIMESTAMP:
+                if kind.meaning != "time":
                     continue
                 given = np.append(side.numbers(name), np.nan)[rows.of(side)]
                 both = np.isfinite(given) & np.isfinite(rows.time)

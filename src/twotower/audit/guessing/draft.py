@@ -24,7 +24,7 @@ from twotower.audit.guessing.sources import exists, read_tables
 from twotower.audit.guessing.tables import Ask, Table, Tables, Told, sort_tables
 from twotower.audit.guessing.writing import Lines
 from twotower.config.parts import first_that
-from twotower.config.schema import Kind, Schema
+from twotower.config.schema import Schema
 from twotower.core.wording import count_of
 from twotower.data.merged import split_out
 from twotower.errors import ConfigError, DataError
@@ -155,12 +155,12 @@ def _of_tables(
             merged = split_out(events.frame, ids, roles.within[name], events.name)
             guesses[name] = _kinds(Table(events.path, merged), name, ids)
     kinds = {
-        name: {column: guess.kind for column, guess in found.items() if guess.kind is not None}
+        name: {column: guess.name for column, guess in found.items() if guess.name is not None}
         for name, found in guesses.items()
     }
     display = [c for c, guess in guesses["items"].items() if _is_title(c, guess)][:3]
     for column in display:
-        if guesses["items"][column].kind is None:
+        if guesses["items"][column].name is None:
             guesses["items"][column] = Guess(None, _ONLY_SHOWN)
     schema = Schema(
         user=tables.user,
@@ -191,10 +191,10 @@ def _of_tables(
 
 def _is_title(column: str, guess: Guess) -> bool:
     """Return whether a column is a title: ``film_title``, or ``Article`` beside an ``ArticleNo``."""
-    if guess.kind is None:
+    if guess.name is None:
         named = has_word(column, TITLES) or (names_id(column, ITEM) and not ends_like_id(column))
         return named and guess.why == UNIQUE
-    return has_word(column, TITLES) and guess.kind in (Kind.TEXT, Kind.CATEGORIES)
+    return has_word(column, TITLES) and guess.name in ("text", "categories")
 
 
 def _remarks(
@@ -222,7 +222,7 @@ def _remarks(
         yield f"column '{column}' is not read: {why}"
     for name, found in guesses.items():
         for column, guess in found.items():
-            if guess.kind is None:
+            if guess.name is None:
                 yield f"{name}, column '{column}' is left out: {guess.why}"
     used = [tables.interactions, tables.users, tables.items, *tables.parts.values()]
     for table in given:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -13,12 +13,13 @@ import polars as pl
 from twotower.audit.checks.future import is_engagement
 from twotower.audit.guessing.names import TEXTS, has_word, tokens
 from twotower.audit.nominal import looks_like_codes, named_as_code
-from twotower.config.schema import Kind, Reading
+from twotower.config.kinds import FeatureKind, kind_of
+from twotower.config.schema import Reading
+from twotower.core.where import Found, Where
 from twotower.core.wording import count_of
-from twotower.data.checks import parse_kind
 from twotower.data.list_text import bracketed, find_separator, styles
 from twotower.data.number_text import looks_like_numbers
-from twotower.data.parse import AS_FOUND, Where, parse_number
+from twotower.data.parse import parse_number
 from twotower.data.time_text import PER_SECOND, looks_like_times
 from twotower.errors import DataError
 
@@ -52,11 +53,16 @@ _TAIL = 20.0
 
 @dataclass(frozen=True)
 class Guess:
-    """The kind of a column (None if it is left out), the reason in a few words, and how its text is read."""
+    """The kind of a column (None if it is left out), the reason in a few words, and settings of the kind."""
 
-    kind: Kind | None
+    name: str | None
     why: str
-    reading: Reading = AS_FOUND
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> FeatureKind | None:
+        """The kind with its settings."""
+        return None if self.name is None else kind_of({"kind": self.name, **self.settings})
 
 
 def guess_kind(column: pl.Series, *, table: str, declared: str | None = None) -> Guess:
@@ -81,7 +87,7 @@ def guess_kind(column: pl.Series, *, table: str, declared: str | None = None) ->
         if guess.kind is None:
             return guess
         try:
-            parse_kind(column, guess.kind, Where(table, column.name), guess.reading)
+            guess.kind.read(column, Where(table, column.name), Found())
         except DataError as error:
             reasons.append(str(error))
             continue
@@ -92,14 +98,14 @@ def guess_kind(column: pl.Series, *, table: str, declared: str | None = None) ->
 def _candidates(column: pl.Series, known: pl.Series, declared: str | None) -> Iterator[Guess]:
     dtype = column.dtype
     if dtype.is_temporal():
-        yield Guess(Kind.TIMESTAMP, "dates")
+        yield Guess("timestamp", "dates")
     elif isinstance(dtype, pl.List | pl.Array):
         inner = dtype.inner
         if isinstance(inner, pl.DataType) and inner.is_float():
-            yield Guess(Kind.VECTOR, "lists of fractions")
-        yield Guess(Kind.CATEGORIES, "lists")
+            yield Guess("vector", "lists of fractions")
+        yield Guess("categories", "lists")
     elif dtype == pl.Boolean:
-        yield Guess(Kind.CATEGORY, "yes and no")
+        yield Guess("category", "yes and no")
     elif dtype.is_numeric():
         yield from _number(column, known, declared)
     elif dtype == pl.String or isinstance(dtype, pl.Categorical | pl.Enum):
@@ -118,22 +124,22 @@ def _number(column: pl.Series, known: pl.Series, declared: str | None) -> Iterat
     quantity = has_word(name, _QUANTITIES)
     if whole and not quantity:
         if values == 2:
-            yield Guess(Kind.CATEGORY, "two values")
+            yield Guess("category", "two values")
         elif named_as_code(name) and values > max(20, _NEARLY_UNIQUE * len(known)):
             yield Guess(None, "it is a code, different in nearly every row")
             return
         elif named_as_code(name):
-            yield Guess(Kind.CATEGORY, f"{shown}; by its name a code")
+            yield Guess("category", f"{shown}; by its name a code")
         elif declared == "token":
-            yield Guess(Kind.CATEGORY, f"{shown}; declared a token")
+            yield Guess("category", f"{shown}; declared a token")
         elif looks_like_codes(x):
-            yield Guess(Kind.CATEGORY, f"{shown}; frequencies are those of codes, not of a quantity")
+            yield Guess("category", f"{shown}; frequencies are those of codes, not of a quantity")
     if 1e8 < np.median(x) < 1e10 and has_word(name, ("time", "timestamp", "date", "at", "ts")):
-        yield Guess(Kind.TIMESTAMP, "seconds since 1970")
+        yield Guess("timestamp", "seconds since 1970")
     tail = float(np.quantile(x, 0.99)) > _TAIL * max(float(np.median(x)), 1e-12)
     if x.min() >= 0 and values > 10 and tail:
-        yield Guess(Kind.LOG_NUMBER, f"{shown}, with a long tail")
-    yield Guess(Kind.NUMBER, shown)
+        yield Guess("log_number", f"{shown}, with a long tail")
+    yield Guess("number", shown)
 
 
 def _string(column: pl.Series, known: pl.Series) -> Iterator[Guess]:
@@ -145,18 +151,18 @@ def _string(column: pl.Series, known: pl.Series) -> Iterator[Guess]:
     text = has_word(column.name, TEXTS)
     yield from _lists(filled, text=text)
     if not text and looks_like_times(filled.head(_SOME)) not in (None, *PER_SECOND):
-        yield Guess(Kind.TIMESTAMP, "dates")
+        yield Guess("timestamp", "dates")
     reading = None if text or _share(filled, r"^0\d") > 0.01 else looks_like_numbers(filled.head(_SOME))
     if reading is not None and not named_as_code(column.name):
         yield from _written_number(column, reading)
     length = float(filled.str.len_chars().to_numpy().mean())
     told_apart = distinct > _FEW or values > _WORDS
     if (text and told_apart) or (length > _LONG and distinct > 0.5 and not _opaque(filled)):
-        yield Guess(Kind.TEXT, f"{count_of(values, 'text')} of {length:.0f} characters on average")
+        yield Guess("text", f"{count_of(values, 'text')} of {length:.0f} characters on average")
     if distinct > _NEARLY_UNIQUE and values > 20:
         yield Guess(None, UNIQUE)
         return
-    yield Guess(Kind.CATEGORY, f"{count_of(values, 'value')}")
+    yield Guess("category", f"{count_of(values, 'value')}")
 
 
 def _lists(filled: pl.Series, *, text: bool) -> Iterator[Guess]:
@@ -165,15 +171,15 @@ def _lists(filled: pl.Series, *, text: bool) -> Iterator[Guess]:
     style = styles(cells)
     if float(np.mean([bracketed(cell, style) for cell in cells.head(_SOME)])) > _IN_BRACKETS:
         if _share(filled, r"\d\.\d") > 0.5:
-            yield Guess(Kind.VECTOR, "lists of fractions")
-        yield Guess(Kind.CATEGORIES, "lists in brackets")
+            yield Guess("vector", "lists of fractions")
+        yield Guess("categories", "lists in brackets")
         return
     separator = None if text else find_separator(filled)
     if separator is None and not text and _share(filled, r"\|") > 0.2:
         separator = "|"
     if separator is not None:
         shown = repr(separator)[1:-1]
-        yield Guess(Kind.CATEGORIES, f"lists separated by '{shown}'", Reading(separator=separator))
+        yield Guess("categories", f"lists separated by '{shown}'", {"separator": separator})
 
 
 def _written_number(column: pl.Series, reading: Reading) -> Iterator[Guess]:
@@ -183,8 +189,8 @@ def _written_number(column: pl.Series, reading: Reading) -> Iterator[Guess]:
     except DataError:
         return
     for guess in _number(values, values.drop_nulls(), None):
-        if guess.kind in (Kind.NUMBER, Kind.LOG_NUMBER):
-            yield Guess(guess.kind, guess.why, Reading(decimal=reading.decimal, unit=reading.unit))
+        if guess.name in ("number", "log_number"):
+            yield Guess(guess.name, guess.why, reading.given)
 
 
 def _opaque(filled: pl.Series) -> bool:

@@ -26,10 +26,11 @@ from twotower.audit.guessing.names import (
 )
 from twotower.audit.guessing.tables import Ask, Table, Tables, Told
 from twotower.audit.statistics import Floats
+from twotower.core.where import Found, Where
 from twotower.core.wording import count_of
 from twotower.data.checks import require_columns
 from twotower.data.merged import features_within
-from twotower.data.parse import Found, Where, missing_ids, parse_number, parse_timestamp
+from twotower.data.parse import missing_ids, parse_number, parse_timestamp
 from twotower.data.placeholders import placeholder_ids
 from twotower.data.splits.column import PART_WORDS
 from twotower.data.time_text import looks_like_times, said
@@ -325,9 +326,8 @@ def _clock(column: pl.Series, source: str) -> str:
         at = column.drop_nulls().to_numpy()
         return f"numbers from {at.min():g} to {at.max():g}, later is larger; not dates"
     ends = [datetime.fromtimestamp(float(end), UTC).date() for end in (seconds.min(), seconds.max())]  # type: ignore[arg-type]
-    reading = found.readings.get(column.name)
-    written = f"; {said(reading.format)}" if reading is not None and reading.format is not None else ""
-    return f"from {ends[0]} to {ends[1]}{written}"
+    written = found.settings.get(column.name, {}).get("format")
+    return f"from {ends[0]} to {ends[1]}" + (f"; {said(written)}" if written else "")
 
 
 def _own_order(events: Table, user: str, taken: set[str], unread: dict[str, str]) -> str | None:

@@ -174,8 +174,7 @@ def write_kinds(lines: Lines, name: str, guesses: dict[str, Guess], *, within: b
         if guess.kind is None:
             lines.comment(f"{column} is left out: {guess.why}")
         else:
-            given = guess.reading.given
-            lines.value(column, {"kind": guess.kind.value, **given} if given else guess.kind.value, guess.why)
+            lines.value(column, guess.kind.plain(), guess.why)
 
 
 def write_cap(lines: Lines, y: Floats) -> None:

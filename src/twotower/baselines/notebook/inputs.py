@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from twotower.baselines.baseline import rows_of
-from twotower.config.schema import Kind
+from twotower.config.kinds import FeatureKind
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.errors import DataError
 
@@ -109,15 +109,18 @@ class _MultiHot(_Column):
         return hot
 
 
-_COLUMNS: Mapping[Kind, type[_Number] | type[_Label] | type[_Vector] | type[_MultiHot]] = {
-    Kind.NUMBER: _Number,
-    Kind.LOG_NUMBER: _Number,
-    Kind.TIMESTAMP: _Number,
-    Kind.CATEGORY: _Label,
-    Kind.CATEGORIES: _MultiHot,
-    Kind.VECTOR: _Vector,
-}
-"""Text is ignored, as in the notebook."""
+def _fitted(column: pl.Series, kind: FeatureKind) -> _Column:
+    """Fit the encoder of a column by its type: lists, categories or numbers."""
+    if isinstance(column.dtype, pl.List):
+        return _Vector.fit(column) if column.dtype.inner.is_float() else _MultiHot.fit(column)
+    if kind.meaning == "tags":
+        return _Label.fit(column)
+    if not column.dtype.is_numeric():
+        raise DataError(
+            f"the notebook's network reads numbers, categories and lists of them; column {column.name!r} of "
+            f"kind {kind} is {column.dtype}. Leave out the baseline or the column"
+        )
+    return _Number.fit(column)
 
 
 @dataclass(frozen=True)
@@ -157,13 +160,15 @@ class _Side:
     columns: Mapping[str, _Column]
 
     @classmethod
-    def fit(cls, table: pl.DataFrame, events: pl.DataFrame, ids: str, kinds: Mapping[str, Kind]) -> _Side:
+    def fit(
+        cls, table: pl.DataFrame, events: pl.DataFrame, ids: str, kinds: Mapping[str, FeatureKind]
+    ) -> _Side:
         """Fit on the users or items with training rows, each once."""
         seen = table.join(events.select(pl.col(ids).unique()), on=ids, how="semi")
         fitted = {
-            name: _COLUMNS[kind].fit(seen.get_column(name))
+            name: _fitted(seen.get_column(name), kind)
             for name, kind in kinds.items()
-            if kind in _COLUMNS
+            if kind.meaning != "text"  # ignored, as in the notebook
         }
         return cls(ids, fitted)
 

@@ -8,10 +8,10 @@ from typing import Self
 import polars as pl
 
 from twotower.config.sections import SplitConfig
+from twotower.core.where import shown
 from twotower.core.wording import count_of
 from twotower.data.checks import require_columns
 from twotower.data.dataset import Dataset
-from twotower.data.parse import shown
 from twotower.data.splits.split import Read, Split
 from twotower.errors import DataError
 

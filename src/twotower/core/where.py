@@ -1,0 +1,94 @@
+"""Where a value is in a table, for messages; and what was detected while a column was read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from twotower.errors import DataError
+
+
+class Unreadable(ValueError):
+    """A value that does not match the others of its column: why, and its position among the n values."""
+
+    def __init__(self, why: str, row: int, fix: str = "Correct the value, or name another column") -> None:
+        super().__init__(why)
+        self.row = row
+        self.fix = fix
+
+
+@dataclass
+class Found:
+    """Collects what is detected about the text of columns while they are read.
+
+    Attributes:
+        notes: how values were read, and which were taken as missing, in plain sentences.
+        settings: column -> how its text was read (``{"decimal": ","}``), if not in the plain way.
+    """
+
+    notes: list[str] = field(default_factory=list)
+    settings: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def add(self, where: Where, said: str, **settings: str) -> None:
+        """Add a note on a column, and how it was read."""
+        self.notes.append(f"{where.source}, column '{where.column}': {said}")
+        if settings:
+            self.settings[where.column] = settings
+
+
+@dataclass(frozen=True)
+class Where:
+    """The table and the column, for messages.
+
+    Attributes:
+        source: the table.
+        column: the column.
+        rows: the data row (from 0) of each value, if some rows were left out.
+    """
+
+    source: str
+    column: str
+    rows: pl.Series | None = field(default=None, compare=False)
+
+    def fault(self, rule: str, fix: str, row: int | None = None, value: object = None) -> DataError:
+        """Return the error: the rule; source, data row (counted from 1), column, value; the fix."""
+        if row is not None and self.rows is not None:
+            row = int(self.rows[row - 1]) + 1
+        at = self.source if row is None else f"{self.source}, data row {row}"
+        given = "" if row is None else f" has {shown(value)}"
+        return DataError(f"{rule}: {at}, column '{self.column}'{given}. {fix}.")
+
+    def first(self, wrong: pl.Series, values: pl.Series, rule: str, fix: str) -> DataError:
+        """Return the error for the first row where the boolean series ``wrong`` is true."""
+        index = wrong.fill_null(False).arg_max() or 0
+        return self.fault(rule, fix, index + 1, values[index])
+
+    def unreadable(self, rule: str, error: Unreadable, values: pl.Series) -> DataError:
+        """Return the error for a value that does not match the others of its column."""
+        why = f" ({error})" if str(error) and str(error) != rule else ""
+        return self.fault(f"{rule}{why}", error.fix, error.row + 1, values[error.row])
+
+    def wrong_type(self, rule: str, values: pl.Series, fix: str) -> DataError:
+        """Return the error for a column whose dtype does not fit its kind."""
+        return self.fault(f"{rule}, not {_type_name(values.dtype)}", fix)
+
+
+def shown(value: object) -> str:
+    """Return the value for a message, cut to 60 characters; "no value" if it is missing."""
+    if value is None:
+        return "no value"
+    text = repr(value.to_list() if isinstance(value, pl.Series) else value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _type_name(dtype: pl.DataType) -> str:
+    names = {
+        pl.Boolean: "true/false",
+        pl.Object: "mixed Python objects",
+        pl.Binary: "bytes",
+        pl.Struct: "records",
+    }
+    if isinstance(dtype, pl.List | pl.Array):
+        return "lists"
+    return names.get(dtype.base_type(), "dates or times" if dtype.is_temporal() else str(dtype))

@@ -1,0 +1,72 @@
+"""category: one value of a set, as an embedding row; so are unknown and missing values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+from numpy.typing import NDArray
+
+from twotower.config.kinds import ColumnEncoder, FeatureKind
+from twotower.core.blocks import Codes
+from twotower.core.where import Found, Where
+from twotower.data.parse import plain, whole_numbers, within_int64
+from twotower.features.vocabulary import Vocabulary, min_count
+
+
+class Category(FeatureKind):
+    """A code or string from a set of values; never read as a quantity."""
+
+    dtype = pl.String
+    meaning = "tags"
+    alone = True
+
+    def read(self, values: pl.Series, where: Where, found: Found) -> pl.Series:
+        """Return Int64 (integers, whole floats, booleans) or String; an empty string is missing.
+
+        Raises:
+            DataError: a float has a fraction, or the column contains lists.
+        """
+        rule = "a category must be an integer code or a string"
+        values = plain(values)
+        dtype = values.dtype
+        if dtype == pl.String:
+            empty = values.str.strip_chars() == ""
+            return values.set(empty, None) if empty.any() else values
+        if dtype in (pl.Boolean, pl.Null):
+            return values.cast(pl.Int64 if dtype == pl.Boolean else pl.String)
+        if dtype.is_integer():
+            return within_int64(values, where, rule)
+        if dtype.is_float() or dtype.is_decimal():
+            return whole_numbers(values, where, rule, "Declare the column as 'number', or cast it to strings")
+        if dtype.is_temporal():
+            return values.cast(pl.String)
+        raise where.wrong_type(rule, values, "Declare a column of lists as 'categories'")
+
+    def fit(self, column: pl.Series) -> CategoryEncoder:
+        """Fit the values that are frequent enough."""
+        return CategoryEncoder(Vocabulary.fit(column, min_count(len(column))))
+
+    def restore(self, state: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> CategoryEncoder:
+        """Rebuild from the JSON form."""
+        return CategoryEncoder(Vocabulary.from_state(state))
+
+    def grouped(self, column: pl.Series) -> pl.Series:
+        """Return the values."""
+        return column
+
+
+@dataclass(frozen=True)
+class CategoryEncoder(ColumnEncoder):
+    """Fitted state of a category column."""
+
+    vocabulary: Vocabulary
+
+    def transform(self, column: pl.Series) -> Codes:
+        """Return one code per row."""
+        return Codes(self.vocabulary.encode(column), self.vocabulary.size)
+
+    def state(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return self.vocabulary.state()
