@@ -17,9 +17,11 @@ import pytest
 import twotower as tt
 from twotower.baselines import RANKING_BASELINES
 from twotower.config import load_config
+from twotower.config.kinds import KINDS
 from twotower.core.lists import Lists
 from twotower.core.registry import Registry
 from twotower.data.splits import SPLITS
+from twotower.errors import BundleError
 from twotower.evaluation.ranker import RankRequest
 from twotower.retrieval import INDEXES, exact_top_k, load_index, tune_index
 
@@ -53,10 +55,39 @@ def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         module, _, within = place.partition(":")
         assert Path(file).stem == module
         kind = getattr(importlib.import_module(f"worked_examples.{module}"), within)
-        assert kind.name == name
-        return registry.register(kind, name)
+        registry.register(kind, name)
+        assert registry.name_of(kind) == name
+        return kind
 
     return add
+
+
+def test_a_feature_kind(added: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = added("A feature kind", KINDS)
+    rng = np.random.default_rng(0)
+    age = rng.integers(20, 60, 80)
+    rows = pl.DataFrame({"user_id": rng.integers(0, 80, 2000), "item_id": rng.integers(0, 40, 2000)})
+    label = (rows["item_id"] % 4 == pl.Series(age // 10 - 2)[rows["user_id"]]).cast(pl.Float64)
+    users = pl.DataFrame({"user_id": range(80), "age": [str(years) for years in age]})
+    models = []
+    for given in ("groups", kind(), {"kind": "groups", "width": 10.0}):
+        schema = tt.Schema.parse({"label": "y", "users": {"age": given}})
+        data = tt.Dataset.of(rows.with_columns(y=label), users, schema=schema).as_train()
+        assert data.schema.model_dump(mode="json")["users"] == {"age": {"kind": "groups", "width": 10.0}}
+        models.append(tt.TwoTower(dim=8, objective="squared", threads=1).fit(data))
+    asked = [tt.Query(features={"age": 25}), tt.Query(features={"age": 45}), tt.Query(features={"age": 99})]
+    lists = [model.recommend(asked, k=10) for model in models]
+    assert lists[0].equals(lists[1])
+    assert lists[0].equals(lists[2])
+    items = lists[0]["item_id"].to_numpy().reshape(3, 10) % 4
+    assert (items[0] == 0).all()  # the items that people between 20 and 30 like
+    assert (items[1] == 2).all()
+    models[0].save(tmp_path / "bundle")
+    assert tt.load(tmp_path / "bundle").recommend(asked, k=10).equals(lists[0])
+    monkeypatch.setattr(KINDS, "_loaded", {})
+    monkeypatch.setattr(KINDS, "_others", {})
+    with pytest.raises(BundleError, match=r"can't be read: 'schema.users.age' must be one of .*got 'groups'"):
+        tt.load(tmp_path / "bundle")
 
 
 def test_a_split(added: Any, tmp_path: Path) -> None:

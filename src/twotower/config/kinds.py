@@ -71,8 +71,9 @@ class FeatureKind(BaseModel, ABC):
 
     @abstractmethod
     def read(self, values: pl.Series, where: Where, found: Found) -> pl.Series:
-        """Return a raw column of n values as a checked one; null means missing. What was read is read again
-        without a change.
+        """Return a raw column of n values as a checked one; null means missing.
+
+        The kind without settings reads a checked column without a change.
 
         Args:
             values: as they come from a file or a frame.

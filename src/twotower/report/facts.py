@@ -30,7 +30,7 @@ def data_facts(case: Case) -> Facts:
         ("Positives", _positives(case)),
     ]
     for which in ("users", "items"):
-        kinds = Counter(kind.value for kind in getattr(schema, which).values())
+        kinds = Counter(kind.name for kind in getattr(schema, which).values())
         each = ", ".join(f"{n} {kind}" for kind, n in kinds.most_common())
         facts.append((f"Features of {which}", f"{kinds.total()}: {each}" if kinds else "none"))
     facts.append(("Fingerprint", f"{case.data.now[:16]}, {_sameness(case.data.then, case.data.now)}"))
@@ -41,7 +41,7 @@ def feature_facts(case: Case) -> Facts:
     """Return the name and the kind of every feature."""
     schema = case.parts.train.schema
     return [
-        (name, f"{kind.value}, of {which}")
+        (name, f"{kind}, of {which}")
         for which in ("users", "items")
         for name, kind in getattr(schema, which).items()
     ]
