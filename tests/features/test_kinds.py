@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,10 +95,20 @@ SAMPLES = {
     ),
     "test_kinds:Sign": Sample(Sign(bound=1.5), [1.0, 2.0, None, -4.0], [1.5, 1e9], ["a"]),
 }
-KINDS.register(Sign)
+NAMES = [*KINDS.names(), "test_kinds:Sign"]
 
 
-@pytest.fixture(params=[*KINDS.names()])
+@pytest.fixture(autouse=True, scope="module")
+def registered() -> Iterator[None]:
+    """The own kind is registered in this module's tests alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("_loaded", "_others"):
+            patch.setattr(KINDS, name, dict(getattr(KINDS, name) or {}))
+        KINDS.register(Sign)
+        yield
+
+
+@pytest.fixture(params=NAMES)
 def sample(request: pytest.FixtureRequest) -> Sample:
     """A sample of each registered kind."""
     assert request.param in SAMPLES, "add a sample of the new kind"
@@ -187,7 +198,7 @@ def test_values_that_the_training_set_lacks_are_encoded(sample: Sample) -> None:
 
 @settings(deadline=None, max_examples=25)
 @given(data=st.data())
-@pytest.mark.parametrize("name", KINDS.names())
+@pytest.mark.parametrize("name", NAMES)
 def test_a_row_does_not_depend_on_the_others(name: str, data: st.DataObject) -> None:
     sample = SAMPLES[name]
     column = read(sample.kind, [*sample.values, *sample.others])

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from twotower.config.sections import Count, NotNegative, Positive, Section
+from twotower.config.transforms import TransformName
 
 
 def _device(value: str) -> str:
@@ -157,7 +158,7 @@ class ObjectiveConfig(Section):
 class PredictingConfig(ObjectiveConfig):
     """The settings of objectives that predict a label."""
 
-    transform: Literal["none", "cap", "log1p", "standardise", "duration_rank"] = "none"
+    transform: TransformName = "none"
     """Transformation of the label before training; predictions are transformed back."""
     cap: float | None = None
     """Largest label with ``transform = "cap"``; larger ones are set to it."""

@@ -131,7 +131,7 @@ class TwoTower:
         dropout: float = 0.1,
         shared_layers: bool = False,
         objective: ObjectiveName | Objective | str = OBJECTIVES.default,
-        transform: Literal["none", "cap", "log1p", "standardise", "duration_rank"] = "none",
+        transform: str = "none",
         cap: float | None = None,
         delta: float = 1.0,
         unobserved_weight: float = 0.2,

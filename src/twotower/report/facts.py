@@ -11,6 +11,7 @@ from twotower.data.splits import SPLITS
 from twotower.report.case import Case
 from twotower.report.history import best_epoch, epochs_of
 from twotower.report.wording import number, percent
+from twotower.targets.registry import TRANSFORMS
 
 Facts = list[tuple[str, str]]
 
@@ -88,7 +89,7 @@ def _source(config: Config) -> str:
 def _objective(config: Config) -> str:
     settings = config.objective.model_dump(exclude={"name"})
     own = {name: value for name, value in settings.items() if name != "regularisation" and value is not None}
-    if own.get("transform") == "none":
+    if own.get("transform") == TRANSFORMS.default:
         del own["transform"]
     said = {**own, "regularisation": settings["regularisation"]}
     words = (

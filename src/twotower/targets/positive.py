@@ -16,7 +16,8 @@ from twotower.core.wording import count_of
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.durations import durations
 from twotower.errors import ConfigError, DataError
-from twotower.targets.labels import F64, DurationRank
+from twotower.targets.duration_rank import DurationRank
+from twotower.targets.labels import F64
 
 
 @dataclass(frozen=True, repr=False)

@@ -14,8 +14,9 @@ from twotower.config import ObjectiveConfig
 from twotower.core.saved import flag, number, optional
 from twotower.data.dataset import Dataset
 from twotower.data.durations import durations
-from twotower.targets.labels import F64, Identity, LabelTransform, label_transform, transform_from_state
+from twotower.targets.labels import F64, Identity, LabelTransform
 from twotower.targets.positive import PositiveRule
+from twotower.targets.registry import TRANSFORMS
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Target:
         cls, label: F64, duration: F64 | None, *, transform: str, cap: float | None, logistic: bool
     ) -> Target:
         """Fit on training labels float64 (n,) and, if the transform uses them, durations (n,)."""
-        fitted = label_transform(transform, label, duration, cap=cap)
+        fitted = TRANSFORMS.get(transform).fit(label, duration, cap=cap)
         values = fitted.forward(label, duration)
         low, high = float(values.min()), float(values.max())
         if logistic:
@@ -96,7 +97,7 @@ class Target:
     def state(self) -> dict[str, Any]:
         """Return the JSON form."""
         return {
-            "transform": {"name": self.transform.name, "state": self.transform.state()},
+            "transform": {"name": TRANSFORMS.name_of(type(self.transform)), "state": self.transform.state()},
             **{key: getattr(self, key) for key in ("mean", "sd", "logistic", "base")},
             # JSON can't represent infinity
             "low": self.low if math.isfinite(self.low) else None,
@@ -106,7 +107,7 @@ class Target:
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Target:
         """Rebuild from the JSON form."""
-        transform = transform_from_state(state["transform"]["name"], state["transform"]["state"])
+        transform = TRANSFORMS.get(state["transform"]["name"]).from_state(state["transform"]["state"])
         low, high = optional(state, "low"), optional(state, "high")
         made = cls(
             transform,

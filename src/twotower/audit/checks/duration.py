@@ -11,6 +11,7 @@ from twotower.audit.case import Case, Rows
 from twotower.audit.check import Check
 from twotower.audit.finding import Finding
 from twotower.audit.statistics import Floats, spearman
+from twotower.targets.registry import TRANSFORMS
 
 _STRONG = 0.35
 """Rank correlation of label and item column, over rows, from which the label mostly measures the column."""
@@ -36,7 +37,10 @@ class Duration(Check):
         config, schema = case.config, case.schema
         if schema.label is None or len(case.labels("train")) < 1000:
             return
-        if config.positive.duration_rank is not None or config.objective.label_transform == "duration_rank":
+        if (
+            config.positive.duration_rank is not None
+            or TRANSFORMS.get(config.objective.label_transform).needs_duration
+        ):
             return
         rows = case.sample("train")
         side = case.sides[1]

@@ -10,6 +10,7 @@ import numpy as np
 from twotower.audit.case import Case
 from twotower.audit.check import Check
 from twotower.audit.finding import Finding
+from twotower.targets.registry import TRANSFORMS
 
 _TOP = 0.01
 _OWNED = 0.4
@@ -37,7 +38,7 @@ class Tails(Check):
         if owned < _OWNED:
             return
         capped = case.config.evaluation.cap is not None
-        tamed = objective.quadratic != "pairs" or objective.label_transform not in ("none", "standardise")
+        tamed = objective.quadratic != "pairs" or TRANSFORMS.get(objective.label_transform).tames_outliers
         high = float(np.quantile(y, 1 - _TOP))
         evidence = (
             f"{_TOP:.0%} of the {len(y):,} training labels have {owned:.0%} of the squared deviations; the "
