@@ -18,7 +18,7 @@ from twotower.data.dataset import Dataset
 from twotower.datasets.kuairec import read_item_content, read_user_features
 from twotower.datasets.loading import SAMPLE_SCHEMA
 
-OUT = Path(__file__).parents[1] / "src" / "twotower" / "data" / "sample"
+OUT = Path(__file__).parents[1] / "src" / "twotower" / "datasets" / "sample"
 
 
 def build(real: Path, interactions: Path) -> dict[str, pl.DataFrame]:

@@ -31,9 +31,9 @@ import torch.nn.functional as F
 
 import twotower as tt
 from all_pairs import positives
-from twotower.estimator.setup import prepare, strength_of
+from twotower.estimator.setup import prepare
 from twotower.targets.positive import PositiveRule
-from twotower.training import Batcher, Trainer, TrainPairs
+from twotower.training import Gradients, TrainPairs
 
 DIM, BATCH, SMALL, RATE = 64, 65_536, 8_192, 0.005
 
@@ -68,7 +68,7 @@ def _timed(step: Callable[[], float], steps: int) -> tuple[float, float, float]:
 
 def _ours(train: tt.TrainPart, steps: int, **settings: int) -> tuple[Speed, int, TrainPairs]:
     """Benchmark a step of our loop; also return its members and the pairs."""
-    estimator = tt.TwoTower(objective="softmax", dim=DIM, batch_size=BATCH, **settings)
+    estimator = tt.TwoTower(kind="mlp", objective="softmax", dim=DIM, batch_size=BATCH, **settings)
     rule = PositiveRule.fit(train, estimator.positive)
     made = prepare(
         train,
@@ -79,32 +79,21 @@ def _ours(train: tt.TrainPart, steps: int, **settings: int) -> tuple[Speed, int,
         device=torch.device("cpu"),
         seed=0,
     )
-    batcher = Batcher(made.pairs, BATCH, 0, negatives=estimator.objective.negatives)
-    trainer = Trainer(
-        made.model,
-        made.users,
-        made.items,
-        batcher,
-        made.objective,
-        strength_of(made),
-        estimator.training,
-        0,
-        "train",
-        "",
-    )
-    batches = batcher.epoch(1)
+    trainer, pairs = made.trainer, made.task.pairs
+    assert isinstance(trainer, Gradients)
+    batches = trainer.batcher.epoch(1)
 
     def step() -> float:
         batch = next(batches)
         trainer.step(batch, RATE)
-        n_users = made.pairs.n_users if batch.users is None else len(batch.users)
-        n_items = made.pairs.n_items if batch.items is None else len(batch.items)
+        n_users = pairs.n_users if batch.users is None else len(batch.users)
+        n_items = pairs.n_items if batch.items is None else len(batch.items)
         return float(
             n_users * n_items
         )  # once, whatever the number of members: together they are as wide as one
 
     seconds, cpu, logits = _timed(step, steps)
-    return Speed(seconds, cpu, logits, 6e-9 * logits * DIM), made.model.config.n_members, made.pairs
+    return Speed(seconds, cpu, logits, 6e-9 * logits * DIM), made.task.model.config.n_members, pairs
 
 
 def _usual(pairs: TrainPairs, steps: int, *, sparse: bool) -> Speed:

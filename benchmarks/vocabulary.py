@@ -14,11 +14,11 @@ import time
 import numpy as np
 import torch
 
-from twotower.config import ModelConfig, TrainingConfig
 from twotower.features import EncodedSide
 from twotower.objectives import Squared
 from twotower.towers import SideArrays, TwoTowerModel
-from twotower.training import Batcher, Trainer, TrainPairs
+from twotower.towers.mlp import MLPConfig
+from twotower.training import Gradients, GradientsConfig, TrainingTask, TrainPairs
 
 PAIRS, USERS, BATCH = 2_000_000, 100_000, 65_536
 
@@ -36,12 +36,11 @@ def main() -> None:
         item = draw.integers(0, n_items, PAIRS).astype(np.int32)
         pairs = TrainPairs.sort(user, item, target, None, USERS, n_items)
         users, items = _side(USERS), _side(n_items)
-        model = TwoTowerModel(users, items, USERS, n_items, ModelConfig(), 0)
-        config = TrainingConfig()
-        batcher = Batcher(pairs, BATCH, 0)
-        trainer = Trainer(model, users, items, batcher, Squared(), 0.07, config, 0, "train", "")
+        model = TwoTowerModel(users, items, USERS, n_items, MLPConfig(), 0)
+        task = TrainingTask(model, users, items, pairs, Squared(), Squared.Config(), 0.07, seed=0)
+        trainer = Gradients(task, GradientsConfig(batch_size=BATCH))
         seconds, rows = [], 0
-        for place, batch in enumerate(batcher.epoch(1)):
+        for place, batch in enumerate(trainer.batcher.epoch(1)):
             start = time.perf_counter()
             trainer.step(batch, 0.005)
             seconds.append(time.perf_counter() - start)
