@@ -40,7 +40,7 @@ FIELDS = {
     for name in place.fields()
 }
 """Keyword -> section and field."""
-NAMES = {"kind": "linear", "objective": "all_pairs"}
+NAMES = {"kind": None, "objective": "all_pairs"}
 """Keywords with the name of a part, and the default."""
 
 
@@ -235,6 +235,18 @@ def test_hidden_layers_without_a_kind_are_of_an_earlier_version():
     with pytest.warns(RenamedWarning, match=r"model.hidden without model.kind means model.kind = 'mlp'"):
         made = TwoTower(hidden=(128,))
     assert (made.model.kind, made.model.widths) == ("mlp", (128,))
+    assert repr(made) == "TwoTower(kind='mlp', hidden=(128,))"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert clone(made) == made
+    with pytest.raises(ConfigError, match="only read by tower 'mlp', not by 'linear'"):
+        TwoTower(kind="linear", hidden=(64,))
+
+
+@pytest.mark.parametrize("name", ["dim", "objective", "trainer", "dropout", "epochs"])
+def test_none_is_no_value_of_a_setting_that_has_no_none(name: str):
+    with pytest.raises(ConfigError, match=name):
+        TwoTower(**{name: None})
 
 
 def test_literals_are_offered_to_editors():

@@ -152,7 +152,7 @@ class ObjectiveConfig(Section):
         Args:
             solved: whether the vectors are solved in closed form.
         """
-        raise NotImplementedError
+        return 0.015 if self.implicit else 0.07
 
 
 class PredictingConfig(ObjectiveConfig):
@@ -176,10 +176,6 @@ class PredictingConfig(ObjectiveConfig):
         """Largest label that the model is to predict."""
         return self.cap
 
-    def auto_regularisation(self, *, solved: bool) -> float:
-        """Return the regularisation that "auto" stands for."""
-        return 0.07
-
     @model_validator(mode="after")
     def _cap_needs_a_value(self) -> Self:
         if (self.transform == "cap") != (self.cap is not None):
@@ -192,10 +188,6 @@ class RankingConfig(ObjectiveConfig):
 
     implicit: ClassVar[bool] = True
     searched: ClassVar[Mapping[str, Any]] = {"regularisation": {"low": 0.003, "high": 0.08, "log": True}}
-
-    def auto_regularisation(self, *, solved: bool) -> float:
-        """Return the regularisation that "auto" stands for."""
-        return 0.015
 
 
 class SamplingConfig(RankingConfig):

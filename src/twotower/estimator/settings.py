@@ -54,8 +54,7 @@ class Settings:
                 field = PLACES[section].fields()[name]
                 optional = type(None) in get_args(field.annotation)
                 given = None if optional and value == "none" else value  # as a config says it
-                if optional or given is not None:
-                    values[section].setdefault(name, given)
+                values[section].setdefault(name, given)
         positive = params.get("positive")
         if not isinstance(positive, Mapping):
             positive = {} if positive is None else {"threshold": positive}

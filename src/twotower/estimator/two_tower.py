@@ -46,7 +46,7 @@ class TwoTower:
 
     Args:
         kind: The towers: ``linear`` (vectors are a linear function of features and id) or ``mlp`` (with
-            hidden layers); or the name of a kind of your own.
+            hidden layers); or the name of a kind of your own. None: ``linear``.
         dim: Length of the vectors, including the two entries for the biases.
         ensemble_size: Number of small models in one. Each has an equal share of ``dim`` and of the last
             hidden layer and its own loss; the score is the mean of their scores. ``auto``: 4, or fewer (2 or
@@ -120,7 +120,7 @@ class TwoTower:
     def __init__(
         self,
         *,
-        kind: TowerName | str = TOWERS.default,
+        kind: TowerName | str | None = None,
         dim: int = 64,
         ensemble_size: Literal["auto"] | int = "auto",
         normalise: bool = False,
@@ -170,7 +170,8 @@ class TwoTower:
             if name not in _DEFAULTS or (value is not _DEFAULTS[name] and value != _DEFAULTS[name])
         }
         self.settings = Settings.of(changed)
-        self._params = params
+        kind = self.settings.model.kind  # said by the hidden layers alone, as in an earlier version
+        self._params = params if "kind" in changed or kind == TOWERS.default else params | {"kind": kind}
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
@@ -234,7 +235,7 @@ class TwoTower:
         return {
             name: value
             for name, value in self._params.items()
-            if params.get(name, _DEFAULTS[name]) != _DEFAULTS[name]
+            if value != _DEFAULTS[name] and params.get(name, _DEFAULTS[name]) != _DEFAULTS[name]
         }
 
     def __repr__(self) -> str:
