@@ -57,6 +57,7 @@ def page(browser, address, request):
     found.browser_errors = wrong
     found.goto(address)
     found.wait_for_selector("#list .card")
+    found.wait_for_load_state("networkidle")  # the map is asked for after the list
     yield found
     context.close()
     assert wrong == []
@@ -224,7 +225,7 @@ def test_a_user_who_is_not_known_starts_as_a_new_one(page):
     page.click(f"#list .card[data-item='{before[0]}'] button:has-text('Rate')")
     after = settled(page, before)
     assert before[0] not in after
-    assert page.inner_text("#status").endswith("; list updated.")
+    until(page, "document.querySelector('#status').textContent.endsWith('; list updated.')")
     page.evaluate("user => location.hash = `user=${encodeURIComponent(user)}`", other)
     until(
         page, "text => document.querySelector('#about').textContent.startsWith(text)", f"User {other} is not"
