@@ -57,7 +57,7 @@ def main() -> None:
     given = arguments.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         _planted(given.planted_scale, Path(scratch) / "planted")
-        sets = {"kuairec-sample": ("kuairec-sample", [])}
+        sets: dict[str, tuple[str, list[str]]] = {"kuairec-sample": ("kuairec-sample", [])}
         if given.ml_100k.is_dir():
             sets["ml-100k"] = ("movielens-100k", [f"data.dir={given.ml_100k}"])
         folder = given.data

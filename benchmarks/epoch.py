@@ -117,7 +117,7 @@ def main() -> None:
     optimiser = build_optimiser(network)
     target = torch.from_numpy(((label - mean) / sd).astype(np.float32))
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))
-    batches = order[: given.steps * BATCH].split(BATCH)
+    batches = torch.split(order[: given.steps * BATCH], BATCH)
     train_steps(network, optimiser, rows, target, weight=torch.ones(len(rows)), batches=batches[:50])
     start = time.perf_counter()
     train_steps(network, optimiser, rows, target, weight=torch.ones(len(rows)), batches=batches)

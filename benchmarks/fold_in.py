@@ -27,8 +27,9 @@ from threadpoolctl import threadpool_limits
 import twotower as tt
 from twotower.baselines import Popularity
 from twotower.config import Config, load_config
+from twotower.data.splits.split import WHOLE
 from twotower.data.splitting import carve_validation
-from twotower.datasets.configured import WHOLE, read_raw
+from twotower.datasets.configured import read_raw
 from twotower.evaluation import RankingTask, compare_on_task
 from twotower.evaluation.ranker import Ranker, RankRequest
 from twotower.kernels.layout import VectorLayout
@@ -47,6 +48,7 @@ class FoldedIn(Ranker):
 
     def __init__(self, model: Recommender, known: pl.DataFrame) -> None:
         schema = model.encoder.schema
+        assert schema.label is not None
         lists = known.group_by(schema.user).agg(schema.item, schema.label).sort(schema.user)
         self.model, self.users, self.items = model, lists[schema.user], lists[schema.item].to_list()
         self.vectors = model.encode_queries(
@@ -65,7 +67,8 @@ class FoldedIn(Ranker):
 
 def _overlap(one: NDArray[np.int32], other: NDArray[np.int32]) -> NDArray[np.float64]:
     """Return the share of each list (n, k) that is also in the other."""
-    return np.array([len(np.intersect1d(a, b)) for a, b in zip(one, other, strict=True)]) / one.shape[1]
+    common = [len(np.intersect1d(a, b)) for a, b in zip(one, other, strict=True)]
+    return np.array([count / one.shape[1] for count in common])
 
 
 def _trained(config: Config, seed: int, train: tt.TrainPart, validation: tt.Dataset) -> Recommender:

@@ -192,7 +192,7 @@ def scan(_: argparse.Namespace) -> None:
 
     agree = share_found(by_product(), exact_top_k(users, items, K, seen=(indptr, seen)))
     took: dict[str, list[float]] = {"exact_top_k": [], "matrix product and argpartition": []}
-    for _ in range(5):
+    for _again in range(5):
         for name, run in zip(took, (by_scan, by_product), strict=True):
             start = time.perf_counter()
             run()
@@ -207,7 +207,7 @@ def scan(_: argparse.Namespace) -> None:
     def alone(user: Matrix) -> NDArray[np.integer]:
         u = next(place) % 300
         own = seen[indptr[u] : indptr[u + 1]]
-        return exact_top_k(user, items, K, seen=(np.array([0, len(own)]), own)).items[0]
+        return np.asarray(exact_top_k(user, items, K, seen=(np.array([0, len(own)]), own)).items[0])
 
     print(f"single user: {measure(alone, users[:300], some, passes=3)[1]:.0f} us")
 
@@ -240,7 +240,7 @@ def _flat_graph(items: Matrix) -> Callable[[Matrix, int], NDArray[np.integer]]:
     graph = faiss.IndexHNSWFlat(items.shape[1], 16, faiss.METRIC_INNER_PRODUCT)
     graph.hnsw.efConstruction = 100
     graph.add(items)
-    return lambda users, ef: graph.search(users, K, params=faiss.SearchParametersHNSW(efSearch=ef))[1]
+    return lambda users, ef: graph.search(users, K, params=faiss.SearchParametersHNSW(efSearch=ef))[1]  # type: ignore[attr-defined]
 
 
 def _lengthened_graph(items: Matrix) -> Callable[[Matrix, int], NDArray[np.integer]]:

@@ -241,9 +241,9 @@ def liked(base: Tables, fresh: Measured, folder: Path) -> None:
         parts = load_parts(config)
         model = TwoTower.from_config(config).fit(parts.train, parts.validation)
         lists = model.recommend(model.user_ids, 10).join(duration, on="video_id", how="left")
-        shown = lists["seconds"].drop_nulls()
-        print(f"    liked = {title}: median duration of videos in the top tens {shown.median():.1f} s")
-    print(f"    median duration of all videos {duration['seconds'].median():.1f} s")
+        shown = np.median(lists["seconds"].drop_nulls().to_numpy())
+        print(f"    liked = {title}: median duration of videos in the top tens {shown:.1f} s")
+    print(f"    median duration of all videos {np.median(duration['seconds'].to_numpy()):.1f} s")
 
 
 FAULTS: dict[int, tuple[str, Callable[[Tables, Measured, Path], None], str]] = {

@@ -36,10 +36,12 @@ def _surprise(parts: Parts, everything: TrainPart, plus: bool) -> np.ndarray[Any
     from surprise import Dataset as Ratings  # noqa: PLC0415
 
     schema = parts.train.schema
-    columns = [schema.user, schema.item, schema.label]
+    target = schema.label
+    assert target is not None
+    columns = [schema.user, schema.item, target]
 
     def fit(data: Dataset, **settings: Any) -> Any:
-        label = data.interactions[schema.label]
+        label = data.interactions[target].to_numpy()
         reader = Reader(rating_scale=(float(label.min()), float(label.max())))
         frame = data.interactions.select(columns).to_pandas()
         made = (SVDpp if plus else SVD)(random_state=0, **settings)
@@ -51,7 +53,7 @@ def _surprise(parts: Parts, everything: TrainPart, plus: bool) -> np.ndarray[Any
 
     def loss(settings: dict[str, Any]) -> float:
         error = predict(fit(parts.train, **settings), parts.validation)
-        return float(np.mean((error - parts.validation.interactions[schema.label].to_numpy()) ** 2))
+        return float(np.mean((error - parts.validation.interactions[target].to_numpy()) ** 2))
 
     # SVD++ takes a minute or more per fit: a smaller grid
     grid = product((20,), (20, 30), (0.007,), (0.1,)) if plus else product(FACTORS, EPOCHS, RATES, STRENGTHS)
@@ -67,17 +69,18 @@ def _oracle(everything: TrainPart, test: Dataset, cap: float | None) -> np.ndarr
     biases = Biases().fit(everything, cap=cap)
     user = rows_of(test.interactions[schema.user], biases.users)
     bias = np.append(biases.solution.user, 0.0)[user]
+    assert schema.label is not None
     label = test.interactions[schema.label].to_numpy().astype(float)
     label = label if cap is None else np.minimum(label, cap)
     item = test.interactions[schema.item].rank("dense").to_numpy() - 1
     mean = np.bincount(item, label - bias) / np.bincount(item)
-    return mean[item] + bias
+    return np.asarray(mean[item] + bias)
 
 
 def _table(title: str, parts: Parts, cap: float | None, peers: bool, seed: int) -> None:
     sizes = f"training {len(parts.train):,}, validation {len(parts.validation):,}, test {len(parts.test):,}"
     print(f"\n{title}: {sizes}")
-    label = {"transform": "cap", "cap": cap} if cap is not None else {}
+    label: dict[str, Any] = {"transform": "cap", "cap": cap} if cap is not None else {}
     start = time.perf_counter()
     model = TwoTower(objective="squared", seed=seed, **label).fit(parts.train, parts.validation)
     print(f"  two-tower fitted in {time.perf_counter() - start:.1f} s", flush=True)
@@ -118,7 +121,9 @@ def main() -> None:
     arguments.add_argument("--seeds", type=int, nargs="+", default=[42])
     given = arguments.parse_args()
     for seed in given.seeds:
-        sets = [("kuairec-sample", load("kuairec-sample"), 5.0, False)]
+        sets: list[tuple[str, Dataset, float | None, bool]] = [
+            ("kuairec-sample", load("kuairec-sample"), 5.0, False)
+        ]
         if given.movielens:
             sets.append(("movielens-100k", read_movielens(given.movielens), None, True))
         for name, data, cap, peers in sets:

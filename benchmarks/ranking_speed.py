@@ -39,7 +39,7 @@ class Vectors(Ranker):
         return exact_top_k(users, items, k, seen=queries.barred).items
 
 
-def interactions(users: int, items: int, rows: int, seed: int) -> tuple[pl.DataFrame, NDArray[np.float64]]:
+def interactions(users: int, items: int, rows: int, seed: int) -> tuple[pl.DataFrame, NDArray[np.floating]]:
     """Return about ``rows`` distinct pairs, and each item's probability."""
     rng = np.random.default_rng(seed)
     chance = 1.0 / (10.0 + np.arange(items)) ** 0.9

@@ -51,7 +51,8 @@ def main() -> None:
         start = time.perf_counter()
         subprocess.run(_train(whole), check=True, capture_output=True)
         took = time.perf_counter() - start
-        kills, runs, same = 0, 0, []
+        kills, runs = 0, 0
+        same: list[bool] = []
         while kills < given.kills or not same:
             with subprocess.Popen(
                 _train(broken), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

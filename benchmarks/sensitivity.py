@@ -48,7 +48,7 @@ def worth(name: str, folder: str | None, seeds: list[int], settings: dict[str, A
     found = []
     for seed in seeds[:1] if name == "synthetic" else seeds:
         train, validation, threshold = part(name, folder, seed)
-        rule = {} if threshold is None else {"positive": threshold}
+        rule: dict[str, Any] = {} if threshold is None else {"positive": threshold}
         model = tt.TwoTower(objective="all_pairs", refit=False, seed=seed, **rule, **settings)
         history = model.fit(train, validation).history
         each = [record["validation_ndcg@100"] for record in history]

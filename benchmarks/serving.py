@@ -29,7 +29,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,10 @@ import numpy as np
 import polars as pl
 
 import twotower as tt
+from twotower.core.lists import Lists
 from twotower.errors import BundleError
 from twotower.recommender import Recommender
+from twotower.recommender.parts import Catalogue, Interactions
 from twotower.recommender.side import Side
 from twotower.retrieval import HnswIndex, exact_top_k
 
@@ -94,11 +96,13 @@ def made_run(
     seen = rng.integers(0, n_items, (n_users, each)).astype(np.int32)
     made = replace(
         model,
-        users=Side(pl.Series("user_id", np.arange(n_users)), U, np.ones(n_users, bool)),
-        items=Side(ids, V, np.ones(n_items, bool)),
-        seen=(np.arange(0, n_users * each + 1, each), seen.reshape(-1)),
-        seen_label=None,
-        display=pl.DataFrame({"item_id": ids, "title": [f"item {i}" for i in range(n_items)]}),
+        catalogue=Catalogue(
+            users=Side(pl.Series("user_id", np.arange(n_users)), U, np.ones(n_users, bool)),
+            items=Side(ids, V, np.ones(n_items, bool)),
+            display=pl.DataFrame({"item_id": ids, "title": [f"item {i}" for i in range(n_items)]}),
+            item_duration=None,
+        ),
+        interactions=Interactions(Lists(np.arange(0, n_users * each + 1, each), seen.reshape(-1)), None),
     )
     if hnsw:
         made = replace(made, index=HnswIndex.build(V))
@@ -170,7 +174,7 @@ def ours(run: Path, store: Path) -> Started:
 def plain(run: Path, scratch: Path, port: int) -> Started:
     """Start the plain handler on the same vectors."""
     model = Recommender.load(run / "bundle")
-    parts = {
+    parts: dict[str, np.ndarray[Any, Any]] = {
         "U": model.users.vectors,
         "V": model.items.vectors,
         "indptr": model.seen.indptr,
@@ -262,7 +266,7 @@ def highest(address: str, users: list[int], seconds: float) -> float:
 def speed(run: Path, scratch: Path, rate: float, seconds: float) -> None:
     """Print latency, rate, start-up time and memory of both."""
     users = Recommender.load(run / "bundle").user_ids.to_list()[:5000]
-    sides = {
+    sides: dict[str, Callable[[], Started]] = {
         "twotower": lambda: ours(run, scratch / "speed.db"),
         "FastAPI + NumPy": lambda: plain(run, scratch, 8971),
     }

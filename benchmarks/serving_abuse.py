@@ -312,7 +312,8 @@ def schema(run: Path, scratch: Path, examples: int) -> bool:
         loaded = schemathesis.openapi.from_dict(described)
         with serving(outer if prefix else app) as address:
             for found in loaded.get_all_operations():
-                operation = found.ok()
+                operation: Any = found
+                operation = operation.ok()
                 declared = operation.definition.raw["security"]
                 scope = next(iter(declared[0]["token"])) if declared else None
                 for name, token in [

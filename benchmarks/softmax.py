@@ -22,7 +22,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -66,7 +66,7 @@ def _timed(step: Callable[[], float], steps: int) -> tuple[float, float, float]:
     return statistics.median(seconds), statistics.median(used), statistics.median(counted)
 
 
-def _ours(train: tt.TrainPart, steps: int, **settings: int) -> tuple[Speed, int, TrainPairs]:
+def _ours(train: tt.TrainPart, steps: int, **settings: Any) -> tuple[Speed, int, TrainPairs]:
     """Benchmark a step of our loop; also return its members and the pairs."""
     estimator = tt.TwoTower(kind="mlp", objective="softmax", dim=DIM, batch_size=BATCH, **settings)
     rule = PositiveRule.fit(train, estimator.positive)
@@ -88,9 +88,8 @@ def _ours(train: tt.TrainPart, steps: int, **settings: int) -> tuple[Speed, int,
         trainer.step(batch, RATE)
         n_users = pairs.n_users if batch.users is None else len(batch.users)
         n_items = pairs.n_items if batch.items is None else len(batch.items)
-        return float(
-            n_users * n_items
-        )  # once, whatever the number of members: together they are as wide as one
+        # once, whatever the number of members: together they are as wide as one
+        return float(n_users * n_items)
 
     seconds, cpu, logits = _timed(step, steps)
     return Speed(seconds, cpu, logits, 6e-9 * logits * DIM), made.task.model.config.n_members, pairs
@@ -105,7 +104,7 @@ def _usual(pairs: TrainPairs, steps: int, *, sparse: bool) -> Speed:
     for table in (users, items):
         torch.nn.init.normal_(table.weight, std=0.1)
     both = [users.weight, items.weight]
-    adam = torch.optim.SparseAdam(both, lr=RATE) if sparse else torch.optim.Adam(both, lr=RATE)
+    adam: Any = torch.optim.SparseAdam(both, lr=RATE) if sparse else torch.optim.Adam(both, lr=RATE)
     own = torch.arange(SMALL)
 
     def step() -> float:
@@ -113,7 +112,7 @@ def _usual(pairs: TrainPairs, steps: int, *, sparse: bool) -> Speed:
             of = item[batch]
             loss = F.cross_entropy(users(user[batch]) @ items(of).T - log_q[of], own)
             adam.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             adam.step()
         return float(BATCH * SMALL)
 
@@ -131,7 +130,7 @@ def main() -> None:
     arguments.add_argument("--threads", type=int, default=2)
     given = arguments.parse_args()
     torch.set_num_threads(given.threads)
-    numba.set_num_threads(min(given.threads, numba.config.NUMBA_NUM_THREADS))
+    numba.set_num_threads(min(given.threads, numba.get_num_threads()))
     train = positives(given.users, given.items, given.pairs).as_train()
     print(f"{os.cpu_count()} cores, {given.threads} threads; {len(train):,} positives; per {BATCH:,} pairs:")
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from twotower import TwoTower
+from twotower.data.dataset import Dataset
 from twotower.data.splitting import Parts, split_three
 from twotower.datasets.loading import load
 from twotower.datasets.movielens import read_movielens
@@ -25,12 +26,14 @@ METHODS = {"random": 0.1, "per_user": 0.1, "cold_items": 0.2, "cold_users": 0.1}
 
 def _rmse(parts: Parts, cap: float | None, seed: int, settings: dict[str, Any]) -> tuple[float, float]:
     """Return the validation RMSE (of capped labels if there is a cap) and the seconds."""
-    label = {"transform": "cap", "cap": cap} if cap is not None else {}
+    label: dict[str, Any] = {"transform": "cap", "cap": cap} if cap is not None else {}
     start = time.perf_counter()
     estimator = TwoTower(objective="squared", seed=seed, refit=False, **label, **settings)
     model = estimator.fit(parts.train, parts.validation)
     took = time.perf_counter() - start
-    y = parts.validation.interactions[parts.train.schema.label].to_numpy().astype(float)
+    column = parts.train.schema.label
+    assert column is not None
+    y = parts.validation.interactions[column].to_numpy().astype(float)
     predicted = model.predict(parts.validation)
     if cap is not None:
         y, predicted = np.minimum(y, cap), np.minimum(predicted, cap)
@@ -43,7 +46,7 @@ def main() -> None:
     arguments.add_argument("--movielens", help="folder of MovieLens 100K, raw files or Parquet tables")
     arguments.add_argument("--seeds", type=int, nargs="+", default=[42, 7])
     given = arguments.parse_args()
-    sets = [("kuairec-sample", load("kuairec-sample"), 5.0)]
+    sets: list[tuple[str, Dataset, float | None]] = [("kuairec-sample", load("kuairec-sample"), 5.0)]
     if given.movielens:
         sets.append(("movielens-100k", read_movielens(given.movielens), None))
     gaps = []
