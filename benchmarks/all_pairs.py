@@ -82,10 +82,10 @@ class Vectors(Ranker):
 
     def rank(self, queries: RankRequest, k: int) -> Any:
         """Rank items with training rows; others come last."""
-        user = self.known.users.search_sorted(queries.users).to_numpy()
-        items = np.full((len(queries.items), self.items.shape[1]), np.nan, np.float32)
-        items[queries.items.is_in(self.known.items.implode()).to_numpy()] = self.items
-        return exact_top_k(self.users[user], items, k, seen=queries.barred).items
+        nothing = np.full((1, self.items.shape[1]), np.nan, np.float32)  # row -1 is an unknown item
+        items = np.append(self.items, nothing, axis=0)[self.known.items.rows(queries.items)]
+        users = self.users[self.known.users.rows(queries.users)]
+        return exact_top_k(users, items, k, seen=queries.barred).items
 
 
 def limit(pairs: int, rows: int, seconds: float) -> None:

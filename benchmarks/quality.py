@@ -20,8 +20,8 @@ import numpy as np
 
 from twotower import TwoTower
 from twotower.baselines import BASELINES
-from twotower.baselines.baseline import rows_of
 from twotower.baselines.biases import Biases
+from twotower.core.vocabulary import Vocabulary
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.splitting import Parts, split_three
 from twotower.datasets.loading import load
@@ -67,8 +67,7 @@ def _oracle(everything: TrainPart, test: Dataset, cap: float | None) -> np.ndarr
     """Return each item's mean test label plus the users' biases, which are fitted on the training set."""
     schema = test.schema
     biases = Biases().fit(everything, cap=cap)
-    user = rows_of(test.interactions[schema.user], biases.users)
-    bias = np.append(biases.solution.user, 0.0)[user]
+    bias = Vocabulary(biases.users).take(biases.solution.user, test.interactions[schema.user], 0.0)
     assert schema.label is not None
     label = test.interactions[schema.label].to_numpy().astype(float)
     label = label if cap is None else np.minimum(label, cap)

@@ -354,8 +354,8 @@ class TestContract:
 def test_feedback_is_the_distinct_pairs():
     events = pl.DataFrame({"user_id": [5, 2, 5, 5], "item_id": [9, 9, 1, 9]})
     found = Feedback.of(Dataset.of(events, schema=Schema()).as_train())
-    assert found.users.to_list() == [2, 5]
-    assert found.items.to_list() == [1, 9]
+    assert found.users.known == [2, 5]
+    assert found.items.known == [1, 9]
     np.testing.assert_array_equal(found.matrix.toarray(), [[0, 1], [1, 1]])
     assert found.popularity.tolist() == [1, 2]
     assert [(rows.start, rows.stop) for rows, _ in found.overlaps()] == [(0, 2)]
@@ -368,7 +368,7 @@ def test_feedback_with_grades_is_the_highest_of_each_pair():
     events = pl.DataFrame({"user_id": [5, 2, 5, 5, 7], "item_id": [9, 9, 1, 9, 4]})
     found = Feedback.of(Dataset.of(events, schema=Schema()).as_train(), [0.25, 0.5, 1.0, 0.75, 0.0])
     assert found.graded
-    assert (found.users.to_list(), found.items.to_list()) == ([2, 5], [1, 9])
+    assert (found.users.known, found.items.known) == ([2, 5], [1, 9])
     np.testing.assert_array_equal(found.matrix.toarray(), [[0, 0.5], [1, 0.75]])
     assert found.popularity.tolist() == [1.0, 1.25]
     np.testing.assert_array_equal(found.raised(2.0).matrix.toarray(), [[0, 0.25], [1, 0.5625]])

@@ -353,7 +353,7 @@ def test_wrong_limits_are_refused(given, words):
 
 @pytest.mark.parametrize(("written", "row"), [("0", 0), ("-0", None), ("00", None), ("+0", None), ("-7", 1)])
 def test_an_integer_id_is_written_in_one_way(written, row):
-    assert Ids.of("user", pl.Series([0, -7])).row(written) == row
+    assert Ids(pl.Series([0, -7]), "user").row(written) == row
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,7 @@ def pairs(*parts: Dataset) -> set[tuple[int, int]]:
 def known(feedback: Feedback) -> dict[tuple[int, int], float]:
     """Return each pair and its grade."""
     entries = feedback.matrix.tocoo()
-    users, items = feedback.users.gather(entries.row), feedback.items.gather(entries.col)
+    users, items = feedback.users.ids.gather(entries.row), feedback.items.ids.gather(entries.col)
     return dict(zip(zip(users, items, strict=True), entries.data.tolist(), strict=True))
 
 

@@ -10,6 +10,7 @@ import polars as pl
 
 from twotower.audit.statistics import Codes, Floats, quantile_codes, value_codes
 from twotower.config.kinds import FeatureKind
+from twotower.core.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,9 +33,7 @@ class FeatureTable:
 
     def rows_of(self, ids: pl.Series) -> Codes:
         """Return the row in the table of each of m ids, (m,); -1 if the id is not in it."""
-        known = self.table.select(self.ids).with_row_index("row")
-        found = pl.DataFrame({self.ids: ids}).join(known, on=self.ids, how="left", maintain_order="left")
-        return found.get_column("row").cast(pl.Int64).fill_null(-1).to_numpy()
+        return Vocabulary(self.table.get_column(self.ids)).rows(ids)
 
     def quantities(self) -> dict[str, Floats]:
         """Return the features read as quantities, each (n,), nan where missing."""

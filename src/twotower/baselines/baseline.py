@@ -138,14 +138,6 @@ class Baseline(Predictor):
         """Return (n,) finite predictions of the target."""
 
 
-def rows_of(ids: pl.Series, known: pl.Series) -> IntArray:
-    """Return the position (n,) of each id in ``known`` (distinct ids), -1 for unknown ids."""
-    table = known.alias("id").to_frame().with_row_index("place")
-    rows = ids.cast(known.dtype, strict=False).alias("id").to_frame()
-    place = rows.join(table, on="id", how="left", maintain_order="left").get_column("place")
-    return place.cast(pl.Int64).fill_null(-1).to_numpy()
-
-
 def _check_train(train: Dataset) -> None:
     if not isinstance(train, TrainPart):
         raise TypeError(

@@ -17,7 +17,8 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.sparse.linalg import LinearOperator, cg
 
-from twotower.baselines.baseline import Baseline, Examples, FloatArray, IntArray, rows_of
+from twotower.baselines.baseline import Baseline, Examples, FloatArray, IntArray
+from twotower.core.vocabulary import Vocabulary
 from twotower.data.dataset import Dataset
 from twotower.errors import ConfigError, TrainingError
 
@@ -92,8 +93,8 @@ class Biases(Baseline):
     def _rows(self, data: Dataset) -> tuple[IntArray, IntArray]:
         schema, events = data.schema, data.interactions
         return (
-            rows_of(events.get_column(schema.user), self.users),
-            rows_of(events.get_column(schema.item), self.items),
+            Vocabulary(self.users).rows(events.get_column(schema.user)),
+            Vocabulary(self.items).rows(events.get_column(schema.item)),
         )
 
 

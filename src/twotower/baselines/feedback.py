@@ -10,7 +10,8 @@ import polars as pl
 from numpy.typing import ArrayLike
 from scipy.sparse import csr_array
 
-from twotower.baselines.baseline import FloatArray, rows_of
+from twotower.baselines.baseline import FloatArray
+from twotower.core.vocabulary import Vocabulary
 from twotower.data.dataset import TrainPart
 from twotower.errors import DataError
 
@@ -23,16 +24,16 @@ class Feedback:
     """The distinct (user, item) pairs of a training set.
 
     Attributes:
-        users: the distinct user ids (n_users,), sorted.
-        items: the distinct item ids (n_items,), sorted.
+        users: the distinct user ids (n_users,), ascending.
+        items: the distinct item ids (n_items,), ascending.
         matrix: float64 (n_users, n_items), the grade of each pair, above 0; 1 without grades. No row or
             column is empty.
         train: the training set.
         graded: whether pairs have grades.
     """
 
-    users: pl.Series
-    items: pl.Series
+    users: Vocabulary
+    items: Vocabulary
     matrix: csr_array
     train: TrainPart
     graded: bool = False
@@ -65,8 +66,8 @@ class Feedback:
                 "and [positive]"
             )
         pairs = rows.group_by("user", "item").agg(pl.col("value").max())
-        users, items = pairs.get_column("user").unique().sort(), pairs.get_column("item").unique().sort()
-        places = (rows_of(pairs.get_column("user"), users), rows_of(pairs.get_column("item"), items))
+        users, items = (Vocabulary.distinct(pairs.get_column(name)) for name in ("user", "item"))
+        places = (users.rows(pairs.get_column("user")), items.rows(pairs.get_column("item")))
         matrix = csr_array((pairs.get_column("value").to_numpy(), places), shape=(len(users), len(items)))
         matrix.sort_indices()  # a fixed order of summation, whatever the order of the rows
         return cls(users, items, matrix, train, graded=grades is not None)

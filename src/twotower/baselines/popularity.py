@@ -9,12 +9,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from twotower.baselines.baseline import FloatArray, IntArray, rows_of
+from twotower.baselines.baseline import FloatArray, IntArray
 from twotower.baselines.feedback import Feedback
 from twotower.baselines.order import rank_alike, values_at
 from twotower.baselines.ranking import RankingBaseline
 from twotower.baselines.search import Ladder, Setting
 from twotower.config.schema import Schema
+from twotower.core.vocabulary import Vocabulary
 from twotower.errors import ConfigError, DataError, nearest
 from twotower.evaluation.ranker import RankRequest
 
@@ -49,7 +50,7 @@ class Popularity(SharedOrder):
         del feedback, seed  # counted on request; nothing random
 
     def _worth(self, queries: RankRequest, feedback: Feedback) -> FloatArray:
-        return values_at(feedback.popularity, rows_of(queries.items, feedback.items))
+        return values_at(feedback.popularity, feedback.items.rows(queries.items))
 
 
 class CategoryPopularity(SharedOrder):
@@ -109,8 +110,8 @@ class CategoryPopularity(SharedOrder):
                 f"the items need the column {self._used!r}, which the baseline was fitted with; it is "
                 "missing. Read them with the schema of the training set"
             )
-        places, categories = _entries(tables.items, tables.schema.item, self._used, queries.items)
-        category = rows_of(categories, self.worth.get_column("category"))
+        places, categories = _entries(tables.items, tables.schema.item, self._used, Vocabulary(queries.items))
+        category = Vocabulary(self.worth.get_column("category")).rows(categories)
         known = category >= 0
         worth = self.worth.get_column("worth").to_numpy()[category[known]]
         count = np.bincount(places[known], minlength=len(queries.items))  # (n_items,)
@@ -140,9 +141,9 @@ def _chosen(column: str | None, schema: Schema) -> str:
     return column
 
 
-def _entries(table: pl.DataFrame, ids: str, column: str, wanted: pl.Series) -> tuple[IntArray, pl.Series]:
+def _entries(table: pl.DataFrame, ids: str, column: str, wanted: Vocabulary) -> tuple[IntArray, pl.Series]:
     """Return each entry's position in ``wanted`` (n,) and category (n,), without duplicates."""
-    places = rows_of(table.get_column(ids), wanted)
+    places = wanted.rows(table.get_column(ids))
     entries = pl.DataFrame({"place": places, "category": table.get_column(column)})
     if isinstance(entries.schema["category"], pl.List):
         entries = entries.explode("category")

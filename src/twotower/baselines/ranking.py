@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from twotower.baselines.baseline import FloatArray, IntArray, rows_of
+from twotower.baselines.baseline import FloatArray, IntArray
 from twotower.baselines.feedback import Feedback, blocks
 from twotower.baselines.order import COLD, rank_alike, top_rows, values_at
 from twotower.baselines.search import Found, Ladder, Point, Setting, climb
@@ -196,8 +196,8 @@ class PersonalBaseline(RankingBaseline):
     """A baseline that uses each user's training rows."""
 
     def _rank(self, queries: RankRequest, k: int, feedback: Feedback) -> NDArray[np.int32]:
-        users = rows_of(queries.users, feedback.users)
-        items = rows_of(queries.items, feedback.items)
+        users = feedback.users.rows(queries.users)
+        items = feedback.items.rows(queries.items)
         warm, cold = np.flatnonzero(users >= 0), np.flatnonzero(users < 0)
         found = np.full((len(users), k), -1, dtype=np.int32)
         if warm.size:

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from twotower.core.vocabulary import Vocabulary
 from twotower.data.dataset import Dataset
 from twotower.errors import DataError
 
@@ -26,15 +27,18 @@ def durations(data: Dataset) -> NDArray[np.float64] | None:
     if schema.duration is None:
         return None
     if schema.duration in data.interactions.columns:
-        column = data.interactions.get_column(schema.duration)
+        values = _numbers(data.interactions.get_column(schema.duration))
     elif schema.duration in data.items.columns:
-        known = data.items.select(schema.item, pl.col(schema.duration).alias("duration"))
-        rows = data.interactions.select(schema.item)
-        column = rows.join(known, on=schema.item, how="left", maintain_order="left").get_column("duration")
+        items = Vocabulary(data.items.get_column(schema.item))
+        each = _numbers(data.items.get_column(schema.duration))
+        values = items.take(each, data.interactions.get_column(schema.item), np.nan)
     else:
         raise DataError(
             f"schema.duration must name a column of the interactions or the items; neither has "
             f"{schema.duration!r}. Build the dataset with Dataset.of, which keeps that column"
         )
-    values: NDArray[np.float64] = column.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
     return np.where(np.isfinite(values), values, np.nan)
+
+
+def _numbers(column: pl.Series) -> NDArray[np.float64]:
+    return column.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from twotower.config import ModelConfig, ObjectiveConfig, TrainingConfig
 from twotower.config.bases import PredictingConfig
 from twotower.config.parts import Parts, first_that, trainer_of
+from twotower.core.vocabulary import rows_of_ids
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.durations import durations
 from twotower.data.placeholders import constant
@@ -185,11 +186,9 @@ def _target(
 
 
 def _warm_arrays(train: TrainPart, which: str, side: SideEncoder, device: torch.device) -> SideArrays:
-    wanted = side.warm_ids.alias(side.column).to_frame()
-    rows = table_of(train, which, side).join(wanted, on=side.column, how="right", maintain_order="right")
+    rows = rows_of_ids(table_of(train, which, side), side.column, side.warm_ids)
     return SideArrays.pack(side.transform(rows), device)
 
 
 def _warm_rows(train: Dataset, side: SideEncoder) -> NDArray[np.int32]:
-    ids = train.interactions.get_column(side.column)
-    return side.warm_ids.search_sorted(ids).to_numpy().astype(np.int32)
+    return side.rows(train.interactions.get_column(side.column)).astype(np.int32)

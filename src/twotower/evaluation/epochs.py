@@ -10,6 +10,7 @@ import polars as pl
 import torch
 from numpy.typing import NDArray
 
+from twotower.core.vocabulary import Vocabulary, rows_of_ids
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.evaluation.beside import ByPopularity
 from twotower.evaluation.ranker import VectorRanker
@@ -78,10 +79,10 @@ class RatingEpochs(EpochValidator):
         self.sides, rows = {}, {}
         for which, side in (("users", setup.encoder.users), ("items", setup.encoder.items)):
             ids = validation.interactions.get_column(side.column)
-            distinct = ids.unique().sort()
+            distinct = Vocabulary.distinct(ids)
             table = validation.users if which == "users" else validation.items
-            self.sides[which] = _packed(table, side, distinct, device)
-            rows[which] = distinct.search_sorted(ids).to_numpy()
+            self.sides[which] = _packed(table, side, distinct.ids, device)
+            rows[which] = distinct.rows(ids)
         order = np.argsort(rows["users"], kind="stable")
         self.user, self.item = rows["users"][order], rows["items"][order]
         label = validation.interactions.get_column(schema.label).to_numpy()[order]
@@ -170,6 +171,4 @@ def _weights(validation: Dataset, order: NDArray[np.int64]) -> NDArray[np.float6
 
 def _packed(table: pl.DataFrame, side: SideEncoder, ids: pl.Series, device: torch.device) -> SideArrays:
     """Return the arrays of some ids, in their order."""
-    wanted = ids.alias(side.column).to_frame()
-    found = table.join(wanted, on=side.column, how="right", maintain_order="right")
-    return SideArrays.pack(side.transform(found), device)
+    return SideArrays.pack(side.transform(rows_of_ids(table, side.column, ids)), device)

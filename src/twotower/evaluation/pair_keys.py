@@ -11,19 +11,20 @@ from numba import njit
 from numpy.typing import NDArray
 
 from twotower.core.lists import Lists
+from twotower.core.vocabulary import Vocabulary
 
 IntArray = NDArray[np.int64]
 
 
 def keys_of_rows(pairs: pl.DataFrame, users: pl.Series, items: pl.Series) -> tuple[IntArray, IntArray]:
     """Return the keys of pairs, ascending, and their column ``row``; unknown users or items are left out."""
-    code = (pl.col("user_row").cast(pl.Int64) * len(items) + pl.col("item_row").cast(pl.Int64)).alias("key")
-    coded = (
-        pairs.join(users.to_frame().with_row_index("user_row"), on="user")
-        .join(items.to_frame().with_row_index("item_row"), on="item")
-        .select(code, pl.col("row").cast(pl.Int64))
-        .sort("key")
+    user, item = (
+        Vocabulary(users).rows(pairs.get_column("user")),
+        Vocabulary(items).rows(pairs.get_column("item")),
     )
+    known = (user >= 0) & (item >= 0)
+    rows = pairs.get_column("row").to_numpy().astype(np.int64)[known]
+    coded = pl.DataFrame({"key": user[known] * len(items) + item[known], "row": rows}).sort("key")
     return coded.get_column("key").to_numpy(), coded.get_column("row").to_numpy()
 
 

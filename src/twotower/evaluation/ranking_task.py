@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from twotower.core.lists import Lists
+from twotower.core.vocabulary import Vocabulary
 from twotower.data.dataset import Dataset, Frame, to_polars
 from twotower.errors import DataError, nearest
 from twotower.evaluation.own_metrics import OwnMetrics
@@ -160,8 +161,7 @@ class RankingTask:
         asked = np.unique(keys // len(items))
         if allowed_keys is not None:
             allowed_keys = allowed_keys[~among(allowed_keys, seen_keys)]
-        counts = seen.group_by("item").agg(pl.len().alias("rows"))
-        train_rows = items.to_frame().join(counts, on="item", how="left", maintain_order="left")
+        counted = seen.get_column("item").value_counts(name="rows").cast({"rows": pl.Int64})
         return cls(
             ks=cuts,
             users=users.gather(asked),
@@ -170,7 +170,9 @@ class RankingTask:
             positives=test_positives.with_interactions(test_positives.interactions[row]),
             seen=lists_of(seen_keys, asked, len(items)),
             allowed=None if allowed_keys is None else lists_of(allowed_keys, asked, len(items)),
-            train_rows=train_rows.get_column("rows").fill_null(0).cast(pl.Int64).to_numpy(),
+            train_rows=Vocabulary(counted["item"]).take(
+                counted["rows"].to_numpy().astype(np.int64), items, 0
+            ),
             n_train=seen.height,
             left_out=left_out,
         )

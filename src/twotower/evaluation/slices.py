@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from twotower.core.vocabulary import Vocabulary
 from twotower.data.dataset import Dataset
 from twotower.data.durations import durations
 
@@ -57,7 +58,7 @@ def slices_of(test: Dataset, train: Dataset) -> Slices:
         "user": _non_empty({"warm": users > 0, "cold": users == 0}),
         "user_activity": _activity(users, test.interactions.get_column(schema.user)),
         "item": _non_empty({"warm": items > 0, "cold": items == 0}),
-        "item_popularity": _popularity(items, of_items.table.get_column("count").to_numpy()),
+        "item_popularity": _popularity(items, of_items.count),
         "item_duration": duration.result(),
     }
     return {group: members for group, members in slices.items() if members}
@@ -69,21 +70,22 @@ class _Counts:
 
     Attributes:
         column: of the ids.
-        table: ids and ``count``.
+        ids: of those with training rows.
+        count: (n_ids,) training rows of each.
     """
 
     column: str
-    table: pl.DataFrame
+    ids: Vocabulary
+    count: IntArray
 
     @classmethod
     def of(cls, train: Dataset, column: str) -> _Counts:
-        return cls(column, train.interactions.group_by(column).agg(pl.len().cast(pl.Int64).alias("count")))
+        counted = train.interactions.get_column(column).alias("id").value_counts(name="count")
+        return cls(column, Vocabulary(counted["id"]), counted["count"].to_numpy().astype(np.int64))
 
     def of_rows(self, test: Dataset) -> IntArray:
         """Return the number of training rows (n,) of each test row's user or item."""
-        ids = test.interactions.select(pl.col(self.column).cast(self.table.schema[self.column], strict=False))
-        rows = ids.join(self.table, on=self.column, how="left", maintain_order="left")
-        return rows.get_column("count").fill_null(0).to_numpy()
+        return self.ids.take(self.count, test.interactions.get_column(self.column), 0)
 
 
 def _popularity(counts: IntArray, per_item: IntArray) -> dict[str, Slice]:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from twotower.config.kinds import ColumnEncoder, FeatureKind
 from twotower.config.schema import Schema
 from twotower.core.blocks import Bag, Block, Codes, Dense
-from twotower.core.id_text import as_known
 from twotower.core.reprs import ShortRepr
+from twotower.core.vocabulary import Vocabulary
 from twotower.data.dataset import Dataset, TrainPart
 
 
@@ -60,16 +60,18 @@ class SideEncoder(ShortRepr):
         rows = table.filter(pl.col(column).is_in(warm_ids.implode()))
         return cls(column, warm_ids, {name: kind.fit(rows.get_column(name)) for name, kind in kinds.items()})
 
+    def rows(self, ids: pl.Series) -> NDArray[np.int64]:
+        """Return the position of each id among the warm ones, int64 (n,); -1 for a cold one."""
+        return Vocabulary(self.warm_ids).rows(ids)
+
     def transform(self, table: pl.DataFrame) -> EncodedSide:
         """Return the arrays of a table that has the id column and every feature column."""
-        known = self.warm_ids.alias(self.column).to_frame().with_row_index("warm", offset=1)
-        ids = as_known(table.get_column(self.column), self.warm_ids.dtype).to_frame()
-        warm = ids.join(known, on=self.column, how="left", maintain_order="left").get_column("warm")
+        warm = self.rows(table.get_column(self.column)) + 1
         blocks = {
             name: _checked(name, encoder.transform(table.get_column(name)), table.height)
             for name, encoder in self.columns.items()
         }
-        return EncodedSide(warm.fill_null(0).to_numpy().astype(np.int32), blocks)
+        return EncodedSide(warm.astype(np.int32), blocks)
 
 
 @dataclass(frozen=True, repr=False)

@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from twotower.core.forking import check_process
+from twotower.core.vocabulary import Vocabulary, rows_of_ids
 from twotower.data.checks import check_table
 from twotower.data.dataset import Dataset
 from twotower.errors import BundleError, DataError, nearest
@@ -47,23 +48,14 @@ class FittedTowers:
             ids: any number of ids.
         """
         rows = side.rows(ids)
-        if (rows >= 0).all():
+        unknown = rows < 0
+        if not unknown.any():
             return rows, np.zeros((0, self.model.dim), dtype=np.float32)
-        new = ids.filter(pl.Series(rows < 0)).unique().sort()
+        new = Vocabulary.distinct(ids.filter(pl.Series(unknown)))
         column = self.encoder.users.column if which == "users" else self.encoder.items.column
         table = data.users if which == "users" else data.items
-        found = (
-            new.alias(column)
-            .to_frame()
-            .join(
-                table.with_columns(pl.col(column).cast(new.dtype)),
-                on=column,
-                how="left",
-                maintain_order="left",
-            )
-        )
-        rows[rows < 0] = len(side.ids) + new.search_sorted(ids.filter(pl.Series(rows < 0))).to_numpy()
-        return rows, self._vectors(found, which)
+        rows[unknown] = len(side.ids) + new.rows(ids.filter(pl.Series(unknown)))
+        return rows, self._vectors(rows_of_ids(table, column, new.ids), which)
 
     def encode(self, table: pl.DataFrame, which: str) -> NDArray[np.float32]:
         """Return the vectors of rows of features, float32 (n, dim).

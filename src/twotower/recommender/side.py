@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from twotower.core.asked import Ids, as_series
 from twotower.core.forking import check_process
-from twotower.core.id_text import as_known
 from twotower.core.reprs import ShortRepr
+from twotower.core.vocabulary import Vocabulary
 from twotower.errors import DataError, nearest
 from twotower.kernels.layout import VectorLayout
 
@@ -37,10 +37,7 @@ class Side(ShortRepr):
     def rows(self, ids: pl.Series) -> NDArray[np.int64]:
         """Return the row of each id, -1 where there is none."""
         check_process()
-        known = self.ids.alias("id").to_frame().with_row_index("row")
-        asked = as_known(ids.alias("id"), self.ids.dtype)
-        found = asked.to_frame().join(known, on="id", how="left", maintain_order="left").get_column("row")
-        return found.cast(pl.Int64).fill_null(-1).to_numpy(writable=True)
+        return Vocabulary(self.ids).rows(ids)
 
     def known(self, ids: Ids, what: str, fix: str = "") -> NDArray[np.int64]:
         """Return the row of each id, int64 (n,).

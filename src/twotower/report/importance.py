@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from twotower.core.lists import Lists
+from twotower.core.vocabulary import rows_of_ids
 from twotower.data.splitting import Parts
 from twotower.evaluation import RankingValidator, RatingValidator
 from twotower.evaluation.validator import some_users
@@ -145,14 +145,7 @@ def _encoded(recommender: Recommender, parts: Parts, which: str) -> EncodedSide:
     encoder = getattr(recommender.encoder, which)
     side: Side = getattr(recommender, which)
     table = getattr(parts.train, which)
-    ids = side.ids.alias(encoder.column).to_frame()
-    rows = ids.join(
-        table.with_columns(pl.col(encoder.column).cast(side.ids.dtype, strict=False)),
-        on=encoder.column,
-        how="left",
-        maintain_order="left",
-    )
-    encoded: EncodedSide = encoder.transform(rows)
+    encoded: EncodedSide = encoder.transform(rows_of_ids(table, encoder.column, side.ids))
     return encoded
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from twotower.core.colours import CATEGORIES
+from twotower.core.vocabulary import rows_of_ids
 from twotower.recommender import Recommender
 from twotower.recommender.projecting import plane
 from twotower.report.people import Names
@@ -137,9 +138,7 @@ def _columns(recommender: Recommender, items: pl.DataFrame) -> Iterator[tuple[st
     for name in display.columns:
         if name != schema.item and display.schema[name] == pl.String:
             yield name, [None if v is None else shown(v) for v in display[name]]
-    ids = recommender.items.ids.alias(schema.item)
-    table = items.with_columns(pl.col(schema.item).cast(ids.dtype, strict=False))
-    aligned = ids.to_frame().join(table, on=schema.item, how="left", maintain_order="left")
+    aligned = rows_of_ids(items, schema.item, recommender.items.ids)
     tags = [name for name, kind in schema.items.items() if kind.meaning == "tags"]
     for name in sorted(tags, key=lambda column: isinstance(aligned.schema[column], pl.List)):
         values = schema.items[name].grouped(aligned[name])

@@ -65,13 +65,13 @@ async def with_past(
             raise ApiError(422, f"{where}: a query needs a user, features or a history", where)
         if name is not None:
             name = state.users.new(name, limits.id_length, where)
-        if features is not None and name in state.users.rows:
+        if features is not None and name in state.users.index:
             raise ApiError(
                 422,
                 f"features are for users that the model does not know; it knows {shown(name)}",
                 f"{where}.features",
             )
-        trained = features is None and name in state.users.rows
+        trained = features is None and name in state.users.index
         past = Past() if name is None else await users.past(name, without_store=trained)
         found.append(Asked(where, name, features, history, past))
         if len(found) % _STEP == 0:
@@ -107,7 +107,7 @@ def people(state: State, asked: Sequence[Asked], limits: Limits, deadline: Deadl
                 )
             found.append(encoded(state, -1) if user is None else user)
             continue
-        row = -1 if one.name is None else state.users.rows.get(one.name, -1)
+        row = -1 if one.name is None else state.users.index.get(one.name, -1)
         liked = item_rows(state, one.history or (), f"{one.where}.history").tolist()
         start = starts.get(place)
         found.append(encoded(state, row, one.past.events, liked, start=start, complete=one.past.complete))

@@ -59,7 +59,7 @@ class Trained:
         table = recommender.display.drop(recommender.encoder.schema.item)
         return cls(
             recommender,
-            Ids.of("item", recommender.item_ids),
+            Ids(recommender.item_ids, "item"),
             {name: _plain(table.get_column(name)) for name in table.columns},
             dict(table.schema),
             recommender.column_filters,
@@ -135,7 +135,7 @@ class Catalogue:
         if name in self.gone and not gone:
             return None
         found = self.rows.get(name)
-        return self.trained.ids.rows.get(name) if found is None else found
+        return self.trained.ids.index.get(name) if found is None else found
 
     def id(self, row: int) -> Id:
         """Return the id of a row."""
@@ -178,7 +178,7 @@ class Catalogue:
             live.pop(name, None)
         away = (self.gone | frozenset(gone)) - {item.id for item in put} - frozenset(back)
         kept = tuple(live.values())
-        own, first = self.trained.ids.rows, self.n_trained
+        own, first = self.trained.ids.index, self.n_trained
         rows = {item.id: first + place for place, item in enumerate(kept)}
         hidden = [rows[name] for name in away if name in rows]
         hidden += [own[name] for name in {*away, *rows} if name in own]

@@ -2,56 +2,24 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from dataclasses import dataclass
-from typing import Any
 
-import polars as pl
-
+from twotower.core.vocabulary import Vocabulary
 from twotower.server.errors import ApiError, shown
 
 Id = int | str
-_WHOLE = re.compile(r"(?:0|-?[1-9][0-9]{0,18})\Z")
 
 
-@dataclass(frozen=True, eq=False)
-class Ids:
+@dataclass(frozen=True, eq=False, repr=False)
+class Ids(Vocabulary):
     """The ids of one side of a model.
 
     Attributes:
         what: "user" or "item".
-        known: the ids, one a row, integers or strings.
-        whole: whether they are integers.
-        rows: the row of each id.
     """
 
     what: str
-    known: list[Any]
-    whole: bool
-    rows: dict[Any, int]
-
-    @classmethod
-    def of(cls, what: str, ids: pl.Series) -> Ids:
-        """Build from a model's id column."""
-        known = ids.to_list()
-        return cls(what, known, ids.dtype.is_integer(), {name: row for row, name in enumerate(known)})
-
-    def native(self, given: Id) -> Id:
-        """Return an id as the model writes it: "14" is 14 where ids are integers, and the other way round.
-
-        >>> Ids.of("user", pl.Series([14])).native("14"), Ids.of("user", pl.Series(["a"])).native(14)
-        (14, '14')
-        >>> [Ids.of("user", pl.Series([0])).native(given) for given in ("0", "-0", "007", "-7")]
-        [0, '-0', '007', -7]
-        """
-        if self.whole:
-            return int(given) if isinstance(given, str) and _WHOLE.match(given) else given
-        return str(given)
-
-    def row(self, given: Id) -> int | None:
-        """Return the row of an id, None for one that the model does not know."""
-        return self.rows.get(self.native(given))
 
     def new(self, given: Id, longest: int, where: str | None = None) -> Id:
         """Return an id that the model need not know as it writes it, or refuse one that can't be one.
@@ -59,8 +27,8 @@ class Ids:
         Raises:
             ApiError: it is empty, too long, or holds control characters.
         """
-        name = self.native(given)
-        if name in self.rows:
+        name: Id = self.native(given)
+        if name in self.index:
             return name
         text, at = str(name), f"{where}: " if where else ""
         if not 1 <= len(text) <= longest:

@@ -244,7 +244,7 @@ def with_stored(state: State, stored: list[StoredItem]) -> State:
     put, gone, back = [], [], []
     for item in stored:
         name = state.items.trained.ids.native(item.key)
-        row = state.items.trained.ids.rows.get(name)
+        row = state.items.trained.ids.index.get(name)
         if item.columns is None:
             gone.append(name)
         elif row is not None and state.recommender.items.warm[row]:

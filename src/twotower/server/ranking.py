@@ -165,7 +165,7 @@ def reasons(state: State, user: User, rows: NDArray[np.int64], most: int) -> Ite
 def users_for(state: State, row: int, k: int) -> list[dict[str, Any]]:
     """Return the trained users with the highest score for an item, as `answers.ScoredUser` says."""
     own = state.recommender
-    trained = state.items.trained.ids.rows.get(state.items.id(row), -1)
+    trained = state.items.trained.ids.index.get(state.items.id(row), -1)
     barred = users_of(own.seen, np.array([trained]))
     item = state.items.vectors_of(np.array([row]))
     top = exact_top_k(item, own.users.vectors, k, seen=barred)

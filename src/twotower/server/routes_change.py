@@ -119,7 +119,7 @@ async def put_item(request: Request, item_id: ItemPath) -> Json:
     async with body_of(request, ItemBody, service, deadline) as body:
         columns, state = body.columns, service.state
     name = _new_item(state, item_id, service.limits.id_length)
-    trained = state.items.trained.ids.rows.get(name)
+    trained = state.items.trained.ids.index.get(name)
     if trained is not None and state.recommender.items.warm[trained]:
         if columns:
             raise ApiError(

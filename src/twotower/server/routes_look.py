@@ -86,7 +86,7 @@ async def user(request: Request, user_id: AnyPath, limit: Limit = 100) -> Json:
     service = service_of(request)
     state = service.state
     name = state.users.new(user_id, service.limits.id_length, "user_id")
-    row = state.users.rows.get(name)
+    row = state.users.index.get(name)
     events = (await service.users.past(name)).events
     history: list[dict[str, Any]] = []
     for event in islice(reversed(events), limit):

@@ -42,7 +42,7 @@ class State:
     def of(cls, recommender: Recommender, version: str) -> State:
         """Build from a model alone."""
         items = Catalogue(Trained.of(recommender))
-        return cls(recommender, version, Ids.of("user", recommender.user_ids), items)
+        return cls(recommender, version, Ids(recommender.user_ids, "user"), items)
 
     def with_items(self, items: Catalogue) -> State:
         """Return the state with other items."""

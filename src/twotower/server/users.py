@@ -144,7 +144,7 @@ class Users:
 
 def known(state: State, name: Id, past: Past) -> User | None:
     """Return a user that the model knows or that has events; None for any other."""
-    row = state.users.rows.get(name)
+    row = state.users.index.get(name)
     if not past.events:
         return None if row is None else encoded(state, row, complete=past.complete)
     for solved, user in past.solved:

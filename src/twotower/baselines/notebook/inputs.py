@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from twotower.baselines.baseline import rows_of
 from twotower.config.kinds import FeatureKind
+from twotower.core.vocabulary import Vocabulary
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.errors import DataError
 
@@ -102,7 +102,7 @@ class _MultiHot(_Column):
 
     def transform(self, column: pl.Series) -> Matrix:
         entries = _entries(column)
-        place = rows_of(entries.get_column("value"), self.values)
+        place = Vocabulary(self.values).rows(entries.get_column("value"))
         known = place >= 0
         hot = np.zeros((len(column), len(self.values)))
         hot[entries.get_column("row").to_numpy()[known], place[known]] = 1.0
@@ -186,7 +186,7 @@ class _Side:
             parts = [np.zeros((table.height, 1))]
         matrix = np.concatenate(parts, axis=1)
         matrix = np.concatenate([matrix, np.zeros((1, matrix.shape[1]))]).astype(np.float32)
-        row = rows_of(events.get_column(self.ids), table.get_column(self.ids))
+        row = Vocabulary(table.get_column(self.ids)).rows(events.get_column(self.ids))
         return torch.from_numpy(matrix), torch.from_numpy(np.where(row < 0, table.height, row))
 
 
@@ -232,7 +232,7 @@ def _numbers(column: pl.Series) -> Matrix:
 
 
 def _places(column: pl.Series, values: pl.Series) -> Matrix:
-    place = rows_of(column, values)
+    place = Vocabulary(values).rows(column)
     return np.where(place < 0, np.nan, place)[:, None]
 
 

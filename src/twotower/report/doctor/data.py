@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-import polars as pl
-
 from twotower.audit.finding import Finding
 from twotower.report.case import Case
 from twotower.report.doctor.probe import Probe
@@ -54,13 +52,12 @@ class ColdRows(Probe):
         for which, role in (("users", "user"), ("items", "item")):
             side = getattr(recommender, which)
             column = getattr(test.schema, role)
-            warm = side.ids.filter(pl.Series(side.warm)).alias(column).to_frame()
-            rows = test.interactions.select(pl.col(column).cast(side.ids.dtype, strict=False))
-            cold = rows.join(warm, on=column, how="anti").height / max(rows.height, 1)
+            rows = side.rows(test.interactions.get_column(column))
+            cold = float(((rows < 0) | ~side.warm[rows]).mean()) if len(rows) else 0.0
             features = bool(getattr(test.schema, which))
             if cold < _SOME:
                 continue
-            evidence = f"{cold:.1%} of {rows.height:,} test rows are of cold {which}"
+            evidence = f"{cold:.1%} of {len(rows):,} test rows are of cold {which}"
             meant = case.config.split.kind().cold == which
             if not features and cold >= _MANY:
                 yield self.warning(
