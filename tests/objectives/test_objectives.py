@@ -167,10 +167,10 @@ class ObjectiveContract:
         ):
             npt.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
-    def test_link_gives_the_label_that_a_pair_of_least_loss_has(self):
-        # The slope vanishes where the prediction equals the label.
+    def test_least_loss_is_where_the_prediction_is_the_label(self):
+        # predictions are scores, or their logistic function where the config says that scores are logits
         score = torch.linspace(-3, 3, 13, dtype=torch.float64, requires_grad=True)
-        label = torch.from_numpy(self.objective.link(score.detach().numpy()))
+        label = score.detach().sigmoid() if self.objective.Config.logits else score.detach()
         (slope,) = torch.autograd.grad(self.pointwise(score, label).sum(), score)
         npt.assert_allclose(slope.numpy(), 0, atol=1e-12)
 

@@ -8,7 +8,6 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import Field
 
 from twotower.config.bases import LEAST_GRADE, RankingConfig
@@ -120,7 +119,3 @@ class AllPairs(Objective):
         dU.addmm_(U, of_items, alpha=2 * scale)
         dV.addmm_(V, of_users, alpha=2 * scale)
         return PairLoss(loss + scale * squares, dU, dV)
-
-    def link(self, score: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the scores (n,) unchanged: they rank items and do not predict a label."""
-        return score

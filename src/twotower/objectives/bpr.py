@@ -116,10 +116,6 @@ class BPR(Objective):
                 dV.index_add_(0, i, -slope * own)
         return PairLoss(loss, dU, dV)
 
-    def link(self, score: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the scores (n,) unchanged: they rank items and do not predict a label."""
-        return score
-
 
 def draw_negatives(
     user: NDArray[np.int64], pairs: Pairs, n_items: int, each: int, step: Step

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from twotower.config.bases import PredictingConfig
 from twotower.config.sections import Positive
@@ -76,7 +75,3 @@ class Huber(PointwiseObjective):
         r = score - label
         inner = r.clamp(-self.delta, self.delta)
         return inner * (2 * r - inner), 2 * inner
-
-    def link(self, score: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the scores (n,) unchanged."""
-        return score

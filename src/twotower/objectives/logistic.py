@@ -8,9 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from pydantic import model_validator
-from scipy.special import expit
 
 from twotower.config.bases import PredictingConfig
 from twotower.kernels.pairs import Pairs
@@ -82,11 +80,6 @@ class Logistic(PointwiseObjective):
         """Return the cross-entropy (n,) and ``p - y`` (n,)."""
         loss = score.clamp(min=0) - score * label + torch.log1p(torch.exp(-score.abs()))
         return loss, torch.sigmoid(score) - label
-
-    def link(self, score: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the probabilities ``1 / (1 + exp(-s))`` (n,)."""
-        probability: NDArray[np.float32] = expit(score)
-        return probability
 
     def check(self, pairs: Pairs) -> None:
         """Raise `DataError` unless every label lies in [0, 1]."""

@@ -136,10 +136,6 @@ class Objective(ABC):
 
         """
 
-    @abstractmethod
-    def link(self, score: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Turn scores (n,) into predictions (n,) on the label's scale."""
-
     def check(self, pairs: Pairs) -> None:
         """Raise `DataError` if the labels are not valid for this objective. Called once before training.
 

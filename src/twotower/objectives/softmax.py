@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 
 from twotower.config.bases import SamplingConfig
 from twotower.config.sections import Count
@@ -183,7 +182,3 @@ class Softmax(Objective):
         shares = terms.mul_((by_user / sums.clamp_min(1.0))[:, None])
         shares.index_put_((user, item), -slope, accumulate=True)
         return loss, shares
-
-    def link(self, score: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the scores (n,) unchanged: they rank items and do not predict a label."""
-        return score

@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from twotower.config.bases import PredictingConfig
 from twotower.objectives.pointwise import PointwiseObjective
@@ -42,7 +41,3 @@ class Squared(PointwiseObjective):
         """Return ``(s - y)^2`` (n,) and ``2 (s - y)`` (n,)."""
         r = score - label
         return r * r, 2 * r
-
-    def link(self, score: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the scores (n,) unchanged."""
-        return score
