@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twotower.data.tables import column_names, read_dataset, read_table
-from twotower.errors import DataError
+from twotower.errors import ConfigError, DataError
 
 
 def write(folder: Path, content: bytes, name: str = "t.csv") -> Path:
@@ -297,3 +297,11 @@ def test_messages_of_read_dataset_name_the_file(tmp_path: Path) -> None:
         read_dataset(log, users, schema={"users": {"age": "number"}})
     with refused("users.csv has no column 'agee'", "Did you mean 'age'?"):
         read_dataset(log, users, schema={"users": {"agee": "number"}})
+
+
+@pytest.mark.parametrize("encoding", ["utf-88", "rot13", "a\0b"])
+def test_an_encoding_that_is_none(tmp_path, encoding):
+    path = tmp_path / "rows.csv"
+    path.write_text("user_id,item_id\n1,2\n")
+    with pytest.raises(ConfigError, match="encoding must be one that Python knows, such as utf-8.*; got"):
+        read_dataset(path, schema={}, encoding=encoding)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final, Protocol
 
-from twotower.errors import DataError
+from twotower.errors import ConfigError, DataError
 
 PACKED: Final = (".gz", ".bz2", ".xz", ".zst", ".zstd")
 """Suffixes of compressed files."""
@@ -66,8 +66,15 @@ def raw_text(path: Path, encoding: str = UTF8, *, head: bool = False) -> RawText
         head: decompress and decode only the beginning.
 
     Raises:
+        ConfigError: the encoding is not one that Python knows.
         DataError: it can't be decompressed or decoded, or is a spreadsheet or a zip of several files.
     """
+    try:
+        "".encode(encoding)
+    except (LookupError, ValueError):
+        raise ConfigError(
+            f"encoding must be one that Python knows, such as utf-8, latin-1 or utf-16; got {encoding!r}"
+        ) from None
     try:
         with path.open("rb") as stream:
             start = stream.read(6)
@@ -100,17 +107,6 @@ def unreadable(path: Path, error: BaseException) -> DataError:
     """Return the error for a file that can't be opened or decompressed."""
     reason = getattr(error, "strerror", None) or (str(error) or type(error).__name__).splitlines()[0]
     return DataError(f"{path} can't be read ({reason}). Check its permissions, or fetch it again.")
-
-
-def known_encoding(name: str) -> str:
-    """Return the name of an encoding after checking that it exists; `ValueError` if not."""
-    try:
-        "".encode(name)
-    except (LookupError, ValueError):
-        raise ValueError(
-            f"must be an encoding that Python knows, such as utf-8, latin-1 or utf-16; got {name!r}"
-        ) from None
-    return name
 
 
 def _plain(encoding: str) -> bool:
