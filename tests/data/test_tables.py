@@ -303,5 +303,5 @@ def test_messages_of_read_dataset_name_the_file(tmp_path: Path) -> None:
 def test_an_encoding_that_is_none(tmp_path, encoding):
     path = tmp_path / "rows.csv"
     path.write_text("user_id,item_id\n1,2\n")
-    with pytest.raises(ConfigError, match="encoding must be one that Python knows, such as utf-8.*; got"):
+    with pytest.raises(ConfigError, match=r"encoding must be one that Python knows, such as utf-8.*; got"):
         read_dataset(path, schema={}, encoding=encoding)
