@@ -305,3 +305,18 @@ def test_an_encoding_that_is_none(tmp_path, encoding):
     path.write_text("user_id,item_id\n1,2\n")
     with pytest.raises(ConfigError, match=r"encoding must be one that Python knows, such as utf-8.*; got"):
         read_dataset(path, schema={}, encoding=encoding)
+
+
+@pytest.mark.parametrize("block", [1, 3, 8, 1 << 22])
+def test_numbers_in_quotes_are_found_wherever_a_file_is_cut_into_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    monkeypatch.setattr("twotower.data.quotes._BLOCK", block)
+    path = write(tmp_path, b'u,i,t\n1,"2","3\n"\n4,5,"x ""6"" ,7\n,8"\n"\n9",6,\n')
+    # "2" is quoted, and so is "3 and a line end"; the 9 begins a line, not a field.
+    assert read_table(path, ids=["u", "i", "t"]).to_dict(as_series=False) == {
+        "u": ["1", "4", "\n9"],
+        "i": ["2", "5", "6"],
+        "t": ["3\n", 'x "6" ,7\n,8', None],
+    }
+    assert read_table(path).get_column("i").to_list() == [2, 5, 6]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 import polars as pl
-from polars.exceptions import PolarsError
 
 from twotower.core.id_text import canonical
 
-CODE = r"^\s*(?:\+|-?0)\d|^-0$|^-?\d{19,}$"
+_CODE = r"^\s*(?:\+|-?0)\d|^-0$|^-?\d{19,}$"
 """A whole number that is a code: a quantity would not be written this way."""
+_POWER = r"[eE]|^\s*(?:\+|-?0)\d|^-0(?:\.0*)?$|\d{16,}"
+"""A number that is an id and would be written back differently."""
+_WORDS = ("NaN", "inf", "+inf", "-inf")
+"""Words among numbers."""
 
 
 def converted(cells: pl.Series, dtype: pl.DataType | type[pl.DataType]) -> pl.Series:
@@ -26,21 +27,40 @@ def converted(cells: pl.Series, dtype: pl.DataType | type[pl.DataType]) -> pl.Se
     return (cells.str.strip_suffix(".0") if dtype.is_integer() else cells).cast(dtype, strict=False)
 
 
-def narrowed(cells: pl.Series) -> pl.Series:
+def narrowed(cells: pl.Series, *, ids: bool = False) -> pl.Series:
     """Return strings as Int64, Float64 or Boolean if all of them are.
 
-    Whole numbers that are too long, or written as codes (007, +7), stay strings.
+    Whole numbers that are too long, or written as codes (007, +7), stay strings. So do ids if one of them is
+    written as a power (1e5), but whole ids as pandas writes them (1.0) become Int64.
     """
-    if not cells.count():
-        return cells
-    for dtype in (pl.Int64, pl.Float64):
-        if dtype == pl.Float64 and cells.str.contains(r"^[+-]?\d{16,}$").any():
+    first = cells.filter(cells.is_not_null()).head(1)
+    for dtype in (pl.Int64, pl.Float64, pl.Boolean):
+        if not first.is_empty() and _as(dtype, first).count():  # columns of text end at their first value
+            found = _as(dtype, cells)
+            if found.count() == cells.count():
+                return _written_back(cells, found, ids)
+    return cells
+
+
+def _as(dtype: type[pl.DataType], cells: pl.Series) -> pl.Series:
+    return converted(cells, dtype) if dtype == pl.Boolean else cells.cast(dtype, strict=False)
+
+
+def _written_back(cells: pl.Series, found: pl.Series, ids: bool) -> pl.Series:
+    """Return the numbers that strings are, or the strings if they would be written back differently."""
+    longest = cells.str.len_bytes().max()
+    assert isinstance(longest, int)
+    if found.dtype.is_integer():
+        some = cells if longest > 18 else cells.filter((cells < "1") & (cells != "0"))  # of +1, -0, 01
+        return cells if some.str.contains(_CODE).any() else found
+    if found.dtype.is_float():
+        words = cells.filter(~found.is_finite())
+        if (longest > 15 and cells.str.contains(r"^[+-]?\d{16,}$").any()) or not words.is_in(_WORDS).all():
             return cells
-        with suppress(PolarsError):
-            found = cells.cast(dtype)
-            return cells if dtype == pl.Int64 and cells.str.contains(CODE).any() else found
-    flags = cells.str.to_lowercase()
-    return flags == "true" if flags.drop_nulls().is_in(["true", "false"]).all() else cells
+        if ids and cells.str.contains(_POWER).any():
+            plain = cells.str.strip_suffix(".0")
+            return plain.cast(pl.Int64) if canonical(plain).all() else cells
+    return found
 
 
 def unpadded(cells: pl.Series, padded_name: bool, typed: bool) -> pl.Series:
@@ -55,9 +75,3 @@ def unpadded(cells: pl.Series, padded_name: bool, typed: bool) -> pl.Series:
         if numbers.dtype != pl.String:
             return numbers
     return stripped if padded_name or spaced.all() else cells
-
-
-def whole_ids(ids: pl.Series) -> pl.Series:
-    """Return ids as Int64 if all are integers, perhaps as pandas writes them (1.0); otherwise unchanged."""
-    plain = ids.str.strip_suffix(".0")
-    return plain.cast(pl.Int64) if canonical(plain).all() else ids

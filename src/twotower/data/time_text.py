@@ -164,9 +164,13 @@ def _numbers(values: pl.Series, given: str | None, events: bool) -> Times:
 
 
 def _unit(sized: pl.Series) -> str:
-    middle = sized.median()
-    size = middle if isinstance(middle, float) else 0.0
-    return next((unit for unit in ("ns", "us", "ms") if size >= _FROM[unit]), "s")
+    """Return the unit of most numbers."""
+    least, most = _unit_of(sized.min()), _unit_of(sized.max())
+    return least if least == most else _unit_of(sized.median())
+
+
+def _unit_of(size: Any) -> str:
+    return next((unit for unit in ("ns", "us", "ms") if size is not None and size >= _FROM[unit]), "s")
 
 
 def _date_format(sized: pl.Series) -> str | None:

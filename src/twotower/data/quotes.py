@@ -1,7 +1,9 @@
-"""Delimited files with quotes in unusual places: a lone quote is read as text, or its line is reported.
+"""Quotes in delimited files: whether all are in valid places, which columns have numbers in quotes, and files
+in which some are not.
 
 ``5,the 5" disk`` has a quote that opens nothing: only one at the beginning of a field does. ``"a \\"b\\" c"``
-escapes quotes with a backslash, as MySQL does. ``1, "a, b"`` has a space before a quoted field.
+escapes quotes with a backslash, as MySQL does. ``1, "a, b"`` has a space before a quoted field. There a lone
+quote is read as text, or its line is reported.
 """
 
 from __future__ import annotations
@@ -10,14 +12,111 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import numpy as np
 import polars as pl
 
 from twotower.data.header import Header
 from twotower.data.raw_text import RawText
 from twotower.errors import DataError
+
+_BLOCK: Final = 1 << 22
+_QUOTE, _END = ord('"'), 10
+_NUMERIC: Final = np.isin(np.arange(256), np.frombuffer(b"0123456789+-", dtype=np.uint8))
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What separates the fields of a file.
+
+    Attributes:
+        quotes: number of quotes.
+        separators: number of separators, those within quotes included.
+        lines: number of lines.
+        odd: whether a quote is in an invalid place.
+    """
+
+    quotes: int
+    separators: int
+    lines: int
+    odd: bool
+
+
+def marks(text: RawText, separator: str) -> Marks:
+    """Count quotes, separators and lines, and check the characters beside each quote.
+
+    A quote that opens a field comes after a separator or a line end, one that closes it before one; two
+    quotes within a field count as one that closes and one that opens.
+    """
+    beside = np.zeros(256, dtype=np.bool_)
+    beside[[ord(separator), 10, 13, _QUOTE]] = True
+    quotes = separators = lines = 0
+    odd, before = False, b"\n"
+    for block in _blocks(text):
+        codes = np.frombuffer(block, dtype=np.uint8)
+        separators += int(np.count_nonzero(codes == ord(separator)))
+        lines += int(np.count_nonzero(codes == _END))
+        if b'"' in block:
+            codes = np.frombuffer(before + block + b"\n", dtype=np.uint8)  # a neighbour on each side
+            at = np.flatnonzero(codes[1:-1] == _QUOTE) + 1
+            opens, closes = at[quotes % 2 :: 2], at[1 - quotes % 2 :: 2]
+            odd = odd or not (beside[codes[opens - 1]].all() and beside[codes[closes + 1]].all())
+            quotes += len(at)
+        before = block[-1:]
+    return Marks(quotes, separators, lines + (before != b"\n"), odd or quotes % 2 == 1)
+
+
+def _blocks(text: RawText) -> Iterator[bytes]:
+    """Yield the text in blocks, without a byte order mark."""
+    with text.open() as stream:
+        if stream.read(3) != b"\xef\xbb\xbf":
+            stream.seek(0)
+        while block := stream.read(_BLOCK):
+            while block[-1] == _QUOTE and (more := stream.read(1)):
+                block += more  # whether a quote closes depends on what follows
+            yield block
+
+
+def _whole_rows(text: RawText) -> Iterator[bytes]:
+    """Yield the text in blocks that end where a row does; all quotes are in valid places."""
+    rest = b""
+    for block in _blocks(text):
+        rows, within = rest + block, block.count(b'"') + rest.count(b'"')
+        end = at = len(rows)
+        while at and (within % 2 or rows[at - 1] != _END):
+            at = rows.rfind(b"\n", 0, at - 1) + 1
+            within -= rows.count(b'"', at, end)
+            end = at
+        rest = rows[at:]
+        if at:
+            yield rows[:at]
+    yield rest
+
+
+def quoted_numbers(text: RawText, separator: str) -> frozenset[int]:
+    """Return the positions (from 0) of the columns in which a field begins with a quote and a digit or sign:
+    "7" is a name, not a quantity.
+
+    Args:
+        text: the text; every quote must begin or end a field, or be doubled within one.
+        separator: one character.
+    """
+    places: set[int] = set()
+    for block in _whole_rows(text):
+        codes = np.frombuffer(b"\n" + block + b"\n", dtype=np.uint8)
+        at = np.flatnonzero(codes == _QUOTE)
+        begins = at[::2]
+        begins = begins[_NUMERIC[codes[begins + 1]] & (codes[begins - 1] != _QUOTE)]
+        if len(begins):
+            outside = np.bitwise_xor.accumulate((codes == _QUOTE).view(np.uint8)) == 0
+            before = np.cumsum((codes == ord(separator)) & outside)  # separators up to each byte
+            ends = np.flatnonzero((codes == _END) & outside)
+            row = ends[np.searchsorted(ends, begins) - 1]
+            places.update(np.unique(before[begins] - before[row]).tolist())
+    return frozenset(places)
 
 
 def read_odd_quotes(text: RawText, header: Header, wanted: Sequence[str]) -> pl.DataFrame:
