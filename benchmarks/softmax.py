@@ -68,17 +68,9 @@ def _timed(step: Callable[[], float], steps: int) -> tuple[float, float, float]:
 
 def _ours(train: tt.TrainPart, steps: int, **settings: Any) -> tuple[Speed, int, TrainPairs]:
     """Benchmark a step of our loop; also return its members and the pairs."""
-    estimator = tt.TwoTower(kind="mlp", objective="softmax", dim=DIM, batch_size=BATCH, **settings)
+    estimator = tt.TwoTower(kind="mlp", objective="softmax", dim=DIM, batch_size=BATCH, seed=0, **settings)
     rule = PositiveRule.fit(train, estimator.positive)
-    made = prepare(
-        train,
-        estimator.model,
-        estimator.objective,
-        estimator.training,
-        rule,
-        device=torch.device("cpu"),
-        seed=0,
-    )
+    made = prepare(estimator.settings, train, rule, torch.device("cpu"))
     trainer, pairs = made.trainer, made.task.pairs
     assert isinstance(trainer, Gradients)
     batches = trainer.batcher.epoch(1)

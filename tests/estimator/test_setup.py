@@ -8,12 +8,12 @@ import polars as pl
 import pytest
 import torch
 
-from twotower.config import PositiveConfig, TrainingConfig
+from twotower.config import PositiveConfig
 from twotower.data.dataset import Dataset
+from twotower.estimator import TwoTower
 from twotower.estimator.setup import TrainingSetup, prepare
 from twotower.objectives import AllPairs
 from twotower.targets.positive import PositiveRule
-from twotower.towers.linear import LinearConfig
 
 N_USERS, N_ITEMS = 300, 200
 
@@ -23,9 +23,8 @@ def setup(density: float, **objective: float) -> tuple[TrainingSetup, np.ndarray
     taken = np.random.default_rng(0).random((N_USERS, N_ITEMS)) < density
     user, item = np.nonzero(taken)
     train = Dataset.of(pl.DataFrame({"user_id": user, "item_id": item}), schema={}).as_train()
-    config = AllPairs.Config(**objective)
     rule = PositiveRule.fit(train, PositiveConfig())
-    made = prepare(train, LinearConfig(), config, TrainingConfig(), rule, device=torch.device("cpu"), seed=0)
+    made = prepare(TwoTower(seed=0, **objective).settings, train, rule, torch.device("cpu"))
     return made, taken.astype(np.float64)
 
 

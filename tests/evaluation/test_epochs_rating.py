@@ -9,13 +9,12 @@ import polars as pl
 import pytest
 import torch
 
-from twotower.config import PositiveConfig, TrainingConfig
+from twotower.config import PositiveConfig
 from twotower.data.dataset import Dataset
+from twotower.estimator import TwoTower
 from twotower.estimator.setup import prepare
 from twotower.evaluation.epochs import RatingEpochs
-from twotower.objectives import Squared
 from twotower.targets.positive import PositiveRule
-from twotower.towers.linear import LinearConfig
 
 CPU = torch.device("cpu")
 SCHEMA = {"label": "y", "weight": "w"}
@@ -38,18 +37,13 @@ def judged(rows: list[tuple[int, int, float, float]], schema: dict[str, str] = S
         pl.DataFrame({"user_id": [1, 2], "item_id": [7, 8], "y": [1.0, 5.0], "w": [1.0, 1.0]}), schema=schema
     ).as_train()
     rule = PositiveRule.fit(train, PositiveConfig())
-    setup = prepare(
-        train,
-        LinearConfig(dim=4, ensemble_size=1),
-        Squared.Config(),
-        TrainingConfig(),
-        rule,
-        device=CPU,
-        seed=0,
-    )
+    estimator = TwoTower(dim=4, ensemble_size=1, objective="squared", seed=0)
+    setup = prepare(estimator.settings, train, rule, CPU)
     assert (setup.target.mean, setup.target.sd) == (3.0, 2.0)
     columns = pl.DataFrame(rows, schema=["user_id", "item_id", "y", "w"], orient="row")
-    validator = RatingEpochs(setup, Dataset.of(columns, schema=schema), CPU)
+    validator = RatingEpochs(
+        setup.tables, setup.target, setup.task.objective, Dataset.of(columns, schema=schema)
+    )
     return validator(Fixed())  # type: ignore[arg-type]
 
 

@@ -234,6 +234,7 @@ def test_baselines_learn_what_is_better_on_validation_and_bar_everything_seen(
 
 def test_the_grades_are_those_that_all_pairs_learns(config: Config) -> None:
     """One function makes them both; the floor is the objective's, or its default for objectives without."""
+    from twotower.estimator import TwoTower
     from twotower.estimator.setup import prepare
 
     floor = changed(config, "objective", min_grade=0.4)
@@ -245,7 +246,7 @@ def test_the_grades_are_those_that_all_pairs_learns(config: Config) -> None:
         assert rows.grades.min() == pytest.approx(least, abs=0.15)
         assert rows.grades.max() <= 1.0
         if of.objective.name == "all_pairs":
-            ours = prepare(parts.train, of.model, of.objective, of.training, rule, device=CPU, seed=0)
+            ours = prepare(TwoTower.from_config(of).settings, parts.train, rule, CPU)
             np.testing.assert_allclose(
                 np.sort(ours.task.pairs.target), np.sort(rows.grades).astype(np.float32)
             )

@@ -6,11 +6,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from twotower.core.lists import Lists
 from twotower.data.dataset import TrainPart
-from twotower.estimator.setup import TrainingSetup, labels_of, table_of
+from twotower.estimator.setup import TrainingSetup, labels_of
 from twotower.kernels.pairs import Pairs
 from twotower.kernels.scoring import score_pairs
 from twotower.recommender import Recommender
@@ -19,7 +17,7 @@ from twotower.recommender.parts import Catalogue, Interactions, Training
 from twotower.recommender.side import Side, shown
 from twotower.targets.positive import PositiveRule
 from twotower.targets.target import label_targets
-from twotower.towers import SideArrays, finished
+from twotower.towers import finished
 from twotower.towers.fold_in import FoldInSettings
 
 LIKED = 0.9
@@ -48,39 +46,27 @@ def finish(
         history: records of the epochs.
         exclude_seen: whether users are not recommended items they have in the training set.
     """
-    encoder, schema, task = setup.encoder, train.schema, setup.task
-    device = task.users.dense.device
-    sides = {}
-    for which, side in (("users", encoder.users), ("items", encoder.items)):
-        table = table_of(train, which, side)
-        encoded = side.transform(table)
-        vectors = finished(task.model.encode(SideArrays.pack(encoded, device), which), which, setup.target)
-        sides[which] = Side(table.get_column(side.column), vectors, encoded.warm > 0)
-    user = sides["users"].rows(train.interactions.get_column(schema.user))
-    item = sides["items"].rows(train.interactions.get_column(schema.item)).astype(np.int32)
-    seen, label = _by_user(user, item, train, len(sides["users"].ids))
-    items_table = table_of(train, "items", encoder.items)
+    schema, task = train.schema, setup.task
+    events, items = train.interactions, setup.tables["items"].table
+    sides, rows = {}, {}
+    for which, known in setup.tables.items():
+        vectors = finished(task.model.encode(known.arrays, which), which, setup.target)
+        sides[which] = Side(known.ids.ids, vectors, known.arrays.warm.cpu().numpy() > 0)
+        rows[which] = known.ids.rows(events.get_column(known.encoder.column))
+    label = None if schema.label is None else events.get_column(schema.label).to_numpy()
+    no_label = np.zeros(len(train)) if label is None else label
+    seen = Pairs.from_arrays(rows["users"], rows["items"], no_label, n_users=len(sides["users"].ids))
     duration = None
-    if schema.duration is not None and schema.duration in items_table.columns:
-        duration = items_table.get_column(schema.duration).cast(pl.Float64).fill_null(np.nan).to_numpy()
-    display = shown(items_table.select(schema.item, *(c for c in schema.display if c != schema.item)))
+    if schema.duration is not None and schema.duration in items.columns:
+        duration = items.get_column(schema.duration).cast(pl.Float64).fill_null(np.nan).to_numpy()
+    display = shown(items.select(schema.item, *(c for c in schema.display if c != schema.item)))
     fold_in = _settings(setup, train, rule, sides["users"], sides["items"])
     return Recommender(
-        FittedTowers(encoder, task.model.eval(), setup.target),
+        FittedTowers(setup.encoder, task.model.eval(), setup.target),
         Catalogue(sides["users"], sides["items"], display, duration),
-        Interactions(seen, label),
+        Interactions(seen.lists, None if label is None else seen.label),
         Training(rule, task.settings, fold_in, history, exclude_seen),
     )
-
-
-def _by_user(
-    user: NDArray[np.int64], item: NDArray[np.int32], train: TrainPart, n_users: int
-) -> tuple[Lists, NDArray[np.float32] | None]:
-    """Return the items and labels of all interactions, grouped by user."""
-    column = train.schema.label
-    label = np.zeros(len(user)) if column is None else train.interactions.get_column(column).to_numpy()
-    grouped = Pairs.from_arrays(user, item, label, n_users=n_users)
-    return grouped.lists, None if column is None else grouped.label
 
 
 def _settings(

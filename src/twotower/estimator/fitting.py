@@ -15,11 +15,10 @@ from twotower.errors import ConfigError
 from twotower.estimator.finishing import finish
 from twotower.estimator.settings import Settings
 from twotower.estimator.setup import TrainingSetup, prepare
-from twotower.evaluation.epochs import RankingEpochs as RankingValidator
-from twotower.evaluation.epochs import RatingEpochs as RatingValidator
+from twotower.evaluation.epochs import EpochValidator, RankingEpochs, RatingEpochs
 from twotower.recommender import Recommender
 from twotower.targets.positive import PositiveRule
-from twotower.training import CallbackList, Checkpoint, Loop, Trainer, Validator
+from twotower.training import CallbackList, Checkpoint, Loop
 
 
 @dataclass(frozen=True)
@@ -42,23 +41,22 @@ class Fit:
     callbacks: CallbackList
     exclude_seen: bool
 
-    def run(self, train: TrainPart, validation: Dataset) -> Recommender:
+    def run(self, train: TrainPart, validation: Dataset, rule: PositiveRule) -> Recommender:
         """Train, choose the number of epochs on ``validation``, then refit on both if set to."""
-        checkpoints, resume, exclude_seen = self.checkpoints, self.resume, self.exclude_seen
-        mark = fingerprint(self.settings, train, validation, exclude_seen)
-        rule = PositiveRule.fit(train, self.settings.positive)
-        found = Checkpoint.read(checkpoints) if resume and checkpoints is not None else None
+        settings, checkpoints, callbacks = self.settings, self.checkpoints, self.callbacks
+        mark = fingerprint(settings, train, validation, self.exclude_seen)
+        found = Checkpoint.read(checkpoints) if self.resume and checkpoints is not None else None
         earlier = found.meta["earlier"] if found is not None else {}
         if not earlier:
-            setup = self._prepare(train, rule)
+            setup = prepare(settings, train, rule, self.device)
             validator = self._validator(setup, train, validation, rule)
-            outcome = self._loop(setup.trainer, "train", mark).run(
-                validator, epochs=self.settings.training.epochs, resume=resume
+            outcome = Loop(setup.trainer, "train", mark, checkpoints, callbacks).run(
+                validator, epochs=settings.training.epochs, resume=self.resume
             )
-            refined = setup.trainer.refined(validator, self.callbacks, outcome.best_epoch)
+            refined = setup.trainer.refined(validator, callbacks, outcome.best_epoch)
             history = outcome.history + refined
-            if not self.settings.training.refit:
-                return finish(setup, train, rule, history, exclude_seen)
+            if not settings.training.refit:
+                return finish(setup, train, rule, history, self.exclude_seen)
             earlier = {
                 "best_epoch": outcome.best_epoch,
                 "rates": outcome.rates,
@@ -66,8 +64,8 @@ class Fit:
                 "refined": bool(refined),
             }
         everything = train.joined(validation)
-        setup = self._prepare(everything, rule)
-        refitted = self._loop(setup.trainer, "refit", mark).run(
+        setup = prepare(settings, everything, rule, self.device)
+        refitted = Loop(setup.trainer, "refit", mark, checkpoints, callbacks).run(
             None,
             epochs=earlier["best_epoch"],
             rates=earlier["rates"],
@@ -75,42 +73,24 @@ class Fit:
             earlier=earlier,
         )
         if earlier["refined"]:
-            setup.trainer.refine(self.callbacks)
-        return finish(setup, everything, rule, earlier["history"] + refitted.history, exclude_seen)
-
-    def _prepare(self, train: TrainPart, rule: PositiveRule) -> TrainingSetup:
-        return prepare(
-            train,
-            self.settings.model,
-            self.settings.objective,
-            self.settings.training,
-            rule,
-            device=self.device,
-            seed=self.settings.seed,
-        )
-
-    def _loop(self, trainer: Trainer, phase: str, mark: str) -> Loop:
-        return Loop(trainer, phase, mark, self.checkpoints, self.callbacks)
+            setup.trainer.refine(callbacks)
+        return finish(setup, everything, rule, earlier["history"] + refitted.history, self.exclude_seen)
 
     def _validator(
-        self,
-        setup: TrainingSetup,
-        train: TrainPart,
-        validation: Dataset,
-        rule: PositiveRule,
-    ) -> Validator:
-        if self.settings.objective.implicit:
-            return RankingValidator(
-                setup,
-                train,
-                validation,
-                rule,
-                self.device,
-                self.settings.seed,
-                exclude_seen=self.exclude_seen,
-                least_grade=self.settings.objective.least_grade,
-            )
-        return RatingValidator(setup, validation, self.device)
+        self, setup: TrainingSetup, train: TrainPart, validation: Dataset, rule: PositiveRule
+    ) -> EpochValidator:
+        objective = self.settings.objective
+        if not objective.implicit:
+            return RatingEpochs(setup.tables, setup.target, setup.task.objective, validation)
+        return RankingEpochs(
+            setup.tables,
+            train,
+            validation,
+            rule,
+            self.settings.seed,
+            exclude_seen=self.exclude_seen,
+            least_grade=objective.least_grade,
+        )
 
 
 def pick_device(name: str) -> torch.device:

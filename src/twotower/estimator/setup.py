@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -12,86 +13,80 @@ from numpy.typing import NDArray
 from twotower.config import ModelConfig, ObjectiveConfig, TrainingConfig
 from twotower.config.bases import PredictingConfig
 from twotower.config.parts import Parts, first_that, trainer_of
-from twotower.core.vocabulary import rows_of_ids
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.durations import durations
 from twotower.data.placeholders import constant
 from twotower.errors import DataError
+from twotower.estimator.settings import Settings
 from twotower.features import Encoder
-from twotower.features.encoder import SideEncoder, catalogue
 from twotower.kernels.pairs import Pairs
-from twotower.objectives import Objective
 from twotower.objectives.registry import OBJECTIVES
 from twotower.targets.positive import PositiveRule
 from twotower.targets.target import Target, label_targets
-from twotower.towers import SideArrays, TwoTowerModel
+from twotower.towers import TwoTowerModel
+from twotower.towers.encoded_table import EncodedTable
 from twotower.training import Trainer, TrainingTask, TrainPairs
 from twotower.training.registry import TRAINERS
 
 
 class TrainingSetup(NamedTuple):
-    """Everything a training phase starts from; every "auto" in the sections is resolved."""
+    """Everything a training phase starts from; every "auto" in the sections is resolved.
+
+    Attributes:
+        encoder: fitted on the training set.
+        tables: "users" and "items" -> all that the training set knows, encoded.
+        target: from labels to what is learned, and back.
+        task: the towers and what they learn from.
+        trainer: finds their weights.
+    """
 
     encoder: Encoder
+    tables: Mapping[str, EncodedTable]
     target: Target
     task: TrainingTask
     trainer: Trainer
 
-    @property
-    def objective(self) -> Objective:
-        """The loss."""
-        return self.task.objective
 
-
-def prepare(
-    train: TrainPart,
-    model: ModelConfig,
-    objective: ObjectiveConfig,
-    training: TrainingConfig,
-    rule: PositiveRule,
-    *,
-    device: torch.device,
-    seed: int,
-) -> TrainingSetup:
+def prepare(settings: Settings, train: TrainPart, rule: PositiveRule, device: torch.device) -> TrainingSetup:
     """Fit encoder and target on a training set, and convert the data to arrays.
 
     Args:
-        train: the training set; a ranking objective without grades uses only its positives.
-        model: sizes of the towers.
-        objective: settings of the objective.
-        training: training settings; they decide whether the towers are trained by gradients.
+        settings: of the estimator.
+        train: the training set; a ranking objective without grades learns from its positives alone.
         rule: the rule for positives.
         device: device of the towers and the features.
-        seed: random seed of the weights.
     """
-    if objective.implicit and not (objective.graded and train.schema.label is not None):
-        train = rule.select(train).as_train()
-    parts = settled(model, objective, training)
+    parts, schema = settled(settings.model, settings.objective, settings.training), train.schema
     model, objective = parts.model, parts.objective
-    encoder = Encoder.fit(train)
-    target, values = _target(train, objective, rule)
+    learned = train
+    if objective.implicit and not (objective.graded and schema.label is not None):
+        learned = rule.select(train).as_train()
+    encoder = Encoder.fit(learned)
+    label, duration, n = labels_of(learned)
+    target = Target.of_positives()
+    if isinstance(objective, PredictingConfig):
+        check_varied(train)
+        assert label is not None
+        target = Target.fit(
+            label, duration, transform=objective.transform, cap=objective.cap, logistic=objective.logits
+        )
+    values = label_targets(target, rule, objective, label, duration, n).astype(np.float32)
     weight = None
-    if train.schema.weight is not None:
-        weight = train.interactions.get_column(train.schema.weight).to_numpy().astype(np.float32)
+    if schema.weight is not None:
+        weight = learned.interactions.get_column(schema.weight).to_numpy().astype(np.float32)
         weight = weight / max(float(weight.mean(dtype=np.float64)), 1e-12)  # 1 on average
-    pairs = TrainPairs.sort(
-        _warm_rows(train, encoder.users),
-        _warm_rows(train, encoder.items),
-        values,
-        weight,
-        len(encoder.users.warm_ids),
-        len(encoder.items.warm_ids),
-    )
-    users, items = (
-        _warm_arrays(train, which, side, device)
-        for which, side in (("users", encoder.users), ("items", encoder.items))
-    )
-    towers = TwoTowerModel(users, items, pairs.n_users, pairs.n_items, model, seed, target.base).to(device)
+    sides = (encoder.users, encoder.items)
+    user, item = (side.rows(learned.interactions.get_column(side.column)).astype(np.int32) for side in sides)
+    pairs = TrainPairs.sort(user, item, values, weight, *(len(side.warm_ids) for side in sides))
+    tables = {which: EncodedTable.of(getattr(encoder, which), train, device) for which in ("users", "items")}
+    users, items = (table.take(table.encoder.warm_ids) for table in tables.values())
+    towers = TwoTowerModel(users, items, pairs.n_users, pairs.n_items, model, settings.seed, target.base)
     loss = OBJECTIVES.get(objective.name).of(objective, len(pairs), pairs.n_users * pairs.n_items)
     loss.check(Pairs(np.array([0, len(pairs)]), pairs.item, pairs.target, pairs.weight))
-    task = TrainingTask(towers, users, items, pairs, loss, objective, strength_of(objective, pairs), seed)
-    trainer = TRAINERS.get(trainer_of(model, objective, training))
-    return TrainingSetup(encoder, target, task, trainer(task, parts.training))
+    penalty = strength_of(objective, pairs)
+    task = TrainingTask(towers.to(device), users, items, pairs, loss, objective, penalty, settings.seed)
+    trainer = TRAINERS.get(trainer_of(model, objective, settings.training))
+    return TrainingSetup(encoder, tables, target, task, trainer(task, parts.training))
 
 
 def settled(model: ModelConfig, objective: ObjectiveConfig, training: TrainingConfig) -> Parts:
@@ -138,11 +133,6 @@ def strength_of(config: ObjectiveConfig, pairs: TrainPairs) -> float:
     return float(given * sides * np.sqrt(squares) / max(len(pairs), 1))
 
 
-def table_of(data: Dataset, which: str, side: SideEncoder) -> pl.DataFrame:
-    """Return the table of all users or items, including those with training interactions only."""
-    return catalogue(data, which, side.warm_ids)
-
-
 def labels_of(data: Dataset) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None, int]:
     """Return labels and durations (None if the data has none) and the number of interactions."""
     column = data.schema.label
@@ -163,32 +153,3 @@ def check_varied(train: Dataset) -> None:
             f"'{train.schema.label}' = {label[0]:g}. To recommend, rank instead (objective.name = "
             f"'{first_that(predicts=False)}'); to predict, choose another label"
         )
-
-
-def _target(
-    train: TrainPart, objective: ObjectiveConfig, rule: PositiveRule
-) -> tuple[Target, NDArray[np.float32]]:
-    """Return the target and the training values, float32 (n,)."""
-    label, duration, n = labels_of(train)
-    if not isinstance(objective, PredictingConfig):
-        target = Target.of_positives()
-    else:
-        assert label is not None
-        check_varied(train)
-        target = Target.fit(
-            label,
-            duration,
-            transform=objective.transform,
-            cap=objective.cap,
-            logistic=objective.logits,
-        )
-    return target, label_targets(target, rule, objective, label, duration, n).astype(np.float32)
-
-
-def _warm_arrays(train: TrainPart, which: str, side: SideEncoder, device: torch.device) -> SideArrays:
-    rows = rows_of_ids(table_of(train, which, side), side.column, side.warm_ids)
-    return SideArrays.pack(side.transform(rows), device)
-
-
-def _warm_rows(train: Dataset, side: SideEncoder) -> NDArray[np.int32]:
-    return side.rows(train.interactions.get_column(side.column)).astype(np.int32)

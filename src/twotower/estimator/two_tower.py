@@ -24,6 +24,7 @@ from twotower.estimator.settings import Settings
 from twotower.objectives import Objective
 from twotower.objectives.registry import OBJECTIVES, ObjectiveName
 from twotower.recommender import Recommender
+from twotower.targets.positive import PositiveRule
 from twotower.towers.registry import TOWERS, TowerName
 from twotower.training import Callback, CallbackList, ListenerCallback
 from twotower.training.checkpoint import FILE as CHECKPOINT
@@ -265,6 +266,7 @@ class TwoTower:
         callbacks: Sequence[Callback] = (),
         progress: bool | Literal["auto"] = "auto",
         exclude_seen: bool = True,
+        rule: PositiveRule | None = None,
         listener: Any = None,
     ) -> Recommender:
         """Train on ``train``, choosing the number of epochs on ``validation``.
@@ -281,6 +283,7 @@ class TwoTower:
             exclude_seen: whether users are not recommended what they have in the training set. Validation
                 ranks by that, and so do `Recommender.evaluate` and `Recommender.recommend` by default. False
                 where people come back to items (music, groceries).
+            rule: the rule for positives, if it is already fitted on ``train``.
             listener: deprecated, use ``callbacks``.
 
         Raises:
@@ -327,9 +330,9 @@ class TwoTower:
         try:
             with progress_of(progress) as bars:
                 told.callbacks[:0] = bars
-                return Fit(self.settings, device, checkpoints, resume, told, exclude_seen).run(
-                    train, validation
-                )
+                rule = rule or PositiveRule.fit(train, self.positive)
+                fit = Fit(self.settings, device, checkpoints, resume, told, exclude_seen)
+                return fit.run(train, validation, rule)
         finally:
             torch.set_num_threads(threads[0])
             numba.set_num_threads(threads[1])

@@ -3,48 +3,34 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Protocol
+from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 import polars as pl
-import torch
 from numpy.typing import NDArray
 
-from twotower.core.vocabulary import Vocabulary, rows_of_ids
+from twotower.core.vocabulary import Vocabulary
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.evaluation.beside import ByPopularity
 from twotower.evaluation.ranker import VectorRanker
 from twotower.evaluation.ranking_task import RankingTask
 from twotower.evaluation.validator import NDCG, K, are_cold, some_users
-from twotower.features import Encoder
-from twotower.features.encoder import SideEncoder
 from twotower.kernels.pairs import Pairs
 from twotower.kernels.scoring import score_pairs
 from twotower.objectives import Objective, Workspace
 from twotower.targets.positive import PositiveRule
 from twotower.targets.target import Target
-from twotower.towers import SideArrays, TwoTowerModel, finished
+from twotower.towers import TwoTowerModel, finished
+from twotower.towers.encoded_table import EncodedTable
 
 VALIDATED_CELLS = 1 << 26
 """Maximum number of user-item pairs scored per epoch: about a third of a second of work."""
 LEAST_USERS = 2_000
 """Minimum number of users to rank for, if there are that many, however large the catalogue."""
 
-
-class Fitted(Protocol):
-    """What validation needs to know of a training."""
-
-    @property
-    def encoder(self) -> Encoder:
-        """Fitted on the training set."""
-
-    @property
-    def target(self) -> Target:
-        """How scores become labels."""
-
-    @property
-    def objective(self) -> Objective:
-        """The loss."""
+Tables = Mapping[str, EncodedTable]
+"""The "users" and "items" of the training set, encoded."""
 
 
 class EpochValidator(ABC):
@@ -72,16 +58,16 @@ class RatingEpochs(EpochValidator):
 
     by: ClassVar[str] = "validation_loss"
 
-    def __init__(self, setup: Fitted, validation: Dataset, device: torch.device) -> None:
+    def __init__(self, tables: Tables, target: Target, objective: Objective, validation: Dataset) -> None:
         schema = validation.schema
         assert schema.label is not None
-        self.target, self.objective = setup.target, setup.objective
+        self.target, self.objective = target, objective
         self.sides, rows = {}, {}
-        for which, side in (("users", setup.encoder.users), ("items", setup.encoder.items)):
-            ids = validation.interactions.get_column(side.column)
+        for which, known in tables.items():
+            ids = validation.interactions.get_column(known.encoder.column)
             distinct = Vocabulary.distinct(ids)
             table = validation.users if which == "users" else validation.items
-            self.sides[which] = _packed(table, side, distinct.ids, device)
+            self.sides[which] = known.take(distinct.ids, table)
             rows[which] = distinct.rows(ids)
         order = np.argsort(rows["users"], kind="stable")
         self.user, self.item = rows["users"][order], rows["items"][order]
@@ -123,11 +109,10 @@ class RankingEpochs(EpochValidator):
 
     def __init__(
         self,
-        setup: Fitted,
+        tables: Tables,
         train: TrainPart,
         validation: Dataset,
         rule: PositiveRule,
-        device: torch.device,
         seed: int,
         *,
         exclude_seen: bool = True,
@@ -146,10 +131,9 @@ class RankingEpochs(EpochValidator):
         )
         popular = [self.task.measure(one)[NDCG.name] for one in ByPopularity.each(train, rule, least_grade)]
         self.popularity = max(popular)
-        encoder = setup.encoder
         self.sides = {
-            "users": _packed(validation.users, encoder.users, self.task.users, device),
-            "items": _packed(validation.items, encoder.items, self.task.items, device),
+            "users": tables["users"].take(self.task.users, validation.users),
+            "items": tables["items"].take(self.task.items, validation.items),
         }
 
     def __call__(self, model: TwoTowerModel) -> dict[str, float]:
@@ -167,8 +151,3 @@ def _weights(validation: Dataset, order: NDArray[np.int64]) -> NDArray[np.float6
         return None
     weight = validation.interactions.get_column(column).cast(pl.Float64).to_numpy()[order]
     return weight if weight.any() else None
-
-
-def _packed(table: pl.DataFrame, side: SideEncoder, ids: pl.Series, device: torch.device) -> SideArrays:
-    """Return the arrays of some ids, in their order."""
-    return SideArrays.pack(side.transform(rows_of_ids(table, side.column, ids)), device)

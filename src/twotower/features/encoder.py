@@ -14,7 +14,7 @@ from twotower.config.schema import Schema
 from twotower.core.blocks import Bag, Block, Codes, Dense
 from twotower.core.reprs import ShortRepr
 from twotower.core.vocabulary import Vocabulary
-from twotower.data.dataset import Dataset, TrainPart
+from twotower.data.dataset import TrainPart
 
 
 @dataclass(frozen=True, repr=False)
@@ -124,12 +124,3 @@ def _checked(name: str, block: object, rows: int) -> Block:
     if block.rows != rows:
         raise TypeError(f"a block must have the {rows} rows of its column; {name!r} has {block.rows}")
     return block
-
-
-def catalogue(data: Dataset, side: str, warm_ids: pl.Series) -> pl.DataFrame:
-    """Return the users or items table, with a row of missing features for each warm id not in it."""
-    table, column = (data.users, data.schema.user) if side == "users" else (data.items, data.schema.item)
-    lacking = warm_ids.filter(~warm_ids.is_in(table.get_column(column).implode()))
-    if not len(lacking):
-        return table
-    return pl.concat([table, lacking.alias(column).cast(table.schema[column]).to_frame()], how="diagonal")

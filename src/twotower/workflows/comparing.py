@@ -143,9 +143,9 @@ def compare(
     config, stages = resolved(config), Stages()
     configs = seed_configs(config, seeds)
     parts = load_parts(config, stages=stages, log=log)
-    check_positives(config, parts)
+    rule = check_positives(config, parts)
     with breaks_say("a comparison saves nothing; run it again"):
-        recommenders = [fit(one, parts, stages=stages, callbacks=callbacks) for one in configs]
+        recommenders = [fit(one, parts, rule, stages=stages, callbacks=callbacks) for one in configs]
         log(f"{OURS}: {stages}")
         kind = compare_rankers if config.objective.implicit else compare_predictors
         compared = kind(config, recommenders[0], parts, others=recommenders[1:], log=log)

@@ -18,6 +18,7 @@ from twotower.data.splitting import Parts
 from twotower.errors import DataError, TwoTowerWarning
 from twotower.estimator import TwoTower
 from twotower.recommender import Recommender
+from twotower.targets.positive import PositiveRule
 from twotower.training import Callback, HistoryFile, Interrupted, Record, write_history
 from twotower.workflows.biases import beside_biases
 from twotower.workflows.measuring import measured
@@ -79,7 +80,7 @@ def train(
         return RunResult(run, run.metrics(), run.recommender())
     if parts is None:
         parts = load_parts(config, stages=stages, log=log)
-    check_positives(config, parts)
+    rule = check_positives(config, parts)
     with (
         alone_in(run.path, "trains"),
         (tracking or Tracking()).run(run.path, config) as tracked,
@@ -93,6 +94,7 @@ def train(
         recommender = fit(
             config,
             parts,
+            rule,
             stages=stages,
             callbacks=[HistoryFile(run.history_file), tracked.epochs(), *callbacks],
             checkpoints=run.checkpoints,
@@ -127,6 +129,7 @@ def train(
 def fit(
     config: Config,
     parts: Parts,
+    rule: PositiveRule | None = None,
     *,
     stages: Stages,
     callbacks: Sequence[Callback] = (),
@@ -143,6 +146,7 @@ def fit(
         callbacks=[clock, *callbacks],
         progress=False,
         exclude_seen=config.evaluation.exclude_seen,
+        rule=rule,
     )
     clock.lap("encode")
     return recommender
