@@ -241,7 +241,7 @@ def test_posterior_means_are_kept_where_validation_is_better(
     if worse:
         monkeypatch.setattr(
             "twotower.training.gradients.take_posterior_means",
-            lambda model, *_: model.items.ids.weight.fill_(10.0),
+            lambda model, *_: model.items.ids.weight.detach().fill_(10.0),
         )
     ours, without = (
         TwoTower(**QUICK, refit=False, posterior=posterior).fit(smaller, validation)

@@ -16,9 +16,9 @@ from twotower.features import Bag, Codes, Dense, EncodedSide
 from twotower.kernels.pairs import Pairs
 from twotower.objectives import Huber, Logistic, Objective, Squared
 from twotower.objectives.penalty import vector_penalty
-from twotower.towers import RowTable, SideArrays, TwoTowerModel, tower
+from twotower.towers import SideArrays, TwoTowerModel, tower
 from twotower.towers import model as two_tower
-from twotower.towers.layers import ByteDropout
+from twotower.towers.layers import ByteDropout, row_table
 from twotower.towers.linear import LinearConfig, LinearTower
 from twotower.towers.mlp import MemberLinear, MLPConfig
 from twotower.towers.registry import TOWERS
@@ -346,7 +346,6 @@ def test_encoding_leaves_the_mode_and_makes_no_graph() -> None:
         assert torch.equal(model.encode(users, "users"), quiet), "dropout was on"
     assert model.training
     assert not quiet.requires_grad
-    assert not model.users.ids.read
 
 
 def test_forward_gives_both_sides_and_calls_hooks() -> None:
@@ -370,10 +369,10 @@ def test_id_dropout_hides_about_its_share_of_ids() -> None:
     users, items = packed(2000, columns=()), packed(3)
     model = build(users, items, id_dropout=0.3).train()
     torch.manual_seed(0)
-    model.user_vectors(users)
-    (index, _), = model.users.ids.read  # fmt: skip
-    assert len(index) / 2000 == pytest.approx(0.7, abs=0.04)
-    assert len(index.unique()) == len(index)
+    model.user_vectors(users).sum().backward()
+    assert model.users.ids.weight.grad is not None
+    index = model.users.ids.weight.grad.coalesce().indices()
+    assert index.shape[1] / 2000 == pytest.approx(0.7, abs=0.04)
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
@@ -411,15 +410,10 @@ def doubled(side: SideArrays) -> SideArrays:
 
 
 def gradients(model: TwoTowerModel) -> dict[str, torch.Tensor]:
-    """The gradient of every weight, those of tables read by rows put in their places."""
+    """The gradient of every weight; only tables read by rows have sparse ones."""
     found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-    for name, table in model.row_tables().items():
-        full = torch.zeros_like(table.weight)
-        for index, values in table.read:
-            if values.grad is not None:
-                full[index] += values.grad
-        found[f"{name}.weight"] = full
-    return found
+    assert {name for name, gradient in found.items() if gradient.is_sparse} == set(model.row_tables())
+    return {name: gradient.to_dense() for name, gradient in found.items()}
 
 
 @pytest.mark.parametrize("large", [False, True])
@@ -449,8 +443,6 @@ def test_gradients_of_the_whole_model_are_autograds(
     found = gradients(model)
 
     model.zero_grad(set_to_none=True)
-    for table in model.row_tables().values():
-        table.read.clear()
     U, V = model.user_vectors(users), model.item_vectors(items)
     u, v = U[torch.from_numpy(user)], V[torch.from_numpy(item)]
     y, w = torch.from_numpy(label).double(), torch.from_numpy(weight).double()
@@ -483,8 +475,8 @@ def both_ways(monkeypatch: pytest.MonkeyPatch, users: SideArrays, items: SideArr
 def test_a_table_read_by_rows_gives_what_a_dense_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
     users, items = packed(5), packed(4, seed=1)
     models = both_ways(monkeypatch, users, items)
-    assert isinstance(models[1].users.features, RowTable)
-    assert not isinstance(models[0].users.features, RowTable)
+    assert isinstance(models[0].users.features, nn.Parameter)
+    assert isinstance(models[1].users.features, nn.Embedding)
     found = []
     for model in models:
         U, V = model.user_vectors(users), model.item_vectors(items)
@@ -503,44 +495,38 @@ def test_only_coded_columns_may_be_missing_from_a_table_read_by_rows(monkeypatch
     monkeypatch.setattr(tower, "LARGE_TABLE", 0)
     users, items = packed(5, columns=("bag",)), packed(4, columns=("dense",))
     model = build(users, items).train()
-    assert set(model.row_tables()) == {"users.ids", "users.features", "items.ids"}
+    assert set(model.row_tables()) == {"users.ids.weight", "users.features.weight", "items.ids.weight"}
     (model.user_vectors(users) @ model.item_vectors(items).T).sum().backward()
-    assert all(values.grad is not None for _, values in model.users.features.read)  # type: ignore[union-attr]
+    assert set(gradients(model)) > set(model.row_tables())
 
 
 def test_a_gradient_is_as_large_as_the_rows_read() -> None:
-    table = RowTable(100_000, 3, 0.1, torch.Generator().manual_seed(0)).train()
+    table = row_table(100_000, 3, 0.1, torch.Generator().manual_seed(0))
     before = table.weight.detach().clone()
-    adam = RowAdam({"table": table})
-    index = torch.tensor([7, 99_999, 0])
-    table.rows(index).square().sum().backward()
-    assert table.weight.grad is None
-    ((read, values),) = table.read
-    assert values.grad is not None
-    assert values.grad.shape == (3, 3)
-    assert read.tolist() == [7, 99_999, 0]
-    adam.step(0.01)
+    table(torch.tensor([7, 99_999, 0])).square().sum().backward()
+    assert table.weight.grad is not None
+    assert table.weight.grad.is_sparse
+    assert table.weight.grad.coalesce().values().shape == (3, 3)
+    RowAdam([table.weight]).step()
     moved = (table.weight.detach() != before).any(dim=1).nonzero().ravel().tolist()
     assert moved == [0, 7, 99_999]
-    assert not table.read
 
 
 @pytest.mark.parametrize("columns", [(), ("dense",), ("codes",), ("bag",)])
 def test_an_optimiser_step_on_any_set_of_columns(columns: tuple[str, ...]) -> None:
     users, items = packed(5, columns=columns), packed(4, columns=columns)
     model = build(users, items).train()
-    layers = [p for p in model.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(layers, lr=0.01, foreach=True)
-    rows = RowAdam(model.row_tables())
+    tables = model.row_tables()
+    layers = [p for name, p in model.named_parameters() if name not in tables]
+    optimisers = torch.optim.AdamW(layers, lr=0.01, foreach=True), RowAdam(tables.values(), lr=0.01)
     torch.manual_seed(0)
     losses = []
     for _ in range(30):
-        optimiser.zero_grad(set_to_none=True)
-        rows.zero_grad()
+        model.zero_grad()
         loss = (model.user_vectors(users) @ model.item_vectors(items).T - 1.0).square().mean()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(layers, 5.0)
-        optimiser.step()
-        rows.step(0.01)
+        for optimiser in optimisers:
+            optimiser.step()
         losses.append(float(loss.detach()))
     assert losses[-1] < 0.7 * losses[0]

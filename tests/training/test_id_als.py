@@ -65,7 +65,7 @@ def loss(model: TwoTowerModel) -> float:
     for table, rows in ((model.users.ids, p.user), (model.items.ids, p.item)):
         counts = np.bincount(rows, minlength=len(table.weight))
         share = counts * penalty_shares(counts) / N
-        total += STRENGTH * float(share @ table.weight.numpy().astype(np.float64).__pow__(2).sum(axis=1))
+        total += STRENGTH * float(share @ table.weight.detach().double().square().sum(dim=1).numpy())
     return total
 
 
@@ -121,12 +121,12 @@ def test_in_training_ids_are_moved_by_it_alone() -> None:
     solve = solver.solve
 
     def watched(model: TwoTowerModel) -> None:
-        seen.append(model.users.ids.weight.clone())
+        seen.append(model.users.ids.weight.detach().clone())
         solve(model)
-        seen.append(model.users.ids.weight.clone())
+        seen.append(model.users.ids.weight.detach().clone())
 
     solver.solve = watched  # type: ignore[method-assign]
-    first = model.users.ids.weight.clone()
+    first = model.users.ids.weight.detach().clone()
     Loop(trainer, "train", "mark", None, CallbackList()).run(None, epochs=3)
     assert len(seen) == 6
     npt.assert_array_equal(seen[0].numpy(), first.numpy())

@@ -14,7 +14,6 @@ from twotower.objectives import AllPairs
 from twotower.towers import SideArrays, TwoTowerModel
 from twotower.towers.linear import LinearConfig
 from twotower.training import LinearALS, TrainingTask, TrainPairs
-from twotower.training.id_als import from_features
 
 N_USERS, N_ITEMS, N = 20, 15, 120
 MASS, STRENGTH = 3.0, 0.05
@@ -71,8 +70,8 @@ def test_each_user_is_the_minimiser_of_its_own_least_squares(monkeypatch: pytest
     model, solving = made(coded=False)
     for _ in range(200):
         solving.solve(model)
-    users = from_features(model.users, side(N_USERS, coded=False)) + model.users.ids.weight.numpy()
-    V = (from_features(model.items, side(N_ITEMS, coded=False)) + model.items.ids.weight.numpy())[:, :-1]
+    users, items = solving.vectors(model).values()
+    V = items[:, :-1]
     p, ridge = pairs(), solving.squares.ridge["users"].astype(np.float64)
     mean = np.average(users[:, :-1], axis=0, weights=ridge)
     for user in range(N_USERS):

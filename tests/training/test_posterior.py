@@ -131,7 +131,7 @@ def test_the_bits_do_not_depend_on_threads_or_the_scale_of_weights() -> None:
         towers = model()
         scaled = replace(train, weight=train.weight * np.float32(scale))
         take_posterior_means(towers, USERS, ITEMS, scaled, PENALTY)
-        found.append([tower.ids.weight.numpy().tobytes() for tower in (towers.users, towers.items)])
+        found.append([tower.ids.weight.detach().numpy().tobytes() for tower in (towers.users, towers.items)])
     numba.set_num_threads(before)
     assert found[0] == found[1] == found[2]
 

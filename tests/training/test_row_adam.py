@@ -2,44 +2,52 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import numpy.testing as npt
 import pytest
 import torch
+from torch import nn
 
-from twotower.towers import RowTable
+from twotower.towers.layers import row_table
 from twotower.training import RowAdam
 
 
-def table_of(n: int, width: int = 3, seed: int = 0) -> RowTable:
-    return RowTable(n, width, 0.5, torch.Generator().manual_seed(seed)).train()
+def table_of(n: int, width: int = 3, seed: int = 0) -> nn.Embedding:
+    return row_table(n, width, 0.5, torch.Generator().manual_seed(seed))
+
+
+def squares(table: nn.Embedding, rows: list[int]) -> None:
+    """Give these rows a gradient, and no other."""
+    table.zero_grad()
+    table(torch.tensor(rows, dtype=torch.int64)).square().sum().backward()
 
 
 def test_it_is_adam_where_every_row_is_read() -> None:
     table = table_of(6)
-    dense = torch.nn.Parameter(table.weight.detach().clone())
-    ours, theirs = RowAdam({"table": table}), torch.optim.Adam([dense], lr=0.1, betas=(0.9, 0.999), eps=1e-8)
+    dense = nn.Parameter(table.weight.detach().clone())
+    ours, theirs = RowAdam([table.weight]), torch.optim.Adam([dense], betas=(0.9, 0.999), eps=1e-8)
     target = torch.randn(6, 3, generator=torch.Generator().manual_seed(1))
     for step in range(25):
-        rate = 0.1 if step < 10 else 0.02
         order = torch.randperm(6, generator=torch.Generator().manual_seed(step))
-        ours.zero_grad()
-        (table.rows(order) - target[order]).pow(4).sum().backward()
-        ours.step(rate)
+        table.zero_grad()
+        (table(order) - target[order]).pow(4).sum().backward()
         theirs.zero_grad()
-        theirs.param_groups[0]["lr"] = rate
         (dense - target).pow(4).sum().backward()
-        theirs.step()
+        for optimiser in (ours, theirs):
+            optimiser.param_groups[0]["lr"] = 0.1 if step < 10 else 0.02
+            optimiser.step()
         npt.assert_allclose(table.weight.detach(), dense.detach(), atol=2e-5)
 
 
 def test_each_row_has_the_adam_of_the_steps_that_read_it() -> None:
     table = table_of(4)
-    own = [torch.nn.Parameter(row.clone()) for row in table.weight.detach()]
-    ours, theirs = RowAdam({"table": table}), [torch.optim.Adam([row], lr=0.05) for row in own]
+    own = [nn.Parameter(row.clone()) for row in table.weight.detach()]
+    ours, theirs = RowAdam([table.weight], lr=0.05), [torch.optim.Adam([row], lr=0.05) for row in own]
     for step, rows in enumerate([[0, 1], [1], [1, 3], [0], [3, 0, 1], [1]]):
         ours.zero_grad()
-        ((table.rows(torch.tensor(rows)) - step) ** 2).sum().backward()
-        ours.step(0.05)
+        ((table(torch.tensor(rows)) - step) ** 2).sum().backward()
+        ours.step()
         for row in rows:
             theirs[row].zero_grad()
             ((own[row] - step) ** 2).sum().backward()
@@ -49,63 +57,84 @@ def test_each_row_has_the_adam_of_the_steps_that_read_it() -> None:
     )
 
 
+def test_a_row_read_late_moves_as_far_as_any_and_with_torchs_own_over_twice_as_far() -> None:
+    moves = {}
+    for kind in (RowAdam, torch.optim.SparseAdam):
+        table = table_of(2)
+        optimiser = kind([table.weight], lr=0.01)
+        for _ in range(1000):
+            squares(table, [0])
+            optimiser.step()
+        before = table.weight.detach()[1].clone()
+        squares(table, [1])
+        optimiser.step()
+        moves[kind] = (table.weight.detach()[1] - before).abs()
+    npt.assert_allclose(moves[RowAdam], 0.01, rtol=1e-4)
+    npt.assert_allclose(moves[torch.optim.SparseAdam], 0.001 * ((1 - 0.999**1001) / 0.001) ** 0.5, rtol=1e-4)
+
+
+def test_a_row_read_twice_has_one_step_by_the_sum() -> None:
+    tables = table_of(3), table_of(3)
+    tables[0](torch.tensor([1, 2, 1])).sum().backward()
+    tables[1](torch.tensor([2, 1])).mul(torch.tensor([[1.0], [2.0]])).sum().backward()
+    for table in tables:
+        RowAdam([table.weight]).step()
+    assert torch.equal(tables[0].weight, tables[1].weight)
+
+
 def test_rows_not_read_keep_their_bits_and_moments() -> None:
     table = table_of(50)
-    ours = RowAdam({"table": table})
-    table.rows(torch.arange(50)).square().sum().backward()
-    ours.step(0.1)
-    before = {name: tensor.clone() for name, tensor in ours.tensors().items()}
+    ours = RowAdam([table.weight], lr=0.1)
+    squares(table, list(range(50)))
+    ours.step()
+    before = {name: tensor.clone() for name, tensor in ours.state[table.weight].items()}
     weight = table.weight.detach().clone()
     read = torch.tensor([4, 31])
     rest = torch.tensor([r for r in range(50) if r not in (4, 31)])
-    table.rows(read).square().sum().backward()
-    ours.step(0.1)
+    squares(table, [31, 4])
+    ours.step()
     assert torch.equal(table.weight.detach()[rest], weight[rest])
     assert not torch.equal(table.weight.detach()[read], weight[read])
-    for name, tensor in ours.tensors().items():
+    assert set(before) == {"mean", "square", "count"}
+    for name, tensor in ours.state[table.weight].items():
         assert torch.equal(tensor[rest], before[name][rest])
         assert not torch.equal(tensor[read], before[name][read])
 
 
-def test_forgotten_rows_do_not_move() -> None:
+@pytest.mark.parametrize("read", [None, []])
+def test_without_gradients_no_row_moves(read: list[int] | None) -> None:
     table = table_of(5)
     weight = table.weight.detach().clone()
-    ours = RowAdam({"table": table})
-    table.rows(torch.tensor([1, 2])).square().sum().backward()
-    ours.zero_grad()
-    ours.step(0.1)
+    if read is not None:
+        squares(table, read)
+    RowAdam([table.weight], lr=0.1).step()
     assert torch.equal(table.weight.detach(), weight)
 
 
-def test_rows_without_a_gradient_do_not_move() -> None:
+def test_a_closure_is_called_once_and_its_loss_returned() -> None:
     table = table_of(5)
-    weight = table.weight.detach().clone()
-    ours = RowAdam({"table": table})
-    table.rows(torch.tensor([1, 2]))
-    table.rows(torch.zeros(0, dtype=torch.int64)).sum().backward()
-    ours.step(0.1)
-    assert torch.equal(table.weight.detach(), weight)
+    calls: list[int] = []
+
+    def closure() -> float:
+        calls.append(1)
+        squares(table, [1])
+        return 7.5
+
+    before = table.weight.detach().clone()
+    assert RowAdam([table.weight]).step(closure) == 7.5
+    assert calls == [1]
+    assert not torch.equal(table.weight.detach(), before)
 
 
-@pytest.mark.parametrize("training", [False, True])
-def test_reading_outside_training_leaves_no_trace(training: bool) -> None:
-    table = table_of(5).train(training)
-    with torch.no_grad():
-        values = table.rows(torch.tensor([3, 0]))
-    assert torch.equal(values, table.weight[[3, 0]])
-    assert not table.read
-    assert not values.requires_grad
-
-
-def test_moments_come_back() -> None:
+def test_the_state_comes_back() -> None:
     tables = table_of(5), table_of(5)
-    first, second = (RowAdam({"table": table}) for table in tables)
+    first, second = (RowAdam([table.weight], lr=0.1) for table in tables)
     for _ in range(3):
-        tables[0].rows(torch.tensor([1, 4])).square().sum().backward()
-        first.step(0.1)
+        squares(tables[0], [1, 4])
+        first.step()
     tables[1].load_state_dict(tables[0].state_dict())
-    second.load({name: tensor.clone() for name, tensor in first.tensors().items()})
+    second.load_state_dict(deepcopy(first.state_dict()))
     for table, optimiser in zip(tables, (first, second), strict=True):
-        table.rows(torch.tensor([0, 1])).square().sum().backward()
-        optimiser.step(0.1)
+        squares(table, [0, 1])
+        optimiser.step()
     assert torch.equal(tables[0].weight, tables[1].weight)

@@ -56,7 +56,7 @@ def by_the_book(model: TwoTowerModel, train: TrainPairs, rounds: int) -> tuple[M
     members = model.config.n_members
     width = model.users.width // members
     mean = [
-        tower.ids.weight.double().numpy().copy() * variational.START / SCALE
+        tower.ids.weight.detach().double().numpy().copy() * variational.START / SCALE
         for tower in (model.users, model.items)
     ]
     rows, n_rows = [train.user, train.item], [N_USERS, N_ITEMS]

@@ -19,6 +19,7 @@ from twotower.evaluation.epochs import EpochValidator, RankingEpochs, RatingEpoc
 from twotower.recommender import Recommender
 from twotower.targets.positive import PositiveRule
 from twotower.training import CallbackList, Checkpoint, Loop
+from twotower.training.checkpoint import LAYOUT
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def fingerprint(settings: Settings, train: Dataset, validation: Dataset, exclude
     digest = hashlib.sha256()
     for section in (settings.positive, settings.model, settings.objective, settings.training):
         digest.update(json.dumps(section.model_dump(mode="json"), sort_keys=True).encode())
-    digest.update(f"{settings.seed} {torch.get_num_threads()} {numba.get_num_threads()}".encode())
+    digest.update(f"{LAYOUT} {settings.seed} {torch.get_num_threads()} {numba.get_num_threads()}".encode())
     if not exclude_seen:
         digest.update(b"with what was seen")
     digest.update(json.dumps(train.schema.model_dump(mode="json"), sort_keys=True).encode())

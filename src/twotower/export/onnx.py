@@ -26,7 +26,7 @@ from torch import nn
 from twotower.core.atomic import disk_errors, replacing, write_text
 from twotower.errors import BundleError, MissingExtraError
 from twotower.recommender import Recommender
-from twotower.towers import RowTable, SideArrays, finished
+from twotower.towers import SideArrays, finished
 
 OPSET = 18
 TOLERANCE = 1e-4
@@ -109,8 +109,7 @@ class _Tower(nn.Module):
         # Row 0 is a cold row's, which adds nothing.
         ids = self.tower.ids.weight.detach()
         self.register_buffer("ids", torch.cat([torch.zeros(1, ids.shape[1]), ids]))
-        table = self.tower.features
-        self.register_buffer("table", (table.weight if isinstance(table, RowTable) else table).detach())
+        self.register_buffer("table", self.tower.table.detach())
         self.register_buffer("sd", torch.tensor(recommender.target.sd, dtype=torch.float32))
         last = torch.zeros(model.dim)
         model.layout.shift(last, recommender.target.mean)

@@ -3,7 +3,7 @@
 from twotower.towers.arrays import SideArrays
 from twotower.towers.finished import finished
 from twotower.towers.fold_in import FoldIn, FoldInSettings
-from twotower.towers.layers import ACTIVATIONS, RowTable
+from twotower.towers.layers import ACTIVATIONS
 from twotower.towers.linear import LinearTower
 from twotower.towers.mlp import MLPTower
 from twotower.towers.model import TwoTowerModel
@@ -15,7 +15,6 @@ __all__ = [
     "FoldInSettings",
     "LinearTower",
     "MLPTower",
-    "RowTable",
     "SideArrays",
     "Tower",
     "TwoTowerModel",

@@ -1,4 +1,4 @@
-"""Custom layers: `RowTable`, an embedding table updated by rows, and `ByteDropout`."""
+"""Custom layers: `row_table`, an embedding table with sparse gradients, and `ByteDropout`."""
 
 from __future__ import annotations
 
@@ -17,28 +17,15 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-class RowTable(nn.Module):
-    """A table (n, width) that is read and updated by rows.
+def row_table(n: int, width: int, scale: float, generator: torch.Generator) -> nn.Embedding:
+    """Return a table (n, width) whose gradient has only the rows that were read (a sparse tensor).
 
-    In training, reading gives autograd a copy of the rows as a leaf tensor and records which rows they were.
-    So a backward pass computes a gradient for these rows alone, and the optimiser
-    (`twotower.training.RowAdam`) updates only them. A dense gradient of a table of 2 M rows would cost more
-    than the rest of a step.
+    A dense gradient of a table of 2 M rows would cost more than the rest of a step.
+    `twotower.training.RowAdam` updates such tables.
     """
-
-    def __init__(self, n: int, width: int, scale: float, generator: torch.Generator) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(n, width, generator=generator) * scale, requires_grad=False)
-        self.still = False  # read without a gradient, never updated by the optimiser
-        self.read: list[tuple[torch.Tensor, torch.Tensor]] = []
-
-    def rows(self, index: torch.Tensor) -> torch.Tensor:
-        """Return the rows of a distinct ``index`` int64 (n,): (n, width)."""
-        values = self.weight[index]
-        if self.training and torch.is_grad_enabled() and not self.still:
-            values.requires_grad_(True)
-            self.read.append((index, values))
-        return values
+    table = nn.Embedding(n, width, sparse=True, device="meta")  # without weights, which are ours
+    table.weight = nn.Parameter(torch.randn(n, width, generator=generator) * scale)
+    return table
 
 
 class ByteDropout(nn.Module):

@@ -10,7 +10,6 @@ from torch import nn
 
 from twotower.config import ModelConfig
 from twotower.towers.arrays import SideArrays
-from twotower.towers.layers import RowTable
 from twotower.towers.tower import Tower
 
 SCALE = 0.01
@@ -43,7 +42,7 @@ class LinearTower(Tower):
         self.constant = nn.Parameter(torch.zeros(self.width))
         self.numbers = nn.Parameter(torch.zeros(self.n_dense, self.width))
         with torch.no_grad():  # features start without effect: the ids alone break the symmetry
-            (self.features.weight if isinstance(self.features, RowTable) else self.features).zero_()
+            self.table.zero_()
 
     @classmethod
     def pair(

@@ -16,7 +16,6 @@ from torch import nn
 from twotower.config import ModelConfig
 from twotower.kernels.layout import VectorLayout
 from twotower.towers.arrays import SideArrays
-from twotower.towers.layers import RowTable
 from twotower.towers.registry import TOWERS
 
 CHUNK = 65_536
@@ -106,6 +105,10 @@ class TwoTowerModel(nn.Module):
         vectors = torch.cat(parts)
         return vectors / self.layout.members if which == "users" else vectors
 
-    def row_tables(self) -> dict[str, RowTable]:
-        """Return the tables that are updated by rows, by name."""
-        return {name: module for name, module in self.named_modules() if isinstance(module, RowTable)}
+    def row_tables(self) -> dict[str, torch.Tensor]:
+        """Return the parameters with sparse gradients, by name; see `twotower.towers.layers.row_table`."""
+        return {
+            f"{name}.weight": module.weight
+            for name, module in self.named_modules()
+            if isinstance(module, nn.Embedding) and module.sparse
+        }

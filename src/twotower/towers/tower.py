@@ -18,7 +18,7 @@ from torch import nn
 from twotower.config import ModelConfig
 from twotower.kernels.layout import VectorLayout
 from twotower.towers.arrays import SideArrays
-from twotower.towers.layers import RowTable
+from twotower.towers.layers import row_table
 
 LARGE_TABLE = 200_000
 """Larger feature tables are read by distinct rows, as id tables always are."""
@@ -55,15 +55,18 @@ class Tower(nn.Module):
         """Share of rows whose id is hidden in training; set by a trainer."""
         self.embedding_dim = embedded
         self.n_codes, self.n_dense, self.n_fields = like.n_codes, like.dense.shape[1], like.n_fields
-        self.ids = RowTable(n_ids, self.width, scale, generator)
+        self.ids = row_table(n_ids, self.width, scale, generator)
         with torch.no_grad():
             self.ids.weight[:, layout.biases] = 0.0  # biases start from none
-        self.large = like.n_codes > LARGE_TABLE
-        self.features: RowTable | nn.Parameter = (
-            RowTable(like.n_codes, embedded, scale, generator)
-            if self.large
-            else nn.Parameter(torch.randn(like.n_codes, embedded, generator=generator) * scale)
+        features = row_table(like.n_codes, embedded, scale, generator)
+        self.features: nn.Embedding | torch.Tensor = (
+            features if like.n_codes > LARGE_TABLE else features.weight
         )
+
+    @property
+    def table(self) -> torch.Tensor:
+        """The embeddings of all codes, (n_codes, embedding_dim)."""
+        return self.features.weight if isinstance(self.features, nn.Embedding) else self.features
 
     @classmethod
     @abstractmethod
@@ -90,7 +93,7 @@ class Tower(nn.Module):
         if self.training and self.id_dropout > 0.0:
             shown = shown & (torch.rand(side.rows, device=shown.device) >= self.id_dropout)
         at = shown.nonzero(as_tuple=True)[0]
-        return vector.index_add(0, at, self.ids.rows(side.warm[at] - 1))
+        return vector.index_add(0, at, self.ids(side.warm[at] - 1))
 
     def from_features(self, side: SideArrays) -> torch.Tensor:
         """Return the part of the vector from features, without the id, (rows, dim - members)."""
@@ -112,10 +115,10 @@ class Tower(nn.Module):
 
     def _coded(self, side: SideArrays) -> list[torch.Tensor]:
         """Return the embeddings of the single codes, then the mean of each list column."""
-        if isinstance(self.features, RowTable):
+        if isinstance(self.features, nn.Embedding):
             every = torch.cat([side.codes.reshape(-1), *(codes for _, codes in side.bags)])
             distinct, place = torch.unique(every, return_inverse=True)
-            table = self.features.rows(distinct)
+            table = self.features(distinct)
             ends = [side.codes.numel()]
             single = place[: ends[0]].reshape(side.codes.shape)
             bags = []

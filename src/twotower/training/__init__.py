@@ -1,8 +1,5 @@
 """Training: loop, batches, solvers, optimisers, schedules and checkpoints."""
 
-from twotower.evaluation.epochs import EpochValidator as Validator
-from twotower.evaluation.epochs import RankingEpochs as RankingValidator
-from twotower.evaluation.epochs import RatingEpochs as RatingValidator
 from twotower.training.batches import Batch, Batcher, TrainPairs
 from twotower.training.callback import Callback, CallbackList, ListenerCallback, Record
 from twotower.training.checkpoint import Checkpoint
@@ -35,15 +32,12 @@ __all__ = [
     "Loop",
     "Outcome",
     "PairSquares",
-    "RankingValidator",
-    "RatingValidator",
     "Record",
     "RowAdam",
     "Solver",
     "TrainPairs",
     "Trainer",
     "TrainingTask",
-    "Validator",
     "Variational",
     "history_chart",
     "history_frame",

@@ -17,6 +17,8 @@ from twotower.core.atomic import umask_mode
 from twotower.errors import TrainingError
 
 FILE = "last.safetensors"
+LAYOUT = 2
+"""Of the tensors. A checkpoint of another layout is refused as one of another run."""
 
 
 @dataclass(frozen=True)

@@ -172,7 +172,7 @@ class FeatureRidge:
             codes[first:last] = self.centre[column] @ own
             codes[there] = 0.0  # rows with such a code are not distinguished
             codes[there[: len(own)]] = own
-        table = tower.features if isinstance(tower.features, torch.nn.Parameter) else tower.features.weight
+        table = tower.table
         with torch.no_grad():
             for parameter, values in (
                 (tower.constant, said.constant),

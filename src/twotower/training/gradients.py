@@ -19,7 +19,7 @@ from pydantic import BeforeValidator, Field
 from twotower.config import ModelConfig, ObjectiveConfig, TrainingConfig
 from twotower.config.sections import Count, NotNegative, Positive
 from twotower.errors import TrainingError
-from twotower.evaluation.epochs import EpochValidator as Validator
+from twotower.evaluation.epochs import EpochValidator
 from twotower.objectives import Workspace
 from twotower.objectives.penalty import penalty_shares, vector_penalty
 from twotower.towers import SideArrays
@@ -97,15 +97,18 @@ class Gradients(Trainer):
         self.ids: IdALS | None = None
         if self.solves_ids(model.config, settings) and settings.cell_weight is not None:
             self.ids = IdALS(PairSquares(pairs, settings.cell_weight, task.penalty), task.users, task.items)
-            model.users.ids.still = model.items.ids.still = True
+            for tower in (model.users, model.items):
+                tower.ids.requires_grad_(requires_grad=False)
         hidden = self.settled(config, model.config, settings).id_dropout
         assert hidden != "auto"
         model.users.id_dropout = model.items.id_dropout = hidden
-        self.rows = RowAdam({name: table for name, table in model.row_tables().items() if not table.still})
-        self.layers = [p for p in model.parameters() if p.requires_grad]
-        self.adam = torch.optim.AdamW(
-            self.layers, lr=config.learning_rate, weight_decay=config.weight_decay, foreach=True
-        )
+        tables = model.row_tables()
+        trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self.layers = [p for name, p in trained.items() if name not in tables]
+        rows = [p for name, p in trained.items() if name in tables]
+        adam = torch.optim.AdamW([{"params": self.layers}], weight_decay=config.weight_decay, foreach=True)
+        self.optimisers = adam, RowAdam([{"params": rows}])
+        self.state = {name: self.optimisers[name in tables].state[p] for name, p in trained.items()}
         self.rates = Rate.start(config)
 
     @classmethod
@@ -172,17 +175,15 @@ class Gradients(Trainer):
         device = task.users.dense.device
         users, _user_rows = _rows(task.users, batch.users, device)
         items, item_rows = _rows(task.items, batch.items, device)
-        self.adam.zero_grad(set_to_none=True)
-        self.rows.zero_grad()
+        task.model.zero_grad(set_to_none=True)
         U, V = task.model(users, items)
         gradients, loss = self._gradients(U, V, batch, item_rows)
         torch.autograd.backward([U, V], gradients)
         if self.config.clip_norm is not None and self.layers:
             torch.nn.utils.clip_grad_norm_(self.layers, self.config.clip_norm)
-        for group in self.adam.param_groups:
-            group["lr"] = rate
-        self.adam.step()
-        self.rows.step(rate)
+        for optimiser in self.optimisers:
+            optimiser.param_groups[0]["lr"] = rate
+            optimiser.step()
         return loss
 
     @torch.no_grad()
@@ -228,11 +229,7 @@ class Gradients(Trainer):
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return the moments of both optimisers."""
-        found = {f"rows.{name}": tensor for name, tensor in self.rows.tensors().items()}
-        for place, parameter in enumerate(self.layers):
-            for key, value in self.adam.state[parameter].items():
-                found[f"adam.{place}.{key}"] = value
-        return found
+        return {f"{name}.{key}": t for name, state in self.state.items() for key, t in state.items()}
 
     def values(self) -> dict[str, Any]:
         """Return the state of the learning rate."""
@@ -240,14 +237,9 @@ class Gradients(Trainer):
 
     def restore(self, tensors: dict[str, torch.Tensor], values: dict[str, Any]) -> None:
         """Take over the moments and the learning rate."""
-        rows = {name.removeprefix("rows."): t for name, t in tensors.items() if name.startswith("rows.")}
-        self.rows.load(rows)
-        for place, parameter in enumerate(self.layers):
-            prefix = f"adam.{place}."
-            state = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-            if state:
-                state["step"] = state["step"].cpu()
-                self.adam.state[parameter] = state
+        for place, tensor in tensors.items():
+            name, _, key = place.rpartition(".")
+            self.state[name][key] = tensor.cpu() if key == "step" else tensor  # as AdamW wants it
         self.rates.restore(values)
 
     def advice(self, rate: float) -> str:
@@ -257,13 +249,13 @@ class Gradients(Trainer):
             "weights (objective.transform = 'cap' helps)"
         )
 
-    def refined(self, validator: Validator, callbacks: CallbackList, epoch: int) -> list[Record]:
+    def refined(self, validator: EpochValidator, callbacks: CallbackList, epoch: int) -> list[Record]:
         """Replace id vectors by their posterior means if validation improves, and return a record if so."""
         task = self.task
         normal = task.settings.quadratic == "pairs" and not task.model.config.normalise
         if not (normal and self.config.posterior):
             return []
-        ids = [tower.ids.weight for tower in (task.model.users, task.model.items)]
+        ids = [tower.ids.weight.detach() for tower in (task.model.users, task.model.items)]
         trained = [weight.clone() for weight in ids]
         before = validator(task.model)[validator.by]
         start = time.perf_counter()

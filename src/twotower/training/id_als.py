@@ -41,7 +41,9 @@ class IdALS:
         """Update the items' and then the users' id vectors, in place."""
         towers = {"users": model.users, "items": model.items}
         said = {which: from_features(tower, self.sides[which]) for which, tower in towers.items()}
-        now = {which: said[which] + tower.ids.weight.cpu().numpy() for which, tower in towers.items()}
+        now = {
+            which: said[which] + tower.ids.weight.detach().cpu().numpy() for which, tower in towers.items()
+        }
         device, one = model.users.ids.weight.device, VectorLayout(model.layout.size)
         for which, against in (("items", "users"), ("users", "items")):
             for part in model.layout.outputs:

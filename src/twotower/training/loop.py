@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from twotower.errors import TrainingError
-from twotower.evaluation.epochs import EpochValidator as Validator
+from twotower.evaluation.epochs import EpochValidator
 from twotower.training.callback import CallbackList, Record
 from twotower.training.checkpoint import Checkpoint
 from twotower.training.schedule import Progress
@@ -65,7 +65,7 @@ class Loop:
 
     def run(
         self,
-        validator: Validator | None,
+        validator: EpochValidator | None,
         *,
         epochs: int,
         rates: list[float] | None = None,
@@ -114,7 +114,7 @@ class Loop:
         rate_of = [record["learning_rate"] for record in self.history]
         return Outcome(self.progress.best_epoch, rate_of, self.history)
 
-    def _epoch(self, epoch: int, validator: Validator | None) -> None:
+    def _epoch(self, epoch: int, validator: EpochValidator | None) -> None:
         rate = self.trainer.rate(epoch)
         start = time.perf_counter()
         loss = self.trainer.epoch(epoch, self.callbacks)

@@ -60,7 +60,7 @@ def take_posterior_means(
     for tower, side in ((model.users, users), (model.items, items)):
         told = _encode(tower, replace(side, warm=torch.zeros_like(side.warm)))
         features.append(told)
-        vectors.append(told + tower.ids.weight.cpu().numpy()[side.warm.cpu().numpy() - 1])
+        vectors.append(told + tower.ids.weight.detach().cpu().numpy()[side.warm.cpu().numpy() - 1])
     U, V = model.encode(users, "users").cpu().numpy(), model.encode(items, "items").cpu().numpy()
     grouped = GroupedPairs.of(pairs, float(model.mean))
     reliability = Reliability.of(grouped, score_pairs(U, V, pairs.user, pairs.item) - pairs.target)

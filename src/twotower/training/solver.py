@@ -44,7 +44,7 @@ class Solver(Trainer):
     def vectors(self, model: TwoTowerModel) -> dict[str, F32]:
         """Return the towers' outputs for their warm rows, (rows, width) each."""
         return {
-            which: from_features(tower, self.sides[which]) + tower.ids.weight.cpu().numpy()
+            which: from_features(tower, self.sides[which]) + tower.ids.weight.detach().cpu().numpy()
             for which, tower in (("users", model.users), ("items", model.items))
         }
 

@@ -20,7 +20,7 @@ from twotower.training.batches import TrainPairs
 from twotower.training.callback import CallbackList, Record
 
 if TYPE_CHECKING:
-    from twotower.evaluation.epochs import EpochValidator as Validator
+    from twotower.evaluation.epochs import EpochValidator
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class Trainer(ABC):
         """Return what helps if a loss is not finite, as the end of an error."""
         return ". Raise objective.regularisation, or look for extreme weights"
 
-    def refined(self, validator: Validator, callbacks: CallbackList, epoch: int) -> list[Record]:
+    def refined(self, validator: EpochValidator, callbacks: CallbackList, epoch: int) -> list[Record]:
         """Improve the trained model if there is a way to that validation confirms; return a record if so."""
         return []
 
