@@ -11,8 +11,9 @@ import pytest
 from scipy import stats
 
 import twotower as tt
+from twotower.data.splits import SPLITS, HoldOut
 from twotower.errors import ConfigError, DataError
-from twotower.workflows.cross_validation import CrossValidation, fold_of_rows
+from twotower.workflows.cross_validation import CrossValidation
 
 QUICK: dict[str, Any] = {"dim": 8, "threads": 1, "epochs": 2}
 
@@ -29,15 +30,78 @@ def data() -> tt.Dataset:
     return tt.Dataset.of(rows(), schema={"label": "y"})
 
 
-@pytest.mark.parametrize("method", ["random", "per_user"])
+FOLDS = [one for one in SPLITS if issubclass(kind := SPLITS[one], HoldOut) and kind.makes_folds()]
+
+
+@pytest.mark.parametrize("method", FOLDS)
 def test_folds_are_even_and_follow_the_seed(method: str) -> None:
-    users = pl.Series([f"u{at % 7}" for at in range(101)])
-    fold = fold_of_rows(users, 5, method, 3)
+    assert {"random", "per_user", "cold_items", "cold_users"} <= set(FOLDS)
+    splitter = SPLITS[method]()
+    assert isinstance(splitter, HoldOut)
+    frame = pl.DataFrame(
+        {"user_id": [f"u{at % 7}" for at in range(101)], "item_id": [at // 7 for at in range(101)]}
+    )
+    data = tt.Dataset.of(frame, schema={})
+
+    def folds(seed: int) -> Any:
+        fold = splitter.folds(data, 5, np.random.default_rng(seed))
+        assert fold is not None
+        return fold
+
+    fold = folds(3)
+    assert np.array_equal(fold, folds(3))
+    assert not np.array_equal(fold, folds(4))
+    dealt = frame.with_columns(fold=fold)
+    if splitter.cold:  # each user or item with all its rows
+        ids = {"users": "user_id", "items": "item_id"}[splitter.cold]
+        owners = dealt.group_by(ids).agg(pl.col("fold").unique())
+        assert (owners["fold"].list.len() == 1).all()
+        sizes = owners["fold"].explode().value_counts()["count"].to_list()
+        assert max(sizes) - min(sizes) <= 1
+        return
     assert sorted(np.bincount(fold)) == [20, 20, 20, 20, 21]
-    assert np.array_equal(fold, fold_of_rows(users, 5, method, 3))
-    assert not np.array_equal(fold, fold_of_rows(users, 5, method, 4))
-    of_each = [np.bincount(fold[(users == name).to_numpy()], minlength=5) for name in users.unique()]
+    of_each = [np.bincount(own["fold"].to_numpy(), minlength=5) for own in dealt.partition_by("user_id")]
     assert (max(np.ptp(counts) for counts in of_each) <= 1) == (method == "per_user")
+
+
+def test_the_folds_of_a_seed_stay_the_same(data: tt.Dataset) -> None:
+    n = len(data)
+    order = np.random.default_rng(9).permutation(n)
+    expected = np.empty(n, dtype=np.int64)
+    expected[order] = np.arange(n) % 4
+    random = SPLITS["random"]()
+    assert isinstance(random, HoldOut)
+    assert np.array_equal(random.folds(data, 4, np.random.default_rng(9)), expected)  # type: ignore[arg-type]
+
+
+class Halves(HoldOut):
+    """The even rows, and the odd ones."""
+
+    name = "halves"
+    summary = "the even rows"
+
+    def hold_out(self, data: tt.Dataset, share: float, rng: np.random.Generator) -> Any:
+        return np.arange(len(data)) % 2 == 0
+
+    def folds(self, data: tt.Dataset, count: int, rng: np.random.Generator) -> Any:
+        return np.arange(len(data)) % count
+
+
+def test_folds_of_ones_own(data: tt.Dataset) -> None:
+    found = tt.cross_validate(tt.TwoTower(**QUICK), data, 3, Halves(), resamples=100, progress=False)
+    assert [one.rows for one in found.evaluations] == [300, 300, 300]
+    with pytest.raises(ConfigError, match="split method 'leave_last' makes no folds"):
+        tt.cross_validate(tt.TwoTower(**QUICK), data, 3, SPLITS["leave_last"]())  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="61 folds need at least 61 users, got 60"):
+        tt.cross_validate(tt.TwoTower(**QUICK), data, 61, "cold_users")
+
+
+@pytest.mark.parametrize("method", ["cold_items", "cold_users"])
+def test_folds_of_new_items_and_users_are_measured(method: str, data: tt.Dataset) -> None:
+    model = tt.TwoTower(**QUICK, objective="squared")
+    found = tt.cross_validate(model, data, 2, method, resamples=100, progress=False)
+    assert sum(one.rows for one in found.evaluations) == len(data)
+    assert found.metrics["rmse"].value > 0
 
 
 @pytest.mark.parametrize("method", ["random", "per_user"])
@@ -119,7 +183,7 @@ def test_own_metrics_and_notes_are_passed_on(data: tt.Dataset) -> None:
         ({"folds": 2.0}, "folds must be a whole number, 2 or more, got 2.0"),
         (
             {"method": "per-user"},
-            "one of random, per_user; got 'per-user'. Did you mean 'per_user'",
+            "unknown split method 'per-user'. Did you mean 'per_user'",
         ),
         ({"model": "als"}, "takes a TwoTower that is not trained, got str"),
     ],

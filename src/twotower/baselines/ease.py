@@ -46,6 +46,7 @@ class EASE(ScoreBaseline):
     """
 
     name = "EASE"
+    featured = True
 
     def __init__(self, l2: float = 350.0, power: float = 1.0) -> None:
         super().__init__(power)

@@ -45,6 +45,7 @@ class ItemKNN(ScoreBaseline):
     """
 
     name = "item kNN"
+    featured = True
 
     def __init__(self, neighbours: int = 100, shrink: float = 10.0, power: float = 1.0) -> None:
         super().__init__(power)

@@ -35,6 +35,7 @@ class Popularity(SharedOrder):
     """Ranks by the number of distinct training users, or by the sum of the grades."""
 
     name = "popularity"
+    featured = True
 
     def own_settings(self) -> dict[str, Setting]:
         """Return an empty dict: there are no settings."""

@@ -64,6 +64,8 @@ class RankingBaseline(Ranker):
     feedback: Feedback | None = None
     quick: ClassVar[bool] = True
     """Whether it is fast enough for every report; a slow one is only in reports with all baselines."""
+    featured: ClassVar[bool] = False
+    """Whether the demonstration compares with it; it must be quick to tune."""
     for_new_items: ClassVar[bool] = False
     """Whether it is only worth comparing with if the test set has items without training rows."""
 

@@ -6,7 +6,7 @@ to hold out (`HoldOut`); with another stream of the same seed, it then selects t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -230,7 +230,8 @@ def _disjoint(given: Mapping[str, Dataset], repeats: str) -> dict[str, Dataset]:
 def _cut(
     data: Dataset, method: str | Split, share: float, seed: int, *, part: str, stream: int
 ) -> tuple[TrainPart, Dataset]:
-    holder = _method(method, part)
+    known = [name for name in SPLITS if issubclass(SPLITS[name], HoldOut)]
+    holder = method_of(method, known, [Column.name] if part == "test" else [])
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise ConfigError(f"a seed must be an integer of 0 or more, got {seed!r}; for example 42")
     timestamp = data.schema.timestamp
@@ -264,14 +265,19 @@ def _cut(
     return train, data.with_interactions(data.interactions.filter(~keep), *notes)
 
 
-def _method(method: str | Split, part: str) -> HoldOut:
-    """Return the method of a name, or an object of one's own."""
+def method_of(method: str | Split, known: Sequence[str], others: Sequence[str] = ()) -> HoldOut:
+    """Return the method of a name, which must be a known one; or an object of one's own.
+
+    Raises:
+        ConfigError: an unknown name; the message suggests others too.
+    """
     if isinstance(method, HoldOut):
         return method
-    known = {name: kind for name in SPLITS.names() if issubclass(kind := SPLITS.get(name), HoldOut)}
     if isinstance(method, str) and method in known:
-        return known[method]()
-    valid = [*known, Column.name] if part == "test" else list(known)
+        found = SPLITS[method]
+        assert issubclass(found, HoldOut)
+        return found()
+    valid = [*known, *others]
     hint = nearest(str(method), valid) or f" Valid: {', '.join(valid)}."
     raise ConfigError(f"unknown split method {method!r}.{hint}")
 

@@ -16,7 +16,9 @@ from scipy import stats
 
 from twotower.data.dataset import Dataset
 from twotower.data.duplicates import deduplicate
-from twotower.errors import ConfigError, DataError, TwoTowerWarning, nearest
+from twotower.data.splits import SPLITS, HoldOut
+from twotower.data.splitting import method_of
+from twotower.errors import ConfigError, DataError, TwoTowerWarning
 from twotower.estimator import TwoTower
 from twotower.evaluation import Evaluation
 from twotower.evaluation.own_metrics import Own
@@ -24,7 +26,6 @@ from twotower.evaluation.showing import bounds, headline, html_table, text_table
 from twotower.metrics import Interval, higher_is_better
 from twotower.training.progress import line_writer
 
-METHODS = ("random", "per_user")
 _LEVEL = 0.95
 
 
@@ -94,7 +95,7 @@ def cross_validate(
     model: TwoTower,
     data: Dataset,
     folds: int = 5,
-    method: Literal["random", "per_user"] = "random",
+    method: str | HoldOut = "random",
     *,
     seed: int = 42,
     exclude_seen: bool = True,
@@ -119,8 +120,10 @@ def cross_validate(
         model: the settings; it is not changed.
         data: all rows.
         folds: number of folds, 2 or more.
-        method: ``"random"`` assigns all rows to the folds at random; ``"per_user"`` does so for the rows of
-            each user, so that they are spread evenly.
+        method: a split method that makes folds: ``"random"`` assigns all rows to the folds at random;
+            ``"per_user"`` does so for the rows of each user, so that they are spread evenly;
+            ``"cold_items"`` and ``"cold_users"`` assign the items or users, each with all its rows. Or an
+            object of a class of your own.
         seed: of the folds.
         exclude_seen: as for `TwoTower.fit`.
         ranking: as for `Recommender.evaluate`, like the following.
@@ -131,19 +134,17 @@ def cross_validate(
         progress: as for `TwoTower.fit`; also one line per fold.
 
     Raises:
-        ConfigError: a setting out of range.
-        DataError: fewer rows than folds, or a fold that can't be trained on or measured.
+        ConfigError: a setting out of range, or a method that makes no folds.
+        DataError: fewer rows (or users, or items) than folds, or a fold that can't be trained on or measured.
     """
     if not isinstance(model, TwoTower):
         raise ConfigError(f"cross_validate takes a TwoTower that is not trained, got {type(model).__name__}")
     if not isinstance(folds, Integral) or isinstance(folds, bool) or folds < 2:
         raise ConfigError(f"folds must be a whole number, 2 or more, got {folds!r}")
-    if method not in METHODS:
-        raise ConfigError(
-            f"method must be one of {', '.join(METHODS)}; got {method!r}.{nearest(str(method), METHODS)}"
-        )
+    known = [one for one in SPLITS if issubclass(kind := SPLITS[one], HoldOut) and kind.makes_folds()]
+    splitter = method_of(method, known)
     write, evaluations, notes = line_writer(progress), [], dict[str, list[str]]()
-    for at, (train, test) in enumerate(_folds(deduplicate(data), folds, method, seed), 1):
+    for at, (train, test) in enumerate(_folds(deduplicate(data), folds, splitter, seed), 1):
         write(f"fold {at} of {folds}")
         try:
             fitted = model.fit(train.as_train(), progress=progress, exclude_seen=exclude_seen)
@@ -163,30 +164,23 @@ def cross_validate(
     return CrossValidation.of(evaluations)
 
 
-def _folds(data: Dataset, folds: int, method: str, seed: int) -> Iterator[tuple[Dataset, Dataset]]:
+def _folds(data: Dataset, folds: int, method: HoldOut, seed: int) -> Iterator[tuple[Dataset, Dataset]]:
     """Yield the training rows and the test rows of every fold."""
-    if len(data) < folds:
-        raise DataError(f"{folds:,} folds need at least {folds:,} rows, got {len(data):,}; use fewer folds")
-    fold = fold_of_rows(data.interactions.get_column(data.schema.user), folds, method, seed)
+    fold = method.folds(data, folds, np.random.default_rng(seed))
+    if fold is None:
+        raise ConfigError(f"split method {method.name!r} makes no folds; give its class a method folds")
+    few = folds - len(np.unique(fold))
+    if few > 0:
+        what = "rows" if method.share_of not in ("users", "items") else method.share_of
+        raise DataError(
+            f"{folds:,} folds need at least {folds:,} {what}, got {folds - few:,}; use fewer folds"
+        )
     for at in range(folds):
         inside = pl.Series(fold == at)
         yield (
             data.with_interactions(data.interactions.filter(~inside)),
             data.with_interactions(data.interactions.filter(inside)),
         )
-
-
-def fold_of_rows(users: pl.Series, folds: int, method: str, seed: int) -> NDArray[np.int64]:
-    """Return the fold of each row, from 0."""
-    generator, n = np.random.default_rng(seed), len(users)
-    order = generator.permutation(n)
-    place = np.arange(n)
-    if method == "per_user":  # the shuffled rows user by user, assigned in turn
-        code = users.rank("dense").to_numpy().astype(np.int64)
-        order = order[np.argsort(code[order], kind="stable")]
-    fold = np.empty(n, dtype=np.int64)
-    fold[order] = place % folds
-    return fold
 
 
 def _values(evaluations: Sequence[Evaluation], name: str) -> list[float]:

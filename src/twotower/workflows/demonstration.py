@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from twotower.baselines.registry import RANKING_BASELINES
 from twotower.config import Config, load_config
 from twotower.core.atomic import disk_errors
 from twotower.training import Callback
@@ -24,8 +25,6 @@ from twotower.workflows.training import breaks_say, train
 
 RATING, RANKING = "kuairec-sample", "kuairec-sample-ranking"
 """The recipes: one model predicts the labels, another is trained to rank, and recommends."""
-BASELINES = ("popularity", "item kNN", "EASE")
-"""Ranking baselines that are quick to tune; `compare` uses all."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +82,8 @@ def demo(
         result = train(config, fresh.path, callbacks=callbacks, log=log)
         parts = load_parts(config)
         tuned = TunedSettings.of(fresh.baselines_file, config, parts, log)
-        ranking = compare_rankers(
-            config, result.recommender, parts, baselines=BASELINES, tuned=tuned, log=log
-        )
+        featured = [name for name in RANKING_BASELINES if RANKING_BASELINES[name].featured]
+        ranking = compare_rankers(config, result.recommender, parts, baselines=featured, tuned=tuned, log=log)
     ranking = replace(ranking, seconds=time.perf_counter() - start)
     with disk_errors(run.path):
         if run.path.exists():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from twotower.data.dataset import Dataset
-from twotower.data.splits.drawing import rows_of_some
+from twotower.data.splits.drawing import Codes, folds_of_ids, rows_of_some
 from twotower.data.splits.split import HoldOut, Rows
 
 
@@ -21,3 +21,7 @@ class ColdItems(HoldOut):
     def hold_out(self, data: Dataset, share: float, rng: np.random.Generator) -> Rows:
         """Choose the rows of ``round(share * n_items)`` items."""
         return rows_of_some(data.interactions.get_column(data.schema.item), share, rng)
+
+    def folds(self, data: Dataset, count: int, rng: np.random.Generator) -> Codes:
+        """Deal the items out to the folds, each with all its rows."""
+        return folds_of_ids(data.interactions.get_column(data.schema.item), count, rng)

@@ -53,6 +53,19 @@ def rows_of_some(ids: pl.Series, share: float, rng: np.random.Generator) -> Rows
     return chosen[codes]
 
 
+def dealt(order: Codes, folds: int) -> Codes:
+    """Deal n rows out to folds in turn, in the given order (n,): the fold of each row, (n,)."""
+    fold = np.empty(len(order), dtype=np.int64)
+    fold[order] = np.arange(len(order)) % folds
+    return fold
+
+
+def folds_of_ids(ids: pl.Series, folds: int, rng: np.random.Generator) -> Codes:
+    """Deal the distinct ids out to folds, each with all its rows: the fold of each row, (n,)."""
+    known, rows = np.unique(codes_of(ids), return_inverse=True)
+    return dealt(rng.permutation(len(known)), folds)[rows]
+
+
 def codes_of(ids: pl.Series) -> Codes:
     """Return an integer code from 0 for each id, ordered by id; some codes may have no rows."""
     if ids.dtype.is_integer() and len(ids):

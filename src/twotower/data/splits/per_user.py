@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from twotower.data.dataset import Dataset
-from twotower.data.splits.drawing import draw, users_of
+from twotower.data.splits.drawing import Codes, dealt, draw, users_of
 from twotower.data.splits.split import HoldOut, Rows
 
 
@@ -27,3 +27,8 @@ class PerUser(HoldOut):
         edges = np.floor(np.cumsum(sizes * share) + rng.random()).astype(np.int64)
         wanted = np.minimum(np.diff(edges, prepend=0), np.maximum(sizes - 1, 0))  # (n_users,)
         return draw(codes, wanted, rng)
+
+    def folds(self, data: Dataset, count: int, rng: np.random.Generator) -> Codes:
+        """Deal the rows out to the folds user by user, so that those of each are spread evenly."""
+        order = rng.permutation(len(data))
+        return dealt(order[np.argsort(users_of(data)[order], kind="stable")], count)

@@ -78,6 +78,15 @@ class HoldOut(Split):
             (n,) true for the interactions to hold out.
         """
 
+    def folds(self, data: Dataset, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64] | None:
+        """Return the fold of each of n rows, (n,) from 0, for `cross_validate`; None if it makes none."""
+        return None
+
+    @classmethod
+    def makes_folds(cls) -> bool:
+        """Return whether it divides rows into folds."""
+        return cls.folds is not HoldOut.folds
+
     def chosen(self, data: Dataset, share: float, rng: np.random.Generator) -> Rows:
         """Return what `hold_out` does, (n,) booleans.
 
