@@ -186,24 +186,19 @@ def test_a_config_refuses_keys_that_the_method_does_not_read(method: HoldOut) ->
 # ---------------------------------------------------------------- one's own
 
 
-def test_a_method_of_ones_own_is_given_as_an_object_or_by_its_name(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
-) -> None:
+def test_a_method_of_ones_own_is_given_as_an_object_or_by_its_name(tmp_path: Any) -> None:
     data = sample()
     _, test = split(data, Longest(at_least=2990.0), test=0.5)
     assert rows(test) == [float(n) for n in range(2990, 3000) if n in rows(deduplicate(data))]
     with pytest.raises(ConfigError, match="unknown split method 'longest'"):
         split(data, "longest")
-    for name in ("_loaded", "_others"):  # so that it is not known to other tests
-        monkeypatch.setattr(SPLITS, name, dict(getattr(SPLITS, name) or {}))
-    SPLITS.register(Longest, "longest")
-    assert rows(split(data, "longest", test=0.2)[1]) == rows(split(data, Longest(), test=0.2)[1])
-
-    path = tmp_path / "config.toml"
-    path.write_text('[data]\nsource = "kuairec-sample"\n[split]\nmethod = "longest"\n')
-    config = load_config(path)
-    assert config.split.kind() is Longest
-    assert config.split.method == "longest"
+    with SPLITS.temporarily(longest=Longest):
+        assert rows(split(data, "longest", test=0.2)[1]) == rows(split(data, Longest(), test=0.2)[1])
+        path = tmp_path / "config.toml"
+        path.write_text('[data]\nsource = "kuairec-sample"\n[split]\nmethod = "longest"\n')
+        config = load_config(path)
+        assert config.split.kind() is Longest
+        assert config.split.method == "longest"
 
 
 @pytest.mark.parametrize("given", [np.ones(3), np.array([0, 1]), [], None], ids=repr)

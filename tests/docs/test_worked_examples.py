@@ -7,6 +7,8 @@ import importlib
 import re
 import sys
 import textwrap
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +40,14 @@ def blocks(section: str) -> list[tuple[str, str]]:
 
 
 @pytest.fixture
-def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+def undo() -> Iterator[ExitStack]:
+    """Undoes what `added` registers, at the end of a test or when it is closed."""
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, undo: ExitStack) -> Any:
     """Adds a section's example: its file to a package of the test's, its line to a registry."""
 
     def add(section: str, registry: Registry[Any]) -> Any:
@@ -49,20 +58,18 @@ def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         (package / Path(file).name).write_text(code, encoding="utf-8")
         monkeypatch.syspath_prepend(tmp_path)
         monkeypatch.delitem(sys.modules, package.name, raising=False)
-        for name in ("_loaded", "_others"):  # so that no other test knows it
-            monkeypatch.setattr(registry, name, dict(getattr(registry, name) or {}))
         ((name, place),) = ast.literal_eval("{" + line + "}").items()
         module, _, within = place.partition(":")
         assert Path(file).stem == module
         kind = getattr(importlib.import_module(f"worked_examples.{module}"), within)
-        registry.register(kind, name)
+        undo.enter_context(registry.temporarily(**{name: kind}))
         assert registry.name_of(kind) == name
         return kind
 
     return add
 
 
-def test_a_feature_kind(added: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_feature_kind(added: Any, undo: ExitStack, tmp_path: Path) -> None:
     kind = added("A feature kind", KINDS)
     rng = np.random.default_rng(0)
     age = rng.integers(20, 60, 80)
@@ -84,8 +91,7 @@ def test_a_feature_kind(added: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert (items[1] == 2).all()
     models[0].save(tmp_path / "bundle")
     assert tt.load(tmp_path / "bundle").recommend(asked, k=10).equals(lists[0])
-    monkeypatch.setattr(KINDS, "_loaded", {})
-    monkeypatch.setattr(KINDS, "_others", {})
+    undo.close()
     with pytest.raises(BundleError, match=r"can't be read: 'schema.users.age' must be one of .*got 'groups'"):
         tt.load(tmp_path / "bundle")
 

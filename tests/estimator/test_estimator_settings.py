@@ -17,12 +17,12 @@ from pydantic import BaseModel
 from sklearn.base import clone
 
 from twotower.config import Config, load_config
-from twotower.config.parts import PLACES, Place, trainer_of
+from twotower.config.parts import MODEL, OBJECTIVE, PLACES, TRAINING, Place, trainer_of
 from twotower.errors import ConfigError, RenamedWarning, nearest
 from twotower.estimator import TwoTower
-from twotower.objectives.registry import OBJECTIVES, ObjectiveName
-from twotower.towers.registry import TOWERS, TowerName
-from twotower.training.registry import TRAINERS, TrainerName
+from twotower.objectives.registry import OBJECTIVES
+from twotower.towers.registry import TOWERS
+from twotower.training.registry import TRAINERS
 
 
 def owner(place: Place, field: str) -> type[BaseModel]:
@@ -249,10 +249,11 @@ def test_none_is_no_value_of_a_setting_that_has_no_none(name: str):
         TwoTower(**{name: None})
 
 
-def test_literals_are_offered_to_editors():
+def test_the_values_of_a_setting_are_in_its_schema():
     assert typing.get_args(signature()["activation"].annotation) == ("relu", "gelu", "silu", "tanh")
-    for name, known in (("objective", ObjectiveName), ("kind", TowerName), ("trainer", TrainerName)):
-        assert known in typing.get_args(signature()[name].annotation)
-    assert set(typing.get_args(ObjectiveName)) == set(OBJECTIVES.names())
-    assert set(typing.get_args(TowerName)) == set(TOWERS.names())
-    assert set(typing.get_args(TrainerName)) == {"auto", *TRAINERS.names()}
+    for place, names in (
+        (MODEL, TOWERS.names()),
+        (OBJECTIVE, OBJECTIVES.names()),
+        (TRAINING, ("auto", *TRAINERS.names())),
+    ):
+        assert place.base.model_json_schema()["properties"][place.key]["enum"] == list(names)

@@ -101,10 +101,7 @@ NAMES = [*KINDS.names(), "test_kinds:Sign"]
 @pytest.fixture(autouse=True, scope="module")
 def registered() -> Iterator[None]:
     """The own kind is registered in this module's tests alone."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("_loaded", "_others"):
-            patch.setattr(KINDS, name, dict(getattr(KINDS, name) or {}))
-        KINDS.register(Sign)
+    with KINDS.temporarily(Sign):
         yield
 
 
@@ -377,8 +374,6 @@ def test_a_kind_of_ones_own_is_saved_by_name_and_never_imported_by_a_bundle(
 ) -> None:
     (tmp_path / "own_kind.py").write_text(OWN, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    for name in ("_loaded", "_others"):
-        monkeypatch.setattr(KINDS, name, dict(getattr(KINDS, name) or {}))
     from own_kind import Parity  # type: ignore[import-not-found]
 
     rng = np.random.default_rng(0)

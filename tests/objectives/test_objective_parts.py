@@ -57,10 +57,9 @@ def data() -> Dataset:
 
 @pytest.fixture
 def registry():
-    """The registry as it was, after the test."""
-    kept = dict(OBJECTIVES._loaded), dict(OBJECTIVES._added())
-    yield OBJECTIVES
-    OBJECTIVES._loaded, OBJECTIVES._others = kept
+    """The registry; it is as it was after the test."""
+    with OBJECTIVES.temporarily():
+        yield OBJECTIVES
 
 
 def test_no_file_outside_knows_an_objective_by_name():
@@ -93,29 +92,27 @@ def test_every_objective_says_what_others_ask(name: str):
 
 def test_one_of_ones_own_is_trained_saved_and_loaded(registry, tmp_path: Path):
     settings: dict[str, Any] = {"dim": 8, "epochs": 2, "threads": 1, "refit": False, "regularisation": 0.05}
-    own = TwoTower(objective=Slanted(1.0), trainer="gradients", **settings)
-    assert own.objective.name == f"{__name__}:Slanted"
-    assert not own.objective.implicit
-    model = own.fit(data().as_train())
+    with registry.temporarily():
+        own = TwoTower(objective=Slanted(1.0), trainer="gradients", **settings)
+        assert own.objective.name == f"{__name__}:Slanted"
+        assert not own.objective.implicit
+        model = own.fit(data().as_train())
+        model.save(tmp_path / "bundle")
+    with pytest.raises(BundleError, match="a class that this program doesn't have; import"):
+        Recommender.load(tmp_path / "bundle")
     same = TwoTower(objective="squared", trainer="gradients", posterior=False, **settings)
     assert np.array_equal(model.users.vectors, same.fit(data().as_train()).users.vectors)
     other = TwoTower(objective=Slanted(3.0), trainer="gradients", **settings)
     assert other != own
     assert not np.array_equal(model.users.vectors, other.fit(data().as_train()).users.vectors)
-    model.save(tmp_path / "bundle")
     again = Recommender.load(tmp_path / "bundle")
     assert again.objective == model.objective
     assert np.array_equal(again.predict(data()), model.predict(data()))
-    registry._loaded.pop(f"{__name__}:Slanted")
-    registry._added().pop(f"{__name__}:Slanted")
-    with pytest.raises(BundleError, match="a class that this program doesn't have; import"):
-        Recommender.load(tmp_path / "bundle")
 
 
 def test_a_name_may_be_given_to_ones_own(registry):
-    from twotower.objectives.registry import register_objective
-
-    register_objective(Slanted, "slanted")
+    registry.register(Slanted, "slanted")
+    assert Slanted.Config().name == "slanted"
     assert TwoTower(objective="slanted").objective.factor == 1.0
     assert TwoTower(objective=Slanted(2.0)).objective.name == "slanted"
     with pytest.raises(ConfigError, match=r"'objective.name' must be one of .*slanted"):

@@ -35,12 +35,10 @@ from twotower.retrieval.index import Parameters
 N_ITEMS, DIM = 3000, 10
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(autouse=True)
 def _own_kinds_are_known_here_alone():
-    known = {name: dict(getattr(INDEXES, name) or {}) for name in ("_loaded", "_others")}
-    yield
-    for name, of in known.items():
-        setattr(INDEXES, name, of)
+    with INDEXES.temporarily():
+        yield
 
 
 def clustered(n_items=N_ITEMS, dim=DIM, n_users=40, seed=0):
@@ -358,11 +356,9 @@ class Prefix(ApproximateIndex):
 class TestPrefix(IndexContract):
     kind, thorough = Prefix, {"columns": DIM}
 
-    def test_a_saved_index_needs_its_class(self, index, data, tmp_path, monkeypatch):
-        index.save(tmp_path / "index")
-        for name in ("_loaded", "_others"):
-            known = {key: of for key, of in getattr(INDEXES, name).items() if "Prefix" not in key}
-            monkeypatch.setattr(INDEXES, name, known)
+    def test_a_saved_index_needs_its_class(self, index, data, tmp_path):
+        with INDEXES.temporarily(Prefix):
+            index.save(tmp_path / "index")
         with pytest.raises(
             BundleError, match=r"it is '.*:Prefix'. Import the module of this class and register"
         ):

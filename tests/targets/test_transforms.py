@@ -40,13 +40,10 @@ ERRORS = {"duration_rank": 0.05}
 NAMES = [*TRANSFORMS.names(), "root"]
 
 
-@pytest.fixture(autouse=True, scope="module")
+@pytest.fixture(autouse=True)
 def registered() -> Iterator[None]:
     """The own transform is registered in this module's tests alone."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("_loaded", "_others"):
-            patch.setattr(TRANSFORMS, name, dict(getattr(TRANSFORMS, name) or {}))
-        TRANSFORMS.register(Root, "root")
+    with TRANSFORMS.temporarily(root=Root):
         yield
 
 
@@ -126,27 +123,29 @@ class TestTransform:
             assert transform.inverse(transform.forward(label, None), None).shape == (4,)
 
 
-def test_a_transform_of_ones_own_is_named_in_a_config_and_saved(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_transform_of_ones_own_is_named_in_a_config_and_saved(tmp_path: Path) -> None:
+    class Rooted(Root):
+        name = "rooted"
+
     path = tmp_path / "config.toml"
     text = '[data]\nsource = "kuairec-sample"\n[objective]\nname = "squared"\ntransform = "{}"\n'
-    path.write_text(text.format("root"))
-    assert load_config(path).objective.label_transform == "root"
-    path.write_text(text.format("rooot"))
-    with pytest.raises(ConfigError, match=r"'objective\.transform' must be one of none, .*root; got 'ro+t'"):
-        load_config(path)
-    rng = np.random.default_rng(0)
-    events = pl.DataFrame({"user_id": rng.integers(0, 20, 300), "item_id": rng.integers(0, 15, 300)})
-    data = tt.Dataset.of(events.with_columns(y=rng.uniform(0, 9, 300)), schema={"label": "y"})
-    model = tt.TwoTower(dim=4, objective="squared", transform="root", threads=1).fit(data.as_train())
-    assert isinstance(model.target.transform, Root)
-    model.save(tmp_path / "bundle")
-    again = tt.load(tmp_path / "bundle")
-    npt.assert_array_equal(again.predict(data), model.predict(data))
-    for name in ("_loaded", "_others"):
-        monkeypatch.setattr(TRANSFORMS, name, {})
-    with pytest.raises(BundleError, match=r"Input should be 'none', 'cap'.*'root'"):
+    path.write_text(text.format("rooted"))
+    with TRANSFORMS.temporarily(rooted=Rooted):
+        assert load_config(path).objective.label_transform == "rooted"
+        path.write_text(text.format("roooted"))
+        with pytest.raises(
+            ConfigError, match=r"'objective\.transform' must be one of .*rooted; got 'ro+ted'"
+        ):
+            load_config(path)
+        rng = np.random.default_rng(0)
+        events = pl.DataFrame({"user_id": rng.integers(0, 20, 300), "item_id": rng.integers(0, 15, 300)})
+        data = tt.Dataset.of(events.with_columns(y=rng.uniform(0, 9, 300)), schema={"label": "y"})
+        model = tt.TwoTower(dim=4, objective="squared", transform="rooted", threads=1).fit(data.as_train())
+        assert isinstance(model.target.transform, Rooted)
+        model.save(tmp_path / "bundle")
+        again = tt.load(tmp_path / "bundle")
+        npt.assert_array_equal(again.predict(data), model.predict(data))
+    with pytest.raises(BundleError, match=r"Input should be 'none', 'cap'.*'rooted'"):
         tt.load(tmp_path / "bundle")
 
 

@@ -193,9 +193,6 @@ def test_baselines_learn_what_is_better_on_validation_and_bar_everything_seen(
     parts = load_parts(config)
     model = short_fit(config, parts)
     Told.fitted, Told.asked = [], []
-    for name in ("_loaded", "_others"):  # so that it is not known to other tests
-        monkeypatch.setattr(RANKING_BASELINES, name, dict(getattr(RANKING_BASELINES, name) or {}))
-    RANKING_BASELINES.register(Told, "told")
     judge = module._Told.__call__
 
     def judged(self: Any, ranker: Any) -> float:
@@ -204,7 +201,8 @@ def test_baselines_learn_what_is_better_on_validation_and_bar_everything_seen(
         return float(ranker.feedback.graded is (better == "grades")) - 0.1 * abs(ranker.power - 2.0)
 
     monkeypatch.setattr(module._Told, "__call__", judged)
-    found = workflows.compare_rankers(config, model, parts, baselines=["told"])
+    with RANKING_BASELINES.temporarily(told=Told):
+        found = workflows.compare_rankers(config, model, parts, baselines=["told"])
     *tried, last = Told.fitted
     assert [one.graded for one in tried] == [False, *[True] * (len(tried) - 1)]
     assert known(tried[0]) == dict.fromkeys(pairs(positives(parts.train)), 1.0)

@@ -8,8 +8,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from twotower.config.named import PartName
 from twotower.config.sections import Count, NotNegative, Positive, Section
-from twotower.config.transforms import TransformName
 
 
 def _device(value: str) -> str:
@@ -21,7 +21,7 @@ def _device(value: str) -> str:
 class ModelConfig(Section):
     """``[model]``: the two towers. Each kind of towers has these settings and its own."""
 
-    kind: str = "linear"
+    kind: Annotated[str, PartName("twotower.towers.registry:TOWERS")] = "linear"
     """The towers: ``linear`` (vectors are a linear function of features and id) or ``mlp`` (with hidden
     layers); or the name of a kind of your own."""
     dim: Annotated[int, Field(ge=4)] = 64
@@ -84,7 +84,7 @@ LEAST_GRADE = 0.2
 class ObjectiveConfig(Section):
     """``[objective]``: the loss that training minimises. Each has these settings and its own."""
 
-    name: str
+    name: Annotated[str, PartName("twotower.objectives.registry:OBJECTIVES")]
     """To recommend, train to rank: ``all_pairs`` (squared error over every pair of user and item),
     ``softmax`` or ``bpr``. To predict a label: ``squared`` (squared error), ``huber``, or ``logistic``
     (labels in [0, 1]). Or the name of an objective of your own."""
@@ -158,7 +158,7 @@ class ObjectiveConfig(Section):
 class PredictingConfig(ObjectiveConfig):
     """The settings of objectives that predict a label."""
 
-    transform: TransformName = "none"
+    transform: Annotated[str, PartName("twotower.targets.registry:TRANSFORMS")] = "none"
     """Transformation of the label before training; predictions are transformed back."""
     cap: float | None = None
     """Largest label with ``transform = "cap"``; larger ones are set to it."""
@@ -211,7 +211,7 @@ class SamplingConfig(RankingConfig):
 class TrainingConfig(Section):
     """``[training]``: how the towers learn. Each trainer has these settings and its own."""
 
-    trainer: str = "auto"
+    trainer: Annotated[str, PartName("twotower.training.registry:TRAINERS", ("auto",))] = "auto"
     """``als`` (alternating least squares) solves linear towers with objective ``all_pairs`` in closed form,
     ``variational`` those with ``squared``; ``gradients`` trains all towers with all objectives. ``auto``: the
     closed form where there is one."""

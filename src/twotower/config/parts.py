@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import import_module
 from typing import Any, Final
 
 from pydantic.fields import FieldInfo
 
 from twotower.config.bases import ModelConfig, ObjectiveConfig, TrainingConfig
+from twotower.config.named import PartName
 from twotower.config.renamed import MOVED, renamed_warning
 from twotower.config.sections import Section
 from twotower.core.registry import Registry
@@ -32,21 +32,18 @@ class Place:
     Attributes:
         section: its name.
         key: the key that names the part.
-        registry_name: where the registry is, as ``module:name``.
         base: the settings that all parts have.
     """
 
     section: str
     key: str
-    registry_name: str
     base: type[Section]
 
     @cached_property
     def registry(self) -> Registry[Any]:
         """The parts that the section can name."""
-        module, _, name = self.registry_name.partition(":")
-        found: Registry[Any] = getattr(import_module(module), name)
-        return found
+        (named,) = (one for one in self.base.model_fields[self.key].metadata if isinstance(one, PartName))
+        return named.registry
 
     def part(self, name: Any) -> Any:
         """Return the class of a part.
@@ -115,9 +112,9 @@ class Place:
         return kept
 
 
-MODEL: Final = Place("model", "kind", "twotower.towers.registry:TOWERS", ModelConfig)
-OBJECTIVE: Final = Place("objective", "name", "twotower.objectives.registry:OBJECTIVES", ObjectiveConfig)
-TRAINING: Final = Place("training", "trainer", "twotower.training.registry:TRAINERS", TrainingConfig)
+MODEL: Final = Place("model", "kind", ModelConfig)
+OBJECTIVE: Final = Place("objective", "name", ObjectiveConfig)
+TRAINING: Final = Place("training", "trainer", TrainingConfig)
 PLACES: Final[Mapping[str, Place]] = {place.section: place for place in (MODEL, OBJECTIVE, TRAINING)}
 
 

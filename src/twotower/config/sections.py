@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC
-from importlib import import_module
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
@@ -12,10 +11,10 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    field_validator,
     model_validator,
 )
-from pydantic_core import PydanticKnownError
+
+from twotower.config.named import PartName
 
 
 def _share_or_path(value: Any) -> Any:
@@ -52,6 +51,7 @@ Positive = Annotated[float, Field(gt=0.0)]
 NotNegative = Annotated[float, Field(ge=0.0)]
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 Count = Annotated[int, Field(ge=1)]
+_SPLIT = PartName("twotower.data.splits.registry:SPLITS")
 
 
 class Section(BaseModel):
@@ -144,9 +144,7 @@ class SplitMethod(ABC):
 class SplitConfig(Section):
     """``[split]``: how the interactions are divided into training, validation and test set."""
 
-    method: Annotated[str, Field(json_schema_extra=lambda schema: schema.update(enum=_split_methods()))] = (
-        "random"
-    )
+    method: Annotated[str, _SPLIT] = "random"
     """How rows are held out; ``files`` reads the sets from separate files, ``column`` from a column that
     names the set of each row. Or the name of a registered method of your own."""
     column: PathString | None = None
@@ -172,14 +170,6 @@ class SplitConfig(Section):
             return {**values, "method": "column"}
         return values
 
-    @field_validator("method")
-    @classmethod
-    def _known_method(cls, value: str) -> str:
-        if value not in _split_methods():
-            expected = ", ".join(f"'{name}'" for name in _split_methods())
-            raise PydanticKnownError("literal_error", {"expected": expected})
-        return value
-
     @model_validator(mode="after")
     def _keys_of_its_method(self) -> Self:
         kind = self.kind()
@@ -190,17 +180,8 @@ class SplitConfig(Section):
 
     def kind(self) -> type[SplitMethod]:
         """Return the class of the method."""
-        found: type[SplitMethod] = _splits().get(self.method)
+        found: type[SplitMethod] = _SPLIT.registry.get(self.method)
         return found
-
-
-def _splits() -> Any:
-    # by name, as the methods are above the config
-    return import_module("twotower.data.splits.registry").SPLITS
-
-
-def _split_methods() -> list[str]:
-    return list(_splits().names())
 
 
 class PositiveConfig(Section):

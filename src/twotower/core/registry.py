@@ -8,10 +8,11 @@ object of the class.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from twotower.errors import ConfigError, nearest
 
@@ -30,11 +31,18 @@ class Registry(Generic[T]):
         package: the package that the built-in parts are in.
         built_in: ``"module:Class"`` of each by its name, the module relative to the package; the first is the
             default.
+        named: called with each class and its name before it is first given out.
     """
 
-    def __init__(self, kind: str, package: str, built_in: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        kind: str,
+        package: str,
+        built_in: Mapping[str, str],
+        named: Callable[[type[T], str], object] = lambda part, name: None,
+    ) -> None:
         self.kind = kind
-        self._package, self._built_in = package, dict(built_in)
+        self._package, self._built_in, self._named = package, dict(built_in), named
         self._loaded: dict[str, type[T]] = {}
         self._others: dict[str, Any] | None = None
 
@@ -53,9 +61,7 @@ class Registry(Generic[T]):
         Raises:
             ConfigError: there is no part of this name.
         """
-        if name not in self._loaded:
-            self._loaded[name] = self._load(name)
-        return self._loaded[name]
+        return self._loaded[name] if name in self._loaded else self._keep(name, self._load(name))
 
     def __getitem__(self, name: str) -> type[T]:
         return self.get(name)
@@ -80,9 +86,29 @@ class Registry(Generic[T]):
         known = self._loaded.get(name)
         if name in self._built_in or (known is not None and reference(known) != reference(part)):
             raise ConfigError(f"{self.kind} {name!r} is there already; give your class another name")
-        self._loaded[name] = part
         self._added()[name] = part
-        return part
+        return self._keep(name, part)
+
+    @contextmanager
+    def temporarily(self, *parts: type[T], **named: type[T]) -> Iterator[Self]:
+        """Register classes within a ``with`` block, by themselves or as ``name=class``.
+
+        After the block they are gone, and so are all others that were added in it. For tests and notebooks.
+
+        >>> shapes = Registry("shape", "collections", {"deque": ":deque"})
+        >>> with shapes.temporarily(bag=set):
+        ...     shapes.names()
+        ('deque', 'bag')
+        >>> shapes.names()
+        ('deque',)
+        """
+        before = dict(self._loaded), dict(self._added())
+        try:
+            for name, part in {**{reference(part): part for part in parts}, **named}.items():
+                self.register(part, name)
+            yield self
+        finally:
+            self._loaded, self._others = before
 
     def known_as(self, part: type[T]) -> str | None:
         """Return the name that a class has here; None if it has none."""
@@ -98,6 +124,11 @@ class Registry(Generic[T]):
             known = reference(part)
             self.register(part, known)
         return known
+
+    def _keep(self, name: str, part: type[T]) -> type[T]:
+        self._named(part, name)
+        self._loaded[name] = part
+        return part
 
     def _added(self) -> dict[str, Any]:
         if self._others is None:

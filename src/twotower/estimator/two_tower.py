@@ -22,14 +22,13 @@ from twotower.errors import ConfigError, TwoTowerWarning, yes_or_no
 from twotower.estimator.fitting import Fit, pick_device
 from twotower.estimator.settings import Settings
 from twotower.objectives import Objective
-from twotower.objectives.registry import OBJECTIVES, ObjectiveName
+from twotower.objectives.registry import OBJECTIVES
 from twotower.recommender import Recommender
 from twotower.targets.positive import PositiveRule
-from twotower.towers.registry import TOWERS, TowerName
+from twotower.towers.registry import TOWERS
 from twotower.training import Callback, CallbackList, ListenerCallback
 from twotower.training.checkpoint import FILE as CHECKPOINT
 from twotower.training.progress import progress_of
-from twotower.training.registry import TrainerName
 
 
 class TwoTower:
@@ -121,7 +120,7 @@ class TwoTower:
     def __init__(
         self,
         *,
-        kind: TowerName | str | None = None,
+        kind: str | None = None,
         dim: int = 64,
         ensemble_size: Literal["auto"] | int = "auto",
         normalise: bool = False,
@@ -131,7 +130,7 @@ class TwoTower:
         activation: Literal["relu", "gelu", "silu", "tanh"] = "relu",
         dropout: float = 0.1,
         shared_layers: bool = False,
-        objective: ObjectiveName | Objective | str = OBJECTIVES.default,
+        objective: str | Objective = OBJECTIVES.default,
         transform: str = "none",
         cap: float | None = None,
         delta: float = 1.0,
@@ -140,7 +139,7 @@ class TwoTower:
         negatives: int = 4096,
         hard_negatives: int | None = None,
         regularisation: Literal["auto"] | float = "auto",
-        trainer: TrainerName | str = "auto",
+        trainer: str = "auto",
         epochs: int = 60,
         batch_size: Literal["auto"] | int = "auto",
         learning_rate: float = 0.005,

@@ -2,17 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-from typing import Any, Literal, get_type_hints
+import inspect
+from dataclasses import MISSING, fields
+from typing import Any, get_type_hints
 
 from pydantic import create_model
 
 from twotower.config.bases import ObjectiveConfig, SamplingConfig
-from twotower.core.registry import Registry, reference
+from twotower.core.registry import Registry
 from twotower.objectives.objective import Objective
 
-ObjectiveName = Literal["all_pairs", "softmax", "bpr", "squared", "huber", "logistic"]
-"""The names of the built-in objectives, for editors."""
+
+def _with_config(part: type[Objective], name: str) -> None:
+    """Give a class without a ``Config`` for this name one with its fields."""
+    base = part.Config
+    if "Config" not in vars(part):
+        # of an objective that it is derived from, the settings that are not its own
+        bases = (kind for kind in base.__mro__ if issubclass(kind, ObjectiveConfig))
+        base = next(kind for kind in bases if kind.model_fields["name"].is_required())
+        if part.samples and not issubclass(base, SamplingConfig):
+            base = SamplingConfig
+    elif base.model_fields["name"].default == name:
+        return
+    hints = get_type_hints(part)
+    own: dict[str, Any] = {
+        field.name: (hints[field.name], ... if field.default is MISSING else field.default)
+        for field in fields(part)  # type: ignore[arg-type]
+        if field.name not in base.model_fields
+    }
+    part.Config = create_model(
+        f"{part.__name__}Config",
+        __base__=base,
+        __module__=part.__module__,
+        __doc__=inspect.getdoc(part),
+        name=(str, name),
+        **own,
+    )
+
 
 OBJECTIVES: Registry[Objective] = Registry(
     "objective",
@@ -25,39 +51,10 @@ OBJECTIVES: Registry[Objective] = Registry(
         "huber": "huber:Huber",
         "logistic": "logistic:Logistic",
     },
+    named=_with_config,
 )
-
-
-def register_objective(part: type[Objective], name: str | None = None) -> type[Objective]:
-    """Add an objective of one's own; also as a decorator. It is saved as ``module:Class`` without a name.
-
-    A class without a ``Config`` of its own gets one with its fields.
-
-    Raises:
-        ConfigError: the name is taken by another class.
-    """
-    called = name or reference(part)
-    if "Config" not in vars(part) or part.Config.model_fields["name"].is_required():
-        # of a built-in objective's settings, those that are not its own
-        bases = (kind for kind in part.Config.__mro__ if issubclass(kind, ObjectiveConfig))
-        base = next(kind for kind in bases if kind.model_fields["name"].is_required())
-        if part.samples and not issubclass(base, SamplingConfig):
-            base = SamplingConfig
-        hints = get_type_hints(part)
-        own: dict[str, Any] = {
-            field.name: (hints[field.name], field.default)
-            for field in fields(part)  # type: ignore[arg-type]
-            if field.name not in base.model_fields
-        }
-        part.Config = create_model(
-            f"{part.__name__}Config", __base__=base, __module__=part.__module__, name=(str, called), **own
-        )
-    return OBJECTIVES.register(part, called)
 
 
 def settings_of(objective: Objective) -> dict[str, Any]:
     """Return the settings of an objective given as an object; a class of one's own is registered."""
-    kind = type(objective)
-    if OBJECTIVES.known_as(kind) is None:
-        register_objective(kind)
-    return {"name": OBJECTIVES.name_of(kind), **objective.settings()}
+    return {"name": OBJECTIVES.name_of(type(objective)), **objective.settings()}

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from twotower.core.registry import Registry
 from twotower.towers.tower import Tower
-
-TowerName = Literal["linear", "mlp"]
-"""The built-in names, for editors."""
 
 TOWERS: Registry[Tower] = Registry(
     "tower",

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from twotower.core.registry import Registry
 from twotower.training.trainer import Trainer
-
-TrainerName = Literal["auto", "als", "variational", "gradients"]
-"""The built-in names, for editors."""
 
 TRAINERS: Registry[Trainer] = Registry(
     "trainer",
