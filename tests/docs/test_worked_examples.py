@@ -7,7 +7,7 @@ import importlib
 import re
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 import twotower as tt
 from twotower.baselines import RANKING_BASELINES
@@ -25,6 +26,9 @@ from twotower.core.registry import Registry
 from twotower.data.splits import SPLITS
 from twotower.errors import BundleError
 from twotower.evaluation.ranker import RankRequest
+from twotower.kernels.pairs import Pairs
+from twotower.objectives.objective import Step
+from twotower.objectives.registry import OBJECTIVES
 from twotower.retrieval import INDEXES, exact_top_k, load_index, tune_index
 
 ROOT = Path(__file__).parents[2]
@@ -94,6 +98,73 @@ def test_a_feature_kind(added: Any, undo: ExitStack, tmp_path: Path) -> None:
     undo.close()
     with pytest.raises(BundleError, match=r"can't be read: 'schema.users.age' must be one of .*got 'groups'"):
         tt.load(tmp_path / "bundle")
+
+
+QUICK: Any = {"dim": 8, "batch_size": 128, "learning_rate": 0.05, "epochs": 20, "refit": False, "threads": 1}
+
+
+def check_loss(objective: Any, formula: Callable[..., float], step: Step | None = None) -> None:
+    """Compare a loss with its formula, and its gradients with differences of it, in both precisions."""
+    rng = np.random.default_rng(0)
+    vectors = [rng.normal(size=(n, 3)) for n in (4, 6)]
+    user, item = np.array([0, 0, 2, 2]), np.array([1, 3, 0, 5])
+    label, weight = rng.normal(size=4).astype(np.float32), np.array([1, 2, 0.5, 1], dtype=np.float32)
+
+    def loss(U: Any, V: Any) -> float:
+        return float(np.average(formula(U @ V.T, user, item, label), weights=weight))
+
+    for dtype, tolerance in ((torch.float64, 1e-6), (torch.float32, 1e-4)):
+        U, V = (torch.from_numpy(of).to(dtype) for of in vectors)
+        value, *gradients = objective(
+            U, V, Pairs.from_arrays(user, item, label, weight, n_users=4), step=step
+        )
+        assert value == pytest.approx(loss(*vectors), rel=tolerance)
+        for at, gradient in enumerate(gradients):
+            for place in np.ndindex(*gradient.shape):
+                ends = []
+                for sign in (1, -1):
+                    moved = [of.copy() for of in vectors]
+                    moved[at][place] += sign * 1e-5
+                    ends.append(loss(*moved))
+                assert float(gradient[place]) == pytest.approx((ends[0] - ends[1]) / 2e-5, abs=tolerance)
+
+
+def test_a_pointwise_loss(added: Any, undo: ExitStack, tmp_path: Path) -> None:
+    kind = added("A pointwise loss", OBJECTIVES)
+    check_loss(kind(), lambda score, user, item, label: np.log(np.cosh(score[user, item] - label)))
+    rng = np.random.default_rng(0)
+    rows = pl.DataFrame({"user_id": rng.integers(0, 30, 900), "item_id": rng.integers(0, 20, 900)})
+    label = rows.select(y=(pl.col("user_id") % 5 - pl.col("item_id") % 3).cast(pl.Float64))
+    data = tt.Dataset.of(rows.hstack(label), schema={"label": "y"})
+    found = []
+    for given in ("log_cosh", kind()):
+        model = tt.TwoTower(objective=given, regularisation=0.01, **QUICK).fit(data.as_train())
+        assert model.objective.label_cap is None  # it has the settings of all that predict a label
+        found.append(model.predict(data))
+    assert np.array_equal(*found)
+    assert np.abs(found[0] - data.interactions["y"].to_numpy()).mean() < 0.2
+    model.save(tmp_path / "bundle")
+    assert np.array_equal(tt.load(tmp_path / "bundle").predict(data), found[0])
+    undo.close()
+    with pytest.raises(BundleError, match=r"'objective.name' must be one of .*; got 'log_cosh'"):
+        tt.load(tmp_path / "bundle")
+
+
+def test_a_ranking_loss(added: Any) -> None:
+    kind = added("A ranking loss", OBJECTIVES)
+    q = np.linspace(0.5, 1, 6)
+
+    def formula(score: Any, user: Any, item: Any, label: Any) -> Any:
+        return np.log((np.exp(score) / q).sum(axis=1))[user] - score[user, item]
+
+    check_loss(kind(), formula, Step(log_q=np.log(q).astype(np.float32)))
+    rng = np.random.default_rng(0)
+    rows = pl.DataFrame({"user_id": rng.integers(0, 40, 3000), "item_id": rng.integers(0, 40, 3000)})
+    alike = rows.filter(pl.col("user_id") % 4 == pl.col("item_id") % 4).unique(maintain_order=True)
+    train = tt.Dataset.of(alike, schema={}).as_train()
+    model = tt.TwoTower(objective="multinomial", negatives=20, **QUICK).fit(train)
+    lists = model.recommend(model.users.ids, k=5, exclude_seen=False)
+    assert (lists["user_id"] % 4 == lists["item_id"] % 4).mean() > 0.9
 
 
 def test_a_split(added: Any, tmp_path: Path) -> None:

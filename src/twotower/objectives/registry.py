@@ -34,7 +34,7 @@ def _with_config(part: type[Objective], name: str) -> None:
         f"{part.__name__}Config",
         __base__=base,
         __module__=part.__module__,
-        __doc__=inspect.getdoc(part),
+        __doc__=f"``{name}``: {inspect.getdoc(part)}",
         name=(str, name),
         **own,
     )
