@@ -102,10 +102,10 @@ def test_what_is_no_number_per_user_is_refused(parts, returned, got) -> None:
 @pytest.mark.parametrize(
     ("metrics", "message"),
     [
-        ({"ndcg@3": recall_at_7}, "'ndcg@3' is the name of a built-in metric"),
+        ({"ndcg@3": recall_at_7}, "needs a name of its own, got 'ndcg@3'"),
         ({"rmse": recall_at_7}, "needs a name of its own, got 'rmse'"),
         ({"": recall_at_7}, "needs a name of its own, got ''"),
-        ({"mine": 0.5}, r"must be a function of \(recommended, relevant\), got 0.5"),
+        ({"mine": 0.5}, r"must be a function of \(recommended, relevant\) or a Metric, got 0.5"),
     ],
 )
 def test_names_and_functions_are_checked(parts, metrics, message) -> None:

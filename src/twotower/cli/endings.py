@@ -6,22 +6,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from twotower.cli.measures import named
 from twotower.cli.screen import Screen, Table, Verdict
 from twotower.cli.verdict import (
     best_of,
     judged,
-    main_metric,
     notes_said,
     of_evaluation,
+    short_metrics,
     table_alone,
     table_of,
-    wanted,
 )
 from twotower.config import Config
 from twotower.config.parts import first_that
 from twotower.core.wording import count_of
 from twotower.metrics import higher_is_better
+from twotower.metrics.registry import main_metric, title_of
 
 _ITEMS = 3
 """How many recommended items are shown."""
@@ -181,8 +180,8 @@ def seeded(config: Config, found: Mapping[str, Any], out: Path, command: Sequenc
     """
     metrics = {**found["ranking"]} if config.objective.implicit else {**found["rating"]}
     rows = [
-        (named(metric), *(f"{metrics[metric][key]:.4f}" for key in ("mean", "sd", "min", "max")))
-        for metric in wanted(metrics)
+        (title_of(metric), *(f"{metrics[metric][key]:.4f}" for key in ("mean", "sd", "min", "max")))
+        for metric in short_metrics(metrics)
         if metrics[metric]["mean"] is not None
     ]
     n = len(found["seeds"])
@@ -192,7 +191,7 @@ def seeded(config: Config, found: Mapping[str, Any], out: Path, command: Sequenc
         title=f"Trained {_kind(config)} with {count_of(n, 'seed')}",
         facts=_model(config),
         verdicts=(
-            Verdict(f"Judge differences between models by the spread of {named(main_metric(metrics))}."),
+            Verdict(f"Judge differences between models by the spread of {title_of(main_metric(metrics))}."),
         ),
         table=Table(("metric", "mean", "sd", "lowest", "highest"), tuple(rows)),
         saved=str(out),

@@ -8,35 +8,11 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from twotower.cli.output import BETWEEN, new_console, new_table
+from twotower.metrics import metric_of
+from twotower.metrics.registry import shown_metrics, title_of
 
 if TYPE_CHECKING:
     from twotower.retrieval import Point
-
-_NAMES = {
-    "mae": "MAE",
-    "rmse": "RMSE",
-    "r2": "R2",
-    "xauc": "XAUC",
-    "xauc_by_user": "XAUC by user",
-    "mae_capped": "MAE, capped",
-    "rmse_capped": "RMSE, capped",
-    "r2_capped": "R2, capped",
-    "recall": "recall",
-    "precision": "precision",
-    "hit_rate": "hit rate",
-    "ndcg": "NDCG",
-    "map": "MAP",
-    "mrr": "MRR",
-    "avg_popularity_percentile": "popularity percentile",
-    "novelty": "novelty",
-    "coverage": "coverage",
-    "gini": "Gini",
-}
-
-_COMPARED = ("ndcg", "recall", "mrr", "coverage", "avg_popularity_percentile")
-"""Ranking metrics that a comparison prints; its JSON has all."""
-_SLICED = ("mae", "r2", "recall@20", "ndcg@10")
-"""Metrics that are printed for slices, if measured; the JSON has all."""
 
 _NARROWEST = 12
 """Fewest cells for row names in a table whose numbers are not wrapped."""
@@ -50,17 +26,17 @@ def print_evaluation(report: Mapping[str, Any]) -> None:
     if report["rating"]:
         table = new_table("metric", "value", "95% interval")
         for name, interval in report["rating"].items():
-            table.add_row(named(name), _number(interval["value"], ".4f"), bounds(interval, ".4f"))
+            table.add_row(title_of(name), _number(interval["value"], ".4f"), bounds(interval, ".4f"))
         console.print(f"test set, {report['rows']:,} rows")
         console.print(table)
     if report["ranking"]:
         ranked = report["ranked"]
-        metrics: dict[str, dict[str, Interval]] = {}  # metric -> k -> interval
+        ks = list(dict.fromkeys(name.partition("@")[2] for name in report["ranking"] if "@" in name))
+        metrics: dict[str, dict[str, str]] = {}  # metric -> k -> cell; one of whole lists is at the last k
         for name, interval in report["ranking"].items():
-            metric, k = name.split("@")
-            metrics.setdefault(metric, {})[k] = interval
-        ks = list(next(iter(metrics.values())))
-        lines = [[named(metric), *(_with_bounds(of[k]) for k in ks)] for metric, of in metrics.items()]
+            metric, _, k = name.partition("@")
+            metrics.setdefault(metric, {})[k or ks[-1]] = _with_bounds(interval)
+        lines = [[title_of(metric), *(of.get(k, "") for k in ks)] for metric, of in metrics.items()]
         console.print(
             f"test set, {ranked['items']:,} items ranked for {ranked['users']:,} users with "
             f"{ranked['positives']:,} positives{_left_out(ranked['left_out'])}"
@@ -78,7 +54,7 @@ def print_beside(popularity: Mapping[str, Any], ours: Mapping[str, Interval]) ->
     for name, interval in popularity["difference"].items():
         values = (_number(of[name]["value"], ".4f") for of in (ours, popularity["metrics"]))
         difference = f"{_number(interval['value'], '+.4f')} {bounds(interval, '+.3f')}".strip()
-        lines.append([named(name), *values, difference])
+        lines.append([title_of(name), *values, difference])
     _print_fitted(console, ["ranking", "ours", f"popularity ({popularity['counted']})", "difference"], lines)
     console.print(popularity["says"], markup=False)
 
@@ -100,14 +76,26 @@ def print_slices(slices: Mapping[str, Any]) -> None:
     """Print a few metrics of every slice, for predicted labels and rankings."""
     for kind, groups in slices.items():
         found = [(group, name, of) for group, members in groups.items() for name, of in members.items()]
-        wanted = [name for name in _SLICED if any(name in of["metrics"] for _, _, of in found)]
+        names = dict.fromkeys(name for _, _, of in found for name in of["metrics"])
+        wanted = _sliced(kind, [name for name in names if not name.endswith("_capped")])
         rows = "rows" if kind == "rating" else "positives"
         lines = []
         for group, name, of in found:
             counts = (f"{of[key]:,}" for key in ("rows", "users"))
             cells = (_with_bounds(of["metrics"][metric]) for metric in wanted)
             lines.append([f"{group.replace('_', ' ')}: {name}", *counts, *cells])
-        _print_fitted(new_console(), [f"{kind} by slice", rows, "users", *map(named, wanted)], lines)
+        _print_fitted(new_console(), [f"{kind} by slice", rows, "users", *map(title_of, wanted)], lines)
+
+
+def _sliced(kind: str, names: Sequence[str]) -> list[str]:
+    """Return two metrics of slices: of lists, each at the cut-off nearest to a usual one."""
+    shown = shown_metrics(names)
+    if kind == "rating":
+        return shown[1:3]
+    ks = [int(name.partition("@")[2]) for name in shown]
+    bases = dict.fromkeys(name.partition("@")[0] for name in shown)
+    usual = zip(bases, (10, 20), strict=False)
+    return [f"{base}@{min(ks, key=lambda k: abs(k - near))}" for base, near in usual][::-1]
 
 
 def print_comparison(comparison: Mapping[str, Any]) -> None:
@@ -167,7 +155,7 @@ def print_spread(metrics: Mapping[str, Any], seeds: Sequence[int], of: str = "te
         metrics |= _compared(ranked)
     table = new_table("metric", "mean", "sd", "lowest", "highest")
     for name, found in metrics.items():
-        table.add_row(named(name), *(_number(found[key], ".4f") for key in ("mean", "sd", "min", "max")))
+        table.add_row(title_of(name), *(_number(found[key], ".4f") for key in ("mean", "sd", "min", "max")))
     console.print(
         f"{of} with the seeds {', '.join(map(str, seeds))}: the same split, different weights and batches"
     )
@@ -207,11 +195,11 @@ def _listed(parameters: Mapping[str, int]) -> str:
 
 def _compared(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Return the metrics that a comparison prints: accuracy at every k, the others at the largest."""
-    ks = sorted({int(name.split("@")[1]) for name in metrics})
-    wanted = [
-        f"{metric}@{k}" for metric in _COMPARED for k in (ks if metric in ("ndcg", "recall") else ks[-1:])
-    ]
-    return {name: metrics[name] for name in wanted}
+    shown = [(name, metric_of(name)) for name in shown_metrics(metrics)]
+    last = shown[-1][0].partition("@")[2]
+    return {
+        name: metrics[name] for name, of in shown if of and (of.headline or name.partition("@")[2] == last)
+    }
 
 
 def _print_fitted(console: Console, names: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
@@ -230,7 +218,7 @@ def _print_fitted(console: Console, names: Sequence[str], lines: Sequence[Sequen
 def _print_beside(console: Console, models: Mapping[str, Mapping[str, Interval]], sign: str = "") -> None:
     """Print models as columns, as many per table as fit the width."""
     names = list(next(iter(models.values()), {}))
-    metrics = [named(name) for name in names]
+    metrics = [title_of(name) for name in names]
     columns = {
         model: [
             f"{_number(values[name]['value'], sign + '.4f')}\n{bounds(values[name], sign + '.3f')}"
@@ -250,12 +238,6 @@ def _print_beside(console: Console, models: Mapping[str, Mapping[str, Interval]]
         for row in zip(metrics, *(columns.pop(model) for model in shown), strict=True):
             table.add_row(*row)
         console.print(table)
-
-
-def named(metric: str) -> str:
-    """Return a metric's display name."""
-    name, at, k = metric.partition("@")
-    return _NAMES.get(name, name) + at + k
 
 
 def _width(lines: Sequence[Sequence[str]]) -> int:

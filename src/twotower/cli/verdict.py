@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from twotower.cli.measures import named
 from twotower.cli.screen import Table, Verdict
 from twotower.core.wording import count_of
-from twotower.metrics import higher_is_better, verdict_on
+from twotower.metrics import RankingMetric, higher_is_better, verdict_on
+from twotower.metrics.registry import main_metric, shown_metrics, title_of
 
 Found = Mapping[str, float | None]
 """A metric in the results: value, low and high."""
@@ -71,13 +71,6 @@ def of_evaluation(report: Mapping[str, Any], kind: str) -> Beside | None:
     )
 
 
-def main_metric(metrics: Iterable[str]) -> str:
-    """Return the main metric: NDCG at the first cut-off, or RMSE, capped if predictions are capped."""
-    names = list(metrics)
-    ranked = [name for name in names if name.startswith("ndcg@")]
-    return ranked[0] if ranked else "rmse_capped" if "rmse_capped" in names else "rmse"
-
-
 def judged(beside: Beside) -> Verdict:
     """Say in a sentence whether our model beats a baseline."""
     metric = main_metric(beside.difference)
@@ -92,7 +85,7 @@ def judged(beside: Beside) -> Verdict:
     ends = "" if higher_is_better(metric) else " (lower is better)"
     if way == "unclear" and beside.difference[metric]["low"] is not None:
         ends += "; the interval contains 0"
-    return Verdict(f"{begins} {named(metric)} {ours} vs {theirs}, {difference}{ends}.", way)
+    return Verdict(f"{begins} {title_of(metric)} {ours} vs {theirs}, {difference}{ends}.", way)
 
 
 def way_of(metric: str, difference: Found) -> str:
@@ -103,19 +96,19 @@ def way_of(metric: str, difference: Found) -> str:
 def table_of(beside: Beside, ours: str = "ours") -> Table:
     """Return three metrics of our model beside a baseline's."""
     rows = []
-    for metric in wanted(beside.difference):
+    for metric in short_metrics(beside.difference):
         way = way_of(metric, beside.difference[metric])
-        rows.append((named(metric), *cells(metric, beside), way))
+        rows.append((title_of(metric), *cells(metric, beside), way))
     return Table(("metric", ours, beside.name, "difference [95% interval]", ""), tuple(rows))
 
 
 def table_alone(metrics: Mapping[str, Found]) -> Table:
     """Return three metrics of a model without a baseline."""
     rows = []
-    for metric in wanted(metrics):
+    for metric in short_metrics(metrics):
         found = metrics[metric]
         digits = _digits([found["value"]], found, difference=False)
-        rows.append((named(metric), _number(found["value"], digits), _bounds(found, digits)))
+        rows.append((title_of(metric), _number(found["value"], digits), _bounds(found, digits)))
     return Table(("metric", "ours", "95% interval"), tuple(rows))
 
 
@@ -137,17 +130,16 @@ def notes_said(notes: int, where: str) -> str:
     return f"{count_of(notes, 'note')} on the data: {where}." if notes else ""
 
 
-def wanted(metrics: Iterable[str]) -> list[str]:
-    """Return the metrics of the table: the main one first, then different ones."""
+def short_metrics(metrics: Iterable[str]) -> list[str]:
+    """Return three different metrics, the main one first; of lists, the second one at later cut-offs."""
     names = list(metrics)
-    main = main_metric(names)
-    if "@" not in main:
-        end = "_capped" if main.endswith("_capped") else ""
-        wanted = [main, f"mae{end}", f"r2{end}", "xauc"]
-    else:
-        ks = [name.partition("@")[2] for name in names if name.startswith("ndcg@")]
-        middle = ks[len(ks) // 2]
-        wanted = [main, f"recall@{middle}", f"recall@{ks[-1]}", f"ndcg@{ks[-1]}", f"mrr@{ks[-1]}"]
+    ranked = shown_metrics(names, RankingMetric)
+    if not ranked:
+        return shown_metrics(names)[:_SHOWN]
+    first, *others = dict.fromkeys(name.partition("@")[0] for name in ranked)
+    ks = [name.partition("@")[2] for name in ranked if name.startswith(f"{first}@")]
+    wanted = [ranked[0], *(f"{name}@{k}" for name in others[:1] for k in (ks[len(ks) // 2], ks[-1]))]
+    wanted += [f"{name}@{ks[-1]}" for name in (first, *others[1:])]
     return [name for name in dict.fromkeys(wanted) if name in names][:_SHOWN]
 
 

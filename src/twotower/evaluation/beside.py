@@ -14,15 +14,16 @@ from numpy.typing import NDArray
 from twotower.config.parts import first_that
 from twotower.data.dataset import Dataset
 from twotower.data.durations import durations
+from twotower.evaluation.own_metrics import MetricSet
 from twotower.evaluation.ranker import Ranker, RankRequest
 from twotower.evaluation.ranking_task import RankingTask, RankingValues
 from twotower.evaluation.rating import metrics_dict
 from twotower.metrics import Interval, mean_differences, mean_intervals, verdict_on
+from twotower.metrics.registry import main_metric, title_of
 from twotower.retrieval import exact_top_k
 from twotower.targets.positive import PositiveRule
 
 POPULARITY = "popularity"
-_METRICS = ("ndcg", "recall")
 
 
 class ByPopularity(Ranker):
@@ -100,11 +101,15 @@ class BesidePopularity:
         seed: int,
     ) -> BesidePopularity:
         """Measure popularity on a task, and compare it with a model's values."""
-        values = {one.counted: task.values(one) for one in ByPopularity.each(train, rule, least_grade)}
-        last = f"ndcg@{task.ks[-1]}"
+        head = MetricSet.headline()
+        values = {
+            one.counted: task.values(one, metrics=head) for one in ByPopularity.each(train, rule, least_grade)
+        }
+        names = list(next(iter(values.values())).users)
+        last = f"{main_metric(names).partition('@')[0]}@{task.ks[-1]}"
         counted = max(values, key=lambda one: values[one].means()[last])
         users = {
-            name: {metric: of for metric, of in measured.users.items() if metric.startswith(_METRICS)}
+            name: {metric: measured.users[metric] for metric in names}
             for name, measured in ((POPULARITY, values[counted]), ("model", ours))
         }
         difference = mean_differences(users, POPULARITY, resamples=resamples, seed=seed)["model"]
@@ -113,8 +118,8 @@ class BesidePopularity:
 
     @property
     def metric(self) -> str:
-        """Name of the main metric: NDCG at the first cut-off."""
-        return next(name for name in self.difference if name.startswith("ndcg@"))
+        """Name of the main metric, at the first cut-off."""
+        return main_metric(self.difference)
 
     @property
     def verdict(self) -> str:
@@ -138,7 +143,7 @@ class BesidePopularity:
             ranker = first_that(predicts=False)
             fix = f" It was trained to predict the label; to rank, train with objective.name = '{ranker}'."
         return (
-            f"{begins}: {metric.replace('ndcg', 'NDCG')} {self.model[metric].value:.4f} against "
+            f"{begins}: {title_of(metric)} {self.model[metric].value:.4f} against "
             f"{self.metrics[metric].value:.4f}, {found.value:+.4f}{within}.{fix}"
         )
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from twotower.data.dataset import Dataset
 from twotower.errors import ConfigError, nearest
+from twotower.evaluation.own_metrics import MetricSet, OwnMetrics
 from twotower.evaluation.rating import RatingEvaluation, RatingStatistics, RatingTable, metrics_dict
 from twotower.evaluation.showing import ShownComparison
 from twotower.metrics import Interval, paired_differences
@@ -37,9 +38,6 @@ class RatingComparison(ShownComparison):
     def _title(self) -> str:
         return f"{len(self.models)} models, predictions of {self.rows:,} test rows"
 
-    def _main(self) -> str:
-        return "rmse"
-
     def as_dict(self) -> dict[str, Any]:
         """Return ``{"rows", "against", "models", "differences", "ours_minus"}`` for JSON."""
         return {
@@ -58,6 +56,7 @@ def compare_ratings(
     *,
     against: str,
     cap: float | None = None,
+    metrics: OwnMetrics | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> RatingComparison:
@@ -73,6 +72,7 @@ def compare_ratings(
         train: what all the models were trained on.
         against: the model to compare the others with; one of the names.
         cap: also measure with labels and predictions clipped from above here.
+        metrics: your own metrics of predictions, `RatingMetric` objects or classes.
         resamples: bootstrap resamples of the users.
         seed: of the resampling.
 
@@ -85,7 +85,7 @@ def compare_ratings(
             f"against must name one of the models ({', '.join(predictions)}); "
             f"got {against!r}.{nearest(against, predictions)}"
         )
-    table = RatingTable.of(test, train)
+    table = RatingTable.of(test, train, MetricSet.of(metrics, test, rating=True, ranking=False))
     each = {name: [table.statistics(one, cap) for one in _by_seed(of)] for name, of in predictions.items()}
     statistics = {name: RatingStatistics.averaged(of) for name, of in each.items()}
     models = {name: table.evaluate(of, resamples=resamples, seed=seed) for name, of in statistics.items()}

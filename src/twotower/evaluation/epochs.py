@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from twotower.core.vocabulary import Vocabulary
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.evaluation.beside import ByPopularity
+from twotower.evaluation.own_metrics import MetricSet
 from twotower.evaluation.ranker import VectorRanker
 from twotower.evaluation.ranking_task import RankingTask
 from twotower.evaluation.validator import NDCG, K, are_cold, some_users
@@ -24,6 +25,8 @@ from twotower.targets.target import Target
 from twotower.towers import TwoTowerModel, finished
 from twotower.towers.encoded_table import EncodedTable
 
+MEASURED = MetricSet.only("ndcg", "recall")
+"""What is measured of lists after each epoch."""
 VALIDATED_CELLS = 1 << 26
 """Maximum number of user-item pairs scored per epoch: about a third of a second of work."""
 LEAST_USERS = 2_000
@@ -129,7 +132,9 @@ class RankingEpochs(EpochValidator):
             candidates=positives.interactions.get_column(positives.schema.item).unique() if cold else None,
             barred_seen=exclude_seen,
         )
-        popular = [self.task.measure(one)[NDCG.name] for one in ByPopularity.each(train, rule, least_grade)]
+        popular = [
+            self.task.measure(one, MEASURED)[NDCG.name] for one in ByPopularity.each(train, rule, least_grade)
+        ]
         self.popularity = max(popular)
         self.sides = {
             "users": tables["users"].take(self.task.users, validation.users),
@@ -139,7 +144,7 @@ class RankingEpochs(EpochValidator):
     def __call__(self, model: TwoTowerModel) -> dict[str, float]:
         """Measure the model."""
         U, V = (model.encode(self.sides[which], which).cpu().numpy() for which in ("users", "items"))
-        measured = self.task.measure(VectorRanker(U, V, self.task.users))
+        measured = self.task.measure(VectorRanker(U, V, self.task.users), MEASURED)
         values = {f"validation_{name}": measured[name] for name in (NDCG.name, "recall@20")}
         return {**values, f"validation_popularity_{NDCG.name}": self.popularity}
 

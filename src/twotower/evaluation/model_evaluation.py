@@ -11,20 +11,20 @@ import polars as pl
 from twotower.data.dataset import Dataset
 from twotower.errors import ConfigError, DataError, nearest
 from twotower.evaluation.beside import POPULARITY, BesidePopularity
-from twotower.evaluation.own_metrics import Own, OwnMetrics
+from twotower.evaluation.own_metrics import MetricSet, OwnMetrics
 from twotower.evaluation.predictor import Predictor
 from twotower.evaluation.ranker import Ranker
 from twotower.evaluation.ranking import RankingEvaluation, evaluate_values
 from twotower.evaluation.ranking_task import Candidates, RankingTask
 from twotower.evaluation.rating import (
     RatingEvaluation,
+    RatingTable,
     SliceResult,
-    evaluate_rating,
     metrics_dict,
     slices_in,
 )
 from twotower.evaluation.showing import Shown
-from twotower.metrics import Interval
+from twotower.metrics import Interval, Metric
 from twotower.targets.positive import PositiveRule
 
 _MANY = 0.1
@@ -101,8 +101,8 @@ class Evaluation(Shown):
     def _beside(self) -> tuple[str, Mapping[str, Interval]]:
         return ("", {}) if self.popularity is None else (POPULARITY, self.popularity.metrics)
 
-    def _directions(self) -> Mapping[str, bool | None]:
-        return {} if self.ranking is None else self.ranking.directions
+    def _own(self) -> Mapping[str, Metric]:
+        return {name: metric for part in self._parts().values() for name, metric in part.own.items()}
 
     def _notes(self) -> list[str]:
         said = [] if self.popularity is None else [self.popularity.says]
@@ -186,7 +186,7 @@ def evaluate_model(
     *,
     rating: bool = True,
     ranking: bool = True,
-    metrics: Mapping[str, Own] | None = None,
+    metrics: OwnMetrics | None = None,
     cap: float | None = None,
     ks: Sequence[int] = (10, 20, 100),
     candidates: str = "all",
@@ -207,7 +207,7 @@ def evaluate_model(
         positive: which held-out interactions count as relevant in the ranking.
         rating: whether it predicts labels.
         ranking: whether to rank.
-        metrics: your own metrics of the lists; see `Recommender.evaluate`.
+        metrics: your own metrics; see `Recommender.evaluate`.
         cap: also report rating metrics with labels and predictions capped here.
         ks: where ranked lists are cut off.
         candidates: one of `CANDIDATES`.
@@ -225,11 +225,13 @@ def evaluate_model(
             "a model that predicts no label is evaluated by its ranking, which is switched off; set "
             "ranking to true"
         )
-    own = OwnMetrics(metrics)
-    if metrics and not (ranking and isinstance(model, Ranker)):
-        raise ConfigError("your own metrics need ranked lists, but ranking is switched off; set ranking=True")
-    rated = evaluate_rating(model, test, train, cap=cap, resamples=resamples, seed=seed) if rating else None
-    if not (ranking and isinstance(model, Ranker)):
+    ranks = ranking and isinstance(model, Ranker)
+    measured = MetricSet.of(metrics, test, rating=rating, ranking=ranks)
+    rated = None
+    if rating:
+        table = RatingTable.of(test, train, measured)
+        rated = table.evaluate(table.statistics(model.predict(test), cap), resamples=resamples, seed=seed)
+    if not (ranks and isinstance(model, Ranker)):
         return Evaluation(len(test), rated, None)
     try:
         task = held_out_task(test, train, positive, ks=ks, candidates=candidates, exclude_seen=exclude_seen)
@@ -237,7 +239,7 @@ def evaluate_model(
         if rated is None:
             raise
         return Evaluation(len(test), rated, None, (f"ranking was not measured: {error}",))
-    ranked, values = evaluate_values(task, model, train, own=own, resamples=resamples, seed=seed)
+    ranked, values = evaluate_values(task, model, train, metrics=measured, resamples=resamples, seed=seed)
     beside = BesidePopularity.measure(
         task,
         values,
@@ -248,7 +250,9 @@ def evaluate_model(
         resamples=resamples,
         seed=seed,
     )
-    return Evaluation(len(test), rated, ranked, (*_notes(ranked, ks), *own.notes(values.users)), beside)
+    return Evaluation(
+        len(test), rated, ranked, (*_notes(ranked, ks), *measured.notes(values.users, task.ks)), beside
+    )
 
 
 def _notes(ranked: RankingEvaluation, ks: Sequence[int]) -> tuple[str, ...]:

@@ -1,93 +1,120 @@
-"""`OwnMetrics`: ranking metrics that a user defines, as functions of recommended and relevant items."""
+"""`MetricSet`: what is measured of a model: the registered metrics, and one's own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
-from twotower.core.lists import Lists
-from twotower.errors import ConfigError, DataError
-from twotower.metrics import RATING_METRICS
-from twotower.metrics.ranking_lists import TopRows
+from twotower.data.dataset import Dataset
+from twotower.errors import ConfigError
+from twotower.metrics import METRICS, Metric, RankingMetric, RatingMetric, TopLists, metric_of, registered
 
-Own = Callable[[list[list[Any]], list[list[Any]]], Sequence[float]]
+Kind = TypeVar("Kind", bound=Metric)
+
+Function = Callable[[list[list[Any]], list[list[Any]]], Sequence[float]]
 """From each user's recommended item ids, best first, and relevant item ids, to one value per user."""
 
+Own = Function | Metric | type[Metric]
+"""A metric of one's own."""
 
-class OwnMetrics:
-    """A user's own metrics, by name.
+OwnMetrics = Mapping[str, Own] | Iterable[Metric | type[Metric] | str]
+"""Metrics of one's own: by name, or those that have a name."""
+
+
+class FunctionMetric(RankingMetric):
+    """A metric that is a function of ids."""
+
+    cut = False
+
+    def __init__(self, name: str, function: Function) -> None:
+        direction = getattr(function, "higher_is_better", None)
+        self.name, self.function, self.higher_is_better = name, function, direction
+
+    def values(self, top: TopLists) -> Any:
+        """Call the function."""
+        ids = top.catalogue.ids.to_list()
+        recommended = [[ids[row] for row in rows if row >= 0] for rows in top.lists.tolist()]
+        wanted = [[ids[row] for row in top.relevant[user].tolist()] for user in range(top.n_users)]
+        return self.function(recommended, wanted)
+
+
+@dataclass(frozen=True)
+class MetricSet:
+    """What is measured.
 
     Attributes:
-        functions: name -> function.
-        directions: name -> the function's attribute ``higher_is_better``; None without one.
-
-    Raises:
-        ConfigError: an invalid name or function.
+        every: the metrics, in the order of results.
+        own: those of them that were given.
     """
 
-    def __init__(self, functions: Mapping[str, Own] | None = None) -> None:
-        self.functions = dict(functions or {})
-        self.directions: dict[str, bool | None] = {}
-        for name, function in self.functions.items():
-            if not isinstance(name, str) or not name or name in RATING_METRICS:
-                raise ConfigError(
-                    f"a metric of your own needs a name of its own, got {name!r}; choose another"
-                )
-            if not callable(function):
-                raise ConfigError(
-                    f"metric {name!r} must be a function of (recommended, relevant), got {function!r}"
-                )
-            direction = getattr(function, "higher_is_better", None)
-            if not (direction is None or isinstance(direction, bool)):
-                raise ConfigError(f"higher_is_better of metric {name!r} is True or False, got {direction!r}")
-            self.directions[name] = direction
+    every: tuple[Metric, ...]
+    own: tuple[Metric, ...] = ()
 
-    def values(
-        self, lists: TopRows, relevant: Lists, items: pl.Series, taken: Mapping[str, Any]
-    ) -> dict[str, NDArray[np.float64]]:
-        """Call every function for some users.
+    @classmethod
+    def of(cls, given: OwnMetrics | None, data: Dataset, *, rating: bool, ranking: bool) -> MetricSet:
+        """Return the registered metrics that some data has all columns for, and those given.
 
         Args:
-            lists: item rows (n_users, k), padded with -1.
-            relevant: item rows of each user.
-            items: ids by row.
-            taken: names of the built-in metrics.
-
-        Returns:
-            metric -> (n_users,), nan for a user who is not counted.
+            given: one's own metrics; one of a registered class replaces that.
+            data: the test set.
+            rating: whether predictions are measured.
+            ranking: whether lists are measured.
 
         Raises:
-            ConfigError: a name is that of a built-in metric.
-            DataError: a function did not return one number or nan per user.
+            ConfigError: what is given is no metric, has no name of its own, or can't be measured here.
         """
-        if not self.functions:
-            return {}
-        ids = items.to_list()
-        recommended = [[ids[row] for row in rows if row >= 0] for rows in lists.tolist()]
-        wanted = [[ids[row] for row in relevant[user].tolist()] for user in range(len(relevant))]
-        found = {}
-        for name, function in self.functions.items():
-            if name in taken:
-                raise ConfigError(f"{name!r} is the name of a built-in metric; choose another for your own")
-            try:
-                # copies, so that a function can't change the lists of the next
-                given = function([[*one] for one in recommended], [[*one] for one in wanted])
-            except Exception as error:
-                error.add_note(f"Raised by the metric {name!r}.")
-                raise
-            found[name] = _checked(name, given, len(recommended))
-        return found
+        named = given.items() if isinstance(given, Mapping) else [(None, one) for one in given or ()]
+        own: dict[str, Metric] = {}
+        for name, one in named:
+            metric = _metric(name, one)
+            if metric.name in own:
+                raise ConfigError(f"metrics need different names, but several are named {metric.name!r}")
+            if lacking := metric.lacking(data):
+                raise ConfigError(
+                    f"metric {metric.name!r} requires {' and '.join(lacking)}, which the test set lacks"
+                )
+            if isinstance(metric, RatingMetric) and not rating:
+                raise ConfigError(
+                    f"metric {metric.name!r} is of predicted labels, which are not measured here"
+                )
+            if not isinstance(metric, RatingMetric) and not ranking:
+                raise ConfigError(
+                    f"metric {metric.name!r} is of lists, but ranking is switched off; set ranking=True"
+                )
+            own[metric.name] = metric
+        parts = [kind() for kind in METRICS.classes()]
+        every = {part.name: part for part in parts if not part.lacking(data)} | own
+        return cls(tuple(every.values()), tuple(own.values()))
 
-    def notes(self, values: Mapping[str, NDArray[np.float64]]) -> list[str]:
-        """Return notes on users without a value."""
+    @classmethod
+    def only(cls, *names: str) -> MetricSet:
+        """Return registered metrics by name, such as those that epochs are judged by."""
+        return cls(tuple(METRICS[name]() for name in names))
+
+    @classmethod
+    def headline(cls) -> MetricSet:
+        """Return the registered metrics of lists that are always shown."""
+        return cls.only(*(one.name for one in registered(RankingMetric) if one.headline))
+
+    def of_kind(self, kind: Callable[..., Kind]) -> tuple[Kind, ...]:
+        """Return the metrics of a kind."""
+        return tuple(cast("Kind", one) for one in self.every if isinstance(one, cast("type", kind)))
+
+    def results(self, *, rating: bool, ks: Sequence[int] = (), cap: float | None = None) -> dict[str, Metric]:
+        """Return one's own metrics of predictions, or else of lists, by their names in results."""
+        own = (one for one in self.own if isinstance(one, RatingMetric) == rating)
+        return {name: one for one in own for name in one.names(ks, cap)}
+
+    def notes(self, values: Mapping[str, NDArray[np.float64]], ks: Sequence[int]) -> list[str]:
+        """Return notes on users without a value of one's own metrics of lists (n_users,)."""
         notes = []
-        for name in self.functions:
-            missing = int(np.isnan(values[name]).sum())
-            if missing:
+        for one in self.own:
+            name = one.names(ks, None)[-1]
+            if isinstance(one, RankingMetric) and (missing := int(np.isnan(values[name]).sum())):
                 notes.append(
                     f"metric {name!r} has no value (nan) for {missing:,} of {len(values[name]):,} users, who "
                     "are left out of it"
@@ -95,17 +122,31 @@ class OwnMetrics:
         return notes
 
 
-def _checked(name: str, given: Any, n_users: int) -> NDArray[np.float64]:
-    try:
-        values = np.asarray(given, dtype=np.float64)
-    except (TypeError, ValueError):
-        values = np.empty((0, 0))
-    if values.shape != (n_users,) or np.isinf(values).any():
-        got = f"shape {np.shape(given)}" if values.shape != (n_users,) else "an infinite value"
-        if np.ndim(given) == 0:
-            got = repr(given)[:80]
-        raise DataError(
-            f"metric {name!r} must return one finite number for each of the {n_users:,} users, "
-            f"or nan for a user who is not counted; got {got}"
+def _metric(name: str | None, given: Any) -> Metric:
+    """Return a metric of one's own as an object with a name."""
+    if isinstance(given, str) and name is None:
+        return METRICS[given]()
+    if isinstance(given, type) and issubclass(given, Metric):
+        try:
+            given = given()
+        except TypeError as error:
+            raise ConfigError(
+                f"metric {given.__name__} can't be made: {error}; give an object of it"
+            ) from None
+    if isinstance(given, Metric):
+        metric = given.as_named(getattr(given, "name", "") if name is None else name)
+    elif name is None or not callable(given):
+        raise ConfigError(
+            f"metric {name!r} must be a function of (recommended, relevant) or a Metric, got {given!r}"
+            if name is not None
+            else f"metrics must be Metric objects, or functions as {{name: function}}; got {given!r}"
         )
-    return values
+    else:
+        metric = FunctionMetric(name, given)
+    known, called = (metric_of(metric.name) if isinstance(metric.name, str) else None), metric.name
+    if not isinstance(called, str) or not called or (known is not None and type(known) is not type(metric)):
+        raise ConfigError(f"a metric of your own needs a name of its own, got {called!r}; choose another")
+    direction = metric.higher_is_better
+    if not (direction is None or isinstance(direction, bool)):
+        raise ConfigError(f"higher_is_better of metric {called!r} is True or False, got {direction!r}")
+    return metric

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from twotower.data.dataset import Dataset
 from twotower.errors import ConfigError, nearest
-from twotower.evaluation.own_metrics import OwnMetrics
+from twotower.evaluation.own_metrics import MetricSet, OwnMetrics
 from twotower.evaluation.ranker import Ranker
 from twotower.evaluation.ranking_slices import RankingSlices, ranking_slices
 from twotower.evaluation.ranking_task import Candidates, FloatArray, RankingTask, RankingValues
 from twotower.evaluation.rating import SliceResult, metrics_dict, slices_in
 from twotower.evaluation.showing import Shown, ShownComparison
-from twotower.metrics import Interval, mean_differences, mean_intervals
+from twotower.metrics import Interval, Metric, mean_differences, mean_intervals
 
 _WHOLE = ("", "")  # all rows, not a slice
 
@@ -34,7 +34,7 @@ class RankingEvaluation(Shown):
         metrics: name (``"recall@20"``) -> value and interval; coverage and Gini index have no interval.
         slices: group -> slice -> result, whose rows are relevant pairs; see `ranking_slices`. Slices of items
             have only recall and NDCG.
-        directions: of your own metrics: whether higher is better, or None for no direction.
+        own: your own metrics by their names in ``metrics``.
     """
 
     users: int
@@ -43,7 +43,7 @@ class RankingEvaluation(Shown):
     left_out: Mapping[str, int]
     metrics: Mapping[str, Interval]
     slices: Mapping[str, Mapping[str, SliceResult]]
-    directions: Mapping[str, bool | None] = field(default_factory=dict)
+    own: Mapping[str, Metric] = field(default_factory=dict)
 
     def _metrics(self) -> Mapping[str, Interval]:
         return self.metrics
@@ -54,8 +54,8 @@ class RankingEvaluation(Shown):
     def _by_slice(self) -> Iterator[tuple[str, str, SliceResult]]:
         yield from slices_in(self.slices)
 
-    def _directions(self) -> Mapping[str, bool | None]:
-        return self.directions
+    def _own(self) -> Mapping[str, Metric]:
+        return self.own
 
     def as_dict(self) -> dict[str, Any]:
         """Return the attributes for JSON; undefined numbers are None."""
@@ -93,12 +93,6 @@ class RankingComparison(ShownComparison):
     def _title(self) -> str:
         return f"{len(self.models)} models, rankings for {self.users:,} users"
 
-    def _main(self) -> str:
-        return next(name for name in self.models[self.against].metrics if name.startswith("ndcg@"))
-
-    def _directions(self) -> Mapping[str, bool | None]:
-        return self.models[self.against].directions
-
     def as_dict(self) -> dict[str, Any]:
         """Return ``{"users", "against", "models", "differences", "ours_minus"}`` for JSON."""
         return {
@@ -118,6 +112,7 @@ def evaluate_ranking(
     ks: Sequence[int] = (10, 20, 100),
     candidates: Candidates | None = None,
     barred_seen: bool = True,
+    metrics: OwnMetrics | None = None,
     resamples: int = 1000,
     seed: int = 0,
     slices: bool = True,
@@ -136,6 +131,7 @@ def evaluate_ranking(
             and that can be relevant; or a series of items, the same for every user. None is the whole
             catalogue.
         barred_seen: exclude items that the user has in the training set; they don't count as relevant either.
+        metrics: your own metrics of lists; see `Recommender.evaluate`.
         resamples: bootstrap resamples of the users.
         seed: of the resampling.
         slices: also measure by slice.
@@ -146,14 +142,10 @@ def evaluate_ranking(
             ranker returned invalid lists.
     """
     task = RankingTask.prepare(test_positives, train, ks=ks, candidates=candidates, barred_seen=barred_seen)
-    return evaluate_task(task, ranker, train if slices else None, resamples=resamples, seed=seed)
-
-
-def evaluate_task(
-    task: RankingTask, ranker: Ranker, train: Dataset | None, *, resamples: int = 1000, seed: int = 0
-) -> RankingEvaluation:
-    """Like `evaluate_ranking`, for a prepared task; without ``train`` there are no slices."""
-    return evaluate_values(task, ranker, train, resamples=resamples, seed=seed)[0]
+    measured = MetricSet.of(metrics, test_positives, rating=False, ranking=True)
+    return evaluate_values(
+        task, ranker, train if slices else None, metrics=measured, resamples=resamples, seed=seed
+    )[0]
 
 
 def evaluate_values(
@@ -161,15 +153,17 @@ def evaluate_values(
     ranker: Ranker,
     train: Dataset | None,
     *,
-    own: OwnMetrics | None = None,
+    metrics: MetricSet | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> tuple[RankingEvaluation, RankingValues]:
-    """Like `evaluate_task`, with your own metrics; also return each user's values."""
+    """Like `evaluate_ranking`, for a prepared task; also return each user's values.
+
+    Without ``train`` there are no slices; ``metrics`` are all registered ones by default.
+    """
     cut = RankingSlices({}, {}) if train is None else ranking_slices(task, train)
-    values = _measured(task, ranker, cut, own)
-    found = _evaluate(task, values, cut, resamples=resamples, seed=seed)
-    return found if own is None else replace(found, directions=own.directions), values
+    values = _measured(task, ranker, cut, metrics)
+    return _evaluate(task, values, cut, metrics, resamples=resamples, seed=seed), values
 
 
 def compare_rankings(
@@ -181,6 +175,7 @@ def compare_rankings(
     ks: Sequence[int] = (10, 20, 100),
     candidates: Candidates | None = None,
     barred_seen: bool = True,
+    metrics: OwnMetrics | None = None,
     resamples: int = 1000,
     seed: int = 0,
     slices: bool = True,
@@ -199,6 +194,7 @@ def compare_rankings(
         ks: where to cut the lists off.
         candidates: the only items that are ranked for each user.
         barred_seen: exclude items that the user has in the training set.
+        metrics: your own metrics of lists; see `Recommender.evaluate`.
         resamples: bootstrap resamples of the users.
         seed: of the resampling.
         slices: also measure each model by slice.
@@ -214,6 +210,7 @@ def compare_rankings(
         rankings.items(),
         train if slices else None,
         against=against,
+        metrics=MetricSet.of(metrics, test_positives, rating=False, ranking=True),
         resamples=resamples,
         seed=seed,
     )
@@ -225,6 +222,7 @@ def compare_on_task(
     train: Dataset | None,
     *,
     against: str,
+    metrics: MetricSet | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> RankingComparison:
@@ -245,13 +243,13 @@ def compare_on_task(
                 "twotower.evaluation.Ranker and implement rank(queries, k)"
             )
         several = [ranker] if isinstance(ranker, Ranker) else ranker
-        each = [_measured(task, one, cut) for one in several]
+        each = [_measured(task, one, cut, metrics) for one in several]
         values[name] = RankingValues.averaged(each)
         if len(each) > 1:
             by_seed[name] = [one.means() for one in each]
     _check_against(against, values)
     models = {
-        name: _evaluate(task, measured, cut, resamples=resamples, seed=seed)
+        name: _evaluate(task, measured, cut, metrics, resamples=resamples, seed=seed)
         for name, measured in values.items()
     }
     differences = mean_differences(
@@ -272,16 +270,22 @@ def _check_against(against: str, models: Collection[str]) -> None:
 
 
 def _measured(
-    task: RankingTask, ranker: Ranker, slices: RankingSlices, own: OwnMetrics | None = None
+    task: RankingTask, ranker: Ranker, slices: RankingSlices, metrics: MetricSet | None
 ) -> RankingValues:
     parts = {
         (group, name): part.where for group, members in slices.items.items() for name, part in members.items()
     }
-    return task.values(ranker, parts, own)
+    return task.values(ranker, parts, metrics)
 
 
 def _evaluate(
-    task: RankingTask, values: RankingValues, slices: RankingSlices, *, resamples: int, seed: int
+    task: RankingTask,
+    values: RankingValues,
+    slices: RankingSlices,
+    measured_by: MetricSet | None,
+    *,
+    resamples: int,
+    seed: int,
 ) -> RankingEvaluation:
     """Add intervals to one ranker's values; all slices use the same resampled users."""
     parts: dict[tuple[str, str], Mapping[str, FloatArray]] = {_WHOLE: values.users}
@@ -310,6 +314,7 @@ def _evaluate(
         left_out=task.left_out,
         metrics=metrics[_WHOLE] | {name: _alone(value) for name, value in values.whole.items()},
         slices=results,
+        own={} if measured_by is None else measured_by.results(rating=False, ks=task.ks),
     )
 
 

@@ -13,7 +13,7 @@ from twotower.core.lists import Lists
 from twotower.core.vocabulary import Vocabulary
 from twotower.data.dataset import Dataset, Frame, to_polars
 from twotower.errors import DataError, nearest
-from twotower.evaluation.own_metrics import OwnMetrics
+from twotower.evaluation.own_metrics import MetricSet
 from twotower.evaluation.pair_keys import (
     IntArray,
     among,
@@ -24,15 +24,8 @@ from twotower.evaluation.pair_keys import (
     lists_of,
 )
 from twotower.evaluation.ranker import Ranker, RankRequest
-from twotower.metrics.exposure import (
-    coverage,
-    exposure_counts,
-    gini,
-    list_means,
-    popularity_percentile,
-    self_information,
-)
-from twotower.metrics.ranking import accuracy, cut_offs
+from twotower.metrics import Catalogue, CatalogueMetric, RankingMetric, TopLists, exposure_counts
+from twotower.metrics.ranking import cut_offs
 from twotower.metrics.ranking_lists import TopRows, checked_lists
 from twotower.metrics.user_means import user_means
 
@@ -177,55 +170,49 @@ class RankingTask:
             left_out=left_out,
         )
 
-    def measure(self, ranker: Ranker) -> dict[str, float]:
+    def measure(self, ranker: Ranker, metrics: MetricSet | None = None) -> dict[str, float]:
         """Measure a ranker over all users, without intervals or slices: metric -> value."""
-        return self.values(ranker).means()
+        return self.values(ranker, metrics=metrics).means()
 
     def values(
         self,
         ranker: Ranker,
         parts: Mapping[tuple[str, str], NDArray[np.bool_]] | None = None,
-        own: OwnMetrics | None = None,
+        metrics: MetricSet | None = None,
     ) -> RankingValues:
         """Measure a ranker for every user.
 
         Args:
             ranker: called with blocks of users, so that memory does not grow with their number.
-            parts: slice -> (n_relevant,) which relevant items are in it; each has its own recall and
-                NDCG, with the lists unchanged.
-            own: your own metrics.
+            parts: slice -> (n_relevant,) which relevant items are in it; each has its own headline metrics
+                (recall and NDCG), with the lists unchanged.
+            metrics: what is measured; all registered metrics by default.
 
         Raises:
             DataError: the ranker returned invalid lists: a repeated item, an excluded item, or a wrong shape.
         """
-        n_items, k = len(self.items), self.ks[-1]
-        relevant = {key: self.relevant.where(where) for key, where in (parts or {}).items()}
-        of_item = {
-            "avg_popularity_percentile": popularity_percentile(self.train_rows),
-            "novelty": self_information(self.train_rows, self.n_train),
-        }
+        metrics = metrics or MetricSet.of(None, self.positives, rating=False, ranking=True)
+        of_users, of_all = metrics.of_kind(RankingMetric), metrics.of_kind(CatalogueMetric)
+        of_parts = [one for one in of_users if one.headline and one.of_relevant]
+        catalogue = Catalogue(self.items, self.train_rows, self.n_train, self.positives)
         blocks: list[dict[str, FloatArray]] = []
-        part_blocks: dict[tuple[str, str], list[dict[str, FloatArray]]] = {key: [] for key in relevant}
-        exposures = {cut: np.zeros(n_items, dtype=np.int64) for cut in self.ks}
+        part_blocks: dict[tuple[str, str], list[dict[str, FloatArray]]] = {key: [] for key in parts or {}}
+        exposures = {cut: np.zeros(len(self.items), dtype=np.int64) for cut in self.ks}
         for start, queries in self._blocks():
-            lists = self._ask(ranker, queries, k)
-            stop = start + len(lists)
-            values = accuracy(lists, self.relevant.between(start, stop), self.ks, n_items)
-            for name, value in of_item.items():
-                means = list_means(lists, value, self.ks)  # (n_ks, users of the block)
-                values |= {f"{name}@{cut}": of for cut, of in zip(self.ks, means, strict=True)}
-            if own is not None:
-                values |= own.values(lists, self.relevant.between(start, stop), self.items, values)
-            blocks.append(values)
-            for key, inside in relevant.items():
-                measured = accuracy(lists, inside.between(start, stop), self.ks, n_items)
-                part_blocks[key].append(
-                    {name: of for name, of in measured.items() if name.startswith(("recall@", "ndcg@"))}
-                )
+            lists = self._ask(ranker, queries, self.ks[-1])
+            relevant = self.relevant.between(start, start + len(lists))
+            top = TopLists.of(lists, relevant, self.ks, catalogue)
+            blocks.append(_values(of_users, top))
+            first, last = self.relevant.indptr[[start, start + len(lists)]]
+            for key, where in (parts or {}).items():
+                part_blocks[key].append(_values(of_parts, top.within(where[first:last])))
             for cut, counts in exposures.items():
-                np.add(counts, exposure_counts(lists, n_items, cut), out=counts)
-        whole = {f"coverage@{cut}": coverage(counts) for cut, counts in exposures.items()}
-        whole |= {f"gini@{cut}": gini(counts) for cut, counts in exposures.items()}
+                np.add(counts, exposure_counts(lists, len(self.items), cut), out=counts)
+        whole = {
+            name: one.value(counts, catalogue)
+            for one in of_all
+            for name, counts in zip(one.names(self.ks, None), exposures.values(), strict=True)
+        }
         return RankingValues(_joined(blocks), whole, {key: _joined(of) for key, of in part_blocks.items()})
 
     def _blocks(self) -> Iterator[tuple[int, RankRequest]]:
@@ -299,6 +286,10 @@ def _catalogue(
         for part in parts
     ]
     return pl.concat([of.alias("item").unique() for of in ids]).unique().sort()
+
+
+def _values(metrics: Sequence[RankingMetric], top: TopLists) -> dict[str, FloatArray]:
+    return {name: of for metric in metrics for name, of in metric.measured(top).items()}
 
 
 def _joined(blocks: list[dict[str, FloatArray]]) -> dict[str, FloatArray]:

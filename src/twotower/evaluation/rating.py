@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,10 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from twotower.data.dataset import Dataset
 from twotower.errors import ConfigError
+from twotower.evaluation.own_metrics import MetricSet, OwnMetrics
 from twotower.evaluation.predictor import Predictor
 from twotower.evaluation.showing import Shown, headline
 from twotower.evaluation.slices import Slices, slices_of
-from twotower.metrics import Interval, UserGroups, UserStatistics, group_users
+from twotower.metrics import Interval, Metric, RatingMetric, UserGroups, UserStatistics, group_users
 from twotower.metrics.bootstrap import intervals_of_all
 from twotower.metrics.checks import float_column
 from twotower.metrics.pair_order import Ranking, rank_values
@@ -61,14 +62,19 @@ class RatingEvaluation(Shown):
         rows: number of predicted rows.
         metrics: name -> value and interval, over all of them.
         slices: group -> slice -> result; see `twotower.evaluation.slices.slices_of`.
+        own: your own metrics by their names in ``metrics``.
     """
 
     rows: int
     metrics: Mapping[str, Interval]
     slices: Mapping[str, Mapping[str, SliceResult]]
+    own: Mapping[str, Metric] = field(default_factory=dict)
 
     def _metrics(self) -> Mapping[str, Interval]:
         return self.metrics
+
+    def _own(self) -> Mapping[str, Metric]:
+        return self.own
 
     def _title(self) -> str:
         return f"Predictions of {self.rows:,} test rows"
@@ -94,6 +100,7 @@ def evaluate_rating(
     train: Dataset,
     *,
     cap: float | None = None,
+    metrics: OwnMetrics | None = None,
     resamples: int = 1000,
     seed: int = 0,
 ) -> RatingEvaluation:
@@ -108,6 +115,7 @@ def evaluate_rating(
         test: n held-out rows with labels.
         train: the training set of the model: decides which users and items are cold, and the bands.
         cap: also measure with labels and predictions clipped from above here.
+        metrics: your own metrics of predictions, `RatingMetric` objects or classes.
         resamples: bootstrap resamples of the users.
         seed: of the resampling.
 
@@ -116,7 +124,7 @@ def evaluate_rating(
         DataError: predictions that are not n finite numbers.
     """
     prediction = predictions.predict(test) if isinstance(predictions, Predictor) else predictions
-    table = RatingTable.of(test, train)
+    table = RatingTable.of(test, train, MetricSet.of(metrics, test, rating=True, ranking=False))
     return table.evaluate(table.statistics(prediction, cap), resamples=resamples, seed=seed)
 
 
@@ -150,15 +158,17 @@ class RatingTable:
         label: (n,).
         ranking: the labels sorted.
         slices: the rows of each slice.
+        metrics: what is measured.
     """
 
     groups: UserGroups
     label: FloatArray
     ranking: Ranking
     slices: Slices
+    metrics: MetricSet
 
     @classmethod
-    def of(cls, test: Dataset, train: Dataset) -> RatingTable:
+    def of(cls, test: Dataset, train: Dataset, metrics: MetricSet) -> RatingTable:
         """Read users, labels and slices of a test set."""
         schema = test.schema
         if schema.label is None:
@@ -173,11 +183,12 @@ class RatingTable:
         with ThreadPoolExecutor(1) as pool:  # beside the slices: neither fills more than one core
             ranking = pool.submit(rank_values, label)
             slices = slices_of(test, train)
-            return cls(groups, label, ranking.result(), slices)
+            return cls(groups, label, ranking.result(), slices, metrics)
 
     def statistics(self, prediction: ArrayLike, cap: float | None) -> RatingStatistics:
         """Sum up one model's rows by user, over all of them and over each slice."""
-        rows = Measured.of(self.groups, self.label, prediction, cap=cap, ranking=self.ranking)
+        of = self.metrics.of_kind(RatingMetric)
+        rows = Measured.of(self.groups, self.label, prediction, cap=cap, ranking=self.ranking, measured=of)
         masks = {
             (group, name): part.where
             for group, members in self.slices.items()
@@ -196,7 +207,7 @@ class RatingTable:
             group: {
                 name: SliceResult(
                     int(np.count_nonzero(part.where)),
-                    slices.get((group, name), whole).users_behind("mae"),
+                    int(np.count_nonzero(slices.get((group, name), whole).sums["rows"])),
                     measured.get((group, name), metrics),
                     part.bounds,
                 )
@@ -204,7 +215,8 @@ class RatingTable:
             }
             for group, members in self.slices.items()
         }
-        return RatingEvaluation(len(self.label), metrics, results)
+        own = self.metrics.results(rating=True, cap=whole.cap)
+        return RatingEvaluation(len(self.label), metrics, results, own)
 
 
 def slices_in(

@@ -14,10 +14,17 @@ from rich.cells import cell_len, set_cell_size
 from twotower.core.charts import ACCENT, REST, Chart, intervals_chart
 from twotower.core.colours import LIGHT
 from twotower.errors import ConfigError, nearest
-from twotower.metrics import RATING_METRICS, Interval, higher_is_better, verdict_on
+from twotower.metrics import (
+    Interval,
+    Metric,
+    RankingMetric,
+    RatingMetric,
+    higher_is_better,
+    metric_of,
+    verdict_on,
+)
+from twotower.metrics.registry import main_metric, shown_metrics
 
-_HEADLINE = ("ndcg", "recall")
-"""Ranking metrics that are always shown; `Shown.to_frame` has all."""
 _MOST = 14
 """Most lines of metrics in a text."""
 _FLOAT, _TEXT = pl.Float64, pl.String
@@ -26,8 +33,9 @@ _FLOAT, _TEXT = pl.Float64, pl.String
 def headline(metrics: Iterable[str], own: Iterable[str] = ()) -> list[str]:
     """Return the metrics that a short text shows: all rating metrics, some ranking metrics, and your own."""
     names, mine = list(metrics), set(own)
-    shown = [name for name in names if name in RATING_METRICS or name in mine]
-    return shown + [name for kind in _HEADLINE for name in names if name.startswith(f"{kind}@")]
+    shown = [name for name in names if name in mine or isinstance(metric_of(name), RatingMetric)]
+    lists = (name for name in shown_metrics(names, RankingMetric) if name not in mine)
+    return shown + [name for name in lists if (of := metric_of(name)) is not None and of.headline]
 
 
 def bounds(interval: Interval) -> str:
@@ -93,13 +101,18 @@ class Shown(ABC):
     def _notes(self) -> list[str]:
         return []
 
-    def _directions(self) -> Mapping[str, bool | None]:
-        """Directions of your own metrics."""
+    def _own(self) -> Mapping[str, Metric]:
+        """Your own metrics by their names in results."""
         return {}
+
+    @property
+    def directions(self) -> dict[str, bool | None]:
+        """Of your own metrics: whether higher is better, or None for no direction."""
+        return {name: metric.higher_is_better for name, metric in self._own().items()}
 
     def __repr__(self) -> str:
         measured = self._metrics()
-        names = headline(measured, self._directions())[:_MOST]
+        names = headline(measured, self._own())[:_MOST]
         rows = [[name, f"{measured[name]:.4f}", bounds(measured[name])] for name in names]
         lines = [self._title(), *(text_table(rows) if rows else [])]
         if (more := len(measured) - len(rows)) > 0:
@@ -108,7 +121,7 @@ class Shown(ABC):
 
     def _repr_html_(self) -> str:
         other, theirs = self._beside()
-        names = headline(self._metrics(), self._directions())
+        names = headline(self._metrics(), self._own())
         head = ["", "value", "95% interval", *([other] if other else [])]
         rows = [
             [name, f"{self._metrics()[name]:.4f}", bounds(self._metrics()[name])]
@@ -128,7 +141,7 @@ class Shown(ABC):
             Columns ``metric``, ``value``, ``low``, ``high`` (null where not defined) and ``higher_is_better``
                 (null where a metric has no better direction).
         """
-        own = self._directions()
+        own = self.directions
         if not slices:
             whole = [_row(name, of, own) for name, of in self._metrics().items()]
             return pl.DataFrame(whole, schema=_COLUMNS)
@@ -148,9 +161,9 @@ class Shown(ABC):
         """
         other, theirs = self._beside()
         rows = []
-        for name in headline(self._metrics(), self._directions()):
-            found = RATING_METRICS.get(name)
-            group = "Ranking" if found is None else "Prediction"
+        for name in headline(self._metrics(), self._own()):
+            found = self._own().get(name) or metric_of(name)
+            group = "Prediction" if isinstance(found, RatingMetric) else "Ranking"
             if found is not None and found.unit == "label":
                 group = "Error of predictions, in the label's units"
             for model, of in (("model", self._metrics()), (other, theirs)):
@@ -171,13 +184,15 @@ class ShownComparison(ABC):
     def _title(self) -> str:
         """One line on what was measured."""
 
-    @abstractmethod
     def _main(self) -> str:
         """The metric that a short text shows."""
+        measured: Sequence[str] = list(self.models[self.against].metrics)
+        return main_metric(name for name in measured if not name.endswith("_capped"))
 
     def _directions(self) -> Mapping[str, bool | None]:
         """Directions of your own metrics."""
-        return {}
+        found: Mapping[str, bool | None] = self.models[self.against].directions
+        return found
 
     @property
     def ours_minus(self) -> dict[str, dict[str, Interval]]:

@@ -16,11 +16,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from twotower.data.dataset import Dataset
+from twotower.errors import ConfigError
 from twotower.evaluation.model_evaluation import held_out_task
+from twotower.evaluation.own_metrics import MetricSet
 from twotower.evaluation.predictor import Predictor
 from twotower.evaluation.ranker import Ranker
 from twotower.evaluation.ranking_task import RankingTask
-from twotower.metrics import Interval, group_users
+from twotower.metrics import METRICS, Interval, RankingMetric, group_users
 from twotower.metrics.bootstrap import percentile_interval
 from twotower.targets.positive import PositiveRule
 
@@ -60,8 +62,22 @@ class Measure:
         """Return how much better one value is than another; negative if it is worse."""
         return value - than if self.higher_is_better else than - value
 
+    @classmethod
+    def of_ranking(cls, metric: str, k: int) -> Measure:
+        """Return a registered metric of lists at a cut-off.
 
-NDCG = Measure(f"ndcg@{K}", higher_is_better=True, root=False)
+        Raises:
+            ConfigError: there is no such metric, or it has no direction.
+        """
+        found = METRICS[metric]()
+        if not isinstance(found, RankingMetric) or found.higher_is_better is None or not found.cut:
+            raise ConfigError(
+                f"models can be judged by a metric of lists with a direction and cut-offs, got {metric!r}"
+            )
+        return cls(f"{metric}@{k}", found.higher_is_better, root=False)
+
+
+NDCG = Measure.of_ranking("ndcg", K)
 RMSE = Measure("rmse", higher_is_better=False, root=True)
 
 
@@ -103,10 +119,11 @@ class Validator(ABC, Generic[Model]):
 
 
 class RankingValidator(Validator[Ranker]):
-    """Measures NDCG over the catalogue, for users with positives among the held-out rows."""
+    """Measures lists by one metric, for users with positives among the held-out rows."""
 
     def __init__(self, task: RankingTask, measure: Measure = NDCG) -> None:
         self.task, self.measure = task, measure
+        self._metrics = MetricSet.only(measure.name.partition("@")[0])
         self.counts = np.ones(len(task.users))
 
     @classmethod
@@ -116,17 +133,18 @@ class RankingValidator(Validator[Ranker]):
         train: Dataset,
         rule: PositiveRule,
         *,
+        metric: str = "ndcg",
         k: int = K,
         candidates: str = "all",
         exclude_seen: bool = True,
     ) -> Self:
-        """Return the validator of NDCG@k; see `held_out_task`."""
+        """Return the validator of a registered metric at ``k``; see `held_out_task`."""
         task = held_out_task(held_out, train, rule, ks=(k,), candidates=candidates, exclude_seen=exclude_seen)
-        return cls(task, Measure(f"ndcg@{k}", higher_is_better=True, root=False))
+        return cls(task, Measure.of_ranking(metric, k))
 
     def totals(self, model: Ranker) -> FloatArray:
-        """Return the NDCG of each user."""
-        return self.task.values(model).users[self.measure.name]
+        """Return the metric of each user."""
+        return self.task.values(model, metrics=self._metrics).users[self.measure.name]
 
 
 class RatingValidator(Validator[Predictor]):

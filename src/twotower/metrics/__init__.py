@@ -11,20 +11,27 @@ property over it; `mean_intervals` and `mean_differences` add confidence interva
 `coverage` and `gini` are computed from all lists together.
 """
 
+from typing import Any
+
 from twotower.metrics.bootstrap import intervals, paired_differences, replicates, user_draws
-from twotower.metrics.direction import higher_is_better, verdict_on
 from twotower.metrics.exposure import (
     coverage,
     exposure_counts,
     gini,
-    list_means,
     popularity_percentile,
     self_information,
 )
 from twotower.metrics.interval import Interval
-from twotower.metrics.metric import Metric
+from twotower.metrics.metric import (
+    CatalogueMetric,
+    ListMetric,
+    Metric,
+    RankingMetric,
+    RatedRows,
+    RatingMetric,
+    Sums,
+)
 from twotower.metrics.ranking import (
-    RANKING_METRICS,
     average_precision,
     hit_rate,
     ndcg,
@@ -34,17 +41,29 @@ from twotower.metrics.ranking import (
     reciprocal_rank,
 )
 from twotower.metrics.rating import mae, r2, rmse
-from twotower.metrics.report import RATING_METRICS, paired_difference, rating_report
+from twotower.metrics.registry import METRICS, higher_is_better, metric_of, registered
+from twotower.metrics.report import paired_difference, rating_report
 from twotower.metrics.statistics import UserStatistics, user_statistics
+from twotower.metrics.top_lists import Catalogue, TopLists, list_means
 from twotower.metrics.user_means import mean_differences, mean_intervals, user_means
 from twotower.metrics.users import UserGroups, group_users
+from twotower.metrics.verdict import verdict_on
 from twotower.metrics.xauc import row_concordance, xauc, xauc_by_user, xauc_per_user
 
 __all__ = [
+    "METRICS",
     "RANKING_METRICS",
     "RATING_METRICS",
+    "Catalogue",
+    "CatalogueMetric",
     "Interval",
+    "ListMetric",
     "Metric",
+    "RankingMetric",
+    "RatedRows",
+    "RatingMetric",
+    "Sums",
+    "TopLists",
     "UserGroups",
     "UserStatistics",
     "average_precision",
@@ -59,6 +78,7 @@ __all__ = [
     "mae",
     "mean_differences",
     "mean_intervals",
+    "metric_of",
     "ndcg",
     "paired_difference",
     "paired_differences",
@@ -69,6 +89,7 @@ __all__ = [
     "rating_report",
     "recall",
     "reciprocal_rank",
+    "registered",
     "replicates",
     "rmse",
     "row_concordance",
@@ -81,3 +102,13 @@ __all__ = [
     "xauc_by_user",
     "xauc_per_user",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Rating metrics and ranking metrics with a direction, by name in results without ``@k``."""
+    if name == "RATING_METRICS":
+        every = registered(RatingMetric)
+        return {key: one.as_named(key) for cap in (None, 0.0) for one in every for key in one.names((), cap)}
+    if name == "RANKING_METRICS":
+        return {metric.name: metric for metric in registered(RankingMetric) if metric.of_relevant}
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

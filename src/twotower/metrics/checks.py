@@ -58,6 +58,19 @@ def mask_column(name: str, values: ArrayLike, rows: int) -> BoolArray:
     return array.astype(np.bool_, copy=False)
 
 
+def checked_values(metric: str, given: Any, shape: tuple[int, ...], rule: str) -> FloatArray:
+    """Return what a metric gave as float64 of a shape, or raise: ``rule`` says what it must be."""
+    try:
+        values: FloatArray = np.asarray(given, dtype=np.float64)
+    except (TypeError, ValueError):
+        values = np.empty((0,) * (len(shape) + 1))
+    if values.shape != shape or np.isinf(values).any():
+        got = f"shape {np.shape(given)}" if values.shape != shape else "an infinite value"
+        got = got if np.ndim(given) else repr(given)[:80]
+        raise DataError(f"metric {metric!r} must return {rule}; got {got}")
+    return values
+
+
 def finite_cap(cap: float | None) -> float | None:
     """Return ``cap`` as a float, or raise if it is not finite."""
     if cap is not None and not np.isfinite(cap):

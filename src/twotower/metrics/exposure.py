@@ -15,12 +15,13 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
 from numpy.typing import NDArray
 
 from twotower.errors import DataError
 from twotower.metrics.checks import FloatArray, IntArray
+from twotower.metrics.metric import CatalogueMetric, ListMetric
 from twotower.metrics.ranking_lists import TopRows
+from twotower.metrics.top_lists import Catalogue
 
 
 def exposure_counts(lists: TopRows, n_items: int, k: int) -> IntArray:
@@ -117,32 +118,54 @@ def self_information(counts: NDArray[np.integer[Any]], total: int) -> FloatArray
     return bits
 
 
-def list_means(lists: TopRows, of_item: FloatArray, ks: tuple[int, ...]) -> FloatArray:
-    """Mean of an item property over each list, cut off at each k: (n_ks, n_users).
+class AvgPopularityPercentile(ListMetric):
+    """The mean `popularity_percentile` of each user's list."""
 
-    A list shorter than k has the mean of its items; an empty list has nan and is not counted.
+    name = "avg_popularity_percentile"
+    title = "popularity percentile"
+    heading = "Avg popularity percentile"
+    meaning = "mean popularity percentile of the recommended items; 1 is the most popular"
+    shown = 5
 
-    Parameters
-    ----------
-    lists
-        (n_users, K), as `checked_lists` returns them.
-    of_item
-        (n_items,) such as `popularity_percentile` or `self_information`.
-    ks
-        Ascending, each from 1 to K.
-
-    """
-    means = np.empty((len(ks), len(lists)))
-    _list_means(lists, of_item, np.array(ks), means)
-    return means
+    def of_item(self, catalogue: Catalogue) -> FloatArray:
+        """Return the percentile of each item."""
+        return popularity_percentile(catalogue.train_rows)
 
 
-@njit(cache=True, nogil=True, parallel=True)
-def _list_means(lists, of_item, ks, means):  # type: ignore[no-untyped-def]
-    for u in prange(lists.shape[0]):
-        total, place = 0.0, 0
-        for j in range(ks.size):
-            while place < ks[j] and lists[u, place] >= 0:
-                total += of_item[lists[u, place]]
-                place += 1
-            means[j, u] = total / place if place > 0 else np.nan
+class Novelty(ListMetric):
+    """The mean `self_information` of each user's list."""
+
+    name = "novelty"
+    meaning = "mean information of the recommended items, in bits; higher means less known items"
+    unit = "bits"
+
+    def of_item(self, catalogue: Catalogue) -> FloatArray:
+        """Return the self-information of each item."""
+        return self_information(catalogue.train_rows, catalogue.n_train)
+
+
+class Coverage(CatalogueMetric):
+    """The `coverage` of the catalogue."""
+
+    name = "coverage"
+    meaning = "share of the catalogue that is in at least one list"
+    shown = 4
+
+    def value(self, exposures: IntArray, catalogue: Catalogue) -> float:
+        """Return the coverage."""
+        del catalogue
+        return coverage(exposures)
+
+
+class Gini(CatalogueMetric):
+    """The `gini` index of the exposure."""
+
+    name = "gini"
+    title = "Gini"
+    meaning = "how unevenly items are recommended: 0 all alike, near 1 only a few"
+    undefined = "all lists empty: not defined"
+
+    def value(self, exposures: IntArray, catalogue: Catalogue) -> float:
+        """Return the index."""
+        del catalogue
+        return gini(exposures)

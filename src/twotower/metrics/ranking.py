@@ -30,33 +30,112 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numba import njit, prange
 from numpy.typing import NDArray
 
-from twotower.core.lists import AnyLists, Lists
-from twotower.errors import ConfigError, DataError
+from twotower.core.lists import AnyLists
+from twotower.errors import ConfigError
 from twotower.metrics.checks import FloatArray
-from twotower.metrics.metric import Metric
-from twotower.metrics.ranking_lists import TopRows, checked_items, checked_lists, chunk_count
+from twotower.metrics.metric import RankingMetric, ratio
+from twotower.metrics.ranking_lists import checked_items, checked_lists
+from twotower.metrics.registry import registered
+from twotower.metrics.top_lists import Catalogue, TopLists
 
-RECALL = Metric("recall", higher_is_better=True, unit="share")
-NDCG = Metric("ndcg", higher_is_better=True, unit="share")
-HIT_RATE = Metric("hit_rate", higher_is_better=True, unit="share")
-PRECISION = Metric("precision", higher_is_better=True, unit="share")
-MAP = Metric("map", higher_is_better=True, unit="share")
-MRR = Metric("mrr", higher_is_better=True, unit="share")
+_NOT_COUNTED = "no relevant items: the user is not counted"
 
-_ORDER = (RECALL, NDCG, HIT_RATE, PRECISION, MAP, MRR)  # of the kernel's columns
 
-RANKING_METRICS: dict[str, Metric] = {metric.name: metric for metric in _ORDER}
-"""The accuracy metrics with their direction, by name without ``@k``; the metrics of
-`twotower.metrics.exposure` have no better direction."""
+class Recall(RankingMetric):
+    """Hits among the first k, divided by all relevant items."""
+
+    name = "recall"
+    meaning = "share of a user's liked items that are in the top k"
+    undefined = _NOT_COUNTED
+    higher_is_better = True
+    shown = 2
+
+    def values(self, top: TopLists) -> FloatArray:
+        """Return ``sum g_r / R``."""
+        return ratio(top.hits, top.n_relevant)
+
+
+class NDCG(RankingMetric):
+    """Discounted hits among the first k, as a share of the best possible."""
+
+    name = "ndcg"
+    title = "NDCG"
+    meaning = "as recall, but hits nearer the top count more; 1 is a perfect order"
+    undefined = _NOT_COUNTED
+    higher_is_better = True
+    shown = 1
+
+    def values(self, top: TopLists) -> FloatArray:
+        """Return ``sum g_r / log2(r + 1)`` over that of a list that starts with m hits."""
+        discount = 1.0 / np.log2(np.arange(2.0, top.ks[-1] + 2.0))  # (K,)
+        ideal = np.cumsum(discount)  # (K,) of a list that starts with 1, 2, ... hits
+        return ratio(top.totals(discount[top.rank - 1]), ideal[top.most - 1])
+
+
+class HitRate(RankingMetric):
+    """1 if the first k contain a relevant item, else 0."""
+
+    name = "hit_rate"
+    meaning = "share of users with at least one hit in the top k"
+    undefined = _NOT_COUNTED
+    higher_is_better = True
+
+    def values(self, top: TopLists) -> FloatArray:
+        """Return whether there is a hit."""
+        return (top.hits > 0).astype(np.float64)
+
+
+class Precision(RankingMetric):
+    """Hits among the first k, divided by k."""
+
+    name = "precision"
+    meaning = "share of the top k that are hits"
+    undefined = _NOT_COUNTED
+    higher_is_better = True
+
+    def values(self, top: TopLists) -> FloatArray:
+        """Return ``sum g_r / k``."""
+        return ratio(top.hits, np.array(top.ks)[:, None])
+
+
+class MAP(RankingMetric):
+    """Precision at each hit among the first k, summed and divided by ``min(k, R)``."""
+
+    name = "map"
+    title = "MAP"
+    meaning = "mean average precision: the precision at each hit, averaged"
+    undefined = _NOT_COUNTED
+    higher_is_better = True
+
+    def values(self, top: TopLists) -> FloatArray:
+        """Return ``sum g_r P_r / m``."""
+        return ratio(top.totals(top.nth / top.rank), top.most)
+
+
+class MRR(RankingMetric):
+    """One over the rank of the first hit among the first k, 0 without one."""
+
+    name = "mrr"
+    title = "MRR"
+    meaning = "1 / rank of the first hit, 0 if there is none"
+    undefined = _NOT_COUNTED
+    higher_is_better = True
+    shown = 3
+
+    def values(self, top: TopLists) -> FloatArray:
+        """Return ``1 / r`` of the first hit."""
+        return np.where(top.hits > 0, 1.0 / np.maximum(top.first, 1), 0.0)
 
 
 def ranking_values(
-    lists: NDArray[np.integer], relevant: AnyLists, ks: Sequence[int]
+    lists: NDArray[np.integer],
+    relevant: AnyLists,
+    ks: Sequence[int],
+    metrics: Sequence[RankingMetric] | None = None,
 ) -> Mapping[str, FloatArray]:
-    """Compute all metrics of this module for every user.
+    """Compute metrics of lists and relevant items for every user.
 
     Parameters
     ----------
@@ -66,6 +145,8 @@ def ranking_values(
         The relevant items of each user, each once; `Lists`, or ``(pointers, items)``.
     ks
         Cut-offs, each from 1 to K.
+    metrics
+        All that need no more than lists and relevant items by default.
 
     Returns
     -------
@@ -80,7 +161,7 @@ def ranking_values(
         Invalid lists or relevant items, or lists shorter than a k.
 
     >>> lists = np.array([[3, 1, 2]])
-    >>> relevant = Lists.from_groups([[1, 5]])
+    >>> relevant = (np.array([0, 2]), np.array([1, 5]))
     >>> values = ranking_values(lists, relevant, [2])
     >>> [(name, float(of[0])) for name, of in values.items()]  # doctest: +NORMALIZE_WHITESPACE
     [('recall@2', 0.5), ('ndcg@2', 0.38685280723454163), ('hit_rate@2', 1.0), ('precision@2', 0.5),
@@ -90,37 +171,41 @@ def ranking_values(
     array = np.asarray(lists)
     items = checked_items("relevant", relevant, len(array))
     most = max((int(of.max()) for of in (array, items.values) if of.size), default=-1)
-    return accuracy(checked_lists("lists", array, most + 1), items, cut_offs(ks), most + 1)
+    given = checked_lists("lists", array, most + 1)
+    top = TopLists.of(given, items, cut_offs(ks), Catalogue.of_rows(most + 1))
+    if metrics is None:
+        metrics = [one for one in registered(RankingMetric) if one.of_relevant and not one.requires]
+    return {name: of for metric in metrics for name, of in metric.measured(top).items()}
 
 
 def recall(lists: NDArray[np.integer], relevant: AnyLists, k: int) -> FloatArray:
     """Share of all of a user's relevant items that are among the first k: (n_users,)."""
-    return ranking_values(lists, relevant, (k,))[f"recall@{k}"]
+    return ranking_values(lists, relevant, (k,), [Recall()])[f"recall@{k}"]
 
 
 def hit_rate(lists: NDArray[np.integer], relevant: AnyLists, k: int) -> FloatArray:
     """1 if the first k contain a relevant item, else 0: (n_users,)."""
-    return ranking_values(lists, relevant, (k,))[f"hit_rate@{k}"]
+    return ranking_values(lists, relevant, (k,), [HitRate()])[f"hit_rate@{k}"]
 
 
 def precision(lists: NDArray[np.integer], relevant: AnyLists, k: int) -> FloatArray:
     """Hits among the first k, divided by k: (n_users,)."""
-    return ranking_values(lists, relevant, (k,))[f"precision@{k}"]
+    return ranking_values(lists, relevant, (k,), [Precision()])[f"precision@{k}"]
 
 
 def ndcg(lists: NDArray[np.integer], relevant: AnyLists, k: int) -> FloatArray:
     """Discounted hits among the first k, as a share of the best possible: (n_users,)."""
-    return ranking_values(lists, relevant, (k,))[f"ndcg@{k}"]
+    return ranking_values(lists, relevant, (k,), [NDCG()])[f"ndcg@{k}"]
 
 
 def average_precision(lists: NDArray[np.integer], relevant: AnyLists, k: int) -> FloatArray:
     """Precision at each hit among the first k, summed and divided by ``min(k, R)``: (n_users,)."""
-    return ranking_values(lists, relevant, (k,))[f"map@{k}"]
+    return ranking_values(lists, relevant, (k,), [MAP()])[f"map@{k}"]
 
 
 def reciprocal_rank(lists: NDArray[np.integer], relevant: AnyLists, k: int) -> FloatArray:
     """One over the rank of the first hit among the first k, 0 without one: (n_users,)."""
-    return ranking_values(lists, relevant, (k,))[f"mrr@{k}"]
+    return ranking_values(lists, relevant, (k,), [MRR()])[f"mrr@{k}"]
 
 
 def cut_offs(ks: Sequence[int]) -> tuple[int, ...]:
@@ -130,54 +215,3 @@ def cut_offs(ks: Sequence[int]) -> tuple[int, ...]:
             f"ks must be one or more whole numbers of at least 1; got {tuple(ks)}. Try (10, 20, 100)."
         )
     return tuple(sorted({int(k) for k in ks}))
-
-
-def accuracy(lists: TopRows, relevant: Lists, ks: tuple[int, ...], n_items: int) -> dict[str, FloatArray]:
-    """`ranking_values` for validated arrays: ks ascending, items below ``n_items``."""
-    if ks[-1] > lists.shape[1]:
-        raise DataError(
-            f"lists must be at least as long as the largest k; got length {lists.shape[1]} for k = {ks[-1]}. "
-            "Pass longer lists, padded with -1, or use a smaller k."
-        )
-    n_users = len(lists)
-    discount = 1.0 / np.log2(np.arange(2.0, ks[-1] + 2.0))  # (K,)
-    ideal = np.append(0.0, np.cumsum(discount))  # (K + 1,) DCG of a list that starts with this many hits
-    values = np.empty((len(_ORDER), len(ks), n_users))
-    _measure(lists, *relevant.arrays, np.array(ks), discount, ideal, n_items, chunk_count(n_users), values)
-    return {f"{metric.name}@{k}": values[m, j] for m, metric in enumerate(_ORDER) for j, k in enumerate(ks)}
-
-
-@njit(cache=True, nogil=True, parallel=True)
-def _measure(  # type: ignore[no-untyped-def]
-    lists, pointers, relevant, ks, discount, ideal, n_items, chunks, values
-):
-    """Fill ``values`` (metrics, n_ks, n_users) in one pass over each list."""
-    n_users = lists.shape[0]
-    for c in prange(chunks):
-        marks = np.full(n_items, -1, dtype=np.int64)  # the last user for whom the item is relevant
-        for u in range(c * n_users // chunks, (c + 1) * n_users // chunks):
-            n_relevant = pointers[u + 1] - pointers[u]
-            if n_relevant == 0:
-                values[:, :, u] = np.nan
-                continue
-            for p in range(pointers[u], pointers[u + 1]):
-                marks[relevant[p]] = u
-            hits, first, place = 0, 0, 0
-            gain, precisions = 0.0, 0.0
-            for j in range(ks.size):
-                k = ks[j]
-                while place < k and lists[u, place] >= 0:
-                    if marks[lists[u, place]] == u:
-                        hits += 1
-                        gain += discount[place]
-                        precisions += hits / (place + 1)
-                        if hits == 1:
-                            first = place + 1
-                    place += 1
-                most = min(k, n_relevant)
-                values[0, j, u] = hits / n_relevant
-                values[1, j, u] = gain / ideal[most]
-                values[2, j, u] = 1.0 if hits > 0 else 0.0
-                values[3, j, u] = hits / k
-                values[4, j, u] = precisions / most
-                values[5, j, u] = 1.0 / first if hits > 0 else 0.0

@@ -13,11 +13,66 @@ from numpy.typing import ArrayLike
 
 from twotower.errors import DataError
 from twotower.metrics.checks import FloatArray, float_column
-from twotower.metrics.metric import Metric
+from twotower.metrics.metric import RatingMetric, Sums, ratio
 
-MAE = Metric("mae", higher_is_better=False, unit="label")
-RMSE = Metric("rmse", higher_is_better=False, unit="label")
-R2 = Metric("r2", higher_is_better=True, unit="share")
+# Below this share of the uncentred sum of squares, a difference of two such sums is rounding error.
+_ROUNDING = 1e-12
+
+
+class MAE(RatingMetric):
+    """The mean absolute error, `mae`."""
+
+    name = "mae"
+    title = "MAE"
+    meaning = "mean absolute error, in the label's units; lower is better"
+    undefined = "none"
+    higher_is_better = False
+    unit = "label"
+    shown = 2
+    cappable = True
+
+    def value(self, sums: Sums) -> FloatArray:
+        """Return the mean."""
+        return ratio(sums["absolute"], sums["rows"])
+
+
+class RMSE(RatingMetric):
+    """The root of the mean squared error, `rmse`."""
+
+    name = "rmse"
+    title = "RMSE"
+    meaning = "root of the mean squared error, in the label's units; lower is better"
+    undefined = "none"
+    higher_is_better = False
+    unit = "label"
+    shown = 1
+    cappable = True
+
+    def value(self, sums: Sums) -> FloatArray:
+        """Return the root of the mean."""
+        return np.sqrt(ratio(sums["squared"], sums["rows"]))
+
+
+class R2(RatingMetric):
+    """The share of the label's variance explained, `r2`."""
+
+    name = "r2"
+    title = "R2"
+    heading = "R²"
+    meaning = (
+        "share of the variance of the labels that is predicted; 1 is perfect, 0 is no better than their mean"
+    )
+    undefined = "constant labels: not defined"
+    higher_is_better = True
+    shown = 3
+    cappable = True
+
+    def value(self, sums: Sums) -> FloatArray:
+        """Return one minus the squared errors' share of the variation."""
+        label_squared = sums["label_squared"]
+        variation = label_squared - ratio(np.square(sums["label"]), sums["rows"])  # sum of (y - ybar)^2
+        variation = np.where(variation > _ROUNDING * label_squared, variation, 0.0)
+        return 1.0 - ratio(sums["squared"], variation)
 
 
 def mae(label: ArrayLike, prediction: ArrayLike, weight: ArrayLike | None = None) -> float:

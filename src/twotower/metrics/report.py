@@ -6,24 +6,8 @@ from numpy.typing import ArrayLike
 
 from twotower.metrics.bootstrap import intervals, paired_differences
 from twotower.metrics.interval import Interval
-from twotower.metrics.metric import Metric
-from twotower.metrics.rating import MAE, R2, RMSE
 from twotower.metrics.statistics import user_statistics
 from twotower.metrics.users import group_users
-from twotower.metrics.xauc import XAUC, XAUC_BY_USER
-
-RATING_METRICS: dict[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        MAE,
-        RMSE,
-        R2,
-        XAUC,
-        XAUC_BY_USER,
-        *(Metric(f"{m.name}_capped", m.higher_is_better, m.unit) for m in (MAE, RMSE, R2)),
-    )
-}
-"""All metrics of a report, with their direction."""
 
 
 def rating_report(

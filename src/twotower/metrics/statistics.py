@@ -20,22 +20,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numba
 import numpy as np
 from numba import njit
 from numpy.typing import ArrayLike
 
-from twotower.metrics.checks import FloatArray, IntArray, finite_cap, float_column, mask_column
+from twotower.metrics.checks import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    checked_values,
+    finite_cap,
+    float_column,
+    mask_column,
+)
 from twotower.metrics.concordance import concordance, concordance_within_users
+from twotower.metrics.metric import RatedRows, RatingMetric, Sums
 from twotower.metrics.pair_order import Flags, PairOrder, Ranking, order_pairs, rank_values
+from twotower.metrics.registry import registered
 from twotower.metrics.users import UserGroups
 
-# Below this share of the uncentred sum of squares, a difference of two such sums is rounding error.
-_ROUNDING = 1e-12
 # Slices summed at once: each needs about 60 bytes per row, and the largest determines the time.
 _MOST_THREADS = 4
+
+
+def _registered() -> tuple[RatingMetric, ...]:
+    return tuple(registered(RatingMetric))
 
 
 @dataclass(frozen=True)
@@ -52,15 +65,18 @@ class UserStatistics:
         ``label_squared`` (about a fixed centre, so that their difference keeps its digits); the same four
         ending in ``_capped`` where there is a cap; ``concordant``, ``comparable`` (pairs of the user's rows
         with all rows); ``own_xauc`` (the user's own XAUC, 0 where there is none), ``own_counted`` (1 where
-        there is one).
+        there is one); and ``"metric.sum"`` for those that a metric adds.
     cap
         Maximum that labels and predictions were clipped to for the capped metrics, or None.
+    measured
+        What is computed from the sums: the registered metrics by default.
 
     """
 
     ids: IntArray
     sums: Mapping[str, FloatArray]
     cap: float | None
+    measured: tuple[RatingMetric, ...] = field(default_factory=_registered)
 
     @property
     def n_users(self) -> int:
@@ -78,14 +94,16 @@ class UserStatistics:
         """
         columns = np.column_stack(list(self.sums.values()))  # (n_users, n_sums)
         drawn = dict(zip(self.sums, (weight @ columns).T, strict=True))  # name -> (resamples,)
-        metrics = _errors(drawn, "")
-        share = _ratio(drawn["concordant"], drawn["comparable"])
-        whole = _ratio(self.sums["concordant"].sum(keepdims=True), self.sums["comparable"].sum(keepdims=True))
-        metrics["xauc"] = np.clip(whole + 2.0 * (share - whole), 0.0, 1.0)
-        metrics["xauc_by_user"] = _ratio(drawn["own_xauc"], drawn["own_counted"])
+        found = {one.name: one.value(Sums(drawn, self._whole, one.name)) for one in self.measured}
         if self.cap is not None:
-            metrics |= _errors(drawn, "_capped")
-        return metrics
+            for one in self.measured:
+                if one.cappable:
+                    found[f"{one.name}_capped"] = one.value(Sums(drawn, self._whole, one.name, "_capped"))
+        return found
+
+    @cached_property
+    def _whole(self) -> dict[str, FloatArray]:
+        return {name: of.sum(keepdims=True) for name, of in self.sums.items()}
 
     @classmethod
     def averaged(cls, models: Sequence[UserStatistics]) -> UserStatistics:
@@ -100,11 +118,12 @@ class UserStatistics:
             # sums of the rows alone stay bitwise equal: they show that models saw the same rows
             same = all(np.array_equal(of, other) for other in each)
             sums[name] = of if same else np.mean(each, axis=0)
-        return cls(first.ids, sums, first.cap)
+        return cls(first.ids, sums, first.cap, first.measured)
 
     def users_behind(self, metric: str) -> int:
-        """Number of users of the metric: those with a row, or, for ``xauc_by_user``, a comparable pair."""
-        return int(np.count_nonzero(self.sums["own_counted" if metric == "xauc_by_user" else "rows"]))
+        """Number of users of a metric: those with a row, or, for ``xauc_by_user``, a comparable pair."""
+        of = next(one for one in self.measured if metric in one.names((), self.cap))
+        return int(np.count_nonzero(Sums(self.sums, self.sums, of.name)[of.counted]))
 
 
 @dataclass(frozen=True)
@@ -121,6 +140,8 @@ class Measured:
         As in `user_statistics`.
     order, user_order
         The rows in the order that counts pairs among all rows, and pairs within each user.
+    measured
+        The metrics.
 
     """
 
@@ -130,6 +151,7 @@ class Measured:
     cap: float | None
     order: PairOrder
     user_order: PairOrder
+    measured: tuple[RatingMetric, ...]
 
     @classmethod
     def of(
@@ -140,16 +162,22 @@ class Measured:
         *,
         cap: float | None,
         ranking: Ranking | None = None,
+        measured: Sequence[RatingMetric] | None = None,
     ) -> Measured:
         """Validate and sort one model's rows; arguments as for `user_statistics`.
 
-        ``ranking``, if given, is `rank_values` of the label, computed once for all models of a table.
+        ``ranking``, if given, is `rank_values` of the label, computed once for all models of a table;
+        ``measured`` are the metrics, all registered ones by default.
         """
         y = float_column("label", label, groups.code.size)
         p = float_column("prediction", prediction, groups.code.size)
         order = order_pairs(rank_values(y) if ranking is None else ranking, p)
         code = groups.code.astype(order.row.dtype)
-        return cls(groups, y, p, finite_cap(cap), order, order.by_user(code, groups.n_users))
+        by_user, metrics = (
+            order.by_user(code, groups.n_users),
+            _registered() if measured is None else measured,
+        )
+        return cls(groups, y, p, finite_cap(cap), order, by_user, tuple(metrics))
 
     def statistics(self, masks: Sequence[ArrayLike] = ()) -> list[UserStatistics]:
         """Sum by user: all rows, then those of each mask (n,), which selects at least one."""
@@ -191,7 +219,24 @@ class Measured:
                 groups.code, self.label, self.prediction, flags, bit, self.cap, groups.n_users
             )
             sums |= {f"{name}_capped": of for name, of in zip(_SUMS[1:], capped.T[1:].copy(), strict=True)}
-        return UserStatistics(groups.ids, sums, self.cap)
+        for metric in self.measured:
+            sums |= self._added(metric, flags, bit)
+        return UserStatistics(groups.ids, sums, self.cap, self.measured)
+
+    def _added(self, metric: RatingMetric, flags: Flags, bit: int) -> dict[str, FloatArray]:
+        """Return the sums that a metric adds to the shared ones."""
+        if type(metric).sums is RatingMetric.sums:
+            return {}
+        inside: BoolArray = ((flags >> bit) & 1).astype(np.bool_)
+        found: dict[str, FloatArray] = {}
+        for end, cap in (("", np.inf), ("_capped", self.cap if metric.cappable else None)):
+            if cap is not None:
+                label, prediction = (np.minimum(of[inside], cap) for of in (self.label, self.prediction))
+                rows = RatedRows(label, prediction, self.groups.code[inside], self.groups.n_users)
+                found |= {f"{metric.name}.{name}{end}": of for name, of in metric.sums(rows).items()}
+        rule = f"one finite number for each of the {self.groups.n_users:,} users from sums"
+        size = (self.groups.n_users,)
+        return {name: checked_values(metric.name, of, size, rule) for name, of in found.items()}
 
 
 def user_statistics(
@@ -264,20 +309,3 @@ def _user_sums(
             user[3] += deviation
             user[4] += deviation * deviation
     return sums
-
-
-def _errors(drawn: Mapping[str, FloatArray], suffix: str) -> dict[str, FloatArray]:
-    rows, squared = drawn["rows"], drawn[f"squared{suffix}"]
-    label, label_squared = drawn[f"label{suffix}"], drawn[f"label_squared{suffix}"]
-    variation = label_squared - _ratio(np.square(label), rows)  # sum of (y - ybar)^2
-    variation = np.where(variation > _ROUNDING * label_squared, variation, 0.0)
-    return {
-        f"mae{suffix}": _ratio(drawn[f"absolute{suffix}"], rows),
-        f"rmse{suffix}": np.sqrt(_ratio(squared, rows)),
-        f"r2{suffix}": 1.0 - _ratio(squared, variation),
-    }
-
-
-def _ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
-    """Elementwise ratio, nan where the denominator is 0 (or nan)."""
-    return np.divide(numerator, denominator, out=np.full_like(numerator, np.nan), where=denominator > 0)

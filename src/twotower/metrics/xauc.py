@@ -15,12 +15,41 @@ from numpy.typing import ArrayLike
 
 from twotower.metrics.checks import FloatArray, IntArray, float_column
 from twotower.metrics.concordance import concordance, concordance_within_users
-from twotower.metrics.metric import Metric
+from twotower.metrics.metric import RatingMetric, Sums, ratio
 from twotower.metrics.pair_order import order_pairs, rank_values
 from twotower.metrics.users import group_users
 
-XAUC = Metric("xauc", higher_is_better=True, unit="share")
-XAUC_BY_USER = Metric("xauc_by_user", higher_is_better=True, unit="share")
+
+class XAUC(RatingMetric):
+    """The share of comparable pairs in the right order, `xauc`; linearised where users are resampled."""
+
+    name = "xauc"
+    title = "XAUC"
+    meaning = "share of pairs of rows in the right order; 0.5 is chance"
+    undefined = "constant labels: not defined; constant predictions: ½"
+    higher_is_better = True
+    shown = 4
+
+    def value(self, sums: Sums) -> FloatArray:
+        """Return the linearised share: see `twotower.metrics.statistics`."""
+        whole = ratio(sums.over_all()["concordant"], sums.over_all()["comparable"])
+        share = ratio(sums["concordant"], sums["comparable"])
+        return np.clip(whole + 2.0 * (share - whole), 0.0, 1.0)
+
+
+class XAUCByUser(RatingMetric):
+    """The mean of each user's own XAUC, `xauc_by_user`."""
+
+    name = "xauc_by_user"
+    title = "XAUC by user"
+    meaning = "the same among the rows of one user"
+    undefined = "no user whose labels differ: not defined"
+    higher_is_better = True
+    counted = "own_counted"
+
+    def value(self, sums: Sums) -> FloatArray:
+        """Return the mean over the users who have one."""
+        return ratio(sums["own_xauc"], sums["own_counted"])
 
 
 def xauc(label: ArrayLike, prediction: ArrayLike) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,7 @@ from twotower.training import history_chart, history_frame
 if TYPE_CHECKING:
     from twotower.core.charts import Chart
     from twotower.evaluation import Evaluation
-    from twotower.evaluation.own_metrics import Own
+    from twotower.evaluation.own_metrics import OwnMetrics
 
 USERS_AT_ONCE = 20_000
 
@@ -211,7 +211,7 @@ class Recommender(VectorAnswers, Predictor, Ranker):
         *,
         cap: float | None = None,
         ranking: bool = True,
-        metrics: Mapping[str, Own] | None = None,
+        metrics: OwnMetrics | None = None,
         ks: Sequence[int] = (10, 20, 100),
         candidates: str = "all",
         exclude_seen: bool | None = None,
@@ -228,10 +228,10 @@ class Recommender(VectorAnswers, Predictor, Ranker):
             test: the test set.
             cap: also report rating metrics with labels and predictions capped here.
             ranking: whether to rank.
-            metrics: your own ranking metrics: name -> function of two lists with an entry per user, the
-                recommended item ids (best first, as many as the longest of ``ks``) and the relevant ones,
-                which returns one number per user (nan: the user is not counted). Its attribute
-                ``higher_is_better`` says which direction is better, if either is.
+            metrics: your own metrics: `Metric` objects or classes, in a list or by name; or name -> function
+                of two lists with an entry per user, the recommended item ids (best first, as many as the
+                longest of ``ks``) and the relevant ones, which returns one number per user (nan: the user is
+                not counted). Its attribute ``higher_is_better`` says which direction is better, if either is.
             ks: where ranked lists are cut off.
             candidates: what a user may be given: ``"all"``, ``"test_items"`` (items with interactions in
                 ``test``) or ``"test_pairs"`` (those that the user has interactions with there).

@@ -24,7 +24,8 @@ from twotower.evaluation import (
     RankingTask,
     RatingEvaluation,
 )
-from twotower.metrics import Interval
+from twotower.metrics import Interval, higher_is_better
+from twotower.metrics.registry import main_metric
 from twotower.recommender import Recommender
 from twotower.report.calibration import Calibration, calibrate
 from twotower.report.geometry import Geometry, Personal, geometry_of, personal_of
@@ -139,9 +140,8 @@ class Case:
     @property
     def main(self) -> str:
         """The metric that a reader is told first: of ranking or of predicted labels, by what was trained."""
-        if self.ranks:
-            return f"ndcg@{self.k}"
-        return "rmse" if self.config.evaluation.cap is None else "rmse_capped"
+        end = f"@{self.k}" if self.ranks else ""
+        return main_metric(name for name in self.measured.metrics if name.endswith(end))
 
     @property
     def k(self) -> int:
@@ -151,7 +151,7 @@ class Case:
     @property
     def higher_is_better(self) -> bool:
         """The direction of `main`."""
-        return self.ranks
+        return bool(higher_is_better(self.main))
 
     @property
     def measured(self) -> RatingEvaluation | RankingEvaluation:

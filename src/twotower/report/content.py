@@ -11,14 +11,14 @@ from twotower.config import dump_config
 from twotower.core.wording import count_of
 from twotower.data.verbs import verb_of
 from twotower.evaluation import RankingEvaluation
-from twotower.metrics import verdict_on
+from twotower.metrics import metric_of, verdict_on
 from twotower.report import sections, tables
 from twotower.report.case import Case
 from twotower.report.doctor import PROBES
 from twotower.report.facts import data_facts, feature_facts, model_facts
 from twotower.report.item_map import map_of
 from twotower.report.people import people_of
-from twotower.report.wording import LEFT_OUT, MEANINGS, bounds, interval, metric_name, number, percent, signed
+from twotower.report.wording import LEFT_OUT, bounds, interval, metric_name, number, percent, signed
 from twotower.workflows.reading import notes_of
 
 
@@ -119,9 +119,11 @@ def _tiles(case: Case, findings: tuple[Finding, ...]) -> list[Tile]:
 
 def _meanings(case: Case) -> list[tuple[str, str]]:
     names = dict.fromkeys(name.partition("@")[0] for name in case.evaluation.metrics)
-    said = [(metric_name(name), MEANINGS[name]) for name in names if name in MEANINGS]
-    if any(name.endswith("_capped") for name in names):
-        said.append(("capped", MEANINGS["capped"]))
+    known = [(name, of) for name in names if (of := metric_of(name)) and of.meaning]
+    said = [(metric_name(name), of.meaning) for name, of in known if name == of.name]
+    if len(said) < len(known):
+        what = "labels and predictions are cut off at the cap first, so that a few huge ones do not dominate"
+        said.append(("capped", what))
     said.append(
         (
             "popular and rare",

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_CHOSEN_BY = ("validation_ndcg@100", "validation_rmse", "validation_loss")
+from twotower.evaluation.validator import NDCG, RMSE
+
+_CHOSEN_BY = (f"validation_{NDCG.name}", f"validation_{RMSE.name}", "validation_loss")
 """What epochs are chosen by, the first that the records have."""
 
 Record = Mapping[str, Any]

@@ -101,17 +101,19 @@ def importance_of(
         repetitions: how often each column is permuted.
     """
     test = some_users(parts.test, MOST_USERS, seed)
+    name, cut, k = metric.partition("@")
     validator: RankingValidator | RatingValidator = (
         RankingValidator.of(
             test,
             recommender.train_view(test),
             recommender.positive,
-            k=int(metric.partition("@")[2]),
+            metric=name,
+            k=int(k),
             candidates=candidates,
             exclude_seen=recommender.exclude_seen,
         )
-        if metric.startswith("ndcg@")
-        else RatingValidator(test, cap if metric == "rmse_capped" else None)
+        if cut
+        else RatingValidator(test, cap if metric.endswith("_capped") else None)
     )
     base = validator.totals(recommender)
     draws = np.concatenate(list(user_draws(len(base), resamples, seed)))  # (resamples, n_users)

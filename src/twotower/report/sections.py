@@ -9,6 +9,8 @@ from typing import Any
 
 from twotower.core.wording import count_of
 from twotower.evaluation import RankingEvaluation, RatingEvaluation, SliceResult
+from twotower.evaluation.showing import headline
+from twotower.metrics.registry import shown_metrics
 from twotower.report import figures, tables
 from twotower.report.case import Case
 from twotower.report.charts import draw
@@ -146,12 +148,12 @@ def slices(case: Case) -> list[dict[str, Any]]:
     found = []
     rating, ranking = case.evaluation.rating, case.evaluation.ranking
     if rating is not None:
-        error = "rmse" if case.config.evaluation.cap is None else "rmse_capped"
         users = case.parts.test.interactions.get_column(case.parts.test.schema.user).n_unique()
-        metrics = [error, error.replace("rmse", "mae"), error.replace("rmse", "r2"), "xauc"]
-        found.append(_slices("Error by slice", rating, metrics, "Rows", rating.rows, users))
+        found.append(
+            _slices("Error by slice", rating, shown_metrics(rating.metrics), "Rows", rating.rows, users)
+        )
     if ranking is not None:
-        metrics = [f"ndcg@{case.k}", f"recall@{case.k}"]
+        metrics = [name for name in headline(ranking.metrics) if name.endswith(f"@{case.k}")]
         found.append(
             _slices("Ranking by slice", ranking, metrics, "Liked items", ranking.positives, ranking.users)
         )

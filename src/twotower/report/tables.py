@@ -10,7 +10,8 @@ import polars as pl
 
 from twotower.data.dataset import Dataset
 from twotower.evaluation import SliceResult
-from twotower.metrics import Interval, verdict_on
+from twotower.metrics import CatalogueMetric, Interval, ListMetric, registered, verdict_on
+from twotower.metrics.registry import shown_metrics
 from twotower.report.calibration import Calibration
 from twotower.report.case import Case
 from twotower.report.importance import Importance
@@ -32,7 +33,6 @@ SLICES = {
 }
 """What groups of slices, and slices, are called."""
 
-_RATING = ("rmse_capped", "mae_capped", "rmse", "mae", "r2", "xauc")
 _COLUMNS = 5
 
 
@@ -127,13 +127,15 @@ def by_main(case: Case, models: Mapping[str, Mapping[str, Interval]]) -> list[st
 
 def compared_metrics(case: Case) -> list[str]:
     """Return the metrics that models are compared by, `Case.main` first."""
-    known = case.measured.metrics
+    known = list(case.measured.metrics)
     if not case.ranks:
-        return [name for name in _RATING if name in known][:_COLUMNS]
-    ks = case.config.evaluation.ks
-    k = case.k
-    wanted = [f"ndcg@{k}", f"recall@{k}", f"recall@{max(ks)}", f"mrr@{k}", f"coverage@{k}"]
-    return [name for name in dict.fromkeys(wanted) if name in known]
+        capped = [name for name in shown_metrics(known)[:2] if name.endswith("_capped")]
+        plain = shown_metrics(name for name in known if not name.endswith("_capped"))
+        return [*capped, *plain][:_COLUMNS]
+    names = dict.fromkeys(name.partition("@")[0] for name in shown_metrics(known))
+    wanted = [f"{name}@{case.k}" for name in names]
+    wanted[2:2] = [f"{list(names)[1]}@{max(case.config.evaluation.ks)}"]
+    return list(dict.fromkeys(wanted[:_COLUMNS]))
 
 
 def rating_table(metrics: Mapping[str, Interval]) -> Table:
@@ -146,9 +148,11 @@ def rating_table(metrics: Mapping[str, Interval]) -> Table:
 
 def ranking_table(metrics: Mapping[str, Interval]) -> Table:
     """Return every metric of the ranking, a column for each cut-off."""
-    ks = list(dict.fromkeys(name.partition("@")[2] for name in metrics))
-    names = list(dict.fromkeys(name.partition("@")[0] for name in metrics))
-    rows = tuple((Cell(metric_name(name)), *(cell(metrics[f"{name}@{k}"]) for k in ks)) for name in names)
+    ks = list(dict.fromkeys(name.partition("@")[2] for name in metrics if "@" in name))
+    found: dict[str, dict[str, Cell]] = {}  # one of whole lists is in the last column
+    for name, of in metrics.items():
+        found.setdefault(name.partition("@")[0], {})[name.partition("@")[2] or ks[-1]] = cell(of)
+    rows = tuple((Cell(metric_name(name)), *(of.get(k, Cell("")) for k in ks)) for name, of in found.items())
     return Table("Ranked catalogue, all metrics", ("Metric", *(f"top {k}" for k in ks)), rows)
 
 
@@ -222,7 +226,8 @@ def variety_table(case: Case) -> Table:
     models: Mapping[str, Mapping[str, Interval]] = {OURS: ranking.metrics}
     if case.ranks and case.compared is not None:
         models = {name: of.metrics for name, of in case.compared.comparison.models.items()}
-    wanted = [f"{name}@{case.k}" for name in ("coverage", "gini", "avg_popularity_percentile")]
+    of_lists = (one for one in registered(ListMetric) if one.shown)
+    wanted = [f"{one.name}@{case.k}" for one in (*registered(CatalogueMetric), *of_lists)]
     rows = tuple(
         (Cell(name), *(cell(metrics[metric]) for metric in wanted)) for name, metrics in models.items()
     )

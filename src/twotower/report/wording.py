@@ -6,22 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Final
 
-from twotower.metrics import Interval
-
-_NAMES = {
-    "mae": "MAE",
-    "rmse": "RMSE",
-    "r2": "R²",
-    "xauc": "XAUC",
-    "xauc_by_user": "XAUC by user",
-    "mae_capped": "capped MAE",
-    "rmse_capped": "capped RMSE",
-    "r2_capped": "capped R²",
-    "hit_rate": "Hit rate",
-    "ndcg": "NDCG",
-    "map": "MAP",
-    "mrr": "MRR",
-}
+from twotower.metrics import Interval, metric_of
 
 LEFT_OUT: Final = {
     "repeated": "that are in the test set twice",
@@ -29,27 +14,6 @@ LEFT_OUT: Final = {
     "seen": "that the user has in the training set",
 }
 """Why test positives are not ranked for, after their number."""
-
-MEANINGS = {
-    "mae": "mean absolute error, in the label's units; lower is better",
-    "rmse": "root of the mean squared error, in the label's units; lower is better",
-    "r2": "share of the variance of the labels that is predicted; 1 is perfect, 0 is no better than "
-    "their mean",
-    "xauc": "share of pairs of rows in the right order; 0.5 is chance",
-    "xauc_by_user": "the same among the rows of one user",
-    "capped": "labels and predictions are cut off at the cap first, so that a few huge ones do not dominate",
-    "recall": "share of a user's liked items that are in the top k",
-    "ndcg": "as recall, but hits nearer the top count more; 1 is a perfect order",
-    "hit_rate": "share of users with at least one hit in the top k",
-    "precision": "share of the top k that are hits",
-    "map": "mean average precision: the precision at each hit, averaged",
-    "mrr": "1 / rank of the first hit, 0 if there is none",
-    "coverage": "share of the catalogue that is in at least one list",
-    "gini": "how unevenly items are recommended: 0 all alike, near 1 only a few",
-    "avg_popularity_percentile": "mean popularity percentile of the recommended items; 1 is the most popular",
-    "novelty": "mean information of the recommended items, in bits; higher means less known items",
-}
-"""What each metric is, by name without ``@k``."""
 
 
 def metric_name(metric: str) -> str:
@@ -60,8 +24,11 @@ def metric_name(metric: str) -> str:
     """
     if metric.startswith("validation_"):
         return f"Validation {metric_name(metric.removeprefix('validation_'))}"
-    name, at, k = metric.partition("@")
-    return _NAMES.get(name, name.replace("_", " ").capitalize()) + at + k
+    found, (name, at, k) = metric_of(metric), metric.partition("@")
+    if found is None:
+        return name.replace("_", " ").capitalize() + at + k
+    heading = found.heading or found.called[0].upper() + found.called[1:]
+    return ("capped " if name != found.name else "") + heading + at + k
 
 
 def number(value: Any) -> str:

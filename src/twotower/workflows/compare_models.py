@@ -16,6 +16,7 @@ from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.splitting import Parts, carve_validation
 from twotower.errors import ConfigError, nearest
 from twotower.estimator import TwoTower, validated
+from twotower.evaluation.own_metrics import MetricSet, OwnMetrics
 from twotower.recommender import Recommender
 from twotower.training.progress import line_writer
 from twotower.workflows.comparing import OURS, Comparison, compare_predictors, compare_rankers
@@ -34,6 +35,7 @@ def compare(
     candidates: Literal["all", "test_items", "test_pairs"] = "all",
     ks: Sequence[int] = (10, 20, 100),
     cap: float | None = None,
+    metrics: OwnMetrics | None = None,
     resamples: int = 1000,
 ) -> Comparison:
     """Train a model and every baseline on one training set, and compare them on one test set.
@@ -58,6 +60,8 @@ def compare(
             ``"test_pairs"`` (those that the user has test rows with).
         ks: where ranked lists are cut off.
         cap: also report rating metrics with labels and predictions capped here.
+        metrics: your own metrics, as for `Recommender.evaluate`: of lists for models that rank, else of
+            predictions.
         resamples: bootstrap resamples of the users.
 
     Raises:
@@ -90,6 +94,7 @@ def compare(
     )
     if validation is None:
         train, validation = carve_validation(train, "random", 0.1, estimator.seed)
+    MetricSet.of(metrics, test, rating=not objective.implicit, ranking=objective.implicit)  # before training
     parts, write = Parts(train, validation, test), line_writer(progress)
     fitted: dict[str, Recommender] = {}
     for name, one in named.items():
@@ -100,9 +105,8 @@ def compare(
             write(f"training {name}")
             fitted[name] = one.fit(train, validation, progress=progress, exclude_seen=exclude_seen)
     ours = fitted.pop(OURS)
-    if objective.implicit:
-        return compare_rankers(config, ours, parts, baselines=chosen, beside=fitted, log=write)
-    return compare_predictors(config, ours, parts, baselines=chosen, beside=fitted, log=write)
+    run = compare_rankers if objective.implicit else compare_predictors
+    return run(config, ours, parts, baselines=chosen, beside=fitted, metrics=metrics, log=write)
 
 
 def _tell_of_test_pairs(name: str, model: Recommender, parts: Parts) -> None:

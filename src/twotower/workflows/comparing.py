@@ -27,6 +27,7 @@ from twotower.evaluation import (
     compare_ratings,
     metrics_dict,
 )
+from twotower.evaluation.own_metrics import MetricSet, OwnMetrics
 from twotower.evaluation.ranker import Ranker
 from twotower.recommender import Recommender
 from twotower.training import Callback
@@ -188,6 +189,7 @@ def compare_predictors(
     baselines: Iterable[str] | None = None,
     others: Sequence[Recommender] = (),
     beside: Mapping[str, Recommender] | None = None,
+    metrics: OwnMetrics | None = None,
     log: Log = quiet,
 ) -> Comparison:
     """Compare predicted labels with those of rating baselines, fitted here on the same sets.
@@ -202,6 +204,7 @@ def compare_predictors(
         baselines: names in `BASELINES`; None for all.
         others: our model with other seeds.
         beside: further trained models to compare, by name.
+        metrics: your own metrics of predictions.
         log: called with lines on the progress of each baseline.
     """
     ours = [one.predict(parts.test) for one in (recommender, *others)]
@@ -228,6 +231,7 @@ def compare_predictors(
         recommender.train_view(parts.test),
         against=OURS,
         cap=config.evaluation.cap,
+        metrics=metrics,
         resamples=config.evaluation.resamples,
         seed=config.seed,
     )
@@ -247,7 +251,7 @@ def _ranked_beside(config: Config, recommender: Recommender, parts: Parts, log: 
         return {}
     found = BesidePopularity.measure(
         task,
-        task.values(recommender),
+        task.values(recommender, metrics=MetricSet.headline()),
         recommender.train_view(parts.test),
         recommender.positive,
         predicts=True,
@@ -266,6 +270,7 @@ def compare_rankers(
     others: Sequence[Recommender] = (),
     baselines: Iterable[str] | None = None,
     beside: Mapping[str, Ranker] | None = None,
+    metrics: OwnMetrics | None = None,
     tuned: TunedSettings | None = None,
     log: Log = quiet,
 ) -> Comparison:
@@ -284,6 +289,7 @@ def compare_rankers(
         others: our model with other seeds.
         baselines: names in `RANKING_BASELINES`; None for all.
         beside: further fitted rankers to compare.
+        metrics: your own metrics of lists.
         tuned: settings of baselines tuned earlier on this data; settings tuned now are added.
         log: called with lines on the progress of each baseline.
     """
@@ -320,7 +326,8 @@ def compare_rankers(
                 given[name] = fitting.choices[name].given
                 yield name, fitted
 
+    measured = MetricSet.of(metrics, parts.test, rating=False, ranking=True)
     comparison = compare_on_task(
-        task, rankers(), seen, against=OURS, resamples=settings.resamples, seed=config.seed
+        task, rankers(), seen, against=OURS, metrics=measured, resamples=settings.resamples, seed=config.seed
     )
     return Comparison(comparison, given, fitting.choices, fitting.skipped, data=facts_of(parts))

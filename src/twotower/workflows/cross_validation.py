@@ -21,7 +21,7 @@ from twotower.data.splitting import method_of
 from twotower.errors import ConfigError, DataError, TwoTowerWarning
 from twotower.estimator import TwoTower
 from twotower.evaluation import Evaluation
-from twotower.evaluation.own_metrics import Own
+from twotower.evaluation.own_metrics import OwnMetrics
 from twotower.evaluation.showing import bounds, headline, html_table, text_table
 from twotower.metrics import Interval, higher_is_better
 from twotower.training.progress import line_writer
@@ -78,17 +78,16 @@ class CrossValidation:
 
     def _rows(self) -> list[list[str]]:
         rows = [["", "mean", "95% interval", "std"]]
-        for name in headline(self.metrics, self._own())[:12]:
+        for name in headline(self.metrics, self._directions())[:12]:
             mean, values = self.metrics[name], _values(self.evaluations, name)
             rows.append([name, f"{mean:.4f}", bounds(mean), f"{_deviation(values):.4f}"])
         return rows
 
-    def _own(self) -> Mapping[str, bool | None]:
-        ranking = self.evaluations[0].ranking
-        return {} if ranking is None else ranking.directions
+    def _directions(self) -> Mapping[str, bool | None]:
+        return self.evaluations[0].directions
 
     def _direction(self, name: str) -> bool | None:
-        return higher_is_better(name, self._own())
+        return higher_is_better(name, self._directions())
 
 
 def cross_validate(
@@ -100,7 +99,7 @@ def cross_validate(
     seed: int = 42,
     exclude_seen: bool = True,
     ranking: bool = True,
-    metrics: Mapping[str, Own] | None = None,
+    metrics: OwnMetrics | None = None,
     ks: Sequence[int] = (10, 20, 100),
     cap: float | None = None,
     resamples: int = 200,
@@ -127,7 +126,7 @@ def cross_validate(
         seed: of the folds.
         exclude_seen: as for `TwoTower.fit`.
         ranking: as for `Recommender.evaluate`, like the following.
-        metrics: your own ranking metrics.
+        metrics: your own metrics.
         ks: where ranked lists are cut off.
         cap: also report rating metrics with labels and predictions capped here.
         resamples: bootstrap resamples of the users, for each fold's own intervals.

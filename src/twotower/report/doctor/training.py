@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import polars as pl
 
 from twotower.audit.finding import Finding
+from twotower.evaluation.own_metrics import MetricSet
+from twotower.evaluation.validator import NDCG, RMSE, K
 from twotower.metrics import Interval, mean_intervals
 from twotower.metrics.bootstrap import percentile_interval, user_draws
 from twotower.report.case import Case
@@ -101,7 +103,7 @@ class ValidationGap(Probe):
     def run(self, case: Case) -> Iterator[Finding]:
         """Compare the chosen epoch's metric with the same metric on the test set."""
         validation = case.recorded.get("validation", {})
-        name = "ndcg@100" if case.ranks else "rmse"
+        name = (NDCG if case.ranks else RMSE).name
         then: float | None = validation.get(name)
         if then is None or not then > 0 or case.data.changed:
             return
@@ -125,11 +127,13 @@ class ValidationGap(Probe):
 def _ranked(case: Case) -> Interval | None:
     if case.task is None:
         return None
-    if "ndcg@100" in case.measured.metrics:
-        return case.measured.metrics["ndcg@100"]
-    task = ranking_task(case.config, case.recommender, case.parts.test, (100,))
-    values: Any = {"ndcg": task.values(case.recommender).users["ndcg@100"]}
-    return mean_intervals(values, resamples=case.config.evaluation.resamples, seed=case.config.seed)["ndcg"]
+    if NDCG.name in case.measured.metrics:
+        return case.measured.metrics[NDCG.name]
+    task = ranking_task(case.config, case.recommender, case.parts.test, (K,))
+    values = {NDCG.name: task.values(case.recommender, metrics=MetricSet.headline()).users[NDCG.name]}
+    return mean_intervals(values, resamples=case.config.evaluation.resamples, seed=case.config.seed)[
+        NDCG.name
+    ]
 
 
 def _predicted(case: Case) -> Interval:

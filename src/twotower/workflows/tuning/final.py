@@ -12,6 +12,7 @@ from twotower.evaluation import compare_on_task, compare_ratings
 from twotower.evaluation.rating import metrics_dict
 from twotower.evaluation.validator import NDCG
 from twotower.metrics import Interval
+from twotower.metrics.registry import main_metric
 from twotower.training import Callback
 from twotower.workflows import RunResult, train
 from twotower.workflows.measuring import ranking_task
@@ -103,5 +104,4 @@ def _compared(
     predictions = {name: run.recommender.predict(parts.test) for name, run in runs.items()}
     rated = compare_ratings(predictions, parts.test, seen, cap=cap, **how)  # type: ignore[arg-type]
     models = {name: dict(of.metrics) for name, of in rated.models.items()}
-    metric = "rmse" if cap is None else "rmse_capped"
-    return metric, models, dict(rated.differences.get(BEST, {}))
+    return main_metric(models[GIVEN]), models, dict(rated.differences.get(BEST, {}))
