@@ -61,7 +61,7 @@ class FoldedIn(Ranker):
     def rank(self, queries: RankRequest, k: int) -> NDArray[np.int32]:
         """Rank by the folded-in vectors."""
         user = self.users.search_sorted(queries.users).to_numpy()
-        item = self.model.items.known(queries.items, "item")
+        item = self.model.items.known_rows(queries.items, "item")
         return exact_top_k(self.vectors[user], self.model.items.vectors[item], k, seen=queries.barred).items
 
 

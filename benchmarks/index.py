@@ -31,7 +31,7 @@ import usearch.index
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from twotower.retrieval import INDEXES, Index, TopK, exact_top_k
+from twotower.retrieval import INDEXES, Candidates, Index, exact_top_k
 
 Matrix = NDArray[np.float32]
 Search = Callable[[Matrix], NDArray[np.integer]]
@@ -54,12 +54,12 @@ def clustered(
     return sides[0], sides[1]
 
 
-def share_found(found: NDArray[np.integer], exact: TopK) -> float:
+def share_found(found: NDArray[np.integer], exact: Candidates) -> float:
     """Return the mean share of the exact result that another result contains."""
     return float(np.mean([np.isin(a, b).mean() for a, b in zip(exact.items, found, strict=True)]))
 
 
-def measure(search: Search, users: Matrix, exact: TopK, passes: int = 2) -> tuple[float, float]:
+def measure(search: Search, users: Matrix, exact: Candidates, passes: int = 2) -> tuple[float, float]:
     """Return recall and microseconds for a single user, from the fastest pass."""
     took = []
     for _ in range(passes):
@@ -70,7 +70,11 @@ def measure(search: Search, users: Matrix, exact: TopK, passes: int = 2) -> tupl
 
 
 def report(
-    name: str, at_effort: Callable[[int], Search], first: int, last: int, known: tuple[Matrix, TopK, float]
+    name: str,
+    at_effort: Callable[[int], Search],
+    first: int,
+    last: int,
+    known: tuple[Matrix, Candidates, float],
 ) -> None:
     """Double the effort until the target is reached, then find the smallest one by bisection."""
     users, exact, target = known
@@ -116,7 +120,7 @@ def large(given: argparse.Namespace) -> None:
     start = time.perf_counter()
     exact_top_k(users, items, K)
     batch = 1e6 * (time.perf_counter() - start) / len(users)
-    some = TopK(exact.items[:50], exact.scores[:50])
+    some = Candidates(exact.items[:50], exact.scores[:50])
     _, alone = measure(lambda user: exact_top_k(user, items, K).items[0], users[:50], some)
     print(f"  exact: {alone:,.0f} us for a single user, {batch:,.0f} us per user in a batch", flush=True)
     known = (users, exact, given.target)
@@ -201,7 +205,7 @@ def scan(_: argparse.Namespace) -> None:
         print(f"{name}: best {min(seconds):.3f} s, median {sorted(seconds)[2]:.3f} s")
     print(f"share of items in which they agree: {agree:.6f}")
     exact = exact_top_k(users, items, K, seen=(indptr, seen))
-    some = TopK(exact.items[:300], exact.scores[:300])
+    some = Candidates(exact.items[:300], exact.scores[:300])
     place = iter(range(10**9))
 
     def alone(user: Matrix) -> NDArray[np.integer]:

@@ -42,8 +42,7 @@ import twotower as tt
 from twotower.core.lists import Lists
 from twotower.errors import BundleError
 from twotower.recommender import Recommender
-from twotower.recommender.parts import Catalogue, Interactions
-from twotower.recommender.side import Side
+from twotower.recommender.parts import Catalogue, EntityVectors, Interactions
 from twotower.retrieval import HnswIndex, exact_top_k
 
 ADMIN = "benchmark"
@@ -97,8 +96,8 @@ def made_run(
     made = replace(
         model,
         catalogue=Catalogue(
-            users=Side(pl.Series("user_id", np.arange(n_users)), U, np.ones(n_users, bool)),
-            items=Side(ids, V, np.ones(n_items, bool)),
+            users=EntityVectors(pl.Series("user_id", np.arange(n_users)), U, np.ones(n_users, bool)),
+            items=EntityVectors(ids, V, np.ones(n_items, bool)),
             display=pl.DataFrame({"item_id": ids, "title": [f"item {i}" for i in range(n_items)]}),
             item_duration=None,
         ),

@@ -40,7 +40,7 @@ _NAMES: dict[str, str] = {
     "twotower.baselines": """
         GlobalMean Biases NotebookNetwork Popularity CategoryPopularity ItemKNN EASE IALS BPR""",
     "twotower.retrieval": """
-        Index ExactIndex HnswIndex IvfIndex IvfPqIndex tune_index load_index exact_top_k TopK""",
+        Index ExactIndex HnswIndex IvfIndex IvfPqIndex tune_index load_index exact_top_k Candidates""",
     "twotower.errors": """
         TwoTowerError ConfigError DataError DownloadError BundleError TrainingError MissingExtraError""",
 }

@@ -20,8 +20,8 @@ from twotower.evaluation import evaluate_ranking
 from twotower.evaluation.ranker import RankRequest
 from twotower.recommender import Recommender
 from twotower.recommender import recommender as module
+from twotower.recommender.display import as_plain
 from twotower.recommender.query import Query
-from twotower.recommender.side import plain
 
 N_USERS, N_ITEMS = 25, 30
 COLD_USER, COLD_ITEM = 1024, 529
@@ -222,7 +222,7 @@ def test_a_catalogue_without_display_columns() -> None:
 def test_columns_that_json_lacks_become_text() -> None:
     table = pl.DataFrame({"a": [1, None], "b": [[1.5], None], "c": [None, None], "d": ["x", None]})
     dates = pl.Series("e", ["2020-01-01", None]).str.to_date()
-    found = plain(table.with_columns(dates, pl.col("d").cast(pl.Categorical).alias("f")))
+    found = as_plain(table.with_columns(dates, pl.col("d").cast(pl.Categorical).alias("f")))
     assert found.schema == {
         "a": pl.Int64,
         "b": pl.List(pl.Float64),
@@ -301,18 +301,10 @@ def test_ranking_is_that_of_a_brute_force_new_users_and_items_too(model: Recomme
     users, items = pl.Series([1003, 7, COLD_USER]), pl.Series([8, *range(500, 500 + N_ITEMS)])
     barred = Lists.from_groups([[1, 4], [], [0]])
     got = model.rank(RankRequest(users, items, barred, known), 40)
-    cells = pl.DataFrame(
-        {
-            "user_id": users.to_numpy().repeat(len(items)),
-            "item_id": np.tile(items.to_numpy(), len(users)),
-            "y": np.zeros(len(users) * len(items)),
-        }
-    )
     # predictions are clipped to the labels' range, so scores are taken from the vectors
-    place_u, U = model._with_new("users", known, cells["user_id"])
-    place_i, V = model._with_new("items", known, cells["item_id"])
-    scores = np.einsum("nd,nd->n", U[place_u].astype(np.float64), V[place_i].astype(np.float64))
-    scores = scores.reshape(len(users), len(items))
+    encoder = model.query_encoder
+    U = encoder.encode(encoder.queries_of(users, known)).vectors.astype(np.float64)
+    scores = U @ encoder.item_vectors(items, known).astype(np.float64).T
     for u in range(len(users)):
         out = set(barred[u].tolist())
         best = sorted(set(range(len(items))) - out, key=lambda i: -scores[u, i])

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from twotower.errors import ConfigError, DataError
-from twotower.retrieval import ExactIndex, IvfIndex, Point, TopK, exact_top_k, recall, tune_index
+from twotower.retrieval import Candidates, ExactIndex, IvfIndex, Point, exact_top_k, recall, tune_index
 from twotower.retrieval.tuning import choose, reason
 
 
 def answers(items, scores):
-    return TopK(np.array(items, np.int32), np.array(scores, np.float32))
+    return Candidates(np.array(items, np.int32), np.array(scores, np.float32))
 
 
 def line():

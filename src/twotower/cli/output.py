@@ -130,7 +130,7 @@ def _items(frame: pl.DataFrame) -> list[dict[str, Any]]:
 
     A display column that is called ``item_id`` itself is renamed with the prefix ``item_``.
     """
-    from twotower.recommender.listing import free_name  # noqa: PLC0415  (brings Polars)
+    from twotower.recommender.catalogue_view import free_name  # noqa: PLC0415  (brings Polars)
 
     names = ["item_id", "rank", "score"]
     for name in frame.columns[4:]:

@@ -12,9 +12,9 @@ from twotower.estimator.setup import TrainingSetup, labels_of
 from twotower.kernels.pairs import Pairs
 from twotower.kernels.scoring import score_pairs
 from twotower.recommender import Recommender
+from twotower.recommender.display import as_displayed
 from twotower.recommender.fitted_towers import FittedTowers
-from twotower.recommender.parts import Catalogue, Interactions, Training
-from twotower.recommender.side import Side, shown
+from twotower.recommender.parts import Catalogue, EntityVectors, Interactions, Training
 from twotower.targets.positive import PositiveRule
 from twotower.targets.target import label_targets
 from twotower.towers import finished
@@ -51,7 +51,7 @@ def finish(
     sides, rows = {}, {}
     for which, known in setup.tables.items():
         vectors = finished(task.model.encode(known.arrays, which), which, setup.target)
-        sides[which] = Side(known.ids.ids, vectors, known.arrays.warm.cpu().numpy() > 0)
+        sides[which] = EntityVectors(known.ids.ids, vectors, known.arrays.warm.cpu().numpy() > 0)
         rows[which] = known.ids.rows(events.get_column(known.encoder.column))
     label = None if schema.label is None else events.get_column(schema.label).to_numpy()
     no_label = np.zeros(len(train)) if label is None else label
@@ -59,7 +59,7 @@ def finish(
     duration = None
     if schema.duration is not None and schema.duration in items.columns:
         duration = items.get_column(schema.duration).cast(pl.Float64).fill_null(np.nan).to_numpy()
-    display = shown(items.select(schema.item, *(c for c in schema.display if c != schema.item)))
+    display = as_displayed(items.select(schema.item, *(c for c in schema.display if c != schema.item)))
     fold_in = _settings(setup, train, rule, sides["users"], sides["items"])
     return Recommender(
         FittedTowers(setup.encoder, task.model.eval(), setup.target),
@@ -73,8 +73,8 @@ def _settings(
     setup: TrainingSetup,
     train: TrainPart,
     rule: PositiveRule,
-    users: Side,
-    items: Side,
+    users: EntityVectors,
+    items: EntityVectors,
 ) -> FoldInSettings:
     """Return the fold-in settings; objectives other than least squares get those of `AllPairs`."""
     task, target, solved = setup.task, setup.target, setup.trainer.solves

@@ -25,7 +25,7 @@ from twotower.core.forking import check_process
 from twotower.core.parts import Part, opened
 from twotower.core.tensors import Arrays
 from twotower.errors import BundleError, MissingExtraError
-from twotower.recommender.side import plain
+from twotower.recommender.display import as_plain
 from twotower.recommender.state import RecommenderState
 from twotower.recommender.unpacking import (
     ENCODER,
@@ -292,7 +292,7 @@ def _write_parts(recommender: RecommenderState, directory: Path) -> None:
         "items": _column(recommender.items.ids),
         "display": [
             {"name": c.name, **_column(c)}
-            for c in plain(recommender.display.drop(recommender.encoder.schema.item))
+            for c in as_plain(recommender.display.drop(recommender.encoder.schema.item))
         ],
     }
     _write_text(directory / TABLES, json.dumps(tables, ensure_ascii=False))

@@ -11,13 +11,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from twotower.core.forking import check_process
-from twotower.core.vocabulary import Vocabulary, rows_of_ids
 from twotower.data.checks import check_table
-from twotower.data.dataset import Dataset
 from twotower.errors import BundleError, DataError, nearest
 from twotower.features import Encoder
 from twotower.recommender.queries import Features, alike
-from twotower.recommender.side import Side
 from twotower.targets.target import Target
 from twotower.towers import SideArrays, TwoTowerModel, finished
 
@@ -35,27 +32,6 @@ class FittedTowers:
     encoder: Encoder
     model: TwoTowerModel
     target: Target
-
-    def place(
-        self, which: str, side: Side, data: Dataset, ids: pl.Series
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Return each id's row, and the vectors of unknown ids, whose rows follow the known ones.
-
-        Args:
-            which: "users" or "items".
-            side: the known ones.
-            data: in whose tables the features of others are found.
-            ids: any number of ids.
-        """
-        rows = side.rows(ids)
-        unknown = rows < 0
-        if not unknown.any():
-            return rows, np.zeros((0, self.model.dim), dtype=np.float32)
-        new = Vocabulary.distinct(ids.filter(pl.Series(unknown)))
-        column = self.encoder.users.column if which == "users" else self.encoder.items.column
-        table = data.users if which == "users" else data.items
-        rows[unknown] = len(side.ids) + new.rows(ids.filter(pl.Series(unknown)))
-        return rows, self._vectors(rows_of_ids(table, column, new.ids), which)
 
     def encode(self, table: pl.DataFrame, which: str) -> NDArray[np.float32]:
         """Return the vectors of rows of features, float32 (n, dim).
@@ -107,6 +83,8 @@ class FittedTowers:
             DataError: as `encode`.
         """
         table, schema = part.table, self.encoder.schema
+        if part.checked:
+            return self._vectors(table, which)
         if not table.width:  # without any column a frame has no rows, and rows are wanted
             table = pl.DataFrame({getattr(self.encoder, which).column: [0] * len(part.places)})
         kinds = schema.users if which == "users" else schema.items

@@ -10,16 +10,60 @@ import polars as pl
 from numpy.typing import NDArray
 
 from twotower.config import ObjectiveConfig
+from twotower.core.asked import Ids, as_series
+from twotower.core.forking import check_process
 from twotower.core.lists import Lists
 from twotower.core.reprs import ShortRepr
-from twotower.recommender.side import Side
+from twotower.core.vocabulary import Vocabulary
+from twotower.errors import DataError, nearest
 from twotower.targets.positive import PositiveRule
 from twotower.towers.fold_in import FoldInSettings
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class EntityVectors(Vocabulary):
+    """The users or the items that a recommender knows: their ids, one row each, and their vectors.
+
+    Attributes:
+        vectors: float32 (rows, dim).
+        warm: bool (rows,), whether the row has interactions in the training set.
+    """
+
+    vectors: NDArray[np.float32]
+    warm: NDArray[np.bool_]
+
+    def rows(self, ids: pl.Series) -> NDArray[np.int64]:
+        """Return the row of each id, -1 where there is none."""
+        check_process()
+        return super().rows(ids)
+
+    def known_rows(self, ids: Ids, what: str, fix: str = "") -> NDArray[np.int64]:
+        """Return the row of each id, int64 (n,).
+
+        Args:
+            ids: any number of ids, including none; a bare string or number is one id.
+            what: "user" or "item".
+            fix: a hint to add to the error.
+
+        Raises:
+            DataError: an id has no row.
+        """
+        asked = as_series(ids, f"{what}s")
+        if not len(asked):
+            return np.empty(0, np.int64)
+        rows = self.rows(asked)
+        if (rows < 0).any():
+            at = int(np.argmin(rows))
+            raise DataError(
+                f"unknown {what} {asked[at]!r}: it has no interaction in the training set and no row in "
+                f"the {what}s table.{nearest(str(asked[at]), [str(i) for i in self.ids.head(10_000)])}{fix}"
+            )
+        return rows
+
+
 @dataclass(frozen=True, repr=False)
 class Catalogue(ShortRepr):
-    """The users and items that a model knows, and what is shown of the items.
+    """The users and items that a model knows, and what is displayed of the items.
 
     Attributes:
         users: every user of the users table and of the training set.
@@ -28,8 +72,8 @@ class Catalogue(ShortRepr):
         item_duration: float64 (items,), nan where not known; None without a duration in the items table.
     """
 
-    users: Side
-    items: Side
+    users: EntityVectors
+    items: EntityVectors
     display: pl.DataFrame
     item_duration: NDArray[np.float64] | None
 

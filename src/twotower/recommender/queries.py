@@ -49,11 +49,13 @@ class Features(NamedTuple):
         table: a row each, the columns of the users table; without columns for those of whom nothing is known.
         apart: whether each row is read as if it came alone. How a text is read as a number depends on the
             other values of its column, and rows that came as dicts are no column.
+        checked: whether the table is one of a `Dataset`, with every column of the schema read.
     """
 
     places: Rows
     table: pl.DataFrame
     apart: bool = False
+    checked: bool = False
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,12 @@ from numpy.typing import NDArray
 from twotower.core.asked import Ids, as_series
 from twotower.core.forking import check_process
 from twotower.core.lists import Lists
-from twotower.data.dataset import Frame, to_polars
+from twotower.core.vocabulary import rows_of_ids
+from twotower.data.dataset import Dataset, Frame, to_polars
 from twotower.errors import ConfigError, DataError
 from twotower.recommender.fitted_towers import FittedTowers
 from twotower.recommender.histories import Histories, Rows
-from twotower.recommender.queries import Queries
+from twotower.recommender.queries import Features, Queries
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -33,36 +35,13 @@ _SOMEONE_NEW = (
 
 
 @dataclass(frozen=True, eq=False)
-class Located:
-    """Queries in the rows of a model: what their vectors are made from.
-
-    Attributes:
-        rows: int64 (n,), the row of each user, -1 for someone new.
-        starts: float32 (n, dim), the vector of each without its history: the trained one, that of the
-            features, or the typical user's.
-        history: int64 item rows that each brings, beside those of the training set.
-        targets: float64 (m,), of the scores of ``history.values``; nan for one that is seen and says
-            nothing.
-    """
-
-    rows: Rows
-    starts: F32
-    history: Lists
-    targets: F64
-
-    def past(self, place: int) -> tuple[Rows, F64]:
-        """Return the items of a query's history, and their targets."""
-        return self.history[place], self.targets[self.history.span(place)]
-
-
-@dataclass(frozen=True, eq=False)
-class Encoded:
-    """Queries or items as a search asks about them.
+class EncodedItems:
+    """Items as a search asks about them.
 
     Attributes:
         vectors: float32 (n, dim).
         rows: int64 (n,), the row of each in the model, -1 for a new one.
-        names: columns (n,), the first ones of an answer: ids, or the place of the query, or both.
+        names: columns (n,), the first ones of an answer: ids, or the place in what was asked.
     """
 
     vectors: F32
@@ -71,16 +50,48 @@ class Encoded:
 
 
 @dataclass(frozen=True, eq=False)
-class EncodedQueries(Encoded):
+class EncodedQueries:
     """Queries as a search asks about them.
 
     Attributes:
-        seen: the items of each, of the training set and of its history.
-        located: what the vectors were made from.
+        encoder: what encoded them.
+        queries: as they were asked.
+        vectors: float32 (n, dim).
+        rows: int64 (n,), the row of each user in the model, -1 for someone new.
+        history: int64 item rows that each brings, besides those of the training set.
+        targets: float64 (m,), of the scores of ``history.values``; nan for one that is seen and says
+            nothing.
     """
 
-    seen: Lists
-    located: Located
+    encoder: QueryEncoder
+    queries: Queries
+    vectors: F32
+    rows: Rows
+    history: Lists
+    targets: F64
+
+    @cached_property
+    def seen(self) -> Lists:
+        """The item rows of each, of the training set and of its history."""
+        known, history = self.rows >= 0, self.history
+        if not known.any():
+            return history
+        trained = self.encoder.histories.interactions.items.of(self.rows[known])
+        if known.all() and not len(history.values):
+            return trained
+        places = np.append(np.flatnonzero(known)[trained.owners()], history.owners())
+        return Lists.from_arrays(places, np.append(trained.values, history.values), len(known))
+
+    @cached_property
+    def names(self) -> tuple[pl.Series, ...]:
+        """Columns (n,), the first ones of an answer: the place of the query, the user's id, or both."""
+        names = () if self.queries.users is None else (self.encoder.ids(self.queries.users, self.rows),)
+        return (_places(len(self.queries)), *names) if self.queries.numbered else names
+
+    def items_of(self, place: int) -> tuple[Rows, F64]:
+        """Return all items of a query, of the training set and of its history, and their targets."""
+        own = self.history[place], self.targets[self.history.span(place)]
+        return self.encoder.whole(int(self.rows[place]), *own)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,17 +116,31 @@ class QueryEncoder:
             DataError: a user or an item is not known, or a feature is not of its kind.
         """
         check_process()
-        located = self._located(queries)
-        names = () if queries.users is None else (self._ids(queries.users, located.rows),)
-        if queries.numbered:
-            names = (_places(len(queries)), *names)
-        vectors = located.starts
-        for place in np.flatnonzero(located.history.lengths).tolist():
-            row = int(located.rows[place])
-            vectors[place] = self.moved(row, vectors[place].copy(), *located.past(place))
-        return EncodedQueries(vectors, located.rows, names, self._seen(located), located)
+        rows = self._rows(queries)
+        vectors, unmoved = self._starts(queries, rows)
+        history, targets = self._history(queries)
+        for place in np.flatnonzero(history.lengths).tolist():
+            start = None if unmoved[place] else vectors[place]
+            own = history[place], targets[history.span(place)]
+            vectors[place] = self.moved(int(rows[place]), start, *own)
+        return EncodedQueries(self, queries, vectors, rows, history, targets)
 
-    def moved(self, row: int, start: F32, items: Rows, targets: F64) -> F32:
+    def queries_of(self, users: pl.Series, data: Dataset) -> Queries:
+        """Return queries of users by their ids: new ones with their features in the tables of a data set.
+
+        One that is in no table is someone whose features are all missing.
+
+        Args:
+            users: distinct ids (n,).
+            data: of the model's schema.
+        """
+        new = np.flatnonzero(self.histories.catalogue.users.rows(users) < 0)
+        if not len(new):
+            return Queries(len(users), users, numbered=False)
+        table = rows_of_ids(data.users, data.schema.user, users.gather(new))
+        return Queries(len(users), users, features=(Features(new, table, checked=True),), numbered=False)
+
+    def moved(self, row: int, start: F32 | None, items: Rows, targets: F64) -> F32:
         """Return the vector of a query, float32 (dim,): where it starts, moved by its history.
 
         What is known of a user without the history, from training or from features, is what its items are
@@ -123,12 +148,12 @@ class QueryEncoder:
 
         Args:
             row: of the user; -1 for someone new.
-            start: float32 (dim,), the vector without the history.
+            start: float32 (dim,), the vector without the history; None for the typical user's.
             items: int64 (n,), item rows of the history.
             targets: float64 (n,), of their scores.
         """
         folding = self.histories.folding
-        if row < 0 and (start is folding.typical or np.array_equal(start, folding.typical)):
+        if start is None:
             return folding.vector(items, targets)
         return folding.moved(start, *self._trained(row), items, targets)
 
@@ -141,7 +166,7 @@ class QueryEncoder:
         """Return an encoder of histories that have further items, whose rows follow the catalogue's."""
         return replace(self, histories=self.histories.with_items(vectors, duration))
 
-    def items(self, asked: Any) -> Encoded:
+    def items(self, asked: Any) -> EncodedItems:
         """Return the items of ids, or new items of features: a table, a dict or a list of dicts.
 
         Raises:
@@ -168,21 +193,31 @@ class QueryEncoder:
             names = table.get_column(column) if column in table.columns else None
         else:
             known = self.histories.catalogue.items
-            rows = known.known(asked, "item")
+            rows = known.known_rows(asked, "item")
             if not len(rows):
                 raise ConfigError("there must be at least one item, got none")
-            return Encoded(known.vectors[rows], rows, (known.ids.gather(rows).rename(column),))
+            return EncodedItems(known.vectors[rows], rows, (known.ids.gather(rows).rename(column),))
         new = _places(len(vectors)) if names is None else names.rename(column)
-        return Encoded(vectors, np.full(len(vectors), -1), (new,))
+        return EncodedItems(vectors, np.full(len(vectors), -1), (new,))
 
-    def _located(self, queries: Queries) -> Located:
-        rows, history = self._rows(queries), queries.history
-        starts = self._starts(queries, rows)
+    def item_vectors(self, items: pl.Series, data: Dataset) -> F32:
+        """Return the vectors of distinct items (n,), float32 (n, dim); new ones as in `queries_of`."""
+        known = self.histories.catalogue.items
+        rows = known.rows(items)
+        vectors = known.vectors[rows]
+        new = np.flatnonzero(rows < 0)
+        if len(new):
+            table = rows_of_ids(data.items, data.schema.item, items.gather(new))
+            vectors[new] = self.towers.encode_part(Features(new, table, checked=True), "items")
+        return vectors
+
+    def _history(self, queries: Queries) -> tuple[Lists, F64]:
+        """Return the item rows of each query's history, and the targets of their scores."""
+        history = queries.history
         if history is None:
-            return Located(rows, starts, Lists.empty(len(rows)), np.empty(0))
-        items = self.histories.catalogue.items.known(history.items, "item")
-        targets = self.histories.liked(items, history.labels)
-        return Located(rows, starts, Lists(history.indptr, items), targets)
+            return Lists.empty(len(queries)), np.empty(0)
+        items = self.histories.catalogue.items.known_rows(history.items, "item")
+        return Lists(history.indptr, items), self.histories.liked(items, history.labels)
 
     def _rows(self, queries: Queries) -> Rows:
         """Return the row of each query's user, -1 for someone new.
@@ -198,7 +233,7 @@ class QueryEncoder:
         new = described if queries.history is None else described | queries.history.given
         lacking = np.flatnonzero((rows < 0) & ~new)
         if len(lacking):
-            users.known(queries.users.slice(int(lacking[0]), 1), "user", _SOMEONE_NEW)
+            users.known_rows(queries.users.slice(int(lacking[0]), 1), "user", _SOMEONE_NEW)
         both = np.flatnonzero((rows >= 0) & described)
         if len(both):
             raise DataError(
@@ -207,16 +242,19 @@ class QueryEncoder:
             )
         return rows
 
-    def _starts(self, queries: Queries, rows: Rows) -> F32:
-        known = self.histories.catalogue.users.vectors
-        if (rows >= 0).all():
-            return known[rows]
-        starts = np.tile(self.histories.folding.typical, (len(rows), 1))
-        starts[rows >= 0] = known[rows[rows >= 0]]
+    def _starts(self, queries: Queries, rows: Rows) -> tuple[F32, NDArray[np.bool_]]:
+        """Return the vectors without the histories, and which of them are the typical user's."""
+        known, typical = self.histories.catalogue.users.vectors, rows < 0
+        if not typical.any():
+            return known[rows], typical
+        starts = np.empty((len(rows), known.shape[1]), dtype=np.float32)
+        starts[:] = self.histories.folding.typical
+        starts[~typical] = known[rows[~typical]]
         for part in queries.features:
             if part.table.width:
                 starts[part.places] = self.towers.encode_part(part, "users")
-        return starts
+                typical[part.places] = False
+        return starts, typical
 
     def _trained(self, row: int) -> tuple[Rows, F64]:
         """Return a user's items in the training set, none for someone new, and their targets."""
@@ -225,17 +263,7 @@ class QueryEncoder:
         items, targets = self.histories.of(row)
         return items, self.histories.liked(items, None) if targets is None else targets
 
-    def _seen(self, located: Located) -> Lists:
-        known, history = located.rows >= 0, located.history
-        trained = self.histories.interactions.items.of(located.rows[known])
-        if known.all() and not len(history.values):
-            return trained
-        places = np.append(np.flatnonzero(known)[trained.owners()], history.owners())
-        return Lists.from_arrays(
-            places, np.append(trained.values, history.values.astype(np.int32)), len(known)
-        )
-
-    def _ids(self, users: pl.Series, rows: Rows) -> pl.Series:
+    def ids(self, users: pl.Series, rows: Rows) -> pl.Series:
         """Return the ids of queries' users: in the model's own type, unless a new one is not of it."""
         known, name = self.histories.catalogue.users.ids, self.towers.encoder.schema.user
         if (rows >= 0).all():
@@ -248,7 +276,7 @@ class QueryEncoder:
         return own.zip_with(is_known, written).rename(name)
 
 
-def itself(encoded: Encoded) -> Lists:
+def itself(encoded: EncodedItems | EncodedQueries) -> Lists:
     """Return lists that hold the row of each, and nothing for new ones."""
     known = encoded.rows >= 0
     return Lists.from_lengths(known, encoded.rows[known].astype(np.int32))

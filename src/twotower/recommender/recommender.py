@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from twotower.core.asked import Id, Ids, as_lists
 from twotower.core.forking import check_process
+from twotower.core.vocabulary import Vocabulary
 from twotower.core.warn import deprecated
 from twotower.data.dataset import Dataset, Frame, to_polars
 from twotower.errors import DataError, TwoTowerWarning
@@ -21,13 +22,14 @@ from twotower.evaluation.predictor import Predictor
 from twotower.evaluation.ranker import Ranker, RankRequest
 from twotower.kernels.scoring import score_pairs
 from twotower.recommender.bundle import bundle_in, read_bundle, save_bundle
-from twotower.recommender.column_filters import Filters
+from twotower.recommender.display import Filters
 from twotower.recommender.queries import Queries, Users
 from twotower.recommender.query import Query
 from twotower.recommender.query_encoder import EncodedQueries
+from twotower.recommender.scoring import score_table
 from twotower.recommender.similarity import VectorAnswers
 from twotower.recommender.state import RecommenderState
-from twotower.retrieval import TopK, exact_top_k
+from twotower.retrieval import Candidates, exact_top_k
 from twotower.training import history_chart, history_frame
 
 if TYPE_CHECKING:
@@ -54,10 +56,12 @@ class Recommender(VectorAnswers, Predictor, Ranker):
         Users and items that the model doesn't know get their vector from their features in ``data``'s tables;
         one that is in no table gets the vector of "everything missing".
         """
-        schema = self.encoder.schema
-        user, U = self._with_new("users", data, data.interactions.get_column(schema.user))
-        item, V = self._with_new("items", data, data.interactions.get_column(schema.item))
-        scores = score_pairs(U, V, user, item)
+        schema, encode = self.encoder.schema, self.query_encoder
+        users, items = (data.interactions.get_column(name) for name in (schema.user, schema.item))
+        own_users, own_items = Vocabulary.distinct(users), Vocabulary.distinct(items)
+        U = encode.encode(encode.queries_of(own_users.ids, data)).vectors
+        V = encode.item_vectors(own_items.ids, data)
+        scores = score_pairs(U, V, own_users.rows(users), own_items.rows(items))
         return self.target.inverse(scores, self.target.durations(data))
 
     def learned(self, data: Dataset) -> NDArray[np.float64]:
@@ -78,7 +82,8 @@ class Recommender(VectorAnswers, Predictor, Ranker):
         Raises:
             DataError: an id column is missing, or the column to be added is there already.
         """
-        return self._scoring.table(to_polars(pairs), strict=strict)
+        ranks = self.objective.implicit
+        return score_table(to_polars(pairs), self.towers, self.catalogue, ranks=ranks, strict=strict)
 
     def recommend(
         self,
@@ -120,17 +125,17 @@ class Recommender(VectorAnswers, Predictor, Ranker):
             ConfigError: k is not a whole number from 1; exclude_seen is not a bool.
             DataError: a user or an item of a history is not known; no allowed item is.
         """
-        k = self._listing.length(k)
+        k = self._items_view.length(k)
         asked = self._encoded(users)
-        return self._recommended(asked, k, exclude_seen, self._filters(allow, deny, filters, strict))
+        return self._recommended(asked, k, exclude_seen, self._allowed(allow, deny, filters, strict))
 
     def _recommended(
-        self, asked: EncodedQueries, k: int, exclude_seen: bool | None, filters: dict[str, Any]
+        self, asked: EncodedQueries, k: int, exclude_seen: bool | None, allowed: NDArray[np.bool_] | None
     ) -> pl.DataFrame:
         """Return the lists of encoded users; see `recommend`."""
         self._tell_purpose()
         seen = asked.seen if self._excludes_seen(exclude_seen) else None
-        return self._listing.table(self.search(asked.vectors, k, seen=seen, **filters), asked.names)
+        return self._items_view.table(self.search(asked.vectors, k, seen=seen, allow=allowed), asked.names)
 
     def recommend_all(
         self,
@@ -143,10 +148,10 @@ class Recommender(VectorAnswers, Predictor, Ranker):
         strict: bool = False,
     ) -> Iterator[pl.DataFrame]:
         """Yield what `recommend` gives for every known user, some thousand users at a time."""
-        k, rows = self._listing.length(k), self._filters(allow, deny, filters, strict)
+        k, allowed = self._items_view.length(k), self._allowed(allow, deny, filters, strict)
         for start in range(0, len(self.users.ids), USERS_AT_ONCE):
             asked = self._encoded(self.users.ids.slice(start, USERS_AT_ONCE))
-            yield self._recommended(asked, k, exclude_seen, rows)
+            yield self._recommended(asked, k, exclude_seen, allowed)
 
     def explain(self, user: Id | Query | Sequence[Id], items: Ids) -> pl.DataFrame:
         """Divide the scores of items for one user among the items that the user has.
@@ -168,8 +173,7 @@ class Recommender(VectorAnswers, Predictor, Ranker):
         if len(queries) != 1:
             raise DataError(f"explain takes one user, got {len(queries)}; ask for each in turn")
         asked = self.query_encoder.encode(queries)
-        past = self.query_encoder.whole(int(asked.rows[0]), *asked.located.past(0))
-        return self.histories.explained(asked.vectors[0], *past, self._listing.rows(items))
+        return self.histories.explained(asked.vectors[0], *asked.items_of(0), self._items_view.rows(items))
 
     def encode_queries(self, users: Users) -> NDArray[np.float32]:
         """Return the vectors of those who ask, float32 (n, dim): known users by id, anyone by a `Query`.
@@ -201,9 +205,10 @@ class Recommender(VectorAnswers, Predictor, Ranker):
 
     def rank(self, queries: RankRequest, k: int) -> NDArray[np.int32]:
         """Rank a catalogue for users, new ones by their features; see `Ranker.rank`."""
-        user, U = self._with_new("users", queries.tables, queries.users)
-        item, V = self._with_new("items", queries.tables, queries.items)
-        return exact_top_k(U[user], V[item], k, seen=queries.barred).items
+        encode, data = self.query_encoder, queries.tables
+        U = encode.encode(encode.queries_of(queries.users, data)).vectors
+        V = encode.item_vectors(queries.items, data)
+        return exact_top_k(U, V, k, seen=queries.barred).items
 
     def evaluate(
         self,
@@ -298,7 +303,7 @@ class Recommender(VectorAnswers, Predictor, Ranker):
         """Return the recommender of these parts."""
         return cls(state.towers, state.catalogue, state.interactions, state.training, state.index)
 
-    def top(self, vectors: NDArray[np.float32], k: int, **options: Any) -> TopK:
+    def top(self, vectors: NDArray[np.float32], k: int, **options: Any) -> Candidates:
         """Deprecated: use `search`."""
         deprecated("Recommender.top", "search")
         return self.search(vectors, k, **options)
@@ -318,11 +323,7 @@ class Recommender(VectorAnswers, Predictor, Ranker):
     ) -> pl.DataFrame:
         """Deprecated: use `recommend` with a `Query` for each list. The column ``query`` is ``list`` here."""
         deprecated("Recommender.recommend_from", "recommend(tt.Query(history=[...]))")
-        k = self._listing.length(k)
-        asked = self._encoded(_histories(lists, labels))
-        seen = options.pop("exclude_seen", None)
-        filters = self._listing.filters(options.pop("allow", None), options.pop("deny", None), **options)
-        return self._recommended(asked, k, seen, filters).rename({"query": "list"})
+        return self.recommend(_histories(lists, labels), k, **options).rename({"query": "list"})
 
     def fold_in(
         self, lists: Id | Sequence[Ids], labels: Sequence[Sequence[float]] | None = None

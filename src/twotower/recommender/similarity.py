@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,19 +12,21 @@ from twotower.core.asked import Ids
 from twotower.core.forking import check_process
 from twotower.core.lists import Lists
 from twotower.errors import yes_or_no
-from twotower.recommender.column_filters import Filters
+from twotower.recommender.catalogue_view import free_name
+from twotower.recommender.display import Filters
 from twotower.recommender.histories import Rows
-from twotower.recommender.listing import free_name
+from twotower.recommender.parts import EntityVectors
 from twotower.recommender.queries import Queries, Users
-from twotower.recommender.query_encoder import Encoded, EncodedQueries, Items, itself
-from twotower.recommender.side import Side
+from twotower.recommender.query_encoder import EncodedItems, EncodedQueries, Items, itself
 from twotower.recommender.state import RecommenderState
-from twotower.retrieval import TopK, exact_top_k
+from twotower.retrieval import Candidates, exact_top_k
 
 F32 = NDArray[np.float32]
 
 
-def nearest(asked: Encoded, own: F32, others: F32, k: int, filters: dict[str, Any]) -> TopK:
+def nearest(
+    asked: EncodedItems | EncodedQueries, own: F32, others: F32, k: int, allowed: NDArray[np.bool_] | None
+) -> Candidates:
     """Return the ``k`` of highest cosine for each, without itself.
 
     Args:
@@ -33,9 +34,9 @@ def nearest(asked: Encoded, own: F32, others: F32, k: int, filters: dict[str, An
         own: float32 (n, width), their directions.
         others: float32 (m, width), the directions of all that are known, in the order of their rows.
         k: at least 1.
-        filters: ``allow`` and ``deny``, as for `exact_top_k`.
+        allowed: bool (m,), those that may be given; None for all.
     """
-    return exact_top_k(own, others, k, seen=itself(asked), **filters)
+    return exact_top_k(own, others, k, seen=itself(asked), allow=allowed)
 
 
 def users_of(seen: Lists, items: Rows) -> Lists:
@@ -51,13 +52,13 @@ def users_of(seen: Lists, items: Rows) -> Lists:
     return Lists.from_arrays(which, users, len(distinct)).of(place)
 
 
-def vector_table(side: Side, column: str, what: str, ids: Ids | None) -> pl.DataFrame:
+def vector_table(known: EntityVectors, column: str, what: str, ids: Ids | None) -> pl.DataFrame:
     """Return ids and vectors of users or items; see `Recommender.user_vectors`."""
     check_process()
-    rows = np.arange(len(side.ids)) if ids is None else side.known(ids, what)
+    rows = np.arange(len(known)) if ids is None else known.known_rows(ids, what)
     name = free_name("vector", (column,), f"{what}_")
-    dtype = pl.Array(pl.Float32, side.vectors.shape[1])
-    return pl.DataFrame({column: side.ids.gather(rows), name: pl.Series(side.vectors[rows], dtype=dtype)})
+    dtype = pl.Array(pl.Float32, known.vectors.shape[1])
+    return pl.DataFrame({column: known.ids.gather(rows), name: pl.Series(known.vectors[rows], dtype=dtype)})
 
 
 @dataclass(frozen=True, repr=False)
@@ -98,10 +99,10 @@ class VectorAnswers(RecommenderState):
             DataError: an item is not known; a column is not a feature, or a value not of its kind.
         """
         asked = self.query_encoder.items(items)
-        k = self._listing.length(k, others=bool((asked.rows >= 0).all()))
-        rows = self._filters(allow, deny, filters, strict)
-        top = nearest(asked, self.directions(asked.vectors), self._item_directions, k, rows)
-        return self._listing.table(top, asked.names, f"similar_{self._listing.column}", "item_")
+        k = self._items_view.length(k, others=bool((asked.rows >= 0).all()))
+        allowed = self._allowed(allow, deny, filters, strict)
+        top = nearest(asked, self.directions(asked.vectors), self._item_directions, k, allowed)
+        return self._items_view.table(top, asked.names, f"similar_{self._items_view.column}", "item_")
 
     def similar_users(
         self,
@@ -133,10 +134,10 @@ class VectorAnswers(RecommenderState):
             DataError: a user is not known.
         """
         asked = self._encoded(users)
-        k = self._user_listing.length(k, others=bool((asked.rows >= 0).all()))
-        filters = self._user_listing.filters(allow, deny, strict=strict)
-        top = nearest(asked, self.directions(asked.vectors), self._user_directions, k, filters)
-        return self._user_listing.table(top, asked.names, f"similar_{self._user_listing.column}")
+        k = self._users_view.length(k, others=bool((asked.rows >= 0).all()))
+        allowed = self._users_view.allowed(allow, deny, strict=strict)
+        top = nearest(asked, self.directions(asked.vectors), self._user_directions, k, allowed)
+        return self._users_view.table(top, asked.names, f"similar_{self._users_view.column}")
 
     def users_for(
         self,
@@ -168,12 +169,12 @@ class VectorAnswers(RecommenderState):
             DataError: an item is not known.
         """
         asked = self.query_encoder.items(items)
-        k = self._user_listing.length(k)
-        filters = self._user_listing.filters(allow, deny, strict=strict)
+        k = self._users_view.length(k)
+        allowed = self._users_view.allowed(allow, deny, strict=strict)
         barred = users_of(self.seen, asked.rows) if yes_or_no("exclude_seen", exclude_seen) else None
         self._tell_purpose()
-        top = exact_top_k(asked.vectors, self.users.vectors, k, seen=barred, **filters)
-        return self._user_listing.table(top, asked.names, prefix="item_")
+        top = exact_top_k(asked.vectors, self.users.vectors, k, seen=barred, allow=allowed)
+        return self._users_view.table(top, asked.names, prefix="item_")
 
     def _encoded(self, users: Users) -> EncodedQueries:
         return self.query_encoder.encode(Queries.of(users))

@@ -21,15 +21,13 @@ from twotower.core.wording import count_of
 from twotower.data.dataset import Dataset
 from twotower.errors import yes_or_no
 from twotower.features import Encoder
-from twotower.recommender.column_filters import ColumnFilters, Filters
+from twotower.recommender.catalogue_view import CatalogueView
+from twotower.recommender.display import ColumnFilters, Filters
 from twotower.recommender.fitted_towers import FittedTowers
 from twotower.recommender.histories import Histories, Rows, Targets
-from twotower.recommender.listing import Listing
-from twotower.recommender.parts import Catalogue, Interactions, Training
+from twotower.recommender.parts import Catalogue, EntityVectors, Interactions, Training
 from twotower.recommender.query_encoder import QueryEncoder
-from twotower.recommender.scoring import Scoring
-from twotower.recommender.side import Side, directions
-from twotower.retrieval import Index, TopK, exact_top_k
+from twotower.retrieval import Candidates, Index, exact_top_k
 from twotower.targets.positive import PositiveRule
 from twotower.targets.target import Target
 from twotower.towers import TwoTowerModel
@@ -75,12 +73,12 @@ class RecommenderState:
         return self.towers.target
 
     @property
-    def users(self) -> Side:
+    def users(self) -> EntityVectors:
         """Every user of the users table and of the training set."""
         return self.catalogue.users
 
     @property
-    def items(self) -> Side:
+    def items(self) -> EntityVectors:
         """Every item of the items table and of the training set."""
         return self.catalogue.items
 
@@ -147,7 +145,7 @@ class RecommenderState:
         seen: Lists | None = None,
         allow: ArrayLike | None = None,
         deny: ArrayLike | None = None,
-    ) -> TopK:
+    ) -> Candidates:
         """Return the ``k`` items of highest score for user vectors float32 (n, dim), as item rows.
 
         An index finds most of them, and their scores are exact.
@@ -168,7 +166,10 @@ class RecommenderState:
         """Return what `similar_items` and `similar_users` compare: vectors (n, dim) of items or users without
         their biases, of length 1 or 0.
         """
-        return directions(vectors, self.model.layout)
+        latent = self.model.layout.directions(vectors)
+        length = np.linalg.norm(latent, axis=1, keepdims=True)
+        unit: NDArray[np.float32] = (latent / np.where(length > 0, length, 1)).astype(np.float32)
+        return unit
 
     @cached_property
     def histories(self) -> Histories:
@@ -218,25 +219,25 @@ class RecommenderState:
         return self.exclude_seen if asked is None else yes_or_no("exclude_seen", asked)
 
     @cached_property
-    def _listing(self) -> Listing:
-        return Listing(self.items, "item", self.encoder.schema.item, self.display)
+    def _items_view(self) -> CatalogueView:
+        return CatalogueView(self.items, "item", self.encoder.schema.item, self.display)
 
     @cached_property
     def column_filters(self) -> ColumnFilters:
         """The display columns as filters look them up; made on first use."""
         return ColumnFilters(self.display.drop(self.encoder.schema.item))
 
-    def _filters(
+    def _allowed(
         self, allow: Ids | None, deny: Ids | None, filters: Filters | None, strict: bool
-    ) -> dict[str, Any]:
-        """Return what a search of items may give, in rows."""
+    ) -> NDArray[np.bool_] | None:
+        """Return which items a search may give; None for all."""
         met = None if filters is None else self.column_filters.rows(filters)
-        return self._listing.filters(allow, deny, met, strict=strict)
+        return self._items_view.allowed(allow, deny, met, strict=strict)
 
     @cached_property
-    def _user_listing(self) -> Listing:
+    def _users_view(self) -> CatalogueView:
         column = self.encoder.schema.user
-        return Listing(self.users, "user", column, self.users.ids.rename(column).to_frame())
+        return CatalogueView(self.users, "user", column, self.users.ids.rename(column).to_frame())
 
     @cached_property
     def _item_directions(self) -> NDArray[np.float32]:
@@ -246,27 +247,10 @@ class RecommenderState:
     def _user_directions(self) -> NDArray[np.float32]:
         return self.directions(self.users.vectors)
 
-    @property
-    def _scoring(self) -> Scoring:
-        return Scoring(
-            self.encoder.schema,
-            self.users,
-            self.items,
-            self.target,
-            self.item_duration,
-            self.objective.implicit,
-        )
-
-    @property
+    @cached_property
     def query_encoder(self) -> QueryEncoder:
         """What encodes queries and items that are asked about."""
         return QueryEncoder(self.histories)
-
-    def _with_new(self, which: str, data: Dataset, ids: pl.Series) -> tuple[Rows, NDArray[np.float32]]:
-        """Return the row of each id, and the vectors of the known ones followed by those of new ones."""
-        side = self.users if which == "users" else self.items
-        rows, extra = self.towers.place(which, side, data, ids)
-        return rows, np.concatenate([side.vectors, extra])
 
     def __repr__(self) -> str:
         return text_of(*self._described())
@@ -280,10 +264,10 @@ class RecommenderState:
         seconds = sum(record.get("seconds", 0.0) for record in self.history)
         spent = f", {count_of(len(self.history), 'epoch')} in {seconds:.1f} s" if self.history else ""
         known = []
-        for side, what in ((self.users, "user"), (self.items, "item")):
-            cold = int((~side.warm).sum())
+        for entities, what in ((self.users, "user"), (self.items, "item")):
+            cold = int((~entities.warm).sum())
             known.append(
-                count_of(len(side.ids), what) + (f" ({cold:,} without interactions)" if cold else "")
+                count_of(len(entities), what) + (f" ({cold:,} without interactions)" if cold else "")
             )
         return f"Recommender that {does}", {
             "knows": " and ".join(known),

@@ -24,9 +24,9 @@ from twotower.core.parts import Part, memory
 from twotower.core.saved import flag, number
 from twotower.core.tensors import Arrays, check_size, entries, exactly, finite, parse
 from twotower.features import Encoder, SideEncoder
+from twotower.recommender.display import PLAIN
 from twotower.recommender.fitted_towers import FittedTowers
-from twotower.recommender.parts import Catalogue, Interactions, Training
-from twotower.recommender.side import PLAIN, Side
+from twotower.recommender.parts import Catalogue, EntityVectors, Interactions, Training
 from twotower.recommender.state import RecommenderState
 from twotower.targets.positive import PositiveRule
 from twotower.targets.target import Target
@@ -104,8 +104,8 @@ def unpacked(manifest: Mapping[str, Any], contents: Mapping[str, NDArray[np.uint
     return RecommenderState(
         FittedTowers(encoder, model, Target.from_state(manifest["target"])),
         Catalogue(
-            Side(users, vectors["users"], vectors["users.warm"]),
-            Side(items, vectors["items"], vectors["items.warm"]),
+            EntityVectors(users, vectors["users"], vectors["users.warm"]),
+            EntityVectors(items, vectors["items"], vectors["items.warm"]),
             _display(schema, items, tables["display"]),
             vectors.get("items.duration"),
         ),

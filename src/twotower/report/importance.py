@@ -23,7 +23,7 @@ from twotower.features import Bag, Block, Codes, Dense, EncodedSide
 from twotower.metrics import Interval
 from twotower.metrics.bootstrap import user_draws
 from twotower.recommender import Recommender
-from twotower.recommender.side import Side
+from twotower.recommender.parts import EntityVectors
 from twotower.towers import SideArrays, finished
 
 Rows = NDArray[np.int64]
@@ -119,7 +119,7 @@ def importance_of(
     draws = np.concatenate(list(user_draws(len(base), resamples, seed)))  # (resamples, n_users)
     features: list[Worth] = []
     for which in ("users", "items"):
-        side: Side = getattr(recommender, which)
+        side: EntityVectors = getattr(recommender, which)
         encoded = _encoded(recommender, parts, which)
         unmoved = _vectors(recommender, encoded, which)
         spread = _spread(side.vectors)
@@ -145,7 +145,7 @@ def _moved(recommender: Recommender, which: str, vectors: NDArray[np.float32]) -
 def _encoded(recommender: Recommender, parts: Parts, which: str) -> EncodedSide:
     """Encode the rows that the recommender knows, in its order, from the tables."""
     encoder = getattr(recommender.encoder, which)
-    side: Side = getattr(recommender, which)
+    side: EntityVectors = getattr(recommender, which)
     table = getattr(parts.train, which)
     encoded: EncodedSide = encoder.transform(rows_of_ids(table, encoder.column, side.ids))
     return encoded

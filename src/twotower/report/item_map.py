@@ -13,7 +13,7 @@ import polars as pl
 from twotower.core.colours import CATEGORIES
 from twotower.core.vocabulary import rows_of_ids
 from twotower.recommender import Recommender
-from twotower.recommender.projecting import plane
+from twotower.recommender.plane import plane
 from twotower.report.people import Names
 from twotower.report.wording import shown
 

@@ -5,7 +5,11 @@ is fast enough for catalogues of tens of thousands of items, and the approximate
 it; `tune_index` finds the fastest index with enough recall.
 """
 
-from twotower.retrieval.exact import TopK, exact_top_k
+from typing import Any
+
+from twotower.core.warn import deprecated
+from twotower.retrieval.candidates import Candidates
+from twotower.retrieval.exact import exact_top_k
 from twotower.retrieval.exact_index import ExactIndex
 from twotower.retrieval.hnsw import HnswIndex
 from twotower.retrieval.index import Index
@@ -17,13 +21,13 @@ from twotower.retrieval.tuning import Point, Tuned, recall, tune_index
 
 __all__ = [
     "INDEXES",
+    "Candidates",
     "ExactIndex",
     "HnswIndex",
     "Index",
     "IvfIndex",
     "IvfPqIndex",
     "Point",
-    "TopK",
     "Tuned",
     "exact_top_k",
     "index_from_bytes",
@@ -31,3 +35,10 @@ __all__ = [
     "recall",
     "tune_index",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "TopK":
+        deprecated("twotower.retrieval.TopK", "twotower.retrieval.Candidates")
+        return Candidates
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twotower.core.lists import Lists
-from twotower.retrieval.exact import TopK, rescore, scan
+from twotower.retrieval.candidates import Candidates
+from twotower.retrieval.exact import rescore, scan
 from twotower.retrieval.index import Index
 
 _USERS_AT_ONCE = 1024  # the library's proposals for them are held in memory
@@ -54,14 +55,14 @@ class ApproximateIndex(Index):
 
     def _search(
         self, users: NDArray[np.float32], k: int, seen: Lists, rows: NDArray[np.int32] | None
-    ) -> TopK:
+    ) -> Candidates:
         if self._scan_is_cheaper(k, rows):
             return scan(users, self.items, k, seen, rows)
         allowed = None
         if rows is not None:
             allowed = np.zeros(self.n_items, dtype=np.bool_)
             allowed[rows] = True
-        top = TopK.empty(users.shape[0], k)
+        top = Candidates.empty(users.shape[0], k)
         left = []
         for start in range(0, users.shape[0], _USERS_AT_ONCE):
             some = np.arange(start, min(start + _USERS_AT_ONCE, users.shape[0]))
@@ -85,7 +86,7 @@ class ApproximateIndex(Index):
         seen: Lists,
         allowed: NDArray[np.bool_] | None,
         some: NDArray[np.int64],
-        top: TopK,
+        top: Candidates,
     ) -> NDArray[np.int64]:
         """Write the answers of the users ``some`` into ``top`` and return the rows of those left short."""
         finite = np.isfinite(users[some]).all(axis=1)

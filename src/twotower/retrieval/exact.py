@@ -12,44 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from twotower.core.lists import AnyLists, Lists
-from twotower.core.reprs import ShortRepr
 from twotower.errors import ConfigError
 from twotower.retrieval import kernels
+from twotower.retrieval.candidates import Candidates
 from twotower.retrieval.filters import candidate_rows, seen_lists
 
 _ALONE = 16  # up to here threads cost more to start than they save on a catalogue of ten thousand items
 _KEYS = 1 << 22  # of a block's best so far, at most: 32 MiB a thread
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class TopK(ShortRepr):
-    """The best items of each user, best first; equal scores by lower item row.
-
-    Attributes
-    ----------
-    items
-        (n_users, k) int32 rows of items; -1 where a user has fewer than k candidates.
-    scores
-        (n_users, k) float32, falling; -inf where ``items`` is -1.
-
-    """
-
-    items: NDArray[np.int32]
-    scores: NDArray[np.float32]
-
-    @staticmethod
-    def empty(n_users: int, k: int) -> TopK:
-        """Return an answer of nothing, to be written in."""
-        return TopK(
-            np.full((n_users, k), -1, dtype=np.int32), np.full((n_users, k), -np.inf, dtype=np.float32)
-        )
 
 
 def exact_top_k(
@@ -60,7 +35,7 @@ def exact_top_k(
     seen: AnyLists | None = None,
     allow: ArrayLike | None = None,
     deny: ArrayLike | None = None,
-) -> TopK:
+) -> Candidates:
     """Find each user's k items of highest score ``users[u] . items[i]`` among the candidates.
 
     Parameters
@@ -77,7 +52,7 @@ def exact_top_k(
 
     Returns
     -------
-    TopK
+    Candidates
         Best first. An item whose score is NaN is never given.
 
     Raises
@@ -111,9 +86,9 @@ def scan(
     k: int,
     seen: Lists,
     rows: NDArray[np.int32] | None,
-) -> TopK:
+) -> Candidates:
     """Do as `exact_top_k` with checked arguments: contiguous, candidates ascending, None for all."""
-    top = TopK.empty(users.shape[0], k)
+    top = Candidates.empty(users.shape[0], k)
     if items.shape[0] == 0 or (rows is not None and rows.size == 0):
         return top
     n = items.shape[0] if rows is None else rows.size
@@ -133,13 +108,13 @@ def rescore(
     seen: Lists,
     allowed: NDArray[np.bool_] | None,
     found: NDArray[np.int64],
-) -> TopK:
+) -> Candidates:
     """Return the best k among the items ``found`` for each user, (n_users, any), -1 where there is none.
 
     Scores are the bits of `exact_top_k`, and so is their order. ``allowed`` (n_items,) is a mask; None is
     all.
     """
-    top = TopK.empty(users.shape[0], k)
+    top = Candidates.empty(users.shape[0], k)
 
     def work(first: int, last: int) -> None:
         kernels.top_of_rows(users, items, found, allowed, *seen.arrays, first, last, top.items, top.scores)

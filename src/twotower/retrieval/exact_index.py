@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twotower.core.lists import Lists
-from twotower.retrieval.exact import TopK, scan
+from twotower.retrieval.candidates import Candidates
+from twotower.retrieval.exact import scan
 from twotower.retrieval.index import Index, Parameters
 
 
@@ -23,7 +24,7 @@ class ExactIndex(Index):
 
     def _search(
         self, users: NDArray[np.float32], k: int, seen: Lists, rows: NDArray[np.int32] | None
-    ) -> TopK:
+    ) -> Candidates:
         return scan(users, self.items, k, seen, rows)
 
     @property

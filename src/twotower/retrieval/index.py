@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from twotower.core.lists import AnyLists, Lists
 from twotower.errors import BundleError, ConfigError, DataError, nearest
-from twotower.retrieval.exact import TopK, check_k
+from twotower.retrieval.candidates import Candidates
+from twotower.retrieval.exact import check_k
 from twotower.retrieval.filters import candidate_rows, seen_lists
 from twotower.retrieval.registry import INDEXES
 from twotower.retrieval.storage import Header, check_vectors, fingerprint, read_index, write_index
@@ -116,7 +117,7 @@ class Index(ABC):
         seen: AnyLists | None = None,
         allow: ArrayLike | None = None,
         deny: ArrayLike | None = None,
-    ) -> TopK:
+    ) -> Candidates:
         """Find each user's k items of highest score; lists are full wherever k candidates exist.
 
         Parameters
@@ -134,7 +135,7 @@ class Index(ABC):
 
         Returns
         -------
-        TopK
+        Candidates
             Best first, equal scores by lower item row.
 
         Raises
@@ -270,7 +271,7 @@ class Index(ABC):
     @abstractmethod
     def _search(
         self, users: NDArray[np.float32], k: int, seen: Lists, rows: NDArray[np.int32] | None
-    ) -> TopK:
+    ) -> Candidates:
         """Search with checked arguments; ``rows`` are the candidates, ascending, None for all."""
 
     @abstractmethod

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twotower.errors import ConfigError, DataError, nearest
-from twotower.retrieval.exact import TopK, check_k
+from twotower.retrieval.candidates import Candidates
+from twotower.retrieval.exact import check_k
 from twotower.retrieval.exact_index import ExactIndex
 from twotower.retrieval.index import Index
 from twotower.retrieval.registry import INDEXES
@@ -75,7 +76,7 @@ class Tuned:
     reason: str
 
 
-def recall(index: Index, exact: TopK | Index, users: NDArray[np.float32], k: int) -> float:
+def recall(index: Index, exact: Candidates | Index, users: NDArray[np.float32], k: int) -> float:
     """Return the mean share of users' exact top k that an index finds.
 
     An item that ties with the k-th of the exact answer counts as found.
@@ -240,7 +241,9 @@ def reason(chosen: Point, curve: Sequence[Point], target_recall: float) -> str:
     )
 
 
-def _measure(index: Index, right: TopK, users: NDArray[np.float32], k: int, build_seconds: float) -> Point:
+def _measure(
+    index: Index, right: Candidates, users: NDArray[np.float32], k: int, build_seconds: float
+) -> Point:
     found = recall(index, right, users, k)  # also compiles, and warms the caches
     passes = []
     for _ in range(_PASSES):

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from twotower.core.lists import Lists
 from twotower.recommender import Recommender
-from twotower.recommender.column_filters import ColumnFilters, meets
-from twotower.recommender.projecting import Plane, plane
-from twotower.retrieval import TopK, exact_top_k
+from twotower.recommender.display import ColumnFilters, meets
+from twotower.recommender.plane import Plane, plane
+from twotower.retrieval import Candidates, exact_top_k
 from twotower.server.bodies import Choice
 from twotower.server.filters import plain, rows_of
 from twotower.server.ids import Id, Ids
@@ -216,7 +216,7 @@ class Catalogue:
         ]
         return np.concatenate([rows, np.array(late, dtype=np.int32)])
 
-    def search(self, users: F32, k: int, barred: Lists, allow: Rows | None) -> TopK:
+    def search(self, users: F32, k: int, barred: Lists, allow: Rows | None) -> Candidates:
         """Return each user's best k.
 
         Args:
@@ -229,29 +229,23 @@ class Catalogue:
         recommender = self.trained.recommender
         if not self.live and not len(self.hidden):
             return recommender.search(users, k, seen=barred, allow=own)
-        everyone = with_each(barred, self.hidden)
-        first, late = split(everyone, self.n_trained)
+        first, late = split(with_each(barred, self.hidden), self.n_trained)
         top = recommender.search(users, k, seen=first, allow=own)
         if self.vectors is None:
             return top
         allowed = None if allow is None else allow[allow >= self.n_trained] - self.n_trained
         more = exact_top_k(users, self.vectors, min(k, len(self.live)), seen=late, allow=allowed)
-        return _merged(top, more, self.n_trained, k)
+        return top.merged(more, self.n_trained, k)
 
-    def similar(self, row: int, k: int) -> TopK:
+    def similar(self, row: int, k: int) -> Candidates:
         """Return the k items most like one, itself not among them; scores are cosines."""
-        if row < self.n_trained:
-            unit = self.trained.directions[[row]]
-        else:
-            assert self.directions is not None
-            unit = self.directions[[row - self.n_trained]]
-        barred = Lists.from_groups([np.append(self.hidden, np.int32(row))])
-        first, late = split(barred, self.n_trained)
+        unit = self.trained.recommender.directions(self.vectors_of(np.array([row])))
+        first, late = split(Lists.from_groups([np.append(self.hidden, np.int32(row))]), self.n_trained)
         top = exact_top_k(unit, self.trained.directions, k, seen=first)
         if self.directions is None:
             return top
         more = exact_top_k(unit, self.directions, min(k, len(self.live)), seen=late)
-        return _merged(top, more, self.n_trained, k)
+        return top.merged(more, self.n_trained, k)
 
 
 def with_each(lists: Lists, rows: Rows) -> Lists:
@@ -266,16 +260,6 @@ def split(lists: Lists, at: int) -> tuple[Lists, Lists]:
     below = lists.values < at
     late = lists.where(~below)
     return lists.where(below), Lists(late.indptr, (late.values - at).astype(np.int32))
-
-
-def _merged(top: TopK, more: TopK, offset: int, k: int) -> TopK:
-    """Return the best k of both, the rows of the second counted from ``offset``; ties by lower row."""
-    items = np.concatenate([top.items, np.where(more.items >= 0, more.items + offset, -1)], axis=1)
-    scores = np.concatenate([top.scores, more.scores], axis=1)
-    order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    return TopK(
-        np.take_along_axis(items, order, axis=1).astype(np.int32), np.take_along_axis(scores, order, axis=1)
-    )
 
 
 def _plain(column: pl.Series) -> list[Any]:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from twotower.recommender.column_filters import ColumnFilters, FilterError
+from twotower.recommender.display import ColumnFilters, FilterError
 from twotower.server.bodies import Choice, Range
 from twotower.server.errors import ApiError
 

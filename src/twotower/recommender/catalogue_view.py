@@ -1,10 +1,11 @@
-"""`Listing`: the items, or the users, as they are asked about and shown: ids become rows, rows a table."""
+"""`CatalogueView`: the items, or the users, as they are asked about and shown."""
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,8 @@ from numpy.typing import NDArray
 from twotower.core.asked import Ids, as_series
 from twotower.core.warn import warn
 from twotower.errors import ConfigError, DataError
-from twotower.recommender.side import Side
-from twotower.retrieval import TopK
+from twotower.recommender.parts import EntityVectors
+from twotower.retrieval import Candidates
 
 Rows = NDArray[np.integer[Any]]
 DEFAULT_K = 10
@@ -26,24 +27,24 @@ _SHOWN = 5
 
 
 @dataclass(frozen=True)
-class Listing:
-    """What lists hold: the items, or the users, and what is shown of them.
+class CatalogueView:
+    """The items, or the users, and what is shown of them.
 
     Attributes:
-        side: the items or the users.
+        entities: the items or the users.
         what: "item" or "user".
         column: name of their id column.
         display: one row each, in the order of the ids: id and display columns.
     """
 
-    side: Side
+    entities: EntityVectors
     what: str
     column: str
     display: pl.DataFrame
 
     def rows(self, ids: Ids) -> NDArray[np.int64]:
         """Return the row of each id; `DataError` if one is not known."""
-        return self.side.known(ids, self.what)
+        return self.entities.known_rows(ids, self.what)
 
     def length(self, k: int | None, *, others: bool = False) -> int:
         """Return how long lists are: ``k``, or as many as there are, or as there are besides one.
@@ -53,7 +54,7 @@ class Listing:
         Raises:
             ConfigError: k is not a whole number from 1.
         """
-        most = len(self.side.ids) - others
+        most = len(self.entities.ids) - others
         there = f"{self._all} {most:,} {'other ' if others else ''}{self.what}s"
         if k is None:
             return max(min(DEFAULT_K, most), 1)
@@ -71,26 +72,32 @@ class Listing:
     def _all(self) -> str:
         return "the catalogue's" if self.what == "item" else "the model's"
 
-    def filters(
+    def allowed(
         self, allow: Ids | None, deny: Ids | None, columns: Rows | None = None, *, strict: bool = False
-    ) -> dict[str, Rows | None]:
-        """Return lists of ids as rows. Ids that are not known are counted in a `TwoTowerWarning`.
+    ) -> NDArray[np.bool_] | None:
+        """Return which rows may be given, None for all. Unknown ids are counted in a `TwoTowerWarning`.
 
         Args:
             allow: ids; None for all.
             deny: ids; None for none.
-            columns: rows that may be given, among those allowed; None for all.
+            columns: the only rows that may be given, by their display columns; None for all.
             strict: whether an id that is not known is an error.
 
         Raises:
             DataError: nothing is allowed, or nothing that is known; with ``strict`` any that is not known.
         """
-        given = {"allow": allow, "deny": deny}
-        rows = {name: None if ids is None else self._known(ids, name, strict) for name, ids in given.items()}
-        if columns is not None:
-            allowed = rows["allow"]
-            rows["allow"] = columns if allowed is None else np.intersect1d(allowed, columns)
-        return rows
+        chosen = [] if allow is None else [self._known(allow, "allow", strict)]
+        denied = np.empty(0, np.int64) if deny is None else self._known(deny, "deny", strict)
+        chosen += [] if columns is None else [columns]
+        if not chosen and not len(denied):
+            return None
+        allowed = np.ones(len(self.entities), dtype=np.bool_)
+        for rows in chosen:
+            others = np.ones(len(self.entities), dtype=np.bool_)
+            others[rows] = False
+            allowed[others] = False
+        allowed[denied] = False
+        return allowed
 
     def _known(self, ids: Ids, name: str, strict: bool) -> Rows:
         asked = as_series(ids, name)
@@ -98,7 +105,7 @@ class Listing:
             raise DataError(
                 f"allow must name at least one {self.what}, got an empty list; leave it out to allow all"
             )
-        rows = self.rows(asked) if strict else self.side.rows(asked)
+        rows = self.rows(asked) if strict else self.entities.rows(asked)
         found: Rows = rows[rows >= 0]
         if len(found) < len(rows):
             unknown = asked.filter(pl.Series(rows < 0)).unique(maintain_order=True)
@@ -111,12 +118,12 @@ class Listing:
         return found
 
     def table(
-        self, top: TopK, asked: Sequence[pl.Series], found: str | None = None, prefix: str = "user_"
+        self, top: Candidates, asked: Sequence[pl.Series], found: str | None = None, prefix: str = "user_"
     ) -> pl.DataFrame:
         """Return what was found as a table.
 
         Args:
-            top: rows and scores (n, k); rows of -1 are left out.
+            top: what was found for each query; the padding is left out.
             asked: columns (n,) that say what each list answers.
             found: the column of the found ids; None for the name of the id column.
             prefix: of the columns of ``asked`` whose name is taken.
@@ -125,17 +132,20 @@ class Listing:
             Columns: those of ``asked``, the found id, ``rank`` (from 1), ``score``, display columns. A name
                 that is taken has the prefix or ``item_`` before it.
         """
-        at, place = np.nonzero(top.items >= 0)
-        rows = top.items[at, place]
-        table: dict[str, pl.Series | NDArray[np.generic]] = {}
+        query, rank, rows, score = top.flat()
+        at, at_item = pl.Series(query.astype(np.uint32)), pl.Series(rows.astype(np.uint32))
+        table: dict[str, pl.Series] = {}
         for column in asked:
-            table[free_name(column.name, (*PLACED, *table), prefix)] = column.gather(at)
-        table[free_name(found or self.column, (*PLACED, *table), "item_")] = self.side.ids.gather(rows)
-        table |= {"rank": (place + 1).astype(np.int32), "score": top.scores[at, place]}
-        display = self.display.drop(self.column)
-        for name in display.columns:
-            table[free_name(name, table, "item_")] = display.get_column(name)[rows]
-        return pl.DataFrame(table)
+            table[free_name(column.name, (*PLACED, *table), prefix)] = column[at]
+        table[free_name(found or self.column, (*PLACED, *table), "item_")] = self.entities.ids[at_item]
+        table |= {"rank": pl.Series(rank), "score": pl.Series(score)}
+        for column in self._shown[at_item]:
+            table[free_name(column.name, table, "item_")] = column
+        return pl.DataFrame([column.alias(name) for name, column in table.items()])
+
+    @cached_property
+    def _shown(self) -> pl.DataFrame:
+        return self.display.drop(self.column)
 
 
 def free_name(name: str, taken: Collection[str], prefix: str) -> str:

@@ -1,4 +1,4 @@
-"""Filters on display columns: the items that have a value, one of several values, or lie in a range."""
+"""Display columns: the form they are kept in, and filters on them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,48 @@ from numpy.typing import NDArray
 from twotower.core.reprs import named, shortened
 from twotower.errors import DataError, nearest
 
+_INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64)
+PLAIN = (*_INTEGERS, pl.Float32, pl.Float64, pl.Boolean, pl.String)
+"""Column types that JSON can hold."""
 Rows = NDArray[np.int32]
 Filters = Mapping[str, Any]
 """For each display column a value, a list of values of which one is enough, or a range ``{"min": ..., "max":
 ...}``, both included, of which one may be left out. A list in the column needs to hold the value."""
+
+
+def as_plain(table: pl.DataFrame) -> pl.DataFrame:
+    """Return the table with columns that JSON can't hold (dates, say) converted to text."""
+    return table.with_columns(
+        pl.Series(column.name, [None if v is None else str(v) for v in column.to_list()], dtype=pl.String)
+        for column in table
+        if not _is_plain(column.dtype)
+    )
+
+
+def as_displayed(table: pl.DataFrame) -> pl.DataFrame:
+    """Return display columns as they are displayed: `as_plain`, and whole numbers as integers.
+
+    A column that is also a feature holds floats by now: a year of 1994.0 is displayed as 1994.
+
+    >>> as_displayed(pl.DataFrame({"year": [1994.0, None], "stars": [4.5, 3.0]})).rows()
+    [(1994, 4.5), (None, 3.0)]
+    """
+    whole = [
+        name
+        for name in table.columns
+        if table.schema[name].is_float() and _is_whole(table.get_column(name).fill_nan(None).drop_nulls())
+    ]
+    return as_plain(table).with_columns(pl.col(whole).fill_nan(None).cast(pl.Int64))
+
+
+def _is_whole(numbers: pl.Series) -> bool:
+    return bool(len(numbers)) and bool(((numbers.abs() < 2**53) & (numbers.round() == numbers)).all())
+
+
+def _is_plain(dtype: pl.DataType) -> bool:
+    if isinstance(dtype, pl.List):
+        return _is_plain(dtype.inner)  # type: ignore[arg-type]
+    return dtype in PLAIN
 
 
 class FilterError(DataError):
