@@ -47,7 +47,7 @@ class Lists:
     @classmethod
     def from_groups(cls, groups: Sequence[Sequence[int] | NDArray[np.integer]]) -> Lists:
         """Make lists of item rows from a sequence for each row."""
-        lengths = np.fromiter((len(group) for group in groups), np.int64, len(groups))
+        lengths = np.array([len(group) for group in groups], dtype=np.int64)
         values = np.concatenate([np.empty(0, np.int32), *groups]).astype(np.int32, copy=False)
         return cls.from_lengths(lengths, values)
 

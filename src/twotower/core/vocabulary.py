@@ -72,7 +72,7 @@ class Vocabulary(ShortRepr):
         """The row of each id, to look up one at a time."""
         return {name: row for row, name in enumerate(self.known)}
 
-    @property
+    @cached_property
     def whole(self) -> bool:
         """Whether the ids are whole numbers."""
         return self.ids.dtype.is_integer()
@@ -85,6 +85,8 @@ class Vocabulary(ShortRepr):
         >>> [Vocabulary(pl.Series([0])).native(given) for given in ("0", "-0", "007", "-7")]
         [0, '-0', '007', -7]
         """
+        if type(given) is (int if self.whole else str):
+            return given
         if isinstance(given, bool):  # true is not 1
             given = str(given).lower()
         elif isinstance(given, float) and given.is_integer():

@@ -139,13 +139,13 @@ class CatalogueView:
             table[free_name(column.name, (*PLACED, *table), prefix)] = column[at]
         table[free_name(found or self.column, (*PLACED, *table), "item_")] = self.entities.ids[at_item]
         table |= {"rank": pl.Series(rank), "score": pl.Series(score)}
-        for column in self._shown[at_item]:
-            table[free_name(column.name, table, "item_")] = column
+        for column in self._shown:
+            table[free_name(column.name, table, "item_")] = column[at_item]
         return pl.DataFrame([column.alias(name) for name, column in table.items()])
 
     @cached_property
-    def _shown(self) -> pl.DataFrame:
-        return self.display.drop(self.column)
+    def _shown(self) -> list[pl.Series]:
+        return self.display.drop(self.column).get_columns()
 
 
 def free_name(name: str, taken: Collection[str], prefix: str) -> str:

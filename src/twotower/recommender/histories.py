@@ -116,8 +116,7 @@ class Histories(ShortRepr):
             DataError: labels for a model that was trained without.
         """
         targets = np.full(len(rows), self.training.fold_in.positive)
-        given = np.zeros(len(rows), np.bool_) if labels is None else np.isfinite(labels)
-        if labels is not None and given.any():
+        if labels is not None and (given := np.isfinite(labels)).any():
             own = None if duration is None else duration[given]
             targets[given] = self.targets(rows[given], labels[given], own)
         return targets

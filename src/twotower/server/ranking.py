@@ -123,11 +123,11 @@ def lists(
 
 
 def _barred(users: Sequence[User], want: Wanted) -> Lists:
-    if len(users) == 1:
-        own = users[0].seen if want.exclude_seen else NO_ROWS
-        rows = np.concatenate([own, want.deny]) if len(want.deny) else own
-        return Lists.from_groups([rows])
-    each = [np.concatenate([user.seen, want.deny]) if want.exclude_seen else want.deny for user in users]
+    each = [user.seen if want.exclude_seen else NO_ROWS for user in users]
+    if len(want.deny):
+        each = [np.concatenate([own, want.deny]) for own in each]
+    if len(each) == 1:  # the most frequent request, without a copy
+        return Lists(np.array([0, len(each[0])]), each[0])
     return Lists.from_groups(each)
 
 

@@ -178,24 +178,25 @@ def encoded(
         start: float32 (dim,), the vector from features; None for the trained or the typical one.
         complete: as the attribute.
     """
-    model = state.recommender
-    if start is None:
-        start = state.encoder.histories.folding.typical if row < 0 else model.users.vectors[row]
+    model, histories = state.recommender, state.encoder.histories
+    if start is None and row >= 0:
+        start = model.users.vectors[row]
     trained = NO_ROWS if row < 0 else state.items.now(model.seen[row])
     happened = [(at, event) for event in events if (at := state.items.row(event.item, gone=True)) is not None]
     if not happened and not liked:
-        return User(start, trained, row, _NONE, _NO_TARGETS, complete=complete)
+        vector = histories.folding.typical if start is None else start
+        return User(vector, trained, row, _NONE, _NO_TARGETS, complete=complete)
     items = np.array([*(at for at, _ in happened), *liked], dtype=np.int64)
-    counts = np.array([*(event.kind == "interaction" for _, event in happened), *(True for _ in liked)])
-    labels = None
+    labels, skips = None, list[int]()
     if happened:
         labels = np.full(len(items), np.nan)
-        labels[: len(happened)] = [
-            np.nan if event.value is None or not count else event.value
-            for (_, event), count in zip(happened, counts, strict=False)
-        ]
-    targets = state.encoder.histories.liked(items, labels)
-    targets[~counts] = np.nan
+        for place, (_, event) in enumerate(happened):
+            if event.kind != "interaction":
+                skips.append(place)
+            elif event.value is not None:
+                labels[place] = event.value
+    targets = histories.liked(items, labels)
+    targets[skips] = np.nan
     vector = state.encoder.moved(row, start, items, targets)
     seen = np.append(trained, items.astype(np.int32))
-    return User(vector, seen, row, items, targets, int(counts.sum()), complete)
+    return User(vector, seen, row, items, targets, len(items) - len(skips), complete)

@@ -288,7 +288,7 @@ class FoldIn(ShortRepr):
     def _finished(self, parts: F64) -> F32:
         """Undo `_raw`."""
         layout = self.layout
-        latent, bias = np.split(parts, [layout.size - 2], axis=1)
+        latent, bias = parts[:, : layout.size - 2], parts[:, layout.size - 2 :]
         if not self.settings.biased:
             bias = np.zeros((layout.members, 1))
         (done,) = layout.users(latent[None], bias[None]) * (self.settings.sd / layout.members)
