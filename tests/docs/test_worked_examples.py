@@ -18,6 +18,7 @@ import pytest
 import torch
 
 import twotower as tt
+from twotower.audit.guessing.kinds import guess_kind
 from twotower.baselines import RANKING_BASELINES
 from twotower.config import load_config
 from twotower.config.kinds import KINDS
@@ -95,6 +96,9 @@ def test_a_feature_kind(added: Any, undo: ExitStack, tmp_path: Path) -> None:
     assert (items[1] == 2).all()
     models[0].save(tmp_path / "bundle")
     assert tt.load(tmp_path / "bundle").recommend(asked, k=10).equals(lists[0])
+    tens = pl.Series("age", age // 10 * 10).cast(pl.String)
+    assert guess_kind(tens, table="users").kind == kind(width=20)  # `init` knows it too
+    assert guess_kind(users["age"], table="users").name == "number"
     undo.close()
     with pytest.raises(BundleError, match=r"can't be read: 'schema.users.age' must be one of .*got 'groups'"):
         tt.load(tmp_path / "bundle")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from twotower.core.blocks import Block
+    from twotower.core.column_facts import ColumnFacts, Fit
     from twotower.core.where import Found, Where
 
 Meaning = Literal["quantity", "time", "tags", "text", "other"]
@@ -97,6 +98,11 @@ class FeatureKind(BaseModel, ABC):
         Raises:
             ValueError: a value is invalid.
         """
+
+    @classmethod
+    def suits(cls, facts: ColumnFacts) -> Fit | None:
+        """Return how well a column without a declared kind suits this one; None if not. `init` asks it."""
+        return None
 
     def grouped(self, column: pl.Series) -> pl.Series | None:
         """Return one value per row of a checked column that rows can be grouped by; None if there is none.

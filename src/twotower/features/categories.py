@@ -13,6 +13,7 @@ from pydantic import Field
 
 from twotower.config.kinds import ColumnEncoder, FeatureKind
 from twotower.core.blocks import Bag
+from twotower.core.column_facts import ColumnFacts, Fit
 from twotower.core.where import Found, Where, shown
 from twotower.core.wording import count_of
 from twotower.data.list_text import SEPARATORS, find_separator, missing, plain_cells, split_cell, styles
@@ -70,6 +71,12 @@ class Categories(FeatureKind):
                 raise where.first(wrong, values, rule, "Write whole codes, or declare the column as 'vector'")
             return values.cast(pl.List(pl.Int64))
         raise where.wrong_type(rule, values, "Give each row a flat list of integers or strings")
+
+    @classmethod
+    def suits(cls, facts: ColumnFacts) -> Fit | None:
+        """Suits lists."""
+        settings = {} if facts.separator is None else {"separator": facts.separator}
+        return Fit(5, facts.lists, settings) if facts.lists else None
 
     def fit(self, column: pl.Series) -> CategoriesEncoder:
         """Fit the values in the lists that are frequent enough."""

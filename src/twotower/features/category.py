@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from twotower.config.kinds import ColumnEncoder, FeatureKind
 from twotower.core.blocks import Codes
+from twotower.core.column_facts import ColumnFacts, Fit
 from twotower.core.where import Found, Where
+from twotower.core.wording import count_of
 from twotower.data.parse import plain, whole_numbers, within_int64
 from twotower.features.vocabulary import Vocabulary, min_count
 
@@ -43,6 +45,14 @@ class Category(FeatureKind):
         if dtype.is_temporal():
             return values.cast(pl.String)
         raise where.wrong_type(rule, values, "Declare a column of lists as 'categories'")
+
+    @classmethod
+    def suits(cls, facts: ColumnFacts) -> Fit | None:
+        """Suits flags and codes; and strings that repeat, if no other kind does."""
+        if facts.coded:
+            return Fit(4, facts.coded)
+        repeating = facts.texts is not None and not facts.unique
+        return Fit(0.1, count_of(facts.known.n_unique(), "value")) if repeating else None
 
     def fit(self, column: pl.Series) -> CategoryEncoder:
         """Fit the values that are frequent enough."""

@@ -7,9 +7,10 @@ from typing import Literal
 import polars as pl
 
 from twotower.config.schema import Reading
+from twotower.core.column_facts import ColumnFacts, Fit
 from twotower.core.where import Found, Where
 from twotower.data.parse import parse_number
-from twotower.features.numeric import NumericKind
+from twotower.features.numeric import NumericKind, range_of
 
 
 class Number(NumericKind):
@@ -25,3 +26,8 @@ class Number(NumericKind):
     def read(self, values: pl.Series, where: Where, found: Found) -> pl.Series:
         """Return Float64; see `parse_number`."""
         return parse_number(values, where, Reading(decimal=self.decimal, unit=self.unit), found)
+
+    @classmethod
+    def suits(cls, facts: ColumnFacts) -> Fit | None:
+        """Suits all numbers, if no other kind does."""
+        return Fit(1, range_of(facts.numbers), facts.written) if len(facts.numbers) else None

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from twotower.config.kinds import ColumnEncoder, FeatureKind
 from twotower.core.blocks import Dense
 from twotower.core.saved import number, numbers
+from twotower.core.wording import count_of
 
 F64 = NDArray[np.float64]
 
@@ -25,6 +26,11 @@ BINS = 12
 """Maximum bins of the piecewise linear encoding; columns with fewer distinct values have fewer."""
 CLIP = 4.0
 """Standardised values are clipped to this many standard deviations, so that outliers can't dominate."""
+
+
+def range_of(values: F64) -> str:
+    """Return what numbers, at least one, there are."""
+    return f"{count_of(len(np.unique(values)), 'value')} from {values.min():g} to {values.max():g}"
 
 
 class NumericKind(FeatureKind):

@@ -21,8 +21,10 @@ from scipy import sparse
 
 from twotower.config.kinds import ColumnEncoder, FeatureKind
 from twotower.core.blocks import Dense
+from twotower.core.column_facts import ColumnFacts, Fit
 from twotower.core.tensors import exactly, finite
 from twotower.core.where import Found, Where
+from twotower.core.wording import count_of
 from twotower.data.parse import plain
 
 COLUMNS = 1 << 14
@@ -32,6 +34,12 @@ WIDTH = 16
 MAX_FIT_ROWS = 50_000
 """The projection is fitted on at most this many rows; more do not change its leading directions."""
 MAX_CHARACTERS = 512
+_FEW, _WORDS = 0.2, 1000
+"""Share of distinct values, or number of them, from which a column called name or title is text."""
+_LONG = 25
+"""Mean number of characters from which strings are text."""
+_OPAQUE = (r"^(https?:|www\.|/)", r"^[\x21-\x7e]+$")
+"""Strings that are not text: links, and long words without a space."""
 
 
 class Text(FeatureKind):
@@ -53,6 +61,20 @@ class Text(FeatureKind):
                 "a text must be a string", values, "Join the parts into one string per row"
             )
         return values.cast(pl.String)
+
+    @classmethod
+    def suits(cls, facts: ColumnFacts) -> Fit | None:
+        """Suits columns named as texts, and long strings that differ and are no links or single words."""
+        texts = facts.texts
+        if texts is None:
+            return None
+        values, length = texts.n_unique(), float(texts.str.len_chars().to_numpy().mean())
+        suits = facts.titled and values > min(_FEW * len(texts), _WORDS)
+        if not suits and length > _LONG and values > 0.5 * len(texts):
+            suits = all(texts.str.contains(form).to_numpy().mean() <= 0.5 for form in _OPAQUE)
+        return (
+            Fit(0.5, f"{count_of(values, 'text')} of {length:.0f} characters on average") if suits else None
+        )
 
     def fit(self, column: pl.Series) -> TextEncoder:
         """Fit document frequencies and leading directions."""

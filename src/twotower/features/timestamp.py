@@ -9,6 +9,7 @@ import polars as pl
 from pydantic import Field
 
 from twotower.config.schema import Reading
+from twotower.core.column_facts import ColumnFacts, Fit
 from twotower.core.where import Found, Where
 from twotower.data.parse import parse_timestamp
 from twotower.features.numeric import F64, NumericKind
@@ -27,6 +28,11 @@ class Timestamp(NumericKind):
     def read(self, values: pl.Series, where: Where, found: Found) -> pl.Series:
         """Return Float64 seconds since 1970-01-01 UTC; see `parse_timestamp`."""
         return parse_timestamp(values, where, Reading(format=self.format), found)
+
+    @classmethod
+    def suits(cls, facts: ColumnFacts) -> Fit | None:
+        """Suits times."""
+        return Fit(3, facts.times) if facts.times else None
 
     def of_new_rows(self) -> Self:
         """Return the kind with seconds by default: the unit can't be guessed from one new row."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from twotower.config.kinds import ColumnEncoder, FeatureKind
 from twotower.core.blocks import Dense
+from twotower.core.column_facts import ColumnFacts, Fit
 from twotower.core.saved import number, numbers
 from twotower.core.where import Found, Where, shown
 from twotower.core.wording import count_of
@@ -74,6 +75,11 @@ class Vector(FeatureKind):
                 ~finite, raw, rule, "Correct the list, or leave it empty if the vector is unknown"
             )
         return values
+
+    @classmethod
+    def suits(cls, facts: ColumnFacts) -> Fit | None:
+        """Suits lists of fractions."""
+        return Fit(6, "lists of fractions") if facts.lists and facts.fractions else None
 
     def fit(self, column: pl.Series) -> VectorEncoder:
         """Fit mean and scale on the rows that have a vector."""

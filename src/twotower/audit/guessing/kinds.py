@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -13,8 +14,9 @@ import polars as pl
 from twotower.audit.checks.future import is_engagement
 from twotower.audit.guessing.names import TEXTS, has_word, tokens
 from twotower.audit.nominal import looks_like_codes, named_as_code
-from twotower.config.kinds import FeatureKind, kind_of
+from twotower.config.kinds import KINDS, FeatureKind, kind_of
 from twotower.config.schema import Reading
+from twotower.core.column_facts import ColumnFacts
 from twotower.core.where import Found, Where
 from twotower.core.wording import count_of
 from twotower.data.list_text import bracketed, find_separator, styles
@@ -23,32 +25,14 @@ from twotower.data.parse import parse_number
 from twotower.data.time_text import PER_SECOND, looks_like_times
 from twotower.errors import DataError
 
-_QUANTITIES: Final = (
-    "age",
-    "year",
-    "price",
-    "count",
-    "cnt",
-    "num",
-    "size",
-    "width",
-    "height",
-    "days",
-    "duration",
-)
+_QUANTITIES: Final = "age year price count cnt num size width height days duration"
 _NEARLY_UNIQUE = 0.9
 UNIQUE: Final = "it differs in nearly every row and is not text: an id, a link or a hash"
 """Why a column of strings is left out that may still be a title."""
-_FEW, _WORDS = 0.2, 1000
-"""Share of distinct values, or number of them, from which a column called name or title is text."""
-_LONG = 25
-"""Mean number of characters from which strings are text."""
 _IN_BRACKETS = 0.9
 """Share of the strings in brackets from which they are lists."""
 _SOME = 10_000
 """Number of values examined to tell how they are written."""
-_TAIL = 20.0
-"""A count or an amount has a long tail if its 99% quantile exceeds its median by this factor."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +41,7 @@ class Guess:
 
     name: str | None
     why: str
-    settings: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def kind(self) -> FeatureKind | None:
@@ -68,7 +52,7 @@ class Guess:
 def guess_kind(column: pl.Series, *, table: str, declared: str | None = None) -> Guess:
     """Guess the kind of a feature column of the users or items.
 
-    It is the first kind that fits and that the column can be read as.
+    It is the kind that suits the column best of those that it can be read as.
 
     Args:
         column: n values.
@@ -76,126 +60,98 @@ def guess_kind(column: pl.Series, *, table: str, declared: str | None = None) ->
         declared: the type in a RecBole header.
     """
     known = column.drop_nulls()
+    if isinstance(column.dtype, pl.Categorical | pl.Enum):
+        known = known.cast(pl.String)
     if not len(known):
         return Guess(None, "it is empty")
     if not column.dtype.is_nested() and known.n_unique() == 1:
         return Guess(None, "it is constant")
     if table == "items" and column.dtype.is_numeric() and is_engagement(column.name):
         return Guess(None, "by its name it counts user actions, perhaps including those to predict")
+    facts = _of_strings(known) if known.dtype == pl.String else _of_values(known, declared)
+    if isinstance(facts, str):
+        return Guess(None, facts)
+    fits = [(name, fit) for name in KINDS if (fit := KINDS[name].suits(facts)) is not None]
     reasons = []
-    for guess in _candidates(column, known, declared):
-        if guess.kind is None:
-            return guess
+    for name, fit in sorted(fits, key=lambda one: -one[1].worth):
+        guess = Guess(name, fit.why, fit.settings)
         try:
-            guess.kind.read(column, Where(table, column.name), Found())
+            kind_of({"kind": name, **fit.settings}).read(column, Where(table, column.name), Found())
         except DataError as error:
             reasons.append(str(error))
             continue
         return guess
-    return Guess(None, f"no kind fits: {reasons[0] if reasons else column.dtype}")
+    return Guess(None, UNIQUE if facts.unique else f"no kind fits: {reasons[0] if reasons else column.dtype}")
 
 
-def _candidates(column: pl.Series, known: pl.Series, declared: str | None) -> Iterator[Guess]:
-    dtype = column.dtype
+def _of_values(known: pl.Series, declared: str | None) -> ColumnFacts | str:
+    """Return the facts of a column that is not of strings; or why it is left out."""
+    dtype, name = known.dtype, known.name
     if dtype.is_temporal():
-        yield Guess("timestamp", "dates")
-    elif isinstance(dtype, pl.List | pl.Array):
-        inner = dtype.inner
-        if isinstance(inner, pl.DataType) and inner.is_float():
-            yield Guess("vector", "lists of fractions")
-        yield Guess("categories", "lists")
-    elif dtype == pl.Boolean:
-        yield Guess("category", "yes and no")
-    elif dtype.is_numeric():
-        yield from _number(column, known, declared)
-    elif dtype == pl.String or isinstance(dtype, pl.Categorical | pl.Enum):
-        yield from _string(column.cast(pl.String), known.cast(pl.String))
-
-
-def _number(column: pl.Series, known: pl.Series, declared: str | None) -> Iterator[Guess]:
-    x = column.cast(pl.Float64).fill_null(np.nan).to_numpy()
+        return ColumnFacts(known, times="dates")
+    if isinstance(dtype, pl.List | pl.Array):
+        return ColumnFacts(known, lists="lists", fractions=pl.Series([], dtype=dtype.inner).dtype.is_float())
+    if not dtype.is_numeric():
+        return ColumnFacts(known, coded="yes and no" if dtype == pl.Boolean else "")
+    x = known.cast(pl.Float64).to_numpy()
     x = x[np.isfinite(x)]
     if not len(x):
-        yield Guess(None, "it has no finite number")
-        return
-    values, whole = len(np.unique(x)), bool((x == np.round(x)).all())
-    shown = f"{count_of(values, 'value')} from {x.min():g} to {x.max():g}"
-    name = column.name
-    quantity = has_word(name, _QUANTITIES)
-    if whole and not quantity:
+        return "it has no finite number"
+    coded, values = "", len(np.unique(x))
+    if (x == np.round(x)).all() and not has_word(name, _QUANTITIES.split()):
+        shown = f"{count_of(values, 'value')} from {x.min():g} to {x.max():g}"
         if values == 2:
-            yield Guess("category", "two values")
-        elif named_as_code(name) and values > max(20, _NEARLY_UNIQUE * len(known)):
-            yield Guess(None, "it is a code, different in nearly every row")
-            return
+            coded = "two values"
         elif named_as_code(name):
-            yield Guess("category", f"{shown}; by its name a code")
+            if values > max(20, _NEARLY_UNIQUE * len(known)):
+                return "it is a code, different in nearly every row"
+            coded = f"{shown}; by its name a code"
         elif declared == "token":
-            yield Guess("category", f"{shown}; declared a token")
+            coded = f"{shown}; declared a token"
         elif looks_like_codes(x):
-            yield Guess("category", f"{shown}; frequencies are those of codes, not of a quantity")
-    if 1e8 < np.median(x) < 1e10 and has_word(name, ("time", "timestamp", "date", "at", "ts")):
-        yield Guess("timestamp", "seconds since 1970")
-    tail = float(np.quantile(x, 0.99)) > _TAIL * max(float(np.median(x)), 1e-12)
-    if x.min() >= 0 and values > 10 and tail:
-        yield Guess("log_number", f"{shown}, with a long tail")
-    yield Guess("number", shown)
+            coded = f"{shown}; frequencies are those of codes, not of a quantity"
+    timed = 1e8 < np.median(x) < 1e10 and has_word(name, ("time", "timestamp", "date", "at", "ts"))
+    return ColumnFacts(known, x, coded=coded, times="seconds since 1970" if timed else "")
 
 
-def _string(column: pl.Series, known: pl.Series) -> Iterator[Guess]:
-    filled = known.filter(known.str.strip_chars() != "")
+def _of_strings(known: pl.Series) -> ColumnFacts | str:
+    """Return the facts of a column of strings; or why it is left out."""
+    name, filled = known.name, known.filter(known.str.strip_chars() != "")
     if not len(filled):
-        yield Guess(None, "it is empty")
-        return
-    values, distinct = filled.n_unique(), filled.n_unique() / len(filled)
-    text = has_word(column.name, TEXTS)
-    yield from _lists(filled, text=text)
-    if not text and looks_like_times(filled.head(_SOME)) not in (None, *PER_SECOND):
-        yield Guess("timestamp", "dates")
-    reading = None if text or _share(filled, r"^0\d") > 0.01 else looks_like_numbers(filled.head(_SOME))
-    if reading is not None and not named_as_code(column.name):
-        yield from _written_number(column, reading)
-    length = float(filled.str.len_chars().to_numpy().mean())
-    told_apart = distinct > _FEW or values > _WORDS
-    if (text and told_apart) or (length > _LONG and distinct > 0.5 and not _opaque(filled)):
-        yield Guess("text", f"{count_of(values, 'text')} of {length:.0f} characters on average")
-    if distinct > _NEARLY_UNIQUE and values > 20:
-        yield Guess(None, UNIQUE)
-        return
-    yield Guess("category", f"{count_of(values, 'value')}")
+        return "it is empty"
+    values, titled = filled.n_unique(), has_word(name, TEXTS)
+    lists, separator = _lists(filled, titled=titled)
+    timed = not titled and looks_like_times(filled.head(_SOME)) not in (None, *PER_SECOND)
+    written, numbers = Reading(), np.zeros(0)
+    if not titled and not named_as_code(name) and _share(filled, r"^0\d") <= 0.01:
+        found = looks_like_numbers(filled.head(_SOME))
+        with suppress(DataError):
+            if found is not None:
+                numbers = parse_number(filled, Where("", name), found).drop_nulls().to_numpy()
+                written = found
+    return ColumnFacts(
+        filled,
+        numbers,
+        written.given,
+        times="dates" if timed else "",
+        lists=lists,
+        separator=separator,
+        fractions=separator is None and _share(filled, r"\d\.\d") > 0.5,
+        titled=titled,
+        unique=values > max(20, _NEARLY_UNIQUE * len(filled)),
+    )
 
 
-def _lists(filled: pl.Series, *, text: bool) -> Iterator[Guess]:
-    """Yield guesses for lists in one field: in brackets, or parts with a separator."""
+def _lists(filled: pl.Series, *, titled: bool) -> tuple[str, str | None]:
+    """Return why strings are lists, in brackets or with a separator, and the separator."""
     cells = filled.str.strip_chars()
     style = styles(cells)
     if float(np.mean([bracketed(cell, style) for cell in cells.head(_SOME)])) > _IN_BRACKETS:
-        if _share(filled, r"\d\.\d") > 0.5:
-            yield Guess("vector", "lists of fractions")
-        yield Guess("categories", "lists in brackets")
-        return
-    separator = None if text else find_separator(filled)
-    if separator is None and not text and _share(filled, r"\|") > 0.2:
+        return "lists in brackets", None
+    separator = None if titled else find_separator(filled)
+    if separator is None and not titled and _share(filled, r"\|") > 0.2:
         separator = "|"
-    if separator is not None:
-        shown = repr(separator)[1:-1]
-        yield Guess("categories", f"lists separated by '{shown}'", {"separator": separator})
-
-
-def _written_number(column: pl.Series, reading: Reading) -> Iterator[Guess]:
-    """Yield guesses for numbers written as text, with decimal commas and units read."""
-    try:
-        values = parse_number(column, Where("", column.name), reading)
-    except DataError:
-        return
-    for guess in _number(values, values.drop_nulls(), None):
-        if guess.name in ("number", "log_number"):
-            yield Guess(guess.name, guess.why, reading.given)
-
-
-def _opaque(filled: pl.Series) -> bool:
-    """Return whether most strings are links, or long words without a space."""
-    return _share(filled, r"^(https?:|www\.|/)") > 0.5 or _share(filled, r"^[\x21-\x7e]+$") > 0.5
+    return f"lists separated by '{repr(separator)[1:-1]}'" if separator else "", separator
 
 
 def _share(filled: pl.Series, pattern: str) -> float:
