@@ -32,8 +32,9 @@ import torch.nn.functional as F
 import twotower as tt
 from all_pairs import positives
 from twotower.estimator.setup import prepare
+from twotower.kernels.pairs import Pairs
 from twotower.targets.positive import PositiveRule
-from twotower.training import Gradients, TrainPairs
+from twotower.training import Gradients
 
 DIM, BATCH, SMALL, RATE = 64, 65_536, 8_192, 0.005
 
@@ -66,12 +67,12 @@ def _timed(step: Callable[[], float], steps: int) -> tuple[float, float, float]:
     return statistics.median(seconds), statistics.median(used), statistics.median(counted)
 
 
-def _ours(train: tt.TrainPart, steps: int, **settings: Any) -> tuple[Speed, int, TrainPairs]:
+def _ours(train: tt.TrainPart, steps: int, **settings: Any) -> tuple[Speed, int, Pairs]:
     """Benchmark a step of our loop; also return its members and the pairs."""
     estimator = tt.TwoTower(kind="mlp", objective="softmax", dim=DIM, batch_size=BATCH, seed=0, **settings)
     rule = PositiveRule.fit(train, estimator.positive)
     made = prepare(estimator.settings, train, rule, torch.device("cpu"))
-    trainer, pairs = made.trainer, made.task.pairs
+    trainer, pairs, catalogue = made.trainer, made.task.pairs, made.task.items.rows
     assert isinstance(trainer, Gradients)
     batches = trainer.batcher.epoch(1)
 
@@ -79,7 +80,7 @@ def _ours(train: tt.TrainPart, steps: int, **settings: Any) -> tuple[Speed, int,
         batch = next(batches)
         trainer.step(batch, RATE)
         n_users = pairs.n_users if batch.users is None else len(batch.users)
-        n_items = pairs.n_items if batch.items is None else len(batch.items)
+        n_items = catalogue if batch.items is None else len(batch.items)
         # once, whatever the number of members: together they are as wide as one
         return float(n_users * n_items)
 
@@ -87,12 +88,13 @@ def _ours(train: tt.TrainPart, steps: int, **settings: Any) -> tuple[Speed, int,
     return Speed(seconds, cpu, logits, 6e-9 * logits * DIM), made.task.model.config.n_members, pairs
 
 
-def _usual(pairs: TrainPairs, steps: int, *, sparse: bool) -> Speed:
+def _usual(pairs: Pairs, steps: int, *, sparse: bool) -> Speed:
     """Benchmark the usual loop on as many pairs as a step of ours."""
     torch.manual_seed(0)
     user, item = torch.from_numpy(pairs.user).long(), torch.from_numpy(pairs.item).long()
-    log_q = torch.from_numpy(np.log(np.bincount(pairs.item, minlength=pairs.n_items) / len(pairs))).float()
-    users, items = (torch.nn.Embedding(n, DIM, sparse=sparse) for n in (pairs.n_users, pairs.n_items))
+    counts = np.bincount(pairs.item)  # every item has some
+    log_q = torch.from_numpy(np.log(counts / len(pairs))).float()
+    users, items = (torch.nn.Embedding(n, DIM, sparse=sparse) for n in (pairs.n_users, len(counts)))
     for table in (users, items):
         torch.nn.init.normal_(table.weight, std=0.1)
     both = [users.weight, items.weight]

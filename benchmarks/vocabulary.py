@@ -15,10 +15,11 @@ import numpy as np
 import torch
 
 from twotower.features import EncodedSide
+from twotower.kernels.pairs import Pairs
 from twotower.objectives import Squared
 from twotower.towers import SideArrays, TwoTowerModel
 from twotower.towers.mlp import MLPConfig
-from twotower.training import Gradients, GradientsConfig, TrainingTask, TrainPairs
+from twotower.training import Gradients, GradientsConfig, TrainingTask
 
 PAIRS, USERS, BATCH = 2_000_000, 100_000, 65_536
 
@@ -34,7 +35,7 @@ def main() -> None:
     target = draw.standard_normal(PAIRS).astype(np.float32)
     for n_items in (20_000, 200_000, 2_000_000):
         item = draw.integers(0, n_items, PAIRS).astype(np.int32)
-        pairs = TrainPairs.sort(user, item, target, None, USERS, n_items)
+        pairs = Pairs.from_arrays(user, item, target, None, n_users=USERS)
         users, items = _side(USERS), _side(n_items)
         model = TwoTowerModel(users, items, USERS, n_items, MLPConfig(), 0)
         task = TrainingTask(model, users, items, pairs, Squared(), Squared.Config(), 0.07, seed=0)

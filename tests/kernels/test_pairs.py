@@ -75,3 +75,12 @@ def test_score_pairs_of_nothing_and_of_bad_rows():
         score_pairs(U, V, [0, 1], [0])
     with pytest.raises(ValueError, match="width"):
         score_pairs(U[:, :2], V, [0], [0])
+
+
+def test_the_transpose_has_the_pairs_by_item_with_users_ascending() -> None:
+    pairs = Pairs.from_arrays([2, 0, 2, 0], [1, 1, 0, 1], [1, 2, 3, 4], [5, 6, 7, 8], n_users=3)
+    assert pairs.user.tolist() == [0, 0, 2, 2]
+    back = pairs.by_item(3)
+    assert (back.lists[0].tolist(), back.lists[1].tolist(), back.lists[2].tolist()) == ([2], [0, 0, 2], [])
+    assert back.label.tolist() == [3, 2, 4, 1]
+    assert back.scaled(np.array([0, 1, 2, 3], np.float32)).weight.tolist() == [0, 6, 16, 15]  # type: ignore[union-attr]

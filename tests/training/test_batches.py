@@ -10,19 +10,20 @@ import numpy.testing as npt
 import pytest
 from scipy import stats
 
-from twotower.training import Batch, Batcher, TrainPairs
+from twotower.kernels.pairs import Pairs
+from twotower.training import Batch, Batcher
 from twotower.training.batches import LARGEST, SMALLEST, STEPS
 
 Rows = list[tuple[int, int, float, float]]
 
 
-def made(n: int, n_users: int, n_items: int, *, weighted: bool = True, seed: int = 0) -> TrainPairs:
+def made(n: int, n_users: int, n_items: int, *, weighted: bool = True, seed: int = 0) -> Pairs:
     """Random pairs; the target is the pair's number."""
     rng = np.random.default_rng(seed)
     user, item = rng.integers(0, n_users, n), rng.integers(0, n_items, n)
     weight = rng.uniform(size=n).astype(np.float32) if weighted else None
     target = np.arange(n, dtype=np.float32)
-    return TrainPairs.sort(user.astype(np.int32), item.astype(np.int32), target, weight, n_users, n_items)
+    return Pairs.from_arrays(user.astype(np.int32), item.astype(np.int32), target, weight, n_users=n_users)
 
 
 def rows_of(batch: Batch) -> Rows:
@@ -36,22 +37,22 @@ def rows_of(batch: Batch) -> Rows:
     return list(zip(*columns, strict=True))
 
 
-def all_of(pairs: TrainPairs) -> Rows:
+def all_of(pairs: Pairs) -> Rows:
     weight = np.ones(len(pairs)) if pairs.weight is None else pairs.weight
-    columns = (pairs.user.tolist(), pairs.item.tolist(), pairs.target.tolist(), weight.tolist())
+    columns = (pairs.user.tolist(), pairs.item.tolist(), pairs.label.tolist(), weight.tolist())
     return sorted(zip(*columns, strict=True))
 
 
 def test_sorting_is_stable_and_keeps_columns_together() -> None:
     user = np.array([2, 0, 2, 1, 0], np.int32)
     item = np.array([5, 6, 7, 8, 9], np.int32)
-    pairs = TrainPairs.sort(user, item, item.astype(np.float32), item / np.float32(2), 3, 10)
+    pairs = Pairs.from_arrays(user, item, item.astype(np.float32), item / np.float32(2), n_users=3)
     assert pairs.user.tolist() == [0, 0, 1, 2, 2]
     assert pairs.item.tolist() == [6, 9, 8, 5, 7]
-    assert pairs.target.tolist() == [6, 9, 8, 5, 7]
+    assert pairs.label.tolist() == [6, 9, 8, 5, 7]
     assert pairs.weight is not None
     assert pairs.weight.tolist() == [3, 4.5, 4, 2.5, 3.5]
-    again = TrainPairs.sort(pairs.user, pairs.item, pairs.target, pairs.weight, 3, 10)
+    again = Pairs.from_arrays(pairs.user, pairs.item, pairs.label, pairs.weight, n_users=3)
     npt.assert_array_equal(again.item, pairs.item)
 
 
@@ -63,7 +64,7 @@ SIZES = [(3000, 40, 30), (3000, 40, 900), (3000, 900, 30), (3000, 900, 800)]
 @pytest.mark.parametrize("size", SIZES)
 def test_an_epoch_deals_every_pair_exactly_once(size: tuple[int, int, int], weighted: bool) -> None:
     pairs = made(*size, weighted=weighted)
-    batcher = Batcher(pairs, 150, seed=3)
+    batcher = Batcher(pairs, size[2], 150, seed=3)
     assert (batcher.every_user, batcher.every_item) == (size[1] == 40, size[2] == 30)
     for epoch in (1, 2):
         batches = list(batcher.epoch(epoch))
@@ -76,8 +77,8 @@ def test_an_epoch_deals_every_pair_exactly_once(size: tuple[int, int, int], weig
 @pytest.mark.parametrize("size", SIZES)
 def test_batches_keep_the_order_of_the_pairs_and_name_rows_once(size: tuple[int, int, int]) -> None:
     pairs = made(*size)
-    place = {target: at for at, target in enumerate(pairs.target.tolist())}
-    batcher = Batcher(pairs, 150, seed=3)
+    place = {target: at for at, target in enumerate(pairs.label.tolist())}
+    batcher = Batcher(pairs, size[2], 150, seed=3)
     for batch in batcher.epoch(1):
         places = [place[row[2]] for row in rows_of(batch)]
         assert places == sorted(places)
@@ -96,11 +97,11 @@ def test_batches_keep_the_order_of_the_pairs_and_name_rows_once(size: tuple[int,
 
 def test_whole_sides_and_distinct_rows_hold_the_same_pairs() -> None:
     pairs = made(2000, 100, 80)
-    whole, distinct = Batcher(pairs, 150, seed=1), Batcher(pairs, 150, seed=1)
+    whole, distinct = Batcher(pairs, 80, 150, seed=1), Batcher(pairs, 80, 150, seed=1)
     assert whole.every_user
     assert whole.every_item
     distinct.every_user = distinct.every_item = False
-    distinct._stamp = np.full(pairs.n_items, -1, dtype=np.int32)
+    distinct._stamp = np.full(80, -1, dtype=np.int32)
     for one, two in zip(whole.epoch(4), distinct.epoch(4), strict=True):
         assert rows_of(one) == rows_of(two)
         assert two.users is not None
@@ -113,17 +114,17 @@ def drawn(batcher: Batcher, epoch: int) -> list[Rows]:
 
 def test_the_seed_and_the_number_of_an_epoch_decide_its_batches() -> None:
     pairs = made(2000, 50, 50)
-    batcher = Batcher(pairs, 200, seed=7)
+    batcher = Batcher(pairs, 50, 200, seed=7)
     first = drawn(batcher, 1)
     assert drawn(batcher, 2) != first
     assert drawn(batcher, 1) == first
-    assert drawn(Batcher(pairs, 200, seed=7), 1) == first
-    assert drawn(Batcher(pairs, 200, seed=8), 1) != first
+    assert drawn(Batcher(pairs, 50, 200, seed=7), 1) == first
+    assert drawn(Batcher(pairs, 50, 200, seed=8), 1) != first
 
 
 def test_the_number_of_threads_does_not_change_the_batches() -> None:
     pairs = made(5000, 50, 50)
-    batcher = Batcher(pairs, 300, seed=7)
+    batcher = Batcher(pairs, 50, 300, seed=7)
     before = numba.get_num_threads()
     found = []
     try:
@@ -137,7 +138,7 @@ def test_the_number_of_threads_does_not_change_the_batches() -> None:
 
 def test_pairs_fall_into_batches_uniformly_and_independently() -> None:
     pairs = made(20_000, 100, 100)
-    batcher = Batcher(pairs, 2_000, seed=0)
+    batcher = Batcher(pairs, 100, 2_000, seed=0)
     batch_of = np.empty((6, 20_000), dtype=np.int64)
     for epoch in range(6):
         for number, batch in enumerate(batcher.epoch(epoch + 1)):
@@ -150,7 +151,7 @@ def test_pairs_fall_into_batches_uniformly_and_independently() -> None:
         assert stats.chi2_contingency(table).pvalue > 1e-4
     neighbours = np.zeros((10, 10))  # and of its neighbour's batch
     np.add.at(
-        neighbours, (batch_of[0, pairs.target.astype(int)][:-1], batch_of[0, pairs.target.astype(int)][1:]), 1
+        neighbours, (batch_of[0, pairs.label.astype(int)][:-1], batch_of[0, pairs.label.astype(int)][1:]), 1
     )
     assert stats.chi2_contingency(neighbours).pvalue > 1e-4
 
@@ -159,7 +160,7 @@ def test_pairs_fall_into_batches_uniformly_and_independently() -> None:
     ("n", "size", "steps"), [(100, 30, 3), (100, 1000, 1), (100, 100, 1), (1, 1, 1), (5, 1, 5)]
 )
 def test_the_number_of_steps(n: int, size: int, steps: int) -> None:
-    batcher = Batcher(made(n, 3, 3), size, seed=0)
+    batcher = Batcher(made(n, 3, 3), 3, size, seed=0)
     assert batcher.steps == steps
     assert sorted(row for rows in drawn(batcher, 1) for row in rows) == all_of(batcher.pairs)
 
@@ -168,7 +169,7 @@ def test_the_automatic_size_aims_at_twelve_steps_within_its_bounds() -> None:
     def steps(n: int) -> int:
         few = made(1, 1, 1)
         column = np.zeros(n, np.int32)
-        return Batcher(TrainPairs(column, column, few.target, None, 1, 1), "auto", 0).steps
+        return Batcher(Pairs(np.array([0, n]), column, few.label), 1, "auto", 0).steps
 
     assert steps(1_000) == 1
     assert steps(SMALLEST * 3) == 3
@@ -176,15 +177,15 @@ def test_the_automatic_size_aims_at_twelve_steps_within_its_bounds() -> None:
     assert steps(LARGEST * 20) == 20
 
 
-def sampled(pairs: TrainPairs, **settings: Any) -> Batcher:
-    return Batcher(pairs, 40, 5, **settings)
+def sampled(pairs: Pairs, **settings: Any) -> Batcher:
+    return Batcher(pairs, 500, 40, 5, **settings)
 
 
-def many(n: int = 400, n_users: int = 300, n_items: int = 500) -> TrainPairs:
+def many(n: int = 400, n_users: int = 300, n_items: int = 500) -> Pairs:
     rng = np.random.default_rng(7)
     user, item = rng.integers(0, n_users, n), np.minimum(rng.geometric(0.02, n), n_items - 1)
     one = np.ones(n, np.float32)
-    return TrainPairs.sort(user.astype(np.int32), item.astype(np.int32), one, None, n_users, n_items)
+    return Pairs.from_arrays(user.astype(np.int32), item.astype(np.int32), one, None, n_users=n_users)
 
 
 def test_a_batch_for_sampling_says_what_its_users_have() -> None:
@@ -209,7 +210,7 @@ def test_a_batch_for_sampling_says_what_its_users_have() -> None:
 def test_log_q_is_the_chance_that_an_item_is_in_a_batch() -> None:
     pairs = many()
     batcher = sampled(pairs, negatives=50)
-    counts, batches, log_q = np.zeros(pairs.n_items), 0, np.full(pairs.n_items, np.nan)
+    counts, batches, log_q = np.zeros(500), 0, np.full(500, np.nan)
     for epoch in range(300):
         for batch in batcher.epoch(epoch):
             assert batch.items is not None

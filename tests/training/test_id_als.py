@@ -25,7 +25,6 @@ from twotower.training import (
     Loop,
     PairSquares,
     TrainingTask,
-    TrainPairs,
 )
 
 N_USERS, N_ITEMS, N = 20, 15, 120
@@ -40,11 +39,11 @@ def side(n: int) -> SideArrays:
     )
 
 
-def pairs() -> TrainPairs:
+def pairs() -> Pairs:
     rng = np.random.default_rng(0)
     user, item = rng.integers(0, N_USERS, N), rng.integers(0, N_ITEMS, N)
     target = rng.uniform(0.4, 1.0, N).astype(np.float32)
-    return TrainPairs.sort(user.astype(np.int32), item.astype(np.int32), target, None, N_USERS, N_ITEMS)
+    return Pairs.from_arrays(user.astype(np.int32), item.astype(np.int32), target, None, n_users=N_USERS)
 
 
 def towers(**settings: Any) -> TwoTowerModel:
@@ -55,13 +54,12 @@ def towers(**settings: Any) -> TwoTowerModel:
 def loss(model: TwoTowerModel) -> float:
     """The mean over pairs and over cells, and the ridge around the features' prediction, over all members."""
     p = pairs()
-    grouped = Pairs.from_arrays(p.user, p.item, p.target, n_users=N_USERS)
     total = 0.0
     with torch.no_grad():
         model.eval()
         U, V = model.user_vectors(side(N_USERS)).double(), model.item_vectors(side(N_ITEMS)).double()
         for u, v in zip(model.members(U), model.members(V), strict=True):
-            total += AllPairs(MASS)(u.contiguous(), v.contiguous(), grouped).loss
+            total += AllPairs(MASS)(u.contiguous(), v.contiguous(), p).loss
     for table, rows in ((model.users.ids, p.user), (model.items.ids, p.item)):
         counts = np.bincount(rows, minlength=len(table.weight))
         share = counts * penalty_shares(counts) / N
@@ -70,7 +68,7 @@ def loss(model: TwoTowerModel) -> float:
 
 
 def alternating() -> IdALS:
-    return IdALS(PairSquares(pairs(), CELL, STRENGTH), side(N_USERS), side(N_ITEMS))
+    return IdALS(PairSquares(pairs(), N_ITEMS, CELL, STRENGTH), side(N_USERS), side(N_ITEMS))
 
 
 @pytest.mark.parametrize("members", [1, 2])

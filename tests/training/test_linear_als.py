@@ -13,7 +13,7 @@ from twotower.kernels.pairs import Pairs
 from twotower.objectives import AllPairs
 from twotower.towers import SideArrays, TwoTowerModel
 from twotower.towers.linear import LinearConfig
-from twotower.training import LinearALS, TrainingTask, TrainPairs
+from twotower.training import LinearALS, TrainingTask
 
 N_USERS, N_ITEMS, N = 20, 15, 120
 MASS, STRENGTH = 3.0, 0.05
@@ -25,15 +25,15 @@ def side(n: int, *, coded: bool = True) -> SideArrays:
     return SideArrays.pack(EncodedSide(np.arange(1, n + 1, dtype=np.int32), blocks), torch.device("cpu"))
 
 
-def pairs() -> TrainPairs:
+def pairs() -> Pairs:
     rng = np.random.default_rng(0)
     user, item = rng.integers(0, N_USERS, N), rng.integers(0, N_ITEMS, N)
     target = rng.uniform(0.4, 1.0, N).astype(np.float32)
-    return TrainPairs.sort(user.astype(np.int32), item.astype(np.int32), target, None, N_USERS, N_ITEMS)
+    return Pairs.from_arrays(user.astype(np.int32), item.astype(np.int32), target, None, n_users=N_USERS)
 
 
 def solver(
-    model: TwoTowerModel, users: SideArrays, items: SideArrays, train: TrainPairs, cell: float, penalty: float
+    model: TwoTowerModel, users: SideArrays, items: SideArrays, train: Pairs, cell: float, penalty: float
 ) -> LinearALS:
     settings = AllPairs.Config(unobserved_weight=cell)
     task = TrainingTask(model, users, items, train, AllPairs(MASS), settings, penalty, seed=0)
@@ -54,11 +54,10 @@ def test_the_loss_falls_and_is_that_of_all_pairs(members: int) -> None:
     model.eval()
     assert losses[-1] < losses[0]
     p = pairs()
-    grouped = Pairs.from_arrays(p.user, p.item, p.target, n_users=N_USERS)
     U = model.user_vectors(side(N_USERS)).detach()
     V = model.item_vectors(side(N_ITEMS)).detach()
     expected = [
-        AllPairs(MASS)(u.contiguous(), v.contiguous(), grouped).loss
+        AllPairs(MASS)(u.contiguous(), v.contiguous(), p).loss
         for u, v in zip(model.members(U), model.members(V), strict=True)
     ]
     npt.assert_allclose(losses[-1], np.mean(expected), rtol=1e-5)
@@ -77,7 +76,7 @@ def test_each_user_is_the_minimiser_of_its_own_least_squares(monkeypatch: pytest
     for user in range(N_USERS):
         own = V[p.item[p.user == user]].astype(np.float64)
         left = own.T @ own + CELL * V.T @ V + ridge[user] * np.eye(4)
-        right = own.T @ p.target[p.user == user] + ridge[user] * mean
+        right = own.T @ p.label[p.user == user] + ridge[user] * mean
         npt.assert_allclose(users[user, :-1], np.linalg.solve(left, right), atol=2e-3)
 
 
@@ -111,7 +110,7 @@ def test_who_has_no_pairs_is_what_the_features_say() -> None:
     blocks = {"c": Codes((2 + np.arange(n) % 2).astype(np.int32), 4)}
     arrays = SideArrays.pack(EncodedSide(np.arange(1, n + 1, dtype=np.int32), blocks), torch.device("cpu"))
     model = TwoTowerModel(arrays, arrays, n, n, LinearConfig(dim=6, ensemble_size=1), seed=1)
-    given = TrainPairs.sort(user, item, np.ones(len(user), np.float32), None, n, n)
+    given = Pairs.from_arrays(user, item, np.ones(len(user), np.float32), None, n_users=n)
     solving = solver(model, arrays, arrays, given, 0.6, 0.05)
     for _ in range(6):
         solving.solve(model)

@@ -32,7 +32,6 @@ from twotower.training import (
     Outcome,
     Record,
     TrainingTask,
-    TrainPairs,
     checkpoint,
 )
 
@@ -61,11 +60,11 @@ def side(n: int, seed: int) -> SideArrays:
 USERS, ITEMS = side(N_USERS, 0), side(N_ITEMS, 1)
 
 
-def pairs() -> TrainPairs:
+def pairs() -> Pairs:
     rng = np.random.default_rng(2)
     user, item = rng.integers(0, N_USERS, N).astype(np.int32), rng.integers(0, N_ITEMS, N).astype(np.int32)
     target = np.sin(user + 2.0 * item).astype(np.float32)
-    return TrainPairs.sort(user, item, target, None, N_USERS, N_ITEMS)
+    return Pairs.from_arrays(user, item, target, None, n_users=N_USERS)
 
 
 def trainer(
@@ -186,7 +185,7 @@ def test_the_train_loss_is_the_mean_over_pairs() -> None:
             return super().__call__(U, V, pairs, **given)._replace(loss=float(pairs.label.mean()))
 
     outcome = run(trainer(objective=One(), epochs=1))
-    assert outcome.history[0]["train_loss"] == pytest.approx(float(pairs().target.mean()), rel=1e-5)
+    assert outcome.history[0]["train_loss"] == pytest.approx(float(pairs().label.mean()), rel=1e-5)
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_does_not() -> None:
@@ -420,7 +419,7 @@ def test_a_loss_that_is_not_finite_ends_training_with_a_fix(value: float, tmp_pa
 
 def test_labels_that_overflow_are_a_training_error() -> None:
     made = trainer()
-    made.batcher.pairs.target[:] = 3e38
+    made.batcher.pairs.label[:] = 3e38
     with pytest.raises(TrainingError, match="must stay finite"):
         run(made)
 

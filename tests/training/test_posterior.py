@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from twotower.features import Dense, EncodedSide
+from twotower.kernels.pairs import Pairs
 from twotower.towers import SideArrays, TwoTowerModel
 from twotower.towers.mlp import MLPConfig
-from twotower.training import TrainPairs, gaussians, grouped_pairs, posterior, take_posterior_means
+from twotower.training import gaussians, grouped_pairs, posterior, take_posterior_means
 
 N_USERS, N_ITEMS, N = 11, 8, 60
 PENALTY = 0.2
@@ -30,13 +31,13 @@ def side(n: int, seed: int) -> SideArrays:
 USERS, ITEMS = side(N_USERS, 0), side(N_ITEMS, 1)
 
 
-def pairs(weight: bool = False, n: int = N) -> TrainPairs:
+def pairs(weight: bool = False, n: int = N) -> Pairs:
     rng = np.random.default_rng(2)
     chosen = rng.choice(N_USERS * N_ITEMS, n, replace=False)
     user, item = (chosen // N_ITEMS).astype(np.int32), (chosen % N_ITEMS).astype(np.int32)
     target = rng.normal(size=n).astype(np.float32)
     given = rng.uniform(0.5, 2.0, n).astype(np.float32) if weight else None
-    return TrainPairs.sort(user, item, target, given, N_USERS, N_ITEMS)
+    return Pairs.from_arrays(user, item, target, given, n_users=N_USERS)
 
 
 def model(members: int = 2) -> TwoTowerModel:
@@ -54,12 +55,12 @@ def outputs(towers: TwoTowerModel, ids: bool) -> list[Matrix]:
         ]
 
 
-def by_the_book(towers: TwoTowerModel, train: TrainPairs) -> list[Matrix]:
+def by_the_book(towers: TwoTowerModel, train: Pairs) -> list[Matrix]:
     """The formulas of `posterior` in loops over rows and pairs."""
     found, prior = outputs(towers, ids=True), outputs(towers, ids=False)
     members, width = towers.config.n_members, found[0].shape[1] // towers.config.n_members
     rows = [train.user, train.item]
-    y = train.target.astype(float) - float(towers.mean)
+    y = train.label.astype(float) - float(towers.mean)
     score = np.zeros(len(y))
     for m in range(members):
         u, v = (found[k][rows[k], m * width : (m + 1) * width] for k in (0, 1))
@@ -155,6 +156,6 @@ def test_without_prior_or_pairs_nothing_is_done(nothing: str) -> None:
 def test_hardly_a_prior_and_a_row_without_pairs() -> None:
     towers, train = model(), pairs()
     kept = train.item > 0
-    train = replace(train, user=train.user[kept], item=train.item[kept], target=train.target[kept])
+    train = Pairs.from_arrays(train.user[kept], train.item[kept], train.label[kept], n_users=N_USERS)
     take_posterior_means(towers, USERS, ITEMS, train, 1e-30)
     assert all(bool(tower.ids.weight.isfinite().all()) for tower in (towers.users, towers.items))

@@ -11,11 +11,12 @@ import torch
 
 from twotower.errors import TrainingError
 from twotower.features import Dense, EncodedSide
+from twotower.kernels.pairs import Pairs
 from twotower.kernels.scoring import score_pairs
 from twotower.objectives import Squared
 from twotower.towers import SideArrays, TwoTowerModel
 from twotower.towers.linear import SCALE, LinearConfig
-from twotower.training import TrainingTask, TrainPairs, Variational, grouped_pairs, variational
+from twotower.training import TrainingTask, Variational, grouped_pairs, variational
 
 N_USERS, N_ITEMS, N = 13, 9, 70
 PENALTY = 0.2
@@ -27,31 +28,31 @@ def side(n: int, features: Matrix | None = None) -> SideArrays:
     return SideArrays.pack(EncodedSide(np.arange(1, n + 1, dtype=np.int32), blocks), torch.device("cpu"))
 
 
-def pairs(weight: Matrix | None = None) -> TrainPairs:
+def pairs(weight: Matrix | None = None) -> Pairs:
     rng = np.random.default_rng(2)
     chosen = np.sort(rng.choice(N_USERS * N_ITEMS, N, replace=False))
     user, item = (chosen // N_ITEMS).astype(np.int32), (chosen % N_ITEMS).astype(np.int32)
     target = rng.normal(size=N).astype(np.float32)
-    return TrainPairs.sort(user, item, target, weight, N_USERS, N_ITEMS)
+    return Pairs.from_arrays(user, item, target, weight, n_users=N_USERS)
 
 
 def solver_of(
-    model: TwoTowerModel, users: SideArrays, items: SideArrays, train: TrainPairs, penalty: float
+    model: TwoTowerModel, users: SideArrays, items: SideArrays, train: Pairs, penalty: float
 ) -> Variational:
     task = TrainingTask(model, users, items, train, Squared(), Squared.Config(), penalty, seed=0)
     return Variational(task, Variational.Config())
 
 
 def made(
-    train: TrainPairs, members: int = 2, users: SideArrays | None = None, items: SideArrays | None = None
+    train: Pairs, members: int = 2, users: SideArrays | None = None, items: SideArrays | None = None
 ) -> tuple[TwoTowerModel, Variational]:
-    users, items = users or side(train.n_users), items or side(train.n_items)
+    users, items = users or side(train.n_users), items or side(int(train.item.max()) + 1)
     config = LinearConfig(dim=5 * members, ensemble_size=members)
-    model = TwoTowerModel(users, items, train.n_users, train.n_items, config, seed=3, mean=0.25)
+    model = TwoTowerModel(users, items, users.rows, items.rows, config, seed=3, mean=0.25)
     return model, solver_of(model, users, items, train, PENALTY)
 
 
-def by_the_book(model: TwoTowerModel, train: TrainPairs, rounds: int) -> tuple[Matrix, Matrix]:
+def by_the_book(model: TwoTowerModel, train: Pairs, rounds: int) -> tuple[Matrix, Matrix]:
     """The formulas in loops over rows and pairs, for rows without features, users first."""
     members = model.config.n_members
     width = model.users.width // members
@@ -60,7 +61,7 @@ def by_the_book(model: TwoTowerModel, train: TrainPairs, rounds: int) -> tuple[M
         for tower in (model.users, model.items)
     ]
     rows, n_rows = [train.user, train.item], [N_USERS, N_ITEMS]
-    y = train.target.astype(float) - float(model.mean)
+    y = train.label.astype(float) - float(model.mean)
     given = np.ones(N) if train.weight is None else train.weight / train.weight.mean()
     lam = [PENALTY * N / n for n in n_rows]
     cov = [[np.zeros((n, width, width)) for n in n_rows] for _ in range(members)]
@@ -127,7 +128,7 @@ def test_the_loss_is_the_mean_squared_error_of_the_score() -> None:
     model, solver = made(train)
     loss = [solver.solve(model) for _ in range(3)][-1]
     U, V = (model.encode(solver.sides[which], which).numpy() for which in ("users", "items"))
-    error = score_pairs(U, V, train.user, train.item) - train.target
+    error = score_pairs(U, V, train.user, train.item) - train.label
     assert loss == pytest.approx(np.average(error**2, weights=weight), rel=1e-5)
 
 
@@ -167,7 +168,7 @@ def test_what_features_say_is_found_and_carries_rows_never_seen() -> None:
     truth = taste @ x.T
     user, item = (part.ravel().astype(np.int32) for part in np.mgrid[:n_users, :seen])
     label = (truth[user, item] + 0.1 * rng.normal(size=len(user))).astype(np.float32)
-    train = TrainPairs.sort(user, item, label, None, n_users, seen)
+    train = Pairs.from_arrays(user, item, label, None, n_users=n_users)
     users, items = side(n_users), side(seen, x[:seen])
     config = LinearConfig(dim=12, ensemble_size=1)
     model = TwoTowerModel(users, items, n_users, seen, config, seed=0)
@@ -190,7 +191,7 @@ def test_noisy_users_count_less() -> None:
     user, item = (part.ravel().astype(np.int32) for part in np.mgrid[:n_users, :n_items])
     noise = np.where(user % 2, 3.0, 0.1)
     label = (worth[item] + noise * rng.normal(size=len(user))).astype(np.float32)
-    train = TrainPairs.sort(user, item, label, None, n_users, n_items)
+    train = Pairs.from_arrays(user, item, label, None, n_users=n_users)
     model, solver = made(train, members=1)
     for _ in range(4):
         solver.solve(model)
@@ -198,7 +199,7 @@ def test_noisy_users_count_less() -> None:
     of_users = solver.reliability.of_users
     assert of_users[::2].min() > 3 * of_users[1::2].max()
     bias = solver.vectors(model)["items"][:, -1]
-    alike = [train.target[(train.item == i)].mean() for i in range(n_items)]  # all users weighted equally
+    alike = [train.label[(train.item == i)].mean() for i in range(n_items)]  # all users weighted equally
     error, plain = (np.std(found - worth) for found in (bias, np.array(alike)))
     assert error < 0.5 * plain
 
@@ -215,7 +216,7 @@ def test_weights_that_are_all_0_say_nothing() -> None:
 
 def test_what_has_no_solution_is_an_error_that_says_what_to_do() -> None:
     train = pairs()
-    train.target[0] = np.inf
+    train.label[0] = np.inf
     model, solver = made(train)
     with pytest.raises(TrainingError, match=r"raise objective\.regularisation, or look for extreme labels"):
         solver.solve(model)

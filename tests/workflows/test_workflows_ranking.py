@@ -246,7 +246,7 @@ def test_the_grades_are_those_that_all_pairs_learns(config: Config) -> None:
         if of.objective.name == "all_pairs":
             ours = prepare(TwoTower.from_config(of).settings, parts.train, rule, CPU)
             np.testing.assert_allclose(
-                np.sort(ours.task.pairs.target), np.sort(rows.grades).astype(np.float32)
+                np.sort(ours.task.pairs.label), np.sort(rows.grades).astype(np.float32)
             )
 
 

@@ -79,10 +79,10 @@ def _settings(
     """Return the fold-in settings; objectives other than least squares get those of `AllPairs`."""
     task, target, solved = setup.task, setup.target, setup.trainer.solves
     pairs, objective = task.pairs, task.settings
-    counts = np.bincount(pairs.user, minlength=pairs.n_users)
+    counts = pairs.lists.lengths
     # what `penalty_shares` divides by
     ridge = task.penalty * len(pairs) / float(np.sqrt(counts).sum())
-    cell = _MASS * len(pairs) / (pairs.n_users * pairs.n_items)
+    cell = _MASS * len(pairs) / (pairs.n_users * task.items.rows)
     values = target.as_scores(label_targets(target, rule, objective, *labels_of(train)))
     known = values[np.isfinite(values)]
     if rule.selects:

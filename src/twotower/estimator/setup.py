@@ -25,7 +25,7 @@ from twotower.targets.positive import PositiveRule
 from twotower.targets.target import Target, label_targets
 from twotower.towers import TwoTowerModel
 from twotower.towers.encoded_table import EncodedTable
-from twotower.training import Trainer, TrainingTask, TrainPairs
+from twotower.training import Trainer, TrainingTask
 from twotower.training.registry import TRAINERS
 
 
@@ -77,13 +77,14 @@ def prepare(settings: Settings, train: TrainPart, rule: PositiveRule, device: to
         weight = weight / max(float(weight.mean(dtype=np.float64)), 1e-12)  # 1 on average
     sides = (encoder.users, encoder.items)
     user, item = (side.rows(learned.interactions.get_column(side.column)).astype(np.int32) for side in sides)
-    pairs = TrainPairs.sort(user, item, values, weight, *(len(side.warm_ids) for side in sides))
+    n_users, n_items = (len(side.warm_ids) for side in sides)
+    pairs = Pairs.from_arrays(user, item, values, weight, n_users=n_users)
     tables = {which: EncodedTable.of(getattr(encoder, which), train, device) for which in ("users", "items")}
     users, items = (table.take(table.encoder.warm_ids) for table in tables.values())
-    towers = TwoTowerModel(users, items, pairs.n_users, pairs.n_items, model, settings.seed, target.base)
-    loss = OBJECTIVES.get(objective.name).of(objective, len(pairs), pairs.n_users * pairs.n_items)
-    loss.check(Pairs(np.array([0, len(pairs)]), pairs.item, pairs.target, pairs.weight))
-    penalty = strength_of(objective, pairs)
+    towers = TwoTowerModel(users, items, n_users, n_items, model, settings.seed, target.base)
+    loss = OBJECTIVES.get(objective.name).of(objective, len(pairs), n_users * n_items)
+    loss.check(pairs)
+    penalty = strength_of(objective, pairs, n_items)
     task = TrainingTask(towers.to(device), users, items, pairs, loss, objective, penalty, settings.seed)
     trainer = TRAINERS.get(trainer_of(model, objective, settings.training))
     return TrainingSetup(encoder, tables, target, task, trainer(task, parts.training))
@@ -109,7 +110,7 @@ def settled(model: ModelConfig, objective: ObjectiveConfig, training: TrainingCo
     )
 
 
-def strength_of(config: ObjectiveConfig, pairs: TrainPairs) -> float:
+def strength_of(config: ObjectiveConfig, pairs: Pairs, n_items: int) -> float:
     """Return the strength of the penalty on vectors, as defined in `twotower.objectives.penalty`.
 
     This is the regularisation itself, unless the objective has it in units of the noise. A ridge of r on the
@@ -122,14 +123,15 @@ def strength_of(config: ObjectiveConfig, pairs: TrainPairs) -> float:
     Args:
         config: the objective's settings, with every "auto" resolved.
         pairs: the training pairs.
+        n_items: number of warm items.
     """
     given = config.regularisation
     assert given != "auto"
     if not config.in_noise:
         return given
-    weighted = pairs.target if pairs.weight is None else pairs.target * pairs.weight
+    weighted = pairs.label if pairs.weight is None else pairs.label * pairs.weight
     squares = float(np.square(weighted, dtype=np.float64).sum())
-    sides = np.sqrt(pairs.n_users) + np.sqrt(pairs.n_items)
+    sides = np.sqrt(pairs.n_users) + np.sqrt(n_items)
     return float(given * sides * np.sqrt(squares) / max(len(pairs), 1))
 
 

@@ -1,8 +1,9 @@
-"""Pairs of a user row and an item row, with their labels, grouped by user."""
+"""`Pairs`: the interaction matrix: pairs of a user row and an item row with their labels, grouped by user."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,6 +21,7 @@ T = TypeVar("T", bound=np.generic)
 class Pairs:
     """Labelled (user row, item row) pairs, grouped: user ``u`` has positions ``indptr[u]:indptr[u + 1]``.
 
+    A sparse matrix of users and items, whose cells may have several entries.
     Grouping lets the pair loop keep a user's vector and gradient in cache for all of the user's pairs. The
     constructor does not validate, so that a training step can build pairs cheaply; `from_arrays` validates
     everything. Items may be in any order within a user; ascending order is fastest.
@@ -51,6 +53,19 @@ class Pairs:
     def lists(self) -> Lists:
         """The items of each user."""
         return Lists(self.indptr, self.item)
+
+    @cached_property
+    def user(self) -> NDArray[np.int32]:
+        """The user row of each pair, int32 (n,)."""
+        return np.repeat(np.arange(self.n_users, dtype=np.int32), self.lists.lengths)
+
+    def scaled(self, factor: NDArray[np.float32]) -> Pairs:
+        """Return the pairs with their weights multiplied by factors (n,)."""
+        return replace(self, weight=factor if self.weight is None else self.weight * factor)
+
+    def by_item(self, n_items: int) -> Pairs:
+        """Return the transpose: items as rows, each with its users (in ``item``) in ascending order."""
+        return _grouped(self.item.astype(np.int64), self.user, self.label, self.weight, n_items)
 
     def __len__(self) -> int:
         return self.item.size
@@ -90,13 +105,19 @@ class Pairs:
         weights = None if weight is None else _float_column("weight", weight, users.size)
         if weights is not None:
             _refuse("weight", weights, weights < 0, "must not be negative")
-        indptr, place = _group(users, n_users)
-        return cls(
-            indptr,
-            _scatter(items.astype(np.int32), place),
-            _scatter(labels, place),
-            None if weights is None else _scatter(weights, place),
-        )
+        return _grouped(users, items.astype(np.int32), labels, weights, n_users)
+
+
+def _grouped(
+    user: NDArray[np.int64],
+    item: NDArray[np.int32],
+    label: NDArray[np.float32],
+    weight: NDArray[np.float32] | None,
+    n_users: int,
+) -> Pairs:
+    indptr, place = _group(user, n_users)
+    weight = None if weight is None else _scatter(weight, place)
+    return Pairs(indptr, _scatter(item, place), _scatter(label, place), weight)
 
 
 @njit(cache=True)

@@ -1,6 +1,6 @@
 """Training: loop, batches, solvers, optimisers, schedules and checkpoints."""
 
-from twotower.training.batches import Batch, Batcher, TrainPairs
+from twotower.training.batches import Batch, Batcher
 from twotower.training.callback import Callback, CallbackList, ListenerCallback, Record
 from twotower.training.checkpoint import Checkpoint
 from twotower.training.gradients import Gradients, GradientsConfig
@@ -35,7 +35,6 @@ __all__ = [
     "Record",
     "RowAdam",
     "Solver",
-    "TrainPairs",
     "Trainer",
     "TrainingTask",
     "Variational",

@@ -23,53 +23,6 @@ SMALLEST, LARGEST, STEPS = 8_192, 1_048_576, 12
 
 
 @dataclass(frozen=True)
-class TrainPairs:
-    """The training pairs, sorted by user.
-
-    Attributes:
-        user: int32 (n,) warm row of the user.
-        item: int32 (n,) warm row of the item.
-        target: float32 (n,) transformed, standardised label.
-        weight: float32 (n,) or None.
-        n_users: number of warm users.
-        n_items: number of warm items.
-    """
-
-    user: NDArray[np.int32]
-    item: NDArray[np.int32]
-    target: NDArray[np.float32]
-    weight: NDArray[np.float32] | None
-    n_users: int
-    n_items: int
-
-    @classmethod
-    def sort(
-        cls,
-        user: NDArray[np.int32],
-        item: NDArray[np.int32],
-        target: NDArray[np.float32],
-        weight: NDArray[np.float32] | None,
-        n_users: int,
-        n_items: int,
-    ) -> TrainPairs:
-        """Sort pairs by user (stable)."""
-        order = np.argsort(user, kind="stable")
-        if np.array_equal(order[:1], [0]) and (np.diff(user) >= 0).all():
-            return cls(user, item, target, weight, n_users, n_items)
-        return cls(
-            user[order],
-            item[order],
-            target[order],
-            None if weight is None else weight[order],
-            n_users,
-            n_items,
-        )
-
-    def __len__(self) -> int:
-        return len(self.user)
-
-
-@dataclass(frozen=True)
 class Batch:
     """One step's pairs, over the step's own rows.
 
@@ -91,6 +44,7 @@ class Batcher:
 
     Args:
         pairs: the training pairs.
+        n_items: number of warm items.
         batch_size: average number of pairs per step, or "auto".
         seed: random seed of all shuffles.
         negatives: None for objectives that use only the pairs. With a number, batches also give the known
@@ -101,7 +55,8 @@ class Batcher:
 
     def __init__(
         self,
-        pairs: TrainPairs,
+        pairs: Pairs,
+        n_items: int,
         batch_size: int | str,
         seed: int,
         *,
@@ -113,22 +68,22 @@ class Batcher:
             if batch_size == "auto"
             else int(batch_size)
         )
-        self.pairs = pairs
+        self.pairs, self.n_items = pairs, n_items
         self.seed = seed
         self.steps = max(1, round(len(pairs) / size))
         mean = len(pairs) / self.steps
         # encoding all warm rows is cheaper than finding the distinct ones if a batch has most of them
         self.every_user = whole or mean >= pairs.n_users
-        self.every_item = whole or mean >= pairs.n_items
-        self._stamp = np.full(0 if self.every_item else pairs.n_items, -1, dtype=np.int32)
+        self.every_item = whole or mean >= n_items
+        self._stamp = np.full(0 if self.every_item else n_items, -1, dtype=np.int32)
         self.negatives = negatives
-        self._everyone = None if negatives is None else _row_pointers(pairs.user, pairs.n_users)
+        self._everyone = None if negatives is None else pairs.lists
         self._log_q = None
         if negatives is not None and not self.every_item:
             # Each pair is in a batch with the same probability, independently of the others; and so is each
             # item.
-            counts = np.bincount(pairs.item, minlength=pairs.n_items)
-            self._extra = min(negatives / pairs.n_items, 1.0)
+            counts = np.bincount(pairs.item, minlength=n_items)
+            self._extra = min(negatives / n_items, 1.0)
             absent = (1.0 - 1.0 / self.steps) ** counts * (1.0 - self._extra)
             self._log_q = np.log1p(-absent).astype(np.float32)
         weightless = np.zeros(0, np.float32)
@@ -138,7 +93,7 @@ class Batcher:
         """Yield the batches of an epoch; the same epoch number gives the same batches."""
         p = self.pairs
         users, items, targets, weights, ends = _deal(
-            p.user, p.item, p.target, self._weight, self.steps, self.seed, number, numba.get_num_threads()
+            p.user, p.item, p.label, self._weight, self.steps, self.seed, number, numba.get_num_threads()
         )
         start = 0
         for number_of_batch, end in enumerate(ends):
@@ -174,7 +129,7 @@ class Batcher:
         if self._everyone is None:
             return Batch(Pairs(indptr, local, target, weight), distinct_users, distinct_items)
         rng = np.random.Generator(np.random.SFC64(seed & 0x7FFF_FFFF_FFFF_FFFF))
-        drawn = np.flatnonzero(rng.random(self.pairs.n_items) < self._extra)
+        drawn = np.flatnonzero(rng.random(self.n_items) < self._extra)
         there = np.append(distinct_items, np.setdiff1d(drawn, distinct_items))
         step = self._step(distinct_users, there, seed)
         return Batch(Pairs(indptr, local, target, weight), distinct_users, there, step)
@@ -182,13 +137,13 @@ class Batcher:
     def _step(self, users: NDArray[np.int64] | None, items: NDArray[np.int64] | None, seed: int) -> Step:
         """Return the training items of a batch's users, as rows of the batch's items."""
         assert self._everyone is not None
-        lists = Lists(self._everyone, self.pairs.item)
+        lists = self._everyone
         if users is not None:
             lists = lists.of(users)
         seed &= 0x7FFF_FFFF_FFFF_FFFF
         if items is None:
             return Step(lists, None, seed)
-        place = np.full(self.pairs.n_items, -1, dtype=np.int32)
+        place = np.full(self.n_items, -1, dtype=np.int32)
         place[items] = np.arange(len(items), dtype=np.int32)
         local = Lists(lists.indptr, place[lists.values])
         assert self._log_q is not None

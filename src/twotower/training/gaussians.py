@@ -21,7 +21,8 @@ from numba import njit
 
 from twotower.errors import TrainingError
 from twotower.kernels.pair_loop import FASTMATH, part_bounds, run_parts
-from twotower.training.grouped_pairs import F32, F64, Rows
+from twotower.kernels.pairs import Pairs
+from twotower.training.grouped_pairs import F32, F64
 
 _LEAST = 1e-5
 """Minimum penalty as a share of a row's mean precision, to keep float32 sums positive definite."""
@@ -43,7 +44,7 @@ class Solved(NamedTuple):
 
 
 def solve(
-    rows: Rows,
+    rows: Pairs,
     others: Gaussians,
     prior: F32,
     strength: F64,
@@ -127,13 +128,24 @@ def _places(d: int) -> torch.Tensor:
     return torch.from_numpy(place)
 
 
-def _gather(rows: Rows, found: F32, first: int, last: int, d: int) -> F32:
+def _gather(rows: Pairs, found: F32, first: int, last: int, d: int) -> F32:
     """Return the sums of ``E[a a']`` and ``E[a (y - b)]`` over the pairs of rows ``first:last``."""
     out = np.zeros((last - first, found.shape[1] - d), np.float32)
     bounds = part_bounds(rows.indptr[first : last + 1] - rows.indptr[first], 0)
 
     def run(part: int) -> None:
-        _add(*rows, found, d, first, bounds[part], bounds[part + 1], out)
+        _add(
+            rows.indptr,
+            rows.item,
+            rows.label,
+            rows.weight,
+            found,
+            d,
+            first,
+            bounds[part],
+            bounds[part + 1],
+            out,
+        )
 
     run_parts(run, len(bounds) - 1)
     return out

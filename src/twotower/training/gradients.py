@@ -89,14 +89,23 @@ class Gradients(Trainer):
         super().__init__(task, config)
         model, pairs, settings = task.model, task.pairs, task.settings
         self.batcher = Batcher(
-            pairs, config.batch_size, task.seed, negatives=settings.sampled_items, whole=task.objective.whole
+            pairs,
+            task.items.rows,
+            config.batch_size,
+            task.seed,
+            negatives=settings.sampled_items,
+            whole=task.objective.whole,
         )
         self.workspace = Workspace()
-        self.user_shares = penalty_shares(np.bincount(pairs.user, minlength=pairs.n_users))
-        self.item_shares = penalty_shares(np.bincount(pairs.item, minlength=pairs.n_items))
+        self.user_shares = penalty_shares(pairs.lists.lengths)
+        self.item_shares = penalty_shares(np.bincount(pairs.item, minlength=task.items.rows))
         self.ids: IdALS | None = None
         if self.solves_ids(model.config, settings) and settings.cell_weight is not None:
-            self.ids = IdALS(PairSquares(pairs, settings.cell_weight, task.penalty), task.users, task.items)
+            self.ids = IdALS(
+                PairSquares(pairs, task.items.rows, settings.cell_weight, task.penalty),
+                task.users,
+                task.items,
+            )
             for tower in (model.users, model.items):
                 tower.ids.requires_grad_(requires_grad=False)
         hidden = self.settled(config, model.config, settings).id_dropout

@@ -41,7 +41,7 @@ class LinearALS(Solver):
         super().__init__(task, config)
         cell = task.settings.cell_weight
         assert cell is not None
-        self.squares = PairSquares(task.pairs, cell, task.penalty)
+        self.squares = PairSquares(task.pairs, task.items.rows, cell, task.penalty)
         designs = {which: Design.of(side) for which, side in self.sides.items()}
         ridges = self.squares.ridge
         # the prior of a row: rows are weighted by their ridge strength

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from twotower.kernels.least_squares import solve_rows, squared_error
 from twotower.kernels.pairs import Pairs
 from twotower.objectives.penalty import penalty_shares
-from twotower.training.batches import TrainPairs
 
 F32 = NDArray[np.float32]
 
@@ -18,6 +17,7 @@ class PairSquares:
 
     Args:
         pairs: the training pairs.
+        n_items: number of warm items.
         cell: weight of every cell of the user-item matrix, relative to an observed pair.
         strength: strength of the ridge; see `twotower.objectives.penalty`.
 
@@ -25,16 +25,9 @@ class PairSquares:
         ridge: "users" and "items" -> float32 (rows,), ridge strength of each row.
     """
 
-    def __init__(self, pairs: TrainPairs, cell: float, strength: float) -> None:
+    def __init__(self, pairs: Pairs, n_items: int, cell: float, strength: float) -> None:
         self.cell = cell
-        self.grouped = {
-            "users": Pairs.from_arrays(
-                pairs.user, pairs.item, pairs.target, pairs.weight, n_users=pairs.n_users
-            ),
-            "items": Pairs.from_arrays(
-                pairs.item, pairs.user, pairs.target, pairs.weight, n_users=pairs.n_items
-            ),
-        }
+        self.grouped = {"users": pairs, "items": pairs.by_item(n_items)}
         self.ridge = {}
         for which, grouped in self.grouped.items():
             counts = np.diff(grouped.indptr)

@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from twotower.kernels.pairs import Pairs
 from twotower.kernels.scoring import score_pairs
 from twotower.objectives.penalty import penalty_shares
 from twotower.towers import SideArrays, Tower, TwoTowerModel
 from twotower.towers.model import CHUNK
-from twotower.training.batches import TrainPairs
 from twotower.training.gaussians import Gaussians, moments, solve
 from twotower.training.grouped_pairs import GroupedPairs, Reliability
 
@@ -35,7 +35,7 @@ def take_posterior_means(
     model: TwoTowerModel,
     users: SideArrays,
     items: SideArrays,
-    pairs: TrainPairs,
+    pairs: Pairs,
     penalty: float,
     progress: Callable[[float], None] = lambda share: None,
 ) -> None:
@@ -62,8 +62,8 @@ def take_posterior_means(
         features.append(told)
         vectors.append(told + tower.ids.weight.detach().cpu().numpy()[side.warm.cpu().numpy() - 1])
     U, V = model.encode(users, "users").cpu().numpy(), model.encode(items, "items").cpu().numpy()
-    grouped = GroupedPairs.of(pairs, float(model.mean))
-    reliability = Reliability.of(grouped, score_pairs(U, V, pairs.user, pairs.item) - pairs.target)
+    grouped = GroupedPairs.of(pairs, items.rows, float(model.mean))
+    reliability = Reliability.of(grouped, score_pairs(U, V, pairs.user, pairs.item) - pairs.label)
     noise, rows_of = reliability.noise, reliability.weighted(grouped)
     by_user, by_item = rows_of["users"], rows_of["items"]
     strengths = [

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 
 from twotower.config import ModelConfig, ObjectiveConfig, TrainingConfig
+from twotower.kernels.pairs import Pairs
 from twotower.objectives import Objective
 from twotower.towers import SideArrays, TwoTowerModel
-from twotower.training.batches import TrainPairs
 from twotower.training.callback import CallbackList, Record
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class TrainingTask:
         model: the towers, changed in place.
         users: arrays of the warm users, in the order of their rows in the id table.
         items: the same for items.
-        pairs: the training pairs.
+        pairs: the training pairs, with warm rows and standardised labels.
         objective: the loss on vectors and pairs.
         settings: those of the objective, with every "auto" resolved.
         penalty: strength of the L2 penalty on vectors.
@@ -41,7 +41,7 @@ class TrainingTask:
     model: TwoTowerModel
     users: SideArrays
     items: SideArrays
-    pairs: TrainPairs
+    pairs: Pairs
     objective: Objective
     settings: ObjectiveConfig
     penalty: float

@@ -50,7 +50,8 @@ class Variational(Solver):
     def __init__(self, task: TrainingTask, config: Any) -> None:
         super().__init__(task, config)
         pairs, users, items, penalty = task.pairs, task.users, task.items, task.penalty
-        self.pairs, self.grouped = pairs, GroupedPairs.of(pairs, float(task.model.mean))
+        self.pairs = pairs
+        self.grouped = GroupedPairs.of(pairs, items.rows, float(task.model.mean))
         self.strengths, self.priors, self.newcomers = {}, {}, {}
         for which, side, rows in (("users", users, self.grouped.users), ("items", items, self.grouped.items)):
             counts = np.diff(rows.indptr)
@@ -130,4 +131,4 @@ class Variational(Solver):
 
     def _residual(self, model: TwoTowerModel) -> F32:
         U, V = (model.encode(self.sides[which], which).cpu().numpy() for which in ("users", "items"))
-        return score_pairs(U, V, self.pairs.user, self.pairs.item) - self.pairs.target
+        return score_pairs(U, V, self.pairs.user, self.pairs.item) - self.pairs.label
