@@ -37,7 +37,7 @@ def main() -> None:
         item = draw.integers(0, n_items, PAIRS).astype(np.int32)
         pairs = Pairs.from_arrays(user, item, target, None, n_users=USERS)
         users, items = _side(USERS), _side(n_items)
-        model = TwoTowerModel(users, items, USERS, n_items, MLPConfig(), 0)
+        model = TwoTowerModel(users.shape, items.shape, USERS, n_items, MLPConfig(), 0)
         task = TrainingTask(model, users, items, pairs, Squared(), Squared.Config(), 0.07, seed=0)
         trainer = Gradients(task, GradientsConfig(batch_size=BATCH))
         seconds, rows = [], 0

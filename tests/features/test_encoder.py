@@ -10,6 +10,7 @@ import numpy as np
 import numpy.testing as npt
 import polars as pl
 import pytest
+import torch
 
 from twotower.config.kinds import kind_of
 from twotower.data.dataset import Dataset, TrainPart
@@ -17,13 +18,13 @@ from twotower.errors import DataError
 from twotower.features import Bag, Codes, Dense, Encoder
 from twotower.features.categories import Categories
 from twotower.features.category import Category
-from twotower.features.encoder import catalogue
 from twotower.features.log_number import LogNumber
 from twotower.features.number import Number
 from twotower.features.numeric import BINS, CLIP
 from twotower.features.timestamp import Timestamp
 from twotower.features.vector import Vector
 from twotower.features.vocabulary import MISSING, UNKNOWN, Vocabulary
+from twotower.towers.encoded_table import EncodedTable
 
 KINDS = {
     "age": "number",
@@ -112,7 +113,7 @@ def test_the_catalogue_has_a_row_of_missing_features_for_warm_ids_without_one() 
     table = users([5, 6, 7])
     part = train_part(table, [6, 99, 7])
     encoder = Encoder.fit(part)
-    full = catalogue(part, "users", encoder.users.warm_ids)
+    full = EncodedTable.of(encoder.users, part, torch.device("cpu")).table
     assert full["user_id"].to_list() == [5, 6, 7, 99]
     assert full.row(3, named=True) == {"user_id": 99, **dict.fromkeys(KINDS)}
     blocks = encoder.users.transform(full).blocks

@@ -20,17 +20,16 @@ from polars.testing import assert_series_equal
 
 import twotower as tt
 from twotower.config.kinds import KINDS, ColumnEncoder, FeatureKind, kind_of
-from twotower.core.blocks import Bag, Block, Codes, Dense
+from twotower.core.blocks import Bag, Block, Codes, Dense, Form
 from twotower.core.where import Found, Where
 from twotower.errors import ConfigError, DataError, RenamedWarning
-from twotower.features import EncodedSide, SideEncoder
+from twotower.features import SideEncoder
 from twotower.features.categories import Categories
 from twotower.features.log_number import LogNumber
 from twotower.features.number import Number
 from twotower.features.timestamp import Timestamp
 from twotower.features.vector import Vector
 from twotower.features.vocabulary import MISSING, UNKNOWN
-from twotower.towers import SideArrays
 
 WHERE = Where("users.csv", "x")
 
@@ -57,6 +56,10 @@ class Sign(FeatureKind):
 class SignEncoder(ColumnEncoder):
     bound: float
     largest: float
+
+    @property
+    def form(self) -> Form:
+        return Form(Dense, 2)
 
     def transform(self, column: pl.Series) -> Dense:
         above = np.sign(column.fill_null(self.bound).to_numpy() - self.bound)
@@ -304,6 +307,8 @@ class Odd(ColumnEncoder):
     def __init__(self, block: Any) -> None:
         self.block = block
 
+    form = Form(Dense, 1)
+
     def transform(self, column: pl.Series) -> Any:
         return self.block
 
@@ -312,21 +317,15 @@ class Odd(ColumnEncoder):
     ("block", "said"),
     [
         (np.zeros((2, 1)), "must return Dense, Codes or Bag; column 'x' gave ndarray"),
-        (Dense(np.zeros((3, 1), np.float32)), "must have the 2 rows of its column; 'x' has 3"),
+        (Dense(np.zeros((3, 1), np.float32)), r"must have the 2 rows of its column.*; 'x' has 3"),
+        (Dense(np.zeros((2, 2), np.float32)), "the form Dense of 1; 'x' has 2 and Dense of 2"),
+        (Codes(np.zeros(2, np.int32), 1), "the form Dense of 1; 'x' has 2 and Codes of 1"),
     ],
 )
 def test_a_block_of_another_kind_or_length_is_an_error(block: Any, said: str) -> None:
     side = SideEncoder("id", pl.Series("id", [1, 2]), {"x": Odd(block)})
     with pytest.raises(TypeError, match=said):
         side.transform(pl.DataFrame({"id": [1, 2], "x": [0, 0]}))
-
-
-def test_a_tower_refuses_a_block_that_it_can_not_read() -> None:
-    import torch
-
-    side = EncodedSide(np.zeros(2, np.int32), {"x": np.zeros(2)})  # type: ignore[dict-item]
-    with pytest.raises(TypeError, match="a tower reads Dense, Codes and Bag, got ndarray"):
-        SideArrays.pack(side, torch.device("cpu"))
 
 
 # a kind of one's own, in a model
@@ -351,7 +350,7 @@ OWN = '''
 """A kind of one's own."""
 import numpy as np
 import polars as pl
-from twotower.features import Codes, ColumnEncoder, FeatureKind
+from twotower.features import Codes, ColumnEncoder, FeatureKind, Form
 
 class Parity(FeatureKind):
     """Whether a number is even."""
@@ -364,6 +363,7 @@ class Parity(FeatureKind):
         return Fitted()
 
 class Fitted(ColumnEncoder):
+    form = Form(Codes, 4)
     def transform(self, column):
         return Codes((column % 2 + 2).fill_null(1).to_numpy().astype(np.int32), 4)
 '''

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -58,7 +59,7 @@ def build(
     kind = TOWERS.get(config.pop("kind", "mlp"))
     small = {} if kind is LinearTower else {"hidden": (5,), "embedding_dim": 3}
     settings = kind.Config(**{"dim": 6, **small, **config})
-    model = TwoTowerModel(users, items, users.rows, items.rows, settings, seed, mean)
+    model = TwoTowerModel(users.shape, items.shape, users.rows, items.rows, settings, seed, mean)
     model.users.id_dropout = model.items.id_dropout = id_dropout
     with torch.no_grad():  # nothing may hide behind a bias or an output that starts from none
         generator = torch.Generator().manual_seed(seed + 1)
@@ -286,7 +287,7 @@ def test_the_seed_decides_the_weights() -> None:
     users, items = packed(4), packed(3)
 
     def weights(seed: int) -> dict[str, torch.Tensor]:
-        return TwoTowerModel(users, items, 4, 3, MLPConfig(dim=6), seed).state_dict()
+        return TwoTowerModel(users.shape, items.shape, 4, 3, MLPConfig(dim=6), seed).state_dict()
 
     first, again, other = weights(1), weights(1), weights(2)
     assert all(torch.equal(first[name], again[name]) for name in first)
@@ -304,8 +305,8 @@ def test_packing_gives_each_column_codes_of_its_own(columns: tuple[str, ...]) ->
     assert arrays.dense.shape == (6, 5 if "dense" in columns else 0)
     assert arrays.codes.shape == (6, 2 if "codes" in columns else 0)
     assert len(arrays.bags) == (2 if "bag" in columns else 0)
-    assert arrays.n_codes == 10 * ("codes" in columns) + 14 * ("bag" in columns)
-    assert arrays.n_fields == 2 * ("codes" in columns) + 2 * ("bag" in columns)
+    assert arrays.shape.n_codes == 10 * ("codes" in columns) + 14 * ("bag" in columns)
+    assert len(arrays.shape.ranges) == 2 * ("codes" in columns) + 2 * ("bag" in columns)
     used = [set(arrays.codes[:, c].tolist()) for c in range(arrays.codes.shape[1])]
     used += [set(codes.tolist()) for _, codes in arrays.bags]
     assert sum(map(len, used)) == len(set().union(*used)), "two columns share a row of the table"
@@ -406,7 +407,7 @@ OBJECTIVES: list[tuple[Objective, Callable[[torch.Tensor, torch.Tensor], torch.T
 
 
 def doubled(side: SideArrays) -> SideArrays:
-    return SideArrays(side.warm, side.dense.double(), side.codes, side.bags, side.n_codes)
+    return replace(side, dense=side.dense.double())
 
 
 def gradients(model: TwoTowerModel) -> dict[str, torch.Tensor]:

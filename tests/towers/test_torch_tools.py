@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def build(kind: str = "mlp", *, large: bool = True, **settings: Any) -> TwoTower
     config = TOWERS.get(kind).Config(**{"dim": 8, "ensemble_size": 2, **SETTINGS[kind], **settings})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tower, "LARGE_TABLE", 0 if large else 200_000)
-        model = TwoTowerModel(USERS, ITEMS, N_USERS, N_ITEMS, config, seed=0, mean=0.3)
+        model = TwoTowerModel(USERS.shape, ITEMS.shape, N_USERS, N_ITEMS, config, seed=0, mean=0.3)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -94,10 +95,7 @@ def test_every_weight_is_a_parameter_with_a_gradient() -> None:
 def test_gradients_are_finite_differences(kind: str, large: bool, normalise: bool) -> None:
     model = build(kind, large=large, normalise=normalise).double()
     generator = torch.Generator().manual_seed(5)
-    sides = [
-        SideArrays(of.warm, of.dense.double(), of.codes, of.bags, of.n_codes, of.ranges)
-        for of in (USERS, ITEMS)
-    ]
+    sides = [replace(of, dense=of.dense.double()) for of in (USERS, ITEMS)]
     slopes = [torch.randn(n, 8, generator=generator).double() for n in (N_USERS, N_ITEMS)]
 
     def value() -> torch.Tensor:

@@ -34,7 +34,7 @@ def side(rows: int = ROWS, seed: int = 0) -> SideArrays:
 
 def design(arrays: SideArrays) -> np.ndarray:
     """Numbers, then a column per code; each entry of a list counts its share."""
-    table = np.zeros((arrays.rows, arrays.n_codes))
+    table = np.zeros((arrays.rows, arrays.shape.n_codes))
     for row in range(arrays.rows):
         table[row, arrays.codes[row].numpy()] += 1.0
         for indptr, codes in arrays.bags:
@@ -83,7 +83,7 @@ def test_a_tower_says_what_was_found() -> None:
     ridge = FeatureRidge(Design.of(side()), np.ones(ROWS))
     found = ridge.fit(z)
     config = LinearConfig(dim=D + 2, ensemble_size=1)
-    tower = LinearTower(side(), ROWS, config, torch.Generator().manual_seed(0))
+    tower = LinearTower(side().shape, ROWS, config, torch.Generator().manual_seed(0))
     ridge.write(found, tower, np.arange(D))
     said = tower.from_features(side()).detach().numpy()
     npt.assert_allclose(said[:, :D], ridge.design @ found.weights + found.constant, atol=1e-4)
@@ -94,7 +94,7 @@ def test_a_code_that_no_row_had_says_what_the_mean_row_says_there() -> None:
     ridge = FeatureRidge(Design.of(side()), np.ones(ROWS))
     found = ridge.fit(vectors(3.0))
     tower = LinearTower(
-        side(), ROWS, LinearConfig(dim=D + 2, ensemble_size=1), torch.Generator().manual_seed(0)
+        side().shape, ROWS, LinearConfig(dim=D + 2, ensemble_size=1), torch.Generator().manual_seed(0)
     )
     ridge.write(found, tower, np.arange(D))
     table = tower.features.detach().numpy()[:, :D]

@@ -48,7 +48,7 @@ def pairs() -> Pairs:
 
 def towers(**settings: Any) -> TwoTowerModel:
     config = MLPConfig(**{"dim": 8, "hidden": (8,), "embedding_dim": 2, "ensemble_size": 1, **settings})
-    return TwoTowerModel(side(N_USERS), side(N_ITEMS), N_USERS, N_ITEMS, config, seed=1)
+    return TwoTowerModel(side(N_USERS).shape, side(N_ITEMS).shape, N_USERS, N_ITEMS, config, seed=1)
 
 
 def loss(model: TwoTowerModel) -> float:

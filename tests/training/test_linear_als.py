@@ -43,7 +43,7 @@ def solver(
 def made(*, coded: bool = True, members: int = 1) -> tuple[TwoTowerModel, LinearALS]:
     users, items = side(N_USERS, coded=coded), side(N_ITEMS, coded=coded)
     config = LinearConfig(dim=6 * members, ensemble_size=members)
-    model = TwoTowerModel(users, items, N_USERS, N_ITEMS, config, seed=1)
+    model = TwoTowerModel(users.shape, items.shape, N_USERS, N_ITEMS, config, seed=1)
     return model, solver(model, users, items, pairs(), CELL, STRENGTH)
 
 
@@ -109,7 +109,7 @@ def test_who_has_no_pairs_is_what_the_features_say() -> None:
     user, item = user[taken].astype(np.int32), item[taken].astype(np.int32)
     blocks = {"c": Codes((2 + np.arange(n) % 2).astype(np.int32), 4)}
     arrays = SideArrays.pack(EncodedSide(np.arange(1, n + 1, dtype=np.int32), blocks), torch.device("cpu"))
-    model = TwoTowerModel(arrays, arrays, n, n, LinearConfig(dim=6, ensemble_size=1), seed=1)
+    model = TwoTowerModel(arrays.shape, arrays.shape, n, n, LinearConfig(dim=6, ensemble_size=1), seed=1)
     given = Pairs.from_arrays(user, item, np.ones(len(user), np.float32), None, n_users=n)
     solving = solver(model, arrays, arrays, given, 0.6, 0.05)
     for _ in range(6):

@@ -79,7 +79,7 @@ def trainer(
         **{"epochs": 6, "batch_size": 100, "learning_rate": 0.02, "threads": 1, **training}
     )
     config = MLPConfig(**{"dim": 6, "hidden": (5,), "embedding_dim": 2, **(model or {})})
-    towers = TwoTowerModel(USERS, ITEMS, N_USERS, N_ITEMS, config, seed)
+    towers = TwoTowerModel(USERS.shape, ITEMS.shape, N_USERS, N_ITEMS, config, seed)
     task = TrainingTask(
         towers, USERS, ITEMS, pairs(), objective or Squared(), Squared.Config(), penalty, seed
     )

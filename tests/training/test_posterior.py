@@ -42,7 +42,7 @@ def pairs(weight: bool = False, n: int = N) -> Pairs:
 
 def model(members: int = 2) -> TwoTowerModel:
     config = MLPConfig(dim=8, hidden=(8,), ensemble_size=members)
-    return TwoTowerModel(USERS, ITEMS, N_USERS, N_ITEMS, config, seed=3, mean=0.25)
+    return TwoTowerModel(USERS.shape, ITEMS.shape, N_USERS, N_ITEMS, config, seed=3, mean=0.25)
 
 
 def outputs(towers: TwoTowerModel, ids: bool) -> list[Matrix]:

@@ -48,7 +48,7 @@ def made(
 ) -> tuple[TwoTowerModel, Variational]:
     users, items = users or side(train.n_users), items or side(int(train.item.max()) + 1)
     config = LinearConfig(dim=5 * members, ensemble_size=members)
-    model = TwoTowerModel(users, items, users.rows, items.rows, config, seed=3, mean=0.25)
+    model = TwoTowerModel(users.shape, items.shape, users.rows, items.rows, config, seed=3, mean=0.25)
     return model, solver_of(model, users, items, train, PENALTY)
 
 
@@ -171,7 +171,7 @@ def test_what_features_say_is_found_and_carries_rows_never_seen() -> None:
     train = Pairs.from_arrays(user, item, label, None, n_users=n_users)
     users, items = side(n_users), side(seen, x[:seen])
     config = LinearConfig(dim=12, ensemble_size=1)
-    model = TwoTowerModel(users, items, n_users, seen, config, seed=0)
+    model = TwoTowerModel(users.shape, items.shape, n_users, seen, config, seed=0)
     solver = solver_of(model, users, items, train, PENALTY)
     for _ in range(8):
         solver.solve(model)
@@ -226,7 +226,7 @@ def test_without_a_penalty_it_still_solves() -> None:
     train = pairs()
     users, items = side(N_USERS), side(N_ITEMS)
     config = LinearConfig(dim=5, ensemble_size=1)
-    model = TwoTowerModel(users, items, N_USERS, N_ITEMS, config, seed=3)
+    model = TwoTowerModel(users.shape, items.shape, N_USERS, N_ITEMS, config, seed=3)
     solver = solver_of(model, users, items, train, 0.0)
     losses = [solver.solve(model) for _ in range(6)]
     assert np.isfinite(losses).all()

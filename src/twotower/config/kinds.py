@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
-    from twotower.core.blocks import Block
+    from twotower.core.blocks import Block, Form
     from twotower.core.column_facts import ColumnFacts, Fit
     from twotower.core.where import Found, Where
 
@@ -33,6 +33,11 @@ several in each row; words; something else."""
 
 class ColumnEncoder(ABC):
     """A feature column's encoder, fitted on the training set by `FeatureKind.fit`."""
+
+    @property
+    @abstractmethod
+    def form(self) -> Form:
+        """The form of every block that `transform` returns."""
 
     @abstractmethod
     def transform(self, column: pl.Series) -> Block:

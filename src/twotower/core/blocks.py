@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import accumulate
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,3 +66,49 @@ class Bag:
 
 
 Block = Dense | Codes | Bag
+
+
+class Form(NamedTuple):
+    """A block without its rows.
+
+    Attributes:
+        kind: its class.
+        size: width of `Dense`; number of embedding rows of `Codes` and `Bag`.
+    """
+
+    kind: type[Block]
+    size: int
+
+    @classmethod
+    def of(cls, block: Block) -> Form:
+        """Return the form of a block."""
+        return cls(type(block), block.values.shape[1] if isinstance(block, Dense) else block.size)
+
+
+@dataclass(frozen=True)
+class EncodedShape:
+    """What a tower reads of users or items: the form of each feature column.
+
+    Attributes:
+        forms: column -> form, in the schema's order.
+    """
+
+    forms: Mapping[str, Form]
+
+    @property
+    def n_dense(self) -> int:
+        """Width of all numbers side by side."""
+        return sum(size for kind, size in self.forms.values() if kind is Dense)
+
+    @property
+    def n_codes(self) -> int:
+        """Number of embedding rows of all columns; each column has a range of one table."""
+        return sum(size for kind, size in self.forms.values() if kind is not Dense)
+
+    @property
+    def ranges(self) -> dict[str, tuple[int, int]]:
+        """The range ``[first, last)`` of that table of each `Codes` column, then of each `Bag` column."""
+        coded = {name: form for name, form in self.forms.items() if form.kind is not Dense}
+        ends = dict(zip(coded, accumulate(form.size for form in coded.values()), strict=True))
+        ordered = sorted(coded, key=lambda name: coded[name].kind is Bag)
+        return {name: (ends[name] - coded[name].size, ends[name]) for name in ordered}

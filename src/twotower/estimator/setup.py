@@ -81,7 +81,7 @@ def prepare(settings: Settings, train: TrainPart, rule: PositiveRule, device: to
     pairs = Pairs.from_arrays(user, item, values, weight, n_users=n_users)
     tables = {which: EncodedTable.of(getattr(encoder, which), train, device) for which in ("users", "items")}
     users, items = (table.take(table.encoder.warm_ids) for table in tables.values())
-    towers = TwoTowerModel(users, items, n_users, n_items, model, settings.seed, target.base)
+    towers = TwoTowerModel(users.shape, items.shape, n_users, n_items, model, settings.seed, target.base)
     loss = OBJECTIVES.get(objective.name).of(objective, len(pairs), n_users * n_items)
     loss.check(pairs)
     penalty = strength_of(objective, pairs, n_items)

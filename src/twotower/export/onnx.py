@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from twotower.core.atomic import disk_errors, replacing, write_text
+from twotower.core.blocks import Bag, Codes
 from twotower.errors import BundleError, MissingExtraError
 from twotower.recommender import Recommender
 from twotower.towers import SideArrays, finished
@@ -103,9 +104,10 @@ class _Tower(nn.Module):
         model = recommender.model.to("cpu").eval()
         self.which, self.model = which, model
         self.tower = model.users if which == "users" else model.items
-        self.bags = len(SideArrays.pack(recommender.encoder.blank(which), torch.device("cpu")).bags)
-        self.n_dense = self.tower.n_dense
-        self.n_codes = self.tower.n_fields - self.bags
+        self.shape = self.tower.shape
+        self.n_dense, forms = self.shape.n_dense, self.shape.forms.values()
+        self.bags = sum(form.kind is Bag for form in forms)
+        self.n_codes = sum(form.kind is Codes for form in forms)
         # Row 0 is a cold row's, which adds nothing.
         ids = self.tower.ids.weight.detach()
         self.register_buffer("ids", torch.cat([torch.zeros(1, ids.shape[1]), ids]))
@@ -180,7 +182,7 @@ class _Tower(nn.Module):
             bags.append((indptr, entries))
             flat += [entries, torch.arange(rows).repeat_interleave(length)]
         inputs = [warm, *([dense] if self.n_dense else []), *([codes] if self.n_codes else []), *flat]
-        return SideArrays(warm, dense, codes, tuple(bags), len(self.table)), tuple(inputs)
+        return SideArrays(warm, dense, codes, tuple(bags), self.shape), tuple(inputs)
 
 
 def _graph(tower: _Tower) -> bytes:

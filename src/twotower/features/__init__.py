@@ -1,7 +1,7 @@
 """Feature columns to arrays: one file for each kind of column, and the encoder of all columns."""
 
 from twotower.config.kinds import KINDS, ColumnEncoder, FeatureKind
-from twotower.core.blocks import Bag, Block, Codes, Dense
+from twotower.core.blocks import Bag, Block, Codes, Dense, Form
 from twotower.features.encoder import EncodedSide, Encoder, SideEncoder
 
 __all__ = [
@@ -14,5 +14,6 @@ __all__ = [
     "EncodedSide",
     "Encoder",
     "FeatureKind",
+    "Form",
     "SideEncoder",
 ]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from twotower.config.kinds import ColumnEncoder, FeatureKind
-from twotower.core.blocks import Bag
+from twotower.core.blocks import Bag, Form
 from twotower.core.column_facts import ColumnFacts, Fit
 from twotower.core.where import Found, Where, shown
 from twotower.core.wording import count_of
@@ -96,6 +96,11 @@ class CategoriesEncoder(ColumnEncoder):
     """Fitted state of a categories (list) column."""
 
     vocabulary: Vocabulary
+
+    @property
+    def form(self) -> Form:
+        """See `ColumnEncoder.form`."""
+        return Form(Bag, self.vocabulary.size)
 
     def transform(self, column: pl.Series) -> Bag:
         """Return one bag per row; an empty or missing list has the code "missing"."""

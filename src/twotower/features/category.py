@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from twotower.config.kinds import ColumnEncoder, FeatureKind
-from twotower.core.blocks import Codes
+from twotower.core.blocks import Codes, Form
 from twotower.core.column_facts import ColumnFacts, Fit
 from twotower.core.where import Found, Where
 from twotower.core.wording import count_of
@@ -72,6 +72,11 @@ class CategoryEncoder(ColumnEncoder):
     """Fitted state of a category column."""
 
     vocabulary: Vocabulary
+
+    @property
+    def form(self) -> Form:
+        """See `ColumnEncoder.form`."""
+        return Form(Codes, self.vocabulary.size)
 
     def transform(self, column: pl.Series) -> Codes:
         """Return one code per row."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from twotower.config.kinds import ColumnEncoder, FeatureKind
 from twotower.config.schema import Schema
-from twotower.core.blocks import Bag, Block, Codes, Dense
+from twotower.core.blocks import Bag, Block, Codes, Dense, EncodedShape, Form
 from twotower.core.reprs import ShortRepr
 from twotower.core.vocabulary import Vocabulary
 from twotower.data.dataset import TrainPart
@@ -34,6 +34,11 @@ class EncodedSide(ShortRepr):
     def rows(self) -> int:
         """Number of rows."""
         return len(self.warm)
+
+    @property
+    def shape(self) -> EncodedShape:
+        """The blocks without their rows."""
+        return EncodedShape({name: Form.of(block) for name, block in self.blocks.items()})
 
 
 @dataclass(frozen=True, repr=False)
@@ -64,12 +69,16 @@ class SideEncoder(ShortRepr):
         """Return the position of each id among the warm ones, int64 (n,); -1 for a cold one."""
         return Vocabulary(self.warm_ids).rows(ids)
 
+    @property
+    def shape(self) -> EncodedShape:
+        """What a tower reads of any rows."""
+        return EncodedShape({name: encoder.form for name, encoder in self.columns.items()})
+
     def transform(self, table: pl.DataFrame) -> EncodedSide:
         """Return the arrays of a table that has the id column and every feature column."""
         warm = self.rows(table.get_column(self.column)) + 1
         blocks = {
-            name: _checked(name, encoder.transform(table.get_column(name)), table.height)
-            for name, encoder in self.columns.items()
+            name: _checked(name, encoder, table.get_column(name)) for name, encoder in self.columns.items()
         }
         return EncodedSide(warm.astype(np.int32), blocks)
 
@@ -105,22 +114,21 @@ class Encoder(ShortRepr):
             SideEncoder.fit(train.items, train.interactions, schema.item, schema.items),
         )
 
-    def blank(self, which: str) -> EncodedSide:
-        """Return one row of users or items with no id and all features missing: the shapes of any other."""
-        users = which == "users"
-        side, kinds = (self.users, self.schema.users) if users else (self.items, self.schema.items)
-        row = [pl.Series(side.column, [None], dtype=side.warm_ids.dtype)]
-        return side.transform(
-            pl.DataFrame(row + [pl.Series(name, [None], dtype=kind.dtype) for name, kind in kinds.items()])
-        )
 
-
-def _checked(name: str, block: object, rows: int) -> Block:
-    """Return the block of a column, which a kind of one's own may have made."""
+def _checked(name: str, encoder: ColumnEncoder, column: pl.Series) -> Block:
+    """Return the block of a column, of a kind that may be one's own."""
+    block: object = encoder.transform(column)
     if not isinstance(block, Dense | Codes | Bag):
         raise TypeError(
             f"an encoder must return Dense, Codes or Bag; column {name!r} gave {type(block).__name__}"
         )
-    if block.rows != rows:
-        raise TypeError(f"a block must have the {rows} rows of its column; {name!r} has {block.rows}")
+    if block.rows != len(column) or Form.of(block) != encoder.form:
+        raise TypeError(
+            f"a block must have the {len(column)} rows of its column and the form {_said(encoder.form)}; "
+            f"{name!r} has {block.rows} and {_said(Form.of(block))}"
+        )
     return block
+
+
+def _said(form: Form) -> str:
+    return f"{form.kind.__name__} of {form.size}"

@@ -9,14 +9,14 @@ whatever the column's scale.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from twotower.config.kinds import ColumnEncoder, FeatureKind
-from twotower.core.blocks import Dense
+from twotower.core.blocks import Dense, Form
 from twotower.core.saved import number, numbers
 from twotower.core.wording import count_of
 
@@ -37,6 +37,8 @@ class NumericKind(FeatureKind):
     """A kind whose checked column is Float64."""
 
     dtype = pl.Float64
+    n_others: ClassVar[int] = 0
+    """Width of all that `others` returns."""
 
     def prepared(self, values: F64) -> F64:
         """Return the values (n,) on the scale on which they are standardised and binned."""
@@ -82,6 +84,11 @@ class NumericEncoder(ColumnEncoder):
     mean: float
     scale: float
     edges: F64
+
+    @property
+    def form(self) -> Form:
+        """See `ColumnEncoder.form`."""
+        return Form(Dense, 2 + (len(self.edges) > 2) * (len(self.edges) - 1) + self.kind.n_others)
 
     def transform(self, column: pl.Series) -> Dense:
         """Return (rows, width): standardised value, bins, what the kind adds, and a "missing" flag."""

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from twotower.config.kinds import ColumnEncoder, FeatureKind
-from twotower.core.blocks import Dense
+from twotower.core.blocks import Dense, Form
 from twotower.core.column_facts import ColumnFacts, Fit
 from twotower.core.tensors import exactly, finite
 from twotower.core.where import Found, Where
@@ -128,6 +128,11 @@ class TextEncoder(ColumnEncoder):
     idf: NDArray[np.float32]
     projection: NDArray[np.float32]
     mean: NDArray[np.float32]
+
+    @property
+    def form(self) -> Form:
+        """See `ColumnEncoder.form`."""
+        return Form(Dense, len(self.mean) + 1)
 
     def transform(self, column: pl.Series) -> Dense:
         """Return (rows, width + 1): the projection (zeros if missing or empty) and a "missing" flag."""

@@ -21,6 +21,7 @@ class Timestamp(NumericKind):
     """A date, a datetime, or a number of seconds, milliseconds, ... since 1970-01-01 UTC."""
 
     meaning = "time"
+    n_others = 4
 
     format: Annotated[str, Field(min_length=1)] | None = None
     """Format of times: ``s``, ``ms``, ``us`` or ``ns`` since 1970, or a pattern such as ``%d.%m.%Y``."""

@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from twotower.config.kinds import ColumnEncoder, FeatureKind
-from twotower.core.blocks import Dense
+from twotower.core.blocks import Dense, Form
 from twotower.core.column_facts import ColumnFacts, Fit
 from twotower.core.saved import number, numbers
 from twotower.core.where import Found, Where, shown
@@ -119,6 +119,11 @@ class VectorEncoder(ColumnEncoder):
 
     mean: NDArray[np.float32]
     scale: float
+
+    @property
+    def form(self) -> Form:
+        """See `ColumnEncoder.form`."""
+        return Form(Dense, len(self.mean) + 1)
 
     def transform(self, column: pl.Series) -> Dense:
         """Return (rows, width + 1): the standardised vector (zeros if missing) and a "missing" flag."""

@@ -30,7 +30,7 @@ from twotower.recommender.parts import Catalogue, EntityVectors, Interactions, T
 from twotower.recommender.state import RecommenderState
 from twotower.targets.positive import PositiveRule
 from twotower.targets.target import Target
-from twotower.towers import SideArrays, TwoTowerModel
+from twotower.towers import TwoTowerModel
 from twotower.towers.fold_in import FoldInSettings
 
 STATE, ENCODER, TOWERS, VECTORS, TABLES = (
@@ -217,16 +217,14 @@ def _fold_in(state: Any) -> FoldInSettings:
 
 
 def _model(encoder: Encoder, config: ModelConfig, weights: Arrays) -> TwoTowerModel:
-    cpu = torch.device("cpu")
-    # the shapes of the towers depend only on the columns: one row of missing values is enough
-    packed = [SideArrays.pack(encoder.blank(which), cpu) for which in ("users", "items")]
+    users, items = encoder.users, encoder.items
     if len(config.widths) > len(weights):
         raise ValueError(
             f"the model has {len(config.widths)} hidden layers, but {TOWERS} has weights of fewer"
         )
     with torch.device("meta"):  # shapes without memory, as the sizes in the config may be anything
         model = TwoTowerModel(
-            packed[0], packed[1], len(encoder.users.warm_ids), len(encoder.items.warm_ids), config, seed=0
+            users.shape, items.shape, len(users.warm_ids), len(items.warm_ids), config, seed=0
         )
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     shapes["mean"] = tuple(weights["mean"].shape)

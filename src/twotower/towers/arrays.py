@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from twotower.features import Bag, Codes, Dense, EncodedSide
+from twotower.core.blocks import Codes, Dense, EncodedShape
+from twotower.features import EncodedSide
 
 
 @dataclass(frozen=True)
@@ -20,55 +21,41 @@ class SideArrays:
         dense: float32 (rows, n_dense).
         codes: int64 (rows, n_code_columns), rows of the one feature table.
         bags: for each list column int64 ``indptr (rows + 1,)`` and ``codes (entries,)`` of the same table.
-        n_codes: rows of the feature table.
-        ranges: the range ``[first, last)`` of that table for each code column, then for each list column.
+        shape: the form of each column.
     """
 
     warm: torch.Tensor
     dense: torch.Tensor
     codes: torch.Tensor
     bags: tuple[tuple[torch.Tensor, torch.Tensor], ...]
-    n_codes: int
-    ranges: tuple[tuple[int, int], ...] = ()
+    shape: EncodedShape
 
     @classmethod
     def pack(cls, side: EncodedSide, device: torch.device) -> SideArrays:
         """Pack the blocks of an encoded side; each coded column gets a range of the feature table."""
-        dense, codes, bags, offset = [], [], [], 0
-        ranges: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])
-        for block in side.blocks.values():
-            match block:
-                case Dense(values):
-                    dense.append(values)
-                case Codes(values, size):
-                    codes.append(values.astype(np.int64) + offset)
-                    ranges[0].append((offset, offset + size))
-                    offset += size
-                case Bag(indptr, values, size):
-                    bags.append((_tensor(indptr, device), _tensor(values.astype(np.int64) + offset, device)))
-                    ranges[1].append((offset, offset + size))
-                    offset += size
-                case _:
-                    raise TypeError(f"a tower reads Dense, Codes and Bag, got {type(block).__name__}")
-        n = side.rows
+        shape, n, blocks = side.shape, side.rows, side.blocks
+        dense = [np.zeros((n, 0), np.float32), *(b.values for b in blocks.values() if isinstance(b, Dense))]
+        codes, bags = [np.zeros((n, 0), np.int64)], []
+        for name, (first, _) in shape.ranges.items():
+            block = blocks[name]
+            assert not isinstance(block, Dense)
+            placed = block.codes.astype(np.int64) + first
+            if isinstance(block, Codes):
+                codes.append(placed[:, None])
+            else:
+                bags.append((_tensor(block.indptr, device), _tensor(placed, device)))
         return cls(
             _tensor(side.warm.astype(np.int64), device),
-            _tensor(np.concatenate(dense, axis=1) if dense else np.zeros((n, 0), np.float32), device),
-            _tensor(np.stack(codes, axis=1) if codes else np.zeros((n, 0), np.int64), device),
+            _tensor(np.concatenate(dense, axis=1), device),
+            _tensor(np.concatenate(codes, axis=1), device),
             tuple(bags),
-            offset,
-            (*ranges[0], *ranges[1]),
+            shape,
         )
 
     @property
     def rows(self) -> int:
         """Number of rows."""
         return len(self.warm)
-
-    @property
-    def n_fields(self) -> int:
-        """Number of coded columns, single or list."""
-        return self.codes.shape[1] + len(self.bags)
 
     def take(self, rows: torch.Tensor) -> SideArrays:
         """Return the given rows, int64 (n,)."""
@@ -77,8 +64,7 @@ class SideArrays:
             self.dense[rows],
             self.codes[rows],
             tuple(_take_bag(indptr, codes, rows) for indptr, codes in self.bags),
-            self.n_codes,
-            self.ranges,
+            self.shape,
         )
 
 

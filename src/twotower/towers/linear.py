@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from twotower.config import ModelConfig
-from twotower.towers.arrays import SideArrays
+from twotower.core.blocks import EncodedShape
 from twotower.towers.tower import Tower
 
 SCALE = 0.01
@@ -29,7 +29,7 @@ class LinearTower(Tower):
     the effects of several columns are added.
 
     Args:
-        like: arrays whose columns the tower will read (their rows do not matter).
+        shape: the columns that the tower will read.
         n_ids: number of warm ids.
         config: sizes.
         generator: source of the initial weights.
@@ -37,18 +37,20 @@ class LinearTower(Tower):
 
     Config: ClassVar[type[ModelConfig]] = LinearConfig
 
-    def __init__(self, like: SideArrays, n_ids: int, config: ModelConfig, generator: torch.Generator) -> None:
-        super().__init__(like, n_ids, config, config.dim - config.n_members, SCALE, generator)
+    def __init__(
+        self, shape: EncodedShape, n_ids: int, config: ModelConfig, generator: torch.Generator
+    ) -> None:
+        super().__init__(shape, n_ids, config, config.dim - config.n_members, SCALE, generator)
         self.constant = nn.Parameter(torch.zeros(self.width))
-        self.numbers = nn.Parameter(torch.zeros(self.n_dense, self.width))
+        self.numbers = nn.Parameter(torch.zeros(shape.n_dense, self.width))
         with torch.no_grad():  # features start without effect: the ids alone break the symmetry
             self.table.zero_()
 
     @classmethod
     def pair(
         cls,
-        users: tuple[SideArrays, int],
-        items: tuple[SideArrays, int],
+        users: tuple[EncodedShape, int],
+        items: tuple[EncodedShape, int],
         config: ModelConfig,
         generator: torch.Generator,
     ) -> tuple[Tower, Tower]:

@@ -13,7 +13,7 @@ from torch import nn
 
 from twotower.config import ModelConfig
 from twotower.config.sections import Count
-from twotower.towers.arrays import SideArrays
+from twotower.core.blocks import EncodedShape
 from twotower.towers.layers import ACTIVATIONS, ByteDropout
 from twotower.towers.tower import Tower
 
@@ -66,10 +66,10 @@ class MLPTower(Tower):
     Config: ClassVar[type[ModelConfig]] = MLPConfig
 
     def __init__(
-        self, like: SideArrays, n_ids: int, config: MLPConfig, tail: nn.Module, generator: torch.Generator
+        self, shape: EncodedShape, n_ids: int, config: MLPConfig, tail: nn.Module, generator: torch.Generator
     ) -> None:
-        super().__init__(like, n_ids, config, config.embedding_dim, 0.1, generator)
-        hidden, n_dense, n_coded = config.hidden, like.dense.shape[1], like.n_fields * config.embedding_dim
+        super().__init__(shape, n_ids, config, config.embedding_dim, 0.1, generator)
+        hidden, n_dense, n_coded = config.hidden, shape.n_dense, len(shape.ranges) * config.embedding_dim
         # the first layer in two parts: numbers need no gradient with respect to themselves
         self.from_numbers = linear(n_dense, hidden[0], generator, fan_in=n_dense + n_coded)
         self.from_codes = linear(n_coded, hidden[0], generator, bias=False, fan_in=n_dense + n_coded)
@@ -81,8 +81,8 @@ class MLPTower(Tower):
     @classmethod
     def pair(
         cls,
-        users: tuple[SideArrays, int],
-        items: tuple[SideArrays, int],
+        users: tuple[EncodedShape, int],
+        items: tuple[EncodedShape, int],
         config: MLPConfig,
         generator: torch.Generator,
     ) -> tuple[Tower, Tower]:

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from twotower.config import ModelConfig
+from twotower.core.blocks import EncodedShape
 from twotower.kernels.layout import VectorLayout
 from twotower.towers.arrays import SideArrays
 from twotower.towers.registry import TOWERS
@@ -26,7 +27,7 @@ class TwoTowerModel(nn.Module):
     """The user tower and the item tower.
 
     Args:
-        users: arrays like those that the user tower will read.
+        users: the columns that the user tower will read.
         items: the same for items.
         n_users: number of warm users.
         n_items: number of warm items.
@@ -37,8 +38,8 @@ class TwoTowerModel(nn.Module):
 
     def __init__(
         self,
-        users: SideArrays,
-        items: SideArrays,
+        users: EncodedShape,
+        items: EncodedShape,
         n_users: int,
         n_items: int,
         config: ModelConfig,

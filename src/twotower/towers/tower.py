@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from twotower.config import ModelConfig
+from twotower.core.blocks import EncodedShape
 from twotower.kernels.layout import VectorLayout
 from twotower.towers.arrays import SideArrays
 from twotower.towers.layers import row_table
@@ -28,7 +29,7 @@ class Tower(nn.Module):
     """One tower: (rows of `SideArrays`) -> (rows, width), for each member the vector and then the bias.
 
     Args:
-        like: arrays whose columns the tower will read (their rows do not matter).
+        shape: the columns that the tower will read.
         n_ids: number of warm ids.
         config: sizes.
         embedded: numbers in the row of each code.
@@ -41,7 +42,7 @@ class Tower(nn.Module):
 
     def __init__(
         self,
-        like: SideArrays,
+        shape: EncodedShape,
         n_ids: int,
         config: ModelConfig,
         embedded: int,
@@ -54,13 +55,13 @@ class Tower(nn.Module):
         self.id_dropout = 0.0
         """Share of rows whose id is hidden in training; set by a trainer."""
         self.embedding_dim = embedded
-        self.n_codes, self.n_dense, self.n_fields = like.n_codes, like.dense.shape[1], like.n_fields
+        self.shape = shape
         self.ids = row_table(n_ids, self.width, scale, generator)
         with torch.no_grad():
             self.ids.weight[:, layout.biases] = 0.0  # biases start from none
-        features = row_table(like.n_codes, embedded, scale, generator)
+        features = row_table(shape.n_codes, embedded, scale, generator)
         self.features: nn.Embedding | torch.Tensor = (
-            features if like.n_codes > LARGE_TABLE else features.weight
+            features if shape.n_codes > LARGE_TABLE else features.weight
         )
 
     @property
@@ -72,15 +73,15 @@ class Tower(nn.Module):
     @abstractmethod
     def pair(
         cls,
-        users: tuple[SideArrays, int],
-        items: tuple[SideArrays, int],
+        users: tuple[EncodedShape, int],
+        items: tuple[EncodedShape, int],
         config: Any,
         generator: torch.Generator,
     ) -> tuple[Tower, Tower]:
         """Return the user tower and the item tower.
 
         Args:
-            users: arrays whose columns the user tower will read, and the number of warm users.
+            users: the columns that the user tower will read, and the number of warm users.
             items: the same for items.
             config: settings, of type ``Config``.
             generator: source of the initial weights.

@@ -52,24 +52,24 @@ class Design:
     @classmethod
     def of(cls, side: SideArrays) -> Design:
         """Return the design matrix of some rows."""
-        rows = side.rows
+        rows, n_codes = side.rows, side.shape.n_codes
         one = np.ones(rows, dtype=np.int64)
         each = [Lists.from_lengths(one, codes.cpu().numpy()) for codes in side.codes.T]
         each += [Lists(indptr.cpu().numpy(), codes.cpu().numpy()) for indptr, codes in side.bags]
-        counts = np.zeros(side.n_codes, dtype=np.int64)  # number of rows with each code
+        counts = np.zeros(n_codes, dtype=np.int64)  # number of rows with each code
         for lists in each:
-            distinct = np.unique(lists.owners() * np.int64(side.n_codes) + lists.values) % side.n_codes
-            counts += np.bincount(distinct, minlength=side.n_codes)
+            distinct = np.unique(lists.owners() * np.int64(n_codes) + lists.values) % n_codes
+            counts += np.bincount(distinct, minlength=n_codes)
         frequent = np.argsort(-counts, kind="stable")[:MOST_CODES]
-        has = np.zeros(side.n_codes, dtype=np.bool_)
+        has = np.zeros(n_codes, dtype=np.bool_)
         has[frequent[counts[frequent] >= LEAST_ROWS]] = True
         parts = [csr_array(side.dense.cpu().numpy().astype(np.float64))]
         columns, width = [], side.dense.shape[1]
-        for lists, (first, last) in zip(each, side.ranges, strict=True):
+        for lists, (first, last) in zip(each, side.shape.ranges.values(), strict=True):
             there = first + np.flatnonzero(counts[first:last] > 0)
             there = np.concatenate([there[has[there]], there[~has[there]]])
             n = int(has[first:last].sum())
-            place = np.full(side.n_codes, -1)
+            place = np.full(n_codes, -1)
             place[there[:n]] = np.arange(n)
             code = place[lists.values]
             known, of = code >= 0, lists.owners()
@@ -165,8 +165,8 @@ class FeatureRidge:
             tower: the tower, changed in place.
             places: positions of the tower's outputs.
         """
-        n_dense = tower.n_dense
-        codes = np.zeros((tower.n_codes, said.weights.shape[1]))
+        n_dense = tower.shape.n_dense
+        codes = np.zeros((tower.shape.n_codes, said.weights.shape[1]))
         for first, last, there, column in self.columns:
             own = said.weights[column]
             codes[first:last] = self.centre[column] @ own
