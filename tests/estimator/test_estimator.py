@@ -16,7 +16,7 @@ import torch
 
 from twotower.config.kinds import kind_of
 from twotower.data.dataset import Dataset, TrainPart
-from twotower.data.splitting import split
+from twotower.data.splitting import carve_validation, split
 from twotower.errors import ConfigError, TrainingError
 from twotower.estimator import TwoTower
 from twotower.recommender import Recommender
@@ -714,3 +714,19 @@ def test_what_test_holds_changes_nothing() -> None:
     ):
         assert torch.equal(a[1], b[1]), a[0]
     npt.assert_array_equal(one.items.vectors[one.items.warm], two.items.vectors[two.items.warm])
+
+
+def test_what_a_fit_carves_for_validation_is_seen_without_a_refit_too() -> None:
+    data = planted(600).as_train()
+    model = TwoTower(objective="all_pairs", dim=4, epochs=2, refit=False).fit(data)
+    pairs = data.interactions.select("user_id", "item_id").unique()
+    known = pairs.filter(pl.col("user_id").is_in(model.user_ids.implode()))
+    lists = model.recommend(known["user_id"].unique(), k=len(model.item_ids))
+    assert lists.join(pairs, on=["user_id", "item_id"]).height == 0
+    carved = carve_validation(data, "random", 0.1, 42)[1]
+    own = TwoTower(objective="all_pairs", dim=4, epochs=2, refit=False).fit(
+        *carve_validation(data, "random", 0.1, 42)
+    )
+    held = carved.interactions.select("user_id", "item_id").unique()
+    again = own.recommend(held["user_id"].unique(), k=len(own.item_ids))
+    assert again.join(held, on=["user_id", "item_id"]).height > 0

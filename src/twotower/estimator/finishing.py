@@ -36,6 +36,7 @@ def finish(
     rule: PositiveRule,
     history: list[dict[str, Any]],
     exclude_seen: bool = True,
+    seen: TrainPart | None = None,
 ) -> Recommender:
     """Encode the whole catalogue, including cold users and items, and record what each user has seen.
 
@@ -44,18 +45,22 @@ def finish(
         train: the training set, including interactions that the objective did not use.
         rule: which interactions are positives.
         history: records of the epochs.
-        exclude_seen: whether users are not recommended items they have in the training set.
+        exclude_seen: whether users are not recommended items they have seen.
+        seen: what users have seen; None for the training set. Users and items unknown to the model are left
+            out.
     """
     schema, task = train.schema, setup.task
-    events, items = train.interactions, setup.tables["items"].table
+    events, items = (train if seen is None else seen).interactions, setup.tables["items"].table
     sides, rows = {}, {}
-    for which, known in setup.tables.items():
-        vectors = finished(task.model.encode(known.arrays, which), which, setup.target)
-        sides[which] = EntityVectors(known.ids.ids, vectors, known.arrays.warm.cpu().numpy() > 0)
-        rows[which] = known.ids.rows(events.get_column(known.encoder.column))
-    label = None if schema.label is None else events.get_column(schema.label).to_numpy()
-    no_label = np.zeros(len(train)) if label is None else label
-    seen = Pairs.from_arrays(rows["users"], rows["items"], no_label, n_users=len(sides["users"].ids))
+    for which, table in setup.tables.items():
+        vectors = finished(task.model.encode(table.arrays, which), which, setup.target)
+        sides[which] = EntityVectors(table.ids.ids, vectors, table.arrays.warm.cpu().numpy() > 0)
+        rows[which] = table.ids.rows(events.get_column(table.encoder.column))
+    known = (rows["users"] >= 0) & (rows["items"] >= 0)
+    label = np.zeros(len(events)) if schema.label is None else events.get_column(schema.label).to_numpy()
+    pairs = Pairs.from_arrays(
+        rows["users"][known], rows["items"][known], label[known], n_users=len(sides["users"].ids)
+    )
     duration = None
     if schema.duration is not None and schema.duration in items.columns:
         duration = items.get_column(schema.duration).cast(pl.Float64).fill_null(np.nan).to_numpy()
@@ -64,7 +69,7 @@ def finish(
     return Recommender(
         FittedTowers(setup.encoder, task.model.eval(), setup.target),
         Catalogue(sides["users"], sides["items"], display, duration),
-        Interactions(seen.lists, None if label is None else seen.label),
+        Interactions(pairs.lists, None if schema.label is None else pairs.label),
         Training(rule, task.settings, fold_in, history, exclude_seen),
     )
 

@@ -33,6 +33,8 @@ class Fit:
         resume: whether to go on from the checkpoint there.
         callbacks: called at phases, steps and epochs.
         exclude_seen: whether users are not recommended what they have in the training set.
+        carved: whether the validation set is a part of what was given as the training set. What users have
+            in it is seen, also without a refit.
     """
 
     settings: Settings
@@ -41,6 +43,7 @@ class Fit:
     resume: bool
     callbacks: CallbackList
     exclude_seen: bool
+    carved: bool = False
 
     def run(self, train: TrainPart, validation: Dataset, rule: PositiveRule) -> Recommender:
         """Train, choose the number of epochs on ``validation``, then refit on both if set to."""
@@ -57,7 +60,8 @@ class Fit:
             refined = setup.trainer.refined(validator, callbacks, outcome.best_epoch)
             history = outcome.history + refined
             if not settings.training.refit:
-                return finish(setup, train, rule, history, self.exclude_seen)
+                seen = train.joined(validation) if self.carved else train
+                return finish(setup, train, rule, history, self.exclude_seen, seen=seen)
             earlier = {
                 "best_epoch": outcome.best_epoch,
                 "rates": outcome.rates,

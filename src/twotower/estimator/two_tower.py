@@ -273,6 +273,7 @@ class TwoTower:
         Args:
             train: the training set.
             validation: what epochs are measured on; without it a tenth of the training rows, drawn at random.
+                With ``refit=False``, what users have in a ``validation`` of your own does not count as seen.
             checkpoints: directory for a checkpoint after each epoch.
             resume: continue from the checkpoint there; the result has the same bits as without the break.
             callbacks: called at phases, steps and epochs; any of them can stop training. An exception raised
@@ -319,6 +320,7 @@ class TwoTower:
                 f"objective {self.objective.name!r} predicts a label; the schema has none: set schema.label"
             )
         exclude_seen = yes_or_no("exclude_seen", exclude_seen)
+        carved = validation is None
         if validation is None:
             train, validation = carve_validation(train, "random", 0.1, self.seed)
         device = pick_device(self.training.device)
@@ -330,7 +332,7 @@ class TwoTower:
             with progress_of(progress) as bars:
                 told.callbacks[:0] = bars
                 rule = rule or PositiveRule.fit(train, self.positive)
-                fit = Fit(self.settings, device, checkpoints, resume, told, exclude_seen)
+                fit = Fit(self.settings, device, checkpoints, resume, told, exclude_seen, carved)
                 return fit.run(train, validation, rule)
         finally:
             torch.set_num_threads(threads[0])
