@@ -64,6 +64,11 @@ class Where:
         index = wrong.fill_null(False).arg_max() or 0
         return self.fault(rule, fix, index + 1, values[index])
 
+    def refuse(self, wrong: pl.Series, values: pl.Series, rule: str, fix: str) -> None:
+        """Raise the error for the first row where the boolean series ``wrong`` is true, if there is one."""
+        if wrong.any():
+            raise self.first(wrong, values, rule, fix)
+
     def unreadable(self, rule: str, error: Unreadable, values: pl.Series) -> DataError:
         """Return the error for a value that does not match the others of its column."""
         why = f" ({error})" if str(error) and str(error) != rule else ""

@@ -17,13 +17,12 @@ from twotower.core.where import Found, Where, shown
 from twotower.core.wording import count_of
 from twotower.data.parse import (
     AS_FOUND,
+    UNKNOWN,
     missing_ids,
-    not_negative,
     parse_ids,
     parse_levels,
     parse_number,
     parse_timestamp,
-    required,
 )
 from twotower.errors import DataError, nearest
 
@@ -51,7 +50,16 @@ def check_interactions(
         raise DataError(
             f"interactions need at least one row, and {source} has none. Check the file or the filter."
         )
-    frame, rows = _with_ids(frame, schema, source, found)
+    rows = None
+    if schema.missing_ids == "drop":
+        lost = {column: missing_ids(frame.get_column(column)) for column in (schema.user, schema.item)}
+        keep = ~(lost[schema.user] | lost[schema.item])
+        if keep.any() and not keep.all():  # if all rows lack an id, the first one is refused
+            for column, missing in lost.items():
+                if missing.any() and found is not None:
+                    share = f"{count_of(int(missing.sum()), 'row')} ({missing.sum() / len(missing):.1%})"
+                    found.add(Where(source, column), f"dropped {share} without an id")
+            frame, rows = frame.filter(keep), keep.arg_true()
     drop = "Drop the row, or correct the value"
 
     def read(column: str, what: str) -> tuple[pl.Series, Where]:
@@ -68,11 +76,13 @@ def check_interactions(
             labels = parse_levels(frame.get_column(schema.label), schema.levels, where)
         else:
             labels, where = read(schema.label, "a label")
-        changed.append(required(labels, where, "every interaction needs a label", drop))
+        where.refuse(labels.is_null(), labels, "every interaction needs a label", drop)
+        changed.append(labels)
     if schema.weight is not None:
         weights, where = read(schema.weight, "a weight")
-        weights = required(weights, where, "every interaction needs a weight", drop)
-        changed.append(not_negative(weights, where, "a weight must be 0 or more"))
+        where.refuse(weights.is_null(), weights, "every interaction needs a weight", drop)
+        where.refuse(weights < 0, weights, "a weight must be 0 or more", UNKNOWN)
+        changed.append(weights)
     if schema.timestamp is not None:
         where, reading = Where(source, schema.timestamp, rows), schema.interactions.get(schema.timestamp)
         times = frame.get_column(schema.timestamp)
@@ -81,25 +91,6 @@ def check_interactions(
         assert schema.duration is not None
         changed.append(read(schema.duration, "a duration")[0])
     return frame.with_columns(changed)
-
-
-def _with_ids(
-    frame: pl.DataFrame, schema: Schema, source: str, found: Found | None
-) -> tuple[pl.DataFrame, pl.Series | None]:
-    """Drop the rows without a user or an item, if the schema says so; also return the positions of the kept
-    rows."""
-    if schema.missing_ids == "refuse":
-        return frame, None
-    lost = {column: missing_ids(frame.get_column(column)) for column in (schema.user, schema.item)}
-    keep = ~(lost[schema.user] | lost[schema.item])
-    if keep.all() or not keep.any():
-        return frame, None  # if all rows lack an id, the first one is refused
-    if found is not None:
-        for column, missing in lost.items():
-            if missing.any():
-                share = f"{count_of(int(missing.sum()), 'row')} ({missing.sum() / len(missing):.1%})"
-                found.add(Where(source, column), f"dropped {share} without an id")
-    return frame.filter(keep), keep.arg_true()
 
 
 def check_table(

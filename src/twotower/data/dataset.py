@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from twotower.config.kinds import FeatureKind, kind_of
-from twotower.config.schema import IdType, Schema
+from twotower.config.schema import Schema
 from twotower.core.forking import check_process
 from twotower.core.id_text import canonical
 from twotower.core.reprs import Facts, html_of, text_of
@@ -85,48 +85,36 @@ class Dataset:
             None if items is None else to_polars(items),
             names,
         )
-        of_events, of_users, of_items = Found(), Found(), Found()
-        events = check_interactions(interactions, schema, names["interactions"], of_events)
+        found = Found()
+        events = check_interactions(interactions, schema, names["interactions"], found)
         features = _with_duration(schema, events, items, names)
-        users_table = _side(
-            users,
-            events,
-            schema.user,
-            schema.users,
-            (),
-            names["users"],
-            of_users,
-            schema.user_type,
-        )
-        items_table = _side(
-            items,
-            events,
-            schema.item,
-            features,
-            schema.display,
-            names["items"],
-            of_items,
-            schema.item_type,
-        )
-        notes = [*of_events.notes, *of_users.notes, *of_items.notes]
-        for column, side, source in (
-            (schema.user, users_table, names["users"]),
-            (schema.item, items_table, names["items"]),
+        tables, notes = dict[str, pl.DataFrame](), found.notes
+        for role, ids, id_type, kinds, display, given in (
+            ("user", schema.user, schema.user_type, schema.users, (), users),
+            ("item", schema.item, schema.item_type, features, schema.display, items),
         ):
-            notes += _text_in_one({names["interactions"]: events, source: side}, column)
-        events, users_table = common_id_type(events, users_table, schema.user)
-        events, items_table = common_id_type(events, items_table, schema.item)
-        schema = schema.with_settings("users", of_users.settings).with_settings("items", of_items.settings)
-        for role, column, table in (("user", schema.user, users_table), ("item", schema.item, items_table)):
-            ids = events.get_column(column)
-            lost = ids.filter(~ids.is_in(table.get_column(column).implode()))
+            side, found = names[f"{role}s"], Found()
+            if given is None:
+                if kinds or display:
+                    wanted = ", ".join([*kinds, *display])
+                    raise DataError(
+                        f"the schema names columns of {side} ({wanted}), but that table was not passed"
+                    )
+                tables[role] = events.select(pl.col(ids).unique().sort())
+                continue
+            table = check_table(given, ids, kinds, display, side, found, id_type)
+            notes += [*found.notes, *_text_in_one({names["interactions"]: events, side: table}, ids)]
+            schema = schema.with_settings("users" if role == "user" else "items", found.settings)
+            events, tables[role] = common_id_type(events, table, ids)
+            known = events.get_column(ids)
+            lost = known.filter(~known.is_in(tables[role].get_column(ids).implode()))
             if len(lost):
                 notes.append(
-                    f"{names[role + 's']} has no row for {count_of(lost.n_unique(), role)} "
-                    f"({count_of(len(lost), 'interaction')}, {len(lost) / len(ids):.1%}); these are kept, "
+                    f"{side} has no row for {count_of(lost.n_unique(), role)} "
+                    f"({count_of(len(lost), 'interaction')}, {len(lost) / len(known):.1%}); these are kept, "
                     "with all features missing"
                 )
-        return cls(events, users_table, items_table, schema, tuple(notes))
+        return cls(events, tables["user"], tables["item"], schema, tuple(notes))
 
     def __len__(self) -> int:
         return self.interactions.height
@@ -255,24 +243,6 @@ def _with_duration(
             f"'{schema.duration}'.{nearest(schema.duration, present)}"
         )
     return features
-
-
-def _side(
-    frame: Frame | None,
-    events: pl.DataFrame,
-    ids: str,
-    features: Mapping[str, FeatureKind],
-    display: tuple[str, ...],
-    source: str,
-    found: Found,
-    id_type: IdType,
-) -> pl.DataFrame:
-    if frame is None:
-        if features or display:
-            wanted = ", ".join([*features, *display])
-            raise DataError(f"the schema names columns of {source} ({wanted}), but that table was not passed")
-        return events.select(pl.col(ids).unique().sort())
-    return check_table(to_polars(frame), ids, features, display, source, found, id_type)
 
 
 def _text_in_one(tables: Mapping[str, pl.DataFrame], column: str) -> list[str]:

@@ -19,6 +19,8 @@ _EXACT = 2**53
 """Whole floats beyond this are no longer exact: two ids may have become one."""
 
 
+UNKNOWN = "Correct the value, or leave it empty if it is unknown"
+"""How to fix a number."""
 AS_FOUND = Reading()
 """Nothing is specified: how a column is read is detected."""
 
@@ -35,20 +37,28 @@ def parse_ids(values: pl.Series, where: Where, as_type: IdType = "auto") -> pl.S
         DataError: a null or empty id, a boolean, a float with a fraction or too large to be exact, or text
             where integers are required.
     """
-    found = _ids(values, where)
-    if as_type == "text":
-        return found.cast(pl.String)
-    if as_type == "integer" and found.dtype == pl.String:
-        numbers = found.str.strip_chars().str.strip_suffix(".0").cast(pl.Int64, strict=False)
-        if numbers.null_count():
-            raise where.first(
-                numbers.is_null(),
-                found,
-                "these ids must be integers according to the schema",
-                "Set the type to 'text' there",
-            )
-        return numbers
-    return found
+    rule = "an id must be an integer or a string"
+    fix = "Give every row an id, or drop the rows without one"
+    values = plain(values)
+    if values.dtype == pl.Null:
+        values = values.cast(pl.Int64)
+    where.refuse(values.is_null(), values, "every row needs an id", fix)
+    if values.dtype == pl.String:
+        where.refuse(values == "", values, "every row needs an id", fix)
+        if as_type == "integer":
+            numbers = values.str.strip_chars().str.strip_suffix(".0").cast(pl.Int64, strict=False)
+            rule = "these ids must be integers according to the schema"
+            where.refuse(numbers.is_null(), values, rule, "Set the type to 'text' there")
+            return numbers
+    elif values.dtype.is_float() or values.dtype.is_decimal():
+        values = whole_numbers(values, where, rule, "Write whole numbers, or quote the ids as strings")
+    elif values.dtype in _WIDE:
+        values = within_int64(values, where, rule)
+    elif not values.dtype.is_integer():
+        raise where.wrong_type(
+            rule, values, "Name the column that holds the ids, or cast it to integers or strings"
+        )
+    return values.cast(pl.String) if as_type == "text" else values
 
 
 def missing_ids(values: pl.Series) -> pl.Series:
@@ -57,28 +67,6 @@ def missing_ids(values: pl.Series) -> pl.Series:
     if values.dtype.is_float():
         return missing | values.is_nan().fill_null(False)
     return missing | (values == "").fill_null(False) if values.dtype == pl.String else missing
-
-
-def _ids(values: pl.Series, where: Where) -> pl.Series:
-    rule = "an id must be an integer or a string"
-    fix = "Give every row an id, or drop the rows without one"
-    values = plain(values)
-    if values.null_count():
-        if values.dtype == pl.Null:
-            values = values.cast(pl.Int64)
-        raise where.first(values.is_null(), values, "every row needs an id", fix)
-    if values.dtype == pl.String:
-        empty = values == ""
-        if empty.any():
-            raise where.first(empty, values, "every row needs an id", fix)
-        return values
-    if values.dtype.is_integer():
-        return within_int64(values, where, rule) if values.dtype in _WIDE else values
-    if values.dtype.is_float() or values.dtype.is_decimal():
-        return whole_numbers(values, where, rule, "Write whole numbers, or quote the ids as strings")
-    raise where.wrong_type(
-        rule, values, "Name the column that holds the ids, or cast it to integers or strings"
-    )
 
 
 def parse_number(
@@ -120,9 +108,7 @@ def parse_number(
     values = values.cast(pl.Float64)
     if given_floats and not values.is_finite().all():
         values = values.fill_nan(None)
-        infinite = values.is_infinite()
-        if infinite.any():
-            raise where.first(infinite, raw, rule, "Correct the value, or leave it empty if it is unknown")
+        where.refuse(values.is_infinite(), raw, rule, UNKNOWN)
     return values
 
 
@@ -145,28 +131,10 @@ def parse_levels(values: pl.Series, levels: Sequence[str], where: Where) -> pl.S
             .replace_strict(places, default=None, return_dtype=pl.Float64)
         )
         known = found.is_not_null()
-    wrong = ~known & values.is_not_null()
-    if wrong.any():
-        rule = f"the label must be one of the levels {', '.join(levels)}"
-        raise where.first(
-            wrong, values, rule, "Correct the value, or add it to [schema] levels at its position"
-        )
+    rule = f"the label must be one of the levels {', '.join(levels)}"
+    fix = "Correct the value, or add it to [schema] levels at its position"
+    where.refuse(~known & values.is_not_null(), values, rule, fix)
     return found
-
-
-def not_negative(values: pl.Series, where: Where, rule: str) -> pl.Series:
-    """Return the values after checking that none is below 0."""
-    lowest = values.min()
-    if isinstance(lowest, float) and lowest < 0:
-        raise where.first(values < 0, values, rule, "Correct the value, or leave it empty if it is unknown")
-    return values
-
-
-def required(values: pl.Series, where: Where, rule: str, fix: str) -> pl.Series:
-    """Return the values after checking that none is missing."""
-    if values.null_count():
-        raise where.first(values.is_null(), values, rule, fix)
-    return values
 
 
 def parse_timestamp(
@@ -222,9 +190,8 @@ def plain(values: pl.Series) -> pl.Series:
 def within_int64(values: pl.Series, where: Where, rule: str) -> pl.Series:
     """Return integers as Int64, or raise a `DataError` for one that is too large."""
     found = values.cast(pl.Int64, strict=False)
-    if found.null_count() != values.null_count():
-        lost = found.is_null() & values.is_not_null()
-        raise where.first(lost, values, f"{rule} of at most 63 bits", "Write larger codes as strings")
+    lost = found.is_null() & values.is_not_null()
+    where.refuse(lost, values, f"{rule} of at most 63 bits", "Write larger codes as strings")
     return found
 
 
@@ -233,10 +200,8 @@ def whole_numbers(values: pl.Series, where: Where, rule: str, fix: str) -> pl.Se
     if values.dtype.is_float():
         values = values.fill_nan(None)
         large = values.abs() > _EXACT
-        if large.any():
-            raise where.first(large, values, f"{rule}; floats this large are not exact", fix)
+        where.refuse(large, values, f"{rule}; floats this large are not exact", fix)
     codes = values.cast(pl.Int64, strict=False)
     wrong = (codes.is_null() & values.is_not_null()) | (codes.cast(values.dtype, strict=False) != values)
-    if wrong.any():
-        raise where.first(wrong, values, rule, fix)
+    where.refuse(wrong, values, rule, fix)
     return codes

@@ -73,9 +73,6 @@ def _sequence(cells: pl.Series, kind: str, path: Path) -> pl.Series:
         return parts
     numbers = parts.list.eval(pl.element().cast(pl.Float64, strict=False))
     wrong = (numbers.list.eval(pl.element().is_null()).list.any()).fill_null(False)
-    if wrong.any():
-        where = Where(str(path), cells.name)
-        raise where.first(
-            wrong, cells, "a float_seq must be numbers separated by spaces", "Correct the value"
-        )
+    rule = "a float_seq must be numbers separated by spaces"
+    Where(str(path), cells.name).refuse(wrong, cells, rule, "Correct the value")
     return numbers

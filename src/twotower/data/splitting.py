@@ -241,7 +241,12 @@ def _cut(
             "[schema] timestamp, or use 'random' or 'per_user'"
         )
     entropy: Any = [seed, stream] if stream else seed
-    held = holder.chosen(data, share, np.random.Generator(np.random.PCG64(entropy)))
+    held = np.asarray(holder.hold_out(data, share, np.random.Generator(np.random.PCG64(entropy))))
+    if held.shape != (len(data),) or held.dtype != np.bool_:
+        raise DataError(
+            f"hold_out of split method {holder.name!r} must return a boolean for each of the {len(data):,} "
+            f"rows, got {held.dtype} of shape {held.shape}"
+        )
     sizes = {"train": int(len(held) - held.sum()), part: int(held.sum())}
     for name, size in sizes.items():
         if not size:

@@ -62,7 +62,7 @@ def read_table(
     if len(parts) > 1:
         return read_parts(str(path), parts, wanted, reading)
     frame = read_file(parts[0], wanted, reading)
-    return with_partition_types(frame, parts, reading)
+    return with_partition_types(frame, parts, reading) if parts[0].partition else frame
 
 
 def read_dataset(

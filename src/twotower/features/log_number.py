@@ -10,7 +10,7 @@ import polars as pl
 from twotower.config.schema import Reading
 from twotower.core.column_facts import ColumnFacts, Fit
 from twotower.core.where import Found, Where
-from twotower.data.parse import not_negative, parse_number
+from twotower.data.parse import UNKNOWN, parse_number
 from twotower.features.numeric import F64, NumericKind, range_of
 
 _TAIL = 20.0
@@ -31,7 +31,8 @@ class LogNumber(NumericKind):
         """Return Float64 of numbers that are 0 or more; see `parse_number`."""
         reading = Reading(decimal=self.decimal, unit=self.unit)
         numbers = parse_number(values, where, reading, found, what="a log_number")
-        return not_negative(numbers, where, "a log_number must be 0 or more")
+        where.refuse(numbers < 0, numbers, "a log_number must be 0 or more", UNKNOWN)
+        return numbers
 
     @classmethod
     def suits(cls, facts: ColumnFacts) -> Fit | None:

@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from twotower.config.sections import SplitConfig, SplitMethod
 from twotower.data.dataset import Dataset
-from twotower.errors import DataError
 
 Rows = npt.NDArray[np.bool_]
 
@@ -86,20 +85,6 @@ class HoldOut(Split):
     def makes_folds(cls) -> bool:
         """Return whether it divides rows into folds."""
         return cls.folds is not HoldOut.folds
-
-    def chosen(self, data: Dataset, share: float, rng: np.random.Generator) -> Rows:
-        """Return what `hold_out` does, (n,) booleans.
-
-        Raises:
-            DataError: it returned something else.
-        """
-        held = np.asarray(self.hold_out(data, share, rng))
-        if held.shape != (len(data),) or held.dtype != np.bool_:
-            raise DataError(
-                f"hold_out of split method {self.name!r} must return a boolean for each of the {len(data):,} "
-                f"rows, got {held.dtype} of shape {held.shape}"
-            )
-        return held
 
     def sets(self, read: Read) -> Mapping[str, Dataset]:
         """Read all rows; see `Split.sets`."""
