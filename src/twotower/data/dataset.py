@@ -96,9 +96,9 @@ class Dataset:
             side, found = names[f"{role}s"], Found()
             if given is None:
                 if kinds or display:
-                    wanted = ", ".join([*kinds, *display])
+                    lacking = ", ".join([*kinds, *display])
                     raise DataError(
-                        f"the schema names columns of {side} ({wanted}), but that table was not passed"
+                        f"the schema names columns of {side} ({lacking}), but that table was not passed"
                     )
                 tables[role] = events.select(pl.col(ids).unique().sort())
                 continue

@@ -1,4 +1,4 @@
-"""CSV and TSV files: one fast reading of all fields as strings, then each column by its values.
+"""CSV and TSV files: read by Polars, as strings if the dtypes can't be told; then each column by its values.
 
 Lines end in LF, CR LF, or (where a file has no LF) CR; any other CR is text (four of KuaiRec's captions
 contain one). Polars pads short rows with nulls, and truncates long ones if it reads only some columns, so the
@@ -11,8 +11,10 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from polars.exceptions import NoDataError, PolarsError
@@ -25,6 +27,10 @@ from twotower.data.quotes import Marks, long_fields, marks, quoted_numbers, read
 from twotower.data.raw_text import UTF8, EmptyTable, RawText, raw_text
 from twotower.errors import DataError
 
+_SAMPLE = 10_000
+"""Rows from which the dtypes are guessed; if a later row contradicts the guess, all are read as strings."""
+_FIRST = int(pl.read_csv(b"1", has_header=False).columns[0].removeprefix("column_"))
+"""Polars' name of the first column of a file without a header; it depends on the version."""
 Dtypes = Mapping[str, "pl.DataType | type[pl.DataType]"]
 
 SEPARATORS = {".csv": ",", ".tsv": "\t", ".txt": "", ".dat": ""}
@@ -70,18 +76,24 @@ def read_delimited(
     wanted = list(present if columns is None else columns)
     require_columns(present, wanted, str(path))
     found = marks(file.text, file.header.separator)
-    cells = read_odd_quotes(file.text, file.header, wanted) if found.odd else _cells(file, wanted, found)
-    if not cells.height:
-        raise _no_rows(path)
-    if columns is None and file.header.unnamed_last and not cells.get_column(present[-1]).count():
-        cells = cells.drop(present[-1])
     known = [name for name in ids if name in wanted and name not in dtypes]
     quoted = (
         quoted_numbers(file.text, file.header.separator) if found.quotes and not found.odd and known else ()
     )
-    strings = {name: pl.String for name in known if present.index(name) in quoted}
+    given = {**dtypes, **{name: pl.String for name in known if present.index(name) in quoted}}
+    cells = (
+        read_odd_quotes(file.text, file.header, wanted)
+        if found.odd
+        else _fields(file, wanted, found, given, known)
+    )
+    if not cells.height:
+        raise _no_rows(path)
+    if columns is None and file.header.unnamed_last and not cells.get_column(present[-1]).count():
+        cells = cells.drop(present[-1])
     return cells.with_columns(
-        _typed(file, column, {**dtypes, **strings}, is_id=column.name in known) for column in cells
+        _typed(file, column, given, is_id=column.name in known)
+        for column in cells
+        if column.dtype == pl.String
     )
 
 
@@ -175,31 +187,51 @@ def _file(
     return _File(text, header)
 
 
-def _cells(file: _File, wanted: Sequence[str], found: Marks) -> pl.DataFrame:
-    """Read columns as strings, null where a field is empty, without blank lines; all quotes are in valid
-    places."""
+def _fields(
+    file: _File, wanted: Sequence[str], found: Marks, dtypes: Dtypes, ids: Sequence[str]
+) -> pl.DataFrame:
+    """Read columns without blank lines, null where a field is empty; all quotes are in valid places.
+
+    Columns of numbers, and flags, have their dtype already if no field of the file looks like a code.
+    """
     header = file.header
     # Without quotes the number of separators shows whether the file is regular, so only the wanted columns
     # are read. With quotes Polars must parse every field.
     read = [place for place, name in enumerate(header.named) if found.quotes or name in wanted]
-    try:
-        frame = pl.read_csv(
+    names = [header.named[place] for place in read]
+
+    def fields(**types: Any) -> pl.DataFrame:
+        return pl.read_csv(
             file.text.source,
             has_header=False,
             skip_lines=header.skip,
             columns=None if found.quotes else read,
             separator=header.separator,
             quote_char='"' if found.quotes else None,
-            infer_schema=False,
             glob=False,
+            **types,
         )
+
+    frame = None
+    if not found.coded:
+        strings = [
+            place for place in read if header.named[place] in dtypes or header.named[place] not in wanted
+        ]
+        overrides = {f"column_{place + _FIRST}": pl.String for place in strings}
+        with suppress(PolarsError):  # a row contradicts the first ones
+            frame = fields(infer_schema_length=_SAMPLE, schema_overrides=overrides)
+            of = dict(zip(names, frame.dtypes, strict=False))
+            if pl.Int128 in of.values() or any(of[name].is_float() for name in ids):
+                frame = None  # long numbers, and ids like 1e5, are kept as written
+    try:
+        frame = fields(infer_schema=False) if frame is None else frame
     except NoDataError:
         raise _no_rows(file.path) from None
     except PolarsError as error:
         raise file.damage(str(error)) from None
     if frame.width != len(read):
         raise file.damage("its rows are longer than its header")
-    frame = frame.rename(dict(zip(frame.columns, (header.named[place] for place in read), strict=True)))
+    frame = frame.rename(dict(zip(frame.columns, names, strict=True)))
     if found.quotes:
         suspect = frame.get_column(header.named[-1]).null_count() > 0
         whole = found.separators == found.lines * (header.width - 1)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from twotower.data.header import Header
@@ -37,12 +38,14 @@ class Marks:
         separators: number of separators, those within quotes included.
         lines: number of lines.
         odd: whether a quote is in an invalid place.
+        coded: whether a field begins like a code: with a plus sign, or a zero and a digit.
     """
 
     quotes: int
     separators: int
     lines: int
     odd: bool
+    coded: bool
 
 
 def marks(text: RawText, separator: str) -> Marks:
@@ -54,19 +57,31 @@ def marks(text: RawText, separator: str) -> Marks:
     beside = np.zeros(256, dtype=np.bool_)
     beside[[ord(separator), 10, 13, _QUOTE]] = True
     quotes = separators = lines = 0
-    odd, before = False, b"\n"
+    odd, coded, before = False, False, b"\n"
     for block in _blocks(text):
-        codes = np.frombuffer(block, dtype=np.uint8)
-        separators += int(np.count_nonzero(codes == ord(separator)))
-        lines += int(np.count_nonzero(codes == _END))
+        codes = np.frombuffer(before + block + b"\n", dtype=np.uint8)  # a neighbour on each side
+        begins, ends = codes[:-1] == ord(separator), codes[:-1] == _END  # fields, lines
+        separators += int(np.count_nonzero(begins[1:]))
+        lines += int(np.count_nonzero(ends[1:]))
+        begins |= ends
         if b'"' in block:
-            codes = np.frombuffer(before + block + b"\n", dtype=np.uint8)  # a neighbour on each side
+            begins |= codes[:-1] == _QUOTE
             at = np.flatnonzero(codes[1:-1] == _QUOTE) + 1
             opens, closes = at[quotes % 2 :: 2], at[1 - quotes % 2 :: 2]
             odd = odd or not (beside[codes[opens - 1]].all() and beside[codes[closes + 1]].all())
             quotes += len(at)
+        begins &= codes[1:] - np.uint8(ord("+")) <= ord("0") - ord("+")  # +,-./0; others wrap around
+        coded = coded or _any_code(codes, np.flatnonzero(begins[:-1]) + 1)
         before = block[-1:]
-    return Marks(quotes, separators, lines + (before != b"\n"), odd or quotes % 2 == 1)
+    return Marks(quotes, separators, lines + (before != b"\n"), odd or quotes % 2 == 1, coded)
+
+
+def _any_code(codes: npt.NDArray[np.uint8], at: npt.NDArray[np.int64]) -> bool:
+    """Return whether a field that begins at one of some places does so with +, -0, or 0 and a digit."""
+    first, digit = codes[at], codes[at + 1] - np.uint8(ord("0")) < 10
+    third = codes[np.minimum(at + 2, len(codes) - 1)]
+    negative = (first == ord("-")) & (codes[at + 1] == ord("0")) & (third != ord("."))
+    return bool((((first == ord("0")) & digit) | (first == ord("+")) | negative).any())
 
 
 def _blocks(text: RawText) -> Iterator[bytes]:
