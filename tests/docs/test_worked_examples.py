@@ -28,6 +28,7 @@ from twotower.data.splits import SPLITS
 from twotower.errors import BundleError
 from twotower.evaluation.ranker import RankRequest
 from twotower.kernels.pairs import Pairs
+from twotower.metrics import METRICS, higher_is_better, ranking_values
 from twotower.objectives.objective import Step
 from twotower.objectives.registry import OBJECTIVES
 from twotower.retrieval import INDEXES, exact_top_k, load_index, tune_index
@@ -184,6 +185,20 @@ def test_a_split(added: Any, tmp_path: Path) -> None:
         '[data]\nsource = "kuairec-sample"\n[split]\nmethod = "newest_items"\n', encoding="utf-8"
     )
     assert load_config(config).split.kind() is kind
+
+
+def test_a_metric(added: Any) -> None:
+    kind = added("A metric", METRICS)
+    train, test = tt.split(tt.datasets.load("kuairec-sample"), "random", test=0.1, seed=42)
+    model = tt.TwoTower(dim=8, epochs=1, threads=1).fit(train)
+    found = model.evaluate(test, ks=(5, 20), resamples=100)
+    misses = found.metrics["longest_miss@20"]
+    assert misses.low < misses < misses.high <= 20
+    assert found.metrics["longest_miss@5"] < misses
+    assert not higher_is_better("longest_miss@5")
+    lists = np.array([[3, 1, 2, 5, 4], [9, 8, 7, 6, 5], [1, 3, 9, 0, -1]])
+    by_hand = ranking_values(lists, Lists.from_groups([[3, 4], [1], [9]]), [2, 5], [kind()])
+    assert [of.tolist() for of in by_hand.values()] == [[1, 2, 2], [3, 5, 2]]
 
 
 def test_an_index(added: Any, tmp_path: Path) -> None:

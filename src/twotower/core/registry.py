@@ -86,8 +86,8 @@ class Registry(Generic[T]):
         known = self._loaded.get(name)
         if name in self._built_in or (known is not None and reference(known) != reference(part)):
             raise ConfigError(f"{self.kind} {name!r} is there already; give your class another name")
-        self._added()[name] = part
-        return self._keep(name, part)
+        self._added()[name] = self._keep(name, part)
+        return part
 
     @contextmanager
     def temporarily(self, *parts: type[T], **named: type[T]) -> Iterator[Self]:

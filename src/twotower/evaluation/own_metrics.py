@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from twotower.data.dataset import Dataset
 from twotower.errors import ConfigError
-from twotower.metrics import METRICS, Metric, RankingMetric, RatingMetric, TopLists, metric_of, registered
+from twotower.metrics import Metric, RankingMetric, RatingMetric, TopLists, metric_of, registered
 
 Kind = TypeVar("Kind", bound=Metric)
 
@@ -21,7 +21,7 @@ Function = Callable[[list[list[Any]], list[list[Any]]], Sequence[float]]
 Own = Function | Metric | type[Metric]
 """A metric of one's own."""
 
-OwnMetrics = Mapping[str, Own] | Iterable[Metric | type[Metric] | str]
+OwnMetrics = Mapping[str, Own] | Iterable[Metric | type[Metric]]
 """Metrics of one's own: by name, or those that have a name."""
 
 
@@ -86,14 +86,13 @@ class MetricSet:
                     f"metric {metric.name!r} is of lists, but ranking is switched off; set ranking=True"
                 )
             own[metric.name] = metric
-        parts = [kind() for kind in METRICS.classes()]
-        every = {part.name: part for part in parts if not part.lacking(data)} | own
+        every = {one.name: one for one in registered(Metric) if not one.lacking(data)} | own
         return cls(tuple(every.values()), tuple(own.values()))
 
     @classmethod
     def only(cls, *names: str) -> MetricSet:
         """Return registered metrics by name, such as those that epochs are judged by."""
-        return cls(tuple(METRICS[name]() for name in names))
+        return cls(tuple(one for one in registered(Metric) if one.name in names))
 
     @classmethod
     def headline(cls) -> MetricSet:
@@ -124,8 +123,6 @@ class MetricSet:
 
 def _metric(name: str | None, given: Any) -> Metric:
     """Return a metric of one's own as an object with a name."""
-    if isinstance(given, str) and name is None:
-        return METRICS[given]()
     if isinstance(given, type) and issubclass(given, Metric):
         try:
             given = given()

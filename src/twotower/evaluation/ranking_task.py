@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -197,7 +198,7 @@ class RankingTask:
         catalogue = Catalogue(self.items, self.train_rows, self.n_train, self.positives)
         blocks: list[dict[str, FloatArray]] = []
         part_blocks: dict[tuple[str, str], list[dict[str, FloatArray]]] = {key: [] for key in parts or {}}
-        exposures = {cut: np.zeros(len(self.items), dtype=np.int64) for cut in self.ks}
+        exposures = np.zeros((len(self.ks), len(self.items)), dtype=np.int64)
         for start, queries in self._blocks():
             lists = self._ask(ranker, queries, self.ks[-1])
             relevant = self.relevant.between(start, start + len(lists))
@@ -206,12 +207,13 @@ class RankingTask:
             first, last = self.relevant.indptr[[start, start + len(lists)]]
             for key, where in (parts or {}).items():
                 part_blocks[key].append(_values(of_parts, top.within(where[first:last])))
-            for cut, counts in exposures.items():
-                np.add(counts, exposure_counts(lists, len(self.items), cut), out=counts)
+            for at, (above, cut) in enumerate(pairwise((0, *self.ks))):
+                exposures[at] += exposure_counts(lists[:, above:], len(self.items), cut - above)
+        exposures.cumsum(axis=0, out=exposures)  # each cut-off's own places, then all down to it
         whole = {
             name: one.value(counts, catalogue)
             for one in of_all
-            for name, counts in zip(one.names(self.ks, None), exposures.values(), strict=True)
+            for name, counts in zip(one.names(self.ks, None), exposures, strict=True)
         }
         return RankingValues(_joined(blocks), whole, {key: _joined(of) for key, of in part_blocks.items()})
 
@@ -293,6 +295,8 @@ def _values(metrics: Sequence[RankingMetric], top: TopLists) -> dict[str, FloatA
 
 
 def _joined(blocks: list[dict[str, FloatArray]]) -> dict[str, FloatArray]:
+    if len(blocks) == 1:
+        return blocks[0]
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
 

@@ -22,7 +22,7 @@ from twotower.evaluation.own_metrics import MetricSet
 from twotower.evaluation.predictor import Predictor
 from twotower.evaluation.ranker import Ranker
 from twotower.evaluation.ranking_task import RankingTask
-from twotower.metrics import METRICS, Interval, RankingMetric, group_users
+from twotower.metrics import Interval, RankingMetric, group_users, metric_of
 from twotower.metrics.bootstrap import percentile_interval
 from twotower.targets.positive import PositiveRule
 
@@ -69,7 +69,7 @@ class Measure:
         Raises:
             ConfigError: there is no such metric, or it has no direction.
         """
-        found = METRICS[metric]()
+        found = metric_of(metric)
         if not isinstance(found, RankingMetric) or found.higher_is_better is None or not found.cut:
             raise ConfigError(
                 f"models can be judged by a metric of lists with a direction and cut-offs, got {metric!r}"

@@ -5,10 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar, cast
 
-from twotower.core.registry import Registry
+from twotower.core.registry import Registry, reference
+from twotower.errors import ConfigError
 from twotower.metrics.metric import Metric, RankingMetric, RatingMetric
 
 Kind = TypeVar("Kind", bound=Metric)
+
+
+def _named(part: type[Metric], name: str) -> None:
+    """Make sure that results can have the name of a class."""
+    own = getattr(part, "name", None)
+    if not isinstance(own, str) or not own.isidentifier() or name not in (own, reference(part)):
+        raise ConfigError(
+            f"a metric is registered by the attribute `name` of its class, an identifier; got {name!r} for "
+            f"{part.__name__}, whose name is {own!r}"
+        )
+
 
 METRICS: Registry[Metric] = Registry(
     "metric",
@@ -30,6 +42,7 @@ METRICS: Registry[Metric] = Registry(
         "coverage": "exposure:Coverage",
         "gini": "exposure:Gini",
     },
+    _named,
 )
 """What is measured, in the order of results. A metric that is registered is measured wherever its data is."""
 
@@ -46,9 +59,8 @@ def metric_of(name: str) -> Metric | None:
     ('NDCG', 'RMSE', None)
     """
     base = name.partition("@")[0]
-    known = base if base in METRICS else base.removesuffix("_capped")
-    found = METRICS[known]() if known in METRICS else None
-    return None if found is None or base not in (known, *found.names((), 0.0)) else found
+    every = registered(Metric)
+    return next((one for one in every if base in (one.name, *one.names((), 0.0))), None)
 
 
 def title_of(name: str) -> str:

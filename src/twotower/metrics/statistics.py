@@ -92,8 +92,12 @@ class UserStatistics:
 
         nan where a metric is undefined: no rows, a constant label, no comparable pair.
         """
-        columns = np.column_stack(list(self.sums.values()))  # (n_users, n_sums)
-        drawn = dict(zip(self.sums, (weight @ columns).T, strict=True))  # name -> (resamples,)
+        drawn: dict[str, FloatArray] = {}  # name -> (resamples,)
+        for added in (False, True):  # apart, so that the others' last bits don't depend on them
+            names = [name for name in self.sums if ("." in name) == added]
+            if names:
+                columns = np.column_stack([self.sums[name] for name in names])  # (n_users, n_sums)
+                drawn |= zip(names, (weight @ columns).T, strict=True)
         found = {one.name: one.value(Sums(drawn, self._whole, one.name)) for one in self.measured}
         if self.cap is not None:
             for one in self.measured:
