@@ -85,6 +85,8 @@ QUERIES = [
     {"history": [501], "features": {"group": 2}},
     {"user": 1003, "history": [501, 507]},
     {"user": 77, "history": [501], "features": {"group": 2}},
+    {"history": [501, 507], "labels": [4.5, None]},
+    {"user": 1003, "history": [507, 502], "labels": [None, 1.0]},
 ]
 
 

@@ -19,7 +19,7 @@ from twotower.cli import app as cli
 from twotower.errors import ConfigError
 from twotower.server import Settings, Token, create_app
 from twotower.server.access import HEALTH, OPEN, SCOPES, exposed, read_tokens
-from twotower.server.guarded import GuardedRoute, needs
+from twotower.server.scoped_routes import ScopedRoute, needs
 
 SECRETS = {scope: f"a secret for {scope} alone" for scope in SCOPES}
 TOKENS = [Token(secret, frozenset({scope})) for scope, secret in SECRETS.items()]
@@ -121,7 +121,7 @@ def asked(guarded, request):
 def walked(app):
     """Give method, path and need of every route."""
     for route in app.routes:
-        assert isinstance(route, GuardedRoute)
+        assert isinstance(route, ScopedRoute)
         for method in route.methods:
             path = route.path_format.replace("{item_id}", "503").replace("{user_id}", "1003")
             yield method, path, route.needs
@@ -130,7 +130,7 @@ def walked(app):
 def test_what_needs_no_token_is_a_short_list(guarded):
     found = {path for _, path, need in walked(guarded) if need in (OPEN, HEALTH)}
     assert found == NO_TOKEN
-    assert len(list(walked(guarded))) == 31
+    assert len(list(walked(guarded))) == 32
 
 
 def test_every_route_needs_its_scope_however_it_is_mounted(asked, guarded):
@@ -230,7 +230,7 @@ def test_a_route_of_ones_own_can_be_added(bundle, tmp_path):
     async def more() -> dict[str, str]:
         return {}
 
-    app.router.routes.append(GuardedRoute("/more", more, methods=["GET"]))
+    app.router.routes.append(ScopedRoute("/more", more, methods=["GET"]))
     with started(app):
         assert Asked(app)("GET", "/more") == 401
         assert Asked(app)("GET", "/more", SECRETS["read"]) == 200

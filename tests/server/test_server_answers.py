@@ -11,7 +11,7 @@ import pytest
 from small_server import COLD_ITEM, COLD_USER, HERE, N_ITEMS, N_USERS, fitted
 
 import twotower as tt
-from twotower.server.answers import (
+from twotower.server.response_models import (
     ItemAnswer,
     ItemsAnswer,
     MapAnswer,
@@ -197,6 +197,9 @@ def test_filters_leave_exactly_what_meets_them_here_and_in_the_library(asked, mo
     assert model.recommend(1002, **how)["item_id"].to_list() == ids(result)
     alike = model.similar_items(503, N_ITEMS - 1, filters=filters, deny=[505])
     assert set(alike["similar_item_id"]) == expected - {503, 505}
+    how = {"item_id": 503, "k": N_ITEMS - 1, "filters": filters, "deny": [505, 999]}
+    answer = SimilarAnswer.model_validate(asked.post("/v1/similar", json=how).json())
+    assert (ids(answer), answer.unknown) == (alike["similar_item_id"].to_list(), 1)
 
 
 def test_filters_and_allow_are_both_met(asked):

@@ -13,13 +13,13 @@ from small_server import numbers
 
 from twotower.recommender.fitted_towers import FittedTowers
 from twotower.server import Limits, ranking
-from twotower.server.asked import Asked, people
-from twotower.server.bodies import EventsBody, ItemBody, RecommendBody, ScoreBody
 from twotower.server.bounds import read
 from twotower.server.errors import ApiError
+from twotower.server.queries import AskedUser, encoded_users
+from twotower.server.request_models import EventsBody, ItemBody, RecommendBody, ScoreBody
 from twotower.server.state import State
-from twotower.server.users import Past
-from twotower.server.work import THREADS, Deadline, Workers
+from twotower.server.user_events import Past
+from twotower.server.workers import THREADS, Deadline, Workers
 
 LIMITS = Limits()
 MIB = 1 << 20
@@ -94,15 +94,15 @@ def test_what_is_within_the_limits_is_read():
 
 
 def asked_by(features):
-    return [Asked(f"users.{n}", None, one, None, Past()) for n, one in enumerate(features)]
+    return [AskedUser(f"users.{n}", None, Past(), one) for n, one in enumerate(features)]
 
 
 def test_users_by_features_are_the_same_alone_and_together():
     state = State.of(numbers(), "1")
     features = [{"age": 1}, {"age": 2.5}, {}, {"age": None}, {"age": "1.5"}, {"age": -3}, {"age": 7.25}]
-    together = people(state, asked_by(features), LIMITS, Deadline(10))
+    together = encoded_users(state, asked_by(features), Deadline(10))
     for one, user in zip(features, together, strict=True):
-        (alone,) = people(state, asked_by([one]), LIMITS, Deadline(10))
+        (alone,) = encoded_users(state, asked_by([one]), Deadline(10))
         # a product of many rows is summed in another order
         np.testing.assert_allclose(user.vector, alone.vector, rtol=1e-5, atol=1e-6)
     assert len({user.vector.tobytes() for user in together}) >= 5
@@ -117,7 +117,7 @@ def test_users_by_features_are_encoded_together(monkeypatch):
         "encode",
         lambda self, table, which: calls.append(len(table)) or encode(self, table, which),
     )
-    people(state, asked_by([{"age": i / 7} for i in range(64)]), LIMITS, Deadline(10))
+    encoded_users(state, asked_by([{"age": i / 7} for i in range(64)]), Deadline(10))
     assert calls == [64]
 
 
@@ -125,7 +125,7 @@ def test_the_one_that_is_wrong_is_named():
     state = State.of(numbers(), "1")
     features = [{"age": 1.5}] * 40 + [{"age": "x"}] + [{"age": 1.5}] * 23
     with pytest.raises(ApiError) as failure:
-        people(state, asked_by(features), LIMITS, Deadline(10))
+        encoded_users(state, asked_by(features), Deadline(10))
     assert failure.value.where == "users.40.features"
 
 
@@ -194,7 +194,7 @@ def test_work_stops_by_itself_when_its_time_is_up():
 
 def test_large_bodies_share_what_is_held(serving, monkeypatch):
     client = serving(limits=Limits(body_bytes=100_000))
-    monkeypatch.setattr("twotower.server.service.BODIES", 50_000)
+    monkeypatch.setattr("twotower.server.request_body.BODIES", 50_000)
     body = b'{"users": [1003]' + b" " * 60_000 + b"}"
     assert client.post("/v1/recommend", content=body).status_code == 200
     client.app.state.service.held = 60_000

@@ -12,10 +12,10 @@ import pytest
 from small_server import ADMIN, N_ITEMS, numbers
 
 from twotower.cli.serve import LIMITS
+from twotower.core.vocabulary import Vocabulary
 from twotower.errors import ConfigError
 from twotower.server import Limits, ranking
-from twotower.server.answers import ErrorAnswer
-from twotower.server.ids import Ids
+from twotower.server.response_models import ErrorAnswer
 
 
 def refused(answer, status, *words):
@@ -51,6 +51,12 @@ EVENT = {"id": "a", "user_id": 1003, "item_id": 501}
         (b'{"users": [true]}', 422, ["users"]),
         (b'{"users": [1.5]}', 422, ["users"]),
         (b'{"users": [{}]}', 422, ["a user, features or a history"]),
+        (
+            b'{"users": [{"history": [501], "labels": [1, 2]}]}',
+            422,
+            ["one label for each item", "got 2 for 1"],
+        ),
+        (b'{"users": [{"user": 1003, "labels": [1]}]}', 422, ["one label for each item", "got 1 for 0"]),
         (b'{"users": [null]}', 422, ["users"]),
         (b'{"users": [""]}', 422, ["users"]),
         (b'{"users": [1003], "k": 0}', 422, ["k"]),
@@ -79,7 +85,7 @@ EVENT = {"id": "a", "user_id": 1003, "item_id": 501}
         (
             b'{"users": [{"user": 1003, "item": [1]}]}',
             422,
-            ["there is no 'item' here; there are user, features, history, id, items"],
+            ["there is no 'item' here; there are user, features, history, labels, id, items"],
         ),
         (b'{"users": [1003], "filters": {"year": null}}', 422, ["filters.year"]),
         (b'{"users": [{"features": {"groop": 1}}]}', 422, ["group"]),
@@ -353,7 +359,7 @@ def test_wrong_limits_are_refused(given, words):
 
 @pytest.mark.parametrize(("written", "row"), [("0", 0), ("-0", None), ("00", None), ("+0", None), ("-7", 1)])
 def test_an_integer_id_is_written_in_one_way(written, row):
-    assert Ids(pl.Series([0, -7]), "user").row(written) == row
+    assert Vocabulary(pl.Series([0, -7])).row(written) == row
 
 
 @pytest.mark.parametrize(

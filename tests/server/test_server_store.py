@@ -13,7 +13,7 @@ from redis_process import RedisProcess
 from small_server import ADMIN, N_ITEMS
 from test_server_changes import BEARER, NEW, ask, event, ids, tell
 
-from twotower.server import keeper as keeping
+from twotower.server import state_manager as keeping
 from twotower.server.store import SqliteStore
 
 
@@ -264,9 +264,9 @@ def test_reloads_by_signal_during_a_reload_are_one_more_reload_afterwards(
     hang()
 
     async def several():
-        first = asyncio.create_task(service.keeper.reload())
+        first = asyncio.create_task(service.states.reload())
         await asyncio.sleep(0.1)
-        queued = [asyncio.create_task(service.keeper.reload(queue=True)) for _ in range(3)]
+        queued = [asyncio.create_task(service.states.reload(queue=True)) for _ in range(3)]
         await asyncio.sleep(0.1)
         go.set()
         return await first, await asyncio.gather(*queued)

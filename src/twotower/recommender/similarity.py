@@ -101,7 +101,7 @@ class VectorAnswers(RecommenderState):
         asked = self.query_encoder.items(items)
         k = self._items_view.length(k, others=bool((asked.rows >= 0).all()))
         allowed = self._allowed(allow, deny, filters, strict)
-        top = nearest(asked, self.directions(asked.vectors), self._item_directions, k, allowed)
+        top = nearest(asked, self.directions(asked.vectors), self.item_directions, k, allowed)
         return self._items_view.table(top, asked.names, f"similar_{self._items_view.column}", "item_")
 
     def similar_users(

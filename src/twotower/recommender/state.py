@@ -240,7 +240,8 @@ class RecommenderState:
         return CatalogueView(self.users, "user", column, self.users.ids.rename(column).to_frame())
 
     @cached_property
-    def _item_directions(self) -> NDArray[np.float32]:
+    def item_directions(self) -> NDArray[np.float32]:
+        """The `directions` of the items."""
         return self.directions(self.items.vectors)
 
     @cached_property

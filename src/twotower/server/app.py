@@ -19,18 +19,25 @@ from twotower.core.colours import css
 from twotower.errors import ConfigError, TwoTowerError
 from twotower.server import routes_change, routes_look, routes_recommend
 from twotower.server.access import OPEN, Access
-from twotower.server.asking import describe
-from twotower.server.bodies import EventsBody, ItemBody, PlacesBody, RecommendBody, ScoreBody
 from twotower.server.errors import ApiError, error_response, from_faults
-from twotower.server.guard import Guard
-from twotower.server.guarded import check_declared, guarded_router, needs
-from twotower.server.keeper import Keeper
 from twotower.server.metrics import Metrics
+from twotower.server.middleware import RequestMiddleware
+from twotower.server.openapi import describe
+from twotower.server.request_models import (
+    EventsBody,
+    ItemBody,
+    PlacesBody,
+    RecommendBody,
+    ScoreBody,
+    SimilarBody,
+)
+from twotower.server.scoped_routes import check_declared, needs, scoped_router
 from twotower.server.service import Service
 from twotower.server.settings import Settings
+from twotower.server.state_manager import StateManager
 from twotower.server.store import StoreUnavailable, make_store
-from twotower.server.users import Users
-from twotower.server.work import Workers
+from twotower.server.user_events import UserEvents
+from twotower.server.workers import Workers
 
 log = logging.getLogger("twotower.server")
 
@@ -54,10 +61,10 @@ def create_app(settings: Settings) -> FastAPI:
     """
     access = Access(settings)
     store, metrics = make_store(settings.store), Metrics()
-    keeper = Keeper(settings.bundle, store, settings.limits.load_seconds)
+    states = StateManager(settings.bundle, store, settings.limits.load_seconds)
     serve_without = settings.without_store == "serve"
-    users = Users(store, settings.limits.user_events, serve_without=serve_without)
-    service = Service(settings, store, keeper, users, metrics, access, Workers(settings.limits))
+    events = UserEvents(store, settings.limits.user_events, serve_without=serve_without)
+    service = Service(settings, store, states, events, metrics, access, Workers(settings.limits))
     app = FastAPI(
         title="twotower",
         version=version("twotower"),
@@ -68,7 +75,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.service = service
-    app.add_middleware(Guard, service=service)
+    app.add_middleware(RequestMiddleware, service=service)
     routers = (routes_recommend.router, routes_change.router, routes_look.router, routes_look.about)
     app.router.routes[:] = [route for router in (*routers, _page()) for route in router.routes]
     check_declared(app.routes)
@@ -76,7 +83,9 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(StoreUnavailable, _passed_on)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _wrong_request)
-    describe(app, access, (RecommendBody, ScoreBody, EventsBody, ItemBody, PlacesBody), _DESCRIPTION)
+    describe(
+        app, access, (RecommendBody, SimilarBody, ScoreBody, EventsBody, ItemBody, PlacesBody), _DESCRIPTION
+    )
     return app
 
 
@@ -87,10 +96,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     tasks: list[asyncio.Task[None]] = []
     waiting: set[asyncio.Task[None]] = set()
     try:
-        await service.keeper.start(without_store=service.settings.without_store == "serve")
+        await service.states.start(without_store=service.settings.without_store == "serve")
         service.started, state = True, service.state
         service.metrics.serving(state.version, len(state.items))
-        tasks.append(asyncio.create_task(service.keeper.poll()))
+        tasks.append(asyncio.create_task(service.states.poll()))
         loop = asyncio.get_running_loop()
 
         def hang_up() -> None:
@@ -127,7 +136,7 @@ async def _reload_by_signal(service: Service) -> None:
 
 def _page() -> APIRouter:
     """Return the routes of the page's files: open to all, since they hold no data and ask for the token."""
-    router, folder = guarded_router(), files("twotower.server") / "page"
+    router, folder = scoped_router(), files("twotower.server") / "page"
     contents = {path: (name, (folder / name).read_bytes()) for path, name in _PAGE.items()}
     contents["colours.css"] = ("colours.css", css().encode())
     for path, (name, content) in contents.items():
@@ -152,7 +161,7 @@ async def _api_error(request: Request, error: Exception) -> Response:
 
 
 async def _passed_on(request: Request, error: Exception) -> Response:
-    raise error  # the guard answers, and logs why
+    raise error  # the middleware answers, and logs why
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

@@ -7,7 +7,7 @@ changed: a change makes another one, which shares all that is large.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -17,13 +17,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from twotower.core.lists import Lists
+from twotower.core.vocabulary import Vocabulary
 from twotower.recommender import Recommender
-from twotower.recommender.display import ColumnFilters, meets
+from twotower.recommender.display import FilterError, meets
 from twotower.recommender.plane import Plane, plane
 from twotower.retrieval import Candidates, exact_top_k
-from twotower.server.bodies import Choice
-from twotower.server.filters import plain, rows_of
-from twotower.server.ids import Id, Ids
+from twotower.server.errors import ApiError
+from twotower.server.inputs import Id, plain_filters
+from twotower.server.request_models import Choice
 from twotower.server.texts import searchable
 
 F32 = NDArray[np.float32]
@@ -35,49 +36,47 @@ MAPPED = 5_000
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """The items of a model, in the forms that requests need.
+    """The items of a model, in the forms that requests need, each made on first use.
 
     Attributes:
         recommender: the model.
-        ids: of its items.
-        display: each display column as a list.
-        types: the display columns' types.
-        columns: the display columns, searchable.
-        directions: float32 (n, width), unit vectors that `Recommender.similar` compares.
     """
 
     recommender: Recommender
-    ids: Ids
-    display: dict[str, list[Any]]
-    types: dict[str, pl.DataType]
-    columns: ColumnFilters
-    directions: F32
 
-    @classmethod
-    def of(cls, recommender: Recommender) -> Trained:
-        """Build from a model."""
-        table = recommender.display.drop(recommender.encoder.schema.item)
-        return cls(
-            recommender,
-            Ids(recommender.item_ids, "item"),
-            {name: _plain(table.get_column(name)) for name in table.columns},
-            dict(table.schema),
-            recommender.column_filters,
-            recommender.directions(recommender.items.vectors),
-        )
+    @property
+    def ids(self) -> Vocabulary:
+        """The ids of the model's items."""
+        return self.recommender.items
+
+    @cached_property
+    def _table(self) -> pl.DataFrame:
+        return self.recommender.display.drop(self.recommender.encoder.schema.item)
+
+    @cached_property
+    def display(self) -> dict[str, list[Any]]:
+        """Each display column as a list, nan as None: JSON has no word for it."""
+        return {
+            column.name: (column.fill_nan(None) if column.dtype.is_float() else column).to_list()
+            for column in self._table
+        }
+
+    @cached_property
+    def types(self) -> dict[str, pl.DataType]:
+        """The display columns' types."""
+        return dict(self._table.schema)
 
     @cached_property
     def plane(self) -> Plane:
         """The plane of the map; of a large catalogue, that of every n-th item."""
-        every = -(-len(self.directions) // MAPPED)
-        return plane(self.directions[:: max(1, every)])
+        directions = self.recommender.item_directions
+        return plane(directions[:: max(1, -(-len(directions) // MAPPED))])
 
     @cached_property
     def searchable(self) -> pl.DataFrame:
-        """The text that a search looks at, see `texts.searchable`; made on first use."""
+        """The text that a search looks at, see `texts.searchable`."""
         own = self.recommender
-        display = own.display.drop(own.encoder.schema.item)
-        return searchable(display, own.item_ids, np.bincount(own.seen.values, minlength=len(own.item_ids)))
+        return searchable(self._table, own.item_ids, np.bincount(own.seen.values, minlength=len(self.ids)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +123,7 @@ class Catalogue:
     @property
     def n_trained(self) -> int:
         """Number of rows of the model."""
-        return len(self.trained.ids.known)
+        return len(self.trained.ids)
 
     def __len__(self) -> int:
         return self.n_trained + len(self.live) - len(self.hidden)
@@ -207,8 +206,11 @@ class Catalogue:
         Raises:
             ApiError: a column that there is not, or that can't be asked this.
         """
-        asked = plain(filters, self.trained.types, most)
-        rows = rows_of(self.trained.columns, asked)
+        asked = plain_filters(filters, self.trained.types, most)
+        try:
+            rows = self.trained.recommender.column_filters.rows(asked)
+        except FilterError as error:
+            raise ApiError(422, str(error), f"filters.{error.column}") from None
         late = [
             self.n_trained + place
             for place, item in enumerate(self.live)
@@ -225,27 +227,46 @@ class Catalogue:
             barred: rows that each user is never given.
             allow: the candidates; None for all.
         """
-        own = allow if allow is None else allow[allow < self.n_trained]
-        recommender = self.trained.recommender
+        search = self.trained.recommender.search
         if not self.live and not len(self.hidden):
-            return recommender.search(users, k, seen=barred, allow=own)
-        first, late = split(with_each(barred, self.hidden), self.n_trained)
-        top = recommender.search(users, k, seen=first, allow=own)
-        if self.vectors is None:
-            return top
-        allowed = None if allow is None else allow[allow >= self.n_trained] - self.n_trained
-        more = exact_top_k(users, self.vectors, min(k, len(self.live)), seen=late, allow=allowed)
-        return top.merged(more, self.n_trained, k)
+            return search(users, k, seen=barred, allow=allow)
+        return self._found(search, users, self.vectors, k, with_each(barred, self.hidden), allow)
 
-    def similar(self, row: int, k: int) -> Candidates:
-        """Return the k items most like one, itself not among them; scores are cosines."""
-        unit = self.trained.recommender.directions(self.vectors_of(np.array([row])))
-        first, late = split(Lists.from_groups([np.append(self.hidden, np.int32(row))]), self.n_trained)
-        top = exact_top_k(unit, self.trained.directions, k, seen=first)
-        if self.directions is None:
+    def similar(self, row: int, k: int, allow: Rows | None = None, deny: Rows = NO_ROWS) -> Candidates:
+        """Return the k items most like one, itself not among them; scores are cosines.
+
+        Args:
+            row: of the item.
+            k: at least 1.
+            allow: the candidates; None for all.
+            deny: rows that are not given.
+        """
+        own = self.trained.recommender
+        unit = own.directions(self.vectors_of(np.array([row])))
+        barred = Lists.from_groups([np.concatenate([self.hidden, deny, [row]])])
+
+        def search(asked: F32, k: int, **how: Any) -> Candidates:
+            return exact_top_k(asked, own.item_directions, k, **how)
+
+        return self._found(search, unit, self.directions, k, barred, allow)
+
+    def _found(
+        self,
+        search: Callable[..., Candidates],
+        asked: F32,
+        live: F32 | None,
+        k: int,
+        barred: Lists,
+        allow: Rows | None,
+    ) -> Candidates:
+        """Return the best k of the model's items, which ``search`` finds, and of the live ones."""
+        n = self.n_trained
+        first, late = split(barred, n)
+        own, more = (None, None) if allow is None else (allow[allow < n], allow[allow >= n] - n)
+        top = search(asked, k, seen=first, allow=own)
+        if live is None:
             return top
-        more = exact_top_k(unit, self.directions, min(k, len(self.live)), seen=late)
-        return top.merged(more, self.n_trained, k)
+        return top.merged(exact_top_k(asked, live, min(k, len(live)), seen=late, allow=more), n, k)
 
 
 def with_each(lists: Lists, rows: Rows) -> Lists:
@@ -260,8 +281,3 @@ def split(lists: Lists, at: int) -> tuple[Lists, Lists]:
     below = lists.values < at
     late = lists.where(~below)
     return lists.where(below), Lists(late.indptr, (late.values - at).astype(np.int32))
-
-
-def _plain(column: pl.Series) -> list[Any]:
-    """Return a display column for JSON, which has no word for nan."""
-    return column.fill_nan(None).to_list() if column.dtype.is_float() else column.to_list()

@@ -27,11 +27,11 @@ def category_column(items: Trained) -> str | None:
 
 
 def item_map(items: Trained) -> dict[str, Any]:
-    """Return the map as `answers.MapAnswer` says."""
-    n = len(items.ids.known)
+    """Return the map as `response_models.MapAnswer` says."""
+    n = len(items.ids)
     every = max(1, -(-n // MAPPED))
     rows = range(0, n, every)
-    points, beyond = items.plane.place(items.directions[::every])
+    points, beyond = items.plane.place(items.recommender.item_directions[::every])
     points = points.round(4)
     column = category_column(items)
     values: list[Any] = [None] * len(rows)
@@ -60,7 +60,7 @@ def item_map(items: Trained) -> dict[str, Any]:
 
 
 def places(state: State, rows: Sequence[int], vector: NDArray[np.float32] | None) -> dict[str, Any]:
-    """Return where some items and a user lie on the map, as `answers.PlacesAnswer` says.
+    """Return where some items and a user lie on the map, as `response_models.PlacesAnswer` says.
 
     Args:
         state: to answer from.

@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from twotower.core.lists import Lists
 from twotower.recommender.similarity import users_of
 from twotower.retrieval import exact_top_k
-from twotower.server.asked import Asked, item_rows, people
-from twotower.server.bodies import RecommendBody, ScoreBody
 from twotower.server.catalogue import NO_ROWS, Rows
 from twotower.server.errors import ApiError, shown
-from twotower.server.ids import Id
+from twotower.server.inputs import Id
+from twotower.server.queries import AskedUser, EncodedUser, encoded_users, item_rows, known_user
+from twotower.server.request_models import RecommendBody, ScoreBody, SimilarBody
 from twotower.server.settings import Limits
 from twotower.server.state import State
-from twotower.server.users import Past, User, known
-from twotower.server.work import Deadline
+from twotower.server.user_events import Past
+from twotower.server.workers import Deadline
 
 INLINE = 300_000
 """Scores up to which a search is made at once; a longer one goes to a thread, so that nobody waits for it."""
@@ -51,7 +51,9 @@ class Wanted:
     unknown: int = 0
 
 
-def wanted(state: State, body: RecommendBody, limits: Limits, exclude_seen: bool) -> Wanted:
+def wanted(
+    state: State, body: RecommendBody | SimilarBody, limits: Limits, exclude_seen: bool = False
+) -> Wanted:
     """Return what a body asks for, in rows; it may leave ``exclude_seen`` open.
 
     Raises:
@@ -66,6 +68,8 @@ def wanted(state: State, body: RecommendBody, limits: Limits, exclude_seen: bool
         allow = filtered if allow is None else np.intersect1d(allow, filtered)
     deny = NO_ROWS if body.deny is None else item_rows(state, body.deny, "deny", strict=body.strict)
     unknown += len(body.deny or ()) - len(deny)
+    if isinstance(body, SimilarBody):
+        return Wanted(body.k, allow=allow, deny=deny, unknown=unknown)
     seen = exclude_seen if body.exclude_seen is None else body.exclude_seen
     return Wanted(body.k, seen, allow, deny, body.explain, unknown)
 
@@ -85,7 +89,7 @@ def check_size(k: int, explain: int, limits: Limits, users: int = 1) -> None:
         )
 
 
-def is_small(state: State, asked: Sequence[Asked], want: Wanted) -> bool:
+def is_small(state: State, asked: Sequence[AskedUser], want: Wanted) -> bool:
     """Return whether answering takes so little that a thread would be a detour."""
     candidates = len(state.items) if want.allow is None else len(want.allow)
     if state.recommender.index is not None and want.allow is None:
@@ -101,14 +105,14 @@ def is_small(state: State, asked: Sequence[Asked], want: Wanted) -> bool:
 
 
 def lists(
-    state: State, asked: Sequence[Asked], want: Wanted, limits: Limits, deadline: Deadline
-) -> Iterator[tuple[dict[str, Any], User]]:
-    """Give the list of each user, as `answers.UserList` says, and the user.
+    state: State, asked: Sequence[AskedUser], want: Wanted, deadline: Deadline
+) -> Iterator[tuple[dict[str, Any], EncodedUser]]:
+    """Give the list of each user, as `response_models.UserList` says, and the user.
 
     Raises:
         ApiError: a user that is not known, by id, features or history; the time is up.
     """
-    users = people(state, asked, limits, deadline)
+    users = encoded_users(state, asked, deadline)
     vectors = users[0].vector[None] if len(users) == 1 else np.stack([user.vector for user in users])
     top = state.items.search(vectors, want.k, _barred(users, want), want.allow)
     for place, user in enumerate(users):
@@ -122,7 +126,7 @@ def lists(
         yield {"user_id": name, "known": known, "events": user.events, "items": items}, user
 
 
-def _barred(users: Sequence[User], want: Wanted) -> Lists:
+def _barred(users: Sequence[EncodedUser], want: Wanted) -> Lists:
     each = [user.seen if want.exclude_seen else NO_ROWS for user in users]
     if len(want.deny):
         each = [np.concatenate([own, want.deny]) for own in each]
@@ -132,7 +136,7 @@ def _barred(users: Sequence[User], want: Wanted) -> Lists:
 
 
 def listed(state: State, rows: Sequence[int], scores: Sequence[float]) -> list[dict[str, Any]]:
-    """Return found items as `answers.Recommended` says; -1 is none."""
+    """Return found items as `response_models.Recommended` says; -1 is none."""
     items = state.items
     return [
         {"item_id": items.id(row), "rank": place, "score": score, "display": items.display(row)}
@@ -141,8 +145,8 @@ def listed(state: State, rows: Sequence[int], scores: Sequence[float]) -> list[d
     ]
 
 
-def reasons(state: State, user: User, rows: NDArray[np.int64], most: int) -> Iterator[dict[str, Any]]:
-    """Take the scores of items apart, exactly, as `answers.Because` says."""
+def reasons(state: State, user: EncodedUser, rows: NDArray[np.int64], most: int) -> Iterator[dict[str, Any]]:
+    """Take the scores of items apart, exactly, as `response_models.Because` says."""
     past, targets = state.encoder.whole(user.row, user.items, user.targets)
     # What a user has had twice is one reason.
     distinct, place = np.unique(past, return_inverse=True)
@@ -163,7 +167,7 @@ def reasons(state: State, user: User, rows: NDArray[np.int64], most: int) -> Ite
 
 
 def users_for(state: State, row: int, k: int) -> list[dict[str, Any]]:
-    """Return the trained users with the highest score for an item, as `answers.ScoredUser` says."""
+    """Return the trained users with the highest score for an item, as `response_models.ScoredUser` says."""
     own = state.recommender
     trained = state.items.trained.ids.index.get(state.items.id(row), -1)
     barred = users_of(own.seen, np.array([trained]))
@@ -188,7 +192,7 @@ def known_item(state: State, item: Id) -> int:
 def score(
     state: State, body: ScoreBody, pasts: Mapping[Id, Past], deadline: Deadline
 ) -> list[dict[str, Any]]:
-    """Score pairs, as `answers.Scored` says.
+    """Score pairs, as `response_models.Scored` says.
 
     Args:
         state: to answer from.
@@ -201,7 +205,7 @@ def score(
     """
     rows: list[int] = []
     scored: list[int] = []
-    users: dict[Id, User | None] = {}
+    users: dict[Id, EncodedUser | None] = {}
     vectors: list[NDArray[np.float32]] = []
     for number, pair in enumerate(body.pairs):
         row = state.items.row(pair.item_id)
@@ -212,7 +216,7 @@ def score(
         name = state.users.native(pair.user_id)
         if name not in users:
             deadline.check()
-            users[name] = known(state, name, pasts[name])
+            users[name] = known_user(state, name, pasts[name])
         user = users[name]
         if user is None and body.strict:
             raise ApiError(422, f"pairs.{number}: user {shown(name)} is not known", f"pairs.{number}.user_id")

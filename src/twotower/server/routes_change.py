@@ -12,20 +12,21 @@ from fastapi import Path, Request
 from starlette.responses import Response
 
 from twotower.errors import BundleError, TwoTowerError
-from twotower.server.answers import EventsAnswer, ItemAnswer, ReloadAnswer
-from twotower.server.asking import Json, body_of, gives, takes
-from twotower.server.bodies import EventBody, EventsBody, ItemBody
 from twotower.server.errors import ApiError, shown
-from twotower.server.guarded import guarded_router, needs
-from twotower.server.ids import Id
-from twotower.server.keeper import live_item
+from twotower.server.inputs import Id, new_id
+from twotower.server.openapi import Json, gives, takes
+from twotower.server.request_body import body_of
+from twotower.server.request_models import EventBody, EventsBody, ItemBody
+from twotower.server.response_models import EventsAnswer, ItemAnswer, ReloadAnswer
+from twotower.server.scoped_routes import needs, scoped_router
 from twotower.server.service import Service, service_of
 from twotower.server.state import State
+from twotower.server.state_manager import live_item
 from twotower.server.store import Event, EventConflict, StoredItem
 
 log = logging.getLogger("twotower.server")
 
-router = guarded_router("/v1", tags=["change"])
+router = scoped_router("/v1", tags=["change"])
 
 ItemPath = Annotated[str, Path(max_length=4096, examples=["900001"])]
 
@@ -72,7 +73,7 @@ async def events(request: Request) -> Json:
 
 def _event(service: Service, state: State, event: EventBody, where: str, now: float) -> Event:
     longest = service.limits.id_length
-    user = state.users.new(event.user_id, longest, f"{where}.user_id")
+    user = new_id(state.users, "user", event.user_id, longest, f"{where}.user_id")
     item = state.items.trained.ids.native(event.item_id)
     if state.items.row(item, gone=True) is None:
         raise ApiError(422, f"{where}: there is no item {shown(event.item_id)}", f"{where}.item_id")
@@ -132,7 +133,7 @@ async def put_item(request: Request, item_id: ItemPath) -> Json:
         # refuses what can't be encoded, before it is kept
         await service.workers.run(deadline, lambda: live_item(state, name, columns))
     created = state.items.row(name) is None
-    await service.keeper.change(StoredItem(str(name), orjson.dumps(columns).decode()))
+    await service.states.change(StoredItem(str(name), orjson.dumps(columns).decode()))
     state = service.state
     service.metrics.serving(state.version, len(state.items))
     if state.items.row(name) is None:
@@ -152,7 +153,7 @@ async def delete_item(request: Request, item_id: ItemPath) -> Response:
     name = service.state.items.trained.ids.native(item_id)
     if service.state.items.row(name) is None:
         raise ApiError(404, f"there is no item {shown(item_id)}", "item_id")
-    await service.keeper.change(StoredItem(str(name), None))
+    await service.states.change(StoredItem(str(name), None))
     state = service.state
     service.metrics.serving(state.version, len(state.items))
     return Response(status_code=204)
@@ -160,14 +161,14 @@ async def delete_item(request: Request, item_id: ItemPath) -> Response:
 
 def _new_item(state: State, given: str, longest: int) -> Id:
     ids = state.items.trained.ids
-    name = ids.new(given, longest, "item_id")
+    name = new_id(ids, "item", given, longest, "item_id")
     if ids.whole and not (isinstance(name, int) and -(2**63) <= name < 2**63):
         raise ApiError(422, f"this model's item ids are whole numbers, got {shown(given)}", "item_id")
     return name
 
 
 def item_answer(state: State, name: Id) -> dict[str, object]:
-    """Return what `answers.ItemAnswer` says of an item that there is."""
+    """Return what `response_models.ItemAnswer` says of an item that there is."""
     row = state.items.row(name)
     assert row is not None
     live = row >= state.items.n_trained
@@ -197,9 +198,9 @@ async def reload(request: Request) -> Json:
 
 
 async def reload_now(service: Service, *, queue: bool = False) -> tuple[State, State] | None:
-    """Reload, count it, and log why it was refused; see `Keeper.reload`."""
+    """Reload, count it, and log why it was refused; see `StateManager.reload`."""
     try:
-        done = await service.keeper.reload(queue=queue)
+        done = await service.states.reload(queue=queue)
     except BundleError as error:
         service.metrics.reloads.labels("refused").inc()
         log.error("bundle refused", extra={"fields": {"reason": str(error)}})

@@ -12,7 +12,15 @@ from starlette.responses import Response
 from twotower.core.lists import distinct_items
 from twotower.data.verbs import verb_of
 from twotower.server.access import HEALTH
-from twotower.server.answers import (
+from twotower.server.errors import ApiError
+from twotower.server.inputs import new_id
+from twotower.server.item_map import category_column, item_map, places
+from twotower.server.openapi import Json, gives, takes
+from twotower.server.queries import encoded_users, item_rows, with_past
+from twotower.server.ranking import known_item
+from twotower.server.request_body import body_of
+from twotower.server.request_models import PlacesBody
+from twotower.server.response_models import (
     HealthAnswer,
     ItemAnswer,
     ItemsAnswer,
@@ -22,20 +30,14 @@ from twotower.server.answers import (
     UserAnswer,
     UsersAnswer,
 )
-from twotower.server.asked import item_rows, people, with_past
-from twotower.server.asking import Json, body_of, gives, takes
-from twotower.server.bodies import PlacesBody
-from twotower.server.errors import ApiError
-from twotower.server.guarded import guarded_router, needs
-from twotower.server.item_map import category_column, item_map, places
-from twotower.server.ranking import known_item
 from twotower.server.routes_change import item_answer
+from twotower.server.scoped_routes import needs, scoped_router
 from twotower.server.searching import found_items, found_users
 from twotower.server.service import service_of
 from twotower.server.state import State
 
-router = guarded_router("/v1", tags=["look"])
-about = guarded_router(tags=["health"])
+router = scoped_router("/v1", tags=["look"])
+about = scoped_router(tags=["health"])
 
 Search = Annotated[str, Query(max_length=200)]
 Limit = Annotated[int, Query(ge=1, le=1000)]
@@ -53,7 +55,7 @@ async def model(request: Request) -> Json:
         {
             "model": state.version,
             "twotower": version("twotower"),
-            "users": len(state.users.known),
+            "users": len(state.users),
             "items": len(state.items),
             "live_items": len(state.items.live),
             "dim": recommender.model.dim,
@@ -85,9 +87,9 @@ async def user(request: Request, user_id: AnyPath, limit: Limit = 100) -> Json:
     """Show a user's history, which is empty for an unknown user."""
     service = service_of(request)
     state = service.state
-    name = state.users.new(user_id, service.limits.id_length, "user_id")
+    name = new_id(state.users, "user", user_id, service.limits.id_length, "user_id")
     row = state.users.index.get(name)
-    events = (await service.users.past(name)).events
+    events = (await service.events.past(name)).events
     history: list[dict[str, Any]] = []
     for event in islice(reversed(events), limit):
         place = state.items.row(event.item, gone=True)
@@ -178,10 +180,10 @@ async def map_places(request: Request) -> Json:
     async with body_of(request, PlacesBody, service, deadline) as body:
         state = service.state
         asked = [] if body.user is None else [(0, body.user)]
-        who = await with_past(state, service.users, asked, service.limits)
+        who = await with_past(state, service.events, asked, service.limits)
 
         def work() -> dict[str, Any]:
-            users = people(state, who, service.limits, deadline)
+            users = encoded_users(state, who, deadline)
             rows = item_rows(state, body.items, "items", strict=False).tolist()
             return places(state, rows, users[0].vector if users else None)
 
@@ -202,7 +204,7 @@ async def readyz(request: Request) -> Json:
     service = service_of(request)
     if not service.ready:
         raise ApiError(503, "not ready: starting or shutting down")
-    await service.keeper.check()
+    await service.states.check()
     return Json({"status": "ready", "model": service.state.version})
 
 

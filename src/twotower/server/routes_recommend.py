@@ -10,21 +10,29 @@ from typing import Annotated, Any
 import orjson
 from fastapi import Path, Query, Request
 
+from twotower.retrieval import Candidates
 from twotower.server import ranking
-from twotower.server.answers import OneListAnswer, RecommendAnswer, ScoreAnswer, SimilarAnswer, UsersForAnswer
-from twotower.server.asked import TOGETHER, Asked, with_past
-from twotower.server.asking import Json, body_of, gives, takes
-from twotower.server.bodies import RecommendBody, ScoreBody
 from twotower.server.errors import ApiError
-from twotower.server.guarded import guarded_router, needs
-from twotower.server.ids import Id
+from twotower.server.inputs import Id
+from twotower.server.openapi import Json, gives, takes
+from twotower.server.queries import TOGETHER, AskedUser, with_past
 from twotower.server.ranking import Wanted
+from twotower.server.request_body import body_of
+from twotower.server.request_models import RecommendBody, ScoreBody, SimilarBody
+from twotower.server.response_models import (
+    OneListAnswer,
+    RecommendAnswer,
+    ScoreAnswer,
+    SimilarAnswer,
+    UsersForAnswer,
+)
+from twotower.server.scoped_routes import needs, scoped_router
 from twotower.server.service import Service, service_of
 from twotower.server.state import State
-from twotower.server.users import Past
-from twotower.server.work import Deadline
+from twotower.server.user_events import Past
+from twotower.server.workers import Deadline
 
-router = guarded_router("/v1", tags=["recommend"])
+router = scoped_router("/v1", tags=["recommend"])
 
 UserPath = Annotated[str, Path(max_length=4096, examples=["14"])]
 ItemPath = Annotated[str, Path(max_length=4096, examples=["3649"])]
@@ -55,7 +63,7 @@ async def recommend(request: Request) -> Json:
             want = ranking.wanted(state, body, limits, seen)
         for start in range(0, len(body.users), TOGETHER):
             part = enumerate(body.users[start : start + TOGETHER], start)
-            asked = await with_past(state, service.users, part, limits)
+            asked = await with_past(state, service.events, part, limits)
             made = await _lists(service, state, asked, want, deadline)
             size, degraded = size + sum(map(len, made.texts)), degraded or bool(made.degraded)
             if size > limits.answer_bytes:
@@ -82,7 +90,7 @@ async def recommend_one(
     service = service_of(request)
     ranking.check_size(k, explain, service.limits)
     state, deadline = service.state, service.workers.deadline()
-    asked = await with_past(state, service.users, [(0, user_id)], service.limits)
+    asked = await with_past(state, service.events, [(0, user_id)], service.limits)
     seen = _excludes(service, state) if exclude_seen is None else exclude_seen
     made = await _lists(service, state, asked, Wanted(k, seen, explain=explain), deadline)
     return _answer({"model": state.version, **orjson.loads(made.texts[0])}, bool(made.degraded))
@@ -105,13 +113,13 @@ class _Made:
 
 
 async def _lists(
-    service: Service, state: State, asked: Sequence[Asked], want: Wanted, deadline: Deadline
+    service: Service, state: State, asked: Sequence[AskedUser], want: Wanted, deadline: Deadline
 ) -> _Made:
     """Return the lists of some users, made here or in a thread, and count them."""
 
     def work() -> _Made:
         made = _Made()
-        for one, user in ranking.lists(state, asked, want, service.limits, deadline):
+        for one, user in ranking.lists(state, asked, want, deadline):
             made.cold += not one["known"]
             made.empty += not one["items"]
             made.degraded += not user.complete
@@ -139,15 +147,38 @@ async def similar(request: Request, item_id: ItemPath, k: K = 10) -> Json:
     """Find the items that the same users would like."""
     service = service_of(request)
     ranking.check_size(k, 0, service.limits)
-    state = service.state
-    row = ranking.known_item(state, item_id)
-    if len(state.items) > ranking.INLINE:
-        workers = service.workers
-        top = await workers.run(workers.deadline(), lambda: state.items.similar(row, k))
-    else:
-        top = state.items.similar(row, k)
+    return await _similar(service, service.state, item_id, Wanted(k), service.workers.deadline())
+
+
+@router.post(
+    "/similar",
+    response_class=Json,
+    responses=gives(SimilarAnswer, 400, 404, 408, 413),
+    openapi_extra=takes(SimilarBody),
+)
+@needs("read")
+async def similar_among(request: Request) -> Json:
+    """Find the items that the same users would like among those that meet filters."""
+    service = service_of(request)
+    deadline = service.workers.deadline()
+    async with body_of(request, SimilarBody, service, deadline) as body:
+        ranking.check_size(body.k, 0, service.limits)
+        state = service.state
+        want = await service.workers.run(deadline, lambda: ranking.wanted(state, body, service.limits))
+        return await _similar(service, state, body.item_id, want, deadline)
+
+
+async def _similar(service: Service, state: State, item: Id, want: Wanted, deadline: Deadline) -> Json:
+    row = ranking.known_item(state, item)
+
+    def work() -> Candidates:
+        return state.items.similar(row, want.k, want.allow, want.deny)
+
+    small = len(state.items) <= ranking.INLINE
+    top = work() if small else await service.workers.run(deadline, work)
     items = ranking.listed(state, top.items[0].tolist(), top.scores[0].tolist())
-    return Json({"model": state.version, "item_id": state.items.trained.ids.native(item_id), "items": items})
+    name = state.items.trained.ids.native(item)
+    return Json({"model": state.version, "item_id": name, "items": items, "unknown": want.unknown})
 
 
 @router.get("/users-for/{item_id:rest}", response_class=Json, responses=gives(UsersForAnswer, 404))
@@ -178,7 +209,7 @@ async def score(request: Request) -> Json:
         for number, pair in enumerate(body.pairs, 1):
             name = state.users.native(pair.user_id)
             if name not in pasts:
-                pasts[name] = await service.users.past(name)
+                pasts[name] = await service.events.past(name)
             if number % _FEW == 0:
                 await asyncio.sleep(0)
         if len(body.pairs) <= _FEW and sum(len(past.events) for past in pasts.values()) <= 500:

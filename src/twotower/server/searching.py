@@ -64,7 +64,7 @@ def _live(item: LiveItem, query: str, words: list[str]) -> int | None:
 
 
 def found_users(state: State, query: str, limit: int) -> dict[str, Any]:
-    """Return the users whose id begins with a query, as `answers.UsersAnswer` says; this very id is first."""
+    """Return the users whose id begins with a query, this very id first; see `UsersAnswer`."""
     seen, ids = state.recommender.seen, state.recommender.user_ids
     rows = np.arange(len(ids))
     if query:

@@ -8,16 +8,13 @@ from fastapi import Request
 
 from twotower.server.access import Access
 from twotower.server.errors import ApiError
-from twotower.server.keeper import Keeper
 from twotower.server.metrics import Metrics
 from twotower.server.settings import Limits, Settings
 from twotower.server.state import State
+from twotower.server.state_manager import StateManager
 from twotower.server.store import EventStore
-from twotower.server.users import Users
-from twotower.server.work import Workers
-
-BODIES = 16 << 20
-"""Bytes of large bodies that are held at once; what is parsed of them takes several times as much."""
+from twotower.server.user_events import UserEvents
+from twotower.server.workers import Workers
 
 
 @dataclass(eq=False)
@@ -27,8 +24,8 @@ class Service:
     Attributes:
         settings: how it was started.
         store: of events and items.
-        keeper: of the state.
-        users: finds users.
+        states: has the state, and replaces it.
+        events: of users.
         metrics: counts.
         access: says who may ask what.
         workers: do what takes long.
@@ -40,8 +37,8 @@ class Service:
 
     settings: Settings
     store: EventStore
-    keeper: Keeper
-    users: Users
+    states: StateManager
+    events: UserEvents
     metrics: Metrics
     access: Access
     workers: Workers
@@ -53,7 +50,7 @@ class Service:
     @property
     def state(self) -> State:
         """What is served now."""
-        return self.keeper.state
+        return self.states.state
 
     @property
     def limits(self) -> Limits:
@@ -70,28 +67,6 @@ class Service:
             raise ApiError(
                 503, "too many requests at once; try again in a moment", headers={"retry-after": "1"}
             )
-
-
-@dataclass(eq=False)
-class Large:
-    """One large body that is held, and what all of them may take together."""
-
-    service: Service
-    size: int = 0
-
-    def hold(self, size: int) -> None:
-        """Say how many bytes of it are held now.
-
-        Raises:
-            ApiError: there are too many of all requests together.
-        """
-        service, more = self.service, size - self.size
-        if more > 0 and service.held + more > max(BODIES, service.limits.body_bytes):
-            raise ApiError(
-                503, "too many large bodies at once; try again in a moment", headers={"retry-after": "1"}
-            )
-        service.held += more
-        self.size = size
 
 
 def service_of(request: Request) -> Service:

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from twotower.kernels.scoring import score_pairs
 from twotower.recommender import Recommender
+from twotower.recommender.parts import EntityVectors
 from twotower.recommender.query_encoder import QueryEncoder
 from twotower.server.catalogue import Catalogue, Trained
-from twotower.server.ids import Ids
 
 F32 = NDArray[np.float32]
 Long = NDArray[np.int64]
@@ -27,26 +27,28 @@ class State:
     Attributes:
         recommender: the model.
         version: the first digits of its bundle's hash.
-        users: the ids of the model's users.
         items: every item there is.
         loaded: when the model was loaded, seconds since 1970.
     """
 
     recommender: Recommender
     version: str
-    users: Ids
     items: Catalogue
     loaded: float = field(default_factory=time.time)
 
     @classmethod
     def of(cls, recommender: Recommender, version: str) -> State:
         """Build from a model alone."""
-        items = Catalogue(Trained.of(recommender))
-        return cls(recommender, version, Ids(recommender.user_ids, "user"), items)
+        return cls(recommender, version, Catalogue(Trained(recommender)))
+
+    @property
+    def users(self) -> EntityVectors:
+        """The model's users."""
+        return self.recommender.users
 
     def with_items(self, items: Catalogue) -> State:
         """Return the state with other items."""
-        return State(self.recommender, self.version, self.users, items, self.loaded)
+        return State(self.recommender, self.version, items, self.loaded)
 
     @cached_property
     def encoder(self) -> QueryEncoder:
@@ -87,5 +89,5 @@ class State:
 
     def info(self) -> dict[str, Any]:
         """Return what the log says of a state."""
-        found = {"model": self.version, "users": len(self.users.known), "items": len(self.items)}
+        found = {"model": self.version, "users": len(self.users), "items": len(self.items)}
         return found | ({} if self.ranks else {"note": "it predicts labels and was not trained to rank"})

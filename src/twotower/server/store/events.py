@@ -33,7 +33,7 @@ class Event:
 
     Attributes:
         id: the sender's name for it; a second event of the same id is the same event sent again.
-        user: key of the user, see `twotower.server.ids`.
+        user: key of the user, see `twotower.server.inputs`.
         item: key of the item.
         kind: "interaction", or "skip" for an item that was shown and refused.
         value: the label (a rating, a watch ratio); None where the interaction alone is what is known.

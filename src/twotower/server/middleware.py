@@ -1,4 +1,4 @@
-"""`Guard`: what happens around every request: its id, its size, counting and logging. See also `access`."""
+"""`RequestMiddleware`: what happens around every request: its id, its size, counting and logging."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SECURITY = (
 """Headers of every answer: nothing is loaded from elsewhere, and no other page may show ours."""
 
 
-class Guard:
+class RequestMiddleware:
     """ASGI middleware around the whole application."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:

@@ -1,4 +1,4 @@
-"""`Keeper`: holds the state that is served, and swaps it when items change or a new bundle comes."""
+"""`StateManager`: has the state that is served, and swaps it when items change or a new bundle comes."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ from twotower.errors import BundleError, TwoTowerError, nearest
 from twotower.recommender import Recommender
 from twotower.recommender.bundle import read_bundle
 from twotower.server.catalogue import Catalogue, LiveItem
-from twotower.server.encoding import encoded_features
 from twotower.server.errors import ApiError
-from twotower.server.ids import Id
+from twotower.server.inputs import Id, encoded_features
 from twotower.server.state import State
 from twotower.server.store import EventStore, StoredItem, StoreUnavailable
 from twotower.server.warming import warm_up
@@ -35,7 +34,7 @@ POLL_SECONDS = 1.0
 """How often other servers' changes of items are looked for."""
 
 
-class Keeper:
+class StateManager:
     """Holds the current `State`. Requests read `state` once; only this class replaces it.
 
     Attributes:

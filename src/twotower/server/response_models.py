@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-from twotower.server.bodies import Id, Pair
+from twotower.server.request_models import Id, Pair
 
 
 class Reason(BaseModel):
@@ -73,6 +73,7 @@ class SimilarAnswer(BaseModel):
     model: str
     item_id: Id
     items: list[Recommended]
+    unknown: int = Field(description="Number of unknown items in allow and deny, which were left out.")
 
 
 class Scored(Pair):

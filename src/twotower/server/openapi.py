@@ -1,4 +1,4 @@
-"""From a request to a checked body, from an answer to bytes, and both into the OpenAPI.
+"""The OpenAPI of the routes, and answers as JSON.
 
 Bodies are checked by pydantic straight from what orjson parsed, and answers written by orjson straight from
 plain values, which takes a fraction of the time that FastAPI's own way does. So they are added to the OpenAPI
@@ -7,33 +7,20 @@ here.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
-from functools import partial
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 from starlette.convertors import Convertor, register_url_convertor
-from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
 from twotower.server.access import ADMIN, HEALTH, Access
-from twotower.server.answers import ErrorAnswer
-from twotower.server.bounds import Body, read
-from twotower.server.errors import ApiError
-from twotower.server.guard import too_large
-from twotower.server.guarded import GuardedRoute
-from twotower.server.service import Large, Service
-from twotower.server.settings import Limits
-from twotower.server.work import Deadline
-
-SMALL = 32 << 10
-"""Bytes of a body that is read at once: it takes less than a millisecond."""
+from twotower.server.response_models import ErrorAnswer
+from twotower.server.scoped_routes import ScopedRoute
 
 
 class _Rest(Convertor[str]):
@@ -59,44 +46,6 @@ class Json(JSONResponse):
     def render(self, content: Any) -> bytes:
         """Return the bytes."""
         return orjson.dumps(content)
-
-
-@asynccontextmanager
-async def body_of(
-    request: Request, model: type[Body], service: Service, deadline: Deadline
-) -> AsyncIterator[Body]:
-    """Read and check a request's body, a large one in a thread, and count it as held until it is done with.
-
-    Raises:
-        ApiError: it is too large, comes too slowly, is not JSON or not as it must be.
-    """
-    large = Large(service)
-    try:
-        data = await _received(request, service.limits, large)
-        deadline.start()
-        work = partial(read, data, model, service.limits)
-        del data
-        yield work() if not large.size else await service.workers.run(deadline, work)
-    finally:
-        large.hold(0)
-
-
-async def _received(request: Request, limits: Limits, large: Large) -> bytes:
-    chunks, size = list[bytes](), 0
-    try:
-        async with asyncio.timeout(limits.body_seconds):
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size > limits.body_bytes:
-                    raise too_large(limits.body_bytes)
-                if size > SMALL:
-                    large.hold(size)
-                chunks.append(chunk)
-    except TimeoutError:
-        raise ApiError(408, f"the body must arrive within {limits.body_seconds:g} s; send it again") from None
-    except ClientDisconnect:
-        raise ApiError(400, "the connection closed before the whole body arrived") from None
-    return b"".join(chunks)
 
 
 def takes(model: type[BaseModel]) -> dict[str, Any]:
@@ -141,7 +90,7 @@ def describe(app: FastAPI, access: Access, bodies: Iterable[type[BaseModel]], de
             scopes = {
                 (route.path_format, method.lower()): route.needs
                 for route in app.routes
-                if isinstance(route, GuardedRoute)
+                if isinstance(route, ScopedRoute)
                 for method in route.methods or ()
             }
             for path, methods in document["paths"].items():

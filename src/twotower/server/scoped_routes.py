@@ -29,7 +29,7 @@ def needs(scope: str) -> Callable[[Endpoint], Endpoint]:
     return mark
 
 
-class GuardedRoute(APIRoute):
+class ScopedRoute(APIRoute):
     """A route that runs only for a request that may use it."""
 
     @property
@@ -73,9 +73,9 @@ class GuardedRoute(APIRoute):
             raise ApiError(422, f"{twice[0]} may be given once", twice[0])
 
 
-def guarded_router(prefix: str = "", **given: Any) -> APIRouter:
+def scoped_router(prefix: str = "", **given: Any) -> APIRouter:
     """Return a router of such routes."""
-    return APIRouter(prefix=prefix, route_class=GuardedRoute, **given)
+    return APIRouter(prefix=prefix, route_class=ScopedRoute, **given)
 
 
 def check_declared(routes: Iterable[BaseRoute]) -> None:
@@ -85,8 +85,8 @@ def check_declared(routes: Iterable[BaseRoute]) -> None:
         RuntimeError: there is one.
     """
     for route in routes:
-        if not isinstance(route, GuardedRoute) or route.needs is None:
+        if not isinstance(route, ScopedRoute) or route.needs is None:
             raise RuntimeError(
                 f"the route {getattr(route, 'path', route)!r} does not say what it needs; declare it with "
-                "@needs(...) on a GuardedRoute"
+                "@needs(...) on a ScopedRoute"
             )

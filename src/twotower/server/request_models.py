@@ -63,16 +63,26 @@ class UserQuery(_Body):
         description="Columns of the users table; those left out are missing. {} where nothing is known.",
     )
     history: Items | None = Field(None, description="Items that the user liked.")
+    labels: Annotated[list[Number | None], FIRST, at_most("list_length", "labels")] | None = Field(
+        None,
+        description="The label of each item of the history; null for an item that is only known to be liked.",
+    )
     id: Id | None = Field(None, description="Old name of user.", json_schema_extra={"deprecated": True})
     items: Items | None = Field(
         None, description="Old name of history.", json_schema_extra={"deprecated": True}
     )
 
     @model_validator(mode="after")
-    def _one_name(self) -> Self:
+    def _consistent(self) -> Self:
         for now, old in (("user", "id"), ("history", "items")):
             if getattr(self, now) is not None and getattr(self, old) is not None:
                 raise ValueError(f"'{old}' is the old name of '{now}'; give '{now}' alone")
+        items = self.items if self.history is None else self.history
+        if self.labels is not None and (items is None or len(items) != len(self.labels)):
+            raise ValueError(
+                f"there must be one label for each item of the history; got {len(self.labels)} for "
+                f"{len(items or ())}; null stands for an item without one"
+            )
         return self
 
 
@@ -84,7 +94,18 @@ Asked = Annotated[
 _STRICT = "Whether an unknown id is an error."
 
 
-class RecommendBody(_Body):
+class _ListBody(_Body):
+    k: int = Field(10, ge=1, strict=True)
+    allow: Items | None = Field(None, description="Only these items.")
+    deny: Items | None = Field(None, description="None of these items.")
+    strict: bool = Field(False, strict=True, description=_STRICT)
+    filters: Annotated[dict[str, Choice], FIRST, at_most("filters", "columns")] | None = Field(
+        None,
+        description="Only items whose display column has the value, one of the values, or lies in the range.",
+    )
+
+
+class RecommendBody(_ListBody):
     """Whom to recommend to, how much, and what may be recommended."""
 
     model_config = ConfigDict(
@@ -97,20 +118,20 @@ class RecommendBody(_Body):
     )
 
     users: Annotated[list[Asked], FIRST, at_most("users", "users")] = Field(min_length=1)
-    k: int = Field(10, ge=1, strict=True)
     exclude_seen: bool | None = Field(
         None,
         description="Leave out what a user has seen, in training or since; null for the server's setting, "
         "by default that of the training.",
     )
-    allow: Items | None = Field(None, description="Only these items.")
-    deny: Items | None = Field(None, description="None of these items.")
-    strict: bool = Field(False, strict=True, description=_STRICT)
-    filters: Annotated[dict[str, Choice], FIRST, at_most("filters", "columns")] | None = Field(
-        None,
-        description="Only items whose display column has the value, one of the values, or lies in the range.",
-    )
     explain: int = Field(0, ge=0, strict=True, description="How many of the user's items to name as reasons.")
+
+
+class SimilarBody(_ListBody):
+    """An item, how many similar ones, and which ones may be found."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"item_id": 3649, "deny": [2267], "k": 5}]})
+
+    item_id: Id
 
 
 class Pair(_Body):

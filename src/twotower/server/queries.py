@@ -1,0 +1,206 @@
+"""The users of a request as queries: their events are read from the store first, then all are encoded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twotower.server.catalogue import NO_ROWS, Rows
+from twotower.server.errors import ApiError, shown
+from twotower.server.inputs import Id, encoded_features, new_id
+from twotower.server.request_models import UserQuery
+from twotower.server.settings import Limits
+from twotower.server.state import State
+from twotower.server.user_events import Past, UserEvents
+from twotower.server.workers import Deadline
+
+F32 = NDArray[np.float32]
+
+TOGETHER = 64
+"""Users that are read and answered at once, so that memory does not follow their number."""
+_STEP = 50  # users whose past is read before others get their turn
+
+
+@dataclass(frozen=True, eq=False)
+class AskedUser:
+    """One user of a request.
+
+    Attributes:
+        where: its place in the request.
+        name: its id in the type of the model's ids.
+        past: what it did since training.
+        features: of a new user.
+        history: items that it is said to like.
+        labels: of each item of ``history``, None where it is only known to be liked.
+    """
+
+    where: str
+    name: Id | None
+    past: Past
+    features: dict[str, Any] | None = None
+    history: Sequence[Id] | None = None
+    labels: Sequence[float | None] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedUser:
+    """A user as a search asks about them: an encoded query.
+
+    Attributes:
+        vector: float32 (dim,).
+        seen: int32 rows that the user has had, in training or since.
+        row: the user's row in the model; -1 for one that it does not know.
+        items: int64 rows of what has happened since, and of the request's history.
+        targets: float64, of the scores of ``items``, nan for what counts for nothing.
+        events: how many of ``items`` are interactions.
+        complete: whether the store said what has happened since training; else that is left out, or as it was
+            when it was last read.
+    """
+
+    vector: F32
+    seen: Rows
+    row: int
+    items: NDArray[np.int64]
+    targets: NDArray[np.float64]
+    events: int = 0
+    complete: bool = True
+
+
+async def with_past(
+    state: State, events: UserEvents, asked: Iterable[tuple[int, Id | UserQuery]], limits: Limits
+) -> list[AskedUser]:
+    """Return the users of a request, given with their places, with their past.
+
+    Raises:
+        ApiError: one is not given as it must be.
+        StoreUnavailable: events can't be read.
+    """
+    found: list[AskedUser] = []
+    for place, given in asked:
+        where = f"users.{place}"
+        query = given if isinstance(given, UserQuery) else UserQuery.model_construct(user=given)
+        name = query.id if query.user is None else query.user
+        history = query.items if query.history is None else query.history
+        if name is None and query.features is None and history is None:
+            raise ApiError(422, f"{where}: a query needs a user, features or a history", where)
+        if query.labels is not None and state.recommender.encoder.schema.label is None:
+            raise ApiError(422, f"{where}: this model has no label; leave labels out", f"{where}.labels")
+        past = Past()
+        if name is not None:
+            name = new_id(state.users, "user", name, limits.id_length, where)
+            trained = name in state.users.index
+            if trained and query.features is not None:
+                raise ApiError(
+                    422,
+                    f"features are for users that the model does not know; it knows {shown(name)}",
+                    f"{where}.features",
+                )
+            past = await events.past(name, without_store=trained)
+        found.append(AskedUser(where, name, past, query.features, history, query.labels))
+        if len(found) % _STEP == 0:
+            await asyncio.sleep(0)
+    return found
+
+
+def encoded_users(state: State, asked: Sequence[AskedUser], deadline: Deadline) -> list[EncodedUser]:
+    """Return the users that were asked about.
+
+    Raises:
+        ApiError: one that is not known, by id, features or history; the time is up.
+    """
+    deadline.check()
+    rows = [one.features for one in asked if one.features]
+    where = [f"{one.where}.features" for one in asked if one.features]
+    vectors = iter(encoded_features(state.recommender, "users", rows, where))
+    found = []
+    for one in asked:
+        deadline.check()
+        if one.features is not None or one.history:
+            found.append(_encoded(state, one, next(vectors) if one.features else None))
+            continue
+        user = None if one.name is None else known_user(state, one.name, one.past)
+        if user is None and one.history is None:
+            raise ApiError(
+                404,
+                f"user {shown(one.name)} is not known: it is not in the training set and has no events; "
+                "give features (they may be {}) or a history too",
+                one.where,
+            )
+        found.append(_encoded(state, one) if user is None else user)
+    return found
+
+
+def known_user(state: State, name: Id, past: Past) -> EncodedUser | None:
+    """Return a user that the model knows or that has events; None for any other."""
+    asked = AskedUser("", name, past)
+    if not past.events:
+        return _encoded(state, asked) if name in state.users.index else None
+    for solved, user in past.solved:
+        if solved is state:
+            return user
+    user = _encoded(state, asked)
+    past.solved[:] = [(state, user)]
+    return user
+
+
+def _encoded(state: State, asked: AskedUser, start: F32 | None = None) -> EncodedUser:
+    """Return a user, encoded; see `QueryEncoder.moved`.
+
+    An event of an item that is no longer known is passed over. A skip is seen, and moves nothing: that an
+    item was refused once says little of others. Neither does a label that is no positive move a model that
+    learns from positives alone.
+
+    Args:
+        state: to answer from.
+        asked: the user.
+        start: float32 (dim,), the vector from features; None for the trained or the typical one.
+    """
+    row = -1 if asked.name is None else state.users.index.get(asked.name, -1)
+    if start is None and row >= 0:
+        start = state.users.vectors[row]
+    trained = NO_ROWS if row < 0 else state.items.now(state.recommender.seen[row])
+    past, histories = asked.past, state.encoder.histories
+    happened = [
+        (at, event) for event in past.events if (at := state.items.row(event.item, gone=True)) is not None
+    ]
+    liked = item_rows(state, asked.history or (), f"{asked.where}.history").tolist()
+    items = np.array([*(at for at, _ in happened), *liked], dtype=np.int64)
+    if not len(items):
+        vector = histories.folding.typical if start is None else start
+        return EncodedUser(vector, trained, row, items, np.empty(0), complete=past.complete)
+    labels, skips = None, list[int]()
+    if happened or asked.labels:
+        labels = np.full(len(items), np.nan)
+        for place, (_, event) in enumerate(happened):
+            if event.kind != "interaction":
+                skips.append(place)
+            elif event.value is not None:
+                labels[place] = event.value
+        if asked.labels:
+            labels[len(happened) :] = asked.labels  # None is nan
+    targets = histories.liked(items, labels)
+    targets[skips] = np.nan
+    vector = state.encoder.moved(row, start, items, targets)
+    seen = np.append(trained, items.astype(np.int32))
+    return EncodedUser(vector, seen, row, items, targets, len(items) - len(skips), past.complete)
+
+
+def item_rows(state: State, items: Sequence[Id], where: str, *, strict: bool = True) -> Rows:
+    """Return the rows of a list of items; without ``strict``, of those that are known.
+
+    Raises:
+        ApiError: one is not known, and it is strict.
+    """
+    rows: list[int] = []
+    for place, item in enumerate(items):
+        row = state.items.row(item)
+        if row is None and strict:
+            raise ApiError(422, f"{where}: there is no item {shown(item)}", f"{where}.{place}")
+        if row is not None:
+            rows.append(row)
+    return np.array(rows, dtype=np.int32)
