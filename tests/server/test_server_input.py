@@ -54,9 +54,9 @@ EVENT = {"id": "a", "user_id": 1003, "item_id": 501}
         (
             b'{"users": [{"history": [501], "labels": [1, 2]}]}',
             422,
-            ["one label for each item", "got 2 for 1"],
+            ["one label", "got 2 for 1"],
         ),
-        (b'{"users": [{"user": 1003, "labels": [1]}]}', 422, ["one label for each item", "got 1 for 0"]),
+        (b'{"users": [{"user": 1003, "labels": [1]}]}', 422, ["one label", "got 1 for 0"]),
         (b'{"users": [null]}', 422, ["users"]),
         (b'{"users": [""]}', 422, ["users"]),
         (b'{"users": [1003], "k": 0}', 422, ["k"]),

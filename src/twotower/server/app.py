@@ -83,9 +83,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(StoreUnavailable, _passed_on)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _wrong_request)
-    describe(
-        app, access, (RecommendBody, SimilarBody, ScoreBody, EventsBody, ItemBody, PlacesBody), _DESCRIPTION
-    )
+    bodies = (RecommendBody, SimilarBody, ScoreBody, EventsBody, ItemBody, PlacesBody)
+    describe(app, access, bodies, _DESCRIPTION)
     return app
 
 

@@ -44,7 +44,7 @@ class Trained:
 
     recommender: Recommender
 
-    @property
+    @cached_property
     def ids(self) -> Vocabulary:
         """The ids of the model's items."""
         return self.recommender.items
@@ -120,7 +120,7 @@ class Catalogue:
     vectors: F32 | None = None
     directions: F32 | None = None
 
-    @property
+    @cached_property
     def n_trained(self) -> int:
         """Number of rows of the model."""
         return len(self.trained.ids)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ F32 = NDArray[np.float32]
 
 TOGETHER = 64
 """Users that are read and answered at once, so that memory does not follow their number."""
+_NO_ITEMS, _NO_TARGETS = np.empty(0, dtype=np.int64), np.empty(0)
 _STEP = 50  # users whose past is read before others get their turn
 
 
@@ -114,9 +115,10 @@ def encoded_users(state: State, asked: Sequence[AskedUser], deadline: Deadline) 
         ApiError: one that is not known, by id, features or history; the time is up.
     """
     deadline.check()
-    rows = [one.features for one in asked if one.features]
-    where = [f"{one.where}.features" for one in asked if one.features]
-    vectors = iter(encoded_features(state.recommender, "users", rows, where))
+    vectors: Iterator[F32] = iter(())
+    if rows := [one.features for one in asked if one.features]:
+        where = [f"{one.where}.features" for one in asked if one.features]
+        vectors = iter(encoded_features(state.recommender, "users", rows, where))
     found = []
     for one in asked:
         deadline.check()
@@ -168,11 +170,14 @@ def _encoded(state: State, asked: AskedUser, start: F32 | None = None) -> Encode
     happened = [
         (at, event) for event in past.events if (at := state.items.row(event.item, gone=True)) is not None
     ]
-    liked = item_rows(state, asked.history or (), f"{asked.where}.history").tolist()
-    items = np.array([*(at for at, _ in happened), *liked], dtype=np.int64)
-    if not len(items):
+    if not happened and not asked.history:
         vector = histories.folding.typical if start is None else start
-        return EncodedUser(vector, trained, row, items, np.empty(0), complete=past.complete)
+        return EncodedUser(vector, trained, row, _NO_ITEMS, _NO_TARGETS, complete=past.complete)
+    liked = item_rows(state, asked.history or (), f"{asked.where}.history")
+    late = liked
+    if happened:
+        late = np.concatenate([np.array([at for at, _ in happened], dtype=np.int32), liked])
+    items = late.astype(np.int64)
     labels, skips = None, list[int]()
     if happened or asked.labels:
         labels = np.full(len(items), np.nan)
@@ -184,9 +189,10 @@ def _encoded(state: State, asked: AskedUser, start: F32 | None = None) -> Encode
         if asked.labels:
             labels[len(happened) :] = asked.labels  # None is nan
     targets = histories.liked(items, labels)
-    targets[skips] = np.nan
+    if skips:
+        targets[skips] = np.nan
     vector = state.encoder.moved(row, start, items, targets)
-    seen = np.append(trained, items.astype(np.int32))
+    seen = np.concatenate([trained, late]) if len(trained) else late
     return EncodedUser(vector, seen, row, items, targets, len(items) - len(skips), past.complete)
 
 

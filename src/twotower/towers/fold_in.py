@@ -267,7 +267,12 @@ class FoldIn(ShortRepr):
         if self.shape is not None:
             return self.settings.ridge * self.shape
         grown = self.settings.ridge if self.settings.population else self.settings.ridge * math.sqrt(n)
-        return np.broadcast_to(grown * np.eye(self._free), (self.layout.members, self._free, self._free))
+        ridge: F64 = grown * self._identity
+        return ridge
+
+    @cached_property
+    def _identity(self) -> F64:
+        return np.tile(np.eye(self._free), (self.layout.members, 1, 1))
 
     def _factor(self, x: F64, ridge: F64, member: int) -> tuple[F64, bool]:
         """Return the Cholesky factor of A for one member's items x (n, free)."""
