@@ -92,11 +92,8 @@ def part_bounds(indptr: NDArray[np.int64], n_items: int) -> NDArray[np.int64]:
     Each part needs its own ``dV``, which has to be zeroed and summed: about three passes over the item rows,
     or the cost of ``n_items`` pairs. So the number of parts is limited by the number of pairs.
 
-    Returns
-    -------
-    bounds
+    Returns:
         (parts + 1,) int64; part ``t`` is the users ``bounds[t]:bounds[t + 1]``.
-
     """
     n_pairs = int(indptr[-1])
     parts = max(1, min(numba.get_num_threads(), n_pairs // max(n_items, 1)))

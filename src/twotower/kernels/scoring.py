@@ -15,18 +15,12 @@ def score_pairs(
 ) -> NDArray[np.float32]:
     """Score each pair: ``out[p] = U[user[p]] . V[item[p]]``.
 
-    Parameters
-    ----------
-    U, V
-        (n_users, dim) and (n_items, dim) float32.
-    user, item
-        (n,) rows of ``U`` and of ``V``.
+    Args:
+        U, V: (n_users, dim) and (n_items, dim) float32.
+        user, item: (n,) rows of ``U`` and of ``V``.
 
-    Returns
-    -------
-    scores
+    Returns:
         (n,) float32. A pair's score does not depend on the other pairs.
-
     """
     U, V = np.ascontiguousarray(U, dtype=np.float32), np.ascontiguousarray(V, dtype=np.float32)
     if U.ndim != 2 or V.ndim != 2 or U.shape[1] != V.shape[1]:

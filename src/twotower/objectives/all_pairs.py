@@ -73,16 +73,11 @@ class AllPairs(Objective):
     Degenerate cases: without pairs, or with weights that sum to 0, the first term is 0; if ``U`` or ``V`` has
     no rows, the second term is 0.
 
-    Attributes
-    ----------
-    mass
-        Total weight of all pairs, at least 0.
+    Attributes:
+        mass: total weight of all pairs, at least 0.
 
-    Raises
-    ------
-    ConfigError
-        ``mass`` is negative or not finite.
-
+    Raises:
+        ConfigError: ``mass`` is negative or not finite.
     """
 
     Config: ClassVar[type[AllPairsConfig]] = AllPairsConfig

@@ -39,16 +39,11 @@ class BPR(Objective):
     Degenerate cases: a pair for which no negative is found (the user has nearly everything) is left out;
     without pairs the loss is 0.
 
-    Attributes
-    ----------
-    negatives
-        Negatives for each pair, at least 1.
+    Attributes:
+        negatives: negatives for each pair, at least 1.
 
-    Raises
-    ------
-    ConfigError
-        ``negatives`` is below 1.
-
+    Raises:
+        ConfigError: ``negatives`` is below 1.
     """
 
     Config: ClassVar[type[BPRConfig]] = BPRConfig
@@ -75,13 +70,9 @@ class BPR(Objective):
     ) -> PairLoss:
         """Return the loss and its gradients; see `Objective`. The labels of the pairs are ignored.
 
-        Raises
-        ------
-        ValueError
-            The shapes of U and V do not match each other or the pairs.
-        DataError
-            A pair's item is not a row of ``V``.
-
+        Raises:
+            ValueError: the shapes of U and V do not match each other or the pairs.
+            DataError: a pair's item is not a row of ``V``.
         """
         check_shapes(U, V, pairs)
         if len(pairs) and not 0 <= pairs.item.min() <= pairs.item.max() < len(V):

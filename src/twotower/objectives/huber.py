@@ -50,11 +50,8 @@ class Huber(PointwiseObjective):
     This is twice Huber's definition, so that it equals the squared loss while no residual exceeds ``delta``.
     The prediction is the score. Source: Huber, "Robust Estimation of a Location Parameter", 1964.
 
-    Attributes
-    ----------
-    delta
-        The residual, in the label's units, from which the loss is linear; more than 0.
-
+    Attributes:
+        delta: the residual, in the label's units, from which the loss is linear; more than 0.
     """
 
     delta: float = 1.0

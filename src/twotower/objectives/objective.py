@@ -18,15 +18,10 @@ from twotower.kernels.pairs import Pairs
 class PairLoss(NamedTuple):
     """A loss and its gradients with respect to the vectors.
 
-    Attributes
-    ----------
-    loss
-        The weighted mean over the pairs.
-    dU
-        Gradient, (n_users, dim), as ``U``; zero for a user without pairs.
-    dV
-        Gradient, (n_items, dim), as ``V``; zero for an item without pairs.
-
+    Attributes:
+        loss: the weighted mean over the pairs.
+        dU: gradient, (n_users, dim), as ``U``; zero for a user without pairs.
+        dV: gradient, (n_items, dim), as ``V``; zero for an item without pairs.
     """
 
     loss: float
@@ -55,17 +50,12 @@ class Workspace:
 class Step:
     """Information about a training step for objectives that use negatives.
 
-    Attributes
-    ----------
-    positives
-        Rows of ``V`` that each user of the step has in the training set, in this step's pairs or others; they
-        are never negatives. None if the step's own pairs are all there are.
-    log_q
-        (n_items,) float32, natural logarithm of the expected count of each row of ``V`` among the negatives;
-        None if ``V`` always contains the whole catalogue.
-    seed
-        Random seed of the objective's draws.
-
+    Attributes:
+        positives: rows of ``V`` that each user of the step has in the training set, in this step's pairs or
+            others; they are never negatives. None if the step's own pairs are all there are.
+        log_q: (n_items,) float32, natural logarithm of the expected count of each row of ``V`` among the
+            negatives; None if ``V`` always contains the whole catalogue.
+        seed: random seed of the objective's draws.
     """
 
     positives: Lists | None = None
@@ -92,15 +82,10 @@ class Objective(ABC):
     def of(cls, config: Any, n_pairs: int, n_cells: int) -> Self:
         """Return the objective of a config; by default each field has the setting of its name.
 
-        Parameters
-        ----------
-        config
-            Settings, of type ``Config``.
-        n_pairs
-            Number of training pairs.
-        n_cells
-            Number of users times number of items.
-
+        Args:
+            config: settings, of type ``Config``.
+            n_pairs: number of training pairs.
+            n_cells: number of users times number of items.
         """
         return cls(**{field.name: getattr(config, field.name) for field in _fields(cls)})
 
@@ -120,20 +105,13 @@ class Objective(ABC):
     ) -> PairLoss:
         """Return the loss and its gradients.
 
-        Parameters
-        ----------
-        U
-            (n_users, dim), a row for each user of ``pairs``.
-        V
-            (n_items, dim), a row for each item of ``pairs``. Same type and device as ``U``. Neither is
-            recorded by autograd: the caller propagates ``dU`` and ``dV`` back through the towers.
-        pairs
-            The pairs, on the CPU whatever the device.
-        workspace
-            Memory reused between calls; without it each call allocates its own.
-        step
-            For objectives that sample; the others ignore it.
-
+        Args:
+            U: (n_users, dim), a row for each user of ``pairs``.
+            V: (n_items, dim), a row for each item of ``pairs``. Same type and device as ``U``. Neither is
+                recorded by autograd: the caller propagates ``dU`` and ``dV`` back through the towers.
+            pairs: the pairs, on the CPU whatever the device.
+            workspace: memory reused between calls; without it each call allocates its own.
+            step: for objectives that sample; the others ignore it.
         """
 
     def check(self, pairs: Pairs) -> None:

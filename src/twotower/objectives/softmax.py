@@ -53,19 +53,13 @@ class Softmax(Objective):
     Degenerate cases: pairs whose weights sum to 0, or no pairs, give loss 0 and zero gradients; a user
     without negatives adds 0.
 
-    Attributes
-    ----------
-    temperature
-        Above 0.
-    hard
-        Use only this many negatives with the highest logits per user (and ties); None for all. The sum then
-        no longer estimates the sum over all items.
+    Attributes:
+        temperature: above 0.
+        hard: use only this many negatives with the highest logits per user (and ties); None for all. The sum
+            then no longer estimates the sum over all items.
 
-    Raises
-    ------
-    ConfigError
-        ``temperature`` is not above 0 and finite, or ``hard`` is below 1.
-
+    Raises:
+        ConfigError: ``temperature`` is not above 0 and finite, or ``hard`` is below 1.
     """
 
     Config: ClassVar[type[SoftmaxConfig]] = SoftmaxConfig
@@ -97,14 +91,10 @@ class Softmax(Objective):
     ) -> PairLoss:
         """Return the loss and its gradients; see `Objective`.
 
-        Raises
-        ------
-        ValueError
-            The shapes of U and V do not match each other or the pairs; ``step.log_q`` is not of shape
-            (n_items,).
-        DataError
-            A pair's item is not a row of ``V``.
-
+        Raises:
+            ValueError: the shapes of U and V do not match each other or the pairs; ``step.log_q`` is not of
+                shape (n_items,).
+            DataError: a pair's item is not a row of ``V``.
         """
         check_shapes(U, V, pairs)
         step = step or Step()

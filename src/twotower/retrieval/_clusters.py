@@ -47,11 +47,8 @@ def cluster(
 def clusters(nlist: int, n_items: int) -> int:
     """Return the number of clusters: the one given, or four times the root of the items if 0 is given.
 
-    Raises
-    ------
-    ConfigError
-        More clusters than items.
-
+    Raises:
+        ConfigError: more clusters than items.
     """
     if nlist > n_items:
         raise ConfigError(f"'nlist' must not exceed the number of items, {n_items}; got {nlist}.")

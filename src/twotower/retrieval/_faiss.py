@@ -18,11 +18,8 @@ from twotower.errors import MissingExtraError
 def faiss() -> Any:
     """Return the library FAISS, imported on first use, since the exact index doesn't need it.
 
-    Raises
-    ------
-    MissingExtraError
-        It is not installed.
-
+    Raises:
+        MissingExtraError: it is not installed.
     """
     try:
         return importlib.import_module("faiss")

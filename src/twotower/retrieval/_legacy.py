@@ -22,13 +22,9 @@ _CODE = "from twotower.retrieval._legacy import main; main()"
 def arrays_of(kind: str, payload: bytes) -> bytes:
     """Return the arrays of an index of format 1, as `tensors.parse` reads them.
 
-    Raises
-    ------
-    ValueError
-        It can't be read.
-    MissingExtraError
-        FAISS is not installed.
-
+    Raises:
+        ValueError: it can't be read.
+        MissingExtraError: FAISS is not installed.
     """
     faiss()
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": ""}

@@ -24,12 +24,9 @@ _USERS_AT_ONCE = 1024  # the library's proposals for them are held in memory
 class ApproximateIndex(Index):
     """An index whose library proposes items.
 
-    Attributes
-    ----------
-    scans_per_fetch
-        Number of candidates that are scanned in the time of fetching one more item, on one thread. It
-        affects only speed.
-
+    Attributes:
+        scans_per_fetch: number of candidates that are scanned in the time of fetching one more item, on one
+            thread. It affects only speed.
     """
 
     scans_per_fetch: ClassVar[int]
@@ -42,15 +39,10 @@ class ApproximateIndex(Index):
     def _nearest(self, users: NDArray[np.float32], fetch: int, effort: int) -> NDArray[np.int64]:
         """Return (n_users, fetch) item rows of high score, -1 where there are none; each user on its own.
 
-        Parameters
-        ----------
-        users
-            (n_users, dim), finite.
-        fetch
-            At most the number of items.
-        effort
-            1, 2, 4, ...: a multiple of the work that the parameters set.
-
+        Args:
+            users: (n_users, dim), finite.
+            fetch: at most the number of items.
+            effort: 1, 2, 4, ...: a multiple of the work that the parameters set.
         """
 
     def _search(

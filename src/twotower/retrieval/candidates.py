@@ -22,13 +22,9 @@ class Candidates(ShortRepr):
     >>> [part.tolist() for part in found.flat()]
     [[0, 0, 1], [1, 2, 1], [4, 2, 7], [3.0, 1.0, 2.0]]
 
-    Attributes
-    ----------
-    items
-        (n_queries, k) int32 rows of items, or of users where these are searched.
-    scores
-        (n_queries, k) float32, falling.
-
+    Attributes:
+        items: (n_queries, k) int32 rows of items, or of users where these are searched.
+        scores: (n_queries, k) float32, falling.
     """
 
     items: NDArray[np.int32]

@@ -38,30 +38,21 @@ def exact_top_k(
 ) -> Candidates:
     """Find each user's k items of highest score ``users[u] . items[i]`` among the candidates.
 
-    Parameters
-    ----------
-    users, items
-        (n_users, dim) and (n_items, dim) float32.
-    k
-        At least 1; it may exceed the number of candidates.
-    seen
-        Item rows that each user is never given; `Lists`, or ``(indptr, item)``, (n_users + 1,) and (n,).
-    allow, deny
-        The items that may be given to anyone, and those that may not: a mask (n_items,) bool, or item rows,
-        in any order. None allows all and denies none.
+    Args:
+        users, items: (n_users, dim) and (n_items, dim) float32.
+        k: at least 1; it may exceed the number of candidates.
+        seen: item rows that each user is never given; `Lists`, or ``(indptr, item)``, (n_users + 1,) and
+            (n,).
+        allow, deny: the items that may be given to anyone, and those that may not: a mask (n_items,) bool, or
+            item rows, in any order. None allows all and denies none.
 
-    Returns
-    -------
-    Candidates
+    Returns:
         Best first. An item whose score is NaN is never given.
 
-    Raises
-    ------
-    ConfigError
-        ``k`` below 1.
-    DataError
-        ``seen``, ``allow`` or ``deny`` of the wrong shape or kind, or naming an item that does not exist.
-
+    Raises:
+        ConfigError: ``k`` below 1.
+        DataError: ``seen``, ``allow`` or ``deny`` of the wrong shape or kind, or naming an item that does not
+            exist.
     """
     check_k(k)
     users, items = np.ascontiguousarray(users, np.float32), np.ascontiguousarray(items, np.float32)

@@ -12,11 +12,8 @@ from twotower.errors import DataError
 def seen_lists(seen: AnyLists | None, n_users: int, n_items: int) -> Lists:
     """Return ``seen`` checked and in the types of the kernels; None is an empty list for each user.
 
-    Raises
-    ------
-    DataError
-        Pointers that don't rise from 0 to the number of items, or an unknown item.
-
+    Raises:
+        DataError: pointers that don't rise from 0 to the number of items, or an unknown item.
     """
     return Lists.empty(n_users) if seen is None else Lists.check("`seen`", seen, n_users, n_items)
 
@@ -24,18 +21,12 @@ def seen_lists(seen: AnyLists | None, n_users: int, n_items: int) -> Lists:
 def candidate_rows(allow: ArrayLike | None, deny: ArrayLike | None, n_items: int) -> NDArray[np.int32] | None:
     """Return the rows in ``allow`` and not in ``deny``, ascending, each once; None if that is every item.
 
-    Parameters
-    ----------
-    allow, deny
-        A mask (n_items,) bool, or item rows in any order; None allows all and denies none.
-    n_items
-        The catalogue's size.
+    Args:
+        allow, deny: a mask (n_items,) bool, or item rows in any order; None allows all and denies none.
+        n_items: the catalogue's size.
 
-    Raises
-    ------
-    DataError
-        A mask of another length, rows that are not whole numbers, or an unknown item.
-
+    Raises:
+        DataError: a mask of another length, rows that are not whole numbers, or an unknown item.
     """
     if deny is None:
         return None if allow is None else _chosen("allow", allow, n_items)

@@ -36,20 +36,13 @@ from twotower.retrieval.index import Parameters
 class HnswParameters(Parameters):
     """Parameters of `HnswIndex`, named as in the paper.
 
-    Attributes
-    ----------
-    m
-        Links of an item in the upper layers, at least 2; twice as many in the lowest.
-    ef_construction
-        Candidates considered for the links of an item.
-    damping
-        How much of a vector's norm, in percent and as a power, the graph ignores: 100 links by direction
-        alone, 50 by vectors as long as the root of their norm. At most 100.
-    ef_search
-        Candidates kept during a search, or k if that is more: more recall for more time.
-    threads
-        Threads to build with. With one the graph is the same each time; with more it is not.
-
+    Attributes:
+        m: links of an item in the upper layers, at least 2; twice as many in the lowest.
+        ef_construction: candidates considered for the links of an item.
+        damping: how much of a vector's norm, in percent and as a power, the graph ignores: 100 links by
+            direction alone, 50 by vectors as long as the root of their norm. At most 100.
+        ef_search: candidates kept during a search, or k if that is more: more recall for more time.
+        threads: threads to build with. With one the graph is the same each time; with more it is not.
     """
 
     of_search: ClassVar[tuple[str, ...]] = ("ef_search",)
@@ -173,22 +166,14 @@ def _checked_links(
 ) -> NDArray[np.uint64]:
     """Return where the links of each item begin, after checking that every link stays within the graph.
 
-    Parameters
-    ----------
-    links
-        Of all items; -1 for none.
-    levels
-        (n_items,) layers that an item is in.
-    entry
-        The item where a walk begins.
-    widths
-        Links of an item in all layers below each layer.
+    Args:
+        links: of all items; -1 for none.
+        levels: (n_items,) layers that an item is in.
+        entry: the item where a walk begins.
+        widths: links of an item in all layers below each layer.
 
-    Raises
-    ------
-    ValueError
-        FAISS would read past the end.
-
+    Raises:
+        ValueError: FAISS would read past the end.
     """
     n = len(levels)
     if levels.min() < 1 or levels.max() >= len(widths):

@@ -25,11 +25,8 @@ from twotower.retrieval.storage import Header, check_vectors, fingerprint, read_
 class Parameters:
     """The parameters of an index: whole numbers of at least 1 (0: chosen by the index).
 
-    Attributes
-    ----------
-    of_search
-        Names of those that can be changed without rebuilding.
-
+    Attributes:
+        of_search: names of those that can be changed without rebuilding.
     """
 
     of_search: ClassVar[tuple[str, ...]] = ()
@@ -38,11 +35,8 @@ class Parameters:
     def given(cls, values: dict[str, Any]) -> Self:
         """Return the defaults, updated with ``values``.
 
-        Raises
-        ------
-        ConfigError
-            An unknown parameter, or a value that is not a whole number of at least 1.
-
+        Raises:
+            ConfigError: an unknown parameter, or a value that is not a whole number of at least 1.
         """
         names = [field.name for field in fields(cls)]
         for name, value in values.items():
@@ -65,13 +59,9 @@ class Index(ABC):
     A search needs the item vectors themselves, which are not copied: in every kind of index, scores are the
     float32 dot products of `exact_top_k`, bit for bit. Don't change the vectors afterwards.
 
-    Attributes
-    ----------
-    name
-        Name of the kind, in tables and in the saved form.
-    items
-        (n_items, dim) float32.
-
+    Attributes:
+        name: name of the kind, in tables and in the saved form.
+        items: (n_items, dim) float32.
     """
 
     name: ClassVar[str]
@@ -89,22 +79,14 @@ class Index(ABC):
     def build(cls, items: NDArray[np.float32], **parameters: int) -> Self:
         """Build an index of item vectors.
 
-        Parameters
-        ----------
-        items
-            (n_items, dim) float32, at least one of each, all finite.
-        parameters
-            Parameters of the kind; those left out have good defaults.
+        Args:
+            items: (n_items, dim) float32, at least one of each, all finite.
+            parameters: parameters of the kind; those left out have good defaults.
 
-        Raises
-        ------
-        DataError
-            The vectors are not a matrix, empty, or not finite.
-        ConfigError
-            An unknown parameter, or one out of range.
-        MissingExtraError
-            The kind needs a library that is not installed.
-
+        Raises:
+            DataError: the vectors are not a matrix, empty, or not finite.
+            ConfigError: an unknown parameter, or one out of range.
+            MissingExtraError: the kind needs a library that is not installed.
         """
         given = cls._kind.given(parameters)
         return cls._build(_checked_items(items), given)
@@ -120,32 +102,23 @@ class Index(ABC):
     ) -> Candidates:
         """Find each user's k items of highest score; lists are full wherever k candidates exist.
 
-        Parameters
-        ----------
-        users
-            (n_users, dim) float32. One that is not finite is given the items whose score is a number,
-            exactly.
-        k
-            At least 1; where it exceeds a user's candidates the rest of the row is -1.
-        seen
-            Item rows that each user is never given; `Lists`, or ``(indptr, item)``, (n_users + 1,) and (n,).
-        allow, deny
-            The items that may be given to anyone, and those that may not: a mask (n_items,) bool, or item
-            rows, in any order. None allows all and denies none; an empty ``allow`` gives empty lists.
+        Args:
+            users: (n_users, dim) float32. One that is not finite is given the items whose score is a number,
+                exactly.
+            k: at least 1; where it exceeds a user's candidates the rest of the row is -1.
+            seen: item rows that each user is never given; `Lists`, or ``(indptr, item)``, (n_users + 1,) and
+                (n,).
+            allow, deny: the items that may be given to anyone, and those that may not: a mask (n_items,)
+                bool, or item rows, in any order. None allows all and denies none; an empty ``allow`` gives
+                empty lists.
 
-        Returns
-        -------
-        Candidates
+        Returns:
             Best first, equal scores by lower item row.
 
-        Raises
-        ------
-        ConfigError
-            ``k`` below 1.
-        DataError
-            ``users`` of another width; ``seen``, ``allow`` or ``deny`` of the wrong shape or kind, or naming
-            an item that does not exist.
-
+        Raises:
+            ConfigError: ``k`` below 1.
+            DataError: ``users`` of another width; ``seen``, ``allow`` or ``deny`` of the wrong shape or kind,
+                or naming an item that does not exist.
         """
         check_k(k)
         users = np.ascontiguousarray(users, dtype=np.float32)
@@ -164,11 +137,8 @@ class Index(ABC):
     def with_search(self, **parameters: int) -> Self:
         """Return the same index with other search parameters; nothing is built or copied.
 
-        Raises
-        ------
-        ConfigError
-            A parameter that needs a rebuild, or one out of range.
-
+        Raises:
+            ConfigError: a parameter that needs a rebuild, or one out of range.
         """
         for name in parameters:
             if name not in self._kind.of_search:
@@ -185,13 +155,9 @@ class Index(ABC):
     def structures(cls, n_items: int, dim: int, threads: int) -> Iterator[dict[str, int]]:
         """Yield the parameters to build with that `tune_index` tries: sizes around the usual good ones.
 
-        Parameters
-        ----------
-        n_items, dim
-            Of the item vectors.
-        threads
-            To build with, for kinds that can use several.
-
+        Args:
+            n_items, dim: of the item vectors.
+            threads: to build with, for kinds that can use several.
         """
         del n_items, dim, threads
         yield {}
@@ -219,11 +185,8 @@ class Index(ABC):
     def save(self, path: str | Path) -> None:
         """Write the index, without the item vectors, as one file, atomically.
 
-        Raises
-        ------
-        BundleError
-            It can't be written.
-
+        Raises:
+            BundleError: it can't be written.
         """
         kind = INDEXES.name_of(type(self))
         header = Header(kind, self.parameters(), self.n_items, self.dim, fingerprint(self.items))
@@ -233,14 +196,10 @@ class Index(ABC):
     def load(cls, path: str | Path, items: NDArray[np.float32]) -> Self:
         """Read an index of this kind that was saved for these item vectors; `load_index` reads any kind.
 
-        Raises
-        ------
-        BundleError
-            The file is missing, truncated, changed, of a newer format, of another kind, or was built from
-            other vectors.
-        DataError
-            ``items`` is not a matrix of finite numbers.
-
+        Raises:
+            BundleError: the file is missing, truncated, changed, of a newer format, of another kind, or was
+                built from other vectors.
+            DataError: ``items`` is not a matrix of finite numbers.
         """
         path = Path(path)
         header, payload = read_index(path)

@@ -21,17 +21,11 @@ from twotower.retrieval.index import Parameters
 class IvfParameters(Parameters):
     """Parameters of `IvfIndex`.
 
-    Attributes
-    ----------
-    nlist
-        Clusters; by default four times the square root of the number of items.
-    nprobe
-        Clusters that a user looks into: recall against time.
-    seed
-        Of the clustering.
-    threads
-        Of the clustering.
-
+    Attributes:
+        nlist: clusters; by default four times the square root of the number of items.
+        nprobe: clusters that a user looks into: recall against time.
+        seed: of the clustering.
+        threads: of the clustering.
     """
 
     of_search: ClassVar[tuple[str, ...]] = ("nprobe",)

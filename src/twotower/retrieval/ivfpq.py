@@ -30,21 +30,14 @@ _SAMPLE = 256 * 256  # items that the roundings are learned from, at most
 class IvfPqParameters(Parameters):
     """Parameters of `IvfPqIndex`.
 
-    Attributes
-    ----------
-    nlist
-        Clusters; by default four times the square root of the number of items.
-    m
-        Bytes of a code, at most dim; by default a quarter of dim. A dim that is no multiple of it is padded.
-    nprobe
-        Clusters that a user looks into: recall against time.
-    refine
-        Times k that are fetched, to be scored by the vectors themselves: recall against time.
-    seed
-        Of the clustering and of the sample.
-    threads
-        Of the clustering.
-
+    Attributes:
+        nlist: clusters; by default four times the square root of the number of items.
+        m: bytes of a code, at most dim; by default a quarter of dim. A dim that is no multiple of it is
+            padded.
+        nprobe: clusters that a user looks into: recall against time.
+        refine: times k that are fetched, to be scored by the vectors themselves: recall against time.
+        seed: of the clustering and of the sample.
+        threads: of the clustering.
     """
 
     of_search: ClassVar[tuple[str, ...]] = ("nprobe", "refine")

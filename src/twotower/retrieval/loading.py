@@ -16,16 +16,11 @@ from twotower.retrieval.storage import Header, parsed, read_index
 def load_index(path: str | Path, items: NDArray[np.float32]) -> Index:
     """Read an index of any kind that was saved for these item vectors.
 
-    Raises
-    ------
-    BundleError
-        The file is missing, truncated, changed, of a newer format or an unknown kind, or was built from other
-        vectors.
-    DataError
-        ``items`` is not a matrix of finite numbers.
-    MissingExtraError
-        The kind needs a library that is not installed.
-
+    Raises:
+        BundleError: the file is missing, truncated, changed, of a newer format or an unknown kind, or was
+            built from other vectors.
+        DataError: ``items`` is not a matrix of finite numbers.
+        MissingExtraError: the kind needs a library that is not installed.
     """
     return _restored(Path(path), *read_index(Path(path)), items)
 

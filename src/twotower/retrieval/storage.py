@@ -32,17 +32,11 @@ _OF_FAISS = ("hnsw", "ivfpq")
 class Header:
     """What a saved index is, and which vectors it belongs to.
 
-    Attributes
-    ----------
-    kind
-        Name of the kind of index.
-    parameters
-        The parameters of building and of searching.
-    n_items, dim
-        Shape of the item vectors it was built from.
-    vectors
-        `fingerprint` of the item vectors.
-
+    Attributes:
+        kind: name of the kind of index.
+        parameters: the parameters of building and of searching.
+        n_items, dim: shape of the item vectors it was built from.
+        vectors: `fingerprint` of the item vectors.
     """
 
     kind: str
@@ -62,11 +56,8 @@ def fingerprint(vectors: NDArray[np.float32]) -> str:
 def write_index(path: Path, header: Header, payload: bytes) -> None:
     """Write the file under a temporary name and rename it into place when it is complete.
 
-    Raises
-    ------
-    BundleError
-        It can't be written; what was there before is unchanged.
-
+    Raises:
+        BundleError: it can't be written; what was there before is unchanged.
     """
     body = json.dumps(asdict(header), sort_keys=True).encode() + b"\n"
     digest = hashlib.sha256(body)
@@ -79,11 +70,8 @@ def write_index(path: Path, header: Header, payload: bytes) -> None:
 def read_index(path: Path) -> tuple[Header, bytes]:
     """Return the header and the rest of a saved index after checking its hash.
 
-    Raises
-    ------
-    BundleError
-        The file is missing, not an index, of a newer format, truncated or changed.
-
+    Raises:
+        BundleError: the file is missing, not an index, of a newer format, truncated or changed.
     """
     try:
         with opened(path.parent, (path.name,)) as files:
@@ -100,11 +88,8 @@ def read_index(path: Path) -> tuple[Header, bytes]:
 def parsed(path: Path, content: bytes) -> tuple[Header, bytes]:
     """Do as `read_index` with the bytes of a file; ``path`` is for messages.
 
-    Raises
-    ------
-    BundleError
-        As `read_index`.
-
+    Raises:
+        BundleError: as `read_index`.
     """
     first, _, rest = content.partition(b"\n")
     number = first.removeprefix(_MAGIC)
@@ -136,11 +121,8 @@ def parsed(path: Path, content: bytes) -> tuple[Header, bytes]:
 def check_vectors(path: Path, header: Header, items: NDArray[np.float32]) -> None:
     """Refuse an index that was built from other vectors.
 
-    Raises
-    ------
-    BundleError
-        The item vectors are not the ones that the index was built from.
-
+    Raises:
+        BundleError: the item vectors are not the ones that the index was built from.
     """
     if items.shape != (header.n_items, header.dim):
         raise BundleError(

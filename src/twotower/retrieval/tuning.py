@@ -28,21 +28,13 @@ _EXACT = ExactIndex.name
 class Point:
     """The measurements of an index.
 
-    Attributes
-    ----------
-    kind
-        Its name.
-    parameters
-        What it was built and searched with.
-    recall
-        Mean share of a user's exact top k that it found.
-    microseconds
-        Time of a query with one user on one thread, averaged over the sample.
-    build_seconds
-        Time to build it, with the threads of its parameters.
-    bytes
-        Memory besides the item vectors.
-
+    Attributes:
+        kind: its name.
+        parameters: what it was built and searched with.
+        recall: mean share of a user's exact top k that it found.
+        microseconds: time of a query with one user on one thread, averaged over the sample.
+        build_seconds: time to build it, with the threads of its parameters.
+        bytes: memory besides the item vectors.
     """
 
     kind: str
@@ -57,17 +49,11 @@ class Point:
 class Tuned:
     """The chosen index, and the measurements that it was chosen by.
 
-    Attributes
-    ----------
-    index
-        The chosen index.
-    point
-        Its measurements.
-    curve
-        All measurements, the exact scan first.
-    reason
-        Why it was chosen, in a sentence.
-
+    Attributes:
+        index: the chosen index.
+        point: its measurements.
+        curve: all measurements, the exact scan first.
+        reason: why it was chosen, in a sentence.
     """
 
     index: Index
@@ -81,22 +67,14 @@ def recall(index: Index, exact: Candidates | Index, users: NDArray[np.float32], 
 
     An item that ties with the k-th of the exact answer counts as found.
 
-    Parameters
-    ----------
-    index
-        The index to measure.
-    exact
-        The correct answer: that of `exact_top_k` for at least ``k`` items, or an exact index.
-    users
-        (n_users, dim), at least one.
-    k
-        At least 1.
+    Args:
+        index: the index to measure.
+        exact: the correct answer: that of `exact_top_k` for at least ``k`` items, or an exact index.
+        users: (n_users, dim), at least one.
+        k: at least 1.
 
-    Raises
-    ------
-    DataError
-        No users, or an exact answer for another number of users or with fewer than ``k`` items.
-
+    Raises:
+        DataError: no users, or an exact answer for another number of users or with fewer than ``k`` items.
     """
     check_k(k)
     right = exact.search(users, k) if isinstance(exact, Index) else exact
@@ -130,35 +108,21 @@ def tune_index(
     is measured like the others; it is chosen if it is the fastest or if no other index reaches the target,
     unless ``exact`` is false.
 
-    Parameters
-    ----------
-    items
-        (n_items, dim) float32.
-    users
-        (n_users, dim) float32: a sample of typical users; a hundred or more give stable results.
-    k
-        Number of items per query.
-    target_recall
-        Above 0, at most 1.
-    kinds
-        Names in `INDEXES`; all by default. The exact scan is always measured.
-    exact
-        Whether the exact scan may be chosen if it is not among ``kinds``.
-    threads
-        Number of threads to build with.
-    told
-        Called with each measurement as soon as it is made.
+    Args:
+        items: (n_items, dim) float32.
+        users: (n_users, dim) float32: a sample of typical users; a hundred or more give stable results.
+        k: number of items per query.
+        target_recall: above 0, at most 1.
+        kinds: names in `INDEXES`; all by default. The exact scan is always measured.
+        exact: whether the exact scan may be chosen if it is not among ``kinds``.
+        threads: number of threads to build with.
+        told: called with each measurement as soon as it is made.
 
-    Raises
-    ------
-    ConfigError
-        A target outside (0, 1], an unknown kind, or ``k`` below 1; no index that may be chosen reaches the
-        target.
-    DataError
-        No users, or vectors that can't be searched.
-    MissingExtraError
-        A kind needs a library that is not installed.
-
+    Raises:
+        ConfigError: a target outside (0, 1], an unknown kind, or ``k`` below 1; no index that may be chosen
+            reaches the target.
+        DataError: no users, or vectors that can't be searched.
+        MissingExtraError: a kind needs a library that is not installed.
     """
     check_k(k)
     kinds = [kind for kind in INDEXES if kind != _EXACT] if kinds is None else kinds
