@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+import twotower as tt
 from twotower.retrieval.registry import INDEXES
 
 
@@ -109,7 +110,6 @@ def test_an_index_that_is_damaged_or_of_other_vectors_is_refused(call, indexed: 
     assert answer.code == 2
     assert "part index.bin of bundle" in answer.err
     # even where the manifest agrees: an index of the items in another order
-    import twotower as tt
     from twotower.retrieval import HnswIndex
 
     vectors = tt.load(indexed / "bundle").items.vectors
@@ -138,6 +138,21 @@ def test_someone_new_is_recommended_to_by_items(call, run: Path) -> None:
     answer = call("recommend", run, "--item", 333)
     assert answer.code == 2
     assert "unknown item '333'" in answer.err
+
+
+def test_someone_new_is_recommended_to_by_features(call, run: Path) -> None:
+    answer = call("recommend", run, "--item", 3, "--feature", "age=31", "-k", 4)
+    assert answer.out.splitlines()[0] == "recommended to someone new who liked 3 with age=31"
+    model = tt.load(run)
+    for items in ([], [3]):
+        words = [word for one in items for word in ("--item", one)]
+        found = call("recommend", run, *words, "--feature", "age=31", "--json").json
+        assert found["features"] == {"age": "31"}
+        expected = model.recommend(tt.Query(history=items or None, features={"age": 31}))
+        assert [one["item_id"] for one in found["items"]] == expected["film"].to_list()
+        assert [one["score"] for one in found["items"]] == pytest.approx(expected["score"].to_list())
+    answer = call("recommend", run, "--feature", "aeg=31")
+    assert (answer.code, "Did you mean 'age'" in answer.err) == (2, True), answer.err
 
 
 def test_an_unknown_user_is_told_of_the_other_ways(call, run: Path) -> None:

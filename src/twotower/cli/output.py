@@ -6,7 +6,7 @@ import json
 import math
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -110,9 +110,10 @@ def recommendations_json(frame: pl.DataFrame, user: Any) -> dict[str, Any]:
     return {"user_id": frame.item(0, 0) if frame.height else user, "items": _items(frame)}
 
 
-def given_json(frame: pl.DataFrame, given: Sequence[Any]) -> dict[str, Any]:
-    """Return the recommendations for a new user described by items, for ``--json``."""
-    return {"given": list(given), "items": _items(frame)}
+def given_json(frame: pl.DataFrame, given: Sequence[Any], features: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the recommendations for a new user described by items or features, for ``--json``."""
+    described = {"features": dict(features)} if features else {}
+    return {"given": list(given), **described, "items": _items(frame)}
 
 
 def similar_json(frame: pl.DataFrame) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -18,9 +18,6 @@ from twotower.cli.options import (
     candidates,
 )
 
-if TYPE_CHECKING:
-    pass
-
 
 @guarded
 def recommend(
@@ -33,6 +30,14 @@ def recommend(
         list[str] | None,
         typer.Option(
             "--item", metavar="ID", help="Recommend to a new user who liked this item; can be repeated."
+        ),
+    ] = None,
+    features: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--feature",
+            metavar="COLUMN=VALUE",
+            help="Recommend to a new user with this feature; can be repeated, and combined with --item.",
         ),
     ] = None,
     everyone: Annotated[
@@ -64,8 +69,9 @@ def recommend(
 
     Every item is scored unless the run has an index; see `twotower index`.
     """
-    if [everyone, bool(users), bool(items)].count(True) != 1:
-        raise typer.BadParameter("use one of --user ID, --item ID and --all")
+    if [everyone, bool(users), bool(items or features)].count(True) != 1:
+        raise typer.BadParameter("use one of --user ID, --item ID (or --feature COLUMN=VALUE) and --all")
+    described = _described(features)
     if everyone == (out is None):
         raise typer.BadParameter("--all and --out FILE must be used together")
     from twotower import workflows  # noqa: PLC0415
@@ -95,10 +101,14 @@ def recommend(
         else:
             output.log(f"wrote {rows:,} rows to {out}")
         return
-    if items:
-        frame = recommender.recommend(Query(history=items), k, exclude_seen=exclude_seen, **filters)
-        title = f"recommended to someone new who liked {', '.join(items)}"
-        answers = [(title, frame, output.given_json(frame, items))]
+    if items or described:
+        query = Query(history=items or None, features=described or None)
+        frame = recommender.recommend(query, k, exclude_seen=exclude_seen, **filters)
+        said = f" who liked {', '.join(items)}" if items else ""
+        said += f" with {', '.join(features)}" if features else ""
+        answers = [
+            (f"recommended to someone new{said}", frame, output.given_json(frame, items or (), described))
+        ]
     else:
         answers = []
         for user in dict.fromkeys(users or ()):
@@ -110,3 +120,11 @@ def recommend(
     else:
         for title, frame, _ in answers:
             output.print_items(frame, title)
+
+
+def _described(features: list[str] | None) -> dict[str, str]:
+    """Return features given as COLUMN=VALUE."""
+    for one in features or ():
+        if "=" not in one:
+            raise typer.BadParameter(f"--feature takes COLUMN=VALUE, got {one!r}; write for example age=31")
+    return {name: value for name, _, value in (one.partition("=") for one in features or ())}
