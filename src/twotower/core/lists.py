@@ -47,6 +47,9 @@ class Lists:
     @classmethod
     def from_groups(cls, groups: Sequence[Sequence[int] | NDArray[np.integer]]) -> Lists:
         """Make lists of item rows from a sequence for each row."""
+        if len(groups) == 1:  # the most frequent case in serving
+            (only,) = groups
+            return cls(np.array([0, len(only)]), np.asarray(only, dtype=np.int32))
         lengths = np.array([len(group) for group in groups], dtype=np.int64)
         values = np.concatenate([np.empty(0, np.int32), *groups]).astype(np.int32, copy=False)
         return cls.from_lengths(lengths, values)
@@ -71,13 +74,15 @@ class Lists:
 
         Args:
             name: what the lists are, for messages.
-            given: `Lists`, or pointers and item rows as a tuple, of any integer type.
+            given: `Lists`, or pointers and item rows as a tuple, of any integer type; None for empty lists.
             n: the required number of lists.
             n_items: upper bound of item rows (exclusive); None for no bound.
 
         Raises:
             DataError: pointers don't rise from 0 to the number of item rows, or an item does not exist.
         """
+        if given is None:
+            return cls.empty(n)
         pointers, rows = (np.asarray(one) for one in (given.arrays if isinstance(given, Lists) else given))
         if (
             pointers.shape != (n + 1,)

@@ -276,11 +276,5 @@ class QueryEncoder:
         return own.zip_with(is_known, written).rename(name)
 
 
-def itself(encoded: EncodedItems | EncodedQueries) -> Lists:
-    """Return lists that hold the row of each, and nothing for new ones."""
-    known = encoded.rows >= 0
-    return Lists.from_lengths(known, encoded.rows[known].astype(np.int32))
-
-
 def _places(n: int) -> pl.Series:
     return pl.Series(PLACE, np.arange(n, dtype=np.int64))

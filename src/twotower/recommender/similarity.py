@@ -17,26 +17,11 @@ from twotower.recommender.display import Filters
 from twotower.recommender.histories import Rows
 from twotower.recommender.parts import EntityVectors
 from twotower.recommender.queries import Queries, Users
-from twotower.recommender.query_encoder import EncodedItems, EncodedQueries, Items, itself
+from twotower.recommender.query_encoder import EncodedItems, EncodedQueries, Items
 from twotower.recommender.state import RecommenderState
 from twotower.retrieval import Candidates, exact_top_k
 
 F32 = NDArray[np.float32]
-
-
-def nearest(
-    asked: EncodedItems | EncodedQueries, own: F32, others: F32, k: int, allowed: NDArray[np.bool_] | None
-) -> Candidates:
-    """Return the ``k`` of highest cosine for each, without itself.
-
-    Args:
-        asked: the users or items asked about.
-        own: float32 (n, width), their directions.
-        others: float32 (m, width), the directions of all that are known, in the order of their rows.
-        k: at least 1.
-        allowed: bool (m,), those that may be given; None for all.
-    """
-    return exact_top_k(own, others, k, seen=itself(asked), allow=allowed)
 
 
 def users_of(seen: Lists, items: Rows) -> Lists:
@@ -101,7 +86,7 @@ class VectorAnswers(RecommenderState):
         asked = self.query_encoder.items(items)
         k = self._items_view.length(k, others=bool((asked.rows >= 0).all()))
         allowed = self._allowed(allow, deny, filters, strict)
-        top = nearest(asked, self.directions(asked.vectors), self.item_directions, k, allowed)
+        top = self._nearest(asked, self.item_directions, k, allowed)
         return self._items_view.table(top, asked.names, f"similar_{self._items_view.column}", "item_")
 
     def similar_users(
@@ -136,7 +121,7 @@ class VectorAnswers(RecommenderState):
         asked = self._encoded(users)
         k = self._users_view.length(k, others=bool((asked.rows >= 0).all()))
         allowed = self._users_view.allowed(allow, deny, strict=strict)
-        top = nearest(asked, self.directions(asked.vectors), self._user_directions, k, allowed)
+        top = self._nearest(asked, self._user_directions, k, allowed)
         return self._users_view.table(top, asked.names, f"similar_{self._users_view.column}")
 
     def users_for(
@@ -175,6 +160,14 @@ class VectorAnswers(RecommenderState):
         self._tell_purpose()
         top = exact_top_k(asked.vectors, self.users.vectors, k, seen=barred, allow=allowed)
         return self._users_view.table(top, asked.names, prefix="item_")
+
+    def _nearest(
+        self, asked: EncodedItems | EncodedQueries, others: F32, k: int, allowed: NDArray[np.bool_] | None
+    ) -> Candidates:
+        """Return the ``k`` rows of ``others`` of highest cosine for each, without itself."""
+        known = asked.rows >= 0
+        itself = Lists.from_lengths(known, asked.rows[known].astype(np.int32))
+        return exact_top_k(self.directions(asked.vectors), others, k, seen=itself, allow=allowed)
 
     def _encoded(self, users: Users) -> EncodedQueries:
         return self.query_encoder.encode(Queries.of(users))

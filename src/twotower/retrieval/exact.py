@@ -21,7 +21,7 @@ from twotower.core.lists import AnyLists, Lists
 from twotower.errors import ConfigError
 from twotower.retrieval import kernels
 from twotower.retrieval.candidates import Candidates
-from twotower.retrieval.filters import candidate_rows, seen_lists
+from twotower.retrieval.filters import candidate_rows
 
 _ALONE = 16  # up to here threads cost more to start than they save on a catalogue of ten thousand items
 _KEYS = 1 << 22  # of a block's best so far, at most: 32 MiB a thread
@@ -61,7 +61,7 @@ def exact_top_k(
             f"users and items must be matrices of one width; got shapes {users.shape} and {items.shape}."
         )
     n_users, n_items = users.shape[0], items.shape[0]
-    lists = seen_lists(seen, n_users, n_items)
+    lists = Lists.check("`seen`", seen, n_users, n_items)
     return scan(users, items, k, lists, candidate_rows(allow, deny, n_items))
 
 

@@ -1,21 +1,11 @@
-"""Filters of a search: each user's seen items, and the items allowed or denied for everyone."""
+"""Filters of a search: the items allowed or denied for everyone."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from twotower.core.lists import AnyLists, Lists
 from twotower.errors import DataError
-
-
-def seen_lists(seen: AnyLists | None, n_users: int, n_items: int) -> Lists:
-    """Return ``seen`` checked and in the types of the kernels; None is an empty list for each user.
-
-    Raises:
-        DataError: pointers that don't rise from 0 to the number of items, or an unknown item.
-    """
-    return Lists.empty(n_users) if seen is None else Lists.check("`seen`", seen, n_users, n_items)
 
 
 def candidate_rows(allow: ArrayLike | None, deny: ArrayLike | None, n_items: int) -> NDArray[np.int32] | None:

@@ -16,7 +16,7 @@ from twotower.core.lists import AnyLists, Lists
 from twotower.errors import BundleError, ConfigError, DataError, nearest
 from twotower.retrieval.candidates import Candidates
 from twotower.retrieval.exact import check_k
-from twotower.retrieval.filters import candidate_rows, seen_lists
+from twotower.retrieval.filters import candidate_rows
 from twotower.retrieval.registry import INDEXES
 from twotower.retrieval.storage import Header, check_vectors, fingerprint, read_index, write_index
 
@@ -127,7 +127,7 @@ class Index(ABC):
                 f"user vectors must have the width of the items', {self.dim}; got shape {users.shape}. "
                 "Encode them with the model that the items come from."
             )
-        lists = seen_lists(seen, users.shape[0], self.n_items)
+        lists = Lists.check("`seen`", seen, users.shape[0], self.n_items)
         return self._search(users, int(k), lists, candidate_rows(allow, deny, self.n_items))
 
     def parameters(self) -> dict[str, int]:

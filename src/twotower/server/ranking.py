@@ -114,7 +114,10 @@ def lists(
     """
     users = encoded_users(state, asked, deadline)
     vectors = users[0].vector[None] if len(users) == 1 else np.stack([user.vector for user in users])
-    top = state.items.search(vectors, want.k, _barred(users, want), want.allow)
+    barred = [user.seen if want.exclude_seen else NO_ROWS for user in users]
+    if len(want.deny):
+        barred = [np.concatenate([own, want.deny]) for own in barred]
+    top = state.items.search(vectors, want.k, Lists.from_groups(barred), want.allow)
     for place, user in enumerate(users):
         deadline.check()
         items = listed(state, top.items[place].tolist(), top.scores[place].tolist())
@@ -124,15 +127,6 @@ def lists(
                 item["because"] = because
         name, known = asked[place].name, user.row >= 0
         yield {"user_id": name, "known": known, "events": user.events, "items": items}, user
-
-
-def _barred(users: Sequence[EncodedUser], want: Wanted) -> Lists:
-    each = [user.seen if want.exclude_seen else NO_ROWS for user in users]
-    if len(want.deny):
-        each = [np.concatenate([own, want.deny]) for own in each]
-    if len(each) == 1:  # the most frequent request, without a copy
-        return Lists(np.array([0, len(each[0])]), each[0])
-    return Lists.from_groups(each)
 
 
 def listed(state: State, rows: Sequence[int], scores: Sequence[float]) -> list[dict[str, Any]]:

@@ -43,28 +43,24 @@ class UserList(BaseModel):
     items: list[Recommended]
 
 
-class RecommendAnswer(BaseModel):
+class _Lists(BaseModel):
+    model: str = Field(description="Version of the model that answered.")
+    degraded: bool = Field(
+        False,
+        description="true if the event store did not respond, and lists are without recent events. Left out "
+        "if false.",
+    )
+
+
+class RecommendAnswer(_Lists):
     """Lists in the order of the users asked for."""
 
-    model: str = Field(description="Version of the model that answered.")
     results: list[UserList]
     unknown: int = Field(description="Number of unknown items in allow and deny, which were left out.")
-    degraded: bool = Field(
-        False,
-        description="true if the event store did not respond, and lists are without recent events. Left out "
-        "if false.",
-    )
 
 
-class OneListAnswer(UserList):
+class OneListAnswer(_Lists, UserList):
     """The list of one user."""
-
-    model: str
-    degraded: bool = Field(
-        False,
-        description="true if the event store did not respond, and lists are without recent events. Left out "
-        "if false.",
-    )
 
 
 class SimilarAnswer(BaseModel):
