@@ -79,7 +79,7 @@ def _ours(train: tt.TrainPart, steps: int, **settings: Any) -> tuple[Speed, int,
     def step() -> float:
         batch = next(batches)
         trainer.step(batch, RATE)
-        n_users = pairs.n_users if batch.users is None else len(batch.users)
+        n_users = pairs.n_users if batch.queries is None else len(batch.queries)
         n_items = catalogue if batch.items is None else len(batch.items)
         # once, whatever the number of members: together they are as wide as one
         return float(n_users * n_items)

@@ -30,7 +30,7 @@ def rows_of(batch: Batch) -> Rows:
     """The batch's pairs with their warm rows."""
     pairs = batch.pairs
     user = np.repeat(np.arange(pairs.n_users), np.diff(pairs.indptr))
-    users = user if batch.users is None else batch.users[user]
+    users = user if batch.queries is None else batch.queries[user]
     items = pairs.item if batch.items is None else batch.items[pairs.item]
     weight = np.ones(len(pairs)) if pairs.weight is None else pairs.weight
     columns = (users.tolist(), items.tolist(), pairs.label.tolist(), weight.tolist())
@@ -65,7 +65,7 @@ SIZES = [(3000, 40, 30), (3000, 40, 900), (3000, 900, 30), (3000, 900, 800)]
 def test_an_epoch_deals_every_pair_exactly_once(size: tuple[int, int, int], weighted: bool) -> None:
     pairs = made(*size, weighted=weighted)
     batcher = Batcher(pairs, size[2], 150, seed=3)
-    assert (batcher.every_user, batcher.every_item) == (size[1] == 40, size[2] == 30)
+    assert (batcher.every_query, batcher.every_item) == (size[1] == 40, size[2] == 30)
     for epoch in (1, 2):
         batches = list(batcher.epoch(epoch))
         assert len(batches) == 20
@@ -84,12 +84,12 @@ def test_batches_keep_the_order_of_the_pairs_and_name_rows_once(size: tuple[int,
         assert places == sorted(places)
         assert batch.pairs.indptr[0] == 0
         assert batch.pairs.indptr[-1] == len(batch.pairs)
-        if batch.users is None:
+        if batch.queries is None:
             assert batch.pairs.n_users == pairs.n_users
         else:
-            assert (np.diff(batch.users) > 0).all()
+            assert (np.diff(batch.queries) > 0).all()
             assert (np.diff(batch.pairs.indptr) > 0).all(), "a user without a pair"
-            assert len(batch.users) == batch.pairs.n_users
+            assert len(batch.queries) == batch.pairs.n_users
         if batch.items is not None:
             assert len(set(batch.items.tolist())) == len(batch.items)
             assert set(batch.pairs.item.tolist()) == set(range(len(batch.items)))
@@ -98,13 +98,13 @@ def test_batches_keep_the_order_of_the_pairs_and_name_rows_once(size: tuple[int,
 def test_whole_sides_and_distinct_rows_hold_the_same_pairs() -> None:
     pairs = made(2000, 100, 80)
     whole, distinct = Batcher(pairs, 80, 150, seed=1), Batcher(pairs, 80, 150, seed=1)
-    assert whole.every_user
+    assert whole.every_query
     assert whole.every_item
-    distinct.every_user = distinct.every_item = False
+    distinct.every_query = distinct.every_item = False
     distinct._stamp = np.full(80, -1, dtype=np.int32)
     for one, two in zip(whole.epoch(4), distinct.epoch(4), strict=True):
         assert rows_of(one) == rows_of(two)
-        assert two.users is not None
+        assert two.queries is not None
         assert two.items is not None
 
 
@@ -192,18 +192,18 @@ def test_a_batch_for_sampling_says_what_its_users_have() -> None:
     pairs = many()
     own = set(zip(pairs.user.tolist(), pairs.item.tolist(), strict=True))
     for batch in sampled(pairs, negatives=50).epoch(1):
-        assert batch.users is not None
+        assert batch.queries is not None
         assert batch.items is not None
         assert batch.step is not None
         assert batch.step.positives is not None
         indptr, rows = batch.step.positives.arrays
         told = {
             (user, int(batch.items[row]))
-            for place, user in enumerate(batch.users.tolist())
+            for place, user in enumerate(batch.queries.tolist())
             for row in rows[indptr[place] : indptr[place + 1]]
         }
         here = set(batch.items.tolist())
-        assert told == {(u, i) for u, i in own if u in set(batch.users.tolist()) and i in here}
+        assert told == {(u, i) for u, i in own if u in set(batch.queries.tolist()) and i in here}
         assert len(here) == len(batch.items) > len(set(batch.pairs.item.tolist()))
 
 
@@ -228,6 +228,6 @@ def test_log_q_is_the_chance_that_an_item_is_in_a_batch() -> None:
 
 def test_whole_batches_hold_everyone() -> None:
     for batch in sampled(many(), whole=True).epoch(1):
-        assert batch.users is None
+        assert batch.queries is None
         assert batch.items is None
         assert batch.pairs.n_users == 300

@@ -319,7 +319,7 @@ def test_the_penalty_of_an_epoch_by_hand(whole: bool) -> None:
         objective=Nothing(), penalty=0.7, id_dropout=0.0, model={"dropout": 0.0}, learning_rate=1e-12
     )
     if not whole:
-        made.batcher.every_user = made.batcher.every_item = False
+        made.batcher.every_query = made.batcher.every_item = False
         made.batcher._stamp = np.full(N_ITEMS, -1, dtype=np.int32)
     model = made.task.model.train()
     found = {"users": torch.zeros(N_USERS, 5), "items": torch.zeros(N_ITEMS, 5)}
@@ -371,7 +371,7 @@ def test_a_step_reports_the_loss_before_it() -> None:
     made = trainer(id_dropout=0.0, model={"dropout": 0.0}, penalty=0.3)
     batch = next(made.batcher.epoch(1))
     U, V = made.task.model.encode(USERS, "users").numpy(), made.task.model.encode(ITEMS, "items").numpy()
-    assert batch.users is None
+    assert batch.queries is None
     user = np.repeat(np.arange(N_USERS), np.diff(batch.pairs.indptr))
     expected = np.mean(((U[user] * V[batch.pairs.item]).sum(axis=1) - batch.pairs.label) ** 2)
     made.task.model.train()
@@ -383,7 +383,7 @@ def test_distinct_rows_and_whole_sides_train_alike() -> None:
     for whole in (True, False):
         made = trainer(id_dropout=0.0, model={"dropout": 0.0}, penalty=0.1, epochs=3)
         if not whole:
-            made.batcher.every_user = made.batcher.every_item = False
+            made.batcher.every_query = made.batcher.every_item = False
             made.batcher._stamp = np.full(N_ITEMS, -1, dtype=np.int32)
         run(made)
         results.append(state(made))

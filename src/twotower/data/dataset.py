@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from twotower.config.kinds import FeatureKind, kind_of
 from twotower.config.schema import Schema
@@ -145,6 +147,11 @@ class Dataset:
         if duration is not None and duration in self.interactions.columns and duration not in columns:
             columns.append(duration)
         return columns
+
+    def times(self) -> NDArray[np.float64]:
+        """Return the seconds of each interaction, NaN where there is no time; the schema must name them."""
+        assert self.schema.timestamp is not None
+        return self.interactions.get_column(self.schema.timestamp).cast(pl.Float64).to_numpy()
 
     def with_interactions(self, interactions: pl.DataFrame, *notes: str) -> Dataset:
         """Return the dataset with other interactions (a selection of its rows)."""

@@ -83,7 +83,7 @@ def _settings(
 ) -> FoldInSettings:
     """Return the fold-in settings; objectives other than least squares get those of `AllPairs`."""
     task, target, solved = setup.task, setup.target, setup.trainer.solves
-    pairs, objective = task.pairs, task.settings
+    pairs, objective = task.by_user, task.settings
     counts = pairs.lists.lengths
     # what `penalty_shares` divides by
     ridge = task.penalty * len(pairs) / float(np.sqrt(counts).sum())

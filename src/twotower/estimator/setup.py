@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -16,16 +17,18 @@ from twotower.config.parts import Parts, first_that, trainer_of
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.durations import durations
 from twotower.data.placeholders import constant
-from twotower.errors import DataError
+from twotower.errors import ConfigError, DataError
 from twotower.estimator.settings import Settings
 from twotower.features import Encoder
 from twotower.kernels.pairs import Pairs
 from twotower.objectives.registry import OBJECTIVES
 from twotower.targets.positive import PositiveRule
 from twotower.targets.target import Target, label_targets
-from twotower.towers import TwoTowerModel
+from twotower.towers import History, TwoTowerModel
 from twotower.towers.encoded_table import EncodedTable
+from twotower.towers.registry import TOWERS
 from twotower.training import Trainer, TrainingTask
+from twotower.training.queries import TrainQueries, in_order
 from twotower.training.registry import TRAINERS
 
 
@@ -76,18 +79,45 @@ def prepare(settings: Settings, train: TrainPart, rule: PositiveRule, device: to
         weight = learned.interactions.get_column(schema.weight).to_numpy().astype(np.float32)
         weight = weight / max(float(weight.mean(dtype=np.float64)), 1e-12)  # 1 on average
     sides = (encoder.users, encoder.items)
-    user, item = (side.rows(learned.interactions.get_column(side.column)).astype(np.int32) for side in sides)
+    user, item = (side.rows(learned.interactions.get_column(side.column)) for side in sides)
     n_users, n_items = (len(side.warm_ids) for side in sides)
-    pairs = Pairs.from_arrays(user, item, values, weight, n_users=n_users)
     tables = {which: EncodedTable.of(getattr(encoder, which), train, device) for which in ("users", "items")}
     users, items = (table.take(table.encoder.warm_ids) for table in tables.values())
+    rows, n_rows, queries = user, n_users, None
+    if TOWERS.get(model.kind).reads_history:
+        past, tables["users"] = _histories(train, encoder, tables["users"])
+        queries, rows = TrainQueries.of(user, learned.times(), past)
+        n_rows = len(queries.user)
+    pairs = Pairs.from_arrays(rows, item, values, weight, n_users=n_rows)
     towers = TwoTowerModel(users.shape, items.shape, n_users, n_items, model, settings.seed, target.base)
-    loss = OBJECTIVES.get(objective.name).of(objective, len(pairs), n_users * n_items)
+    loss = OBJECTIVES.get(objective.name).of(objective, len(pairs), n_rows * n_items)
     loss.check(pairs)
     penalty = strength_of(objective, pairs, n_items)
-    task = TrainingTask(towers.to(device), users, items, pairs, loss, objective, penalty, settings.seed)
+    task = TrainingTask(
+        towers.to(device), users, items, pairs, loss, objective, penalty, settings.seed, queries
+    )
     trainer = TRAINERS.get(trainer_of(model, objective, settings.training))
     return TrainingSetup(encoder, tables, target, task, trainer(task, parts.training))
+
+
+def _histories(train: TrainPart, encoder: Encoder, users: EncodedTable) -> tuple[Pairs, EncodedTable]:
+    """Return what warm users did, and the table of all users with everything that they did.
+
+    Raises:
+        ConfigError: the schema names no timestamp.
+    """
+    schema, events = train.schema, train.interactions
+    if schema.timestamp is None:
+        raise ConfigError(
+            "towers that read histories need the time of each interaction; set schema.timestamp to its column"
+        )
+    user, item, time = events.get_column(schema.user), events.get_column(schema.item), train.times()
+    items, (label, _, _) = encoder.items.rows(item), labels_of(train)
+    warm, n_warm = encoder.users.rows(user), len(encoder.users.warm_ids)
+    past = in_order(warm, items, label, time, n_warm)
+    every = in_order(users.ids.rows(user), items, label, time, len(users.ids))
+    history = History.of(every, users.arrays.warm.device)
+    return past, replace(users, arrays=replace(users.arrays, history=history))
 
 
 def settled(model: ModelConfig, objective: ObjectiveConfig, training: TrainingConfig) -> Parts:

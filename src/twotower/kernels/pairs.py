@@ -36,6 +36,8 @@ class Pairs:
         (n,) float32.
     weight
         (n,) float32, not negative; None means that every pair has weight 1.
+    time
+        (n,) float64, seconds since 1970-01-01 UTC, nan where unknown; None means that no time is needed.
 
     """
 
@@ -43,6 +45,7 @@ class Pairs:
     item: NDArray[np.int32]
     label: NDArray[np.float32]
     weight: NDArray[np.float32] | None = None
+    time: NDArray[np.float64] | None = None
 
     @property
     def n_users(self) -> int:
@@ -65,7 +68,7 @@ class Pairs:
 
     def by_item(self, n_items: int) -> Pairs:
         """Return the transpose: items as rows, each with its users (in ``item``) in ascending order."""
-        return _grouped(self.item.astype(np.int64), self.user, self.label, self.weight, n_items)
+        return _grouped(self.item.astype(np.int64), self.user, self.label, self.weight, self.time, n_items)
 
     def __len__(self) -> int:
         return self.item.size
@@ -77,6 +80,7 @@ class Pairs:
         item: ArrayLike,
         label: ArrayLike,
         weight: ArrayLike | None = None,
+        time: NDArray[np.float64] | None = None,
         *,
         n_users: int,
     ) -> Pairs:
@@ -90,6 +94,8 @@ class Pairs:
             (n,) finite.
         weight
             (n,) finite, not negative; or None.
+        time
+            (n,) seconds, or None.
         n_users
             Rows of ``U``.
 
@@ -105,7 +111,7 @@ class Pairs:
         weights = None if weight is None else _float_column("weight", weight, users.size)
         if weights is not None:
             _refuse("weight", weights, weights < 0, "must not be negative")
-        return _grouped(users, items.astype(np.int32), labels, weights, n_users)
+        return _grouped(users, items.astype(np.int32), labels, weights, time, n_users)
 
 
 def _grouped(
@@ -113,11 +119,13 @@ def _grouped(
     item: NDArray[np.int32],
     label: NDArray[np.float32],
     weight: NDArray[np.float32] | None,
+    time: NDArray[np.float64] | None,
     n_users: int,
 ) -> Pairs:
     indptr, place = _group(user, n_users)
     weight = None if weight is None else _scatter(weight, place)
-    return Pairs(indptr, _scatter(item, place), _scatter(label, place), weight)
+    time = None if time is None else _scatter(time, place)
+    return Pairs(indptr, _scatter(item, place), _scatter(label, place), weight, time)
 
 
 @njit(cache=True)

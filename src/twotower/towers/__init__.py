@@ -3,6 +3,7 @@
 from twotower.towers.arrays import SideArrays
 from twotower.towers.finished import finished
 from twotower.towers.fold_in import FoldIn, FoldInSettings
+from twotower.towers.history import History
 from twotower.towers.layers import ACTIVATIONS
 from twotower.towers.linear import LinearTower
 from twotower.towers.mlp import MLPTower
@@ -13,6 +14,7 @@ __all__ = [
     "ACTIVATIONS",
     "FoldIn",
     "FoldInSettings",
+    "History",
     "LinearTower",
     "MLPTower",
     "SideArrays",

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from twotower.core.blocks import Codes, Dense, EncodedShape
 from twotower.features import EncodedSide
+from twotower.towers.history import History
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class SideArrays:
         codes: int64 (rows, n_code_columns), rows of the one feature table.
         bags: for each list column int64 ``indptr (rows + 1,)`` and ``codes (entries,)`` of the same table.
         shape: the form of each column.
+        history: what each row did before, for towers that read histories; None if no row did anything.
     """
 
     warm: torch.Tensor
@@ -29,6 +31,7 @@ class SideArrays:
     codes: torch.Tensor
     bags: tuple[tuple[torch.Tensor, torch.Tensor], ...]
     shape: EncodedShape
+    history: History | None = None
 
     @classmethod
     def pack(cls, side: EncodedSide, device: torch.device) -> SideArrays:
@@ -65,6 +68,7 @@ class SideArrays:
             self.codes[rows],
             tuple(_take_bag(indptr, codes, rows) for indptr, codes in self.bags),
             self.shape,
+            None if self.history is None else self.history.take(rows),
         )
 
 

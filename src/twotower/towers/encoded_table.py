@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -54,10 +54,13 @@ class EncodedTable:
                 unless this is another table or lacks an id.
         """
         rows = self.ids.rows(ids)
+        device = self.arrays.warm.device
+        at = torch.from_numpy(rows).to(device)
         table = self.given if table is None else table
         if table is not self.given or (rows < 0).any():
             encoded = self.encoder.transform(rows_of_ids(table, self.encoder.column, ids))
-            return SideArrays.pack(encoded, self.arrays.warm.device)
+            packed, history = SideArrays.pack(encoded, device), self.arrays.history
+            return packed if history is None else replace(packed, history=history.take(at))
         if np.array_equal(rows, np.arange(self.arrays.rows)):
             return self.arrays
-        return self.arrays.take(torch.from_numpy(rows).to(self.arrays.warm.device))
+        return self.arrays.take(at)

@@ -39,6 +39,9 @@ class Tower(nn.Module):
 
     Config: ClassVar[type[ModelConfig]] = ModelConfig
     """The settings of this kind of towers."""
+    reads_history: ClassVar[bool] = False
+    """Whether the user tower reads `SideArrays.history`. In training that is what a user did strictly before
+    the target's time; of a model that is trained, everything that it did in the training set."""
 
     def __init__(
         self,

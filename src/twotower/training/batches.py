@@ -1,7 +1,8 @@
-"""Large batches, reshuffled each epoch and grouped by user.
+"""Large batches, reshuffled each epoch and grouped by query.
 
-The training pairs are sorted by user. Each epoch draws a batch number for every pair and distributes the
-pairs in order, so each batch is a uniformly random set of pairs that is still sorted by user, as the pair
+A query is a user or, for towers that read histories, a user at a time (`twotower.training.queries`). The
+training pairs are sorted by query. Each epoch draws a batch number for every pair and distributes the
+pairs in order, so each batch is a uniformly random set of pairs that is still sorted by query, as the pair
 loop requires. This takes one pass over the data and no sort.
 """
 
@@ -27,14 +28,14 @@ class Batch:
     """One step's pairs, over the step's own rows.
 
     Attributes:
-        pairs: grouped by user; row numbers are positions in ``users`` and ``items``.
-        users: int64 warm rows of the distinct users, or None for every warm user in order.
-        items: the same for items.
+        pairs: grouped by query; row numbers are positions in ``queries`` and ``items``.
+        queries: int64 (n_queries,), the distinct rows of the training pairs; None for all in order.
+        items: int64 (n_items,), the distinct warm rows of items; None for all in order.
         step: for objectives that sample: known positives, and the expected count of each item.
     """
 
     pairs: Pairs
-    users: NDArray[np.int64] | None
+    queries: NDArray[np.int64] | None
     items: NDArray[np.int64] | None
     step: Step | None = None
 
@@ -43,14 +44,16 @@ class Batcher:
     """Yields shuffled batches of the training pairs, epoch after epoch.
 
     Args:
-        pairs: the training pairs.
+        pairs: the training pairs, grouped by query.
         n_items: number of warm items.
         batch_size: average number of pairs per step, or "auto".
         seed: random seed of all shuffles.
         negatives: None for objectives that use only the pairs. With a number, batches also give the known
             positives in ``V``, and unless they contain all items anyway, about this many uniformly drawn
             items are added (mixed negative sampling, Yang et al., WWW 2020).
-        whole: whether every batch contains all users and items.
+        whole: whether every batch contains all queries and items.
+        known: the items of each user, and the user of each query, for ``negatives``; None if a query is a
+            user.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Batcher:
         *,
         negatives: int | None = None,
         whole: bool = False,
+        known: tuple[Lists, NDArray[np.int64]] | None = None,
     ) -> None:
         size = (
             int(np.clip(-(-len(pairs) // STEPS), SMALLEST, LARGEST))
@@ -73,11 +77,12 @@ class Batcher:
         self.steps = max(1, round(len(pairs) / size))
         mean = len(pairs) / self.steps
         # encoding all warm rows is cheaper than finding the distinct ones if a batch has most of them
-        self.every_user = whole or mean >= pairs.n_users
+        self.every_query = whole or mean >= pairs.n_users
         self.every_item = whole or mean >= n_items
         self._stamp = np.full(0 if self.every_item else n_items, -1, dtype=np.int32)
         self.negatives = negatives
-        self._everyone = None if negatives is None else pairs.lists
+        self._everyone = pairs.lists if known is None else known[0]
+        self._user = None if known is None else known[1]
         self._log_q = None
         if negatives is not None and not self.every_item:
             # Each pair is in a batch with the same probability, independently of the others; and so is each
@@ -114,32 +119,32 @@ class Batcher:
         weight: NDArray[np.float32] | None,
         seed: int,
     ) -> Batch:
-        if self.every_user:
-            distinct_users, indptr = None, _row_pointers(user, self.pairs.n_users)
+        if self.every_query:
+            distinct_queries, indptr = None, _row_pointers(user, self.pairs.n_users)
         else:
             starts = np.flatnonzero(np.diff(user, prepend=-1))
-            distinct_users, indptr = (
+            distinct_queries, indptr = (
                 user[starts].astype(np.int64),
                 np.append(starts, len(user)).astype(np.int64),
             )
         if self.every_item:
-            step = None if self._everyone is None else self._step(distinct_users, None, seed)
-            return Batch(Pairs(indptr, item, target, weight), distinct_users, None, step)
+            step = None if self.negatives is None else self._step(distinct_queries, None, seed)
+            return Batch(Pairs(indptr, item, target, weight), distinct_queries, None, step)
         distinct_items, local = _renumber(item, self._stamp)
-        if self._everyone is None:
-            return Batch(Pairs(indptr, local, target, weight), distinct_users, distinct_items)
+        if self.negatives is None:
+            return Batch(Pairs(indptr, local, target, weight), distinct_queries, distinct_items)
         rng = np.random.Generator(np.random.SFC64(seed & 0x7FFF_FFFF_FFFF_FFFF))
         drawn = np.flatnonzero(rng.random(self.n_items) < self._extra)
         there = np.append(distinct_items, np.setdiff1d(drawn, distinct_items))
-        step = self._step(distinct_users, there, seed)
-        return Batch(Pairs(indptr, local, target, weight), distinct_users, there, step)
+        step = self._step(distinct_queries, there, seed)
+        return Batch(Pairs(indptr, local, target, weight), distinct_queries, there, step)
 
-    def _step(self, users: NDArray[np.int64] | None, items: NDArray[np.int64] | None, seed: int) -> Step:
+    def _step(self, queries: NDArray[np.int64] | None, items: NDArray[np.int64] | None, seed: int) -> Step:
         """Return the training items of a batch's users, as rows of the batch's items."""
-        assert self._everyone is not None
-        lists = self._everyone
-        if users is not None:
-            lists = lists.of(users)
+        users = queries
+        if self._user is not None:
+            users = self._user if queries is None else self._user[queries]
+        lists = self._everyone if users is None else self._everyone.of(users)
         seed &= 0x7FFF_FFFF_FFFF_FFFF
         if items is None:
             return Step(lists, None, seed)

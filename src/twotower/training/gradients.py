@@ -22,7 +22,7 @@ from twotower.errors import TrainingError
 from twotower.evaluation.epochs import EpochValidator
 from twotower.objectives import Workspace
 from twotower.objectives.penalty import penalty_shares, vector_penalty
-from twotower.towers import SideArrays
+from twotower.towers.registry import TOWERS
 from twotower.training.batches import Batch, Batcher
 from twotower.training.callback import CallbackList, Record
 from twotower.training.id_als import IdALS
@@ -95,9 +95,12 @@ class Gradients(Trainer):
             task.seed,
             negatives=settings.sampled_items,
             whole=task.objective.whole,
+            known=None if task.queries is None else (task.by_user.lists, task.queries.user),
         )
         self.workspace = Workspace()
-        self.user_shares = penalty_shares(pairs.lists.lengths)
+        self.user_shares = penalty_shares(task.by_user.lists.lengths)
+        if task.queries is not None:
+            self.user_shares = self.user_shares[task.queries.user]
         self.item_shares = penalty_shares(np.bincount(pairs.item, minlength=task.items.rows))
         self.ids: IdALS | None = None
         if self.solves_ids(model.config, settings) and settings.cell_weight is not None:
@@ -154,7 +157,8 @@ class Gradients(Trainer):
     @staticmethod
     def solves_ids(model: ModelConfig, objective: ObjectiveConfig) -> bool:
         """Return whether the part of the vectors that ids add is solved for after each epoch."""
-        return objective.quadratic == "cells" and not model.normalise
+        read_alone = not model.normalise and not TOWERS.get(model.kind).reads_history
+        return objective.quadratic == "cells" and read_alone
 
     def epoch(self, number: int, callbacks: CallbackList) -> float:
         """Take the steps of an epoch; see `Trainer`."""
@@ -181,12 +185,12 @@ class Gradients(Trainer):
     def step(self, batch: Batch, rate: float) -> float:
         """Take a step on a batch and return its loss without the penalty."""
         task = self.task
-        device = task.users.dense.device
-        users, _user_rows = _rows(task.users, batch.users, device)
-        items, item_rows = _rows(task.items, batch.items, device)
+        users, items = task.asked(batch.queries), task.items
+        if batch.items is not None:
+            items = items.take(torch.from_numpy(batch.items).to(items.warm.device))
         task.model.zero_grad(set_to_none=True)
         U, V = task.model(users, items)
-        gradients, loss = self._gradients(U, V, batch, item_rows)
+        gradients, loss = self._gradients(U, V, batch, items.rows)
         torch.autograd.backward([U, V], gradients)
         if self.config.clip_norm is not None and self.layers:
             torch.nn.utils.clip_grad_norm_(self.layers, self.config.clip_norm)
@@ -202,7 +206,7 @@ class Gradients(Trainer):
         """Return dU and dV of the members' losses and penalties, and the mean loss."""
         task = self.task
         n = max(len(batch.pairs), 1)
-        user_share = self._share(np.diff(batch.pairs.indptr), self.user_shares, batch.users, n)
+        user_share = self._share(np.diff(batch.pairs.indptr), self.user_shares, batch.queries, n)
         counts = np.bincount(batch.pairs.item, minlength=item_rows)
         item_share = self._share(counts, self.item_shares, batch.items, n)
         gradients: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
@@ -262,7 +266,7 @@ class Gradients(Trainer):
         """Replace id vectors by their posterior means if validation improves, and return a record if so."""
         task = self.task
         normal = task.settings.quadratic == "pairs" and not task.model.config.normalise
-        if not (normal and self.config.posterior):
+        if not (normal and self.config.posterior and task.queries is None):
             return []
         ids = [tower.ids.weight.detach() for tower in (task.model.users, task.model.items)]
         trained = [weight.clone() for weight in ids]
@@ -298,9 +302,3 @@ class Gradients(Trainer):
             task.penalty,
             lambda share: callbacks.on_step_end(epoch=1, pairs_done=round(share * n), loss=math.nan),
         )
-
-
-def _rows(side: SideArrays, rows: NDArray[np.int64] | None, device: torch.device) -> tuple[SideArrays, int]:
-    if rows is None:
-        return side, side.rows
-    return side.take(torch.from_numpy(rows).to(device)), len(rows)

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from twotower.config import ModelConfig, ObjectiveConfig, TrainingConfig
 from twotower.kernels.pairs import Pairs
 from twotower.objectives import Objective
 from twotower.towers import SideArrays, TwoTowerModel
 from twotower.training.callback import CallbackList, Record
+from twotower.training.queries import TrainQueries
 
 if TYPE_CHECKING:
     from twotower.evaluation.epochs import EpochValidator
@@ -31,11 +35,13 @@ class TrainingTask:
         model: the towers, changed in place.
         users: arrays of the warm users, in the order of their rows in the id table.
         items: the same for items.
-        pairs: the training pairs, with warm rows and standardised labels.
+        pairs: the training pairs, grouped by query, with warm rows of items and standardised labels.
         objective: the loss on vectors and pairs.
         settings: those of the objective, with every "auto" resolved.
         penalty: strength of the L2 penalty on vectors.
         seed: random seed of batches and dropout.
+        queries: which user asks in each row of ``pairs``, and when, for towers that read histories; None for
+            a query a user, in the order of ``users``.
     """
 
     model: TwoTowerModel
@@ -46,6 +52,24 @@ class TrainingTask:
     settings: ObjectiveConfig
     penalty: float
     seed: int
+    queries: TrainQueries | None = None
+
+    def asked(self, rows: NDArray[np.int64] | None) -> SideArrays:
+        """Return what the user tower reads of some rows of ``pairs``, or of all with None."""
+        if self.queries is not None:
+            rows = np.arange(self.pairs.n_users) if rows is None else rows
+            return self.queries.arrays(self.users, rows)
+        return (
+            self.users if rows is None else self.users.take(torch.from_numpy(rows).to(self.users.warm.device))
+        )
+
+    @cached_property
+    def by_user(self) -> Pairs:
+        """The training pairs grouped by user: ``pairs``, unless its rows are queries."""
+        if self.queries is None:
+            return self.pairs
+        first = np.searchsorted(self.queries.user, np.arange(self.users.rows + 1))
+        return replace(self.pairs, indptr=self.pairs.indptr[first])
 
 
 class Trainer(ABC):

@@ -80,9 +80,3 @@ def codes_of(ids: pl.Series) -> Codes:
 def users_of(data: Dataset) -> Codes:
     """Return `codes_of` the user of each interaction."""
     return codes_of(data.interactions.get_column(data.schema.user))
-
-
-def times_of(data: Dataset) -> npt.NDArray[np.float64]:
-    """Return the seconds of each interaction, NaN where there is no time."""
-    assert data.schema.timestamp is not None  # checked before any method is called
-    return data.interactions.get_column(data.schema.timestamp).cast(pl.Float64).to_numpy()

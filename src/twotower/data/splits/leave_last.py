@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from twotower.data.dataset import Dataset
-from twotower.data.splits.drawing import times_of, users_of
+from twotower.data.splits.drawing import users_of
 from twotower.data.splits.split import HoldOut, Rows
 
 
@@ -26,7 +26,7 @@ class LeaveLast(HoldOut):
     def hold_out(self, data: Dataset, share: float, rng: np.random.Generator) -> Rows:
         """Choose one row of each user; nothing here is random."""
         del share, rng
-        codes, times = users_of(data), times_of(data)
+        codes, times = users_of(data), data.times()
         sizes = np.bincount(codes)  # (n_users,)
         timed = np.flatnonzero(~np.isnan(times) & (sizes[codes] > 1))
         latest = np.full(len(sizes), -np.inf)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from twotower.data.dataset import Dataset
-from twotower.data.splits.drawing import times_of
 from twotower.data.splits.split import HoldOut, Rows
 
 
@@ -22,7 +21,7 @@ class Temporal(HoldOut):
     def hold_out(self, data: Dataset, share: float, rng: np.random.Generator) -> Rows:
         """Choose the rows from a point in time on; nothing here is random."""
         del rng
-        times = times_of(data)
+        times = data.times()
         timed = times[~np.isnan(times)]
         wanted = round(share * len(timed))
         if not 0 < wanted < len(timed):
