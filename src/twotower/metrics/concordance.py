@@ -19,13 +19,9 @@ from twotower.metrics.pair_order import PairOrder, Ranks, take
 def concordance(order: PairOrder, size: int) -> tuple[FloatArray, IntArray]:
     """Count every row's pairs with all rows, and sum the counts by ``order.row`` in [0, size).
 
-    Returns
-    -------
-    concordant
-        (size,) float64, multiples of 1/2 and exact.
-    comparable
-        (size,) int64.
-
+    Returns:
+        concordant: (size,) float64, multiples of 1/2 and exact.
+        comparable: (size,) int64.
     """
     prediction, below = _closed_ranks(order.prediction)
     lower_before, place = _count_lower_before(prediction, below)

@@ -36,16 +36,13 @@ def exposure_counts(lists: TopRows, n_items: int, k: int) -> IntArray:
 def coverage(exposures: NDArray[np.integer[Any]]) -> float:
     """Share of the catalogue that is in any list: ``#{i: e_i > 0} / n_items``.
 
-    Parameters
-    ----------
-    exposures
-        (n_items,) in how many lists each item of the catalogue is, from `exposure_counts`.
+    Args:
+        exposures: (n_items,) in how many lists each item of the catalogue is, from `exposure_counts`.
 
     Degenerate case: if all lists are empty, 0.
 
     >>> coverage(np.array([3, 0, 1, 0]))
     0.5
-
     """
     return float(np.count_nonzero(exposures) / exposures.size)
 
@@ -57,14 +54,11 @@ def gini(exposures: NDArray[np.integer[Any]]) -> float:
     catalogue, including those in no list; it is the mean absolute difference of two items' exposures over
     twice their mean, and at most ``(n - 1) / n``. Degenerate case: if all lists are empty, nan.
 
-    Parameters
-    ----------
-    exposures
-        (n_items,) in how many lists each item of the catalogue is.
+    Args:
+        exposures: (n_items,) in how many lists each item of the catalogue is.
 
     >>> gini(np.array([4, 0, 0, 0]))
     0.75
-
     """
     ascending = np.sort(exposures).astype(np.float64)
     n, total = ascending.size, ascending.sum()
@@ -78,14 +72,11 @@ def popularity_percentile(counts: NDArray[np.integer[Any]]) -> FloatArray:
     ``(#{j: c_j < c_i} + #{j: c_j = c_i} / 2) / n_items``, so that items with equal counts have the same rank
     and the mean over the catalogue is 1/2. Items without training interactions share the lowest rank.
 
-    Parameters
-    ----------
-    counts
-        (n_items,) training interactions of each item.
+    Args:
+        counts: (n_items,) training interactions of each item.
 
     >>> popularity_percentile(np.array([7, 0, 0, 2]))
     array([0.875, 0.25 , 0.25 , 0.625])
-
     """
     sizes = np.bincount(counts)
     below = np.cumsum(sizes) - sizes
@@ -101,16 +92,12 @@ def self_information(counts: NDArray[np.integer[Any]], total: int) -> FloatArray
     Castells, "Rank and relevance in novelty and diversity metrics for recommender systems", RecSys 2011
     (novelty as self-information).
 
-    Parameters
-    ----------
-    counts
-        (n_items,) training interactions of each item.
-    total
-        Training interactions of all items, including those outside the catalogue; at least 1.
+    Args:
+        counts: (n_items,) training interactions of each item.
+        total: training interactions of all items, including those outside the catalogue; at least 1.
 
     >>> self_information(np.array([4, 2, 1, 0]), total=8)
     array([1., 2., 3., 3.])
-
     """
     if total < 1:
         raise DataError(f"novelty needs at least one training interaction; got {total}.")

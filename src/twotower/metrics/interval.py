@@ -22,13 +22,9 @@ class Interval(float):
     >>> ndcg, f"{ndcg:.2f}", ndcg > 0.35
     (0.354 [0.346, 0.362], '0.35', True)
 
-    Attributes
-    ----------
-    value
-        Over all rows, never the mean of resamples; nan where the metric is not defined.
-    low, high
-        Bounds of the percentile interval; nan where fewer than two users stand behind the metric.
-
+    Attributes:
+        value: over all rows, never the mean of resamples; nan where the metric is not defined.
+        low, high: bounds of the percentile interval; nan where fewer than two users stand behind the metric.
     """
 
     __slots__ = ("_high", "_low")

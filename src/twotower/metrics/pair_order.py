@@ -24,13 +24,9 @@ Flags = NDArray[np.uint8]  # one bit per slice
 class Ranking:
     """A column's values as ranks.
 
-    Attributes
-    ----------
-    rank
-        (n,) dense rank of each row, from 0; equal values have equal ranks.
-    size
-        Number of distinct values.
-
+    Attributes:
+        rank: (n,) dense rank of each row, from 0; equal values have equal ranks.
+        size: number of distinct values.
     """
 
     rank: Ranks
@@ -41,13 +37,10 @@ class Ranking:
 class PairOrder:
     """Rows sorted by label ascending, then prediction descending.
 
-    Attributes
-    ----------
-    row
-        (n,) at each position the original row, or the target (such as the user) that its counts are added to.
-    label, prediction
-        (n,) ranks at each position; equal values have equal ranks.
-
+    Attributes:
+        row: (n,) at each position the original row, or the target (such as the user) that its counts are
+            added to.
+        label, prediction: (n,) ranks at each position; equal values have equal ranks.
     """
 
     row: Ranks

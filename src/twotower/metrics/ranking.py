@@ -137,28 +137,18 @@ def ranking_values(
 ) -> Mapping[str, FloatArray]:
     """Compute metrics of lists and relevant items for every user.
 
-    Parameters
-    ----------
-    lists
-        (n_users, K) item rows, best first, each at most once per user, -1 after the last.
-    relevant
-        The relevant items of each user, each once; `Lists`, or ``(pointers, items)``.
-    ks
-        Cut-offs, each from 1 to K.
-    metrics
-        All that need no more than lists and relevant items by default.
+    Args:
+        lists: (n_users, K) item rows, best first, each at most once per user, -1 after the last.
+        relevant: the relevant items of each user, each once; `Lists`, or ``(pointers, items)``.
+        ks: cut-offs, each from 1 to K.
+        metrics: all that need no more than lists and relevant items by default.
 
-    Returns
-    -------
-    dict
+    Returns:
         ``"recall@k"``, ... for each k: (n_users,) float64, nan for a user without relevant items.
 
-    Raises
-    ------
-    ConfigError
-        ``ks`` is empty, or has a k below 1.
-    DataError
-        Invalid lists or relevant items, or lists shorter than a k.
+    Raises:
+        ConfigError: ``ks`` is empty, or has a k below 1.
+        DataError: invalid lists or relevant items, or lists shorter than a k.
 
     >>> lists = np.array([[3, 1, 2]])
     >>> relevant = (np.array([0, 2]), np.array([1, 5]))
@@ -166,7 +156,6 @@ def ranking_values(
     >>> [(name, float(of[0])) for name, of in values.items()]  # doctest: +NORMALIZE_WHITESPACE
     [('recall@2', 0.5), ('ndcg@2', 0.38685280723454163), ('hit_rate@2', 1.0), ('precision@2', 0.5),
      ('map@2', 0.25), ('mrr@2', 0.5)]
-
     """
     array = np.asarray(lists)
     items = checked_items("relevant", relevant, len(array))

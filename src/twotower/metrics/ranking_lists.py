@@ -27,23 +27,16 @@ _FAULTS = (
 def checked_lists(name: str, lists: NDArray[Any], n_items: int, barred: Lists | None = None) -> TopRows:
     """Return top-k lists as int32 in C order, or raise.
 
-    Parameters
-    ----------
-    name
-        The lists' name in error messages.
-    lists
-        (n_users, K) integers: item rows below ``n_items``, each at most once per user, and -1 after the last.
-    n_items
-        Size of the catalogue.
-    barred
-        Excluded items of each user; None for none.
+    Args:
+        name: the lists' name in error messages.
+        lists: (n_users, K) integers: item rows below ``n_items``, each at most once per user, and -1 after
+            the last.
+        n_items: size of the catalogue.
+        barred: excluded items of each user; None for none.
 
-    Raises
-    ------
-    DataError
-        Lists of the wrong shape or type, or the first entry that breaks a rule, with its user row and
-        position.
-
+    Raises:
+        DataError: lists of the wrong shape or type, or the first entry that breaks a rule, with its user row
+            and position.
     """
     if lists.ndim != 2 or lists.dtype.kind not in "iu":
         raise DataError(
@@ -70,11 +63,8 @@ def checked_lists(name: str, lists: NDArray[Any], n_items: int, barred: Lists | 
 def checked_items(name: str, items: AnyLists, n_users: int) -> Lists:
     """Return the items of each user, or raise.
 
-    Raises
-    ------
-    DataError
-        Pointers that do not match, a negative item row, or an item twice in a user's list.
-
+    Raises:
+        DataError: pointers that do not match, a negative item row, or an item twice in a user's list.
     """
     lists = Lists.check(name, items, n_users)
     rows, user = lists.values, lists.owners()

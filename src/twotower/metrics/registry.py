@@ -79,13 +79,9 @@ def higher_is_better(metric: str, own: Mapping[str, bool | None] | None = None) 
     >>> higher_is_better("ndcg@10"), higher_is_better("rmse"), higher_is_better("gini@10")
     (True, False, None)
 
-    Parameters
-    ----------
-    metric
-        Its name, with its cut-off if it has one.
-    own
-        Directions of your own metrics.
-
+    Args:
+        metric: its name, with its cut-off if it has one.
+        own: directions of your own metrics.
     """
     if own and metric in own:
         return own[metric]

@@ -22,24 +22,17 @@ def rating_report(
 ) -> dict[str, Interval]:
     """Evaluate one model's predictions, with percentile intervals over users.
 
-    Parameters
-    ----------
-    user
-        (n,) integer user ids or indices.
-    label, prediction
-        (n,), float32 or float64, finite, in the label's units; sums are taken in float64.
-    cap
-        Adds ``mae_capped``, ``rmse_capped``, ``r2_capped``, of label and prediction clipped to this maximum;
-        None leaves them out. A few extreme labels can dominate the uncapped squared error.
-    resamples, seed, level
-        Number of resamples of users, the random seed, and the confidence level of the interval.
+    Args:
+        user: (n,) integer user ids or indices.
+        label, prediction: (n,), float32 or float64, finite, in the label's units; sums are taken in float64.
+        cap: adds ``mae_capped``, ``rmse_capped``, ``r2_capped``, of label and prediction clipped to this
+            maximum; None leaves them out. A few extreme labels can dominate the uncapped squared error.
+        resamples, seed, level: number of resamples of users, the random seed, and the confidence level of the
+            interval.
 
-    Returns
-    -------
-    dict
+    Returns:
         ``mae, rmse, r2, xauc, xauc_by_user`` and the capped ones, each an `Interval`. With a single user the
         bounds are nan; a metric that is not defined (`r2` of a constant label) is nan throughout.
-
     """
     statistics = user_statistics(group_users(user), label, prediction, cap=cap)
     return intervals(statistics, resamples=resamples, seed=seed, level=level)

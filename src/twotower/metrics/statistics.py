@@ -55,22 +55,16 @@ def _registered() -> tuple[RatingMetric, ...]:
 class UserStatistics:
     """Sums over each user's rows, for one model on one set of rows.
 
-    Attributes
-    ----------
-    ids
-        (n_users,) users, ascending: those of the whole table, even if a slice has no row of a user, so that
-        all slices share the draws.
-    sums
-        name -> (n_users,) float64: ``rows``; ``absolute``, ``squared`` (of the error); ``label``,
-        ``label_squared`` (about a fixed centre, so that their difference keeps its digits); the same four
-        ending in ``_capped`` where there is a cap; ``concordant``, ``comparable`` (pairs of the user's rows
-        with all rows); ``own_xauc`` (the user's own XAUC, 0 where there is none), ``own_counted`` (1 where
-        there is one); and ``"metric.sum"`` for those that a metric adds.
-    cap
-        Maximum that labels and predictions were clipped to for the capped metrics, or None.
-    measured
-        What is computed from the sums: the registered metrics by default.
-
+    Attributes:
+        ids: (n_users,) users, ascending: those of the whole table, even if a slice has no row of a user, so
+            that all slices share the draws.
+        sums: name -> (n_users,) float64: ``rows``; ``absolute``, ``squared`` (of the error); ``label``,
+            ``label_squared`` (about a fixed centre, so that their difference keeps its digits); the same four
+            ending in ``_capped`` where there is a cap; ``concordant``, ``comparable`` (pairs of the user's
+            rows with all rows); ``own_xauc`` (the user's own XAUC, 0 where there is none), ``own_counted`` (1
+            where there is one); and ``"metric.sum"`` for those that a metric adds.
+        cap: maximum that labels and predictions were clipped to for the capped metrics, or None.
+        measured: what is computed from the sums: the registered metrics by default.
     """
 
     ids: IntArray
@@ -134,19 +128,12 @@ class UserStatistics:
 class Measured:
     """One model's rows, validated and sorted once, from which the statistics of any slice follow.
 
-    Attributes
-    ----------
-    groups
-        The users of the rows.
-    label, prediction
-        (n,), finite.
-    cap
-        As in `user_statistics`.
-    order, user_order
-        The rows in the order that counts pairs among all rows, and pairs within each user.
-    measured
-        The metrics.
-
+    Attributes:
+        groups: the users of the rows.
+        label, prediction: (n,), finite.
+        cap: as in `user_statistics`.
+        order, user_order: the rows in the order that counts pairs among all rows, and pairs within each user.
+        measured: the metrics.
     """
 
     groups: UserGroups
@@ -253,17 +240,11 @@ def user_statistics(
 ) -> UserStatistics:
     """Sum one model's rows by user; for several slices, use `Measured`, which sorts once.
 
-    Parameters
-    ----------
-    groups
-        The users of the rows, from `group_users`; computed once for all models and slices of a table.
-    label, prediction
-        (n,), finite, in the label's units.
-    cap
-        Clip both to this maximum for the capped metrics; None for none.
-    where
-        (n,) boolean: use only these rows, and pairs among them. At least one.
-
+    Args:
+        groups: the users of the rows, from `group_users`; computed once for all models and slices of a table.
+        label, prediction: (n,), finite, in the label's units.
+        cap: clip both to this maximum for the capped metrics; None for none.
+        where: (n,) boolean: use only these rows, and pairs among them. At least one.
     """
     if where is not None:
         kept = mask_column("where", where, groups.code.size)

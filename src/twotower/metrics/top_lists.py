@@ -161,15 +161,10 @@ def list_means(lists: TopRows, of_item: FloatArray, ks: tuple[int, ...]) -> Floa
 
     A list shorter than k has the mean of its items; an empty list has nan and is not counted.
 
-    Parameters
-    ----------
-    lists
-        (n_users, K), as `checked_lists` returns them.
-    of_item
-        (n_items,) such as `popularity_percentile` or `self_information`.
-    ks
-        Ascending, each from 1 to K.
-
+    Args:
+        lists: (n_users, K), as `checked_lists` returns them.
+        of_item: (n_items,) such as `popularity_percentile` or `self_information`.
+        ks: ascending, each from 1 to K.
     """
     means = np.empty((len(ks), len(lists)))
     _list_means(lists, of_item, np.array(ks), means)

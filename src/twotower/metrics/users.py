@@ -14,13 +14,9 @@ from twotower.metrics.checks import IntArray, int_column
 class UserGroups:
     """The user of each row.
 
-    Attributes
-    ----------
-    ids
-        (n_users,) distinct users, ascending.
-    code
-        (n,) position of each row's user in ``ids``.
-
+    Attributes:
+        ids: (n_users,) distinct users, ascending.
+        code: (n,) position of each row's user in ``ids``.
     """
 
     ids: IntArray

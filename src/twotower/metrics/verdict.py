@@ -11,18 +11,14 @@ def verdict_on(value: float | None, low: float | None, high: float | None, *, hi
     >>> verdict_on(-0.1, -0.2, -0.05, higher_is_better=False)
     'better'
 
-    Parameters
-    ----------
-    value, low, high
-        The difference with its interval; None or nan where it is not defined.
-    higher_is_better
-        The metric's direction.
+    Args:
+        value, low, high: the difference with its interval; None or nan where it is not defined.
+        higher_is_better: the metric's direction.
 
-    Returns
-    -------
+    Returns:
+
     ``"better"`` or ``"worse"`` if the interval excludes 0; ``"same"`` if it is 0 for everyone; else
     ``"unclear"``.
-
     """
     if value == low == high == 0.0:
         return "same"
