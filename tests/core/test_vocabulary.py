@@ -63,6 +63,17 @@ def test_what_is_the_same_id(known, asked, rows):
     assert Vocabulary(pl.Series(known)).rows(pl.Series(asked)).tolist() == rows
 
 
+@pytest.mark.parametrize("dtype", [pl.Int64, pl.String])
+def test_many_ids_are_found_as_few_are(dtype):
+    """A few are looked up one at a time, many by a join."""
+    rng = np.random.default_rng(0)
+    known = Vocabulary(pl.Series(rng.permutation(500)).cast(dtype))
+    asked = pl.Series(rng.integers(-50, 600, 300)).cast(pl.String)
+    few = np.concatenate([known.rows(part) for part in (asked[at : at + 10] for at in range(0, 300, 10))])
+    assert known.rows(asked).tolist() == few.tolist()
+    assert (few < 0).sum() == (asked.cast(pl.Int64).is_between(0, 499).not_()).sum()
+
+
 def test_distinct_ids_are_ascending_and_no_nulls():
     assert Vocabulary.distinct(pl.Series(["b", None, "a", "b"])).ids.to_list() == ["a", "b"]
 

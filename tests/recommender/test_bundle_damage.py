@@ -251,7 +251,7 @@ def test_under_a_link_that_flips_no_load_is_a_mixture(saved: Path, tmp_path: Pat
     try:
         whole = {folder: Recommender.load(folder).users.vectors for folder in (one, two)}
         for _ in range(60):
-            found, manifest = read_bundle(link)
+            found, manifest = read_bundle(link, Recommender)
             own = next(
                 f for f in whole if json.loads((f / MANIFEST).read_bytes())["hash"] == manifest["hash"]
             )

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -48,6 +48,7 @@ MANIFEST = "bundle.json"
 BUNDLE, CONFIG = "bundle", "config.toml"
 """Names in a run directory: the bundle, and the config."""
 _SHOWN = 5
+State = TypeVar("State", bound=RecommenderState)
 
 _OWN = (
     "format",
@@ -137,8 +138,8 @@ def bundle_in(directory: Path) -> Path:
     return directory
 
 
-def read_bundle(directory: Path, *, index: bool = True) -> tuple[RecommenderState, dict[str, Any]]:
-    """Read a bundle and its manifest, checking all hashes, and that the parts fit one another.
+def read_bundle(directory: Path, kind: type[State], *, index: bool = True) -> tuple[State, dict[str, Any]]:
+    """Read a bundle as a ``kind``, and its manifest; check all hashes, and that the parts fit one another.
 
     Without ``index``, an index in the bundle is checked but not used, and every search is exact. If a save
     was killed between its two renames, the previous bundle is read from where it was moved to.
@@ -162,7 +163,7 @@ def read_bundle(directory: Path, *, index: bool = True) -> tuple[RecommenderStat
                     "from another bundle); copy the whole bundle again, or train again"
                 )
     with _refusing(directory):
-        recommender = unpacked(manifest, contents)
+        recommender = kind(*unpacked(manifest, contents))
         if index and INDEX in contents:
             content = contents[INDEX].tobytes()
             recommender = replace(

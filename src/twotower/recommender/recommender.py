@@ -28,7 +28,6 @@ from twotower.recommender.query import Query
 from twotower.recommender.query_encoder import EncodedQueries
 from twotower.recommender.scoring import score_table
 from twotower.recommender.similarity import VectorAnswers
-from twotower.recommender.state import RecommenderState
 from twotower.retrieval import Candidates, exact_top_k
 from twotower.training import history_chart, history_frame
 
@@ -296,12 +295,7 @@ class Recommender(VectorAnswers, Predictor, Ranker):
 
         Without ``index`` an index in the bundle is not used, and every search is exact.
         """
-        return cls.of(read_bundle(bundle_in(Path(directory).expanduser()), index=index)[0])
-
-    @classmethod
-    def of(cls, state: RecommenderState) -> Recommender:
-        """Return the recommender of these parts."""
-        return cls(state.towers, state.catalogue, state.interactions, state.training, state.index)
+        return read_bundle(bundle_in(Path(directory).expanduser()), cls, index=index)[0]
 
     def top(self, vectors: NDArray[np.float32], k: int, **options: Any) -> Candidates:
         """Deprecated: use `search`."""

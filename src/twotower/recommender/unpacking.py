@@ -27,7 +27,6 @@ from twotower.features import Encoder, SideEncoder
 from twotower.recommender.display import PLAIN
 from twotower.recommender.fitted_towers import FittedTowers
 from twotower.recommender.parts import Catalogue, EntityVectors, Interactions, Training
-from twotower.recommender.state import RecommenderState
 from twotower.targets.positive import PositiveRule
 from twotower.targets.target import Target
 from twotower.towers import TwoTowerModel
@@ -71,8 +70,10 @@ def check_sizes(files: Mapping[str, Part | str | None]) -> None:
                 raise ValueError(f"{part.name} has {part.size:,} bytes, and its tensors end before")
 
 
-def unpacked(manifest: Mapping[str, Any], contents: Mapping[str, NDArray[np.uint8]]) -> RecommenderState:
-    """Return the recommender of a bundle, as its parts.
+def unpacked(
+    manifest: Mapping[str, Any], contents: Mapping[str, NDArray[np.uint8]]
+) -> tuple[FittedTowers, Catalogue, Interactions, Training]:
+    """Return the parts of the recommender in a bundle.
 
     Args:
         manifest: the manifest.
@@ -101,7 +102,7 @@ def unpacked(manifest: Mapping[str, Any], contents: Mapping[str, NDArray[np.uint
     history = manifest["history"]
     if not isinstance(history, list) or not all(isinstance(epoch, dict) for epoch in history):
         raise ValueError("the history must be a list of epochs")
-    return RecommenderState(
+    return (
         FittedTowers(encoder, model, Target.from_state(manifest["target"])),
         Catalogue(
             EntityVectors(users, vectors["users"], vectors["users.warm"]),

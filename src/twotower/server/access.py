@@ -1,4 +1,4 @@
-"""Who may ask what: tokens and their scopes, host names that the server answers for, pages of other sites."""
+"""Access control: tokens and their scopes, allowed host names, requests from other sites."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Token:
 
 
 def checked_secret(secret: str, what: str) -> str:
-    """Return a token's text if it can be one; messages don't show it.
+    """Return a token's text if it is valid; error messages don't show it.
 
     Raises:
         ConfigError: it is empty, not printable ASCII, or has a space at an end.
@@ -118,7 +118,7 @@ def read_tokens(path: Path) -> list[Token]:
 
 
 class Access:
-    """Decides what a request may do. Deny is the default: a scope that no token gives is refused.
+    """Decides what a request may do. A scope that no token has is refused.
 
     Where no token for reading, events, items or metrics is given at all, clients on this machine may do
     these, and clients elsewhere only if the settings say ``open``. ``admin`` always needs a token.
@@ -131,7 +131,7 @@ class Access:
         self.load()
 
     def load(self) -> None:
-        """Read the tokens, again if the file has changed; without an error they count from now on.
+        """Read the tokens, also again later; if they are valid, they replace the old ones.
 
         Raises:
             ConfigError: a token, or the file of tokens, is not as it must be.
@@ -217,7 +217,7 @@ class Access:
             )
 
     def _check_host(self, given: Sequence[str]) -> None:
-        """Refuse names that this server is not known by: another site's name that was made to lead here.
+        """Refuse unknown host names (DNS rebinding: a name of another site that resolves to this server).
 
         An address in numbers can't be made to lead elsewhere, and is always accepted.
         """
@@ -234,7 +234,7 @@ class Access:
             )
 
     def _check_site(self, headers: Headers) -> None:
-        """Refuse what a page of another site asks, without a token or with the visitor's."""
+        """Refuse cross-site requests, with and without a token."""
         origin = headers.get("origin")
         own = headers.get("sec-fetch-site") != "cross-site"
         if origin is not None:
@@ -256,7 +256,7 @@ def _name(host: str) -> str:
 
 @lru_cache(1024)
 def _host_of(given: str) -> str | None:
-    """Return the name of ``name:port``, None if it is not of that form."""
+    """Return the name in ``name:port``; None if it has another form."""
     try:
         found = urlsplit(f"//{given}")
         _ = found.port
@@ -274,7 +274,7 @@ def _address(name: str) -> bool:
 
 
 def _is_local(client: Sequence[object] | None) -> bool:
-    """Return whether a client is on this machine: by a loopback address, or by a socket that has none."""
+    """Return whether a client is on this machine: it has a loopback address, or none (a Unix socket)."""
     return client is None or _is_loopback(str(client[0]))
 
 
@@ -289,7 +289,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def exposed(host: str) -> bool:
-    """Return whether an address to listen at can be reached from other machines; not one that is none.
+    """Return whether an address can be reached from other machines; False for an invalid one.
 
     An empty one is every interface.
     """
@@ -301,5 +301,5 @@ def exposed(host: str) -> bool:
 
 
 def names_of(host: str, others: Iterable[str]) -> tuple[str, ...]:
-    """Return the host names to answer for: where the server listens, if that is a name, and others."""
+    """Return the allowed host names: the name that the server listens at, if it is one, and others."""
     return (*others, *(() if _address(host) else (host,)))

@@ -1,4 +1,4 @@
-"""The application: parts put together, routes, the page, and what happens at start and end."""
+"""The FastAPI application: its parts, routes, static page, start and shutdown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bounds on a body: what is wrong is found before it costs anything, and the first fault ends the reading.
+"""Limits of a request body, checked before it is parsed; reading stops at the first fault.
 
 A body is cut off at a size, its lists and objects are counted in its bytes, and what is parsed is measured
 against the limits before pydantic looks at its values. No fault is ever collected beside a million others.
@@ -20,7 +20,7 @@ Body = TypeVar("Body", bound=BaseModel)
 
 
 class _FailFast(FailFast):
-    """Pydantic's, fit to stand in a union of types."""
+    """Pydantic's `FailFast`, hashable, so that it can be used in a union of types."""
 
     def __hash__(self) -> int:
         return hash(type(self))
@@ -61,7 +61,7 @@ def read(data: bytes, model: type[Body], limits: Limits) -> Body:
 
 
 def at_most(limit: str, what: str) -> BeforeValidator:
-    """Return a check that a list or an object is not longer than a limit; what it holds is read later."""
+    """Return a check that a list or an object is not longer than a limit, before its values are read."""
 
     def check(given: Any, info: ValidationInfo) -> Any:
         if isinstance(given, list | dict):
@@ -99,7 +99,7 @@ def flat() -> BeforeValidator:
 
 
 def first_unknown(given: Any, known: Iterable[str]) -> Any:
-    """Return what is given, or refuse the first key that there is not, and look at no other."""
+    """Return what is given, or refuse the first unknown key."""
     if isinstance(given, dict):
         for name in given:
             if name not in known:

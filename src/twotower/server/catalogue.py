@@ -1,4 +1,4 @@
-"""`Catalogue`: the trained items and what was put or taken away since, as one numbering of rows.
+"""`Catalogue`: the trained items and those added or removed since, numbered together.
 
 Rows below ``n_trained`` are the model's, in its order; the rows after are items put since. A trained item
 that was put again has a new row, and its old one is hidden, as are those taken away. A catalogue is never
@@ -81,7 +81,7 @@ class Trained:
 
 @dataclass(frozen=True, eq=False)
 class LiveItem:
-    """An item put since training.
+    """An item added since training.
 
     Attributes:
         id: as the model writes ids.
@@ -98,7 +98,7 @@ class LiveItem:
 
 @dataclass(frozen=True, eq=False)
 class Catalogue:
-    """Every item there is now.
+    """All current items.
 
     Attributes:
         trained: the model's.
@@ -129,7 +129,7 @@ class Catalogue:
         return self.n_trained + len(self.live) - len(self.hidden)
 
     def row(self, given: Id, *, gone: bool = False) -> int | None:
-        """Return an item's row; None if there is none. With ``gone`` those taken away are found too."""
+        """Return an item's row; None if there is none. With ``gone`` also of a removed one."""
         name = self.trained.ids.native(given)
         if name in self.gone and not gone:
             return None
@@ -195,7 +195,7 @@ class Catalogue:
         )
 
     def now(self, rows: Rows) -> Rows:
-        """Return rows of the model as they are numbered now: those put again have another row."""
+        """Return the current rows of rows of the model: items that were added again have another one."""
         if not self.moved:
             return rows
         return np.array([self.moved.get(row, row) for row in rows.tolist()], dtype=np.int32)

@@ -35,7 +35,7 @@ class Connection(HttpToolsProtocol):
     limits: ClassVar[Limits]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for a head, if there is room."""
+        """Start the timer of the first request, or refuse the connection if there are too many."""
         super().connection_made(transport)
         self._refusal = ApiError(400, "this is not an HTTP/1.1 request")
         self._other = 0  # bytes since the last part of a body, or the last request
@@ -48,7 +48,7 @@ class Connection(HttpToolsProtocol):
         self._wait(self.limits.head_seconds, self._late_head)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Let go of everything."""
+        """Cancel all timers."""
         for timer in (self._timer, self._watch):
             if timer is not None:
                 timer.cancel()
@@ -56,7 +56,7 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def _make_room(self) -> None:
-        """Cut off who has been without a request the longest, or refuse this one."""
+        """Close the connection that has been idle longest, or refuse this one."""
         idle = [one for one in self.connections if one is not self and isinstance(one, Connection)]
         waiting = [one for one in idle if one._idle is not None]
         if waiting:
@@ -69,7 +69,7 @@ class Connection(HttpToolsProtocol):
     # What comes in
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes, as long as they get somewhere."""
+        """Pass bytes on to the parser, and check the size of the headers."""
         if self.transport.is_closing():
             return
         self._other += len(data)
@@ -80,7 +80,7 @@ class Connection(HttpToolsProtocol):
             self._refuse(self._too_long())
 
     def on_headers_complete(self) -> None:
-        """Check the size of the head and how many requests wait, and begin to wait for the body."""
+        """Check the size of the headers and the number of waiting requests; start the timer of the body."""
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > self.limits.head_bytes:
             self._refusal = self._too_long()
@@ -93,18 +93,18 @@ class Connection(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of a body."""
+        """Pass on a part of a body."""
         self._other = 0
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Have the whole request."""
+        """Stop the timer: the request is complete."""
         self._other = 0
         self._wait(None)
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """Say what is wrong with what came, in the form of all errors."""
+        """Send the error of an invalid request."""
         self._refuse(self._refusal)
 
     def _too_long(self) -> ApiError:
@@ -126,7 +126,7 @@ class Connection(HttpToolsProtocol):
         self._timer = None if seconds is None else self.loop.call_later(seconds, late)  # type: ignore[arg-type]
 
     def _refuse(self, error: ApiError, *, silent: bool = False) -> None:
-        """Answer with an error and hang up; within another answer hang up alone."""
+        """Send an error and close the connection; in the middle of another response only close it."""
         if self.transport.is_closing():
             return
         if self.cycle is not None and not self.cycle.response_complete:
@@ -143,14 +143,14 @@ class Connection(HttpToolsProtocol):
     # What goes out
 
     def on_response_complete(self) -> None:
-        """Begin to wait for the next request."""
+        """Start the timer of the next request."""
         super().on_response_complete()
         if self.cycle.response_complete:
             self._idle = self.loop.time()
         self._watch_writing()
 
     def pause_writing(self) -> None:
-        """See that the client reads, when more is written than goes out at once."""
+        """Start the timer of a client that does not read fast enough."""
         super().pause_writing()
         self._watch_writing()
         late = [one for one in self.connections if isinstance(one, Connection) and one._watch is not None]
@@ -163,7 +163,7 @@ class Connection(HttpToolsProtocol):
             one.transport.abort()
 
     def timeout_keep_alive_handler(self) -> None:
-        """Hang up, for no further request came."""
+        """Close an idle connection."""
         super().timeout_keep_alive_handler()
         self._watch_writing()
 
@@ -185,5 +185,5 @@ class Connection(HttpToolsProtocol):
 
 
 def connections(limits: Limits) -> type[Connection]:
-    """Return what uvicorn is told to make of each connection."""
+    """Return the protocol class for uvicorn."""
     return type("LimitedConnection", (Connection,), {"limits": limits})

@@ -74,7 +74,7 @@ def shown(value: object) -> str:
 
 
 def from_validation(error: ValidationError) -> ApiError:
-    """Return the client's error for a body that is not as it must be."""
+    """Return the client's error for an invalid body."""
     return from_faults(error.errors(include_url=False, include_context=False))
 
 

@@ -20,7 +20,7 @@ Id = int | str
 
 
 def new_id(known: Vocabulary, what: str, given: Id, longest: int, where: str) -> Id:
-    """Return an id that the model need not know in the type of its ids, or refuse one that can't be one.
+    """Return an id, known or new, in the type of the model's ids.
 
     Args:
         known: the model's ids.

@@ -27,7 +27,7 @@ def category_column(items: Trained) -> str | None:
 
 
 def item_map(items: Trained) -> dict[str, Any]:
-    """Return the map as `response_models.MapAnswer` says."""
+    """Return the map, a `MapAnswer`."""
     n = len(items.ids)
     every = max(1, -(-n // MAPPED))
     rows = range(0, n, every)
@@ -60,7 +60,7 @@ def item_map(items: Trained) -> dict[str, Any]:
 
 
 def places(state: State, rows: Sequence[int], vector: NDArray[np.float32] | None) -> dict[str, Any]:
-    """Return where some items and a user lie on the map, as `response_models.PlacesAnswer` says.
+    """Return where some items and a user lie on the map, a `PlacesAnswer`.
 
     Args:
         state: to answer from.

@@ -49,13 +49,13 @@ class Json(JSONResponse):
 
 
 def takes(model: type[BaseModel]) -> dict[str, Any]:
-    """Return what a route's ``openapi_extra`` says of its body."""
+    """Return a route's ``openapi_extra`` for its body."""
     schema = {"$ref": REFERENCE.format(model=model.__name__)}
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
 def gives(model: type[BaseModel], *errors: int, status: int = 200) -> dict[int | str, dict[str, Any]]:
-    """Return what a route's ``responses`` says of its answers: errors that every route may give, and more."""
+    """Return a route's ``responses``: its own and the errors of all routes."""
     found: dict[int | str, dict[str, Any]] = {status: {"model": model}}
     for code in sorted({401, 403, 422, 500, 503, *errors}):
         found[code] = {"model": ErrorAnswer, "description": _MEANING[code]}
@@ -77,7 +77,7 @@ _MEANING = {
 
 
 def describe(app: FastAPI, access: Access, bodies: Iterable[type[BaseModel]], description: str) -> None:
-    """Give the application an OpenAPI that knows the bodies, and the scope that each route needs."""
+    """Add the bodies, and the scope that each route needs, to the OpenAPI of the application."""
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:

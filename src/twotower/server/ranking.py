@@ -32,7 +32,7 @@ _PARTS = 250_000
 
 @dataclass(frozen=True)
 class Wanted:
-    """How much of what, for all users of a request.
+    """What a request asks for, in rows.
 
     Attributes:
         k: items each.
@@ -90,7 +90,7 @@ def check_size(k: int, explain: int, limits: Limits, users: int = 1) -> None:
 
 
 def is_small(state: State, asked: Sequence[AskedUser], want: Wanted) -> bool:
-    """Return whether answering takes so little that a thread would be a detour."""
+    """Return whether the answer is so quick to make that no thread is needed."""
     candidates = len(state.items) if want.allow is None else len(want.allow)
     if state.recommender.index is not None and want.allow is None:
         candidates = min(candidates, _OF_INDEX)
@@ -107,7 +107,7 @@ def is_small(state: State, asked: Sequence[AskedUser], want: Wanted) -> bool:
 def lists(
     state: State, asked: Sequence[AskedUser], want: Wanted, deadline: Deadline
 ) -> Iterator[tuple[dict[str, Any], EncodedUser]]:
-    """Give the list of each user, as `response_models.UserList` says, and the user.
+    """Yield the list of each user, a `UserList`, and the encoded user.
 
     Raises:
         ApiError: a user that is not known, by id, features or history; the time is up.
@@ -130,7 +130,7 @@ def lists(
 
 
 def listed(state: State, rows: Sequence[int], scores: Sequence[float]) -> list[dict[str, Any]]:
-    """Return found items as `response_models.Recommended` says; -1 is none."""
+    """Return found items, each a `Recommended`; rows of -1 are left out."""
     items = state.items
     return [
         {"item_id": items.id(row), "rank": place, "score": score, "display": items.display(row)}
@@ -140,7 +140,7 @@ def listed(state: State, rows: Sequence[int], scores: Sequence[float]) -> list[d
 
 
 def reasons(state: State, user: EncodedUser, rows: NDArray[np.int64], most: int) -> Iterator[dict[str, Any]]:
-    """Take the scores of items apart, exactly, as `response_models.Because` says."""
+    """Split the scores of items exactly, each into a `Because`."""
     past, targets = state.encoder.whole(user.row, user.items, user.targets)
     # What a user has had twice is one reason.
     distinct, place = np.unique(past, return_inverse=True)
@@ -161,7 +161,7 @@ def reasons(state: State, user: EncodedUser, rows: NDArray[np.int64], most: int)
 
 
 def users_for(state: State, row: int, k: int) -> list[dict[str, Any]]:
-    """Return the trained users with the highest score for an item, as `response_models.ScoredUser` says."""
+    """Return the trained users with the highest score for an item, each a `ScoredUser`."""
     own = state.recommender
     trained = state.items.trained.ids.index.get(state.items.id(row), -1)
     barred = users_of(own.seen, np.array([trained]))
@@ -176,7 +176,7 @@ def users_for(state: State, row: int, k: int) -> list[dict[str, Any]]:
 
 
 def known_item(state: State, item: Id) -> int:
-    """Return the row of an item, or say that there is none."""
+    """Return the row of an item, or raise a 404."""
     row = state.items.row(item)
     if row is None:
         raise ApiError(404, f"there is no item {shown(item)}", "item_id")
@@ -186,7 +186,7 @@ def known_item(state: State, item: Id) -> int:
 def score(
     state: State, body: ScoreBody, pasts: Mapping[Id, Past], deadline: Deadline
 ) -> list[dict[str, Any]]:
-    """Score pairs, as `response_models.Scored` says.
+    """Score pairs, each a `Scored`.
 
     Args:
         state: to answer from.

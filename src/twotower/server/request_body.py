@@ -26,13 +26,13 @@ BODIES = 16 << 20
 
 @dataclass(eq=False)
 class Large:
-    """One large body that is held, and what all of them may take together."""
+    """The memory of one large body, counted among that of all."""
 
     service: Service
     size: int = 0
 
     def hold(self, size: int) -> None:
-        """Say how many bytes of it are held now.
+        """Set how many bytes of it are in memory.
 
         Raises:
             ApiError: there are too many of all requests together.

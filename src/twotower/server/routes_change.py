@@ -168,7 +168,7 @@ def _new_item(state: State, given: str, longest: int) -> Id:
 
 
 def item_answer(state: State, name: Id) -> dict[str, object]:
-    """Return what `response_models.ItemAnswer` says of an item that there is."""
+    """Return the `ItemAnswer` of a known item."""
     row = state.items.row(name)
     assert row is not None
     live = row >= state.items.n_trained

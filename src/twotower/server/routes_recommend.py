@@ -97,14 +97,14 @@ async def recommend_one(
 
 
 def _excludes(service: Service, state: State) -> bool:
-    """Return whether users are not given what they have seen, where a request says nothing."""
+    """Return whether seen items are excluded if a request does not say."""
     given = service.settings.exclude_seen
     return state.recommender.exclude_seen if given is None else given
 
 
 @dataclass
 class _Made:
-    """Lists as JSON, and how many of them were for users not trained with, empty, made without the store."""
+    """Lists as JSON, with the numbers of cold users, empty lists and lists made without the store."""
 
     texts: list[bytes] = field(default_factory=list)
     cold: int = 0
@@ -115,7 +115,7 @@ class _Made:
 async def _lists(
     service: Service, state: State, asked: Sequence[AskedUser], want: Wanted, deadline: Deadline
 ) -> _Made:
-    """Return the lists of some users, made here or in a thread, and count them."""
+    """Make the lists of some users, here or in a thread, and count them in the metrics."""
 
     def work() -> _Made:
         made = _Made()
@@ -135,7 +135,7 @@ async def _lists(
 
 
 def _answer(content: dict[str, Any], degraded: bool) -> Json:
-    """Return an answer, marked if some of it was made without the event store."""
+    """Return an answer, marked if it was made without the event store."""
     if not degraded:
         return Json(content)
     return Json({**content, "degraded": True}, headers={"x-twotower-degraded": "event-store"})

@@ -1,4 +1,4 @@
-"""Routes that say what they need: checked once a route is found, so that no way to write a path avoids it."""
+"""Routes that declare their scope. It is checked after routing, so no spelling of a path avoids it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
 
 def needs(scope: str) -> Callable[[Endpoint], Endpoint]:
-    """Declare what a route needs: one of `access.SCOPES`, or ``OPEN`` or ``HEALTH`` for no token."""
+    """Declare the scope of a route: one of `access.SCOPES`, or ``OPEN`` or ``HEALTH`` for no token."""
     assert scope in (*SCOPES, OPEN, HEALTH), scope
 
     def mark(endpoint: Endpoint) -> Endpoint:
@@ -30,11 +30,11 @@ def needs(scope: str) -> Callable[[Endpoint], Endpoint]:
 
 
 class ScopedRoute(APIRoute):
-    """A route that runs only for a request that may use it."""
+    """A route that checks its scope before it runs."""
 
     @property
     def needs(self) -> str | None:
-        """What its endpoint declared; None is refused, see `check_declared`."""
+        """The declared scope; None is refused, see `check_declared`."""
         found: str | None = getattr(self.endpoint, "needs", None)
         return found
 
@@ -58,7 +58,7 @@ class ScopedRoute(APIRoute):
         await super().handle(scope, receive, send)
 
     def _check_parameters(self, scope: Scope) -> None:
-        """Refuse a parameter that the route does not have, or that is given twice: it would be ignored."""
+        """Refuse a parameter that is unknown or given twice, which would be ignored."""
         known, given = (
             [one.alias for one in self.dependant.query_params],
             QueryParams(scope.get("query_string", b"")),
@@ -74,12 +74,12 @@ class ScopedRoute(APIRoute):
 
 
 def scoped_router(prefix: str = "", **given: Any) -> APIRouter:
-    """Return a router of such routes."""
+    """Return a router of `ScopedRoute`."""
     return APIRouter(prefix=prefix, route_class=ScopedRoute, **given)
 
 
 def check_declared(routes: Iterable[BaseRoute]) -> None:
-    """Refuse an application with a route that says nothing of what it needs.
+    """Refuse an application with a route that declares no scope.
 
     Raises:
         RuntimeError: there is one.

@@ -58,7 +58,7 @@ class Service:
         return self.settings.limits
 
     def admit(self) -> None:
-        """Refuse a request that is too much at once.
+        """Refuse a request if too many are in progress.
 
         Raises:
             ApiError: as many as the limits allow are in progress.

@@ -1,4 +1,4 @@
-"""Running the application: the socket, uvicorn, and a clean end."""
+"""Running the application with uvicorn: socket, limits, shutdown."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def serve(
     log_level: str = "info",
     started: Callable[[str], None] = lambda address: None,
 ) -> None:
-    """Serve until told to end (SIGTERM or Ctrl-C), answering first what was asked.
+    """Serve until SIGTERM or Ctrl-C; requests in progress are answered first.
 
     Args:
         settings: what to serve.
@@ -73,7 +73,7 @@ def serve(
 
 
 def _allow_files(most: int) -> None:
-    """Let the process have as many files and connections open as it may need, if the system does."""
+    """Raise the limit on open files, if the system allows it."""
     try:
         import resource  # noqa: PLC0415
     except ModuleNotFoundError:  # not POSIX

@@ -1,4 +1,4 @@
-"""What a server is told when it starts: where the model is, who may ask, and how much at once."""
+"""Settings of a server: bundle, store, tokens, limits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from twotower.server.access import Token
 
 @dataclass(frozen=True)
 class Limits:
-    """The most of everything that one request may ask for, and how long it may take."""
+    """Limits of one request: sizes and times."""
 
     body_bytes: int = 4 << 20
     """Size of a request's body."""
@@ -65,7 +65,7 @@ class Limits:
 
     @classmethod
     def parse(cls, given: Sequence[str]) -> Limits:
-        """Return the limits, some of them changed.
+        """Return the default limits, updated with ``name=value`` texts.
 
         Args:
             given: ``name=value`` each; a later one of a name counts.

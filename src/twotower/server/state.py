@@ -1,4 +1,4 @@
-"""`State`: all that an answer is made from, as one value that is swapped and never changed."""
+"""`State`: what answers are made from, an immutable value that is replaced as a whole."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class State:
 
     @cached_property
     def encoder(self) -> QueryEncoder:
-        """What encodes queries, given every item there is; made on first use."""
+        """What encodes queries, with all items, also the live ones; made on first use."""
         own, vectors = self.recommender.query_encoder, self.items.vectors
         if vectors is None:
             return own
@@ -88,6 +88,6 @@ class State:
         return self.recommender.objective.implicit
 
     def info(self) -> dict[str, Any]:
-        """Return what the log says of a state."""
+        """Return the facts of a state for the log."""
         found = {"model": self.version, "users": len(self.users), "items": len(self.items)}
         return found | ({} if self.ranks else {"note": "it predicts labels and was not trained to rank"})

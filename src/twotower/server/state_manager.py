@@ -1,4 +1,4 @@
-"""`StateManager`: has the state that is served, and swaps it when items change or a new bundle comes."""
+"""`StateManager`: the state that is served; replaced when items change or a bundle is reloaded."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class StateManager:
             self._opened = True
 
     async def check(self) -> None:
-        """See that the store keeps what is written; at most once a second, however often it is asked.
+        """Check that the store keeps what is written, at most once a second.
 
         Raises:
             StoreUnavailable: it does not, or not at present.
@@ -124,7 +124,7 @@ class StateManager:
             return earlier, fresh
 
     async def refresh(self) -> None:
-        """Take up the changes of items since the last time, by whomever.
+        """Apply the changes of items since the last time, also those of other servers.
 
         Raises:
             StoreUnavailable: they can't be read.
@@ -133,7 +133,7 @@ class StateManager:
             await self._take_up()
 
     async def change(self, item: StoredItem) -> None:
-        """Keep a change of an item and serve it.
+        """Store a change of an item, and apply it.
 
         Raises:
             StoreUnavailable: it could not be kept.
@@ -143,7 +143,7 @@ class StateManager:
             await self._take_up()
 
     async def poll(self) -> None:
-        """Take up other servers' changes for ever; a store that does not answer is asked again."""
+        """Apply other servers' changes, once a second, until cancelled."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
             try:
@@ -155,7 +155,7 @@ class StateManager:
                 log.error("changes of items can't be applied", exc_info=error)
 
     async def _load(self) -> State:
-        """Load the bundle in a thread that nobody waits for at the end: a dead drive may hold it for ever."""
+        """Load the bundle in a daemon thread, which does not stop the process from ending if it hangs."""
         if self._stuck is not None and self._stuck.is_alive():
             raise BundleError(
                 f"bundle {self._bundle} can't be read: an earlier attempt still waits for its files; check "
@@ -220,14 +220,14 @@ def _settle(done: asyncio.Future[State], state: State | None, error: Exception |
 
 
 def load(bundle: Path) -> State:
-    """Load a bundle and make the first answers, so that the first client does not wait for compilers.
+    """Load a bundle and make the first answers, so that no client waits for compilation.
 
     Raises:
         BundleError: it can't be served.
     """
-    parts, manifest = read_bundle(bundle)
+    recommender, manifest = read_bundle(bundle, Recommender)
     try:
-        state = State.of(Recommender.of(parts), manifest["hash"][:12])
+        state = State.of(recommender, manifest["hash"][:12])
         warm_up(state)
     except (TwoTowerError, ArithmeticError, LookupError, ValueError, TypeError, MemoryError) as error:
         raise BundleError(f"bundle {bundle} can't be served: {error}") from error

@@ -1,4 +1,4 @@
-"""What a search looks at: ids and display columns as text, in one form."""
+"""The text that items are searched by: ids and display columns, normalised."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 def plain(text: str) -> str:
-    """Return a text as it is compared: without case, and with one form of each letter.
+    """Return a text in lower case and Unicode normal form, as it is compared.
 
     >>> plain("ＡＢ É") == plain("ab e\u0301")
     True
@@ -19,7 +19,7 @@ def plain(text: str) -> str:
 
 
 def searchable(display: pl.DataFrame, ids: pl.Series, interactions: NDArray[Any]) -> pl.DataFrame:
-    """Return what a search looks at, a row for each trained item.
+    """Return the text of each trained item, one row each.
 
     Args:
         display: display columns.

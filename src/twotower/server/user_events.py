@@ -78,7 +78,7 @@ class UserEvents:
             return Past(kept.last, kept.events, complete=False)
 
     async def _read_or_fail_fast(self, key: str) -> Past:
-        """Do as `_read`; a store that did not answer is not waited for again within a second."""
+        """Do as `_read`, but fail at once for a second after the store did not respond."""
         if time.monotonic() < self._down_until:
             raise StoreUnavailable("the event store did not respond a moment ago")
         try:

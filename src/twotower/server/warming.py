@@ -1,4 +1,4 @@
-"""The first of every kind of answer, made when a model is loaded, so that no client waits for compilers."""
+"""First answers of each kind, made when a model is loaded, so that no client waits for compilation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from twotower.server.workers import Deadline
 
 
 def warm_up(state: State) -> None:
-    """Answer what requests may ask: lists with and without filters, reasons, folding in, scores, similar."""
+    """Make lists with and without filters, reasons, vectors of new users, scores and similar items."""
     users, items = state.users.known[:1], state.items.trained.ids.known[:1]
     if not users or not items:
         return

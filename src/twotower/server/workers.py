@@ -1,4 +1,4 @@
-"""`Workers`: a few threads for what takes long, a short line before them, and a time for each request."""
+"""`Workers`: a few threads for slow work, a bounded queue, and a deadline for each request."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ THREADS = 2
 
 @dataclass(eq=False, slots=True)
 class Deadline:
-    """When a request's work must be done. A thread can't be stopped from outside, so work asks by itself.
+    """The deadline of a request. A thread can't be stopped from outside, so work calls `check`.
 
     Attributes:
         seconds: that it may take.
@@ -34,11 +34,11 @@ class Deadline:
         self.start()
 
     def start(self) -> None:
-        """Count from now: until then the body was on its way."""
+        """Start again, once the body has arrived."""
         self.at = time.monotonic() + self.seconds
 
     def check(self) -> None:
-        """Stop work that took too long.
+        """Raise an error if the time is up.
 
         Raises:
             ApiError: the time is up.
@@ -48,7 +48,7 @@ class Deadline:
 
 
 class Workers:
-    """Runs work in threads, so that the event loop goes on answering."""
+    """Runs work in threads, so that the event loop is not blocked."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -56,11 +56,11 @@ class Workers:
         self._pending = 0
 
     def deadline(self) -> Deadline:
-        """Return when a request that begins now must be done."""
+        """Return the deadline of a request that begins now."""
         return Deadline(self._limits.work_seconds)
 
     async def run(self, deadline: Deadline, work: Callable[[], T]) -> T:
-        """Do work in a thread, after what came before it.
+        """Run work in a thread, in order of arrival.
 
         Raises:
             ApiError: too many wait, or the time is up.
@@ -90,7 +90,7 @@ class Workers:
             future.exception()  # looked at, also where nobody waits for it any more
 
     def close(self) -> None:
-        """Begin nothing more."""
+        """Start no more work."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 

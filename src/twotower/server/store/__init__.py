@@ -30,7 +30,7 @@ __all__ = [
 
 
 def make_store(address: str) -> EventStore:
-    """Return the store of an address, not yet open: a file, or ``redis://...``.
+    """Return the store of an address, not yet opened: a file, or ``redis://...``.
 
     Raises:
         ConfigError: the address is of another kind, or its folder does not exist.

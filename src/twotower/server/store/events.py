@@ -1,4 +1,4 @@
-"""What happens after training, and the interface of the store that keeps it: events of users, new items."""
+"""Events of users and new items since training, and the interface of the store that keeps them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Kind = Literal["interaction", "skip"]
 
 
 class StoreUnavailable(Exception):
-    """The store does not answer at present; what was asked was not done, and may be asked again."""
+    """The store does not respond; nothing was done, and the request may be repeated."""
 
 
 class EventConflict(Exception):
@@ -68,7 +68,7 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class StoredItem:
-    """An item put, or taken away, since training.
+    """An item added or removed since training.
 
     Attributes:
         key: of the item.
@@ -82,7 +82,7 @@ class StoredItem:
 
 
 class EventStore(ABC):
-    """Keeps events and items durably. Methods may be called from many tasks of one event loop at once.
+    """Stores events and items durably. Methods may be called from several tasks of one event loop.
 
     Attributes:
         name: of the kind of store.
@@ -98,14 +98,14 @@ class EventStore(ABC):
         self._called_by, self._counters, self._turns = "", (0, 0), 0
 
     def _called(self, name: str) -> None:
-        """Take note of the name of what the store holds."""
+        """Note the name of the data in the store."""
         if name != self._called_by:
             self._called_by, self._counters = name, (0, 0)
             self._turns += 1
             self.generation = f"{name}/{self._turns}"
 
     def _counted(self, *counters: int) -> None:
-        """Take note of the last numbers given; if one fell, an older copy is what is there now."""
+        """Note the last numbers given; if one is lower than before, the store is an older copy."""
         if any(now < before for now, before in zip(counters, self._counters, strict=True)):
             self._turns += 1
             self.generation = f"{self._called_by}/{self._turns}"
@@ -113,7 +113,7 @@ class EventStore(ABC):
 
     @abstractmethod
     async def open(self) -> None:
-        """Get ready.
+        """Connect, or open the file.
 
         Raises:
             StoreUnavailable: it can't be reached.
@@ -122,7 +122,7 @@ class EventStore(ABC):
 
     @abstractmethod
     async def append(self, events: Sequence[Event]) -> int:
-        """Keep all events and return how many were new; when this returns they are durable.
+        """Store all events durably and return how many were new.
 
         An event whose id is known already, from before or within ``events``, is left out if it has the same
         `Event.content`.
@@ -143,7 +143,7 @@ class EventStore(ABC):
 
     @abstractmethod
     async def put_item(self, item: StoredItem) -> None:
-        """Keep an item durably in the place of an earlier one of its key.
+        """Store an item durably; it replaces an earlier one of its key.
 
         Raises:
             StoreUnavailable: it could not be done, or not be known to be done.
@@ -159,7 +159,7 @@ class EventStore(ABC):
 
     @abstractmethod
     async def check(self) -> None:
-        """Write something that means nothing, as durably as events, and see that it is there.
+        """Write a test value, as durably as events, and read it again.
 
         Raises:
             StoreUnavailable: it can't be written, or not be read.
@@ -167,7 +167,7 @@ class EventStore(ABC):
 
     @abstractmethod
     async def close(self) -> None:
-        """Finish what was begun and let go of files and connections."""
+        """Finish pending writes, and close files and connections."""
 
 
 def distinct(events: Sequence[Event]) -> list[Event]:

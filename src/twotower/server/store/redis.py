@@ -164,7 +164,7 @@ class RedisStore(EventStore):
         self._scripts = {name: self._redis.register_script(text) for name, text in scripts.items()}
 
     async def open(self) -> None:
-        """Connect, and look at what is there; see `EventStore.open`."""
+        """Connect, and check the version of the data; see `EventStore.open`."""
         await self._do(self._redis.set(_KEYS["version"], VERSION, nx=True))
         found = await self._do(self._redis.get(_KEYS["version"]))
         if found == "1":
@@ -192,7 +192,7 @@ class RedisStore(EventStore):
             )
 
     async def append(self, events: Sequence[Event]) -> int:
-        """Keep events; see `EventStore.append`.
+        """Store events; see `EventStore.append`.
 
         A long list is kept in parts. If the connection breaks between them some are kept; none was answered,
         and sending all again keeps the rest.
@@ -224,7 +224,7 @@ class RedisStore(EventStore):
         return placed
 
     async def put_item(self, item: StoredItem) -> None:
-        """Keep an item; see `EventStore.put_item`."""
+        """Store an item; see `EventStore.put_item`."""
         text = "" if item.columns is None else item.columns
         await self._run("put", ("items", "versions", "last"), item.key, text)
 
@@ -249,7 +249,7 @@ class RedisStore(EventStore):
         await self._redis.aclose()
 
     async def _run(self, script: str, keys: Sequence[str], *values: str | int) -> list[Any]:
-        """Run a script that begins by what it talks to, and return the rest of its answer."""
+        """Run a script whose answer begins with the name of the data, and return the rest."""
         names = [_KEYS["version"], _KEYS["generation"], *(f"{{twotower}}:{key}" for key in keys)]
         arguments: list[str | int] = [VERSION, new_generation(), *values]
         answer: list[Any] = await self._do(self._scripts[script](keys=names, args=arguments))
@@ -257,7 +257,7 @@ class RedisStore(EventStore):
         return answer[1:]
 
     async def _bring_up(self) -> None:
-        """Bring a store of version 1 up to this version; what was done is not done again if it breaks off."""
+        """Migrate a store of version 1; an interrupted migration continues where it stopped."""
         users = self._redis.scan_iter(match=f"{_KEYS['user']}:*", count=1000)
         try:
             async for key in users:

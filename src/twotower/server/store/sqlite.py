@@ -60,7 +60,7 @@ insert into counters values ('checked', 0);
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What the writer is asked: events, one item, or nothing but to write; and who waits for it."""
+    """Work of the writing thread: events, one item or a check; and the future that waits for it."""
 
     what: Literal["events", "item", "check"]
     events: Sequence[Event]
@@ -96,7 +96,7 @@ class SqliteStore(EventStore):
         self._file: os.stat_result | None = None  # the file that the reader has open
 
     async def open(self) -> None:
-        """Open the file, or make it; see `EventStore.open`."""
+        """Open or create the file; see `EventStore.open`."""
         if self._writer is not None:
             return
         try:
@@ -111,7 +111,7 @@ class SqliteStore(EventStore):
         self._writer.start()
 
     async def append(self, events: Sequence[Event]) -> int:
-        """Keep events; see `EventStore.append`."""
+        """Store events; see `EventStore.append`."""
         return await self._ask("events", distinct(events), None)
 
     async def events_of(self, user: str, after: int = 0) -> list[Placed]:
@@ -133,7 +133,7 @@ class SqliteStore(EventStore):
             await asyncio.sleep(0)  # others get their turn
 
     async def put_item(self, item: StoredItem) -> None:
-        """Keep an item; see `EventStore.put_item`."""
+        """Store an item; see `EventStore.put_item`."""
         await self._ask("item", (), item)
 
     async def items_since(self, version: int = 0) -> list[StoredItem]:
@@ -153,7 +153,7 @@ class SqliteStore(EventStore):
             raise StoreUnavailable("the event store does not keep what is written to it")
 
     async def close(self) -> None:
-        """Write what waits, and close the file."""
+        """Write pending work, and close the file."""
         if self._writer is not None:
             self._work.put(None)
             await asyncio.to_thread(self._writer.join)
@@ -174,7 +174,7 @@ class SqliteStore(EventStore):
         return connection
 
     def _prepare(self, *, make: bool = False) -> sqlite3.Connection:
-        """Return a connection to the file, its tables made or brought up to this version."""
+        """Return a connection to the file, with its tables created or migrated to this version."""
         if make and not self._path.exists():
             self._path.touch()
         os.stat(self._path)  # says more of what is not there than SQLite does
@@ -207,7 +207,7 @@ class SqliteStore(EventStore):
 
     @staticmethod
     def _bring_up(connection: sqlite3.Connection) -> None:
-        """Make the tables of this version, in one transaction, so that a kill leaves the old or the new."""
+        """Create or migrate the tables in one transaction, so that a kill leaves the old or the new ones."""
         connection.execute("begin immediate")
         try:
             (version,) = connection.execute("pragma user_version").fetchone()
@@ -258,7 +258,7 @@ class SqliteStore(EventStore):
         return await work.done
 
     def _write(self) -> None:
-        """Do what is asked until None is; the body of the writing thread."""
+        """Do work until None is received; the body of the writing thread."""
         opened: tuple[sqlite3.Connection, os.stat_result] | None = None
         going = True
         while going:
@@ -287,7 +287,7 @@ class SqliteStore(EventStore):
             opened[0].close()
 
     def _next(self) -> tuple[list[_Work], bool]:
-        """Wait for work; return all that there is by then, up to a limit, and whether more may come."""
+        """Wait for work; return all that is pending, up to a limit, and whether more may come."""
         batch: list[_Work] = []
         size = 0
         following = self._work.get()
@@ -315,7 +315,7 @@ class SqliteStore(EventStore):
 
 
 def _leads_to(path: Path, file: os.stat_result | None = None) -> bool:
-    """Return whether a path leads to a file: to this one, or without it to any."""
+    """Return whether a path is a file: this one if it is given."""
     try:
         found = os.stat(path)
     except OSError:
@@ -354,7 +354,7 @@ def _apply(connection: sqlite3.Connection, work: _Work) -> Answer:
 
 
 def _count(connection: sqlite3.Connection, name: str, by: int) -> int:
-    """Raise a counter, and return what it is now; it never falls, whatever is deleted."""
+    """Increase a counter, and return it; it never decreases, also if rows are deleted."""
     most = {"place": "select max(place) from events", "version": "select max(version) from items"}
     highest = f"max(value, coalesce(({most[name]}), 0))" if name in most else "value"
     connection.execute(f"update counters set value = {highest} + ? where name = ?", (by, name))
@@ -363,7 +363,7 @@ def _count(connection: sqlite3.Connection, name: str, by: int) -> int:
 
 
 def _settle(batch: Sequence[_Work], answers: Sequence[Answer]) -> None:
-    """Answer all that waited, each in its event loop."""
+    """Set the results of all futures, each in its event loop."""
     for work, answer in zip(batch, answers, strict=True):
         with contextlib.suppress(RuntimeError):  # the loop is gone, and with it who asked
             work.loop.call_soon_threadsafe(_answer, work.done, answer)
