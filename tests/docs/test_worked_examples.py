@@ -25,13 +25,15 @@ from twotower.config.kinds import KINDS
 from twotower.core.lists import Lists
 from twotower.core.registry import Registry
 from twotower.data.splits import SPLITS
-from twotower.errors import BundleError
+from twotower.errors import BundleError, ConfigError
 from twotower.evaluation.ranker import RankRequest
 from twotower.kernels.pairs import Pairs
 from twotower.metrics import METRICS, higher_is_better, ranking_values
 from twotower.objectives.objective import Step
 from twotower.objectives.registry import OBJECTIVES
 from twotower.retrieval import INDEXES, exact_top_k, load_index, tune_index
+from twotower.towers.registry import TOWERS
+from twotower.training.registry import TRAINERS
 
 ROOT = Path(__file__).parents[2]
 _FENCE = re.compile(r'^ *```python title="(?P<title>[\w/.]+)"\n(?P<code>.*?)^ *```$', re.M | re.S)
@@ -230,3 +232,53 @@ def test_a_ranking_baseline(added: Any) -> None:
     tables = test.with_interactions(test.interactions.clear())
     asked = RankRequest(pl.Series([0, 1]), pl.Series([3, 17, 99, 5]), everyone, tables)
     assert kind().fit(train).rank(asked, 4).tolist() == [[1, 3, 0, 2]] * 2
+
+
+def taste(n: int = 4000) -> tt.TrainPart:
+    """Users with two properties, who like items of one group if exactly one of the two is given."""
+    rng = np.random.default_rng(0)
+    users = pl.DataFrame({"user_id": range(120), "a": [u % 2 for u in range(120)]})
+    users = users.with_columns(b=pl.col("user_id") // 2 % 2)
+    rows = pl.DataFrame({"user_id": rng.integers(0, 100, n), "item_id": rng.integers(0, 20, n)})
+    odd = (pl.col("user_id") + pl.col("user_id") // 2) % 2 == pl.col("item_id") % 2
+    schema = {"label": "y", "users": {"a": "category", "b": "category"}}
+    return tt.Dataset.of(rows.with_columns(y=odd.cast(pl.Float64)), users, schema=schema).as_train()
+
+
+def test_a_kind_of_towers(added: Any, undo: ExitStack, tmp_path: Path) -> None:
+    kind = added("A kind of towers", TOWERS)
+    data = taste()
+    settings: dict[str, Any] = {"dim": 8, "objective": "squared", "batch_size": 400, "threads": 1}
+    models = [
+        tt.TwoTower(kind=given, embedding_dim=4, epochs=15, refit=False, **settings).fit(data)
+        for given in ("crossed", kind)
+    ]
+    assert isinstance(models[0].model.users, kind)
+    cold = [tt.Query(features={"a": u % 2, "b": u // 2 % 2}) for u in range(4)]
+    lists = [model.recommend(cold, k=10) for model in models]
+    assert lists[0].equals(lists[1])
+    items = lists[0]["item_id"].to_numpy().reshape(4, 10) % 2
+    assert (items == np.array([[0], [1], [1], [0]])).all()  # no sum of two effects has this order
+    models[0].save(tmp_path / "bundle")
+    assert tt.load(tmp_path / "bundle").recommend(cold, k=10).equals(lists[0])
+    undo.close()
+    with pytest.raises(BundleError, match=r"must be one of linear, mlp.*'crossed'"):
+        tt.load(tmp_path / "bundle")
+
+
+def test_a_trainer(added: Any, undo: ExitStack, tmp_path: Path) -> None:
+    kind = added("A trainer", TRAINERS)
+    data = taste()
+    settings: dict[str, Any] = {"dim": 8, "objective": "squared", "learning_rate": 0.2, "threads": 1}
+    estimators = [
+        tt.TwoTower(trainer=given, epochs=100, patience=100, **settings) for given in ("adagrad", kind)
+    ]
+    assert estimators[0] == estimators[1]
+    model = estimators[0].fit(data)
+    losses = [record["train_loss"] for record in model.history if record["phase"] == "train"]
+    assert losses[-1] < 0.5 * losses[0]
+    with pytest.raises(ConfigError, match="'adagrad' can't train towers of kind 'linear' by objective 'bpr'"):
+        tt.TwoTower(trainer="adagrad", objective="bpr")
+    model.save(tmp_path / "bundle")
+    undo.close()
+    assert np.array_equal(tt.load(tmp_path / "bundle").predict(data), model.predict(data))

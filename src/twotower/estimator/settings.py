@@ -15,6 +15,8 @@ from twotower.config.parts import PLACES, parts_of
 from twotower.errors import ConfigError, nearest
 from twotower.objectives import Objective
 from twotower.objectives.registry import settings_of
+from twotower.towers import Tower
+from twotower.training import Trainer
 
 _Section = TypeVar("_Section", bound=BaseModel)
 
@@ -46,6 +48,14 @@ class Settings:
                 setting that nothing would read.
         """
         values: dict[str, dict[str, Any]] = {section: {} for section in PLACES}
+        params = dict(params)
+        for place, base in ((PLACES["model"], Tower), (PLACES["training"], Trainer)):
+            if isinstance(part := params.get(place.key), type):
+                if not issubclass(part, base):
+                    raise ConfigError(
+                        f"'{place.key}' must be a name or a subclass of {base.__name__}, got {part.__name__}."
+                    )
+                params[place.key] = place.registry.name_of(part)
         for key, value in params.items():
             if key == "objective" and isinstance(value, Objective):
                 values["objective"] |= settings_of(value)

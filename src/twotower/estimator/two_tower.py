@@ -25,8 +25,9 @@ from twotower.objectives import Objective
 from twotower.objectives.registry import OBJECTIVES
 from twotower.recommender import Recommender
 from twotower.targets.positive import PositiveRule
+from twotower.towers import Tower
 from twotower.towers.registry import TOWERS
-from twotower.training import Callback, CallbackList, ListenerCallback
+from twotower.training import Callback, CallbackList, ListenerCallback, Trainer
 from twotower.training.checkpoint import FILE as CHECKPOINT
 from twotower.training.progress import progress_of
 
@@ -46,7 +47,8 @@ class TwoTower:
 
     Args:
         kind: The towers: ``linear`` (vectors are a linear function of features and id) or ``mlp`` (with
-            hidden layers); or the name of a kind of your own. None: ``linear``.
+            hidden layers); or the name of a kind of your own. Or the class itself, derived from
+            `twotower.towers.Tower`; its settings are keywords too. None: ``linear``.
         dim: Length of the vectors, including the two entries for the biases.
         ensemble_size: Number of small models in one. Each has an equal share of ``dim`` and of the last
             hidden layer and its own loss; the score is the mean of their scores. ``auto``: 4, or fewer (2 or
@@ -85,7 +87,8 @@ class TwoTower:
             closed form, else 0.07 to predict a label and 0.015 to rank.
         trainer: ``als`` (alternating least squares) solves linear towers with objective ``all_pairs`` in
             closed form, ``variational`` those with ``squared``; ``gradients`` trains all towers with all
-            objectives. ``auto``: the closed form where there is one.
+            objectives. ``auto``: the closed form where there is one. Or a class of your own, derived from
+            `twotower.training.Trainer`; its settings are keywords too.
         epochs: Maximum number of passes over the training pairs; early stopping usually ends sooner.
         batch_size: With ``gradients``, as the following: pairs per step. ``auto``: about 12 steps per epoch,
             between 8,192 and 1,048,576 pairs.
@@ -120,7 +123,7 @@ class TwoTower:
     def __init__(
         self,
         *,
-        kind: str | None = None,
+        kind: str | type[Tower] | None = None,
         dim: int = 64,
         ensemble_size: Literal["auto"] | int = "auto",
         normalise: bool = False,
@@ -139,7 +142,7 @@ class TwoTower:
         negatives: int = 4096,
         hard_negatives: int | None = None,
         regularisation: Literal["auto"] | float = "auto",
-        trainer: str = "auto",
+        trainer: str | type[Trainer] = "auto",
         epochs: int = 60,
         batch_size: Literal["auto"] | int = "auto",
         learning_rate: float = 0.005,
@@ -235,7 +238,7 @@ class TwoTower:
         return {
             name: value
             for name, value in self._params.items()
-            if value != _DEFAULTS[name] and params.get(name, _DEFAULTS[name]) != _DEFAULTS[name]
+            if name not in _DEFAULTS or value != _DEFAULTS[name] != params.get(name, _DEFAULTS[name])
         }
 
     def __repr__(self) -> str:

@@ -46,17 +46,6 @@ class LinearTower(Tower):
         with torch.no_grad():  # features start without effect: the ids alone break the symmetry
             self.table.zero_()
 
-    @classmethod
-    def pair(
-        cls,
-        users: tuple[EncodedShape, int],
-        items: tuple[EncodedShape, int],
-        config: ModelConfig,
-        generator: torch.Generator,
-    ) -> tuple[Tower, Tower]:
-        """Return the user tower and the item tower; see `Tower.pair`."""
-        return cls(*users, config, generator), cls(*items, config, generator)
-
     def combined(self, rows: int, numbers: torch.Tensor | None, coded: list[torch.Tensor]) -> torch.Tensor:
         """Return the part of the vector from features, (rows, dim - members)."""
         vector = self.constant.expand(rows, -1)
