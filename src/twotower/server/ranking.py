@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from twotower.core.lists import Lists
 from twotower.recommender.similarity import users_of
-from twotower.retrieval import exact_top_k
+from twotower.retrieval import Candidates, exact_top_k
 from twotower.server.catalogue import NO_ROWS, Rows
 from twotower.server.errors import ApiError, shown
 from twotower.server.inputs import Id
@@ -120,7 +120,7 @@ def lists(
     top = state.items.search(vectors, want.k, Lists.from_groups(barred), want.allow)
     for place, user in enumerate(users):
         deadline.check()
-        items = listed(state, top.items[place].tolist(), top.scores[place].tolist())
+        items = listed(state, top, place)
         if want.explain and items:
             own = top.items[place, : len(items)].astype(np.int64)
             for item, because in zip(items, reasons(state, user, own, want.explain), strict=True):
@@ -129,9 +129,9 @@ def lists(
         yield {"user_id": name, "known": known, "events": user.events, "items": items}, user
 
 
-def listed(state: State, rows: Sequence[int], scores: Sequence[float]) -> list[dict[str, Any]]:
-    """Return found items, each a `Recommended`; rows of -1 are left out."""
-    items = state.items
+def listed(state: State, top: Candidates, place: int) -> list[dict[str, Any]]:
+    """Return what was found for one query, each item a `Recommended`, without the padding."""
+    items, rows, scores = state.items, top.items[place].tolist(), top.scores[place].tolist()
     return [
         {"item_id": items.id(row), "rank": place, "score": score, "display": items.display(row)}
         for place, (row, score) in enumerate(zip(rows, scores, strict=True), 1)

@@ -176,7 +176,7 @@ async def _similar(service: Service, state: State, item: Id, want: Wanted, deadl
 
     small = len(state.items) <= ranking.INLINE
     top = work() if small else await service.workers.run(deadline, work)
-    items = ranking.listed(state, top.items[0].tolist(), top.scores[0].tolist())
+    items = ranking.listed(state, top, 0)
     name = state.items.trained.ids.native(item)
     return Json({"model": state.version, "item_id": name, "items": items, "unknown": want.unknown})
 
