@@ -302,9 +302,9 @@ def test_ranking_is_that_of_a_brute_force_new_users_and_items_too(model: Recomme
     barred = Lists.from_groups([[1, 4], [], [0]])
     got = model.rank(RankRequest(users, items, barred, known), 40)
     # predictions are clipped to the labels' range, so scores are taken from the vectors
-    encoder = model.query_encoder
-    U = encoder.encode(encoder.queries_of(users, known)).vectors.astype(np.float64)
-    scores = U @ encoder.item_vectors(items, known).astype(np.float64).T
+    row, U = model.query_encoder.placed("users", users, known)
+    place, V = model.query_encoder.placed("items", items, known)
+    scores = U[row].astype(np.float64) @ V[place].astype(np.float64).T
     for u in range(len(users)):
         out = set(barred[u].tolist())
         best = sorted(set(range(len(items))) - out, key=lambda i: -scores[u, i])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from twotower.core.asked import Ids, as_series
 from twotower.core.forking import check_process
 from twotower.core.lists import Lists
-from twotower.core.vocabulary import rows_of_ids
+from twotower.core.vocabulary import Vocabulary, rows_of_ids
 from twotower.data.dataset import Dataset, Frame, to_polars
 from twotower.errors import ConfigError, DataError
 from twotower.recommender.fitted_towers import FittedTowers
@@ -125,20 +125,33 @@ class QueryEncoder:
             vectors[place] = self.moved(int(rows[place]), start, *own)
         return EncodedQueries(self, queries, vectors, rows, history, targets)
 
-    def queries_of(self, users: pl.Series, data: Dataset) -> Queries:
-        """Return queries of users by their ids: new ones with their features in the tables of a data set.
+    def placed(self, which: str, ids: pl.Series, data: Dataset) -> tuple[Rows, F32]:
+        """Return the row of each of n ids, and vectors: of all known rows, then of new users or items.
 
-        One that is in no table is someone whose features are all missing.
+        New ones are encoded by their features in the tables of a data set; one that is in no table has all of
+        them missing.
 
         Args:
-            users: distinct ids (n,).
+            which: "users" or "items".
+            ids: (n,).
             data: of the model's schema.
         """
-        new = np.flatnonzero(self.histories.catalogue.users.rows(users) < 0)
-        if not len(new):
-            return Queries(len(users), users, numbered=False)
-        table = rows_of_ids(data.users, data.schema.user, users.gather(new))
-        return Queries(len(users), users, features=(Features(new, table, checked=True),), numbered=False)
+        users, schema, catalogue = which == "users", data.schema, self.histories.catalogue
+        known = catalogue.users if users else catalogue.items
+        rows = known.rows(ids)
+        unknown = rows < 0
+        if not unknown.any():
+            return rows, known.vectors
+        lacking = ids.filter(pl.Series(unknown))
+        new = Vocabulary.distinct(lacking)
+        rows[unknown] = len(known) + new.rows(lacking)
+        table, column = (data.users, schema.user) if users else (data.items, schema.item)
+        part = Features(np.arange(len(new)), rows_of_ids(table, column, new.ids), checked=True)
+        if users:
+            vectors = self.encode(Queries(len(new), new.ids, features=(part,))).vectors
+        else:
+            vectors = self.towers.encode_part(part, which)
+        return rows, np.concatenate([known.vectors, vectors])
 
     def moved(self, row: int, start: F32 | None, items: Rows, targets: F64) -> F32:
         """Return the vector of a query, float32 (dim,): where it starts, moved by its history.
@@ -199,17 +212,6 @@ class QueryEncoder:
             return EncodedItems(known.vectors[rows], rows, (known.ids.gather(rows).rename(column),))
         new = _places(len(vectors)) if names is None else names.rename(column)
         return EncodedItems(vectors, np.full(len(vectors), -1), (new,))
-
-    def item_vectors(self, items: pl.Series, data: Dataset) -> F32:
-        """Return the vectors of distinct items (n,), float32 (n, dim); new ones as in `queries_of`."""
-        known = self.histories.catalogue.items
-        rows = known.rows(items)
-        vectors = known.vectors[rows]
-        new = np.flatnonzero(rows < 0)
-        if len(new):
-            table = rows_of_ids(data.items, data.schema.item, items.gather(new))
-            vectors[new] = self.towers.encode_part(Features(new, table, checked=True), "items")
-        return vectors
 
     def _history(self, queries: Queries) -> tuple[Lists, F64]:
         """Return the item rows of each query's history, and the targets of their scores."""

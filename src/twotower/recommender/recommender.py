@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from twotower.core.asked import Id, Ids, as_lists
 from twotower.core.forking import check_process
-from twotower.core.vocabulary import Vocabulary
 from twotower.core.warn import deprecated
 from twotower.data.dataset import Dataset, Frame, to_polars
 from twotower.errors import DataError, TwoTowerWarning
@@ -55,12 +54,10 @@ class Recommender(VectorAnswers, Predictor, Ranker):
         Users and items that the model doesn't know get their vector from their features in ``data``'s tables;
         one that is in no table gets the vector of "everything missing".
         """
-        schema, encode = self.encoder.schema, self.query_encoder
-        users, items = (data.interactions.get_column(name) for name in (schema.user, schema.item))
-        own_users, own_items = Vocabulary.distinct(users), Vocabulary.distinct(items)
-        U = encode.encode(encode.queries_of(own_users.ids, data)).vectors
-        V = encode.item_vectors(own_items.ids, data)
-        scores = score_pairs(U, V, own_users.rows(users), own_items.rows(items))
+        schema, events = self.encoder.schema, data.interactions
+        user, U = self.query_encoder.placed("users", events.get_column(schema.user), data)
+        item, V = self.query_encoder.placed("items", events.get_column(schema.item), data)
+        scores = score_pairs(U, V, user, item)
         return self.target.inverse(scores, self.target.durations(data))
 
     def learned(self, data: Dataset) -> NDArray[np.float64]:
@@ -204,10 +201,9 @@ class Recommender(VectorAnswers, Predictor, Ranker):
 
     def rank(self, queries: RankRequest, k: int) -> NDArray[np.int32]:
         """Rank a catalogue for users, new ones by their features; see `Ranker.rank`."""
-        encode, data = self.query_encoder, queries.tables
-        U = encode.encode(encode.queries_of(queries.users, data)).vectors
-        V = encode.item_vectors(queries.items, data)
-        return exact_top_k(U, V, k, seen=queries.barred).items
+        user, U = self.query_encoder.placed("users", queries.users, queries.tables)
+        item, V = self.query_encoder.placed("items", queries.items, queries.tables)
+        return exact_top_k(U[user], V[item], k, seen=queries.barred).items
 
     def evaluate(
         self,
