@@ -61,6 +61,7 @@ class FirstHit(RankingMetric):
     name = "first_hit"
     title = "first hit"
     meaning = "the place of the first hit"
+    undefined = "no relevant items: the user is not counted"
     higher_is_better = False
     unit = "places"
 
@@ -74,6 +75,7 @@ class LastHit(RankingMetric):
 
     name = "last_is_hit"
     meaning = "share of lists that end with a hit"
+    undefined = "no relevant items: the user is not counted"
     higher_is_better = True
     cut = False
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -210,6 +211,14 @@ def test_the_registry_is_what_results_are_named_by() -> None:
     assert metric_of("mine@5") is None
 
 
+def test_the_documentation_has_a_row_for_each() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    rows = {line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ")}
+    for metric in registered(Metric):
+        at = "" if isinstance(metric, RatingMetric) else "@k"
+        assert rows & {metric.called + at, metric.name + at}, metric.name
+
+
 # Rating metrics.
 
 
@@ -220,6 +229,7 @@ def test_a_rating_metric_is_its_definition(metric: RatingMetric, of: Any) -> Non
     found = rated(metric, of, cap=1.0)
     assert list(found) == metric.names((), 1.0)
     assert found[metric.name] == pytest.approx(RATED[metric.name](of), nan_ok=True, abs=1e-12)
+    assert metric.undefined or not math.isnan(found[metric.name])
     if metric.cappable:
         capped = [(user, min(label, 1.0), min(prediction, 1.0)) for user, label, prediction in of]
         assert found[f"{metric.name}_capped"] == pytest.approx(
@@ -287,6 +297,7 @@ def test_a_metric_of_lists_is_its_definition(metric: RankingMetric, case: Any, k
     for name, of in found.items():
         k = int(name.partition("@")[2]) if metric.cut else ks[-1]
         for value, items, relevant in zip(of, *case, strict=True):
+            assert metric.undefined or not math.isnan(value)
             if metric.of_relevant and not relevant:
                 assert math.isnan(value)
             else:
@@ -377,6 +388,7 @@ def test_a_metric_of_all_lists_is_its_definition(
     found = metric.value(counts, CATALOGUE)
     expected = [sum(item in items[:k] for items in case[0]) for item in range(N_ITEMS)]
     assert found == pytest.approx(COUNTED[metric.name](expected), nan_ok=True)
+    assert metric.undefined or not math.isnan(found)
     order.shuffle(expected)
     assert metric.value(np.array(expected), CATALOGUE) == pytest.approx(found, nan_ok=True)
     if metric.unit == "share" and not math.isnan(found):

@@ -176,7 +176,7 @@ def test_refusals():
         intervals(statistics, resamples=0)
     with pytest.raises(ConfigError, match="seed must be a whole number of at least 0; got -1"):
         intervals(statistics, seed=-1)
-    with pytest.raises(ConfigError, match="against must name one of the models; got 'b'"):
+    with pytest.raises(ConfigError, match=r"against must name one of the models \(a\); got 'b'"):
         paired_differences({"a": statistics}, "b")
     capped = user_statistics(group_users([1, 2, 3]), y, p, cap=5)
     with pytest.raises(ConfigError, match=r"same cap; got None for 'a' and 5\.0 for 'b'"):

@@ -22,7 +22,8 @@ from twotower.evaluation.ranking import (
     evaluate_ranking,
 )
 from twotower.evaluation.ranking_task import RankingTask
-from twotower.evaluation.rating import RatingEvaluation, SliceResult, evaluate_rating, metrics_dict
+from twotower.evaluation.rating import RatingEvaluation, SliceResult, evaluate_rating
+from twotower.evaluation.showing import metrics_dict
 from twotower.evaluation.validator import Measure, RankingValidator, RatingValidator, Validator
 
 __all__ = [

@@ -17,7 +17,7 @@ from twotower.data.durations import durations
 from twotower.evaluation.own_metrics import MetricSet
 from twotower.evaluation.ranker import Ranker, RankRequest
 from twotower.evaluation.ranking_task import RankingTask, RankingValues
-from twotower.evaluation.rating import metrics_dict
+from twotower.evaluation.showing import metrics_dict
 from twotower.metrics import Interval, mean_differences, mean_intervals, verdict_on
 from twotower.metrics.registry import main_metric, title_of
 from twotower.retrieval import exact_top_k

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from twotower.data.dataset import Dataset
-from twotower.errors import ConfigError, nearest
 from twotower.evaluation.own_metrics import MetricSet, OwnMetrics
-from twotower.evaluation.rating import RatingEvaluation, RatingStatistics, RatingTable, metrics_dict
+from twotower.evaluation.rating import RatingEvaluation, RatingStatistics, RatingTable
 from twotower.evaluation.showing import ShownComparison
 from twotower.metrics import Interval, paired_differences
+from twotower.metrics.checks import check_against
 
 
 @dataclass(frozen=True, repr=False)
@@ -34,25 +34,16 @@ class RatingComparison(ShownComparison):
     models: Mapping[str, RatingEvaluation]
     differences: Mapping[str, Mapping[str, Interval]]
     by_seed: Mapping[str, Sequence[Mapping[str, float]]] = field(default_factory=dict)
+    counted: ClassVar[str] = "rows"
 
     def _title(self) -> str:
         return f"{len(self.models)} models, predictions of {self.rows:,} test rows"
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return ``{"rows", "against", "models", "differences", "ours_minus"}`` for JSON."""
-        return {
-            "rows": self.rows,
-            "against": self.against,
-            "models": {name: model.as_dict() for name, model in self.models.items()},
-            "differences": {name: metrics_dict(of) for name, of in self.differences.items()},
-            "ours_minus": {name: metrics_dict(of) for name, of in self.ours_minus.items()},
-        }
 
 
 def compare_ratings(
     predictions: Mapping[str, ArrayLike],
     test: Dataset,
-    train: Dataset,
+    train: Dataset | None,
     *,
     against: str,
     cap: float | None = None,
@@ -69,7 +60,7 @@ def compare_ratings(
         predictions: model -> its predictions (n,) for the rows of ``test``; or (seeds, n) for one model
             with several seeds, whose sums by user are averaged.
         test: n held-out rows with labels.
-        train: what all the models were trained on.
+        train: what all the models were trained on; None for no slices.
         against: the model to compare the others with; one of the names.
         cap: also measure with labels and predictions clipped from above here.
         metrics: your own metrics of predictions, `RatingMetric` objects or classes.
@@ -80,11 +71,7 @@ def compare_ratings(
         ConfigError: ``against`` is not one of the models; the schema has no label; a setting is out of range.
         DataError: predictions that are not n finite numbers.
     """
-    if against not in predictions:
-        raise ConfigError(
-            f"against must name one of the models ({', '.join(predictions)}); "
-            f"got {against!r}.{nearest(against, predictions)}"
-        )
+    check_against(against, predictions)
     table = RatingTable.of(test, train, MetricSet.of(metrics, test, rating=True, ranking=False))
     each = {name: [table.statistics(one, cap) for one in _by_seed(of)] for name, of in predictions.items()}
     statistics = {name: RatingStatistics.averaged(of) for name, of in each.items()}

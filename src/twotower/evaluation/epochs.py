@@ -19,13 +19,14 @@ from twotower.evaluation.ranking_task import RankingTask
 from twotower.evaluation.validator import NDCG, K, are_cold, some_users
 from twotower.kernels.pairs import Pairs
 from twotower.kernels.scoring import score_pairs
+from twotower.metrics import ranking
 from twotower.objectives import Objective, Workspace
 from twotower.targets.positive import PositiveRule
 from twotower.targets.target import Target
 from twotower.towers import TwoTowerModel, finished
 from twotower.towers.encoded_table import EncodedTable
 
-MEASURED = MetricSet.only("ndcg", "recall")
+MEASURED = MetricSet((ranking.NDCG(), ranking.Recall()))
 """What is measured of lists after each epoch."""
 VALIDATED_CELLS = 1 << 26
 """Maximum number of user-item pairs scored per epoch: about a third of a second of work."""
@@ -145,7 +146,7 @@ class RankingEpochs(EpochValidator):
         """Measure the model."""
         U, V = (model.encode(self.sides[which], which).cpu().numpy() for which in ("users", "items"))
         measured = self.task.measure(VectorRanker(U, V, self.task.users), MEASURED)
-        values = {f"validation_{name}": measured[name] for name in (NDCG.name, "recall@20")}
+        values = {f"validation_{name}": measured[name] for name in (NDCG.name, f"{ranking.Recall.name}@20")}
         return {**values, f"validation_popularity_{NDCG.name}": self.popularity}
 
 

@@ -20,10 +20,8 @@ from twotower.evaluation.rating import (
     RatingEvaluation,
     RatingTable,
     SliceResult,
-    metrics_dict,
-    slices_in,
 )
-from twotower.evaluation.showing import Shown
+from twotower.evaluation.showing import Shown, metrics_dict
 from twotower.metrics import Interval, Metric
 from twotower.targets.positive import PositiveRule
 
@@ -85,18 +83,16 @@ class Evaluation(Shown):
         """``"rating"`` and ``"ranking"`` -> group -> slice -> result, if measured."""
         return {name: part.slices for name, part in self._parts().items()}
 
-    def _metrics(self) -> Mapping[str, Interval]:
-        return self.metrics
-
     def _title(self) -> str:
         what = [f"Evaluation on {self.rows:,} test rows"]
         if self.ranking is not None:
             what.append(f"{self.ranking.items:,} items ranked for {self.ranking.users:,} users")
         return ", ".join(what)
 
-    def _by_slice(self) -> Iterator[tuple[str, str, SliceResult]]:
+    def each_slice(self) -> Iterator[tuple[str, str, SliceResult]]:
+        """Yield group, slice and result of every slice, of predictions first."""
         for part in self._parts().values():
-            yield from slices_in(part.slices)
+            yield from part.each_slice()
 
     def _beside(self) -> tuple[str, Mapping[str, Interval]]:
         return ("", {}) if self.popularity is None else (POPULARITY, self.popularity.metrics)

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from twotower.data.dataset import Dataset
-from twotower.errors import ConfigError, nearest
+from twotower.errors import ConfigError
 from twotower.evaluation.own_metrics import MetricSet, OwnMetrics
 from twotower.evaluation.ranker import Ranker
 from twotower.evaluation.ranking_slices import RankingSlices, ranking_slices
 from twotower.evaluation.ranking_task import Candidates, FloatArray, RankingTask, RankingValues
-from twotower.evaluation.rating import SliceResult, metrics_dict, slices_in
-from twotower.evaluation.showing import Shown, ShownComparison
+from twotower.evaluation.rating import SliceResult, slices_dict
+from twotower.evaluation.showing import Shown, ShownComparison, metrics_dict
 from twotower.metrics import Interval, Metric, mean_differences, mean_intervals
+from twotower.metrics.checks import check_against
 
 _WHOLE = ("", "")  # all rows, not a slice
 
@@ -45,17 +46,8 @@ class RankingEvaluation(Shown):
     slices: Mapping[str, Mapping[str, SliceResult]]
     own: Mapping[str, Metric] = field(default_factory=dict)
 
-    def _metrics(self) -> Mapping[str, Interval]:
-        return self.metrics
-
     def _title(self) -> str:
         return f"Rankings of {self.items:,} items for {self.users:,} users"
-
-    def _by_slice(self) -> Iterator[tuple[str, str, SliceResult]]:
-        yield from slices_in(self.slices)
-
-    def _own(self) -> Mapping[str, Metric]:
-        return self.own
 
     def as_dict(self) -> dict[str, Any]:
         """Return the attributes for JSON; undefined numbers are None."""
@@ -65,10 +57,7 @@ class RankingEvaluation(Shown):
             "positives": self.positives,
             "left_out": dict(self.left_out),
             "metrics": metrics_dict(self.metrics),
-            "slices": {
-                group: {name: result.as_dict() for name, result in members.items()}
-                for group, members in self.slices.items()
-            },
+            "slices": slices_dict(self.slices),
         }
 
 
@@ -89,19 +78,10 @@ class RankingComparison(ShownComparison):
     models: Mapping[str, RankingEvaluation]
     differences: Mapping[str, Mapping[str, Interval]]
     by_seed: Mapping[str, Sequence[Mapping[str, float]]] = field(default_factory=dict)
+    counted: ClassVar[str] = "users"
 
     def _title(self) -> str:
         return f"{len(self.models)} models, rankings for {self.users:,} users"
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return ``{"users", "against", "models", "differences", "ours_minus"}`` for JSON."""
-        return {
-            "users": self.users,
-            "against": self.against,
-            "models": {name: model.as_dict() for name, model in self.models.items()},
-            "differences": {name: metrics_dict(of) for name, of in self.differences.items()},
-            "ours_minus": {name: metrics_dict(of) for name, of in self.ours_minus.items()},
-        }
 
 
 def evaluate_ranking(
@@ -203,7 +183,7 @@ def compare_rankings(
         ConfigError: ``against`` is not one of the models, or a setting is out of range.
         DataError: as for `evaluate_ranking`.
     """
-    _check_against(against, rankings)
+    check_against(against, rankings)
     task = RankingTask.prepare(test_positives, train, ks=ks, candidates=candidates, barred_seen=barred_seen)
     return compare_on_task(
         task,
@@ -247,7 +227,7 @@ def compare_on_task(
         values[name] = RankingValues.averaged(each)
         if len(each) > 1:
             by_seed[name] = [one.means() for one in each]
-    _check_against(against, values)
+    check_against(against, values)
     models = {
         name: _evaluate(task, measured, cut, metrics, resamples=resamples, seed=seed)
         for name, measured in values.items()
@@ -259,14 +239,6 @@ def compare_on_task(
     for name, of in differences.items():
         of |= {metric: _alone(value - base[metric]) for metric, value in values[name].whole.items()}
     return RankingComparison(len(task.users), against, models, differences, by_seed)
-
-
-def _check_against(against: str, models: Collection[str]) -> None:
-    if against not in models:
-        raise ConfigError(
-            f"against must name one of the models ({', '.join(models)}); "
-            f"got {against!r}.{nearest(against, models)}"
-        )
 
 
 def _measured(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +15,7 @@ from twotower.data.dataset import Dataset
 from twotower.errors import ConfigError
 from twotower.evaluation.own_metrics import MetricSet, OwnMetrics
 from twotower.evaluation.predictor import Predictor
-from twotower.evaluation.showing import Shown, headline
+from twotower.evaluation.showing import Shown, headline, metrics_dict
 from twotower.evaluation.slices import Slices, slices_of
 from twotower.metrics import Interval, Metric, RatingMetric, UserGroups, UserStatistics, group_users
 from twotower.metrics.bootstrap import intervals_of_all
@@ -70,27 +70,15 @@ class RatingEvaluation(Shown):
     slices: Mapping[str, Mapping[str, SliceResult]]
     own: Mapping[str, Metric] = field(default_factory=dict)
 
-    def _metrics(self) -> Mapping[str, Interval]:
-        return self.metrics
-
-    def _own(self) -> Mapping[str, Metric]:
-        return self.own
-
     def _title(self) -> str:
         return f"Predictions of {self.rows:,} test rows"
-
-    def _by_slice(self) -> Iterator[tuple[str, str, SliceResult]]:
-        yield from slices_in(self.slices)
 
     def as_dict(self) -> dict[str, Any]:
         """Return ``{"rows", "metrics", "slices"}`` for JSON; undefined numbers are None."""
         return {
             "rows": self.rows,
             "metrics": metrics_dict(self.metrics),
-            "slices": {
-                group: {name: result.as_dict() for name, result in members.items()}
-                for group, members in self.slices.items()
-            },
+            "slices": slices_dict(self.slices),
         }
 
 
@@ -168,8 +156,8 @@ class RatingTable:
     metrics: MetricSet
 
     @classmethod
-    def of(cls, test: Dataset, train: Dataset, metrics: MetricSet) -> RatingTable:
-        """Read users, labels and slices of a test set."""
+    def of(cls, test: Dataset, train: Dataset | None, metrics: MetricSet) -> RatingTable:
+        """Read users and labels of a test set and, given the training set, its slices."""
         schema = test.schema
         if schema.label is None:
             raise ConfigError(
@@ -182,7 +170,7 @@ class RatingTable:
         label = float_column("label", test.interactions.get_column(schema.label).cast(pl.Float64).to_numpy())
         with ThreadPoolExecutor(1) as pool:  # beside the slices: neither fills more than one core
             ranking = pool.submit(rank_values, label)
-            slices = slices_of(test, train)
+            slices = {} if train is None else slices_of(test, train)
             return cls(groups, label, ranking.result(), slices, metrics)
 
     def statistics(self, prediction: ArrayLike, cap: float | None) -> RatingStatistics:
@@ -219,15 +207,6 @@ class RatingTable:
         return RatingEvaluation(len(self.label), metrics, results, own)
 
 
-def slices_in(
-    slices: Mapping[str, Mapping[str, SliceResult]],
-) -> Iterator[tuple[str, str, SliceResult]]:
-    """Yield group, slice and result of every slice."""
-    for group, members in slices.items():
-        for name, result in members.items():
-            yield group, name, result
-
-
-def metrics_dict(metrics: Mapping[str, Interval]) -> dict[str, dict[str, float | None]]:
-    """Return metrics for JSON: name -> ``{"value", "low", "high"}``."""
-    return {name: interval.as_dict() for name, interval in metrics.items()}
+def slices_dict(slices: Mapping[str, Mapping[str, SliceResult]]) -> dict[str, Any]:
+    """Return slices for JSON: group -> slice -> `SliceResult.as_dict`."""
+    return {group: {name: of.as_dict() for name, of in members.items()} for group, members in slices.items()}

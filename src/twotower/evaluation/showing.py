@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import polars as pl
 from rich.cells import cell_len, set_cell_size
@@ -36,6 +36,11 @@ def headline(metrics: Iterable[str], own: Iterable[str] = ()) -> list[str]:
     shown = [name for name in names if name in mine or isinstance(metric_of(name), RatingMetric)]
     lists = (name for name in shown_metrics(names, RankingMetric) if name not in mine)
     return shown + [name for name in lists if (of := metric_of(name)) is not None and of.headline]
+
+
+def metrics_dict(metrics: Mapping[str, Interval]) -> dict[str, dict[str, float | None]]:
+    """Return metrics for JSON: name -> ``{"value", "low", "high"}``."""
+    return {name: interval.as_dict() for name, interval in metrics.items()}
 
 
 def bounds(interval: Interval) -> str:
@@ -82,17 +87,16 @@ def _coloured(cell: str) -> str:
 class Shown(ABC):
     """A model's metrics: a short ``repr``, a table in notebooks, `to_frame` and `plot`."""
 
-    @abstractmethod
-    def _metrics(self) -> Mapping[str, Interval]:
-        """Return every metric over all rows."""
+    metrics: Any
+    slices: Any
 
     @abstractmethod
     def _title(self) -> str:
         """One line on what was measured."""
 
-    @abstractmethod
-    def _by_slice(self) -> Iterable[tuple[str, str, Any]]:
+    def each_slice(self) -> Iterable[tuple[str, str, Any]]:
         """Group, slice and `SliceResult` of every slice."""
+        return ((group, name, of) for group, members in self.slices.items() for name, of in members.items())
 
     def _beside(self) -> tuple[str, Mapping[str, Interval]]:
         """Name and metrics of the baseline that the model is shown with."""
@@ -103,7 +107,8 @@ class Shown(ABC):
 
     def _own(self) -> Mapping[str, Metric]:
         """Your own metrics by their names in results."""
-        return {}
+        found: Mapping[str, Metric] = getattr(self, "own", {})
+        return found
 
     @property
     def directions(self) -> dict[str, bool | None]:
@@ -111,7 +116,7 @@ class Shown(ABC):
         return {name: metric.higher_is_better for name, metric in self._own().items()}
 
     def __repr__(self) -> str:
-        measured = self._metrics()
+        measured = self.metrics
         names = headline(measured, self._own())[:_MOST]
         rows = [[name, f"{measured[name]:.4f}", bounds(measured[name])] for name in names]
         lines = [self._title(), *(text_table(rows) if rows else [])]
@@ -121,10 +126,10 @@ class Shown(ABC):
 
     def _repr_html_(self) -> str:
         other, theirs = self._beside()
-        names = headline(self._metrics(), self._own())
+        names = headline(self.metrics, self._own())
         head = ["", "value", "95% interval", *([other] if other else [])]
         rows = [
-            [name, f"{self._metrics()[name]:.4f}", bounds(self._metrics()[name])]
+            [name, f"{self.metrics[name]:.4f}", bounds(self.metrics[name])]
             + ([f"{theirs[name]:.4f}" if name in theirs else ""] if other else [])
             for name in names
         ]
@@ -143,11 +148,11 @@ class Shown(ABC):
         """
         own = self.directions
         if not slices:
-            whole = [_row(name, of, own) for name, of in self._metrics().items()]
+            whole = [_row(name, of, own) for name, of in self.metrics.items()]
             return pl.DataFrame(whole, schema=_COLUMNS)
         rows = [
             {"group": group, "slice": name, "rows": found.rows, "users": found.users, **_row(metric, of, own)}
-            for group, name, found in self._by_slice()
+            for group, name, found in self.each_slice()
             for metric, of in found.metrics.items()
         ]
         first = {"group": _TEXT, "slice": _TEXT, "rows": pl.Int64, "users": pl.Int64}
@@ -161,12 +166,12 @@ class Shown(ABC):
         """
         other, theirs = self._beside()
         rows = []
-        for name in headline(self._metrics(), self._own()):
+        for name in headline(self.metrics, self._own()):
             found = self._own().get(name) or metric_of(name)
             group = "Prediction" if isinstance(found, RatingMetric) else "Ranking"
             if found is not None and found.unit == "label":
                 group = "Error of predictions, in the label's units"
-            for model, of in (("model", self._metrics()), (other, theirs)):
+            for model, of in (("model", self.metrics), (other, theirs)):
                 if name in of:
                     rows.append({"group": group, "name": name, "model": model, **of[name].as_dict()})
         colours = {"model": ACCENT} | ({other: REST} if other else {})
@@ -175,6 +180,9 @@ class Shown(ABC):
 
 class ShownComparison(ABC):
     """Several models' metrics: a short ``repr``, a table in notebooks, `to_frame` and `plot`."""
+
+    counted: ClassVar[str]
+    """The attribute that says of how many rows or users."""
 
     against: str
     models: Mapping[str, Any]
@@ -193,6 +201,16 @@ class ShownComparison(ABC):
         """Directions of your own metrics."""
         found: Mapping[str, bool | None] = self.models[self.against].directions
         return found
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return ``{"rows" or "users", "against", "models", "differences", "ours_minus"}`` for JSON."""
+        return {
+            self.counted: getattr(self, self.counted),
+            "against": self.against,
+            "models": {name: model.as_dict() for name, model in self.models.items()},
+            "differences": {name: metrics_dict(of) for name, of in self.differences.items()},
+            "ours_minus": {name: metrics_dict(of) for name, of in self.ours_minus.items()},
+        }
 
     @property
     def ours_minus(self) -> dict[str, dict[str, Interval]]:

@@ -22,7 +22,7 @@ from twotower.evaluation.own_metrics import MetricSet
 from twotower.evaluation.predictor import Predictor
 from twotower.evaluation.ranker import Ranker
 from twotower.evaluation.ranking_task import RankingTask
-from twotower.metrics import Interval, RankingMetric, group_users, metric_of
+from twotower.metrics import Interval, RankingMetric, group_users, metric_of, ranking, rating
 from twotower.metrics.bootstrap import percentile_interval
 from twotower.targets.positive import PositiveRule
 
@@ -63,22 +63,13 @@ class Measure:
         return value - than if self.higher_is_better else than - value
 
     @classmethod
-    def of_ranking(cls, metric: str, k: int) -> Measure:
-        """Return a registered metric of lists at a cut-off.
-
-        Raises:
-            ConfigError: there is no such metric, or it has no direction.
-        """
-        found = metric_of(metric)
-        if not isinstance(found, RankingMetric) or found.higher_is_better is None or not found.cut:
-            raise ConfigError(
-                f"models can be judged by a metric of lists with a direction and cut-offs, got {metric!r}"
-            )
-        return cls(f"{metric}@{k}", found.higher_is_better, root=False)
+    def of_lists(cls, metric: RankingMetric, k: int) -> Measure:
+        """Return a metric of lists, which has a direction, at a cut-off."""
+        return cls(f"{metric.name}@{k}", bool(metric.higher_is_better), root=False)
 
 
-NDCG = Measure.of_ranking("ndcg", K)
-RMSE = Measure("rmse", higher_is_better=False, root=True)
+NDCG = Measure.of_lists(ranking.NDCG(), K)
+RMSE = Measure(rating.RMSE.name, rating.RMSE.higher_is_better, root=True)
 
 
 class Validator(ABC, Generic[Model]):
@@ -123,7 +114,6 @@ class RankingValidator(Validator[Ranker]):
 
     def __init__(self, task: RankingTask, measure: Measure = NDCG) -> None:
         self.task, self.measure = task, measure
-        self._metrics = MetricSet.only(measure.name.partition("@")[0])
         self.counts = np.ones(len(task.users))
 
     @classmethod
@@ -133,18 +123,28 @@ class RankingValidator(Validator[Ranker]):
         train: Dataset,
         rule: PositiveRule,
         *,
-        metric: str = "ndcg",
+        metric: str = ranking.NDCG.name,
         k: int = K,
         candidates: str = "all",
         exclude_seen: bool = True,
     ) -> Self:
-        """Return the validator of a registered metric at ``k``; see `held_out_task`."""
+        """Return the validator of a registered metric at ``k``; see `held_out_task`.
+
+        Raises:
+            ConfigError: there is no such metric of lists, or it has no direction.
+        """
+        found = metric_of(metric)
+        if not isinstance(found, RankingMetric) or found.higher_is_better is None or not found.cut:
+            raise ConfigError(
+                f"models can be judged by a metric of lists with a direction and cut-offs, got {metric!r}"
+            )
         task = held_out_task(held_out, train, rule, ks=(k,), candidates=candidates, exclude_seen=exclude_seen)
-        return cls(task, Measure.of_ranking(metric, k))
+        return cls(task, Measure.of_lists(found, k))
 
     def totals(self, model: Ranker) -> FloatArray:
         """Return the metric of each user."""
-        return self.task.values(model, metrics=self._metrics).users[self.measure.name]
+        metrics = MetricSet.only(self.measure.name.partition("@")[0])
+        return self.task.values(model, metrics=metrics).users[self.measure.name]
 
 
 class RatingValidator(Validator[Predictor]):

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from twotower.errors import ConfigError, DataError
-from twotower.metrics.checks import FloatArray
+from twotower.metrics.checks import FloatArray, check_against
 from twotower.metrics.interval import Interval
 from twotower.metrics.statistics import UserStatistics
 
@@ -105,10 +105,7 @@ def paired_differences(
         The name to compare with; it is not in the result.
 
     """
-    if against not in models:
-        raise ConfigError(
-            f"against must name one of the models; got {against!r}. Choose from {sorted(models)}."
-        )
+    check_against(against, models)
     base = models[against]
     for name, model in models.items():
         _same_rows(against, base, name, model)

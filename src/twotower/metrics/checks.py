@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from twotower.errors import ConfigError, DataError
+from twotower.errors import ConfigError, DataError, nearest
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -76,6 +77,15 @@ def finite_cap(cap: float | None) -> float | None:
     if cap is not None and not np.isfinite(cap):
         raise ConfigError(f"cap must be finite; got {cap}. Pass None to leave out the capped metrics.")
     return None if cap is None else float(cap)
+
+
+def check_against(against: str, models: Iterable[str]) -> None:
+    """Raise if the model to compare with is none of the models."""
+    if against not in models:
+        raise ConfigError(
+            f"against must name one of the models ({', '.join(models)}); got {against!r}."
+            f"{nearest(against, models)}"
+        )
 
 
 def _column(name: str, values: ArrayLike, rows: int | None) -> NDArray[Any]:

@@ -1,20 +1,7 @@
 """Ranking metrics of top-k lists: one value per user, for a bootstrap over users.
 
 A user has R > 0 relevant items and the list ``i_1, i_2, ...``; ``g_r`` is 1 where ``i_r`` is relevant (a
-*hit*) and 0 elsewhere, ``m = min(k, R)``, and sums run over ``r <= k``:
-
-``recall@k``
-    ``sum g_r / R``. The denominator is R, not m, so recall can't reach 1 if R > k.
-``hit_rate@k``
-    1 if there is a hit among the first k, else 0.
-``precision@k``
-    ``sum g_r / k``, divided by k even if the list is shorter.
-``ndcg@k``
-    ``sum g_r / log2(r + 1)``, divided by the same sum for a list whose first m are hits.
-``map@k``
-    ``sum g_r P_r / m``, where ``P_r = sum_{s<=r} g_s / r`` is the precision at r: average precision, cut off.
-``mrr@k``
-    ``1 / r`` of the first hit among the first k, 0 without one.
+*hit*) and 0 elsewhere, ``m = min(k, R)``, and sums run over ``r <= k``.
 
 All are in [0, 1] and higher is better; the metric over users is the mean of their values. Degenerate cases: a
 user without relevant items is not counted (nan); a short or empty list has no hits after its end, and nothing
@@ -40,92 +27,85 @@ from twotower.metrics.ranking_lists import checked_items, checked_lists
 from twotower.metrics.registry import registered
 from twotower.metrics.top_lists import Catalogue, TopLists
 
-_NOT_COUNTED = "no relevant items: the user is not counted"
+
+class Accuracy(RankingMetric):
+    """A share of relevant items found, in some sense: higher is better."""
+
+    undefined = "no relevant items: the user is not counted"
+    higher_is_better = True
 
 
-class Recall(RankingMetric):
-    """Hits among the first k, divided by all relevant items."""
+class Recall(Accuracy):
+    """``sum g_r / R``: hits among all relevant items. R, not m: it can't reach 1 if R > k."""
 
     name = "recall"
     meaning = "share of a user's liked items that are in the top k"
-    undefined = _NOT_COUNTED
-    higher_is_better = True
     shown = 2
 
     def values(self, top: TopLists) -> FloatArray:
-        """Return ``sum g_r / R``."""
+        """Return each user's value at each cut-off."""
         return ratio(top.hits, top.n_relevant)
 
 
-class NDCG(RankingMetric):
-    """Discounted hits among the first k, as a share of the best possible."""
+class NDCG(Accuracy):
+    """``sum g_r / log2(r + 1)``, divided by the same sum for a list whose first m are hits."""
 
     name = "ndcg"
     title = "NDCG"
     meaning = "as recall, but hits nearer the top count more; 1 is a perfect order"
-    undefined = _NOT_COUNTED
-    higher_is_better = True
     shown = 1
 
     def values(self, top: TopLists) -> FloatArray:
-        """Return ``sum g_r / log2(r + 1)`` over that of a list that starts with m hits."""
+        """Return each user's value at each cut-off."""
         discount = 1.0 / np.log2(np.arange(2.0, top.ks[-1] + 2.0))  # (K,)
         ideal = np.cumsum(discount)  # (K,) of a list that starts with 1, 2, ... hits
         return ratio(top.totals(discount[top.rank - 1]), ideal[top.most - 1])
 
 
-class HitRate(RankingMetric):
-    """1 if the first k contain a relevant item, else 0."""
+class HitRate(Accuracy):
+    """1 if there is a hit among the first k, else 0."""
 
     name = "hit_rate"
     meaning = "share of users with at least one hit in the top k"
-    undefined = _NOT_COUNTED
-    higher_is_better = True
 
     def values(self, top: TopLists) -> FloatArray:
-        """Return whether there is a hit."""
+        """Return each user's value at each cut-off."""
         return (top.hits > 0).astype(np.float64)
 
 
-class Precision(RankingMetric):
-    """Hits among the first k, divided by k."""
+class Precision(Accuracy):
+    """``sum g_r / k``, divided by k even if the list is shorter."""
 
     name = "precision"
     meaning = "share of the top k that are hits"
-    undefined = _NOT_COUNTED
-    higher_is_better = True
 
     def values(self, top: TopLists) -> FloatArray:
-        """Return ``sum g_r / k``."""
+        """Return each user's value at each cut-off."""
         return ratio(top.hits, np.array(top.ks)[:, None])
 
 
-class MAP(RankingMetric):
-    """Precision at each hit among the first k, summed and divided by ``min(k, R)``."""
+class MAP(Accuracy):
+    """``sum g_r P_r / m``, where ``P_r = sum_{s<=r} g_s / r`` is the precision at r: average precision."""
 
     name = "map"
     title = "MAP"
     meaning = "mean average precision: the precision at each hit, averaged"
-    undefined = _NOT_COUNTED
-    higher_is_better = True
 
     def values(self, top: TopLists) -> FloatArray:
-        """Return ``sum g_r P_r / m``."""
+        """Return each user's value at each cut-off."""
         return ratio(top.totals(top.nth / top.rank), top.most)
 
 
-class MRR(RankingMetric):
-    """One over the rank of the first hit among the first k, 0 without one."""
+class MRR(Accuracy):
+    """``1 / r`` of the first hit among the first k, 0 without one."""
 
     name = "mrr"
     title = "MRR"
     meaning = "1 / rank of the first hit, 0 if there is none"
-    undefined = _NOT_COUNTED
-    higher_is_better = True
     shown = 3
 
     def values(self, top: TopLists) -> FloatArray:
-        """Return ``1 / r`` of the first hit."""
+        """Return each user's value at each cut-off."""
         return np.where(top.hits > 0, 1.0 / np.maximum(top.first, 1), 0.0)
 
 

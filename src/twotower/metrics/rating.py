@@ -25,7 +25,6 @@ class MAE(RatingMetric):
     name = "mae"
     title = "MAE"
     meaning = "mean absolute error, in the label's units; lower is better"
-    undefined = "none"
     higher_is_better = False
     unit = "label"
     shown = 2
@@ -42,7 +41,6 @@ class RMSE(RatingMetric):
     name = "rmse"
     title = "RMSE"
     meaning = "root of the mean squared error, in the label's units; lower is better"
-    undefined = "none"
     higher_is_better = False
     unit = "label"
     shown = 1
@@ -99,14 +97,8 @@ def mae(label: ArrayLike, prediction: ArrayLike, weight: ArrayLike | None = None
 def rmse(label: ArrayLike, prediction: ArrayLike, weight: ArrayLike | None = None) -> float:
     """Root of the mean squared error, ``sqrt(sum_i w_i (y_i - p_i)^2 / sum_i w_i)``; lower is better.
 
-    Parameters
-    ----------
-    label, prediction
-        (n,), finite, in the label's units.
-    weight
-        (n,), not negative, not all zero; without it every row weighs 1.
-
-    Degenerate case: none; one row gives its absolute error. Source: Chai & Draxler, Geosci. Model Dev. 2014.
+    Arguments as for `mae`. Degenerate case: none; one row gives its absolute error. Source: Chai & Draxler,
+    Geosci. Model Dev. 2014.
 
     >>> rmse([0.0, 0.0], [3.0, 4.0]) == (25 / 2) ** 0.5
     True
@@ -122,15 +114,8 @@ def r2(label: ArrayLike, prediction: ArrayLike, weight: ArrayLike | None = None)
     ``1 - sum_i w_i (y_i - p_i)^2 / sum_i w_i (y_i - ybar)^2`` with ``ybar`` the (weighted) mean of these
     labels.
 
-    Parameters
-    ----------
-    label, prediction
-        (n,), finite.
-    weight
-        (n,), not negative, not all zero; without it every row weighs 1.
-
-    Degenerate case: a constant label (or a single row) has no variance to explain: nan, where scikit-learn
-    gives 1 or 0. Source: Kvalseth, The American Statistician 1985, formula (1).
+    Arguments as for `mae`. Degenerate case: a constant label (or a single row) has no variance to explain:
+    nan, where scikit-learn gives 1 or 0. Source: Kvalseth, The American Statistician 1985, formula (1).
 
     >>> r2([1.0, 2.0, 3.0], [1.0, 2.0, 2.0])
     0.5

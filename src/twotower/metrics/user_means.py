@@ -13,9 +13,9 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from twotower.errors import ConfigError, DataError, nearest
+from twotower.errors import DataError
 from twotower.metrics.bootstrap import percentile_interval, user_draws
-from twotower.metrics.checks import FloatArray
+from twotower.metrics.checks import FloatArray, check_against
 from twotower.metrics.interval import Interval
 
 Key = TypeVar("Key", bound=Hashable)
@@ -80,11 +80,7 @@ def mean_differences(
         model -> metric -> `Interval` of the difference.
 
     """
-    if against not in models:
-        raise ConfigError(
-            f"against must name one of the models ({', '.join(models)}); got {against!r}."
-            f"{nearest(against, models)}"
-        )
+    check_against(against, models)
     base = models[against]
     for name, metrics in models.items():
         if metrics.keys() != base.keys():

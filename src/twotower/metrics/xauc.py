@@ -79,12 +79,7 @@ def row_concordance(label: ArrayLike, prediction: ArrayLike) -> tuple[FloatArray
     """Count, for each row, the comparable rows and those among them in the right order.
 
     Every pair is counted for both of its rows, so XAUC is ``concordant.sum() / comparable.sum()``; the
-    linearised bootstrap needs the counts per row (see `twotower.metrics.bootstrap`).
-
-    Parameters
-    ----------
-    label, prediction
-        (n,), finite.
+    linearised bootstrap needs the counts per row (see `twotower.metrics.bootstrap`). Arguments as for `xauc`.
 
     Returns
     -------

@@ -11,7 +11,7 @@ from twotower.audit.finding import Finding, Severity
 from twotower.core.atomic import check_file, write_text
 from twotower.core.charts import converter
 from twotower.errors import ConfigError, nearest
-from twotower.evaluation.rating import metrics_dict
+from twotower.evaluation.showing import metrics_dict
 from twotower.report.case import CHOICES, Case
 from twotower.report.content import content_of
 from twotower.report.doctor import examine

@@ -9,7 +9,7 @@ from typing import Any
 from twotower.config import Config
 from twotower.data.splitting import Parts
 from twotower.evaluation import compare_on_task, compare_ratings
-from twotower.evaluation.rating import metrics_dict
+from twotower.evaluation.showing import metrics_dict
 from twotower.evaluation.validator import NDCG
 from twotower.metrics import Interval
 from twotower.metrics.registry import main_metric
