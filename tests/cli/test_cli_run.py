@@ -249,10 +249,10 @@ def test_fetch_takes_a_file_downloaded_by_hand(call, tmp_path: Path) -> None:
 
 
 def test_demo(call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from twotower.baselines import BASELINES
+    from twotower.baselines import BASELINES, Popularity
 
     monkeypatch.setattr("twotower.workflows.comparing.BASELINES", {"mean": BASELINES["mean"]})
-    monkeypatch.setattr("twotower.workflows.demonstration.BASELINES", ("popularity",))
+    monkeypatch.setattr("twotower.workflows.demonstration.RANKING_BASELINES", {"popularity": Popularity})
     settings = [
         "training.epochs=1",
         "model.dim=8",

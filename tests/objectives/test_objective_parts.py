@@ -22,8 +22,8 @@ from twotower.objectives.registry import OBJECTIVES, settings_of
 from twotower.recommender import Recommender
 
 SOURCE = Path(twotower.__file__).parent
-OTHERS = {"metrics/statistics.py": {"squared"}, "targets/target.py": {"logistic"}}
-"""Constants that have the name of an objective and another meaning: a sum, a key of a saved target."""
+OTHERS = {"targets/target.py": {"logistic"}}
+"""Constants that have the name of an objective and another meaning: a key of a saved target."""
 
 
 @dataclass(frozen=True)

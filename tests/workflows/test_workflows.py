@@ -14,6 +14,7 @@ import pytest
 
 from small_tables import CONFIG, write_tables
 from twotower import workflows
+from twotower.baselines import Popularity
 from twotower.config import Config, load_config
 from twotower.config.schema import Schema
 from twotower.core.atomic import replacing, write_text
@@ -534,7 +535,7 @@ def test_the_demonstration_replaces_its_own_run_only(tmp_path: Path, config: Con
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("twotower.workflows.comparing.BASELINES", {})
-        patch.setattr("twotower.workflows.demonstration.BASELINES", ("popularity",))
+        patch.setattr("twotower.workflows.demonstration.RANKING_BASELINES", {"popularity": Popularity})
         first = workflows.demo(tmp_path / "demo", overrides=quick)
         again = workflows.demo(tmp_path / "demo", overrides=quick)
     assert first.metrics["ranking"] == again.metrics["ranking"] != {}

@@ -48,7 +48,7 @@ class RMSE(RatingMetric):
 
     def value(self, sums: Sums) -> FloatArray:
         """Return the root of the mean."""
-        return np.sqrt(ratio(sums["squared"], sums["rows"]))
+        return np.sqrt(ratio(sums["squared_error"], sums["rows"]))
 
 
 class R2(RatingMetric):
@@ -70,7 +70,7 @@ class R2(RatingMetric):
         label_squared = sums["label_squared"]
         variation = label_squared - ratio(np.square(sums["label"]), sums["rows"])  # sum of (y - ybar)^2
         variation = np.where(variation > _ROUNDING * label_squared, variation, 0.0)
-        return 1.0 - ratio(sums["squared"], variation)
+        return 1.0 - ratio(sums["squared_error"], variation)
 
 
 def mae(label: ArrayLike, prediction: ArrayLike, weight: ArrayLike | None = None) -> float:

@@ -254,7 +254,7 @@ def user_statistics(
     return Measured.of(groups, label, prediction, cap=cap).statistics()[0]
 
 
-_SUMS = ("rows", "absolute", "squared", "label", "label_squared")
+_SUMS = ("rows", "absolute", "squared_error", "label", "label_squared")
 """The sums of `_user_sums`, in order."""
 
 
