@@ -38,12 +38,7 @@ def demo(
     if as_json:
         recommended = output.recommendations_json(result.recommendations, result.user)
         output.print_json(
-            {
-                "run": str(result.run.path),
-                "rating": rating,
-                "ranking": ranking,
-                "recommended": recommended,
-            }
+            {"run": str(result.run.path), "rating": rating, "ranking": ranking, "recommended": recommended}
         )
         return
     if full:

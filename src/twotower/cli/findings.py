@@ -26,8 +26,7 @@ def print_findings(audit: Audit) -> None:
     console = Console(file=sys.stdout, width=width, highlight=False)
     for finding in audit.findings:
         head = Text.assemble(
-            (finding.severity.value, _STYLES[finding.severity.value]),
-            f": {finding.what} ({finding.check})",
+            (finding.severity.value, _STYLES[finding.severity.value]), f": {finding.what} ({finding.check})"
         )
         console.print(head)
         for name, text in (("where", finding.where), ("evidence", finding.evidence), ("fix", finding.fix)):

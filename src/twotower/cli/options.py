@@ -71,8 +71,7 @@ TrackOption = Annotated[
     ),
 ]
 KOption = Annotated[
-    int | None,
-    typer.Option("-k", parser=whole, metavar="N", help="How many items.", show_default="10"),
+    int | None, typer.Option("-k", parser=whole, metavar="N", help="How many items.", show_default="10")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on stdout.")]
 FullOption = Annotated[bool, typer.Option("--full", help="Print every table and note before the summary.")]

@@ -89,12 +89,7 @@ def recommend(
     if out is not None:
         with counting("users") as counter:
             rows = workflows.recommend_all(
-                recommender,
-                out,
-                k,
-                exclude_seen=exclude_seen,
-                progress=counter.show,
-                **filters,
+                recommender, out, k, exclude_seen=exclude_seen, progress=counter.show, **filters
             )
         if as_json:
             output.print_json({"out": str(out), "rows": rows})

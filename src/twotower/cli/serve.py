@@ -101,8 +101,7 @@ def serve(
         ),
     ] = None,
     open_: Annotated[
-        bool,
-        typer.Option("--open", help="Accept requests from other machines without a token."),
+        bool, typer.Option("--open", help="Accept requests from other machines without a token.")
     ] = False,
     without_store: Annotated[
         str,

@@ -36,10 +36,7 @@ def synth(
         raise ConfigError(f"only 'kuairec' can be synthesised, got {name!r}.{nearest(name, ['kuairec'])}")
     with counting("synth") as counter:
         rows = write_kuairec(
-            directory,
-            scale=scale,
-            seed=seed,
-            progress=lambda name, share: counter.show(share, 1.0, name),
+            directory, scale=scale, seed=seed, progress=lambda name, share: counter.show(share, 1.0, name)
         )
     if as_json:
         print_json({"directory": str(directory), "rows": rows})

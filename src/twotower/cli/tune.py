@@ -29,10 +29,7 @@ def tune(
     minutes: Annotated[
         float | None,
         typer.Option(
-            "--minutes",
-            parser=number,
-            metavar="X",
-            help="Maximum minutes of trials, without the final test.",
+            "--minutes", parser=number, metavar="X", help="Maximum minutes of trials, without the final test."
         ),
     ] = None,
     space: Annotated[

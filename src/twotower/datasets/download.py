@@ -87,11 +87,7 @@ ARCHIVES: Final[dict[str, Archive]] = {
 
 
 def fetch(
-    name: str,
-    directory: str | Path,
-    *,
-    from_file: str | Path | None = None,
-    progress: Progress | None = None,
+    name: str, directory: str | Path, *, from_file: str | Path | None = None, progress: Progress | None = None
 ) -> Path:
     """Download the archive of a data set into a folder and return its path.
 

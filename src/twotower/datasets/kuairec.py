@@ -178,10 +178,7 @@ def read_users(source: str | Path) -> pl.DataFrame:
     """Read the users with all their features, and their friends (an empty list for most)."""
     file = files_of(source).get("social_network.csv")
     social = read_columns(
-        file,
-        {"user_id": pl.Int32, "friend_list": pl.String},
-        required=("user_id",),
-        block=_WHOLE,
+        file, {"user_id": pl.Int32, "friend_list": pl.String}, required=("user_id",), block=_WHOLE
     )
     _one_row_an_id(social, "user_id", file)
     friends = social.with_columns(_code_list("friend_list", pl.Int32))

@@ -56,12 +56,7 @@ GENRES_100K: Final = (
 """The flags at the end of a row of u.item, in order (``u.genre``)."""
 
 _ITEMS: Final = {"title": "text", "release_year": "number", "genres": "categories"}
-_USERS: Final = {
-    "age": "number",
-    "gender": "category",
-    "occupation": "category",
-    "zip_region": "category",
-}
+_USERS: Final = {"age": "number", "gender": "category", "occupation": "category", "zip_region": "category"}
 # Two ways to say that there is no genre: the flag "unknown", and the words of the later layout.
 _NO_GENRE = ("unknown", "(no genres listed)", "")
 # "(1995)", "(1996-2000)", sometimes followed by "(V)" for video, and in the later files by a space.
@@ -220,9 +215,7 @@ def _read_csv(ratings: FoundFile, movies: FoundFile) -> Dataset:
         quoted=False,
     ).rename({"userId": "user_id", "movieId": "item_id"})
     items = read_columns(
-        movies,
-        {"movieId": pl.Int32, "title": pl.String, "genres": pl.String},
-        required=("movieId",),
+        movies, {"movieId": pl.Int32, "title": pl.String, "genres": pl.String}, required=("movieId",)
     ).rename({"movieId": "item_id"})
     return _dataset("csv", interactions, (ratings, None, movies), None, _with_title_and_genres(items))
 

@@ -18,12 +18,7 @@ from twotower.core.registry import Registry
 from twotower.data.fingerprint import fingerprint
 from twotower.data.splitting import Parts
 from twotower.errors import DataError
-from twotower.evaluation import (
-    Evaluation,
-    RankingEvaluation,
-    RankingTask,
-    RatingEvaluation,
-)
+from twotower.evaluation import Evaluation, RankingEvaluation, RankingTask, RatingEvaluation
 from twotower.metrics import Interval, higher_is_better
 from twotower.metrics.registry import main_metric
 from twotower.recommender import Recommender

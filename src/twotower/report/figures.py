@@ -195,10 +195,7 @@ def residuals(of: Calibration, label: str) -> Chart:
             "mark": {"type": "tick", "color": SECOND, "thickness": 2.5, "size": 15},
             "encoding": {"x": x, "y": {**y, "field": "q50"}},
         },
-        {
-            "mark": {"type": "rule", "color": QUIET, "strokeDash": [4, 3]},
-            "encoding": {"y": {"datum": 0}},
-        },
+        {"mark": {"type": "rule", "color": QUIET, "strokeDash": [4, 3]}, "encoding": {"y": {"datum": 0}}},
     ]
     return _fit({"data": _data(values), "layer": layer}, 250)
 

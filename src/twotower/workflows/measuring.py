@@ -7,13 +7,7 @@ from collections.abc import Sequence
 from twotower.config import Config
 from twotower.data.dataset import Dataset
 from twotower.data.splitting import Parts
-from twotower.evaluation import (
-    Evaluation,
-    RankingTask,
-    RankingValidator,
-    RatingValidator,
-    held_out_task,
-)
+from twotower.evaluation import Evaluation, RankingTask, RankingValidator, RatingValidator, held_out_task
 from twotower.evaluation.validator import are_cold
 from twotower.recommender import Recommender
 from twotower.targets.positive import PositiveRule

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,8 +75,8 @@ class _Trial:
 class Alignment(Check):
     """Feature columns whose values fit another order of the rows far better than the present one."""
 
-    name: ClassVar[str] = "alignment"
-    looks_for: ClassVar[str] = "features that fit another row order better (joined by position instead of id)"
+    name = "alignment"
+    looks_for = "features that fit another row order better (joined by position instead of id)"
 
     def run(self, case: Case) -> Iterator[Finding]:
         """Compare every feature with the mean label of each row, in other orders of the rows."""

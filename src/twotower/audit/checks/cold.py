@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
 
 import polars as pl
 
@@ -18,8 +17,8 @@ _SOME, _MOST = 0.01, 0.5
 class Cold(Check):
     """Test rows whose user or item is cold: the model only knows their features, if any."""
 
-    name: ClassVar[str] = "cold"
-    looks_for: ClassVar[str] = "test rows of users and items without training interactions"
+    name = "cold"
+    looks_for = "test rows of users and items without training interactions"
 
     def run(self, case: Case) -> Iterator[Finding]:
         """Look up the ids of the test rows in the training set."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
 
 from twotower.audit.case import Case
 from twotower.audit.check import Check
@@ -18,8 +17,8 @@ _CONSTANT = 0.999
 class Columns(Check):
     """Features that are missing, or have the same value, in nearly every row."""
 
-    name: ClassVar[str] = "columns"
-    looks_for: ClassVar[str] = "nearly empty and nearly constant feature columns"
+    name = "columns"
+    looks_for = "nearly empty and nearly constant feature columns"
 
     def run(self, case: Case) -> Iterator[Finding]:
         """Count missing and equal values."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
 
 import polars as pl
 
@@ -20,8 +19,8 @@ _FEW, _MANY = 10, 50
 class Combined(Check):
     """Categories whose values are mostly combinations of others, and numbers read as categories."""
 
-    name: ClassVar[str] = "combined-values"
-    looks_for: ClassVar[str] = "lists read as one tag each, and numbers read as categories"
+    name = "combined-values"
+    looks_for = "lists read as one tag each, and numbers read as categories"
 
     def run(self, case: Case) -> Iterator[Finding]:
         """Split the distinct values of each text column, and check whether the parts are values too."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
 
 from twotower.audit.case import Case
 from twotower.audit.check import Check
@@ -16,8 +15,8 @@ _SOME, _MANY = 0.01, 0.1
 class ComingBack(Check):
     """Repeat consumption: pairs that a ranking can't find while seen items are excluded."""
 
-    name: ClassVar[str] = "coming-back"
-    looks_for: ClassVar[str] = "test pairs of user and item that are also in the training set"
+    name = "coming-back"
+    looks_for = "test pairs of user and item that are also in the training set"
 
     def run(self, case: Case) -> Iterator[Finding]:
         """Look up the test pairs in the training and validation set, which a model is refitted on."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
 
 import numpy as np
 import polars as pl
@@ -25,8 +24,8 @@ class Completeness(Check):
     in a fully observed matrix (KuaiRec's small one) it leaves holes.
     """
 
-    name: ClassVar[str] = "completeness"
-    looks_for: ClassVar[str] = "rows dropped from a fully observed matrix"
+    name = "completeness"
+    looks_for = "rows dropped from a fully observed matrix"
 
     def run(self, case: Case) -> Iterator[Finding]:
         """Count the cells of each file."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
 
 import numpy as np
 import polars as pl
@@ -23,8 +22,8 @@ _TELLING = 0.005
 class Duplicates(Check):
     """Duplicate interactions: a copy of a training row in the test set gives the answer away."""
 
-    name: ClassVar[str] = "duplicates"
-    looks_for: ClassVar[str] = "duplicate interactions, within a file and across the split"
+    name = "duplicates"
+    looks_for = "duplicate interactions, within a file and across the split"
 
     def run(self, case: Case) -> Iterator[Finding]:
         """Compare files and sets by user, item and timestamp, and then by user, item and label."""

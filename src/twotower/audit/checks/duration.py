@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
 
 import numpy as np
 
@@ -27,10 +26,8 @@ class Duration(Check):
     positives are only used by metrics.
     """
 
-    name: ClassVar[str] = "duration"
-    looks_for: ClassVar[str] = (
-        "a label, or positives, that mostly measure an item column such as the duration"
-    )
+    name = "duration"
+    looks_for = "a label, or positives, that mostly measure an item column such as the duration"
 
     def run(self, case: Case) -> Iterator[Finding]:
         """Correlate the label with every numeric column of the items, and with the duration."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import ClassVar
 
 import numpy as np
 
@@ -46,8 +45,8 @@ def is_engagement(name: str) -> bool:
 class Future(Check):
     """Features with information from after the events that they should predict."""
 
-    name: ClassVar[str] = "future"
-    looks_for: ClassVar[str] = "features dated after the event, counts summed over all days, odd timestamps"
+    name = "future"
+    looks_for = "features dated after the event, counts summed over all days, odd timestamps"
 
     def run(self, case: Case) -> Iterator[Finding]:
         """Compare times with the event times, and counts with the interactions."""

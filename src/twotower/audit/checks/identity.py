@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
 
 from twotower.audit.case import Case
 from twotower.audit.check import Check
@@ -17,8 +16,8 @@ _HIDDEN = 0.5
 class Identity(Check):
     """Users or items that occur only once: nothing can be learnt about them."""
 
-    name: ClassVar[str] = "identity"
-    looks_for: ClassVar[str] = "id columns that differ in every row, and ids hidden from the model"
+    name = "identity"
+    looks_for = "id columns that differ in every row, and ids hidden from the model"
 
     def run(self, case: Case) -> Iterator[Finding]:
         """Count distinct ids, and check the settings."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
 
 import polars as pl
 
@@ -20,8 +19,8 @@ _FEW = 0.01
 class Joining(Check):
     """Interactions whose user or item has no row in the feature table."""
 
-    name: ClassVar[str] = "joining"
-    looks_for: ClassVar[str] = "ids that don't join, and row numbers used as ids"
+    name = "joining"
+    looks_for = "ids that don't join, and row numbers used as ids"
 
     def run(self, case: Case) -> Iterator[Finding]:
         """Look up every id of the interactions in its table."""

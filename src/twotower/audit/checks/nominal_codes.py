@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
 
 import numpy as np
 
@@ -20,8 +19,8 @@ _TWO = 2
 class NominalCodes(Check):
     """Columns declared ``number`` or ``log_number`` whose values are codes: 7 is not more than 3."""
 
-    name: ClassVar[str] = "nominal-codes"
-    looks_for: ClassVar[str] = "category codes declared as numbers"
+    name = "nominal-codes"
+    looks_for = "category codes declared as numbers"
 
     def run(self, case: Case) -> Iterator[Finding]:
         """Check the names of numeric columns, and how often their values occur."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
 
 import polars as pl
 
@@ -19,8 +18,8 @@ _FEW = 100
 class Placeholders(Check):
     """A user or item that collects all rows without one, a label that means "unknown", a constant label."""
 
-    name: ClassVar[str] = "placeholders"
-    looks_for: ClassVar[str] = 'ids and labels that mean "none", and a constant label'
+    name = "placeholders"
+    looks_for = 'ids and labels that mean "none", and a constant label'
 
     def run(self, case: Case) -> Iterator[Finding]:
         """Count the rows with placeholder words and codes in ids and labels."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
 
 import numpy as np
 import polars as pl
@@ -21,8 +20,8 @@ _LEAST = 100
 class Popularity(Check):
     """Interactions concentrated on a few items: recommending these to everyone then looks good."""
 
-    name: ClassVar[str] = "popularity"
-    looks_for: ClassVar[str] = "popularity skew, and one item that floods the log"
+    name = "popularity"
+    looks_for = "popularity skew, and one item that floods the log"
 
     def run(self, case: Case) -> Iterator[Finding]:
         """Count training interactions by item."""

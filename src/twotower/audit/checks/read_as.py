@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import ClassVar
 
 from twotower.audit.case import Case
 from twotower.audit.check import Check
@@ -16,8 +15,8 @@ _NOTE = re.compile(r"(.*?), column '(.*?)': (.*)", re.DOTALL)
 class ReadAs(Check):
     """Columns whose unit, pattern or separator was detected rather than set in the schema."""
 
-    name: ClassVar[str] = "read-as"
-    looks_for: ClassVar[str] = "units, patterns and separators detected in the values"
+    name = "read-as"
+    looks_for = "units, patterns and separators detected in the values"
 
     def run(self, case: Case) -> Iterator[Finding]:
         """Repeat the reader's notes on columns."""

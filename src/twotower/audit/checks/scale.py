@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
 
 import numpy as np
 
@@ -22,8 +21,8 @@ _LEAST = 200
 class Scale(Check):
     """Labels scaled separately in each file: errors and R2 then measure something else."""
 
-    name: ClassVar[str] = "scale"
-    looks_for: ClassVar[str] = "labels of training and test set in different units, or standardised"
+    name = "scale"
+    looks_for = "labels of training and test set in different units, or standardised"
 
     def run(self, case: Case) -> Iterator[Finding]:
         """Compare the labels of the files."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
 
 from twotower.audit.case import Case
 from twotower.audit.check import Check
@@ -16,8 +15,8 @@ from twotower.data.duplicates import drop_rows_of
 class Selection(Check):
     """A validation set with test rows: early stopping then picks the epoch that is best on the test set."""
 
-    name: ClassVar[str] = "selection"
-    looks_for: ClassVar[str] = "a validation set that is, or overlaps with, the test set"
+    name = "selection"
+    looks_for = "a validation set that is, or overlaps with, the test set"
 
     def run(self, case: Case) -> Iterator[Finding]:
         """Compare the validation file with the test file, by path and by rows."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
 
 import numpy as np
 
@@ -23,8 +22,8 @@ _DISTINCT = 20
 class Tails(Check):
     """Labels whose largest 1% carries most of the variance: an uncapped RMSE is about those rows."""
 
-    name: ClassVar[str] = "tails"
-    looks_for: ClassVar[str] = "a heavy tail of the label that dominates the metrics"
+    name = "tails"
+    looks_for = "a heavy tail of the label that dominates the metrics"
 
     def run(self, case: Case) -> Iterator[Finding]:
         """Sum the squared deviations of the training labels, largest first."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import ClassVar
 
 import numpy as np
 
@@ -27,8 +26,8 @@ _MEND = "compute it only from training rows and from days before the event, or r
 class Target(Check):
     """A feature computed from the labels, or from the interactions, that should be predicted."""
 
-    name: ClassVar[str] = "target"
-    looks_for: ClassVar[str] = "features computed from the label, and near-perfect single-column predictors"
+    name = "target"
+    looks_for = "features computed from the label, and near-perfect single-column predictors"
 
     def run(self, case: Case) -> Iterator[Finding]:
         """Compare each feature with counts and mean labels by id, and with the labels row by row."""

@@ -199,13 +199,7 @@ def _seen_before(user: Ints, video: Ints) -> NDArray[np.bool_]:
 
 
 def _watch(
-    rng: np.random.Generator,
-    latent: Latent,
-    items: Items,
-    *,
-    user: Ints,
-    video: Ints,
-    curve: figures.Curve,
+    rng: np.random.Generator, latent: Latent, items: Items, *, user: Ints, video: Ints, curve: figures.Curve
 ) -> tuple[Ints, Ints]:
     """Return play time and duration of each row in milliseconds."""
     taste = np.einsum("nd,nd->n", latent.user_vector[user], latent.item_vector[video])

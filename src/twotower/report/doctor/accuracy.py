@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
 
 from twotower.audit.finding import Finding
 from twotower.metrics import verdict_on
@@ -21,8 +20,8 @@ _BIAS = 0.1
 class Baselines(Probe):
     """A baseline that is better, or as good: then the model is not worth its cost."""
 
-    name: ClassVar[str] = "baselines"
-    looks_for: ClassVar[str] = "baselines that do better, or as well"
+    name = "baselines"
+    looks_for = "baselines that do better, or as well"
 
     def run(self, case: Case) -> Iterator[Finding]:
         """Compare with the best baseline by the main metric, on the same resampled users."""
@@ -59,8 +58,8 @@ class Baselines(Probe):
 class Predictions(Probe):
     """Predictions that are nearly constant, spread too much or too little, or biased."""
 
-    name: ClassVar[str] = "predictions"
-    looks_for: ClassVar[str] = "predictions that are constant, spread too much or too little, or are biased"
+    name = "predictions"
+    looks_for = "predictions that are constant, spread too much or too little, or are biased"
 
     def run(self, case: Case) -> Iterator[Finding]:
         """Look at the calibration on the test set."""

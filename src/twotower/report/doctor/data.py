@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
 
 from twotower.audit.finding import Finding
 from twotower.report.case import Case
@@ -17,8 +16,8 @@ _SHORT = 12
 class OtherData(Probe):
     """Data that has changed since the run was trained: its test set may contain training rows."""
 
-    name: ClassVar[str] = "other-data"
-    looks_for: ClassVar[str] = "data that has changed since training, test rows that were trained on"
+    name = "other-data"
+    looks_for = "data that has changed since training, test rows that were trained on"
 
     def run(self, case: Case) -> Iterator[Finding]:
         """Compare the fingerprints, and look for the test pairs in the training set."""
@@ -43,8 +42,8 @@ class OtherData(Probe):
 class ColdRows(Probe):
     """Test rows of users or items that are not in the training set."""
 
-    name: ClassVar[str] = "cold-rows"
-    looks_for: ClassVar[str] = "test rows of users and items without interactions in the training set"
+    name = "cold-rows"
+    looks_for = "test rows of users and items without interactions in the training set"
 
     def run(self, case: Case) -> Iterator[Finding]:
         """Look for the ids of the test rows among the warm ones."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
 
 from twotower.audit.finding import Finding
 from twotower.report.case import Case
@@ -17,8 +16,8 @@ _NAMED = 8
 class UnreadFeatures(Probe):
     """Columns that can be shuffled without changing a vector: constant, or without weight."""
 
-    name: ClassVar[str] = "unread-features"
-    looks_for: ClassVar[str] = "features that the model does not use"
+    name = "unread-features"
+    looks_for = "features that the model does not use"
 
     def run(self, case: Case) -> Iterator[Finding]:
         """Look at how far vectors move when a column is shuffled."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
 
 from twotower.audit.finding import Finding
 from twotower.config.parts import first_that
@@ -24,8 +23,8 @@ _FEW_USERS, _FEW_ITEMS = 20, 50
 class SameLists(Probe):
     """One list for everyone: the model has learned about items, but not about users."""
 
-    name: ClassVar[str] = "same-lists"
-    looks_for: ClassVar[str] = "lists that are the same for everyone"
+    name = "same-lists"
+    looks_for = "lists that are the same for everyone"
 
     def run(self, case: Case) -> Iterator[Finding]:
         """Compare the lists of pairs of users, and the variance of the scores."""
@@ -62,8 +61,8 @@ class SameLists(Probe):
 class PopularityTilt(Probe):
     """Lists with more popular, or more rare, items than people like."""
 
-    name: ClassVar[str] = "popularity-tilt"
-    looks_for: ClassVar[str] = "lists with more popular or more rare items than people like"
+    name = "popularity-tilt"
+    looks_for = "lists with more popular or more rare items than people like"
 
     def run(self, case: Case) -> Iterator[Finding]:
         """Compare recommended and liked items by popularity."""

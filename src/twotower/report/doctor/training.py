@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
 
 import numpy as np
 import polars as pl
@@ -31,8 +30,8 @@ _SAMPLE = 200_000
 class Learning(Probe):
     """Training that was still improving at its end, or that was best after the first epoch."""
 
-    name: ClassVar[str] = "learning"
-    looks_for: ClassVar[str] = "training that ended too soon, or overfitted from the first epoch"
+    name = "learning"
+    looks_for = "training that ended too soon, or overfitted from the first epoch"
 
     def run(self, case: Case) -> Iterator[Finding]:
         """Read the validation metric of the epochs."""
@@ -69,8 +68,8 @@ class Learning(Probe):
 class Generalisation(Probe):
     """Errors that are far smaller on the training set."""
 
-    name: ClassVar[str] = "overfitting"
-    looks_for: ClassVar[str] = "errors that are far smaller on the training set than on the test set"
+    name = "overfitting"
+    looks_for = "errors that are far smaller on the training set than on the test set"
 
     def run(self, case: Case) -> Iterator[Finding]:
         """Compare the errors on the training set and on the test set."""
@@ -97,8 +96,8 @@ class Generalisation(Probe):
 class ValidationGap(Probe):
     """A test set on which the model is much worse than on the validation set."""
 
-    name: ClassVar[str] = "validation-gap"
-    looks_for: ClassVar[str] = "a test set on which the model is much worse than on the validation set"
+    name = "validation-gap"
+    looks_for = "a test set on which the model is much worse than on the validation set"
 
     def run(self, case: Case) -> Iterator[Finding]:
         """Compare the chosen epoch's metric with the same metric on the test set."""

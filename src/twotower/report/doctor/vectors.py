@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import ClassVar
 
 from twotower.audit.finding import Finding
 from twotower.core.wording import count_of
@@ -24,8 +23,8 @@ _FEW_ROWS = 10
 class CollapsedVectors(Probe):
     """Vectors that lie along one or two directions: the dot product can't express tastes."""
 
-    name: ClassVar[str] = "collapsed-vectors"
-    looks_for: ClassVar[str] = "vectors that are all the same or use only a few directions"
+    name = "collapsed-vectors"
+    looks_for = "vectors that are all the same or use only a few directions"
 
     def run(self, case: Case) -> Iterator[Finding]:
         """Compare the number of directions in use with the number of dimensions."""
@@ -62,8 +61,8 @@ class CollapsedVectors(Probe):
 class Norms(Probe):
     """Vectors that are not finite, of length 0, or far longer than all others."""
 
-    name: ClassVar[str] = "norms"
-    looks_for: ClassVar[str] = "vectors of length 0, far too long ones, numbers that are not finite"
+    name = "norms"
+    looks_for = "vectors of length 0, far too long ones, numbers that are not finite"
 
     def run(self, case: Case) -> Iterator[Finding]:
         """Look at the lengths of the warm vectors."""

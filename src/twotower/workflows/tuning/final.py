@@ -58,13 +58,7 @@ def measure_both(
         log(f"training the {TITLES[name]} config for the final test")
         begun = Run(folder / name).config_file.exists()
         return train(
-            config,
-            folder / name,
-            parts=parts,
-            resume=begun,
-            callbacks=callbacks,
-            tracking=tracking,
-            log=log,
+            config, folder / name, parts=parts, resume=begun, callbacks=callbacks, tracking=tracking, log=log
         )
 
     runs = {GIVEN: trained(GIVEN, given)}
