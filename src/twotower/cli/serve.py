@@ -12,31 +12,12 @@ from twotower.cli.errors import guarded
 from twotower.cli.options import RunArgument, whole
 from twotower.errors import ConfigError, nearest
 
-LIMITS = (
-    "body_bytes",
-    "body_seconds",
-    "k",
-    "users",
-    "answer_items",
-    "answer_bytes",
-    "list_length",
-    "events",
-    "user_events",
-    "filters",
-    "explain",
-    "id_length",
-    "features",
-    "requests_at_once",
-    "connections",
-    "head_bytes",
-    "head_seconds",
-    "idle_seconds",
-    "write_seconds",
-    "waiting",
-    "work_seconds",
-    "load_seconds",
-    "last_seconds",
+_LIMITS = (
+    "body_bytes body_seconds k users answer_items answer_bytes list_length events user_events "
+    "filters explain id_length features requests_at_once connections head_bytes head_seconds "
+    "idle_seconds write_seconds waiting work_seconds load_seconds last_seconds"
 )
+LIMITS = tuple(_LIMITS.split())
 """The fields of `twotower.server.Limits`, copied because importing it would slow down --help."""
 _SECRETS = ("TWOTOWER_TOKEN", "TWOTOWER_ADMIN_TOKEN", "TWOTOWER_TOKEN_FILE")
 _LEVELS = ("debug", "info", "warning", "error")

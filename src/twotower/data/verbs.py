@@ -9,20 +9,11 @@ from typing import Final
 
 from twotower.config.schema import Schema
 
-_IRREGULAR: Final = {
-    "bid": "bid",
-    "buy": "bought",
-    "drink": "drunk",
-    "eat": "eaten",
-    "get": "got",
-    "read": "read",
-    "see": "seen",
-    "send": "sent",
-    "skip": "skipped",
-    "shop": "shopped",
-    "take": "taken",
-    "wear": "worn",
-}
+_PASTS = (
+    "bid:bid buy:bought drink:drunk eat:eaten get:got read:read see:seen send:sent skip:skipped "
+    "shop:shopped take:taken wear:worn"
+)
+_IRREGULAR: Final = dict(pair.split(":") for pair in _PASTS.split())
 _NAMES: Final = {
     "watch": "watch watched watches video videos movie movies film films show shows episode anime",
     "listen to": "listen listened listens listening scrobbles playcount song songs track tracks artist "

@@ -27,27 +27,19 @@ from twotower.core.wording import count_of
 from twotower.data.dataset import Dataset
 from twotower.data.duplicates import deduplicate
 from twotower.datasets.blocks import Dtypes, read_columns
-from twotower.datasets.source import FoundFile, Source
+from twotower.datasets.source import Source
 from twotower.errors import DataError
 
 MATRICES: Final = {"big": "big_matrix.csv", "small": "small_matrix.csv"}
 """The two interaction files by their short names."""
 
-RANGES: Final[dict[str, tuple[str, ...]]] = {
-    "follow_user_num_range": (
-        "0",
-        "(0,10]",
-        "(10,50]",
-        "(50,100]",
-        "(100,150]",
-        "(150,250]",
-        "(250,500]",
-        "500+",
-    ),
-    "fans_user_num_range": ("0", "[1,10)", "[10,100)", "[100,1k)", "[1k,5k)", "[5k,1w)", "[1w,10w)"),
-    "friend_user_num_range": ("0", "[1,5)", "[5,30)", "[30,60)", "[60,120)", "[120,250)", "250+"),
-    "register_days_range": ("15-30", "31-60", "61-90", "91-180", "181-365", "366-730", "730+"),
+_RANGES = {
+    "follow_user_num_range": "0 (0,10] (10,50] (50,100] (100,150] (150,250] (250,500] 500+",
+    "fans_user_num_range": "0 [1,10) [10,100) [100,1k) [1k,5k) [5k,1w) [1w,10w)",
+    "friend_user_num_range": "0 [1,5) [5,30) [30,60) [60,120) [120,250) 250+",
+    "register_days_range": "15-30 31-60 61-90 91-180 181-365 366-730 730+",
 }
+RANGES: Final = {column: tuple(ranges.split()) for column, ranges in _RANGES.items()}
 """The ranges from low to high (w is 10,000); a column contains the position in this list, or null."""
 
 _CODES = tuple(f"onehot_feat{i}" for i in range(18))
@@ -66,12 +58,8 @@ _DAILY_COLUMNS: Dtypes = {
     "video_id": pl.Int32,
     "date": pl.Int32,
     "author_id": pl.Int32,
-    "video_type": pl.String,
-    "upload_dt": pl.String,
-    "upload_type": pl.String,
-    "video_duration": pl.Float64,
-    "video_width": pl.Float64,
-    "video_height": pl.Float64,
+    **dict.fromkeys(("video_type", "upload_dt", "upload_type"), pl.String),
+    **dict.fromkeys(("video_duration", "video_width", "video_height"), pl.Float64),
     "music_id": pl.Int64,
     "video_tag_id": pl.Int32,
 }
@@ -105,10 +93,8 @@ SCHEMA: Final = Schema(
         "upload_dt": "timestamp",
         "upload_type": "category",
         "video_duration": "log_number",
-        "video_width": "number",
-        "video_height": "number",
-        "music_id": "category",
-        "video_tag_id": "category",
+        **dict.fromkeys(("video_width", "video_height"), "number"),
+        **dict.fromkeys(("music_id", "video_tag_id"), "category"),
     },
     display=("caption", *(f"{level}_level_category_name" for level in _LEVELS)),
 )
@@ -176,11 +162,7 @@ def read_matrix(source: str | Path, matrix: str = "big") -> pl.DataFrame:
 
 def read_users(source: str | Path) -> pl.DataFrame:
     """Read the users with all their features, and their friends (an empty list for most)."""
-    file = files_of(source).get("social_network.csv")
-    social = read_columns(
-        file, {"user_id": pl.Int32, "friend_list": pl.String}, required=("user_id",), block=_WHOLE
-    )
-    _one_row_an_id(social, "user_id", file)
+    social = _one_row_an_id(source, "social_network.csv", {"user_id": pl.Int32, "friend_list": pl.String})
     friends = social.with_columns(_code_list("friend_list", pl.Int32))
     joined = read_user_features(source).join(
         friends, on="user_id", how="left", validate="1:1", maintain_order="left"
@@ -198,10 +180,7 @@ def read_user_features(source: str | Path) -> pl.DataFrame:
         **dict.fromkeys(RANGES, pl.String),
         **dict.fromkeys(_CODES, pl.Int32),
     }
-    file = files_of(source).get("user_features.csv")
-    table = read_columns(file, columns, required=("user_id",), block=_WHOLE)
-    _one_row_an_id(table, "user_id", file)
-    return table.with_columns(
+    return _one_row_an_id(source, "user_features.csv", columns).with_columns(
         _known_text("user_active_degree"),
         *(
             pl.col(column).replace_strict(
@@ -221,24 +200,15 @@ def read_items(source: str | Path) -> pl.DataFrame:
 
 def read_item_content(source: str | Path) -> pl.DataFrame:
     """Read the content of the videos: tags, caption, cover text, topics and three levels of categories."""
-    files = files_of(source)
-    file = files.get("item_categories.csv")
-    tags = read_columns(
-        file, {"video_id": pl.Int32, "feat": pl.String}, required=("video_id",), block=_WHOLE
-    ).with_columns(_code_list("feat", pl.Int16))
-    _one_row_an_id(tags, "video_id", file)
-    file = files.get("kuairec_caption_category.csv")
+    tags = _one_row_an_id(source, "item_categories.csv", {"video_id": pl.Int32, "feat": pl.String})
+    tags = tags.with_columns(_code_list("feat", pl.Int16))
     columns: Dtypes = {
         "video_id": pl.Int32,
-        "caption": pl.String,
-        "manual_cover_text": pl.String,
-        "topic_tag": pl.String,
+        **dict.fromkeys(("caption", "manual_cover_text", "topic_tag"), pl.String),
         **{f"{level}_level_category_id": pl.Int32 for level in _LEVELS},
         **{f"{level}_level_category_name": pl.String for level in _LEVELS},
     }
-    captions = read_columns(file, columns, required=("video_id",), block=_WHOLE)
-    _one_row_an_id(captions, "video_id", file)
-    captions = captions.with_columns(
+    captions = _one_row_an_id(source, "kuairec_caption_category.csv", columns).with_columns(
         # Four captions contain a bare CR.
         _known_text(pl.col("caption").str.replace_all("\r", "", literal=True).str.strip_chars().name.keep()),
         _known_text("manual_cover_text"),
@@ -286,11 +256,15 @@ def _matrix_name(matrix: str) -> str:
     return MATRICES.get(matrix, matrix)
 
 
-def _one_row_an_id(table: pl.DataFrame, ids: str, file: FoundFile) -> None:
+def _one_row_an_id(source: str | Path, name: str, columns: Dtypes) -> pl.DataFrame:
+    """Read columns of a small file, the first of which are ids that differ."""
+    file, ids = files_of(source).get(name), next(iter(columns))
+    table = read_columns(file, columns, required=(ids,), block=_WHOLE)
     twice = table.get_column(ids).is_duplicated()
     if twice.any():
         example = table.get_column(ids).filter(twice)[0]
         raise DataError(f"{file}: an id must have at most one row, and {ids} {example} has several; keep one")
+    return table
 
 
 def _name_list(column: str) -> pl.Expr:

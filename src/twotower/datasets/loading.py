@@ -17,25 +17,17 @@ from twotower.datasets.kuairec import SCHEMA, read_kuairec
 from twotower.datasets.movielens import read_movielens
 from twotower.errors import ConfigError, nearest
 
-_ABSENT = {
-    "friend_list",
-    "author_id",
-    "video_type",
-    "upload_dt",
-    "upload_type",
-    "video_width",
-    "video_height",
-    "music_id",
-    "video_tag_id",
-}
+_ABSENT = (
+    "friend_list author_id video_type upload_dt upload_type video_width video_height music_id video_tag_id"
+)
 
 SAMPLE_SCHEMA: Final = Schema(
     user=SCHEMA.user,
     item=SCHEMA.item,
     label=SCHEMA.label,
     duration=SCHEMA.duration,
-    users={name: kind for name, kind in SCHEMA.users.items() if name not in _ABSENT},
-    items={name: kind for name, kind in SCHEMA.items.items() if name not in _ABSENT},
+    users={name: kind for name, kind in SCHEMA.users.items() if name not in _ABSENT.split()},
+    items={name: kind for name, kind in SCHEMA.items.items() if name not in _ABSENT.split()},
     display=SCHEMA.display,
 )
 """The schema of KuaiRec without what the sample lacks: timestamps, friends, daily features."""

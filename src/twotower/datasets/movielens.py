@@ -12,7 +12,7 @@ tables    interactions, users and items .parquet     prepared elsewhere
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -32,31 +32,22 @@ LAYOUTS: Final = {
 }
 """The files that identify a layout."""
 
-GENRES_100K: Final = (
-    "unknown",
-    "Action",
-    "Adventure",
-    "Animation",
-    "Children's",
-    "Comedy",
-    "Crime",
-    "Documentary",
-    "Drama",
-    "Fantasy",
-    "Film-Noir",
-    "Horror",
-    "Musical",
-    "Mystery",
-    "Romance",
-    "Sci-Fi",
-    "Thriller",
-    "War",
-    "Western",
+_GENRES = (
+    "unknown Action Adventure Animation Children's Comedy Crime Documentary Drama Fantasy Film-Noir Horror "
+    "Musical Mystery Romance Sci-Fi Thriller War Western"
 )
+GENRES_100K: Final = tuple(_GENRES.split())
 """The flags at the end of a row of u.item, in order (``u.genre``)."""
 
 _ITEMS: Final = {"title": "text", "release_year": "number", "genres": "categories"}
-_USERS: Final = {"age": "number", "gender": "category", "occupation": "category", "zip_region": "category"}
+_USERS: Final = {"age": "number", **dict.fromkeys(("gender", "occupation", "zip_region"), "category")}
+_RATING_COLUMNS: Dtypes = {
+    "user_id": pl.Int32,
+    "item_id": pl.Int32,
+    "rating": pl.Float64,
+    "timestamp": pl.Int64,
+}
+_REQUIRED = ("user_id", "item_id", "userId", "movieId", "rating")
 # Two ways to say that there is no genre: the flag "unknown", and the words of the later layout.
 _NO_GENRE = ("unknown", "(no genres listed)", "")
 # "(1995)", "(1996-2000)", sometimes followed by "(V)" for video, and in the later files by a space.
@@ -132,35 +123,28 @@ def _complete(files: Source, names: tuple[str, ...]) -> list[FoundFile] | None:
     return None
 
 
+def _read(file: FoundFile, columns: Dtypes, header: Sequence[str] | None = (), **how: str) -> pl.DataFrame:
+    """Read columns of a text file, of which an id or a rating is never empty.
+
+    Args:
+        file: the file.
+        columns: names and dtypes.
+        header: names of all columns of a file that has none; by default those that are read.
+        how: separator and encoding, for `read_columns`.
+    """
+    required = [name for name in columns if name in _REQUIRED]
+    names = None if header is None else header or tuple(columns)
+    return read_columns(file, columns, required=required, header=names, quoted=header is None, **how)  # type: ignore[arg-type]
+
+
 def _read_100k(ratings: FoundFile, people: FoundFile, movies: FoundFile) -> Dataset:
-    interactions = read_columns(
-        ratings,
-        {"user_id": pl.Int32, "item_id": pl.Int32, "rating": pl.Float64, "timestamp": pl.Int64},
-        required=("user_id", "item_id", "rating"),
-        header=("user_id", "item_id", "rating", "timestamp"),
-        separator="\t",
-    )
-    columns: Dtypes = {
-        "user_id": pl.Int32,
-        "age": pl.Int16,
-        "gender": pl.String,
-        "occupation": pl.String,
-        "zip_code": pl.String,
-    }
-    users = read_columns(
-        people, columns, required=("user_id",), header=tuple(columns), separator="|", quoted=False
-    )
+    interactions = _read(ratings, _RATING_COLUMNS, separator="\t")
+    texts = dict.fromkeys(("gender", "occupation", "zip_code"), pl.String)
+    users = _read(people, {"user_id": pl.Int32, "age": pl.Int16, **texts}, separator="|")
+    columns: Dtypes = {"item_id": pl.Int32, "title": pl.String, "release_date": pl.String}
     header = ("item_id", "title", "release_date", "video_release_date", "url", *GENRES_100K)
     flags = dict.fromkeys(GENRES_100K, pl.Int8)
-    items = read_columns(
-        movies,
-        {"item_id": pl.Int32, "title": pl.String, "release_date": pl.String, **flags},
-        required=("item_id",),
-        header=header,
-        separator="|",
-        quoted=False,
-        encoding="latin-1",
-    )
+    items = _read(movies, {**columns, **flags}, header, separator="|", encoding="latin-1")
     items = items.select(
         "item_id",
         *_title_and_year(pl.col("release_date").str.extract(r"(\d{4})$")),
@@ -174,49 +158,29 @@ def _read_100k(ratings: FoundFile, people: FoundFile, movies: FoundFile) -> Data
 
 
 def _read_1m(ratings: FoundFile, people: FoundFile, movies: FoundFile) -> Dataset:
-    def read(file: FoundFile, columns: Dtypes, required: tuple[str, ...]) -> pl.DataFrame:
-        return read_columns(
-            file,
-            columns,
-            required=required,
-            header=tuple(columns),
-            separator="::",
-            quoted=False,
-            encoding="latin-1",
-        )
-
-    interactions = read(
-        ratings,
-        {"user_id": pl.Int32, "item_id": pl.Int32, "rating": pl.Float64, "timestamp": pl.Int64},
-        ("user_id", "item_id", "rating"),
+    numbers: Dtypes = {"age": pl.Int16, "occupation": pl.Int16}
+    of_users: Dtypes = {"user_id": pl.Int32, "gender": pl.String, **numbers, "zip_code": pl.String}
+    of_items: Dtypes = {"item_id": pl.Int32, "title": pl.String, "genres": pl.String}
+    interactions, users, items = (
+        _read(file, columns, separator="::", encoding="latin-1")
+        for file, columns in ((ratings, _RATING_COLUMNS), (people, of_users), (movies, of_items))
     )
-    users = read(
-        people,
-        {
-            "user_id": pl.Int32,
-            "gender": pl.String,
-            "age": pl.Int16,
-            "occupation": pl.Int16,
-            "zip_code": pl.String,
-        },
-        ("user_id",),
-    )
-    items = read(movies, {"item_id": pl.Int32, "title": pl.String, "genres": pl.String}, ("item_id",))
     return _dataset(
         "1m", interactions, (ratings, people, movies), _with_region(users), _with_title_and_genres(items)
     )
 
 
 def _read_csv(ratings: FoundFile, movies: FoundFile) -> Dataset:
-    interactions = read_columns(
-        ratings,
-        {"userId": pl.Int32, "movieId": pl.Int32, "rating": pl.Float64, "timestamp": pl.Int64},
-        required=("userId", "movieId", "rating"),
-        quoted=False,
-    ).rename({"userId": "user_id", "movieId": "item_id"})
-    items = read_columns(
-        movies, {"movieId": pl.Int32, "title": pl.String, "genres": pl.String}, required=("movieId",)
-    ).rename({"movieId": "item_id"})
+    names = {"userId": "user_id", "movieId": "item_id"}
+    of_ratings: Dtypes = {
+        "userId": pl.Int32,
+        "movieId": pl.Int32,
+        "rating": pl.Float64,
+        "timestamp": pl.Int64,
+    }
+    of_items: Dtypes = {"movieId": pl.Int32, "title": pl.String, "genres": pl.String}
+    interactions = _read(ratings, of_ratings, None).rename(names)
+    items = _read(movies, of_items, None).rename({"movieId": "item_id"})
     return _dataset("csv", interactions, (ratings, None, movies), None, _with_title_and_genres(items))
 
 

@@ -47,19 +47,8 @@ TIMES: Final = tuple(_TIMES.split())
 EVENTS: Final = tuple(_EVENTS.split())
 """Names of columns with the action."""
 WEIGHTS: Final = ("sample_weight", "importance", "weight")
-ORDERS: Final = (
-    "position",
-    "pos",
-    "order",
-    "seq",
-    "sequence",
-    "step",
-    "rank",
-    "seconds",
-    "elapsed",
-    "idx",
-    "index",
-)
+_ORDERS = "position pos order seq sequence step rank seconds elapsed idx index"
+ORDERS: Final = tuple(_ORDERS.split())
 """Names of columns that may be a position in the user's sequence."""
 RATIOS: Final = ("ratio", "rate", "share", "percent", "pct", "watched", "dwell", "progress", "completion")
 """Words of labels that measure consumption."""
