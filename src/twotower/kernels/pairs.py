@@ -26,19 +26,13 @@ class Pairs:
     constructor does not validate, so that a training step can build pairs cheaply; `from_arrays` validates
     everything. Items may be in any order within a user; ascending order is fastest.
 
-    Attributes
-    ----------
-    indptr
-        (n_users + 1,) int64, from 0 to n, non-decreasing; a user without pairs has an empty range.
-    item
-        (n,) int32, the row of the item in ``V``.
-    label
-        (n,) float32.
-    weight
-        (n,) float32, not negative; None means that every pair has weight 1.
-    time
-        (n,) float64, seconds since 1970-01-01 UTC, nan where unknown; None means that no time is needed.
-
+    Attributes:
+        indptr: (n_users + 1,) int64, from 0 to n, non-decreasing; a user without pairs has an empty range.
+        item: (n,) int32, the row of the item in ``V``.
+        label: (n,) float32.
+        weight: (n,) float32, not negative; None means that every pair has weight 1.
+        time: (n,) float64, seconds since 1970-01-01 UTC, nan where unknown; None means that no time is
+            needed.
     """
 
     indptr: NDArray[np.int64]
@@ -86,24 +80,16 @@ class Pairs:
     ) -> Pairs:
         """Group pairs by user; within a user they keep the order given (a stable counting sort, O(n)).
 
-        Parameters
-        ----------
-        user, item
-            (n,) integers; users in ``[0, n_users)``, items from 0.
-        label
-            (n,) finite.
-        weight
-            (n,) finite, not negative; or None.
-        time
-            (n,) seconds, or None.
-        n_users
-            Rows of ``U``.
+        Args:
+            user, item: (n,) integers; users in ``[0, n_users)``, items from 0.
+            label: (n,) finite.
+            weight: (n,) finite, not negative; or None.
+            time: (n,) seconds, or None.
+            n_users: rows of ``U``.
 
-        Raises
-        ------
-        DataError
-            A column of the wrong shape or type, or a value out of range; the message names the first one.
-
+        Raises:
+            DataError: a column of the wrong shape or type, or a value out of range; the message names the
+                first one.
         """
         users = _index_column("user", user, None, n_users)
         items = _index_column("item", item, users.size, _INT32_MAX)

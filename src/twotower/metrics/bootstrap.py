@@ -97,13 +97,9 @@ def paired_differences(
 ) -> dict[str, dict[str, Interval]]:
     """Every other model minus ``against``, on the same resampled users: model -> metric -> `Interval`.
 
-    Parameters
-    ----------
-    models
-        name -> statistics, all over the same rows and with the same cap.
-    against
-        The name to compare with; it is not in the result.
-
+    Args:
+        models: name -> statistics, all over the same rows and with the same cap.
+        against: the name to compare with; it is not in the result.
     """
     check_against(against, models)
     base = models[against]

@@ -76,19 +76,15 @@ class R2(RatingMetric):
 def mae(label: ArrayLike, prediction: ArrayLike, weight: ArrayLike | None = None) -> float:
     """Mean absolute error, ``sum_i w_i |y_i - p_i| / sum_i w_i``; lower is better.
 
-    Parameters
-    ----------
-    label, prediction
-        (n,), finite, in the label's units.
-    weight
-        (n,), not negative, not all zero; without it every row weighs 1.
+    Args:
+        label, prediction: (n,), finite, in the label's units.
+        weight: (n,), not negative, not all zero; without it every row weighs 1.
 
     Degenerate case: none; one row gives its absolute error. Source: Willmott & Matsuura, Climate Research
     2005.
 
     >>> mae([1.0, 2.0], [1.5, 4.0])
     1.25
-
     """
     y, p, w = _columns(label, prediction, weight)
     return float(np.average(np.abs(y - p), weights=w))

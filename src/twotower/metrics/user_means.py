@@ -24,11 +24,8 @@ Key = TypeVar("Key", bound=Hashable)
 def user_means(values: Mapping[Key, FloatArray]) -> dict[Key, float]:
     """Mean of each metric over the users with a value; nan if there are none.
 
-    Parameters
-    ----------
-    values
-        metric -> (n_users,), nan for a user who is not counted.
-
+    Args:
+        values: metric -> (n_users,), nan for a user who is not counted.
     """
     return {name: _mean(of) for name, of in values.items()}
 
@@ -38,18 +35,12 @@ def mean_intervals(
 ) -> dict[Key, Interval]:
     """Every mean with its percentile interval over users.
 
-    Parameters
-    ----------
-    values
-        metric -> (n_users,), nan for a user who is not counted; the same users in all.
-    resamples, seed, level
-        As for `twotower.metrics.intervals`.
+    Args:
+        values: metric -> (n_users,), nan for a user who is not counted; the same users in all.
+        resamples, seed, level: as for `twotower.metrics.intervals`.
 
-    Returns
-    -------
-    dict
+    Returns:
         With a single user the bounds are nan; with none the value is nan too.
-
     """
     (drawn,) = _replicates([values], resamples, seed)
     return {
@@ -67,18 +58,12 @@ def mean_differences(
 ) -> dict[str, dict[str, Interval]]:
     """Every other model's mean minus that of ``against``, on the same resampled users.
 
-    Parameters
-    ----------
-    models
-        model -> metric -> (n_users,), the same users and metrics in all.
-    against
-        The name to compare with; it is not in the result.
+    Args:
+        models: model -> metric -> (n_users,), the same users and metrics in all.
+        against: the name to compare with; it is not in the result.
 
-    Returns
-    -------
-    dict
+    Returns:
         model -> metric -> `Interval` of the difference.
-
     """
     check_against(against, models)
     base = models[against]
@@ -108,17 +93,11 @@ def mean_differences(
 class _Columns(Generic[Key]):
     """Metrics as a matrix, to be multiplied with draws of users.
 
-    Attributes
-    ----------
-    names
-        The metrics.
-    values
-        (n_users, n_metrics), 0 where a user is not counted.
-    counted
-        (n_users, n_masks) 1 where a user is counted; the metrics of a slice share a mask.
-    mask
-        (n_metrics,) column of ``counted`` for each metric.
-
+    Attributes:
+        names: the metrics.
+        values: (n_users, n_metrics), 0 where a user is not counted.
+        counted: (n_users, n_masks) 1 where a user is counted; the metrics of a slice share a mask.
+        mask: (n_metrics,) column of ``counted`` for each metric.
     """
 
     names: list[Key]

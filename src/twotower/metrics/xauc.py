@@ -57,10 +57,8 @@ def xauc(label: ArrayLike, prediction: ArrayLike) -> float:
 
     ``sum_{i,j: y_i > y_j} ([p_i > p_j] + [p_i = p_j] / 2) / #{i,j: y_i > y_j}``
 
-    Parameters
-    ----------
-    label, prediction
-        (n,), finite. Any strictly increasing transformation of either changes nothing.
+    Args:
+        label, prediction: (n,), finite. Any strictly increasing transformation of either changes nothing.
 
     Degenerate cases: no comparable pair (a constant label) gives nan; a constant prediction gives 1/2.
     Source: Zhan et al., KDD 2022. Note that over rows of many users and items it also rewards predicting
@@ -69,7 +67,6 @@ def xauc(label: ArrayLike, prediction: ArrayLike) -> float:
 
     >>> xauc([1.0, 2.0, 3.0], [0.1, 0.1, 0.9])
     0.8333333333333334
-
     """
     concordant, comparable = row_concordance(label, prediction)
     return _share(float(concordant.sum()), float(comparable.sum()))
@@ -81,13 +78,9 @@ def row_concordance(label: ArrayLike, prediction: ArrayLike) -> tuple[FloatArray
     Every pair is counted for both of its rows, so XAUC is ``concordant.sum() / comparable.sum()``; the
     linearised bootstrap needs the counts per row (see `twotower.metrics.bootstrap`). Arguments as for `xauc`.
 
-    Returns
-    -------
-    concordant
-        (n,) float64, multiples of 1/2 and exact.
-    comparable
-        (n,) int64.
-
+    Returns:
+        concordant: (n,) float64, multiples of 1/2 and exact.
+        comparable: (n,) int64.
     """
     y, p = _columns(label, prediction)
     order = order_pairs(rank_values(y), p)
@@ -97,20 +90,13 @@ def row_concordance(label: ArrayLike, prediction: ArrayLike) -> tuple[FloatArray
 def xauc_per_user(user: ArrayLike, label: ArrayLike, prediction: ArrayLike) -> tuple[IntArray, FloatArray]:
     """XAUC within each user's own rows.
 
-    Parameters
-    ----------
-    user
-        (n,) integers.
-    label, prediction
-        (n,), finite.
+    Args:
+        user: (n,) integers.
+        label, prediction: (n,), finite.
 
-    Returns
-    -------
-    ids
-        (n_users,) distinct users, ascending.
-    values
-        (n_users,) each user's XAUC, nan for a user without a comparable pair.
-
+    Returns:
+        ids: (n_users,) distinct users, ascending.
+        values: (n_users,) each user's XAUC, nan for a user without a comparable pair.
     """
     y, p = _columns(label, prediction)
     groups = group_users(user, y.size)
