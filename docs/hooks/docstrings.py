@@ -1,4 +1,4 @@
-"""Docstrings as Markdown: of Google's form and of NumPy's, which both occur."""
+"""Docstrings, which have Google's form, as Markdown."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import inspect
 import re
 from typing import Any
 
-_SECTIONS = {
-    "Args": "Arguments", "Parameters": "Arguments", "Attributes": "Attributes", "Returns": "Returns",
-    "Yields": "Yields", "Raises": "Raises",
-}  # fmt: skip
+_SECTIONS = {"Args": "Arguments"} | {name: name for name in ("Attributes", "Returns", "Yields", "Raises")}
 
 
 def rendered(value: Any) -> str:
@@ -17,46 +14,19 @@ def rendered(value: Any) -> str:
     doc = inspect.getdoc(value) or ""
     if inspect.isclass(value) and "__doc__" in value.__dict__ and value.__dict__["__doc__"] is None:
         doc = ""
-    parts: list[str] = []
-    title = ""
-    lines: list[str] = []
-    found: list[tuple[str, list[str]]] = []
-    rest = doc.split("\n")
-    at = 0
-    while at < len(rest):
-        line = rest[at]
-        google = re.fullmatch(r"(\w+):", line)
-        underlined = at + 1 < len(rest) and re.fullmatch(r"-{3,}", rest[at + 1]) is not None
-        if (google and google[1] in _SECTIONS) or (underlined and line in _SECTIONS):
-            found.append((title, lines))
-            title, lines = _SECTIONS[google[1] if google else line], []
-            at += 2 if underlined else 1
+    title, found = "", [("", list[str]())]
+    for line in doc.split("\n"):
+        section = re.fullmatch(r"(\w+):", line)
+        if section and section[1] in _SECTIONS:
+            title = _SECTIONS[section[1]]
+            found.append((title, []))
             continue
-        if (
-            title
-            and not underlined
-            and line
-            and not line.startswith(" ")
-            and google is None
-            and _ends(rest, at, lines)
-        ):
-            found.append((title, lines))
-            title, lines = "", []
-        lines.append(line)
-        at += 1
-    found.append((title, lines))
-    for name, body in found:
-        text = _prose(body) if not name else _fields(name, body)
-        if text:
-            parts.append(text)
-    return "\n\n".join(parts)
-
-
-def _ends(rest: list[str], at: int, lines: list[str]) -> bool:
-    """Say whether a line that is not indented is text after a section, and not a field of NumPy's form."""
-    if not lines or lines[-1]:
-        return False
-    return not (at + 1 < len(rest) and rest[at + 1].startswith("    "))
+        if title and line and not line.startswith(" "):  # text after a section
+            title = ""
+            found.append((title, []))
+        found[-1][1].append(line)
+    texts = (_fields(name, body) if name else _prose(body) for name, body in found)
+    return "\n\n".join(text for text in texts if text)
 
 
 def _prose(lines: list[str]) -> str:
@@ -78,18 +48,12 @@ def _fields(title: str, lines: list[str]) -> str:
     if not any(body):
         return ""
     if title in ("Returns", "Yields"):
-        text = "\n".join(body)
-        if re.fullmatch(r"[\w\[\], .|]+\n(    .*\n?)+", text + "\n"):  # NumPy's: the type, then what it is
-            head, _, tail = text.partition("\n")
-            text = f"`{head}`: {' '.join(_dedented(tail).split())}"
-        return f"**{title}**\n\n{_code(_flat(text))}"
+        return f"**{title}**\n\n{_code(_flat(body))}"
     items: list[tuple[str, list[str]]] = []
     for line in body:
-        google = re.match(r"([\w*, .]+?)(?: \([^)]*\))?: (.*)", line)
-        if google and not line.startswith(" "):
-            items.append((google[1], [google[2]]))
-        elif line and not line.startswith(" "):
-            items.append((line.split(" : ")[0], []))
+        field = re.match(r"([\w*, .]+?)(?: \([^)]*\))?: (.*)", line)
+        if field and not line.startswith(" "):
+            items.append((field[1], [field[2]]))
         elif items:
             items[-1][1].append(line.strip())
     listed = "\n".join(
@@ -100,8 +64,8 @@ def _fields(title: str, lines: list[str]) -> str:
     return f'**{title}**\n\n<dl class="fields" markdown>\n{listed}\n</dl>'
 
 
-def _flat(text: str) -> str:
-    return "\n".join(line.strip() for line in text.split("\n"))
+def _flat(lines: list[str]) -> str:
+    return "\n".join(line.strip() for line in lines)
 
 
 def _dedented(text: str) -> str:

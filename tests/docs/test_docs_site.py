@@ -94,10 +94,10 @@ def test_the_python_reference_has_every_public_name():
     assert "`history`" in page
 
 
-def test_docstrings_of_both_forms_are_read():
+def test_docstrings_are_read():
     from docstrings import rendered
 
-    def google(a, b):
+    def fields(a, b):
         """Do it.
 
         Args:
@@ -109,20 +109,18 @@ def test_docstrings_of_both_forms_are_read():
             Something.
         """
 
-    def numpy(a, b):
+    def followed(a, b):
         """Do it.
 
-        Parameters
-        ----------
-        a, b
-            Both.
+        Args:
+            a, b: both.
 
         Degenerate case: none.
         """
 
-    found = rendered(google)
+    found = rendered(fields)
     assert "<dt markdown>`a`</dt>\n<dd markdown>the first, on two lines.</dd>" in found
     assert found.endswith("**Returns**\n\nSomething.")
-    found = rendered(numpy)
-    assert "<dt markdown>`a`, `b`</dt>\n<dd markdown>Both.</dd>" in found
+    found = rendered(followed)
+    assert "<dt markdown>`a`, `b`</dt>\n<dd markdown>both.</dd>" in found
     assert found.endswith("Degenerate case: none.")
