@@ -18,7 +18,6 @@ from twotower.kernels.pairs import Pairs
 from twotower.objectives import Huber, Logistic, Objective, Squared
 from twotower.objectives.penalty import vector_penalty
 from twotower.towers import SideArrays, TwoTowerModel, tower
-from twotower.towers import model as two_tower
 from twotower.towers.layers import ByteDropout, row_table
 from twotower.towers.linear import LinearConfig, LinearTower
 from twotower.towers.mlp import MemberLinear, MLPConfig
@@ -151,24 +150,6 @@ def test_the_places_of_the_biases() -> None:
     npt.assert_allclose(V[:, -1], model.items(items)[:, -1].detach(), rtol=1e-6)
 
 
-def test_a_cold_row_has_no_id_part() -> None:
-    warm, cold = encoded(3), encoded(3, warm=[1, 0, 3])
-    users, items = packed(3), packed(2)
-    model = build(users, items)
-    first, second = (model.encode(SideArrays.pack(side, CPU), "users") for side in (warm, cold))
-    npt.assert_array_equal(first[[0, 2]], second[[0, 2]])
-    ((vector, bias),) = by_hand(model, "users", cold, 1)
-    npt.assert_allclose(second[1], [*vector, bias, 1.0], atol=1e-4)
-    npt.assert_allclose(first[1] - second[1], [*model.users.ids.weight[1].tolist(), 0.0], atol=1e-5)
-
-
-def test_rows_without_features_and_without_id_are_all_alike() -> None:
-    users, items = packed(3, columns=(), warm=[0, 0, 0]), packed(2, columns=())
-    U = build(packed(3, columns=()), items).encode(users, "users")
-    assert torch.isfinite(U).all()
-    npt.assert_array_equal(U, U[:1].expand(3, -1))
-
-
 @pytest.mark.parametrize("hidden", [(5,), (5, 4), (8, 4, 4)])
 @pytest.mark.parametrize("activation", ["relu", "gelu", "silu", "tanh"])
 def test_any_depth(hidden: tuple[int, ...], activation: str) -> None:
@@ -283,17 +264,6 @@ def test_normalised_scores_are_cosines_over_the_temperature(temperature: float) 
     npt.assert_allclose(U @ V.T, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_the_seed_decides_the_weights() -> None:
-    users, items = packed(4), packed(3)
-
-    def weights(seed: int) -> dict[str, torch.Tensor]:
-        return TwoTowerModel(users.shape, items.shape, 4, 3, MLPConfig(dim=6), seed).state_dict()
-
-    first, again, other = weights(1), weights(1), weights(2)
-    assert all(torch.equal(first[name], again[name]) for name in first)
-    assert not all(torch.equal(first[name], other[name]) for name in first)
-
-
 # arrays
 
 
@@ -326,29 +296,6 @@ def test_taking_rows_is_indexing(rows: list[int]) -> None:
         assert found == [all_codes[all_indptr[r] : all_indptr[r + 1]].tolist() for r in rows]
 
 
-@pytest.mark.parametrize("columns", [COLUMNS, (), ("dense",)])
-@pytest.mark.parametrize("chunk", [1, 3, 7, 100])
-def test_encoding_by_chunks_gives_the_same_vectors(
-    columns: tuple[str, ...], chunk: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    users, items = packed(7, columns=columns), packed(3)
-    model = build(users, items)
-    whole = model.encode(users, "users")
-    monkeypatch.setattr(two_tower, "CHUNK", chunk)
-    npt.assert_allclose(model.encode(users, "users"), whole, atol=1e-6)
-
-
-def test_encoding_leaves_the_mode_and_makes_no_graph() -> None:
-    users, items = packed(4), packed(3)
-    model = build(users, items, dropout=0.5, id_dropout=0.5)
-    quiet = model.encode(users, "users")
-    model.train()
-    for _ in range(3):
-        assert torch.equal(model.encode(users, "users"), quiet), "dropout was on"
-    assert model.training
-    assert not quiet.requires_grad
-
-
 def test_forward_gives_both_sides_and_calls_hooks() -> None:
     users, items = packed(4), packed(3)
     model = build(users, items).eval()
@@ -358,12 +305,6 @@ def test_forward_gives_both_sides_and_calls_hooks() -> None:
     assert shapes == [[(4, 6), (3, 6)]]
     npt.assert_array_equal(U.detach(), model.user_vectors(users).detach())
     npt.assert_array_equal(V.detach(), model.item_vectors(items).detach())
-
-
-def test_encoding_no_rows() -> None:
-    users, items = packed(4), packed(3)
-    nothing = users.take(torch.zeros(0, dtype=torch.int64))
-    assert build(users, items).encode(nothing, "users").shape == (0, 6)
 
 
 def test_id_dropout_hides_about_its_share_of_ids() -> None:
@@ -459,37 +400,6 @@ def test_gradients_of_the_whole_model_are_autograds(
         npt.assert_allclose(found[name], gradient, rtol=1e-6, atol=1e-9, err_msg=name)
     idle = [name for name, gradient in expected.items() if not gradient.any()]
     assert not idle, "these weights learn nothing"
-
-
-def both_ways(monkeypatch: pytest.MonkeyPatch, users: SideArrays, items: SideArrays) -> list[TwoTowerModel]:
-    dense = build(users, items, dropout=0.0, id_dropout=0.0).train()
-    monkeypatch.setattr(tower, "LARGE_TABLE", 0)
-    rows = build(users, items, dropout=0.0, id_dropout=0.0).train()
-    state = {
-        {"users.features": "users.features.weight", "items.features": "items.features.weight"}.get(k, k): v
-        for k, v in dense.state_dict().items()
-    }
-    rows.load_state_dict(state)
-    return [dense, rows]
-
-
-def test_a_table_read_by_rows_gives_what_a_dense_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    users, items = packed(5), packed(4, seed=1)
-    models = both_ways(monkeypatch, users, items)
-    assert isinstance(models[0].users.features, nn.Parameter)
-    assert isinstance(models[1].users.features, nn.Embedding)
-    found = []
-    for model in models:
-        U, V = model.user_vectors(users), model.item_vectors(items)
-        (U @ V.T).tanh().sum().backward()
-        grads = {name.removesuffix(".weight"): g for name, g in gradients(model).items()}
-        found.append((U.detach(), V.detach(), grads))
-    for a, b in zip(found[0][:2], found[1][:2], strict=True):
-        npt.assert_allclose(a, b, atol=1e-6)
-    assert found[0][2].keys() == found[1][2].keys()
-    for name, gradient in found[0][2].items():
-        npt.assert_allclose(found[1][2][name], gradient, rtol=1e-4, atol=1e-6, err_msg=name)
-    npt.assert_allclose(models[0].encode(users, "users"), models[1].encode(users, "users"), atol=1e-6)
 
 
 def test_only_coded_columns_may_be_missing_from_a_table_read_by_rows(monkeypatch: pytest.MonkeyPatch) -> None:

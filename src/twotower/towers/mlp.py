@@ -150,4 +150,4 @@ class MemberLinear(nn.Module):
             return torch.addmm(self.bias, values, self.weight[0])
         blocks = values.view(-1, members, own).transpose(0, 1)  # (members, rows, own)
         outputs = torch.bmm(blocks, self.weight)  # (members, rows, n_out / members)
-        return outputs.transpose(0, 1).reshape(len(values), -1) + self.bias
+        return outputs.transpose(0, 1).flatten(1) + self.bias

@@ -165,19 +165,18 @@ class Gradients(Trainer):
         model, seed, epochs = self.task.model, self.task.seed, self.config.epochs
         model.train()
         done, total = 0, 0.0
-        with torch.random.fork_rng(devices=[]):
-            for step, batch in enumerate(self.batcher.epoch(number)):
-                # a seed per step, so that only the epoch number has to survive a crash
-                torch.manual_seed(hash((seed, number, step)) & 0x7FFF_FFFF_FFFF_FFFF)
-                rate = self.rates.at((number - 1 + step / self.batcher.steps) / epochs)
-                loss = self.step(batch, rate)
-                if not math.isfinite(loss):
-                    raise TrainingError(
-                        f"the loss must stay finite; got {loss} in epoch {number}{self.advice(rate)}"
-                    )
-                total += loss * len(batch.pairs)
-                done += len(batch.pairs)
-                callbacks.on_step_end(epoch=number, pairs_done=done, loss=total / done)
+        for step, batch in enumerate(self.batcher.epoch(number)):
+            # a seed per step, so that only the epoch number has to survive a crash
+            torch.manual_seed(hash((seed, number, step)) & 0x7FFF_FFFF_FFFF_FFFF)
+            rate = self.rates.at((number - 1 + step / self.batcher.steps) / epochs)
+            loss = self.step(batch, rate)
+            if not math.isfinite(loss):
+                raise TrainingError(
+                    f"the loss must stay finite; got {loss} in epoch {number}{self.advice(rate)}"
+                )
+            total += loss * len(batch.pairs)
+            done += len(batch.pairs)
+            callbacks.on_step_end(epoch=number, pairs_done=done, loss=total / done)
         if self.ids is not None:
             self.ids.solve(model)
         return total / done

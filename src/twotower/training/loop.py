@@ -117,7 +117,10 @@ class Loop:
     def _epoch(self, epoch: int, validator: EpochValidator | None) -> None:
         rate = self.trainer.rate(epoch)
         start = time.perf_counter()
-        loss = self.trainer.epoch(epoch, self.callbacks)
+        with torch.random.fork_rng(devices=[]):
+            # by the epoch's number, so that a resumed run draws the same
+            torch.manual_seed(hash((self.trainer.task.seed, epoch)) & 0x7FFF_FFFF_FFFF_FFFF)
+            loss = self.trainer.epoch(epoch, self.callbacks)
         seconds = time.perf_counter() - start
         metrics = validator(self.model) if validator is not None else {}
         judged = -float(epoch) if validator is None else metrics[validator.by]

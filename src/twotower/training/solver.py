@@ -35,7 +35,10 @@ class Solver(Trainer):
 
     def epoch(self, number: int, callbacks: CallbackList) -> float:
         """Run a round; see `Trainer`."""
-        loss = self.solve(self.task.model)
+        try:
+            loss = self.solve(self.task.model)
+        except np.linalg.LinAlgError:  # what NumPy makes of numbers that are not finite
+            loss = math.nan
         if not math.isfinite(loss):
             raise TrainingError(f"the loss must stay finite; got {loss} in epoch {number}{self.advice(0.0)}")
         callbacks.on_step_end(epoch=number, pairs_done=len(self.task.pairs), loss=loss)

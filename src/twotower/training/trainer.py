@@ -113,6 +113,8 @@ class Trainer(ABC):
     def epoch(self, number: int, callbacks: CallbackList) -> float:
         """Run an epoch, counted from 1, in place, and return the training loss.
 
+        The loop has seeded torch's generator, by the task's seed and the number of the epoch.
+
         Raises:
             TrainingError: the loss is not finite.
         """
