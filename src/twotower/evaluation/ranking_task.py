@@ -15,15 +15,7 @@ from twotower.core.vocabulary import Vocabulary
 from twotower.data.dataset import Dataset, Frame, to_polars
 from twotower.errors import DataError, nearest
 from twotower.evaluation.own_metrics import MetricSet
-from twotower.evaluation.pair_keys import (
-    IntArray,
-    among,
-    complement,
-    distinct_keys,
-    kept_of,
-    keys_of_rows,
-    lists_of,
-)
+from twotower.evaluation.pair_keys import IntArray, among, complement, distinct_keys, keys_of
 from twotower.evaluation.ranker import Ranker, RankRequest
 from twotower.metrics import Catalogue, CatalogueMetric, RankingMetric, TopLists, exposure_counts
 from twotower.metrics.ranking import cut_offs
@@ -137,33 +129,41 @@ class RankingTask:
             if candidates is not None:
                 allowed = _candidate_pairs(candidates, test_positives, seen.schema)
             items = _catalogue(allowed, rows, seen, (test_positives, train))
-        users = rows.get_column("user").unique().sort()
+        users, catalogue = Vocabulary.distinct(rows.get_column("user")), Vocabulary(items)
         held = rows.unique(["user", "item"], keep="first")
-
-        keys, row = keys_of_rows(held, users, items)
-        allowed_keys = None if allowed is None else distinct_keys(allowed, users, items)
-        if allowed_keys is not None:
-            row, keys = kept_of(among(keys, allowed_keys), row, keys)
-        left_out = {"repeated": rows.height - held.height, "not_candidates": held.height - len(keys)}
-        seen_keys = distinct_keys(seen, users, items) if barred_seen else np.empty(0, dtype=np.int64)
-        new = ~among(keys, seen_keys)
-        left_out["seen"] = int(len(new) - new.sum())
-        row, keys = kept_of(new, row, keys)
-        if not len(keys):
+        keys = keys_of(held, users, catalogue)
+        order = np.argsort(keys)
+        keys, row = keys[order], held.get_column("row").to_numpy()[order]
+        candidate, allowed_keys = keys >= 0, None
+        if allowed is not None:
+            allowed_keys = distinct_keys(allowed, users, catalogue)
+            candidate &= among(keys, allowed_keys)
+        known = distinct_keys(seen, users, catalogue) if barred_seen else np.empty(0, dtype=np.int64)
+        relevant = candidate & ~among(keys, known)
+        left_out = {
+            "repeated": rows.height - held.height,
+            "not_candidates": int((~candidate).sum()),
+            "seen": int(candidate.sum() - relevant.sum()),
+        }
+        if not relevant.any():
             raise DataError(_no_relevant(rows.height, len(users), left_out))
+        asked = np.flatnonzero(np.bincount(keys[relevant] // len(items)))
 
-        asked = np.unique(keys // len(items))
-        if allowed_keys is not None:
-            allowed_keys = allowed_keys[~among(allowed_keys, seen_keys)]
+        def lists(of: IntArray) -> Lists:
+            """Return the items of the users that are asked about, from sorted keys of all."""
+            user, item = np.divmod(of, len(items))
+            lengths = np.bincount(user, minlength=len(users))
+            return Lists.from_lengths(lengths, item.astype(np.int32)).of(asked)
+
         counted = seen.get_column("item").value_counts(name="rows").cast({"rows": pl.Int64})
         return cls(
             ks=cuts,
-            users=users.gather(asked),
+            users=users.ids.gather(asked),
             items=items,
-            relevant=lists_of(keys, asked, len(items)),
-            positives=test_positives.with_interactions(test_positives.interactions[row]),
-            seen=lists_of(seen_keys, asked, len(items)),
-            allowed=None if allowed_keys is None else lists_of(allowed_keys, asked, len(items)),
+            relevant=lists(keys[relevant]),
+            positives=test_positives.with_interactions(test_positives.interactions[row[relevant]]),
+            seen=lists(known),
+            allowed=None if allowed_keys is None else lists(allowed_keys[~among(allowed_keys, known)]),
             train_rows=Vocabulary(counted["item"]).take(
                 counted["rows"].to_numpy().astype(np.int64), items, 0
             ),
