@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from twotower.core.vocabulary import Vocabulary, rows_of_ids
+from twotower.core.vocabulary import SHARE, Vocabulary, rows_of_ids
 
 WHOLE = st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(-9, 99), unique=True, max_size=12)
 TEXT = st.lists(st.text("0123456789-+ abé.", max_size=4), unique=True, max_size=12)
@@ -46,6 +46,19 @@ def test_one_id_is_found_as_many_are(ids, one):
     known = Vocabulary(series(ids))
     (row,) = known.rows(pl.Series([one])).tolist()
     assert known.row(one) == (row if row >= 0 else None)
+
+
+@pytest.mark.parametrize("dtype", [pl.Int64, pl.Int16, pl.String])
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_a_few_of_many_ids_are_found_as_each_is(dtype, shuffled):
+    ids = pl.Series(range(0, 20 * SHARE, 2), dtype=pl.Int64).cast(dtype).sort()
+    ids = ids.sample(fraction=1.0, shuffle=True, seed=0) if shuffled else ids
+    known, singly = Vocabulary(ids), Vocabulary(ids)
+    given = ["1", "0", None, "1998", "1999", "-2", "2000", "998"]
+    for asked in (pl.Series(given), pl.Series(given).cast(pl.Int64)):
+        found = [-1 if one is None else singly.index.get(singly.native(one), -1) for one in given]
+        assert known.rows(asked).tolist() == found
+        assert known.rows(pl.concat([asked] * 9)).tolist() == found * 9  # more than a few
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,8 @@ from twotower.features.log_number import LogNumber
 from twotower.features.number import Number
 from twotower.features.numeric import BINS, CLIP
 from twotower.features.timestamp import Timestamp
+from twotower.features.value_codes import MISSING, UNKNOWN, ValueCodes
 from twotower.features.vector import Vector
-from twotower.features.vocabulary import MISSING, UNKNOWN, Vocabulary
 from twotower.towers.encoded_table import EncodedTable
 
 KINDS = {
@@ -248,9 +248,9 @@ def test_an_empty_table_has_empty_blocks() -> None:
 
 def test_a_vocabulary_keeps_values_seen_often_enough() -> None:
     column = pl.Series([5, 5, 5, 8, 8, 1])
-    assert Vocabulary.fit(column, 2).values.to_list() == [5, 8]
-    assert Vocabulary.fit(column, 3).values.to_list() == [5]
-    assert Vocabulary.fit(column).values.to_list() == [1, 5, 8]
+    assert ValueCodes.fit(column, 2).ids.to_list() == [5, 8]
+    assert ValueCodes.fit(column, 3).ids.to_list() == [5]
+    assert ValueCodes.fit(column).ids.to_list() == [1, 5, 8]
 
 
 # vector
@@ -293,7 +293,7 @@ def test_rare_values_are_unknown_the_more_rows_there_are(rows: int, least: int) 
     often, seldom = ["often"] * least, ["seldom"] * (least - 1)
     values = pl.Series([*often, *seldom, *["rest"] * (rows - 2 * least + 1)])
     for fitted in (
-        Category().fit(values).vocabulary,
-        Categories().fit(pl.Series([[value] for value in values])).vocabulary,
+        Category().fit(values).codes,
+        Categories().fit(pl.Series([[value] for value in values])).codes,
     ):
-        assert fitted.values.to_list() == ["often", "rest"]
+        assert fitted.ids.to_list() == ["often", "rest"]

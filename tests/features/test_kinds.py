@@ -28,8 +28,8 @@ from twotower.features.categories import Categories
 from twotower.features.log_number import LogNumber
 from twotower.features.number import Number
 from twotower.features.timestamp import Timestamp
+from twotower.features.value_codes import MISSING, UNKNOWN
 from twotower.features.vector import Vector
-from twotower.features.vocabulary import MISSING, UNKNOWN
 
 WHERE = Where("users.csv", "x")
 

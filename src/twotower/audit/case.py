@@ -17,6 +17,7 @@ from twotower.audit.feature_table import FeatureTable
 from twotower.audit.statistics import Codes, Floats
 from twotower.config import Config
 from twotower.config.schema import Schema
+from twotower.core.vocabulary import Vocabulary
 from twotower.data.dataset import Dataset
 from twotower.data.duplicates import deduplicate
 from twotower.data.durations import durations
@@ -212,12 +213,13 @@ class Case:
 
     def _count(self, side: FeatureTable) -> Tally:
         label = self.schema.label
-        count, total = {}, {}
-        known = side.table.select(side.ids)
+        count: dict[str, Floats] = {}
+        total: dict[str, Floats] = {}
         for name, part in self.parts.items():
             sums = pl.lit(0.0) if label is None else pl.col(label).sum()
             found = part.interactions.group_by(side.ids).agg(pl.len().alias("n"), sums.alias("sum"))
-            placed = known.join(found, on=side.ids, how="left", maintain_order="left")
-            count[name] = placed.get_column("n").fill_null(0).cast(pl.Float64).to_numpy()
-            total[name] = placed.get_column("sum").fill_null(0.0).cast(pl.Float64).to_numpy()
+            at = Vocabulary(found.get_column(side.ids))
+            for kept, column in ((count, "n"), (total, "sum")):
+                values = found.get_column(column).cast(pl.Float64).to_numpy()
+                kept[name] = at.take(values, side.table.get_column(side.ids), 0.0)
         return Tally(count, total)

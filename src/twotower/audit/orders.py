@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from twotower.audit.statistics import Codes
+from twotower.core.vocabulary import Vocabulary
 
 
 def other_orders(ids: pl.Series, events: pl.Series) -> Iterator[tuple[str, Codes]]:
@@ -21,22 +22,22 @@ def other_orders(ids: pl.Series, events: pl.Series) -> Iterator[tuple[str, Codes
         ids: (n,) distinct ids of the table.
         events: ids of the training interactions, in file order.
     """
-    place = pl.DataFrame({"id": ids}).with_row_index("row")
-    named = {
-        "ascending ids": place.sort("id"),
-        "ids sorted as text": place.sort(pl.col("id").cast(pl.String)),
-        "the reversed rows": place.reverse(),
-    }
-    met = pl.DataFrame({"id": events})
-    often = met.group_by("id").len().sort("len", "id", descending=[True, False]).select("id")
-    first = met.unique(maintain_order=True)
-    for said, found in (("first appearance in the log", first), ("decreasing number of interactions", often)):
-        known = found.join(place, on="id", how="inner", maintain_order="left").select("id", "row")
-        rest = place.join(known, on="id", how="anti", maintain_order="left").select("id", "row")
-        named[said] = pl.concat([known, rest])
     here = np.arange(len(ids))
-    for said, rows in named.items():
-        order = rows.get_column("row").cast(pl.Int64).to_numpy()
+    named: dict[str, Codes] = {
+        "ascending ids": ids.arg_sort().cast(pl.Int64).to_numpy(),
+        "ids sorted as text": ids.cast(pl.String).arg_sort().cast(pl.Int64).to_numpy(),
+        "the reversed rows": here[::-1],
+    }
+    often = pl.DataFrame({"id": events}).group_by("id").len().sort("len", "id", descending=[True, False])
+    first = events.unique(maintain_order=True)
+    for said, found in (
+        ("first appearance in the log", first),
+        ("decreasing number of interactions", often.get_column("id")),
+    ):
+        known = Vocabulary(ids).rows(found)
+        known = known[known >= 0]
+        named[said] = np.append(known, np.delete(here, known))
+    for said, order in named.items():
         if (order == here).all():
             continue
         yield f"the order of {said}", order

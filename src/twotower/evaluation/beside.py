@@ -12,6 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from twotower.config.parts import first_that
+from twotower.core.vocabulary import Vocabulary
 from twotower.data.dataset import Dataset
 from twotower.data.durations import durations
 from twotower.evaluation.own_metrics import MetricSet
@@ -61,10 +62,10 @@ class ByPopularity(Ranker):
 
     def rank(self, queries: RankRequest, k: int) -> NDArray[np.int32]:
         """Rank the catalogue in one order for all users; see `Ranker.rank`."""
-        items = queries.items.alias("item").cast(self.worth.schema["item"], strict=False).to_frame()
-        worth = items.join(self.worth, on="item", how="left", maintain_order="left").get_column("worth")
+        counted = self.worth.get_column("worth").to_numpy()
+        worth = Vocabulary(self.worth.get_column("item")).take(counted, queries.items, 0)
         # ranks of the distinct values, which are exact in float32
-        level = np.unique(worth.fill_null(0).to_numpy(), return_inverse=True)[1].astype(np.float32)
+        level = np.unique(worth, return_inverse=True)[1].astype(np.float32)
         ones = np.ones((len(queries.users), 1), dtype=np.float32)
         return exact_top_k(ones, level[:, None], k, seen=queries.barred).items
 

@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from twotower.core.lists import Lists
+from twotower.core.vocabulary import Vocabulary
 from twotower.data.dataset import Dataset
 from twotower.retrieval import exact_top_k
 
@@ -68,9 +69,8 @@ class VectorRanker(Ranker):
     name = "two-tower"
 
     def __init__(self, U: NDArray[np.float32], V: NDArray[np.float32], users: pl.Series) -> None:
-        self.U, self.V, self.users = U, V, users
+        self.U, self.V, self.users = U, V, Vocabulary(users)
 
     def rank(self, queries: RankRequest, k: int) -> NDArray[np.int32]:
         """Rank the whole catalogue for some of the users."""
-        rows = self.users.search_sorted(queries.users).to_numpy()
-        return exact_top_k(self.U[rows], self.V, k, seen=queries.barred).items
+        return exact_top_k(self.U[self.users.rows(queries.users)], self.V, k, seen=queries.barred).items

@@ -17,7 +17,7 @@ from twotower.core.column_facts import ColumnFacts, Fit
 from twotower.core.where import Found, Where, shown
 from twotower.core.wording import count_of
 from twotower.data.list_text import SEPARATORS, find_separator, missing, plain_cells, split_cell, styles
-from twotower.features.vocabulary import MISSING, Vocabulary, min_count
+from twotower.features.value_codes import MISSING, ValueCodes, min_count
 
 _INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})(\.0*)?$")
 """A canonical integer, written back as it was read: no leading zero, at most 63 bits."""
@@ -80,11 +80,11 @@ class Categories(FeatureKind):
 
     def fit(self, column: pl.Series) -> CategoriesEncoder:
         """Fit the values in the lists that are frequent enough."""
-        return CategoriesEncoder(Vocabulary.fit(_entries(column.list.drop_nulls()), min_count(len(column))))
+        return CategoriesEncoder(ValueCodes.fit(_entries(column.list.drop_nulls()), min_count(len(column))))
 
     def restore(self, state: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> CategoriesEncoder:
         """Rebuild from the JSON form."""
-        return CategoriesEncoder(Vocabulary.from_state(state))
+        return CategoriesEncoder(ValueCodes.from_state(state))
 
     def grouped(self, column: pl.Series) -> pl.Series:
         """Return the first tag of each row."""
@@ -95,12 +95,12 @@ class Categories(FeatureKind):
 class CategoriesEncoder(ColumnEncoder):
     """Fitted state of a categories (list) column."""
 
-    vocabulary: Vocabulary
+    codes: ValueCodes
 
     @property
     def form(self) -> Form:
         """See `ColumnEncoder.form`."""
-        return Form(Bag, self.vocabulary.size)
+        return Form(Bag, self.codes.size)
 
     def transform(self, column: pl.Series) -> Bag:
         """Return one bag per row; an empty or missing list has the code "missing"."""
@@ -110,12 +110,12 @@ class CategoriesEncoder(ColumnEncoder):
         np.cumsum(np.maximum(lengths, 1), out=indptr[1:])
         codes = np.full(indptr[-1], MISSING, dtype=np.int32)
         filled = np.repeat(lengths > 0, np.maximum(lengths, 1))
-        codes[filled] = self.vocabulary.encode(_entries(lists))
-        return Bag(indptr, codes, self.vocabulary.size)
+        codes[filled] = self.codes.encode(_entries(lists))
+        return Bag(indptr, codes, self.codes.size)
 
     def state(self) -> dict[str, Any]:
         """Return the JSON form."""
-        return self.vocabulary.state()
+        return self.codes.state()
 
 
 def _entries(lists: pl.Series) -> pl.Series:

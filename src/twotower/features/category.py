@@ -14,7 +14,7 @@ from twotower.core.column_facts import ColumnFacts, Fit
 from twotower.core.where import Found, Where
 from twotower.core.wording import count_of
 from twotower.data.parse import plain, whole_numbers, within_int64
-from twotower.features.vocabulary import Vocabulary, min_count
+from twotower.features.value_codes import ValueCodes, min_count
 
 
 class Category(FeatureKind):
@@ -56,11 +56,11 @@ class Category(FeatureKind):
 
     def fit(self, column: pl.Series) -> CategoryEncoder:
         """Fit the values that are frequent enough."""
-        return CategoryEncoder(Vocabulary.fit(column, min_count(len(column))))
+        return CategoryEncoder(ValueCodes.fit(column, min_count(len(column))))
 
     def restore(self, state: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> CategoryEncoder:
         """Rebuild from the JSON form."""
-        return CategoryEncoder(Vocabulary.from_state(state))
+        return CategoryEncoder(ValueCodes.from_state(state))
 
     def grouped(self, column: pl.Series) -> pl.Series:
         """Return the values."""
@@ -71,17 +71,17 @@ class Category(FeatureKind):
 class CategoryEncoder(ColumnEncoder):
     """Fitted state of a category column."""
 
-    vocabulary: Vocabulary
+    codes: ValueCodes
 
     @property
     def form(self) -> Form:
         """See `ColumnEncoder.form`."""
-        return Form(Codes, self.vocabulary.size)
+        return Form(Codes, self.codes.size)
 
     def transform(self, column: pl.Series) -> Codes:
         """Return one code per row."""
-        return Codes(self.vocabulary.encode(column), self.vocabulary.size)
+        return Codes(self.codes.encode(column), self.codes.size)
 
     def state(self) -> dict[str, Any]:
         """Return the JSON form."""
-        return self.vocabulary.state()
+        return self.codes.state()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
@@ -29,6 +29,7 @@ class EntityVectors(Vocabulary):
         warm: bool (rows,), whether the row has interactions in the training set.
     """
 
+    lasting: ClassVar[bool] = True
     vectors: NDArray[np.float32]
     warm: NDArray[np.bool_]
 

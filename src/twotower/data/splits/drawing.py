@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from twotower.core.vocabulary import Vocabulary
 from twotower.data.dataset import Dataset
 from twotower.data.splits.split import Rows
 
@@ -72,9 +73,7 @@ def codes_of(ids: pl.Series) -> Codes:
         low, high = int(ids.min() or 0), int(ids.max() or 0)  # type: ignore[arg-type]
         if high - low <= 2 * len(ids) + 1024:  # dense enough to serve as the code
             return ids.cast(pl.Int64).to_numpy() - low
-    known = pl.DataFrame({"id": ids.unique().sort()}).with_row_index("code")
-    rows = pl.DataFrame({"id": ids}).join(known, on="id", how="left", maintain_order="left")
-    return rows.get_column("code").cast(pl.Int64).to_numpy()
+    return Vocabulary.distinct(ids).rows(ids)
 
 
 def users_of(data: Dataset) -> Codes:

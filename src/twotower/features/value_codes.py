@@ -1,15 +1,15 @@
-"""`Vocabulary`: values to codes, frozen after fitting; unknown values share one code."""
+"""`ValueCodes`: values to codes, frozen after fitting; unknown values share one code."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from twotower.core.id_text import as_known
+from twotower.core.vocabulary import Vocabulary
 
 UNKNOWN = 0
 """Code of a value that is not in the training set, or too rare in it."""
@@ -31,18 +31,18 @@ def min_count(rows: int) -> int:
     return min(max(rows // ROWS_A_COUNT, LEAST), MOST)
 
 
-@dataclass(frozen=True)
-class Vocabulary:
+@dataclass(frozen=True, eq=False, repr=False)
+class ValueCodes(Vocabulary):
     """A frozen map from values to codes 2, 3, ...; 0 is "unknown" and 1 is "missing".
 
     Attributes:
-        values: the known values, sorted, without nulls, as an integer or string series.
+        ids: the known values, sorted, without nulls, as an integer or string series.
     """
 
-    values: pl.Series
+    lasting: ClassVar[bool] = True
 
     @classmethod
-    def fit(cls, column: pl.Series, min_count: int = 1) -> Vocabulary:
+    def fit(cls, column: pl.Series, min_count: int = 1) -> ValueCodes:
         """Fit the values that occur at least ``min_count`` times in ``column``."""
         counts = column.drop_nulls().alias("value").value_counts(name="count")
         kept = counts.filter(pl.col("count") >= min_count).get_column("value").sort()
@@ -51,24 +51,21 @@ class Vocabulary:
     @property
     def size(self) -> int:
         """Number of codes, including "unknown" and "missing"."""
-        return len(self.values) + RESERVED
+        return len(self) + RESERVED
 
     def encode(self, column: pl.Series) -> NDArray[np.int32]:
         """Return the codes of a column, int32 (rows,)."""
-        known = self.values.to_frame("value").with_row_index("code", offset=RESERVED)
-        missing = column.is_null().to_numpy()
-        column = as_known(column, self.values.dtype)  # a value of another type is unknown, not missing
-        found = column.alias("value").to_frame().join(known, on="value", how="left", maintain_order="left")
-        codes = found.get_column("code").fill_null(UNKNOWN).to_numpy().astype(np.int32)
-        codes[missing] = MISSING
+        rows = self.rows(column)
+        codes = np.where(rows < 0, UNKNOWN, rows + RESERVED).astype(np.int32)
+        codes[column.is_null().to_numpy()] = MISSING  # a value of another type is unknown, not missing
         return codes
 
     def state(self) -> dict[str, Any]:
         """Return the JSON form."""
-        return {"type": "int" if self.values.dtype.is_integer() else "str", "values": self.values.to_list()}
+        return {"type": "int" if self.whole else "str", "values": self.ids.to_list()}
 
     @classmethod
-    def from_state(cls, state: dict[str, Any]) -> Vocabulary:
+    def from_state(cls, state: dict[str, Any]) -> ValueCodes:
         """Rebuild from the JSON form."""
         kinds: dict[str, tuple[type, Any]] = {"int": (int, pl.Int64), "str": (str, pl.String)}
         kind, dtype = kinds[state["type"]]
