@@ -112,7 +112,7 @@ class MetricSet:
         """Return notes on users without a value of one's own metrics of lists (n_users,)."""
         notes = []
         for one in self.own:
-            name = one.names(ks, None)[-1]
+            name = one.names(ks)[-1]
             if isinstance(one, RankingMetric) and (missing := int(np.isnan(values[name]).sum())):
                 notes.append(
                     f"metric {name!r} has no value (nan) for {missing:,} of {len(values[name]):,} users, who "

@@ -213,7 +213,7 @@ class RankingTask:
         whole = {
             name: one.value(counts, catalogue)
             for one in of_all
-            for name, counts in zip(one.names(self.ks, None), exposures, strict=True)
+            for name, counts in zip(one.names(self.ks), exposures, strict=True)
         }
         return RankingValues(_joined(blocks), whole, {key: _joined(of) for key, of in part_blocks.items()})
 

@@ -34,10 +34,12 @@ class Metric(ABC):
         undefined: what has no value, in one line.
         higher_is_better: its direction; None if neither is better.
         unit: ``"label"`` (the label's own), ``"share"`` (from 0 to 1), or another one in words.
-        shown: its place in short tables, from 1: the main metric of its kind. 0 is in full tables only. Lists
-            that short tables cut off once have the first two at every cut-off.
+        shown: its place in short tables, from 1, the main metric of predictions or lists; 0 for full tables
+            only. Tables with several cut-offs have the first two at each of them, the others at the last.
         requires: what the data must have: a role of the schema (``"timestamp"``) or a column of a table
-            (``"items.genre"``). Data without it is measured without a registered metric.
+            (``"items.genre"``). Without it, a registered metric is left out, and one given is an error.
+        cut: whether lists are cut off for it; else it is measured once, of the whole lists.
+        cappable: whether it is also measured with label and prediction clipped to ``evaluation.cap``.
     """
 
     name: str
@@ -49,6 +51,8 @@ class Metric(ABC):
     unit: Literal["label", "share"] | str = "share"
     shown: int = 0
     requires: tuple[str, ...] = ()
+    cut: bool = True
+    cappable: bool = False
 
     def as_named(self, name: str) -> Self:
         """Return a copy with another name."""
@@ -72,17 +76,19 @@ class Metric(ABC):
 
     def lacking(self, data: Dataset) -> list[str]:
         """Return what data lacks of ``requires``."""
+        tables = {"users": data.users, "items": data.items, "interactions": data.interactions}
         found = []
         for one in self.requires:
             table, _, column = one.rpartition(".")
-            there = column in getattr(data, table).columns if table else getattr(data.schema, one, None)
+            there = column in tables[table].columns if table in tables else getattr(data.schema, one, None)
             if not there:
                 found.append(one)
         return found
 
-    @abstractmethod
-    def names(self, ks: Sequence[int], cap: float | None) -> list[str]:
-        """Return its keys in results."""
+    def names(self, ks: Sequence[int], cap: float | None = None) -> list[str]:
+        """Return its keys in results: at each cut-off, and of capped labels if ``cap`` is not None."""
+        names = [f"{self.name}@{k}" for k in ks] if self.cut else [self.name]
+        return names + ([f"{self.name}_capped"] if self.cappable and cap is not None else [])
 
 
 @dataclass(frozen=True)
@@ -147,17 +153,11 @@ class RatingMetric(Metric):
     ============================ ===========================================================================
 
     Attributes:
-        cappable: whether it is also measured with label and prediction clipped to ``evaluation.cap``.
         counted: the sum that is 0 for users who have no part in it.
     """
 
-    cappable: bool = False
+    cut = False
     counted: str = "rows"
-
-    def names(self, ks: Sequence[int], cap: float | None) -> list[str]:
-        """Return its name, and that of the capped metric."""
-        del ks
-        return [self.name, *([f"{self.name}_capped"] if self.cappable and cap is not None else [])]
 
     def sums(self, rows: RatedRows) -> Mapping[str, FloatArray]:
         """Return sums of its own: name -> (n_users,)."""
@@ -173,17 +173,10 @@ class RankingMetric(Metric):
     """A metric of each user's list and relevant items, whose value is the mean over the users.
 
     Attributes:
-        cut: whether it is measured at every cut-off; else once, of the whole lists.
         of_relevant: whether it is about relevant items, so that a user without any is not counted.
     """
 
-    cut: bool = True
     of_relevant: bool = True
-
-    def names(self, ks: Sequence[int], cap: float | None) -> list[str]:
-        """Return its name at each cut-off."""
-        del cap
-        return [f"{self.name}@{k}" for k in ks] if self.cut else [self.name]
 
     @abstractmethod
     def values(self, top: TopLists) -> FloatArray:
@@ -209,7 +202,7 @@ class RankingMetric(Metric):
         found = checked_values(self.name, given, shape, rule).reshape(-1, top.n_users)
         if self.of_relevant and not top.n_relevant.all():
             found = np.where(top.n_relevant > 0, found, np.nan)
-        return dict(zip(self.names(top.ks, None), found, strict=True))
+        return dict(zip(self.names(top.ks), found, strict=True))
 
 
 class ListMetric(RankingMetric):
@@ -229,11 +222,6 @@ class ListMetric(RankingMetric):
 
 class CatalogueMetric(Metric):
     """A metric of all lists together, by how often each item is in one; it has no interval."""
-
-    def names(self, ks: Sequence[int], cap: float | None) -> list[str]:
-        """Return its name at each cut-off."""
-        del cap
-        return [f"{self.name}@{k}" for k in ks]
 
     @abstractmethod
     def value(self, exposures: IntArray, catalogue: Catalogue) -> float:
