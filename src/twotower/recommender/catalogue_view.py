@@ -19,6 +19,8 @@ from twotower.recommender.parts import EntityVectors
 from twotower.retrieval import Candidates
 
 Rows = NDArray[np.integer[Any]]
+Allowed = Rows | NDArray[np.bool_]
+"""What a search may give: rows in any order, or a mask of all."""
 DEFAULT_K = 10
 """Items of a list where nothing is said."""
 PLACED = ("rank", "score")
@@ -74,7 +76,7 @@ class CatalogueView:
 
     def allowed(
         self, allow: Ids | None, deny: Ids | None, columns: Rows | None = None, *, strict: bool = False
-    ) -> NDArray[np.bool_] | None:
+    ) -> Allowed | None:
         """Return which rows may be given, None for all. Unknown ids are counted in a `TwoTowerWarning`.
 
         Args:
@@ -86,18 +88,17 @@ class CatalogueView:
         Raises:
             DataError: nothing is allowed, or nothing that is known; with ``strict`` any that is not known.
         """
-        chosen = [] if allow is None else [self._known(allow, "allow", strict)]
+        rows = None if allow is None else self._known(allow, "allow", strict)
         denied = np.empty(0, np.int64) if deny is None else self._known(deny, "deny", strict)
-        chosen += [] if columns is None else [columns]
-        if not chosen and not len(denied):
+        if columns is not None:
+            rows = columns if rows is None else np.intersect1d(rows, columns)
+        if rows is not None:
+            return np.setdiff1d(rows, denied) if len(denied) else rows
+        if not len(denied):
             return None
-        allowed = np.ones(len(self.entities), dtype=np.bool_)
-        for rows in chosen:
-            others = np.ones(len(self.entities), dtype=np.bool_)
-            others[rows] = False
-            allowed[others] = False
-        allowed[denied] = False
-        return allowed
+        mask = np.ones(len(self.entities), dtype=np.bool_)
+        mask[denied] = False
+        return mask
 
     def _known(self, ids: Ids, name: str, strict: bool) -> Rows:
         asked = as_series(ids, name)

@@ -21,6 +21,7 @@ from twotower.evaluation.predictor import Predictor
 from twotower.evaluation.ranker import Ranker, RankRequest
 from twotower.kernels.scoring import score_pairs
 from twotower.recommender.bundle import bundle_in, read_bundle, save_bundle
+from twotower.recommender.catalogue_view import Allowed
 from twotower.recommender.display import Filters
 from twotower.recommender.queries import Queries, Users
 from twotower.recommender.query import Query
@@ -126,7 +127,7 @@ class Recommender(VectorAnswers, Predictor, Ranker):
         return self._recommended(asked, k, exclude_seen, self._allowed(allow, deny, filters, strict))
 
     def _recommended(
-        self, asked: EncodedQueries, k: int, exclude_seen: bool | None, allowed: NDArray[np.bool_] | None
+        self, asked: EncodedQueries, k: int, exclude_seen: bool | None, allowed: Allowed | None
     ) -> pl.DataFrame:
         """Return the lists of encoded users; see `recommend`."""
         self._tell_purpose()

@@ -12,7 +12,7 @@ from twotower.core.asked import Ids
 from twotower.core.forking import check_process
 from twotower.core.lists import Lists
 from twotower.errors import yes_or_no
-from twotower.recommender.catalogue_view import free_name
+from twotower.recommender.catalogue_view import Allowed, free_name
 from twotower.recommender.display import Filters
 from twotower.recommender.histories import Rows
 from twotower.recommender.parts import EntityVectors
@@ -162,7 +162,7 @@ class VectorAnswers(RecommenderState):
         return self._users_view.table(top, asked.names, prefix="item_")
 
     def _nearest(
-        self, asked: EncodedItems | EncodedQueries, others: F32, k: int, allowed: NDArray[np.bool_] | None
+        self, asked: EncodedItems | EncodedQueries, others: F32, k: int, allowed: Allowed | None
     ) -> Candidates:
         """Return the ``k`` rows of ``others`` of highest cosine for each, without itself."""
         known = asked.rows >= 0

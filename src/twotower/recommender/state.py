@@ -21,7 +21,7 @@ from twotower.core.wording import count_of
 from twotower.data.dataset import Dataset
 from twotower.errors import yes_or_no
 from twotower.features import Encoder
-from twotower.recommender.catalogue_view import CatalogueView
+from twotower.recommender.catalogue_view import Allowed, CatalogueView
 from twotower.recommender.display import ColumnFilters, Filters
 from twotower.recommender.fitted_towers import FittedTowers
 from twotower.recommender.histories import Histories, Rows, Targets
@@ -229,7 +229,7 @@ class RecommenderState:
 
     def _allowed(
         self, allow: Ids | None, deny: Ids | None, filters: Filters | None, strict: bool
-    ) -> NDArray[np.bool_] | None:
+    ) -> Allowed | None:
         """Return which items a search may give; None for all."""
         met = None if filters is None else self.column_filters.rows(filters)
         return self._items_view.allowed(allow, deny, met, strict=strict)
