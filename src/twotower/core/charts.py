@@ -112,43 +112,17 @@ def intervals_chart(
         sort: whether rows are sorted by value, not kept as given.
     """
     names = list(dict.fromkeys(row["name"] for row in rows))
-    y = {
-        "field": "name",
-        "type": "nominal",
-        "title": None,
-        "sort": {"field": "value", "order": "descending"} if sort else names,
-    }
-    colour = {
-        "field": "model",
-        "type": "nominal",
-        "scale": {"domain": list(colours), "range": list(colours.values())},
-        "legend": None if len(colours) == 1 or sort else {},
-    }
-    shared = {"y": y, "color": colour}
-    value = {"type": "quantitative", "title": None, "scale": {"zero": False, "nice": True}}
-    spec = {
-        "width": WIDTH,
-        "height": {"step": _STEP},
-        "layer": [
-            {
-                "mark": {"type": "rule", "strokeWidth": 2},
-                "encoding": {**shared, "x": {**value, "field": "low"}, "x2": {"field": "high"}},
-            },
-            {
-                "mark": {"type": "point", "filled": True, "size": 50, "opacity": 1},
-                "encoding": {**shared, "x": {**value, "field": "value"}},
-            },
-        ],
-    }
-    return Chart(
-        {
-            "title": title,
-            "data": {"values": [_finite(row) for row in rows]},
-            "facet": {"row": {"field": "group", "type": "nominal", "sort": None, "title": None}},
-            "spec": spec,
-            "resolve": {"scale": {"x": "independent", "y": "independent"}},
-        }
-    )
+    order = {"field": "value", "order": "descending"} if sort else names
+    legend: dict[str, str] | None = None if len(colours) == 1 or sort else {}
+    colour = {"field": "model", "type": "nominal", "scale": scale_of(colours), "legend": legend}
+    encoding = {"y": shown("name", "nominal", sort=order), "color": colour}
+    x = shown(title=None, scale={"zero": False, "nice": True})
+    point = {"filled": True, "size": 50, "opacity": 1}
+    layers = [
+        layer("rule", {"strokeWidth": 2}, **encoding, x={**x, "field": "low"}, x2={"field": "high"}),
+        layer("point", point, **encoding, x={**x, "field": "value"}),
+    ]
+    return _panels(rows, title, {"step": _STEP}, layers, ("x", "y"))
 
 
 def lines_chart(rows: Sequence[Mapping[str, Any]], title: str, colours: Mapping[str, str]) -> Chart:
@@ -160,40 +134,48 @@ def lines_chart(rows: Sequence[Mapping[str, Any]], title: str, colours: Mapping[
         colours: of each phase, in the order of the legend.
     """
     last = max((row["epoch"] for row in rows), default=1)
-    shared = {
-        "x": {
-            "field": "epoch",
-            "type": "quantitative",
-            "axis": {"values": list(range(0, last + 1, max(1, round(last / 8)))), "format": "d"},
-            "scale": {"domain": [0, last], "nice": False},
-            "title": "epoch",
-        },
-        "y": {"field": "value", "type": "quantitative", "title": None, "scale": {"zero": False}},
-        "color": {
-            "field": "phase",
-            "type": "nominal",
-            "scale": {"domain": list(colours), "range": list(colours.values())},
-        },
+    steps = {"values": list(range(0, last + 1, max(1, round(last / 8)))), "format": "d"}
+    encoding = {
+        "x": shown("epoch", title="epoch", axis=steps, scale={"domain": [0, last], "nice": False}),
+        "y": shown("value", title=None, scale={"zero": False}),
+        "color": {"field": "phase", "type": "nominal", "scale": scale_of(colours)},
     }
-    spec = {
-        "width": WIDTH,
-        "height": 120,
-        "layer": [
-            {"mark": {"type": "line", "point": {"size": 18}}, "encoding": shared},
-            {
-                "transform": [{"filter": "datum.best"}],
-                "mark": {"type": "point", "size": 120, "strokeWidth": 2, "filled": False},
-                "encoding": shared,
-            },
-        ],
-    }
+    best = layer("point", {"size": 120, "strokeWidth": 2, "filled": False}, **encoding)
+    lines = layer("line", {"point": {"size": 18}}, **encoding)
+    return _panels(rows, title, 120, [lines, {"transform": [{"filter": "datum.best"}], **best}], ("y",))
+
+
+def shown(field: str | None = None, kind: str = "quantitative", **more: Any) -> dict[str, Any]:
+    """Return how a field is shown, without a title unless one is given; None for a field that layers name."""
+    named = {} if field is None else {"field": field}
+    return {**named, "type": kind, "title": None, **more}
+
+
+def layer(mark: str, style: Mapping[str, Any], **encoding: Any) -> dict[str, Any]:
+    """Return a layer of a chart: marks of one kind and style, by channel (``x``, ``color``, ...)."""
+    return {"mark": {"type": mark, **style}, "encoding": encoding}
+
+
+def scale_of(colours: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return a scale of named colours."""
+    return {"domain": list(colours), "range": list(colours.values())}
+
+
+def _panels(
+    rows: Sequence[Mapping[str, Any]],
+    title: str,
+    height: int | dict[str, int],
+    layers: Sequence[Mapping[str, Any]],
+    own: Sequence[str],
+) -> Chart:
+    """Return a panel for each group, with axes of its own."""
     return Chart(
         {
             "title": title,
             "data": {"values": [_finite(row) for row in rows]},
-            "facet": {"row": {"field": "group", "type": "nominal", "sort": None, "title": None}},
-            "spec": spec,
-            "resolve": {"scale": {"y": "independent"}},
+            "facet": {"row": shown("group", "nominal", sort=None)},
+            "spec": {"width": WIDTH, "height": height, "layer": list(layers)},
+            "resolve": {"scale": dict.fromkeys(own, "independent")},
         }
     )
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from twotower.core.charts import ACCENT, REST, SECOND
+from twotower.core.charts import ACCENT, REST, SECOND, layer, scale_of, shown
 from twotower.evaluation import SliceResult
 from twotower.metrics import Interval
 from twotower.report.calibration import QUANTILES, Calibration
@@ -21,6 +21,8 @@ Values = list[dict[str, Any]]
 
 _ROW = 22
 """Height of a line of a chart with one line a name."""
+_DASHED = {"strokeDash": [4, 3], "color": QUIET}
+_ZERO = {"zero": False}
 _STEEP = 4
 """Curves that fall to less than a fourth are drawn on a logarithmic scale."""
 
@@ -44,24 +46,19 @@ def _interval(name: str, of: Interval, **more: Any) -> dict[str, Any]:
 
 def _dots(x: dict[str, Any], y: dict[str, Any], color: dict[str, Any]) -> list[Chart]:
     """Return layers of a value with its interval, one line a name."""
+    point = {"filled": True, "size": 55, "opacity": 1}
     return [
-        {
-            "mark": {"type": "rule", "strokeWidth": 2},
-            "encoding": {"y": y, "x": {**x, "field": "low"}, "x2": {"field": "high"}, "color": color},
-        },
-        {
-            "mark": {"type": "point", "filled": True, "size": 55, "opacity": 1},
-            "encoding": {"y": y, "x": {**x, "field": "value"}, "color": color},
-        },
+        layer("rule", {"strokeWidth": 2}, y=y, x={**x, "field": "low"}, x2={"field": "high"}, color=color),
+        layer("point", point, y=y, x={**x, "field": "value"}, color=color),
     ]
 
 
 def beside_baselines(metric: str, models: Mapping[str, Interval]) -> Chart:
     """Draw one metric of our model and of baselines, each with its interval."""
     values = [_interval(name, of, ours=name == OURS) for name, of in models.items()]
-    x = {"type": "quantitative", "title": metric_name(metric), "scale": {"zero": False, "nice": True}}
-    x["axis"] = {"tickCount": 5}
-    y = {"field": "name", "type": "nominal", "sort": None, "title": None, "axis": {"grid": False}}
+    scale, axis = {"zero": False, "nice": True}, {"tickCount": 5}
+    x = shown(title=metric_name(metric), scale=scale, axis=axis)
+    y = shown("name", "nominal", sort=None, axis={"grid": False})
     color = {"condition": {"test": "datum.ours", "value": ACCENT}, "value": REST}
     return _fit({"data": _data(values), "layer": _dots(x, y, color)}, {"step": _ROW + 4})
 
@@ -74,55 +71,28 @@ def curves(epochs: Sequence[Mapping[str, Any]], lines: Mapping[str, str], best: 
         for record in epochs
         if record.get(field) is not None
     ]
-    color = {
-        "field": "line",
-        "type": "nominal",
-        "scale": {"domain": list(lines.values()), "range": [ACCENT, SECOND, REST][: len(lines)]},
-    }
+    colours = dict(zip(lines.values(), [ACCENT, SECOND, REST], strict=False))
     last = max(record["epoch"] for record in epochs)
     ends = [row["value"] for row in values]
     log = min(ends) > 0 and max(ends) > _STEEP * min(ends)
-    layer: list[Chart] = [
-        {
-            "data": _data(values),
-            "mark": {"type": "line", "strokeWidth": 2, "point": {"size": 14, "opacity": 1}},
-            "encoding": {
-                "x": {
-                    "field": "epoch",
-                    "type": "quantitative",
-                    "title": "epoch",
-                    "scale": {"domain": [1, max(last, 2)], "nice": False},
-                    "axis": {"grid": False, "tickMinStep": 1, "tickCount": 8},
-                },
-                "y": {
-                    "field": "value",
-                    "type": "quantitative",
-                    "title": None,
-                    "scale": {"type": "log", "nice": False} if log else {"zero": False},
-                    "axis": {"tickCount": 5},
-                },
-                "color": color,
-            },
-        }
-    ]
+    ticks = {"grid": False, "tickMinStep": 1, "tickCount": 8}
+    scale = {"type": "log", "nice": False} if log else _ZERO
+    drawn = layer(
+        "line",
+        {"strokeWidth": 2, "point": {"size": 14, "opacity": 1}},
+        x=shown("epoch", title="epoch", scale={"domain": [1, max(last, 2)], "nice": False}, axis=ticks),
+        y=shown("value", scale=scale, axis={"tickCount": 5}),
+        color={"field": "line", "type": "nominal", "scale": scale_of(colours)},
+    )
+    layers: list[Chart] = [{"data": _data(values), **drawn}]
     if best is not None:
         kept = {"x": {"datum": best, "type": "quantitative"}}
         one: Chart = {"data": {"values": [{}]}}  # a layer without data draws nothing
         right = best > (1 + last) / 2
-        text = {
-            "type": "text",
-            "align": "right" if right else "left",
-            "dx": -5 if right else 5,
-            "y": -4,
-            "baseline": "bottom",
-            "fontSize": 11,
-            "color": QUIET,
-        }
-        layer += [
-            {**one, "mark": {"type": "rule", "strokeDash": [4, 3], "color": QUIET}, "encoding": kept},
-            {**one, "mark": {**text, "text": f"kept: epoch {best}"}, "encoding": kept},
-        ]
-    return _fit({"layer": layer}, 190)
+        text = {"align": "right" if right else "left", "dx": -5 if right else 5, "y": -4}
+        text |= {"baseline": "bottom", "fontSize": 11, "color": QUIET, "text": f"kept: epoch {best}"}
+        layers += [{**one, **layer("rule", _DASHED, **kept)}, {**one, **layer("text", text, **kept)}]
+    return _fit({"layer": layers}, 190)
 
 
 def calibration(of: Calibration, label: str) -> Chart:
@@ -133,39 +103,19 @@ def calibration(of: Calibration, label: str) -> Chart:
     ]
     ends = [v for b in of.bins for v in (b.predicted, b.actual.value, b.actual.low, b.actual.high)]
     ends = [v for v in ends if math.isfinite(v)]
-    span = [min(ends), max(ends)]
-    x = {
-        "field": "predicted",
-        "type": "quantitative",
-        "title": f"predicted {label}, mean of the decile",
-        "scale": {"zero": False},
-    }
-    y = {"type": "quantitative", "title": f"actual {label}", "scale": {"zero": False}}
-    return _fit(
-        {
-            "layer": [
-                {
-                    "data": {"values": [{"at": at} for at in span]},
-                    "mark": {"type": "line", "strokeDash": [4, 3], "color": QUIET, "strokeWidth": 1},
-                    "encoding": {
-                        "x": {"field": "at", "type": "quantitative"},
-                        "y": {"field": "at", "type": "quantitative"},
-                    },
-                },
-                {
-                    "data": _data(values),
-                    "mark": {"type": "rule", "color": ACCENT, "strokeWidth": 2},
-                    "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}},
-                },
-                {
-                    "data": _data(values),
-                    "mark": {"type": "point", "filled": True, "size": 60, "color": ACCENT, "opacity": 1},
-                    "encoding": {"x": x, "y": {**y, "field": "value"}},
-                },
-            ]
-        },
-        250,
-    )
+    diagonal = {"data": {"values": [{"at": min(ends)}, {"at": max(ends)}]}}
+    at = {"field": "at", "type": "quantitative"}
+    x = shown("predicted", title=f"predicted {label}, mean of the decile", scale=_ZERO)
+    y = shown(title=f"actual {label}", scale=_ZERO)
+    line = {"color": ACCENT, "strokeWidth": 2}
+    point = {"filled": True, "size": 60, "color": ACCENT, "opacity": 1}
+    bins = {"data": _data(values)}
+    layers = [
+        {**diagonal, **layer("line", {**_DASHED, "strokeWidth": 1}, x=at, y=at)},
+        {**bins, **layer("rule", line, x=x, y={**y, "field": "low"}, y2={"field": "high"})},
+        {**bins, **layer("point", point, x=x, y={**y, "field": "value"})},
+    ]
+    return _fit({"layer": layers}, 250)
 
 
 def residuals(of: Calibration, label: str) -> Chart:
@@ -175,29 +125,16 @@ def residuals(of: Calibration, label: str) -> Chart:
         | {"mean": b.residual.value}
         for n, b in enumerate(of.bins)
     ]
-    x = {
-        "field": "bin",
-        "type": "ordinal",
-        "title": "decile of the prediction",
-        "axis": {"labelAngle": 0, "grid": False},
-    }
-    y = {"type": "quantitative", "title": f"{label} − prediction"}
-    layer = [
-        {
-            "mark": {"type": "rule", "color": ACCENT, "strokeWidth": 1.5},
-            "encoding": {"x": x, "y": {**y, "field": "q10"}, "y2": {"field": "q90"}},
-        },
-        {
-            "mark": {"type": "bar", "color": ACCENT, "size": 15},
-            "encoding": {"x": x, "y": {**y, "field": "q25"}, "y2": {"field": "q75"}},
-        },
-        {
-            "mark": {"type": "tick", "color": SECOND, "thickness": 2.5, "size": 15},
-            "encoding": {"x": x, "y": {**y, "field": "q50"}},
-        },
-        {"mark": {"type": "rule", "color": QUIET, "strokeDash": [4, 3]}, "encoding": {"y": {"datum": 0}}},
+    x = shown("bin", "ordinal", title="decile of the prediction", axis={"labelAngle": 0, "grid": False})
+    y = shown(title=f"{label} − prediction")
+    line, tick = {"color": ACCENT, "strokeWidth": 1.5}, {"color": SECOND, "thickness": 2.5, "size": 15}
+    layers = [
+        layer("rule", line, x=x, y={**y, "field": "q10"}, y2={"field": "q90"}),
+        layer("bar", {"color": ACCENT, "size": 15}, x=x, y={**y, "field": "q25"}, y2={"field": "q75"}),
+        layer("tick", tick, x=x, y={**y, "field": "q50"}),
+        layer("rule", _DASHED, y={"datum": 0}),
     ]
-    return _fit({"data": _data(values), "layer": layer}, 250)
+    return _fit({"data": _data(values), "layer": layers}, 250)
 
 
 def by_slice(
@@ -213,30 +150,14 @@ def by_slice(
         if metric in part.metrics and math.isfinite(part.metrics[metric].value)
     ]
     groups = list(dict.fromkeys(row["group"] for row in values))
-    x = {
-        "type": "quantitative",
-        "title": metric_name(metric),
-        "scale": {"zero": False},
-        "axis": {"tickCount": 5},
-    }
-    y = {
-        "field": "name",
-        "type": "nominal",
-        "sort": None,
-        "title": None,
-        "axis": {"grid": False, "minExtent": 95},
-    }
-    layer = [
-        {
-            "mark": {"type": "rule", "strokeDash": [4, 3], "color": QUIET},
-            "encoding": {"x": {"field": "all", "type": "quantitative", "aggregate": "min"}},
-        },
-        *_dots(x, y, {"value": ACCENT}),
-    ]
+    x = shown(title=metric_name(metric), scale=_ZERO, axis={"tickCount": 5})
+    y = shown("name", "nominal", sort=None, axis={"grid": False, "minExtent": 95})
+    whole = layer("rule", _DASHED, x={"field": "all", "type": "quantitative", "aggregate": "min"})
+    layers = [whole, *_dots(x, y, {"value": ACCENT})]
     return {
         "data": _data(values),
-        "facet": {"row": {"field": "group", "type": "nominal", "sort": groups, "title": None}},
-        "spec": {"width": WIDTH - 115, "height": {"step": _ROW - 3}, "layer": layer},
+        "facet": {"row": shown("group", "nominal", sort=groups)},
+        "spec": {"width": WIDTH - 115, "height": {"step": _ROW - 3}, "layer": layers},
         "resolve": {"scale": {"y": "independent"}},
         "spacing": 10,
     }
@@ -250,27 +171,17 @@ def popularity(lists: GivenLists) -> Chart:
         for kind, shares in kinds.items()
         for band in range(BANDS)
     ]
-    encoding = {
-        "x": {
-            "field": "band",
-            "type": "ordinal",
-            "title": "tenth of the catalogue, rarest to most popular",
-            "axis": {"labelAngle": 0, "grid": False},
-        },
-        "xOffset": {"field": "kind", "sort": list(kinds)},
-        "y": {
-            "field": "share",
-            "type": "quantitative",
-            "title": "share",
-            "axis": {"format": "%", "tickCount": 5},
-        },
-        "color": {
-            "field": "kind",
-            "type": "nominal",
-            "scale": {"domain": list(kinds), "range": [REST, ACCENT]},
-        },
-    }
-    return _fit({"data": _data(values), "mark": {"type": "bar"}, "encoding": encoding}, 200)
+    axis, title = {"labelAngle": 0, "grid": False}, "tenth of the catalogue, rarest to most popular"
+    colours = dict(zip(kinds, [REST, ACCENT], strict=True))
+    bars = layer(
+        "bar",
+        {},
+        x=shown("band", "ordinal", title=title, axis=axis),
+        xOffset={"field": "kind", "sort": list(kinds)},
+        y=shown("share", title="share", axis={"format": "%", "tickCount": 5}),
+        color={"field": "kind", "type": "nominal", "scale": scale_of(colours)},
+    )
+    return _fit({"data": _data(values), **bars}, 200)
 
 
 def importance(features: Sequence[Worth], metric: str) -> Chart:
@@ -278,22 +189,12 @@ def importance(features: Sequence[Worth], metric: str) -> Chart:
     values = [
         _interval(f"{worth.side[:-1]}: {worth.column}", worth.loss, counts=worth.counts) for worth in features
     ]
-    axis = {"grid": False, "labelLimit": 185}
-    y = {"field": "name", "type": "nominal", "sort": None, "title": None, "axis": axis}
+    y = shown("name", "nominal", sort=None, axis={"grid": False, "labelLimit": 185})
     color = {"condition": {"test": "datum.counts", "value": ACCENT}, "value": REST}
-    x = {
-        "type": "quantitative",
-        "title": f"loss of {metric_name(metric)} without it",
-        "axis": {"tickCount": 5},
-    }
-    layer = [
-        {
-            "mark": {"type": "bar", "height": {"band": 0.62}},
-            "encoding": {"y": y, "x": {**x, "field": "value"}, "color": color},
-        },
-        {
-            "mark": {"type": "rule", "color": INK, "strokeWidth": 1.5},
-            "encoding": {"y": y, "x": {**x, "field": "low"}, "x2": {"field": "high"}},
-        },
+    x = shown(title=f"loss of {metric_name(metric)} without it", axis={"tickCount": 5})
+    bar, line = {"height": {"band": 0.62}}, {"color": INK, "strokeWidth": 1.5}
+    layers = [
+        layer("bar", bar, y=y, x={**x, "field": "value"}, color=color),
+        layer("rule", line, y=y, x={**x, "field": "low"}, x2={"field": "high"}),
     ]
-    return _fit({"data": _data(values), "layer": layer}, {"step": _ROW})
+    return _fit({"data": _data(values), "layer": layers}, {"step": _ROW})
