@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numba
 import torch
 
+from twotower.core.fingerprint import Fingerprint
 from twotower.data.dataset import Dataset, TrainPart
+from twotower.data.fingerprint import fingerprint_of
 from twotower.errors import ConfigError
 from twotower.estimator.finishing import finish
 from twotower.estimator.settings import Settings
@@ -48,7 +48,7 @@ class Fit:
     def run(self, train: TrainPart, validation: Dataset, rule: PositiveRule) -> Recommender:
         """Train, choose the number of epochs on ``validation``, then refit on both if set to."""
         settings, checkpoints, callbacks = self.settings, self.checkpoints, self.callbacks
-        mark = fingerprint(settings, train, validation, self.exclude_seen)
+        mark = "" if checkpoints is None else mark_of(settings, train, validation, self.exclude_seen)
         found = Checkpoint.read(checkpoints) if self.resume and checkpoints is not None else None
         earlier = found.meta["earlier"] if found is not None else {}
         if not earlier:
@@ -113,17 +113,12 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def fingerprint(settings: Settings, train: Dataset, validation: Dataset, exclude_seen: bool = True) -> str:
-    """Return a hash of the settings and the data that a checkpoint depends on."""
-    digest = hashlib.sha256()
+def mark_of(settings: Settings, train: Dataset, validation: Dataset, exclude_seen: bool = True) -> str:
+    """Return the fingerprint of the settings and the data that a checkpoint depends on."""
+    found = Fingerprint().text(fingerprint_of(train=train, validation=validation))
+    if validation.users is not train.users or validation.items is not train.items:
+        found.text(fingerprint_of(validation))
     for section in (settings.positive, settings.model, settings.objective, settings.training):
-        digest.update(json.dumps(section.model_dump(mode="json"), sort_keys=True).encode())
-    digest.update(f"{LAYOUT} {settings.seed} {torch.get_num_threads()} {numba.get_num_threads()}".encode())
-    if not exclude_seen:
-        digest.update(b"with what was seen")
-    digest.update(json.dumps(train.schema.model_dump(mode="json"), sort_keys=True).encode())
-    for part in (train, validation):
-        for table in (part.interactions.select(part.role_columns()), part.users, part.items):
-            digest.update(f"{table.schema} {table.height}".encode())
-            digest.update(table.hash_rows(seed=0).to_numpy().tobytes())
-    return digest.hexdigest()
+        found.json(section.model_dump(mode="json"))
+    threads = [torch.get_num_threads(), numba.get_num_threads()]
+    return found.json([LAYOUT, settings.seed, threads, exclude_seen]).hex()

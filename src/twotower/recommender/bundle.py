@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from twotower.core.atomic import folder_place, replacing_folder, umask_mode
+from twotower.core.fingerprint import Fingerprint
 from twotower.core.forking import check_process
 from twotower.core.parts import Part, opened
 from twotower.core.tensors import Arrays
@@ -324,4 +325,4 @@ def _digest(path: Path) -> str:
 
 def _manifest_hash(manifest: dict[str, Any]) -> str:
     content = {key: value for key, value in manifest.items() if key != "hash"}
-    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    return Fingerprint().json(content).hex()

@@ -12,13 +12,14 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from twotower.core.fingerprint import Fingerprint
 from twotower.core.lists import AnyLists, Lists
 from twotower.errors import BundleError, ConfigError, DataError, nearest
 from twotower.retrieval.candidates import Candidates
 from twotower.retrieval.exact import check_k
 from twotower.retrieval.filters import candidate_rows
 from twotower.retrieval.registry import INDEXES
-from twotower.retrieval.storage import Header, check_vectors, fingerprint, read_index, write_index
+from twotower.retrieval.storage import Header, check_vectors, read_index, write_index
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,9 @@ class Index(ABC):
             BundleError: it can't be written.
         """
         kind = INDEXES.name_of(type(self))
-        header = Header(kind, self.parameters(), self.n_items, self.dim, fingerprint(self.items))
+        header = Header(
+            kind, self.parameters(), self.n_items, self.dim, Fingerprint().matrix(self.items).hex()
+        )
         write_index(Path(path), header, self._payload())
 
     @classmethod

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twotower.core.atomic import replacing
+from twotower.core.fingerprint import Fingerprint
 from twotower.core.parts import Part, opened
 from twotower.errors import BundleError
 from twotower.retrieval._legacy import arrays_of
@@ -36,7 +37,7 @@ class Header:
         kind: name of the kind of index.
         parameters: the parameters of building and of searching.
         n_items, dim: shape of the item vectors it was built from.
-        vectors: `fingerprint` of the item vectors.
+        vectors: `Fingerprint` of the item vectors.
     """
 
     kind: str
@@ -44,13 +45,6 @@ class Header:
     n_items: int
     dim: int
     vectors: str
-
-
-def fingerprint(vectors: NDArray[np.float32]) -> str:
-    """Return the SHA-256 of a matrix's shape and numbers, the same on machines of either byte order."""
-    digest = hashlib.sha256(f"float32 {vectors.shape[0]} {vectors.shape[1]}\n".encode())
-    digest.update(np.ascontiguousarray(vectors, dtype="<f4").data)
-    return digest.hexdigest()
 
 
 def write_index(path: Path, header: Header, payload: bytes) -> None:
@@ -129,7 +123,7 @@ def check_vectors(path: Path, header: Header, items: NDArray[np.float32]) -> Non
             f"the index {path} was built for {header.n_items} items of dim {header.dim}, the item vectors "
             f"given have shape {items.shape}; load it with the vectors it was built from, or {_AGAIN}"
         )
-    if fingerprint(items) != header.vectors:
+    if Fingerprint().matrix(items).hex() != header.vectors:
         raise BundleError(
             f"the index {path} was built for other item vectors of the same shape {items.shape}; load it "
             f"with the vectors it was built from, or {_AGAIN}"

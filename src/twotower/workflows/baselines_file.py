@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from twotower import __version__
 from twotower.baselines import RANKING_BASELINES
 from twotower.config import Config
 from twotower.core.atomic import write_text
+from twotower.core.fingerprint import Fingerprint
 from twotower.data.fingerprint import fingerprint
 from twotower.data.splitting import Parts
 from twotower.errors import BundleError, ConfigError
@@ -46,7 +46,7 @@ class TunedSettings:
         found = cls(path, _key(config, parts))
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            if content["sha256"] != _hash(content["tuned"]):
+            if content["sha256"] != Fingerprint().json(content["tuned"]).hex():
                 raise ValueError("it has changed since it was written")
             if content["key"] == found.key:
                 found.choices = {name: _choice(name, of) for name, of in content["tuned"].items()}
@@ -76,7 +76,7 @@ class TunedSettings:
             for name, of in self.choices.items()
         }
         try:
-            content = {"key": self.key, "sha256": _hash(tuned), "tuned": tuned}
+            content = {"key": self.key, "sha256": Fingerprint().json(tuned).hex(), "tuned": tuned}
             write_text(self.path, json.dumps(content, indent=2) + "\n")
         except BundleError as error:
             log(f"note: the tuned settings of {name} could not be saved: {error}")
@@ -103,11 +103,7 @@ def _key(config: Config, parts: Parts) -> str:
         "candidates": config.evaluation.candidates == "test_items",
         "exclude_seen": config.evaluation.exclude_seen,
     }
-    return _hash(settings)
-
-
-def _hash(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return Fingerprint().json(settings).hex()
 
 
 def _reason(error: Exception) -> str:
