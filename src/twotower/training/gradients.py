@@ -25,9 +25,9 @@ from twotower.objectives.penalty import penalty_shares, vector_penalty
 from twotower.towers.registry import TOWERS
 from twotower.training.batches import Batch, Batcher
 from twotower.training.callback import CallbackList, Record
-from twotower.training.id_als import IdALS
-from twotower.training.pair_squares import PairSquares
-from twotower.training.posterior import take_posterior_means
+from twotower.training.closed_form.id_als import IdALS
+from twotower.training.closed_form.pair_squares import PairSquares
+from twotower.training.closed_form.posterior import take_posterior_means
 from twotower.training.row_adam import RowAdam
 from twotower.training.schedule import Rate
 from twotower.training.trainer import Trainer, TrainingTask

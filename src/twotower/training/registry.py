@@ -9,8 +9,8 @@ TRAINERS: Registry[Trainer] = Registry(
     "trainer",
     "twotower.training",
     {
-        "variational": "variational:Variational",
-        "als": "linear_als:LinearALS",
+        "variational": "closed_form.variational:Variational",
+        "als": "closed_form.linear_als:LinearALS",
         "gradients": "gradients:Gradients",
     },
 )

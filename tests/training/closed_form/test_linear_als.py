@@ -13,7 +13,8 @@ from twotower.kernels.pairs import Pairs
 from twotower.objectives import AllPairs
 from twotower.towers import SideArrays, TwoTowerModel
 from twotower.towers.linear import LinearConfig
-from twotower.training import LinearALS, TrainingTask
+from twotower.training import TrainingTask
+from twotower.training.closed_form.linear_als import LinearALS
 
 N_USERS, N_ITEMS, N = 20, 15, 120
 MASS, STRENGTH = 3.0, 0.05

@@ -17,15 +17,9 @@ from twotower.objectives import AllPairs
 from twotower.objectives.penalty import penalty_shares
 from twotower.towers import SideArrays, TwoTowerModel
 from twotower.towers.mlp import MLPConfig
-from twotower.training import (
-    CallbackList,
-    Gradients,
-    GradientsConfig,
-    IdALS,
-    Loop,
-    PairSquares,
-    TrainingTask,
-)
+from twotower.training import CallbackList, Gradients, GradientsConfig, Loop, TrainingTask
+from twotower.training.closed_form.id_als import IdALS
+from twotower.training.closed_form.pair_squares import PairSquares
 
 N_USERS, N_ITEMS, N = 20, 15, 120
 MASS, STRENGTH = 3.0, 0.05

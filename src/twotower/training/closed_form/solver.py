@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from twotower.errors import TrainingError
 from twotower.towers import LinearTower, TwoTowerModel
 from twotower.training.callback import CallbackList
-from twotower.training.feature_ridge import FeatureRidge
-from twotower.training.id_als import from_features
+from twotower.training.closed_form.feature_ridge import FeatureRidge
+from twotower.training.closed_form.id_als import from_features
 from twotower.training.trainer import Trainer, TrainingTask
 
 F32 = NDArray[np.float32]

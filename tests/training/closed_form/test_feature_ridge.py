@@ -13,8 +13,8 @@ from sklearn.linear_model import Ridge
 from twotower.features import Bag, Codes, Dense, EncodedSide
 from twotower.towers import LinearTower, SideArrays
 from twotower.towers.linear import LinearConfig
-from twotower.training import feature_ridge
-from twotower.training.feature_ridge import Design, FeatureRidge
+from twotower.training.closed_form import feature_ridge
+from twotower.training.closed_form.feature_ridge import Design, FeatureRidge
 
 ROWS, D = 60, 3
 CPU = torch.device("cpu")

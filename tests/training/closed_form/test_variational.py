@@ -16,7 +16,9 @@ from twotower.kernels.scoring import score_pairs
 from twotower.objectives import Squared
 from twotower.towers import SideArrays, TwoTowerModel
 from twotower.towers.linear import SCALE, LinearConfig
-from twotower.training import TrainingTask, Variational, grouped_pairs, variational
+from twotower.training import TrainingTask
+from twotower.training.closed_form import grouped_pairs, variational
+from twotower.training.closed_form.variational import Variational
 
 N_USERS, N_ITEMS, N = 13, 9, 70
 PENALTY = 0.2

@@ -1,8 +1,8 @@
 """`Variational`: linear towers fitted to squared error in closed form by alternating variational Bayes.
 
 Given the items' vectors, a user's vector is a regression on them, and vice versa. The prior mean of a vector
-is predicted from its features and the *other* rows' vectors (`FeatureRidge`; `twotower.training.linear_als`
-explains why). Rows are Gaussians (`twotower.training.gaussians`): a row with few pairs is uncertain, and the
+is predicted from its features and the *other* rows' vectors (`FeatureRidge`; `linear_als`
+explains why). Rows are Gaussians (`gaussians`): a row with few pairs is uncertain, and the
 other side takes that into account. The shape of the prior's covariance, over the components of a vector and
 its bias, is estimated from the rows' deviations from their predictions (empirical Bayes, by expectation
 maximisation); only its scale is set, by the regularisation. Users with noisier labels have less weight
@@ -24,10 +24,10 @@ from twotower.kernels.scoring import score_pairs
 from twotower.towers import LinearTower, TwoTowerModel
 from twotower.towers.fold_in import unit_precision
 from twotower.towers.linear import SCALE
-from twotower.training.feature_ridge import Design, FeatureRidge
-from twotower.training.gaussians import Gaussians, moments, solve
-from twotower.training.grouped_pairs import F32, F64, GroupedPairs, Reliability
-from twotower.training.solver import Solver
+from twotower.training.closed_form.feature_ridge import Design, FeatureRidge
+from twotower.training.closed_form.gaussians import Gaussians, moments, solve
+from twotower.training.closed_form.grouped_pairs import F32, F64, GroupedPairs, Reliability
+from twotower.training.closed_form.solver import Solver
 from twotower.training.trainer import TrainingTask
 
 START = 0.1

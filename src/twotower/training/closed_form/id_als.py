@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from twotower.kernels.layout import VectorLayout
 from twotower.towers import SideArrays, Tower, TwoTowerModel
-from twotower.training.pair_squares import PairSquares
+from twotower.training.closed_form.pair_squares import PairSquares
 
 
 class IdALS:

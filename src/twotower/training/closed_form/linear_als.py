@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from twotower.config import ModelConfig, ObjectiveConfig, TrainingConfig
 from twotower.towers import LinearTower, TwoTowerModel
-from twotower.training.feature_ridge import Design, FeatureRidge
-from twotower.training.pair_squares import PairSquares
-from twotower.training.solver import F32, Solver
+from twotower.training.closed_form.feature_ridge import Design, FeatureRidge
+from twotower.training.closed_form.pair_squares import PairSquares
+from twotower.training.closed_form.solver import F32, Solver
 from twotower.training.trainer import TrainingTask
 
 

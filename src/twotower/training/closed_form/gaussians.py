@@ -22,7 +22,7 @@ from numba import njit
 from twotower.errors import TrainingError
 from twotower.kernels.pair_loop import FASTMATH, part_bounds, run_parts
 from twotower.kernels.pairs import Pairs
-from twotower.training.grouped_pairs import F32, F64
+from twotower.training.closed_form.grouped_pairs import F32, F64
 
 _LEAST = 1e-5
 """Minimum penalty as a share of a row's mean precision, to keep float32 sums positive definite."""

@@ -2,11 +2,11 @@
 
 Gradient descent gives a point estimate of a vector without its uncertainty, so a rare item's vector is
 trusted as much as a common one's. Here the towers' outputs from features are the fixed mean of a prior, and
-each row's vector becomes the mean of its Gaussian posterior (`twotower.training.gaussians`), alternately for
+each row's vector becomes the mean of its Gaussian posterior (`gaussians`), alternately for
 users and items. The strength of the prior is the training penalty of `twotower.objectives.penalty`, applied
 to the deviation from the features' prediction, including biases. The means replace the id vectors, so a score
 is still one dot product. Ensemble members are computed separately. Linear towers are trained this way from
-the start: `twotower.training.variational`.
+the start: `twotower.training.closed_form.variational`.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from twotower.kernels.scoring import score_pairs
 from twotower.objectives.penalty import penalty_shares
 from twotower.towers import SideArrays, Tower, TwoTowerModel
 from twotower.towers.model import CHUNK
-from twotower.training.gaussians import Gaussians, moments, solve
-from twotower.training.grouped_pairs import GroupedPairs, Reliability
+from twotower.training.closed_form.gaussians import Gaussians, moments, solve
+from twotower.training.closed_form.grouped_pairs import GroupedPairs, Reliability
 
 ROUNDS = 3
 """Number of rounds over all items and then all users; more rounds hardly improve validation."""
