@@ -125,7 +125,7 @@ def encoded_users(state: State, asked: Sequence[AskedUser], deadline: Deadline) 
         if one.features is not None or one.history:
             found.append(_encoded(state, one, next(vectors) if one.features else None))
             continue
-        user = None if one.name is None else known_user(state, one.name, one.past)
+        user = None if one.name is None else known_user(state, one)
         if user is None and one.history is None:
             raise ApiError(
                 404,
@@ -137,11 +137,11 @@ def encoded_users(state: State, asked: Sequence[AskedUser], deadline: Deadline) 
     return found
 
 
-def known_user(state: State, name: Id, past: Past) -> EncodedUser | None:
-    """Return a user that the model knows or that has events; None for any other."""
-    asked = AskedUser("", name, past)
+def known_user(state: State, asked: AskedUser) -> EncodedUser | None:
+    """Return a user asked about by id whom the model knows or who has events; None for any other."""
+    past = asked.past
     if not past.events:
-        return _encoded(state, asked) if name in state.users.index else None
+        return _encoded(state, asked) if asked.name in state.users.index else None
     for solved, user in past.solved:
         if solved is state:
             return user

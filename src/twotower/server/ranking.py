@@ -210,7 +210,7 @@ def score(
         name = state.users.native(pair.user_id)
         if name not in users:
             deadline.check()
-            users[name] = known_user(state, name, pasts[name])
+            users[name] = known_user(state, AskedUser("", name, pasts[name]))
         user = users[name]
         if user is None and body.strict:
             raise ApiError(422, f"pairs.{number}: user {shown(name)} is not known", f"pairs.{number}.user_id")
