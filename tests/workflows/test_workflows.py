@@ -30,18 +30,6 @@ from twotower.workflows.stages import FitClock, Stages
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("tables")
-    write_tables(made)
-    return made
-
-
-@pytest.fixture(scope="module")
-def config(folder: Path) -> Config:
-    return load_config(folder / "config.toml")
-
-
-@pytest.fixture(scope="module")
 def finished(folder: Path, config: Config) -> workflows.RunResult:
     return train(config, folder / "run")
 

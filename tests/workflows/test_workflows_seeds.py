@@ -10,19 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from small_tables import write_tables
 from twotower import workflows
 from twotower.config import Config, load_config
 from twotower.errors import ConfigError
 from twotower.training import Callback, Interrupted
 from twotower.workflows import Run, compare, load_parts, seed_configs, spread, train, train_seeds
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("tables")
-    write_tables(made)
-    return made
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from small_tables import write_tables
 from twotower.config import Config, load_config
 from twotower.errors import ConfigError, MissingExtraError
 from twotower.training import Callback, Interrupted
@@ -62,13 +61,6 @@ class MemoryRun(TrackedRun):
     def end(self, status) -> None:
         self.tracker.told("end")
         self.status = status
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("tables")
-    write_tables(made)
-    return made
 
 
 @pytest.fixture(scope="module")

@@ -6,23 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from small_tables import write_tables
 from twotower.config import Config, load_config
 from twotower.errors import ConfigError
 from twotower.workflows.tuning import Choices, Space, Span, default_space, read_space, space_of
 from twotower.workflows.tuning.space import given_values
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("tables")
-    write_tables(made)
-    return made
-
-
-@pytest.fixture(scope="module")
-def config(folder: Path) -> Config:
-    return load_config(folder / "config.toml")
 
 
 def written(folder: Path, text: str) -> Path:

@@ -17,7 +17,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from small_tables import write_tables
 from twotower.config import Config, load_config
 from twotower.data.splitting import Parts
 from twotower.errors import BundleError, ConfigError, DataError, TrainingError
@@ -33,18 +32,6 @@ from twotower.workflows.tuning.searching import Search
 from twotower.workflows.tuning.trials import Trial
 
 TRIALS = 6
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("tables")
-    write_tables(made)
-    return made
-
-
-@pytest.fixture(scope="module")
-def config(folder: Path) -> Config:
-    return load_config(folder / "config.toml")
 
 
 @pytest.fixture(scope="module")
