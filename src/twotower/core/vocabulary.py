@@ -56,14 +56,16 @@ class Vocabulary(ShortRepr):
         asked = as_known(ids.alias("id"), self.ids.dtype)
         if len(asked) <= _FEW and ("index" in self.__dict__ or (self.lasting and len(self) <= _INDEXED)):
             return np.array([self.index.get(one, -1) for one in asked.to_list()], dtype=np.int64)
+        known = self.ids.alias("id").to_frame().with_row_index("row")
+        if 4 * len(asked) >= len(self):
+            found = asked.to_frame().join(known, on="id", how="left", maintain_order="left").get_column("row")
+            return found.cast(pl.Int64).fill_null(-1).to_numpy(writable=True)
         rows = np.full(len(asked), -1, dtype=np.int64)
         if len(asked) * SHARE < len(self) and self.ids.is_sorted():  # 10 of 10 million: 0.1 ms, not 90
             place = np.minimum(self.ids.search_sorted(asked).to_numpy(), len(self) - 1)
-            found = (self.ids.gather(place) == asked).fill_null(value=False).to_numpy()
-            rows[found] = place[found]
-        else:
-            known = self.ids.alias("id").to_frame().with_row_index("row")
-            # an inner join hashes the smaller side, a left join always the right one
+            same = (self.ids.gather(place) == asked).fill_null(value=False).to_numpy()
+            rows[same] = place[same]
+        else:  # an inner join hashes the fewer ids, a left join all that are known
             pairs = asked.to_frame().with_row_index("place").join(known, on="id")
             rows[pairs.get_column("place").to_numpy()] = pairs.get_column("row").to_numpy()
         return rows
