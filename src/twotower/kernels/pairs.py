@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -14,7 +14,6 @@ from twotower.core.lists import Lists
 from twotower.errors import DataError
 
 _INT32_MAX = np.iinfo(np.int32).max
-T = TypeVar("T", bound=np.generic)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +61,8 @@ class Pairs:
 
     def by_item(self, n_items: int) -> Pairs:
         """Return the transpose: items as rows, each with its users (in ``item``) in ascending order."""
-        return _grouped(self.item.astype(np.int64), self.user, self.label, self.weight, self.time, n_items)
+        columns = self.user, self.label, self.weight, self.time
+        return _grouped(self.item.astype(np.int64), columns, n_items)
 
     def __len__(self) -> int:
         return self.item.size
@@ -91,73 +91,62 @@ class Pairs:
             DataError: a column of the wrong shape or type, or a value out of range; the message names the
                 first one.
         """
-        users = _index_column("user", user, None, n_users)
-        items = _index_column("item", item, users.size, _INT32_MAX)
-        labels = _float_column("label", label, users.size)
-        weights = None if weight is None else _float_column("weight", weight, users.size)
-        if weights is not None:
+        users = _column("user", user, None, "iu").astype(np.int64, copy=False)
+        items = _column("item", item, users.size, "iu")
+        for name, rows, bound in (("user", users, n_users), ("item", items, _INT32_MAX)):
+            _refuse(name, rows, (rows < 0) | (rows >= bound), f"must lie in [0, {bound})")
+        labels, weights = _column("label", label, users.size, "iufb").astype(np.float32, copy=False), None
+        _refuse("label", labels, ~np.isfinite(labels), "must be finite in float32")
+        if weight is not None:
+            weights = _column("weight", weight, users.size, "iufb").astype(np.float32, copy=False)
+            _refuse("weight", weights, ~np.isfinite(weights), "must be finite in float32")
             _refuse("weight", weights, weights < 0, "must not be negative")
-        return _grouped(users, items.astype(np.int32), labels, weights, time, n_users)
+        return _grouped(users, (items.astype(np.int32), labels, weights, time), n_users)
 
 
 def _grouped(
     user: NDArray[np.int64],
-    item: NDArray[np.int32],
-    label: NDArray[np.float32],
-    weight: NDArray[np.float32] | None,
-    time: NDArray[np.float64] | None,
+    columns: tuple[
+        NDArray[np.int32], NDArray[np.float32], NDArray[np.float32] | None, NDArray[np.float64] | None
+    ],
     n_users: int,
 ) -> Pairs:
-    indptr, place = _group(user, n_users)
-    weight = None if weight is None else _scatter(weight, place)
-    time = None if time is None else _scatter(time, place)
-    return Pairs(indptr, _scatter(item, place), _scatter(label, place), weight, time)
+    indptr, order = _group(user, n_users)
+    item, label, weight, time = columns
+    return Pairs(
+        indptr,
+        item[order],
+        label[order],
+        None if weight is None else weight[order],
+        None if time is None else time[order],
+    )
 
 
 @njit(cache=True)
 def _group(user, n_users):  # type: ignore[no-untyped-def]
-    """Row pointers (n_users + 1,) and each pair's position (n,) after a stable sort by ``user`` (n,)."""
+    """Row pointers (n_users + 1,) and the order (n,) of a stable sort by ``user`` (n,)."""
     indptr = np.zeros(n_users + 1, dtype=np.int64)
     for u in user:
         indptr[u + 1] += 1
     for u in range(n_users):
         indptr[u + 1] += indptr[u]
     free = indptr[:-1].copy()
-    place = np.empty(user.size, dtype=np.int64)
+    order = np.empty(user.size, dtype=np.int64)
     for p in range(user.size):
-        place[p] = free[user[p]]
+        order[free[user[p]]] = p
         free[user[p]] += 1
-    return indptr, place
+    return indptr, order
 
 
-def _scatter(values: NDArray[T], place: NDArray[np.int64]) -> NDArray[T]:
-    out = np.empty_like(values)
-    out[place] = values
-    return out
-
-
-def _index_column(name: str, values: ArrayLike, size: int | None, bound: int) -> NDArray[np.int64]:
-    column = _column(name, np.asarray(values), size)
-    if column.size and column.dtype.kind not in "iu":
-        raise DataError(f"`{name}` must contain row numbers (integers); got dtype {column.dtype}.")
-    _refuse(name, column, (column < 0) | (column >= bound), f"must lie in [0, {bound})")
-    return column.astype(np.int64, copy=False)
-
-
-def _float_column(name: str, values: ArrayLike, size: int) -> NDArray[np.float32]:
-    column = _column(name, np.asarray(values), size)
-    if column.size and column.dtype.kind not in "iufb":
-        raise DataError(f"`{name}` must contain numbers; got dtype {column.dtype}.")
-    column = column.astype(np.float32, copy=False)
-    _refuse(name, column, ~np.isfinite(column), "must be finite in float32")
-    return column
-
-
-def _column(name: str, column: NDArray[T], size: int | None) -> NDArray[T]:
+def _column(name: str, values: ArrayLike, size: int | None, kinds: str) -> NDArray[Any]:
+    column = np.asarray(values)
     if column.ndim != 1:
         raise DataError(f"`{name}` must be one-dimensional; got shape {column.shape}.")
     if size is not None and column.size != size:
         raise DataError(f"`{name}` must have the length of `user` ({size}); got {column.size}.")
+    if column.size and column.dtype.kind not in kinds:
+        what = "row numbers (integers)" if kinds == "iu" else "numbers"
+        raise DataError(f"`{name}` must contain {what}; got dtype {column.dtype}.")
     return column
 
 
