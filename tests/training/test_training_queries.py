@@ -180,7 +180,8 @@ def test_histories_are_what_was_strictly_before(events: Any, targets: Any) -> No
     asked, _, when = zip(*targets, strict=True) if targets else ((), (), ())
     queries, query = TrainQueries.of(np.array(asked, int), np.array(when, float), past)
     found = history_before(past, queries.user, queries.time)
-    ordered = sorted(range(len(user)), key=lambda row: time[row])
+    timed = np.flatnonzero(~np.isnan(time)).tolist()
+    ordered = sorted(timed, key=lambda row: time[row])
     for (who, _, at), row in zip(targets, query, strict=True):
         wanted = [one for one in ordered if user[one] == who and item[one] >= 0 and time[one] < at]
         part = found.lists.span(row)
