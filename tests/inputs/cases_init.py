@@ -456,6 +456,40 @@ CASES = [
         guess("a.csv"),
         Error("a label must have at least two values", "is 3 in all 200 rows", "--label none"),
     ),
+    Case(
+        "init: a word among the counts is named with its row",
+        {"a.csv": events(plays=["many" if row == 7 else n for row, n in enumerate(PLAYS)])},
+        guess("a.csv"),
+        Error(
+            "a column of numbers must have one in every row",
+            "a.csv, data row 8, column 'plays' has 'many'",
+            "--label none",
+        ),
+    ),
+    Case(
+        "init: a word among the counts of --label, after a row without a user",
+        {"a.csv": table({"user_id": [None, *USER[1:]], "item_id": ITEM, "plays": [*PLAYS[:-1], "n.a."]})},
+        guess("a.csv", label="plays"),
+        Error("a.csv, data row 200, column 'plays' has 'n.a.'", "Drop the row, or correct the value"),
+    ),
+    Case(
+        "init: a missing count after a row without a user",
+        {"a.csv": table({"user_id": [None, *USER[1:]], "item_id": ITEM, "plays": [*PLAYS[:-1], None]})},
+        guess("a.csv"),
+        Error("every interaction needs a label", "a.csv, data row 200, column 'plays'"),
+    ),
+    Case(
+        "init: a word among numbers that need not be a label",
+        {"a.csv": events(altitude=["high" if row == 7 else n for row, n in enumerate(PLAYS)])},
+        holds("altitude is not read: its numbers can't be read", "a.csv"),
+        True,
+    ),
+    Case(
+        "init: a column of words with some numbers is no label",
+        {"a.csv": events(amount=["few" if n < 50 else n for n in PLAYS])},
+        guess("a.csv"),
+        ranks(),
+    ),
     # what is told
     Case(
         "init: --label none",

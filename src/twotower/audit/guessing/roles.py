@@ -24,13 +24,14 @@ from twotower.audit.guessing.names import (
     has_word,
     rank,
 )
+from twotower.audit.guessing.number_cells import MEND, not_all_numbers, numbers
 from twotower.audit.guessing.tables import Ask, Table, Tables, Told
 from twotower.audit.statistics import Floats
-from twotower.core.where import Found, Where
+from twotower.core.where import Found
 from twotower.core.wording import count_of
 from twotower.data.checks import require_columns
 from twotower.data.merged import features_within
-from twotower.data.parse import missing_ids, parse_number, parse_timestamp
+from twotower.data.parse import missing_ids, parse_timestamp
 from twotower.data.placeholders import placeholder_ids
 from twotower.data.splits.column import PART_WORDS
 from twotower.data.time_text import looks_like_times, said
@@ -156,19 +157,9 @@ def _with_ids(tables: Tables) -> Table:
             f"every row needs an id: no row of {tables.interactions.name} has both a '{tables.user}' and a "
             f"'{tables.item}'; name the columns with --user COLUMN and --item COLUMN"
         )
-    return replace(tables.interactions, frame=frame.filter(~lost)) if lost.any() else tables.interactions
-
-
-def numbers(column: pl.Series) -> Floats | None:
-    """Return a column of the interactions as numbers (n,), nan where missing; None if it has no numbers."""
-    if column.dtype.is_temporal() or column.dtype.is_nested():
-        return None
-    try:
-        values = parse_number(column, Where("interactions", column.name))
-    except DataError:
-        return None
-    found: Floats = values.fill_null(np.nan).to_numpy()
-    return found if np.isfinite(found).any() else None
+    if not lost.any():
+        return tables.interactions
+    return replace(tables.interactions, frame=frame.filter(~lost), rows=(~lost).arg_true())
 
 
 def _label(
@@ -191,7 +182,10 @@ def _label(
         if reason := "it is a time" if times else _no_label(column, y):
             del values[column]
             unread[column] = reason
-    named = sorted((place, c) for c in values if (place := rank(c, LABELS)) is not None)
+    amounts = [c for c in free if not is_duration(c) and not ends_like_id(c)]
+    faults = {c: fault for c in amounts if (fault := not_all_numbers(frame[c], events.where(c))) is not None}
+    unread |= {c: f"its numbers can't be read: {fault}" for c, fault in faults.items()}
+    named = sorted((place, c) for c in [*values, *faults] if (place := rank(c, LABELS)) is not None)
     # An action tells more than an amount, and less than a rating.
     liked = any(place % len(LABELS) < LABELS.index("playcount") for place, _ in named)
     done = None if liked else _done(frame, free, unread)
@@ -200,6 +194,8 @@ def _label(
     picked, why = _pick([c for _, c in named], list(values), ask)
     if picked is None:
         return None, why
+    if picked in faults:
+        raise faults[picked]
     label = _as_label(events, picked, why)
     empty = 0.0 if label.sentinel is None else float((label.y == label.sentinel).mean())
     if empty < _UNRATED or told.predict:
@@ -240,6 +236,8 @@ def _as_label(events: Table, column: str, why: str) -> Label:
     if y is None:
         found = stepped(column, why, values)
         if found is None:
+            if fault := not_all_numbers(values, events.where(column)):
+                raise fault
             raise ConfigError(
                 f"a label must be numbers, or words of known order: column '{column}' of {events.name} has "
                 f"{', '.join(str(v) for v in values.unique(maintain_order=True)[:5])}; name another, or "
@@ -248,12 +246,7 @@ def _as_label(events: Table, column: str, why: str) -> Label:
         return found
     missing = ~np.isfinite(y)
     if missing.any():
-        raise Where(events.name, column).first(
-            pl.Series(missing),
-            values,
-            "every interaction needs a label",
-            "Drop the row, or correct the value; or leave the label out with --label none",
-        )
+        raise events.where(column).first(pl.Series(missing), values, "every interaction needs a label", MEND)
     if y.min() == y.max():
         raise ConfigError(
             f"a label must have at least two values: column '{column}' of {events.name} is {y[0]:g} in all "
@@ -303,7 +296,7 @@ def _time(events: Table, taken: set[str], told: Told, unread: dict[str, str]) ->
         return None, ""
     if told.timestamp is not None:
         require_columns(frame.columns, [told.timestamp], events.name)
-        return told.timestamp, _clock(frame[told.timestamp], events.name)
+        return told.timestamp, _clock(frame[told.timestamp], events)
     free = [c for c in frame.columns if c not in taken]
     named = sorted((place, c) for c in free if (place := rank(c, TIMES)) is not None)
     others = [c for c in free if not ends_like_id(c) and looks_like_times(frame[c].head(1000))]
@@ -312,16 +305,16 @@ def _time(events: Table, taken: set[str], told: Told, unread: dict[str, str]) ->
         if empty or frame[column].dtype == pl.Boolean or is_duration(column):
             continue
         try:
-            return column, _clock(frame[column], events.name)
+            return column, _clock(frame[column], events)
         except DataError as error:
             unread[column] = f"it can't be read as times: {error}"
     return None, ""
 
 
-def _clock(column: pl.Series, source: str) -> str:
+def _clock(column: pl.Series, events: Table) -> str:
     """Return the range of times, and how they are written if not in the plain way."""
     found = Found()
-    seconds = parse_timestamp(column, Where(source, column.name), found=found, events=True)
+    seconds = parse_timestamp(column, events.where(column.name), found=found, events=True)
     if column.dtype.is_numeric() and (seconds.drop_nulls() < _FIRST_YEAR).all():
         at = column.drop_nulls().to_numpy()
         return f"numbers from {at.min():g} to {at.max():g}, later is larger; not dates"

@@ -24,6 +24,7 @@ from twotower.audit.guessing.names import (
     table_of,
     tokens,
 )
+from twotower.core.where import Where
 from twotower.data.checks import require_columns
 from twotower.data.time_text import looks_like_times
 from twotower.errors import ConfigError
@@ -67,6 +68,7 @@ class Table:
         declared: the types in a RecBole header.
         named: whether its file was named explicitly, not found in a folder.
         columns: guessed names of its columns, if its file has no header.
+        rows: the data row (from 0) of each row of the frame, if some were left out.
     """
 
     path: Path
@@ -74,11 +76,16 @@ class Table:
     declared: Mapping[str, str] = field(default_factory=dict)
     named: bool = True
     columns: tuple[str, ...] = ()
+    rows: pl.Series | None = None
 
     @property
     def name(self) -> str:
         """Its name in messages."""
         return self.path.name
+
+    def where(self, column: str) -> Where:
+        """Return where a column is, for messages."""
+        return Where(self.name, column, self.rows)
 
 
 @dataclass(frozen=True, eq=False)
