@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter, deque
 from importlib.metadata import EntryPoint
+from types import ModuleType
 
 import pytest
 
+from twotower.baselines import BASELINES, RANKING_BASELINES
 from twotower.core import registry as module
 from twotower.core.registry import Registry, reference
+from twotower.data.splits.registry import SPLITS
 from twotower.errors import ConfigError
+from twotower.features import KINDS
+from twotower.metrics import METRICS
+from twotower.objectives.registry import OBJECTIVES
+from twotower.retrieval import INDEXES
+from twotower.targets.registry import TRANSFORMS
+from twotower.towers.registry import TOWERS
+from twotower.training.registry import TRAINERS
 
 
 class Mine:
@@ -38,7 +49,7 @@ def test_built_in_parts_by_name_and_the_first_is_the_default(shapes):
 
 def test_an_unknown_name_says_what_there_is(shapes):
     with pytest.raises(
-        ConfigError, match=r"shape must be one of counter, deque, got 'dequeue'. Did you mean"
+        ConfigError, match=r"shape must be one of counter, deque; got 'dequeue'. Did you mean"
     ):
         shapes.get("dequeue")
 
@@ -61,8 +72,52 @@ def test_a_name_is_given_once(shapes):
 
 
 def test_a_class_that_is_not_there_is_asked_for(shapes):
-    with pytest.raises(ConfigError, match="is a class that this program doesn't have; import lost"):
+    with pytest.raises(ConfigError, match="is a class that this program doesn't have; import and register"):
         shapes.get("lost.module:Class")
+
+
+@pytest.mark.parametrize(
+    "registry",
+    [KINDS, OBJECTIVES, TRAINERS, TOWERS, TRANSFORMS, INDEXES, SPLITS, METRICS, BASELINES, RANKING_BASELINES],
+    ids=lambda registry: registry.kind,
+)
+def test_what_the_error_says_registers_the_class(registry):
+    """The line of the message is run as it is."""
+    module = ModuleType("own_parts")
+    module.Outer = type("Outer", (), {"Part": registry.get(registry.default)})
+    with registry.temporarily():
+        with pytest.raises(ConfigError) as caught:
+            registry.get("own_parts:Outer.Part")
+        assert f"entry points of the group 'twotower.{registry.kind}'" in str(caught.value)
+        line = str(caught.value).partition("register it: ")[2].partition(". Commands")[0]
+        assert line.startswith("from own_parts import Outer; from twotower.")
+        seen = []
+        sys.modules["own_parts"] = module
+        try:
+            with pytest.MonkeyPatch.context() as patched:
+                patched.setattr(type(registry), "register", lambda self, part: seen.append((self, part)))
+                exec(line, {})
+        finally:
+            del sys.modules["own_parts"]
+        assert seen == [(registry, registry.get(registry.default))]
+
+
+def test_a_class_of_a_script_or_a_function_is_registered_by_its_name():
+    for name in ("__main__:Mine", "own:test.<locals>.Mine"):
+        with pytest.raises(ConfigError, match="define it in a module and train again") as caught:
+            OBJECTIVES.get(name)
+        assert (
+            f"from twotower.objectives.registry import OBJECTIVES; OBJECTIVES.register(Mine, '{name}')"
+            in str(caught.value)
+        )
+
+
+def test_a_name_that_nothing_is_near_may_be_of_a_package(shapes):
+    package = r"The package that adds it may be missing \(by entry points of the group 'twotower.shape'\)"
+    with pytest.raises(ConfigError, match=rf"one of counter, deque; got 'bag'. {package}: install it"):
+        shapes.get("bag")
+    assert "Did you mean" in str(shapes.unknown("dequeue"))
+    assert "Did you mean" not in str(shapes.unknown("dequeue", saved=True))
 
 
 def test_entry_points_add_parts(shapes, monkeypatch):

@@ -394,6 +394,7 @@ def test_a_kind_of_ones_own_is_saved_by_name_and_never_imported_by_a_bundle(
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
 
     assert loaded("registered").strip() == str(best)
-    assert "kind 'own_kind:Parity' is a class that this program doesn't have; import own_kind and" in loaded(
-        "not"
+    assert (
+        "from own_kind import Parity; from twotower.features import KINDS; KINDS.register(Parity)"
+        in loaded("not")
     )

@@ -16,7 +16,7 @@ import twotower
 from twotower import TwoTower
 from twotower.config.bases import PredictingConfig, SamplingConfig
 from twotower.data.dataset import Dataset
-from twotower.errors import BundleError, ConfigError
+from twotower.errors import BundleError, ConfigError, TwoTowerWarning
 from twotower.objectives import PairLoss, Squared
 from twotower.objectives.registry import OBJECTIVES, settings_of
 from twotower.recommender import Recommender
@@ -108,6 +108,28 @@ def test_one_of_ones_own_is_trained_saved_and_loaded(registry, tmp_path: Path):
     again = Recommender.load(tmp_path / "bundle")
     assert again.objective == model.objective
     assert np.array_equal(again.predict(data()), model.predict(data()))
+
+
+def test_a_bundle_without_the_package_of_its_objective_says_so(registry, tmp_path: Path):
+    with registry.temporarily(squarred=Slanted):
+        TwoTower(objective=Slanted(1.0), dim=4, epochs=1, threads=1).fit(data().as_train()).save(
+            tmp_path / "b"
+        )
+    with pytest.raises(
+        BundleError, match=r"got 'squarred'\. The package that adds it may be missing"
+    ) as caught:
+        Recommender.load(tmp_path / "b")
+    assert "Did you mean" not in str(caught.value)
+
+
+def test_saving_a_class_of_a_script_warns(registry, tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(Slanted, "__module__", "__main__")
+    with registry.temporarily():
+        model = TwoTower(objective=Slanted(1.0), dim=4, epochs=1, threads=1).fit(data().as_train())
+        with pytest.warns(TwoTowerWarning, match="__main__:Slanted is a class of this script"):
+            model.save(tmp_path / "b")
+    with pytest.raises(BundleError, match="define it in a module and train again"):
+        Recommender.load(tmp_path / "b")
 
 
 def test_a_name_may_be_given_to_ones_own(registry):

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from twotower.config.explained import explain
 from twotower.core.registry import Registry
-from twotower.errors import ConfigError, RenamedWarning, nearest
+from twotower.errors import ConfigError, RenamedWarning
 
 if TYPE_CHECKING:
     import polars as pl
@@ -189,10 +189,7 @@ def kind_of(given: object, where: str = "kind") -> FeatureKind:
         raise ConfigError(f"'{where}.kind' is missing.")
     name = settings.pop("kind", given)
     if not isinstance(name, str) or (":" not in name and name not in KINDS.names()):
-        known = KINDS.names()
-        raise ConfigError(
-            f"'{where}' must be one of {', '.join(known)}; got {name!r}.{nearest(str(name), known)}"
-        )
+        raise KINDS.unknown(name, f"'{where}'")
     try:
         found = KINDS.get(name)
     except ConfigError as error:

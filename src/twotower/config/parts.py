@@ -20,7 +20,7 @@ from twotower.config.named import PartName
 from twotower.config.renamed import MOVED, renamed_warning
 from twotower.config.sections import Section
 from twotower.core.registry import Registry
-from twotower.errors import ConfigError, RenamedWarning, nearest
+from twotower.errors import ConfigError, RenamedWarning
 
 AUTO: Final = "auto"
 
@@ -51,14 +51,10 @@ class Place:
         Raises:
             ConfigError: there is no part of this name.
         """
-        known = self.registry.names()
-        if not isinstance(name, str) or (name not in known and ":" not in name):
-            options = list(dict.fromkeys((self.base.model_fields[self.key].default, *known)))
-            options = [one for one in options if isinstance(one, str)]
-            raise ConfigError(
-                f"'{self.section}.{self.key}' must be one of {', '.join(options)}; got {name!r}."
-                f"{nearest(str(name), options)}"
-            )
+        if not isinstance(name, str) or (name not in self.registry and ":" not in name):
+            default = self.base.model_fields[self.key].default
+            besides = [default] if isinstance(default, str) and default not in self.registry else []
+            raise self.registry.unknown(name, f"'{self.section}.{self.key}'", besides)
         return self.registry.get(name)
 
     def configs(self) -> Iterator[tuple[str, type[Any]]]:
@@ -235,6 +231,8 @@ def saved_parts(
     for place in (MODEL, OBJECTIVE):
         values = given[place.section]
         name = values.setdefault(place.key, place.registry.default)
+        if name not in place.registry:
+            raise place.registry.unknown(name, f"'{place.section}.{place.key}'", saved=True)
         made.append(place.part(name).Config.model_validate(place.read(name, values)))
     return made[0], made[1]
 

@@ -8,7 +8,8 @@ object of the class.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -125,6 +126,48 @@ class Registry(Generic[T]):
             self.register(part, known)
         return known
 
+    def unknown(
+        self, name: object, setting: str = "", besides: Sequence[str] = (), *, saved: bool = False
+    ) -> ConfigError:
+        """Return the error for a name without a class: what there is, or how to add what is missing.
+
+        Args:
+            name: the name.
+            setting: the setting that has it, for the message.
+            besides: other values of the setting.
+            saved: whether the name was written by a program, so that it has no typing error.
+        """
+        packages = f"entry points of the group 'twotower.{self.kind}'"
+        if not isinstance(name, str) or ":" not in name:
+            known = [*besides, *self.names()]
+            hint = "" if saved else nearest(str(name), known)
+            hint = hint or f" The package that adds it may be missing (by {packages}): install it."
+            return ConfigError(
+                f"{setting or self.kind} must be one of {', '.join(known)}; got {name!r}.{hint}"
+            )
+        module, _, within = name.partition(":")
+        home, registry = self._home()
+        there = f"from {home} import {registry}; {registry}.register"
+        if module == "__main__" or "<locals>" in within:
+            fix = "define it in a module and train again, or define it in this program and register it: "
+            fix += f"{there}({within.rpartition('.')[2]}, {name!r})"
+        else:
+            fix = (
+                f"import and register it: from {module} import {within.partition('.')[0]}; {there}({within})"
+            )
+        return ConfigError(
+            f"{self.kind} {name!r} is a class that this program doesn't have; {fix}. Commands have the "
+            f"classes of installed packages, by {packages}"
+        )
+
+    def _home(self) -> tuple[str, str]:
+        """Return the module that has this registry, and its name there."""
+        for place in (self._package, f"{self._package}.registry"):
+            for name, value in vars(sys.modules.get(place, self)).items():
+                if value is self:
+                    return place, name
+        return __name__, "Registry"
+
     def _keep(self, name: str, part: type[T]) -> type[T]:
         self._named(part, name)
         self._loaded[name] = part
@@ -142,16 +185,8 @@ class Registry(Generic[T]):
             found = getattr(import_module(module), within)
         elif name in self._added():
             found = self._added()[name].load()
-        elif ":" in name:
-            raise ConfigError(
-                f"{self.kind} {name!r} is a class that this program doesn't have; import "
-                f"{name.partition(':')[0]} and register the class first"
-            )
         else:
-            known = self.names()
-            raise ConfigError(
-                f"{self.kind} must be one of {', '.join(known)}, got {name!r}.{nearest(name, known)}"
-            )
+            raise self.unknown(name)
         return found
 
     def _place(self, given: str) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import polars as pl
@@ -25,6 +26,7 @@ from twotower.core.fingerprint import Fingerprint
 from twotower.core.forking import check_process
 from twotower.core.parts import Part, opened
 from twotower.core.tensors import Arrays
+from twotower.core.warn import warn
 from twotower.errors import BundleError, MissingExtraError
 from twotower.recommender.display import as_plain
 from twotower.recommender.state import RecommenderState
@@ -66,6 +68,7 @@ _OWN = (
     "hash",
 )
 """Keys of the manifest itself; the others are facts."""
+_SCRIPTS: Final = re.compile('"(__main__:[^"]+)"')
 
 
 def save_bundle(recommender: RecommenderState, directory: Path, facts: dict[str, Any]) -> None:
@@ -97,6 +100,11 @@ def save_bundle(recommender: RecommenderState, directory: Path, facts: dict[str,
                 "parts": {name: _digest(temporary / name) for name in parts},
             }
             manifest = json.loads(json.dumps(manifest))  # as it will be read: every key a string
+            for own in _SCRIPTS.findall(json.dumps(manifest)):
+                warn(
+                    f"{own} is a class of this script, which other programs can't import: they load the "
+                    "bundle only if they define and register it; define it in a module"
+                )
             manifest["hash"] = _manifest_hash(manifest)
             _write_text(temporary / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False))
     except (OSError, SafetensorError) as error:
