@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twotower.baselines import (
+    BPR,
+    IALS,
     RANKING_BASELINES,
     CategoryPopularity,
     Popularity,
@@ -420,3 +422,11 @@ def test_one_order_for_all_is_what_sorting_gives(worth, k):
 def test_settings_out_of_range_are_refused(name, setting, value):
     with pytest.raises(ConfigError, match=f"{setting} of the baseline '{name}'.*{value}"):
         RANKING_BASELINES[name](**{setting: value})
+
+
+@pytest.mark.parametrize("kind", [IALS, BPR])
+def test_no_more_factors_are_tried_than_the_data_has_users_or_items(kind):
+    rows = pl.DataFrame({"user_id": np.arange(300) % 50, "item_id": np.arange(300) % 90})
+    few = Feedback.of(Dataset.of(rows.unique(), schema={}).as_train())
+    assert kind.ladders(few)["factors"].values == (16, 32, 64)
+    assert kind.ladders(few)["factors"].closed == (False, True)

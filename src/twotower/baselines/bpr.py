@@ -80,12 +80,11 @@ class BPR(VectorBaseline):
     @classmethod
     def ladders(cls, feedback: Feedback) -> Mapping[str, Ladder]:
         """Return the search ranges of epochs, regularisation, learning rate and factors."""
-        del feedback  # the same for all data
         return {
             "iterations": ITERATIONS,
             "regularization": REGULARIZATIONS,
             "learning_rate": LEARNING_RATES,
-            "factors": FACTORS,
+            "factors": FACTORS.up_to(min(feedback.matrix.shape)),
         }
 
     def _fit(self, feedback: Feedback, seed: int) -> None:

@@ -22,7 +22,7 @@ from twotower.baselines.ranking import VectorBaseline, above_zero
 from twotower.baselines.search import Ladder, Point, Setting
 
 FACTORS = Ladder((16, 32, 64, 128, 256, 512, 1024), start=2)
-"""Dimensions that tuning may try."""
+"""Dimensions that tuning may try, up to the rank that the data can have."""
 ALPHAS = Ladder((1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0), start=3)
 """Weights that tuning may try."""
 STRENGTHS = Ladder((0.05, 0.08, 0.12, 0.2, 0.3, 0.45, 0.7, 1.1, 1.7), start=5)
@@ -74,8 +74,7 @@ class IALS(VectorBaseline):
     @classmethod
     def ladders(cls, feedback: Feedback) -> Mapping[str, Ladder]:
         """Return the search ranges of weight, strength (regularisation in units of `noise`) and factors."""
-        del feedback  # the same for all data
-        return {"alpha": ALPHAS, "strength": STRENGTHS, "factors": FACTORS}
+        return {"alpha": ALPHAS, "strength": STRENGTHS, "factors": FACTORS.up_to(min(feedback.matrix.shape))}
 
     @classmethod
     def made(cls, point: Point, feedback: Feedback) -> Self:

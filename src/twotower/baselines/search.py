@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 Setting = int | float | str | None
@@ -32,6 +32,18 @@ class Ladder:
     ordered: bool = True
     closed: tuple[bool, bool] = (False, False)
     strides: tuple[int, ...] = (1,)
+
+    def up_to(self, most: int) -> Ladder:
+        """Return the values up to the first that is ``most`` or above; if values are cut, it is closed there.
+
+        >>> Ladder((16, 32, 64, 128)).up_to(50)
+        Ladder(values=(16, 32, 64), start=0, ordered=True, closed=(False, True), strides=(1,))
+        """
+        below = sum(isinstance(value, int | float) and value < most for value in self.values)
+        kept = self.values[: below + 1]
+        if len(kept) == len(self.values):
+            return self
+        return replace(self, values=kept, start=min(self.start, len(kept) - 1), closed=(self.closed[0], True))
 
 
 @dataclass(frozen=True)
