@@ -230,7 +230,9 @@ class TestContract:
 
         found = kind.tune(data, judge, grades=grades, seed=1)
         assert points[-1] == wanted
-        assert (found.worth, found.at_edge) == (0, ())
+        assert found.worth == 0
+        # so few items leave two numbers of factors: the last but one is the smallest
+        assert set(found.at_edge) == {"factors"} & set(ladders)
         assert found.tried == len(points) - 1
         with pytest.raises(TrainingError, match=r"call fit\(train\) first"):
             found.baseline.rank(queries([0], CATALOGUE), 3)
