@@ -211,6 +211,35 @@ def test_commands_can_be_copied() -> None:
     assert any("twotower compare 'my runs/it'\"'\"'s'" in line for line in lines)
 
 
+def test_full_output_asks_for_nothing_that_is_above() -> None:
+    config, measured, run = configs()[True], results(ranks=True, gap=0.1), Path(SHORT)
+    beside = comparison(ranks=True, gap=0.1)
+    for made, short, long in (
+        (endings.trained, (config, measured, run), ""),
+        (endings.evaluated, (config, measured, measured, run), ""),
+        (endings.compared, (config, beside, [SHORT]), "Nothing is saved."),
+    ):
+        words = " ".join(map(str, [made(*short).ends, *made(*short).commands]))
+        assert "--full" in words
+        screen = made(*short, full=True)
+        assert screen.ends == long
+        assert not any("--full" in map(str, command) for command in screen.commands)
+
+
+def test_what_is_left_out_is_named() -> None:
+    ends = endings.compared(configs()[True], comparison(ranks=True, gap=0.1), [SHORT]).ends
+    assert ends.startswith(
+        "Nothing is saved; --full prints every model and metric, and why category popularity is left out."
+    )
+
+
+def test_an_evaluation_does_not_show_the_time_of_the_training() -> None:
+    config, measured, run = configs()[True], results(ranks=True, gap=0.1), Path(SHORT)
+    measured["seconds"] = {"train": 44.5}
+    assert dict(endings.trained(config, measured, run).facts)["model"].endswith("; 44.5 s")
+    assert "44.5" not in dict(endings.evaluated(config, measured, measured, run).facts)["model"]
+
+
 @given(
     name=st.text(min_size=1, max_size=60),
     numbers=st.tuples(*[st.one_of(st.none(), st.floats(-1e12, 1e12)) for _ in range(3)]),
@@ -268,7 +297,7 @@ def test_the_commands_end_in_their_screens(call: Any, tables: Path, tmp_path: Pa
             assert "[" in answer.out
     full = call("evaluate", tmp_path / "run-0", "--full").out.splitlines()
     assert len(full) > 2 * LINES
-    assert full[-len(call("evaluate", tmp_path / "run-0").out.splitlines()) :][0].startswith("Evaluated")
+    assert sum(line.startswith("Evaluated") for line in full[-LINES:]) == 1
 
 
 def test_many_notes_are_counted(capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,9 +30,13 @@ def test_tune_says_json_on_stdout_and_the_rest_on_stderr(tuned, tables: Path) ->
         (tables / "tuned" / "tune.json").read_text()
     )
     lines = tuned.err.splitlines()
-    assert "tune: searching for the lowest rmse on the validation set, at most 3 trials" in lines
+    assert (
+        "tune: searching for the lowest rmse on the validation set, at most 3 trials; trial 0 is your config"
+        in lines
+    )
     trials = [line for line in lines if line.startswith(("tune 1/3: ", "tune 2/3: ", "tune 3/3: "))]
-    assert len(trials) == 3
+    numbers = [line.split(": ")[1].split()[:2] for line in trials]
+    assert numbers == [["trial", "0"], ["trial", "1"], ["trial", "2"]]
     assert (
         f"; best {tuned.json['best']['validation']:.4f}, trial {tuned.json['best']['trial']}; dim "
         in trials[2]

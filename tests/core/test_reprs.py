@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import twotower as tt
 from twotower.config.kinds import KINDS
 from twotower.core.reprs import MOST, html_of, kinds_of, named, shortened, text_of
+from twotower.core.wording import count_of
 from twotower.retrieval import IvfIndex
 
 MOST_PUBLIC = 1_000
@@ -150,8 +151,19 @@ def test_what_they_say(held: dict[str, Any]) -> None:
     assert repr(held["train"]).startswith("Training set: 1,800 interactions of 40 users with ")
     assert "60 number" in repr(held["data"])
     text = repr(held["recommender"])
-    for part in ("ranks items", "1,800 interactions", "epochs in", "8 numbers", "40 users and 300 items"):
+    for part in (
+        "ranks items",
+        "1,800 interactions",
+        "of the refit in",
+        "8 numbers, linear towers",
+        "40 users and 300 items",
+    ):
         assert part in text
+    phases = [record["phase"] for record in held["recommender"].history]
+    trained, again = phases.count("train"), phases.count("refit")
+    assert trained > 0
+    assert again > 0
+    assert f"{count_of(trained, 'epoch')} and {again} of the refit in " in text
     assert repr(held["predicts"]).startswith("Recommender that predicts stars\n")
     assert repr(held["loaded"]) == text
     assert max(map(len, text.splitlines())) <= 80

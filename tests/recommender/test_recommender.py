@@ -147,12 +147,14 @@ def test_a_user_alone_gets_what_it_gets_among_others(model: Recommender) -> None
 
 @pytest.mark.parametrize("k", [0, -1])
 def test_k_out_of_range(model: Recommender, k: Any) -> None:
-    with pytest.raises(ConfigError, match=rf"k must lie between 1 and the catalogue's 30 items, got {k}"):
+    with pytest.raises(ConfigError, match=f"k must be at least 1, got {k}"):
         model.recommend([1000], k)
 
 
 def test_a_k_past_the_catalogue_is_cut_and_said(model: Recommender) -> None:
-    with pytest.warns(TwoTowerWarning, match="k = 31 is more than the catalogue's 30 items; lists have 30"):
+    with pytest.warns(
+        TwoTowerWarning, match="k = 31 is more than the catalogue's 30 items; lists have at most 30"
+    ):
         found = model.recommend(1000, N_ITEMS + 1)
     assert found.equals(model.recommend([1000], np.int64(N_ITEMS)))
 
@@ -262,9 +264,7 @@ def test_similar_items_are_those_of_a_brute_force() -> None:
 
 @pytest.mark.parametrize("k", [0, -1, 2.5, True, "3"])
 def test_similar_refuses_a_k_that_cannot_be(model: Recommender, k: Any) -> None:
-    with pytest.raises(
-        ConfigError, match=f"between 1 and the catalogue's {N_ITEMS - 1} other items, got {k!r}"
-    ):
+    with pytest.raises(ConfigError, match=f"at least 1, got {k!r}"):
         model.similar_items([500], k)
 
 

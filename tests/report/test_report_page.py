@@ -168,7 +168,9 @@ def test_what_is_left_out_and_a_ranking_below_popularity_are_said(ranked: Case) 
     assert (
         f"{evaluation.ranking.positives:,} test positives are ranked for; left out: 2 that are not among "
         "the candidates, 7 that the user has in the training set"
-    ) in content["notes"]
+    ) in content["measured_notes"]
+    assert case.evaluation.popularity.says in content["measured_notes"]
+    assert not {*content["notes"]} & {*content["measured_notes"]}
 
 
 def test_baselines_are_beside_it_as_measured(page: Page, kind: str, request: pytest.FixtureRequest) -> None:

@@ -69,5 +69,5 @@ def compare(
         return
     if full:
         print_comparison(comparison)
-    screen = endings.compared(settled, comparison, typed_config(config, settings), run)
+    screen = endings.compared(settled, comparison, typed_config(config, settings), run, full=full)
     print_screen(new_console(), screen)

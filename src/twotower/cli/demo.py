@@ -46,5 +46,7 @@ def demo(
         print_comparison(ranking)
         output.print_recommendations(result.recommendations, result.user)
     names = output.item_names(result.recommendations)
-    screen = endings.demonstrated(result.configs, rating, ranking, result.run.path, result.user, names)
+    screen = endings.demonstrated(
+        result.configs, rating, ranking, result.run.path, result.user, names, full=full
+    )
     print_screen(output.new_console(), screen)

@@ -31,7 +31,9 @@ _LONGEST_CONFIG = 130
 Words = tuple[str | Path, ...]
 
 
-def trained(config: Config, metrics: Mapping[str, Any], run: Path, user: Any = None) -> Screen:
+def trained(
+    config: Config, metrics: Mapping[str, Any], run: Path, user: Any = None, *, full: bool = False
+) -> Screen:
     """Return the screen after training.
 
     Args:
@@ -39,6 +41,7 @@ def trained(config: Config, metrics: Mapping[str, Any], run: Path, user: Any = N
         metrics: the content of its ``metrics.json``.
         run: its directory.
         user: an example user for `twotower recommend`.
+        full: whether every metric and note is printed above.
     """
     return Screen(
         title=f"Trained {_kind(config)}",
@@ -47,11 +50,13 @@ def trained(config: Config, metrics: Mapping[str, Any], run: Path, user: Any = N
         table=_table(config, metrics),
         saved=str(run),
         commands=(*_use(config, run, user), ("twotower", "compare", run), ("twotower", "report", run)),
-        ends=_rest(metrics, f"`twotower evaluate {run} --full` prints every metric"),
+        ends="" if full else _rest(metrics, f"`twotower evaluate {run} --full` prints every metric"),
     )
 
 
-def evaluated(config: Config, report: Mapping[str, Any], recorded: Mapping[str, Any], run: Path) -> Screen:
+def evaluated(
+    config: Config, report: Mapping[str, Any], recorded: Mapping[str, Any], run: Path, *, full: bool = False
+) -> Screen:
     """Return the screen after an evaluation.
 
     Args:
@@ -59,25 +64,31 @@ def evaluated(config: Config, report: Mapping[str, Any], recorded: Mapping[str, 
         report: what was measured now.
         recorded: the content of its ``metrics.json``.
         run: its directory.
+        full: whether every metric and note is printed above.
     """
-    data = recorded["data"]
+    data, more = recorded["data"], () if full else (("twotower", "evaluate", run, "--full"),)
     return Screen(
         title=f"Evaluated {_kind(config)}",
-        facts=_facts(config, data, sum(recorded.get("seconds", {}).values())),
+        facts=_facts(config, data),
         verdicts=_verdicts(config, report),
         table=_table(config, report),
         saved=str(run),
         commands=(
-            ("twotower", "evaluate", run, "--full"),
+            *more,
             ("twotower", "compare", run),
             ("twotower", "report", run),
         ),
-        ends=_rest({**report, "data": data}, "--full prints every metric and slice"),
+        ends="" if full else _rest({**report, "data": data}, "--full prints every metric and slice"),
     )
 
 
 def compared(
-    config: Config, comparison: Mapping[str, Any], command: Sequence[str], run: Path | None = None
+    config: Config,
+    comparison: Mapping[str, Any],
+    command: Sequence[str],
+    run: Path | None = None,
+    *,
+    full: bool = False,
 ) -> Screen:
     """Return the screen after a comparison.
 
@@ -86,6 +97,7 @@ def compared(
         comparison: as `Compared.as_dict`.
         command: the config and the settings as they were typed.
         run: the run that was compared; None if the model was trained only for the comparison.
+        full: whether every model, metric and note is printed above.
     """
     beside = best_of(comparison)
     others = [name for name in comparison["models"] if name != comparison["against"]]
@@ -101,8 +113,11 @@ def compared(
     verdicts += _ranks_too(comparison.get("popularity") or {})
     won = bool(verdicts) and verdicts[0].way == "better"
     data = comparison["data"]
-    skipped = len(comparison["skipped"])
-    left_out = f", and why {count_of(skipped, 'baseline')} {'is' if skipped == 1 else 'are'} left out"
+    skipped, unsaved = list(comparison["skipped"]), "Nothing is saved" if run is None else ""
+    more = "--full prints every model and metric"
+    if skipped:
+        more += f", and why {', '.join(skipped)} {'is' if len(skipped) == 1 else 'are'} left out"
+    more = "; ".join(filter(None, (unsaved, more)))
     return Screen(
         title=f"Compared {_kind(config)} with {count_of(len(others), 'baseline')}"
         + (f", {seeds} seeds" if seeds > 1 else ""),
@@ -113,12 +128,7 @@ def compared(
         else table_of(beside),
         saved="" if run is None else str(run),
         commands=_after_comparison(command, run, won=won),
-        ends=_rest(
-            {"data": data},
-            ("Nothing is saved; " if run is None else "")
-            + "--full prints every model and metric"
-            + (left_out if skipped else ""),
-        ),
+        ends=(unsaved and f"{unsaved}.") if full else _rest({"data": data}, more),
     )
 
 
@@ -129,6 +139,8 @@ def demonstrated(
     run: Path,
     user: Any,
     titles: Sequence[str],
+    *,
+    full: bool = False,
 ) -> Screen:
     """Return the screen after the demonstration.
 
@@ -139,6 +151,7 @@ def demonstrated(
         run: directory of the second.
         user: whom the titles are recommended to.
         titles: the recommended items, best first.
+        full: whether every model, metric and note is printed above.
     """
     _, config = configs
     verdicts = []
@@ -165,7 +178,7 @@ def demonstrated(
             ("twotower", "report", run),
             ("twotower", "init", "YOUR.csv", "--out", "mine.toml"),
         ),
-        ends="--full prints every model and metric, and all ten videos.",
+        ends="" if full else "--full prints every model and metric, and all ten videos.",
     )
 
 
@@ -216,7 +229,9 @@ def _kind(config: Config) -> str:
     return "a model that ranks" if config.objective.implicit else "a model that predicts the label"
 
 
-def _facts(config: Config, data: Mapping[str, Any], seconds: float) -> tuple[tuple[str, str], ...]:
+def _facts(
+    config: Config, data: Mapping[str, Any], seconds: float | None = None
+) -> tuple[tuple[str, str], ...]:
     where, rows = config.data.interactions, data.get("rows", {})
     name = config.data.source if where is None else Path(where).name
     sizes = [

@@ -24,4 +24,4 @@ def evaluate(run: RunArgument, full: FullOption = False, as_json: JsonOption = F
         print_evaluation(report)
         print_slices(report["slices"])
     done = workflows.Run.finished(run)
-    print_screen(new_console(), endings.evaluated(done.config(), report, done.metrics(), run))
+    print_screen(new_console(), endings.evaluated(done.config(), report, done.metrics(), run, full=full))

@@ -80,4 +80,5 @@ def train(
         print_evaluation(result.metrics)
         print_slices(result.metrics["slices"])
     user = result.recommender.user_ids[0]
-    print_screen(new_console(), endings.trained(settled, result.metrics, result.run.path, user))
+    screen = endings.trained(settled, result.metrics, result.run.path, user, full=full)
+    print_screen(new_console(), screen)

@@ -37,13 +37,15 @@ class TrialLines(Watcher):
         """Print the metric and the budget."""
         self._of = "" if budget.trials is None else f"/{budget.trials}"
         way = "highest" if measure.higher_is_better else "lowest"
-        log(f"tune: searching for the {way} {measure.name} on the validation set, {_limits(budget)}")
+        goal = f"searching for the {way} {measure.name} on the validation set"
+        log(f"tune: {goal}, {_limits(budget)}; trial 0 is your config")
 
     def ended(self, trial: Trial, best: Trial | None, trials: int, seconds: float) -> None:
         """Print the trial and the best so far."""
         del seconds
         so_far = "" if best is None else f"; best {best.value:.4f}, trial {best.number}"
-        log(f"tune {trials}{self._of}: {_became(trial)}{so_far}; {values_line(trial.values)}")
+        became = f"trial {trial.number} {_became(trial)}"
+        log(f"tune {trials}{self._of}: {became}{so_far}; {values_line(trial.values)}")
 
     def end(self, reason: str) -> None:
         """Print why the search ended."""
@@ -61,7 +63,7 @@ class TrialBar(Watcher):
         self._budget, self._metric = budget, measure.name
         total = 60.0 * budget.minutes if budget.minutes is not None else budget.trials
         self._best = f"{measure.name} ..."
-        self._task = self._progress.add_task("tune", total=total, told="first trial: your config")
+        self._task = self._progress.add_task("tune", total=total, told="trial 0: your config")
 
     def trial(self, number: int, values: Mapping[str, Any]) -> None:
         """Show the trial's number."""

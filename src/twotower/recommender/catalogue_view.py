@@ -63,11 +63,13 @@ class CatalogueView:
         try:
             wanted = operator.index("" if isinstance(k, bool) else k)  # type: ignore[arg-type]
         except TypeError:
-            raise ConfigError(f"k is a whole number between 1 and {there}, got {k!r}") from None
-        if wanted < 1 or not most:
-            raise ConfigError(f"k must lie between 1 and {there}, got {k!r}")
+            raise ConfigError(f"k must be a whole number, at least 1, got {k!r}") from None
+        if wanted < 1:
+            raise ConfigError(f"k must be at least 1, got {k!r}")
+        if not most:
+            raise ConfigError(f"a list needs at least one {self.what} to choose from; there are {there}")
         if wanted > most:
-            warn(f"k = {wanted:,} is more than {there}; lists have {most:,}")
+            warn(f"k = {wanted:,} is more than {there}; lists have at most {most:,}")
         return min(wanted, most)
 
     @property

@@ -260,10 +260,12 @@ class RecommenderState:
         return html_of(*self._described())
 
     def _described(self) -> tuple[str, Facts]:
-        schema = self.encoder.schema
+        schema, config = self.encoder.schema, self.model.config
         does = "ranks items" if self.objective.implicit else f"predicts {schema.label}"
         seconds = sum(record.get("seconds", 0.0) for record in self.history)
-        spent = f", {count_of(len(self.history), 'epoch')} in {seconds:.1f} s" if self.history else ""
+        refit = sum(record.get("phase") == "refit" for record in self.history)
+        then = f" and {refit:,} of the refit" if refit else ""
+        epochs = f", {count_of(len(self.history) - refit, 'epoch')}{then} in {seconds:.1f} s"
         known = []
         for entities, what in ((self.users, "user"), (self.items, "item")):
             cold = int((~entities.warm).sum())
@@ -272,8 +274,8 @@ class RecommenderState:
             )
         return f"Recommender that {does}", {
             "knows": " and ".join(known),
-            "trained on": count_of(len(self.seen.values), "interaction") + spent,
-            "vectors": f"{self.model.dim} numbers, objective {self.objective.name}",
+            "trained on": count_of(len(self.seen.values), "interaction") + epochs * bool(self.history),
+            "vectors": f"{config.dim} numbers, {config.kind} towers, objective {self.objective.name}",
             "user features": kinds_of(schema.users),
             "item features": kinds_of(schema.items),
             "shown with items": named(self.display.columns[1:]),

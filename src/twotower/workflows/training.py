@@ -136,19 +136,20 @@ def fit(
     checkpoints: Path | None = None,
     resume: bool = False,
 ) -> Recommender:
-    """Fit the two-tower model of a config, counting the seconds of "encode" and "train"."""
-    clock = FitClock(stages)
-    recommender = TwoTower.from_config(config).fit(
-        parts.train,
-        parts.validation,
-        checkpoints=checkpoints,
-        resume=resume,
-        callbacks=[clock, *callbacks],
-        progress=False,
-        exclude_seen=config.evaluation.exclude_seen,
-        rule=rule,
-    )
-    clock.lap("encode")
+    """Fit the two-tower model of a config, counting the seconds of "compile", "encode" and "train"."""
+    with stages.compiling():
+        clock = FitClock(stages)
+        recommender = TwoTower.from_config(config).fit(
+            parts.train,
+            parts.validation,
+            checkpoints=checkpoints,
+            resume=resume,
+            callbacks=[clock, *callbacks],
+            progress=False,
+            exclude_seen=config.evaluation.exclude_seen,
+            rule=rule,
+        )
+        clock.lap("encode")
     return recommender
 
 
