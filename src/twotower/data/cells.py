@@ -63,15 +63,26 @@ def _written_back(cells: pl.Series, found: pl.Series, ids: bool) -> pl.Series:
     return found
 
 
-def unpadded(cells: pl.Series, padded_name: bool, typed: bool) -> pl.Series:
-    """Return strings without the spaces around them, if these are padding."""
-    spaced = (cells.str.starts_with(" ") | cells.str.ends_with(" ")).fill_null(True)
-    if cells.count() == 0 or not spaced.drop_nulls().any():
+def unpadded(cells: pl.Series, padded_name: bool, *, typed: bool = False, ids: bool = False) -> pl.Series:
+    """Return strings without the spaces around them if these are padding, as numbers or flags if all are.
+
+    Args:
+        cells: n strings.
+        padded_name: whether the name of the column had spaces, too.
+        typed: whether they stay strings.
+        ids: as in `narrowed`.
+    """
+    spaced = cells.str.starts_with(" ") | cells.str.ends_with(" ")
+    if not (spaced | cells.str.starts_with("\t") | cells.str.ends_with("\t")).any():
         return cells
-    stripped = cells.str.strip_chars(" ")
-    stripped = stripped.set(stripped == "", None)
     if not typed:
-        numbers = narrowed(stripped)
-        if numbers.dtype != pl.String:
+        stripped = _stripped(cells, " \t")
+        numbers = narrowed(stripped, ids=ids)
+        if numbers.dtype != pl.String or _as(pl.Float64, stripped).count() == stripped.count():
             return numbers
-    return stripped if padded_name or spaced.all() else cells
+    return _stripped(cells, " ") if padded_name or spaced.drop_nulls().all() else cells
+
+
+def _stripped(cells: pl.Series, spaces: str) -> pl.Series:
+    stripped = cells.str.strip_chars(spaces)
+    return stripped.set(stripped == "", None)

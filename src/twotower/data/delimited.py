@@ -255,7 +255,7 @@ def _typed(file: _File, cells: pl.Series, dtypes: Dtypes, *, is_id: bool) -> pl.
         return _converted(file, cells, dtypes[name])
     if found.dtype != pl.String:
         return found
-    return unpadded(found, name in file.header.padded, name in dtypes or is_id)
+    return unpadded(found, name in file.header.padded, typed=name in dtypes, ids=is_id)
 
 
 def _converted(file: _File, cells: pl.Series, dtype: pl.DataType | type[pl.DataType]) -> pl.Series:

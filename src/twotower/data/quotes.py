@@ -38,7 +38,8 @@ class Marks:
         separators: number of separators, those within quotes included.
         lines: number of lines.
         odd: whether a quote is in an invalid place.
-        coded: whether a field begins like a code: with a plus sign, or a zero and a digit.
+        coded: whether a field begins like a code (with a plus sign, or a zero and a digit) or with a space
+            and something else than a letter.
     """
 
     quotes: int
@@ -70,18 +71,24 @@ def marks(text: RawText, separator: str) -> Marks:
             opens, closes = at[quotes % 2 :: 2], at[1 - quotes % 2 :: 2]
             odd = odd or not (beside[codes[opens - 1]].all() and beside[codes[closes + 1]].all())
             quotes += len(at)
-        begins &= codes[1:] - np.uint8(ord("+")) <= ord("0") - ord("+")  # +,-./0; others wrap around
+        like = codes[1:] - np.uint8(ord("+")) <= ord("0") - ord("+")  # +,-./0; others wrap around
+        like |= codes[1:] == ord(" ")
+        if separator != "\t":
+            like |= codes[1:] == ord("\t")
+        begins &= like
         coded = coded or _any_code(codes, np.flatnonzero(begins[:-1]) + 1)
         before = block[-1:]
     return Marks(quotes, separators, lines + (before != b"\n"), odd or quotes % 2 == 1, coded)
 
 
 def _any_code(codes: npt.NDArray[np.uint8], at: npt.NDArray[np.int64]) -> bool:
-    """Return whether a field that begins at one of some places does so with +, -0, or 0 and a digit."""
+    """Return whether a field that begins at one of some places does so with +, -0, 0 and a digit, or a space
+    and no letter."""
     first, digit = codes[at], codes[at + 1] - np.uint8(ord("0")) < 10
     third = codes[np.minimum(at + 2, len(codes) - 1)]
     negative = (first == ord("-")) & (codes[at + 1] == ord("0")) & (third != ord("."))
-    return bool((((first == ord("0")) & digit) | (first == ord("+")) | negative).any())
+    spaced = ((first == ord(" ")) | (first == ord("\t"))) & (codes[at + 1] < ord("A"))
+    return bool((((first == ord("0")) & digit) | (first == ord("+")) | negative | spaced).any())
 
 
 def _blocks(text: RawText) -> Iterator[bytes]:

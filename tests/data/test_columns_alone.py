@@ -1,0 +1,62 @@
+"""How a column of a delimited file is read depends on its own values, wherever they stand, and on no other
+column."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from twotower.data import delimited
+from twotower.data.tables import read_table
+
+Values = list[object]
+BESIDE = {
+    "text": ["x", "y"],
+    "codes": ["007", "8"],
+    "dates": ["01/01/2020", "13/01/2020"],
+    "signs": ["+1", "2"],
+    "long": ["12345678901234567890", "5"],
+    "late_text": ["1", "x"],
+    "quotes": ['"a,b"', '"c ""d"""'],
+    "lone_quotes": ['5" disk', "y"],
+    "spaces": [" 1", "2"],
+}
+
+
+@pytest.mark.parametrize("is_id", [False, True], ids=["feature", "id"])
+@pytest.mark.parametrize(
+    ("written", "want", "as_id"),
+    [
+        (["1", "2", " 1"], [1, 2, 1], None),
+        (["1 ", "2", "1"], [1, 2, 1], None),
+        (["1", "\t2"], [1, 2], None),
+        (["1", " 007"], ["1", "007"], None),
+        (["a", " a"], ["a", " a"], None),
+        ([" a", " b"], ["a", "b"], None),
+        ([" 1.5", "2"], [1.5, 2.0], None),
+        (["1e5", " 2"], [1e5, 2.0], ["1e5", "2"]),
+        (["007", "8"], ["007", "8"], None),
+        (["1", "+7"], ["1", "+7"], None),
+        (["1", "", "3"], [1, None, 3], None),
+    ],
+)
+def test_a_column_is_read_by_its_own_values(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_id: bool,
+    written: list[str],
+    want: Values,
+    as_id: Values | None,
+) -> None:
+    expected = pl.Series("a", as_id if is_id and as_id is not None else want)
+    path = tmp_path / "t.csv"
+    for values, right in ((written, expected), (written[::-1], expected.reverse())):
+        for beside in BESIDE.values():
+            others = [beside[min(row, 1)] for row in range(len(values))]
+            rows = [f"{one},{other}\n" for one, other in zip(values, others, strict=True)]
+            path.write_text("a,b\n" + "".join(rows), newline="")
+            for sample in (1, 2, 10_000):
+                monkeypatch.setattr(delimited, "_SAMPLE", sample)
+                got = read_table(path, ids=("a",) if is_id else ()).get_column("a")
+                case = (values, others, sample)
+                assert (case, got.dtype, got.to_list()) == (case, right.dtype, right.to_list())
