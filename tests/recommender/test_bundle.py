@@ -310,14 +310,14 @@ def test_a_manifest_that_is_none(content: str, copy: Path) -> None:
         Recommender.load(copy)
 
 
-@pytest.mark.parametrize(("step", "fix"), [(1, "upgrade"), (-2, "train again")])
+@pytest.mark.parametrize(("step", "fix"), [(1, "upgrade"), (-3, "train again")])
 def test_another_format_says_what_to_do(step: int, fix: str, copy: Path) -> None:
     manifest = json.loads((copy / MANIFEST).read_text(encoding="utf-8"))
     manifest["format"] = FORMAT + step
     (copy / MANIFEST).write_text(json.dumps(manifest))
     with pytest.raises(
         BundleError,
-        match=rf"has format {FORMAT + step}, this version reads formats 2 and {FORMAT}.*written by .*{fix}",
+        match=rf"has format {FORMAT + step}, this version reads formats 2 to {FORMAT}.*written by .*{fix}",
     ):
         Recommender.load(copy)
 

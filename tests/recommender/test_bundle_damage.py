@@ -29,6 +29,7 @@ from twotower.errors import BundleError
 from twotower.estimator import TwoTower
 from twotower.recommender import Recommender
 from twotower.recommender.bundle import PARTS, read_bundle
+from twotower.recommender.query import Query
 
 OLD = Path(__file__).parent / "bundles"
 posix = pytest.mark.skipif(os.name != "posix", reason="pipes and links are POSIX's")
@@ -288,6 +289,21 @@ def test_a_bundle_of_format_2_still_loads() -> None:
     table = found.recommend(found.user_ids.to_list(), 5)
     assert table["item_id"].to_list() == answers["items"]
     assert table["score"].to_list() == pytest.approx(answers["scores"], rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["linear", "mlp"])
+def test_a_bundle_of_format_3_answers_as_the_version_that_wrote_it(kind: str) -> None:
+    folder = OLD / "format_3" / kind
+    found, answers = Recommender.load(folder / "bundle"), json.loads((folder / "answers.json").read_bytes())
+    table = found.recommend(found.user_ids.to_list(), 5)
+    assert table["item_id"].to_list() == answers["items"]
+    assert table["score"].to_list() == pytest.approx(answers["scores"], rel=1e-5)
+    lists = found.recommend(Query(history=[101, 103], labels=[5.0, 4.0]), 5)
+    assert lists["item_id"].to_list() == answers["history"]
+    assert lists["score"].to_list() == pytest.approx(answers["history_scores"], rel=1e-5)
+    assert found.similar_items([101], k=3)["item_id"].to_list() == answers["similar"]
+    vectors = found.encode_queries(Query(features={"age": 30.0}))
+    np.testing.assert_allclose(vectors, [answers["vector"]], rtol=1e-4, atol=1e-6)
 
 
 def test_a_bundle_of_an_older_format_says_which_version_wrote_it() -> None:

@@ -43,10 +43,10 @@ from twotower.recommender.unpacking import (
 )
 from twotower.retrieval import index_from_bytes
 
-FORMAT = 3
+FORMAT = 4
 """Version of the saved form that is written."""
-_READABLE = (2, FORMAT)
-"""Versions that are read; 2 had the settings' old names. A bundle of another version is refused."""
+_READABLE = (2, 3, FORMAT)
+"""Versions that are read: 2 had the old names of settings, 3 no kind of towers. Others are refused."""
 MANIFEST = "bundle.json"
 BUNDLE, CONFIG = "bundle", "config.toml"
 """Names in a run directory: the bundle, and the config."""
@@ -236,9 +236,13 @@ def _manifest(directory: Path, files: Mapping[str, Part | str]) -> dict[str, Any
         if type(number) is int and number not in _READABLE:
             writer = manifest.get("written_by") or manifest.get("version") or "of an unknown version"
             raise BundleError(
-                f"bundle {directory} has format {number}, this version reads formats 2 and {FORMAT}; it "
-                f"was written by twotower {str(writer)[:20]}, this is {version('twotower')}: "
-                + ("upgrade twotower" if number > FORMAT else "load it with that version, or train again")
+                f"bundle {directory} has format {number}, this version reads formats {_READABLE[0]} to "
+                f"{FORMAT}; it was written by twotower {str(writer)[:20]}, this is {version('twotower')}: "
+                + (
+                    "upgrade twotower"
+                    if number > FORMAT
+                    else "load it with the version that wrote it, or train again"
+                )
             )
         parts = manifest["parts"]
         whole = (
