@@ -23,6 +23,10 @@ class DataError(TwoTowerError):
     """A table is invalid: missing file or column, a value of the wrong kind, a duplicate or null id."""
 
 
+class TrainPartError(DataError, TypeError):
+    """Data that are not marked as a training set are given where one is required."""
+
+
 class DownloadError(TwoTowerError):
     """A download failed: offline, interrupted, or the checksum does not match."""
 

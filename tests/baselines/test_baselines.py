@@ -11,7 +11,7 @@ from twotower.baselines.biases import DEFAULT, GRID, NormalEquations
 from twotower.config.schema import Schema
 from twotower.data.dataset import Dataset
 from twotower.data.splitting import split_three
-from twotower.errors import ConfigError, DataError, TrainingError
+from twotower.errors import ConfigError, DataError, TrainingError, TrainPartError
 
 SCHEMA = Schema(
     label="label",
@@ -159,11 +159,11 @@ class TestContract:
     def test_a_refit_is_refused_before_a_fit_and_on_anything_but_a_train_part(self, name, parts):
         with pytest.raises(TrainingError, match=r"call fit\(train, validation\) first"):
             BASELINES[name]().refit(parts.train)
-        with pytest.raises(TypeError, match="TrainPart"):
+        with pytest.raises(TrainPartError, match="TrainPart"):
             BASELINES[name]().fit(parts.train).refit(parts.validation)
 
     def test_is_fitted_on_a_train_part_only(self, name, parts):
-        with pytest.raises(TypeError, match="TrainPart"):
+        with pytest.raises(TrainPartError, match="TrainPart"):
             BASELINES[name]().fit(parts.test)
 
     def test_refuses_to_predict_before_it_is_fitted(self, name, parts):

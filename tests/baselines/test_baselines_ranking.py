@@ -23,7 +23,7 @@ from twotower.baselines.ranking import POWERS, VectorBaseline
 from twotower.config.schema import Schema
 from twotower.core.lists import Lists
 from twotower.data.dataset import Dataset
-from twotower.errors import ConfigError, DataError, TrainingError
+from twotower.errors import ConfigError, DataError, TrainingError, TrainPartError
 from twotower.evaluation.ranker import Ranker, RankRequest
 
 SCHEMA = Schema(items={"genre": "category", "tags": "categories"})
@@ -309,9 +309,9 @@ class TestContract:
             kind.tune(train, lambda ranker: float("nan"))
 
     def test_is_fitted_on_a_train_part_only(self, name):
-        with pytest.raises(TypeError, match="TrainPart"):
+        with pytest.raises(TrainPartError, match="TrainPart"):
             make(name).fit(dataset())
-        with pytest.raises(TypeError, match="TrainPart"):
+        with pytest.raises(TrainPartError, match="TrainPart"):
             RANKING_BASELINES[name].tune(dataset(), lambda ranker: 1.0)
 
     def test_refuses_to_rank_before_it_is_fitted(self, name):

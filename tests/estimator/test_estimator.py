@@ -17,7 +17,7 @@ import torch
 from twotower.config.kinds import kind_of
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.splitting import carve_validation, split
-from twotower.errors import ConfigError, TrainingError
+from twotower.errors import ConfigError, TrainingError, TrainPartError, TwoTowerError
 from twotower.estimator import TwoTower
 from twotower.recommender import Recommender
 from twotower.recommender.query import Query
@@ -643,8 +643,10 @@ def test_a_label_is_needed() -> None:
 @pytest.mark.parametrize("with_validation", [True, False])
 def test_a_model_is_trained_on_a_train_part_only(with_validation: bool) -> None:
     data = planted(1300)
-    with pytest.raises(TypeError, match=r"TrainPart.* got Dataset"):
+    with pytest.raises(TrainPartError, match=r"TrainPart.* got Dataset"):
         TwoTower().fit(data, data if with_validation else None)  # type: ignore[arg-type]
+    assert issubclass(TrainPartError, TypeError)  # as it was caught before
+    assert issubclass(TrainPartError, TwoTowerError)
 
 
 def test_what_only_a_trained_model_has_says_where_it_is() -> None:

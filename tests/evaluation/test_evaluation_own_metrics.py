@@ -250,14 +250,26 @@ class Broken(FirstHit):
         ([Broken(None)], DataError, "got None"),
         ([Broken], ConfigError, "metric Broken can't be made: .*given.*; give an object of it"),
         ([FirstHit, FirstHit()], ConfigError, "several are named 'first_hit'"),
-        ([recall_at_7], ConfigError, r"functions as \{name: function\}; got <function recall_at_7"),
-        (["ndcg"], ConfigError, "metrics must be Metric objects"),
+        ([recall_at_7], ConfigError, r"got <function recall_at_7.*; write \{'recall_at_7': recall_at_7\}"),
+        (recall_at_7, ConfigError, r"functions as \{name: function\}; got <function recall_at_7"),
+        (["ndcg"], ConfigError, "metrics must be objects or subclasses of Metric"),
+        ("ndcg", ConfigError, "metrics must be objects or subclasses of Metric.*; got 'ndcg'"),
+        (7, ConfigError, "metrics must be objects or subclasses of Metric.*; got 7"),
         ({"ndcg": FirstHit}, ConfigError, "needs a name of its own, got 'ndcg'"),
     ],
 )
 def test_what_is_no_metric_is_refused(parts, metrics, error, message) -> None:
     with pytest.raises(error, match=message):
         measured(parts, metrics)
+
+
+def test_one_metric_needs_no_list_and_a_key_is_its_name(parts) -> None:
+    listed = measured(parts, [FirstHit]).metrics["first_hit@7"].value
+    assert measured(parts, FirstHit).metrics["first_hit@7"].value == listed
+    assert measured(parts, FirstHit()).metrics["first_hit@7"].value == listed
+    named = measured(parts, {"y": FirstHit}).metrics
+    assert named["y@7"].value == listed
+    assert "first_hit@7" not in named
 
 
 def test_a_class_is_registered_by_its_name() -> None:

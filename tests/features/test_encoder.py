@@ -14,7 +14,7 @@ import torch
 
 from twotower.config.kinds import kind_of
 from twotower.data.dataset import Dataset, TrainPart
-from twotower.errors import DataError
+from twotower.errors import DataError, TrainPartError
 from twotower.features import Bag, Codes, Dense, Encoder
 from twotower.features.categories import Categories
 from twotower.features.category import Category
@@ -95,7 +95,7 @@ def test_a_row_counts_once_however_many_interactions_it_has() -> None:
 def test_an_encoder_is_fitted_on_a_train_part_only(cut: Any) -> None:
     part = train_part(users([1, 2, 3]), [1, 2, 3])
     plain = Dataset(part.interactions, part.users, part.items, part.schema)
-    with pytest.raises(TypeError, match=r"must be fitted on a training set .* got Dataset"):
+    with pytest.raises(TrainPartError, match=r"must be fitted on a training set .* got Dataset"):
         Encoder.fit(cut(plain))
 
 

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 import twotower as tt
-from twotower.errors import ConfigError, TwoTowerWarning
+from twotower.errors import ConfigError, TrainPartError, TwoTowerWarning
 
 QUICK: dict[str, Any] = {"dim": 8, "threads": 1, "epochs": 2}
 
@@ -85,7 +85,7 @@ def test_what_can_not_be_compared_is_refused(parts) -> None:
         tt.compare(train, test, ranks, others={"two-tower": ranks})
     with pytest.raises(ConfigError, match=r"'evaluation.resamples' must be at least 100"):
         tt.compare(train, test, ranks, resamples=1)
-    with pytest.raises(TypeError, match="TrainPart only, got Dataset"):
+    with pytest.raises(TrainPartError, match=r"a training set \(TrainPart\), got Dataset"):
         tt.compare(test, test)
 
 

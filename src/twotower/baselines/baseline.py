@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from twotower.data.dataset import Dataset, TrainPart
+from twotower.data.dataset import Dataset, TrainPart, check_train
 from twotower.errors import ConfigError, DataError, TrainingError
 from twotower.evaluation.predictor import Predictor
 
@@ -67,11 +67,11 @@ class Baseline(Predictor):
             This model.
 
         Raises:
-            TypeError: ``train`` is not marked as a training set.
+            TrainPartError: ``train`` is not marked as a training set.
             ConfigError: the schema has no label, or the cap is not finite.
             DataError: a set has no rows, or no training row has a weight above 0.
         """
-        _check_train(train)
+        check_train(train, "a baseline")
         if cap is not None and not np.isfinite(cap):
             raise ConfigError(f"cap must be finite; got {cap}. Pass None to fit the label unchanged")
         self._fitted = False
@@ -97,10 +97,10 @@ class Baseline(Predictor):
             This model.
 
         Raises:
-            TypeError, ConfigError, DataError: as in `fit`.
+            TrainPartError, ConfigError, DataError: as in `fit`.
             TrainingError: the model is not fitted, so no settings are chosen.
         """
-        _check_train(everything)
+        check_train(everything, "a baseline")
         if not self._fitted:
             raise TrainingError(
                 f"the baseline {self.name!r} can't be refitted before it is fitted; "
@@ -136,14 +136,6 @@ class Baseline(Predictor):
     @abstractmethod
     def _predict(self, data: Dataset) -> FloatArray:
         """Return (n,) finite predictions of the target."""
-
-
-def _check_train(train: Dataset) -> None:
-    if not isinstance(train, TrainPart):
-        raise TypeError(
-            f"a baseline must be fitted on a training set (TrainPart); got {type(train).__name__}. Use the "
-            "first part that twotower.split returns, or Dataset.as_train() if all of it is for training"
-        )
 
 
 def _examples(part: Dataset, cap: float | None, name: str, weights: str | None) -> Examples:

@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 
 from twotower.baselines.baseline import FloatArray
 from twotower.core.vocabulary import Vocabulary
-from twotower.data.dataset import TrainPart
+from twotower.data.dataset import TrainPart, check_train
 from twotower.errors import DataError
 
 _BLOCK = 2**22
@@ -48,15 +48,10 @@ class Feedback:
                 has the highest. None: all 1.
 
         Raises:
-            TypeError: ``train`` is not marked as a training set.
+            TrainPartError: ``train`` is not marked as a training set.
             DataError: it has no rows, or the grades are invalid.
         """
-        if not isinstance(train, TrainPart):
-            raise TypeError(
-                f"a baseline must be fitted on a training set (TrainPart); got {type(train).__name__}. Use "
-                "the first part that twotower.split returns, or Dataset.as_train() if all of it is for "
-                "training"
-            )
+        check_train(train, "a baseline")
         rows = train.interactions.select(user=train.schema.user, item=train.schema.item)
         value = np.ones(rows.height) if grades is None else _checked(grades, rows.height)
         rows = rows.with_columns(value=pl.Series(value)).filter(pl.col("value") > 0)

@@ -132,7 +132,7 @@ class RankingBaseline(Ranker):
         Raises:
             ConfigError: the baseline does not apply to the schema of ``train``.
             DataError: the validation score is not finite.
-            TypeError: as in `fit`.
+            TrainPartError: as in `fit`.
         """
         feedback = Feedback.of(train, grades)
         ladders = {**({"power": POWERS} if feedback.graded else {}), **cls.ladders(feedback)}
@@ -154,7 +154,7 @@ class RankingBaseline(Ranker):
         Raises:
             ConfigError: the baseline does not apply to the schema of ``train``.
             DataError: no rows, more items than the baseline can handle, or invalid grades.
-            TypeError: ``train`` is not marked as a training set.
+            TrainPartError: ``train`` is not marked as a training set.
         """
         return self._fit_on(Feedback.of(train, grades), seed)
 

@@ -23,7 +23,7 @@ from twotower.core.where import Found
 from twotower.core.wording import count_of
 from twotower.data.checks import check_interactions, check_table, common_id_type
 from twotower.data.merged import arranged, refuse_long_form
-from twotower.errors import DataError, nearest
+from twotower.errors import DataError, TrainPartError, nearest
 
 Frame = Any
 """A Polars or pandas data frame."""
@@ -191,6 +191,19 @@ class TrainPart(Dataset):
             for part in (self, validation)
         ]
         return self.with_interactions(pl.concat(parts, how="diagonal_relaxed")).as_train()
+
+
+def check_train(train: object, what: str) -> None:
+    """Refuse whatever is not marked as a training set; ``what`` is to be fitted.
+
+    Raises:
+        TrainPartError: it is not a `TrainPart`.
+    """
+    if not isinstance(train, TrainPart):
+        raise TrainPartError(
+            f"{what} must be fitted on a training set (TrainPart), got {type(train).__name__}; use the first "
+            "part that twotower.split returns, or Dataset.as_train() if all of it is for training"
+        )
 
 
 def to_polars(frame: Frame) -> pl.DataFrame:

@@ -16,7 +16,7 @@ from twotower.config.renamed import current_keywords
 from twotower.core.forking import check_process
 from twotower.core.reprs import html_of
 from twotower.core.warn import deprecated
-from twotower.data.dataset import Dataset, TrainPart
+from twotower.data.dataset import Dataset, TrainPart, check_train
 from twotower.data.splitting import carve_validation
 from twotower.errors import ConfigError, TwoTowerWarning, yes_or_no
 from twotower.estimator.fitting import Fit, pick_device
@@ -290,7 +290,7 @@ class TwoTower:
             listener: deprecated, use ``callbacks``.
 
         Raises:
-            TypeError: train is not a `TrainPart`.
+            TrainPartError: train is not a `TrainPart`.
             ConfigError: the schema names no label; the device is not there; ``resume`` without
                 ``checkpoints``; another argument is not valid.
             TrainingError: the loss does not stay finite; the checkpoint belongs to another run.
@@ -313,11 +313,7 @@ class TwoTower:
         if listener is not None:
             deprecated("fit(listener=...)", "callbacks=[...] with objects of subclasses of twotower.Callback")
             told.callbacks.append(ListenerCallback(listener))
-        if not isinstance(train, TrainPart):
-            raise TypeError(
-                f"a model is trained on a TrainPart only, got {type(train).__name__}; "
-                "use the first part that twotower.split returns, or Dataset.as_train() if all is for training"
-            )
+        check_train(train, "a model")
         if train.schema.label is None and not self.objective.implicit:
             raise ConfigError(
                 f"objective {self.objective.name!r} predicts a label; the schema has none: set schema.label"

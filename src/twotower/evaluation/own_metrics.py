@@ -21,8 +21,8 @@ Function = Callable[[list[list[Any]], list[list[Any]]], Sequence[float]]
 Own = Function | Metric | type[Metric]
 """A metric of one's own."""
 
-OwnMetrics = Mapping[str, Own] | Iterable[Metric | type[Metric]]
-"""Metrics of one's own: by name, or those that have a name."""
+OwnMetrics = Mapping[str, Own] | Iterable[Metric | type[Metric]] | Metric | type[Metric]
+"""Metrics of one's own: by name, or one or several that have a name."""
 
 
 class FunctionMetric(RankingMetric):
@@ -67,6 +67,8 @@ class MetricSet:
         Raises:
             ConfigError: what is given is no metric, has no name of its own, or can't be measured here.
         """
+        if given is not None and (isinstance(given, str) or not isinstance(given, Iterable)):
+            given = [given]
         named = given.items() if isinstance(given, Mapping) else [(None, one) for one in given or ()]
         own: dict[str, Metric] = {}
         for name, one in named:
@@ -132,11 +134,16 @@ def _metric(name: str | None, given: Any) -> Metric:
             ) from None
     if isinstance(given, Metric):
         metric = given.as_named(getattr(given, "name", "") if name is None else name)
-    elif name is None or not callable(given):
+    elif name is None:
+        word = "" if isinstance(given, type) else getattr(given, "__name__", "")
+        hint = f"; write {{{word!r}: {word}}}" if word.isidentifier() else ""
+        raise ConfigError(
+            "metrics must be objects or subclasses of Metric, or functions as {name: function}; got "
+            f"{given!r}{hint}"
+        )
+    elif not callable(given):
         raise ConfigError(
             f"metric {name!r} must be a function of (recommended, relevant) or a Metric, got {given!r}"
-            if name is not None
-            else f"metrics must be Metric objects, or functions as {{name: function}}; got {given!r}"
         )
     else:
         metric = FunctionMetric(name, given)

@@ -14,7 +14,7 @@ from twotower.config.schema import Schema
 from twotower.core.blocks import Bag, Block, Codes, Dense, EncodedShape, Form
 from twotower.core.reprs import ShortRepr
 from twotower.core.vocabulary import Vocabulary
-from twotower.data.dataset import TrainPart
+from twotower.data.dataset import TrainPart, check_train
 
 
 @dataclass(frozen=True, repr=False)
@@ -99,14 +99,11 @@ class Encoder(ShortRepr):
         in the validation or test set are ignored.
 
         Raises:
-            TypeError: ``train`` is a dataset not marked as a training set. An encoder fitted on rows that are
-                later used for testing leaks; `twotower.split` and `Dataset.as_train` make training sets.
+            TrainPartError: ``train`` is a dataset not marked as a training set. An encoder fitted on rows
+                that are later used for testing leaks; `twotower.split` and `Dataset.as_train` make training
+                sets.
         """
-        if not isinstance(train, TrainPart):
-            raise TypeError(
-                f"an encoder must be fitted on a training set (TrainPart); got {type(train).__name__}. "
-                "Use the first part that twotower.split returns, or Dataset.as_train() if all is for training"
-            )
+        check_train(train, "an encoder")
         schema = train.schema
         return cls(
             schema,

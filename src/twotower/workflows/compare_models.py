@@ -12,7 +12,7 @@ from twotower.config import Config, EvaluationConfig
 from twotower.core.registry import Registry
 from twotower.core.warn import warn
 from twotower.core.wording import count_of
-from twotower.data.dataset import Dataset, TrainPart
+from twotower.data.dataset import Dataset, TrainPart, check_train
 from twotower.data.splitting import Parts, carve_validation
 from twotower.errors import ConfigError, nearest
 from twotower.estimator import TwoTower, validated
@@ -65,15 +65,11 @@ def compare(
         resamples: bootstrap resamples of the users.
 
     Raises:
-        TypeError: train is not a `TrainPart`.
+        TrainPartError: train is not a `TrainPart`.
         ConfigError: an unknown baseline, or a setting out of range.
         DataError: there are no positives to rank, or no label to predict.
     """
-    if not isinstance(train, TrainPart):
-        raise TypeError(
-            f"models are trained on a TrainPart only, got {type(train).__name__}; use the first part that "
-            "twotower.split returns"
-        )
+    check_train(train, "a model")
     model = TwoTower() if model is None else model
     named = {OURS: model, **(others or {})}
     if others is not None and OURS in others:
