@@ -139,6 +139,25 @@ def test_users_may_come_in_any_form(model: Recommender, form: Callable[[list[int
     assert model.recommend(users, 3).equals(model.recommend([1003, 1000], 3))
 
 
+def test_ids_of_several_types_in_one_call_are_each_found(model: Recommender) -> None:
+    users, items = [1003.0, "1007", 1001], [503.0, "504", 502]
+    plain = [1003, 1007, 1001], [503, 504, 502]
+    assert model.recommend(users, 4).equals(model.recommend(plain[0], 4))
+    for name in ("allow", "deny"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", TwoTowerWarning)
+            found = model.recommend(1003, 9, exclude_seen=False, **{name: items})
+        assert found.equals(model.recommend(1003, 9, exclude_seen=False, **{name: plain[1]}))
+    assert model.similar_items(items, 3).equals(model.similar_items(plain[1], 3))
+    assert model.explain(1003, items).equals(model.explain(1003, plain[1]))
+    queries = [Query(history=[one]) for one in items] + [Query(user=one) for one in users]
+    apart = np.concatenate([model.encode_queries(one) for one in queries])
+    npt.assert_array_equal(model.encode_queries(queries), apart)
+    pairs = {"user_id": pl.Series(users, dtype=pl.Object), "item_id": pl.Series(items, dtype=pl.Object)}
+    known = pl.DataFrame({"user_id": plain[0], "item_id": plain[1]})
+    assert model.score(pl.DataFrame(pairs))["prediction"].equals(model.score(known)["prediction"])
+
+
 def test_a_user_alone_gets_what_it_gets_among_others(model: Recommender) -> None:
     everyone = model.recommend(model.user_ids, 4)
     for user in (1000, 1011, COLD_USER):

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import numpy as np
 import polars as pl
 
+from twotower.core.id_text import as_text, canonical
 from twotower.errors import DataError
 
 Id = str | bytes | int | float | np.generic
 """One id, as callers pass it."""
 Ids = Id | Iterable[Any] | pl.Series
 """Ids as callers pass them: a single id, or a flat list, set, array or series."""
+_FLAT: Final = frozenset((int, float, str, type(None)))
 
 
 def as_series(ids: Ids, what: str = "ids") -> pl.Series:
     """Return ids as a series (n,), from any container. A bare string or number is one id.
 
-    >>> as_series("12").to_list(), as_series([12, 7]).to_list()
-    (['12'], [12, 7])
+    Ids of several types become whole numbers if all are, else text, so that each is found as it is alone.
+
+    >>> as_series("12").to_list(), as_series([12, 7.0]).to_list(), as_series([12, 7.0, "x"]).to_list()
+    (['12'], [12, 7], ['12', '7', 'x'])
 
     Args:
         ids: as above.
@@ -29,22 +33,40 @@ def as_series(ids: Ids, what: str = "ids") -> pl.Series:
     Raises:
         DataError: ids is a table, a mapping, or a nested list.
     """
-    if isinstance(ids, pl.Series):
+    if isinstance(ids, pl.Series) and ids.dtype != pl.Object:
         if ids.dtype.is_nested():
             raise _not_flat(what, ids[0] if len(ids) else ids.dtype)
-        return ids.cast(pl.String, strict=False) if ids.dtype in (pl.Binary, pl.Object) else ids
+        return ids.cast(pl.String, strict=False) if ids.dtype == pl.Binary else ids
+    values = as_values(ids, what)
+    kinds = set(map(type, values)) - {type(None)}
+    if len(kinds) < 2:
+        return pl.Series(values, strict=False)
+    floats = [one if isinstance(one, float) else None for one in values]
+    texts = as_text(pl.Series(floats, dtype=pl.Float64)).to_list()
+    for place, one in enumerate(values):
+        if isinstance(one, int | str):
+            texts[place] = str(int(one)) if isinstance(one, int) else one
+    asked = pl.Series(texts, dtype=pl.String)
+    if not any(issubclass(kind, str) for kind in kinds) and canonical(asked).all():
+        return asked.cast(pl.Int64)
+    return asked
+
+
+def as_values(ids: Ids, what: str = "ids") -> list[Any]:
+    """Return ids as a list of numbers and texts, each as it is; see `as_series`."""
     if ids is None or isinstance(ids, pl.DataFrame | pl.LazyFrame | Mapping) or _is_pandas_frame(ids):
         raise DataError(
             f"{what} must be one id or a flat list of ids, got {type(ids).__name__}; pass one column of a "
             "table"
         )
     if is_one(ids):
-        return pl.Series([_plain(ids)])
+        return [_plain(ids)]
     values = [_plain(one) for one in cast(Iterable[Any], ids)]
-    for one in values:
-        if not is_one(one) and one is not None:
-            raise _not_flat(what, one)
-    return pl.Series(values, strict=False)
+    if not set(map(type, values)) <= _FLAT:
+        for one in values:
+            if not is_one(one) and one is not None:
+                raise _not_flat(what, one)
+    return values
 
 
 def as_lists(lists: Ids | Sequence[Ids]) -> list[pl.Series]:

@@ -20,11 +20,22 @@ def canonical(ids: pl.Series) -> pl.Series:
     return ids.str.contains(_CANONICAL) & ids.cast(pl.Int64, strict=False).is_not_null()
 
 
+def as_text(numbers: pl.Series) -> pl.Series:
+    """Return n floats as text, a whole one as the integer it is, nan as null.
+
+    >>> as_text(pl.Series([7.0, -0.0, 7.5, float("nan")])).to_list()
+    ['7', '0', '7.5', None]
+    """
+    whole = numbers.cast(pl.Int64, strict=False)
+    is_whole = (whole.cast(numbers.dtype) == numbers).fill_null(False)
+    return whole.cast(pl.String).zip_with(is_whole, numbers.fill_nan(None).cast(pl.String))
+
+
 def as_known(ids: pl.Series, dtype: pl.DataType) -> pl.Series:
     """Return ids in the dtype of the known ids, null where they can't match any.
 
     Text matches an integer only if it is written canonically (``007`` is not 7); a whole float matches the
-    integer; integers become text as Python writes them.
+    integer; numbers become text as `as_text` and Python write them.
 
     Args:
         ids: n ids of any dtype.
@@ -33,8 +44,7 @@ def as_known(ids: pl.Series, dtype: pl.DataType) -> pl.Series:
     if ids.dtype == dtype:
         return ids
     if ids.dtype.is_float():
-        whole = ids.cast(pl.Int64, strict=False)
-        ids = whole.set((whole.cast(ids.dtype) != ids).fill_null(True), None)
+        ids = as_text(ids)
     elif not ids.dtype.is_integer():
         ids = ids.cast(pl.String, strict=False)  # true is not 1, and a date is not a number of days
     if ids.dtype == pl.String and dtype.is_integer():

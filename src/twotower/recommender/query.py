@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from twotower.core.asked import Id, Ids, as_series, is_one
+from twotower.core.asked import Id, Ids, as_values, is_one
 from twotower.core.reprs import html_of, shortened
 from twotower.core.wording import count_of
 from twotower.errors import ConfigError, DataError
@@ -67,7 +67,7 @@ class Query:
                 raise DataError(
                     f"a query has one user, got {shortened(self.user)}; give recommend a list of queries"
                 )
-            self._set("user", as_series(self.user).item())
+            self._set("user", as_values(self.user)[0])
         unordered = isinstance(self.history, Set)
         if self.history is not None:
             self._set("history", _history(self.history))
@@ -130,7 +130,7 @@ def check_before(times: Iterable[float], at: float) -> None:
 def _history(given: Ids) -> tuple[Any, ...]:
     if isinstance(given, Iterable) and any(isinstance(one, Query) for one in _peek(given)):
         raise DataError("history is a flat list of item ids, got a query within it")
-    items = as_series(given, "history").to_list()
+    items = as_values(given, "history")
     if None in items:
         raise DataError(f"history holds item ids, got None at place {items.index(None)}; leave it out")
     return tuple(items)

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from twotower.core.asked import as_series
 from twotower.core.forking import check_process
 from twotower.core.warn import warn
 from twotower.errors import DataError, nearest
@@ -45,7 +46,7 @@ def score_table(
         (catalogue.users, schema.user, "user"),
         (catalogue.items, schema.item, "item"),
     ):
-        ids = pairs.get_column(column)
+        ids = as_series(pairs.get_column(column), f"{what}s")
         rows[what] = entities.known_rows(ids, what) if strict else entities.rows(ids)
     known = (rows["user"] >= 0) & (rows["item"] >= 0)
     if not known.all():
