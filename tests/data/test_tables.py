@@ -222,6 +222,14 @@ def test_ragged_lines_are_seen_when_only_some_columns_are_read(
             read_table(path, columns)
 
 
+@pytest.mark.parametrize("content", [b'u,i\n"5"\n"6"\n', b'u,i,t\n"5",1\n6,2\n'])
+def test_lines_that_are_all_too_short(tmp_path: Path, content: bytes) -> None:
+    path = write(tmp_path, content)
+    for ids in ((), ("u", "i")):
+        with refused("every line must have as many fields as the header", "line 2, has "):
+            read_table(path, ids=ids)
+
+
 def test_missing_column(tmp_path: Path) -> None:
     path = write(tmp_path, b"user_id,vido_id\n1,2\n")
     with refused("t.csv has no column 'video_id'", "Did you mean 'vido_id'?", "Columns: user_id, vido_id"):

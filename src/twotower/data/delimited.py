@@ -220,8 +220,8 @@ def _fields(
         overrides = {f"column_{place + _FIRST}": pl.String for place in strings}
         with suppress(PolarsError):  # a row contradicts the first ones
             frame = fields(infer_schema_length=_SAMPLE, schema_overrides=overrides)
-            of = dict(zip(names, frame.dtypes, strict=False))
-            if pl.Int128 in of.values() or any(of[name].is_float() for name in ids):
+            of = dict(zip(names, frame, strict=False))  # fewer if all rows are short
+            if pl.Int128 in frame.dtypes or any(of[name].dtype.is_float() for name in ids if name in of):
                 frame = None  # long numbers, and ids like 1e5, are kept as written
     try:
         frame = fields(infer_schema=False) if frame is None else frame
