@@ -159,7 +159,33 @@ def test_an_unknown_user_is_told_of_the_other_ways(call, run: Path) -> None:
     answer = call("recommend", run, "--user", 999)
     assert answer.code == 2
     assert "unknown user '999'" in answer.err
-    assert "For someone new give tt.Query(history=[...])" in answer.err
+    assert answer.err.rstrip().endswith("For someone new give --item ID or --feature COLUMN=VALUE too.")
+    assert "tt.Query" not in answer.err
+
+
+def test_a_user_comes_with_items_and_features(call, run: Path) -> None:
+    """As a query in Python, a known user may bring items, and someone new an id with features."""
+    model = tt.load(run)
+    for words, query, said in (
+        (["--user", 3, "--item", 7], tt.Query(user=3, history=[7]), "user 3 who liked 7"),
+        (
+            ["--user", "u9", "--item", 7, "--feature", "age=31"],
+            tt.Query(user="u9", history=[7], features={"age": 31}),
+            "user u9 who liked 7 with age=31",
+        ),
+    ):
+        found = call("recommend", run, *words, "--json").json
+        expected = model.recommend(query)
+        assert found["user_id"] == query.user
+        assert found["given"] == ["7"]
+        assert [one["item_id"] for one in found["items"]] == expected["film"].to_list()
+        assert [one["score"] for one in found["items"]] == pytest.approx(expected["score"].to_list())
+        lines = call("recommend", run, *words, "-k", 4).out.splitlines()
+        assert lines[0] == f"recommended to {said}"
+        assert lines[2].split()[:3] == ["rank", "film", "score"]
+    answer = call("recommend", run, "--user", 3, "--feature", "age=31")
+    assert answer.code == 2
+    assert "features are for users that the model doesn't know; it knows user '3'" in answer.err
 
 
 @pytest.mark.parametrize("how", [["--user", 3], ["--item", 29], ["--all"]])

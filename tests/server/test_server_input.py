@@ -102,6 +102,38 @@ def test_recommend_says_what_is_wrong(asked, body, status, words):
 
 
 @pytest.mark.parametrize(
+    ("body", "where", "message"),
+    [
+        ({"users": []}, "users", "users: must have at least 1 entry"),
+        ({"users": [1003], "k": 0}, "k", "k: must be at least 1, got 0"),
+        ({"users": [1003], "k": 2.5}, "k", "k: must be a whole number, got 2.5"),
+        ({"users": [1003], "strict": 1}, "strict", "strict: must be true or false, got 1"),
+        ({"users": [1.5]}, "users.0.id", "users.0.id: must be a whole number or text, got 1.5"),
+        ({"users": 3}, "users", "users: must be a list, got 3"),
+        ({}, "users", "users: is missing"),
+        ([], None, "the body must be an object"),
+        (
+            {"users": [1003], "filters": {"year": None}},
+            "filters.year.value",
+            "filters.year.value: must be true or false or a whole number or a number or text, got null",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_in_plain_words(asked, body, where, message):
+    error = refused(asked.post("/v1/recommend", json=body), 422)
+    assert (error.message, error.where) == (message, where)
+
+
+def test_an_unknown_user_in_the_path_is_told_where_more_can_be_given(asked):
+    error = refused(asked.get("/v1/recommend/newbie"), 404)
+    assert error.where == "user_id"
+    assert error.message.endswith("; ask POST /v1/recommend, with features (they may be {}) or a history too")
+    error = refused(asked.post("/v1/recommend", json={"users": [1003, "newbie"]}), 404)
+    assert error.where == "users.1"
+    assert error.message.endswith("; give features (they may be {}) or a history too")
+
+
+@pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"time": time.time() + 1e6}, ["a day from now"]),

@@ -110,10 +110,13 @@ def recommendations_json(frame: pl.DataFrame, user: Any) -> dict[str, Any]:
     return {"user_id": frame.item(0, 0) if frame.height else user, "items": _items(frame)}
 
 
-def given_json(frame: pl.DataFrame, given: Sequence[Any], features: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the recommendations for a new user described by items or features, for ``--json``."""
+def given_json(
+    frame: pl.DataFrame, given: Sequence[Any], features: Mapping[str, Any], user: Any = None
+) -> dict[str, Any]:
+    """Return the recommendations for a user described by items or features, for ``--json``."""
+    named = {} if user is None else {"user_id": frame.item(0, 0) if frame.height else user}
     described = {"features": dict(features)} if features else {}
-    return {"given": list(given), **described, "items": _items(frame)}
+    return {**named, "given": list(given), **described, "items": _items(frame)}
 
 
 def similar_json(frame: pl.DataFrame) -> dict[str, Any]:

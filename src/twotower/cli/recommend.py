@@ -18,6 +18,8 @@ from twotower.cli.options import (
     candidates,
 )
 
+_SOMEONE_NEW = " For someone new give --item ID or --feature COLUMN=VALUE too."
+
 
 @guarded
 def recommend(
@@ -29,7 +31,10 @@ def recommend(
     items: Annotated[
         list[str] | None,
         typer.Option(
-            "--item", metavar="ID", help="Recommend to a new user who liked this item; can be repeated."
+            "--item",
+            metavar="ID",
+            help="Recommend to someone who liked this item: someone new, or the --user since training; "
+            "can be repeated.",
         ),
     ] = None,
     features: Annotated[
@@ -37,7 +42,8 @@ def recommend(
         typer.Option(
             "--feature",
             metavar="COLUMN=VALUE",
-            help="Recommend to a new user with this feature; can be repeated, and combined with --item.",
+            help="Recommend to a new user with this feature; can be repeated, and combined with --item and "
+            "the --user ID of someone new.",
         ),
     ] = None,
     everyone: Annotated[
@@ -67,11 +73,12 @@ def recommend(
 ) -> None:
     """Recommend the highest-scoring items to a user, to someone new, or to every user.
 
+    --user, --item and --feature together describe one person: a known user who since liked more items, or
+    someone new. Tables name the columns as your data does; --json and --out write user_id and item_id.
     Every item is scored unless the run has an index; see `twotower index`.
     """
-    if [everyone, bool(users), bool(items or features)].count(True) != 1:
-        raise typer.BadParameter("use one of --user ID, --item ID (or --feature COLUMN=VALUE) and --all")
-    described = _described(features)
+    users, described = list(dict.fromkeys(users or ())), _described(features)
+    _check_who(users, items or described, everyone=everyone)
     if everyone == (out is None):
         raise typer.BadParameter("--all and --out FILE must be used together")
     from twotower import workflows  # noqa: PLC0415
@@ -97,16 +104,18 @@ def recommend(
             output.log(f"wrote {rows:,} rows to {out}")
         return
     if items or described:
-        query = Query(history=items or None, features=described or None)
+        query = Query(user=next(iter(users), None), history=items or None, features=described or None)
         frame = recommender.recommend(query, k, exclude_seen=exclude_seen, **filters)
         said = f" who liked {', '.join(items)}" if items else ""
         said += f" with {', '.join(features)}" if features else ""
-        answers = [
-            (f"recommended to someone new{said}", frame, output.given_json(frame, items or (), described))
-        ]
+        if users:
+            frame = frame.drop(frame.columns[0])  # the place of the only query
+        found = output.given_json(frame, items or (), described, *users)
+        answers = [(f"recommended to {f'user {users[0]}' if users else 'someone new'}{said}", frame, found)]
     else:
         answers = []
-        for user in dict.fromkeys(users or ()):
+        for user in users:
+            recommender.users.known_rows(user, "user", _SOMEONE_NEW)
             frame = recommender.recommend(user, k, exclude_seen=exclude_seen, **filters)
             found = output.recommendations_json(frame, user)
             answers.append((f"recommended to user {user}", frame, found))
@@ -115,6 +124,21 @@ def recommend(
     else:
         for title, frame, _ in answers:
             output.print_items(frame, title)
+
+
+def _check_who(users: list[str], described: object, *, everyone: bool) -> None:
+    """Check that it is said whom to recommend to, in a way that holds together."""
+    if everyone and (users or described):
+        raise typer.BadParameter("--all is every user; leave out --user, --item and --feature")
+    if not (everyone or users or described):
+        raise typer.BadParameter(
+            "say whom to recommend to: --user ID, --item ID or --feature COLUMN=VALUE for someone new, or "
+            "--all"
+        )
+    if len(users) > 1 and described:
+        raise typer.BadParameter(
+            f"--item and --feature describe one user, got {len(users)} of --user; run it once for each"
+        )
 
 
 def _described(features: list[str] | None) -> dict[str, str]:

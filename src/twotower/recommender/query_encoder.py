@@ -28,10 +28,7 @@ Items = Ids | Frame | Mapping[str, Any] | Sequence[Mapping[str, Any]]
 """Items that are asked about: ids of known ones, or features of new ones, in a table or in dicts."""
 PLACE = "query"
 """The column that says which query or new item a row answers, counted from 0."""
-_SOMEONE_NEW = (
-    " For someone new give tt.Query(history=[...]) or tt.Query(features={...}); on the command line give "
-    "--item ID."
-)
+_SOMEONE_NEW = " For someone new give tt.Query(history=[...]) or tt.Query(features={...})."
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,6 +22,36 @@ _CODES = {
     431: "too_large",
     503: "unavailable",
 }
+_PLAIN = {
+    "missing": "is missing",
+    "too_short": "must have at least {min_length} {entries}",
+    "string_too_short": "must have at least {min_length} {characters}",
+    "string_too_long": "must have at most {max_length} characters",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_parsing_size": "must be a whole number of at most 63 bits",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "string_type": "must be text",
+    "list_type": "must be a list",
+    "dict_type": "must be an object",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+    "literal_error": "must be {expected}",
+    "datetime_parsing": "must be a time in ISO 8601",
+    "datetime_from_date_parsing": "must be a time in ISO 8601",
+    "datetime_type": "must be a time in ISO 8601",
+}
+"""Type of a fault of pydantic -> what is wrong, in plain words; its own words are for those who know it."""
+_BRANCHES = {"constrained-int", "constrained-str", "float", "datetime", "bool", "int", "str"}
+"""Last parts of the place of a fault that say which kind was tried, of several that are allowed."""
+_AS_JSON = {None: "null", True: "true", False: "false"}
 _SHOWN_FAULTS = 5
 _SHOWN_LENGTH = 60
 
@@ -75,21 +105,38 @@ def shown(value: object) -> str:
 
 def from_validation(error: ValidationError) -> ApiError:
     """Return the client's error for an invalid body."""
-    return from_faults(error.errors(include_url=False, include_context=False))
+    return from_faults(error.errors(include_url=False))
 
 
 def from_faults(faults: Sequence[Any]) -> ApiError:
     """Return the client's error for what pydantic found wrong."""
-    lines, first = [], None
-    for fault in faults[:_SHOWN_FAULTS]:
-        where = ".".join(str(part) for part in fault["loc"] if part not in ("body", "query", "path"))
-        first = first or where or None
-        message = fault["msg"].removeprefix("Value error, ")
+    found: dict[str, tuple[list[str], str]] = {}
+    for fault in faults:
+        place = [part for part in fault["loc"] if part not in ("body", "query", "path")]
+        if len(place) > 1 and place[-1] in _BRANCHES:
+            place.pop()
         given = fault.get("input")
         plain = isinstance(given, str | int | float | bool) or given is None
-        missing = fault["type"] == "missing"
-        got = f", got {shown(given)}" if plain and not missing else ""
-        lines.append(f"{where}: {message}{got}" if where else f"{message}{got}")
-    if len(faults) > _SHOWN_FAULTS:
-        lines.append(f"and {len(faults) - _SHOWN_FAULTS} more")
-    return ApiError(422, "; ".join(lines), first)
+        text = _AS_JSON[given] if given is None or isinstance(given, bool) else shown(given)
+        got = f", got {text}" if plain and fault["type"] != "missing" else ""
+        messages, _ = found.setdefault(".".join(map(str, place)), ([], got))
+        if (message := _message(fault)) not in messages:
+            messages.append(message)
+    lines = []
+    for where, (messages, got) in list(found.items())[:_SHOWN_FAULTS]:
+        message = " or ".join([messages[0], *(one.removeprefix("must be ") for one in messages[1:])])
+        lines.append(f"{where}: {message}{got}" if where else f"the body {message}{got}")
+    if len(found) > _SHOWN_FAULTS:
+        lines.append(f"and {len(found) - _SHOWN_FAULTS} more")
+    return ApiError(422, "; ".join(lines), next(iter(found), None) or None)
+
+
+def _message(fault: Any) -> str:
+    """Return what is wrong, without the place and the value."""
+    plain = _PLAIN.get(fault["type"])
+    if plain is None:
+        return str(fault["msg"]).removeprefix("Value error, ")
+    context = fault.get("ctx", {})
+    one = context.get("min_length") == 1
+    words = {"entries": "entry" if one else "entries", "characters": "character" if one else "characters"}
+    return plain.format(**words, **context)

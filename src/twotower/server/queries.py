@@ -21,6 +21,8 @@ from twotower.server.workers import Deadline
 
 F32 = NDArray[np.float32]
 
+IN_PATH = "user_id"
+"""Place of a user who is asked about by id in the path, where nothing else can be given."""
 TOGETHER = 64
 """Users that are read and answered at once, so that memory does not follow their number."""
 _NO_ITEMS, _NO_TARGETS = np.empty(0, dtype=np.int64), np.empty(0)
@@ -58,7 +60,7 @@ class EncodedUser:
         row: the user's row in the model; -1 for one that it does not know.
         items: int64 rows of what has happened since, and of the request's history.
         targets: float64, of the scores of ``items``, nan for what counts for nothing.
-        events: how many of ``items`` are interactions.
+        events: how many of ``items`` are interactions since training.
         complete: whether the store said what has happened since training; else that is left out, or as it was
             when it was last read.
     """
@@ -73,7 +75,7 @@ class EncodedUser:
 
 
 async def with_past(
-    state: State, events: UserEvents, asked: Iterable[tuple[int, Id | UserQuery]], limits: Limits
+    state: State, events: UserEvents, asked: Iterable[tuple[str, Id | UserQuery]], limits: Limits
 ) -> list[AskedUser]:
     """Return the users of a request, given with their places, with their past.
 
@@ -82,8 +84,7 @@ async def with_past(
         StoreUnavailable: events can't be read.
     """
     found: list[AskedUser] = []
-    for place, given in asked:
-        where = f"users.{place}"
+    for where, given in asked:
         query = given if isinstance(given, UserQuery) else UserQuery.model_construct(user=given)
         name = query.id if query.user is None else query.user
         history = query.items if query.history is None else query.history
@@ -130,7 +131,8 @@ def encoded_users(state: State, asked: Sequence[AskedUser], deadline: Deadline) 
             raise ApiError(
                 404,
                 f"user {shown(one.name)} is not known: it is not in the training set and has no events; "
-                "give features (they may be {}) or a history too",
+                + ("ask POST /v1/recommend, with" if one.where == IN_PATH else "give")
+                + " features (they may be {}) or a history too",
                 one.where,
             )
         found.append(_encoded(state, one) if user is None else user)
@@ -193,7 +195,7 @@ def _encoded(state: State, asked: AskedUser, start: F32 | None = None) -> Encode
         targets[skips] = np.nan
     vector = state.encoder.moved(row, start, items, targets)
     seen = np.concatenate([trained, late]) if len(trained) else late
-    return EncodedUser(vector, seen, row, items, targets, len(items) - len(skips), past.complete)
+    return EncodedUser(vector, seen, row, items, targets, len(happened) - len(skips), past.complete)
 
 
 def item_rows(state: State, items: Sequence[Id], where: str, *, strict: bool = True) -> Rows:

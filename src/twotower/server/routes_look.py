@@ -179,7 +179,7 @@ async def map_places(request: Request) -> Json:
     deadline = service.workers.deadline()
     async with body_of(request, PlacesBody, service, deadline) as body:
         state = service.state
-        asked = [] if body.user is None else [(0, body.user)]
+        asked = [] if body.user is None else [("user", body.user)]
         who = await with_past(state, service.events, asked, service.limits)
 
         def work() -> dict[str, Any]:

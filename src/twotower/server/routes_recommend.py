@@ -15,7 +15,7 @@ from twotower.server import ranking
 from twotower.server.errors import ApiError
 from twotower.server.inputs import Id
 from twotower.server.openapi import Json, gives, takes
-from twotower.server.queries import TOGETHER, AskedUser, with_past
+from twotower.server.queries import IN_PATH, TOGETHER, AskedUser, with_past
 from twotower.server.ranking import Wanted
 from twotower.server.request_body import body_of
 from twotower.server.request_models import RecommendBody, ScoreBody, SimilarBody
@@ -62,7 +62,8 @@ async def recommend(request: Request) -> Json:
         else:
             want = ranking.wanted(state, body, limits, seen)
         for start in range(0, len(body.users), TOGETHER):
-            part = enumerate(body.users[start : start + TOGETHER], start)
+            users = body.users[start : start + TOGETHER]
+            part = [(f"users.{place}", user) for place, user in enumerate(users, start)]
             asked = await with_past(state, service.events, part, limits)
             made = await _lists(service, state, asked, want, deadline)
             size, degraded = size + sum(map(len, made.texts)), degraded or bool(made.degraded)
@@ -90,7 +91,7 @@ async def recommend_one(
     service = service_of(request)
     ranking.check_size(k, explain, service.limits)
     state, deadline = service.state, service.workers.deadline()
-    asked = await with_past(state, service.events, [(0, user_id)], service.limits)
+    asked = await with_past(state, service.events, [(IN_PATH, user_id)], service.limits)
     seen = _excludes(service, state) if exclude_seen is None else exclude_seen
     made = await _lists(service, state, asked, Wanted(k, seen, explain=explain), deadline)
     return _answer({"model": state.version, **orjson.loads(made.texts[0])}, bool(made.degraded))
