@@ -118,10 +118,10 @@ def test_what_may_be_similar(model: Recommender) -> None:
     [
         (lambda m: m.users_for([], 3), ConfigError, "at least one item, got none"),
         (lambda m: m.users_for(9999, 3), DataError, "unknown item 9999"),
-        (lambda m: m.users_for(507, 0), ConfigError, f"between 1 and the model's {N_USERS} users, got 0"),
+        (lambda m: m.users_for(507, 0), ConfigError, "k must be at least 1, got 0"),
         (lambda m: m.users_for(507, exclude_seen="no"), ConfigError, "exclude_seen must be True or False"),
         (lambda m: m.similar_users(7), DataError, "unknown user 7"),
-        (lambda m: m.similar_users(1003, 1.5), ConfigError, f"the model's {N_USERS - 1} other users"),
+        (lambda m: m.similar_users(1003, 1.5), ConfigError, "a whole number, at least 1, got 1.5"),
         (lambda m: m.similar_items([500, {"kind": "k1"}]), ConfigError, "both in one list, so ask twice"),
         (lambda m: m.similar_items({"knd": "k1"}), DataError, "Did you mean 'kind'"),
         (lambda m: m.similar_items(pl.DataFrame({"kind": []})), DataError, "at least one row"),
@@ -131,6 +131,38 @@ def test_what_may_be_similar(model: Recommender) -> None:
 def test_what_is_refused(model: Recommender, call: Any, kind: type[Exception], message: str) -> None:
     with pytest.raises(kind, match=message):
         call(model)
+
+
+def test_features_that_are_left_out_are_counted_and_said(recwarn: pytest.WarningsRecorder) -> None:
+    items = pl.DataFrame({"item_id": range(6), "title": list("abcabc"), "year": [1.0, 2, 3, 4, 5, 6]})
+    users = pl.DataFrame({"user_id": range(4), "age": [10.0, 20, 30, 40], "from": list("xyxy")})
+    events = pl.DataFrame({"user_id": [0, 0, 1, 1, 2, 2, 3, 3], "item_id": [0, 1, 2, 3, 4, 5, 0, 3]})
+    schema = {"items": {"title": "text", "year": "number"}, "users": {"age": "number", "from": "category"}}
+    made = tt.TwoTower(dim=4, epochs=1).fit(tt.Dataset.of(events, users, items, schema=schema).as_train())
+
+    def said(call: Any) -> list[str]:
+        recwarn.clear()
+        call()
+        return [str(one.message) for one in recwarn if issubclass(one.category, TwoTowerWarning)]
+
+    full, part = {"title": "a", "year": 3}, {"year": 3}
+    for call in (
+        lambda: made.similar_items(part, 3),
+        lambda: made.users_for(part, 3),
+        lambda: made.encode_items(pl.DataFrame([part])),
+    ):
+        (message,) = said(call)
+        assert message.startswith("1 new item lacks 1 feature of the 2 that the model uses: title; "), message
+    (message,) = said(lambda: made.similar_items([full, part, part, {"title": "b"}], 3))
+    assert message.startswith(
+        "3 new items lack 2 features of the 2 that the model uses: title (2), year (1); "
+    )
+    (message,) = said(lambda: made.recommend(tt.Query(features={"from": "x"}), 3))
+    assert message.startswith("1 new user lacks 1 feature of the 2 that the model uses: age; ")
+    assert not said(lambda: made.similar_items([full, full], 3))
+    assert not said(lambda: made.recommend(tt.Query(features={"age": None, "from": "x"}), 3))
+    assert not said(lambda: made.recommend(tt.Query(features={}), 3))  # of whom nothing is known
+    assert not said(lambda: made.similar_items(5, 3))
 
 
 @pytest.mark.parametrize("objective", ["all_pairs", "squared"])

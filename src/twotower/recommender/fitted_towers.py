@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from twotower.core.forking import check_process
+from twotower.core.reprs import named
+from twotower.core.warn import warn
+from twotower.core.wording import count_of
 from twotower.data.checks import check_table
 from twotower.errors import BundleError, DataError, nearest
 from twotower.features import Encoder
@@ -92,6 +96,30 @@ class FittedTowers:
         if part.apart and any(name not in kinds or not kinds[name].alone for name in text):
             return np.concatenate([self.encode(row, which) for row in table.iter_slices(1)])
         return self.encode(table, which)
+
+    def warn_lacking(self, which: str, described: Sequence[Collection[str]]) -> None:
+        """Warn of features that the model uses and that descriptions leave out.
+
+        What each feature says is learnt beside the others. If a title tells the genre, the genre alone says
+        little, and a vector from it is near the mean of all.
+
+        Args:
+            which: "users" or "items".
+            described: the columns that each of them has.
+        """
+        schema = self.encoder.schema
+        kinds = schema.users if which == "users" else schema.items
+        counts = Counter(name for names in map(set, described) for name in kinds if name not in names)
+        if not counts:
+            return
+        n = sum(any(name not in names for name in kinds) for names in map(set, described))
+        lacking = [f"{name} ({count:,})" if len(described) > 1 else name for name, count in counts.items()]
+        who = f"{count_of(n, f'new {which[:-1]}')} {'lacks' if n == 1 else 'lack'}"
+        warn(
+            f"{who} {count_of(len(counts), 'feature')} of the {len(kinds)} that the model uses: "
+            f"{named(lacking)}; what is left out counts as missing, and a vector from the others alone can "
+            "be far off, so give all that are known"
+        )
 
     def _vectors(self, table: pl.DataFrame, which: str) -> NDArray[np.float32]:
         side = self.encoder.users if which == "users" else self.encoder.items

@@ -38,7 +38,8 @@ class Query:
         times: when each item of ``history`` happened, in seconds since 1970-01-01 UTC or as a datetime with a
             time zone; kept as seconds.
         features: values of the columns of the users table, for a user that the model doesn't know. Columns
-            left out are missing; ``{}`` stands for someone of whom nothing is known.
+            left out are missing, with a `TwoTowerWarning`; ``{}`` stands for someone of whom nothing is
+            known.
         at: when the query is asked, a time as in ``times``; None for now. Vectors that don't depend on time
             are the same at any.
 

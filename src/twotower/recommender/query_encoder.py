@@ -195,11 +195,13 @@ class QueryEncoder:
                     "items are ids, or the features of new items as dicts; got both in one list, so ask twice"
                 )
             vectors = self.towers.encode_rows(asked, "items")
+            self.towers.warn_lacking("items", asked)
             ids = [one[column] for one in asked if column in one]
             names = as_series(ids, "items") if len(ids) == len(asked) else None
         elif type(asked).__name__ in ("DataFrame", "LazyFrame"):
             table = to_polars(asked)
             vectors = self.towers.encode(table, "items")
+            self.towers.warn_lacking("items", [table.columns] * table.height)
             names = table.get_column(column) if column in table.columns else None
         else:
             known = self.histories.catalogue.items
@@ -249,10 +251,11 @@ class QueryEncoder:
         starts = np.empty((len(rows), known.shape[1]), dtype=np.float32)
         starts[:] = self.histories.folding.typical
         starts[~typical] = known[rows[~typical]]
-        for part in queries.features:
-            if part.table.width:
-                starts[part.places] = self.towers.encode_part(part, "users")
-                typical[part.places] = False
+        described = [part for part in queries.features if part.table.width]
+        for part in described:
+            starts[part.places] = self.towers.encode_part(part, "users")
+            typical[part.places] = False
+        self.towers.warn_lacking("users", [one.table.columns for one in described for _ in one.places])
         return starts, typical
 
     def _trained(self, row: int) -> tuple[Rows, F64]:

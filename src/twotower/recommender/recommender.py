@@ -193,12 +193,14 @@ class Recommender(VectorAnswers, Predictor, Ranker):
 
         Args:
             table: one row an item, with feature columns of the schema; a column left out is missing in every
-                row.
+                row, with a `TwoTowerWarning`.
 
         Raises:
             DataError: a column is not a feature, or a value not of its kind.
         """
-        return self.towers.encode(to_polars(table), "items")
+        features = to_polars(table)
+        self.towers.warn_lacking("items", [features.columns] * features.height)
+        return self.towers.encode(features, "items")
 
     def rank(self, queries: RankRequest, k: int) -> NDArray[np.int32]:
         """Rank a catalogue for users, new ones by their features; see `Ranker.rank`."""

@@ -63,7 +63,8 @@ class VectorAnswers(RecommenderState):
         """Return the ``k`` items most similar to each item, most similar first.
 
         The similarity is the cosine of the item vectors without their biases: whether the same users like two
-        items, however popular they are. Cold and new items are compared by their features.
+        items, however popular they are. Cold and new items are compared by their features: give all, as what
+        a feature says of an item is learnt beside the others. A `TwoTowerWarning` counts those left out.
 
         Args:
             items: ids of known items (a bare string or number is one id); or features of new items, as a
