@@ -222,6 +222,39 @@ def test_ragged_lines_are_seen_when_only_some_columns_are_read(
             read_table(path, columns)
 
 
+@pytest.mark.parametrize("sep", [",", "\t"])
+@pytest.mark.parametrize(
+    ("rows", "line", "fields"),
+    [
+        ("1,2,3\n4\n", 2, 3),
+        ("4\n1,2,3\n", 2, 1),
+        ("5,6\n" * 30 + "1,\n,\n1,2,3\n4", 34, 3),
+        ("5,6\n" * 30 + "4\n1,2,3\n", 32, 1),
+        ("1,The Good, the Bad\n2\n3,x\n", 2, 3),
+    ],
+)
+def test_lines_that_make_up_for_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: str, line: int, fields: int, sep: str
+) -> None:
+    path = write(tmp_path, ("a,b\n" + rows).replace(",", sep).encode(), "t.csv" if sep == "," else "t.tsv")
+    for block in (1, 5, 1 << 22):
+        monkeypatch.setattr("twotower.data.quotes._BLOCK", block)
+        for columns in (None, ["a"], ["b"], ["b", "a"]):
+            with refused("every line must have as many fields", f"line {line}, has {fields}"):
+                read_table(path, columns)
+
+
+def test_empty_fields_are_no_short_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path, b"# of May\na,b,c\n" + b"1,2,\n,,\n" * 20 + b"7,8,9")
+    monkeypatch.setattr("twotower.data.delimited._File.rows", None)  # the slow way is not needed
+    for block in (1, 5, 1 << 22):
+        monkeypatch.setattr("twotower.data.quotes._BLOCK", block)
+        assert columns_of(path, ["a"])["a"] == [1, None] * 20 + [7]
+        assert columns_of(path)["c"] == [None] * 40 + [9]
+    assert columns_of(write(tmp_path, b"a,b\n1,2\n,\n"), ["a"])["a"] == [1, None]
+    assert columns_of(write(tmp_path, b"a\n1\n\n"))["a"] == [1, None]
+
+
 @pytest.mark.parametrize("content", [b'u,i\n"5"\n"6"\n', b'u,i,t\n"5",1\n6,2\n'])
 def test_lines_that_are_all_too_short(tmp_path: Path, content: bytes) -> None:
     path = write(tmp_path, content)

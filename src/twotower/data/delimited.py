@@ -23,7 +23,7 @@ from twotower.core.where import shown
 from twotower.data.cells import converted, narrowed, unpadded
 from twotower.data.checks import require_columns
 from twotower.data.header import Header, find_header
-from twotower.data.quotes import Marks, long_fields, marks, quoted_numbers, read_odd_quotes
+from twotower.data.quotes import Marks, all_whole, long_fields, marks, quoted_numbers, read_odd_quotes
 from twotower.data.raw_text import UTF8, EmptyTable, RawText, raw_text
 from twotower.errors import DataError
 
@@ -195,8 +195,8 @@ def _fields(
     Columns of numbers, and flags, have their dtype already if no field of the file looks like a code.
     """
     header = file.header
-    # Without quotes the number of separators shows whether the file is regular, so only the wanted columns
-    # are read. With quotes Polars must parse every field.
+    # Without quotes the separators show whether the file is regular, so only the wanted columns are read.
+    # With quotes Polars must parse every field.
     read = [place for place, name in enumerate(header.named) if found.quotes or name in wanted]
     names = [header.named[place] for place in read]
 
@@ -232,13 +232,16 @@ def _fields(
     if frame.width != len(read):
         raise file.damage("its rows are longer than its header")
     frame = frame.rename(dict(zip(frame.columns, names, strict=True)))
+    last = header.named[-1]
+    short = last not in frame.columns or frame.get_column(last).null_count() > 0  # perhaps
     if found.quotes:
-        suspect = frame.get_column(header.named[-1]).null_count() > 0
+        suspect = short
         whole = found.separators == found.lines * (header.width - 1)
         if whole and header.width > 1 and frame.height + header.skip < found.lines:
             read_odd_quotes(file.text, header, ())  # a field over two lines, or two lone quotes?
     else:
         suspect = found.separators != (frame.height + header.lines) * (header.width - 1)
+        suspect = suspect or (short and not all_whole(file.text, header))
     if suspect and frame.height:
         frame = frame.filter(pl.Series(file.rows_not_blank(frame.height)))
     return frame.select(wanted)

@@ -118,6 +118,21 @@ def _whole_rows(text: RawText) -> Iterator[bytes]:
     yield rest
 
 
+def all_whole(text: RawText, header: Header) -> bool:
+    """Return whether each line below the header has all fields; the text has no quotes."""
+    skip, each = header.skip, header.width - 1
+    for block in filter(None, _whole_rows(text) if each else ()):
+        codes = np.frombuffer(block if block.endswith(b"\n") else block + b"\n", dtype=np.uint8)
+        between, ends = np.flatnonzero(codes == ord(header.separator)), np.flatnonzero(codes == _END)
+        if skip:
+            between = between[between > ends[:skip][-1]]
+            skip, ends = max(skip - len(ends), 0), ends[skip:]
+        whole = len(between) == each * len(ends) and (between[each - 1 :: each] < ends).all()
+        if not whole or not (between[each::each] > ends[:-1]).all():
+            return False
+    return True
+
+
 def quoted_numbers(text: RawText, separator: str) -> frozenset[int]:
     """Return the positions (from 0) of the columns in which a field begins with a quote and a digit or sign:
     "7" is a name, not a quantity.
