@@ -87,6 +87,26 @@ def test_queries_that_the_model_cannot_answer(model: Recommender, query: tt.Quer
         model.recommend(query)
 
 
+def test_labels_are_negative_only_where_some_of_the_training_set_are() -> None:
+    rows = pl.DataFrame({"user_id": [0, 0, 1, 1, 2, 2], "item_id": [0, 1, 1, 2, 2, 0]})
+    counts = pl.Series("y", [1.0, 4.0, 0.0, 2.0, 7.0, 3.0])
+    asked = tt.Query(history=[1, 2], labels=[None, -5.0])
+    for label, refused in ((counts, True), (counts - 2.0, False)):
+        data = tt.Dataset.of(rows.with_columns(label), schema={"label": "y"}).as_train()
+        model = tt.TwoTower(dim=4, epochs=1, threads=1).fit(data)
+        assert len(model.recommend(tt.Query(history=[1], labels=[0.0]), k=1)) == 1
+        if refused:
+            with pytest.raises(
+                DataError, match=r"no label of the training set is negative.*got -5\. Correct it"
+            ):
+                model.recommend(asked, k=1)
+            table = pl.DataFrame({"history": [[1, 2]], "labels": [[1.0, -5.0]]})
+            with pytest.raises(DataError, match="no label of the training set is negative"):
+                model.recommend(table, k=1)
+        else:
+            assert len(model.recommend(asked, k=1)) == 1
+
+
 def test_ids_queries_and_both_in_one_list(model: Recommender) -> None:
     plain = model.recommend([3, 8], 4)
     for users in ([tt.Query(user=3), tt.Query(user=8)], [3, tt.Query(user=8)], ["3", tt.Query(user="8")]):

@@ -203,7 +203,7 @@ def test_implicit_data_without_labels() -> None:
     [
         (lambda m: m.encode_queries([]), ConfigError, "at least one user"),
         (lambda m: m.encode_queries(Query(history=[0, 999])), DataError, "unknown item 999"),
-        (lambda m: m.recommend(Query(history=[0]), 0), ConfigError, "k must lie between 1"),
+        (lambda m: m.recommend(Query(history=[0]), 0), ConfigError, "k must be at least 1"),
         (lambda m: m.recommend([0], 1, allow=[]), DataError, "allow must name at least one item"),
         (lambda m: m.recommend([0], 1, deny=[999], strict=True), DataError, "unknown item 999"),
         (

@@ -56,6 +56,11 @@ EVENT = {"id": "a", "user_id": 1003, "item_id": 501}
             422,
             ["one label", "got 2 for 1"],
         ),
+        (
+            b'{"users": [1003, {"history": [501, 502], "labels": [null, -5]}]}',
+            422,
+            ["users.1: no label of the training set is negative, so none can be; got -5"],
+        ),
         (b'{"users": [{"user": 1003, "labels": [1]}]}', 422, ["one label", "got 1 for 0"]),
         (b'{"users": [null]}', 422, ["users"]),
         (b'{"users": [""]}', 422, ["users"]),
@@ -157,6 +162,7 @@ def test_an_unknown_user_in_the_path_is_told_where_more_can_be_given(asked):
         ({"id": 7}, ["id"]),
         ({"kind": "like"}, ["kind"]),
         ({"extra": 1}, ["extra"]),
+        ({"value": -8}, ["no label of the training set is negative, so none can be; got -8"]),
     ],
 )
 def test_a_wrong_event_is_refused_and_none_beside_it_is_stored(client, change, words):

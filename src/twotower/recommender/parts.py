@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -90,6 +92,18 @@ class Interactions(ShortRepr):
 
     items: Lists
     labels: NDArray[np.float32] | None
+
+    @cached_property
+    def negative(self) -> bool:
+        """Whether a label may be negative: one of the training set is."""
+        return self.labels is None or bool((self.labels < 0).any())
+
+    def fault(self, labels: Sequence[float | None] | NDArray[np.float64]) -> str:
+        """Return what is wrong with labels of interactions since training; empty if nothing is."""
+        values = np.asarray(labels, dtype=np.float64)  # None is nan
+        if self.negative or not (wrong := values[values < 0]).size:
+            return ""
+        return f"no label of the training set is negative, so none can be; got {wrong[0]:g}"
 
 
 @dataclass(frozen=True, repr=False)

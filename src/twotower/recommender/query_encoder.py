@@ -217,6 +217,8 @@ class QueryEncoder:
         history = queries.history
         if history is None:
             return Lists.empty(len(queries)), np.empty(0)
+        if history.labels is not None and (fault := self.histories.interactions.fault(history.labels)):
+            raise DataError(f"{fault}. Correct it, or give None for an item that is only known to be liked")
         items = self.histories.catalogue.items.known_rows(history.items, "item")
         return Lists(history.indptr, items), self.histories.liked(items, history.labels)
 

@@ -92,6 +92,8 @@ async def with_past(
             raise ApiError(422, f"{where}: a query needs a user, features or a history", where)
         if query.labels is not None and state.recommender.encoder.schema.label is None:
             raise ApiError(422, f"{where}: this model has no label; leave labels out", f"{where}.labels")
+        if fault := state.encoder.histories.interactions.fault(query.labels or ()):
+            raise ApiError(422, f"{where}: {fault}", f"{where}.labels")
         past = Past()
         if name is not None:
             name = new_id(state.users, "user", name, limits.id_length, where)

@@ -79,6 +79,8 @@ def _event(service: Service, state: State, event: EventBody, where: str, now: fl
         raise ApiError(422, f"{where}: there is no item {shown(event.item_id)}", f"{where}.item_id")
     if event.value is not None and state.recommender.encoder.schema.label is None:
         raise ApiError(422, f"{where}: this model has no label; leave value out", f"{where}.value")
+    if fault := state.encoder.histories.interactions.fault((event.value,)):
+        raise ApiError(422, f"{where}: {fault}", f"{where}.value")
     if not all(letter.isprintable() for letter in event.id):
         raise ApiError(422, f"{where}: an event's id must be printable, got {shown(event.id)}", f"{where}.id")
     moment = _seconds(event.time, now, where)
