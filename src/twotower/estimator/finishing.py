@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from twotower.data.dataset import TrainPart
+from twotower.errors import TrainingError
 from twotower.estimator.setup import TrainingSetup, labels_of
 from twotower.kernels.pairs import Pairs
 from twotower.kernels.scoring import score_pairs
@@ -48,12 +49,21 @@ def finish(
         exclude_seen: whether users are not recommended items they have seen.
         seen: what users have seen; None for the training set. Users and items unknown to the model are left
             out.
+
+    Raises:
+        TrainingError: a vector is not finite.
     """
     schema, task = train.schema, setup.task
     events, items = (train if seen is None else seen).interactions, setup.tables["items"].table
     sides, rows = {}, {}
     for which, table in setup.tables.items():
         vectors = finished(task.model.encode(table.arrays, which), which, setup.target)
+        if not np.isfinite(vectors).all():
+            advice = setup.trainer.advice(setup.trainer.rate(1))
+            raise TrainingError(
+                f"the vectors of {which} must be finite; towers '{task.model.config.kind}', trained by "
+                f"objective '{task.settings.name}', give nan or infinity{advice}"
+            )
         sides[which] = EntityVectors(table.ids.ids, vectors, table.arrays.warm.cpu().numpy() > 0)
         rows[which] = table.ids.rows(events.get_column(table.encoder.column))
     known = (rows["users"] >= 0) & (rows["items"] >= 0)

@@ -39,6 +39,8 @@ from twotower.recommender.unpacking import (
     TOWERS,
     VECTORS,
     check_sizes,
+    check_vectors,
+    check_weights,
     unpacked,
 )
 from twotower.retrieval import index_from_bytes
@@ -75,8 +77,9 @@ def save_bundle(recommender: RecommenderState, directory: Path, facts: dict[str,
     """Write a bundle under a temporary name and rename it into place when it is complete.
 
     Raises:
-        BundleError: it can't be written (a full disk, no permission), or something that is not a bundle is
-            there; what was there before is unchanged.
+        BundleError: the model has numbers that aren't finite, so that it could not be loaded; or it can't be
+            written (a full disk, no permission), or something that is not a bundle is there. What was there
+            before is unchanged.
     """
     try:
         with replacing_folder(directory, MANIFEST, "bundle") as temporary:
@@ -287,7 +290,6 @@ def _write_parts(recommender: RecommenderState, directory: Path) -> None:
     _write_text(directory / STATE, json.dumps(state, ensure_ascii=False))
     _save(arrays, directory / ENCODER)
     towers = {name: t.detach().cpu().numpy() for name, t in recommender.model.state_dict().items()}
-    _save(towers, directory / TOWERS)
     vectors: Arrays = {
         "users": recommender.users.vectors,
         "users.warm": recommender.users.warm,
@@ -300,6 +302,14 @@ def _write_parts(recommender: RecommenderState, directory: Path) -> None:
         vectors["seen.label"] = recommender.seen_label
     if recommender.item_duration is not None:
         vectors["items.duration"] = recommender.item_duration
+    try:
+        check_weights(towers)
+        check_vectors(vectors, len(recommender.users), len(recommender.items), recommender.model.dim)
+    except ValueError as error:
+        raise BundleError(
+            f"this model can't be saved, as it could not be loaded: {error}; train again"
+        ) from None
+    _save(towers, directory / TOWERS)
     _save(vectors, directory / VECTORS)
     tables = {
         "users": _column(recommender.users.ids),

@@ -89,7 +89,7 @@ def unpacked(
     encoder = _encoder(schema, _json(contents[STATE]), parse(contents[ENCODER]))
     tables, vectors = _json(contents[TABLES]), parse(contents[VECTORS])
     users, items = _series(tables["users"]), _series(tables["items"])
-    _check_vectors(vectors, len(users), len(items), config.dim)
+    check_vectors(vectors, len(users), len(items), config.dim)
     for what, ids in (("users", users), ("items", items)):
         _check_ids(what, ids)
     model = _model(encoder, config, parse(contents[TOWERS]))
@@ -153,7 +153,12 @@ def _encoder(schema: Schema, state: Any, arrays: Arrays) -> Encoder:
     return Encoder(schema, sides["users"], sides["items"])
 
 
-def _check_vectors(arrays: Arrays, n_users: int, n_items: int, dim: int) -> None:
+def check_vectors(arrays: Arrays, n_users: int, n_items: int, dim: int) -> None:
+    """Check the arrays of the catalogue and of what was seen.
+
+    Raises:
+        ValueError: a shape or type, a number or score that is not finite, a row out of range.
+    """
     n_seen = len(arrays["seen.item"])
     shapes = {
         "users": ("float32", (n_users, dim)),
@@ -183,6 +188,16 @@ def _check_vectors(arrays: Arrays, n_users: int, n_items: int, dim: int) -> None
         raise ValueError("the row pointers of seen items must rise from 0 to their number")
     if n_seen and (item.min() < 0 or item.max() >= n_items):
         raise ValueError(f"a seen item has a row outside the {n_items} items")
+
+
+def check_weights(weights: Arrays) -> None:
+    """Check that the weights of the towers are finite.
+
+    Raises:
+        ValueError: one is not.
+    """
+    for name, weight in weights.items():
+        finite(f"the weights {name!r}", weight)
 
 
 def _check_ids(what: str, ids: pl.Series) -> None:
@@ -230,8 +245,7 @@ def _model(encoder: Encoder, config: ModelConfig, weights: Arrays) -> TwoTowerMo
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     shapes["mean"] = tuple(weights["mean"].shape)
     exactly(weights, {name: ("float32", shape) for name, shape in shapes.items()})
-    for name, weight in weights.items():
-        finite(f"the weights {name!r}", weight)
+    check_weights(weights)
     tensors = {name: torch.from_numpy(weight) for name, weight in weights.items()}
     tensors["mean"] = tensors["mean"].reshape(())
     model.load_state_dict(tensors, assign=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ class Loop:
             earlier: JSON values of earlier phases, stored in the checkpoint.
 
         Raises:
-            TrainingError: the loss is not finite; or the checkpoint belongs to another run.
+            TrainingError: the loss or a weight is not finite; or the checkpoint belongs to another run.
             Interrupted: Ctrl-C.
         """
         first, callbacks = 1, self.callbacks
@@ -122,6 +123,7 @@ class Loop:
             torch.manual_seed(hash((self.trainer.task.seed, epoch)) & 0x7FFF_FFFF_FFFF_FFFF)
             loss = self.trainer.epoch(epoch, self.callbacks)
         seconds = time.perf_counter() - start
+        self._check_finite(loss, epoch, rate)
         metrics = validator(self.model) if validator is not None else {}
         judged = -float(epoch) if validator is None else metrics[validator.by]
         if not math.isfinite(judged):
@@ -137,7 +139,7 @@ class Loop:
             "phase": self.phase,
             "epoch": epoch,
             "seconds": seconds,
-            "train_loss": loss,
+            "train_loss": float(loss),
             **metrics,
             "learning_rate": rate,
             "pairs_per_second": len(self.trainer.task.pairs) / seconds,
@@ -146,6 +148,22 @@ class Loop:
             record["best"] = best  # so far: the last such epoch is used
         self.history.append(record)
         self.callbacks.on_epoch_end(record)
+
+    def _check_finite(self, loss: float, epoch: int, rate: float) -> None:
+        task, trainer = self.trainer.task, type(self.trainer).__name__
+        if not isinstance(loss, Real) or isinstance(loss, bool) or not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss must stay finite; trainer {trainer} returned {str(loss)[:80]} in epoch {epoch}"
+                f"{self.trainer.advice(rate)}"
+            )
+        for name, weight in self.model.state_dict().items():
+            # the extremes take no memory, and are nan if any number is
+            if weight.numel() and not all(math.isfinite(one) for one in torch.aminmax(weight.detach())):
+                raise TrainingError(
+                    f"weights must stay finite; those named {name!r} contain nan or infinity after epoch "
+                    f"{epoch} of trainer {trainer} by objective '{task.settings.name}' and towers "
+                    f"'{self.model.config.kind}'{self.trainer.advice(rate)}"
+                )
 
     def _checkpoint(self, epoch: int, earlier: dict[str, Any]) -> Checkpoint:
         tensors = {f"model.{name}": t for name, t in self.model.state_dict().items()}

@@ -1,0 +1,125 @@
+"""Parts of one's own that are broken: training ends with an error that names them, and nothing is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+import twotower as tt
+from twotower.errors import BundleError, TrainingError
+from twotower.objectives import Objective, PairLoss
+from twotower.objectives.registry import OBJECTIVES
+from twotower.towers import Tower
+from twotower.towers.registry import TOWERS
+from twotower.training import Trainer
+from twotower.training.registry import TRAINERS
+
+SETTINGS: dict[str, Any] = {"dim": 4, "epochs": 2, "threads": 1, "refit": False}
+
+
+@dataclass(frozen=True)
+class Given(Objective):
+    """Returns what it is told."""
+
+    answer: ClassVar[Any] = staticmethod(lambda U, V: PairLoss(1.0, U * 0, V * 0))
+
+    def __call__(self, U: torch.Tensor, V: torch.Tensor, pairs: Any, **given: Any) -> Any:
+        return self.answer(U, V)
+
+
+class Flat(Tower):
+    """Has no layers: what comes from features is what it is told."""
+
+    answer: ClassVar[Any] = staticmethod(torch.zeros)
+
+    def __init__(self, shape: Any, n_ids: int, config: Any, generator: torch.Generator) -> None:
+        super().__init__(shape, n_ids, config, 4, 0.1, generator)
+
+    def combined(self, rows: int, numbers: Any, coded: Any) -> Any:
+        return self.answer(rows, self.width)
+
+
+class Idle(Trainer):
+    """Leaves the weights as they are, or fills them, and returns the loss that it is told."""
+
+    loss: ClassVar[Any] = 1.0
+    fill: ClassVar[float | None] = None
+
+    @classmethod
+    def trains(cls, model: Any, objective: Any) -> bool:
+        return True
+
+    def epoch(self, number: int, callbacks: Any) -> Any:
+        if self.fill is not None:
+            torch.nn.init.constant_(self.task.model.users.ids.weight, self.fill)
+        return self.loss
+
+
+@pytest.fixture(autouse=True)
+def _registered() -> Iterator[None]:
+    with OBJECTIVES.temporarily(), TOWERS.temporarily(), TRAINERS.temporarily():
+        yield
+
+
+def data() -> tt.Dataset:
+    pairs = np.random.default_rng(0).permutation(80)[:60]
+    return tt.Dataset.of(pl.DataFrame({"user_id": pairs // 10, "item_id": pairs % 10}), schema={}).as_train()
+
+
+def fit(**settings: Any) -> tt.Recommender:
+    return tt.TwoTower(**{**SETTINGS, **settings}).fit(data())
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf"), None, "1.0", True, np.zeros(2)])
+def test_a_loss_that_is_no_finite_number_ends_training(loss: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Idle, "loss", loss)
+    with pytest.raises(
+        TrainingError, match=r"the loss must stay finite; trainer Idle returned .* in epoch 1"
+    ):
+        fit(trainer=Idle)
+
+
+@pytest.mark.parametrize("loss", [2, np.float32(2.0)])
+def test_any_finite_number_is_a_loss(loss: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Idle, "loss", loss)
+    assert [type(one["train_loss"]) for one in fit(trainer=Idle).history] == [float, float]
+
+
+@pytest.mark.parametrize("fill", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_end_training(fill: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Idle, "fill", fill)
+    found = r"those named 'users\..*' contain nan or infinity after epoch 1 of trainer Idle by .*'all_pairs'"
+    with pytest.raises(TrainingError, match=found):
+        fit(trainer=Idle)
+
+
+def test_gradients_that_are_not_finite_end_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Given, "answer", lambda self, U, V: PairLoss(1.0, U * float("nan"), V * 0))
+    with pytest.raises(TrainingError, match=r"must .*finite.*:Given"):
+        fit(objective=Given())
+
+
+def test_vectors_that_are_not_finite_end_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Flat, "answer", lambda self, rows, width: torch.full((rows, width), float("nan")))
+    with pytest.raises(TrainingError, match=r"must .*finite.*:Flat"):
+        fit(kind=Flat, trainer=Idle)
+
+
+@pytest.mark.parametrize("part", ["weights", "vectors"])
+def test_a_model_that_could_not_be_loaded_is_not_saved(part: str, tmp_path: Path) -> None:
+    model = fit()
+    model.save(tmp_path / "b")
+    if part == "weights":
+        torch.nn.init.constant_(model.model.users.ids.weight, float("nan"))
+    else:
+        model.items.vectors[0, 0] = np.nan
+    with pytest.raises(BundleError, match=rf"can't be saved, as it could not be loaded: the {part} .*finite"):
+        model.save(tmp_path / "b")
+    tt.load(tmp_path / "b")
