@@ -351,6 +351,32 @@ CASES = [
         Error("abbreviated", "data row 1"),
     ),
     # ---------------------------------------------------------------- times
+    Case(
+        "times with a zone beside times without are told",
+        log(
+            [
+                "2019-10-01T00:00:00",
+                "2019-10-01T02:00:01+02",
+                "2019-10-01T00:00:02Z",
+                "2019-10-01",
+                "2019-10-02T10:00",
+            ]
+        ),
+        notes({"timestamp": "x"}),
+        ["column 'x': read 2 times without a time zone as UTC, beside others with one"],
+    ),
+    Case(
+        "times all without a zone, or all with one, need no note",
+        log(["2019-10-01T00:00:00", "2019-10-01 02:00", "2019-10-01"]),
+        notes({"timestamp": "x"}),
+        [],
+    ),
+    Case(
+        "times all with a zone need no note",
+        log(["2019-10-01T00:00:00Z", "2019-10-01 02:00:00 UTC", "2019-10-01", "2019-10-01T02:00:00+02:00"]),
+        notes({"timestamp": "x"}),
+        [],
+    ),
     time("in seconds", [1569888000, 1569888001], [OCTOBER, OCTOBER + 1]),
     time("in milliseconds", [1569888000500, 1569888001000], [OCTOBER + 0.5, OCTOBER + 1]),
     time("in microseconds", [1569888000500000], [OCTOBER + 0.5]),

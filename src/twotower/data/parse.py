@@ -175,6 +175,8 @@ def parse_timestamp(
             found.add(where, f"times are {time_text.said(times.format)}", format=times.format)
         if times.missing:
             found.add(where, f"read {count_of(times.missing, 'value')} such as NA as missing")
+        if times.format == "iso" and (n := time_text.zoneless(values)):
+            found.add(where, f"read {count_of(n, 'time')} without a time zone as UTC, beside others with one")
     return times.values.alias(raw.name)
 
 

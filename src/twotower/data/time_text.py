@@ -23,6 +23,7 @@ _NO_TIME: Final = (*MISSING, "nat", "0000-00-00", "0000-00-00 00:00:00")
 _MEND = "Write it like 2020-07-05 00:08:23 or as seconds since 1970"
 
 _ZONE = r"\s*(?:Z|z|(?:UTC|GMT)?(?:(?<sign>[+-])(?<oh>\d{1,2}):?(?<om>\d{2})?)?)?(?:\s*(?:UTC|GMT))?"
+_ZONED = r"(?:\d\s*[Zz]|UTC|GMT|:\d\d[^+-]*[+-][\d:]+)\s*$"
 _CLOCK = r"(?<h>[01]?\d|2[0-3])(?::(?<m>[0-5]\d)(?::(?<s>[0-5]\d(?:[.,]\d+)?))?)?"
 _ISO = rf"^(?<day>\d{{4}}(?:-\d{{1,2}}-|/\d{{1,2}}/|\.\d{{1,2}}\.)\d{{1,2}})(?:[Tt\s]+{_CLOCK}{_ZONE})?$"
 _BASIC = r"^(\d{4})(\d{2})(\d{2})[Tt](\d{2})(\d{2})(\d{2})"
@@ -125,6 +126,19 @@ def looks_like_times(values: pl.Series) -> str | None:
     if found.format in PER_SECOND and not (low > 3e8 and high < 4.2e9):
         return None
     return found.format
+
+
+def zoneless(text: pl.Series) -> int:
+    """Return how many ISO times lack a zone, if others have one; dates alone count as neither.
+
+    >>> zoneless(pl.Series(["2024-05-11T14:11", "2024-05-11T14:12Z", "2024-05-11"]))
+    1
+    """
+    length = text.str.len_bytes()
+    if length.min() == length.max():
+        return 0
+    clock, zoned = text.str.contains(":", literal=True), text.str.contains(_ZONED)
+    return int((clock & ~zoned).sum()) if zoned.any() else 0
 
 
 def said(format: str) -> str:
