@@ -97,6 +97,15 @@ def test_a_new_item_by_features(model: Recommender) -> None:
     assert told["user_id"].to_list() == (np.argsort(-expected)[:3] + 1000).tolist()
 
 
+def test_a_repeated_item_is_answered_once(model: Recommender) -> None:
+    repeated, once = [507, 500, "507", 500.0], [507, 500]
+    assert model.users_for(repeated, 3).equals(model.users_for(once, 3))
+    assert model.users_for(repeated, 3)["item_id"].to_list() == [507] * 3 + [500] * 3
+    assert model.similar_items(repeated, 3).equals(model.similar_items(once, 3))
+    assert model.explain(1003, repeated).equals(model.explain(1003, once))
+    assert model.explain(1003, repeated).height == 2 * len(seen_by(1003))
+
+
 def test_what_may_be_similar(model: Recommender) -> None:
     found = model.similar_items([507], 10, allow=[500, 501, 507, 509], deny=[501])
     assert set(found["similar_item_id"]) == {500, 509}

@@ -44,10 +44,6 @@ class CatalogueView:
     column: str
     display: pl.DataFrame
 
-    def rows(self, ids: Ids) -> NDArray[np.int64]:
-        """Return the row of each id; `DataError` if one is not known."""
-        return self.entities.known_rows(ids, self.what)
-
     def length(self, k: int | None, *, others: bool = False) -> int:
         """Return how long lists are: ``k``, or as many as there are, or as there are besides one.
 
@@ -108,7 +104,7 @@ class CatalogueView:
             raise DataError(
                 f"allow must name at least one {self.what}, got an empty list; leave it out to allow all"
             )
-        rows = self.rows(asked) if strict else self.entities.rows(asked)
+        rows = self.entities.known_rows(asked, self.what) if strict else self.entities.rows(asked)
         found: Rows = rows[rows >= 0]
         if len(found) < len(rows):
             unknown = asked.filter(pl.Series(rows < 0)).unique(maintain_order=True)

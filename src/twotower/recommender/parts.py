@@ -63,6 +63,11 @@ class EntityVectors(Vocabulary):
             )
         return rows
 
+    def distinct_rows(self, ids: Ids, what: str) -> NDArray[np.int64]:
+        """Return what `known_rows` does, a repeated id once, where it comes first."""
+        rows = self.known_rows(ids, what)
+        return rows[np.sort(np.unique(rows, return_index=True)[1])]
+
 
 @dataclass(frozen=True, repr=False)
 class Catalogue(ShortRepr):

@@ -177,7 +177,7 @@ class QueryEncoder:
         return replace(self, histories=self.histories.with_items(vectors, duration))
 
     def items(self, asked: Any) -> EncodedItems:
-        """Return the items of ids, or new items of features: a table, a dict or a list of dicts.
+        """Return the distinct items of ids, or new items of features: a table, a dict or a list of dicts.
 
         Raises:
             ConfigError: there is no item, or ids and features are mixed.
@@ -205,7 +205,7 @@ class QueryEncoder:
             names = table.get_column(column) if column in table.columns else None
         else:
             known = self.histories.catalogue.items
-            rows = known.known_rows(asked, "item")
+            rows = known.distinct_rows(asked, "item")
             if not len(rows):
                 raise ConfigError("there must be at least one item, got none")
             return EncodedItems(known.vectors[rows], rows, (known.ids.gather(rows).rename(column),))

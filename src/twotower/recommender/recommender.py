@@ -157,7 +157,7 @@ class Recommender(VectorAnswers, Predictor, Ranker):
 
         Args:
             user: the id of a known user, or a `Query`.
-            items: ids of the items whose scores are explained.
+            items: ids of the items whose scores are explained; one that is repeated counts once.
 
         Returns:
             One row for each pair of a scored item and an item of the user, the largest contributions of each
@@ -170,7 +170,8 @@ class Recommender(VectorAnswers, Predictor, Ranker):
         if len(queries) != 1:
             raise DataError(f"explain takes one user, got {len(queries)}; ask for each in turn")
         asked = self.query_encoder.encode(queries)
-        return self.histories.explained(asked.vectors[0], *asked.items_of(0), self._items_view.rows(items))
+        rows = self.items.distinct_rows(items, "item")
+        return self.histories.explained(asked.vectors[0], *asked.items_of(0), rows)
 
     def encode_queries(self, users: Users) -> NDArray[np.float32]:
         """Return the vectors of those who ask, float32 (n, dim): known users by id, anyone by a `Query`.

@@ -67,8 +67,8 @@ class VectorAnswers(RecommenderState):
         a feature says of an item is learnt beside the others. A `TwoTowerWarning` counts those left out.
 
         Args:
-            items: ids of known items (a bare string or number is one id); or features of new items, as a
-                table with a row each, as a dict, or as a list of dicts.
+            items: ids of known items (a bare string or number is one id), one that is repeated counts once;
+                or features of new items, as a table with a row each, as a dict, or as a list of dicts.
             k: how many items each, without the item itself, 10 by default. A k above the number of other
                 items is cut to it, with a `TwoTowerWarning`.
             allow: as for `recommend`.
