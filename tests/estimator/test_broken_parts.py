@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,12 @@ import pytest
 import torch
 
 import twotower as tt
+from twotower.data.dataset import TrainPart
 from twotower.errors import BundleError, TrainingError
 from twotower.objectives import Objective, PairLoss
 from twotower.objectives.registry import OBJECTIVES
+from twotower.recommender import bundle
+from twotower.recommender.bundle import MANIFEST, read_manifest
 from twotower.towers import Tower
 from twotower.towers.registry import TOWERS
 from twotower.training import Trainer
@@ -34,6 +38,11 @@ class Given(Objective):
         return self.answer(U, V)
 
 
+@dataclass(frozen=True)
+class Other(Given):
+    """Another class."""
+
+
 class Flat(Tower):
     """Has no layers: what comes from features is what it is told."""
 
@@ -44,6 +53,10 @@ class Flat(Tower):
 
     def combined(self, rows: int, numbers: Any, coded: Any) -> Any:
         return self.answer(rows, self.width)
+
+
+class Level(Flat):
+    """Another class."""
 
 
 class Idle(Trainer):
@@ -68,7 +81,7 @@ def _registered() -> Iterator[None]:
         yield
 
 
-def data() -> tt.Dataset:
+def data() -> TrainPart:
     pairs = np.random.default_rng(0).permutation(80)[:60]
     return tt.Dataset.of(pl.DataFrame({"user_id": pairs // 10, "item_id": pairs % 10}), schema={}).as_train()
 
@@ -123,3 +136,53 @@ def test_a_model_that_could_not_be_loaded_is_not_saved(part: str, tmp_path: Path
     with pytest.raises(BundleError, match=rf"can't be saved, as it could not be loaded: the {part} .*finite"):
         model.save(tmp_path / "b")
     tt.load(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("registry", "ours", "theirs", "settings"),
+    [(TOWERS, Flat, Level, {"kind": "mine"}), (OBJECTIVES, Given, Other, {"objective": "mine"})],
+)
+def test_a_name_that_has_another_class_on_loading_is_refused(
+    registry: Any, ours: type, theirs: type, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    section = "model" if "kind" in settings else "objective"
+    with registry.temporarily(mine=ours):
+        model = fit(**settings, trainer=Idle)
+        model.save(tmp_path / "b")
+        assert read_manifest(tmp_path / "b")["classes"] == {section: f"{__name__}:{ours.__name__}"}
+        assert np.array_equal(tt.load(tmp_path / "b").items.vectors, model.items.vectors)
+    where = rf"{section}\..*'mine' that the model was trained with, {__name__}:{ours.__name__}; got "
+    with (
+        registry.temporarily(mine=theirs),
+        pytest.raises(BundleError, match=rf"{where}{__name__}:{theirs.__name__} under this name: register"),
+    ):
+        tt.load(tmp_path / "b")
+
+
+def test_a_scripts_class_may_move_to_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with OBJECTIVES.temporarily(mine=Given), monkeypatch.context() as patch:
+        patch.setattr(Given, "__module__", "__main__")
+        model = fit(objective="mine")
+        with pytest.warns(tt.errors.TwoTowerWarning, match="__main__:Given is a class of this script"):
+            model.save(tmp_path / "b")
+    with OBJECTIVES.temporarily(mine=Given):
+        tt.load(tmp_path / "b")
+    with OBJECTIVES.temporarily(mine=Other), pytest.raises(BundleError, match="__main__:Given; got"):
+        tt.load(tmp_path / "b")
+
+
+@pytest.mark.parametrize("classes", [[], {"model": 3}, {"schema": "a:B"}, {"model": "a:B"}])
+def test_classes_in_a_bundle_are_checked(classes: Any, tmp_path: Path) -> None:
+    fit().save(tmp_path / "b")
+    manifest = read_manifest(tmp_path / "b") | {"classes": classes}
+    manifest["hash"] = bundle._manifest_hash(manifest)
+    (tmp_path / "b" / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(
+        BundleError, match=r"the classes of parts must be|got a built-in class under this name"
+    ):
+        tt.load(tmp_path / "b")
+
+
+def test_a_bundle_of_built_in_parts_names_no_class(tmp_path: Path) -> None:
+    fit().save(tmp_path / "b")
+    assert "classes" not in read_manifest(tmp_path / "b")

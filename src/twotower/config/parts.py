@@ -214,18 +214,32 @@ def _collecting(faults: list[str]) -> Iterator[None]:
         faults.append(f"{error}.")
 
 
+def classes_of(model: ModelConfig, objective: ObjectiveConfig) -> dict[str, str]:
+    """Return section -> ``module:Class`` of the parts whose names don't tell their class."""
+    names = ((MODEL, model.kind), (OBJECTIVE, objective.name))
+    found = {place.section: place.registry.class_of(name) for place, name in names}
+    return {section: part for section, part in found.items() if part is not None}
+
+
 def saved_parts(
-    model: Mapping[str, Any], objective: Mapping[str, Any]
+    model: Mapping[str, Any], objective: Mapping[str, Any], classes: Any
 ) -> tuple[ModelConfig, ObjectiveConfig]:
     """Return the settings of a saved model, from this version or an earlier one.
 
+    Args:
+        model, objective: as saved.
+        classes: what `classes_of` returned; a section without a class may have any of its name.
+
     Raises:
-        ConfigError: a part is not there.
+        ConfigError: a part is not there, or its name has another class here.
         ValueError: values that are not valid.
     """
     for what, values in (("model", model), ("objective", objective)):
         if not isinstance(values, Mapping):
             raise ValueError(f"the settings of the {what} must be a table, got {values!r}")
+    text = isinstance(classes, Mapping) and all(isinstance(one, str) for one in classes.values())
+    if not text or not set(classes) <= {MODEL.section, OBJECTIVE.section}:
+        raise ValueError(f"the classes of parts must be the text of one by its section, got {classes!r}")
     given = _current({"model": dict(model), "objective": dict(objective), "training": {}}, warn=False)
     made = []
     for place in (MODEL, OBJECTIVE):
@@ -233,6 +247,14 @@ def saved_parts(
         name = values.setdefault(place.key, place.registry.default)
         if name not in place.registry:
             raise place.registry.unknown(name, f"'{place.section}.{place.key}'", saved=True)
+        saved, here = classes.get(place.section), place.registry.class_of(name)
+        # a script's class may have moved to a module since
+        if saved is not None and saved not in (here, f"__main__:{str(here).partition(':')[2]}"):
+            raise ConfigError(
+                f"'{place.section}.{place.key}' must be the {place.registry.kind} {name!r} that the model "
+                f"was trained with, {saved}; got {here or 'a built-in class'} under this name: register "
+                f"{saved} as {name!r} instead"
+            )
         made.append(place.part(name).Config.model_validate(place.read(name, values)))
     return made[0], made[1]
 

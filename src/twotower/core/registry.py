@@ -118,6 +118,11 @@ class Registry(Generic[T]):
         loaded = {name: reference(one) for name, one in self._loaded.items()}
         return next((name for name, at in (places | loaded).items() if at == where), None)
 
+    def class_of(self, name: str) -> str | None:
+        """Return where the class of a name is, as ``module:Class``; None for one that the name tells."""
+        told = name in self._built_in or ":" in name or name not in self
+        return None if told else reference(self.get(name))
+
     def name_of(self, part: type[T]) -> str:
         """Return the name that a class is saved under; one without is registered as ``module:Class``."""
         known = self.known_as(part)

@@ -21,6 +21,7 @@ from polars.exceptions import PanicException
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
+from twotower.config.parts import classes_of
 from twotower.core.atomic import folder_place, replacing_folder, umask_mode
 from twotower.core.fingerprint import Fingerprint
 from twotower.core.forking import check_process
@@ -62,6 +63,7 @@ _OWN = (
     "target",
     "positive",
     "objective",
+    "classes",
     "least_squares",
     "exclude_seen",
     "history",
@@ -88,6 +90,7 @@ def save_bundle(recommender: RecommenderState, directory: Path, facts: dict[str,
             if recommender.index is not None:
                 recommender.index.save(temporary / INDEX)
                 parts.append(INDEX)
+            classes = classes_of(recommender.model.config, recommender.objective)
             manifest: dict[str, Any] = {
                 "format": FORMAT,
                 "schema": recommender.encoder.schema.model_dump(mode="json"),
@@ -95,6 +98,7 @@ def save_bundle(recommender: RecommenderState, directory: Path, facts: dict[str,
                 "target": recommender.target.state(),
                 "positive": recommender.positive.state(),
                 "objective": recommender.objective.model_dump(mode="json"),
+                **({"classes": classes} if classes else {}),
                 "least_squares": asdict(recommender.least_squares),
                 "exclude_seen": recommender.exclude_seen,
                 "history": recommender.history,

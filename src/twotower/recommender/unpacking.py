@@ -84,7 +84,9 @@ def unpacked(
     """
     schema = Schema.parse(manifest["schema"])
     config, objective = saved_parts(
-        _current("model", manifest["model"]), _current("objective", manifest["objective"])
+        _current("model", manifest["model"]),
+        _current("objective", manifest["objective"]),
+        manifest.get("classes", {}),
     )
     encoder = _encoder(schema, _json(contents[STATE]), parse(contents[ENCODER]))
     tables, vectors = _json(contents[TABLES]), parse(contents[VECTORS])
