@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,3 +187,18 @@ def test_classes_in_a_bundle_are_checked(classes: Any, tmp_path: Path) -> None:
 def test_a_bundle_of_built_in_parts_names_no_class(tmp_path: Path) -> None:
     fit().save(tmp_path / "b")
     assert "classes" not in read_manifest(tmp_path / "b")
+
+
+@pytest.mark.parametrize("settings", [{"kind": Flat}, {"objective": Given()}, {"objective": "mine"}])
+def test_estimators_and_models_with_parts_of_ones_own_are_pickled(settings: dict[str, Any]) -> None:
+    OBJECTIVES.register(Other, "mine")
+    estimator = tt.TwoTower(**SETTINGS, **settings, trainer=Idle)
+    model = estimator.fit(data())
+    content = pickle.dumps((estimator, model))
+    for registry in (OBJECTIVES, TOWERS):  # as another process finds them
+        registry._loaded, registry._others = {}, None
+    copied, again = pickle.loads(content)
+    assert copied == estimator
+    assert again.model.config == model.model.config
+    assert again.objective == model.objective
+    assert again.recommend(3, k=2).equals(model.recommend(3, k=2))

@@ -118,6 +118,13 @@ class Registry(Generic[T]):
         loaded = {name: reference(one) for name, one in self._loaded.items()}
         return next((name for name, at in (places | loaded).items() if at == where), None)
 
+    def blank(self, part: type[T], name: str) -> Any:
+        """Return settings of a class of one's own without values, for a pickle; the class is registered."""
+        if name not in self:
+            self.register(part, name)
+        config = self.get(name).Config  # type: ignore[attr-defined]
+        return config.__new__(config)
+
     def class_of(self, name: str) -> str | None:
         """Return where the class of a name is, as ``module:Class``; None for one that the name tells."""
         told = name in self._built_in or ":" in name or name not in self

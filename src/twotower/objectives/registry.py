@@ -38,6 +38,12 @@ def _with_config(part: type[Objective], name: str) -> None:
         name=(str, name),
         **own,
     )
+    # the class is made here, so a pickle says how
+    part.Config.__reduce__ = lambda self: (_blank, (part, name), self.__getstate__())  # type: ignore[method-assign]
+
+
+def _blank(part: type[Objective], name: str) -> Any:
+    return OBJECTIVES.blank(part, name)
 
 
 OBJECTIVES: Registry[Objective] = Registry(
