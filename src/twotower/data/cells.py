@@ -6,12 +6,12 @@ import polars as pl
 
 from twotower.core.id_text import canonical
 
-_CODE = r"^\s*(?:\+|-?0)\d|^-0$|^-?\d{19,}$"
+_CODE = r"^\s*(?:\+|-?0)\d|^-0$"
 """A whole number that is a code: a quantity would not be written this way."""
 _POWER = r"[eE]|^\s*(?:\+|-?0)\d|^-0(?:\.0*)?$|\d{16,}"
 """A number that is an id and would be written back differently."""
-_WORDS = ("NaN", "inf", "+inf", "-inf")
-"""Words among numbers."""
+_WORDS = r"^[+-]?(?:NaN|inf)$|\d"
+"""What is not finite among numbers: these words and numbers that are too large. Words like nan are text."""
 
 
 def converted(cells: pl.Series, dtype: pl.DataType | type[pl.DataType]) -> pl.Series:
@@ -55,7 +55,7 @@ def _written_back(cells: pl.Series, found: pl.Series, ids: bool) -> pl.Series:
         return cells if some.str.contains(_CODE).any() else found
     if found.dtype.is_float():
         words = cells.filter(~found.is_finite())
-        if (longest > 15 and cells.str.contains(r"^[+-]?\d{16,}$").any()) or not words.is_in(_WORDS).all():
+        if not words.str.contains(_WORDS).all() or (longest > 18 and cells.str.contains(r"^[+-]?\d+$").all()):
             return cells
         if ids and cells.str.contains(_POWER).any():
             plain = cells.str.strip_suffix(".0")
@@ -66,23 +66,29 @@ def _written_back(cells: pl.Series, found: pl.Series, ids: bool) -> pl.Series:
 def unpadded(cells: pl.Series, padded_name: bool, *, typed: bool = False, ids: bool = False) -> pl.Series:
     """Return strings without the spaces around them if these are padding, as numbers or flags if all are.
 
+    Spaces among numbers are null.
+
     Args:
         cells: n strings.
         padded_name: whether the name of the column had spaces, too.
         typed: whether they stay strings.
         ids: as in `narrowed`.
     """
-    spaced = cells.str.starts_with(" ") | cells.str.ends_with(" ")
-    if not (spaced | cells.str.starts_with("\t") | cells.str.ends_with("\t")).any():
-        return cells
-    if not typed:
-        stripped = _stripped(cells, " \t")
+    first = without_spaces(cells.filter(cells.is_not_null()).head(100)).drop_nulls().head(1)
+    if not typed and (
+        first.is_empty() or any(_as(dtype, first).count() for dtype in (pl.Float64, pl.Boolean))
+    ):
+        stripped = without_spaces(cells)
         numbers = narrowed(stripped, ids=ids)
-        if numbers.dtype != pl.String or _as(pl.Float64, stripped).count() == stripped.count():
+        if numbers.dtype != pl.String or _as(pl.Float64, stripped).count() == stripped.count() > 0:
             return numbers
-    return _stripped(cells, " ") if padded_name or spaced.drop_nulls().all() else cells
+    spaced = cells.str.starts_with(" ") | cells.str.ends_with(" ")
+    if not spaced.any() or not (padded_name or spaced.drop_nulls().all()):
+        return cells
+    return without_spaces(cells, " ")
 
 
-def _stripped(cells: pl.Series, spaces: str) -> pl.Series:
+def without_spaces(cells: pl.Series, spaces: str = " \t\r") -> pl.Series:
+    """Return n strings without the spaces around them, null if nothing is left."""
     stripped = cells.str.strip_chars(spaces)
     return stripped.set(stripped == "", None)

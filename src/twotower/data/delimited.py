@@ -1,9 +1,10 @@
 """CSV and TSV files: read by Polars, as strings if the dtypes can't be told; then each column by its values.
 
 Lines end in LF, CR LF, or (where a file has no LF) CR; any other CR is text (four of KuaiRec's captions
-contain one). Polars pads short rows with nulls, and truncates long ones if it reads only some columns, so the
-number of fields is checked here. It also lets a quote in the middle of a field begin a quoted one; files with
-such quotes are read by `twotower.data.quotes`.
+contain one), except that Polars drops one at the end of a field without quotes. Polars also pads short rows
+with nulls, and truncates long ones if it reads only some columns, so the number of fields is checked here. It
+also lets a quote in the middle of a field begin a quoted one; files with such quotes are read by
+`twotower.data.quotes`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import polars as pl
 from polars.exceptions import NoDataError, PolarsError
 
 from twotower.core.where import shown
-from twotower.data.cells import converted, narrowed, unpadded
+from twotower.data.cells import converted, narrowed, unpadded, without_spaces
 from twotower.data.checks import require_columns
 from twotower.data.header import Header, find_header
 from twotower.data.quotes import Marks, all_whole, long_fields, marks, quoted_numbers, read_odd_quotes
@@ -221,8 +222,12 @@ def _fields(
         with suppress(PolarsError):  # a row contradicts the first ones
             frame = fields(infer_schema_length=_SAMPLE, schema_overrides=overrides)
             of = dict(zip(names, frame, strict=False))  # fewer if all rows are short
-            if pl.Int128 in frame.dtypes or any(of[name].dtype.is_float() for name in ids if name in of):
-                frame = None  # long numbers, and ids like 1e5, are kept as written
+            if (
+                pl.Int128 in frame.dtypes
+                or any(of[name].dtype.is_float() for name in ids if name in of)
+                or not all(of[name].is_finite().all() for name in of if of[name].dtype.is_float())
+            ):
+                frame = None  # long numbers, ids like 1e5 and words like nan are kept as written
     try:
         frame = fields(infer_schema=False) if frame is None else frame
     except NoDataError:
@@ -263,14 +268,14 @@ def _typed(file: _File, cells: pl.Series, dtypes: Dtypes, *, is_id: bool) -> pl.
 
 def _converted(file: _File, cells: pl.Series, dtype: pl.DataType | type[pl.DataType]) -> pl.Series:
     """Return a column of strings in its dtype, or name the value that can't be converted."""
-    name = cells.name
+    name, values = cells.name, without_spaces(cells)
     try:
-        found = converted(cells, dtype)
+        found = converted(values, dtype)
     except PolarsError:
         raise DataError(
             f"column '{name}' of {file.path} can't be read as {dtype}; read it as a string"
         ) from None
-    wrong = found.is_null() & cells.is_not_null()
+    wrong = found.is_null() & values.is_not_null()
     if wrong.any():
         row = wrong.arg_max() or 0
         raise DataError(

@@ -92,14 +92,12 @@ def _any_code(codes: npt.NDArray[np.uint8], at: npt.NDArray[np.int64]) -> bool:
 
 
 def _blocks(text: RawText) -> Iterator[bytes]:
-    """Yield the text in blocks, without a byte order mark."""
+    """Yield the text in blocks of whole lines, without a byte order mark."""
     with text.open() as stream:
         if stream.read(3) != b"\xef\xbb\xbf":
             stream.seek(0)
         while block := stream.read(_BLOCK):
-            while block[-1] == _QUOTE and (more := stream.read(1)):
-                block += more  # whether a quote closes depends on what follows
-            yield block
+            yield block + stream.readline()
 
 
 def _whole_rows(text: RawText) -> Iterator[bytes]:
