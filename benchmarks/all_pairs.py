@@ -49,7 +49,7 @@ def positives(n_users: int, n_items: int, n: int, seed: int = 0) -> Dataset:
     low, high = np.where(own, starts[group], 0.0), np.where(own, starts[group + 1], edges[-1])
     at = np.searchsorted(edges, low + rng.random(len(user)) * (high - low), side="right") - 1
     item = order[np.minimum(at, n_items - 1)].astype(np.int32)
-    events = pl.DataFrame({"user_id": user, "item_id": item}).unique()
+    events = pl.DataFrame({"user_id": user, "item_id": item}).unique(maintain_order=True)
     if events.height > n:
         events = events.sample(n, seed=seed)
     return Dataset.of(events.sort("user_id", "item_id"), schema={})
