@@ -461,7 +461,7 @@ CASES = [
         {"a.csv": events(plays=["many" if row == 7 else n for row, n in enumerate(PLAYS)])},
         guess("a.csv"),
         Error(
-            "a column of numbers must have one in every row",
+            "every row of a column of numbers needs a number",
             "a.csv, data row 8, column 'plays' has 'many'",
             "--label none",
         ),
@@ -470,7 +470,7 @@ CASES = [
         "init: a word among the counts of --label, after a row without a user",
         {"a.csv": table({"user_id": [None, *USER[1:]], "item_id": ITEM, "plays": [*PLAYS[:-1], "n.a."]})},
         guess("a.csv", label="plays"),
-        Error("a.csv, data row 200, column 'plays' has 'n.a.'", "Drop the row, or correct the value"),
+        Error("a.csv, data row 200, column 'plays' has 'n.a.'", "Correct the value or drop the row"),
     ),
     Case(
         "init: a missing count after a row without a user",

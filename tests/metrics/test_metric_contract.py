@@ -7,6 +7,7 @@ laws of its kind. A new metric needs a definition here, or the first test fails.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_err
 
 from own_metrics import OWN
 from twotower.core.lists import Lists
+from twotower.errors import DataError
 from twotower.metrics import (
     METRICS,
     Catalogue,
@@ -393,3 +395,45 @@ def test_a_metric_of_all_lists_is_its_definition(
     assert metric.value(np.array(expected), CATALOGUE) == pytest.approx(found, nan_ok=True)
     if metric.unit == "share" and not math.isnan(found):
         assert 0.0 <= found <= 1.0
+
+
+class Given(RatingMetric):
+    """A metric whose value a test sets."""
+
+    name = "given"
+    meaning = "what the test says"
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def value(self, sums: Any) -> Any:
+        return self.answer(sums)
+
+
+ROWS = np.arange(6) % 3, np.arange(6.0), np.arange(6.0) + 1
+
+
+def given_value(answer: Any) -> Any:
+    user, label, prediction = ROWS
+    rows = Measured.of(group_users(user), label, prediction, cap=None, measured=[Given(answer)])
+    return rows.statistics()[0].values()["given"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "got"), [(np.zeros(3), "shape"), (0.5, "0.5"), (None, "None"), ("x", "x")]
+)
+def test_a_rating_metric_of_another_shape_is_refused(answer: Any, got: str) -> None:
+    with pytest.raises(DataError, match=f"metric 'given' must return one number for each.*got.*{got}"):
+        given_value(lambda _: answer)
+
+
+def test_a_sum_that_is_not_there_is_named_beside_those_that_are() -> None:
+    with pytest.raises(DataError, match=r"reads the sum 'squares', .* absolute, .* squared_error"):
+        given_value(lambda sums: sums["squares"])
+
+
+def test_every_sum_that_the_docstring_promises_is_there() -> None:
+    promised = re.findall(r"``(\w+)``", (RatingMetric.__doc__ or "").split("====\n")[1])
+    assert {"rows", "absolute", "squared_error", "label", "comparable", "own_xauc"} <= set(promised)
+    for name in promised:
+        assert np.isfinite(given_value(lambda sums, name=name: sums[name]))

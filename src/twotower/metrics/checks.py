@@ -59,13 +59,15 @@ def mask_column(name: str, values: ArrayLike, rows: int) -> BoolArray:
     return array.astype(np.bool_, copy=False)
 
 
-def checked_values(metric: str, given: Any, shape: tuple[int, ...], rule: str) -> FloatArray:
+def checked_values(
+    metric: str, given: Any, shape: tuple[int, ...], rule: str, *, finite: bool = True
+) -> FloatArray:
     """Return what a metric gave as float64 of a shape, or raise: ``rule`` says what it must be."""
     try:
         values: FloatArray = np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError):
         values = np.empty((0,) * (len(shape) + 1))
-    if values.shape != shape or np.isinf(values).any():
+    if values.shape != shape or (finite and np.isinf(values).any()):
         got = f"shape {np.shape(given)}" if values.shape != shape else "an infinite value"
         got = got if np.ndim(given) else repr(given)[:80]
         raise DataError(f"metric {metric!r} must return {rule}; got {got}")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
+from twotower.errors import DataError
 from twotower.metrics.checks import FloatArray, IntArray, checked_values
 
 if TYPE_CHECKING:
@@ -130,7 +131,11 @@ class Sums:
 
     def __getitem__(self, name: str) -> FloatArray:
         keys = (f"{self.of}.{name}{self.end}", f"{name}{self.end}", f"{self.of}.{name}", name)
-        return self.drawn[next((key for key in keys if key in self.drawn), name)]
+        for key in keys:
+            if key in self.drawn:
+                return self.drawn[key]
+        known = ", ".join(sorted(key for key in self.drawn if not key.endswith("_capped")))
+        raise DataError(f"metric {self.of!r} reads the sum {name!r}, which is not there. There are {known}")
 
     def over_all(self) -> Sums:
         """Return the sums over all users, each once."""
@@ -144,7 +149,8 @@ class RatingMetric(Metric):
 
     ============================ ===========================================================================
     ``rows``                     number of rows
-    ``absolute``, ``squared``    of the errors
+    ``absolute``                 absolute errors
+    ``squared_error``            squared errors
     ``label``, ``label_squared`` of the labels, less a number near their mean
     ``comparable``               pairs of a row of the user and any row whose labels differ
     ``concordant``               those of them that the prediction orders as the label does; ties count 1/2
@@ -167,6 +173,15 @@ class RatingMetric(Metric):
     @abstractmethod
     def value(self, sums: Sums) -> FloatArray:
         """Return the metric (resamples,) from sums over the users of each resample; nan where undefined."""
+
+    def measured(self, sums: Sums, resamples: int) -> FloatArray:
+        """Return `value`, checked.
+
+        Raises:
+            DataError: it has another shape, or reads a sum that is not there.
+        """
+        rule = f"one number for each of the {resamples:,} resamples, or nan where it is undefined"
+        return checked_values(self.name, self.value(sums), (resamples,), rule, finite=False)
 
 
 class RankingMetric(Metric):

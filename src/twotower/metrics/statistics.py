@@ -58,7 +58,7 @@ class UserStatistics:
     Attributes:
         ids: (n_users,) users, ascending: those of the whole table, even if a slice has no row of a user, so
             that all slices share the draws.
-        sums: name -> (n_users,) float64: ``rows``; ``absolute``, ``squared`` (of the error); ``label``,
+        sums: name -> (n_users,) float64: ``rows``; ``absolute``, ``squared_error``; ``label``,
             ``label_squared`` (about a fixed centre, so that their difference keeps its digits); the same four
             ending in ``_capped`` where there is a cap; ``concordant``, ``comparable`` (pairs of the user's
             rows with all rows); ``own_xauc`` (the user's own XAUC, 0 where there is none), ``own_counted`` (1
@@ -92,11 +92,12 @@ class UserStatistics:
             if names:
                 columns = np.column_stack([self.sums[name] for name in names])  # (n_users, n_sums)
                 drawn |= zip(names, (weight @ columns).T, strict=True)
-        found = {one.name: one.value(Sums(drawn, self._whole, one.name)) for one in self.measured}
-        if self.cap is not None:
+        found = {}
+        for end in ("", "_capped"):
             for one in self.measured:
-                if one.cappable:
-                    found[f"{one.name}_capped"] = one.value(Sums(drawn, self._whole, one.name, "_capped"))
+                if not end or (self.cap is not None and one.cappable):
+                    sums = Sums(drawn, self._whole, one.name, end)
+                    found[f"{one.name}{end}"] = one.measured(sums, len(weight))
         return found
 
     @cached_property
@@ -276,7 +277,7 @@ def _user_sums(
             size += 1
     mean = total / size
     # A centre that is itself a label makes every deviation of a constant label exactly 0, and one near the
-    # mean # keeps the sum of squares about as small as the variance.
+    # mean keeps the sum of squares about as small as the variance.
     centre, nearest = 0.0, np.inf
     for row in range(code.size):
         distance = abs(min(label[row], cap) - mean)

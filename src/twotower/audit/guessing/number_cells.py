@@ -13,7 +13,7 @@ from twotower.data.number_text import MISSING
 from twotower.data.parse import parse_number
 from twotower.errors import DataError
 
-MEND: Final = "Drop the row, or correct the value; or leave the label out with --label none"
+FIX: Final = "Correct the value or drop the row; to leave the label out, use --label none"
 """How to fix a label."""
 _NUMBER = r"^\s*[-+]?\d+(?:[.,]\d+)*\s*$"
 _MOST = 0.9
@@ -42,4 +42,4 @@ def not_all_numbers(column: pl.Series, where: Where) -> DataError | None:
     wrong = ~column.str.contains(_NUMBER) & ~column.str.strip_chars().str.to_lowercase().is_in(MISSING)
     if not wrong.any() or wrong.mean() > 1 - _MOST:  # type: ignore[operator]
         return None
-    return where.first(wrong, column, "a column of numbers must have one in every row", MEND)
+    return where.first(wrong, column, "every row of a column of numbers needs a number", FIX)

@@ -24,7 +24,7 @@ from twotower.audit.guessing.names import (
     has_word,
     rank,
 )
-from twotower.audit.guessing.number_cells import MEND, not_all_numbers, numbers
+from twotower.audit.guessing.number_cells import FIX, not_all_numbers, numbers
 from twotower.audit.guessing.tables import Ask, Table, Tables, Told
 from twotower.audit.statistics import Floats
 from twotower.core.where import Found
@@ -246,7 +246,7 @@ def _as_label(events: Table, column: str, why: str) -> Label:
         return found
     missing = ~np.isfinite(y)
     if missing.any():
-        raise events.where(column).first(pl.Series(missing), values, "every interaction needs a label", MEND)
+        raise events.where(column).first(pl.Series(missing), values, "every interaction needs a label", FIX)
     if y.min() == y.max():
         raise ConfigError(
             f"a label must have at least two values: column '{column}' of {events.name} is {y[0]:g} in all "
