@@ -14,7 +14,7 @@ from rich.progress import Progress
 from twotower.cli.tuned import print_tuned, verdict
 from twotower.cli.tuning_progress import TrialBar, TrialLines, tuning_progress
 from twotower.evaluation.validator import NDCG
-from twotower.training.progress import epoch_progress
+from twotower.training.progress_bars import epoch_progress
 from twotower.workflows.tuning import Budget, Trial
 
 

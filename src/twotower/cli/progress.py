@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def training_progress() -> AbstractContextManager[list[Callback]]:
     """Return what gives the callbacks that show the epochs: a bar on a terminal, or else lines."""
-    from twotower.training.progress import progress_of  # noqa: PLC0415  (torch)
+    from twotower.training.progress_bars import progress_of  # noqa: PLC0415  (torch)
 
     return progress_of(True, log)
 

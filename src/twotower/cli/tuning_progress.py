@@ -12,7 +12,7 @@ from rich.progress import Progress, TaskID
 from twotower.cli.output import log
 from twotower.core.wording import count_of
 from twotower.training import Callback, Record
-from twotower.training.progress import EpochBar, EpochLines, epoch_progress
+from twotower.training.progress_bars import EpochBar, EpochLines, epoch_progress
 from twotower.workflows.tuning.watching import Watcher
 
 if TYPE_CHECKING:

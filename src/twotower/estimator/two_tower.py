@@ -29,7 +29,7 @@ from twotower.towers import Tower
 from twotower.towers.registry import TOWERS
 from twotower.training import Callback, CallbackList, ListenerCallback, Trainer
 from twotower.training.checkpoint import FILE as CHECKPOINT
-from twotower.training.progress import progress_of
+from twotower.training.progress_bars import progress_of
 
 
 class TwoTower:

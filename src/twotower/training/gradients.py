@@ -28,8 +28,8 @@ from twotower.training.callback import CallbackList, Record
 from twotower.training.closed_form.id_als import IdALS
 from twotower.training.closed_form.pair_squares import PairSquares
 from twotower.training.closed_form.posterior import take_posterior_means
+from twotower.training.learning_rate import Rate
 from twotower.training.row_adam import RowAdam
-from twotower.training.schedule import Rate
 from twotower.training.trainer import Trainer, TrainingTask
 
 

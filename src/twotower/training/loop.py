@@ -15,7 +15,7 @@ from twotower.errors import TrainingError
 from twotower.evaluation.epochs import EpochValidator
 from twotower.training.callback import CallbackList, Record
 from twotower.training.checkpoint import Checkpoint
-from twotower.training.schedule import Progress
+from twotower.training.early_stopping import EarlyStopping
 from twotower.training.trainer import Trainer
 
 
@@ -60,7 +60,7 @@ class Loop:
         self.trainer, self.model = trainer, trainer.task.model
         self.phase, self.fingerprint = phase, fingerprint
         self.checkpoints, self.callbacks = checkpoints, callbacks
-        self.progress = Progress(trainer.config.patience)
+        self.progress = EarlyStopping(trainer.config.patience)
         self.history: list[Record] = []
         self.best: dict[str, torch.Tensor] = {}
 
@@ -197,6 +197,6 @@ class Loop:
         self.model.load_state_dict(parts["model"])
         self.best = parts["best"]
         self.trainer.restore(parts["trainer"], found.meta["trainer"])
-        self.progress = Progress.from_state(found.meta["progress"])
+        self.progress = EarlyStopping.from_state(found.meta["progress"])
         self.history = list(found.meta["history"])
         return int(found.meta["epoch"])

@@ -18,7 +18,7 @@ from twotower.errors import ConfigError, nearest
 from twotower.estimator import TwoTower, validated
 from twotower.evaluation.own_metrics import MetricSet, OwnMetrics
 from twotower.recommender import Recommender
-from twotower.training.progress import line_writer
+from twotower.training.progress_bars import line_writer
 from twotower.workflows.comparing import OURS, Comparison, compare_predictors, compare_rankers
 
 

@@ -24,7 +24,7 @@ from twotower.evaluation import Evaluation
 from twotower.evaluation.own_metrics import OwnMetrics
 from twotower.evaluation.showing import bounds, headline, html_table, text_table
 from twotower.metrics import Interval, higher_is_better
-from twotower.training.progress import line_writer
+from twotower.training.progress_bars import line_writer
 
 _LEVEL = 0.95
 

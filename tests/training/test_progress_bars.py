@@ -14,7 +14,7 @@ from rich.progress import Progress
 
 from twotower.errors import ConfigError
 from twotower.training import Callback
-from twotower.training.progress import EpochBar, EpochLines, NotebookBar, epoch_progress, progress_of
+from twotower.training.progress_bars import EpochBar, EpochLines, NotebookBar, epoch_progress, progress_of
 
 RECORD = {
     "phase": "train",

@@ -9,21 +9,22 @@ from typing import Any
 
 import pytest
 
+from twotower.training.early_stopping import EarlyStopping
 from twotower.training.gradients import GradientsConfig
-from twotower.training.schedule import Progress, Rate
+from twotower.training.learning_rate import Rate
 
 
 @dataclass
 class Both:
     """Early stopping and the rate, as the loop asks them."""
 
-    progress: Progress
+    progress: EarlyStopping
     rates: Rate
 
     @classmethod
     def start(cls, **settings: Any) -> Both:
         config = GradientsConfig(**settings)
-        return cls(Progress(config.patience), Rate.start(config))
+        return cls(EarlyStopping(config.patience), Rate.start(config))
 
     def observe(self, epoch: int, loss: float) -> bool:
         best = self.progress.observe(epoch, loss)
@@ -82,7 +83,7 @@ def test_it_comes_back_from_json(epochs: int) -> None:
     for epoch, loss in enumerate(losses[:epochs], start=1):
         whole.observe(epoch, loss)
     states = json.loads(json.dumps([whole.progress.state(), whole.rates.state()], allow_nan=False))
-    again.progress = Progress.from_state(states[0])
+    again.progress = EarlyStopping.from_state(states[0])
     again.rates.restore(states[1])
     assert again == whole
     for epoch, loss in enumerate(losses[epochs:], start=epochs + 1):
@@ -93,5 +94,5 @@ def test_it_comes_back_from_json(epochs: int) -> None:
 
 
 def test_nothing_is_best_before_the_first_epoch() -> None:
-    progress = Progress(6)
+    progress = EarlyStopping(6)
     assert (progress.best, progress.best_epoch, progress.stop) == (math.inf, 0, False)
