@@ -23,7 +23,7 @@ from twotower.towers.registry import TOWERS
 from twotower.training.queries import TrainQueries, history_before, in_order
 
 Seen = list[tuple[int, tuple[int, ...], tuple[float, ...], tuple[float, ...]]]
-"""Rows that a tower was given: the user's warm row, then the items, labels and times of its history."""
+"""Rows that a tower was given: the user's warm row, then the items, grades and times of its history."""
 
 
 class MemoryConfig(ModelConfig):
@@ -44,7 +44,7 @@ class MemoryTower(LinearTower):
         self, shape: EncodedShape, n_ids: int, config: ModelConfig, generator: torch.Generator, n_items: int
     ) -> None:
         super().__init__(shape, n_ids, config, generator)
-        self.memory = nn.EmbeddingBag(n_items, self.width)
+        self.memory = nn.EmbeddingBag(n_items + 1, self.width)  # row 0 for cold items
         torch.nn.init.normal_(self.memory.weight, std=0.1, generator=generator)
 
     @classmethod
@@ -63,14 +63,14 @@ class MemoryTower(LinearTower):
             return vector
         if self.training:
             self.seen.extend(rows_of(side.warm.numpy() - 1, past))
-        added: torch.Tensor = self.memory(past.items, past.indptr[:-1])
+        added: torch.Tensor = self.memory(past.catalogue.warm[past.items], past.indptr[:-1])
         return vector + added
 
 
 def rows_of(users: np.ndarray, past: History) -> Seen:
     ends = past.indptr.tolist()
     assert len(users) == len(ends) - 1
-    columns = [column.tolist() for column in (past.items, past.labels, past.times)]
+    columns = [column.tolist() for column in (past.catalogue.warm[past.items] - 1, past.grades, past.times)]
     return [
         (int(user), *(tuple(column[first:last]) for column in columns))  # type: ignore[misc]
         for user, first, last in zip(users.tolist(), ends[:-1], ends[1:], strict=True)
@@ -120,10 +120,10 @@ def test_a_target_planted_in_its_own_history_is_never_seen(objective: str, batch
     fitted(train, objective=objective, batch_size=batch_size)
     before = {
         (),  # at 100, and without a time
-        ((0, 1.0, 100.0),),  # at 200: not item 8, and not the item 7 of the same time
-        ((0, 1.0, 100.0), (1, 2.0, 200.0), (0, 1.5, 200.0)),  # at 300
+        ((0, 100.0),),  # at 200: not item 8, and not the item 7 of the same time
+        ((0, 100.0), (1, 200.0), (0, 200.0)),  # at 300
     }
-    found = {(user, tuple(zip(*history, strict=True))) for user, *history in MemoryTower.seen}
+    found = {(user, tuple(zip(items, times, strict=True))) for user, items, _, times in MemoryTower.seen}
     assert found == {(user, past) for user in range(6) for past in before}
 
 
@@ -147,12 +147,35 @@ def test_the_trained_model_reads_everything_that_a_user_did() -> None:
     with torch.no_grad():
         without = LinearTower.forward(tower, SideArrays.pack(model.encoder.users.transform(train.users), CPU))
     own = [[0, 1, 2], [1, 2, 3]]
-    known = [[model.encoder.items.rows(pl.Series([item]))[0] for item in own[user % 2]] for user in range(4)]
+    known = [
+        [1 + model.encoder.items.rows(pl.Series([item]))[0] for item in own[user % 2]] for user in range(4)
+    ]
     with torch.no_grad():
-        bags = [torch.tensor([[row for row in one if row >= 0]]) for one in known]
+        bags = [torch.tensor([one]) for one in known]
         read = without + torch.cat([tower.memory(bag) for bag in bags])
         expected = model.model.vectors_of(read, "users").numpy()
     np.testing.assert_allclose(model.catalogue.users.vectors, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "grades"),
+    [
+        ({"objective": "squared"}, 0.0),
+        ({"objective": "softmax"}, (1.0, 1.0, 1.0)),
+        ({"objective": "softmax", "positive": 2.0}, (0.0, 1.0, 1.0)),
+        ({"objective": "all_pairs", "positive": 2.0, "trainer": "gradients"}, 0.2),
+    ],
+)
+def test_a_history_says_what_each_interaction_counts(settings: Any, grades: Any) -> None:
+    """By the rank of the labels 1, 2 and 3, from a floor, where it is used; a dislike is not a like."""
+    train = rows(*((user, 7 + time, float(time), 1.0 + time) for user in range(4) for time in range(4)))
+    model = fitted(train, **settings)
+    (longest,) = {found for _, _, found, times in MemoryTower.seen if len(times) == 3}
+    if isinstance(grades, float):
+        ranks = model.training.positive.grades(np.array([1.0, 2.0, 3.0]), None)
+        assert 0.0 < ranks[0] < ranks[1] < ranks[2] < 1.0
+        grades = grades + (1.0 - grades) * ranks
+    np.testing.assert_allclose(longest, grades, atol=1e-6)
 
 
 def test_without_a_timestamp_there_is_no_history() -> None:
@@ -178,7 +201,7 @@ def test_histories_are_what_was_strictly_before(events: Any, targets: Any) -> No
     label = np.arange(len(user), dtype=float)
     past = in_order(user, item, label, time, 4)
     asked, _, when = zip(*targets, strict=True) if targets else ((), (), ())
-    queries, query = TrainQueries.of(np.array(asked, int), np.array(when, float), past)
+    queries, query = TrainQueries.of(np.array(asked, int), np.array(when, float), past, None)  # type: ignore[arg-type]
     found = history_before(past, queries.user, queries.time)
     timed = np.flatnonzero(~np.isnan(time)).tolist()
     ordered = sorted(timed, key=lambda row: time[row])

@@ -23,7 +23,7 @@ from twotower.features import Encoder
 from twotower.kernels.pairs import Pairs
 from twotower.objectives.registry import OBJECTIVES
 from twotower.targets.positive import PositiveRule
-from twotower.targets.target import Target, label_targets
+from twotower.targets.target import Target, history_grades, label_targets
 from twotower.towers import History, TwoTowerModel
 from twotower.towers.encoded_table import EncodedTable
 from twotower.towers.registry import TOWERS
@@ -82,12 +82,14 @@ def prepare(settings: Settings, train: TrainPart, rule: PositiveRule, device: to
     user, item = (side.rows(learned.interactions.get_column(side.column)) for side in sides)
     n_users, n_items = (len(side.warm_ids) for side in sides)
     tables = {which: EncodedTable.of(getattr(encoder, which), train, device) for which in ("users", "items")}
-    users, items = (table.take(table.encoder.warm_ids) for table in tables.values())
     rows, n_rows, queries = user, n_users, None
-    if TOWERS.get(model.kind).reads_history:
-        past, tables["users"] = _histories(train, encoder, tables["users"])
-        queries, rows = TrainQueries.of(user, learned.times(), past)
-        n_rows = len(queries.user)
+    kind = TOWERS.get(model.kind)
+    if kind.reads_history:
+        past, tables["users"] = _histories(train, tables, rule, objective, ordered=kind.ordered)
+        if kind.ordered:
+            queries, rows = TrainQueries.of(user, learned.times(), past, tables["items"].arrays)
+            n_rows = len(queries.user)
+    users, items = (table.take(table.encoder.warm_ids) for table in tables.values())
     pairs = Pairs.from_arrays(rows, item, values, weight, n_users=n_rows)
     towers = TwoTowerModel(users.shape, items.shape, n_users, n_items, model, settings.seed, target.base)
     loss = OBJECTIVES.get(objective.name).of(objective, len(pairs), n_rows * n_items)
@@ -100,24 +102,33 @@ def prepare(settings: Settings, train: TrainPart, rule: PositiveRule, device: to
     return TrainingSetup(encoder, tables, target, task, trainer(task, parts.training))
 
 
-def _histories(train: TrainPart, encoder: Encoder, users: EncodedTable) -> tuple[Pairs, EncodedTable]:
+def _histories(
+    train: TrainPart,
+    tables: Mapping[str, EncodedTable],
+    rule: PositiveRule,
+    objective: ObjectiveConfig,
+    *,
+    ordered: bool,
+) -> tuple[Pairs, EncodedTable]:
     """Return what warm users did, and the table of all users with everything that they did.
 
     Raises:
-        ConfigError: the schema names no timestamp.
+        ConfigError: the order is needed and the schema names no timestamp.
     """
     schema, events = train.schema, train.interactions
-    if schema.timestamp is None:
+    if ordered and schema.timestamp is None:
         raise ConfigError(
             "towers that read histories need the time of each interaction; set schema.timestamp to its column"
         )
-    user, item, time = events.get_column(schema.user), events.get_column(schema.item), train.times()
-    items, (label, _, _) = encoder.items.rows(item), labels_of(train)
-    warm, n_warm = encoder.users.rows(user), len(encoder.users.warm_ids)
-    past = in_order(warm, items, label, time, n_warm)
-    every = in_order(users.ids.rows(user), items, label, time, len(users.ids))
-    history = History.of(every, users.arrays.warm.device)
-    return past, replace(users, arrays=replace(users.arrays, history=history))
+    users, items = tables["users"], tables["items"]
+    user, item = events.get_column(schema.user), items.ids.rows(events.get_column(schema.item))
+    grade = history_grades(rule, objective, *labels_of(train))
+    time = train.times() if ordered else np.zeros(len(events))
+    warm, n_warm = users.encoder.rows(user), len(users.encoder.warm_ids)
+    past = in_order(warm, item, grade, time, n_warm)
+    every = in_order(users.ids.rows(user), item, grade, time, len(users.ids))
+    arrays = replace(users.arrays, history=History.of(every, items.arrays))
+    return past, replace(users, arrays=arrays)
 
 
 def settled(model: ModelConfig, objective: ObjectiveConfig, training: TrainingConfig) -> Parts:

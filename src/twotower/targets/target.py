@@ -151,3 +151,25 @@ def label_targets(
     if objective.grade_floor is None:
         return np.where(rule.are_positive(label, duration), 1.0, np.nan)
     return rule.graded(label, duration, objective.grade_floor)
+
+
+def history_grades(
+    rule: PositiveRule, objective: ObjectiveConfig, label: F64 | None, duration: F64 | None, n: int
+) -> F64:
+    """Return what interactions count in a history, float64 (n,): 1 the most, 0 nothing.
+
+    Args:
+        rule: which labels are positives, and their order.
+        objective: one that grades labels has their grades; others that rank have 1 for positives and 0 for
+            the rest; those that predict a label have its rank among the training labels.
+        label: (n,), nan for what is only known to be liked, which counts 1; None where there are none.
+        duration: (n,) durations of the items, or None.
+        n: number of interactions.
+    """
+    if label is None:
+        return np.ones(n)
+    if objective.implicit and objective.grade_floor is None:
+        grades = rule.are_positive(label, duration).astype(np.float64)
+    else:
+        grades = rule.graded(label, duration, objective.grade_floor or 0.0)
+    return np.where(np.isnan(label), 1.0, grades)

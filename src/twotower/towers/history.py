@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from twotower.kernels.pairs import Pairs
+
+if TYPE_CHECKING:
+    from twotower.towers.arrays import SideArrays
 
 
 @dataclass(frozen=True)
@@ -16,22 +20,27 @@ class History:
 
     Attributes:
         indptr: int64 (n + 1,).
-        items: int64 (m,), the warm row of each item: its row of the item tower's id table.
-        labels: float32 (m,), in the label's own units; 1 each without labels.
+        items: int64 (m,), the row of each item in ``catalogue``.
+        grades: float32 (m,), what each counts: 1 for a positive without a label; with labels see
+            `twotower.targets.target.history_grades`.
         times: float64 (m,), seconds since 1970-01-01 UTC.
+        catalogue: the encoded items, warm and cold, that ``items`` are rows of.
     """
 
     indptr: torch.Tensor
     items: torch.Tensor
-    labels: torch.Tensor
+    grades: torch.Tensor
     times: torch.Tensor
+    catalogue: SideArrays
 
     @classmethod
-    def of(cls, past: Pairs, device: torch.device) -> History:
-        """Return pairs with times on a device."""
+    def of(cls, past: Pairs, catalogue: SideArrays) -> History:
+        """Return pairs with times, on the device of the items; their labels are grades."""
         assert past.time is not None
         columns = (past.indptr, past.item.astype(np.int64), past.label, past.time)
-        return cls(*(torch.from_numpy(column).to(device) for column in columns))
+        device = catalogue.warm.device
+        indptr, items, grades, times = (torch.from_numpy(column).to(device) for column in columns)
+        return cls(indptr, items, grades, times, catalogue)
 
     def take(self, rows: torch.Tensor) -> History:
         """Return the histories of rows, int64 (m,); -1 has an empty one."""
@@ -41,4 +50,6 @@ class History:
         at = torch.arange(int(indptr[-1]), device=rows.device) + (start - indptr[:-1]).repeat_interleave(
             length
         )
-        return History(indptr, self.items[at], self.labels[at], self.times[at])
+        return replace(
+            self, indptr=indptr, items=self.items[at], grades=self.grades[at], times=self.times[at]
+        )

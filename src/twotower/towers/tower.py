@@ -45,6 +45,9 @@ class Tower(nn.Module):
     reads_history: ClassVar[bool] = False
     """Whether the user tower reads `SideArrays.history`. In training that is what a user did strictly before
     the target's time; of a model that is trained, everything that it did in the training set."""
+    ordered: ClassVar[bool] = True
+    """Whether histories are read in the order of time. If not, they need no times, and a user is one query in
+    training, whose history holds its own targets: its trainer must leave them out."""
 
     def __init__(
         self,

@@ -125,8 +125,9 @@ class Gradients(Trainer):
 
     @classmethod
     def trains(cls, model: ModelConfig, objective: ObjectiveConfig) -> bool:
-        """Return True: there are gradients for all towers and objectives."""
-        return True
+        """Return True, as there are gradients for all, unless targets would be in their own histories."""
+        kind = TOWERS.get(model.kind)
+        return kind.ordered or not kind.reads_history
 
     @classmethod
     def check(cls, config: GradientsConfig, objective: ObjectiveConfig) -> None:

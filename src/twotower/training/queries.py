@@ -27,20 +27,25 @@ class TrainQueries:
         user: int64 (n,), warm row of each query's user, ascending.
         time: float64 (n,), ascending for each user; nan for its pairs without a time, whose history is empty.
         past: by warm user, what the training set says that it did; see `in_order`.
+        catalogue: the encoded items, whose rows those of ``past`` are.
     """
 
     user: Rows
     time: F64
     past: Pairs
+    catalogue: SideArrays
 
     @classmethod
-    def of(cls, user: NDArray[np.integer], time: F64, past: Pairs) -> tuple[TrainQueries, Rows]:
+    def of(
+        cls, user: NDArray[np.integer], time: F64, past: Pairs, catalogue: SideArrays
+    ) -> tuple[TrainQueries, Rows]:
         """Return the queries of n pairs, and the query of each pair, int64 (n,).
 
         Args:
             user: (n,) warm row of each pair's user.
             time: (n,) when the pair was; nan where unknown.
             past: see `in_order`.
+            catalogue: the encoded items.
         """
         order = np.lexsort((time, user))  # without a time last
         user, time = user[order].astype(np.int64), time[order]
@@ -48,7 +53,7 @@ class TrainQueries:
         first = np.append(True, (user[1:] != user[:-1]) | ~same)[: len(user)]
         query = np.empty(len(order), np.int64)
         query[order] = np.cumsum(first) - 1
-        return cls(user[first], time[first], past), query
+        return cls(user[first], time[first], past, catalogue), query
 
     def arrays(self, users: SideArrays, rows: Rows) -> SideArrays:
         """Return what the user tower reads of some queries.
@@ -57,14 +62,12 @@ class TrainQueries:
             users: arrays of the warm users.
             rows: int64 (m,) of queries.
         """
-        device, user = users.warm.device, self.user[rows]
-        history = History.of(history_before(self.past, user, self.time[rows]), device)
-        return replace(users.take(torch.from_numpy(user).to(device)), history=history)
+        user = self.user[rows]
+        history = History.of(history_before(self.past, user, self.time[rows]), self.catalogue)
+        return replace(users.take(torch.from_numpy(user).to(users.warm.device)), history=history)
 
 
-def in_order(
-    user: NDArray[np.integer], item: NDArray[np.integer], label: F64 | None, time: F64, n: int
-) -> Pairs:
+def in_order(user: NDArray[np.integer], item: NDArray[np.integer], grade: F64, time: F64, n: int) -> Pairs:
     """Return what n users did in the order of time, those of one time in the order given.
 
     Rows without a time are left out, as nothing is known to come after them; so are those of users or items
@@ -72,15 +75,14 @@ def in_order(
 
     Args:
         user: (m,) rows of users.
-        item: (m,) warm rows of items.
-        label: (m,) in the label's own units; None for 1 each.
+        item: (m,) rows of items.
+        grade: (m,) what each counts, kept as the label.
         time: (m,) seconds, nan where unknown.
         n: number of users.
     """
     known = np.flatnonzero((user >= 0) & (item >= 0) & np.isfinite(time))
     known = known[np.argsort(time[known], kind="stable")]
-    worth = np.ones(len(known)) if label is None else label[known]
-    return Pairs.from_arrays(user[known], item[known], worth, time=time[known], n_users=n)
+    return Pairs.from_arrays(user[known], item[known], grade[known], time=time[known], n_users=n)
 
 
 def history_before(past: Pairs, user: Rows, time: F64) -> Pairs:
@@ -92,7 +94,7 @@ def history_before(past: Pairs, user: Rows, time: F64) -> Pairs:
         time: (m,) seconds; nan for an empty history.
 
     Returns:
-        A row a query, with items, labels and times.
+        A row a query, with items, grades and times.
     """
     assert past.time is not None
     start = past.indptr[user]

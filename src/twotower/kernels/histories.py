@@ -1,0 +1,157 @@
+"""Running sums over histories: what a history tower has seen before each position, in one pass.
+
+The rows of a history lie one after another, oldest first, and those of the next history follow. A row of the
+result depends on the rows up to it of the same history, never on later ones.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from twotower.kernels.pair_loop import FASTMATH
+
+
+class DecayedMean(torch.autograd.Function):
+    """``p_t = sum_s r^(t-s) x_s / sqrt(sum_s r^(t-s))`` over the rows ``s <= t`` of a history.
+
+    A decay of its own for each dimension. Divided by the root, so that the length of the mean of independent
+    rows does not depend on the length of the history.
+
+    Arguments of ``apply``: rows float32 (n, dim); decays float32 (dim,), above 0 and below 1; pointers int64
+    (histories + 1,). Returns float32 (n, dim). Gradients: by the rows and by the decays.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, rows: torch.Tensor, decay: torch.Tensor, indptr: NDArray[np.int64]) -> torch.Tensor:
+        """Return the means."""
+        x, r = _numpy(rows), _numpy(decay)
+        sums = _decayed_sums(x, r, indptr)
+        mass = _masses(r, int(np.diff(indptr).max(initial=0)))
+        ctx.save_for_backward(decay)
+        ctx.of = sums, mass, indptr
+        return torch.from_numpy(_divided(sums, mass, indptr)).to(rows)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
+        """Return the gradients by the rows and the decays."""
+        (decay,) = ctx.saved_tensors
+        sums, mass, indptr = ctx.of
+        by_rows, by_decay = _decayed_back(_numpy(gradients[0]), sums, mass, _numpy(decay), indptr)
+        return torch.from_numpy(by_rows).to(decay), torch.from_numpy(by_decay.sum(axis=0)).to(decay), None
+
+
+class GatedSum(torch.autograd.Function):
+    """``s_t = f_t s_(t-1) + (1 - f_t) h_t`` over the rows of a history, from ``s = 0``: a gated unit.
+
+    Arguments of ``apply``: forget gates f and inputs h, float32 (n, dim); pointers int64 (histories + 1,).
+    Returns float32 (n, dim). Gradients: by the gates and by the inputs.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, gates: torch.Tensor, inputs: torch.Tensor, indptr: NDArray[np.int64]
+    ) -> torch.Tensor:
+        """Return the states."""
+        f, h = _numpy(gates), _numpy(inputs)
+        states = _gated(f, h, indptr)
+        ctx.of = f, h, states, indptr
+        return torch.from_numpy(states).to(gates)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
+        """Return the gradients by the gates and the inputs."""
+        by_gate, by_input = _gated_back(_numpy(gradients[0]), *ctx.of)
+        return torch.from_numpy(by_gate).to(gradients[0]), torch.from_numpy(by_input).to(gradients[0]), None
+
+
+def _numpy(values: torch.Tensor) -> NDArray[np.float32]:
+    found: NDArray[np.float32] = np.ascontiguousarray(values.detach().cpu().numpy(), dtype=np.float32)
+    return found
+
+
+def _masses(decay: NDArray[np.float32], longest: int) -> NDArray[np.float32]:
+    """Return the sum of weights at each place of a history, (longest, dim)."""
+    powers = decay.astype(np.float64)[None, :] ** np.arange(longest)[:, None]
+    found: NDArray[np.float32] = np.cumsum(powers, axis=0).astype(np.float32)
+    return found
+
+
+@njit(cache=True, parallel=True, fastmath=FASTMATH)
+def _decayed_sums(x, decay, indptr):  # type: ignore[no-untyped-def]
+    out = np.empty_like(x)
+    for one in prange(indptr.size - 1):
+        for t in range(indptr[one], indptr[one + 1]):
+            if t == indptr[one]:
+                out[t] = x[t]
+            else:
+                for k in range(x.shape[1]):
+                    out[t, k] = decay[k] * out[t - 1, k] + x[t, k]
+    return out
+
+
+@njit(cache=True, parallel=True, fastmath=FASTMATH)
+def _divided(sums, mass, indptr):  # type: ignore[no-untyped-def]
+    out = np.empty_like(sums)
+    for one in prange(indptr.size - 1):
+        for t in range(indptr[one], indptr[one + 1]):
+            for k in range(sums.shape[1]):
+                out[t, k] = sums[t, k] / np.sqrt(mass[t - indptr[one], k])
+    return out
+
+
+@njit(cache=True, parallel=True, fastmath=FASTMATH)
+def _decayed_back(gradient, sums, mass, decay, indptr):  # type: ignore[no-untyped-def]
+    # A sum and a mass reach all later rows: both gradients are carried backwards. A share of histories has
+    # a row of its own for the gradient of the decays, so that threads don't share memory.
+    n_shares = min(64, max(1, indptr.size - 1))
+    by_rows = np.empty_like(gradient)
+    by_decay = np.zeros((n_shares, decay.size), dtype=np.float32)
+    for share in prange(n_shares):
+        of_sum, of_mass = np.empty(decay.size, np.float32), np.empty(decay.size, np.float32)
+        for one in range(share, indptr.size - 1, n_shares):
+            of_sum[:] = 0
+            of_mass[:] = 0
+            first = indptr[one]
+            for t in range(indptr[one + 1] - 1, first - 1, -1):
+                for k in range(decay.size):
+                    z = mass[t - first, k]
+                    root = np.sqrt(z)
+                    of_sum[k] = gradient[t, k] / root + decay[k] * of_sum[k]
+                    of_mass[k] = decay[k] * of_mass[k] - np.float32(0.5) * gradient[t, k] * sums[t, k] / (
+                        z * root
+                    )
+                    by_rows[t, k] = of_sum[k]
+                    if t > first:
+                        by_decay[share, k] += of_sum[k] * sums[t - 1, k] + of_mass[k] * mass[t - 1 - first, k]
+    return by_rows, by_decay
+
+
+@njit(cache=True, parallel=True, fastmath=FASTMATH)
+def _gated(f, h, indptr):  # type: ignore[no-untyped-def]
+    out = np.empty_like(h)
+    for one in prange(indptr.size - 1):
+        for t in range(indptr[one], indptr[one + 1]):
+            for k in range(h.shape[1]):
+                before = out[t - 1, k] if t > indptr[one] else np.float32(0)
+                out[t, k] = f[t, k] * before + (np.float32(1) - f[t, k]) * h[t, k]
+    return out
+
+
+@njit(cache=True, parallel=True, fastmath=FASTMATH)
+def _gated_back(gradient, f, h, states, indptr):  # type: ignore[no-untyped-def]
+    by_gate, by_input = np.empty_like(f), np.empty_like(h)
+    for one in prange(indptr.size - 1):
+        carried = np.zeros(h.shape[1], np.float32)
+        for t in range(indptr[one + 1] - 1, indptr[one] - 1, -1):
+            for k in range(h.shape[1]):
+                of = gradient[t, k] + carried[k]
+                before = states[t - 1, k] if t > indptr[one] else np.float32(0)
+                by_gate[t, k] = of * (before - h[t, k])
+                by_input[t, k] = of * (np.float32(1) - f[t, k])
+                carried[k] = of * f[t, k]
+    return by_gate, by_input
