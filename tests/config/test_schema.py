@@ -1,5 +1,7 @@
 """Columns of the schema as kinds and as tables: both ways there and back."""
 
+from typing import Any
+
 import pytest
 
 from twotower.config import dump_config, load_config
@@ -56,6 +58,24 @@ def test_config_round_trip_keeps_the_order_of_columns(tmp_path) -> None:  # type
 def test_faults_of_a_table(column: dict[str, str], said: str) -> None:
     with pytest.raises(ConfigError, match=said.replace("?", r"\?")):
         Schema.parse({"items": {"genres": column}})
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"time": "t"}, "unknown key 'schema.time'.*timestamp"),
+        ({"user": 5}, "'schema.user' must be text, in quotes, got 5"),
+        ({"user": "a", "item": "a"}, "each role needs a different column"),
+        ({"items": {"year": "nmber"}}, "'schema.items.year'.*number"),
+    ],
+)
+def test_the_constructor_says_what_parse_does(values: dict[str, Any], said: str) -> None:
+    errors = []
+    for build in (lambda: Schema(**values), lambda: Schema.parse(values)):
+        with pytest.raises(ConfigError, match=said) as caught:
+            build()
+        errors.append(str(caught.value))
+    assert errors[0] == errors[1]
 
 
 def test_readings_are_for_roles() -> None:

@@ -14,9 +14,11 @@ from doc_blocks import ROOT
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
 sys.path.insert(0, str(ROOT / "examples"))
 
-# Quick, as the blocks of the pages are: a part of the sample, one epoch.
+# Quick, as the blocks of the pages are: a part of the sample, which lacks some tags of the whole; one epoch.
 BEFORE = f"""
 import sys
+import warnings
+warnings.filterwarnings("ignore", "1 value of new items is not known")
 sys.path.insert(0, {str(ROOT / "tests" / "docs")!r})
 import pytest
 from doc_blocks import make_quick

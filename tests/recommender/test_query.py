@@ -107,6 +107,17 @@ def test_labels_are_negative_only_where_some_of_the_training_set_are() -> None:
             assert len(model.recommend(asked, k=1)) == 1
 
 
+@pytest.mark.parametrize("label", [True, np.True_, "5", b"5", "x"])
+def test_labels_and_times_are_numbers(label: Any) -> None:
+    for given in ([label], label):
+        with pytest.raises(DataError, match="one finite label for each"):
+            tt.Query(history=[3], labels=given)
+        with pytest.raises(DataError, match="a time is a finite number"):
+            tt.Query(history=[3], times=given)
+    query = tt.Query(history=[3, 4], labels=[np.float32(0.5), 2], times=[np.int64(1), 2.5])
+    assert (query.labels, query.times) == ((0.5, 2.0), (1.0, 2.5))
+
+
 def test_ids_queries_and_both_in_one_list(model: Recommender) -> None:
     plain = model.recommend([3, 8], 4)
     for users in ([tt.Query(user=3), tt.Query(user=8)], [3, tt.Query(user=8)], ["3", tt.Query(user="8")]):

@@ -12,7 +12,7 @@ import pytest
 
 import twotower as tt
 from twotower.data.dataset import Dataset, TrainPart
-from twotower.errors import ConfigError, DataError
+from twotower.errors import ConfigError, DataError, TwoTowerWarning
 from twotower.estimator import TwoTower
 from twotower.recommender import Recommender
 from twotower.recommender.query import Query
@@ -153,8 +153,49 @@ def test_only_what_is_allowed_and_not_denied(one: Recommender) -> None:
     assert set(one.recommend(Query(history=[3]), 4, allow=[3, 8])["item_id"]) == {8}
 
 
+def test_values_that_training_lacks_are_said(recwarn: pytest.WarningsRecorder) -> None:
+    train = data()
+    tags = [["a", "b"] if i % 2 else ["a"] for i in range(N_ITEMS - 1)] + [["a", "once"]]
+    items = train.items.with_columns(tags=pl.Series(tags))
+    users = train.users.with_columns(group=pl.col("user_id") % 3)
+    schema = {
+        "label": "y",
+        "users": {"group": "category"},
+        "items": {"kind": "category", "tags": "categories"},
+    }
+    made = TwoTower(**SOLVED).fit(Dataset.of(train.interactions, users, items, schema=schema).as_train())
+
+    def said(call: Any) -> list[str]:
+        recwarn.clear()
+        call()
+        return [str(one.message) for one in recwarn if issubclass(one.category, TwoTowerWarning)]
+
+    known, typo = {"kind": "k0", "tags": ["a", "b"]}, {"kind": "k 0", "tags": ["a"]}
+    for call in (
+        lambda: made.similar_items(typo),
+        lambda: made.users_for([known, typo]),
+        lambda: made.encode_items(pl.DataFrame([known, typo])),
+    ):
+        (message,) = said(call)
+        assert message.startswith("1 value of new items is not known to the model"), message
+        assert "kind (1, such as 'k 0'); " in message
+    (message,) = said(
+        lambda: made.similar_items([{"kind": "x", "tags": ["a", "once"]}, {**known, "kind": "y"}])
+    )
+    assert message.startswith("3 values of new items are not known to the model")
+    assert "kind (2, such as 'x'), tags (1, such as ['a', 'once']); " in message
+    (message,) = said(lambda: made.recommend([Query(features={"group": 1}), Query(features={"group": "x"})]))
+    assert "1 value of new users" in message
+    assert "group (1, such as 'x')" in message
+    assert not said(lambda: made.recommend(Query(features={"group": None})))
+    assert not said(lambda: made.similar_items({"kind": None, "tags": []}))
+    assert not said(lambda: made.predict(Dataset.of(train.interactions, users, items, schema=schema)))
+
+
 def test_denying_everything_gives_an_empty_list(one: Recommender) -> None:
-    assert one.recommend([4], 3, deny=list(range(N_ITEMS))).height == 0
+    with pytest.warns(TwoTowerWarning, match="2 of 2 lists got no item: none is left") as caught:
+        assert one.recommend([4, 5], 3, deny=list(range(N_ITEMS))).height == 0
+    assert caught[0].filename == __file__
 
 
 def test_who_has_seen_everything_gets_an_empty_list() -> None:
@@ -163,7 +204,8 @@ def test_who_has_seen_everything_gets_an_empty_list() -> None:
     events = pl.concat([events, everything.cast(events.schema)])  # type: ignore[arg-type]
     train = Dataset.of(events, schema={"label": "y"}).as_train()
     model = TwoTower(objective="all_pairs", **{**SETTINGS, "epochs": 1}, refit=True).fit(train)
-    assert model.recommend([99], 5).height == 0
+    with pytest.warns(TwoTowerWarning, match="1 of 2 lists got no item"):
+        assert model.recommend([99, 1], 5)["user_id"].unique().to_list() == [1]
     assert model.recommend([0], 5).height == 5
 
 

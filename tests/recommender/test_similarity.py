@@ -206,7 +206,9 @@ def test_filters_on_display_columns() -> None:
     assert set(made.recommend(1003, 9, exclude_seen=False, allow=[501, 502, 519], **how)["item_id"]) == {
         i for i in (501, 519) if i in allowed
     }
-    assert made.recommend(1003, filters={"kind": "none such"}).height == 0
+    for nothing in ({"kind": "none such"}, {"kind": []}, {"seconds": "6"}, {"seconds": {"min": 9, "max": 6}}):
+        with pytest.warns(TwoTowerWarning, match="1 of 1 list got no item.*filtered"):
+            assert made.recommend(1003, filters=nothing).height == 0
     assert made.recommend(1003, 3, filters={}).height == 3
     for filters, message in (
         ({"knd": "k1"}, "there is no 'knd'. Did you mean 'kind'. Columns: title, kind, seconds"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -71,6 +71,9 @@ class Schema(BaseModel):
     The id columns have the same names in all tables unless ``users_id`` or ``items_id`` is set. Without a
     users or an items table, its features are columns of the interactions, with the same value in all rows of
     an id.
+
+    Raises:
+        ConfigError: an unknown key, with the nearest one; a value that is not valid; a column with two roles.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -117,6 +120,17 @@ class Schema(BaseModel):
     """What people do with items, for the page and the report: ``watch``, ``listen to``, ``buy``, ``read``. If
     not given, it is guessed from the names of the label and the ids, else it is ``interact with``."""
 
+    if not TYPE_CHECKING:  # type checkers see the fields as arguments
+
+        def __init__(self, /, **values: Any) -> None:
+            try:
+                super().__init__(**values)
+            except ValidationError as error:
+                raise ConfigError(explain(error, "schema", type(self).model_fields)) from None
+
+        # As on pydantic's own models: JSON and tables are validated by their fields and don't come here.
+        __init__.__pydantic_base_init__ = True
+
     @field_serializer("interactions")
     def _readings(self, readings: dict[str, Reading]) -> dict[str, dict[str, str]]:
         return {name: reading.given for name, reading in readings.items()}
@@ -146,12 +160,8 @@ class Schema(BaseModel):
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Schema:
-        """Build a schema from plain values; an invalid one raises a `ConfigError` that suggests the
-        nearest."""
-        try:
-            return cls.model_validate(dict(values))
-        except ValidationError as error:
-            raise ConfigError(explain(error, "schema", cls.model_fields)) from None
+        """Build a schema from plain values, like the constructor."""
+        return cls(**{str(key): value for key, value in values.items()})
 
     def with_settings(
         self, table: Literal["users", "items"], found: Mapping[str, Mapping[str, str]]

@@ -44,6 +44,11 @@ class Codes:
         """Number of rows."""
         return len(self.codes)
 
+    @property
+    def unknown(self) -> NDArray[np.bool_]:
+        """Whether each row has the code of an unknown value, bool (rows,)."""
+        return np.equal(self.codes, 0)
+
 
 @dataclass(frozen=True)
 class Bag:
@@ -63,6 +68,11 @@ class Bag:
     def rows(self) -> int:
         """Number of rows."""
         return len(self.indptr) - 1
+
+    @property
+    def unknown(self) -> NDArray[np.bool_]:
+        """Whether each row has the code of an unknown value, bool (rows,)."""
+        return np.logical_or.reduceat(self.codes == 0, self.indptr[:-1])
 
 
 Block = Dense | Codes | Bag

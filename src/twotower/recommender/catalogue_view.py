@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from twotower.core.asked import Ids, as_series
 from twotower.core.warn import warn
+from twotower.core.wording import count_of
 from twotower.errors import ConfigError, DataError
 from twotower.recommender.parts import EntityVectors
 from twotower.retrieval import Candidates
@@ -129,8 +130,14 @@ class CatalogueView:
 
         Returns:
             Columns: those of ``asked``, the found id, ``rank`` (from 1), ``score``, display columns. A name
-                that is taken has the prefix or ``item_`` before it.
+                that is taken has the prefix or ``item_`` before it. A `TwoTowerWarning` counts empty lists.
         """
+        if empty := int((top.items[:, 0] < 0).sum()):
+            filters = "; filters only match values of the column's type (2002, not '2002')"
+            warn(
+                f"{empty:,} of {count_of(len(top.items), 'list')} got no {self.what}: none is left by what "
+                f"is allowed, denied, filtered and excluded as seen{filters if self.what == 'item' else ''}"
+            )
         query, rank, rows, score = top.flat()
         at, at_item = pl.Series(query.astype(np.uint32)), pl.Series(rows.astype(np.uint32))
         table: dict[str, pl.Series] = {}

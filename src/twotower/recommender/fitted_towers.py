@@ -11,8 +11,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from twotower.core.blocks import Dense
 from twotower.core.forking import check_process
-from twotower.core.reprs import named
+from twotower.core.reprs import named, shortened
 from twotower.core.warn import warn
 from twotower.core.wording import count_of
 from twotower.data.checks import check_table
@@ -21,6 +22,9 @@ from twotower.features import Encoder
 from twotower.recommender.queries import Features, alike
 from twotower.targets.target import Target
 from twotower.towers import SideArrays, TwoTowerModel, finished
+
+Unknown = dict[str, list[Any]]
+"""By feature: the values of new users or items that count as unknown."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +41,13 @@ class FittedTowers:
     model: TwoTowerModel
     target: Target
 
-    def encode(self, table: pl.DataFrame, which: str) -> NDArray[np.float32]:
+    def encode(self, table: pl.DataFrame, which: str, unknown: Unknown | None = None) -> NDArray[np.float32]:
         """Return the vectors of rows of features, float32 (n, dim).
 
         Args:
             table: feature columns of the schema; a column left out is missing in every row.
             which: "users" or "items".
+            unknown: gets the values that the model doesn't know, for `warn_gaps`.
 
         Raises:
             DataError: a column that is not a feature, no row, or a value not of its kind.
@@ -65,10 +70,12 @@ class FittedTowers:
         checked = check_table(numbered, side.column, kinds, (), f"new {which}")
         # without an id: the vector comes from the features alone
         anonymous = checked.with_columns(pl.lit(None, dtype=side.warm_ids.dtype).alias(side.column))
-        return self._vectors(anonymous, which)
+        return self._vectors(anonymous, which, unknown)
 
-    def encode_rows(self, rows: Sequence[Mapping[str, Any]], which: str) -> NDArray[np.float32]:
-        """Return the vectors of features that came as dicts, float32 (n, dim).
+    def encode_rows(
+        self, rows: Sequence[Mapping[str, Any]], which: str, unknown: Unknown | None = None
+    ) -> NDArray[np.float32]:
+        """Return the vectors of features that came as dicts, float32 (n, dim); see `encode`.
 
         Each gets what it would get alone, though those of the same types are encoded together.
 
@@ -77,11 +84,11 @@ class FittedTowers:
         """
         vectors = np.empty((len(rows), self.model.dim), dtype=np.float32)
         for part in alike(rows):
-            vectors[part.places] = self.encode_part(part, which)
+            vectors[part.places] = self.encode_part(part, which, unknown)
         return vectors
 
-    def encode_part(self, part: Features, which: str) -> NDArray[np.float32]:
-        """Return the vectors of the rows of a table of features, float32 (n, dim).
+    def encode_part(self, part: Features, which: str, unknown: Unknown | None = None) -> NDArray[np.float32]:
+        """Return the vectors of the rows of a table of features, float32 (n, dim); see `encode`.
 
         Raises:
             DataError: as `encode`.
@@ -94,11 +101,11 @@ class FittedTowers:
         kinds = schema.users if which == "users" else schema.items
         text = (name for name, dtype in table.schema.items() if dtype == pl.String)
         if part.apart and any(name not in kinds or not kinds[name].alone for name in text):
-            return np.concatenate([self.encode(row, which) for row in table.iter_slices(1)])
-        return self.encode(table, which)
+            return np.concatenate([self.encode(row, which, unknown) for row in table.iter_slices(1)])
+        return self.encode(table, which, unknown)
 
-    def warn_lacking(self, which: str, described: Sequence[Collection[str]]) -> None:
-        """Warn of features that the model uses and that descriptions leave out.
+    def warn_gaps(self, which: str, described: Sequence[Collection[str]], unknown: Unknown) -> None:
+        """Warn of what descriptions leave out of the features that the model uses, and of values not known.
 
         What each feature says is learnt beside the others. If a title tells the genre, the genre alone says
         little, and a vector from it is near the mean of all.
@@ -106,24 +113,42 @@ class FittedTowers:
         Args:
             which: "users" or "items".
             described: the columns that each of them has.
+            unknown: the values that the model doesn't know, from `encode`.
         """
         schema = self.encoder.schema
         kinds = schema.users if which == "users" else schema.items
         counts = Counter(name for names in map(set, described) for name in kinds if name not in names)
-        if not counts:
-            return
-        n = sum(any(name not in names for name in kinds) for names in map(set, described))
-        lacking = [f"{name} ({count:,})" if len(described) > 1 else name for name, count in counts.items()]
-        who = f"{count_of(n, f'new {which[:-1]}')} {'lacks' if n == 1 else 'lack'}"
-        warn(
-            f"{who} {count_of(len(counts), 'feature')} of the {len(kinds)} that the model uses: "
-            f"{named(lacking)}; what is left out counts as missing, and a vector from the others alone can "
-            "be far off, so give all that are known"
-        )
+        if counts:
+            n = sum(any(name not in names for name in kinds) for names in map(set, described))
+            lacking = [
+                f"{name} ({count:,})" if len(described) > 1 else name for name, count in counts.items()
+            ]
+            who = f"{count_of(n, f'new {which[:-1]}')} {'lacks' if n == 1 else 'lack'}"
+            warn(
+                f"{who} {count_of(len(counts), 'feature')} of the {len(kinds)} that the model uses: "
+                f"{named(lacking)}; what is left out counts as missing, and a vector from the others alone "
+                "can be far off, so give all that are known"
+            )
+        if unknown:
+            n = sum(map(len, unknown.values()))
+            shown = [f"{name} ({len(of):,}, such as {shortened(of[0])})" for name, of in unknown.items()]
+            warn(
+                f"{count_of(n, 'value')} of new {which} {'is' if n == 1 else 'are'} not known to the model, "
+                f"as training lacks them or has them too rarely: {named(shown)}; they all count as the same "
+                "unknown value, so check how they are written"
+            )
 
-    def _vectors(self, table: pl.DataFrame, which: str) -> NDArray[np.float32]:
+    def _vectors(
+        self, table: pl.DataFrame, which: str, unknown: Unknown | None = None
+    ) -> NDArray[np.float32]:
         side = self.encoder.users if which == "users" else self.encoder.items
-        arrays = SideArrays.pack(side.transform(table), next(self.model.parameters()).device)
+        encoded = side.transform(table)
+        if unknown is not None:
+            for name, block in encoded.blocks.items():
+                if not isinstance(block, Dense) and (rows := block.unknown).any():
+                    values = table.get_column(name).filter(pl.Series(rows))
+                    unknown.setdefault(name, []).extend(values.to_list())
+        arrays = SideArrays.pack(encoded, next(self.model.parameters()).device)
         vectors = finished(self.model.encode(arrays, which), which, self.target)
         if not np.isfinite(vectors).all():
             raise BundleError(

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import numpy as np
+
 from twotower.core.asked import Id, Ids, as_values, is_one
 from twotower.core.reprs import html_of, shortened
 from twotower.core.wording import count_of
@@ -148,10 +150,7 @@ def _labels(given: Any, n_items: int) -> tuple[float | None, ...]:
             "and labels give history=list(it) and labels=list(it.values())"
         )
     labels = [given] if is_one(given) else list(given)
-    try:
-        values = [None if label is None else float(label) for label in labels]
-    except (TypeError, ValueError, OverflowError):
-        values = [math.nan]
+    values = [None if label is None else _number(label) for label in labels]
     if len(values) != n_items or not all(value is None or math.isfinite(value) for value in values):
         raise DataError(
             f"there must be one finite label for each of the {count_of(n_items, 'item')} of the history, got "
@@ -172,16 +171,21 @@ def _times(given: Any, n_items: int) -> tuple[float, ...]:
     return tuple(map(_seconds, times))
 
 
+def _number(given: Any) -> float:
+    """Return a number, nan for what is none, such as text or a truth value."""
+    try:
+        return math.nan if isinstance(given, bool | np.bool_ | str | bytes) else float(given)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
+
 def _seconds(time: Any) -> float:
     """Return a time as seconds since 1970-01-01 UTC."""
     if isinstance(time, datetime):
         if time.tzinfo is None:
             raise DataError(f"a time needs a time zone, got {time!r}; give it tzinfo=timezone.utc, say")
         return time.timestamp()
-    try:
-        seconds = math.nan if isinstance(time, bool) else float(time)
-    except (TypeError, ValueError, OverflowError):
-        seconds = math.nan
+    seconds = _number(time)
     if not math.isfinite(seconds):
         raise DataError(
             "a time is a finite number of seconds since 1970-01-01 UTC, or a datetime with a time zone, got "

@@ -17,7 +17,7 @@ from twotower.core.lists import Lists
 from twotower.core.vocabulary import Vocabulary, rows_of_ids
 from twotower.data.dataset import Dataset, Frame, to_polars
 from twotower.errors import ConfigError, DataError
-from twotower.recommender.fitted_towers import FittedTowers
+from twotower.recommender.fitted_towers import FittedTowers, Unknown
 from twotower.recommender.histories import Histories, Rows
 from twotower.recommender.queries import Features, Queries
 
@@ -188,20 +188,20 @@ class QueryEncoder:
             asked = list(asked)
         if isinstance(asked, Mapping):
             asked = [asked]
-        column = self.towers.encoder.schema.item
+        column, unknown = self.towers.encoder.schema.item, Unknown()
         if isinstance(asked, Sequence) and any(isinstance(one, Mapping) for one in asked):
             if not all(isinstance(one, Mapping) for one in asked):
                 raise ConfigError(
                     "items are ids, or the features of new items as dicts; got both in one list, so ask twice"
                 )
-            vectors = self.towers.encode_rows(asked, "items")
-            self.towers.warn_lacking("items", asked)
+            vectors = self.towers.encode_rows(asked, "items", unknown)
+            self.towers.warn_gaps("items", asked, unknown)
             ids = [one[column] for one in asked if column in one]
             names = as_series(ids, "items") if len(ids) == len(asked) else None
         elif type(asked).__name__ in ("DataFrame", "LazyFrame"):
             table = to_polars(asked)
-            vectors = self.towers.encode(table, "items")
-            self.towers.warn_lacking("items", [table.columns] * table.height)
+            vectors = self.towers.encode(table, "items", unknown)
+            self.towers.warn_gaps("items", [table.columns] * table.height, unknown)
             names = table.get_column(column) if column in table.columns else None
         else:
             known = self.histories.catalogue.items
@@ -253,11 +253,12 @@ class QueryEncoder:
         starts = np.empty((len(rows), known.shape[1]), dtype=np.float32)
         starts[:] = self.histories.folding.typical
         starts[~typical] = known[rows[~typical]]
-        described = [part for part in queries.features if part.table.width]
+        described, unknown = [part for part in queries.features if part.table.width], Unknown()
         for part in described:
-            starts[part.places] = self.towers.encode_part(part, "users")
+            starts[part.places] = self.towers.encode_part(part, "users", unknown)
             typical[part.places] = False
-        self.towers.warn_lacking("users", [one.table.columns for one in described for _ in one.places])
+        columns = [one.table.columns for one in described for _ in one.places]
+        self.towers.warn_gaps("users", columns, unknown)
         return starts, typical
 
     def _trained(self, row: int) -> tuple[Rows, F64]:

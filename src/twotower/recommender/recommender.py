@@ -23,6 +23,7 @@ from twotower.kernels.scoring import score_pairs
 from twotower.recommender.bundle import bundle_in, read_bundle, save_bundle
 from twotower.recommender.catalogue_view import Allowed
 from twotower.recommender.display import Filters
+from twotower.recommender.fitted_towers import Unknown
 from twotower.recommender.queries import Queries, Users
 from twotower.recommender.query import Query
 from twotower.recommender.query_encoder import EncodedQueries
@@ -194,14 +195,15 @@ class Recommender(VectorAnswers, Predictor, Ranker):
 
         Args:
             table: one row an item, with feature columns of the schema; a column left out is missing in every
-                row, with a `TwoTowerWarning`.
+                row, with a `TwoTowerWarning`; so are values that the model doesn't know.
 
         Raises:
             DataError: a column is not a feature, or a value not of its kind.
         """
-        features = to_polars(table)
-        self.towers.warn_lacking("items", [features.columns] * features.height)
-        return self.towers.encode(features, "items")
+        features, unknown = to_polars(table), Unknown()
+        vectors = self.towers.encode(features, "items", unknown)
+        self.towers.warn_gaps("items", [features.columns] * features.height, unknown)
+        return vectors
 
     def rank(self, queries: RankRequest, k: int) -> NDArray[np.int32]:
         """Rank a catalogue for users, new ones by their features; see `Ranker.rank`."""

@@ -96,7 +96,7 @@ _STRICT = "Whether an unknown id is an error."
 
 class _ListBody(_Body):
     k: int = Field(10, ge=1, strict=True)
-    allow: Items | None = Field(None, description="Only these items.")
+    allow: Annotated[Items, Field(min_length=1)] | None = Field(None, description="Only these items.")
     deny: Items | None = Field(None, description="None of these items.")
     strict: bool = Field(False, strict=True, description=_STRICT)
     filters: Annotated[dict[str, Choice], FIRST, at_most("filters", "columns")] | None = Field(
@@ -120,6 +120,7 @@ class RecommendBody(_ListBody):
     users: Annotated[list[Asked], FIRST, at_most("users", "users")] = Field(min_length=1)
     exclude_seen: bool | None = Field(
         None,
+        strict=True,
         description="Leave out what a user has seen, in training or since; null for the server's setting, "
         "by default that of the training.",
     )
