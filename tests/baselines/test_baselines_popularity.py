@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from twotower.baselines import RANKING_BASELINES, CategoryPopularity, Popularity
+from twotower.baselines import CategoryPopularity, Popularity
 from twotower.config.schema import Schema
 from twotower.data.dataset import Dataset
 from twotower.errors import ConfigError, DataError
@@ -104,9 +104,6 @@ def test_it_applies_where_there_are_categories():
     for act in (CategoryPopularity().fit, lambda part: CategoryPopularity.tune(part, lambda r: 0.0)):
         with pytest.raises(ConfigError, match=r"\[schema.items\]"):
             act(train)
-    assert all(kind.applies_to(SCHEMA) for kind in RANKING_BASELINES.classes())
-    others = [kind for kind in RANKING_BASELINES.classes() if kind is not CategoryPopularity]
-    assert all(kind.applies_to(bare) for kind in others)
 
 
 def test_tables_without_the_column_are_refused():

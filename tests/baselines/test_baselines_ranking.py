@@ -15,6 +15,7 @@ from twotower.baselines import (
     CategoryPopularity,
     Popularity,
     RankingBaseline,
+    RecentPopularity,
     feedback,
 )
 from twotower.baselines.feedback import Feedback
@@ -26,11 +27,15 @@ from twotower.data.dataset import Dataset
 from twotower.errors import ConfigError, DataError, TrainingError, TrainPartError
 from twotower.evaluation.ranker import Ranker, RankRequest
 
-SCHEMA = Schema(items={"genre": "category", "tags": "categories"})
+SCHEMA = Schema(timestamp="time", items={"genre": "category", "tags": "categories"})
 N_USERS, N_ITEMS = 30, 24
 COLD_ITEMS = [50, 51, 52]
 COLD_USERS = [70, 71]
-SHARED = {Popularity.name, CategoryPopularity.name}  # the same order for all users
+SHARED = {
+    Popularity.name,
+    RecentPopularity.name,
+    CategoryPopularity.name,
+}  # the same order for all users
 SMALL = {"BPR": {"factors": 8, "iterations": 40}, "iALS": {"factors": 8, "regularization": 1.0}}
 
 
@@ -40,7 +45,9 @@ def interactions(seed=0, n_users=N_USERS, n_items=N_ITEMS):
     possible = [(u, i) for u in range(n_users) for i in range(u % 2, n_items, 2)]
     pairs = [(u, i) for u, i in possible if rng.random() < 0.9 - i / n_items / 2]
     pairs += pairs[::5]
-    return pl.DataFrame(pairs, schema=["user_id", "item_id"], orient="row")
+    days = [(7 * u + 13 * i) % 101 for u, i in pairs]  # no two of one user are equal
+    frame = pl.DataFrame(pairs, schema=["user_id", "item_id"], orient="row")
+    return frame.with_columns(time=86_400.0 * pl.Series(days))
 
 
 def dataset(events=None):
@@ -96,6 +103,16 @@ class TestContract:
     def test_its_name_is_its_key(self, name):
         assert RANKING_BASELINES[name].name == name
         assert issubclass(RANKING_BASELINES[name], RankingBaseline)
+
+    def test_it_says_what_it_needs_of_the_schema_if_anything(self, name):
+        kind, bare = RANKING_BASELINES[name], Schema()
+        assert kind.applies_to(SCHEMA)
+        assert kind.applies_to(bare) == (not kind.needs)
+        if kind.needs:
+            train = Dataset.of(interactions(), schema=bare).as_train()
+            for act in (make(name).fit, lambda part: kind.tune(part, lambda ranker: 0.0)):
+                with pytest.raises(ConfigError, match=r"schema.*leave out this baseline"):
+                    act(train)
 
     def test_settings_make_the_same_baseline(self, name):
         kind, data = RANKING_BASELINES[name], dataset().as_train()
@@ -202,7 +219,9 @@ class TestContract:
         assert (fitted[name].rank(nothing, 5) == -1).all()
 
     def test_one_user_and_one_item_are_enough(self, name):
-        model = make(name).fit(dataset(pl.DataFrame({"user_id": [3], "item_id": [5]})).as_train())
+        model = make(name).fit(
+            dataset(pl.DataFrame({"user_id": [3], "item_id": [5], "time": [9.0]})).as_train()
+        )
         found = model.rank(queries([3, 9], [4, 5, 6]), 3)
         if name != CategoryPopularity.name:
             assert found.tolist() == [[1, 0, 2]] * 2
@@ -416,6 +435,12 @@ def test_one_order_for_all_is_what_sorting_gives(worth, k):
         *itertools.product(["EASE"], ["l2"], [0.0, -1.0, float("nan"), float("inf")]),
         *itertools.product(["item kNN"], ["neighbours"], [0]),
         *itertools.product(["item kNN"], ["shrink"], [-1.0, float("nan")]),
+        *itertools.product(["RP3beta"], ["neighbours", "alpha"], [0]),
+        *itertools.product(["RP3beta"], ["beta"], [-1.0, float("nan")]),
+        *itertools.product(["next-item counts"], ["decay", "memory", "backward"], [-0.1, 1.1, float("nan")]),
+        *itertools.product(["next-item counts"], ["source", "target"], [-0.1, float("inf")]),
+        *itertools.product(["recent popularity"], ["days"], [0.0, float("inf")]),
+        *itertools.product(["recent popularity"], ["until"], ["now"]),
         *itertools.product(["iALS"], ["factors", "alpha", "regularization", "iterations"], [0]),
         *itertools.product(list(RANKING_BASELINES), ["power"], [-1.0, float("nan"), float("inf")]),
         *itertools.product(["BPR"], ["factors", "learning_rate", "regularization", "iterations"], [0]),

@@ -42,7 +42,7 @@ def test_a_second_comparison_tunes_nothing_and_says_the_same(
     lines: list[str] = []
     again = workflows.compare_run(run, log=lines.append)[1].as_dict()
     assert not any(line.endswith(": tuning") for line in lines)
-    assert "EASE (3 of 5): fitting with the settings tuned before" in lines
+    assert "EASE (5 of 7): fitting with the settings tuned before" in lines
     assert without_time(again) == without_time(first)
 
 

@@ -280,7 +280,7 @@ def test_what_rating_models_are_given_is_said(config: Config) -> None:
 def test_every_baseline_is_compared_with_ours(config: Config) -> None:
     lines: list[str] = []
     found = workflows.compare(changed(config, "training", epochs=1), log=lines.append).as_dict()
-    names = ["popularity", "item kNN", "EASE", "iALS", "BPR"]
+    names = ["popularity", "item kNN", "RP3beta", "next-item counts", "EASE", "iALS", "BPR"]
     assert list(found["models"]) == ["two-tower", *names]
     assert list(found["differences"]) == list(found["settings"]) == names
     assert found["settings"]["EASE"]["l2"] > 0
@@ -289,10 +289,11 @@ def test_every_baseline_is_compared_with_ours(config: Config) -> None:
         worth = found["validation"][name]
         assert found["given"][name] == max(("positives alone", "grades"), key=worth.__getitem__)
     assert "of the test positives are items of the training set" in found["skipped"]["category popularity"]
+    assert "these span" in found["skipped"]["recent popularity"]
     assert any(line.startswith("two-tower: ") for line in lines)
     for place, name in enumerate(names, 1):
-        assert f"{name} ({place} of 5): tuning" in lines
-        assert any(line.startswith(f"{name} ({place} of 5): ") and "settings tried" in line for line in lines)
+        assert f"{name} ({place} of 7): tuning" in lines
+        assert any(line.startswith(f"{name} ({place} of 7): ") and "settings tried" in line for line in lines)
     gap = found["differences"]["EASE"]["ndcg@10"]
     values = [found["models"][name]["metrics"]["ndcg@10"]["value"] for name in ("EASE", "two-tower")]
     assert gap["value"] == pytest.approx(values[0] - values[1])

@@ -70,6 +70,7 @@ class CategoryPopularity(SharedOrder):
     """
 
     name = "category popularity"
+    needs = "an item column of kind category or categories"
     for_new_items = True
 
     def __init__(self, column: str | None = None, power: float = 1.0) -> None:

@@ -24,7 +24,7 @@ from twotower.baselines.order import COLD, rank_alike, top_rows, values_at
 from twotower.baselines.search import Found, Ladder, Point, Setting, climb
 from twotower.config.schema import Schema
 from twotower.core.lists import Lists
-from twotower.data.dataset import TrainPart
+from twotower.data.dataset import Dataset, TrainPart
 from twotower.errors import ConfigError, DataError, TrainingError
 from twotower.evaluation.ranker import Ranker, RankRequest
 from twotower.retrieval import exact_top_k
@@ -66,6 +66,8 @@ class RankingBaseline(Ranker):
     """Whether it is fast enough for every report; a slow one is only in reports with all baselines."""
     featured: ClassVar[bool] = False
     """Whether the demonstration compares with it; it must be quick to tune."""
+    needs: ClassVar[str] = ""
+    """What the schema must name for `applies_to` to be true, in words; empty if it needs nothing."""
     for_new_items: ClassVar[bool] = False
     """Whether it is only worth comparing with if the test set has items without training rows."""
 
@@ -109,6 +111,13 @@ class RankingBaseline(Ranker):
         """Return whether the schema has the columns that the baseline needs; most need none."""
         del schema
         return True
+
+    @classmethod
+    def unsuited(cls, train: Dataset) -> str:
+        """Return why the baseline does not suit a training set, in words; empty if it does."""
+        if cls.applies_to(train.schema):
+            return ""
+        return f"it needs {cls.needs or 'a column'}, which the schema does not name"
 
     @classmethod
     def tune(
@@ -205,9 +214,13 @@ class PersonalBaseline(RankingBaseline):
         if warm.size:
             found[warm] = self._rank_warm(users[warm], items, queries.barred.of(warm), k)
         if cold.size:
-            worth = values_at(feedback.popularity, items)
+            worth = values_at(self._worth_of_cold(feedback), items)
             found[cold] = rank_alike(worth, queries.barred.of(cold), cold.size, k)
         return found
+
+    def _worth_of_cold(self, feedback: Feedback) -> FloatArray:
+        """Return the scores (n_items,) of items with training rows, for users without any."""
+        return feedback.popularity
 
     @abstractmethod
     def _rank_warm(self, users: IntArray, items: IntArray, barred: Lists, k: int) -> NDArray[np.int32]:
@@ -285,6 +298,18 @@ def at_least_zero(baseline: str, **settings: float) -> None:
     for name, value in settings.items():
         if not (np.isfinite(value) and value >= 0):
             raise ConfigError(f"{name} of the baseline {baseline!r} must be at least 0; got {value}")
+
+
+def between_0_and_1(baseline: str, **settings: float) -> None:
+    """Check that settings are between 0 and 1.
+
+    Raises:
+        ConfigError: one is not.
+    """
+    at_least_zero(baseline, **settings)
+    for name, value in settings.items():
+        if value > 1:
+            raise ConfigError(f"{name} of the baseline {baseline!r} must be at most 1; got {value}")
 
 
 def _worth(

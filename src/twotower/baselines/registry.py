@@ -26,8 +26,11 @@ RANKING_BASELINES: Registry[RankingBaseline] = Registry(
     "twotower.baselines",
     {
         "popularity": "popularity:Popularity",
+        "recent popularity": "recent_popularity:RecentPopularity",
         "category popularity": "popularity:CategoryPopularity",
         "item kNN": "item_knn:ItemKNN",
+        "RP3beta": "rp3beta:RP3beta",
+        "next-item counts": "next_item:NextItemCounts",
         "EASE": "ease:EASE",
         "iALS": "ials:IALS",
         "BPR": "bpr:BPR",

@@ -33,7 +33,7 @@ class Ladder:
     closed: tuple[bool, bool] = (False, False)
     strides: tuple[int, ...] = (1,)
 
-    def up_to(self, most: int) -> Ladder:
+    def up_to(self, most: float) -> Ladder:
         """Return the values up to the first that is ``most`` or above; if values are cut, it is closed there.
 
         >>> Ladder((16, 32, 64, 128)).up_to(50)

@@ -40,10 +40,11 @@ def compare(
 ) -> Comparison:
     """Train a model and every baseline on one training set, and compare them on one test set.
 
-    A model that ranks is compared by its rankings with tuned ranking baselines (popularity, item kNN, EASE,
-    iALS, BPR); one that predicts a label by its predictions with rating baselines. Baselines choose their
-    settings on the validation set, as the model chooses its epochs. Intervals of differences are paired: all
-    models are measured on the same resampled users.
+    A model that ranks is compared by its rankings with tuned ranking baselines (popularity, item kNN,
+    RP3beta, EASE, iALS, BPR; with times also recent popularity and next-item counts); one that predicts a
+    label by its predictions with rating baselines. Baselines choose their settings on the validation set, as
+    the model chooses its epochs. Intervals of differences are paired: all models are measured on the same
+    resampled users.
 
     Args:
         train: the training set.

@@ -305,6 +305,9 @@ def compare_rankers(
         keep=None if tuned is None else lambda name, choice: tuned.keep(name, choice, log),
     )
     names = list(RANKING_BASELINES if baselines is None else baselines)
+    unsuited = {name: RANKING_BASELINES[name].unsuited(parts.train) for name in names}
+    fitting.skipped |= {name: why for name, why in unsuited.items() if why}
+    names = [name for name in names if not unsuited[name]]
     warm = float((task.train_rows[task.relevant.values] > 0).mean())
     for name in [one for one in names if RANKING_BASELINES[one].for_new_items]:
         if len(names) > 1 and warm >= _WARM:

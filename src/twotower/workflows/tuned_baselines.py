@@ -119,8 +119,6 @@ class Fitting:
         return fitted
 
     def _chosen(self, kind: type[RankingBaseline]) -> Choice:
-        if not kind.applies_to(next(iter(self.train.values())).train.schema):
-            raise DataError("the schema lacks the columns that it needs")
         found = {
             given: kind.tune(rows.train, self.worth, grades=rows.grades, seed=self.config.seed)
             for given, rows in self.train.items()
