@@ -253,6 +253,21 @@ def test_a_setting_that_nothing_reads_names_what_does(override: str, said: str, 
 
 
 @pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("objective.regularisation=-1", "'objective.regularisation' must be 'auto' or at least 0, got -1"),
+        ("objective.regularisation=x", "'objective.regularisation' must be 'auto' or a number, got 'x'"),
+        ("model.ensemble_size=0", "'model.ensemble_size' must be 'auto' or at least 1, got 0"),
+        ("model.ensemble_size=1.5", "'model.ensemble_size' must be 'auto' or a whole number, got 1.5"),
+    ],
+)
+def test_a_setting_that_is_a_word_or_a_number_has_one_error(override: str, said: str, tmp_path: Path) -> None:
+    found = fault(write(tmp_path, TABLES), override)
+    assert said in found
+    assert len(found.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
     ("text", "kind"),
     [
         ("hidden = [8]", "mlp"),

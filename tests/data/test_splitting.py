@@ -14,6 +14,7 @@ from polars.testing import assert_frame_equal
 
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.duplicates import deduplicate
+from twotower.data.splits.random import Random
 from twotower.data.splitting import carve_validation, parts_of, split, split_three
 from twotower.errors import ConfigError, DataError
 
@@ -371,6 +372,8 @@ def test_tables_of_parts_must_have_the_same_columns() -> None:
 def test_unknown_method_suggests_the_nearest() -> None:
     with refused(ConfigError, "unknown split method 'leave_latest'", "Did you mean 'leave_last'?"):
         split(sample(100), "leave_latest")
+    with refused(ConfigError, "a split method is a name or an object, got the class Random; give Random()"):
+        split(sample(100), Random)  # type: ignore[arg-type]
     with refused(ConfigError, "unknown split method 'xyz'", "Valid: random, per_user"):
         split(sample(100), "xyz")
     with refused(ConfigError, "cold_users, column."):

@@ -16,7 +16,7 @@ import torch
 
 import twotower as tt
 from twotower.data.dataset import TrainPart
-from twotower.errors import BundleError, TrainingError
+from twotower.errors import BundleError, ConfigError, TrainingError
 from twotower.objectives import Objective, PairLoss
 from twotower.objectives.registry import OBJECTIVES
 from twotower.recommender import bundle
@@ -124,6 +124,140 @@ def test_vectors_that_are_not_finite_end_training(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(Flat, "answer", lambda self, rows, width: torch.full((rows, width), float("nan")))
     with pytest.raises(TrainingError, match=r"must .*finite.*:Flat"):
         fit(kind=Flat, trainer=Idle)
+
+
+@pytest.mark.parametrize(
+    ("answer", "got"),
+    [
+        (lambda U, V: None, "None"),
+        (lambda U, V: (1.0, U, V), r"\[1.0, <torch.float32 \d+x4>, <torch.float32 10x4>\]"),
+        (lambda U, V: PairLoss(1.0, U[:1], V), r"PairLoss\(1.0, <torch.float32 1x4> on cpu, .*"),
+        (lambda U, V: PairLoss(1.0, U, V[:, :1]), r".* <torch.float32 10x1> on cpu\)"),
+        (lambda U, V: PairLoss(1.0, U, V.numpy()), r".* <float32 10x4>\)"),
+        (lambda U, V: PairLoss(1.0, U.double(), V), r".* <torch.float64 \d+x4> on cpu, .*"),
+        (lambda U, V: PairLoss(None, U, V), r"PairLoss\(None, .*"),  # type: ignore[arg-type]
+        (lambda U, V: PairLoss(True, U, V), r"PairLoss\(True, .*"),
+        (lambda U, V: PairLoss("1.0", U, V), r"PairLoss\('1.0', .*"),  # type: ignore[arg-type]
+        (lambda U, V: PairLoss(V, U, V), r"PairLoss\(<torch.float32 10x4> on cpu, .*"),  # type: ignore[arg-type]
+    ],
+)
+def test_an_objective_returns_a_loss_and_gradients(
+    answer: Any, got: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Given, "answer", staticmethod(answer))
+    rule = r"an objective must return PairLoss\(loss, dU, dV\): a number, and tensors as U and V are, "
+    where = rf"<torch.float32 \d+x4> on cpu and <torch.float32 10x4> on cpu; {__name__}:Given returned {got}$"
+    with pytest.raises(TrainingError, match=rule + where):
+        fit(objective=Given())
+
+
+@pytest.mark.parametrize("loss", [2, np.float32(2.0), torch.tensor(2.0)])
+def test_any_number_is_the_loss_of_an_objective(loss: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Given, "answer", staticmethod(lambda U, V: PairLoss(loss, U * 0, V * 0)))
+    history = fit(objective=Given).history
+    assert [one["train_loss"] for one in history] == [2.0, 2.0]
+    json.dumps(history)
+
+
+@pytest.mark.parametrize(
+    ("answer", "got"),
+    [
+        (lambda rows, width: None, "None"),
+        (lambda rows, width: torch.zeros(rows, width - 1), r"<torch.float32 \d+x2>"),
+        (lambda rows, width: torch.zeros(rows + 1, width), r"<torch.float32 \d+x3>"),
+        (lambda rows, width: torch.zeros(rows, width).double(), r"<torch.float64 \d+x3>"),
+        (lambda rows, width: np.zeros((rows, width), np.float32), r"<float32 \d+x3>"),
+    ],
+)
+@pytest.mark.parametrize("settings", [{}, {"trainer": Idle}])
+def test_towers_return_a_vector_a_row(
+    answer: Any, got: str, settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Flat, "answer", staticmethod(answer))
+    rule = r"towers must return \(rows, dim - members\) from features, <torch.float32 \d+x3> here"
+    with pytest.raises(TrainingError, match=rf"{rule}; {__name__}:Flat returned {got}$"):
+        fit(kind=Flat, **settings)
+
+
+class Bare(Tower):
+    """Has the constructor of its base."""
+
+    def combined(self, rows: int, numbers: Any, coded: Any) -> Any:
+        return torch.zeros(rows, self.width)
+
+
+class Empty(Flat):
+    """Has nothing to return."""
+
+    combined = Tower.combined
+
+
+class Unfinished(Idle):
+    """Has no epoch."""
+
+    epoch = Trainer.epoch
+
+
+class Lossless(Objective):
+    """Has no loss."""
+
+
+@dataclass(frozen=True)
+class Named(Given):
+    """Has a field with the name of a setting."""
+
+    name: str = "x"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"kind": Bare}, r"made with \(shape, n_ids, config, generator\); .*:Bare takes \(shape: .*__init__"),
+        ({"kind": Empty}, r"needs a method combined; .*:Empty has none"),
+        (
+            {"kind": Bare.__new__(Bare)},
+            "must be a name or a subclass of Tower, got an object .* the class Bare",
+        ),
+        ({"trainer": Idle.__new__(Idle)}, "subclass of Trainer, got an object .* the class Idle"),
+        ({"trainer": Unfinished}, "every trainer needs epoch; .*:Unfinished lacks it"),
+        ({"objective": Lossless}, "every objective needs __call__; .*:Lossless lacks it"),
+        ({"objective": Named()}, "'name' is the objective's own; .*:Named has a field of this name"),
+        ({"objective": Flat}, "'objective' must be a name or a subclass of Objective, got Flat"),
+    ],
+)
+def test_parts_that_cant_be_used_are_refused_at_once(settings: dict[str, Any], said: str) -> None:
+    before = [registry.names() for registry in (TOWERS, OBJECTIVES, TRAINERS)]
+    with pytest.raises(ConfigError, match=said):
+        tt.TwoTower(**settings)
+    assert [registry.names() for registry in (TOWERS, OBJECTIVES, TRAINERS)] == before
+
+
+@dataclass(frozen=True)
+class Scaled(Given):
+    """Has settings."""
+
+    scale: float
+    regularisation: float = 3.0
+
+
+def test_an_objective_may_be_a_class_with_settings_as_keywords() -> None:
+    by_class = tt.TwoTower(objective=Scaled, scale=2.0)
+    assert by_class == tt.TwoTower(objective=Scaled(2.0))
+    assert vars(by_class.objective)["scale"] == 2.0
+    assert by_class.objective.regularisation == 3.0
+    with pytest.raises(ConfigError, match=r"'objective.scale' is missing"):
+        tt.TwoTower(objective=Scaled)
+
+
+def test_a_class_that_is_defined_again_replaces_the_one_before() -> None:
+    """As in a notebook, where a cell is mended and run again."""
+    for loss in (1.0, 2.0):
+        again = type(
+            "Given", (Given,), {"answer": staticmethod(lambda U, V, x=loss: PairLoss(x, U * 0, V * 0))}
+        )
+        again.__module__, again.__qualname__ = Given.__module__, Given.__qualname__
+        assert fit(objective=again).history[0]["train_loss"] == loss
+        assert fit(objective=again()).history[0]["train_loss"] == loss
 
 
 @pytest.mark.parametrize("part", ["weights", "vectors"])

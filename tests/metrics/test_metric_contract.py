@@ -427,6 +427,36 @@ def test_a_rating_metric_of_another_shape_is_refused(answer: Any, got: str) -> N
         given_value(lambda _: answer)
 
 
+class GivenOfLists(CatalogueMetric):
+    """A metric whose value a test sets."""
+
+    name = "given"
+    answer: Any = None
+
+    def value(self, exposures: Any, catalogue: Any) -> Any:
+        return self.answer
+
+
+@pytest.mark.parametrize("answer", [np.zeros(3), np.zeros(1), "0.5", "x", None, [], {}])
+def test_a_metric_of_all_lists_that_is_no_number_is_refused(answer: Any) -> None:
+    metric = GivenOfLists()
+    metric.answer = answer
+    got = f"shape {np.shape(answer)}" if np.ndim(answer) else repr(answer)
+    with pytest.raises(
+        DataError, match=re.escape(f"must return one number, or nan where it is undefined; got {got}")
+    ):
+        metric.measured(np.zeros(N_ITEMS, np.int64), CATALOGUE)
+
+
+@pytest.mark.parametrize("answer", [2, 0.5, np.float32(0.5), np.array(0.5), math.nan])
+def test_a_metric_of_all_lists_may_be_any_number(answer: Any) -> None:
+    metric = GivenOfLists()
+    metric.answer = answer
+    found = metric.measured(np.zeros(N_ITEMS, np.int64), CATALOGUE)
+    assert type(found) is float
+    assert found == pytest.approx(float(answer), nan_ok=True)
+
+
 def test_a_sum_that_is_not_there_is_named_beside_those_that_are() -> None:
     with pytest.raises(DataError, match=r"reads the sum 'squares', .* absolute, .* squared_error"):
         given_value(lambda sums: sums["squares"])

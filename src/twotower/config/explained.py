@@ -17,11 +17,17 @@ def explain(error: ValidationError, section: str, keys: Iterable[str], values: I
     """Return one line per fault of a pydantic error: where, the value received, and the nearest valid key or
     value."""
     lines = []
+    words: dict[tuple[int | str, ...], str] = {}  # of a setting that is a word or a number: the words
     for fault in error.errors():
         if fault["type"] == EXPLAINED:
             lines.append(fault["msg"])
             continue
-        loc = [str(part) for part in fault["loc"]]
+        *inside, last = fault["loc"] or ("",)
+        if str(last).startswith("literal["):
+            words[tuple(inside)] = str(last).removeprefix("literal[").removesuffix("]")
+            continue
+        word = words.get(tuple(inside))
+        loc = [str(part) for part in (fault["loc"] if word is None else inside)]
         where = ".".join([section, *loc]).lstrip(".")
         given = fault["input"]
         if fault["type"] == "extra_forbidden":
@@ -47,7 +53,9 @@ def explain(error: ValidationError, section: str, keys: Iterable[str], values: I
                     name: f"{bound:g}" if isinstance(bound, float) else bound
                     for name, bound in fault.get("ctx", {}).items()
                 }
-                lines.append(f"'{where}' {rule.format(**bounds)}{shown}.")
+                said = rule.format(**bounds)
+                said = said if word is None else said.replace("must be ", f"must be {word} or ")
+                lines.append(f"'{where}' {said}{shown}.")
     return "\n".join(lines)
 
 
@@ -55,10 +63,12 @@ _RULES = {
     "bool_type": "must be true or false",
     "dict_type": "must be a section with keys",
     "finite_number": "must be a finite number",
+    "float_parsing": "must be a number",
     "float_type": "must be a number",
     "greater_than": "must be above {gt}",
     "greater_than_equal": "must be at least {ge}",
     "int_from_float": "must be a whole number",
+    "int_parsing": "must be a whole number",
     "int_type": "must be a whole number",
     "less_than": "must be below {lt}",
     "less_than_equal": "must be at most {le}",

@@ -81,9 +81,11 @@ class Registry(Generic[T]):
         """Add a class of one's own, by its ``name`` or the one given; also as a decorator.
 
         Raises:
-            ConfigError: the name is taken by another class.
+            ConfigError: the name is taken by another class, or the class lacks a method.
         """
         name = name or reference(part)
+        if lacking := ", ".join(sorted(getattr(part, "__abstractmethods__", ()))):
+            raise ConfigError(f"every {self.kind} needs {lacking}; {reference(part)} lacks it: define it")
         known = self._loaded.get(name)
         if name in self._built_in or (known is not None and reference(known) != reference(part)):
             raise ConfigError(f"{self.kind} {name!r} is there already; give your class another name")
@@ -131,10 +133,13 @@ class Registry(Generic[T]):
         return None if told else reference(self.get(name))
 
     def name_of(self, part: type[T]) -> str:
-        """Return the name that a class is saved under; one without is registered as ``module:Class``."""
+        """Return the name that a class is saved under; one without is registered as ``module:Class``.
+
+        A class that was defined again, as in a notebook, replaces the one that it was.
+        """
         known = self.known_as(part)
-        if known is None:
-            known = reference(part)
+        if known is None or (known not in self._built_in and self.get(known) is not part):
+            known = known or reference(part)
             self.register(part, known)
         return known
 

@@ -282,6 +282,11 @@ def method_of(method: str | Split, known: Sequence[str], others: Sequence[str] =
         found = SPLITS[method]
         assert issubclass(found, HoldOut)
         return found()
+    if isinstance(method, type) and issubclass(method, Split):
+        raise ConfigError(
+            f"a split method is a name or an object, got the class {method.__name__}; give "
+            f"{method.__name__}()"
+        )
     valid = [*known, *others]
     hint = nearest(str(method), valid) or f" Valid: {', '.join(valid)}."
     raise ConfigError(f"unknown split method {method!r}.{hint}")

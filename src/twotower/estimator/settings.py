@@ -49,13 +49,20 @@ class Settings:
         """
         values: dict[str, dict[str, Any]] = {section: {} for section in PLACES}
         params = dict(params)
-        for place, base in ((PLACES["model"], Tower), (PLACES["training"], Trainer)):
-            if isinstance(part := params.get(place.key), type):
+        for section, base in (("model", Tower), ("objective", Objective), ("training", Trainer)):
+            key = _keyword(section, PLACES[section].key)
+            part = params.get(key)
+            if isinstance(part, base) and base is not Objective:
+                raise ConfigError(
+                    f"'{key}' must be a name or a subclass of {base.__name__}, got an object of one: give "
+                    f"the class {type(part).__name__}; its settings are keywords."
+                )
+            if isinstance(part, type):
                 if not issubclass(part, base):
                     raise ConfigError(
-                        f"'{place.key}' must be a name or a subclass of {base.__name__}, got {part.__name__}."
+                        f"'{key}' must be a name or a subclass of {base.__name__}, got {part.__name__}."
                     )
-                params[place.key] = place.registry.name_of(part)
+                params[key] = PLACES[section].registry.name_of(part)
         for key, value in params.items():
             if key == "objective" and isinstance(value, Objective):
                 values["objective"] |= settings_of(value)

@@ -64,8 +64,8 @@ class TwoTower:
             more hidden layers.
         objective: To recommend, train to rank: ``all_pairs`` (squared error over every pair of user and
             item), ``softmax`` or ``bpr``. To predict a label: ``squared`` (squared error), ``huber``, or
-            ``logistic`` (labels in [0, 1]). Or an object of a class of your own, derived from
-            `twotower.objectives.Objective`.
+            ``logistic`` (labels in [0, 1]). Or a class of your own, derived from
+            `twotower.objectives.Objective`, whose settings are keywords too; or an object of it.
         transform: Transformation of the label before training; predictions are transformed back.
         cap: Largest label with ``transform = "cap"``; larger ones are set to it.
         delta: With ``huber``: where the loss turns from squared to linear, in standard deviations of the
@@ -133,7 +133,7 @@ class TwoTower:
         activation: Literal["relu", "gelu", "silu", "tanh"] = "relu",
         dropout: float = 0.1,
         shared_layers: bool = False,
-        objective: str | Objective = OBJECTIVES.default,
+        objective: str | Objective | type[Objective] = OBJECTIVES.default,
         transform: str = "none",
         cap: float | None = None,
         delta: float = 1.0,

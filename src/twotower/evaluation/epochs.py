@@ -89,7 +89,7 @@ class RatingEpochs(EpochValidator):
     def __call__(self, model: TwoTowerModel) -> dict[str, float]:
         """Measure the model."""
         U, V = (model.encode(self.sides[which], which) for which in ("users", "items"))
-        loss = self.objective(U, V, self.pairs, workspace=self.workspace).loss
+        loss = self.objective.checked(U, V, self.pairs, workspace=self.workspace).loss
         scores = score_pairs(finished(U, "users", self.target), V.cpu().numpy(), self.user, self.item)
         error = self.target.inverse(scores, self.duration) - self.label
         return {

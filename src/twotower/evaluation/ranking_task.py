@@ -211,7 +211,7 @@ class RankingTask:
                 exposures[at] += exposure_counts(lists[:, above:], len(self.items), cut - above)
         exposures.cumsum(axis=0, out=exposures)  # each cut-off's own places, then all down to it
         whole = {
-            name: one.value(counts, catalogue)
+            name: one.measured(counts, catalogue)
             for one in of_all
             for name, counts in zip(one.names(self.ks), exposures, strict=True)
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -63,10 +64,11 @@ def checked_values(
     metric: str, given: Any, shape: tuple[int, ...], rule: str, *, finite: bool = True
 ) -> FloatArray:
     """Return what a metric gave as float64 of a shape, or raise: ``rule`` says what it must be."""
-    try:
-        values: FloatArray = np.asarray(given, dtype=np.float64)
-    except (TypeError, ValueError):
-        values = np.empty((0,) * (len(shape) + 1))
+    values: FloatArray = np.empty((0,) * (len(shape) + 1))  # of another shape
+    with suppress(TypeError, ValueError):
+        array = np.asarray(given)
+        if given is not None and array.dtype.kind not in "US":  # numpy reads None and "1" as numbers
+            values = array.astype(np.float64)
     if values.shape != shape or (finite and np.isinf(values).any()):
         got = f"shape {np.shape(given)}" if values.shape != shape else "an infinite value"
         got = got if np.ndim(given) else repr(given)[:80]

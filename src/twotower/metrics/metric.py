@@ -242,6 +242,15 @@ class CatalogueMetric(Metric):
     def value(self, exposures: IntArray, catalogue: Catalogue) -> float:
         """Return the metric from the number of lists with each item, (n_items,)."""
 
+    def measured(self, exposures: IntArray, catalogue: Catalogue) -> float:
+        """Return `value`, checked.
+
+        Raises:
+            DataError: it is not a number.
+        """
+        rule = "one number, or nan where it is undefined"
+        return float(checked_values(self.name, self.value(exposures, catalogue), (), rule, finite=False))
+
 
 def ratio(numerator: FloatArray, denominator: FloatArray | IntArray) -> FloatArray:
     """Elementwise ratio, nan where the denominator is 0 (or nan)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
+from numbers import Real
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -12,6 +13,9 @@ from numpy.typing import NDArray
 
 from twotower.config.bases import ObjectiveConfig, RankingConfig
 from twotower.core.lists import Lists
+from twotower.core.registry import reference
+from twotower.core.reprs import shortened
+from twotower.errors import TrainingError
 from twotower.kernels.pairs import Pairs
 
 
@@ -114,12 +118,49 @@ class Objective(ABC):
             step: for objectives that sample; the others ignore it.
         """
 
+    def checked(
+        self,
+        U: torch.Tensor,
+        V: torch.Tensor,
+        pairs: Pairs,
+        *,
+        workspace: Workspace | None = None,
+        step: Step | None = None,
+    ) -> PairLoss:
+        """Return what `__call__` does, checked: training goes through it.
+
+        Raises:
+            TrainingError: it is not a `PairLoss` of a number and two gradients like ``U`` and ``V``.
+        """
+        found: Any = self(U, V, pairs, workspace=workspace, step=step)
+        if isinstance(found, PairLoss) and _alike(found.dU, U) and _alike(found.dV, V):
+            if isinstance(found.loss, Real) and not isinstance(found.loss, bool):
+                return found
+            if isinstance(found.loss, torch.Tensor) and found.loss.numel() == 1:
+                return found._replace(loss=float(found.loss))
+        pair_loss = isinstance(found, PairLoss)
+        got = f"PairLoss({', '.join(map(_form, found))})" if pair_loss else shortened(found)
+        raise TrainingError(
+            "an objective must return PairLoss(loss, dU, dV): a number, and tensors as U and V are, "
+            f"{_form(U)} and {_form(V)}; {reference(type(self))} returned {got}"
+        )
+
     def check(self, pairs: Pairs) -> None:
         """Raise `DataError` if the labels are not valid for this objective. Called once before training.
 
         Any finite label is valid unless an objective overrides this.
         """
         return None
+
+
+def _alike(given: object, vectors: torch.Tensor) -> bool:
+    if not isinstance(given, torch.Tensor):
+        return False
+    return (given.shape, given.dtype, given.device) == (vectors.shape, vectors.dtype, vectors.device)
+
+
+def _form(value: object) -> str:
+    return shortened(value) + (f" on {value.device}" if isinstance(value, torch.Tensor) else "")
 
 
 def _fields(kind: type) -> tuple[Any, ...]:

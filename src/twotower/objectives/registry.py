@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import MISSING, fields
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 from pydantic import create_model
 
 from twotower.config.bases import ObjectiveConfig, SamplingConfig
-from twotower.core.registry import Registry
+from twotower.core.registry import Registry, reference
+from twotower.errors import ConfigError
 from twotower.objectives.objective import Objective
 
 
 def _with_config(part: type[Objective], name: str) -> None:
-    """Give a class without a ``Config`` for this name one with its fields."""
+    """Give a class without a ``Config`` for this name one with its fields.
+
+    Raises:
+        ConfigError: a field has the name of the setting that names the objective.
+    """
     base = part.Config
+    if "name" in getattr(part, "__dataclass_fields__", {}):
+        raise ConfigError(
+            f"fields of an objective are its settings, and 'name' is the objective's own; {reference(part)} "
+            "has a field of this name: give the field another one"
+        )
     if "Config" not in vars(part):
         # of an objective that it is derived from, the settings that are not its own
         bases = (kind for kind in base.__mro__ if issubclass(kind, ObjectiveConfig))
@@ -24,11 +34,11 @@ def _with_config(part: type[Objective], name: str) -> None:
             base = SamplingConfig
     elif base.model_fields["name"].default == name:
         return
-    hints = get_type_hints(part)
+    hints: dict[str, Any] = get_type_hints(part)
+    known = {setting: Annotated[info.annotation, info] for setting, info in base.model_fields.items()}
     own: dict[str, Any] = {
-        field.name: (hints[field.name], ... if field.default is MISSING else field.default)
+        field.name: ((hints | known)[field.name], ... if field.default is MISSING else field.default)
         for field in fields(part)  # type: ignore[arg-type]
-        if field.name not in base.model_fields
     }
     part.Config = create_model(
         f"{part.__name__}Config",

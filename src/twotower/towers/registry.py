@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any
 
 from pydantic import create_model
 
-from twotower.core.registry import Registry
+from twotower.core.registry import Registry, reference
+from twotower.errors import ConfigError
 from twotower.towers.tower import Tower
 
 
 def _with_kind(part: type[Tower], name: str) -> None:
-    """Give a class settings that have this name."""
+    """Give a class settings that have this name.
+
+    Raises:
+        ConfigError: towers can't be made from the class.
+    """
+    if part.combined is Tower.combined and part.from_features is Tower.from_features:
+        raise ConfigError(f"a kind of towers needs a method combined; {reference(part)} has none")
+    if part.pair.__func__ is Tower.pair.__func__:  # type: ignore[attr-defined]
+        arguments = "shape, n_ids, config, generator"
+        given = signature(part)
+        try:
+            given.bind(*arguments.split(", "))
+        except TypeError:
+            raise ConfigError(
+                f"towers are made with ({arguments}); {reference(part)} takes {given}: give it a method "
+                f"__init__(self, {arguments}) that calls super().__init__, or a classmethod pair"
+            ) from None
     own = part.Config
     if own.model_fields["kind"].default != name:
         part.Config = create_model(

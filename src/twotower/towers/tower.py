@@ -17,6 +17,9 @@ from torch import nn
 
 from twotower.config import ModelConfig
 from twotower.core.blocks import EncodedShape
+from twotower.core.registry import reference
+from twotower.core.reprs import shortened
+from twotower.errors import TrainingError
 from twotower.kernels.layout import VectorLayout
 from twotower.towers.arrays import SideArrays
 from twotower.towers.layers import row_table
@@ -98,8 +101,18 @@ class Tower(nn.Module):
         return make(*users, config, generator), make(*items, config, generator)
 
     def forward(self, side: SideArrays) -> torch.Tensor:
-        """Return (rows, dim - members): for each member the vector, then the bias."""
+        """Return (rows, dim - members): for each member the vector, then the bias.
+
+        Raises:
+            TrainingError: the part from features is of another form.
+        """
         vector = self.from_features(side)
+        dtype, shape = self.ids.weight.dtype, (side.rows, self.width)
+        if not isinstance(vector, torch.Tensor) or vector.dtype != dtype or vector.shape != shape:
+            raise TrainingError(
+                f"towers must return (rows, dim - members) from features, <{dtype} {shape[0]}x{shape[1]}> "
+                f"here; {reference(type(self))} returned {shortened(vector)}"
+            )
         shown = side.warm > 0
         if self.training and self.id_dropout > 0.0:
             shown = shown & (torch.rand(side.rows, device=shown.device) >= self.id_dropout)

@@ -212,7 +212,7 @@ class Gradients(Trainer):
         gradients: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
         losses = []
         for u, v in zip(task.model.members(U.detach()), task.model.members(V.detach()), strict=True):
-            result = task.objective(
+            result = task.objective.checked(
                 u.contiguous(), v.contiguous(), batch.pairs, workspace=self.workspace, step=batch.step
             )
             if task.penalty > 0.0:
