@@ -291,9 +291,10 @@ def test_a_bundle_of_format_2_still_loads() -> None:
     assert table["score"].to_list() == pytest.approx(answers["scores"], rel=1e-5)
 
 
+@pytest.mark.parametrize("version", ["format_3", "format_4"])
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
-def test_a_bundle_of_format_3_answers_as_the_version_that_wrote_it(kind: str) -> None:
-    folder = OLD / "format_3" / kind
+def test_an_earlier_bundle_answers_as_the_version_that_wrote_it(version: str, kind: str) -> None:
+    folder = OLD / version / kind
     found, answers = Recommender.load(folder / "bundle"), json.loads((folder / "answers.json").read_bytes())
     table = found.recommend(found.user_ids.to_list(), 5)
     assert table["item_id"].to_list() == answers["items"]

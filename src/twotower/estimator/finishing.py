@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,10 @@ from twotower.recommender import Recommender
 from twotower.recommender.display import as_displayed
 from twotower.recommender.fitted_towers import FittedTowers
 from twotower.recommender.parts import Catalogue, EntityVectors, Interactions, Training
+from twotower.recommender.read_histories import past_of
 from twotower.targets.positive import PositiveRule
-from twotower.targets.target import label_targets
-from twotower.towers import finished
+from twotower.targets.target import history_grades, label_targets
+from twotower.towers import History, finished
 from twotower.towers.fold_in import FoldInSettings
 
 LIKED = 0.9
@@ -53,24 +55,26 @@ def finish(
     Raises:
         TrainingError: a vector is not finite.
     """
-    schema, task = train.schema, setup.task
-    events, items = (train if seen is None else seen).interactions, setup.tables["items"].table
-    sides, rows = {}, {}
-    for which, table in setup.tables.items():
-        vectors = finished(task.model.encode(table.arrays, which), which, setup.target)
-        if not np.isfinite(vectors).all():
+    schema, task, tables = train.schema, setup.task, setup.tables
+    events, items = train if seen is None else seen, tables["items"].table
+    interactions = _interactions(setup, events, rule)
+    sides = {}
+    for which, table in tables.items():
+        arrays = replace(table.arrays, history=None)
+        if which == "users" and interactions.grades is not None:
+            past = History.of(past_of(interactions), tables["items"].arrays)
+            vectors = task.model.encode(replace(arrays, history=past), which)
+        else:
+            vectors = task.model.encode(arrays, which)
+        done = finished(vectors, which, setup.target)
+        if not np.isfinite(done).all():
             advice = setup.trainer.advice(setup.trainer.rate(1))
             raise TrainingError(
                 f"the vectors of {which} must be finite; towers '{task.model.config.kind}', trained by "
                 f"objective '{task.settings.name}', give nan or infinity{advice}"
             )
-        sides[which] = EntityVectors(table.ids.ids, vectors, table.arrays.warm.cpu().numpy() > 0)
-        rows[which] = table.ids.rows(events.get_column(table.encoder.column))
-    known = (rows["users"] >= 0) & (rows["items"] >= 0)
-    label = np.zeros(len(events)) if schema.label is None else events.get_column(schema.label).to_numpy()
-    pairs = Pairs.from_arrays(
-        rows["users"][known], rows["items"][known], label[known], n_users=len(sides["users"].ids)
-    )
+        kept = arrays if interactions.grades is not None else None
+        sides[which] = EntityVectors(table.ids.ids, done, arrays.warm.cpu().numpy() > 0, kept)
     duration = None
     if schema.duration is not None and schema.duration in items.columns:
         duration = items.get_column(schema.duration).cast(pl.Float64).fill_null(np.nan).to_numpy()
@@ -79,9 +83,35 @@ def finish(
     return Recommender(
         FittedTowers(setup.encoder, task.model.eval(), setup.target),
         Catalogue(sides["users"], sides["items"], display, duration),
-        Interactions(pairs.lists, None if schema.label is None else pairs.label),
+        interactions,
         Training(rule, task.settings, fold_in, history, exclude_seen),
     )
+
+
+def _interactions(setup: TrainingSetup, seen: TrainPart, rule: PositiveRule) -> Interactions:
+    """Return what users have seen, in the order of time if the user tower reads it so."""
+    schema, task = seen.schema, setup.task
+    tower = task.model.users
+    user, item = (
+        table.ids.rows(seen.interactions.get_column(table.encoder.column)) for table in setup.tables.values()
+    )
+    label, duration, n = labels_of(seen)
+    rows = np.flatnonzero((user >= 0) & (item >= 0))
+    times = None
+    if tower.reads_history and tower.ordered:
+        times = seen.times()
+        rows = rows[np.argsort(times[rows], kind="stable")]  # without a time last
+    value = np.zeros(n) if label is None else label
+    n_users = len(setup.tables["users"].ids)
+    pairs = Pairs.from_arrays(
+        user[rows], item[rows], value[rows], time=None if times is None else times[rows], n_users=n_users
+    )
+    labels = None if schema.label is None else pairs.label
+    if not tower.reads_history:
+        return Interactions(pairs.lists, labels)
+    grade = history_grades(rule, task.settings, label, duration, n)[rows]
+    grades = Pairs.from_arrays(user[rows], item[rows], grade, n_users=n_users).label
+    return Interactions(pairs.lists, labels, grades, pairs.time)
 
 
 def _settings(

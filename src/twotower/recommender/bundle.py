@@ -30,6 +30,7 @@ from twotower.core.tensors import Arrays
 from twotower.core.warn import warn
 from twotower.errors import BundleError, MissingExtraError
 from twotower.recommender.display import as_plain
+from twotower.recommender.saved_histories import check_histories, saved_histories
 from twotower.recommender.state import RecommenderState
 from twotower.recommender.unpacking import (
     ENCODER,
@@ -46,10 +47,11 @@ from twotower.recommender.unpacking import (
 )
 from twotower.retrieval import index_from_bytes
 
-FORMAT = 4
+FORMAT = 5
 """Version of the saved form that is written."""
-_READABLE = (2, 3, FORMAT)
-"""Versions that are read: 2 had the old names of settings, 3 no kind of towers. Others are refused."""
+_READABLE = (2, 3, 4, FORMAT)
+"""Versions that are read: 2 had the old names of settings, 3 no kind of towers, 4 no histories that towers
+read. Others are refused."""
 MANIFEST = "bundle.json"
 BUNDLE, CONFIG = "bundle", "config.toml"
 """Names in a run directory: the bundle, and the config."""
@@ -306,15 +308,21 @@ def _write_parts(recommender: RecommenderState, directory: Path) -> None:
         vectors["seen.label"] = recommender.seen_label
     if recommender.item_duration is not None:
         vectors["items.duration"] = recommender.item_duration
+    read = saved_histories(recommender.catalogue, recommender.interactions)
+    n_users, n_items = len(recommender.users), len(recommender.items)
+    sizes = {"users": n_users, "items": n_items}
     try:
         check_weights(towers)
-        check_vectors(vectors, len(recommender.users), len(recommender.items), recommender.model.dim)
+        check_vectors(vectors, n_users, n_items, recommender.model.dim)
+        check_histories(
+            read, recommender.model.users, recommender.encoder, len(recommender.seen.values), sizes
+        )
     except ValueError as error:
         raise BundleError(
             f"this model can't be saved, as it could not be loaded: {error}; train again"
         ) from None
     _save(towers, directory / TOWERS)
-    _save(vectors, directory / VECTORS)
+    _save(vectors | read, directory / VECTORS)
     tables = {
         "users": _column(recommender.users.ids),
         "items": _column(recommender.items.ids),

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import polars as pl
+import torch
 from numpy.typing import NDArray
 
 from twotower.core.blocks import Dense
@@ -52,6 +54,10 @@ class FittedTowers:
         Raises:
             DataError: a column that is not a feature, no row, or a value not of its kind.
         """
+        return self.vectors(self.arrays(table, which, unknown), which)
+
+    def arrays(self, table: pl.DataFrame, which: str, unknown: Unknown | None = None) -> SideArrays:
+        """Return what a tower reads of rows of features; see `encode`."""
         check_process()
         side, schema = getattr(self.encoder, which), self.encoder.schema
         kinds = schema.users if which == "users" else schema.items
@@ -70,39 +76,46 @@ class FittedTowers:
         checked = check_table(numbered, side.column, kinds, (), f"new {which}")
         # without an id: the vector comes from the features alone
         anonymous = checked.with_columns(pl.lit(None, dtype=side.warm_ids.dtype).alias(side.column))
-        return self._vectors(anonymous, which, unknown)
+        return self._packed(anonymous, which, unknown)
 
-    def encode_rows(
+    def arrays_of_dicts(
         self, rows: Sequence[Mapping[str, Any]], which: str, unknown: Unknown | None = None
-    ) -> NDArray[np.float32]:
-        """Return the vectors of features that came as dicts, float32 (n, dim); see `encode`.
+    ) -> SideArrays:
+        """Return what a tower reads of features that came as dicts, at least one; see `encode`.
 
-        Each gets what it would get alone, though those of the same types are encoded together.
+        Each is read as it would be alone, though those of the same types are encoded together.
 
         Raises:
             DataError: a name that is no feature, or a value that is not of its kind.
         """
-        vectors = np.empty((len(rows), self.model.dim), dtype=np.float32)
-        for part in alike(rows):
-            vectors[part.places] = self.encode_part(part, which, unknown)
-        return vectors
+        parts = alike(rows)
+        found = SideArrays.joined([self.arrays_of(part, which, unknown) for part in parts])
+        if len(parts) == 1:
+            return found
+        order = np.argsort(np.concatenate([part.places for part in parts]))
+        return found.take(torch.from_numpy(order).to(found.warm.device))
 
-    def encode_part(self, part: Features, which: str, unknown: Unknown | None = None) -> NDArray[np.float32]:
-        """Return the vectors of the rows of a table of features, float32 (n, dim); see `encode`.
+    def arrays_of(self, part: Features, which: str, unknown: Unknown | None = None) -> SideArrays:
+        """Return what a tower reads of a table of features; see `encode`.
 
         Raises:
             DataError: as `encode`.
         """
         table, schema = part.table, self.encoder.schema
         if part.checked:
-            return self._vectors(table, which)
+            return self._packed(table, which)
         if not table.width:  # without any column a frame has no rows, and rows are wanted
             table = pl.DataFrame({getattr(self.encoder, which).column: [0] * len(part.places)})
         kinds = schema.users if which == "users" else schema.items
         text = (name for name, dtype in table.schema.items() if dtype == pl.String)
         if part.apart and any(name not in kinds or not kinds[name].alone for name in text):
-            return np.concatenate([self.encode(row, which, unknown) for row in table.iter_slices(1)])
-        return self.encode(table, which, unknown)
+            return SideArrays.joined([self.arrays(row, which, unknown) for row in table.iter_slices(1)])
+        return self.arrays(table, which, unknown)
+
+    @cached_property
+    def nobody(self) -> SideArrays:
+        """One user without an id, whose features are all missing."""
+        return self.arrays_of(Features(np.zeros(1, np.int64), pl.DataFrame()), "users")
 
     def warn_gaps(self, which: str, described: Sequence[Collection[str]], unknown: Unknown) -> None:
         """Warn of what descriptions leave out of the features that the model uses, and of values not known.
@@ -138,17 +151,12 @@ class FittedTowers:
                 "unknown value, so check how they are written"
             )
 
-    def _vectors(
-        self, table: pl.DataFrame, which: str, unknown: Unknown | None = None
-    ) -> NDArray[np.float32]:
-        side = self.encoder.users if which == "users" else self.encoder.items
-        encoded = side.transform(table)
-        if unknown is not None:
-            for name, block in encoded.blocks.items():
-                if not isinstance(block, Dense) and (rows := block.unknown).any():
-                    values = table.get_column(name).filter(pl.Series(rows))
-                    unknown.setdefault(name, []).extend(values.to_list())
-        arrays = SideArrays.pack(encoded, next(self.model.parameters()).device)
+    def vectors(self, arrays: SideArrays, which: str) -> NDArray[np.float32]:
+        """Return the vectors of rows of a side, with their histories if they have any, float32 (n, dim).
+
+        Raises:
+            BundleError: a vector is not finite.
+        """
         vectors = finished(self.model.encode(arrays, which), which, self.target)
         if not np.isfinite(vectors).all():
             raise BundleError(
@@ -156,3 +164,13 @@ class FittedTowers:
                 "are damaged, or its training diverged; train again"
             )
         return vectors
+
+    def _packed(self, table: pl.DataFrame, which: str, unknown: Unknown | None = None) -> SideArrays:
+        side = self.encoder.users if which == "users" else self.encoder.items
+        encoded = side.transform(table)
+        if unknown is not None:
+            for name, block in encoded.blocks.items():
+                if not isinstance(block, Dense) and (rows := block.unknown).any():
+                    values = table.get_column(name).filter(pl.Series(rows))
+                    unknown.setdefault(name, []).extend(values.to_list())
+        return SideArrays.pack(encoded, next(self.model.parameters()).device)

@@ -19,6 +19,7 @@ from twotower.core.reprs import ShortRepr
 from twotower.core.vocabulary import Vocabulary
 from twotower.errors import DataError, nearest
 from twotower.targets.positive import PositiveRule
+from twotower.towers import SideArrays
 from twotower.towers.fold_in import FoldInSettings
 
 
@@ -29,11 +30,14 @@ class EntityVectors(Vocabulary):
     Attributes:
         vectors: float32 (rows, dim).
         warm: bool (rows,), whether the row has interactions in the training set.
+        arrays: what the towers read of each row, without histories; None unless users' histories are read
+            (`twotower.towers.Tower.reads_history`), as then their vectors are made anew.
     """
 
     lasting: ClassVar[bool] = True
     vectors: NDArray[np.float32]
     warm: NDArray[np.bool_]
+    arrays: SideArrays | None = None
 
     def rows(self, ids: pl.Series) -> NDArray[np.int64]:
         """Return the row of each id, -1 where there is none."""
@@ -90,13 +94,23 @@ class Catalogue(ShortRepr):
 class Interactions(ShortRepr):
     """The training set, user by user.
 
+    Where towers read histories in the order of time, each user's entries are ascending in time, those of one
+    time in the order of the training set, and those without a time last. Elsewhere they are in the order of
+    the training set.
+
     Attributes:
         items: the item rows of each user.
         labels: float32, the label of each entry of ``items``; None without labels.
+        grades: float32, what each entry counts in a history, see `twotower.targets.target.history_grades`;
+            None unless histories are read.
+        times: float64, seconds since 1970-01-01 UTC, nan where unknown; None unless histories are read in the
+            order of time.
     """
 
     items: Lists
     labels: NDArray[np.float32] | None
+    grades: NDArray[np.float32] | None = None
+    times: NDArray[np.float64] | None = None
 
     @cached_property
     def negative(self) -> bool:

@@ -42,8 +42,9 @@ class Query:
         features: values of the columns of the users table, for a user that the model doesn't know. Columns
             left out are missing, with a `TwoTowerWarning`; ``{}`` stands for someone of whom nothing is
             known.
-        at: when the query is asked, a time as in ``times``; None for now. Vectors that don't depend on time
-            are the same at any.
+        at: when the query is asked, a time as in ``times``; None for now. A tower that reads histories in the
+            order of time reads what was strictly before, of the training set too. Vectors that don't depend
+            on time are the same at any.
 
     Raises:
         ConfigError: nothing is given, or labels or times without a history.

@@ -20,6 +20,8 @@ from twotower.errors import ConfigError, DataError
 from twotower.recommender.fitted_towers import FittedTowers, Unknown
 from twotower.recommender.histories import Histories, Rows
 from twotower.recommender.queries import Features, Queries
+from twotower.recommender.row_queries import RowQueries
+from twotower.towers import SideArrays
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -53,24 +55,24 @@ class EncodedQueries:
     Attributes:
         encoder: what encoded them.
         queries: as they were asked.
+        asked: the same as rows of the model.
         vectors: float32 (n, dim).
-        rows: int64 (n,), the row of each user in the model, -1 for someone new.
-        history: int64 item rows that each brings, besides those of the training set.
-        targets: float64 (m,), of the scores of ``history.values``; nan for one that is seen and says
-            nothing.
     """
 
     encoder: QueryEncoder
     queries: Queries
+    asked: RowQueries
     vectors: F32
-    rows: Rows
-    history: Lists
-    targets: F64
+
+    @property
+    def rows(self) -> Rows:
+        """The row of each user in the model, int64 (n,); -1 for someone new."""
+        return self.asked.rows
 
     @cached_property
     def seen(self) -> Lists:
         """The item rows of each, of the training set and of its history."""
-        known, history = self.rows >= 0, self.history
+        known, history = self.asked.known, self.asked.items
         if not known.any():
             return history
         trained = self.encoder.histories.interactions.items.of(self.rows[known])
@@ -84,11 +86,6 @@ class EncodedQueries:
         """Columns (n,), the first ones of an answer: the place of the query, the user's id, or both."""
         names = () if self.queries.users is None else (self.encoder.ids(self.queries.users, self.rows),)
         return (_places(len(self.queries)), *names) if self.queries.numbered else names
-
-    def items_of(self, place: int) -> tuple[Rows, F64]:
-        """Return all items of a query, of the training set and of its history, and their targets."""
-        own = self.history[place], self.targets[self.history.span(place)]
-        return self.encoder.whole(int(self.rows[place]), *own)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,13 +111,17 @@ class QueryEncoder:
         """
         check_process()
         rows = self._rows(queries)
-        vectors, unmoved = self._starts(queries, rows)
-        history, targets = self._history(queries)
-        for place in np.flatnonzero(history.lengths).tolist():
-            start = None if unmoved[place] else vectors[place]
-            own = history[place], targets[history.span(place)]
-            vectors[place] = self.moved(int(rows[place]), start, *own)
-        return EncodedQueries(self, queries, vectors, rows, history, targets)
+        described, unknown = [part for part in queries.features if part.table.width], Unknown()
+        features = None
+        if described:
+            features = SideArrays.joined(
+                [self.towers.arrays_of(part, "users", unknown) for part in described]
+            )
+            columns = [one.table.columns for one in described for _ in one.places]
+            self.towers.warn_gaps("users", columns, unknown)
+        places = np.concatenate([np.empty(0, np.int64), *(part.places for part in described)])
+        asked = RowQueries(rows, *self._history(queries), queries.at, places, features)
+        return EncodedQueries(self, queries, asked, self.histories.vectors(asked))
 
     def placed(self, which: str, ids: pl.Series, data: Dataset) -> tuple[Rows, F32]:
         """Return the row of each of n ids, and vectors: of all known rows, then of new users or items.
@@ -147,34 +148,12 @@ class QueryEncoder:
         if users:
             vectors = self.encode(Queries(len(new), new.ids, features=(part,))).vectors
         else:
-            vectors = self.towers.encode_part(part, which)
+            vectors = self.towers.vectors(self.towers.arrays_of(part, which), which)
         return rows, np.concatenate([known.vectors, vectors])
 
-    def moved(self, row: int, start: F32 | None, items: Rows, targets: F64) -> F32:
-        """Return the vector of a query, float32 (dim,): where it starts, moved by its history.
-
-        What is known of a user without the history, from training or from features, is what its items are
-        weighed against.
-
-        Args:
-            row: of the user; -1 for someone new.
-            start: float32 (dim,), the vector without the history; None for the typical user's.
-            items: int64 (n,), item rows of the history.
-            targets: float64 (n,), of their scores.
-        """
-        folding = self.histories.folding
-        if start is None:
-            return folding.vector(items, targets)
-        return folding.moved(start, *self._trained(row), items, targets)
-
-    def whole(self, row: int, items: Rows, targets: F64) -> tuple[Rows, F64]:
-        """Return all items of a query, of the training set and of its history, and their targets."""
-        trained, of_trained = self._trained(row)
-        return np.concatenate([trained, items]), np.concatenate([of_trained, targets])
-
-    def with_items(self, vectors: F32, duration: F64) -> QueryEncoder:
-        """Return an encoder of histories that have further items, whose rows follow the catalogue's."""
-        return replace(self, histories=self.histories.with_items(vectors, duration))
+    def with_items(self, vectors: F32, duration: F64, arrays: SideArrays | None = None) -> QueryEncoder:
+        """Return an encoder of histories that have further items; see `Histories.with_items`."""
+        return replace(self, histories=self.histories.with_items(vectors, duration, arrays))
 
     def items(self, asked: Any) -> EncodedItems:
         """Return the distinct items of ids, or new items of features: a table, a dict or a list of dicts.
@@ -194,7 +173,7 @@ class QueryEncoder:
                 raise ConfigError(
                     "items are ids, or the features of new items as dicts; got both in one list, so ask twice"
                 )
-            vectors = self.towers.encode_rows(asked, "items", unknown)
+            vectors = self.towers.vectors(self.towers.arrays_of_dicts(asked, "items", unknown), "items")
             self.towers.warn_gaps("items", asked, unknown)
             ids = [one[column] for one in asked if column in one]
             names = as_series(ids, "items") if len(ids) == len(asked) else None
@@ -212,15 +191,15 @@ class QueryEncoder:
         new = _places(len(vectors)) if names is None else names.rename(column)
         return EncodedItems(vectors, np.full(len(vectors), -1), (new,))
 
-    def _history(self, queries: Queries) -> tuple[Lists, F64]:
-        """Return the item rows of each query's history, and the targets of their scores."""
+    def _history(self, queries: Queries) -> tuple[Lists, F64, F64 | None]:
+        """Return the item rows of each query's history, what they say, and their times."""
         history = queries.history
         if history is None:
-            return Lists.empty(len(queries)), np.empty(0)
+            return Lists.empty(len(queries)), np.empty(0), None
         if history.labels is not None and (fault := self.histories.interactions.fault(history.labels)):
             raise DataError(f"{fault}. Correct it, or give None for an item that is only known to be liked")
         items = self.histories.catalogue.items.known_rows(history.items, "item")
-        return Lists(history.indptr, items), self.histories.liked(items, history.labels)
+        return Lists(history.indptr, items), self.histories.values(items, history.labels), history.times
 
     def _rows(self, queries: Queries) -> Rows:
         """Return the row of each query's user, -1 for someone new.
@@ -244,29 +223,6 @@ class QueryEncoder:
                 f"{queries.users[int(both[0])]!r}; leave out the features, or the user"
             )
         return rows
-
-    def _starts(self, queries: Queries, rows: Rows) -> tuple[F32, NDArray[np.bool_]]:
-        """Return the vectors without the histories, and which of them are the typical user's."""
-        known, typical = self.histories.catalogue.users.vectors, rows < 0
-        if not typical.any():
-            return known[rows], typical
-        starts = np.empty((len(rows), known.shape[1]), dtype=np.float32)
-        starts[:] = self.histories.folding.typical
-        starts[~typical] = known[rows[~typical]]
-        described, unknown = [part for part in queries.features if part.table.width], Unknown()
-        for part in described:
-            starts[part.places] = self.towers.encode_part(part, "users", unknown)
-            typical[part.places] = False
-        columns = [one.table.columns for one in described for _ in one.places]
-        self.towers.warn_gaps("users", columns, unknown)
-        return starts, typical
-
-    def _trained(self, row: int) -> tuple[Rows, F64]:
-        """Return a user's items in the training set, none for someone new, and their targets."""
-        if row < 0:
-            return np.empty(0, np.int64), np.empty(0)
-        items, targets = self.histories.of(row)
-        return items, self.histories.liked(items, None) if targets is None else targets
 
     def ids(self, users: pl.Series, rows: Rows) -> pl.Series:
         """Return the ids of queries' users: in the model's own type, unless a new one is not of it."""

@@ -154,7 +154,10 @@ class Recommender(VectorAnswers, Predictor, Ranker):
     def explain(self, user: Id | Query | Sequence[Id], items: Ids) -> pl.DataFrame:
         """Divide the scores of items for one user among the items that the user has.
 
-        ``score = base + sum of the contributions``, exactly; see `twotower.towers.FoldIn.explain`.
+        ``score = base + sum of the contributions``, exactly; see `twotower.towers.FoldIn.explain`. If the
+        user tower reads histories, a contribution is what the score loses without the item, and an item that
+        is there twice is left out as one. The base is then the score without a history, if the tower is
+        linear in it, or has besides what the items do together.
 
         Args:
             user: the id of a known user, or a `Query`.
@@ -172,13 +175,14 @@ class Recommender(VectorAnswers, Predictor, Ranker):
             raise DataError(f"explain takes one user, got {len(queries)}; ask for each in turn")
         asked = self.query_encoder.encode(queries)
         rows = self.items.distinct_rows(items, "item")
-        return self.histories.explained(asked.vectors[0], *asked.items_of(0), rows)
+        return self.histories.explained(asked.vectors[0], asked.asked, rows)
 
     def encode_queries(self, users: Users) -> NDArray[np.float32]:
         """Return the vectors of those who ask, float32 (n, dim): known users by id, anyone by a `Query`.
 
-        A history is folded in, in closed form; see `twotower.towers.FoldIn`. Someone of whom nothing is
-        known has the typical user's vector.
+        A history is folded in, in closed form (see `twotower.towers.FoldIn`), or read in one forward pass of
+        all queries, if the user tower reads histories. It then has the user's training set too, in the order
+        of time; what has no time comes last. Someone of whom nothing is known has the typical user's vector.
 
         Raises:
             DataError: a user or an item is not known; labels for a model that was trained without.

@@ -24,9 +24,11 @@ from twotower.features import Encoder
 from twotower.recommender.catalogue_view import Allowed, CatalogueView
 from twotower.recommender.display import ColumnFilters, Filters
 from twotower.recommender.fitted_towers import FittedTowers
+from twotower.recommender.folded_histories import FoldedHistories
 from twotower.recommender.histories import Histories, Rows, Targets
 from twotower.recommender.parts import Catalogue, EntityVectors, Interactions, Training
 from twotower.recommender.query_encoder import QueryEncoder
+from twotower.recommender.read_histories import ReadHistories
 from twotower.retrieval import Candidates, Index, exact_top_k
 from twotower.targets.positive import PositiveRule
 from twotower.targets.target import Target
@@ -174,7 +176,8 @@ class RecommenderState:
     @cached_property
     def histories(self) -> Histories:
         """The users' items, and what follows from them."""
-        return Histories(self.catalogue, self.interactions, self.training, self.towers)
+        kind = ReadHistories if self.model.users.reads_history else FoldedHistories
+        return kind(self.catalogue, self.interactions, self.training, self.towers)
 
     @property
     def folding(self) -> FoldIn:

@@ -27,6 +27,7 @@ from twotower.features import Encoder, SideEncoder
 from twotower.recommender.display import PLAIN
 from twotower.recommender.fitted_towers import FittedTowers
 from twotower.recommender.parts import Catalogue, EntityVectors, Interactions, Training
+from twotower.recommender.saved_histories import PREFIX, check_histories, restored_histories
 from twotower.targets.positive import PositiveRule
 from twotower.targets.target import Target
 from twotower.towers import TwoTowerModel
@@ -91,10 +92,13 @@ def unpacked(
     encoder = _encoder(schema, _json(contents[STATE]), parse(contents[ENCODER]))
     tables, vectors = _json(contents[TABLES]), parse(contents[VECTORS])
     users, items = _series(tables["users"]), _series(tables["items"])
+    read = {name: vectors.pop(name) for name in list(vectors) if name.startswith(PREFIX)}
     check_vectors(vectors, len(users), len(items), config.dim)
     for what, ids in (("users", users), ("items", items)):
         _check_ids(what, ids)
     model = _model(encoder, config, parse(contents[TOWERS]))
+    sizes = {"users": len(users), "items": len(items)}
+    check_histories(read, model.users, encoder, len(vectors["seen.item"]), sizes)
     positive = PositiveRule.from_state(manifest["positive"])
     labelled = schema.label is not None
     if positive.order is None and (labelled or positive.selects):
@@ -104,15 +108,16 @@ def unpacked(
     history = manifest["history"]
     if not isinstance(history, list) or not all(isinstance(epoch, dict) for epoch in history):
         raise ValueError("the history must be a list of epochs")
+    catalogue = Catalogue(
+        EntityVectors(users, vectors["users"], vectors["users.warm"]),
+        EntityVectors(items, vectors["items"], vectors["items.warm"]),
+        _display(schema, items, tables["display"]),
+        vectors.get("items.duration"),
+    )
+    seen = Interactions(Lists(vectors["seen.indptr"], vectors["seen.item"]), vectors.get("seen.label"))
     return (
         FittedTowers(encoder, model, Target.from_state(manifest["target"])),
-        Catalogue(
-            EntityVectors(users, vectors["users"], vectors["users.warm"]),
-            EntityVectors(items, vectors["items"], vectors["items.warm"]),
-            _display(schema, items, tables["display"]),
-            vectors.get("items.duration"),
-        ),
-        Interactions(Lists(vectors["seen.indptr"], vectors["seen.item"]), vectors.get("seen.label")),
+        *restored_histories(read, encoder, catalogue, seen),
         Training(
             positive,
             objective,

@@ -24,7 +24,8 @@ from twotower.metrics import Interval
 from twotower.metrics.bootstrap import user_draws
 from twotower.recommender import Recommender
 from twotower.recommender.parts import EntityVectors
-from twotower.towers import SideArrays, finished
+from twotower.recommender.read_histories import past_of
+from twotower.towers import History, SideArrays, finished
 
 Rows = NDArray[np.int64]
 
@@ -152,8 +153,12 @@ def _encoded(recommender: Recommender, parts: Parts, which: str) -> EncodedSide:
 
 
 def _vectors(recommender: Recommender, side: EncodedSide, which: str) -> NDArray[np.float32]:
-    device = next(recommender.model.parameters()).device
-    return finished(recommender.model.encode(SideArrays.pack(side, device), which), which, recommender.target)
+    """Return the vectors of what the recommender knows; users did what they did in the training set."""
+    arrays = SideArrays.pack(side, next(recommender.model.parameters()).device)
+    own = recommender.items.arrays
+    if which == "users" and own is not None:
+        arrays = replace(arrays, history=History.of(past_of(recommender.interactions), own))
+    return finished(recommender.model.encode(arrays, which), which, recommender.target)
 
 
 def _permuted(side: EncodedSide, column: str, generator: np.random.Generator) -> EncodedSide:

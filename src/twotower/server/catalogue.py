@@ -26,6 +26,7 @@ from twotower.server.errors import ApiError
 from twotower.server.inputs import Id, plain_filters
 from twotower.server.request_models import Choice
 from twotower.server.texts import searchable
+from twotower.towers import SideArrays
 
 F32 = NDArray[np.float32]
 Rows = NDArray[np.int32]
@@ -87,12 +88,14 @@ class LiveItem:
         id: as the model writes ids.
         display: its display columns.
         vector: float32 (dim,).
+        arrays: one row, what the item tower reads of it.
         duration: seconds or whatever the schema's duration column holds; nan where not known.
     """
 
     id: Id
     display: dict[str, Any]
     vector: F32
+    arrays: SideArrays
     duration: float = float("nan")
 
 

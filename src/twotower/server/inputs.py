@@ -6,15 +6,14 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from twotower.core.vocabulary import Vocabulary
 from twotower.errors import TwoTowerError
 from twotower.recommender import Recommender
 from twotower.server.errors import ApiError, shown
 from twotower.server.request_models import Choice, Range
+from twotower.towers import SideArrays
 
 Id = int | str
 
@@ -63,8 +62,8 @@ def plain_filters(
 
 def encoded_features(
     recommender: Recommender, which: str, rows: Sequence[Mapping[str, Any]], where: Sequence[str]
-) -> NDArray[np.float32]:
-    """Return the vectors float32 (n, dim) of new users or items.
+) -> SideArrays:
+    """Return what a tower reads of n new users or items, at least one.
 
     Args:
         recommender: the model.
@@ -76,12 +75,12 @@ def encoded_features(
         ApiError: a column that is not a feature, or a value that is not of its kind; of the first such row.
     """
     try:
-        return recommender.towers.encode_rows(rows, which)
+        return recommender.towers.arrays_of_dicts(rows, which)
     except (TwoTowerError, ValueError, TypeError, OverflowError, pl.exceptions.PolarsError) as error:
         if len(rows) > 1:  # halves find the row that is wrong soon
             half = len(rows) // 2
             parts = ((rows[:half], where[:half]), (rows[half:], where[half:]))
-            return np.concatenate([encoded_features(recommender, which, *part) for part in parts])
+            return SideArrays.joined([encoded_features(recommender, which, *part) for part in parts])
         message = (
             str(error)
             if isinstance(error, TwoTowerError)

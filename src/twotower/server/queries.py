@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from twotower.core.lists import Lists
+from twotower.errors import BundleError
+from twotower.recommender.row_queries import RowQueries
 from twotower.server.catalogue import NO_ROWS, Rows
 from twotower.server.errors import ApiError, shown
 from twotower.server.inputs import Id, encoded_features, new_id
@@ -18,6 +22,7 @@ from twotower.server.settings import Limits
 from twotower.server.state import State
 from twotower.server.user_events import Past, UserEvents
 from twotower.server.workers import Deadline
+from twotower.towers import SideArrays
 
 F32 = NDArray[np.float32]
 
@@ -25,7 +30,8 @@ IN_PATH = "user_id"
 """Place of a user who is asked about by id in the path, where nothing else can be given."""
 TOGETHER = 64
 """Users that are read and answered at once, so that memory does not follow their number."""
-_NO_ITEMS, _NO_TARGETS = np.empty(0, dtype=np.int64), np.empty(0)
+_NO_ITEMS, _NO_VALUES = Lists.empty(1), np.empty(0)
+_NOBODY, _ONE = np.empty(0, dtype=np.int64), np.zeros(1, dtype=np.int64)
 _STEP = 50  # users whose past is read before others get their turn
 
 
@@ -57,21 +63,22 @@ class EncodedUser:
     Attributes:
         vector: float32 (dim,).
         seen: int32 rows that the user has had, in training or since.
-        row: the user's row in the model; -1 for one that it does not know.
-        items: int64 rows of what has happened since, and of the request's history.
-        targets: float64, of the scores of ``items``, nan for what counts for nothing.
-        events: how many of ``items`` are interactions since training.
+        asked: one query: the user, with what has happened since and the request's history.
+        events: how many of its items are interactions since training.
         complete: whether the store said what has happened since training; else that is left out, or as it was
             when it was last read.
     """
 
     vector: F32
     seen: Rows
-    row: int
-    items: NDArray[np.int64]
-    targets: NDArray[np.float64]
+    asked: RowQueries
     events: int = 0
     complete: bool = True
+
+    @property
+    def known(self) -> bool:
+        """Whether the model knows the user."""
+        return bool(self.asked.rows[0] >= 0)
 
 
 async def with_past(
@@ -117,19 +124,9 @@ def encoded_users(state: State, asked: Sequence[AskedUser], deadline: Deadline) 
     Raises:
         ApiError: one that is not known, by id, features or history; the time is up.
     """
-    deadline.check()
-    vectors: Iterator[F32] = iter(())
-    if rows := [one.features for one in asked if one.features]:
-        where = [f"{one.where}.features" for one in asked if one.features]
-        vectors = iter(encoded_features(state.recommender, "users", rows, where))
     found = []
-    for one in asked:
-        deadline.check()
-        if one.features is not None or one.history:
-            found.append(_encoded(state, one, next(vectors) if one.features else None))
-            continue
-        user = None if one.name is None else known_user(state, one)
-        if user is None and one.history is None:
+    for one, user in zip(asked, encoded(state, asked, deadline), strict=True):
+        if user is None:
             raise ApiError(
                 404,
                 f"user {shown(one.name)} is not known: it is not in the training set and has no events; "
@@ -137,46 +134,84 @@ def encoded_users(state: State, asked: Sequence[AskedUser], deadline: Deadline) 
                 + " features (they may be {}) or a history too",
                 one.where,
             )
-        found.append(_encoded(state, one) if user is None else user)
+        found.append(user)
     return found
 
 
-def known_user(state: State, asked: AskedUser) -> EncodedUser | None:
-    """Return a user asked about by id whom the model knows or who has events; None for any other."""
-    past = asked.past
-    if not past.events:
-        return _encoded(state, asked) if asked.name in state.users.index else None
-    for solved, user in past.solved:
-        if solved is state:
-            return user
-    user = _encoded(state, asked)
-    past.solved[:] = [(state, user)]
-    return user
+def encoded(state: State, asked: Sequence[AskedUser], deadline: Deadline) -> list[EncodedUser | None]:
+    """Return users, None for one of whom nothing is known; their vectors are made together.
+
+    Raises:
+        ApiError: features that can't be read, an unknown item; the time is up.
+    """
+    deadline.check()
+    described = [one for one in asked if one.features]
+    features = None
+    if described:
+        where = [f"{one.where}.features" for one in described]
+        rows = [one.features or {} for one in described]
+        features = encoded_features(state.recommender, "users", rows, where)
+    found: list[EncodedUser | None] = [None] * len(asked)
+    fresh: dict[int, _Draft] = {}
+    number = 0
+    for place, one in enumerate(asked):
+        by_id = one.features is None and one.history is None
+        if by_id:
+            found[place] = next((user for solved, user in one.past.solved if solved is state), None)
+            if found[place] is not None or (one.name not in state.users.index and not one.past.events):
+                continue
+        own = None
+        if features is not None and one.features:
+            own = features.take(torch.tensor([number], device=features.warm.device))
+            number += 1
+        fresh[place] = _draft(state, one, own)
+    if not fresh:
+        return found
+    deadline.check()
+    try:
+        vectors = state.encoder.histories.vectors(RowQueries.joined([own.asked for own in fresh.values()]))
+    except BundleError as error:
+        raise ApiError(422, str(error), asked[next(iter(fresh))].where) from None
+    for (place, draft), vector in zip(fresh.items(), vectors, strict=True):
+        one = asked[place]
+        user = EncodedUser(vector, draft.seen, draft.asked, draft.events, one.past.complete)
+        found[place] = user
+        if one.features is None and one.history is None and one.past.events:
+            one.past.solved[:] = [(state, user)]
+    deadline.check()
+    return found
 
 
-def _encoded(state: State, asked: AskedUser, start: F32 | None = None) -> EncodedUser:
-    """Return a user, encoded; see `QueryEncoder.moved`.
+class _Draft(NamedTuple):
+    """A user without the vector; see `EncodedUser`."""
+
+    asked: RowQueries
+    seen: Rows
+    events: int
+
+
+def _draft(state: State, asked: AskedUser, features: SideArrays | None) -> _Draft:
+    """Return what a user asks with.
 
     An event of an item that is no longer known is passed over. A skip is seen, and moves nothing: that an
     item was refused once says little of others. Neither does a label that is no positive move a model that
-    learns from positives alone.
+    learns from positives alone, unless it reads histories, and so also what was not liked.
 
     Args:
         state: to answer from.
         asked: the user.
-        start: float32 (dim,), the vector from features; None for the trained or the typical one.
+        features: one row; None for the trained or the typical user.
     """
     row = -1 if asked.name is None else state.users.index.get(asked.name, -1)
-    if start is None and row >= 0:
-        start = state.users.vectors[row]
+    described = _NOBODY if features is None else _ONE
     trained = NO_ROWS if row < 0 else state.items.now(state.recommender.seen[row])
     past, histories = asked.past, state.encoder.histories
     happened = [
         (at, event) for event in past.events if (at := state.items.row(event.item, gone=True)) is not None
     ]
     if not happened and not asked.history:
-        vector = histories.folding.typical if start is None else start
-        return EncodedUser(vector, trained, row, _NO_ITEMS, _NO_TARGETS, complete=past.complete)
+        nothing = RowQueries(np.array([row]), _NO_ITEMS, _NO_VALUES, described=described, features=features)
+        return _Draft(nothing, trained, 0)
     liked = item_rows(state, asked.history or (), f"{asked.where}.history")
     late = liked
     if happened:
@@ -192,12 +227,21 @@ def _encoded(state: State, asked: AskedUser, start: F32 | None = None) -> Encode
                 labels[place] = event.value
         if asked.labels:
             labels[len(happened) :] = asked.labels  # None is nan
-    targets = histories.liked(items, labels)
+    values = histories.values(items, labels)
     if skips:
-        targets[skips] = np.nan
-    vector = state.encoder.moved(row, start, items, targets)
+        values[skips] = np.nan
+    times = np.full(len(items), np.nan)
+    times[: len(happened)] = [event.time for _, event in happened]
+    query = RowQueries(
+        np.array([row]),
+        Lists(np.array([0, len(items)]), items),
+        values,
+        times,
+        described=described,
+        features=features,
+    )
     seen = np.concatenate([trained, late]) if len(trained) else late
-    return EncodedUser(vector, seen, row, items, targets, len(happened) - len(skips), past.complete)
+    return _Draft(query, seen, len(happened) - len(skips))
 
 
 def item_rows(state: State, items: Sequence[Id], where: str, *, strict: bool = True) -> Rows:

@@ -15,7 +15,7 @@ from twotower.retrieval import Candidates, exact_top_k
 from twotower.server.catalogue import NO_ROWS, Rows
 from twotower.server.errors import ApiError, shown
 from twotower.server.inputs import Id
-from twotower.server.queries import AskedUser, EncodedUser, encoded_users, item_rows, known_user
+from twotower.server.queries import TOGETHER, AskedUser, EncodedUser, encoded, encoded_users, item_rows
 from twotower.server.request_models import RecommendBody, ScoreBody, SimilarBody
 from twotower.server.settings import Limits
 from twotower.server.state import State
@@ -101,6 +101,7 @@ def is_small(state: State, asked: Sequence[AskedUser], want: Wanted) -> bool:
         and len(asked) * want.k * (1 + want.explain) <= 2_000
         and past <= 500
         and not any(one.features for one in asked)
+        and not (want.explain and state.recommender.model.users.reads_history)
     )
 
 
@@ -125,7 +126,7 @@ def lists(
             own = top.items[place, : len(items)].astype(np.int64)
             for item, because in zip(items, reasons(state, user, own, want.explain), strict=True):
                 item["because"] = because
-        name, known = asked[place].name, user.row >= 0
+        name, known = asked[place].name, user.known
         yield {"user_id": name, "known": known, "events": user.events, "items": items}, user
 
 
@@ -140,15 +141,13 @@ def listed(state: State, top: Candidates, place: int) -> list[dict[str, Any]]:
 
 
 def reasons(state: State, user: EncodedUser, rows: NDArray[np.int64], most: int) -> Iterator[dict[str, Any]]:
-    """Split the scores of items exactly, each into a `Because`."""
-    past, targets = state.encoder.whole(user.row, user.items, user.targets)
+    """Split the scores of items, each into a `Because`; see `Histories.reasons`."""
+    past, split = state.encoder.histories.reasons(user.vector, user.asked)
     # What a user has had twice is one reason.
     distinct, place = np.unique(past, return_inverse=True)
     together = max(1, _PARTS // max(1, len(past)))  # so that memory follows neither k nor the history
     for start in range(0, len(rows), together):
-        base, parts = state.encoder.histories.folding.explain(
-            user.vector, past, targets, rows[start : start + together]
-        )
+        base, parts = split(rows[start : start + together])
         for row, own in enumerate(parts):
             summed = np.bincount(place, weights=own, minlength=len(distinct))
             order = np.argsort(-summed, kind="stable")[:most]
@@ -197,9 +196,14 @@ def score(
     Raises:
         ApiError: someone or something that is not known, if the body is strict; the time is up.
     """
+    names = list(dict.fromkeys(state.users.native(pair.user_id) for pair in body.pairs))
+    users: dict[Id, EncodedUser | None] = {}
+    for start in range(0, len(names), TOGETHER):
+        part = names[start : start + TOGETHER]
+        asked = [AskedUser("", name, pasts[name]) for name in part]
+        users |= zip(part, encoded(state, asked, deadline), strict=True)
     rows: list[int] = []
     scored: list[int] = []
-    users: dict[Id, EncodedUser | None] = {}
     vectors: list[NDArray[np.float32]] = []
     for number, pair in enumerate(body.pairs):
         row = state.items.row(pair.item_id)
@@ -208,9 +212,6 @@ def score(
                 422, f"pairs.{number}: there is no item {shown(pair.item_id)}", f"pairs.{number}.item_id"
             )
         name = state.users.native(pair.user_id)
-        if name not in users:
-            deadline.check()
-            users[name] = known_user(state, AskedUser("", name, pasts[name]))
         user = users[name]
         if user is None and body.strict:
             raise ApiError(422, f"pairs.{number}: user {shown(name)} is not known", f"pairs.{number}.user_id")

@@ -15,6 +15,7 @@ from twotower.recommender import Recommender
 from twotower.recommender.parts import EntityVectors
 from twotower.recommender.query_encoder import QueryEncoder
 from twotower.server.catalogue import Catalogue, Trained
+from twotower.towers import SideArrays
 
 F32 = NDArray[np.float32]
 Long = NDArray[np.int64]
@@ -56,7 +57,10 @@ class State:
         own, vectors = self.recommender.query_encoder, self.items.vectors
         if vectors is None:
             return own
-        return own.with_items(vectors, np.array([item.duration for item in self.items.live]))
+        live, arrays = self.items.live, None
+        if self.recommender.items.arrays is not None:
+            arrays = SideArrays.joined([item.arrays for item in live])
+        return own.with_items(vectors, np.array([item.duration for item in live]), arrays)
 
     @cached_property
     def like(self) -> float | None:

@@ -276,7 +276,11 @@ def live_item(state: State, name: Id, columns: dict[str, Any]) -> LiveItem:
                 f"columns.{column}",
             )
     features = {key: value for key, value in columns.items() if key in schema.items}
-    (vector,) = encoded_features(recommender, "items", [features], ["columns"])
+    arrays = encoded_features(recommender, "items", [features], ["columns"])
+    try:
+        (vector,) = recommender.towers.vectors(arrays, "items")
+    except TwoTowerError as error:
+        raise ApiError(422, str(error), "columns") from None
     display = {}
     for column, dtype in types.items():
         value = columns.get(column)
@@ -291,4 +295,4 @@ def live_item(state: State, name: Id, columns: dict[str, Any]) -> LiveItem:
         seconds = float("nan") if duration is None else float(duration)
     except (ValueError, TypeError, OverflowError):
         raise ApiError(422, "a duration is a number", f"columns.{schema.duration}") from None
-    return LiveItem(name, display, vector, seconds)
+    return LiveItem(name, display, vector, arrays, seconds)

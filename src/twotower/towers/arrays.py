@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -55,6 +56,24 @@ class SideArrays:
             shape,
         )
 
+    @classmethod
+    def joined(cls, parts: Sequence[SideArrays]) -> SideArrays:
+        """Return the rows of several arrays of one shape, one after another, without their histories.
+
+        Args:
+            parts: at least one.
+        """
+        first, *others = parts
+        if not others:
+            return first if first.history is None else replace(first, history=None)
+        return cls(
+            torch.cat([part.warm for part in parts]),
+            torch.cat([part.dense for part in parts]),
+            torch.cat([part.codes for part in parts]),
+            tuple(_joined_bags(bags) for bags in zip(*(part.bags for part in parts), strict=True)),
+            first.shape,
+        )
+
     @property
     def rows(self) -> int:
         """Number of rows."""
@@ -70,6 +89,13 @@ class SideArrays:
             self.shape,
             None if self.history is None else self.history.take(rows),
         )
+
+
+def _joined_bags(
+    bags: Sequence[tuple[torch.Tensor, torch.Tensor]],
+) -> tuple[torch.Tensor, torch.Tensor]:
+    lengths = torch.cat([indptr[1:] - indptr[:-1] for indptr, _ in bags])
+    return torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]), torch.cat([codes for _, codes in bags])
 
 
 def _take_bag(
