@@ -40,6 +40,13 @@ def test_the_unit_of_regularisation_is_the_noise_of_chance(density: float) -> No
 def test_a_cell_weighs_what_was_asked_for_beside_an_interaction() -> None:
     made, _ = setup(0.1, unobserved_weight=0.3)
     assert isinstance(made.task.objective, AllPairs)
-    npt.assert_allclose(
-        made.task.objective.mass * len(made.task.pairs) / (N_USERS * N_ITEMS), 0.3, rtol=1e-12
-    )
+    counts = made.task.pairs.lists.lengths
+    npt.assert_allclose(made.task.objective.cell_weight(counts, N_ITEMS).of(counts), 0.3, rtol=1e-6)
+
+
+def test_all_cells_together_weigh_what_was_asked_for_beside_the_interactions() -> None:
+    made, _ = setup(0.1, unobserved_mass=5.0)
+    counts = made.task.pairs.lists.lengths
+    each = made.task.objective.cell_weight(counts, N_ITEMS).of(counts)
+    npt.assert_allclose(N_ITEMS * each.sum(), 5.0 * counts.sum(), rtol=1e-6)
+    npt.assert_allclose(each / each[0], np.sqrt(counts / counts[0]), rtol=1e-6)

@@ -29,21 +29,23 @@ def make_case(
         "start": rng.normal(size=(n, width - 1)).astype(F32),
         "towards": rng.normal(size=(n, width - 1)).astype(F32),
         "ridge": rng.uniform(0.5, 1.5, n).astype(F32),
-        "cell": 0.2,
+        "row_cell": rng.uniform(0.1, 0.3, n).astype(F32),
+        "other_cell": rng.uniform(0.5, 1.5, m).astype(F32),
     }
 
 
 def solved(case: dict[str, Any]) -> np.ndarray:
     pairs, other = case["pairs"], case["other"].astype(np.float64)
     x, o = other[:, :-1], other[:, -1]
+    cells = case["row_cell"][:, None].astype(np.float64) * case["other_cell"]
     rows = []
     for row in range(pairs.n_users):
         part = slice(pairs.indptr[row], pairs.indptr[row + 1])
         own, y = pairs.item[part], pairs.label[part].astype(np.float64)
         w = np.ones(len(y)) if pairs.weight is None else pairs.weight[part].astype(np.float64)
         r = float(case["ridge"][row])
-        A = (x[own].T * w) @ x[own] + case["cell"] * x.T @ x + r * np.eye(x.shape[1])
-        right = x[own].T @ (w * (y - o[own])) - case["cell"] * x.T @ o + r * case["towards"][row]
+        A = (x[own].T * w) @ x[own] + (x.T * cells[row]) @ x + r * np.eye(x.shape[1])
+        right = x[own].T @ (w * (y - o[own])) - x.T @ (cells[row] * o) + r * case["towards"][row]
         rows.append(np.linalg.solve(A, right))
     return np.stack(rows)
 

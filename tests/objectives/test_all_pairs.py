@@ -21,12 +21,14 @@ def make_case(seed=0, n_users=9, n_items=13, n=60, width=6, weighted=False):
     return U, V, rng.integers(n_users, size=n), rng.integers(n_items, size=n), np.ones(n), weight
 
 
-def by_definition(U, V, user, item, label, weight, mass):
+def by_definition(U, V, user, item, label, weight, mass, power):
     U, V = U.clone().requires_grad_(), V.clone().requires_grad_()
     scores = U @ V.T
     w = torch.ones(len(user), dtype=torch.float64) if weight is None else torch.from_numpy(weight)
+    count = np.array([(user == u).sum() for u in range(len(U))], dtype=np.float64)
+    share = torch.from_numpy(len(U) * count**power / (count**power).sum())
     error = scores[torch.from_numpy(user), torch.from_numpy(item)] - torch.from_numpy(label)
-    loss = (w * error**2).sum() / w.sum() + mass * (scores**2).mean()
+    loss = (w * error**2).sum() / w.sum() + mass * (share[:, None] * scores**2).mean()
     loss.backward()
     return loss.item(), U.grad.numpy(), V.grad.numpy()
 
@@ -34,11 +36,12 @@ def by_definition(U, V, user, item, label, weight, mass):
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("mass", [0.0, 0.3, 4.0])
 @pytest.mark.parametrize(("dtype", "rtol"), [(torch.float64, 1e-6), (torch.float32, 3e-5)])
-def test_is_its_definition(weighted, mass, dtype, rtol):
+@pytest.mark.parametrize("power", [0.0, 0.5])
+def test_is_its_definition(weighted, mass, dtype, rtol, power):
     U, V, user, item, label, weight = make_case(weighted=weighted)
-    want = by_definition(U, V, user, item, label, weight, mass)
+    want = by_definition(U, V, user, item, label, weight, mass, power)
     pairs = Pairs.from_arrays(user, item, label, weight, n_users=len(U))
-    got = AllPairs(mass)(U.to(dtype), V.to(dtype), pairs)
+    got = AllPairs(mass, power).on(pairs)(U.to(dtype), V.to(dtype), pairs)
     assert got.loss == pytest.approx(want[0], rel=rtol)
     for mine, oracle in zip((got.dU, got.dV), want[1:], strict=True):
         assert mine.dtype == dtype

@@ -86,7 +86,8 @@ def test_every_objective_says_what_others_ask(name: str):
     assert set(config.searched) <= set(kind.Config.model_fields)
     assert set(config.needs_labels) <= set(config.searched)
     assert kind.samples == (config.sampled_items is not None)
-    assert (config.cell_weight is not None) == (config.quadratic == "cells")
+    cells = kind.of(config, 100, 1000).cell_weight(np.array([40, 60]), 500)
+    assert (cells is not None) == (config.quadratic == "cells")
     assert not (config.implicit and config.logits)
 
 

@@ -52,7 +52,7 @@ def loss(made: FoldIn, free: torch.Tensor, rows: Any, y: Any) -> torch.Tensor:
         scores = items[:, member, :-1] @ free[member] + items[:, member, -1]
         total = total + ((scores[rows] - torch.from_numpy(y)) ** 2).sum()
         cells = scores[torch.from_numpy(made.warm)] - made.settings.rest
-        total = total + made.settings.cell * (cells**2).sum()
+        total = total + made.settings.cell * len(rows) ** made.settings.cell_power * (cells**2).sum()
         away = free[member] - start[member]
         if made.shape is None:
             total = total + made.settings.ridge * len(rows) ** 0.5 * (away**2).sum()
@@ -66,9 +66,12 @@ def loss(made: FoldIn, free: torch.Tensor, rows: Any, y: Any) -> torch.Tensor:
     members=st.sampled_from([1, 2]),
     n=st.integers(1, 12),
     population=st.booleans(),
+    power=st.sampled_from([0.0, 0.5]),
 )
-def test_the_vector_is_the_minimum_of_the_loss(seed: int, members: int, n: int, population: bool) -> None:
-    made = folding(members, seed=seed, mean=0.7, sd=1.5, rest=0.1, population=population)
+def test_the_vector_is_the_minimum_of_the_loss(
+    seed: int, members: int, n: int, population: bool, power: float
+) -> None:
+    made = folding(members, seed=seed, mean=0.7, sd=1.5, rest=0.1, population=population, cell_power=power)
     if population:
         users = np.random.default_rng(seed).normal(size=(30, members * WIDTH)).astype(np.float32)
         made = FoldIn.of(users, made.items, made.warm, made.layout, made.settings)
@@ -95,18 +98,21 @@ def test_users_are_drawn_less_in_directions_in_which_they_differ() -> None:
     npt.assert_allclose(np.diag(shape[0]) * variance, np.exp(np.log(variance).mean()), rtol=0.1)
 
 
-def test_it_is_what_the_objective_would_have_found() -> None:
+@pytest.mark.parametrize("power", [0.0, 0.5])
+def test_it_is_what_the_objective_would_have_found(power: float) -> None:
     """The gradient of `AllPairs` is zero at the solution of all users' least-squares problems."""
     rng = np.random.default_rng(3)
     n_users, mass = 6, 3.0
     user = np.sort(rng.integers(0, n_users, 60))
     item = rng.integers(0, N_ITEMS, 60)
-    made = folding(cell=mass * 60 / (n_users * N_ITEMS), ridge=0.0)
+    objective = AllPairs(mass, power)
+    cells = objective.cell_weight(np.bincount(user, minlength=n_users), N_ITEMS)
+    made = folding(cell=cells.weight, ridge=0.0, cell_power=cells.power)
     made = FoldIn(made.items, np.ones(N_ITEMS, bool), made.typical, made.layout, made.settings)
     U = np.stack([made.vector(item[user == u]) for u in range(n_users)]).astype(np.float64)
     pairs = Pairs.from_arrays(user, item, np.ones(60), n_users=n_users)
     V = torch.from_numpy(made.items.astype(np.float64))
-    found = AllPairs(mass)(torch.from_numpy(U), V, pairs)
+    found = objective.on(pairs)(torch.from_numpy(U), V, pairs)
     npt.assert_allclose(found.dU.numpy()[:, :-1], 0.0, atol=1e-6)
     assert np.abs(found.dU.numpy()[:, -1]).max() > 1e-3  # the fixed component has a gradient: it is not free
 

@@ -127,11 +127,6 @@ class ObjectiveConfig(Section):
         return LEAST_GRADE if self.grade_floor is None else self.grade_floor
 
     @property
-    def cell_weight(self) -> float | None:
-        """Weight of the target 0 for every cell of users x items; None if there is no such target."""
-        return None
-
-    @property
     def sampled_items(self) -> int | None:
         """Items sampled in each step as negatives; None if the objective samples none."""
         return None

@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 
 from twotower.config.bases import ModelConfig, ObjectiveConfig, TrainingConfig
 from twotower.config.named import PartName
-from twotower.config.renamed import MOVED, renamed_warning
+from twotower.config.renamed import EARLIER_DEFAULTS, MOVED, renamed_warning
 from twotower.config.sections import Section
 from twotower.core.registry import Registry
 from twotower.errors import ConfigError, RenamedWarning
@@ -96,6 +96,7 @@ class Place:
             same = (
                 default,
                 list(default) if isinstance(default, tuple) else "none" if default is None else default,
+                *EARLIER_DEFAULTS.get(f"{self.section}.{setting}", ()),
             )
             if value not in same:
                 others = " or ".join(f"'{one}'" for one in owners)

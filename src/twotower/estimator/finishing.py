@@ -127,15 +127,15 @@ def _settings(
     counts = pairs.lists.lengths
     # what `penalty_shares` divides by
     ridge = task.penalty * len(pairs) / float(np.sqrt(counts).sum())
-    cell = _MASS * len(pairs) / (pairs.n_users * task.items.rows)
+    cells = task.objective.cell_weight(counts, task.items.rows)
     values = target.as_scores(label_targets(target, rule, objective, *labels_of(train)))
     known = values[np.isfinite(values)]
     if rule.selects:
         liked = float(values[rule.positive(train)].mean())
     else:
         liked = float(known.mean()) if objective.implicit else float(np.quantile(known, LIKED))
-    if objective.cell_weight is not None:
-        return FoldInSettings(objective.cell_weight, ridge, liked, biased=not solved)
+    if cells is not None:
+        return FoldInSettings(cells.weight, ridge, liked, biased=not solved, cell_power=cells.power)
     if not objective.implicit:
         if solved:  # the strength of the prior is the same for all users
             strength = task.penalty * len(pairs) / pairs.n_users
@@ -147,5 +147,6 @@ def _settings(
     rest = float(U.mean(axis=0, dtype=np.float64) @ V.mean(axis=0, dtype=np.float64))
     raw = layout.latent(U) * layout.members
     variance = float(raw.var(axis=0, dtype=np.float64).mean())
+    cell = _MASS * len(pairs) / (pairs.n_users * task.items.rows)
     noise = _NOISE * (positive - rest) ** 2
     return FoldInSettings(cell, noise / max(variance, 1e-12) / float(np.sqrt(counts.mean())), positive, rest)

@@ -94,6 +94,7 @@ def prepare(settings: Settings, train: TrainPart, rule: PositiveRule, device: to
     towers = TwoTowerModel(users.shape, items.shape, n_users, n_items, model, settings.seed, target.base)
     loss = OBJECTIVES.get(objective.name).of(objective, len(pairs), n_rows * n_items)
     loss.check(pairs)
+    loss = loss.on(pairs)
     penalty = strength_of(objective, pairs, n_items)
     task = TrainingTask(
         towers.to(device), users, items, pairs, loss, objective, penalty, settings.seed, queries

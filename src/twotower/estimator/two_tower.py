@@ -70,8 +70,12 @@ class TwoTower:
         cap: Largest label with ``transform = "cap"``; larger ones are set to it.
         delta: With ``huber``: where the loss turns from squared to linear, in standard deviations of the
             (transformed) label.
-        unobserved_weight: With ``all_pairs``: weight of the target 0 for every pair of user and item; an
-            interaction has weight 1.
+        unobserved_mass: With ``all_pairs``: total weight of the target 0 of all pairs of user and item
+            together, relative to that of the interactions. A user's share of it grows with the square root of
+            the user's number of interactions.
+        unobserved_weight: With ``all_pairs``: weight of the target 0 for every pair of user and item, instead
+            of ``unobserved_mass``; an interaction has weight 1. ``"none"``: it follows from
+            ``unobserved_mass``.
         min_grade: With ``all_pairs`` and a label: target of the interaction with the lowest label. An
             interaction's target is ``min_grade + (1 - min_grade) * rank``, where ``rank`` is that of its
             label in the training set, from 0 to 1; an unobserved pair's is 0. So 0 treats the lowest labels
@@ -137,7 +141,8 @@ class TwoTower:
         transform: str = "none",
         cap: float | None = None,
         delta: float = 1.0,
-        unobserved_weight: float = 0.2,
+        unobserved_mass: float = 12.0,
+        unobserved_weight: float | None = None,
         min_grade: float | None = 0.2,
         negatives: int = 4096,
         hard_negatives: int | None = None,

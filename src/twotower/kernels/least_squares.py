@@ -3,14 +3,18 @@
 With the other side's vectors fixed, the loss of `AllPairs` separates into one least-squares problem per row,
 with the solution (Hu, Koren, Volinsky 2008, equation 4)
 
-    A z = sum_p w_p (y_p - o_p) x_p - cell sum_j o_j x_j + r z0
-    A   = sum_p w_p x_p x_p'        + cell sum_j x_j x_j' + r I
+    A z = sum_p w_p (y_p - o_p) x_p - c sum_j c_j o_j x_j + r z0
+    A   = sum_p w_p x_p x_p'        + c sum_j c_j x_j x_j' + r I
 
 over the row's pairs p and all rows j of the other side. A row of the other side is split into ``[x, o]``: x
-multiplies z, and o is an offset. The ridge r regularises towards z0. A is never formed: conjugate gradients
-only need its products with vectors, and a few steps from a good start are as good as the exact solution
-(Takács, Pilászy, Tikk, "Applications of the Conjugate Gradient Method for Implicit Feedback Collaborative
-Filtering", RecSys 2011).
+multiplies z, and o is an offset; ``c c_j`` is the weight of a cell. The ridge r regularises towards z0. A is
+never formed: conjugate gradients only need its products with vectors, and a few steps from a good start are
+as good as the exact solution (Takács, Pilászy, Tikk, "Applications of the Conjugate Gradient Method for
+Implicit Feedback Collaborative Filtering", RecSys 2011).
+
+The sum over all rows j, the Gramian, is the same for every row but for c. All vectors are first turned to its
+axes, in a matrix product for the whole side. There it is diagonal, so a step costs only the row's pairs, and
+with the ridge it is the preconditioner.
 """
 
 from __future__ import annotations
@@ -30,7 +34,14 @@ STEPS = 4
 
 
 def solve_rows(
-    pairs: Pairs, other: F32, start: F32, towards: F32, ridge: F32, cell: float, steps: int = STEPS
+    pairs: Pairs,
+    other: F32,
+    start: F32,
+    towards: F32,
+    ridge: F32,
+    row_cell: F32,
+    other_cell: F32,
+    steps: int = STEPS,
 ) -> F32:
     """Move each row towards the solution of its least-squares problem.
 
@@ -42,28 +53,35 @@ def solve_rows(
         start: (n, width - 1), the starting point.
         towards: (n, width - 1), the point z0 that the ridge regularises towards.
         ridge: (n,) its strength.
-        cell: weight of every cell of the user-item matrix, relative to an observed pair.
+        row_cell: (n,) factor of the weight of a row's cells, relative to an observed pair.
+        other_cell: (m,) the same for the other side: a cell's weight is the product of its two factors.
         steps: steps of conjugate gradients; width - 1 give the exact solution up to rounding.
 
     Returns:
         float32 (n, width - 1). A row without pairs depends only on the cells and the ridge.
     """
     x, o = np.ascontiguousarray(other[:, :-1]), np.ascontiguousarray(other[:, -1])
-    gramian = np.float32(cell) * (x.T @ x)
-    against = np.float32(cell) * (o @ x)
-    out = np.ascontiguousarray(start, dtype=np.float32).copy()
+    with np.errstate(all="ignore"):
+        by_cell = x * other_cell.astype(np.float32)[:, None]
+        gramian, against = by_cell.T @ x, by_cell.T @ o
+    if not np.isfinite(gramian).all():
+        return np.full(start.shape, np.nan, np.float32)
+    values, axes = np.linalg.eigh(gramian.astype(np.float64))
+    values, axes = np.maximum(values, 0.0).astype(np.float32), axes.astype(np.float32)
+    turned: F32 = start.astype(np.float32) @ axes
     weight = np.empty(0, np.float32) if pairs.weight is None else pairs.weight
-    towards = np.ascontiguousarray(towards, dtype=np.float32)
     parts = max(1, numba.get_num_threads())
     share = np.searchsorted(pairs.indptr, np.arange(parts + 1) * (len(pairs) / parts))
     share[0], share[-1] = 0, pairs.n_users
-    arrays = (pairs.indptr, pairs.item, pairs.label, weight, x, o, gramian, against, towards)
+    arrays = (pairs.indptr, pairs.item, pairs.label, weight, x @ axes, o, values, against @ axes)
+    rows = (towards.astype(np.float32) @ axes, ridge.astype(np.float32), row_cell.astype(np.float32))
 
     def run(part: int) -> None:
-        _solve(*arrays, ridge.astype(np.float32), out, steps, share[part], share[part + 1])
+        _solve(*arrays, *rows, turned, steps, share[part], share[part + 1])
 
     run_parts(run, parts)
-    return out
+    solved: F32 = turned @ axes.T
+    return solved
 
 
 @njit(cache=True, nogil=True, fastmath=FASTMATH)
@@ -101,18 +119,23 @@ def _add_rows(rows, n, s, out):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True, fastmath=FASTMATH)
 def _solve(  # type: ignore[no-untyped-def]  # noqa: PLR0912
-    indptr, item, target, weight, x, o, gramian, against, towards, ridge, out, steps, first, last
+    indptr, item, target, weight, x, o, values, against, towards, ridge, row_cell, out, steps, first, last
 ):
+    """Solve rows in the axes of the Gramian, in which the cells and the ridge are a diagonal."""
     width, most = x.shape[1], 1
     for row in range(first, last):
         most = max(most, indptr[row + 1] - indptr[row])
     near = np.empty((most, width), np.float32)  # the row's own, contiguous: fetched from memory once
     s = np.empty(most, np.float32)
     residual, way = np.empty(width, np.float32), np.empty(width, np.float32)
-    image, cells = np.empty(width, np.float32), np.empty(width, np.float32)
+    image, diagonal, shrunk = (
+        np.empty(width, np.float32),
+        np.empty(width, np.float32),
+        np.empty(width, np.float32),
+    )
     weighted = weight.size > 0
     for row in range(first, last):
-        z, r, start = out[row], ridge[row], indptr[row]
+        z, r, c, start = out[row], ridge[row], row_cell[row], indptr[row]
         n = indptr[row + 1] - start
         for p in range(n):
             j = item[start + p]
@@ -124,22 +147,21 @@ def _solve(  # type: ignore[no-untyped-def]  # noqa: PLR0912
             s[p] = target[start + p] - o[item[start + p]] - s[p]
             if weighted:
                 s[p] *= weight[start + p]
-        cells[:] = 0
-        _add_rows(gramian, width, z, cells)
+        least = np.float32(1e-7) * (r + c * values[width - 1]) + np.float32(1e-6)
         for k in range(width):
-            residual[k] = r * (towards[row, k] - z[k]) - against[k] - cells[k]
+            diagonal[k] = r + c * values[k]
+            shrunk[k] = np.float32(1) / (diagonal[k] + least)
+            residual[k] = r * towards[row, k] - diagonal[k] * z[k] - c * against[k]
         _add_rows(near, n, s, residual)
         old = np.float32(0)
         for k in range(width):
-            way[k] = residual[k]
-            old += residual[k] * residual[k]
+            way[k] = shrunk[k] * residual[k]
+            old += way[k] * residual[k]
         for _ in range(steps):
             if old <= np.float32(1e-20):
                 break
-            cells[:] = 0
-            _add_rows(gramian, width, way, cells)
             for k in range(width):
-                image[k] = r * way[k] + cells[k]
+                image[k] = diagonal[k] * way[k]
             _products(near, n, way, s)
             if weighted:
                 for p in range(n):
@@ -155,10 +177,10 @@ def _solve(  # type: ignore[no-untyped-def]  # noqa: PLR0912
             for k in range(width):
                 z[k] += step * way[k]
                 residual[k] -= step * image[k]
-                new += residual[k] * residual[k]
+                new += shrunk[k] * residual[k] * residual[k]
             turn = new / old
             for k in range(width):
-                way[k] = residual[k] + turn * way[k]
+                way[k] = shrunk[k] * residual[k] + turn * way[k]
             old = new
 
 

@@ -67,6 +67,26 @@ class Step:
     seed: int = 0
 
 
+@dataclass(frozen=True)
+class CellWeight:
+    """Weight of the target 0 of a cell of users x items, relative to a pair: ``weight * n ** power``.
+
+    Attributes:
+        weight: of a user with one pair.
+        power: of the user's number of pairs n.
+    """
+
+    weight: float
+    power: float = 0.0
+
+    def of(self, counts: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the weight of the cells of users with some numbers of pairs, float32 (n_users,)."""
+        weights: NDArray[np.float32] = (self.weight * counts.astype(np.float64) ** self.power).astype(
+            np.float32
+        )
+        return weights
+
+
 class Objective(ABC):
     """A loss of user and item vectors over pairs, independent of features, towers and optimisers.
 
@@ -144,6 +164,19 @@ class Objective(ABC):
             "an objective must return PairLoss(loss, dU, dV): a number, and tensors as U and V are, "
             f"{_form(U)} and {_form(V)}; {reference(type(self))} returned {got}"
         )
+
+    def on(self, pairs: Pairs) -> Self:
+        """Return the objective with what it takes from the training pairs. Called once before training."""
+        return self
+
+    def cell_weight(self, counts: NDArray[np.int64], n_items: int) -> CellWeight | None:
+        """Return the weight of the target 0 of every cell of users x items; None if there is no such target.
+
+        Args:
+            counts: (n_users,) training pairs of each user.
+            n_items: number of items in the training set.
+        """
+        return None
 
     def check(self, pairs: Pairs) -> None:
         """Raise `DataError` if the labels are not valid for this objective. Called once before training.

@@ -224,7 +224,10 @@ def _display(schema: Schema, items: pl.Series, columns: Any) -> pl.DataFrame:
 
 
 def _fold_in(state: Any) -> FoldInSettings:
-    numbers, flags = ("cell", "ridge", "positive", "rest", "mean", "sd"), ("biased", "population")
+    numbers, flags = (
+        ("cell", "ridge", "positive", "rest", "mean", "sd", "cell_power"),
+        ("biased", "population"),
+    )
     if not {"cell", "ridge"} <= set(state) <= {*numbers, *flags}:
         raise ValueError(f"the settings for folding in must be {', '.join((*numbers, *flags))}")
     values: dict[str, Any] = {name: number(state, name) for name in numbers if name in state}
@@ -234,6 +237,7 @@ def _fold_in(state: Any) -> FoldInSettings:
         min(made.cell, made.ridge) < 0
         or made.sd <= 0
         or max(map(abs, (made.cell, made.ridge, made.positive, made.rest, made.mean, made.sd))) > 1e12
+        or not 0.0 <= made.cell_power <= 1.0
     ):
         raise ValueError("a setting for folding in is out of range")
     return made

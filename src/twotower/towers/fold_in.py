@@ -5,15 +5,15 @@ optimal vector solves a small linear system (Hu, Koren, Volinsky 2008, equation 
 into ``[x, b]``, where x multiplies the user's vector u and b is the item's bias, the system of each ensemble
 member is
 
-    A u = sum_i (y_i - b_i) x_i - cell sum_j (b_j - rest) x_j + R u0
-    A   = sum_i x_i x_i'        + cell sum_j x_j x_j'         + R
+    A u = sum_i (y_i - b_i) x_i - c sum_j (b_j - rest) x_j + R u0
+    A   = sum_i x_i x_i'        + c sum_j x_j x_j'         + R
 
-where i runs over the user's n items, j over the catalogue, and R regularises towards u0, the average user. R
-is ``ridge * sqrt(n)`` times the identity; or, if training modelled user vectors as draws from one population,
-``ridge`` times the precision matrix of the trained users' vectors, so that a new user may deviate from the
-average as trained users do. New users and recent events thus take effect without retraining. The right-hand
-side is a sum over the user's items, so every score is one too, and the solution gives the exact contribution
-of each item.
+with ``c = cell * n ** cell_power``, where i runs over the user's n items, j over the catalogue, and R
+regularises towards u0, the average user. R is ``ridge * sqrt(n)`` times the identity; or, if training
+modelled user vectors as draws from one population, ``ridge`` times the precision matrix of the trained users'
+vectors, so that a new user may deviate from the average as trained users do. New users and recent events thus
+take effect without retraining. The right-hand side is a sum over the user's items, so every score is one too,
+and the solution gives the exact contribution of each item.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class FoldInSettings:
     """The training settings that folding in needs.
 
     Attributes:
-        cell: weight of every cell of the user-item matrix, relative to an observed pair; see `AllPairs`.
+        cell: weight of every cell of a user with one item, relative to an observed pair; see `AllPairs`.
         ridge: strength of the ridge penalty, multiplied by the square root of the number of items unless
             ``population`` is set.
         positive: target of an item known only to be a positive.
@@ -67,6 +67,7 @@ class FoldInSettings:
         sd: see ``mean``.
         biased: whether users have a bias; if not, it stays zero, as in `twotower.training.LinearALS`.
         population: whether user vectors are modelled as draws from one population.
+        cell_power: power of a user's number of items in the weight of the user's cells.
     """
 
     cell: float
@@ -77,6 +78,11 @@ class FoldInSettings:
     sd: float = 1.0
     biased: bool = True
     population: bool = False
+    cell_power: float = 0.0
+
+    def cells(self, n: int) -> float:
+        """Return the weight of every cell of a user with n items."""
+        return self.cell * math.pow(n, self.cell_power)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -141,7 +147,7 @@ class FoldIn(ShortRepr):
         solved = []
         for member in range(self.layout.members):
             right = self._pull(x[member], b[member], y) + ridge[member] @ self._start[member]
-            right -= self.settings.cell * self._against[member]
+            right -= self.settings.cells(len(y)) * self._against[member]
             solved.append(cho_solve(self._factor(x[member], ridge, member), right, check_finite=False))
         return self._finished(np.stack(solved))
 
@@ -276,7 +282,7 @@ class FoldIn(ShortRepr):
 
     def _factor(self, x: F64, ridge: F64, member: int) -> tuple[F64, bool]:
         """Return the Cholesky factor of A for one member's items x (n, free)."""
-        matrix = x.T @ x + self.settings.cell * self._gramian[member, : self._free, : self._free]
+        matrix = x.T @ x + self.settings.cells(len(x)) * self._gramian[member, : self._free, : self._free]
         # the last term keeps A invertible when neither the cells nor the ridge do
         matrix[np.diag_indices_from(matrix)] += 1e-9 * (1.0 + np.trace(matrix) / len(matrix))
         matrix += ridge[member]

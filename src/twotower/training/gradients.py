@@ -103,12 +103,10 @@ class Gradients(Trainer):
             self.user_shares = self.user_shares[task.queries.user]
         self.item_shares = penalty_shares(np.bincount(pairs.item, minlength=task.items.rows))
         self.ids: IdALS | None = None
-        if self.solves_ids(model.config, settings) and settings.cell_weight is not None:
-            self.ids = IdALS(
-                PairSquares(pairs, task.items.rows, settings.cell_weight, task.penalty),
-                task.users,
-                task.items,
-            )
+        cell = task.objective.cell_weight(pairs.lists.lengths, task.items.rows)
+        if self.solves_ids(model.config, settings) and cell is not None:
+            squares = PairSquares(pairs, task.items.rows, cell, task.penalty)
+            self.ids = IdALS(squares, task.users, task.items)
             for tower in (model.users, model.items):
                 tower.ids.requires_grad_(requires_grad=False)
         hidden = self.settled(config, model.config, settings).id_dropout

@@ -14,6 +14,7 @@ from twotower.features import Codes, EncodedSide
 from twotower.kernels import least_squares
 from twotower.kernels.pairs import Pairs
 from twotower.objectives import AllPairs
+from twotower.objectives.objective import CellWeight
 from twotower.objectives.penalty import penalty_shares
 from twotower.towers import SideArrays, TwoTowerModel
 from twotower.towers.mlp import MLPConfig
@@ -62,7 +63,7 @@ def loss(model: TwoTowerModel) -> float:
 
 
 def alternating() -> IdALS:
-    return IdALS(PairSquares(pairs(), N_ITEMS, CELL, STRENGTH), side(N_USERS), side(N_ITEMS))
+    return IdALS(PairSquares(pairs(), N_ITEMS, CellWeight(CELL), STRENGTH), side(N_USERS), side(N_ITEMS))
 
 
 @pytest.mark.parametrize("members", [1, 2])
@@ -102,7 +103,7 @@ def test_towers_are_left_alone_and_mode_kept() -> None:
 def test_in_training_ids_are_moved_by_it_alone() -> None:
     config = GradientsConfig(epochs=3, batch_size=60, learning_rate=0.02, threads=1, id_dropout=0.5)
     model = towers()
-    settings = AllPairs.Config(unobserved_weight=CELL)
+    settings = AllPairs.Config()
     task = TrainingTask(
         model, side(N_USERS), side(N_ITEMS), pairs(), AllPairs(MASS), settings, STRENGTH, seed=0
     )

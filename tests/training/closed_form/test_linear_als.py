@@ -34,23 +34,28 @@ def pairs() -> Pairs:
 
 
 def solver(
-    model: TwoTowerModel, users: SideArrays, items: SideArrays, train: Pairs, cell: float, penalty: float
+    model: TwoTowerModel,
+    users: SideArrays,
+    items: SideArrays,
+    train: Pairs,
+    objective: AllPairs,
+    penalty: float,
 ) -> LinearALS:
-    settings = AllPairs.Config(unobserved_weight=cell)
-    task = TrainingTask(model, users, items, train, AllPairs(MASS), settings, penalty, seed=0)
+    task = TrainingTask(model, users, items, train, objective.on(train), AllPairs.Config(), penalty, seed=0)
     return LinearALS(task, LinearALS.Config())
 
 
-def made(*, coded: bool = True, members: int = 1) -> tuple[TwoTowerModel, LinearALS]:
+def made(*, coded: bool = True, members: int = 1, power: float = 0.0) -> tuple[TwoTowerModel, LinearALS]:
     users, items = side(N_USERS, coded=coded), side(N_ITEMS, coded=coded)
     config = LinearConfig(dim=6 * members, ensemble_size=members)
     model = TwoTowerModel(users.shape, items.shape, N_USERS, N_ITEMS, config, seed=1)
-    return model, solver(model, users, items, pairs(), CELL, STRENGTH)
+    return model, solver(model, users, items, pairs(), AllPairs(MASS, power), STRENGTH)
 
 
+@pytest.mark.parametrize("power", [0.0, 0.5])
 @pytest.mark.parametrize("members", [1, 2])
-def test_the_loss_falls_and_is_that_of_all_pairs(members: int) -> None:
-    model, solving = made(members=members)
+def test_the_loss_falls_and_is_that_of_all_pairs(members: int, power: float) -> None:
+    model, solving = made(members=members, power=power)
     losses = [solving.solve(model) for _ in range(8)]
     model.eval()
     assert losses[-1] < losses[0]
@@ -58,25 +63,30 @@ def test_the_loss_falls_and_is_that_of_all_pairs(members: int) -> None:
     U = model.user_vectors(side(N_USERS)).detach()
     V = model.item_vectors(side(N_ITEMS)).detach()
     expected = [
-        AllPairs(MASS)(u.contiguous(), v.contiguous(), p).loss
+        AllPairs(MASS, power).on(p)(u.contiguous(), v.contiguous(), p).loss
         for u, v in zip(model.members(U), model.members(V), strict=True)
     ]
     npt.assert_allclose(losses[-1], np.mean(expected), rtol=1e-5)
 
 
-def test_each_user_is_the_minimiser_of_its_own_least_squares(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("power", [0.0, 0.5])
+def test_each_user_is_the_minimiser_of_its_own_least_squares(
+    monkeypatch: pytest.MonkeyPatch, power: float
+) -> None:
     """Against the normal equations, with regularisation towards the mean for users without features."""
     monkeypatch.setattr(least_squares.solve_rows, "__defaults__", (20,))
-    model, solving = made(coded=False)
+    model, solving = made(coded=False, power=power)
     for _ in range(200):
         solving.solve(model)
     users, items = solving.vectors(model).values()
     V = items[:, :-1]
     p, ridge = pairs(), solving.squares.ridge["users"].astype(np.float64)
+    counts = np.bincount(p.user, minlength=N_USERS)
+    cell = CELL * counts**power / np.mean(counts**power)
     mean = np.average(users[:, :-1], axis=0, weights=ridge)
     for user in range(N_USERS):
         own = V[p.item[p.user == user]].astype(np.float64)
-        left = own.T @ own + CELL * V.T @ V + ridge[user] * np.eye(4)
+        left = own.T @ own + cell[user] * V.T @ V + ridge[user] * np.eye(4)
         right = own.T @ p.label[p.user == user] + ridge[user] * mean
         npt.assert_allclose(users[user, :-1], np.linalg.solve(left, right), atol=2e-3)
 
@@ -112,7 +122,7 @@ def test_who_has_no_pairs_is_what_the_features_say() -> None:
     arrays = SideArrays.pack(EncodedSide(np.arange(1, n + 1, dtype=np.int32), blocks), torch.device("cpu"))
     model = TwoTowerModel(arrays.shape, arrays.shape, n, n, LinearConfig(dim=6, ensemble_size=1), seed=1)
     given = Pairs.from_arrays(user, item, np.ones(len(user), np.float32), None, n_users=n)
-    solving = solver(model, arrays, arrays, given, 0.6, 0.05)
+    solving = solver(model, arrays, arrays, given, AllPairs(0.6 * n * n / len(user)), 0.05)
     for _ in range(6):
         solving.solve(model)
     cold = SideArrays.pack(

@@ -34,7 +34,7 @@ def test_every_value_of_a_default_space_is_valid_and_it_holds_the_config(folder,
     assert all(space.parameters[key].holds(value) for key, value in given.items())
     assert "auto" not in given.values()
     owned = {
-        "all_pairs": "objective.unobserved_weight",
+        "all_pairs": "objective.unobserved_mass",
         "huber": "objective.delta",
         "softmax": "objective.hard_negatives",
     }

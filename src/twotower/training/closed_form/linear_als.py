@@ -39,7 +39,7 @@ class LinearALS(Solver):
 
     def __init__(self, task: TrainingTask, config: Any) -> None:
         super().__init__(task, config)
-        cell = task.settings.cell_weight
+        cell = task.objective.cell_weight(task.pairs.lists.lengths, task.items.rows)
         assert cell is not None
         self.squares = PairSquares(task.pairs, task.items.rows, cell, task.penalty)
         designs = {which: Design.of(side) for which, side in self.sides.items()}

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from twotower.kernels.least_squares import solve_rows, squared_error
 from twotower.kernels.pairs import Pairs
+from twotower.objectives.objective import CellWeight
 from twotower.objectives.penalty import penalty_shares
 
 F32 = NDArray[np.float32]
@@ -18,16 +19,16 @@ class PairSquares:
     Args:
         pairs: the training pairs.
         n_items: number of warm items.
-        cell: weight of every cell of the user-item matrix, relative to an observed pair.
+        cell: weight of the cells of the user-item matrix, relative to an observed pair.
         strength: strength of the ridge; see `twotower.objectives.penalty`.
 
     Attributes:
         ridge: "users" and "items" -> float32 (rows,), ridge strength of each row.
     """
 
-    def __init__(self, pairs: Pairs, n_items: int, cell: float, strength: float) -> None:
-        self.cell = cell
+    def __init__(self, pairs: Pairs, n_items: int, cell: CellWeight, strength: float) -> None:
         self.grouped = {"users": pairs, "items": pairs.by_item(n_items)}
+        self.cells = {"users": cell.of(pairs.lists.lengths), "items": np.ones(n_items, np.float32)}
         self.ridge = {}
         for which, grouped in self.grouped.items():
             counts = np.diff(grouped.indptr)
@@ -35,11 +36,12 @@ class PairSquares:
 
     def solve(self, which: str, other: F32, start: F32, towards: F32) -> F32:
         """Move the rows of one side towards their solution; see `solve_rows`."""
-        return solve_rows(self.grouped[which], other, start, towards, self.ridge[which], self.cell)
+        factors = self.cells[which], self.cells["items" if which == "users" else "users"]
+        return solve_rows(self.grouped[which], other, start, towards, self.ridge[which], *factors)
 
     def loss(self, U: F32, V: F32) -> float:
         """Return the loss of `AllPairs` over all training pairs, without the penalty."""
-        of_users, of_items = U.T @ U, V.T @ V
+        of_users, of_items = (U * self.cells["users"][:, None]).T @ U, V.T @ V
         squares = float((of_users.astype(np.float64) * of_items).sum())
         pairs = self.grouped["users"]
-        return squared_error(U, V, pairs) + self.cell * squares / max(len(pairs), 1)
+        return squared_error(U, V, pairs) + squares / max(len(pairs), 1)
