@@ -178,6 +178,34 @@ def test_what_is_written_says_why_and_is_relative_to_the_config(call, tmp_path: 
     assert "# zip is left out" in text  # sixty codes of sixty users
 
 
+def test_a_feature_of_numbers_with_one_bad_cell_is_said(call, tmp_path: Path) -> None:
+    events = pl.DataFrame({"user_id": [n % 7 for n in range(120)], "item_id": [n % 40 for n in range(120)]})
+    events.write_csv(tmp_path / "events.csv")
+    columns = {
+        "year": [str(1990 + n % 9) for n in range(40)],
+        "price": [f"{n / 7:.3f}" for n in range(40)],
+        "title": [str(n) for n in range(40)],
+        "zip_code": [str(10_000 + n) for n in range(40)],
+        "full": [str(n % 9) for n in range(40)],
+    }
+    for name in list(columns)[:-1]:
+        columns[name][17] = "x y"
+    pl.DataFrame({"item_id": range(40), **columns}).write_csv(tmp_path / "items.csv")
+    answer = call(
+        "init", tmp_path / "events.csv", tmp_path / "items.csv", "--yes", "--out", tmp_path / "it.toml"
+    )
+    assert answer.code == 0, answer.err
+    for name, use in (("year", "read as category"), ("price", "left out")):
+        said = (
+            f"items, column '{name}' is {use}, as a few of its cells are not numbers: items.csv, data row 18"
+        )
+        assert f"{said}, column '{name}' has 'x y'. If it is a column of numbers, correct" in answer.err
+    assert answer.err.count("not numbers") == 2
+    text = (tmp_path / "it.toml").read_text()
+    assert "# price is left out: a few of its cells are not numbers" in text
+    assert text.count("a few of its cells are not numbers") == 2
+
+
 def test_there_is_nobody_to_ask(call, tmp_path: Path) -> None:
     pl.DataFrame({"a": [1, 2], "b": [3, 4], "rating": [1, 2]}).write_csv(tmp_path / "x.csv")
     answer = call("init", tmp_path / "x.csv", "--yes", "--out", tmp_path / "it.toml")

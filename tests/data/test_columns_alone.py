@@ -80,6 +80,34 @@ def test_a_column_is_read_by_its_own_values(
                 assert (case, got.dtype, got.to_list()) == (case, right.dtype, right.to_list())
 
 
+@pytest.mark.parametrize("is_id", [False, True], ids=["feature", "id"])
+@pytest.mark.parametrize(
+    "written",
+    [
+        ["1", "2", "1e5", "3"],
+        ["1e5", "2e5", "3", "4"],
+        ["1", " 2", "1e5", "3"],
+        ["1", "2", "007", "3"],
+        ["1", "2", "a", " b"],
+        ["1", "2", "1.0", "2.5"],
+        ["9223372036854775807", "1", "1.0", ""],
+        ["9223372036854775808", "1", "1.5", "2"],
+        ["true", "false", "1", "2"],
+        ["1", "2", "nan", "3"],
+    ],
+)
+def test_files_of_a_table_are_read_as_one_file_is(tmp_path: Path, written: list[str], is_id: bool) -> None:
+    ids = ("a",) if is_id else ()
+    for values in (written, written[::-1], [written[at] for at in (0, 2, 1, 3)]):
+        rows = [f"{value},x\n" for value in values]
+        for name, own in (("one/t.csv", rows), ("two/a.csv", rows[:2]), ("two/b.csv", rows[2:])):
+            path = tmp_path / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text("a,b\n" + "".join(own))
+        whole, parts = (read_table(tmp_path / name, ids=ids).get_column("a") for name in ("one", "two"))
+        assert (values, parts.dtype, parts.to_list()) == (values, whole.dtype, whole.to_list())
+
+
 @pytest.mark.parametrize(
     ("dtype", "written", "want"),
     [

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import polars as pl
 
-from twotower.core.id_text import canonical
-
 _CODE = r"^\s*(?:\+|-?0)\d|^-0$"
 """A whole number that is a code: a quantity would not be written this way."""
 _POWER = r"[eE]|^\s*(?:\+|-?0)\d|^-0(?:\.0*)?$|\d{16,}"
@@ -25,6 +23,12 @@ def converted(cells: pl.Series, dtype: pl.DataType | type[pl.DataType]) -> pl.Se
         return cells.str.to_lowercase().replace_strict({"true": True, "false": False}, default=None)
     # pandas writes the integers of a column with gaps as floats
     return (cells.str.strip_suffix(".0") if dtype.is_integer() else cells).cast(dtype, strict=False)
+
+
+def by_values(cells: pl.Series, padded_name: bool = False, *, ids: bool = False) -> pl.Series:
+    """Return the strings of a column in the type of its values: as `narrowed`, else as `unpadded`."""
+    found = narrowed(cells, ids=ids)
+    return unpadded(found, padded_name, ids=ids) if found.dtype == pl.String else found
 
 
 def narrowed(cells: pl.Series, *, ids: bool = False) -> pl.Series:
@@ -59,7 +63,8 @@ def _written_back(cells: pl.Series, found: pl.Series, ids: bool) -> pl.Series:
             return cells
         if ids and cells.str.contains(_POWER).any():
             plain = cells.str.strip_suffix(".0")
-            return plain.cast(pl.Int64) if canonical(plain).all() else cells
+            whole = plain.cast(pl.Int64, strict=False)
+            return whole if whole.cast(pl.String).equals(plain) else cells
     return found
 
 

@@ -21,7 +21,7 @@ import polars as pl
 from polars.exceptions import NoDataError, PolarsError
 
 from twotower.core.where import shown
-from twotower.data.cells import converted, narrowed, unpadded, without_spaces
+from twotower.data.cells import by_values, converted, unpadded, without_spaces
 from twotower.data.checks import require_columns
 from twotower.data.header import Header, find_header
 from twotower.data.quotes import Marks, all_whole, long_fields, marks, quoted_numbers, read_odd_quotes
@@ -254,16 +254,12 @@ def _fields(
 
 def _typed(file: _File, cells: pl.Series, dtypes: Dtypes, *, is_id: bool) -> pl.Series:
     """Return a column of strings in its dtype, or in that of its values."""
-    name = cells.name
-    if name not in dtypes:
-        found = narrowed(cells, ids=is_id)
-    elif dtypes[name] == pl.String:
-        found = cells
-    else:
-        return _converted(file, cells, dtypes[name])
-    if found.dtype != pl.String:
-        return found
-    return unpadded(found, name in file.header.padded, typed=name in dtypes, ids=is_id)
+    padded_name = cells.name in file.header.padded
+    if cells.name not in dtypes:
+        return by_values(cells, padded_name, ids=is_id)
+    if dtypes[cells.name] == pl.String:
+        return unpadded(cells, padded_name, typed=True)
+    return _converted(file, cells, dtypes[cells.name])
 
 
 def _converted(file: _File, cells: pl.Series, dtype: pl.DataType | type[pl.DataType]) -> pl.Series:

@@ -11,7 +11,7 @@ from polars.exceptions import PolarsError
 
 from twotower.core.where import shown
 from twotower.core.wording import count_of
-from twotower.data.cells import narrowed
+from twotower.data.cells import by_values
 from twotower.data.json_lines import SUFFIXES as JSON
 from twotower.data.raw_text import EmptyTable
 from twotower.data.reading import Reading, names_in, read_file
@@ -68,7 +68,8 @@ def read_parts(
             f"the types in the files of {source} are incompatible ({reason}). Write them with one type."
         ) from None
     if text:
-        whole = whole.with_columns(narrowed(whole.get_column(name)) for name in again)
+        columns_again = (whole.get_column(name) for name in again)
+        whole = whole.with_columns(by_values(cells, ids=cells.name in how.ids) for cells in columns_again)
     return with_partition_types(whole, kept, how)
 
 

@@ -222,7 +222,9 @@ def _remarks(
         yield f"column '{column}' is not read: {why}"
     for name, found in guesses.items():
         for column, guess in found.items():
-            if guess.name is None:
+            if guess.fault:
+                yield f"{name}, column '{column}' is {guess.fault}"
+            elif guess.name is None:
                 yield f"{name}, column '{column}' is left out: {guess.why}"
     used = [tables.interactions, tables.users, tables.items, *tables.parts.values()]
     for table in given:
@@ -239,7 +241,9 @@ def _kinds(table: Table | None, name: str, ids: str) -> dict[str, Guess]:
     if table is None:
         return {}
     return {
-        column: guess_kind(table.frame[column], table=name, declared=table.declared.get(column))
+        column: guess_kind(
+            table.frame[column], table=name, declared=table.declared.get(column), where=table.where(column)
+        )
         for column in table.frame.columns
         if column != ids
     }

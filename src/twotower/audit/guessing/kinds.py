@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -13,6 +13,7 @@ import polars as pl
 
 from twotower.audit.checks.future import is_engagement
 from twotower.audit.guessing.names import TEXTS, has_word, tokens
+from twotower.audit.guessing.number_cells import not_all_numbers
 from twotower.audit.nominal import looks_like_codes, named_as_code
 from twotower.config.kinds import KINDS, FeatureKind, kind_of
 from twotower.config.schema import Reading
@@ -29,6 +30,8 @@ _QUANTITIES: Final = "age year price count cnt num size width height days durati
 _NEARLY_UNIQUE = 0.9
 UNIQUE: Final = "it differs in nearly every row and is not text: an id, a link or a hash"
 """Why a column of strings is left out that may still be a title."""
+_CELLS: Final = "a few of its cells are not numbers"
+_FIX: Final = "If it is a column of numbers, correct the cell or empty it, and run init again"
 _IN_BRACKETS = 0.9
 """Share of the strings in brackets from which they are lists."""
 _SOME = 10_000
@@ -37,11 +40,15 @@ _SOME = 10_000
 
 @dataclass(frozen=True)
 class Guess:
-    """The kind of a column (None if it is left out), the reason in a few words, and settings of the kind."""
+    """The kind of a column (None if it is left out), the reason in a few words, and settings of the kind.
+
+    ``fault`` says what keeps it from being numbers, if it is only a few cells; empty if not.
+    """
 
     name: str | None
     why: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+    fault: str = ""
 
     @property
     def kind(self) -> FeatureKind | None:
@@ -49,7 +56,9 @@ class Guess:
         return None if self.name is None else kind_of({"kind": self.name, **self.settings})
 
 
-def guess_kind(column: pl.Series, *, table: str, declared: str | None = None) -> Guess:
+def guess_kind(
+    column: pl.Series, *, table: str, declared: str | None = None, where: Where | None = None
+) -> Guess:
     """Guess the kind of a feature column of the users or items.
 
     It is the kind that suits the column best of those that it can be read as.
@@ -58,7 +67,23 @@ def guess_kind(column: pl.Series, *, table: str, declared: str | None = None) ->
         column: n values.
         table: ``users`` or ``items``.
         declared: the type in a RecBole header.
+        where: where the column is, for the fault of a cell; None for its table alone.
     """
+    guess = _suiting(column, table, declared)
+    if guess.name not in ("category", "text") and guess.why != UNIQUE:
+        return guess
+    if has_word(column.name, TEXTS) or named_as_code(column.name):
+        return guess
+    use = "left out" if guess.name is None else f"read as {guess.name}"
+    fault = not_all_numbers(column, where or Where(table, column.name), f"{use}, as {_CELLS}", _FIX)
+    if fault is None:
+        return guess
+    why = _CELLS if guess.name is None else f"{guess.why}; {_CELLS}"
+    return replace(guess, why=why, fault=str(fault))
+
+
+def _suiting(column: pl.Series, table: str, declared: str | None) -> Guess:
+    """Return the kind that suits a column best, without looking for cells that keep it from being another."""
     known = column.drop_nulls()
     if isinstance(column.dtype, pl.Categorical | pl.Enum):
         known = known.cast(pl.String)

@@ -32,7 +32,12 @@ def numbers(column: pl.Series) -> Floats | None:
     return found if np.isfinite(found).any() else None
 
 
-def not_all_numbers(column: pl.Series, where: Where) -> DataError | None:
+def not_all_numbers(
+    column: pl.Series,
+    where: Where,
+    rule: str = "every row of a column of numbers needs a number",
+    fix: str = FIX,
+) -> DataError | None:
     """Return the error of a column of numbers where a few cells are none: its first such cell.
 
     None for any other column: one that is read as numbers, and one with fewer than 90% of them.
@@ -42,4 +47,4 @@ def not_all_numbers(column: pl.Series, where: Where) -> DataError | None:
     wrong = ~column.str.contains(_NUMBER) & ~column.str.strip_chars().str.to_lowercase().is_in(MISSING)
     if not wrong.any() or wrong.mean() > 1 - _MOST:  # type: ignore[operator]
         return None
-    return where.first(wrong, column, "every row of a column of numbers needs a number", FIX)
+    return where.first(wrong, column, rule, fix)
