@@ -1,177 +1,386 @@
-"""Ranking quality with the default configuration, compared with tuned baselines.
+"""Ranking quality of our models beside tuned peers, on every data set at hand.
 
-    python benchmarks/ranking.py [--data DIR] [--sets ml-100k citeulike] [--seeds 42 43] [--baselines EASE]
+    python benchmarks/ranking.py --data DIR [--sets ml-100k] [--models two-tower] [--baselines EASE]
 
-`kuairec-sample` is packaged; the other data sets are folders of Parquet tables in DIR, and are skipped with a
-message if missing.
+| set | held out of each user | given |
+| --- | --- | --- |
+| amazon-beauty, amazon-games, ml-1m-sequences | the last item; the one before for validation | ids, order |
+| ml-100k-last | the same, of the ratings of at least 4 alone | ids, times, features |
+| citeulike, kuairec-sample-positives, ml-100k-positives | 20% of the positives, at random | ids, features |
+| kuairec-sample, ml-100k | 20% of the rows, at random; its positives are relevant | the same, labels |
+| citeulike-cold, kuairec-sample-cold, ml-100k-cold | 20% of the items, ranked among each other | the same |
 
-- With labels (kuairec-sample: a watch ratio of at least 1.5 is a positive; ml-100k: a rating of at least 4)
-  and without (citeulike: every interaction is one): 80/20 within each user, validation taken from the 80.
-- Sequences (amazon-beauty, amazon-games, ml-1m-sequences), without labels: each user's last item is the
-  test set, the one before it the validation set.
+A positive is a watch ratio of at least 1.5 or a rating of at least 4; amazon-beauty has attributes of
+items too. `kuairec-sample` is packaged; the others are folders of Parquet tables in DIR, and are skipped
+with a message if missing. All items are ranked, except those that the user has in the training or
+validation set.
 
-All items that a user has not seen are ranked. Our model has default settings. Each baseline is tuned on the
-validation set, with and without grades if there are labels, and the better variant is refitted on training
-and validation set, like ours; the lines above each table give its input and settings. "ids alone" is our
-model without features. If items have features, a fifth of the items is then held out and ranked among
-themselves, against the popularity of their categories. Paired 95% intervals over users, against our model
-with features.
+Our models have the settings that `MODELS` names and otherwise the defaults; ``--model "wide:
+model.dim=256"`` adds one. Each baseline is tuned on validation, where there are labels with and without
+grades, and the better variant is fitted again on training and validation set, as ours is. The table says
+what each was given, its CPU seconds with tuning, and for each of our models (marked *) the difference
+from the best peer with its paired 95% interval over users; the best peer is chosen for each metric on the
+test set, in its favour.
+
+The lists of every model are kept in ``OUT/SET/NAME.npz`` (``--results OUT``) and are read from there the
+next time, unless ``--again``. So single models can be run, and lists of other libraries are measured in
+the same way: see `benchmarks/peers_rectools.py`, which reads ``OUT/SET/split.npz``.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
+from numpy.typing import NDArray
 
+from twotower.baselines import RANKING_BASELINES
 from twotower.config import Config, load_config
+from twotower.config.files import with_values
+from twotower.config.sections import PositiveConfig
+from twotower.core.vocabulary import Vocabulary
 from twotower.data.dataset import Dataset
+from twotower.data.fingerprint import fingerprint
 from twotower.data.splitting import Parts
-from twotower.evaluation import RankingComparison
-from twotower.recommender import Recommender
-from twotower.workflows import OURS, Comparison, compare_rankers, load_parts
+from twotower.datasets.configured import cut, read_raw
+from twotower.errors import TwoTowerError
+from twotower.evaluation import RankingTask, held_out_task
+from twotower.evaluation.ranker import Ranker, RankRequest
+from twotower.metrics import mean_differences
+from twotower.workflows.reading import check_positives
 from twotower.workflows.stages import Stages
 from twotower.workflows.training import fit
+from twotower.workflows.tuned_baselines import Fitting, given_to_ours, settings_said
 
-METRICS = ("ndcg@10", "ndcg@100", "recall@20")
-Means = dict[str, list[list[float]]]
-"""Model -> its metrics for each seed."""
+METRICS = ("recall@10", "ndcg@10", "ndcg@100", "recall@20")
+PER_USER = {"method": "per_user", "test": 0.2, "validation": 0.1}
+LISTED = 100
+"""Length of the lists."""
 
 
 @dataclass(frozen=True)
 class Set:
-    """A data set: a recipe, or tables of a folder."""
+    """A data set, and what is held out."""
 
     recipe: str | None = None
-    items: dict[str, str] | None = None
-    timestamp: str | None = None
+    folder: str | None = None
+    schema: Mapping[str, Any] = field(default_factory=dict)
+    split: Mapping[str, Any] = field(default_factory=lambda: PER_USER)
+    positives: bool = False
+    cold: bool = False
 
-    def config(self, folder: Path | None, seed: int) -> Config:
-        """Return the config of a data set, whose tables are in ``folder`` unless it is packaged."""
+    def config(self, data: Path | None, seed: int) -> Config:
+        """Return its config, for tables in ``data`` unless they are packaged."""
         if self.recipe is not None:
-            where = [] if folder is None else [f"data.dir={folder}"]
-            return load_config(self.recipe, [*where, f"seed={seed}"])
-        assert folder is not None
-        data = {"interactions": str(folder / "interactions.parquet")}
-        schema: dict[str, Any] = {}
-        split: dict[str, Any] = {"method": "per_user", "test": 0.2, "validation": 0.1}
-        if self.items is not None:
-            data["items"], schema["items"] = str(folder / "items.parquet"), self.items
-        if self.timestamp is not None:
-            schema["timestamp"], split = self.timestamp, {"method": "leave_last"}
-        sections = {"data": data, "schema": schema, "split": split, "objective": {"name": "all_pairs"}}
-        return Config.model_validate({"seed": seed, **sections})
+            where = [] if self.folder is None else [f"data.dir={data}/{self.folder}"]
+            config = with_values(load_config(self.recipe, where), {"seed": seed}, self.recipe)
+        else:
+            tables = {"interactions": f"{data}/{self.folder}/interactions.parquet"}
+            if "items" in self.schema:
+                tables["items"] = f"{data}/{self.folder}/items.parquet"
+            objective = {"name": "all_pairs"}
+            found = {"data": tables, "schema": self.schema, "split": PER_USER, "objective": objective}
+            config = Config.model_validate({"seed": seed, **found})
+        config = with_values(config, {f"split.{key}": of for key, of in self.split.items()}, "split")
+        if self.cold:
+            cold = {"split.method": "cold_items", "evaluation.candidates": "test_items"}
+            config = with_values(config, cold, "cold items")
+        return config
+
+    def parts(self, config: Config) -> tuple[Config, Parts]:
+        """Return the sets, and the config for them."""
+        raw = read_raw(config)
+        if not self.positives:
+            return config, cut(config, raw)
+        whole, least = raw["interactions"], config.positive.threshold
+        label = whole.schema.label
+        assert label is not None
+        assert least is not None
+        kept = whole.with_interactions(whole.interactions.filter(pl.col(label) >= least).drop(label))
+        bare = replace(kept, schema=kept.schema.model_copy(update={"label": None}))
+        config = config.model_copy(update={"positive": PositiveConfig()})
+        return config, cut(config, {"interactions": bare})
 
 
+LAST = {"method": "leave_last"}
+ORDER = {"timestamp": "position"}
+TAGS = {"items": {"tags": "categories"}}
+KUAIREC, MOVIELENS = "kuairec-sample-ranking", "movielens-100k-ranking"
 SETS = {
-    "kuairec-sample": Set("kuairec-sample-ranking"),
-    "ml-100k": Set("movielens-100k-ranking"),
-    "citeulike": Set(items={"tags": "categories"}),
-    "amazon-beauty": Set(items={"attributes": "categories"}, timestamp="position"),
-    "amazon-games": Set(timestamp="position"),
-    "ml-1m-sequences": Set(timestamp="position"),
+    "amazon-beauty": Set(
+        folder="amazon-beauty", schema={**ORDER, "items": {"attributes": "categories"}}, split=LAST
+    ),
+    "amazon-games": Set(folder="amazon-games", schema=ORDER, split=LAST),
+    "ml-1m-sequences": Set(folder="ml-1m-sequences", schema=ORDER, split=LAST),
+    "ml-100k-last": Set(MOVIELENS, "ml-100k", split=LAST, positives=True),
+    "citeulike": Set(folder="citeulike", schema=TAGS),
+    "kuairec-sample-positives": Set(KUAIREC, positives=True),
+    "ml-100k-positives": Set(MOVIELENS, "ml-100k", positives=True),
+    "kuairec-sample": Set(KUAIREC),
+    "ml-100k": Set(MOVIELENS, "ml-100k"),
+    "citeulike-cold": Set(folder="citeulike", schema=TAGS, cold=True),
+    "kuairec-sample-cold": Set(KUAIREC, cold=True),
+    "ml-100k-cold": Set(MOVIELENS, "ml-100k", cold=True),
 }
-PACKAGED = "kuairec-sample"
 
 
-def _log(line: str) -> None:
-    print(f"  {line}", flush=True)
+@dataclass(frozen=True)
+class Model:
+    """Settings of ours, and whether it gets features."""
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    features: bool = True
 
 
-def _fitted(name: str, config: Config, parts: Parts) -> Recommender:
-    stages = Stages()
-    model = fit(config, parts, stages=stages, callbacks=[])
-    best = [record["epoch"] for record in model.history if record.get("best")]
-    _log(f"{name}: {best[-1]} epochs, {stages}")
-    return model
+MODELS = {
+    "two-tower": Model(),
+    "ids alone": Model(features=False),
+    "mlp, softmax": Model({"model.kind": "mlp", "objective.name": "softmax"}),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Kept(Ranker):
+    """Lists that were ranked before: ids (n_users, k), -1 after the last one."""
+
+    users: NDArray[np.int64]
+    items: NDArray[np.int64]
+    about: Mapping[str, Any]
+
+    def rank(self, queries: RankRequest, k: int) -> NDArray[np.int32]:
+        """Return the rows of the kept items; nothing for a user without a list."""
+        rows = Vocabulary(queries.items).rows(pl.Series(self.items.ravel())).reshape(self.items.shape)
+        place = Vocabulary(pl.Series(self.users)).rows(queries.users)
+        found = np.where((place >= 0)[:, None], rows[place, :k], -1)
+        return found.astype(np.int32)
+
+    def save(self, path: Path) -> None:
+        """Write the lists."""
+        np.savez_compressed(path, users=self.users, items=self.items, about=json.dumps(self.about))
+
+    @classmethod
+    def read(cls, path: Path) -> Kept:
+        """Read lists of ours or of another library."""
+        with np.load(path) as of:
+            return cls(of["users"], of["items"], json.loads(str(of["about"])))
+
+
+class Noted(Ranker):
+    """Keeps the lists of another ranker, block by block."""
+
+    def __init__(self, ranker: Ranker) -> None:
+        self.ranker, self.name = ranker, ranker.name
+        self.lists: list[NDArray[np.int32]] = []
+
+    def rank(self, queries: RankRequest, k: int) -> NDArray[np.int32]:
+        """Rank as the other does."""
+        self.lists.append(self.ranker.rank(queries, k))
+        return self.lists[-1]
+
+
+@dataclass
+class Bench:
+    """One data set with one seed: what is held out, and the lists so far."""
+
+    title: str
+    config: Config
+    parts: Parts
+    folder: Path
+    task: RankingTask
+    key: str
+
+    @classmethod
+    def of(cls, title: str, data: Path | None, results: Path, seed: int) -> Bench:
+        """Read and split, and write the split for other libraries."""
+        spec = SETS[title]
+        config, parts = spec.parts(spec.config(data, seed))
+        folder = results / (title if seed == 42 else f"{title}-{seed}")
+        folder.mkdir(parents=True, exist_ok=True)
+        task = held_out_task(
+            parts.test,
+            parts.train.joined(parts.validation),
+            check_positives(config, parts),
+            ks=(10, 20, LISTED),
+            candidates=config.evaluation.candidates,
+        )
+        key = fingerprint(parts)
+        _write_split(folder / "split.npz", parts, key)
+        return cls(title, config, parts, folder, task, key)
+
+    def keep(
+        self, name: str, make: Callable[[], tuple[Ranker, dict[str, Any]] | str], *, again: bool
+    ) -> None:
+        """Make the lists of a model unless they are there."""
+        path = self.folder / f"{name}.npz"
+        if path.exists() and not again and Kept.read(path).about.get("split") == self.key:
+            return
+        start = time.process_time()
+        try:
+            made = make()
+        except TwoTowerError as error:
+            made = str(error)
+        if isinstance(made, str):
+            print(f"  {name}: left out, {made}", flush=True)
+            return
+        ranker, about = made
+        seconds = time.process_time() - start
+        about |= {"cpu_seconds": round(seconds, 1), "split": self.key}
+        noted = Noted(ranker)
+        self.task.values(noted)
+        items = np.concatenate(noted.lists)
+        ids = np.where(items >= 0, self.task.items.to_numpy()[np.maximum(items, 0)], -1)
+        Kept(self.task.users.to_numpy(), ids, about).save(path)
+        print(f"  {name}: {seconds:.0f} CPU s, {about['settings']}", flush=True)
+
+    def ours(self, model: Model) -> tuple[Ranker, dict[str, Any]]:
+        """Train one of our models."""
+        config = with_values(self.config, model.settings, "the settings of the model")
+        parts = self.parts
+        if not model.features:
+            parts = Parts(_bare(parts.train).as_train(), _bare(parts.validation), _bare(parts.test))
+        fitted = fit(config, parts, stages=Stages(), callbacks=[])
+        given = given_to_ours(config, fitted.encoder.schema)
+        times = ", times" if fitted.model.users.reads_history else ""
+        settings = ", ".join(f"{key} {value}" for key, value in model.settings.items()) or "defaults"
+        return fitted, {"given": given + times, "settings": settings, "ours": True}
+
+    def baseline(self, name: str) -> tuple[Ranker, dict[str, Any]] | str:
+        """Tune and fit a baseline; the reason if it does not suit the data."""
+        kind = RANKING_BASELINES[name]
+        if why := kind.unsuited(self.parts.train):
+            return why
+        if kind.for_new_items != (self.config.split.method == "cold_items") and name != "popularity":
+            return "it is for new items" if kind.for_new_items else "it knows nothing of new items"
+        rule = check_positives(self.config, self.parts)
+        fitting = Fitting(self.config, self.parts, rule, lambda line: None)
+        fitted = fitting.fitted(name)
+        if fitted is None:
+            return fitting.skipped[name]
+        choice = fitting.choices[name]
+        settings = settings_said(choice.baseline.settings()) or "none"
+        if choice.at_edge:
+            settings += f" (at the edge: {', '.join(choice.at_edge)})"
+        given = choice.given + (f"; {kind.needs}" if kind.needs else "")
+        return fitted, {"given": given, "settings": settings, "tried": choice.tried, "ours": False}
+
+    def table(self) -> dict[str, dict[str, float]]:
+        """Print all lists' metrics; return them: model -> metric -> value."""
+        train, test = len(self.parts.train), len(self.parts.test)
+        method = self.config.split.method
+        print(
+            f"\n{self.title}, {method}, seed {self.config.seed}: training {train:,}, test {test:,}, "
+            f"{len(self.task.users):,} users, {len(self.task.items):,} items"
+        )
+        kept = {
+            path.stem: Kept.read(path) for path in sorted(self.folder.glob("*.npz")) if path.stem != "split"
+        }
+        kept = {name: of for name, of in kept.items() if of.about.get("split") == self.key}
+        values = {name: self.task.values(of).users for name, of in kept.items()}
+        means = {name: {m: float(np.nanmean(of[m])) for m in METRICS} for name, of in values.items()}
+        print(f"  {'':18s} " + " ".join(f"{m:>9s}" for m in METRICS) + f" {'CPU s':>7s}  given; settings")
+        for name in sorted(means, key=lambda one: -means[one]["ndcg@10"]):
+            about = kept[name].about
+            row = " ".join(f"{means[name][m]:9.4f}" for m in METRICS)
+            ours = "*" if about["ours"] else " "
+            print(
+                f" {ours}{name:18s} {row} {about['cpu_seconds']:7.0f}  {about['given']}; {about['settings']}"
+            )
+        peers = [name for name in kept if not kept[name].about["ours"]]
+        for name in [name for name in kept if kept[name].about["ours"] and peers]:
+            for metric in METRICS:
+                best = max(peers, key=lambda one: means[one][metric])
+                two = {one: {metric: values[one][metric]} for one in (name, best)}
+                gap = mean_differences(two, best)[name][metric]
+                share = gap.value / means[best][metric]
+                print(
+                    f"  {name} - {best}: {metric} {gap.value:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}], "
+                    f"{share:+.1%}"
+                )
+        return means
 
 
 def _bare(part: Dataset) -> Dataset:
     return replace(part, schema=part.schema.model_copy(update={"users": {}, "items": {}}))
 
 
-def _without_features(parts: Parts) -> Parts:
-    return Parts(_bare(parts.train).as_train(), _bare(parts.validation), _bare(parts.test))
+def _write_split(path: Path, parts: Parts, key: str) -> None:
+    """Write user, item, place in the order of user and time (at equal times that of the table), and part."""
+    schema, named = parts.train.schema, vars(parts).items()
+    rows = pl.concat(
+        part.interactions.select(
+            user=schema.user,
+            item=schema.item,
+            time=pl.lit(0.0) if schema.timestamp is None else pl.col(schema.timestamp).cast(pl.Float64),
+            part=pl.lit(name),
+        )
+        for name, part in named
+    )
+    rows = rows.sort("user", "time", maintain_order=True)
+    columns = {name: rows.get_column(name).to_numpy() for name in ("user", "item")}
+    part = np.array(rows.get_column("part").to_list())
+    np.savez_compressed(path, **columns, place=np.arange(rows.height), part=part, key=np.array(key))
 
 
-def _show(found: Comparison, means: Means) -> None:
-    comparison = found.comparison
-    assert isinstance(comparison, RankingComparison)
-    _log(f"{comparison.users:,} users")
-    for name, evaluation in comparison.models.items():
-        line = f"{name:20s}  {found.given.get(name, ''):16s}"
-        for metric in METRICS:
-            line += f"  {metric} {evaluation.metrics[metric].value:.4f}"
-            if name != OURS:
-                gap = comparison.ours_minus[name][metric]
-                line += f" ({gap.value:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}])"
-        _log(line)
-        means.setdefault(name, []).append([evaluation.metrics[metric].value for metric in METRICS])
-
-
-def _warm(title: str, config: Config, baselines: list[str] | None, means: Means) -> None:
-    parts = load_parts(config)
-    rows = f"training {len(parts.train):,}, test {len(parts.test):,}"
-    print(f"\n{title}, {config.split.method}, seed {config.seed}: {rows}", flush=True)
-    model, beside = _fitted(OURS, config, parts), {}
-    if parts.train.schema.users or parts.train.schema.items:
-        beside["ids alone"] = _fitted("ids alone", config, _without_features(parts))
-    _show(compare_rankers(config, model, parts, baselines=baselines, beside=beside, log=_log), means)
-
-
-def _cold(title: str, config: Config, means: Means) -> None:
-    split = config.split.model_copy(update={"method": "cold_items", "test": 0.2})
-    evaluation = config.evaluation.model_copy(update={"candidates": "test_items"})
-    config = config.model_copy(update={"split": split, "evaluation": evaluation})
-    parts = load_parts(config)
-    print(f"\n{title}, 20% of the items held out, seed {config.seed}: test {len(parts.test):,}", flush=True)
-    model = _fitted(OURS, config, parts)
-    _show(compare_rankers(config, model, parts, baselines=["category popularity"], log=_log), means)
-
-
-def _found(names: Iterable[str], data: Path | None) -> dict[str, Path | None]:
-    """Return the folder of each data set that exists."""
-    found: dict[str, Path | None] = {}
+def _sets(names: Iterable[str], data: Path | None) -> list[str]:
+    """Return the sets whose folder exists."""
+    found = []
     for name in names:
-        if name == PACKAGED:
-            found[name] = None
-        elif data is not None and (data / name).is_dir():
-            found[name] = data / name
+        folder = SETS[name].folder
+        if folder is None or (data is not None and (data / folder).is_dir()):
+            found.append(name)
         else:
-            print(f"{name}: skipped, no folder of that name in {data or '--data (not given)'}")
+            print(f"{name}: skipped, no folder {folder} in {data or '--data (not given)'}")
     return found
+
+
+def _model(text: str) -> tuple[str, Model]:
+    """Read ``name: key=value key=value``; values are JSON or plain text."""
+    name, _, rest = text.partition(":")
+    settings = {}
+    for pair in rest.split():
+        key, _, value = pair.partition("=")
+        try:
+            settings[key] = json.loads(value)
+        except ValueError:
+            settings[key] = value
+    return name.strip(), Model(settings)
 
 
 def main() -> None:
     """Run the benchmark and print the results."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     arguments.add_argument("--data", type=Path, help="parent folder of the data sets")
+    arguments.add_argument("--results", type=Path, default=Path("runs/ranking"), help="where lists are kept")
     arguments.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS), help="only these")
     arguments.add_argument("--seeds", type=int, nargs="+", default=[42])
-    arguments.add_argument("--baselines", nargs="*", help="only these; default: all")
-    arguments.add_argument("--no-cold", action="store_true", help="skip held-out items")
+    arguments.add_argument("--models", nargs="*", choices=MODELS, default=list(MODELS), help="only these")
+    arguments.add_argument("--model", action="append", default=[], help="one more: 'name: key=value ...'")
+    arguments.add_argument("--baselines", nargs="*", default=list(RANKING_BASELINES), help="only these")
+    arguments.add_argument("--again", action="store_true", help="run those that are kept, too")
     given = arguments.parse_args()
-    for title, folder in _found(given.sets, given.data).items():
-        warm: Means = {}
-        cold: Means = {}
+    models = {name: MODELS[name] for name in given.models} | dict(map(_model, given.model))
+    for title in _sets(given.sets, given.data):
+        means: list[dict[str, dict[str, float]]] = []
         for seed in given.seeds:
-            config = SETS[title].config(folder, seed)
-            _warm(title, config, given.baselines, warm)
-            if (SETS[title].recipe or SETS[title].items) and not given.no_cold:
-                _cold(title, config, cold)
-        if len(given.seeds) > 1:
-            for part, means in (("all items", warm), ("cold items", cold)):
-                print(f"\n{title}, {part}, mean of {len(given.seeds)} seeds")
-                for model, values in means.items():
-                    mean = np.mean(values, axis=0)
-                    _log(
-                        f"{model:20s} "
-                        + "  ".join(f"{m} {v:.4f}" for m, v in zip(METRICS, mean, strict=True))
-                    )
+            bench = Bench.of(title, given.data, given.results, seed)
+            for name, model in models.items():
+                bench.keep(name, partial(bench.ours, model), again=given.again)
+            for name in given.baselines:
+                bench.keep(name, partial(bench.baseline, name), again=given.again)
+            means.append(bench.table())
+        if len(means) > 1:
+            print(f"\n{title}, mean of {len(means)} seeds")
+            for name in [one for one in means[0] if all(one in of for of in means)]:
+                of_seeds = {m: np.mean([of[name][m] for of in means]) for m in METRICS}
+                print(f"  {name:18s} " + " ".join(f"{of_seeds[m]:9.4f}" for m in METRICS))
 
 
 if __name__ == "__main__":
