@@ -1,16 +1,25 @@
-"""Small user towers that read histories: one is linear in them, for the other order and times count."""
+"""Small user towers that read histories, and data for them.
+
+One is linear in what users did, for the other order and times count.
+"""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
+import numpy as np
+import polars as pl
 import torch
 
 from twotower.config import ModelConfig
 from twotower.core.blocks import EncodedShape
+from twotower.data.dataset import Dataset
 from twotower.towers import History, LinearTower, SideArrays, Tower
 
 HOUR = 3600.0
+N_USERS, N_ITEMS, COLD = 9, 8, 107
+"""Users 0 to 8; items 100 to 107, of which the last has no interaction."""
+START = 1_000_000.0
 
 
 class SumConfig(ModelConfig):
@@ -79,3 +88,40 @@ class RecentTower(SumTower):
 
 
 KINDS = {"sum": SumTower, "recent": RecentTower}
+
+
+def events() -> list[tuple[int, int, float, float | None]]:
+    """Return user, item, stars and time: not in order, with ties, repetitions, and one without a time."""
+    draw = np.random.default_rng(5)
+    rows: list[tuple[int, int, float, float | None]] = []
+    for user in range(N_USERS - 1):
+        for item in draw.choice(N_ITEMS - 1, 5):
+            time = START + float(draw.integers(0, 4)) * HOUR
+            rows.append((user, 100 + int(item), float(draw.integers(1, 6)), time))
+    rows.append((3, 104, 5.0, None))
+    return rows
+
+
+def data() -> Dataset:
+    table = pl.DataFrame(events(), schema=["user_id", "item_id", "stars", "time"], orient="row")
+    ids = list(range(100, 100 + N_ITEMS))
+    items = {
+        "item_id": ids,
+        "year": [1990.0 + item % 5 for item in ids],
+        "genre": ["ab"[item % 2] for item in ids],
+        "tags": [["x"], ["x", "y"], ["z", "y"], ["x", "z"]] * 2,
+        "title": [f"film {item}" for item in ids],
+    }
+    users = {"user_id": list(range(N_USERS)), "age": [20.0 + 5 * user for user in range(N_USERS)]}
+    return Dataset.of(
+        table,
+        users=pl.DataFrame(users),
+        items=pl.DataFrame(items),
+        schema={
+            "label": "stars",
+            "timestamp": "time",
+            "users": {"age": "number"},
+            "items": {"year": "number", "genre": "category", "tags": "categories"},
+            "display": ["title"],
+        },
+    )

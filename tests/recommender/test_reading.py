@@ -18,7 +18,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 import twotower as tt
-from history_towers import HOUR, KINDS
+from history_towers import COLD, HOUR, KINDS, N_ITEMS, N_USERS, START, data, events
 from twotower.core.fingerprint import Fingerprint
 from twotower.data.dataset import Dataset
 from twotower.errors import BundleError, DataError
@@ -28,49 +28,9 @@ from twotower.recommender.unpacking import VECTORS
 from twotower.towers import LinearTower, SideArrays, TwoTowerModel
 from twotower.towers.registry import TOWERS
 
-N_USERS, N_ITEMS, COLD = 9, 8, 107
-"""Users 0 to 8; items 100 to 107, of which the last has no interaction."""
-START = 1_000_000.0
 CPU = torch.device("cpu")
 Event = tuple[int, float, float]
 """Item, grade, and time."""
-
-
-def events() -> list[tuple[int, int, float, float | None]]:
-    """Return user, item, stars and time: not in order, with ties, repetitions, and one without a time."""
-    draw = np.random.default_rng(5)
-    rows: list[tuple[int, int, float, float | None]] = []
-    for user in range(N_USERS - 1):
-        for item in draw.choice(N_ITEMS - 1, 5):
-            time = START + float(draw.integers(0, 4)) * HOUR
-            rows.append((user, 100 + int(item), float(draw.integers(1, 6)), time))
-    rows.append((3, 104, 5.0, None))
-    return rows
-
-
-def data() -> Dataset:
-    table = pl.DataFrame(events(), schema=["user_id", "item_id", "stars", "time"], orient="row")
-    ids = list(range(100, 100 + N_ITEMS))
-    items = {
-        "item_id": ids,
-        "year": [1990.0 + item % 5 for item in ids],
-        "genre": ["ab"[item % 2] for item in ids],
-        "tags": [["x"], ["x", "y"], ["z", "y"], ["x", "z"]] * 2,
-        "title": [f"film {item}" for item in ids],
-    }
-    users = {"user_id": list(range(N_USERS)), "age": [20.0 + 5 * user for user in range(N_USERS)]}
-    return Dataset.of(
-        table,
-        users=pl.DataFrame(users),
-        items=pl.DataFrame(items),
-        schema={
-            "label": "stars",
-            "timestamp": "time",
-            "users": {"age": "number"},
-            "items": {"year": "number", "genre": "category", "tags": "categories"},
-            "display": ["title"],
-        },
-    )
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -74,22 +74,25 @@ class ReadHistories(Histories):
         lists = Lists(seen.indptr, self._places).of(asked.rows[users])
         owner, place = users[lists.owners()], lists.values
         times = np.zeros(len(place)) if trained.times is None else trained.times[place]
-        before = np.isfinite(times)
-        if asked.at is not None and trained.times is not None:
-            before &= ~(times >= asked.at[owner])  # now is nan
-        as_trained = np.bincount(owner[np.isfinite(times) & ~before], minlength=n) == 0
         brought = np.isfinite(asked.values)
         by = asked.items.owners()[brought]
-        as_trained[by] = False
         own, untimed = self._times(asked, by, brought)
-        owner, times = np.append(owner[before], by), np.append(times[before], own)
-        late = np.append(np.zeros(len(times) - len(own), np.bool_), untimed)
+        counts = np.append(np.isfinite(times), np.ones(len(by), np.bool_))
+        owner, times = np.append(owner, by), np.append(times, own)
+        late = np.append(np.zeros(len(place), np.bool_), untimed)
+        before = counts
+        if asked.at is not None and trained.times is not None:
+            before = counts & (late | ~(times >= asked.at[owner]))  # now is nan
+        changed = counts & ~before
+        changed[len(place) :] = before[len(place) :]
+        as_trained = np.bincount(owner[changed], minlength=n) == 0
         order = np.lexsort((late, times, owner))
-        item = np.append(seen.values[place[before]], asked.items.values[brought])[order]
-        grade = np.append(trained.grades[place[before]], asked.values[brought])[order]
-        lengths = np.bincount(owner, minlength=n)
-        indptr = Lists.from_lengths(lengths, item).indptr
-        return Pairs(indptr, item.astype(np.int32), grade.astype(np.float32), None, times[order]), as_trained
+        order = order[before[order]]
+        item = np.append(seen.values[place], asked.items.values[brought])[order]
+        grade = np.append(trained.grades[place], asked.values[brought])[order]
+        indptr = Lists.from_lengths(np.bincount(owner[order], minlength=n), item).indptr
+        past = Pairs(indptr, item.astype(np.int32), grade.astype(np.float32), None, times[order])
+        return past, as_trained
 
     def reasons(self, vector: F32, asked: RowQueries) -> Reasons:
         """Divide scores into the effects of leaving each item out, however often it is there.

@@ -46,6 +46,8 @@ class AskedUser:
         features: of a new user.
         history: items that it is said to like.
         labels: of each item of ``history``, None where it is only known to be liked.
+        times: of each item of ``history``, seconds.
+        at: when it is asked, seconds; None for now.
     """
 
     where: str
@@ -54,6 +56,13 @@ class AskedUser:
     features: dict[str, Any] | None = None
     history: Sequence[Id] | None = None
     labels: Sequence[float | None] | None = None
+    times: Sequence[float] | None = None
+    at: float | None = None
+
+    @property
+    def by_id(self) -> bool:
+        """Whether nothing is said but the id."""
+        return self.features is None and self.history is None and self.at is None
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +121,9 @@ async def with_past(
                     f"{where}.features",
                 )
             past = await events.past(name, without_store=trained)
-        found.append(AskedUser(where, name, past, query.features, history, query.labels))
+        times: Any = query.times  # seconds, by their validator
+        at: Any = query.at
+        found.append(AskedUser(where, name, past, query.features, history, query.labels, times, at))
         if len(found) % _STEP == 0:
             await asyncio.sleep(0)
     return found
@@ -155,11 +166,11 @@ def encoded(state: State, asked: Sequence[AskedUser], deadline: Deadline) -> lis
     fresh: dict[int, _Draft] = {}
     number = 0
     for place, one in enumerate(asked):
-        by_id = one.features is None and one.history is None
-        if by_id:
+        if one.by_id:
             found[place] = next((user for solved, user in one.past.solved if solved is state), None)
-            if found[place] is not None or (one.name not in state.users.index and not one.past.events):
-                continue
+        nobody = one.features is None and one.history is None and not one.past.events
+        if found[place] is not None or (nobody and one.name not in state.users.index):
+            continue
         own = None
         if features is not None and one.features:
             own = features.take(torch.tensor([number], device=features.warm.device))
@@ -176,7 +187,7 @@ def encoded(state: State, asked: Sequence[AskedUser], deadline: Deadline) -> lis
         one = asked[place]
         user = EncodedUser(vector, draft.seen, draft.asked, draft.events, one.past.complete)
         found[place] = user
-        if one.features is None and one.history is None and one.past.events:
+        if one.by_id and one.past.events:
             one.past.solved[:] = [(state, user)]
     deadline.check()
     return found
@@ -209,8 +220,9 @@ def _draft(state: State, asked: AskedUser, features: SideArrays | None) -> _Draf
     happened = [
         (at, event) for event in past.events if (at := state.items.row(event.item, gone=True)) is not None
     ]
+    moment = None if asked.at is None else np.array([asked.at])
     if not happened and not asked.history:
-        nothing = RowQueries(np.array([row]), _NO_ITEMS, _NO_VALUES, described=described, features=features)
+        nothing = RowQueries(np.array([row]), _NO_ITEMS, _NO_VALUES, None, moment, described, features)
         return _Draft(nothing, trained, 0)
     liked = item_rows(state, asked.history or (), f"{asked.where}.history")
     late = liked
@@ -232,13 +244,16 @@ def _draft(state: State, asked: AskedUser, features: SideArrays | None) -> _Draf
         values[skips] = np.nan
     times = np.full(len(items), np.nan)
     times[: len(happened)] = [event.time for _, event in happened]
+    if asked.times:
+        times[len(happened) :] = asked.times
     query = RowQueries(
         np.array([row]),
         Lists(np.array([0, len(items)]), items),
         values,
         times,
-        described=described,
-        features=features,
+        moment,
+        described,
+        features,
     )
     seen = np.concatenate([trained, late]) if len(trained) else late
     return _Draft(query, seen, len(happened) - len(skips))

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Discriminator,
@@ -15,6 +16,8 @@ from pydantic import (
     model_validator,
 )
 
+from twotower.errors import DataError
+from twotower.recommender.query import check_before
 from twotower.server.bounds import FIRST, at_most, first_unknown, flat
 
 _Whole = Annotated[int, Field(strict=True, ge=-(2**63), le=2**63 - 1)]
@@ -24,6 +27,18 @@ _Text = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=4
 Id = _Whole | _Text
 
 Number = Annotated[float, Field(allow_inf_nan=False, strict=True)]
+
+
+def _seconds(given: float | datetime) -> float:
+    if not isinstance(given, datetime):
+        return given
+    if given.tzinfo is None:
+        raise ValueError("a time as text needs a time zone, such as Z")
+    return given.timestamp()
+
+
+Moment = Annotated[Number | datetime, AfterValidator(_seconds)]
+"""Seconds since 1970-01-01 UTC."""
 
 
 class _Body(BaseModel):
@@ -67,6 +82,16 @@ class UserQuery(_Body):
         None,
         description="The label of each item of the history; null for an item that is only known to be liked.",
     )
+    times: Annotated[list[Moment], FIRST, at_most("list_length", "times")] | None = Field(
+        None,
+        description="When each item of the history was, in seconds since 1970-01-01 UTC, or ISO 8601 with "
+        "a time zone.",
+    )
+    at: Moment | None = Field(
+        None,
+        description="When it is asked; null for now. A model that reads histories in the order of time reads "
+        "what was strictly before.",
+    )
     id: Id | None = Field(None, description="Old name of user.", json_schema_extra={"deprecated": True})
     items: Items | None = Field(
         None, description="Old name of history.", json_schema_extra={"deprecated": True}
@@ -83,6 +108,16 @@ class UserQuery(_Body):
                 f"there must be one label for each item of the history; got {len(self.labels)} for "
                 f"{len(items or ())}; null stands for an item without one"
             )
+        if self.times is not None and (items is None or len(items) != len(self.times)):
+            raise ValueError(
+                f"there must be one time for each item of the history; got {len(self.times)} for "
+                f"{len(items or ())}"
+            )
+        if self.at is not None:
+            try:
+                check_before(self.times or (), self.at)  # type: ignore[arg-type]  # seconds, by their validator
+            except DataError as error:
+                raise ValueError(str(error)) from None
         return self
 
 
