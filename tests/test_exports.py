@@ -83,6 +83,15 @@ def test_make_targets_that_are_written_about_exist():
     assert {name for pair in used for name in pair if name} <= targets
 
 
+def test_the_places_of_behaviours_are_there():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    table = text[text.index("| behaviour | place |") :].split("\n\n")[0]
+    places = re.findall(r"`(\w+/\w+\.py)`(?:: `(\w+)`)?", table)
+    assert len(places) > 5
+    for file, name in places:
+        assert re.search(rf"\b{name}\b", (ROOT / "src" / "twotower" / file).read_text(encoding="utf-8")), file
+
+
 def test_constraints_pin_every_requirement():
     pins = {}
     for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():

@@ -238,6 +238,9 @@ def test_the_parts_and_the_settings(page: Page, kind: str, request: pytest.Fixtu
             number(events["film"].n_unique()),
         ]
     words = page.words
+    towers = case.config.model
+    hidden = f", hidden layers of {' and '.join(map(str, towers.widths))}" if towers.widths else ""
+    assert f"Towers {towers.kind}{hidden}" in words
     assert case.config.objective.name in words
     assert case.data.now in words
     assert "the same as when it was trained" in words

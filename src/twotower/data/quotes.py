@@ -24,7 +24,7 @@ from twotower.data.header import Header
 from twotower.data.raw_text import RawText
 from twotower.errors import DataError
 
-_BLOCK: Final = 1 << 22
+_BLOCK: Final = 1 << 18
 _QUOTE, _END = ord('"'), 10
 _NUMERIC: Final = np.isin(np.arange(256), np.frombuffer(b"0123456789+-", dtype=np.uint8))
 

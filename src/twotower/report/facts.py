@@ -59,11 +59,11 @@ def model_facts(case: Case) -> Facts:
         went += f"; epoch {kept} was the best on the validation set"
     if refit:
         went += f"; then {len(refit)} on the training and validation sets together"
-    hidden = " and ".join(map(str, model.widths)) or "none"
+    hidden = " and ".join(map(str, model.widths))
     facts = [
+        ("Towers", f"{model.kind}, hidden layers of {hidden}" if hidden else model.kind),
         ("Objective", _objective(config)),
         ("Vectors", f"{model.dim} dimensions, {_members(model.n_members)}"),
-        ("Hidden layers", hidden),
         ("Epochs", went),
         ("Learning rate", _rate(config)),
         ("Seed", str(config.seed)),
