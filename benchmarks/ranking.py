@@ -240,11 +240,13 @@ class Bench:
         Kept(self.task.users.to_numpy(), ids, about).save(path)
         print(f"  {name}: {seconds:.0f} CPU s, {about['settings']}", flush=True)
 
-    def ours(self, model: Model) -> tuple[Ranker, dict[str, Any]]:
-        """Train one of our models."""
+    def ours(self, model: Model) -> tuple[Ranker, dict[str, Any]] | str:
+        """Train one of our models; the reason if it is another one here."""
         config = with_values(self.config, model.settings, "the settings of the model")
-        parts = self.parts
+        parts, schema = self.parts, self.parts.train.schema
         if not model.features:
+            if not (schema.users or schema.items):
+                return "the data has no features"
             parts = Parts(_bare(parts.train).as_train(), _bare(parts.validation), _bare(parts.test))
         fitted = fit(config, parts, stages=Stages(), callbacks=[])
         given = given_to_ours(config, fitted.encoder.schema)

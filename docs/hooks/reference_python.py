@@ -38,8 +38,8 @@ _NAMES: dict[str, str] = {
         hit_rate precision average_precision reciprocal_rank coverage gini popularity_percentile
         self_information mean_intervals mean_differences""",
     "twotower.baselines": """
-        GlobalMean Biases NotebookNetwork Popularity RecentPopularity CategoryPopularity ItemKNN RP3beta
-        NextItemCounts EASE IALS BPR""",
+        GlobalMean Biases NotebookNetwork Popularity RecentPopularity CategoryPopularity ContentKNN ItemKNN
+        RP3beta NextItemCounts EASE IALS BPR""",
     "twotower.retrieval": """
         Index ExactIndex HnswIndex IvfIndex IvfPqIndex tune_index load_index exact_top_k Candidates""",
     "twotower.errors": """

@@ -36,7 +36,11 @@ SHARED = {
     RecentPopularity.name,
     CategoryPopularity.name,
 }  # the same order for all users
-SMALL = {"BPR": {"factors": 8, "iterations": 40}, "iALS": {"factors": 8, "regularization": 1.0}}
+SMALL = {
+    "content kNN": {"column": "tags"},
+    "BPR": {"factors": 8, "iterations": 40},
+    "iALS": {"factors": 8, "regularization": 1.0},
+}
 
 
 def interactions(seed=0, n_users=N_USERS, n_items=N_ITEMS):
@@ -161,7 +165,7 @@ class TestContract:
         np.testing.assert_array_equal(model.rank(queries(ALL_USERS, CATALOGUE), 27), orders[name])
 
     def test_cold_items_come_last_by_row(self, name, orders):
-        if name == CategoryPopularity.name:
+        if RANKING_BASELINES[name].for_new_items:
             pytest.skip("it ranks cold items by their categories")
         cold = [row for row, item in enumerate(CATALOGUE) if item in COLD_ITEMS]
         assert (orders[name][:, -len(cold) :] == cold).all()
@@ -223,7 +227,7 @@ class TestContract:
             dataset(pl.DataFrame({"user_id": [3], "item_id": [5], "time": [9.0]})).as_train()
         )
         found = model.rank(queries([3, 9], [4, 5, 6]), 3)
-        if name != CategoryPopularity.name:
+        if not RANKING_BASELINES[name].for_new_items:
             assert found.tolist() == [[1, 0, 2]] * 2
 
     @pytest.mark.parametrize("graded", [False, True])
@@ -435,6 +439,7 @@ def test_one_order_for_all_is_what_sorting_gives(worth, k):
         *itertools.product(["EASE"], ["l2"], [0.0, -1.0, float("nan"), float("inf")]),
         *itertools.product(["item kNN"], ["neighbours"], [0]),
         *itertools.product(["item kNN"], ["shrink"], [-1.0, float("nan")]),
+        *itertools.product(["content kNN"], ["neighbours"], [0, float("nan")]),
         *itertools.product(["RP3beta"], ["neighbours", "alpha"], [0]),
         *itertools.product(["RP3beta"], ["beta"], [-1.0, float("nan")]),
         *itertools.product(["next-item counts"], ["decay", "memory", "backward"], [-0.1, 1.1, float("nan")]),

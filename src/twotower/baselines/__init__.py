@@ -7,6 +7,7 @@ random walks, what follows what, and the linear and factor models that are hard 
 from twotower.baselines.baseline import Baseline
 from twotower.baselines.biases import Biases
 from twotower.baselines.bpr import BPR
+from twotower.baselines.content_knn import ContentKNN
 from twotower.baselines.ease import EASE
 from twotower.baselines.ials import IALS
 from twotower.baselines.item_knn import ItemKNN
@@ -28,6 +29,7 @@ __all__ = [
     "Baseline",
     "Biases",
     "CategoryPopularity",
+    "ContentKNN",
     "GlobalMean",
     "ItemKNN",
     "NextItemCounts",

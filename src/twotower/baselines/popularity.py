@@ -9,14 +9,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from twotower.baselines.baseline import FloatArray, IntArray
+from twotower.baselines.baseline import FloatArray
 from twotower.baselines.feedback import Feedback
+from twotower.baselines.item_categories import NEEDED, category_columns, category_entries, chosen_column
 from twotower.baselines.order import rank_alike, values_at
 from twotower.baselines.ranking import RankingBaseline
 from twotower.baselines.search import Ladder, Setting
 from twotower.config.schema import Schema
 from twotower.core.vocabulary import Vocabulary
-from twotower.errors import ConfigError, DataError, nearest
 from twotower.evaluation.ranker import RankRequest
 
 
@@ -70,7 +70,7 @@ class CategoryPopularity(SharedOrder):
     """
 
     name = "category popularity"
-    needs = "an item column of kind category or categories"
+    needs = NEEDED
     for_new_items = True
 
     def __init__(self, column: str | None = None, power: float = 1.0) -> None:
@@ -84,7 +84,7 @@ class CategoryPopularity(SharedOrder):
     @classmethod
     def ladders(cls, feedback: Feedback) -> Mapping[str, Ladder]:
         """Return the category columns, which are all tried."""
-        return {"column": Ladder(tuple(_columns(feedback.train.schema)), ordered=False)}
+        return {"column": Ladder(tuple(category_columns(feedback.train.schema, cls.name)), ordered=False)}
 
     @classmethod
     def applies_to(cls, schema: Schema) -> bool:
@@ -94,10 +94,10 @@ class CategoryPopularity(SharedOrder):
     def _fit(self, feedback: Feedback, seed: int) -> None:
         del seed  # nothing random
         train = feedback.train
-        self._used = _chosen(self.column, train.schema)
+        self._used = chosen_column(self.column, train.schema, self.name)
         popularity = feedback.popularity
         self.mean = float(popularity.mean())
-        places, categories = _entries(train.items, train.schema.item, self._used, feedback.items)
+        places, categories = category_entries(train, self._used, feedback.items)
         popularity_of = pl.Series(popularity[places], dtype=pl.Float64)
         entries = pl.DataFrame({"category": categories, "popularity": popularity_of})
         self.worth = (
@@ -106,48 +106,10 @@ class CategoryPopularity(SharedOrder):
 
     def _worth(self, queries: RankRequest, feedback: Feedback) -> FloatArray:
         del feedback  # used during fitting
-        tables = queries.tables
-        if self._used not in tables.items.columns:
-            raise DataError(
-                f"the items need the column {self._used!r}, which the baseline was fitted with; it is "
-                "missing. Read them with the schema of the training set"
-            )
-        places, categories = _entries(tables.items, tables.schema.item, self._used, Vocabulary(queries.items))
+        places, categories = category_entries(queries.tables, self._used, Vocabulary(queries.items))
         category = Vocabulary(self.worth.get_column("category")).rows(categories)
         known = category >= 0
         worth = self.worth.get_column("worth").to_numpy()[category[known]]
         count = np.bincount(places[known], minlength=len(queries.items))  # (n_items,)
         total = np.bincount(places[known], worth, minlength=len(queries.items))
         return np.where(count > 0, total / np.maximum(count, 1), self.mean)
-
-
-def _columns(schema: Schema) -> list[str]:
-    found = [name for name, kind in schema.items.items() if kind.meaning == "tags"]
-    if not found:
-        raise ConfigError(
-            "category popularity needs an item column of kind category or categories; the schema has none. "
-            "Add one under [schema.items], or leave out this baseline"
-        )
-    return found
-
-
-def _chosen(column: str | None, schema: Schema) -> str:
-    columns = _columns(schema)
-    if column is None:
-        return columns[0]
-    if column not in columns:
-        raise ConfigError(
-            f"the column of category popularity must be one of {', '.join(columns)}; got {column!r}."
-            f"{nearest(column, columns)}"
-        )
-    return column
-
-
-def _entries(table: pl.DataFrame, ids: str, column: str, wanted: Vocabulary) -> tuple[IntArray, pl.Series]:
-    """Return each entry's position in ``wanted`` (n,) and category (n,), without duplicates."""
-    places = wanted.rows(table.get_column(ids))
-    entries = pl.DataFrame({"place": places, "category": table.get_column(column)})
-    if isinstance(entries.schema["category"], pl.List):
-        entries = entries.explode("category")
-    entries = entries.filter(pl.col("place") >= 0).drop_nulls("category").unique(maintain_order=True)
-    return entries.get_column("place").to_numpy(), entries.get_column("category")

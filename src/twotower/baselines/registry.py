@@ -28,6 +28,7 @@ RANKING_BASELINES: Registry[RankingBaseline] = Registry(
         "popularity": "popularity:Popularity",
         "recent popularity": "recent_popularity:RecentPopularity",
         "category popularity": "popularity:CategoryPopularity",
+        "content kNN": "content_knn:ContentKNN",
         "item kNN": "item_knn:ItemKNN",
         "RP3beta": "rp3beta:RP3beta",
         "next-item counts": "next_item:NextItemCounts",
