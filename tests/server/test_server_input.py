@@ -61,6 +61,11 @@ EVENT = {"id": "a", "user_id": 1003, "item_id": 501}
             422,
             ["users.1: no label of the training set is negative, so none can be; got -5"],
         ),
+        (
+            b'{"users": [{"history": [501], "labels": [1e39]}]}',
+            422,
+            ["users.0: a label must fit a 32-bit float, at most 3.4e+38 in size; got 1e+39"],
+        ),
         (b'{"users": [{"user": 1003, "labels": [1]}]}', 422, ["one label", "got 1 for 0"]),
         (b'{"users": [null]}', 422, ["users"]),
         (b'{"users": [""]}', 422, ["users"]),
@@ -165,6 +170,7 @@ def test_an_unknown_user_in_the_path_is_told_where_more_can_be_given(asked):
         ({"id": 7}, ["id"]),
         ({"kind": "like"}, ["kind"]),
         ({"extra": 1}, ["extra"]),
+        ({"value": 1e39}, ["a label must fit a 32-bit float", "got 1e+39"]),
         ({"value": -8}, ["no label of the training set is negative, so none can be; got -8"]),
     ],
 )

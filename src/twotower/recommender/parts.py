@@ -22,6 +22,8 @@ from twotower.targets.positive import PositiveRule
 from twotower.towers import SideArrays
 from twotower.towers.fold_in import FoldInSettings
 
+_LARGEST = float(np.finfo(np.float32).max)
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class EntityVectors(Vocabulary):
@@ -120,6 +122,8 @@ class Interactions(ShortRepr):
     def fault(self, labels: Sequence[float | None] | NDArray[np.float64]) -> str:
         """Return what is wrong with labels of interactions since training; empty if nothing is."""
         values = np.asarray(labels, dtype=np.float64)  # None is nan
+        if (large := values[np.abs(values) > _LARGEST]).size:
+            return f"a label must fit a 32-bit float, at most {_LARGEST:.1e} in size; got {large[0]:g}"
         if self.negative or not (wrong := values[values < 0]).size:
             return ""
         return f"no label of the training set is negative, so none can be; got {wrong[0]:g}"
