@@ -244,8 +244,14 @@ def test_faults(override: str, said: str, tmp_path: Path) -> None:
             "only read by objective 'huber', not by 'all_pairs'; leave it at 1.0,",
         ),
         ("training.trainer=variational", "can't train towers of kind 'linear' by objective 'all_pairs'; use"),
-        ("training.trainer=adam", "'training.trainer' must be one of auto, variational, als, gradients; got"),
-        ("model.kind=mpl", "'model.kind' must be one of linear, mlp; got 'mpl'. Did you mean 'mlp'?"),
+        (
+            "training.trainer=adam",
+            "'training.trainer' must be one of auto, variational, als, ease, gradients; got",
+        ),
+        (
+            "model.kind=mpl",
+            "'model.kind' must be one of linear, mlp, item_item; got 'mpl'. Did you mean 'mlp'?",
+        ),
     ],
 )
 def test_a_setting_that_nothing_reads_names_what_does(override: str, said: str, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from twotower.core.blocks import EncodedShape
 from twotower.features import Bag, Codes, Dense, EncodedSide
 from twotower.kernels.pairs import Pairs
 from twotower.objectives import Squared
-from twotower.towers import SideArrays, Tower, TwoTowerModel, tower
+from twotower.towers import History, SideArrays, Tower, TwoTowerModel, tower
 from twotower.towers import model as two_tower
 from twotower.towers.mlp import linear
 from twotower.towers.registry import TOWERS
@@ -33,9 +33,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "linear": {"ensemble_size": 1},
     "mlp": {"hidden": (6, 4), "activation": "tanh", "shared_layers": True, "dropout": 0.0},
     "gated": {"dropout": 0.0},
+    "item_item": {"ensemble_size": 1},
 }
 """Settings of a kind with which gradients are smooth and nothing is random."""
-NOISY: dict[str, dict[str, Any]] = {"mlp": {"dropout": 0.5}, "gated": {"dropout": 0.5}}
+NOISY: dict[str, dict[str, Any]] = {
+    "mlp": {"dropout": 0.5},
+    "gated": {"dropout": 0.5},
+}
 """Settings with which outputs are random in training."""
 NAMES = [*TOWERS.names(), "gated"]
 COLUMNS = ("x", "c", "b")
@@ -90,7 +94,21 @@ def side(n: int, seed: int, columns: tuple[str, ...] = COLUMNS) -> SideArrays:
     return SideArrays.pack(EncodedSide(np.arange(1, n + 1, dtype=np.int32), blocks), torch.device("cpu"))
 
 
-USERS, ITEMS = side(N_USERS, 0), side(N_ITEMS, 1)
+def with_histories(users: SideArrays, items: SideArrays) -> SideArrays:
+    """Return users of whom one did nothing and some did much."""
+    rng = np.random.default_rng(2)
+    lengths = np.array([3, 0, 1, 5, 2, 4, 1, 2])[: users.rows]
+    indptr = np.append(0, np.cumsum(lengths))
+    n = int(indptr[-1])
+    columns = (
+        torch.from_numpy(one) for one in (indptr, rng.integers(0, items.rows, n), rng.random(n, np.float32))
+    )
+    return replace(users, history=History(*columns, torch.arange(float(n)).double(), items))
+
+
+ITEMS = side(N_ITEMS, 1)
+USERS = with_histories(side(N_USERS, 0), ITEMS)
+"""With histories, which some kinds of towers read."""
 
 
 def build(
@@ -142,12 +160,12 @@ def gradients(model: nn.Module) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("kind", NAMES)
 def test_vectors_have_the_layout_that_scores_need(kind: str, columns: tuple[str, ...]) -> None:
     users, items = side(N_USERS, 0, columns), side(N_ITEMS, 1, columns)
-    model = build(kind, users=users, items=items, ensemble_size=2).eval()
-    layout = model.layout
+    model = build(kind, users=users, items=items).eval()
+    users, layout = with_histories(users, items), model.layout
     (u, b_u), (v, b_i) = (
         layout.of_outputs(tower(of)) for tower, of in ((model.users, users), (model.items, items))
     )
-    assert u.shape == (N_USERS, 2, 2)
+    assert u.shape == (N_USERS, layout.members, 8 // layout.members - 2)
     U, V = model.encode(users, "users"), model.encode(items, "items")
     assert U.shape == (N_USERS, 8)
     assert V.shape == (N_ITEMS, 8)
@@ -185,14 +203,17 @@ def test_weights_come_back_and_copies_are_apart(kind: str) -> None:
 @pytest.mark.parametrize("kind", NAMES)
 def test_a_cold_row_has_the_part_from_features_alone(kind: str) -> None:
     model = build(kind).eval()
-    warm = model.users(USERS).detach()
-    cold = model.users(replace(USERS, warm=torch.zeros_like(USERS.warm))).detach()
-    npt.assert_array_equal(cold, model.users.from_features(USERS).detach())
-    npt.assert_allclose(warm - cold, model.users.ids.weight.detach(), atol=1e-6)
-    assert len(cold.unique(dim=0)) == N_USERS, "features have no effect"
+    for tower_of, of in ((model.users, USERS), (model.items, ITEMS)):
+        if tower_of.reads_history:
+            continue  # has no row of its own
+        warm = tower_of(of).detach()
+        cold = tower_of(replace(of, warm=torch.zeros_like(of.warm))).detach()
+        npt.assert_array_equal(cold, tower_of.from_features(of).detach())
+        npt.assert_allclose(warm - cold, tower_of.ids.weight.detach(), atol=1e-6)
+        assert len(cold.unique(dim=0)) == of.rows, "features have no effect"
     bare = side(3, 0, ())
-    alike = build(kind, users=bare).eval().users(replace(bare, warm=torch.zeros(3, dtype=torch.int64)))
-    npt.assert_array_equal(alike.detach(), alike[:1].expand(3, -1).detach())
+    alike = build(kind, items=bare).eval().items(replace(bare, warm=torch.zeros(3, dtype=torch.int64)))
+    npt.assert_allclose(alike.detach(), alike[:1].expand(3, -1).detach(), atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", NAMES)
@@ -210,13 +231,13 @@ def test_a_row_does_not_depend_on_the_others(kind: str, monkeypatch: pytest.Monk
 def test_chance_has_its_place_in_training_alone(kind: str) -> None:
     quiet = build(kind).encode(USERS, "users")
     model = build(kind, **NOISY.get(kind, {}))
-    model.users.id_dropout = 0.5
+    model.users.id_dropout = 0.5  # towers without rows of their own have no use for it
     assert torch.equal(model.encode(USERS, "users"), quiet)
     assert model.training
     assert not quiet.requires_grad
     torch.manual_seed(0)
     drawn = [model.users(USERS).detach() for _ in range(2)]
-    assert not torch.equal(*drawn)
+    assert torch.equal(*drawn) == (model.users.reads_history and kind not in NOISY)
     torch.manual_seed(0)
     assert torch.equal(model.users(USERS).detach(), drawn[0])
     model.users.id_dropout = 0.0
@@ -228,14 +249,19 @@ def test_a_model_of_this_kind_is_trained_saved_and_loaded(kind: str, tmp_path: P
     rng = np.random.default_rng(0)
     rows = {"user_id": rng.integers(0, 12, 300), "item_id": rng.integers(0, 9, 300), "y": rng.random(300)}
     users = pl.DataFrame({"user_id": range(12), "a": [f"{u % 3}" for u in range(12)], "n": rng.random(12)})
-    schema = {"label": "y", "users": {"a": "category", "n": "number"}}
+    schema = {"label": "y", "timestamp": "t", "users": {"a": "category", "n": "number"}}
+    rows["t"] = rng.permutation(300)
     data = tt.Dataset.of(pl.DataFrame(rows), users, schema=schema).as_train()
-    model = tt.TwoTower(kind=kind, objective="huber", dim=8, epochs=2, threads=1, refit=False).fit(data)
+    ranks = TOWERS.get(kind).reads_history
+    loss = "all_pairs" if ranks else "huber"
+    estimator = tt.TwoTower(kind=kind, objective=loss, dim=8, epochs=2, threads=1, refit=False)
+    model = estimator.fit(data, exclude_seen=not ranks)
     model.save(tmp_path / "bundle")
     again = tt.load(tmp_path / "bundle")
     assert type(again.model.users) is TOWERS.get(kind)
     assert again.model.config == model.model.config
-    assert np.array_equal(again.predict(data), model.predict(data))
+    assert ranks or np.array_equal(again.predict(data), model.predict(data))
+    assert np.array_equal(again.catalogue.users.vectors, model.catalogue.users.vectors)
     asked = [tt.Query(user=3), tt.Query(features={"a": "1", "n": 0.5}), tt.Query(history=[1, 4])]
     assert again.recommend(asked, k=5).equals(model.recommend(asked, k=5))
 
@@ -268,9 +294,10 @@ def test_every_weight_is_a_parameter_with_a_gradient(kind: str) -> None:
     step(model)
     assert all(gradient.any() for gradient in gradients(model).values()), "a weight learns nothing"
     tables = set(model.row_tables())
-    assert tables == {
-        f"{which}.{name}.weight" for which in ("users", "items") for name in ("ids", "features")
-    }
+    sides = ("users.inputs", "items") if model.users.reads_history else ("users", "items")
+    named = {f"{which}.ids.weight" for which in sides}
+    named |= {f"{which}.features.weight" for which in {"users", *sides}}
+    assert tables == named
     assert set(model.state_dict()) - {"mean"} >= set(gradients(model)) > tables
     sparse = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.is_sparse}
     assert sparse == tables
@@ -297,7 +324,9 @@ def test_large_and_small_tables_give_the_same_vectors_and_gradients(kind: str) -
 def test_gradients_are_finite_differences(kind: str, large: bool, normalise: bool) -> None:
     model = build(kind, large=large, normalise=normalise).double()
     generator = torch.Generator().manual_seed(5)
-    sides = [replace(of, dense=of.dense.double()) for of in (USERS, ITEMS)]
+    users, items = (replace(of, dense=of.dense.double()) for of in (USERS, ITEMS))
+    assert users.history is not None
+    sides = [replace(users, history=replace(users.history, catalogue=items)), items]
     slopes = [torch.randn(n, 8, generator=generator).double() for n in (N_USERS, N_ITEMS)]
 
     def value() -> torch.Tensor:

@@ -11,11 +11,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.linalg import lapack
 
 from twotower.baselines.baseline import FloatArray, IntArray
 from twotower.baselines.feedback import Feedback
@@ -23,6 +20,7 @@ from twotower.baselines.ranking import ScoreBaseline, above_zero
 from twotower.baselines.search import Ladder, Setting
 from twotower.core.wording import count_of
 from twotower.errors import DataError, TrainingError
+from twotower.kernels.zero_diagonal import zero_diagonal_ridge
 
 L2 = Ladder(tuple(0.15625 * 2.0 ** (step / 2) for step in range(35)), start=20, strides=(2, 1))
 """Values of ``l2`` that tuning may try, in factors of 1.4 from 0.16 to 20,480; it starts at 160."""
@@ -79,7 +77,12 @@ class EASE(ScoreBaseline):
         for rows, overlap in feedback.overlaps():
             gram[rows] = overlap
         gram[np.diag_indices(n_items)] += self.l2
-        self.weights = _weights(gram)
+        try:
+            self.weights = zero_diagonal_ridge(gram)
+        except np.linalg.LinAlgError:
+            raise TrainingError(
+                "could not solve EASE's normal equations; raise l2 to improve their conditioning"
+            ) from None
 
     def _scores(self, users: IntArray) -> FloatArray:
         assert self.feedback is not None  # checked by `rank`
@@ -90,19 +93,3 @@ class EASE(ScoreBaseline):
 def memory() -> int:
     """Return the machine's memory in bytes."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-def _weights(gram: NDArray[Any]) -> NDArray[Any]:
-    """Return B (n, n) for a positive definite ``gram`` (n, n), whose memory it overwrites."""
-    # LAPACK needs column-major order, which the transposed view of a symmetric matrix has without a copy.
-    potrf, potri = lapack.get_lapack_funcs(("potrf", "potri"), (gram,))
-    factor, failed = potrf(gram.T, lower=1, overwrite_a=1, clean=0)
-    inverse, failed_too = (factor, failed) if failed else potri(factor, lower=1, overwrite_c=1)
-    if failed or failed_too:
-        raise TrainingError("could not solve EASE's normal equations; raise l2 to improve their conditioning")
-    weights: NDArray[Any] = inverse.T  # row-major; the upper triangle is filled
-    for row in range(1, len(weights)):
-        weights[row, :row] = weights[:row, row]
-    weights /= -weights.diagonal().copy()
-    np.fill_diagonal(weights, 0.0)
-    return weights

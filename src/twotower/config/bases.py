@@ -22,8 +22,9 @@ class ModelConfig(Section):
     """``[model]``: the two towers. Each kind of towers has these settings and its own."""
 
     kind: Annotated[str, PartName("twotower.towers.registry:TOWERS")] = "linear"
-    """The towers: ``linear`` (vectors are a linear function of features and id) or ``mlp`` (with hidden
-    layers); or the name of a kind of your own."""
+    """The towers: ``linear`` (vectors are a linear function of features and id), ``mlp`` (with hidden layers)
+    or ``item_item`` (a user is the sum of its history's rows of an item-item matrix); or the name of a kind
+    of your own."""
     dim: Annotated[int, Field(ge=4)] = 64
     """Length of the vectors, including the two entries for the biases."""
     ensemble_size: Literal["auto"] | Count = "auto"
@@ -208,8 +209,8 @@ class TrainingConfig(Section):
 
     trainer: Annotated[str, PartName("twotower.training.registry:TRAINERS", ("auto",))] = "auto"
     """``als`` (alternating least squares) solves linear towers with objective ``all_pairs`` in closed form,
-    ``variational`` those with ``squared``; ``gradients`` trains all towers with all objectives. ``auto``: the
-    closed form where there is one."""
+    ``variational`` those with ``squared``, ``ease`` towers of kind ``item_item``; ``gradients`` trains
+    all other towers with all objectives. ``auto``: the closed form where there is one."""
     epochs: Count = 60
     """Maximum number of passes over the training pairs; early stopping usually ends sooner."""
     patience: Count = 6

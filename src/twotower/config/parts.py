@@ -140,18 +140,26 @@ def trainer_of(model: ModelConfig, objective: ObjectiveConfig, training: Trainin
     """Return the name of the trainer; for "auto" the first that can train these towers by this objective.
 
     Raises:
-        ValueError: the trainer that is named can't.
+        ValueError: the trainer that is named can't; or none can.
     """
     trainers = TRAINING.registry
+    towers = f"towers of kind '{model.kind}'{' that are normalised' if model.normalise else ''}"
     able = [name for name in trainers.names() if trainers.get(name).trains(model, objective)]
+    if not able:
+        fitting = [
+            name
+            for name, config in OBJECTIVE.configs()
+            if any(trainers.get(one).trains(model, config()) for one in trainers.names())
+        ]
+        fix = f"use objective {' or '.join(map(repr, fitting))}" if fitting else "use other towers"
+        raise ValueError(f"no trainer can train {towers} by objective '{objective.name}'; {fix}")
     if training.trainer == AUTO:
         return able[0]
     if training.trainer not in able:
         TRAINING.part(training.trainer)  # an error of its own if there is none
         raise ValueError(
-            f"training.trainer = '{training.trainer}' can't train towers of kind '{model.kind}'"
-            f"{' that are normalised' if model.normalise else ''} by objective '{objective.name}'; use "
-            f"{' or '.join(repr(one) for one in able)}"
+            f"training.trainer = '{training.trainer}' can't train {towers} by objective '{objective.name}'; "
+            f"use {' or '.join(repr(one) for one in able)}"
         )
     return training.trainer
 

@@ -67,9 +67,12 @@ class Fit:
                 "rates": outcome.rates,
                 "history": history,
                 "refined": bool(refined),
+                "chosen": setup.trainer.chosen(),
             }
         everything = train.joined(validation)
         setup = prepare(settings, everything, rule, self.device)
+        if chosen := earlier.get("chosen"):
+            setup.trainer.choose(chosen)
         refitted = Loop(setup.trainer, "refit", mark, checkpoints, callbacks).run(
             None,
             epochs=earlier["best_epoch"],

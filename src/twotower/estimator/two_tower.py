@@ -46,8 +46,9 @@ class TwoTower:
     TwoTower(dim=32, objective='huber', learning_rate=0.01)
 
     Args:
-        kind: The towers: ``linear`` (vectors are a linear function of features and id) or ``mlp`` (with
-            hidden layers); or the name of a kind of your own. Or the class itself, derived from
+        kind: The towers: ``linear`` (vectors are a linear function of features and id), ``mlp`` (with hidden
+            layers) or ``item_item`` (a user is the sum of its history's rows of an item-item matrix); or the
+            name of a kind of your own. Or the class itself, derived from
             `twotower.towers.Tower`; its settings are keywords too. None: ``linear``.
         dim: Length of the vectors, including the two entries for the biases.
         ensemble_size: Number of small models in one. Each has an equal share of ``dim`` and of the last
@@ -90,9 +91,10 @@ class TwoTower:
             of the noise of the training pairs. ``auto``: 0.33 with ``all_pairs``, 0.13 with ``squared`` in
             closed form, else 0.07 to predict a label and 0.015 to rank.
         trainer: ``als`` (alternating least squares) solves linear towers with objective ``all_pairs`` in
-            closed form, ``variational`` those with ``squared``; ``gradients`` trains all towers with all
-            objectives. ``auto``: the closed form where there is one. Or a class of your own, derived from
-            `twotower.training.Trainer`; its settings are keywords too.
+            closed form, ``variational`` those with ``squared``, ``ease`` towers of kind ``item_item``;
+            ``gradients`` trains all other towers with all objectives. ``auto``: the closed form where there
+            is one. Or a class of your own, derived from `twotower.training.Trainer`; its settings are
+            keywords too.
         epochs: Maximum number of passes over the training pairs; early stopping usually ends sooner.
         batch_size: With ``gradients``, as the following: pairs per step. ``auto``: about 12 steps per epoch,
             between 8,192 and 1,048,576 pairs.
@@ -109,6 +111,9 @@ class TwoTower:
         weight_decay: Decoupled weight decay of the layers' weights (Loshchilov and Hutter 2019).
         clip_norm: Maximum norm of the gradient of the layers' weights; ``"none"``: no clipping.
         refit: Whether to train again on training and validation set together, for the best number of epochs.
+        ridge: With ``ease``: strength of the ridge on an item's row of the item-item
+            matrix, in units of the root of the item's sum of squared grades times the items' mean of it.
+            ``auto``: chosen on the validation set.
         posterior: With objective ``squared``: whether the vectors of the ids are replaced by their posterior
             means if that improves the validation metric. Not done with ``normalise`` or without
             ``regularisation``.
@@ -159,6 +164,7 @@ class TwoTower:
         weight_decay: float = 0.01,
         clip_norm: float | None = 5.0,
         refit: bool = True,
+        ridge: Literal["auto"] | float = "auto",
         posterior: bool = True,
         device: str = "auto",
         threads: int | None = None,

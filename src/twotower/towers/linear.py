@@ -38,7 +38,7 @@ class LinearTower(Tower):
     Config: ClassVar[type[ModelConfig]] = LinearConfig
 
     def __init__(
-        self, shape: EncodedShape, n_ids: int, config: ModelConfig, generator: torch.Generator
+        self, shape: EncodedShape, n_ids: int | None, config: ModelConfig, generator: torch.Generator
     ) -> None:
         super().__init__(shape, n_ids, config, config.dim - config.n_members, SCALE, generator)
         self.constant = nn.Parameter(torch.zeros(self.width))

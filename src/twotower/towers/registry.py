@@ -49,6 +49,7 @@ TOWERS: Registry[Tower] = Registry(
     {
         "linear": "linear:LinearTower",
         "mlp": "mlp:MLPTower",
+        "item_item": "item_item:ItemItemUsers",
     },
     named=_with_kind,
 )

@@ -36,7 +36,7 @@ class Tower(nn.Module):
 
     Args:
         shape: the columns that the tower will read.
-        n_ids: number of warm ids.
+        n_ids: number of warm ids; None for a tower without rows of its own.
         config: sizes.
         embedded: numbers in the row of each code.
         scale: standard deviation of the initial rows, of ids and of codes.
@@ -55,7 +55,7 @@ class Tower(nn.Module):
     def __init__(
         self,
         shape: EncodedShape,
-        n_ids: int,
+        n_ids: int | None,
         config: ModelConfig,
         embedded: int,
         scale: float,
@@ -68,9 +68,10 @@ class Tower(nn.Module):
         """Share of rows whose id is hidden in training; set by a trainer."""
         self.embedding_dim = embedded
         self.shape = shape
-        self.ids = row_table(n_ids, self.width, scale, generator)
-        with torch.no_grad():
-            self.ids.weight[:, layout.biases] = 0.0  # biases start from none
+        if n_ids is not None:
+            self.ids = row_table(n_ids, self.width, scale, generator)
+            with torch.no_grad():
+                self.ids.weight[:, layout.biases] = 0.0  # biases start from none
         features = row_table(shape.n_codes, embedded, scale, generator)
         self.features: nn.Embedding | torch.Tensor = (
             features if shape.n_codes > LARGE_TABLE else features.weight

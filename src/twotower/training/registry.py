@@ -11,6 +11,7 @@ TRAINERS: Registry[Trainer] = Registry(
     {
         "variational": "closed_form.variational:Variational",
         "als": "closed_form.linear_als:LinearALS",
+        "ease": "closed_form.item_item:Ease",
         "gradients": "gradients:Gradients",
     },
 )

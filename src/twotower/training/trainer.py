@@ -131,6 +131,18 @@ class Trainer(ABC):
         """Take note of whether the last epoch was the best so far."""
         return None
 
+    def notes(self) -> dict[str, float]:
+        """Return what else is worth a place in the record of the last epoch, by names of its own."""
+        return {}
+
+    def chosen(self) -> dict[str, Any]:
+        """Return what validation has chosen, as JSON values, for a refit."""
+        return {}
+
+    def choose(self, chosen: Mapping[str, Any]) -> None:
+        """Take over what `chosen` returned after an earlier phase, instead of choosing."""
+        return None
+
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return the state beside the model, for a checkpoint."""
         return {}

@@ -1,0 +1,111 @@
+"""`ItemItemUsers`: a user is the sum of what it had, as an item-item matrix in two factors has it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, model_validator
+
+from twotower.config import ModelConfig
+from twotower.core.blocks import EncodedShape
+from twotower.towers.arrays import SideArrays
+from twotower.towers.history import History
+from twotower.towers.linear import LinearTower
+from twotower.towers.tower import Tower
+
+
+class ItemItemConfig(ModelConfig):
+    """``item_item``: a user's vector is the sum over its history of a row for each item, times its grade."""
+
+    kind: Literal["item_item"] = "item_item"
+    dim: Annotated[int, Field(ge=4)] = 512
+    """Length of the vectors, including the two entries for the biases. With more than there are items, scores
+    are those of the whole item-item matrix."""
+
+    searched: ClassVar[Mapping[str, Any]] = {"dim": [128, 256, 512]}
+
+    @property
+    def n_members(self) -> int:
+        """Number of members; one unless set."""
+        return 1 if self.ensemble_size == "auto" else self.ensemble_size
+
+    @model_validator(mode="after")
+    def _one_member(self) -> Self:
+        if self.n_members != 1:
+            raise ValueError(
+                f"ensemble_size must be 1 (or 'auto') for towers of kind '{self.kind}', got "
+                f"{self.ensemble_size}"
+            )
+        return self
+
+
+class ItemItemUsers(LinearTower):
+    """Users as what they had: ``sum over items i of grade_i * left_i``; the score of item j is that times
+    ``right_j``, the vector of the item tower, a `LinearTower`.
+
+    So ``left_i . right_j`` is what having i adds to the score of j. An item that is there several times
+    counts once, with its highest grade. A user of whom no item counts has a vector from its own features.
+
+    Attributes:
+        inputs: the tower of ``left``; items without training interactions have it from their features.
+    """
+
+    Config: ClassVar[type[ModelConfig]] = ItemItemConfig
+    reads_history: ClassVar[bool] = True
+    ordered: ClassVar[bool] = False
+
+    def __init__(
+        self, shape: EncodedShape, config: ModelConfig, generator: torch.Generator, inputs: LinearTower
+    ) -> None:
+        super().__init__(shape, None, config, generator)  # a user is its history: no row of its own
+        self.inputs = inputs
+
+    @classmethod
+    def pair(
+        cls,
+        users: tuple[EncodedShape, int],
+        items: tuple[EncodedShape, int],
+        config: Any,
+        generator: torch.Generator,
+    ) -> tuple[Tower, Tower]:
+        """Return both towers; see `Tower.pair`."""
+        inputs, candidates = (LinearTower(*items, config, generator) for _ in range(2))
+        return cls(users[0], config, generator, inputs), candidates
+
+    def forward(self, side: SideArrays) -> torch.Tensor:
+        """Return the vectors of users with their histories, (rows, width)."""
+        vector = self.from_features(side)
+        if side.history is None:
+            return vector
+        history = _distinct(side.history)
+        items, place = torch.unique(history.items, return_inverse=True)
+        summed = F.embedding_bag(
+            place,
+            self.inputs(history.catalogue.take(items)),
+            history.indptr,
+            mode="sum",
+            per_sample_weights=history.grades.to(vector.dtype),
+            include_last_offset=True,
+        )
+        owner = torch.repeat_interleave(history.indptr.diff())
+        counts = torch.zeros(side.rows, dtype=torch.bool, device=vector.device)
+        counts[owner[history.grades > 0]] = True
+        return torch.where(counts[:, None], summed, vector)
+
+
+def _distinct(history: History) -> History:
+    """Return each item of a history once, with its highest grade, in the order of the items."""
+    owner = torch.repeat_interleave(history.indptr.diff())
+    keys = owner * history.catalogue.rows + history.items
+    distinct, place = torch.unique(keys, return_inverse=True)
+    if len(distinct) == len(keys):
+        return history
+    grades = torch.zeros(len(distinct), dtype=history.grades.dtype, device=keys.device)
+    grades = grades.scatter_reduce(0, place, history.grades, "amax")
+    user, items = distinct // history.catalogue.rows, distinct % history.catalogue.rows
+    lengths = torch.bincount(user, minlength=len(history.indptr) - 1)
+    indptr = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+    return History(indptr, items, grades, torch.zeros_like(grades, dtype=torch.float64), history.catalogue)
