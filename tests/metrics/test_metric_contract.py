@@ -35,6 +35,7 @@ from twotower.metrics import (
     metric_of,
     registered,
 )
+from twotower.metrics.checks import checked_values
 from twotower.metrics.registry import main_metric, title_of
 from twotower.metrics.statistics import Measured
 
@@ -425,6 +426,12 @@ def given_value(answer: Any) -> Any:
 def test_a_rating_metric_of_another_shape_is_refused(answer: Any, got: str) -> None:
     with pytest.raises(DataError, match=f"metric 'given' must return one number for each.*got.*{got}"):
         given_value(lambda _: answer)
+
+
+@pytest.mark.parametrize("given", [[["a", "b"]], [[1.0], [2.0, 3.0]], np.array([["a", "b"]])])
+def test_values_without_a_shape_of_their_own_are_shown(given: Any) -> None:
+    with pytest.raises(DataError, match=re.escape(f"metric 'x' must return two numbers; got {given!r}")):
+        checked_values("x", given, (1, 2), "two numbers")
 
 
 class GivenOfLists(CatalogueMetric):

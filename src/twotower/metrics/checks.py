@@ -70,8 +70,13 @@ def checked_values(
         if given is not None and array.dtype.kind not in "US":  # numpy reads None and "1" as numbers
             values = array.astype(np.float64)
     if values.shape != shape or (finite and np.isinf(values).any()):
-        got = f"shape {np.shape(given)}" if values.shape != shape else "an infinite value"
-        got = got if np.ndim(given) else repr(given)[:80]
+        got = "an infinite value"
+        if values.shape != shape:
+            try:
+                size = np.shape(given)
+            except ValueError:  # ragged lists
+                size = ()
+            got = f"shape {size}" if size not in ((), shape) else repr(given)[:80]
         raise DataError(f"metric {metric!r} must return {rule}; got {got}")
     return values
 

@@ -154,7 +154,9 @@ class Objective(ABC):
         """
         found: Any = self(U, V, pairs, workspace=workspace, step=step)
         if isinstance(found, PairLoss) and _alike(found.dU, U) and _alike(found.dV, V):
-            if isinstance(found.loss, Real) and not isinstance(found.loss, bool):
+            if type(found.loss) is float or (
+                isinstance(found.loss, Real) and not isinstance(found.loss, bool)
+            ):
                 return found
             if isinstance(found.loss, torch.Tensor) and found.loss.numel() == 1:
                 return found._replace(loss=float(found.loss))
@@ -187,9 +189,9 @@ class Objective(ABC):
 
 
 def _alike(given: object, vectors: torch.Tensor) -> bool:
-    if not isinstance(given, torch.Tensor):
+    if not isinstance(given, torch.Tensor) or given.shape != vectors.shape:
         return False
-    return (given.shape, given.dtype, given.device) == (vectors.shape, vectors.dtype, vectors.device)
+    return given.dtype is vectors.dtype and given.device == vectors.device
 
 
 def _form(value: object) -> str:
