@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from twotower.baselines.baseline import FloatArray, IntArray
@@ -42,16 +43,57 @@ def top_rows(scores: FloatArray, k: int) -> NDArray[np.int32]:
     """
     n, width = scores.shape
     found = np.full((n, k), -1, dtype=np.int32)
-    taken = min(k, width)
-    if not taken or not n:
-        return found
-    # All scores that reach the k-th highest, including ties, whose order in a partition is undefined.
-    bars = lowest_of_top(scores, taken)  # (n,)
-    for row, (score, bar) in enumerate(zip(scores, bars, strict=True)):
-        chosen = np.flatnonzero((score >= bar) & (score > -np.inf))
-        best = chosen[np.argsort(-score[chosen], kind="stable")[:taken]]
-        found[row, : best.size] = best
+    if n and width:
+        _fill_top(np.ascontiguousarray(scores, dtype=np.float64), found[:, : min(k, width)])
     return found
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+def _fill_top(scores: FloatArray, found: NDArray[np.int32]) -> None:
+    """Write the columns of each row's highest scores, by a heap whose root is the worst entry so far."""
+    k = found.shape[1]
+    value, column = np.empty(k), np.empty(k, dtype=np.int32)
+    for row in range(len(scores)):
+        size = 0
+        for at in range(scores.shape[1]):
+            score = scores[row, at]
+            if score == -np.inf or (size == k and score <= value[0]):
+                continue  # columns ascend, so that an equal score is worse than those before it
+            if size < k:  # sift up
+                place = size
+                size += 1
+                while place and _worse(score, at, value[(place - 1) // 2], column[(place - 1) // 2]):
+                    above = (place - 1) // 2
+                    value[place], column[place] = value[above], column[above]
+                    place = above
+                value[place], column[place] = score, at
+            else:
+                _sift_down(value, column, size, score, at)
+        while size:  # the worst first
+            size -= 1
+            found[row, size] = column[0]
+            if size:
+                _sift_down(value, column, size, value[size], column[size])
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+def _worse(score: float, at: int, than: float, other: int) -> bool:
+    return score < than or (score == than and at > other)
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+def _sift_down(value: FloatArray, column: NDArray[np.int32], size: int, score: float, at: int) -> None:
+    """Put an entry in the place of the root."""
+    place = 0
+    while 2 * place + 1 < size:
+        below = 2 * place + 1
+        if below + 1 < size and _worse(value[below + 1], column[below + 1], value[below], column[below]):
+            below += 1
+        if _worse(score, at, value[below], column[below]):
+            break
+        value[place], column[place] = value[below], column[below]
+        place = below
+    value[place], column[place] = score, at
 
 
 def lowest_of_top(scores: FloatArray, k: int) -> FloatArray:
@@ -80,6 +122,6 @@ def top_mask(scores: FloatArray, k: int) -> NDArray[np.bool_]:
 
 def values_at(values: FloatArray, places: IntArray) -> FloatArray:
     """Return ``values[..., places]``, with the score of a cold item where a position is -1."""
-    taken: FloatArray = values[..., places]
+    taken: FloatArray = values.take(places, axis=-1)  # in row-major order, unlike values[..., places]
     taken[..., places < 0] = COLD
     return taken
