@@ -58,7 +58,7 @@ from twotower.metrics import mean_differences
 from twotower.workflows.reading import check_positives
 from twotower.workflows.stages import Stages
 from twotower.workflows.training import fit
-from twotower.workflows.tuned_baselines import Fitting, given_to_ours, settings_said
+from twotower.workflows.tuned_baselines import NO_GRADES, Fitting, given_to_ours, settings_said
 
 METRICS = ("recall@10", "ndcg@10", "ndcg@100", "recall@20")
 PER_USER = {"method": "per_user", "test": 0.2, "validation": 0.1}
@@ -143,6 +143,7 @@ class Model:
 MODELS = {
     "two-tower": Model(),
     "ids alone": Model(features=False),
+    "item_item": Model({"model.kind": "item_item"}),
     "mlp, softmax": Model({"model.kind": "mlp", "objective.name": "softmax"}),
 }
 
@@ -249,8 +250,8 @@ class Bench:
                 return "the data has no features"
             parts = Parts(_bare(parts.train).as_train(), _bare(parts.validation), _bare(parts.test))
         fitted = fit(config, parts, stages=Stages(), callbacks=[])
-        given = given_to_ours(config, fitted.encoder.schema)
-        times = ", times" if fitted.model.users.reads_history else ""
+        given, users = given_to_ours(config, fitted.encoder.schema), fitted.model.users
+        times = ", times" if users.reads_history and users.ordered else ""
         settings = ", ".join(f"{key} {value}" for key, value in model.settings.items()) or "defaults"
         return fitted, {"given": given + times, "settings": settings, "ours": True}
 
@@ -291,10 +292,8 @@ class Bench:
         for name in sorted(means, key=lambda one: -means[one]["ndcg@10"]):
             about = kept[name].about
             row = " ".join(f"{means[name][m]:9.4f}" for m in METRICS)
-            ours = "*" if about["ours"] else " "
-            print(
-                f" {ours}{name:18s} {row} {about['cpu_seconds']:7.0f}  {about['given']}; {about['settings']}"
-            )
+            ours, told = "*" if about["ours"] else " ", about["given"].replace(NO_GRADES, "ids")
+            print(f" {ours}{name:18s} {row} {about['cpu_seconds']:7.0f}  {told}; {about['settings']}")
         peers = [name for name in kept if not kept[name].about["ours"]]
         for name in [name for name in kept if kept[name].about["ours"] and peers]:
             for metric in METRICS:
