@@ -72,7 +72,7 @@ class Fit:
         everything = train.joined(validation)
         setup = prepare(settings, everything, rule, self.device)
         if chosen := earlier.get("chosen"):
-            setup.trainer.choose(chosen)
+            setup.trainer.take_over(chosen)
         refitted = Loop(setup.trainer, "refit", mark, checkpoints, callbacks).run(
             None,
             epochs=earlier["best_epoch"],

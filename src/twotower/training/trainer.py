@@ -139,7 +139,7 @@ class Trainer(ABC):
         """Return what validation has chosen, as JSON values, for a refit."""
         return {}
 
-    def choose(self, chosen: Mapping[str, Any]) -> None:
+    def take_over(self, chosen: Mapping[str, Any]) -> None:
         """Take over what `chosen` returned after an earlier phase, instead of choosing."""
         return None
 

@@ -132,7 +132,7 @@ class Ease(Solver):
         """Return the best strength of the ridge."""
         return {"ridge": self.given or START * 2.0 ** (self.best or 0.0)}
 
-    def choose(self, chosen: Mapping[str, Any]) -> None:
+    def take_over(self, chosen: Mapping[str, Any]) -> None:
         """Take over the strength of an earlier phase."""
         self.given = float(chosen["ridge"])
 
