@@ -10,12 +10,16 @@ import numpy as np
 import polars as pl
 import pytest
 
+import twotower as tt
+from history_towers import KINDS, data
 from twotower.data.dataset import Dataset
-from twotower.errors import BundleError, MissingExtraError
+from twotower.errors import BundleError, ConfigError, MissingExtraError
 from twotower.estimator import TwoTower
 from twotower.export import onnx as export
+from twotower.recommender.read_histories import past_of
+from twotower.towers.registry import TOWERS
 
-pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra onnx")
 pytest.importorskip("onnxscript", reason="needs the extra onnx")
 
 
@@ -68,6 +72,49 @@ def test_the_written_towers_are_torchs(tmp_path, settings):
         "list_0_codes",
         "list_0_rows",
     }
+
+
+def reading(**settings):
+    """A model whose user tower reads histories; an item is cold."""
+    made = tt.TwoTower(**{"dim": 16, "epochs": 1, "threads": 1, "refit": False, "positive": 3.0} | settings)
+    return made.fit(data().as_train(), progress=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [{"kind": "item_item"}], ids=["item_item"])
+def test_histories_are_read_as_by_the_model(tmp_path, settings):
+    """Vectors of trained users, and of someone new with labels, from the rows and grades of their items."""
+    model = reading(**settings)
+    found = export.export_onnx(model, tmp_path)
+    assert all(tower.difference < 1e-5 for tower in found.values())
+    assert set(found["users"].inputs) == {"numbers", "history_items", "history_grades"}
+    session = onnxruntime.InferenceSession(str(found["users"].path), providers=["CPUExecutionProvider"])
+    queries = tt.Query(features={"age": 31.0}, history=[101, 107, 103], labels=[5.0, None, 1.0])
+    asked = model.query_encoder.encode(tt.Queries.of(queries)).asked
+    for past, numbers, vectors in (
+        (past_of(model.interactions), model.users.arrays.dense, model.users.vectors),
+        (model.histories.past(asked)[0], asked.features.dense, model.encode_queries(queries)),
+    ):
+        longest = past.lists.lengths.max() + 1
+        items, grades = (
+            np.zeros((past.n_users, longest), np.int64),
+            np.zeros((past.n_users, longest), np.float32),
+        )
+        for row in range(past.n_users):
+            own = past.lists.span(row)
+            n = own.stop - own.start
+            items[row, :n], grades[row, :n] = past.item[own] + 1, past.label[own]
+        given = {"numbers": numbers.numpy(), "history_items": items, "history_grades": grades}
+        (written,) = session.run(None, given)
+        np.testing.assert_allclose(written, vectors, rtol=1e-4, atol=1e-5)
+
+
+def test_a_tower_that_onnx_has_no_words_for_is_refused(tmp_path):
+    with TOWERS.temporarily(**KINDS):
+        model = reading(kind="sum", objective="softmax")
+        with pytest.raises(ConfigError, match="SumTower read histories, and can't be written as ONNX"):
+            export.export_onnx(model, tmp_path / "towers")
+    assert list((tmp_path / "towers").iterdir()) == []
 
 
 def test_a_tower_that_differs_is_not_written(tmp_path, monkeypatch):

@@ -42,6 +42,10 @@ NOISY: dict[str, dict[str, Any]] = {
 }
 """Settings with which outputs are random in training."""
 NAMES = [*TOWERS.names(), "gated"]
+READERS: list[tuple[str, dict[str, Any]]] = [
+    (kind, {}) for kind in TOWERS.names() if TOWERS.get(kind).reads_history
+]
+"""Kinds that read histories, with settings."""
 COLUMNS = ("x", "c", "b")
 
 
@@ -283,6 +287,48 @@ def test_a_bundle_of_ones_own_kind_says_what_it_lacks(tmp_path: Path) -> None:
         tt.load(tmp_path / "bundle")
     with pytest.raises(tt.errors.ConfigError, match="'kind' must be a name or a subclass of Tower, got dict"):
         tt.TwoTower(kind=dict)  # type: ignore[arg-type]
+
+
+# histories
+
+
+def padded(history: History, rows: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return items and grades of histories as `Tower.padded` takes them, with two columns to spare."""
+    lengths = history.indptr.diff().tolist()
+    items, grades = (
+        torch.zeros(rows, max(lengths) + 2, dtype=of.dtype) for of in (history.items, history.grades)
+    )
+    for row, n in enumerate(lengths):
+        own = slice(int(history.indptr[row]), int(history.indptr[row + 1]))
+        items[row, :n], grades[row, :n] = history.items[own] + 1, history.grades[own]
+    grades[items == 0] = 7.0  # whatever it is, it counts for nothing
+    return items, grades
+
+
+@pytest.mark.parametrize("liked", [True, False])
+@pytest.mark.parametrize(("kind", "settings"), READERS)
+def test_all_ways_to_read_a_history_agree(kind: str, settings: dict[str, Any], liked: bool) -> None:
+    """As in training, without gradients, with rows made once, padded; none is an empty one."""
+    model, past = build(kind, **settings).eval(), USERS.history
+    assert past is not None
+    if liked:
+        past = replace(past, grades=torch.ones_like(past.grades))
+    users, tower = replace(USERS, history=past), model.users
+    trained = tower(users).detach()
+    with torch.no_grad():
+        npt.assert_allclose(tower(users), trained, atol=1e-5)
+        prepared = tower.prepared(ITEMS)
+        assert prepared is not None
+        npt.assert_allclose(
+            tower(replace(users, history=replace(past, prepared=prepared))), trained, atol=1e-5
+        )
+        alone = tower.padded(tower.from_features(users), *padded(past, users.rows), prepared)
+        npt.assert_allclose(alone, trained, atol=1e-5)
+        nothing = past.take(torch.full((users.rows,), -1))
+        expected = tower.from_features(users)
+        for history in (None, nothing, replace(nothing, prepared=prepared)):
+            npt.assert_allclose(tower(replace(users, history=history)), expected, atol=1e-6)
+        npt.assert_allclose(trained[1], expected[1], atol=1e-6)  # did nothing
 
 
 # gradients and torch's tools

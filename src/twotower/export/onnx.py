@@ -2,7 +2,8 @@
 
 Each tower is one file, from encoded features (what `SideEncoder` gives) to finished vectors: the dot product
 of a user's and an item's is the score. Lists of codes come as two flat inputs, the codes and the row that
-each belongs to.
+each belongs to. A user tower that reads histories has them padded: a row of items a user, oldest first, and
+what each counts. Items are known by their rows in the model; new ones need another export.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,13 @@ from twotower.core.atomic import disk_errors, replacing, write_text
 from twotower.core.blocks import Bag, Codes
 from twotower.errors import BundleError, MissingExtraError
 from twotower.recommender import Recommender
-from twotower.towers import SideArrays, finished
+from twotower.towers import History, SideArrays, finished
 
 OPSET = 18
 TOLERANCE = 1e-4
 """Largest allowed difference between ONNX Runtime's and torch's vectors, relative to the largest number."""
 _ROWS = 4096  # of each check
+_LONGEST = 12  # items of the histories of a check, so that it stays small
 
 
 @dataclass(frozen=True)
@@ -109,8 +111,18 @@ class _Tower(nn.Module):
         self.bags = sum(form.kind is Bag for form in forms)
         self.n_codes = sum(form.kind is Codes for form in forms)
         # Row 0 is a cold row's, which adds nothing.
-        ids = self.tower.ids.weight.detach()
+        self.has_ids = hasattr(self.tower, "ids")
+        ids = self.tower.ids.weight.detach() if self.has_ids else torch.zeros(0, self.tower.width)
         self.register_buffer("ids", torch.cat([torch.zeros(1, ids.shape[1]), ids]))
+        self.reads = which == "users" and self.tower.reads_history
+        self.catalogue = recommender.items.arrays
+        if self.reads:
+            assert self.catalogue is not None
+            with torch.no_grad():
+                rows = self.tower.prepared(self.catalogue)
+            self.n_prepared = 0 if rows is None else len(rows)
+            for number, row in enumerate(rows or ()):
+                self.register_buffer(f"prepared_{number}", row)
         self.register_buffer("table", self.tower.table.detach())
         self.register_buffer("sd", torch.tensor(recommender.target.sd, dtype=torch.float32))
         last = torch.zeros(model.dim)
@@ -124,8 +136,10 @@ class _Tower(nn.Module):
 
     def names(self) -> list[str]:
         """Return the names of the inputs, in order."""
-        names = ["id"] + (["numbers"] if self.n_dense else []) + (["codes"] if self.n_codes else [])
-        return names + [f"list_{n}_{part}" for n in range(self.bags) for part in ("codes", "rows")]
+        names = ["id"] if self.has_ids else []
+        names += (["numbers"] if self.n_dense else []) + (["codes"] if self.n_codes else [])
+        names += [f"list_{n}_{part}" for n in range(self.bags) for part in ("codes", "rows")]
+        return names + (["history_items", "history_grades"] if self.reads else [])
 
     def shapes(self) -> dict[str, str]:
         """Return a description of each input."""
@@ -133,6 +147,9 @@ class _Tower(nn.Module):
             "id": "int64 (rows,): 0 for a cold row, else 1 + the id's place among the warm ids",
             "numbers": f"float32 (rows, {self.n_dense}): every dense block, side by side",
             "codes": f"int64 (rows, {self.n_codes}): rows of the feature table of {len(self.table)}",
+            "history_items": "int64 (rows, length): 1 + the row of each item in the model, oldest first"
+            + f"{self._longest()}; 0 after the end",
+            "history_grades": "float32 (rows, length): what each counts, 1 for one that was liked",
         }
         return {
             name: said.get(
@@ -145,11 +162,14 @@ class _Tower(nn.Module):
             for name in self.names()
         }
 
+    def _longest(self) -> str:
+        longest = getattr(self.model.config, "max_history", None) if self.reads else None
+        return "" if longest is None else f", the last {longest} at most"
+
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         """Return finished vectors (rows, dim)."""
         given = dict(zip(self.names(), inputs, strict=True))
-        warm = given["id"]
-        rows = warm.shape[0]
+        rows = given["id" if self.has_ids else "history_items"].shape[0]
         tower = self.tower
         parts = [F.embedding(given["codes"], self.table).flatten(1)] if self.n_codes else []
         for number in range(self.bags):
@@ -157,8 +177,14 @@ class _Tower(nn.Module):
             place = given[f"list_{number}_rows"].unsqueeze(1)
             total = torch.zeros(rows, entries.shape[1]).scatter_add(0, place.expand_as(entries), entries)
             count = torch.zeros(rows, 1).scatter_add(0, place, torch.ones_like(entries[:, :1]))
-            parts.append(total / count.clamp(min=1.0))
-        out = tower.combined(rows, given.get("numbers"), parts) + F.embedding(warm, self.ids)
+            count = count.clamp(min=1.0)
+            parts.append(total / (count.sqrt() if tower.by_root else count))
+        out = tower.combined(rows, given.get("numbers"), parts)
+        if self.has_ids:
+            out = out + F.embedding(given["id"], self.ids)
+        if self.reads:
+            prepared = tuple(getattr(self, f"prepared_{number}") for number in range(self.n_prepared))
+            out = tower.padded(out, given["history_items"], given["history_grades"], prepared)
         vectors = self.model.vectors_of(out, self.which)
         if self.which == "items":
             return vectors
@@ -181,13 +207,34 @@ class _Tower(nn.Module):
             entries = below(len(self.table), int(indptr[-1]))
             bags.append((indptr, entries))
             flat += [entries, torch.arange(rows).repeat_interleave(length)]
-        inputs = [warm, *([dense] if self.n_dense else []), *([codes] if self.n_codes else []), *flat]
-        return SideArrays(warm, dense, codes, tuple(bags), self.shape), tuple(inputs)
+        inputs = [
+            *([warm] if self.has_ids else []),
+            *([dense] if self.n_dense else []),
+            *([codes] if self.n_codes else []),
+            *flat,
+        ]
+        side = SideArrays(warm, dense, codes, tuple(bags), self.shape)
+        if not self.reads:
+            return side, tuple(inputs)
+        assert self.catalogue is not None
+        longest = min(getattr(self.model.config, "max_history", _LONGEST), _LONGEST)
+        length = below(longest + 1, rows)
+        length[-1] = longest  # a batch without any history has no length
+        there = torch.arange(longest) < length[:, None]
+        items = torch.where(there, 1 + below(self.catalogue.rows, rows, longest), 0)
+        grades = torch.rand(rows, longest, generator=draw)
+        grades[below(2, rows) == 0] = 1.0
+        indptr = torch.cat([torch.zeros(1, dtype=torch.int64), length.cumsum(0)])
+        times = torch.arange(int(indptr[-1])).double()
+        history = History(indptr, items[there] - 1, grades[there], times, self.catalogue)
+        return replace(side, history=history), (*inputs, items, grades)
 
 
 def _graph(tower: _Tower) -> bytes:
     _, inputs = tower.example(5, 0)
+    tower(*inputs)  # an error of the tower is not one of the exporter
     each = {0: torch.export.Dim.DYNAMIC}
+    padded = each | {1: torch.export.Dim.DYNAMIC}
     buffer = io.BytesIO()
     with torch.no_grad(), _quiet_exporter():
         program = torch.onnx.export(
@@ -196,7 +243,9 @@ def _graph(tower: _Tower) -> bytes:
             input_names=tower.names(),
             output_names=["vector"],
             opset_version=OPSET,
-            dynamic_shapes=(tuple(each for _ in inputs),),
+            dynamic_shapes=(
+                tuple(padded if name.startswith("history_") else each for name in tower.names()),
+            ),
             dynamo=True,
             verbose=False,
         )

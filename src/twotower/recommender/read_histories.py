@@ -18,6 +18,8 @@ from twotower.recommender.row_queries import RowQueries
 from twotower.targets.target import history_grades
 from twotower.towers import History, SideArrays
 
+_PREPARED = 1 << 25
+"""Numbers of the items' vectors up to which what the user tower reads of each item is kept."""
 _AT_ONCE = 250_000
 """Entries of histories that a forward pass reads for explanations, so that memory does not grow with them."""
 
@@ -37,6 +39,15 @@ class ReadHistories(Histories):
         arrays = self.catalogue.items.arrays
         assert arrays is not None
         return arrays
+
+    @cached_property
+    def prepared(self) -> tuple[torch.Tensor, ...] | None:
+        """What the user tower reads of each item, made once; None for a large catalogue."""
+        model = self.towers.model
+        if self.items.rows * model.dim > _PREPARED:
+            return None
+        with torch.no_grad():
+            return model.users.prepared(self.items)
 
     @cached_property
     def item_vectors(self) -> F32:
@@ -127,6 +138,11 @@ class ReadHistories(Histories):
         other.__dict__["items"] = SideArrays.joined([self.items, arrays])
         other.__dict__["item_vectors"] = np.concatenate([self.item_vectors, vectors])
         other.__dict__["typical"] = self.typical
+        if self.prepared is not None:
+            with torch.no_grad():
+                own = self.towers.model.users.prepared(arrays)
+            assert own is not None
+            other.__dict__["prepared"] = tuple(map(torch.cat, zip(self.prepared, own, strict=True)))
         return other
 
     @cached_property
@@ -191,7 +207,9 @@ class ReadHistories(Histories):
         return SideArrays.joined(parts).take(back)
 
     def _read(self, arrays: SideArrays, past: Pairs) -> F32:
-        return self.towers.vectors(replace(arrays, history=History.of(past, self.items)), "users")
+        return self.towers.vectors(
+            replace(arrays, history=History.of(past, self.items, self.prepared)), "users"
+        )
 
 
 def past_of(interactions: Interactions) -> Pairs:

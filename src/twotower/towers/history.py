@@ -25,6 +25,7 @@ class History:
             `twotower.targets.target.history_grades`.
         times: float64 (m,), seconds since 1970-01-01 UTC.
         catalogue: the encoded items, warm and cold, that ``items`` are rows of.
+        prepared: what `Tower.prepared` gave for the catalogue; None if nothing is prepared.
     """
 
     indptr: torch.Tensor
@@ -32,15 +33,18 @@ class History:
     grades: torch.Tensor
     times: torch.Tensor
     catalogue: SideArrays
+    prepared: tuple[torch.Tensor, ...] | None = None
 
     @classmethod
-    def of(cls, past: Pairs, catalogue: SideArrays) -> History:
+    def of(
+        cls, past: Pairs, catalogue: SideArrays, prepared: tuple[torch.Tensor, ...] | None = None
+    ) -> History:
         """Return pairs with times, on the device of the items; their labels are grades."""
         assert past.time is not None
         columns = (past.indptr, past.item.astype(np.int64), past.label, past.time)
         device = catalogue.warm.device
         indptr, items, grades, times = (torch.from_numpy(column).to(device) for column in columns)
-        return cls(indptr, items, grades, times, catalogue)
+        return cls(indptr, items, grades, times, catalogue, prepared)
 
     def take(self, rows: torch.Tensor) -> History:
         """Return the histories of rows, int64 (m,); -1 has an empty one."""

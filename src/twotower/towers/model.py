@@ -97,12 +97,14 @@ class TwoTowerModel(nn.Module):
             which: "users" or "items".
         """
         was_training = self.training
-        self.eval()
+        if was_training:
+            self.eval()
         tower = self.user_vectors if which == "users" else self.item_vectors
         every = torch.arange(side.rows, device=side.warm.device)
         chunks = torch.split(every, CHUNK)
         parts = [tower(side.take(rows) if side.rows > CHUNK else side) for rows in chunks]
-        self.train(was_training)
+        if was_training:
+            self.train()
         vectors = torch.cat(parts)
         return vectors / self.layout.members if which == "users" else vectors
 

@@ -19,7 +19,7 @@ from twotower.config import ModelConfig
 from twotower.core.blocks import EncodedShape
 from twotower.core.registry import reference
 from twotower.core.reprs import shortened
-from twotower.errors import TrainingError
+from twotower.errors import ConfigError, TrainingError
 from twotower.kernels.layout import VectorLayout
 from twotower.towers.arrays import SideArrays
 from twotower.towers.layers import row_table
@@ -51,6 +51,9 @@ class Tower(nn.Module):
     ordered: ClassVar[bool] = True
     """Whether histories are read in the order of time. If not, they need no times, and a user is one query in
     training, whose history holds its own targets: its trainer must leave them out."""
+
+    by_root: ClassVar[bool] = False
+    """Whether a list is the sum of its codes' rows divided by the root of their number, not by the number."""
 
     def __init__(
         self,
@@ -124,6 +127,32 @@ class Tower(nn.Module):
         """Return the part of the vector from features, without the id, (rows, dim - members)."""
         return self.combined(side.rows, side.dense, self._coded(side))
 
+    def prepared(self, catalogue: SideArrays) -> tuple[torch.Tensor, ...] | None:
+        """Return what is read of each item of a catalogue in any history, (rows, ...) each, so that it is
+        made once for many queries; None where there is nothing to gain. The tower gets it back as
+        `History.prepared`.
+        """
+        return None
+
+    def padded(
+        self, vector: torch.Tensor, items: torch.Tensor, grades: torch.Tensor, rows: tuple[torch.Tensor, ...]
+    ) -> torch.Tensor:
+        """Return what `forward` does, (rows, width), in operations that ONNX can express.
+
+        Args:
+            vector: (rows, width), from features.
+            items: int64 (rows, length), oldest first: 1 + the item's row; 0 after the end.
+            grades: float32 (rows, length).
+            rows: from `prepared`, for the catalogue of the model.
+
+        Raises:
+            ConfigError: there are no such operations for this tower.
+        """
+        raise ConfigError(
+            f"towers of {type(self).__name__} read histories, and can't be written as ONNX: the class has no "
+            "method padded; export a model of another kind, or write the method"
+        )
+
     @abstractmethod
     def combined(self, rows: int, numbers: torch.Tensor | None, coded: list[torch.Tensor]) -> torch.Tensor:
         """Return the part of the vector from features, (rows, dim - members).
@@ -157,4 +186,8 @@ class Tower(nn.Module):
         else:
             table, single, bags = self.features, side.codes, list(side.bags)
         parts = [self._joined(single, table)] if single.shape[1] else []
-        return parts + [F.embedding_bag(codes, table, indptr[:-1], mode="mean") for indptr, codes in bags]
+        means = [F.embedding_bag(codes, table, indptr[:-1], mode="mean") for indptr, codes in bags]
+        if not self.by_root:
+            return parts + means
+        roots = [indptr.diff().clamp(min=1).sqrt()[:, None] for indptr, _ in bags]
+        return parts + [mean * root for mean, root in zip(means, roots, strict=True)]
