@@ -174,7 +174,7 @@ def test_scikit_learn_clones_it():
     assert copy == one
     assert copy is not one
     assert copy.set_params(dim=32) is copy
-    assert (copy.model.dim, one.model.dim) == (32, 64)
+    assert (copy.model.dim, one.model.dim) == (32, "auto")
     assert copy != one
     assert one != "TwoTower"
 

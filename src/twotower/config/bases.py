@@ -25,8 +25,12 @@ class ModelConfig(Section):
     """The towers: ``linear`` (vectors are a linear function of features and id), ``mlp`` (with hidden layers)
     or ``item_item`` (a user is the sum of its history's rows of an item-item matrix); or the name of a kind
     of your own."""
-    dim: Annotated[int, Field(ge=4)] = 64
-    """Length of the vectors, including the two entries for the biases."""
+    dim: Literal["auto"] | Annotated[int, Field(ge=4)] = "auto"
+    """Length of the vectors, including the two entries for the biases. ``auto``: 64, with ``item_item`` 512;
+    with ``linear`` and ``all_pairs`` 64, 128, 256 or 512, the largest whose validation metric is at least 1%
+    above that of half of it."""
+    max_dim: Annotated[int, Field(ge=4)] = 512
+    """Largest length that ``dim = "auto"`` may choose."""
     ensemble_size: Literal["auto"] | Count = "auto"
     """Number of small models in one. Each has an equal share of ``dim`` and of the last hidden layer and its
     own loss; the score is the mean of their scores. ``auto``: 4, or fewer (2 or 1) if each would get less
@@ -37,8 +41,15 @@ class ModelConfig(Section):
     temperature: Positive = 0.1
     """Divisor of the cosine similarity if ``normalise`` is true."""
 
+    auto_dim: ClassVar[int] = 64
+    """Length that ``dim = "auto"`` stands for where none is chosen."""
     searched: ClassVar[Mapping[str, Any]] = {"dim": [32, 64, 96, 128]}
     """Settings that `tune` searches by default, each with its values as a space in TOML has them."""
+
+    @property
+    def length(self) -> int:
+        """``dim``, with "auto" resolved as where none is chosen."""
+        return min(self.auto_dim, self.max_dim) if self.dim == "auto" else self.dim
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -51,19 +62,21 @@ class ModelConfig(Section):
         if self.ensemble_size != "auto":
             return self.ensemble_size
         last = self.widths[-1] if self.widths else 0
-        return next(m for m in (4, 2, 1) if m == 1 or (self.dim % m == 0 == last % m and self.dim >= 8 * m))
+        return next(
+            m for m in (4, 2, 1) if m == 1 or (self.length % m == 0 == last % m and self.length >= 8 * m)
+        )
 
     @model_validator(mode="after")
     def _members_have_equal_parts(self) -> Self:
         last = self.widths[-1] if self.widths else 0
-        for name, size in (("dim", self.dim), ("the last of hidden", last)):
+        for name, size in (("dim", self.length), ("the last of hidden", last)):
             if size % self.n_members:
                 raise ValueError(
                     f"{name} must be a multiple of ensemble_size ({self.ensemble_size}), got {size}"
                 )
-        if self.dim < 4 * self.n_members:
+        if self.length < 4 * self.n_members:
             raise ValueError(
-                f"dim must be at least 4 for each of the {self.ensemble_size} members, got {self.dim}"
+                f"dim must be at least 4 for each of the {self.ensemble_size} members, got {self.length}"
             )
         return self
 
@@ -92,8 +105,8 @@ class ObjectiveConfig(Section):
     regularisation: Literal["auto"] | NotNegative = "auto"
     """L2 regularisation of the vectors, each weighted by the square root of its number of pairs (the same for
     all rows if ``squared`` is solved in closed form); with ``all_pairs`` in units of the noise of the
-    training pairs. ``auto``: 0.33 with ``all_pairs``, 0.13 with ``squared`` in closed form, else 0.07 to
-    predict a label and 0.015 to rank."""
+    training pairs. ``auto``: 0.33 with ``all_pairs`` (linear towers try others on the validation set), 0.13
+    with ``squared`` in closed form, else 0.07 to predict a label and 0.015 to rank."""
 
     implicit: ClassVar[bool]
     """Whether the objective learns to rank from positives rather than to predict a label."""
@@ -141,6 +154,16 @@ class ObjectiveConfig(Section):
     def label_cap(self) -> float | None:
         """Largest label that the model is to predict; None if there is none."""
         return None
+
+    def settled(self, *, solved: bool) -> Self:
+        """Return the settings with every "auto" resolved.
+
+        Args:
+            solved: whether the vectors are solved in closed form.
+        """
+        if self.regularisation != "auto":
+            return self
+        return self.model_copy(update={"regularisation": self.auto_regularisation(solved=solved)})
 
     def auto_regularisation(self, *, solved: bool) -> float:
         """Return the regularisation that "auto" stands for.

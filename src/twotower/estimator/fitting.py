@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numba
 import torch
@@ -14,12 +15,17 @@ from twotower.data.fingerprint import fingerprint_of
 from twotower.errors import ConfigError
 from twotower.estimator.finishing import finish
 from twotower.estimator.settings import Settings
-from twotower.estimator.setup import TrainingSetup, prepare
+from twotower.estimator.setup import TrainingSetup, prepare, rebuilt
 from twotower.evaluation.epochs import EpochValidator, RankingEpochs, RatingEpochs
 from twotower.recommender import Recommender
 from twotower.targets.positive import PositiveRule
 from twotower.training import CallbackList, Checkpoint, Loop
 from twotower.training.checkpoint import LAYOUT
+from twotower.training.choice import Choice
+
+LEAST_JUDGED = 100
+"""Smallest number of users with validation positives from which settings are chosen; with fewer, every "auto"
+keeps its default."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +57,12 @@ class Fit:
         mark = "" if checkpoints is None else mark_of(settings, train, validation, self.exclude_seen)
         found = Checkpoint.read(checkpoints) if self.resume and checkpoints is not None else None
         earlier = found.meta["earlier"] if found is not None else {}
-        if not earlier:
+        if "best_epoch" not in earlier:
             setup = prepare(settings, train, rule, self.device)
             validator = self._validator(setup, train, validation, rule)
+            setup, choice = self._chosen(setup, validator, earlier.get("choice"))
             outcome = Loop(setup.trainer, "train", mark, checkpoints, callbacks).run(
-                validator, epochs=settings.training.epochs, resume=self.resume
+                validator, epochs=settings.training.epochs, resume=self.resume, earlier={"choice": choice}
             )
             refined = setup.trainer.refined(validator, callbacks, outcome.best_epoch)
             history = outcome.history + refined
@@ -63,12 +70,15 @@ class Fit:
                 seen = train.joined(validation) if self.carved else train
                 return finish(setup, train, rule, history, self.exclude_seen, seen=seen)
             earlier = {
+                "choice": choice,
                 "best_epoch": outcome.best_epoch,
                 "rates": outcome.rates,
                 "history": history,
                 "refined": bool(refined),
                 "chosen": setup.trainer.chosen(),
             }
+        if earlier["choice"] is not None:
+            settings = settings.with_choice(Choice(**earlier["choice"]))
         everything = train.joined(validation)
         setup = prepare(settings, everything, rule, self.device)
         if chosen := earlier.get("chosen"):
@@ -77,12 +87,36 @@ class Fit:
             None,
             epochs=earlier["best_epoch"],
             rates=earlier["rates"],
-            resume=found is not None and bool(found.meta["earlier"]),
+            resume=found is not None and "best_epoch" in found.meta["earlier"],
             earlier=earlier,
         )
         if earlier["refined"]:
             setup.trainer.refine(callbacks)
         return finish(setup, everything, rule, earlier["history"] + refitted.history, self.exclude_seen)
+
+    def _chosen(
+        self, setup: TrainingSetup, validator: EpochValidator, choice: dict[str, Any] | None
+    ) -> tuple[TrainingSetup, dict[str, Any] | None]:
+        """Return the set-up for what is chosen on validation, and the choice; as it was before a break."""
+        settings = self.settings
+        if choice is None:
+            found = None
+            sign = 1.0 if validator.higher_is_better else -1.0
+            if validator.users >= LEAST_JUDGED:
+                found = type(setup.trainer).choose(
+                    settings.model,
+                    settings.objective,
+                    setup.task,
+                    lambda model, objective: (
+                        rebuilt(setup, replace(settings, model=model, objective=objective)).trainer
+                    ),
+                    lambda model: sign * validator(model)[validator.by],
+                )
+            if found is None:
+                return setup, None
+            self.callbacks.on_choice(line=str(found))
+            choice = asdict(found)
+        return rebuilt(setup, settings.with_choice(Choice(**choice))), choice
 
     def _validator(
         self, setup: TrainingSetup, train: TrainPart, validation: Dataset, rule: PositiveRule

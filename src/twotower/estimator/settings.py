@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any, TypeVar, get_args
 
@@ -17,6 +17,7 @@ from twotower.objectives import Objective
 from twotower.objectives.registry import settings_of
 from twotower.towers import Tower
 from twotower.training import Trainer
+from twotower.training.choice import Choice
 
 _Section = TypeVar("_Section", bound=BaseModel)
 
@@ -81,6 +82,16 @@ class Settings:
         rule = validated(PositiveConfig, "positive", positive)
         parts = parts_of(values, validated)
         return cls(rule, parts.model, parts.objective, parts.training, int(seed))
+
+    def with_choice(self, choice: Choice) -> Settings:
+        """Return the settings with what validation has chosen."""
+        fields = type(self.objective).model_fields
+        chosen = {"regularisation": choice.regularisation, "hard_weight": choice.hard_weight}
+        return replace(
+            self,
+            model=self.model.model_copy(update={"dim": choice.dim}),
+            objective=self.objective.model_copy(update={k: v for k, v in chosen.items() if k in fields}),
+        )
 
     def params(self) -> dict[str, Any]:
         """Return the keyword arguments that `of` makes these settings from."""

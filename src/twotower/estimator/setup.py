@@ -103,6 +103,27 @@ def prepare(settings: Settings, train: TrainPart, rule: PositiveRule, device: to
     return TrainingSetup(encoder, tables, target, task, trainer(task, parts.training))
 
 
+def rebuilt(setup: TrainingSetup, settings: Settings) -> TrainingSetup:
+    """Return a set-up with new towers for other sizes, regularisation and the like, on the same arrays.
+
+    Args:
+        setup: of the same training set, with the same kinds of towers and objective.
+        settings: of the estimator.
+    """
+    parts, task = settled(settings.model, settings.objective, settings.training), setup.task
+    users, items = task.users, task.items
+    towers = TwoTowerModel(
+        users.shape, items.shape, users.rows, items.rows, parts.model, task.seed, setup.target.base
+    )
+    task = replace(
+        task,
+        model=towers.to(users.dense.device),
+        settings=parts.objective,
+        penalty=strength_of(parts.objective, task.pairs, items.rows),
+    )
+    return setup._replace(task=task, trainer=type(setup.trainer)(task, parts.training))
+
+
 def _histories(
     train: TrainPart,
     tables: Mapping[str, EncodedTable],
@@ -142,12 +163,9 @@ def settled(model: ModelConfig, objective: ObjectiveConfig, training: TrainingCo
     """
     trainer = TRAINERS.get(trainer_of(model, objective, training))
     members = model.n_members if objective.ensembles or model.ensemble_size != "auto" else 1
-    strength = objective.regularisation
-    if strength == "auto":
-        strength = objective.auto_regularisation(solved=trainer.solves)
     return Parts(
-        model.model_copy(update={"ensemble_size": members}),
-        objective.model_copy(update={"regularisation": strength}),
+        model.model_copy(update={"ensemble_size": members, "dim": model.length}),
+        objective.settled(solved=trainer.solves),
         trainer.settled(training, model, objective),
     )
 

@@ -50,7 +50,10 @@ class TwoTower:
             layers) or ``item_item`` (a user is the sum of its history's rows of an item-item matrix); or the
             name of a kind of your own. Or the class itself, derived from
             `twotower.towers.Tower`; its settings are keywords too. None: ``linear``.
-        dim: Length of the vectors, including the two entries for the biases.
+        dim: Length of the vectors, including the two entries for the biases. ``auto``: 64, with ``item_item``
+            512; with ``linear`` and ``all_pairs`` 64, 128, 256 or 512, the largest whose validation metric is
+            at least 1% above that of half of it.
+        max_dim: Largest length that ``dim = "auto"`` may choose.
         ensemble_size: Number of small models in one. Each has an equal share of ``dim`` and of the last
             hidden layer and its own loss; the score is the mean of their scores. ``auto``: 4, or fewer (2 or
             1) if each would get less than 8 of ``dim`` or the sizes don't divide; 1 with ``all_pairs``.
@@ -77,6 +80,10 @@ class TwoTower:
         unobserved_weight: With ``all_pairs``: weight of the target 0 for every pair of user and item, instead
             of ``unobserved_mass``; an interaction has weight 1. ``"none"``: it follows from
             ``unobserved_mass``.
+        hard_weight: With ``all_pairs``: weight of hard negatives: unobserved items that a user is scored high
+            on, drawn anew in each epoch after the fourth, two per interaction, with target 0. Only linear
+            towers use them. ``auto``: 0.1 or 0 (none), by validation, where ``regularisation`` is ``auto``
+            too.
         min_grade: With ``all_pairs`` and a label: target of the interaction with the lowest label. An
             interaction's target is ``min_grade + (1 - min_grade) * rank``, where ``rank`` is that of its
             label in the training set, from 0 to 1; an unobserved pair's is 0. So 0 treats the lowest labels
@@ -88,8 +95,9 @@ class TwoTower:
             in a step; ``"none"``: all.
         regularisation: L2 regularisation of the vectors, each weighted by the square root of its number of
             pairs (the same for all rows if ``squared`` is solved in closed form); with ``all_pairs`` in units
-            of the noise of the training pairs. ``auto``: 0.33 with ``all_pairs``, 0.13 with ``squared`` in
-            closed form, else 0.07 to predict a label and 0.015 to rank.
+            of the noise of the training pairs. ``auto``: 0.33 with ``all_pairs`` (linear towers try others on
+            the validation set), 0.13 with ``squared`` in closed form, else 0.07 to predict a label and 0.015
+            to rank.
         trainer: ``als`` (alternating least squares) solves linear towers with objective ``all_pairs`` in
             closed form, ``variational`` those with ``squared``, ``ease`` towers of kind ``item_item``;
             ``gradients`` trains all other towers with all objectives. ``auto``: the closed form where there
@@ -133,7 +141,8 @@ class TwoTower:
         self,
         *,
         kind: str | type[Tower] | None = None,
-        dim: int = 64,
+        dim: Literal["auto"] | int = "auto",
+        max_dim: int = 512,
         ensemble_size: Literal["auto"] | int = "auto",
         normalise: bool = False,
         temperature: float = 0.1,
@@ -148,6 +157,7 @@ class TwoTower:
         delta: float = 1.0,
         unobserved_mass: float = 12.0,
         unobserved_weight: float | None = None,
+        hard_weight: Literal["auto"] | float = "auto",
         min_grade: float | None = 0.2,
         negatives: int = 4096,
         hard_negatives: int | None = None,

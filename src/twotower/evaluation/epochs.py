@@ -41,10 +41,12 @@ class EpochValidator(ABC):
     """Measures the towers on the validation set.
 
     Attributes:
+        users: number of users that are ranked for; 0 where labels are predicted.
         by: the metric that decides which epoch is best.
         higher_is_better: whether higher values of it are better.
     """
 
+    users: int = 0
     by: ClassVar[str]
     higher_is_better: ClassVar[bool] = False
 
@@ -133,6 +135,7 @@ class RankingEpochs(EpochValidator):
             candidates=positives.interactions.get_column(positives.schema.item).unique() if cold else None,
             barred_seen=exclude_seen,
         )
+        self.users = len(self.task.users)
         popular = [
             self.task.measure(one, MEASURED)[NDCG.name] for one in ByPopularity.each(train, rule, least_grade)
         ]

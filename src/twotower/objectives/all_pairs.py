@@ -32,6 +32,10 @@ class AllPairsConfig(RankingConfig):
     unobserved_weight: NotNegative | None = None
     """Weight of the target 0 for every pair of user and item, instead of ``unobserved_mass``; an interaction
     has weight 1. ``"none"``: it follows from ``unobserved_mass``."""
+    hard_weight: Literal["auto"] | NotNegative = "auto"
+    """Weight of hard negatives: unobserved items that a user is scored high on, drawn anew in each epoch
+    after the fourth, two per interaction, with target 0. Only linear towers use them. ``auto``: 0.1 or 0
+    (none), by validation, where ``regularisation`` is ``auto`` too."""
     min_grade: Annotated[float, Field(ge=0.0, le=1.0)] | None = LEAST_GRADE
     """With a label: target of the interaction with the lowest label. An interaction's target is ``min_grade +
     (1 - min_grade) * rank``, where ``rank`` is that of its label in the training set, from 0 to 1; an
@@ -52,6 +56,11 @@ class AllPairsConfig(RankingConfig):
     def grade_floor(self) -> float | None:
         """``min_grade``."""
         return self.min_grade
+
+    def settled(self, *, solved: bool) -> Self:
+        """Return the settings with every "auto" resolved."""
+        hard = 0.0 if self.hard_weight == "auto" else self.hard_weight
+        return super().settled(solved=solved).model_copy(update={"hard_weight": hard})
 
     def auto_regularisation(self, *, solved: bool) -> float:
         """Return the regularisation that "auto" stands for."""

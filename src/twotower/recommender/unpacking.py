@@ -93,7 +93,7 @@ def unpacked(
     tables, vectors = _json(contents[TABLES]), parse(contents[VECTORS])
     users, items = _series(tables["users"]), _series(tables["items"])
     read = {name: vectors.pop(name) for name in list(vectors) if name.startswith(PREFIX)}
-    check_vectors(vectors, len(users), len(items), config.dim)
+    check_vectors(vectors, len(users), len(items), config.length)
     for what, ids in (("users", users), ("items", items)):
         _check_ids(what, ids)
     model = _model(encoder, config, parse(contents[TOWERS]))

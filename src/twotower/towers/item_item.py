@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from twotower.config import ModelConfig
 from twotower.core.blocks import EncodedShape
@@ -21,10 +21,7 @@ class ItemItemConfig(ModelConfig):
     """``item_item``: a user's vector is the sum over its history of a row for each item, times its grade."""
 
     kind: Literal["item_item"] = "item_item"
-    dim: Annotated[int, Field(ge=4)] = 512
-    """Length of the vectors, including the two entries for the biases. With more than there are items, scores
-    are those of the whole item-item matrix."""
-
+    auto_dim: ClassVar[int] = 512  # with more than there are items, scores are those of the whole matrix
     searched: ClassVar[Mapping[str, Any]] = {"dim": [128, 256, 512]}
 
     @property

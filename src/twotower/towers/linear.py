@@ -40,7 +40,7 @@ class LinearTower(Tower):
     def __init__(
         self, shape: EncodedShape, n_ids: int | None, config: ModelConfig, generator: torch.Generator
     ) -> None:
-        super().__init__(shape, n_ids, config, config.dim - config.n_members, SCALE, generator)
+        super().__init__(shape, n_ids, config, config.length - config.n_members, SCALE, generator)
         self.constant = nn.Parameter(torch.zeros(self.width))
         self.numbers = nn.Parameter(torch.zeros(shape.n_dense, self.width))
         with torch.no_grad():  # features start without effect: the ids alone break the symmetry

@@ -51,14 +51,14 @@ class TwoTowerModel(nn.Module):
         self.mean: torch.Tensor
         generator = torch.Generator().manual_seed(seed)
         self.config = config
-        self.layout = VectorLayout(config.dim, config.n_members)
+        self.layout = VectorLayout(config.length, config.n_members)
         pair = TOWERS.get(config.kind).pair
         self.users, self.items = pair((users, n_users), (items, n_items), config, generator)
 
     @property
     def dim(self) -> int:
         """Length of the vectors, including the two places for biases."""
-        return self.config.dim
+        return self.config.length
 
     def forward(self, users: SideArrays, items: SideArrays) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the vectors of users and items, (rows, dim) each."""

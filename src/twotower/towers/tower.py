@@ -65,7 +65,7 @@ class Tower(nn.Module):
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        layout = VectorLayout(config.dim, config.n_members)
+        layout = VectorLayout(config.length, config.n_members)
         self.width = layout.width  # each member's vector and its bias
         self.id_dropout = 0.0
         """Share of rows whose id is hidden in training; set by a trainer."""

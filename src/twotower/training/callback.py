@@ -41,6 +41,13 @@ class Callback:
                     stacklevel=2,
                 )
 
+    def on_choice(self, *, line: str) -> None:
+        """Settings that were "auto" have been chosen on the validation set, before the first phase.
+
+        Args:
+            line: what was chosen and why.
+        """
+
     def on_phase_start(self, *, phase: str, epochs: int, first_epoch: int, pairs: int) -> None:
         """A phase begins.
 
@@ -111,6 +118,10 @@ class CallbackList(Callback):
     def stop_reason(self) -> str | None:
         """What the first callback that stopped training gave as its reason; None while none has."""
         return next((of._stop_reason for of in self.callbacks if of._stop_reason is not None), None)
+
+    def on_choice(self, *, line: str) -> None:
+        """Call each."""
+        self._call("on_choice", line=line)
 
     def on_phase_start(self, *, phase: str, epochs: int, first_epoch: int, pairs: int) -> None:
         """Call each, and forget what stopped the phase before."""

@@ -60,7 +60,7 @@ class Loop:
         self.trainer, self.model = trainer, trainer.task.model
         self.phase, self.fingerprint = phase, fingerprint
         self.checkpoints, self.callbacks = checkpoints, callbacks
-        self.progress = EarlyStopping(trainer.config.patience)
+        self.progress = EarlyStopping(trainer.config.patience, trainer.least_gain)
         self.history: list[Record] = []
         self.best: dict[str, torch.Tensor] = {}
 

@@ -85,6 +85,10 @@ class EpochLines(Callback):
         self._write = write
         self._phase, self._epochs = "", 0
 
+    def on_choice(self, *, line: str) -> None:
+        """Write what was chosen."""
+        self._write(line)
+
     def on_phase_start(self, *, phase: str, epochs: int, first_epoch: int, pairs: int) -> None:
         """Write what starts."""
         self._phase, self._epochs = phase, epochs
@@ -158,6 +162,10 @@ class EpochBar(_Bar):
         super().__init__()
         self._progress, self._task = progress, TaskID(0)
 
+    def on_choice(self, *, line: str) -> None:
+        """Write what was chosen above the bars."""
+        self._progress.console.print(line, soft_wrap=True, highlight=False)
+
     def on_phase_end(self, *, reason: str) -> None:
         """Leave the bar with what ended the phase."""
         self._progress.update(self._task, description=f"{self._phase}: {reason}")
@@ -180,6 +188,11 @@ class NotebookBar(_Bar):
         self._rows: list[tuple[float, str, str]] = []
         self._total, self._drawn = 1, 0.0
         self._handle: Any = None
+
+    def on_choice(self, *, line: str) -> None:
+        """Show what was chosen."""
+        self._rows.append((1.0, "choice", line))
+        self._draw()
 
     def on_phase_end(self, *, reason: str) -> None:
         """Leave the bar with what ended the phase."""

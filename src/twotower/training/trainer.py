@@ -7,7 +7,7 @@ callbacks and checkpoints.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -21,6 +21,7 @@ from twotower.kernels.pairs import Pairs
 from twotower.objectives import Objective
 from twotower.towers import SideArrays, TwoTowerModel
 from twotower.training.callback import CallbackList, Record
+from twotower.training.choice import Choice
 from twotower.training.queries import TrainQueries
 
 if TYPE_CHECKING:
@@ -72,6 +73,12 @@ class TrainingTask:
         return replace(self.pairs, indptr=self.pairs.indptr[first])
 
 
+Start = Callable[[ModelConfig, ObjectiveConfig], "Trainer"]
+"""Makes a trainer of new towers for other settings."""
+Worth = Callable[[TwoTowerModel], float]
+"""What towers are worth on the validation set; higher is better."""
+
+
 class Trainer(ABC):
     """Finds the weights of a model.
 
@@ -88,6 +95,9 @@ class Trainer(ABC):
 
     def __init__(self, task: TrainingTask, config: Any) -> None:
         self.task, self.config = task, config
+
+    least_gain: ClassVar[float] = 0.0
+    """Smallest share by which the validation metric must get better for patience to start anew."""
 
     @classmethod
     @abstractmethod
@@ -108,6 +118,21 @@ class Trainer(ABC):
     def searched(cls, objective: ObjectiveConfig) -> Mapping[str, Any]:
         """Return the settings that `tune` searches by default, with values as in a space's TOML."""
         return cls.Config.searched
+
+    @classmethod
+    def choose(
+        cls, model: ModelConfig, objective: ObjectiveConfig, first: TrainingTask, start: Start, worth: Worth
+    ) -> Choice | None:
+        """Choose settings that are "auto" on the validation set; None if nothing is chosen.
+
+        Args:
+            model: sizes of the towers, as given.
+            objective: settings of the objective, as given.
+            first: the task with every "auto" at its default.
+            start: makes a trainer for other settings of both.
+            worth: the validation metric; higher is better.
+        """
+        return None
 
     @abstractmethod
     def epoch(self, number: int, callbacks: CallbackList) -> float:

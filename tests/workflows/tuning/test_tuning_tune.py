@@ -140,6 +140,7 @@ def test_no_choice_reads_the_test_set(tuned, folder: Path, config: Config, monke
 
 def test_a_ranking_is_tuned_by_ndcg(folder: Path) -> None:
     settings = ["objective.name=all_pairs", "positive.threshold=3.5", "model.ensemble_size=1"]
+    settings.append("objective.unobserved_weight=0.2")
     config = load_config(folder / "config.toml", settings)
     space = Space(
         {"objective.unobserved_weight": Span(0.05, 0.5), "objective.min_grade": Choices(("none", 0.4))}

@@ -15,6 +15,7 @@ Biases stay zero: the target of an unobserved cell is 0, and a vector can expres
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,10 +23,17 @@ from numpy.typing import NDArray
 
 from twotower.config import ModelConfig, ObjectiveConfig, TrainingConfig
 from twotower.towers import LinearTower, TwoTowerModel
+from twotower.training.callback import CallbackList
+from twotower.training.choice import Choice
+from twotower.training.closed_form.choosing import SPARSE, WIDTHS, Search, widths_for
 from twotower.training.closed_form.feature_ridge import Design, FeatureRidge
+from twotower.training.closed_form.hard_negatives import drawn
 from twotower.training.closed_form.pair_squares import PairSquares
 from twotower.training.closed_form.solver import F32, Solver
-from twotower.training.trainer import TrainingTask
+from twotower.training.trainer import Start, TrainingTask, Worth
+
+EASY_EPOCHS = 4
+"""Epochs without hard negatives: before, the scores don't say yet what is hard."""
 
 
 class ALSConfig(TrainingConfig):
@@ -36,12 +44,15 @@ class LinearALS(Solver):
     """Fits all weights of a model with linear towers; see `Trainer`."""
 
     Config: ClassVar[type[ALSConfig]] = ALSConfig
+    least_gain: ClassVar[float] = 0.002  # what is left after some epochs is the noise of validation
+    number = 0
 
     def __init__(self, task: TrainingTask, config: Any) -> None:
         super().__init__(task, config)
         cell = task.objective.cell_weight(task.pairs.lists.lengths, task.items.rows)
         assert cell is not None
-        self.squares = PairSquares(task.pairs, task.items.rows, cell, task.penalty)
+        self.squares = self.given = PairSquares(task.pairs, task.items.rows, cell, task.penalty)
+        self.hard_weight: float = getattr(task.settings, "hard_weight", 0.0)
         designs = {which: Design.of(side) for which, side in self.sides.items()}
         ridges = self.squares.ridge
         # the prior of a row: rows are weighted by their ridge strength
@@ -57,6 +68,54 @@ class LinearALS(Solver):
         linear = isinstance(model, LinearTower.Config) and not model.normalise
         return linear and objective.quadratic == "cells"
 
+    @property
+    def model(self) -> TwoTowerModel:
+        """The towers."""
+        return self.task.model
+
+    def run(self, number: int) -> None:
+        """Run an epoch, counted from 1."""
+        self.number = number
+        self.solve(self.model)
+
+    def set_regularisation(self, regularisation: float) -> None:
+        """Change the regularisation, in the units of the objective's settings."""
+        started = self.task.settings.regularisation
+        assert started != "auto"
+        self.squares = self.given.scale_ridge(regularisation / started)
+
+    @classmethod
+    def choose(
+        cls, model: ModelConfig, objective: ObjectiveConfig, first: TrainingTask, start: Start, worth: Worth
+    ) -> Choice | None:
+        """Choose width, regularisation and hard negatives; see `Trainer`."""
+        along = objective.regularisation == "auto"
+        if not along and model.dim != "auto":
+            return None
+        rows, settled = first.users.rows + first.items.rows, objective.settled(solved=True)
+        widths = [model.length]
+        if model.dim == "auto":
+            widths = widths_for(len(first.pairs), rows, model.max_dim)
+        given, hard = float(settled.regularisation), getattr(settled, "hard_weight", 0.0)
+        if model.dim == "auto" and len(widths) == 1 and model.max_dim > WIDTHS[0]:
+            return Choice(widths[0], given, hard, "nothing else was tried: the data are large")
+
+        def begin(dim: int, regularisation: float) -> LinearALS:
+            update = {"regularisation": regularisation, "hard_weight": 0.0}
+            trainer = start(model.model_copy(update={"dim": dim}), objective.model_copy(update=update))
+            assert isinstance(trainer, LinearALS)
+            return trainer
+
+        open_weight = along and getattr(objective, "hard_weight", 0.0) == "auto"
+        sparse = first.users.rows * first.items.rows >= SPARSE * len(first.pairs)
+        found = Search(begin, worth).choose(widths, given, along=along, hard=open_weight and sparse)
+        return found if open_weight else replace(found, hard_weight=hard)
+
+    def epoch(self, number: int, callbacks: CallbackList) -> float:
+        """Run a round; see `Trainer`."""
+        self.number = number
+        return super().epoch(number, callbacks)
+
     def solve(self, model: TwoTowerModel) -> float:
         """Solve for the items' and then the users' vectors and for the feature weights; return the loss.
 
@@ -64,14 +123,17 @@ class LinearALS(Solver):
         """
         places = [own[:-1] for own in model.layout.outputs]  # biases stay zero
         every = np.concatenate(places)
-        now = self.vectors(model)
+        now, squares = self.vectors(model), self.squares
+        if self.hard_weight and self.number > EASY_EPOCHS:
+            drawn_now = drawn(now["users"], now["items"], self.task.pairs, [self.task.seed, self.number])
+            squares = squares.with_negatives(*drawn_now, self.hard_weight)
         for which, against in (("items", "users"), ("users", "items")):
             towards = np.zeros_like(now[which])
             towards[:, every] = self.priors[which].fit(now[which][:, every]).honest
             for part in places:
                 other = now[against][:, part]
                 nothing = np.zeros((len(other), 1), np.float32)
-                now[which][:, part] = self.squares.solve(
+                now[which][:, part] = squares.solve(
                     which, np.concatenate([other, nothing], axis=1), now[which][:, part], towards[:, part]
                 )
         self.write(model, now, self.newcomers, every)

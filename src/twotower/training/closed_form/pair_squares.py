@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,6 +35,27 @@ class PairSquares:
         for which, grouped in self.grouped.items():
             counts = np.diff(grouped.indptr)
             self.ridge[which] = (strength * counts * penalty_shares(counts)).astype(np.float32)
+
+    def scale_ridge(self, factor: float) -> PairSquares:
+        """Return the problems with another ridge: this one times a factor."""
+        other = copy(self)
+        other.ridge = {which: (ridge * factor).astype(np.float32) for which, ridge in self.ridge.items()}
+        return other
+
+    def with_negatives(self, user: NDArray[np.int64], item: NDArray[np.int64], weight: float) -> PairSquares:
+        """Return the problems with more pairs (n,), of target 0; cells and ridge stay."""
+        pairs, n_items = self.grouped["users"], len(self.cells["items"])
+        own = np.ones(len(pairs), np.float32) if pairs.weight is None else pairs.weight
+        more = Pairs.from_arrays(
+            np.append(pairs.user, user),
+            np.append(pairs.item, item),
+            np.append(pairs.label, np.zeros(len(user), np.float32)),
+            np.append(own, np.full(len(user), weight, np.float32)),
+            n_users=pairs.n_users,
+        )
+        other = copy(self)
+        other.grouped = {"users": more, "items": more.by_item(n_items)}
+        return other
 
     def solve(self, which: str, other: F32, start: F32, towards: F32) -> F32:
         """Move the rows of one side towards their solution; see `solve_rows`."""

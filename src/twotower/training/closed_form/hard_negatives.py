@@ -1,0 +1,67 @@
+"""Hard negatives of `LinearALS`: unobserved items that a user is scored high on, as pairs of target 0.
+
+The target 0 of all cells pulls every unobserved item down alike. On sparse data that is not enough where it
+matters, at the top of the lists. So in the last epochs some of each user's items there are drawn anew and
+join the least-squares problem as pairs of target 0, with a small weight: some of them are what the user will
+like."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from twotower.kernels.pairs import Pairs
+
+F32 = NDArray[np.float32]
+
+POOL = 4096
+"""Items drawn at random in each epoch, from which the negatives of all users come."""
+TOP_SHARE, TOP_ITEMS = 0.05, 500
+"""A user's negatives come from this share of the pool, those of highest score; from a share that stands for
+this many items of the catalogue if that is less."""
+PER_PAIR = 2
+"""Negatives of a user, as a multiple of the user's number of pairs."""
+_BLOCK = 1024  # users whose scores are in memory at once
+
+
+def drawn(U: F32, V: F32, pairs: Pairs, seed: int | list[int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Draw hard negatives for each user, without the user's own items.
+
+    Args:
+        U: (n_users, d) vectors now.
+        V: (n_items, d) the same of items.
+        pairs: the training pairs.
+        seed: of the draws.
+
+    Returns:
+        Users and items (n,), one of each per negative; users in ascending order.
+    """
+    rng = np.random.default_rng(seed)
+    n_items = len(V)
+    pool = np.sort(rng.choice(n_items, min(POOL, n_items), replace=False))
+    most = max(1, round(min(TOP_SHARE, TOP_ITEMS / n_items) * len(pool)))
+    users, items = [], []
+    for start in range(0, len(U), _BLOCK):
+        scores = U[start : start + _BLOCK] @ V[pool].T
+        rows = slice(start, start + len(scores))
+        for_user = pairs.indptr[start : rows.stop + 1]
+        _bar(scores, for_user, pairs.item, pool)
+        top = np.argpartition(-scores, min(most, len(pool) - 1), axis=1)[:, :most]
+        top = rng.permuted(top, axis=1)
+        kept = np.arange(most) < (PER_PAIR * np.diff(for_user))[:, None]
+        kept &= np.isfinite(np.take_along_axis(scores, top, axis=1))
+        user, at = np.nonzero(kept)
+        users.append(user + start)
+        items.append(pool[top[user, at]])
+    return np.concatenate(users), np.concatenate(items)
+
+
+@njit(cache=True)
+def _bar(scores, indptr, item, pool):  # type: ignore[no-untyped-def]
+    """Set the scores (rows, pool) of a user's own items to minus infinity."""
+    for row in range(len(scores)):
+        for p in range(indptr[row], indptr[row + 1]):
+            at = np.searchsorted(pool, item[p])
+            if at < len(pool) and pool[at] == item[p]:
+                scores[row, at] = -np.inf
