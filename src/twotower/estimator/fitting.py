@@ -75,14 +75,11 @@ class Fit:
                 "rates": outcome.rates,
                 "history": history,
                 "refined": bool(refined),
-                "chosen": setup.trainer.chosen(),
             }
         if earlier["choice"] is not None:
             settings = settings.with_choice(Choice(**earlier["choice"]))
         everything = train.joined(validation)
         setup = prepare(settings, everything, rule, self.device)
-        if chosen := earlier.get("chosen"):
-            setup.trainer.take_over(chosen)
         refitted = Loop(setup.trainer, "refit", mark, checkpoints, callbacks).run(
             None,
             epochs=earlier["best_epoch"],

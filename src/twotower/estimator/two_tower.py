@@ -119,9 +119,6 @@ class TwoTower:
         weight_decay: Decoupled weight decay of the layers' weights (Loshchilov and Hutter 2019).
         clip_norm: Maximum norm of the gradient of the layers' weights; ``"none"``: no clipping.
         refit: Whether to train again on training and validation set together, for the best number of epochs.
-        ridge: With ``ease``: strength of the ridge on an item's row of the item-item
-            matrix, in units of the root of the item's sum of squared grades times the items' mean of it.
-            ``auto``: chosen on the validation set.
         posterior: With objective ``squared``: whether the vectors of the ids are replaced by their posterior
             means if that improves the validation metric. Not done with ``normalise`` or without
             ``regularisation``.
@@ -174,7 +171,6 @@ class TwoTower:
         weight_decay: float = 0.01,
         clip_norm: float | None = 5.0,
         refit: bool = True,
-        ridge: Literal["auto"] | float = "auto",
         posterior: bool = True,
         device: str = "auto",
         threads: int | None = None,

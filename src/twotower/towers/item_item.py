@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
 import torch.nn.functional as F
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from twotower.config import ModelConfig
 from twotower.core.blocks import EncodedShape
@@ -21,8 +21,19 @@ class ItemItemConfig(ModelConfig):
     """``item_item``: a user's vector is the sum over its history of a row for each item, times its grade."""
 
     kind: Literal["item_item"] = "item_item"
-    auto_dim: ClassVar[int] = 512  # with more than there are items, scores are those of the whole matrix
+    dim: Literal["auto"] | Annotated[int, Field(ge=4)] = "auto"
+    """Length of the vectors, including the two entries for the biases. ``auto``: 64, 128, and so on up to
+    ``max_dim``, the smallest whose validation metric is less than 1% below that of more; so many as there are
+    items, and 2, if that is less: scores are then those of the whole item-item matrix."""
+    max_dim: Annotated[int, Field(ge=4)] = 2048
+    """Largest length that ``dim = "auto"`` may choose."""
+
     searched: ClassVar[Mapping[str, Any]] = {"dim": [128, 256, 512]}
+
+    @property
+    def length(self) -> int:
+        """``dim``; where nothing is chosen "auto" is 512."""
+        return min(512, self.max_dim) if self.dim == "auto" else self.dim
 
     @property
     def n_members(self) -> int:
@@ -78,14 +89,10 @@ class ItemItemUsers(LinearTower):
         if side.history is None:
             return vector
         history = _distinct(side.history)
-        if history.prepared is not None:
-            (rows,), place = history.prepared, history.items
-        else:
-            items, place = torch.unique(history.items, return_inverse=True)
-            rows = self.inputs(history.catalogue.take(items))
+        items, place = torch.unique(history.items, return_inverse=True)
         summed = F.embedding_bag(
             place,
-            rows,
+            self.inputs(history.catalogue.take(items)),
             history.indptr,
             mode="sum",
             per_sample_weights=history.grades.to(vector.dtype),
@@ -94,25 +101,6 @@ class ItemItemUsers(LinearTower):
         owner = torch.repeat_interleave(history.indptr.diff())
         counts = torch.zeros(side.rows, dtype=torch.bool, device=vector.device)
         counts[owner[history.grades > 0]] = True
-        return torch.where(counts[:, None], summed, vector)
-
-    def prepared(self, catalogue: SideArrays) -> tuple[torch.Tensor, ...]:
-        """Return ``left`` of all items; see `Tower.prepared`."""
-        return (self.inputs(catalogue),)
-
-    def padded(
-        self, vector: torch.Tensor, items: torch.Tensor, grades: torch.Tensor, rows: tuple[torch.Tensor, ...]
-    ) -> torch.Tensor:
-        """Return the vectors of padded histories; see `Tower.padded`."""
-        there = items > 0
-        place = torch.arange(items.shape[1], device=items.device)
-        grade, other = grades[:, :, None], grades[:, None, :]
-        # (rows, length, length): the same item is there elsewhere with a higher grade, or as high and earlier
-        higher = (other > grade) | ((other == grade) & (place[None, :] < place[:, None]))
-        again = ((items[:, :, None] == items[:, None, :]) & higher).any(dim=2)
-        weight = grades * (there & ~again)
-        summed = (rows[0][(items - 1).clamp(min=0)] * weight[:, :, None]).sum(dim=1)
-        counts = ((grades > 0) & there).any(dim=1)
         return torch.where(counts[:, None], summed, vector)
 
 
@@ -128,11 +116,4 @@ def _distinct(history: History) -> History:
     user, items = distinct // history.catalogue.rows, distinct % history.catalogue.rows
     lengths = torch.bincount(user, minlength=len(history.indptr) - 1)
     indptr = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
-    return History(
-        indptr,
-        items,
-        grades,
-        torch.zeros_like(grades, dtype=torch.float64),
-        history.catalogue,
-        history.prepared,
-    )
+    return History(indptr, items, grades, torch.zeros_like(grades, dtype=torch.float64), history.catalogue)

@@ -140,7 +140,6 @@ class Loop:
             "epoch": epoch,
             "seconds": seconds,
             "train_loss": float(loss),
-            **self.trainer.notes(),
             **metrics,
             "learning_rate": rate,
             "pairs_per_second": len(self.trainer.task.pairs) / seconds,

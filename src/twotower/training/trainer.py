@@ -90,6 +90,8 @@ class Trainer(ABC):
     Config: ClassVar[type[TrainingConfig]] = TrainingConfig
     solves: ClassVar[bool] = False
     """Whether an epoch is a round of a closed form, which needs no learning rate."""
+    at_once: ClassVar[bool] = False
+    """Whether the first epoch is the whole solution, whatever the weights are, and others change nothing."""
     settles: ClassVar[bool] = False
     """Whether the first epochs adapt the regularisation to the data, so that the training loss may rise."""
 
@@ -154,18 +156,6 @@ class Trainer(ABC):
 
     def observe(self, *, best: bool) -> None:
         """Take note of whether the last epoch was the best so far."""
-        return None
-
-    def notes(self) -> dict[str, float]:
-        """Return what else is worth a place in the record of the last epoch, by names of its own."""
-        return {}
-
-    def chosen(self) -> dict[str, Any]:
-        """Return what validation has chosen, as JSON values, for a refit."""
-        return {}
-
-    def take_over(self, chosen: Mapping[str, Any]) -> None:
-        """Take over what `chosen` returned after an earlier phase, instead of choosing."""
         return None
 
     def tensors(self) -> dict[str, torch.Tensor]:

@@ -1,7 +1,7 @@
-"""`Ease`: towers of kind ``item_item`` fitted in closed form; an epoch tries a strength of the ridge.
+"""`Ease`: towers of kind ``item_item`` fitted in closed form, in one epoch.
 
-Each epoch solves for the whole model at another strength, the next one chosen by which was the best so far on
-validation: by factors of 2 from a start, then finer. A refit solves once, at the best strength.
+The strength of the ridge is `UNIT` times the regularisation, see `ItemMatrix`; it and the width are chosen on
+the validation set (`item_item_search`).
 
 The vectors of items without training interactions, in histories and as candidates, are ridge regressions of
 the others' on their features (`FeatureRidge`); so is the vector of a user of whom nothing but features is
@@ -11,45 +11,43 @@ known, on the users' vectors.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from functools import cached_property
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from scipy.sparse import csr_array
 
 from twotower.config import ModelConfig, ObjectiveConfig, TrainingConfig
-from twotower.config.sections import Count, Positive
+from twotower.config.sections import Count
 from twotower.errors import ConfigError
 from twotower.kernels.scoring import score_pairs
 from twotower.towers import LinearTower, TwoTowerModel
 from twotower.towers.item_item import ItemItemUsers
+from twotower.training.choice import Choice
 from twotower.training.closed_form.feature_ridge import Design, FeatureRidge
 from twotower.training.closed_form.id_als import from_features
+from twotower.training.closed_form.item_item_search import Search, widths_for
 from twotower.training.closed_form.item_matrix import F32, ItemMatrix
 from twotower.training.closed_form.solver import Solver
-from twotower.training.trainer import TrainingTask
+from twotower.training.trainer import Start, TrainingTask, Worth
 
-START = 8.0
-"""The first strength that is tried."""
-_FURTHEST = 20.0  # factors of 2 between the first strength and any other
+UNIT = 24.0
+"""Strength of the ridge at a regularisation of 1."""
 
 
 class EaseConfig(TrainingConfig):
-    """``ease``: solves towers of kind ``item_item`` with ``all_pairs`` in closed form."""
+    """``ease``: solves towers of kind ``item_item`` with ``all_pairs`` in closed form, in one epoch."""
 
-    epochs: Count = 12
-    """Maximum number of strengths of the ridge that are tried."""
-    patience: Count = 4
-    """Strengths without a better validation metric before the best one is taken."""
-    ridge: Literal["auto"] | Positive = "auto"
-    """With ``ease``: strength of the ridge on an item's row of the item-item matrix, in units of the root of
-    the item's sum of squared grades times the items' mean of it. ``auto``: chosen on the validation set."""
+    epochs: Count = 1
+    """Number of epochs; there is nothing to gain from a second one."""
 
 
 class Ease(Solver):
     """Fits all weights of a model of kind ``item_item``; see `Trainer`."""
 
     Config: ClassVar[type[EaseConfig]] = EaseConfig
+    at_once: ClassVar[bool] = True
 
     def __init__(self, task: TrainingTask, config: Any) -> None:
         super().__init__(task, config)
@@ -64,18 +62,18 @@ class Ease(Solver):
         self.grade = np.zeros(len(keys), np.float32)
         np.maximum.at(self.grade, place, pairs.label)  # a repeated pair counts once, as in the tower
         self.user, self.item = np.divmod(keys, task.items.rows)
-        shape = (task.users.rows, task.items.rows)
-        matrix = csr_array((self.grade, (self.user, self.item)), shape=shape)
         self.places = task.model.layout.outputs[0][:-1]  # biases stay zero
-        self.matrix = ItemMatrix.of(matrix, len(self.places), task.seed)
         self.of_items = FeatureRidge(Design.of(task.items), np.ones(task.items.rows))
         self.of_users = FeatureRidge(Design.of(task.users), np.ones(task.users.rows))
-        self.tried: list[float] = []
-        self.best: float | None = None
-        """In factors of 2 from `START`, as those tried; None before there is one."""
-        self.solved: tuple[float, float] | None = None
-        """The strength and the loss of the model as it is."""
-        self.given: float | None = None if config.ridge == "auto" else float(config.ridge)
+        self.solved: float | None = None
+        """The loss of the model, once it is solved for."""
+
+    @cached_property
+    def matrix(self) -> ItemMatrix:
+        """The item-item matrix."""
+        shape = (self.task.users.rows, self.task.items.rows)
+        grades = csr_array((self.grade, (self.user, self.item)), shape=shape)
+        return ItemMatrix.of(grades, len(self.places), self.task.seed)
 
     @classmethod
     def trains(cls, model: ModelConfig, objective: ObjectiveConfig) -> bool:
@@ -86,12 +84,12 @@ class Ease(Solver):
     @classmethod
     def check(cls, config: Any, objective: ObjectiveConfig) -> None:
         """Raise `ValueError` if a setting of the objective was changed that has no effect here."""
-        read = {"name", *objective.needs_labels}
+        read = {"name", "regularisation", *objective.needs_labels}
         for name, field in type(objective).model_fields.items():
             if name not in read and (value := getattr(objective, name)) != field.default:
                 raise ValueError(
-                    f"objective.{name} = {value!r} has no effect on trainer 'ease', whose regularisation is "
-                    f"training.ridge; leave it at {field.default!r}"
+                    f"objective.{name} = {value!r} has no effect on trainer 'ease'; leave it at "
+                    f"{field.default!r}"
                 )
 
     @classmethod
@@ -99,76 +97,71 @@ class Ease(Solver):
         """Return nothing: what there is to search is chosen in each training."""
         return {}
 
-    @property
-    def strength(self) -> float:
-        """The strength of the next epoch."""
-        return self.given or START * 2.0 ** self._next()
+    @classmethod
+    def choose(
+        cls, model: ModelConfig, objective: ObjectiveConfig, first: TrainingTask, start: Start, worth: Worth
+    ) -> Choice | None:
+        """Choose the width and the ridge; see `Trainer`."""
+        along = objective.regularisation == "auto"
+        if not along and model.dim != "auto":
+            return None
+        given = objective.settled(solved=True).regularisation
 
-    def _next(self) -> float:
-        """Return the next strength, in factors of 2 from `START`: beside the best one, ever closer to it."""
-        if self.best is None:
-            return 0.0
-        step = 1.0
-        while True:
-            for place in (self.best - step, self.best + step):
-                if place not in self.tried and abs(place) <= _FURTHEST:
-                    return place
-            step /= 2.0
+        def begin(dim: int) -> Ease:
+            settings = objective.model_copy(update={"regularisation": given})
+            trainer = start(model.model_copy(update={"dim": dim}), settings)
+            assert isinstance(trainer, Ease)
+            return trainer
 
-    def observe(self, *, best: bool) -> None:
-        """Take note of whether the last strength was the best so far."""
-        if self.given is not None:
-            return
-        place = self._next()
-        self.tried.append(place)
-        if best or self.best is None:
-            self.best = place
+        def measure(trainer: Ease, regularisation: float, dim: int) -> float:
+            trainer.fit(regularisation, dim)
+            return worth(trainer.task.model)
 
-    def notes(self) -> dict[str, float]:
-        """Return the strength of the ridge."""
-        return {} if self.solved is None else {"ridge": self.solved[0]}
-
-    def chosen(self) -> dict[str, Any]:
-        """Return the best strength of the ridge."""
-        return {"ridge": self.given or START * 2.0 ** (self.best or 0.0)}
-
-    def take_over(self, chosen: Mapping[str, Any]) -> None:
-        """Take over the strength of an earlier phase."""
-        self.given = float(chosen["ridge"])
-
-    def values(self) -> dict[str, Any]:
-        """Return the strengths that were tried."""
-        return {"tried": self.tried, "best": self.best, "given": self.given}
-
-    def restore(self, tensors: dict[str, torch.Tensor], values: dict[str, Any]) -> None:
-        """Take over the strengths that were tried."""
-        self.tried, self.best, self.given = list(values["tried"]), values["best"], values["given"]
+        widths = [model.length]
+        if model.dim == "auto":
+            widths = widths_for(len(first.pairs), first.items.rows, model.max_dim)
+        return Search(begin, measure).choose(widths, float(given), along=along)
 
     def advice(self, rate: float) -> str:
         """Return what helps if a loss is not finite."""
-        return ". Raise training.ridge, or look for extreme labels"
+        return ". Raise objective.regularisation, or look for extreme labels"
 
-    @torch.no_grad()
     def solve(self, model: TwoTowerModel) -> float:
-        """Solve for the whole model at the next strength, and return its squared error over all cells.
+        """Solve for the whole model once, and return its squared error over all cells.
 
         It is the sum over all users and items, a pair of the training set predicted from the user's other
         items, as a share of the number of pairs.
         """
-        strength = self.strength
-        if self.solved is not None and self.solved[0] == strength:
-            return self.solved[1]
+        if self.solved is None:
+            regularisation = self.task.settings.regularisation
+            assert regularisation != "auto"
+            self.solved = self._loss(*self.fit(regularisation, model.dim))
+        return self.solved
+
+    @torch.no_grad()
+    def fit(self, regularisation: float, dim: int) -> tuple[F32, F32, F32]:
+        """Solve for the model with some regularisation and the first columns alone, and set its weights.
+
+        Args:
+            regularisation: as in the settings.
+            dim: length of vectors of which those of the model may be longer; the rest is 0.
+
+        Returns:
+            The users' vectors and both factors.
+        """
+        model = self.task.model
         assert isinstance(model.users, ItemItemUsers)
         assert isinstance(model.items, LinearTower)
-        left, right = self.matrix.factors(strength)
+        left, right = self.matrix.factors(UNIT * regularisation)
+        for factor in (left, right):
+            factor[:, dim - 2 :] = 0.0
         users = self.matrix.matrix @ left  # (n_users, width - 1)
         for tower, rows in ((model.users.inputs, left), (model.items, right)):
             self.of_items.write(self.of_items.fit(rows), tower, self.places)
             own = rows - from_features(tower, self.sides["items"])[:, self.places]
             tower.ids.weight[:, self.places] = torch.from_numpy(own).to(tower.ids.weight)
         self.of_users.write(self.of_users.fit(users), model.users, self.places)
-        self.solved = strength, self._loss(users, left, right)
-        return self.solved[1]
+        return users, left, right
 
     def _loss(self, users: F32, left: F32, right: F32) -> float:
         """Return the loss of users' vectors (n_users, width - 1) and both factors."""

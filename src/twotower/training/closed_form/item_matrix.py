@@ -92,6 +92,8 @@ class ItemMatrix(ABC):
 
     def _padded(self, factor: F32) -> F32:
         """Return a factor with columns of 0 after its own."""
+        if factor.shape[1] == self.width:
+            return factor
         padded = np.zeros((len(factor), self.width), np.float32)
         padded[:, : factor.shape[1]] = factor
         return padded
@@ -108,13 +110,12 @@ class WholeMatrix(ItemMatrix):
     def factors(self, strength: float) -> tuple[F32, F32]:
         """Return the factors; see `ItemMatrix`."""
         whole = self.weights(strength).astype(np.float32, copy=False)
-        n_items = len(whole)
-        if self.width >= n_items:
-            return self._padded(whole), self._padded(np.eye(n_items, dtype=np.float32))
         _, right = self._leading(
-            lambda x: self.matrix @ (whole @ x), lambda y: whole.T @ (self.by_item @ y), self.width
+            lambda x: self.matrix @ (whole @ x),
+            lambda y: whole.T @ (self.by_item @ y),
+            min(self.width, len(whole)),
         )
-        return whole @ right, right
+        return self._padded(whole @ right), self._padded(right)
 
     def weights(self, strength: float) -> NDArray[np.floating]:
         """Return B, (n_items, n_items)."""
