@@ -30,7 +30,7 @@ class ModelConfig(Section):
     with ``linear`` and ``all_pairs`` 64, 128, 256 or 512, the largest whose validation metric is at least 1%
     above that of half of it."""
     max_dim: Annotated[int, Field(ge=4)] = 512
-    """Largest length that ``dim = "auto"`` may choose."""
+    """Largest length that ``dim = "auto"`` may choose; 2,048 for ``item_item`` unless set."""
     ensemble_size: Literal["auto"] | Count = "auto"
     """Number of small models in one. Each has an equal share of ``dim`` and of the last hidden layer and its
     own loss; the score is the mean of their scores. ``auto``: 4, or fewer (2 or 1) if each would get less

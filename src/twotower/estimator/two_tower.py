@@ -53,7 +53,7 @@ class TwoTower:
         dim: Length of the vectors, including the two entries for the biases. ``auto``: 64, with ``item_item``
             512; with ``linear`` and ``all_pairs`` 64, 128, 256 or 512, the largest whose validation metric is
             at least 1% above that of half of it.
-        max_dim: Largest length that ``dim = "auto"`` may choose.
+        max_dim: Largest length that ``dim = "auto"`` may choose; 2,048 for ``item_item`` unless set.
         ensemble_size: Number of small models in one. Each has an equal share of ``dim`` and of the last
             hidden layer and its own loss; the score is the mean of their scores. ``auto``: 4, or fewer (2 or
             1) if each would get less than 8 of ``dim`` or the sizes don't divide; 1 with ``all_pairs``.

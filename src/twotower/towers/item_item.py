@@ -23,17 +23,13 @@ class ItemItemConfig(ModelConfig):
     kind: Literal["item_item"] = "item_item"
     dim: Literal["auto"] | Annotated[int, Field(ge=4)] = "auto"
     """Length of the vectors, including the two entries for the biases. ``auto``: 64, 128, and so on up to
-    ``max_dim``, the smallest whose validation metric is less than 1% below that of more; so many as there are
-    items, and 2, if that is less: scores are then those of the whole item-item matrix."""
+    ``max_dim``; more than 512 while each doubling raises the validation metric by 1%, less if that costs less
+    than 0.3%. At most the number of items and 2: scores are then those of the whole item-item matrix."""
     max_dim: Annotated[int, Field(ge=4)] = 2048
     """Largest length that ``dim = "auto"`` may choose."""
 
+    auto_dim: ClassVar[int] = 512
     searched: ClassVar[Mapping[str, Any]] = {"dim": [128, 256, 512]}
-
-    @property
-    def length(self) -> int:
-        """``dim``; where nothing is chosen "auto" is 512."""
-        return min(512, self.max_dim) if self.dim == "auto" else self.dim
 
     @property
     def n_members(self) -> int:

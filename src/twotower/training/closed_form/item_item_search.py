@@ -19,6 +19,8 @@ WIDTHS = (64, 128, 256, 512, 1024, 2048)
 """Widths to choose from."""
 FIRST = 512
 """The width that is solved for first."""
+LOSS = 0.003
+"""A width below the first is chosen if the metric is lower by at most this share."""
 SECONDS = 60.0
 """Widths above the first are considered that take less to solve for, estimated for one core."""
 STEPS = (2.0, 2.0**0.5)
@@ -85,7 +87,7 @@ class Search(Generic[T]):
         top = worth
         for width in reversed(narrower):
             found = self.measure(trainer, regularisation, width)
-            if top > found * (1 + GAIN):
+            if found < top * (1 - LOSS):
                 break
             dim = width
         said = ", ".join(f"{width} {metric:.4f}" for width, metric in sorted(self.tried.items()))
