@@ -195,14 +195,14 @@ def test_split_files_are_paths_of_tables_and_names_of_matrices(tmp_path: Path) -
         ("model.dim=2", "'model.dim' must be 'auto' or at least 4, got 2."),
         ("model.dim=eight", "'model.dim' must be 'auto' or a whole number, got 'eight'."),
         ("model.dim=8.5", "'model.dim' must be 'auto' or a whole number, got 8.5."),
-        ('training.epochs="20"', "'training.epochs' must be a whole number, got '20'."),
-        ("training.epochs=true", "'training.epochs' must be a whole number, got true."),
+        ('training.epochs="20"', "'training.epochs' must be 'auto' or a whole number, got '20'."),
+        ("training.epochs=true", "'training.epochs' must be 'auto' or a whole number, got true."),
         ("training.refit=1", "'training.refit' must be true or false, got 1."),
         ("training.batch_size=0", "must be 'auto' or a whole number of pairs, 1 or more (got 0)."),
         ("training.batch_size=atuo", "must be 'auto' or a whole number of pairs, 1 or more (got 'atuo')."),
         ("training.device=gpu", "must be auto, cpu, cuda, cuda:1 (and so on) or mps (got 'gpu')."),
-        ("training.learning_rate=nan", "'training.learning_rate' must be a finite number"),
-        ("training.learning_rate=inf", "'training.learning_rate' must be a finite number"),
+        ("training.learning_rate=nan", "'training.learning_rate' must be 'auto' or a finite number"),
+        ("training.learning_rate=inf", "'training.learning_rate' must be 'auto' or a finite number"),
         ("split.test=1.0", "'split.test': must be a share between 0 and 1"),
         ("split.test=[0.1]", "'split.test': must be a share between 0 and 1"),
         ("split.train=a.csv", "file paths are only for method 'files'; method 'temporal' takes shares"),
@@ -237,7 +237,7 @@ def test_faults(override: str, said: str, tmp_path: Path) -> None:
         ("training.batch_size=64", "only read by trainer 'gradients', not by 'als', which trains towers of"),
         (
             "model.dropout=0.2",
-            "only read by tower 'mlp', not by 'linear'; leave it at 0.1, or set",
+            "only read by tower 'mlp' or 'sequence', not by 'linear'; leave it at 'auto', or set",
         ),
         (
             "objective.delta=2.0",
@@ -246,11 +246,11 @@ def test_faults(override: str, said: str, tmp_path: Path) -> None:
         ("training.trainer=variational", "can't train towers of kind 'linear' by objective 'all_pairs'; use"),
         (
             "training.trainer=adam",
-            "'training.trainer' must be one of auto, variational, als, ease, gradients; got",
+            "'training.trainer' must be one of auto, variational, als, ease, sequences, gradients; got",
         ),
         (
             "model.kind=mpl",
-            "'model.kind' must be one of linear, mlp, item_item; got 'mpl'. Did you mean 'mlp'?",
+            "'model.kind' must be one of linear, mlp, item_item, sequence; got 'mpl'. Did you mean 'mlp'?",
         ),
     ],
 )
@@ -394,7 +394,7 @@ def test_differences_name_the_key_and_both_values() -> None:
     )
     assert differences(one, two) == [
         'model.kind: "linear", "mlp"',
-        "training.epochs: 60, 3",
+        'training.epochs: "auto", 3',
         "model.hidden: [128], [8]",
         "training.clip_norm: 5.0, not set",
     ]

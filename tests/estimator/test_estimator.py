@@ -463,7 +463,10 @@ def test_what_is_solved_for_resumes_to_the_same_bits(
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"objective": "all_pairs", "dropout": 0.2}, "read by tower 'mlp', not by 'linear'; leave it at 0.1"),
+        (
+            {"objective": "all_pairs", "dropout": 0.2},
+            "read by tower 'mlp' or 'sequence', not by 'linear'; leave it at 'auto'",
+        ),
         ({"embedding_dim": 3}, "read by tower 'mlp'.*set model.kind = 'mlp'"),
         (
             {"learning_rate": 0.01},

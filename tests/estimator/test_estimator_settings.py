@@ -25,22 +25,21 @@ from twotower.towers.registry import TOWERS
 from twotower.training.registry import TRAINERS
 
 
-def owner(place: Place, field: str) -> type[BaseModel]:
-    """Return the class whose body has a setting."""
-    kinds = [kind for _, config in place.configs() for kind in config.__mro__]
-    return next(kind for kind in kinds if field in vars(kind).get("__annotations__", {}))
+def owners(place: Place, field: str) -> list[type[BaseModel]]:
+    """Return the classes whose bodies have a setting: the base of all parts, or those of some parts."""
+    if field in place.base.model_fields:
+        return [place.base]
+    kinds = dict.fromkeys(kind for _, config in place.configs() for kind in config.__mro__)
+    return [kind for kind in kinds if field in vars(kind).get("__annotations__", {})]
 
 
 FIELDS = {
-    "objective" if (section, name) == ("objective", "name") else name: (
-        place.base if name in place.base.model_fields else owner(place, name),
-        name,
-    )
+    "objective" if (section, name) == ("objective", "name") else name: (owners(place, name), name)
     for section, place in PLACES.items()
     for name in place.fields()
 }
-"""Keyword -> section and field."""
-NAMES = {"kind": None, "objective": "all_pairs"}
+"""Keyword -> classes of the settings of the parts that have it, and field."""
+NAMES = {"kind": None, "objective": "auto"}
 """Keywords with the name of a part, and the default."""
 
 
@@ -78,38 +77,46 @@ def signature() -> dict[str, inspect.Parameter]:
 def test_every_setting_is_a_keyword_of_its_type_and_default():
     found = signature()
     assert set(found) == {*FIELDS, "positive", "seed"}
-    for name, (kind, field) in FIELDS.items():
+    for name, (kinds, field) in FIELDS.items():
         assert found[name].kind is inspect.Parameter.KEYWORD_ONLY
         if name == "hidden":
             assert found[name].default is None, "None says that it was not given"
             continue
-        default = kind.model_fields[field].default
-        assert found[name].default == NAMES.get(name, default), name
-        if name in (*NAMES, "trainer"):
-            continue
-        hints = typing.get_type_hints(kind, include_extras=True)
-        assert plain(found[name].annotation) == plain(hints[field]), name
+        for kind in kinds:
+            default = kind.model_fields[field].default
+            assert found[name].default == NAMES.get(name, default), name
+            if name in (*NAMES, "trainer"):
+                continue
+            hints = typing.get_type_hints(kind, include_extras=True)
+            assert plain(found[name].annotation) == plain(hints[field]), name
     assert found["seed"].default == Config.model_fields["seed"].default
 
 
 def bare(text: str) -> str:
     """Return a setting's meaning without the part that has it, which a section says by itself."""
-    text = re.sub(r"^With (?:``\w+``(?: and )?)+(?:, as the following)?(?: and a label)?: ", "", text)
-    text = text.removeprefix("With a label: ")
-    return text[:1].lower() + text[1:].rstrip(".")
+    text = re.sub(
+        r"With (?:pooling )?(?:``\w+``(?: and )?)+(?:, as the following)?(?: and a label)?: ", "", text
+    )
+    return text.replace("With a label: ", "").rstrip(".").lower()
 
 
 def test_every_settings_meaning_is_in_the_docstring():
     listed = inspect.getdoc(TwoTower).split("\nArgs:\n")[1].split("\n\n")[0]
     said = dict(entry.split(": ", 1) for entry in textwrap.dedent(listed).replace("\n    ", " ").split("\n"))
     assert list(said) == list(signature())
-    for name, (kind, field) in FIELDS.items():
-        expected = f"{name}: {field_docs(kind)[field]}"
-        wrapped = textwrap.fill(expected, 102, subsequent_indent="    ", break_on_hyphens=False)
+    for name, (kinds, field) in FIELDS.items():
         if name == "objective":
             continue  # which may also be an object
-        texts = [bare(text) for text in (said[name], field_docs(kind)[field])]
-        assert texts[0].startswith(texts[1]), f"the Args of TwoTower should say\n{wrapped}"
+        starts = 0
+        for kind in kinds:
+            meaning = field_docs(kind)[field]
+            wrapped = textwrap.fill(
+                f"{name}: {meaning}", 102, subsequent_indent="    ", break_on_hyphens=False
+            )
+            place = bare(said[name]).find(bare(meaning))
+            assert place >= 0, f"the Args of TwoTower should say\n{wrapped}"
+            starts += place == 0
+        assert starts == 1, f"the Args of {name} should start with what is said to it"
 
 
 def test_type_checkers_refuse_an_unknown_keyword():
@@ -162,7 +169,11 @@ def test_params_go_in_as_they_come_out():
     one = TwoTower(kind="mlp", hidden=hidden, objective="softmax", positive={"quantile": 0.8}, seed=3)
     params = one.get_params()
     assert params["hidden"] is hidden
-    assert (params["objective"], params["positive"], params["epochs"]) == ("softmax", {"quantile": 0.8}, 60)
+    assert (params["objective"], params["positive"], params["epochs"]) == (
+        "softmax",
+        {"quantile": 0.8},
+        "auto",
+    )
     assert list(params) == list(signature())
     assert TwoTower(**params) == one
     assert TwoTower(positive=0.5).get_params()["positive"] == 0.5
@@ -198,7 +209,7 @@ def test_an_estimator_from_a_config_has_its_settings():
 
 def test_repr_shows_what_is_not_at_its_default():
     assert repr(TwoTower()) == "TwoTower()"
-    one = TwoTower(dim=32, objective="huber", learning_rate=0.01, epochs=60)
+    one = TwoTower(dim=32, objective="huber", learning_rate=0.01, epochs="auto")
     assert repr(one) == "TwoTower(dim=32, objective='huber', learning_rate=0.01)"
     assert eval(repr(one)) == one
     assert repr(TwoTower(positive=3.5, kind="mlp", hidden=[8], objective="bpr")) == (

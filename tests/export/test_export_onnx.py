@@ -17,10 +17,16 @@ from twotower.errors import BundleError, ConfigError, MissingExtraError
 from twotower.estimator import TwoTower
 from twotower.export import onnx as export
 from twotower.recommender.read_histories import past_of
+from twotower.towers.poolings.registry import POOLINGS
 from twotower.towers.registry import TOWERS
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs the extra onnx")
 pytest.importorskip("onnxscript", reason="needs the extra onnx")
+
+HISTORY_KINDS = [
+    {"kind": "item_item"},
+    *({"kind": "sequence", "pooling": [name], "max_history": 4} for name in POOLINGS.names()),
+]
 
 
 def fitted(**settings):
@@ -81,7 +87,7 @@ def reading(**settings):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("settings", [{"kind": "item_item"}], ids=["item_item"])
+@pytest.mark.parametrize("settings", HISTORY_KINDS, ids=["item_item", *POOLINGS.names()])
 def test_histories_are_read_as_by_the_model(tmp_path, settings):
     """Vectors of trained users, and of someone new with labels, from the rows and grades of their items."""
     model = reading(**settings)

@@ -25,6 +25,7 @@ from twotower.objectives import Squared
 from twotower.towers import History, SideArrays, Tower, TwoTowerModel, tower
 from twotower.towers import model as two_tower
 from twotower.towers.mlp import linear
+from twotower.towers.poolings.registry import POOLINGS
 from twotower.towers.registry import TOWERS
 from twotower.training import RowAdam
 
@@ -34,16 +35,19 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "mlp": {"hidden": (6, 4), "activation": "tanh", "shared_layers": True, "dropout": 0.0},
     "gated": {"dropout": 0.0},
     "item_item": {"ensemble_size": 1},
+    "sequence": {"ensemble_size": 1, "dropout": 0.0, "max_history": 3},
 }
 """Settings of a kind with which gradients are smooth and nothing is random."""
 NOISY: dict[str, dict[str, Any]] = {
     "mlp": {"dropout": 0.5},
     "gated": {"dropout": 0.5},
+    "sequence": {"dropout": 0.5},
 }
 """Settings with which outputs are random in training."""
 NAMES = [*TOWERS.names(), "gated"]
 READERS: list[tuple[str, dict[str, Any]]] = [
-    (kind, {}) for kind in TOWERS.names() if TOWERS.get(kind).reads_history
+    *((kind, {}) for kind in TOWERS.names() if TOWERS.get(kind).reads_history),
+    *(("sequence", {"pooling": (name,), "blocks": 2}) for name in POOLINGS.names()),
 ]
 """Kinds that read histories, with settings."""
 COLUMNS = ("x", "c", "b")
@@ -257,7 +261,7 @@ def test_a_model_of_this_kind_is_trained_saved_and_loaded(kind: str, tmp_path: P
     rows["t"] = rng.permutation(300)
     data = tt.Dataset.of(pl.DataFrame(rows), users, schema=schema).as_train()
     ranks = TOWERS.get(kind).reads_history
-    loss = "all_pairs" if ranks else "huber"
+    loss = "auto" if ranks else "huber"
     estimator = tt.TwoTower(kind=kind, objective=loss, dim=8, epochs=2, threads=1, refit=False)
     model = estimator.fit(data, exclude_seen=not ranks)
     model.save(tmp_path / "bundle")
@@ -343,6 +347,8 @@ def test_every_weight_is_a_parameter_with_a_gradient(kind: str) -> None:
     sides = ("users.inputs", "items") if model.users.reads_history else ("users", "items")
     named = {f"{which}.ids.weight" for which in sides}
     named |= {f"{which}.features.weight" for which in {"users", *sides}}
+    if kind == "sequence":  # items have the weights of features that items of histories have
+        named.remove("items.features.weight")
     assert tables == named
     assert set(model.state_dict()) - {"mean"} >= set(gradients(model)) > tables
     sparse = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.is_sparse}
@@ -372,7 +378,8 @@ def test_gradients_are_finite_differences(kind: str, large: bool, normalise: boo
     generator = torch.Generator().manual_seed(5)
     users, items = (replace(of, dense=of.dense.double()) for of in (USERS, ITEMS))
     assert users.history is not None
-    sides = [replace(users, history=replace(users.history, catalogue=items)), items]
+    past = replace(users.history, grades=users.history.grades.double(), catalogue=items)
+    sides = [replace(users, history=past), items]
     slopes = [torch.randn(n, 8, generator=generator).double() for n in (N_USERS, N_ITEMS)]
 
     def value() -> torch.Tensor:

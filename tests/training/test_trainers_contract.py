@@ -34,6 +34,7 @@ from twotower.training import (
     Trainer,
     TrainingTask,
 )
+from twotower.training.queries import TrainQueries, in_order
 from twotower.training.registry import TRAINERS
 
 N_USERS, N_ITEMS, N = 12, 9, 300
@@ -110,6 +111,10 @@ def _registered() -> Iterator[None]:
     numba.set_num_threads(before)
 
 
+QUICK: dict[str, dict[str, Any]] = {"sequences": {"batch_size": 20, "learning_rate": 0.02}}
+"""Settings with which a trainer gets somewhere in a few epochs on little data."""
+
+
 def side(n: int, seed: int) -> SideArrays:
     rng = np.random.default_rng(seed)
     blocks: dict[str, Any] = {
@@ -127,18 +132,25 @@ def trainer(name: str, kind: str, loss: str, **training: Any) -> Trainer:
     rng = np.random.default_rng(2)
     user, item = rng.integers(0, N_USERS, N), rng.integers(0, N_ITEMS, N)
     label = (0.5 + 0.5 * np.sin(user + 2.0 * item)).astype(np.float32)
-    pairs = Pairs.from_arrays(user, item, label, n_users=N_USERS)
-    model = TOWERS.get(kind).Config(dim=8, ensemble_size=1)
-    given = OF[name].Config.model_validate({"trainer": name, "epochs": 6, "threads": 1, **training})
+    of, rows, n_rows, queries = TOWERS.get(kind), user, N_USERS, None
+    if of.reads_history and of.ordered:
+        time = rng.integers(0, 40, N).astype(float)
+        past = in_order(user, item, label.astype(float), time, N_USERS)
+        queries, rows = TrainQueries.of(user, time, past, ITEMS)
+        n_rows = len(queries.user)
+    pairs = Pairs.from_arrays(rows, item, label, n_users=n_rows)
+    model = of.Config(dim=8, ensemble_size=1)
+    training = QUICK.get(name, {}) | {"trainer": name, "epochs": 6, "threads": 1, **training}
+    given = OF[name].Config.model_validate(training)
     own = OBJECTIVES.get(loss).Config
     # every cell has pairs here: none needs the weight of data of which little is observed
     dense = {"unobserved_mass": 1.0} if "unobserved_mass" in own.model_fields else {}
     parts = settled(model, own(**dense), given)
     torch.manual_seed(7)  # which no result may depend on
     towers = TwoTowerModel(USERS.shape, ITEMS.shape, N_USERS, N_ITEMS, parts.model, seed=0)
-    objective = OBJECTIVES.get(loss).of(parts.objective, N, N_USERS * N_ITEMS)
+    objective = OBJECTIVES.get(loss).of(parts.objective, N, n_rows * N_ITEMS)
     penalty = strength_of(parts.objective, pairs, N_ITEMS)
-    task = TrainingTask(towers, USERS, ITEMS, pairs, objective, parts.objective, penalty, seed=0)
+    task = TrainingTask(towers, USERS, ITEMS, pairs, objective, parts.objective, penalty, 0, queries)
     return OF[name](task, parts.training)
 
 
@@ -311,7 +323,7 @@ def test_what_a_trainer_does_not_train_is_refused(name: str, kind: str, loss: st
 @each
 def test_settings_are_resolved_and_can_be_searched(name: str, kind: str, loss: str) -> None:
     made = trainer(name, kind, loss)
-    values = made.config.model_dump(exclude={"trainer", "device", "batch_size"})
+    values = made.config.model_dump(exclude={"trainer", "device", "batch_size", "learning_rate"})
     assert "auto" not in values.values()
     assert set(OF[name].searched(made.task.settings)) <= set(type(made.config).model_fields)
 

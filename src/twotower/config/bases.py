@@ -22,13 +22,13 @@ class ModelConfig(Section):
     """``[model]``: the two towers. Each kind of towers has these settings and its own."""
 
     kind: Annotated[str, PartName("twotower.towers.registry:TOWERS")] = "linear"
-    """The towers: ``linear`` (vectors are a linear function of features and id), ``mlp`` (with hidden layers)
-    or ``item_item`` (a user is the sum of its history's rows of an item-item matrix); or the name of a kind
-    of your own."""
+    """The towers: ``linear`` (vectors are a linear function of features and id), ``mlp`` (with hidden
+    layers), ``item_item`` (a user is the sum of its history's rows of an item-item matrix) or ``sequence``
+    (a user is its history, in the order of time); or the name of a kind of your own."""
     dim: Literal["auto"] | Annotated[int, Field(ge=4)] = "auto"
-    """Length of the vectors, including the two entries for the biases. ``auto``: 64, with ``item_item`` 512;
-    with ``linear`` and ``all_pairs`` 64, 128, 256 or 512, the largest whose validation metric is at least 1%
-    above that of half of it."""
+    """Length of the vectors, including the two entries for the biases. ``auto``: 64, with ``item_item`` 512,
+    with ``sequence`` 256; with ``linear`` and ``all_pairs`` 64, 128, 256 or 512, the largest whose validation
+    metric is at least 1% above that of half of it."""
     max_dim: Annotated[int, Field(ge=4)] = 512
     """Largest length that ``dim = "auto"`` may choose; 2,048 for ``item_item`` unless set."""
     ensemble_size: Literal["auto"] | Count = "auto"
@@ -45,6 +45,8 @@ class ModelConfig(Section):
     """Length that ``dim = "auto"`` stands for where none is chosen."""
     searched: ClassVar[Mapping[str, Any]] = {"dim": [32, 64, 96, 128]}
     """Settings that `tune` searches by default, each with its values as a space in TOML has them."""
+    usual_objective: ClassVar[str] = ""
+    """The objective where none is named; empty for the default of all."""
 
     @property
     def length(self) -> int:
@@ -141,8 +143,9 @@ class ObjectiveConfig(Section):
         return LEAST_GRADE if self.grade_floor is None else self.grade_floor
 
     @property
-    def sampled_items(self) -> int | None:
-        """Items sampled in each step as negatives; None if the objective samples none."""
+    def sampled_items(self) -> int | Literal["auto"] | None:
+        """Items sampled in each step as negatives, "auto" for the trainer's usual number; None if the
+        objective samples none."""
         return None
 
     @property
@@ -212,9 +215,9 @@ class RankingConfig(ObjectiveConfig):
 class SamplingConfig(RankingConfig):
     """The settings of objectives that sample negatives."""
 
-    negatives: Count = 4096
+    negatives: Literal["auto"] | Count = "auto"
     """Items sampled uniformly in each step as negatives, in addition to the items of the batch; not used if
-    the batch covers the whole catalogue anyway."""
+    the batch covers the whole catalogue anyway. ``auto``: 4096; 1024 with ``sequences``."""
 
     searched: ClassVar[Mapping[str, Any]] = {
         **RankingConfig.searched,
@@ -222,7 +225,7 @@ class SamplingConfig(RankingConfig):
     }
 
     @property
-    def sampled_items(self) -> int | None:
+    def sampled_items(self) -> int | Literal["auto"] | None:
         """Items sampled in each step as negatives."""
         return self.negatives
 
@@ -232,10 +235,12 @@ class TrainingConfig(Section):
 
     trainer: Annotated[str, PartName("twotower.training.registry:TRAINERS", ("auto",))] = "auto"
     """``als`` (alternating least squares) solves linear towers with objective ``all_pairs`` in closed form,
-    ``variational`` those with ``squared``, ``ease`` towers of kind ``item_item``; ``gradients`` trains
-    all other towers with all objectives. ``auto``: the closed form where there is one."""
-    epochs: Count = 60
-    """Maximum number of passes over the training pairs; early stopping usually ends sooner."""
+    ``variational`` those with ``squared``, ``ease`` towers of kind ``item_item``; ``sequences`` trains those
+    of kind ``sequence`` to rank; ``gradients`` trains all other towers with all objectives. ``auto``: the
+    first of these that can."""
+    epochs: Literal["auto"] | Count = "auto"
+    """Maximum number of passes over the training pairs; early stopping usually ends sooner. ``auto``: 60; 6
+    with ``sequences``."""
     patience: Count = 6
     """Epochs without a better validation metric before training stops; the best epoch's weights are kept."""
     refit: bool = True
@@ -247,3 +252,10 @@ class TrainingConfig(Section):
 
     searched: ClassVar[Mapping[str, Any]] = {}
     """Settings that `tune` searches by default, each with its values as a space in TOML has them."""
+    usual_epochs: ClassVar[int] = 60
+    """What ``epochs = "auto"`` stands for."""
+
+    @property
+    def most_epochs(self) -> int:
+        """Maximum number of epochs, "auto" resolved."""
+        return self.usual_epochs if self.epochs == "auto" else self.epochs

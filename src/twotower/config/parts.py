@@ -7,7 +7,7 @@ looked up when they are first needed.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -73,7 +73,14 @@ class Place:
         """Return the names of the parts that have a setting."""
         return [name for name, config in self.configs() if setting in config.model_fields]
 
-    def read(self, name: str, values: Mapping[str, Any], why: str = "", fix: str = "") -> dict[str, Any]:
+    def read(
+        self,
+        name: str,
+        values: Mapping[str, Any],
+        why: str = "",
+        fix: str = "",
+        fitting: Collection[str] = (),
+    ) -> dict[str, Any]:
         """Return the values that a part has; those of others are left out if they are at their defaults.
 
         Args:
@@ -81,6 +88,7 @@ class Place:
             values: setting -> value.
             why: added to an error: why it is this part.
             fix: what else to do, for an error.
+            fitting: names of the parts that could be used instead, for an error; all if none of them helps.
 
         Raises:
             ValueError: a setting that other parts have and this one does not, changed from its default.
@@ -99,6 +107,7 @@ class Place:
                 *EARLIER_DEFAULTS.get(f"{self.section}.{setting}", ()),
             )
             if value not in same:
+                owners = [one for one in owners if one in fitting] or owners
                 others = " or ".join(f"'{one}'" for one in owners)
                 standing = "none" if default is None else default
                 raise ValueError(
@@ -193,7 +202,8 @@ def parts_of(sections: Mapping[str, Mapping[str, Any]], validate: Validate, *, w
     made: dict[str, Any] = {}
     faults: list[str] = []
     for place in (MODEL, OBJECTIVE):
-        name = given[place.section].setdefault(place.key, place.registry.default)
+        usual = made["model"].usual_objective if place is OBJECTIVE and "model" in made else ""
+        name = given[place.section].setdefault(place.key, usual or place.registry.default)
         with _collecting(faults):
             values = place.read(name, given[place.section])
             made[place.section] = validate(place.part(name).Config, place.section, values)
@@ -206,7 +216,9 @@ def parts_of(sections: Mapping[str, Mapping[str, Any]], validate: Validate, *, w
             name = trainer_of(model, objective, training)
             why = f", which trains towers of kind '{model.kind}' by objective '{objective.name}'"
             part = TRAINING.part(name)
-            made["training"] = validate(part.Config, "training", TRAINING.read(name, values, why))
+            fitting = [one for one in TRAINING.registry if TRAINING.part(one).trains(model, objective)]
+            values = TRAINING.read(name, values, why, fitting=fitting)
+            made["training"] = validate(part.Config, "training", values)
             part.check(made["training"], objective)
     if faults:
         raise ConfigError("\n".join(faults))

@@ -17,7 +17,12 @@ RENAMED: Final[Mapping[str, Mapping[str, str]]] = {
 MOVED: Final[Mapping[str, str]] = {"model.id_dropout": "training.id_dropout"}
 """Settings that have moved to another section: old key -> new key."""
 
-EARLIER_DEFAULTS: Final[Mapping[str, tuple[Any, ...]]] = {"objective.unobserved_weight": (0.2,)}
+EARLIER_DEFAULTS: Final[Mapping[str, tuple[Any, ...]]] = {
+    "model.dropout": (0.1,),
+    "objective.negatives": (4096,),
+    "objective.unobserved_weight": (0.2,),
+    "training.learning_rate": (0.005,),
+}
 """Defaults of earlier versions, which files that list every setting have for parts that they don't name."""
 
 RENAMED_METRICS: Final[Mapping[str, str]] = {"popularity": "avg_popularity_percentile"}

@@ -62,7 +62,10 @@ class Fit:
             validator = self._validator(setup, train, validation, rule)
             setup, choice = self._chosen(setup, validator, earlier.get("choice"))
             outcome = Loop(setup.trainer, "train", mark, checkpoints, callbacks).run(
-                validator, epochs=settings.training.epochs, resume=self.resume, earlier={"choice": choice}
+                validator,
+                epochs=settings.training.most_epochs,
+                resume=self.resume,
+                earlier={"choice": choice},
             )
             refined = setup.trainer.refined(validator, callbacks, outcome.best_epoch)
             history = outcome.history + refined

@@ -65,6 +65,8 @@ class Settings:
                     )
                 params[key] = PLACES[section].registry.name_of(part)
         for key, value in params.items():
+            if key == "objective" and value == "auto":
+                continue
             if key == "objective" and isinstance(value, Objective):
                 values["objective"] |= settings_of(value)
             elif key not in ("positive", "seed"):

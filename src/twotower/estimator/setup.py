@@ -86,6 +86,7 @@ def prepare(settings: Settings, train: TrainPart, rule: PositiveRule, device: to
     kind = TOWERS.get(model.kind)
     if kind.reads_history:
         past, tables["users"] = _histories(train, tables, rule, objective, ordered=kind.ordered)
+        model = kind.settled(model, past.lists.lengths)
         if kind.ordered:
             queries, rows = TrainQueries.of(user, learned.times(), past, tables["items"].arrays)
             n_rows = len(queries.user)
@@ -168,6 +169,13 @@ def settled(model: ModelConfig, objective: ObjectiveConfig, training: TrainingCo
         objective.settled(solved=trainer.solves),
         trainer.settled(training, model, objective),
     )
+
+
+def carving_of(model: ModelConfig) -> str:
+    """Return the split method by which a validation set is carved from a training set, where none is given:
+    each user's last interaction for towers that read histories in order, else random rows."""
+    kind = TOWERS.get(model.kind)
+    return "leave_last" if kind.reads_history and kind.ordered else "random"
 
 
 def strength_of(config: ObjectiveConfig, pairs: Pairs, n_items: int) -> float:

@@ -21,8 +21,8 @@ from twotower.data.splitting import carve_validation
 from twotower.errors import ConfigError, TwoTowerWarning, yes_or_no
 from twotower.estimator.fitting import Fit, pick_device
 from twotower.estimator.settings import Settings
+from twotower.estimator.setup import carving_of
 from twotower.objectives import Objective
-from twotower.objectives.registry import OBJECTIVES
 from twotower.recommender import Recommender
 from twotower.targets.positive import PositiveRule
 from twotower.towers import Tower
@@ -47,12 +47,13 @@ class TwoTower:
 
     Args:
         kind: The towers: ``linear`` (vectors are a linear function of features and id), ``mlp`` (with hidden
-            layers) or ``item_item`` (a user is the sum of its history's rows of an item-item matrix); or the
-            name of a kind of your own. Or the class itself, derived from
-            `twotower.towers.Tower`; its settings are keywords too. None: ``linear``.
+            layers), ``item_item`` (a user is the sum of its history's rows of an item-item matrix) or
+            ``sequence`` (a user is its history, in the order of time); or the name of a kind of your own. Or
+            the class itself, derived from `twotower.towers.Tower`; its settings are keywords too. None:
+            ``linear``.
         dim: Length of the vectors, including the two entries for the biases. ``auto``: 64, with ``item_item``
-            512; with ``linear`` and ``all_pairs`` 64, 128, 256 or 512, the largest whose validation metric is
-            at least 1% above that of half of it.
+            512, with ``sequence`` 256; with ``linear`` and ``all_pairs`` 64, 128, 256 or 512, the largest
+            whose validation metric is at least 1% above that of half of it.
         max_dim: Largest length that ``dim = "auto"`` may choose; 2,048 for ``item_item`` unless set.
         ensemble_size: Number of small models in one. Each has an equal share of ``dim`` and of the last
             hidden layer and its own loss; the score is the mean of their scores. ``auto``: 4, or fewer (2 or
@@ -63,13 +64,24 @@ class TwoTower:
         hidden: With ``mlp``: widths of the hidden layers of each tower; None for one of 128.
         embedding_dim: With ``mlp``: length of the embedding of each category or categories column.
         activation: With ``mlp``: activation function between layers.
-        dropout: With ``mlp``: share of hidden units dropped in training.
+        dropout: With ``mlp``: share of hidden units dropped in training. ``auto``: 0.1. With ``sequence``:
+            share of numbers dropped in training. ``auto``: by the mean length of the training set's
+            histories: 0.5 up to about 10, then less, down to 0.1.
         shared_layers: With ``mlp``: whether both towers share all hidden layers but the first; needs two or
             more hidden layers.
+        max_history: With ``sequence``: only this many of a query's last interactions are read.
+        pooling: With ``sequence``: how a history becomes one vector; the results of several are added.
+            ``decay``: sums in which recent items count more. ``recurrent``: a state with gates.
+            ``attention``: causal self-attention. ``mean``: all items alike.
+        rates: With pooling ``decay``: how much an item counts relative to the next one, at the start of
+            training; a sum for each rate.
+        heads: With pooling ``attention``: number of heads.
+        blocks: With pooling ``attention``: number of blocks, one after the other.
         objective: To recommend, train to rank: ``all_pairs`` (squared error over every pair of user and
             item), ``softmax`` or ``bpr``. To predict a label: ``squared`` (squared error), ``huber``, or
             ``logistic`` (labels in [0, 1]). Or a class of your own, derived from
-            `twotower.objectives.Objective`, whose settings are keywords too; or an object of it.
+            `twotower.objectives.Objective`, whose settings are keywords too; or an object of it. ``auto``:
+            ``softmax`` for ``sequence``, else ``all_pairs``.
         transform: Transformation of the label before training; predictions are transformed back.
         cap: Largest label with ``transform = "cap"``; larger ones are set to it.
         delta: With ``huber``: where the loss turns from squared to linear, in standard deviations of the
@@ -91,6 +103,7 @@ class TwoTower:
             1.
         negatives: With ``softmax`` and ``bpr``: items sampled uniformly in each step as negatives, in
             addition to the items of the batch; not used if the batch covers the whole catalogue anyway.
+            ``auto``: 4096; 1024 with ``sequences``.
         hard_negatives: With ``softmax``: only this many negatives with the highest scores count for each user
             in a step; ``"none"``: all.
         regularisation: L2 regularisation of the vectors, each weighted by the square root of its number of
@@ -100,13 +113,17 @@ class TwoTower:
             to rank.
         trainer: ``als`` (alternating least squares) solves linear towers with objective ``all_pairs`` in
             closed form, ``variational`` those with ``squared``, ``ease`` towers of kind ``item_item``;
-            ``gradients`` trains all other towers with all objectives. ``auto``: the closed form where there
-            is one. Or a class of your own, derived from `twotower.training.Trainer`; its settings are
-            keywords too.
+            ``sequences`` trains those of kind ``sequence`` to rank; ``gradients`` trains all other towers
+            with all objectives. ``auto``: the first of these that can. Or a class of your own, derived from
+            `twotower.training.Trainer`; its settings are keywords too.
         epochs: Maximum number of passes over the training pairs; early stopping usually ends sooner.
+            ``auto``: 60; 6 with ``sequences``.
         batch_size: With ``gradients``, as the following: pairs per step. ``auto``: about 12 steps per epoch,
-            between 8,192 and 1,048,576 pairs.
-        learning_rate: Initial learning rate of Adam.
+            between 8,192 and 1,048,576 pairs. With ``sequences``: targets per step, of whole users. ``auto``:
+            1,024.
+        learning_rate: Initial learning rate of Adam. ``auto``: 0.005. With ``sequences``: highest learning
+            rate of Adam; it rises over the first 50 steps, then falls linearly to 2% over all epochs.
+            Features and decays learn at five times the rate. ``auto``: 0.002.
         schedule: ``plateau`` reduces the learning rate when the validation metric stalls; ``cosine`` decays
             it to zero over all epochs; ``constant`` keeps it.
         plateau_factor: Factor that the learning rate is multiplied by at a plateau.
@@ -146,9 +163,14 @@ class TwoTower:
         hidden: Sequence[int] | None = None,
         embedding_dim: int = 8,
         activation: Literal["relu", "gelu", "silu", "tanh"] = "relu",
-        dropout: float = 0.1,
+        dropout: Literal["auto"] | float = "auto",
         shared_layers: bool = False,
-        objective: str | Objective | type[Objective] = OBJECTIVES.default,
+        max_history: int = 200,
+        pooling: Sequence[str] = ("decay", "recurrent"),
+        rates: Sequence[float] = (0.5, 0.95),
+        heads: int = 2,
+        blocks: int = 1,
+        objective: str | Objective | type[Objective] = "auto",
         transform: str = "none",
         cap: float | None = None,
         delta: float = 1.0,
@@ -156,13 +178,13 @@ class TwoTower:
         unobserved_weight: float | None = None,
         hard_weight: Literal["auto"] | float = "auto",
         min_grade: float | None = 0.2,
-        negatives: int = 4096,
+        negatives: Literal["auto"] | int = "auto",
         hard_negatives: int | None = None,
         regularisation: Literal["auto"] | float = "auto",
         trainer: str | type[Trainer] = "auto",
-        epochs: int = 60,
+        epochs: Literal["auto"] | int = "auto",
         batch_size: Literal["auto"] | int = "auto",
-        learning_rate: float = 0.005,
+        learning_rate: Literal["auto"] | float = "auto",
         schedule: Literal["plateau", "cosine", "constant"] = "plateau",
         plateau_factor: float = 0.5,
         plateau_patience: int = 2,
@@ -338,7 +360,7 @@ class TwoTower:
         exclude_seen = yes_or_no("exclude_seen", exclude_seen)
         carved = validation is None
         if validation is None:
-            train, validation = carve_validation(train, "random", 0.1, self.seed)
+            train, validation = carve_validation(train, carving_of(self.model), 0.1, self.seed)
         device = pick_device(self.training.device)
         threads = torch.get_num_threads(), numba.get_num_threads()
         if self.training.threads is not None:

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from twotower.kernels.pair_loop import FASTMATH
 
+Floats = NDArray[np.floating[Any]]
+
 
 class DecayedMean(torch.autograd.Function):
     """``p_t = sum_s r^(t-s) x_s / sqrt(sum_s r^(t-s))`` over the rows ``s <= t`` of a history.
@@ -22,8 +24,8 @@ class DecayedMean(torch.autograd.Function):
     A decay of its own for each dimension. Divided by the root, so that the length of the mean of independent
     rows does not depend on the length of the history.
 
-    Arguments of ``apply``: rows float32 (n, dim); decays float32 (dim,), above 0 and below 1; pointers int64
-    (histories + 1,). Returns float32 (n, dim). Gradients: by the rows and by the decays.
+    Arguments of ``apply``: rows (n, dim), float32 or float64; decays (dim,) of the same type, above 0 and at
+    most 1; pointers int64 (histories + 1,). Returns (n, dim). Gradients: by the rows and by the decays.
     """
 
     @staticmethod
@@ -48,8 +50,8 @@ class DecayedMean(torch.autograd.Function):
 class GatedSum(torch.autograd.Function):
     """``s_t = f_t s_(t-1) + (1 - f_t) h_t`` over the rows of a history, from ``s = 0``: a gated unit.
 
-    Arguments of ``apply``: forget gates f and inputs h, float32 (n, dim); pointers int64 (histories + 1,).
-    Returns float32 (n, dim). Gradients: by the gates and by the inputs.
+    Arguments of ``apply``: forget gates f and inputs h, (n, dim), float32 or float64; pointers int64
+    (histories + 1,). Returns (n, dim). Gradients: by the gates and by the inputs.
     """
 
     @staticmethod
@@ -69,16 +71,26 @@ class GatedSum(torch.autograd.Function):
         return torch.from_numpy(by_gate).to(gradients[0]), torch.from_numpy(by_input).to(gradients[0]), None
 
 
-def _numpy(values: torch.Tensor) -> NDArray[np.float32]:
-    found: NDArray[np.float32] = np.ascontiguousarray(values.detach().cpu().numpy(), dtype=np.float32)
-    return found
+def decayed_mean(rows: torch.Tensor, decay: torch.Tensor, indptr: NDArray[np.int64]) -> torch.Tensor:
+    """Return the means of `DecayedMean`, (n, dim)."""
+    made: torch.Tensor = DecayedMean.apply(rows, decay, indptr)  # type: ignore[no-untyped-call]
+    return made
 
 
-def _masses(decay: NDArray[np.float32], longest: int) -> NDArray[np.float32]:
+def gated_sum(gates: torch.Tensor, inputs: torch.Tensor, indptr: NDArray[np.int64]) -> torch.Tensor:
+    """Return the states of `GatedSum`, (n, dim)."""
+    made: torch.Tensor = GatedSum.apply(gates, inputs, indptr)  # type: ignore[no-untyped-call]
+    return made
+
+
+def _numpy(values: torch.Tensor) -> Floats:
+    return np.ascontiguousarray(values.detach().cpu().numpy())
+
+
+def _masses(decay: Floats, longest: int) -> Floats:
     """Return the sum of weights at each place of a history, (longest, dim)."""
     powers = decay.astype(np.float64)[None, :] ** np.arange(longest)[:, None]
-    found: NDArray[np.float32] = np.cumsum(powers, axis=0).astype(np.float32)
-    return found
+    return np.cumsum(powers, axis=0).astype(decay.dtype)
 
 
 @njit(cache=True, parallel=True, fastmath=FASTMATH)
@@ -110,9 +122,9 @@ def _decayed_back(gradient, sums, mass, decay, indptr):  # type: ignore[no-untyp
     # a row of its own for the gradient of the decays, so that threads don't share memory.
     n_shares = min(64, max(1, indptr.size - 1))
     by_rows = np.empty_like(gradient)
-    by_decay = np.zeros((n_shares, decay.size), dtype=np.float32)
+    by_decay = np.zeros((n_shares, decay.size), dtype=gradient.dtype)
     for share in prange(n_shares):
-        of_sum, of_mass = np.empty(decay.size, np.float32), np.empty(decay.size, np.float32)
+        of_sum, of_mass = np.empty_like(decay), np.empty_like(decay)
         for one in range(share, indptr.size - 1, n_shares):
             of_sum[:] = 0
             of_mass[:] = 0
@@ -146,7 +158,7 @@ def _gated(f, h, indptr):  # type: ignore[no-untyped-def]
 def _gated_back(gradient, f, h, states, indptr):  # type: ignore[no-untyped-def]
     by_gate, by_input = np.empty_like(f), np.empty_like(h)
     for one in prange(indptr.size - 1):
-        carried = np.zeros(h.shape[1], np.float32)
+        carried = np.zeros_like(h[0])
         for t in range(indptr[one + 1] - 1, indptr[one] - 1, -1):
             for k in range(h.shape[1]):
                 of = gradient[t, k] + carried[k]

@@ -54,7 +54,7 @@ def model_facts(case: Case) -> Facts:
     epochs, refit = epochs_of(case.history, "train"), epochs_of(case.history, "refit")
     kept = best_epoch(case.history)
     seconds: Mapping[str, float] = case.recorded.get("seconds", {})
-    went = f"{len(epochs)} of at most {config.training.epochs}"
+    went = f"{len(epochs)} of at most {config.training.most_epochs}"
     if kept is not None:
         went += f"; epoch {kept} was the best on the validation set"
     if refit:
@@ -102,7 +102,9 @@ def _rate(config: Config) -> str:
     if config.solved:
         return "none: the vectors are solved in closed form"
     training = config.training.model_dump()
-    return f"{training['learning_rate']:g}, schedule {training['schedule']}"
+    rate, schedule = training.get("learning_rate", "auto"), training.get("schedule")
+    said = rate if isinstance(rate, str) else f"{rate:g}"
+    return said if schedule is None else f"{said}, schedule {schedule}"
 
 
 def _members(members: int) -> str:

@@ -46,14 +46,23 @@ class History:
         indptr, items, grades, times = (torch.from_numpy(column).to(device) for column in columns)
         return cls(indptr, items, grades, times, catalogue, prepared)
 
+    def last(self, n: int) -> History:
+        """Return the last n entries of each row, or all of a row that has fewer."""
+        length = self.indptr.diff()
+        if not len(length) or int(length.max()) <= n:
+            return self
+        start = self.indptr[1:] - length.clamp(max=n)
+        return self._spans(start, length.clamp(max=n))
+
     def take(self, rows: torch.Tensor) -> History:
         """Return the histories of rows, int64 (m,); -1 has an empty one."""
         start = self.indptr[rows]
-        length = (self.indptr[rows + 1] - start).clamp(min=0)  # -1 ends before it starts
+        return self._spans(start, (self.indptr[rows + 1] - start).clamp(min=0))  # -1 ends before it starts
+
+    def _spans(self, start: torch.Tensor, length: torch.Tensor) -> History:
         indptr = torch.cat([length.new_zeros(1), length.cumsum(0)])
-        at = torch.arange(int(indptr[-1]), device=rows.device) + (start - indptr[:-1]).repeat_interleave(
-            length
-        )
+        at = torch.arange(int(indptr[-1]), device=start.device)
+        at += (start - indptr[:-1]).repeat_interleave(length)
         return replace(
             self, indptr=indptr, items=self.items[at], grades=self.grades[at], times=self.times[at]
         )

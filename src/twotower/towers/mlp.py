@@ -27,8 +27,8 @@ class MLPConfig(ModelConfig):
     """Length of the embedding of each category or categories column."""
     activation: Literal["relu", "gelu", "silu", "tanh"] = "relu"
     """Activation function between layers."""
-    dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
-    """Share of hidden units dropped in training."""
+    dropout: Literal["auto"] | Annotated[float, Field(ge=0.0, lt=1.0)] = "auto"
+    """Share of hidden units dropped in training. ``auto``: 0.1."""
     shared_layers: bool = False
     """Whether both towers share all hidden layers but the first; needs two or more hidden layers."""
 
@@ -38,6 +38,11 @@ class MLPConfig(ModelConfig):
         "embedding_dim": [4, 8, 16],
         "dropout": {"low": 0.0, "high": 0.5},
     }
+
+    @property
+    def dropout_rate(self) -> float:
+        """The share that is dropped, "auto" resolved."""
+        return 0.1 if self.dropout == "auto" else self.dropout
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -73,7 +78,7 @@ class MLPTower(Tower):
         self.from_numbers = linear(n_dense, hidden[0], generator, fan_in=n_dense + n_coded)
         self.from_codes = linear(n_coded, hidden[0], generator, bias=False, fan_in=n_dense + n_coded)
         self.activation = ACTIVATIONS[config.activation]()
-        self.dropout = ByteDropout(config.dropout)
+        self.dropout = ByteDropout(config.dropout_rate)
         self.tail = tail
         self.out = MemberLinear(hidden[-1], self.width, config.n_members, generator)
 
@@ -105,7 +110,7 @@ def _tail(config: MLPConfig, generator: torch.Generator) -> nn.Sequential:
         layers += [
             linear(n_in, n_out, generator),
             ACTIVATIONS[config.activation](),
-            ByteDropout(config.dropout),
+            ByteDropout(config.dropout_rate),
         ]
     return nn.Sequential(*layers)
 

@@ -50,6 +50,7 @@ TOWERS: Registry[Tower] = Registry(
         "linear": "linear:LinearTower",
         "mlp": "mlp:MLPTower",
         "item_item": "item_item:ItemItemUsers",
+        "sequence": "sequence:SequenceUsers",
     },
     named=_with_kind,
 )

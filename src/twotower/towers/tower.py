@@ -8,11 +8,14 @@ features alone.
 
 from __future__ import annotations
 
+import sys
 from abc import abstractmethod
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import nn
 
 from twotower.config import ModelConfig
@@ -51,7 +54,10 @@ class Tower(nn.Module):
     ordered: ClassVar[bool] = True
     """Whether histories are read in the order of time. If not, they need no times, and a user is one query in
     training, whose history holds its own targets: its trainer must leave them out."""
-
+    causal: ClassVar[bool] = False
+    """Whether the user tower gives the vectors of all positions of a history in one pass, by `positions`."""
+    max_history: int = sys.maxsize
+    """Most entries of a history that the user tower reads, the last ones."""
     by_root: ClassVar[bool] = False
     """Whether a list is the sum of its codes' rows divided by the root of their number, not by the number."""
 
@@ -152,6 +158,26 @@ class Tower(nn.Module):
             f"towers of {type(self).__name__} read histories, and can't be written as ONNX: the class has no "
             "method padded; export a model of another kind, or write the method"
         )
+
+    @classmethod
+    def settled(cls, config: Any, lengths: NDArray[np.int64]) -> Any:
+        """Return the settings with every "auto" resolved that depends on the lengths of histories, (n,)."""
+        return config
+
+    def positions(self, side: SideArrays, row: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
+        """Return the vectors of queries at positions of histories, (queries, width); of causal towers alone.
+
+        Args:
+            side: users with their histories.
+            row: int64 (queries,), the row of ``side`` that asks.
+            at: int64 (queries,), the last entry of ``side.history`` that the query may read, one of its row;
+                -1 for none.
+        """
+        raise NotImplementedError
+
+    def fast(self) -> list[nn.Parameter]:
+        """Return parameters that learn at a multiple of the rate, where the trainer has such a multiple."""
+        return []
 
     @abstractmethod
     def combined(self, rows: int, numbers: torch.Tensor | None, coded: list[torch.Tensor]) -> torch.Tensor:

@@ -44,8 +44,8 @@ class GradientsConfig(TrainingConfig):
 
     batch_size: Annotated[Literal["auto"] | int, BeforeValidator(_auto_or_count)] = "auto"
     """Pairs per step. ``auto``: about 12 steps per epoch, between 8,192 and 1,048,576 pairs."""
-    learning_rate: Positive = 0.005
-    """Initial learning rate of Adam."""
+    learning_rate: Literal["auto"] | Positive = "auto"
+    """Initial learning rate of Adam. ``auto``: 0.005."""
     schedule: Literal["plateau", "cosine", "constant"] = "plateau"
     """``plateau`` reduces the learning rate when the validation metric stalls; ``cosine`` decays it to zero
     over all epochs; ``constant`` keeps it."""
@@ -71,7 +71,14 @@ class GradientsConfig(TrainingConfig):
         "learning_rate": {"low": 0.001, "high": 0.03, "log": True},
     }
 
+    @property
+    def first_rate(self) -> float:
+        """The initial learning rate, "auto" resolved."""
+        return 0.005 if self.learning_rate == "auto" else self.learning_rate
 
+
+SAMPLED = 4096
+"""Items sampled in a step, where their number is "auto"."""
 HIDDEN_IDS, SOLVED_IDS = 0.1, 0.9
 """Share of hidden ids where it is "auto": usually, and where the ids' part is solved for afterwards."""
 
@@ -93,7 +100,7 @@ class Gradients(Trainer):
             task.items.rows,
             config.batch_size,
             task.seed,
-            negatives=settings.sampled_items,
+            negatives=SAMPLED if settings.sampled_items == "auto" else settings.sampled_items,
             whole=task.objective.whole,
             known=None if task.queries is None else (task.by_user.lists, task.queries.user),
         )
@@ -161,7 +168,7 @@ class Gradients(Trainer):
 
     def epoch(self, number: int, callbacks: CallbackList) -> float:
         """Take the steps of an epoch; see `Trainer`."""
-        model, seed, epochs = self.task.model, self.task.seed, self.config.epochs
+        model, seed, epochs = self.task.model, self.task.seed, self.config.most_epochs
         model.train()
         done, total = 0, 0.0
         for step, batch in enumerate(self.batcher.epoch(number)):
@@ -228,7 +235,7 @@ class Gradients(Trainer):
 
     def rate(self, epoch: int) -> float:
         """Return the learning rate at the start of an epoch."""
-        return self.rates.at((epoch - 1) / self.config.epochs)
+        return self.rates.at((epoch - 1) / self.config.most_epochs)
 
     def set_rate(self, rate: float) -> None:
         """Take the learning rate that another run had in this epoch."""

@@ -27,12 +27,12 @@ class Rate:
     @classmethod
     def start(cls, config: GradientsConfig) -> Rate:
         """Return the state before the first epoch."""
-        return cls(config, config.learning_rate)
+        return cls(config, config.first_rate)
 
     def at(self, done: float) -> float:
         """Return the rate of a step, where ``done`` is the completed share of all epochs."""
         if self.config.schedule == "cosine":
-            return self.config.learning_rate * 0.5 * (1.0 + math.cos(math.pi * min(done, 1.0)))
+            return self.config.first_rate * 0.5 * (1.0 + math.cos(math.pi * min(done, 1.0)))
         return self.rate
 
     def observe(self, *, best: bool) -> None:

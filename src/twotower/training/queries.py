@@ -55,6 +55,12 @@ class TrainQueries:
         query[order] = np.cumsum(first) - 1
         return cls(user[first], time[first], past, catalogue), query
 
+    def seen(self) -> Rows:
+        """Return how many events of its user each query may read: those strictly before its time."""
+        assert self.past.time is not None
+        counted: Rows = _count_before(self.past.indptr, self.past.time, self.user, self.time)
+        return counted
+
     def arrays(self, users: SideArrays, rows: Rows) -> SideArrays:
         """Return what the user tower reads of some queries.
 

@@ -12,6 +12,7 @@ TRAINERS: Registry[Trainer] = Registry(
         "variational": "closed_form.variational:Variational",
         "als": "closed_form.linear_als:LinearALS",
         "ease": "closed_form.item_item:Ease",
+        "sequences": "sequences:Sequences",
         "gradients": "gradients:Gradients",
     },
 )

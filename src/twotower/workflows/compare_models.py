@@ -15,7 +15,7 @@ from twotower.core.wording import count_of
 from twotower.data.dataset import Dataset, TrainPart, check_train
 from twotower.data.splitting import Parts, carve_validation
 from twotower.errors import ConfigError, nearest
-from twotower.estimator import TwoTower, validated
+from twotower.estimator import TwoTower, carving_of, validated
 from twotower.evaluation.own_metrics import MetricSet, OwnMetrics
 from twotower.recommender import Recommender
 from twotower.training.progress_bars import line_writer
@@ -90,7 +90,7 @@ def compare(
         evaluation=validated(EvaluationConfig, "evaluation", settings | {"resamples": resamples}),
     )
     if validation is None:
-        train, validation = carve_validation(train, "random", 0.1, estimator.seed)
+        train, validation = carve_validation(train, carving_of(estimator.model), 0.1, estimator.seed)
     MetricSet.of(metrics, test, rating=not objective.implicit, ranking=objective.implicit)  # before training
     parts, write = Parts(train, validation, test), line_writer(progress)
     fitted: dict[str, Recommender] = {}

@@ -43,13 +43,17 @@ class Learning(Probe):
         best = max(range(len(values)), key=lambda at: sign * values[at])
         name = metric_name(metric)
         gained = sign * (values[-1] - values[-2]) / max(abs(values[-2]), 1e-12)
-        if len(epochs) >= case.config.training.epochs and best == len(epochs) - 1 and gained > _STILL_RISING:
+        if (
+            len(epochs) >= case.config.training.most_epochs
+            and best == len(epochs) - 1
+            and gained > _STILL_RISING
+        ):
             yield self.warning(
                 "training",
                 "training ended while the model was still improving (underfitting)",
                 f"{name} went from {number(values[-2])} to {number(values[-1])} in the last of "
                 f"{len(epochs)} epochs",
-                f"raise training.epochs above {case.config.training.epochs}; early stopping ends "
+                f"raise training.epochs above {case.config.training.most_epochs}; early stopping ends "
                 "training in time",
             )
         lost = sign * (values[best] - values[-1]) / max(abs(values[best]), 1e-12)

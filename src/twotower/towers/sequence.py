@@ -1,0 +1,223 @@
+"""`SequenceUsers` and `SequenceItems`: a user is its history, read in the order of time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+from torch import nn
+
+from twotower.config import ModelConfig
+from twotower.config.named import PartName
+from twotower.config.sections import Count, Share
+from twotower.core.blocks import EncodedShape
+from twotower.towers.arrays import SideArrays
+from twotower.towers.history import History
+from twotower.towers.layers import ByteDropout
+from twotower.towers.linear import LinearTower
+from twotower.towers.poolings.registry import POOLINGS
+from twotower.towers.tower import Tower
+
+MOST_DROPPED, LEAST_DROPPED, SHORT = 0.5, 0.1, 10.0
+"""The share that is dropped of histories of up to ``SHORT`` items on average, and of very long ones."""
+FEATURES = 0.02
+"""Standard deviation of the initial weights of features."""
+
+
+class SequenceConfig(ModelConfig):
+    """``sequence``: the user tower reads what a user did, in the order of time, to tell what is next."""
+
+    kind: Literal["sequence"] = "sequence"
+    max_history: Count = 200
+    """Only this many of a query's last interactions are read."""
+    pooling: Annotated[
+        tuple[Annotated[str, PartName("twotower.towers.poolings.registry:POOLINGS")], ...],
+        Field(min_length=1),
+    ] = ("decay", "recurrent")
+    """How a history becomes one vector; the results of several are added. ``decay``: sums in which recent
+    items count more. ``recurrent``: a state with gates. ``attention``: causal self-attention. ``mean``: all
+    items alike."""
+    rates: Annotated[tuple[Share, ...], Field(min_length=1)] = (0.5, 0.95)
+    """With ``decay``: how much an item counts relative to the next one, at the start of training; a sum for
+    each rate."""
+    heads: Count = 2
+    """With ``attention``: number of heads."""
+    blocks: Count = 1
+    """With ``attention``: number of blocks, one after the other."""
+    dropout: Literal["auto"] | Annotated[float, Field(ge=0.0, lt=1.0)] = "auto"
+    """Share of numbers dropped in training. ``auto``: by the mean length of the training set's histories: 0.5
+    up to about 10, then less, down to 0.1."""
+
+    auto_dim: ClassVar[int] = 256
+    searched: ClassVar[Mapping[str, Any]] = {
+        "dim": [64, 128, 256],
+        "dropout": {"low": 0.05, "high": 0.6},
+    }
+    usual_objective: ClassVar[str] = "softmax"
+
+    @property
+    def n_members(self) -> int:
+        """Number of members; one unless set."""
+        return 1 if self.ensemble_size == "auto" else self.ensemble_size
+
+    @property
+    def dropout_rate(self) -> float:
+        """The share that is dropped; that of short histories while it is "auto"."""
+        return 0.5 if self.dropout == "auto" else self.dropout
+
+    @model_validator(mode="after")
+    def _one_member(self) -> Self:
+        if self.n_members != 1:
+            raise ValueError(
+                f"ensemble_size must be 1 (or 'auto') for sequence towers, got {self.ensemble_size}"
+            )
+        return self
+
+
+class SequenceItems(LinearTower):
+    """Items as candidates, and, in another object of the class, as parts of histories.
+
+    ``vector = id row + numbers W + sum of the codes' rows / root of their number``. Both share the weights of
+    features, and have id rows of their own: what follows an item is not what is like it.
+    """
+
+    by_root: ClassVar[bool] = True
+
+    def __init__(
+        self, shape: EncodedShape, n_ids: int, config: ModelConfig, generator: torch.Generator
+    ) -> None:
+        super().__init__(shape, n_ids, config, generator)
+        with torch.no_grad():
+            self.table.normal_(0.0, FEATURES, generator=generator)
+
+    def sharing(self, other: SequenceItems) -> SequenceItems:
+        """Take over the weights of features of another tower, and return self."""
+        self.constant, self.numbers, self.features = other.constant, other.numbers, other.features
+        return self
+
+
+class SequenceUsers(LinearTower):
+    """Users as their histories, plus a linear function of their own features.
+
+    An item of the history is its row of a `SequenceItems`, normalised; one that counts less than 1 (a
+    dislike) is scaled by what is learnt. Poolings sum up the items so far. Without any history the
+    vector is that of the features.
+    """
+
+    Config: ClassVar[type[ModelConfig]] = SequenceConfig
+    reads_history: ClassVar[bool] = True
+    causal: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        shape: EncodedShape,
+        n_ids: int,
+        config: SequenceConfig,
+        generator: torch.Generator,
+        inputs: SequenceItems,
+    ) -> None:
+        super().__init__(shape, None, config, generator)  # a user is its history: no row of its own
+        del n_ids
+        self.max_history = config.max_history
+        self.inputs = inputs
+        self.norm = nn.LayerNorm(self.width)
+        self.disliked = nn.Parameter(torch.ones(self.width))
+        self.dropout = ByteDropout(config.dropout_rate)
+        self.poolings = nn.ModuleList(
+            POOLINGS.get(name)(self.width, config, generator, first=place == 0)
+            for place, name in enumerate(config.pooling)
+        )
+
+    @classmethod
+    def settled(cls, config: SequenceConfig, lengths: NDArray[np.int64]) -> SequenceConfig:
+        """Return the settings with the share that is dropped."""
+        if config.dropout != "auto":
+            return config
+        mean = float(lengths[lengths > 0].mean()) if (lengths > 0).any() else 1.0
+        share = MOST_DROPPED * (SHORT / max(mean, SHORT)) ** (1 / 3)
+        return config.model_copy(update={"dropout": round(max(share, LEAST_DROPPED), 3)})
+
+    @classmethod
+    def pair(
+        cls,
+        users: tuple[EncodedShape, int],
+        items: tuple[EncodedShape, int],
+        config: Any,
+        generator: torch.Generator,
+    ) -> tuple[Tower, Tower]:
+        """Return both towers; see `Tower.pair`."""
+        candidates = SequenceItems(*items, config, generator)
+        inputs = SequenceItems(*items, config, generator).sharing(candidates)
+        return cls(*users, config, generator, inputs), candidates
+
+    def forward(self, side: SideArrays) -> torch.Tensor:
+        """Return the vectors after the whole history of each row, (rows, width)."""
+        history = side.history
+        if history is None:
+            return self.from_features(side)
+        last = history.last(self.max_history)
+        end = last.indptr[1:] - 1
+        at = torch.where(last.indptr.diff() > 0, end, -1)
+        return self.positions(replace(side, history=last), torch.arange(side.rows, device=end.device), at)
+
+    def positions(self, side: SideArrays, row: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
+        """Return the vectors of queries at positions of histories, all histories in one pass.
+
+        Args:
+            side: users with their histories.
+            row: int64 (queries,), the row of ``side`` that asks.
+            at: int64 (queries,), the last entry of ``side.history`` that the query may read, one of its row;
+                -1 for none.
+
+        Returns:
+            (queries, width).
+        """
+        vector = self.from_features(side)[row]
+        assert side.history is not None
+        asked = (at >= 0).nonzero(as_tuple=True)[0]
+        if not len(asked):
+            return vector
+        return vector.index_add(0, asked, self._pooled(side.history)[at[asked]])
+
+    def prepared(self, catalogue: SideArrays) -> tuple[torch.Tensor, ...]:
+        """Return the normalised rows of all items; see `Tower.prepared`."""
+        return (self.norm(self.inputs(catalogue)),)
+
+    def padded(
+        self, vector: torch.Tensor, items: torch.Tensor, grades: torch.Tensor, rows: tuple[torch.Tensor, ...]
+    ) -> torch.Tensor:
+        """Return the vectors of padded histories; see `Tower.padded`."""
+        length = (items > 0).sum(dim=1, keepdim=True)
+        place = torch.arange(items.shape[1], device=items.device)
+        there = (place < length) & (place >= length - self.max_history)
+        read = self._graded(rows[0][(items - 1).clamp(min=0)], grades[:, :, None])
+        pooled: Any = sum(pooling.padded(read, there, length) for pooling in self.poolings)  # type: ignore[operator]
+        return torch.where(length > 0, vector + pooled, vector)
+
+    def _graded(self, rows: torch.Tensor, grades: torch.Tensor) -> torch.Tensor:
+        """Return rows scaled by what is learnt of dislikes."""
+        return rows * (1.0 - (1.0 - grades) * self.disliked)
+
+    def _pooled(self, history: History) -> torch.Tensor:
+        if history.prepared is not None:
+            rows = history.prepared[0].index_select(0, history.items)
+        else:
+            distinct, place = torch.unique(history.items, return_inverse=True)
+            # the gradient of index_select is summed several times as fast as that of indexing
+            rows = self.norm(self.inputs(history.catalogue.take(distinct)).index_select(0, place))
+        if not bool((history.grades == 1.0).all()):
+            rows = self._graded(rows, history.grades[:, None])
+        rows, indptr = self.dropout(rows), history.indptr.cpu()
+        pooled: torch.Tensor = sum(pooling(rows, indptr) for pooling in self.poolings)
+        return pooled
+
+    def fast(self) -> list[nn.Parameter]:
+        """Return the parameters that learn at a multiple of the rate: of features and poolings."""
+        own: list[Any] = [self.constant, self.numbers, self.table, self.disliked]
+        own += [self.inputs.constant, self.inputs.numbers, self.inputs.table]
+        return own + [one for pooling in self.poolings for one in pooling.fast()]  # type: ignore[operator]

@@ -1,0 +1,175 @@
+"""`Sequences`: trains towers that read histories at every position of a history in one pass."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import torch
+
+from twotower.config import ModelConfig, ObjectiveConfig, TrainingConfig
+from twotower.config.sections import Count, Positive
+from twotower.core.lists import Lists
+from twotower.errors import TrainingError
+from twotower.objectives import Workspace
+from twotower.towers.registry import TOWERS
+from twotower.towers.sequence import SequenceUsers
+from twotower.training.callback import CallbackList
+from twotower.training.row_adam import RowAdam
+from twotower.training.sequence_start import spectral_vectors
+from twotower.training.trainer import Trainer, TrainingTask
+from twotower.training.user_batches import UserBatch, UserBatches
+
+BETAS = (0.9, 0.98)
+FAST = 5.0
+"""The rate of features and decays, as a multiple of that of other weights."""
+RATE, WARM_UP, LAST = 0.002, 50, 0.02
+"""The highest rate where it is "auto", the steps in which it rises, and the share left of it at the end."""
+TARGETS, ITEMS = 1024, 1024
+"""Targets a step and sampled items a step where they are "auto"."""
+
+
+class SequencesConfig(TrainingConfig):
+    """``sequences``: trains towers that read histories, each history in one pass, by Adam."""
+
+    batch_size: Literal["auto"] | Count = "auto"
+    """Targets per step, of whole users. ``auto``: 1,024."""
+    learning_rate: Literal["auto"] | Positive = "auto"
+    """Highest learning rate of Adam; it rises over the first 50 steps, then falls linearly to 2% over all
+    epochs. Features and decays learn at five times the rate. ``auto``: 0.002."""
+
+    usual_epochs: ClassVar[int] = 6
+    searched: ClassVar[Mapping[str, Any]] = {
+        **TrainingConfig.searched,
+        "learning_rate": {"low": 0.0005, "high": 0.005, "log": True},
+    }
+
+
+class Sequences(Trainer):
+    """Trains by gradients, a batch of users at a time; see `Trainer`.
+
+    A user's history is read once, and every pair takes the vector of the position before it; pairs of one
+    time share a position, so that none is in the history of another.
+    """
+
+    Config: ClassVar[type[SequencesConfig]] = SequencesConfig
+
+    def __init__(self, task: TrainingTask, config: SequencesConfig) -> None:
+        super().__init__(task, config)
+        model, sampled = task.model, task.settings.sampled_items
+        self.batches = UserBatches(
+            task,
+            TARGETS if config.batch_size == "auto" else config.batch_size,
+            task.items.rows if sampled is None else ITEMS if sampled == "auto" else sampled,
+            model.users.max_history,
+        )
+        self.workspace = Workspace()
+        if isinstance(model.users, SequenceUsers):
+            self._start(model.users)
+        tables = model.row_tables()
+        fast = {id(one) for one in model.users.fast()}
+        self.trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        rows = [p for name, p in self.trained.items() if name in tables]
+        layers = [p for name, p in self.trained.items() if name not in tables]
+        self.adam = torch.optim.AdamW(
+            [
+                {"params": [p for p in layers if id(p) not in fast], "times": 1.0},
+                {"params": [p for p in layers if id(p) in fast], "times": FAST},
+            ],
+            betas=BETAS,
+            weight_decay=0.0,
+            foreach=True,
+        )
+        self.rows = RowAdam([{"params": rows, "times": 1.0}], betas=BETAS)
+        self.state = {
+            name: (self.rows if name in tables else self.adam).state[p] for name, p in self.trained.items()
+        }
+
+    @classmethod
+    def trains(cls, model: ModelConfig, objective: ObjectiveConfig) -> bool:
+        """Return whether the towers give all positions of a history in one pass, and the objective ranks."""
+        ranks = objective.implicit and not objective.quadratic
+        return TOWERS.get(model.kind).causal and model.n_members == 1 and ranks
+
+    @classmethod
+    def check(cls, config: SequencesConfig, objective: ObjectiveConfig) -> None:
+        """Raise `ValueError` if ``regularisation`` was changed: dropout is what regularises here."""
+        if objective.regularisation != "auto":
+            raise ValueError(
+                f"objective.regularisation = {objective.regularisation!r} is not read by trainer "
+                "'sequences', whose towers are regularised by model.dropout; leave it at 'auto'"
+            )
+
+    def _start(self, users: SequenceUsers) -> None:
+        """Give the items' rows, in histories and as candidates, the vectors of what follows what."""
+        task = self.task
+        assert task.queries is not None
+        past, warm = task.queries.past, task.queries.catalogue.warm.cpu().numpy() - 1
+        known = (past.label > 0) & (warm[past.item] >= 0)
+        lists = Lists(past.indptr, warm[past.item]).where(known)
+        vectors = spectral_vectors(lists, task.items.rows, users.width - 1, task.seed)
+        with torch.no_grad():
+            for tower, start in zip((users.inputs, task.model.items), vectors, strict=True):
+                tower.ids.weight[:, :-1] = torch.from_numpy(start).to(tower.ids.weight)
+                tower.ids.weight[:, -1] = 0.0  # the bias
+
+    def epoch(self, number: int, callbacks: CallbackList) -> float:
+        """Take the steps of an epoch; see `Trainer`."""
+        self.task.model.train()
+        done, total = 0, 0.0
+        for step, batch in enumerate(self.batches.epoch(number)):
+            # a seed per step, so that only the epoch number has to survive a crash
+            torch.manual_seed(hash((self.task.seed, number, step)) & 0x7FFF_FFFF_FFFF_FFFF)
+            rate = self._rate((number - 1) * self.batches.steps + step)
+            loss = self.step(batch, rate)
+            if not math.isfinite(loss):
+                raise TrainingError(
+                    f"the loss must stay finite; got {loss} in epoch {number}{self.advice(rate)}"
+                )
+            total += loss * len(batch.pairs)
+            done += len(batch.pairs)
+            callbacks.on_step_end(epoch=number, pairs_done=done, loss=total / done)
+        return total / done
+
+    def step(self, batch: UserBatch, rate: float) -> float:
+        """Take a step on a batch and return its loss."""
+        task, model, items = self.task, self.task.model, self.task.items
+        if batch.items is not None:
+            items = items.take(torch.from_numpy(batch.items).to(items.warm.device))
+        model.zero_grad(set_to_none=True)
+        U = model.vectors_of(model.users.positions(batch.users, batch.row, batch.at), "users")
+        V = model.item_vectors(items)
+        result = task.objective.checked(
+            U.detach(), V.detach(), batch.pairs, workspace=self.workspace, step=batch.step
+        )
+        torch.autograd.backward([U, V], [result.dU, result.dV])
+        for optimiser in (self.adam, self.rows):
+            for group in optimiser.param_groups:
+                group["lr"] = rate * group["times"]
+            optimiser.step()
+        return result.loss
+
+    def _rate(self, step: int) -> float:
+        """Return the rate of a step, counted from 0 over all epochs."""
+        highest = RATE if self.config.learning_rate == "auto" else self.config.learning_rate
+        done = step / (self.batches.steps * self.config.most_epochs)
+        return float(highest * min((step + 1) / WARM_UP, 1.0) * (1.0 - (1.0 - LAST) * done))
+
+    def rate(self, epoch: int) -> float:
+        """Return the learning rate at the start of an epoch."""
+        return self._rate((epoch - 1) * self.batches.steps)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return the moments of both optimisers."""
+        return {f"{name}.{key}": t for name, state in self.state.items() for key, t in state.items()}
+
+    def restore(self, tensors: dict[str, torch.Tensor], values: dict[str, Any]) -> None:
+        """Take over the moments."""
+        for place, tensor in tensors.items():
+            name, _, key = place.rpartition(".")
+            self.state[name][key] = tensor.cpu() if key == "step" else tensor  # as AdamW wants it
+
+    def advice(self, rate: float) -> str:
+        """Return what helps if a loss is not finite."""
+        return f" at learning rate {rate:g}. Lower training.learning_rate, or look for extreme weights"
