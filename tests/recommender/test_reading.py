@@ -27,6 +27,7 @@ from twotower.recommender.bundle import MANIFEST
 from twotower.recommender.unpacking import VECTORS
 from twotower.towers import LinearTower, SideArrays, TwoTowerModel
 from twotower.towers.registry import TOWERS
+from twotower.workflows import recommend_all
 
 CPU = torch.device("cpu")
 Event = tuple[int, float, float]
@@ -359,6 +360,47 @@ def test_nothing_of_the_test_set_is_read() -> None:
         close(own, by_hand(model, trained(user), user=user) @ model.items.vectors[COLD - 100])
 
 
+def test_in_each_fold_a_user_has_done_what_is_in_its_training_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the validation rows, which the refit has, and without those of the test set."""
+    found: list[tuple[Recommender, pl.DataFrame]] = []
+    evaluate = Recommender.evaluate
+
+    def kept(self: Recommender, test: Dataset, **how: Any) -> Any:
+        found.append((self, test.interactions))
+        return evaluate(self, test, **how)
+
+    monkeypatch.setattr(Recommender, "evaluate", kept)
+    everything = data()
+    rows = everything.interactions.unique(["user_id", "item_id"], keep="first", maintain_order=True)
+    settings: dict[str, Any] = {"kind": "recent", "dim": 8, "epochs": 1, "threads": 1, "positive": 3.0}
+    model = tt.TwoTower(**settings, objective="softmax")
+    tt.cross_validate(model, everything.with_interactions(rows), folds=3, resamples=10, progress=False)
+    assert len(found) == 3
+    assert sum(test.height for _, test in found) == rows.height
+    for fitted_one, test in found:
+        train = rows.join(test, on=["user_id", "item_id"], how="anti", maintain_order="left")
+        assert train.height + test.height == rows.height
+        for user in range(N_USERS):
+            own = train.filter(pl.col("user_id") == user, pl.col("time").is_not_null()).sort(
+                "time", maintain_order=True
+            )
+            past = [
+                (item, float(stars >= 3.0), time)
+                for item, stars, time in own.select("item_id", "stars", "time").iter_rows()
+            ]
+            vector = fitted_one.users.vectors[fitted_one.users.row(user)]
+            close(vector, by_hand(fitted_one, past, user=user))
+
+
+def test_a_batch_is_what_is_recommended(model: Recommender, tmp_path: Path) -> None:
+    recommend_all(model, tmp_path / "all.parquet", 4)
+    lists = pl.read_parquet(tmp_path / "all.parquet")
+    for user in range(N_USERS):
+        own = lists.filter(pl.col("user_id") == user)
+        scores = by_hand(model, trained(user), user=user) @ model.items.vectors.T
+        close(own["score"], [scores[item - 100] for item in own["item_id"]])
+
+
 @pytest.mark.parametrize("refit", [True, False])
 @pytest.mark.parametrize("own", [True, False])
 def test_a_user_of_the_finished_model_has_what_is_seen(refit: bool, own: bool) -> None:
@@ -376,3 +418,30 @@ def test_a_user_of_the_finished_model_has_what_is_seen(refit: bool, own: bool) -
         close(
             model.users.vectors[model.users.row(user)], by_hand(model, trained(user, before=until), user=user)
         )
+
+
+def test_an_item_item_model_is_explained_by_its_matrix() -> None:
+    """What an item adds is its grade times the product of its row and the vector of the scored one."""
+    train = data().as_train()
+    model = tt.TwoTower(kind="item_item", dim=16, threads=1, refit=False, positive=3.0).fit(
+        train, progress=False
+    )
+    query = tt.Query(user=2, history=[COLD, 101], labels=[5.0, None])
+    found = model.explain(query, [103, 106])
+    tower: Any = model.model.users
+    with torch.no_grad():
+        left = model.model.vectors_of(tower.inputs(model.items.arrays), "users").numpy()
+        empty = model.model.vectors_of(torch.zeros(1, tower.width), "users").numpy()[0]
+    past = model.histories.past(model.query_encoder.encode(tt.Queries.of(query)).asked)[0]
+    highest: dict[int, float] = {}
+    for row, grade in zip(past.item.tolist(), past.label.tolist(), strict=True):
+        highest[row] = max(grade, highest.get(row, 0.0))
+    assert highest[1] == 1.0 > highest[7] > 0.8  # liked; five stars, which are the rank of many
+    for item in (103, 106):
+        own = found.filter(pl.col("item_id") == item)
+        vector = model.items.vectors[item - 100]
+        parts = dict(own.select("because_item_id", "contribution").iter_rows())
+        for row, grade in highest.items():
+            close(parts[100 + row], grade * (left[row] - empty) @ vector)
+        close(own["base"][0], empty @ vector)
+        close(own["score"][0], model.encode_queries(query)[0] @ vector)
