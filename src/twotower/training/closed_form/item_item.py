@@ -10,6 +10,7 @@ known, on the users' vectors.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, ClassVar
@@ -114,7 +115,10 @@ class Ease(Solver):
             return trainer
 
         def measure(trainer: Ease, regularisation: float, dim: int) -> float:
-            trainer.fit(regularisation, dim)
+            try:
+                trainer.fit(regularisation, dim)
+            except np.linalg.LinAlgError:  # too small for the precision
+                return -math.inf
             return worth(trainer.task.model)
 
         widths = [model.length]

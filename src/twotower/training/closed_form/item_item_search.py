@@ -7,8 +7,11 @@ rank: each doubling up to 2,048 may gain a tenth.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
+
+import numpy as np
 
 from twotower.training.choice import Choice
 from twotower.training.closed_form.choosing import GAIN
@@ -23,8 +26,6 @@ LOSS = 0.003
 """A width below the first is chosen if the metric is lower by at most this share."""
 SECONDS = 60.0
 """Widths above the first are considered that take less to solve for, estimated for one core."""
-STEPS = (2.0, 2.0**0.5)
-"""Factors between one regularisation and the next: first coarse, then fine."""
 _MOST_MOVES = 8
 
 
@@ -100,15 +101,42 @@ class Search(Generic[T]):
         return found
 
     def _along(self, trainer: T, dim: int, worth: float, regularisation: float) -> tuple[float, float]:
-        """Follow the regularisation down, or else up, as long as the metric rises; then in smaller steps."""
-        for step in STEPS:
-            before = regularisation
-            for factor in (1.0 / step, step):
-                for _ in range(_MOST_MOVES):
-                    found = self.measure(trainer, regularisation * factor, dim)
-                    if found <= worth:
-                        break
-                    worth, regularisation = found, regularisation * factor
-                if regularisation != before:
-                    break
-        return worth, regularisation
+        """Follow the regularisation by factors of 2 down, or else up, as long as the metric rises.
+
+        Then take the vertex of a parabola through what is near the best one: the metric is flat there, and
+        its noise alone would decide.
+
+        Returns:
+            The metric, and the regularisation.
+        """
+        found = {math.log2(regularisation): worth}
+
+        def best() -> float:
+            return max(found, key=lambda place: found[place])
+
+        def look(place: float) -> None:
+            if place not in found:
+                found[place] = self.measure(trainer, 2.0**place, dim)
+
+        for _ in range(_MOST_MOVES):
+            before = best()
+            look(before - 1.0)
+            if best() == before:
+                look(before + 1.0)
+            if best() == before:
+                break
+        middle = best()
+        for step in (-0.5, 0.5):
+            look(middle + step)
+        near = np.array(
+            [
+                (place - middle, of)
+                for place, of in found.items()
+                if abs(place - middle) <= 1.0 and of > -math.inf
+            ]
+        )
+        bend, slope, _ = np.polyfit(near[:, 0], near[:, 1], 2)
+        if bend < 0.0:
+            middle += float(np.clip(-slope / (2.0 * bend), -1.0, 1.0))
+        look(middle)
+        return found[middle], 2.0**middle
