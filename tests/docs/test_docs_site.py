@@ -65,8 +65,8 @@ def test_the_config_reference_has_every_key_with_its_docstring():
                 assert re.search(rf"<dt markdown>`{key}`.*?</dt>\n<dd markdown>(.+?)</dd>", part), (
                     f"{name}.{key}"
                 )
-    assert MODEL.fields()["dim"].default == 64
-    assert '`dim` <span class="facts" markdown>whole number from 4; default `64`' in page
+    assert MODEL.fields()["dim"].default == "auto"
+    assert '`dim` <span class="facts" markdown>`"auto"` or whole number from 4; default `"auto"`' in page
 
 
 def test_the_command_line_reference_has_every_option():
