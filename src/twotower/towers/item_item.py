@@ -23,8 +23,8 @@ class ItemItemConfig(ModelConfig):
     kind: Literal["item_item"] = "item_item"
     dim: Literal["auto"] | Annotated[int, Field(ge=4)] = "auto"
     """Length of the vectors, including the two entries for the biases. ``auto``: 64, 128, and so on up to
-    ``max_dim``; more than 512 while each doubling raises the validation metric by 1%, less if that costs less
-    than 0.3%. At most the number of items and 2: scores are then those of the whole item-item matrix."""
+    ``max_dim``; more than 512 while each doubling raises the validation metric by 1%, less if that is no
+    worse. At most the number of items and 2: scores are then those of the whole item-item matrix."""
     max_dim: Annotated[int, Field(ge=4)] = 2048
     """Largest length that ``dim = "auto"`` may choose."""
 

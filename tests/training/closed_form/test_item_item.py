@@ -225,7 +225,8 @@ def test_the_search_goes_wider_as_long_as_it_gains_and_narrower_as_long_as_it_co
     dim, regularisation, solved = best_of(gains, widths)
     assert (dim, solved) == (2048, [512, 1024, 2048])
     npt.assert_allclose(regularisation, 3.0, rtol=1e-6)  # the vertex of the parabola
-    assert best_of(lambda dim, _: 1.0 - 1.0 / dim, widths) == (256, 0.33, [512, 1024])
+    assert best_of(lambda dim, _: 1.0 - 1.0 / dim, widths) == (512, 0.33, [512, 1024])
+    assert best_of(lambda dim, _: 9.0 - abs(np.log2(dim / 128)), widths) == (128, 0.33, [512, 1024])
     assert best_of(lambda dim, _: 1.0 - 1.0 / dim, [64], along=False) == (64, 0.33, [64])
 
 

@@ -22,8 +22,6 @@ WIDTHS = (64, 128, 256, 512, 1024, 2048)
 """Widths to choose from."""
 FIRST = 512
 """The width that is solved for first."""
-LOSS = 0.003
-"""A width below the first is chosen if the metric is lower by at most this share."""
 SECONDS = 60.0
 """Widths above the first are considered that take less to solve for, estimated for one core."""
 _MOST_MOVES = 8
@@ -85,12 +83,11 @@ class Search(Generic[T]):
             if found < worth * (1 + GAIN):
                 break
             dim, worth, regularisation, narrower = wider, found, best, []
-        top = worth
         for width in reversed(narrower):
             found = self.measure(trainer, regularisation, width)
-            if found < top * (1 - LOSS):
+            if found < worth:
                 break
-            dim = width
+            dim, worth = width, found
         said = ", ".join(f"{width} {metric:.4f}" for width, metric in sorted(self.tried.items()))
         return Choice(dim, regularisation, 0.0, f"dims {said}")
 
