@@ -323,7 +323,7 @@ def test_what_a_trainer_does_not_train_is_refused(name: str, kind: str, loss: st
 @each
 def test_settings_are_resolved_and_can_be_searched(name: str, kind: str, loss: str) -> None:
     made = trainer(name, kind, loss)
-    values = made.config.model_dump(exclude={"trainer", "device", "batch_size", "learning_rate"})
+    values = made.config.model_dump(exclude={"trainer", "device", "batch_size"})
     assert "auto" not in values.values()
     assert set(OF[name].searched(made.task.settings)) <= set(type(made.config).model_fields)
 

@@ -164,9 +164,12 @@ def settled(model: ModelConfig, objective: ObjectiveConfig, training: TrainingCo
     """
     trainer = TRAINERS.get(trainer_of(model, objective, training))
     members = model.n_members if objective.ensembles or model.ensemble_size != "auto" else 1
+    settings = objective.settled(solved=trainer.solves)
+    if settings.sampled_items == "auto":
+        settings = settings.model_copy(update={"negatives": trainer.sampled})
     return Parts(
         model.model_copy(update={"ensemble_size": members, "dim": model.length}),
-        objective.settled(solved=trainer.solves),
+        settings,
         trainer.settled(training, model, objective),
     )
 

@@ -6,7 +6,9 @@ import warnings
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import nn
 
@@ -81,6 +83,11 @@ class MLPTower(Tower):
         self.dropout = ByteDropout(config.dropout_rate)
         self.tail = tail
         self.out = MemberLinear(hidden[-1], self.width, config.n_members, generator)
+
+    @classmethod
+    def settled(cls, config: MLPConfig, lengths: NDArray[np.int64]) -> MLPConfig:
+        """Return the settings with the share that is dropped."""
+        return config.model_copy(update={"dropout": config.dropout_rate})
 
     @classmethod
     def pair(

@@ -77,8 +77,6 @@ class GradientsConfig(TrainingConfig):
         return 0.005 if self.learning_rate == "auto" else self.learning_rate
 
 
-SAMPLED = 4096
-"""Items sampled in a step, where their number is "auto"."""
 HIDDEN_IDS, SOLVED_IDS = 0.1, 0.9
 """Share of hidden ids where it is "auto": usually, and where the ids' part is solved for afterwards."""
 
@@ -100,7 +98,7 @@ class Gradients(Trainer):
             task.items.rows,
             config.batch_size,
             task.seed,
-            negatives=SAMPLED if settings.sampled_items == "auto" else settings.sampled_items,
+            negatives=self.sampled if settings.sampled_items == "auto" else settings.sampled_items,
             whole=task.objective.whole,
             known=None if task.queries is None else (task.by_user.lists, task.queries.user),
         )
@@ -147,12 +145,11 @@ class Gradients(Trainer):
     def settled(
         cls, config: GradientsConfig, model: ModelConfig, objective: ObjectiveConfig
     ) -> GradientsConfig:
-        """Return the settings with the share of hidden ids."""
-        if config.id_dropout != "auto":
-            return config
-        return config.model_copy(
-            update={"id_dropout": SOLVED_IDS if cls.solves_ids(model, objective) else HIDDEN_IDS}
-        )
+        """Return the settings with the rate and the share of hidden ids."""
+        hidden = config.id_dropout
+        if hidden == "auto":
+            hidden = SOLVED_IDS if cls.solves_ids(model, objective) else HIDDEN_IDS
+        return config.model_copy(update={"id_dropout": hidden, "learning_rate": config.first_rate})
 
     @classmethod
     def searched(cls, objective: ObjectiveConfig) -> Mapping[str, Any]:

@@ -26,8 +26,8 @@ FAST = 5.0
 """The rate of features and decays, as a multiple of that of other weights."""
 RATE, WARM_UP, LAST = 0.002, 50, 0.02
 """The highest rate where it is "auto", the steps in which it rises, and the share left of it at the end."""
-TARGETS, ITEMS = 1024, 1024
-"""Targets a step and sampled items a step where they are "auto"."""
+TARGETS = 1024
+"""Targets a step where they are "auto"."""
 
 
 class SequencesConfig(TrainingConfig):
@@ -54,6 +54,7 @@ class Sequences(Trainer):
     """
 
     Config: ClassVar[type[SequencesConfig]] = SequencesConfig
+    sampled: ClassVar[int] = 1024
 
     def __init__(self, task: TrainingTask, config: SequencesConfig) -> None:
         super().__init__(task, config)
@@ -61,7 +62,7 @@ class Sequences(Trainer):
         self.batches = UserBatches(
             task,
             TARGETS if config.batch_size == "auto" else config.batch_size,
-            task.items.rows if sampled is None else ITEMS if sampled == "auto" else sampled,
+            task.items.rows if sampled is None else self.sampled if sampled == "auto" else sampled,
             model.users.max_history,
         )
         self.workspace = Workspace()
@@ -100,6 +101,13 @@ class Sequences(Trainer):
                 f"objective.regularisation = {objective.regularisation!r} is not read by trainer "
                 "'sequences', whose towers are regularised by model.dropout; leave it at 'auto'"
             )
+
+    @classmethod
+    def settled(
+        cls, config: SequencesConfig, model: ModelConfig, objective: ObjectiveConfig
+    ) -> SequencesConfig:
+        """Return the settings with the rate."""
+        return config.model_copy(update={"learning_rate": RATE}) if config.learning_rate == "auto" else config
 
     def _start(self, users: SequenceUsers) -> None:
         """Give the items' rows, in histories and as candidates, the vectors of what follows what."""

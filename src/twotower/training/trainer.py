@@ -98,6 +98,8 @@ class Trainer(ABC):
     def __init__(self, task: TrainingTask, config: Any) -> None:
         self.task, self.config = task, config
 
+    sampled: ClassVar[int] = 4096
+    """Items that are sampled in a step where ``negatives`` is "auto"."""
     least_gain: ClassVar[float] = 0.0
     """Smallest share by which the validation metric must get better for patience to start anew."""
 

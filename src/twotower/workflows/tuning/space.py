@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tomlkit
 from tomlkit.items import InlineTable
 
@@ -28,6 +29,7 @@ from twotower.config.parts import OBJECTIVE, PLACES, trainer_of
 from twotower.config.renamed import current_key
 from twotower.errors import ConfigError, nearest
 from twotower.estimator.setup import settled
+from twotower.towers.registry import TOWERS
 from twotower.training.registry import TRAINERS
 
 _UNITS = ("objective.transform", "objective.cap")
@@ -169,7 +171,9 @@ def given_values(config: Config, space: Space) -> dict[str, Any]:
 
     Parameters that its objective does not have are left out.
     """
-    decided = config.model_copy(update=vars(settled(config.model, config.objective, config.training)))
+    parts = settled(config.model, config.objective, config.training)
+    model = TOWERS.get(parts.model.kind).settled(parts.model, np.empty(0, np.int64))
+    decided = config.model_copy(update=vars(replace(parts, model=model)))
     keys = ("objective.name", *(key for key, _ in space.items_for(config.objective.name)))
     return {key: _value(decided, key) for key in keys if key in space.parameters}
 
