@@ -3,10 +3,9 @@
     python benchmarks/all_pairs.py [--users 138000 --items 27000 --pairs 10000000] [--epochs 20]
 
 Synthetic positives: users and items belong to groups, and an item is drawn by popularity from the user's
-group or from all items. No features, dim 64, default settings. A tenth of the positives is held out; NDCG@100
-over the whole catalogue is computed for the same 2,000 users for both models, and is not included in the
-times.
-"""
+group or from all items. No features, dim 64, regularisation 0.33, else default settings. A tenth of the
+positives is held out; NDCG@100 over the whole catalogue is computed for the same 2,000 users for both models,
+and is not included in the times."""
 
 from __future__ import annotations
 
@@ -120,7 +119,7 @@ def main() -> None:
     print(f"{os.cpu_count()} cores; train {len(train):,} positives, held out {len(validation):,}", flush=True)
 
     clock, start = Clock(), time.perf_counter()
-    tt.TwoTower(objective="all_pairs", epochs=given.epochs, refit=False).fit(
+    tt.TwoTower(objective="all_pairs", dim=64, regularisation=0.33, epochs=given.epochs, refit=False).fit(
         train, validation, callbacks=[clock]
     )
     whole = time.perf_counter() - start

@@ -248,7 +248,9 @@ def _facts(
 
 def _model(config: Config, seconds: float | None = None) -> tuple[tuple[str, str], ...]:
     took = "" if seconds is None else f"; {seconds:.0f} s" if seconds >= 100 else f"; {seconds:.1f} s"
-    said = f"objective {config.objective.name}, dim {config.model.dim}, seed {config.seed}"
+    chosen = config.model.dim == "auto" and config.objective.quadratic == "cells"  # maybe by validation
+    dim = "auto" if chosen else config.model.length
+    said = f"objective {config.objective.name}, dim {dim}, seed {config.seed}"
     return (("model", said + took),)
 
 
