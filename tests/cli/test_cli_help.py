@@ -190,4 +190,4 @@ def test_of_two_values_for_one_setting_the_last_counts_and_it_is_said(call, plac
     answer = call("check", place / "config.toml", *settings)
     assert answer.code == 2
     assert "warning: --set model.dim is set twice, to 16 and abc; the last one is used\n" in answer.err
-    assert "'model.dim' must be a whole number, got 'abc'" in answer.err
+    assert "'model.dim' must be 'auto' or a whole number, got 'abc'" in answer.err

@@ -217,8 +217,11 @@ def test_many_queries_at_once_are_those_alone(model: Recommender) -> None:
     ]
     together = model.recommend([*rows, *range(10)], 5)
     for place, one in enumerate([*rows, *range(10)]):
-        own = together.filter(pl.col("query") == place).select("item_id", "rank", "score")
-        assert own.equals(model.recommend(one, 5).select("item_id", "rank", "score"))
+        own, alone = together.filter(pl.col("query") == place), model.recommend(one, 5)
+        assert own.select("item_id", "rank").equals(alone.select("item_id", "rank"))
+        npt.assert_allclose(
+            own["score"], alone["score"], rtol=1e-6, atol=1e-7
+        )  # a product rounds by its size
     assert N_USERS > 10
 
 
