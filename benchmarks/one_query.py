@@ -1,6 +1,6 @@
 """The time of one query with fresh events: a model that folds in beside one whose user tower reads histories.
 
-    python benchmarks/one_query.py [--kind item_item ...] [--items 10728] [--history 100] [--calls 2000]
+    python benchmarks/one_query.py [--kind sequence ...] [--items 10728] [--history 100] [--calls 2000]
 
 Both are trained for an epoch on random interactions of 150 users: only time is measured. Then random users,
 known ones and new ones, ask with 1, 10 and 50 events since training: vectors alone (`encode_queries`), lists
@@ -149,7 +149,7 @@ def main() -> None:
     """Train both, and print the table."""
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     arguments.add_argument(
-        "--kind", nargs="*", default=["item_item"], help="kinds of towers that read histories"
+        "--kind", nargs="*", default=["sequence"], help="kinds of towers that read histories"
     )
     arguments.add_argument("--items", type=int, default=10_728)
     arguments.add_argument("--history", type=int, default=100, help="interactions of a user in training")

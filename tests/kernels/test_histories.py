@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from twotower.kernels.histories import DecayedMean, GatedSum
+from twotower.kernels.histories import (
+    DecayedMean,
+    GatedSum,
+    decayed_end,
+    decayed_mean,
+    gated_end,
+    gated_sum,
+)
 
 INDPTR = np.array([0, 4, 4, 5, 12], dtype=np.int64)
 
@@ -73,3 +80,25 @@ def test_no_rows():
     none = np.zeros(1, np.int64)
     assert DecayedMean.apply(torch.zeros(0, 3), torch.full((3,), 0.5), none).shape == (0, 3)
     assert GatedSum.apply(torch.zeros(0, 3), torch.zeros(0, 3), none).shape == (0, 3)
+
+
+@pytest.mark.parametrize("n", [7, 200])  # by one thread, and by several
+def test_the_ends_of_histories_are_their_last_positions(n: int) -> None:
+    """Of rows in any order, some of them several times; an empty history has 0."""
+    draw = np.random.default_rng(n)
+    lengths = draw.integers(0, 9, n)
+    indptr = np.append(0, np.cumsum(lengths))
+    table = torch.from_numpy(draw.normal(size=(11, 6)))
+    at = torch.from_numpy(draw.integers(0, 11, indptr[-1]))
+    gates = torch.sigmoid(torch.from_numpy(draw.normal(size=(11, 6))))
+    decay = torch.from_numpy(draw.uniform(0.2, 1.0, 6))
+    some, ends = lengths > 0, indptr[1:][lengths > 0] - 1
+    pointers = torch.from_numpy(indptr)
+    decays = torch.stack([decay, decay.flip(0)])
+    means = decayed_end(table, decays, at, pointers)
+    expected = [decayed_mean(table[at], one, indptr)[ends] for one in decays]
+    np.testing.assert_allclose(means[some], torch.cat(expected, dim=1))
+    assert not means[~some].any()
+    states = gated_end(torch.cat([gates, table], dim=1), at, pointers)
+    np.testing.assert_allclose(states[some], gated_sum(gates[at], table[at], indptr)[ends])
+    assert not states[~some].any()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -163,8 +164,8 @@ class _Tower(nn.Module):
         }
 
     def _longest(self) -> str:
-        longest = getattr(self.model.config, "max_history", None) if self.reads else None
-        return "" if longest is None else f", the last {longest} at most"
+        longest = self.tower.max_history
+        return "" if longest == sys.maxsize else f", of which the last {longest} are read"
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         """Return finished vectors (rows, dim)."""
@@ -217,7 +218,7 @@ class _Tower(nn.Module):
         if not self.reads:
             return side, tuple(inputs)
         assert self.catalogue is not None
-        longest = min(getattr(self.model.config, "max_history", _LONGEST), _LONGEST)
+        longest = _LONGEST
         length = below(longest + 1, rows)
         length[-1] = longest  # a batch without any history has no length
         there = torch.arange(longest) < length[:, None]

@@ -83,6 +83,37 @@ def gated_sum(gates: torch.Tensor, inputs: torch.Tensor, indptr: NDArray[np.int6
     return made
 
 
+def decayed_end(
+    rows: torch.Tensor, decays: torch.Tensor, at: torch.Tensor, indptr: torch.Tensor
+) -> torch.Tensor:
+    """Return the means of `DecayedMean` at the end of each history, (histories, n * dim), 0 for an empty one.
+
+    Args:
+        rows: (items, dim).
+        decays: (n, dim), above 0 and at most 1; a mean for each row, side by side.
+        at: int64 (events,), the row of each event.
+        indptr: int64 (histories + 1,).
+    """
+    ends = _decayed_ends if len(indptr) > _FEW else _decayed_ends_here
+    return torch.from_numpy(ends(*(_numpy(one) for one in (rows, decays, at, indptr)))).to(rows)
+
+
+def gated_end(per_item: torch.Tensor, at: torch.Tensor, indptr: torch.Tensor) -> torch.Tensor:
+    """Return the state of `GatedSum` at the end of each history, (histories, dim), 0 for an empty one.
+
+    Args:
+        per_item: (items, 2 * dim), forget gates and inputs side by side.
+        at: int64 (events,), the row of each event.
+        indptr: int64 (histories + 1,).
+    """
+    ends = _gated_ends if len(indptr) > _FEW else _gated_ends_here
+    return torch.from_numpy(ends(*(_numpy(one) for one in (per_item, at, indptr)))).to(per_item)
+
+
+_FEW = 64
+"""Histories that are read by one thread, as starting others takes longer."""
+
+
 def _numpy(values: torch.Tensor) -> Floats:
     return np.ascontiguousarray(values.detach().cpu().numpy())
 
@@ -167,3 +198,38 @@ def _gated_back(gradient, f, h, states, indptr):  # type: ignore[no-untyped-def]
                 by_input[t, k] = of * (np.float32(1) - f[t, k])
                 carried[k] = of * f[t, k]
     return by_gate, by_input
+
+
+def _decayed_ends_of(x, decays, at, indptr):  # type: ignore[no-untyped-def]  # pragma: no cover
+    n, dim = decays.shape
+    out = np.zeros((indptr.size - 1, n * dim), x.dtype)
+    for one in prange(indptr.size - 1):
+        mass = np.zeros(n * dim, x.dtype)
+        for t in range(indptr[one], indptr[one + 1]):
+            row = at[t]
+            for j in range(n):
+                for k in range(dim):
+                    out[one, j * dim + k] = decays[j, k] * out[one, j * dim + k] + x[row, k]
+                    mass[j * dim + k] = decays[j, k] * mass[j * dim + k] + 1
+        if indptr[one + 1] > indptr[one]:
+            for k in range(n * dim):
+                out[one, k] /= np.sqrt(mass[k])
+    return out
+
+
+def _gated_ends_of(per_item, at, indptr):  # type: ignore[no-untyped-def]  # pragma: no cover
+    dim = per_item.shape[1] // 2
+    out = np.zeros((indptr.size - 1, dim), per_item.dtype)
+    for one in prange(indptr.size - 1):
+        for t in range(indptr[one], indptr[one + 1]):
+            row = at[t]
+            for k in range(dim):
+                f = per_item[row, k]
+                out[one, k] = f * out[one, k] + (1 - f) * per_item[row, dim + k]
+    return out
+
+
+_decayed_ends = njit(cache=True, parallel=True, fastmath=FASTMATH)(_decayed_ends_of)
+_decayed_ends_here = njit(cache=True, nogil=True, fastmath=FASTMATH)(_decayed_ends_of)
+_gated_ends = njit(cache=True, parallel=True, fastmath=FASTMATH)(_gated_ends_of)
+_gated_ends_here = njit(cache=True, nogil=True, fastmath=FASTMATH)(_gated_ends_of)

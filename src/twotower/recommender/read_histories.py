@@ -109,10 +109,12 @@ class ReadHistories(Histories):
         """Divide scores into the effects of leaving each item out, however often it is there.
 
         Of a tower that is linear in the history the effects add up, and the base is the score without a
-        history. Of another one the base has also what the items do together.
+        history. Of another one the base has also what the items do together. Items that the tower does not
+        read, as too much came after them, are none.
         """
         past, _ = self.past(asked)
-        items = np.unique(past.item)
+        read = past.item[-self.towers.model.users.max_history :]
+        items = np.unique(read)
         effects = np.empty((len(items), len(vector)))
         if len(items):
             arrays = self._arrays(asked, np.zeros(1, np.int64))

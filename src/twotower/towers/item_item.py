@@ -85,10 +85,14 @@ class ItemItemUsers(LinearTower):
         if side.history is None:
             return vector
         history = _distinct(side.history)
-        items, place = torch.unique(history.items, return_inverse=True)
+        if history.prepared is not None:
+            (rows,), place = history.prepared, history.items
+        else:
+            items, place = torch.unique(history.items, return_inverse=True)
+            rows = self.inputs(history.catalogue.take(items))
         summed = F.embedding_bag(
             place,
-            self.inputs(history.catalogue.take(items)),
+            rows,
             history.indptr,
             mode="sum",
             per_sample_weights=history.grades.to(vector.dtype),
@@ -97,6 +101,25 @@ class ItemItemUsers(LinearTower):
         owner = torch.repeat_interleave(history.indptr.diff())
         counts = torch.zeros(side.rows, dtype=torch.bool, device=vector.device)
         counts[owner[history.grades > 0]] = True
+        return torch.where(counts[:, None], summed, vector)
+
+    def prepared(self, catalogue: SideArrays) -> tuple[torch.Tensor, ...]:
+        """Return ``left`` of all items; see `Tower.prepared`."""
+        return (self.inputs(catalogue),)
+
+    def padded(
+        self, vector: torch.Tensor, items: torch.Tensor, grades: torch.Tensor, rows: tuple[torch.Tensor, ...]
+    ) -> torch.Tensor:
+        """Return the vectors of padded histories; see `Tower.padded`."""
+        there = items > 0
+        place = torch.arange(items.shape[1], device=items.device)
+        grade, other = grades[:, :, None], grades[:, None, :]
+        # (rows, length, length): the same item is there elsewhere with a higher grade, or as high and earlier
+        higher = (other > grade) | ((other == grade) & (place[None, :] < place[:, None]))
+        again = ((items[:, :, None] == items[:, None, :]) & higher).any(dim=2)
+        weight = grades * (there & ~again)
+        summed = (rows[0][(items - 1).clamp(min=0)] * weight[:, :, None]).sum(dim=1)
+        counts = ((grades > 0) & there).any(dim=1)
         return torch.where(counts[:, None], summed, vector)
 
 
@@ -112,4 +135,11 @@ def _distinct(history: History) -> History:
     user, items = distinct // history.catalogue.rows, distinct % history.catalogue.rows
     lengths = torch.bincount(user, minlength=len(history.indptr) - 1)
     indptr = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
-    return History(indptr, items, grades, torch.zeros_like(grades, dtype=torch.float64), history.catalogue)
+    return History(
+        indptr,
+        items,
+        grades,
+        torch.zeros_like(grades, dtype=torch.float64),
+        history.catalogue,
+        history.prepared,
+    )

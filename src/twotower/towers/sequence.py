@@ -20,6 +20,7 @@ from twotower.towers.arrays import SideArrays
 from twotower.towers.history import History
 from twotower.towers.layers import ByteDropout
 from twotower.towers.linear import LinearTower
+from twotower.towers.poolings.pooling import Pooling
 from twotower.towers.poolings.registry import POOLINGS
 from twotower.towers.tower import Tower
 
@@ -161,6 +162,8 @@ class SequenceUsers(LinearTower):
         if history is None:
             return self.from_features(side)
         last = history.last(self.max_history)
+        if not torch.is_grad_enabled():
+            return self._ended(self.from_features(side), last)
         end = last.indptr[1:] - 1
         at = torch.where(last.indptr.diff() > 0, end, -1)
         return self.positions(replace(side, history=last), torch.arange(side.rows, device=end.device), at)
@@ -185,8 +188,9 @@ class SequenceUsers(LinearTower):
         return vector.index_add(0, asked, self._pooled(side.history)[at[asked]])
 
     def prepared(self, catalogue: SideArrays) -> tuple[torch.Tensor, ...]:
-        """Return the normalised rows of all items; see `Tower.prepared`."""
-        return (self.norm(self.inputs(catalogue)),)
+        """Return the normalised rows of all items, and what poolings make of each; see `Tower.prepared`."""
+        rows = self.norm(self.inputs(catalogue))
+        return rows, *(pooling.per_item(rows) for pooling in self._poolings)
 
     def padded(
         self, vector: torch.Tensor, items: torch.Tensor, grades: torch.Tensor, rows: tuple[torch.Tensor, ...]
@@ -196,20 +200,43 @@ class SequenceUsers(LinearTower):
         place = torch.arange(items.shape[1], device=items.device)
         there = (place < length) & (place >= length - self.max_history)
         read = self._graded(rows[0][(items - 1).clamp(min=0)], grades[:, :, None])
-        pooled: Any = sum(pooling.padded(read, there, length) for pooling in self.poolings)  # type: ignore[operator]
+        pooled: Any = sum(pooling.padded(read, there, length) for pooling in self._poolings)
         return torch.where(length > 0, vector + pooled, vector)
+
+    def _ended(self, vector: torch.Tensor, history: History) -> torch.Tensor:
+        """Return the vectors (rows, width) after whole histories, without the positions before."""
+        some = history.indptr.diff() > 0
+        if not bool(some.any()):
+            return vector
+        if history.prepared is not None:
+            (rows, *own), place = history.prepared, history.items
+        else:
+            distinct, place = torch.unique(history.items, return_inverse=True)
+            rows = self.norm(self.inputs(history.catalogue.take(distinct)))
+            own = [pooling.per_item(rows) for pooling in self._poolings]
+        if not bool((history.grades == 1.0).all()):
+            rows = self._graded(rows[place], history.grades[:, None])
+            place = torch.arange(len(rows), device=rows.device)
+            own = [pooling.per_item(rows) for pooling in self._poolings]
+        ended = (
+            pooling.ending(rows, per_item, place, history.indptr)
+            for pooling, per_item in zip(self._poolings, own, strict=True)
+        )
+        pooled: Any = sum(ended)
+        return vector + torch.where(some[:, None], pooled, 0.0)
+
+    @property
+    def _poolings(self) -> list[Pooling]:
+        return list(self.poolings)  # type: ignore[arg-type]
 
     def _graded(self, rows: torch.Tensor, grades: torch.Tensor) -> torch.Tensor:
         """Return rows scaled by what is learnt of dislikes."""
         return rows * (1.0 - (1.0 - grades) * self.disliked)
 
     def _pooled(self, history: History) -> torch.Tensor:
-        if history.prepared is not None:
-            rows = history.prepared[0].index_select(0, history.items)
-        else:
-            distinct, place = torch.unique(history.items, return_inverse=True)
-            # the gradient of index_select is summed several times as fast as that of indexing
-            rows = self.norm(self.inputs(history.catalogue.take(distinct)).index_select(0, place))
+        distinct, place = torch.unique(history.items, return_inverse=True)
+        # the gradient of index_select is summed several times as fast as that of indexing
+        rows = self.norm(self.inputs(history.catalogue.take(distinct)).index_select(0, place))
         if not bool((history.grades == 1.0).all()):
             rows = self._graded(rows, history.grades[:, None])
         rows, indptr = self.dropout(rows), history.indptr.cpu()

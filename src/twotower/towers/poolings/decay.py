@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from twotower.kernels.histories import decayed_mean
+from twotower.kernels.histories import decayed_end, decayed_mean
 from twotower.towers.layers import ByteDropout
 from twotower.towers.poolings.pooling import Pooling, identity_linear, padded_mean
 
@@ -33,6 +33,13 @@ class Decay(Pooling):
         """See `Pooling`."""
         pools = [decayed_mean(rows, torch.sigmoid(rate), indptr.numpy()) for rate in self.rates]
         added: torch.Tensor = self.out(self.dropout(torch.cat(pools, dim=1)))
+        return added
+
+    def ending(
+        self, rows: torch.Tensor, per_item: torch.Tensor, at: torch.Tensor, indptr: torch.Tensor
+    ) -> torch.Tensor:
+        """See `Pooling`."""
+        added: torch.Tensor = self.out(decayed_end(rows, torch.sigmoid(self.rates), at, indptr))
         return added
 
     def padded(self, rows: torch.Tensor, there: torch.Tensor, length: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from twotower.kernels.histories import decayed_mean
+from twotower.kernels.histories import decayed_end, decayed_mean
 from twotower.towers.layers import ByteDropout
 from twotower.towers.poolings.pooling import Pooling, identity_linear, padded_mean
 
@@ -25,6 +25,13 @@ class Mean(Pooling):
         """See `Pooling`."""
         sums = decayed_mean(rows, self.ones, indptr.numpy())
         added: torch.Tensor = self.out(self.dropout(sums))
+        return added
+
+    def ending(
+        self, rows: torch.Tensor, per_item: torch.Tensor, at: torch.Tensor, indptr: torch.Tensor
+    ) -> torch.Tensor:
+        """See `Pooling`."""
+        added: torch.Tensor = self.out(decayed_end(rows, self.ones[None], at, indptr))
         return added
 
     def padded(self, rows: torch.Tensor, there: torch.Tensor, length: torch.Tensor) -> torch.Tensor:

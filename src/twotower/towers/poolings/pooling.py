@@ -36,6 +36,28 @@ class Pooling(nn.Module):
             indptr: int64 (histories + 1,) on the CPU: history ``h`` has the rows ``indptr[h]:indptr[h + 1]``.
         """
 
+    def per_item(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return what is made of each row by itself, (rows, ...), so that it is made once for many histories;
+        here nothing, (rows, 0).
+        """
+        return rows[:, :0]
+
+    def ending(
+        self, rows: torch.Tensor, per_item: torch.Tensor, at: torch.Tensor, indptr: torch.Tensor
+    ) -> torch.Tensor:
+        """Return what `forward` gives for the last position of each history, (histories, width).
+
+        Without gradients, and whatever for an empty history.
+
+        Args:
+            rows: (items, width).
+            per_item: of these.
+            at: int64 (events,), the row of each event, of several histories one after another, oldest first.
+            indptr: int64 (histories + 1,).
+        """
+        every: torch.Tensor = self(rows[at], indptr.cpu())
+        return every[(indptr[1:] - 1).clamp(min=0)]
+
     @abstractmethod
     def padded(self, rows: torch.Tensor, there: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
         """Return what `forward` does at the last position of each history, by operations of ONNX.

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from twotower.kernels.histories import gated_sum
+from twotower.kernels.histories import gated_end, gated_sum
 from twotower.towers.layers import ByteDropout
 from twotower.towers.poolings.pooling import Pooling, scaled_linear
 
@@ -40,6 +40,22 @@ class Recurrent(Pooling):
         """See `Pooling`."""
         forget, given, shown = self.gates(rows).chunk(3, dim=1)
         return self._shown(rows, gated_sum(torch.sigmoid(forget), given, indptr.numpy()), shown)
+
+    def per_item(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return forget gates and inputs side by side, (rows, 2 * width)."""
+        weight, bias = (one[: 2 * self.width] for one in (self.gates.weight, self.gates.bias))
+        found = F.linear(rows, weight, bias)
+        found[:, : self.width].sigmoid_()
+        return found
+
+    def ending(
+        self, rows: torch.Tensor, per_item: torch.Tensor, at: torch.Tensor, indptr: torch.Tensor
+    ) -> torch.Tensor:
+        """See `Pooling`."""
+        state = gated_end(per_item, at, indptr)
+        last = rows[at[(indptr[1:] - 1).clamp(min=0)]]
+        weight, bias = (one[2 * self.width :] for one in (self.gates.weight, self.gates.bias))
+        return self._shown(last, state, F.linear(last, weight, bias))
 
     def padded(self, rows: torch.Tensor, there: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
         """See `Pooling`."""
