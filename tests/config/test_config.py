@@ -246,11 +246,11 @@ def test_faults(override: str, said: str, tmp_path: Path) -> None:
         ("training.trainer=variational", "can't train towers of kind 'linear' by objective 'all_pairs'; use"),
         (
             "training.trainer=adam",
-            "'training.trainer' must be one of auto, variational, als, ease, sequences, gradients; got",
+            "'training.trainer' must be one of auto, variational, als, ease, sequences, several, gradients;",
         ),
         (
             "model.kind=mpl",
-            "'model.kind' must be one of linear, mlp, item_item, sequence; got 'mpl'. Did you mean 'mlp'?",
+            "'model.kind' must be one of linear, mlp, item_item, sequence, auto; got 'mpl'. Did you mean",
         ),
     ],
 )

@@ -247,11 +247,13 @@ def test_both_item_towers_share_features_and_have_ids_of_their_own() -> None:
 
 
 @pytest.mark.parametrize(("length", "share"), [(1, 0.5), (10, 0.5), (80, 0.25), (270, 0.167), (100_000, 0.1)])
-def test_less_is_dropped_of_long_histories(length: int, share: float) -> None:
-    lengths = np.array([0, length, length])
+def test_less_is_dropped_of_many_long_histories(length: int, share: float) -> None:
+    lengths = np.append(0, np.full(1_000_000, length))
     assert SequenceUsers.settled(SequenceConfig(), lengths).dropout == share
     assert SequenceUsers.settled(SequenceConfig(dropout=0.3), lengths).dropout == 0.3
     assert SequenceUsers.settled(SequenceConfig(), lengths[:1]).dropout == 0.5
+    few = lengths[: 1 + 600_000 // length]  # four times as many items as few are
+    assert SequenceUsers.settled(SequenceConfig(), few).dropout == pytest.approx(max(share, 0.25), abs=0.002)
 
 
 @pytest.mark.parametrize(

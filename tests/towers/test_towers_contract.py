@@ -44,9 +44,11 @@ NOISY: dict[str, dict[str, Any]] = {
     "sequence": {"dropout": 0.5},
 }
 """Settings with which outputs are random in training."""
-NAMES = [*TOWERS.names(), "gated"]
+KINDS = [name for name in TOWERS.names() if not TOWERS.get(name).composed]
+"""Those that consist of others have tests of their own, `tests/estimator/test_auto.py`."""
+NAMES = [*KINDS, "gated"]
 READERS: list[tuple[str, dict[str, Any]]] = [
-    *((kind, {}) for kind in TOWERS.names() if TOWERS.get(kind).reads_history),
+    *((kind, {}) for kind in KINDS if TOWERS.get(kind).reads_history),
     *(("sequence", {"pooling": (name,), "blocks": 2}) for name in POOLINGS.names()),
 ]
 """Kinds that read histories, with settings."""

@@ -163,7 +163,7 @@ def trainer_of(model: ModelConfig, objective: ObjectiveConfig, training: Trainin
         fix = f"use objective {' or '.join(map(repr, fitting))}" if fitting else "use other towers"
         raise ValueError(f"no trainer can train {towers} by objective '{objective.name}'; {fix}")
     if training.trainer == AUTO:
-        return able[0]
+        return str(able[0])
     if training.trainer not in able:
         TRAINING.part(training.trainer)  # an error of its own if there is none
         raise ValueError(

@@ -17,9 +17,10 @@ from twotower.estimator.finishing import finish
 from twotower.estimator.settings import Settings
 from twotower.estimator.setup import TrainingSetup, prepare, rebuilt
 from twotower.evaluation.epochs import EpochValidator, RankingEpochs, RatingEpochs
+from twotower.features import Encoder
 from twotower.recommender import Recommender
 from twotower.targets.positive import PositiveRule
-from twotower.training import CallbackList, Checkpoint, Loop
+from twotower.training import CallbackList, Checkpoint, Loop, Record
 from twotower.training.checkpoint import LAYOUT
 from twotower.training.choice import Choice
 
@@ -53,46 +54,95 @@ class Fit:
 
     def run(self, train: TrainPart, validation: Dataset, rule: PositiveRule) -> Recommender:
         """Train, choose the number of epochs on ``validation``, then refit on both if set to."""
-        settings, checkpoints, callbacks = self.settings, self.checkpoints, self.callbacks
-        mark = "" if checkpoints is None else mark_of(settings, train, validation, self.exclude_seen)
-        found = Checkpoint.read(checkpoints) if self.resume and checkpoints is not None else None
+        found = Checkpoint.read(self.checkpoints) if self.resume and self.checkpoints is not None else None
         earlier = found.meta["earlier"] if found is not None else {}
+        mark = self.mark(train, validation)
         if "best_epoch" not in earlier:
-            setup = prepare(settings, train, rule, self.device)
-            validator = self._validator(setup, train, validation, rule)
-            setup, choice = self._chosen(setup, validator, earlier.get("choice"))
-            outcome = Loop(setup.trainer, "train", mark, checkpoints, callbacks).run(
-                validator,
-                epochs=settings.training.most_epochs,
-                resume=self.resume,
-                earlier={"choice": choice},
-            )
-            refined = setup.trainer.refined(validator, callbacks, outcome.best_epoch)
-            history = outcome.history + refined
-            if not settings.training.refit:
+            setup, earlier = self.first(train, validation, rule, mark, choice=earlier.get("choice"))
+            if not self.settings.training.refit:
                 seen = train.joined(validation) if self.carved else train
-                return finish(setup, train, rule, history, self.exclude_seen, seen=seen)
-            earlier = {
-                "choice": choice,
-                "best_epoch": outcome.best_epoch,
-                "rates": outcome.rates,
-                "history": history,
-                "refined": bool(refined),
-            }
+                return finish(setup, train, rule, earlier["history"], self.exclude_seen, seen=seen)
+            found = None
+        everything = train.joined(validation)
+        setup, history = self.again(everything, rule, mark, earlier, resume=found is not None)
+        return finish(setup, everything, rule, history, self.exclude_seen)
+
+    def mark(self, train: TrainPart, validation: Dataset) -> str:
+        """Return the fingerprint of checkpoints; empty without any."""
+        if self.checkpoints is None:
+            return ""
+        return mark_of(self.settings, train, validation, self.exclude_seen)
+
+    def first(
+        self,
+        train: TrainPart,
+        validation: Dataset,
+        rule: PositiveRule,
+        mark: str,
+        encoder: Encoder | None = None,
+        choice: dict[str, Any] | None = None,
+    ) -> tuple[TrainingSetup, dict[str, Any]]:
+        """Train on the training set, and return the trained towers and what `again` needs to know.
+
+        Args:
+            train, validation: the sets.
+            rule: the rule for positives.
+            mark: of checkpoints.
+            encoder: what encodes features; None for one that is fitted on what is learned.
+            choice: what was chosen before a break.
+        """
+        setup = prepare(self.settings, train, rule, self.device, encoder)
+        validator = self._validator(setup, train, validation, rule)
+        setup, choice = self._chosen(setup, validator, choice)
+        outcome = Loop(setup.trainer, "train", mark, self.checkpoints, self.callbacks).run(
+            validator,
+            epochs=self.settings.training.most_epochs,
+            resume=self.resume,
+            earlier={"choice": choice},
+        )
+        refined = setup.trainer.refined(validator, self.callbacks, outcome.best_epoch)
+        return setup, {
+            "choice": choice,
+            "best_epoch": outcome.best_epoch,
+            "rates": outcome.rates,
+            "history": outcome.history + refined,
+            "refined": bool(refined),
+        }
+
+    def again(
+        self,
+        everything: TrainPart,
+        rule: PositiveRule,
+        mark: str,
+        earlier: dict[str, Any],
+        *,
+        resume: bool,
+        encoder: Encoder | None = None,
+    ) -> tuple[TrainingSetup, list[Record]]:
+        """Train in the same way on training and validation set; return the towers and all records.
+
+        Args:
+            everything: both sets.
+            rule: the rule for positives.
+            mark: of checkpoints.
+            earlier: from `first`.
+            resume: whether to go on from a checkpoint of this phase.
+            encoder: as in `first`.
+        """
+        settings = self.settings
         if earlier["choice"] is not None:
             settings = settings.with_choice(Choice(**earlier["choice"]))
-        everything = train.joined(validation)
-        setup = prepare(settings, everything, rule, self.device)
-        refitted = Loop(setup.trainer, "refit", mark, checkpoints, callbacks).run(
+        setup = prepare(settings, everything, rule, self.device, encoder)
+        refitted = Loop(setup.trainer, "refit", mark, self.checkpoints, self.callbacks).run(
             None,
             epochs=earlier["best_epoch"],
             rates=earlier["rates"],
-            resume=found is not None and "best_epoch" in found.meta["earlier"],
+            resume=resume,
             earlier=earlier,
         )
         if earlier["refined"]:
-            setup.trainer.refine(callbacks)
-        return finish(setup, everything, rule, earlier["history"] + refitted.history, self.exclude_seen)
+            setup.trainer.refine(self.callbacks)
+        return setup, earlier["history"] + refitted.history
 
     def _chosen(
         self, setup: TrainingSetup, validator: EpochValidator, choice: dict[str, Any] | None

@@ -50,7 +50,13 @@ class TrainingSetup(NamedTuple):
     trainer: Trainer
 
 
-def prepare(settings: Settings, train: TrainPart, rule: PositiveRule, device: torch.device) -> TrainingSetup:
+def prepare(
+    settings: Settings,
+    train: TrainPart,
+    rule: PositiveRule,
+    device: torch.device,
+    encoder: Encoder | None = None,
+) -> TrainingSetup:
     """Fit encoder and target on a training set, and convert the data to arrays.
 
     Args:
@@ -58,13 +64,14 @@ def prepare(settings: Settings, train: TrainPart, rule: PositiveRule, device: to
         train: the training set; a ranking objective without grades learns from its positives alone.
         rule: the rule for positives.
         device: device of the towers and the features.
+        encoder: what encodes features; None for one that is fitted on what is learned.
     """
     parts, schema = settled(settings.model, settings.objective, settings.training), train.schema
     model, objective = parts.model, parts.objective
     learned = train
     if objective.implicit and not (objective.graded and schema.label is not None):
         learned = rule.select(train).as_train()
-    encoder = Encoder.fit(learned)
+    encoder = encoder or Encoder.fit(learned)
     label, duration, n = labels_of(learned)
     target = Target.of_positives()
     if isinstance(objective, PredictingConfig):
@@ -174,11 +181,11 @@ def settled(model: ModelConfig, objective: ObjectiveConfig, training: TrainingCo
     )
 
 
-def carving_of(model: ModelConfig) -> str:
+def carving_of(model: ModelConfig, train: Dataset) -> str:
     """Return the split method by which a validation set is carved from a training set, where none is given:
     each user's last interaction for towers that read histories in order, else random rows."""
-    kind = TOWERS.get(model.kind)
-    return "leave_last" if kind.reads_history and kind.ordered else "random"
+    kind, timed = TOWERS.get(model.kind), train.schema.timestamp is not None
+    return "leave_last" if kind.reads_history and kind.ordered and timed else "random"
 
 
 def strength_of(config: ObjectiveConfig, pairs: Pairs, n_items: int) -> float:

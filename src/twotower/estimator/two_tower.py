@@ -19,6 +19,7 @@ from twotower.core.warn import deprecated
 from twotower.data.dataset import Dataset, TrainPart, check_train
 from twotower.data.splitting import carve_validation
 from twotower.errors import ConfigError, TwoTowerWarning, yes_or_no
+from twotower.estimator.auto import AutoFit
 from twotower.estimator.fitting import Fit, pick_device
 from twotower.estimator.settings import Settings
 from twotower.estimator.setup import carving_of
@@ -26,6 +27,7 @@ from twotower.objectives import Objective
 from twotower.recommender import Recommender
 from twotower.targets.positive import PositiveRule
 from twotower.towers import Tower
+from twotower.towers.auto import AutoPart
 from twotower.towers.registry import TOWERS
 from twotower.training import Callback, CallbackList, ListenerCallback, Trainer
 from twotower.training.checkpoint import FILE as CHECKPOINT
@@ -65,8 +67,8 @@ class TwoTower:
         embedding_dim: With ``mlp``: length of the embedding of each category or categories column.
         activation: With ``mlp``: activation function between layers.
         dropout: With ``mlp``: share of hidden units dropped in training. ``auto``: 0.1. With ``sequence``:
-            share of numbers dropped in training. ``auto``: by the mean length of the training set's
-            histories: 0.5 up to about 10, then less, down to 0.1.
+            share of numbers dropped in training. ``auto``: 0.5 where histories have up to about 10 items on
+            average or 150,000 in all; less with more, down to 0.1.
         shared_layers: With ``mlp``: whether both towers share all hidden layers but the first; needs two or
             more hidden layers.
         max_history: With ``sequence``: only this many of a query's last interactions are read.
@@ -77,6 +79,10 @@ class TwoTower:
             training; a sum for each rate.
         heads: With pooling ``attention``: number of heads.
         blocks: With pooling ``attention``: number of blocks, one after the other.
+        candidates: With ``auto``: kinds of towers that are considered, the simplest first: a later one must
+            be better than it by more than the interval of the difference. Those that read histories in order
+            need a timestamp.
+        parts: With ``auto``: what was chosen, if more than one; set by training.
         objective: To recommend, train to rank: ``all_pairs`` (squared error over every pair of user and
             item), ``softmax`` or ``bpr``. To predict a label: ``squared`` (squared error), ``huber``, or
             ``logistic`` (labels in [0, 1]). Or a class of your own, derived from
@@ -123,7 +129,8 @@ class TwoTower:
             1,024.
         learning_rate: Initial learning rate of Adam. ``auto``: 0.005. With ``sequences``: highest learning
             rate of Adam; it rises over the first 50 steps, then falls linearly to 2% over all epochs.
-            Features and decays learn at five times the rate. ``auto``: 0.002.
+            Features and decays learn at five times the rate. ``auto``: 0.002; 0.001 without features of
+            items.
         schedule: ``plateau`` reduces the learning rate when the validation metric stalls; ``cosine`` decays
             it to zero over all epochs; ``constant`` keeps it.
         plateau_factor: Factor that the learning rate is multiplied by at a plateau.
@@ -170,6 +177,8 @@ class TwoTower:
         rates: Sequence[float] = (0.5, 0.95),
         heads: int = 2,
         blocks: int = 1,
+        candidates: Sequence[str] = ("linear", "item_item", "sequence"),
+        parts: Sequence[AutoPart] = (),
         objective: str | Objective | type[Objective] = "auto",
         transform: str = "none",
         cap: float | None = None,
@@ -341,7 +350,7 @@ class TwoTower:
             raise ConfigError("resume=True continues from a checkpoint: say where it is with checkpoints=...")
         if checkpoints is not None:
             checkpoints = Path(checkpoints).expanduser()
-            if resume and not (checkpoints / CHECKPOINT).exists():
+            if resume and not any(checkpoints.glob(f"**/{CHECKPOINT}")):  # "auto" has one a kind
                 warnings.warn(
                     f"there is no checkpoint in {checkpoints}: training starts from the beginning",
                     TwoTowerWarning,
@@ -360,7 +369,7 @@ class TwoTower:
         exclude_seen = yes_or_no("exclude_seen", exclude_seen)
         carved = validation is None
         if validation is None:
-            train, validation = carve_validation(train, carving_of(self.model), 0.1, self.seed)
+            train, validation = carve_validation(train, carving_of(self.model, train), 0.1, self.seed)
         device = pick_device(self.training.device)
         threads = torch.get_num_threads(), numba.get_num_threads()
         if self.training.threads is not None:
@@ -371,6 +380,8 @@ class TwoTower:
                 told.callbacks[:0] = bars
                 rule = rule or PositiveRule.fit(train, self.positive)
                 fit = Fit(self.settings, device, checkpoints, resume, told, exclude_seen, carved)
+                if TOWERS.get(self.model.kind).composed:
+                    return AutoFit(fit).run(train, validation, rule)
                 return fit.run(train, validation, rule)
         finally:
             torch.set_num_threads(threads[0])

@@ -51,6 +51,7 @@ TOWERS: Registry[Tower] = Registry(
         "mlp": "mlp:MLPTower",
         "item_item": "item_item:ItemItemUsers",
         "sequence": "sequence:SequenceUsers",
+        "auto": "auto:AutoUsers",
     },
     named=_with_kind,
 )

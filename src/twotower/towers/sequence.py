@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import nn
@@ -24,8 +25,9 @@ from twotower.towers.poolings.pooling import Pooling
 from twotower.towers.poolings.registry import POOLINGS
 from twotower.towers.tower import Tower
 
-MOST_DROPPED, LEAST_DROPPED, SHORT = 0.5, 0.1, 10.0
-"""The share that is dropped of histories of up to ``SHORT`` items on average, and of very long ones."""
+MOST_DROPPED, LEAST_DROPPED, SHORT, FEW = 0.5, 0.1, 10.0, 150_000.0
+"""The share that is dropped of histories of up to ``SHORT`` items on average or ``FEW`` in all, and the least
+share, of many long ones."""
 FEATURES = 0.02
 """Standard deviation of the initial weights of features."""
 
@@ -51,8 +53,8 @@ class SequenceConfig(ModelConfig):
     blocks: Count = 1
     """With ``attention``: number of blocks, one after the other."""
     dropout: Literal["auto"] | Annotated[float, Field(ge=0.0, lt=1.0)] = "auto"
-    """Share of numbers dropped in training. ``auto``: by the mean length of the training set's histories: 0.5
-    up to about 10, then less, down to 0.1."""
+    """Share of numbers dropped in training. ``auto``: 0.5 where histories have up to about 10 items on
+    average or 150,000 in all; less with more, down to 0.1."""
 
     auto_dim: ClassVar[int] = 256
     searched: ClassVar[Mapping[str, Any]] = {
@@ -126,11 +128,12 @@ class SequenceUsers(LinearTower):
         del n_ids
         self.max_history = config.max_history
         self.inputs = inputs
-        self.norm = nn.LayerNorm(self.width)
-        self.disliked = nn.Parameter(torch.ones(self.width))
+        inner = config.length  # one more than the outputs: matrices of 256 columns are faster than of 255
+        self.norm = nn.LayerNorm(inner)
+        self.disliked = nn.Parameter(torch.ones(inner))
         self.dropout = ByteDropout(config.dropout_rate)
         self.poolings = nn.ModuleList(
-            POOLINGS.get(name)(self.width, config, generator, first=place == 0)
+            POOLINGS.get(name)(inner, config, generator, first=place == 0)
             for place, name in enumerate(config.pooling)
         )
 
@@ -139,9 +142,9 @@ class SequenceUsers(LinearTower):
         """Return the settings with the share that is dropped."""
         if config.dropout != "auto":
             return config
-        mean = float(lengths[lengths > 0].mean()) if (lengths > 0).any() else 1.0
-        share = MOST_DROPPED * (SHORT / max(mean, SHORT)) ** (1 / 3)
-        return config.model_copy(update={"dropout": round(max(share, LEAST_DROPPED), 3)})
+        total, mean = float(lengths.sum()), float(lengths.sum() / max((lengths > 0).sum(), 1))
+        share = max((SHORT / max(mean, SHORT)) ** (1 / 3), (FEW / max(total, FEW)) ** 0.5)
+        return config.model_copy(update={"dropout": round(max(MOST_DROPPED * share, LEAST_DROPPED), 3)})
 
     @classmethod
     def pair(
@@ -189,7 +192,7 @@ class SequenceUsers(LinearTower):
 
     def prepared(self, catalogue: SideArrays) -> tuple[torch.Tensor, ...]:
         """Return the normalised rows of all items, and what poolings make of each; see `Tower.prepared`."""
-        rows = self.norm(self.inputs(catalogue))
+        rows = self._normed(self.inputs(catalogue))
         return rows, *(pooling.per_item(rows) for pooling in self._poolings)
 
     def padded(
@@ -201,7 +204,7 @@ class SequenceUsers(LinearTower):
         there = (place < length) & (place >= length - self.max_history)
         read = self._graded(rows[0][(items - 1).clamp(min=0)], grades[:, :, None])
         pooled: Any = sum(pooling.padded(read, there, length) for pooling in self._poolings)
-        return torch.where(length > 0, vector + pooled, vector)
+        return torch.where(length > 0, vector + pooled[:, : self.width], vector)
 
     def _ended(self, vector: torch.Tensor, history: History) -> torch.Tensor:
         """Return the vectors (rows, width) after whole histories, without the positions before."""
@@ -212,7 +215,7 @@ class SequenceUsers(LinearTower):
             (rows, *own), place = history.prepared, history.items
         else:
             distinct, place = torch.unique(history.items, return_inverse=True)
-            rows = self.norm(self.inputs(history.catalogue.take(distinct)))
+            rows = self._normed(self.inputs(history.catalogue.take(distinct)))
             own = [pooling.per_item(rows) for pooling in self._poolings]
         if not bool((history.grades == 1.0).all()):
             rows = self._graded(rows[place], history.grades[:, None])
@@ -223,11 +226,16 @@ class SequenceUsers(LinearTower):
             for pooling, per_item in zip(self._poolings, own, strict=True)
         )
         pooled: Any = sum(ended)
-        return vector + torch.where(some[:, None], pooled, 0.0)
+        return vector + torch.where(some[:, None], pooled[:, : self.width], 0.0)
 
     @property
     def _poolings(self) -> list[Pooling]:
         return list(self.poolings)  # type: ignore[arg-type]
+
+    def _normed(self, rows: torch.Tensor) -> torch.Tensor:
+        """Return normalised rows, as wide as the poolings."""
+        normed: torch.Tensor = self.norm(F.pad(rows, (0, 1)))
+        return normed
 
     def _graded(self, rows: torch.Tensor, grades: torch.Tensor) -> torch.Tensor:
         """Return rows scaled by what is learnt of dislikes."""
@@ -236,12 +244,12 @@ class SequenceUsers(LinearTower):
     def _pooled(self, history: History) -> torch.Tensor:
         distinct, place = torch.unique(history.items, return_inverse=True)
         # the gradient of index_select is summed several times as fast as that of indexing
-        rows = self.norm(self.inputs(history.catalogue.take(distinct)).index_select(0, place))
+        rows = self._normed(self.inputs(history.catalogue.take(distinct)).index_select(0, place))
         if not bool((history.grades == 1.0).all()):
             rows = self._graded(rows, history.grades[:, None])
         rows, indptr = self.dropout(rows), history.indptr.cpu()
         pooled: torch.Tensor = sum(pooling(rows, indptr) for pooling in self.poolings)
-        return pooled
+        return pooled[:, : self.width]
 
     def fast(self) -> list[nn.Parameter]:
         """Return the parameters that learn at a multiple of the rate: of features and poolings."""

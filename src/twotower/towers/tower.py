@@ -54,6 +54,8 @@ class Tower(nn.Module):
     ordered: ClassVar[bool] = True
     """Whether histories are read in the order of time. If not, they need no times, and a user is one query in
     training, whose history holds its own targets: its trainer must leave them out."""
+    composed: ClassVar[bool] = False
+    """Whether it consists of towers of other kinds, which are trained by themselves."""
     causal: ClassVar[bool] = False
     """Whether the user tower gives the vectors of all positions of a history in one pass, by `positions`."""
     max_history: int = sys.maxsize

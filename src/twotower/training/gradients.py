@@ -130,7 +130,7 @@ class Gradients(Trainer):
     def trains(cls, model: ModelConfig, objective: ObjectiveConfig) -> bool:
         """Return True, as there are gradients for all, unless targets would be in their own histories."""
         kind = TOWERS.get(model.kind)
-        return kind.ordered or not kind.reads_history
+        return (kind.ordered or not kind.reads_history) and not kind.composed
 
     @classmethod
     def check(cls, config: GradientsConfig, objective: ObjectiveConfig) -> None:

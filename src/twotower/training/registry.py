@@ -13,6 +13,7 @@ TRAINERS: Registry[Trainer] = Registry(
         "als": "closed_form.linear_als:LinearALS",
         "ease": "closed_form.item_item:Ease",
         "sequences": "sequences:Sequences",
+        "several": "several:Several",
         "gradients": "gradients:Gradients",
     },
 )

@@ -24,8 +24,10 @@ from twotower.training.user_batches import UserBatch, UserBatches
 BETAS = (0.9, 0.98)
 FAST = 5.0
 """The rate of features and decays, as a multiple of that of other weights."""
-RATE, WARM_UP, LAST = 0.002, 50, 0.02
-"""The highest rate where it is "auto", the steps in which it rises, and the share left of it at the end."""
+RATE, BARE_RATE = 0.002, 0.001
+"""The highest rate where it is "auto", with features of items and without."""
+WARM_UP, LAST = 50, 0.02
+"""The steps in which the rate rises, and the share left of it at the end."""
 TARGETS = 1024
 """Targets a step where they are "auto"."""
 
@@ -37,7 +39,8 @@ class SequencesConfig(TrainingConfig):
     """Targets per step, of whole users. ``auto``: 1,024."""
     learning_rate: Literal["auto"] | Positive = "auto"
     """Highest learning rate of Adam; it rises over the first 50 steps, then falls linearly to 2% over all
-    epochs. Features and decays learn at five times the rate. ``auto``: 0.002."""
+    epochs. Features and decays learn at five times the rate. ``auto``: 0.002; 0.001 without features of
+    items."""
 
     usual_epochs: ClassVar[int] = 6
     searched: ClassVar[Mapping[str, Any]] = {
@@ -160,7 +163,9 @@ class Sequences(Trainer):
 
     def _rate(self, step: int) -> float:
         """Return the rate of a step, counted from 0 over all epochs."""
-        highest = RATE if self.config.learning_rate == "auto" else self.config.learning_rate
+        described = bool(self.task.items.shape.ranges or self.task.items.shape.n_dense)
+        usual = RATE if described else BARE_RATE
+        highest = usual if self.config.learning_rate == "auto" else self.config.learning_rate
         done = step / (self.batches.steps * self.config.most_epochs)
         return float(highest * min((step + 1) / WARM_UP, 1.0) * (1.0 - (1.0 - LAST) * done))
 

@@ -90,7 +90,7 @@ def compare(
         evaluation=validated(EvaluationConfig, "evaluation", settings | {"resamples": resamples}),
     )
     if validation is None:
-        train, validation = carve_validation(train, carving_of(estimator.model), 0.1, estimator.seed)
+        train, validation = carve_validation(train, carving_of(estimator.model, train), 0.1, estimator.seed)
     MetricSet.of(metrics, test, rating=not objective.implicit, ranking=objective.implicit)  # before training
     parts, write = Parts(train, validation, test), line_writer(progress)
     fitted: dict[str, Recommender] = {}

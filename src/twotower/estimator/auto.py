@@ -1,0 +1,329 @@
+"""`AutoFit`: trains several kinds of towers, and keeps what is best on validation, alone or added up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from twotower.config import TrainingConfig
+from twotower.config.parts import parts_of
+from twotower.core.atomic import write_text
+from twotower.data.dataset import Dataset, TrainPart
+from twotower.errors import ConfigError
+from twotower.estimator.finishing import finish
+from twotower.estimator.fitting import Fit
+from twotower.estimator.settings import Settings, validated
+from twotower.estimator.setup import TrainingSetup
+from twotower.evaluation.ranker import VectorRanker
+from twotower.evaluation.validator import RankingValidator, some_users
+from twotower.features import Encoder
+from twotower.metrics.bootstrap import user_draws
+from twotower.recommender import Recommender
+from twotower.targets.positive import PositiveRule
+from twotower.towers import TwoTowerModel
+from twotower.towers.auto import AutoConfig, AutoItems, AutoPart, AutoUsers, joined_dim
+from twotower.towers.folding import FoldingUsers
+from twotower.towers.registry import TOWERS
+from twotower.training import Checkpoint, Record
+
+F32 = NDArray[np.float32]
+WEIGHTS = (0.1, 0.2, 0.35, 0.6, 1.0, 1.7, 3.0, 6.0)
+"""What the scores of a further part are multiplied by, once both have the same standard deviation."""
+RESAMPLES, JUDGED = 400, 10_000
+"""Bootstrap resamples that decide whether a difference is real, and the most users that are ranked for."""
+CHOICE = "choice.json"
+"""What was chosen, in the folder of checkpoints."""
+_SCORED = 400
+"""Users and items whose scores say how widely a model's scores spread."""
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A trained kind of towers.
+
+    Attributes:
+        setup: the trained towers.
+        earlier: what training them again needs to know.
+        model: finished on the training set.
+        spread: standard deviation of its scores.
+    """
+
+    setup: TrainingSetup
+    earlier: dict[str, Any]
+    model: Recommender
+    spread: float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Kinds with the weights of their scores, and what they are worth.
+
+    Attributes:
+        weights: name -> weight; the first one's is 1.
+        totals: (n_users,) the validation metric of each user.
+    """
+
+    weights: Mapping[str, float]
+    totals: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class AutoFit:
+    """One training of a `TwoTower` of kind "auto".
+
+    Attributes:
+        fit: settings, device, checkpoints and callbacks.
+    """
+
+    fit: Fit
+
+    def run(self, train: TrainPart, validation: Dataset, rule: PositiveRule) -> Recommender:
+        """Train all candidates, choose on ``validation``, then refit what was chosen on both if set to."""
+        mark = self.fit.mark(train, validation)
+        weights, earlier = self._before(mark)
+        setups: dict[str, TrainingSetup] = {}
+        if not weights:
+            found: dict[str, Candidate] = {}
+            encoder: Encoder | None = None
+            for name in self._names(train):
+                found[name] = self._candidate(name, train, validation, rule, encoder)
+                encoder = found[name].setup.encoder
+            chosen = self._chosen(found, train, validation, rule).weights
+            weights = {name: weight / found[name].spread for name, weight in chosen.items()}
+            setups = {name: found[name].setup for name in weights}
+            earlier = {name: found[name].earlier for name in weights}
+            self._keep(mark, weights, earlier)
+        data, seen = train, train.joined(validation) if self.fit.carved else train
+        records: list[Record] = [record for name in weights for record in earlier[name]["history"]]
+        if self.fit.settings.training.refit:
+            data = seen = train.joined(validation)
+            setups, records = self._again(data, validation, train, rule, earlier)
+        done = {
+            name: finish(setup, data, rule, records, self.fit.exclude_seen, seen=seen)
+            for name, setup in setups.items()
+        }
+        if len(done) == 1:
+            return next(iter(done.values()))
+        return _joined(done, weights, self.fit.settings)
+
+    def _again(
+        self,
+        everything: TrainPart,
+        validation: Dataset,
+        train: TrainPart,
+        rule: PositiveRule,
+        earlier: Mapping[str, dict[str, Any]],
+    ) -> tuple[dict[str, TrainingSetup], list[Record]]:
+        """Train what was chosen on both sets; return the towers, and the records of all."""
+        setups: dict[str, TrainingSetup] = {}
+        encoder, records = None, []
+        for name, known in earlier.items():
+            fit = self._fit(name)
+            found = Checkpoint.read(fit.checkpoints) if fit.checkpoints is not None and fit.resume else None
+            resume = found is not None and found.meta["phase"] == "refit"
+            setups[name], history = fit.again(
+                everything, rule, fit.mark(train, validation), known, resume=resume, encoder=encoder
+            )
+            encoder = setups[name].encoder
+            records += history
+        return setups, records
+
+    def _before(self, mark: str) -> tuple[dict[str, float], dict[str, dict[str, Any]]]:
+        """Return what was chosen before a break: the weights, and what training again needs to know."""
+        place = self._place
+        if place is None or not self.fit.resume or not place.exists():
+            return {}, {}
+        kept = json.loads(place.read_text(encoding="utf-8"))
+        return (kept["weights"], kept["earlier"]) if kept["mark"] == mark else ({}, {})
+
+    def _keep(self, mark: str, weights: dict[str, float], earlier: dict[str, dict[str, Any]]) -> None:
+        if self._place is not None:
+            write_text(self._place, json.dumps({"mark": mark, "weights": weights, "earlier": earlier}))
+
+    @property
+    def _place(self) -> Path | None:
+        return None if self.fit.checkpoints is None else self.fit.checkpoints / CHOICE
+
+    def _names(self, train: TrainPart) -> list[str]:
+        """Return the candidates that suit the data, the simplest first."""
+        model = self.fit.settings.model
+        assert isinstance(model, AutoConfig)
+        times = train.schema.timestamp is not None
+        names = []
+        for name in model.candidates:
+            kind = TOWERS.get(name)  # an error of its own if there is none
+            if kind.Config is AutoConfig:
+                raise ConfigError("model.candidates must be kinds that can be trained, got 'auto'")
+            if times or not (kind.reads_history and kind.ordered):
+                names.append(name)
+        if not names:
+            raise ConfigError(
+                f"model.candidates {', '.join(model.candidates)} all need the time of each interaction; set "
+                "schema.timestamp to its column, or add 'linear'"
+            )
+        return names
+
+    def _candidate(
+        self,
+        name: str,
+        train: TrainPart,
+        validation: Dataset,
+        rule: PositiveRule,
+        encoder: Encoder | None,
+    ) -> Candidate:
+        fit = self._fit(name)
+        kept = Checkpoint.read(fit.checkpoints) if fit.checkpoints is not None and fit.resume else None
+        choice = None if kept is None else kept.meta["earlier"].get("choice")
+        setup, earlier = fit.first(train, validation, rule, fit.mark(train, validation), encoder, choice)
+        model = finish(setup, train, rule, earlier["history"], fit.exclude_seen)
+        return Candidate(setup, earlier, model, _spread(model))
+
+    def _fit(self, name: str) -> Fit:
+        """Return the training of one kind, with its own defaults, and checkpoints in a folder of its own."""
+        given, folder = self.fit.settings, self.fit.checkpoints
+        kind = TOWERS.get(name).Config
+        objective = {} if kind.usual_objective else given.objective.model_dump()
+        common = {
+            key: getattr(given.training, key)
+            for key, field in TrainingConfig.model_fields.items()
+            if key != "trainer" and getattr(given.training, key) != field.default
+        }
+        sections = {"model": {"kind": name}, "objective": objective, "training": common}
+        parts = parts_of(sections, validated)
+        settings = Settings(given.positive, parts.model, parts.objective, parts.training, given.seed)
+        return replace(self.fit, settings=settings, checkpoints=None if folder is None else folder / name)
+
+    def _chosen(
+        self, found: Mapping[str, Candidate], train: TrainPart, validation: Dataset, rule: PositiveRule
+    ) -> Choice:
+        """Return the kinds that are kept, and the weights of their scores.
+
+        One kind takes the place of a simpler one, and one more is added, only where that is better by more
+        than the 95% interval of the difference.
+        """
+        names = list(found)
+        if len(names) == 1:
+            return Choice({names[0]: 1.0}, np.zeros(0))
+        judged = some_users(rule.select(validation), JUDGED, self.fit.settings.seed)
+        validator = RankingValidator.of(judged, train, PositiveRule(), exclude_seen=self.fit.exclude_seen)
+        task = validator.task
+        U: dict[str, F32] = {}
+        V: dict[str, F32] = {}
+        for name, one in found.items():
+            for vectors, which, ids in ((U, "users", task.users), (V, "items", task.items)):
+                rows, known = one.model.query_encoder.placed(which, ids, validation)
+                vectors[name] = known[rows]
+
+        def judge(weights: Mapping[str, float]) -> Choice:
+            scaled = [U[name] * np.float32(w / found[name].spread) for name, w in weights.items()]
+            one = VectorRanker(
+                np.concatenate(scaled, axis=1),
+                np.concatenate([V[name] for name in weights], axis=1),
+                task.users,
+            )
+            return Choice(weights, validator.totals(one))
+
+        draws = np.concatenate(list(user_draws(len(validator.counts), RESAMPLES, self.fit.settings.seed)))
+
+        def better(one: Choice, than: Choice) -> bool:
+            return validator.loss(than.totals, one.totals, draws).high < 0.0
+
+        best = judge({names[0]: 1.0})
+        for name in names[1:]:
+            alone = judge({name: 1.0})
+            if better(alone, best):
+                best = alone
+        grown = True
+        while grown:
+            grown = False
+            for name in (one for one in names if one not in best.weights):
+                tried = [judge({**best.weights, name: weight}) for weight in WEIGHTS]
+                top = max(tried, key=lambda one: validator.value(one.totals))
+                if better(top, best):
+                    best, grown = top, True
+        self._tell(best, {name: judge({name: 1.0}) for name in names}, validator)
+        return best
+
+    def _tell(self, best: Choice, alone: Mapping[str, Choice], validator: RankingValidator) -> None:
+        said = ", ".join(f"{name} {validator.value(one.totals):.4f}" for name, one in alone.items())
+        kept = " + ".join(
+            name if weight == 1.0 else f"{weight:g} {name}" for name, weight in best.weights.items()
+        )
+        line = (
+            f"validation {validator.measure.name}: {said}; kept {kept} ({validator.value(best.totals):.4f})"
+        )
+        self.fit.callbacks.on_choice(line=line)
+
+
+def _spread(model: Recommender) -> float:
+    """Return the standard deviation of the scores of some users, each against their mean."""
+    rng = np.random.default_rng(0)
+    U, V = (
+        side.vectors[side.warm][rng.permutation(int(side.warm.sum()))[:_SCORED]]
+        for side in (model.users, model.items)
+    )
+    scores = U @ V.T
+    found = float((scores - scores.mean(axis=1, keepdims=True)).std(dtype=np.float64))
+    return found if found > 0 else 1.0
+
+
+def _joined(done: Mapping[str, Recommender], weights: Mapping[str, float], settings: Settings) -> Recommender:
+    """Return one model whose scores are the weighted sum of those of several."""
+    parts = tuple(
+        AutoPart(
+            model=one.model.config.model_dump(mode="json"),
+            weight=weights[name],
+            fold_in=None if one.model.users.reads_history else asdict(one.training.fold_in),
+        )
+        for name, one in done.items()
+    )
+    given = settings.model
+    assert isinstance(given, AutoConfig)
+    config = given.model_copy(update={"parts": parts, "dim": joined_dim(parts)})
+    whole = next(one for one in reversed(list(done.values())) if one.model.users.reads_history)
+    encoder = whole.encoder
+    shapes = whole.model.users.shape, whole.model.items.shape
+    n_users, n_items = len(encoder.users.warm_ids), len(encoder.items.warm_ids)
+    device = whole.model.mean.device
+    model = TwoTowerModel(*shapes, n_users, n_items, config, settings.seed).to(device)
+    assert isinstance(model.users, AutoUsers)
+    assert isinstance(model.items, AutoItems)
+    for user, item, one in zip(model.users.parts, model.items.parts, done.values(), strict=True):
+        if isinstance(user, FoldingUsers):
+            user.typical.copy_(torch.from_numpy(one.histories.typical))
+        tower = user.tower if isinstance(user, FoldingUsers) else user
+        tower.load_state_dict(one.model.users.state_dict())
+        item.load_state_dict(one.model.items.state_dict())
+    users, items = (
+        replace(side, vectors=_side_by_side(which, done, weights, config.length))
+        for which, side in (("users", whole.users), ("items", whole.items))
+    )
+    catalogue = replace(whole.catalogue, users=users, items=items)
+    return replace(whole, towers=replace(whole.towers, model=model.eval()), catalogue=catalogue)
+
+
+def _side_by_side(which: str, done: Mapping[str, Recommender], weights: Mapping[str, float], dim: int) -> F32:
+    """Return the vectors of users or items as the joined towers have them, float32 (n, dim)."""
+    latent, biases = [], []
+    for name, one in done.items():
+        layout, vectors = one.model.layout, getattr(one, which).vectors
+        parts = layout.parts(vectors)
+        # a user's vectors are divided by the number of members already
+        factor = np.float32(weights[name] if which == "users" else 1.0)
+        latent.append(layout.directions(vectors) * factor)
+        place = layout.USER_BIAS if which == "users" else layout.ITEM_BIAS
+        share = weights[name] if which == "users" else weights[name] / layout.members
+        biases.append(parts[..., place].sum(axis=1) * np.float32(share))
+    bias = np.sum(biases, axis=0)
+    ones = np.ones_like(bias)
+    ends = (bias, ones) if which == "users" else (ones, bias)
+    made: F32 = np.concatenate([*latent, *(end[:, None] for end in ends)], axis=1).astype(np.float32)
+    assert made.shape[1] == dim
+    return made

@@ -1,0 +1,176 @@
+"""`TwoTower(kind="auto")`: what is considered, what is kept, and that kept models are one dot product."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.testing as npt
+import polars as pl
+import pytest
+import torch
+
+import twotower as tt
+from twotower.data.dataset import Dataset, TrainPart
+from twotower.estimator.auto import AutoFit
+from twotower.recommender.read_histories import past_of
+from twotower.towers import History
+from twotower.towers.auto import AutoUsers
+from twotower.towers.folding import FoldingUsers
+
+SMALL: dict[str, Any] = {"kind": "auto", "epochs": 3, "threads": 1}
+
+
+class Said(tt.Callback):
+    """Keeps what was chosen."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def on_choice(self, *, line: str) -> None:
+        self.lines.append(line)
+
+
+def data(*, walks: bool, n_users: int = 150, timestamp: bool = True) -> Dataset:
+    """Users who walk along a ring of items (order says what is next), or who take items of their group."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for user in range(n_users):
+        start, group = rng.integers(60), user % 6
+        for place in range(12):
+            item = (start + place) % 60 if walks else group * 10 + rng.integers(10)
+            if rng.random() < 0.1:
+                item = rng.integers(60)
+            rows.append((user, int(item), place))
+    table = pl.DataFrame(rows, schema=["user_id", "item_id", "at"], orient="row")
+    table = table.unique(["user_id", "item_id"], keep="first", maintain_order=True)
+    items = pl.DataFrame({"item_id": range(62), "group": [f"{i // 10}" for i in range(62)]})
+    schema: dict[str, Any] = {"items": {"group": "category"}}
+    if timestamp:
+        schema["timestamp"] = "at"
+    return Dataset.of(table if timestamp else table.drop("at"), items=items, schema=schema)
+
+
+def fitted(train: TrainPart, **settings: Any) -> tuple[tt.Recommender, list[str]]:
+    said = Said()
+    model = tt.TwoTower(**{**SMALL, **settings}).fit(train, callbacks=[said], progress=False)
+    return model, said.lines
+
+
+@pytest.fixture(scope="module")
+def walking() -> TrainPart:
+    train, _ = tt.split(data(walks=True), "leave_last")
+    return train
+
+
+@pytest.fixture(scope="module")
+def both(walking: TrainPart) -> tt.Recommender:
+    """A model of two parts, whatever validation says."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AutoFit, "_chosen", lambda self, found, *rest: _all(found))
+        model, _ = fitted(walking, candidates=("linear", "sequence"))
+    return model
+
+
+def _all(found: Any) -> Any:
+    from twotower.estimator.auto import Choice
+
+    return Choice(dict(zip(found, (1.0, 0.5), strict=True)), np.zeros(0))
+
+
+def test_order_is_used_where_it_says_what_is_next(walking: TrainPart) -> None:
+    model, lines = fitted(walking)
+    line = lines[-1]
+    assert "kept" in line
+    assert "sequence" in line.split("kept")[1]
+    assert model.model.config.kind in ("sequence", "auto")
+
+
+def test_without_an_order_the_closed_form_is_kept() -> None:
+    _, lines = fitted(data(walks=False).as_train(), candidates=("linear", "sequence"))
+    assert "linear" in lines[-1].split("kept ")[1]
+
+
+def test_without_timestamps_there_is_nothing_to_choose() -> None:
+    data_without = data(walks=True, timestamp=False).as_train()
+    model, lines = fitted(data_without, candidates=("linear", "sequence"))
+    assert not any("kept" in line for line in lines)
+    assert model.model.config.kind == "linear"
+    with pytest.raises(
+        tt.errors.ConfigError, match=r"need the time of each interaction; set schema\.timestamp"
+    ):
+        fitted(data(walks=True, timestamp=False).as_train(), candidates=("sequence",))
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"candidates": ("linear", "auto")}, "must be kinds that can be trained, got 'auto'"),
+        ({"candidates": ("linaer",)}, "linear"),
+        ({"candidates": ()}, "candidates"),
+        ({"objective": "squared"}, "of kind 'auto' by objective 'squared'"),
+    ],
+)
+def test_what_can_not_be_considered_is_refused(walking: TrainPart, settings: Any, match: str) -> None:
+    with pytest.raises(tt.errors.ConfigError, match=match):
+        fitted(walking, **settings)
+
+
+def test_joined_scores_are_the_weighted_sum_of_the_parts(both: tt.Recommender) -> None:
+    users, items = both.model.users, both.model.items
+    assert isinstance(users, AutoUsers)
+    config: Any = both.model.config
+    arrays = replace(both.users.arrays, history=History.of(past_of(both.interactions), both.items.arrays))
+    wanted = np.zeros((len(both.users), len(both.items)))
+    with torch.no_grad():
+        for part, user, item in zip(config.parts, users.parts, items.parts, strict=True):
+            (u, b_u), (v, b_i) = ((x[:, :-1], x[:, -1:]) for x in (user(arrays), item(both.items.arrays)))
+            wanted += part.weight * (u @ v.T + b_u + b_i.T).numpy()
+    found = both.model.encode(arrays, "users") @ both.model.encode(both.items.arrays, "items").T
+    npt.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+    npt.assert_allclose(both.items.vectors, both.model.encode(both.items.arrays, "items"), atol=1e-6)
+    # the closed form's users are as trained, which folding in comes near to
+    gap = both.users.vectors @ both.items.vectors.T - wanted
+    assert np.abs(gap).max() < 0.1 * wanted.std()
+
+
+def test_a_joined_model_is_saved_answers_and_explains(both: tt.Recommender, tmp_path: Path) -> None:
+    both.save(tmp_path / "bundle")
+    again = tt.load(tmp_path / "bundle")
+    asked = [tt.Query(user=3), tt.Query(history=[1, 2, 3]), tt.Query(user=3, history=[7])]
+    lists = both.recommend(asked, k=5)
+    assert again.recommend(asked, k=5).equals(lists)
+    moved = lists.filter(pl.col("query") == 2)["item_id"].to_list()
+    assert moved != lists.filter(pl.col("query") == 0)["item_id"].to_list()
+    said = both.explain(asked[2], items=moved[:1])
+    npt.assert_allclose(said["contribution"].sum() + said["base"][0], said["score"][0], rtol=1e-4)
+    assert isinstance(again.model.users, AutoUsers)
+    assert isinstance(again.model.users.parts[0], FoldingUsers)
+
+
+def test_someone_new_without_anything_is_the_typical_user(both: tt.Recommender) -> None:
+    first = both.recommend(tt.Query(history=[]), k=3)
+    assert len(first) == 3
+    assert np.isfinite(first["score"].to_numpy()).all()
+
+
+def test_a_resumed_run_has_the_same_bits(walking: TrainPart, tmp_path: Path) -> None:
+    train, validation = tt.split(walking, "leave_last")
+    whole = tt.TwoTower(**SMALL).fit(train, validation, progress=False)
+
+    class Stop(tt.Callback):
+        def on_epoch_end(self, record: Any) -> None:
+            if record["phase"] == "train" and record["epoch"] == 2:
+                raise KeyboardInterrupt
+
+    with pytest.raises(tt.errors.TrainingError):
+        tt.TwoTower(**SMALL).fit(
+            train, validation, callbacks=[Stop()], checkpoints=tmp_path / "kept", progress=False
+        )
+    resumed = tt.TwoTower(**SMALL).fit(
+        train, validation, checkpoints=tmp_path / "kept", resume=True, progress=False
+    )
+    assert np.array_equal(resumed.users.vectors, whole.users.vectors)
+    assert np.array_equal(resumed.items.vectors, whole.items.vectors)
