@@ -145,5 +145,5 @@ def test_a_name_may_be_given_to_ones_own(registry):
 def test_one_that_samples_has_the_settings_of_sampling(registry):
     found = TwoTower(objective=Draws(2.0)).objective
     assert isinstance(found, SamplingConfig)
-    assert (found.factor, found.sampled_items, found.implicit) == (2.0, 4096, True)
+    assert (found.factor, found.sampled_items, found.implicit) == (2.0, "auto", True)
     assert settings_of(Draws(2.0))["factor"] == 2.0

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from taste_tables import SCRIPT
 
 from twotower.features import Bag, Codes, Dense
@@ -160,8 +161,10 @@ def test_importance_by_hand(rated: Case) -> None:
     items = parts.train.items.sort("film")
     dealt = items.with_columns(items.get_column("kind").gather(generator.permutation(items.height)))
     from twotower.recommender.fitted_towers import FittedTowers
+    from twotower.towers import SideArrays
 
-    moved = FittedTowers(model.encoder, model.model, model.target)._vectors(dealt, "items")
+    arrays = SideArrays.pack(model.encoder.items.transform(dealt), torch.device("cpu"))
+    moved = FittedTowers(model.encoder, model.model, model.target).vectors(arrays, "items")
     broken = replace(model, catalogue=replace(model.catalogue, items=replace(model.items, vectors=moved)))
     label = parts.test.interactions["stars"].to_numpy()
     expected = np.sqrt(np.mean((broken.predict(parts.test) - label) ** 2)) - rated.score.value

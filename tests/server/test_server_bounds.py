@@ -111,11 +111,11 @@ def test_users_by_features_are_the_same_alone_and_together():
 def test_users_by_features_are_encoded_together(monkeypatch):
     state = State.of(numbers(), "1")
     calls = []
-    encode = FittedTowers.encode
+    arrays = FittedTowers.arrays
     monkeypatch.setattr(
         FittedTowers,
-        "encode",
-        lambda self, table, which: calls.append(len(table)) or encode(self, table, which),
+        "arrays",
+        lambda self, table, *rest: calls.append(len(table)) or arrays(self, table, *rest),
     )
     encoded_users(state, asked_by([{"age": i / 7} for i in range(64)]), Deadline(10))
     assert calls == [64]

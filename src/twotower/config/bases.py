@@ -45,8 +45,8 @@ class ModelConfig(Section):
     """Length that ``dim = "auto"`` stands for where none is chosen."""
     searched: ClassVar[Mapping[str, Any]] = {"dim": [32, 64, 96, 128]}
     """Settings that `tune` searches by default, each with its values as a space in TOML has them."""
-    usual_objective: ClassVar[str] = ""
-    """The objective where none is named; empty for the default of all."""
+    samples: ClassVar[bool] = False
+    """Whether the objective, where none is named, is the first that samples negatives, not the default."""
 
     @property
     def length(self) -> int:

@@ -133,6 +133,11 @@ def first_that(*, predicts: bool, logits: bool = False) -> str:
     )
 
 
+def first_that_samples() -> str:
+    """Return the first objective that samples negatives."""
+    return next(name for name, config in OBJECTIVE.configs() if config().sampled_items is not None)
+
+
 def default_objective() -> ObjectiveConfig:
     """Return the settings of the default objective."""
     found: ObjectiveConfig = OBJECTIVE.registry.get(OBJECTIVE.registry.default).Config()
@@ -202,7 +207,8 @@ def parts_of(sections: Mapping[str, Mapping[str, Any]], validate: Validate, *, w
     made: dict[str, Any] = {}
     faults: list[str] = []
     for place in (MODEL, OBJECTIVE):
-        usual = made["model"].usual_objective if place is OBJECTIVE and "model" in made else ""
+        samples = place is OBJECTIVE and "model" in made and made["model"].samples
+        usual = first_that_samples() if samples else ""
         name = given[place.section].setdefault(place.key, usual or place.registry.default)
         with _collecting(faults):
             values = place.read(name, given[place.section])

@@ -189,7 +189,7 @@ class AutoFit:
         """Return the training of one kind, with its own defaults, and checkpoints in a folder of its own."""
         given, folder = self.fit.settings, self.fit.checkpoints
         kind = TOWERS.get(name).Config
-        objective = {} if kind.usual_objective else given.objective.model_dump()
+        objective = {} if kind.samples else given.objective.model_dump()
         common = {
             key: getattr(given.training, key)
             for key, field in TrainingConfig.model_fields.items()

@@ -10,12 +10,13 @@ import torch
 from numpy.typing import NDArray
 
 from twotower.core.blocks import Codes, Dense, EncodedShape
+from twotower.core.reprs import ShortRepr
 from twotower.features import EncodedSide
 from twotower.towers.history import History
 
 
-@dataclass(frozen=True)
-class SideArrays:
+@dataclass(frozen=True, repr=False)
+class SideArrays(ShortRepr):
     """All features of users or of items, packed: numbers side by side, codes in one numbering.
 
     Attributes:

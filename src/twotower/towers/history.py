@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from twotower.core.reprs import ShortRepr
 from twotower.kernels.pairs import Pairs
 
 if TYPE_CHECKING:
     from twotower.towers.arrays import SideArrays
 
 
-@dataclass(frozen=True)
-class History:
+@dataclass(frozen=True, repr=False)
+class History(ShortRepr):
     """What each of n rows did, ascending in time: row ``r`` has the entries ``indptr[r]:indptr[r + 1]``.
 
     Attributes:

@@ -61,7 +61,7 @@ class SequenceConfig(ModelConfig):
         "dim": [64, 128, 256],
         "dropout": {"low": 0.05, "high": 0.6},
     }
-    usual_objective: ClassVar[str] = "softmax"
+    samples: ClassVar[bool] = True
 
     @property
     def n_members(self) -> int:
