@@ -174,3 +174,49 @@ def test_a_resumed_run_has_the_same_bits(walking: TrainPart, tmp_path: Path) -> 
     )
     assert np.array_equal(resumed.users.vectors, whole.users.vectors)
     assert np.array_equal(resumed.items.vectors, whole.items.vectors)
+
+
+def test_settings_of_all_towers_reach_each_kind(walking: TrainPart) -> None:
+    model, _ = fitted(walking, candidates=("linear",), dim=16)
+    assert model.model.config.dim == 16
+    model, _ = fitted(walking, candidates=("sequence",), dim=32)
+    assert model.model.config.dim == 32
+    with pytest.raises(tt.errors.ConfigError, match="set by training"):
+        fitted(walking, parts=({"model": {"kind": "linear"}, "weight": 1.0},))
+
+
+def test_settings_of_an_objective_are_for_the_kinds_that_read_them(walking: TrainPart) -> None:
+    model, _ = fitted(walking, candidates=("linear", "item_item"), unobserved_mass=20.0)
+    assert model.model.config.kind in ("linear", "item_item", "auto")
+    model, _ = fitted(walking, candidates=("item_item", "sequence"), objective="softmax")
+    assert model.model.config.kind == "sequence"
+    with pytest.raises(tt.errors.ConfigError, match="item_item"):
+        fitted(walking, candidates=("item_item",), objective="softmax")
+
+
+def test_kinds_without_histories_are_not_joined(walking: TrainPart) -> None:
+    model, _ = fitted(walking, candidates=("linear", "mlp"))
+    assert model.model.config.kind in ("linear", "mlp")
+
+
+@pytest.mark.parametrize("candidates", [("linear",), ("linear", "sequence")])
+def test_a_run_without_a_refit_is_resumed_at_its_end(
+    candidates: Any, walking: TrainPart, tmp_path: Path
+) -> None:
+    given = {**SMALL, "candidates": candidates, "refit": False}
+    whole = tt.TwoTower(**given).fit(walking, checkpoints=tmp_path / "kept", progress=False)
+    again = tt.TwoTower(**given).fit(walking, checkpoints=tmp_path / "kept", resume=True, progress=False)
+    assert np.array_equal(again.users.vectors, whole.users.vectors)
+    other = {**given, "epochs": 2}  # without resume, what is there is another training's
+    tt.TwoTower(**other).fit(walking, checkpoints=tmp_path / "kept", progress=False)
+    tt.TwoTower(**other).fit(walking, checkpoints=tmp_path / "kept", resume=True, progress=False)
+
+
+def test_a_joined_model_is_not_written_as_onnx(both: tt.Recommender, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    from twotower.export import export_onnx
+
+    with pytest.raises(tt.errors.ConfigError, match="linear and sequence towers can't be written as ONNX"):
+        export_onnx(both, tmp_path / "there")
+    assert not (tmp_path / "there").exists()

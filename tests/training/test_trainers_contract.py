@@ -318,7 +318,7 @@ def test_what_a_trainer_does_not_train_is_refused(name: str, kind: str, loss: st
         else:
             able = [one for one in OF if OF[one].trains(model, OBJECTIVES.get(loss).Config())]
             refused = f"'{name}' can't train" if able else "no trainer can train"
-            fix = " or ".join(map(repr, able)) or ("objective '" if not normalise else "other towers")
+            fix = " or ".join(map(repr, able)) or "(objective '|other towers)"
             with pytest.raises(ConfigError, match=f"{refused} towers of kind '{kind}'.*; use {fix}"):
                 tt.TwoTower(**given)
 

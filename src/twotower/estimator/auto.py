@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from twotower.config import TrainingConfig
+from twotower.config import ModelConfig, TrainingConfig
 from twotower.config.parts import parts_of
+from twotower.config.sections import Section
 from twotower.core.atomic import write_text
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.errors import ConfigError
@@ -32,6 +33,7 @@ from twotower.towers.auto import AutoConfig, AutoItems, AutoPart, AutoUsers, joi
 from twotower.towers.folding import FoldingUsers
 from twotower.towers.registry import TOWERS
 from twotower.training import Checkpoint, Record
+from twotower.training.checkpoint import FILE as CHECKPOINT
 
 F32 = NDArray[np.float32]
 WEIGHTS = (0.1, 0.2, 0.35, 0.6, 1.0, 1.7, 3.0, 6.0)
@@ -86,25 +88,28 @@ class AutoFit:
 
     def run(self, train: TrainPart, validation: Dataset, rule: PositiveRule) -> Recommender:
         """Train all candidates, choose on ``validation``, then refit what was chosen on both if set to."""
-        mark = self.fit.mark(train, validation)
+        mark, fits = self.fit.mark(train, validation), self._fits(train)
+        self._clear(fits)
         weights, earlier = self._before(mark)
-        setups: dict[str, TrainingSetup] = {}
+        refit = self.fit.settings.training.refit
+        found: dict[str, Candidate] = {}
+        encoder: Encoder | None = None
+        for name in [one for one in weights if not refit] if weights else fits:
+            found[name] = self._candidate(fits[name], train, validation, rule, encoder)
+            encoder = found[name].setup.encoder
         if not weights:
-            found: dict[str, Candidate] = {}
-            encoder: Encoder | None = None
-            for name in self._names(train):
-                found[name] = self._candidate(name, train, validation, rule, encoder)
-                encoder = found[name].setup.encoder
             chosen = self._chosen(found, train, validation, rule).weights
             weights = {name: weight / found[name].spread for name, weight in chosen.items()}
-            setups = {name: found[name].setup for name in weights}
             earlier = {name: found[name].earlier for name in weights}
             self._keep(mark, weights, earlier)
+        setups = {name: found[name].setup for name in weights if name in found}
         data, seen = train, train.joined(validation) if self.fit.carved else train
         records: list[Record] = [record for name in weights for record in earlier[name]["history"]]
-        if self.fit.settings.training.refit:
+        if refit:
             data = seen = train.joined(validation)
-            setups, records = self._again(data, validation, train, rule, earlier)
+            setups, records = self._again(
+                data, validation, train, rule, {name: (fits[name], earlier[name]) for name in weights}
+            )
         done = {
             name: finish(setup, data, rule, records, self.fit.exclude_seen, seen=seen)
             for name, setup in setups.items()
@@ -119,13 +124,12 @@ class AutoFit:
         validation: Dataset,
         train: TrainPart,
         rule: PositiveRule,
-        earlier: Mapping[str, dict[str, Any]],
+        fits: Mapping[str, tuple[Fit, dict[str, Any]]],
     ) -> tuple[dict[str, TrainingSetup], list[Record]]:
         """Train what was chosen on both sets; return the towers, and the records of all."""
         setups: dict[str, TrainingSetup] = {}
         encoder, records = None, []
-        for name, known in earlier.items():
-            fit = self._fit(name)
+        for name, (fit, known) in fits.items():
             found = Checkpoint.read(fit.checkpoints) if fit.checkpoints is not None and fit.resume else None
             resume = found is not None and found.meta["phase"] == "refit"
             setups[name], history = fit.again(
@@ -155,6 +159,8 @@ class AutoFit:
         """Return the candidates that suit the data, the simplest first."""
         model = self.fit.settings.model
         assert isinstance(model, AutoConfig)
+        if model.parts:
+            raise ConfigError("model.parts is set by training; leave it out, and give model.candidates")
         times = train.schema.timestamp is not None
         names = []
         for name in model.candidates:
@@ -172,30 +178,53 @@ class AutoFit:
 
     def _candidate(
         self,
-        name: str,
+        fit: Fit,
         train: TrainPart,
         validation: Dataset,
         rule: PositiveRule,
         encoder: Encoder | None,
     ) -> Candidate:
-        fit = self._fit(name)
         kept = Checkpoint.read(fit.checkpoints) if fit.checkpoints is not None and fit.resume else None
         choice = None if kept is None else kept.meta["earlier"].get("choice")
         setup, earlier = fit.first(train, validation, rule, fit.mark(train, validation), encoder, choice)
         model = finish(setup, train, rule, earlier["history"], fit.exclude_seen)
         return Candidate(setup, earlier, model, _spread(model))
 
-    def _fit(self, name: str) -> Fit:
+    def _fits(self, train: TrainPart) -> dict[str, Fit]:
+        """Return the training of each kind; one that can't learn by the objective is left out.
+
+        Raises:
+            ConfigError: none can.
+        """
+        made: dict[str, Fit] = {}
+        objective, faults = self.fit.settings.objective.model_dump(), []
+        for name in self._names(train):
+            # settings of the objective that a kind does not read are for the others
+            for given in (objective, {"name": objective["name"]}):
+                try:
+                    made[name] = self._fit(name, {} if TOWERS.get(name).Config.samples else given)
+                    break
+                except ConfigError as error:
+                    faults.append(error)
+        if not made:
+            raise faults[0]
+        return made
+
+    def _clear(self, fits: Mapping[str, Fit]) -> None:
+        """Remove what an earlier training left where checkpoints go, unless this one goes on from it."""
+        if self._place is None or self.fit.resume:
+            return
+        self._place.unlink(missing_ok=True)
+        for fit in fits.values():
+            assert fit.checkpoints is not None
+            (fit.checkpoints / CHECKPOINT).unlink(missing_ok=True)
+
+    def _fit(self, name: str, objective: dict[str, Any]) -> Fit:
         """Return the training of one kind, with its own defaults, and checkpoints in a folder of its own."""
         given, folder = self.fit.settings, self.fit.checkpoints
-        kind = TOWERS.get(name).Config
-        objective = {} if kind.samples else given.objective.model_dump()
-        common = {
-            key: getattr(given.training, key)
-            for key, field in TrainingConfig.model_fields.items()
-            if key != "trainer" and getattr(given.training, key) != field.default
-        }
-        sections = {"model": {"kind": name}, "objective": objective, "training": common}
+        common = _changed(given.training, TrainingConfig, "trainer")
+        model = {"kind": name, **_changed(given.model, ModelConfig, "kind")}
+        sections = {"model": model, "objective": objective, "training": common}
         parts = parts_of(sections, validated)
         settings = Settings(given.positive, parts.model, parts.objective, parts.training, given.seed)
         return replace(self.fit, settings=settings, checkpoints=None if folder is None else folder / name)
@@ -244,6 +273,8 @@ class AutoFit:
         while grown:
             grown = False
             for name in (one for one in names if one not in best.weights):
+                if not any(found[one].model.model.users.reads_history for one in (name, *best.weights)):
+                    continue  # what is joined reads histories, which no part of it would keep
                 tried = [judge({**best.weights, name: weight}) for weight in WEIGHTS]
                 top = max(tried, key=lambda one: validator.value(one.totals))
                 if better(top, best):
@@ -260,6 +291,15 @@ class AutoFit:
             f"validation {validator.measure.name}: {said}; kept {kept} ({validator.value(best.totals):.4f})"
         )
         self.fit.callbacks.on_choice(line=line)
+
+
+def _changed(section: Section, of: type[Section], but: str) -> dict[str, Any]:
+    """Return the settings of a class that are not at its defaults."""
+    return {
+        name: getattr(section, name)
+        for name, field in of.model_fields.items()
+        if name != but and getattr(section, name) != field.default
+    }
 
 
 def _spread(model: Recommender) -> float:

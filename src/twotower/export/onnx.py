@@ -27,7 +27,7 @@ from torch import nn
 
 from twotower.core.atomic import disk_errors, replacing, write_text
 from twotower.core.blocks import Bag, Codes
-from twotower.errors import BundleError, MissingExtraError
+from twotower.errors import BundleError, ConfigError, MissingExtraError
 from twotower.recommender import Recommender
 from twotower.towers import History, SideArrays, finished
 
@@ -62,10 +62,17 @@ def export_onnx(recommender: Recommender, directory: str | Path) -> dict[str, Ex
     nearly every id and code.
 
     Raises:
+        ConfigError: the model consists of several kinds of towers.
         MissingExtraError: onnx, onnxscript or onnxruntime is not installed.
         BundleError: ONNX Runtime's vectors differ from torch's, or a file can't be written.
     """
     runtime = _runtime()
+    if recommender.model.users.composed:
+        kinds = " and ".join(part.model["kind"] for part in recommender.model.config.parts)  # type: ignore[attr-defined]
+        raise ConfigError(
+            f"a model of kind 'auto' that consists of {kinds} towers can't be written as ONNX, as folding "
+            "in is no part of a tower; export a model of one kind, such as model.kind = 'sequence'"
+        )
     folder = Path(directory).expanduser()
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -130,6 +130,8 @@ class Gradients(Trainer):
     def trains(cls, model: ModelConfig, objective: ObjectiveConfig) -> bool:
         """Return True, as there are gradients for all, unless targets would be in their own histories."""
         kind = TOWERS.get(model.kind)
+        if kind.causal and objective.quadratic == "cells":
+            return False  # every cell of every position: slow, and the weights fit users, not positions
         return (kind.ordered or not kind.reads_history) and not kind.composed
 
     @classmethod
