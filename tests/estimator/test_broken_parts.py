@@ -250,7 +250,7 @@ def test_an_objective_may_be_a_class_with_settings_as_keywords() -> None:
 
 
 def test_a_class_that_is_defined_again_replaces_the_one_before() -> None:
-    """As in a notebook, where a cell is mended and run again."""
+    """As in a notebook, where a cell is corrected and run again."""
     for loss in (1.0, 2.0):
         again = type(
             "Given", (Given,), {"answer": staticmethod(lambda U, V, x=loss: PairLoss(x, U * 0, V * 0))}

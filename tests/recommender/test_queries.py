@@ -128,6 +128,7 @@ def test_times_are_seconds_or_datetimes_with_a_zone() -> None:
         ({"history": {1, 2}, "times": [1.0, 2.0]}, DataError, "times need a history in order, got a set"),
         ({"user": 1, "at": datetime(2024, 1, 1)}, DataError, "needs a time zone"),
         ({"user": 1, "at": True}, DataError, "a finite number of seconds"),
+        ({"user": 1, "at": 1704067200000}, DataError, "1704067200000, which looks like milliseconds"),
     ],
 )
 def test_bad_times(given: dict[str, Any], kind: type[Exception], message: str) -> None:
@@ -161,3 +162,9 @@ def test_queries_say_what_they_hold() -> None:
     assert shown.splitlines()[0] == "Queries: 2"
     for fact in ("users      1", "histories  1, 2 items", "features   1", "at         1"):
         assert fact in shown
+
+
+def test_times_of_a_column_are_not_milliseconds() -> None:
+    asked = pl.DataFrame({"user": [1], "history": [[1]], "times": [[1704067200000]]})
+    with pytest.raises(DataError, match="looks like milliseconds; divide by 1000"):
+        tt.Queries.of(asked)

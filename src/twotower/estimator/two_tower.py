@@ -99,7 +99,7 @@ class TwoTower:
             of ``unobserved_mass``; an interaction has weight 1. ``"none"``: it follows from
             ``unobserved_mass``.
         hard_weight: With ``all_pairs``: weight of hard negatives: unobserved items that a user is scored high
-            on, drawn anew in each epoch after the fourth, two per interaction, with target 0. Only linear
+            on, drawn again in each epoch after the fourth, two per interaction, with target 0. Only linear
             towers use them. ``auto``: 0.1 or 0 (none), by validation, where ``regularisation`` is ``auto``
             too.
         min_grade: With ``all_pairs`` and a label: target of the interaction with the lowest label. An

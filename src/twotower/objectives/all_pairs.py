@@ -33,7 +33,7 @@ class AllPairsConfig(RankingConfig):
     """Weight of the target 0 for every pair of user and item, instead of ``unobserved_mass``; an interaction
     has weight 1. ``"none"``: it follows from ``unobserved_mass``."""
     hard_weight: Literal["auto"] | NotNegative = "auto"
-    """Weight of hard negatives: unobserved items that a user is scored high on, drawn anew in each epoch
+    """Weight of hard negatives: unobserved items that a user is scored high on, drawn again in each epoch
     after the fourth, two per interaction, with target 0. Only linear towers use them. ``auto``: 0.1 or 0
     (none), by validation, where ``regularisation`` is ``auto`` too."""
     min_grade: Annotated[float, Field(ge=0.0, le=1.0)] | None = LEAST_GRADE

@@ -33,7 +33,7 @@ class EntityVectors(Vocabulary):
         vectors: float32 (rows, dim).
         warm: bool (rows,), whether the row has interactions in the training set.
         arrays: what the towers read of each row, without histories; None unless users' histories are read
-            (`twotower.towers.Tower.reads_history`), as then their vectors are made anew.
+            (`twotower.towers.Tower.reads_history`), as then their vectors are made from them.
     """
 
     lasting: ClassVar[bool] = True

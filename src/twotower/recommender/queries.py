@@ -15,7 +15,7 @@ from twotower.core.reprs import html_of, shortened, text_of
 from twotower.core.wording import count_of
 from twotower.data.dataset import Frame, to_polars
 from twotower.errors import ConfigError, DataError, nearest
-from twotower.recommender.query import PARTS, Query, check_before
+from twotower.recommender.query import PARTS, Query, check_before, check_seconds
 
 F64 = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -319,4 +319,9 @@ def _numbers(values: pl.Series, name: str) -> F64:
         values = values.cast(pl.Datetime("us")).dt.epoch("us") / 1e6
     if not values.dtype.is_numeric() or not values.cast(pl.Float64).drop_nulls().is_finite().all():
         raise DataError(f"{name} are finite numbers, or null, got {shortened(values.to_list())}")
-    return values.cast(pl.Float64).fill_null(np.nan).to_numpy()
+    found = values.cast(pl.Float64)
+    if name in ("times", "at"):
+        for time in (found.max(), found.min()):
+            if isinstance(time, float):
+                check_seconds(time)
+    return found.fill_null(np.nan).to_numpy()

@@ -17,6 +17,8 @@ from twotower.errors import ConfigError, DataError
 
 Time = float | datetime
 """Seconds since 1970-01-01 UTC, or a datetime with a time zone."""
+FARTHEST = 1e11
+"""Seconds beyond which a time is no time of a person: the year 5138."""
 PARTS = ("user", "history", "labels", "times", "features", "at")
 """What a query consists of."""
 
@@ -192,4 +194,17 @@ def _seconds(time: Any) -> float:
             "a time is a finite number of seconds since 1970-01-01 UTC, or a datetime with a time zone, got "
             f"{shortened(time)}"
         )
+    check_seconds(seconds)
     return seconds
+
+
+def check_seconds(seconds: float) -> None:
+    """Raise `DataError` for a time that can only be in another unit: more than 3,000 years away.
+
+    Columns of data are read by their size instead, as all of their values show it.
+    """
+    if abs(seconds) > FARTHEST:
+        raise DataError(
+            f"a time is in seconds since 1970-01-01 UTC, got {seconds:.0f}, which looks like milliseconds; "
+            "divide by 1000"
+        )

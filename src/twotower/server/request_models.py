@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from twotower.errors import DataError
-from twotower.recommender.query import check_before
+from twotower.recommender.query import check_before, check_seconds
 from twotower.server.bounds import FIRST, at_most, first_unknown, flat
 
 _Whole = Annotated[int, Field(strict=True, ge=-(2**63), le=2**63 - 1)]
@@ -31,6 +31,10 @@ Number = Annotated[float, Field(allow_inf_nan=False, strict=True)]
 
 def _seconds(given: float | datetime) -> float:
     if not isinstance(given, datetime):
+        try:
+            check_seconds(given)
+        except DataError as error:
+            raise ValueError(str(error)) from None
         return given
     if given.tzinfo is None:
         raise ValueError("a time as text needs a time zone, such as Z")

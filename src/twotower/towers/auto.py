@@ -6,6 +6,7 @@ of longer vectors.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
@@ -112,11 +113,12 @@ class _Side(Tower):
         return self._beside([tower(side) for tower in self.parts])
 
     def combined(self, rows: int, numbers: torch.Tensor | None, coded: list[torch.Tensor]) -> torch.Tensor:
-        """Not for towers that consist of others."""
-        raise NotImplementedError
+        """Raise `TypeError`: the towers that this one consists of combine their own features."""
+        raise TypeError("towers that consist of others have no features of their own")
 
+    @abstractmethod
     def _beside(self, outputs: list[torch.Tensor]) -> torch.Tensor:
-        raise NotImplementedError
+        """Return the outputs of all parts as one, (rows, width)."""
 
 
 class AutoItems(_Side):

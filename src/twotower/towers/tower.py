@@ -174,8 +174,11 @@ class Tower(nn.Module):
             row: int64 (queries,), the row of ``side`` that asks.
             at: int64 (queries,), the last entry of ``side.history`` that the query may read, one of its row;
                 -1 for none.
+
+        Raises:
+            TypeError: the towers are not causal.
         """
-        raise NotImplementedError
+        raise TypeError(f"towers of {type(self).__name__} don't give all positions of a history in one pass")
 
     def fast(self) -> list[nn.Parameter]:
         """Return parameters that learn at a multiple of the rate, where the trainer has such a multiple."""

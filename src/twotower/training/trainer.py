@@ -101,7 +101,7 @@ class Trainer(ABC):
     sampled: ClassVar[int] = 4096
     """Items that are sampled in a step where ``negatives`` is "auto"."""
     least_gain: ClassVar[float] = 0.0
-    """Smallest share by which the validation metric must get better for patience to start anew."""
+    """Smallest share by which the validation metric must improve for patience to start again."""
 
     @classmethod
     @abstractmethod

@@ -1,7 +1,7 @@
 """Hard negatives of `LinearALS`: unobserved items that a user is scored high on, as pairs of target 0.
 
 The target 0 of all cells pulls every unobserved item down alike. On sparse data that is not enough where it
-matters, at the top of the lists. So in the last epochs some of each user's items there are drawn anew and
+matters, at the top of the lists. So in the last epochs some of each user's items there are drawn again and
 join the least-squares problem as pairs of target 0, with a small weight: some of them are what the user will
 like."""
 
