@@ -96,6 +96,12 @@ SAMPLES = {
     "timestamp": Sample(
         Timestamp(format="%d.%m.%Y"), ["01.02.2020", "31.12.2021", None, "15.06.2020"], ["01.01.1999"], ["x"]
     ),
+    "calendar": Sample(
+        kind_of("calendar"),
+        ["2024-03-01 07:30", "2024-03-02 23:59", None, "2024-03-03"],
+        ["2024-03-04 11:00"],
+        ["x"],
+    ),
     "test_kinds:Sign": Sample(Sign(bound=1.5), [1.0, 2.0, None, -4.0], [1.5, 1e9], ["a"]),
 }
 NAMES = [*KINDS.names(), "test_kinds:Sign"]
@@ -265,6 +271,14 @@ def test_a_kind_that_reads_rows_alone_reads_them_as_it_reads_many(sample: Sample
 def test_new_times_are_seconds() -> None:
     assert Timestamp().of_new_rows() == Timestamp(format="number")
     assert Timestamp(format="ms").of_new_rows() == Timestamp(format="ms")
+
+
+def test_a_calendar_is_the_hour_and_the_day_of_the_week() -> None:
+    # a Monday at 0:00, the Sunday before at 23:59, and nothing known; then a Tuesday at 0:10
+    encoder = kind_of("calendar").fit(pl.Series([1_704_067_200.0, 1_704_067_140.0, None]))
+    assert encoder.state() == {"known": [0, 23, 24 + 0, 24 + 6]}
+    found = encoder.transform(pl.Series([1_704_067_200.0, 1_704_067_140.0, None, 1_704_154_200.0, -1.0]))
+    assert rows(found) == [(2, 26), (25, 32), (MISSING,), (2, UNKNOWN), (25, UNKNOWN)]
 
 
 def test_found_settings_fill_what_is_not_set() -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -46,6 +47,23 @@ def recommend(
             "the --user ID of someone new.",
         ),
     ] = None,
+    context: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--context",
+            metavar="COLUMN=VALUE",
+            help="In what context it is asked: a column of [schema.context]; can be repeated.",
+        ),
+    ] = None,
+    at: Annotated[
+        datetime | None,
+        typer.Option(
+            "--at",
+            formats=["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"],
+            help="When it is asked (UTC), for models that read histories or the time.",
+            show_default="now",
+        ),
+    ] = None,
     everyone: Annotated[
         bool,
         typer.Option("--all", help="Recommend to every user; write user_id, item_id, rank, score to --out."),
@@ -77,8 +95,9 @@ def recommend(
     someone new. Tables name the columns as your data does; --json and --out write user_id and item_id.
     Every item is scored unless the run has an index; see `twotower index`.
     """
-    users, described = list(dict.fromkeys(users or ())), _described(features)
+    users, described = list(dict.fromkeys(users or ())), _described(features, "--feature")
     _check_who(users, items or described, everyone=everyone)
+    around = _around(context, at, everyone=everyone)
     if everyone == (out is None):
         raise typer.BadParameter("--all and --out FILE must be used together")
     from twotower import workflows  # noqa: PLC0415
@@ -104,7 +123,8 @@ def recommend(
             output.log(f"wrote {rows:,} rows to {out}")
         return
     if items or described:
-        query = Query(user=next(iter(users), None), history=items or None, features=described or None)
+        user = next(iter(users), None)
+        query = Query(user=user, history=items or None, features=described or None, **around)
         frame = recommender.recommend(query, k, exclude_seen=exclude_seen, **filters)
         said = f" who liked {', '.join(items)}" if items else ""
         said += f" with {', '.join(features)}" if features else ""
@@ -116,7 +136,9 @@ def recommend(
         answers = []
         for user in users:
             recommender.users.known_rows(user, "user", _SOMEONE_NEW)
-            frame = recommender.recommend(user, k, exclude_seen=exclude_seen, **filters)
+            query = Query(user=user, **around)
+            frame = recommender.recommend(query, k, exclude_seen=exclude_seen, **filters)
+            frame = frame.drop(frame.columns[0])
             found = output.recommendations_json(frame, user)
             answers.append((f"recommended to user {user}", frame, found))
     if as_json:
@@ -141,9 +163,17 @@ def _check_who(users: list[str], described: object, *, everyone: bool) -> None:
         )
 
 
-def _described(features: list[str] | None) -> dict[str, str]:
-    """Return features given as COLUMN=VALUE."""
+def _around(context: list[str] | None, at: datetime | None, *, everyone: bool) -> dict[str, Any]:
+    """Return the context and the time of a query."""
+    if everyone and (context or at):
+        raise typer.BadParameter("--all makes lists for any request; leave out --context and --at")
+    moment = None if at is None else at.replace(tzinfo=UTC)
+    return {"context": _described(context, "--context") or None, "at": moment}
+
+
+def _described(features: list[str] | None, option: str) -> dict[str, str]:
+    """Return what an option gives as COLUMN=VALUE."""
     for one in features or ():
         if "=" not in one:
-            raise typer.BadParameter(f"--feature takes COLUMN=VALUE, got {one!r}; write for example age=31")
+            raise typer.BadParameter(f"{option} takes COLUMN=VALUE, got {one!r}; write for example age=31")
     return {name: value for name, _, value in (one.partition("=") for one in features or ())}

@@ -167,6 +167,7 @@ KINDS: Final[Registry[FeatureKind]] = Registry(
         "vector": "vector:Vector",
         "text": "text:Text",
         "timestamp": "timestamp:Timestamp",
+        "calendar": "calendar:Calendar",
     },
 )
 """All feature kinds by name."""

@@ -110,6 +110,10 @@ class Schema(BaseModel):
     also be a `FeatureKind`."""
     items: Kinds = Field(default_factory=dict)
     """Feature columns of the items table and their kinds; other columns are not read."""
+    context: Kinds = Field(default_factory=dict)
+    """Columns of the interactions that are known when recommendations are asked for (device, page, surface),
+    and their kinds, as for users. The timestamp may be among them, with a kind of times, such as
+    ``calendar``: it is then when a query is asked. Towers of kind ``sequence`` read them."""
     display: tuple[str, ...] = ()
     """Columns of the items table that are shown with recommendations (title, caption)."""
     users_id: str | None = None
@@ -156,7 +160,27 @@ class Schema(BaseModel):
         for table, ids, features in (("users", self.user, self.users), ("items", self.item, self.items)):
             if ids in features:
                 raise ValueError(f"the id column {ids!r} can't also be a feature in [schema.{table}]")
+        self._check_context()
         return self
+
+    def _check_context(self) -> None:
+        """Check that the columns of the context are known at a request, and those of nothing else."""
+        for name, kind in self.context.items():
+            roles = {"user": self.user, "item": self.item, "label": self.label, "weight": self.weight}
+            role = next((role for role, column in roles.items() if column == name), None)
+            if role is not None:
+                raise ValueError(
+                    f"[schema.context] is for what is known when recommendations are asked for; {name!r} is "
+                    f"the {role}; leave it out"
+                )
+            table = next((table for table in ("users", "items") if name in getattr(self, table)), None)
+            if table is not None:
+                raise ValueError(f"{name!r} can't be a feature in [schema.{table}] and [schema.context] both")
+            if name == self.timestamp and kind.meaning != "time":
+                raise ValueError(
+                    f"the timestamp {name!r} needs a kind of times in [schema.context], got {kind.name!r}; "
+                    "write 'calendar' for the hour and the day of the week"
+                )
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Schema:
@@ -164,7 +188,7 @@ class Schema(BaseModel):
         return cls(**{str(key): value for key, value in values.items()})
 
     def with_settings(
-        self, table: Literal["users", "items"], found: Mapping[str, Mapping[str, str]]
+        self, table: Literal["users", "items", "context"], found: Mapping[str, Mapping[str, str]]
     ) -> Schema:
         """Return the schema with what was detected in the text of feature columns, so new rows are read the
         same way. Settings it already has are kept.
@@ -182,6 +206,7 @@ class Schema(BaseModel):
         return named_roles | {
             "user features": kinds_of(self.users),
             "item features": kinds_of(self.items),
+            "context": kinds_of(self.context) if self.context else None,
             "shown with items": named(self.display),
         }
 
@@ -195,4 +220,5 @@ class Schema(BaseModel):
 
     def interaction_columns(self) -> list[str]:
         """Return the names of all columns that must be in the interactions table."""
-        return [c for c in (self.user, self.item, self.label, self.timestamp, self.weight) if c is not None]
+        roles = (self.user, self.item, self.label, self.timestamp, self.weight)
+        return list(dict.fromkeys(name for name in (*roles, *self.context) if name is not None))

@@ -101,9 +101,11 @@ class EncodedShape:
 
     Attributes:
         forms: column -> form, in the schema's order.
+        context: of users: the columns of the context in which they ask; None without any.
     """
 
     forms: Mapping[str, Form]
+    context: EncodedShape | None = None
 
     @property
     def n_dense(self) -> int:

@@ -34,7 +34,7 @@ def check_interactions(
 
     Ids keep their integer dtype or are String; label and weight are Float64 and finite; the timestamp is
     Float64 seconds since 1970-01-01 UTC or null; the duration, if it is one of these columns, is Float64 or
-    null.
+    null; columns of the context are as their kinds read them.
 
     Args:
         frame: n rows, one per event.
@@ -90,6 +90,11 @@ def check_interactions(
     if schema.duration in frame.columns and schema.duration not in schema.interaction_columns():
         assert schema.duration is not None
         changed.append(read(schema.duration, "a duration")[0])
+    context = {name: kind for name, kind in schema.context.items() if name != schema.timestamp}
+    changed += [
+        kind.read(frame.get_column(name), Where(source, name, rows), found or Found())
+        for name, kind in context.items()
+    ]
     return frame.with_columns(changed)
 
 

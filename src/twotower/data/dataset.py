@@ -89,6 +89,7 @@ class Dataset:
         )
         found = Found()
         events = check_interactions(interactions, schema, names["interactions"], found)
+        schema = schema.with_settings("context", found.settings)
         features = _with_duration(schema, events, items, names)
         tables, notes = dict[str, pl.DataFrame](), found.notes
         for role, ids, id_type, kinds, display, given in (

@@ -247,7 +247,7 @@ class AutoFit:
         V: dict[str, F32] = {}
         for name, one in found.items():
             for vectors, which, ids in ((U, "users", task.users), (V, "items", task.items)):
-                rows, known = one.model.query_encoder.placed(which, ids, validation)
+                rows, known = one.model.query_encoder.placed(which, ids, validation, task.context)
                 vectors[name] = known[rows]
 
         def judge(weights: Mapping[str, float]) -> Choice:

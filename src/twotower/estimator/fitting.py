@@ -182,6 +182,7 @@ class Fit:
             self.settings.seed,
             exclude_seen=self.exclude_seen,
             least_grade=objective.least_grade,
+            context=setup.encoder.context,
         )
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from twotower.config import ModelConfig, ObjectiveConfig, TrainingConfig
 from twotower.config.bases import PredictingConfig
 from twotower.config.parts import Parts, first_that, trainer_of
+from twotower.config.schema import Schema
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.durations import durations
 from twotower.data.placeholders import constant
@@ -24,7 +25,7 @@ from twotower.kernels.pairs import Pairs
 from twotower.objectives.registry import OBJECTIVES
 from twotower.targets.positive import PositiveRule
 from twotower.targets.target import Target, history_grades, label_targets
-from twotower.towers import History, TwoTowerModel
+from twotower.towers import History, SideArrays, TwoTowerModel
 from twotower.towers.encoded_table import EncodedTable
 from twotower.towers.registry import TOWERS
 from twotower.training import Trainer, TrainingTask
@@ -95,11 +96,15 @@ def prepare(
         past, tables["users"] = _histories(train, tables, rule, objective, ordered=kind.ordered)
         model = kind.settled(model, past.lists.lengths)
         if kind.ordered:
-            queries, rows = TrainQueries.of(user, learned.times(), past, tables["items"].arrays)
+            context = None
+            if kind.reads_context and encoder.context.columns:
+                context = SideArrays.pack(encoder.context.transform(learned.interactions), device)
+            queries, rows = TrainQueries.of(user, learned.times(), past, tables["items"].arrays, context)
             n_rows = len(queries.user)
     users, items = (table.take(table.encoder.warm_ids) for table in tables.values())
     pairs = Pairs.from_arrays(rows, item, values, weight, n_users=n_rows)
-    towers = TwoTowerModel(users.shape, items.shape, n_users, n_items, model, settings.seed, target.base)
+    shapes = encoder.user_shape, items.shape
+    towers = TwoTowerModel(*shapes, n_users, n_items, model, settings.seed, target.base)
     loss = OBJECTIVES.get(objective.name).of(objective, len(pairs), n_rows * n_items)
     loss.check(pairs)
     loss = loss.on(pairs)
@@ -120,9 +125,8 @@ def rebuilt(setup: TrainingSetup, settings: Settings) -> TrainingSetup:
     """
     parts, task = settled(settings.model, settings.objective, settings.training), setup.task
     users, items = task.users, task.items
-    towers = TwoTowerModel(
-        users.shape, items.shape, users.rows, items.rows, parts.model, task.seed, setup.target.base
-    )
+    shapes = setup.encoder.user_shape, items.shape
+    towers = TwoTowerModel(*shapes, users.rows, items.rows, parts.model, task.seed, setup.target.base)
     task = replace(
         task,
         model=towers.to(users.dense.device),
@@ -179,6 +183,28 @@ def settled(model: ModelConfig, objective: ObjectiveConfig, training: TrainingCo
         settings,
         trainer.settled(training, model, objective),
     )
+
+
+def check_context(model: ModelConfig, objective: ObjectiveConfig, schema: Schema) -> None:
+    """Check that the context that a schema names is read.
+
+    Raises:
+        ConfigError: the towers don't read it, or the objective predicts a label.
+    """
+    if not schema.context:
+        return
+    named = f"[schema.context] ({', '.join(schema.context)})"
+    readers = [name for name in TOWERS.names() if TOWERS.get(name).reads_context]
+    if not TOWERS.get(model.kind).reads_context:
+        raise ConfigError(
+            f"{named} is read by towers of kind {' or '.join(map(repr, readers))}, got model.kind = "
+            f"{model.kind!r}; set that, or leave [schema.context] out"
+        )
+    if not objective.implicit:
+        raise ConfigError(
+            f"{named} is read by models that rank, and objective {objective.name!r} predicts a label; choose "
+            f"another, such as {first_that(predicts=False)!r}, or leave [schema.context] out"
+        )
 
 
 def carving_of(model: ModelConfig, train: Dataset) -> str:

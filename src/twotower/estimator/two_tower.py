@@ -22,7 +22,7 @@ from twotower.errors import ConfigError, TwoTowerWarning, yes_or_no
 from twotower.estimator.auto import AutoFit
 from twotower.estimator.fitting import Fit, pick_device
 from twotower.estimator.settings import Settings
-from twotower.estimator.setup import carving_of
+from twotower.estimator.setup import carving_of, check_context
 from twotower.objectives import Objective
 from twotower.recommender import Recommender
 from twotower.targets.positive import PositiveRule
@@ -366,6 +366,7 @@ class TwoTower:
             raise ConfigError(
                 f"objective {self.objective.name!r} predicts a label; the schema has none: set schema.label"
             )
+        check_context(self.model, self.objective, train.schema)
         exclude_seen = yes_or_no("exclude_seen", exclude_seen)
         carved = validation is None
         if validation is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -17,13 +18,14 @@ from twotower.evaluation.own_metrics import MetricSet
 from twotower.evaluation.ranker import VectorRanker
 from twotower.evaluation.ranking_task import RankingTask
 from twotower.evaluation.validator import NDCG, K, are_cold, some_users
+from twotower.features import ContextEncoder
 from twotower.kernels.pairs import Pairs
 from twotower.kernels.scoring import score_pairs
 from twotower.metrics import ranking
 from twotower.objectives import Objective, Workspace
 from twotower.targets.positive import PositiveRule
 from twotower.targets.target import Target
-from twotower.towers import TwoTowerModel, finished
+from twotower.towers import SideArrays, TwoTowerModel, finished
 from twotower.towers.encoded_table import EncodedTable
 
 MEASURED = MetricSet((ranking.NDCG(), ranking.Recall()))
@@ -123,6 +125,7 @@ class RankingEpochs(EpochValidator):
         *,
         exclude_seen: bool = True,
         least_grade: float = 0.2,
+        context: ContextEncoder | None = None,
     ) -> None:
         positives = rule.select(validation)
         most = max(LEAST_USERS, VALIDATED_CELLS // max(validation.items.height, 1))
@@ -144,6 +147,11 @@ class RankingEpochs(EpochValidator):
             "users": tables["users"].take(self.task.users, validation.users),
             "items": tables["items"].take(self.task.items, validation.items),
         }
+        if context is not None and context.columns:
+            users, asked = self.sides["users"], self.task.context
+            assert asked is not None
+            packed = SideArrays.pack(context.transform(asked), users.warm.device)
+            self.sides["users"] = replace(users, context=packed)
 
     def __call__(self, model: TwoTowerModel) -> dict[str, float]:
         """Measure the model."""

@@ -25,12 +25,14 @@ class RankRequest:
             it is barred.
         barred: rows of ``items`` that must not be recommended to a user, such as items seen in training.
         tables: has the features of users and items; its interactions are not used.
+        context: (n_users,) columns of ``[schema.context]`` as each user asks; None without any.
     """
 
     users: pl.Series
     items: pl.Series
     barred: Lists
     tables: Dataset
+    context: pl.DataFrame | None = None
 
 
 class Ranker(ABC):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -171,6 +172,17 @@ class RankingTask:
             left_out=left_out,
         )
 
+    @cached_property
+    def context(self) -> pl.DataFrame | None:
+        """The columns of ``[schema.context]`` of the first relevant row of each user, which is when it asks,
+        (n_users,); None without any."""
+        schema = self.positives.schema
+        if not schema.context:
+            return None
+        times = np.zeros(len(self.positives)) if schema.timestamp is None else self.positives.times()
+        order = np.lexsort((times, self.relevant.owners()))  # without a time last
+        return self.positives.interactions.select(*schema.context)[order[self.relevant.indptr[:-1]]]
+
     def measure(self, ranker: Ranker, metrics: MetricSet | None = None) -> dict[str, float]:
         """Measure a ranker over all users, without intervals or slices: metric -> value."""
         return self.values(ranker, metrics=metrics).means()
@@ -219,7 +231,7 @@ class RankingTask:
 
     def _blocks(self) -> Iterator[tuple[int, RankRequest]]:
         """Yield the users' queries block by block, each with the row of its first user."""
-        # No ranker sees the held-out rows: it gets the tables of features without them.
+        # No ranker sees the held-out rows: it gets the tables of features, and what a request says.
         tables = self.positives.with_interactions(self.positives.interactions.clear())
         size = max(1, _CELLS // len(self.items))
         for start in range(0, len(self.users), size):
@@ -228,7 +240,11 @@ class RankingTask:
                 barred = self.seen.between(start, stop)
             else:
                 barred = complement(self.allowed.between(start, stop), len(self.items))
-            yield start, RankRequest(self.users.slice(start, stop - start), self.items, barred, tables)
+            context = None if self.context is None else self.context[start:stop]
+            yield (
+                start,
+                RankRequest(self.users.slice(start, stop - start), self.items, barred, tables, context),
+            )
 
     def _ask(self, ranker: Ranker, queries: RankRequest, k: int) -> TopRows:
         found = np.asarray(ranker.rank(queries, k))

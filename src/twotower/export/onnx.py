@@ -73,6 +73,10 @@ def export_onnx(recommender: Recommender, directory: str | Path) -> dict[str, Ex
             f"a model of kind 'auto' that consists of {kinds} towers can't be written as ONNX, as folding "
             "in is no part of a tower; export a model of one kind, such as model.kind = 'sequence'"
         )
+    if recommender.model.users.shape.context is not None and recommender.model.users.reads_context:
+        raise ConfigError(
+            "a model that reads the context of queries can't be written as ONNX; leave [schema.context] out"
+        )
     folder = Path(directory).expanduser()
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)

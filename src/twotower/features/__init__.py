@@ -2,7 +2,7 @@
 
 from twotower.config.kinds import KINDS, ColumnEncoder, FeatureKind
 from twotower.core.blocks import Bag, Block, Codes, Dense, Form
-from twotower.features.encoder import EncodedSide, Encoder, SideEncoder
+from twotower.features.encoder import ContextEncoder, EncodedSide, Encoder, SideEncoder
 
 __all__ = [
     "KINDS",
@@ -10,6 +10,7 @@ __all__ = [
     "Block",
     "Codes",
     "ColumnEncoder",
+    "ContextEncoder",
     "Dense",
     "EncodedSide",
     "Encoder",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -84,19 +84,52 @@ class SideEncoder(ShortRepr):
 
 
 @dataclass(frozen=True, repr=False)
+class ContextEncoder(ShortRepr):
+    """Fitted state for the context in which queries are asked.
+
+    Attributes:
+        columns: fitted encoder of each column.
+    """
+
+    columns: dict[str, ColumnEncoder] = field(default_factory=dict)
+
+    @property
+    def shape(self) -> EncodedShape | None:
+        """What a tower reads of any context; None without columns."""
+        if not self.columns:
+            return None
+        return EncodedShape({name: encoder.form for name, encoder in self.columns.items()})
+
+    def transform(self, table: pl.DataFrame) -> EncodedSide:
+        """Return the arrays of checked columns, one row a query; "warm" is 0 where nothing is known."""
+        blocks = {
+            name: _checked(name, encoder, table.get_column(name)) for name, encoder in self.columns.items()
+        }
+        known = table.select(pl.any_horizontal(pl.col(name).is_not_null() for name in self.columns))
+        return EncodedSide(known.to_series().to_numpy().astype(np.int32), blocks)
+
+
+@dataclass(frozen=True, repr=False)
 class Encoder(ShortRepr):
-    """Fitted state for users and items. Create it with `Encoder.fit`."""
+    """Fitted state for users, items and context. Create it with `Encoder.fit`."""
 
     schema: Schema
     users: SideEncoder
     items: SideEncoder
+    context: ContextEncoder = field(default_factory=ContextEncoder)
+
+    @property
+    def user_shape(self) -> EncodedShape:
+        """What a user tower reads: of users, and of the context in which they ask."""
+        return EncodedShape(self.users.shape.forms, self.context.shape)
 
     @classmethod
     def fit(cls, train: TrainPart) -> Encoder:
         """Fit vocabularies, means, scales and projections on a training set.
 
         Each user and item with training interactions counts once, however many it has; those that occur only
-        in the validation or test set are ignored.
+        in the validation or test set are ignored. Columns of the context are fitted on all training
+        interactions.
 
         Raises:
             TrainPartError: ``train`` is a dataset not marked as a training set. An encoder fitted on rows
@@ -109,6 +142,9 @@ class Encoder(ShortRepr):
             schema,
             SideEncoder.fit(train.users, train.interactions, schema.user, schema.users),
             SideEncoder.fit(train.items, train.interactions, schema.item, schema.items),
+            ContextEncoder(
+                {name: kind.fit(train.interactions.get_column(name)) for name, kind in schema.context.items()}
+            ),
         )
 
 

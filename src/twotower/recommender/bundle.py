@@ -287,12 +287,15 @@ def _refusing(directory: Path) -> Iterator[None]:
 def _write_parts(recommender: RecommenderState, directory: Path) -> None:
     state: dict[str, Any] = {}
     arrays: Arrays = {}
-    for which, side in (("users", recommender.encoder.users), ("items", recommender.encoder.items)):
+    own = recommender.encoder
+    for which in ("users", "items", "context"):
         columns = {}
-        for name, encoder in side.columns.items():
+        for name, encoder in getattr(own, which).columns.items():
             columns[name] = encoder.state()
             arrays |= {f"{which}.{name}.{key}": array for key, array in encoder.arrays().items()}
-        state[which] = {"column": side.column, "warm_ids": _column(side.warm_ids), "columns": columns}
+        state[which] = {"columns": columns}
+    for which, side in (("users", own.users), ("items", own.items)):
+        state[which] |= {"column": side.column, "warm_ids": _column(side.warm_ids)}
     _write_text(directory / STATE, json.dumps(state, ensure_ascii=False))
     _save(arrays, directory / ENCODER)
     towers = {name: t.detach().cpu().numpy() for name, t in recommender.model.state_dict().items()}

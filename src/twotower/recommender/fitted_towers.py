@@ -20,7 +20,7 @@ from twotower.core.warn import warn
 from twotower.core.wording import count_of
 from twotower.data.checks import check_table
 from twotower.errors import BundleError, DataError, nearest
-from twotower.features import Encoder
+from twotower.features import EncodedSide, Encoder
 from twotower.recommender.queries import Features, alike
 from twotower.targets.target import Target
 from twotower.towers import SideArrays, TwoTowerModel, finished
@@ -168,9 +168,14 @@ class FittedTowers:
     def _packed(self, table: pl.DataFrame, which: str, unknown: Unknown | None = None) -> SideArrays:
         side = self.encoder.users if which == "users" else self.encoder.items
         encoded = side.transform(table)
-        if unknown is not None:
-            for name, block in encoded.blocks.items():
-                if not isinstance(block, Dense) and (rows := block.unknown).any():
-                    values = table.get_column(name).filter(pl.Series(rows))
-                    unknown.setdefault(name, []).extend(values.to_list())
+        unknown_values(encoded, table, unknown)
         return SideArrays.pack(encoded, next(self.model.parameters()).device)
+
+
+def unknown_values(encoded: EncodedSide, table: pl.DataFrame, unknown: Unknown | None) -> None:
+    """Add to ``unknown`` the values of a table whose blocks have the code of unknown ones."""
+    if unknown is None:
+        return
+    for name, block in encoded.blocks.items():
+        if not isinstance(block, Dense) and (rows := block.unknown).any():
+            unknown.setdefault(name, []).extend(table.get_column(name).filter(pl.Series(rows)).to_list())

@@ -71,6 +71,7 @@ class Queries:
         history: what they bring of their past; None if none does.
         features: tables of features. No query is in two of them.
         at: float64 (n,) seconds since 1970-01-01 UTC, when each is asked, nan for now; None for all now.
+        context: tables of what is known of requests. No query is in two of them.
         numbered: whether answers say the place of the query; not needed of known users who are asked about
             by their ids alone.
     """
@@ -80,6 +81,7 @@ class Queries:
     history: History | None = None
     features: tuple[Features, ...] = ()
     at: F64 | None = None
+    context: tuple[Features, ...] = ()
     numbered: bool = True
 
     @classmethod
@@ -89,8 +91,8 @@ class Queries:
         Args:
             asked: one or several ids; a `Query`; a list of both; or a table with a row a query, whose columns
                 are named as the attributes of `Query`: ``user``, ``history``, ``labels``, ``times`` (lists),
-                ``features`` (a struct; null where none are given) and ``at`` (seconds, or a datetime, which
-                without a zone is UTC). Columns may be left out.
+                ``features`` and ``context`` (structs; null where none are given) and ``at`` (seconds, or a
+                datetime, which without a zone is UTC). Columns may be left out.
             features: a row a query of the users table's columns, of users whom the model doesn't know; only
                 beside their ids, or alone.
 
@@ -145,6 +147,7 @@ class Queries:
             "users": None if self.users is None else f"{len(self.users) - self.users.null_count():,}",
             "histories": past,
             "features": f"{self.described.sum():,}" if self.features else None,
+            "context": f"{sum(len(part.places) for part in self.context):,}" if self.context else None,
             "at": None if self.at is None else f"{np.isfinite(self.at).sum():,}",
         }
 
@@ -201,14 +204,18 @@ def _of_list(queries: Sequence[Query]) -> Queries:
             _each([query.labels for query in queries], lengths),
             _each([query.times for query in queries], lengths),
         )
-    described = [place for place, query in enumerate(queries) if query.features is not None]
-    features = tuple(
-        part._replace(places=np.array(described)[part.places])
-        for part in alike([queries[place].features or {} for place in described])
-    )
+    features = _placed([query.features for query in queries])
+    context = _placed([query.context for query in queries])
     if any(query.at is not None for query in queries):
         at = np.array([query.at for query in queries], dtype=np.float64)  # None is nan
-    return Queries(len(queries), users, history, features, at)
+    return Queries(len(queries), users, history, features, at, context)
+
+
+def _placed(given: Sequence[Mapping[str, Any] | None]) -> tuple[Features, ...]:
+    """Return the rows that are given as tables."""
+    places = [place for place, row in enumerate(given) if row is not None]
+    parts = alike([row for row in given if row is not None])
+    return tuple(part._replace(places=np.array(places)[part.places]) for part in parts)
 
 
 def _each(lists: Sequence[Any], lengths: Rows) -> F64 | None:
@@ -229,21 +236,14 @@ def _of_table(table: pl.DataFrame) -> Queries:
             )
     n = _some(table.height)
     columns = {name: table.get_column(name) for name in table.columns}
-    users, features = columns.get("user"), columns.get("features")
+    users = columns.get("user")
     if users is not None:
         users = as_series(users, "users")
     history = _history_of(columns, n)
+    features, context = (_structs(columns.get(name), name) for name in ("features", "context"))
     described = np.zeros(n, dtype=np.bool_)
-    tables: tuple[Features, ...] = ()
-    if features is not None:
-        if not isinstance(features.dtype, pl.Struct):
-            raise DataError(
-                f"features are a column of structs, pl.struct('age', ...), got a column of {features.dtype}"
-            )
-        described = features.is_not_null().to_numpy()
-        places = np.flatnonzero(described)
-        if len(places):
-            tables = (Features(places, features.gather(places).struct.unnest()),)
+    for part in features:
+        described[part.places] = True
     at = None if "at" not in columns else _numbers(columns["at"], "at")
     empty = ~described
     if users is not None:
@@ -257,7 +257,19 @@ def _of_table(table: pl.DataFrame) -> Queries:
     if at is not None and history is not None and history.times is not None:
         for place in np.flatnonzero(np.isfinite(at)):
             check_before(history.times[history.indptr[place] : history.indptr[place + 1]], at[place])
-    return Queries(n, users, history, tables, at)
+    return Queries(n, users, history, features, at, context)
+
+
+def _structs(column: pl.Series | None, name: str) -> tuple[Features, ...]:
+    """Return the rows of a column that are not null, as a table."""
+    if column is None:
+        return ()
+    if not isinstance(column.dtype, pl.Struct):
+        raise DataError(
+            f"{name} are a column of structs, pl.struct('age', ...), got a column of {column.dtype}"
+        )
+    places = np.flatnonzero(column.is_not_null().to_numpy())
+    return (Features(places, column.gather(places).struct.unnest()),) if len(places) else ()
 
 
 def _history_of(columns: Mapping[str, pl.Series], n: int) -> History | None:

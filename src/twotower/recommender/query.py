@@ -19,7 +19,7 @@ Time = float | datetime
 """Seconds since 1970-01-01 UTC, or a datetime with a time zone."""
 FARTHEST = 1e11
 """Seconds beyond which a time is no time of a person: the year 5138."""
-PARTS = ("user", "history", "labels", "times", "features", "at")
+PARTS = ("user", "history", "labels", "times", "features", "context", "at")
 """What a query consists of."""
 
 
@@ -44,15 +44,18 @@ class Query:
         features: values of the columns of the users table, for a user that the model doesn't know. Columns
             left out are missing, with a `TwoTowerWarning`; ``{}`` stands for someone of whom nothing is
             known.
+        context: values of the columns of ``[schema.context]`` (device, page, surface) at this request. Those
+            left out are missing, with a `TwoTowerWarning`. The time of a request is ``at``.
         at: when the query is asked, a time as in ``times``; None for now. A tower that reads histories in the
-            order of time reads what was strictly before, of the training set too. Vectors that don't depend
-            on time are the same at any.
+            order of time reads what was strictly before, of the training set too. A model whose context has
+            the timestamp reads the hour or whatever its kind says. Vectors that don't depend on time are the
+            same at any.
 
     Raises:
         ConfigError: nothing is given, or labels or times without a history.
         DataError: a part is not of its form: more than one user, nested lists, labels or times that are not
-            as many as the items or not finite, features that are not a dict; or an item of the history did
-            not happen before ``at``.
+            as many as the items or not finite, features or a context that are not a dict; or an item of the
+            history did not happen before ``at``.
     """
 
     user: Id | None = None
@@ -60,6 +63,7 @@ class Query:
     labels: Sequence[float | None] | None = None
     times: Sequence[Time] | None = None
     features: Mapping[str, Any] | None = None
+    context: Mapping[str, Any] | None = None
     at: Time | None = None
 
     def __post_init__(self) -> None:
@@ -91,14 +95,16 @@ class Query:
         if self.at is not None:
             self._set("at", _seconds(self.at))
             check_before(self.times or (), self.at)  # type: ignore[arg-type]
-        if self.features is not None:
-            if not isinstance(self.features, Mapping):
+        for part, example in (("features", "{'age': 31}"), ("context", "{'device': 'phone'}")):
+            given = getattr(self, part)
+            if given is None:
+                continue
+            if not isinstance(given, Mapping):
                 raise DataError(
-                    "features are a dict such as {'age': 31}, got "
-                    f"{type(self.features).__name__}; of a table make a query for each row: "
-                    "[Query(features=row) for row in table.iter_rows(named=True)]"
+                    f"{part} are a dict such as {example}, got {type(given).__name__}; of a table make a "
+                    f"query for each row: [Query({part}=row) for row in table.iter_rows(named=True)]"
                 )
-            self._set("features", {str(name): value for name, value in self.features.items()})
+            self._set(part, {str(name): value for name, value in given.items()})
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)

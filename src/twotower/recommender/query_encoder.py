@@ -20,6 +20,7 @@ from twotower.errors import ConfigError, DataError
 from twotower.recommender.fitted_towers import FittedTowers, Unknown
 from twotower.recommender.histories import Histories, Rows
 from twotower.recommender.queries import Features, Queries
+from twotower.recommender.query_context import QueryContext
 from twotower.recommender.row_queries import RowQueries
 from twotower.towers import SideArrays
 
@@ -104,10 +105,10 @@ class QueryEncoder:
         return self.histories.towers
 
     def encode(self, queries: Queries) -> EncodedQueries:
-        """Encode queries: known and new users, with features, a history or both.
+        """Encode queries: known and new users, with features, a history or both, in their context.
 
         Raises:
-            DataError: a user or an item is not known, or a feature is not of its kind.
+            DataError: a user or an item is not known, or a feature or the context is not of its kind.
         """
         check_process()
         rows = self._rows(queries)
@@ -120,10 +121,15 @@ class QueryEncoder:
             columns = [one.table.columns for one in described for _ in one.places]
             self.towers.warn_gaps("users", columns, unknown)
         places = np.concatenate([np.empty(0, np.int64), *(part.places for part in described)])
-        asked = RowQueries(rows, *self._history(queries), queries.at, places, features)
+        context, unknown = QueryContext(self.towers), Unknown()
+        around = context.arrays(queries.context, queries.at, len(queries), unknown)
+        context.warn(queries.context, len(queries), unknown)
+        asked = RowQueries(rows, *self._history(queries), queries.at, places, features, around)
         return EncodedQueries(self, queries, asked, self.histories.vectors(asked))
 
-    def placed(self, which: str, ids: pl.Series, data: Dataset) -> tuple[Rows, F32]:
+    def placed(
+        self, which: str, ids: pl.Series, data: Dataset, context: pl.DataFrame | None = None
+    ) -> tuple[Rows, F32]:
         """Return the row of each of n ids, and vectors: of all known rows, then of new users or items.
 
         New ones are encoded by their features in the tables of a data set; one that is in no table has all of
@@ -133,11 +139,23 @@ class QueryEncoder:
             which: "users" or "items".
             ids: (n,).
             data: of the model's schema.
+            context: with users, the columns of the context in which each asks, as a dataset has them; the ids
+                are then distinct, and all are encoded, as none is known in it.
         """
         users, schema, catalogue = which == "users", data.schema, self.histories.catalogue
         known = catalogue.users if users else catalogue.items
         rows = known.rows(ids)
         unknown = rows < 0
+        if users and context is not None and QueryContext(self.towers).read:
+            places = np.flatnonzero(unknown)
+            table = rows_of_ids(data.users, data.schema.user, ids.filter(pl.Series(unknown)))
+            queries = Queries(
+                len(ids),
+                ids,
+                features=(Features(places, table, checked=True),) if len(places) else (),
+                context=(Features(np.arange(len(ids)), context, checked=True),),
+            )
+            return np.arange(len(ids)), self.encode(queries).vectors
         if not unknown.any():
             return rows, known.vectors
         lacking = ids.filter(pl.Series(unknown))

@@ -68,10 +68,10 @@ class ReadHistories(Histories):
         vectors = self.catalogue.users.vectors[asked.rows]
         if not asked.known.all():
             vectors[~asked.known] = self.typical
-        if asked.at is None and not len(asked.values) and asked.features is None:
+        if asked.at is None and not len(asked.values) and asked.features is None and asked.context is None:
             return vectors
         past, as_trained = self.past(asked)
-        fresh = np.flatnonzero(asked.has_features | ~as_trained)
+        fresh = np.flatnonzero(asked.has_features | asked.in_context | ~as_trained)
         if len(fresh):
             past = past if len(fresh) == len(asked) else _of(past, fresh)
             vectors[fresh] = self._read(self._arrays(asked, fresh), past)
@@ -187,6 +187,12 @@ class ReadHistories(Histories):
 
     def _arrays(self, asked: RowQueries, places: Rows) -> SideArrays:
         """Return what the user tower reads of some queries, but for their histories."""
+        arrays, context = self._features(asked, places), asked.context
+        if context is None:
+            return arrays
+        return replace(arrays, context=context.take(torch.from_numpy(places).to(context.warm.device)))
+
+    def _features(self, asked: RowQueries, places: Rows) -> SideArrays:
         users, rows = self.catalogue.users.arrays, asked.rows[places]
         assert users is not None
         device = users.warm.device

@@ -211,7 +211,7 @@ class Recommender(VectorAnswers, Predictor, Ranker):
 
     def rank(self, queries: RankRequest, k: int) -> NDArray[np.int32]:
         """Rank a catalogue for users, new ones by their features; see `Ranker.rank`."""
-        user, U = self.query_encoder.placed("users", queries.users, queries.tables)
+        user, U = self.query_encoder.placed("users", queries.users, queries.tables, queries.context)
         item, V = self.query_encoder.placed("items", queries.items, queries.tables)
         return exact_top_k(U[user], V[item], k, seen=queries.barred).items
 

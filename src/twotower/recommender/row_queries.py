@@ -29,6 +29,7 @@ class RowQueries:
         at: float64 (n,) seconds, when each is asked, nan for now; None for all now.
         described: int64 (k,), places of those with features.
         features: what the user tower reads of these; None without any.
+        context: in what context each is asked, n rows; None if nothing is known of any.
     """
 
     rows: Rows
@@ -38,6 +39,7 @@ class RowQueries:
     at: F64 | None = None
     described: Rows = field(default_factory=lambda: np.empty(0, np.int64))
     features: SideArrays | None = None
+    context: SideArrays | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -54,14 +56,23 @@ class RowQueries:
         found[self.described] = True
         return found
 
+    @cached_property
+    def in_context(self) -> NDArray[np.bool_]:
+        """Whether anything is known of the context, bool (n,)."""
+        if self.context is None:
+            return np.zeros(len(self), dtype=np.bool_)
+        known: NDArray[np.bool_] = self.context.warm.cpu().numpy() > 0
+        return known
+
     @classmethod
     def joined(cls, parts: Sequence[RowQueries]) -> RowQueries:
-        """Return the queries of several, at least one, one after another."""
+        """Return the queries of several, at least one, one after another; all or none have a context."""
         if len(parts) == 1:
             return parts[0]
         starts = np.cumsum([0, *(len(part) for part in parts)])
         described = [part.described + start for part, start in zip(parts, starts[:-1], strict=True)]
         features = [part.features for part in parts if part.features is not None]
+        context = [part.context for part in parts if part.context is not None]
         return cls(
             np.concatenate([part.rows for part in parts]),
             Lists.from_lengths(
@@ -73,6 +84,7 @@ class RowQueries:
             _joined([(part.at, len(part)) for part in parts]),
             np.concatenate(described),
             SideArrays.joined(features) if features else None,
+            SideArrays.joined(context) if context else None,
         )
 
 

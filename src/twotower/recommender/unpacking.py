@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from twotower.config import ModelConfig
+from twotower.config.kinds import ColumnEncoder
 from twotower.config.parts import saved_parts
 from twotower.config.renamed import renamed
 from twotower.config.schema import Schema
@@ -23,7 +24,7 @@ from twotower.core.lists import Lists
 from twotower.core.parts import Part, memory
 from twotower.core.saved import flag, number
 from twotower.core.tensors import Arrays, check_size, entries, exactly, finite, parse
-from twotower.features import Encoder, SideEncoder
+from twotower.features import ContextEncoder, Encoder, SideEncoder
 from twotower.recommender.display import PLAIN
 from twotower.recommender.fitted_towers import FittedTowers
 from twotower.recommender.parts import Catalogue, EntityVectors, Interactions, Training
@@ -137,27 +138,28 @@ def _json(content: NDArray[np.uint8]) -> Any:
 
 
 def _encoder(schema: Schema, state: Any, arrays: Arrays) -> Encoder:
+    encoders: dict[str, dict[str, ColumnEncoder]] = {}
     sides, known = {}, set()
-    for which, column, kinds in (
-        ("users", schema.user, schema.users),
-        ("items", schema.item, schema.items),
-    ):
-        own = state[which]
-        if own["column"] != column or set(own["columns"]) != set(kinds):
+    for which in ("users", "items", "context"):
+        kinds, own = getattr(schema, which), state.get(which, {"columns": {}})  # earlier versions: no context
+        if set(own["columns"]) != set(kinds):
             raise ValueError(f"the columns of {which} are not those of the schema")
-        columns = {}
+        encoders[which] = {}
         for name, kind in kinds.items():
             prefix = f"{which}.{name}."
             names = [key for key in arrays if key.startswith(prefix)]
             found = {key.removeprefix(prefix): arrays[key] for key in names}
-            columns[name] = kind.restore(own["columns"][name], found)
-            known |= {prefix + key for key in columns[name].arrays()}
-        warm_ids = _series(own["warm_ids"])
+            encoders[which][name] = kind.restore(own["columns"][name], found)
+            known |= {prefix + key for key in encoders[which][name].arrays()}
+    for which, column in (("users", schema.user), ("items", schema.item)):
+        if state[which]["column"] != column:
+            raise ValueError(f"the ids of {which} are not those of the schema")
+        warm_ids = _series(state[which]["warm_ids"])
         _check_ids(f"warm {which}", warm_ids)
-        sides[which] = SideEncoder(column, warm_ids, columns)
+        sides[which] = SideEncoder(column, warm_ids, encoders[which])
     if set(arrays) != known:
         raise ValueError(f"{ENCODER} has tensors that belong to no column: {sorted(set(arrays) - known)[:3]}")
-    return Encoder(schema, sides["users"], sides["items"])
+    return Encoder(schema, sides["users"], sides["items"], ContextEncoder(encoders["context"]))
 
 
 def check_vectors(arrays: Arrays, n_users: int, n_items: int, dim: int) -> None:
@@ -251,7 +253,7 @@ def _model(encoder: Encoder, config: ModelConfig, weights: Arrays) -> TwoTowerMo
         )
     with torch.device("meta"):  # shapes without memory, as the sizes in the config may be anything
         model = TwoTowerModel(
-            users.shape, items.shape, len(users.warm_ids), len(items.warm_ids), config, seed=0
+            encoder.user_shape, items.shape, len(users.warm_ids), len(items.warm_ids), config, seed=0
         )
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     shapes["mean"] = tuple(weights["mean"].shape)

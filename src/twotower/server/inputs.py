@@ -6,16 +6,21 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from twotower.core.vocabulary import Vocabulary
 from twotower.errors import TwoTowerError
 from twotower.recommender import Recommender
+from twotower.recommender.queries import alike
+from twotower.recommender.query_context import QueryContext
 from twotower.server.errors import ApiError, shown
 from twotower.server.request_models import Choice, Range
 from twotower.towers import SideArrays
 
 Id = int | str
+_UNREADABLE = (TwoTowerError, ValueError, TypeError, OverflowError, pl.exceptions.PolarsError)
 
 
 def new_id(known: Vocabulary, what: str, given: Id, longest: int, where: str) -> Id:
@@ -76,14 +81,43 @@ def encoded_features(
     """
     try:
         return recommender.towers.arrays_of_dicts(rows, which)
-    except (TwoTowerError, ValueError, TypeError, OverflowError, pl.exceptions.PolarsError) as error:
+    except _UNREADABLE as error:
         if len(rows) > 1:  # halves find the row that is wrong soon
             half = len(rows) // 2
             parts = ((rows[:half], where[:half]), (rows[half:], where[half:]))
             return SideArrays.joined([encoded_features(recommender, which, *part) for part in parts])
-        message = (
-            str(error)
-            if isinstance(error, TwoTowerError)
-            else "each column must be a plain value or a list of values of one kind"
-        )
-        raise ApiError(422, message, where[0]) from None
+        raise _refusal(error, where[0]) from None
+
+
+def encoded_context(
+    context: QueryContext,
+    rows: Sequence[Mapping[str, Any] | None],
+    at: NDArray[np.float64],
+    where: Sequence[str],
+) -> SideArrays | None:
+    """Return what the user tower reads of the context of n queries; None if it reads nothing.
+
+    Args:
+        context: of the model.
+        rows: the columns of each; None where none are given.
+        at: float64 (n,) seconds, when each is asked, nan for now.
+        where: the place of each in the request.
+
+    Raises:
+        ApiError: a column that is not one of the context, or a value that is not of its kind.
+    """
+    given = [place for place, row in enumerate(rows) if row is not None]
+    try:
+        parts = alike([row for row in rows if row is not None])
+        placed = [part._replace(places=np.array(given)[part.places]) for part in parts]
+        return context.arrays(placed, at, len(rows))
+    except _UNREADABLE as error:
+        for place in given if len(given) > 1 else ():
+            encoded_context(context, [rows[place]], at[[place]], [where[place]])  # raises of the first
+        raise _refusal(error, where[given[0]]) from None
+
+
+def _refusal(error: Exception, where: str) -> ApiError:
+    if isinstance(error, TwoTowerError):
+        return ApiError(422, str(error), where)
+    return ApiError(422, "each column must be a plain value or a list of values of one kind", where)

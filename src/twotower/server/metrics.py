@@ -25,6 +25,11 @@ class Metrics:
             "twotower_cold_users", "Lists for users who are not in the training set.", registry=self._registry
         )
         self.empty_lists = Counter("twotower_empty_lists", "Empty lists.", registry=self._registry)
+        self.partial_contexts = Counter(
+            "twotower_partial_contexts",
+            "Lists for requests that leave out columns of the context that the model reads.",
+            registry=self._registry,
+        )
         self.degraded = Counter(
             "twotower_degraded_lists", "Lists made without the event store.", registry=self._registry
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from twotower.core.lists import Lists
 from twotower.errors import BundleError
+from twotower.recommender.query_context import QueryContext
 from twotower.recommender.row_queries import RowQueries
 from twotower.server.catalogue import NO_ROWS, Rows
 from twotower.server.errors import ApiError, shown
-from twotower.server.inputs import Id, encoded_features, new_id
+from twotower.server.inputs import Id, encoded_context, encoded_features, new_id
 from twotower.server.request_models import UserQuery
 from twotower.server.settings import Limits
 from twotower.server.state import State
@@ -48,6 +49,7 @@ class AskedUser:
         labels: of each item of ``history``, None where it is only known to be liked.
         times: of each item of ``history``, seconds.
         at: when it is asked, seconds; None for now.
+        context: in what context.
     """
 
     where: str
@@ -58,11 +60,12 @@ class AskedUser:
     labels: Sequence[float | None] | None = None
     times: Sequence[float] | None = None
     at: float | None = None
+    context: dict[str, Any] | None = None
 
     @property
     def by_id(self) -> bool:
         """Whether nothing is said but the id."""
-        return self.features is None and self.history is None and self.at is None
+        return self.features is None and self.history is None and self.at is None and self.context is None
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +126,8 @@ async def with_past(
             past = await events.past(name, without_store=trained)
         times: Any = query.times  # seconds, by their validator
         at: Any = query.at
-        found.append(AskedUser(where, name, past, query.features, history, query.labels, times, at))
+        said = query.features, history, query.labels, times, at, query.context
+        found.append(AskedUser(where, name, past, *said))
         if len(found) % _STEP == 0:
             await asyncio.sleep(0)
     return found
@@ -153,7 +157,7 @@ def encoded(state: State, asked: Sequence[AskedUser], deadline: Deadline) -> lis
     """Return users, None for one of whom nothing is known; their vectors are made together.
 
     Raises:
-        ApiError: features that can't be read, an unknown item; the time is up.
+        ApiError: features or a context that can't be read, an unknown item; the time is up.
     """
     deadline.check()
     described = [one for one in asked if one.features]
@@ -162,11 +166,18 @@ def encoded(state: State, asked: Sequence[AskedUser], deadline: Deadline) -> lis
         where = [f"{one.where}.features" for one in described]
         rows = [one.features or {} for one in described]
         features = encoded_features(state.recommender, "users", rows, where)
+    context = QueryContext(state.recommender.towers)
+    around = encoded_context(
+        context,
+        [one.context for one in asked],
+        np.array([one.at for one in asked], dtype=np.float64),  # None is nan
+        [f"{one.where}.context" for one in asked],
+    )
     found: list[EncodedUser | None] = [None] * len(asked)
     fresh: dict[int, _Draft] = {}
     number = 0
     for place, one in enumerate(asked):
-        if one.by_id:
+        if one.by_id and not context.timed:
             found[place] = next((user for solved, user in one.past.solved if solved is state), None)
         nobody = one.features is None and one.history is None and not one.past.events
         if found[place] is not None or (nobody and one.name not in state.users.index):
@@ -175,7 +186,11 @@ def encoded(state: State, asked: Sequence[AskedUser], deadline: Deadline) -> lis
         if features is not None and one.features:
             own = features.take(torch.tensor([number], device=features.warm.device))
             number += 1
-        fresh[place] = _draft(state, one, own)
+        draft = _draft(state, one, own)
+        if around is not None:
+            row = around.take(torch.tensor([place], device=around.warm.device))
+            draft = draft._replace(asked=replace(draft.asked, context=row))
+        fresh[place] = draft
     if not fresh:
         return found
     deadline.check()
@@ -187,7 +202,7 @@ def encoded(state: State, asked: Sequence[AskedUser], deadline: Deadline) -> lis
         one = asked[place]
         user = EncodedUser(vector, draft.seen, draft.asked, draft.events, one.past.complete)
         found[place] = user
-        if one.by_id and one.past.events:
+        if one.by_id and one.past.events and not context.timed:
             one.past.solved[:] = [(state, user)]
     deadline.check()
     return found

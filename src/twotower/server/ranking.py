@@ -100,7 +100,7 @@ def is_small(state: State, asked: Sequence[AskedUser], want: Wanted) -> bool:
         and len(asked) * (1 + want.explain) <= 50
         and len(asked) * want.k * (1 + want.explain) <= 2_000
         and past <= 500
-        and not any(one.features for one in asked)
+        and not any(one.features or one.context for one in asked)
         and not (want.explain and state.recommender.model.users.reads_history)
     )
 

@@ -91,6 +91,10 @@ class UserQuery(_Body):
         description="When each item of the history was, in seconds since 1970-01-01 UTC, or ISO 8601 with "
         "a time zone.",
     )
+    context: Annotated[dict[str, Any], flat()] | None = Field(
+        None,
+        description="Columns of [schema.context] (device, page) at this request; those left out are missing.",
+    )
     at: Moment | None = Field(
         None,
         description="When it is asked; null for now. A model that reads histories in the order of time reads "

@@ -172,6 +172,7 @@ class ModelAnswer(BaseModel):
     like: float | None = Field(description="A usual label of a positive; None for a model without labels.")
     user_features: dict[str, str]
     item_features: dict[str, str]
+    context: dict[str, str] = Field(description="Columns of a request's context that the model reads.")
     display: list[str]
     category: str | None = Field(description="The display column that the map is coloured by.")
     verb: VerbAnswer

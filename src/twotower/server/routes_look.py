@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from twotower.core.lists import distinct_items
 from twotower.data.verbs import verb_of
+from twotower.recommender.query_context import QueryContext
 from twotower.server.access import HEALTH
 from twotower.server.errors import ApiError
 from twotower.server.inputs import new_id
@@ -50,7 +51,7 @@ async def model(request: Request) -> Json:
     """Describe the model being served."""
     state = service_of(request).state
     recommender, schema = state.recommender, state.recommender.encoder.schema
-    verb = verb_of(schema)
+    verb, read = verb_of(schema), QueryContext(recommender.towers)
     return Json(
         {
             "model": state.version,
@@ -64,6 +65,7 @@ async def model(request: Request) -> Json:
             "like": state.like,
             "user_features": {name: kind.name for name, kind in schema.users.items()},
             "item_features": {name: kind.name for name, kind in schema.items.items()},
+            "context": {name: schema.context[name].name for name in read.columns} if read.read else {},
             "display": list(state.items.trained.types),
             "category": category_column(state.items.trained),
             "verb": {"base": verb.base, "past": verb.past, "alone": verb.alone},

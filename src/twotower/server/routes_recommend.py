@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import orjson
 from fastapi import Path, Query, Request
 
+from twotower.recommender.query_context import QueryContext
 from twotower.retrieval import Candidates
 from twotower.server import ranking
 from twotower.server.errors import ApiError
@@ -132,6 +133,10 @@ async def _lists(
     service.metrics.cold_users.inc(made.cold)
     service.metrics.empty_lists.inc(made.empty)
     service.metrics.degraded.inc(made.degraded)
+    context = QueryContext(state.recommender.towers)
+    if context.read and context.columns:
+        partial = sum(not set(context.columns) <= set(one.context or ()) for one in asked)
+        service.metrics.partial_contexts.inc(partial)
     return made
 
 

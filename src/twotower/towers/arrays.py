@@ -26,6 +26,8 @@ class SideArrays(ShortRepr):
         bags: for each list column int64 ``indptr (rows + 1,)`` and ``codes (entries,)`` of the same table.
         shape: the form of each column.
         history: what each row did before, for towers that read histories; None if no row did anything.
+        context: in what context each row asks, for towers that read it; its ``warm`` is 0 where nothing is
+            known of it. None if nothing is known of any.
     """
 
     warm: torch.Tensor
@@ -34,6 +36,7 @@ class SideArrays(ShortRepr):
     bags: tuple[tuple[torch.Tensor, torch.Tensor], ...]
     shape: EncodedShape
     history: History | None = None
+    context: SideArrays | None = None
 
     @classmethod
     def pack(cls, side: EncodedSide, device: torch.device) -> SideArrays:
@@ -59,14 +62,14 @@ class SideArrays(ShortRepr):
 
     @classmethod
     def joined(cls, parts: Sequence[SideArrays]) -> SideArrays:
-        """Return the rows of several arrays of one shape, one after another, without their histories.
+        """Return the rows of several arrays of one shape, one after another, without histories and context.
 
         Args:
             parts: at least one.
         """
         first, *others = parts
         if not others:
-            return first if first.history is None else replace(first, history=None)
+            return replace(first, history=None, context=None)
         return cls(
             torch.cat([part.warm for part in parts]),
             torch.cat([part.dense for part in parts]),
@@ -89,6 +92,7 @@ class SideArrays(ShortRepr):
             tuple(_take_bag(indptr, codes, rows) for indptr, codes in self.bags),
             self.shape,
             None if self.history is None else self.history.take(rows),
+            None if self.context is None else self.context.take(rows),
         )
 
 

@@ -139,10 +139,12 @@ class AutoUsers(_Side):
     Config: ClassVar[type[ModelConfig]] = AutoConfig
     composed: ClassVar[bool] = True
     reads_history: ClassVar[bool] = True
+    reads_context: ClassVar[bool] = True
 
     def __init__(self, shape: EncodedShape, config: AutoConfig, towers: Sequence[Tower]) -> None:
         super().__init__(shape, config, towers)
         self.ordered = any(tower.reads_history and tower.ordered for tower in towers)  # type: ignore[misc]
+        self.reads_context = any(tower.reads_context for tower in towers)  # type: ignore[misc]
 
     @classmethod
     def pair(

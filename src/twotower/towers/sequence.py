@@ -30,6 +30,8 @@ MOST_DROPPED, LEAST_DROPPED, SHORT, FEW = 0.5, 0.1, 10.0, 150_000.0
 share, of many long ones."""
 FEATURES = 0.02
 """Standard deviation of the initial weights of features."""
+UNAWARE = 0.1
+"""Share of the queries of a step whose context is hidden, so that the vectors without one are trained too."""
 
 
 class SequenceConfig(ModelConfig):
@@ -109,11 +111,12 @@ class SequenceUsers(LinearTower):
 
     An item of the history is its row of a `SequenceItems`, normalised; one that counts less than 1 (a
     dislike) is scaled by what is learnt. Poolings sum up the items so far. Without any history the
-    vector is that of the features.
+    vector is that of the features. A linear function of the context is added; without any context nothing is.
     """
 
     Config: ClassVar[type[ModelConfig]] = SequenceConfig
     reads_history: ClassVar[bool] = True
+    reads_context: ClassVar[bool] = True
     causal: ClassVar[bool] = True
 
     def __init__(
@@ -136,6 +139,9 @@ class SequenceUsers(LinearTower):
             POOLINGS.get(name)(inner, config, generator, first=place == 0)
             for place, name in enumerate(config.pooling)
         )
+        self.context = None
+        if shape.context is not None:
+            self.context = LinearTower(shape.context, None, config, generator)
 
     @classmethod
     def settled(cls, config: SequenceConfig, lengths: NDArray[np.int64]) -> SequenceConfig:
@@ -161,6 +167,9 @@ class SequenceUsers(LinearTower):
 
     def forward(self, side: SideArrays) -> torch.Tensor:
         """Return the vectors after the whole history of each row, (rows, width)."""
+        return self.in_context(self._without_context(side), side.context)
+
+    def _without_context(self, side: SideArrays) -> torch.Tensor:
         history = side.history
         if history is None:
             return self.from_features(side)
@@ -170,6 +179,15 @@ class SequenceUsers(LinearTower):
         end = last.indptr[1:] - 1
         at = torch.where(last.indptr.diff() > 0, end, -1)
         return self.positions(replace(side, history=last), torch.arange(side.rows, device=end.device), at)
+
+    def in_context(self, vector: torch.Tensor, context: SideArrays | None) -> torch.Tensor:
+        """Add a linear function of the context; see `Tower.in_context`."""
+        if context is None or self.context is None:
+            return vector
+        known = context.warm > 0
+        if self.training:
+            known = known & (torch.rand(context.rows, device=known.device) >= UNAWARE)
+        return vector + torch.where(known[:, None], self.context.from_features(context), 0.0)
 
     def positions(self, side: SideArrays, row: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
         """Return the vectors of queries at positions of histories, all histories in one pass.
@@ -255,4 +273,6 @@ class SequenceUsers(LinearTower):
         """Return the parameters that learn at a multiple of the rate: of features and poolings."""
         own: list[Any] = [self.constant, self.numbers, self.table, self.disliked]
         own += [self.inputs.constant, self.inputs.numbers, self.inputs.table]
+        if self.context is not None:
+            own += [self.context.constant, self.context.numbers, self.context.table]
         return own + [one for pooling in self.poolings for one in pooling.fast()]  # type: ignore[operator]

@@ -54,6 +54,8 @@ class Tower(nn.Module):
     ordered: ClassVar[bool] = True
     """Whether histories are read in the order of time. If not, they need no times, and a user is one query in
     training, whose history holds its own targets: its trainer must leave them out."""
+    reads_context: ClassVar[bool] = False
+    """Whether the user tower reads `SideArrays.context`, by `in_context`."""
     composed: ClassVar[bool] = False
     """Whether it consists of towers of other kinds, which are trained by themselves."""
     causal: ClassVar[bool] = False
@@ -169,6 +171,8 @@ class Tower(nn.Module):
     def positions(self, side: SideArrays, row: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
         """Return the vectors of queries at positions of histories, (queries, width); of causal towers alone.
 
+        The context in which they are asked is not in these; see `in_context`.
+
         Args:
             side: users with their histories.
             row: int64 (queries,), the row of ``side`` that asks.
@@ -179,6 +183,15 @@ class Tower(nn.Module):
             TypeError: the towers are not causal.
         """
         raise TypeError(f"towers of {type(self).__name__} don't give all positions of a history in one pass")
+
+    def in_context(self, vector: torch.Tensor, context: SideArrays | None) -> torch.Tensor:
+        """Return the vectors (queries, width) of queries in their context, here the same.
+
+        Args:
+            vector: (queries, width), without the context.
+            context: a row a query; None if nothing is known of it.
+        """
+        return vector
 
     def fast(self) -> list[nn.Parameter]:
         """Return parameters that learn at a multiple of the rate, where the trainer has such a multiple."""

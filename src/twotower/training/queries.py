@@ -21,23 +21,31 @@ Rows = NDArray[np.int64]
 class TrainQueries:
     """The queries of the training pairs, for towers that read histories: each user at each of its times.
 
-    Pairs of one user and one time share a query, so that none is in the history of another.
+    Pairs of one user and one time share a query, so that none is in the history of another. With context each
+    pair is a query of its own, as it is asked in its own context.
 
     Attributes:
         user: int64 (n,), warm row of each query's user, ascending.
         time: float64 (n,), ascending for each user; nan for its pairs without a time, whose history is empty.
         past: by warm user, what the training set says that it did; see `in_order`.
         catalogue: the encoded items, whose rows those of ``past`` are.
+        context: in what context each query is asked, n rows; None without any.
     """
 
     user: Rows
     time: F64
     past: Pairs
     catalogue: SideArrays
+    context: SideArrays | None = None
 
     @classmethod
     def of(
-        cls, user: NDArray[np.integer], time: F64, past: Pairs, catalogue: SideArrays
+        cls,
+        user: NDArray[np.integer],
+        time: F64,
+        past: Pairs,
+        catalogue: SideArrays,
+        context: SideArrays | None = None,
     ) -> tuple[TrainQueries, Rows]:
         """Return the queries of n pairs, and the query of each pair, int64 (n,).
 
@@ -46,14 +54,18 @@ class TrainQueries:
             time: (n,) when the pair was; nan where unknown.
             past: see `in_order`.
             catalogue: the encoded items.
+            context: of each pair, n rows; None without any.
         """
         order = np.lexsort((time, user))  # without a time last
         user, time = user[order].astype(np.int64), time[order]
         same = (time[1:] == time[:-1]) | (np.isnan(time[1:]) & np.isnan(time[:-1]))
         first = np.append(True, (user[1:] != user[:-1]) | ~same)[: len(user)]
+        if context is not None:
+            first[:] = True
+            context = context.take(torch.from_numpy(order).to(context.warm.device))
         query = np.empty(len(order), np.int64)
         query[order] = np.cumsum(first) - 1
-        return cls(user[first], time[first], past, catalogue), query
+        return cls(user[first], time[first], past, catalogue, context), query
 
     def seen(self) -> Rows:
         """Return how many events of its user each query may read: those strictly before its time."""
@@ -70,7 +82,14 @@ class TrainQueries:
         """
         user = self.user[rows]
         history = History.of(history_before(self.past, user, self.time[rows]), self.catalogue)
-        return replace(users.take(torch.from_numpy(user).to(users.warm.device)), history=history)
+        arrays = users.take(torch.from_numpy(user).to(users.warm.device))
+        return replace(arrays, history=history, context=self.context_of(rows))
+
+    def context_of(self, rows: Rows) -> SideArrays | None:
+        """Return the context of some queries, int64 (m,); None without any."""
+        if self.context is None:
+            return None
+        return self.context.take(torch.from_numpy(rows).to(self.context.warm.device))
 
 
 def in_order(user: NDArray[np.integer], item: NDArray[np.integer], grade: F64, time: F64, n: int) -> Pairs:

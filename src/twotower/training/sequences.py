@@ -149,7 +149,8 @@ class Sequences(Trainer):
         if batch.items is not None:
             items = items.take(torch.from_numpy(batch.items).to(items.warm.device))
         model.zero_grad(set_to_none=True)
-        U = model.vectors_of(model.users.positions(batch.users, batch.row, batch.at), "users")
+        asked = model.users.positions(batch.users, batch.row, batch.at)
+        U = model.vectors_of(model.users.in_context(asked, batch.context), "users")
         V = model.item_vectors(items)
         result = task.objective.checked(
             U.detach(), V.detach(), batch.pairs, workspace=self.workspace, step=batch.step

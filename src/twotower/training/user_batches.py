@@ -26,6 +26,7 @@ class UserBatch:
         users: arrays of the batch's users, with the histories before their last targets.
         row: int64 (n_queries,), the row of ``users`` that asks.
         at: int64 (n_queries,), the last entry of the histories that each query may read; -1 for none.
+        context: in what context each query is asked, n_queries rows; None without any.
         items: int64 (n_items,), the warm rows of items; None for all in order.
         pairs: grouped by query; items are positions in ``items``.
         step: what the objective needs to know of the sampled items.
@@ -34,6 +35,7 @@ class UserBatch:
     users: SideArrays
     row: torch.Tensor
     at: torch.Tensor
+    context: SideArrays | None
     items: Rows | None
     pairs: Pairs
     step: Step
@@ -121,7 +123,8 @@ class UserBatches:
             items, pairs = self._items(pairs, rng)
             step = Step(log_q=self.log_q[items], seed=seed)
         there = [torch.from_numpy(one).to(device) for one in (row, at)]
-        return UserBatch(side, there[0], there[1], items, pairs, step)
+        context = queries.context_of(asking.values)
+        return UserBatch(side, there[0], there[1], context, items, pairs, step)
 
     def _pairs(self, rows: Rows) -> Pairs:
         """Return the training pairs of some queries, as rows of their own."""
