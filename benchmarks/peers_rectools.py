@@ -2,7 +2,7 @@
 
     python -m venv VENV && VENV/bin/pip install torch==2.13.0 "rectools[torch]"
     python benchmarks/ranking.py --data DIR --results OUT --sets amazon-beauty --models --baselines
-    VENV/bin/python benchmarks/peers_rectools.py OUT amazon-beauty [--models "SASRec tuned"] [--minutes 20]
+    VENV/bin/python benchmarks/peers_rectools.py OUT amazon-beauty [--device cuda --jobs 8] [--minutes 20]
     python benchmarks/ranking.py --data DIR --results OUT --sets amazon-beauty
 
 It needs an environment of its own, with RecTools and without twotower. The first call of `ranking.py`
@@ -11,22 +11,29 @@ last call prints their metrics beside ours.
 
 - ``SASRec defaults``: `SASRecModel()` as it comes (256 dimensions, 2 blocks, dropout .2, softmax over all
   items, 3 epochs), except that the last 50 items are read where nearly all histories are shorter.
-- ``SASRec tuned`` and ``eSASRec tuned`` (its LiGR blocks, with softmax): dropout, dimensions, blocks and
-  learning rate one after the other, each kept if NDCG@10 of the validation items is better. The epochs
-  are chosen by the same metric: training stops after two without a gain. Then it is trained again on
-  training and validation set. No setting is begun after ``--minutes`` of CPU time.
+- ``SASRec tuned`` and ``eSASRec tuned`` (its LiGR blocks): the settings of `tried`, in that order, until
+  ``--minutes`` have passed. The epochs are chosen on validation: training stops when NDCG@10 of the
+  validation items has not grown for `PATIENCE` epochs. The setting with the best NDCG@10 is trained again on
+  training and validation set, for its best number of epochs. ``OUT/SET/NAME.jsonl`` has what was tried.
 
-To save time, the softmax is computed for real positions alone (padding has no loss, so nothing changes),
-and in the tuned models padding is masked and batches are cut to their longest history.
+To save time, the full softmax is computed for real positions alone (padding has no loss, so nothing
+changes), and in the tuned models padding is masked and batches are cut to their longest history.
 """
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import logging
+import multiprocessing
 import time
 import warnings
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -42,32 +49,41 @@ from rectools.models.nn.transformers.ligr import LiGRLayers
 from rectools.models.nn.transformers.sasrec import SASRecDataPreparator
 
 LENGTH = {"amazon-beauty": 50, "amazon-games": 50, "ml-100k-last": 100, "ml-1m-sequences": 100}
-"""How many last items are read; 100 is RecTools' default."""
-START = {
-    "amazon-beauty": {"dropout_rate": 0.5},
-    "amazon-games": {"dropout_rate": 0.5},
-    "ml-100k-last": {"dropout_rate": 0.2},
-    "ml-1m-sequences": {"dropout_rate": 0.2},
-}
-FIRST = {"n_factors": 64, "n_blocks": 1, "n_heads": 2, "lr": 0.002}
-SEARCH: tuple[dict[str, Any], ...] = (
-    {"n_factors": 128},
-    {"dropout_rate": 0.3},
-    {"n_blocks": 2},
-    {"lr": 0.001},
-    {"dropout_rate": 0.1},
-    {"dropout_rate": 0.6},
-    {"n_factors": 256},
-)
-"""What is tried one after the other, on top of what was better so far."""
-MOST_EPOCHS, PATIENCE, LISTED = 30, 2, 100
+"""How many last items the default model reads; 100 is RecTools' default."""
+TUNED_LENGTH = {**LENGTH, "ml-1m-sequences": 200}
+DROPOUT = {"amazon-beauty": (0.5, 0.2), "amazon-games": (0.5, 0.2)}
+"""The likelier one first: (.2, .5) for the other sets, whose histories are long."""
+MOST_EPOCHS, PATIENCE, LISTED = 150, 8, 100
+DEFAULTS, SASREC, ESASREC = "SASRec defaults", "SASRec tuned", "eSASRec tuned"
+
+
+def tried(name: str, model_name: str) -> list[dict[str, Any]]:
+    """Return the settings that are tried, the likelier ones first; none for the model as it comes."""
+    first, second = DROPOUT.get(name, (0.2, 0.5))
+    if model_name == DEFAULTS:
+        return [{}]
+    sizes = [(256, 2), (128, 2), (256, 1), (128, 1), (64, 2), (64, 1)]
+    if model_name == ESASREC:
+        sizes = [(256, 2), (128, 2), (256, 1)]
+    wide, sampled = {"n_factors": 256, "n_blocks": 2}, {"loss": "sampled_softmax", "n_negatives": 256}
+    return [
+        *({"n_factors": dim, "n_blocks": blocks, "dropout_rate": first} for dim, blocks in sizes),
+        {**wide, "dropout_rate": second},
+        {**wide, "dropout_rate": 0.35},
+        {**wide, "dropout_rate": first, "lr": 0.0005},
+        {**wide, "dropout_rate": first, **sampled},
+        *({"n_factors": dim, "n_blocks": blocks, "dropout_rate": second} for dim, blocks in sizes[1:]),
+        {"n_factors": 128, "n_blocks": 2, "dropout_rate": first, "lr": 0.002},
+    ]
 
 
 class RealPositions(TransformerLightningModule):  # type: ignore[misc]
-    """RecTools' softmax loss, without the logits of padding, which has no loss."""
+    """RecTools' loss; the full softmax without the logits of padding, which has no loss."""
 
     def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
         """Return the mean cross-entropy of the next item over the real positions."""
+        if self.loss != "softmax":
+            return self.loss_calculator(self.get_batch_logits(batch), batch["y"], batch["yw"])
         items = self.torch_model.item_model.get_all_embeddings()
         sessions = self.torch_model.encode_sessions(batch, items)  # (batch, length, dim)
         real = batch["y"] != 0
@@ -83,20 +99,67 @@ class CutBatches(SASRecDataPreparator):  # type: ignore[misc]
         return {name: of[:, -longest:] for name, of in whole.items()}
 
 
-def trainer(**_: Any) -> pl.Trainer:
-    """Return a trainer that writes and prints nothing; `fit_partial` sets its epochs."""
-    return pl.Trainer(
-        max_epochs=3,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+class Watch(pl.Callback):
+    """Measures NDCG@10 of one held-out item a user after each epoch, and ends what gains no more."""
+
+    def __init__(self, train: pd.DataFrame, held: pd.DataFrame, length: int, until: float) -> None:
+        self.train, self.held, self.length, self.until = train, held, length, until
+        self.best, self.epoch, self.last = -1.0, 0, 0
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Watch:
+        """Return itself: RecTools copies the trainer that it is given."""
+        return self
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: TransformerLightningModule) -> None:
+        """Measure, and stop if it is enough."""
+        self.last += 1
+        found = self._ndcg(module)
+        if found > self.best:
+            self.best, self.epoch = found, self.last
+        trainer.should_stop = self.last - self.epoch >= PATIENCE or time.time() > self.until
+
+    @torch.no_grad()
+    def _ndcg(self, module: TransformerLightningModule) -> float:
+        if self.last == 1:
+            self._prepare(module.data_preparator.item_id_map)
+        module.eval()
+        items, total = module.torch_model.item_model.get_all_embeddings(), 0.0
+        for first in range(0, len(self.target), 1024):
+            rows = slice(first, first + 1024)
+            x, target = (torch.from_numpy(of[rows]).to(items.device) for of in (self.x, self.target))
+            scores = module.torch_model.encode_sessions({"x": x}, items)[:, -1] @ items.T
+            low, high = np.searchsorted(self.seen[0], [first, first + len(x)])
+            seen = torch.from_numpy(self.seen[:, low:high] - [[first], [0]]).to(items.device)
+            own = scores.gather(1, target[:, None])
+            scores[seen[0], seen[1]] = -torch.inf
+            scores[:, 0] = -torch.inf
+            place = (scores > own).sum(dim=1)
+            total += float(torch.where((place < 10) & (target > 0), 1 / torch.log2(place + 2.0), 0.0).sum())
+        module.train()
+        return total / len(self.held)
+
+    def _prepare(self, ids: Any) -> None:
+        """Make x (users, length), target (users,) and seen (2, pairs), all internal ids, 0 if unknown."""
+        known = pd.Series(np.arange(ids.size), index=ids.external_ids)
+        users = self.held["user"].to_numpy()
+        row = pd.Series(np.arange(len(users)), index=users)
+        rows = self.train[self.train["user"].isin(users)]
+        item = known.reindex(rows["item"]).fillna(0).to_numpy(dtype=np.int64)
+        row_of = row[rows["user"]].to_numpy()[item > 0]
+        item = item[item > 0]
+        order = np.argsort(row_of, kind="stable")
+        row_of, item = row_of[order], item[order]
+        from_last = np.searchsorted(row_of, row_of, side="right") - np.arange(len(row_of))
+        self.x = np.zeros((len(users), self.length), dtype=np.int64)
+        near = from_last <= self.length
+        self.x[row_of[near], self.length - from_last[near]] = item[near]
+        self.target = known.reindex(self.held["item"]).fillna(0).to_numpy(dtype=np.int64)
+        self.seen = np.stack([row_of, item])
 
 
+@cache
 def read(path: Path) -> pd.DataFrame:
-    """Return the rows of a split: user, item, place and part."""
+    """Return the rows of a split in the order of users and time: user, item, place and part."""
     with np.load(path) as of:
         return pd.DataFrame({name: of[name] for name in ("user", "item", "place", "part")})
 
@@ -124,73 +187,93 @@ def listed(model: SASRecModel, rows: Dataset, users: np.ndarray, k: int) -> tupl
     return known, lists
 
 
-def ndcg(model: SASRecModel, rows: Dataset, held: pd.DataFrame, k: int = 10) -> float:
-    """Return NDCG of one held-out item a user."""
-    known, lists = listed(model, rows, held["user"].to_numpy(), k)
-    target = held.set_index("user")["item"][known].to_numpy()
-    hit = lists == target[:, None]
-    return float((hit / np.log2(np.arange(k) + 2)).sum() / len(held))
-
-
-def made(settings: dict[str, Any], length: int, *, gated: bool = False, plain: bool = False) -> SASRecModel:
+def made(name: str, model_name: str, settings: dict[str, Any], device: str, *watch: Watch) -> SASRecModel:
     """Return an unfitted model."""
+
+    def trainer() -> pl.Trainer:
+        return pl.Trainer(
+            max_epochs=3,
+            accelerator="gpu" if device == "cuda" else "cpu",
+            devices=1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            callbacks=list(watch),
+        )
+
+    plain = model_name == DEFAULTS
     cut = {} if plain else {"data_preparator_type": CutBatches, "use_key_padding_mask": True}
-    layers = {"transformer_layers_type": LiGRLayers} if gated else {}
+    layers = {"transformer_layers_type": LiGRLayers} if model_name == ESASREC else {}
+    pl.seed_everything(42)
     return SASRecModel(
-        **{"session_max_len": length, **settings},
+        **{"session_max_len": (LENGTH if plain else TUNED_LENGTH)[name], **settings},
         **cut,
         **layers,
         lightning_module_type=RealPositions,
         get_trainer_func=trainer,
+        recommend_torch_device=device,
     )
 
 
-def trained(settings: dict[str, Any], length: int, rows: Dataset, held: pd.DataFrame, *, gated: bool) -> Any:
-    """Train until validation gains nothing; return (best NDCG@10, its epoch)."""
-    pl.seed_everything(42)
-    model, best = made(settings, length, gated=gated), (-1.0, 0)
-    for epoch in range(1, MOST_EPOCHS + 1):
-        model.fit_partial(rows, min_epochs=1, max_epochs=1)
-        best = max(best, (ndcg(model, rows, held), -epoch))
-        if epoch + best[1] >= PATIENCE:
-            break
-    return best[0], -best[1]
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes out."""
+    with path.with_suffix(".lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
-def chosen(name: str, rows: Dataset, held: pd.DataFrame, seconds: float, *, gated: bool) -> dict[str, Any]:
-    """Return the settings that are best on validation, their epochs and how many were tried."""
-    begun, best, tried = time.process_time(), (-1.0, 0), 0
-    kept: dict[str, Any] = {}
-    for more in ({**FIRST, **START[name]}, *SEARCH):
-        settings = {**kept, **more}
-        if settings == kept or (tried and time.process_time() - begun > seconds):
-            continue
-        found, tried = trained(settings, LENGTH[name], rows, held, gated=gated), tried + 1
-        print(
-            f"  {settings}: NDCG@10 {found[0]:.4f}, epoch {found[1]}, {time.process_time() - begun:.0f} s",
-            flush=True,
-        )
-        if found > best:
-            best, kept = found, settings
-    return {"settings": kept, "epochs": best[1], "validation": best[0], "tried": tried}
+def best_so_far(path: Path, split: str) -> float:
+    """Return the validation metric of the lists that are kept."""
+    if not path.exists():
+        return -1.0
+    about = json.loads(str(np.load(path)["about"]))
+    return about["validation"] or -1.0 if about["split"] == split else -1.0
 
 
-def ran(
-    name: str, model_name: str, split: pd.DataFrame, minutes: float
-) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
-    """Tune and train one model; return users, lists and what is to be said of it."""
-    train, held = (split[split["part"] == part] for part in ("train", "validation"))
+def run_cell(
+    folder: Path, model_name: str, settings: dict[str, Any], device: str, until: float, begun: float
+) -> str:
+    """Train with one setting; if it is the best so far on validation, again on all, and write its lists."""
+    warnings.filterwarnings("ignore")
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
+    torch.set_float32_matmul_precision("high")
+    start, name = time.time(), folder.name
+    if start > until:
+        return f"{name}, {model_name}: {settings} not begun"
+    split, key = read(folder / "split.npz"), str(np.load(folder / "split.npz")["key"])
+    path, found, epochs = folder / f"{model_name}.npz", None, 3
+    if model_name != DEFAULTS:
+        train, held = (split[split["part"] == part] for part in ("train", "validation"))
+        watch = Watch(train, held, TUNED_LENGTH[name], start + 0.5 * (until - start))
+        model = made(name, model_name, settings, device, watch)
+        model.fit_partial(dataset(train), min_epochs=1, max_epochs=MOST_EPOCHS)
+        found, epochs = watch.best, watch.epoch
+        with locked(path), (folder / f"{model_name}.jsonl").open("a") as file:
+            line = {"settings": settings, "ndcg@10": found, "epochs": epochs, "of": watch.last}
+            file.write(json.dumps({**line, "seconds": round(time.time() - start, 1), "split": key}) + "\n")
+        if found <= best_so_far(path, key):
+            return f"{name}, {model_name}: {line}"
     everything = dataset(split[split["part"] != "test"])
-    plain, gated = model_name == "SASRec defaults", model_name.startswith("eSASRec")
-    if plain:
-        choice: dict[str, Any] = {"settings": {}, "epochs": 3, "tried": 0}
-    else:
-        choice = chosen(name, dataset(train), held, 60 * minutes, gated=gated)
-    pl.seed_everything(42)
-    model = made(choice["settings"], LENGTH[name], gated=gated, plain=plain)
-    model.fit_partial(everything, min_epochs=choice["epochs"], max_epochs=choice["epochs"])
+    model = made(name, model_name, settings, device)
+    model.fit_partial(everything, min_epochs=epochs, max_epochs=epochs)
     users, lists = listed(model, everything, split[split["part"] == "test"]["user"].unique(), LISTED)
-    return users, lists, choice
+    said = ", ".join(f"{one} {value}" for one, value in settings.items()) or "defaults"
+    length = (LENGTH if model_name == DEFAULTS else TUNED_LENGTH)[name]
+    about = {
+        "given": "ids, times",
+        "settings": f"{said}, {epochs} epochs, last {length} items" + " (GPU)" * (device == "cuda"),
+        "validation": found,
+        "split": key,
+        "cpu_seconds": round(time.time() - begun, 1),
+        "ours": False,
+    }
+    with locked(path):
+        if found is None or found > best_so_far(path, key):
+            np.savez_compressed(path, users=users, items=lists, about=json.dumps(about))
+    return f"{name}, {model_name}: {about}"
 
 
 def main() -> None:
@@ -198,32 +281,27 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     arguments.add_argument("results", type=Path)
     arguments.add_argument("sets", nargs="+", choices=LENGTH)
-    names = ["SASRec tuned", "eSASRec tuned", "SASRec defaults"]
+    names = [SASREC, ESASREC, DEFAULTS]
     arguments.add_argument("--models", nargs="+", choices=names, default=names)
-    arguments.add_argument("--minutes", type=float, default=20, help="CPU minutes of tuning for each model")
+    arguments.add_argument("--minutes", type=float, default=60, help="minutes for all that is asked for")
+    arguments.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    arguments.add_argument("--jobs", type=int, default=1, help="settings that are trained at the same time")
     given = arguments.parse_args()
-    warnings.filterwarnings("ignore")
-    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-    for name in given.sets:
-        split = read(given.results / name / "split.npz")
-        for model_name in given.models:
-            print(f"{name}, {model_name}", flush=True)
-            start = time.process_time()
-            users, lists, choice = ran(name, model_name, split, given.minutes)
-            settings = ", ".join(f"{key} {value}" for key, value in choice["settings"].items()) or "defaults"
-            about = {
-                "given": "ids, times",
-                "settings": f"{settings}, {choice['epochs']} epochs, last {LENGTH[name]} items",
-                "validation": choice.get("validation"),
-                "tried": choice["tried"],
-                "split": str(np.load(given.results / name / "split.npz")["key"]),
-                "cpu_seconds": round(time.process_time() - start, 1),
-                "ours": False,
-            }
-            np.savez_compressed(
-                given.results / name / f"{model_name}.npz", users=users, items=lists, about=json.dumps(about)
-            )
-            print(f"  {about}", flush=True)
+    begun = time.time()
+    cells = [
+        [(given.results / name, model, settings) for settings in tried(name, model)]
+        for model in given.models
+        for name in given.sets
+    ]
+    in_turn = [cell for cells_of in zip_longest(*cells) for cell in cells_of if cell is not None]
+    with ProcessPoolExecutor(given.jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        until = begun + 60 * given.minutes
+        running = [pool.submit(run_cell, *cell, given.device, until, begun) for cell in in_turn]
+        for one in as_completed(running):
+            if one.exception() is not None:
+                print(repr(one.exception()), flush=True)
+            else:
+                print(f"{time.time() - begun:.0f} s: {one.result()}", flush=True)
 
 
 if __name__ == "__main__":

@@ -55,6 +55,7 @@ from twotower.errors import TwoTowerError
 from twotower.evaluation import RankingTask, held_out_task
 from twotower.evaluation.ranker import Ranker, RankRequest
 from twotower.metrics import mean_differences
+from twotower.training.progress_bars import EpochLines
 from twotower.workflows.reading import check_positives
 from twotower.workflows.stages import Stages
 from twotower.workflows.training import fit
@@ -174,6 +175,19 @@ class Kept(Ranker):
             return cls(of["users"], of["items"], json.loads(str(of["about"])))
 
 
+class Said(EpochLines):
+    """Keeps what was chosen on validation, and prints the epochs if they are to be shown."""
+
+    def __init__(self, shown: bool) -> None:
+        super().__init__(partial(print, "   ", flush=True) if shown else lambda line: None)
+        self.chosen: list[str] = []
+
+    def on_choice(self, *, line: str) -> None:
+        """Keep the line."""
+        self.chosen.append(line)
+        super().on_choice(line=line)
+
+
 class Noted(Ranker):
     """Keeps the lists of another ranker, block by block."""
 
@@ -223,7 +237,7 @@ class Bench:
         path = self.folder / f"{name}.npz"
         if path.exists() and not again and Kept.read(path).about.get("split") == self.key:
             return
-        start = time.process_time()
+        start, begun = time.process_time(), time.perf_counter()
         try:
             made = make()
         except TwoTowerError as error:
@@ -232,16 +246,16 @@ class Bench:
             print(f"  {name}: left out, {made}", flush=True)
             return
         ranker, about = made
-        seconds = time.process_time() - start
-        about |= {"cpu_seconds": round(seconds, 1), "split": self.key}
+        seconds, passed = time.process_time() - start, time.perf_counter() - begun
+        about |= {"cpu_seconds": round(seconds, 1), "seconds": round(passed, 1), "split": self.key}
         noted = Noted(ranker)
         self.task.values(noted)
         items = np.concatenate(noted.lists)
         ids = np.where(items >= 0, self.task.items.to_numpy()[np.maximum(items, 0)], -1)
         Kept(self.task.users.to_numpy(), ids, about).save(path)
-        print(f"  {name}: {seconds:.0f} CPU s, {about['settings']}", flush=True)
+        print(f"  {name}: {seconds:.0f} CPU s, {passed:.0f} s, {about['settings']}", flush=True)
 
-    def ours(self, model: Model) -> tuple[Ranker, dict[str, Any]] | str:
+    def ours(self, model: Model, shown: bool = False) -> tuple[Ranker, dict[str, Any]] | str:
         """Train one of our models; the reason if it is another one here."""
         config = with_values(self.config, model.settings, "the settings of the model")
         parts, schema = self.parts, self.parts.train.schema
@@ -249,11 +263,13 @@ class Bench:
             if not (schema.users or schema.items):
                 return "the data has no features"
             parts = Parts(_bare(parts.train).as_train(), _bare(parts.validation), _bare(parts.test))
-        fitted = fit(config, parts, stages=Stages(), callbacks=[])
+        said = Said(shown)
+        fitted = fit(config, parts, stages=Stages(), callbacks=[said])
         given, users = given_to_ours(config, fitted.encoder.schema), fitted.model.users
         times = ", times" if users.reads_history and users.ordered else ""
         settings = ", ".join(f"{key} {value}" for key, value in model.settings.items()) or "defaults"
-        return fitted, {"given": given + times, "settings": settings, "ours": True}
+        about = {"given": given + times, "settings": settings, "ours": True, "chosen": said.chosen}
+        return fitted, about
 
     def baseline(self, name: str) -> tuple[Ranker, dict[str, Any]] | str:
         """Tune and fit a baseline; the reason if it does not suit the data."""
@@ -294,6 +310,9 @@ class Bench:
             row = " ".join(f"{means[name][m]:9.4f}" for m in METRICS)
             ours, told = "*" if about["ours"] else " ", about["given"].replace(NO_GRADES, "ids")
             print(f" {ours}{name:18s} {row} {about['cpu_seconds']:7.0f}  {told}; {about['settings']}")
+        for name, of in kept.items():
+            for line in of.about.get("chosen", []):
+                print(f"  {name}: {line}")
         peers = [name for name in kept if not kept[name].about["ours"]]
         for name in [name for name in kept if kept[name].about["ours"] and peers]:
             for metric in METRICS:
@@ -314,6 +333,8 @@ def _bare(part: Dataset) -> Dataset:
 
 def _write_split(path: Path, parts: Parts, key: str) -> None:
     """Write user, item, place in the order of user and time (at equal times that of the table), and part."""
+    if path.exists() and str(np.load(path)["key"]) == key:
+        return
     schema, named = parts.train.schema, vars(parts).items()
     rows = pl.concat(
         part.interactions.select(
@@ -343,16 +364,19 @@ def _sets(names: Iterable[str], data: Path | None) -> list[str]:
 
 
 def _model(text: str) -> tuple[str, Model]:
-    """Read ``name: key=value key=value``; values are JSON or plain text."""
+    """Read ``name: key=value key=value``; values are JSON or plain text; ``ids`` alone: without features."""
     name, _, rest = text.partition(":")
     settings = {}
-    for pair in rest.split():
+    pairs = rest.split()
+    for pair in pairs:
+        if pair == "ids":
+            continue
         key, _, value = pair.partition("=")
         try:
             settings[key] = json.loads(value)
         except ValueError:
             settings[key] = value
-    return name.strip(), Model(settings)
+    return name.strip(), Model(settings, features="ids" not in pairs)
 
 
 def main() -> None:
@@ -366,6 +390,7 @@ def main() -> None:
     arguments.add_argument("--model", action="append", default=[], help="one more: 'name: key=value ...'")
     arguments.add_argument("--baselines", nargs="*", default=list(RANKING_BASELINES), help="only these")
     arguments.add_argument("--again", action="store_true", help="run those that are kept, too")
+    arguments.add_argument("--verbose", action="store_true", help="print the epochs of ours")
     given = arguments.parse_args()
     models = {name: MODELS[name] for name in given.models} | dict(map(_model, given.model))
     for title in _sets(given.sets, given.data):
@@ -373,7 +398,7 @@ def main() -> None:
         for seed in given.seeds:
             bench = Bench.of(title, given.data, given.results, seed)
             for name, model in models.items():
-                bench.keep(name, partial(bench.ours, model), again=given.again)
+                bench.keep(name, partial(bench.ours, model, given.verbose), again=given.again)
             for name in given.baselines:
                 bench.keep(name, partial(bench.baseline, name), again=given.again)
             means.append(bench.table())
