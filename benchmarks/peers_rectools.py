@@ -83,7 +83,8 @@ class RealPositions(TransformerLightningModule):  # type: ignore[misc]
     def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
         """Return the mean cross-entropy of the next item over the real positions."""
         if self.loss != "softmax":
-            return self.loss_calculator(self.get_batch_logits(batch), batch["y"], batch["yw"])
+            loss: torch.Tensor = self.loss_calculator(self.get_batch_logits(batch), batch["y"], batch["yw"])
+            return loss
         items = self.torch_model.item_model.get_all_embeddings()
         sessions = self.torch_model.encode_sessions(batch, items)  # (batch, length, dim)
         real = batch["y"] != 0
@@ -99,7 +100,7 @@ class CutBatches(SASRecDataPreparator):  # type: ignore[misc]
         return {name: of[:, -longest:] for name, of in whole.items()}
 
 
-class Watch(pl.Callback):
+class Watch(pl.Callback):  # type: ignore[misc]
     """Measures NDCG@10 of one held-out item a user after each epoch, and ends what gains no more."""
 
     def __init__(self, train: pd.DataFrame, held: pd.DataFrame, length: int, until: float) -> None:
@@ -232,14 +233,13 @@ def best_so_far(path: Path, split: str) -> float:
     return about["validation"] or -1.0 if about["split"] == split else -1.0
 
 
-def run_cell(
-    folder: Path, model_name: str, settings: dict[str, Any], device: str, until: float, begun: float
-) -> str:
+def run_cell(cell: tuple[Path, str, dict[str, Any]], device: str, until: float, begun: float) -> str:
     """Train with one setting; if it is the best so far on validation, again on all, and write its lists."""
     warnings.filterwarnings("ignore")
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
     torch.set_float32_matmul_precision("high")
+    folder, model_name, settings = cell
     start, name = time.time(), folder.name
     if start > until:
         return f"{name}, {model_name}: {settings} not begun"
@@ -296,7 +296,7 @@ def main() -> None:
     in_turn = [cell for cells_of in zip_longest(*cells) for cell in cells_of if cell is not None]
     with ProcessPoolExecutor(given.jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
         until = begun + 60 * given.minutes
-        running = [pool.submit(run_cell, *cell, given.device, until, begun) for cell in in_turn]
+        running = [pool.submit(run_cell, cell, given.device, until, begun) for cell in in_turn]
         for one in as_completed(running):
             if one.exception() is not None:
                 print(repr(one.exception()), flush=True)

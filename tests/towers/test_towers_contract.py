@@ -311,6 +311,17 @@ def padded(history: History, rows: int) -> tuple[torch.Tensor, torch.Tensor]:
     return items, grades
 
 
+@pytest.mark.parametrize(("kind", "settings"), READERS)
+def test_a_model_made_without_memory_reads_as_the_one_whose_weights_it_gets(
+    kind: str, settings: dict[str, Any]
+) -> None:
+    model = build(kind, **settings).eval()
+    with torch.device("meta"):  # as a bundle is loaded
+        loaded = build(kind, **settings).eval()
+    loaded.load_state_dict(model.state_dict(), assign=True)
+    npt.assert_array_equal(loaded.encode(USERS, "users"), model.encode(USERS, "users"))
+
+
 @pytest.mark.parametrize("liked", [True, False])
 @pytest.mark.parametrize(("kind", "settings"), READERS)
 def test_all_ways_to_read_a_history_agree(kind: str, settings: dict[str, Any], liked: bool) -> None:

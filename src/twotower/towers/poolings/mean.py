@@ -16,14 +16,12 @@ class Mean(Pooling):
 
     def __init__(self, width: int, config: Any, generator: torch.Generator, *, first: bool) -> None:
         super().__init__(width, config, generator, first=first)
-        self.register_buffer("ones", torch.ones(width), persistent=False)
-        self.ones: torch.Tensor
         self.dropout = ByteDropout(config.dropout_rate)
         self.out = identity_linear(width, 1, 0.0)
 
     def forward(self, rows: torch.Tensor, indptr: torch.Tensor) -> torch.Tensor:
         """See `Pooling`."""
-        sums = decayed_mean(rows, self.ones, indptr.numpy())
+        sums = decayed_mean(rows, rows.new_ones(self.width), indptr.numpy())
         added: torch.Tensor = self.out(self.dropout(sums))
         return added
 
@@ -31,10 +29,10 @@ class Mean(Pooling):
         self, rows: torch.Tensor, per_item: torch.Tensor, at: torch.Tensor, indptr: torch.Tensor
     ) -> torch.Tensor:
         """See `Pooling`."""
-        added: torch.Tensor = self.out(decayed_end(rows, self.ones[None], at, indptr))
+        added: torch.Tensor = self.out(decayed_end(rows, rows.new_ones(1, self.width), at, indptr))
         return added
 
     def padded(self, rows: torch.Tensor, there: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
         """See `Pooling`."""
-        added: torch.Tensor = self.out(padded_mean(rows, there, length, self.ones))
+        added: torch.Tensor = self.out(padded_mean(rows, there, length, rows.new_ones(self.width)))
         return added
