@@ -21,6 +21,7 @@ from twotower.data.dataset import Dataset
 from twotower.errors import ConfigError, DataError, TwoTowerWarning
 from twotower.estimator.setup import prepare
 from twotower.evaluation.ranking_task import RankingTask
+from twotower.export import export_onnx
 from twotower.features import Encoder
 from twotower.kernels.pairs import Pairs
 from twotower.recommender import Recommender
@@ -254,6 +255,12 @@ def test_a_model_trained_without_refuses_a_context() -> None:
     model = tt.TwoTower(kind="linear", dim=8, epochs=1, threads=1, refit=False).fit(train, progress=False)
     with pytest.raises(DataError, match=r"\(none\); got 'device'"):
         model.recommend(tt.Query(user=3, context={"device": "tv"}))
+
+
+def test_it_is_no_part_of_onnx(model: Recommender, tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    with pytest.raises(ConfigError, match=r"reads \[schema.context\] can't be written as ONNX"):
+        export_onnx(model, tmp_path)
 
 
 def test_times_of_a_query_may_be_datetimes(model: Recommender) -> None:

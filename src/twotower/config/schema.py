@@ -114,6 +114,13 @@ class Schema(BaseModel):
     """Columns of the interactions that are known when recommendations are asked for (device, page, surface),
     and their kinds, as for users. The timestamp may be among them, with a kind of times, such as
     ``calendar``: it is then when a query is asked. Towers of kind ``sequence`` read them."""
+    recent_days: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    """Windows in days, such as ``[1, 7, 30]``: how many positives an item had in each, up to the day before a
+    query, adds to its score. Towers of kind ``sequence`` read it."""
+    item_age: str | None = None
+    """Column of the items table with a time (of an upload, a release): how old an item is on the day of a
+    query adds to its score. It is a feature in ``[schema.items]`` with a kind of times. Towers of kind
+    ``sequence`` read it."""
     display: tuple[str, ...] = ()
     """Columns of the items table that are shown with recommendations (title, caption)."""
     users_id: str | None = None
@@ -164,7 +171,7 @@ class Schema(BaseModel):
         return self
 
     def _check_context(self) -> None:
-        """Check that the columns of the context are known at a request, and those of nothing else."""
+        """Check that the columns of the context are known at a request, and what needs times has them."""
         for name, kind in self.context.items():
             roles = {"user": self.user, "item": self.item, "label": self.label, "weight": self.weight}
             role = next((role for role, column in roles.items() if column == name), None)
@@ -181,6 +188,15 @@ class Schema(BaseModel):
                     f"the timestamp {name!r} needs a kind of times in [schema.context], got {kind.name!r}; "
                     "write 'calendar' for the hour and the day of the week"
                 )
+        if (self.recent_days or self.item_age is not None) and self.timestamp is None:
+            raise ValueError("recent_days and item_age need the time of each interaction; set timestamp")
+        born = None if self.item_age is None else self.items.get(self.item_age)
+        if self.item_age is not None and (born is None or born.meaning != "time"):
+            raise ValueError(
+                f"item_age is a column of times in [schema.items], got {self.item_age!r}, which is "
+                f"{'not there' if born is None else f'of kind {born.name!r}'}; write {self.item_age} = "
+                "'timestamp' there"
+            )
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Schema:

@@ -102,10 +102,12 @@ class EncodedShape:
     Attributes:
         forms: column -> form, in the schema's order.
         context: of users: the columns of the context in which they ask; None without any.
+        statistics: of items: how many statistics of the day there are.
     """
 
     forms: Mapping[str, Form]
     context: EncodedShape | None = None
+    statistics: int = 0
 
     @property
     def n_dense(self) -> int:

@@ -21,6 +21,7 @@ from twotower.data.placeholders import constant
 from twotower.errors import ConfigError, DataError
 from twotower.estimator.settings import Settings
 from twotower.features import Encoder
+from twotower.features.item_statistics import ItemStatistics
 from twotower.kernels.pairs import Pairs
 from twotower.objectives.registry import OBJECTIVES
 from twotower.targets.positive import PositiveRule
@@ -92,6 +93,9 @@ def prepare(
     tables = {which: EncodedTable.of(getattr(encoder, which), train, device) for which in ("users", "items")}
     rows, n_rows, queries = user, n_users, None
     kind = TOWERS.get(model.kind)
+    statistics = None
+    if kind.reads_statistics:
+        tables["items"], statistics = _statistics(train, rule, tables["items"])
     if kind.reads_history:
         past, tables["users"] = _histories(train, tables, rule, objective, ordered=kind.ordered)
         model = kind.settled(model, past.lists.lengths)
@@ -103,15 +107,15 @@ def prepare(
             n_rows = len(queries.user)
     users, items = (table.take(table.encoder.warm_ids) for table in tables.values())
     pairs = Pairs.from_arrays(rows, item, values, weight, n_users=n_rows)
-    shapes = encoder.user_shape, items.shape
+    items = replace(items, statistics=None)  # in training they are those of each query's day
+    shapes = encoder.user_shape, encoder.item_shape
     towers = TwoTowerModel(*shapes, n_users, n_items, model, settings.seed, target.base)
     loss = OBJECTIVES.get(objective.name).of(objective, len(pairs), n_rows * n_items)
     loss.check(pairs)
     loss = loss.on(pairs)
     penalty = strength_of(objective, pairs, n_items)
-    task = TrainingTask(
-        towers.to(device), users, items, pairs, loss, objective, penalty, settings.seed, queries
-    )
+    given = (pairs, loss, objective, penalty, settings.seed, queries, statistics)
+    task = TrainingTask(towers.to(device), users, items, *given)
     trainer = TRAINERS.get(trainer_of(model, objective, settings.training))
     return TrainingSetup(encoder, tables, target, task, trainer(task, parts.training))
 
@@ -125,7 +129,7 @@ def rebuilt(setup: TrainingSetup, settings: Settings) -> TrainingSetup:
     """
     parts, task = settled(settings.model, settings.objective, settings.training), setup.task
     users, items = task.users, task.items
-    shapes = setup.encoder.user_shape, items.shape
+    shapes = setup.encoder.user_shape, setup.encoder.item_shape
     towers = TwoTowerModel(*shapes, users.rows, items.rows, parts.model, task.seed, setup.target.base)
     task = replace(
         task,
@@ -134,6 +138,19 @@ def rebuilt(setup: TrainingSetup, settings: Settings) -> TrainingSetup:
         penalty=strength_of(parts.objective, task.pairs, items.rows),
     )
     return setup._replace(task=task, trainer=type(setup.trainer)(task, parts.training))
+
+
+def _statistics(
+    train: Dataset, rule: PositiveRule, table: EncodedTable
+) -> tuple[EncodedTable, ItemStatistics | None]:
+    """Return the items with their statistics at the end of the training set, and of warm ones by day."""
+    positives = train.with_interactions(train.interactions.filter(pl.Series(rule.positive(train))))
+    found = ItemStatistics.of(positives, table.table, table.ids)
+    if found is None:
+        return table, None
+    now = torch.from_numpy(found.now).to(table.arrays.warm.device)
+    warm = found.take(table.ids.rows(table.encoder.warm_ids))
+    return replace(table, arrays=replace(table.arrays, statistics=now)), warm
 
 
 def _histories(
@@ -186,24 +203,27 @@ def settled(model: ModelConfig, objective: ObjectiveConfig, training: TrainingCo
 
 
 def check_context(model: ModelConfig, objective: ObjectiveConfig, schema: Schema) -> None:
-    """Check that the context that a schema names is read.
+    """Check that the context and the statistics of items that a schema names are read.
 
     Raises:
         ConfigError: the towers don't read it, or the objective predicts a label.
     """
-    if not schema.context:
-        return
     named = f"[schema.context] ({', '.join(schema.context)})"
+    if not schema.context:
+        if not (schema.recent_days or schema.item_age):
+            return
+        named = "recent_days" if schema.recent_days else "item_age"
+        named = f"schema.{named} ({getattr(schema, named)})"
     readers = [name for name in TOWERS.names() if TOWERS.get(name).reads_context]
     if not TOWERS.get(model.kind).reads_context:
         raise ConfigError(
             f"{named} is read by towers of kind {' or '.join(map(repr, readers))}, got model.kind = "
-            f"{model.kind!r}; set that, or leave [schema.context] out"
+            f"{model.kind!r}; set that, or leave it out"
         )
     if not objective.implicit:
         raise ConfigError(
             f"{named} is read by models that rank, and objective {objective.name!r} predicts a label; choose "
-            f"another, such as {first_that(predicts=False)!r}, or leave [schema.context] out"
+            f"another, such as {first_that(predicts=False)!r}, or leave it out"
         )
 
 

@@ -73,10 +73,11 @@ def export_onnx(recommender: Recommender, directory: str | Path) -> dict[str, Ex
             f"a model of kind 'auto' that consists of {kinds} towers can't be written as ONNX, as folding "
             "in is no part of a tower; export a model of one kind, such as model.kind = 'sequence'"
         )
-    if recommender.model.users.shape.context is not None and recommender.model.users.reads_context:
-        raise ConfigError(
-            "a model that reads the context of queries can't be written as ONNX; leave [schema.context] out"
-        )
+    schema, users = recommender.encoder.schema, recommender.model.users
+    read = [("[schema.context]", schema.context and users.reads_context)]
+    read += [(name, getattr(schema, name) and users.reads_statistics) for name in ("recent_days", "item_age")]
+    if named := [name for name, given in read if given]:
+        raise ConfigError(f"a model that reads {named[0]} can't be written as ONNX; train without it")
     folder = Path(directory).expanduser()
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)

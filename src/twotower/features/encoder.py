@@ -15,6 +15,7 @@ from twotower.core.blocks import Bag, Block, Codes, Dense, EncodedShape, Form
 from twotower.core.reprs import ShortRepr
 from twotower.core.vocabulary import Vocabulary
 from twotower.data.dataset import TrainPart, check_train
+from twotower.features.item_statistics import statistics_width
 
 
 @dataclass(frozen=True, repr=False)
@@ -122,6 +123,11 @@ class Encoder(ShortRepr):
     def user_shape(self) -> EncodedShape:
         """What a user tower reads: of users, and of the context in which they ask."""
         return EncodedShape(self.users.shape.forms, self.context.shape)
+
+    @property
+    def item_shape(self) -> EncodedShape:
+        """What an item tower reads: of items, and of the day of a query."""
+        return EncodedShape(self.items.shape.forms, statistics=statistics_width(self.schema))
 
     @classmethod
     def fit(cls, train: TrainPart) -> Encoder:

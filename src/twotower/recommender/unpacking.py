@@ -253,7 +253,7 @@ def _model(encoder: Encoder, config: ModelConfig, weights: Arrays) -> TwoTowerMo
         )
     with torch.device("meta"):  # shapes without memory, as the sizes in the config may be anything
         model = TwoTowerModel(
-            encoder.user_shape, items.shape, len(users.warm_ids), len(items.warm_ids), config, seed=0
+            encoder.user_shape, encoder.item_shape, len(users.warm_ids), len(items.warm_ids), config, seed=0
         )
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     shapes["mean"] = tuple(weights["mean"].shape)

@@ -28,6 +28,8 @@ class SideArrays(ShortRepr):
         history: what each row did before, for towers that read histories; None if no row did anything.
         context: in what context each row asks, for towers that read it; its ``warm`` is 0 where nothing is
             known of it. None if nothing is known of any.
+        statistics: float32 (rows, statistics) of items at the end of the training set, for towers that read
+            them; None where nothing is known.
     """
 
     warm: torch.Tensor
@@ -37,6 +39,7 @@ class SideArrays(ShortRepr):
     shape: EncodedShape
     history: History | None = None
     context: SideArrays | None = None
+    statistics: torch.Tensor | None = None
 
     @classmethod
     def pack(cls, side: EncodedSide, device: torch.device) -> SideArrays:
@@ -62,14 +65,14 @@ class SideArrays(ShortRepr):
 
     @classmethod
     def joined(cls, parts: Sequence[SideArrays]) -> SideArrays:
-        """Return the rows of several arrays of one shape, one after another, without histories and context.
+        """Return the rows of several arrays of one shape, one after another: their features alone.
 
         Args:
             parts: at least one.
         """
         first, *others = parts
         if not others:
-            return replace(first, history=None, context=None)
+            return replace(first, history=None, context=None, statistics=None)
         return cls(
             torch.cat([part.warm for part in parts]),
             torch.cat([part.dense for part in parts]),
@@ -93,6 +96,7 @@ class SideArrays(ShortRepr):
             self.shape,
             None if self.history is None else self.history.take(rows),
             None if self.context is None else self.context.take(rows),
+            None if self.statistics is None else self.statistics[rows],
         )
 
 

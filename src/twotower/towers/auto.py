@@ -140,6 +140,7 @@ class AutoUsers(_Side):
     composed: ClassVar[bool] = True
     reads_history: ClassVar[bool] = True
     reads_context: ClassVar[bool] = True
+    reads_statistics: ClassVar[bool] = True
 
     def __init__(self, shape: EncodedShape, config: AutoConfig, towers: Sequence[Tower]) -> None:
         super().__init__(shape, config, towers)

@@ -59,7 +59,13 @@ class EncodedTable:
         table = self.given if table is None else table
         if table is not self.given or (rows < 0).any():
             encoded = self.encoder.transform(rows_of_ids(table, self.encoder.column, ids))
-            packed, history = SideArrays.pack(encoded, device), self.arrays.history
+            packed, history, known = (
+                SideArrays.pack(encoded, device),
+                self.arrays.history,
+                self.arrays.statistics,
+            )
+            if known is not None:
+                packed = replace(packed, statistics=known[at] * (at >= 0)[:, None])
             return packed if history is None else replace(packed, history=history.take(at))
         if np.array_equal(rows, np.arange(self.arrays.rows)):
             return self.arrays

@@ -88,7 +88,8 @@ class SequenceItems(LinearTower):
     """Items as candidates, and, in another object of the class, as parts of histories.
 
     ``vector = id row + numbers W + sum of the codes' rows / root of their number``. Both share the weights of
-    features, and have id rows of their own: what follows an item is not what is like it.
+    features, and have id rows of their own: what follows an item is not what is like it. A linear function
+    of a candidate's statistics is added to its bias, if there are any.
     """
 
     by_root: ClassVar[bool] = True
@@ -99,6 +100,19 @@ class SequenceItems(LinearTower):
         super().__init__(shape, n_ids, config, generator)
         with torch.no_grad():
             self.table.normal_(0.0, FEATURES, generator=generator)
+        self.statistics: nn.Parameter | None = None
+
+    def forward(self, side: SideArrays) -> torch.Tensor:
+        """Return (rows, width), the bias last."""
+        vector = super().forward(side)
+        if self.statistics is None or side.statistics is None:
+            return vector
+        added = side.statistics @ self.statistics
+        return torch.cat([vector[:, :-1], vector[:, -1:] + added[:, None]], dim=1)
+
+    def fast(self) -> list[nn.Parameter]:
+        """Return the weights of statistics."""
+        return [] if self.statistics is None else [self.statistics]
 
     def sharing(self, other: SequenceItems) -> SequenceItems:
         """Take over the weights of features of another tower, and return self."""
@@ -117,6 +131,7 @@ class SequenceUsers(LinearTower):
     Config: ClassVar[type[ModelConfig]] = SequenceConfig
     reads_history: ClassVar[bool] = True
     reads_context: ClassVar[bool] = True
+    reads_statistics: ClassVar[bool] = True
     causal: ClassVar[bool] = True
 
     def __init__(
@@ -162,6 +177,8 @@ class SequenceUsers(LinearTower):
     ) -> tuple[Tower, Tower]:
         """Return both towers; see `Tower.pair`."""
         candidates = SequenceItems(*items, config, generator)
+        if items[0].statistics:
+            candidates.statistics = nn.Parameter(torch.zeros(items[0].statistics))
         inputs = SequenceItems(*items, config, generator).sharing(candidates)
         return cls(*users, config, generator, inputs), candidates
 

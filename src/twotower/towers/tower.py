@@ -56,6 +56,8 @@ class Tower(nn.Module):
     training, whose history holds its own targets: its trainer must leave them out."""
     reads_context: ClassVar[bool] = False
     """Whether the user tower reads `SideArrays.context`, by `in_context`."""
+    reads_statistics: ClassVar[bool] = False
+    """Whether the item tower has weights ``statistics``, of `SideArrays.statistics`."""
     composed: ClassVar[bool] = False
     """Whether it consists of towers of other kinds, which are trained by themselves."""
     causal: ClassVar[bool] = False

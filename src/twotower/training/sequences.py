@@ -6,7 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 
 from twotower.config import ModelConfig, ObjectiveConfig, TrainingConfig
 from twotower.config.sections import Count, Positive
@@ -72,7 +74,7 @@ class Sequences(Trainer):
         if isinstance(model.users, SequenceUsers):
             self._start(model.users)
         tables = model.row_tables()
-        fast = {id(one) for one in model.users.fast()}
+        fast = {id(one) for one in (*model.users.fast(), *model.items.fast())}
         self.trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         rows = [p for name, p in self.trained.items() if name in tables]
         layers = [p for name, p in self.trained.items() if name not in tables]
@@ -152,6 +154,8 @@ class Sequences(Trainer):
         asked = model.users.positions(batch.users, batch.row, batch.at)
         U = model.vectors_of(model.users.in_context(asked, batch.context), "users")
         V = model.item_vectors(items)
+        if (added := self._of_the_day(batch)) is not None:  # each point in time is one more dimension
+            U, V = torch.cat([U, added[0]], dim=1), torch.cat([V, added[1]], dim=1)
         result = task.objective.checked(
             U.detach(), V.detach(), batch.pairs, workspace=self.workspace, step=batch.step
         )
@@ -161,6 +165,19 @@ class Sequences(Trainer):
                 group["lr"] = rate * group["times"]
             optimiser.step()
         return result.loss
+
+    def _of_the_day(self, batch: UserBatch) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Return at which point in time each query is asked, one-hot (queries, points), and what the
+        statistics of items there add to their scores, (items, points); None without statistics.
+        """
+        statistics = self.task.statistics
+        if statistics is None:
+            return None
+        weights: Any = self.task.model.items.statistics
+        points, place = np.unique(statistics.before(batch.time), return_inverse=True)
+        values = torch.from_numpy(statistics.at(points, batch.items)).to(weights.device)
+        shown = F.one_hot(torch.from_numpy(place), len(points)).to(values)
+        return shown, (values @ weights).T
 
     def _rate(self, step: int) -> float:
         """Return the rate of a step, counted from 0 over all epochs."""

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from twotower.config import ModelConfig, ObjectiveConfig, TrainingConfig
+from twotower.features.item_statistics import ItemStatistics
 from twotower.kernels.pairs import Pairs
 from twotower.objectives import Objective
 from twotower.towers import SideArrays, TwoTowerModel
@@ -43,6 +44,7 @@ class TrainingTask:
         seed: random seed of batches and dropout.
         queries: which user asks in each row of ``pairs``, and when, for towers that read histories; None for
             a query a user, in the order of ``users``.
+        statistics: of the warm items, for towers that read them.
     """
 
     model: TwoTowerModel
@@ -54,6 +56,7 @@ class TrainingTask:
     penalty: float
     seed: int
     queries: TrainQueries | None = None
+    statistics: ItemStatistics | None = None
 
     def asked(self, rows: NDArray[np.int64] | None) -> SideArrays:
         """Return what the user tower reads of some rows of ``pairs``, or of all with None."""

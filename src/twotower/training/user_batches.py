@@ -27,6 +27,7 @@ class UserBatch:
         row: int64 (n_queries,), the row of ``users`` that asks.
         at: int64 (n_queries,), the last entry of the histories that each query may read; -1 for none.
         context: in what context each query is asked, n_queries rows; None without any.
+        time: float64 (n_queries,) seconds, when each is asked; nan where unknown.
         items: int64 (n_items,), the warm rows of items; None for all in order.
         pairs: grouped by query; items are positions in ``items``.
         step: what the objective needs to know of the sampled items.
@@ -36,6 +37,7 @@ class UserBatch:
     row: torch.Tensor
     at: torch.Tensor
     context: SideArrays | None
+    time: NDArray[np.float64]
     items: Rows | None
     pairs: Pairs
     step: Step
@@ -123,8 +125,8 @@ class UserBatches:
             items, pairs = self._items(pairs, rng)
             step = Step(log_q=self.log_q[items], seed=seed)
         there = [torch.from_numpy(one).to(device) for one in (row, at)]
-        context = queries.context_of(asking.values)
-        return UserBatch(side, there[0], there[1], context, items, pairs, step)
+        context, time = queries.context_of(asking.values), queries.time[asking.values]
+        return UserBatch(side, there[0], there[1], context, time, items, pairs, step)
 
     def _pairs(self, rows: Rows) -> Pairs:
         """Return the training pairs of some queries, as rows of their own."""
