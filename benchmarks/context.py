@@ -31,7 +31,7 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "plain": {},
     "hour and weekday": {"context": {"timestamp": "calendar"}},
     "recent counts": {"recent_days": (1, 7, 30)},
-    "age": {"item_age": "release_date"},
+    "recent counts, age": {"recent_days": (1, 7, 30), "item_age": "released"},
 }
 """What is added to the schema."""
 
@@ -42,7 +42,11 @@ def positives(data: Path) -> Dataset:
     label = whole.schema.label
     assert label is not None
     kept = whole.with_interactions(whole.interactions.filter(pl.col(label) >= 4).drop(label))
-    return replace(kept, schema=kept.schema.model_copy(update={"label": None}))
+    released = ((pl.col("release_year") - 1970) * 365.25 * 86_400).alias("released")
+    schema = tt.Schema.parse(
+        {**kept.schema.model_dump(), "label": None, "items": {**kept.schema.items, "released": "timestamp"}}
+    )
+    return replace(kept, items=kept.items.with_columns(released), schema=schema)
 
 
 def extended(data: Dataset, added: Mapping[str, Any]) -> Dataset:

@@ -11,9 +11,11 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    SerializerFunctionWrapHandler,
     ValidationError,
     ValidationInfo,
     field_serializer,
+    model_serializer,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -62,6 +64,7 @@ def _plain(columns: dict[str, FeatureKind]) -> dict[str, Any]:
 
 
 Kinds = Annotated[dict[str, FeatureKind], BeforeValidator(_kinds), PlainSerializer(_plain)]
+_NEW = ("context", "recent_days", "item_age")
 IdType = Literal["auto", "text", "integer"]
 
 
@@ -141,6 +144,12 @@ class Schema(BaseModel):
 
         # As on pydantic's own models: JSON and tables are validated by their fields and don't come here.
         __init__.__pydantic_base_init__ = True
+
+    @model_serializer(mode="wrap")
+    def _as_in_earlier_versions(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what earlier versions don't know where it isn't set: fingerprints stay the same."""
+        found: dict[str, Any] = dump(self)
+        return {name: value for name, value in found.items() if value or name not in _NEW}
 
     @field_serializer("interactions")
     def _readings(self, readings: dict[str, Reading]) -> dict[str, dict[str, str]]:

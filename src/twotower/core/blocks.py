@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from twotower.core.reprs import ShortRepr
+
 
 @dataclass(frozen=True)
 class Dense:
@@ -95,8 +97,8 @@ class Form(NamedTuple):
         return cls(type(block), block.values.shape[1] if isinstance(block, Dense) else block.size)
 
 
-@dataclass(frozen=True)
-class EncodedShape:
+@dataclass(frozen=True, repr=False)
+class EncodedShape(ShortRepr):
     """What a tower reads of users or items: the form of each feature column.
 
     Attributes:
