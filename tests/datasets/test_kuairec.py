@@ -5,16 +5,21 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from collections import Counter
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from twotower.config import load_config
+from twotower.config.kinds import kind_of
+from twotower.core.vocabulary import Vocabulary
 from twotower.datasets import kuairec
 from twotower.datasets.blocks import read_columns
+from twotower.datasets.configured import read_raw
 from twotower.datasets.source import FoundFile, Source
 from twotower.errors import DataError
+from twotower.features.item_statistics import ItemStatistics
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 REAL = SHARED / "data" / "kuairec-real"
@@ -215,6 +220,34 @@ def test_items(tmp_path: Path) -> None:
 
 def test_no_column_that_changes_by_day_is_a_feature() -> None:
     assert not {"visible_status", *COUNTS} & {*kuairec.SCHEMA.items, *kuairec.SCHEMA.users}
+
+
+def test_daily_counts_are_known_when_their_day_is_over(tmp_path: Path) -> None:
+    schema = kuairec.SCHEMA.model_copy(update={"daily": {"play_cnt": kind_of("log_number")}})
+    data = kuairec.read_kuairec(write(tmp_path), "small", schema=schema)
+    over = [datetime(2020, 7, day, tzinfo=UTC).timestamp() for day in (6, 7)]
+    assert data.items["play_cnt"].to_list() == [
+        [{"known": over[0], "value": 1.0}, {"known": over[1], "value": 9.0}],
+        [{"known": over[0], "value": 1.0}],
+        [{"known": over[0], "value": 1.0}],
+    ]
+    found = ItemStatistics.of(data, data.items, Vocabulary(data.items["video_id"]))
+    assert found is not None
+    # the events are of 2020-07-05, of which nothing was known on that day
+    assert not found.now.any()
+    with pytest.raises(DataError, match="shown_cnt"):
+        kuairec.read_kuairec(
+            tmp_path, schema=schema.model_copy(update={"daily": {"shown_cnt": kind_of("number")}})
+        )
+
+
+def test_a_config_adds_daily_counts(tmp_path: Path) -> None:
+    added = ["data.dir=" + str(write(tmp_path)), "schema.daily.play_cnt=log_number", "schema.recent_days=[1]"]
+    raw = read_raw(load_config("kuairec-ranking", added))
+    for part in raw.values():
+        assert part.schema.daily == {"play_cnt": "log_number"}
+        assert part.schema.items == kuairec.SCHEMA.items
+        assert part.items["play_cnt"].list.len().to_list() == [2, 1, 1]
 
 
 def test_daily_rows_out_of_order_by_day_give_the_earliest_value(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import twotower as tt
 from twotower.config.schema import Schema
 from twotower.core.vocabulary import Vocabulary
 from twotower.data.dataset import Dataset
-from twotower.errors import ConfigError
+from twotower.errors import ConfigError, DataError
 from twotower.estimator.setup import TrainingSetup, prepare
 from twotower.features.item_statistics import AGES, DAY, ItemStatistics
 from twotower.recommender import Recommender
@@ -82,6 +83,43 @@ def test_ages_are_on_the_midnight_and_unknown_ones_are_nothing() -> None:
     passed = (math.log(34) - math.log(31)) / (math.log(91) - math.log(31))
     npt.assert_allclose(values[1], [1, 1, 1, 1, passed, 0], rtol=1e-5)
     assert not values[2].any()
+
+
+def test_a_daily_value_counts_from_the_day_after_it() -> None:
+    first, second = date(2019, 4, 14), date(2019, 4, 15)
+    assert datetime(2019, 4, 14, tzinfo=UTC).timestamp() == START
+    rows = [(first, 20, 1.0), (second, 10, 4.0), (first, 10, 2.0), (second, 20, None)]
+    table = pl.DataFrame(rows, schema=["date", "item_id", "value"], orient="row")
+    lists = table.group_by("item_id").agg(pl.struct("date", "value").alias("plays"))
+    had = pl.DataFrame({"user_id": [1, 1], "item_id": [10, 10], "at": [START + 0.5 * DAY, START + 2.1 * DAY]})
+    items = pl.DataFrame({"item_id": ITEMS}).join(lists, on="item_id", how="left")
+    data = Dataset.of(had, items=items, schema={"timestamp": "at", "daily": {"plays": "number"}})
+    found = ItemStatistics.of(data, data.items, Vocabulary(data.items["item_id"]))
+    assert found is not None
+    mean, sd = np.mean([1, 2, 4]), np.std([1, 2, 4])
+    two, four, one = ([(value - mean) / sd, 1.0] for value in (2, 4, 1))
+    nothing = [0.0, 0.0]
+    at = found.at(found.before(START + np.array([0.9, 1.0, 2.5]) * DAY))
+    expected = [[nothing] * 3, [two, one, nothing], [four, one, nothing]]
+    npt.assert_allclose(at, expected, atol=1e-6)
+    again = Dataset.of(data.interactions, items=data.items, schema=data.schema)
+    assert again.items.equals(data.items)
+
+
+@pytest.mark.parametrize(
+    ("column", "said"),
+    [
+        ([[1.0], [2.0]], r"must be lists of \{date, value\}, not List"),
+        ([[{"date": "2019-04-14", "value": "many"}], []], "data row 1, column 'plays' has 'many'"),
+        ([[], [{"date": "someday", "value": "1"}]], "data row 2, column 'plays' has 'someday'"),
+    ],
+)
+def test_a_daily_column_of_another_form_is_refused(column: list[Any], said: str) -> None:
+    items = pl.DataFrame({"item_id": [1, 2], "plays": column})
+    frame = pl.DataFrame({"user_id": [1], "item_id": [1], "at": [START]})
+    schema = {"timestamp": "at", "daily": {"plays": "number"}}
+    with pytest.raises(DataError, match=said):
+        Dataset.of(frame, items=items, schema=schema, sources={"items": "items.csv"})
 
 
 def events(n: int = 1200) -> pl.DataFrame:
@@ -178,15 +216,18 @@ def test_the_items_have_those_of_the_end_of_the_training_set(model: Recommender)
 @pytest.mark.parametrize(
     ("schema", "said"),
     [
-        ({"recent_days": (7,)}, "need the time of each interaction; set timestamp"),
+        ({"recent_days": (7,)}, "recent_days needs the time of each interaction; set timestamp"),
         ({"timestamp": "at", "item_age": "out"}, r"'out', which is not there; write out = 'timestamp' there"),
         ({"timestamp": "at", "items": {"out": "number"}, "item_age": "out"}, "which is of kind 'number'"),
         ({"timestamp": "at", "recent_days": (0,)}, "recent_days"),
+        ({"daily": {"plays": "number"}}, "daily needs the time of each interaction"),
+        ({"timestamp": "at", "daily": {"plays": "text"}}, "is a 'number' or a 'log_number', got 'text'"),
     ],
 )
 def test_what_it_needs_is_said(schema: dict[str, Any], said: str) -> None:
+    frame = events(10)
     with pytest.raises(ConfigError, match=said):
-        Schema(**schema)
+        Dataset.of(frame, items=frame.select("item_id").unique(), schema=Schema(**schema))
 
 
 def test_kinds_that_can_not_read_it_refuse_it() -> None:

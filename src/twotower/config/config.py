@@ -16,7 +16,7 @@ from twotower.config.parts import (
     parts_of,
     trainer_of,
 )
-from twotower.config.schema import Schema
+from twotower.config.schema import ADDED, Schema
 from twotower.config.sections import DataConfig, EvaluationConfig, PositiveConfig, Section, SplitConfig
 
 
@@ -28,7 +28,8 @@ class Config(Section):
     same bits."""
     data: DataConfig = DataConfig()
     schema_: Schema | None = Field(default=None, alias="schema")
-    """``[schema]``, for source ``tables`` only: the named data sets bring their own."""
+    """``[schema]``, for source ``tables``: the named data sets bring their own, to which only ``context``,
+    ``recent_days``, ``daily`` and ``item_age`` can be added."""
     split: SplitConfig = Field(default_factory=SplitConfig)
     positive: PositiveConfig = PositiveConfig()
     model: SerializeAsAny[ModelConfig] = Field(default_factory=default_model)
@@ -65,8 +66,12 @@ class Config(Section):
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:
         source, split = self.data.source, self.split.kind()
-        if source != "tables" and self.schema_ is not None:
-            raise ValueError(f"[schema] is for source 'tables'; '{source}' brings its own, so leave it out")
+        own = set() if self.schema_ is None else self.schema_.model_fields_set - set(ADDED)
+        if source != "tables" and own:
+            raise ValueError(
+                f"[schema] is for source 'tables'; '{source}' brings its own, to which only "
+                f"{', '.join(ADDED)} can be added; leave {', '.join(sorted(own))} out"
+            )
         if self.objective.implicit and not self.evaluation.ranking:
             raise ValueError(
                 f"evaluation.ranking can't be false with objective '{self.objective.name}', which is "
@@ -87,6 +92,8 @@ class Config(Section):
             return self
         if self.schema_ is None:
             raise ValueError("[schema] is missing: name the columns of the user, the item and the label")
+        if self.schema_.statistics_fault is not None:
+            raise ValueError(f"[schema] {self.schema_.statistics_fault}")
         if self.schema_.label is None and not self.objective.implicit:
             raise ValueError(
                 f"[schema] label is missing: name the column that objective '{self.objective.name}' predicts"

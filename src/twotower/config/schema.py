@@ -64,7 +64,8 @@ def _plain(columns: dict[str, FeatureKind]) -> dict[str, Any]:
 
 
 Kinds = Annotated[dict[str, FeatureKind], BeforeValidator(_kinds), PlainSerializer(_plain)]
-_NEW = ("context", "recent_days", "item_age")
+ADDED = ("context", "recent_days", "daily", "item_age")
+"""What can be added to the schema that a named data set brings; earlier versions don't know it."""
 IdType = Literal["auto", "text", "integer"]
 
 
@@ -120,6 +121,10 @@ class Schema(BaseModel):
     recent_days: tuple[Annotated[float, Field(gt=0)], ...] = ()
     """Windows in days, such as ``[1, 7, 30]``: how many positives an item had in each, up to the day before a
     query, adds to its score. Towers of kind ``sequence`` read it."""
+    daily: Kinds = Field(default_factory=dict)
+    """Columns of the items table with a value for each day, as a list of ``{date, value}``, and their kinds
+    (``number`` or ``log_number``): the last value of a day before that of a query adds to an item's score.
+    Towers of kind ``sequence`` read them."""
     item_age: str | None = None
     """Column of the items table with a time (of an upload, a release): how old an item is on the day of a
     query adds to its score. It is a feature in ``[schema.items]`` with a kind of times. Towers of kind
@@ -149,7 +154,7 @@ class Schema(BaseModel):
     def _as_in_earlier_versions(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what earlier versions don't know where it isn't set: fingerprints stay the same."""
         found: dict[str, Any] = dump(self)
-        return {name: value for name, value in found.items() if value or name not in _NEW}
+        return {name: value for name, value in found.items() if value or name not in ADDED}
 
     @field_serializer("interactions")
     def _readings(self, readings: dict[str, Reading]) -> dict[str, dict[str, str]]:
@@ -180,7 +185,7 @@ class Schema(BaseModel):
         return self
 
     def _check_context(self) -> None:
-        """Check that the columns of the context are known at a request, and what needs times has them."""
+        """Check that the columns of the context are known at a request, and that daily ones are numbers."""
         for name, kind in self.context.items():
             roles = {"user": self.user, "item": self.item, "label": self.label, "weight": self.weight}
             role = next((role for role, column in roles.items() if column == name), None)
@@ -197,15 +202,33 @@ class Schema(BaseModel):
                     f"the timestamp {name!r} needs a kind of times in [schema.context], got {kind.name!r}; "
                     "write 'calendar' for the hour and the day of the week"
                 )
-        if (self.recent_days or self.item_age is not None) and self.timestamp is None:
-            raise ValueError("recent_days and item_age need the time of each interaction; set timestamp")
+        for name, kind in self.daily.items():
+            if kind.meaning != "quantity":
+                raise ValueError(f"[schema.daily] {name} is a 'number' or a 'log_number', got {kind.name!r}")
+            if name in self.items or name in self.display:
+                raise ValueError(f"{name!r} has a value for each day; leave it out of the items and display")
+
+    @property
+    def statistics(self) -> tuple[str, ...]:
+        """The settings for statistics of items on the day of a query that are set."""
+        return tuple(name for name in ADDED[1:] if getattr(self, name))
+
+    @property
+    def statistics_fault(self) -> str | None:
+        """What the statistics need and the schema lacks; None if that is nothing.
+
+        The part that is added to a named data set may lack it.
+        """
+        if self.statistics and self.timestamp is None:
+            return f"{self.statistics[0]} needs the time of each interaction; set timestamp"
         born = None if self.item_age is None else self.items.get(self.item_age)
-        if self.item_age is not None and (born is None or born.meaning != "time"):
-            raise ValueError(
-                f"item_age is a column of times in [schema.items], got {self.item_age!r}, which is "
-                f"{'not there' if born is None else f'of kind {born.name!r}'}; write {self.item_age} = "
-                "'timestamp' there"
-            )
+        if self.item_age is None or (born is not None and born.meaning == "time"):
+            return None
+        return (
+            f"item_age is a column of times in [schema.items], got {self.item_age!r}, which is "
+            f"{'not there' if born is None else f'of kind {born.name!r}'}; write {self.item_age} = "
+            "'timestamp' there"
+        )
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Schema:
@@ -232,6 +255,7 @@ class Schema(BaseModel):
             "user features": kinds_of(self.users),
             "item features": kinds_of(self.items),
             "context": kinds_of(self.context) if self.context else None,
+            "daily": kinds_of(self.daily) if self.daily else None,
             "shown with items": named(self.display),
         }
 

@@ -19,11 +19,12 @@ from twotower.config.schema import Schema
 from twotower.core.forking import check_process
 from twotower.core.id_text import canonical
 from twotower.core.reprs import Facts, html_of, text_of
-from twotower.core.where import Found
+from twotower.core.where import Found, Where
 from twotower.core.wording import count_of
-from twotower.data.checks import check_interactions, check_table, common_id_type
+from twotower.data.checks import check_interactions, check_table, common_id_type, require_columns
+from twotower.data.daily import parse_daily
 from twotower.data.merged import arranged, refuse_long_form
-from twotower.errors import DataError, TrainPartError, nearest
+from twotower.errors import ConfigError, DataError, TrainPartError, nearest
 
 Frame = Any
 """A Polars or pandas data frame."""
@@ -36,7 +37,8 @@ class Dataset:
     Attributes:
         interactions: one row per event, with the role columns of the schema (others are kept).
         users: one row per user: the id and the feature columns. Without features: only the id column.
-        items: the same for items, plus the display columns and the duration, if it is in this table.
+        items: the same for items, plus the display columns, those of ``schema.daily`` (see
+            `twotower.data.daily`) and the duration, if it is in this table.
         schema: roles and kinds of the columns.
         notes: what was dropped or detected so far, in plain sentences.
     """
@@ -73,6 +75,8 @@ class Dataset:
         """
         check_process()
         schema = schema if isinstance(schema, Schema) else Schema.parse(schema)
+        if schema.statistics_fault is not None:
+            raise ConfigError(f"schema: {schema.statistics_fault}")
         names = {"interactions": "interactions", "users": "users", "items": "items", **(sources or {})}
         for table, wanted, source in (
             (users, schema.users, names["users"]),
@@ -97,15 +101,21 @@ class Dataset:
             ("item", schema.item, schema.item_type, features, schema.display, items),
         ):
             side, found = names[f"{role}s"], Found()
+            daily = schema.daily if role == "item" else {}
             if given is None:
-                if kinds or display:
-                    lacking = ", ".join([*kinds, *display])
+                if kinds or display or daily:
+                    lacking = ", ".join([*kinds, *display, *daily])
                     raise DataError(
                         f"the schema names columns of {side} ({lacking}), but that table was not passed"
                     )
                 tables[role] = events.select(pl.col(ids).unique().sort())
                 continue
             table = check_table(given, ids, kinds, display, side, found, id_type)
+            require_columns(given.columns, list(daily), side)
+            table = table.with_columns(
+                parse_daily(given.get_column(name), kind, Where(side, name), found).alias(name)
+                for name, kind in daily.items()
+            )
             notes += [*found.notes, *_text_in_one({names["interactions"]: events, side: table}, ids)]
             schema = schema.with_settings("users" if role == "user" else "items", found.settings)
             events, tables[role] = common_id_type(events, table, ids)

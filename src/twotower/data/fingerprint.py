@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from twotower.core.fingerprint import Fingerprint
+from twotower.data.daily import KNOWN, VALUE
 from twotower.data.dataset import Dataset
 from twotower.data.splitting import Parts
 
@@ -35,7 +36,12 @@ def _sides(data: Dataset) -> dict[str, pl.DataFrame]:
     items = [schema.item, *schema.items, *schema.display]
     if schema.duration is not None and schema.duration in data.items.columns:
         items.append(schema.duration)
+    daily = [
+        pl.col(name).list.eval(pl.element().struct.field(field)).alias(f"{name}.{field}")
+        for name in schema.daily
+        for field in (KNOWN, VALUE)
+    ]
     return {
         "users": data.users.select(schema.user, *schema.users),
-        "items": data.items.select(list(dict.fromkeys(items))),
+        "items": data.items.select(*dict.fromkeys(items), *daily),
     }

@@ -121,7 +121,7 @@ def read_dataset(
         )
 
     duration = [] if schema.duration is None else [schema.duration]
-    features = {"users": [*schema.users], "items": [*schema.items, *schema.display]}
+    features = {"users": [*schema.users], "items": [*schema.items, *schema.display, *schema.daily]}
     merged = [
         name
         for table, path in (("users", users), ("items", items))
@@ -133,7 +133,9 @@ def read_dataset(
     if users is not None:
         users_table = read(users, "users", [schema.users_id or schema.user, *features["users"]], [])
     if items is not None:
-        items_table = read(items, "items", [schema.items_id or schema.item, *features["items"]], duration)
+        items_table = read(
+            items, "items", [schema.items_id or schema.item, *features["items"], *schema.daily], duration
+        )
     sources = {"interactions": interactions, "users": users, "items": items}
     data = Dataset.of(
         events,

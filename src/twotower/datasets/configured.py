@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from twotower.config import Config
+from twotower.config.schema import ADDED, Schema
 from twotower.data.dataset import Dataset
 from twotower.data.splits import SPLITS
 from twotower.data.splits.split import WHOLE
 from twotower.data.splitting import Parts, parts_of, split_three
 from twotower.data.tables import read_dataset
-from twotower.datasets.kuairec import read_kuairec, read_matrix
+from twotower.datasets.kuairec import SCHEMA, read_kuairec, read_matrix
 from twotower.datasets.loading import load_sample
 from twotower.datasets.movielens import read_movielens
 
@@ -72,11 +73,11 @@ def _read_whole(config: Config) -> Dataset:
     data = config.data
     match data.source:
         case "kuairec-sample":
-            return load_sample()
-        case "kuairec":
-            return read_kuairec(_folder(config), unique=False)  # checked by the split
+            return _extended(load_sample(), config)
+        case "kuairec":  # checked by the split
+            return read_kuairec(_folder(config), unique=False, schema=with_added(SCHEMA, config))
         case "movielens":
-            return read_movielens(_folder(config))
+            return _extended(read_movielens(_folder(config)), config)
         case "tables":
             assert data.interactions is not None
             return _read_tables(config, data.interactions)
@@ -102,9 +103,22 @@ def _read_file(config: Config, name: str, first: list[Dataset]) -> Dataset:
         return _read_tables(config, name)
     folder = _folder(config)
     if not first:
-        return read_kuairec(folder, name, unique=False)
+        return read_kuairec(folder, name, unique=False, schema=with_added(SCHEMA, config))
     rows, sources = read_matrix(folder, name), {"interactions": name}
     return Dataset.of(rows, first[0].users, first[0].items, schema=first[0].schema, sources=sources)
+
+
+def with_added(schema: Schema, config: Config) -> Schema:
+    """Return the schema of a named data set with what the config adds to it."""
+    added = {} if config.schema_ is None else {name: getattr(config.schema_, name) for name in ADDED}
+    return Schema.parse({**dict(schema), **added}) if any(added.values()) else schema
+
+
+def _extended(data: Dataset, config: Config) -> Dataset:
+    schema = with_added(data.schema, config)
+    if schema is data.schema:
+        return data
+    return Dataset.of(data.interactions, data.users, data.items, schema=schema).with_notes(*data.notes)
 
 
 def _folder(config: Config) -> Path:

@@ -7,8 +7,8 @@ Which columns are read, and which are not:
   lists below.
 - Video features that are fixed at upload: tags, caption, cover text, topics, the three levels of categories,
   author, music, tag, type, upload date and kind, size and duration.
-- **None of the daily counts** (shows, plays, likes, ...). A sum over all days includes the very views to be
-  predicted; only the days before each interaction would be fair, which a static table can't express.
+- **None of the daily counts** (shows, plays, likes, ...), unless the schema names them in ``daily``. A sum
+  over all days includes the very views to be predicted; only the days before each interaction are fair.
 - **Not visible_status**: it changes over time (a video is made private, or taken down), and its last value
   leaks the future.
 
@@ -17,6 +17,7 @@ Values that mark unknown data (``UNKNOWN``, -124) become null.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -101,7 +102,9 @@ SCHEMA: Final = Schema(
 """The schema; durations are in milliseconds."""
 
 
-def read_kuairec(source: str | Path, matrix: str = "big", *, unique: bool = True) -> Dataset:
+def read_kuairec(
+    source: str | Path, matrix: str = "big", *, unique: bool = True, schema: Schema = SCHEMA
+) -> Dataset:
     """Read KuaiRec 2.0 as a dataset.
 
     Args:
@@ -111,6 +114,7 @@ def read_kuairec(source: str | Path, matrix: str = "big", *, unique: bool = True
         unique: keep one of the rows with the same user, video and timestamp: two partitions of the log behind
             the big matrix were written twice. Of the 2,186 pairs that differ, the row with the larger watch
             ratio is kept. Rows without a timestamp (4% of the small matrix) are kept.
+        schema: `SCHEMA`, perhaps with more: counts of ``item_daily_features.csv`` in ``daily``, say.
 
     Raises:
         DataError: a file is missing or damaged, or a cell is of the wrong kind.
@@ -119,11 +123,14 @@ def read_kuairec(source: str | Path, matrix: str = "big", *, unique: bool = True
     name = _matrix_name(matrix)
     users = read_users(source)
     items = read_items(source)
+    if schema.daily:
+        daily = read_daily(source, list(schema.daily))
+        items = items.join(daily, on="video_id", how="left", validate="1:1", maintain_order="left")
     data = Dataset.of(
         read_matrix(source, matrix),
         users,
         items,
-        schema=SCHEMA,
+        schema=schema,
         sources={
             "interactions": str(files.get(name)),
             "users": str(files.get("user_features.csv")),
@@ -239,6 +246,23 @@ def _static_features(source: str | Path) -> pl.DataFrame:
         daily.sort("video_id", "date")
         .group_by("video_id", maintain_order=True)
         .agg(pl.col(column).drop_nulls().first() for column in static)
+    )
+
+
+def read_daily(source: str | Path, columns: Sequence[str]) -> pl.DataFrame:
+    """Read counts of ``item_daily_features.csv``: a row a video, each column a list of ``{date, value}``.
+
+    Raises:
+        DataError: the file is missing or damaged, or lacks a column.
+    """
+    daily = read_columns(
+        files_of(source).get("item_daily_features.csv"),
+        {"video_id": pl.Int32, "date": pl.Int32, **dict.fromkeys(columns, pl.Float64)},
+        required=("video_id", "date"),
+        block=_WHOLE,
+    ).with_columns(pl.col("date").cast(pl.String).str.to_date("%Y%m%d"))
+    return daily.group_by("video_id", maintain_order=True).agg(
+        pl.struct("date", value=pl.col(column)).alias(column) for column in columns
     )
 
 

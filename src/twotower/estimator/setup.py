@@ -208,22 +208,20 @@ def check_context(model: ModelConfig, objective: ObjectiveConfig, schema: Schema
     Raises:
         ConfigError: the towers don't read it, or the objective predicts a label.
     """
-    named = f"[schema.context] ({', '.join(schema.context)})"
-    if not schema.context:
-        if not (schema.recent_days or schema.item_age):
-            return
-        named = "recent_days" if schema.recent_days else "item_age"
-        named = f"schema.{named} ({getattr(schema, named)})"
+    named = [f"[schema.context] ({', '.join(schema.context)})"] if schema.context else []
+    named += [f"schema.{name} ({getattr(schema, name)})" for name in schema.statistics]
+    if not named:
+        return
     readers = [name for name in TOWERS.names() if TOWERS.get(name).reads_context]
     if not TOWERS.get(model.kind).reads_context:
         raise ConfigError(
-            f"{named} is read by towers of kind {' or '.join(map(repr, readers))}, got model.kind = "
+            f"{named[0]} is read by towers of kind {' or '.join(map(repr, readers))}, got model.kind = "
             f"{model.kind!r}; set that, or leave it out"
         )
     if not objective.implicit:
         raise ConfigError(
-            f"{named} is read by models that rank, and objective {objective.name!r} predicts a label; choose "
-            f"another, such as {first_that(predicts=False)!r}, or leave it out"
+            f"{named[0]} is read by models that rank, and objective {objective.name!r} predicts a label; "
+            f"choose another, such as {first_that(predicts=False)!r}, or leave it out"
         )
 
 

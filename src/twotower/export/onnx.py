@@ -75,7 +75,7 @@ def export_onnx(recommender: Recommender, directory: str | Path) -> dict[str, Ex
         )
     schema, users = recommender.encoder.schema, recommender.model.users
     read = [("[schema.context]", schema.context and users.reads_context)]
-    read += [(name, getattr(schema, name) and users.reads_statistics) for name in ("recent_days", "item_age")]
+    read += [(name, users.reads_statistics) for name in schema.statistics]
     if named := [name for name, given in read if given]:
         raise ConfigError(f"a model that reads {named[0]} can't be written as ONNX; train without it")
     folder = Path(directory).expanduser()
