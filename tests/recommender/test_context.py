@@ -263,6 +263,14 @@ def test_it_is_no_part_of_onnx(model: Recommender, tmp_path: Path) -> None:
         export_onnx(model, tmp_path)
 
 
+def test_auto_says_that_what_it_kept_reads_no_context() -> None:
+    auto = tt.TwoTower(kind="auto", candidates=("linear",), dim=8, epochs=1, threads=1, refit=False)
+    with pytest.warns(TwoTowerWarning, match=r"\(device, at\): not read, as .* kind linear"):
+        model = auto.fit(data().as_train(), progress=False)
+    with pytest.warns(TwoTowerWarning, match="reads no context, as its towers are of kind 'linear'"):
+        model.recommend(asked())
+
+
 def test_times_of_a_query_may_be_datetimes(model: Recommender) -> None:
     moment = datetime.fromtimestamp(LATER + 13 * HOUR, UTC)
     npt.assert_array_equal(model.encode_queries(asked(at=moment)), model.encode_queries(asked(hour=13)))

@@ -232,5 +232,5 @@ def test_what_it_needs_is_said(schema: dict[str, Any], said: str) -> None:
 
 def test_kinds_that_can_not_read_it_refuse_it() -> None:
     train, _ = parts()
-    with pytest.raises(ConfigError, match=r"schema.recent_days \(\(1.0, 3.0\)\) is read by towers of kind"):
+    with pytest.raises(ConfigError, match=r"schema.recent_days \(1.0, 3.0\) is read by towers of kind"):
         tt.TwoTower(kind="linear").fit(train, progress=False)

@@ -16,12 +16,13 @@ from twotower.config import ModelConfig, TrainingConfig
 from twotower.config.parts import parts_of
 from twotower.config.sections import Section
 from twotower.core.atomic import write_text
+from twotower.core.warn import warn
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.errors import ConfigError
 from twotower.estimator.finishing import finish
 from twotower.estimator.fitting import Fit
 from twotower.estimator.settings import Settings, validated
-from twotower.estimator.setup import TrainingSetup
+from twotower.estimator.setup import TrainingSetup, context_of
 from twotower.evaluation.ranker import VectorRanker
 from twotower.evaluation.validator import RankingValidator, some_users
 from twotower.features import Encoder
@@ -114,6 +115,10 @@ class AutoFit:
             name: finish(setup, data, rule, records, self.fit.exclude_seen, seen=seen)
             for name, setup in setups.items()
         }
+        unread = context_of(train.schema)
+        if unread and not any(one.model.users.reads_context for one in done.values()):
+            kinds = ", ".join(done)
+            warn(f"{' and '.join(unread)}: not read, as validation found towers of kind {kinds} better")
         if len(done) == 1:
             return next(iter(done.values()))
         return _joined(done, weights, self.fit.settings)

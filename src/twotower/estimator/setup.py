@@ -208,8 +208,7 @@ def check_context(model: ModelConfig, objective: ObjectiveConfig, schema: Schema
     Raises:
         ConfigError: the towers don't read it, or the objective predicts a label.
     """
-    named = [f"[schema.context] ({', '.join(schema.context)})"] if schema.context else []
-    named += [f"schema.{name} ({getattr(schema, name)})" for name in schema.statistics]
+    named = context_of(schema)
     if not named:
         return
     readers = [name for name in TOWERS.names() if TOWERS.get(name).reads_context]
@@ -223,6 +222,16 @@ def check_context(model: ModelConfig, objective: ObjectiveConfig, schema: Schema
             f"{named[0]} is read by models that rank, and objective {objective.name!r} predicts a label; "
             f"choose another, such as {first_that(predicts=False)!r}, or leave it out"
         )
+
+
+def context_of(schema: Schema) -> list[str]:
+    """Return the context and the statistics of items that a schema names, as they are written there."""
+    named = [f"[schema.context] ({', '.join(schema.context)})"] if schema.context else []
+    for name in schema.statistics:
+        given = getattr(schema, name)
+        listed = given if isinstance(given, str) else ", ".join(map(str, given))
+        named.append(f"schema.{name} ({listed})")
+    return named
 
 
 def carving_of(model: ModelConfig, train: Dataset) -> str:
