@@ -1,4 +1,4 @@
-"""Custom layers: `row_table`, an embedding table with sparse gradients, and `ByteDropout`."""
+"""Custom layers: `row_table`, an embedding table with sparse gradients, `BareLinear` and `ByteDropout`."""
 
 from __future__ import annotations
 
@@ -17,15 +17,30 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
+def drawn(*shape: int, scale: float, generator: torch.Generator) -> torch.Tensor:
+    """Return normal numbers of a scale; on the device "meta", on which models are loaded, only their shape.
+
+    To compute there, torch imports its compiler, which takes a second.
+    """
+    empty = torch.empty(shape)
+    return empty if empty.is_meta else torch.randn(shape, generator=generator) * scale
+
+
 def row_table(n: int, width: int, scale: float, generator: torch.Generator) -> nn.Embedding:
     """Return a table (n, width) whose gradient has only the rows that were read (a sparse tensor).
 
     A dense gradient of a table of 2 M rows would cost more than the rest of a step.
     `twotower.training.RowAdam` updates such tables.
     """
-    table = nn.Embedding(n, width, sparse=True, device="meta")  # without weights, which are ours
-    table.weight = nn.Parameter(torch.randn(n, width, generator=generator) * scale)
-    return table
+    weight = drawn(n, width, scale=scale, generator=generator)
+    return nn.Embedding(n, width, sparse=True, _weight=weight)
+
+
+class BareLinear(nn.Linear):
+    """A linear layer without initial weights: whoever makes it sets them."""
+
+    def reset_parameters(self) -> None:
+        """Draw nothing."""
 
 
 class ByteDropout(nn.Module):

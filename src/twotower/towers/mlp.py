@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -15,7 +14,7 @@ from torch import nn
 from twotower.config import ModelConfig
 from twotower.config.sections import Count
 from twotower.core.blocks import EncodedShape
-from twotower.towers.layers import ACTIVATIONS, ByteDropout
+from twotower.towers.layers import ACTIVATIONS, BareLinear, ByteDropout, drawn
 from twotower.towers.tower import Tower
 
 
@@ -132,11 +131,9 @@ def linear(
     fan_in: int = 0,
 ) -> nn.Linear:
     """Return a linear layer with He-scaled weights drawn from ``generator`` and zero bias."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # that a layer without inputs has nothing to initialise
-        layer = nn.Linear(n_in, n_out, bias=bias, device="meta")  # without weights, which are ours
+    layer = BareLinear(n_in, n_out, bias=bias)
     scale = gain * (2.0 / max(fan_in or n_in, 1)) ** 0.5
-    layer.weight = nn.Parameter(torch.randn(n_out, n_in, generator=generator) * scale)
+    layer.weight = nn.Parameter(drawn(n_out, n_in, scale=scale, generator=generator))
     if bias:
         layer.bias = nn.Parameter(torch.zeros(n_out))
     return layer
@@ -151,8 +148,8 @@ class MemberLinear(nn.Module):
     def __init__(self, n_in: int, n_out: int, members: int, generator: torch.Generator) -> None:
         super().__init__()
         own = n_in // members
-        draw = torch.randn(members, own, n_out // members, generator=generator)
-        self.weight = nn.Parameter(draw * 0.1 * (2.0 / own) ** 0.5)
+        scale = 0.1 * (2.0 / own) ** 0.5
+        self.weight = nn.Parameter(drawn(members, own, n_out // members, scale=scale, generator=generator))
         self.bias = nn.Parameter(torch.zeros(n_out))
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:

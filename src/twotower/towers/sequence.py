@@ -19,7 +19,7 @@ from twotower.config.sections import Count, Share
 from twotower.core.blocks import EncodedShape
 from twotower.towers.arrays import SideArrays
 from twotower.towers.history import History
-from twotower.towers.layers import ByteDropout
+from twotower.towers.layers import ByteDropout, drawn
 from twotower.towers.linear import LinearTower
 from twotower.towers.poolings.pooling import Pooling
 from twotower.towers.poolings.registry import POOLINGS
@@ -99,7 +99,7 @@ class SequenceItems(LinearTower):
     ) -> None:
         super().__init__(shape, n_ids, config, generator)
         with torch.no_grad():
-            self.table.normal_(0.0, FEATURES, generator=generator)
+            self.table.copy_(drawn(*self.table.shape, scale=FEATURES, generator=generator))
         self.statistics: nn.Parameter | None = None
 
     def forward(self, side: SideArrays) -> torch.Tensor:

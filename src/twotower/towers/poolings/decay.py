@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
+from scipy.special import logit
 from torch import nn
 
 from twotower.kernels.histories import decayed_end, decayed_mean
@@ -24,8 +26,8 @@ class Decay(Pooling):
 
     def __init__(self, width: int, config: Any, generator: torch.Generator, *, first: bool) -> None:
         super().__init__(width, config, generator, first=first)
-        rates = torch.tensor(config.rates)
-        self.rates = nn.Parameter(torch.logit(rates)[:, None].repeat(1, width))
+        rates = torch.tensor(logit(np.float32(config.rates)).tolist())
+        self.rates = nn.Parameter(rates[:, None].repeat(1, width))
         self.dropout = ByteDropout(config.dropout_rate)
         self.out = identity_linear(width, len(rates), OTHERS)
 

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from twotower.towers.layers import BareLinear, drawn
+
 
 class Pooling(nn.Module):
     """A causal summary of histories: (events, width) -> (events, width).
@@ -87,15 +89,18 @@ def padded_mean(
 
 def scaled_linear(inputs: int, outputs: int, scale: float, generator: torch.Generator) -> nn.Linear:
     """Return a layer with normal weights of a scale and biases 0."""
-    layer = nn.Linear(inputs, outputs, device="meta")  # without weights, which are ours
-    layer.weight = nn.Parameter(torch.randn(outputs, inputs, generator=generator) * scale)
+    layer = BareLinear(inputs, outputs)
+    layer.weight = nn.Parameter(drawn(outputs, inputs, scale=scale, generator=generator))
     layer.bias = nn.Parameter(torch.zeros(outputs))
     return layer
 
 
 def identity_linear(width: int, blocks: int, rest: float) -> nn.Linear:
     """Return a layer (blocks * width -> width) that starts as the first block plus ``rest`` times others."""
-    layer = nn.Linear(blocks * width, width, device="meta")
-    start = torch.cat([torch.eye(width) * (1.0 if block == 0 else rest) for block in range(blocks)], dim=1)
-    layer.weight, layer.bias = nn.Parameter(start), nn.Parameter(torch.zeros(width))
+    layer = BareLinear(blocks * width, width)
+    with torch.no_grad():
+        layer.weight.zero_()
+        layer.bias.zero_()
+        for block in range(blocks):
+            layer.weight.diagonal(block * width).fill_(rest if block else 1.0)
     return layer
