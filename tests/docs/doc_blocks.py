@@ -98,12 +98,12 @@ def _whole_sample() -> Dataset:
 
 
 def part_of_sample() -> Dataset:
-    """Return 250 users of the packaged sample and the 400 videos that they have seen most."""
+    """Return 150 users of the packaged sample and the 250 videos that they have seen most."""
     data = _whole_sample()
-    users = [*USERS, *data.users["user_id"].to_list()[:250]]
+    users = [*USERS, *data.users["user_id"].to_list()[:150]]
     rows = data.interactions.filter(pl.col("user_id").is_in(users))
     often = rows.group_by("video_id").len().sort("len", "video_id", descending=True)["video_id"].to_list()
-    items = [*ITEMS, *often[:400]]
+    items = [*ITEMS, *often[:250]]
     return Dataset.of(
         rows.filter(pl.col("video_id").is_in(items)),
         data.users.filter(pl.col("user_id").is_in(users)),
