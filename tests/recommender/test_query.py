@@ -113,7 +113,9 @@ def test_a_label_that_is_too_large_is_refused(model: Recommender) -> None:
             DataError, match=r"must fit a 32-bit float, at most 3\.4e\+38 in size; got -?1e\+39"
         ):
             model.recommend(tt.Query(history=[3], labels=[label]))
-    assert len(model.recommend(tt.Query(history=[3], labels=[1e37]), k=1)) == 1
+    with pytest.raises(DataError, match=r"on a scale, whose highest is 0\.9 in the training set; got 1e\+37"):
+        model.recommend(tt.Query(history=[3], labels=[1e37]))
+    assert len(model.recommend(tt.Query(history=[3], labels=[0.9]), k=1)) == 1
 
 
 @pytest.mark.parametrize("label", [True, np.True_, "5", b"5", "x"])

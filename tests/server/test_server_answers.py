@@ -379,3 +379,9 @@ def test_seen_items_follow_the_request_then_the_server_then_the_training(model, 
         assert has_seen() is not (trained if told is None else told)
         assert not has_seen(exclude_seen=True)
         assert has_seen(exclude_seen=False)
+
+
+def test_values_of_users_features_that_the_model_does_not_know_are_said(asked):
+    users = [{"features": {"group": 1}}, {"features": {"group": 77}}, 1003]
+    assert asked.post("/v1/recommend", json={"users": users}).json()["unknown_features"] == {"group": 77}
+    assert "unknown_features" not in asked.post("/v1/recommend", json={"users": users[::2]}).json()

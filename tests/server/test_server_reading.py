@@ -14,6 +14,7 @@ import pytest
 import twotower as tt
 from history_towers import COLD, HOUR, KINDS, N_ITEMS, START, data
 from twotower.core.lists import Lists
+from twotower.errors import DataError
 from twotower.recommender import Recommender
 from twotower.recommender.row_queries import RowQueries
 from twotower.towers.registry import TOWERS
@@ -189,3 +190,24 @@ def test_a_live_item_counts_in_histories(client: Any, model: Recommender) -> Non
     still = client.get("/v1/recommend/6", params={"k": N_ITEMS}).json()
     alike({"items": [i for i in still["items"] if i["item_id"] < 200]}, in_python(model, 6))
     assert pl.Series([200]).is_in([i["item_id"] for i in still["items"]]).all()
+
+
+def test_a_label_above_the_scale_is_refused_as_in_python(client: Any, model: Recommender) -> None:
+    said = "labels are on a scale, whose highest is 5 in the training set; got 6"
+    with pytest.raises(DataError, match=said):
+        model.encode_queries(tt.Query(history=[101], labels=[6.0]))
+    asked = client.post("/v1/recommend", json={"users": [{"history": [101], "labels": [6.0]}]})
+    event = {"id": "x", "user_id": 5, "item_id": 101, "value": 6.0}
+    for answer in (asked, client.post("/v1/events", json={"events": [event]})):
+        assert answer.status_code == 422
+        assert said in answer.text
+    assert client.get("/v1/users/5").json()["events"] == 0
+
+
+def test_values_of_features_that_the_model_does_not_know_are_said(client: Any) -> None:
+    columns = {"year": 1999.0, "genre": "odd", "tags": ["x", "new"]}
+    answer = client.put("/v1/items/210", json={"columns": columns})
+    assert answer.status_code == 201
+    assert answer.json()["unknown_features"] == {"genre": "odd", "tags": ["x", "new"]}
+    known = client.put("/v1/items/211", json={"columns": columns | {"genre": "a", "tags": ["x"]}})
+    assert "unknown_features" not in known.json()

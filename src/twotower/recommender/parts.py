@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +24,8 @@ from twotower.towers import SideArrays
 from twotower.towers.fold_in import FoldInSettings
 
 _LARGEST = float(np.finfo(np.float32).max)
+_LOOKED_AT, _SCALE, _COMMON = 100_000, 20, 0.005
+"""Labels are a scale if the first 100,000 have 2 to 20 values, and this share of all is the highest one."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -119,11 +122,28 @@ class Interactions(ShortRepr):
         """Whether a label may be negative: one of the training set is."""
         return self.labels is None or bool((self.labels < 0).any())
 
+    @cached_property
+    def highest(self) -> float:
+        """The highest label of a scale, such as 5 stars; infinite where labels are no scale.
+
+        They are one if there are few different labels and the highest is common. Counts and times have few
+        highest ones, and a later one may be higher.
+        """
+        if self.labels is None or not 2 <= len(np.unique(self.labels[:_LOOKED_AT])) <= _SCALE:
+            return math.inf
+        highest = self.labels.max()
+        return float(highest) if (self.labels == highest).mean() >= _COMMON else math.inf
+
     def fault(self, labels: Sequence[float | None] | NDArray[np.float64]) -> str:
         """Return what is wrong with labels of interactions since training; empty if nothing is."""
         values = np.asarray(labels, dtype=np.float64)  # None is nan
         if (large := values[np.abs(values) > _LARGEST]).size:
             return f"a label must fit a 32-bit float, at most {_LARGEST:.1e} in size; got {large[0]:g}"
+        if (above := values[values.astype(np.float32) > self.highest]).size:
+            return (
+                f"labels are on a scale, whose highest is {self.highest:g} in the training set; "
+                f"got {above[0]:g}"
+            )
         if self.negative or not (wrong := values[values < 0]).size:
             return ""
         return f"no label of the training set is negative, so none can be; got {wrong[0]:g}"

@@ -40,7 +40,8 @@ class Query:
         labels: the label of each item of ``history`` in its own units; None, or a None among them, where it
             is only known that the user liked the item.
         times: when each item of ``history`` happened, in seconds since 1970-01-01 UTC or as a datetime with a
-            time zone; kept as seconds.
+            time zone; kept as seconds. Items of one time stay in the order given, after those that the
+            training set has of that time; in training too they are in the order of its rows.
         features: values of the columns of the users table, for a user that the model doesn't know. Columns
             left out are missing, with a `TwoTowerWarning`; ``{}`` stands for someone of whom nothing is
             known.

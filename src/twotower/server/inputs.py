@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from twotower.core.vocabulary import Vocabulary
 from twotower.errors import TwoTowerError
 from twotower.recommender import Recommender
+from twotower.recommender.fitted_towers import Unknown
 from twotower.recommender.queries import alike
 from twotower.recommender.query_context import QueryContext
 from twotower.server.errors import ApiError, shown
@@ -66,7 +67,11 @@ def plain_filters(
 
 
 def encoded_features(
-    recommender: Recommender, which: str, rows: Sequence[Mapping[str, Any]], where: Sequence[str]
+    recommender: Recommender,
+    which: str,
+    rows: Sequence[Mapping[str, Any]],
+    where: Sequence[str],
+    unknown: Unknown,
 ) -> SideArrays:
     """Return what a tower reads of n new users or items, at least one.
 
@@ -75,17 +80,18 @@ def encoded_features(
         which: "users" or "items".
         rows: the features of each.
         where: the place of each in the request.
+        unknown: gets the values that the model doesn't know.
 
     Raises:
         ApiError: a column that is not a feature, or a value that is not of its kind; of the first such row.
     """
     try:
-        return recommender.towers.arrays_of_dicts(rows, which)
+        return recommender.towers.arrays_of_dicts(rows, which, unknown)
     except _UNREADABLE as error:
         if len(rows) > 1:  # halves find the row that is wrong soon
             half = len(rows) // 2
             parts = ((rows[:half], where[:half]), (rows[half:], where[half:]))
-            return SideArrays.joined([encoded_features(recommender, which, *part) for part in parts])
+            return SideArrays.joined([encoded_features(recommender, which, *part, unknown) for part in parts])
         raise _refusal(error, where[0]) from None
 
 
@@ -94,6 +100,7 @@ def encoded_context(
     rows: Sequence[Mapping[str, Any] | None],
     at: NDArray[np.float64],
     where: Sequence[str],
+    unknown: Unknown,
 ) -> SideArrays | None:
     """Return what the user tower reads of the context of n queries; None if it reads nothing.
 
@@ -102,6 +109,7 @@ def encoded_context(
         rows: the columns of each; None where none are given.
         at: float64 (n,) seconds, when each is asked, nan for now.
         where: the place of each in the request.
+        unknown: gets the values that the model doesn't know.
 
     Raises:
         ApiError: a column that is not one of the context, or a value that is not of its kind.
@@ -110,10 +118,10 @@ def encoded_context(
     try:
         parts = alike([row for row in rows if row is not None])
         placed = [part._replace(places=np.array(given)[part.places]) for part in parts]
-        return context.arrays(placed, at, len(rows))
+        return context.arrays(placed, at, len(rows), unknown)
     except _UNREADABLE as error:
         for place in given if len(given) > 1 else ():
-            encoded_context(context, [rows[place]], at[[place]], [where[place]])  # raises of the first
+            encoded_context(context, [rows[place]], at[[place]], [where[place]], {})  # raises of the first
         raise _refusal(error, where[given[0]]) from None
 
 

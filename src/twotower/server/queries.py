@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from twotower.core.lists import Lists
 from twotower.errors import BundleError
+from twotower.recommender.fitted_towers import Unknown
 from twotower.recommender.query_context import QueryContext
 from twotower.recommender.row_queries import RowQueries
 from twotower.server.catalogue import NO_ROWS, Rows
@@ -79,6 +80,8 @@ class EncodedUser:
         events: how many of its items are interactions since training.
         complete: whether the store said what has happened since training; else that is left out, or as it was
             when it was last read.
+        unknown: values of features and context, of all users that were encoded together, that the model
+            doesn't know.
     """
 
     vector: F32
@@ -86,6 +89,7 @@ class EncodedUser:
     asked: RowQueries
     events: int = 0
     complete: bool = True
+    unknown: Unknown = field(default_factory=dict)
 
     @property
     def known(self) -> bool:
@@ -161,17 +165,18 @@ def encoded(state: State, asked: Sequence[AskedUser], deadline: Deadline) -> lis
     """
     deadline.check()
     described = [one for one in asked if one.features]
-    features = None
+    features, unknown = None, Unknown()
     if described:
         where = [f"{one.where}.features" for one in described]
         rows = [one.features or {} for one in described]
-        features = encoded_features(state.recommender, "users", rows, where)
+        features = encoded_features(state.recommender, "users", rows, where, unknown)
     context = QueryContext(state.recommender.towers)
     around = encoded_context(
         context,
         [one.context for one in asked],
         np.array([one.at for one in asked], dtype=np.float64),  # None is nan
         [f"{one.where}.context" for one in asked],
+        unknown,
     )
     found: list[EncodedUser | None] = [None] * len(asked)
     fresh: dict[int, _Draft] = {}
@@ -200,7 +205,7 @@ def encoded(state: State, asked: Sequence[AskedUser], deadline: Deadline) -> lis
         raise ApiError(422, str(error), asked[next(iter(fresh))].where) from None
     for (place, draft), vector in zip(fresh.items(), vectors, strict=True):
         one = asked[place]
-        user = EncodedUser(vector, draft.seen, draft.asked, draft.events, one.past.complete)
+        user = EncodedUser(vector, draft.seen, draft.asked, draft.events, one.past.complete, unknown)
         found[place] = user
         if one.by_id and one.past.events and not context.timed:
             one.past.solved[:] = [(state, user)]

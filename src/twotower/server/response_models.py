@@ -8,6 +8,11 @@ from pydantic import BaseModel, Field
 
 from twotower.server.request_models import Id, Pair
 
+_UNKNOWN = (
+    "Features of which a value is not known to the model, as training lacked it or had it too rarely, each "
+    "with such a value; all of these count as the same unknown value. Left out if there are none."
+)
+
 
 class Reason(BaseModel):
     """An item of the user and what it adds to a score."""
@@ -57,6 +62,7 @@ class RecommendAnswer(_Lists):
 
     results: list[UserList]
     unknown: int = Field(description="Number of unknown items in allow and deny, which were left out.")
+    unknown_features: dict[str, Any] = Field({}, description=_UNKNOWN)
 
 
 class OneListAnswer(_Lists, UserList):
@@ -104,6 +110,7 @@ class ItemAnswer(BaseModel):
     display: dict[str, Any]
     trained: bool = Field(description="Whether the item has interactions in the training set.")
     live: bool = Field(description="Whether it was added since training.")
+    unknown_features: dict[str, Any] = Field({}, description=_UNKNOWN)
 
 
 class ItemsAnswer(BaseModel):

@@ -12,6 +12,7 @@ from fastapi import Path, Request
 from starlette.responses import Response
 
 from twotower.errors import BundleError, TwoTowerError
+from twotower.recommender.fitted_towers import Unknown
 from twotower.server.errors import ApiError, shown
 from twotower.server.inputs import Id, new_id
 from twotower.server.openapi import Json, gives, takes
@@ -121,7 +122,7 @@ async def put_item(request: Request, item_id: ItemPath) -> Json:
     deadline = service.workers.deadline()
     async with body_of(request, ItemBody, service, deadline) as body:
         columns, state = body.columns, service.state
-    name = _new_item(state, item_id, service.limits.id_length)
+    name, unknown = _new_item(state, item_id, service.limits.id_length), Unknown()
     trained = state.items.trained.ids.index.get(name)
     if trained is not None and state.recommender.items.warm[trained]:
         if columns:
@@ -133,14 +134,17 @@ async def put_item(request: Request, item_id: ItemPath) -> Json:
             )
     else:
         # refuses what can't be encoded, before it is kept
-        await service.workers.run(deadline, lambda: live_item(state, name, columns))
+        await service.workers.run(deadline, lambda: live_item(state, name, columns, unknown))
     created = state.items.row(name) is None
     await service.states.change(StoredItem(str(name), orjson.dumps(columns).decode()))
     state = service.state
     service.metrics.serving(state.version, len(state.items))
     if state.items.row(name) is None:
         raise ApiError(409, f"item {shown(name)} was removed by another request in the meantime", "item_id")
-    return Json(item_answer(state, name), 201 if created else 200)
+    answer = item_answer(state, name)
+    if unknown:
+        answer["unknown_features"] = {column: values[0] for column, values in unknown.items()}
+    return Json(answer, 201 if created else 200)
 
 
 @router.delete(

@@ -53,7 +53,7 @@ _FEW = 50
 async def recommend(request: Request) -> Json:
     """Recommend to one or many users, known or new."""
     service, results = service_of(request), list[orjson.Fragment]()
-    deadline, size, degraded = service.workers.deadline(), 0, False
+    deadline, size, degraded, unknown = service.workers.deadline(), 0, False, dict[str, Any]()
     async with body_of(request, RecommendBody, service, deadline) as body:
         state, limits = service.state, service.limits
         ranking.check_size(body.k, body.explain, limits, len(body.users))
@@ -68,6 +68,7 @@ async def recommend(request: Request) -> Json:
             asked = await with_past(state, service.events, part, limits)
             made = await _lists(service, state, asked, want, deadline)
             size, degraded = size + sum(map(len, made.texts)), degraded or bool(made.degraded)
+            unknown = made.unknown | unknown
             if size > limits.answer_bytes:
                 raise ApiError(
                     422,
@@ -76,7 +77,7 @@ async def recommend(request: Request) -> Json:
                 )
             results += map(orjson.Fragment, made.texts)
     content = {"model": state.version, "results": results, "unknown": want.unknown}
-    return _answer(content, degraded)
+    return _answer(content | ({"unknown_features": unknown} if unknown else {}), degraded)
 
 
 @router.get("/recommend/{user_id:rest}", response_class=Json, responses=gives(OneListAnswer, 404))
@@ -106,12 +107,14 @@ def _excludes(service: Service, state: State) -> bool:
 
 @dataclass
 class _Made:
-    """Lists as JSON, with the numbers of cold users, empty lists and lists made without the store."""
+    """Lists as JSON; the numbers of cold users, empty lists and lists made without the store; and features of
+    which a value is unknown, with one."""
 
     texts: list[bytes] = field(default_factory=list)
     cold: int = 0
     empty: int = 0
     degraded: int = 0
+    unknown: dict[str, Any] = field(default_factory=dict)
 
 
 async def _lists(
@@ -125,6 +128,7 @@ async def _lists(
             made.cold += not one["known"]
             made.empty += not one["items"]
             made.degraded += not user.complete
+            made.unknown = {name: values[0] for name, values in user.unknown.items()}
             made.texts.append(orjson.dumps(one))
         return made
 

@@ -17,6 +17,7 @@ import polars as pl
 from twotower.errors import BundleError, TwoTowerError, nearest
 from twotower.recommender import Recommender
 from twotower.recommender.bundle import read_bundle
+from twotower.recommender.fitted_towers import Unknown
 from twotower.server.catalogue import Catalogue, LiveItem
 from twotower.server.errors import ApiError
 from twotower.server.inputs import Id, encoded_features
@@ -259,8 +260,10 @@ def with_stored(state: State, stored: list[StoredItem]) -> State:
     return state.with_items(state.items.changed(put, gone, back))
 
 
-def live_item(state: State, name: Id, columns: dict[str, Any]) -> LiveItem:
+def live_item(state: State, name: Id, columns: dict[str, Any], unknown: Unknown | None = None) -> LiveItem:
     """Return an item from its columns: features, and what is displayed.
+
+    Values of features that the model doesn't know are added to ``unknown``.
 
     Raises:
         ApiError: a column that there is not, or a value that is not of its kind.
@@ -276,7 +279,9 @@ def live_item(state: State, name: Id, columns: dict[str, Any]) -> LiveItem:
                 f"columns.{column}",
             )
     features = {key: value for key, value in columns.items() if key in schema.items}
-    arrays = encoded_features(recommender, "items", [features], ["columns"])
+    arrays = encoded_features(
+        recommender, "items", [features], ["columns"], {} if unknown is None else unknown
+    )
     try:
         (vector,) = recommender.towers.vectors(arrays, "items")
     except TwoTowerError as error:
