@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from twotower.errors import ConfigError, DataError
 from twotower.retrieval import exact_top_k
+from twotower.retrieval.exact import turned
 
 
 def by_sorting(users, items, k, seen_sets=None, allowed=None):
@@ -47,8 +48,9 @@ def small_integers(rng, *shape):
     with_seen=st.booleans(),
     allow=st.sampled_from(["all", "mask", "rows"]),
     deny=st.sampled_from(["none", "mask", "rows"]),
+    tiles=st.booleans(),
 )
-def test_is_what_sorting_gives(seed, n_users, n_items, width, k, with_seen, allow, deny):
+def test_is_what_sorting_gives(seed, n_users, n_items, width, k, with_seen, allow, deny, tiles):
     rng = np.random.default_rng(seed)
     users, items = small_integers(rng, n_users, width), small_integers(rng, n_items, width)
     seen_sets = [list(rng.integers(n_items, size=rng.integers(20))) for _ in users] if with_seen else None
@@ -64,6 +66,7 @@ def test_is_what_sorting_gives(seed, n_users, n_items, width, k, with_seen, allo
         seen=None if seen_sets is None else as_seen(seen_sets),
         allow={"all": None, "mask": mask, "rows": rng.permutation(np.flatnonzero(mask))}[allow],
         deny={"none": None, "mask": barred, "rows": rng.permutation(np.flatnonzero(barred))}[deny],
+        tiles=turned(items) if tiles else None,
     )
     found, scores = by_sorting(users, items, k, seen_sets, allowed)
     npt.assert_array_equal(result.items, found)
@@ -99,13 +102,16 @@ def test_a_user_alone_gets_the_same_bits_as_in_a_batch(width):
 
 @pytest.mark.parametrize("width", [1, 7, 8, 64, 66])
 @pytest.mark.parametrize("n_users", [1, 2, 3, 16, 17, 300])
-def test_both_ways_to_score_a_tile_give_the_same_bits(width, n_users):
+def test_every_way_to_score_a_tile_gives_the_same_bits(width, n_users):
     rng = np.random.default_rng(1)
     users = rng.normal(size=(n_users, width)).astype(np.float32)
     items = rng.normal(size=(200, width)).astype(np.float32)
-    batch = exact_top_k(users, items, 200)
+    batch, tiles = exact_top_k(users, items, 200), turned(items)
     for u in range(0, n_users, 29):
-        npt.assert_array_equal(exact_top_k(users[u : u + 1], items, 200).scores[0], batch.scores[u])
+        for kept in (None, tiles):
+            alone = exact_top_k(users[u : u + 1], items, 200, tiles=kept)
+            npt.assert_array_equal(alone.scores[0], batch.scores[u])
+            npt.assert_array_equal(alone.items[0], batch.items[u])
     # The sum of a score, written out: a product and its sum are rounded once, column after column.
     for u, i in ((0, 0), (n_users - 1, 3)):
         total = np.float32(0)
@@ -183,3 +189,10 @@ def test_arguments_that_do_not_fit_are_refused():
         exact_top_k(users, items, 1, deny=[3])
     with pytest.raises(DataError, match="integers"):
         exact_top_k(users, items, 1, allow=[0.5])
+
+
+def test_tiles_of_other_items_are_refused():
+    users, items = np.ones((1, 3), np.float32), np.ones((100, 3), np.float32)
+    for other in (turned(np.ones((64, 3), np.float32)), turned(np.ones((100, 9), np.float32))):
+        with pytest.raises(ValueError, match="tiles must be those of the items"):
+            exact_top_k(users, items, 5, tiles=other)

@@ -98,7 +98,10 @@ EVENT = {"id": "a", "user_id": 1003, "item_id": 501}
         (
             b'{"users": [{"user": 1003, "item": [1]}]}',
             422,
-            ["there is no 'item' here; there are user, features, history, labels, times, context, at, id, items"],
+            [
+                "there is no 'item' here; there are user, features, history, labels, times, context, at, id, "
+                "items"
+            ],
         ),
         (b'{"users": [1003], "filters": {"year": null}}', 422, ["filters.year"]),
         (b'{"users": [{"features": {"groop": 1}}]}', 422, ["group"]),

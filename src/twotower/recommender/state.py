@@ -30,11 +30,14 @@ from twotower.recommender.parts import Catalogue, EntityVectors, Interactions, T
 from twotower.recommender.query_encoder import QueryEncoder
 from twotower.recommender.read_histories import ReadHistories
 from twotower.retrieval import Candidates, Index, exact_top_k
+from twotower.retrieval.exact import turned
 from twotower.targets.positive import PositiveRule
 from twotower.targets.target import Target
 from twotower.towers import TwoTowerModel
 from twotower.towers.fold_in import FoldIn, FoldInSettings
 
+_FEW = 8
+"""Users for whom a search is quicker if the items' tiles were turned before."""
 _NOT_FOR_LISTS = (
     "this model was trained to predict the label (objective {name!r}), not to rank, and its lists are often "
     "worse than the popular items; to recommend, train with objective.name = '{ranker}', the default"
@@ -162,7 +165,8 @@ class RecommenderState:
         check_process()
         if self.index is not None:
             return self.index.search(vectors, k, seen=seen, allow=allow, deny=deny)
-        return exact_top_k(vectors, self.items.vectors, k, seen=seen, allow=allow, deny=deny)
+        tiles = self._tiles if len(vectors) <= _FEW else None
+        return exact_top_k(vectors, self.items.vectors, k, seen=seen, allow=allow, deny=deny, tiles=tiles)
 
     def directions(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return what `similar_items` and `similar_users` compare: vectors (n, dim) of items or users without
@@ -246,6 +250,11 @@ class RecommenderState:
     def item_directions(self) -> NDArray[np.float32]:
         """The `directions` of the items."""
         return self.directions(self.items.vectors)
+
+    @cached_property
+    def _tiles(self) -> NDArray[np.float32] | None:
+        """The items' vectors as a search for one user reads them fastest."""
+        return turned(self.items.vectors)
 
     @cached_property
     def _user_directions(self) -> NDArray[np.float32]:

@@ -25,6 +25,8 @@ from twotower.retrieval.filters import candidate_rows
 
 _ALONE = 16  # up to here threads cost more to start than they save on a catalogue of ten thousand items
 _KEYS = 1 << 22  # of a block's best so far, at most: 32 MiB a thread
+_TURNED = 1 << 23  # numbers of the items: 32 MiB
+_NO_TILES = np.zeros((0, 0, kernels.TILE), dtype=np.float32)
 
 
 def exact_top_k(
@@ -35,6 +37,7 @@ def exact_top_k(
     seen: AnyLists | None = None,
     allow: ArrayLike | None = None,
     deny: ArrayLike | None = None,
+    tiles: NDArray[np.float32] | None = None,
 ) -> Candidates:
     """Find each user's k items of highest score ``users[u] . items[i]`` among the candidates.
 
@@ -45,6 +48,7 @@ def exact_top_k(
             (n,).
         allow, deny: the items that may be given to anyone, and those that may not: a mask (n_items,) bool, or
             item rows, in any order. None allows all and denies none.
+        tiles: `turned` of the items, with which one or two users are answered several times as fast.
 
     Returns:
         Best first. An item whose score is NaN is never given.
@@ -61,8 +65,18 @@ def exact_top_k(
             f"users and items must be matrices of one width; got shapes {users.shape} and {items.shape}."
         )
     n_users, n_items = users.shape[0], items.shape[0]
+    if tiles is not None and tiles.shape != kernels.turned_shape(n_items, items.shape[1]):
+        raise ValueError(f"tiles must be those of the items; got shape {tiles.shape} for {items.shape}.")
     lists = Lists.check("`seen`", seen, n_users, n_items)
-    return scan(users, items, k, lists, candidate_rows(allow, deny, n_items))
+    return scan(users, items, k, lists, candidate_rows(allow, deny, n_items), tiles)
+
+
+def turned(items: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    """Return items (n_items, dim) as `exact_top_k` reads them fastest; None if they have over 32 MiB."""
+    if items.size > _TURNED:
+        return None
+    tiles: NDArray[np.float32] = kernels.turned_tiles(np.ascontiguousarray(items, np.float32))
+    return tiles
 
 
 def check_k(k: int) -> None:
@@ -77,16 +91,18 @@ def scan(
     k: int,
     seen: Lists,
     rows: NDArray[np.int32] | None,
+    tiles: NDArray[np.float32] | None = None,
 ) -> Candidates:
     """Do as `exact_top_k` with checked arguments: contiguous, candidates ascending, None for all."""
     top = Candidates.empty(users.shape[0], k)
     if items.shape[0] == 0 or (rows is not None and rows.size == 0):
         return top
     n = items.shape[0] if rows is None else rows.size
+    panels = _NO_TILES if tiles is None else tiles
     most = max(1, min(kernels.BLOCK, _KEYS // (2 * min(k, n) + kernels.TILE)))
 
     def work(first: int, last: int) -> None:
-        kernels.top_of_block(users, items, rows, *seen.arrays, first, last, top.items, top.scores)
+        kernels.top_of_block(users, items, rows, panels, *seen.arrays, first, last, top.items, top.scores)
 
     share(work, users.shape[0], most)
     return top

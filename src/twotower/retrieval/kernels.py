@@ -4,7 +4,8 @@ A score is the sum of its products in the order of the columns, one fused multip
 whoever is asked beside it. No library's matrix product promises that: theirs sum in an order that depends on
 the shape. Here two loops keep it. For many users a tile of items is turned on its side, and one instruction
 adds a product to the sums of several items (`_score_panel`); for one or two users that is not worth the
-turning, and several sums run beside each other (`_score_rows`). Both give the same bits.
+turning, and several sums run beside each other (`_score_rows`), unless turned tiles were kept. Both give the
+same bits.
 
 A score and its item travel as one whole number, larger for a higher score and, of equal scores, for the lower
 item. So ties cost nothing, and the best k are the k largest numbers.
@@ -30,12 +31,12 @@ _ROWS = np.uint64(0xFFFFFFFF)
 
 @njit(cache=True, nogil=True, fastmath=_SUM)
 def top_of_block(  # type: ignore[no-untyped-def]
-    users, items, rows, indptr, barred_item, first, last, found, scores
+    users, items, rows, panels, indptr, barred_item, first, last, found, scores
 ):
     """Fill ``first:last`` of ``found`` and ``scores``, (n_users, k), with the best of the candidates.
 
-    ``rows`` (n,) are the candidates, ascending; None is every item. ``barred_item[indptr[u]:indptr[u + 1]]``
-    are barred to user ``u``.
+    ``rows`` (n,) are the candidates, ascending; None is every item. ``panels`` are the tiles of every item
+    from `turned_tiles`, or none. ``barred_item[indptr[u]:indptr[u + 1]]`` are barred to user ``u``.
     """
     n_items, width = items.shape
     n = n_items if rows is None else rows.shape[0]
@@ -43,7 +44,8 @@ def top_of_block(  # type: ignore[no-untyped-def]
     if k == 0:
         return
     count = last - first
-    turned = count > _FEW
+    kept = rows is None and panels.shape[0] > 0
+    turned = kept or count > _FEW
     barred = _barred_bits(indptr, barred_item, first, last, n_items)
     keys = np.empty((count, min(2 * k, n) + TILE), dtype=np.uint64)
     size = np.zeros(count, dtype=np.int64)
@@ -51,7 +53,7 @@ def top_of_block(  # type: ignore[no-untyped-def]
     full = np.zeros(count, dtype=np.bool_)  # whether it ever was
     tile_rows = np.empty(TILE, dtype=np.int64)
     tile = np.empty(TILE, dtype=np.float32)
-    padded = (width + _COLUMNS - 1) // _COLUMNS * _COLUMNS
+    padded = _padded(width)
     panel = np.zeros((padded if turned else 0, TILE), dtype=np.float32)
     wide = np.zeros((count if turned else 0, padded), dtype=np.float32)
     if turned:
@@ -62,7 +64,9 @@ def top_of_block(  # type: ignore[no-untyped-def]
         for j in range(TILE):  # past the end the last candidate is scored again, and not looked at
             at = min(start + j, n - 1)
             tile_rows[j] = at if rows is None else rows[at]
-        if turned:
+        if kept:
+            panel = panels[start // TILE]
+        elif turned:
             _turn(items, tile_rows, panel)
         for u in range(count):
             if turned:
@@ -77,6 +81,30 @@ def top_of_block(  # type: ignore[no-untyped-def]
         if size[u] > k:
             _cut(keys[u], size[u], k)
         _write_best(keys[u], min(size[u], k), found[first + u], scores[first + u])
+
+
+@njit(cache=True, nogil=True)
+def turned_tiles(items):  # type: ignore[no-untyped-def]
+    """Return tiles of items turned on their sides, (tiles, width or a few more, TILE); the last is padded."""
+    n, width = items.shape
+    panels = np.zeros(turned_shape(n, width), dtype=np.float32)
+    rows = np.empty(TILE, dtype=np.int64)
+    for tile in range(panels.shape[0]):
+        for j in range(TILE):
+            rows[j] = min(tile * TILE + j, n - 1)
+        _turn(items, rows, panels[tile])
+    return panels
+
+
+@njit(cache=True, nogil=True)
+def turned_shape(n, width):  # type: ignore[no-untyped-def]
+    """Return the shape of `turned_tiles` of n items."""
+    return (n + TILE - 1) // TILE, _padded(width), TILE
+
+
+@njit(cache=True, nogil=True)
+def _padded(width):  # type: ignore[no-untyped-def]
+    return (width + _COLUMNS - 1) // _COLUMNS * _COLUMNS
 
 
 @njit(cache=True, nogil=True, fastmath=_SUM)
