@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from numbers import Integral
 from typing import Any, TypeVar, get_args
 
@@ -87,13 +87,13 @@ class Settings:
 
     def with_choice(self, choice: Choice) -> Settings:
         """Return the settings with what validation has chosen."""
-        fields = type(self.objective).model_fields
-        chosen = {"regularisation": choice.regularisation, "hard_weight": choice.hard_weight}
-        return replace(
-            self,
-            model=self.model.model_copy(update={"dim": choice.dim}),
-            objective=self.objective.model_copy(update={k: v for k, v in chosen.items() if k in fields}),
-        )
+        chosen = asdict(choice)
+
+        def with_chosen(section: _Section) -> _Section:
+            fields = type(section).model_fields
+            return section.model_copy(update={k: v for k, v in chosen.items() if k in fields})
+
+        return replace(self, model=with_chosen(self.model), objective=with_chosen(self.objective))
 
     def params(self) -> dict[str, Any]:
         """Return the keyword arguments that `of` makes these settings from."""

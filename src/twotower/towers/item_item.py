@@ -27,6 +27,10 @@ class ItemItemConfig(ModelConfig):
     worse. At most the number of items and 2: scores are then those of the whole item-item matrix."""
     max_dim: Annotated[int, Field(ge=4)] = 2048
     """Largest length that ``dim = "auto"`` may choose."""
+    popularity: Literal["auto"] | Annotated[float, Field(ge=-1, le=1)] = "auto"
+    """Scores of an item are multiplied by its popularity (a weighted count of its users, 1 on average) to this
+    power: below 0, popular items are recommended less. ``auto``: 0, or -0.15 or -0.3 where the validation
+    metric is higher."""
 
     auto_dim: ClassVar[int] = 512
     searched: ClassVar[Mapping[str, Any]] = {"dim": [128, 256, 512]}
@@ -35,6 +39,11 @@ class ItemItemConfig(ModelConfig):
     def n_members(self) -> int:
         """Number of members; one unless set."""
         return 1 if self.ensemble_size == "auto" else self.ensemble_size
+
+    @property
+    def exponent(self) -> float:
+        """The exponent of popularity; 0 unless set."""
+        return 0.0 if self.popularity == "auto" else self.popularity
 
     @model_validator(mode="after")
     def _one_member(self) -> Self:

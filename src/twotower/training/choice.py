@@ -14,13 +14,16 @@ class Choice:
         regularisation: of the vectors.
         hard_weight: weight of hard negatives; 0 for none.
         why: what they were chosen by.
+        popularity: exponent of an item's popularity that its scores are multiplied by; 0 for none.
     """
 
     dim: int
     regularisation: float
     hard_weight: float
     why: str
+    popularity: float = 0.0
 
     def __str__(self) -> str:
         hard = f", hard negatives of weight {self.hard_weight:g}" if self.hard_weight else ""
-        return f"chose dim {self.dim}, regularisation {self.regularisation:.2g}{hard} ({self.why})"
+        lean = f", popularity {self.popularity:g}" if self.popularity else ""
+        return f"chose dim {self.dim}, regularisation {self.regularisation:.2g}{hard}{lean} ({self.why})"

@@ -32,15 +32,20 @@ def grades(seed: int = 0, n_items: int = N_ITEMS) -> np.ndarray:
     return np.where(had, rng.uniform(0.2, 1.0, had.shape), 0.0).astype(np.float32)
 
 
+def weighted(X: np.ndarray) -> np.ndarray:
+    """Rows times the root of the user's weight, 1 / sqrt(sum of grades)."""
+    X = X.astype(np.float64)
+    return X / np.maximum(X.sum(axis=1, keepdims=True), 1e-30) ** 0.25
+
+
 def ridges(X: np.ndarray, strength: float) -> np.ndarray:
-    squares = np.square(X.astype(np.float64)).sum(axis=0)
+    squares = np.square(weighted(X)).sum(axis=0)
     return strength * np.sqrt(squares * squares.mean())
 
 
 def textbook(X: np.ndarray, strength: float) -> np.ndarray:
     """Each column by itself: the ridge regression of an item on all others."""
-    X = X.astype(np.float64)
-    B, ridge = np.zeros((X.shape[1], X.shape[1])), ridges(X, strength)
+    B, ridge, X = np.zeros((X.shape[1], X.shape[1])), ridges(X, strength), weighted(X)
     for j in range(X.shape[1]):
         others = np.delete(np.arange(X.shape[1]), j)
         A = X[:, others]
@@ -58,7 +63,7 @@ def test_the_matrix_is_a_ridge_regression_of_each_item_on_all_others(
     X, expected = grades(), textbook(grades(), strength)
     made = ItemMatrix.of(csr_array(X), N_ITEMS + 3, seed=0)
     assert isinstance(made, WholeMatrix)
-    npt.assert_allclose(made.weights(strength), expected, atol=2e-5 if single else 1e-10)
+    npt.assert_allclose(made.weights(strength), expected, atol=2e-5 if single else 1e-6)
     left, right = made.factors(strength)
     assert left.shape == right.shape == (N_ITEMS, N_ITEMS + 3)
     npt.assert_allclose(left @ right.T, expected, atol=5e-5)
@@ -66,10 +71,12 @@ def test_the_matrix_is_a_ridge_regression_of_each_item_on_all_others(
 
 def test_narrow_factors_are_the_best_of_their_width_for_the_users_scores() -> None:
     X, k = grades(), 5
-    scores = X @ textbook(X, 1.0)
+    scores = weighted(X) @ textbook(X, 1.0)
     left, right = WholeMatrix(csr_array(X), k, seed=0).factors(1.0)
     U, S, V = np.linalg.svd(scores)
-    npt.assert_allclose(X @ left @ right.T, (U[:, :k] * S[:k]) @ V[:k], atol=1e-3)  # Eckart and Young
+    npt.assert_allclose(
+        weighted(X) @ left @ right.T, (U[:, :k] * S[:k]) @ V[:k], atol=1e-3
+    )  # Eckart and Young
 
 
 def test_of_all_eigenvectors_the_spectral_factors_are_exact_but_for_the_diagonal() -> None:
@@ -83,7 +90,7 @@ def test_spectral_factors_of_some_eigenvectors() -> None:
     """Against the definition, with the inverse of a Gramian that has the first eigenvectors alone."""
     X, k = grades(), 4
     r = ridges(X, 2.0)
-    values, Q = np.linalg.eigh(np.diag(r**-0.5) @ (X.T.astype(np.float64) @ X) @ np.diag(r**-0.5))
+    values, Q = np.linalg.eigh(np.diag(r**-0.5) @ (weighted(X).T @ weighted(X)) @ np.diag(r**-0.5))
     Q, values = Q[:, -k:], values[-k:]
     P = np.diag(r**-0.5) @ np.linalg.inv(np.eye(N_ITEMS) + (Q * values) @ Q.T) @ np.diag(r**-0.5)
     expected = -P / np.diag(P)
@@ -194,14 +201,17 @@ def test_validation_chooses_width_and_ridge_and_a_refit_takes_them() -> None:
     given = {"kind": "item_item", "objective": "all_pairs", "threads": 1}
     model = tt.TwoTower(**given).fit(data.as_train(), progress=False, callbacks=[told])
     (line,) = told.lines
-    found = re.fullmatch(r"chose dim (\d+), regularisation ([\d.e-]+) \(dims .*42 0\.\d{4}\)", line)
+    found = re.fullmatch(
+        r"chose dim (\d+), regularisation ([\d.e-]+)(?:, popularity ([-\d.]+))? \(dims .*42 0\.\d{4}\)", line
+    )
     assert found is not None, line
     dim, regularisation = model.model.dim, model.training.objective.regularisation
     assert dim == int(found[1])
     assert dim in (42, 64)
     npt.assert_allclose(regularisation, float(found[2]), rtol=0.05)
     assert [one["phase"] for one in model.history] == ["train", "refit"]
-    again = fitted(data, dim=dim, regularisation=regularisation)
+    assert model.model.config.popularity == float(found[3] or 0)
+    again = fitted(data, dim=dim, regularisation=regularisation, popularity=model.model.config.popularity)
     npt.assert_allclose(again.catalogue.items.vectors, model.catalogue.items.vectors, atol=1e-6)
 
 
@@ -209,9 +219,10 @@ def best_of(worth: Any, widths: list[int], *, along: bool = True) -> tuple[int, 
     """The choice for a metric of (width, regularisation), and the widths that were solved for."""
     solved: list[int] = []
     search = Search[int](
-        lambda dim: solved.append(dim) or dim, lambda _, regularisation, dim: worth(dim, regularisation)
+        lambda dim: solved.append(dim) or dim,
+        lambda _, regularisation, popularity, dim: worth(dim, regularisation),
     )
-    found = search.choose(widths, 0.33, along=along)
+    found = search.choose(widths, 0.33, along=along, lean=False)
     return found.dim, found.regularisation, solved
 
 
@@ -230,10 +241,32 @@ def test_the_search_goes_wider_as_long_as_it_gains_and_narrower_as_long_as_it_co
     assert best_of(lambda dim, _: 1.0 - 1.0 / dim, [64], along=False) == (64, 0.33, [64])
 
 
+@pytest.mark.parametrize("best", [0.0, -0.15, -0.3])
+def test_the_search_takes_popularity_away_as_long_as_that_gains(best: float) -> None:
+    search = Search[int](lambda dim: dim, lambda dim, ridge, exponent, width: 1.0 - (exponent - best) ** 2)
+    found = search.choose([64], 0.33, along=False, lean=True)
+    assert found.popularity == best
+    assert ("popularity" in str(found)) == (best != 0.0)
+
+
+def test_popularity_to_a_power_multiplies_the_scores_of_an_item() -> None:
+    X = grades()
+    Y = (X > 0).astype(np.float64)
+    plain, less = (
+        fitted(tables(X, labelled=False), dim=N_ITEMS + 2, regularisation=2.0 / UNIT, popularity=power)
+        for power in (0.0, -0.5)
+    )
+    squares = np.square(weighted(Y)).sum(axis=0)
+    ids = pl.Series(range(N_ITEMS))
+    V, W = (one.catalogue.items.vectors[one.catalogue.items.rows(ids)] for one in (plain, less))
+    power = (squares / squares.mean())[:, None] ** -0.5
+    npt.assert_allclose(W[:, :N_ITEMS], V[:, :N_ITEMS] * power, atol=1e-5)
+
+
 def test_widths_end_where_the_matrix_is_whole_or_takes_too_long() -> None:
     assert widths_for(1000, 300, 2048) == [64, 128, 256, 302]
     assert widths_for(1000, 300, 100) == [64, 100]
-    assert widths_for(5_000_000, 100_000, 2048) == [64, 128, 256, 512]
+    assert widths_for(10_000_000, 100_000, 2048) == [64, 128, 256, 512]
 
 
 def test_the_training_loss_is_that_of_every_pair_predicted_from_the_others() -> None:

@@ -1,7 +1,7 @@
 """`Ease`: towers of kind ``item_item`` fitted in closed form, in one epoch.
 
-The strength of the ridge is `UNIT` times the regularisation, see `ItemMatrix`; it and the width are chosen on
-the validation set (`item_item_search`).
+The strength of the ridge is `UNIT` times the regularisation, see `ItemMatrix`; it, the width and what
+popularity counts are chosen on the validation set (`item_item_search`).
 
 The vectors of items without training interactions, in histories and as candidates, are ridge regressions of
 the others' on their features (`FeatureRidge`); so is the vector of a user of whom nothing but features is
@@ -35,6 +35,8 @@ from twotower.training.trainer import Start, TrainingTask, Worth
 
 UNIT = 24.0
 """Strength of the ridge at a regularisation of 1."""
+RAREST = 1e-6
+"""Popularity that items with less count as having."""
 
 
 class EaseConfig(TrainingConfig):
@@ -103,8 +105,9 @@ class Ease(Solver):
         cls, model: ModelConfig, objective: ObjectiveConfig, first: TrainingTask, start: Start, worth: Worth
     ) -> Choice | None:
         """Choose the width and the ridge; see `Trainer`."""
-        along = objective.regularisation == "auto"
-        if not along and model.dim != "auto":
+        assert isinstance(model, ItemItemUsers.Config)
+        along, lean = objective.regularisation == "auto", model.popularity == "auto"
+        if not along and not lean and model.dim != "auto":
             return None
         given = objective.settled(solved=True).regularisation
 
@@ -114,9 +117,9 @@ class Ease(Solver):
             assert isinstance(trainer, Ease)
             return trainer
 
-        def measure(trainer: Ease, regularisation: float, dim: int) -> float:
+        def measure(trainer: Ease, regularisation: float, popularity: float, dim: int) -> float:
             try:
-                trainer.fit(regularisation, dim)
+                trainer.fit(regularisation, popularity, dim)
             except np.linalg.LinAlgError:  # too small for the precision
                 return -math.inf
             return worth(trainer.task.model)
@@ -124,7 +127,8 @@ class Ease(Solver):
         widths = [model.length]
         if model.dim == "auto":
             widths = widths_for(len(first.pairs), first.items.rows, model.max_dim)
-        return Search(begin, measure).choose(widths, float(given), along=along)
+        search = Search(begin, measure, model.exponent)
+        return search.choose(widths, float(given), along=along, lean=lean)
 
     def advice(self, rate: float) -> str:
         """Return what helps if a loss is not finite."""
@@ -139,15 +143,17 @@ class Ease(Solver):
         if self.solved is None:
             regularisation = self.task.settings.regularisation
             assert regularisation != "auto"
-            self.solved = self._loss(*self.fit(regularisation, model.dim))
+            assert isinstance(model.config, ItemItemUsers.Config)
+            self.solved = self._loss(*self.fit(regularisation, model.config.exponent, model.dim))
         return self.solved
 
     @torch.no_grad()
-    def fit(self, regularisation: float, dim: int) -> tuple[F32, F32, F32]:
+    def fit(self, regularisation: float, popularity: float, dim: int) -> tuple[F32, F32, F32]:
         """Solve for the model with some regularisation and the first columns alone, and set its weights.
 
         Args:
             regularisation: as in the settings.
+            popularity: as in the settings.
             dim: length of vectors of which those of the model may be longer; the rest is 0.
 
         Returns:
@@ -157,6 +163,7 @@ class Ease(Solver):
         assert isinstance(model.users, ItemItemUsers)
         assert isinstance(model.items, LinearTower)
         left, right = self.matrix.factors(UNIT * regularisation)
+        right *= (np.maximum(self.matrix.popularity, RAREST) ** popularity)[:, None].astype(np.float32)
         for factor in (left, right):
             factor[:, dim - 2 :] = 0.0
         users = self.matrix.matrix @ left  # (n_users, width - 1)

@@ -1,4 +1,4 @@
-"""Choose the width and the ridge of `Ease` on the validation set.
+"""Choose the width, the ridge and the part of popularity of `Ease` on the validation set.
 
 The factors of a width begin with those of half of it, so all smaller widths are judged by one solution, and
 larger ones are solved for only as long as they gain. On sparse data what an item-item matrix knows is of high
@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from twotower.training.choice import Choice
-from twotower.training.closed_form.choosing import GAIN
+from twotower.training.closed_form.choosing import GAIN, LEAST
 
 T = TypeVar("T")
 
@@ -22,8 +22,10 @@ WIDTHS = (64, 128, 256, 512, 1024, 2048)
 """Widths to choose from."""
 FIRST = 512
 """The width that is solved for first."""
-SECONDS = 60.0
+SECONDS = 150.0
 """Widths above the first are considered that take less to solve for, estimated for one core."""
+LEANS = (-0.15, -0.3)
+"""Exponents of popularity to try, each as long as the one before is better."""
 _MOST_MOVES = 8
 
 
@@ -53,27 +55,36 @@ class Search(Generic[T]):
 
     Args:
         begin: makes what is to be measured for a width.
-        measure: the validation metric of that at a regularisation, with vectors cut to a width; higher is
-            better.
+        measure: the validation metric of that at a regularisation and an exponent of popularity, with vectors
+            cut to a width; higher is better.
+        popularity: the exponent to start from.
     """
 
-    def __init__(self, begin: Callable[[int], T], measure: Callable[[T, float, int], float]) -> None:
-        self.begin, self._measure = begin, measure
+    def __init__(
+        self,
+        begin: Callable[[int], T],
+        measure: Callable[[T, float, float, int], float],
+        popularity: float = 0.0,
+    ) -> None:
+        self.begin, self._measure, self.popularity = begin, measure, popularity
         self.tried: dict[int, float] = {}  # width -> the best found
 
-    def choose(self, widths: Sequence[int], regularisation: float, *, along: bool) -> Choice:
+    def choose(self, widths: Sequence[int], regularisation: float, *, along: bool, lean: bool) -> Choice:
         """Choose settings.
 
         Args:
             widths: to choose from, ascending.
             regularisation: to start from.
             along: whether another one may be chosen.
+            lean: whether another exponent of popularity may be.
         """
         dim = max((width for width in widths if width <= FIRST), default=widths[0])
         trainer = self.begin(dim)
         worth = self.measure(trainer, regularisation, dim)
         if along:
             worth, regularisation = self._along(trainer, dim, worth, regularisation)
+        if lean:
+            worth = self._leant(trainer, dim, worth, regularisation)
         narrower = [width for width in widths if width < dim]
         for wider in [width for width in widths if width > dim]:
             other = self.begin(wider)
@@ -89,13 +100,24 @@ class Search(Generic[T]):
                 break
             dim, worth = width, found
         said = ", ".join(f"{width} {metric:.4f}" for width, metric in sorted(self.tried.items()))
-        return Choice(dim, regularisation, 0.0, f"dims {said}")
+        return Choice(dim, regularisation, 0.0, f"dims {said}", self.popularity)
 
     def measure(self, trainer: T, regularisation: float, dim: int) -> float:
         """Return the metric, and keep the best of a width."""
-        found = self._measure(trainer, regularisation, dim)
+        found = self._measure(trainer, regularisation, self.popularity, dim)
         self.tried[dim] = max(found, self.tried.get(dim, 0.0))
         return found
+
+    def _leant(self, trainer: T, dim: int, worth: float, regularisation: float) -> float:
+        """Take the exponents of popularity in turn, as long as the metric rises; return the metric."""
+        for exponent in LEANS:
+            before, self.popularity = self.popularity, exponent
+            found = self.measure(trainer, regularisation, dim)
+            if found < worth * (1 + LEAST):
+                self.popularity = before
+                break
+            worth = found
+        return worth
 
     def _along(self, trainer: T, dim: int, worth: float, regularisation: float) -> tuple[float, float]:
         """Follow the regularisation by factors of 2 down, or else up, as long as the metric rises.

@@ -1,16 +1,18 @@
 """`ItemMatrix`: the item-item matrix of EASE as two narrow factors, for any ridge.
 
-    minimise  |X - X B|^2 + sum_i ridge_i |B_i|^2   with a diagonal of B of 0,
+    minimise  sum_u w_u |X_u - X_u B|^2 + sum_i ridge_i |B_i|^2   with a diagonal of B of 0,
 
 where X has the users' grades of items (Steck, "Embarrassingly Shallow Autoencoders for Sparse Data", WWW
-2019). The ridge of an item grows with the root of its column's sum of squares, so that an item with much data
-is shrunk less in relation to it. Users' scores are ``X B``, and ``B`` becomes ``left right'``:
+2019). A user's weight ``w_u`` is one divided by the root of its sum of grades: each pair of items that it has
+says less the more it has, and without weights the few users with most would decide. The ridge of an item
+grows with the root of its column's weighted sum of squares, so that an item with much data is shrunk less in
+relation to it. Users' scores are ``X B``, and ``B`` becomes ``left right'``:
 
 - `WholeMatrix` solves for B, and keeps the directions in which the users' scores vary most: with V the first
-  eigenvectors of ``(X B)'(X B)``, ``left = B V`` and ``right = V`` are the best factors of ``X B`` of their
-  width (reduced-rank regression). As wide as there are items, they are B itself.
-- `SpectralMatrix` never makes a matrix of items x items. With r the ridge and ``(X r^-1/2)'(X r^-1/2) = Q S
-  Q'``, the inverse that EASE needs is ``P = r^-1/2 (I - Q (S / (1 + S)) Q') r^-1/2``: of the first
+  eigenvectors of ``(X B)' w (X B)``, ``left = B V`` and ``right = V`` are the best factors of the weighted
+  ``X B`` of their width (reduced-rank regression). As wide as there are items, they are B itself.
+- `SpectralMatrix` never makes a matrix of items x items. With r the ridge and ``(X r^-1/2)' w (X r^-1/2) = Q
+  S Q'``, the inverse that EASE needs is ``P = r^-1/2 (I - Q (S / (1 + S)) Q') r^-1/2``: of the first
   eigenvectors alone, all but its diagonal is a product of two factors. They are found by randomised subspace
   iteration (Halko, Martinsson, Tropp 2011), once for all ridges.
 """
@@ -46,14 +48,22 @@ class ItemMatrix(ABC):
         seed: of the random start of subspaces.
 
     Attributes:
+        weighted: ``matrix`` with each row times the root of the user's weight.
+        popularity: float64 (n_items,), each column's weighted sum of squares, 1 on average.
         unit: float64 (n_items,), the ridge of each item at strength 1.
     """
 
     def __init__(self, matrix: csr_array, width: int, seed: int) -> None:
         self.matrix, self.width, self.seed = matrix, width, seed
-        self.by_item = csr_array(matrix.T)
-        squares = np.bincount(matrix.indices, np.square(matrix.data, dtype=np.float64), matrix.shape[1])
-        self.unit = np.sqrt(np.maximum(squares, np.finfo(np.float32).tiny) * max(squares.mean(), 1e-30))
+        total = np.asarray(matrix.sum(axis=1), np.float64)
+        root = np.maximum(total, np.finfo(np.float32).tiny) ** -0.25
+        self.weighted = csr_array(diags_array(root) @ matrix).astype(np.float32)
+        self.by_item = csr_array(self.weighted.T)
+        squares = np.square(self.weighted.data, dtype=np.float64)
+        squares = np.bincount(self.weighted.indices, squares, matrix.shape[1])
+        mean = max(squares.mean(), 1e-30)
+        self.popularity = np.maximum(squares, np.finfo(np.float32).tiny) / mean
+        self.unit = np.sqrt(self.popularity) * mean
 
     @classmethod
     def of(cls, matrix: csr_array, width: int, seed: int) -> ItemMatrix:
@@ -105,13 +115,13 @@ class WholeMatrix(ItemMatrix):
     def __init__(self, matrix: csr_array, width: int, seed: int) -> None:
         super().__init__(matrix, width, seed)
         dtype = np.float32 if matrix.shape[1] >= SINGLE_FROM else np.float64
-        self.gram = (self.by_item.astype(dtype) @ matrix.astype(dtype)).toarray()  # (n_items, n_items)
+        self.gram = (self.by_item.astype(dtype) @ self.weighted.astype(dtype)).toarray()  # (n_items, n_items)
 
     def factors(self, strength: float) -> tuple[F32, F32]:
         """Return the factors; see `ItemMatrix`."""
         whole = self.weights(strength).astype(np.float32, copy=False)
         _, right = self._leading(
-            lambda x: self.matrix @ (whole @ x),
+            lambda x: self.weighted @ (whole @ x),
             lambda y: whole.T @ (self.by_item @ y),
             min(self.width, len(whole)),
         )
@@ -130,7 +140,7 @@ class SpectralMatrix(ItemMatrix):
     def __init__(self, matrix: csr_array, width: int, seed: int) -> None:
         super().__init__(matrix, width, seed)
         self.scale = (1.0 / np.sqrt(self.unit)).astype(np.float32)  # r^-1/2 at strength 1
-        scaled = csr_array(matrix @ diags_array(self.scale))
+        scaled = csr_array(self.weighted @ diags_array(self.scale))
         back = csr_array(scaled.T)
         self.values, self.vectors = self._leading(
             lambda x: scaled @ x, lambda y: back @ y, min(width, *matrix.shape)
