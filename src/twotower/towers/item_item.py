@@ -28,9 +28,9 @@ class ItemItemConfig(ModelConfig):
     max_dim: Annotated[int, Field(ge=4)] = 2048
     """Largest length that ``dim = "auto"`` may choose."""
     popularity: Literal["auto"] | Annotated[float, Field(ge=-1, le=1)] = "auto"
-    """Scores of an item are multiplied by its popularity (a weighted count of its users, 1 on average) to this
-    power: below 0, popular items are recommended less. ``auto``: 0, or -0.15 or -0.3 where the validation
-    metric is higher."""
+    """Scores of an item are multiplied by its popularity, a weighted count of its users that is 1 on average,
+    to this power: below 0, popular items are recommended less. ``auto``: 0, or -0.15 or -0.3 where the
+    validation metric is higher."""
 
     auto_dim: ClassVar[int] = 512
     searched: ClassVar[Mapping[str, Any]] = {"dim": [128, 256, 512]}
