@@ -24,7 +24,7 @@ from twotower.config.sections import Count
 from twotower.errors import ConfigError
 from twotower.kernels.scoring import score_pairs
 from twotower.towers import LinearTower, TwoTowerModel
-from twotower.towers.item_item import ItemItemUsers
+from twotower.towers.item_item import ItemItemConfig, ItemItemUsers
 from twotower.training.choice import Choice
 from twotower.training.closed_form.feature_ridge import Design, FeatureRidge
 from twotower.training.closed_form.id_als import from_features
@@ -105,7 +105,7 @@ class Ease(Solver):
         cls, model: ModelConfig, objective: ObjectiveConfig, first: TrainingTask, start: Start, worth: Worth
     ) -> Choice | None:
         """Choose the width and the ridge; see `Trainer`."""
-        assert isinstance(model, ItemItemUsers.Config)
+        assert isinstance(model, ItemItemConfig)
         along, lean = objective.regularisation == "auto", model.popularity == "auto"
         if not along and not lean and model.dim != "auto":
             return None
@@ -143,7 +143,7 @@ class Ease(Solver):
         if self.solved is None:
             regularisation = self.task.settings.regularisation
             assert regularisation != "auto"
-            assert isinstance(model.config, ItemItemUsers.Config)
+            assert isinstance(model.config, ItemItemConfig)
             self.solved = self._loss(*self.fit(regularisation, model.config.exponent, model.dim))
         return self.solved
 
