@@ -20,7 +20,7 @@ model.dim=256"`` adds one. Each baseline is tuned on validation, where there are
 grades, and the better variant is fitted again on training and validation set, as ours is. The table says
 what each was given, its CPU seconds with tuning, and for each of our models (marked *) the difference
 from the best peer with its paired 95% interval over users; the best peer is chosen for each metric on the
-test set, in its favour.
+test set, in its favour. ``--against NAME NAME`` compares with these models instead, ours too.
 
 The lists of every model are kept in ``OUT/SET/NAME.npz`` (``--results OUT``) and are read from there the
 next time, unless ``--again``. So single models can be run, and lists of other libraries are measured in
@@ -32,7 +32,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -143,8 +143,9 @@ class Model:
 
 MODELS = {
     "two-tower": Model(),
+    "linear": Model({"model.kind": "linear"}),
     "ids alone": Model(features=False),
-    "item_item": Model({"model.kind": "item_item"}),
+    "item_item": Model({"model.kind": "item_item", "training.epochs": 1}),
     "mlp, softmax": Model({"model.kind": "mlp", "objective.name": "softmax"}),
 }
 
@@ -290,8 +291,12 @@ class Bench:
         given = choice.given + (f"; {kind.needs}" if kind.needs else "")
         return fitted, {"given": given, "settings": settings, "tried": choice.tried, "ours": False}
 
-    def table(self) -> dict[str, dict[str, float]]:
-        """Print all lists' metrics; return them: model -> metric -> value."""
+    def table(self, against: Sequence[str] = ()) -> dict[str, dict[str, float]]:
+        """Print all lists' metrics, and how ours differ from the best peer or from those that are named.
+
+        Returns:
+            model -> metric -> value.
+        """
         train, test = len(self.parts.train), len(self.parts.test)
         method = self.config.split.method
         print(
@@ -314,16 +319,17 @@ class Bench:
             for line in of.about.get("chosen", []):
                 print(f"  {name}: {line}")
         peers = [name for name in kept if not kept[name].about["ours"]]
-        for name in [name for name in kept if kept[name].about["ours"] and peers]:
+        for name in [name for name in kept if kept[name].about["ours"]]:
             for metric in METRICS:
-                best = max(peers, key=lambda one: means[one][metric])
-                two = {one: {metric: values[one][metric]} for one in (name, best)}
-                gap = mean_differences(two, best)[name][metric]
-                share = gap.value / means[best][metric]
-                print(
-                    f"  {name} - {best}: {metric} {gap.value:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}], "
-                    f"{share:+.1%}"
-                )
+                best = [max(peers, key=lambda one: means[one][metric])] if peers else []
+                for other in [one for one in against if one in kept and one != name] or best:
+                    two = {one: {metric: values[one][metric]} for one in (name, other)}
+                    gap = mean_differences(two, other)[name][metric]
+                    share = gap.value / means[other][metric]
+                    print(
+                        f"  {name} - {other}: {metric} {gap.value:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}], "
+                        f"{share:+.1%}"
+                    )
         return means
 
 
@@ -389,6 +395,7 @@ def main() -> None:
     arguments.add_argument("--models", nargs="*", choices=MODELS, default=list(MODELS), help="only these")
     arguments.add_argument("--model", action="append", default=[], help="one more: 'name: key=value ...'")
     arguments.add_argument("--baselines", nargs="*", default=list(RANKING_BASELINES), help="only these")
+    arguments.add_argument("--against", nargs="*", default=[], help="compare ours with these, not the best")
     arguments.add_argument("--again", action="store_true", help="run those that are kept, too")
     arguments.add_argument("--verbose", action="store_true", help="print the epochs of ours")
     given = arguments.parse_args()
@@ -401,7 +408,7 @@ def main() -> None:
                 bench.keep(name, partial(bench.ours, model, given.verbose), again=given.again)
             for name in given.baselines:
                 bench.keep(name, partial(bench.baseline, name), again=given.again)
-            means.append(bench.table())
+            means.append(bench.table(given.against))
         if len(means) > 1:
             print(f"\n{title}, mean of {len(means)} seeds")
             for name in [one for one in means[0] if all(one in of for of in means)]:

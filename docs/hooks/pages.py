@@ -24,7 +24,11 @@ from twotower.core.colours import DARK, LIGHT
 ROOT = Path(__file__).parents[2]
 
 
-NOTEBOOKS = {"notebook": "kuairec.ipynb", "notebook-own-data": "own-data.ipynb"}
+NOTEBOOKS = {
+    "notebook": "kuairec.ipynb",
+    "notebook-own-data": "own-data.ipynb",
+    "notebook-sequences": "sequences.ipynb",
+}
 """Page -> notebook in examples/."""
 
 

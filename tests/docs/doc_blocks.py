@@ -1,7 +1,7 @@
 """The code blocks of the documentation, and a workshop in which they are run as a reader would run them.
 
 A block runs unless its title begins with "Not run by the tests", which the reader sees; then its commands
-must still parse. To be quick, models are trained for one epoch, and the packaged sample is a part of itself.
+must still parse. To be quick, models have up to 64 dimensions and one epoch, and the packaged sample is a part of itself.
 """
 
 from __future__ import annotations
@@ -38,7 +38,12 @@ from twotower.workflows import load_parts
 ROOT = Path(__file__).parents[2]
 NOT_RUN = "Not run by the tests"
 SHOWN_ONLY = {"text", "dockerfile"}
-QUICK = {"training.epochs": "1", "training.refit": "false", "evaluation.resamples": "100"}
+QUICK = {
+    "training.epochs": "1",
+    "training.refit": "false",
+    "model.max_dim": "64",
+    "evaluation.resamples": "100",
+}
 """Settings that a command which trains gets, unless the block sets them."""
 FEWER = {"--seeds": "2", "--trials": "2"}
 """Options that say how often, and what they are in a test."""
@@ -113,14 +118,13 @@ def part_of_sample() -> Dataset:
 
 
 def make_quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Train for one epoch, on a part of the sample; baselines of rankings take their first setting."""
+    """Train 64 dimensions for one epoch, on a part of the sample; baselines of rankings take their first setting."""
     part, build = part_of_sample(), TwoTower.__init__
     monkeypatch.setattr(ranking, "climb", lambda ladders, worth: climb(_bottoms(ladders), worth))
     for module in (datasets, configured):
         monkeypatch.setattr(module, "load_sample", lambda: part)
-    monkeypatch.setattr(
-        TwoTower, "__init__", lambda self, **given: build(self, **{"epochs": 1, "refit": False, **given})
-    )
+    quick = {"epochs": 1, "refit": False, "max_dim": 64}
+    monkeypatch.setattr(TwoTower, "__init__", lambda self, **given: build(self, **{**quick, **given}))
 
 
 def _bottoms(ladders: Mapping[str, Ladder]) -> dict[str, Ladder]:
