@@ -11,13 +11,16 @@ import polars as pl
 import pytest
 import torch
 
+from twotower.config import PositiveConfig
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.estimator import TwoTower
+from twotower.estimator.setup import prepare
 from twotower.features import EncodedSide
 from twotower.kernels.pairs import Pairs
 from twotower.objectives import Softmax
 from twotower.objectives.softmax import SoftmaxConfig
 from twotower.recommender import Query
+from twotower.targets.positive import PositiveRule
 from twotower.towers import SideArrays, TwoTowerModel
 from twotower.towers.registry import TOWERS
 from twotower.towers.sequence import SequenceConfig, SequenceUsers
@@ -220,6 +223,17 @@ def test_the_rate_rises_then_falls_over_all_epochs() -> None:
     for epoch in range(3, 11):
         risen = min(((epoch - 1) * steps + 1) / 50, 1.0)
         assert rates[epoch - 1] == pytest.approx(0.01 * risen * (1 - 0.98 * (epoch - 1) / 10))
+
+
+@pytest.mark.parametrize(("described", "highest"), [(True, 0.002), (False, 0.001)])
+def test_the_rate_is_lower_without_features_of_items(described: bool, highest: float) -> None:
+    events = pl.DataFrame({"user_id": [0, 0, 1, 1], "item_id": [0, 1, 1, 2], "t": [1.0, 2.0, 1.0, 2.0]})
+    items = pl.DataFrame({"item_id": [0, 1, 2], "genre": ["a", "b", "a"]}) if described else None
+    genre = {"items": {"genre": "category"}} if described else {}
+    train = Dataset.of(events, items=items, schema={"timestamp": "t", **genre}).as_train()
+    settings = TwoTower(kind="sequence", dim=8, epochs=100).settings
+    made = prepare(settings, train, PositiveRule.fit(train, PositiveConfig()), CPU)
+    assert max(made.trainer.rate(epoch) for epoch in range(1, 101)) == pytest.approx(highest * 0.52, rel=0.05)
 
 
 def test_a_trained_model_knows_what_comes_next() -> None:

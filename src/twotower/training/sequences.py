@@ -108,10 +108,8 @@ class Sequences(Trainer):
             )
 
     @classmethod
-    def settled(
-        cls, config: SequencesConfig, model: ModelConfig, objective: ObjectiveConfig
-    ) -> SequencesConfig:
-        """Return the settings with the rate."""
+    def first_tried(cls, config: SequencesConfig) -> SequencesConfig:
+        """Return the settings with a rate."""
         return config.model_copy(update={"learning_rate": RATE}) if config.learning_rate == "auto" else config
 
     def _start(self, users: SequenceUsers) -> None:

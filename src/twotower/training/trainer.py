@@ -122,6 +122,11 @@ class Trainer(ABC):
         return config
 
     @classmethod
+    def first_tried(cls, config: Any) -> Any:
+        """Return the settings with which a search begins: a value for every "auto" that the data decides."""
+        return config
+
+    @classmethod
     def searched(cls, objective: ObjectiveConfig) -> Mapping[str, Any]:
         """Return the settings that `tune` searches by default, with values as in a space's TOML."""
         return cls.Config.searched

@@ -173,7 +173,8 @@ def given_values(config: Config, space: Space) -> dict[str, Any]:
     """
     parts = settled(config.model, config.objective, config.training)
     model = TOWERS.get(parts.model.kind).settled(parts.model, np.empty(0, np.int64))
-    decided = config.model_copy(update=vars(replace(parts, model=model)))
+    training = TRAINERS.get(config.trainer).first_tried(parts.training)
+    decided = config.model_copy(update=vars(replace(parts, model=model, training=training)))
     keys = ("objective.name", *(key for key, _ in space.items_for(config.objective.name)))
     return {key: _value(decided, key) for key in keys if key in space.parameters}
 
