@@ -1,7 +1,8 @@
 """The code blocks of the documentation, and a workshop in which they are run as a reader would run them.
 
 A block runs unless its title begins with "Not run by the tests", which the reader sees; then its commands
-must still parse. To be quick, models have up to 64 dimensions and one epoch, and the packaged sample is a part of itself.
+must still parse. To be quick, models have up to 64 dimensions and one epoch, and the packaged sample is a
+part of itself.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ def part_of_sample() -> Dataset:
 
 
 def make_quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Train 64 dimensions for one epoch, on a part of the sample; baselines of rankings take their first setting."""
+    """Train 64 dimensions for one epoch, on a part of the sample; baselines take their first setting."""
     part, build = part_of_sample(), TwoTower.__init__
     monkeypatch.setattr(ranking, "climb", lambda ladders, worth: climb(_bottoms(ladders), worth))
     for module in (datasets, configured):
