@@ -16,6 +16,7 @@ from twotower.config import (
     load_config,
     recipes,
     resolved,
+    with_values,
 )
 from twotower.errors import ConfigError, RenamedWarning
 
@@ -398,3 +399,13 @@ def test_differences_name_the_key_and_both_values() -> None:
         "model.hidden: [128], [8]",
         "training.clip_norm: 5.0, not set",
     ]
+
+
+def test_defaults_that_were_written_down_are_those_of_the_part_that_is_named_then(tmp_path: Path) -> None:
+    dumped = write(tmp_path, dump_config(load_config(write(tmp_path, TABLES), ["model.kind=linear"])))
+    assert "max_dim = 512" in dumped.read_text(encoding="utf-8")
+    assert load_config(dumped, ["model.kind=item_item"]).model.max_dim == 2048
+    assert load_config(dumped, ["model.max_dim=512", "model.kind=item_item"]).model.max_dim == 512
+    assert load_config(dumped, ["model.kind=linear"]).model.max_dim == 512
+    other = load_config(dumped, ["model.kind=item_item", "model.max_dim=300"])
+    assert with_values(other, {"model.kind": "linear"}, "it").model.max_dim == 300

@@ -9,6 +9,7 @@ recipe, and those passed with ``--set``, at the working directory. Once read the
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import tomllib
@@ -39,6 +40,8 @@ _PLAIN: Final[dict[str, type[BaseModel]]] = {
     "evaluation": EvaluationConfig,
 }
 _SECTIONS: Final = ("data", "schema", "split", "positive", *PLACES, "evaluation")
+_PARTS: Final = {(place.section, place.key) for place in PLACES.values()}
+"""Sections and keys that name parts."""
 _TABLES: Final = (
     *(".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".pq", ".inter"),
     *(".gz", ".bz2", ".xz", ".zst", ".zip"),
@@ -70,6 +73,9 @@ def load_config(source: str | Path, overrides: Sequence[str] = (), *, saved: boo
         raise ConfigError(f"{name} is not valid TOML: {error}{_line_of(text, str(error))}") from None
     values = _renamed(values, warn=not saved)
     given = [_parse_override(override) for override in overrides]
+    if _names_another(values, given):
+        with contextlib.suppress(ConfigError):  # what is wrong is said below
+            _leave_defaults(values, _validated(values, name, warn=False))
     for keys, value in given:
         _set(values, keys, value)
     config = _validated(values, f"{name} with --set" if given else name, warn=not saved)
@@ -115,8 +121,11 @@ def with_values(config: Config, values: Mapping[str, Any], name: str) -> Config:
         ConfigError: invalid keys or values; one line for each.
     """
     raw = tomllib.loads(dump_config(config))
-    for key, value in values.items():
-        _set(raw, tuple(current_key(key).split(".")), value)
+    given = [(tuple(current_key(key).split(".")), value) for key, value in values.items()]
+    if _names_another(raw, given):
+        _leave_defaults(raw, config)
+    for keys, value in given:
+        _set(raw, keys, value)
     return _validated(raw, name)
 
 
@@ -242,6 +251,24 @@ def _set(values: dict[str, Any], keys: tuple[str, ...], value: Any) -> None:
                 f"--set {'.'.join(keys)}: '{'.'.join(keys[: depth + 1])}' is a value and has no keys"
             )
     table[keys[-1]] = value
+
+
+def _names_another(values: Mapping[str, Any], given: Sequence[tuple[tuple[str, ...], Any]]) -> bool:
+    """Return whether another part is given than the one that a config names."""
+    named = _flat({place.section: values.get(place.section, {}) for place in PLACES.values()})
+    return any(keys in _PARTS and named.get(".".join(keys), value) != value for keys, value in given)
+
+
+def _leave_defaults(values: Mapping[str, dict[str, Any]], config: Config) -> None:
+    """Leave out of values what is the default of the parts of their config, since another part may be named.
+
+    A config that was written in full has the defaults of its parts as if they had been chosen.
+    """
+    for section, place in PLACES.items():
+        part: BaseModel = getattr(config, section)
+        for key, field in type(part).model_fields.items():
+            if key != place.key and getattr(part, key) == field.default:
+                values.get(section, {}).pop(key, None)
 
 
 def _validated(values: Mapping[str, Any], name: str, *, warn: bool = True) -> Config:

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -22,8 +23,11 @@ from twotower.data.splitting import Parts
 from twotower.errors import BundleError, ConfigError, DataError, TrainingError
 from twotower.estimator import TwoTower
 from twotower.evaluation import RatingValidator, compare_ratings
+from twotower.targets.positive import PositiveRule
+from twotower.towers.auto import AutoConfig
 from twotower.training import Interrupted
 from twotower.workflows import Run, load_parts
+from twotower.workflows.measuring import validator_of
 from twotower.workflows.tuning import Budget, Choices, Space, Span, Watcher, tune
 from twotower.workflows.tuning import search_and_test as tuning_module
 from twotower.workflows.tuning import searching as searching_module
@@ -346,6 +350,23 @@ def test_an_unpromising_trial_is_stopped_early(search: Search, monkeypatch) -> N
     assert states[1][0] == "pruned"
     assert "most other trials were better at epoch 2" in states[1][1]
     assert search.totals().shape == (1, len(search.validator.counts))
+
+
+def test_a_trial_of_several_kinds_is_not_stopped_by_an_epoch_of_one(
+    config: Config, parts: Parts, search: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Study, "hopeless", lambda self, number, epoch, value: True)
+    given = Config(
+        data=config.data,
+        schema=config.schema_,
+        model=AutoConfig(dim=8, candidates=("item_item", "linear")),
+        positive={"threshold": 3.0},
+    )
+    validator = validator_of(given, parts, PositiveRule.fit(parts.train, given.positive))
+    space = Space({"model.dim": Choices((8, 12))}).around(given)
+    found = replace(search, given=given, space=space, validator=validator)
+    found.run(Budget(1, None), Watcher())
+    assert [trial.state for trial in found.study.trials()] == ["complete"]
 
 
 def test_what_cannot_be_trained_counts_as_bad_and_ends_nothing(search: Search, monkeypatch) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from twotower.config import Config, with_values
+from twotower.config.parts import AUTO
 from twotower.core.atomic import disk_errors, replacing
 from twotower.core.wording import count_of
 from twotower.data.dataset import Dataset, TrainPart
@@ -126,7 +127,8 @@ class Search:
             return True
         if (same := self._tried(number, values)) is not None:
             return self._repeat(number, same)
-        callbacks = [tracked.epochs(), _TrialCallback(self, number, deadline, watcher)]
+        pruned = config.model.kind != AUTO  # whose epochs are those of several kinds of towers
+        callbacks = [tracked.epochs(), _TrialCallback(self, number, deadline, watcher, pruned)]
         training = config.training.model_copy(update={"refit": False})
         estimator = TwoTower.from_config(config.model_copy(update={"training": training}))
         try:
@@ -209,10 +211,11 @@ class _OutOfTime(Exception):
 
 
 class _TrialCallback(Callback):
-    """Stops a trial that is unpromising or out of time."""
+    """Stops a trial that is unpromising, if it may be ``pruned``, or out of time."""
 
-    def __init__(self, search: Search, number: int, deadline: float, watcher: Watcher) -> None:
+    def __init__(self, search: Search, number: int, deadline: float, watcher: Watcher, pruned: bool) -> None:
         self._search, self._number, self._deadline, self._watcher = search, number, deadline, watcher
+        self._pruned = pruned
 
     def on_step_end(self, *, epoch: int, pairs_done: int, loss: float) -> None:
         """Check the time limit."""
@@ -224,5 +227,5 @@ class _TrialCallback(Callback):
         """Compare the epoch's value with other trials at the same epoch."""
         value = float(record[f"validation_{self._search.validator.measure.name}"])
         self._watcher.epoch(record)
-        if self._search.study.hopeless(self._number, int(record["epoch"]), value):
+        if self._pruned and self._search.study.hopeless(self._number, int(record["epoch"]), value):
             raise _Hopeless(f"most other trials were better at epoch {record['epoch']}")
