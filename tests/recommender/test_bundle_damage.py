@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from test_bundle import SETTINGS, data
 
@@ -25,7 +26,7 @@ from bundle_damage import (
     damaged,
     rehash,
 )
-from twotower.errors import BundleError
+from twotower.errors import BundleError, TwoTowerWarning
 from twotower.estimator import TwoTower
 from twotower.recommender import Recommender
 from twotower.recommender.bundle import PARTS, read_bundle
@@ -305,6 +306,20 @@ def test_an_earlier_bundle_answers_as_the_version_that_wrote_it(version: str, ki
     assert found.similar_items([101], k=3)["item_id"].to_list() == answers["similar"]
     vectors = found.encode_queries(Query(features={"age": 30.0}))
     np.testing.assert_allclose(vectors, [answers["vector"]], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["linear", "item_item"])
+def test_lists_of_a_bundle_of_format_5_are_means(kind: str) -> None:
+    folder = OLD / "format_5" / kind
+    found, answers = Recommender.load(folder / "bundle"), json.loads((folder / "answers.json").read_bytes())
+    table = found.recommend(found.user_ids.to_list(), 5)
+    assert table["item_id"].to_list() == answers["items"]
+    assert table["score"].to_list() == pytest.approx(answers["scores"], rel=1e-5)
+    lists = found.recommend(Query(history=[101, 103], labels=[5.0, 4.0]), 5)
+    assert lists["score"].to_list() == pytest.approx(answers["history_scores"], rel=1e-5)
+    with pytest.warns(TwoTowerWarning, match="not known to the model"):
+        vectors = found.encode_items(pl.DataFrame({"tags": answers["new"]}))
+    np.testing.assert_allclose(vectors, answers["new_vectors"], rtol=1e-4, atol=1e-6)
 
 
 def test_a_bundle_of_an_older_format_says_which_version_wrote_it() -> None:

@@ -176,7 +176,7 @@ def test_a_model_without_hidden_layers_is_linear_in_the_numbers() -> None:
 
 
 def test_a_linear_tower_is_a_sum_over_its_features() -> None:
-    """Against NumPy: numbers, single codes, and the mean of a list."""
+    """Against NumPy: numbers, single codes, and lists, divided by the root of the number of known values."""
     side = packed(4)
     tower = build(side, packed(3), kind="linear").users
     rng = np.random.default_rng(0)
@@ -187,8 +187,9 @@ def test_a_linear_tower_is_a_sum_over_its_features() -> None:
     expected = tower.constant.detach().numpy() + side.dense.numpy() @ tower.numbers.detach().numpy()
     for row in range(4):
         expected[row] += table[side.codes[row].numpy()].sum(axis=0)
-        for indptr, codes in side.bags:
-            expected[row] += table[codes[indptr[row] : indptr[row + 1]].numpy()].mean(axis=0)
+        for (indptr, codes), first in zip(side.bags, side.shape.bags, strict=True):
+            own = codes[indptr[row] : indptr[row + 1]].numpy()
+            expected[row] += table[own].sum(axis=0) / max((own != first).sum(), 1) ** 0.5
     npt.assert_allclose(tower.from_features(side).detach().numpy(), expected, atol=1e-5)
 
 

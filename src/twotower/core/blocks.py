@@ -128,3 +128,8 @@ class EncodedShape(ShortRepr):
         ends = dict(zip(coded, accumulate(form.size for form in coded.values()), strict=True))
         ordered = sorted(coded, key=lambda name: coded[name].kind is Bag)
         return {name: (ends[name] - coded[name].size, ends[name]) for name in ordered}
+
+    @property
+    def bags(self) -> list[int]:
+        """The first row of that table of each `Bag` column."""
+        return [first for name, (first, _) in self.ranges.items() if self.forms[name].kind is Bag]

@@ -28,6 +28,7 @@ from torch import nn
 from twotower.core.atomic import disk_errors, replacing, write_text
 from twotower.core.blocks import Bag, Codes
 from twotower.errors import BundleError, ConfigError, MissingExtraError
+from twotower.features.value_codes import UNKNOWN
 from twotower.recommender import Recommender
 from twotower.towers import History, SideArrays, finished
 
@@ -189,9 +190,12 @@ class _Tower(nn.Module):
             entries = F.embedding(given[f"list_{number}_codes"], self.table)  # (entries, embedding_dim)
             place = given[f"list_{number}_rows"].unsqueeze(1)
             total = torch.zeros(rows, entries.shape[1]).scatter_add(0, place.expand_as(entries), entries)
-            count = torch.zeros(rows, 1).scatter_add(0, place, torch.ones_like(entries[:, :1]))
-            count = count.clamp(min=1.0)
-            parts.append(total / (count.sqrt() if tower.by_root else count))
+            known = given[f"list_{number}_codes"].unsqueeze(1) != self.shape.bags[number] + UNKNOWN
+            counts = [
+                torch.zeros(rows, 1).scatter_add(0, place, of)
+                for of in (torch.ones_like(entries[:, :1]), known.to(entries.dtype))
+            ]
+            parts.append(total / tower.divisors(counts[0].clamp(min=1.0), counts[1]))
         out = tower.combined(rows, given.get("numbers"), parts)
         if self.has_ids:
             out = out + F.embedding(given["id"], self.ids)

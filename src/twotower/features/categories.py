@@ -17,7 +17,7 @@ from twotower.core.column_facts import ColumnFacts, Fit
 from twotower.core.where import Found, Where, shown
 from twotower.core.wording import count_of
 from twotower.data.list_text import SEPARATORS, find_separator, missing, plain_cells, split_cell, styles
-from twotower.features.value_codes import MISSING, ValueCodes, min_count
+from twotower.features.value_codes import LEAST, MISSING, ValueCodes
 
 _INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})(\.0*)?$")
 """A canonical integer, written back as it was read: no leading zero, at most 63 bits."""
@@ -79,8 +79,8 @@ class Categories(FeatureKind):
         return Fit(5, facts.lists, settings) if facts.lists else None
 
     def fit(self, column: pl.Series) -> CategoriesEncoder:
-        """Fit the values in the lists that are frequent enough."""
-        return CategoriesEncoder(ValueCodes.fit(_entries(column.list.drop_nulls()), min_count(len(column))))
+        """Fit the values of at least two rows: in a list, a rare value adds to the others."""
+        return CategoriesEncoder(ValueCodes.fit(_entries(column.list.drop_nulls()), LEAST))
 
     def restore(self, state: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> CategoriesEncoder:
         """Rebuild from the JSON form."""

@@ -47,11 +47,11 @@ from twotower.recommender.unpacking import (
 )
 from twotower.retrieval import index_from_bytes
 
-FORMAT = 5
+FORMAT = 6
 """Version of the saved form that is written."""
-_READABLE = (2, 3, 4, FORMAT)
+_READABLE = (2, 3, 4, 5, FORMAT)
 """Versions that are read: 2 had the old names of settings, 3 no kind of towers, 4 no histories that towers
-read. Others are refused."""
+read; in 5 linear towers took the mean of a list. Others are refused."""
 MANIFEST = "bundle.json"
 BUNDLE, CONFIG = "bundle", "config.toml"
 """Names in a run directory: the bundle, and the config."""

@@ -97,7 +97,7 @@ def unpacked(
     check_vectors(vectors, len(users), len(items), config.length)
     for what, ids in (("users", users), ("items", items)):
         _check_ids(what, ids)
-    model = _model(encoder, config, parse(contents[TOWERS]))
+    model = _model(encoder, config, parse(contents[TOWERS]), means=manifest["format"] < 6)
     sizes = {"users": len(users), "items": len(items)}
     check_histories(read, model.users, encoder, len(vectors["seen.item"]), sizes)
     positive = PositiveRule.from_state(manifest["positive"])
@@ -245,7 +245,7 @@ def _fold_in(state: Any) -> FoldInSettings:
     return made
 
 
-def _model(encoder: Encoder, config: ModelConfig, weights: Arrays) -> TwoTowerModel:
+def _model(encoder: Encoder, config: ModelConfig, weights: Arrays, *, means: bool) -> TwoTowerModel:
     users, items = encoder.users, encoder.items
     if len(config.widths) > len(weights):
         raise ValueError(
@@ -257,6 +257,8 @@ def _model(encoder: Encoder, config: ModelConfig, weights: Arrays) -> TwoTowerMo
         )
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     shapes["mean"] = tuple(weights["mean"].shape)
+    if means:
+        weights |= {name: np.zeros(1, np.float32) for name in shapes if name.endswith(".by_root")}
     exactly(weights, {name: ("float32", shape) for name, shape in shapes.items()})
     check_weights(weights)
     tensors = {name: torch.from_numpy(weight) for name, weight in weights.items()}

@@ -26,7 +26,8 @@ class LinearTower(Tower):
     """A tower without hidden layers: ``vector = constant + numbers W + sum of the codes' rows + id vector``.
 
     Numbers are given both plain and binned at their quantiles, so the tower can fit any curve in one column;
-    the effects of several columns are added.
+    the effects of several columns are added. A list is the sum of the rows of its codes divided by the root
+    of the number of known values in it, so that long lists say more than short ones, but not in proportion.
 
     Args:
         shape: the columns that the tower will read.
@@ -43,6 +44,8 @@ class LinearTower(Tower):
         super().__init__(shape, n_ids, config, config.length - config.n_members, SCALE, generator)
         self.constant = nn.Parameter(torch.zeros(self.width))
         self.numbers = nn.Parameter(torch.zeros(shape.n_dense, self.width))
+        self.register_buffer("by_root", torch.ones(1))  # 0 in bundles before format 6: lists are means there
+        self.by_root: torch.Tensor
         with torch.no_grad():  # features start without effect: the ids alone break the symmetry
             self.table.zero_()
 
@@ -55,6 +58,10 @@ class LinearTower(Tower):
             several = part.shape[1] > self.width  # columns that `_joined` has not summed
             vector = vector + (part.reshape(rows, -1, self.width).sum(dim=1) if several else part)
         return vector
+
+    def divisors(self, lengths: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+        """Return what the sum of the rows of each list is divided by, (rows,); see `Tower.divisors`."""
+        return torch.where(self.by_root > 0, known.clamp(min=1).sqrt(), lengths)
 
     def _joined(self, codes: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
         return F.embedding_bag(codes, table, mode="sum")  # (rows, width), and never (rows, columns, width)

@@ -92,8 +92,6 @@ class SequenceItems(LinearTower):
     of a candidate's statistics is added to its bias, if there are any.
     """
 
-    by_root: ClassVar[bool] = True
-
     def __init__(
         self, shape: EncodedShape, n_ids: int, config: ModelConfig, generator: torch.Generator
     ) -> None:
@@ -113,6 +111,10 @@ class SequenceItems(LinearTower):
     def fast(self) -> list[nn.Parameter]:
         """Return the weights of statistics."""
         return [] if self.statistics is None else [self.statistics]
+
+    def divisors(self, lengths: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+        """Return the root of the number of values in each list, (rows,); see `Tower.divisors`."""
+        return lengths.sqrt()
 
     def sharing(self, other: SequenceItems) -> SequenceItems:
         """Take over the weights of features of another tower, and return self."""

@@ -23,6 +23,7 @@ from twotower.core.blocks import EncodedShape
 from twotower.core.registry import reference
 from twotower.core.reprs import shortened
 from twotower.errors import ConfigError, TrainingError
+from twotower.features.value_codes import UNKNOWN
 from twotower.kernels.layout import VectorLayout
 from twotower.towers.arrays import SideArrays
 from twotower.towers.layers import row_table
@@ -64,8 +65,6 @@ class Tower(nn.Module):
     """Whether the user tower gives the vectors of all positions of a history in one pass, by `positions`."""
     max_history: int = sys.maxsize
     """Most entries of a history that the user tower reads, the last ones."""
-    by_root: ClassVar[bool] = False
-    """Whether a list is the sum of its codes' rows divided by the root of their number, not by the number."""
 
     def __init__(
         self,
@@ -232,8 +231,19 @@ class Tower(nn.Module):
         else:
             table, single, bags = self.features, side.codes, list(side.bags)
         parts = [self._joined(single, table)] if single.shape[1] else []
-        means = [F.embedding_bag(codes, table, indptr[:-1], mode="mean") for indptr, codes in bags]
-        if not self.by_root:
-            return parts + means
-        roots = [indptr.diff().clamp(min=1).sqrt()[:, None] for indptr, _ in bags]
-        return parts + [mean * root for mean, root in zip(means, roots, strict=True)]
+        for (indptr, codes), (_, given), first in zip(bags, side.bags, self.shape.bags, strict=True):
+            mean = F.embedding_bag(codes, table, indptr[:-1], mode="mean")
+            lengths = indptr.diff()
+            counts = torch.cat([indptr.new_zeros(1), (given != first + UNKNOWN).cumsum(0)])
+            divisors = self.divisors(lengths, counts[indptr].diff())
+            parts.append(mean if divisors is lengths else mean * (lengths / divisors)[:, None])
+        return parts
+
+    def divisors(self, lengths: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+        """Return what the sum of the rows of each list is divided by, (rows,): their number by default.
+
+        Args:
+            lengths: (rows,), the number of values in each list, at least 1.
+            known: (rows,), those of them that are not the value "unknown".
+        """
+        return lengths

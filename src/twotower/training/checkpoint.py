@@ -17,7 +17,7 @@ from twotower.core.atomic import umask_mode
 from twotower.errors import TrainingError
 
 FILE = "last.safetensors"
-LAYOUT = 3
+LAYOUT = 4
 """Of the tensors. A checkpoint of another layout is refused as one of another run."""
 
 

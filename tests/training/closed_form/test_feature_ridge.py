@@ -33,13 +33,13 @@ def side(rows: int = ROWS, seed: int = 0) -> SideArrays:
 
 
 def design(arrays: SideArrays) -> np.ndarray:
-    """Numbers, then a column per code; each entry of a list counts its share."""
+    """Numbers, then a column per code; each entry of a list counts one by the root of the list's length."""
     table = np.zeros((arrays.rows, arrays.shape.n_codes))
     for row in range(arrays.rows):
         table[row, arrays.codes[row].numpy()] += 1.0
         for indptr, codes in arrays.bags:
             own = codes[indptr[row] : indptr[row + 1]].numpy()
-            np.add.at(table[row], own, 1.0 / len(own))
+            np.add.at(table[row], own, 1.0 / len(own) ** 0.5)
     return np.concatenate([arrays.dense.numpy(), table], axis=1)
 
 

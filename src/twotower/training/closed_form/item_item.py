@@ -4,7 +4,7 @@ The strength of the ridge is `UNIT` times the regularisation, see `ItemMatrix`; 
 popularity counts are chosen on the validation set (`item_item_search`).
 
 The vectors of items without training interactions, in histories and as candidates, are ridge regressions of
-the others' on their features (`FeatureRidge`); so is the vector of a user of whom nothing but features is
+the others' on their features (`for_newcomers`); so is the vector of a user of whom nothing but features is
 known, on the users' vectors.
 """
 
@@ -26,11 +26,11 @@ from twotower.kernels.scoring import score_pairs
 from twotower.towers import LinearTower, TwoTowerModel
 from twotower.towers.item_item import ItemItemConfig, ItemItemUsers
 from twotower.training.choice import Choice
-from twotower.training.closed_form.feature_ridge import Design, FeatureRidge
 from twotower.training.closed_form.id_als import from_features
 from twotower.training.closed_form.item_item_search import Search, widths_for
 from twotower.training.closed_form.item_matrix import F32, ItemMatrix
 from twotower.training.closed_form.solver import Solver
+from twotower.training.closed_form.wide_ridge import for_newcomers
 from twotower.training.trainer import Start, TrainingTask, Worth
 
 UNIT = 24.0
@@ -66,8 +66,8 @@ class Ease(Solver):
         np.maximum.at(self.grade, place, pairs.label)  # a repeated pair counts once, as in the tower
         self.user, self.item = np.divmod(keys, task.items.rows)
         self.places = task.model.layout.outputs[0][:-1]  # biases stay zero
-        self.of_items = FeatureRidge(Design.of(task.items), np.ones(task.items.rows))
-        self.of_users = FeatureRidge(Design.of(task.users), np.ones(task.users.rows))
+        self.of_items = for_newcomers(task.items, np.ones(task.items.rows))
+        self.of_users = for_newcomers(task.users, np.ones(task.users.rows))
         self.solved: float | None = None
         """The loss of the model, once it is solved for."""
 

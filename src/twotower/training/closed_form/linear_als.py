@@ -30,6 +30,7 @@ from twotower.training.closed_form.feature_ridge import Design, FeatureRidge
 from twotower.training.closed_form.hard_negatives import drawn
 from twotower.training.closed_form.pair_squares import PairSquares
 from twotower.training.closed_form.solver import F32, Solver
+from twotower.training.closed_form.wide_ridge import for_newcomers
 from twotower.training.trainer import Start, TrainingTask, Worth
 
 EASY_EPOCHS = 4
@@ -59,7 +60,7 @@ class LinearALS(Solver):
         self.priors = {which: FeatureRidge(of, ridges[which]) for which, of in designs.items()}
         # for cold rows: all rows have equal weight
         self.newcomers = {
-            which: FeatureRidge(of, np.ones_like(ridges[which])) for which, of in designs.items()
+            which: for_newcomers(side, np.ones_like(ridges[which])) for which, side in self.sides.items()
         }
 
     @classmethod

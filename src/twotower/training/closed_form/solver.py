@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from twotower.errors import TrainingError
 from twotower.towers import LinearTower, TwoTowerModel
 from twotower.training.callback import CallbackList
-from twotower.training.closed_form.feature_ridge import FeatureRidge
+from twotower.training.closed_form.feature_ridge import Ridge
 from twotower.training.closed_form.id_als import from_features
 from twotower.training.trainer import Trainer, TrainingTask
 
@@ -55,7 +55,7 @@ class Solver(Trainer):
         self,
         model: TwoTowerModel,
         now: dict[str, F32],
-        newcomers: dict[str, FeatureRidge],
+        newcomers: dict[str, Ridge],
         places: NDArray[np.int64],
     ) -> None:
         """Make the towers output given vectors: a regression on features, and the rest from the ids.

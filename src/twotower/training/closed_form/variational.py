@@ -28,6 +28,7 @@ from twotower.training.closed_form.feature_ridge import Design, FeatureRidge
 from twotower.training.closed_form.gaussians import Gaussians, moments, solve
 from twotower.training.closed_form.grouped_pairs import F32, F64, GroupedPairs, Reliability
 from twotower.training.closed_form.solver import Solver
+from twotower.training.closed_form.wide_ridge import for_newcomers
 from twotower.training.trainer import TrainingTask
 
 START = 0.1
@@ -60,7 +61,7 @@ class Variational(Solver):
             # the prior of a row: all rows have equal weight
             self.priors[which] = FeatureRidge(design, np.ones(len(counts)))
             # for cold rows: rows are weighted by their precision
-            self.newcomers[which] = FeatureRidge(design, counts)
+            self.newcomers[which] = for_newcomers(side, counts)
         # the side with more rows first: between rounds only the other side's Gaussians are kept
         self.order = sorted(self.sides, key=lambda which: -self.sides[which].rows)
         self.kept: list[F32] = []  # moments of the second side, per member
