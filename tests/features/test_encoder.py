@@ -292,8 +292,9 @@ def test_a_vector_column_without_a_vector_is_refused() -> None:
 def test_rare_values_are_unknown_the_more_rows_there_are(rows: int, least: int) -> None:
     often, seldom = ["often"] * least, ["seldom"] * (least - 1)
     values = pl.Series([*often, *seldom, *["rest"] * (rows - 2 * least + 1)])
-    for fitted in (
-        Category().fit(values).codes,
-        Categories().fit(pl.Series([[value] for value in values])).codes,
-    ):
-        assert fitted.ids.to_list() == ["often", "rest"]
+    assert Category().fit(values).codes.ids.to_list() == ["often", "rest"]
+
+
+def test_a_value_of_a_list_is_known_from_two_rows_on() -> None:
+    lists = pl.Series([["often", "twice"], ["often", "once"], ["twice"], *[["often"]] * 5000])
+    assert Categories().fit(lists).codes.ids.to_list() == ["often", "twice"]
