@@ -11,9 +11,10 @@ import torch
 from twotower.config import PositiveConfig
 from twotower.data.dataset import Dataset
 from twotower.estimator import TwoTower
-from twotower.estimator.setup import TrainingSetup, prepare
+from twotower.estimator.setup import TrainingSetup, carving_of, prepare
 from twotower.objectives import AllPairs
 from twotower.targets.positive import PositiveRule
+from twotower.towers.auto import AutoConfig
 
 N_USERS, N_ITEMS = 300, 200
 
@@ -50,3 +51,11 @@ def test_all_cells_together_weigh_what_was_asked_for_beside_the_interactions() -
     each = made.task.objective.cell_weight(counts, N_ITEMS).of(counts)
     npt.assert_allclose(N_ITEMS * each.sum(), 5.0 * counts.sum(), rtol=1e-6)
     npt.assert_allclose(each / each[0], np.sqrt(counts / counts[0]), rtol=1e-6)
+
+
+def test_validation_is_carved_by_time_where_a_user_has_more_than_one_interaction() -> None:
+    events = pl.DataFrame({"user_id": [1, 1, 2], "item_id": [1, 2, 3], "time": [5, 6, 7]})
+    model, schema = AutoConfig(), {"timestamp": "time"}
+    assert carving_of(model, Dataset.of(events, schema=schema)) == "leave_last"
+    assert carving_of(model, Dataset.of(events.tail(2), schema=schema)) == "random"
+    assert carving_of(model, Dataset.of(events.drop("time"), schema={})) == "random"

@@ -236,9 +236,13 @@ def context_of(schema: Schema) -> list[str]:
 
 def carving_of(model: ModelConfig, train: Dataset) -> str:
     """Return the split method by which a validation set is carved from a training set, where none is given:
-    each user's last interaction for towers that read histories in order, else random rows."""
-    kind, timed = TOWERS.get(model.kind), train.schema.timestamp is not None
-    return "leave_last" if kind.reads_history and kind.ordered and timed else "random"
+    each user's last interaction for towers that read histories in order, if a user has more than one with a
+    time; else random rows."""
+    kind, time = TOWERS.get(model.kind), train.schema.timestamp
+    if not (kind.reads_history and kind.ordered and time is not None):
+        return "random"
+    user = train.interactions.filter(pl.col(time).is_not_null()).get_column(train.schema.user)
+    return "leave_last" if user.n_unique() < len(user) else "random"
 
 
 def strength_of(config: ObjectiveConfig, pairs: Pairs, n_items: int) -> float:
