@@ -17,7 +17,7 @@ from twotower.cli.verdict import (
     table_of,
 )
 from twotower.config import Config
-from twotower.config.parts import first_that
+from twotower.config.parts import AUTO, first_that
 from twotower.core.wording import count_of
 from twotower.metrics import higher_is_better
 from twotower.metrics.registry import main_metric, title_of
@@ -45,7 +45,7 @@ def trained(
     """
     return Screen(
         title=f"Trained {_kind(config)}",
-        facts=_facts(config, metrics["data"], sum(metrics.get("seconds", {}).values())),
+        facts=_facts(config, metrics["data"], sum(metrics.get("seconds", {}).values()), metrics.get("model")),
         verdicts=_verdicts(config, metrics),
         table=_table(config, metrics),
         saved=str(run),
@@ -69,7 +69,7 @@ def evaluated(
     data, more = recorded["data"], () if full else (("twotower", "evaluate", run, "--full"),)
     return Screen(
         title=f"Evaluated {_kind(config)}",
-        facts=_facts(config, data),
+        facts=_facts(config, data, made=recorded.get("model")),
         verdicts=_verdicts(config, report),
         table=_table(config, report),
         saved=str(run),
@@ -121,7 +121,7 @@ def compared(
     return Screen(
         title=f"Compared {_kind(config)} with {count_of(len(others), 'baseline')}"
         + (f", {seeds} seeds" if seeds > 1 else ""),
-        facts=_facts(config, data, comparison["seconds"]),
+        facts=_facts(config, data, comparison["seconds"], comparison.get("model")),
         verdicts=tuple(verdicts),
         table=table_alone(comparison["models"][comparison["against"]]["metrics"])
         if beside is None
@@ -165,7 +165,7 @@ def demonstrated(
     data = ranking["data"]
     return Screen(
         title="Trained two models on a sample of KuaiRec: one ranks, one predicts",
-        facts=_facts(config, data, ranking["seconds"]),
+        facts=_facts(config, data, ranking["seconds"], ranking.get("model")),
         verdicts=tuple(verdicts),
         table=None if best is None else table_of(best),
         items=(
@@ -230,7 +230,10 @@ def _kind(config: Config) -> str:
 
 
 def _facts(
-    config: Config, data: Mapping[str, Any], seconds: float | None = None
+    config: Config,
+    data: Mapping[str, Any],
+    seconds: float | None = None,
+    made: Mapping[str, Any] | None = None,
 ) -> tuple[tuple[str, str], ...]:
     where, rows = config.data.interactions, data.get("rows", {})
     name = config.data.source if where is None else Path(where).name
@@ -242,16 +245,21 @@ def _facts(
     return (
         ("data", f"{name}: {', '.join([count_of(sum(rows.values()), 'row'), *sizes])}"),
         ("split", f"{config.split.method}: {split} rows"),
-        *_model(config, seconds),
+        *_model(config, seconds, made),
     )
 
 
-def _model(config: Config, seconds: float | None = None) -> tuple[tuple[str, str], ...]:
+def _model(
+    config: Config, seconds: float | None = None, made: Mapping[str, Any] | None = None
+) -> tuple[tuple[str, str], ...]:
+    """Return what was trained; the kind of towers and ``dim`` are those in ``made``, if known."""
     took = "" if seconds is None else f"; {seconds:.0f} s" if seconds >= 100 else f"; {seconds:.1f} s"
-    chosen = config.model.dim == "auto" and config.objective.quadratic == "cells"  # maybe by validation
-    dim = "auto" if chosen else config.model.length
-    said = f"objective {config.objective.name}, dim {dim}, seed {config.seed}"
-    return (("model", said + took),)
+    kind, dim = config.model.kind, config.model.dim
+    if made:
+        kind, dim = made["kind"], made["dim"]
+    # of several kinds each has its own objective
+    named = "" if config.model.kind == AUTO else f", objective {config.objective.name}"
+    return (("model", f"{kind}{named}, dim {dim}, seed {config.seed}{took}"),)
 
 
 def _verdicts(config: Config, report: Mapping[str, Any]) -> tuple[Verdict, ...]:

@@ -17,6 +17,7 @@ from twotower.cli.options import (
     typed_config,
     whole,
 )
+from twotower.errors import ConfigError
 
 
 @guarded
@@ -29,6 +30,13 @@ def train(
         typer.Option(
             "--resume",
             help="Resume the unfinished run in RUN; the result is the same as without the interruption.",
+        ),
+    ] = False,
+    quick: Annotated[
+        bool,
+        typer.Option(
+            "--quick",
+            help="Train linear towers alone, in closed form; the same as --set model.kind=linear.",
         ),
     ] = False,
     seeds: Annotated[
@@ -53,6 +61,13 @@ def train(
     from twotower.cli.screen import print_screen  # noqa: PLC0415
     from twotower.config import load_config  # noqa: PLC0415
 
+    if quick:
+        named = next((one for one in settings or () if one.split("=")[0].strip() == "model.kind"), None)
+        if named is not None:
+            raise ConfigError(
+                f"--quick means model.kind=linear, and --set has {named}; leave one of them out"
+            )
+        settings = [*(settings or ()), "model.kind=linear"]
     settled = load_config(config, settings or ())
     from twotower import workflows  # noqa: PLC0415  (torch: only once the config is right)
     from twotower.workflows.tracking import make_tracking  # noqa: PLC0415

@@ -21,14 +21,16 @@ def _device(value: str) -> str:
 class ModelConfig(Section):
     """``[model]``: the two towers. Each kind of towers has these settings and its own."""
 
-    kind: Annotated[str, PartName("twotower.towers.registry:TOWERS")] = "linear"
+    kind: Annotated[str, PartName("twotower.towers.registry:TOWERS")] = "auto"
     """The towers: ``linear`` (vectors are a linear function of features and id), ``mlp`` (with hidden
     layers), ``item_item`` (a user is the sum of its history's rows of an item-item matrix) or ``sequence``
-    (a user is its history, in the order of time); or the name of a kind of your own."""
+    (a user is its history, in the order of time); or the name of a kind of your own. ``auto``: what the
+    validation set finds best of several kinds, alone or added up. Where an objective or a trainer is named
+    and no kind, it is ``linear``."""
     dim: Literal["auto"] | Annotated[int, Field(ge=4)] = "auto"
-    """Length of the vectors, including the two entries for the biases. ``auto``: 64, with ``item_item`` 512,
-    with ``sequence`` 256; with ``linear`` and ``all_pairs`` 64, 128, 256 or 512, the largest whose validation
-    metric is at least 1% above that of half of it."""
+    """Length of the vectors, including the two entries for the biases; with kind ``auto`` that of each kind.
+    ``auto``: 64, with ``item_item`` 512, with ``sequence`` 256; with ``linear`` and ``all_pairs`` 64, 128,
+    256 or 512, the largest whose validation metric is at least 1% above that of half of it."""
     max_dim: Annotated[int, Field(ge=4)] = 512
     """Largest length that ``dim = "auto"`` may choose; 2,048 for ``item_item`` unless set."""
     ensemble_size: Literal["auto"] | Count = "auto"

@@ -57,7 +57,7 @@ class Config(Section):
     @classmethod
     def _sections_of_parts(cls, values: Any) -> Any:
         """Give sections that came as dicts the settings of the parts that they name."""
-        if not isinstance(values, dict) or not any(isinstance(values.get(name), dict) for name in PLACES):
+        if not isinstance(values, dict) or not any(name in values for name in PLACES):
             return values
         given = {name: values[name] for name in PLACES if name in values}
         plain = {name: one if isinstance(one, dict) else one.model_dump() for name, one in given.items()}

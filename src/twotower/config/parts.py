@@ -146,7 +146,7 @@ def default_objective() -> ObjectiveConfig:
 
 def default_model() -> ModelConfig:
     """Return the settings of the default towers."""
-    found: ModelConfig = MODEL.registry.get(MODEL.registry.default).Config()
+    found: ModelConfig = MODEL.registry.get(AUTO).Config()
     return found
 
 
@@ -206,6 +206,7 @@ def parts_of(sections: Mapping[str, Mapping[str, Any]], validate: Validate, *, w
     given = _current({name: dict(sections.get(name, {})) for name in PLACES}, warn=warn)
     made: dict[str, Any] = {}
     faults: list[str] = []
+    given["model"].setdefault("kind", _usual_kind(given))
     for place in (MODEL, OBJECTIVE):
         samples = place is OBJECTIVE and "model" in made and made["model"].samples
         usual = first_that_samples() if samples else ""
@@ -229,6 +230,12 @@ def parts_of(sections: Mapping[str, Mapping[str, Any]], validate: Validate, *, w
     if faults:
         raise ConfigError("\n".join(faults))
     return Parts(**made)
+
+
+def _usual_kind(given: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the kind of towers where none is named: "auto", unless it is said how they are trained."""
+    said = "name" in given["objective"] or given["training"].get("trainer", AUTO) != AUTO
+    return MODEL.registry.default if said else AUTO
 
 
 @contextmanager

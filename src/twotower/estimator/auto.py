@@ -20,20 +20,21 @@ from twotower.core.warn import warn
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.errors import ConfigError
 from twotower.estimator.finishing import finish
-from twotower.estimator.fitting import Fit
+from twotower.estimator.fitting import LEAST_JUDGED, Fit
 from twotower.estimator.settings import Settings, validated
 from twotower.estimator.setup import TrainingSetup, context_of
 from twotower.evaluation.ranker import VectorRanker
-from twotower.evaluation.validator import RankingValidator, some_users
+from twotower.evaluation.validator import RankingValidator, are_cold, some_users
 from twotower.features import Encoder
 from twotower.metrics.bootstrap import user_draws
 from twotower.recommender import Recommender
+from twotower.recommender.parts import Kinds
 from twotower.targets.positive import PositiveRule
 from twotower.towers import TwoTowerModel
 from twotower.towers.auto import AutoConfig, AutoItems, AutoPart, AutoUsers, joined_dim
 from twotower.towers.folding import FoldingUsers
 from twotower.towers.registry import TOWERS
-from twotower.training import Checkpoint, Record
+from twotower.training import Callback, CallbackList, Checkpoint, Record
 from twotower.training.checkpoint import FILE as CHECKPOINT
 
 F32 = NDArray[np.float32]
@@ -65,7 +66,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Judged:
     """Kinds with the weights of their scores, and what they are worth.
 
     Attributes:
@@ -75,6 +76,17 @@ class Choice:
 
     weights: Mapping[str, float]
     totals: NDArray[np.float64]
+
+
+class _OfKind(Callback):
+    """Adds the kind of towers to the records of epochs."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+
+    def on_epoch_end(self, record: Record) -> None:
+        """Add it, before others read the record."""
+        record["kind"] = self._kind
 
 
 @dataclass(frozen=True)
@@ -90,19 +102,30 @@ class AutoFit:
     def run(self, train: TrainPart, validation: Dataset, rule: PositiveRule) -> Recommender:
         """Train all candidates, choose on ``validation``, then refit what was chosen on both if set to."""
         mark, fits = self.fit.mark(train, validation), self._fits(train)
+        judges = rule.select(validation).interactions.get_column(train.schema.user).n_unique()
+        if len(fits) > 1 and judges < LEAST_JUDGED:
+            fits = dict([next(iter(fits.items()))])
+            self.fit.callbacks.on_choice(
+                line=f"kind {next(iter(fits))}: the validation set has positives of {judges} users, and a "
+                f"choice among kinds of towers needs {LEAST_JUDGED}"
+            )
+        if len(fits) == 1:
+            ((name, only),) = fits.items()
+            return replace(only, checkpoints=self.fit.checkpoints).run(train, validation, rule)
         self._clear(fits)
-        weights, earlier = self._before(mark)
+        weights, earlier, kinds = self._before(mark)
         refit = self.fit.settings.training.refit
         found: dict[str, Candidate] = {}
         encoder: Encoder | None = None
         for name in [one for one in weights if not refit] if weights else fits:
             found[name] = self._candidate(fits[name], train, validation, rule, encoder)
             encoder = found[name].setup.encoder
-        if not weights:
-            chosen = self._chosen(found, train, validation, rule).weights
-            weights = {name: weight / found[name].spread for name, weight in chosen.items()}
+        if kinds is None:
+            kinds = self._chosen(found, train, validation, rule)
+            self.fit.callbacks.on_choice(line=str(kinds))
+            weights = {name: weight / found[name].spread for name, weight in kinds.weights.items()}
             earlier = {name: found[name].earlier for name in weights}
-            self._keep(mark, weights, earlier)
+            self._keep(mark, weights, earlier, kinds)
         setups = {name: found[name].setup for name in weights if name in found}
         data, seen = train, train.joined(validation) if self.fit.carved else train
         records: list[Record] = [record for name in weights for record in earlier[name]["history"]]
@@ -117,11 +140,10 @@ class AutoFit:
         }
         unread = context_of(train.schema)
         if unread and not any(one.model.users.reads_context for one in done.values()):
-            kinds = ", ".join(done)
-            warn(f"{' and '.join(unread)}: not read, as validation found towers of kind {kinds} better")
-        if len(done) == 1:
-            return next(iter(done.values()))
-        return _joined(done, weights, self.fit.settings)
+            said = ", ".join(done)
+            warn(f"{' and '.join(unread)}: not read, as validation found towers of kind {said} better")
+        whole = next(iter(done.values())) if len(done) == 1 else _joined(done, weights, self.fit.settings)
+        return replace(whole, training=replace(whole.training, epochs=records, kinds=kinds))
 
     def _again(
         self,
@@ -137,6 +159,7 @@ class AutoFit:
         for name, (fit, known) in fits.items():
             found = Checkpoint.read(fit.checkpoints) if fit.checkpoints is not None and fit.resume else None
             resume = found is not None and found.meta["phase"] == "refit"
+            fit.callbacks.on_kind(kind=name)
             setups[name], history = fit.again(
                 everything, rule, fit.mark(train, validation), known, resume=resume, encoder=encoder
             )
@@ -144,17 +167,22 @@ class AutoFit:
             records += history
         return setups, records
 
-    def _before(self, mark: str) -> tuple[dict[str, float], dict[str, dict[str, Any]]]:
-        """Return what was chosen before a break: the weights, and what training again needs to know."""
+    def _before(self, mark: str) -> tuple[dict[str, float], dict[str, dict[str, Any]], Kinds | None]:
+        """Return what was chosen before a break: weights, what training again needs to know, the choice."""
         place = self._place
         if place is None or not self.fit.resume or not place.exists():
-            return {}, {}
+            return {}, {}, None
         kept = json.loads(place.read_text(encoding="utf-8"))
-        return (kept["weights"], kept["earlier"]) if kept["mark"] == mark else ({}, {})
+        if kept["mark"] != mark:
+            return {}, {}, None
+        return kept["weights"], kept["earlier"], Kinds(**kept["kinds"])
 
-    def _keep(self, mark: str, weights: dict[str, float], earlier: dict[str, dict[str, Any]]) -> None:
+    def _keep(
+        self, mark: str, weights: dict[str, float], earlier: dict[str, dict[str, Any]], kinds: Kinds
+    ) -> None:
         if self._place is not None:
-            write_text(self._place, json.dumps({"mark": mark, "weights": weights, "earlier": earlier}))
+            kept = {"mark": mark, "weights": weights, "earlier": earlier, "kinds": asdict(kinds)}
+            write_text(self._place, json.dumps(kept))
 
     @property
     def _place(self) -> Path | None:
@@ -189,6 +217,7 @@ class AutoFit:
         rule: PositiveRule,
         encoder: Encoder | None,
     ) -> Candidate:
+        fit.callbacks.on_kind(kind=fit.settings.model.kind)
         kept = Checkpoint.read(fit.checkpoints) if fit.checkpoints is not None and fit.resume else None
         choice = None if kept is None else kept.meta["earlier"].get("choice")
         setup, earlier = fit.first(train, validation, rule, fit.mark(train, validation), encoder, choice)
@@ -232,21 +261,27 @@ class AutoFit:
         sections = {"model": model, "objective": objective, "training": common}
         parts = parts_of(sections, validated)
         settings = Settings(given.positive, parts.model, parts.objective, parts.training, given.seed)
-        return replace(self.fit, settings=settings, checkpoints=None if folder is None else folder / name)
+        told = CallbackList([_OfKind(name), *self.fit.callbacks.callbacks], self.fit.callbacks.advice)
+        kept = None if folder is None else folder / name
+        return replace(self.fit, settings=settings, checkpoints=kept, callbacks=told)
 
     def _chosen(
         self, found: Mapping[str, Candidate], train: TrainPart, validation: Dataset, rule: PositiveRule
-    ) -> Choice:
+    ) -> Kinds:
         """Return the kinds that are kept, and the weights of their scores.
 
         One kind takes the place of a simpler one, and one more is added, only where that is better by more
         than the 95% interval of the difference.
         """
         names = list(found)
-        if len(names) == 1:
-            return Choice({names[0]: 1.0}, np.zeros(0))
         judged = some_users(rule.select(validation), JUDGED, self.fit.settings.seed)
-        validator = RankingValidator.of(judged, train, PositiveRule(), exclude_seen=self.fit.exclude_seen)
+        validator = RankingValidator.of(
+            judged,
+            train,
+            PositiveRule(),
+            candidates="test_items" if are_cold(judged, train) else "all",
+            exclude_seen=self.fit.exclude_seen,
+        )
         task = validator.task
         U: dict[str, F32] = {}
         V: dict[str, F32] = {}
@@ -255,18 +290,18 @@ class AutoFit:
                 rows, known = one.model.query_encoder.placed(which, ids, validation, task.context)
                 vectors[name] = known[rows]
 
-        def judge(weights: Mapping[str, float]) -> Choice:
+        def judge(weights: Mapping[str, float]) -> Judged:
             scaled = [U[name] * np.float32(w / found[name].spread) for name, w in weights.items()]
             one = VectorRanker(
                 np.concatenate(scaled, axis=1),
                 np.concatenate([V[name] for name in weights], axis=1),
                 task.users,
             )
-            return Choice(weights, validator.totals(one))
+            return Judged(weights, validator.totals(one))
 
         draws = np.concatenate(list(user_draws(len(validator.counts), RESAMPLES, self.fit.settings.seed)))
 
-        def better(one: Choice, than: Choice) -> bool:
+        def better(one: Judged, than: Judged) -> bool:
             return validator.loss(than.totals, one.totals, draws).high < 0.0
 
         best = judge({names[0]: 1.0})
@@ -284,18 +319,9 @@ class AutoFit:
                 top = max(tried, key=lambda one: validator.value(one.totals))
                 if better(top, best):
                     best, grown = top, True
-        self._tell(best, {name: judge({name: 1.0}) for name in names}, validator)
-        return best
-
-    def _tell(self, best: Choice, alone: Mapping[str, Choice], validator: RankingValidator) -> None:
-        said = ", ".join(f"{name} {validator.value(one.totals):.4f}" for name, one in alone.items())
-        kept = " + ".join(
-            name if weight == 1.0 else f"{weight:g} {name}" for name, weight in best.weights.items()
-        )
-        line = (
-            f"validation {validator.measure.name}: {said}; kept {kept} ({validator.value(best.totals):.4f})"
-        )
-        self.fit.callbacks.on_choice(line=line)
+        each = {name: validator.value(judge({name: 1.0}).totals) for name in names}
+        kept = {name: float(weight) for name, weight in best.weights.items()}
+        return Kinds(validator.measure.name, each, kept, validator.value(best.totals))
 
 
 def _changed(section: Section, of: type[Section], but: str) -> dict[str, Any]:

@@ -41,8 +41,10 @@ class TwoTower:
     ``objective`` here) and ``[training]`` sections, under the same names. They are validated here, not in
     `fit`. Two estimators are equal if their settings are; `sklearn.base.clone` copies one.
 
-    The towers are linear by default, and where the objective allows it they are solved in closed form. A
-    setting that the towers, the objective or the trainer don't read is an error that names those that do.
+    By default several kinds of towers are trained, and what ranks the validation set best is kept, alone or
+    added up (``kind="auto"``). With an objective or a trainer of your choice the towers are linear, unless
+    you name their kind; ``kind="linear"`` alone is the quick way, solved in closed form. A setting that the
+    towers, the objective or the trainer don't read is an error that names those that do.
 
     >>> TwoTower(dim=32, objective="huber", learning_rate=0.01)
     TwoTower(dim=32, objective='huber', learning_rate=0.01)
@@ -50,12 +52,14 @@ class TwoTower:
     Args:
         kind: The towers: ``linear`` (vectors are a linear function of features and id), ``mlp`` (with hidden
             layers), ``item_item`` (a user is the sum of its history's rows of an item-item matrix) or
-            ``sequence`` (a user is its history, in the order of time); or the name of a kind of your own. Or
-            the class itself, derived from `twotower.towers.Tower`; its settings are keywords too. None:
-            ``linear``.
-        dim: Length of the vectors, including the two entries for the biases. ``auto``: 64, with ``item_item``
-            512, with ``sequence`` 256; with ``linear`` and ``all_pairs`` 64, 128, 256 or 512, the largest
-            whose validation metric is at least 1% above that of half of it.
+            ``sequence`` (a user is its history, in the order of time); or the name of a kind of your own.
+            ``auto``: what the validation set finds best of several kinds, alone or added up. Where an
+            objective or a trainer is named and no kind, it is ``linear``. Or the class itself, derived from
+            `twotower.towers.Tower`; its settings are keywords too. None: as if it was not named.
+        dim: Length of the vectors, including the two entries for the biases; with kind ``auto`` that of each
+            kind. ``auto``: 64, with ``item_item`` 512, with ``sequence`` 256; with ``linear`` and
+            ``all_pairs`` 64, 128, 256 or 512, the largest whose validation metric is at least 1% above that
+            of half of it.
         max_dim: Largest length that ``dim = "auto"`` may choose; 2,048 for ``item_item`` unless set.
         ensemble_size: Number of small models in one. Each has an equal share of ``dim`` and of the last
             hidden layer and its own loss; the score is the mean of their scores. ``auto``: 4, or fewer (2 or
@@ -221,8 +225,9 @@ class TwoTower:
             if name not in _DEFAULTS or (value is not _DEFAULTS[name] and value != _DEFAULTS[name])
         }
         self.settings = Settings.of(changed)
-        kind = self.settings.model.kind  # said by the hidden layers alone, as in an earlier version
-        self._params = params if "kind" in changed or kind == TOWERS.default else params | {"kind": kind}
+        kind = self.settings.model.kind
+        said = changed.get("hidden") is not None and "kind" not in changed  # as in an earlier version
+        self._params = params | {"kind": kind} if said else params
 
     @classmethod
     def from_config(cls, config: Config) -> Self:

@@ -149,6 +149,32 @@ class Interactions(ShortRepr):
         return f"no label of the training set is negative, so none can be; got {wrong[0]:g}"
 
 
+@dataclass(frozen=True)
+class Kinds:
+    """What ``model.kind = "auto"`` chose among several kinds of towers, on the validation set.
+
+    Attributes:
+        metric: what they were compared by.
+        alone: kind -> its value, of each kind that was trained.
+        weights: kind -> weight of its scores, of each that was kept; the first one's is 1.
+        value: of what was kept.
+    """
+
+    metric: str
+    alone: dict[str, float]
+    weights: dict[str, float]
+    value: float
+
+    @property
+    def kept(self) -> str:
+        """What was kept, as in ``sequence + 0.35 linear``."""
+        return " + ".join(name if of == 1.0 else f"{of:g} {name}" for name, of in self.weights.items())
+
+    def __str__(self) -> str:
+        each = ", ".join(f"{name} {value:.4f}" for name, value in self.alone.items())
+        return f"validation {self.metric}: {each}; kept {self.kept} ({self.value:.4f})"
+
+
 @dataclass(frozen=True, repr=False)
 class Training(ShortRepr):
     """What a model was trained for, and how it went.
@@ -159,6 +185,7 @@ class Training(ShortRepr):
         fold_in: what folding in needs to know of the training.
         epochs: one record an epoch.
         exclude_seen: whether recommendations leave out a user's items of the training set by default.
+        kinds: what was chosen among kinds of towers; None if one was named or none could be chosen.
     """
 
     positive: PositiveRule
@@ -166,3 +193,4 @@ class Training(ShortRepr):
     fold_in: FoldInSettings
     epochs: list[dict[str, Any]]
     exclude_seen: bool = True
+    kinds: Kinds | None = None

@@ -26,7 +26,7 @@ from twotower.recommender.display import ColumnFilters, Filters
 from twotower.recommender.fitted_towers import FittedTowers
 from twotower.recommender.folded_histories import FoldedHistories
 from twotower.recommender.histories import Histories, Rows, Targets
-from twotower.recommender.parts import Catalogue, EntityVectors, Interactions, Training
+from twotower.recommender.parts import Catalogue, EntityVectors, Interactions, Kinds, Training
 from twotower.recommender.query_encoder import QueryEncoder
 from twotower.recommender.read_histories import ReadHistories
 from twotower.retrieval import Candidates, Index, exact_top_k
@@ -126,6 +126,11 @@ class RecommenderState:
     def history(self) -> list[dict[str, Any]]:
         """One record an epoch."""
         return self.training.epochs
+
+    @property
+    def kinds(self) -> Kinds | None:
+        """What ``model.kind = "auto"`` chose among several kinds of towers; None without such a choice."""
+        return self.training.kinds
 
     @property
     def exclude_seen(self) -> bool:
@@ -271,6 +276,11 @@ class RecommenderState:
     def _repr_html_(self) -> str:
         return html_of(*self._described())
 
+    @property
+    def kind_said(self) -> str:
+        """The kind of towers; of several, each with the weight of its scores."""
+        return self.model.config.kind if self.kinds is None else self.kinds.kept
+
     def _described(self) -> tuple[str, Facts]:
         schema, config = self.encoder.schema, self.model.config
         does = "ranks items" if self.objective.implicit else f"predicts {schema.label}"
@@ -287,7 +297,7 @@ class RecommenderState:
         return f"Recommender that {does}", {
             "knows": " and ".join(known),
             "trained on": count_of(len(self.seen.values), "interaction") + epochs * bool(self.history),
-            "vectors": f"{config.dim} numbers, {config.kind} towers, objective {self.objective.name}",
+            "vectors": f"{config.dim} numbers, {self.kind_said} towers, objective {self.objective.name}",
             "user features": kinds_of(schema.users),
             "item features": kinds_of(schema.items),
             "shown with items": named(self.display.columns[1:]),

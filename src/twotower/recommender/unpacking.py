@@ -27,7 +27,7 @@ from twotower.core.tensors import Arrays, check_size, entries, exactly, finite, 
 from twotower.features import ContextEncoder, Encoder, SideEncoder
 from twotower.recommender.display import PLAIN
 from twotower.recommender.fitted_towers import FittedTowers
-from twotower.recommender.parts import Catalogue, EntityVectors, Interactions, Training
+from twotower.recommender.parts import Catalogue, EntityVectors, Interactions, Kinds, Training
 from twotower.recommender.saved_histories import PREFIX, check_histories, restored_histories
 from twotower.targets.positive import PositiveRule
 from twotower.targets.target import Target
@@ -125,6 +125,7 @@ def unpacked(
             _fold_in(manifest["least_squares"]),
             history,
             flag(manifest, "exclude_seen") if "exclude_seen" in manifest else True,
+            None if manifest.get("kinds") is None else _kinds(manifest["kinds"]),
         ),
     )
 
@@ -223,6 +224,14 @@ def _display(schema: Schema, items: pl.Series, columns: Any) -> pl.DataFrame:
         if len(found[-1]) != len(items):
             raise ValueError(f"the display column {state['name']!r} has another length than the catalogue")
     return pl.DataFrame(found)  # refuses duplicate names
+
+
+def _kinds(state: Any) -> Kinds:
+    tables = (state["alone"], state["weights"])
+    if not isinstance(state["metric"], str) or not all(isinstance(one, dict) and one for one in tables):
+        raise ValueError("what was chosen among kinds of towers must be a metric and tables of numbers")
+    alone, weights = ({name: number(one, name) for name in one} for one in tables)
+    return Kinds(state["metric"], alone, weights, number(state, "value"))
 
 
 def _fold_in(state: Any) -> FoldInSettings:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from twotower import __version__
 from twotower.config import Config
 from twotower.data.splits import SPLITS
 from twotower.report.case import Case
-from twotower.report.history import best_epoch, epochs_of
+from twotower.report.history import best_epoch, by_kind, epochs_of
 from twotower.report.wording import number, percent
 from twotower.targets.registry import TRANSFORMS
 
@@ -51,21 +52,19 @@ def feature_facts(case: Case) -> Facts:
 def model_facts(case: Case) -> Facts:
     """Return what was trained, how, and how long it took."""
     config, model = case.config, case.recommender.model.config
-    epochs, refit = epochs_of(case.history, "train"), epochs_of(case.history, "refit")
-    kept = best_epoch(case.history)
     seconds: Mapping[str, float] = case.recorded.get("seconds", {})
-    went = f"{len(epochs)} of at most {config.training.most_epochs}"
-    if kept is not None:
-        went += f"; epoch {kept} was the best on the validation set"
-    if refit:
-        went += f"; then {len(refit)} on the training and validation sets together"
+    kinds = case.recommender.kinds
     hidden = " and ".join(map(str, model.widths))
     facts = [
-        ("Towers", f"{model.kind}, hidden layers of {hidden}" if hidden else model.kind),
-        ("Objective", _objective(config)),
+        ("Towers", f"{model.kind}, hidden layers of {hidden}" if hidden else case.recommender.kind_said),
+        *([] if kinds is None else [("Chosen", f"by {kinds}")]),
+        *([("Objective", _objective(config))] if kinds is None else []),
         ("Vectors", f"{model.dim} dimensions, {_members(model.n_members)}"),
-        ("Epochs", went),
-        ("Learning rate", _rate(config)),
+        *(
+            (f"Epochs of {kind}" if kind else "Epochs", _epochs(history, config))
+            for kind, history in by_kind(case.history).items()
+        ),
+        *([("Learning rate", _rate(config))] if kinds is None else []),
         ("Seed", str(config.seed)),
         ("Version", str(case.recorded.get("version", _UNKNOWN))),
         ("Trained", str(case.recorded.get("finished", _UNKNOWN)).replace("T", " ").replace("+00:00", " UTC")),
@@ -75,6 +74,17 @@ def model_facts(case: Case) -> Facts:
         facts.append(("Time taken", f"{sum(seconds.values()):.1f} s ({each})"))
     facts.append(("Report made by", f"twotower {__version__}"))
     return facts
+
+
+def _epochs(history: Sequence[Mapping[str, Any]], config: Config) -> str:
+    epochs, refit, kept = epochs_of(history, "train"), epochs_of(history, "refit"), best_epoch(history)
+    most = config.training.most_epochs
+    went = f"{len(epochs)}" + (f" of at most {most}" if all("kind" not in one for one in history) else "")
+    if kept is not None:
+        went += f"; epoch {kept} was the best on the validation set"
+    if refit:
+        went += f"; then {len(refit)} on the training and validation sets together"
+    return went
 
 
 def _source(config: Config) -> str:

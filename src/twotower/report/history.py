@@ -13,6 +13,14 @@ _CHOSEN_BY = (f"validation_{NDCG.name}", f"validation_{RMSE.name}", "validation_
 Record = Mapping[str, Any]
 
 
+def by_kind(history: Sequence[Record]) -> dict[str, list[Record]]:
+    """Return the records of each kind of towers, in the order of training; all under "" if none is named."""
+    found: dict[str, list[Record]] = {}
+    for record in history:
+        found.setdefault(record.get("kind", ""), []).append(record)
+    return found
+
+
 def epochs_of(history: Sequence[Record], phase: str) -> list[Record]:
     """Return the records of one phase, ``"train"`` or ``"refit"``."""
     return [record for record in history if record.get("phase") == phase]

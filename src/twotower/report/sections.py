@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from twotower.metrics.registry import shown_metrics
 from twotower.report import figures, tables
 from twotower.report.case import Case
 from twotower.report.charts import draw
-from twotower.report.history import best_epoch, epochs_of
+from twotower.report.history import best_epoch, by_kind, epochs_of
 from twotower.report.people import called
 from twotower.report.wording import interval, metric_name, number, percent
 from twotower.training.registry import TRAINERS
@@ -73,17 +73,24 @@ def accuracy(case: Case) -> dict[str, Any]:
 
 
 def curves(case: Case) -> list[Figure]:
-    """Return the loss and the validation metrics by epoch."""
-    epochs, best = epochs_of(case.history, "train"), best_epoch(case.history)
+    """Return the loss and the validation metrics by epoch, of each kind of towers that was kept."""
+    return [
+        figure for kind, history in by_kind(case.history).items() for figure in _curves(case, kind, history)
+    ]
+
+
+def _curves(case: Case, kind: str, history: Sequence[Mapping[str, Any]]) -> list[Figure]:
+    epochs, best = epochs_of(history, "train"), best_epoch(history)
     if not epochs:
         return []
+    of = f" of {kind}" if kind else ""
     known = [name for name, value in epochs[0].items() if value is not None]
     losses = {f"{part}_loss": part for part in ("train", "validation") if f"{part}_loss" in known}
     metrics = [name for name in known if name.startswith("validation_") and name not in losses]
     found = []
     if losses:
         last = ", ".join(f"{name} {number(epochs[-1][field])}" for field, name in losses.items())
-        settling = TRAINERS.get(case.config.trainer).settles
+        settling = not kind and TRAINERS.get(case.config.trainer).settles
         what = (
             "The first epochs adapt the regularisation of the vectors to the data, so the training loss "
             "may rise."
@@ -92,8 +99,8 @@ def curves(case: Case) -> list[Figure]:
         )
         found.append(
             Figure(
-                draw(figures.curves(epochs, losses, best), f"Loss by epoch; after the last one {last}"),
-                "Loss",
+                draw(figures.curves(epochs, losses, best), f"Loss{of} by epoch; after the last one {last}"),
+                f"Loss{of}",
                 f"{what} A rising validation loss while the training loss falls is overfitting.",
             )
         )
@@ -103,8 +110,10 @@ def curves(case: Case) -> list[Figure]:
         said = ", ".join(f"{name} {number(kept[field])}" for field, name in named.items())
         found.append(
             Figure(
-                draw(figures.curves(epochs, named, best), f"Validation by epoch; the kept epoch has {said}"),
-                "Validation",
+                draw(
+                    figures.curves(epochs, named, best), f"Validation{of} by epoch; the kept epoch has {said}"
+                ),
+                f"Validation{of}",
                 f"The kept epoch is the best by this; it has {said}.",
             )
         )

@@ -10,7 +10,7 @@ from twotower.errors import ConfigError, TwoTowerWarning, nearest
 
 Record = dict[str, Any]
 """One line of ``history.jsonl``: phase, epoch, seconds, losses, validation metrics, learning rate, pairs per
-second."""
+second; with ``model.kind = "auto"`` the kind."""
 
 
 class Callback:
@@ -40,6 +40,13 @@ class Callback:
                     TwoTowerWarning,
                     stacklevel=2,
                 )
+
+    def on_kind(self, *, kind: str) -> None:
+        """With ``model.kind = "auto"``: the phases that follow train towers of this kind.
+
+        Args:
+            kind: such as ``"linear"``; the records of its epochs have it too.
+        """
 
     def on_choice(self, *, line: str) -> None:
         """Settings that were "auto" have been chosen on the validation set, before the first phase.
@@ -118,6 +125,10 @@ class CallbackList(Callback):
     def stop_reason(self) -> str | None:
         """What the first callback that stopped training gave as its reason; None while none has."""
         return next((of._stop_reason for of in self.callbacks if of._stop_reason is not None), None)
+
+    def on_kind(self, *, kind: str) -> None:
+        """Call each."""
+        self._call("on_kind", kind=kind)
 
     def on_choice(self, *, line: str) -> None:
         """Call each."""

@@ -21,7 +21,8 @@ def history_frame(history: Sequence[Record]) -> pl.DataFrame:
 
     Returns:
         Columns ``phase`` (``"train"``, ``"posterior"``, ``"refit"``), ``epoch``, ``seconds``, ``train_loss``,
-            the ``validation_`` metrics, ``learning_rate``, ``pairs_per_second``, ``best``.
+            the ``validation_`` metrics, ``learning_rate``, ``pairs_per_second``, ``best``, and with
+            ``model.kind = "auto"`` the ``kind``.
     """
     columns = list(dict.fromkeys(name for record in history for name in record))
     return pl.DataFrame({name: [record.get(name) for record in history] for name in columns}, strict=False)
@@ -33,8 +34,8 @@ def history_chart(history: Sequence[Record]) -> Chart:
     Raises:
         MissingExtraError: the package that draws is not installed.
     """
-    best = {(of["phase"], of["epoch"]) for of in history if of.get("best")}
-    last = max((epoch for phase, epoch in best if phase == "train"), default=None)
+    # by kind, and the last of each is the one that was kept
+    best = {of.get("kind", ""): of["epoch"] for of in history if of.get("best") and of["phase"] == "train"}
     names = [
         name
         for name in dict.fromkeys(name for record in history for name in record)
@@ -42,11 +43,13 @@ def history_chart(history: Sequence[Record]) -> Chart:
     ]
     rows: list[dict[str, Any]] = [
         {
-            "group": name.replace("_", " "),
+            "group": ": ".join(filter(None, (record.get("kind"), name.replace("_", " ")))),
             "epoch": record["epoch"],
             "value": record[name],
             "phase": record["phase"],
-            "best": record["phase"] == "train" and record["epoch"] == last and name != "train_loss",
+            "best": record["phase"] == "train"
+            and record["epoch"] == best.get(record.get("kind", ""))
+            and name != "train_loss",
         }
         for name in names
         for record in history
@@ -67,7 +70,11 @@ class HistoryFile(Callback):
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path, self._kind = Path(path), ""
+
+    def on_kind(self, *, kind: str) -> None:
+        """Keep the lines of other kinds from now on."""
+        self._kind = kind
 
     def on_phase_start(self, *, phase: str, epochs: int, first_epoch: int, pairs: int) -> None:
         """Keep the lines of earlier phases, and of this one those before ``first_epoch``."""
@@ -78,7 +85,9 @@ class HistoryFile(Callback):
         kept = [
             record
             for record in read_history(self.path)
-            if record["phase"] in earlier or (record["phase"] == phase and record["epoch"] < first_epoch)
+            if record["phase"] in earlier
+            or (record["phase"] == phase and record["epoch"] < first_epoch)
+            or (record["phase"] == phase and record.get("kind", "") != self._kind)
         ]
         write_history(self.path, kept)
 

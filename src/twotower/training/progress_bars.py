@@ -83,7 +83,11 @@ class EpochLines(Callback):
 
     def __init__(self, write: Callable[[str], Any]) -> None:
         self._write = write
-        self._phase, self._epochs = "", 0
+        self._phase, self._epochs, self._kind = "", 0, ""
+
+    def on_kind(self, *, kind: str) -> None:
+        """Say the kind with every phase from now on."""
+        self._kind = kind
 
     def on_choice(self, *, line: str) -> None:
         """Write what was chosen."""
@@ -91,12 +95,12 @@ class EpochLines(Callback):
 
     def on_phase_start(self, *, phase: str, epochs: int, first_epoch: int, pairs: int) -> None:
         """Write what starts."""
-        self._phase, self._epochs = phase, epochs
+        self._phase, self._epochs = f"{self._kind} {phase}".strip(), epochs
         if phase == _POSTERIOR:
-            self._write(f"{phase}: posterior means of the id vectors, {pairs:,} pairs")
+            self._write(f"{self._phase}: posterior means of the id vectors, {pairs:,} pairs")
             return
         resumed = f", resumed at epoch {first_epoch}" if first_epoch > 1 else ""
-        self._write(f"{phase}: {pairs:,} pairs, at most {epochs} epochs{resumed}")
+        self._write(f"{self._phase}: {pairs:,} pairs, at most {epochs} epochs{resumed}")
 
     def on_epoch_end(self, record: Record) -> None:
         """Write the epoch."""
@@ -114,6 +118,11 @@ class _Bar(Callback, ABC):
 
     def __init__(self) -> None:
         self._phase, self._epochs, self._pairs, self._first, self._last = "", 0, 0, 1, ""
+        self._kind, self._label = "", ""
+
+    def on_kind(self, *, kind: str) -> None:
+        """Say the kind beside every phase from now on."""
+        self._kind = kind
 
     def on_phase_start(self, *, phase: str, epochs: int, first_epoch: int, pairs: int) -> None:
         """Start the phase's bar."""
@@ -124,6 +133,7 @@ class _Bar(Callback, ABC):
             first_epoch,
             "",
         )
+        self._label = f"{self._kind} {phase}".strip()
         # A resumed bar counts from the first epoch that is left, or else its speed would be wrong.
         self._begin(pairs * (epochs - first_epoch + 1))
 
@@ -131,16 +141,16 @@ class _Bar(Callback, ABC):
         """Move the bar."""
         done = (epoch - self._first) * self._pairs + pairs_done
         if self._phase == _POSTERIOR:
-            self._show(done, self._phase, "posterior means of the id vectors")
+            self._show(done, self._label, "posterior means of the id vectors")
         else:
-            self._show(done, f"{self._phase} {epoch}/{self._epochs}", f"loss {loss:.4f} {self._last}")
+            self._show(done, f"{self._label} {epoch}/{self._epochs}", f"loss {loss:.4f} {self._last}")
 
     def on_epoch_end(self, record: Record) -> None:
         """Show the epoch's metrics."""
         self._last = _metrics(record, _BESIDE).replace("validation", "val")
         done = (record["epoch"] - self._first + 1) * self._pairs
         text = f"loss {record['train_loss']:.4f} {self._last}"
-        self._show(done, f"{self._phase} {record['epoch']}/{self._epochs}", text)
+        self._show(done, f"{self._label} {record['epoch']}/{self._epochs}", text)
 
     @abstractmethod
     def _begin(self, total: int) -> None:
@@ -168,13 +178,13 @@ class EpochBar(_Bar):
 
     def on_phase_end(self, *, reason: str) -> None:
         """Leave the bar with what ended the phase."""
-        self._progress.update(self._task, description=f"{self._phase}: {reason}")
+        self._progress.update(self._task, description=f"{self._label}: {reason}")
         if self._phase == _POSTERIOR:
             self._progress.update(self._task, told="")
         self._progress.stop_task(self._task)
 
     def _begin(self, total: int) -> None:
-        self._task = self._progress.add_task(self._phase, total=total, told="")
+        self._task = self._progress.add_task(self._label, total=total, told="")
 
     def _show(self, done: int, description: str, text: str) -> None:
         self._progress.update(self._task, completed=done, description=description, told=text)
@@ -196,12 +206,12 @@ class NotebookBar(_Bar):
 
     def on_phase_end(self, *, reason: str) -> None:
         """Leave the bar with what ended the phase."""
-        self._rows[-1] = (1.0, f"{self._phase}: {reason}", self._rows[-1][2])
+        self._rows[-1] = (1.0, f"{self._label}: {reason}", self._rows[-1][2])
         self._draw()
 
     def _begin(self, total: int) -> None:
         self._total = max(total, 1)
-        self._rows.append((0.0, self._phase, ""))
+        self._rows.append((0.0, self._label, ""))
         self._draw()
 
     def _show(self, done: int, description: str, text: str) -> None:

@@ -32,7 +32,7 @@ from twotower.evaluation.ranker import Ranker
 from twotower.recommender import Recommender
 from twotower.training import Callback
 from twotower.workflows.baselines_file import TunedSettings
-from twotower.workflows.measuring import ranking_task
+from twotower.workflows.measuring import made_of, ranking_task
 from twotower.workflows.reading import check_positives, facts_of, load_parts
 from twotower.workflows.run import Run
 from twotower.workflows.seeds import seed_configs, spread
@@ -59,6 +59,7 @@ class Comparison:
         popularity: for a model that predicts, its ranking compared with popularity:
             ``BesidePopularity.as_dict`` and ``"ours"``; empty for a model that ranks.
         data: rows of each set, users, items and notes; see `facts_of`.
+        model: kind and length of our towers; see `made_of`.
         seconds: total time, including reading the data; 0 if not timed.
     """
 
@@ -69,6 +70,7 @@ class Comparison:
     seeds: tuple[int, ...] = ()
     popularity: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
+    model: Mapping[str, Any] = field(default_factory=dict)
     seconds: float = 0.0
 
     def __repr__(self) -> str:
@@ -112,6 +114,7 @@ class Comparison:
             "skipped": dict(self.skipped),
             "popularity": dict(self.popularity),
             "data": dict(self.data),
+            "model": dict(self.model),
             "seconds": round(self.seconds, 3),
         }
         if OURS in self.comparison.by_seed:
@@ -236,7 +239,9 @@ def compare_predictors(
         seed=config.seed,
     )
     popularity = _ranked_beside(config, recommender, parts, log)
-    return Comparison(comparison, given, popularity=popularity, data=facts_of(parts))
+    return Comparison(
+        comparison, given, popularity=popularity, data=facts_of(parts), model=made_of(recommender)
+    )
 
 
 def _ranked_beside(config: Config, recommender: Recommender, parts: Parts, log: Log) -> dict[str, Any]:
@@ -333,4 +338,11 @@ def compare_rankers(
     comparison = compare_on_task(
         task, rankers(), seen, against=OURS, metrics=measured, resamples=settings.resamples, seed=config.seed
     )
-    return Comparison(comparison, given, fitting.choices, fitting.skipped, data=facts_of(parts))
+    return Comparison(
+        comparison,
+        given,
+        fitting.choices,
+        fitting.skipped,
+        data=facts_of(parts),
+        model=made_of(recommender),
+    )

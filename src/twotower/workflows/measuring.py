@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from twotower.config import Config
 from twotower.data.dataset import Dataset
@@ -26,6 +27,11 @@ def measured(config: Config, recommender: Recommender, test: Dataset) -> Evaluat
         resamples=settings.resamples,
         seed=config.seed,
     )
+
+
+def made_of(recommender: Recommender) -> dict[str, Any]:
+    """Return the kind of towers (of several, each with the weight of its scores) and their length."""
+    return {"kind": recommender.kind_said, "dim": recommender.model.config.dim}
 
 
 def ranking_task(

@@ -19,9 +19,9 @@ from twotower.errors import DataError, TwoTowerWarning
 from twotower.estimator import TwoTower
 from twotower.recommender import Recommender
 from twotower.targets.positive import PositiveRule
-from twotower.training import Callback, HistoryFile, Interrupted, Record, write_history
+from twotower.training import Callback, HistoryFile, Interrupted, write_history
 from twotower.workflows.biases import beside_biases
-from twotower.workflows.measuring import measured
+from twotower.workflows.measuring import made_of, measured
 from twotower.workflows.reading import check_positives, facts_of, load_parts, sizes_of
 from twotower.workflows.run import Run
 from twotower.workflows.stages import FitClock, Log, Stages, quiet
@@ -104,7 +104,8 @@ def train(
             measured = _evaluate(config, recommender, parts, log)
         metrics = {
             **measured,
-            "validation": _best(recommender.history),
+            "model": made_of(recommender),
+            "validation": _best(recommender),
             "data": {**facts_of(parts), "hash": fingerprint(parts)},
             "version": __version__,
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -203,9 +204,12 @@ def _evaluate(config: Config, recommender: Recommender, parts: Parts, log: Log) 
     return {**evaluation.as_dict(), "biases": biases}
 
 
-def _best(history: list[Record]) -> dict[str, Any]:
-    """Return the validation metrics and the number of the chosen epoch."""
-    best = next((record for record in reversed(history) if record.get("best")), None)
+def _best(recommender: Recommender) -> dict[str, Any]:
+    """Return the validation metrics and the number of the chosen epoch; of a sum of models, what it has."""
+    kinds = recommender.kinds
+    if kinds is not None and len(kinds.weights) > 1:
+        return {kinds.metric: kinds.value}
+    best = next((record for record in reversed(recommender.history) if record.get("best")), None)
     if best is None:
         return {}
     metrics = {

@@ -16,6 +16,7 @@ from twotower.audit.guessing.sections import (
     write_kinds,
     write_objective,
     write_positive,
+    write_ranks,
     write_schema,
     write_shares,
     write_split,
@@ -113,11 +114,10 @@ def _of_layout(layout: Layout, folder: Path, told: Told, ask: Ask | None) -> Dra
         lines.value("duration_rank", 0.8, "watched longer than 80% of the videos of similar duration")
     else:
         lines.value("threshold", 4.0, "the top of the scale; what recommendations should find")
-    lines.section("objective")
     if not predicts:
-        other = first_that(predicts=True)
-        lines.value("name", first_that(predicts=False), f"ranks; '{other}' predicts the label")
+        write_ranks(lines, first_that(predicts=True))
     else:
+        lines.section("objective")
         lines.value("name", first_that(predicts=True))
     if layout.source == "kuairec" and predicts:
         lines.value("transform", "cap", "a few ratios above 5 have most of the variance")

@@ -88,16 +88,30 @@ def write_positive(lines: Lines, label: Label) -> None:
         lines.comment(f"no rule: {label.positives}")
 
 
+def write_ranks(lines: Lines, other: str = "") -> None:
+    """Say that the model ranks, by a kind of towers that validation chooses.
+
+    Args:
+        lines: to write to.
+        other: the objective that predicts the label; empty without one.
+    """
+    lines.section("model")
+    lines.comment('ranks; kind = "auto", the default, keeps what validation finds best of several kinds')
+    if other:
+        lines.comment(f"to predict the label instead: [objective] with name = '{other}'")
+
+
 def write_objective(lines: Lines, label: Label | None, *, predicts: bool) -> None:
     """Write ``[objective]``."""
     ranks = first_that(predicts=False)
-    lines.section("objective")
     if label is None:
-        lines.value("name", ranks, "ranks: there is no label to predict")
-    elif not predicts:
-        other = first_that(predicts=True, logits=label.nature is Nature.YES_NO)
-        lines.value("name", ranks, f"ranks, with grades from the label; '{other}' predicts the label instead")
-    elif set(np.unique(label.y).tolist()) == {0.0, 1.0}:
+        write_ranks(lines)
+        return
+    if not predicts:
+        write_ranks(lines, first_that(predicts=True, logits=label.nature is Nature.YES_NO))
+        return
+    lines.section("objective")
+    if set(np.unique(label.y).tolist()) == {0.0, 1.0}:
         lines.value("name", first_that(predicts=True, logits=True), "the label is yes or no")
     else:
         lines.value("name", first_that(predicts=True), f"predicts the label; '{ranks}' ranks")

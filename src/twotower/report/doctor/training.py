@@ -14,7 +14,7 @@ from twotower.metrics import Interval, mean_intervals
 from twotower.metrics.bootstrap import percentile_interval, user_draws
 from twotower.report.case import Case
 from twotower.report.doctor.probe import Probe
-from twotower.report.history import chosen_by, epochs_of
+from twotower.report.history import by_kind, chosen_by, epochs_of
 from twotower.report.wording import interval, metric_name, number
 from twotower.workflows.measuring import ranking_task
 
@@ -34,9 +34,10 @@ class Learning(Probe):
     looks_for = "training that ended too soon, or overfitted from the first epoch"
 
     def run(self, case: Case) -> Iterator[Finding]:
-        """Read the validation metric of the epochs."""
+        """Read the validation metric of the epochs; of several kinds of towers nothing is said."""
+        kinds = by_kind(case.history)
         epochs, metric = epochs_of(case.history, "train"), chosen_by(case.history)
-        if metric is None or len(epochs) < 2:
+        if metric is None or len(epochs) < 2 or list(kinds) != [""]:
             return
         values = [record[metric] for record in epochs]
         sign = 1 if case.ranks else -1
