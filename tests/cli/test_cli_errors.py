@@ -47,6 +47,10 @@ def test_version(call) -> None:
         (["train", "kuairec-sample"], "missing option '--out'"),
         (["train", "kuairec-sampel", "--out", "x"], "Did you mean 'kuairec-sample'?"),
         (["train", "kuairec-sample", "--out", "x", "--set", "model.dims=8"], "Did you mean 'dim'?"),
+        (
+            ["train", "kuairec-sample-ranking", "--out", "x", "--quick", "--set", "model.kind=mlp"],
+            "--quick means model.kind=linear, and --set has model.kind=mlp; leave one",
+        ),
         (["train", "kuairec-sample", "--out", "x", "--set", "split.method=randm"], "Did you mean 'random'?"),
         (["compare", "nowhere.toml"], "there is no 'nowhere.toml'"),
         (["evaluate", "no-run"], "there is no run in no-run"),

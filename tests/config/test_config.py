@@ -235,10 +235,10 @@ def test_faults(override: str, said: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("override", "said"),
     [
-        ("training.batch_size=64", "only read by trainer 'gradients', not by 'als', which trains towers of"),
+        ("training.batch_size=64", "leave it at 'auto', or name one kind of towers (model.kind) instead of"),
         (
             "model.dropout=0.2",
-            "only read by tower 'mlp' or 'sequence', not by 'linear'; leave it at 'auto', or set",
+            "only read by tower 'mlp' or 'sequence', not by 'auto'; leave it at 'auto', or set",
         ),
         (
             "objective.delta=2.0",

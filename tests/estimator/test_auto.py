@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ import torch
 import twotower as tt
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.estimator.auto import AutoFit
+from twotower.recommender.parts import Kinds
 from twotower.recommender.read_histories import past_of
 from twotower.towers import History
 from twotower.towers.auto import AutoUsers
 from twotower.towers.folding import FoldingUsers
+from twotower.training import HistoryFile
 
 SMALL: dict[str, Any] = {"kind": "auto", "epochs": 3, "threads": 1}
 
@@ -74,18 +77,49 @@ def both(walking: TrainPart) -> tt.Recommender:
     return model
 
 
-def _all(found: Any) -> Any:
-    from twotower.estimator.auto import Choice
-
-    return Choice(dict(zip(found, (1.0, 0.5), strict=True)), np.zeros(0))
+def _all(found: Any) -> Kinds:
+    return Kinds("ndcg@100", dict.fromkeys(found, 0.1), dict(zip(found, (1.0, 0.5), strict=True)), 0.2)
 
 
-def test_order_is_used_where_it_says_what_is_next(walking: TrainPart) -> None:
-    model, lines = fitted(walking)
-    line = lines[-1]
-    assert "kept" in line
-    assert "sequence" in line.split("kept")[1]
+def test_order_is_used_where_it_says_what_is_next(walking: TrainPart, tmp_path: Path) -> None:
+    told: list[str] = []
+
+    class Kept(tt.Callback):
+        def on_kind(self, *, kind: str) -> None:
+            told.append(kind)
+
+    history = HistoryFile(tmp_path / "history.jsonl")
+    said = Said()
+    model = tt.TwoTower(**SMALL).fit(walking, callbacks=[said, Kept(), history], progress=False)
+    kinds = model.kinds
+    assert kinds is not None
+    assert said.lines[-1] == str(kinds)
+    assert set(kinds.alone) == {"linear", "item_item", "sequence"}
+    assert "sequence" in kinds.weights
+    assert next(iter(kinds.weights.values())) == 1.0
+    assert kinds.value >= kinds.alone[next(iter(kinds.weights))]
+    assert told == [*kinds.alone, *kinds.weights]  # the second time for the refit
     assert model.model.config.kind in ("sequence", "auto")
+    assert kinds.kept in repr(model)
+    # every kind has its lines in the file, and those kept are in the history
+    lines = [json.loads(line) for line in history.path.read_text().splitlines()]
+    assert {(one["kind"], one["phase"]) for one in lines} == {
+        *((kind, "train") for kind in kinds.alone),
+        *((kind, "refit") for kind in kinds.weights),
+    }
+    assert {record["kind"] for record in model.history} == set(kinds.weights)
+    model.save(tmp_path / "bundle")
+    assert tt.load(tmp_path / "bundle").kinds == kinds
+
+
+def test_with_few_users_the_simplest_kind_is_trained_alone() -> None:
+    model, lines = fitted(data(walks=True, n_users=60).as_train())
+    assert model.model.config.kind == "linear"
+    assert model.kinds is None
+    assert lines == [
+        "kind linear: the validation set has positives of 60 users, and a choice among kinds of towers needs "
+        "100"
+    ]
 
 
 def test_without_an_order_the_closed_form_is_kept() -> None:

@@ -470,6 +470,10 @@ def test_what_is_solved_for_resumes_to_the_same_bits(
         ({"embedding_dim": 3}, "read by tower 'mlp'.*set model.kind = 'mlp'"),
         (
             {"learning_rate": 0.01},
+            r"leave it at 'auto', or name one kind of towers \(model.kind\) instead of 'auto'",
+        ),
+        (
+            {"learning_rate": 0.01, "kind": "linear"},
             "read by trainer 'gradients', not by 'als'.*trainer = 'gradients'",
         ),
         ({"objective": "softmax", "posterior": False}, "not for objective 'softmax'; leave it at True"),

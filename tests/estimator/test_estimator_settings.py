@@ -225,13 +225,16 @@ def test_repr_shows_what_is_not_at_its_default():
 @pytest.mark.parametrize(
     ("settings", "kind", "trainer"),
     [
-        ({}, "linear", "als"),
-        ({"dim": 32, "epochs": 3}, "linear", "als"),
+        ({}, "auto", "several"),
+        ({"dim": 32, "epochs": 3}, "auto", "several"),
+        ({"kind": "linear", "dim": 32, "epochs": 3}, "linear", "als"),
+        ({"objective": "all_pairs"}, "linear", "als"),
+        ({"trainer": "als"}, "linear", "als"),
         ({"kind": "mlp", "hidden": (64,), "learning_rate": 0.1}, "mlp", "gradients"),
         ({"trainer": "gradients", "learning_rate": 0.1}, "linear", "gradients"),
         ({"objective": "huber"}, "linear", "gradients"),
         ({"objective": "squared"}, "linear", "variational"),
-        ({"normalise": True}, "linear", "gradients"),
+        ({"kind": "linear", "normalise": True}, "linear", "gradients"),
     ],
 )
 def test_only_the_kind_says_what_the_towers_are(settings: Mapping[str, Any], kind: str, trainer: str):

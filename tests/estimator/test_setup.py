@@ -25,7 +25,7 @@ def setup(density: float, **objective: float) -> tuple[TrainingSetup, np.ndarray
     user, item = np.nonzero(taken)
     train = Dataset.of(pl.DataFrame({"user_id": user, "item_id": item}), schema={}).as_train()
     rule = PositiveRule.fit(train, PositiveConfig())
-    made = prepare(TwoTower(seed=0, **objective).settings, train, rule, torch.device("cpu"))
+    made = prepare(TwoTower(kind="linear", seed=0, **objective).settings, train, rule, torch.device("cpu"))
     return made, taken.astype(np.float64)
 
 

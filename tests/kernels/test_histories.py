@@ -14,6 +14,7 @@ from twotower.kernels.histories import (
     gated_end,
     gated_sum,
 )
+from twotower.kernels.scans import scanned_gates, scanned_mean
 
 INDPTR = np.array([0, 4, 4, 5, 12], dtype=np.int64)
 
@@ -54,12 +55,14 @@ def gradients(function, *inputs):
 @pytest.mark.parametrize(
     ("kernel", "formula", "inputs"),
     [
-        (DecayedMean, decayed, (rows(0), torch.tensor([0.1, 0.5, 0.97]))),
-        (GatedSum, gated, (torch.sigmoid(rows(1)), rows(2))),
+        (DecayedMean.apply, decayed, (rows(0), torch.tensor([0.1, 0.5, 0.97]))),
+        (GatedSum.apply, gated, (torch.sigmoid(rows(1)), rows(2))),
+        (scanned_mean, decayed, (rows(0), torch.tensor([0.1, 0.5, 0.97]))),
+        (scanned_gates, gated, (torch.sigmoid(rows(1)), rows(2))),
     ],
 )
 def test_values_and_gradients_are_those_of_the_formula(kernel, formula, inputs):
-    got, by = gradients(lambda *given: kernel.apply(*given, INDPTR), *inputs)
+    got, by = gradients(lambda *given: kernel(*given, INDPTR), *inputs)
     wanted, wanted_by = gradients(formula, *inputs)
     torch.testing.assert_close(got.double(), wanted, rtol=1e-5, atol=1e-6)
     for one, other in zip(by, wanted_by, strict=True):
@@ -74,6 +77,11 @@ def test_a_row_does_not_depend_on_later_ones_nor_on_other_histories(kernel, seco
     before, after = kernel.apply(first, second, INDPTR), kernel.apply(changed, second, INDPTR)
     assert torch.equal(before[:9], after[:9])
     assert not torch.equal(before[9], after[9])
+
+
+@pytest.mark.parametrize("scan", [scanned_mean, scanned_gates])
+def test_a_scan_of_no_rows(scan):
+    assert scan(torch.zeros(0, 3), torch.zeros(0, 3), np.zeros(1, np.int64)).shape == (0, 3)
 
 
 def test_no_rows():

@@ -13,13 +13,16 @@ from taste_tables import SCRIPT
 from twotower.features import Bag, Codes, Dense
 from twotower.kernels.layout import VectorLayout
 from twotower.metrics import Interval
+from twotower.recommender.parts import Kinds
 from twotower.report import Case
 from twotower.report.calibration import calibrate
+from twotower.report.facts import model_facts
 from twotower.report.geometry import geometry_of, personal_of
 from twotower.report.importance import IDS, _encoded, _permuted, _taken, importance_of
 from twotower.report.item_map import map_of
 from twotower.report.lists import _overlap
 from twotower.report.people import people_of
+from twotower.report.sections import curves
 from twotower.report.wording import bounds, number, percent, shown, signed
 
 
@@ -115,6 +118,22 @@ def test_the_case_holds_what_the_run_measured(rated: Case, ranked: Case) -> None
     assert (rated.main, ranked.main) == ("rmse", "ndcg@10")
     assert set(rated.left_out) == {"notebook"}
     assert set(ranked.left_out) == {"category popularity", "recent popularity", "iALS", "BPR", "content kNN"}
+
+
+def test_kinds_of_towers_have_curves_and_epochs_of_their_own(ranked: Case) -> None:
+    kinds = Kinds("ndcg@100", {"linear": 0.2, "sequence": 0.3}, {"sequence": 1.0, "linear": 0.5}, 0.31)
+    history = [{**record, "kind": kind} for kind in kinds.weights for record in ranked.history]
+    training = replace(ranked.recommender.training, epochs=history, kinds=kinds)
+    case = replace(ranked, recommender=replace(ranked.recommender, training=training))
+    assert [figure.title for figure in curves(case)] == [
+        f"{what} of {kind}" for kind in kinds.weights for what in ("Loss", "Validation")
+    ]
+    facts = dict(model_facts(case))
+    assert facts["Towers"] == "sequence + 0.5 linear"
+    assert facts["Chosen"].endswith("linear 0.2000, sequence 0.3000; kept sequence + 0.5 linear (0.3100)")
+    alone = dict(model_facts(ranked))["Epochs"]
+    assert facts["Epochs of linear"] == facts["Epochs of sequence"]
+    assert facts["Epochs of linear"].split("; ")[1:] == alone.split("; ")[1:]
 
 
 def test_lists_are_those_that_were_measured(ranked: Case) -> None:

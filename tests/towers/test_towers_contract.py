@@ -510,3 +510,14 @@ def test_two_processes_train_as_one_does_on_all_pairs(tmp_path: Path) -> None:
                 npt.assert_allclose(value, expected[name], rtol=1e-4, atol=2e-6, err_msg=name)
         for name, value in halves[0][kind].items():
             assert torch.equal(value, halves[1][kind][name]), name
+
+
+@pytest.mark.parametrize(("kind", "settings"), [*((name, {}) for name in NAMES), *READERS])
+def test_towers_are_what_their_weights_say(kind: str, settings: dict[str, Any]) -> None:
+    """As a bundle is read: towers without numbers of their own take those that were saved."""
+    saved = build(kind, large=False, **settings).eval()
+    with torch.device("meta"):
+        bare = TwoTowerModel(USERS.shape, ITEMS.shape, N_USERS, N_ITEMS, saved.config, seed=0).eval()
+    bare.load_state_dict(saved.state_dict(), assign=True)
+    assert torch.equal(bare.user_vectors(USERS), saved.user_vectors(USERS))
+    assert torch.equal(bare.item_vectors(ITEMS), saved.item_vectors(ITEMS))

@@ -80,6 +80,7 @@ class Place:
         why: str = "",
         fix: str = "",
         fitting: Collection[str] = (),
+        instead: str = "",
     ) -> dict[str, Any]:
         """Return the values that a part has; those of others are left out if they are at their defaults.
 
@@ -89,6 +90,7 @@ class Place:
             why: added to an error: why it is this part.
             fix: what else to do, for an error.
             fitting: names of the parts that could be used instead, for an error; all if none of them helps.
+            instead: what to do, for an error, where none of them can be named; empty to name the first.
 
         Raises:
             ValueError: a setting that other parts have and this one does not, changed from its default.
@@ -110,10 +112,10 @@ class Place:
                 owners = [one for one in owners if one in fitting] or owners
                 others = " or ".join(f"'{one}'" for one in owners)
                 standing = "none" if default is None else default
+                other = instead or f"set {self.section}.{self.key} = '{owners[0]}'{fix}"
                 raise ValueError(
                     f"{self.section}.{setting} = {value!r} is only read by {self.registry.kind} {others}, "
-                    f"not by '{name}'{why}; leave it at {standing!r}, or set {self.section}.{self.key} = "
-                    f"'{owners[0]}'{fix}"
+                    f"not by '{name}'{why}; leave it at {standing!r}, or {other}"
                 )
         return kept
 
@@ -224,7 +226,12 @@ def parts_of(sections: Mapping[str, Mapping[str, Any]], validate: Validate, *, w
             why = f", which trains towers of kind '{model.kind}' by objective '{objective.name}'"
             part = TRAINING.part(name)
             fitting = [one for one in TRAINING.registry if TRAINING.part(one).trains(model, objective)]
-            values = TRAINING.read(name, values, why, fitting=fitting)
+            instead = ""
+            if model.kind == AUTO:
+                instead = (
+                    "name one kind of towers (model.kind) instead of 'auto', each of which has its trainer"
+                )
+            values = TRAINING.read(name, values, why, fitting=fitting, instead=instead)
             made["training"] = validate(part.Config, "training", values)
             part.check(made["training"], objective)
     if faults:

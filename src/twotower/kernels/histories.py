@@ -14,6 +14,7 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from twotower.kernels.pair_loop import FASTMATH
+from twotower.kernels.scans import scanned_gates, scanned_mean
 
 Floats = NDArray[np.floating[Any]]
 
@@ -72,13 +73,17 @@ class GatedSum(torch.autograd.Function):
 
 
 def decayed_mean(rows: torch.Tensor, decay: torch.Tensor, indptr: NDArray[np.int64]) -> torch.Tensor:
-    """Return the means of `DecayedMean`, (n, dim)."""
+    """Return the means of `DecayedMean`, (n, dim); on a GPU by tensor operations."""
+    if rows.device.type != "cpu":
+        return scanned_mean(rows, decay, indptr)
     made: torch.Tensor = DecayedMean.apply(rows, decay, indptr)  # type: ignore[no-untyped-call]
     return made
 
 
 def gated_sum(gates: torch.Tensor, inputs: torch.Tensor, indptr: NDArray[np.int64]) -> torch.Tensor:
-    """Return the states of `GatedSum`, (n, dim)."""
+    """Return the states of `GatedSum`, (n, dim); on a GPU by tensor operations."""
+    if gates.device.type != "cpu":
+        return scanned_gates(gates, inputs, indptr)
     made: torch.Tensor = GatedSum.apply(gates, inputs, indptr)  # type: ignore[no-untyped-call]
     return made
 

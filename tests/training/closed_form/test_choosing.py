@@ -178,12 +178,13 @@ class Lines(Callback):
 @pytest.mark.parametrize("settings", [{}, {"refit": False}, {"dim": 12}, {"max_dim": 16}])
 def test_an_estimator_chooses_once_and_says_what(settings: dict[str, object]) -> None:
     said, train = Lines(), positives()
-    model = tt.TwoTower(threads=1, **settings).fit(train, callbacks=[said])
+    model = tt.TwoTower(kind="linear", threads=1, **settings).fit(train, callbacks=[said])
     assert len(said.lines) == 1
     chosen = model.model.dim
     assert said.lines[0].startswith(f"chose dim {chosen}, regularisation ")
     assert chosen == 12 if "dim" in settings else chosen <= settings.get("max_dim", 512)
     fixed = tt.TwoTower(
+        kind="linear",
         threads=1,
         dim=chosen,
         regularisation=model.objective.regularisation,
@@ -198,7 +199,7 @@ def test_an_estimator_chooses_once_and_says_what(settings: dict[str, object]) ->
 
 def test_few_users_choose_nothing() -> None:
     said = Lines()
-    model = tt.TwoTower(threads=1).fit(positives(n_users=60), callbacks=[said])
+    model = tt.TwoTower(kind="linear", threads=1).fit(positives(n_users=60), callbacks=[said])
     assert not said.lines
     assert (model.model.dim, model.objective.regularisation, model.objective.hard_weight) == (64, 0.33, 0.0)
 
@@ -215,7 +216,7 @@ class Break(Callback):
 @pytest.mark.parametrize("at", [("train", 2), ("refit", 1)])
 @pytest.mark.parametrize("settings", [{}, {"hard_weight": 0.1}])
 def test_a_choice_survives_a_break(tmp_path: Path, at: tuple[str, int], settings: dict[str, object]) -> None:
-    estimator, train = tt.TwoTower(threads=1, max_dim=16, **settings), positives()
+    estimator, train = tt.TwoTower(kind="linear", threads=1, max_dim=16, **settings), positives()
     unbroken = estimator.fit(train)
     with pytest.raises(RuntimeError, match="break"):
         estimator.fit(train, checkpoints=tmp_path, callbacks=[Break(*at)])
@@ -229,7 +230,7 @@ def test_a_choice_survives_a_break(tmp_path: Path, at: tuple[str, int], settings
 
 def test_a_new_user_is_folded_in_near_to_the_same_user_trained() -> None:
     train = positives()
-    model = tt.TwoTower(threads=1, dim=16, regularisation=0.33).fit(train)
+    model = tt.TwoTower(kind="linear", threads=1, dim=16, regularisation=0.33).fit(train)
     items = train.interactions.filter(pl.col("user_id") == 7)["item_id"].to_list()
     new = model.encode_queries([tt.Query(history=items)])[0]
     known = model.users.vectors[model.users.ids.to_list().index(7)]
