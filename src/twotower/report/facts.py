@@ -56,7 +56,7 @@ def model_facts(case: Case) -> Facts:
     kinds = case.recommender.kinds
     hidden = " and ".join(map(str, model.widths))
     facts = [
-        ("Towers", f"{model.kind}, hidden layers of {hidden}" if hidden else case.recommender.kind_said),
+        ("Towers", case.recommender.kind_said + (f", hidden layers of {hidden}" if hidden else "")),
         *([] if kinds is None else [("Chosen", f"by {kinds}")]),
         *([("Objective", _objective(config))] if kinds is None else []),
         ("Vectors", f"{model.dim} dimensions, {_members(model.n_members)}"),
