@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from twotower.config import ModelConfig, TrainingConfig
+from twotower.config import ModelConfig, Schema, TrainingConfig
 from twotower.config.parts import parts_of
 from twotower.config.sections import Section
 from twotower.core.atomic import write_text
@@ -111,6 +111,7 @@ class AutoFit:
             )
         if len(fits) == 1:
             ((name, only),) = fits.items()
+            _say_unread(train.schema, [name], "as towers of kind {} are trained alone")
             return replace(only, checkpoints=self.fit.checkpoints).run(train, validation, rule)
         self._clear(fits)
         weights, earlier, kinds = self._before(mark)
@@ -138,10 +139,7 @@ class AutoFit:
             name: finish(setup, data, rule, records, self.fit.exclude_seen, seen=seen)
             for name, setup in setups.items()
         }
-        unread = context_of(train.schema)
-        if unread and not any(one.model.users.reads_context for one in done.values()):
-            said = ", ".join(done)
-            warn(f"{' and '.join(unread)}: not read, as validation found towers of kind {said} better")
+        _say_unread(train.schema, list(done), "as validation found towers of kind {} better")
         whole = next(iter(done.values())) if len(done) == 1 else _joined(done, weights, self.fit.settings)
         return replace(whole, training=replace(whole.training, epochs=records, kinds=kinds))
 
@@ -322,6 +320,13 @@ class AutoFit:
         each = {name: validator.value(judge({name: 1.0}).totals) for name in names}
         kept = {name: float(weight) for name, weight in best.weights.items()}
         return Kinds(validator.measure.name, each, kept, validator.value(best.totals))
+
+
+def _say_unread(schema: Schema, kinds: Sequence[str], why: str) -> None:
+    """Warn of context and statistics of items that none of these kinds reads; ``{}`` in why are the kinds."""
+    unread = context_of(schema)
+    if unread and not any(TOWERS.get(kind).reads_context for kind in kinds):
+        warn(f"{' and '.join(unread)}: not read, {why.format(', '.join(kinds))}")
 
 
 def _changed(section: Section, of: type[Section], but: str) -> dict[str, Any]:

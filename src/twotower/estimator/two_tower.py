@@ -225,9 +225,8 @@ class TwoTower:
             if name not in _DEFAULTS or (value is not _DEFAULTS[name] and value != _DEFAULTS[name])
         }
         self.settings = Settings.of(changed)
-        kind = self.settings.model.kind
-        said = changed.get("hidden") is not None and "kind" not in changed  # as in an earlier version
-        self._params = params | {"kind": kind} if said else params
+        layers = changed.get("hidden") is not None and "kind" not in changed  # as in an earlier version
+        self._params = params | {"kind": self.settings.model.kind} if layers else params
 
     @classmethod
     def from_config(cls, config: Config) -> Self:
