@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from twotower.config import ModelConfig, Schema, TrainingConfig
+from twotower.config import ModelConfig, TrainingConfig
 from twotower.config.parts import parts_of
+from twotower.config.schema import Schema
 from twotower.config.sections import Section
 from twotower.core.atomic import write_text
 from twotower.core.warn import warn
