@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from twotower.config import ModelConfig, TrainingConfig
@@ -22,6 +21,7 @@ from twotower.data.dataset import Dataset, TrainPart
 from twotower.errors import ConfigError
 from twotower.estimator.finishing import finish
 from twotower.estimator.fitting import LEAST_JUDGED, Fit
+from twotower.estimator.joining import joined
 from twotower.estimator.settings import Settings, validated
 from twotower.estimator.setup import TrainingSetup, context_of
 from twotower.evaluation.ranker import VectorRanker
@@ -31,9 +31,7 @@ from twotower.metrics.bootstrap import user_draws
 from twotower.recommender import Recommender
 from twotower.recommender.parts import Kinds
 from twotower.targets.positive import PositiveRule
-from twotower.towers import TwoTowerModel
-from twotower.towers.auto import AutoConfig, AutoItems, AutoPart, AutoUsers, joined_dim
-from twotower.towers.folding import FoldingUsers
+from twotower.towers.auto import AutoConfig
 from twotower.towers.registry import TOWERS
 from twotower.training import Callback, CallbackList, Checkpoint, Record
 from twotower.training.checkpoint import FILE as CHECKPOINT
@@ -141,7 +139,7 @@ class AutoFit:
             for name, setup in setups.items()
         }
         _say_unread(train.schema, list(done), "as validation found towers of kind {} better")
-        whole = next(iter(done.values())) if len(done) == 1 else _joined(done, weights, self.fit.settings)
+        whole = next(iter(done.values())) if len(done) == 1 else joined(done, weights, self.fit.settings)
         return replace(whole, training=replace(whole.training, epochs=records, kinds=kinds))
 
     def _again(
@@ -349,58 +347,3 @@ def _spread(model: Recommender) -> float:
     scores = U @ V.T
     found = float((scores - scores.mean(axis=1, keepdims=True)).std(dtype=np.float64))
     return found if found > 0 else 1.0
-
-
-def _joined(done: Mapping[str, Recommender], weights: Mapping[str, float], settings: Settings) -> Recommender:
-    """Return one model whose scores are the weighted sum of those of several."""
-    parts = tuple(
-        AutoPart(
-            model=one.model.config.model_dump(mode="json"),
-            weight=weights[name],
-            fold_in=None if one.model.users.reads_history else asdict(one.training.fold_in),
-        )
-        for name, one in done.items()
-    )
-    given = settings.model
-    assert isinstance(given, AutoConfig)
-    config = given.model_copy(update={"parts": parts, "dim": joined_dim(parts)})
-    whole = next(one for one in reversed(list(done.values())) if one.model.users.reads_history)
-    encoder = whole.encoder
-    shapes = whole.model.users.shape, whole.model.items.shape
-    n_users, n_items = len(encoder.users.warm_ids), len(encoder.items.warm_ids)
-    device = whole.model.mean.device
-    model = TwoTowerModel(*shapes, n_users, n_items, config, settings.seed).to(device)
-    assert isinstance(model.users, AutoUsers)
-    assert isinstance(model.items, AutoItems)
-    for user, item, one in zip(model.users.parts, model.items.parts, done.values(), strict=True):
-        if isinstance(user, FoldingUsers):
-            user.typical.copy_(torch.from_numpy(one.histories.typical))
-        tower = user.tower if isinstance(user, FoldingUsers) else user
-        tower.load_state_dict(one.model.users.state_dict())
-        item.load_state_dict(one.model.items.state_dict())
-    users, items = (
-        replace(side, vectors=_side_by_side(which, done, weights, config.length))
-        for which, side in (("users", whole.users), ("items", whole.items))
-    )
-    catalogue = replace(whole.catalogue, users=users, items=items)
-    return replace(whole, towers=replace(whole.towers, model=model.eval()), catalogue=catalogue)
-
-
-def _side_by_side(which: str, done: Mapping[str, Recommender], weights: Mapping[str, float], dim: int) -> F32:
-    """Return the vectors of users or items as the joined towers have them, float32 (n, dim)."""
-    latent, biases = [], []
-    for name, one in done.items():
-        layout, vectors = one.model.layout, getattr(one, which).vectors
-        parts = layout.parts(vectors)
-        # a user's vectors are divided by the number of members already
-        factor = np.float32(weights[name] if which == "users" else 1.0)
-        latent.append(layout.directions(vectors) * factor)
-        place = layout.USER_BIAS if which == "users" else layout.ITEM_BIAS
-        share = weights[name] if which == "users" else weights[name] / layout.members
-        biases.append(parts[..., place].sum(axis=1) * np.float32(share))
-    bias = np.sum(biases, axis=0)
-    ones = np.ones_like(bias)
-    ends = (bias, ones) if which == "users" else (ones, bias)
-    made: F32 = np.concatenate([*latent, *(end[:, None] for end in ends)], axis=1).astype(np.float32)
-    assert made.shape[1] == dim
-    return made
