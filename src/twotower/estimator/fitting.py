@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -184,6 +186,20 @@ class Fit:
             least_grade=objective.least_grade,
             context=setup.encoder.context,
         )
+
+
+@contextmanager
+def threads_of(n: int | None) -> Iterator[None]:
+    """Let torch and Numba use so many threads within, and as before after it; None changes nothing."""
+    before = torch.get_num_threads(), numba.get_num_threads()
+    if n is not None:
+        torch.set_num_threads(n)
+        numba.set_num_threads(min(n, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        numba.set_num_threads(before[1])
 
 
 def pick_device(name: str) -> torch.device:
