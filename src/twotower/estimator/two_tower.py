@@ -72,8 +72,8 @@ class TwoTower:
             average or 150,000 in all; less with more, down to 0.1.
         shared_layers: With ``mlp``: whether both towers share all hidden layers but the first; needs two or
             more hidden layers.
-        popularity: With ``item_item``: scores of an item are multiplied by its popularity, a weighted count of
-            its users that is 1 on average, to this power: below 0, popular items are recommended less.
+        popularity: With ``item_item``: scores of an item are multiplied by its popularity, a weighted count
+            of its users that is 1 on average, to this power: below 0, popular items are recommended less.
             ``auto``: 0, or -0.15 or -0.3 where the validation metric is higher.
         max_history: With ``sequence``: only this many of a query's last interactions are read.
         pooling: With ``sequence``: how a history becomes one vector; the results of several are added.
