@@ -20,6 +20,7 @@ from typing import Any
 import polars as pl
 
 import twotower as tt
+from twotower.baselines.recent_popularity import RecentPopularity
 from twotower.config import load_config
 from twotower.data.dataset import Dataset
 from twotower.datasets.configured import read_raw
@@ -69,6 +70,10 @@ def main() -> None:
         train, validation = tt.split(learned, split)
         task = RankingTask.prepare(validation, train, ks=(10, 100))
         print(f"\nml-100k, {split}: training {len(train):,}, {len(task.users):,} users in validation")
+        for days in (7, 14, 30, 60):
+            found = task.values(RecentPopularity(days=days).fit(train)).users
+            shown = "  ".join(f"{metric} {found[metric].mean():.4f}" for metric in METRICS)
+            print(f"  popularity of {days} days      {shown}", flush=True)
         for seed in given.seeds:
             values = {}
             for name, added in VARIANTS.items():
