@@ -13,7 +13,7 @@ from twotower.data.dataset import Dataset
 DAY, HOUR = 86_400.0, 3600.0
 START = 1_600_041_600.0
 """A midnight, UTC."""
-N_USERS, N_ITEMS, N_ROWS = 25, 16, 900
+N_USERS, N_ITEMS, N_ROWS = 50, 16, 1400
 SCHEMA: dict[str, Any] = {"timestamp": "at", "context": {"device": "category", "at": "calendar"}}
 
 
@@ -41,6 +41,6 @@ def data(**schema: Any) -> Dataset:
 
 def fitted(**settings: Any) -> tt.Recommender:
     given: dict[str, Any] = {"kind": "sequence", "dim": 16, "pooling": ("decay",), "rates": (0.5,)}
-    given |= {"batch_size": 32, "learning_rate": 0.03, "epochs": 12, "threads": 1, "refit": False}
+    given |= {"batch_size": 32, "learning_rate": 0.03, "epochs": 10, "threads": 1, "refit": False}
     train, _ = tt.split(data(), "leave_last")
     return tt.TwoTower(**(given | settings)).fit(train, progress=False, exclude_seen=False)

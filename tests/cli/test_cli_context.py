@@ -27,7 +27,7 @@ rates = [0.5]
 [training]
 batch_size = 32
 learning_rate = 0.03
-epochs = 12
+epochs = 10
 threads = 1
 [evaluation]
 exclude_seen = false
