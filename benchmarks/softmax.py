@@ -3,10 +3,9 @@
     python benchmarks/softmax.py [--users 138000 --items 27000 --pairs 10000000] [--steps 3] [--threads 2]
 
 Ids only, dim 64, 65,536 pairs, two threads, synthetic positives. Ours is a step of the training loop,
-including its batch, with default settings and also with one ensemble member: each user's logits are computed
-once for all of the user's positives, against the items of the batch and 4,096 drawn uniformly, with logQ
-correction and all of the user's training items masked. A batch with more pairs than items contains every
-item: here it is the full softmax.
+including its batch: each user's logits are computed once for all of the user's positives, against the items
+of the batch and 4,096 drawn uniformly, with logQ correction and all of the user's training items masked. A
+batch with more pairs than items contains every item: here it is the full softmax.
 
 The usual loop has two embedding tables and an in-batch softmax with logQ correction and no masking. At batch
 65,536 its logits alone would take 17 GB, so it runs 8 steps of 8,192 for the same pairs, each positive
@@ -67,9 +66,9 @@ def _timed(step: Callable[[], float], steps: int) -> tuple[float, float, float]:
     return statistics.median(seconds), statistics.median(used), statistics.median(counted)
 
 
-def _ours(train: tt.TrainPart, steps: int, **settings: Any) -> tuple[Speed, int, Pairs]:
-    """Benchmark a step of our loop; also return its members and the pairs."""
-    estimator = tt.TwoTower(kind="mlp", objective="softmax", dim=DIM, batch_size=BATCH, seed=0, **settings)
+def _ours(train: tt.TrainPart, steps: int) -> tuple[Speed, Pairs]:
+    """Benchmark a step of our loop; also return the pairs."""
+    estimator = tt.TwoTower(kind="mlp", objective="softmax", dim=DIM, batch_size=BATCH, seed=0)
     rule = PositiveRule.fit(train, estimator.positive)
     made = prepare(estimator.settings, train, rule, torch.device("cpu"))
     trainer, pairs, catalogue = made.trainer, made.task.pairs, made.task.items.rows
@@ -81,11 +80,10 @@ def _ours(train: tt.TrainPart, steps: int, **settings: Any) -> tuple[Speed, int,
         trainer.step(batch, RATE)
         n_users = pairs.n_users if batch.queries is None else len(batch.queries)
         n_items = catalogue if batch.items is None else len(batch.items)
-        # once, whatever the number of members: together they are as wide as one
         return float(n_users * n_items)
 
     seconds, cpu, logits = _timed(step, steps)
-    return Speed(seconds, cpu, logits, 6e-9 * logits * DIM), made.task.model.config.n_members, pairs
+    return Speed(seconds, cpu, logits, 6e-9 * logits * DIM), pairs
 
 
 def _usual(pairs: Pairs, steps: int, *, sparse: bool) -> Speed:
@@ -128,23 +126,19 @@ def main() -> None:
     train = positives(given.users, given.items, given.pairs).as_train()
     print(f"{os.cpu_count()} cores, {given.threads} threads; {len(train):,} positives; per {BATCH:,} pairs:")
 
-    default, members, pairs = _ours(train, given.steps)
-    print("  " + default.line(f"ours, defaults ({members} members)"), flush=True)
-    single, _, _ = _ours(train, given.steps, ensemble_size=1)
-    print("  " + single.line("ours, one member"), flush=True)
+    ours, pairs = _ours(train, given.steps)
+    print("  " + ours.line("ours"), flush=True)
     theirs = {}
     for name, sparse in (("dense Adam", False), ("sparse gradients", True)):
         theirs[name] = _usual(pairs, given.steps, sparse=sparse)
         print("  " + theirs[name].line(f"usual loop, {name}"), flush=True)
     quicker = min(theirs.values(), key=lambda speed: speed.cpu if given.threads == 1 else speed.seconds)
-    for name, speed in (("defaults", default), ("one member", single)):
-        pairs_ratio = np.array([quicker.seconds / speed.seconds, quicker.cpu / speed.cpu])
-        logits_ratio = pairs_ratio * speed.logits / quicker.logits
-        print(
-            f"  ours ({name}) / usual loop: pairs per second {pairs_ratio[0]:.2f} "
-            f"(per CPU second {pairs_ratio[1]:.2f}), "
-            f"logits per second {logits_ratio[0]:.2f} ({logits_ratio[1]:.2f})"
-        )
+    pairs_ratio = np.array([quicker.seconds / ours.seconds, quicker.cpu / ours.cpu])
+    logits_ratio = pairs_ratio * ours.logits / quicker.logits
+    print(
+        f"  ours / usual loop: pairs per second {pairs_ratio[0]:.2f} (per CPU second {pairs_ratio[1]:.2f}), "
+        f"logits per second {logits_ratio[0]:.2f} ({logits_ratio[1]:.2f})"
+    )
     a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
     start, cpu = time.perf_counter(), time.process_time()
     for _ in range(5):

@@ -484,7 +484,7 @@ def test_what_is_solved_for_resumes_to_the_same_bits(
         ),
         ({"objective": "bpr", "hard_negatives": 9}, "read by objective 'softmax'.*leave it at 'none'"),
         ({"objective": "huber", "unobserved_weight": 0.5}, "read by objective 'all_pairs'"),
-        ({"objective": "softmax", "min_grade": 0.5}, "read by objective 'all_pairs'"),
+        ({"objective": "huber", "min_grade": 0.5}, "read by objective 'all_pairs' or 'softmax' or 'bpr'"),
         ({"temperature": 0.5}, "set model.normalise = true"),
     ],
 )

@@ -30,13 +30,14 @@ class ModelConfig(Section):
     dim: Literal["auto"] | Annotated[int, Field(ge=4)] = "auto"
     """Length of the vectors, including the two entries for the biases; with kind ``auto`` that of each kind.
     ``auto``: 64, with ``item_item`` 512, with ``sequence`` 256; with ``linear`` and ``all_pairs`` 64, 128,
-    256 or 512, the largest whose validation metric is at least 1% above that of half of it."""
+    256 or 512, the largest whose validation metric is at least 1% above that of half of it; 128 with
+    ``softmax`` and ``bpr``."""
     max_dim: Annotated[int, Field(ge=4)] = 512
     """Largest length that ``dim = "auto"`` may choose; 2,048 for ``item_item`` unless set."""
     ensemble_size: Literal["auto"] | Count = "auto"
     """Number of small models in one. Each has an equal share of ``dim`` and of the last hidden layer and its
     own loss; the score is the mean of their scores. ``auto``: 4, or fewer (2 or 1) if each would get less
-    than 8 of ``dim`` or the sizes don't divide; 1 with ``all_pairs``."""
+    than 8 of ``dim`` or the sizes don't divide; 1 with ``all_pairs``, ``softmax`` and ``bpr``."""
     normalise: bool = False
     """Whether vectors (without biases) are scaled to unit length; the dot product is then divided by
     ``temperature``."""
@@ -110,7 +111,8 @@ class ObjectiveConfig(Section):
     """L2 regularisation of the vectors, each weighted by the square root of its number of pairs (the same for
     all rows if ``squared`` is solved in closed form); with ``all_pairs`` in units of the noise of the
     training pairs. ``auto``: 0.33 with ``all_pairs`` (linear towers try others on the validation set), 0.13
-    with ``squared`` in closed form, else 0.07 to predict a label and 0.015 to rank."""
+    with ``squared`` in closed form, 0.05 with ``softmax`` and ``bpr``, else 0.07 to predict a label and
+    0.015 to rank."""
 
     implicit: ClassVar[bool]
     """Whether the objective learns to rank from positives rather than to predict a label."""
@@ -123,6 +125,9 @@ class ObjectiveConfig(Section):
     """Whether several small models are better than one large one, with ``ensemble_size = "auto"``."""
     in_noise: ClassVar[bool] = False
     """Whether ``regularisation`` is in units of the noise of the training pairs."""
+    start_scale: ClassVar[float] = 0.0
+    """Scale of the scores of the closed form of ``all_pairs`` that training by gradients starts from; 0 for a
+    random start."""
     searched: ClassVar[Mapping[str, Any]] = {}
     """Settings that `tune` searches by default, each with its values as a space in TOML has them."""
     needs_labels: ClassVar[tuple[str, ...]] = ()
@@ -230,6 +235,31 @@ class SamplingConfig(RankingConfig):
     def sampled_items(self) -> int | Literal["auto"] | None:
         """Items sampled in each step as negatives."""
         return self.negatives
+
+
+class GradedSamplingConfig(SamplingConfig):
+    """The settings of objectives that sample negatives and learn from graded interactions."""
+
+    min_grade: Annotated[float, Field(ge=0.0, le=1.0)] | None = LEAST_GRADE
+    """With a label: grade of the interaction with the lowest label. Grades are as with ``all_pairs``, and an
+    interaction weighs the square of its own. ``"none"``, and with ``sequence``: only positives count."""
+
+    ensembles: ClassVar[bool] = False  # all members would start from the same solution
+    start_scale: ClassVar[float] = 12.0
+    searched: ClassVar[Mapping[str, Any]] = {
+        **SamplingConfig.searched,
+        "min_grade": ["none", 0.0, 0.2, 0.4, 0.6, 0.8],
+    }
+    needs_labels: ClassVar[tuple[str, ...]] = ("min_grade",)
+
+    @property
+    def grade_floor(self) -> float | None:
+        """``min_grade``."""
+        return self.min_grade
+
+    def auto_regularisation(self, *, solved: bool) -> float:
+        """Return the regularisation that "auto" stands for."""
+        return 0.05
 
 
 class TrainingConfig(Section):

@@ -23,6 +23,7 @@ from twotower.estimator.settings import Settings
 from twotower.features import Encoder
 from twotower.features.item_statistics import ItemStatistics
 from twotower.kernels.pairs import Pairs
+from twotower.objectives.penalty import strength_of
 from twotower.objectives.registry import OBJECTIVES
 from twotower.targets.positive import PositiveRule
 from twotower.targets.target import Target, history_grades, label_targets
@@ -192,11 +193,13 @@ def settled(model: ModelConfig, objective: ObjectiveConfig, training: TrainingCo
     """
     trainer = TRAINERS.get(trainer_of(model, objective, training))
     members = model.n_members if objective.ensembles or model.ensemble_size != "auto" else 1
-    settings = objective.settled(solved=trainer.solves)
+    settings, kind = objective.settled(solved=trainer.solves), TOWERS.get(model.kind)
+    if kind.reads_history and kind.ordered and settings.sampled_items is not None and settings.graded:
+        settings = settings.model_copy(update={"min_grade": None})  # what comes next is what is liked next
     if settings.sampled_items == "auto":
         settings = settings.model_copy(update={"negatives": trainer.sampled})
     return Parts(
-        model.model_copy(update={"ensemble_size": members, "dim": model.length}),
+        model.model_copy(update={"ensemble_size": members, "dim": trainer.width(model, objective)}),
         settings,
         trainer.settled(training, model, objective),
     )
@@ -243,31 +246,6 @@ def carving_of(model: ModelConfig, train: Dataset) -> str:
         return "random"
     user = train.interactions.filter(pl.col(time).is_not_null()).get_column(train.schema.user)
     return "leave_last" if user.n_unique() < len(user) else "random"
-
-
-def strength_of(config: ObjectiveConfig, pairs: Pairs, n_items: int) -> float:
-    """Return the strength of the penalty on vectors, as defined in `twotower.objectives.penalty`.
-
-    This is the regularisation itself, unless the objective has it in units of the noise. A ridge of r on the
-    vectors of both sides reduces each singular value of U V' by r. It should remove what pure chance gives:
-    for n pairs with targets y of n_users and n_items, the largest singular value is about
-    ``sqrt(Q / n_users) + sqrt(Q / n_items)``, Q the sum of the weighted targets' squares (the edge of
-    Marchenko and Pastur's law, 1967). Over both sides the geometric mean of the ridge is
-    ``strength * n / sqrt(n_users * n_items)``.
-
-    Args:
-        config: the objective's settings, with every "auto" resolved.
-        pairs: the training pairs.
-        n_items: number of warm items.
-    """
-    given = config.regularisation
-    assert given != "auto"
-    if not config.in_noise:
-        return given
-    weighted = pairs.label if pairs.weight is None else pairs.label * pairs.weight
-    squares = float(np.square(weighted, dtype=np.float64).sum())
-    sides = np.sqrt(pairs.n_users) + np.sqrt(n_items)
-    return float(given * sides * np.sqrt(squares) / max(len(pairs), 1))
 
 
 def labels_of(data: Dataset) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None, int]:

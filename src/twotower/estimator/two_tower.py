@@ -56,11 +56,12 @@ class TwoTower:
         dim: Length of the vectors, including the two entries for the biases; with kind ``auto`` that of each
             kind. ``auto``: 64, with ``item_item`` 512, with ``sequence`` 256; with ``linear`` and
             ``all_pairs`` 64, 128, 256 or 512, the largest whose validation metric is at least 1% above that
-            of half of it.
+            of half of it; 128 with ``softmax`` and ``bpr``.
         max_dim: Largest length that ``dim = "auto"`` may choose; 2,048 for ``item_item`` unless set.
         ensemble_size: Number of small models in one. Each has an equal share of ``dim`` and of the last
             hidden layer and its own loss; the score is the mean of their scores. ``auto``: 4, or fewer (2 or
-            1) if each would get less than 8 of ``dim`` or the sizes don't divide; 1 with ``all_pairs``.
+            1) if each would get less than 8 of ``dim`` or the sizes don't divide; 1 with ``all_pairs``,
+            ``softmax`` and ``bpr``.
         normalise: Whether vectors (without biases) are scaled to unit length; the dot product is then divided
             by ``temperature``.
         temperature: Divisor of the cosine similarity if ``normalise`` is true.
@@ -110,7 +111,9 @@ class TwoTower:
             interaction's target is ``min_grade + (1 - min_grade) * rank``, where ``rank`` is that of its
             label in the training set, from 0 to 1; an unobserved pair's is 0. So 0 treats the lowest labels
             as unobserved, and 1 treats all interactions alike. ``"none"``: only positives count, with target
-            1.
+            1. With ``softmax`` and ``bpr`` and a label: grade of the interaction with the lowest label.
+            Grades are as with ``all_pairs``, and an interaction weighs the square of its own. ``"none"``, and
+            with ``sequence``: only positives count.
         negatives: With ``softmax`` and ``bpr``: items sampled uniformly in each step as negatives, in
             addition to the items of the batch; not used if the batch covers the whole catalogue anyway.
             ``auto``: 4096; 1024 with ``sequences``.
@@ -119,8 +122,8 @@ class TwoTower:
         regularisation: L2 regularisation of the vectors, each weighted by the square root of its number of
             pairs (the same for all rows if ``squared`` is solved in closed form); with ``all_pairs`` in units
             of the noise of the training pairs. ``auto``: 0.33 with ``all_pairs`` (linear towers try others on
-            the validation set), 0.13 with ``squared`` in closed form, else 0.07 to predict a label and 0.015
-            to rank.
+            the validation set), 0.13 with ``squared`` in closed form, 0.05 with ``softmax`` and ``bpr``, else
+            0.07 to predict a label and 0.015 to rank.
         trainer: ``als`` (alternating least squares) solves linear towers with objective ``all_pairs`` in
             closed form, ``variational`` those with ``squared``, ``ease`` towers of kind ``item_item``;
             ``sequences`` trains those of kind ``sequence`` to rank; ``gradients`` trains all other towers
@@ -131,10 +134,10 @@ class TwoTower:
         batch_size: With ``gradients``, as the following: pairs per step. ``auto``: about 12 steps per epoch,
             between 8,192 and 1,048,576 pairs. With ``sequences``: targets per step, of whole users. ``auto``:
             1,024.
-        learning_rate: Initial learning rate of Adam. ``auto``: 0.005. With ``sequences``: highest learning
-            rate of Adam; it rises over the first 50 steps, then falls linearly to 2% over all epochs.
-            Features and decays learn at five times the rate. ``auto``: 0.002; 0.001 without features of
-            items.
+        learning_rate: Initial learning rate of Adam. ``auto``: 0.005; where ``softmax`` or ``bpr`` start from
+            a closed form, 0.0005, and a tenth of that for layers. With ``sequences``: highest learning rate
+            of Adam; it rises over the first 50 steps, then falls linearly to 2% over all epochs. Features and
+            decays learn at five times the rate. ``auto``: 0.002; 0.001 without features of items.
         schedule: ``plateau`` reduces the learning rate when the validation metric stalls; ``cosine`` decays
             it to zero over all epochs; ``constant`` keeps it.
         plateau_factor: Factor that the learning rate is multiplied by at a plateau.

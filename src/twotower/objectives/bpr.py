@@ -10,10 +10,11 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from twotower.config.bases import SamplingConfig
+from twotower.config.bases import GradedSamplingConfig
 from twotower.core.lists import Lists
 from twotower.errors import ConfigError, DataError
 from twotower.kernels.pairs import Pairs
+from twotower.objectives.graded import graded_weights
 from twotower.objectives.objective import Objective, PairLoss, Step, Workspace
 from twotower.objectives.pointwise import check_shapes
 
@@ -21,7 +22,7 @@ _CHUNK = 65_536  # pairs whose vectors are in memory at once
 _TRIES = 8  # attempts to draw a negative before the pair is left out
 
 
-class BPRConfig(SamplingConfig):
+class BPRConfig(GradedSamplingConfig):
     """``bpr``: ranks; a user's positive item should score above a random one."""
 
     name: Literal["bpr"] = "bpr"
@@ -35,6 +36,9 @@ class BPR(Objective):
     Schmidt-Thieme, "BPR: Bayesian Personalized Ranking from Implicit Feedback", UAI 2009). Popular items are
     more likely to be in a step's ``V``; rows are then drawn in inverse proportion to that probability, so
     that the draw stays uniform over the catalogue.
+
+    A pair counts by its weight times the square of its label, the grade: 1 for a positive, less for what was
+    liked less.
 
     Degenerate cases: a pair for which no negative is found (the user has nearly everything) is left out;
     without pairs the loss is 0.
@@ -68,7 +72,7 @@ class BPR(Objective):
         workspace: Workspace | None = None,
         step: Step | None = None,
     ) -> PairLoss:
-        """Return the loss and its gradients; see `Objective`. The labels of the pairs are ignored.
+        """Return the loss and its gradients; see `Objective`.
 
         Raises:
             ValueError: the shapes of U and V do not match each other or the pairs.
@@ -83,7 +87,7 @@ class BPR(Objective):
         U, V = U.detach(), V.detach()
         dU, dV = torch.zeros_like(U), torch.zeros_like(V)
         user = pairs.lists.owners()
-        weight = np.ones(len(pairs)) if pairs.weight is None else pairs.weight.astype(np.float64)
+        weight = graded_weights(pairs)
         drawn = draw_negatives(user, pairs, len(V), self.negatives, step or Step())  # (pairs, negatives)
         each = np.where(drawn >= 0, weight[:, None], 0.0)
         total = float(each.sum())

@@ -6,7 +6,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from twotower.config.bases import ObjectiveConfig
 from twotower.kernels.layout import VectorLayout
+from twotower.kernels.pairs import Pairs
 
 FREQUENCY_POWER = 0.5
 """Between ridge regression (0: equal for all) and weighted-lambda (1: proportional to the pairs)."""
@@ -60,3 +62,28 @@ def penalty_shares(counts: NDArray[np.int64]) -> NDArray[np.float32]:
     each = weight ** (FREQUENCY_POWER - 1.0)
     shares: NDArray[np.float32] = (each * counts.sum() / (each * counts).sum()).astype(np.float32)
     return shares
+
+
+def strength_of(config: ObjectiveConfig, pairs: Pairs, n_items: int) -> float:
+    """Return the strength of the penalty on vectors.
+
+    This is the regularisation itself, unless the objective has it in units of the noise. A ridge of r on the
+    vectors of both sides reduces each singular value of U V' by r. It should remove what pure chance gives:
+    for n pairs with targets y of n_users and n_items, the largest singular value is about
+    ``sqrt(Q / n_users) + sqrt(Q / n_items)``, Q the sum of the weighted targets' squares (the edge of
+    Marchenko and Pastur's law, 1967). Over both sides the geometric mean of the ridge is
+    ``strength * n / sqrt(n_users * n_items)``.
+
+    Args:
+        config: the objective's settings, with every "auto" resolved.
+        pairs: the training pairs.
+        n_items: number of warm items.
+    """
+    given = config.regularisation
+    assert given != "auto"
+    if not config.in_noise:
+        return given
+    weighted = pairs.label if pairs.weight is None else pairs.label * pairs.weight
+    squares = float(np.square(weighted, dtype=np.float64).sum())
+    sides = np.sqrt(pairs.n_users) + np.sqrt(n_items)
+    return float(given * sides * np.sqrt(squares) / max(len(pairs), 1))

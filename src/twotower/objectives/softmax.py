@@ -10,18 +10,19 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from twotower.config.bases import SamplingConfig
+from twotower.config.bases import GradedSamplingConfig
 from twotower.config.sections import Count
 from twotower.core.lists import Lists
 from twotower.errors import ConfigError, DataError
 from twotower.kernels.pairs import Pairs
+from twotower.objectives.graded import graded_weights
 from twotower.objectives.objective import Objective, PairLoss, Step, Workspace
 from twotower.objectives.pointwise import check_shapes
 
 _CELLS = 2**21  # users x items in memory at once: 8 MiB in float32, to stay in the cache
 
 
-class SoftmaxConfig(SamplingConfig):
+class SoftmaxConfig(GradedSamplingConfig):
     """``softmax``: ranks; each positive against the items of the step that the user does not have."""
 
     name: Literal["softmax"] = "softmax"
@@ -29,7 +30,7 @@ class SoftmaxConfig(SamplingConfig):
     """Only this many negatives with the highest scores count for each user in a step; ``"none"``: all."""
 
     searched: ClassVar[Mapping[str, Any]] = {
-        **SamplingConfig.searched,
+        **GradedSamplingConfig.searched,
         "hard_negatives": ["none", 16, 64, 256],
     }
 
@@ -48,7 +49,9 @@ class Softmax(Objective):
     positive is always present and represents only itself, so its logit is not corrected. The expected sum
     over sampled negatives is then the sum over all negatives.
 
-    A user's logits are computed once for all of the user's positives. The labels of the pairs are ignored.
+    A user's logits are computed once for all of the user's positives. ``w_p`` is the pair's weight times the
+    square of its label, the grade: 1 for a positive, less for what was liked less, which is no negative
+    either.
 
     Degenerate cases: pairs whose weights sum to 0, or no pairs, give loss 0 and zero gradients; a user
     without negatives adds 0.
@@ -107,7 +110,7 @@ class Softmax(Objective):
             )
         U, V = U.detach(), V.detach()
         dU, dV = torch.zeros_like(U), torch.zeros_like(V)
-        weight = np.ones(len(pairs)) if pairs.weight is None else pairs.weight.astype(np.float64)
+        weight = graded_weights(pairs)
         total = float(weight.sum())
         if total <= 0:
             return PairLoss(0.0, dU, dV)

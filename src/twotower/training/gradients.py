@@ -28,6 +28,7 @@ from twotower.training.callback import CallbackList, Record
 from twotower.training.closed_form.id_als import IdALS
 from twotower.training.closed_form.pair_squares import PairSquares
 from twotower.training.closed_form.posterior import take_posterior_means
+from twotower.training.closed_form_start import start_at_solution
 from twotower.training.learning_rate import Rate
 from twotower.training.row_adam import RowAdam
 from twotower.training.trainer import Trainer, TrainingTask
@@ -45,7 +46,8 @@ class GradientsConfig(TrainingConfig):
     batch_size: Annotated[Literal["auto"] | int, BeforeValidator(_auto_or_count)] = "auto"
     """Pairs per step. ``auto``: about 12 steps per epoch, between 8,192 and 1,048,576 pairs."""
     learning_rate: Literal["auto"] | Positive = "auto"
-    """Initial learning rate of Adam. ``auto``: 0.005."""
+    """Initial learning rate of Adam. ``auto``: 0.005; where ``softmax`` or ``bpr`` start from a closed form,
+    0.0005, and a tenth of that for layers."""
     schedule: Literal["plateau", "cosine", "constant"] = "plateau"
     """``plateau`` reduces the learning rate when the validation metric stalls; ``cosine`` decays it to zero
     over all epochs; ``constant`` keeps it."""
@@ -73,10 +75,15 @@ class GradientsConfig(TrainingConfig):
 
     @property
     def first_rate(self) -> float:
-        """The initial learning rate, "auto" resolved."""
+        """The initial learning rate, "auto" resolved for a random start."""
         return 0.005 if self.learning_rate == "auto" else self.learning_rate
 
 
+NEAR_RATE, NEAR_LAYERS = 0.0005, 0.1
+"""The rate where it is "auto" and training starts at a closed form, and what that of the layers is multiplied
+by: each weight of a layer moves all vectors at once, away from the solution."""
+STARTED_DIM = 128
+"""``dim`` where it is "auto" and training starts at a closed form."""
 HIDDEN_IDS, SOLVED_IDS = 0.1, 0.9
 """Share of hidden ids where it is "auto": usually, and where the ids' part is solved for afterwards."""
 
@@ -114,7 +121,8 @@ class Gradients(Trainer):
             self.ids = IdALS(squares, task.users, task.items)
             for tower in (model.users, model.items):
                 tower.ids.requires_grad_(requires_grad=False)
-        hidden = self.settled(config, model.config, settings).id_dropout
+        settled = self.settled(config, model.config, settings)
+        hidden = settled.id_dropout
         assert hidden != "auto"
         model.users.id_dropout = model.items.id_dropout = hidden
         tables = model.row_tables()
@@ -124,7 +132,11 @@ class Gradients(Trainer):
         adam = torch.optim.AdamW([{"params": self.layers}], weight_decay=config.weight_decay, foreach=True)
         self.optimisers = adam, RowAdam([{"params": rows}])
         self.state = {name: self.optimisers[name in tables].state[p] for name, p in trained.items()}
-        self.rates = Rate.start(config)
+        self.rates = Rate.start(settled)
+        self.times = 1.0, 1.0  # the rate of layers and of tables
+        if self.starts_solved(model.config, settings):
+            start_at_solution(task, settings.start_scale)
+            self.times = NEAR_LAYERS, 1.0
 
     @classmethod
     def trains(cls, model: ModelConfig, objective: ObjectiveConfig) -> bool:
@@ -151,7 +163,17 @@ class Gradients(Trainer):
         hidden = config.id_dropout
         if hidden == "auto":
             hidden = SOLVED_IDS if cls.solves_ids(model, objective) else HIDDEN_IDS
-        return config.model_copy(update={"id_dropout": hidden, "learning_rate": config.first_rate})
+        rate = config.first_rate
+        if config.learning_rate == "auto" and cls.starts_solved(model, objective):
+            rate = NEAR_RATE
+        return config.model_copy(update={"id_dropout": hidden, "learning_rate": rate})
+
+    @classmethod
+    def width(cls, model: ModelConfig, objective: ObjectiveConfig) -> int:
+        """Return ``dim``; ``auto`` is wider where training starts at a closed form."""
+        if model.dim == "auto" and cls.starts_solved(model, objective):
+            return min(STARTED_DIM, model.max_dim)
+        return model.length
 
     @classmethod
     def searched(cls, objective: ObjectiveConfig) -> Mapping[str, Any]:
@@ -164,6 +186,11 @@ class Gradients(Trainer):
         """Return whether the part of the vectors that ids add is solved for after each epoch."""
         read_alone = not model.normalise and not TOWERS.get(model.kind).reads_history
         return objective.quadratic == "cells" and read_alone
+
+    @staticmethod
+    def starts_solved(model: ModelConfig, objective: ObjectiveConfig) -> bool:
+        """Return whether training starts at a closed form, whose vectors are of no fixed length."""
+        return objective.start_scale > 0 and not model.normalise and not TOWERS.get(model.kind).reads_history
 
     def epoch(self, number: int, callbacks: CallbackList) -> float:
         """Take the steps of an epoch; see `Trainer`."""
@@ -198,8 +225,8 @@ class Gradients(Trainer):
         torch.autograd.backward([U, V], gradients)
         if self.config.clip_norm is not None and self.layers:
             torch.nn.utils.clip_grad_norm_(self.layers, self.config.clip_norm)
-        for optimiser in self.optimisers:
-            optimiser.param_groups[0]["lr"] = rate
+        for optimiser, times in zip(self.optimisers, self.times, strict=True):
+            optimiser.param_groups[0]["lr"] = rate * times
             optimiser.step()
         return loss
 

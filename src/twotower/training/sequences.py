@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from twotower.config import ModelConfig, ObjectiveConfig, TrainingConfig
+from twotower.config.bases import LEAST_GRADE
 from twotower.config.sections import Count, Positive
 from twotower.core.lists import Lists
 from twotower.errors import TrainingError
@@ -100,7 +101,13 @@ class Sequences(Trainer):
 
     @classmethod
     def check(cls, config: SequencesConfig, objective: ObjectiveConfig) -> None:
-        """Raise `ValueError` if ``regularisation`` was changed: dropout is what regularises here."""
+        """Raise `ValueError` if a setting that is not read was changed: dropout is what regularises here, and
+        only positives are targets."""
+        if objective.grade_floor not in (None, LEAST_GRADE):
+            raise ValueError(
+                f"objective.min_grade = {objective.grade_floor!r} is not read by trainer 'sequences', whose "
+                f"targets are the positives alone; leave it at {LEAST_GRADE}"
+            )
         if objective.regularisation != "auto":
             raise ValueError(
                 f"objective.regularisation = {objective.regularisation!r} is not read by trainer "

@@ -127,6 +127,11 @@ class Trainer(ABC):
         return config
 
     @classmethod
+    def width(cls, model: ModelConfig, objective: ObjectiveConfig) -> int:
+        """Return ``dim`` where it is not chosen on the validation set."""
+        return model.length
+
+    @classmethod
     def searched(cls, objective: ObjectiveConfig) -> Mapping[str, Any]:
         """Return the settings that `tune` searches by default, with values as in a space's TOML."""
         return cls.Config.searched

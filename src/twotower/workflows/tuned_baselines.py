@@ -23,6 +23,7 @@ from twotower.errors import DataError, MissingExtraError, TrainingError
 from twotower.evaluation import RankingValidator
 from twotower.evaluation.ranker import Ranker
 from twotower.targets.positive import PositiveRule
+from twotower.towers.registry import TOWERS
 from twotower.workflows.measuring import ranking_validator
 from twotower.workflows.stages import Log
 
@@ -169,7 +170,9 @@ def given_to_ours(config: Config, schema: Schema) -> str:
     elif schema.label is None:
         given = [NO_GRADES]
     else:
-        given = [GRADES if objective.graded else POSITIVES]
+        kind = TOWERS.get(config.model.kind)
+        next_item = kind.reads_history and kind.ordered and objective.sampled_items is not None
+        given = [GRADES if objective.graded and not next_item else POSITIVES]
     if schema.users or schema.items:
         given.append("features")
     if schema.weight is not None:
