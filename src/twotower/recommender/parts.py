@@ -24,7 +24,7 @@ from twotower.towers import SideArrays
 from twotower.towers.fold_in import FoldInSettings
 
 _LARGEST = float(np.finfo(np.float32).max)
-_LOOKED_AT, _SCALE, _COMMON = 100_000, 20, 0.005
+_LOOKED_AT, _SCALE, _COMMON = 100_000, 20, 0.05
 """Labels are a scale if the first 100,000 have 2 to 20 values, and this share of all is the highest one."""
 
 
