@@ -91,7 +91,7 @@ JSON: list[tuple[str, tuple[Any, ...], Any, str]] = [
     (MANIFEST, ("model", "unknown"), 1, "unknown"),
     (MANIFEST, ("model",), None, "model|valid"),
     (MANIFEST, ("schema", "users", "age"), "text", "age|lacks|missing"),
-    (MANIFEST, ("schema", "user"), "somebody", "columns"),
+    (MANIFEST, ("schema", "user"), "somebody", "ids of users"),
     (MANIFEST, ("schema", "items", "ghost"), "number", "columns"),
     (MANIFEST, ("target", "sd"), 0, "sd"),
     (MANIFEST, ("target", "sd"), float("nan"), "sd"),

@@ -48,6 +48,8 @@ INDEX = "index.bin"
 _LARGEST = float(np.finfo(np.float32).max) / 4
 _IDS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64, pl.String)
 _TYPES = {str(dtype): dtype for dtype in PLAIN}
+_GRADED_SINCE_6 = ("softmax", "bpr")
+"""Objectives that learn from graded interactions since format 6 of bundles."""
 
 
 def check_sizes(files: Mapping[str, Part | str | None]) -> None:
@@ -87,7 +89,7 @@ def unpacked(
     schema = Schema.parse(manifest["schema"])
     config, objective = saved_parts(
         _current("model", manifest["model"]),
-        _current("objective", manifest["objective"]),
+        _objective(manifest),
         manifest.get("classes", {}),
     )
     encoder = _encoder(schema, _json(contents[STATE]), parse(contents[ENCODER]))
@@ -132,6 +134,13 @@ def unpacked(
 
 def _current(section: str, values: Any) -> Any:
     return renamed(section, values, warn=False) if isinstance(values, dict) else values
+
+
+def _objective(manifest: dict[str, Any]) -> Any:
+    """Return the settings of the objective; those that sample had no grades before format 6."""
+    values = _current("objective", manifest["objective"])
+    graded = isinstance(values, dict) and values.get("name") in _GRADED_SINCE_6
+    return {"min_grade": None, **values} if graded and manifest["format"] < 6 else values
 
 
 def _json(content: NDArray[np.uint8]) -> Any:
