@@ -136,7 +136,7 @@ def _current(section: str, values: Any) -> Any:
     return renamed(section, values, warn=False) if isinstance(values, dict) else values
 
 
-def _objective(manifest: dict[str, Any]) -> Any:
+def _objective(manifest: Mapping[str, Any]) -> Any:
     """Return the settings of the objective; those that sample had no grades before format 6."""
     values = _current("objective", manifest["objective"])
     graded = isinstance(values, dict) and values.get("name") in _GRADED_SINCE_6
