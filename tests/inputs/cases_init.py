@@ -55,7 +55,7 @@ def guess(*files: str, want: str = "", **told: Any) -> Callable[[Path], Any]:
 
 def ranks(user: str = "user_id", item: str = "item_id", **others: Any) -> dict[str, Any]:
     """Return the roles that are wanted of a config that ranks."""
-    return {"user": user, "item": item, **others, "name": "all_pairs"}
+    return {"user": user, "item": item, **others}
 
 
 def said(*files: str, **told: Any) -> Callable[[Path], str]:

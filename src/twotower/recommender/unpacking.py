@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from twotower.config import ModelConfig
 from twotower.config.kinds import ColumnEncoder
-from twotower.config.parts import saved_parts
+from twotower.config.parts import OBJECTIVE, saved_parts
 from twotower.config.renamed import renamed
 from twotower.config.schema import Schema
 from twotower.core.lists import Lists
@@ -48,8 +48,6 @@ INDEX = "index.bin"
 _LARGEST = float(np.finfo(np.float32).max) / 4
 _IDS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64, pl.String)
 _TYPES = {str(dtype): dtype for dtype in PLAIN}
-_GRADED_SINCE_6 = ("softmax", "bpr")
-"""Objectives that learn from graded interactions since format 6 of bundles."""
 
 
 def check_sizes(files: Mapping[str, Part | str | None]) -> None:
@@ -139,8 +137,15 @@ def _current(section: str, values: Any) -> Any:
 def _objective(manifest: Mapping[str, Any]) -> Any:
     """Return the settings of the objective; those that sample had no grades before format 6."""
     values = _current("objective", manifest["objective"])
-    graded = isinstance(values, dict) and values.get("name") in _GRADED_SINCE_6
-    return {"min_grade": None, **values} if graded and manifest["format"] < 6 else values
+    if (
+        manifest["format"] >= 6
+        or not isinstance(values, dict)
+        or values.get("name") not in OBJECTIVE.registry
+    ):
+        return values
+    config = OBJECTIVE.registry.get(values["name"]).Config
+    graded = "min_grade" in config.model_fields and config().sampled_items is not None
+    return {"min_grade": None, **values} if graded else values
 
 
 def _json(content: NDArray[np.uint8]) -> Any:
