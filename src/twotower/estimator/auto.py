@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -267,8 +268,9 @@ class AutoFit:
     ) -> Kinds:
         """Return the kinds that are kept, and the weights of their scores.
 
-        One kind takes the place of a simpler one, and one more is added, only where that is better by more
-        than the 95% interval of the difference.
+        The first kinds that are solved in closed form cost about the same: the best of them is taken. After
+        that one kind takes the place of a simpler one, and one more is added, only where that is better by
+        more than the 95% interval of the difference.
         """
         names = list(found)
         judged = some_users(rule.select(validation), JUDGED, self.fit.settings.seed)
@@ -301,11 +303,12 @@ class AutoFit:
         def better(one: Judged, than: Judged) -> bool:
             return validator.loss(than.totals, one.totals, draws).high < 0.0
 
-        best = judge({names[0]: 1.0})
-        for name in names[1:]:
-            alone = judge({name: 1.0})
-            if better(alone, best):
-                best = alone
+        each = {name: judge({name: 1.0}) for name in names}
+        solved = list(takewhile(lambda name: found[name].setup.trainer.solves, names)) or names[:1]
+        best = max((each[name] for name in solved), key=lambda one: validator.value(one.totals))
+        for name in names[len(solved) :]:
+            if better(each[name], best):
+                best = each[name]
         grown = True
         while grown:
             grown = False
@@ -316,9 +319,9 @@ class AutoFit:
                 top = max(tried, key=lambda one: validator.value(one.totals))
                 if better(top, best):
                     best, grown = top, True
-        each = {name: validator.value(judge({name: 1.0}).totals) for name in names}
+        alone = {name: validator.value(one.totals) for name, one in each.items()}
         kept = {name: float(weight) for name, weight in best.weights.items()}
-        return Kinds(validator.measure.name, each, kept, validator.value(best.totals))
+        return Kinds(validator.measure.name, alone, kept, validator.value(best.totals))
 
 
 def _say_unread(schema: Schema, kinds: Sequence[str], why: str) -> None:

@@ -85,8 +85,8 @@ class TwoTower:
         heads: With pooling ``attention``: number of heads.
         blocks: With pooling ``attention``: number of blocks, one after the other.
         candidates: With ``auto``: kinds of towers that are considered, the simplest first: a later one must
-            be better than it by more than the interval of the difference. Those that read histories in order
-            need a timestamp.
+            be better than it by more than the interval of the difference; of those solved in closed form the
+            best is taken. Those that read histories in order need a timestamp.
         parts: With ``auto``: what was chosen, if more than one; set by training.
         objective: To recommend, train to rank: ``all_pairs`` (squared error over every pair of user and
             item), ``softmax`` or ``bpr``. To predict a label: ``squared`` (squared error), ``huber``, or

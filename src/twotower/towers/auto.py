@@ -47,7 +47,8 @@ class AutoConfig(ModelConfig):
         "sequence",
     )
     """Kinds of towers that are considered, the simplest first: a later one must be better than it by more
-    than the interval of the difference. Those that read histories in order need a timestamp."""
+    than the interval of the difference; of those solved in closed form the best is taken. Those that read
+    histories in order need a timestamp."""
     parts: tuple[AutoPart, ...] = ()
     """What was chosen, if more than one; set by training."""
 
