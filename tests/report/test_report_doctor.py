@@ -14,6 +14,8 @@ from twotower.metrics import Interval
 from twotower.report import PROBES, Case, examine
 from twotower.report.case import DataState
 from twotower.report.doctor import Probe
+from twotower.report.doctor.vectors import collapsed
+from twotower.report.geometry import Geometry
 
 BY_NAME: dict[str, Probe] = {probe.name: probe for probe in PROBES}
 
@@ -101,6 +103,14 @@ def test_collapsed_vectors(rated: Case, which: str) -> None:
     assert "collapsed onto a few directions" in one.what
     assert "one direction alone has 100% of the variance" in one.evidence
     assert " model.dim," in one.fix
+
+
+@pytest.mark.parametrize(
+    ("dim", "effective", "found"), [(62, 2.4, True), (62, 2.6, False), (510, 8.0, False)]
+)
+def test_wide_vectors_may_have_a_few_main_directions(dim: int, used: float, found: bool) -> None:
+    sizes = {"first": 0.5, "still": 0, "norms": (1.0, 1.0, 1.0, 1.0), "zeros": 0, "finite": True}
+    assert collapsed(Geometry(rows=100, dim=dim, effective_dim=used, **sizes)) is found
 
 
 def test_places_that_are_the_same_for_everyone(ranked: Case) -> None:

@@ -11,13 +11,19 @@ from twotower.report.doctor.probe import Probe
 from twotower.report.geometry import Geometry
 
 _FEWEST = 1.5
-_PART = 25
-"""Vectors that use less than 1.5 directions, or a 25th of their dimensions, have collapsed."""
+_PART, _WIDE = 25, 64
+"""Vectors that use less than 1.5 directions, or a 25th of their dimensions, have collapsed. Dimensions beyond
+64 don't count: the directions of wide vectors have ever less variance."""
 _LONG = 30.0
 """A vector so many times as long as the median one is too long."""
 _ZEROS = 0.05
 _FEW_ROWS = 10
 """Fewer rows are not checked."""
+
+
+def collapsed(of: Geometry) -> bool:
+    """Return whether vectors use only a few directions."""
+    return of.effective_dim < max(_FEWEST, min(of.dim, _WIDE) / _PART)
 
 
 class CollapsedVectors(Probe):
@@ -40,7 +46,7 @@ class CollapsedVectors(Probe):
                     ("lower " if case.solved else "lower training.learning_rate and ")
                     + "objective.regularisation, and look at the loss of the first epochs",
                 )
-            elif of.effective_dim < max(_FEWEST, of.dim / _PART):
+            elif collapsed(of):
                 yield self.warning(
                     where,
                     f"the vectors of the {which} have collapsed onto a few directions",
