@@ -192,7 +192,7 @@ def test_a_split(added: Any, tmp_path: Path) -> None:
 def test_a_metric(added: Any) -> None:
     kind = added("A metric", METRICS)
     train, test = tt.split(tt.datasets.load("kuairec-sample"), "random", test=0.1, seed=42)
-    model = tt.TwoTower(dim=8, epochs=1, threads=1).fit(train)
+    model = tt.TwoTower(kind="linear", dim=8, epochs=1, threads=1).fit(train)
     found = model.evaluate(test, ks=(5, 20), resamples=100)
     misses = found.metrics["longest_miss@20"]
     assert misses.low < misses < misses.high <= 20
