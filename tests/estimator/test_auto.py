@@ -255,3 +255,63 @@ def test_a_joined_model_is_not_written_as_onnx(both: tt.Recommender, tmp_path: P
     with pytest.raises(tt.errors.ConfigError, match="linear and sequence towers can't be written as ONNX"):
         export_onnx(both, tmp_path / "there")
     assert not (tmp_path / "there").exists()
+
+
+def graded(train: TrainPart, **schema: Any) -> TrainPart:
+    """The same interactions with ratings, and rows that weigh more."""
+    rng, n = np.random.default_rng(1), len(train)
+    table = train.interactions.with_columns(
+        rating=pl.Series(rng.integers(1, 6, n).astype(float)),
+        w=pl.Series(rng.integers(1, 3, n).astype(float)),
+    )
+    given = {"timestamp": "at", "items": {"group": "category"}, **schema}
+    return Dataset.of(table, items=train.items, schema=given).as_train()
+
+
+@pytest.mark.parametrize("kinds", [("sequence", "item_item"), ("item_item", "sequence")])
+def test_what_is_joined_has_histories_in_order_and_the_grades_of_its_parts(
+    kinds: tuple[str, str], walking: TrainPart, tmp_path: Path
+) -> None:
+    train, held = tt.split(graded(walking, label="rating"), "leave_last")
+    weights = dict(zip(kinds, (1.0, 0.5), strict=True))
+    kept = Kinds("ndcg@100", dict.fromkeys(weights, 0.1), weights, 0.2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AutoFit, "_chosen", lambda *args: kept)
+        model = tt.TwoTower(**SMALL, candidates=kinds, dim=16, refit=False).fit(train, held, progress=False)
+    assert model.interactions.times is not None
+    alone = tt.TwoTower(kind="item_item", dim=16, threads=1, refit=False)
+    item_item = alone.fit(train, held, progress=False)
+    # what interactions count, item by item of the first user, is as a part that is alone has it
+    grades = [
+        dict(zip(one.seen[0].tolist(), one.interactions.grades[: len(one.seen[0])].tolist(), strict=True))
+        for one in (model, item_item)
+    ]
+    assert grades[0] == grades[1]
+    assert len(set(grades[0].values())) > 1
+    model.save(tmp_path / "bundle")
+    asked = [
+        tt.Query(history=[1, 2, 3], labels=labels, times=times)
+        for labels in ([5.0, 1.0, 1.0], [1.0, 1.0, 5.0])
+        for times in ([100.0, 200.0, 300.0], [300.0, 200.0, 100.0])
+    ]
+    vectors = model.encode_queries(asked)
+    npt.assert_allclose(tt.load(tmp_path / "bundle").encode_queries(asked), vectors, atol=1e-5)
+    scores = vectors @ model.items.vectors.T
+    for one in range(4):
+        for other in range(one):
+            assert np.abs(scores[one] - scores[other]).max() > 0.01 * scores.std()
+
+
+def test_kinds_that_can_not_weigh_interactions_are_left_out(walking: TrainPart) -> None:
+    model, lines = fitted(graded(walking, weight="w"), candidates=("linear", "item_item"))
+    assert "item_item is left out: it can't weigh interactions" in lines
+    assert model.model.config.kind == "linear"
+    with pytest.raises(tt.errors.ConfigError, match="can't weigh interactions"):
+        fitted(graded(walking, weight="w"), candidates=("item_item",))
+
+
+def test_the_objective_reaches_kinds_that_sample(walking: TrainPart) -> None:
+    model, _ = fitted(walking, candidates=("sequence",), objective="bpr")
+    assert model.objective.name == "bpr"
+    with pytest.raises(tt.errors.ConfigError, match="regularisation"):
+        fitted(walking, candidates=("sequence",), objective="softmax", regularisation=5.0)

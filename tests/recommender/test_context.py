@@ -253,7 +253,7 @@ def test_a_model_trained_without_refuses_a_context() -> None:
     frame = events()
     train = Dataset.of(frame, schema={}).as_train()
     model = tt.TwoTower(kind="linear", dim=8, epochs=1, threads=1, refit=False).fit(train, progress=False)
-    with pytest.raises(DataError, match=r"\(none\); got 'device'"):
+    with pytest.raises(DataError, match=r"\(none, as this model was trained without\); got 'device'"):
         model.recommend(tt.Query(user=3, context={"device": "tv"}))
 
 

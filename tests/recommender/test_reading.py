@@ -42,7 +42,7 @@ def towers() -> Iterator[None]:
 
 def fitted(kind: str, **more: Any) -> Recommender:
     settings: dict[str, Any] = {"kind": kind, "dim": 8, "epochs": 3, "threads": 1, "refit": False}
-    settings |= {"objective": "softmax", "positive": 3.0, "exclude_seen": False} | more
+    settings |= {"objective": "softmax", "positive": 3.0, "min_grade": None, "exclude_seen": False} | more
     train = data().as_train()
     exclude = settings.pop("exclude_seen")
     return tt.TwoTower(**settings).fit(train, train, progress=False, exclude_seen=exclude)
@@ -373,7 +373,7 @@ def test_in_each_fold_a_user_has_done_what_is_in_its_training_set(monkeypatch: p
     everything = data()
     rows = everything.interactions.unique(["user_id", "item_id"], keep="first", maintain_order=True)
     settings: dict[str, Any] = {"kind": "recent", "dim": 8, "epochs": 1, "threads": 1, "positive": 3.0}
-    model = tt.TwoTower(**settings, objective="softmax")
+    model = tt.TwoTower(**settings, objective="softmax", min_grade=None)
     tt.cross_validate(model, everything.with_interactions(rows), folds=3, resamples=10, progress=False)
     assert len(found) == 3
     assert sum(test.height for _, test in found) == rows.height
@@ -412,7 +412,7 @@ def test_a_user_of_the_finished_model_has_what_is_seen(refit: bool, own: bool) -
         train = everything.with_interactions(rows.filter(pl.col("time") < START + 2.5 * HOUR)).as_train()
         validation = everything.with_interactions(rows.filter(pl.col("time") >= START + 2.5 * HOUR))
     settings = {"kind": "sum", "dim": 8, "epochs": 2, "threads": 1, "objective": "softmax", "positive": 3.0}
-    model = tt.TwoTower(**settings, refit=refit).fit(train, validation, progress=False)  # type: ignore[arg-type]
+    model = tt.TwoTower(**settings, min_grade=None, refit=refit).fit(train, validation, progress=False)  # type: ignore[arg-type]
     until = START + 2.5 * HOUR if own and not refit else math.inf
     for user in range(N_USERS):
         close(

@@ -12,7 +12,6 @@ import torch
 
 from twotower.config import PositiveConfig
 from twotower.data.dataset import Dataset, TrainPart
-from twotower.errors import ConfigError
 from twotower.estimator import TwoTower
 from twotower.estimator.setup import TrainingSetup, prepare
 from twotower.objectives import AllPairs, Softmax
@@ -106,11 +105,6 @@ def test_cosines_start_at_random() -> None:
     assert not started.task.model.items.table.any()
     assert started.trainer.rate(1) == 0.005
     assert made(kind="linear", objective="softmax", dim=16).trainer.rate(1) == 0.0005
-
-
-def test_grades_of_next_items_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"min_grade = 0.5 is not read by trainer 'sequences'"):
-        TwoTower(kind="sequence", min_grade=0.5)
 
 
 def test_all_pairs_does_not_start_there() -> None:

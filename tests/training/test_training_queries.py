@@ -161,8 +161,9 @@ def test_the_trained_model_reads_everything_that_a_user_did() -> None:
     ("settings", "grades"),
     [
         ({"objective": "squared"}, 0.0),
-        ({"objective": "softmax"}, (1.0, 1.0, 1.0)),
-        ({"objective": "softmax", "positive": 2.0}, (0.0, 1.0, 1.0)),
+        ({"objective": "softmax"}, 0.2),
+        ({"objective": "softmax", "positive": 2.0, "min_grade": 0.5}, 0.5),
+        ({"objective": "softmax", "positive": 2.0, "min_grade": None}, (0.0, 1.0, 1.0)),
         ({"objective": "all_pairs", "positive": 2.0, "trainer": "gradients"}, 0.2),
     ],
 )

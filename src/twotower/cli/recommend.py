@@ -22,6 +22,15 @@ from twotower.cli.options import (
 _SOMEONE_NEW = " For someone new give --item ID or --feature COLUMN=VALUE too."
 
 
+def _moment(text: str) -> datetime:
+    """Parse an ISO 8601 time, in UTC if it names no zone."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"must be a time such as 2024-03-01T20:00:00Z, got {text!r}") from None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
 @guarded
 def recommend(
     run: RunArgument,
@@ -59,8 +68,10 @@ def recommend(
         datetime | None,
         typer.Option(
             "--at",
-            formats=["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"],
-            help="When it is asked (UTC), for models that read histories or the time.",
+            parser=_moment,
+            metavar="TIME",
+            help="When it is asked, as 2024-03-01T20:00:00Z (UTC without a zone), for models that read "
+            "histories or the time.",
             show_default="now",
         ),
     ] = None,
@@ -167,8 +178,7 @@ def _around(context: list[str] | None, at: datetime | None, *, everyone: bool) -
     """Return the context and the time of a query."""
     if everyone and (context or at):
         raise typer.BadParameter("--all makes lists for any request; leave out --context and --at")
-    moment = None if at is None else at.replace(tzinfo=UTC)
-    return {"context": _described(context, "--context") or None, "at": moment}
+    return {"context": _described(context, "--context") or None, "at": at}
 
 
 def _described(features: list[str] | None, option: str) -> dict[str, str]:

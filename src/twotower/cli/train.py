@@ -63,7 +63,7 @@ def train(
 
     if quick:
         named = next((one for one in settings or () if one.split("=")[0].strip() == "model.kind"), None)
-        if named is not None:
+        if named is not None and named.split("=", 1)[1].strip() != "linear":
             raise ConfigError(
                 f"--quick means model.kind=linear, and --set has {named}; leave one of them out"
             )

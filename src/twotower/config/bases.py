@@ -242,7 +242,8 @@ class GradedSamplingConfig(SamplingConfig):
 
     min_grade: Annotated[float, Field(ge=0.0, le=1.0)] | None = LEAST_GRADE
     """With a label: grade of the interaction with the lowest label. Grades are as with ``all_pairs``, and an
-    interaction weighs the square of its own. ``"none"``, and with ``sequence``: only positives count."""
+    interaction weighs the square of its own. ``"none"``: only positives count. With ``sequence`` only
+    positives are targets, and grades are what the items of a history count."""
 
     ensembles: ClassVar[bool] = False  # all members would start from the same solution
     start_scale: ClassVar[float] = 12.0

@@ -25,7 +25,7 @@ from tomlkit.items import InlineTable
 
 from twotower.config.config import Config
 from twotower.config.explained import explain
-from twotower.config.parts import PLACES, parts_of
+from twotower.config.parts import OBJECTIVE, PLACES, first_that_samples, parts_of
 from twotower.config.renamed import current_key, renamed
 from twotower.config.schema import Schema
 from twotower.config.sections import DataConfig, EvaluationConfig, PositiveConfig, SplitConfig
@@ -262,8 +262,12 @@ def _names_another(values: Mapping[str, Any], given: Sequence[tuple[tuple[str, .
 def _leave_defaults(values: Mapping[str, dict[str, Any]], config: Config) -> None:
     """Leave out of values what is the default of the parts of their config, since another part may be named.
 
-    A config that was written in full has the defaults of its parts as if they had been chosen.
+    A config that was written in full has the defaults of its parts as if they had been chosen, the objective
+    that its towers have by default among them.
     """
+    usual = first_that_samples() if config.model.samples else OBJECTIVE.registry.default
+    if config.objective.name == usual and "kind" in values.get("model", {}):
+        values.get("objective", {}).pop("name", None)
     for section, place in PLACES.items():
         part: BaseModel = getattr(config, section)
         for key, field in type(part).model_fields.items():

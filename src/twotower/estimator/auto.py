@@ -225,20 +225,38 @@ class AutoFit:
     def _fits(self, train: TrainPart) -> dict[str, Fit]:
         """Return the training of each kind; one that can't learn by the objective is left out.
 
+        Kinds that sample learn by an objective of their own where that of the others is none for them. What
+        the items of a history count is the same for all, since they may be read by one model.
+
         Raises:
-            ConfigError: none can.
+            ConfigError: none can; or none reads what was set of the objective.
         """
         made: dict[str, Fit] = {}
-        objective, faults = self.fit.settings.objective.model_dump(), []
+        whole, faults, read = self.fit.settings.objective, [], False
+        objective = whole.model_dump()
+        grade = {"min_grade": objective["min_grade"]} if "min_grade" in objective else {}
+        weighed = _weighed(train)
         for name in self._names(train):
             # settings of the objective that a kind does not read are for the others
-            for given in (objective, {"name": objective["name"]}):
+            own = [grade] if TOWERS.get(name).Config.samples else []
+            for given in (objective, {"name": objective["name"], **grade}, *own):
                 try:
-                    made[name] = self._fit(name, {} if TOWERS.get(name).Config.samples else given)
-                    break
+                    fit = self._fit(name, given)
                 except ConfigError as error:
                     faults.append(error)
-        if not made:
+                    continue
+                if weighed and not fit.trainer.weighs:
+                    faults.append(ConfigError(f"towers of kind {name!r} can't weigh interactions"))
+                    self.fit.callbacks.on_choice(line=f"{name} is left out: it can't weigh interactions")
+                    break
+                made[name], read = fit, read or given is objective
+                break
+        changed = any(
+            objective[name] != field.default
+            for name, field in type(whole).model_fields.items()
+            if name not in ("name", *grade)
+        )
+        if not made or (changed and not read):
             raise faults[0]
         return made
 
@@ -329,6 +347,12 @@ def _say_unread(schema: Schema, kinds: Sequence[str], why: str) -> None:
     unread = context_of(schema)
     if unread and not any(TOWERS.get(kind).reads_context for kind in kinds):
         warn(f"{' and '.join(unread)}: not read, {why.format(', '.join(kinds))}")
+
+
+def _weighed(train: TrainPart) -> bool:
+    """Return whether interactions have different weights."""
+    column = train.schema.weight
+    return column is not None and train.interactions.get_column(column).n_unique() > 1
 
 
 def _changed(section: Section, of: type[Section], but: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import numba
 import torch
 
+from twotower.config.parts import trainer_of
 from twotower.core.fingerprint import Fingerprint
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.fingerprint import fingerprint_of
@@ -22,9 +23,10 @@ from twotower.evaluation.epochs import EpochValidator, RankingEpochs, RatingEpoc
 from twotower.features import Encoder
 from twotower.recommender import Recommender
 from twotower.targets.positive import PositiveRule
-from twotower.training import CallbackList, Checkpoint, Loop, Record
+from twotower.training import CallbackList, Checkpoint, Loop, Record, Trainer
 from twotower.training.checkpoint import LAYOUT
 from twotower.training.choice import Choice
+from twotower.training.registry import TRAINERS
 
 LEAST_JUDGED = 100
 """Smallest number of users with validation positives from which settings are chosen; with fewer, every "auto"
@@ -68,6 +70,12 @@ class Fit:
         everything = train.joined(validation)
         setup, history = self.again(everything, rule, mark, earlier, resume=found is not None)
         return finish(setup, everything, rule, history, self.exclude_seen)
+
+    @property
+    def trainer(self) -> type[Trainer]:
+        """The trainer of these settings."""
+        given = self.settings
+        return TRAINERS.get(trainer_of(given.model, given.objective, given.training))
 
     def mark(self, train: TrainPart, validation: Dataset) -> str:
         """Return the fingerprint of checkpoints; empty without any."""

@@ -37,7 +37,9 @@ def joined(done: Mapping[str, Recommender], weights: Mapping[str, float], settin
     given = settings.model
     assert isinstance(given, AutoConfig)
     config = given.model_copy(update={"parts": parts, "dim": joined_dim(parts)})
-    whole = next(one for one in reversed(list(done.values())) if one.model.users.reads_history)
+    reading = [one for one in done.values() if one.model.users.reads_history]
+    # one that reads the order has histories in it, with their times
+    whole = max(reading, key=lambda one: one.model.users.ordered)
     encoder = whole.encoder
     shapes = whole.model.users.shape, whole.model.items.shape
     n_users, n_items = len(encoder.users.warm_ids), len(encoder.items.warm_ids)

@@ -71,8 +71,8 @@ def prepare(
     """
     parts, schema = settled(settings.model, settings.objective, settings.training), train.schema
     model, objective = parts.model, parts.objective
-    learned = train
-    if objective.implicit and not (objective.graded and schema.label is not None):
+    learned, targets = train, objective_of_targets(model, objective)
+    if targets.implicit and not (targets.graded and schema.label is not None):
         learned = rule.select(train).as_train()
     encoder = encoder or Encoder.fit(learned)
     label, duration, n = labels_of(learned)
@@ -83,7 +83,7 @@ def prepare(
         target = Target.fit(
             label, duration, transform=objective.transform, cap=objective.cap, logistic=objective.logits
         )
-    values = label_targets(target, rule, objective, label, duration, n).astype(np.float32)
+    values = label_targets(target, rule, targets, label, duration, n).astype(np.float32)
     weight = None
     if schema.weight is not None:
         weight = learned.interactions.get_column(schema.weight).to_numpy().astype(np.float32)
@@ -193,9 +193,7 @@ def settled(model: ModelConfig, objective: ObjectiveConfig, training: TrainingCo
     """
     trainer = TRAINERS.get(trainer_of(model, objective, training))
     members = model.n_members if objective.ensembles or model.ensemble_size != "auto" else 1
-    settings, kind = objective.settled(solved=trainer.solves), TOWERS.get(model.kind)
-    if kind.reads_history and kind.ordered and settings.sampled_items is not None and settings.graded:
-        settings = settings.model_copy(update={"min_grade": None})  # what comes next is what is liked next
+    settings = objective.settled(solved=trainer.solves)
     if settings.sampled_items == "auto":
         settings = settings.model_copy(update={"negatives": trainer.sampled})
     return Parts(
@@ -203,6 +201,18 @@ def settled(model: ModelConfig, objective: ObjectiveConfig, training: TrainingCo
         settings,
         trainer.settled(training, model, objective),
     )
+
+
+def objective_of_targets(model: ModelConfig, objective: ObjectiveConfig) -> ObjectiveConfig:
+    """Return the objective as interactions become targets by it.
+
+    Towers that read histories in order learn what is liked next: positives alone. Their grades are what the
+    items of a history count.
+    """
+    kind = TOWERS.get(model.kind)
+    if kind.reads_history and kind.ordered and objective.sampled_items is not None and objective.graded:
+        return objective.model_copy(update={"min_grade": None})
+    return objective
 
 
 def check_context(model: ModelConfig, objective: ObjectiveConfig, schema: Schema) -> None:

@@ -112,8 +112,9 @@ class TwoTower:
             label in the training set, from 0 to 1; an unobserved pair's is 0. So 0 treats the lowest labels
             as unobserved, and 1 treats all interactions alike. ``"none"``: only positives count, with target
             1. With ``softmax`` and ``bpr`` and a label: grade of the interaction with the lowest label.
-            Grades are as with ``all_pairs``, and an interaction weighs the square of its own. ``"none"``, and
-            with ``sequence``: only positives count.
+            Grades are as with ``all_pairs``, and an interaction weighs the square of its own. ``"none"``:
+            only positives count. With ``sequence`` only positives are targets, and grades are what the items
+            of a history count.
         negatives: With ``softmax`` and ``bpr``: items sampled uniformly in each step as negatives, in
             addition to the items of the batch; not used if the batch covers the whole catalogue anyway.
             ``auto``: 4096; 1024 with ``sequences``.

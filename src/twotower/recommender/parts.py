@@ -25,7 +25,8 @@ from twotower.towers.fold_in import FoldInSettings
 
 _LARGEST = float(np.finfo(np.float32).max)
 _LOOKED_AT, _SCALE, _COMMON = 100_000, 20, 0.05
-"""Labels are a scale if the first 100,000 have 2 to 20 values, and this share of all is the highest one."""
+"""Labels are a scale if the first 100,000 have 2 to 20 values, and the highest one has this share of all
+and is not the rarest: of counts it is."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -126,13 +127,14 @@ class Interactions(ShortRepr):
     def highest(self) -> float:
         """The highest label of a scale, such as 5 stars; infinite where labels are no scale.
 
-        They are one if there are few different labels and the highest is common. Counts and times have few
-        highest ones, and a later one may be higher.
+        They are one if there are few different labels, and the highest is common and not the rarest. Of
+        counts it is the rarest, and a later one may be higher.
         """
         if self.labels is None or not 2 <= len(np.unique(self.labels[:_LOOKED_AT])) <= _SCALE:
             return math.inf
-        highest = self.labels.max()
-        return float(highest) if (self.labels == highest).mean() >= _COMMON else math.inf
+        values, counts = np.unique(self.labels, return_counts=True)
+        common = counts[-1] >= _COMMON * counts.sum() and counts[-1] > counts.min()
+        return float(values[-1]) if common else math.inf
 
     def fault(self, labels: Sequence[float | None] | NDArray[np.float64]) -> str:
         """Return what is wrong with labels of interactions since training; empty if nothing is."""

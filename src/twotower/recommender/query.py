@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -191,6 +192,9 @@ def _number(given: Any) -> float:
 
 def _seconds(time: Any) -> float:
     """Return a time as seconds since 1970-01-01 UTC."""
+    if isinstance(time, str):
+        with contextlib.suppress(ValueError):
+            time = datetime.fromisoformat(time)
     if isinstance(time, datetime):
         if time.tzinfo is None:
             raise DataError(f"a time needs a time zone, got {time!r}; give it tzinfo=timezone.utc, say")
@@ -198,7 +202,8 @@ def _seconds(time: Any) -> float:
     seconds = _number(time)
     if not math.isfinite(seconds):
         raise DataError(
-            "a time is a finite number of seconds since 1970-01-01 UTC, or a datetime with a time zone, got "
+            "a time is a finite number of seconds since 1970-01-01 UTC, or a datetime or ISO 8601 text with "
+            "a time zone, such as 2024-03-01T20:00:00Z, got "
             f"{shortened(time)}"
         )
     check_seconds(seconds)

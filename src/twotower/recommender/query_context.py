@@ -124,7 +124,8 @@ class QueryContext:
                 raise DataError(f"when a query is asked is its 'at'; leave {name!r} out of the context")
             raise DataError(
                 f"the context of a query has the columns of [schema.context] "
-                f"({', '.join(self.columns) or 'none'}); got {name!r}.{nearest(name, self.columns)}"
+                f"({', '.join(self.columns) or 'none, as this model was trained without'}); got {name!r}."
+                f"{nearest(name, self.columns)}"
             )
         if part.apart and any(
             part.table.schema[name] == pl.String and not schema.context[name].alone

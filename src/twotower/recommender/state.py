@@ -300,6 +300,7 @@ class RecommenderState:
             "vectors": f"{config.dim} numbers, {self.kind_said} towers, objective {self.objective.name}",
             "user features": kinds_of(schema.users),
             "item features": kinds_of(schema.items),
+            **({"context": kinds_of(schema.context)} if schema.context else {}),
             "shown with items": named(self.display.columns[1:]),
             "search": "every item" if self.index is None else f"index {type(self.index).__name__}",
         }

@@ -35,6 +35,8 @@ def data_facts(case: Case) -> Facts:
         kinds = Counter(kind.name for kind in getattr(schema, which).values())
         each = ", ".join(f"{n} {kind}" for kind, n in kinds.most_common())
         facts.append((f"Features of {which}", f"{kinds.total()}: {each}" if kinds else "none"))
+    if schema.context:
+        facts.append(("Context", ", ".join(f"{name} ({kind.name})" for name, kind in schema.context.items())))
     facts.append(("Fingerprint", f"{case.data.now[:16]}, {_sameness(case.data.then, case.data.now)}"))
     return facts
 
@@ -64,7 +66,7 @@ def model_facts(case: Case) -> Facts:
             (f"Epochs of {kind}" if kind else "Epochs", _epochs(history, config))
             for kind, history in by_kind(case.history).items()
         ),
-        *([("Learning rate", _rate(config))] if kinds is None else []),
+        *([("Learning rate", _rate(config))] if model.kind == config.model.kind else []),
         ("Seed", str(config.seed)),
         ("Version", str(case.recorded.get("version", _UNKNOWN))),
         ("Trained", str(case.recorded.get("finished", _UNKNOWN)).replace("T", " ").replace("+00:00", " UTC")),

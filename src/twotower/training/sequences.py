@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 
 from twotower.config import ModelConfig, ObjectiveConfig, TrainingConfig
-from twotower.config.bases import LEAST_GRADE
 from twotower.config.sections import Count, Positive
 from twotower.core.lists import Lists
 from twotower.errors import TrainingError
@@ -100,14 +99,13 @@ class Sequences(Trainer):
         return TOWERS.get(model.kind).causal and model.n_members == 1 and ranks
 
     @classmethod
+    def unread(cls, objective: ObjectiveConfig) -> Collection[str]:
+        """See `Trainer.unread` and `check`."""
+        return ("regularisation",)
+
+    @classmethod
     def check(cls, config: SequencesConfig, objective: ObjectiveConfig) -> None:
-        """Raise `ValueError` if a setting that is not read was changed: dropout is what regularises here, and
-        only positives are targets."""
-        if objective.grade_floor not in (None, LEAST_GRADE):
-            raise ValueError(
-                f"objective.min_grade = {objective.grade_floor!r} is not read by trainer 'sequences', whose "
-                f"targets are the positives alone; leave it at {LEAST_GRADE}"
-            )
+        """Raise `ValueError` if a setting that is not read was changed: dropout is what regularises here."""
         if objective.regularisation != "auto":
             raise ValueError(
                 f"objective.regularisation = {objective.regularisation!r} is not read by trainer "

@@ -7,7 +7,7 @@ callbacks and checkpoints.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -103,6 +103,8 @@ class Trainer(ABC):
 
     sampled: ClassVar[int] = 4096
     """Items that are sampled in a step where ``negatives`` is "auto"."""
+    weighs: ClassVar[bool] = True
+    """Whether interactions may have different weights."""
     least_gain: ClassVar[float] = 0.0
     """Smallest share by which the validation metric must improve for patience to start again."""
 
@@ -110,6 +112,11 @@ class Trainer(ABC):
     @abstractmethod
     def trains(cls, model: ModelConfig, objective: ObjectiveConfig) -> bool:
         """Return whether it can train such towers by such an objective."""
+
+    @classmethod
+    def unread(cls, objective: ObjectiveConfig) -> Collection[str]:
+        """Return the settings of an objective that have no effect here; `tune` leaves them out."""
+        return ()
 
     @classmethod
     def check(cls, config: Any, objective: ObjectiveConfig) -> None:

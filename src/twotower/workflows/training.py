@@ -17,6 +17,7 @@ from twotower.data.fingerprint import fingerprint
 from twotower.data.splitting import Parts
 from twotower.errors import DataError, TwoTowerWarning
 from twotower.estimator import TwoTower
+from twotower.estimator.setup import check_context
 from twotower.recommender import Recommender
 from twotower.targets.positive import PositiveRule
 from twotower.training import Callback, HistoryFile, Interrupted, write_history
@@ -81,6 +82,7 @@ def train(
     if parts is None:
         parts = load_parts(config, stages=stages, log=log)
     rule = check_positives(config, parts)
+    check_context(config.model, config.objective, parts.train.schema)
     with (
         alone_in(run.path, "trains"),
         (tracking or Tracking()).run(run.path, config) as tracked,

@@ -42,6 +42,24 @@ def test_every_value_of_a_default_space_is_valid_and_it_holds_the_config(folder,
         assert (key in space.parameters) == (name == objective)
 
 
+@pytest.mark.parametrize(
+    ("kind", "objective", "unread"),
+    [
+        ("sequence", "softmax", "objective.regularisation"),
+        ("item_item", "all_pairs", "objective.unobserved_mass"),
+    ],
+)
+def test_what_a_trainer_does_not_read_is_not_searched(folder, kind, objective, unread) -> None:
+    settings = [f"objective.name={objective}", f"model.kind={kind}", "model.hidden=[128]"]
+    config = load_config(folder / "config.toml", settings)
+    space = space_of(config)
+    assert unread not in space.parameters
+    assert read_space(written(folder, space.dump()), config) == space
+    section, name = unread.split(".")
+    with pytest.raises(ConfigError, match=f"{unread} has no effect with trainer"):
+        read_space(written(folder, f"[{section}]\n{name} = {{ low = 0.1, high = 1.0 }}\n"), config)
+
+
 def test_towers_that_are_solved_for_have_no_parameters_of_gradients(folder) -> None:
     solved = space_of(load_config(folder / "config.toml", SOLVED))
     layered = space_of(load_config(folder / "config.toml", LAYERED))

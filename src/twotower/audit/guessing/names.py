@@ -60,6 +60,19 @@ COUNTS: Final = (
 SCALES: Final = ("rating", "ratings", "stars", "star", "score", "overall", "grade", "bewertung", "nota")
 """Words of labels on a scale."""
 PRICES: Final = ("price", "preis", "prix", "precio", "cost", "discount", "tax", "revenue", "sales")
+CLOCK: Final = (
+    "hour",
+    "weekday",
+    "dow",
+    "dayofweek",
+    "month",
+    "stunde",
+    "wochentag",
+    "monat",
+    "heure",
+    "hora",
+)
+"""Words of columns that say when something was by what recurs."""
 DISLIKES: Final = (
     *("skip", "skipped", "dislike", "disliked", "return", "returned", "refund", "refunded"),
     *("cancelled", "canceled", "dismissed", "hidden", "blocked", "reported"),

@@ -12,6 +12,7 @@ import polars as pl
 from twotower.audit.guessing.kinds import is_duration
 from twotower.audit.guessing.labels import Label, graded, speaks_of_steps, stepped
 from twotower.audit.guessing.names import (
+    CLOCK,
     DISLIKES,
     EVENTS,
     LABELS,
@@ -267,6 +268,7 @@ def _no_label(column: str, y: Floats) -> str:
     reasons = {
         "by its name it is an id or a code": ends_like_id(column),
         "a price does not tell how much the item was liked": has_word(column, PRICES),
+        "the hour or the day does not tell how much the item was liked": has_word(column, CLOCK),
         "larger values are negative": has_word(column, DISLIKES),
         "it numbers the rows": counted or column.startswith(("Unnamed", "_duplicated")) or not column,
         f"{1 - len(known) / len(y):.0%} of the rows have none": len(known) < len(y),

@@ -168,6 +168,8 @@ def write_schema(lines: Lines, tables: Tables, schema: Schema, roles: Roles) -> 
     plain = [column for column in unused if column not in roles.unread]
     if plain:
         lines.comment(f"not read: {', '.join(plain)}")
+    if unused:
+        lines.comment("what is known when recommendations are asked for can be read: see [schema.context]")
 
 
 def _contradict(frame: pl.DataFrame, schema: Schema) -> bool:

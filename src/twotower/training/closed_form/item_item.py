@@ -11,7 +11,7 @@ known, on the users' vectors.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -51,6 +51,7 @@ class Ease(Solver):
 
     Config: ClassVar[type[EaseConfig]] = EaseConfig
     at_once: ClassVar[bool] = True
+    weighs: ClassVar[bool] = False
 
     def __init__(self, task: TrainingTask, config: Any) -> None:
         super().__init__(task, config)
@@ -85,14 +86,19 @@ class Ease(Solver):
         return of_kind and objective.quadratic == "cells"
 
     @classmethod
+    def unread(cls, objective: ObjectiveConfig) -> Collection[str]:
+        """Return all but the ridge and what grades are made by; see `Trainer.unread`."""
+        read = {"name", "regularisation", *objective.needs_labels}
+        return [name for name in type(objective).model_fields if name not in read]
+
+    @classmethod
     def check(cls, config: Any, objective: ObjectiveConfig) -> None:
         """Raise `ValueError` if a setting of the objective was changed that has no effect here."""
-        read = {"name", "regularisation", *objective.needs_labels}
-        for name, field in type(objective).model_fields.items():
-            if name not in read and (value := getattr(objective, name)) != field.default:
+        for name in cls.unread(objective):
+            value, default = getattr(objective, name), type(objective).model_fields[name].default
+            if value != default:
                 raise ValueError(
-                    f"objective.{name} = {value!r} has no effect on trainer 'ease'; leave it at "
-                    f"{field.default!r}"
+                    f"objective.{name} = {value!r} has no effect on trainer 'ease'; leave it at {default!r}"
                 )
 
     @classmethod

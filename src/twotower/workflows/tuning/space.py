@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import math
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -130,7 +130,8 @@ class Space:
         """Return whether a model of an objective has a parameter."""
         section, name = key.split(".")
         if section == "objective":
-            return name in OBJECTIVE.part(objective).Config.model_fields
+            has = name in OBJECTIVE.part(objective).Config.model_fields
+            return has and (self.config is None or name not in _unread_by(self.config, objective))
         if self.config is None:
             return True
         if section == "model":
@@ -197,6 +198,9 @@ def default_space(config: Config, *, labelled: bool) -> Space:
         for section, settings in searched.items()
         for name, values in settings.items()
         if labelled or name not in objective.needs_labels
+    }
+    parameters = {
+        key: domain for key, domain in parameters.items() if Space({}, config).has(key, objective.name)
     }
     given = given_values(config, Space(parameters, config))
     kept = {
@@ -327,10 +331,13 @@ def _unread(key: str, config: Config, names: Choices) -> str:
     readers = place.owners(setting)
     if not readers:
         return f"there is no setting {key}.{nearest(setting, place.fields())}"
+    trainers = dict.fromkeys(_trainer(config, one) for one in names.values)
+    if section == "objective" and all(setting in _unread_by(config, one) for one in names.values):
+        return f"{key} has no effect with trainer {', '.join(trainers)}"
     has = {
         "objective": names.values,
         "model": (config.model.kind,),
-        "training": dict.fromkeys(_trainer(config, one) for one in names.values),
+        "training": trainers,
     }
     return (
         f"{key} applies to {place.registry.kind} {' and '.join(readers)}; this space has "
@@ -340,8 +347,17 @@ def _unread(key: str, config: Config, names: Choices) -> str:
 
 def _trainer(config: Config, objective: str) -> str:
     """Return the name of the trainer that an objective has with the config's towers."""
-    settings = OBJECTIVE.part(objective).Config.model_construct(name=objective)
-    return trainer_of(config.model, settings, config.training)
+    return trainer_of(config.model, _settings(objective), config.training)
+
+
+def _unread_by(config: Config, objective: str) -> Collection[str]:
+    """Return the settings of an objective that its trainer does not read."""
+    found: Collection[str] = TRAINERS.get(_trainer(config, objective)).unread(_settings(objective))
+    return found
+
+
+def _settings(objective: str) -> Any:
+    return OBJECTIVE.part(objective).Config.model_construct(name=objective)
 
 
 def _value(config: Config, key: str) -> Any:
