@@ -31,6 +31,7 @@ from twotower.towers import History, SideArrays, TwoTowerModel
 from twotower.towers.encoded_table import EncodedTable
 from twotower.towers.registry import TOWERS
 from twotower.training import Trainer, TrainingTask
+from twotower.training.engine import Engine
 from twotower.training.queries import TrainQueries, in_order
 from twotower.training.registry import TRAINERS
 
@@ -59,6 +60,7 @@ def prepare(
     rule: PositiveRule,
     device: torch.device,
     encoder: Encoder | None = None,
+    engine: Engine | None = None,
 ) -> TrainingSetup:
     """Fit encoder and target on a training set, and convert the data to arrays.
 
@@ -68,6 +70,7 @@ def prepare(
         rule: the rule for positives.
         device: device of the towers and the features.
         encoder: what encodes features; None for one that is fitted on what is learned.
+        engine: where it is trained; None for here.
     """
     parts, schema = settled(settings.model, settings.objective, settings.training), train.schema
     model, objective = parts.model, parts.objective
@@ -117,8 +120,9 @@ def prepare(
     penalty = strength_of(objective, pairs, n_items)
     given = (pairs, loss, objective, penalty, settings.seed, queries, statistics)
     task = TrainingTask(towers.to(device), users, items, *given)
-    trainer = TRAINERS.get(trainer_of(model, objective, settings.training))
-    return TrainingSetup(encoder, tables, target, task, trainer(task, parts.training))
+    method = TRAINERS.get(trainer_of(model, objective, settings.training))
+    trainer = method(task, parts.training) if engine is None else engine.trainer(method, task, parts.training)
+    return TrainingSetup(encoder, tables, target, task, trainer)
 
 
 def rebuilt(setup: TrainingSetup, settings: Settings) -> TrainingSetup:
@@ -138,7 +142,7 @@ def rebuilt(setup: TrainingSetup, settings: Settings) -> TrainingSetup:
         settings=parts.objective,
         penalty=strength_of(parts.objective, task.pairs, items.rows),
     )
-    return setup._replace(task=task, trainer=type(setup.trainer)(task, parts.training))
+    return setup._replace(task=task, trainer=setup.trainer.remade(task, parts.training))
 
 
 def _statistics(

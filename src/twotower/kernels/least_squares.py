@@ -19,6 +19,8 @@ with the ridge it is the preconditioner.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numba
 import numpy as np
 from numba import njit
@@ -33,6 +35,21 @@ STEPS = 4
 """Steps of conjugate gradients per row and call."""
 
 
+class Gramian(NamedTuple):
+    """``sum_j c_j x_j x_j'`` (width - 1, width - 1) and ``sum_j c_j o_j x_j`` (width - 1,) of a side."""
+
+    squares: F32
+    against: F32
+
+
+def gramian_of(other: F32, cell: F32) -> Gramian:
+    """Return the Gramian of rows ``[x, o]`` (m, width) with the cell factors (m,)."""
+    x, o = np.ascontiguousarray(other[:, :-1]), np.ascontiguousarray(other[:, -1])
+    with np.errstate(all="ignore"):
+        by_cell: F32 = x * cell.astype(np.float32)[:, None]
+        return Gramian(by_cell.T @ x, by_cell.T @ o)
+
+
 def solve_rows(
     pairs: Pairs,
     other: F32,
@@ -42,6 +59,8 @@ def solve_rows(
     row_cell: F32,
     other_cell: F32,
     steps: int = STEPS,
+    *,
+    gramian: Gramian | None = None,
 ) -> F32:
     """Move each row towards the solution of its least-squares problem.
 
@@ -56,17 +75,16 @@ def solve_rows(
         row_cell: (n,) factor of the weight of a row's cells, relative to an observed pair.
         other_cell: (m,) the same for the other side: a cell's weight is the product of its two factors.
         steps: steps of conjugate gradients; width - 1 give the exact solution up to rounding.
+        gramian: that of all rows of the other side, where ``other`` has only those that the pairs name.
 
     Returns:
         float32 (n, width - 1). A row without pairs depends only on the cells and the ridge.
     """
     x, o = np.ascontiguousarray(other[:, :-1]), np.ascontiguousarray(other[:, -1])
-    with np.errstate(all="ignore"):
-        by_cell = x * other_cell.astype(np.float32)[:, None]
-        gramian, against = by_cell.T @ x, by_cell.T @ o
-    if not np.isfinite(gramian).all():
+    squares, against = gramian_of(other, other_cell) if gramian is None else gramian
+    if not np.isfinite(squares).all():
         return np.full(start.shape, np.nan, np.float32)
-    values, axes = np.linalg.eigh(gramian.astype(np.float64))
+    values, axes = np.linalg.eigh(squares.astype(np.float64))
     values, axes = np.maximum(values, 0.0).astype(np.float32), axes.astype(np.float32)
     turned: F32 = start.astype(np.float32) @ axes
     weight = np.empty(0, np.float32) if pairs.weight is None else pairs.weight

@@ -158,6 +158,10 @@ class Trainer(ABC):
         """
         return None
 
+    def remade(self, task: TrainingTask, config: Any) -> Trainer:
+        """Return a trainer for other towers, another penalty or other settings, on the same pairs."""
+        return type(self)(task, config)
+
     @abstractmethod
     def epoch(self, number: int, callbacks: CallbackList) -> float:
         """Run an epoch, counted from 1, in place, and return the training loss.

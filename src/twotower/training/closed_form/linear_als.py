@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twotower.config import ModelConfig, ObjectiveConfig, TrainingConfig
+from twotower.objectives.objective import CellWeight
 from twotower.towers import LinearTower, TwoTowerModel
 from twotower.training.callback import CallbackList
 from twotower.training.choice import Choice
@@ -52,7 +53,7 @@ class LinearALS(Solver):
         super().__init__(task, config)
         cell = task.objective.cell_weight(task.pairs.lists.lengths, task.items.rows)
         assert cell is not None
-        self.squares = self.given = PairSquares(task.pairs, task.items.rows, cell, task.penalty)
+        self.squares = self.given = self.problems(cell)
         self.hard_weight: float = getattr(task.settings, "hard_weight", 0.0)
         designs = {which: Design.of(side) for which, side in self.sides.items()}
         ridges = self.squares.ridge
@@ -62,6 +63,10 @@ class LinearALS(Solver):
         self.newcomers = {
             which: for_newcomers(side, np.ones_like(ridges[which])) for which, side in self.sides.items()
         }
+
+    def problems(self, cell: CellWeight) -> PairSquares:
+        """Return the least-squares problems of the training pairs."""
+        return PairSquares(self.task.pairs, self.task.items.rows, cell, self.task.penalty)
 
     @classmethod
     def trains(cls, model: ModelConfig, objective: ObjectiveConfig) -> bool:
@@ -123,8 +128,19 @@ class LinearALS(Solver):
         The loss is that of `AllPairs` over all training pairs at the end, averaged over the members.
         """
         places = [own[:-1] for own in model.layout.outputs]  # biases stay zero
-        every = np.concatenate(places)
-        now, squares = self.vectors(model), self.squares
+        now = self.vectors(model)
+        loss = self.round(now, places)
+        self.write(model, now, self.newcomers, np.concatenate(places))
+        return loss
+
+    def round(self, now: dict[str, F32], places: list[NDArray[np.int64]]) -> float:
+        """Solve for the items' and then the users' vectors, in place, and return the loss.
+
+        Args:
+            now: the vectors, (rows, width) each.
+            places: the columns of each member.
+        """
+        every, squares = np.concatenate(places), self.squares
         if self.hard_weight and self.number > EASY_EPOCHS:
             drawn_now = drawn(now["users"], now["items"], self.task.pairs, [self.task.seed, self.number])
             squares = squares.with_negatives(*drawn_now, self.hard_weight)
@@ -137,7 +153,6 @@ class LinearALS(Solver):
                 now[which][:, part] = squares.solve(
                     which, np.concatenate([other, nothing], axis=1), now[which][:, part], towards[:, part]
                 )
-        self.write(model, now, self.newcomers, every)
         return float(np.mean([self.squares.loss(*(_taken(now, part))) for part in places]))
 
 

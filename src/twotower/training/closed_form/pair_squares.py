@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import copy
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,32 +17,45 @@ from twotower.objectives.penalty import penalty_shares
 F32 = NDArray[np.float32]
 
 
-class PairSquares:
+class RowTerms:
+    """What the least-squares problem of each row has beside its pairs.
+
+    Args:
+        counts: "users" and "items" -> (rows,) training pairs of each.
+        cell: weight of the cells of the user-item matrix, relative to an observed pair.
+        strength: strength of the ridge; see `twotower.objectives.penalty`.
+
+    Attributes:
+        cells: "users" and "items" -> float32 (rows,), factor of the weight of a row's cells.
+        ridge: the same, ridge strength of each row.
+    """
+
+    def __init__(self, counts: Mapping[str, NDArray[np.int64]], cell: CellWeight, strength: float) -> None:
+        self.cells = {"users": cell.of(counts["users"]), "items": np.ones(len(counts["items"]), np.float32)}
+        self.ridge = {
+            which: (strength * of * penalty_shares(of)).astype(np.float32) for which, of in counts.items()
+        }
+
+    def scale_ridge(self, factor: float) -> Self:
+        """Return the same with another ridge: this one times a factor."""
+        other = copy(self)
+        other.ridge = {which: (ridge * factor).astype(np.float32) for which, ridge in self.ridge.items()}
+        return other
+
+
+class PairSquares(RowTerms):
     """The training pairs grouped by user and by item, with the cell weight and the ridge of each row.
 
     Args:
         pairs: the training pairs.
         n_items: number of warm items.
-        cell: weight of the cells of the user-item matrix, relative to an observed pair.
-        strength: strength of the ridge; see `twotower.objectives.penalty`.
-
-    Attributes:
-        ridge: "users" and "items" -> float32 (rows,), ridge strength of each row.
+        cell, strength: as in `RowTerms`.
     """
 
     def __init__(self, pairs: Pairs, n_items: int, cell: CellWeight, strength: float) -> None:
         self.grouped = {"users": pairs, "items": pairs.by_item(n_items)}
-        self.cells = {"users": cell.of(pairs.lists.lengths), "items": np.ones(n_items, np.float32)}
-        self.ridge = {}
-        for which, grouped in self.grouped.items():
-            counts = np.diff(grouped.indptr)
-            self.ridge[which] = (strength * counts * penalty_shares(counts)).astype(np.float32)
-
-    def scale_ridge(self, factor: float) -> PairSquares:
-        """Return the problems with another ridge: this one times a factor."""
-        other = copy(self)
-        other.ridge = {which: (ridge * factor).astype(np.float32) for which, ridge in self.ridge.items()}
-        return other
+        counts = {which: np.diff(grouped.indptr) for which, grouped in self.grouped.items()}
+        super().__init__(counts, cell, strength)
 
     def with_negatives(self, user: NDArray[np.int64], item: NDArray[np.int64], weight: float) -> PairSquares:
         """Return the problems with more pairs (n,), of target 0; cells and ridge stay."""
