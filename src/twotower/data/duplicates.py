@@ -7,6 +7,7 @@ is about three numbers per row.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,6 +21,7 @@ from twotower.data.dataset import Dataset
 from twotower.errors import ConfigError, DataError, nearest
 
 Hashes = npt.NDArray[np.uint64]
+Rows = npt.NDArray[np.int64]
 REPEATS: Final = ("max", "last", "first", "mean", "sum", "refuse")
 """How contradicting rows can be merged."""
 _ROW: Final = "_row"
@@ -55,8 +57,78 @@ def deduplicate(data: Dataset, repeats: str = "max") -> Dataset:
     if repeats not in REPEATS:
         hint = nearest(str(repeats), REPEATS) or f" Valid: {', '.join(REPEATS)}."
         raise ConfigError(f"repeats must be one of {', '.join(REPEATS)}; got {repeats!r}.{hint}")
-    some = _repeated(data)
-    return _merged(data, some, repeats) if some.height else data
+    roles = data.interactions.select(data.role_columns())
+    some = repeated(roles, data.schema)
+    return _merged(data, Merging.of(some, data.schema, repeats)) if some.height else data
+
+
+@dataclass(frozen=True)
+class Merging:
+    """How rows of events with more than one row are merged.
+
+    Attributes:
+        repeats: the rule; not ``refuse``, unless rows are refused.
+        copies: (n,) positions of exact duplicates.
+        kept: for each event with several rows that are not all equal, the row that is kept: its values and
+            its position in ``_row``.
+        merged: (m,) positions of its other rows.
+        differing: number of rows of events with several labels.
+        refused: rows of the first event that is refused; empty if none is.
+    """
+
+    repeats: str
+    copies: Rows
+    kept: pl.DataFrame
+    merged: Rows
+    differing: int
+    refused: pl.DataFrame
+
+    @classmethod
+    def of(cls, some: pl.DataFrame, schema: Schema, repeats: str) -> Merging:
+        """Return how the rows that `repeated` found are merged."""
+        keys, roles = event_key(schema), [name for name in some.columns if name != _ROW]
+        first = some.select(pl.struct(roles).is_first_distinct()).to_series()
+        left = some.filter(first)
+        clashing = left.filter(pl.len().over(keys) > 1)
+        if _counts_copies(schema, repeats):
+            clashing, copies = some, np.zeros(0, dtype=np.int64)
+        else:
+            copies = some.filter(~first).get_column(_ROW).to_numpy()
+        differing, refused = _of_several_labels(clashing, schema), clashing.clear()
+        if repeats == "refuse":
+            if differing.height:
+                one = differing.select(pl.struct(keys).first()).to_series()[0]
+                refused = differing.filter(pl.struct(keys) == one)
+            else:
+                repeats = "max"  # they differ in a weight or a duration
+        kept = clashing.clear() if refused.height else _kept(clashing, schema, repeats)
+        merged = clashing.join(kept, on=_ROW, how="anti").get_column(_ROW).to_numpy()
+        return cls(repeats, copies, kept, merged, differing.height, refused)
+
+    @property
+    def dropped(self) -> Rows:
+        """Positions of the rows to drop."""
+        return np.concatenate([self.copies, self.merged])
+
+
+def notes_of_merging(schema: Schema, rows: int, parts: Sequence[Merging]) -> list[str]:
+    """Return the notes on how the events of some rows were merged, from those of their parts.
+
+    Raises:
+        DataError: rows contradict each other, and ``repeats`` is ``refuse``.
+    """
+    notes = []
+    differing = sum(part.differing for part in parts)
+    if refused := [part.refused for part in parts if part.refused.height]:
+        raise _refused(schema, min(refused, key=lambda of: of.get_column(_ROW)[0]), differing)
+    if copies := sum(len(part.copies) for part in parts):
+        notes.append(
+            f"dropped {count_of(copies, 'duplicate row')}, {_share(copies, rows)} (same {_named(schema)})"
+        )
+    if events := sum(part.kept.height for part in parts):
+        clashing = events + sum(len(part.merged) for part in parts)
+        notes.append(_told(schema, clashing, events, differing > 0, parts[0].repeats))
+    return notes
 
 
 @dataclass(frozen=True)
@@ -85,7 +157,7 @@ def repeated_labels(data: Dataset, repeats: str) -> RepeatedLabels | None:
     if schema.label is None:
         return None
     keys, label = event_key(schema), pl.col(schema.label)
-    some = _of_several_labels(_repeated(data), schema)
+    some = _of_several_labels(repeated(data.interactions.select(data.role_columns()), schema), schema)
     if not some.height:
         return None
     if not _counts_copies(schema, repeats):
@@ -101,50 +173,33 @@ def _counts_copies(schema: Schema, repeats: str) -> bool:
     return repeats in ("sum", "mean") and schema.timestamp is None and schema.label is not None
 
 
-def _repeated(data: Dataset) -> pl.DataFrame:
-    """Return the rows of events with more than one row, with their positions in ``_row``."""
-    keys = event_key(data.schema)
-    hashes = row_hashes(data.interactions.select(keys))
+def repeated(roles: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+    """Return the rows of events with more than one row, with their positions in ``_row``.
+
+    Args:
+        roles: the role columns of n rows.
+        schema: what they are.
+    """
+    keys = event_key(schema)
+    hashes = row_hashes(roles.select(keys))
     ordered = np.sort(hashes)
     twice = ordered[1:][ordered[1:] == ordered[:-1]]
     del ordered
     suspects = np.flatnonzero(_may_contain(twice, hashes)) if len(twice) else np.zeros(0, dtype=np.int64)
     del hashes
-    some = data.interactions.select(data.role_columns())[suspects].with_columns(pl.Series(_ROW, suspects))
+    some = roles[suspects].with_columns(pl.Series(_ROW, suspects))
     return some.filter(pl.len().over(keys) > 1)
 
 
-def _merged(data: Dataset, some: pl.DataFrame, repeats: str) -> Dataset:
-    """Merge the rows that `_repeated` found."""
-    schema = data.schema
-    keys, roles = event_key(schema), data.role_columns()
-    first = some.select(pl.struct(roles).is_first_distinct()).to_series()
-    left = some.filter(first)
-    clashing = left.filter(pl.len().over(keys) > 1)
-    if _counts_copies(schema, repeats):
-        clashing, copies = some, np.zeros(0, dtype=np.int64)
-    else:
-        copies = some.filter(~first).get_column(_ROW).to_numpy()
-    notes = []
-    if len(copies):
-        notes.append(
-            f"dropped {count_of(len(copies), 'duplicate row')}, {_share(copies, data)} "
-            f"(same {_named(schema)})"
+def _merged(data: Dataset, merging: Merging) -> Dataset:
+    """Merge rows."""
+    schema, interactions = data.schema, data.interactions
+    notes = notes_of_merging(schema, len(data), [merging])
+    if merging.repeats in ("mean", "sum") and merging.kept.height:
+        interactions = _with_values(
+            interactions, merging.kept, [c for c in (schema.label, schema.weight) if c]
         )
-    interactions, dropped = data.interactions, copies
-    if clashing.height:
-        if repeats == "refuse":
-            differing = _of_several_labels(clashing, schema)
-            if differing.height:
-                raise _refused(data, differing)
-            repeats = "max"  # they differ in a weight or a duration
-        kept = _kept(clashing, schema, repeats)
-        if repeats in ("mean", "sum"):
-            interactions = _with_values(interactions, kept, [c for c in (schema.label, schema.weight) if c])
-        merged = clashing.join(kept, on=_ROW, how="anti").get_column(_ROW).to_numpy()
-        dropped = np.concatenate([copies, merged])
-        notes.append(_told(data, clashing, kept, repeats))
-    return data.with_interactions(_without(interactions, dropped), *notes)
+    return data.with_interactions(_without(interactions, merging.dropped), *notes)
 
 
 def _kept(clashing: pl.DataFrame, schema: Schema, repeats: str) -> pl.DataFrame:
@@ -171,10 +226,8 @@ def _with_values(interactions: pl.DataFrame, kept: pl.DataFrame, columns: list[s
     )
 
 
-def _told(data: Dataset, clashing: pl.DataFrame, kept: pl.DataFrame, repeats: str) -> str:
+def _told(schema: Schema, clashing: int, events: int, labels: bool, repeats: str) -> str:
     """Return a note: how many rows contradicted each other, and how they were merged."""
-    schema = data.schema
-    labels = _of_several_labels(clashing, schema).height > 0
     what = {
         "max": f"the largest {schema.label} of each is kept" if labels else "the first of each is kept",
         "last": "the last of each is kept",
@@ -184,8 +237,8 @@ def _told(data: Dataset, clashing: pl.DataFrame, kept: pl.DataFrame, repeats: st
     }
     differ = f"differ in their {schema.label}" if labels else "occur more than once"
     return (
-        f"{count_of(clashing.height, 'row')} of {count_of(kept.height, 'event')} (same {_named(schema)}) "
-        f"{differ}: merged into {kept.height:,}, {what[repeats]} (data.repeats = '{repeats}')"
+        f"{count_of(clashing, 'row')} of {count_of(events, 'event')} (same {_named(schema)}) "
+        f"{differ}: merged into {events:,}, {what[repeats]} (data.repeats = '{repeats}')"
     )
 
 
@@ -195,10 +248,7 @@ def _of_several_labels(clashing: pl.DataFrame, schema: Schema) -> pl.DataFrame:
     return clashing.filter(pl.col(schema.label).n_unique().over(event_key(schema)) > 1)
 
 
-def _refused(data: Dataset, clashing: pl.DataFrame) -> DataError:
-    schema = data.schema
-    keys = event_key(schema)
-    group = clashing.filter(pl.struct(keys) == clashing.select(pl.struct(keys).first()).to_series()[0])
+def _refused(schema: Schema, group: pl.DataFrame, concerned: int) -> DataError:
     labels = group.get_column(schema.label or _ROW)
     second = int((labels != labels[0]).arg_max() or 0)
     one, two = group.get_column(_ROW)[0] + 1, group.get_column(_ROW)[second] + 1
@@ -206,7 +256,7 @@ def _refused(data: Dataset, clashing: pl.DataFrame) -> DataError:
         f"rows of one {_named(schema)} must not contradict each other with data.repeats = 'refuse': data "
         f"rows {one:,} and {two:,} of the interactions ({schema.user} {group.get_column(schema.user)[0]}, "
         f"{schema.item} {group.get_column(schema.item)[0]}) have {labels[0]:g} and {labels[second]:g}; "
-        f"this concerns {count_of(clashing.height, 'row')}. Correct them, or choose data.repeats from "
+        f"this concerns {count_of(concerned, 'row')}. Correct them, or choose data.repeats from "
         f"{', '.join(REPEATS[:-1])}."
     )
 
@@ -221,24 +271,30 @@ def drop_rows_of(data: Dataset, other: Dataset, name: str, other_name: str) -> D
         other_name: name of ``other``.
     """
     keys = event_key(data.schema)
-    rows = data.interactions.select(keys)
-    theirs = other.interactions.select(keys)
-    suspects = np.flatnonzero(_may_contain(row_hashes(theirs), row_hashes(rows)))
-    if not len(suspects):
-        return data
-    mine = rows[suspects].with_columns(pl.Series("_row", suspects))
-    shared = mine.join(theirs, on=keys, how="semi", nulls_equal=True).get_column("_row").to_numpy()
+    shared = rows_in(data.interactions.select(keys), other.interactions.select(keys))
     if not len(shared):
         return data
-    note = (
-        f"dropped {count_of(len(shared), 'row')} of {name}, {_share(shared, data)}, also in {other_name} "
-        f"(same {_named(data.schema)})"
-    )
+    note = note_of_shared(data.schema, len(shared), len(data), name, other_name)
     return data.with_interactions(_without(data.interactions, shared), note)
 
 
-def _share(rows: npt.NDArray[np.int64], data: Dataset) -> str:
-    share = len(rows) / len(data)
+def rows_in(rows: pl.DataFrame, theirs: pl.DataFrame) -> Rows:
+    """Return the positions of the rows that are among others of the same columns, in no order."""
+    suspects = np.flatnonzero(_may_contain(row_hashes(theirs), row_hashes(rows)))
+    mine = rows[suspects].with_columns(pl.Series(_ROW, suspects))
+    return mine.join(theirs, on=rows.columns, how="semi", nulls_equal=True).get_column(_ROW).to_numpy()
+
+
+def note_of_shared(schema: Schema, shared: int, rows: int, name: str, other_name: str) -> str:
+    """Return the note on rows of a set that are dropped because they are also in another one."""
+    return (
+        f"dropped {count_of(shared, 'row')} of {name}, {_share(shared, rows)}, also in {other_name} "
+        f"(same {_named(schema)})"
+    )
+
+
+def _share(some: int, rows: int) -> str:
+    share = some / rows
     return f"{share:.1%} of all" if share >= 0.001 else "less than 0.1% of all"
 
 
@@ -275,7 +331,7 @@ def _may_contain(known: Hashes, hashes: Hashes) -> npt.NDArray[np.bool_]:
     return found
 
 
-def _without(frame: pl.DataFrame, rows: npt.NDArray[np.int64]) -> pl.DataFrame:
+def _without(frame: pl.DataFrame, rows: Rows) -> pl.DataFrame:
     keep = np.ones(frame.height, dtype=np.bool_)
     keep[rows] = False
     return frame.filter(pl.Series(keep))

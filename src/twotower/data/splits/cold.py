@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import numpy as np
-import polars as pl
 
 from twotower.data.dataset import Dataset
-from twotower.data.splits.drawing import Codes, folds_of_ids, rows_of_some
-from twotower.data.splits.split import HoldOut, Rows
+from twotower.data.splits.drawing import folds_of_ids, rows_of_some
+from twotower.data.splits.row_source import Codes, RowSource
+from twotower.data.splits.split import Rows
+from twotower.data.splits.streamed import StreamedHoldOut
 
 
-class _Cold(HoldOut):
+class _Cold(StreamedHoldOut):
     """Holds out some of those that ``cold`` says, at random."""
 
     rows_in_order = False
 
-    def hold_out(self, data: Dataset, share: float, rng: np.random.Generator) -> Rows:
+    def held(self, rows: RowSource, share: float, rng: np.random.Generator) -> Rows:
         """Choose the rows of ``round(share * n)`` of the n items, or users."""
-        return rows_of_some(self._ids(data), share, rng)
+        return rows_of_some(rows, "item" if self.cold == "items" else "user", share, rng)
 
     def folds(self, data: Dataset, count: int, rng: np.random.Generator) -> Codes:
         """Deal the items, or users, out to the folds, each with all its rows."""
-        return folds_of_ids(self._ids(data), count, rng)
-
-    def _ids(self, data: Dataset) -> pl.Series:
         schema = data.schema
-        return data.interactions.get_column(schema.item if self.cold == "items" else schema.user)
+        ids = data.interactions.get_column(schema.item if self.cold == "items" else schema.user)
+        return folds_of_ids(ids, count, rng)
 
 
 class ColdItems(_Cold):
