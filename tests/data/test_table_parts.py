@@ -153,3 +153,15 @@ def test_whatever_a_file_holds_it_is_read_or_refused(
         except DataError as error:
             said = str(error)
         assert str(path) in said if said else frame.height
+
+
+def test_narrow_whole_numbers_fit_the_fractions_of_another_file(tmp_path: Path) -> None:
+    pl.DataFrame({"a": [1]}, schema={"a": pl.Int8}).write_parquet(tmp_path / "0.parquet")
+    pl.DataFrame({"a": [0.5]}).write_parquet(tmp_path / "1.parquet")
+    assert read_table(tmp_path)["a"].to_list() == [1.0, 0.5]
+
+
+def test_a_partition_that_is_the_last_column_of_the_files_is_theirs(tmp_path: Path) -> None:
+    (tmp_path / "a=9").mkdir()
+    pl.DataFrame({"b": [2], "a": [1]}).write_parquet(tmp_path / "a=9" / "0.parquet")
+    assert read_table(tmp_path).rows(named=True) == [{"b": 2, "a": 1}]

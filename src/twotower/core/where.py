@@ -45,17 +45,19 @@ class Where:
         source: the table.
         column: the column.
         rows: the data row (from 0) of each value, if some rows were left out.
+        start: the data row (from 0) at which the rows of the table begin; not 0 for a later part of a file.
     """
 
     source: str
     column: str
     rows: pl.Series | None = field(default=None, compare=False)
+    start: int = field(default=0, compare=False)
 
     def fault(self, rule: str, fix: str, row: int | None = None, value: object = None) -> DataError:
         """Return the error: the rule; source, data row (counted from 1), column, value; the fix."""
         if row is not None and self.rows is not None:
             row = int(self.rows[row - 1]) + 1
-        at = self.source if row is None else f"{self.source}, data row {row}"
+        at = self.source if row is None else f"{self.source}, data row {row + self.start}"
         given = "" if row is None else f" has {shown(value)}"
         return DataError(f"{rule}: {at}, column '{self.column}'{given}. {fix}.")
 

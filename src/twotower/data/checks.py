@@ -28,7 +28,7 @@ from twotower.errors import DataError, nearest
 
 
 def check_interactions(
-    frame: pl.DataFrame, schema: Schema, source: str, found: Found | None = None
+    frame: pl.DataFrame, schema: Schema, source: str, found: Found | None = None, first: int = 0
 ) -> pl.DataFrame:
     """Return the interactions with the role columns in their dtypes; other columns are unchanged.
 
@@ -41,6 +41,7 @@ def check_interactions(
         schema: the roles.
         source: the table's name in messages (a path, or "interactions").
         found: collects how text was read, and how many rows without an id were dropped.
+        first: the data row of the table (from 0) at which the frame begins, for messages.
 
     Raises:
         DataError: no rows, a missing column, or a value that violates a rule above.
@@ -63,16 +64,16 @@ def check_interactions(
     drop = "Drop the row, or correct the value"
 
     def read(column: str, what: str) -> tuple[pl.Series, Where]:
-        where, reading = Where(source, column, rows), schema.interactions.get(column, AS_FOUND)
+        where, reading = Where(source, column, rows, first), schema.interactions.get(column, AS_FOUND)
         return parse_number(frame.get_column(column), where, reading, found, what=what), where
 
     changed = [
-        parse_ids(frame.get_column(schema.user), Where(source, schema.user, rows), schema.user_type),
-        parse_ids(frame.get_column(schema.item), Where(source, schema.item, rows), schema.item_type),
+        parse_ids(frame.get_column(schema.user), Where(source, schema.user, rows, first), schema.user_type),
+        parse_ids(frame.get_column(schema.item), Where(source, schema.item, rows, first), schema.item_type),
     ]
     if schema.label is not None:
         if schema.levels:
-            where = Where(source, schema.label, rows)
+            where = Where(source, schema.label, rows, first)
             labels = parse_levels(frame.get_column(schema.label), schema.levels, where)
         else:
             labels, where = read(schema.label, "a label")
@@ -84,7 +85,10 @@ def check_interactions(
         where.refuse(weights < 0, weights, "a weight must be 0 or more", UNKNOWN)
         changed.append(weights)
     if schema.timestamp is not None:
-        where, reading = Where(source, schema.timestamp, rows), schema.interactions.get(schema.timestamp)
+        where, reading = (
+            Where(source, schema.timestamp, rows, first),
+            schema.interactions.get(schema.timestamp),
+        )
         times = frame.get_column(schema.timestamp)
         changed.append(parse_timestamp(times, where, reading or AS_FOUND, found, events=True))
     if schema.duration in frame.columns and schema.duration not in schema.interaction_columns():
@@ -92,7 +96,7 @@ def check_interactions(
         changed.append(read(schema.duration, "a duration")[0])
     context = {name: kind for name, kind in schema.context.items() if name != schema.timestamp}
     changed += [
-        kind.read(frame.get_column(name), Where(source, name, rows), found or Found())
+        kind.read(frame.get_column(name), Where(source, name, rows, first), found or Found())
         for name, kind in context.items()
     ]
     return frame.with_columns(changed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
@@ -40,7 +40,7 @@ class Reading:
 
 def names_in(file: TableFile, how: Reading) -> list[str]:
     """Return the names of the columns, those of partitions last; errors as in `read_file`."""
-    path, suffix = file.path, _suffix(file)
+    path, suffix = file.path, suffix_of(file)
     named = suffix in PARQUET or suffix in JSON or suffix in RECBOLE
     if how.names is not None and named:
         raise DataError(
@@ -49,7 +49,7 @@ def names_in(file: TableFile, how: Reading) -> list[str]:
         )
     try:
         if suffix in PARQUET:
-            found = list(_parquet_schema(path))
+            found = list(parquet_schema(path))
         elif suffix in JSON:
             found = json_names(raw_text(path, how.encoding))
         elif suffix in RECBOLE:
@@ -72,11 +72,13 @@ def read_file(file: TableFile, columns: list[str] | None, how: Reading) -> pl.Da
     path = file.path
     present = names_in(file, how)
     require_columns(present, columns or (), str(path))
-    own = present[: len(present) - len(file.partition)] if file.partition else present
+    own = names_in(replace(file, partition=()), how) if file.partition else present
     folders = {name: value for name, value in file.partition if name not in own}
-    inside = None if columns is None else [name for name in columns if name not in folders] or own[:1]
+    inside = None if columns is None else [name for name in columns if name not in folders]
+    if inside == []:  # only partitions are read; any column has their number of rows
+        inside, how = own[:1], replace(how, dtypes={})
     try:
-        frame = _read(path, _suffix(file), inside, how)
+        frame = _read(path, suffix_of(file), inside, how)
     except OSError as error:
         raise unreadable(path, error) from None
     frame = frame.with_columns(pl.lit(value, pl.String).alias(name) for name, value in folders.items())
@@ -85,9 +87,9 @@ def read_file(file: TableFile, columns: list[str] | None, how: Reading) -> pl.Da
 
 def _read(path: Path, suffix: str, columns: list[str] | None, how: Reading) -> pl.DataFrame:
     if suffix in PARQUET:
-        return _cast(_read_parquet(path, columns), how.dtypes, str(path))
+        return cast_columns(_read_parquet(path, columns), how.dtypes, str(path))
     if suffix in JSON:
-        return _cast(read_json_lines(raw_text(path, how.encoding), columns), how.dtypes, str(path))
+        return cast_columns(read_json_lines(raw_text(path, how.encoding), columns), how.dtypes, str(path))
     if suffix in RECBOLE:
         return read_recbole(path, columns, how.dtypes, how.encoding)
     return read_delimited(
@@ -95,7 +97,7 @@ def _read(path: Path, suffix: str, columns: list[str] | None, how: Reading) -> p
     )
 
 
-def _suffix(file: TableFile) -> str:
+def suffix_of(file: TableFile) -> str:
     """Return the format of a file; Parquet is recognised by its first bytes whatever the suffix."""
     if file.suffix not in PARQUET:
         with file.path.open("rb") as stream:
@@ -104,21 +106,22 @@ def _suffix(file: TableFile) -> str:
     return file.suffix
 
 
-def _parquet_schema(path: Path) -> Mapping[str, pl.DataType]:
+def parquet_schema(path: Path) -> Mapping[str, pl.DataType]:
+    """Return the dtypes of a Parquet file."""
     try:
         return pl.read_parquet_schema(path)
     except PolarsError as error:
-        raise _damaged(path, error) from None
+        raise damaged(path, error) from None
 
 
 def _read_parquet(path: Path, columns: Sequence[str] | None) -> pl.DataFrame:
-    wanted = list(_parquet_schema(path)) if columns is None else list(columns)
+    wanted = list(parquet_schema(path)) if columns is None else list(columns)
     try:
         frame = pl.read_parquet(path, columns=wanted, glob=False, hive_partitioning=False)
     except PolarsError as error:
         for name in wanted:
             _check_column(path, name)
-        raise _damaged(path, error) from None
+        raise damaged(path, error) from None
     if not frame.height:
         raise EmptyTable(f"a table needs at least one row, and {path} has none. Check the file.")
     return frame.select(wanted)
@@ -136,15 +139,17 @@ def _check_column(path: Path, name: str) -> None:
             ) from None
 
 
-def _cast(frame: pl.DataFrame, dtypes: Dtypes, source: str) -> pl.DataFrame:
+def cast_columns(frame: pl.DataFrame, dtypes: Dtypes, source: str, first: int = 0) -> pl.DataFrame:
+    """Return a frame, whose rows begin at data row ``first`` of its file, with columns in some dtypes."""
     return frame.with_columns(
-        _as_type(frame.get_column(name), dtype, Where(source, name))
+        as_type(frame.get_column(name), dtype, Where(source, name, start=first))
         for name, dtype in dtypes.items()
         if name in frame.columns and frame.schema[name] != dtype
     )
 
 
-def _as_type(values: pl.Series, dtype: pl.DataType | type[pl.DataType], where: Where) -> pl.Series:
+def as_type(values: pl.Series, dtype: pl.DataType | type[pl.DataType], where: Where) -> pl.Series:
+    """Return a column in a dtype; a value that it can't hold is a `DataError`."""
     if dtype == pl.String and values.dtype.is_float() and (values == values.floor()).all():
         values = values.fill_nan(None).cast(pl.Int64)  # integers of a pandas column with missing values
     try:
@@ -161,6 +166,7 @@ def _as_type(values: pl.Series, dtype: pl.DataType | type[pl.DataType], where: W
     return found
 
 
-def _damaged(path: Path, error: Exception) -> DataError:
+def damaged(path: Path, error: Exception) -> DataError:
+    """Return the error for a Parquet file that can't be read."""
     reason = str(error).splitlines()[0]
     return DataError(f"{path} is not a complete Parquet file ({reason}). Write or fetch it again.")

@@ -36,7 +36,7 @@ def read_parts(
         EmptyTable: no file has a row.
         DataError: a file lacks a column, has one of an incompatible type, or can't be read.
     """
-    wanted = _common(files, how) if columns is None else columns
+    wanted = common_columns(files, how) if columns is None else columns
     frames, kept = [], []
     for file in files:
         try:
@@ -59,7 +59,7 @@ def read_parts(
             for frame, file in zip(frames, kept, strict=True)
         ]
     elif differing:
-        raise _clash(differing[0], kept, frames)
+        raise clash(differing[0], kept, frames)
     try:
         whole = pl.concat([_plain(frame) for frame in frames], how="vertical_relaxed")
     except PolarsError as error:
@@ -87,7 +87,8 @@ def with_partition_types(frame: pl.DataFrame, files: Sequence[TableFile], how: R
     return frame.with_columns(changed)
 
 
-def _common(files: Sequence[TableFile], how: Reading) -> list[str]:
+def common_columns(files: Sequence[TableFile], how: Reading) -> list[str]:
+    """Return the names of the columns, which all files must have."""
     first = names_in(files[0], how)
     for file in files[1:]:
         names = names_in(file, how)
@@ -102,7 +103,7 @@ def _common(files: Sequence[TableFile], how: Reading) -> list[str]:
     return first
 
 
-def _family(dtype: pl.DataType) -> str:
+def family(dtype: pl.DataType) -> str:
     """Return the kind of a dtype, which must be the same in all files; null fits all."""
     if dtype.is_numeric():
         return "a number"
@@ -118,17 +119,20 @@ def _family(dtype: pl.DataType) -> str:
 def _differ(columns: Sequence[pl.Series]) -> bool:
     """Return whether the values of a column can't be concatenated unchanged, ignoring nulls."""
     known = [values for values in columns if values.dtype != pl.Null]
-    if len({_family(values.dtype) for values in known}) > 1:
+    if len({family(values.dtype) for values in known}) > 1:
         return True
-    whole = [values for values in known if values.dtype.is_integer()]
     # Fractions in another file make all values floats, which can't represent long integers exactly.
-    return any(values.dtype.is_float() for values in known) and any(
-        bool((values.abs() >= _LONG).any()) for values in whole
-    )
+    return any(values.dtype.is_float() for values in known) and any(has_long(values) for values in known)
 
 
-def _clash(name: str, files: Sequence[TableFile], frames: Sequence[pl.DataFrame]) -> DataError:
-    kinds = [_family(frame.schema[name]) for frame in frames]
+def has_long(values: pl.Series) -> bool:
+    """Return whether a column has whole numbers that floats may not represent exactly."""
+    return values.dtype.is_integer() and bool((values.cast(pl.Float64).abs() >= _LONG).any())
+
+
+def clash(name: str, files: Sequence[TableFile], frames: Sequence[pl.DataFrame]) -> DataError:
+    """Return the error for a column of several types; the frames are the files, or their first rows."""
+    kinds = [family(frame.schema[name]) for frame in frames]
     known = [place for place, frame in enumerate(frames) if frame.schema[name] != pl.Null]
     others = [place for place in known if kinds[place] != kinds[known[0]]]
     two = [known[0], others[0] if others else known[-1]]
