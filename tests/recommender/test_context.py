@@ -267,6 +267,8 @@ def test_auto_says_that_what_it_kept_reads_no_context() -> None:
     auto = tt.TwoTower(kind="auto", candidates=("linear",), dim=8, epochs=1, threads=1, refit=False)
     with pytest.warns(TwoTowerWarning, match=r"\(device, at\): not read, as .* kind linear"):
         model = auto.fit(data().as_train(), progress=False)
+    with pytest.warns(TwoTowerWarning, match="reads no times, as its towers are of kind 'linear'"):
+        model.encode_queries(tt.Query(user=3, at=1e9))
     with pytest.warns(TwoTowerWarning, match="reads no context, as its towers are of kind 'linear'"):
         model.recommend(asked())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import polars as pl
 import pytest
 
 from twotower.audit.finding import Finding
+from twotower.config import load_config
 from twotower.metrics import Interval
 from twotower.report import PROBES, Case, examine
 from twotower.report.case import DataState
@@ -295,3 +297,14 @@ def test_the_worst_comes_first(rated: Case) -> None:
     severities = [one.severity.value for one in examine(sick)]
     assert severities == sorted(severities, key=["error", "warning", "note"].index)
     assert {"error", "warning"} <= set(severities)
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [(["model.kind=sequence"], "model.dropout"), (["model.kind=linear"], "objective.regularisation")],
+)
+def test_advice_names_what_holds_a_model_back(
+    tastes: Path, ranked: Case, settings: list[str], named: str
+) -> None:
+    config = load_config(tastes / "config.toml", ["objective.name=softmax", "model.hidden=[128]", *settings])
+    assert replace(ranked, config=config).held_back_by == named

@@ -236,6 +236,25 @@ def test_the_rate_is_lower_without_features_of_items(described: bool, highest: f
     assert max(made.trainer.rate(epoch) for epoch in range(1, 101)) == pytest.approx(highest * 0.52, rel=0.05)
 
 
+@pytest.mark.parametrize("large", [0, 1000])
+def test_features_learn_at_a_multiple_of_the_rate_however_many_values(
+    large: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("twotower.towers.tower.LARGE_TABLE", large)  # above it, gradients are sparse
+    events = pl.DataFrame({"user_id": [0, 0, 1, 1], "item_id": [0, 1, 1, 2], "t": [1.0, 2.0, 1.0, 2.0]})
+    items = pl.DataFrame({"item_id": [0, 1, 2], "genre": ["a", "b", "a"]})
+    schema = {"timestamp": "t", "items": {"genre": "category"}}
+    train = Dataset.of(events, items=items, schema=schema).as_train()
+    settings = TwoTower(kind="sequence", dim=8).settings
+    trainer = prepare(settings, train, PositiveRule.fit(train, PositiveConfig()), CPU).trainer
+    assert isinstance(trainer, Sequences)
+    groups = [*trainer.adam.param_groups, *trainer.rows.param_groups]
+    times = {id(one): group["times"] for group in groups for one in group["params"]}
+    items_tower: Any = trainer.task.model.items
+    assert times[id(items_tower.table)] == 5.0
+    assert times[id(items_tower.ids.weight)] == 1.0
+
+
 def test_a_trained_model_knows_what_comes_next() -> None:
     """Users walk round a circle of items: the next one can be told from the last one alone."""
     rng = np.random.default_rng(0)

@@ -15,6 +15,7 @@ from twotower.core.asked import Ids, as_series
 from twotower.core.forking import check_process
 from twotower.core.lists import Lists
 from twotower.core.vocabulary import Vocabulary, rows_of_ids
+from twotower.core.warn import warn
 from twotower.data.dataset import Dataset, Frame, to_polars
 from twotower.errors import ConfigError, DataError
 from twotower.recommender.fitted_towers import FittedTowers, Unknown
@@ -124,6 +125,12 @@ class QueryEncoder:
         context, unknown = QueryContext(self.towers), Unknown()
         around = context.arrays(queries.context, queries.at, len(queries), unknown)
         context.warn(queries.context, len(queries), unknown)
+        users = self.towers.model.users
+        if queries.at is not None and not (context.read or (users.reads_history and users.ordered)):
+            warn(
+                f"this model reads no times, as its towers are of kind {self.towers.model.config.kind!r}: "
+                "the time at which a query is asked (at) has no effect"
+            )
         asked = RowQueries(rows, *self._history(queries), queries.at, places, features, around)
         return EncodedQueries(self, queries, asked, self.histories.vectors(asked))
 

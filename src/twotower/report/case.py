@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from twotower.baselines import BASELINES, RANKING_BASELINES
 from twotower.config import Config
+from twotower.config.parts import trainer_of
 from twotower.core.registry import Registry
 from twotower.data.fingerprint import fingerprint
 from twotower.data.splitting import Parts
@@ -26,6 +27,7 @@ from twotower.report.calibration import Calibration, calibrate
 from twotower.report.geometry import Geometry, Personal, geometry_of, personal_of
 from twotower.report.importance import Importance, importance_of
 from twotower.report.lists import GivenLists, lists_of
+from twotower.training.registry import TRAINERS
 from twotower.workflows import OURS, Comparison, TunedSettings, compare_predictors, compare_rankers
 from twotower.workflows.measuring import measured, ranking_task
 from twotower.workflows.stages import Log, quiet
@@ -131,6 +133,14 @@ class Case:
     def solved(self) -> bool:
         """Whether its vectors were solved for in closed form, so that nothing has a learning rate."""
         return self.config.solved
+
+    @property
+    def held_back_by(self) -> str:
+        """The setting that keeps its vectors from fitting the training set too closely."""
+        config = self.config
+        trainer = TRAINERS.get(trainer_of(config.model, config.objective, config.training))
+        unread = "regularisation" in trainer.unread(config.objective)
+        return "model.dropout" if unread else "objective.regularisation"
 
     @property
     def main(self) -> str:

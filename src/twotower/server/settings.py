@@ -112,7 +112,7 @@ class Settings:
         open: let clients on other machines ask without a token.
     """
 
-    bundle: Path
+    bundle: Path | str
     store: str
     token: str | None = field(default=None, repr=False)
     admin_token: str | None = field(default=None, repr=False)

@@ -42,8 +42,8 @@ class StateManager:
         state: what is served now.
     """
 
-    def __init__(self, bundle: Path, store: EventStore, load_seconds: float = LOAD_SECONDS) -> None:
-        self._bundle, self._store, self._load_seconds = bundle, store, load_seconds
+    def __init__(self, bundle: Path | str, store: EventStore, load_seconds: float = LOAD_SECONDS) -> None:
+        self._bundle, self._store, self._load_seconds = Path(bundle), store, load_seconds
         self._stuck: threading.Thread | None = None  # a load that was given up
         self._queued = False  # a reload waits for the one under way
         self._changing = asyncio.Lock()

@@ -87,7 +87,10 @@ class Sequences(Trainer):
             weight_decay=0.0,
             foreach=True,
         )
-        self.rows = RowAdam([{"params": rows, "times": 1.0}], betas=BETAS)
+        quick = [p for p in rows if id(p) in fast]
+        slow = [p for p in rows if id(p) not in fast]
+        groups = [{"params": slow, "times": 1.0}, {"params": quick, "times": FAST}]
+        self.rows = RowAdam([group for group in groups if group["params"]], betas=BETAS)
         self.state = {
             name: (self.rows if name in tables else self.adam).state[p] for name, p in self.trained.items()
         }

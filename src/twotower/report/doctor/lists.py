@@ -45,7 +45,7 @@ class SameLists(Probe):
                 "to recommend, train an objective that ranks (objective.name = "
                 f"'{first_that(predicts=False)}')"
                 if not case.ranks
-                else "lower objective.regularisation, train longer, or add features of the users",
+                else f"lower {case.held_back_by}, train longer, or add features of the users",
             )
         elif share > _EVERYWHERE:
             yield self.note(
@@ -85,6 +85,7 @@ class PopularityTilt(Probe):
                 "lists favour items with hardly any interactions",
                 f"the rarer half of the items is {given[rare].sum():.0%} of the recommendations, "
                 f"and {liked[rare].sum():.0%} of the liked items of the test set",
-                "scores of rare items are uncertain, and the overestimated ones come first: train a ranking "
-                "objective, or raise objective.regularisation",
+                "scores of rare items are uncertain, and the overestimated ones come first: "
+                + ("" if case.ranks else "train a ranking objective, or ")
+                + f"raise {case.held_back_by}",
             )

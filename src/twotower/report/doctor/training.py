@@ -66,7 +66,8 @@ class Learning(Probe):
                 f"{len(epochs)}",
                 "raise objective.regularisation, or lower model.dim"
                 if case.solved
-                else "lower training.learning_rate; raise objective.regularisation or model.dropout",
+                else "lower training.learning_rate; raise "
+                + " or ".join(dict.fromkeys([case.held_back_by, "model.dropout"])),
             )
 
 

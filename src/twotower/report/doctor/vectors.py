@@ -44,7 +44,7 @@ class CollapsedVectors(Probe):
                     f"the vectors of all {which} are the same",
                     f"{of.rows:,} vectors of {of.dim} dimensions have no variance",
                     ("lower " if case.solved else "lower training.learning_rate and ")
-                    + "objective.regularisation, and look at the loss of the first epochs",
+                    + f"{case.held_back_by}, and look at the loss of the first epochs",
                 )
             elif collapsed(of):
                 yield self.warning(
@@ -52,7 +52,7 @@ class CollapsedVectors(Probe):
                     f"the vectors of the {which} have collapsed onto a few directions",
                     f"{of.effective_dim:.1f} effective dimensions of {of.dim}; one direction alone has "
                     f"{of.first:.0%} of the variance",
-                    "lower objective.regularisation or model.dim, or train on more data",
+                    f"lower {case.held_back_by} or model.dim, or train on more data",
                 )
             elif of.still:
                 yield self.note(
