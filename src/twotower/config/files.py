@@ -46,7 +46,10 @@ _TABLES: Final = (
     *(".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet", ".pq", ".inter"),
     *(".gz", ".bz2", ".xz", ".zst", ".zip"),
 )
-_PATHS: Final = {"data": ("dir", "interactions", "users", "items"), "split": ("train", "validation", "test")}
+_PATHS: Final = {
+    "data": ("dir", "interactions", "users", "items", "store_dir"),
+    "split": ("train", "validation", "test"),
+}
 
 
 def recipes() -> list[str]:

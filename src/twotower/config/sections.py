@@ -91,6 +91,15 @@ class DataConfig(Section):
     row; ``mean`` and ``sum`` combine the labels; ``refuse`` raises an error. Exact duplicates are dropped
     first."""
 
+    store: Literal["auto", "always", "never"] = "auto"
+    """Whether the training interactions are kept in a store on disk, of 8 to 16 bytes each, instead of in
+    memory, where training takes some 250 bytes each. ``auto``: from 10 million rows on. The sets have the
+    same rows either way."""
+    store_dir: PathString | None = None
+    """Folder of the stores; relative to the config file. Default: ``twotower`` in the user's cache folder
+    (``$XDG_CACHE_HOME`` or ``~/.cache``). A store is used again while the files and the config's ``[data]``,
+    ``[schema]`` and ``[split]`` are the same, and can be deleted at any time."""
+
     @model_validator(mode="after")
     def _only_what_is_read(self) -> Self:
         tables = [name for name in ("interactions", "users", "items") if getattr(self, name) is not None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -46,6 +47,37 @@ class Fingerprint:
         for column in table.get_columns():
             self.text(f"{column.name} {column.dtype}\n")
             self._values(column)
+        return self
+
+    def blocks(self, name: str, rows: int, columns: Mapping[str, Callable[[], Iterable[pl.Series]]]) -> Self:
+        """Add a table whose columns of numbers or text come block by block, as `table` adds it.
+
+        Args:
+            name: of the table.
+            rows: its number of rows.
+            columns: by name; each gives the blocks in order, all of one type, and is asked up to three times.
+        """
+        self.text(f"{name} {rows}\n")
+        for column, of in columns.items():
+            nulls = np.zeros(rows, dtype=np.bool_)
+            dtype: pl.DataType = pl.Null()
+            at = 0
+            for block in of():
+                nulls[at : at + len(block)] = block.is_null().to_numpy()
+                at, dtype = at + len(block), block.dtype
+            self.text(f"{column} {dtype}\n")
+            self._bytes(np.packbits(nulls))
+            del nulls
+            if dtype == pl.String:
+                for block in of():
+                    self._bytes(block.drop_nulls().str.len_bytes().cast(pl.UInt32).to_numpy())
+                for block in of():
+                    self.text("".join(block.drop_nulls().to_list()))
+            else:
+                for block in of():
+                    self._bytes(
+                        block.drop_nulls().cast(pl.Float64 if dtype.is_float() else pl.Int64).to_numpy()
+                    )
         return self
 
     def _values(self, column: pl.Series) -> None:

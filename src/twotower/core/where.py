@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from twotower.core.wording import count_of
 from twotower.errors import DataError
 
 
@@ -23,18 +24,39 @@ class Found:
     """Collects what is detected about the text of columns while they are read.
 
     Attributes:
-        notes: how values were read, and which were taken as missing, in plain sentences.
         settings: column -> how its text was read (``{"decimal": ","}``), if not in the plain way.
     """
 
-    notes: list[str] = field(default_factory=list)
     settings: dict[str, dict[str, str]] = field(default_factory=dict)
+    _said: dict[tuple[str, str, str, str], tuple[int, int]] = field(default_factory=dict, repr=False)
+
+    @property
+    def notes(self) -> list[str]:
+        """How values were read, and which were taken as missing, in plain sentences."""
+        return [
+            f"{source}, column '{column}': "
+            + (said.format(count=count_of(count, noun), share=f"{count / max(of, 1):.1%}") if noun else said)
+            for (source, column, said, noun), (count, of) in self._said.items()
+            if count or not noun
+        ]
 
     def add(self, where: Where, said: str, **settings: str) -> None:
         """Add a note on a column, and how it was read."""
-        self.notes.append(f"{where.source}, column '{where.column}': {said}")
+        self._said[where.source, where.column, said, ""] = (0, 0)
         if settings:
             self.settings[where.column] = settings
+
+    def count(self, where: Where, said: str, noun: str, count: int, of: int = 0) -> None:
+        """Add a note with a number, unless it is 0: ``{count}`` stands for it and the noun, ``{share}`` for
+        its share of the rows."""
+        self._said[where.source, where.column, said, noun] = (count, of)
+
+    def merge(self, later: Found, source: str) -> None:
+        """Add what was found in a later part of a table, which was read in the same way."""
+        for (_, column, said, noun), (count, of) in later._said.items():
+            sums = self._said.get((source, column, said, noun), (0, 0))
+            if noun or not any(key[1] == column and not key[3] for key in self._said):
+                self._said[source, column, said, noun] = (sums[0] + count, sums[1] + of)
 
 
 @dataclass(frozen=True)
@@ -55,11 +77,13 @@ class Where:
 
     def fault(self, rule: str, fix: str, row: int | None = None, value: object = None) -> DataError:
         """Return the error: the rule; source, data row (counted from 1), column, value; the fix."""
-        if row is not None and self.rows is not None:
-            row = int(self.rows[row - 1]) + 1
-        at = self.source if row is None else f"{self.source}, data row {row + self.start}"
+        at = self.source if row is None else f"{self.source}, data row {self.row(row - 1)}"
         given = "" if row is None else f" has {shown(value)}"
         return DataError(f"{rule}: {at}, column '{self.column}'{given}. {fix}.")
+
+    def row(self, place: int) -> int:
+        """Return the data row, counted from 1, of the value at a place from 0."""
+        return self.start + 1 + (place if self.rows is None else int(self.rows[place]))
 
     def first(self, wrong: pl.Series, values: pl.Series, rule: str, fix: str) -> DataError:
         """Return the error for the first row where the boolean series ``wrong`` is true."""

@@ -14,7 +14,6 @@ import polars as pl
 from twotower.config.kinds import FeatureKind
 from twotower.config.schema import IdType, Schema
 from twotower.core.where import Found, Where, shown
-from twotower.core.wording import count_of
 from twotower.data.parse import (
     AS_FOUND,
     UNKNOWN,
@@ -28,7 +27,13 @@ from twotower.errors import DataError, nearest
 
 
 def check_interactions(
-    frame: pl.DataFrame, schema: Schema, source: str, found: Found | None = None, first: int = 0
+    frame: pl.DataFrame,
+    schema: Schema,
+    source: str,
+    found: Found | None = None,
+    first: int = 0,
+    *,
+    part: bool = False,
 ) -> pl.DataFrame:
     """Return the interactions with the role columns in their dtypes; other columns are unchanged.
 
@@ -42,6 +47,7 @@ def check_interactions(
         source: the table's name in messages (a path, or "interactions").
         found: collects how text was read, and how many rows without an id were dropped.
         first: the data row of the table (from 0) at which the frame begins, for messages.
+        part: whether other rows of the table are checked apart from these; all of these may then be dropped.
 
     Raises:
         DataError: no rows, a missing column, or a value that violates a rule above.
@@ -55,11 +61,12 @@ def check_interactions(
     if schema.missing_ids == "drop":
         lost = {column: missing_ids(frame.get_column(column)) for column in (schema.user, schema.item)}
         keep = ~(lost[schema.user] | lost[schema.item])
-        if keep.any() and not keep.all():  # if all rows lack an id, the first one is refused
+        if part or keep.any():  # if all rows lack an id, the first one is refused
             for column, missing in lost.items():
-                if missing.any() and found is not None:
-                    share = f"{count_of(int(missing.sum()), 'row')} ({missing.sum() / len(missing):.1%})"
-                    found.add(Where(source, column), f"dropped {share} without an id")
+                if found is not None:
+                    said = "dropped {count} ({share}) without an id"
+                    found.count(Where(source, column), said, "row", int(missing.sum()), len(missing))
+        if (part or keep.any()) and not keep.all():
             frame, rows = frame.filter(keep), keep.arg_true()
     drop = "Drop the row, or correct the value"
 

@@ -14,17 +14,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from twotower.config.kinds import FeatureKind, kind_of
 from twotower.config.schema import Schema
 from twotower.core.forking import check_process
-from twotower.core.id_text import canonical
 from twotower.core.reprs import Facts, html_of, text_of
-from twotower.core.where import Found, Where
+from twotower.core.where import Found
 from twotower.core.wording import count_of
-from twotower.data.checks import check_interactions, check_table, common_id_type, require_columns
-from twotower.data.daily import parse_daily
+from twotower.data.checks import check_interactions
 from twotower.data.merged import arranged, refuse_long_form
-from twotower.errors import ConfigError, DataError, TrainPartError, nearest
+from twotower.data.sides import side_of, with_duration
+from twotower.errors import ConfigError, DataError, TrainPartError
 
 Frame = Any
 """A Polars or pandas data frame."""
@@ -94,39 +92,12 @@ class Dataset:
         found = Found()
         events = check_interactions(interactions, schema, names["interactions"], found)
         schema = schema.with_settings("context", found.settings)
-        features = _with_duration(schema, events, items, names)
         tables, notes = dict[str, pl.DataFrame](), found.notes
-        for role, ids, id_type, kinds, display, given in (
-            ("user", schema.user, schema.user_type, schema.users, (), users),
-            ("item", schema.item, schema.item_type, features, schema.display, items),
-        ):
-            side, found = names[f"{role}s"], Found()
-            daily = schema.daily if role == "item" else {}
-            if given is None:
-                if kinds or display or daily:
-                    lacking = ", ".join([*kinds, *display, *daily])
-                    raise DataError(
-                        f"the schema names columns of {side} ({lacking}), but that table was not passed"
-                    )
-                tables[role] = events.select(pl.col(ids).unique().sort())
-                continue
-            table = check_table(given, ids, kinds, display, side, found, id_type)
-            require_columns(given.columns, list(daily), side)
-            table = table.with_columns(
-                parse_daily(given.get_column(name), kind, Where(side, name), found).alias(name)
-                for name, kind in daily.items()
-            )
-            notes += [*found.notes, *_text_in_one({names["interactions"]: events, side: table}, ids)]
-            schema = schema.with_settings("users" if role == "user" else "items", found.settings)
-            events, tables[role] = common_id_type(events, table, ids)
-            known = events.get_column(ids)
-            lost = known.filter(~known.is_in(tables[role].get_column(ids).implode()))
-            if len(lost):
-                notes.append(
-                    f"{side} has no row for {count_of(lost.n_unique(), role)} "
-                    f"({count_of(len(lost), 'interaction')}, {len(lost) / len(known):.1%}); these are kept, "
-                    "with all features missing"
-                )
+        features = with_duration(schema, events.columns, items, names)
+        for role, given in (("user", users), ("item", items)):
+            side = side_of(role, given, events, schema, features, names)
+            events, tables[role], schema = side.events, side.table, side.schema
+            notes += side.notes
         return cls(events, tables["user"], tables["item"], schema, tuple(notes))
 
     def __len__(self) -> int:
@@ -249,43 +220,3 @@ def _from_pandas(frame: Frame) -> pl.DataFrame:
                 f"several ({reason}); convert it with astype, or leave it out"
             ) from None
     return pl.DataFrame(columns)
-
-
-def _with_duration(
-    schema: Schema, events: pl.DataFrame, items: pl.DataFrame | None, names: Mapping[str, str]
-) -> dict[str, FeatureKind]:
-    """Return the item columns to check and keep: the features, and the duration if it is in this table."""
-    features = {
-        name: kind.filled(schema.interactions[name].given) if name in schema.interactions else kind
-        for name, kind in schema.items.items()
-    }
-    if schema.duration is None:
-        return features
-    in_items = items is not None and schema.duration in items.columns
-    if in_items:
-        reading = schema.interactions.get(schema.duration)
-        number = {"kind": "number", **(reading.given if reading else {})}
-        features.setdefault(schema.duration, kind_of(number, "schema.duration"))
-    elif schema.duration not in events.columns:
-        present = [*events.columns, *(items.columns if items is not None else [])]
-        raise DataError(
-            "the duration must be a column of the interactions or the items: neither "
-            f"{names['interactions']} nor {names['items']} has a column "
-            f"'{schema.duration}'.{nearest(schema.duration, present)}"
-        )
-    return features
-
-
-def _text_in_one(tables: Mapping[str, pl.DataFrame], column: str) -> list[str]:
-    """Note that the ids of both tables become text because those of one are not all integers."""
-    text = [name for name, table in tables.items() if table.schema[column] == pl.String]
-    if len(text) != 1:
-        return []
-    ids = tables[text[0]].get_column(column)
-    other = ids.filter(~canonical(ids))
-    if not len(other):
-        return []
-    return [
-        f"column '{column}' is read as text in every table: {text[0]} has ids such as {other[0]!r}, the "
-        "other table only whole numbers"
-    ]

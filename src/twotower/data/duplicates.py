@@ -63,25 +63,40 @@ def deduplicate(data: Dataset, repeats: str = "max") -> Dataset:
 
 
 @dataclass(frozen=True)
-class Merging:
-    """How rows of events with more than one row are merged.
+class MergingCounts:
+    """How many rows are merged.
 
     Attributes:
         repeats: the rule; not ``refuse``, unless rows are refused.
-        copies: (n,) positions of exact duplicates.
-        kept: for each event with several rows that are not all equal, the row that is kept: its values and
-            its position in ``_row``.
-        merged: (m,) positions of its other rows.
+        copies: number of exact duplicates.
+        clashing: number of rows of events with several rows that are not all equal.
+        events: number of these events.
         differing: number of rows of events with several labels.
         refused: rows of the first event that is refused; empty if none is.
     """
 
     repeats: str
-    copies: Rows
-    kept: pl.DataFrame
-    merged: Rows
+    copies: int
+    clashing: int
+    events: int
     differing: int
     refused: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class Merging:
+    """How rows of events with more than one row are merged.
+
+    Attributes:
+        dropped: positions of the rows to drop.
+        kept: for each event with several rows that are not all equal, the row that is kept: its values, and
+            its position in ``_row``.
+        counts: what to say of it.
+    """
+
+    dropped: Rows
+    kept: pl.DataFrame
+    counts: MergingCounts
 
     @classmethod
     def of(cls, some: pl.DataFrame, schema: Schema, repeats: str) -> Merging:
@@ -103,16 +118,12 @@ class Merging:
                 repeats = "max"  # they differ in a weight or a duration
         kept = clashing.clear() if refused.height else _kept(clashing, schema, repeats)
         merged = clashing.join(kept, on=_ROW, how="anti").get_column(_ROW).to_numpy()
-        return cls(repeats, copies, kept, merged, differing.height, refused)
-
-    @property
-    def dropped(self) -> Rows:
-        """Positions of the rows to drop."""
-        return np.concatenate([self.copies, self.merged])
+        sizes = (len(copies), clashing.height, kept.height, differing.height)
+        return cls(np.concatenate([copies, merged]), kept, MergingCounts(repeats, *sizes, refused))
 
 
-def notes_of_merging(schema: Schema, rows: int, parts: Sequence[Merging]) -> list[str]:
-    """Return the notes on how the events of some rows were merged, from those of their parts.
+def notes_of_merging(schema: Schema, rows: int, parts: Sequence[MergingCounts]) -> list[str]:
+    """Return the notes on how the events of some rows were merged, from the counts of their parts.
 
     Raises:
         DataError: rows contradict each other, and ``repeats`` is ``refuse``.
@@ -121,12 +132,12 @@ def notes_of_merging(schema: Schema, rows: int, parts: Sequence[Merging]) -> lis
     differing = sum(part.differing for part in parts)
     if refused := [part.refused for part in parts if part.refused.height]:
         raise _refused(schema, min(refused, key=lambda of: of.get_column(_ROW)[0]), differing)
-    if copies := sum(len(part.copies) for part in parts):
+    if copies := sum(part.copies for part in parts):
         notes.append(
             f"dropped {count_of(copies, 'duplicate row')}, {_share(copies, rows)} (same {_named(schema)})"
         )
-    if events := sum(part.kept.height for part in parts):
-        clashing = events + sum(len(part.merged) for part in parts)
+    if events := sum(part.events for part in parts):
+        clashing = sum(part.clashing for part in parts)
         notes.append(_told(schema, clashing, events, differing > 0, parts[0].repeats))
     return notes
 
@@ -194,8 +205,8 @@ def repeated(roles: pl.DataFrame, schema: Schema) -> pl.DataFrame:
 def _merged(data: Dataset, merging: Merging) -> Dataset:
     """Merge rows."""
     schema, interactions = data.schema, data.interactions
-    notes = notes_of_merging(schema, len(data), [merging])
-    if merging.repeats in ("mean", "sum") and merging.kept.height:
+    notes = notes_of_merging(schema, len(data), [merging.counts])
+    if merging.counts.repeats in ("mean", "sum") and merging.kept.height:
         interactions = _with_values(
             interactions, merging.kept, [c for c in (schema.label, schema.weight) if c]
         )

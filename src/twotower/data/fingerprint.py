@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from twotower.config.schema import Schema
 from twotower.core.fingerprint import Fingerprint
 from twotower.data.daily import KNOWN, VALUE
 from twotower.data.dataset import Dataset
@@ -17,24 +18,38 @@ def fingerprint(parts: Parts) -> str:
     items, in order: with another order of the rows the next run would split differently. It leaves out
     ``schema.verb``, which is only a word for people.
     """
+    if parts.hash is not None:
+        return parts.hash
     return fingerprint_of(train=parts.train, validation=parts.validation, test=parts.test)
 
 
 def fingerprint_of(train: Dataset, **others: Dataset) -> str:
     """Return the fingerprint of the interactions of several sets, and of the tables of the first."""
-    found = Fingerprint().text(train.schema.model_dump_json(exclude={"verb"}))
-    for name, part in {"train": train, **others}.items():
+    found = fingerprint_begun(train.schema)
+    found.table("train", train.interactions.select(train.role_columns()))
+    return fingerprint_ended(found, train.users, train.items, train.schema, **others)
+
+
+def fingerprint_begun(schema: Schema) -> Fingerprint:
+    """Return the fingerprint to which the training interactions are added first."""
+    return Fingerprint().text(schema.model_dump_json(exclude={"verb"}))
+
+
+def fingerprint_ended(
+    found: Fingerprint, users: pl.DataFrame, items: pl.DataFrame, schema: Schema, **others: Dataset
+) -> str:
+    """Return the fingerprint once the training interactions are in it."""
+    for name, part in others.items():
         found.table(name, part.interactions.select(part.role_columns()))
-    for name, table in _sides(train).items():
+    for name, table in _sides(users, items, schema).items():
         found.table(name, table)
     return found.hex()
 
 
-def _sides(data: Dataset) -> dict[str, pl.DataFrame]:
+def _sides(users: pl.DataFrame, items_table: pl.DataFrame, schema: Schema) -> dict[str, pl.DataFrame]:
     """Return the columns of the two tables that the schema reads."""
-    schema = data.schema
     items = [schema.item, *schema.items, *schema.display]
-    if schema.duration is not None and schema.duration in data.items.columns:
+    if schema.duration is not None and schema.duration in items_table.columns:
         items.append(schema.duration)
     daily = [
         pl.col(name).list.eval(pl.element().struct.field(field)).alias(f"{name}.{field}")
@@ -42,6 +57,6 @@ def _sides(data: Dataset) -> dict[str, pl.DataFrame]:
         for field in (KNOWN, VALUE)
     ]
     return {
-        "users": data.users.select(schema.user, *schema.users),
-        "items": data.items.select(*dict.fromkeys(items), *daily),
+        "users": users.select(schema.user, *schema.users),
+        "items": items_table.select(*dict.fromkeys(items), *daily),
     }

@@ -12,7 +12,6 @@ import polars as pl
 
 from twotower.config.schema import IdType, Reading
 from twotower.core.where import Found, Unreadable, Where
-from twotower.core.wording import count_of
 from twotower.data import number_text, time_text
 
 _EXACT = 2**53
@@ -100,8 +99,7 @@ def parse_number(
                 found.add(
                     where, number_text.said(numbers.reading, raw[row], values[row]), **numbers.reading.given
                 )
-            if numbers.missing:
-                found.add(where, f"read {count_of(numbers.missing, 'value')} such as NA as missing")
+            found.count(where, "read {count} such as NA as missing", "value", numbers.missing)
     elif not (values.dtype.is_numeric() or values.dtype in (pl.Boolean, pl.Null)):
         raise where.wrong_type(rule, values, "Name a numeric column, or another kind for this one")
     given_floats = values.dtype.is_float()
@@ -173,10 +171,10 @@ def parse_timestamp(
     if found is not None:
         if times.format not in ("s", "iso"):
             found.add(where, f"times are {time_text.said(times.format)}", format=times.format)
-        if times.missing:
-            found.add(where, f"read {count_of(times.missing, 'value')} such as NA as missing")
-        if times.format == "iso" and (n := time_text.zoneless(values)):
-            found.add(where, f"read {count_of(n, 'time')} without a time zone as UTC, beside others with one")
+        found.count(where, "read {count} such as NA as missing", "value", times.missing)
+        if times.format == "iso":
+            said = "read {count} without a time zone as UTC, beside others with one"
+            found.count(where, said, "time", time_text.zoneless(values))
     return times.values.alias(raw.name)
 
 

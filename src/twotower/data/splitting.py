@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
 
+from twotower.config.schema import Schema
 from twotower.core.forking import check_process
 from twotower.core.wording import count_of
 from twotower.data.dataset import Dataset, TrainPart
@@ -23,18 +24,25 @@ from twotower.data.splits.registry import SPLITS
 from twotower.data.splits.split import HoldOut, Split
 from twotower.errors import ConfigError, DataError, nearest
 
-_TEST, _VALIDATION = 0, 1
+TEST, VALIDATION = 0, 1
 """The random streams of one seed: selecting a validation set does not change the test set."""
+DISJOINT: Final = (("train", "test"), ("validation", "test"), ("train", "validation"))
+"""Pairs of sets: rows of the first that are also in the second are dropped from the first."""
 
 
 @dataclass(frozen=True, eq=False)
 class Parts:
     """The training, validation and test set of an experiment: fit on the first, choose on the second, report
-    on the third."""
+    on the third.
+
+    Attributes:
+        hash: their fingerprint, if it was computed before: while a store of them was written.
+    """
 
     train: TrainPart
     validation: Dataset
     test: Dataset
+    hash: str | None = None
 
 
 def split(
@@ -102,7 +110,7 @@ def split(
         kept = _disjoint({"train": rest, "test": named["test"]}, repeats)
         return kept["train"].as_train(), kept["test"]
     _check_share("test", test)
-    return _cut(deduplicate(data, repeats), method, test, seed, part="test", stream=_TEST)
+    return _cut(deduplicate(data, repeats), method, test, seed, part="test", stream=TEST)
 
 
 def carve_validation(
@@ -124,7 +132,7 @@ def carve_validation(
     """
     check_process()
     _check_share("validation", share)
-    return _cut(train, method, share, seed, part="validation", stream=_VALIDATION)
+    return _cut(train, method, share, seed, part="validation", stream=VALIDATION)
 
 
 def split_three(
@@ -152,6 +160,14 @@ def split_three(
         ConfigError, DataError: as in `split`; also if the shares leave nothing to train on.
     """
     check_process()
+    check_shares(test, validation)
+    rest, test_part = split(data, method, test=test, seed=seed, repeats=repeats)
+    train, validation_part = carve_validation(rest, method, validation / (1.0 - test), seed)
+    return Parts(train, validation_part, test_part)
+
+
+def check_shares(test: float, validation: float) -> None:
+    """Raise a `ConfigError` if the shares of both sets leave nothing to train on."""
     _check_share("test", test)
     _check_share("validation", validation)
     if test + validation >= 1.0:
@@ -159,9 +175,6 @@ def split_three(
             f"the shares of test and validation must add up to less than 1, got {test:g} + {validation:g}; "
             "lower one of them"
         )
-    rest, test_part = split(data, method, test=test, seed=seed, repeats=repeats)
-    train, validation_part = carve_validation(rest, method, validation / (1.0 - test), seed)
-    return Parts(train, validation_part, test_part)
 
 
 def parts_of(
@@ -199,55 +212,81 @@ def parts_of(
     kept = _disjoint(given, repeats)
     if "validation" in kept:
         return Parts(kept["train"].as_train(), kept["validation"], kept["test"])
-    method = "random" if train.schema.timestamp is None else "temporal"
-    smaller, carved = carve_validation(kept["train"], method, validation_share, seed)
+    smaller, carved = carve_validation(kept["train"], carving(train.schema), validation_share, seed)
     return Parts(smaller, carved, kept["test"])
 
 
-def _disjoint(given: Mapping[str, Dataset], repeats: str) -> dict[str, Dataset]:
-    """Return the sets without duplicates, and without rows that are also in a later set."""
+def check_schemas(given: Mapping[str, Dataset]) -> None:
+    """Raise a `ConfigError` if the sets have different schemas."""
     for name, part in given.items():
         if part.schema != given["train"].schema:
             raise ConfigError(
                 f"all sets must have the same schema, and that of the {SETS[name]} set differs from that "
                 "of the training set; use one"
             )
+
+
+def carving(schema: Schema) -> str:
+    """Return how a validation set is held out of a training set that came without one."""
+    return "random" if schema.timestamp is None else "temporal"
+
+
+def _disjoint(given: Mapping[str, Dataset], repeats: str) -> dict[str, Dataset]:
+    """Return the sets without duplicates, and without rows that are also in a later set."""
+    check_schemas(given)
     kept = dict(zip(given, alike([deduplicate(part, repeats) for part in given.values()]), strict=True))
-    for earlier, later in (("train", "test"), ("validation", "test"), ("train", "validation")):
+    for earlier, later in DISJOINT:
         if earlier in kept and later in kept:
             kept[earlier] = drop_rows_of(
-                kept[earlier], kept[later], f"the {SETS[earlier]} set", f"the {SETS[later]} set"
+                kept[earlier], kept[later], *(f"the {SETS[one]} set" for one in (earlier, later))
             )
-    for name, part in kept.items():
-        if not len(part):
-            raise DataError(
-                f"every set needs at least one row: the {SETS[name]} set has none after dropping the rows "
-                "that are also in a later set; pass files with different rows"
-            )
+    check_rest({name: len(part) for name, part in kept.items()})
     return kept
 
 
 def _cut(
     data: Dataset, method: str | Split, share: float, seed: int, *, part: str, stream: int
 ) -> tuple[TrainPart, Dataset]:
-    known = [name for name in SPLITS if issubclass(SPLITS[name], HoldOut)]
-    holder = method_of(method, known, [Column.name] if part == "test" else [])
-    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
-        raise ConfigError(f"a seed must be an integer of 0 or more, got {seed!r}; for example 42")
-    timestamp = data.schema.timestamp
-    if holder.by_time and timestamp is None:
-        raise ConfigError(
-            f"split method '{holder.name}' needs a timestamp, and the schema has none; name the column in "
-            "[schema] timestamp, or use 'random' or 'per_user'"
-        )
-    entropy: Any = [seed, stream] if stream else seed
-    held = np.asarray(holder.hold_out(data, share, np.random.Generator(np.random.PCG64(entropy))))
+    holder = method_of(
+        method,
+        [name for name in SPLITS if issubclass(SPLITS[name], HoldOut)],
+        [Column.name] if part == "test" else [],
+    )
+    rng = generator(holder, data.schema, seed, stream)
+    held = np.asarray(holder.hold_out(data, share, rng))
     if held.shape != (len(data),) or held.dtype != np.bool_:
         raise DataError(
             f"hold_out of split method {holder.name!r} must return a boolean for each of the {len(data):,} "
             f"rows, got {held.dtype} of shape {held.shape}"
         )
-    sizes = {"train": int(len(held) - held.sum()), part: int(held.sum())}
+    check_cut(holder, share, {"train": int(len(held) - held.sum()), part: int(held.sum())})
+    keep = pl.Series(~held)
+    times = data.interactions.get_column(data.schema.timestamp) if data.schema.timestamp is not None else None
+    notes = untimed_note(holder, 0 if times is None else times.null_count(), data.notes)
+    train = data.with_interactions(data.interactions.filter(keep), *notes).as_train()
+    return train, data.with_interactions(data.interactions.filter(~keep), *notes)
+
+
+def generator(holder: HoldOut, schema: Schema, seed: int, stream: int) -> np.random.Generator:
+    """Return the random numbers of a hold-out: of stream `TEST` or `VALIDATION` of a seed.
+
+    Raises:
+        ConfigError: the seed is not a whole number of 0 or more; the method is by time, and there is no
+            timestamp.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise ConfigError(f"a seed must be an integer of 0 or more, got {seed!r}; for example 42")
+    if holder.by_time and schema.timestamp is None:
+        raise ConfigError(
+            f"split method '{holder.name}' needs a timestamp, and the schema has none; name the column in "
+            "[schema] timestamp, or use 'random' or 'per_user'"
+        )
+    entropy: Any = [seed, stream] if stream else seed
+    return np.random.Generator(np.random.PCG64(entropy))
+
+
+def check_cut(holder: HoldOut, share: float, sizes: Mapping[str, int]) -> None:
+    """Raise a `DataError` if a set has no rows, by the rows of both sets."""
     for name, size in sizes.items():
         if not size:
             listed = ", ".join(f"{key} {count:,}" for key, count in sizes.items())
@@ -258,16 +297,22 @@ def _cut(
                 f"every set needs at least one row: method '{holder.name}' with a share of {share:g} leaves "
                 f"the {SETS[name]} set empty (rows: {listed}); {fix}"
             )
-    keep = pl.Series(~held)
-    notes = []
-    if holder.by_time and timestamp is not None:
-        untimed = data.interactions.get_column(timestamp).null_count()
-        note = f"kept {count_of(untimed, 'interaction')} without a timestamp in the training set"
-        notes = (
-            [note] if untimed and note not in data.notes else []
-        )  # noted once, not again for the validation set
-    train = data.with_interactions(data.interactions.filter(keep), *notes).as_train()
-    return train, data.with_interactions(data.interactions.filter(~keep), *notes)
+
+
+def untimed_note(holder: HoldOut, untimed: int, known: Sequence[str]) -> list[str]:
+    """Return the note on rows that stay in training because they have no time; once, not for each set."""
+    note = f"kept {count_of(untimed, 'interaction')} without a timestamp in the training set"
+    return [note] if holder.by_time and untimed and note not in known else []
+
+
+def check_rest(sizes: Mapping[str, int]) -> None:
+    """Raise a `DataError` if a set has no rows left, by the rows of all sets."""
+    for name, size in sizes.items():
+        if not size:
+            raise DataError(
+                f"every set needs at least one row: the {SETS[name]} set has none after dropping the rows "
+                "that are also in a later set; pass files with different rows"
+            )
 
 
 def method_of(method: str | Split, known: Sequence[str], others: Sequence[str] = ()) -> HoldOut:

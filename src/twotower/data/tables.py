@@ -4,6 +4,7 @@ fix."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -95,47 +96,12 @@ def read_dataset(
         DataError: as `read_table` and `Dataset.of`; the message names the file.
     """
     schema = schema if isinstance(schema, Schema) else Schema.parse(schema)
-    unknown = next((name for name in columns or {} if name not in ("interactions", "users", "items")), None)
-    if unknown is not None:
-        raise ConfigError(f"the keys of columns must be interactions, users or items, got {unknown!r}")
-
-    ids = {
-        schema.user: schema.user_type,
-        schema.item: schema.item_type,
-        schema.users_id or schema.user: schema.user_type,
-        schema.items_id or schema.item: schema.item_type,
-    }
-
-    def read(path: str | Path, table: str, wanted: Sequence[str], optional: Sequence[str]) -> pl.DataFrame:
-        names = (columns or {}).get(table)
-        present = column_names(path, names=names, encoding=encoding) if optional else []
-        some = [name for name in optional if name in present and name not in wanted]
-        own = [name for name in ids if name in wanted]
-        return read_table(
-            path,
-            [*wanted, *some],
-            dtypes={name: pl.String for name in own if ids[name] != "auto"},
-            names=names,
-            encoding=encoding,
-            ids=own,
-        )
-
-    duration = [] if schema.duration is None else [schema.duration]
-    features = {"users": [*schema.users], "items": [*schema.items, *schema.display, *schema.daily]}
-    merged = [
-        name
-        for table, path in (("users", users), ("items", items))
-        if path is None
-        for name in features[table]
-    ]
-    events = read(interactions, "interactions", [*schema.interaction_columns(), *keep], [*duration, *merged])
-    users_table = items_table = None
-    if users is not None:
-        users_table = read(users, "users", [schema.users_id or schema.user, *features["users"]], [])
-    if items is not None:
-        items_table = read(
-            items, "items", [schema.items_id or schema.item, *features["items"], *schema.daily], duration
-        )
+    reads = reads_of(interactions, users, items, schema, columns or {}, encoding, keep)
+    events, users_table, items_table = (
+        None if read is None else read_table(read.path, read.columns, **read.options)
+        for read in (reads[name] for name in ("interactions", "users", "items"))
+    )
+    assert events is not None
     sources = {"interactions": interactions, "users": users, "items": items}
     data = Dataset.of(
         events,
@@ -145,6 +111,78 @@ def read_dataset(
         sources={name: str(path) for name, path in sources.items() if path is not None},
     )
     return data if repeats is None else deduplicate(data, repeats)
+
+
+@dataclass(frozen=True)
+class TableRead:
+    """How one of the tables of a schema is read.
+
+    Attributes:
+        path: of the table.
+        columns: the columns to read.
+        options: the other arguments of `read_table`.
+    """
+
+    path: str | Path
+    columns: list[str]
+    options: dict[str, Any]
+
+
+def reads_of(
+    interactions: str | Path,
+    users: str | Path | None,
+    items: str | Path | None,
+    schema: Schema,
+    columns: Mapping[str, Sequence[str]],
+    encoding: str = UTF8,
+    keep: Sequence[str] = (),
+) -> dict[str, TableRead | None]:
+    """Return how each table is read, by its name; None for a table that is not given.
+
+    Args: as in `read_dataset`.
+    """
+    unknown = next((name for name in columns if name not in ("interactions", "users", "items")), None)
+    if unknown is not None:
+        raise ConfigError(f"the keys of columns must be interactions, users or items, got {unknown!r}")
+    ids = {
+        schema.user: schema.user_type,
+        schema.item: schema.item_type,
+        schema.users_id or schema.user: schema.user_type,
+        schema.items_id or schema.item: schema.item_type,
+    }
+
+    def read(
+        path: str | Path | None, table: str, wanted: Sequence[str], optional: Sequence[str]
+    ) -> TableRead | None:
+        if path is None:
+            return None
+        names = columns.get(table)
+        present = column_names(path, names=names, encoding=encoding) if optional else []
+        some = [name for name in optional if name in present and name not in wanted]
+        own = [name for name in ids if name in wanted]
+        options = {
+            "dtypes": {name: pl.String for name in own if ids[name] != "auto"},
+            "names": names,
+            "encoding": encoding,
+            "ids": own,
+        }
+        return TableRead(path, [*wanted, *some], options)
+
+    duration = [] if schema.duration is None else [schema.duration]
+    features = {"users": [*schema.users], "items": [*schema.items, *schema.display, *schema.daily]}
+    merged = [
+        name
+        for table, path in (("users", users), ("items", items))
+        if path is None
+        for name in features[table]
+    ]
+    return {
+        "interactions": read(
+            interactions, "interactions", [*schema.interaction_columns(), *keep], [*duration, *merged]
+        ),
+        "users": read(users, "users", [schema.users_id or schema.user, *features["users"]], []),
+        "items": read(items, "items", [schema.items_id or schema.item, *features["items"]], duration),
+    }
 
 
 def column_names(path: str | Path, *, names: Sequence[str] | None = None, encoding: str = UTF8) -> list[str]:

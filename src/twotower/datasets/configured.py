@@ -19,7 +19,7 @@ from twotower.datasets.kuairec import SCHEMA, read_kuairec, read_matrix
 from twotower.datasets.loading import load_sample
 from twotower.datasets.movielens import read_movielens
 
-_FILES_VALIDATION = 0.1
+FILES_VALIDATION = 0.1
 """Share of the training file used for validation if the config does not set one."""
 
 
@@ -59,7 +59,7 @@ def cut(config: Config, raw: Mapping[str, Dataset]) -> Parts:
     """
     share, repeats = config.split.validation, config.data.repeats
     if WHOLE not in raw:
-        share = share if isinstance(share, float) else _FILES_VALIDATION
+        share = share if isinstance(share, float) else FILES_VALIDATION
         return parts_of(
             raw["train"], raw["test"], raw.get("validation"), share, config.split_seed, repeats=repeats
         )

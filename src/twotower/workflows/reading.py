@@ -7,6 +7,7 @@ from typing import Any
 from twotower.config import Config
 from twotower.data.splitting import Parts
 from twotower.datasets.configured import cut, read_raw
+from twotower.datasets.stored import load_stored
 from twotower.errors import DataError
 from twotower.estimator.setup import check_varied
 from twotower.targets.positive import PositiveRule
@@ -19,16 +20,18 @@ def load_parts(config: Config, *, stages: Stages | None = None, log: Log = quiet
     Args:
         config: with paths relative to the working directory, or absolute.
         stages: records the seconds of "read" and "split".
-        log: called with the sizes of the sets, and every note of reading and splitting.
+        log: called with the sizes of the sets, every note of reading and splitting, and where the store is.
 
     Raises:
         ConfigError, DataError: a table or a setting is wrong; the message says how to fix it.
+        BundleError: the store can't be written.
     """
     stages = stages or Stages()
     with stages("read"):
-        raw = read_raw(config)
+        parts = load_stored(config, log)
+        raw = read_raw(config) if parts is None else {}
     with stages("split"):
-        parts = cut(config, raw)
+        parts = cut(config, raw) if parts is None else parts
     for note in notes_of(parts):
         log(f"note: {note}")
     sizes = ", ".join(f"{name} {rows:,}" for name, rows in sizes_of(parts).items())

@@ -8,7 +8,7 @@ from typing import Self
 import polars as pl
 
 from twotower.config.sections import SplitConfig
-from twotower.core.where import shown
+from twotower.core.where import Where, shown
 from twotower.core.wording import count_of
 from twotower.data.checks import require_columns
 from twotower.data.dataset import Dataset
@@ -81,9 +81,23 @@ class Column(Split):
             DataError: there is no such column, it has another value in some row, or there are no training or
                 no test rows.
         """
-        column, names = self.column, self.names
-        require_columns(data.interactions.columns, [column], "the interactions")
-        said = data.interactions.get_column(column)
+        require_columns(data.interactions.columns, [self.column], "the interactions")
+        said = data.interactions.get_column(self.column)
+        part = self.marked(said, Where("the interactions", self.column))
+        found = {
+            name: data.with_interactions(data.interactions.filter(part == name).drop(self.column))
+            for name in ("train", "validation", "test")
+        }
+        self.check_sets(said.unique(maintain_order=True), {name: len(part) for name, part in found.items()})
+        return {name: data for name, data in found.items() if len(data)}
+
+    def marked(self, said: pl.Series, where: Where) -> pl.Series:
+        """Return the name of the set that each of n values marks.
+
+        Raises:
+            DataError: a value marks none.
+        """
+        names = self.names
         words = {word: part for part, known in PART_WORDS.items() if part not in names for word in known}
         text = said.cast(pl.String).str.strip_chars()
         part = text.replace_strict({value: part for part, value in names.items()}, default=None)
@@ -93,20 +107,25 @@ class Column(Split):
         if part.null_count():
             row = part.is_null().arg_max() or 0
             raise DataError(
-                f"every row must belong to a set: column '{column}' of the interactions is "
-                f"{shown(said[row])} in data row {row + 1:,} ({count_of(part.null_count(), 'such row')}), "
+                f"every row must belong to a set: column '{where.column}' of {where.source} is "
+                f"{shown(said[row])} in data row {where.row(row):,} "
+                f"({count_of(part.null_count(), 'such row')}), "
                 f"and the valid values are {', '.join([*names.values(), *words])}. Correct the column, or "
                 'set the values in [split] (train = "...", test = "...").'
             )
-        found = {
-            name: data.with_interactions(data.interactions.filter(part == name).drop(column))
-            for name in ("train", "validation", "test")
-        }
+        return part
+
+    def check_sets(self, said: pl.Series, sizes: Mapping[str, int]) -> None:
+        """Raise a `DataError` if no row is marked as training, or none as test.
+
+        Args:
+            said: the distinct values of the column.
+            sizes: the number of rows of each set.
+        """
         for name in ("train", "test"):
-            if not len(found[name]):
-                values = ", ".join(map(str, said.unique(maintain_order=True).head(10)))
+            if not sizes[name]:
+                values = ", ".join(map(str, said.head(10)))
                 raise DataError(
-                    f"every set needs at least one row: column '{column}' has {values}, so the {SETS[name]} "
-                    "set is empty"
+                    f"every set needs at least one row: column '{self.column}' has {values}, so the "
+                    f"{SETS[name]} set is empty"
                 )
-        return {name: data for name, data in found.items() if len(data)}
