@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from twotower.data.dataset import Dataset
     from twotower.data.splitting import split
     from twotower.data.tables import read_dataset, read_table
+    from twotower.distributed import Ray
     from twotower.errors import TwoTowerError
     from twotower.estimator import TwoTower
     from twotower.evaluation import evaluate_rating
@@ -46,6 +47,7 @@ __all__ = [
     "Kind",
     "Queries",
     "Query",
+    "Ray",
     "Recommender",
     "Schema",
     "TwoTower",
@@ -67,6 +69,7 @@ _HOME = {
     "Kind": "twotower.config.kinds",
     "Queries": "twotower.recommender.queries",
     "Query": "twotower.recommender.query",
+    "Ray": "twotower.distributed",
     "Recommender": "twotower.recommender.recommender",
     "Schema": "twotower.config.schema",
     "TwoTower": "twotower.estimator",

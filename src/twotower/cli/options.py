@@ -11,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from twotower.recommender import Recommender
+    from twotower.training.engine import Engine
 
 
 def whole(text: str) -> int:
@@ -86,6 +87,48 @@ DenyOption = Annotated[
 StrictOption = Annotated[
     bool, typer.Option("--strict", help="Treat unknown items in --allow or --deny as an error.")
 ]
+
+
+def _engine(text: str) -> str:
+    if text != "ray":
+        raise typer.BadParameter(f"must be ray, got {text!r}; leave it out for this process alone")
+    return text
+
+
+EngineOption = Annotated[
+    str | None,
+    typer.Option(
+        "--engine",
+        parser=_engine,
+        metavar="ray",
+        help="Work on a Ray cluster, by default one of this machine.",
+    ),
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        metavar="ADDRESS",
+        help="With --engine ray: an existing cluster: auto, HOST:PORT or ray://HOST:PORT.",
+    ),
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", parser=whole, metavar="N", help="With --engine ray: how many workers.", show_default="2"
+    ),
+]
+
+
+def engine_of(engine: str | None, address: str | None, workers: int | None) -> Engine | None:
+    """Return the engine that the options name; None for this process."""
+    if engine is None:
+        if address is not None or workers is not None:
+            raise typer.BadParameter("--address and --workers need --engine ray")
+        return None
+    from twotower.distributed import Ray  # noqa: PLC0415  (torch: only once it is needed)
+
+    return Ray(address, Ray.workers if workers is None else workers)
 
 
 def candidates(

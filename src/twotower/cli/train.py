@@ -9,11 +9,15 @@ import typer
 
 from twotower.cli.errors import guarded
 from twotower.cli.options import (
+    AddressOption,
     ConfigArgument,
+    EngineOption,
     FullOption,
     JsonOption,
     SetOption,
     TrackOption,
+    WorkersOption,
+    engine_of,
     typed_config,
     whole,
 )
@@ -49,6 +53,9 @@ def train(
         ),
     ] = None,
     track: TrackOption = None,
+    engine: EngineOption = None,
+    address: AddressOption = None,
+    workers: WorkersOption = None,
     full: FullOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -72,12 +79,19 @@ def train(
     from twotower import workflows  # noqa: PLC0415  (torch: only once the config is right)
     from twotower.workflows.tracking import make_tracking  # noqa: PLC0415
 
-    log = Notes(full=full or as_json)
+    log, place = Notes(full=full or as_json), engine_of(engine, address, workers)
     tracking = make_tracking(track or (), log)
     if seeds is not None:
         with training_progress() as callbacks:
             found = workflows.train_seeds(
-                settled, out, seeds, resume=resume, callbacks=callbacks, tracking=tracking, log=log
+                settled,
+                out,
+                seeds,
+                resume=resume,
+                callbacks=callbacks,
+                tracking=tracking,
+                engine=place,
+                log=log,
             )
         if as_json:
             print_json({"run": str(out), **found})
@@ -87,7 +101,9 @@ def train(
         print_screen(new_console(), endings.seeded(settled, found, out, typed_config(config, settings)))
         return
     with training_progress() as callbacks:
-        result = workflows.train(settled, out, resume=resume, callbacks=callbacks, tracking=tracking, log=log)
+        result = workflows.train(
+            settled, out, resume=resume, callbacks=callbacks, tracking=tracking, engine=place, log=log
+        )
     if as_json:
         print_json({"run": str(result.run.path), **result.metrics})
         return

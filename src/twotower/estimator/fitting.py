@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numba
 import torch
 
+from twotower.config import Config
 from twotower.config.parts import trainer_of
 from twotower.core.fingerprint import Fingerprint
 from twotower.data.dataset import Dataset, TrainPart
@@ -26,6 +27,7 @@ from twotower.targets.positive import PositiveRule
 from twotower.training import CallbackList, Checkpoint, Loop, Record, Trainer
 from twotower.training.checkpoint import LAYOUT
 from twotower.training.choice import Choice
+from twotower.training.engine import Engine
 from twotower.training.registry import TRAINERS
 
 LEAST_JUDGED = 100
@@ -46,6 +48,7 @@ class Fit:
         exclude_seen: whether users are not recommended what they have in the training set.
         carved: whether the validation set is a part of what was given as the training set. What users have
             in it is seen, also without a refit.
+        engine: where it is trained; None for here.
     """
 
     settings: Settings
@@ -55,6 +58,7 @@ class Fit:
     callbacks: CallbackList
     exclude_seen: bool
     carved: bool = False
+    engine: Engine | None = None
 
     def run(self, train: TrainPart, validation: Dataset, rule: PositiveRule) -> Recommender:
         """Train, choose the number of epochs on ``validation``, then refit on both if set to."""
@@ -101,7 +105,7 @@ class Fit:
             encoder: what encodes features; None for one that is fitted on what is learned.
             choice: what was chosen before a break.
         """
-        setup = prepare(self.settings, train, rule, self.device, encoder)
+        setup = prepare(self.settings, train, rule, self.device, encoder, self.engine)
         validator = self._validator(setup, train, validation, rule)
         setup, choice = self._chosen(setup, validator, choice)
         outcome = Loop(setup.trainer, "train", mark, self.checkpoints, self.callbacks).run(
@@ -142,7 +146,7 @@ class Fit:
         settings = self.settings
         if earlier["choice"] is not None:
             settings = settings.with_choice(Choice(**earlier["choice"]))
-        setup = prepare(settings, everything, rule, self.device, encoder)
+        setup = prepare(settings, everything, rule, self.device, encoder, self.engine)
         refitted = Loop(setup.trainer, "refit", mark, self.checkpoints, self.callbacks).run(
             None,
             epochs=earlier["best_epoch"],
@@ -194,6 +198,29 @@ class Fit:
             least_grade=objective.least_grade,
             context=setup.encoder.context,
         )
+
+
+@contextmanager
+def place_of(engine: Engine | None, settings: Settings | Config) -> Iterator[None]:
+    """Start an engine within, once it is clear that it can train by the settings; None is this process.
+
+    Raises:
+        ConfigError: it can't.
+    """
+    check_place(engine, settings)
+    with engine or nullcontext():
+        yield
+
+
+def check_place(engine: Engine | None, settings: Settings | Config) -> None:
+    """Check that an engine can train by the settings.
+
+    Raises:
+        ConfigError: it can't.
+    """
+    if engine is not None:
+        given = settings.model, settings.objective
+        engine.check(TRAINERS.get(trainer_of(*given, settings.training)), *given)
 
 
 @contextmanager

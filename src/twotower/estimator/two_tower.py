@@ -17,7 +17,7 @@ from twotower.data.dataset import Dataset, TrainPart, check_train
 from twotower.data.splitting import carve_validation
 from twotower.errors import ConfigError, TwoTowerWarning, yes_or_no
 from twotower.estimator.auto import AutoFit
-from twotower.estimator.fitting import Fit, pick_device, threads_of
+from twotower.estimator.fitting import Fit, pick_device, place_of, threads_of
 from twotower.estimator.settings import Settings
 from twotower.estimator.setup import carving_of, check_context
 from twotower.objectives import Objective
@@ -28,6 +28,7 @@ from twotower.towers.auto import AutoPart
 from twotower.towers.registry import TOWERS
 from twotower.training import Callback, CallbackList, ListenerCallback, Trainer
 from twotower.training.checkpoint import FILE as CHECKPOINT
+from twotower.training.engine import Engine
 from twotower.training.progress_bars import progress_of
 
 
@@ -326,6 +327,7 @@ class TwoTower:
         progress: bool | Literal["auto"] = "auto",
         exclude_seen: bool = True,
         rule: PositiveRule | None = None,
+        engine: Engine | None = None,
         listener: Any = None,
     ) -> Recommender:
         """Train on ``train``, choosing the number of epochs on ``validation``.
@@ -344,6 +346,7 @@ class TwoTower:
                 ranks by that, and so do `Recommender.evaluate` and `Recommender.recommend` by default. False
                 where people come back to items (music, groceries).
             rule: the rule for positives, if it is already fitted on ``train``.
+            engine: where it is trained, such as ``tt.Ray(workers=4)``; None: here.
             listener: deprecated, use ``callbacks``.
 
         Raises:
@@ -367,7 +370,7 @@ class TwoTower:
                 )
             advice = " The last whole epoch is in the checkpoint; fit(..., resume=True) continues from it."
         told = CallbackList(callbacks, advice)
-        if listener is not None:
+        if listener:
             deprecated("fit(listener=...)", "callbacks=[...] with objects of subclasses of twotower.Callback")
             told.callbacks.append(ListenerCallback(listener))
         check_train(train, "a model")
@@ -376,15 +379,15 @@ class TwoTower:
                 f"objective {self.objective.name!r} predicts a label; the schema has none: set schema.label"
             )
         check_context(self.model, self.objective, train.schema)
-        exclude_seen = yes_or_no("exclude_seen", exclude_seen)
-        carved = validation is None
+        exclude_seen, carved = yes_or_no("exclude_seen", exclude_seen), validation is None
         if validation is None:
             train, validation = carve_validation(train, carving_of(self.model, train), 0.1, self.seed)
         device = pick_device(self.training.device)
-        with threads_of(self.training.threads), progress_of(progress) as bars:
+        threads = threads_of(self.training.threads)
+        with place_of(engine, self.settings), threads, progress_of(progress) as bars:
             told.callbacks[:0] = bars
             rule = rule or PositiveRule.fit(train, self.positive)
-            fit = Fit(self.settings, device, checkpoints, resume, told, exclude_seen, carved)
+            fit = Fit(self.settings, device, checkpoints, resume, told, exclude_seen, carved, engine)
             if TOWERS.get(self.model.kind).composed:
                 return AutoFit(fit).run(train, validation, rule)
             return fit.run(train, validation, rule)

@@ -18,7 +18,9 @@ import numpy as np
 from twotower.config import Config, resolved
 from twotower.core.atomic import check_folder, disk_errors, write_text
 from twotower.errors import ConfigError
+from twotower.estimator.fitting import check_place, place_of
 from twotower.training import Callback
+from twotower.training.engine import Engine
 from twotower.workflows.reading import load_parts
 from twotower.workflows.run import Run
 from twotower.workflows.stages import Log, quiet
@@ -81,6 +83,7 @@ def train_seeds(
     resume: bool = False,
     callbacks: Sequence[Callback] = (),
     tracking: Tracking | None = None,
+    engine: Engine | None = None,
     log: Log = quiet,
 ) -> dict[str, Any]:
     """Train a config with several seeds on one split, each into a run directory ``seed-42`` and so on.
@@ -92,6 +95,7 @@ def train_seeds(
         resume: continue the runs there; finished ones are kept. ``seeds`` may be higher than before.
         callbacks: called at every step and epoch.
         tracking: trackers that the runs are logged to, as children of one run.
+        engine: where they are trained; None for this process.
         log: called with one line for each stage.
 
     Returns:
@@ -105,6 +109,7 @@ def train_seeds(
     """
     if seeds < 2:
         raise ConfigError(f"--seeds must be at least 2, got {seeds}; leave it out to train one model")
+    check_place(engine, config)
     configs, folder = seed_configs(resolved(config), seeds), SeedsFolder(Path(out).expanduser())
     folder.check(configs, resume=resume)
     states = [
@@ -117,7 +122,8 @@ def train_seeds(
         folder.path.mkdir(parents=True, exist_ok=True)
     metrics = []
     tracking = tracking if tracking is not None and parts is not None else Tracking()
-    with tracking.run(folder.path, config) as tracked, breaks_say("continue with --resume"):
+    place = place_of(engine, configs[0])
+    with place, tracking.run(folder.path, config) as tracked, breaks_say("continue with --resume"):
         for one in configs:
             run = folder.run(one)
             log(f"seed {one.seed}: {run.path}")
@@ -128,6 +134,7 @@ def train_seeds(
                 resume=run.config_file.exists(),
                 callbacks=callbacks,
                 tracking=tracked.children(),
+                engine=engine,
                 log=log,
             )
             metrics.append(done.metrics)

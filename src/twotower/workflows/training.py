@@ -17,10 +17,12 @@ from twotower.data.fingerprint import fingerprint
 from twotower.data.splitting import Parts
 from twotower.errors import DataError, TwoTowerWarning
 from twotower.estimator import TwoTower
+from twotower.estimator.fitting import check_place, place_of
 from twotower.estimator.setup import check_context
 from twotower.recommender import Recommender
 from twotower.targets.positive import PositiveRule
 from twotower.training import Callback, HistoryFile, Interrupted, write_history
+from twotower.training.engine import Engine
 from twotower.workflows.biases import beside_biases
 from twotower.workflows.measuring import made_of, measured
 from twotower.workflows.reading import check_positives, facts_of, load_parts, sizes_of
@@ -52,6 +54,7 @@ def train(
     resume: bool = False,
     callbacks: Sequence[Callback] = (),
     tracking: Tracking | None = None,
+    engine: Engine | None = None,
     log: Log = quiet,
 ) -> RunResult:
     """Train, evaluate on the test set, and save everything into a run directory.
@@ -66,6 +69,7 @@ def train(
         resume: continue the unfinished run there; a finished one is returned unchanged.
         callbacks: called at every step and epoch.
         tracking: trackers that the run is logged to.
+        engine: where it is trained; None for this process.
         log: called with one line for each stage.
 
     Raises:
@@ -79,11 +83,13 @@ def train(
     if run.check(config, resume=resume) == "finished":
         log(f"{run.path} is already finished")
         return RunResult(run, run.metrics(), run.recommender())
+    check_place(engine, config)
     if parts is None:
         parts = load_parts(config, stages=stages, log=log)
     rule = check_positives(config, parts)
     check_context(config.model, config.objective, parts.train.schema)
     with (
+        place_of(engine, config),
         alone_in(run.path, "trains"),
         (tracking or Tracking()).run(run.path, config) as tracked,
         breaks_say("continue with --resume"),
@@ -101,6 +107,7 @@ def train(
             callbacks=[HistoryFile(run.history_file), tracked.epochs(), *callbacks],
             checkpoints=run.checkpoints,
             resume=going_on,
+            engine=engine,
         )
         with stages("evaluate"):
             measured = _evaluate(config, recommender, parts, log)
@@ -138,6 +145,7 @@ def fit(
     callbacks: Sequence[Callback] = (),
     checkpoints: Path | None = None,
     resume: bool = False,
+    engine: Engine | None = None,
 ) -> Recommender:
     """Fit the two-tower model of a config, counting the seconds of "compile", "encode" and "train"."""
     with stages.compiling():
@@ -151,6 +159,7 @@ def fit(
             progress=False,
             exclude_seen=config.evaluation.exclude_seen,
             rule=rule,
+            engine=engine,
         )
         clock.lap("encode")
     return recommender

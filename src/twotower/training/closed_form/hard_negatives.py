@@ -7,6 +7,8 @@ like."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -37,24 +39,63 @@ def drawn(U: F32, V: F32, pairs: Pairs, seed: int | list[int]) -> tuple[NDArray[
     Returns:
         Users and items (n,), one of each per negative; users in ascending order.
     """
-    rng = np.random.default_rng(seed)
-    n_items = len(V)
-    pool = np.sort(rng.choice(n_items, min(POOL, n_items), replace=False))
-    most = max(1, round(min(TOP_SHARE, TOP_ITEMS / n_items) * len(pool)))
-    users, items = [], []
-    for start in range(0, len(U), _BLOCK):
-        scores = U[start : start + _BLOCK] @ V[pool].T
-        rows = slice(start, start + len(scores))
-        for_user = pairs.indptr[start : rows.stop + 1]
-        _bar(scores, for_user, pairs.item, pool)
-        top = np.argpartition(-scores, min(most, len(pool) - 1), axis=1)[:, :most]
-        top = rng.permuted(top, axis=1)
-        kept = np.arange(most) < (PER_PAIR * np.diff(for_user))[:, None]
-        kept &= np.isfinite(np.take_along_axis(scores, top, axis=1))
-        user, at = np.nonzero(kept)
-        users.append(user + start)
-        items.append(pool[top[user, at]])
-    return np.concatenate(users), np.concatenate(items)
+    return Pool.of(V, seed).drawn(U, pairs, seed)
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """The items that an epoch's negatives come from.
+
+    Attributes:
+        items: (m,) their rows, ascending.
+        vectors: (m, d).
+        n_items: number of all items.
+    """
+
+    items: NDArray[np.int64]
+    vectors: F32
+    n_items: int
+
+    @classmethod
+    def of(cls, V: F32, seed: int | list[int]) -> Pool:
+        """Draw the pool from items with vectors ``V``."""
+        items = _drawn_items(np.random.default_rng(seed), len(V))
+        return cls(items, V[items], len(V))
+
+    def drawn(
+        self, U: F32, pairs: Pairs, seed: int | list[int], before: int = 0
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Draw for some of all users; see `drawn`.
+
+        Args:
+            U: (n, d) their vectors.
+            pairs: those of these users.
+            seed: that of the pool.
+            before: number of users before these: what is drawn for these users depends on it.
+        """
+        rng = np.random.default_rng(seed)
+        pool = _drawn_items(rng, self.n_items)
+        most = max(1, round(min(TOP_SHARE, TOP_ITEMS / self.n_items) * len(pool)))
+        for start in range(0, before, _BLOCK):  # their draws, in vain
+            rng.permuted(np.empty((min(_BLOCK, before - start), most), np.int64), axis=1)
+        users, items = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        for start in range(0, len(U), _BLOCK):
+            scores = U[start : start + _BLOCK] @ self.vectors.T
+            rows = slice(start, start + len(scores))
+            for_user = pairs.indptr[start : rows.stop + 1]
+            _bar(scores, for_user, pairs.item, pool)
+            top = np.argpartition(-scores, min(most, len(pool) - 1), axis=1)[:, :most]
+            top = rng.permuted(top, axis=1)
+            kept = np.arange(most) < (PER_PAIR * np.diff(for_user))[:, None]
+            kept &= np.isfinite(np.take_along_axis(scores, top, axis=1))
+            user, at = np.nonzero(kept)
+            users.append(user + start)
+            items.append(pool[top[user, at]])
+        return np.concatenate(users), np.concatenate(items)
+
+
+def _drawn_items(rng: np.random.Generator, n_items: int) -> NDArray[np.int64]:
+    return np.sort(rng.choice(n_items, min(POOL, n_items), replace=False))
 
 
 @njit(cache=True)

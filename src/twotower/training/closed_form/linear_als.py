@@ -29,7 +29,7 @@ from twotower.training.choice import Choice
 from twotower.training.closed_form.choosing import SPARSE, WIDTHS, Search, widths_for
 from twotower.training.closed_form.feature_ridge import Design, FeatureRidge
 from twotower.training.closed_form.hard_negatives import drawn
-from twotower.training.closed_form.pair_squares import PairSquares
+from twotower.training.closed_form.pair_squares import PairSquares, RowTerms
 from twotower.training.closed_form.solver import F32, Solver
 from twotower.training.closed_form.wide_ridge import for_newcomers
 from twotower.training.trainer import Start, TrainingTask, Worth
@@ -64,7 +64,7 @@ class LinearALS(Solver):
             which: for_newcomers(side, np.ones_like(ridges[which])) for which, side in self.sides.items()
         }
 
-    def problems(self, cell: CellWeight) -> PairSquares:
+    def problems(self, cell: CellWeight) -> RowTerms:
         """Return the least-squares problems of the training pairs."""
         return PairSquares(self.task.pairs, self.task.items.rows, cell, self.task.penalty)
 
@@ -140,7 +140,9 @@ class LinearALS(Solver):
             now: the vectors, (rows, width) each.
             places: the columns of each member.
         """
-        every, squares = np.concatenate(places), self.squares
+        every, given = np.concatenate(places), self.squares
+        assert isinstance(given, PairSquares)
+        squares = given
         if self.hard_weight and self.number > EASY_EPOCHS:
             drawn_now = drawn(now["users"], now["items"], self.task.pairs, [self.task.seed, self.number])
             squares = squares.with_negatives(*drawn_now, self.hard_weight)
@@ -153,7 +155,7 @@ class LinearALS(Solver):
                 now[which][:, part] = squares.solve(
                     which, np.concatenate([other, nothing], axis=1), now[which][:, part], towards[:, part]
                 )
-        return float(np.mean([self.squares.loss(*(_taken(now, part))) for part in places]))
+        return float(np.mean([given.loss(*(_taken(now, part))) for part in places]))
 
 
 def _taken(now: dict[str, F32], part: NDArray[np.int64]) -> tuple[F32, F32]:

@@ -1,0 +1,110 @@
+"""`tt.Ray` on a cluster of this machine: the same answers, killed workers, errors."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+import numpy as np
+import numpy.testing as npt
+import pytest
+
+import twotower as tt
+from twotower.core.versions import differences, versions
+from twotower.data.dataset import TrainPart
+from twotower.errors import ConfigError, MissingExtraError, TwoTowerWarning
+
+SETTINGS = {"kind": "linear", "dim": 16, "regularisation": 0.33, "hard_weight": 0.0, "epochs": 3}
+
+
+@pytest.fixture(scope="module")
+def train() -> TrainPart:
+    data = tt.datasets.load("kuairec-sample")
+    return tt.split(data, "random", test=0.9, seed=42)[0]
+
+
+@pytest.fixture(scope="module")
+def alone(train: TrainPart) -> tt.Recommender:
+    return tt.TwoTower(**SETTINGS).fit(train)
+
+
+def same(one: tt.Recommender, other: tt.Recommender) -> None:
+    npt.assert_allclose(one.users.vectors, other.users.vectors, atol=1e-5)
+    npt.assert_allclose(one.items.vectors, other.items.vectors, atol=1e-5)
+    assert [record["epoch"] for record in one.history] == [record["epoch"] for record in other.history]
+
+
+def test_the_model_is_that_of_one_machine(cluster: tt.Ray, train: TrainPart, alone: tt.Recommender) -> None:
+    same(tt.TwoTower(**SETTINGS).fit(train, engine=cluster), alone)
+
+
+class KillsOne(tt.Callback):
+    """Kills a worker while the second epoch is computed."""
+
+    def __init__(self, cluster: tt.Ray) -> None:
+        self.cluster = cluster
+        self.killer = threading.Thread(target=self.kill)
+
+    def kill(self) -> None:
+        import ray
+
+        time.sleep(0.01)
+        ray.kill(self.cluster._team.actors[1])
+
+    def on_epoch_end(self, record: dict) -> None:
+        if record["epoch"] == 1 and record["phase"] == "train":
+            self.killer.start()
+
+
+def test_a_killed_worker_is_replaced(cluster: tt.Ray, train: TrainPart, alone: tt.Recommender) -> None:
+    killer = KillsOne(cluster)
+    with pytest.warns(TwoTowerWarning, match="a worker was lost .*: 1 replaced"):
+        found = tt.TwoTower(**SETTINGS).fit(train, engine=cluster, callbacks=[killer])
+    killer.killer.join()
+    same(found, alone)
+
+
+def test_what_does_not_run_on_ray_is_said(train: TrainPart) -> None:
+    with pytest.raises(ConfigError, match=r"Set model\.kind = 'linear'"):
+        tt.TwoTower(kind="mlp").fit(train, engine=tt.Ray())
+
+
+@pytest.mark.parametrize("given", [{"workers": 0}, {"workers": 1.5}, {"cpus": True}])
+def test_numbers_are_checked(given: dict) -> None:
+    with pytest.raises(ConfigError, match="must be a whole number from 1"):
+        tt.Ray(**given)
+
+
+def test_without_ray_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    from twotower.distributed import _ray
+
+    def missing(name: str) -> None:
+        raise ImportError(name)
+
+    _ray.library.cache_clear()
+    monkeypatch.setattr(_ray.importlib, "import_module", missing)
+    with pytest.raises(MissingExtraError, match=r"pip install 'twotower\[ray\]'"):
+        _ray.library()
+
+
+def test_other_versions_are_told() -> None:
+    here = versions()
+    assert set(here) == {"twotower", "Python", "torch"}
+    assert differences(here, dict(here)) == ""
+    assert differences(here, here | {"torch": "1.0"}) == f"torch 1.0 instead of {here['torch']}"
+    assert "Python missing instead of" in differences(here, {})
+
+
+def test_a_cluster_with_other_versions_is_refused(cluster: tt.Ray, monkeypatch: pytest.MonkeyPatch) -> None:
+    from twotower.distributed import cluster as module
+
+    monkeypatch.setattr(module, "versions", lambda: {"twotower": f"1.{os.getpid()}"})
+    with pytest.raises(
+        ConfigError, match=rf"need the same versions; .* has twotower 1\.\d+ instead of 1\.{os.getpid()}"
+    ):
+        tt.Ray().__enter__()
+
+
+def test_results_come_in_order(cluster: tt.Ray) -> None:
+    assert list(cluster.map(np.add, 3, range(7))) == [3, 4, 5, 6, 7, 8, 9]
