@@ -12,16 +12,19 @@ import io
 import lzma
 import zipfile
 import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final, Protocol
+from typing import IO, Any, Final, Protocol, cast
 
 from twotower.errors import ConfigError, DataError
 
 PACKED: Final = (".gz", ".bz2", ".xz", ".zst", ".zstd")
 """Suffixes of compressed files."""
 UTF8: Final = "utf-8"
-
+UTF8_MARKED: Final = "utf-8-sig"
+_CHUNK = 1 << 18
 
 HEAD: Final = 1 << 20
 """Number of bytes that contain any header."""
@@ -31,8 +34,8 @@ class EmptyTable(DataError):
     """A table without rows; as one of several files of a table it is skipped."""
 
 
-class _Reader(Protocol):
-    def __call__(self, path: Path, size: int) -> bytes: ...
+class _Opener(Protocol):
+    def __call__(self, path: Path, file: IO[bytes]) -> IO[bytes]: ...
 
 
 @dataclass(frozen=True)
@@ -41,15 +44,22 @@ class RawText:
 
     Attributes:
         path: the file.
-        content: the text in UTF-8 without a byte order mark; None if the file itself is that.
+        content: the text in UTF-8 without a byte order mark; None if the file itself is that, or if the text
+            is read in blocks.
+        above: number of lines of the file above the text.
+        opener: opens the text, if it is read in blocks.
     """
 
     path: Path
     content: bytes | None
+    above: int = 0
+    opener: Callable[[], IO[bytes]] | None = None
 
     def open(self) -> IO[bytes]:
         """Open the text for reading."""
-        return self.path.open("rb") if self.content is None else io.BytesIO(self.content)
+        if self.content is not None:
+            return io.BytesIO(self.content)
+        return self.path.open("rb") if self.opener is None else self.opener()
 
     @property
     def source(self) -> Path | bytes:
@@ -69,38 +79,117 @@ def raw_text(path: Path, encoding: str = UTF8, *, head: bool = False) -> RawText
         ConfigError: the encoding is not one that Python knows.
         DataError: it can't be decompressed or decoded, or is a spreadsheet or a zip of several files.
     """
+    known, packed = _form(path, encoding)
+    if not packed and (known == UTF8_MARKED or _plain(known)):
+        return RawText(path, None)
+    with _opened(path, known, head=head) as stream:
+        return RawText(path, stream.read(HEAD if head else -1))
+
+
+def streamed_text(path: Path, encoding: str = UTF8) -> RawText:
+    """Return the text of a file, which is decompressed and decoded while it is read; arguments and errors as
+    in `raw_text`."""
+    known, _ = _form(path, encoding)
+    return RawText(path, None, opener=lambda: _opened(path, known))
+
+
+def _form(path: Path, encoding: str) -> tuple[str, bool]:
+    """Return the encoding of a file by its first bytes, and whether it is compressed."""
     try:
         "".encode(encoding)
     except (LookupError, ValueError):
         raise ConfigError(
             f"encoding must be one that Python knows, such as utf-8, latin-1 or utf-16; got {encoding!r}"
         ) from None
-    try:
-        with path.open("rb") as stream:
-            start = stream.read(6)
-        unpack = next((read for magic, read in _PACKINGS.items() if start.startswith(magic)), None)
-        content = None if unpack is None else unpack(path, HEAD if head else -1)
-    except (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
-        raise unreadable(path, error) from None
-    if content is not None:
-        start = content[:6]
+    with reading_errors(path), path.open("rb") as file:
+        packed = _packing(file) is not None
+        stream = _unpacked(path, file)
+        start = stream.read(6)
     if start.startswith(codecs.BOM_UTF8):
-        encoding = "utf-8-sig"
-    elif start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        encoding = "utf-16"
-    elif b"\0" in start and _plain(encoding):
+        return UTF8_MARKED, packed
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16", packed
+    if b"\0" in start and _plain(encoding):
         raise DataError(
             f"tables are read as UTF-8: {path} begins with zero bytes, as in UTF-16. Set [data] encoding "
             "(utf-16-le or utf-16-be), or save the file as UTF-8."
         )
-    if encoding == "utf-8-sig" and content is not None:
-        content = content[len(codecs.BOM_UTF8) :]
-    elif encoding != "utf-8-sig" and not _plain(encoding):
-        if content is None:
-            with path.open("rb") as stream:
-                content = stream.read(HEAD if head else -1)
-        content = _decoded(path, content, encoding, head)
-    return RawText(path, content)
+    return encoding, packed
+
+
+def _opened(path: Path, encoding: str, *, head: bool = False) -> IO[bytes]:
+    """Open a file as a stream of UTF-8 without a byte order mark."""
+    return cast(IO[bytes], io.BufferedReader(_Utf8(path, encoding, head), _CHUNK))
+
+
+class _Utf8(io.RawIOBase):
+    """A file as UTF-8 without a byte order mark, read from its beginning to its end."""
+
+    def __init__(self, path: Path, encoding: str, head: bool) -> None:
+        self._path, self._encoding, self._head = path, encoding, head
+        plain = encoding == UTF8_MARKED or _plain(encoding)
+        self._decoder = None if plain else codecs.getincrementaldecoder(encoding)()
+        self._read, self._rest = 0, memoryview(b"")
+        self._ended, self._begun = False, False
+        with reading_errors(path):
+            self._file = path.open("rb")
+            self._stream = _unpacked(path, self._file)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._rest and not self._ended:
+            self._rest = memoryview(self._next())
+        count = min(len(buffer), len(self._rest))
+        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
+        return count
+
+    def readall(self) -> bytes:
+        blocks = [bytes(self._rest)]
+        while not self._ended:
+            blocks.append(self._next())
+        self._rest = memoryview(b"")
+        return b"".join(blocks)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._stream.close()
+            self._file.close()
+        super().close()
+
+    def _next(self) -> bytes:
+        with reading_errors(self._path):
+            data = self._stream.read(_CHUNK)
+        self._read += len(data)
+        # The beginning may end within a character.
+        self._ended = not data or (self._head and self._read >= HEAD)
+        if self._decoder is None:
+            first, self._begun = not self._begun, True
+            return data.removeprefix(codecs.BOM_UTF8) if first else data
+        try:
+            text = self._decoder.decode(data, not data)
+        except UnicodeError as error:
+            raise DataError(
+                f"{self._path} can't be read as {self._encoding}: {error}. Correct [data] encoding, or save "
+                "the file as UTF-8."
+            ) from None
+        if text and not self._begun:
+            self._begun, text = True, text.removeprefix("\ufeff")
+        return text.encode()
+
+
+@contextmanager
+def reading_errors(path: Path) -> Iterator[None]:
+    """Turn a failure to open, read or decompress a file into one clear message.
+
+    Raises:
+        DataError: the file can't be read.
+    """
+    try:
+        yield
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile) as error:
+        raise unreadable(path, error) from None
 
 
 def unreadable(path: Path, error: BaseException) -> DataError:
@@ -113,43 +202,37 @@ def _plain(encoding: str) -> bool:
     return codecs.lookup(encoding).name == UTF8
 
 
-def _decoded(path: Path, content: bytes, encoding: str, head: bool) -> bytes:
-    try:
-        # The beginning may end within a character.
-        text = codecs.getincrementaldecoder(encoding)().decode(content, final=not head)
-        return text.removeprefix("\ufeff").encode()
-    except UnicodeError as error:
-        raise DataError(
-            f"{path} can't be read as {encoding}: {error}. Correct [data] encoding, or save the file as "
-            "UTF-8."
-        ) from None
+def _packing(file: IO[bytes]) -> _Opener | None:
+    start = file.read(6)
+    file.seek(0)
+    return next((unpack for magic, unpack in _PACKINGS.items() if start.startswith(magic)), None)
 
 
-def _gzip(path: Path, size: int) -> bytes:
-    with gzip.open(path) as stream:
-        return stream.read(size)
+def _unpacked(path: Path, file: IO[bytes]) -> IO[bytes]:
+    unpack = _packing(file)
+    return file if unpack is None else unpack(path, file)
 
 
-def _bzip2(path: Path, size: int) -> bytes:
-    with bz2.open(path) as stream:
-        return stream.read(size)
+def _gzip(path: Path, file: IO[bytes]) -> IO[bytes]:
+    return cast(IO[bytes], gzip.GzipFile(fileobj=file))
 
 
-def _xz(path: Path, size: int) -> bytes:
-    with lzma.open(path) as stream:
-        return stream.read(size)
+def _bzip2(path: Path, file: IO[bytes]) -> IO[bytes]:
+    return cast(IO[bytes], bz2.BZ2File(file))
 
 
-def _zstd(path: Path, size: int) -> bytes:
+def _xz(path: Path, file: IO[bytes]) -> IO[bytes]:
+    return cast(IO[bytes], lzma.LZMAFile(file))
+
+
+def _zstd(path: Path, file: IO[bytes]) -> IO[bytes]:
     import pyarrow as pa  # noqa: PLC0415 (a third of a second, for one kind of file)
 
-    with pa.CompressedInputStream(str(path), "zstd") as stream:
-        content: bytes = stream.read(None if size < 0 else size)
-        return content
+    return cast(IO[bytes], pa.CompressedInputStream(file, "zstd"))
 
 
-def _zip(path: Path, size: int) -> bytes:
-    with zipfile.ZipFile(path) as archive:
+def _zip(path: Path, file: IO[bytes]) -> IO[bytes]:
+    with zipfile.ZipFile(file) as archive:
         names = [info.filename for info in archive.infolist() if not info.is_dir()]
         names = [name for name in names if not name.startswith("__MACOSX/")]
         if "[Content_Types].xml" in names:
@@ -160,13 +243,12 @@ def _zip(path: Path, size: int) -> bytes:
             listed = ", ".join(names[:10]) or "nothing"
             raise DataError(f"a zip must contain exactly one file: {path} contains {listed}. Unpack it.")
         try:
-            with archive.open(names[0]) as stream:
-                return stream.read(size)
+            return archive.open(names[0])
         except (RuntimeError, NotImplementedError) as error:  # a password, an unknown compression
             raise unreadable(path, error) from None
 
 
-_PACKINGS: Final[dict[bytes, _Reader]] = {
+_PACKINGS: Final[dict[bytes, _Opener]] = {
     b"\x1f\x8b": _gzip,
     b"BZh": _bzip2,
     b"\xfd7zXZ": _xz,
