@@ -246,7 +246,7 @@ def test_lines_that_make_up_for_each_other(
 
 def test_empty_fields_are_no_short_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path, b"# of May\na,b,c\n" + b"1,2,\n,,\n" * 20 + b"7,8,9")
-    monkeypatch.setattr("twotower.data.delimited._File.rows", None)  # the slow way is not needed
+    monkeypatch.setattr("twotower.data.delimited.DelimitedText.rows", None)  # the slow way is not needed
     for block in (1, 5, 1 << 22):
         monkeypatch.setattr("twotower.data.quotes._BLOCK", block)
         assert columns_of(path, ["a"])["a"] == [1, None] * 20 + [7]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import polars as pl
 
-_CODE = r"^\s*(?:\+|-?0)\d|^-0$"
+CODE = r"^\s*(?:\+|-?0)\d|^-0$"
 """A whole number that is a code: a quantity would not be written this way."""
-_POWER = r"[eE]|^\s*(?:\+|-?0)\d|^-0(?:\.0*)?$|\d{16,}"
+POWER = r"[eE]|^\s*(?:\+|-?0)\d|^-0(?:\.0*)?$|\d{16,}"
 """A number that is an id and would be written back differently."""
-_WORDS = r"^[+-]?(?:NaN|inf)$|\d"
+WORDS = r"^[+-]?(?:NaN|inf)$|\d"
 """What is not finite among numbers: these words and numbers that are too large. Words like nan are text."""
 
 
@@ -56,12 +56,12 @@ def _written_back(cells: pl.Series, found: pl.Series, ids: bool) -> pl.Series:
     assert isinstance(longest, int)
     if found.dtype.is_integer():
         some = cells if longest > 18 else cells.filter((cells < "1") & (cells != "0"))  # of +1, -0, 01
-        return cells if some.str.contains(_CODE).any() else found
+        return cells if some.str.contains(CODE).any() else found
     if found.dtype.is_float():
         words = cells.filter(~found.is_finite())
-        if not words.str.contains(_WORDS).all() or (longest > 18 and cells.str.contains(r"^[+-]?\d+$").all()):
+        if not words.str.contains(WORDS).all() or (longest > 18 and cells.str.contains(r"^[+-]?\d+$").all()):
             return cells
-        if ids and cells.str.contains(_POWER).any():
+        if ids and cells.str.contains(POWER).any():
             plain = cells.str.strip_suffix(".0")
             whole = plain.cast(pl.Int64, strict=False)
             return whole if whole.cast(pl.String).equals(plain) else cells

@@ -72,7 +72,7 @@ def read_delimited(
         DataError: the file is empty, of another encoding, ragged or without a header, lacks a column, or has
             a value of the wrong dtype; the message says where.
     """
-    file = _file(path, suffix, names, encoding)
+    file = _delimited_text(path, suffix, names, encoding)
     present = file.header.named
     wanted = list(present if columns is None else columns)
     require_columns(present, wanted, str(path))
@@ -102,12 +102,11 @@ def header_names(
     path: Path, suffix: str, names: Sequence[str] | None = None, encoding: str = UTF8
 ) -> list[str]:
     """Return the names of the columns; the arguments are those of `read_delimited`."""
-    header = _file(path, suffix, names, encoding, head=True).header
-    return list(header.named[:-1] if header.unnamed_last else header.named)
+    return _delimited_text(path, suffix, names, encoding, head=True).header.names
 
 
 @dataclass(frozen=True)
-class _File:
+class DelimitedText:
     """A delimited file whose header has been read."""
 
     text: RawText
@@ -115,7 +114,89 @@ class _File:
 
     @property
     def path(self) -> Path:
+        """The file."""
         return self.text.path
+
+    def parsed(self, wanted: Sequence[str], found: Marks, dtypes: Dtypes, ids: Sequence[str]) -> pl.DataFrame:
+        """Read columns with blank lines, null where a field is empty; all quotes are in valid places.
+
+        Columns of numbers, and flags, have their dtype already if no field looks like a code, except those of
+        ``dtypes``, which are strings.
+        """
+        frame = None
+        if not found.coded:
+            read = self._read_with(wanted, found.quotes > 0)
+            strings = {name: pl.String for name in read if name in dtypes or name not in wanted}
+            with suppress(PolarsError):  # a row contradicts the first ones
+                frame = self._fields(wanted, found.quotes > 0, strings, infer_schema_length=_SAMPLE)
+                if (
+                    pl.Int128 in frame.dtypes
+                    or any(frame.schema[name].is_float() for name in ids if name in frame.columns)
+                    or not all(cells.is_finite().all() for cells in frame if cells.dtype.is_float())
+                ):
+                    frame = None  # long numbers, ids like 1e5 and words like nan are kept as written
+        if frame is None or frame.width != len(self._read_with(wanted, found.quotes > 0)):
+            frame = self.strings(wanted, quotes=found.quotes > 0)
+        return frame
+
+    def strings(self, wanted: Sequence[str], *, quotes: bool, types: Dtypes | None = None) -> pl.DataFrame:
+        """Read columns as strings, some in other dtypes if all their values have these."""
+        for given in [types, None] if types else [None]:
+            try:
+                frame = self._fields(wanted, quotes, given or {}, infer_schema=False)
+                break
+            except NoDataError:
+                raise _no_rows(self.path) from None
+            except PolarsError as error:
+                if given is None:
+                    raise self.damage(str(error)) from None
+        if frame.width != len(self._read_with(wanted, quotes)):
+            raise self.damage("its rows are longer than its header")
+        return frame
+
+    def perhaps_lone_quotes(self, found: Marks, height: int) -> bool:
+        """Return whether a field is over two lines, or two lines each have a lone quote."""
+        width = self.header.width
+        whole = found.separators == found.lines * (width - 1)
+        return found.quotes > 0 and whole and width > 1 and height + self.header.skip < found.lines
+
+    def without_blank_lines(self, frame: pl.DataFrame, found: Marks) -> pl.DataFrame:
+        """Return what `parsed` read without blank lines, after checking that the others have all fields."""
+        header, last = self.header, self.header.named[-1]
+        short = last not in frame.columns or frame.get_column(last).null_count() > 0  # perhaps
+        if found.quotes:
+            suspect = short
+        else:
+            own = header.lines if header.skip else 0
+            suspect = found.separators != (frame.height + own) * (header.width - 1)
+            suspect = suspect or (short and not all_whole(self.text, header))
+        if suspect and frame.height:
+            return frame.filter(pl.Series(self.rows_not_blank(frame.height)))
+        return frame
+
+    def _read_with(self, wanted: Sequence[str], quotes: bool) -> list[str]:
+        # Without quotes the separators show whether the file is regular, so only the wanted columns are read.
+        # With quotes Polars must parse every field.
+        return [name for name in self.header.named if quotes or name in wanted]
+
+    def _fields(self, wanted: Sequence[str], quotes: bool, types: Dtypes, **how: Any) -> pl.DataFrame:
+        named = self.header.named
+        read = [place for place, name in enumerate(named) if quotes or name in wanted]
+        frame = pl.read_csv(
+            self.text.source,
+            has_header=False,
+            skip_lines=self.header.skip,
+            columns=None if quotes else read,
+            separator=self.header.separator,
+            quote_char='"' if quotes else None,
+            schema_overrides={f"column_{named.index(name) + _FIRST}": of for name, of in types.items()},
+            glob=False,
+            **how,
+        )
+        if frame.width > len(read):
+            return frame
+        names = [named[place] for place in read][: frame.width]  # fewer if all rows are short
+        return frame.rename(dict(zip(frame.columns, names, strict=True)))
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
         """Yield the line number and the fields of each row below the header, blank lines included."""
@@ -128,7 +209,7 @@ class _File:
             reader = csv.reader(lines, delimiter=self.header.separator)
             start = 1
             for fields in reader:
-                yield self.header.skip + start, fields
+                yield self.text.above + self.header.skip + start, fields
                 start = reader.line_num + 1
 
     def rows_not_blank(self, height: int) -> list[bool]:
@@ -142,10 +223,11 @@ class _File:
 
     def line_of(self, row: int) -> int:
         """Return the line number of a data row counted from 0."""
-        for place, (line, _) in enumerate(self.rows()):
+        lines = (line for line, fields in self.rows() if fields or self.header.width == 1)
+        for place, line in enumerate(lines):
             if place == row:
                 return line
-        return row + self.header.skip + 1
+        return self.text.above + row + self.header.skip + 1
 
     def damage(self, reason: str) -> DataError:
         """Find out what is wrong with a file that can't be parsed at all."""
@@ -168,15 +250,15 @@ class _File:
         column = self.header.named[place] if line > self.header.skip and place < self.header.width else None
         where = f", column '{column}'," if column is not None else ","
         return DataError(
-            f"tables are read as UTF-8: {self.path}, line {line:,}{where} has the invalid byte "
-            f"0x{data[error.start]:02x} at {error.start + 1}. Set [data] encoding (for example latin-1), "
-            "or save the file as UTF-8."
+            f"tables are read as UTF-8: {self.path}, line {line + self.text.above:,}{where} has the invalid "
+            f"byte 0x{data[error.start]:02x} at {error.start + 1}. Set [data] encoding (for example "
+            "latin-1), or save the file as UTF-8."
         )
 
 
-def _file(
+def _delimited_text(
     path: Path, suffix: str, names: Sequence[str] | None, encoding: str, *, head: bool = False
-) -> _File:
+) -> DelimitedText:
     text = raw_text(path, encoding, head=head)
     header = find_header(text, SEPARATORS[suffix], names)
     if header is None:  # lines end in CR alone
@@ -185,85 +267,34 @@ def _file(
         text = replace(text, content=content.replace(b"\r", b"\n"))
         header = find_header(text, SEPARATORS[suffix], names)
         assert header is not None
-    return _File(text, header)
+    return DelimitedText(text, header)
 
 
 def _fields(
-    file: _File, wanted: Sequence[str], found: Marks, dtypes: Dtypes, ids: Sequence[str]
+    file: DelimitedText, wanted: Sequence[str], found: Marks, dtypes: Dtypes, ids: Sequence[str]
 ) -> pl.DataFrame:
-    """Read columns without blank lines, null where a field is empty; all quotes are in valid places.
-
-    Columns of numbers, and flags, have their dtype already if no field of the file looks like a code.
-    """
-    header = file.header
-    # Without quotes the separators show whether the file is regular, so only the wanted columns are read.
-    # With quotes Polars must parse every field.
-    read = [place for place, name in enumerate(header.named) if found.quotes or name in wanted]
-    names = [header.named[place] for place in read]
-
-    def fields(**types: Any) -> pl.DataFrame:
-        return pl.read_csv(
-            file.text.source,
-            has_header=False,
-            skip_lines=header.skip,
-            columns=None if found.quotes else read,
-            separator=header.separator,
-            quote_char='"' if found.quotes else None,
-            glob=False,
-            **types,
-        )
-
-    frame = None
-    if not found.coded:
-        strings = [
-            place for place in read if header.named[place] in dtypes or header.named[place] not in wanted
-        ]
-        overrides = {f"column_{place + _FIRST}": pl.String for place in strings}
-        with suppress(PolarsError):  # a row contradicts the first ones
-            frame = fields(infer_schema_length=_SAMPLE, schema_overrides=overrides)
-            of = dict(zip(names, frame, strict=False))  # fewer if all rows are short
-            if (
-                pl.Int128 in frame.dtypes
-                or any(of[name].dtype.is_float() for name in ids if name in of)
-                or not all(of[name].is_finite().all() for name in of if of[name].dtype.is_float())
-            ):
-                frame = None  # long numbers, ids like 1e5 and words like nan are kept as written
-    try:
-        frame = fields(infer_schema=False) if frame is None else frame
-    except NoDataError:
-        raise _no_rows(file.path) from None
-    except PolarsError as error:
-        raise file.damage(str(error)) from None
-    if frame.width != len(read):
-        raise file.damage("its rows are longer than its header")
-    frame = frame.rename(dict(zip(frame.columns, names, strict=True)))
-    last = header.named[-1]
-    short = last not in frame.columns or frame.get_column(last).null_count() > 0  # perhaps
-    if found.quotes:
-        suspect = short
-        whole = found.separators == found.lines * (header.width - 1)
-        if whole and header.width > 1 and frame.height + header.skip < found.lines:
-            read_odd_quotes(file.text, header, ())  # a field over two lines, or two lone quotes?
-    else:
-        suspect = found.separators != (frame.height + header.lines) * (header.width - 1)
-        suspect = suspect or (short and not all_whole(file.text, header))
-    if suspect and frame.height:
-        frame = frame.filter(pl.Series(file.rows_not_blank(frame.height)))
-    return frame.select(wanted)
+    """Read columns without blank lines, null where a field is empty; all quotes are in valid places."""
+    frame = file.parsed(wanted, found, dtypes, ids)
+    if file.perhaps_lone_quotes(found, frame.height):
+        read_odd_quotes(file.text, file.header, ())
+    return file.without_blank_lines(frame, found).select(wanted)
 
 
-def _typed(file: _File, cells: pl.Series, dtypes: Dtypes, *, is_id: bool) -> pl.Series:
+def _typed(file: DelimitedText, cells: pl.Series, dtypes: Dtypes, *, is_id: bool) -> pl.Series:
     """Return a column of strings in its dtype, or in that of its values."""
     padded_name = cells.name in file.header.padded
     if cells.name not in dtypes:
         return by_values(cells, padded_name, ids=is_id)
     if dtypes[cells.name] == pl.String:
         return unpadded(cells, padded_name, typed=True)
-    return _converted(file, cells, dtypes[cells.name])
+    return convert_cells(file, cells, dtypes[cells.name])
 
 
-def _converted(file: _File, cells: pl.Series, dtype: pl.DataType | type[pl.DataType]) -> pl.Series:
-    """Return a column of strings in its dtype, or name the value that can't be converted."""
+def convert_cells(
+    file: DelimitedText, cells: pl.Series, dtype: pl.DataType | type[pl.DataType], start: int = 0
+) -> pl.Series:
+    """Return a column of strings, from data row ``start`` on, in a dtype; or name the value that can't be
+    converted."""
     name, values = cells.name, without_spaces(cells)
     try:
         found = converted(values, dtype)
@@ -275,7 +306,7 @@ def _converted(file: _File, cells: pl.Series, dtype: pl.DataType | type[pl.DataT
     if wrong.any():
         row = wrong.arg_max() or 0
         raise DataError(
-            f"column '{name}' must be {dtype}: {file.path}, line {file.line_of(row):,}, has "
+            f"column '{name}' must be {dtype}: {file.path}, line {file.line_of(row + start):,}, has "
             f"{shown(cells[row])}. Correct the value, or choose another type for the column."
         )
     return found

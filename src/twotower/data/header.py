@@ -59,6 +59,11 @@ class Header:
         """Number of fields of a row."""
         return len(self.named)
 
+    @property
+    def names(self) -> list[str]:
+        """Names of the columns, without a last one that has none."""
+        return list(self.named[:-1] if self.unnamed_last else self.named)
+
     def ragged(self, path: Path, line: int, fields: Sequence[str]) -> DataError:
         """Return the error for a line with too few or too many fields."""
         few = len(fields) < self.width

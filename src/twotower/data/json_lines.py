@@ -41,7 +41,7 @@ def read_json_lines(text: RawText, columns: Sequence[str] | None) -> pl.DataFram
     try:
         found = frame.select(wanted).collect()
     except (PolarsError, OverflowError) as error:
-        raise _fault(text, str(error)) from None
+        raise json_fault(text, str(error)) from None
     if not found.height:
         raise EmptyTable(f"a table needs at least one row, and {text.path} has none. Check the file.")
     return found.with_columns(pl.col(pl.Int128).cast(pl.String))
@@ -53,18 +53,12 @@ def json_names(text: RawText) -> list[str]:
 
 
 def _scanned(text: RawText) -> pl.LazyFrame:
+    start = json_start(text)
     with text.open() as stream:
-        start = stream.read(4096).removeprefix(b"\xef\xbb\xbf")
-        stream.seek(0)
-        if not start.strip():
-            raise EmptyTable(
-                f"a table needs at least one row, and {text.path} is empty. Check the file, or fetch it "
-                "again."
-            )
         marked = text.content is None and not start.startswith(b"{")
         content = stream.read().removeprefix(b"\xef\xbb\xbf") if marked else None
         stream.seek(0)
-        _check_keys(stream, str(text.path), one_array=start.lstrip().startswith(b"["))
+        check_keys(stream, str(text.path), one_array=start.lstrip().startswith(b"["))
     source = text.source if content is None else content
     try:
         if start.lstrip().startswith(b"["):
@@ -72,12 +66,27 @@ def _scanned(text: RawText) -> pl.LazyFrame:
         frame = pl.scan_ndjson(source, infer_schema_length=None)
         frame.collect_schema()
     except (PolarsError, OverflowError) as error:
-        raise _fault(text, str(error)) from None
+        raise json_fault(text, str(error)) from None
     else:
         return frame
 
 
-def _check_keys(stream: IO[bytes], path: str, *, one_array: bool) -> None:
+def json_start(text: RawText) -> bytes:
+    """Return the beginning of a text.
+
+    Raises:
+        EmptyTable: the file is empty.
+    """
+    with text.open() as stream:
+        start = stream.read(4096).removeprefix(b"\xef\xbb\xbf")
+    if not start.strip():
+        raise EmptyTable(
+            f"a table needs at least one row, and {text.path} is empty. Check the file, or fetch it again."
+        )
+    return start
+
+
+def check_keys(stream: IO[bytes], path: str, *, one_array: bool) -> None:
     """Raise `DataError` if a record has a key twice, of which readers would silently use the last.
 
     Only the start of a file is checked: files with such records usually have them everywhere.
@@ -111,8 +120,8 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _fault(text: RawText, reason: str) -> DataError:
-    """Find the invalid line."""
+def json_fault(text: RawText, reason: str) -> DataError:
+    """Return the error for a text that can't be read: what is wrong with the first invalid line."""
     path = text.path
     kinds: dict[str, tuple[str, int]] = {}
     with text.open() as stream:

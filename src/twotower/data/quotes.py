@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -169,9 +170,24 @@ def read_odd_quotes(text: RawText, header: Header, wanted: Sequence[str]) -> pl.
     fault: DataError | None = None
     for dialect in _dialects(text, header):
         try:
-            return _read(text, header, wanted, dialect)
+            return pl.concat(_frames(text, header, wanted, dialect))
         except DataError as error:
             fault = fault or error
+    assert fault is not None
+    raise fault
+
+
+def odd_blocks(text: RawText, header: Header, wanted: Sequence[str], rows: int) -> Iterator[pl.DataFrame]:
+    """Yield what `read_odd_quotes` returns, at most ``rows`` rows at a time; the text is checked first."""
+    fault: DataError | None = None
+    for dialect in _dialects(text, header):
+        try:
+            deque(_frames(text, header, (), dialect, rows), maxlen=0)
+        except DataError as error:
+            fault = fault or error
+        else:
+            yield from _frames(text, header, wanted, dialect, rows)
+            return
     assert fault is not None
     raise fault
 
@@ -195,10 +211,23 @@ def _dialects(text: RawText, header: Header) -> Iterator[Mapping[str, Any]]:
         yield {"skipinitialspace": spaced, "escapechar": "\\", "doublequote": False}
 
 
-def _read(text: RawText, header: Header, wanted: Sequence[str], dialect: Mapping[str, Any]) -> pl.DataFrame:
+def _frames(
+    text: RawText,
+    header: Header,
+    wanted: Sequence[str],
+    dialect: Mapping[str, Any],
+    rows: int | None = None,
+) -> Iterator[pl.DataFrame]:
+    """Yield all rows at once, or ``rows`` at a time and the rest."""
     places = [header.named.index(name) for name in wanted]
     cells: list[list[str | None]] = [[] for _ in places]
-    line, doubtful, alone = header.skip + 1, None, True
+
+    def frame() -> pl.DataFrame:
+        columns = zip(wanted, cells, strict=True)
+        return pl.DataFrame([pl.Series(name, column, dtype=pl.String) for name, column in columns])
+
+    above = text.above + header.skip
+    line, doubtful, alone = above + 1, None, True
     try:
         with long_fields(), text.open() as stream:
             lines = _Lines(io.TextIOWrapper(stream, "utf-8-sig", newline="\n"), header)
@@ -209,9 +238,12 @@ def _read(text: RawText, header: Header, wanted: Sequence[str], dialect: Mapping
                 if fields:
                     for column, place in zip(cells, places, strict=True):
                         column.append(fields[place] or None)
-                if header.skip + reader.line_num > line and doubtful is None:
+                if above + reader.line_num > line and doubtful is None:
                     doubtful = line
-                line = header.skip + reader.line_num + 1
+                line = above + reader.line_num + 1
+                if cells and len(cells[0]) == rows:
+                    yield frame()
+                    cells = [[] for _ in places]
             alone = lines.all_whole
     except csv.Error as error:
         raise DataError(
@@ -225,9 +257,8 @@ def _read(text: RawText, header: Header, wanted: Sequence[str], dialect: Mapping
         ) from None
     if doubtful is not None and alone and header.width > 1:
         raise _doubtful(text.path, doubtful)
-    return pl.DataFrame(
-        [pl.Series(name, column, dtype=pl.String) for name, column in zip(wanted, cells, strict=True)]
-    )
+    if rows is None or (cells and cells[0]):
+        yield frame()
 
 
 class _Lines:

@@ -87,9 +87,9 @@ def read_file(file: TableFile, columns: list[str] | None, how: Reading) -> pl.Da
 
 def _read(path: Path, suffix: str, columns: list[str] | None, how: Reading) -> pl.DataFrame:
     if suffix in PARQUET:
-        return cast_columns(_read_parquet(path, columns), how.dtypes, str(path))
+        return _cast(_read_parquet(path, columns), how.dtypes, str(path))
     if suffix in JSON:
-        return cast_columns(read_json_lines(raw_text(path, how.encoding), columns), how.dtypes, str(path))
+        return _cast(read_json_lines(raw_text(path, how.encoding), columns), how.dtypes, str(path))
     if suffix in RECBOLE:
         return read_recbole(path, columns, how.dtypes, how.encoding)
     return read_delimited(
@@ -139,10 +139,9 @@ def _check_column(path: Path, name: str) -> None:
             ) from None
 
 
-def cast_columns(frame: pl.DataFrame, dtypes: Dtypes, source: str, first: int = 0) -> pl.DataFrame:
-    """Return a frame, whose rows begin at data row ``first`` of its file, with columns in some dtypes."""
+def _cast(frame: pl.DataFrame, dtypes: Dtypes, source: str) -> pl.DataFrame:
     return frame.with_columns(
-        as_type(frame.get_column(name), dtype, Where(source, name, start=first))
+        as_type(frame.get_column(name), dtype, Where(source, name))
         for name, dtype in dtypes.items()
         if name in frame.columns and frame.schema[name] != dtype
     )

@@ -7,7 +7,7 @@ https://recbole.io/docs/user_guide/data/atomic_files.html
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +21,8 @@ from twotower.errors import DataError, nearest
 
 SUFFIXES: Final = (".inter", ".user", ".item")
 _TYPES: Final = ("token", "token_seq", "float", "float_seq")
-_AS = ".tsv"
+AS: Final = ".tsv"
+"""The suffix of the delimited files that these are but for the header."""
 
 
 def recbole_types(path: Path, encoding: str = UTF8) -> dict[str, str]:
@@ -30,8 +31,13 @@ def recbole_types(path: Path, encoding: str = UTF8) -> dict[str, str]:
     Raises:
         DataError: a column of the header has no type, or an unknown one.
     """
+    return field_types(header_names(path, AS, None, encoding), path)
+
+
+def field_types(fields: Sequence[str], path: Path) -> dict[str, str]:
+    """Return the type of each column from the fields of the header; errors as in `recbole_types`."""
     types = {}
-    for field in header_names(path, _AS, None, encoding):
+    for field in fields:
         name, _, kind = field.rpartition(":")
         if not name or kind not in _TYPES:
             raise DataError(
@@ -41,6 +47,19 @@ def recbole_types(path: Path, encoding: str = UTF8) -> dict[str, str]:
             )
         types[name] = kind
     return types
+
+
+def typed_fields(types: Mapping[str, str], dtypes: Dtypes) -> dict[str, pl.DataType | type[pl.DataType]]:
+    """Return the dtypes in which the fields of the header are read: those asked for, else by their types."""
+    found: dict[str, pl.DataType | type[pl.DataType]] = {}
+    for name, kind in types.items():
+        if name in dtypes:
+            found[f"{name}:{kind}"] = dtypes[name]
+        elif kind.endswith("_seq"):
+            found[f"{name}:{kind}"] = pl.String
+        elif kind == "float":
+            found[f"{name}:{kind}"] = pl.Float64
+    return found
 
 
 def read_recbole(
@@ -54,25 +73,29 @@ def read_recbole(
     wanted = list(types if columns is None else columns)
     require_columns(list(types), wanted, str(path))
     fields = {name: f"{name}:{types[name]}" for name in wanted}
-    given = {fields[name]: dtype for name, dtype in dtypes.items() if name in fields}
-    for name, kind in types.items():
-        if name in fields and fields[name] not in given:
-            if kind.endswith("_seq"):
-                given[fields[name]] = pl.String
-            elif kind == "float":
-                given[fields[name]] = pl.Float64
-    frame = read_delimited(path, _AS, list(fields.values()), given, encoding=encoding)
+    given = typed_fields({name: types[name] for name in wanted}, dtypes)
+    frame = read_delimited(path, AS, list(fields.values()), given, encoding=encoding)
     frame = frame.rename({field: name for name, field in fields.items()})
     lists = [name for name in wanted if types[name].endswith("_seq") and name not in dtypes]
-    return frame.with_columns(_sequence(frame.get_column(name), types[name], path) for name in lists)
+    return sequences(frame, lists, types, path)
 
 
-def _sequence(cells: pl.Series, kind: str, path: Path) -> pl.Series:
+def sequences(
+    frame: pl.DataFrame, columns: Sequence[str], types: Mapping[str, str], path: Path, start: int = 0
+) -> pl.DataFrame:
+    """Return a frame, whose rows begin at data row ``start`` of its file, with some columns as lists."""
+    return frame.with_columns(
+        _sequence(frame.get_column(name), types[name], Where(str(path), name, start=start))
+        for name in columns
+    )
+
+
+def _sequence(cells: pl.Series, kind: str, where: Where) -> pl.Series:
     parts = cells.str.strip_chars().str.split(" ").list.eval(pl.element().filter(pl.element() != ""))
     if kind == "token_seq":
         return parts
     numbers = parts.list.eval(pl.element().cast(pl.Float64, strict=False))
     wrong = (numbers.list.eval(pl.element().is_null()).list.any()).fill_null(False)
     rule = "a float_seq must be numbers separated by spaces"
-    Where(str(path), cells.name).refuse(wrong, cells, rule, "Correct the value")
+    where.refuse(wrong, cells, rule, "Correct the value")
     return numbers

@@ -45,10 +45,7 @@ def read_parts(
         except EmptyTable:
             continue
     if not frames:
-        raise EmptyTable(
-            f"a table needs at least one row, and none of the {count_of(len(files), 'file')} of {source} "
-            "has any."
-        )
+        raise no_file_has_rows(source, files)
     text = kept[0].suffix not in (*PARQUET, *JSON)
     differing = [name for name in wanted if _differ([frame.get_column(name) for frame in frames])]
     again = [name for name in differing if name not in how.dtypes]
@@ -60,17 +57,33 @@ def read_parts(
         ]
     elif differing:
         raise clash(differing[0], kept, frames)
+    whole = concatenated(source, frames)
+    if text:
+        columns_again = (whole.get_column(name) for name in again)
+        whole = whole.with_columns(by_values(cells, ids=cells.name in how.ids) for cells in columns_again)
+    return with_partition_types(whole, kept, how)
+
+
+def no_file_has_rows(source: str, files: Sequence[TableFile]) -> EmptyTable:
+    """Return the error for a table without rows."""
+    return EmptyTable(
+        f"a table needs at least one row, and none of the {count_of(len(files), 'file')} of {source} has any."
+    )
+
+
+def concatenated(source: str, frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Return the rows of all files of a table, numbers in a type that fits all.
+
+    Raises:
+        DataError: the types are incompatible.
+    """
     try:
-        whole = pl.concat([_plain(frame) for frame in frames], how="vertical_relaxed")
+        return pl.concat([_plain(frame) for frame in frames], how="vertical_relaxed")
     except PolarsError as error:
         reason = str(error).splitlines()[0]
         raise DataError(
             f"the types in the files of {source} are incompatible ({reason}). Write them with one type."
         ) from None
-    if text:
-        columns_again = (whole.get_column(name) for name in again)
-        whole = whole.with_columns(by_values(cells, ids=cells.name in how.ids) for cells in columns_again)
-    return with_partition_types(whole, kept, how)
 
 
 def with_partition_types(frame: pl.DataFrame, files: Sequence[TableFile], how: Reading) -> pl.DataFrame:

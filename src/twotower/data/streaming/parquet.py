@@ -2,42 +2,92 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import polars as pl
 
-from twotower.data.reading import damaged, parquet_schema
-from twotower.data.table_files import TableFile
+from twotower.data.checks import require_columns
+from twotower.data.reading import Reading, damaged, parquet_schema
+from twotower.data.streaming.asked import Casts
+from twotower.data.streaming.cell_facts import Typing
+from twotower.data.table_parts import has_long
 
 
-def parquet_rows(file: TableFile) -> int:
-    """Return the number of rows that the footer of a file states."""
-    return int(_opened(file).metadata.num_rows)
+class ParquetBlocks:
+    """A Parquet file whose columns are read block by block, as `pl.read_parquet` reads them at once.
 
-
-def parquet_blocks(file: TableFile, columns: Sequence[str], rows: int) -> Iterator[pl.DataFrame]:
-    """Yield some columns of a file, at most ``rows`` rows at a time, in the dtypes of `pl.read_parquet`.
-
-    Raises:
-        DataError: the file is damaged.
+    Args:
+        path: the file.
+        how: dtypes as in `read_table`.
+        rows: the most rows of a block.
     """
-    import pyarrow as pa  # noqa: PLC0415 (a third of a second)
 
-    schema = parquet_schema(file.path)
-    try:
-        for batch in _opened(file).iter_batches(batch_size=rows, columns=list(columns)):
-            frame = pl.from_arrow(batch)
-            assert isinstance(frame, pl.DataFrame)
-            yield frame.select(columns).cast({name: schema[name] for name in columns})
-    except (pa.ArrowException, OSError) as error:
-        raise damaged(file.path, error) from None
+    def __init__(self, path: Any, how: Reading, rows: int) -> None:
+        self._path, self._how, self._rows = path, how, rows
+        self._schema = parquet_schema(path)
+
+    def scan(self, columns: Sequence[str] | None) -> int:
+        """Choose the columns to read, and return the number of rows, which the footer states."""
+        self.columns = list(self._schema if columns is None else columns)
+        require_columns(list(self._schema), self.columns, str(self._path))
+        return parquet_rows(self._path)
+
+    def typing(self, name: str) -> Typing:
+        """Return the dtype of a column if the table is this file alone."""
+        asked = self._how.dtypes.get(name)
+        return Typing(self._schema[name] if asked is None else pl.Series([], dtype=asked).dtype)
+
+    def has_long(self, name: str) -> bool:
+        """Return whether a column has whole numbers that floats may not represent exactly."""
+        return self._schema[name].is_integer() and any(has_long(values) for values in self._values(name))
+
+    def frames(self, typings: Mapping[str, Typing]) -> Iterator[pl.DataFrame]:
+        """Yield the columns in some dtypes.
+
+        Raises:
+            DataError: a value is not of a dtype that was asked for, or the file is damaged.
+        """
+        schema = {name: self._schema[name] for name in typings}
+        casts = Casts(str(self._path), schema, self._how, self._values)
+        start = 0
+        for frame in self._read(list(typings)):
+            yield casts.typed(frame, typings, start)
+            start += frame.height
+
+    def _values(self, name: str) -> Iterator[pl.Series]:
+        return (frame.get_column(name) for frame in self._read([name]))
+
+    def _read(self, columns: list[str]) -> Iterator[pl.DataFrame]:
+        import pyarrow as pa  # noqa: PLC0415 (a third of a second)
+
+        types = {name: self._schema[name] for name in columns}
+        kept: list[pl.DataFrame] = []  # row groups may be smaller than blocks
+        try:
+            for batch in _opened(self._path).iter_batches(batch_size=self._rows, columns=columns):
+                frame = pl.from_arrow(batch)
+                assert isinstance(frame, pl.DataFrame)
+                frame = frame.select(columns).cast(types)  # type: ignore[arg-type]
+                if kept and sum(one.height for one in kept) + frame.height > self._rows:
+                    yield pl.concat(kept)
+                    kept = []
+                kept.append(frame)
+        except pa.ArrowException as error:
+            raise damaged(self._path, error) from None
+        if kept:
+            yield pl.concat(kept)
 
 
-def _opened(file: TableFile):  # type: ignore[no-untyped-def]
+def parquet_rows(path: Any) -> int:
+    """Return the number of rows that the footer of a file states."""
+    return int(_opened(path).metadata.num_rows)
+
+
+def _opened(path: Any) -> Any:
     import pyarrow as pa  # noqa: PLC0415
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     try:
-        return pq.ParquetFile(file.path, buffer_size=1 << 20, pre_buffer=False)
+        return pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
     except pa.ArrowException as error:
-        raise damaged(file.path, error) from None
+        raise damaged(path, error) from None
