@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Final, Self
@@ -21,6 +21,12 @@ from numpy.typing import DTypeLike, NDArray
 CHUNK: Final = 1 << 22
 """Values that are read or written at once."""
 _NORESERVE: Final = 0x4000 if sys.platform == "linux" else 0  # Python names it from 3.13 on
+
+
+def spans(n: int, size: int = CHUNK) -> Iterator[slice]:
+    """Yield slices that cut n values into parts of at most ``size``."""
+    for first in range(0, n, size):
+        yield slice(first, min(first + size, n))
 
 
 class ColumnWriter:
@@ -49,9 +55,8 @@ class ColumnWriter:
 
     def append(self, values: NDArray[Any]) -> None:
         """Write the next values."""
-        for first in range(0, len(values), CHUNK):
-            part = np.ascontiguousarray(values[first : first + CHUNK], dtype=self.dtype)
-            self._file.write(part.data)
+        for part in spans(len(values)):
+            self._file.write(np.ascontiguousarray(values[part], dtype=self.dtype).data)
         self._done += len(values)
 
     def __enter__(self) -> Self:
@@ -77,16 +82,6 @@ def write_column(path: Path, values: NDArray[Any]) -> None:
     """Write a column that is in memory, or mapped from another file."""
     with ColumnWriter(path, values.dtype, len(values)) as column:
         column.append(values)
-
-
-def map_column(path: Path, values: NDArray[Any], change: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
-    """Write a column whose values are those of another one, changed part by part, in the type of the first
-    part."""
-    first = change(values[:CHUNK])
-    with ColumnWriter(path, first.dtype, len(values)) as column:
-        column.append(first)
-        for start in range(CHUNK, len(values), CHUNK):
-            column.append(change(values[start : start + CHUNK]))
 
 
 def mapped(path: Path) -> NDArray[Any]:

@@ -6,9 +6,9 @@ weights are finite and not negative, and every feature column has the dtype of i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -26,6 +26,8 @@ from twotower.errors import ConfigError, DataError, TrainPartError
 
 Frame = Any
 """A Polars or pandas data frame."""
+Side = Literal["user", "item"]
+"""Whose ids are asked for."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -126,7 +128,7 @@ class Dataset:
         """Return the columns of the interactions that have a role in the schema."""
         columns = self.schema.interaction_columns()
         duration = self.schema.duration
-        if duration is not None and duration in self.interactions.columns and duration not in columns:
+        if duration is not None and duration in self.columns and duration not in columns:
             columns.append(duration)
         return columns
 
@@ -134,6 +136,50 @@ class Dataset:
         """Return the seconds of each interaction, NaN where there is no time; the schema must name them."""
         assert self.schema.timestamp is not None
         return self.interactions.get_column(self.schema.timestamp).cast(pl.Float64).to_numpy()
+
+    def labels(self) -> NDArray[np.float64]:
+        """Return the label of each interaction, float64 (n,); the schema must name them."""
+        assert self.schema.label is not None
+        values: NDArray[np.float64] = (
+            self.interactions.get_column(self.schema.label).cast(pl.Float64).to_numpy()
+        )
+        return values
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of the interactions."""
+        return self.interactions.columns
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the interactions have labels."""
+        return self.schema.label is not None and self.schema.label in self.columns
+
+    # What follows is all that training and evaluation ask of interactions that may be on disk.
+
+    def ids(self, side: Side) -> pl.Series:
+        """Return the distinct users or items that have interactions, ascending."""
+        return self.interactions.get_column(self._column(side)).unique().sort()
+
+    def counts(self, side: Side) -> pl.DataFrame:
+        """Return the users or items that have interactions, ``id``, and the number of these, ``count``."""
+        return self.interactions.get_column(self._column(side)).alias("id").value_counts(name="count")
+
+    def pairs_of(self, users: pl.Series) -> pl.DataFrame:
+        """Return the columns ``user`` and ``item`` of interactions, at least those of some users."""
+        return self.interactions.select(user=self.schema.user, item=self.schema.item)
+
+    def blocks(self) -> Iterator[Dataset]:
+        """Yield all interactions as datasets in memory, the interactions of a user in one of them."""
+        yield self
+
+    def label_quantiles(self, shares: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return quantiles of the labels, float64 (n_shares,), as ``np.quantile`` does."""
+        found: NDArray[np.float64] = np.quantile(self.labels(), shares)
+        return found
+
+    def _column(self, side: Side) -> str:
+        return self.schema.user if side == "user" else self.schema.item
 
     def with_interactions(self, interactions: pl.DataFrame, *notes: str) -> Dataset:
         """Return the dataset with other interactions (a selection of its rows)."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from twotower.core.quantiles import quantiles
 from twotower.core.vocabulary import Vocabulary
 from twotower.data.dataset import Dataset
 from twotower.errors import DataError
@@ -42,3 +45,14 @@ def durations(data: Dataset) -> NDArray[np.float64] | None:
 
 def _numbers(column: pl.Series) -> NDArray[np.float64]:
     return column.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
+
+
+def duration_quantiles(data: Dataset, shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return quantiles of the durations that are known, float64 (n_shares,); nan if none is."""
+
+    def parts() -> Iterator[NDArray[np.float64]]:
+        for block in data.blocks():
+            found = durations(block)
+            yield np.empty(0) if found is None else found
+
+    return quantiles(parts, shares)

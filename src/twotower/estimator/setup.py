@@ -264,9 +264,7 @@ def carving_of(model: ModelConfig, train: Dataset) -> str:
 
 def labels_of(data: Dataset) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None, int]:
     """Return labels and durations (None if the data has none) and the number of interactions."""
-    column = data.schema.label
-    label = None if column is None else data.interactions.get_column(column).cast(pl.Float64).to_numpy()
-    return label, durations(data), len(data)
+    return None if data.schema.label is None else data.labels(), durations(data), len(data)
 
 
 def check_varied(train: Dataset) -> None:

@@ -49,16 +49,23 @@ class ByPopularity(Ranker):
             rule: selects the positives and grades the labels.
             least_grade: the grade of the lowest label; the highest has 1.
         """
-        schema = train.schema
-        pairs = train.interactions.select(user=schema.user, item=schema.item)
-        labelled = schema.label is not None and schema.label in train.interactions.columns
-        positive = pairs.filter(pl.Series(rule.positive(train))) if labelled or not rule.selects else pairs
-        yield cls("positives", positive.group_by("item").agg(pl.col("user").n_unique().alias("worth")))
+        labelled = train.labelled
+        counted: dict[str, list[pl.DataFrame]] = {"positives": []}
         if labelled and rule.order is not None:
-            label = train.interactions.get_column(schema.label or "").cast(pl.Float64).to_numpy()
-            grade = pl.Series(rule.graded(label, durations(train), least_grade))
-            highest = pairs.with_columns(grade=grade).group_by("user", "item").agg(pl.col("grade").max())
-            yield cls("grades", highest.group_by("item").agg(pl.col("grade").sum().alias("worth")))
+            counted["grades"] = []
+        for block in train.blocks():
+            pairs = block.interactions.select(user=block.schema.user, item=block.schema.item)
+            positive = (
+                pairs.filter(pl.Series(rule.positive(block))) if labelled or not rule.selects else pairs
+            )
+            users = positive.group_by("item").agg(pl.col("user").n_unique().alias("worth"))
+            counted["positives"].append(users)
+            if "grades" in counted:
+                grade = pl.Series(rule.graded(block.labels(), durations(block), least_grade))
+                highest = pairs.with_columns(grade=grade).group_by("user", "item").agg(pl.col("grade").max())
+                counted["grades"].append(highest.group_by("item").agg(pl.col("grade").sum().alias("worth")))
+        for name, parts in counted.items():
+            yield cls(name, parts[0] if len(parts) == 1 else _summed(parts))
 
     def rank(self, queries: RankRequest, k: int) -> NDArray[np.int32]:
         """Rank the catalogue in one order for all users; see `Ranker.rank`."""
@@ -68,6 +75,11 @@ class ByPopularity(Ranker):
         level = np.unique(worth, return_inverse=True)[1].astype(np.float32)
         ones = np.ones((len(queries.users), 1), dtype=np.float32)
         return exact_top_k(ones, level[:, None], k, seen=queries.barred).items
+
+
+def _summed(parts: list[pl.DataFrame]) -> pl.DataFrame:
+    """Return the sum of the ``worth`` of each item over tables of different users."""
+    return pl.concat(parts).group_by("item").agg(pl.col("worth").sum())
 
 
 @dataclass(frozen=True, repr=False)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
+from typing import get_args
 
 import numpy as np
 import polars as pl
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from twotower.core.lists import Lists
 from twotower.core.vocabulary import Vocabulary
-from twotower.data.dataset import Dataset, Frame, to_polars
+from twotower.data.dataset import Dataset, Frame, Side, to_polars
 from twotower.errors import DataError, nearest
 from twotower.evaluation.own_metrics import MetricSet
 from twotower.evaluation.pair_keys import IntArray, among, complement, distinct_keys, keys_of
@@ -120,16 +121,17 @@ class RankingTask:
             DataError: no user has a relevant item; ids or columns that don't match the training set.
         """
         cuts = cut_offs(ks)
-        seen = _pairs(train)
-        rows = _pairs(test_positives, seen.schema).with_row_index("row")
+        ids: dict[Side, pl.Series] = {side: train.ids(side) for side in get_args(Side)}
+        types = {str(side): of.dtype for side, of in ids.items()}
+        rows = _pairs(test_positives, types).with_row_index("row")
         allowed = None
         if isinstance(candidates, pl.Series):
             only = candidates.alias("item").to_frame()
-            items = _typed(only, seen.schema, "candidates").get_column("item").unique().sort()
+            items = _typed(only, types, "candidates").get_column("item").unique().sort()
         else:
             if candidates is not None:
-                allowed = _candidate_pairs(candidates, test_positives, seen.schema)
-            items = _catalogue(allowed, rows, seen, (test_positives, train))
+                allowed = _candidate_pairs(candidates, test_positives, types)
+            items = _catalogue(allowed, rows, ids["item"], (test_positives, train))
         users, catalogue = Vocabulary.distinct(rows.get_column("user")), Vocabulary(items)
         held = rows.unique(["user", "item"], keep="first")
         keys = keys_of(held, users, catalogue)
@@ -139,7 +141,9 @@ class RankingTask:
         if allowed is not None:
             allowed_keys = distinct_keys(allowed, users, catalogue)
             candidate &= among(keys, allowed_keys)
-        known = distinct_keys(seen, users, catalogue) if barred_seen else np.empty(0, dtype=np.int64)
+        known = np.empty(0, dtype=np.int64)
+        if barred_seen:
+            known = distinct_keys(train.pairs_of(users.ids), users, catalogue)
         relevant = candidate & ~among(keys, known)
         left_out = {
             "repeated": rows.height - held.height,
@@ -156,7 +160,7 @@ class RankingTask:
             lengths = np.bincount(user, minlength=len(users))
             return Lists.from_lengths(lengths, item.astype(np.int32)).of(asked)
 
-        counted = seen.get_column("item").value_counts(name="rows").cast({"rows": pl.Int64})
+        counted = train.counts("item")
         return cls(
             ks=cuts,
             users=users.ids.gather(asked),
@@ -165,10 +169,8 @@ class RankingTask:
             positives=test_positives.with_interactions(test_positives.interactions[row[relevant]]),
             seen=lists(known),
             allowed=None if allowed_keys is None else lists(allowed_keys[~among(allowed_keys, known)]),
-            train_rows=Vocabulary(counted["item"]).take(
-                counted["rows"].to_numpy().astype(np.int64), items, 0
-            ),
-            n_train=seen.height,
+            train_rows=Vocabulary(counted["id"]).take(counted["count"].to_numpy().astype(np.int64), items, 0),
+            n_train=len(train),
             left_out=left_out,
         )
 
@@ -293,15 +295,14 @@ def _typed(pairs: pl.DataFrame, types: Mapping[str, pl.DataType], source: str) -
 
 
 def _catalogue(
-    allowed: pl.DataFrame | None, rows: pl.DataFrame, seen: pl.DataFrame, parts: Sequence[Dataset]
+    allowed: pl.DataFrame | None, rows: pl.DataFrame, seen: pl.Series, parts: Sequence[Dataset]
 ) -> pl.Series:
     if allowed is not None:
         return allowed.get_column("item").unique().sort()
-    ids = [rows.get_column("item"), seen.get_column("item")]
+    ids = [rows.get_column("item"), seen]
     # An id of the table that is none of train's type can't be in train; Dataset.of makes them one type.
     ids += [
-        part.items.get_column(part.schema.item).cast(seen.schema["item"], strict=False).drop_nulls()
-        for part in parts
+        part.items.get_column(part.schema.item).cast(seen.dtype, strict=False).drop_nulls() for part in parts
     ]
     return pl.concat([of.alias("item").unique() for of in ids]).unique().sort()
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from twotower.core.vocabulary import Vocabulary
-from twotower.data.dataset import Dataset
-from twotower.data.durations import durations
+from twotower.data.dataset import Dataset, Side
+from twotower.data.durations import duration_quantiles, durations
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -50,7 +51,7 @@ def slices_of(test: Dataset, train: Dataset) -> Slices:
     """
     schema = train.schema
     with ThreadPoolExecutor(3) as pool:
-        counting = [pool.submit(_Counts.of, train, column) for column in (schema.user, schema.item)]
+        counting = [pool.submit(_Counts.of, train, side) for side in get_args(Side)]
         duration = pool.submit(_duration, test, train)
         of_users, of_items = (job.result() for job in counting)
     users, items = of_users.of_rows(test), of_items.of_rows(test)
@@ -79,8 +80,9 @@ class _Counts:
     count: IntArray
 
     @classmethod
-    def of(cls, train: Dataset, column: str) -> _Counts:
-        counted = train.interactions.get_column(column).alias("id").value_counts(name="count")
+    def of(cls, train: Dataset, side: Side) -> _Counts:
+        counted, schema = train.counts(side), train.schema
+        column = schema.user if side == "user" else schema.item
         return cls(column, Vocabulary(counted["id"]), counted["count"].to_numpy().astype(np.int64))
 
     def of_rows(self, test: Dataset) -> IntArray:
@@ -113,10 +115,12 @@ def _activity(counts: IntArray, users: pl.Series) -> dict[str, Slice]:
 
 
 def _duration(test: Dataset, train: Dataset) -> dict[str, Slice]:
-    of_train, of_test = durations(train), durations(test)
-    if of_train is None or of_test is None or np.isnan(of_train).all():
+    of_test = durations(test)
+    if of_test is None:
         return {}
-    edges = np.nanquantile(of_train, [0.25, 0.5, 0.75])
+    edges = duration_quantiles(train, np.array([0.25, 0.5, 0.75]))
+    if np.isnan(edges).any():
+        return {}
     row_band = np.where(
         np.isnan(of_test), 4, np.searchsorted(edges, of_test)
     )  # (n,); an edge is in the lower

@@ -185,7 +185,7 @@ def are_cold(positives: Dataset, train: Dataset) -> bool:
     then ranked among each other.
     """
     items = positives.interactions.get_column(positives.schema.item).unique()
-    known = train.interactions.get_column(train.schema.item).unique().cast(items.dtype, strict=False)
+    known = train.ids("item").cast(items.dtype, strict=False)
     return not items.is_in(known.implode()).any()
 
 

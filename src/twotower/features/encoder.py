@@ -59,10 +59,9 @@ class SideEncoder(ShortRepr):
 
     @classmethod
     def fit(
-        cls, table: pl.DataFrame, events: pl.DataFrame, column: str, kinds: Mapping[str, FeatureKind]
+        cls, table: pl.DataFrame, warm_ids: pl.Series, column: str, kinds: Mapping[str, FeatureKind]
     ) -> SideEncoder:
-        """Fit on the rows of ``table`` whose id occurs in the training ``events``."""
-        warm_ids = events.get_column(column).unique().sort()
+        """Fit on the rows of ``table`` whose id is a warm one."""
         rows = table.filter(pl.col(column).is_in(warm_ids.implode()))
         return cls(column, warm_ids, {name: kind.fit(rows.get_column(name)) for name, kind in kinds.items()})
 
@@ -146,8 +145,8 @@ class Encoder(ShortRepr):
         schema = train.schema
         return cls(
             schema,
-            SideEncoder.fit(train.users, train.interactions, schema.user, schema.users),
-            SideEncoder.fit(train.items, train.interactions, schema.item, schema.items),
+            SideEncoder.fit(train.users, train.ids("user"), schema.user, schema.users),
+            SideEncoder.fit(train.items, train.ids("item"), schema.item, schema.items),
             ContextEncoder(
                 {name: kind.fit(train.interactions.get_column(name)) for name, kind in schema.context.items()}
             ),

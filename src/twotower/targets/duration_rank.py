@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -66,9 +67,14 @@ class DurationRank(ShortRepr, LabelTransform):
         return cls(edges, np.stack([*rows, everyone]))
 
     @classmethod
-    def of_all(cls, label: F64, points: int = 201) -> DurationRank:
-        """Fit one set of label quantiles for all rows, regardless of duration."""
-        everyone = np.quantile(label, np.linspace(0.0, 1.0, points))
+    def of_all(cls, quantiles: Callable[[F64], F64], points: int = 201) -> DurationRank:
+        """Fit one set of label quantiles for all rows, regardless of duration.
+
+        Args:
+            quantiles: returns the quantiles of all labels at some ranks.
+            points: number of ranks.
+        """
+        everyone = quantiles(np.linspace(0.0, 1.0, points))
         return cls(np.empty(0), np.stack([everyone, everyone]))
 
     def _bucket(self, duration: F64 | None) -> NDArray[np.int64]:

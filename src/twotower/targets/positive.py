@@ -51,17 +51,17 @@ class PositiveRule(ShortRepr):
                 f"positive.{rule} needs labels and the schema has none; set schema.label, or remove the rule "
                 "so that every interaction is a positive"
             )
-        label = _labels(train)
         if config.duration_rank is not None:
             duration = durations(train)
             if duration is None:
                 raise ConfigError(
                     "positive.duration_rank needs the items' duration; set schema.duration to its column"
                 )
-            return cls(rank=config.duration_rank, order=DurationRank.fit(label, duration))
-        order = DurationRank.of_all(label)
+            return cls(rank=config.duration_rank, order=DurationRank.fit(_labels(train), duration))
+        _check_labelled(train)
+        order = DurationRank.of_all(train.label_quantiles)
         if config.quantile is not None:
-            return cls(threshold=float(np.quantile(label, config.quantile)), order=order)
+            return cls(threshold=float(train.label_quantiles(np.array([config.quantile]))[0]), order=order)
         return cls(threshold=config.threshold, order=order)
 
     @property
@@ -78,6 +78,10 @@ class PositiveRule(ShortRepr):
         if not self.selects:
             return np.ones(len(data), dtype=np.bool_)
         return self.are_positive(_labels(data), durations(data))
+
+    def some_positive(self, data: Dataset) -> bool:
+        """Return whether there is a positive; see `positive`."""
+        return any(bool(self.positive(block).any()) for block in data.blocks())
 
     def are_positive(self, label: F64, duration: F64 | None) -> NDArray[np.bool_]:
         """Return which labels (n,) are positive, given the items' durations (n,), as bool (n,)."""
@@ -137,21 +141,23 @@ class PositiveRule(ShortRepr):
             if self.threshold is not None
             else f"a rank of at least {self.rank:g} among labels of similar duration"
         )
-        label = _labels(data)
-        low, middle, high, top = np.quantile(label, [0.0, 0.5, 0.9, 1.0])
+        low, middle, high, top = data.label_quantiles(np.array([0.0, 0.5, 0.9, 1.0]))
         return (
             f"there must be at least one positive ({rule}); got none in "
-            f"{count_of(len(label), 'interaction')}. Labels range from {low:g} to {top:g}, with median "
+            f"{count_of(len(data), 'interaction')}. Labels range from {low:g} to {top:g}, with median "
             f"{middle:g} and 90% quantile {high:g}. Lower the threshold in [positive]"
         )
 
 
 def _labels(data: Dataset) -> F64:
-    label = data.schema.label
-    if label is None or label not in data.interactions.columns:
+    _check_labelled(data)
+    return data.labels()
+
+
+def _check_labelled(data: Dataset) -> None:
+    if not data.labelled:
+        columns = ", ".join(data.columns)
         raise DataError(
-            f"positives are defined by the label column {label!r}, which these interactions lack; their "
-            f"columns are {', '.join(data.interactions.columns)}"
+            f"positives are defined by the label column {data.schema.label!r}, which these interactions lack; "
+            f"their columns are {columns}"
         )
-    values: F64 = data.interactions.get_column(label).cast(pl.Float64).to_numpy()
-    return values

@@ -36,9 +36,9 @@ class EncodedTable:
     def of(cls, encoder: SideEncoder, train: Dataset, device: torch.device) -> EncodedTable:
         """Encode the table of users or of items, whichever the encoder is for."""
         column = encoder.column
-        given = train.users if column == train.schema.user else train.items
-        events = train.interactions.get_column(column)
-        lacking = events.filter(~events.is_in(given.get_column(column).implode())).unique().sort()
+        user = column == train.schema.user
+        given, events = train.users if user else train.items, train.ids("user" if user else "item")
+        lacking = events.filter(~events.is_in(given.get_column(column).implode()))
         table = given
         if len(lacking):
             table = pl.concat([given, lacking.cast(given.schema[column]).to_frame()], how="diagonal")

@@ -52,7 +52,7 @@ def check_positives(config: Config, parts: Parts) -> PositiveRule:
         return rule
     for name, part in (("training", parts.train), ("validation", parts.validation), ("test", parts.test)):
         try:
-            if not rule.positive(part).any():
+            if not rule.some_positive(part):
                 rule.select(part)
         except DataError as error:
             raise DataError(f"{name} set: {error}") from None

@@ -4,7 +4,8 @@
 `StoredTrain` is a training set that has one.
 """
 
-from twotower.data.store.events import EventBlock, StoredEvents
+from twotower.data.grouped import EventBlock
+from twotower.data.store.events import StoredEvents
 from twotower.data.store.train import StoredTrain
 from twotower.data.store.writing import StoreWriter, fitting
 

@@ -3,51 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from twotower.config.schema import Schema
 from twotower.core.columns import digest, mapped
 from twotower.core.wording import count_of
 from twotower.data.dataset import TrainPart
-from twotower.data.store.layout import LAYOUT, SIGN, columns_of
+from twotower.data.grouped import GroupedEvents
+from twotower.data.store.layout import LAYOUT, SIGN
 from twotower.data.store.transposing import transposed
 from twotower.data.store.writing import write_events
 from twotower.errors import DataError
 
-BLOCK: Final = 1 << 20
-"""Interactions of a block, unless one user has more."""
-
-
-@dataclass(frozen=True)
-class EventBlock:
-    """Whole users that follow one another, with their interactions.
-
-    Attributes:
-        first, last: their rows: from ``first`` up to ``last``.
-        rows: where their m interactions are in the columns of the store.
-        user: int32 (m,), the user row of each.
-        item: int32 (m,), the item row of each.
-        columns: role -> (m,).
-    """
-
-    first: int
-    last: int
-    rows: slice
-    user: NDArray[np.int32]
-    item: NDArray[np.int32]
-    columns: Mapping[str, NDArray[Any]]
-
 
 @dataclass(frozen=True, eq=False, repr=False)
-class StoredEvents:
+class StoredEvents(GroupedEvents):
     """Interactions on disk, grouped by user; within a user by time (unknown times last), and interactions of
     one time in the order of the files.
 
@@ -55,21 +31,12 @@ class StoredEvents:
 
     Attributes:
         folder: with the files of the store.
-        users: distinct user ids of these interactions, ascending: row ``r`` is ``users[r]``.
-        items: the same of items.
-        indptr: int64 (n_users + 1,): user ``r`` has the interactions ``indptr[r]:indptr[r + 1]``.
-        item: int32 (n,), item row of each interaction.
-        columns: those of `layout.ROLES` that there are -> (n,), each in the smallest type with all values:
-            labels, weights and durations as float32, else float64; times as uint32 of whole seconds since
-            1970-01-01 UTC, else float64 with nan where unknown.
+        users, items: ids that have interactions, ascending.
+        columns: each in the smallest type with all values: labels, weights and durations as float32, else
+            float64; times as uint32 of whole seconds, else float64.
     """
 
     folder: Path
-    users: pl.Series
-    items: pl.Series
-    indptr: NDArray[np.int64]
-    item: NDArray[np.int32]
-    columns: Mapping[str, NDArray[Any]]
 
     @classmethod
     def of(cls, train: TrainPart, folder: Path) -> StoredEvents:
@@ -105,7 +72,7 @@ class StoredEvents:
             columns = {role: mapped(folder / f"{role}.npy") for role in manifest["columns"]}
             users, items = (pl.read_parquet(folder / f"{side}.parquet")["id"] for side in ("users", "items"))
             indptr, item = mapped(folder / "indptr.npy"), mapped(folder / "item.npy")
-            found = cls(folder, users, items, indptr, item, columns)
+            found = cls(users, items, indptr, item, columns, folder)
             known = {role: str(column.dtype) for role, column in columns.items()}
             if known != manifest["columns"] or found._sizes() != manifest["sizes"]:
                 raise _damaged(folder, "its columns are not those of its manifest")
@@ -114,9 +81,6 @@ class StoredEvents:
                 folder, str(error).splitlines()[0] if str(error) else type(error).__name__
             ) from None
         return found
-
-    def __len__(self) -> int:
-        return len(self.item)
 
     def __repr__(self) -> str:
         of = f"{count_of(len(self.users), 'user')} with {count_of(len(self.items), 'item')}"
@@ -129,57 +93,9 @@ class StoredEvents:
         return sizes
 
     @property
-    def label(self) -> NDArray[Any] | None:
-        """Label of each interaction, (n,) float32 or float64; None without labels."""
-        return self.columns.get("label")
-
-    @property
-    def time(self) -> NDArray[Any] | None:
-        """Seconds of each interaction, (n,) uint32 or float64; None without times."""
-        return self.columns.get("time")
-
-    @property
-    def weight(self) -> NDArray[Any] | None:
-        """Weight of each interaction, (n,) float32 or float64; None without weights."""
-        return self.columns.get("weight")
-
-    @property
     def nbytes(self) -> int:
         """Bytes of the columns on disk, without the transpose."""
         return self.indptr.nbytes + self.item.nbytes + sum(column.nbytes for column in self.columns.values())
-
-    def blocks(self, size: int = BLOCK) -> Iterator[EventBlock]:
-        """Yield all interactions in blocks of whole users.
-
-        Args:
-            size: interactions of a block; a user with more is a block.
-        """
-        first, n_users = 0, len(self.users)
-        while first < n_users:
-            last = int(np.searchsorted(self.indptr, self.indptr[first] + size, side="right")) - 1
-            last = min(max(last, first + 1), n_users)
-            rows = slice(int(self.indptr[first]), int(self.indptr[last]))
-            counts = np.diff(self.indptr[first : last + 1])
-            user = np.repeat(np.arange(first, last, dtype=np.int32), counts)
-            parts = {role: column[rows] for role, column in self.columns.items()}
-            yield EventBlock(first, last, rows, user, self.item[rows], parts)
-            first = last
-
-    def frames(self, schema: Schema, size: int = BLOCK) -> Iterator[pl.DataFrame]:
-        """Yield all interactions as frames with the ids and the columns of the schema, block by block."""
-        for block in self.blocks(size):
-            yield self.frame(schema, block)
-
-    def frame(self, schema: Schema, block: EventBlock) -> pl.DataFrame:
-        """Return a block as a frame with the ids and the columns of the schema, as a `Dataset` has them."""
-        columns = [
-            self.users.gather(block.user.astype(np.uint32)).alias(schema.user),
-            self.items.gather(block.item.astype(np.uint32)).alias(schema.item),
-        ]
-        for role, values in block.columns.items():
-            name = columns_of(schema)[role]
-            columns.append(pl.Series(name, values.astype(np.float64)).fill_nan(None))
-        return pl.DataFrame(columns)
 
     @cached_property
     def transpose(self) -> Transpose:

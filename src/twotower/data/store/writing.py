@@ -16,7 +16,8 @@ from twotower.core.atomic import replacing_folder
 from twotower.core.columns import ColumnWriter, digest, write_column
 from twotower.core.vocabulary import Vocabulary
 from twotower.data.dataset import TrainPart
-from twotower.data.store.layout import LAYOUT, ROLES, SIGN, columns_of
+from twotower.data.grouped import columns_of
+from twotower.data.store.layout import LAYOUT, ROLES, SIGN
 from twotower.errors import ConfigError
 
 
