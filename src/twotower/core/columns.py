@@ -18,15 +18,15 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import DTypeLike, NDArray
 
-CHUNK: Final = 1 << 22
+CHUNK = 1 << 22
 """Values that are read or written at once."""
 _NORESERVE: Final = 0x4000 if sys.platform == "linux" else 0  # Python names it from 3.13 on
 
 
-def spans(n: int, size: int = CHUNK) -> Iterator[slice]:
-    """Yield slices that cut n values into parts of at most ``size``."""
-    for first in range(0, n, size):
-        yield slice(first, min(first + size, n))
+def spans(n: int) -> Iterator[slice]:
+    """Yield slices that cut n values into parts of at most `CHUNK`."""
+    for first in range(0, n, CHUNK):
+        yield slice(first, min(first + CHUNK, n))
 
 
 class ColumnWriter:
@@ -36,7 +36,7 @@ class ColumnWriter:
     Attributes:
         path: of the file.
         dtype: of the values; parts are converted to it.
-        rows: number of values of the whole column.
+        rows: number of values of the whole column; None if that is not known before.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -47,11 +47,14 @@ class ColumnWriter:
     [1, 2, 3]
     """
 
-    def __init__(self, path: Path, dtype: DTypeLike, rows: int) -> None:
+    def __init__(self, path: Path, dtype: DTypeLike, rows: int | None = None) -> None:
         self.path, self.dtype, self.rows, self._done = path, np.dtype(dtype), rows, 0
         self._file: IO[bytes] = path.open("wb")
+        self._header(rows or 0)
+
+    def _header(self, rows: int) -> None:
         header = {"descr": npy.dtype_to_descr(self.dtype), "fortran_order": False, "shape": (rows,)}
-        npy.write_array_header_1_0(self._file, header)
+        npy.write_array_header_1_0(self._file, header)  # of one length for any number of rows
 
     def append(self, values: NDArray[Any]) -> None:
         """Write the next values."""
@@ -73,8 +76,11 @@ class ColumnWriter:
         Args:
             whole: whether it must have all its values.
         """
+        if self.rows is None and not self._file.closed:
+            self._file.seek(0)
+            self._header(self._done)
         self._file.close()
-        if whole and self._done != self.rows:
+        if whole and self.rows not in (None, self._done):
             raise ValueError(f"{self.path.name} must have {self.rows} values, got {self._done}")
 
 

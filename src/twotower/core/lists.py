@@ -14,6 +14,8 @@ from twotower.core.wording import count_of
 from twotower.errors import DataError
 
 Rows = NDArray[np.int64]
+BLOCK = 1 << 20
+"""Values of lists that are in memory at once, unless one list has more."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -142,10 +144,15 @@ class Lists:
 
     def of(self, rows: Rows) -> Lists:
         """Return the lists of some rows, in their order."""
+        places = self.places(rows)
+        return Lists(places.indptr, self.values[places.values])
+
+    def places(self, rows: Rows) -> Lists:
+        """Return where in ``values`` the lists of some rows are."""
         start, length = self.indptr[rows], self.indptr[rows + 1] - self.indptr[rows]
         ends = _ends(length)
         within = np.arange(ends[-1]) - np.repeat(ends[:-1], length)
-        return Lists(ends, self.values[np.repeat(start, length) + within])
+        return Lists(ends, np.repeat(start, length) + within)
 
     def between(self, first: int, last: int) -> Lists:
         """Return the lists of the rows from ``first`` up to ``last``, without a copy of their values."""
@@ -155,6 +162,25 @@ class Lists:
     def where(self, kept: NDArray[np.bool_]) -> Lists:
         """Return the lists with only the values that are true in ``kept`` (n_values,)."""
         return Lists(_ends(kept)[self.indptr], self.values[kept])
+
+
+def cuts(ends: Rows, size: int | None = None) -> Iterator[tuple[int, int]]:
+    """Yield ranges of lists, from the first up to the last, that together have at most ``size`` values; a
+    list that has more is one.
+
+    Args:
+        ends: int64 (n + 1,), the pointers of n lists.
+        size: of a range; None for `BLOCK`.
+
+    >>> list(cuts(np.array([0, 2, 2, 9, 10]), 3))
+    [(0, 2), (2, 3), (3, 4)]
+    """
+    first, n, most = 0, len(ends) - 1, BLOCK if size is None else size
+    while first < n:
+        last = int(np.searchsorted(ends, ends[first] + most, side="right")) - 1
+        last = min(max(last, first + 1), n)
+        yield first, last
+        first = last
 
 
 AnyLists = Lists | tuple[NDArray[np.integer], NDArray[np.integer]]

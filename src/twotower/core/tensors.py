@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from twotower.core.columns import spans
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -25,6 +28,8 @@ _DTYPES = {
     "F32": "<f4",
     "F64": "<f8",
 }
+_ORDER = ("I64", "F64", "F32", "I32", "U8", "BOOL")
+"""Of the tensors in a file: by type, then by name."""
 
 
 def check_size(start: bytes, size: int) -> int:
@@ -65,6 +70,32 @@ def parse(content: NDArray[np.uint8] | bytes) -> Arrays:
     if at != len(buffer) - first:
         raise ValueError(f"the tensors have {at} bytes, and the file has {len(buffer) - first}")
     return arrays
+
+
+def write(arrays: Arrays, path: Path) -> None:
+    """Write a safetensors file, the same bytes as the library does; memory-mapped arrays part by part.
+
+    Raises:
+        ValueError: an array is of another type than those above.
+    """
+    names = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
+    types = {name: names.get(array.dtype) for name, array in arrays.items()}
+    if other := [name for name, dtype in types.items() if dtype is None]:
+        raise ValueError(f"the tensor {other[0]!r} has the type {arrays[other[0]].dtype}, which is not saved")
+    order = sorted(arrays, key=lambda name: (_ORDER.index(str(types[name])), name))
+    described, end = {}, 0
+    for name in order:
+        begin, end = end, end + arrays[name].nbytes
+        shape = list(arrays[name].shape)
+        described[name] = {"dtype": types[name], "shape": shape, "data_offsets": [begin, end]}
+    header = json.dumps(described, separators=(",", ":"), ensure_ascii=False).encode()
+    header += b" " * (-len(header) % 8)
+    with path.open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        for name in order:
+            flat = np.ascontiguousarray(arrays[name]).reshape(-1)
+            for part in spans(len(flat)):
+                file.write(flat[part].data)
 
 
 def entries(header: bytes, size: int) -> list[tuple[str, np.dtype[Any], tuple[int, ...], int, int]]:

@@ -6,7 +6,7 @@ weights are finite and not negative, and every feature column has the dtype of i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -172,6 +172,16 @@ class Dataset:
     def blocks(self) -> Iterator[Dataset]:
         """Yield all interactions as datasets in memory, the interactions of a user in one of them."""
         yield self
+
+    def distinct_where(self, which: Callable[[Dataset], NDArray[np.bool_]]) -> Dataset:
+        """Return the interactions that are chosen, of a user and an item only the first.
+
+        Args:
+            which: says for each of m interactions whether it is chosen, bool (m,).
+        """
+        rows = self.interactions.filter(pl.Series(which(self)))
+        ids = [self.schema.user, self.schema.item]
+        return self.with_interactions(rows.unique(ids, keep="first", maintain_order=True))
 
     def label_quantiles(self, shares: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return quantiles of the labels, float64 (n_shares,), as ``np.quantile`` does."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from twotower.core.quantiles import quantiles
 from twotower.core.vocabulary import Vocabulary
 from twotower.data.dataset import Dataset
+from twotower.data.grouped import GroupedData
 from twotower.errors import DataError
 
 
@@ -29,6 +30,8 @@ def durations(data: Dataset) -> NDArray[np.float64] | None:
     schema = data.schema
     if schema.duration is None:
         return None
+    if isinstance(data, GroupedData):
+        return np.concatenate([durations(block) for block in data.blocks()])
     if schema.duration in data.interactions.columns:
         values = _numbers(data.interactions.get_column(schema.duration))
     elif schema.duration in data.items.columns:

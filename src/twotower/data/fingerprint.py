@@ -9,6 +9,7 @@ from twotower.core.fingerprint import Fingerprint
 from twotower.data.daily import KNOWN, VALUE
 from twotower.data.dataset import Dataset
 from twotower.data.splitting import Parts
+from twotower.data.store import StoredTrain
 
 
 def fingerprint(parts: Parts) -> str:
@@ -26,7 +27,10 @@ def fingerprint(parts: Parts) -> str:
 def fingerprint_of(train: Dataset, **others: Dataset) -> str:
     """Return the fingerprint of the interactions of several sets, and of the tables of the first."""
     found = fingerprint_begun(train.schema)
-    found.table("train", train.interactions.select(train.role_columns()))
+    if isinstance(train, StoredTrain):
+        found.json([train.role_columns(), train.events.digests()])
+    else:
+        found.table("train", train.interactions.select(train.role_columns()))
     return fingerprint_ended(found, train.users, train.items, train.schema, **others)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -13,11 +13,9 @@ from numpy.typing import NDArray
 
 from twotower.config.schema import Schema
 from twotower.core.columns import spans
+from twotower.core.lists import Lists, cuts
 from twotower.core.quantiles import quantiles
 from twotower.data.dataset import Dataset, Side
-
-BLOCK: Final = 1 << 20
-"""Interactions of a block, unless one user has more."""
 
 
 @dataclass(frozen=True)
@@ -85,22 +83,18 @@ class GroupedEvents:
             counts += np.bincount(self.item[part], minlength=len(counts))
         return counts
 
-    def blocks(self, size: int = BLOCK) -> Iterator[EventBlock]:
+    def blocks(self, size: int | None = None) -> Iterator[EventBlock]:
         """Yield all interactions in blocks of whole users.
 
         Args:
-            size: interactions of a block; a user with more is a block.
+            size: interactions of a block, a million by default; a user with more is a block.
         """
-        first, n_users = 0, len(self.users)
-        while first < n_users:
-            last = int(np.searchsorted(self.indptr, self.indptr[first] + size, side="right")) - 1
-            last = min(max(last, first + 1), n_users)
+        for first, last in cuts(self.indptr, size):
             rows = slice(int(self.indptr[first]), int(self.indptr[last]))
             counts = np.diff(self.indptr[first : last + 1])
             user = np.repeat(np.arange(first, last, dtype=np.int32), counts)
             parts = {role: column[rows] for role, column in self.columns.items()}
             yield EventBlock(first, last, rows, user, self.item[rows], parts)
-            first = last
 
     def frame(self, schema: Schema, block: EventBlock) -> pl.DataFrame:
         """Return a block as a frame with the ids and the columns of the schema, as a `Dataset` has them."""
@@ -117,12 +111,10 @@ class GroupedEvents:
         """Return the columns ``user`` and ``item`` of the interactions of some users."""
         asked = self.users.alias("user").to_frame().with_row_index("row")
         rows = asked.join(users.unique().alias("user").to_frame(), on="user", how="semi")["row"].to_numpy()
-        counts = (self.indptr[1:] - self.indptr[:-1])[rows]
-        ends = np.cumsum(counts)
-        place = np.arange(int(counts.sum())) + np.repeat(self.indptr[:-1][rows] - (ends - counts), counts)
-        user = np.repeat(rows.astype(np.uint32), counts)
+        lists = Lists(self.indptr, self.item).of(rows.astype(np.int64))
+        user = rows[lists.owners()]
         return pl.DataFrame(
-            {"user": self.users.gather(user), "item": self.items.gather(self.item[place].astype(np.uint32))}
+            {"user": self.users.gather(user), "item": self.items.gather(lists.values.astype(np.uint32))}
         )
 
 
@@ -209,8 +201,12 @@ class GroupedData(Dataset):
     def blocks(self) -> Iterator[Dataset]:
         """Yield all interactions in blocks of whole users, each a dataset in memory."""
         for block in self.events.blocks():
-            rows = self.events.frame(self.schema, block)
-            yield Dataset(rows, self.users, self.items, self.schema, self.notes)
+            yield self.part(block)
+
+    def part(self, block: EventBlock) -> Dataset:
+        """Return a block of the interactions as a dataset in memory."""
+        rows = self.events.frame(self.schema, block)
+        return Dataset(rows, self.users, self.items, self.schema, self.notes)
 
     def label_quantiles(self, shares: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return quantiles of the labels, as `Dataset.label_quantiles` does."""

@@ -19,10 +19,12 @@ from twotower.config.sections import Section
 from twotower.core.atomic import write_text
 from twotower.core.warn import warn
 from twotower.data.dataset import Dataset, TrainPart
+from twotower.data.store import StoredTrain
 from twotower.errors import ConfigError
 from twotower.estimator.finishing import finish
 from twotower.estimator.fitting import LEAST_JUDGED, Fit
 from twotower.estimator.joining import joined
+from twotower.estimator.on_disk import candidates_on_disk
 from twotower.estimator.settings import Settings, validated
 from twotower.estimator.setup import TrainingSetup, context_of
 from twotower.evaluation.ranker import VectorRanker
@@ -205,6 +207,10 @@ class AutoFit:
                 f"model.candidates {', '.join(model.candidates)} all need the time of each interaction; set "
                 "schema.timestamp to its column, or add 'linear'"
             )
+        if isinstance(train, StoredTrain):
+            names, said = candidates_on_disk(names, len(train))
+            if said:
+                self.fit.callbacks.on_choice(line=said)
         return names
 
     def _candidate(
@@ -352,7 +358,10 @@ def _say_unread(schema: Schema, kinds: Sequence[str], why: str) -> None:
 def _weighed(train: TrainPart) -> bool:
     """Return whether interactions have different weights."""
     column = train.schema.weight
-    return column is not None and train.interactions.get_column(column).n_unique() > 1
+    if column is None:
+        return False
+    found = {weight for block in train.blocks() for weight in block.interactions.get_column(column).unique()}
+    return len(found) > 1
 
 
 def _changed(section: Section, of: type[Section], but: str) -> dict[str, Any]:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from twotower.data.dataset import TrainPart
+from twotower.core.lists import Lists, cuts
+from twotower.core.quantiles import quantiles
+from twotower.core.scratch import Scratch
+from twotower.data.dataset import Dataset, TrainPart
+from twotower.data.store import StoredTrain
 from twotower.errors import TrainingError
 from twotower.estimator.setup import TrainingSetup, labels_of
 from twotower.kernels.pairs import Pairs
@@ -88,10 +94,65 @@ def finish(
     )
 
 
+def _liked(setup: TrainingSetup, train: TrainPart, rule: PositiveRule) -> float:
+    """Return the target of an item that is only known to be liked."""
+    target, objective = setup.target, setup.task.settings
+    total, n = 0.0, 0
+
+    def parts() -> Iterator[tuple[Dataset, NDArray[np.float64]]]:
+        for block in train.blocks():
+            yield block, target.as_scores(label_targets(target, rule, objective, *labels_of(block)))
+
+    if not rule.selects and not objective.implicit:
+        return float(quantiles(lambda: (values for _, values in parts()), np.array([LIKED]))[0])
+    for block, values in parts():
+        known = values[rule.positive(block) if rule.selects else np.isfinite(values)]
+        total, n = total + float(known.sum()), n + len(known)
+    return total / n
+
+
+def _stored_interactions(setup: TrainingSetup, seen: StoredTrain) -> Interactions:
+    """Return what users have seen, on disk."""
+    events = seen.events
+    user, item = (
+        table.ids.rows(ids).astype(np.int64)
+        for table, ids in zip(setup.tables.values(), (events.users, events.items), strict=True)
+    )
+    label = events.label
+    if (np.array_equal(user, np.arange(len(setup.tables["users"].ids)))) and (
+        np.array_equal(item, np.arange(len(item))) and (label is None or label.dtype == np.float32)
+    ):
+        return Interactions(Lists(events.indptr, events.item), label)
+    counts = np.zeros(len(setup.tables["users"].ids), np.int64)
+    order = np.argsort(user, kind="stable")
+    order = order[user[order] >= 0]
+    lists = Lists(events.indptr, events.item)
+    with Scratch(events.space) as scratch:
+        items = scratch.column("item", np.int32)
+        labels = None if label is None else scratch.column("label", np.float32)
+        lengths = lists.lengths[order]
+        for first, last in cuts(np.append(0, np.cumsum(lengths))):
+            rows = order[first:last]
+            place = lists.places(rows).values
+            found = item[events.item[place]]
+            kept = found >= 0
+            owner = np.repeat(user[rows], lengths[first:last])[kept]
+            counts += np.bincount(owner, minlength=len(counts)) if len(owner) else 0
+            items.append(found[kept])
+            if labels is not None and label is not None:
+                labels.append(label[place][kept])
+        indptr = np.append(0, np.cumsum(counts))
+        return Interactions(
+            Lists(indptr, scratch.take("item")), None if labels is None else scratch.take("label")
+        )
+
+
 def _interactions(setup: TrainingSetup, seen: TrainPart, rule: PositiveRule) -> Interactions:
     """Return what users have seen, in the order of time if the user tower reads it so."""
     schema, task = seen.schema, setup.task
     tower = task.model.users
+    if isinstance(seen, StoredTrain):
+        return _stored_interactions(setup, seen)
     user, item = (
         table.ids.rows(seen.interactions.get_column(table.encoder.column)) for table in setup.tables.values()
     )
@@ -128,12 +189,7 @@ def _settings(
     # what `penalty_shares` divides by
     ridge = task.penalty * len(pairs) / float(np.sqrt(counts).sum())
     cells = task.objective.cell_weight(counts, task.items.rows)
-    values = target.as_scores(label_targets(target, rule, objective, *labels_of(train)))
-    known = values[np.isfinite(values)]
-    if rule.selects:
-        liked = float(values[rule.positive(train)].mean())
-    else:
-        liked = float(known.mean()) if objective.implicit else float(np.quantile(known, LIKED))
+    liked = _liked(setup, train, rule)
     if cells is not None:
         return FoldInSettings(cells.weight, ridge, liked, biased=not solved, cell_power=cells.power)
     if not objective.implicit:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from twotower.config.parts import Parts, first_that, trainer_of
 from twotower.config.schema import Schema
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.durations import durations
-from twotower.data.placeholders import constant
+from twotower.data.store import StoredTrain
 from twotower.errors import ConfigError, DataError
 from twotower.estimator.settings import Settings
 from twotower.features import Encoder
@@ -34,6 +34,7 @@ from twotower.training import Trainer, TrainingTask
 from twotower.training.engine import Engine
 from twotower.training.queries import TrainQueries, in_order
 from twotower.training.registry import TRAINERS
+from twotower.training.stored_pairs import StoredPairs
 
 
 class TrainingSetup(NamedTuple):
@@ -78,24 +79,16 @@ def prepare(
     if targets.implicit and not (targets.graded and schema.label is not None):
         learned = rule.select(train).as_train()
     encoder = encoder or Encoder.fit(learned)
-    label, duration, n = labels_of(learned)
     target = Target.of_positives()
     if isinstance(objective, PredictingConfig):
         check_varied(train)
-        assert label is not None
-        target = Target.fit(
-            label, duration, transform=objective.transform, cap=objective.cap, logistic=objective.logits
+        target = Target.fit_on(
+            learned, transform=objective.transform, cap=objective.cap, logistic=objective.logits
         )
-    values = label_targets(target, rule, targets, label, duration, n).astype(np.float32)
-    weight = None
-    if schema.weight is not None:
-        weight = learned.interactions.get_column(schema.weight).to_numpy().astype(np.float32)
-        weight = weight / max(float(weight.mean(dtype=np.float64)), 1e-12)  # 1 on average
     sides = (encoder.users, encoder.items)
-    user, item = (side.rows(learned.interactions.get_column(side.column)) for side in sides)
     n_users, n_items = (len(side.warm_ids) for side in sides)
     tables = {which: EncodedTable.of(getattr(encoder, which), train, device) for which in ("users", "items")}
-    rows, n_rows, queries = user, n_users, None
+    queries, asked, n_rows = None, None, n_users
     kind = TOWERS.get(model.kind)
     statistics = None
     if kind.reads_statistics:
@@ -107,10 +100,16 @@ def prepare(
             context = None
             if kind.reads_context and encoder.context.columns:
                 context = SideArrays.pack(encoder.context.transform(learned.interactions), device)
-            queries, rows = TrainQueries.of(user, learned.times(), past, tables["items"].arrays, context)
+            user = encoder.users.rows(learned.interactions.get_column(schema.user))
+            queries, asked = TrainQueries.of(user, learned.times(), past, tables["items"].arrays, context)
             n_rows = len(queries.user)
     users, items = (table.take(table.encoder.warm_ids) for table in tables.values())
-    pairs = Pairs.from_arrays(rows, item, values, weight, n_users=n_rows)
+
+    def values(part: Dataset) -> NDArray[np.float32]:
+        found = label_targets(target, rule, targets, *labels_of(part))
+        return found.astype(np.float32)
+
+    pairs = _pairs(learned, encoder, values, asked, n_rows)
     items = replace(items, statistics=None)  # in training they are those of each query's day
     shapes = encoder.user_shape, encoder.item_shape
     towers = TwoTowerModel(*shapes, n_users, n_items, model, settings.seed, target.base)
@@ -123,6 +122,35 @@ def prepare(
     method = TRAINERS.get(trainer_of(model, objective, settings.training))
     trainer = method(task, parts.training) if engine is None else engine.trainer(method, task, parts.training)
     return TrainingSetup(encoder, tables, target, task, trainer)
+
+
+def _pairs(
+    learned: TrainPart,
+    encoder: Encoder,
+    values: Callable[[Dataset], NDArray[np.float32]],
+    asked: NDArray[np.int64] | None,
+    n_rows: int,
+) -> Pairs:
+    """Return the training pairs.
+
+    Args:
+        learned: the interactions that are learned from.
+        encoder: fitted on them.
+        values: from m of them to what is learned of each, (m,).
+        asked: (n,) the query of each; None for its user.
+        n_rows: number of queries or users.
+    """
+    schema = learned.schema
+    if isinstance(learned, StoredTrain):
+        assert asked is None  # towers that read histories in order have their training set in memory
+        return StoredPairs.of(learned.events, learned.events.space, map(values, learned.blocks()))
+    weight = None
+    if schema.weight is not None:
+        weight = learned.interactions.get_column(schema.weight).to_numpy().astype(np.float32)
+        weight = weight / max(float(weight.mean(dtype=np.float64)), 1e-12)  # 1 on average
+    sides = (encoder.users, encoder.items)
+    user, item = (side.rows(learned.interactions.get_column(side.column)) for side in sides)
+    return Pairs.from_arrays(user if asked is None else asked, item, values(learned), weight, n_users=n_rows)
 
 
 def rebuilt(setup: TrainingSetup, settings: Settings) -> TrainingSetup:
@@ -273,10 +301,12 @@ def check_varied(train: Dataset) -> None:
     Raises:
         DataError: they are all the same.
     """
-    label, _, n = labels_of(train)
-    if label is not None and constant(label):
+    if train.schema.label is None:
+        return
+    low, high = train.label_quantiles(np.array([0.0, 1.0]))
+    if low == high:
         raise DataError(
-            f"a label to predict needs at least two different values: all {n:,} training rows have "
-            f"'{train.schema.label}' = {label[0]:g}. To recommend, rank instead (objective.name = "
+            f"a label to predict needs at least two different values: all {len(train):,} training rows have "
+            f"'{train.schema.label}' = {low:g}. To recommend, rank instead (objective.name = "
             f"'{first_that(predicts=False)}'); to predict, choose another label"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -59,6 +60,28 @@ class Pairs:
         """Return the pairs with their weights multiplied by factors (n,)."""
         return replace(self, weight=factor if self.weight is None else self.weight * factor)
 
+    def rescaled(
+        self, users: NDArray[np.float32] | None = None, items: NDArray[np.float32] | None = None
+    ) -> Pairs:
+        """Return the pairs with their weights multiplied by a factor of each user, or of each item."""
+        scaled = self if users is None else self.scaled(users[self.user])
+        return scaled if items is None else scaled.scaled(items[self.item])
+
+    def with_zeros(self, user: NDArray[np.int64], item: NDArray[np.int64], weight: float) -> Pairs:
+        """Return the pairs and further ones (m,) of target 0, each of this weight."""
+        own = np.ones(len(self), np.float32) if self.weight is None else self.weight
+        return Pairs.from_arrays(
+            np.append(self.user, user),
+            np.append(self.item, item),
+            np.append(self.label, np.zeros(len(user), np.float32)),
+            np.append(own, np.full(len(user), weight, np.float32)),
+            n_users=self.n_users,
+        )
+
+    def parts(self) -> Iterator[tuple[int, Pairs]]:
+        """Yield the pairs in parts that are in memory, and the row of each part's first user: all at once."""
+        yield 0, self
+
     def by_item(self, n_items: int) -> Pairs:
         """Return the transpose: items as rows, each with its users (in ``item``) in ascending order."""
         columns = self.user, self.label, self.weight, self.time
@@ -94,13 +117,13 @@ class Pairs:
         users = _column("user", user, None, "iu").astype(np.int64, copy=False)
         items = _column("item", item, users.size, "iu")
         for name, rows, bound in (("user", users, n_users), ("item", items, _INT32_MAX)):
-            _refuse(name, rows, (rows < 0) | (rows >= bound), f"must lie in [0, {bound})")
+            refuse(name, rows, (rows < 0) | (rows >= bound), f"must lie in [0, {bound})")
         labels, weights = _column("label", label, users.size, "iufb").astype(np.float32, copy=False), None
-        _refuse("label", labels, ~np.isfinite(labels), "must be finite in float32")
+        refuse("label", labels, ~np.isfinite(labels), "must be finite in float32")
         if weight is not None:
             weights = _column("weight", weight, users.size, "iufb").astype(np.float32, copy=False)
-            _refuse("weight", weights, ~np.isfinite(weights), "must be finite in float32")
-            _refuse("weight", weights, weights < 0, "must not be negative")
+            refuse("weight", weights, ~np.isfinite(weights), "must be finite in float32")
+            refuse("weight", weights, weights < 0, "must not be negative")
         return _grouped(users, (items.astype(np.int32), labels, weights, time), n_users)
 
 
@@ -150,7 +173,8 @@ def _column(name: str, values: ArrayLike, size: int | None, kinds: str) -> NDArr
     return column
 
 
-def _refuse(name: str, column: NDArray[Any], bad: NDArray[np.bool_], rule: str) -> None:
+def refuse(name: str, column: NDArray[Any], bad: NDArray[np.bool_], rule: str) -> None:
+    """Raise `DataError` for the first value of a column (n,) that is bad (n,)."""
     if bad.any():
         at = int(bad.argmax())
         raise DataError(f"`{name}` {rule}; got {column[at]} at position {at}.")

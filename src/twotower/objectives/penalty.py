@@ -83,7 +83,9 @@ def strength_of(config: ObjectiveConfig, pairs: Pairs, n_items: int) -> float:
     assert given != "auto"
     if not config.in_noise:
         return given
-    weighted = pairs.label if pairs.weight is None else pairs.label * pairs.weight
-    squares = float(np.square(weighted, dtype=np.float64).sum())
+    squares = 0.0
+    for _, part in pairs.parts():
+        weighted = part.label if part.weight is None else part.label * part.weight
+        squares += float(np.square(weighted, dtype=np.float64).sum())
     sides = np.sqrt(pairs.n_users) + np.sqrt(n_items)
     return float(given * sides * np.sqrt(squares) / max(len(pairs), 1))

@@ -18,15 +18,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from polars.exceptions import PanicException
-from safetensors import SafetensorError
-from safetensors.numpy import save_file
 
 from twotower.config.parts import classes_of
-from twotower.core.atomic import folder_place, replacing_folder, umask_mode
+from twotower.core.atomic import folder_place, replacing_folder
 from twotower.core.fingerprint import Fingerprint
 from twotower.core.forking import check_process
 from twotower.core.parts import Part, opened
 from twotower.core.tensors import Arrays
+from twotower.core.tensors import write as write_tensors
 from twotower.core.warn import warn
 from twotower.errors import BundleError, MissingExtraError
 from twotower.recommender.display import as_plain
@@ -118,7 +117,7 @@ def save_bundle(recommender: RecommenderState, directory: Path, facts: dict[str,
                 )
             manifest["hash"] = _manifest_hash(manifest)
             _write_text(temporary / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False))
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         raise BundleError(
             f"could not write the bundle {directory.absolute()}: {error}; what was there is unchanged. "
             "Free some space, or choose another folder"
@@ -344,8 +343,7 @@ def _column(column: pl.Series) -> dict[str, Any]:
 
 
 def _save(arrays: Arrays, path: Path) -> None:
-    with umask_mode(path):
-        save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, path)
+    write_tensors(arrays, path)
     with open(path, "rb") as file:
         os.fsync(file.fileno())
 

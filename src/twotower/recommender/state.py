@@ -19,6 +19,7 @@ from twotower.core.reprs import Facts, html_of, kinds_of, named, text_of
 from twotower.core.warn import warn
 from twotower.core.wording import count_of
 from twotower.data.dataset import Dataset
+from twotower.data.grouped import GroupedData, GroupedEvents
 from twotower.errors import yes_or_no
 from twotower.features import Encoder
 from twotower.recommender.catalogue_view import Allowed, CatalogueView
@@ -205,7 +206,10 @@ class RecommenderState:
 
     def train_view(self, like: Dataset) -> Dataset:
         """Return the (user, item) pairs of the training set as a dataset with the tables of ``like``."""
-        return like.with_interactions(self.histories.pairs())
+        seen, labels = self.interactions.items, self.interactions.labels
+        columns = {} if like.schema.label is None or labels is None else {"label": labels}
+        events = GroupedEvents(self.users.ids, self.items.ids, seen.indptr, seen.values, columns)
+        return GroupedData(events, like.users, like.items, like.schema, like.notes)
 
     @property
     def purpose_note(self) -> str | None:

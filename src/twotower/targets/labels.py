@@ -31,6 +31,9 @@ class LabelTransform(ABC):
     tames_outliers: ClassVar[bool] = False
     """Whether a few extreme labels no longer dominate a squared error."""
 
+    fits: ClassVar[bool] = True
+    """Whether `fit` reads the labels; False where labels may be transformed part by part without it."""
+
     @classmethod
     def fit(cls, label: F64, duration: F64 | None = None, *, cap: float | None = None) -> Self:
         """Fit on training labels. Most transforms have nothing to fit.
@@ -73,6 +76,7 @@ class Identity(LabelTransform):
     """The label unchanged."""
 
     name: ClassVar[str] = "none"
+    fits: ClassVar[bool] = False
 
     def forward(self, label: F64, duration: F64 | None = None) -> F64:
         """Return the labels."""
@@ -89,6 +93,7 @@ class Cap(LabelTransform):
 
     at: float
     name: ClassVar[str] = "cap"
+    fits: ClassVar[bool] = False
     tames_outliers: ClassVar[bool] = True
 
     @classmethod
@@ -121,6 +126,7 @@ class Log1p(LabelTransform):
     """``log(1 + label)`` for labels >= 0; the inverse ``exp(target) - 1`` predicts a geometric mean."""
 
     name: ClassVar[str] = "log1p"
+    fits: ClassVar[bool] = False
     tames_outliers: ClassVar[bool] = True
 
     @classmethod

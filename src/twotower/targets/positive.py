@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from twotower.config import PositiveConfig
@@ -111,13 +110,10 @@ class PositiveRule(ShortRepr):
         Raises:
             DataError: there are none (the message describes the labels).
         """
-        rows = data.interactions.filter(pl.Series(self.positive(data)))
-        if not rows.height:
+        found = data.distinct_where(self.positive)
+        if not len(found):
             raise DataError(self._none(data))
-        schema = data.schema
-        return data.with_interactions(
-            rows.unique([schema.user, schema.item], keep="first", maintain_order=True)
-        )
+        return found
 
     def state(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -158,6 +154,6 @@ def _check_labelled(data: Dataset) -> None:
     if not data.labelled:
         columns = ", ".join(data.columns)
         raise DataError(
-            f"positives are defined by the label column {data.schema.label!r}, which these interactions lack; "
-            f"their columns are {columns}"
+            f"positives are defined by the label column {data.schema.label!r}, which these interactions "
+            f"lack; their columns are {columns}"
         )

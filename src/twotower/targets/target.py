@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,13 +52,35 @@ class Target:
     ) -> Target:
         """Fit on training labels float64 (n,) and, if the transform uses them, durations (n,)."""
         fitted = TRANSFORMS.get(transform).fit(label, duration, cap=cap)
-        values = fitted.forward(label, duration)
-        low, high = float(values.min()), float(values.max())
+        return cls._of(fitted, [fitted.forward(label, duration)], logistic=logistic)
+
+    @classmethod
+    def fit_on(cls, train: Dataset, *, transform: str, cap: float | None, logistic: bool) -> Target:
+        """Fit on a training set, block by block, if the transform has nothing to fit or all labels fit in
+        memory."""
+        kind = TRANSFORMS.get(transform)
+        if kind.fits:
+            fitted = kind.fit(train.labels(), durations(train), cap=cap)
+        else:
+            fitted = kind.fit(np.empty(0), cap=cap)
+        parts = (fitted.forward(block.labels(), durations(block)) for block in train.blocks())
+        return cls._of(fitted, parts, logistic=logistic)
+
+    @classmethod
+    def _of(cls, fitted: LabelTransform, parts: Iterable[F64], *, logistic: bool) -> Target:
+        """Return the target of a fitted transform and the transformed labels, part by part."""
+        n, mean, variance, low, high = 0, 0.0, 0.0, math.inf, -math.inf
+        for values in parts:
+            here, share = float(values.mean()), n / (n + len(values))
+            apart = share * (1.0 - share) * (here - mean) ** 2  # Chan, Golub, LeVeque 1979
+            variance = share * variance + (1.0 - share) * float(values.var()) + apart
+            mean, n = share * mean + (1.0 - share) * here, n + len(values)
+            low, high = min(low, float(values.min())), max(high, float(values.max()))
         if logistic:
-            share = float(np.clip(values.mean(), 1e-6, 1.0 - 1e-6))
+            share = float(np.clip(mean, 1e-6, 1.0 - 1e-6))
             return cls(fitted, 0.0, 1.0, low, high, True, float(np.log(share / (1.0 - share))))
-        sd = float(values.std())
-        return cls(fitted, float(values.mean()), sd if sd > 1e-12 else 1.0, low, high, False, 0.0)
+        sd = math.sqrt(variance)
+        return cls(fitted, mean, sd if sd > 1e-12 else 1.0, low, high, False, 0.0)
 
     @classmethod
     def of_positives(cls) -> Target:

@@ -93,6 +93,16 @@ class StoredEvents(GroupedEvents):
         return sizes
 
     @property
+    def space(self) -> Path:
+        """A folder in which columns may be written for a while."""
+        return self.folder.parent
+
+    def digests(self) -> dict[str, str]:
+        """Return the SHA-256 of each file."""
+        manifest = json.loads((self.folder / SIGN).read_text(encoding="utf-8"))
+        return {name: told["sha256"] for name, told in manifest["files"].items()}
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the columns on disk, without the transpose."""
         return self.indptr.nbytes + self.item.nbytes + sum(column.nbytes for column in self.columns.values())

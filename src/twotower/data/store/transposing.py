@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,50 +11,62 @@ from numba import njit
 from numpy.typing import NDArray
 
 from twotower.core.atomic import replacing_folder
-from twotower.core.columns import ColumnWriter, mapped, write_column
+from twotower.core.columns import ColumnWriter, mapped, spans, write_column
+from twotower.core.lists import cuts
 
 AT_ONCE: Final = 1 << 24
 """Entries that are in memory at once; the interactions are read once for each so many of them."""
 _SIGN: Final = "indptr.npy"  # written last
 
 
-def transposed(
-    indptr: NDArray[np.int64],
-    item: NDArray[np.int32],
-    n_items: int,
-    folder: Path,
-    at_once: int = AT_ONCE,
-) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[Any]]:
-    """Return pointers by item, the users of each item in ascending order, and where each entry came from.
+def item_pointers(item: NDArray[np.int32], n_items: int) -> NDArray[np.int64]:
+    """Return where each item's entries begin and end in the transpose, int64 (n_items + 1,)."""
+    pointers = np.zeros(n_items + 1, np.int64)
+    for part in spans(len(item)):
+        pointers[1:] += np.bincount(item[part], minlength=n_items)
+    return np.cumsum(pointers)
 
-    Reads all interactions ``n / at_once`` times in order, and writes in order. The files stay in ``folder``,
-    and are taken from there if they are there.
+
+def entries_by_item(
+    indptr: NDArray[np.int64], item: NDArray[np.int32], pointers: NDArray[np.int64], at_once: int = AT_ONCE
+) -> Iterator[tuple[NDArray[np.int32], NDArray[np.int64]]]:
+    """Yield the entries of the transpose in parts: the user of each, and where it is in ``item``.
+
+    Items ascend, and so do the users of an item. Reads all interactions ``n / at_once`` times, in order.
 
     Args:
         indptr: int64 (n_users + 1,).
         item: int32 (n,), item rows by user.
+        pointers: `item_pointers`.
+        at_once: entries of a part; an item with more is one.
+    """
+    for first, last in cuts(pointers, at_once):
+        yield _of_items(indptr, item, pointers, first, last)
+
+
+def transposed(
+    indptr: NDArray[np.int64], item: NDArray[np.int32], n_items: int, folder: Path, at_once: int = AT_ONCE
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[Any]]:
+    """Return pointers by item, the users of each item in ascending order, and where each entry came from.
+
+    The files stay in ``folder``, and are taken from there if they are there.
+
+    Args:
+        indptr, item, at_once: as for `entries_by_item`.
         n_items: number of items.
         folder: for the result.
-        at_once: entries that are in memory at once; an item with more is in memory as a whole.
     """
     if not (folder / _SIGN).exists():
-        pointers = np.concatenate([[0], np.cumsum(np.bincount(item, minlength=n_items))]).astype(np.int64)
-        place = np.uint32 if len(item) <= np.iinfo(np.uint32).max else np.int64
+        pointers = item_pointers(item, n_items)
+        place_type = np.uint32 if len(item) <= np.iinfo(np.uint32).max else np.int64
         with replacing_folder(folder, _SIGN, "transpose") as temporary:
-            with ExitStack() as files:
-                columns = [
-                    files.enter_context(ColumnWriter(temporary / f"{name}.npy", dtype, len(item)))
-                    for name, dtype in (("user", np.int32), ("place", place))
-                ]
-                first = 0
-                while first < n_items:
-                    last = int(np.searchsorted(pointers, pointers[first] + at_once, side="right")) - 1
-                    last = min(max(last, first + 1), n_items)
-                    for column, values in zip(
-                        columns, _of_items(indptr, item, pointers, first, last), strict=True
-                    ):
-                        column.append(values)
-                    first = last
+            with (
+                ColumnWriter(temporary / "user.npy", np.int32, len(item)) as users,
+                ColumnWriter(temporary / "place.npy", place_type, len(item)) as places,
+            ):
+                for user, place in entries_by_item(indptr, item, pointers, at_once):
+                    users.append(user)
+                    places.append(place)
             write_column(temporary / _SIGN, pointers)
     found = [mapped(folder / f"{name}.npy") for name in ("indptr", "user", "place")]
     return found[0], found[1], found[2]

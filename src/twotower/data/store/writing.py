@@ -139,16 +139,31 @@ def write_events(train: TrainPart, folder: Path) -> None:
     events, schema = train.interactions, train.schema
     users, items = (Vocabulary.distinct(events.get_column(column)) for column in (schema.user, schema.item))
     user, item = users.rows(events.get_column(schema.user)), items.rows(events.get_column(schema.item))
-    columns = {
-        role: events.get_column(name).cast(pl.Float64).fill_null(np.nan).to_numpy()
-        for role, name in columns_of(schema).items()
-        if name in events.columns
-    }
-    order = np.lexsort([*([columns["time"]] if "time" in columns else []), user])  # stable; nan comes last
+    columns = event_columns(events, columns_of(schema))
+    order = time_order(user, columns.get("time"))
     dtypes = {role: fitting(role, values) for role, values in columns.items()}
     with StoreWriter.new(folder, users.ids, items.ids, len(events), dtypes) as writer:
         counts = np.bincount(user, minlength=len(users))
         writer.append(counts, item[order], **{role: values[order] for role, values in columns.items()})
+
+
+def event_columns(events: pl.DataFrame, names: Mapping[str, str]) -> dict[str, NDArray[np.float64]]:
+    """Return the columns of interactions in memory by role, nan where missing.
+
+    Args:
+        events: the interactions.
+        names: role -> column, which need not be there.
+    """
+    return {
+        role: events.get_column(name).cast(pl.Float64).fill_null(np.nan).to_numpy()
+        for role, name in names.items()
+        if name in events.columns
+    }
+
+
+def time_order(user: NDArray[np.int64], time: NDArray[np.float64] | None) -> NDArray[np.int64]:
+    """Return the order of a store: by user, by time, as they are; without a time last."""
+    return np.lexsort((user,) if time is None else (time, user))
 
 
 def refuse_context(train: TrainPart) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twotower.kernels.pairs import Pairs
+from twotower.kernels.scoring import score_pairs
+from twotower.training.stored_pairs import StoredPairs
 
 SHRINK = 10.0
 """Number of pairs at which a user's own residuals count as much as the overall ones."""
@@ -29,22 +32,43 @@ class GroupedPairs:
     @classmethod
     def of(cls, pairs: Pairs, n_items: int, mean: float) -> GroupedPairs:
         """Group the training pairs, with the constant of all scores subtracted from the labels."""
+        if isinstance(pairs, StoredPairs):
+            stored = pairs.normalised(mean)
+            return cls(stored, stored.by_item(n_items))
         given = np.ones(len(pairs), np.float32)
         if pairs.weight is not None and pairs.weight.any():
             given = (pairs.weight / pairs.weight.mean(dtype=np.float64)).astype(np.float32)
         users = replace(pairs, label=pairs.label - np.float32(mean), weight=given)
         return cls(users, users.by_item(n_items))
 
-    def by_user(self, values: NDArray[np.floating]) -> F64:
-        """Return each user's weighted sum of values (n,) over the user's pairs."""
-        assert self.users.weight is not None
-        weighted = np.multiply(self.users.weight, values, dtype=np.float64)
-        start = self.users.indptr[:-1]
-        some = np.diff(self.users.indptr) > 0
-        sums = np.zeros(len(start))
-        if some.any():
-            sums[some] = np.add.reduceat(weighted, start[some])
+    def by_user(self, values: Iterable[NDArray[np.floating]] | None = None) -> F64:
+        """Return each user's weighted sum of values over the user's pairs, (n_users,).
+
+        Args:
+            values: (m,) of each part of the training pairs (`Pairs.parts`); None for 1 each.
+        """
+        sums = np.zeros(self.users.n_users)
+        ones = (np.ones(len(part), np.float32) for _, part in self.users.parts())
+        for (first, part), of in zip(self.users.parts(), ones if values is None else values, strict=True):
+            assert part.weight is not None
+            weighted = np.multiply(part.weight, of, dtype=np.float64)
+            start = part.indptr[:-1]
+            some = np.diff(part.indptr) > 0
+            if some.any():
+                sums[first : first + len(start)][some] = np.add.reduceat(weighted, start[some])
         return sums
+
+    def squares(self, pairs: Pairs, U: F32, V: F32) -> F64:
+        """Return each user's weighted sum of squared residuals, (n_users,).
+
+        Args:
+            pairs: the training pairs with the labels as they are.
+            U, V: float32 (n_users, d) and (n_items, d), whose dot products are the scores.
+        """
+        return self.by_user(
+            np.square(score_pairs(U[first:], V, part.user, part.item) - part.label, dtype=np.float64)
+            for first, part in pairs.parts()
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,10 +85,9 @@ class Reliability:
     noise: float
 
     @classmethod
-    def of(cls, grouped: GroupedPairs, residual: F32) -> Reliability:
-        """Estimate it from the residuals (n,) of the training pairs."""
-        summed = grouped.by_user(np.square(residual, dtype=np.float64))
-        counted = grouped.by_user(np.ones(len(residual), np.float32))
+    def of(cls, grouped: GroupedPairs, summed: F64) -> Reliability:
+        """Estimate it from each user's sum of squared residuals (n_users,); see `GroupedPairs.squares`."""
+        counted = grouped.by_user()
         everyone = float(summed.sum() / counted.sum())
         # a user's variance is never taken to be 0
         variance = np.maximum((summed + SHRINK * everyone) / (counted + SHRINK), 1e-12)
@@ -74,5 +97,5 @@ class Reliability:
 
     def weighted(self, grouped: GroupedPairs) -> dict[str, Pairs]:
         """Return the grouped pairs with weights multiplied by the users' reliability."""
-        each, users, items = self.of_users.astype(np.float32), grouped.users, grouped.items
-        return {"users": users.scaled(each[users.user]), "items": items.scaled(each[items.item])}
+        each = self.of_users.astype(np.float32)
+        return {"users": grouped.users.rescaled(users=each), "items": grouped.items.rescaled(items=each)}

@@ -7,7 +7,9 @@ like."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -24,11 +26,20 @@ TOP_SHARE, TOP_ITEMS = 0.05, 500
 this many items of the catalogue if that is less."""
 PER_PAIR = 2
 """Negatives of a user, as a multiple of the user's number of pairs."""
-_BLOCK = 1024  # users whose scores are in memory at once
+USERS = 1024
+"""Users whose scores are in memory at once."""
 
 
-def drawn(U: F32, V: F32, pairs: Pairs, seed: int | list[int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Draw hard negatives for each user, without the user's own items.
+class Negatives(NamedTuple):
+    """Users and items (n,), one of each per negative, users ascending; of the users before ``last``."""
+
+    last: int
+    user: NDArray[np.int64]
+    item: NDArray[np.int64]
+
+
+def draws(U: F32, V: F32, pairs: Pairs, seed: int | list[int]) -> Iterator[Negatives]:
+    """Draw hard negatives for each user, without the user's own items, `USERS` at a time.
 
     Args:
         U: (n_users, d) vectors now.
@@ -36,10 +47,10 @@ def drawn(U: F32, V: F32, pairs: Pairs, seed: int | list[int]) -> tuple[NDArray[
         pairs: the training pairs.
         seed: of the draws.
 
-    Returns:
-        Users and items (n,), one of each per negative; users in ascending order.
+    Yields:
+        Those of users that follow one another.
     """
-    return Pool.of(V, seed).drawn(U, pairs, seed)
+    return Pool.of(V, seed).draws(U, pairs, seed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +76,13 @@ class Pool:
     def drawn(
         self, U: F32, pairs: Pairs, seed: int | list[int], before: int = 0
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Draw for some of all users; see `drawn`.
+        """Return users and items of all that `draws` gives."""
+        nothing = Negatives(0, np.empty(0, np.int64), np.empty(0, np.int64))
+        _, users, items = zip(nothing, *self.draws(U, pairs, seed, before), strict=True)
+        return np.concatenate(users), np.concatenate(items)
+
+    def draws(self, U: F32, pairs: Pairs, seed: int | list[int], before: int = 0) -> Iterator[Negatives]:
+        """Draw for some of all users; see `draws`.
 
         Args:
             U: (n, d) their vectors.
@@ -76,11 +93,10 @@ class Pool:
         rng = np.random.default_rng(seed)
         pool = _drawn_items(rng, self.n_items)
         most = max(1, round(min(TOP_SHARE, TOP_ITEMS / self.n_items) * len(pool)))
-        for start in range(0, before, _BLOCK):  # their draws, in vain
-            rng.permuted(np.empty((min(_BLOCK, before - start), most), np.int64), axis=1)
-        users, items = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
-        for start in range(0, len(U), _BLOCK):
-            scores = U[start : start + _BLOCK] @ self.vectors.T
+        for start in range(0, before, USERS):  # their draws, in vain
+            rng.permuted(np.empty((min(USERS, before - start), most), np.int64), axis=1)
+        for start in range(0, len(U), USERS):
+            scores = U[start : start + USERS] @ self.vectors.T
             rows = slice(start, start + len(scores))
             for_user = pairs.indptr[start : rows.stop + 1]
             _bar(scores, for_user, pairs.item, pool)
@@ -89,9 +105,7 @@ class Pool:
             kept = np.arange(most) < (PER_PAIR * np.diff(for_user))[:, None]
             kept &= np.isfinite(np.take_along_axis(scores, top, axis=1))
             user, at = np.nonzero(kept)
-            users.append(user + start)
-            items.append(pool[top[user, at]])
-        return np.concatenate(users), np.concatenate(items)
+            yield Negatives(rows.stop, user + start, pool[top[user, at]])
 
 
 def _drawn_items(rng: np.random.Generator, n_items: int) -> NDArray[np.int64]:

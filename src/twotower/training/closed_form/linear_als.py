@@ -28,7 +28,7 @@ from twotower.training.callback import CallbackList
 from twotower.training.choice import Choice
 from twotower.training.closed_form.choosing import SPARSE, WIDTHS, Search, widths_for
 from twotower.training.closed_form.feature_ridge import Design, FeatureRidge
-from twotower.training.closed_form.hard_negatives import drawn
+from twotower.training.closed_form.hard_negatives import draws
 from twotower.training.closed_form.pair_squares import PairSquares, RowTerms
 from twotower.training.closed_form.solver import F32, Solver
 from twotower.training.closed_form.wide_ridge import for_newcomers
@@ -144,8 +144,8 @@ class LinearALS(Solver):
         assert isinstance(given, PairSquares)
         squares = given
         if self.hard_weight and self.number > EASY_EPOCHS:
-            drawn_now = drawn(now["users"], now["items"], self.task.pairs, [self.task.seed, self.number])
-            squares = squares.with_negatives(*drawn_now, self.hard_weight)
+            negatives = draws(now["users"], now["items"], self.task.pairs, [self.task.seed, self.number])
+            squares = squares.with_negatives(negatives, self.hard_weight)
         for which, against in (("items", "users"), ("users", "items")):
             towards = np.zeros_like(now[which])
             towards[:, every] = self.priors[which].fit(now[which][:, every]).honest

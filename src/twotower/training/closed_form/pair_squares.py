@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import copy
 from typing import Self
 
@@ -13,6 +13,8 @@ from twotower.kernels.least_squares import solve_rows, squared_error
 from twotower.kernels.pairs import Pairs
 from twotower.objectives.objective import CellWeight
 from twotower.objectives.penalty import penalty_shares
+from twotower.training.closed_form.hard_negatives import Negatives
+from twotower.training.stored_pairs import StoredPairs
 
 F32 = NDArray[np.float32]
 
@@ -57,17 +59,20 @@ class PairSquares(RowTerms):
         counts = {which: np.diff(grouped.indptr) for which, grouped in self.grouped.items()}
         super().__init__(counts, cell, strength)
 
-    def with_negatives(self, user: NDArray[np.int64], item: NDArray[np.int64], weight: float) -> PairSquares:
-        """Return the problems with more pairs (n,), of target 0; cells and ridge stay."""
+    def with_negatives(self, negatives: Iterator[Negatives], weight: float) -> PairSquares:
+        """Return the problems with more pairs, of target 0; cells and ridge stay.
+
+        Args:
+            negatives: their users and items, of all users.
+            weight: of each.
+        """
         pairs, n_items = self.grouped["users"], len(self.cells["items"])
-        own = np.ones(len(pairs), np.float32) if pairs.weight is None else pairs.weight
-        more = Pairs.from_arrays(
-            np.append(pairs.user, user),
-            np.append(pairs.item, item),
-            np.append(pairs.label, np.zeros(len(user), np.float32)),
-            np.append(own, np.full(len(user), weight, np.float32)),
-            n_users=pairs.n_users,
-        )
+        more: Pairs
+        if isinstance(pairs, StoredPairs):
+            more = pairs.with_zeros_of(negatives, weight)
+        else:
+            _, user, item = zip(*negatives, strict=True)
+            more = pairs.with_zeros(np.concatenate(user), np.concatenate(item), weight)
         other = copy(self)
         other.grouped = {"users": more, "items": more.by_item(n_items)}
         return other

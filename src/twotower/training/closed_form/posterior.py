@@ -19,7 +19,6 @@ import torch
 from numpy.typing import NDArray
 
 from twotower.kernels.pairs import Pairs
-from twotower.kernels.scoring import score_pairs
 from twotower.objectives.penalty import penalty_shares
 from twotower.towers import SideArrays, Tower, TwoTowerModel
 from twotower.towers.model import CHUNK
@@ -63,7 +62,7 @@ def take_posterior_means(
         vectors.append(told + tower.ids.weight.detach().cpu().numpy()[side.warm.cpu().numpy() - 1])
     U, V = model.encode(users, "users").cpu().numpy(), model.encode(items, "items").cpu().numpy()
     grouped = GroupedPairs.of(pairs, items.rows, float(model.mean))
-    reliability = Reliability.of(grouped, score_pairs(U, V, pairs.user, pairs.item) - pairs.label)
+    reliability = Reliability.of(grouped, grouped.squares(pairs, U, V))
     noise, rows_of = reliability.noise, reliability.weighted(grouped)
     by_user, by_item = rows_of["users"], rows_of["items"]
     strengths = [

@@ -20,7 +20,6 @@ import torch
 from numpy.typing import NDArray
 
 from twotower.config import ModelConfig, ObjectiveConfig, TrainingConfig
-from twotower.kernels.scoring import score_pairs
 from twotower.towers import LinearTower, TwoTowerModel
 from twotower.towers.fold_in import unit_precision
 from twotower.towers.linear import SCALE
@@ -103,9 +102,10 @@ class Variational(Solver):
                 self.spreads[which][member : member + 1] = [spread / len(prior)]
             self.kept[member] = found.moments
         self.write(model, now, self.newcomers, np.arange(model.users.width))
-        residual = self._residual(model)
-        self.reliability = Reliability.of(self.grouped, residual)
-        return float(self.grouped.by_user(np.square(residual)).sum() / len(residual))
+        U, V = (model.encode(self.sides[which], which).cpu().numpy() for which in ("users", "items"))
+        squares = self.grouped.squares(self.pairs, U, V)
+        self.reliability = Reliability.of(self.grouped, squares)
+        return float(squares.sum() / len(self.pairs))
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return the second side's Gaussians, the spreads of both, and the users' reliability."""
@@ -129,7 +129,3 @@ class Variational(Solver):
         lie = away.T.astype(np.float64) @ away * (self.strengths[which] / len(away))
         covariance = lie + self.spreads[which][member]
         return unit_precision(covariance / noise)
-
-    def _residual(self, model: TwoTowerModel) -> F32:
-        U, V = (model.encode(self.sides[which], which).cpu().numpy() for which in ("users", "items"))
-        return score_pairs(U, V, self.pairs.user, self.pairs.item) - self.pairs.label
