@@ -18,7 +18,7 @@ from twotower.kernels.pairs import Pairs
 from twotower.objectives.objective import CellWeight
 from twotower.training import Callback
 from twotower.training.closed_form.choosing import HARD_WEIGHT, STEP, Search, widths_for
-from twotower.training.closed_form.hard_negatives import PER_PAIR, POOL, drawn
+from twotower.training.closed_form.hard_negatives import PER_PAIR, POOL, draws
 from twotower.training.closed_form.pair_squares import PairSquares
 
 
@@ -119,6 +119,12 @@ def positives(n_users: int = 250, n_items: int = 60, seed: int = 0) -> TrainPart
     user, item = (x.reshape(-1) for x in np.mgrid[:n_users, :n_items])
     taken = rng.random(len(user)) < np.where(user % 5 == item % 5, 0.4, 0.05)
     return Dataset.of(pl.DataFrame({"user_id": user[taken], "item_id": item[taken]}), schema={}).as_train()
+
+
+def drawn(*given: Any, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return users and items of all negatives."""
+    _, users, items = zip(*draws(*given, seed=seed), strict=True)
+    return np.concatenate(users), np.concatenate(items)
 
 
 def test_negatives_are_among_the_best_of_what_a_user_has_not() -> None:
