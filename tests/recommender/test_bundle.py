@@ -452,7 +452,7 @@ def test_a_directory_of_other_things_is_not_replaced(model: Recommender, tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-@pytest.mark.parametrize("fails", ["save_file", "os.fsync", "os.replace", "_write_text"])
+@pytest.mark.parametrize("fails", ["write_tensors", "os.fsync", "os.replace", "_write_text"])
 @pytest.mark.parametrize("after", [0, 1])
 @pytest.mark.parametrize(
     "error", [OSError(errno.ENOSPC, "No space left on device"), SafetensorError("No space left")]

@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from polars.exceptions import PanicException
+from safetensors import SafetensorError
 
 from twotower.config.parts import classes_of
 from twotower.core.atomic import folder_place, replacing_folder
@@ -117,7 +118,7 @@ def save_bundle(recommender: RecommenderState, directory: Path, facts: dict[str,
                 )
             manifest["hash"] = _manifest_hash(manifest)
             _write_text(temporary / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False))
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise BundleError(
             f"could not write the bundle {directory.absolute()}: {error}; what was there is unchanged. "
             "Free some space, or choose another folder"

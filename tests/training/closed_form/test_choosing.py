@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.testing as npt
 import polars as pl
 import pytest
 import torch
+from numpy.typing import NDArray
 
 import twotower as tt
 from twotower.data.dataset import Dataset, TrainPart
@@ -18,7 +20,7 @@ from twotower.kernels.pairs import Pairs
 from twotower.objectives.objective import CellWeight
 from twotower.training import Callback
 from twotower.training.closed_form.choosing import HARD_WEIGHT, STEP, Search, widths_for
-from twotower.training.closed_form.hard_negatives import PER_PAIR, POOL, draws
+from twotower.training.closed_form.hard_negatives import PER_PAIR, POOL, Negatives, draws
 from twotower.training.closed_form.pair_squares import PairSquares
 
 
@@ -160,7 +162,7 @@ def test_negatives_are_pairs_of_target_0_in_the_normal_equations(monkeypatch: py
     user, item = np.repeat(np.arange(6), 4), np.tile(np.arange(4), 6)
     pairs = Pairs.from_arrays(user, item, np.ones(24), n_users=6)
     squares = PairSquares(pairs, 8, CellWeight(0.1, 0.5), 0.1)
-    harder = squares.with_negatives(np.array([0, 0, 3]), np.array([5, 6, 7]), 0.3)
+    harder = squares.with_negatives(iter([Negatives(0, np.array([0, 0, 3]), np.array([5, 6, 7]))]), 0.3)
     V = rng.normal(size=(8, 3)).astype(np.float32)
     nothing = np.zeros((6, 3), np.float32)
     found = harder.solve("users", np.append(V, np.zeros((8, 1), np.float32), axis=1), nothing, nothing)
