@@ -84,13 +84,13 @@ def mixed(x: np.ndarray) -> np.ndarray:
     """Return 64 well-mixed bits of each counter, uint64 (SplitMix64: Steele, Lea, Flood 2014)."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    return np.asarray(x ^ (x >> np.uint64(31)))
 
 
 def zipf(share: np.ndarray, n: int) -> np.ndarray:
     """Return ranks 0 to n - 1 with probabilities of about ``1 / (rank + 1) ** .9`` from uniform numbers."""
     rank = ((n**0.1 - 1.0) * share + 1.0) ** 10.0 - 1.0
-    return np.minimum(rank.astype(np.int64), n - 1)
+    return np.asarray(np.minimum(rank.astype(np.int64), n - 1))
 
 
 @dataclass(frozen=True)
@@ -213,8 +213,8 @@ def sets(world: World, out: Path, given: str) -> Any:
     folder = out / "store"
     shutil.rmtree(folder, ignore_errors=True)
     dtypes = {"label": np.dtype(np.float32), "time": np.dtype(np.uint32)}
-    ids = [pl.Series(np.flatnonzero(of)) for of in (counts, seen)]
-    with StoreWriter.new(folder, *ids, int(counts.sum()), dtypes) as writer:
+    of_users, of_items = (pl.Series(np.flatnonzero(of)) for of in (counts, seen))
+    with StoreWriter.new(folder, of_users, of_items, int(counts.sum()), dtypes) as writer:
         for (user, made), bits in zip(world.blocks(), chosen, strict=True):
             kept = np.unpackbits(bits, count=len(user)).astype(bool)
             own = counts[user[0] : user[-1] + 1]

@@ -21,6 +21,7 @@ from twotower.config.schema import Schema
 from twotower.core.where import Found
 from twotower.data.dataset import Dataset
 from twotower.data.fingerprint import fingerprint_begun, fingerprint_ended
+from twotower.data.grouped import columns_of
 from twotower.data.merged import arranged, refuse_long_form
 from twotower.data.sides import side_of, with_duration
 from twotower.data.splits.column import Column
@@ -28,7 +29,6 @@ from twotower.data.splits.streamed import StreamedHoldOut
 from twotower.data.splitting import TEST, VALIDATION, alike, check_cut, check_schemas, generator, untimed_note
 from twotower.data.store.buckets import Buckets, by_user_and_time
 from twotower.data.store.ingest import CODES, Ingest
-from twotower.data.store.layout import columns_of
 from twotower.data.store.repeats import merge_repeats
 from twotower.data.store.rows import SortedIds, SpilledRows
 from twotower.data.store.spill import TRAIN, Spill

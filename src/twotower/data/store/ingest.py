@@ -12,9 +12,9 @@ import polars as pl
 from twotower.config.schema import Schema
 from twotower.core.where import Found, Where
 from twotower.data.checks import check_interactions
+from twotower.data.grouped import columns_of
 from twotower.data.splits.column import SETS, Column
 from twotower.data.store.growing import GrowingVocabulary, TypesDiffer
-from twotower.data.store.layout import columns_of
 from twotower.data.store.spill import TEST, TRAIN, VALIDATION, Spill
 from twotower.data.store.writing import fitting
 from twotower.data.streaming.source import Batch

@@ -20,11 +20,11 @@ from twotower.data.duplicates import (
     repeated,
     rows_in,
 )
+from twotower.data.grouped import columns_of
 from twotower.data.splits.column import SETS
 from twotower.data.splitting import DISJOINT, check_rest
 from twotower.data.store.buckets import Bucket, Buckets
 from twotower.data.store.ingest import CODES
-from twotower.data.store.layout import columns_of
 from twotower.data.store.rows import SortedIds
 from twotower.data.store.spill import DROPPED, Spill
 
