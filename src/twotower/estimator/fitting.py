@@ -18,6 +18,7 @@ from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.fingerprint import fingerprint_of
 from twotower.errors import ConfigError
 from twotower.estimator.finishing import finish
+from twotower.estimator.on_disk import readable
 from twotower.estimator.settings import Settings
 from twotower.estimator.setup import TrainingSetup, prepare, rebuilt
 from twotower.evaluation.epochs import EpochValidator, RankingEpochs, RatingEpochs
@@ -62,6 +63,7 @@ class Fit:
 
     def run(self, train: TrainPart, validation: Dataset, rule: PositiveRule) -> Recommender:
         """Train, choose the number of epochs on ``validation``, then refit on both if set to."""
+        train = readable(self.settings.model, train)
         found = Checkpoint.read(self.checkpoints) if self.resume and self.checkpoints is not None else None
         earlier = found.meta["earlier"] if found is not None else {}
         mark = self.mark(train, validation)

@@ -18,7 +18,6 @@ from twotower.data.splitting import carve_validation
 from twotower.errors import ConfigError, TwoTowerWarning, yes_or_no
 from twotower.estimator.auto import AutoFit
 from twotower.estimator.fitting import Fit, pick_device, place_of, threads_of
-from twotower.estimator.on_disk import readable
 from twotower.estimator.settings import Settings
 from twotower.estimator.setup import carving_of, check_context
 from twotower.objectives import Objective
@@ -381,7 +380,6 @@ class TwoTower:
             )
         check_context(self.model, self.objective, train.schema)
         exclude_seen, carved = yes_or_no("exclude_seen", exclude_seen), validation is None
-        train = readable(self.model, train)
         if validation is None:
             train, validation = carve_validation(train, carving_of(self.model, train), 0.1, self.seed)
         device = pick_device(self.training.device)
