@@ -141,10 +141,11 @@ class Ray(Engine):
     def trainer(self, kind: type[Trainer], task: TrainingTask, config: Any) -> Trainer:
         """Return the trainer that has its pairs on the workers; see `Engine`."""
         self.check(kind, task.model.config, task.settings)
-        made: Trainer = BLOCK_TRAINERS[TRAINERS.known_as(kind) or ""].on(self._workers(), task, config)
+        made: Trainer = BLOCK_TRAINERS[TRAINERS.known_as(kind) or ""].on(self.team(), task, config)
         return made
 
-    def _workers(self) -> RayTeam:
+    def team(self) -> RayTeam:
+        """Return the workers, started when they are first asked for."""
         if self._team is None:
             self._team = self._ray.RayTeam(self.workers, self.cpus)
         return self._team
@@ -153,4 +154,4 @@ class Ray(Engine):
         self, function: Callable[[Shared, Item], Result], shared: Shared, items: Iterable[Item]
     ) -> Iterator[Result]:
         """Yield the results of calls on the workers; see `Engine`."""
-        yield from self._workers().map(function, shared, items)
+        yield from self.team().map(function, shared, items)
