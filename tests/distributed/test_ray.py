@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import numpy.testing as npt
+import polars as pl
 import pytest
 
 import twotower as tt
 from twotower.core.versions import differences, versions
 from twotower.data.dataset import TrainPart
 from twotower.errors import ConfigError, MissingExtraError, TwoTowerWarning
+from twotower.workflows import recommend_all
 
 SETTINGS = {"kind": "linear", "dim": 16, "regularisation": 0.33, "hard_weight": 0.0, "epochs": 3}
 
@@ -104,6 +107,34 @@ def test_a_cluster_with_other_versions_is_refused(cluster: tt.Ray, monkeypatch: 
         ConfigError, match=rf"need the same versions; .* has twotower 1\.\d+ instead of 1\.{os.getpid()}"
     ):
         tt.Ray().__enter__()
+
+
+def test_an_evaluation_is_that_of_one_process(cluster: tt.Ray, alone: tt.Recommender) -> None:
+    test = tt.split(tt.datasets.load("kuairec-sample"), "random", test=0.05, seed=1)[1]
+    found, plain = (alone.evaluate(test, resamples=10, engine=engine) for engine in (cluster, None))
+    assert found.as_dict() == plain.as_dict()
+
+
+def test_lists_for_all_are_those_of_one_process(
+    cluster: tt.Ray, alone: tt.Recommender, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Also when a worker is killed in the middle."""
+    found = alone.recommend_all(5, engine=cluster)
+    assert pl.concat(found).equals(pl.concat(alone.recommend_all(5)))
+    monkeypatch.setattr("twotower.recommender.recommender.USERS_AT_ONCE", 100)
+    killed = []
+
+    def kill(done: int, total: int) -> None:
+        if not killed:
+            killed.append(done)
+            import ray
+
+            ray.kill(cluster.team().actors[0])
+
+    rows = recommend_all(alone, tmp_path / "ray.parquet", 5, engine=cluster, progress=kill)
+    assert rows == recommend_all(alone, tmp_path / "plain.parquet", 5)
+    assert len(killed) == 1
+    assert (tmp_path / "ray.parquet").read_bytes() == (tmp_path / "plain.parquet").read_bytes()
 
 
 def test_results_come_in_order(cluster: tt.Ray) -> None:

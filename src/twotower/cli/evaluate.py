@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from twotower.cli.errors import guarded
-from twotower.cli.options import FullOption, JsonOption, RunArgument
+from twotower.cli.options import (
+    AddressOption,
+    EngineOption,
+    FullOption,
+    JsonOption,
+    RunArgument,
+    WorkersOption,
+    engine_of,
+)
 
 
 @guarded
-def evaluate(run: RunArgument, full: FullOption = False, as_json: JsonOption = False) -> None:
+def evaluate(
+    run: RunArgument,
+    engine: EngineOption = None,
+    address: AddressOption = None,
+    workers: WorkersOption = None,
+    full: FullOption = False,
+    as_json: JsonOption = False,
+) -> None:
     """Measure the model of a run on its test set: predicted labels and rankings, with intervals."""
     from twotower import workflows  # noqa: PLC0415
     from twotower.cli import endings  # noqa: PLC0415
@@ -16,7 +31,8 @@ def evaluate(run: RunArgument, full: FullOption = False, as_json: JsonOption = F
     from twotower.cli.output import new_console, print_json  # noqa: PLC0415
     from twotower.cli.screen import print_screen  # noqa: PLC0415
 
-    report = workflows.evaluate(run, log=Notes(full=full or as_json))
+    place = engine_of(engine, address, workers)
+    report = workflows.evaluate(run, engine=place, log=Notes(full=full or as_json))
     if as_json:
         print_json(report)
         return

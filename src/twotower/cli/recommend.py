@@ -10,13 +10,17 @@ import typer
 
 from twotower.cli.errors import guarded
 from twotower.cli.options import (
+    AddressOption,
     AllowOption,
     DenyOption,
+    EngineOption,
     JsonOption,
     KOption,
     RunArgument,
     StrictOption,
+    WorkersOption,
     candidates,
+    engine_of,
 )
 
 _SOMEONE_NEW = " For someone new give --item ID or --feature COLUMN=VALUE too."
@@ -98,6 +102,9 @@ def recommend(
     exact: Annotated[
         bool, typer.Option("--exact", help="Score every item, even if the run has an index.")
     ] = False,
+    engine: EngineOption = None,
+    address: AddressOption = None,
+    workers: WorkersOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Recommend the highest-scoring items to a user, to someone new, or to every user.
@@ -107,10 +114,11 @@ def recommend(
     Every item is scored unless the run has an index; see `twotower index`.
     """
     users, described = list(dict.fromkeys(users or ())), _described(features, "--feature")
-    _check_who(users, items or described, everyone=everyone)
+    _check_who(users, items or described, engine, everyone=everyone)
     around = _around(context, at, everyone=everyone)
     if everyone == (out is None):
         raise typer.BadParameter("--all and --out FILE must be used together")
+    place = engine_of(engine, address, workers)
     from twotower import workflows  # noqa: PLC0415
     from twotower.cli import output  # noqa: PLC0415
     from twotower.cli.progress import counting  # noqa: PLC0415
@@ -126,7 +134,13 @@ def recommend(
     if out is not None:
         with counting("users") as counter:
             rows = workflows.recommend_all(
-                recommender, out, k, exclude_seen=exclude_seen, progress=counter.show, **filters
+                recommender,
+                out,
+                k,
+                exclude_seen=exclude_seen,
+                engine=place,
+                progress=counter.show,
+                **filters,
             )
         if as_json:
             output.print_json({"out": str(out), "rows": rows})
@@ -159,10 +173,12 @@ def recommend(
             output.print_items(frame, title)
 
 
-def _check_who(users: list[str], described: object, *, everyone: bool) -> None:
+def _check_who(users: list[str], described: object, engine: str | None, *, everyone: bool) -> None:
     """Check that it is said whom to recommend to, in a way that holds together."""
     if everyone and (users or described):
         raise typer.BadParameter("--all is every user; leave out --user, --item and --feature")
+    if engine is not None and not everyone:
+        raise typer.BadParameter("--engine is for --all")
     if not (everyone or users or described):
         raise typer.BadParameter(
             "say whom to recommend to: --user ID, --item ID or --feature COLUMN=VALUE for someone new, or "

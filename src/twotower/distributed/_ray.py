@@ -22,7 +22,7 @@ AGAIN = 30.0
 """The same for one that replaces a lost one; then there is one worker less."""
 RETRIES = 20
 """Lost workers in a row after which `RayTeam.map` gives up."""
-AHEAD = 4
+AHEAD = 2
 """Results for each worker that are computed or kept before the first of them is fetched."""
 
 
@@ -90,6 +90,7 @@ class RayTeam(Team):
 
     def __init__(self, size: int, cpus: int) -> None:
         self.size, self.cpus, self.generation = size, cpus, 0
+        self.shared: tuple[Any, list[Any]] | None = None  # what `map` was last given, and where it is
         self.actors = [self._actor() for _ in range(size)]
         missing = self._missing(READY)
         if missing:
@@ -158,7 +159,9 @@ class RayTeam(Team):
     def map(self, function: Callable[[Any, Any], Any], shared: Any, items: Iterable[Any]) -> Iterator[Any]:
         """Yield ``function(shared, item)`` for each item, in order; again if its worker is lost."""
         ray = library()
-        placed = [ray.put(shared)]  # in a list, so that workers fetch it themselves, once
+        if self.shared is None or self.shared[0] is not shared:
+            self.shared = shared, [ray.put(shared)]  # in a list, so that workers fetch it themselves, once
+        placed = self.shared[1]
         waiting = deque(enumerate(items))
         busy: dict[Any, tuple[int, tuple[int, Any]]] = {}
         done: dict[int, Any] = {}

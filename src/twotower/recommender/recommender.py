@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from twotower.recommender.bundle import bundle_in, read_bundle, save_bundle
 from twotower.recommender.catalogue_view import Allowed
 from twotower.recommender.display import Filters
 from twotower.recommender.fitted_towers import Unknown
+from twotower.recommender.on_engine import OnEngine
 from twotower.recommender.queries import Queries, Users
 from twotower.recommender.query import Query
 from twotower.recommender.query_encoder import EncodedQueries
@@ -31,6 +33,7 @@ from twotower.recommender.scoring import score_table
 from twotower.recommender.similarity import VectorAnswers
 from twotower.retrieval import Candidates, exact_top_k
 from twotower.training import history_chart, history_frame
+from twotower.training.engine import Engine
 
 if TYPE_CHECKING:
     from twotower.core.charts import Chart
@@ -144,12 +147,25 @@ class Recommender(VectorAnswers, Predictor, Ranker):
         deny: Ids | None = None,
         filters: Filters | None = None,
         strict: bool = False,
+        engine: Engine | None = None,
     ) -> Iterator[pl.DataFrame]:
-        """Yield what `recommend` gives for every known user, some thousand users at a time."""
+        """Yield what `recommend` gives for every known user, some thousand users at a time.
+
+        With an ``engine``, such as `tt.Ray(workers=4)`, the blocks of users are worked on there.
+        """
+        self._tell_purpose()
         k, allowed = self._items_view.length(k), self._allowed(allow, deny, filters, strict)
-        for start in range(0, len(self.users.ids), USERS_AT_ONCE):
-            asked = self._encoded(self.users.ids.slice(start, USERS_AT_ONCE))
-            yield self._recommended(asked, k, exclude_seen, allowed)
+        starts = range(0, len(self.users.ids), USERS_AT_ONCE)
+        blocks = ((self.users.ids.slice(at, USERS_AT_ONCE), k, exclude_seen, allowed) for at in starts)
+        if engine is None:
+            yield from map(self._listed, blocks)
+        else:
+            with engine:
+                yield from engine.map(Recommender._listed, self, blocks)
+
+    def _listed(self, block: tuple[pl.Series, int, bool | None, Allowed | None]) -> pl.DataFrame:
+        users, k, exclude_seen, allowed = block
+        return self._recommended(self._encoded(users), k, exclude_seen, allowed)
 
     def explain(self, user: Id | Query | Sequence[Id], items: Ids) -> pl.DataFrame:
         """Divide the scores of items for one user among the items that the user has.
@@ -227,6 +243,7 @@ class Recommender(VectorAnswers, Predictor, Ranker):
         exclude_seen: bool | None = None,
         resamples: int = 1000,
         seed: int = 0,
+        engine: Engine | None = None,
     ) -> Evaluation:
         """Measure the model on held-out interactions, with intervals and slices.
 
@@ -249,6 +266,7 @@ class Recommender(VectorAnswers, Predictor, Ranker):
                 of the positives in ``test``; None for the model's default.
             resamples: bootstrap resamples of the users.
             seed: of the resampling.
+            engine: where to rank, such as ``tt.Ray(workers=4)``; None for this process.
 
         Raises:
             ConfigError: a setting is out of range; ranking switched off for a model that predicts no label.
@@ -257,22 +275,23 @@ class Recommender(VectorAnswers, Predictor, Ranker):
         from twotower.evaluation import evaluate_model  # noqa: PLC0415  (not needed to serve)
 
         check_process()
-        found = evaluate_model(
-            self,
-            test,
-            self.train_view(test),
-            self.positive,
-            rating=not self.objective.implicit,
-            ranking=ranking,
-            metrics=metrics,
-            cap=cap,
-            ks=ks,
-            candidates=candidates,
-            exclude_seen=self._excludes_seen(exclude_seen),
-            least_grade=self.objective.least_grade,
-            resamples=resamples,
-            seed=seed,
-        )
+        with engine or nullcontext():
+            found = evaluate_model(
+                self if engine is None else OnEngine(self, engine),
+                test,
+                self.train_view(test),
+                self.positive,
+                rating=not self.objective.implicit,
+                ranking=ranking,
+                metrics=metrics,
+                cap=cap,
+                ks=ks,
+                candidates=candidates,
+                exclude_seen=self._excludes_seen(exclude_seen),
+                least_grade=self.objective.least_grade,
+                resamples=resamples,
+                seed=seed,
+            )
         for note in found.notes:
             warnings.warn(note, TwoTowerWarning, stacklevel=2)
         return found

@@ -18,6 +18,11 @@ Result = TypeVar("Result")
 class Engine(ABC):
     """Does the work on other processes or machines. Used with ``with``; a second ``with`` inside is free."""
 
+    @property
+    @abstractmethod
+    def workers(self) -> int:
+        """Number of processes that work at the same time."""
+
     @abstractmethod
     def __enter__(self) -> Self: ...
 
@@ -44,6 +49,7 @@ class Engine(ABC):
 
         Args:
             function: at the top of a module, as the other processes import it.
-            shared: sent once to each machine.
+            shared: sent once to each machine, and not again while it is the same object as in the last
+                call.
             items: one for each call.
         """

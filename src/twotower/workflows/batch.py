@@ -15,6 +15,7 @@ from twotower.core.atomic import check_file, replacing
 from twotower.data.tables import read_table
 from twotower.errors import ConfigError, DataError, nearest
 from twotower.recommender import Recommender
+from twotower.training.engine import Engine
 
 SUFFIXES = (".parquet", ".csv")
 """File formats of output tables."""
@@ -32,6 +33,7 @@ def recommend_all(
     allow: pl.Series | None = None,
     deny: pl.Series | None = None,
     strict: bool = False,
+    engine: Engine | None = None,
     progress: Progress | None = None,
 ) -> int:
     """Write the top k of every known user and return the number of rows.
@@ -47,6 +49,7 @@ def recommend_all(
         allow: ids of the only items to recommend; None for all.
         deny: ids of items not to recommend.
         strict: whether an unknown item in these is an error.
+        engine: where it is done; None for this process. The file is written here.
         progress: called after each block.
 
     Raises:
@@ -60,7 +63,9 @@ def recommend_all(
     def renamed() -> Iterator[pl.DataFrame]:
         nonlocal rows
         done = 0
-        lists = recommender.recommend_all(k, exclude_seen=exclude_seen, allow=allow, deny=deny, strict=strict)
+        lists = recommender.recommend_all(
+            k, exclude_seen=exclude_seen, allow=allow, deny=deny, strict=strict, engine=engine
+        )
         for block in lists:
             user, item, rank, score = block.columns[:4]
             rows += block.height

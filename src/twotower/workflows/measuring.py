@@ -12,9 +12,12 @@ from twotower.evaluation import Evaluation, RankingTask, RankingValidator, Ratin
 from twotower.evaluation.validator import are_cold
 from twotower.recommender import Recommender
 from twotower.targets.positive import PositiveRule
+from twotower.training.engine import Engine
 
 
-def measured(config: Config, recommender: Recommender, test: Dataset) -> Evaluation:
+def measured(
+    config: Config, recommender: Recommender, test: Dataset, engine: Engine | None = None
+) -> Evaluation:
     """Evaluate a model; see `Recommender.evaluate`."""
     settings = config.evaluation
     return recommender.evaluate(
@@ -26,6 +29,7 @@ def measured(config: Config, recommender: Recommender, test: Dataset) -> Evaluat
         exclude_seen=settings.exclude_seen,
         resamples=settings.resamples,
         seed=config.seed,
+        engine=engine,
     )
 
 

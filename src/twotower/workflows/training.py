@@ -110,7 +110,7 @@ def train(
             engine=engine,
         )
         with stages("evaluate"):
-            measured = _evaluate(config, recommender, parts, log)
+            measured = _evaluate(config, recommender, parts, log, engine)
         metrics = {
             **measured,
             "model": made_of(recommender),
@@ -165,7 +165,7 @@ def fit(
     return recommender
 
 
-def evaluate(path: str | Path, *, log: Log = quiet) -> dict[str, Any]:
+def evaluate(path: str | Path, *, engine: Engine | None = None, log: Log = quiet) -> dict[str, Any]:
     """Read a run's data again and evaluate its model on the test set.
 
     Returns:
@@ -181,7 +181,7 @@ def evaluate(path: str | Path, *, log: Log = quiet) -> dict[str, Any]:
     config, recommender = run.config(), run.recommender()
     parts = load_parts(config, log=log)
     check_same_data(run, parts)
-    return _evaluate(config, recommender, parts, log)
+    return _evaluate(config, recommender, parts, log, engine)
 
 
 def check_same_data(run: Run, parts: Parts) -> None:
@@ -205,10 +205,12 @@ def check_same_data(run: Run, parts: Parts) -> None:
         )
 
 
-def _evaluate(config: Config, recommender: Recommender, parts: Parts, log: Log) -> dict[str, Any]:
+def _evaluate(
+    config: Config, recommender: Recommender, parts: Parts, log: Log, engine: Engine | None
+) -> dict[str, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TwoTowerWarning)  # their warnings are logged
-        evaluation = measured(config, recommender, parts.test)
+        evaluation = measured(config, recommender, parts.test, engine)
     for note in evaluation.notes:
         log(f"note: {note}")
     biases = {} if evaluation.rating is None else beside_biases(config, recommender, parts)
