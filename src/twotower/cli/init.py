@@ -17,9 +17,11 @@ from twotower.errors import ConfigError
 @guarded
 def init(
     tables: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
-            metavar="TABLES", help="Files of interactions, users and items; or a folder or zip with them."
+            metavar="TABLES",
+            help="Files of interactions, users and items; or a folder or zip with them. They may be at "
+            "addresses, such as s3://bucket/events.",
         ),
     ],
     yes: Annotated[

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -85,8 +84,12 @@ def recommend(
     ] = False,
     k: KOption = None,
     out: Annotated[
-        Path | None,
-        typer.Option("--out", metavar="FILE", help="With --all: the .parquet or .csv file to write."),
+        str | None,
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="With --all: the .parquet or .csv file to write; also at an address (s3://...).",
+        ),
     ] = None,
     exclude_seen: Annotated[
         bool | None,
@@ -122,6 +125,7 @@ def recommend(
     from twotower import workflows  # noqa: PLC0415
     from twotower.cli import output  # noqa: PLC0415
     from twotower.cli.progress import counting  # noqa: PLC0415
+    from twotower.core.urls import without_secrets  # noqa: PLC0415
     from twotower.recommender.query import Query  # noqa: PLC0415
 
     finished = workflows.Run.finished(run)
@@ -143,9 +147,9 @@ def recommend(
                 **filters,
             )
         if as_json:
-            output.print_json({"out": str(out), "rows": rows})
+            output.print_json({"out": without_secrets(out), "rows": rows})
         else:
-            output.log(f"wrote {rows:,} rows to {out}")
+            output.log(f"wrote {rows:,} rows to {without_secrets(out)}")
         return
     if items or described:
         user = next(iter(users), None)

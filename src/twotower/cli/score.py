@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,9 +14,12 @@ from twotower.cli.options import JsonOption, RunArgument
 def score(
     run: RunArgument,
     pairs: Annotated[
-        Path, typer.Option("--pairs", metavar="FILE", help="A CSV or Parquet table with the two id columns.")
+        str, typer.Option("--pairs", metavar="FILE", help="A CSV or Parquet table with the two id columns.")
     ],
-    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="A .parquet or .csv file.")],
+    out: Annotated[
+        str,
+        typer.Option("--out", metavar="FILE", help="A .parquet or .csv file; also at an address (s3://...)."),
+    ],
     strict: Annotated[
         bool,
         typer.Option("--strict", help="Treat an unknown user or item as an error, instead of writing null."),
@@ -30,11 +32,12 @@ def score(
     """
     from twotower import workflows  # noqa: PLC0415
     from twotower.cli.output import log, print_json  # noqa: PLC0415
+    from twotower.core.urls import without_secrets  # noqa: PLC0415
 
     finished = workflows.Run.finished(run)
     finished.check_output(out)
     done = workflows.score_file(finished.recommender(), pairs, out, strict=strict)
     if as_json:
-        print_json({"out": str(out), **done.as_dict()})
+        print_json({"out": without_secrets(out), **done.as_dict()})
     else:
-        log(f"wrote {done.rows:,} rows to {out}")
+        log(f"wrote {done.rows:,} rows to {without_secrets(out)}")

@@ -4,7 +4,8 @@ Reading is strict: an unknown key or method is an error that suggests the neares
 have the type of its field. TOML has no null, so ``"none"`` stands for "not set" (``clip_norm = "none"``).
 
 Relative paths in ``[data]`` and ``[split]`` start at the folder of the config file; those of a packaged
-recipe, and those passed with ``--set``, at the working directory. Once read they are absolute.
+recipe, and those passed with ``--set``, at the working directory. Once read they are absolute. An address
+(``s3://...``) is not a path.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from twotower.config.parts import OBJECTIVE, PLACES, first_that_samples, parts_o
 from twotower.config.renamed import current_key, renamed
 from twotower.config.schema import Schema
 from twotower.config.sections import DataConfig, EvaluationConfig, PositiveConfig, SplitConfig
+from twotower.core.urls import is_url
 from twotower.errors import ConfigError, nearest
 
 _NONE: Final = "none"
@@ -104,7 +106,7 @@ def resolved(
         update = {}
         for key in keys:
             value = getattr(part, key)
-            if isinstance(value, str):
+            if isinstance(value, str) and not is_url(value):
                 base = (others or {}).get((section, key), folder or Path.cwd())
                 update[key] = str((base / Path(value).expanduser()).absolute())
         if update:

@@ -15,11 +15,12 @@ from pydantic import (
 )
 
 from twotower.config.named import PartName
+from twotower.core.urls import without_secrets
 
 
 def _share_or_path(value: Any) -> Any:
     if isinstance(value, str) and value:
-        return value
+        return without_secrets(value)
     if isinstance(value, int | float) and not isinstance(value, bool) and 0.0 < value < 1.0:
         return float(value)
     if value is None:
@@ -29,6 +30,7 @@ def _share_or_path(value: Any) -> Any:
 
 ShareOrPath = Annotated[float | str, BeforeValidator(_share_or_path)]
 PathString = Annotated[str, Field(min_length=1)]
+TablePath = Annotated[str, Field(min_length=1), AfterValidator(without_secrets)]
 
 
 def _columns_by_table(value: Any) -> Any:
@@ -68,14 +70,15 @@ class DataConfig(Section):
     set from ``dir``; ``kuairec-sample`` is packaged."""
     dir: PathString | None = None
     """Folder or zip of a data set's raw files; relative to the config file."""
-    interactions: PathString | None = None
+    interactions: TablePath | None = None
     """Table with one row per event: a file (CSV, TSV, JSON lines, Parquet, RecBole's ``.inter``; text files
     may be compressed), a folder of files, or a pattern such as ``events/*.parquet``; relative to the config
-    file."""
-    users: PathString | None = None
+    file. Or an address that fsspec knows, such as ``s3://bucket/events/*.parquet``; secrets in it are used,
+    but not kept."""
+    users: TablePath | None = None
     """Table with one row per user. Leave it out if there are no user features, or if they are columns of the
     interactions."""
-    items: PathString | None = None
+    items: TablePath | None = None
     """Table with one row per item. Leave it out if there are no item features, or if they are columns of the
     interactions."""
     columns: Annotated[
@@ -168,7 +171,7 @@ class SplitConfig(Section):
     seed: Annotated[int, Field(ge=0)] | None = None
     """Seed of the split. Default: the config's seed. If set, runs with different seeds share one split and
     differ only in weights and batches."""
-    train: PathString | None = None
+    train: TablePath | None = None
     """With ``files``: the training file. With source ``kuairec``, ``train``, ``validation`` and ``test`` name
     matrices in ``data.dir``. With ``column``: the value that marks training rows, if it is not "train"."""
 

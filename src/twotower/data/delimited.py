@@ -14,7 +14,6 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -26,6 +25,7 @@ from twotower.data.checks import require_columns
 from twotower.data.header import Header, find_header
 from twotower.data.quotes import Marks, all_whole, long_fields, marks, quoted_numbers, read_odd_quotes
 from twotower.data.raw_text import UTF8, EmptyTable, RawText, raw_text
+from twotower.data.remote import Location
 from twotower.errors import DataError
 
 _SAMPLE = 10_000
@@ -40,7 +40,7 @@ frequent common separator is used."""
 
 
 def read_delimited(
-    path: Path,
+    path: Location,
     suffix: str,
     columns: Sequence[str] | None,
     dtypes: Dtypes,
@@ -99,7 +99,7 @@ def read_delimited(
 
 
 def header_names(
-    path: Path, suffix: str, names: Sequence[str] | None = None, encoding: str = UTF8
+    path: Location, suffix: str, names: Sequence[str] | None = None, encoding: str = UTF8
 ) -> list[str]:
     """Return the names of the columns; the arguments are those of `read_delimited`."""
     return _delimited_text(path, suffix, names, encoding, head=True).header.names
@@ -113,7 +113,7 @@ class DelimitedText:
     header: Header
 
     @property
-    def path(self) -> Path:
+    def path(self) -> Location:
         """The file."""
         return self.text.path
 
@@ -257,7 +257,7 @@ class DelimitedText:
 
 
 def _delimited_text(
-    path: Path, suffix: str, names: Sequence[str] | None, encoding: str, *, head: bool = False
+    path: Location, suffix: str, names: Sequence[str] | None, encoding: str, *, head: bool = False
 ) -> DelimitedText:
     text = raw_text(path, encoding, head=head)
     header = find_header(text, SEPARATORS[suffix], names)
@@ -312,5 +312,5 @@ def convert_cells(
     return found
 
 
-def _no_rows(path: Path) -> EmptyTable:
+def _no_rows(path: Location) -> EmptyTable:
     return EmptyTable(f"a table needs at least one row, and {path} has only a header. Check the file.")

@@ -7,11 +7,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 from twotower.core.where import shown
 from twotower.core.wording import count_of
 from twotower.data.raw_text import EmptyTable, RawText
+from twotower.data.remote import Location
 from twotower.errors import DataError
 
 _OTHERS = "\t,;|"
@@ -64,7 +64,7 @@ class Header:
         """Names of the columns, without a last one that has none."""
         return list(self.named[:-1] if self.unnamed_last else self.named)
 
-    def ragged(self, path: Path, line: int, fields: Sequence[str]) -> DataError:
+    def ragged(self, path: Location, line: int, fields: Sequence[str]) -> DataError:
         """Return the error for a line with too few or too many fields."""
         few = len(fields) < self.width
         fix = (
@@ -136,7 +136,7 @@ def find_header(text: RawText, separator: str, given: Sequence[str] | None = Non
 
 
 def _header(
-    path: Path, names: list[str], fields: Sequence[str], separator: str, skip: int, own: int
+    path: Location, names: list[str], fields: Sequence[str], separator: str, skip: int, own: int
 ) -> Header:
     named = tuple(name or f"Unnamed: {place}" for place, name in enumerate(names))
     twice = next((name for name in named if named.count(name) > 1), None)
@@ -146,7 +146,7 @@ def _header(
     return Header(separator, named, padded, skip, own, unnamed_last=len(names) > 1 and not names[-1])
 
 
-def _of_given(path: Path, given: list[str], fields: list[str], separator: str, top: int) -> Header:
+def _of_given(path: Location, given: list[str], fields: list[str], separator: str, top: int) -> Header:
     """Return the header of a file with given names; its first line may repeat them."""
     stripped = [name.strip() for name in fields]
     if stripped == given:
@@ -176,7 +176,7 @@ def _below_comments(lines: Sequence[str], top: int, first: int, separator: str) 
     )
 
 
-def _check_names(path: Path, fields: Sequence[str], below: Sequence[Sequence[str]]) -> None:
+def _check_names(path: Location, fields: Sequence[str], below: Sequence[Sequence[str]]) -> None:
     if "\0" in "".join(fields):
         raise DataError(
             f"tables are read as UTF-8: {path} has zero bytes, as in UTF-16. Set [data] encoding, or save "

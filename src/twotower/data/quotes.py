@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -23,6 +22,7 @@ import polars as pl
 
 from twotower.data.header import Header
 from twotower.data.raw_text import RawText
+from twotower.data.remote import Location
 from twotower.errors import DataError
 
 _BLOCK: Final = 1 << 18
@@ -281,7 +281,7 @@ class _Lines:
             yield plain
 
 
-def _doubtful(path: Path, line: int) -> DataError:
+def _doubtful(path: Location, line: int) -> DataError:
     return DataError(
         f"ambiguous quote: {path}, line {line:,}, opens a quote that closes on a later line, but every "
         "line is a complete row if quotes are text. If the quote is text, put the field in quotes and "

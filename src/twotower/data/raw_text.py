@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, Protocol, cast
 
+from twotower.data.remote import Location
 from twotower.errors import ConfigError, DataError
 
 PACKED: Final = (".gz", ".bz2", ".xz", ".zst", ".zstd")
@@ -35,7 +36,7 @@ class EmptyTable(DataError):
 
 
 class _Opener(Protocol):
-    def __call__(self, path: Path, file: IO[bytes]) -> IO[bytes]: ...
+    def __call__(self, path: Location, file: IO[bytes]) -> IO[bytes]: ...
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class RawText:
         opener: opens the text, if it is read in blocks.
     """
 
-    path: Path
+    path: Location
     content: bytes | None
     above: int = 0
     opener: Callable[[], IO[bytes]] | None = None
@@ -64,10 +65,13 @@ class RawText:
     @property
     def source(self) -> Path | bytes:
         """The source for a reader of Polars."""
-        return self.path if self.content is None else self.content
+        if self.content is not None:
+            return self.content
+        assert isinstance(self.path, Path)  # the text of others is read
+        return self.path
 
 
-def raw_text(path: Path, encoding: str = UTF8, *, head: bool = False) -> RawText:
+def raw_text(path: Location, encoding: str = UTF8, *, head: bool = False) -> RawText:
     """Return the text of a file.
 
     Args:
@@ -80,20 +84,20 @@ def raw_text(path: Path, encoding: str = UTF8, *, head: bool = False) -> RawText
         DataError: it can't be decompressed or decoded, or is a spreadsheet or a zip of several files.
     """
     known, packed = _form(path, encoding)
-    if not packed and (known == UTF8_MARKED or _plain(known)):
+    if isinstance(path, Path) and not packed and (known == UTF8_MARKED or _plain(known)):
         return RawText(path, None)
     with _opened(path, known, head=head) as stream:
         return RawText(path, stream.read(HEAD if head else -1))
 
 
-def streamed_text(path: Path, encoding: str = UTF8) -> RawText:
+def streamed_text(path: Location, encoding: str = UTF8) -> RawText:
     """Return the text of a file, which is decompressed and decoded while it is read; arguments and errors as
     in `raw_text`."""
     known, _ = _form(path, encoding)
     return RawText(path, None, opener=lambda: _opened(path, known))
 
 
-def _form(path: Path, encoding: str) -> tuple[str, bool]:
+def _form(path: Location, encoding: str) -> tuple[str, bool]:
     """Return the encoding of a file by its first bytes, and whether it is compressed."""
     try:
         "".encode(encoding)
@@ -117,7 +121,7 @@ def _form(path: Path, encoding: str) -> tuple[str, bool]:
     return encoding, packed
 
 
-def _opened(path: Path, encoding: str, *, head: bool = False) -> IO[bytes]:
+def _opened(path: Location, encoding: str, *, head: bool = False) -> IO[bytes]:
     """Open a file as a stream of UTF-8 without a byte order mark."""
     return cast(IO[bytes], io.BufferedReader(_Utf8(path, encoding, head), _CHUNK))
 
@@ -125,7 +129,7 @@ def _opened(path: Path, encoding: str, *, head: bool = False) -> IO[bytes]:
 class _Utf8(io.RawIOBase):
     """A file as UTF-8 without a byte order mark, read from its beginning to its end."""
 
-    def __init__(self, path: Path, encoding: str, head: bool) -> None:
+    def __init__(self, path: Location, encoding: str, head: bool) -> None:
         self._path, self._encoding, self._head = path, encoding, head
         plain = encoding == UTF8_MARKED or _plain(encoding)
         self._decoder = None if plain else codecs.getincrementaldecoder(encoding)()
@@ -180,7 +184,7 @@ class _Utf8(io.RawIOBase):
 
 
 @contextmanager
-def reading_errors(path: Path) -> Iterator[None]:
+def reading_errors(path: Location) -> Iterator[None]:
     """Turn a failure to open, read or decompress a file into one clear message.
 
     Raises:
@@ -192,7 +196,7 @@ def reading_errors(path: Path) -> Iterator[None]:
         raise unreadable(path, error) from None
 
 
-def unreadable(path: Path, error: BaseException) -> DataError:
+def unreadable(path: Location, error: BaseException) -> DataError:
     """Return the error for a file that can't be opened or decompressed."""
     reason = getattr(error, "strerror", None) or (str(error) or type(error).__name__).splitlines()[0]
     return DataError(f"{path} can't be read ({reason}). Check its permissions, or fetch it again.")
@@ -208,30 +212,30 @@ def _packing(file: IO[bytes]) -> _Opener | None:
     return next((unpack for magic, unpack in _PACKINGS.items() if start.startswith(magic)), None)
 
 
-def _unpacked(path: Path, file: IO[bytes]) -> IO[bytes]:
+def _unpacked(path: Location, file: IO[bytes]) -> IO[bytes]:
     unpack = _packing(file)
     return file if unpack is None else unpack(path, file)
 
 
-def _gzip(path: Path, file: IO[bytes]) -> IO[bytes]:
+def _gzip(path: Location, file: IO[bytes]) -> IO[bytes]:
     return cast(IO[bytes], gzip.GzipFile(fileobj=file))
 
 
-def _bzip2(path: Path, file: IO[bytes]) -> IO[bytes]:
+def _bzip2(path: Location, file: IO[bytes]) -> IO[bytes]:
     return cast(IO[bytes], bz2.BZ2File(file))
 
 
-def _xz(path: Path, file: IO[bytes]) -> IO[bytes]:
+def _xz(path: Location, file: IO[bytes]) -> IO[bytes]:
     return cast(IO[bytes], lzma.LZMAFile(file))
 
 
-def _zstd(path: Path, file: IO[bytes]) -> IO[bytes]:
+def _zstd(path: Location, file: IO[bytes]) -> IO[bytes]:
     import pyarrow as pa  # noqa: PLC0415 (a third of a second, for one kind of file)
 
     return cast(IO[bytes], pa.CompressedInputStream(file, "zstd"))
 
 
-def _zip(path: Path, file: IO[bytes]) -> IO[bytes]:
+def _zip(path: Location, file: IO[bytes]) -> IO[bytes]:
     with zipfile.ZipFile(file) as archive:
         names = [info.filename for info in archive.infolist() if not info.is_dir()]
         names = [name for name in names if not name.startswith("__MACOSX/")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,8 @@ from twotower.data.json_lines import json_names, read_json_lines
 from twotower.data.raw_text import UTF8, EmptyTable, raw_text, unreadable
 from twotower.data.recbole import SUFFIXES as RECBOLE
 from twotower.data.recbole import read_recbole, recbole_types
-from twotower.data.table_files import PARQUET, TableFile
+from twotower.data.remote import Location
+from twotower.data.table_files import PARQUET, TableFile, begins_as_parquet
 from twotower.errors import DataError
 
 
@@ -85,7 +87,7 @@ def read_file(file: TableFile, columns: list[str] | None, how: Reading) -> pl.Da
     return frame if columns is None else frame.select(columns)
 
 
-def _read(path: Path, suffix: str, columns: list[str] | None, how: Reading) -> pl.DataFrame:
+def _read(path: Location, suffix: str, columns: list[str] | None, how: Reading) -> pl.DataFrame:
     if suffix in PARQUET:
         return _cast(_read_parquet(path, columns), how.dtypes, str(path))
     if suffix in JSON:
@@ -99,38 +101,47 @@ def _read(path: Path, suffix: str, columns: list[str] | None, how: Reading) -> p
 
 def suffix_of(file: TableFile) -> str:
     """Return the format of a file; Parquet is recognised by its first bytes whatever the suffix."""
-    if file.suffix not in PARQUET:
-        with file.path.open("rb") as stream:
-            if stream.read(4) == b"PAR1":
-                return PARQUET[0]
+    if file.suffix not in PARQUET and begins_as_parquet(file.path):
+        return PARQUET[0]
     return file.suffix
 
 
-def parquet_schema(path: Path) -> Mapping[str, pl.DataType]:
+def parquet_schema(path: Location) -> Mapping[str, pl.DataType]:
     """Return the dtypes of a Parquet file."""
+    if isinstance(path, Path):
+        try:
+            return pl.read_parquet_schema(path)
+        except PolarsError as error:
+            raise damaged(path, error) from None
+    import pyarrow as pa  # noqa: PLC0415 (a third of a second)
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
     try:
-        return pl.read_parquet_schema(path)
-    except PolarsError as error:
+        empty = pl.from_arrow(pq.read_schema(path.ranges()).empty_table())
+    except pa.ArrowException as error:
         raise damaged(path, error) from None
+    assert isinstance(empty, pl.DataFrame)
+    return empty.schema
 
 
-def _read_parquet(path: Path, columns: Sequence[str] | None) -> pl.DataFrame:
+def _read_parquet(path: Location, columns: Sequence[str] | None) -> pl.DataFrame:
     wanted = list(parquet_schema(path)) if columns is None else list(columns)
+    source = path if isinstance(path, Path) else io.BytesIO(path.read_bytes())
     try:
-        frame = pl.read_parquet(path, columns=wanted, glob=False, hive_partitioning=False)
+        frame = pl.read_parquet(source, columns=wanted, glob=False, hive_partitioning=False)
     except PolarsError as error:
         for name in wanted:
-            _check_column(path, name)
+            _check_column(path, source, name)
         raise damaged(path, error) from None
     if not frame.height:
         raise EmptyTable(f"a table needs at least one row, and {path} has none. Check the file.")
     return frame.select(wanted)
 
 
-def _check_column(path: Path, name: str) -> None:
+def _check_column(path: Location, source: Path | io.BytesIO, name: str) -> None:
     """Raise a `DataError` that names a column if its strings are not UTF-8."""
     try:
-        pl.read_parquet(path, columns=[name], glob=False, hive_partitioning=False)
+        pl.read_parquet(source, columns=[name], glob=False, hive_partitioning=False)
     except PolarsError as error:
         if "utf" in str(error).lower():
             raise DataError(
@@ -155,6 +166,8 @@ def as_type(values: pl.Series, dtype: pl.DataType | type[pl.DataType], where: Wh
         found = values.cast(dtype, strict=False)
     except PolarsError:
         raise where.wrong_type(f"the column must be {dtype}", values, "Read it as another type") from None
+    if found.dtype != dtype:  # the fields of records have been cast
+        raise where.wrong_type(f"the column must be {dtype}", values, "Read it as another type")
     wrong = found.is_null() & values.is_not_null()
     if values.dtype.is_float() and dtype.is_integer():  # a cast would drop the fraction
         wrong = wrong | (found.cast(values.dtype) != values)
@@ -165,7 +178,7 @@ def as_type(values: pl.Series, dtype: pl.DataType | type[pl.DataType], where: Wh
     return found
 
 
-def damaged(path: Path, error: Exception) -> DataError:
+def damaged(path: Location, error: Exception) -> DataError:
     """Return the error for a Parquet file that can't be read."""
     reason = str(error).splitlines()[0]
     return DataError(f"{path} is not a complete Parquet file ({reason}). Write or fetch it again.")

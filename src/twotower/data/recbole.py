@@ -8,7 +8,6 @@ https://recbole.io/docs/user_guide/data/atomic_files.html
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Final
 
 import polars as pl
@@ -17,6 +16,7 @@ from twotower.core.where import Where, shown
 from twotower.data.checks import require_columns
 from twotower.data.delimited import Dtypes, header_names, read_delimited
 from twotower.data.raw_text import UTF8
+from twotower.data.remote import Location
 from twotower.errors import DataError, nearest
 
 SUFFIXES: Final = (".inter", ".user", ".item")
@@ -25,7 +25,7 @@ AS: Final = ".tsv"
 """The suffix of the delimited files that these are but for the header."""
 
 
-def recbole_types(path: Path, encoding: str = UTF8) -> dict[str, str]:
+def recbole_types(path: Location, encoding: str = UTF8) -> dict[str, str]:
     """Return the type of each column, in order.
 
     Raises:
@@ -34,7 +34,7 @@ def recbole_types(path: Path, encoding: str = UTF8) -> dict[str, str]:
     return field_types(header_names(path, AS, None, encoding), path)
 
 
-def field_types(fields: Sequence[str], path: Path) -> dict[str, str]:
+def field_types(fields: Sequence[str], path: Location) -> dict[str, str]:
     """Return the type of each column from the fields of the header; errors as in `recbole_types`."""
     types = {}
     for field in fields:
@@ -63,7 +63,7 @@ def typed_fields(types: Mapping[str, str], dtypes: Dtypes) -> dict[str, pl.DataT
 
 
 def read_recbole(
-    path: Path, columns: Sequence[str] | None, dtypes: Dtypes, encoding: str = UTF8
+    path: Location, columns: Sequence[str] | None, dtypes: Dtypes, encoding: str = UTF8
 ) -> pl.DataFrame:
     """Read columns of an atomic file; arguments and errors are those of `read_delimited`.
 
@@ -81,7 +81,7 @@ def read_recbole(
 
 
 def sequences(
-    frame: pl.DataFrame, columns: Sequence[str], types: Mapping[str, str], path: Path, start: int = 0
+    frame: pl.DataFrame, columns: Sequence[str], types: Mapping[str, str], path: Location, start: int = 0
 ) -> pl.DataFrame:
     """Return a frame, whose rows begin at data row ``start`` of its file, with some columns as lists."""
     return frame.with_columns(

@@ -12,6 +12,7 @@ import polars as pl
 
 from twotower.config.schema import Schema
 from twotower.core.forking import check_process
+from twotower.core.urls import without_secrets
 from twotower.data.dataset import Dataset
 from twotower.data.delimited import Dtypes
 from twotower.data.duplicates import deduplicate
@@ -40,7 +41,8 @@ def read_table(
     recognised by the first bytes.
 
     Args:
-        path: the file, folder or pattern. Folders ``name=value`` within a folder are columns (Hive).
+        path: the file, folder or pattern. Folders ``name=value`` within a folder are columns (Hive). It may
+            be at an address that fsspec knows, such as ``s3://bucket/events/*.parquet``.
         columns: names of the columns to read, in this order; None for all.
         dtypes: dtypes of some of them. The others are as stored (Parquet), or Int64, Float64, Boolean or
             String by their values (text). Columns that aren't read are ignored. If any whole number of a text
@@ -54,14 +56,16 @@ def read_table(
 
     Raises:
         DataError: no such file, an unknown suffix, a missing column, no rows, a damaged or ragged file, text
-            of another encoding, a value of the wrong dtype, files that don't fit together.
+            of another encoding, a value of the wrong dtype, files that don't fit together; an address that
+            may not be read, or whose connection was lost.
+        MissingExtraError: the package for an address is not installed.
     """
     check_process()
     parts = files_of_table(path)
     wanted = None if columns is None else list(dict.fromkeys(columns))
     reading = Reading(dtypes or {}, names, encoding, ids)
     if len(parts) > 1:
-        return read_parts(str(path), parts, wanted, reading)
+        return read_parts(without_secrets(str(path)), parts, wanted, reading)
     frame = read_file(parts[0], wanted, reading)
     return with_partition_types(frame, parts, reading) if parts[0].partition else frame
 
@@ -108,7 +112,7 @@ def read_dataset(
         users_table,
         items_table,
         schema=schema,
-        sources={name: str(path) for name, path in sources.items() if path is not None},
+        sources={name: without_secrets(str(path)) for name, path in sources.items() if path is not None},
     )
     return data if repeats is None else deduplicate(data, repeats)
 

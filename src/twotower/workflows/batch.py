@@ -12,6 +12,8 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from twotower.core.atomic import check_file, replacing
+from twotower.core.urls import is_url, without_secrets
+from twotower.data.remote import Location, RemoteFile, remote
 from twotower.data.tables import read_table
 from twotower.errors import ConfigError, DataError, nearest
 from twotower.recommender import Recommender
@@ -43,7 +45,7 @@ def recommend_all(
 
     Args:
         recommender: a trained model.
-        out: a .parquet or .csv file.
+        out: a .parquet or .csv file, perhaps at an address such as ``s3://bucket/lists.parquet``.
         k: items per user; see `Recommender.recommend`.
         exclude_seen: leave out items in the user's training set; None for the setting of the run.
         allow: ids of the only items to recommend; None for all.
@@ -122,7 +124,7 @@ def score_file(
     Args:
         recommender: a trained model.
         pairs: a CSV or Parquet table with the id columns of the run's data; other columns are kept.
-        out: a .parquet or .csv file.
+        out: a .parquet or .csv file, perhaps at an address.
         strict: whether an unknown user or item is an error.
 
     Raises:
@@ -131,7 +133,7 @@ def score_file(
         BundleError: the file can't be written.
     """
     path = _writable(out)
-    if path.exists() and path.samefile(Path(pairs).expanduser()):
+    if _same(path, pairs):
         raise ConfigError(f"--out must not be the table of pairs itself, got '{path}'; give another name")
     scored = recommender.score(_read(recommender, pairs), strict=strict)
     _sink(iter([scored]), scored.schema, path)
@@ -147,15 +149,24 @@ def _read(recommender: Recommender, path: str | Path) -> pl.DataFrame:
     return read_table(path, dtypes=text, ids=list(known))
 
 
-def _writable(out: str | Path) -> Path:
-    path = Path(out).expanduser()
+def _same(path: Location, table: str | Path) -> bool:
+    if isinstance(path, RemoteFile) or is_url(table):
+        return str(path) == without_secrets(str(table))
+    return path.exists() and path.samefile(Path(table).expanduser())
+
+
+def _writable(out: str | Path) -> Location:
+    path = remote(str(out)) if is_url(out) else Path(out).expanduser()
     if path.suffix.lower() not in SUFFIXES:
         raise ConfigError(f"--out must end in {' or '.join(SUFFIXES)}, got '{path}'")
-    check_file(path)
+    if isinstance(path, RemoteFile):
+        path.check_writable()
+    else:
+        check_file(path)
     return path
 
 
-def _sink(blocks: Iterator[pl.DataFrame], schema: pl.Schema, path: Path) -> None:
+def _sink(blocks: Iterator[pl.DataFrame], schema: pl.Schema, path: Location) -> None:
     def source(
         with_columns: list[str] | None, predicate: pl.Expr | None, n_rows: int | None, batch_size: int | None
     ) -> Iterator[pl.DataFrame]:
@@ -164,7 +175,7 @@ def _sink(blocks: Iterator[pl.DataFrame], schema: pl.Schema, path: Path) -> None
         yield from blocks
 
     frame = register_io_source(source, schema=schema)
-    with replacing(path) as temporary:
+    with path.replacing() if isinstance(path, RemoteFile) else replacing(path) as temporary:
         if path.suffix.lower() == ".csv":
             frame.sink_csv(temporary)
         else:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any, Literal
 
 from twotower.config import Config, differences, dump_config, load_config
 from twotower.config.renamed import current_metrics
 from twotower.core.atomic import check_folder, disk_errors, write_text
+from twotower.core.urls import is_url, without_secrets
 from twotower.errors import BundleError, ConfigError, nearest
 from twotower.recommender import Recommender
 from twotower.recommender.bundle import MANIFEST, read_facts
@@ -174,7 +175,7 @@ class Run:
         """Load the run's recommender, with or without the index of `build_index`."""
         return Recommender.load(self.bundle, index=index)
 
-    def check_output(self, out: Path | None) -> None:
+    def check_output(self, out: str | Path | None) -> None:
         """Check that writing a table to ``out``, if any, does not overwrite the run's data.
 
         Raises:
@@ -189,14 +190,19 @@ class Run:
             for path in (config.split.train, config.split.validation, config.split.test)
             if isinstance(path, str)
         ]
-        target = out.expanduser().resolve()
+        target: PurePath
+        path: PurePath
         for table in given:
-            if table is None:
+            if table is None or is_url(table) != is_url(out):
                 continue
-            path = Path(table).resolve()
-            if target == path or path in target.parents or fnmatch(str(target), table):
+            if is_url(table):
+                target, path = PurePosixPath(without_secrets(str(out))), PurePosixPath(table)
+            else:
+                target, path = Path(out).expanduser().resolve(), Path(table).resolve()
+            if target == path or path in target.parents or fnmatch(str(target), str(path)):
                 raise ConfigError(
-                    f"--out must not be a table that the run was made from, got '{out}'; give another name"
+                    "--out must not be a table that the run was made from, got "
+                    f"'{without_secrets(str(out))}'; give another name"
                 )
 
     def index_note(self) -> str:

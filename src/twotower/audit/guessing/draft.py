@@ -21,7 +21,7 @@ from twotower.audit.guessing.sections import (
     write_shares,
     write_split,
 )
-from twotower.audit.guessing.sources import exists, read_tables
+from twotower.audit.guessing.sources import exists, place, read_tables
 from twotower.audit.guessing.tables import Ask, Table, Tables, Told, sort_tables
 from twotower.audit.guessing.writing import Lines
 from twotower.config.parts import first_that
@@ -62,11 +62,12 @@ def draft_config(
         DataError: a table can't be read, or is invalid in a way that no guess can fix.
     """
     told = told or Told()
-    given = [Path(path).expanduser() for path in paths]
+    given = [place(path) for path in paths]
     for path in given:
         if not exists(path):
             raise DataError(f"there is no file or folder {path}; check the path")
-    layout = known_layout(given)
+    local = [path for path in given if isinstance(path, Path)]
+    layout = known_layout(local) if len(local) == len(given) else None
     if layout is not None:
         return _of_layout(layout, folder, told, ask)
     tables, encoding = read_tables(given)

@@ -18,6 +18,7 @@ from twotower.config.parts import first_that
 from twotower.config.schema import Schema
 from twotower.core.wording import count_of
 from twotower.data.raw_text import UTF8
+from twotower.data.remote import Location
 from twotower.data.splits import SPLITS, HoldOut
 
 _TAIL_OWNS = 0.4
@@ -207,8 +208,10 @@ def write_cap(lines: Lines, y: Floats) -> None:
         lines.value("cap", cap, "metrics are reported raw and capped")
 
 
-def relative(path: Path, folder: Path) -> str:
-    """Return the path relative to the config's folder, or absolute if it is far away."""
+def relative(path: Location, folder: Path) -> str:
+    """Return the path relative to the config's folder, or absolute if it is far away; an address as it is."""
+    if not isinstance(path, Path):
+        return str(path)
     try:
         seen = Path(os.path.relpath(path.absolute(), folder.absolute()))
     except ValueError:  # on another drive

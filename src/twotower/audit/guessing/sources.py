@@ -11,10 +11,12 @@ import polars as pl
 
 from twotower.audit.guessing.labels import Nature, nature_of, speaks_of_steps
 from twotower.audit.guessing.tables import Table, can_be_id
+from twotower.core.urls import is_url
 from twotower.data.header import NoHeader
 from twotower.data.raw_text import UTF8
 from twotower.data.recbole import SUFFIXES, recbole_types
-from twotower.data.table_files import parts_in, table_files
+from twotower.data.remote import Location, RemoteFile, remote
+from twotower.data.table_files import KNOWN, parts_in, plain_suffix, table_files
 from twotower.data.tables import column_names, read_table
 from twotower.data.time_text import looks_like_times
 from twotower.errors import DataError
@@ -25,7 +27,7 @@ _ENCODINGS = (UTF8, "cp1252", "latin-1")
 """Encodings that are tried in order."""
 
 
-def read_tables(given: Sequence[Path]) -> tuple[list[Table], str]:
+def read_tables(given: Sequence[Location]) -> tuple[list[Table], str]:
     """Read the tables at some paths.
 
     Files of one folder with the same columns whose names differ only in numbers are one table.
@@ -49,32 +51,43 @@ def read_tables(given: Sequence[Path]) -> tuple[list[Table], str]:
     raise failure
 
 
-def exists(path: Path) -> bool:
+def place(path: str | Path) -> Location:
+    """Return the file, folder or pattern at a path or an address."""
+    return remote(str(path)) if is_url(path) else Path(path).expanduser()
+
+
+def exists(path: Location) -> bool:
     """Return whether a file or folder exists, or a file matches a pattern."""
+    if isinstance(path, RemoteFile):
+        return path.exists() or (has_magic(path.key) and bool(path.matches()))
     return path.exists() or (has_magic(str(path)) and bool(glob(str(path), recursive=True)))
 
 
-def _paths(given: Sequence[Path], encoding: str) -> list[tuple[Path, bool]]:
+def _paths(given: Sequence[Location], encoding: str) -> list[tuple[Location, bool]]:
     """Return the tables, and whether each was named explicitly."""
-    found: dict[Path, bool] = {}
+    found: dict[Location, bool] = {}
     named = [path for path in given if not path.is_dir()]
-    found |= dict.fromkeys(_with_parts_together(named, encoding), True)
+    local = [path for path in named if isinstance(path, Path)]
+    found |= dict.fromkeys(_with_parts_together(local, encoding), True)
+    found |= dict.fromkeys((path for path in named if not isinstance(path, Path)), True)
     for folder in given:
-        if folder.is_dir():
+        if isinstance(folder, RemoteFile) and folder.is_dir():
+            found |= dict.fromkeys(_in_remote_folder(folder, encoding), False)
+        elif isinstance(folder, Path) and folder.is_dir():
             found |= dict.fromkeys(_in_folder(folder, encoding), False)
     if not found:
         raise DataError(f"there is no table in {given[0]}; name the files, or a folder that contains them")
     return list(found.items())
 
 
-def _table(path: Path, encoding: str, *, named: bool) -> Table:
+def _table(path: Location, encoding: str, *, named: bool) -> Table:
     typed = path.suffix in SUFFIXES and path.is_file()
     declared = recbole_types(path) if typed else {}
     try:
-        return Table(path, read_table(path, encoding=encoding), declared, named)
+        return Table(path, read_table(str(path), encoding=encoding), declared, named)
     except NoHeader as error:
         plain = [f"column_{place}" for place in range(1, error.width + 1)]
-        frame = read_table(path, names=plain, encoding=encoding)
+        frame = read_table(str(path), names=plain, encoding=encoding)
         columns = _names_by_values(frame)
         if columns is None:
             raise
@@ -116,6 +129,29 @@ def _in_folder(folder: Path, encoding: str) -> Iterator[Path]:
         yield folder
     else:
         yield from (path for path in inside if parts_in(path))
+
+
+def _in_remote_folder(folder: RemoteFile, encoding: str) -> Iterator[RemoteFile]:
+    """Yield the tables in a folder at an address, as `_in_folder`."""
+    shown = [(file, names) for file, names in folder.below() if not any(name[0] in "._" for name in names)]
+    files = [file for file, names in shown if len(names) == 1 and plain_suffix(file) in KNOWN]
+    groups: dict[str, list[RemoteFile]] = {}
+    for file in files:
+        groups.setdefault(_NUMBERED.sub("*", file.name), []).append(file)
+    for pattern, parts in groups.items():
+        whole = folder.inside(pattern)
+        together = len(parts) > 1 and {part for part, _ in whole.matches()} == set(parts)
+        if together and len({tuple(column_names(str(part), encoding=encoding)) for part in parts}) == 1:
+            yield whole
+        else:
+            yield from parts
+    inside = sorted({names[0] for _, names in shown if len(names) > 1})
+    if not files and any("=" in name for name in inside):
+        yield folder
+    else:
+        for name in inside:
+            if any(plain_suffix(file) in KNOWN for file, names in shown if names[0] == name):
+                yield folder.inside(name)
 
 
 def _with_parts_together(files: Sequence[Path], encoding: str) -> Iterator[Path]:

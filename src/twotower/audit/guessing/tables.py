@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TypeVar
 
 import polars as pl
@@ -26,6 +25,7 @@ from twotower.audit.guessing.names import (
 )
 from twotower.core.where import Where
 from twotower.data.checks import require_columns
+from twotower.data.remote import Location
 from twotower.data.time_text import looks_like_times
 from twotower.errors import ConfigError
 
@@ -71,7 +71,7 @@ class Table:
         rows: the data row (from 0) of each row of the frame, if some were left out.
     """
 
-    path: Path
+    path: Location
     frame: pl.DataFrame
     declared: Mapping[str, str] = field(default_factory=dict)
     named: bool = True

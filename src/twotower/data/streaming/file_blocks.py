@@ -132,7 +132,7 @@ class FileBlocks:
                 )
 
 
-def _stamp(file: TableFile) -> tuple[int, int]:
+def _stamp(file: TableFile) -> tuple[int, int | str]:
     found = file.path.stat()
     return found.st_size, found.st_mtime_ns
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from twotower.data.checks import require_columns
 from twotower.data.reading import Reading, damaged, parquet_schema
+from twotower.data.remote import Location
 from twotower.data.streaming.asked import Casts
 from twotower.data.streaming.cell_facts import Typing
 from twotower.data.table_parts import has_long
@@ -23,7 +25,7 @@ class ParquetBlocks:
         rows: the most rows of a block.
     """
 
-    def __init__(self, path: Any, how: Reading, rows: int) -> None:
+    def __init__(self, path: Location, how: Reading, rows: int) -> None:
         self._path, self._how, self._rows = path, how, rows
         self._schema = parquet_schema(path)
 
@@ -78,16 +80,18 @@ class ParquetBlocks:
             yield pl.concat(kept)
 
 
-def parquet_rows(path: Any) -> int:
+def parquet_rows(path: Location) -> int:
     """Return the number of rows that the footer of a file states."""
     return int(_opened(path).metadata.num_rows)
 
 
-def _opened(path: Any) -> Any:
+def _opened(path: Location) -> Any:
     import pyarrow as pa  # noqa: PLC0415
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     try:
-        return pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
+        if isinstance(path, Path):
+            return pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
+        return pq.ParquetFile(path.ranges(), buffer_size=1 << 23, pre_buffer=False)
     except pa.ArrowException as error:
         raise damaged(path, error) from None

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import polars as pl
 
 from twotower.core.forking import check_process
+from twotower.core.urls import without_secrets
 from twotower.data.delimited import Dtypes
 from twotower.data.raw_text import UTF8, EmptyTable
 from twotower.data.reading import Reading, names_in, suffix_of
@@ -51,7 +52,7 @@ class TableSource:
     Together the batches are what `read_table` returns for the same arguments.
 
     Args:
-        path: a file, a folder or a pattern.
+        path: a file, a folder or a pattern, perhaps at an address such as ``s3://bucket/events``.
         dtypes: as in `read_table`.
         names: as in `read_table`.
         encoding: as in `read_table`.
@@ -71,7 +72,7 @@ class TableSource:
         ids: Sequence[str] = (),
     ) -> None:
         check_process()
-        self.path = path
+        self.path = without_secrets(str(path))
         self.files: list[TableFile] = files_of_table(path)
         self.how = Reading(dtypes or {}, names, encoding, ids)
 
@@ -118,7 +119,7 @@ class TableSource:
             with suppress(EmptyTable):
                 found.append(FileBlocks(file, wanted, self.how, rows))
         if not found:
-            raise no_file_has_rows(str(self.path), self.files)
+            raise no_file_has_rows(self.path, self.files)
         return found
 
     def _common(self, files: Sequence[FileBlocks]) -> tuple[list[dict[str, Typing]], pl.Schema]:
@@ -136,7 +137,7 @@ class TableSource:
             for file, of in zip(files, typings, strict=True):
                 of[name] = file.as_text(name, final)
         empty = [pl.DataFrame(schema={name: one.dtype for name, one in of.items()}) for of in typings]
-        whole = concatenated(str(self.path), empty) if len(self.files) > 1 else empty[0]
+        whole = concatenated(self.path, empty) if len(self.files) > 1 else empty[0]
         return typings, with_partition_types(whole, [file.file for file in files], self.how).schema
 
 
