@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
 from twotower.core import columns
-from twotower.core.columns import ColumnWriter, mapped, write_column
+from twotower.core.columns import ColumnWriter, mapped, release, write_column
 from twotower.core.quantiles import quantiles
 from twotower.core.scratch import Scratch
 from twotower.core.tensors import write
@@ -25,6 +25,24 @@ def test_a_column_in_parts_is_a_file_of_numpy(rows: int | None, tmp_path: Path) 
         column.append(np.arange(3))
     np.testing.assert_array_equal(np.load(path), np.array([1, 2, 0, 1, 2], np.float32))
     np.testing.assert_array_equal(mapped(path), np.load(path))
+
+
+def test_released_columns_are_read_again(tmp_path: Path) -> None:
+    values = np.arange(1 << 18)
+    write_column(tmp_path / "a.npy", values)
+    column = mapped(tmp_path / "a.npy")
+    status = Path("/proc/self/status")
+    if not status.exists():
+        pytest.skip("needs the memory of this process by kind")
+
+    def in_memory() -> int:
+        return int(status.read_text().partition("RssFile:")[2].split()[0])
+
+    assert int(column.sum()) == int(values.sum())
+    before = in_memory()
+    release(column[5:], values, None)
+    assert before - in_memory() > 1500  # of 2048 KiB
+    np.testing.assert_array_equal(column, values)
 
 
 def test_an_empty_column(tmp_path: Path) -> None:

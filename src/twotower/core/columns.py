@@ -118,6 +118,19 @@ def mapped(path: Path) -> NDArray[Any]:
     return np.frombuffer(content, dtype, count=shape[0], offset=start)
 
 
+def release(*columns: NDArray[Any] | None) -> None:
+    """Give back the memory that mapped columns take in this process; they are read again when they are used.
+
+    Columns that are not mapped stay as they are.
+    """
+    for column in columns:
+        content = None if column is None else column.base
+        while isinstance(content, memoryview | np.ndarray):
+            content = content.obj if isinstance(content, memoryview) else content.base
+        if isinstance(content, mmap.mmap) and hasattr(content, "madvise"):
+            content.madvise(mmap.MADV_DONTNEED)
+
+
 def digest(path: Path) -> str:
     """Return the SHA-256 of a file, as hex digits."""
     with path.open("rb") as file:

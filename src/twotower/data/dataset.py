@@ -165,9 +165,10 @@ class Dataset:
         """Return the users or items that have interactions, ``id``, and the number of these, ``count``."""
         return self.interactions.get_column(self._column(side)).alias("id").value_counts(name="count")
 
-    def pairs_of(self, users: pl.Series) -> pl.DataFrame:
-        """Return the columns ``user`` and ``item`` of interactions, at least those of some users."""
-        return self.interactions.select(user=self.schema.user, item=self.schema.item)
+    def pairs_by_user(self, users: pl.Series) -> Iterator[tuple[pl.Series, pl.DataFrame]]:
+        """Yield distinct users, part by part in their order, with the columns ``user`` and ``item`` of their
+        interactions at least."""
+        yield users, self.interactions.select(user=self.schema.user, item=self.schema.item)
 
     def blocks(self) -> Iterator[Dataset]:
         """Yield all interactions as datasets in memory, the interactions of a user in one of them."""

@@ -15,6 +15,7 @@ from twotower.config.schema import Schema
 from twotower.core.columns import spans
 from twotower.core.lists import Lists, cuts
 from twotower.core.quantiles import quantiles
+from twotower.core.vocabulary import Vocabulary
 from twotower.data.dataset import Dataset, Side
 
 
@@ -107,16 +108,6 @@ class GroupedEvents:
             columns.append(pl.Series(name, values.astype(np.float64)).fill_nan(None))
         return pl.DataFrame(columns)
 
-    def pairs(self, users: pl.Series) -> pl.DataFrame:
-        """Return the columns ``user`` and ``item`` of the interactions of some users."""
-        asked = self.users.alias("user").to_frame().with_row_index("row")
-        rows = asked.join(users.unique().alias("user").to_frame(), on="user", how="semi")["row"].to_numpy()
-        lists = Lists(self.indptr, self.item).of(rows.astype(np.int64))
-        user = rows[lists.owners()]
-        return pl.DataFrame(
-            {"user": self.users.gather(user), "item": self.items.gather(lists.values.astype(np.uint32))}
-        )
-
 
 class GroupedData(Dataset):
     """A dataset whose interactions are `GroupedEvents`; a frame of them is made only for what asks for one.
@@ -194,9 +185,18 @@ class GroupedData(Dataset):
             return events.users, np.diff(events.indptr)
         return events.items, events.item_counts
 
-    def pairs_of(self, users: pl.Series) -> pl.DataFrame:
-        """Return the columns ``user`` and ``item`` of the interactions of some users."""
-        return self.events.pairs(users)
+    def pairs_by_user(self, users: pl.Series) -> Iterator[tuple[pl.Series, pl.DataFrame]]:
+        """Yield distinct users, part by part in their order, with the columns ``user`` and ``item`` of their
+        interactions."""
+        events, rows = self.events, Vocabulary(self.events.users).rows(users)
+        lists = Lists(events.indptr, events.item)
+        lengths = np.where(rows < 0, 0, lists.lengths[rows])
+        for first, last in cuts(np.append(0, np.cumsum(lengths))):
+            known = rows[first:last][rows[first:last] >= 0]
+            own = lists.of(known)
+            user, item = known[own.owners()].astype(np.uint32), own.values.astype(np.uint32)
+            pairs = {"user": events.users.gather(user), "item": events.items.gather(item)}
+            yield users.slice(first, last - first), pl.DataFrame(pairs)
 
     def blocks(self) -> Iterator[Dataset]:
         """Yield all interactions in blocks of whole users, each a dataset in memory."""

@@ -10,7 +10,7 @@ import polars as pl
 from numba import njit
 from numpy.typing import NDArray
 
-from twotower.core.lists import Lists
+from twotower.core.lists import Lists, cuts
 from twotower.core.vocabulary import Vocabulary
 
 IntArray = NDArray[np.int64]
@@ -34,6 +34,16 @@ def among(keys: IntArray, others: IntArray) -> NDArray[np.bool_]:
         return np.zeros(len(keys), dtype=np.bool_)
     place = np.minimum(np.searchsorted(others, keys), len(others) - 1)
     found: NDArray[np.bool_] = others[place] == keys
+    return found
+
+
+def within(keys: IntArray, lists: Lists, n_items: int) -> NDArray[np.bool_]:
+    """Return which of the keys, ascending, are pairs of a list and one of its items, which ascend too."""
+    found = np.zeros(len(keys), dtype=np.bool_)
+    for first, last in cuts(lists.indptr):
+        part = slice(*np.searchsorted(keys, [first * n_items, last * n_items]))
+        own = lists.between(first, last)
+        found[part] = among(keys[part], (own.owners() + first) * n_items + own.values)
     return found
 
 

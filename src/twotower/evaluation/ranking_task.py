@@ -17,7 +17,7 @@ from twotower.core.vocabulary import Vocabulary
 from twotower.data.dataset import Dataset, Frame, Side, to_polars
 from twotower.errors import DataError, nearest
 from twotower.evaluation.own_metrics import MetricSet
-from twotower.evaluation.pair_keys import IntArray, among, complement, distinct_keys, keys_of
+from twotower.evaluation.pair_keys import IntArray, among, complement, distinct_keys, keys_of, within
 from twotower.evaluation.ranker import Ranker, RankRequest
 from twotower.metrics import Catalogue, CatalogueMetric, RankingMetric, TopLists, exposure_counts
 from twotower.metrics.ranking import cut_offs
@@ -141,10 +141,8 @@ class RankingTask:
         if allowed is not None:
             allowed_keys = distinct_keys(allowed, users, catalogue)
             candidate &= among(keys, allowed_keys)
-        known = np.empty(0, dtype=np.int64)
-        if barred_seen:
-            known = distinct_keys(train.pairs_of(users.ids), users, catalogue)
-        relevant = candidate & ~among(keys, known)
+        seen = _seen(train, users, catalogue) if barred_seen else Lists.empty(len(users))
+        relevant = candidate & ~within(keys, seen, len(items))
         left_out = {
             "repeated": rows.height - held.height,
             "not_candidates": int((~candidate).sum()),
@@ -167,8 +165,10 @@ class RankingTask:
             items=items,
             relevant=lists(keys[relevant]),
             positives=test_positives.with_interactions(test_positives.interactions[row[relevant]]),
-            seen=lists(known),
-            allowed=None if allowed_keys is None else lists(allowed_keys[~among(allowed_keys, known)]),
+            seen=seen if len(asked) == len(users) else seen.of_many(asked),
+            allowed=None
+            if allowed_keys is None
+            else lists(allowed_keys[~within(allowed_keys, seen, len(items))]),
             train_rows=Vocabulary(counted["id"]).take(counted["count"].to_numpy().astype(np.int64), items, 0),
             n_train=len(train),
             left_out=left_out,
@@ -263,6 +263,16 @@ def _pairs(data: Dataset, types: Mapping[str, pl.DataType] | None = None) -> pl.
     schema = data.schema
     pairs = data.interactions.select(pl.col(schema.user).alias("user"), pl.col(schema.item).alias("item"))
     return pairs if types is None else _typed(pairs, types, "test_positives")
+
+
+def _seen(train: Dataset, users: Vocabulary, catalogue: Vocabulary) -> Lists:
+    """Return the distinct items of each user in the training set, as rows of the catalogue, ascending."""
+    lengths, items = [np.empty(0, np.int64)], [np.empty(0, np.int32)]
+    for some, pairs in train.pairs_by_user(users.ids):
+        user, item = np.divmod(distinct_keys(pairs, Vocabulary(some), catalogue), len(catalogue))
+        lengths.append(np.bincount(user, minlength=len(some)))
+        items.append(item.astype(np.int32))
+    return Lists.from_lengths(np.concatenate(lengths), np.concatenate(items))
 
 
 def _candidate_pairs(

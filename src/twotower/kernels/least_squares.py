@@ -19,7 +19,7 @@ with the ridge it is the preconditioner.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -31,6 +31,8 @@ from twotower.kernels.pairs import Pairs
 
 F32 = NDArray[np.float32]
 
+ROWS = 1 << 17
+"""Rows that are solved, or added to a Gramian, at once."""
 STEPS = 4
 """Steps of conjugate gradients per row and call."""
 
@@ -44,10 +46,16 @@ class Gramian(NamedTuple):
 
 def gramian_of(other: F32, cell: F32) -> Gramian:
     """Return the Gramian of rows ``[x, o]`` (m, width) with the cell factors (m,)."""
-    x, o = np.ascontiguousarray(other[:, :-1]), np.ascontiguousarray(other[:, -1])
-    with np.errstate(all="ignore"):
-        by_cell: F32 = x * cell.astype(np.float32)[:, None]
-        return Gramian(by_cell.T @ x, by_cell.T @ o)
+    found = None
+    for first in range(0, max(len(other), 1), ROWS):
+        rows = slice(first, first + ROWS)
+        x, o = np.ascontiguousarray(other[rows, :-1]), np.ascontiguousarray(other[rows, -1])
+        with np.errstate(all="ignore"):
+            by_cell: F32 = x * cell[rows].astype(np.float32)[:, None]
+            more = Gramian(by_cell.T @ x, by_cell.T @ o)
+        found = more if found is None else Gramian(found.squares + more.squares, found.against + more.against)
+    assert found is not None
+    return found
 
 
 def solve_rows(
@@ -80,26 +88,48 @@ def solve_rows(
     Returns:
         float32 (n, width - 1). A row without pairs depends only on the cells and the ridge.
     """
-    x, o = np.ascontiguousarray(other[:, :-1]), np.ascontiguousarray(other[:, -1])
+    o = np.ascontiguousarray(other[:, -1])
     squares, against = gramian_of(other, other_cell) if gramian is None else gramian
     if not np.isfinite(squares).all():
         return np.full(start.shape, np.nan, np.float32)
     values, axes = np.linalg.eigh(squares.astype(np.float64))
     values, axes = np.maximum(values, 0.0).astype(np.float32), axes.astype(np.float32)
-    turned: F32 = start.astype(np.float32) @ axes
+    x: F32 = np.ascontiguousarray(other[:, :-1]) @ axes
     weight = np.empty(0, np.float32) if pairs.weight is None else pairs.weight
-    parts = max(1, numba.get_num_threads())
-    share = np.searchsorted(pairs.indptr, np.arange(parts + 1) * (len(pairs) / parts))
-    share[0], share[-1] = 0, pairs.n_users
-    arrays = (pairs.indptr, pairs.item, pairs.label, weight, x @ axes, o, values, against @ axes)
-    rows = (towards.astype(np.float32) @ axes, ridge.astype(np.float32), row_cell.astype(np.float32))
+    arrays = (pairs.item, pairs.label, weight, x, o, values, against @ axes)
+    parts, solved = max(1, numba.get_num_threads()), np.empty(start.shape, np.float32)
+    for first in range(0, len(start), ROWS):  # so that what a row needs is in memory for some rows at a time
+        rows = slice(first, first + ROWS)
+        indptr, turned = pairs.indptr[first : first + ROWS + 1], start[rows].astype(np.float32) @ axes
+        share = np.searchsorted(indptr, indptr[0] + np.arange(parts + 1) * ((indptr[-1] - indptr[0]) / parts))
+        share[0], share[-1] = 0, len(turned)
+        own = towards[rows].astype(np.float32) @ axes, ridge[rows], row_cell[rows]
+        _run(indptr, arrays, own, turned, steps, share)
+        solved[rows] = turned @ axes.T
+    return solved
+
+
+def _run(
+    indptr: NDArray[np.int64],
+    arrays: tuple[NDArray[Any], ...],
+    own: tuple[NDArray[Any], ...],
+    turned: F32,
+    steps: int,
+    share: NDArray[np.int64],
+) -> None:
+    """Solve some rows, in parts of ``share``, each in a thread."""
+    given: tuple[Any, ...] = (
+        indptr,
+        *arrays,
+        *(of.astype(np.float32, copy=False) for of in own),
+        turned,
+        steps,
+    )
 
     def run(part: int) -> None:
-        _solve(*arrays, *rows, turned, steps, share[part], share[part + 1])
+        _solve(*given, *share[part : part + 2])
 
-    run_parts(run, parts)
-    solved: F32 = turned @ axes.T
-    return solved
+    run_parts(run, len(share) - 1)
 
 
 @njit(cache=True, nogil=True, fastmath=FASTMATH)

@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from twotower.core.columns import spans
+from twotower.core.columns import release, spans
 from twotower.core.lists import cuts
 from twotower.core.scratch import Scratch
 from twotower.data.grouped import GroupedEvents
@@ -56,6 +56,7 @@ class StoredPairs(Pairs):
                 if weights is not None:
                     weights.append(block.columns["weight"].astype(np.float32) / np.float32(mean))
             label = scratch.take("label")
+            release(*events.columns.values())
             return cls(
                 events.indptr,
                 events.item,

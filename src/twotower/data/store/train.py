@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from twotower.core.columns import release
 from twotower.core.reprs import Facts
 from twotower.core.wording import count_of
 from twotower.data.dataset import Dataset, TrainPart
@@ -59,7 +60,10 @@ class StoredTrain(GroupedData, TrainPart):
         types = {schema.user: self.events.users.dtype, schema.item: self.events.items.dtype}
         others = validation.interactions.select(validation.role_columns()).cast(types)  # type: ignore[arg-type]
         names = columns_of(schema)
-        return self._with(joined(self.events, self.events.space, others, names, (schema.user, schema.item)))
+        ids = (schema.user, schema.item)
+        both = self._with(joined(self.events, self.events.space, others, names, ids))
+        release(self.events.item, *self.events.columns.values())
+        return both
 
     def _with(self, events: DiskEvents) -> StoredTrain:
         return StoredTrain(events, self.users, self.items, self.schema, self.notes)

@@ -22,6 +22,7 @@ from scipy.sparse import csr_array, hstack
 
 from twotower.core.lists import Lists
 from twotower.features.value_codes import UNKNOWN
+from twotower.kernels.least_squares import ROWS
 from twotower.towers import LinearTower, SideArrays
 
 LEAST_ROWS = 3
@@ -144,6 +145,15 @@ class Ridge(ABC):
         self.columns = design.columns
         self.centre = self.weight @ design.matrix / self.weight.sum()  # (columns,)
 
+    def mean(self, vectors: F32) -> F64:
+        """Return the weighted mean of vectors float32 (rows, d), float64 (d,)."""
+        total = np.zeros(vectors.shape[1])
+        for first in range(0, len(vectors), ROWS):
+            rows = slice(first, first + ROWS)
+            total += self.weight[rows] @ vectors[rows].astype(np.float64)
+        mean: F64 = total / self.weight.sum()
+        return mean
+
     @abstractmethod
     def fit(self, vectors: F32) -> Regression:
         """Fit vectors float32 (rows, d)."""
@@ -194,7 +204,7 @@ class FeatureRidge(Ridge):
 
         Features may predict one direction well (a film's genre, say) and another not at all.
         """
-        constant = self.weight @ vectors.astype(np.float64) / self.weight.sum()
+        constant = self.mean(vectors)
         if not len(self.centre):  # no features
             same = np.broadcast_to(constant.astype(np.float32), vectors.shape)
             return Said(constant, np.zeros((0, vectors.shape[1])), same)

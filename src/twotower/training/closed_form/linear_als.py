@@ -147,15 +147,26 @@ class LinearALS(Solver):
             negatives = draws(now["users"], now["items"], self.task.pairs, [self.task.seed, self.number])
             squares = squares.with_negatives(negatives, self.hard_weight)
         for which, against in (("items", "users"), ("users", "items")):
-            towards = np.zeros_like(now[which])
-            towards[:, every] = self.priors[which].fit(now[which][:, every]).honest
+            towards, start = self.priors[which].fit(now[which][:, columns_of(every)]).honest, 0
             for part in places:
-                other = now[against][:, part]
-                nothing = np.zeros((len(other), 1), np.float32)
+                other = np.zeros((len(now[against]), len(part) + 1), np.float32)  # without an offset
+                other[:, :-1] = now[against][:, part]
+                own = slice(start, start + len(part))
                 now[which][:, part] = squares.solve(
-                    which, np.concatenate([other, nothing], axis=1), now[which][:, part], towards[:, part]
+                    which, other, now[which][:, columns_of(part)], towards[:, own]
                 )
+                start += len(part)
         return float(np.mean([given.loss(*(_taken(now, part))) for part in places]))
+
+
+def columns_of(places: NDArray[np.int64]) -> slice | NDArray[np.int64]:
+    """Return columns as a slice if they follow one another, so that no copy of them is made.
+
+    >>> columns_of(np.array([2, 3, 4])), columns_of(np.array([2, 4]))
+    (slice(2, 5, None), array([2, 4]))
+    """
+    first, n = int(places[0]), len(places)
+    return slice(first, first + n) if np.array_equal(places, np.arange(first, first + n)) else places
 
 
 def _taken(now: dict[str, F32], part: NDArray[np.int64]) -> tuple[F32, F32]:

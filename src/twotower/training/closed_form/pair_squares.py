@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from twotower.kernels.least_squares import solve_rows, squared_error
+from twotower.kernels.least_squares import ROWS, solve_rows, squared_error
 from twotower.kernels.pairs import Pairs
 from twotower.objectives.objective import CellWeight
 from twotower.objectives.penalty import penalty_shares
@@ -84,7 +84,10 @@ class PairSquares(RowTerms):
 
     def loss(self, U: F32, V: F32) -> float:
         """Return the loss of `AllPairs` over all training pairs, without the penalty."""
-        of_users, of_items = (U * self.cells["users"][:, None]).T @ U, V.T @ V
-        squares = float((of_users.astype(np.float64) * of_items).sum())
+        of_users = np.zeros((U.shape[1], U.shape[1]), np.float32)
+        for first in range(0, len(U), ROWS):
+            rows = slice(first, first + ROWS)
+            of_users += (U[rows] * self.cells["users"][rows, None]).T @ U[rows]
+        squares = float((of_users.astype(np.float64) * (V.T @ V)).sum())
         pairs = self.grouped["users"]
         return squared_error(U, V, pairs) + squares / max(len(pairs), 1)

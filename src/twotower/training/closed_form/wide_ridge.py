@@ -58,7 +58,7 @@ class WideRidge(Ridge):
 
     def fit(self, vectors: F32) -> Regression:
         """Fit vectors float32 (rows, d)."""
-        constant = self.weight @ vectors.astype(np.float64) / self.weight.sum()
+        constant = self.mean(vectors)
         centred = vectors - constant.astype(np.float32)
         weights = np.zeros((len(self.centre), vectors.shape[1]))
         strength = self.chosen(centred)
