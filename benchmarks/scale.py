@@ -11,9 +11,9 @@ the user and j, so parts are written without any other part in memory, in order 
 interactions come out in whatever way they are asked for.
 
 ``train`` trains ``all_pairs`` at 64 dimensions for 3 rounds without a search, refits on the training and
-validation set, evaluates 1,000,000 test rows (of a large set), and saves. ``--given``: ``files`` reads what
-``write`` wrote; ``store`` and ``memory`` give the sets from the generator, without files, as a store on disk
-or in memory. Each run is a process of its own: its peak memory (resident set, memory-mapped files that are
+validation set, evaluates a million test rows (``--test-rows``; a tenth of less than ten million), and saves.
+``--given``: ``files`` reads what ``write`` wrote; ``store`` and ``memory`` give the sets from the generator,
+without files, as a store on disk or in memory. Each run is a process of its own: its peak memory (resident set, memory-mapped files that are
 read count too) and CPU seconds are printed as JSON, with the seconds of each stage, bytes an interaction and
 the metrics.
 """
@@ -166,23 +166,23 @@ class World:
             yield frame[rng.permutation(len(user))]
 
 
-def write(world: World, out: Path) -> dict[str, Any]:
+def write(world: World, out: Path, test_rows: float) -> dict[str, Any]:
     """Write Parquet parts and the config that trains on them."""
     folder, begun = out / "events", time.perf_counter()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for number, frame in enumerate(world.parts()):
         frame.write_parquet(folder / f"part-{number:05}.parquet")
-    share = max(1e6 / world.rows, 1e-9) if world.rows > 1e7 else 0.1
+    share = min(test_rows / world.rows, 0.1)
     (out / "config.toml").write_text(CONFIG.format(folder="events", share=round(share, 6)), encoding="utf-8")
     size = sum(path.stat().st_size for path in folder.iterdir())
     return {"bytes": size, "parts": number + 1, "seconds": round(time.perf_counter() - begun, 1)}
 
 
-def sets(world: World, out: Path, given: str) -> Any:
+def sets(world: World, out: Path, given: str, test_rows: float) -> Any:
     """Return training, validation and test set without files: the training set on disk, or all in memory."""
 
-    share = 1e6 / world.rows if world.rows > 1e7 else 0.1
+    share = min(test_rows / world.rows, 0.1)
     schema = Schema(user="user", item="item", label="rating", timestamp="at")
     held: dict[str, list[pl.DataFrame]] = {"validation": [], "test": [], "train": []}
     chosen, counts, seen = [], np.zeros(world.users, np.int64), np.zeros(world.items, np.int64)
@@ -226,7 +226,7 @@ def sets(world: World, out: Path, given: str) -> Any:
     )
 
 
-def train(world: World, out: Path, given: str) -> dict[str, Any]:
+def train(world: World, out: Path, given: str, test_rows: float) -> dict[str, Any]:
     """Train, evaluate and save a run; return what it took."""
 
     config_file = out / "config.toml"
@@ -234,7 +234,7 @@ def train(world: World, out: Path, given: str) -> dict[str, Any]:
         out.mkdir(parents=True, exist_ok=True)
         config_file.write_text(CONFIG.format(folder="events", share=0.1), encoding="utf-8")
     before = time.perf_counter()
-    parts = None if given == "files" else sets(world, out, given)
+    parts = None if given == "files" else sets(world, out, given, test_rows)
     made = time.perf_counter() - before
     shutil.rmtree(out / "run", ignore_errors=True)
     spent = cpu()
@@ -295,6 +295,7 @@ def main() -> None:
     parser.add_argument("--rows", type=float, default=1e6)
     parser.add_argument("--users", type=float, default=1e6)
     parser.add_argument("--items", type=float, default=2e5)
+    parser.add_argument("--test-rows", type=float, default=1e6)
     parser.add_argument("--given", choices=["files", "store", "memory"], default="files")
     parser.add_argument("--run", type=Path)
     parser.add_argument("--out", type=Path, required=True)
@@ -304,9 +305,9 @@ def main() -> None:
         raise SystemExit(subprocess.run([sys.executable, *sys.argv], env=child, check=False).returncode)
     world = World(int(told.rows), int(told.users), int(told.items))
     if told.what == "write":
-        found = write(world, told.out)
+        found = write(world, told.out, told.test_rows)
     elif told.what == "train":
-        found = train(world, told.out, told.given)
+        found = train(world, told.out, told.given, told.test_rows)
     else:
         assert told.run is not None, "--run: the run whose users are recommended to"
         found = batch(told.run, told.out)
