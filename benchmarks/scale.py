@@ -13,9 +13,10 @@ interactions come out in whatever way they are asked for.
 ``train`` trains ``all_pairs`` at 64 dimensions for 3 rounds without a search, refits on the training and
 validation set, evaluates a million test rows (``--test-rows``; a tenth of less than ten million), and saves.
 ``--given``: ``files`` reads what ``write`` wrote; ``store`` and ``memory`` give the sets from the generator,
-without files, as a store on disk or in memory. Each run is a process of its own: its peak memory (resident set, memory-mapped files that are
-read count too) and CPU seconds are printed as JSON, with the seconds of each stage, bytes an interaction and
-the metrics.
+without files, as a store on disk or in memory.
+
+Each run is a process of its own: its peak memory (resident set, memory-mapped files that are read count too)
+and CPU seconds are printed as JSON, with the seconds of each stage, bytes an interaction and the metrics.
 """
 
 from __future__ import annotations
