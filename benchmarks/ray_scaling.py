@@ -10,7 +10,7 @@ Workers share the cores of this machine, so what is reported is CPU seconds and 
   ``theory``: 4 bytes x dimensions x the rows of the other side that the pairs of a block name and that
   another block has, counted from the pairs alone;
 - ``driver``: bytes between the driver and the workers in a round: the vectors of both sides there and back,
-  what each is regularised towards, and the strengths;
+  and two strengths each (with features also what each vector is regularised towards);
 - ``worker``: CPU seconds of each worker in a round, on average and the most;
 - ``overhead``: CPU seconds of all processes in a round, with one worker, beside those without Ray.
 """
@@ -45,16 +45,11 @@ class CountedBlock(AlsBlock):
     """Counts the bytes that come from other workers, and its CPU seconds."""
 
     received = 0
-    own = 0
 
-    def number(self, own: int) -> None:
-        """Say which block this is."""
-        self.own = own
-
-    def solve(self, which: str, columns: Any, gramian: Any, towards: Any, *parts: Any) -> SolvedRows:
+    def solve(self, which: str, member: int, squares: Any, towards: Any, *parts: Any) -> SolvedRows:
         """Count, then solve."""
-        self.received += sum(part.nbytes for source, part in enumerate(parts) if source != self.own)
-        return super().solve(which, columns, gramian, towards, *parts)
+        self.received += sum(part.nbytes for part in parts)
+        return super().solve(which, member, squares, towards, *parts)
 
     def cost(self) -> tuple[int, float]:
         """Return the bytes received so far, and the CPU seconds of the process."""
@@ -150,7 +145,6 @@ def main() -> None:
             start = seconds()
             found = CountedALS.on(team, made_task(pairs, given.items), LinearALS.Config())
             load = seconds() - start
-            team.get([team.call(worker, "number", worker) for worker in range(workers)])
             loaded = np.array(found.blocks.each("cost"))
             rounds(found, 1)  # compiles
             before, start = np.array(found.blocks.each("cost")), seconds()
@@ -165,7 +159,7 @@ def main() -> None:
                         "sent": int(cost[:, 0].sum()),
                         "sent_most": int(cost[:, 0].max()),
                         "theory": theory(pairs, blocks.bounds),
-                        "driver_bytes": n * (3 * (DIM - 2) + 2) * 4,
+                        "driver_bytes": n * (2 * (DIM - 2) + 2) * 4,
                         "driver_cpu": driver,
                         "load": load,
                         "worker_load": float(loaded[:, 1].mean()),

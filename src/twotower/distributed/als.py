@@ -11,7 +11,6 @@ from twotower.distributed.als_block import AlsBlock, SideNow, SolvedRows
 from twotower.distributed.block import SIDES
 from twotower.distributed.blocks import Blocks
 from twotower.distributed.team import Team
-from twotower.kernels.least_squares import Gramian
 from twotower.objectives.objective import CellWeight
 from twotower.training.closed_form.hard_negatives import Pool
 from twotower.training.closed_form.linear_als import EASY_EPOCHS, LinearALS
@@ -64,52 +63,46 @@ class BlockALS(LinearALS):
     ) -> tuple[dict[str, F32], float]:
         blocks, terms, pairs = self.blocks, self.squares, self.task.pairs
         team, every = blocks.team, range(blocks.team.size)
-        given = {
-            which: [
-                SideNow(*part)
-                for part in zip(
-                    *(blocks.rows(which, of[which]) for of in (now, terms.ridge, terms.cells)), strict=True
-                )
-            ]
-            for which in SIDES
-        }
-        team.get(
-            [
-                team.call(worker, "begin", {which: of[worker] for which, of in given.items()})
-                for worker in every
-            ]
-        )
+        start = np.cumsum([0, *(len(part) for part in places)])
+        shares: list[dict[str, SideNow]] = [{} for _ in every]
+        for which in SIDES:
+            members = [blocks.rows(which, np.ascontiguousarray(now[which][:, part])) for part in places]
+            terms_of = [blocks.rows(which, of[which]) for of in (terms.ridge, terms.cells)]
+            for worker, share in enumerate(shares):
+                vectors = [member[worker] for member in members]
+                share[which] = SideNow(vectors, *(of[worker] for of in terms_of))
+        team.get([team.call(worker, "begin", share) for worker, share in enumerate(shares)])
         if self.hard_weight and self.number > EASY_EPOCHS:
             seed = [self.task.seed, self.number]
-            pool = Pool.of(now["items"], seed)
+            pool = Pool.of(now["items"][:, np.concatenate(places)], seed)
             blocks.swap(
                 "draw", "mix", blocks.bounds["items"], lambda worker: (), pool, seed, self.hard_weight
             )
             blocks.routed()
         found, squares = {which: of.copy() for which, of in now.items()}, np.zeros(len(places))
         cells = np.zeros(len(places))
-        start = np.cumsum([0, *(len(part) for part in places)])
         for which, against in (("items", "users"), ("users", "items")):
             for member, part in enumerate(places):
-                gramian = _summed(blocks.each("gramian", against, part))
-                prior = blocks.rows(which, towards[which][:, start[member] : start[member + 1]])
-                sent = blocks.exchange(against, part)
+                gramian = _summed(blocks.each("gramian", against, member))
+                prior = towards[which][:, start[member] : start[member + 1]]
+                alike = not prior.strides[0]  # no features: one row for all
+                priors = [prior[:1]] * len(every) if alike else blocks.rows(which, prior)
+                sent = blocks.exchange(against, member)
                 calls = [
-                    team.call(worker, "solve", which, part, gramian, prior[worker], *sent[worker])
+                    team.call(worker, "solve", which, member, gramian, priors[worker], *sent[worker])
                     for worker in every
                 ]
                 solved: list[SolvedRows] = team.get(calls)
                 found[which][:, part] = np.concatenate([of.vectors for of in solved])
                 if which == "users":
                     squares[member] = sum(of.squares for of in solved)
-                    of_users = _summed(blocks.each("gramian", "users", part))
-                    cells[member] = (of_users.squares.astype(np.float64) * gramian.squares).sum()
+                    of_users = _summed(blocks.each("gramian", "users", member))
+                    cells[member] = (of_users.astype(np.float64) * gramian).sum()
         total = float(len(pairs)) if pairs.weight is None else float(pairs.weight.sum(dtype=np.float64))
         losses = squares / (total or 1.0) + cells / max(len(pairs), 1)
         return found, float(losses.mean())
 
 
-def _summed(parts: list[Gramian]) -> Gramian:
-    squares = np.sum([part.squares for part in parts], axis=0, dtype=np.float64)
-    against = np.sum([part.against for part in parts], axis=0, dtype=np.float64)
-    return Gramian(np.asarray(squares, np.float32), np.asarray(against, np.float32))
+def _summed(parts: list[F32]) -> F32:
+    summed: NDArray[np.float64] = np.sum(parts, axis=0, dtype=np.float64)
+    return summed.astype(np.float32)

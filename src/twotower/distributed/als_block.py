@@ -8,25 +8,24 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from twotower.distributed.block import Block, BlockSide, Entries, by_block, grouped
-from twotower.kernels.least_squares import Gramian, gramian_of, solve_rows, squared_error
+from twotower.distributed.block import Block, BlockSide, Entries, by_block, grouped, other
+from twotower.kernels.least_squares import Gramian, solve_rows, squared_error
 from twotower.kernels.pairs import Pairs
 from twotower.training.closed_form.hard_negatives import Pool
 
 F32 = NDArray[np.float32]
-Columns = NDArray[np.int64]
 
 
 class SideNow(NamedTuple):
     """What the rows of one side have in a round.
 
     Attributes:
-        vectors: (n, width).
+        vectors: (n, d) of each member.
         ridge: (n,), strength of each.
         cells: (n,), factor of the weight of each one's cells.
     """
 
-    vectors: F32
+    vectors: list[F32]
     ridge: F32
     cells: F32
 
@@ -48,7 +47,7 @@ class AlsBlock(Block):
 
     def begin(self, now: Mapping[str, SideNow]) -> None:
         """Begin a round with what the rows have."""
-        self.now = {which: of._replace(vectors=of.vectors.copy()) for which, of in now.items()}
+        self.now = {which: of._replace(vectors=list(of.vectors)) for which, of in now.items()}
         self.sides.update(self.plain)
         self.plain.clear()
 
@@ -63,7 +62,8 @@ class AlsBlock(Block):
         """
         side = self.plain["users"] = self.sides["users"]
         own = Pairs(side.pairs.indptr, side.needed[side.pairs.item], side.pairs.label, side.pairs.weight)
-        user, item = pool.drawn(self.now["users"].vectors, own, seed, before=side.first)
+        U = np.concatenate(self.now["users"].vectors, axis=1)
+        user, item = pool.drawn(U, own, seed, before=side.first)
         more = (
             user.astype(np.int32),
             item.astype(np.int32),
@@ -80,38 +80,50 @@ class AlsBlock(Block):
         user, item, label, weight = (np.concatenate(columns) for columns in zip(*parts, strict=True))
         self.sides["items"] = _with(side, own, (item - np.int32(side.first), user, label, weight), n_users)
 
-    def gramian(self, which: str, columns: Columns) -> Gramian:
-        """Return the Gramian of this block's rows of a side."""
+    def gramian(self, which: str, member: int) -> F32:
+        """Return ``sum_j c_j x_j x_j'``, (d, d), of this block's rows of a side."""
         now = self.now[which]
-        return gramian_of(_with_offset(now.vectors[:, columns]), now.cells)
+        vectors = now.vectors[member]
+        by_cell: F32 = vectors * now.cells[:, None]
+        squares: F32 = by_cell.T @ vectors
+        return squares
 
-    def send(self, which: str, columns: Columns) -> list[F32]:
-        """Return the vectors of ``which`` that each block needs."""
-        vectors = self.now[which].vectors[:, columns]
-        return [vectors[rows] for rows in self.sides[which].routes]
+    def send(self, which: str, member: int) -> list[F32]:
+        """Return the vectors of ``which`` that each block needs; nothing for this one."""
+        vectors, routes = self.now[which].vectors[member], self.sides[which].routes
+        return [vectors[[] if block == self.number else rows] for block, rows in enumerate(routes)]
 
-    def solve(self, which: str, columns: Columns, gramian: Gramian, towards: F32, *parts: F32) -> SolvedRows:
+    def solve(self, which: str, member: int, squares: F32, towards: F32, *parts: F32) -> SolvedRows:
         """Move the rows of one side towards their solution; see `solve_rows`.
 
         Args:
             which: the side.
-            columns: of the vectors.
-            gramian: of all rows of the other side.
-            towards: (n, d), what the ridge regularises towards.
+            member: of the vectors.
+            squares: the Gramian of all rows of the other side.
+            towards: (n, d), or one row for all: what the ridge regularises towards.
             parts: the vectors of the other side that each block has sent.
         """
-        near, now, side = np.concatenate(parts), self.now[which], self.sides[which]
-        one = np.ones(len(near), np.float32)
-        start = now.vectors[:, columns]
-        given = (side.pairs, _with_offset(near), start, towards, now.ridge, now.cells, one)
-        solved = solve_rows(*given, gramian=gramian)
-        now.vectors[:, columns] = solved
+        now, side, against = self.now[which], self.sides[which], other(which)
+        start, d = now.vectors[member], squares.shape[0]
+        near = np.zeros((len(side.needed), d + 1), np.float32)  # the last column is an offset of 0
+        at = 0
+        for block, part in enumerate(parts):
+            sent = part
+            if block == self.number:
+                sent = self.now[against].vectors[member][self.sides[against].routes[block]]
+            near[at : at + len(sent), :-1] = sent
+            at += len(sent)
+        prior, one = np.broadcast_to(towards, start.shape), np.ones(len(near), np.float32)
+        gramian = Gramian(squares, np.zeros(d, np.float32))
+        now.vectors[member] = solved = solve_rows(
+            side.pairs, near, start, prior, now.ridge, now.cells, one, gramian=gramian
+        )
         if which == "items":
             return SolvedRows(solved, 0.0)
         plain = self.plain.get(which, side)
         if side is not plain:  # the loss is that of the pairs alone
             near = near[np.searchsorted(side.needed, plain.needed)]
-        return SolvedRows(solved, squared_error(solved, near, plain.pairs) * plain.total)
+        return SolvedRows(solved, squared_error(solved, near[:, :-1], plain.pairs) * plain.total)
 
 
 def _with(side: BlockSide, own: Pairs, more: Entries, n_other: int) -> BlockSide:
@@ -119,8 +131,3 @@ def _with(side: BlockSide, own: Pairs, more: Entries, n_other: int) -> BlockSide
     given = np.ones(len(own), np.float32) if own.weight is None else own.weight
     pairs = grouped(0, side.n, [(own.item, own.user, own.label, given), (more[1], more[0], *more[2:])])
     return BlockSide.of(side.first, pairs, n_other)
-
-
-def _with_offset(vectors: F32) -> F32:
-    """Return the vectors with an offset of 0, as `solve_rows` has them."""
-    return np.concatenate([vectors, np.zeros((len(vectors), 1), np.float32)], axis=1)

@@ -68,16 +68,19 @@ class Block:
     """What a worker holds; see the module. Blocks are numbered, and so are their rows of both sides."""
 
     def __init__(self) -> None:
+        self.number = 0
         self.sides: dict[str, BlockSide] = {}
 
-    def load(self, first: int, pairs: Pairs, n_items: int) -> Rows:
+    def load(self, number: int, first: int, pairs: Pairs, n_items: int) -> Rows:
         """Take over consecutive users, and return the number of their pairs with each item, (n_items,).
 
         Args:
+            number: of this block.
             first: row of the first user.
             pairs: those of the users.
             n_items: number of all items.
         """
+        self.number = number
         weight = None if pairs.weight is None else pairs.weight.copy()  # what is received is read-only
         own = Pairs(pairs.indptr.copy(), pairs.item, pairs.label.copy(), weight)
         self.sides = {"users": BlockSide.of(first, own, n_items)}

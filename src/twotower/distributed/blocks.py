@@ -76,7 +76,7 @@ class Blocks:
             at = slice(indptr[0], indptr[-1])
             weight = None if pairs.weight is None else pairs.weight[at]
             part = Pairs(indptr - indptr[0], pairs.item[at], pairs.label[at], weight)
-            counted.append(team.call(worker, "load", int(rows.start), part, self.n_items))
+            counted.append(team.call(worker, "load", worker, int(rows.start), part, self.n_items))
         self.counts["items"] = np.sum(team.get(counted), axis=0, dtype=np.int64)
         items = self.bounds["items"] = _even(np.append(0, np.cumsum(self.counts["items"])), size)
         self.swap("split", "join", items, lambda worker: (int(items[worker]), int(np.diff(items)[worker])))
@@ -118,10 +118,10 @@ class Blocks:
         bounds = self.bounds[which]
         return [values[start:end] for start, end in pairwise(bounds)]
 
-    def exchange(self, which: str, columns: NDArray[np.int64]) -> list[list[Any]]:
+    def exchange(self, which: str, member: int) -> list[list[Any]]:
         """Let each block send its vectors of a side; return for each worker what the blocks sent to it."""
         every = range(self.team.size)
-        sent = [self.team.call_many(worker, "send", which, columns) for worker in every]
+        sent = [self.team.call_many(worker, "send", which, member) for worker in every]
         return [[of[worker] for of in sent] for worker in every]
 
     def each(self, method: str, *args: Any) -> list[Any]:
