@@ -133,7 +133,7 @@ class Ray(Engine):
         if TRAINERS.known_as(kind) not in BLOCK_TRAINERS:
             able = ", ".join(map(repr, BLOCK_TRAINERS.names()))
             raise ConfigError(
-                f"the engine ray trains by {able}: linear towers by objective 'all_pairs'; got "
+                f"the engine ray trains by {able}: linear towers by objective 'all_pairs' or 'squared'; got "
                 f"model.kind = {model.kind!r} with objective {objective.name!r}. Set model.kind = 'linear', "
                 "or leave out the engine"
             )

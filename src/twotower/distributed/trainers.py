@@ -6,5 +6,9 @@ from typing import Any
 
 from twotower.core.registry import Registry
 
-BLOCK_TRAINERS: Registry[Any] = Registry("block_trainer", "twotower.distributed", {"als": "als:BlockALS"})
+BLOCK_TRAINERS: Registry[Any] = Registry(
+    "block_trainer",
+    "twotower.distributed",
+    {"als": "als:BlockALS", "variational": "variational:BlockVariational"},
+)
 """Each has a classmethod ``on(team, task, config)``."""

@@ -32,13 +32,7 @@ class GroupedPairs:
     @classmethod
     def of(cls, pairs: Pairs, n_items: int, mean: float) -> GroupedPairs:
         """Group the training pairs, with the constant of all scores subtracted from the labels."""
-        if isinstance(pairs, StoredPairs):
-            stored = pairs.normalised(mean)
-            return cls(stored, stored.by_item(n_items))
-        given = np.ones(len(pairs), np.float32)
-        if pairs.weight is not None and pairs.weight.any():
-            given = (pairs.weight / pairs.weight.mean(dtype=np.float64)).astype(np.float32)
-        users = replace(pairs, label=pairs.label - np.float32(mean), weight=given)
+        users = centred(pairs, mean)
         return cls(users, users.by_item(n_items))
 
     def by_user(self, values: Iterable[NDArray[np.floating]] | None = None) -> F64:
@@ -71,6 +65,16 @@ class GroupedPairs:
         )
 
 
+def centred(pairs: Pairs, mean: float) -> Pairs:
+    """Return pairs with a constant subtracted from the labels, and weights of mean 1."""
+    if isinstance(pairs, StoredPairs):
+        return pairs.normalised(mean)
+    weight = np.ones(len(pairs), np.float32)
+    if pairs.weight is not None and pairs.weight.any():
+        weight = (pairs.weight / pairs.weight.mean(dtype=np.float64)).astype(np.float32)
+    return replace(pairs, label=pairs.label - np.float32(mean), weight=weight)
+
+
 @dataclass(frozen=True, eq=False)
 class Reliability:
     """Reliability of labels: their noise differs between users, more for watch ratios than for stars.
@@ -85,9 +89,8 @@ class Reliability:
     noise: float
 
     @classmethod
-    def of(cls, grouped: GroupedPairs, summed: F64) -> Reliability:
-        """Estimate it from each user's sum of squared residuals (n_users,); see `GroupedPairs.squares`."""
-        counted = grouped.by_user()
+    def of(cls, summed: F64, counted: F64) -> Reliability:
+        """Estimate it from each user's weighted sum of squared residuals, and sum of weights, (n_users,)."""
         everyone = float(summed.sum() / counted.sum())
         # a user's variance is never taken to be 0
         variance = np.maximum((summed + SHRINK * everyone) / (counted + SHRINK), 1e-12)

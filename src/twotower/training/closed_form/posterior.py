@@ -62,7 +62,7 @@ def take_posterior_means(
         vectors.append(told + tower.ids.weight.detach().cpu().numpy()[side.warm.cpu().numpy() - 1])
     U, V = model.encode(users, "users").cpu().numpy(), model.encode(items, "items").cpu().numpy()
     grouped = GroupedPairs.of(pairs, items.rows, float(model.mean))
-    reliability = Reliability.of(grouped, grouped.squares(pairs, U, V))
+    reliability = Reliability.of(grouped.squares(pairs, U, V), grouped.by_user())
     noise, rows_of = reliability.noise, reliability.weighted(grouped)
     by_user, by_item = rows_of["users"], rows_of["items"]
     strengths = [

@@ -49,18 +49,15 @@ class Variational(Solver):
 
     def __init__(self, task: TrainingTask, config: Any) -> None:
         super().__init__(task, config)
-        pairs, users, items, penalty = task.pairs, task.users, task.items, task.penalty
-        self.pairs = pairs
-        self.grouped = GroupedPairs.of(pairs, items.rows, float(task.model.mean))
         self.strengths, self.priors, self.newcomers = {}, {}, {}
-        for which, side, rows in (("users", users, self.grouped.users), ("items", items, self.grouped.items)):
-            counts = np.diff(rows.indptr)
-            self.strengths[which] = penalty * float(counts.mean())
+        for which, counts in self.counted().items():
+            side = self.sides[which]
+            self.strengths[which] = task.penalty * float(counts.mean())
             design = Design.of(side)
             # the prior of a row: all rows have equal weight
             self.priors[which] = FeatureRidge(design, np.ones(len(counts)))
             # for cold rows: rows are weighted by their precision
-            self.newcomers[which] = for_newcomers(side, counts)
+            self.newcomers[which] = for_newcomers(side, counts.astype(np.float64))
         # the side with more rows first: between rounds only the other side's Gaussians are kept
         self.order = sorted(self.sides, key=lambda which: -self.sides[which].rows)
         self.kept: list[F32] = []  # moments of the second side, per member
@@ -73,39 +70,68 @@ class Variational(Solver):
         linear = isinstance(model, LinearTower.Config) and not model.normalise
         return linear and objective.quadratic == "pairs"
 
+    def counted(self) -> dict[str, NDArray[np.int64]]:
+        """Group the training pairs, and return the number of those of each row, by side."""
+        task = self.task
+        self.grouped = GroupedPairs.of(task.pairs, task.items.rows, float(task.model.mean))
+        return {"users": np.diff(self.grouped.users.indptr), "items": np.diff(self.grouped.items.indptr)}
+
     @torch.no_grad()
     def solve(self, model: TwoTowerModel) -> float:
         """Solve for the vectors of both sides and for the feature weights; return the mean squared error.
 
         It is that of the score (the mean over members) on all training pairs at the end.
         """
-        first, second = self.order
         begun = self.reliability is not None
         now = self.vectors(model)
         if not begun:
             now = {which: vectors * np.float32(START / SCALE) for which, vectors in now.items()}
-        reliability = self.reliability or Reliability(np.ones(self.pairs.n_users), 1.0)
-        rows = reliability.weighted(self.grouped)
+        reliability = self.reliability or Reliability(np.ones(self.task.pairs.n_users), 1.0)
         towards = {which: self.priors[which].fit(vectors).honest for which, vectors in now.items()}
-        members = model.layout.outputs
+        members, second = model.layout.outputs, self.order[1]
         if not begun:
             self.kept = [moments(now[second][:, own]) for own in members]
-        for member, own in enumerate(members):
-            found = Gaussians(now[second][:, own], self.kept[member])
-            for which in (first, second):
+        shapes: list[dict[str, F64 | None]] = [dict.fromkeys(now) for _ in members]
+        if begun:
+            for member, own in enumerate(members):
+                for which in self.order:
+                    away = now[which][:, own] - np.ascontiguousarray(towards[which][:, own])
+                    shapes[member][which] = self._shape(which, member, away, reliability.noise)
+        return self.round(model, now, towards, reliability, shapes)
+
+    def round(
+        self,
+        model: TwoTowerModel,
+        now: dict[str, F32],
+        towards: dict[str, F32],
+        reliability: Reliability,
+        shapes: list[dict[str, F64 | None]],
+    ) -> float:
+        """Solve for both sides, write the towers, and return the mean squared error.
+
+        Args:
+            model: changed in place.
+            now: the vectors, (rows, width) each.
+            towards: the means of the priors, alike.
+            reliability: of the users' labels.
+            shapes: for each member the shapes of the priors of both sides; None for the identity.
+        """
+        rows = reliability.weighted(self.grouped)
+        for member, own in enumerate(model.layout.outputs):
+            found = Gaussians(now[self.order[1]][:, own], self.kept[member])
+            for which in self.order:
                 prior = np.ascontiguousarray(towards[which][:, own])
-                away = now[which][:, own] - prior
-                form = self._shape(which, member, away, reliability.noise) if begun else None
                 strength = np.full(len(prior), self.strengths[which])
+                form = shapes[member][which]
                 found, spread = solve(rows[which], found, prior, strength, reliability.noise, shape=form)
                 now[which][:, own] = found.mean
                 self.spreads[which][member : member + 1] = [spread / len(prior)]
             self.kept[member] = found.moments
         self.write(model, now, self.newcomers, np.arange(model.users.width))
         U, V = (model.encode(self.sides[which], which).cpu().numpy() for which in ("users", "items"))
-        squares = self.grouped.squares(self.pairs, U, V)
-        self.reliability = Reliability.of(self.grouped, squares)
-        return float(squares.sum() / len(self.pairs))
+        squares = self.grouped.squares(self.task.pairs, U, V)
+        self.reliability = Reliability.of(squares, self.grouped.by_user())
+        return float(squares.sum() / len(self.task.pairs))
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return the second side's Gaussians, the spreads of both, and the users' reliability."""
