@@ -7,7 +7,7 @@ the address without it.
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Final
 from urllib.parse import unquote
 
 _URL: Final = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*::)*[A-Za-z][A-Za-z0-9+.-]*://")
@@ -21,8 +21,10 @@ _SIGNED: Final = re.compile(
     r"(?i)[?&](?:[^=&]*(?:sig|token|key|secret|passw|credential|auth|expires)[^=&]*)=[^&]*"
 )
 _BUCKETS: Final = ("s3", "s3a")
-_known: dict[str, tuple[str, dict[str, Any]]] = {}
-"""Address (of buckets: their beginning) without a secret -> the one with it, and options for fsspec."""
+_signed: dict[str, str] = {}
+"""Address without a signature -> the one with it."""
+_logins: dict[str, tuple[str, dict[str, str]]] = {}
+"""Address up to its host or bucket -> the name and secret before it, or options of fsspec."""
 
 
 def is_url(place: object) -> bool:
@@ -44,42 +46,41 @@ def without_secrets(place: str) -> str:
     """
     if not is_url(place):
         return place
-    parts = [_apart(part) for part in place.split("::")]
-    plain = "::".join(part for part, _ in parts)
-    options: dict[str, Any] = {}
-    for _, own in parts:
-        options |= own
-    if plain != place:
-        if options:  # for all of a bucket
-            _known[_bucket(plain)] = plain, options
-        else:
-            _known[plain] = place, {}
-    return plain
+    return "::".join(_apart(part) for part in place.split("::"))
 
 
-def with_secrets(plain: str) -> tuple[str, dict[str, Any]]:
+def with_secrets(plain: str) -> tuple[str, dict[str, str]]:
     """Return the address to open, and the options of fsspec for it."""
-    if plain in _known:
-        return _known[plain]
-    _, options = _known.get(_bucket(plain), ("", {}))
-    return plain, options
+    if plain in _signed:
+        return _signed[plain], {}
+    opened, options = [], dict[str, str]()
+    for part in plain.split("::"):
+        login, own = _logins.get(_host(part), ("", {}))
+        opened.append(part.replace("://", f"://{login}", 1))
+        options |= own
+    return "::".join(opened), options
 
 
-def _apart(url: str) -> tuple[str, dict[str, Any]]:
+def _apart(url: str) -> str:
     login = next((found for login in _LOGINS if (found := login.match(url))), None)
-    options: dict[str, Any] = {}
+    whole = url
     if login is not None:
-        scheme = login["scheme"]
-        if scheme in _BUCKETS:
-            options = {"key": unquote(login["user"]), "secret": unquote(login["secret"])}
-        url = f"{scheme}://{url[login.end() :]}"
+        url = f"{login['scheme']}://{url[login.end() :]}"
+        if login["scheme"] in _BUCKETS:
+            keys = {"key": unquote(login["user"]), "secret": unquote(login["secret"])}
+            _logins[_host(url)] = "", keys
+        else:
+            _logins[_host(url)] = login[0].partition("://")[2], {}
     if "?" in url and "=" in url and not url.startswith(_BUCKETS):
-        url = _SIGNED.sub("", url)
-        if "?" not in url and "&" in url:  # the first parameter is gone
-            url = url.replace("&", "?", 1)
-    return url, options
+        plain = _SIGNED.sub("", url)
+        if "?" not in plain and "&" in plain:  # the first parameter is gone
+            plain = plain.replace("&", "?", 1)
+        if plain != url:
+            _signed[plain] = whole
+        return plain
+    return url
 
 
-def _bucket(url: str) -> str:
-    """Return an address up to the end of its bucket."""
-    return "/".join(url.rsplit("::", maxsplit=1)[-1].split("/")[:3])
+def _host(url: str) -> str:
+    """Return an address up to the end of its host or bucket."""
+    return "/".join(url.split("/")[:3])

@@ -6,6 +6,7 @@ connection is an error, and never the end of a file.
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import os
 import re
@@ -315,14 +316,16 @@ def _arrow_s3(url: str, options: dict[str, Any]) -> tuple[Any, str] | None:
     protocol, separator, key = url.partition("://")
     if separator != "://" or _EXTRAS.get(protocol, ("", ""))[0] != "s3":
         return None
-    try:
-        import s3fs  # noqa: F401, PLC0415
-    except ImportError:
-        pass
-    else:
+    if importlib.util.find_spec("s3fs") is not None:
         return None
     import pyarrow.fs as arrow  # noqa: PLC0415
     from fsspec.implementations.arrow import ArrowFSWrapper  # noqa: PLC0415
+
+    class Arrow(ArrowFSWrapper):  # type: ignore[misc]
+        def cat_file(self, path: str, start: int = 0, end: int | None = None, **_: Any) -> bytes:
+            with self.fs.open_input_file(path) as file:
+                content: bytes = file.read_at((file.size() if end is None else end) - start, start)
+                return content
 
     system = arrow.S3FileSystem(
         access_key=options.get("key"),
@@ -332,7 +335,7 @@ def _arrow_s3(url: str, options: dict[str, Any]) -> tuple[Any, str] | None:
         connect_timeout=10,
         request_timeout=60,
     )
-    return ArrowFSWrapper(system), key
+    return Arrow(system), key
 
 
 @contextmanager
@@ -389,6 +392,9 @@ def _reason(error: Exception, address: str) -> str:
     """Return what an error says, in one line and without secrets."""
     text = (str(error) or type(error).__name__).splitlines()[0]
     opened, options = with_secrets(without_secrets(address))
-    for secret in [*options.values(), opened]:
-        text = text.replace(str(secret), "***" if secret != opened else address)
+    text = re.sub(
+        r"[A-Za-z][\w+.-]*://\S+", lambda url: without_secrets(url[0]), text.replace(opened, address)
+    )
+    for secret in options.values():
+        text = text.replace(secret, "***")
     return text
