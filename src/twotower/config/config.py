@@ -26,6 +26,12 @@ class Config(Section):
     seed: Annotated[int, Field(ge=0)] = 42
     """Seed of the split, the weights and the batches: the same seed, machine and number of threads give the
     same bits."""
+    user_vectors: bool = True
+    """Whether the saved model has the vectors of users. ``false``: the bundle is smaller by four bytes a
+    number, and they are computed from the users' histories when it is loaded, which takes some seconds for
+    each million; not with ``[schema.users]``, unless the towers read histories. Vectors of ``linear`` and
+    ``mlp`` towers are then those of someone new with the same history, without the weights of
+    interactions."""
     data: DataConfig = DataConfig()
     schema_: Schema | None = Field(default=None, alias="schema")
     """``[schema]``, for source ``tables``: the named data sets bring their own, to which only ``context``,

@@ -30,6 +30,7 @@ from twotower.core.tensors import write as write_tensors
 from twotower.core.warn import warn
 from twotower.errors import BundleError, MissingExtraError
 from twotower.recommender.display import as_plain
+from twotower.recommender.left_out import check_left_out, kept_of
 from twotower.recommender.saved_histories import check_histories, saved_histories
 from twotower.recommender.state import RecommenderState
 from twotower.recommender.unpacking import (
@@ -301,8 +302,12 @@ def _write_parts(recommender: RecommenderState, directory: Path) -> None:
     _write_text(directory / STATE, json.dumps(state, ensure_ascii=False))
     _save(arrays, directory / ENCODER)
     towers = {name: t.detach().cpu().numpy() for name, t in recommender.model.state_dict().items()}
+    kept = {"users": recommender.users.vectors}
+    if not recommender.training.user_vectors:
+        check_left_out(own.schema, read=recommender.model.users.reads_history)
+        kept = kept_of(recommender.folding)
     vectors: Arrays = {
-        "users": recommender.users.vectors,
+        **kept,
         "users.warm": recommender.users.warm,
         "items": recommender.items.vectors,
         "items.warm": recommender.items.warm,

@@ -188,6 +188,7 @@ class Training(ShortRepr):
         epochs: one record an epoch.
         exclude_seen: whether recommendations leave out a user's items of the training set by default.
         kinds: what was chosen among kinds of towers; None if one was named or none could be chosen.
+        user_vectors: whether bundles have the vectors of users; see `twotower.recommender.left_out`.
     """
 
     positive: PositiveRule
@@ -196,3 +197,4 @@ class Training(ShortRepr):
     epochs: list[dict[str, Any]]
     exclude_seen: bool = True
     kinds: Kinds | None = None
+    user_vectors: bool = True

@@ -5,9 +5,9 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import polars as pl
@@ -17,7 +17,7 @@ from twotower.core.asked import Id, Ids, as_lists
 from twotower.core.forking import check_process
 from twotower.core.warn import deprecated
 from twotower.data.dataset import Dataset, Frame, to_polars
-from twotower.errors import DataError, TwoTowerWarning
+from twotower.errors import DataError, TwoTowerWarning, yes_or_no
 from twotower.evaluation.predictor import Predictor
 from twotower.evaluation.ranker import Ranker, RankRequest
 from twotower.kernels.scoring import score_pairs
@@ -309,10 +309,28 @@ class Recommender(VectorAnswers, Predictor, Ranker):
         """
         return history_chart(self.history)
 
-    def save(self, directory: str | Path, **facts: Any) -> None:
-        """Write the bundle, all that `load` needs; ``facts`` (metrics, ...) are kept in bundle.json."""
+    def save(self, directory: str | Path, *, user_vectors: bool | None = None, **facts: Any) -> None:
+        """Write the bundle, all that `load` needs; ``facts`` (metrics, ...) are kept in bundle.json.
+
+        Args:
+            directory: of the bundle.
+            user_vectors: whether it has the vectors of users. Without them it is smaller by four bytes a
+                number, and `load` computes them from the users' histories: those of training where the user
+                tower reads histories, else those of someone new with the same history. None: as the model
+                was loaded, else true.
+            facts: see above.
+
+        Raises:
+            ConfigError: vectors that are left out follow from users' features too.
+            BundleError: as `twotower.recommender.bundle.save_bundle`.
+        """
         check_process()
-        save_bundle(self, Path(directory), facts)
+        kept = self.training.user_vectors if user_vectors is None else yes_or_no("user_vectors", user_vectors)
+        saved = self if kept == self.training.user_vectors else self._with_vectors(kept)
+        save_bundle(saved, Path(directory), facts)
+
+    def _with_vectors(self, kept: bool) -> Self:
+        return replace(self, training=replace(self.training, user_vectors=kept))
 
     @classmethod
     def load(cls, directory: str | Path, *, index: bool = True) -> Recommender:

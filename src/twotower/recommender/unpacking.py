@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from twotower.core.tensors import Arrays, check_size, entries, exactly, finite, 
 from twotower.features import ContextEncoder, Encoder, SideEncoder
 from twotower.recommender.display import PLAIN
 from twotower.recommender.fitted_towers import FittedTowers
+from twotower.recommender.left_out import SHAPE, TYPICAL, vectors_of
 from twotower.recommender.parts import Catalogue, EntityVectors, Interactions, Kinds, Training
 from twotower.recommender.saved_histories import PREFIX, check_histories, restored_histories
 from twotower.targets.positive import PositiveRule
@@ -45,6 +47,7 @@ PARTS = (STATE, ENCODER, TOWERS, VECTORS, TABLES)
 INDEX = "index.bin"
 """A file that exists only if an index was built."""
 
+_NO_VECTORS = np.empty((0, 0), dtype=np.float32)
 _LARGEST = float(np.finfo(np.float32).max) / 4
 _IDS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64, pl.String)
 _TYPES = {str(dtype): dtype for dtype in PLAIN}
@@ -109,25 +112,29 @@ def unpacked(
     history = manifest["history"]
     if not isinstance(history, list) or not all(isinstance(epoch, dict) for epoch in history):
         raise ValueError("the history must be a list of epochs")
+    kept = {name: vectors.pop(name) for name in (TYPICAL, SHAPE) if name in vectors}
     catalogue = Catalogue(
-        EntityVectors(users, vectors["users"], vectors["users.warm"]),
+        EntityVectors(users, vectors.get("users", _NO_VECTORS), vectors["users.warm"]),
         EntityVectors(items, vectors["items"], vectors["items.warm"]),
         _display(schema, items, tables["display"]),
         vectors.get("items.duration"),
     )
     seen = Interactions(Lists(vectors["seen.indptr"], vectors["seen.item"]), vectors.get("seen.label"))
-    return (
-        FittedTowers(encoder, model, Target.from_state(manifest["target"])),
-        *restored_histories(read, encoder, catalogue, seen),
-        Training(
-            positive,
-            objective,
-            _fold_in(manifest["least_squares"]),
-            history,
-            flag(manifest, "exclude_seen") if "exclude_seen" in manifest else True,
-            None if manifest.get("kinds") is None else _kinds(manifest["kinds"]),
-        ),
+    towers = FittedTowers(encoder, model, Target.from_state(manifest["target"]))
+    catalogue, seen = restored_histories(read, encoder, catalogue, seen)
+    training = Training(
+        positive,
+        objective,
+        _fold_in(manifest["least_squares"]),
+        history,
+        flag(manifest, "exclude_seen") if "exclude_seen" in manifest else True,
+        None if manifest.get("kinds") is None else _kinds(manifest["kinds"]),
+        user_vectors=not kept,
     )
+    if kept:
+        own = vectors_of(kept, towers, catalogue, seen, training)
+        catalogue = replace(catalogue, users=replace(catalogue.users, vectors=own))
+    return towers, catalogue, seen, training
 
 
 def _current(section: str, values: Any) -> Any:
@@ -184,8 +191,15 @@ def check_vectors(arrays: Arrays, n_users: int, n_items: int, dim: int) -> None:
         ValueError: a shape or type, a number or score that is not finite, a row out of range.
     """
     n_seen = len(arrays["seen.item"])
-    shapes = {
-        "users": ("float32", (n_users, dim)),
+    users: dict[str, tuple[str, tuple[int, ...]]] = {"users": ("float32", (n_users, dim))}
+    if TYPICAL in arrays:
+        users = {TYPICAL: ("float32", (dim,))}
+        if SHAPE in arrays:
+            users[SHAPE] = ("float64", arrays[SHAPE].shape)
+            finite("the shape of users", arrays[SHAPE])
+    known = arrays[TYPICAL][None] if TYPICAL in arrays else arrays["users"]
+    shapes: dict[str, tuple[str, tuple[int, ...]]] = {
+        **users,
         "users.warm": ("bool", (n_users,)),
         "items": ("float32", (n_items, dim)),
         "items.warm": ("bool", (n_items,)),
@@ -197,14 +211,11 @@ def check_vectors(arrays: Arrays, n_users: int, n_items: int, dim: int) -> None:
     for name in ("users", "items"):
         if not arrays[f"{name}.warm"].any():
             raise ValueError(f"no row of the {name} was trained")
-        finite(f"the vectors of {name}", arrays[name])
+        finite(f"the vectors of {name}", known if name == "users" else arrays[name])
     if "seen.label" in arrays:
         finite("the labels of seen items", arrays["seen.label"])
     # |u . v| <= |u| |v|, so no score, and no sum on the way to it, overflows
-    longest = [
-        np.sqrt(np.einsum("ij,ij->i", v, v, dtype=np.float64).max())
-        for v in (arrays["users"], arrays["items"])
-    ]
+    longest = [np.sqrt(np.einsum("ij,ij->i", v, v, dtype=np.float64).max()) for v in (known, arrays["items"])]
     if longest[0] * longest[1] > _LARGEST:
         raise ValueError("the vectors are so long that scores are not finite")
     indptr, item = arrays["seen.indptr"], arrays["seen.item"]

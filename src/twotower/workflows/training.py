@@ -20,7 +20,9 @@ from twotower.estimator import TwoTower
 from twotower.estimator.fitting import check_place, place_of
 from twotower.estimator.setup import check_context
 from twotower.recommender import Recommender
+from twotower.recommender.left_out import check_left_out
 from twotower.targets.positive import PositiveRule
+from twotower.towers.registry import TOWERS
 from twotower.training import Callback, HistoryFile, Interrupted, write_history
 from twotower.training.engine import Engine
 from twotower.workflows.biases import beside_biases
@@ -88,6 +90,9 @@ def train(
         parts = load_parts(config, stages=stages, log=log)
     rule = check_positives(config, parts)
     check_context(config.model, config.objective, parts.train.schema)
+    if not config.user_vectors:
+        kind = TOWERS.get(config.model.kind)
+        check_left_out(parts.train.schema, read=kind.reads_history and not kind.composed)
     with (
         place_of(engine, config),
         alone_in(run.path, "trains"),
@@ -121,7 +126,10 @@ def train(
         }
         with stages("save"):
             facts = {name: metrics[name] for name in ("rating", "ranking")}
-            recommender.save(run.bundle, metrics=facts, data=metrics["data"], version=__version__)
+            kept = config.user_vectors
+            recommender.save(
+                run.bundle, user_vectors=kept, metrics=facts, data=metrics["data"], version=__version__
+            )
             # Repair the end of the file, in case of a crash between an epoch and its checkpoint.
             write_history(run.history_file, recommender.history)
         seconds = {name: round(s, 3) for name, s in stages.seconds.items()}
