@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from twotower.distributed.block import Block
 from twotower.distributed.team import LostWorkerError, Team
+from twotower.training import Trainer, TrainingTask
+from twotower.training.engine import Engine
 
 
 class LocalTeam(Team):
@@ -50,3 +53,28 @@ class LocalTeam(Team):
     def revive(self) -> str:
         self.size, self.generation = self.room, self.generation + 1
         return "replaced"
+
+
+class LocalEngine(Engine):
+    """Does the work in this process, with what is sent and returned pickled, as between processes."""
+
+    workers = 3
+    calls = 0
+
+    def __enter__(self) -> LocalEngine:
+        return self
+
+    def __exit__(self, *of: object) -> None:
+        pass
+
+    def check(self, *of: object) -> None:
+        pass
+
+    def trainer(self, kind: type[Trainer], task: TrainingTask, config: Any) -> Trainer:
+        return kind(task, config)
+
+    def map(self, function: Any, shared: Any, items: Iterable[Any]) -> Iterator[Any]:
+        for item in items:
+            self.calls += 1
+            function_there, shared_there, item_there = pickle.loads(pickle.dumps((function, shared, item)))
+            yield pickle.loads(pickle.dumps(function_there(shared_there, item_there)))

@@ -8,7 +8,17 @@ from typing import Annotated
 import typer
 
 from twotower.cli.errors import guarded
-from twotower.cli.options import FullOption, JsonOption, SetOption, typed_config, whole
+from twotower.cli.options import (
+    AddressOption,
+    EngineOption,
+    FullOption,
+    JsonOption,
+    SetOption,
+    WorkersOption,
+    engine_of,
+    typed_config,
+    whole,
+)
 
 
 @guarded
@@ -30,6 +40,9 @@ def compare(
             help="With CONFIG: train N models, compare the mean of their results, and report their spread.",
         ),
     ] = None,
+    engine: EngineOption = None,
+    address: AddressOption = None,
+    workers: WorkersOption = None,
     full: FullOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -46,7 +59,7 @@ def compare(
     from twotower.config import load_config, recipes  # noqa: PLC0415
     from twotower.errors import ConfigError  # noqa: PLC0415
 
-    log, run = Notes(full=full or as_json), None
+    log, run, place = Notes(full=full or as_json), None, engine_of(engine, address, workers)
     if config not in recipes() and (Path(config).expanduser() / "config.toml").is_file():
         run = Path(config).expanduser()
         if settings or seeds is not None:
@@ -56,14 +69,15 @@ def compare(
             )
         from twotower import workflows  # noqa: PLC0415
 
-        settled, found = workflows.compare_run(run, log=log)
+        settled, found = workflows.compare_run(run, engine=place, log=log)
         comparison = found.as_dict()
     else:
         settled = load_config(config, settings or ())
         from twotower import workflows  # noqa: PLC0415
 
         with training_progress() as callbacks:
-            comparison = workflows.compare(settled, seeds=seeds or 1, callbacks=callbacks, log=log).as_dict()
+            found = workflows.compare(settled, seeds=seeds or 1, callbacks=callbacks, engine=place, log=log)
+        comparison = found.as_dict()
     if as_json:
         print_json(comparison)
         return

@@ -8,7 +8,18 @@ from typing import Annotated
 import typer
 
 from twotower.cli.errors import guarded
-from twotower.cli.options import ConfigArgument, JsonOption, SetOption, TrackOption, number, whole
+from twotower.cli.options import (
+    AddressOption,
+    ConfigArgument,
+    EngineOption,
+    JsonOption,
+    SetOption,
+    TrackOption,
+    WorkersOption,
+    engine_of,
+    number,
+    whole,
+)
 
 
 @guarded
@@ -44,6 +55,9 @@ def tune(
         bool, typer.Option("--show-space", help="Print the search space as TOML and exit.")
     ] = False,
     track: TrackOption = None,
+    engine: EngineOption = None,
+    address: AddressOption = None,
+    workers: WorkersOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Search for a better config on the validation set, and test it once.
@@ -66,7 +80,7 @@ def tune(
         return
     if out is None:
         raise ConfigError("tune needs --out DIR: a new folder for the trials and the result")
-    tracking = make_tracking(track or (), log)
+    tracking, place = make_tracking(track or (), log), engine_of(engine, address, workers)
     with tuning_progress() as (watcher, callbacks):
         result = tuning.tune(
             settled,
@@ -78,6 +92,7 @@ def tune(
             watcher=watcher,
             callbacks=callbacks,
             tracking=tracking,
+            engine=place,
             log=log,
         )
     if as_json:

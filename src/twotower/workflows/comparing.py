@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
@@ -19,6 +20,7 @@ from twotower.config import Config, resolved
 from twotower.core.charts import Chart
 from twotower.data.splitting import Parts
 from twotower.errors import DataError
+from twotower.estimator.fitting import check_place, place_of
 from twotower.evaluation import (
     BesidePopularity,
     RankingComparison,
@@ -30,7 +32,9 @@ from twotower.evaluation import (
 from twotower.evaluation.own_metrics import MetricSet, OwnMetrics
 from twotower.evaluation.ranker import Ranker
 from twotower.recommender import Recommender
+from twotower.recommender.on_engine import placed
 from twotower.training import Callback
+from twotower.training.engine import Engine
 from twotower.workflows.baselines_file import TunedSettings
 from twotower.workflows.measuring import made_of, ranking_task
 from twotower.workflows.reading import check_positives, facts_of, load_parts
@@ -124,7 +128,12 @@ class Comparison:
 
 
 def compare(
-    config: Config, *, seeds: int = 1, callbacks: Sequence[Callback] = (), log: Log = quiet
+    config: Config,
+    *,
+    seeds: int = 1,
+    callbacks: Sequence[Callback] = (),
+    engine: Engine | None = None,
+    log: Log = quiet,
 ) -> Comparison:
     """Train our model and every baseline on one split, and measure them on its test set.
 
@@ -134,6 +143,7 @@ def compare(
         seeds: how many of our models to train, as `train_seeds` does. With more than one, our result is
             their mean, user by user, and their spread is reported.
         callbacks: called during the training of our model.
+        engine: where our model is trained and all models rank; None for this process.
         log: called with one line for each model.
 
     Returns:
@@ -146,18 +156,23 @@ def compare(
     start = time.perf_counter()
     config, stages = resolved(config), Stages()
     configs = seed_configs(config, seeds)
+    check_place(engine, config)
     parts = load_parts(config, stages=stages, log=log)
     rule = check_positives(config, parts)
-    with breaks_say("a comparison saves nothing; run it again"):
-        recommenders = [fit(one, parts, rule, stages=stages, callbacks=callbacks) for one in configs]
+    with breaks_say("a comparison saves nothing; run it again"), place_of(engine, config):
+        recommenders = [
+            fit(one, parts, rule, stages=stages, callbacks=callbacks, engine=engine) for one in configs
+        ]
         log(f"{OURS}: {stages}")
         kind = compare_rankers if config.objective.implicit else compare_predictors
-        compared = kind(config, recommenders[0], parts, others=recommenders[1:], log=log)
+        compared = kind(config, recommenders[0], parts, others=recommenders[1:], engine=engine, log=log)
         seconds = time.perf_counter() - start
         return replace(compared, seeds=tuple(one.seed for one in configs), seconds=seconds)
 
 
-def compare_run(path: str | Path, *, log: Log = quiet) -> tuple[Config, Comparison]:
+def compare_run(
+    path: str | Path, *, engine: Engine | None = None, log: Log = quiet
+) -> tuple[Config, Comparison]:
     """Compare the model of a finished run with every baseline, without training it again.
 
     The tuned settings are kept in the run, so a second comparison or a report does not tune again.
@@ -175,12 +190,12 @@ def compare_run(path: str | Path, *, log: Log = quiet) -> tuple[Config, Comparis
     parts = load_parts(config, log=log)
     check_same_data(run, parts)
     recommender = run.recommender(index=False)
-    with breaks_say("run it again; the settings tuned so far are kept"):
+    with breaks_say("run it again; the settings tuned so far are kept"), engine or nullcontext():
         if config.objective.implicit:
             tuned = TunedSettings.of(run.baselines_file, config, parts, log)
-            compared = compare_rankers(config, recommender, parts, tuned=tuned, log=log)
+            compared = compare_rankers(config, recommender, parts, tuned=tuned, engine=engine, log=log)
         else:
-            compared = compare_predictors(config, recommender, parts, log=log)
+            compared = compare_predictors(config, recommender, parts, engine=engine, log=log)
     return config, replace(compared, seeds=(config.seed,), seconds=time.perf_counter() - start)
 
 
@@ -193,6 +208,7 @@ def compare_predictors(
     others: Sequence[Recommender] = (),
     beside: Mapping[str, Recommender] | None = None,
     metrics: OwnMetrics | None = None,
+    engine: Engine | None = None,
     log: Log = quiet,
 ) -> Comparison:
     """Compare predicted labels with those of rating baselines, fitted here on the same sets.
@@ -208,6 +224,7 @@ def compare_predictors(
         others: our model with other seeds.
         beside: further trained models to compare, by name.
         metrics: your own metrics of predictions.
+        engine: where our model ranks, within ``with engine``; None for this process.
         log: called with lines on the progress of each baseline.
     """
     ours = [one.predict(parts.test) for one in (recommender, *others)]
@@ -238,13 +255,15 @@ def compare_predictors(
         resamples=config.evaluation.resamples,
         seed=config.seed,
     )
-    popularity = _ranked_beside(config, recommender, parts, log)
+    popularity = _ranked_beside(config, recommender, parts, engine, log)
     return Comparison(
         comparison, given, popularity=popularity, data=facts_of(parts), model=made_of(recommender)
     )
 
 
-def _ranked_beside(config: Config, recommender: Recommender, parts: Parts, log: Log) -> dict[str, Any]:
+def _ranked_beside(
+    config: Config, recommender: Recommender, parts: Parts, engine: Engine | None, log: Log
+) -> dict[str, Any]:
     """Compare the ranking of a model that predicts with popularity; empty if that can't be measured."""
     settings = config.evaluation
     if not settings.ranking:
@@ -256,7 +275,7 @@ def _ranked_beside(config: Config, recommender: Recommender, parts: Parts, log: 
         return {}
     found = BesidePopularity.measure(
         task,
-        task.values(recommender, metrics=MetricSet.headline()),
+        task.values(placed(recommender, engine), metrics=MetricSet.headline()),
         recommender.train_view(parts.test),
         recommender.positive,
         predicts=True,
@@ -277,6 +296,7 @@ def compare_rankers(
     beside: Mapping[str, Ranker] | None = None,
     metrics: OwnMetrics | None = None,
     tuned: TunedSettings | None = None,
+    engine: Engine | None = None,
     log: Log = quiet,
 ) -> Comparison:
     """Compare rankings with those of ranking baselines.
@@ -296,6 +316,7 @@ def compare_rankers(
         beside: further fitted rankers to compare.
         metrics: your own metrics of lists.
         tuned: settings of baselines tuned earlier on this data; settings tuned now are added.
+        engine: where all models rank the test set, within ``with engine``; None for this process.
         log: called with lines on the progress of each baseline.
     """
     settings, rule = config.evaluation, recommender.positive
@@ -323,16 +344,17 @@ def compare_rankers(
     given = {OURS: given_to_ours(config, parts.train.schema)}
 
     def rankers() -> Iterator[tuple[str, Ranker | Sequence[Ranker]]]:  # one at a time is in memory
-        yield OURS, (recommender, *others) if others else recommender
+        ours = [placed(one, engine) for one in (recommender, *others)]
+        yield OURS, ours if others else ours[0]
         for name, other in (beside or {}).items():
             if isinstance(other, Recommender):
                 given[name] = given_to_ours(config, other.encoder.schema)
-            yield name, other
+            yield name, placed(other, engine)
         for place, name in enumerate(names, 1):
             fitted = fitting.fitted(name, f"{place} of {len(names)}")
             if fitted is not None:
                 given[name] = fitting.choices[name].given
-                yield name, fitted
+                yield name, placed(fitted, engine)
 
     measured = MetricSet.of(metrics, parts.test, rating=False, ranking=True)
     comparison = compare_on_task(

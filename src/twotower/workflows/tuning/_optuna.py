@@ -109,19 +109,22 @@ class Study:
             self._study.set_user_attr(name, value)
 
     def ask(self, space: Space, objective: str, first: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
-        """Start a trial; return its number and its values.
+        """Start a trial, beside others that run; return its number and its values.
 
         Args:
             space: the search space.
             objective: the objective to train where the space does not choose one.
             first: the values of the first trial.
         """
-        optuna, done = _optuna(), self.trials()
-        seed = hashlib.sha256(f"{self.seed} {len(counted(done))}".encode()).digest()[:4]
+        optuna, done, others = _optuna(), self.trials(), len(self._running)
+        seed = hashlib.sha256(f"{self.seed} {len(counted(done)) + others}".encode()).digest()[:4]
         with self._disk(), warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             self._study.sampler = optuna.samplers.TPESampler(
-                seed=int.from_bytes(seed, "big"), n_startup_trials=STARTUP_TRIALS, multivariate=True
+                seed=int.from_bytes(seed, "big"),
+                n_startup_trials=STARTUP_TRIALS,
+                multivariate=True,
+                constant_liar=others > 0,  # away from what runs at the same time
             )
             if not counted(done) and not self._study.get_trials(False, (optuna.trial.TrialState.WAITING,)):
                 self._study.enqueue_trial({key: _stored(space, key, value) for key, value in first.items()})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from twotower.data.splitting import Parts
 from twotower.errors import DataError
 from twotower.targets.positive import PositiveRule
 from twotower.training import Callback, Interrupted
+from twotower.training.engine import Engine
 from twotower.workflows.measuring import validator_of
 from twotower.workflows.reading import check_positives, load_parts, sizes_of
 from twotower.workflows.stages import Log, quiet
@@ -62,6 +64,7 @@ def tune(
     watcher: Watcher | None = None,
     callbacks: Sequence[Callback] = (),
     tracking: Tracking | None = None,
+    engine: Engine | None = None,
     log: Log = quiet,
 ) -> dict[str, Any]:
     """Search for a better config on the validation set, then evaluate it once on the test set.
@@ -80,6 +83,8 @@ def tune(
         watcher: receives the progress of the search.
         callbacks: called after each epoch of the two final trainings.
         tracking: where the search is tracked, with its trials and final trainings as child runs.
+        engine: where trials run side by side, each to its end; None for this process. The minutes are those
+            of all trials together.
         log: called with one-line progress messages.
 
     Returns:
@@ -108,7 +113,8 @@ def tune(
         _check_rows(search.study, parts)
         with (tracking or Tracking()).run(folder.path, config) as tracked:
             try:
-                reason = search.run(budget, watcher or Watcher(), tracked.children())
+                with engine or nullcontext():
+                    reason = search.run(budget, watcher or Watcher(), tracked.children(), engine)
             except (Interrupted, KeyboardInterrupt):
                 raise _interrupted(folder, search) from None
             log(f"search finished after {reason}; now evaluating on the test set, once")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,11 @@ from twotower.estimator import TwoTower
 from twotower.evaluation import RankingValidator, RatingValidator
 from twotower.evaluation.validator import FloatArray
 from twotower.training import Callback, Interrupted, Record
+from twotower.training.engine import Engine
 from twotower.workflows.tracking import Tracked, Tracking
 from twotower.workflows.tuning._optuna import Study
 from twotower.workflows.tuning.budget import Budget
+from twotower.workflows.tuning.engine_trials import AskedTrial, Outcome, TrialData, tried
 from twotower.workflows.tuning.space import Space, given_values
 from twotower.workflows.tuning.trials import Trial, best_of, complete, counted
 from twotower.workflows.tuning.watching import Watcher
@@ -71,17 +74,27 @@ class Search:
         rows = [self._read(trial.number) for trial in complete(self.study.trials())]
         return np.stack(rows) if rows else np.empty((0, len(self.validator.counts)))
 
-    def run(self, budget: Budget, watcher: Watcher, tracking: Tracking | None = None) -> str:
+    def run(
+        self,
+        budget: Budget,
+        watcher: Watcher,
+        tracking: Tracking | None = None,
+        engine: Engine | None = None,
+    ) -> str:
         """Try configs until the budget is spent; return the limit that was reached.
+
+        On an engine, as many trials as it has workers are proposed together and run side by side, each to its
+        end; after the first, which is the original config.
 
         Args:
             budget: includes what was spent before an interruption.
-        watcher: receives progress.
-        tracking: where trials are tracked.
+            watcher: receives progress.
+            tracking: where trials are tracked.
+            engine: where trials run; None for this process.
 
         Raises:
             TrainingError: the original config can't be trained.
-        Interrupted, KeyboardInterrupt: Ctrl-C; finished trials are kept.
+            Interrupted, KeyboardInterrupt: Ctrl-C; finished trials are kept.
         """
         self.study.give_up_broken()
         with disk_errors(self.scores):
@@ -89,6 +102,11 @@ class Search:
         watcher.begin(budget, self.validator.measure)
         first = given_values(self.given, self.space)
         while (reason := self.study.fact("over") or budget.spent(self.study.trials())) is None:
+            if engine is not None and counted(self.study.trials()):
+                if self._together(budget, watcher, tracking or Tracking(), engine, first):
+                    continue
+                reason = f"{budget.minutes:g} min"
+                break
             # The first trial has no time limit: without it there is nothing to compare with.
             trials = self.study.trials()
             left = budget.seconds_left(trials) if counted(trials) else float("inf")
@@ -103,17 +121,94 @@ class Search:
                 if self.study.is_running(number):
                     self.study.fail(number, "interrupted")
                 raise
-            trials = self.study.trials()
-            if counted(trials):
-                spent = sum(trial.seconds for trial in counted(trials))
-                best = best_of(trials, maximise=self.validator.measure.higher_is_better)
-                watcher.ended(trials[-1], best, len(counted(trials)), spent)
+            self._tell(watcher, number)
             if not in_time:
                 reason = f"{budget.minutes:g} min"
                 break
         self.study.keep_fact("over", reason)
         watcher.end(reason)
         return reason
+
+    def _together(
+        self,
+        budget: Budget,
+        watcher: Watcher,
+        tracking: Tracking,
+        engine: Engine,
+        first: Mapping[str, Any],
+    ) -> bool:
+        """Try some configs side by side on an engine's workers; return whether there was time for all."""
+        in_time = True
+        trials = self.study.trials()
+        room = engine.workers
+        if budget.trials is not None:
+            room = min(room, budget.trials - len(counted(trials)))
+        seconds = budget.seconds_left(trials) / room
+        asked: dict[int, tuple[dict[str, Any], AskedTrial]] = {}
+        seen = [dict(trial.values) for trial in counted(trials)]
+        try:
+            for _ in range(room):
+                number, values = self.study.ask(self.space, self.given.objective.name, first)
+                watcher.trial(number, values)
+                try:
+                    config = self._config(values)
+                except ConfigError as error:  # each value is valid, but not their combination
+                    self.study.prune(number, str(error).splitlines()[0])
+                    self._tell(watcher, number)
+                    continue
+                if (same := self._tried(number, values)) is not None:
+                    self._repeat(number, same)
+                    self._tell(watcher, number)
+                elif values in seen:
+                    self.study.prune(number, "same values as another trial at the same time")
+                    self._tell(watcher, number)
+                else:
+                    asked[number] = values, AskedTrial(config, seconds)
+                    seen.append(values)
+            results = engine.map(tried, self._data, [one for _, one in asked.values()])
+            for (number, (values, _)), outcome in zip(asked.items(), results, strict=True):
+                name = self.scores.parent / f"trial-{number:05d}"
+                with tracking.run(name, values) as tracked:
+                    in_time = self._take(number, outcome, watcher, tracked) and in_time
+                self._tell(watcher, number)
+        except BaseException:
+            for number in asked:
+                if self.study.is_running(number):
+                    self.study.fail(number, "interrupted")
+            raise
+        return in_time
+
+    @cached_property
+    def _data(self) -> TrialData:
+        return TrialData(self.train, self.validation, self.validator)
+
+    def _take(self, number: int, outcome: Outcome, watcher: Watcher, tracked: Tracked) -> bool:
+        """Note the result of a trial that a worker has finished; return whether there was time for it."""
+        epochs = tracked.epochs()
+        for record in outcome.records:
+            watcher.epoch(record)
+            epochs.on_epoch_end(record)
+            value = float(record[f"validation_{self.validator.measure.name}"])
+            self.study.hopeless(number, int(record["epoch"]), value)
+        if outcome.totals is not None:
+            self._write(number, outcome.totals)
+            self.study.complete(number, self.validator.value(outcome.totals))
+        elif outcome.problem:
+            self.study.prune(number, outcome.problem)
+        else:
+            self.study.fail(number, "out of time")
+        ended = next(trial for trial in self.study.trials() if trial.number == number)
+        self._track(tracked, ended)
+        return ended.note != "out of time"
+
+    def _tell(self, watcher: Watcher, number: int) -> None:
+        """Report a finished trial."""
+        trials = self.study.trials()
+        if counted(trials):
+            spent = sum(trial.seconds for trial in counted(trials))
+            best = best_of(trials, maximise=self.validator.measure.higher_is_better)
+            ended = next(trial for trial in trials if trial.number == number)
+            watcher.ended(ended, best, len(counted(trials)), spent)
 
     def _try(
         self, number: int, values: Mapping[str, Any], deadline: float, watcher: Watcher, tracked: Tracked
