@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ import polars as pl
 import pytest
 
 from twotower.config import PositiveConfig
+from twotower.core import lists
 from twotower.data.dataset import Dataset
+from twotower.data.store import StoredEvents, StoredTrain
 from twotower.evaluation import ByPopularity, evaluate_model
 from twotower.evaluation.ranker import Ranker, RankRequest
 from twotower.objectives import AllPairs
@@ -49,9 +52,16 @@ TRAIN = rated(
 )
 
 
-def test_items_count_by_their_users_and_by_their_highest_grades() -> None:
-    rule = PositiveRule.fit(TRAIN.as_train(), PositiveConfig(threshold=4.0))
-    positives, grades = ByPopularity.each(TRAIN, rule, 0.2)
+@pytest.mark.parametrize("block", [None, 1, 100])
+def test_items_count_by_their_users_and_by_their_highest_grades(
+    block: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rule, train = PositiveRule.fit(TRAIN.as_train(), PositiveConfig(threshold=4.0)), TRAIN
+    if block is not None:  # on disk
+        monkeypatch.setattr(lists, "BLOCK", block)
+        events = StoredEvents.of(TRAIN.as_train(), tmp_path / "events")
+        train = StoredTrain(events, TRAIN.users, TRAIN.items, TRAIN.schema)
+    positives, grades = ByPopularity.each(train, rule, 0.2)
     assert (positives.counted, grades.counted) == ("positives", "grades")
     assert dict(positives.worth.iter_rows()) == {10: 2, 12: 1}  # a user counts once
     # ranks of 1, 4 and 5 among seven labels, the mean of equal ones: from 0 to 1

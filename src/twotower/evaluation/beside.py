@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numba import njit
 from numpy.typing import NDArray
 
 from twotower.config.parts import first_that
 from twotower.core.vocabulary import Vocabulary
 from twotower.data.dataset import Dataset
 from twotower.data.durations import durations
+from twotower.data.grouped import GroupedData
 from twotower.evaluation.own_metrics import MetricSet
 from twotower.evaluation.ranker import Ranker, RankRequest
 from twotower.evaluation.ranking_task import RankingTask, RankingValues
@@ -49,23 +51,17 @@ class ByPopularity(Ranker):
             rule: selects the positives and grades the labels.
             least_grade: the grade of the lowest label; the highest has 1.
         """
-        labelled = train.labelled
-        counted: dict[str, list[pl.DataFrame]] = {"positives": []}
+        if isinstance(train, GroupedData):
+            yield from (cls(name, worth) for name, worth in _by_row(train, rule, least_grade))
+            return
+        schema, labelled = train.schema, train.labelled
+        pairs = train.interactions.select(user=schema.user, item=schema.item)
+        positive = pairs.filter(pl.Series(rule.positive(train))) if labelled or not rule.selects else pairs
+        yield cls("positives", positive.group_by("item").agg(pl.col("user").n_unique().alias("worth")))
         if labelled and rule.order is not None:
-            counted["grades"] = []
-        for block in train.blocks():
-            pairs = block.interactions.select(user=block.schema.user, item=block.schema.item)
-            positive = (
-                pairs.filter(pl.Series(rule.positive(block))) if labelled or not rule.selects else pairs
-            )
-            users = positive.group_by("item").agg(pl.col("user").n_unique().alias("worth"))
-            counted["positives"].append(users)
-            if "grades" in counted:
-                grade = pl.Series(rule.graded(block.labels(), durations(block), least_grade))
-                highest = pairs.with_columns(grade=grade).group_by("user", "item").agg(pl.col("grade").max())
-                counted["grades"].append(highest.group_by("item").agg(pl.col("grade").sum().alias("worth")))
-        for name, parts in counted.items():
-            yield cls(name, parts[0] if len(parts) == 1 else _summed(parts))
+            grade = pl.Series(rule.graded(train.labels(), durations(train), least_grade))
+            highest = pairs.with_columns(grade=grade).group_by("user", "item").agg(pl.col("grade").max())
+            yield cls("grades", highest.group_by("item").agg(pl.col("grade").sum().alias("worth")))
 
     def rank(self, queries: RankRequest, k: int) -> NDArray[np.int32]:
         """Rank the catalogue in one order for all users; see `Ranker.rank`."""
@@ -77,9 +73,37 @@ class ByPopularity(Ranker):
         return exact_top_k(ones, level[:, None], k, seen=queries.barred).items
 
 
-def _summed(parts: list[pl.DataFrame]) -> pl.DataFrame:
-    """Return the sum of the ``worth`` of each item over tables of different users."""
-    return pl.concat(parts).group_by("item").agg(pl.col("worth").sum())
+def _by_row(train: GroupedData, rule: PositiveRule, least_grade: float) -> Iterator[tuple[str, pl.DataFrame]]:
+    """Yield what `ByPopularity.each` counts, from interactions grouped by user, block by block."""
+    events, labelled = train.events, train.labelled
+    names = ["positives", "grades"] if labelled and rule.order is not None else ["positives"]
+    sums = {name: np.zeros(len(events.items)) for name in names}
+    last = {name: np.full(len(events.items), -1, np.int32) for name in names}  # the last user with an item
+    best = {name: np.zeros(len(events.items)) for name in names}  # and the highest value there
+    for block in events.blocks():
+        values = {"positives": np.ones(len(block.item))}
+        if labelled:
+            label = block.columns["label"].astype(np.float64)
+            of = None if train.schema.duration is None else durations(train.part(block))
+            values["positives"] = rule.are_positive(label, of).astype(np.float64)
+            if "grades" in sums:
+                values["grades"] = rule.graded(label, of, least_grade)
+        for name in names:
+            _add_highest(block.user, block.item, values[name], sums[name], last[name], best[name])
+    for name, worth in sums.items():
+        yield name, pl.DataFrame({"item": events.items, "worth": worth}).filter(pl.col("worth") > 0)
+
+
+@njit(cache=True, nogil=True)
+def _add_highest(user, item, value, sums, last, best):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Add the highest value of each pair of user and item to the item's sum; users ascend."""
+    for p in range(len(item)):
+        i, v = item[p], value[p]
+        if last[i] != user[p]:
+            last[i], best[i] = user[p], 0.0
+        if v > best[i]:
+            sums[i] += v - best[i]
+            best[i] = v
 
 
 @dataclass(frozen=True, repr=False)
