@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 import twotower as tt
+from twotower.baselines import Biases
 from twotower.core import columns, lists
 from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.fingerprint import fingerprint_of
@@ -110,6 +111,12 @@ def test_the_same_model_as_in_memory(sets: Sets, way: str, tmp_path: Path) -> No
     ours.save(tmp_path / "bundle")
     np.testing.assert_array_equal(tt.load(tmp_path / "bundle").users.vectors, ours.users.vectors)
     assert not list(stored.events.space.glob(".scratch*"))
+
+
+def test_biases_are_those_of_rows_in_memory(sets: Sets) -> None:
+    _, validation, test, stored = sets
+    found, expected = (Biases().fit(train, validation) for train in (stored, stored.in_memory()))
+    np.testing.assert_array_equal(found.predict(test), expected.predict(test))
 
 
 def test_joined_with_the_validation_set(sets: Sets) -> None:

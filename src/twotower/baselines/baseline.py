@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from twotower.data.dataset import Dataset, TrainPart, check_train
@@ -146,12 +145,12 @@ def _examples(part: Dataset, cap: float | None, name: str, weights: str | None) 
         )
     if not len(part):
         raise DataError(f"a baseline needs at least one row of {name}; got 0. Check the [split] settings")
-    label = part.interactions.get_column(schema.label).cast(pl.Float64).to_numpy()
+    label = part.labels()
     if cap is not None:
         label = np.minimum(label, cap)
     if weights is None:
         return Examples(part, label, np.ones(len(label)))
-    weight = part.interactions.get_column(weights).cast(pl.Float64).to_numpy()
+    weight = part.weights()
     if not weight.any():
         raise DataError(
             f"at least one row of {name} must have a weight above 0; all are 0. Correct the column "

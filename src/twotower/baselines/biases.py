@@ -69,9 +69,7 @@ class Biases(Baseline):
 
     def _equations(self, train: Examples) -> NormalEquations:
         """Collect the users and items of the training rows, and sum up the rows."""
-        schema, events = train.data.schema, train.data.interactions
-        self.users = events.get_column(schema.user).unique().sort()
-        self.items = events.get_column(schema.item).unique().sort()
+        self.users, self.items = train.data.ids("user"), train.data.ids("item")
         return NormalEquations.of(*self._rows(train.data), train.label, train.weight)
 
     def _strengths(self, equations: NormalEquations, validation: Examples | None) -> tuple[float, float]:
@@ -91,11 +89,7 @@ class Biases(Baseline):
         return self.solution.predict(*self._rows(data))
 
     def _rows(self, data: Dataset) -> tuple[IntArray, IntArray]:
-        schema, events = data.schema, data.interactions
-        return (
-            Vocabulary(self.users).rows(events.get_column(schema.user)),
-            Vocabulary(self.items).rows(events.get_column(schema.item)),
-        )
+        return data.rows("user", Vocabulary(self.users)), data.rows("item", Vocabulary(self.items))
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from twotower.config.schema import Schema
 from twotower.core.forking import check_process
 from twotower.core.reprs import Facts, html_of, text_of
+from twotower.core.vocabulary import Vocabulary
 from twotower.core.where import Found
 from twotower.core.wording import count_of
 from twotower.data.checks import check_interactions
@@ -144,6 +145,17 @@ class Dataset:
             self.interactions.get_column(self.schema.label).cast(pl.Float64).to_numpy()
         )
         return values
+
+    def weights(self) -> NDArray[np.float64]:
+        """Return the weight of each interaction, float64 (n,); the schema must name them."""
+        assert self.schema.weight is not None
+        weights = self.interactions.get_column(self.schema.weight)
+        values: NDArray[np.float64] = weights.cast(pl.Float64).to_numpy()
+        return values
+
+    def rows(self, side: Side, ids: Vocabulary) -> NDArray[np.int64]:
+        """Return the row of each interaction's user or item among some ids, int64 (n,); -1 for others."""
+        return ids.rows(self.interactions.get_column(self._column(side)))
 
     @property
     def columns(self) -> list[str]:

@@ -168,6 +168,18 @@ class GroupedData(Dataset):
         assert self.events.label is not None
         return self.events.label.astype(np.float64)
 
+    def weights(self) -> NDArray[np.float64]:
+        """Return the weight of each interaction, float64 (n,); the schema must name them."""
+        assert self.events.weight is not None
+        return self.events.weight.astype(np.float64)
+
+    def rows(self, side: Side, ids: Vocabulary) -> NDArray[np.int64]:
+        """Return the row of each interaction's user or item among some ids, int64 (n,); -1 for others."""
+        events = self.events
+        if side == "item":
+            return ids.rows(events.items)[events.item]
+        return np.repeat(ids.rows(events.users), np.diff(events.indptr))
+
     def ids(self, side: Side) -> pl.Series:
         """Return the distinct users or items that have interactions, ascending."""
         ids, counts = self._counted(side)
