@@ -308,6 +308,58 @@ def test_a_named_data_set_and_the_context(tmp_path: Path, tables: Path) -> None:
     assert any("a store has no place for the context (s)" in line for line in said)
 
 
+def test_tables_at_an_address(tables: Path) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    memory, config = fsspec.filesystem("memory"), CONFIG.replace("events.parquet", "memory://store/*.parquet")
+    for part in range(2):
+        events(40, part).write_parquet(tables / "part.parquet")
+        memory.pipe(f"/store/{part}.parquet", (tables / "part.parquet").read_bytes())
+    for verb in ("building", "reading", "building"):
+        said: list[str] = []
+        stored = load(tables, "data.store=always", config=config, log=said.append)
+        assert said[0].startswith(f"{verb} the store of *.parquet")
+        if verb == "reading":
+            memory.pipe("/store/1.parquet", memory.cat("/store/0.parquet"))
+    assert_same(stored, load(tables, "data.store=never", config=config))
+
+
+def test_text_with_a_code_on_its_last_line(tables: Path) -> None:
+    """Batches of text have the types of the whole; times that are text are read alike in all batches."""
+    text = events(100, 2).with_columns(t=pl.from_epoch(pl.col("t").cast(pl.Int64)).cast(pl.String))
+    text = pl.concat([text.cast({"u": pl.String}), text.tail(1).with_columns(u=pl.lit("007"))])
+    text.write_csv(tables / "events.csv")
+    config = CONFIG.replace("events.parquet", "events.csv")
+    stored, memory = (load(tables, f"data.store={where}", config=config) for where in ("always", "never"))
+    assert_same(stored, memory)
+    assert stored.train.users.schema["u"] == pl.String
+
+
+def test_the_order_of_day_and_month_may_be_clear_only_from_all_batches(tables: Path) -> None:
+    frame = events(100, 2).sort("t", nulls_last=True).drop("t")
+    day = pl.date(2024, 1, 1) + pl.duration(days=pl.int_range(pl.len()) // 4)
+    frame.with_columns(t=day.dt.strftime("%d/%m/%Y")).write_csv(tables / "events.csv")
+    config, said = CONFIG.replace("events.parquet", "events.csv"), list[str]()
+    stored, memory = (
+        load(tables, f"data.store={where}", config=config, log=said.append) for where in ("always", "never")
+    )
+    assert any("the order of day and month is ambiguous" in line for line in said)
+    assert_same(stored, memory)
+
+
+def test_times_of_two_units_are_told_as_in_memory(tables: Path) -> None:
+    """The unit is that of most times, which a batch does not know: so the whole is read into memory."""
+    frame = events(100, 2).with_columns(t=1.6e12 + pl.int_range(pl.len()) * 1e9)
+    frame = frame.with_columns(t=pl.when(pl.int_range(pl.len()) < 37).then(pl.col("t") / 1e3).otherwise("t"))
+    frame.write_parquet(tables / "events.parquet")
+    told, said = [], list[str]()
+    for where in ("always", "never"):
+        with pytest.raises(DataError) as error:
+            load(tables, f"data.store={where}", log=said.append)
+        told.append(str(error.value))
+    assert told[0] == told[1]
+    assert any("because column 't' is not written alike in all batches" in line for line in said)
+
+
 def test_order_of_a_user() -> None:
     rng = np.random.default_rng(0)
     user = rng.integers(0, 70_000, 500).astype(np.int32) // 1000

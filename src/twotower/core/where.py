@@ -19,6 +19,14 @@ class Unreadable(ValueError):
         self.fix = fix
 
 
+class Ambiguous(Unreadable):
+    """A value that can be read in two ways; further values of its column may tell which is meant."""
+
+
+class AmbiguousError(DataError):
+    """A column has an `Ambiguous` value."""
+
+
 @dataclass
 class Found:
     """Collects what is detected about the text of columns while they are read.
@@ -98,7 +106,8 @@ class Where:
     def unreadable(self, rule: str, error: Unreadable, values: pl.Series) -> DataError:
         """Return the error for a value that does not match the others of its column."""
         why = f" ({error})" if str(error) and str(error) != rule else ""
-        return self.fault(f"{rule}{why}", error.fix, error.row + 1, values[error.row])
+        fault = self.fault(f"{rule}{why}", error.fix, error.row + 1, values[error.row])
+        return AmbiguousError(str(fault)) if isinstance(error, Ambiguous) else fault
 
     def wrong_type(self, rule: str, values: pl.Series, fix: str) -> DataError:
         """Return the error for a column whose dtype does not fit its kind."""

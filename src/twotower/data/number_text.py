@@ -10,7 +10,7 @@ from typing import Final
 import polars as pl
 
 from twotower.config.schema import Reading
-from twotower.core.where import Unreadable
+from twotower.core.where import Ambiguous, Unreadable
 
 MISSING: Final = ("", "na", "n/a", "#n/a", "nan", "null", "none", "<na>", "\\n", "-", "--", "?", ".")
 """Words for an unknown number, in lower case."""
@@ -75,7 +75,7 @@ def read_numbers(values: pl.Series, reading: Reading = Reading()) -> Numbers:  #
 
     def refuse(wrong: pl.Series, why: str, fix: str | None = None) -> Unreadable:
         row = int(text.is_in(distinct.filter(wrong).implode()).fill_null(False).arg_max() or 0)
-        return Unreadable(why, row) if fix is None else Unreadable(why, row, fix)
+        return Unreadable(why, row) if fix is None else Ambiguous(why, row, fix)
 
     unknown = parts["body"].is_null()
     if unknown.any():

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from twotower.core.where import Unreadable
+from twotower.core.where import Ambiguous, Unreadable
 from twotower.data.number_text import MISSING
 
 PER_SECOND: Final = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
@@ -280,7 +280,7 @@ def _day_and_month(text: pl.Series) -> Times | None:
     if len(orders) == 2 and not (first == second).fill_null(True).all():
         row = int((first != second).fill_null(False).arg_max() or 0)
         day, month = f"%d{mark}%m{mark}{year}", f"%m{mark}%d{mark}{year}"
-        raise Unreadable(
+        raise Ambiguous(
             "the order of day and month is ambiguous: no number of the column is above 12",
             row,
             f'Set it in [schema]: {{ format = "{day}" }} or "{month}", with the kind of a feature, or for '

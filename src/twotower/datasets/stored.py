@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -33,7 +34,8 @@ FROM_ROWS: Final = 10_000_000
 _ROW_OF_TEXT: Final = 30
 """Bytes of a row of a text file, about."""
 _SMALL: Final = 1 << 20
-"""Bytes of files whose content is hashed; of larger ones name, size and time of change tell them apart."""
+"""Bytes of files whose content is hashed; of larger ones name, size and time of change tell them apart (the
+content as well, where a server tells no time or version)."""
 Log = Callable[[str], None]
 
 
@@ -187,8 +189,10 @@ def _key(config: Config) -> str:
     for path in paths:
         stat = path.stat()
         found.json([str(path), stat.st_size, stat.st_mtime_ns])
-        if stat.st_size <= _SMALL:
-            found.text(path.read_bytes().hex())
+        if stat.st_size <= _SMALL or not stat.st_mtime_ns:  # some servers tell no version
+            with path.open("rb") as file:
+                while part := file.read(_SMALL):
+                    found.text(hashlib.sha256(part).hexdigest())
     settings = {
         "data": data.model_dump(mode="json", exclude={"store", "store_dir"}),
         "schema": None if config.schema_ is None else config.schema_.model_dump(mode="json"),

@@ -22,7 +22,7 @@ from twotower.data.splitting import Parts
 from twotower.data.store.build import Built
 from twotower.data.store.events import StoredEvents
 from twotower.data.store.train import StoredTrain
-from twotower.errors import DataError
+from twotower.errors import BundleError, DataError
 
 SIGN: Final = "store.json"
 """Written last: a folder without it is not a store."""
@@ -48,6 +48,13 @@ def stored(folder: Path, what: str, write: Callable[[Path, Path], Built], log: L
     Raises:
         BundleError: it can't be written; nothing is left then.
     """
+    try:
+        return _stored(folder, what, write, log)
+    except BundleError as error:
+        raise BundleError(f"{error} The store lies where data.store_dir says.") from None
+
+
+def _stored(folder: Path, what: str, write: Callable[[Path, Path], Built], log: Log) -> Parts:
     with disk_errors(folder), _alone(folder, log):
         if (folder / SIGN).exists():
             try:

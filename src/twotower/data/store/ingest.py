@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from twotower.config.schema import Schema
-from twotower.core.where import Found, Where
+from twotower.core.where import AmbiguousError, Found, Where
 from twotower.data.checks import check_interactions
 from twotower.data.grouped import columns_of
 from twotower.data.splits.column import SETS, Column
@@ -66,9 +66,11 @@ class Ingest:
         known: dict[str, dict[str, str]] | None = None
         for batch in batches:
             of_batch = Found()
-            frame = check_interactions(
-                batch.frame.with_row_index(_ROW), self.schema, batch.file, of_batch, batch.first, part=True
-            )
+            rows = batch.frame.with_row_index(_ROW)
+            try:
+                frame = check_interactions(rows, self.schema, batch.file, of_batch, batch.first, part=True)
+            except AmbiguousError as error:
+                raise Unsettled(str(error)) from None
             if known is not None and of_batch.settings != known:
                 both = [*known, *of_batch.settings]
                 name = next(one for one in both if known.get(one) != of_batch.settings.get(one))
