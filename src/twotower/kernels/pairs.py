@@ -82,6 +82,10 @@ class Pairs:
         """Yield the pairs in parts that are in memory, and the row of each part's first user: all at once."""
         yield 0, self
 
+    def release(self) -> None:
+        """Give back memory that the pairs take only while they are read; there is none here."""
+        return None
+
     def by_item(self, n_items: int) -> Pairs:
         """Return the transpose: items as rows, each with its users (in ``item``) in ascending order."""
         columns = self.user, self.label, self.weight, self.time

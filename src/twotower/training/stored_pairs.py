@@ -80,6 +80,10 @@ class StoredPairs(Pairs):
             weight = None if weights is None else scratch.take("weight")
             return StoredPairs(pointers, taken[0], taken[1], weight, space=self.space)
 
+    def release(self) -> None:
+        """Give back the memory of what was read; it is read again from disk, or from the system's cache."""
+        release(self.item, self.label, self.weight)
+
     def parts(self) -> Iterator[tuple[int, Pairs]]:
         """Yield the pairs of users that follow one another, in memory, and the first user's row."""
         for first, last in cuts(self.indptr):

@@ -80,7 +80,10 @@ class PairSquares(RowTerms):
     def solve(self, which: str, other: F32, start: F32, towards: F32) -> F32:
         """Move the rows of one side towards their solution; see `solve_rows`."""
         factors = self.cells[which], self.cells["items" if which == "users" else "users"]
-        return solve_rows(self.grouped[which], other, start, towards, self.ridge[which], *factors)
+        pairs = self.grouped[which]
+        solved = solve_rows(pairs, other, start, towards, self.ridge[which], *factors)
+        pairs.release()
+        return solved
 
     def loss(self, U: F32, V: F32) -> float:
         """Return the loss of `AllPairs` over all training pairs, without the penalty."""
@@ -90,4 +93,6 @@ class PairSquares(RowTerms):
             of_users += (U[rows] * self.cells["users"][rows, None]).T @ U[rows]
         squares = float((of_users.astype(np.float64) * (V.T @ V)).sum())
         pairs = self.grouped["users"]
-        return squared_error(U, V, pairs) + squares / max(len(pairs), 1)
+        error = squared_error(U, V, pairs)
+        pairs.release()
+        return error + squares / max(len(pairs), 1)
