@@ -24,6 +24,7 @@ from twotower.data.store.buckets import Buckets, by_user_and_time
 from twotower.data.store.growing import GrowingVocabulary, TypesDiffer
 from twotower.data.store.spill import Spill, SpilledColumn
 from twotower.data.store.train import StoredTrain
+from twotower.datasets import stored as stored_sets
 from twotower.errors import BundleError, DataError
 from twotower.workflows.reading import load_parts
 
@@ -292,9 +293,13 @@ def test_a_split_of_ones_own_goes_through_memory_and_says_so(tables: Path) -> No
     assert any("read into memory for it, because split method 'longest' chooses" in line for line in said)
 
 
-def test_small_data_stays_in_memory(tables: Path) -> None:
+def test_small_data_stays_in_memory(tables: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not isinstance(load(tables).train, StoredTrain)
     assert not (tables / "stores").exists()
+    monkeypatch.setattr(stored_sets, "FROM_ROWS", 281)
+    assert not isinstance(load(tables).train, StoredTrain)
+    monkeypatch.setattr(stored_sets, "FROM_ROWS", 280)
+    assert isinstance(load(tables).train, StoredTrain)
 
 
 def test_a_named_data_set_and_the_context(tmp_path: Path, tables: Path) -> None:

@@ -53,7 +53,7 @@ def load_stored(config: Config, log: Log) -> Parts | None:
     data = config.data
     if data.store == "never":
         return None
-    if data.store == "auto" and (data.source != "tables" or _rows(config) < FROM_ROWS):
+    if data.store == "auto" and (data.source != "tables" or not _many(config)):
         return None
     if (other := _no_place(config)) is not None:
         log(f"note: the training set stays in memory, because a store has no place for {other}")
@@ -142,14 +142,17 @@ def _interactions(config: Config) -> list[str]:
     return [config.data.interactions] if config.data.interactions is not None else []
 
 
-def _rows(config: Config) -> int:
-    """Return the number of interactions; of text files, about that."""
-    total = 0
-    for path in _interactions(config):
-        source = TableSource(path)
-        known = source.rows()
-        total += source.bytes() // _ROW_OF_TEXT if known is None else known
-    return total
+def _many(config: Config) -> bool:
+    """Return whether there are at least `FROM_ROWS` interactions; of text files, about that."""
+    sources = [TableSource(path) for path in _interactions(config)]
+    sizes = [source.bytes() for source in sources]
+    if sum(sizes) < FROM_ROWS:  # a row takes more than a byte; PyArrow is not imported for small files
+        return False
+    rows = [source.rows() for source in sources]
+    return (
+        sum(size // _ROW_OF_TEXT if known is None else known for size, known in zip(sizes, rows, strict=True))
+        >= FROM_ROWS
+    )
 
 
 def _reads(config: Config, path: str) -> tuple[TableRead, TableRead | None, TableRead | None]:
