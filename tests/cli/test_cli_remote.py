@@ -65,15 +65,16 @@ def test_a_config_of_addresses_gives_the_same_run(
     out = f"{far}/lists.parquet"
     answers.append(call("recommend", tmp_path / "run", "--all", "-k", 3, "--out", out))
     assert [answer.code for answer in answers[1:]] == [0, 0, 0], [answer.err for answer in answers]
-    assert (
-        answers[1].json["rating"]
-        == call("evaluate", run, "--json").json["rating"]
-        == answers[2].json["rating"]
-    )
+    ratings = call("evaluate", run, "--json").json["rating"]
+    assert answers[1].json["rating"] == answers[2].json["rating"] == ratings
     system, key = fsspec.core.url_to_fs(LOCKED)
     with system.open(f"{key}/lists.parquet") as lists:
         assert call("recommend", run, "--all", "-k", 3, "--out", tmp_path / "lists.parquet").code == 0
         assert pl.read_parquet(lists.read()).equals(pl.read_parquet(tmp_path / "lists.parquet"))
+    stored = ["--set", "data.store=always", "--set", f"data.store_dir={tmp_path}/store"]
+    answers.append(call("train", config, "--out", tmp_path / "stored", "--json", *stored))
+    assert answers[-1].code == 0, answers[-1].err
+    assert answers[-1].json["rating"]["rmse"]["value"] == pytest.approx(ratings["rmse"]["value"], rel=1e-5)
     config.unlink()
     said = "".join(answer.out + answer.err for answer in answers)
     assert f"{PLAIN}/lists.parquet" in said

@@ -14,6 +14,7 @@ from polars.testing import assert_frame_equal
 
 from twotower.config import dump_config, load_config
 from twotower.core.urls import with_secrets, without_secrets
+from twotower.data import access
 from twotower.data import remote as remote_module
 from twotower.data.streaming.source import TableSource
 from twotower.data.table_files import files_of_table
@@ -54,7 +55,7 @@ fsspec.register_implementation("flaky", Flaky, clobber=True)
 @pytest.fixture(params=["memory", "file", "flaky"])
 def folder(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The address of an empty folder."""
-    monkeypatch.setattr(remote_module, "_WAIT", 0)
+    monkeypatch.setattr(access, "_WAIT", 0)
     Flaky.faults, Flaky.asked = [], 0
     place = {"file": f"file://{tmp_path}/far"}.get(request.param, f"{request.param}://far")
     yield place

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from twotower.data import remote as remote_module
+from twotower.data import access
 from twotower.data.remote import remote
 from twotower.data.streaming.source import TableSource
 from twotower.data.tables import read_table
@@ -43,7 +43,7 @@ def bucket(request: pytest.FixtureRequest, endpoint: str, monkeypatch: pytest.Mo
         "importlib.util.find_spec",
         lambda name, *rest: None if name == "s3fs" != request.param else found(name, *rest),
     )
-    monkeypatch.setattr(remote_module, "_WAIT", 0)
+    monkeypatch.setattr(access, "_WAIT", 0)
     for name, value in {
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_ACCESS_KEY_ID": "k",
@@ -86,7 +86,7 @@ def test_what_is_not_there_is_said(bucket: str) -> None:
 
 
 def test_a_server_that_is_gone_is_said(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote_module, "_TRIES", 1)
+    monkeypatch.setattr(access, "_TRIES", 1)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     if importlib.util.find_spec("s3fs") is not None:

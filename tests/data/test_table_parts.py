@@ -165,3 +165,9 @@ def test_a_partition_that_is_the_last_column_of_the_files_is_theirs(tmp_path: Pa
     (tmp_path / "a=9").mkdir()
     pl.DataFrame({"b": [2], "a": [1]}).write_parquet(tmp_path / "a=9" / "0.parquet")
     assert read_table(tmp_path).rows(named=True) == [{"b": 2, "a": 1}]
+
+
+def test_an_empty_array_is_a_file_without_rows(tmp_path: Path) -> None:
+    (tmp_path / "0.json").write_text("[]")
+    (tmp_path / "1.json").write_text('[{"a": 1e20}]')
+    assert read_table(tmp_path, ["a"], dtypes={"a": pl.String})["a"].to_list() == ["1e+20"]

@@ -213,4 +213,4 @@ def _separator(line: str, usual: str) -> str:
 
 
 def _fields(line: str, separator: str) -> list[str]:
-    return next(csv.reader([line.replace("\r", " ")], delimiter=separator), [""])
+    return next(csv.reader([line.replace("\r", " ")], delimiter=separator), []) or [""]

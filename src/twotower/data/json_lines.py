@@ -62,7 +62,10 @@ def _scanned(text: RawText) -> pl.LazyFrame:
     source = text.source if content is None else content
     try:
         if start.lstrip().startswith(b"["):
-            return pl.read_json(source, infer_schema_length=None).lazy()
+            whole = pl.read_json(source, infer_schema_length=None)
+            if not whole.width:
+                raise EmptyTable(f"a table needs at least one row, and {text.path} has none. Check the file.")
+            return whole.lazy()
         frame = pl.scan_ndjson(source, infer_schema_length=None)
         frame.collect_schema()
     except (PolarsError, OverflowError) as error:

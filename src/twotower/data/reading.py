@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from polars.exceptions import PolarsError
@@ -116,9 +117,14 @@ def parquet_schema(path: Location) -> Mapping[str, pl.DataType]:
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     try:
-        empty = pl.from_arrow(pq.read_schema(path.ranges()).empty_table())
+        return schema_of(pq.read_schema(path.ranges()))
     except pa.ArrowException as error:
         raise damaged(path, error) from None
+
+
+def schema_of(stored: Any) -> Mapping[str, pl.DataType]:
+    """Return the dtypes of a schema of PyArrow."""
+    empty = pl.from_arrow(stored.empty_table())
     assert isinstance(empty, pl.DataFrame)
     return empty.schema
 
@@ -174,7 +180,7 @@ def _cast(frame: pl.DataFrame, dtypes: Dtypes, source: str) -> pl.DataFrame:
 
 def as_type(values: pl.Series, dtype: pl.DataType | type[pl.DataType], where: Where) -> pl.Series:
     """Return a column in a dtype; a value that it can't hold is a `DataError`."""
-    if dtype == pl.String and values.dtype.is_float() and (values == values.floor()).all():
+    if dtype == pl.String and values.dtype.is_float() and are_whole(values):
         values = values.fill_nan(None).cast(pl.Int64)  # integers of a pandas column with missing values
     try:
         found = values.cast(dtype, strict=False)
@@ -190,6 +196,11 @@ def as_type(values: pl.Series, dtype: pl.DataType | type[pl.DataType], where: Wh
         rule = f"the column must be {dtype}, which {shown(values[row])} is not"
         raise where.fault(rule, "Correct the value, or read the column as another type", row + 1, values[row])
     return found
+
+
+def are_whole(values: pl.Series) -> bool:
+    """Return whether floats are all whole numbers of 64 bits; null and NaN are."""
+    return bool(((values == values.floor()) & ((values.abs() < 2.0**63) | values.is_nan())).all())
 
 
 def damaged(path: Location, error: Exception) -> DataError:

@@ -11,20 +11,17 @@ import io
 import os
 import re
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, Final, NamedTuple, TypeVar, cast
+from typing import IO, Any, Final, NamedTuple, cast
 
 from twotower.core.atomic import disk_errors
 from twotower.core.urls import with_secrets, without_secrets
+from twotower.data.access import access_error, access_errors, reason_of, trying
 from twotower.errors import BundleError, ConfigError, DataError, MissingExtraError, nearest
 
-_TRIES: Final = 5
-_WAIT = 0.2
-"""Seconds before the second try; each further one waits twice as long."""
 _FIRST, _MOST = 1 << 16, 1 << 23
 """Bytes of the first request of a stream and of the largest one: each is twice as large as the one before."""
 _EXTRAS: Final = {
@@ -35,13 +32,6 @@ _EXTRAS: Final = {
 """Protocol -> the extra that it needs, and the package."""
 _VERSIONS: Final = ("ETag", "etag", "md5Hash", "content_md5", "LastModified", "mtime", "created")
 """What file systems call the version of a file; the first that is there counts."""
-_DENIED: Final = re.compile(
-    r"(?i)credential|access.?denied|forbidden|unauthori|permission|signature|InvalidAccessKey|accesskey"
-)
-_ABSENT: Final = re.compile(r"(?i)NoSuchBucket|NO_SUCH_BUCKET|bucket does not exist|NoSuchKey")
-
-
-Found = TypeVar("Found")
 
 
 class Stat(NamedTuple):
@@ -64,11 +54,13 @@ class RemoteFile:
         system: the file system of fsspec.
         key: the path of the file in it.
         address: how messages name it: without secrets.
+        size: its size in bytes; None to ask for it whenever it is opened.
     """
 
     system: Any = field(repr=False, compare=False)
     key: str
     address: str
+    size: int | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return self.address
@@ -108,7 +100,7 @@ class RemoteFile:
         """Ask for the size and the version of the file."""
         with access_errors(self.address):
             self.system.invalidate_cache(self.key)
-            found = _trying(lambda: self.system.info(self.key))
+            found = trying(lambda: self.system.info(self.key))
         if found.get("size") is None:
             raise DataError(
                 f"the server must tell the size of a file: that of {self} does not. Fetch the file, and read "
@@ -139,7 +131,7 @@ class RemoteFile:
         """Return what is there, None if nothing; that it may not be seen is an error."""
         with access_errors(self.address):
             try:
-                return str(_trying(lambda: self.system.info(self.key))["type"])
+                return str(trying(lambda: self.system.info(self.key))["type"])
             except FileNotFoundError:
                 return None
 
@@ -151,14 +143,14 @@ class RemoteFile:
         """Return the files and folders that match the address as a pattern, and which are folders."""
         with access_errors(self.address):
             self.system.invalidate_cache()
-            found = _trying(lambda: self.system.glob(self.key, detail=True))
+            found = trying(lambda: self.system.glob(self.key, detail=True))
         return [(self._other(key), info["type"] == "directory") for key, info in sorted(found.items())]
 
     def below(self) -> list[tuple[RemoteFile, tuple[str, ...]]]:
         """Return the files in a folder and in all folders in it, with the names below it."""
         with access_errors(self.address):
             self.system.invalidate_cache()
-            found = _trying(lambda: self.system.find(self.key))
+            found = trying(lambda: self.system.find(self.key))
         base = PurePosixPath(self.key)
         return [(self._other(key), PurePosixPath(key).relative_to(base).parts) for key in found]
 
@@ -185,7 +177,7 @@ class RemoteFile:
             return data
 
         with access_errors(self.address):
-            return _trying(whole)
+            return trying(whole)
 
     def check_writable(self) -> None:
         """Make sure, before any work, that the place can be reached. Only writing shows whether it may be.
@@ -221,9 +213,10 @@ class RemoteFile:
             except Exception as error:  # each library has exceptions of its own
                 with suppress(Exception):
                     self.system.rm_file(part.key)
+                reason = reason_of(error, self.address)
                 raise BundleError(
-                    f"could not write {self}: {_reason(error, self.address)}; no partial file is left. Check "
-                    "the credentials, the permissions and the connection."
+                    f"could not write {self}: {reason}; no partial file is left. Check the credentials, the "
+                    "permissions and the connection."
                 ) from None
 
     def _hidden(self) -> RemoteFile:
@@ -236,7 +229,7 @@ class _Stream(io.RawIOBase):
 
     def __init__(self, file: RemoteFile, *, ahead: bool) -> None:
         self._file, self._ahead = file, ahead
-        self._size = file.stat().st_size
+        self._size = file.stat().st_size if file.size is None else file.size
         self._at, self._start, self._block, self._next = 0, 0, memoryview(b""), _FIRST
 
     def readable(self) -> bool:
@@ -301,13 +294,13 @@ def remote(url: str) -> RemoteFile:
     except ValueError as error:
         known = fsspec.available_protocols()
         if protocol in known:
-            raise ConfigError(f"{plain} is not a valid address: {_reason(error, url)}") from None
+            raise ConfigError(f"{plain} is not a valid address: {reason_of(error, url)}") from None
         raise ConfigError(
             f"an address must have a protocol that fsspec knows, such as s3://, gs:// or https://; got "
             f"{plain}.{nearest(protocol, known)}"
         ) from None
     except Exception as error:  # of the library behind the protocol
-        raise _access_error(plain, error) from None
+        raise access_error(plain, error) from None
     return RemoteFile(system, key, plain)
 
 
@@ -336,65 +329,3 @@ def _arrow_s3(url: str, options: dict[str, Any]) -> tuple[Any, str] | None:
         request_timeout=60,
     )
     return Arrow(system), key
-
-
-@contextmanager
-def access_errors(address: str) -> Iterator[None]:
-    """Turn a failure of a file system into one clear message.
-
-    Raises:
-        DataError: there is no such file or bucket, it may not be read, or there is no connection.
-    """
-    try:
-        yield
-    except DataError:
-        raise
-    except Exception as error:  # each library has exceptions of its own
-        raise _access_error(address, error) from None
-
-
-def _trying(call: Callable[[], Found]) -> Found:
-    """Return what a call returns; call again if the connection fails."""
-    for attempt in range(_TRIES):
-        try:
-            return call()
-        except Exception as error:
-            if attempt + 1 == _TRIES or not _may_pass(error):
-                raise
-            time.sleep(_WAIT * 2**attempt)
-    raise AssertionError
-
-
-def _may_pass(error: Exception) -> bool:
-    """Return whether an error may be gone at the next try."""
-    if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotImplementedError):
-        return False
-    said = f"{type(error).__name__} {error}"
-    return not (isinstance(error, DataError) or _DENIED.search(said) or _ABSENT.search(said))
-
-
-def _access_error(address: str, error: Exception) -> DataError:
-    said = f"{type(error).__name__} {error}"
-    if isinstance(error, FileNotFoundError) or _ABSENT.search(said):
-        return DataError(f"there is no file {address}. Check the address.")
-    reason = _reason(error, address)
-    if isinstance(error, PermissionError) or _DENIED.search(said):
-        return DataError(
-            f"{address} may not be read ({reason}). Check the credentials, which are taken from the "
-            "environment or the address (a run does not keep those of an address), and the permissions."
-        )
-    return DataError(
-        f"{address} can't be read ({reason}). Check the address and the connection, and try again."
-    )
-
-
-def _reason(error: Exception, address: str) -> str:
-    """Return what an error says, in one line and without secrets."""
-    text = (str(error) or type(error).__name__).splitlines()[0]
-    opened, options = with_secrets(without_secrets(address))
-    text = re.sub(
-        r"[A-Za-z][\w+.-]*://\S+", lambda url: without_secrets(url[0]), text.replace(opened, address)
-    )
-    for secret in options.values():
-        text = text.replace(secret, "***")
-    return text

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 import polars as pl
 
 from twotower.core.where import Where
-from twotower.data.reading import Reading, as_type
+from twotower.data.reading import Reading, are_whole, as_type
 from twotower.data.streaming.cell_facts import Typing
 
 
@@ -30,7 +30,7 @@ class Casts:
     ) -> None:
         self._source, self._asked = source, how.dtypes
         self._whole = {
-            name: how.dtypes.get(name) == pl.String and dtype.is_float() and _is_whole(values(name))
+            name: how.dtypes.get(name) == pl.String and dtype.is_float() and all(map(are_whole, values(name)))
             for name, dtype in schema.items()
         }
 
@@ -53,8 +53,3 @@ class Casts:
         if asked is not None and not (asked == pl.String and values.dtype.is_float()):
             values = as_type(values, asked, Where(self._source, values.name, start=start))
         return values.cast(dtype)
-
-
-def _is_whole(blocks: Iterator[pl.Series]) -> bool:
-    """Return whether floats are the whole numbers of a pandas column with missing values."""
-    return all(bool((values == values.floor()).all()) for values in blocks)

@@ -92,6 +92,11 @@ class DelimitedBlocks:
         return self._scan.rows
 
     @property
+    def names(self) -> list[str]:
+        """Names of all columns."""
+        return self.header.names
+
+    @property
     def columns(self) -> list[str]:
         """Names of the columns that are read."""
         return list(self._scan.columns)

@@ -11,8 +11,9 @@ import polars as pl
 from twotower.data.checks import require_columns
 from twotower.data.json_lines import SUFFIXES as JSON
 from twotower.data.raw_text import EmptyTable, reading_errors, streamed_text
-from twotower.data.reading import Reading, names_in, suffix_of
+from twotower.data.reading import Reading, suffix_of
 from twotower.data.recbole import SUFFIXES as RECBOLE
+from twotower.data.remote import RemoteFile
 from twotower.data.streaming.cell_facts import TEXT, CellFacts, Typing
 from twotower.data.streaming.delimited import DelimitedBlocks
 from twotower.data.streaming.json_lines import JsonBlocks
@@ -24,6 +25,10 @@ from twotower.errors import DataError
 
 class Blocks(Protocol):
     """The columns of a file, block by block."""
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all columns of the file."""
 
     @property
     def columns(self) -> list[str]:
@@ -63,18 +68,21 @@ class FileBlocks:
     """
 
     def __init__(self, file: TableFile, columns: Sequence[str] | None, how: Reading, most: int) -> None:
-        self.file = file
-        present = names_in(file, how)
-        require_columns(present, columns or (), str(file.path))
-        own = names_in(replace(file, partition=()), how) if file.partition else present
-        self._folders = {name: value for name, value in file.partition if name not in own}
-        inside = None if columns is None else [name for name in columns if name not in self._folders]
-        if inside == []:  # only partitions are read; any column has their number of rows
-            inside, how = own[:1], replace(how, dtypes={})
         with reading_errors(file.path):
             self._stamp = _stamp(file)
-            self._text, self._blocks = _opened(file, how, most)
-            self.rows = self._blocks.scan(inside)
+            if isinstance(file.path, RemoteFile):
+                file = replace(file, path=replace(file.path, size=self._stamp[0]))
+            self.file = file
+            text, blocks = _opened(file, how, most)
+            own = blocks.names
+            self._folders = {name: value for name, value in file.partition if name not in own}
+            require_columns([*own, *self._folders], columns or (), str(file.path))
+            inside = None if columns is None else [name for name in columns if name not in self._folders]
+            if inside == []:  # only partitions are read; any column has their number of rows
+                inside = own[:1]
+                text, blocks = _opened(file, replace(how, dtypes={}), most)
+            self.rows = blocks.scan(inside)
+        self._text, self._blocks = text, blocks
         if not self.rows:
             has = "none" if self._text is None else "only a header"
             raise EmptyTable(f"a table needs at least one row, and {file.path} has {has}. Check the file.")

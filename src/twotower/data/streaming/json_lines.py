@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import polars as pl
@@ -47,23 +48,33 @@ class JsonBlocks:
 
     def scan(self, columns: Sequence[str] | None) -> int:
         """Read the file once, and return its number of rows; errors as in `read_json_lines`."""
-        if self._array:
-            self._schema, rows = dict(self._whole(columns).schema), self._whole(columns).height
-            self.columns = list(self._schema)
-            return rows
-        found: dict[str, list[pl.DataType]] = {}
-        rows = 0
-        for block in self._blocks():
-            frame = self._parsed(block)
-            rows += frame.height
-            for name, dtype in frame.schema.items():
-                seen = found.setdefault(name, [])
-                if dtype not in seen:
-                    seen.append(dtype)
+        found, rows = self._found
         self.columns = list(found if columns is None else columns)
         require_columns(list(found), self.columns, str(self._text.path))
         self._schema = {name: self._common(found[name]) for name in self.columns}
         return rows
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all columns: every key of any record."""
+        return list(self._found[0])
+
+    @cached_property
+    def _found(self) -> tuple[dict[str, list[pl.DataType]], int]:
+        """The dtypes of each column in the blocks, and the number of rows."""
+        if self._array:
+            whole = self._whole(None)
+            return {name: [dtype] for name, dtype in whole.schema.items()}, whole.height
+        found: dict[str, list[pl.DataType]] = {}
+        rows = 0
+        for block in self._blocks():
+            schema, height = self._schema_of(block)
+            rows += height
+            for name, dtype in schema.items():
+                seen = found.setdefault(name, [])
+                if dtype not in seen:
+                    seen.append(dtype)
+        return found, rows
 
     def typing(self, name: str) -> Typing:
         """Return the dtype of a column if the table is this file alone."""
@@ -109,12 +120,22 @@ class JsonBlocks:
     def _blocks(self) -> Iterator[RawText]:
         return row_blocks(self._text, 0, self._rows, ",", quotes=False)
 
-    def _parsed(self, block: RawText, schema: Mapping[str, pl.DataType] | None = None) -> pl.DataFrame:
+    def _schema_of(self, block: RawText) -> tuple[Mapping[str, pl.DataType], int]:
+        content = block.content or b""
+        if not content.strip():
+            return {}, 0
+        try:
+            frame = pl.scan_ndjson(content, infer_schema_length=None)
+            return frame.collect_schema(), frame.select(pl.len()).collect().item()
+        except (PolarsError, OverflowError) as error:
+            raise json_fault(self._text, str(error)) from None
+
+    def _parsed(self, block: RawText, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
         content = block.content or b""
         if not content.strip():
             return pl.DataFrame(schema=schema)
         try:
-            return pl.read_ndjson(content, schema=schema, infer_schema_length=None)
+            return pl.read_ndjson(content, schema=schema)
         except (PolarsError, OverflowError) as error:
             raise json_fault(self._text, str(error)) from None
 

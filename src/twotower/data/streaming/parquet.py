@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from twotower.data.checks import require_columns
-from twotower.data.reading import Reading, damaged, parquet_schema
+from twotower.data.reading import Reading, damaged, parquet_schema, schema_of
 from twotower.data.remote import Location
 from twotower.data.streaming.asked import Casts
 from twotower.data.streaming.cell_facts import Typing
@@ -27,13 +27,20 @@ class ParquetBlocks:
 
     def __init__(self, path: Location, how: Reading, rows: int) -> None:
         self._path, self._how, self._rows = path, how, rows
-        self._schema = parquet_schema(path)
+        opened = _opened(path)
+        self._footer = opened.metadata
+        self._schema = parquet_schema(path) if isinstance(path, Path) else schema_of(opened.schema_arrow)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all columns."""
+        return list(self._schema)
 
     def scan(self, columns: Sequence[str] | None) -> int:
         """Choose the columns to read, and return the number of rows, which the footer states."""
         self.columns = list(self._schema if columns is None else columns)
         require_columns(list(self._schema), self.columns, str(self._path))
-        return parquet_rows(self._path)
+        return int(self._footer.num_rows)
 
     def typing(self, name: str) -> Typing:
         """Return the dtype of a column if the table is this file alone."""
@@ -66,7 +73,9 @@ class ParquetBlocks:
         types = {name: self._schema[name] for name in columns}
         kept: list[pl.DataFrame] = []  # row groups may be smaller than blocks
         try:
-            for batch in _opened(self._path).iter_batches(batch_size=self._rows, columns=columns):
+            for batch in _opened(self._path, self._footer).iter_batches(
+                batch_size=self._rows, columns=columns
+            ):
                 frame = pl.from_arrow(batch)
                 assert isinstance(frame, pl.DataFrame)
                 frame = frame.select(columns).cast(types)  # type: ignore[arg-type]
@@ -85,13 +94,13 @@ def parquet_rows(path: Location) -> int:
     return int(_opened(path).metadata.num_rows)
 
 
-def _opened(path: Location) -> Any:
+def _opened(path: Location, footer: Any = None) -> Any:
     import pyarrow as pa  # noqa: PLC0415
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     try:
         if isinstance(path, Path):
-            return pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
-        return pq.ParquetFile(path.ranges(), buffer_size=1 << 23, pre_buffer=False)
+            return pq.ParquetFile(path, metadata=footer, buffer_size=1 << 20)
+        return pq.ParquetFile(path.ranges(), metadata=footer, buffer_size=1 << 23)
     except pa.ArrowException as error:
         raise damaged(path, error) from None

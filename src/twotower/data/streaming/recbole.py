@@ -30,6 +30,11 @@ class RecboleBlocks:
         self._fields = {name: f"{name}:{kind}" for name, kind in self._types.items()}
         self._inner = DelimitedBlocks(text, AS, Reading(typed_fields(self._types, how.dtypes)), rows)
 
+    @property
+    def names(self) -> list[str]:
+        """Names of all columns."""
+        return list(self._types)
+
     def scan(self, columns: Sequence[str] | None) -> int:
         """Read the file once, and return its number of rows; errors as in `read_recbole`."""
         self.columns = list(self._types if columns is None else columns)

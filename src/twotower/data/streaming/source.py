@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import reduce
 from pathlib import Path
@@ -30,6 +31,10 @@ from twotower.data.table_parts import (
 
 ROWS = 1_000_000
 """The most rows of a batch."""
+
+
+_REQUESTS = 8
+"""How many files at addresses are looked at at the same time."""
 
 
 class Batch(NamedTuple):
@@ -114,10 +119,17 @@ class TableSource:
         if len(self.files) == 1:
             return [FileBlocks(self.files[0], columns, self.how, rows)]
         wanted = common_columns(self.files, self.how) if columns is None else columns
-        found = []
-        for file in self.files:
+
+        def opened(file: TableFile) -> FileBlocks | None:
             with suppress(EmptyTable):
-                found.append(FileBlocks(file, wanted, self.how, rows))
+                return FileBlocks(file, wanted, self.how, rows)
+            return None
+
+        if isinstance(self.files[0].path, Path):
+            found = [one for file in self.files if (one := opened(file)) is not None]
+        else:  # most of the time is waiting for the server
+            with ThreadPoolExecutor(_REQUESTS) as threads:
+                found = [one for one in threads.map(opened, self.files) if one is not None]
         if not found:
             raise no_file_has_rows(self.path, self.files)
         return found
