@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from twotower.config.schema import Schema
-from twotower.core.columns import spans
+from twotower.core.columns import release, spans
 from twotower.core.lists import Lists, cuts
 from twotower.core.quantiles import quantiles
 from twotower.core.vocabulary import Vocabulary
 from twotower.data.dataset import Dataset, Side
+
+RELEASED: Final = 16
+"""Blocks after which the memory of mapped columns is given back."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,9 @@ class GroupedEvents:
         Args:
             size: interactions of a block, a million by default; a user with more is a block.
         """
-        for first, last in cuts(self.indptr, size):
+        for number, (first, last) in enumerate(cuts(self.indptr, size)):
+            if number % RELEASED == 0:  # what was read before
+                release(self.item, *self.columns.values())
             rows = slice(int(self.indptr[first]), int(self.indptr[last]))
             counts = np.diff(self.indptr[first : last + 1])
             user = np.repeat(np.arange(first, last, dtype=np.int32), counts)

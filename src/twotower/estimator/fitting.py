@@ -72,6 +72,7 @@ class Fit:
             if not self.settings.training.refit:
                 seen = train.joined(validation) if self.carved else train
                 return finish(setup, train, rule, earlier["history"], self.exclude_seen, seen=seen)
+            del setup  # its towers and pairs are not needed any more
             found = None
         everything = train.joined(validation)
         setup, history = self.again(everything, rule, mark, earlier, resume=found is not None)

@@ -13,12 +13,12 @@ import polars as pl
 from numba import njit
 from numpy.typing import NDArray
 
-from twotower.core.columns import spans
+from twotower.core.columns import release, spans
 from twotower.core.fingerprint import Fingerprint
 from twotower.core.lists import cuts
 from twotower.core.scratch import Scratch
 from twotower.core.vocabulary import Vocabulary
-from twotower.data.grouped import EventBlock, GroupedEvents
+from twotower.data.grouped import RELEASED, EventBlock, GroupedEvents
 from twotower.data.store.writing import event_columns, fitting, time_order
 
 
@@ -132,7 +132,9 @@ def joined(
     with Scratch(near) as scratch:
         columns = {role: scratch.column(role, _type(role, events.columns, added)) for role in roles}
         items = scratch.column("item", np.int32)
-        for first, last in cuts(total):
+        for number, (first, last) in enumerate(cuts(total)):
+            if number % RELEASED == 0:
+                release(events.item, *events.columns.values())
             here = {name: slice(int(ends[first]), int(ends[last])) for name, ends in starts.items()}
             times = [no_times, no_times]
             if "time" in roles:
