@@ -313,6 +313,32 @@ def test_a_named_data_set_and_the_context(tmp_path: Path, tables: Path) -> None:
     assert any("a store has no place for the context (s)" in line for line in said)
 
 
+@pytest.mark.parametrize("conflict", [False, True])
+def test_features_in_the_interactions(conflict: bool, tables: Path) -> None:
+    frame = events(150, 4).with_columns(pl.col("u").cast(pl.Float64), age=pl.col("u") * 2.0, d=pl.lit(3.0))
+    frame = frame.with_columns(
+        age=pl.when(pl.int_range(pl.len()) % 3 > 0).then("age"), title="t" + pl.col("i").cast(pl.String)
+    )
+    if conflict:
+        frame[200, "age"] = 77.0
+    frame.write_parquet(tables / "events.parquet")
+    config = CONFIG.replace('users = "users.parquet"\n', "")
+    config = config.replace("[schema.users]", 'display = ["title"]\nduration = "d"\n[schema.users]')
+    told: list[Any] = []
+    said: list[str] = []
+    for where in ("always", "never"):
+        try:
+            told.append(load(tables, f"data.store={where}", config=config, log=said.append))
+        except DataError as error:
+            told.append(str(error))
+    if conflict:
+        assert told[0] == told[1]
+        assert "a feature must have one value per id" in told[0]
+    else:
+        assert_same(told[0], told[1])
+        assert not any("into memory" in line for line in said)
+
+
 def test_tables_at_an_address(tables: Path) -> None:
     fsspec = pytest.importorskip("fsspec")
     memory, config = fsspec.filesystem("memory"), CONFIG.replace("events.parquet", "memory://store/*.parquet")

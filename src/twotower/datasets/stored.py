@@ -118,11 +118,6 @@ def _in_memory(config: Config) -> str | None:
     kind = SPLITS.get(config.split.method)
     if not issubclass(kind, StreamedHoldOut | Column | Files):
         return f"split method '{config.split.method}' chooses from all rows at once"
-    schema, data = config.schema_, config.data
-    assert schema is not None
-    for table, wanted in (("users", schema.users), ("items", [*schema.items, *schema.display])):
-        if getattr(data, table) is None and wanted:
-            return f"the features of the {table} are columns of the interactions"
     return None
 
 

@@ -157,8 +157,15 @@ def _read(tables: Tables, spill: Spill, repeats: str) -> tuple[dict[str, Dataset
     columns = begun[0].frame.clear()
     if tables.column is not None:
         columns = columns.drop(tables.column.column)
-    schema, _, users, items = arranged(tables.schema, columns, tables.users, tables.items, names)
-    ingest = Ingest(spill, schema, tables.column, wide=repeats in ("mean", "sum"))
+    given = {"users": tables.users, "items": tables.items}
+    schema, columns, *sides = arranged(tables.schema, columns, tables.users, tables.items, names)
+    features = {
+        side: [name for name in table.columns if name != ids]
+        for side, ids, table in zip(given, (schema.user, schema.item), sides, strict=True)
+        if table is not None and given[side] is None
+    }
+    given = dict(zip(given, sides, strict=True))
+    ingest = Ingest(spill, schema, tables.column, repeats in ("mean", "sum"), features)
     found = {
         name: (source, ingest.read(chain(begun if name == "train" else (), batches), source, CODES[name]))
         for name, (source, batches) in streams.items()
@@ -171,11 +178,10 @@ def _read(tables: Tables, spill: Spill, repeats: str) -> tuple[dict[str, Dataset
         one = found["train"]
         found = {name: one for name in CODES if counts[name]}
     parts = {}
-    for name, (source, of) in found.items():
+    for name, (source, (of, merged)) in found.items():
         part = None if tables.column is not None else CODES[name]
-        parts[name] = _checked(
-            ingest, spill, part, of, columns.columns, schema, users, items, {**names, "interactions": source}
-        )
+        own = {**names, "interactions": source}
+        parts[name] = _checked(ingest, spill, part, of, columns.columns, given | merged, own)
     check_schemas(parts)
     return dict(zip(parts, alike(list(parts.values())), strict=True)), ingest
 
@@ -186,21 +192,21 @@ def _checked(
     part: int | None,
     found: Found,
     columns: list[str],
-    schema: Schema,
-    users: pl.DataFrame | None,
-    items: pl.DataFrame | None,
+    given: Mapping[str, pl.DataFrame | None],
     names: Mapping[str, str],
 ) -> Dataset:
     """Return a set without its rows: the tables of users and items, checked against its ids."""
-    schema = schema.with_settings("context", found.settings)
+    schema = ingest.schema.with_settings("context", found.settings)
     notes, tables = found.notes, dict[str, pl.DataFrame]()
     types: dict[str, pl.DataType] = {}
-    features = with_duration(schema, columns, items, names)
-    for role, given, known in (("user", users, ingest.users), ("item", items, ingest.items)):
+    features = with_duration(schema, columns, given["items"], names)
+    for role, known in (("user", ingest.users), ("item", ingest.items)):
         counts = spill.per_id(part, role, len(known))
         ids = known.ids.alias(schema.user if role == "user" else schema.item).to_frame()
         present = counts > 0
-        side = side_of(role, given, ids.filter(pl.Series(present)), schema, features, names, counts[present])
+        side = side_of(
+            role, given[f"{role}s"], ids.filter(pl.Series(present)), schema, features, names, counts[present]
+        )
         tables[role], schema = side.table, side.schema
         types |= dict(side.events.schema)
         notes = notes + side.notes

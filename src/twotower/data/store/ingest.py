@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,6 +15,7 @@ from twotower.data.checks import check_interactions
 from twotower.data.grouped import columns_of
 from twotower.data.splits.column import SETS, Column
 from twotower.data.store.growing import GrowingVocabulary, TypesDiffer
+from twotower.data.store.merged import Conflict, MergedFeatures
 from twotower.data.store.spill import TEST, TRAIN, VALIDATION, Spill
 from twotower.data.store.writing import fitting
 from twotower.data.streaming.source import Batch
@@ -38,6 +39,7 @@ class Ingest:
         schema: of all tables.
         column: the split method that reads the set of each row from a column, if that is the method.
         wide: whether labels and weights are float64, for values that are still to be computed.
+        features: for ``users`` and ``items``, the columns of the interactions that are features of them.
         users, items: the ids so far.
         marks: distinct values of the column of the sets.
     """
@@ -46,12 +48,15 @@ class Ingest:
     schema: Schema
     column: Column | None = None
     wide: bool = False
+    features: Mapping[str, Sequence[str]] = field(default_factory=dict)
     users: GrowingVocabulary = field(default_factory=GrowingVocabulary)
     items: GrowingVocabulary = field(default_factory=GrowingVocabulary)
     marks: pl.Series | None = None
 
-    def read(self, batches: Iterable[Batch], source: str, part: int = TRAIN) -> Found:
-        """Check and write the rows of a table; return what was found out about them.
+    def read(
+        self, batches: Iterable[Batch], source: str, part: int = TRAIN
+    ) -> tuple[Found, dict[str, pl.DataFrame]]:
+        """Check and write the rows of a table; return what was found out, and the tables of features.
 
         Args:
             batches: of the table.
@@ -63,13 +68,17 @@ class Ingest:
             Unsettled: batches would be read in different ways.
         """
         found, before = Found(), self.spill.rows
+        ids = {"users": self.schema.user, "items": self.schema.item}
+        features = {side: MergedFeatures(ids[side], of) for side, of in self.features.items()}
         known: dict[str, dict[str, str]] | None = None
         for batch in batches:
             of_batch = Found()
-            rows = batch.frame.with_row_index(_ROW)
             try:
+                for of in features.values():
+                    of.add(batch.frame)
+                rows = batch.frame.drop(self._gone).with_row_index(_ROW)
                 frame = check_interactions(rows, self.schema, batch.file, of_batch, batch.first, part=True)
-            except AmbiguousError as error:
+            except (AmbiguousError, Conflict) as error:
                 raise Unsettled(str(error)) from None
             if known is not None and of_batch.settings != known:
                 both = [*known, *of_batch.settings]
@@ -85,7 +94,13 @@ class Ingest:
                 + ("" if known is None else " with the ids of a user and an item")
                 + ". Check the file or the filter."
             )
-        return found
+        return found, {side: of.table() for side, of in features.items()}
+
+    @property
+    def _gone(self) -> set[str]:
+        """The columns of the interactions that are only features."""
+        features = {name for of in self.features.values() for name in of}
+        return features - {*self.schema.interaction_columns(), self.schema.duration or ""}
 
     def _write(self, frame: pl.DataFrame, batch: Batch, part: int) -> None:
         try:
