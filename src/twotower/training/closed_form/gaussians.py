@@ -13,16 +13,18 @@ with ``a = (v, 1)`` and r the pairs' weights. The covariance C of the other side
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
 from numba import njit
 
+from twotower.core.scratch import Scratch
 from twotower.errors import TrainingError
 from twotower.kernels.pair_loop import FASTMATH, part_bounds, run_parts
 from twotower.kernels.pairs import Pairs
 from twotower.training.closed_form.grouped_pairs import F32, F64
+from twotower.training.stored_pairs import StoredPairs
 
 _LEAST = 1e-5
 """Minimum penalty as a share of a row's mean precision, to keep float32 sums positive definite."""
@@ -55,7 +57,8 @@ def solve(
 ) -> Solved:
     """Return the Gaussians of one side given the other. Bitwise reproducible for any number of threads.
 
-    Takes about ``d ** 2`` multiplications per pair and ``d ** 2`` numbers of memory per row.
+    Takes about ``d ** 2`` multiplications per pair and ``d ** 2`` numbers of memory per row; these are on
+    disk if the pairs are.
 
     Args:
         rows: the pairs grouped by the rows of this side.
@@ -73,34 +76,67 @@ def solve(
     packed = d * (d + 1) // 2
     place = _places(d)
     form = torch.eye(d, dtype=torch.float64) if shape is None else torch.from_numpy(shape)
-    means, found = np.empty((n, d), np.float32), np.empty((n, packed + 2 * d), np.float32)
-    spread = torch.zeros(d, d, dtype=torch.float64)
+    means, spread = np.empty((n, d), np.float32), torch.zeros(d, d, dtype=torch.float64)
     block = max(_BLOCK // d**2, 1)
-    for first in range(0, n, block):
-        last = min(first + block, n)
-        sums = torch.from_numpy(_gather(rows, others.moments, first, last, d)).double()
-        precision = sums[:, place]  # (block, d, d)
-        diagonal = precision.diagonal(dim1=1, dim2=2)
-        each = torch.from_numpy(strength[first:last])
-        each = torch.maximum(each, _LEAST * diagonal.mean(dim=1))
-        drawn = each[:, None, None] * form
-        precision += drawn
-        root, failed = torch.linalg.cholesky_ex(precision)
-        if failed.any():
-            raise TrainingError(
-                "could not compute vectors: a least-squares problem is singular in 64-bit precision; raise "
-                "objective.regularisation, or look for extreme labels or weights"
-            )
-        if mean is None:
-            towards = drawn @ torch.from_numpy(prior[first:last]).double()[:, :, None]
-            right = sums[:, packed:, None] + towards
-            means[first:last] = torch.cholesky_solve(right, root)[:, :, 0].float().numpy()
+    with _Moments(rows, n, packed + 2 * d) as found:
+        for first in range(0, n, block):
+            last = min(first + block, n)
+            sums = torch.from_numpy(_gather(rows, others.moments, first, last, d)).double()
+            precision = sums[:, place]  # (block, d, d)
+            diagonal = precision.diagonal(dim1=1, dim2=2)
+            each = torch.from_numpy(strength[first:last])
+            each = torch.maximum(each, _LEAST * diagonal.mean(dim=1))
+            drawn = each[:, None, None] * form
+            precision += drawn
+            root, failed = torch.linalg.cholesky_ex(precision)
+            if failed.any():
+                raise TrainingError(
+                    "could not compute vectors: a least-squares problem is singular in 64-bit precision; "
+                    "raise objective.regularisation, or look for extreme labels or weights"
+                )
+            if mean is None:
+                towards = drawn @ torch.from_numpy(prior[first:last]).double()[:, :, None]
+                right = sums[:, packed:, None] + towards
+                means[first:last] = torch.cholesky_solve(right, root)[:, :, 0].float().numpy()
+            else:
+                means[first:last] = mean[first:last]
+            covariance = noise * torch.cholesky_inverse(root)
+            spread += (each @ covariance.flatten(1)).view(d, d)
+            found.append(moments(means[first:last], covariance.numpy()))
+        return Solved(Gaussians(means, found.whole()), spread.numpy())
+
+
+class _Moments:
+    """Collects the moments of n rows (n, width), in memory or beside pairs that are on disk."""
+
+    def __init__(self, rows: Pairs, n: int, width: int) -> None:
+        self.shape, self.done = (n, width), 0
+        self.scratch = Scratch(rows.space) if isinstance(rows, StoredPairs) else None
+        if self.scratch is None:
+            self.values = np.empty(self.shape, np.float32)
         else:
-            means[first:last] = mean[first:last]
-        covariance = noise * torch.cholesky_inverse(root)
-        spread += (each @ covariance.flatten(1)).view(d, d)
-        found[first:last] = moments(means[first:last], covariance.numpy())
-    return Solved(Gaussians(means, found), spread.numpy())
+            self.column = self.scratch.column("moments", np.float32)
+
+    def append(self, part: F32) -> None:
+        """Add the next rows."""
+        if self.scratch is None:
+            self.values[self.done : self.done + len(part)] = part
+            self.done += len(part)
+        else:
+            self.column.append(part.reshape(-1))
+
+    def whole(self) -> F32:
+        """Return all."""
+        if self.scratch is not None:
+            self.values = self.scratch.take("moments").reshape(self.shape)
+        return self.values
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.scratch is not None:
+            self.scratch.__exit__(*error)
 
 
 def moments(mean: F32, covariance: F64 | None = None) -> F32:
