@@ -2,7 +2,7 @@
 
     python benchmarks/ray_answers.py --data /data [--workers 1 2 4]
 
-On ``kuairec-sample`` and ``movielens-100k`` linear towers are trained by `all_pairs` and by `squared`, with
+On ``kuairec-sample`` and ``ml-100k`` linear towers are trained by `all_pairs` and by `squared`, with
 every setting at its default: width, regularisation and hard negatives are chosen on the validation set too.
 """
 
@@ -18,14 +18,24 @@ import numpy as np
 import twotower as tt
 
 
+def movielens(folder: Path) -> tt.Dataset:
+    """Read MovieLens 100k as Parquet tables."""
+    tables = [folder / f"{name}.parquet" for name in ("interactions", "users", "items")]
+    users = {"age": "number", "gender": "category", "occupation": "category"}
+    items = {"release_year": "number", "genres": "categories"}
+    schema = {"user": "user_id", "item": "item_id", "label": "rating", "users": users, "items": items}
+    return tt.read_dataset(tables[0], tables[1], tables[2], schema=schema)
+
+
 def main() -> None:
     """Train, and print a JSON line for each model."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
+    parser.add_argument("--sets", nargs="+", default=["kuairec-sample", "ml-100k"])
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
     given = parser.parse_args()
-    for name, where in (("kuairec-sample", None), ("movielens-100k", given.data / "ml-100k")):
-        data = tt.datasets.load(name) if where is None else tt.datasets.load(name, where)
+    for name in given.sets:
+        data = tt.datasets.load(name) if name == "kuairec-sample" else movielens(given.data / name)
         train, test = tt.split(data, "random", test=0.1, seed=42)
         for objective, metric in (("all_pairs", "ndcg@100"), ("squared", "rmse")):
             alone = None

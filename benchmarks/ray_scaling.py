@@ -1,6 +1,7 @@
 """`--engine ray`: bytes sent and CPU seconds of each worker in a round of ALS, and the cost of one worker.
 
     python benchmarks/ray_scaling.py --rows 1e7 --workers 1 2 4 8
+    python benchmarks/ray_scaling.py --model    what to expect at other sizes, from these constants
 
 Synthetic pairs (a cluster of items that each user prefers, Zipf's law for users and items) are solved at 64
 dimensions, by `LinearALS` in this process and in blocks on Ray workers of one thread each, for some rounds.
@@ -38,6 +39,17 @@ from twotower.training import CallbackList, TrainingTask
 from twotower.training.closed_form.linear_als import LinearALS
 
 DIM = 64
+PAIR, ROW, DRIVER_ROW = 1.8e-7, 2.5e-6, 2.1e-6
+"""CPU seconds in a round for each pair and row on the workers, and for each row in the driver: measured by
+this program with 1e6 and 1e7 rows and one worker."""
+COPIES = 0.7
+"""Blocks that a vector is sent to, as a share of those there are besides its own: measured with 8 workers."""
+NETWORK, CORE_HOUR = 1.25e9, 0.05
+"""Bytes a second of a machine (10 Gbit/s), and dollars for a core and hour with 4 GB: assumptions."""
+SIZES = ((1e7, 1e5, 2e4, 2), (1e8, 1e6, 2e5, 8), (1e9, 1e7, 1e6, 16), (1e10, 1e8, 5e6, 64))
+"""Interactions, users, items, workers."""
+ROUNDS = 20
+"""Rounds of a training with its refit."""
 CLUSTERS = 100
 
 
@@ -115,6 +127,29 @@ def rounds(trainer: LinearALS, epochs: int) -> float:
     return loss
 
 
+def expected(pairs: float, users: float, items: float, workers: int) -> dict[str, float]:
+    """Return what a training takes by the model."""
+    rows, size = users + items, (DIM - 2) * 4
+    exchanged = COPIES * (workers - 1) * rows * size
+    driver = 2 * rows * size
+    cpu = PAIR * pairs + ROW * rows
+    seconds = cpu / workers + DRIVER_ROW * rows + (driver + exchanged / workers) / NETWORK
+    minutes = ROUNDS * seconds / 60
+    return {
+        "interactions": pairs,
+        "workers": workers,
+        "cpu_seconds_a_round": round(cpu, 1),
+        "driver_seconds_a_round": round(DRIVER_ROW * rows, 1),
+        "driver_gb_a_round": round(driver / 1e9, 2),
+        "worker_gb_a_round": round(exchanged / workers / 1e9, 2),
+        "seconds_a_round": round(seconds, 1),
+        "minutes": round(minutes, 1),
+        "worker_memory_gb": round((16 * pairs + 3 * rows * size + exchanged) / workers / 1e9, 2),
+        "driver_memory_gb": round(5 * rows * DIM * 4 / 1e9, 2),
+        "dollars": round((workers + 4) * minutes / 60 * CORE_HOUR, 2),
+    }
+
+
 def main() -> None:
     """Measure, and print a JSON line for each number of workers."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
@@ -123,7 +158,12 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=50_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4, 8])
+    parser.add_argument("--model", action="store_true", help="print what to expect, and measure nothing")
     given = parser.parse_args()
+    if given.model:
+        for size in SIZES:
+            print(json.dumps(expected(*size)))
+        return
     torch.set_num_threads(1)
     pairs = made_pairs(int(given.rows), given.users, given.items)
     warm = made_task(made_pairs(1000, 100, 100), 100)

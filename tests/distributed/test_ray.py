@@ -16,6 +16,7 @@ import twotower as tt
 from twotower.core.versions import differences, versions
 from twotower.data.dataset import TrainPart
 from twotower.errors import ConfigError, MissingExtraError, TwoTowerWarning
+from twotower.training import Interrupted
 from twotower.workflows import recommend_all
 
 SETTINGS = {"kind": "linear", "dim": 16, "regularisation": 0.33, "hard_weight": 0.0, "epochs": 3}
@@ -66,6 +67,22 @@ def test_a_killed_worker_is_replaced(cluster: tt.Ray, train: TrainPart, alone: t
         found = tt.TwoTower(**SETTINGS).fit(train, engine=cluster, callbacks=[killer])
     killer.killer.join()
     same(found, alone)
+
+
+class Breaks(tt.Callback):
+    """Ctrl-C in the second epoch."""
+
+    def on_step_end(self, *, epoch: int, pairs_done: int, loss: float) -> None:
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+
+def test_training_goes_on_from_the_checkpoint_without_ray(
+    cluster: tt.Ray, train: TrainPart, alone: tt.Recommender, tmp_path: Path
+) -> None:
+    with pytest.raises(Interrupted):
+        tt.TwoTower(**SETTINGS).fit(train, engine=cluster, checkpoints=tmp_path, callbacks=[Breaks()])
+    same(tt.TwoTower(**SETTINGS).fit(train, checkpoints=tmp_path, resume=True), alone)
 
 
 def test_what_does_not_run_on_ray_is_said(train: TrainPart) -> None:
