@@ -183,6 +183,10 @@ def test_the_store_is_used_again_until_the_data_or_the_split_change(tables: Path
     events(210, 0).write_parquet(tables / "events.parquet")
     assert_same(load(tables, "data.store=always"), load(tables, "data.store=never"))
     shutil.rmtree(tables / "stores")
+    store = load(tables, "data.store=always").train
+    assert isinstance(store, StoredTrain)
+    shutil.rmtree(tables / "stores")
+    assert store.events.transpose.user.tolist()  # written where the store was
     assert_same(load(tables, "data.store=always"), load(tables, "data.store=never"))
 
 

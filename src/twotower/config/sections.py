@@ -96,7 +96,7 @@ class DataConfig(Section):
 
     store: Literal["auto", "always", "never"] = "auto"
     """Whether the training interactions are kept in a store on disk, of 8 to 16 bytes each, instead of in
-    memory, where training takes some 250 bytes each. ``auto``: tables from 10 million rows on. The sets
+    memory, where training takes some 250 bytes each. ``auto``: tables from 20 million rows on. The sets
     have the same rows either way."""
     store_dir: PathString | None = None
     """Folder of the stores; relative to the config file. Default: ``twotower`` in the user's cache folder

@@ -29,8 +29,8 @@ from twotower.data.table_files import files_of_table
 from twotower.data.tables import TableRead, read_table, reads_of
 from twotower.datasets.configured import FILES_VALIDATION, cut, read_raw
 
-FROM_ROWS: Final = 10_000_000
-"""Rows of the interactions from which on ``auto`` takes a store."""
+FROM_ROWS: Final = 20_000_000
+"""Rows of the interactions from which on ``auto`` takes a store: in memory they take some 5 GB."""
 _ROW_OF_TEXT: Final = 30
 """Bytes of a row of a text file, about."""
 _SMALL: Final = 1 << 20

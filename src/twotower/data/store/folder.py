@@ -64,6 +64,8 @@ def _stored(folder: Path, what: str, write: Callable[[Path, Path], Built], log: 
             else:
                 log(f"reading the store of {what}: {_told(folder)}")
                 return parts
+        elif folder.exists():  # deleted while a training used it, which then wrote there
+            shutil.rmtree(folder)
         log(f"building the store of {what} in {folder}")
         _clear(folder.parent)
         with replacing_folder(folder, SIGN, "store of interactions") as temporary:
