@@ -254,3 +254,10 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None
     path.write_text("a\n1\n")
     with pytest.raises(DataError, match="must not change while it is read"):
         list(batches)
+
+
+@pytest.mark.parametrize("row", ["\ufeffx,y", "\r\r", ' "a b",1'])
+def test_a_block_that_begins_oddly_is_read_like_the_whole(tmp_path: Path, row: str) -> None:
+    (tmp_path / "t.csv").write_bytes(f"a,b\n1,2\n1,2\n{row}\n1,2\n".encode())
+    same(tmp_path / "t.csv", 1)
+    same(tmp_path / "t.csv", 2)

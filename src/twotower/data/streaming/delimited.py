@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import IO, Any, cast
@@ -19,7 +20,7 @@ from twotower.data.reading import Reading
 from twotower.data.streaming.cell_facts import CellFacts, Typing
 from twotower.data.streaming.row_blocks import OddQuotes, row_blocks
 
-_BLANK = re.compile(rb"(?:\r?\n)+")
+_BLANK = re.compile(rb"(?:\r*\n)+")
 
 
 @dataclass
@@ -171,6 +172,8 @@ class DelimitedBlocks:
             found = _BLANK.match(content) if header.width > 1 else None
             if found is not None:  # the first line of a block tells Polars the number of columns
                 content, blank = content[found.end() :], found[0].count(b"\n")
+            if content.startswith(BOM_UTF8) and block.above > header.skip:  # not that of the file
+                content = BOM_UTF8 + content
             text = RawText(block.path, content, block.above + blank)
             yield DelimitedText(text, self._blocks_have) if content else None, blank
 
