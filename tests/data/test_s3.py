@@ -1,8 +1,12 @@
 """Tables on a server that speaks S3, by PyArrow's file system and, where it is installed, by s3fs."""
 
+import contextlib
 import importlib.util
+import socket
+import socketserver
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 
 import fsspec
 import polars as pl
@@ -93,3 +97,43 @@ def test_a_server_that_is_gone_is_said(bucket: str, monkeypatch: pytest.MonkeyPa
         fsspec.get_filesystem_class("s3").clear_instance_cache()
     with pytest.raises(DataError, match=r"s3://away/t.csv can't be read .*the connection"):
         read_table("s3://away/t.csv")
+
+
+class _Cutting(socketserver.BaseRequestHandler):
+    """Passes bytes on to the server, and drops every other connection after some of its answer."""
+
+    behind = ("", 0)
+    count = 0
+
+    def handle(self) -> None:
+        type(self).count += 1
+        left = 3000 if self.count % 2 else 1 << 30
+        with socket.create_connection(self.behind) as server:
+            Thread(target=_pass_on, args=(self.request, server), daemon=True).start()
+            while left > 0 and (data := server.recv(min(left, 4096))):
+                self.request.sendall(data)
+                left -= len(data)
+
+
+def _pass_on(client: socket.socket, server: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := client.recv(4096):
+            server.sendall(data)
+
+
+def test_dropped_connections_cost_no_rows(
+    bucket: str, endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with remote(f"{bucket}/dropped.csv").replacing() as path:
+        EVENTS.write_csv(path)
+    host, port = endpoint.removeprefix("http://").split(":")
+    _Cutting.behind, _Cutting.count = (host, int(port)), 0
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Cutting) as proxy:
+        Thread(target=proxy.serve_forever, daemon=True).start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.server_address[1]}")
+        if importlib.util.find_spec("s3fs") is not None:
+            fsspec.get_filesystem_class("s3").clear_instance_cache()
+        batches = list(TableSource(f"{bucket}/dropped.csv").batches(rows=300))
+        proxy.shutdown()
+    assert_frame_equal(pl.concat([batch.frame for batch in batches]), EVENTS)
+    assert _Cutting.count > 2
