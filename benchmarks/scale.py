@@ -1,6 +1,7 @@
 """Time and memory of training as interactions grow: a generator, and one measured run.
 
     python benchmarks/scale.py write --rows 1e8 --out DIR    Parquet parts, a config beside them
+    python benchmarks/scale.py store --rows 1e8 --out DIR    a store of them, built anew, without a training
     python benchmarks/scale.py train --rows 1e8 --out DIR    a run on them, by the config
     python benchmarks/scale.py batch --run DIR/run --out recs.parquet
     python benchmarks/scale.py train --rows 1e7 --given store | memory --out DIR
@@ -44,6 +45,7 @@ from twotower.data.dataset import Dataset
 from twotower.data.splitting import Parts
 from twotower.data.store import StoredEvents, StoredTrain, StoreWriter
 from twotower.workflows.batch import recommend_all
+from twotower.workflows.reading import load_parts
 from twotower.workflows.run import Run
 from twotower.workflows.training import train as run
 
@@ -227,6 +229,27 @@ def sets(world: World, out: Path, given: str, test_rows: float) -> Any:
     )
 
 
+def store(world: World, out: Path) -> dict[str, Any]:
+    """Build a store of what `write` wrote, anew; return what it took."""
+
+    folder = out / "stores"
+    shutil.rmtree(folder, ignore_errors=True)
+    config = load_config(out / "config.toml", [f"data.store_dir={folder.absolute()}", "data.store=always"])
+    begun, spent = time.perf_counter(), cpu()
+    parts = load_parts(config, log=lambda line: print(line, file=sys.stderr))
+    seconds, used = time.perf_counter() - begun, cpu() - spent
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    shutil.rmtree(folder)
+    return {
+        "rows": [len(part) for part in (parts.train, parts.validation, parts.test)],
+        "seconds": round(seconds, 1),
+        "cpu_seconds": round(used, 1),
+        "rows_per_cpu_second": round(world.rows / used),
+        "bytes": size,
+        **memory(world.rows),
+    }
+
+
 def train(world: World, out: Path, given: str, test_rows: float) -> dict[str, Any]:
     """Train, evaluate and save a run; return what it took."""
 
@@ -306,7 +329,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["write", "train", "batch"])
+    parser.add_argument("what", choices=["write", "store", "train", "batch"])
     parser.add_argument("--rows", type=float, default=1e6)
     parser.add_argument("--users", type=float, default=1e6)
     parser.add_argument("--items", type=float, default=2e5)
@@ -321,6 +344,8 @@ def main() -> None:
     world = World(int(told.rows), int(told.users), int(told.items))
     if told.what == "write":
         found = write(world, told.out, told.test_rows)
+    elif told.what == "store":
+        found = store(world, told.out)
     elif told.what == "train":
         found = train(world, told.out, told.given, told.test_rows)
     else:
