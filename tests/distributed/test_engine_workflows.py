@@ -5,15 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy.testing as npt
 import pytest
-from local_team import LocalEngine
+from local_team import LocalEngine, LocalTeam
 
 import twotower as tt
 from small_tables import write_tables
 from twotower.config import Config, load_config
+from twotower.data.store import StoredEvents, StoredTrain
+from twotower.distributed.trainers import BLOCK_TRAINERS
 from twotower.errors import ConfigError, TrainingError
 from twotower.estimator import TwoTower
 from twotower.training import Interrupted
+from twotower.training.registry import TRAINERS
 from twotower.workflows import compare, compare_rankers, load_parts
 from twotower.workflows.measuring import validator_of
 from twotower.workflows.reading import check_positives
@@ -133,6 +137,23 @@ def test_a_comparison_on_an_engine_is_that_of_this_process(config: Config) -> No
     )
     assert engine.calls == 2
     assert found == here
+
+
+@pytest.mark.parametrize("objective", ["all_pairs", "squared"])
+def test_interactions_on_disk_are_trained_in_blocks(config: Config, tmp_path: Path, objective: str) -> None:
+    parts = load_parts(config)
+    train = parts.train
+    events = StoredEvents.of(train, tmp_path / "store")
+    stored = StoredTrain(events, train.users, train.items, train.schema, ())
+    engine = LocalEngine()
+    engine.trainer = lambda kind, *task: BLOCK_TRAINERS[TRAINERS.known_as(kind)].on(LocalTeam(3), *task)
+    estimator = TwoTower(kind="linear", objective=objective, dim=8, regularisation=0.3, epochs=2)
+    found = [
+        estimator.fit(data, parts.validation, engine=one).users.vectors
+        for data, one in ((stored, engine), (train, engine), (train, None))
+    ]
+    npt.assert_allclose(found[0], found[2], atol=1e-4)
+    npt.assert_allclose(found[1], found[2], atol=1e-4)
 
 
 def test_what_an_engine_can_not_train_is_not_compared(config: Config) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 import time
 from pathlib import Path
@@ -94,6 +95,23 @@ def test_what_does_not_run_on_ray_is_said(train: TrainPart) -> None:
 def test_numbers_are_checked(given: dict) -> None:
     with pytest.raises(ConfigError, match="must be a whole number from 1"):
         tt.Ray(**given)
+
+
+def test_an_address_is_checked() -> None:
+    with pytest.raises(ConfigError, match="must be auto, HOST:PORT or ray://HOST:PORT, got 'nonsense'"):
+        tt.Ray("nonsense")
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_a_cluster_that_is_not_there_is_said_at_once(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray")
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    with socket.socket() as taken:  # bound, but nobody listens
+        taken.bind(("127.0.0.1", 0))
+        address = f"{scheme}127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(ConfigError, match=f"none was reached or started at '{address}': .*refused"):
+            tt.Ray(address).__enter__()
 
 
 def test_without_ray_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

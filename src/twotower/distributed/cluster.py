@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import re
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -19,6 +21,8 @@ from twotower.training.trainer import Trainer, TrainingTask
 if TYPE_CHECKING:
     from twotower.distributed._ray import RayTeam
 
+_ADDRESS = re.compile(r"(?:ray://)?(\[.+\]|[^/:]+):(\d+)")
+_PATIENCE = 10.0  # seconds for a connection; Ray itself tries for minutes
 Shared = TypeVar("Shared")
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -54,6 +58,8 @@ class Ray(Engine):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ConfigError(f"{name} must be a whole number from 1, got {value!r}")
+        if self.address not in (None, "auto") and not _ADDRESS.fullmatch(str(self.address)):
+            raise ConfigError(f"address must be auto, HOST:PORT or ray://HOST:PORT, got {self.address!r}")
 
     def __enter__(self) -> Self:
         """Connect to the cluster, or start one."""
@@ -90,6 +96,7 @@ class Ray(Engine):
             quiet = {"log_to_driver": False, "logging_level": "ERROR"}
             self._ours = True
             try:
+                _check_reachable(self.address)
                 if self.address is None:
                     cpus = self.workers * self.cpus
                     ray.init(address="local", num_cpus=cpus, include_dashboard=False, **quiet)
@@ -155,3 +162,10 @@ class Ray(Engine):
     ) -> Iterator[Result]:
         """Yield the results of calls on the workers; see `Engine`."""
         yield from self.team().map(function, shared, items)
+
+
+def _check_reachable(address: str | None) -> None:
+    """Raise `OSError` if nobody listens at an address; other forms are left to Ray."""
+    named = _ADDRESS.fullmatch(address or "")
+    if named is not None:
+        socket.create_connection((named[1].strip("[]"), int(named[2])), _PATIENCE).close()
