@@ -84,8 +84,7 @@ WAYS: dict[str, dict[str, Any]] = {
     },
     "hard negatives": {"regularisation": 0.33, "hard_weight": 0.1, "epochs": 6, "refit": False},
     "squared": {"objective": "squared", "transform": "standardise"},
-    "layers": {"kind": "mlp", "hidden": [4], "objective": "softmax", "epochs": 2, "refit": False},
-    "layers and posterior": {"kind": "mlp", "hidden": [4], "objective": "squared", "epochs": 2},
+    "layers": {"kind": "mlp", "hidden": [4], "objective": "squared", "epochs": 1},
 }
 
 

@@ -30,7 +30,9 @@ def dataset(features: bool = False) -> tt.Dataset:
     rng = np.random.default_rng(0)
     user, item = rng.integers(0, 39, 900), rng.integers(0, 30, 900)
     label = np.clip(3 + 1.5 * np.where((user + item) % 2, 1, -1) + rng.normal(0, 0.5, 900), 0, 5)
-    rows = pl.DataFrame({"u": user, "i": item, "y": label, "t": np.arange(900.0)}).unique(["u", "i"])
+    rows = pl.DataFrame({"u": user, "i": item, "y": label, "t": np.arange(900.0)}).unique(
+        ["u", "i"], maintain_order=True
+    )
     users = pl.DataFrame({"u": np.arange(40), "age": np.arange(40.0)})
     schema: dict[str, Any] = {"user": "u", "item": "i", "label": "y", "timestamp": "t"}
     return tt.Dataset.of(rows, users, schema=schema | ({"users": {"age": "number"}} if features else {}))
@@ -48,10 +50,10 @@ def test_vectors_follow_from_histories(name: str, tmp_path: Path) -> None:
     scores, found = (one.users.vectors @ one.items.vectors.T for one in (whole, left))
     if name in EXACT:
         np.testing.assert_allclose(found, scores, atol=1e-5)
-    assert np.corrcoef(scores[:39].ravel(), found[:39].ravel())[0, 1] > (0.9 if name == "layers" else 0.99)
+    assert np.corrcoef(scores[:39].ravel(), found[:39].ravel())[0, 1] > (0.9 if name == "layers" else 0.95)
     queries = [tt.Query(history=[3, 4, 9]), 7]
-    np.testing.assert_allclose(  # of someone new as before, of user 7 as someone new with that history
-        left.encode_queries(queries[:1]), whole.encode_queries(queries[:1]), atol=0.05
+    np.testing.assert_allclose(  # of someone new as before
+        left.encode_queries(queries[:1]), whole.encode_queries(queries[:1]), atol=1e-5
     )
     assert left.recommend(queries, 5).height == 10
     left.save(tmp_path / "again")  # as it was loaded

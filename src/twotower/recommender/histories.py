@@ -99,7 +99,9 @@ class Histories(ShortRepr, ABC):
     def folding(self) -> FoldIn:
         """What solves for user vectors in closed form; made on first use."""
         users, items = self.catalogue.users, self.catalogue.items
-        layout = self.towers.model.layout
+        layout, known = self.towers.model.layout, users.typical
+        if known is not None:
+            return FoldIn(items.vectors, items.warm, known[0], layout, self.training.fold_in, known[1])
         return FoldIn.of(users.vectors[users.warm], items.vectors, items.warm, layout, self.training.fold_in)
 
     @cached_property

@@ -38,12 +38,15 @@ class EntityVectors(Vocabulary):
         warm: bool (rows,), whether the row has interactions in the training set.
         arrays: what the towers read of each row, without histories; None unless users' histories are read
             (`twotower.towers.Tower.reads_history`), as then their vectors are made from them.
+        typical: float32 (dim,), the mean of the vectors of training, and the shape of how these deviate from
+            it (`twotower.towers.FoldIn`), where a bundle left the vectors out; else None.
     """
 
     lasting: ClassVar[bool] = True
     vectors: NDArray[np.float32]
     warm: NDArray[np.bool_]
     arrays: SideArrays | None = None
+    typical: tuple[NDArray[np.float32], NDArray[np.float64] | None] | None = None
 
     def rows(self, ids: pl.Series) -> NDArray[np.int64]:
         """Return the row of each id, -1 where there is none."""

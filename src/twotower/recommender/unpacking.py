@@ -132,8 +132,9 @@ def unpacked(
         user_vectors=not kept,
     )
     if kept:
+        known = kept[TYPICAL], kept.get(SHAPE)
         own = vectors_of(kept, towers, catalogue, seen, training)
-        catalogue = replace(catalogue, users=replace(catalogue.users, vectors=own))
+        catalogue = replace(catalogue, users=replace(catalogue.users, vectors=own, typical=known))
     return towers, catalogue, seen, training
 
 
