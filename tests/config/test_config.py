@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from twotower.config import (
     Config,
@@ -409,3 +410,8 @@ def test_defaults_that_were_written_down_are_those_of_the_part_that_is_named_the
     assert load_config(dumped, ["model.kind=linear"]).model.max_dim == 512
     other = load_config(dumped, ["model.kind=item_item", "model.max_dim=300"])
     assert with_values(other, {"model.kind": "linear"}, "it").model.max_dim == 300
+
+
+def test_a_folder_of_stores_is_local() -> None:
+    with pytest.raises(ValidationError, match=r"must be a folder of this machine.*got 's3://bucket/stores'"):
+        DataConfig(interactions="events", store_dir="s3://bucket/stores")

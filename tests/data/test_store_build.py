@@ -180,6 +180,10 @@ def test_the_store_is_used_again_until_the_data_or_the_split_change(tables: Path
     verbs = [line.split(" the store")[0] for line in said if "the store of events.parquet" in line]
     assert verbs == ["building", "built", "reading", "building", "built", "reading"]
     assert any(line.endswith("MB; it can be deleted at any time") for line in said)
+    (others,) = (line for line in said if "1 other store in" in line)
+    assert others.endswith("MB; delete what you no longer need")
+    load(tables, "data.store=never", log=said.append)
+    assert "note: data.store_dir is not read, as data.store is 'never'" in said
     events(210, 0).write_parquet(tables / "events.parquet")
     assert_same(load(tables, "data.store=always"), load(tables, "data.store=never"))
     shutil.rmtree(tables / "stores")

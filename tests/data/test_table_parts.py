@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from twotower.data.table_files import files_of_table, parts_in, table_files
-from twotower.data.tables import column_names, read_table
+from twotower.data.tables import column_names, read_dataset, read_table
 from twotower.errors import DataError
 
 TEXTS = st.sampled_from(["", "007", "true", "x", 'the 5" disk', "a, b", "1e5", "é"])
@@ -171,3 +171,22 @@ def test_an_empty_array_is_a_file_without_rows(tmp_path: Path) -> None:
     (tmp_path / "0.json").write_text("[]")
     (tmp_path / "1.json").write_text('[{"a": 1e20}]')
     assert read_table(tmp_path, ["a"], dtypes={"a": pl.String})["a"].to_list() == ["1e+20"]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [("label", None, "needs a label"), ("label", float("inf"), "finite"), ("weight", -1.0, "0 or more")],
+)
+def test_a_value_that_is_wrong_is_named_by_its_file_and_the_row_there(
+    tmp_path: Path, column: str, value: float | None, said: str
+) -> None:
+    rows = pl.DataFrame({"user": [1, 2, 3], "item": [1, 2, 3], "label": [1.0, 2.0, 3.0], "weight": 1.0})
+    rows.write_parquet(tmp_path / "p0.parquet")
+    wrong = rows.with_columns(
+        pl.when(pl.col("user") == 2).then(pl.lit(value)).otherwise(pl.col(column)).alias(column)
+    )
+    wrong.write_parquet(tmp_path / "p1.parquet")
+    schema = {"user": "user", "item": "item", "label": "label", "weight": "weight"}
+    with pytest.raises(DataError, match=rf"{said}.*p1.parquet, data row 2.*rop the row") as caught:
+        read_dataset(tmp_path, schema=schema)
+    assert "leave it empty" not in str(caught.value)

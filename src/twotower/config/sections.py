@@ -114,6 +114,11 @@ class DataConfig(Section):
             )
         if self.source in ("tables", "kuairec-sample") and self.dir is not None:
             raise ValueError(f"dir is for raw files of a data set; source '{self.source}' does not read it")
+        if self.store_dir is not None and "://" in self.store_dir:
+            raise ValueError(
+                f"store_dir must be a folder of this machine, as a store is mapped into memory, got "
+                f"{self.store_dir!r}; leave it out, or name a local folder"
+            )
         if self.source in ("kuairec", "movielens") and self.dir is None:
             raise ValueError(f"dir is needed: the folder or zip with the raw files of '{self.source}'")
         return self

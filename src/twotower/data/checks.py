@@ -70,9 +70,10 @@ def check_interactions(
             frame, rows = frame.filter(keep), keep.arg_true()
     drop = "Drop the row, or correct the value"
 
-    def read(column: str, what: str) -> tuple[pl.Series, Where]:
+    def read(column: str, what: str, fix: str = drop) -> tuple[pl.Series, Where]:
         where, reading = Where(source, column, rows, first), schema.interactions.get(column, AS_FOUND)
-        return parse_number(frame.get_column(column), where, reading, found, what=what), where
+        values = frame.get_column(column)
+        return parse_number(values, where, reading, found, what=what, fix=fix), where
 
     changed = [
         parse_ids(frame.get_column(schema.user), Where(source, schema.user, rows, first), schema.user_type),
@@ -89,7 +90,7 @@ def check_interactions(
     if schema.weight is not None:
         weights, where = read(schema.weight, "a weight")
         where.refuse(weights.is_null(), weights, "every interaction needs a weight", drop)
-        where.refuse(weights < 0, weights, "a weight must be 0 or more", UNKNOWN)
+        where.refuse(weights < 0, weights, "a weight must be 0 or more", drop)
         changed.append(weights)
     if schema.timestamp is not None:
         where, reading = (
@@ -100,7 +101,7 @@ def check_interactions(
         changed.append(parse_timestamp(times, where, reading or AS_FOUND, found, events=True))
     if schema.duration in frame.columns and schema.duration not in schema.interaction_columns():
         assert schema.duration is not None
-        changed.append(read(schema.duration, "a duration")[0])
+        changed.append(read(schema.duration, "a duration", UNKNOWN)[0])
     context = {name: kind for name, kind in schema.context.items() if name != schema.timestamp}
     changed += [
         kind.read(frame.get_column(name), Where(source, name, rows, first), found or Found())

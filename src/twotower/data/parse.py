@@ -75,6 +75,7 @@ def parse_number(
     found: Found | None = None,
     *,
     what: str = "a number",
+    fix: str = UNKNOWN,
 ) -> pl.Series:
     """Return Float64, where null means missing: NaN and empty strings are null.
 
@@ -106,7 +107,7 @@ def parse_number(
     values = values.cast(pl.Float64)
     if given_floats and not values.is_finite().all():
         values = values.fill_nan(None)
-        where.refuse(values.is_infinite(), raw, rule, UNKNOWN)
+        where.refuse(values.is_infinite(), raw, rule, fix)
     return values
 
 

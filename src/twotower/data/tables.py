@@ -4,6 +4,7 @@ fix."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,17 @@ import polars as pl
 from twotower.config.schema import Schema
 from twotower.core.forking import check_process
 from twotower.core.urls import without_secrets
+from twotower.core.where import AmbiguousError
+from twotower.data.checks import check_interactions
 from twotower.data.dataset import Dataset
 from twotower.data.delimited import Dtypes
 from twotower.data.duplicates import deduplicate
 from twotower.data.raw_text import UTF8
 from twotower.data.reading import Reading, names_in, read_file
+from twotower.data.streaming.source import TableSource
 from twotower.data.table_files import files_of_table, table_files
 from twotower.data.table_parts import read_parts, with_partition_types
-from twotower.errors import ConfigError
+from twotower.errors import ConfigError, DataError
 
 __all__ = ["column_names", "read_dataset", "read_table", "table_files"]
 
@@ -107,14 +111,29 @@ def read_dataset(
     )
     assert events is not None
     sources = {"interactions": interactions, "users": users, "items": items}
-    data = Dataset.of(
-        events,
-        users_table,
-        items_table,
-        schema=schema,
-        sources={name: without_secrets(str(path)) for name, path in sources.items() if path is not None},
-    )
+    try:
+        data = Dataset.of(
+            events,
+            users_table,
+            items_table,
+            schema=schema,
+            sources={name: without_secrets(str(path)) for name, path in sources.items() if path is not None},
+        )
+    except DataError:
+        if reads["interactions"] is not None:
+            _check_each_file(reads["interactions"], schema)
+        raise
     return data if repeats is None else deduplicate(data, repeats)
+
+
+def _check_each_file(read: TableRead, schema: Schema) -> None:
+    """Raise the error of the first wrong row in one of several files, by its file and its row there."""
+    source = TableSource(read.path, **read.options)
+    if len(source.files) < 2:
+        return
+    for batch in source.batches(read.columns):
+        with suppress(AmbiguousError):  # what only all rows together tell is no fault of a file
+            check_interactions(batch.frame, schema, batch.file, first=batch.first, part=True)
 
 
 @dataclass(frozen=True)

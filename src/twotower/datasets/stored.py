@@ -52,6 +52,8 @@ def load_stored(config: Config, log: Log) -> Parts | None:
     """
     data = config.data
     if data.store == "never":
+        if data.store_dir is not None:
+            log("note: data.store_dir is not read, as data.store is 'never'")
         return None
     if data.store == "auto" and (data.source != "tables" or not _many(config)):
         return None

@@ -141,8 +141,8 @@ class Ray(Engine):
             able = ", ".join(map(repr, BLOCK_TRAINERS.names()))
             raise ConfigError(
                 f"the engine ray trains by {able}: linear towers by objective 'all_pairs' or 'squared'; got "
-                f"model.kind = {model.kind!r} with objective {objective.name!r}. Set model.kind = 'linear', "
-                "or leave out the engine"
+                f"model.kind = {model.kind!r} with objective {objective.name!r}. Set model.kind = 'linear' "
+                "(`twotower train --quick`), or leave out the engine"
             )
 
     def trainer(self, kind: type[Trainer], task: TrainingTask, config: Any) -> Trainer:

@@ -17,6 +17,7 @@ from twotower.config.schema import Schema
 from twotower.core.atomic import disk_errors, replacing_folder
 from twotower.core.columns import digest
 from twotower.core.fingerprint import Fingerprint
+from twotower.core.wording import count_of
 from twotower.data.dataset import Dataset
 from twotower.data.splitting import Parts
 from twotower.data.store.build import Built
@@ -75,6 +76,11 @@ def _stored(folder: Path, what: str, write: Callable[[Path, Path], Built], log: 
             shutil.rmtree(scratch)
             _finish(temporary)
         log(f"built the store of {what}: {_told(folder)}")
+        others = [path.parent for path in folder.parent.glob(f"*/{SIGN}") if path.parent != folder]
+        if others:
+            size = _size(sum(_bytes(other) for other in others))
+            count = count_of(len(others), "other store")
+            log(f"note: {count} in {folder.parent}, {size}; delete what you no longer need")
         return _opened(folder, verify=False)
 
 
@@ -135,9 +141,15 @@ _TABLES: Final = ("users", "items", "validation", "test")
 
 
 def _told(folder: Path) -> str:
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    told = f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
-    return f"{folder}, {told}; it can be deleted at any time"
+    return f"{folder}, {_size(_bytes(folder))}; it can be deleted at any time"
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 
 @contextmanager
