@@ -178,7 +178,8 @@ class Workshop:
         if block.title == "Part of a config":
             path = self.folder / "part.toml"
             data = 'interactions = "plays.csv"' if "schema" in values else 'source = "kuairec-sample"'
-            path.write_text(f"[data]\n{data}\n{block.code}", encoding="utf-8")
+            rest = f"[data]\n{data}\n" if "data" not in values else '[schema]\nuser = "u"\nitem = "i"\n'
+            path.write_text(f"{block.code}\n{rest}", encoding="utf-8")
             load_config(str(path))
             return
         if block.title.endswith(", as init writes it"):

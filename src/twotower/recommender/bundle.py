@@ -57,6 +57,8 @@ MANIFEST = "bundle.json"
 BUNDLE, CONFIG = "bundle", "config.toml"
 """Names in a run directory: the bundle, and the config."""
 _SHOWN = 5
+_TRIES = 10
+"""How often a bundle is opened that is replaced meanwhile, 10 ms apart."""
 State = TypeVar("State", bound=RecommenderState)
 
 _OWN = (
@@ -203,7 +205,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
 def _opened(directory: Path, names: Sequence[str]) -> Iterator[dict[str, Part | str]]:
     """Open the files of one bundle, although a save may replace it at the same time."""
     with ExitStack() as stack:
-        for last in (False, False, True):
+        for last in (*(False,) * (_TRIES - 1), True):
             place = folder_place(directory, MANIFEST)
             try:
                 before = os.stat(place)
