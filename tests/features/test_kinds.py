@@ -163,7 +163,8 @@ def test_what_is_read_is_read_again_without_a_change(sample: Sample) -> None:
     once = read(sample.kind, sample.values)
     found = Found()
     assert_series_equal(type(sample.kind)().read(once, WHERE, found), once)
-    assert not found.notes and not found.settings
+    assert not found.notes
+    assert not found.settings
     assert once.null_count() > 0
 
 
