@@ -121,6 +121,7 @@ def test_the_demonstration_runs_offline(environment, tmp_path):
         environment / "bin" / "twotower",
         *("demo", "--out", "demo", "--json"),
         *("--set", "training.epochs=1", "--set", "evaluation.resamples=100", "--set", "split.test=0.8"),
+        *("--set", "model.kind=linear"),
         cwd=tmp_path,
     )
     shown = json.loads(out)
