@@ -1,7 +1,7 @@
 """Time and memory of training as interactions grow: a generator, and one measured run.
 
     python benchmarks/scale.py write --rows 1e8 --out DIR    Parquet parts, a config beside them
-    python benchmarks/scale.py store --rows 1e8 --out DIR    a store of them, built anew, without a training
+    python benchmarks/scale.py store --rows 1e8 --out DIR    builds a new store of them, and trains nothing
     python benchmarks/scale.py train --rows 1e8 --out DIR    a run on them, by the config
     python benchmarks/scale.py batch --run DIR/run --out recs.parquet
     python benchmarks/scale.py train --rows 1e7 --given store | memory --out DIR
@@ -230,7 +230,7 @@ def sets(world: World, out: Path, given: str, test_rows: float) -> Any:
 
 
 def store(world: World, out: Path) -> dict[str, Any]:
-    """Build a store of what `write` wrote, anew; return what it took."""
+    """Build a new store of what `write` wrote; return what it took."""
 
     folder = out / "stores"
     shutil.rmtree(folder, ignore_errors=True)

@@ -30,7 +30,16 @@ _EXTRAS: Final = {
     **dict.fromkeys(("abfs", "abfss", "az", "adl"), ("azure", "adlfs")),
 }
 """Protocol -> the extra that it needs, and the package."""
-_VERSIONS: Final = ("ETag", "etag", "md5Hash", "content_md5", "LastModified", "mtime", "created")
+_VERSIONS: Final = (
+    "ETag",
+    "etag",
+    "md5Hash",
+    "content_md5",
+    "last_modified",
+    "LastModified",
+    "mtime",
+    "created",
+)
 """What file systems call the version of a file; the first that is there counts."""
 
 
@@ -106,17 +115,7 @@ class RemoteFile:
                 f"the server must tell the size of a file: that of {self} does not. Fetch the file, and read "
                 "the copy."
             )
-        marks = (
-            "ETag",
-            "etag",
-            "md5Hash",
-            "content_md5",
-            "last_modified",
-            "LastModified",
-            "mtime",
-            "created",
-        )
-        version = next((str(found[mark]) for mark in marks if found.get(mark) is not None), "")
+        version = next((str(found[name]) for name in _VERSIONS if found.get(name) is not None), "")
         return Stat(int(found["size"]), version)
 
     def is_dir(self) -> bool:

@@ -21,7 +21,7 @@ from twotower.errors import DataError, nearest
 
 
 @dataclass(frozen=True)
-class Side:
+class CheckedSide:
     """The users, or the items.
 
     Attributes:
@@ -45,7 +45,7 @@ def side_of(
     features: Mapping[str, FeatureKind],
     names: Mapping[str, str],
     counts: NDArray[np.integer[Any]] | None = None,
-) -> Side:
+) -> CheckedSide:
     """Check the table of users or items; without one, make it of the ids of the interactions.
 
     Args:
@@ -67,7 +67,7 @@ def side_of(
         if kinds or display or daily:
             lacking = ", ".join([*kinds, *display, *daily])
             raise DataError(f"the schema names columns of {name} ({lacking}), but that table was not passed")
-        return Side(events, events.select(pl.col(ids).unique().sort()), schema, [])
+        return CheckedSide(events, events.select(pl.col(ids).unique().sort()), schema, [])
     found = Found()
     id_type = schema.user_type if role == "user" else schema.item_type
     table = check_table(given, ids, kinds, display, name, found, id_type)
@@ -89,7 +89,7 @@ def side_of(
             f"{name} has no row for {count_of(distinct, role)} "
             f"({count_of(lost, 'interaction')}, {lost / rows:.1%}); these are kept, with all features missing"
         )
-    return Side(events, table, schema, notes)
+    return CheckedSide(events, table, schema, notes)
 
 
 def with_duration(

@@ -97,7 +97,7 @@ def _streamed(config: Config, folder: Path, scratch: Path) -> Built:
 
 
 def _cuts(config: Config, schema: Schema, sets: frozenset[str]) -> list[Cut]:
-    """Return the hold-outs that make the sets that there are not."""
+    """Return the hold-outs that make the sets for which there is no file."""
     share, test = config.split.validation, config.split.test
     if "test" in sets:
         if "validation" in sets:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -127,10 +127,6 @@ class Blocks:
     def each(self, method: str, *args: Any) -> list[Any]:
         """Call a method of every block; return the values."""
         return self.team.get([self.team.call(worker, method, *args) for worker in range(self.team.size)])
-
-    def network_bytes(self, d: int) -> Mapping[str, int]:
-        """Return the bytes of the vectors that blocks send to each other in a round, for ``d`` dimensions."""
-        return {which: int(of.sum() - of.trace()) * d * 4 for which, of in self.sent.items()}
 
 
 def _even(indptr: NDArray[np.int64], size: int) -> NDArray[np.int64]:
