@@ -111,9 +111,10 @@ def test_workers_that_are_lost_again_and_again_are_an_error() -> None:
 def test_a_block_receives_each_vector_once_and_only_what_its_pairs_name() -> None:
     given = task()
     blocks = BlockALS.on(LocalTeam(3), given, LinearALS.Config()).blocks
+    routed = blocks.routed()
     user, item = given.pairs.user, given.pairs.item
     for which, own, theirs in (("items", item, user), ("users", user, item)):
-        sent = blocks.sent[which]
+        sent = routed[which]
         there = np.searchsorted(blocks.bounds["users" if which == "items" else "items"], theirs, "right") - 1
         here = np.searchsorted(blocks.bounds[which], own, "right") - 1
         for source in range(3):

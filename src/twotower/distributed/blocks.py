@@ -33,14 +33,12 @@ class Blocks:
     Attributes:
         counts: "users" and "items" -> (rows,) pairs of each row.
         bounds: "users" and "items" -> (workers + 1,) first row of each block, and the number of all.
-        sent: "users" and "items" -> (workers, workers), how many of the side's rows a block sends to another.
     """
 
     def __init__(self, team: Team, kind: type[Block], pairs: Pairs, n_items: int) -> None:
         self.team, self.kind, self.pairs, self.n_items = team, kind, pairs, n_items
         self.counts: dict[str, NDArray[np.int64]] = {"users": np.diff(pairs.indptr)}
         self.bounds: dict[str, NDArray[np.int64]] = {}
-        self.sent: dict[str, NDArray[np.int64]] = {}
         self._generation = -1
         self.surviving(lambda: None)
 
@@ -80,7 +78,7 @@ class Blocks:
         self.counts["items"] = np.sum(team.get(counted), axis=0, dtype=np.int64)
         items = self.bounds["items"] = _even(np.append(0, np.cumsum(self.counts["items"])), size)
         self.swap("split", "join", items, lambda worker: (int(items[worker]), int(np.diff(items)[worker])))
-        self.sent = self.routed()
+        self.routed()
         self._generation = self.team.generation
 
     def swap(
@@ -103,7 +101,11 @@ class Blocks:
         )
 
     def routed(self) -> dict[str, NDArray[np.int64]]:
-        """Let the blocks tell each other which vectors they need; return ``sent``."""
+        """Let the blocks tell each other which vectors they need.
+
+        Returns:
+            "users" and "items" -> (workers, workers), how many of the side's rows a block sends to another.
+        """
         every, team = range(self.team.size), self.team
         routes = {}
         for which in SIDES:
