@@ -50,6 +50,7 @@ def refused(*parts: str) -> AbstractContextManager[object]:
         (b'a,b\n1,"x"\n\n2,y\n', {"a": [1, 2], "b": ["x", "y"]}),
         (b"a\n1\n2\n", {"a": [1, 2]}),
         (b"a,b\r1,2\r3,4\r", {"a": [1, 3], "b": [2, 4]}),
+        (b'a,b\r"two\nlines",x\r"u\rv",y', {"a": ["two\nlines", "u\nv"], "b": ["x", "y"]}),
         (b"a,b\n1,NaN\n", {"a": [1], "b": [pytest.approx(float("nan"), nan_ok=True)]}),
     ],
 )

@@ -111,7 +111,7 @@ def find_header(text: RawText, separator: str, given: Sequence[str] | None = Non
         raise EmptyTable(
             f"a table needs a header and rows, and {path} is empty. Check the file, or fetch it again."
         )
-    if "\r" in lines[top] and not any(line for line in lines[top + 1 :]):
+    if "\r" in lines[top] and (not any(lines[top + 1 :]) or _has_rows(lines[top])):
         return None
     if lines[top].startswith("PAR1"):
         raise DataError(f"{path} is a compressed Parquet file. Unpack it.")
@@ -204,6 +204,12 @@ def _looks_like_a_row(fields: Sequence[str], below: Sequence[Sequence[str]]) -> 
         for place in range(len(fields))
     ]
     return any(columns) and all(value for value, numeric in zip(values, columns, strict=True) if numeric)
+
+
+def _has_rows(line: str) -> bool:
+    """Return whether lines end in CR, and LF is a line end within a field in quotes."""
+    outside, opened = line.split('"')[::2], line.count('"') % 2 == 1
+    return opened and any("\r" in text for text in outside)
 
 
 def _separator(line: str, usual: str) -> str:
