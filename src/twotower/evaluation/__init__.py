@@ -12,6 +12,8 @@ from twotower.evaluation.model_evaluation import (
     evaluate_model,
     held_out_task,
 )
+from twotower.evaluation.off_policy import Logged, OffPolicyEvaluation, evaluate_off_policy
+from twotower.evaluation.policies import ListPolicy, Policy, SoftmaxPolicy
 from twotower.evaluation.predictor import Predictor
 from twotower.evaluation.ranker import Ranker, RankRequest
 from twotower.evaluation.ranking import (
@@ -31,7 +33,11 @@ __all__ = [
     "BesidePopularity",
     "ByPopularity",
     "Evaluation",
+    "ListPolicy",
+    "Logged",
     "Measure",
+    "OffPolicyEvaluation",
+    "Policy",
     "Predictor",
     "RankRequest",
     "Ranker",
@@ -43,12 +49,14 @@ __all__ = [
     "RatingEvaluation",
     "RatingValidator",
     "SliceResult",
+    "SoftmaxPolicy",
     "Validator",
     "compare_on_task",
     "compare_rankings",
     "compare_ratings",
     "durations",
     "evaluate_model",
+    "evaluate_off_policy",
     "evaluate_ranking",
     "evaluate_rating",
     "held_out_task",

@@ -12,6 +12,7 @@ from twotower.workflows.comparing import (
 )
 from twotower.workflows.demonstration import DemoResult, demo
 from twotower.workflows.indexing import Indexed, build_index
+from twotower.workflows.logged import LoggedEvaluation, evaluate_logged
 from twotower.workflows.reading import check_positives, load_parts
 from twotower.workflows.run import Run
 from twotower.workflows.seeds import seed_configs, spread, train_seeds
@@ -22,6 +23,7 @@ __all__ = [
     "Comparison",
     "DemoResult",
     "Indexed",
+    "LoggedEvaluation",
     "Run",
     "RunResult",
     "TunedSettings",
@@ -33,6 +35,7 @@ __all__ = [
     "compare_run",
     "demo",
     "evaluate",
+    "evaluate_logged",
     "load_parts",
     "read_items",
     "recommend_all",

@@ -88,7 +88,7 @@ def read_items(recommender: Recommender, path: str | Path) -> pl.Series:
     Raises:
         DataError: the table does not exist, or lacks the column.
     """
-    frame, column = _read(recommender, path), recommender.encoder.schema.item
+    frame, column = read_pairs(recommender, path), recommender.encoder.schema.item
     if column not in frame.columns:
         raise DataError(
             f"a table of items needs the column {column!r}; {path} has {', '.join(frame.columns)}."
@@ -135,13 +135,13 @@ def score_file(
     path = _writable(out)
     if _same(path, pairs):
         raise ConfigError(f"--out must not be the table of pairs itself, got '{path}'; give another name")
-    scored = recommender.score(_read(recommender, pairs), strict=strict)
+    scored = recommender.score(read_pairs(recommender, pairs), strict=strict)
     _sink(iter([scored]), scored.schema, path)
     added = scored.columns[-1]
     return Scored(scored.height, scored.get_column(added).null_count(), added)
 
 
-def _read(recommender: Recommender, path: str | Path) -> pl.DataFrame:
+def read_pairs(recommender: Recommender, path: str | Path) -> pl.DataFrame:
     """Read a table; ids that are text in the model are read as text, even if they look like numbers."""
     schema = recommender.encoder.schema
     known = {schema.user: recommender.user_ids.dtype, schema.item: recommender.item_ids.dtype}
