@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shlex
 import shutil
@@ -15,6 +16,7 @@ from typer.main import get_command
 
 from small_tables import write_tables
 from twotower.cli import app, main
+from twotower.server.store import SqliteStore
 
 GROUP: Any = get_command(app)
 COMMANDS: list[str] = list(GROUP.commands)
@@ -48,6 +50,9 @@ def place(tmp_path_factory: pytest.TempPathFactory, run: Path) -> Path:
     )
     pl.DataFrame({"person": [1, 2], "film": [3, 4]}).write_csv(folder / "pairs.csv")
     shutil.copytree(run, folder / "runs" / "first")
+    store = SqliteStore(folder / "runs" / "first.events.db")
+    asyncio.run(store.open())
+    asyncio.run(store.close())
     return folder
 
 

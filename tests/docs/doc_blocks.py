@@ -251,7 +251,7 @@ class Workshop:
             from twotower.server import Settings, create_app
 
             run = self.folder / "runs" / "ranked"
-            settings = Settings(bundle=run / "bundle", store=str(self.folder / "test.events.db"))
+            settings = Settings(bundle=run / "bundle", store=str(self.folder / "runs" / "ranked.events.db"))
             self._client = TestClient(
                 create_app(settings), base_url="http://localhost:8000", client=("127.0.0.1", 1)
             )

@@ -50,6 +50,12 @@ def using(store: EventStore, work: Callable[[EventStore], Awaitable[T]]) -> T:
     return asyncio.run(whole())
 
 
+async def _named(store: EventStore) -> str:
+    """Return the name of the data, as a store that is opened again has it."""
+    await store.last()
+    return store.data
+
+
 class StoreContract:
     """What every store promises; ``make`` gives a store object on the same place each time."""
 
@@ -138,6 +144,23 @@ class StoreContract:
         assert [p.event.id for p in ann] == ["a", "c"]
         assert [p.event.id for p in later] == ["c"]
         assert later[0].place > seen[-1].place
+
+    def test_all_events_up_to_a_place_are_read_and_no_later_ones(self, make):
+        async def work(store):
+            empty = await store.last()
+            await store.append([event("a"), event("b", user="eve"), event("c", kind="skip", value=None)])
+            last = await store.last()
+            await store.append([event("late", time=0.0)])
+            parts = [one async for part in store.between(0, last) for one in part]
+            rest = [one async for part in store.between(last, await store.last()) for one in part]
+            return empty, last, parts, rest, store.data
+
+        empty, last, parts, rest, name = using(make(), work)
+        assert empty == 0
+        assert {(one.event.id, one.event.user) for one in parts} == {("a", "ann"), ("b", "eve"), ("c", "ann")}
+        assert max(one.place for one in parts) == last
+        assert [(one.event.id, one.place > last) for one in rest] == [("late", True)]
+        assert name == using(make(), _named)
 
     def test_the_generation_stays_as_long_as_the_data(self, make):
         async def work(store):

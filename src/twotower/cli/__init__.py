@@ -12,6 +12,7 @@ from twotower.cli.check import check
 from twotower.cli.compare import compare
 from twotower.cli.demo import demo
 from twotower.cli.evaluate import evaluate
+from twotower.cli.events import events
 from twotower.cli.export import export
 from twotower.cli.fetch import fetch
 from twotower.cli.index import index
@@ -53,6 +54,7 @@ for _command, _example in (
     (similar, "twotower similar runs/first --item 3649 -k 10"),
     (export, "twotower export runs/first --onnx towers"),
     (serve, "twotower serve runs/first --port 8000"),
+    (events, "twotower events export runs/first.events.db --out events.parquet"),
     (score, "twotower score runs/first --pairs pairs.csv --out predictions.parquet"),
 ):
     app.command(cls=Command, epilog=f"{KEPT}Example: {_example}")(_command)

@@ -17,6 +17,7 @@ from twotower.recommender.fitted_towers import Unknown
 from twotower.recommender.query_context import QueryContext
 from twotower.recommender.row_queries import RowQueries
 from twotower.server.catalogue import NO_ROWS, Rows
+from twotower.server.counted import counted
 from twotower.server.errors import ApiError, shown
 from twotower.server.inputs import Id, encoded_context, encoded_features, new_id
 from twotower.server.request_models import UserQuery
@@ -236,9 +237,11 @@ def _draft(state: State, asked: AskedUser, features: SideArrays | None) -> _Draf
     row = -1 if asked.name is None else state.users.index.get(asked.name, -1)
     described = _NOBODY if features is None else _ONE
     trained = NO_ROWS if row < 0 else state.items.now(state.recommender.seen[row])
-    past, histories = asked.past, state.encoder.histories
+    histories = state.encoder.histories
     happened = [
-        (at, event) for event in past.events if (at := state.items.row(event.item, gone=True)) is not None
+        (at, event)
+        for event in counted(state, asked.name, asked.past)
+        if (at := state.items.row(event.item, gone=True)) is not None
     ]
     moment = None if asked.at is None else np.array([asked.at])
     if not happened and not asked.history:

@@ -13,6 +13,7 @@ from twotower.core.lists import distinct_items
 from twotower.data.verbs import verb_of
 from twotower.recommender.query_context import QueryContext
 from twotower.server.access import HEALTH
+from twotower.server.counted import counted
 from twotower.server.errors import ApiError
 from twotower.server.inputs import new_id
 from twotower.server.item_map import category_column, item_map, places
@@ -91,7 +92,7 @@ async def user(request: Request, user_id: AnyPath, limit: Limit = 100) -> Json:
     state = service.state
     name = new_id(state.users, "user", user_id, service.limits.id_length, "user_id")
     row = state.users.index.get(name)
-    events = (await service.events.past(name)).events
+    events = counted(state, name, await service.events.past(name))
     history: list[dict[str, Any]] = []
     for event in islice(reversed(events), limit):
         place = state.items.row(event.item, gone=True)

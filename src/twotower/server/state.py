@@ -14,6 +14,8 @@ from twotower.kernels.scoring import score_pairs
 from twotower.recommender import Recommender
 from twotower.recommender.parts import EntityVectors
 from twotower.recommender.query_encoder import QueryEncoder
+from twotower.recommender.trained_up_to import TrainedUpTo
+from twotower.recommender.usual_label import usual_label
 from twotower.server.catalogue import Catalogue, Trained
 from twotower.towers import SideArrays
 
@@ -29,18 +31,20 @@ class State:
         recommender: the model.
         version: the first digits of its bundle's hash.
         items: every item there is.
+        mark: which events the model was trained on.
         loaded: when the model was loaded, seconds since 1970.
     """
 
     recommender: Recommender
     version: str
     items: Catalogue
+    mark: TrainedUpTo = field(default_factory=TrainedUpTo)
     loaded: float = field(default_factory=time.time)
 
     @classmethod
-    def of(cls, recommender: Recommender, version: str) -> State:
+    def of(cls, recommender: Recommender, version: str, mark: TrainedUpTo | None = None) -> State:
         """Build from a model alone."""
-        return cls(recommender, version, Catalogue(Trained(recommender)))
+        return cls(recommender, version, Catalogue(Trained(recommender)), mark or TrainedUpTo())
 
     @property
     def users(self) -> EntityVectors:
@@ -49,7 +53,7 @@ class State:
 
     def with_items(self, items: Catalogue) -> State:
         """Return the state with other items."""
-        return State(self.recommender, self.version, items, self.loaded)
+        return State(self.recommender, self.version, items, self.mark, self.loaded)
 
     @cached_property
     def encoder(self) -> QueryEncoder:
@@ -65,13 +69,7 @@ class State:
     @cached_property
     def like(self) -> float | None:
         """A label that counts as a positive: what an event without one stands for. None without labels."""
-        labels = self.recommender.seen_label
-        if labels is None or not len(labels):
-            return None
-        least = self.recommender.positive.threshold
-        if least is not None:
-            labels = labels[labels >= least]
-        return float(np.median(labels)) if len(labels) else least
+        return usual_label(self.recommender)
 
     def scores(self, users: F32, rows: Long) -> tuple[list[float], list[float]]:
         """Return scores and predictions, in the label's own units, of pairs of a vector and an item.

@@ -18,6 +18,7 @@ from twotower.errors import BundleError, TwoTowerError, nearest
 from twotower.recommender import Recommender
 from twotower.recommender.bundle import read_bundle
 from twotower.recommender.fitted_towers import Unknown
+from twotower.recommender.trained_up_to import TrainedUpTo
 from twotower.server.catalogue import Catalogue, LiveItem
 from twotower.server.errors import ApiError
 from twotower.server.inputs import Id, encoded_features
@@ -228,7 +229,7 @@ def load(bundle: Path) -> State:
     """
     recommender, manifest = read_bundle(bundle, Recommender)
     try:
-        state = State.of(recommender, manifest["hash"][:12])
+        state = State.of(recommender, manifest["hash"][:12], TrainedUpTo.of(manifest))
         warm_up(state)
     except (TwoTowerError, ArithmeticError, LookupError, ValueError, TypeError, MemoryError) as error:
         raise BundleError(f"bundle {bundle} can't be served: {error}") from error

@@ -6,7 +6,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from twotower.server.inputs import Id
@@ -32,12 +32,16 @@ class Past:
     Attributes:
         last: place of the last event.
         events: the latest ones, oldest first.
+        places: of each of them in the store.
+        store: name of the data that they were read from.
         complete: whether the store said so; else it did not answer, and they are those read before.
         solved: a state, and the user in it; a list of at most one pair.
     """
 
     last: int = 0
     events: Sequence[Event] = ()
+    places: Sequence[int] = ()
+    store: str = ""
     complete: bool = True
     solved: list[tuple[State, EncodedUser]] = field(default_factory=list)
 
@@ -75,7 +79,7 @@ class UserEvents:
             return await self._read_or_fail_fast(key)
         except StoreUnavailable:
             kept = self._kept.get(key, Past())
-            return Past(kept.last, kept.events, complete=False)
+            return replace(kept, complete=False, solved=[])
 
     async def _read_or_fail_fast(self, key: str) -> Past:
         """Do as `_read`, but fail at once for a second after the store did not respond."""
@@ -102,8 +106,10 @@ class UserEvents:
         if not new:
             return Past() if kept is None else kept
         kept = self._kept.get(key, Past())  # a request beside this one may have read some of it
-        events = [*kept.events, *(placed.event for placed in new if placed.place > kept.last)][-self._most :]
-        past = Past(max(kept.last, new[-1].place), events)
+        late = [placed for placed in new if placed.place > kept.last]
+        events = [*kept.events, *(placed.event for placed in late)][-self._most :]
+        places = [*kept.places, *(placed.place for placed in late)][-self._most :]
+        past = Past(max(kept.last, new[-1].place), events, places, self._store.data)
         self._kept[key] = past
         self._kept.move_to_end(key)
         self._size += len(events) - len(kept.events)

@@ -21,11 +21,13 @@ from twotower.estimator.fitting import check_place, place_of
 from twotower.estimator.setup import check_context
 from twotower.recommender import Recommender
 from twotower.recommender.left_out import check_left_out
+from twotower.recommender.trained_up_to import FACT
 from twotower.targets.positive import PositiveRule
 from twotower.towers.registry import TOWERS
 from twotower.training import Callback, HistoryFile, Interrupted, write_history
 from twotower.training.engine import Engine
 from twotower.workflows.biases import beside_biases
+from twotower.workflows.marking import mark_of
 from twotower.workflows.measuring import made_of, measured
 from twotower.workflows.reading import check_positives, facts_of, load_parts, sizes_of
 from twotower.workflows.run import Run
@@ -125,11 +127,10 @@ def train(
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         with stages("save"):
-            facts = {name: metrics[name] for name in ("rating", "ranking")}
+            facts: dict[str, Any] = {"metrics": {name: metrics[name] for name in ("rating", "ranking")}}
             kept = config.user_vectors
-            recommender.save(
-                run.bundle, user_vectors=kept, metrics=facts, data=metrics["data"], version=__version__
-            )
+            facts |= {"data": metrics["data"], "version": __version__, FACT: mark_of(config, parts).state}
+            recommender.save(run.bundle, user_vectors=kept, **facts)
             # Repair the end of the file, in case of a crash between an epoch and its checkpoint.
             write_history(run.history_file, recommender.history)
         seconds = {name: round(s, 3) for name, s in stages.seconds.items()}

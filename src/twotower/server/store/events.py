@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -97,6 +97,11 @@ class EventStore(ABC):
         self.generation = ""
         self._called_by, self._counters, self._turns = "", (0, 0), 0
 
+    @property
+    def data(self) -> str:
+        """The name that was made with what the store holds, and is kept with it."""
+        return self._called_by
+
     def _called(self, name: str) -> None:
         """Note the name of the data in the store."""
         if name != self._called_by:
@@ -136,6 +141,25 @@ class EventStore(ABC):
     @abstractmethod
     async def events_of(self, user: str, after: int = 0) -> list[Placed]:
         """Return a user's events in the order they were kept, those with a place above ``after``.
+
+        Raises:
+            StoreUnavailable: they can't be read.
+        """
+
+    @abstractmethod
+    async def last(self) -> int:
+        """Return the place of the last event that was kept, 0 without any, and refresh `data`.
+
+        Raises:
+            StoreUnavailable: it can't be read.
+        """
+
+    @abstractmethod
+    def between(self, after: int, last: int) -> AsyncIterator[list[Placed]]:
+        """Yield the events of all users with a place above ``after`` and up to ``last``, part by part.
+
+        Those of one user come in their order. With ``last`` from `last`, every event that was kept before is
+        there, and none that is kept meanwhile.
 
         Raises:
             StoreUnavailable: they can't be read.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Awaitable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from twotower.errors import ConfigError, MissingExtraError
@@ -73,11 +73,18 @@ end
 return {generation, new, ''}
 """
 )
-# Returns a user's events after a place. KEYS: of the user. ARGV: the place.
+# Returns a user's events after a place, up to another. KEYS: of the user. ARGV: the places.
 _EVENTS = (
     _BEGIN
     + """
-return {generation, redis.call('zrangebyscore', KEYS[3], '(' .. ARGV[3], '+inf', 'withscores')}
+return {generation, redis.call('zrangebyscore', KEYS[3], '(' .. ARGV[3], ARGV[4], 'withscores')}
+"""
+)
+# Returns the last place. KEYS: place.
+_LAST = (
+    _BEGIN
+    + """
+return {generation, redis.call('get', KEYS[3]) or '0'}
 """
 )
 # Keeps an item with the number of its change. KEYS: items, their versions, the last version. ARGV: key, item.
@@ -160,7 +167,8 @@ class RedisStore(EventStore):
         except ValueError as error:
             # The address itself may hold a password, and is not shown.
             raise ConfigError(f"--store must be a file or redis://HOST:PORT/DATABASE: {error}") from None
-        scripts = {"append": _APPEND, "events": _EVENTS, "put": _PUT, "since": _SINCE, "up": _BRING_UP}
+        scripts = {"append": _APPEND, "events": _EVENTS, "last": _LAST, "put": _PUT}
+        scripts |= {"since": _SINCE, "up": _BRING_UP}
         self._scripts = {name: self._redis.register_script(text) for name, text in scripts.items()}
 
     async def open(self) -> None:
@@ -216,7 +224,28 @@ class RedisStore(EventStore):
 
     async def events_of(self, user: str, after: int = 0) -> list[Placed]:
         """Return a user's events; see `EventStore.events_of`."""
-        (found,) = await self._run("events", (f"events:{user}",), after)
+        return await self._events(user, after, "+inf")
+
+    async def last(self) -> int:
+        """Return the last place; see `EventStore.last`."""
+        (place,) = await self._run("last", ("place",))
+        return int(place)
+
+    async def between(self, after: int, last: int) -> AsyncIterator[list[Placed]]:
+        """Yield events user by user; see `EventStore.between`."""
+        prefix, seen = f"{_KEYS['events']}:", set[str]()
+        try:
+            async for key in self._redis.scan_iter(match=f"{prefix}*", count=1000):
+                user = key.removeprefix(prefix)
+                if user not in seen:  # a key may come twice
+                    seen.add(user)
+                    if found := await self._events(user, after, last):
+                        yield found
+        except self._errors as error:
+            raise StoreUnavailable(f"the event store (Redis) is not responding: {error}") from None
+
+    async def _events(self, user: str, after: int, last: int | str) -> list[Placed]:
+        (found,) = await self._run("events", (f"events:{user}",), after, last)
         placed = []
         for text, place in zip(found[::2], found[1::2], strict=True):
             name, item, kind, value, time = json.loads(text)

@@ -8,7 +8,7 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -28,6 +28,7 @@ from twotower.server.store.events import (
 VERSION = 2
 """Version of the tables; a file of a newer one is refused, an older one is brought up to it."""
 _READ_AT_ONCE = 500  # events of one user
+_EXPORTED_AT_ONCE = 20_000  # events of all
 _APPLICATION = 0x74776F74  # "twot", the file's application id
 _MOST_AT_ONCE = 20_000  # events of one transaction, so that nobody waits for a very long one
 _IDS_AT_ONCE = 500  # values of one query
@@ -131,6 +132,25 @@ class SqliteStore(EventStore):
                 return found
             after = rows[-1][0]
             await asyncio.sleep(0)  # others get their turn
+
+    async def last(self) -> int:
+        """Return the last place; see `EventStore.last`."""
+        ((place,),) = self._read(
+            "select max(value, coalesce((select max(place) from events), 0)) from counters "
+            "where name = 'place'",
+            (),
+        )
+        return int(place)
+
+    async def between(self, after: int, last: int) -> AsyncIterator[list[Placed]]:
+        """Yield events by place; see `EventStore.between`."""
+        while rows := self._read(
+            "select place, id, user, item, kind, value, time from events "
+            "where place > ? and place <= ? order by place limit ?",
+            (after, last, _EXPORTED_AT_ONCE),
+        ):
+            yield [Placed(row[0], Event(*row[1:])) for row in rows]
+            after = rows[-1][0]
 
     async def put_item(self, item: StoredItem) -> None:
         """Store an item; see `EventStore.put_item`."""

@@ -1,0 +1,104 @@
+"""`EventTable`: events of a store as a table of interactions, with the mark of what it has."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from twotower.config.schema import Schema
+from twotower.core.atomic import check_file, replacing
+from twotower.errors import BundleError, ConfigError, DataError
+from twotower.recommender.trained_up_to import FACT, TrainedUpTo
+
+SUFFIX: Final = ".parquet"
+_ITEMS: Final = "twotower_items"
+"""Key of the metadata that has the items that were added since training."""
+
+
+@dataclass(frozen=True, eq=False)
+class EventTable:
+    """Interactions since training.
+
+    Attributes:
+        interactions: one row an interaction, with the columns of the model's schema.
+        mark: what it has.
+        items: id and columns of the items that were added since training.
+        notes: what was left out or filled in, in plain sentences.
+    """
+
+    interactions: pl.DataFrame
+    mark: TrainedUpTo
+    items: tuple[dict[str, Any], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def write(self, path: Path) -> None:
+        """Write a Parquet file; the mark and the items are in its metadata.
+
+        Raises:
+            ConfigError: the name does not end in .parquet, or its folder can't be written to.
+            BundleError: it can't be written (a full disk); an earlier file is unchanged.
+        """
+        check_event_file(path)
+        metadata = {FACT: json.dumps(self.mark.state), _ITEMS: json.dumps(list(self.items))}
+        with replacing(path) as temporary:
+            self.interactions.write_parquet(temporary, metadata=metadata)
+
+    @classmethod
+    def read(cls, path: Path, schema: Schema) -> EventTable:
+        """Read what `write` wrote, or another Parquet table with the columns of a schema, which has no mark.
+
+        Raises:
+            DataError: there is no such file, it is no Parquet file, or a column is missing.
+        """
+        try:
+            frame = pl.read_parquet(path)
+        except (OSError, pl.exceptions.PolarsError) as error:
+            reason = str(error).splitlines()[0]
+            raise DataError(
+                "--events must be an event store, or a table that `twotower events export` wrote; "
+                f"{path} can't be read: {reason}"
+            ) from None
+        found = pl.read_parquet_metadata(path)
+        missing = [name for name in columns_of(schema) if name not in frame.columns]
+        if missing:
+            raise DataError(
+                f"a table of events needs the columns {', '.join(columns_of(schema))}; {path} lacks "
+                f"{', '.join(missing)}. Export it again with --run of this run"
+            )
+        try:
+            mark = TrainedUpTo.of({FACT: json.loads(found[FACT])} if FACT in found else {})
+            items = tuple(json.loads(found.get(_ITEMS, "[]")))
+        except (ValueError, BundleError) as error:
+            raise DataError(f"{path} has a damaged mark ({error}); export it again") from None
+        return cls(frame.select(columns_of(schema)), mark, items)
+
+
+def mark_in(path: str | Path) -> TrainedUpTo:
+    """Return the mark of an exported table; an empty one of any other file."""
+    try:
+        found = pl.read_parquet_metadata(path)
+        return TrainedUpTo.of({FACT: json.loads(found[FACT])} if FACT in found else {})
+    except (OSError, ValueError, BundleError, pl.exceptions.PolarsError):
+        return TrainedUpTo()
+
+
+def check_event_file(path: Path) -> None:
+    """Make sure that a table of events can be written.
+
+    Raises:
+        ConfigError: it can't.
+    """
+    if path.suffix.lower() != SUFFIX:
+        raise ConfigError(f"--out must end in {SUFFIX}, which keeps what the table has, got '{path}'")
+    check_file(path)
+
+
+def columns_of(schema: Schema) -> list[str]:
+    """Return the columns of a table of events: user, item, and where the schema names them label, time and
+    weight."""
+    named = [schema.user, schema.item, schema.label, schema.timestamp, schema.weight]
+    return [name for name in dict.fromkeys(named) if name is not None]
