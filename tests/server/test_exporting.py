@@ -16,7 +16,7 @@ from twotower.recommender.bundle import read_facts
 from twotower.recommender.trained_up_to import FACT, TrainedUpTo
 from twotower.server.exporting import exported, is_store, store_at
 from twotower.server.store import Event, SqliteStore
-from twotower.workflows.event_table import EventTable, columns_of, mark_in
+from twotower.workflows.event_table import PLACE, EventTable, columns_of, mark_in
 
 USER = 1003
 
@@ -52,10 +52,12 @@ def test_the_table_has_the_model_s_columns_and_says_what_it_leaves_out(tmp_path,
         event("d", 504, user="nobody"),
     )
     found = table(address, model)
-    assert found.interactions.columns == columns_of(model.encoder.schema) == ["user_id", "item_id", "stars"]
+    assert columns_of(model.encoder.schema) == ["user_id", "item_id", "stars"]
+    assert found.interactions.columns == ["user_id", "item_id", "stars", PLACE]
     liked = model.seen_label[model.seen_label >= 1.5]
     expected = [(USER, 501, 2.0), (77, 502, pytest.approx(float(pl.Series(liked).median())))]
-    assert found.interactions.rows() == expected
+    assert found.interactions.drop(PLACE).rows() == expected
+    assert found.interactions[PLACE].to_list() == [1, 2]
     assert found.interactions.schema["user_id"] == model.users.ids.dtype
     assert len(found.notes) == 3
     assert {note.split(":")[0] for note in found.notes} == {
@@ -132,7 +134,7 @@ def test_events_that_the_model_was_trained_on_are_not_counted_again(serving, bun
     client.post("/v1/events", json={"events": sent}).raise_for_status()
     trained = table(str(tmp_path / "events.db"), model)
     held = sent[-1]["item_id"]  # as by a split: exported, and not trained on
-    rows = trained.interactions.filter(pl.col("item_id") != held)
+    rows = trained.interactions.filter(pl.col("item_id") != held).drop(PLACE)
     joined = Dataset.of(
         pl.concat([base.interactions, rows]), base.users, base.items, schema=base.schema
     ).as_train()

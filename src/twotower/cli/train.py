@@ -10,7 +10,6 @@ import typer
 from twotower.cli.errors import guarded
 from twotower.cli.options import (
     AddressOption,
-    ConfigArgument,
     EngineOption,
     FullOption,
     JsonOption,
@@ -26,8 +25,23 @@ from twotower.errors import ConfigError
 
 @guarded
 def train(
-    config: ConfigArgument,
-    out: Annotated[Path, typer.Option("--out", metavar="RUN", help="Directory of the run: new or empty.")],
+    config: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="CONFIG",
+            help="A TOML file, or a recipe by name, such as kuairec-sample. Leave it out with --from.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="RUN",
+            help="Directory of the run: new or empty. With --from: default is to update that run.",
+            show_default=False,
+        ),
+    ] = None,
     settings: SetOption = None,
     resume: Annotated[
         bool,
@@ -52,6 +66,30 @@ def train(
             help="Train N models with different seeds on the same split, each in RUN/seed-N.",
         ),
     ] = None,
+    from_: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="RUN",
+            help="Continue from this finished run on the events since, in a fraction of a full training.",
+        ),
+    ] = None,
+    events: Annotated[
+        str | None,
+        typer.Option(
+            "--events",
+            metavar="STORE",
+            help="With --from: the event store (a SQLite file, redis://HOST:PORT/DB), or a file that "
+            "`twotower events export` wrote.",
+        ),
+    ] = None,
+    full_gap: Annotated[
+        bool,
+        typer.Option(
+            "--full-gap",
+            help="With --from: also train from the beginning on the same data, and compare.",
+        ),
+    ] = False,
     track: TrackOption = None,
     engine: EngineOption = None,
     address: AddressOption = None,
@@ -59,7 +97,23 @@ def train(
     full: FullOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a model, evaluate it on the test set, and save both in RUN."""
+    """Train a model, evaluate it on the test set, and save both in RUN.
+
+    With --from RUN --events STORE, continue from a run on the events since.
+    """
+    if from_ is not None or events is not None or full_gap:
+        given = {"--set": settings, "--resume": resume, "--quick": quick, "--seeds": seeds, "--track": track}
+        given |= {"CONFIG": config, "--engine": engine, "--address": address, "--workers": workers}
+        if from_ is None or events is None:
+            raise typer.BadParameter("--from RUN and --events STORE need each other")
+        if unread := [name for name, value in given.items() if value]:
+            raise typer.BadParameter(f"{unread[0]} has no effect with --from; leave it out")
+        from twotower.cli.continuing import continue_from  # noqa: PLC0415
+
+        continue_from(from_, events, out, full_gap=full_gap, as_json=as_json)
+        return
+    if config is None or out is None:
+        raise typer.BadParameter("CONFIG and --out RUN are needed, or --from RUN --events STORE")
     from twotower.cli import endings  # noqa: PLC0415
     from twotower.cli.measures import print_evaluation, print_slices, print_spread  # noqa: PLC0415
     from twotower.cli.notes import Notes  # noqa: PLC0415

@@ -49,7 +49,7 @@ _TABLES: Final = (
     *(".gz", ".bz2", ".xz", ".zst", ".zip"),
 )
 _PATHS: Final = {
-    "data": ("dir", "interactions", "users", "items", "store_dir"),
+    "data": ("dir", "interactions", "users", "items", "events", "store_dir"),
     "split": ("train", "validation", "test"),
 }
 

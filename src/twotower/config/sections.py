@@ -94,6 +94,10 @@ class DataConfig(Section):
     row; ``mean`` and ``sum`` combine the labels; ``refuse`` raises an error. Exact duplicates are dropped
     first."""
 
+    events: PathString | None = None
+    """Table of later interactions that is added to the training set: what `twotower events export` wrote, or
+    a Parquet table with the columns of the schema; relative to the config file. The validation and test set
+    stay as they are."""
     store: Literal["auto", "always", "never"] = "auto"
     """Whether the training interactions are kept in a store on disk, of 8 to 16 bytes each, instead of in
     memory, where training takes some 250 bytes each. ``auto``: tables from 20 million rows on. The sets

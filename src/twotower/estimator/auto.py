@@ -103,7 +103,7 @@ class AutoFit:
 
     def run(self, train: TrainPart, validation: Dataset, rule: PositiveRule) -> Recommender:
         """Train all candidates, choose on ``validation``, then refit what was chosen on both if set to."""
-        mark, fits = self.fit.mark(train, validation), self._fits(train)
+        mark, fits = self.fit.mark(train, validation), self.fits(train)
         judges = rule.select(validation).interactions.get_column(train.schema.user).n_unique()
         if len(fits) > 1 and judges < LEAST_JUDGED:
             fits = dict([next(iter(fits.items()))])
@@ -228,7 +228,7 @@ class AutoFit:
         model = finish(setup, train, rule, earlier["history"], fit.exclude_seen)
         return Candidate(setup, earlier, model, _spread(model))
 
-    def _fits(self, train: TrainPart) -> dict[str, Fit]:
+    def fits(self, train: TrainPart) -> dict[str, Fit]:
         """Return the training of each kind; one that can't learn by the objective is left out.
 
         Kinds that sample learn by an objective of their own where that of the others is none for them. What

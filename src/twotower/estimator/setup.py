@@ -19,6 +19,7 @@ from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.durations import durations
 from twotower.data.store import StoredTrain
 from twotower.errors import ConfigError, DataError
+from twotower.estimator.earlier import Earlier
 from twotower.estimator.settings import Settings
 from twotower.features import Encoder
 from twotower.features.item_statistics import ItemStatistics
@@ -62,6 +63,7 @@ def prepare(
     device: torch.device,
     encoder: Encoder | None = None,
     engine: Engine | None = None,
+    earlier: Earlier | None = None,
 ) -> TrainingSetup:
     """Fit encoder and target on a training set, and convert the data to arrays.
 
@@ -72,13 +74,15 @@ def prepare(
         device: device of the towers and the features.
         encoder: what encodes features; None for one that is fitted on what is learned.
         engine: where it is trained; None for here.
+        earlier: the towers that training continues from; None for new ones.
     """
     parts, schema = settled(settings.model, settings.objective, settings.training), train.schema
     model, objective = parts.model, parts.objective
     learned, targets = train, objective_of_targets(model, objective)
     if targets.implicit and not (targets.graded and schema.label is not None):
         learned = rule.select(train).as_train()
-    encoder = encoder or Encoder.fit(learned)
+    if encoder is None:
+        encoder = Encoder.fit(learned) if earlier is None else earlier.encoder.on(learned)
     target = Target.of_positives()
     if isinstance(objective, PredictingConfig):
         check_varied(train)
@@ -113,12 +117,14 @@ def prepare(
     items = replace(items, statistics=None)  # in training they are those of each query's day
     shapes = encoder.user_shape, encoder.item_shape
     towers = TwoTowerModel(*shapes, n_users, n_items, model, settings.seed, target.base)
+    if earlier is not None:
+        earlier.load_into(towers, encoder)
     loss = OBJECTIVES.get(objective.name).of(objective, len(pairs), n_rows * n_items)
     loss.check(pairs)
     loss = loss.on(pairs)
     penalty = strength_of(objective, pairs, n_items)
     given = (pairs, loss, objective, penalty, settings.seed, queries, statistics)
-    task = TrainingTask(towers.to(device), users, items, *given)
+    task = TrainingTask(towers.to(device), users, items, *given, started=earlier is not None)
     method = TRAINERS.get(trainer_of(model, objective, settings.training))
     trainer = method(task, parts.training) if engine is None else engine.trainer(method, task, parts.training)
     return TrainingSetup(encoder, tables, target, task, trainer)

@@ -65,6 +65,10 @@ class SideEncoder(ShortRepr):
         rows = table.filter(pl.col(column).is_in(warm_ids.implode()))
         return cls(column, warm_ids, {name: kind.fit(rows.get_column(name)) for name, kind in kinds.items()})
 
+    def on(self, warm_ids: pl.Series) -> SideEncoder:
+        """Return the encoder with other warm ids, sorted; features are encoded as before."""
+        return SideEncoder(self.column, warm_ids, self.columns)
+
     def rows(self, ids: pl.Series) -> NDArray[np.int64]:
         """Return the position of each id among the warm ones, int64 (n,); -1 for a cold one."""
         return Vocabulary(self.warm_ids).rows(ids)
@@ -127,6 +131,15 @@ class Encoder(ShortRepr):
     def item_shape(self) -> EncodedShape:
         """What an item tower reads: of items, and of the day of a query."""
         return EncodedShape(self.items.shape.forms, statistics=statistics_width(self.schema))
+
+    def on(self, train: TrainPart) -> Encoder:
+        """Return the encoder with the users and items of another training set.
+
+        Features are encoded as before: values that are new there count as unknown.
+        """
+        check_train(train, "an encoder")
+        users, items = self.users.on(train.ids("user")), self.items.on(train.ids("item"))
+        return Encoder(self.schema, users, items, self.context)
 
     @classmethod
     def fit(cls, train: TrainPart) -> Encoder:

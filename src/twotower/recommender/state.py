@@ -289,7 +289,7 @@ class RecommenderState:
         schema, config = self.encoder.schema, self.model.config
         does = "ranks items" if self.objective.implicit else f"predicts {schema.label}"
         seconds = sum(record.get("seconds", 0.0) for record in self.history)
-        refit = sum(record.get("phase") == "refit" for record in self.history)
+        refit = sum(record.get("phase") in ("refit", "continued") for record in self.history)
         then = f" and {refit:,} of the refit" if refit else ""
         epochs = f", {count_of(len(self.history) - refit, 'epoch')}{then} in {seconds:.1f} s"
         known = []

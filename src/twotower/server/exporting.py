@@ -17,7 +17,7 @@ from twotower.recommender import Recommender
 from twotower.recommender.trained_up_to import TrainedUpTo
 from twotower.recommender.usual_label import usual_label
 from twotower.server.store import EventStore, Placed, StoreUnavailable, make_store
-from twotower.workflows.event_table import EventTable
+from twotower.workflows.event_table import PLACE, EventTable
 
 _HEAD: Final = b"SQLite format 3\x00"
 
@@ -70,7 +70,7 @@ async def exported(
             last = await store.last()
             known = 0 if after is None else after.stores.get(store.data, 0)
             placed = [one async for part in store.between(known, last) for one in part]
-            items = [] if after is not None and known else await store.items_since(0)
+            items = await store.items_since(0)
             mark = TrainedUpTo({store.data: last})
         finally:
             await store.close()
@@ -86,7 +86,8 @@ def _table(
     placed: Iterable[Placed], model: Recommender, mark: TrainedUpTo, since: float, items: list[dict[str, Any]]
 ) -> EventTable:
     schema, usual, notes = model.encoder.schema, usual_label(model), []
-    events = [one.event for one in placed]
+    placed = list(placed)
+    events, place_of = [one.event for one in placed], {one.event.id: one.place for one in placed}
     kept = [event for event in events if event.kind == "interaction" and event.time >= since]
     if skips := sum(event.kind != "interaction" for event in events):
         notes.append(f"{count_of(skips, 'skip')} left out: a refused item is no interaction")
@@ -126,6 +127,7 @@ def _table(
     if schema.weight is not None:
         columns[schema.weight] = pl.Series([1.0] * len(kept), dtype=pl.Float64)
         notes.append(f"events have no weight: {schema.weight} = 1")
+    columns[PLACE] = pl.Series([place_of[event.id] for event in kept], dtype=pl.Int64)
     return EventTable(pl.DataFrame(columns), mark, tuple(items), tuple(notes))
 
 

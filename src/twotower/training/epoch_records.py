@@ -13,16 +13,16 @@ from twotower.core.atomic import disk_errors, write_text
 from twotower.core.charts import ACCENT, REST, SECOND, Chart, lines_chart
 from twotower.training.callback import Callback, Record
 
-_PHASES = {"train": ACCENT, "posterior": SECOND, "refit": REST}
+_PHASES = {"train": ACCENT, "posterior": SECOND, "refit": REST, "continued": REST}
 
 
 def history_frame(history: Sequence[Record]) -> pl.DataFrame:
     """Return the records of all epochs as a frame, one row per epoch; what a phase lacks is null.
 
     Returns:
-        Columns ``phase`` (``"train"``, ``"posterior"``, ``"refit"``), ``epoch``, ``seconds``, ``train_loss``,
-            the ``validation_`` metrics, ``learning_rate``, ``pairs_per_second``, ``best``, and with
-            ``model.kind = "auto"`` the ``kind``.
+        Columns ``phase`` (``"train"``, ``"posterior"``, ``"refit"``, ``"continued"``), ``epoch``,
+            ``seconds``, ``train_loss``, the ``validation_`` metrics, ``learning_rate``, ``pairs_per_second``,
+            ``best``, and with ``model.kind = "auto"`` the ``kind``.
     """
     columns = list(dict.fromkeys(name for record in history for name in record))
     return pl.DataFrame({name: [record.get(name) for record in history] for name in columns}, strict=False)

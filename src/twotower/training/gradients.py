@@ -134,8 +134,12 @@ class Gradients(Trainer):
         self.state = {name: self.optimisers[name in tables].state[p] for name, p in trained.items()}
         self.rates = Rate.start(settled)
         self.times = 1.0, 1.0  # the rate of layers and of tables
-        if self.starts_solved(model.config, settings):
+        if task.started:
+            near = NEAR_RATE if config.learning_rate == "auto" else NEAR_LAYERS * config.learning_rate
+            self.rates = Rate.start(settled.model_copy(update={"learning_rate": near}))
+        elif self.starts_solved(model.config, settings):
             start_at_solution(task, settings.start_scale)
+        if task.started or self.starts_solved(model.config, settings):
             self.times = NEAR_LAYERS, 1.0
 
     @classmethod

@@ -30,6 +30,8 @@ RATE, BARE_RATE = 0.002, 0.001
 """The highest rate where it is "auto", with features of items and without."""
 WARM_UP, LAST = 50, 0.02
 """The steps in which the rate rises, and the share left of it at the end."""
+NEAR = 0.5
+"""The highest rate where training continues from earlier towers, as a share of the usual one."""
 TARGETS = 1024
 """Targets a step where they are "auto"."""
 
@@ -71,7 +73,7 @@ class Sequences(Trainer):
             model.users.max_history,
         )
         self.workspace = Workspace()
-        if isinstance(model.users, SequenceUsers):
+        if isinstance(model.users, SequenceUsers) and not task.started:
             self._start(model.users)
         tables = model.row_tables()
         fast = {id(one) for one in (*model.users.fast(), *model.items.fast())}
@@ -190,6 +192,8 @@ class Sequences(Trainer):
         described = bool(self.task.items.shape.ranges or self.task.items.shape.n_dense)
         usual = RATE if described else BARE_RATE
         highest = usual if self.config.learning_rate == "auto" else self.config.learning_rate
+        if self.task.started:
+            highest *= NEAR
         done = step / (self.batches.steps * self.config.most_epochs)
         return float(highest * min((step + 1) / WARM_UP, 1.0) * (1.0 - (1.0 - LAST) * done))
 

@@ -45,6 +45,7 @@ class TrainingTask:
         queries: which user asks in each row of ``pairs``, and when, for towers that read histories; None for
             a query a user, in the order of ``users``.
         statistics: of the warm items, for towers that read them.
+        started: whether the towers hold an earlier solution, from which training continues.
     """
 
     model: TwoTowerModel
@@ -57,6 +58,7 @@ class TrainingTask:
     seed: int
     queries: TrainQueries | None = None
     statistics: ItemStatistics | None = None
+    started: bool = False
 
     def asked(self, rows: NDArray[np.int64] | None) -> SideArrays:
         """Return what the user tower reads of some rows of ``pairs``, or of all with None."""

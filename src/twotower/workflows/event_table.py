@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +15,8 @@ from twotower.errors import BundleError, ConfigError, DataError
 from twotower.recommender.trained_up_to import FACT, TrainedUpTo
 
 SUFFIX: Final = ".parquet"
+PLACE: Final = "store_place"
+"""Column with the number of each event in its store."""
 _ITEMS: Final = "twotower_items"
 """Key of the metadata that has the items that were added since training."""
 
@@ -24,7 +26,8 @@ class EventTable:
     """Interactions since training.
 
     Attributes:
-        interactions: one row an interaction, with the columns of the model's schema.
+        interactions: one row an interaction, with the columns of the model's schema, and the number of the
+            event in its store, `PLACE`; null where it is not known.
         mark: what it has.
         items: id and columns of the items that were added since training.
         notes: what was left out or filled in, in plain sentences.
@@ -74,7 +77,21 @@ class EventTable:
             items = tuple(json.loads(found.get(_ITEMS, "[]")))
         except (ValueError, BundleError) as error:
             raise DataError(f"{path} has a damaged mark ({error}); export it again") from None
-        return cls(frame.select(columns_of(schema)), mark, items)
+        place = pl.col(PLACE) if PLACE in frame.columns else pl.lit(None)
+        return cls(frame.select(*columns_of(schema), place.cast(pl.Int64).alias(PLACE)), mark, items)
+
+    def after(self, mark: TrainedUpTo) -> EventTable:
+        """Return the events that another table with a mark lacks."""
+        last = max((mark.stores.get(store, 0) for store in self.mark.stores), default=0)
+        late = pl.col(PLACE).is_null() | (pl.col(PLACE) > last)
+        return replace(self, interactions=self.interactions.filter(late))
+
+    def joined(self, later: EventTable) -> EventTable:
+        """Return the events of both; of an item that both have, the columns of the later one."""
+        items = {str(item["item"]): item for item in (*self.items, *later.items)}
+        rows = pl.concat([self.interactions, later.interactions], how="vertical_relaxed")
+        mark = self.mark.joined(later.mark)
+        return EventTable(rows, mark, tuple(items.values()), self.notes + later.notes)
 
 
 def mark_in(path: str | Path) -> TrainedUpTo:

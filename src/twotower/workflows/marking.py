@@ -20,8 +20,11 @@ def mark_of(config: Config, parts: Parts) -> TrainedUpTo:
     """Return the mark of a config's tables: that of exported events among them, and the last time."""
     times = [last_time(part) for part in (parts.train, parts.validation)]
     found = TrainedUpTo(time=max((one for one in times if one is not None), default=None))
-    for table in (config.data.interactions, config.split.train, config.split.validation):
-        if isinstance(table, str) and not is_url(table) and config.data.source == "tables":
+    data, split = config.data, config.split
+    if data.events is not None:
+        found = found.joined(mark_in(data.events))
+    for table in (data.interactions, split.train, split.validation):
+        if isinstance(table, str) and not is_url(table) and data.source == "tables":
             for path in (file.path for file in files_of_table(table)):
                 if isinstance(path, Path) and path.suffix == ".parquet":
                     found = found.joined(mark_in(path))

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from twotower.config import Config
+from twotower.data.later import with_later
 from twotower.data.splitting import Parts
 from twotower.datasets.configured import cut, read_raw
 from twotower.datasets.stored import load_stored
 from twotower.errors import DataError
 from twotower.estimator.setup import check_varied
 from twotower.targets.positive import PositiveRule
+from twotower.workflows.event_table import EventTable
 from twotower.workflows.stages import Log, Stages, quiet
 
 
@@ -28,10 +31,14 @@ def load_parts(config: Config, *, stages: Stages | None = None, log: Log = quiet
     """
     stages = stages or Stages()
     with stages("read"):
-        parts = load_stored(config, log)
+        bare = config.model_copy(update={"data": config.data.model_copy(update={"events": None})})
+        parts = load_stored(bare, log)
         raw = read_raw(config) if parts is None else {}
     with stages("split"):
         parts = cut(config, raw) if parts is None else parts
+        if config.data.events is not None:
+            later = EventTable.read(Path(config.data.events), parts.train.schema)
+            parts = with_later(parts, later.interactions, later.items)
     for note in notes_of(parts):
         log(f"note: {note}")
     sizes = ", ".join(f"{name} {rows:,}" for name, rows in sizes_of(parts).items())

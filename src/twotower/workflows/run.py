@@ -26,6 +26,8 @@ _PARTS = (
     "baselines.json",
 )
 
+EVENTS = "events"
+"""Key of the results that names the file of later interactions."""
 State = Literal["new", "begun", "finished"]
 
 
@@ -121,7 +123,11 @@ class Run:
     def foreign(self) -> list[str]:
         """Return the names of files in the directory that don't belong to a run."""
         names = sorted(path.name for path in self.path.iterdir()) if self.path.is_dir() else []
-        return [name for name in names if name not in _PARTS and not name.startswith(".")]
+        return [
+            name
+            for name in names
+            if not (name in _PARTS or name.startswith(".") or fnmatch(name, "events-*.parquet"))
+        ]
 
     def check(self, config: Config, *, resume: bool) -> State:
         """Check that training ``config`` into the directory overwrites nothing, and return the state.
@@ -168,8 +174,17 @@ class Run:
         write_text(self.config_file, dump_config(config))
 
     def config(self) -> Config:
-        """Read the run's config."""
-        return load_config(self.config_file, saved=True)
+        """Read the run's config, with the later interactions that its model was continued on.
+
+        Results and events are written beside each other, and the results name the events: so both change at
+        once.
+        """
+        found = load_config(self.config_file, saved=True)
+        name = self.metrics().get(EVENTS) if self.metrics_file.exists() else None
+        if not isinstance(name, str):
+            return found
+        events = str((self.path / Path(name).name).absolute())
+        return found.model_copy(update={"data": found.data.model_copy(update={"events": events})})
 
     def recommender(self, *, index: bool = True) -> Recommender:
         """Load the run's recommender, with or without the index of `build_index`."""

@@ -27,6 +27,7 @@ from twotower.towers.registry import TOWERS
 from twotower.training import Callback, HistoryFile, Interrupted, write_history
 from twotower.training.engine import Engine
 from twotower.workflows.biases import beside_biases
+from twotower.workflows.chosen import CHOSEN, chosen_of
 from twotower.workflows.marking import mark_of
 from twotower.workflows.measuring import made_of, measured
 from twotower.workflows.reading import check_positives, facts_of, load_parts, sizes_of
@@ -117,7 +118,7 @@ def train(
             engine=engine,
         )
         with stages("evaluate"):
-            measured = _evaluate(config, recommender, parts, log, engine)
+            measured = evaluated(config, recommender, parts, log, engine)
         metrics = {
             **measured,
             "model": made_of(recommender),
@@ -130,6 +131,7 @@ def train(
             facts: dict[str, Any] = {"metrics": {name: metrics[name] for name in ("rating", "ranking")}}
             kept = config.user_vectors
             facts |= {"data": metrics["data"], "version": __version__, FACT: mark_of(config, parts).state}
+            facts[CHOSEN] = chosen_of(run.checkpoints, recommender)
             recommender.save(run.bundle, user_vectors=kept, **facts)
             # Repair the end of the file, in case of a crash between an epoch and its checkpoint.
             write_history(run.history_file, recommender.history)
@@ -190,7 +192,7 @@ def evaluate(path: str | Path, *, engine: Engine | None = None, log: Log = quiet
     config, recommender = run.config(), run.recommender()
     parts = load_parts(config, log=log)
     check_same_data(run, parts)
-    return _evaluate(config, recommender, parts, log, engine)
+    return evaluated(config, recommender, parts, log, engine)
 
 
 def check_same_data(run: Run, parts: Parts) -> None:
@@ -214,9 +216,10 @@ def check_same_data(run: Run, parts: Parts) -> None:
         )
 
 
-def _evaluate(
+def evaluated(
     config: Config, recommender: Recommender, parts: Parts, log: Log, engine: Engine | None
 ) -> dict[str, Any]:
+    """Return the metrics of a model on the test set; see `evaluate`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", TwoTowerWarning)  # their warnings are logged
         evaluation = measured(config, recommender, parts.test, engine)

@@ -119,7 +119,7 @@ class LinearALS(Solver):
 
     def epoch(self, number: int, callbacks: CallbackList) -> float:
         """Run a round; see `Trainer`."""
-        self.number = number
+        self.number = number + EASY_EPOCHS * self.task.started
         return super().epoch(number, callbacks)
 
     def solve(self, model: TwoTowerModel) -> float:

@@ -84,7 +84,7 @@ class Variational(Solver):
         """
         begun = self.reliability is not None
         now = self.vectors(model)
-        if not begun:
+        if not begun and not self.task.started:
             now = {which: vectors * np.float32(START / SCALE) for which, vectors in now.items()}
         reliability = self.reliability or Reliability(np.ones(self.task.pairs.n_users), 1.0)
         towards = {which: self.priors[which].fit(vectors).honest for which, vectors in now.items()}

@@ -1,0 +1,127 @@
+"""`continued`: a finished model, trained further on more interactions, in a fraction of a whole fit.
+
+Settings that were chosen on the validation set stay as they are. Closed forms go a few rounds from the
+earlier vectors; towers that descend go a few epochs from the earlier weights, at a lower rate; what is solved
+at once is solved again, without a search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from twotower.data.dataset import TrainPart
+from twotower.errors import ConfigError
+from twotower.estimator.auto import AutoFit
+from twotower.estimator.earlier import Earlier, earlier_of
+from twotower.estimator.finishing import finish
+from twotower.estimator.fitting import Fit, pick_device, threads_of
+from twotower.estimator.joining import joined
+from twotower.estimator.on_disk import readable
+from twotower.estimator.settings import Settings
+from twotower.estimator.setup import TrainingSetup, prepare
+from twotower.recommender import Recommender
+from twotower.targets.positive import PositiveRule
+from twotower.towers.registry import TOWERS
+from twotower.training import Callback, CallbackList, Loop, Record
+from twotower.training.choice import Choice
+
+SHARE = 1 / 3
+"""Epochs of a continued training, as a share of the best number of epochs of the first one."""
+PHASE = "continued"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What a first training chose for one kind of towers.
+
+    Attributes:
+        choice: settings that were "auto"; None if nothing was chosen.
+        epochs: the best number of epochs.
+        refined: whether validation confirmed `Trainer.refined`.
+    """
+
+    choice: Choice | None
+    epochs: int
+    refined: bool = False
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any]) -> Chosen:
+        """Return what JSON values say, as of a checkpoint's ``earlier``."""
+        choice = state.get("choice")
+        made = None if choice is None else Choice(**choice)
+        return cls(made, int(state["best_epoch"]), bool(state.get("refined")))
+
+    @property
+    def more_epochs(self) -> int:
+        """Epochs to continue for."""
+        return max(1, round(SHARE * self.epochs))
+
+
+def continued(
+    settings: Settings,
+    model: Recommender,
+    everything: TrainPart,
+    chosen: Mapping[str, Chosen],
+    *,
+    callbacks: Sequence[Callback] = (),
+    exclude_seen: bool = True,
+) -> Recommender:
+    """Continue from a model on a training set that has more interactions; new users and items are included.
+
+    Args:
+        settings: that the model was trained by.
+        model: the finished model.
+        everything: its training and validation set, and what came since.
+        chosen: kind of towers -> what the first training chose.
+        callbacks: called at phases, steps and epochs.
+        exclude_seen: whether users are not recommended what they have in the training set.
+
+    Raises:
+        ConfigError: the towers have other sizes by these settings; a kind's choice is not known.
+        TrainingError: the loss does not stay finite.
+    """
+    told = CallbackList(callbacks, "")
+    whole = Fit(settings, pick_device(settings.training.device), None, False, told, exclude_seen)
+    rule, towers = PositiveRule.fit(everything, settings.positive), earlier_of(model)
+    if TOWERS.get(settings.model.kind).composed:
+        made = AutoFit(whole).fits(everything)
+        fits = {one.kind: made[one.kind] for one in towers if one.kind in made}
+    else:
+        fits = {settings.model.kind: whole}
+    done: dict[str, Recommender] = {}
+    records = list[Record]()
+    with threads_of(settings.training.threads):
+        for one in towers:
+            if one.kind not in fits or one.kind not in chosen:
+                raise ConfigError(
+                    f"the choices of the first training of towers {one.kind!r} must be known to continue; "
+                    "the run lacks them (its checkpoints were deleted, or its settings changed): train from "
+                    "the beginning"
+                )
+            told.on_kind(kind=one.kind)
+            setup, history = _further(fits[one.kind], one, everything, rule, chosen[one.kind])
+            records += history
+            done[one.kind] = finish(setup, everything, rule, history, exclude_seen)
+    found = next(iter(done.values()))
+    if len(done) > 1:
+        found = joined(done, {one.kind: one.weight for one in towers}, settings)
+    training = replace(found.training, epochs=[*model.history, *records], kinds=model.kinds)
+    return replace(found, training=training)
+
+
+def _further(
+    fit: Fit, one: Earlier, everything: TrainPart, rule: PositiveRule, chosen: Chosen
+) -> tuple[TrainingSetup, list[Record]]:
+    settings, epochs = fit.settings, chosen.more_epochs
+    if chosen.choice is not None:
+        settings = settings.with_choice(chosen.choice)
+    training = settings.training.model_copy(update={"epochs": epochs})
+    settings = replace(settings, training=training)
+    train = readable(settings.model, everything)
+    setup = prepare(settings, train, rule, fit.device, earlier=one)
+    outcome = Loop(setup.trainer, PHASE, "", None, fit.callbacks).run(None, epochs=epochs)
+    if chosen.refined:
+        setup.trainer.refine(fit.callbacks)
+    return setup, outcome.history

@@ -1,0 +1,152 @@
+"""Continuing a run on the events since: what is added, once, and what a break leaves."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from twotower import workflows
+from twotower.config import load_config
+from twotower.errors import ConfigError, DataError
+from twotower.recommender.bundle import read_facts
+from twotower.recommender.trained_up_to import TrainedUpTo
+from twotower.workflows.continuing import continue_run
+from twotower.workflows.event_table import PLACE, EventTable, columns_of
+from twotower.workflows.reading import load_parts
+from twotower.workflows.run import Run
+
+CHANGES = {'kind = "mlp"\nhidden = [8]': 'kind = "linear"', '"squared"': '"all_pairs"\nregularisation = 0.3'}
+NEW = 77
+
+
+def table(first: int, last: int, *, film: int = 5, start: float = 1e9) -> EventTable:
+    """Return events of a store by their numbers; person 77 and film 900 are new."""
+    places = list(range(first, last + 1))
+    rows = pl.DataFrame(
+        {
+            "person": [NEW if place % 2 else place for place in places],
+            "film": [900 if place % 5 == 0 else (film + place) % 30 for place in places],
+            "stars": [4.0] * len(places),
+            "at": [start + place for place in places],
+            PLACE: places,
+        }
+    )
+    columns = {"genres": [1, 3], "title": "New"}
+    return EventTable(rows, TrainedUpTo({"store": last}), ({"item": "900", "columns": columns},))
+
+
+@pytest.fixture(scope="module")
+def trained(folder: Path) -> Run:
+    text = (folder / "config.toml").read_text(encoding="utf-8")
+    for old, new in CHANGES.items():
+        assert old in text
+        text = text.replace(old, new)
+    (folder / "linear.toml").write_text(text, encoding="utf-8")
+    return workflows.train(load_config(folder / "linear.toml"), folder / "first").run
+
+
+def mark(run: Run) -> TrainedUpTo:
+    return TrainedUpTo.of(read_facts(run.bundle))
+
+
+def trained_rows(run: Run) -> int:
+    return len(run.recommender().seen.values)
+
+
+def test_events_are_added_once_and_the_run_is_whole(trained, folder):
+    done = continue_run(trained.path, table(1, 20), folder / "second")
+    assert done.new == 20
+    run, model = done.run, done.run.recommender()
+    assert trained_rows(run) == trained_rows(trained) + 20
+    assert NEW in model.user_ids.to_list()
+    row = model.items.index[900]
+    assert model.items.warm[row]
+    assert model.display["title"][row] == "New"
+    assert mark(run).stores == {"store": 20}
+    assert mark(run).time == 1e9 + 20
+    said = done.metrics["continued"]
+    assert (said["events"], said["new_users"], said["new_items"]) == (20, 1, 1)
+    assert said["before"]["ranking"] == trained.metrics()["ranking"]
+    assert workflows.evaluate(run.path)["ranking"] == done.metrics["ranking"]  # reads the same data
+    assert mark(trained).stores == {}
+
+    again = continue_run(run.path, table(11, 25))  # in place; half of it is known
+    assert again.new == 5
+    assert trained_rows(again.run) == trained_rows(trained) + 25
+    assert [one.name for one in run.path.glob("events-*")] == ["events-2.parquet"]
+    assert workflows.evaluate(run.path)["ranking"] == again.metrics["ranking"]
+    before = (run.bundle / "bundle.json").read_bytes()
+    assert continue_run(run.path, table(1, 25)).new == 0
+    assert (run.bundle / "bundle.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("broken", ["write", "write_metrics", "save"])
+def test_a_break_leaves_a_run_that_is_continued_without_loss(trained, folder, monkeypatch, broken):
+
+    run = Run(folder / f"broken-{broken}")
+    shutil.copytree(trained.path, run.path)
+
+    def stop(*given: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    owners = {"write": EventTable, "write_metrics": Run, "save": workflows.Run}
+    with monkeypatch.context() as patch:
+        if broken == "save":
+            from twotower.recommender import Recommender
+
+            patch.setattr(Recommender, "save", stop)
+        else:
+            patch.setattr(owners[broken], broken, stop)
+        with pytest.raises(Exception, match="interrupted"):
+            continue_run(run.path, table(1, 20))
+    assert workflows.evaluate(run.path)["ranking"] == run.metrics()["ranking"]
+    done = continue_run(run.path, table(1, 22))
+    assert done.new == 22
+    assert trained_rows(run) == trained_rows(trained) + 22
+    assert len(list(run.path.glob("events-*"))) == 1
+
+
+def test_rows_of_the_data_and_of_the_test_set_are_left_out(trained, folder):
+    parts = load_parts(trained.config())
+    rows = [part.interactions.head(3).select(columns_of(part.schema)) for part in (parts.train, parts.test)]
+    own = pl.concat(rows).with_columns(pl.lit(None, dtype=pl.Int64).alias(PLACE))
+    new = table(1, 4).interactions
+    both = EventTable(pl.concat([own, new, new], how="vertical_relaxed"), TrainedUpTo())
+    done = continue_run(trained.path, both, folder / "third")
+    assert trained_rows(done.run) == trained_rows(trained) + 4
+    assert any("6 later" in note or "left out" in note for note in done.metrics["data"]["notes"])
+
+
+def test_a_full_training_on_the_same_data_is_measured_beside(trained, folder):
+    done = continue_run(trained.path, table(1, 8), folder / "fourth", full_gap=True)
+    full = done.metrics["continued"]["full"]
+    config = load_config(
+        trained.config_file, [f"data.events={done.run.path / 'events-1.parquet'}"], saved=True
+    )
+    alone = workflows.train(config, folder / "full")
+    assert full["ranking"] == alone.metrics["ranking"]
+    assert full["cpu_seconds"] > 0
+    assert mark(alone.run) == mark(done.run)  # read from the table
+
+
+def test_what_can_t_be_continued_is_refused(trained, folder, tmp_path):
+    with pytest.raises(ConfigError, match="no run"):
+        continue_run(tmp_path / "none", table(1, 2))
+    (tmp_path / "other.txt").write_text("mine")
+    with pytest.raises(ConfigError, match=r"other\.txt"):
+        continue_run(trained.path, table(1, 2), tmp_path)
+
+
+def test_data_that_changed_since_is_refused(trained, folder):
+    path = folder / "events.csv"
+    text = path.read_text()
+    path.write_text(text.replace("\n", "\n0,0,1.0,5\n", 1))
+    try:
+        with pytest.raises(DataError, match="data it was made from"):
+            continue_run(trained.path, table(1, 2), folder / "fifth")
+    finally:
+        path.write_text(text)
+    assert not (folder / "fifth").exists()
