@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -102,7 +102,13 @@ def train(
     With --from RUN --events STORE, continue from a run on the events since.
     """
     if from_ is not None or events is not None or full_gap:
-        given = {"--set": settings, "--resume": resume, "--quick": quick, "--seeds": seeds, "--track": track}
+        given: dict[str, Any] = {
+            "--set": settings,
+            "--resume": resume,
+            "--quick": quick,
+            "--seeds": seeds,
+            "--track": track,
+        }
         given |= {"CONFIG": config, "--engine": engine, "--address": address, "--workers": workers}
         if from_ is None or events is None:
             raise typer.BadParameter("--from RUN and --events STORE need each other")

@@ -11,6 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import polars as pl
+import torch
+
 from twotower.data.dataset import TrainPart
 from twotower.errors import ConfigError
 from twotower.estimator.auto import AutoFit
@@ -22,10 +25,12 @@ from twotower.estimator.on_disk import readable
 from twotower.estimator.settings import Settings
 from twotower.estimator.setup import TrainingSetup, prepare
 from twotower.recommender import Recommender
+from twotower.recommender.queries import Queries
 from twotower.targets.positive import PositiveRule
 from twotower.towers.registry import TOWERS
 from twotower.training import Callback, CallbackList, Loop, Record
 from twotower.training.choice import Choice
+from twotower.training.closed_form.id_als import from_features
 
 SHARE = 1 / 3
 """Epochs of a continued training, as a share of the best number of epochs of the first one."""
@@ -101,7 +106,9 @@ def continued(
                     "the beginning"
                 )
             told.on_kind(kind=one.kind)
-            setup, history = _further(fits[one.kind], one, everything, rule, chosen[one.kind])
+            folds = len(towers) == 1 and not model.model.users.reads_history
+            given = (everything, rule, chosen[one.kind], model if folds else None)
+            setup, history = _further(fits[one.kind], one, *given)
             records += history
             done[one.kind] = finish(setup, everything, rule, history, exclude_seen)
     found = next(iter(done.values()))
@@ -111,9 +118,36 @@ def continued(
     return replace(found, training=training)
 
 
+def _fold_in_new_users(setup: TrainingSetup, model: Recommender, everything: TrainPart) -> None:
+    """Let new users start where the earlier model has them, by their items that it knows."""
+    schema, towers, users = everything.schema, setup.task.model, setup.encoder.users
+    fresh = users.warm_ids.filter(~users.warm_ids.is_in(model.user_ids.implode()))
+    rows = everything.interactions.filter(
+        pl.col(schema.user).is_in(fresh.implode()) & pl.col(schema.item).is_in(model.item_ids.implode())
+    )
+    if not rows.height:
+        return
+    labels = [] if schema.label is None else [pl.col(schema.label).alias("labels")]
+    asked = rows.group_by(schema.user, maintain_order=True).agg(pl.col(schema.item).alias("history"), *labels)
+    vectors = torch.from_numpy(model.encode_queries(Queries.of(asked.drop(schema.user))))
+    layout = towers.layout
+    outputs = layout.parts(vectors)[..., :-1].flatten(1) * layout.members
+    place = torch.from_numpy(users.rows(asked.get_column(schema.user)))
+    given = from_features(towers.users, setup.task.users.take(place.to(setup.task.users.warm.device)))
+    with torch.no_grad():
+        weight = towers.users.ids.weight
+        weight[place] = (outputs - torch.from_numpy(given)).to(weight)
+
+
 def _further(
-    fit: Fit, one: Earlier, everything: TrainPart, rule: PositiveRule, chosen: Chosen
+    fit: Fit,
+    one: Earlier,
+    everything: TrainPart,
+    rule: PositiveRule,
+    chosen: Chosen,
+    model: Recommender | None,
 ) -> tuple[TrainingSetup, list[Record]]:
+    """Continue one kind of towers; ``model`` is the earlier one if it is this kind alone."""
     settings, epochs = fit.settings, chosen.more_epochs
     if chosen.choice is not None:
         settings = settings.with_choice(chosen.choice)
@@ -121,6 +155,8 @@ def _further(
     settings = replace(settings, training=training)
     train = readable(settings.model, everything)
     setup = prepare(settings, train, rule, fit.device, earlier=one)
+    if model is not None and not setup.trainer.solves and settings.objective.implicit:
+        _fold_in_new_users(setup, model, everything)
     outcome = Loop(setup.trainer, PHASE, "", None, fit.callbacks).run(None, epochs=epochs)
     if chosen.refined:
         setup.trainer.refine(fit.callbacks)
