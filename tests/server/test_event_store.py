@@ -22,6 +22,7 @@ from twotower.server.store import (
     EventConflict,
     EventStore,
     Placed,
+    Record,
     RedisStore,
     SqliteStore,
     StoredItem,
@@ -90,6 +91,20 @@ class StoreContract:
         assert [placed.event for placed in ann] == sent[:2]
         assert [placed.event for placed in other] == sent[2:]
         assert ann[0].place < ann[1].place
+
+    def test_a_record_is_kept_once_by_its_kind_and_key(self, make):
+        first = [Record("a", "k 1", '{"x": 1}', "编号"), Record("a", "k2", ""), Record("b", "k2", "other")]
+
+        async def work(store):
+            assert await store.records("a") == []
+            await store.record([*first, Record("a", "k2", "too late")])
+            await store.record([Record("a", "k2", "too late", "eve"), Record("a", "k3", "new")])
+            return await store.records("a"), await store.records("b"), await store.events_of("eve")
+
+        a, b, events = using(make(), work)
+        assert a == [*first[:2], Record("a", "k3", "new")]
+        assert (b, events) == ([first[2]], [])
+        assert using(make(), lambda store: store.records("a")) == a  # in another process
 
     def test_an_event_is_kept_once_however_often_it_is_sent(self, make):
         async def work(store):

@@ -355,16 +355,17 @@ def test_metrics_count(client):
     client.post("/v1/events", json={"events": [EVENT]})
     text = client.get("/metrics").text
     version = client.get("/v1/model").json()["model"]
+    ((run, _),) = [(one["run"], one["share"]) for one in client.get("/v1/models").json()["models"]]
     for line in (
         'twotower_requests_total{method="GET",route="/v1/recommend/{user_id:rest}",status="200"} 2.0',
         'twotower_requests_total{method="GET",route="/v1/recommend/{user_id:rest}",status="404"} 1.0',
-        'twotower_request_seconds_count{route="/v1/recommend"} 1.0',
-        "twotower_cold_users_total 1.0",
-        "twotower_empty_lists_total 1.0",
+        'twotower_request_duration_seconds_count{method="POST",route="/v1/recommend",status="200"} 1.0',
+        f'twotower_cold_users_total{{run="{run}"}} 1.0',
+        f'twotower_empty_lists_total{{run="{run}"}} 1.0',
         "twotower_events_total 1.0",
         "twotower_duplicate_events_total 1.0",
-        f"twotower_items {float(N_ITEMS)}",
-        f'twotower_model_info{{version="{version}"}} 1.0',
+        f'twotower_items{{run="{run}"}} {float(N_ITEMS)}',
+        f'twotower_model_info{{run="{run}",version="{version}"}} 1.0',
     ):
         assert line in text
 

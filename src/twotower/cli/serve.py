@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, cast
 
 import typer
 
 from twotower.cli.errors import guarded
-from twotower.cli.options import RunArgument, whole
+from twotower.cli.options import whole
 from twotower.errors import ConfigError, nearest
 
 _LIMITS = (
@@ -25,7 +26,10 @@ _LEVELS = ("debug", "info", "warning", "error")
 
 @guarded
 def serve(
-    run: RunArgument,
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", help="Directory of a finished run; of several with --split."),
+    ],
     host: Annotated[str, typer.Option("--host", metavar="HOST", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
         int, typer.Option("--port", parser=whole, metavar="N", help="Port; 0 takes a free one.")
@@ -111,11 +115,35 @@ def serve(
             show_default="as the run's evaluation.exclude_seen",
         ),
     ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            "--split",
+            metavar="A/B",
+            help="With several runs: percent of the users that each answers, such as 90/10, by a stable hash "
+            "of the user's id.",
+        ),
+    ] = None,
+    salt: Annotated[
+        str, typer.Option("--salt", metavar="TEXT", help="With --split: changes which users get which run.")
+    ] = "",
+    shadow: Annotated[
+        Path | None,
+        typer.Option(
+            "--shadow",
+            metavar="RUN",
+            help="Ask this run too, after each answer and when nothing else is to do, and log its lists; no "
+            "answer comes from it.",
+        ),
+    ] = None,
     log_level: Annotated[
         str, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
     ] = "info",
 ) -> None:
-    """Serve a run over HTTP, with a page at its address. SIGHUP loads the run again; Ctrl-C ends it."""
+    """Serve a run over HTTP, with a page at its address. SIGHUP loads the run again; Ctrl-C ends it.
+
+    With several runs, each answers a share of the users; events go to all.
+    """
     if log_level not in _LEVELS:
         raise typer.BadParameter(
             f"--log-level must be one of {', '.join(_LEVELS)}, got {log_level!r}."
@@ -131,10 +159,17 @@ def serve(
     for name in _SECRETS:
         if name in os.environ and not os.environ[name].strip():
             raise ConfigError(f"{name} is set but empty; unset it for no token, or set it to a secret")
-    found = workflows.Run.finished(run)
+    found, *others = (workflows.Run.finished(run) for run in runs)
     beside = found.path.resolve()
+    names = [beside.name, *(other.path.resolve().name for other in others)]
+    shadowed = None if shadow is None else workflows.Run.finished(shadow)
     settings = server.Settings(
         bundle=found.bundle,
+        others=dict(zip(names[1:], (other.bundle for other in others), strict=True)),
+        name=names[0],
+        split=shares_of(split, names),
+        salt=salt,
+        shadow=None if shadowed is None else {shadowed.path.resolve().name: shadowed.bundle},
         store=store or str(beside.with_name(f"{beside.name}.events.db")),
         token=token,
         admin_token=admin_token,
@@ -157,5 +192,36 @@ def serve(
         host=host,
         port=port,
         log_level=log_level,
-        started=lambda address: output.log(f"serving {found.path} at {address} (Ctrl-C ends it)"),
+        started=lambda address: output.log(
+            f"serving {' and '.join(map(str, [found.path, *(other.path for other in others)]))} at {address} "
+            "(Ctrl-C ends it)"
+        ),
     )
+
+
+def shares_of(split: str | None, names: Sequence[str]) -> dict[str, float] | None:
+    """Return the percent of each run for ``--split 90/10``; None for one run.
+
+    Raises:
+        ConfigError: not as many numbers as runs, or two runs of one name.
+    """
+    if len(set(names)) < len(names):
+        raise ConfigError(
+            f"runs that are served together must have different names, got {', '.join(names)}; rename one"
+        )
+    if split is None:
+        if len(names) > 1:
+            raise ConfigError(
+                f"{len(names)} runs need --split, the percent of the users that each answers, such as "
+                f"--split {'/'.join([str(100 // len(names))] * len(names))}"
+            )
+        return None
+    if len(names) == 1:
+        raise ConfigError("--split needs several runs; name the other one too: twotower serve RUN_A RUN_B")
+    try:
+        shares = [float(part) for part in split.split("/")]
+    except ValueError:
+        raise ConfigError(f"--split must be numbers such as 90/10, got {split!r}") from None
+    if len(shares) != len(names):
+        raise ConfigError(f"--split must have a number for each of the {len(names)} runs, got {split!r}")
+    return dict(zip(names, shares, strict=True))

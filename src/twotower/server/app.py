@@ -17,11 +17,13 @@ from starlette.responses import Response
 
 from twotower.core.colours import css
 from twotower.errors import ConfigError, TwoTowerError
-from twotower.server import routes_change, routes_look, routes_recommend
+from twotower.server import routes_change, routes_look, routes_recommend, routes_traffic
 from twotower.server.access import OPEN, Access
 from twotower.server.errors import ApiError, error_response, from_faults
+from twotower.server.exposures import Exposures
 from twotower.server.metrics import Metrics
 from twotower.server.middleware import RequestMiddleware
+from twotower.server.models import Models
 from twotower.server.openapi import describe
 from twotower.server.request_models import (
     EventsBody,
@@ -30,11 +32,12 @@ from twotower.server.request_models import (
     RecommendBody,
     ScoreBody,
     SimilarBody,
+    TrafficBody,
 )
 from twotower.server.scoped_routes import check_declared, needs, scoped_router
 from twotower.server.service import Service
 from twotower.server.settings import Settings
-from twotower.server.state_manager import StateManager
+from twotower.server.shadow import Shadow
 from twotower.server.store import StoreUnavailable, make_store
 from twotower.server.user_events import UserEvents
 from twotower.server.workers import Workers
@@ -60,11 +63,15 @@ def create_app(settings: Settings) -> FastAPI:
         MissingExtraError: the store needs a library that is not installed.
     """
     access = Access(settings)
-    store, metrics = make_store(settings.store), Metrics()
-    states = StateManager(settings.bundle, store, settings.limits.load_seconds)
+    metrics = Metrics()
+    store = metrics.watch(make_store(settings.store))
+    models = Models(settings, store)
     serve_without = settings.without_store == "serve"
     events = UserEvents(store, settings.limits.user_events, serve_without=serve_without)
-    service = Service(settings, store, states, events, metrics, access, Workers(settings.limits))
+    workers, exposures = Workers(settings.limits), Exposures(store)
+    service = Service(settings, store, models, events, metrics, access, workers, exposures)
+    if models.shadow is not None:
+        service.shadow = Shadow(models.shadow, events, metrics, settings.limits)
     app = FastAPI(
         title="twotower",
         version=version("twotower"),
@@ -76,14 +83,15 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.service = service
     app.add_middleware(RequestMiddleware, service=service)
-    routers = (routes_recommend.router, routes_change.router, routes_look.router, routes_look.about)
-    app.router.routes[:] = [route for router in (*routers, _page()) for route in router.routes]
+    modules = (routes_recommend, routes_change, routes_traffic, routes_look)
+    routers = (*(module.router for module in modules), routes_look.about, _page())
+    app.router.routes[:] = [route for router in routers for route in router.routes]
     check_declared(app.routes)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(StoreUnavailable, _passed_on)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _wrong_request)
-    bodies = (RecommendBody, SimilarBody, ScoreBody, EventsBody, ItemBody, PlacesBody)
+    bodies = (RecommendBody, SimilarBody, ScoreBody, EventsBody, ItemBody, PlacesBody, TrafficBody)
     describe(app, access, bodies, _DESCRIPTION)
     return app
 
@@ -95,10 +103,13 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     tasks: list[asyncio.Task[None]] = []
     waiting: set[asyncio.Task[None]] = set()
     try:
-        await service.states.start(without_store=service.settings.without_store == "serve")
-        service.started, state = True, service.state
-        service.metrics.serving(state.version, len(state.items))
-        tasks.append(asyncio.create_task(service.states.poll()))
+        await service.models.start(without_store=service.settings.without_store == "serve")
+        service.started = True
+        tasks.append(asyncio.create_task(service.models.poll()))
+        if service.models.several:
+            tasks.append(asyncio.create_task(service.exposures.poll()))
+        if service.shadow is not None:
+            tasks.append(asyncio.create_task(service.shadow.work(lambda: service.running > 0)))
         loop = asyncio.get_running_loop()
 
         def hang_up() -> None:
@@ -109,7 +120,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # no signals here
             loop.add_signal_handler(signal.SIGHUP, hang_up)
         service.ready = True
-        log.info("ready", extra={"fields": state.info()})
+        for model in service.models:
+            log.info("ready", extra={"fields": {"run": model.run, **model.state.info()}})
         yield
     finally:
         service.started = service.ready = False
@@ -127,10 +139,12 @@ async def _reload_by_signal(service: Service) -> None:
         service.access.load()
     except ConfigError as error:
         log.error("tokens refused, the old ones are kept", extra={"fields": {"reason": str(error)}})
-    try:
-        await routes_change.reload_now(service, queue=True)
-    except (TwoTowerError, ApiError, StoreUnavailable) as error:
-        log.error("reload refused, the old model is kept", extra={"fields": {"reason": str(error)}})
+    for model in service.models:
+        try:
+            await routes_change.reload_now(service, model.run, queue=True)
+        except (TwoTowerError, ApiError, StoreUnavailable) as error:
+            fields = {"run": model.run, "reason": str(error)}
+            log.error("reload refused, the old model is kept", extra={"fields": fields})
 
 
 def _page() -> APIRouter:

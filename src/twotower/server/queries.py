@@ -35,6 +35,7 @@ TOGETHER = 64
 """Users that are read and answered at once, so that memory does not follow their number."""
 _NO_ITEMS, _NO_VALUES = Lists.empty(1), np.empty(0)
 _NOBODY, _ONE = np.empty(0, dtype=np.int64), np.zeros(1, dtype=np.int64)
+_MODELS = 3  # further ones of which a user is kept as encoded
 _STEP = 50  # users whose past is read before others get their turn
 
 
@@ -209,7 +210,8 @@ def encoded(state: State, asked: Sequence[AskedUser], deadline: Deadline) -> lis
         user = EncodedUser(vector, draft.seen, draft.asked, draft.events, one.past.complete, unknown)
         found[place] = user
         if one.by_id and one.past.events and not context.timed:
-            one.past.solved[:] = [(state, user)]
+            others = [pair for pair in one.past.solved if pair[0].version != state.version]
+            one.past.solved[:] = [(state, user), *others[:_MODELS]]
     deadline.check()
     return found
 

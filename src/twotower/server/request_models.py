@@ -226,6 +226,14 @@ class EventsBody(_Body):
     events: Annotated[list[EventBody], FIRST, at_most("events", "events")] = Field(min_length=1)
 
 
+class TrafficBody(_Body):
+    """Which percent of the users each model answers; they sum to 100, and a model left out gets 0."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"shares": {"ranked": 100}}]})
+
+    shares: dict[str, Number]
+
+
 class ItemBody(_Body):
     """Columns of the items table: features and display columns. Those left out are missing values."""
 

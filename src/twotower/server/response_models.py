@@ -39,8 +39,30 @@ class Recommended(BaseModel):
     because: Because | None = None
 
 
+class ModelsAnswer(BaseModel):
+    """The models being served."""
+
+    class Served(BaseModel):
+        """One of them."""
+
+        run: str
+        model: str = Field(description="Its version.")
+        share: float = Field(description="Percent of the users that it answers.")
+        shadow: bool = Field(description="Whether it is only asked, and never answers.")
+        loaded: float
+        items: int
+
+    models: list[Served]
+    salt: str
+
+
 class UserList(BaseModel):
     """The list of one user; shorter than k only if there are fewer candidates."""
+
+    model: str | None = Field(
+        None, description="Version of the model that answered, where several are served; else left out."
+    )
+    run: str | None = Field(None, description="Its name, as above.")
 
     user_id: Id | None
     known: bool = Field(description="Whether the user is in the training set.")
@@ -49,7 +71,9 @@ class UserList(BaseModel):
 
 
 class _Lists(BaseModel):
-    model: str = Field(description="Version of the model that answered.")
+    model: str | None = Field(
+        description="Version of the model that answered; null if several did, see that of each list."
+    )
     degraded: bool = Field(
         False,
         description="true if the event store did not respond, and lists are without recent events. Left out "
@@ -246,10 +270,17 @@ class UsersForAnswer(BaseModel):
 
 
 class ReloadAnswer(BaseModel):
-    """The model that is served now."""
+    """The model that is served now; of several models the first one, and each by its name."""
+
+    class Reloaded(BaseModel):
+        """One of them."""
+
+        model: str
+        previous: str
 
     model: str
     previous: str
+    runs: dict[str, Reloaded]
 
 
 class HealthAnswer(BaseModel):

@@ -136,9 +136,8 @@ async def put_item(request: Request, item_id: ItemPath) -> Json:
         # refuses what can't be encoded, before it is kept
         await service.workers.run(deadline, lambda: live_item(state, name, columns, unknown))
     created = state.items.row(name) is None
-    await service.states.change(StoredItem(str(name), orjson.dumps(columns).decode()))
+    await service.models.change(StoredItem(str(name), orjson.dumps(columns).decode()))
     state = service.state
-    service.metrics.serving(state.version, len(state.items))
     if state.items.row(name) is None:
         raise ApiError(409, f"item {shown(name)} was removed by another request in the meantime", "item_id")
     answer = item_answer(state, name)
@@ -159,9 +158,7 @@ async def delete_item(request: Request, item_id: ItemPath) -> Response:
     name = service.state.items.trained.ids.native(item_id)
     if service.state.items.row(name) is None:
         raise ApiError(404, f"there is no item {shown(item_id)}", "item_id")
-    await service.states.change(StoredItem(str(name), None))
-    state = service.state
-    service.metrics.serving(state.version, len(state.items))
+    await service.models.change(StoredItem(str(name), None))
     return Response(status_code=204)
 
 
@@ -187,32 +184,40 @@ def item_answer(state: State, name: Id) -> dict[str, object]:
     }
 
 
-@router.post("/admin/reload", response_class=Json, responses=gives(ReloadAnswer, 409))
+@router.post("/admin/reload", response_class=Json, responses=gives(ReloadAnswer, 404, 409))
 @needs("admin")
-async def reload(request: Request) -> Json:
-    """Load the bundle again and serve it. If it is invalid, the old model stays."""
+async def reload(request: Request, run: str | None = None) -> Json:
+    """Load the bundles again, or that of one run, and serve them. Of an invalid one the old model stays."""
     service = service_of(request)
-    try:
-        done = await reload_now(service)
-        assert done is not None  # nothing was queued
-    except TwoTowerError as error:
-        # Whoever asks is told the reason, and not where on the disk it is.
-        reason = str(error).replace(str(service.settings.bundle), "BUNDLE")
-        raise ApiError(409, f"the bundle was refused and the old model is kept: {reason}") from None
-    earlier, fresh = done
-    return Json({"model": fresh.version, "previous": earlier.version})
+    runs = [model.run for model in service.models]
+    if run is not None and run not in runs:
+        raise ApiError(404, f"there is no model {shown(run)}; there are {', '.join(runs)}", "run")
+    done: dict[str, dict[str, str]] = {}
+    for name in runs if run is None else [run]:
+        try:
+            found = await reload_now(service, name)
+            assert found is not None  # nothing was queued
+        except TwoTowerError as error:
+            # Whoever asks is told the reason, and not where on the disk it is.
+            reason = str(error).replace(str(service.models[name].states.bundle), "BUNDLE")
+            of = "" if len(runs) == 1 else f" of {name}"
+            so_far = f" (reloaded before: {', '.join(done)})" if done else ""
+            raise ApiError(
+                409, f"the bundle{of} was refused and the old model is kept{so_far}: {reason}"
+            ) from None
+        done[name] = {"model": found[1].version, "previous": found[0].version}
+    first = done[service.models.first.run] if run is None else done[run]
+    return Json({**first, "runs": done})
 
 
-async def reload_now(service: Service, *, queue: bool = False) -> tuple[State, State] | None:
-    """Reload, count it, and log why it was refused; see `StateManager.reload`."""
+async def reload_now(service: Service, run: str, *, queue: bool = False) -> tuple[State, State] | None:
+    """Reload a model, count it, and log why it was refused; see `StateManager.reload`."""
     try:
-        done = await service.states.reload(queue=queue)
+        done = await service.models[run].states.reload(queue=queue)
     except BundleError as error:
-        service.metrics.reloads.labels("refused").inc()
-        log.error("bundle refused", extra={"fields": {"reason": str(error)}})
+        service.metrics.reloads.labels(run, "refused").inc()
+        log.error("bundle refused", extra={"fields": {"run": run, "reason": str(error)}})
         raise
-    if done is None:
-        return None
-    service.metrics.reloads.labels("done").inc()
-    service.metrics.serving(done[1].version, len(done[1].items))
+    if done is not None:
+        service.metrics.reloads.labels(run, "done").inc()
     return done

@@ -215,7 +215,11 @@ async def readyz(request: Request) -> Json:
 @needs("metrics")
 async def metrics(request: Request) -> Response:
     """Show counters for Prometheus."""
-    return Response(service_of(request).metrics.text(), media_type="text/plain; version=0.0.4")
+    service = service_of(request)
+    shares = dict(service.models.traffic.shares)
+    service.metrics.serving({model.run: model.state for model in service.models}, shares)
+    text = service.metrics.text(in_flight=service.running, lost=service.exposures.lost)
+    return Response(text, media_type="text/plain; version=0.0.4")
 
 
 @about.get("/openapi.json", include_in_schema=False)

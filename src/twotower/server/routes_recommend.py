@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, Any
 
 import orjson
 from fastapi import Path, Query, Request
 
-from twotower.recommender.query_context import QueryContext
 from twotower.retrieval import Candidates
 from twotower.server import ranking
+from twotower.server.answering import Answering
 from twotower.server.errors import ApiError
 from twotower.server.inputs import Id
 from twotower.server.openapi import Json, gives, takes
-from twotower.server.queries import IN_PATH, TOGETHER, AskedUser, with_past
+from twotower.server.queries import IN_PATH, TOGETHER, with_past
 from twotower.server.ranking import Wanted
 from twotower.server.request_body import body_of
-from twotower.server.request_models import RecommendBody, ScoreBody, SimilarBody
+from twotower.server.request_models import RecommendBody, ScoreBody, SimilarBody, UserQuery
 from twotower.server.response_models import (
     OneListAnswer,
     RecommendAnswer,
@@ -52,32 +51,51 @@ _FEW = 50
 @needs("read")
 async def recommend(request: Request) -> Json:
     """Recommend to one or many users, known or new."""
-    service, results = service_of(request), list[orjson.Fragment]()
+    service, results = service_of(request), dict[int, orjson.Fragment]()
     deadline, size, degraded, unknown = service.workers.deadline(), 0, False, dict[str, Any]()
+    versions, left_out, traffic = set[str](), 0, service.models.traffic
     async with body_of(request, RecommendBody, service, deadline) as body:
-        state, limits = service.state, service.limits
+        limits = service.limits
         ranking.check_size(body.k, body.explain, limits, len(body.users))
-        seen = _excludes(service, state)
-        if body.filters or len(body.allow or ()) + len(body.deny or ()) > _FEW:
-            want = await service.workers.run(deadline, lambda: ranking.wanted(state, body, limits, seen))
-        else:
-            want = ranking.wanted(state, body, limits, seen)
-        for start in range(0, len(body.users), TOGETHER):
-            users = body.users[start : start + TOGETHER]
-            part = [(f"users.{place}", user) for place, user in enumerate(users, start)]
-            asked = await with_past(state, service.events, part, limits)
-            made = await _lists(service, state, asked, want, deadline)
-            size, degraded = size + sum(map(len, made.texts)), degraded or bool(made.degraded)
-            unknown = made.unknown | unknown
-            if size > limits.answer_bytes:
-                raise ApiError(
-                    422,
-                    f"the answer would have more than {limits.answer_bytes} bytes; split the request",
-                    "users",
-                )
-            results += map(orjson.Fragment, made.texts)
-    content = {"model": state.version, "results": results, "unknown": want.unknown}
+        for model, places in service.models.grouped(map(_id_of, body.users), traffic).items():
+            state, work = model.state, partial(_wanted, service, model.state, body)
+            many = body.filters or len(body.allow or ()) + len(body.deny or ()) > _FEW
+            want = await service.workers.run(deadline, work) if many else work()
+            versions.add(state.version)
+            left_out = max(left_out, want.unknown)
+            answering = Answering(service, model.run, state, traffic)
+            for start in range(0, len(places), TOGETHER):
+                users = [(place, body.users[place]) for place in places[start : start + TOGETHER]]
+                part = [(f"users.{place}", user) for place, user in users]
+                asked = await with_past(state, service.events, part, limits)
+                made = await answering.lists(asked, want, deadline)
+                size, degraded = size + sum(map(len, made.texts)), degraded or bool(made.degraded)
+                unknown = made.unknown | unknown
+                if size > limits.answer_bytes:
+                    raise ApiError(
+                        422,
+                        f"the answer would have more than {limits.answer_bytes} bytes; split the request",
+                        "users",
+                    )
+                for (place, _), text in zip(users, made.texts, strict=True):
+                    results[place] = orjson.Fragment(text)
+                answering.shadow(request.state.request_id, [user for _, user in users], want, made, body)
+    content = {
+        "model": versions.pop() if len(versions) == 1 else None,
+        "results": [results[place] for place in range(len(results))],
+        "unknown": left_out,
+    }
     return _answer(content | ({"unknown_features": unknown} if unknown else {}), degraded)
+
+
+def _id_of(user: Id | UserQuery) -> Id | None:
+    if not isinstance(user, UserQuery):
+        return user
+    return user.id if user.user is None else user.user
+
+
+def _wanted(service: Service, state: State, body: RecommendBody) -> Wanted:
+    return ranking.wanted(state, body, service.limits, _excludes(service, state))
 
 
 @router.get("/recommend/{user_id:rest}", response_class=Json, responses=gives(OneListAnswer, 404))
@@ -92,10 +110,14 @@ async def recommend_one(
     """Recommend to one user who is known or has events."""
     service = service_of(request)
     ranking.check_size(k, explain, service.limits)
-    state, deadline = service.state, service.workers.deadline()
+    deadline, traffic = service.workers.deadline(), service.models.traffic
+    model = service.models.of_user(user_id, traffic)
+    state = model.state
     asked = await with_past(state, service.events, [(IN_PATH, user_id)], service.limits)
-    seen = _excludes(service, state) if exclude_seen is None else exclude_seen
-    made = await _lists(service, state, asked, Wanted(k, seen, explain=explain), deadline)
+    want = Wanted(k, _excludes(service, state) if exclude_seen is None else exclude_seen, explain=explain)
+    answering = Answering(service, model.run, state, traffic)
+    made = await answering.lists(asked, want, deadline)
+    answering.shadow(request.state.request_id, [user_id], want, made)
     return _answer({"model": state.version, **orjson.loads(made.texts[0])}, bool(made.degraded))
 
 
@@ -103,45 +125,6 @@ def _excludes(service: Service, state: State) -> bool:
     """Return whether seen items are excluded if a request does not say."""
     given = service.settings.exclude_seen
     return state.recommender.exclude_seen if given is None else given
-
-
-@dataclass
-class _Made:
-    """Lists as JSON; the numbers of cold users, empty lists and lists made without the store; and features of
-    which a value is unknown, with one."""
-
-    texts: list[bytes] = field(default_factory=list)
-    cold: int = 0
-    empty: int = 0
-    degraded: int = 0
-    unknown: dict[str, Any] = field(default_factory=dict)
-
-
-async def _lists(
-    service: Service, state: State, asked: Sequence[AskedUser], want: Wanted, deadline: Deadline
-) -> _Made:
-    """Make the lists of some users, here or in a thread, and count them in the metrics."""
-
-    def work() -> _Made:
-        made = _Made()
-        for one, user in ranking.lists(state, asked, want, deadline):
-            made.cold += not one["known"]
-            made.empty += not one["items"]
-            made.degraded += not user.complete
-            made.unknown = {name: values[0] for name, values in user.unknown.items()}
-            made.texts.append(orjson.dumps(one))
-        return made
-
-    small = ranking.is_small(state, asked, want)
-    made = work() if small else await service.workers.run(deadline, work)
-    service.metrics.cold_users.inc(made.cold)
-    service.metrics.empty_lists.inc(made.empty)
-    service.metrics.degraded.inc(made.degraded)
-    context = QueryContext(state.recommender.towers)
-    if context.read and context.columns:
-        partial = sum(not set(context.columns) <= set(one.context or ()) for one in asked)
-        service.metrics.partial_contexts.inc(partial)
-    return made
 
 
 def _answer(content: dict[str, Any], degraded: bool) -> Json:

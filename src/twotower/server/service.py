@@ -8,8 +8,11 @@ from fastapi import Request
 
 from twotower.server.access import Access
 from twotower.server.errors import ApiError
+from twotower.server.exposures import Exposures
 from twotower.server.metrics import Metrics
+from twotower.server.models import Models
 from twotower.server.settings import Limits, Settings
+from twotower.server.shadow import Shadow
 from twotower.server.state import State
 from twotower.server.state_manager import StateManager
 from twotower.server.store import EventStore
@@ -24,11 +27,13 @@ class Service:
     Attributes:
         settings: how it was started.
         store: of events and items.
-        states: has the state, and replaces it.
+        models: have the states, and who gets which.
         events: of users.
         metrics: counts.
         access: says who may ask what.
         workers: do what takes long.
+        exposures: who was answered by which model.
+        shadow: a model that is asked and never answers; None without one.
         started: whether there is a state to answer from.
         ready: whether it can answer; not while it starts or ends.
         running: requests in progress.
@@ -37,19 +42,26 @@ class Service:
 
     settings: Settings
     store: EventStore
-    states: StateManager
+    models: Models
     events: UserEvents
     metrics: Metrics
     access: Access
     workers: Workers
+    exposures: Exposures
+    shadow: Shadow | None = None
     started: bool = False
     ready: bool = False
     running: int = 0
     held: int = 0
 
     @property
+    def states(self) -> StateManager:
+        """Has the state of the first model, and replaces it."""
+        return self.models.first.states
+
+    @property
     def state(self) -> State:
-        """What is served now."""
+        """What the first model answers from now."""
         return self.states.state
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -103,6 +103,11 @@ class Settings:
         admin_token: a token for ``admin`` alone.
         without_store: what trained users get while the event store does not answer: "refuse" (503), or
             "serve" their lists as trained, without what happened since, and marked so.
+        others: further models by name, beside that of ``bundle``; each bundle's directory.
+        name: of the model of ``bundle``; None for the name of its run's directory.
+        split: percent of the users for each model by name; needed with others.
+        salt: changes who gets which model, see `Traffic`.
+        shadow: one more model by name, which is asked and never answers.
         exclude_seen: whether users are not given what they have seen, where a request says nothing; None for
             what the model was trained with.
         limits: of one request.
@@ -123,3 +128,36 @@ class Settings:
     open: bool = False
     without_store: Literal["refuse", "serve"] = "refuse"
     exclude_seen: bool | None = None
+    others: Mapping[str, Path | str] = field(default_factory=dict)
+    name: str | None = None
+    split: Mapping[str, float] | None = None
+    salt: str = ""
+    shadow: Mapping[str, Path | str] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.split is None) != (not self.others):
+            raise ConfigError(
+                "several models need a split, and a split several models; give the share of each, such as "
+                "--split 90/10"
+            )
+        names = [self.main, *self.others, *(self.shadow or {})]
+        if len(set(names)) < len(names):
+            raise ConfigError(f"models must have different names, got {', '.join(names)}; rename a run")
+        if self.shadow is not None and len(self.shadow) != 1:
+            raise ConfigError(f"there can be one shadow, got {len(self.shadow)}")
+
+    @property
+    def main(self) -> str:
+        """Name of the first model."""
+        path = Path(self.bundle)
+        return self.name or (path.parent if path.name == "bundle" else path).absolute().name
+
+    @property
+    def bundles(self) -> dict[str, Path | str]:
+        """The models that answer, by name."""
+        return {self.main: self.bundle, **self.others}
+
+    @property
+    def shares(self) -> Mapping[str, float]:
+        """Percent of the users for each model by name."""
+        return {self.main: 100.0} if self.split is None else self.split

@@ -41,10 +41,11 @@ class StateManager:
 
     Attributes:
         state: what is served now.
+        bundle: directory that it is loaded from.
     """
 
     def __init__(self, bundle: Path | str, store: EventStore, load_seconds: float = LOAD_SECONDS) -> None:
-        self._bundle, self._store, self._load_seconds = Path(bundle), store, load_seconds
+        self.bundle, self._store, self._load_seconds = Path(bundle), store, load_seconds
         self._stuck: threading.Thread | None = None  # a load that was given up
         self._queued = False  # a reload waits for the one under way
         self._changing = asyncio.Lock()
@@ -160,7 +161,7 @@ class StateManager:
         """Load the bundle in a daemon thread, which does not stop the process from ending if it hangs."""
         if self._stuck is not None and self._stuck.is_alive():
             raise BundleError(
-                f"bundle {self._bundle} can't be read: an earlier attempt still waits for its files; check "
+                f"bundle {self.bundle} can't be read: an earlier attempt still waits for its files; check "
                 "the drive that it is on"
             )
         loop = asyncio.get_running_loop()
@@ -168,7 +169,7 @@ class StateManager:
 
         def work() -> None:
             try:
-                found = load(self._bundle)
+                found = load(self.bundle)
             except BaseException as error:
                 failed = error if isinstance(error, Exception) else RuntimeError(str(error))
                 with contextlib.suppress(RuntimeError):  # the loop is gone, and with it who asked
@@ -185,7 +186,7 @@ class StateManager:
         except TimeoutError:
             self._stuck = thread
             raise BundleError(
-                f"bundle {self._bundle} can't be read within {self._load_seconds:g} s; check the drive that "
+                f"bundle {self.bundle} can't be read within {self._load_seconds:g} s; check the drive that "
                 "it is on, or raise the limit load_seconds"
             ) from None
 

@@ -35,7 +35,7 @@ class Past:
         places: of each of them in the store.
         store: name of the data that they were read from.
         complete: whether the store said so; else it did not answer, and they are those read before.
-        solved: a state, and the user in it; a list of at most one pair.
+        solved: states, and the user in each; a few, each of another model.
     """
 
     last: int = 0

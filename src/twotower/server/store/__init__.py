@@ -10,6 +10,7 @@ from twotower.server.store.events import (
     EventConflict,
     EventStore,
     Placed,
+    Record,
     StoredItem,
     StoreUnavailable,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "EventConflict",
     "EventStore",
     "Placed",
+    "Record",
     "RedisStore",
     "SqliteStore",
     "StoreUnavailable",

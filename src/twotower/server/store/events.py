@@ -81,6 +81,23 @@ class StoredItem:
     version: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Something else that servers of one store share: who was answered by what, a changed split.
+
+    Attributes:
+        kind: what it is.
+        key: its name among those of its kind; a second record of a key is left out.
+        value: its content, a text.
+        user: key of the user whom it is about; "" for nobody.
+    """
+
+    kind: str
+    key: str
+    value: str
+    user: str = ""
+
+
 class EventStore(ABC):
     """Stores events and items durably. Methods may be called from several tasks of one event loop.
 
@@ -176,6 +193,22 @@ class EventStore(ABC):
     @abstractmethod
     async def items_since(self, version: int = 0) -> list[StoredItem]:
         """Return the items whose last change has a higher number, as they are now, in the order of change.
+
+        Raises:
+            StoreUnavailable: they can't be read.
+        """
+
+    @abstractmethod
+    async def record(self, records: Sequence[Record]) -> None:
+        """Keep records durably; one whose kind and key are known is left out.
+
+        Raises:
+            StoreUnavailable: it could not be done, or not be known to be done; doing it again is safe.
+        """
+
+    @abstractmethod
+    async def records(self, kind: str) -> list[Record]:
+        """Return all records of a kind.
 
         Raises:
             StoreUnavailable: they can't be read.

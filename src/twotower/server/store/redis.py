@@ -14,6 +14,7 @@ from twotower.server.store.events import (
     EventConflict,
     EventStore,
     Placed,
+    Record,
     StoredItem,
     StoreUnavailable,
     distinct,
@@ -36,6 +37,7 @@ _NAMES = (
     "items",
     "versions",
     "last",  # the last version of an item
+    "records",  # of a kind, by key
     "checked",
     "ids",  # version 1
     "user",  # version 1
@@ -112,6 +114,16 @@ end
 return {generation, found, redis.call('get', KEYS[5]) or '0', redis.call('get', KEYS[6]) or '0'}
 """
 )
+# Keeps records that are not known yet. KEYS: those of their kind. ARGV: key, record, ...
+_RECORD = (
+    _BEGIN
+    + """
+for i = 3, #ARGV, 2 do
+  redis.call('hsetnx', KEYS[3], ARGV[i], ARGV[i + 1])
+end
+return {generation, #ARGV}
+"""
+)
 # Brings a user's list of version 1 up to version 2. KEYS: the list, contents, place, the user's events. ARGV:
 # id, digest, event, ...
 _BRING_UP = """
@@ -168,7 +180,7 @@ class RedisStore(EventStore):
             # The address itself may hold a password, and is not shown.
             raise ConfigError(f"--store must be a file or redis://HOST:PORT/DATABASE: {error}") from None
         scripts = {"append": _APPEND, "events": _EVENTS, "last": _LAST, "put": _PUT}
-        scripts |= {"since": _SINCE, "up": _BRING_UP}
+        scripts |= {"since": _SINCE, "up": _BRING_UP, "record": _RECORD}
         self._scripts = {name: self._redis.register_script(text) for name, text in scripts.items()}
 
     async def open(self) -> None:
@@ -265,6 +277,25 @@ class RedisStore(EventStore):
             StoredItem(key, text or None, int(float(number)))
             for key, text, number in zip(found[::3], found[1::3], found[2::3], strict=True)
         ]
+
+    async def record(self, records: Sequence[Record]) -> None:
+        """Keep records; see `EventStore.record`."""
+        for kind in dict.fromkeys(one.kind for one in records):
+            own = [one for one in records if one.kind == kind]
+            for start in range(0, len(own), _PER_CALL):
+                part = own[start : start + _PER_CALL]
+                values = [text for one in part for text in (one.key, json.dumps([one.value, one.user]))]
+                await self._run("record", (f"records:{kind}",), *values)
+
+    async def records(self, kind: str) -> list[Record]:
+        """Return records; see `EventStore.records`."""
+        found: dict[str, Record] = {}
+        try:
+            async for key, text in self._redis.hscan_iter(f"{_KEYS['records']}:{kind}", count=1000):
+                found[key] = Record(kind, key, *json.loads(text))
+        except self._errors as error:
+            raise StoreUnavailable(f"the event store (Redis) is not responding: {error}") from None
+        return [found[key] for key in sorted(found)]
 
     async def check(self) -> None:
         """Write and read; see `EventStore.check`."""

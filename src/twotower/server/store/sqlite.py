@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from twotower.errors import ConfigError
+from twotower.server.store import records_table
 from twotower.server.store.events import (
     Event,
     EventConflict,
     EventStore,
     Placed,
+    Record,
     StoredItem,
     StoreUnavailable,
     distinct,
@@ -61,13 +63,14 @@ insert into counters values ('checked', 0);
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """Work of the writing thread: events, one item or a check; and the future that waits for it."""
+    """Work of the writing thread: events, one item, records or a check; and the future that waits for it."""
 
-    what: Literal["events", "item", "check"]
+    what: Literal["events", "item", "records", "check"]
     events: Sequence[Event]
     item: StoredItem | None
     done: asyncio.Future[int]
     loop: asyncio.AbstractEventLoop
+    records: Sequence[Record] = ()
 
 
 Answer = int | StoreUnavailable | EventConflict
@@ -164,6 +167,15 @@ class SqliteStore(EventStore):
         counters = dict(self._read("select name, value from counters where name in ('place', 'version')", ()))
         self._counted(counters["version"], counters["place"])
         return [StoredItem(*row) for row in rows]
+
+    async def record(self, records: Sequence[Record]) -> None:
+        """Keep records; see `EventStore.record`."""
+        await self._ask("records", (), None, records)
+
+    async def records(self, kind: str) -> list[Record]:
+        """Return records; see `EventStore.records`."""
+        there = self._read(records_table.EXISTS, ())
+        return [Record(*row) for row in self._read(records_table.SELECT, (kind,))] if there else []
 
     async def check(self) -> None:
         """Write and read; see `EventStore.check`."""
@@ -268,12 +280,16 @@ class SqliteStore(EventStore):
             raise StoreUnavailable(f"the event store {self._path} can't be read: {error}") from None
 
     async def _ask(
-        self, what: Literal["events", "item", "check"], events: Sequence[Event], item: StoredItem | None
+        self,
+        what: Literal["events", "item", "records", "check"],
+        events: Sequence[Event],
+        item: StoredItem | None,
+        records: Sequence[Record] = (),
     ) -> int:
         if self._writer is None:
             raise StoreUnavailable("the event store is closed")
         loop = asyncio.get_running_loop()
-        work = _Work(what, events, item, loop.create_future(), loop)
+        work = _Work(what, events, item, loop.create_future(), loop, records)
         self._work.put(work)
         return await work.done
 
@@ -313,7 +329,7 @@ class SqliteStore(EventStore):
         following = self._work.get()
         while following is not None:
             batch.append(following)
-            size += len(following.events) + 1
+            size += len(following.events) + len(following.records) + 1
             if size >= _MOST_AT_ONCE:
                 return batch, True
             try:
@@ -346,6 +362,8 @@ def _leads_to(path: Path, file: os.stat_result | None = None) -> bool:
 def _apply(connection: sqlite3.Connection, work: _Work) -> Answer:
     if work.what == "check":
         return _count(connection, "checked", 1)
+    if work.what == "records":
+        return records_table.keep(connection, work.records)
     if work.item is not None:
         version = _count(connection, "version", 1)
         connection.execute("delete from items where key = ?", (work.item.key,))

@@ -1,0 +1,94 @@
+"""`Exposures`: which model answered which user, kept for `twotower experiment`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections import OrderedDict
+
+from twotower.server.store import EventStore, Record, StoreUnavailable
+from twotower.server.traffic import Traffic
+
+log = logging.getLogger("twotower.server")
+
+EXPOSURES = "exposures"
+"""Kind of the store's records of who was answered by what."""
+FLUSH_SECONDS = 1.0
+"""How often they are written: an answer never waits for it."""
+KEPT = 100_000
+"""Users whose exposure is known to be kept, and most that wait to be written."""
+
+
+class Exposures:
+    """Records the first list that a user gets from a model under a split.
+
+    They are written once a second. After a crash the last second's may be lacking; such a user is recorded
+    with the next list.
+    """
+
+    def __init__(self, store: EventStore) -> None:
+        self._store = store
+        self._known: OrderedDict[str, None] = OrderedDict()
+        self._waiting: dict[str, Record] = {}
+        self.lost = 0
+        """Records that were dropped because the store did not respond for long."""
+
+    def saw(self, user: str, run: str, version: str, traffic: Traffic) -> None:
+        """Note that a user gets a list of a model.
+
+        Args:
+            user: key that events of the user are kept under.
+            run: name of the model.
+            version: of its bundle.
+            traffic: who gets which model.
+        """
+        key = f"{traffic.text()} {run} {user}"
+        if key in self._known:
+            self._known.move_to_end(key)
+            return
+        if len(self._waiting) >= KEPT:
+            self.lost += 1
+            return
+        self._known[key] = None
+        if len(self._known) > KEPT:
+            self._known.popitem(last=False)
+        value = {
+            "user": user,
+            "run": run,
+            "version": version,
+            "shares": dict(traffic.shares),
+            "salt": traffic.salt,
+            "time": time.time(),
+        }
+        self._waiting[key] = Record(EXPOSURES, key, json.dumps(value), user)
+
+    async def flush(self) -> None:
+        """Write what waits.
+
+        Raises:
+            StoreUnavailable: it can't be written now; it waits on.
+        """
+        if self._waiting:
+            part = dict(self._waiting)
+            await self._store.record(list(part.values()))
+            for key in part:
+                self._waiting.pop(key, None)
+
+    async def poll(self) -> None:
+        """Write once a second, until cancelled, and then once more."""
+        try:
+            while True:
+                await asyncio.sleep(FLUSH_SECONDS)
+                try:
+                    await self.flush()
+                except StoreUnavailable:
+                    pass  # tried again in a second
+                except Exception as error:  # not to end for good
+                    log.error("exposures can't be kept", exc_info=error)
+        finally:
+            try:
+                await self.flush()
+            except StoreUnavailable as error:
+                log.error("%d exposures are lost: %s", len(self._waiting), error)
