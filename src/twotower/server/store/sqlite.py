@@ -9,7 +9,6 @@ import queue
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -17,7 +16,6 @@ from twotower.errors import ConfigError
 from twotower.server.store import records_table
 from twotower.server.store.events import (
     Event,
-    EventConflict,
     EventStore,
     Placed,
     Record,
@@ -26,6 +24,7 @@ from twotower.server.store.events import (
     distinct,
     new_generation,
 )
+from twotower.server.store.sqlite_work import Answer, Work, apply
 
 VERSION = 2
 """Version of the tables; a file of a newer one is refused, an older one is brought up to it."""
@@ -33,7 +32,6 @@ _READ_AT_ONCE = 500  # events of one user
 _EXPORTED_AT_ONCE = 20_000  # events of all
 _APPLICATION = 0x74776F74  # "twot", the file's application id
 _MOST_AT_ONCE = 20_000  # events of one transaction, so that nobody waits for a very long one
-_IDS_AT_ONCE = 500  # values of one query
 
 _TABLES = """
 create table events (
@@ -61,21 +59,6 @@ insert into counters values ('checked', 0);
 """
 
 
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """Work of the writing thread: events, one item, records or a check; and the future that waits for it."""
-
-    what: Literal["events", "item", "records", "check"]
-    events: Sequence[Event]
-    item: StoredItem | None
-    done: asyncio.Future[int]
-    loop: asyncio.AbstractEventLoop
-    records: Sequence[Record] = ()
-
-
-Answer = int | StoreUnavailable | EventConflict
-
-
 class SqliteStore(EventStore):
     """One file on this machine.
 
@@ -94,7 +77,7 @@ class SqliteStore(EventStore):
         super().__init__()
         self._path, self._busy = path, busy_seconds
         self._wal_file: Path | None = path.with_name(f"{path.name}-wal")
-        self._work: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._work: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
         self._reader: sqlite3.Connection | None = None
         self._file: os.stat_result | None = None  # the file that the reader has open
@@ -289,7 +272,7 @@ class SqliteStore(EventStore):
         if self._writer is None:
             raise StoreUnavailable("the event store is closed")
         loop = asyncio.get_running_loop()
-        work = _Work(what, events, item, loop.create_future(), loop, records)
+        work = Work(what, events, item, loop.create_future(), loop, records)
         self._work.put(work)
         return await work.done
 
@@ -322,9 +305,9 @@ class SqliteStore(EventStore):
         if opened is not None:
             opened[0].close()
 
-    def _next(self) -> tuple[list[_Work], bool]:
+    def _next(self) -> tuple[list[Work], bool]:
         """Wait for work; return all that is pending, up to a limit, and whether more may come."""
-        batch: list[_Work] = []
+        batch: list[Work] = []
         size = 0
         following = self._work.get()
         while following is not None:
@@ -338,10 +321,10 @@ class SqliteStore(EventStore):
                 return batch, True
         return batch, False
 
-    def _commit(self, connection: sqlite3.Connection, batch: list[_Work]) -> list[Answer]:
+    def _commit(self, connection: sqlite3.Connection, batch: list[Work]) -> list[Answer]:
         try:
             connection.execute("begin immediate")
-            answers = [_apply(connection, work) for work in batch]
+            answers = [apply(connection, work) for work in batch]
             connection.execute("commit")
         except BaseException:
             with contextlib.suppress(sqlite3.Error):
@@ -359,48 +342,7 @@ def _leads_to(path: Path, file: os.stat_result | None = None) -> bool:
     return file is None or os.path.samestat(found, file)
 
 
-def _apply(connection: sqlite3.Connection, work: _Work) -> Answer:
-    if work.what == "check":
-        return _count(connection, "checked", 1)
-    if work.what == "records":
-        return records_table.keep(connection, work.records)
-    if work.item is not None:
-        version = _count(connection, "version", 1)
-        connection.execute("delete from items where key = ?", (work.item.key,))
-        connection.execute("insert into items values (?, ?, ?)", (version, work.item.key, work.item.columns))
-        return 1
-    fresh = {event.id: event for event in work.events}
-    ids = list(fresh)
-    for start in range(0, len(ids), _IDS_AT_ONCE):
-        some = ids[start : start + _IDS_AT_ONCE]
-        marks = ",".join("?" * len(some))
-        for name, *content in connection.execute(
-            f"select id, user, item, kind, value from events where id in ({marks})", some
-        ).fetchall():
-            if fresh.pop(name).content != tuple(content):
-                return EventConflict(name)
-    if fresh:
-        last = _count(connection, "place", len(fresh))
-        connection.executemany(
-            "insert into events values (?, ?, ?, ?, ?, ?, ?)",
-            (
-                (place, e.id, e.user, e.item, e.kind, e.value, e.time)
-                for place, e in enumerate(fresh.values(), last - len(fresh) + 1)
-            ),
-        )
-    return len(fresh)
-
-
-def _count(connection: sqlite3.Connection, name: str, by: int) -> int:
-    """Increase a counter, and return it; it never decreases, also if rows are deleted."""
-    most = {"place": "select max(place) from events", "version": "select max(version) from items"}
-    highest = f"max(value, coalesce(({most[name]}), 0))" if name in most else "value"
-    connection.execute(f"update counters set value = {highest} + ? where name = ?", (by, name))
-    (found,) = connection.execute("select value from counters where name = ?", (name,)).fetchone()
-    return int(found)
-
-
-def _settle(batch: Sequence[_Work], answers: Sequence[Answer]) -> None:
+def _settle(batch: Sequence[Work], answers: Sequence[Answer]) -> None:
     """Set the results of all futures, each in its event loop."""
     for work, answer in zip(batch, answers, strict=True):
         with contextlib.suppress(RuntimeError):  # the loop is gone, and with it who asked
