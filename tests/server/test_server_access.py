@@ -130,7 +130,7 @@ def walked(app):
 def test_what_needs_no_token_is_a_short_list(guarded):
     found = {path for _, path, need in walked(guarded) if need in (OPEN, HEALTH)}
     assert found == NO_TOKEN
-    assert len(list(walked(guarded))) == 32
+    assert len(list(walked(guarded))) == 34
 
 
 def test_every_route_needs_its_scope_however_it_is_mounted(asked, guarded):
