@@ -1,7 +1,8 @@
 """Exact top-k by scanning every candidate: the reference that every approximate index is checked against.
 
 The (users, items) score matrix is never written: a tile of items is scored for a block of users while it lies
-in the nearest cache, and only what passes the bar of a user's best k so far is kept. Memory beyond the result
+in the nearest cache, and only what passes the bar of a user's best k so far is kept. Of many users most items
+need not be scored at all (`Reach`). Memory beyond the result
 does not depend on the number of users.
 
 A user's answer is the same bits alone or in a batch of thousands: each score is summed in the same order
@@ -22,8 +23,10 @@ from twotower.errors import ConfigError
 from twotower.retrieval import kernels
 from twotower.retrieval.candidates import Candidates
 from twotower.retrieval.filters import candidate_rows
+from twotower.retrieval.reach import NO_REACH, Reach
 
 _ALONE = 16  # up to here threads cost more to start than they save on a catalogue of ten thousand items
+_MANY = 64  # users, and tiles of items, from which on an order of the items is worth its time
 _KEYS = 1 << 22  # of a block's best so far, at most: 32 MiB a thread
 _TURNED = 1 << 23  # numbers of the items: 32 MiB
 _NO_TILES = np.zeros((0, 0, kernels.TILE), dtype=np.float32)
@@ -98,11 +101,15 @@ def scan(
     if items.shape[0] == 0 or (rows is not None and rows.size == 0):
         return top
     n = items.shape[0] if rows is None else rows.size
-    panels = _NO_TILES if tiles is None else tiles
+    panels, reach = _NO_TILES if tiles is None else tiles, NO_REACH
+    if users.shape[0] >= _MANY and n >= _MANY * kernels.TILE and (found := Reach.of(items, rows)) is not None:
+        rows, panels, reach = found.rows, _NO_TILES, found.bound
     most = max(1, min(kernels.BLOCK, _KEYS // (2 * min(k, n) + kernels.TILE)))
 
     def work(first: int, last: int) -> None:
-        kernels.top_of_block(users, items, rows, panels, *seen.arrays, first, last, top.items, top.scores)
+        kernels.top_of_block(
+            users, items, rows, panels, reach, *seen.arrays, first, last, top.items, top.scores
+        )
 
     share(work, users.shape[0], most)
     return top

@@ -7,6 +7,10 @@ adds a product to the sums of several items (`_score_panel`); for one or two use
 turning, and several sums run beside each other (`_score_rows`), unless turned tiles were kept. Both give the
 same bits.
 
+For many users the items come in an order in which most need not be scored (`Reach`): by falling distance
+from their mean. With ``c`` for it, ``u . i = u . c + u . (i - c) <= u . c + |u| |i - c|``, so a user is done
+when that bound, which falls from tile to tile, lies below the best k so far.
+
 A score and its item travel as one whole number, larger for a higher score and, of equal scores, for the lower
 item. So ties cost nothing, and the best k are the k largest numbers.
 """
@@ -25,18 +29,20 @@ _COLUMNS = 8  # of a tile that are added in one pass over the sums
 _SUM = {
     "contract"
 }  # a product and its sum are one rounding; no other liberty: the order stays, NaN stays NaN
+_HUGE, _TINY = 1e30, 1e-37  # float32 is exact to its last place between them, with room to spare
 _MIDDLE = np.uint32(0x80000000)
 _ROWS = np.uint64(0xFFFFFFFF)
 
 
 @njit(cache=True, nogil=True, fastmath=_SUM)
 def top_of_block(  # type: ignore[no-untyped-def]
-    users, items, rows, panels, indptr, barred_item, first, last, found, scores
+    users, items, rows, panels, reach, indptr, barred_item, first, last, found, scores
 ):
     """Fill ``first:last`` of ``found`` and ``scores``, (n_users, k), with the best of the candidates.
 
-    ``rows`` (n,) are the candidates, ascending; None is every item. ``panels`` are the tiles of every item
-    from `turned_tiles`, or none. ``barred_item[indptr[u]:indptr[u + 1]]`` are barred to user ``u``.
+    ``rows`` (n,) are the candidates, in any order; None is every item. ``panels`` are the tiles of every item
+    from `turned_tiles`, or none. ``reach`` is the bound of a `Reach`, or `NO_REACH`.
+    ``barred_item[indptr[u]:indptr[u + 1]]`` are barred to user ``u``.
     """
     n_items, width = items.shape
     n = n_items if rows is None else rows.shape[0]
@@ -49,8 +55,9 @@ def top_of_block(  # type: ignore[no-untyped-def]
     barred = _barred_bits(indptr, barred_item, first, last, n_items)
     keys = np.empty((count, min(2 * k, n) + TILE), dtype=np.uint64)
     size = np.zeros(count, dtype=np.int64)
-    bar = np.zeros(count, dtype=np.float32)  # the k-th best score when it was last looked up
-    full = np.zeros(count, dtype=np.bool_)  # whether it ever was
+    bar = np.zeros(count, dtype=np.uint64)  # the k-th best key when it was last looked up; 0 before
+    asking = np.arange(count)  # users that are not done
+    bound = _bounds(users[first:last], reach)
     tile_rows = np.empty(TILE, dtype=np.int64)
     tile = np.empty(TILE, dtype=np.float32)
     padded = _padded(width)
@@ -61,26 +68,68 @@ def top_of_block(  # type: ignore[no-untyped-def]
 
     for start in range(0, n, TILE):
         filled = min(TILE, n - start)
-        for j in range(TILE):  # past the end the last candidate is scored again, and not looked at
-            at = min(start + j, n - 1)
-            tile_rows[j] = at if rows is None else rows[at]
+        asking = _not_done(asking, bar, bound, reach[0], start)
+        if asking.size == 0:
+            break
+        _place(rows, start, n, tile_rows)
         if kept:
             panel = panels[start // TILE]
         elif turned:
             _turn(items, tile_rows, panel)
-        for u in range(count):
+        for u in asking:
             if turned:
                 _score_panel(wide[u], panel, tile)
             else:
                 _score_rows(users[first + u], items, tile_rows, tile)
             tile[filled:] = np.nan
-            size[u] = _add_tile(tile, tile_rows, filled, barred[u], full[u], bar[u], keys[u], size[u])
-            if size[u] > 2 * k or (size[u] >= k and not full[u]):
-                bar[u], size[u], full[u] = _cut(keys[u], size[u], k), k, True
+            size[u] = _add_tile(tile, tile_rows, filled, barred[u], bar[u], keys[u], size[u])
+            if size[u] > 2 * k or (size[u] >= k and not bar[u]):
+                bar[u], size[u] = _cut(keys[u], size[u], k), k
     for u in range(count):
         if size[u] > k:
             _cut(keys[u], size[u], k)
         _write_best(keys[u], min(size[u], k), found[first + u], scores[first + u])
+
+
+@njit(cache=True, nogil=True)
+def _place(rows, start, n, tile_rows):  # type: ignore[no-untyped-def]
+    """Set ``tile_rows`` to the candidates from ``start`` on; past the end the last is scored again."""
+    for j in range(TILE):
+        at = min(start + j, n - 1)
+        tile_rows[j] = at if rows is None else rows[at]
+
+
+@njit(cache=True, nogil=True)
+def _bounds(users, reach):  # type: ignore[no-untyped-def]
+    """Return (2, n_users), a and b: no computed score of an item at distance d exceeds ``a + b d``."""
+    distances, mean, varies, rounding = reach
+    bound = np.full((2, users.shape[0]), np.inf)
+    for u in range(users.shape[0] if distances.size else 0):
+        level, varying, whole = 0.0, 0.0, 0.0
+        for column in range(users.shape[1]):
+            x = np.float64(users[u, column])
+            level += x * mean[column]
+            whole += x * x
+            if varies[column]:
+                varying += x * x
+        most = rounding * np.sqrt(whole)
+        if most < _HUGE:  # no score overflows
+            bound[0, u], bound[1, u] = level + most + _TINY, np.sqrt(varying)
+    return bound
+
+
+@njit(cache=True, nogil=True)
+def _not_done(asking, bar, bound, distances, start):  # type: ignore[no-untyped-def]
+    """Return the users whose best k may still change; a bound that is no number lets them go on."""
+    if not distances.size:
+        return asking
+    left = 0
+    kept = np.empty_like(asking)
+    for u in asking:
+        if bar[u] == 0 or not (bound[0, u] + bound[1, u] * distances[start] < _score(bar[u])):
+            kept[left] = u
+            left += 1
+    return kept[:left]
 
 
 @njit(cache=True, nogil=True)
@@ -234,31 +283,34 @@ def _four(rows, place):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _add_tile(tile, rows, filled, barred, full, bar, keys, size):  # type: ignore[no-untyped-def]
+def _add_tile(tile, rows, filled, barred, bar, keys, size):  # type: ignore[no-untyped-def]
     """Add what may be among the best k to ``keys`` and return how many there are now."""
-    if not full:
+    if bar == 0:
         for j in range(filled):
             if not np.isnan(tile[j]) and not _is_barred(barred, rows[j]):
                 keys[size] = _key(tile[j], rows[j])
                 size += 1
         return size
-    # The bar must be passed strictly: candidates ascend, and of equal scores the earlier item stays. After
-    # the first few hundred candidates hardly any passes, and sixteen are dismissed in a few instructions.
+    # After the first few hundred candidates hardly any passes, and sixteen are dismissed in a few
+    # instructions. Of equal scores the lower item stays, so keys are compared and not scores alone.
+    least = _score(bar)
     for start in range(0, TILE, 16):
         passing = np.int32(0)
         for j in range(start, start + 16):
-            passing += np.int32(tile[j] > bar)
+            passing += np.int32(tile[j] >= least)
         if passing:
             for j in range(start, start + 16):
-                if tile[j] > bar and not _is_barred(barred, rows[j]):
-                    keys[size] = _key(tile[j], rows[j])
-                    size += 1
+                if tile[j] >= least and not _is_barred(barred, rows[j]):
+                    key = _key(tile[j], rows[j])
+                    if key > bar:
+                        keys[size] = key
+                        size += 1
     return size
 
 
 @njit(cache=True, nogil=True)
 def _cut(keys, size, k):  # type: ignore[no-untyped-def]
-    """Bring the k largest of ``keys[:size]`` to the front and return the worst score among them."""
+    """Bring the k largest of ``keys[:size]`` to the front and return the least of them."""
     low, high = 0, size - 1
     while low < high:  # Hoare's selection, around the middle of three
         x, y, z = keys[low], keys[(low + high) // 2], keys[high]
@@ -279,7 +331,7 @@ def _cut(keys, size, k):  # type: ignore[no-untyped-def]
             low = i
         else:
             break
-    return _score(keys[k - 1])
+    return keys[k - 1]
 
 
 @njit(cache=True, nogil=True)
