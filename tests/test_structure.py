@@ -18,7 +18,7 @@ STUTTER = {"audit/audit.py", "config/config.py", "recommender/recommender.py"}
 """Modules that are named for the one class or function that their package is about."""
 OF_TUPLES = {"_asdict", "_fields", "_make", "_replace"}
 """Public methods of a NamedTuple."""
-OF_OTHERS = {"sys._getframe", "hashlib._Hash"}
+OF_OTHERS = {"sys._getframe", "hashlib._Hash", "gloo._Options", "options._devices"}
 """Private names of other projects that there is no public way to."""
 
 

@@ -28,6 +28,10 @@ class LocalTeam(Team):
 
     def start(self, kind: type[Block]) -> None:
         self.blocks = [kind() for _ in range(self.size)]
+        self.generation += 1
+
+    def host(self, worker: int) -> str:
+        return "127.0.0.1"
 
     def call(self, worker: int, method: str, *args: Any) -> Any:
         self.calls += 1

@@ -14,11 +14,11 @@ from small_tables import write_tables
 from twotower.config import Config, load_config
 from twotower.data.store import StoredEvents, StoredTrain
 from twotower.distributed.trainers import BLOCK_TRAINERS
-from twotower.errors import ConfigError, TrainingError
+from twotower.errors import TrainingError
 from twotower.estimator import TwoTower
 from twotower.training import Interrupted
 from twotower.training.registry import TRAINERS
-from twotower.workflows import compare, compare_rankers, load_parts
+from twotower.workflows import compare_rankers, load_parts
 from twotower.workflows.measuring import validator_of
 from twotower.workflows.reading import check_positives
 from twotower.workflows.tuning import engine_trials, searching, tune
@@ -154,8 +154,3 @@ def test_interactions_on_disk_are_trained_in_blocks(config: Config, tmp_path: Pa
     ]
     npt.assert_allclose(found[0], found[2], atol=1e-4)
     npt.assert_allclose(found[1], found[2], atol=1e-4)
-
-
-def test_what_an_engine_can_not_train_is_not_compared(config: Config) -> None:
-    with pytest.raises(ConfigError, match="the engine ray trains by"):
-        compare(config, engine=tt.Ray())

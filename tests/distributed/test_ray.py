@@ -18,6 +18,7 @@ from twotower.core.versions import differences, versions
 from twotower.data.dataset import TrainPart
 from twotower.errors import ConfigError, MissingExtraError, TwoTowerWarning
 from twotower.training import Interrupted
+from twotower.training.gradients import Gradients
 from twotower.workflows import recommend_all
 
 SETTINGS = {"kind": "linear", "dim": 16, "regularisation": 0.33, "hard_weight": 0.0, "epochs": 3}
@@ -87,8 +88,11 @@ def test_training_goes_on_from_the_checkpoint_without_ray(
 
 
 def test_what_does_not_run_on_ray_is_said(train: TrainPart) -> None:
-    with pytest.raises(ConfigError, match=r"Set model\.kind = 'linear'"):
-        tt.TwoTower(kind="mlp").fit(train, engine=tt.Ray())
+    class Own(Gradients):
+        """A trainer of someone's own."""
+
+    with pytest.raises(ConfigError, match=r"the engine ray trains by 'als', .*; got trainer '.*Own'"):
+        tt.TwoTower(kind="mlp", trainer=Own).fit(train, engine=tt.Ray())
 
 
 @pytest.mark.parametrize("given", [{"workers": 0}, {"workers": 1.5}, {"cpus": True}])

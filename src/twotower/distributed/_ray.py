@@ -69,6 +69,9 @@ class _Actor:
             self.placed, self.shared = placed[0], library().get(placed[0])
         return function(self.shared, item)
 
+    def host(self) -> str:
+        return str(library().util.get_node_ip_address())
+
     def call(self, method: str, *args: Any) -> Any:
         return getattr(self.block, method)(*args)
 
@@ -120,7 +123,12 @@ class RayTeam(Team):
 
     def start(self, kind: type[Block]) -> None:
         """Give every worker a new block; see `Team`."""
+        self.generation += 1
         self.get([actor.start.remote(kind) for actor in self.actors])
+
+    def host(self, worker: int) -> str:
+        """Return the address of a worker's machine; see `Team`."""
+        return str(self.get([self.actors[worker].host.remote()])[0])
 
     def call(self, worker: int, method: str, *args: Any) -> Any:
         """Call a method of a block; see `Team`."""
@@ -132,8 +140,13 @@ class RayTeam(Team):
         return found if self.size > 1 else [found]
 
     def get(self, references: list[Any]) -> list[Any]:
-        """Wait for values; see `Team`."""
-        return list(got(references))
+        """Wait for values; see `Team`. What fails first is raised first."""
+        found: dict[Any, Any] = {}
+        waiting = list(dict.fromkeys(references))
+        while waiting:
+            done, waiting = library().wait(waiting)
+            found.update(zip(done, got(done), strict=True))
+        return [found[reference] for reference in references]
 
     def revive(self) -> str:
         """Replace lost workers; see `Team`."""
@@ -237,6 +250,6 @@ def _told(error: Any) -> Exception:
         return LostWorkerError(
             str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
         )
-    if isinstance(cause, TwoTowerError):
+    if isinstance(cause, TwoTowerError | LostWorkerError):
         return cause
     return error if isinstance(error, Exception) else RuntimeError(str(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -21,7 +22,45 @@ MOST_LOSSES = 20
 T = TypeVar("T")
 
 
-class Blocks:
+class Held(ABC):
+    """What the workers of a team hold while a model is trained. It is given to them again if one is lost.
+
+    Args:
+        team: the workers.
+    """
+
+    def __init__(self, team: Team) -> None:
+        self.team = team
+        self._generation = -1
+
+    def surviving(self, work: Callable[[], T]) -> T:
+        """Return what ``work`` returns; where a worker is lost, replace it, load its part, and do it again.
+
+        Raises:
+            TrainingError: workers are lost again and again.
+        """
+        last = ""
+        for _ in range(MOST_LOSSES):
+            try:
+                if self._generation != self.team.generation:
+                    self._load()
+                    self._generation = self.team.generation
+                return work()
+            except LostWorkerError as error:
+                last = str(error)
+                done = self.team.revive()
+                warn(f"a worker was lost ({last}): {done}; its part is loaded again and the epoch repeated")
+        raise TrainingError(
+            f"workers were lost {MOST_LOSSES} times in a row ({last}); give the cluster more memory or "
+            "workers, then continue from the checkpoint"
+        )
+
+    @abstractmethod
+    def _load(self) -> None:
+        """Give the workers what they hold."""
+
+
+class Blocks(Held):
     """Pairs on the workers of a team: each has consecutive users and items, with about as many pairs.
 
     Args:
@@ -36,37 +75,16 @@ class Blocks:
     """
 
     def __init__(self, team: Team, kind: type[Block], pairs: Pairs, n_items: int) -> None:
-        self.team, self.kind, self.pairs, self.n_items = team, kind, pairs, n_items
+        super().__init__(team)
+        self.kind, self.pairs, self.n_items = kind, pairs, n_items
         self.counts: dict[str, NDArray[np.int64]] = {"users": np.diff(pairs.indptr)}
         self.bounds: dict[str, NDArray[np.int64]] = {}
-        self._generation = -1
         self.surviving(lambda: None)
-
-    def surviving(self, work: Callable[[], T]) -> T:
-        """Return what ``work`` returns; where a worker is lost, replace it, load its block, and do it again.
-
-        Raises:
-            TrainingError: workers are lost again and again.
-        """
-        last = ""
-        for _ in range(MOST_LOSSES):
-            try:
-                if self._generation != self.team.generation:
-                    self._load()
-                return work()
-            except LostWorkerError as error:
-                last = str(error)
-                done = self.team.revive()
-                warn(f"a worker was lost ({last}): {done}; its part is loaded again and the epoch repeated")
-        raise TrainingError(
-            f"workers were lost {MOST_LOSSES} times in a row ({last}); give the cluster more memory or "
-            "workers, then continue from the checkpoint"
-        )
 
     def _load(self) -> None:
         team, size, pairs = self.team, self.team.size, self.pairs
         team.start(self.kind)
-        users = self.bounds["users"] = _even(pairs.indptr, size)
+        users = self.bounds["users"] = even(pairs.indptr, size)
         counted = []
         for worker in range(size):
             rows = slice(users[worker], users[worker + 1] + 1)
@@ -76,10 +94,9 @@ class Blocks:
             part = Pairs(indptr - indptr[0], pairs.item[at], pairs.label[at], weight)
             counted.append(team.call(worker, "load", worker, int(rows.start), part, self.n_items))
         self.counts["items"] = np.sum(team.get(counted), axis=0, dtype=np.int64)
-        items = self.bounds["items"] = _even(np.append(0, np.cumsum(self.counts["items"])), size)
+        items = self.bounds["items"] = even(np.append(0, np.cumsum(self.counts["items"])), size)
         self.swap("split", "join", items, lambda worker: (int(items[worker]), int(np.diff(items)[worker])))
         self.routed()
-        self._generation = self.team.generation
 
     def swap(
         self,
@@ -131,7 +148,7 @@ class Blocks:
         return self.team.get([self.team.call(worker, method, *args) for worker in range(self.team.size)])
 
 
-def _even(indptr: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+def even(indptr: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     """Return the first row of each of ``size`` blocks with about as many pairs, and the number of rows."""
     cuts = np.searchsorted(indptr, np.arange(size + 1) * (int(indptr[-1]) / size))
     cuts[0], cuts[-1] = 0, len(indptr) - 1

@@ -138,11 +138,11 @@ class Ray(Engine):
     def check(self, kind: type[Trainer], model: ModelConfig, objective: ObjectiveConfig) -> None:
         """Check that such a model can be trained here; see `Engine`."""
         if TRAINERS.known_as(kind) not in BLOCK_TRAINERS:
-            able = ", ".join(map(repr, BLOCK_TRAINERS.names()))
+            able, given = ", ".join(map(repr, BLOCK_TRAINERS.names())), TRAINERS.known_as(kind)
             raise ConfigError(
-                f"the engine ray trains by {able}: linear towers by objective 'all_pairs' or 'squared'; got "
-                f"model.kind = {model.kind!r} with objective {objective.name!r}. Set model.kind = 'linear' "
-                "(`twotower train --quick`), or leave out the engine"
+                f"the engine ray trains by {able}; got trainer {given or kind.__name__!r}, of "
+                f"model.kind = {model.kind!r} with objective {objective.name!r}. Choose another kind (linear "
+                "towers by `twotower train --quick`), or leave out the engine"
             )
 
     def trainer(self, kind: type[Trainer], task: TrainingTask, config: Any) -> Trainer:

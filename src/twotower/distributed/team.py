@@ -21,11 +21,15 @@ class Team(ABC):
     size: int
     """Number of workers; fewer after `revive` if some can't be replaced."""
     generation: int = 0
-    """Counts what `revive` has done: blocks of an earlier one may be lost."""
+    """Counts what `start` and `revive` have done: blocks of an earlier one may be lost."""
 
     @abstractmethod
     def start(self, kind: type[Block]) -> None:
         """Give every worker a new, empty block."""
+
+    @abstractmethod
+    def host(self, worker: int) -> str:
+        """Return the address at which other workers reach the machine of a worker."""
 
     @abstractmethod
     def call(self, worker: int, method: str, *args: Any) -> Any:

@@ -9,6 +9,11 @@ from twotower.core.registry import Registry
 BLOCK_TRAINERS: Registry[Any] = Registry(
     "block_trainer",
     "twotower.distributed",
-    {"als": "als:BlockALS", "variational": "variational:BlockVariational"},
+    {
+        "als": "als:BlockALS",
+        "variational": "variational:BlockVariational",
+        "gradients": "gradients:TeamGradients",
+        "sequences": "gradients:TeamSequences",
+    },
 )
 """Each has a classmethod ``on(team, task, config)``."""

@@ -138,10 +138,13 @@ class AllPairs(Objective):
     ) -> PairLoss:
         """Return the loss and its gradients; see `Objective`."""
         loss, dU, dV = Squared()(U, V, pairs, workspace=workspace)
+        return PairLoss(loss + self._add_cells(U.detach(), V.detach(), dU, dV), dU, dV)
+
+    def _add_cells(self, U: torch.Tensor, V: torch.Tensor, dU: torch.Tensor, dV: torch.Tensor) -> float:
+        """Return the mean over all cells, and add its gradients."""
         cells = U.shape[0] * V.shape[0]
         if not cells or not self.mass:
-            return PairLoss(loss, dU, dV)
-        U, V = U.detach(), V.detach()
+            return 0.0
         weighted = U
         if self.shares is not None:
             weighted = U * torch.from_numpy(self.shares).to(U)[:, None]
@@ -150,4 +153,37 @@ class AllPairs(Objective):
         squares = float((of_users.double() * of_items.double()).sum())
         dU.addmm_(weighted, of_items, alpha=2 * scale)
         dV.addmm_(V, of_users, alpha=2 * scale)
-        return PairLoss(loss + scale * squares, dU, dV)
+        return scale * squares
+
+    def terms(self) -> tuple[Objective, ...]:
+        """Return the mean over the pairs and that over all cells; see `Objective`."""
+        return Squared(), AllCells(self.mass, self.power, self.shares)
+
+    def of_users(self, rows: slice) -> Self:
+        """Return the objective for some of the users; see `Objective`."""
+        return self if self.shares is None else replace(self, shares=self.shares[rows])
+
+
+class AllCells(AllPairs):
+    """The second term of `AllPairs` alone."""
+
+    def __call__(
+        self,
+        U: torch.Tensor,
+        V: torch.Tensor,
+        pairs: Pairs,
+        *,
+        workspace: Workspace | None = None,
+        step: Step | None = None,
+    ) -> PairLoss:
+        """Return the loss and its gradients; see `Objective`."""
+        dU, dV = torch.zeros_like(U), torch.zeros_like(V)
+        return PairLoss(self._add_cells(U.detach(), V.detach(), dU, dV), dU, dV)
+
+    def weight(self, pairs: Pairs) -> float:
+        """Return the number of users, each of whom has a cell with every item; see `Objective`."""
+        return float(pairs.n_users)
+
+    def terms(self) -> tuple[Objective, ...]:
+        """Return itself; see `Objective`."""
+        return (self,)

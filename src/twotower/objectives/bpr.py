@@ -63,6 +63,10 @@ class BPR(Objective):
         if self.negatives < 1:
             raise ConfigError(f"bpr needs at least 1 negative for each pair; got {self.negatives}.")
 
+    def weight(self, pairs: Pairs) -> float:
+        """Return the sum of the graded weights, of pairs without a negative too; see `Objective`."""
+        return float(graded_weights(pairs).sum())
+
     def __call__(
         self,
         U: torch.Tensor,

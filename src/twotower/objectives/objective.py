@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from numbers import Real
 from typing import Any, ClassVar, NamedTuple, Self
@@ -169,6 +170,22 @@ class Objective(ABC):
 
     def on(self, pairs: Pairs) -> Self:
         """Return the objective with what it takes from the training pairs. Called once before training."""
+        return self
+
+    def weight(self, pairs: Pairs) -> float | None:
+        """Return the total weight of some users' pairs in the loss, if that is a weighted mean over pairs.
+
+        The loss of a step is then the mean of the losses of parts of its users, by these weights, and each
+        worker of a cluster computes that of its own. None, for any other loss: each computes all.
+        """
+        return None
+
+    def terms(self) -> Sequence[Objective]:
+        """Return the objectives that this one is the sum of, if each has a `weight`; else itself."""
+        return (self,)
+
+    def of_users(self, rows: slice) -> Self:
+        """Return the objective for some of the users that `on` was given."""
         return self
 
     def cell_weight(self, counts: NDArray[np.int64], n_items: int) -> CellWeight | None:

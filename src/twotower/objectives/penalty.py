@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -46,7 +48,9 @@ def vector_penalty(
     return strength * total
 
 
-def penalty_shares(counts: NDArray[np.int64]) -> NDArray[np.float32]:
+def penalty_shares(
+    counts: NDArray[np.int64], total: Callable[[NDArray[np.float64]], NDArray[np.float64]] = lambda one: one
+) -> NDArray[np.float32]:
     """Return what one pair of each user (or item) adds to its share, float32 (n,).
 
     A vector with n_u pairs gets a share proportional to ``n_u ** FREQUENCY_POWER`` (frequency-scaled
@@ -57,10 +61,12 @@ def penalty_shares(counts: NDArray[np.int64]) -> NDArray[np.float32]:
 
     Args:
         counts: (n,) training pairs of each, at least 1.
+        total: adds up sums over some rows to those over all; by default these are all.
     """
     weight = np.maximum(counts, 1).astype(np.float64)
     each = weight ** (FREQUENCY_POWER - 1.0)
-    shares: NDArray[np.float32] = (each * counts.sum() / (each * counts).sum()).astype(np.float32)
+    pairs, weighted = total(np.array([counts.sum(), (each * counts).sum()]))
+    shares: NDArray[np.float32] = (each * pairs / weighted).astype(np.float32)
     return shares
 
 

@@ -46,6 +46,10 @@ class PointwiseObjective(Objective):
     def elementwise(self, score: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return ``l(s, y)`` (n,) and its derivative by ``s`` (n,)."""
 
+    def weight(self, pairs: Pairs) -> float:
+        """Return the sum of the weights; see `Objective`."""
+        return float(len(pairs) if pairs.weight is None else pairs.weight.sum(dtype=np.float64))
+
     def __call__(
         self,
         U: torch.Tensor,
@@ -97,7 +101,7 @@ class PointwiseObjective(Objective):
         """The formula in torch, a chunk of pairs at a time so that memory does not grow with their number."""
         dU, dV = torch.zeros_like(U), torch.zeros_like(V)
         loss = torch.zeros((), dtype=U.dtype, device=U.device)
-        total = float(len(pairs) if pairs.weight is None else pairs.weight.sum(dtype=np.float64))
+        total = self.weight(pairs)
         chunk = max(1, _CHUNK_NUMBERS // max(U.shape[1], 1))
         for start in range(0, len(pairs) if total > 0 else 0, chunk):
             places = np.arange(start, min(start + chunk, len(pairs)))

@@ -83,6 +83,10 @@ class Softmax(Objective):
         if not (np.isfinite(self.temperature) and self.temperature > 0):
             raise ConfigError(f"softmax needs a finite temperature above 0; got {self.temperature}.")
 
+    def weight(self, pairs: Pairs) -> float:
+        """Return the sum of the graded weights; see `Objective`."""
+        return float(graded_weights(pairs).sum())
+
     def __call__(
         self,
         U: torch.Tensor,

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from twotower.towers.draws import drawn_for, seed_of
+
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
     "gelu": nn.GELU,
@@ -49,21 +51,30 @@ class ByteDropout(nn.Module):
     ``torch.dropout`` draws a float per unit on one thread, which costs more than the layer before it in
     networks of this size. The rate is rounded to a multiple of 1/256; kept values are scaled by the rounded
     rate, so the mean is exact. On other devices than the CPU it is ``torch.dropout``.
+
+    Args:
+        rate: share of the values that are set to zero.
+        of: what the rows of the values are; see `twotower.towers.draws`.
     """
 
-    def __init__(self, rate: float) -> None:
+    def __init__(self, rate: float, of: str = "rows") -> None:
         super().__init__()
-        self.rate = rate
+        self.rate, self.of = rate, of
         self.threshold = min(round(rate * 256), 255)
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """Return the values (any shape), with a share of them set to zero in training."""
-        if not self.training or self.threshold == 0:
+        if not self.training or self.threshold == 0 or not values.numel():
             return values
         if values.device.type != "cpu":
             return F.dropout(values, self.rate)
         # seeded by torch's generator, so one seed governs all
-        seed = int(torch.randint(2**62, (1,)))
-        drawn = np.random.Generator(np.random.SFC64(seed)).bytes(values.numel())
-        kept = torch.frombuffer(bytearray(drawn), dtype=torch.uint8).view(values.shape) >= self.threshold
+        seed = seed_of(int(torch.randint(2**62, (1,))), self.of)
+        generator, shape = np.random.Generator(np.random.SFC64(seed)), values.shape[1:]
+
+        def draw(n: int) -> torch.Tensor:
+            drawn = bytearray(generator.bytes(n * shape.numel()))
+            return torch.frombuffer(drawn, dtype=torch.uint8).view(n, *shape)
+
+        kept = drawn_for(len(values), self.of, draw) >= self.threshold
         return values * kept.to(values.dtype).mul_(256.0 / (256 - self.threshold))

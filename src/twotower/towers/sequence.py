@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -18,6 +19,7 @@ from twotower.config.named import PartName
 from twotower.config.sections import Count, Share
 from twotower.core.blocks import EncodedShape
 from twotower.towers.arrays import SideArrays
+from twotower.towers.draws import drawn_for
 from twotower.towers.history import History
 from twotower.towers.layers import ByteDropout, drawn
 from twotower.towers.linear import LinearTower
@@ -151,7 +153,7 @@ class SequenceUsers(LinearTower):
         inner = config.length  # one more than the outputs: matrices of 256 columns are faster than of 255
         self.norm = nn.LayerNorm(inner)
         self.disliked = nn.Parameter(torch.ones(inner))
-        self.dropout = ByteDropout(config.dropout_rate)
+        self.dropout = ByteDropout(config.dropout_rate, "entries")
         self.poolings = nn.ModuleList(
             POOLINGS.get(name)(inner, config, generator, first=place == 0)
             for place, name in enumerate(config.pooling)
@@ -205,7 +207,8 @@ class SequenceUsers(LinearTower):
             return vector
         known = context.warm > 0
         if self.training:
-            known = known & (torch.rand(context.rows, device=known.device) >= UNAWARE)
+            drawn = drawn_for(context.rows, "queries", partial(torch.rand, device=known.device))
+            known = known & (drawn >= UNAWARE)
         return vector + torch.where(known[:, None], self.context.from_features(context), 0.0)
 
     def positions(self, side: SideArrays, row: torch.Tensor, at: torch.Tensor) -> torch.Tensor:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from abc import abstractmethod
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,6 +27,7 @@ from twotower.errors import ConfigError, TrainingError
 from twotower.features.value_codes import UNKNOWN
 from twotower.kernels.layout import VectorLayout
 from twotower.towers.arrays import SideArrays
+from twotower.towers.draws import drawn_for
 from twotower.towers.layers import row_table
 
 LARGE_TABLE = 200_000
@@ -130,7 +132,8 @@ class Tower(nn.Module):
             )
         shown = side.warm > 0
         if self.training and self.id_dropout > 0.0:
-            shown = shown & (torch.rand(side.rows, device=shown.device) >= self.id_dropout)
+            drawn = drawn_for(side.rows, "rows", partial(torch.rand, device=shown.device))
+            shown = shown & (drawn >= self.id_dropout)
         at = shown.nonzero(as_tuple=True)[0]
         return vector.index_add(0, at, self.ids(side.warm[at] - 1))
 

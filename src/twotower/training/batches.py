@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from twotower.core.lists import Lists
 from twotower.kernels.pairs import Pairs
 from twotower.objectives import Step
+from twotower.training.step_part import WHOLE, StepPart
 
 SMALLEST, LARGEST, STEPS = 8_192, 1_048_576, 12
 """Automatic batch size: bounds, and target number of steps per epoch."""
@@ -31,12 +32,14 @@ class Batch:
         pairs: grouped by query; row numbers are positions in ``queries`` and ``items``.
         queries: int64 (n_queries,), the distinct rows of the training pairs; None for all in order.
         items: int64 (n_items,), the distinct warm rows of items; None for all in order.
+        n: number of pairs of the whole step, also where only some are here.
         step: for objectives that sample: known positives, and the expected count of each item.
     """
 
     pairs: Pairs
     queries: NDArray[np.int64] | None
     items: NDArray[np.int64] | None
+    n: int
     step: Step | None = None
 
 
@@ -54,6 +57,7 @@ class Batcher:
         whole: whether every batch contains all queries and items.
         known: the items of each user, and the user of each query, for ``negatives``; None if a query is a
             user.
+        part: which of the pairs are here; all that is said of pairs is of these.
     """
 
     def __init__(
@@ -66,18 +70,17 @@ class Batcher:
         negatives: int | None = None,
         whole: bool = False,
         known: tuple[Lists, NDArray[np.int64]] | None = None,
+        part: StepPart = WHOLE,
     ) -> None:
-        size = (
-            int(np.clip(-(-len(pairs) // STEPS), SMALLEST, LARGEST))
-            if batch_size == "auto"
-            else int(batch_size)
-        )
-        self.pairs, self.n_items = pairs, n_items
+        n, n_users = map(int, part.sum(np.array([len(pairs), pairs.n_users])))
+        size = int(np.clip(-(-n // STEPS), SMALLEST, LARGEST)) if batch_size == "auto" else int(batch_size)
+        self.pairs, self.n_items, self.part = pairs, n_items, part
+        self.first = int(part.joined(np.array([len(pairs)]))[0][: part.number].sum())
         self.seed = seed
-        self.steps = max(1, round(len(pairs) / size))
-        mean = len(pairs) / self.steps
+        self.steps = max(1, round(n / size))
+        mean = n / self.steps
         # encoding all warm rows is cheaper than finding the distinct ones if a batch has most of them
-        self.every_query = whole or mean >= pairs.n_users
+        self.every_query = whole or mean >= n_users
         self.every_item = whole or mean >= n_items
         self._stamp = np.full(0 if self.every_item else n_items, -1, dtype=np.int32)
         self.negatives = negatives
@@ -87,7 +90,7 @@ class Batcher:
         if negatives is not None and not self.every_item:
             # Each pair is in a batch with the same probability, independently of the others; and so is each
             # item.
-            counts = np.bincount(pairs.item, minlength=n_items)
+            counts = part.sum(np.bincount(pairs.item, minlength=n_items))
             self._extra = min(negatives / n_items, 1.0)
             absent = (1.0 - 1.0 / self.steps) ** counts * (1.0 - self._extra)
             self._log_q = np.log1p(-absent).astype(np.float32)
@@ -98,18 +101,20 @@ class Batcher:
         """Yield the batches of an epoch; the same epoch number gives the same batches."""
         p = self.pairs
         users, items, targets, weights, ends = _deal(
-            p.user, p.item, p.label, self._weight, self.steps, self.seed, number, numba.get_num_threads()
+            *(p.user, p.item, p.label, self._weight, self.first),
+            *(self.steps, self.seed, number, numba.get_num_threads()),
         )
+        sizes = self.part.sum(np.diff(ends, prepend=0))
         start = 0
         for number_of_batch, end in enumerate(ends):
             part = slice(start, int(end))
             start = int(end)
-            if part.start == part.stop:
+            if not sizes[number_of_batch]:
                 continue
             weight = weights[part] if len(weights) else None
-            yield self._batch(
-                users[part], items[part], targets[part], weight, hash((self.seed, number, number_of_batch))
-            )
+            seed = hash((self.seed, number, number_of_batch))
+            n = int(sizes[number_of_batch])
+            yield self._batch(users[part], items[part], targets[part], weight, n, seed)
 
     def _batch(
         self,
@@ -117,6 +122,7 @@ class Batcher:
         item: NDArray[np.int32],
         target: NDArray[np.float32],
         weight: NDArray[np.float32] | None,
+        n: int,
         seed: int,
     ) -> Batch:
         if self.every_query:
@@ -129,15 +135,24 @@ class Batcher:
             )
         if self.every_item:
             step = None if self.negatives is None else self._step(distinct_queries, None, seed)
-            return Batch(Pairs(indptr, item, target, weight), distinct_queries, None, step)
-        distinct_items, local = _renumber(item, self._stamp)
+            return Batch(Pairs(indptr, item, target, weight), distinct_queries, None, n, step)
+        distinct_items, local = self._renumbered(item)
         if self.negatives is None:
-            return Batch(Pairs(indptr, local, target, weight), distinct_queries, distinct_items)
+            return Batch(Pairs(indptr, local, target, weight), distinct_queries, distinct_items, n)
         rng = np.random.Generator(np.random.SFC64(seed & 0x7FFF_FFFF_FFFF_FFFF))
         drawn = np.flatnonzero(rng.random(self.n_items) < self._extra)
         there = np.append(distinct_items, np.setdiff1d(drawn, distinct_items))
         step = self._step(distinct_queries, there, seed)
-        return Batch(Pairs(indptr, local, target, weight), distinct_queries, there, step)
+        return Batch(Pairs(indptr, local, target, weight), distinct_queries, there, n, step)
+
+    def _renumbered(self, item: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """Return the distinct items of all parts, by first occurrence, and the position of each pair's."""
+        own, local = _renumber(item, self._stamp)
+        if self.part.whole:
+            return own, local
+        every, first = self.part.joined(own)
+        distinct, place = _renumber(every, self._stamp)
+        return distinct, place[first : first + len(own)][local]
 
     def _step(self, queries: NDArray[np.int64] | None, items: NDArray[np.int64] | None, seed: int) -> Step:
         """Return the training items of a batch's users, as rows of the batch's items."""
@@ -145,7 +160,7 @@ class Batcher:
         if self._user is not None:
             users = self._user if queries is None else self._user[queries]
         lists = self._everyone if users is None else self._everyone.of(users)
-        seed &= 0x7FFF_FFFF_FFFF_FFFF
+        seed = (seed + self.part.number) & 0x7FFF_FFFF_FFFF_FFFF
         if items is None:
             return Step(lists, None, seed)
         place = np.full(self.n_items, -1, dtype=np.int32)
@@ -165,11 +180,15 @@ def _mix(x):  # type: ignore[no-untyped-def]  # pragma: no cover
 
 @numba.njit(parallel=True, cache=True)
 def _deal(  # type: ignore[no-untyped-def]  # pragma: no cover
-    user, item, target, weight, steps, seed, epoch, chunks
+    user, item, target, weight, first, steps, seed, epoch, chunks
 ):
-    """Assign pairs to ``steps`` batches by a hash of (seed, epoch, position), keeping their order."""
+    """Assign pairs to ``steps`` batches by a hash of (seed, epoch, position), keeping their order.
+
+    The first pair here has the position ``first``.
+    """
     n = len(user)
     key = _mix(np.uint64(seed) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(epoch))
+    key += np.uint64(first) * np.uint64(0x9E3779B97F4A7C15)
     count = np.zeros((chunks, steps), np.int64)
     batch = np.empty(n, np.uint32)
     for c in numba.prange(chunks):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
@@ -18,7 +18,6 @@ from pydantic import BeforeValidator, Field
 
 from twotower.config import ModelConfig, ObjectiveConfig, TrainingConfig
 from twotower.config.sections import Count, NotNegative, Positive
-from twotower.errors import TrainingError
 from twotower.evaluation.epochs import EpochValidator
 from twotower.objectives import Workspace
 from twotower.objectives.penalty import penalty_shares, vector_penalty
@@ -29,9 +28,11 @@ from twotower.training.closed_form.id_als import IdALS
 from twotower.training.closed_form.pair_squares import PairSquares
 from twotower.training.closed_form.posterior import take_posterior_means
 from twotower.training.closed_form_start import start_at_solution
+from twotower.training.descent import Descent
 from twotower.training.learning_rate import Rate
 from twotower.training.row_adam import RowAdam
-from twotower.training.trainer import Trainer, TrainingTask
+from twotower.training.step_part import WHOLE, StepPart
+from twotower.training.trainer import TrainingTask
 
 
 def _auto_or_count(value: Any) -> Any:
@@ -88,7 +89,7 @@ HIDDEN_IDS, SOLVED_IDS = 0.1, 0.9
 """Share of hidden ids where it is "auto": usually, and where the ids' part is solved for afterwards."""
 
 
-class Gradients(Trainer):
+class Gradients(Descent):
     """Trains by gradients; see `Trainer`.
 
     Where the objective is least squares over all cells, the ids' part of the vectors is solved in closed form
@@ -97,28 +98,30 @@ class Gradients(Trainer):
 
     Config: ClassVar[type[GradientsConfig]] = GradientsConfig
 
-    def __init__(self, task: TrainingTask, config: GradientsConfig) -> None:
-        super().__init__(task, config)
+    def __init__(self, task: TrainingTask, config: GradientsConfig, part: StepPart = WHOLE) -> None:
+        super().__init__(task, config, part)
         model, pairs, settings = task.model, task.pairs, task.settings
         self.batcher = Batcher(
             pairs,
-            task.items.rows,
+            part.n_items(task.items.rows),
             config.batch_size,
             task.seed,
             negatives=self.sampled if settings.sampled_items == "auto" else settings.sampled_items,
             whole=task.objective.whole,
             known=None if task.queries is None else (task.by_user.lists, task.queries.user),
+            part=part,
         )
         self.workspace = Workspace()
-        self.user_shares = penalty_shares(task.by_user.lists.lengths)
+        self.user_shares = penalty_shares(task.by_user.lists.lengths, part.sum)
         if task.queries is not None:
             self.user_shares = self.user_shares[task.queries.user]
-        self.item_shares = penalty_shares(np.bincount(pairs.item, minlength=task.items.rows))
+        self.item_shares = penalty_shares(part.sum(np.bincount(pairs.item, minlength=self.batcher.n_items)))
         self.ids: IdALS | None = None
         cell = task.objective.cell_weight(pairs.lists.lengths, task.items.rows)
         if self.solves_ids(model.config, settings) and cell is not None:
-            squares = PairSquares(pairs, task.items.rows, cell, task.penalty)
-            self.ids = IdALS(squares, task.users, task.items)
+            if part.whole:
+                squares = PairSquares(pairs, task.items.rows, cell, task.penalty)
+                self.ids = IdALS(squares, task.users, task.items)
             for tower in (model.users, model.items):
                 tower.ids.requires_grad_(requires_grad=False)
         settled = self.settled(config, model.config, settings)
@@ -137,7 +140,7 @@ class Gradients(Trainer):
         if task.started:
             near = NEAR_RATE if config.learning_rate == "auto" else NEAR_LAYERS * config.learning_rate
             self.rates = Rate.start(settled.model_copy(update={"learning_rate": near}))
-        elif self.starts_solved(model.config, settings):
+        elif part.whole and self.starts_solved(model.config, settings):
             start_at_solution(task, settings.start_scale)
         if task.started or self.starts_solved(model.config, settings):
             self.times = NEAR_LAYERS, 1.0
@@ -196,37 +199,30 @@ class Gradients(Trainer):
         """Return whether training starts at a closed form, whose vectors are of no fixed length."""
         return objective.start_scale > 0 and not model.normalise and not TOWERS.get(model.kind).reads_history
 
+    def batches_of(self, epoch: int) -> Iterator[Batch]:
+        """Yield the batches of an epoch; see `Descent`."""
+        return self.batcher.epoch(epoch)
+
+    def rate_at(self, epoch: int, step: int) -> float:
+        """Return the learning rate of a step; see `Descent`."""
+        return self.rates.at((epoch - 1 + step / self.batcher.steps) / self.config.most_epochs)
+
     def epoch(self, number: int, callbacks: CallbackList) -> float:
-        """Take the steps of an epoch; see `Trainer`."""
-        model, seed, epochs = self.task.model, self.task.seed, self.config.most_epochs
-        model.train()
-        done, total = 0, 0.0
-        for step, batch in enumerate(self.batcher.epoch(number)):
-            # a seed per step, so that only the epoch number has to survive a crash
-            torch.manual_seed(hash((seed, number, step)) & 0x7FFF_FFFF_FFFF_FFFF)
-            rate = self.rates.at((number - 1 + step / self.batcher.steps) / epochs)
-            loss = self.step(batch, rate)
-            if not math.isfinite(loss):
-                raise TrainingError(
-                    f"the loss must stay finite; got {loss} in epoch {number}{self.advice(rate)}"
-                )
-            total += loss * len(batch.pairs)
-            done += len(batch.pairs)
-            callbacks.on_step_end(epoch=number, pairs_done=done, loss=total / done)
+        """Take the steps of an epoch, and solve for the ids' part if it is; see `Trainer`."""
+        loss = super().epoch(number, callbacks)
         if self.ids is not None:
-            self.ids.solve(model)
-        return total / done
+            self.ids.solve(self.task.model)
+        return loss
 
     def step(self, batch: Batch, rate: float) -> float:
-        """Take a step on a batch and return its loss without the penalty."""
-        task = self.task
-        users, items = task.asked(batch.queries), task.items
-        if batch.items is not None:
-            items = items.take(torch.from_numpy(batch.items).to(items.warm.device))
+        """Take a step on a batch and return its loss without the penalty; see `Descent`."""
+        task, part = self.task, self.part
+        users = task.asked(batch.queries)
         task.model.zero_grad(set_to_none=True)
-        U, V = task.model(users, items)
-        gradients, loss = self._gradients(U, V, batch, items.rows)
-        torch.autograd.backward([U, V], gradients)
+        U = part.user_vectors(task.model, users, users.rows, lambda: task.model.user_vectors(users))
+        items = part.item_vectors(task.model, task.items, batch.items)
+        (dU, dV), loss = self._gradients(U, items.every, batch)
+        part.backward(task.model, (U, dU), (items.every, dV), items)
         if self.config.clip_norm is not None and self.layers:
             torch.nn.utils.clip_grad_norm_(self.layers, self.config.clip_norm)
         for optimiser, times in zip(self.optimisers, self.times, strict=True):
@@ -235,20 +231,20 @@ class Gradients(Trainer):
         return loss
 
     @torch.no_grad()
-    def _gradients(
-        self, U: torch.Tensor, V: torch.Tensor, batch: Batch, item_rows: int
-    ) -> tuple[list[torch.Tensor], float]:
+    def _gradients(self, U: torch.Tensor, V: torch.Tensor, batch: Batch) -> tuple[list[torch.Tensor], float]:
         """Return dU and dV of the members' losses and penalties, and the mean loss."""
         task = self.task
-        n = max(len(batch.pairs), 1)
+        n = batch.n
         user_share = self._share(np.diff(batch.pairs.indptr), self.user_shares, batch.queries, n)
-        counts = np.bincount(batch.pairs.item, minlength=item_rows)
+        counts = np.bincount(batch.pairs.item, minlength=len(V))
         item_share = self._share(counts, self.item_shares, batch.items, n)
         gradients: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
         losses = []
         for u, v in zip(task.model.members(U.detach()), task.model.members(V.detach()), strict=True):
-            result = task.objective.checked(
-                u.contiguous(), v.contiguous(), batch.pairs, workspace=self.workspace, step=batch.step
+            result = self.part.loss(
+                *(task.objective, u.contiguous(), v.contiguous(), batch.pairs),
+                workspace=self.workspace,
+                step=batch.step,
             )
             if task.penalty > 0.0:
                 vector_penalty(u, v, result.dU, result.dV, user_share, item_share, task.penalty)
@@ -275,19 +271,13 @@ class Gradients(Trainer):
         """Reduce the rate at a plateau."""
         self.rates.observe(best=best)
 
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """Return the moments of both optimisers."""
-        return {f"{name}.{key}": t for name, state in self.state.items() for key, t in state.items()}
-
     def values(self) -> dict[str, Any]:
         """Return the state of the learning rate."""
         return self.rates.state()
 
     def restore(self, tensors: dict[str, torch.Tensor], values: dict[str, Any]) -> None:
         """Take over the moments and the learning rate."""
-        for place, tensor in tensors.items():
-            name, _, key = place.rpartition(".")
-            self.state[name][key] = tensor.cpu() if key == "step" else tensor  # as AdamW wants it
+        super().restore(tensors, values)
         self.rates.restore(values)
 
     def advice(self, rate: float) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -13,14 +12,14 @@ import torch.nn.functional as F
 from twotower.config import ModelConfig, ObjectiveConfig, TrainingConfig
 from twotower.config.sections import Count, Positive
 from twotower.core.lists import Lists
-from twotower.errors import TrainingError
 from twotower.objectives import Workspace
 from twotower.towers.registry import TOWERS
 from twotower.towers.sequence import SequenceUsers
-from twotower.training.callback import CallbackList
+from twotower.training.descent import Descent
 from twotower.training.row_adam import RowAdam
 from twotower.training.sequence_start import spectral_vectors
-from twotower.training.trainer import Trainer, TrainingTask
+from twotower.training.step_part import WHOLE, StepPart
+from twotower.training.trainer import TrainingTask
 from twotower.training.user_batches import UserBatch, UserBatches
 
 BETAS = (0.9, 0.98)
@@ -53,7 +52,7 @@ class SequencesConfig(TrainingConfig):
     }
 
 
-class Sequences(Trainer):
+class Sequences(Descent):
     """Trains by gradients, a batch of users at a time; see `Trainer`.
 
     A user's history is read once, and every pair takes the vector of the position before it; pairs of one
@@ -63,17 +62,19 @@ class Sequences(Trainer):
     Config: ClassVar[type[SequencesConfig]] = SequencesConfig
     sampled: ClassVar[int] = 1024
 
-    def __init__(self, task: TrainingTask, config: SequencesConfig) -> None:
-        super().__init__(task, config)
+    def __init__(self, task: TrainingTask, config: SequencesConfig, part: StepPart = WHOLE) -> None:
+        super().__init__(task, config, part)
         model, sampled = task.model, task.settings.sampled_items
+        n_items = part.n_items(task.items.rows)
         self.batches = UserBatches(
             task,
             TARGETS if config.batch_size == "auto" else config.batch_size,
-            task.items.rows if sampled is None else self.sampled if sampled == "auto" else sampled,
+            n_items if sampled is None else self.sampled if sampled == "auto" else sampled,
             model.users.max_history,
+            part,
         )
         self.workspace = Workspace()
-        if isinstance(model.users, SequenceUsers) and not task.started:
+        if part.whole and isinstance(model.users, SequenceUsers) and not task.started:
             self._start(model.users)
         tables = model.row_tables()
         fast = {id(one) for one in (*model.users.fast(), *model.items.fast())}
@@ -135,39 +136,34 @@ class Sequences(Trainer):
                 tower.ids.weight[:, :-1] = torch.from_numpy(start).to(tower.ids.weight)
                 tower.ids.weight[:, -1] = 0.0  # the bias
 
-    def epoch(self, number: int, callbacks: CallbackList) -> float:
-        """Take the steps of an epoch; see `Trainer`."""
-        self.task.model.train()
-        done, total = 0, 0.0
-        for step, batch in enumerate(self.batches.epoch(number)):
-            # a seed per step, so that only the epoch number has to survive a crash
-            torch.manual_seed(hash((self.task.seed, number, step)) & 0x7FFF_FFFF_FFFF_FFFF)
-            rate = self._rate((number - 1) * self.batches.steps + step)
-            loss = self.step(batch, rate)
-            if not math.isfinite(loss):
-                raise TrainingError(
-                    f"the loss must stay finite; got {loss} in epoch {number}{self.advice(rate)}"
-                )
-            total += loss * len(batch.pairs)
-            done += len(batch.pairs)
-            callbacks.on_step_end(epoch=number, pairs_done=done, loss=total / done)
-        return total / done
+    def batches_of(self, epoch: int) -> Iterator[UserBatch]:
+        """Yield the batches of an epoch; see `Descent`."""
+        return self.batches.epoch(epoch)
+
+    def rate_at(self, epoch: int, step: int) -> float:
+        """Return the learning rate of a step; see `Descent`."""
+        return self._rate((epoch - 1) * self.batches.steps + step)
 
     def step(self, batch: UserBatch, rate: float) -> float:
-        """Take a step on a batch and return its loss."""
-        task, model, items = self.task, self.task.model, self.task.items
-        if batch.items is not None:
-            items = items.take(torch.from_numpy(batch.items).to(items.warm.device))
+        """Take a step on a batch and return its loss; see `Descent`."""
+        task, model, part = self.task, self.task.model, self.part
         model.zero_grad(set_to_none=True)
-        asked = model.users.positions(batch.users, batch.row, batch.at)
-        U = model.vectors_of(model.users.in_context(asked, batch.context), "users")
-        V = model.item_vectors(items)
+
+        def encode() -> torch.Tensor:
+            asked = model.users.positions(batch.users, batch.row, batch.at)
+            return model.vectors_of(model.users.in_context(asked, batch.context), "users")
+
+        U = part.user_vectors(model, batch.users, len(batch.row), encode)
+        items = part.item_vectors(model, task.items, batch.items)
+        V = items.every
         if (added := self._of_the_day(batch)) is not None:  # each point in time is one more dimension
             U, V = torch.cat([U, added[0]], dim=1), torch.cat([V, added[1]], dim=1)
-        result = task.objective.checked(
-            U.detach(), V.detach(), batch.pairs, workspace=self.workspace, step=batch.step
+        result = part.loss(
+            *(task.objective, U.detach(), V.detach(), batch.pairs),
+            workspace=self.workspace,
+            step=batch.step,
         )
-        torch.autograd.backward([U, V], [result.dU, result.dV])
+        part.backward(model, (U, result.dU), (V, result.dV), items)
         for optimiser in (self.adam, self.rows):
             for group in optimiser.param_groups:
                 group["lr"] = rate * group["times"]
@@ -179,7 +175,7 @@ class Sequences(Trainer):
         statistics of items there add to their scores, (items, points); None without statistics.
         """
         statistics = self.task.statistics
-        if statistics is None:
+        if statistics is None or not len(batch.time):
             return None
         weights: Any = self.task.model.items.statistics
         points, place = np.unique(statistics.before(batch.time), return_inverse=True)
@@ -200,16 +196,6 @@ class Sequences(Trainer):
     def rate(self, epoch: int) -> float:
         """Return the learning rate at the start of an epoch."""
         return self._rate((epoch - 1) * self.batches.steps)
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """Return the moments of both optimisers."""
-        return {f"{name}.{key}": t for name, state in self.state.items() for key, t in state.items()}
-
-    def restore(self, tensors: dict[str, torch.Tensor], values: dict[str, Any]) -> None:
-        """Take over the moments."""
-        for place, tensor in tensors.items():
-            name, _, key = place.rpartition(".")
-            self.state[name][key] = tensor.cpu() if key == "step" else tensor  # as AdamW wants it
 
     def advice(self, rate: float) -> str:
         """Return what helps if a loss is not finite."""

@@ -13,6 +13,7 @@ from twotower.core.lists import Lists
 from twotower.kernels.pairs import Pairs
 from twotower.objectives import Step
 from twotower.towers import History, SideArrays
+from twotower.training.step_part import WHOLE, StepPart
 from twotower.training.trainer import TrainingTask
 
 Rows = NDArray[np.int64]
@@ -30,6 +31,7 @@ class UserBatch:
         time: float64 (n_queries,) seconds, when each is asked; nan where unknown.
         items: int64 (n_items,), the warm rows of items; None for all in order.
         pairs: grouped by query; items are positions in ``items``.
+        n: number of pairs of the whole step, also where only some are here.
         step: what the objective needs to know of the sampled items.
     """
 
@@ -40,6 +42,7 @@ class UserBatch:
     time: NDArray[np.float64]
     items: Rows | None
     pairs: Pairs
+    n: int
     step: Step
 
 
@@ -55,12 +58,15 @@ class UserBatches:
         sampled: items drawn uniformly for each step, as negatives besides the items of its pairs; at the
             number of items or above, every step has the whole catalogue.
         longest: most events of a user that are read.
+        part: which of the users are here.
     """
 
-    def __init__(self, task: TrainingTask, targets: int, sampled: int, longest: int) -> None:
+    def __init__(
+        self, task: TrainingTask, targets: int, sampled: int, longest: int, part: StepPart = WHOLE
+    ) -> None:
         queries, pairs, seed = task.queries, task.pairs, task.seed
         assert queries is not None
-        self.task, self.seed, self.past = task, seed, queries.past
+        self.task, self.seed, self.past, self.part = task, seed, queries.past, part
         first = queries.past.indptr[queries.user]
         last = first + queries.seen() - 1  # the last event that each query may read
         n_users = task.users.rows
@@ -75,18 +81,18 @@ class UserBatches:
         self.counts = np.diff(pairs.indptr)
         per_user = np.bincount(queries.user[kept], weights=self.counts[kept], minlength=n_users)
         self.users = np.flatnonzero(per_user)
-        self.per_user = per_user[self.users].astype(np.int64)
+        self.per_user, self.first_user = part.joined(per_user[self.users].astype(np.int64))
         self.n = int(self.per_user.sum())
         self.steps = max(1, round(self.n / targets))
         self.targets = self.n / self.steps
-        n_items = task.items.rows
+        self.n_items = n_items = part.n_items(task.items.rows)
         self.share = min(sampled / n_items, 1.0)
         self.log_q = None
         if self.share < 1.0:
             learned = Lists(pairs.indptr, pairs.item).of(self.queries.values)
             user = queries.user[self.queries.values][learned.owners()]
             there = np.unique(user * n_items + learned.values)  # once a user, whose pairs are in one batch
-            counts = np.bincount(there % n_items, minlength=n_items)
+            counts = part.sum(np.bincount(there % n_items, minlength=n_items))
             absent = (1.0 - 1.0 / self.steps) ** counts * (1.0 - self.share)
             self.log_q = np.log1p(-absent).astype(np.float32)
 
@@ -94,14 +100,17 @@ class UserBatches:
         """Yield the batches of an epoch; the same epoch number gives the same batches."""
         seed = hash((self.seed, number)) & 0x7FFF_FFFF_FFFF_FFFF
         rng = np.random.Generator(np.random.SFC64(seed))
-        order = rng.permutation(len(self.users))
+        order = rng.permutation(len(self.per_user))  # of all users that have targets
         ends = np.cumsum(self.per_user[order])
         cuts = np.searchsorted(ends, self.targets * np.arange(1, self.steps))
         for place, part in enumerate(np.split(order, cuts)):
             if len(part):
-                yield self._batch(np.sort(self.users[part]), rng, seed + place)
+                own = part - self.first_user
+                own = own[(own >= 0) & (own < len(self.users))]
+                users = np.sort(self.users[own])
+                yield self._batch(users, int(self.per_user[part].sum()), rng, seed + place)
 
-    def _batch(self, users: Rows, rng: np.random.Generator, seed: int) -> UserBatch:
+    def _batch(self, users: Rows, n: int, rng: np.random.Generator, seed: int) -> UserBatch:
         task, queries = self.task, self.task.queries
         assert queries is not None
         device = task.users.warm.device
@@ -119,14 +128,14 @@ class UserBatches:
         side = replace(
             task.users.take(torch.from_numpy(users).to(device)), history=History.of(own, queries.catalogue)
         )
-        pairs, seed = self._pairs(asking.values), seed & 0x7FFF_FFFF_FFFF_FFFF
+        pairs, seed = self._pairs(asking.values), (seed + self.part.number) & 0x7FFF_FFFF_FFFF_FFFF
         items, step = None, Step(seed=seed)
         if self.log_q is not None:
             items, pairs = self._items(pairs, rng)
             step = Step(log_q=self.log_q[items], seed=seed)
         there = [torch.from_numpy(one).to(device) for one in (row, at)]
         context, time = queries.context_of(asking.values), queries.time[asking.values]
-        return UserBatch(side, there[0], there[1], context, time, items, pairs, step)
+        return UserBatch(side, there[0], there[1], context, time, items, pairs, n, step)
 
     def _pairs(self, rows: Rows) -> Pairs:
         """Return the training pairs of some queries, as rows of their own."""
@@ -137,7 +146,9 @@ class UserBatches:
 
     def _items(self, pairs: Pairs, rng: np.random.Generator) -> tuple[Rows, Pairs]:
         """Return the items of a step and the pairs with positions among them."""
-        there = rng.random(self.task.items.rows) < self.share
+        there = rng.random(self.n_items) < self.share
         there[pairs.item] = True
+        if not self.part.whole:
+            there = self.part.sum(there.astype(np.int32)) > 0
         place = np.cumsum(there, dtype=np.int32) - np.int32(1)
         return np.flatnonzero(there), replace(pairs, item=place[pairs.item])

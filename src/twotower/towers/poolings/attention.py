@@ -81,7 +81,7 @@ class _Block(nn.Module):
         self.out = scaled_linear(heads * self.size, width, scale, generator)
         self.wide = scaled_linear(width, 2 * width, scale, generator)
         self.narrow = scaled_linear(2 * width, width, (6.0 * width) ** -0.5, generator)
-        self.dropout = ByteDropout(dropout)
+        self.dropout = ByteDropout(dropout, "padded entries")
         self.slope = nn.Parameter(torch.linspace(-2.0, -5.0, heads))  # as a logarithm
 
     def forward(self, x: torch.Tensor, there: torch.Tensor | None = None) -> torch.Tensor:

@@ -28,7 +28,7 @@ class Decay(Pooling):
         super().__init__(width, config, generator, first=first)
         rates = torch.tensor(logit(np.float32(config.rates)).tolist())
         self.rates = nn.Parameter(rates[:, None].repeat(1, width))
-        self.dropout = ByteDropout(config.dropout_rate)
+        self.dropout = ByteDropout(config.dropout_rate, "entries")
         self.out = identity_linear(width, len(rates), OTHERS)
 
     def forward(self, rows: torch.Tensor, indptr: torch.Tensor) -> torch.Tensor:

@@ -16,7 +16,7 @@ class Mean(Pooling):
 
     def __init__(self, width: int, config: Any, generator: torch.Generator, *, first: bool) -> None:
         super().__init__(width, config, generator, first=first)
-        self.dropout = ByteDropout(config.dropout_rate)
+        self.dropout = ByteDropout(config.dropout_rate, "entries")
         self.out = identity_linear(width, 1, 0.0)
 
     def forward(self, rows: torch.Tensor, indptr: torch.Tensor) -> torch.Tensor:

@@ -33,7 +33,7 @@ class Recurrent(Pooling):
             self.gates.bias[:width] = torch.linspace(*FORGETS, width)
         self.norm = nn.LayerNorm(width)
         self.out = scaled_linear(width, width, scale, generator)
-        self.dropout = ByteDropout(config.dropout_rate)
+        self.dropout = ByteDropout(config.dropout_rate, "entries")
         self.weight = nn.Parameter(torch.full((width,), 1.0 if first else ADDED))
 
     def forward(self, rows: torch.Tensor, indptr: torch.Tensor) -> torch.Tensor:

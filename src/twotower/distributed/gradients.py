@@ -1,0 +1,214 @@
+"""`TeamGradients` and `TeamSequences`: steps of gradients that the workers of a team take together."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from twotower.distributed.blocks import Held, even
+from twotower.distributed.gradient_block import Arrays, GradientBlock, GradientShare, ModelShape, side_of
+from twotower.distributed.team import Team
+from twotower.kernels.pairs import Pairs
+from twotower.towers import SideArrays
+from twotower.training.callback import CallbackList
+from twotower.training.descent import Descent
+from twotower.training.gradients import Gradients
+from twotower.training.queries import TrainQueries
+from twotower.training.sequences import Sequences
+from twotower.training.trainer import TrainingTask
+
+AHEAD = 4
+"""Steps that workers are asked for before the result of the first of them is waited for."""
+
+
+class Shares(Held):
+    """Users with their pairs, and items, on the workers of a team: each has some that follow one another.
+
+    Args:
+        team: the workers.
+        kind: the trainer whose steps they take.
+        task, config: see `Trainer`.
+
+    Attributes:
+        bounds: "users" and "items" -> (workers + 1,) first row of each worker, and the number of all.
+    """
+
+    def __init__(self, team: Team, kind: type[Descent], task: TrainingTask, config: Any) -> None:
+        super().__init__(team)
+        self.kind, self.task, self.config = kind, task, config
+        self.bounds: dict[str, NDArray[np.int64]] = {}
+
+    def _load(self) -> None:
+        team, task = self.team, self.task
+        team.start(GradientBlock)
+        items = task.items.rows * np.arange(team.size + 1) // team.size
+        self.bounds = {"users": even(task.by_user.indptr, team.size), "items": items}
+        hosts = [team.host(worker) for worker in range(team.size)]
+        (place,) = team.get([team.call(0, "meet", hosts[0])])
+        model = ModelShape.of(task.model)
+        joining = [
+            team.call(
+                worker,
+                "join_group",
+                *(worker, team.size, hosts[worker], place),
+                GradientShare(self.kind, self.config, self._part(worker), model, items),
+            )
+            for worker in range(team.size)
+        ]
+        team.get(joining)
+
+    def _part(self, worker: int) -> TrainingTask:
+        """Return the users, items and pairs of a worker, on the CPU and without a model."""
+        task = self.task
+        first, last = self.bounds["users"][worker : worker + 2].tolist()
+        queries, rows = None, (first, last)
+        if task.queries is not None:
+            queries = _queries_of(task.queries, first, last)
+            start, end = np.searchsorted(task.queries.user, [first, last]).tolist()
+            rows = start, end
+        model: Any = None
+        return replace(
+            task,
+            model=model,
+            users=_rows_of(task.users, first, last),
+            items=_rows_of(task.items, *self.bounds["items"][worker : worker + 2].tolist()),
+            pairs=_pairs_of(task.pairs, *rows),
+            objective=task.objective.of_users(slice(*rows)),
+            queries=queries,
+        )
+
+    def rows_of(self, name: str, worker: int, values: NDArray[Any]) -> NDArray[Any]:
+        """Return what a worker has of a weight, or of its moments."""
+        side = side_of(name)
+        return values if side is None else values[slice(*self.bounds[side][worker : worker + 2].tolist())]
+
+
+class Together(Descent):
+    """Takes its steps on the workers of a team. What else an epoch consists of is done here.
+
+    Workers get weights and moments when an epoch begins, and give them back when it ends. So an epoch in
+    which one is lost is done again.
+    """
+
+    alone: type[Descent]
+    """The trainer whose steps they take."""
+    shares: Shares
+
+    @classmethod
+    def on(cls, team: Team, task: TrainingTask, config: Any) -> Self:
+        """Return the trainer, with the pairs of the task brought to a team of workers."""
+        made = cls(task, config)
+        made.shares = Shares(team, cls.alone, task, config)
+        return made
+
+    def remade(self, task: TrainingTask, config: Any) -> Self:
+        """Return a trainer of other towers on the same workers; see `Trainer`."""
+        return self.on(self.shares.team, task, config)
+
+    def epoch(self, number: int, callbacks: CallbackList) -> float:
+        """Run an epoch on the workers, again if one is lost; see `Trainer`."""
+        return self.shares.surviving(lambda: super(Together, self).epoch(number, callbacks))
+
+    def losses(self, epoch: int) -> Iterator[tuple[int, float]]:
+        """Let the workers take the steps of an epoch; see `Descent`."""
+        shares, team = self.shares, self.shares.team
+        every = range(team.size)
+        weights, moments = self.task.model.state_dict(), self.tensors()
+        sent = (
+            {name: shares.rows_of(name, worker, of.detach().cpu().numpy()) for name, of in tensors.items()}
+            for worker in every
+            for tensors in (weights, moments)
+        )
+        team.get([team.call(worker, "begin", epoch, next(sent), next(sent)) for worker in every])
+        waiting: deque[list[Any]] = deque()
+        step = 0
+        while True:
+            while len(waiting) < AHEAD:
+                rate = self.rate_at(epoch, step)
+                waiting.append([team.call(worker, "step", rate) for worker in every])
+                step += 1
+            found = team.get(waiting.popleft())
+            if found[0] is None:
+                break
+            yield found[0][0], float(sum(loss for _, loss in found))
+        self._take(team.get([team.call(worker, "end") for worker in every]))
+
+    @torch.no_grad()
+    def _take(self, ended: list[tuple[Arrays, Arrays]]) -> None:
+        """Take over the weights and moments of all workers."""
+        weights, moments = (self._joined(parts) for parts in zip(*ended, strict=True))
+        for name, weight in self.task.model.state_dict().items():
+            weight.copy_(torch.from_numpy(weights[name]))
+        device = self.task.users.warm.device
+        Descent.restore(self, {name: torch.from_numpy(of).to(device) for name, of in moments.items()}, {})
+
+    def _joined(self, parts: Sequence[Arrays]) -> dict[str, NDArray[Any]]:
+        """Return arrays with the rows of all workers; one that has not needed its rows has zeros."""
+        whole = {}
+        for name in {name: None for part in parts for name in part}:
+            found = [part[name] for part in parts if name in part]
+            whole[name] = found[0].copy()
+            side = side_of(name)
+            if side is not None:
+                rows = self.shares.bounds[side]
+                whole[name] = np.zeros((int(rows[-1]), *found[0].shape[1:]), found[0].dtype)
+                for worker, part in enumerate(parts):
+                    whole[name][rows[worker] : rows[worker + 1]] = part.get(name, 0.0)
+        return whole
+
+
+class TeamGradients(Together, Gradients):
+    """`Gradients` on the workers of a team."""
+
+    alone = Gradients
+
+
+class TeamSequences(Together, Sequences):
+    """`Sequences` on the workers of a team."""
+
+    alone = Sequences
+
+
+def _rows_of(side: SideArrays, first: int, last: int) -> SideArrays:
+    """Return consecutive rows, numbered anew, on the CPU."""
+    rows = _on_cpu(side.take(torch.arange(first, last, device=side.warm.device)))
+    return replace(rows, warm=torch.arange(1, last - first + 1))
+
+
+def _on_cpu(side: SideArrays) -> SideArrays:
+    """Return encoded rows, without what they did before."""
+    return SideArrays(
+        *(side.warm.cpu(), side.dense.cpu(), side.codes.cpu()),
+        tuple((indptr.cpu(), codes.cpu()) for indptr, codes in side.bags),
+        side.shape,
+    )
+
+
+def _pairs_of(pairs: Pairs, first: int, last: int) -> Pairs:
+    indptr = pairs.indptr[first : last + 1]
+    at = slice(int(indptr[0]), int(indptr[-1]))
+    weight = None if pairs.weight is None else pairs.weight[at]
+    time = None if pairs.time is None else pairs.time[at]
+    return Pairs(indptr - indptr[0], pairs.item[at], pairs.label[at], weight, time)
+
+
+def _queries_of(queries: TrainQueries, first: int, last: int) -> TrainQueries:
+    """Return the queries of some users, numbered anew."""
+    start, end = np.searchsorted(queries.user, [first, last]).tolist()
+    context = None
+    if queries.context is not None:
+        context = _on_cpu(queries.context.take(torch.arange(start, end, device=queries.context.warm.device)))
+    return replace(
+        queries,
+        user=queries.user[start:end] - first,
+        time=queries.time[start:end],
+        past=_pairs_of(queries.past, first, last),
+        catalogue=_on_cpu(queries.catalogue),
+        context=context,
+    )
