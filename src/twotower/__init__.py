@@ -84,11 +84,12 @@ _HOME = {
 """The module of each public class and function that is not defined here."""
 
 
-def load(directory: str | Path, *, index: bool = True) -> Recommender:
+def load(directory: str | Path, *, index: bool | str = True) -> Recommender:
     """Load what `Recommender.save` wrote: a bundle, or a run, which has one in it.
 
     Every part is checked against its hash, and nothing in it is executed. An index that is in it is searched
-    unless ``index`` is false; then every item is.
+    unless ``index`` is false; then every item is. With an address, such as ``milvus://HOST/COLLECTION``, the
+    vector database that the run was published to is asked.
 
     Raises:
         BundleError: there is none, or its parts are damaged, of different bundles, or too new.

@@ -36,6 +36,10 @@ class BundleError(TwoTowerError):
     version."""
 
 
+class IndexUnavailable(TwoTowerError):
+    """The vector database that has the index does not answer, or no longer has it."""
+
+
 class TrainingError(TwoTowerError):
     """Training can't continue: the loss is not finite, or the checkpoint belongs to another run."""
 

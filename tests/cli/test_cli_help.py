@@ -21,8 +21,8 @@ from twotower.server.store import SqliteStore
 GROUP: Any = get_command(app)
 COMMANDS: list[str] = list(GROUP.commands)
 
-NOT_RUN = {"demo", "fetch", "train", "compare", "tune", "serve"}
-"""Commands whose example takes long, needs a network, or does not end; it is only parsed."""
+NOT_RUN = {"demo", "fetch", "train", "compare", "tune", "serve", "publish"}
+"""Commands whose example takes long, needs a network or a database, or does not end; it is only parsed."""
 
 
 def examples(command: str) -> list[list[str]]:

@@ -8,6 +8,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from twotower.retrieval import (
     recall,
 )
 from twotower.retrieval.approximate import ApproximateIndex
+from twotower.retrieval.databases.milvus import MilvusIndex
 from twotower.retrieval.index import Parameters
 
 N_ITEMS, DIM = 3000, 10
@@ -430,6 +432,13 @@ class TestIvf(IndexContract):
             self.kind.build(data[0][:20], nlist=21)
 
 
+@pytest.mark.skipif(not find_spec("milvus_lite"), reason="needs the extra milvus")
+class TestMilvus(IndexContract):
+    kind = MilvusIndex
+    parameters = {"nlist": 60, "nprobe": 30}  # noqa: RUF012
+    thorough = {"nprobe": 60}  # noqa: RUF012
+
+
 class TestIvfPq(IndexContract):
     kind = IvfPqIndex
     parameters = {"nlist": 60, "nprobe": 12, "m": 5, "refine": 8}  # noqa: RUF012
@@ -448,7 +457,9 @@ class TestIvfPq(IndexContract):
             IvfPqIndex.build(data[0], m=11)
 
 
-@pytest.mark.parametrize("kind", [*INDEXES.classes(), Prefix], ids=lambda kind: kind.name)
+@pytest.mark.parametrize(
+    "kind", [*(kind for kind in INDEXES.classes() if kind.tried), Prefix], ids=lambda kind: kind.name
+)
 @settings(max_examples=15)
 @given(seed=st.integers(0, 10**6), k=st.integers(1, 60), count=st.integers(0, 80))
 def test_alone_as_in_a_batch(kind, seed, k, count):
@@ -470,7 +481,9 @@ def _built_small(kind):
     return kind.build(clustered(1000, 9, 40, 1)[0])
 
 
-@pytest.mark.parametrize("kind", [*INDEXES.classes(), Prefix], ids=lambda kind: kind.name)
+@pytest.mark.parametrize(
+    "kind", [*(kind for kind in INDEXES.classes() if kind.tried), Prefix], ids=lambda kind: kind.name
+)
 @settings(max_examples=15)
 @given(seed=st.integers(0, 10**6), n_items=st.integers(1, 60), dim=st.integers(1, 5), k=st.integers(1, 70))
 def test_small_catalogues_full_of_ties(kind, seed, n_items, dim, k):

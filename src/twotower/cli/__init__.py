@@ -17,6 +17,7 @@ from twotower.cli.export import export
 from twotower.cli.fetch import fetch
 from twotower.cli.index import index
 from twotower.cli.init import init
+from twotower.cli.publish import publish
 from twotower.cli.recommend import recommend
 from twotower.cli.report import report
 from twotower.cli.score import score
@@ -52,6 +53,7 @@ for _command, _example in (
     (index, "twotower index runs/first --recall 0.98"),
     (recommend, "twotower recommend runs/first --user 14 -k 10"),
     (similar, "twotower similar runs/first --item 3649 -k 10"),
+    (publish, "twotower publish runs/first milvus://localhost:19530/films --keep 2"),
     (export, "twotower export runs/first --onnx towers"),
     (serve, "twotower serve runs/first --port 8000"),
     (events, "twotower events export runs/first.events.db --out events.parquet"),

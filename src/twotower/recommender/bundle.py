@@ -47,6 +47,7 @@ from twotower.recommender.unpacking import (
     unpacked,
 )
 from twotower.retrieval import index_from_bytes
+from twotower.retrieval.databases import open_index
 
 FORMAT = 6
 """Version of the saved form that is written."""
@@ -161,16 +162,21 @@ def bundle_in(directory: Path) -> Path:
     return directory
 
 
-def read_bundle(directory: Path, kind: type[State], *, index: bool = True) -> tuple[State, dict[str, Any]]:
+def read_bundle(
+    directory: Path, kind: type[State], *, index: bool | str = True
+) -> tuple[State, dict[str, Any]]:
     """Read a bundle as a ``kind``, and its manifest; check all hashes, and that the parts fit one another.
 
-    Without ``index``, an index in the bundle is checked but not used, and every search is exact. If a save
-    was killed between its two renames, the previous bundle is read from where it was moved to.
+    Without ``index``, an index in the bundle is checked but not used, and every search is exact; an address
+    of a vector database is used in its place. If a save was killed between its two renames, the previous
+    bundle is read from where it was moved to.
 
     Raises:
         BundleError: a part is missing, truncated, from another bundle, not a regular file or invalid; or the
             bundle has another format.
-        MissingExtraError: the index in it needs a library that is not installed.
+        ConfigError: ``index`` is not an address.
+        IndexUnavailable: the vector database does not answer.
+        MissingExtraError: the index needs a library that is not installed.
     """
     check_process()
     with _opened(directory, (MANIFEST, *PARTS, INDEX)) as files:
@@ -187,12 +193,16 @@ def read_bundle(directory: Path, kind: type[State], *, index: bool = True) -> tu
                 )
     with _refusing(directory):
         recommender = kind(*unpacked(manifest, contents))
-        if index and INDEX in contents:
+        if index is True and INDEX in contents:
             content = contents[INDEX].tobytes()
             recommender = replace(
                 recommender, index=index_from_bytes(content, directory / INDEX, recommender.items.vectors)
             )
-        return recommender, manifest
+    if isinstance(index, str):
+        display = recommender.display.drop(recommender.encoder.schema.item)
+        published = open_index(index, recommender.items.vectors, display, manifest["hash"][:12])
+        recommender = replace(recommender, index=published)
+    return recommender, manifest
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:

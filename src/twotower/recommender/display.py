@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from twotower.core.reprs import named, shortened
 from twotower.errors import DataError, nearest
+from twotower.retrieval.filters import Where
 
 _INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64)
 PLAIN = (*_INTEGERS, pl.Float32, pl.Float64, pl.Boolean, pl.String)
@@ -106,6 +107,16 @@ class ColumnFilters:
                 rows = np.unique(np.concatenate([np.empty(0, np.int32), *parts]))
             found = np.intersect1d(found, rows, assume_unique=True)
         return found
+
+    def where(self, filters: Filters) -> Where:
+        """Return filters, checked, for a search, which looks up their rows only if it needs them.
+
+        Raises:
+            FilterError: as `rows`.
+        """
+        for name, choice in filters.items():
+            check(self._display.schema, name, choice)
+        return Where(filters, lambda: self.rows(filters))
 
     def _of_values(self, name: str) -> dict[Any, Rows]:
         with self._lock:

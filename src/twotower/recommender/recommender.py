@@ -32,6 +32,7 @@ from twotower.recommender.query_encoder import EncodedQueries
 from twotower.recommender.scoring import score_table
 from twotower.recommender.similarity import VectorAnswers
 from twotower.retrieval import Candidates, exact_top_k
+from twotower.retrieval.filters import Where
 from twotower.training import history_chart, history_frame
 from twotower.training.engine import Engine
 
@@ -127,16 +128,24 @@ class Recommender(VectorAnswers, Predictor, Ranker):
             DataError: a user or an item of a history is not known; no allowed item is.
         """
         k = self._items_view.length(k)
-        asked = self._encoded(users)
-        return self._recommended(asked, k, exclude_seen, self._allowed(allow, deny, filters, strict))
+        asked, where = self._encoded(users), None
+        if filters is not None and self.index is not None and self.index.waits:
+            where, filters = self.column_filters.where(filters), None
+        return self._recommended(asked, k, exclude_seen, self._allowed(allow, deny, filters, strict), where)
 
     def _recommended(
-        self, asked: EncodedQueries, k: int, exclude_seen: bool | None, allowed: Allowed | None
+        self,
+        asked: EncodedQueries,
+        k: int,
+        exclude_seen: bool | None,
+        allowed: Allowed | None,
+        where: Where | None = None,
     ) -> pl.DataFrame:
         """Return the lists of encoded users; see `recommend`."""
         self._tell_purpose()
         seen = asked.seen if self._excludes_seen(exclude_seen) else None
-        return self._items_view.table(self.search(asked.vectors, k, seen=seen, allow=allowed), asked.names)
+        top = self.search(asked.vectors, k, seen=seen, allow=allowed, where=where)
+        return self._items_view.table(top, asked.names)
 
     def recommend_all(
         self,
@@ -333,10 +342,11 @@ class Recommender(VectorAnswers, Predictor, Ranker):
         return replace(self, training=replace(self.training, user_vectors=kept))
 
     @classmethod
-    def load(cls, directory: str | Path, *, index: bool = True) -> Recommender:
+    def load(cls, directory: str | Path, *, index: bool | str = True) -> Recommender:
         """Read a bundle, or that of a run, checking every hash; nothing in it is executed.
 
-        Without ``index`` an index in the bundle is not used, and every search is exact.
+        Without ``index`` an index in the bundle is not used, and every search is exact. With an address, such
+        as ``milvus://HOST/COLLECTION``, the vector database that the run was published to is asked.
         """
         return read_bundle(bundle_in(Path(directory).expanduser()), cls, index=index)[0]
 

@@ -32,6 +32,7 @@ from twotower.recommender.query_encoder import QueryEncoder
 from twotower.recommender.read_histories import ReadHistories
 from twotower.retrieval import Candidates, Index, exact_top_k
 from twotower.retrieval.exact import turned
+from twotower.retrieval.filters import Where, candidate_rows
 from twotower.targets.positive import PositiveRule
 from twotower.targets.target import Target
 from twotower.towers import TwoTowerModel
@@ -156,6 +157,7 @@ class RecommenderState:
         seen: Lists | None = None,
         allow: ArrayLike | None = None,
         deny: ArrayLike | None = None,
+        where: Where | None = None,
     ) -> Candidates:
         """Return the ``k`` items of highest score for user vectors float32 (n, dim), as item rows.
 
@@ -167,10 +169,13 @@ class RecommenderState:
             seen: item rows that each user is not given.
             allow: item rows, or a mask, of all that may be given.
             deny: item rows, or a mask, of what may not.
+            where: conditions on display columns, from ``column_filters.where``.
         """
         check_process()
         if self.index is not None:
-            return self.index.search(vectors, k, seen=seen, allow=allow, deny=deny)
+            return self.index.search(vectors, k, seen=seen, allow=allow, deny=deny, where=where)
+        if where is not None:
+            allow, deny = where.among(candidate_rows(allow, deny, len(self.items))), None
         tiles = self._tiles if len(vectors) <= _FEW else None
         return exact_top_k(vectors, self.items.vectors, k, seen=seen, allow=allow, deny=deny, tiles=tiles)
 

@@ -1,11 +1,34 @@
-"""Filters of a search: the items allowed or denied for everyone."""
+"""Filters of a search: the items allowed or denied for everyone, by row or by columns."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from twotower.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Where:
+    """Conditions on columns of the items. An index of a vector database passes them on.
+
+    Attributes:
+        conditions: what each column must have, all of them checked; see
+            `twotower.recommender.display.Filters`.
+        rows: returns the item rows that meet all conditions, ascending.
+    """
+
+    conditions: Mapping[str, Any]
+    rows: Callable[[], NDArray[np.int32]]
+
+    def among(self, rows: NDArray[np.int32] | None) -> NDArray[np.int32]:
+        """Return which of some rows, ascending, meet the conditions; None is all."""
+        met = self.rows()
+        return met if rows is None else np.intersect1d(rows, met, assume_unique=True)
 
 
 def candidate_rows(allow: ArrayLike | None, deny: ArrayLike | None, n_items: int) -> NDArray[np.int32] | None:

@@ -17,7 +17,7 @@ from twotower.core.lists import AnyLists, Lists
 from twotower.errors import BundleError, ConfigError, DataError, nearest
 from twotower.retrieval.candidates import Candidates
 from twotower.retrieval.exact import check_k
-from twotower.retrieval.filters import candidate_rows
+from twotower.retrieval.filters import Where, candidate_rows
 from twotower.retrieval.registry import INDEXES
 from twotower.retrieval.storage import Header, check_vectors, read_index, write_index
 
@@ -62,10 +62,14 @@ class Index(ABC):
 
     Attributes:
         name: name of the kind, in tables and in the saved form.
+        tried: whether `tune_index` tries the kind where none is named.
+        waits: whether a search waits for another program.
         items: (n_items, dim) float32.
     """
 
     name: ClassVar[str]
+    tried: ClassVar[bool] = True
+    waits: ClassVar[bool] = False
     _kind: ClassVar[type[Parameters]] = Parameters
 
     def __init__(self, items: NDArray[np.float32], parameters: Parameters) -> None:
@@ -100,6 +104,7 @@ class Index(ABC):
         seen: AnyLists | None = None,
         allow: ArrayLike | None = None,
         deny: ArrayLike | None = None,
+        where: Where | None = None,
     ) -> Candidates:
         """Find each user's k items of highest score; lists are full wherever k candidates exist.
 
@@ -112,6 +117,7 @@ class Index(ABC):
             allow, deny: the items that may be given to anyone, and those that may not: a mask (n_items,)
                 bool, or item rows, in any order. None allows all and denies none; an empty ``allow`` gives
                 empty lists.
+            where: conditions on columns that the items must meet too; None for none.
 
         Returns:
             Best first, equal scores by lower item row.
@@ -120,6 +126,7 @@ class Index(ABC):
             ConfigError: ``k`` below 1.
             DataError: ``users`` of another width; ``seen``, ``allow`` or ``deny`` of the wrong shape or kind,
                 or naming an item that does not exist.
+            IndexUnavailable: the index is in a vector database that does not answer.
         """
         check_k(k)
         users = np.ascontiguousarray(users, dtype=np.float32)
@@ -129,7 +136,14 @@ class Index(ABC):
                 "Encode them with the model that the items come from."
             )
         lists = Lists.check("`seen`", seen, users.shape[0], self.n_items)
-        return self._search(users, int(k), lists, candidate_rows(allow, deny, self.n_items))
+        return self._found(users, int(k), lists, candidate_rows(allow, deny, self.n_items), where)
+
+    def check(self) -> None:  # noqa: B027  (nothing to do for most kinds)
+        """Check that the index can be searched now; one that is in this process always can.
+
+        Raises:
+            IndexUnavailable: the vector database that has it does not answer.
+        """
 
     def parameters(self) -> dict[str, int]:
         """Return the parameters of building and of searching, with chosen values filled in."""
@@ -224,6 +238,17 @@ class Index(ABC):
             raise BundleError(
                 f"the index {path} can't be read: {type(error).__name__}: {error}; build the index again"
             ) from None
+
+    def _found(
+        self,
+        users: NDArray[np.float32],
+        k: int,
+        seen: Lists,
+        rows: NDArray[np.int32] | None,
+        where: Where | None,
+    ) -> Candidates:
+        """Search with checked arguments and conditions on columns."""
+        return self._search(users, k, seen, rows if where is None else where.among(rows))
 
     @classmethod
     @abstractmethod

@@ -17,6 +17,7 @@ INDEXES: Registry[Index] = Registry(
         "hnsw": "hnsw:HnswIndex",
         "ivf": "ivf:IvfIndex",
         "ivfpq": "ivfpq:IvfPqIndex",
+        "milvus": "databases.milvus:MilvusIndex",
     },
 )
 """The kinds of index by name."""

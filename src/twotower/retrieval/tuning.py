@@ -113,7 +113,8 @@ def tune_index(
         users: (n_users, dim) float32: a sample of typical users; a hundred or more give stable results.
         k: number of items per query.
         target_recall: above 0, at most 1.
-        kinds: names in `INDEXES`; all by default. The exact scan is always measured.
+        kinds: names in `INDEXES`; by default all but those of vector databases. The exact scan is
+            always measured.
         exact: whether the exact scan may be chosen if it is not among ``kinds``.
         threads: number of threads to build with.
         told: called with each measurement as soon as it is made.
@@ -125,7 +126,7 @@ def tune_index(
         MissingExtraError: a kind needs a library that is not installed.
     """
     check_k(k)
-    kinds = [kind for kind in INDEXES if kind != _EXACT] if kinds is None else kinds
+    kinds = [kind for kind in INDEXES if kind != _EXACT and INDEXES[kind].tried] if kinds is None else kinds
     if not 0 < target_recall <= 1:
         raise ConfigError(f"`target_recall` must lie in (0, 1]; got {target_recall}.")
     for kind in kinds:

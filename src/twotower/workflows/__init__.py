@@ -13,6 +13,7 @@ from twotower.workflows.comparing import (
 from twotower.workflows.demonstration import DemoResult, demo
 from twotower.workflows.indexing import Indexed, build_index
 from twotower.workflows.logged import LoggedEvaluation, evaluate_logged
+from twotower.workflows.publishing import publish
 from twotower.workflows.reading import check_positives, load_parts
 from twotower.workflows.run import Run
 from twotower.workflows.seeds import seed_configs, spread, train_seeds
@@ -37,6 +38,7 @@ __all__ = [
     "evaluate",
     "evaluate_logged",
     "load_parts",
+    "publish",
     "read_items",
     "recommend_all",
     "score_file",

@@ -186,7 +186,7 @@ class Run:
         events = str((self.path / Path(name).name).absolute())
         return found.model_copy(update={"data": found.data.model_copy(update={"events": events})})
 
-    def recommender(self, *, index: bool = True) -> Recommender:
+    def recommender(self, *, index: bool | str = True) -> Recommender:
         """Load the run's recommender, with or without the index of `build_index`."""
         return Recommender.load(self.bundle, index=index)
 
