@@ -43,6 +43,17 @@ def serve(
             "Default: RUN.events.db beside the run.",
         ),
     ] = None,
+    index: Annotated[
+        str | None,
+        typer.Option(
+            "--index",
+            metavar="ADDRESS",
+            envvar="TWOTOWER_INDEX",
+            help="Search in the vector database that the run was published to, such as "
+            "milvus://HOST:PORT/COLLECTION, not with the run's own index.",
+            show_default=False,
+        ),
+    ] = None,
     token: Annotated[
         str | None,
         typer.Option(
@@ -179,6 +190,7 @@ def serve(
         token_file=token_file,
         hosts=server.names_of(host, allow_host or ()),
         open=open_,
+        index=index,
     )
     if server.exposed(host) and server.Access(settings).tokenless:
         if not open_:

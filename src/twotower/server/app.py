@@ -16,7 +16,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from twotower.core.colours import css
-from twotower.errors import ConfigError, TwoTowerError
+from twotower.errors import ConfigError, IndexUnavailable, TwoTowerError
+from twotower.retrieval.databases import database_at
 from twotower.server import routes_change, routes_look, routes_recommend, routes_traffic
 from twotower.server.access import OPEN, Access
 from twotower.server.errors import ApiError, error_response, from_faults
@@ -59,12 +60,14 @@ def create_app(settings: Settings) -> FastAPI:
     """Return the application; it loads the bundle when it is started.
 
     Raises:
-        ConfigError: the store's address or a token can't be one.
+        ConfigError: an address or a token can't be one.
         MissingExtraError: the store needs a library that is not installed.
     """
     access = Access(settings)
     metrics = Metrics()
     store = metrics.watch(make_store(settings.store))
+    if settings.index is not None:
+        database_at(settings.index)
     models = Models(settings, store)
     serve_without = settings.without_store == "serve"
     events = UserEvents(store, settings.limits.user_events, serve_without=serve_without)
@@ -89,6 +92,7 @@ def create_app(settings: Settings) -> FastAPI:
     check_declared(app.routes)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(StoreUnavailable, _passed_on)
+    app.add_exception_handler(IndexUnavailable, _passed_on)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _wrong_request)
     bodies = (RecommendBody, SimilarBody, ScoreBody, EventsBody, ItemBody, PlacesBody, TrafficBody)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from twotower.recommender import Recommender
 from twotower.recommender.display import FilterError, meets
 from twotower.recommender.plane import Plane, plane
 from twotower.retrieval import Candidates, exact_top_k
+from twotower.retrieval.filters import Where
 from twotower.server.errors import ApiError
 from twotower.server.inputs import Id, plain_filters
 from twotower.server.request_models import Choice
@@ -209,19 +210,25 @@ class Catalogue:
         Raises:
             ApiError: a column that there is not, or that can't be asked this.
         """
+        where = self.where(filters, most)
+        return np.concatenate([where.rows(), self.n_trained + self._late(where)])
+
+    def where(self, filters: Mapping[str, Choice], most: int) -> Where:
+        """Return filters, checked, for a search; raises as `filtered`."""
         asked = plain_filters(filters, self.trained.types, most)
         try:
-            rows = self.trained.recommender.column_filters.rows(asked)
+            return self.trained.recommender.column_filters.where(asked)
         except FilterError as error:
             raise ApiError(422, str(error), f"filters.{error.column}") from None
-        late = [
-            self.n_trained + place
-            for place, item in enumerate(self.live)
-            if meets(item.display, asked, self.trained.types)
-        ]
-        return np.concatenate([rows, np.array(late, dtype=np.int32)])
 
-    def search(self, users: F32, k: int, barred: Lists, allow: Rows | None) -> Candidates:
+    def _late(self, where: Where) -> Rows:
+        """Return the places of the live items that meet filters."""
+        met = [meets(item.display, where.conditions, self.trained.types) for item in self.live]
+        return np.flatnonzero(met).astype(np.int32)
+
+    def search(
+        self, users: F32, k: int, barred: Lists, allow: Rows | None, where: Where | None = None
+    ) -> Candidates:
         """Return each user's best k.
 
         Args:
@@ -229,11 +236,13 @@ class Catalogue:
             k: at least 1.
             barred: rows that each user is never given.
             allow: the candidates; None for all.
+            where: filters that they must meet; None for none.
         """
-        search = self.trained.recommender.search
+        search = partial(self.trained.recommender.search, where=where)
         if not self.live and not len(self.hidden):
             return search(users, k, seen=barred, allow=allow)
-        return self._found(search, users, self.vectors, k, with_each(barred, self.hidden), allow)
+        late = None if where is None else self._late(where)
+        return self._found(search, users, self.vectors, k, with_each(barred, self.hidden), allow, late)
 
     def similar(self, row: int, k: int, allow: Rows | None = None, deny: Rows = NO_ROWS) -> Candidates:
         """Return the k items most like one, itself not among them; scores are cosines.
@@ -261,14 +270,19 @@ class Catalogue:
         k: int,
         barred: Lists,
         allow: Rows | None,
+        met: Rows | None = None,
     ) -> Candidates:
-        """Return the best k of the model's items, which ``search`` finds, and of the live ones."""
+        """Return the best k of the model's items, which ``search`` finds, and of the live ones, of which
+        ``met`` are the candidates, None for all.
+        """
         n = self.n_trained
         first, late = split(barred, n)
         own, more = (None, None) if allow is None else (allow[allow < n], allow[allow >= n] - n)
         top = search(asked, k, seen=first, allow=own)
         if live is None:
             return top
+        if met is not None:
+            more = met if more is None else np.intersect1d(more, met)
         return top.merged(exact_top_k(asked, live, min(k, len(live)), seen=late, allow=more), n, k)
 
 

@@ -82,6 +82,15 @@ def unavailable() -> ApiError:
     )
 
 
+def no_index() -> ApiError:
+    """Return the error of a vector database that does not answer."""
+    return ApiError(
+        503,
+        "the vector database is not responding, and this request needs it; try again in a moment",
+        headers={"retry-after": "1"},
+    )
+
+
 def error_response(error: ApiError, request_id: str) -> Response:
     """Return the answer that says what is wrong."""
     body: dict[str, Any] = {

@@ -10,7 +10,8 @@ import time
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from twotower.server.errors import ApiError, error_response, unavailable
+from twotower.errors import IndexUnavailable
+from twotower.server.errors import ApiError, error_response, no_index, unavailable
 from twotower.server.service import Service
 from twotower.server.store import StoreUnavailable
 
@@ -100,5 +101,8 @@ def _as_api_error(error: Exception, request_id: str) -> ApiError:
     if isinstance(error, StoreUnavailable):
         log.error("store unavailable", extra={"fields": {"request_id": request_id, "reason": str(error)}})
         return unavailable()
+    if isinstance(error, IndexUnavailable):
+        log.error("index unavailable", extra={"fields": {"request_id": request_id, "reason": str(error)}})
+        return no_index()
     log.error("internal error", exc_info=error, extra={"fields": {"request_id": request_id}})
     return ApiError(500, "internal error; the server's log has more under this request_id")

@@ -59,14 +59,15 @@ class Models:
     def __init__(self, settings: Settings, store: EventStore) -> None:
         seconds, self._store = settings.limits.load_seconds, store
         self._models = {
-            run: Model(run, StateManager(bundle, store, seconds)) for run, bundle in settings.bundles.items()
+            run: Model(run, StateManager(bundle, store, seconds, settings.index))
+            for run, bundle in settings.bundles.items()
         }
         self._given = Traffic.of(settings.shares, list(self._models), settings.salt)
         self.traffic = self._given
         self.shadow: Model | None = None
         if settings.shadow is not None:
             ((run, bundle),) = settings.shadow.items()
-            self.shadow = Model(run, StateManager(bundle, store, seconds), shadow=True)
+            self.shadow = Model(run, StateManager(bundle, store, seconds, settings.index), shadow=True)
 
     @property
     def first(self) -> Model:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from twotower.core.lists import Lists
 from twotower.recommender.similarity import users_of
 from twotower.retrieval import Candidates, exact_top_k
+from twotower.retrieval.filters import Where
 from twotower.server.catalogue import NO_ROWS, Rows
 from twotower.server.errors import ApiError, shown
 from twotower.server.inputs import Id
@@ -40,6 +41,7 @@ class Wanted:
         allow: the candidates' rows; None for all.
         deny: rows that are not given.
         explain: how many reasons.
+        where: filters that the candidates must meet, for an index that takes them.
         unknown: items of the body's ``allow`` and ``deny`` that are not known.
     """
 
@@ -49,6 +51,7 @@ class Wanted:
     deny: Rows = field(default_factory=lambda: NO_ROWS)
     explain: int = 0
     unknown: int = 0
+    where: Where | None = None
 
 
 def wanted(
@@ -63,7 +66,10 @@ def wanted(
     unknown = len(body.allow or ()) - (0 if allow is None else len(allow))
     if body.allow and allow is not None and not len(allow):
         raise ApiError(422, f"allow: none of its items is known, for example {shown(body.allow[0])}", "allow")
-    if body.filters:
+    index, where = state.recommender.index, None
+    if body.filters and index is not None and index.waits and isinstance(body, RecommendBody):
+        where = state.items.where(body.filters, limits.filters)
+    elif body.filters:
         filtered = state.items.filtered(body.filters, limits.filters)
         allow = filtered if allow is None else np.intersect1d(allow, filtered)
     deny = NO_ROWS if body.deny is None else item_rows(state, body.deny, "deny", strict=body.strict)
@@ -71,7 +77,7 @@ def wanted(
     if isinstance(body, SimilarBody):
         return Wanted(body.k, allow=allow, deny=deny, unknown=unknown)
     seen = exclude_seen if body.exclude_seen is None else body.exclude_seen
-    return Wanted(body.k, seen, allow, deny, body.explain, unknown)
+    return Wanted(body.k, seen, allow, deny, body.explain, unknown, where)
 
 
 def check_size(k: int, explain: int, limits: Limits, users: int = 1) -> None:
@@ -92,6 +98,8 @@ def check_size(k: int, explain: int, limits: Limits, users: int = 1) -> None:
 def is_small(state: State, asked: Sequence[AskedUser], want: Wanted) -> bool:
     """Return whether the answer is so quick to make that no thread is needed."""
     candidates = len(state.items) if want.allow is None else len(want.allow)
+    if state.recommender.index is not None and state.recommender.index.waits:
+        return False
     if state.recommender.index is not None and want.allow is None:
         candidates = min(candidates, _OF_INDEX)
     past = sum(len(one.past.events) + len(one.history or ()) for one in asked)
@@ -118,7 +126,7 @@ def lists(
     barred = [user.seen if want.exclude_seen else NO_ROWS for user in users]
     if len(want.deny):
         barred = [np.concatenate([own, want.deny]) for own in barred]
-    top = state.items.search(vectors, want.k, Lists.from_groups(barred), want.allow)
+    top = state.items.search(vectors, want.k, Lists.from_groups(barred), want.allow, want.where)
     for place, user in enumerate(users):
         deadline.check()
         items = listed(state, top, place)

@@ -203,11 +203,13 @@ async def healthz() -> Json:
 @about.get("/readyz", response_class=Json, responses=gives(HealthAnswer))
 @needs(HEALTH)
 async def readyz(request: Request) -> Json:
-    """Say whether requests can be answered: a model is loaded, and the store keeps what is written."""
+    """Say whether requests can be answered: a model is loaded, and store and vector database work."""
     service = service_of(request)
     if not service.ready:
         raise ApiError(503, "not ready: starting or shutting down")
     await service.states.check()
+    for model in service.models:
+        await model.states.check_index()
     return Json({"status": "ready", "model": service.state.version})
 
 

@@ -103,6 +103,7 @@ class Settings:
         admin_token: a token for ``admin`` alone.
         without_store: what trained users get while the event store does not answer: "refuse" (503), or
             "serve" their lists as trained, without what happened since, and marked so.
+        index: address of the vector database to search in; None for the index in the bundle, if any.
         others: further models by name, beside that of ``bundle``; each bundle's directory.
         name: of the model of ``bundle``; None for the name of its run's directory.
         split: percent of the users for each model by name; needed with others.
@@ -128,6 +129,7 @@ class Settings:
     open: bool = False
     without_store: Literal["refuse", "serve"] = "refuse"
     exclude_seen: bool | None = None
+    index: str | None = None
     others: Mapping[str, Path | str] = field(default_factory=dict)
     name: str | None = None
     split: Mapping[str, float] | None = None

@@ -44,7 +44,14 @@ class StateManager:
         bundle: directory that it is loaded from.
     """
 
-    def __init__(self, bundle: Path | str, store: EventStore, load_seconds: float = LOAD_SECONDS) -> None:
+    def __init__(
+        self,
+        bundle: Path | str,
+        store: EventStore,
+        load_seconds: float = LOAD_SECONDS,
+        index: str | None = None,
+    ) -> None:
+        self._index = index
         self.bundle, self._store, self._load_seconds = Path(bundle), store, load_seconds
         self._stuck: threading.Thread | None = None  # a load that was given up
         self._queued = False  # a reload waits for the one under way
@@ -94,6 +101,16 @@ class StateManager:
                 await self._open()
                 await self._store.check()
                 self._checked = time.monotonic()
+
+    async def check_index(self) -> None:
+        """Check that the vector database answers, if there is one.
+
+        Raises:
+            IndexUnavailable: it does not.
+        """
+        index = self.state.recommender.index
+        if index is not None and index.waits:
+            await asyncio.to_thread(index.check)
 
     async def reload(self, *, queue: bool = False) -> tuple[State, State] | None:
         """Load the bundle again and serve it; return the earlier state and the new one.
@@ -169,7 +186,7 @@ class StateManager:
 
         def work() -> None:
             try:
-                found = load(self.bundle)
+                found = load(self.bundle, self._index)
             except BaseException as error:
                 failed = error if isinstance(error, Exception) else RuntimeError(str(error))
                 with contextlib.suppress(RuntimeError):  # the loop is gone, and with it who asked
@@ -222,13 +239,18 @@ def _settle(done: asyncio.Future[State], state: State | None, error: Exception |
         done.set_result(state)
 
 
-def load(bundle: Path) -> State:
+def load(bundle: Path, index: str | None = None) -> State:
     """Load a bundle and make the first answers, so that no client waits for compilation.
+
+    Args:
+        bundle: its directory.
+        index: address of the vector database to search in; None for the index in the bundle, if any.
 
     Raises:
         BundleError: it can't be served.
+        IndexUnavailable: the vector database does not answer.
     """
-    recommender, manifest = read_bundle(bundle, Recommender)
+    recommender, manifest = read_bundle(bundle, Recommender, index=True if index is None else index)
     try:
         state = State.of(recommender, manifest["hash"][:12], TrainedUpTo.of(manifest))
         warm_up(state)
