@@ -18,6 +18,7 @@ from scipy.sparse import csr_array
 from threadpoolctl import threadpool_limits
 
 from all_pairs import positives
+from twotower.training.closed_form.grade_rows import Grades
 from twotower.training.closed_form.item_matrix import ItemMatrix
 
 
@@ -37,7 +38,7 @@ def main() -> None:
     with threadpool_limits(1):
         for dim in given.dims:
             start = time.process_time()
-            made = ItemMatrix.of(grades, dim - 2, seed=0)
+            made = ItemMatrix.of(Grades(grades), dim - 2, seed=0)
             middle = time.process_time()
             left, right = made.factors(8.0)
             end = time.process_time()

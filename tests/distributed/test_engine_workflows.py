@@ -109,6 +109,11 @@ def test_a_worker_keeps_to_its_time_and_says_what_fails(
     validator = validator_of(config, parts, check_positives(config, parts))
     data = engine_trials.TrialData(parts.train, parts.validation, validator)
     late = engine_trials.tried(data, engine_trials.AskedTrial(config, -1.0))
+    worse, better = (
+        engine_trials.tried(data, engine_trials.AskedTrial(config, 600.0, {2: rmse})) for rmse in (0.0, 1e9)
+    )
+    assert (worse.totals, worse.problem) == (None, "most other trials were better at epoch 2")
+    assert (len(worse.records), better.problem) == (2, "")
     assert (late.totals, late.problem) == (None, "")
 
     def fails(*_: object, **__: object) -> None:

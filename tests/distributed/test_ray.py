@@ -15,6 +15,7 @@ import pytest
 
 import twotower as tt
 from twotower.core.versions import differences, versions
+from twotower.core.warn import warn
 from twotower.data.dataset import TrainPart
 from twotower.errors import ConfigError, MissingExtraError, TwoTowerWarning
 from twotower.training import Interrupted
@@ -174,6 +175,12 @@ def test_lists_for_all_are_those_of_one_process(
     assert rows == recommend_all(alone, tmp_path / "plain.parquet", 5)
     assert len(killed) == 1
     assert (tmp_path / "ray.parquet").read_bytes() == (tmp_path / "plain.parquet").read_bytes()
+
+
+def test_what_workers_warn_of_is_said_here_once(cluster: tt.Ray) -> None:
+    with pytest.warns(TwoTowerWarning, match="^a worker's text$") as told:
+        assert list(cluster.map(warn, "a worker's text", [TwoTowerWarning] * 3)) == [None] * 3
+    assert len(told) == 1
 
 
 def test_results_come_in_order(cluster: tt.Ray) -> None:

@@ -61,7 +61,6 @@ def test_train_on_ray_gives_the_metrics_of_one_process(
         (("--workers", 2), "--address and --workers need --engine ray"),
         (("--address", "auto"), "--address and --workers need --engine ray"),
         (("--engine", "spark"), "must be ray, got 'spark'"),
-        (("--engine", "ray", "--set", "model.kind=item_item"), "the engine ray trains by 'als'"),
         (("--engine", "ray", "--workers", 0), "workers must be a whole number from 1, got 0"),
     ],
 )

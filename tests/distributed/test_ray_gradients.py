@@ -65,6 +65,20 @@ def test_the_model_is_that_of_one_process(
     same(tt.TwoTower(**settings).fit(train, engine=cluster, progress=False), alone)
 
 
+def test_kinds_are_chosen_as_in_one_process(
+    cluster: tt.Ray, train: TrainPart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("twotower.estimator.auto.LEAST_JUDGED", 10)
+    one = tt.TwoTower(kind="auto", dim=8, epochs=2)
+    alone = one.fit(train, progress=False)
+    found = one.fit(train, engine=cluster, progress=False)
+    assert found.training.kinds is not None
+    assert found.training.kinds.alone.keys() == {"linear", "item_item", "sequence"}
+    for name, value in found.training.kinds.alone.items():
+        npt.assert_allclose(value, alone.training.kinds.alone[name], atol=1e-4)
+    assert found.training.kinds.weights == alone.training.kinds.weights
+
+
 class Kills(tt.Callback):
     """Kills a worker in the middle of the second epoch, once."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
@@ -12,9 +13,10 @@ from typing import Any
 import numba
 import torch
 
+from twotower.core.warn import warn
 from twotower.distributed.block import Block
 from twotower.distributed.team import LostWorkerError, Team
-from twotower.errors import MissingExtraError, TrainingError, TwoTowerError
+from twotower.errors import MissingExtraError, TrainingError, TwoTowerError, TwoTowerWarning
 
 READY = 120.0
 """Seconds that a worker may take to be placed and started, at first; a cluster may have to grow."""
@@ -56,6 +58,9 @@ class _Actor:
 
     def __init__(self, cpus: int) -> None:
         use_threads(cpus)
+        self.told: list[tuple[type[Warning], str]] = []
+        warnings.simplefilter("always", TwoTowerWarning)
+        warnings.showwarning = self._tell
         self.block: Any = None
         self.placed: Any = None
         self.shared: Any = None
@@ -68,6 +73,14 @@ class _Actor:
         if placed[0] != self.placed:
             self.placed, self.shared = placed[0], library().get(placed[0])
         return function(self.shared, item)
+
+    def _tell(self, message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        self.told.append((category, str(message)))
+
+    def said(self) -> list[tuple[type[Warning], str]]:
+        """Return the warnings since the last call."""
+        told, self.told = self.told, []
+        return told
 
     def host(self) -> str:
         return str(library().util.get_node_ip_address())
@@ -202,6 +215,16 @@ class RayTeam(Team):
             while following in done:
                 yield done.pop(following)
                 following += 1
+        self.hear()
+
+    def hear(self) -> None:
+        """Warn of what workers have warned of since the last call, each text once; see `Team`."""
+        try:
+            told = self.get([actor.said.remote() for actor in self.actors])
+        except LostWorkerError:
+            return  # whoever needs the worker will notice
+        for category, text in dict.fromkeys(one for of in told for one in of):
+            warn(text, category)
 
     def stop(self) -> None:
         """End the workers."""

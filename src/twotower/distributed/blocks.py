@@ -45,15 +45,21 @@ class Held(ABC):
                 if self._generation != self.team.generation:
                     self._load()
                     self._generation = self.team.generation
-                return work()
+                done = work()
+                self.team.hear()
+                return done
             except LostWorkerError as error:
                 last = str(error)
-                done = self.team.revive()
-                warn(f"a worker was lost ({last}): {done}; its part is loaded again and the epoch repeated")
+                change = self.team.revive()
+                warn(f"a worker was lost ({last}): {change}; its part is loaded again and the epoch repeated")
         raise TrainingError(
             f"workers were lost {MOST_LOSSES} times in a row ({last}); give the cluster more memory or "
             "workers, then continue from the checkpoint"
         )
+
+    def each(self, method: str, *args: Any) -> list[Any]:
+        """Call a method of every block; return the values."""
+        return self.team.get([self.team.call(worker, method, *args) for worker in range(self.team.size)])
 
     @abstractmethod
     def _load(self) -> None:
@@ -142,10 +148,6 @@ class Blocks(Held):
         every = range(self.team.size)
         sent = [self.team.call_many(worker, "send", which, member) for worker in every]
         return [[of[worker] for of in sent] for worker in every]
-
-    def each(self, method: str, *args: Any) -> list[Any]:
-        """Call a method of every block; return the values."""
-        return self.team.get([self.team.call(worker, method, *args) for worker in range(self.team.size)])
 
 
 def even(indptr: NDArray[np.int64], size: int) -> NDArray[np.int64]:

@@ -16,6 +16,7 @@ from twotower.distributed.trainers import BLOCK_TRAINERS
 from twotower.errors import ConfigError
 from twotower.training.engine import Engine
 from twotower.training.registry import TRAINERS
+from twotower.training.several import Several
 from twotower.training.trainer import Trainer, TrainingTask
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ class Ray(Engine):
 
     def check(self, kind: type[Trainer], model: ModelConfig, objective: ObjectiveConfig) -> None:
         """Check that such a model can be trained here; see `Engine`."""
-        if TRAINERS.known_as(kind) not in BLOCK_TRAINERS:
+        if kind is not Several and TRAINERS.known_as(kind) not in BLOCK_TRAINERS:
             able, given = ", ".join(map(repr, BLOCK_TRAINERS.names())), TRAINERS.known_as(kind)
             raise ConfigError(
                 f"the engine ray trains by {able}; got trainer {given or kind.__name__!r}, of "

@@ -48,5 +48,9 @@ class Team(ABC):
         """
 
     @abstractmethod
+    def hear(self) -> None:
+        """Warn here of what workers have warned of."""
+
+    @abstractmethod
     def revive(self) -> str:
         """Replace the workers that are lost, which then have no block; return in words what was done."""

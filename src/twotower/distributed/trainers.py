@@ -12,6 +12,7 @@ BLOCK_TRAINERS: Registry[Any] = Registry(
     {
         "als": "als:BlockALS",
         "variational": "variational:BlockVariational",
+        "ease": "item_item:TeamEase",
         "gradients": "gradients:TeamGradients",
         "sequences": "gradients:TeamSequences",
     },

@@ -22,7 +22,7 @@ from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.store import StoredTrain
 from twotower.errors import ConfigError
 from twotower.estimator.finishing import finish
-from twotower.estimator.fitting import LEAST_JUDGED, Fit
+from twotower.estimator.fitting import LEAST_JUDGED, Fit, check_place
 from twotower.estimator.joining import joined
 from twotower.estimator.on_disk import candidates_on_disk
 from twotower.estimator.settings import Settings, validated
@@ -104,6 +104,8 @@ class AutoFit:
     def run(self, train: TrainPart, validation: Dataset, rule: PositiveRule) -> Recommender:
         """Train all candidates, choose on ``validation``, then refit what was chosen on both if set to."""
         mark, fits = self.fit.mark(train, validation), self.fits(train)
+        for one in fits.values():
+            check_place(one.engine, one.settings)
         judges = rule.select(validation).interactions.get_column(train.schema.user).n_unique()
         if len(fits) > 1 and judges < LEAST_JUDGED:
             fits = dict([next(iter(fits.items()))])

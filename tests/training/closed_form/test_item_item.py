@@ -16,6 +16,7 @@ import twotower as tt
 from twotower.errors import ConfigError, TrainingError
 from twotower.targets.target import history_grades
 from twotower.training.closed_form import item_matrix
+from twotower.training.closed_form.grade_rows import Grades
 from twotower.training.closed_form.item_item import UNIT
 from twotower.training.closed_form.item_item_search import Search, widths_for
 from twotower.training.closed_form.item_matrix import ItemMatrix, SpectralMatrix, WholeMatrix
@@ -61,7 +62,7 @@ def test_the_matrix_is_a_ridge_regression_of_each_item_on_all_others(
     if single:
         monkeypatch.setattr(item_matrix, "SINGLE_FROM", 0)
     X, expected = grades(), textbook(grades(), strength)
-    made = ItemMatrix.of(csr_array(X), N_ITEMS + 3, seed=0)
+    made = ItemMatrix.of(Grades(csr_array(X)), N_ITEMS + 3, seed=0)
     assert isinstance(made, WholeMatrix)
     npt.assert_allclose(made.weights(strength), expected, atol=2e-5 if single else 1e-6)
     left, right = made.factors(strength)
@@ -72,7 +73,7 @@ def test_the_matrix_is_a_ridge_regression_of_each_item_on_all_others(
 def test_narrow_factors_are_the_best_of_their_width_for_the_users_scores() -> None:
     X, k = grades(), 5
     scores = weighted(X) @ textbook(X, 1.0)
-    left, right = WholeMatrix(csr_array(X), k, seed=0).factors(1.0)
+    left, right = WholeMatrix(Grades(csr_array(X)), k, seed=0).factors(1.0)
     U, S, V = np.linalg.svd(scores)
     npt.assert_allclose(
         weighted(X) @ left @ right.T, (U[:, :k] * S[:k]) @ V[:k], atol=1e-3
@@ -81,7 +82,7 @@ def test_narrow_factors_are_the_best_of_their_width_for_the_users_scores() -> No
 
 def test_of_all_eigenvectors_the_spectral_factors_are_exact_but_for_the_diagonal() -> None:
     X, expected = grades(), textbook(grades(), 1.0)
-    left, right = SpectralMatrix(csr_array(X), N_ITEMS, seed=0).factors(1.0)
+    left, right = SpectralMatrix(Grades(csr_array(X)), N_ITEMS, seed=0).factors(1.0)
     found = (left.astype(np.float64) @ right.T) * (1.0 - np.eye(N_ITEMS))
     npt.assert_allclose(found, expected, atol=1e-4)
 
@@ -95,13 +96,13 @@ def test_spectral_factors_of_some_eigenvectors() -> None:
     P = np.diag(r**-0.5) @ np.linalg.inv(np.eye(N_ITEMS) + (Q * values) @ Q.T) @ np.diag(r**-0.5)
     expected = -P / np.diag(P)
     np.fill_diagonal(expected, 0.0)
-    left, right = SpectralMatrix(csr_array(X), k, seed=0).factors(2.0)
+    left, right = SpectralMatrix(Grades(csr_array(X)), k, seed=0).factors(2.0)
     npt.assert_allclose((left @ right.T) * (1.0 - np.eye(N_ITEMS)), expected, atol=1e-4)
 
 
 def test_many_items_have_spectral_factors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(item_matrix, "MOST_SOLVED", N_ITEMS - 1)
-    assert isinstance(ItemMatrix.of(csr_array(grades()), 4, seed=0), SpectralMatrix)
+    assert isinstance(ItemMatrix.of(Grades(csr_array(grades())), 4, seed=0), SpectralMatrix)
 
 
 # models

@@ -85,11 +85,16 @@ def test_a_break_of_the_first_trial_leaves_it_the_first(tmp_path: Path) -> None:
 def test_hopeless_is_what_most_others_were_better_than(tmp_path: Path) -> None:
     study = Study(tmp_path / "a.db", maximise=True, seed=1)
     for level in range(1, 6):
+        assert study.medians() == {}  # too few
         number, _ = study.ask(SPACE, "squared", FIRST)
         assert not any(study.hopeless(number, epoch, level + epoch / 10) for epoch in range(1, 8))
         study.complete(number, level)
     number, _ = study.ask(SPACE, "squared", FIRST)
-    assert [study.hopeless(number, epoch, 2.0) for epoch in range(1, 7)] == [False] * 4 + [True] * 2
+    medians = study.medians()  # of levels 1 to 5
+    assert medians == {epoch: 3 + epoch / 10 for epoch in (5, 6, 7)}
+    stopped = [study.hopeless(number, epoch, 2.0) for epoch in range(1, 7)]
+    assert stopped == [False] * 4 + [True] * 2
+    assert stopped == [epoch in medians and medians[epoch] > 2.0 for epoch in range(1, 7)]
     study.prune(number, "as was to be shown")
     number, _ = study.ask(SPACE, "squared", FIRST)
     assert not any(study.hopeless(number, epoch, 4.0 + epoch / 10) for epoch in range(1, 8))

@@ -26,6 +26,7 @@ from twotower.kernels.scoring import score_pairs
 from twotower.towers import LinearTower, TwoTowerModel
 from twotower.towers.item_item import ItemItemConfig, ItemItemUsers
 from twotower.training.choice import Choice
+from twotower.training.closed_form.grade_rows import GradeRows, Grades
 from twotower.training.closed_form.id_als import from_features
 from twotower.training.closed_form.item_item_search import Search, widths_for
 from twotower.training.closed_form.item_matrix import F32, ItemMatrix
@@ -75,9 +76,18 @@ class Ease(Solver):
     @cached_property
     def matrix(self) -> ItemMatrix:
         """The item-item matrix."""
+        return ItemMatrix.of(self.rows, len(self.places), self.task.seed)
+
+    @cached_property
+    def rows(self) -> GradeRows:
+        """The users' grades."""
+        return Grades(self.grades)
+
+    @property
+    def grades(self) -> csr_array:
+        """The grades, (n_users, n_items)."""
         shape = (self.task.users.rows, self.task.items.rows)
-        grades = csr_array((self.grade, (self.user, self.item)), shape=shape)
-        return ItemMatrix.of(grades, len(self.places), self.task.seed)
+        return csr_array((self.grade, (self.user, self.item)), shape=shape)
 
     @classmethod
     def trains(cls, model: ModelConfig, objective: ObjectiveConfig) -> bool:
@@ -172,7 +182,7 @@ class Ease(Solver):
         right *= (np.maximum(self.matrix.popularity, RAREST) ** popularity)[:, None].astype(np.float32)
         for factor in (left, right):
             factor[:, dim - 2 :] = 0.0
-        users = self.matrix.matrix @ left  # (n_users, width - 1)
+        users = self.rows.times(left)  # (n_users, width - 1)
         for tower, rows in ((model.users.inputs, left), (model.items, right)):
             self.of_items.write(self.of_items.fit(rows), tower, self.places)
             own = rows - from_features(tower, self.sides["items"])[:, self.places]

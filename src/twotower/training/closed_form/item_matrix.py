@@ -25,9 +25,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import qr
-from scipy.sparse import csr_array, diags_array
 
 from twotower.kernels.zero_diagonal import zero_diagonal_ridge
+from twotower.training.closed_form.grade_rows import GradeRows
 
 F32 = NDArray[np.float32]
 
@@ -43,33 +43,27 @@ class ItemMatrix(ABC):
     """The factors of the item-item matrix of a user-item matrix.
 
     Args:
-        matrix: float32 (n_users, n_items), each user's grade of an item; no empty column.
+        rows: the grades; no empty column.
         width: number of columns of the factors.
         seed: of the random start of subspaces.
 
     Attributes:
-        weighted: ``matrix`` with each row times the root of the user's weight.
         popularity: float64 (n_items,), each column's weighted sum of squares, 1 on average.
         unit: float64 (n_items,), the ridge of each item at strength 1.
     """
 
-    def __init__(self, matrix: csr_array, width: int, seed: int) -> None:
-        self.matrix, self.width, self.seed = matrix, width, seed
-        total = np.asarray(matrix.sum(axis=1), np.float64)
-        root = np.maximum(total, np.finfo(np.float32).tiny) ** -0.25
-        self.weighted = csr_array(diags_array(root) @ matrix).astype(np.float32)
-        self.by_item = csr_array(self.weighted.T)
-        squares = np.square(self.weighted.data, dtype=np.float64)
-        squares = np.bincount(self.weighted.indices, squares, matrix.shape[1])
+    def __init__(self, rows: GradeRows, width: int, seed: int) -> None:
+        self.rows, self.width, self.seed = rows, width, seed
+        squares = rows.squares()
         mean = max(squares.mean(), 1e-30)
         self.popularity = np.maximum(squares, np.finfo(np.float32).tiny) / mean
         self.unit = np.sqrt(self.popularity) * mean
 
     @classmethod
-    def of(cls, matrix: csr_array, width: int, seed: int) -> ItemMatrix:
+    def of(cls, rows: GradeRows, width: int, seed: int) -> ItemMatrix:
         """Return the matrix of either kind, by the number of items."""
-        kind = WholeMatrix if matrix.shape[1] <= MOST_SOLVED else SpectralMatrix
-        return kind(matrix, width, seed)
+        kind = WholeMatrix if rows.shape[1] <= MOST_SOLVED else SpectralMatrix
+        return kind(rows, width, seed)
 
     @abstractmethod
     def factors(self, strength: float) -> tuple[F32, F32]:
@@ -81,22 +75,23 @@ class ItemMatrix(ABC):
             numpy.linalg.LinAlgError: the strength is too small for the precision.
         """
 
-    def _leading(self, apply: Callable[[F32], F32], back: Callable[[F32], F32], k: int) -> tuple[F32, F32]:
+    def _leading(
+        self, through: Callable[[F32], F32], square: Callable[[F32], F32], k: int
+    ) -> tuple[F32, F32]:
         """Return the k first eigenvalues (k,), descending, and eigenvectors (n_items, k), of A'A.
 
         Args:
-            apply: the product of A with (n_items, n).
-            back: that of A' with (rows, n).
+            through: from x (n_items, n) to A'(A x).
+            square: from x to (A x)'(A x).
             k: at most the number of items.
         """
-        n_items = self.matrix.shape[1]
+        n_items = self.rows.shape[1]
         drawn = np.random.default_rng(self.seed).standard_normal(
             (n_items, min(k + SPARE, n_items)), np.float32
         )
         for _ in range(ROUNDS):
-            drawn, _ = qr(back(apply(drawn)), mode="economic", overwrite_a=True, check_finite=False)
-        image = apply(drawn)
-        values, axes = np.linalg.eigh((image.T @ image).astype(np.float64))
+            drawn, _ = qr(through(drawn), mode="economic", overwrite_a=True, check_finite=False)
+        values, axes = np.linalg.eigh(square(drawn).astype(np.float64))
         first = slice(-1, -k - 1, -1)
         return values[first].astype(np.float32), drawn @ axes[:, first].astype(np.float32)
 
@@ -112,17 +107,16 @@ class ItemMatrix(ABC):
 class WholeMatrix(ItemMatrix):
     """Solves for the whole matrix; see the module."""
 
-    def __init__(self, matrix: csr_array, width: int, seed: int) -> None:
-        super().__init__(matrix, width, seed)
-        dtype = np.float32 if matrix.shape[1] >= SINGLE_FROM else np.float64
-        self.gram = (self.by_item.astype(dtype) @ self.weighted.astype(dtype)).toarray()  # (n_items, n_items)
+    def __init__(self, rows: GradeRows, width: int, seed: int) -> None:
+        super().__init__(rows, width, seed)
+        self.gram = rows.gram(np.float32 if rows.shape[1] >= SINGLE_FROM else np.float64)
 
     def factors(self, strength: float) -> tuple[F32, F32]:
         """Return the factors; see `ItemMatrix`."""
         whole = self.weights(strength).astype(np.float32, copy=False)
         _, right = self._leading(
-            lambda x: self.weighted @ (whole @ x),
-            lambda y: whole.T @ (self.by_item @ y),
+            lambda x: whole.T @ self.rows.through(whole @ x),
+            lambda x: self.rows.square(whole @ x),
             min(self.width, len(whole)),
         )
         return self._padded(whole @ right), self._padded(right)
@@ -137,13 +131,13 @@ class WholeMatrix(ItemMatrix):
 class SpectralMatrix(ItemMatrix):
     """Solves for the factors from the first eigenvectors; see the module."""
 
-    def __init__(self, matrix: csr_array, width: int, seed: int) -> None:
-        super().__init__(matrix, width, seed)
+    def __init__(self, rows: GradeRows, width: int, seed: int) -> None:
+        super().__init__(rows, width, seed)
         self.scale = (1.0 / np.sqrt(self.unit)).astype(np.float32)  # r^-1/2 at strength 1
-        scaled = csr_array(self.weighted @ diags_array(self.scale))
-        back = csr_array(scaled.T)
         self.values, self.vectors = self._leading(
-            lambda x: scaled @ x, lambda y: back @ y, min(width, *matrix.shape)
+            lambda x: rows.through(x, self.scale),
+            lambda x: rows.square(x, self.scale),
+            min(width, *rows.shape),
         )
 
     def factors(self, strength: float) -> tuple[F32, F32]:

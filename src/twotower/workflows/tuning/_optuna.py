@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import json
 import sqlite3
+import statistics
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -148,6 +149,22 @@ class Study:
             trial = self._running[number]
             trial.report(value, epoch)
             return bool(trial.should_prune())
+
+    def medians(self) -> dict[int, float]:
+        """Return the median value of complete trials at each epoch, below which `hopeless` stops one.
+
+        Empty until there are enough trials.
+        """
+        with self._disk():
+            states = _optuna().trial.TrialState
+            done = self._study.get_trials(deepcopy=False, states=(states.COMPLETE,))
+        if len(done) < PRUNED_FROM_TRIAL:
+            return {}
+        values: dict[int, list[float]] = {}
+        for trial in done:
+            for epoch, value in trial.intermediate_values.items():
+                values.setdefault(epoch, []).append(value)
+        return {epoch: statistics.median(of) for epoch, of in values.items() if epoch >= PRUNED_FROM_EPOCH}
 
     def complete(self, number: int, value: float) -> None:
         """End a trial with its value."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from twotower.config import Config
@@ -10,7 +12,7 @@ from twotower.data.dataset import Dataset, TrainPart
 from twotower.errors import TrainingError
 from twotower.estimator import TwoTower
 from twotower.evaluation import RankingValidator, RatingValidator
-from twotower.evaluation.validator import FloatArray
+from twotower.evaluation.validator import FloatArray, Measure
 from twotower.training import Callback, Record
 
 
@@ -25,10 +27,17 @@ class TrialData:
 
 @dataclass(frozen=True)
 class AskedTrial:
-    """A config to try, and the seconds that there are for it."""
+    """A config to try, and when to stop.
+
+    Attributes:
+        config: the config.
+        seconds: that there are for it.
+        medians: of the values of other trials at some epochs: one whose best value is worse is stopped.
+    """
 
     config: Config
     seconds: float
+    medians: Mapping[int, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -50,11 +59,17 @@ class _OutOfTime(Exception):
     """The time limit is reached."""
 
 
-class _Kept(Callback):
-    """Keeps the records of epochs, and ends a trial that is out of time."""
+class _Hopeless(Exception):
+    """Most other trials were better at the same epoch."""
 
-    def __init__(self, outcome: Outcome, seconds: float) -> None:
-        self._outcome, self._deadline = outcome, time.monotonic() + seconds
+
+class _Kept(Callback):
+    """Keeps the records of epochs, and ends a trial that is out of time or worse than most others."""
+
+    def __init__(self, outcome: Outcome, asked: AskedTrial, measure: Measure) -> None:
+        self._outcome, self._deadline = outcome, time.monotonic() + asked.seconds
+        self._medians, self._sign = asked.medians, 1.0 if measure.higher_is_better else -1.0
+        self._name, self._best = f"validation_{measure.name}", -math.inf
 
     def on_step_end(self, *, epoch: int, pairs_done: int, loss: float) -> None:
         """Check the time limit."""
@@ -63,8 +78,12 @@ class _Kept(Callback):
             raise _OutOfTime
 
     def on_epoch_end(self, record: Record) -> None:
-        """Keep the record."""
+        """Keep the record, and compare its value with other trials at the same epoch."""
         self._outcome.records.append(dict(record))
+        epoch = int(record["epoch"])
+        self._best = max(self._best, self._sign * float(record[self._name]))
+        if epoch in self._medians and self._best < self._sign * self._medians[epoch]:
+            raise _Hopeless(f"most other trials were better at epoch {epoch}")
 
 
 def tried(data: TrialData, asked: AskedTrial) -> Outcome:
@@ -73,11 +92,11 @@ def tried(data: TrialData, asked: AskedTrial) -> Outcome:
     training = config.training.model_copy(update={"refit": False})
     estimator = TwoTower.from_config(config.model_copy(update={"training": training}))
     try:
-        kept = _Kept(outcome, asked.seconds)
+        kept = _Kept(outcome, asked, data.validator.measure)
         recommender = estimator.fit(data.train, data.validation, callbacks=[kept], progress=False)
     except _OutOfTime:
         return outcome
-    except TrainingError as error:
+    except (TrainingError, _Hopeless) as error:
         outcome.problem = str(error)
         return outcome
     outcome.totals = data.validator.totals(recommender)

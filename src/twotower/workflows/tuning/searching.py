@@ -83,8 +83,8 @@ class Search:
     ) -> str:
         """Try configs until the budget is spent; return the limit that was reached.
 
-        On an engine, as many trials as it has workers are proposed together and run side by side, each to its
-        end; after the first, which is the original config.
+        On an engine, as many trials as it has workers are proposed together and run side by side, after the
+        first, which is the original config. They are compared with those that were finished before.
 
         Args:
             budget: includes what was spent before an interruption.
@@ -143,7 +143,7 @@ class Search:
         room = engine.workers
         if budget.trials is not None:
             room = min(room, budget.trials - len(counted(trials)))
-        seconds = budget.seconds_left(trials) / room
+        seconds, medians = budget.seconds_left(trials) / room, self.study.medians()
         asked: dict[int, tuple[dict[str, Any], AskedTrial]] = {}
         seen = [dict(trial.values) for trial in counted(trials)]
         try:
@@ -163,7 +163,8 @@ class Search:
                     self.study.prune(number, "same values as another trial at the same time")
                     self._tell(watcher, number)
                 else:
-                    asked[number] = values, AskedTrial(config, seconds)
+                    known = {} if config.model.kind == AUTO else medians  # as in `_try`
+                    asked[number] = values, AskedTrial(config, seconds, known)
                     seen.append(values)
             results = engine.map(tried, self._data, [one for _, one in asked.values()])
             for (number, (values, _)), outcome in zip(asked.items(), results, strict=True):
