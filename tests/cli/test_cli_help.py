@@ -21,7 +21,7 @@ from twotower.server.store import SqliteStore
 GROUP: Any = get_command(app)
 COMMANDS: list[str] = list(GROUP.commands)
 
-NOT_RUN = {"demo", "fetch", "train", "compare", "tune", "serve", "publish"}
+NOT_RUN = {"forget", "demo", "fetch", "train", "compare", "tune", "serve", "publish"}
 """Commands whose example takes long, needs a network or a database, or does not end; it is only parsed."""
 
 

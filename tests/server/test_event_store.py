@@ -13,9 +13,11 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import polars as pl
 import pytest
 from redis_process import RedisProcess
 
+from twotower.core.erasure import keyed, new_key
 from twotower.errors import ConfigError
 from twotower.server.store import (
     Event,
@@ -176,6 +178,49 @@ class StoreContract:
         assert max(one.place for one in parts) == last
         assert [(one.event.id, one.place > last) for one in rest] == [("late", True)]
         assert name == using(make(), _named)
+
+    def test_a_user_is_forgotten_and_the_record_does_not_say_who(self, make):
+        async def work(store):
+            await store.append([event("a"), event("b", user="eve"), event("c")])
+            kept = await store.events_of("eve")
+            before = store.removals
+            gone = await store.forget("ann"), await store.forget("nobody"), await store.forget("ann")
+            await store.items_since()
+            later = await store.append([event("a", item="8"), event("late")])
+            found = await store.erased(), await store.erased(2), await store.events_of("ann")
+            return gone, store.removals - before, later, found, (kept, await store.events_of("eve"))
+
+        gone, removals, later, (every, last, ann), (before, after) = using(make(), work)
+        assert gone == (2, 0, 0)
+        assert removals == 3
+        assert later == 2  # the ids are free again
+        assert [(placed.event.id, placed.place) for placed in ann] == [("a", 4), ("late", 5)]
+        assert before == after
+        assert [(one.number, one.events, one.place) for one in every.users] == [
+            (1, 2, 3),
+            (2, 0, 3),
+            (3, 0, 3),
+        ]
+        assert [one.number for one in last.users] == [3]
+        assert every.places(pl.Series(["eve", "ann"])).tolist() == [-1, 3]
+        assert every.users[0].digest == keyed(every.key, "ann") != keyed(new_key(), "ann")
+        assert "ann" not in str(every.state)
+        assert using(make(), lambda store: store.erased()) == every
+
+    def test_old_events_expire(self, make):
+        async def work(store):
+            await store.append(
+                [event("a", time=5.0), event("b", time=10.0), event("c", user="eve", time=9.0)]
+            )
+            gone = await store.expire(10.0)
+            found = await store.events_of("ann"), await store.events_of("eve")
+            return gone, store.removals, await store.expire(10.0), found, await store.append([event("a")])
+
+        gone, removals, again, (ann, eve), new = using(make(), work)
+        assert (gone, again, new) == (2, 0, 1)
+        assert removals >= 1
+        assert [placed.event.id for placed in ann] == ["b"]
+        assert eve == []
 
     def test_the_generation_stays_as_long_as_the_data(self, make):
         async def work(store):

@@ -15,6 +15,7 @@ from twotower.cli.evaluate import evaluate
 from twotower.cli.events import events
 from twotower.cli.export import export
 from twotower.cli.fetch import fetch
+from twotower.cli.forget import forget
 from twotower.cli.index import index
 from twotower.cli.init import init
 from twotower.cli.publish import publish
@@ -56,6 +57,7 @@ for _command, _example in (
     (publish, "twotower publish runs/first milvus://localhost:19530/films --keep 2"),
     (export, "twotower export runs/first --onnx towers"),
     (serve, "twotower serve runs/first --port 8000"),
+    (forget, "twotower forget runs/first.events.db runs/first --user 14"),
     (events, "twotower events export runs/first.events.db --out events.parquet"),
     (score, "twotower score runs/first --pairs pairs.csv --out predictions.parquet"),
 ):

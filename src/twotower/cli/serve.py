@@ -118,6 +118,15 @@ def serve(
             f"Names: {', '.join(LIMITS)}.",
         ),
     ] = None,
+    keep: Annotated[
+        str | None,
+        typer.Option(
+            "--keep",
+            metavar="TIME",
+            help="Remove events from the store once they are older, such as 90d or 12h (s, m, h, d, w).",
+            show_default="for ever",
+        ),
+    ] = None,
     exclude_seen: Annotated[
         bool | None,
         typer.Option(
@@ -186,6 +195,7 @@ def serve(
         admin_token=admin_token,
         without_store=cast(Literal["refuse", "serve"], without_store),
         exclude_seen=exclude_seen,
+        keep=None if keep is None else server.seconds_of(keep),
         limits=server.Limits.parse(limits or ()),
         token_file=token_file,
         hosts=server.names_of(host, allow_host or ()),

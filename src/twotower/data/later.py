@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import polars as pl
 
+from twotower.core.erasure import Erasures
 from twotower.core.wording import count_of
 from twotower.data.dataset import Dataset
 from twotower.data.splitting import Parts
 from twotower.data.store import StoredTrain
+from twotower.data.store.deriving import selected
 
 
-def with_later(parts: Parts, events: pl.DataFrame, items: Sequence[Mapping[str, Any]] = ()) -> Parts:
+def with_later(
+    parts: Parts,
+    events: pl.DataFrame,
+    items: Sequence[Mapping[str, Any]] = (),
+    erasures: Erasures | None = None,
+) -> Parts:
     """Add interactions to the training set; the validation set and the test set stay as they are.
 
     A row that one of the sets has already (the same user, item and time; without times the same user and
@@ -26,7 +33,10 @@ def with_later(parts: Parts, events: pl.DataFrame, items: Sequence[Mapping[str, 
         events: with the columns of the schema.
         items: items that were added since, each ``{"item": id, "columns": {...}}``: new rows of the items
             table.
+        erasures: users whom none of the sets is to have, except by these interactions.
     """
+    if erasures is not None and erasures.users:
+        parts = _without(parts, erasures)
     train, schema = parts.train, parts.train.schema
     ids = {name: _type(train, name) for name in (schema.user, schema.item)}
     keys = [*ids, *([] if schema.timestamp is None else [schema.timestamp])]
@@ -43,6 +53,29 @@ def with_later(parts: Parts, events: pl.DataFrame, items: Sequence[Mapping[str, 
     whole = _on(train, table).joined(added).with_notes(*notes)
     validation, test = (replace(part, items=table) for part in (parts.validation, parts.test))
     return Parts(whole.as_train(), validation, test)
+
+
+def _without(parts: Parts, erasures: Erasures) -> Parts:
+    """Return the sets without rows of deleted users, in the interactions and in the table of users."""
+    schema = parts.train.schema
+    users = parts.train.users.filter(pl.Series(erasures.places(parts.train.users[schema.user]) < 0))
+
+    def kept(part: Dataset) -> Any:
+        return erasures.places(part.interactions.get_column(schema.user)) < 0
+
+    found: list[Any] = []
+    for part in (parts.train, parts.validation, parts.test):
+        if isinstance(part, StoredTrain):
+            found.append(_stored_without(part, users, kept))
+        else:
+            rows = part.interactions.filter(pl.Series(kept(part)))
+            found.append(replace(part, interactions=rows, users=users))
+    return Parts(*found)
+
+
+def _stored_without(train: StoredTrain, users: pl.DataFrame, kept: Callable[[Dataset], Any]) -> StoredTrain:
+    events = selected(train.events, train.events.space, lambda block: kept(train.part(block)))
+    return StoredTrain(events, users, train.items, train.schema, train.notes)
 
 
 def _on(train: Any, items: pl.DataFrame) -> Any:

@@ -13,10 +13,21 @@ from twotower.errors import MissingExtraError
 if TYPE_CHECKING:
     from twotower.server.access import Access, Token, exposed, names_of
     from twotower.server.app import create_app
+    from twotower.server.retention import seconds_of
     from twotower.server.serving import serve
     from twotower.server.settings import Limits, Settings
 
-__all__ = ["Access", "Limits", "Settings", "Token", "create_app", "exposed", "names_of", "serve"]
+__all__ = [
+    "Access",
+    "Limits",
+    "Settings",
+    "Token",
+    "create_app",
+    "exposed",
+    "names_of",
+    "seconds_of",
+    "serve",
+]
 
 _HOME = {
     "Access": "access",
@@ -26,6 +37,7 @@ _HOME = {
     "create_app": "app",
     "exposed": "access",
     "names_of": "access",
+    "seconds_of": "retention",
     "serve": "serving",
 }
 _EXTRA = ("fastapi", "starlette", "uvicorn", "orjson", "prometheus_client")

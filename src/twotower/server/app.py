@@ -18,7 +18,13 @@ from starlette.responses import Response
 from twotower.core.colours import css
 from twotower.errors import ConfigError, IndexUnavailable, TwoTowerError
 from twotower.retrieval.databases import database_at
-from twotower.server import routes_change, routes_look, routes_recommend, routes_traffic
+from twotower.server import (
+    routes_change,
+    routes_forget,
+    routes_look,
+    routes_recommend,
+    routes_traffic,
+)
 from twotower.server.access import OPEN, Access
 from twotower.server.errors import ApiError, error_response, from_faults
 from twotower.server.exposures import Exposures
@@ -35,6 +41,7 @@ from twotower.server.request_models import (
     SimilarBody,
     TrafficBody,
 )
+from twotower.server.retention import expire_forever
 from twotower.server.scoped_routes import check_declared, needs, scoped_router
 from twotower.server.service import Service
 from twotower.server.settings import Settings
@@ -86,7 +93,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.service = service
     app.add_middleware(RequestMiddleware, service=service)
-    modules = (routes_recommend, routes_change, routes_traffic, routes_look)
+    modules = (routes_recommend, routes_change, routes_forget, routes_traffic, routes_look)
     routers = (*(module.router for module in modules), routes_look.about, _page())
     app.router.routes[:] = [route for router in routers for route in router.routes]
     check_declared(app.routes)
@@ -114,6 +121,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             tasks.append(asyncio.create_task(service.exposures.poll()))
         if service.shadow is not None:
             tasks.append(asyncio.create_task(service.shadow.work(lambda: service.running > 0)))
+        if service.settings.keep is not None:
+            tasks.append(asyncio.create_task(expire_forever(service.store, service.settings.keep)))
         loop = asyncio.get_running_loop()
 
         def hang_up() -> None:

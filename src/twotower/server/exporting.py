@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
 
+from twotower.core.erasure import Erasures
 from twotower.core.vocabulary import Vocabulary
 from twotower.core.wording import count_of
 from twotower.errors import ConfigError
@@ -71,7 +73,8 @@ async def exported(
             known = 0 if after is None else after.stores.get(store.data, 0)
             placed = [one async for part in store.between(known, last) for one in part]
             items = await store.items_since(0)
-            mark = TrainedUpTo({store.data: last})
+            gone = await store.erased()
+            mark = TrainedUpTo({store.data: last}, None, {store.data: gone.last})
         finally:
             await store.close()
     except StoreUnavailable as error:
@@ -79,7 +82,8 @@ async def exported(
     columns = [
         {"item": item.key, "columns": json.loads(item.columns)} for item in items if item.columns is not None
     ]
-    return _table(sorted(placed, key=lambda one: one.place), model, mark, since, columns)
+    found = _table(sorted(placed, key=lambda one: one.place), model, mark, since, columns)
+    return replace(found, erasures=gone)
 
 
 def _table(
@@ -139,3 +143,24 @@ def _fits(known: Vocabulary, key: str) -> bool:
 def _ids(keys: list[str], known: Vocabulary) -> pl.Series:
     """Return ids in the type of the model's; see `Vocabulary.native`."""
     return pl.Series([known.native(key) for key in keys], dtype=known.ids.dtype)
+
+
+async def forgotten(store: EventStore, user: str) -> tuple[int, Erasures]:
+    """Delete a user from a store, and return the number of events and the records of all deleted users.
+
+    Args:
+        store: opened here, and closed.
+        user: key of the user.
+
+    Raises:
+        ConfigError: the store does not respond.
+    """
+    try:
+        await store.open()
+        try:
+            events = await store.forget(user)
+            return events, await store.erased()
+        finally:
+            await store.close()
+    except StoreUnavailable as error:
+        raise ConfigError(f"the store must respond; {error}") from None

@@ -8,6 +8,8 @@ import logging
 import time
 from collections import OrderedDict
 
+import polars as pl
+
 from twotower.server.store import EventStore, Record, StoreUnavailable
 from twotower.server.traffic import Traffic
 
@@ -32,6 +34,7 @@ class Exposures:
         self._store = store
         self._known: OrderedDict[str, None] = OrderedDict()
         self._waiting: dict[str, Record] = {}
+        self._erased: int | None = None  # the last deletion that is known
         self.lost = 0
         """Records that were dropped because the store did not respond for long."""
 
@@ -64,6 +67,12 @@ class Exposures:
         }
         self._waiting[key] = Record(EXPOSURES, key, json.dumps(value), user)
 
+    def forget(self, user: str) -> None:
+        """Drop what is known of a user, and what waits to be written."""
+        for kept in (self._known, self._waiting):
+            for key in [key for key in kept if key.endswith(f" {user}")]:
+                del kept[key]
+
     async def flush(self) -> None:
         """Write what waits.
 
@@ -71,10 +80,21 @@ class Exposures:
             StoreUnavailable: it can't be written now; it waits on.
         """
         if self._waiting:
+            await self._leave_out_erased()
             part = dict(self._waiting)
             await self._store.record(list(part.values()))
             for key in part:
                 self._waiting.pop(key, None)
+
+    async def _leave_out_erased(self) -> None:
+        """Drop who was deleted, by this or another server, since the last time."""
+        erasures = await self._store.erased(self._erased or 0)
+        if self._erased is not None and erasures.users:
+            users = dict.fromkeys(record.user for record in self._waiting.values())
+            gone = erasures.places(pl.Series(list(users), dtype=pl.String)) >= 0
+            for user in [user for user, deleted in zip(users, gone, strict=True) if deleted]:
+                self.forget(user)
+        self._erased = max(self._erased or 0, erasures.last)
 
     async def poll(self) -> None:
         """Write once a second, until cancelled, and then once more."""

@@ -269,6 +269,16 @@ class UsersForAnswer(BaseModel):
     users: list[ScoredUser]
 
 
+class ForgetAnswer(BaseModel):
+    """A user was deleted."""
+
+    model: str
+    events: int
+    """Events of the user that were deleted from the store."""
+    pending: str
+    """Why the bundle on disk still has the user, which this server leaves out; empty if it has not."""
+
+
 class ReloadAnswer(BaseModel):
     """The model that is served now; of several models the first one, and each by its name."""
 

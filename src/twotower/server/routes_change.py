@@ -85,6 +85,14 @@ def _event(service: Service, state: State, event: EventBody, where: str, now: fl
     if not all(letter.isprintable() for letter in event.id):
         raise ApiError(422, f"{where}: an event's id must be printable, got {shown(event.id)}", f"{where}.id")
     moment = _seconds(event.time, now, where)
+    keep = service.settings.keep
+    if keep is not None and moment < now - keep:
+        raise ApiError(
+            422,
+            f"{where}: this server keeps events for {keep / 86_400:g} days, and this one is "
+            f"{(now - moment) / 86_400:.0f} days old",
+            f"{where}.time",
+        )
     return Event(event.id, str(user), str(item), event.kind, event.value, moment)
 
 

@@ -109,6 +109,7 @@ class Settings:
         split: percent of the users for each model by name; needed with others.
         salt: changes who gets which model, see `Traffic`.
         shadow: one more model by name, which is asked and never answers.
+        keep: seconds after which events are removed from the store; None for never.
         exclude_seen: whether users are not given what they have seen, where a request says nothing; None for
             what the model was trained with.
         limits: of one request.
@@ -130,6 +131,7 @@ class Settings:
     without_store: Literal["refuse", "serve"] = "refuse"
     exclude_seen: bool | None = None
     index: str | None = None
+    keep: float | None = None
     others: Mapping[str, Path | str] = field(default_factory=dict)
     name: str | None = None
     split: Mapping[str, float] | None = None

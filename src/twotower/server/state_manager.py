@@ -21,6 +21,7 @@ from twotower.recommender.fitted_towers import Unknown
 from twotower.recommender.trained_up_to import TrainedUpTo
 from twotower.server.catalogue import Catalogue, LiveItem
 from twotower.server.errors import ApiError
+from twotower.server.forgetting import rewritten, without_erased
 from twotower.server.inputs import Id, encoded_features
 from twotower.server.state import State
 from twotower.server.store import EventStore, StoredItem, StoreUnavailable
@@ -57,6 +58,8 @@ class StateManager:
         self._queued = False  # a reload waits for the one under way
         self._changing = asyncio.Lock()
         self._reloading = asyncio.Lock()
+        self._rewriting = asyncio.Lock()
+        self._removals = 0  # as of the last look at users that were deleted
         self._applied = 0  # the last change of an item that is in the state
         self._generation = ""  # of the store that the state was made from
         self._opened = False
@@ -78,6 +81,7 @@ class StateManager:
             await self._open()
             self.state = await self._load()
             await self.refresh()
+            await self.forget()
         except StoreUnavailable as error:
             if not without_store:
                 raise
@@ -89,6 +93,28 @@ class StateManager:
         if not self._opened:
             await self._store.open()
             self._opened = True
+
+    async def forget(self) -> str:
+        """Leave out the users that were deleted from the store, here and in the bundle on disk.
+
+        Returns:
+            Why the bundle on disk still has them; empty if it has not.
+
+        Raises:
+            StoreUnavailable: the store can't be read.
+        """
+        async with self._changing:
+            self.state = await self._without_erased(self.state)
+        async with self._rewriting:
+            every = await self._store.erased()
+            return await asyncio.to_thread(rewritten, self.bundle, every) if every.users else ""
+
+    async def _without_erased(self, state: State) -> State:
+        """Return a state without the users that were deleted since its model was trained."""
+        await self._store.last()  # says which store this is
+        erasures = await self._store.erased(state.mark.erased.get(self._store.data, 0))
+        self._removals = self._store.removals
+        return await asyncio.to_thread(without_erased, state, erasures) if erasures.users else state
 
     async def check(self) -> None:
         """Check that the store keeps what is written, at most once a second.
@@ -134,6 +160,7 @@ class StateManager:
         async with self._reloading:
             self._queued = False
             fresh = await self._load()
+            fresh = await self._without_erased(fresh)
             async with self._changing:  # an item that is put meanwhile is in the one or the other
                 stored = await self._store.items_since(0)
                 fresh = await asyncio.to_thread(with_stored, fresh, stored)
@@ -141,7 +168,8 @@ class StateManager:
                 self._applied = max([0, *(item.version for item in stored)])
                 self._generation = self._store.generation
             log.info("reloaded", extra={"fields": {"previous": earlier.version, **fresh.info()}})
-            return earlier, fresh
+        await self.forget()
+        return earlier, self.state
 
     async def refresh(self) -> None:
         """Apply the changes of items since the last time, also those of other servers.
@@ -228,6 +256,8 @@ class StateManager:
         if stored:
             self.state = await asyncio.to_thread(with_stored, self.state, stored)
             self._applied = stored[-1].version
+        if self._store.removals != self._removals:  # another server's, which rewrites the bundle
+            self.state = await self._without_erased(self.state)
 
 
 def _settle(done: asyncio.Future[State], state: State | None, error: Exception | None) -> None:

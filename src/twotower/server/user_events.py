@@ -95,12 +95,13 @@ class UserEvents:
         for _ in range(_ATTEMPTS):
             kept, generation = self._kept.get(key), self._generation
             new = await self._store.events_of(key, 0 if kept is None else kept.last)
-            if self._store.generation == generation == self._generation:
+            now = f"{self._store.generation}/{self._store.removals}"
+            if now == generation == self._generation:
                 break
-            if self._store.generation != self._generation:  # what was kept is of what is no longer there
+            if now != self._generation:  # what was kept is of what is no longer there
                 self._kept.clear()
                 self._size = 0
-                self._generation = self._store.generation
+                self._generation = now
         else:
             raise StoreUnavailable("the event store keeps being replaced")
         if not new:

@@ -88,7 +88,7 @@ def continue_run(
     base = load_parts(_without_events(config), stages=stages, log=log)
     schema = base.train.schema
     known = None if config.data.events is None else EventTable.read(Path(config.data.events), schema)
-    before = base if known is None else with_later(base, known.interactions, known.items)
+    before = base if known is None else _with(base, known)
     check_same_data(run, before)
     new = events.after(mark_of(config, before))
     for note in events.notes:
@@ -97,7 +97,8 @@ def continue_run(
         log("no new events, so nothing was trained")
         return Continued(run, run.metrics(), 0)
     table = new if known is None else known.joined(new)
-    parts = with_later(base, table.interactions, table.items)
+    table = table.without_erased(schema.user)
+    parts = _with(base, table)
     for note in parts.train.notes[len(base.train.notes) :]:
         log(f"note: {note}")
     with alone_in(target.path, "trains"), breaks_say("start it again"):
@@ -184,6 +185,11 @@ def _full(config: Config, parts: Parts, log: Log) -> dict[str, Any]:
     measured = evaluated(config, model, parts, log, None)
     tested = {name: measured[name] for name in ("rating", "ranking")}
     return {"cpu_seconds": round(seconds, 2), **tested}
+
+
+def _with(base: Parts, table: EventTable) -> Parts:
+    own = table.without_erased(base.train.schema.user)
+    return with_later(base, own.interactions, own.items, own.erasures)
 
 
 def _without_events(config: Config) -> Config:

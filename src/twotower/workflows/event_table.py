@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,12 +11,15 @@ import polars as pl
 
 from twotower.config.schema import Schema
 from twotower.core.atomic import check_file, replacing
+from twotower.core.erasure import Erasures
 from twotower.errors import BundleError, ConfigError, DataError
 from twotower.recommender.trained_up_to import FACT, TrainedUpTo
 
 SUFFIX: Final = ".parquet"
 PLACE: Final = "store_place"
 """Column with the number of each event in its store."""
+_ERASURES: Final = "twotower_erased"
+"""Key of the metadata that has the users that were deleted, by keyed hash."""
 _ITEMS: Final = "twotower_items"
 """Key of the metadata that has the items that were added since training."""
 
@@ -31,12 +34,14 @@ class EventTable:
         mark: what it has.
         items: id and columns of the items that were added since training.
         notes: what was left out or filled in, in plain sentences.
+        erasures: users that were deleted from the store; the data of a run may still have them.
     """
 
     interactions: pl.DataFrame
     mark: TrainedUpTo
     items: tuple[dict[str, Any], ...] = ()
     notes: tuple[str, ...] = ()
+    erasures: Erasures = field(default_factory=Erasures)
 
     def write(self, path: Path) -> None:
         """Write a Parquet file; the mark and the items are in its metadata.
@@ -47,6 +52,7 @@ class EventTable:
         """
         check_event_file(path)
         metadata = {FACT: json.dumps(self.mark.state), _ITEMS: json.dumps(list(self.items))}
+        metadata[_ERASURES] = json.dumps(self.erasures.state)
         with replacing(path) as temporary:
             self.interactions.write_parquet(temporary, metadata=metadata)
 
@@ -75,10 +81,12 @@ class EventTable:
         try:
             mark = TrainedUpTo.of({FACT: json.loads(found[FACT])} if FACT in found else {})
             items = tuple(json.loads(found.get(_ITEMS, "[]")))
-        except (ValueError, BundleError) as error:
+            gone = Erasures.of(json.loads(found[_ERASURES])) if _ERASURES in found else Erasures()
+        except (ValueError, KeyError, TypeError, BundleError) as error:
             raise DataError(f"{path} has a damaged mark ({error}); export it again") from None
         place = pl.col(PLACE) if PLACE in frame.columns else pl.lit(None)
-        return cls(frame.select(*columns_of(schema), place.cast(pl.Int64).alias(PLACE)), mark, items)
+        rows = frame.select(*columns_of(schema), place.cast(pl.Int64).alias(PLACE))
+        return cls(rows, mark, items, erasures=gone)
 
     def after(self, mark: TrainedUpTo) -> EventTable:
         """Return the events that another table with a mark lacks."""
@@ -91,7 +99,20 @@ class EventTable:
         items = {str(item["item"]): item for item in (*self.items, *later.items)}
         rows = pl.concat([self.interactions, later.interactions], how="vertical_relaxed")
         mark = self.mark.joined(later.mark)
-        return EventTable(rows, mark, tuple(items.values()), self.notes + later.notes)
+        gone = later.erasures if later.erasures.users else self.erasures  # a store never forgets these
+        return EventTable(rows, mark, tuple(items.values()), self.notes + later.notes, gone)
+
+    def without_erased(self, user: str) -> EventTable:
+        """Return the table without what deleted users did before they were deleted.
+
+        Args:
+            user: the column of users.
+        """
+        if not self.erasures.users:
+            return self
+        upto = pl.Series(self.erasures.places(self.interactions.get_column(user)))
+        place = self.interactions.get_column(PLACE).fill_null(0)
+        return replace(self, interactions=self.interactions.filter(~((upto >= 0) & (place <= upto))))
 
 
 def mark_in(path: str | Path) -> TrainedUpTo:

@@ -38,7 +38,8 @@ def load_parts(config: Config, *, stages: Stages | None = None, log: Log = quiet
         parts = cut(config, raw) if parts is None else parts
         if config.data.events is not None:
             later = EventTable.read(Path(config.data.events), parts.train.schema)
-            parts = with_later(parts, later.interactions, later.items)
+            later = later.without_erased(parts.train.schema.user)
+            parts = with_later(parts, later.interactions, later.items, later.erasures)
     for note in notes_of(parts):
         log(f"note: {note}")
     sizes = ", ".join(f"{name} {rows:,}" for name, rows in sizes_of(parts).items())

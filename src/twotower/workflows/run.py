@@ -126,7 +126,7 @@ class Run:
         return [
             name
             for name in names
-            if not (name in _PARTS or name.startswith(".") or fnmatch(name, "events-*.parquet"))
+            if not any(fnmatch(name, own) for own in (*_PARTS, ".*", "events-*.parquet", "erased.jsonl"))
         ]
 
     def check(self, config: Config, *, resume: bool) -> State:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from twotower.core.erasure import Erased, Erasures
 from twotower.errors import ConfigError
 from twotower.server.store.events import (
     Event,
@@ -18,6 +19,8 @@ from twotower.server.store.redis import RedisStore
 from twotower.server.store.sqlite import SqliteStore
 
 __all__ = [
+    "Erased",
+    "Erasures",
     "Event",
     "EventConflict",
     "EventStore",

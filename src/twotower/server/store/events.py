@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from twotower.core.erasure import Erasures
+
 Kind = Literal["interaction", "skip"]
 
 
@@ -106,12 +108,13 @@ class EventStore(ABC):
         generation: a random name that was made with what the store holds, as of its last answer. If it
             changes, what was read before is no longer there (a database emptied, another file in its place,
             an older copy), and places and versions begin again.
+        removals: rises when events are removed, as of its last answer: what was read before may be gone.
     """
 
     name: ClassVar[str]
 
     def __init__(self) -> None:
-        self.generation = ""
+        self.generation, self.removals = "", 0
         self._called_by, self._counters, self._turns = "", (0, 0), 0
 
     @property
@@ -177,6 +180,30 @@ class EventStore(ABC):
 
         Those of one user come in their order. With ``last`` from `last`, every event that was kept before is
         there, and none that is kept meanwhile.
+
+        Raises:
+            StoreUnavailable: they can't be read.
+        """
+
+    @abstractmethod
+    async def forget(self, user: str) -> int:
+        """Delete a user's events durably, record that without the id, and return how many there were.
+
+        Raises:
+            StoreUnavailable: it could not be done, or not be known to be done; asking again is safe.
+        """
+
+    @abstractmethod
+    async def expire(self, before: float) -> int:
+        """Delete the events of a time, in seconds since 1970, before this one; return how many there were.
+
+        Raises:
+            StoreUnavailable: it could not be done, or not be known to be done.
+        """
+
+    @abstractmethod
+    async def erased(self, after: int = 0) -> Erasures:
+        """Return the users that were deleted, those with a number above ``after``.
 
         Raises:
             StoreUnavailable: they can't be read.

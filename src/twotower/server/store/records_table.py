@@ -16,6 +16,12 @@ create table if not exists records (
 """
 
 
+def forget(connection: sqlite3.Connection, user: str) -> None:
+    """Delete the records of a user."""
+    if connection.execute(EXISTS).fetchone():
+        connection.execute("delete from records where user = ?", (user,))
+
+
 def keep(connection: sqlite3.Connection, records: Sequence[Record]) -> int:
     """Insert records, leave out those that are known, and return how many were given."""
     connection.execute(_TABLE)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Any, ClassVar, TypeVar
 
+from twotower.core.erasure import Erased, Erasures, keyed, new_key
 from twotower.errors import ConfigError, MissingExtraError
 from twotower.server.store.events import (
     Event,
@@ -20,124 +22,26 @@ from twotower.server.store.events import (
     distinct,
     new_generation,
 )
+from twotower.server.store.redis_scripts import (
+    APPEND,
+    BRING_UP,
+    EVENTS,
+    EXPIRE,
+    FORGET,
+    KEYS,
+    LAST,
+    OF_ERASED,
+    PUT,
+    RECORD,
+    SINCE,
+    VERSION,
+)
 
 T = TypeVar("T")
 
-VERSION = "2"
-"""Version of the keys; a store of a newer one is refused, an older one is brought up to it."""
 _SECONDS = 2.0
 """How long a connection or an answer may take."""
 _PER_CALL = 1000  # events of one script call, which nobody else's call can run beside
-_NAMES = (
-    "version",
-    "generation",  # a random name of what is here; a database that was emptied gets another one
-    "place",  # the last place that was given to an event
-    "contents",  # what is known of each event: its id and a digest of its content
-    "events",  # of a user, by place
-    "items",
-    "versions",
-    "last",  # the last version of an item
-    "records",  # of a kind, by key
-    "checked",
-    "ids",  # version 1
-    "user",  # version 1
-)
-# One slot of a cluster, as scripts need: the part in braces decides.
-_KEYS = {name: f"{{twotower}}:{name}" for name in _NAMES}
-
-# Every script begins by saying what it talks to. KEYS: version, generation. ARGV: version, a new name.
-_BEGIN = """
-local generation = redis.call('get', KEYS[2])
-if not generation then
-  generation = ARGV[2]
-  redis.call('set', KEYS[1], ARGV[1])
-  redis.call('set', KEYS[2], generation)
-end
-"""
-# Keeps events that are not known yet. KEYS: contents, place, prefix of the users' events. ARGV: id, digest,
-# user, event, ...
-_APPEND = (
-    _BEGIN
-    + """
-for i = 3, #ARGV, 4 do
-  local known = redis.call('hget', KEYS[3], ARGV[i])
-  if known and known ~= ARGV[i + 1] then
-    return {generation, -1, ARGV[i]}
-  end
-end
-local new = 0
-for i = 3, #ARGV, 4 do
-  if redis.call('hsetnx', KEYS[3], ARGV[i], ARGV[i + 1]) == 1 then
-    redis.call('zadd', KEYS[5] .. ':' .. ARGV[i + 2], redis.call('incr', KEYS[4]), ARGV[i + 3])
-    new = new + 1
-  end
-end
-return {generation, new, ''}
-"""
-)
-# Returns a user's events after a place, up to another. KEYS: of the user. ARGV: the places.
-_EVENTS = (
-    _BEGIN
-    + """
-return {generation, redis.call('zrangebyscore', KEYS[3], '(' .. ARGV[3], ARGV[4], 'withscores')}
-"""
-)
-# Returns the last place. KEYS: place.
-_LAST = (
-    _BEGIN
-    + """
-return {generation, redis.call('get', KEYS[3]) or '0'}
-"""
-)
-# Keeps an item with the number of its change. KEYS: items, their versions, the last version. ARGV: key, item.
-_PUT = (
-    _BEGIN
-    + """
-local version = redis.call('incr', KEYS[5])
-redis.call('hset', KEYS[3], ARGV[3], ARGV[4])
-redis.call('zadd', KEYS[4], version, ARGV[3])
-return {generation, version}
-"""
-)
-# Returns key, item, version of the items changed since, and the counters. KEYS: items, their versions, the
-# last version, place. ARGV: the version.
-_SINCE = (
-    _BEGIN
-    + """
-local changed = redis.call('zrangebyscore', KEYS[4], '(' .. ARGV[3], '+inf', 'withscores')
-local found = {}
-for i = 1, #changed, 2 do
-  table.insert(found, changed[i])
-  table.insert(found, redis.call('hget', KEYS[3], changed[i]))
-  table.insert(found, changed[i + 1])
-end
-return {generation, found, redis.call('get', KEYS[5]) or '0', redis.call('get', KEYS[6]) or '0'}
-"""
-)
-# Keeps records that are not known yet. KEYS: those of their kind. ARGV: key, record, ...
-_RECORD = (
-    _BEGIN
-    + """
-for i = 3, #ARGV, 2 do
-  redis.call('hsetnx', KEYS[3], ARGV[i], ARGV[i + 1])
-end
-return {generation, #ARGV}
-"""
-)
-# Brings a user's list of version 1 up to version 2. KEYS: the list, contents, place, the user's events. ARGV:
-# id, digest, event, ...
-_BRING_UP = """
-if redis.call('type', KEYS[1]).ok ~= 'list' then
-  return 0
-end
-for i = 1, #ARGV, 3 do
-  redis.call('hset', KEYS[2], ARGV[i], ARGV[i + 1])
-  redis.call('zadd', KEYS[4], redis.call('incr', KEYS[3]), ARGV[i + 2])
-end
-redis.call('del', KEYS[1])
-return 1
-"""
-
 log = logging.getLogger("twotower.server")
 
 
@@ -179,14 +83,15 @@ class RedisStore(EventStore):
         except ValueError as error:
             # The address itself may hold a password, and is not shown.
             raise ConfigError(f"--store must be a file or redis://HOST:PORT/DATABASE: {error}") from None
-        scripts = {"append": _APPEND, "events": _EVENTS, "last": _LAST, "put": _PUT}
-        scripts |= {"since": _SINCE, "up": _BRING_UP, "record": _RECORD}
+        scripts = {"append": APPEND, "events": EVENTS, "last": LAST, "put": PUT}
+        scripts |= {"record": RECORD, "forget": FORGET, "expire": EXPIRE}
+        scripts |= {"since": SINCE, "up": BRING_UP}
         self._scripts = {name: self._redis.register_script(text) for name, text in scripts.items()}
 
     async def open(self) -> None:
         """Connect, and check the version of the data; see `EventStore.open`."""
-        await self._do(self._redis.set(_KEYS["version"], VERSION, nx=True))
-        found = await self._do(self._redis.get(_KEYS["version"]))
+        await self._do(self._redis.set(KEYS["version"], VERSION, nx=True))
+        found = await self._do(self._redis.get(KEYS["version"]))
         if found == "1":
             await self._bring_up()
         elif found != VERSION:
@@ -221,7 +126,7 @@ class RedisStore(EventStore):
         parts = [fresh[start : start + _PER_CALL] for start in range(0, len(fresh), _PER_CALL)]
         if len(parts) > 1:  # all are looked at before one is kept
             for part in parts:
-                known = await self._do(self._redis.hmget(_KEYS["contents"], [e.id for e in part]))
+                known = await self._do(self._redis.hmget(KEYS["contents"], [e.id for e in part]))
                 for event, digest in zip(part, known, strict=True):
                     if digest not in (None, _digest(event)):
                         raise EventConflict(event.id)
@@ -245,7 +150,7 @@ class RedisStore(EventStore):
 
     async def between(self, after: int, last: int) -> AsyncIterator[list[Placed]]:
         """Yield events user by user; see `EventStore.between`."""
-        prefix, seen = f"{_KEYS['events']}:", set[str]()
+        prefix, seen = f"{KEYS['events']}:", set[str]()
         try:
             async for key in self._redis.scan_iter(match=f"{prefix}*", count=1000):
                 user = key.removeprefix(prefix)
@@ -257,7 +162,8 @@ class RedisStore(EventStore):
             raise StoreUnavailable(f"the event store (Redis) is not responding: {error}") from None
 
     async def _events(self, user: str, after: int, last: int | str) -> list[Placed]:
-        (found,) = await self._run("events", (f"events:{user}",), after, last)
+        found, removals = await self._run("events", (f"events:{user}", "removals"), after, last)
+        self.removals = int(removals)
         placed = []
         for text, place in zip(found[::2], found[1::2], strict=True):
             name, item, kind, value, time = json.loads(text)
@@ -271,12 +177,54 @@ class RedisStore(EventStore):
 
     async def items_since(self, version: int = 0) -> list[StoredItem]:
         """Return changed items; see `EventStore.items_since`."""
-        found, last, place = await self._run("since", ("items", "versions", "last", "place"), version)
+        keys = ("items", "versions", "last", "place", "removals")
+        found, (last, place, removals) = await self._run("since", keys, version)
         self._counted(int(last), int(place))
+        self.removals = int(removals)
         return [
             StoredItem(key, text or None, int(float(number)))
             for key, text, number in zip(found[::3], found[1::3], found[2::3], strict=True)
         ]
+
+    async def forget(self, user: str) -> int:
+        """Delete a user's events; see `EventStore.forget`.
+
+        The append-only file has them until it is written anew, which is begun here.
+        """
+        digest = keyed(await self._key(), user)
+        await self._forget_records(user)
+        (gone,) = await self._run("forget", (f"events:{user}", *OF_ERASED), "", digest, time.time())
+        try:
+            await self._redis.bgrewriteaof()
+        except self._errors as error:
+            log.warning(
+                "Redis was not told to write its append-only file anew; deleted events may be in it",
+                extra={"fields": {"reason": str(error)}},
+            )
+        return int(gone)
+
+    async def expire(self, before: float) -> int:
+        """Delete old events, user by user; see `EventStore.expire`."""
+        gone, prefix = 0, f"{KEYS['events']}:"
+        try:
+            async for key in self._redis.scan_iter(match=f"{prefix}*", count=1000):
+                user = key.removeprefix(prefix)
+                (more,) = await self._run("expire", (f"events:{user}", "contents", "removals"), before)
+                gone += int(more)
+        except self._errors as error:
+            raise StoreUnavailable(f"the event store (Redis) is not responding: {error}") from None
+        return gone
+
+    async def erased(self, after: int = 0) -> Erasures:
+        """Return deleted users; see `EventStore.erased`."""
+        key = await self._key()
+        rows = await self._do(self._redis.lrange(KEYS["erased"], after, -1))
+        return Erasures(key, [Erased(*json.loads(row)) for row in rows], self.data)
+
+    async def _key(self) -> str:
+        """Return the key of hashes of ids, made on first use."""
+        (key,) = await self._run("forget", ("events:", *OF_ERASED), new_key(), "", 0)
+        return str(key)
 
     async def record(self, records: Sequence[Record]) -> None:
         """Keep records; see `EventStore.record`."""
@@ -291,45 +239,55 @@ class RedisStore(EventStore):
         """Return records; see `EventStore.records`."""
         found: dict[str, Record] = {}
         try:
-            async for key, text in self._redis.hscan_iter(f"{_KEYS['records']}:{kind}", count=1000):
+            async for key, text in self._redis.hscan_iter(f"{KEYS['records']}:{kind}", count=1000):
                 found[key] = Record(kind, key, *json.loads(text))
         except self._errors as error:
             raise StoreUnavailable(f"the event store (Redis) is not responding: {error}") from None
         return [found[key] for key in sorted(found)]
 
+    async def _forget_records(self, user: str) -> None:
+        """Delete the records of a user."""
+        try:
+            async for kind in self._redis.scan_iter(match=f"{KEYS['records']}:*", count=1000):
+                async for key, text in self._redis.hscan_iter(kind, count=1000):
+                    if json.loads(text)[1] == user:
+                        await self._redis.hdel(kind, key)
+        except self._errors as error:
+            raise StoreUnavailable(f"the event store (Redis) is not responding: {error}") from None
+
     async def check(self) -> None:
         """Write and read; see `EventStore.check`."""
         name = new_generation()
-        await self._do(self._redis.set(f"{_KEYS['checked']}:{name}", name, ex=60))
-        if await self._do(self._redis.get(f"{_KEYS['checked']}:{name}")) != name:
+        await self._do(self._redis.set(f"{KEYS['checked']}:{name}", name, ex=60))
+        if await self._do(self._redis.get(f"{KEYS['checked']}:{name}")) != name:
             raise StoreUnavailable("the event store (Redis) does not keep what is written to it")
 
     async def close(self) -> None:
         """Close the connections."""
         await self._redis.aclose()
 
-    async def _run(self, script: str, keys: Sequence[str], *values: str | int) -> list[Any]:
+    async def _run(self, script: str, keys: Sequence[str], *values: str | int | float) -> list[Any]:
         """Run a script whose answer begins with the name of the data, and return the rest."""
-        names = [_KEYS["version"], _KEYS["generation"], *(f"{{twotower}}:{key}" for key in keys)]
-        arguments: list[str | int] = [VERSION, new_generation(), *values]
+        names = [KEYS["version"], KEYS["generation"], *(f"{{twotower}}:{key}" for key in keys)]
+        arguments: list[str | int | float] = [VERSION, new_generation(), *values]
         answer: list[Any] = await self._do(self._scripts[script](keys=names, args=arguments))
         self._called(answer[0])
         return answer[1:]
 
     async def _bring_up(self) -> None:
         """Migrate a store of version 1; an interrupted migration continues where it stopped."""
-        users = self._redis.scan_iter(match=f"{_KEYS['user']}:*", count=1000)
+        users = self._redis.scan_iter(match=f"{KEYS['user']}:*", count=1000)
         try:
             async for key in users:
-                user = key.removeprefix(f"{_KEYS['user']}:")
+                user = key.removeprefix(f"{KEYS['user']}:")
                 values: list[str] = []
                 for text in await self._redis.lrange(key, 0, -1):
                     name, item, kind, value, time = json.loads(text)
                     values += [name, _digest(Event(name, user, item, kind, value, time)), text]
-                names = [key, _KEYS["contents"], _KEYS["place"], f"{_KEYS['events']}:{user}"]
+                names = [key, KEYS["contents"], KEYS["place"], f"{KEYS['events']}:{user}"]
                 await self._scripts["up"](keys=names, args=values)
-            await self._redis.delete(_KEYS["ids"])
-            await self._redis.set(_KEYS["version"], VERSION)
+            await self._redis.delete(KEYS["ids"])
+            await self._redis.set(KEYS["version"], VERSION)
         except self._errors as error:
             raise StoreUnavailable(f"the event store (Redis) is not responding: {error}") from None
 

@@ -10,8 +10,9 @@ import sqlite3
 import threading
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
+from twotower.core.erasure import Erased, Erasures
 from twotower.errors import ConfigError
 from twotower.server.store import records_table
 from twotower.server.store.events import (
@@ -22,41 +23,12 @@ from twotower.server.store.events import (
     StoredItem,
     StoreUnavailable,
     distinct,
-    new_generation,
 )
-from twotower.server.store.sqlite_work import Answer, Work, apply
+from twotower.server.store.sqlite_work import APPLICATION, VERSION, Answer, Work, apply, bring_up, scrub
 
-VERSION = 2
-"""Version of the tables; a file of a newer one is refused, an older one is brought up to it."""
 _READ_AT_ONCE = 500  # events of one user
 _EXPORTED_AT_ONCE = 20_000  # events of all
-_APPLICATION = 0x74776F74  # "twot", the file's application id
 _MOST_AT_ONCE = 20_000  # events of one transaction, so that nobody waits for a very long one
-
-_TABLES = """
-create table events (
-    place integer primary key,
-    id text not null unique,
-    user text not null,
-    item text not null,
-    kind text not null,
-    value real,
-    time real not null
-);
-create index events_of_user on events (user, place);
-create table items (
-    version integer primary key,
-    key text not null unique,
-    columns text
-);
-"""
-# What version 2 adds: the store's name, and counters, so that a number is never given twice.
-_COUNTERS = """
-create table counters (name text primary key, value not null);
-insert into counters select 'place', coalesce(max(place), 0) from events;
-insert into counters select 'version', coalesce(max(version), 0) from items;
-insert into counters values ('checked', 0);
-"""
 
 
 class SqliteStore(EventStore):
@@ -99,7 +71,7 @@ class SqliteStore(EventStore):
 
     async def append(self, events: Sequence[Event]) -> int:
         """Store events; see `EventStore.append`."""
-        return await self._ask("events", distinct(events), None)
+        return await self._ask("events", distinct(events))
 
     async def events_of(self, user: str, after: int = 0) -> list[Placed]:
         """Return a user's events; see `EventStore.events_of`.
@@ -107,6 +79,7 @@ class SqliteStore(EventStore):
         A lookup by index costs some ten microseconds, less than handing it to a thread would.
         """
         found: list[Placed] = []
+        ((self.removals,),) = self._read("select value from counters where name = 'removals'", ())
         while True:
             rows = self._read(
                 "select place, id, user, item, kind, value, time from events "
@@ -140,20 +113,40 @@ class SqliteStore(EventStore):
 
     async def put_item(self, item: StoredItem) -> None:
         """Store an item; see `EventStore.put_item`."""
-        await self._ask("item", (), item)
+        await self._ask("item", item)
 
     async def items_since(self, version: int = 0) -> list[StoredItem]:
         """Return changed items; see `EventStore.items_since`."""
         rows = self._read(
             "select key, columns, version from items where version > ? order by version", (version,)
         )
-        counters = dict(self._read("select name, value from counters where name in ('place', 'version')", ()))
+        counters = dict(
+            self._read("select name, value from counters where name in ('place', 'version', 'removals')", ())
+        )
         self._counted(counters["version"], counters["place"])
+        self.removals = counters["removals"]
         return [StoredItem(*row) for row in rows]
+
+    async def forget(self, user: str) -> int:
+        """Delete a user's events; see `EventStore.forget`."""
+        return await self._ask("forget", user)
+
+    async def expire(self, before: float) -> int:
+        """Delete old events; see `EventStore.expire`."""
+        return await self._ask("expire", before)
+
+    async def erased(self, after: int = 0) -> Erasures:
+        """Return deleted users; see `EventStore.erased`."""
+        rows = self._read(
+            "select number, digest, place, events, time from erased where number > ? order by number",
+            (after,),
+        )
+        ((key,),) = self._read("select value from counters where name = 'key'", ())
+        return Erasures(key, [Erased(*row) for row in rows], self.data)
 
     async def record(self, records: Sequence[Record]) -> None:
         """Keep records; see `EventStore.record`."""
-        await self._ask("records", (), None, records)
+        await self._ask("records", records)
 
     async def records(self, kind: str) -> list[Record]:
         """Return records; see `EventStore.records`."""
@@ -162,7 +155,7 @@ class SqliteStore(EventStore):
 
     async def check(self) -> None:
         """Write and read; see `EventStore.check`."""
-        written = await self._ask("check", (), None)
+        written = await self._ask("check", None)
         ((found,),) = self._read("select value from counters where name = 'checked'", ())
         if found < written:
             raise StoreUnavailable("the event store does not keep what is written to it")
@@ -186,6 +179,7 @@ class SqliteStore(EventStore):
             check_same_thread=False,
         )
         connection.execute("pragma synchronous = full")
+        connection.execute("pragma secure_delete = on")
         return connection
 
     def _prepare(self, *, make: bool = False) -> sqlite3.Connection:
@@ -198,7 +192,7 @@ class SqliteStore(EventStore):
             (application,) = connection.execute("pragma application_id").fetchone()
             (version,) = connection.execute("pragma user_version").fetchone()
             (tables,) = connection.execute("select count(*) from sqlite_master").fetchone()
-            if tables and application != _APPLICATION:
+            if tables and application != APPLICATION:
                 raise ConfigError(
                     f"--store must be a SQLite file that twotower made, or a new one; {self._path} holds "
                     "another program's tables. Name another file."
@@ -214,31 +208,11 @@ class SqliteStore(EventStore):
             if mode != "wal":  # a file system that can't
                 self._wal_file = None
             if version < VERSION:
-                self._bring_up(connection)
+                bring_up(connection)
         except BaseException:
             connection.close()
             raise
         return connection
-
-    @staticmethod
-    def _bring_up(connection: sqlite3.Connection) -> None:
-        """Create or migrate the tables in one transaction, so that a kill leaves the old or the new ones."""
-        connection.execute("begin immediate")
-        try:
-            (version,) = connection.execute("pragma user_version").fetchone()
-            (tables,) = connection.execute("select count(*) from sqlite_master").fetchone()
-            if version < VERSION:  # else another server has done it meanwhile
-                script = ("" if tables else _TABLES) + _COUNTERS
-                for statement in script.split(";"):
-                    connection.execute(statement)
-                connection.execute("insert into counters values ('generation', ?)", (new_generation(),))
-                connection.execute(f"pragma application_id = {_APPLICATION}")
-                connection.execute(f"pragma user_version = {VERSION}")
-            connection.execute("commit")
-        except BaseException:
-            with contextlib.suppress(sqlite3.Error):
-                connection.execute("rollback")
-            raise
 
     def _open_reader(self) -> None:
         self._file = os.stat(self._path)
@@ -262,17 +236,11 @@ class SqliteStore(EventStore):
         except (sqlite3.Error, OSError, ConfigError) as error:
             raise StoreUnavailable(f"the event store {self._path} can't be read: {error}") from None
 
-    async def _ask(
-        self,
-        what: Literal["events", "item", "records", "check"],
-        events: Sequence[Event],
-        item: StoredItem | None,
-        records: Sequence[Record] = (),
-    ) -> int:
+    async def _ask(self, what: Any, given: Any) -> int:
         if self._writer is None:
             raise StoreUnavailable("the event store is closed")
         loop = asyncio.get_running_loop()
-        work = Work(what, events, item, loop.create_future(), loop, records)
+        work = Work(what, given, loop.create_future(), loop)
         self._work.put(work)
         return await work.done
 
@@ -292,6 +260,8 @@ class SqliteStore(EventStore):
                     file = os.stat(self._path)
                     opened = self._prepare(), file
                 answers = self._commit(opened[0], batch)
+                if any(work.what == "forget" for work in batch):
+                    scrub(opened[0])
                 if not (_leads_to(self._path, opened[1]) and _leads_to(self._wal_file or self._path)):
                     raise OSError("the file was removed while it was written")
             except Exception as error:
@@ -312,7 +282,7 @@ class SqliteStore(EventStore):
         following = self._work.get()
         while following is not None:
             batch.append(following)
-            size += len(following.events) + len(following.records) + 1
+            size += 1 + (len(following.given) if isinstance(following.given, Sequence) else 0)
             if size >= _MOST_AT_ONCE:
                 return batch, True
             try:

@@ -1,46 +1,134 @@
-"""`Work` of the thread that writes to a SQLite file, and what it does to the tables."""
+"""What `SqliteStore` does in a transaction: its tables, and the work of the writing thread."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from twotower.core.erasure import keyed, new_key
 from twotower.server.store import records_table
-from twotower.server.store.events import Event, EventConflict, Record, StoredItem, StoreUnavailable
+from twotower.server.store.events import (
+    Event,
+    EventConflict,
+    Record,
+    StoredItem,
+    StoreUnavailable,
+    new_generation,
+)
 
+VERSION = 3
+"""Version of the tables; a file of a newer one is refused, an older one is brought up to it."""
+APPLICATION = 0x74776F74  # "twot", the file's application id
 _IDS_AT_ONCE = 500  # values of one query
+
+_TABLES = """
+create table events (
+    place integer primary key,
+    id text not null unique,
+    user text not null,
+    item text not null,
+    kind text not null,
+    value real,
+    time real not null
+);
+create index events_of_user on events (user, place);
+create table items (
+    version integer primary key,
+    key text not null unique,
+    columns text
+);
+"""
+# What version 2 adds: the store's name, and counters, so that a number is never given twice.
+_COUNTERS = """
+create table counters (name text primary key, value not null);
+insert into counters select 'place', coalesce(max(place), 0) from events;
+insert into counters select 'version', coalesce(max(version), 0) from items;
+insert into counters values ('checked', 0);
+"""
+# What version 3 adds: users that were deleted, by a keyed hash of their id.
+_ERASED = """
+create table erased (
+    number integer primary key,
+    digest text not null,
+    place integer not null,
+    events integer not null,
+    time real not null
+);
+insert into counters values ('removals', 0);
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """Work of the writing thread: events, one item, records or a check; and the future that waits for it."""
+    """Work of the writing thread, and the future that waits for it.
 
-    what: Literal["events", "item", "records", "check"]
-    events: Sequence[Event]
-    item: StoredItem | None
+    Attributes:
+        what: events, an item or records to keep, a check, a user to forget, or a time before which events
+            expire.
+        given: what belongs to it.
+        done, loop: whom to answer.
+    """
+
+    what: Literal["events", "item", "records", "check", "forget", "expire"]
+    given: Sequence[Event] | Sequence[Record] | StoredItem | str | float | None
     done: asyncio.Future[int]
     loop: asyncio.AbstractEventLoop
-    records: Sequence[Record] = ()
 
 
 Answer = int | StoreUnavailable | EventConflict
 
 
+def bring_up(connection: sqlite3.Connection) -> None:
+    """Create or migrate the tables in one transaction, so that a kill leaves the old or the new ones."""
+    connection.execute("begin immediate")
+    try:
+        (version,) = connection.execute("pragma user_version").fetchone()
+        (tables,) = connection.execute("select count(*) from sqlite_master").fetchone()
+        if version < VERSION:  # else another server has done it meanwhile
+            script = ("" if tables else _TABLES) + (_COUNTERS if version < 2 else "") + _ERASED
+            for statement in script.split(";"):
+                connection.execute(statement)
+            if version < 2:
+                connection.execute("insert into counters values ('generation', ?)", (new_generation(),))
+            connection.execute("insert into counters values ('key', ?)", (new_key(),))
+            connection.execute(f"pragma application_id = {APPLICATION}")
+            connection.execute(f"pragma user_version = {VERSION}")
+        connection.execute("commit")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("rollback")
+        raise
+
+
 def apply(connection: sqlite3.Connection, work: Work) -> Answer:
-    """Do it, within a transaction, and return its answer; see `EventStore`."""
+    """Do one piece of work within a transaction, and return its answer."""
     if work.what == "check":
-        return count(connection, "checked", 1)
+        return _count(connection, "checked", 1)
     if work.what == "records":
-        return records_table.keep(connection, work.records)
-    if work.item is not None:
-        version = count(connection, "version", 1)
-        connection.execute("delete from items where key = ?", (work.item.key,))
-        connection.execute("insert into items values (?, ?, ?)", (version, work.item.key, work.item.columns))
+        return records_table.keep(connection, work.given)  # type: ignore[arg-type]
+    if work.what == "forget":
+        return _forget(connection, str(work.given))
+    if work.what == "expire":
+        gone = connection.execute("delete from events where time < ?", (work.given,)).rowcount
+        if gone:
+            _count(connection, "removals", 1)
+        return gone
+    if isinstance(work.given, StoredItem):
+        item, version = work.given, _count(connection, "version", 1)
+        connection.execute("delete from items where key = ?", (item.key,))
+        connection.execute("insert into items values (?, ?, ?)", (version, item.key, item.columns))
         return 1
-    fresh = {event.id: event for event in work.events}
+    assert isinstance(work.given, Sequence)
+    return _keep(connection, {event.id: event for event in work.given if isinstance(event, Event)})
+
+
+def _keep(connection: sqlite3.Connection, fresh: dict[str, Event]) -> Answer:
+    """Keep events that are not known yet."""
     ids = list(fresh)
     for start in range(0, len(ids), _IDS_AT_ONCE):
         some = ids[start : start + _IDS_AT_ONCE]
@@ -51,7 +139,7 @@ def apply(connection: sqlite3.Connection, work: Work) -> Answer:
             if fresh.pop(name).content != tuple(content):
                 return EventConflict(name)
     if fresh:
-        last = count(connection, "place", len(fresh))
+        last = _count(connection, "place", len(fresh))
         connection.executemany(
             "insert into events values (?, ?, ?, ?, ?, ?, ?)",
             (
@@ -62,7 +150,32 @@ def apply(connection: sqlite3.Connection, work: Work) -> Answer:
     return len(fresh)
 
 
-def count(connection: sqlite3.Connection, name: str, by: int) -> int:
+def _forget(connection: sqlite3.Connection, user: str) -> int:
+    """Delete a user's events, note that, and return how many there were."""
+    values = dict(connection.execute("select name, value from counters where name in ('place', 'key')"))
+    gone = connection.execute("delete from events where user = ?", (user,)).rowcount
+    records_table.forget(connection, user)
+    connection.execute(
+        "insert into erased (digest, place, events, time) values (?, ?, ?, ?)",
+        (keyed(str(values["key"]), user), int(values["place"]), gone, time.time()),
+    )
+    _count(connection, "removals", 1)
+    return gone
+
+
+def scrub(connection: sqlite3.Connection) -> None:
+    """Leave nothing of deleted rows in the file and its log.
+
+    Raises:
+        StoreUnavailable: another process reads the log all the time.
+    """
+    connection.execute("vacuum")
+    busy, *_ = connection.execute("pragma wal_checkpoint(truncate)").fetchone()
+    if busy:
+        raise StoreUnavailable("the user was deleted, and the log of the event store is in use; ask again")
+
+
+def _count(connection: sqlite3.Connection, name: str, by: int) -> int:
     """Increase a counter, and return it; it never decreases, also if rows are deleted."""
     most = {"place": "select max(place) from events", "version": "select max(version) from items"}
     highest = f"max(value, coalesce(({most[name]}), 0))" if name in most else "value"

@@ -1,0 +1,106 @@
+"""`forget_users`: delete users from a finished run: bundle, events, checkpoints and report."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import numpy as np
+
+from twotower.core.atomic import write_text
+from twotower.core.erasure import Erasures
+from twotower.core.locking import alone_in
+from twotower.recommender.bundle import read_facts
+from twotower.recommender.forgetting import without_users
+from twotower.recommender.trained_up_to import FACT, TrainedUpTo
+from twotower.workflows.chosen import CHOSEN, chosen_of
+from twotower.workflows.event_table import EventTable
+from twotower.workflows.run import EVENTS, Run
+
+RECORD: Final = "erased.jsonl"
+FORGOTTEN: Final = "forgotten"
+"""Key of the data's facts: how many users were deleted since."""
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """What was deleted from a run.
+
+    Attributes:
+        users: number of users that the bundle had.
+        events: number of their events among those that the run was continued on.
+        files: names of what was rewritten or removed.
+    """
+
+    users: int
+    events: int
+    files: tuple[str, ...]
+
+
+def forget_users(run: Run, erasures: Erasures) -> Forgotten:
+    """Delete users from a run, all those of a store's records that it still has.
+
+    The bundle is replaced at once, and last: until then it can be done again. Answers for others stay as they
+    are. The checkpoints, which have vectors of all users, and a report, which may show lists of theirs, are
+    removed. A line of ``erased.jsonl`` says when and how many, and the numbers of the store's records. The
+    files that the run was trained from are not ours, and may still have the users: delete them there, or
+    train with ``--from``, which leaves them out.
+
+    Raises:
+        ConfigError: another process trains in the run; nobody would be left.
+        BundleError: the bundle can't be read or written.
+    """
+    facts = read_facts(run.bundle)
+    mark = TrainedUpTo.of(facts)
+    pending = erasures.after(mark.erased.get(erasures.store, 0))
+    if not pending.users:
+        return Forgotten(0, 0, ())
+    with alone_in(run.path, "trains"):
+        model, files = run.recommender(), list[str]()
+        rows = np.flatnonzero(pending.places(model.user_ids) >= 0)
+        if CHOSEN not in facts:
+            facts[CHOSEN] = chosen_of(run.checkpoints, model)
+        facts[FACT] = mark.joined(TrainedUpTo({}, None, {erasures.store: pending.last})).state
+        left = without_users(model, rows)
+        events = _forget_events(run, pending, files)
+        if run.checkpoints.is_dir():
+            shutil.rmtree(run.checkpoints)
+            files.append("checkpoints")
+        if run.report_file.exists():
+            run.report_file.unlink()
+            files.append("report.html")
+        left.save(run.bundle, **facts)
+        files.append("bundle")
+        said = {
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            "store": erasures.store,
+            "records": [one.number for one in pending.users],
+            "users": len(rows),
+            "events": events,
+        }
+        place = run.path / RECORD
+        earlier = place.read_text(encoding="utf-8") if place.exists() else ""
+        write_text(place, earlier + json.dumps(said) + "\n")
+    return Forgotten(len(rows), events, tuple(files))
+
+
+def _forget_events(run: Run, pending: Erasures, files: list[str]) -> int:
+    """Delete users from the events that a run was continued on, and return how many these were."""
+    metrics = run.metrics()
+    name = metrics.get(EVENTS)
+    if not isinstance(name, str):
+        return 0
+    schema = run.recommender(index=False).encoder.schema
+    path = run.path / name
+    table = EventTable.read(path, schema)
+    known = Erasures(pending.key, [*table.erasures.users, *pending.users], pending.store)
+    left = EventTable(table.interactions, table.mark, table.items, (), known).without_erased(schema.user)
+    data = metrics["data"]
+    data[FORGOTTEN] = data.get(FORGOTTEN, 0) + len(pending.users)
+    run.write_metrics(metrics)  # first: the data are others from here on
+    left.write(path)
+    files += [name, "metrics.json"]
+    return table.interactions.height - left.interactions.height
