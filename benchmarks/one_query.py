@@ -31,10 +31,11 @@ import twotower as tt
 from serving import ours
 from twotower.recommender import Recommender
 from twotower.server.queries import AskedUser
-from twotower.server.ranking import Wanted, lists
+from twotower.server.ranking import lists
 from twotower.server.state import State
 from twotower.server.store import Event
 from twotower.server.user_events import Past
+from twotower.server.wanted import Wanted
 from twotower.server.workers import Deadline
 
 FOLDED, N_USERS = "folds in", 150

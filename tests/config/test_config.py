@@ -182,7 +182,7 @@ def test_split_files_are_paths_of_tables_and_names_of_matrices(tmp_path: Path) -
         ("training.learning_rat=0.1", "unknown key 'training.learning_rat'. Did you mean 'learning_rate'?"),
         ("trainin.epochs=1", "unknown key 'trainin'. Did you mean 'training'?"),
         ("learning_rate=0.1", "unknown key 'learning_rate'. It belongs in [training]."),
-        ("zzz=1", "Valid: seed, data, schema, split, positive, model, objective, training, evaluation."),
+        ("zzz=1", "Valid: seed, data, schema, split, positive, model, objective, training, evaluation, "),
         (
             "model.zzz=1",
             "unknown key 'model.zzz'. Valid: kind, dim, max_dim, ensemble_size, normalise,",

@@ -22,7 +22,7 @@ from twotower.data.dataset import Dataset, TrainPart
 from twotower.errors import BundleError
 from twotower.estimator import TwoTower
 from twotower.recommender import Recommender, bundle
-from twotower.recommender.bundle import FORMAT, MANIFEST, PARTS, read_manifest
+from twotower.recommender.bundle import FORMAT, MANIFEST, ONE_STAGE, PARTS, read_manifest
 from twotower.towers import tower
 
 SETTINGS: dict[str, Any] = {
@@ -222,7 +222,7 @@ def test_facts_are_kept(model: Recommender, tmp_path: Path) -> None:
     assert manifest["at_k"] == {"2": 1.0, "10": 2.0}
     assert manifest["by"] == ["a", "b"]
     assert manifest["name"] == "名字"
-    assert manifest["format"] == FORMAT
+    assert manifest["format"] == ONE_STAGE
     Recommender.load(tmp_path / "bundle")
 
 

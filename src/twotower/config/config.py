@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field, SerializeAsAny, model_validator
 
 from twotower.config.bases import ModelConfig, ObjectiveConfig, TrainingConfig
+from twotower.config.diversity import DiversityConfig
 from twotower.config.parts import (
     PLACES,
     TRAINING,
@@ -16,6 +17,7 @@ from twotower.config.parts import (
     parts_of,
     trainer_of,
 )
+from twotower.config.ranker import RankerConfig
 from twotower.config.schema import ADDED, Schema
 from twotower.config.sections import DataConfig, EvaluationConfig, PositiveConfig, Section, SplitConfig
 
@@ -42,6 +44,8 @@ class Config(Section):
     objective: SerializeAsAny[ObjectiveConfig] = Field(default_factory=default_objective)
     training: SerializeAsAny[TrainingConfig] = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    ranker: RankerConfig | None = None
+    diversity: DiversityConfig | None = None
 
     @property
     def trainer(self) -> str:
@@ -83,6 +87,12 @@ class Config(Section):
                 f"evaluation.ranking can't be false with objective '{self.objective.name}', which is "
                 "measured by ranking metrics only; leave it out, or predict a label (objective.name = "
                 f"'{first_that(predicts=True)}')"
+            )
+        if self.ranker is not None and not self.objective.implicit:
+            raise ValueError(
+                f"[ranker] ranks again what towers find that were trained to rank, and objective "
+                f"'{self.objective.name}' predicts a label; leave [ranker] out, or set objective.name = "
+                f"'{first_that(predicts=False)}'"
             )
         trainer = TRAINING.part(trainer_of(self.model, self.objective, self.training))
         if type(self.training) is TrainingConfig:  # the settings that all trainers have become one's own

@@ -25,8 +25,10 @@ from pydantic.fields import FieldInfo
 from tomlkit.items import InlineTable
 
 from twotower.config.config import Config
+from twotower.config.diversity import DiversityConfig
 from twotower.config.explained import explain
 from twotower.config.parts import OBJECTIVE, PLACES, first_that_samples, parts_of
+from twotower.config.ranker import RankerConfig
 from twotower.config.renamed import current_key, renamed
 from twotower.config.schema import Schema
 from twotower.config.sections import DataConfig, EvaluationConfig, PositiveConfig, SplitConfig
@@ -40,8 +42,10 @@ _PLAIN: Final[dict[str, type[BaseModel]]] = {
     "split": SplitConfig,
     "positive": PositiveConfig,
     "evaluation": EvaluationConfig,
+    "ranker": RankerConfig,
+    "diversity": DiversityConfig,
 }
-_SECTIONS: Final = ("data", "schema", "split", "positive", *PLACES, "evaluation")
+_SECTIONS: Final = ("data", "schema", "split", "positive", *PLACES, "evaluation", "ranker", "diversity")
 _PARTS: Final = {(place.section, place.key) for place in PLACES.values()}
 """Sections and keys that name parts."""
 _TABLES: Final = (

@@ -22,7 +22,7 @@ from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.store import StoredTrain
 from twotower.errors import ConfigError
 from twotower.estimator.finishing import finish
-from twotower.estimator.fitting import LEAST_JUDGED, Fit, check_place
+from twotower.estimator.fitting import LEAST_JUDGED, Fit, Refit, check_place
 from twotower.estimator.joining import joined
 from twotower.estimator.on_disk import candidates_on_disk
 from twotower.estimator.settings import Settings, validated
@@ -131,6 +131,9 @@ class AutoFit:
             weights = {name: weight / found[name].spread for name, weight in kinds.weights.items()}
             earlier = {name: found[name].earlier for name in weights}
             self._keep(mark, weights, earlier, kinds)
+        if self.fit.chosen is not None:
+            own = {name: (fits[name], earlier[name]) for name in weights}
+            self.fit.chosen(Refit(own, weights, self.fit.settings))
         setups = {name: found[name].setup for name in weights if name in found}
         data, seen = train, train.joined(validation) if self.fit.carved else train
         records: list[Record] = [record for name in weights for record in earlier[name]["history"]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from twotower.data.dataset import Dataset, TrainPart
 from twotower.data.fingerprint import fingerprint_of
 from twotower.errors import ConfigError
 from twotower.estimator.finishing import finish
+from twotower.estimator.joining import joined
 from twotower.estimator.on_disk import readable
 from twotower.estimator.settings import Settings
 from twotower.estimator.setup import TrainingSetup, prepare, rebuilt
@@ -50,6 +51,7 @@ class Fit:
         carved: whether the validation set is a part of what was given as the training set. What users have
             in it is seen, also without a refit.
         engine: where it is trained; None for here.
+        chosen: called with what was chosen on the validation set.
     """
 
     settings: Settings
@@ -60,6 +62,7 @@ class Fit:
     exclude_seen: bool
     carved: bool = False
     engine: Engine | None = None
+    chosen: Callable[[Refit], None] | None = None
 
     def run(self, train: TrainPart, validation: Dataset, rule: PositiveRule) -> Recommender:
         """Train, choose the number of epochs on ``validation``, then refit on both if set to."""
@@ -69,14 +72,22 @@ class Fit:
         mark = self.mark(train, validation)
         if "best_epoch" not in earlier:
             setup, earlier = self.first(train, validation, rule, mark, choice=earlier.get("choice"))
+            self.tell(earlier)
             if not self.settings.training.refit:
                 seen = train.joined(validation) if self.carved else train
                 return finish(setup, train, rule, earlier["history"], self.exclude_seen, seen=seen)
             del setup  # its towers and pairs are not needed any more
             found = None
+        else:
+            self.tell(earlier)
         everything = train.joined(validation)
         setup, history = self.again(everything, rule, mark, earlier, resume=found is not None)
         return finish(setup, everything, rule, history, self.exclude_seen)
+
+    def tell(self, earlier: dict[str, Any]) -> None:
+        """Call ``chosen``, if it is asked for, with what `first` returned."""
+        if self.chosen is not None:
+            self.chosen(Refit({self.settings.model.kind: (self, earlier)}, {}, self.settings))
 
     @property
     def trainer(self) -> type[Trainer]:
@@ -201,6 +212,33 @@ class Fit:
             least_grade=objective.least_grade,
             context=setup.encoder.context,
         )
+
+
+@dataclass(frozen=True)
+class Refit:
+    """What was chosen on the validation set: all it takes to train in the same way on other rows.
+
+    Attributes:
+        fits: kind of towers -> its training, and what `Fit.again` needs to know.
+        weights: of several kinds, what the scores of each are multiplied by.
+        settings: of the estimator.
+    """
+
+    fits: Mapping[str, tuple[Fit, dict[str, Any]]]
+    weights: Mapping[str, float]
+    settings: Settings
+
+    def train(self, train: TrainPart, rule: PositiveRule) -> Recommender:
+        """Train on other rows, with the number of epochs and the settings that were chosen."""
+        done: dict[str, Recommender] = {}
+        encoder = None
+        for name, (fit, earlier) in self.fits.items():
+            own = replace(fit, checkpoints=None, resume=False, callbacks=CallbackList(()), chosen=None)
+            data = readable(own.settings.model, train)
+            setup, _ = own.again(data, rule, "", earlier, resume=False, encoder=encoder)
+            encoder = setup.encoder
+            done[name] = finish(setup, data, rule, [], own.exclude_seen)
+        return joined(done, self.weights, self.settings) if len(done) > 1 else next(iter(done.values()))
 
 
 @contextmanager

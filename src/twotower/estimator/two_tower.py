@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Never, Self
 
 from twotower.config import Config, ModelConfig, ObjectiveConfig, PositiveConfig, TrainingConfig
+from twotower.config.ranker import RankerConfig
 from twotower.config.renamed import current_keywords
 from twotower.core.forking import check_process
 from twotower.core.reprs import html_of
@@ -16,8 +17,8 @@ from twotower.core.warn import deprecated
 from twotower.data.dataset import Dataset, TrainPart, check_train
 from twotower.data.splitting import carve_validation
 from twotower.errors import ConfigError, TwoTowerWarning, yes_or_no
-from twotower.estimator.auto import AutoFit
 from twotower.estimator.fitting import Fit, pick_device, place_of, threads_of
+from twotower.estimator.second_stage import trained
 from twotower.estimator.settings import Settings
 from twotower.estimator.setup import carving_of, check_context
 from twotower.objectives import Objective
@@ -25,7 +26,6 @@ from twotower.recommender import Recommender
 from twotower.targets.positive import PositiveRule
 from twotower.towers import Tower
 from twotower.towers.auto import AutoPart
-from twotower.towers.registry import TOWERS
 from twotower.training import Callback, CallbackList, ListenerCallback, Trainer
 from twotower.training.checkpoint import FILE as CHECKPOINT
 from twotower.training.engine import Engine
@@ -327,6 +327,7 @@ class TwoTower:
         progress: bool | Literal["auto"] = "auto",
         exclude_seen: bool = True,
         rule: PositiveRule | None = None,
+        ranker: RankerConfig | Mapping[str, Any] | None = None,
         engine: Engine | None = None,
         listener: Any = None,
     ) -> Recommender:
@@ -346,6 +347,7 @@ class TwoTower:
                 ranks by that, and so do `Recommender.evaluate` and `Recommender.recommend` by default. False
                 where people come back to items (music, groceries).
             rule: the rule for positives, if it is already fitted on ``train``.
+            ranker: settings of a second stage, see ``[ranker]``; ``{}`` for its defaults, None for none.
             engine: where it is trained, such as ``tt.Ray(workers=4)``; None: here.
             listener: deprecated, use ``callbacks``.
 
@@ -388,9 +390,7 @@ class TwoTower:
             told.callbacks[:0] = bars
             rule = rule or PositiveRule.fit(train, self.positive)
             fit = Fit(self.settings, device, checkpoints, resume, told, exclude_seen, carved, engine)
-            if TOWERS.get(self.model.kind).composed:
-                return AutoFit(fit).run(train, validation, rule)
-            return fit.run(train, validation, rule)
+            return trained(fit, ranker, train, validation, rule)
 
 
 _DEFAULTS: dict[str, Any] = {

@@ -22,6 +22,7 @@ from twotower.evaluation.rating import (
     SliceResult,
 )
 from twotower.evaluation.showing import Shown, metrics_dict
+from twotower.evaluation.stages import StagesEvaluation
 from twotower.metrics import Interval, Metric
 from twotower.targets.positive import PositiveRule
 
@@ -63,6 +64,7 @@ class Evaluation(Shown):
         ranking: metrics of the ranked catalogue; None if switched off, or if there is no relevant item.
         notes: what was not measured, and why.
         popularity: the ranking compared with popularity; None without a ranking.
+        stages: what each of two stages does; None of a model with one.
     """
 
     rows: int
@@ -70,6 +72,7 @@ class Evaluation(Shown):
     ranking: RankingEvaluation | None
     notes: tuple[str, ...] = ()
     popularity: BesidePopularity | None = None
+    stages: StagesEvaluation | None = None
 
     @property
     def metrics(self) -> dict[str, Interval]:
@@ -101,7 +104,7 @@ class Evaluation(Shown):
         return {name: metric for part in self._parts().values() for name, metric in part.own.items()}
 
     def _notes(self) -> list[str]:
-        said = [] if self.popularity is None else [self.popularity.says]
+        said = [one.says for one in (self.popularity, self.stages) if one is not None]
         return [*said, *self.notes]
 
     def as_dict(self) -> dict[str, Any]:
@@ -109,7 +112,8 @@ class Evaluation(Shown):
 
         The first two are metric -> ``{"value", "low", "high"}``, empty if not measured; "ranked" has
         the number of users, items and relevant pairs, and how many test positives were left out and why;
-        "popularity" is `BesidePopularity.as_dict`.
+        "popularity" is `BesidePopularity.as_dict`. A model with two stages also has "stages", see
+        `StagesEvaluation.as_dict`.
         """
         ranked = {}
         if self.ranking is not None:
@@ -128,6 +132,7 @@ class Evaluation(Shown):
             "popularity": {} if self.popularity is None else self.popularity.as_dict(),
             "slices": {name: part.as_dict()["slices"] for name, part in self._parts().items()},
             "notes": list(self.notes),
+            **({} if self.stages is None else {"stages": self.stages.as_dict()}),
         }
 
     def _parts(self) -> dict[str, RatingEvaluation | RankingEvaluation]:
@@ -190,6 +195,7 @@ def evaluate_model(
     least_grade: float = 0.2,
     resamples: int = 1000,
     seed: int = 0,
+    towers: tuple[Ranker, int] | None = None,
 ) -> Evaluation:
     """Measure a model's predictions and, if it is a `Ranker`, its ranking on held-out interactions.
 
@@ -211,6 +217,7 @@ def evaluate_model(
         least_grade: grade of the lowest label, for popularity by grades.
         resamples: bootstrap resamples of the users.
         seed: of the resampling.
+        towers: of a model with two stages, the first one alone, and how many candidates the second ranks.
 
     Raises:
         ConfigError: a setting is out of range, or there is nothing to measure.
@@ -246,9 +253,12 @@ def evaluate_model(
         resamples=resamples,
         seed=seed,
     )
-    return Evaluation(
-        len(test), rated, ranked, (*_notes(ranked, ks), *measured.notes(values.users, task.ks)), beside
-    )
+    stages = None
+    if towers is not None:
+        of = (task, values, model, *towers)
+        stages = StagesEvaluation.measure(*of, resamples=resamples, seed=seed)
+    notes = (*_notes(ranked, ks), *measured.notes(values.users, task.ks))
+    return Evaluation(len(test), rated, ranked, notes, beside, stages)
 
 
 def _notes(ranked: RankingEvaluation, ks: Sequence[int]) -> tuple[str, ...]:

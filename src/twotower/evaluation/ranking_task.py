@@ -213,7 +213,7 @@ class RankingTask:
         blocks: list[dict[str, FloatArray]] = []
         part_blocks: dict[tuple[str, str], list[dict[str, FloatArray]]] = {key: [] for key in parts or {}}
         exposures = np.zeros((len(self.ks), len(self.items)), dtype=np.int64)
-        for start, queries in self._blocks():
+        for start, queries in self.requests():
             lists = self._ask(ranker, queries, self.ks[-1])
             relevant = self.relevant.between(start, start + len(lists))
             top = TopLists.of(lists, relevant, self.ks, catalogue)
@@ -231,7 +231,7 @@ class RankingTask:
         }
         return RankingValues(_joined(blocks), whole, {key: _joined(of) for key, of in part_blocks.items()})
 
-    def _blocks(self) -> Iterator[tuple[int, RankRequest]]:
+    def requests(self) -> Iterator[tuple[int, RankRequest]]:
         """Yield the users' queries block by block, each with the row of its first user."""
         # No ranker sees the held-out rows: it gets the tables of features, and what a request says.
         tables = self.positives.with_interactions(self.positives.interactions.clear())

@@ -32,6 +32,7 @@ from twotower.errors import BundleError, MissingExtraError
 from twotower.recommender.display import as_plain
 from twotower.recommender.left_out import check_left_out, kept_of
 from twotower.recommender.saved_histories import check_histories, saved_histories
+from twotower.recommender.saved_ranker import RANKER_PARTS, ranker_parts, with_stages
 from twotower.recommender.state import RecommenderState
 from twotower.recommender.unpacking import (
     ENCODER,
@@ -49,14 +50,17 @@ from twotower.recommender.unpacking import (
 from twotower.retrieval import index_from_bytes
 from twotower.retrieval.databases import open_index
 
-FORMAT = 6
-"""Version of the saved form that is written."""
-_READABLE = (2, 3, 4, 5, FORMAT)
+FORMAT = 7
+"""The newest version of the saved form; it is written where there is a second stage, or rules for lists."""
+ONE_STAGE = 6
+"""The version that is written where there are none."""
+_READABLE = (2, 3, 4, 5, ONE_STAGE, FORMAT)
 """Versions that are read: 2 had the old names of settings, 3 no kind of towers, 4 no histories that towers
-read; in 5 linear towers took the mean of a list. Others are refused."""
+read; in 5 linear towers took the mean of a list; 6 has no second stage. Others are refused."""
 MANIFEST = "bundle.json"
 BUNDLE, CONFIG = "bundle", "config.toml"
 """Names in a run directory: the bundle, and the config."""
+OPTIONAL = (INDEX, *RANKER_PARTS)
 _SHOWN = 5
 _TRIES = 10
 """How often a bundle is opened that is replaced meanwhile, 10 ms apart."""
@@ -73,6 +77,7 @@ _OWN = (
     "least_squares",
     "exclude_seen",
     "kinds",
+    "diversity",
     "history",
     "written_by",
     "parts",
@@ -97,9 +102,17 @@ def save_bundle(recommender: RecommenderState, directory: Path, facts: dict[str,
             if recommender.index is not None:
                 recommender.index.save(temporary / INDEX)
                 parts.append(INDEX)
+            if recommender.ranker is not None:
+                for name, content in ranker_parts(recommender.ranker).items():
+                    if isinstance(content, str):
+                        _write_text(temporary / name, content)
+                    else:
+                        _save(temporary / name, content)
+                parts += RANKER_PARTS
             classes = classes_of(recommender.model.config, recommender.objective)
+            rules = recommender.diversity
             manifest: dict[str, Any] = {
-                "format": FORMAT,
+                "format": ONE_STAGE if recommender.ranker is None and rules is None else FORMAT,
                 "schema": recommender.encoder.schema.model_dump(mode="json"),
                 "model": recommender.model.config.model_dump(mode="json"),
                 "target": recommender.target.state(),
@@ -109,6 +122,7 @@ def save_bundle(recommender: RecommenderState, directory: Path, facts: dict[str,
                 "least_squares": asdict(recommender.least_squares),
                 "exclude_seen": recommender.exclude_seen,
                 "kinds": None if recommender.kinds is None else asdict(recommender.kinds),
+                **({} if rules is None else {"diversity": rules.model_dump(mode="json")}),
                 "history": recommender.history,
                 **facts,
                 "written_by": version("twotower"),
@@ -179,7 +193,7 @@ def read_bundle(
         MissingExtraError: the index needs a library that is not installed.
     """
     check_process()
-    with _opened(directory, (MANIFEST, *PARTS, INDEX)) as files:
+    with _opened(directory, (MANIFEST, *PARTS, *OPTIONAL)) as files:
         manifest = _manifest(directory, files)
         with _refusing(directory):
             check_sizes({name: files.get(name) for name in manifest["parts"]})
@@ -193,6 +207,7 @@ def read_bundle(
                 )
     with _refusing(directory):
         recommender = kind(*unpacked(manifest, contents))
+        recommender = with_stages(recommender, manifest, contents)
         if index is True and INDEX in contents:
             content = contents[INDEX].tobytes()
             recommender = replace(
@@ -220,7 +235,7 @@ def _opened(directory: Path, names: Sequence[str]) -> Iterator[dict[str, Part | 
             try:
                 before = os.stat(place)
                 files = stack.enter_context(opened(place, names))
-                if last or set(names) - {INDEX} <= set(files) or os.path.samestat(before, os.stat(place)):
+                if last or set(names) - {*OPTIONAL} <= set(files) or os.path.samestat(before, os.stat(place)):
                     break
             except (FileNotFoundError, NotADirectoryError):
                 files = {}
@@ -272,7 +287,7 @@ def _manifest(directory: Path, files: Mapping[str, Part | str]) -> dict[str, Any
         whole = (
             type(number) is int
             and manifest["hash"] == _manifest_hash(manifest)
-            and set(parts) - {INDEX} == set(PARTS)
+            and set(parts) - {INDEX} in ({*PARTS}, {*PARTS, *(RANKER_PARTS if number > ONE_STAGE else ())})
             and all(isinstance(digest, str) for digest in parts.values())
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -312,7 +327,7 @@ def _write_parts(recommender: RecommenderState, directory: Path) -> None:
     for which, side in (("users", own.users), ("items", own.items)):
         state[which] |= {"column": side.column, "warm_ids": _column(side.warm_ids)}
     _write_text(directory / STATE, json.dumps(state, ensure_ascii=False))
-    _save(arrays, directory / ENCODER)
+    _save(directory / ENCODER, arrays)
     towers = {name: t.detach().cpu().numpy() for name, t in recommender.model.state_dict().items()}
     kept = {"users": recommender.users.vectors}
     if not recommender.training.user_vectors:
@@ -343,8 +358,8 @@ def _write_parts(recommender: RecommenderState, directory: Path) -> None:
         raise BundleError(
             f"this model can't be saved, as it could not be loaded: {error}; train again"
         ) from None
-    _save(towers, directory / TOWERS)
-    _save(vectors | read, directory / VECTORS)
+    _save(directory / TOWERS, towers)
+    _save(directory / VECTORS, vectors | read)
     tables = {
         "users": _column(recommender.users.ids),
         "items": _column(recommender.items.ids),
@@ -360,7 +375,7 @@ def _column(column: pl.Series) -> dict[str, Any]:
     return {"type": str(column.dtype), "values": column.to_list()}
 
 
-def _save(arrays: Arrays, path: Path) -> None:
+def _save(path: Path, arrays: Arrays) -> None:
     write_tensors(arrays, path)
     with open(path, "rb") as file:
         os.fsync(file.fileno())

@@ -25,13 +25,14 @@ from twotower.recommender.bundle import bundle_in, read_bundle, save_bundle
 from twotower.recommender.catalogue_view import Allowed
 from twotower.recommender.display import Filters
 from twotower.recommender.fitted_towers import Unknown
+from twotower.recommender.list_stages import Diversity, first_stage, found_for, ranked_request
 from twotower.recommender.on_engine import OnEngine
 from twotower.recommender.queries import Queries, Users
 from twotower.recommender.query import Query
 from twotower.recommender.query_encoder import EncodedQueries
 from twotower.recommender.scoring import score_table
 from twotower.recommender.similarity import VectorAnswers
-from twotower.retrieval import Candidates, exact_top_k
+from twotower.retrieval import Candidates
 from twotower.retrieval.filters import Where
 from twotower.training import history_chart, history_frame
 from twotower.training.engine import Engine
@@ -96,6 +97,7 @@ class Recommender(VectorAnswers, Predictor, Ranker):
         allow: Ids | None = None,
         deny: Ids | None = None,
         filters: Filters | None = None,
+        diversity: Diversity = None,
         strict: bool = False,
     ) -> pl.DataFrame:
         """Return the ``k`` items of highest score for each user, best first.
@@ -115,6 +117,7 @@ class Recommender(VectorAnswers, Predictor, Ranker):
             filters: conditions on display columns, all of which must be met: ``{"genre": "comedy"}``;
                 ``{"genre": ["comedy", "drama"]}`` for one of several; ``{"year": {"min": 1990}}`` for a
                 range.
+            diversity: rules for each list, see ``[diversity]``; None for those of the model, False for none.
             strict: whether an unknown item in ``allow`` or ``deny`` is an error.
 
         Returns:
@@ -131,7 +134,8 @@ class Recommender(VectorAnswers, Predictor, Ranker):
         asked, where = self._encoded(users), None
         if filters is not None and self.index is not None and self.index.waits:
             where, filters = self.column_filters.where(filters), None
-        return self._recommended(asked, k, exclude_seen, self._allowed(allow, deny, filters, strict), where)
+        allowed = self._allowed(allow, deny, filters, strict)
+        return self._recommended(asked, k, exclude_seen, allowed, diversity, where)
 
     def _recommended(
         self,
@@ -139,12 +143,13 @@ class Recommender(VectorAnswers, Predictor, Ranker):
         k: int,
         exclude_seen: bool | None,
         allowed: Allowed | None,
+        diversity: Diversity,
         where: Where | None = None,
     ) -> pl.DataFrame:
         """Return the lists of encoded users; see `recommend`."""
         self._tell_purpose()
         seen = asked.seen if self._excludes_seen(exclude_seen) else None
-        top = self.search(asked.vectors, k, seen=seen, allow=allowed, where=where)
+        top = found_for(self, asked, k, seen, allowed, diversity, where)
         return self._items_view.table(top, asked.names)
 
     def recommend_all(
@@ -155,6 +160,7 @@ class Recommender(VectorAnswers, Predictor, Ranker):
         allow: Ids | None = None,
         deny: Ids | None = None,
         filters: Filters | None = None,
+        diversity: Diversity = None,
         strict: bool = False,
         engine: Engine | None = None,
     ) -> Iterator[pl.DataFrame]:
@@ -165,16 +171,17 @@ class Recommender(VectorAnswers, Predictor, Ranker):
         self._tell_purpose()
         k, allowed = self._items_view.length(k), self._allowed(allow, deny, filters, strict)
         starts = range(0, len(self.users.ids), USERS_AT_ONCE)
-        blocks = ((self.users.ids.slice(at, USERS_AT_ONCE), k, exclude_seen, allowed) for at in starts)
+        how = k, exclude_seen, allowed, diversity
+        blocks = ((self.users.ids.slice(at, USERS_AT_ONCE), *how) for at in starts)
         if engine is None:
             yield from map(self._listed, blocks)
         else:
             with engine:
                 yield from engine.map(Recommender._listed, self, blocks)
 
-    def _listed(self, block: tuple[pl.Series, int, bool | None, Allowed | None]) -> pl.DataFrame:
-        users, k, exclude_seen, allowed = block
-        return self._recommended(self._encoded(users), k, exclude_seen, allowed)
+    def _listed(self, block: tuple[pl.Series, int, bool | None, Allowed | None, Diversity]) -> pl.DataFrame:
+        users, k, exclude_seen, allowed, diversity = block
+        return self._recommended(self._encoded(users), k, exclude_seen, allowed, diversity)
 
     def explain(self, user: Id | Query | Sequence[Id], items: Ids) -> pl.DataFrame:
         """Divide the scores of items for one user among the items that the user has.
@@ -236,9 +243,7 @@ class Recommender(VectorAnswers, Predictor, Ranker):
 
     def rank(self, queries: RankRequest, k: int) -> NDArray[np.int32]:
         """Rank a catalogue for users, new ones by their features; see `Ranker.rank`."""
-        user, U = self.query_encoder.placed("users", queries.users, queries.tables, queries.context)
-        item, V = self.query_encoder.placed("items", queries.items, queries.tables)
-        return exact_top_k(U[user], V[item], k, seen=queries.barred).items
+        return ranked_request(self, queries, k)
 
     def evaluate(
         self,
@@ -300,6 +305,7 @@ class Recommender(VectorAnswers, Predictor, Ranker):
                 least_grade=self.objective.least_grade,
                 resamples=resamples,
                 seed=seed,
+                towers=first_stage(self),
             )
         for note in found.notes:
             warnings.warn(note, TwoTowerWarning, stacklevel=2)

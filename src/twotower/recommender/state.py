@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from twotower.config import ObjectiveConfig
+from twotower.config.diversity import DiversityConfig
 from twotower.config.parts import first_that
 from twotower.core.asked import Ids
 from twotower.core.forking import check_process
@@ -22,6 +23,7 @@ from twotower.data.dataset import Dataset
 from twotower.data.grouped import GroupedData, GroupedEvents
 from twotower.errors import yes_or_no
 from twotower.features import Encoder
+from twotower.ranking.second_stage import SecondStage
 from twotower.recommender.catalogue_view import Allowed, CatalogueView
 from twotower.recommender.display import ColumnFilters, Filters
 from twotower.recommender.fitted_towers import FittedTowers
@@ -56,6 +58,8 @@ class RecommenderState:
         interactions: the training set, user by user.
         training: what it was trained for, and how that went.
         index: what `search` uses; None to score every item, exactly.
+        ranker: what ranks again what `search` finds; None for the order of the towers.
+        diversity: rules for lists, unless a request has others; None for none.
     """
 
     towers: FittedTowers
@@ -63,6 +67,8 @@ class RecommenderState:
     interactions: Interactions
     training: Training
     index: Index | None = None
+    ranker: SecondStage | None = None
+    diversity: DiversityConfig | None = None
 
     @property
     def encoder(self) -> Encoder:
@@ -259,6 +265,11 @@ class RecommenderState:
     def _users_view(self) -> CatalogueView:
         column = self.encoder.schema.user
         return CatalogueView(self.users, "user", column, self.users.ids.rename(column).to_frame())
+
+    @cached_property
+    def item_counts(self) -> NDArray[np.int64]:
+        """Interactions of each item in the training set, int64 (n_items,)."""
+        return np.bincount(self.seen.values, minlength=len(self.items))
 
     @cached_property
     def item_directions(self) -> NDArray[np.float32]:

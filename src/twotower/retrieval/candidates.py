@@ -42,6 +42,10 @@ class Candidates(ShortRepr):
         query, place = np.nonzero(self.items >= 0)
         return query, (place + 1).astype(np.int32), self.items[query, place], self.scores[query, place]
 
+    def first(self, k: int) -> Candidates:
+        """Return the best k."""
+        return self if self.items.shape[1] <= k else Candidates(self.items[:, :k], self.scores[:, :k])
+
     def merged(self, others: Candidates, first_row: int, k: int) -> Candidates:
         """Return the best k of both; the items of ``others`` are numbered from ``first_row`` on."""
         later = np.where(others.items >= 0, others.items + first_row, -1)

@@ -12,12 +12,12 @@ import orjson
 from twotower.recommender.query_context import QueryContext
 from twotower.server import ranking
 from twotower.server.queries import AskedUser
-from twotower.server.ranking import Wanted
 from twotower.server.request_models import RecommendBody
 from twotower.server.service import Service
 from twotower.server.shadow import ShadowRequest
 from twotower.server.state import State
 from twotower.server.traffic import Traffic
+from twotower.server.wanted import Wanted
 from twotower.server.workers import Deadline
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,15 +11,16 @@ from numpy.typing import NDArray
 from twotower.core.lists import Lists
 from twotower.recommender.similarity import users_of
 from twotower.retrieval import Candidates, exact_top_k
-from twotower.retrieval.filters import Where
-from twotower.server.catalogue import NO_ROWS, Rows
+from twotower.server.catalogue import NO_ROWS
 from twotower.server.errors import ApiError, shown
 from twotower.server.inputs import Id
-from twotower.server.queries import TOGETHER, AskedUser, EncodedUser, encoded, encoded_users, item_rows
-from twotower.server.request_models import RecommendBody, ScoreBody, SimilarBody
+from twotower.server.queries import TOGETHER, AskedUser, EncodedUser, encoded, encoded_users
+from twotower.server.request_models import ScoreBody
 from twotower.server.settings import Limits
+from twotower.server.staged import found_for
 from twotower.server.state import State
 from twotower.server.user_events import Past
+from twotower.server.wanted import Wanted
 from twotower.server.workers import Deadline
 
 INLINE = 300_000
@@ -29,55 +29,6 @@ _OF_INDEX = 20_000
 """Scores that a search of an index takes about as long as."""
 _PARTS = 250_000
 """Contributions that are worked out at once: 2 MB."""
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What a request asks for, in rows.
-
-    Attributes:
-        k: items each.
-        exclude_seen: leave out what a user has seen.
-        allow: the candidates' rows; None for all.
-        deny: rows that are not given.
-        explain: how many reasons.
-        where: filters that the candidates must meet, for an index that takes them.
-        unknown: items of the body's ``allow`` and ``deny`` that are not known.
-    """
-
-    k: int
-    exclude_seen: bool = True
-    allow: Rows | None = None
-    deny: Rows = field(default_factory=lambda: NO_ROWS)
-    explain: int = 0
-    unknown: int = 0
-    where: Where | None = None
-
-
-def wanted(
-    state: State, body: RecommendBody | SimilarBody, limits: Limits, exclude_seen: bool = False
-) -> Wanted:
-    """Return what a body asks for, in rows; it may leave ``exclude_seen`` open.
-
-    Raises:
-        ApiError: more than the limits allow, an item or a column that there is not.
-    """
-    allow = None if body.allow is None else item_rows(state, body.allow, "allow", strict=body.strict)
-    unknown = len(body.allow or ()) - (0 if allow is None else len(allow))
-    if body.allow and allow is not None and not len(allow):
-        raise ApiError(422, f"allow: none of its items is known, for example {shown(body.allow[0])}", "allow")
-    index, where = state.recommender.index, None
-    if body.filters and index is not None and index.waits and isinstance(body, RecommendBody):
-        where = state.items.where(body.filters, limits.filters)
-    elif body.filters:
-        filtered = state.items.filtered(body.filters, limits.filters)
-        allow = filtered if allow is None else np.intersect1d(allow, filtered)
-    deny = NO_ROWS if body.deny is None else item_rows(state, body.deny, "deny", strict=body.strict)
-    unknown += len(body.deny or ()) - len(deny)
-    if isinstance(body, SimilarBody):
-        return Wanted(body.k, allow=allow, deny=deny, unknown=unknown)
-    seen = exclude_seen if body.exclude_seen is None else body.exclude_seen
-    return Wanted(body.k, seen, allow, deny, body.explain, unknown, where)
 
 
 def check_size(k: int, explain: int, limits: Limits, users: int = 1) -> None:
@@ -104,7 +55,9 @@ def is_small(state: State, asked: Sequence[AskedUser], want: Wanted) -> bool:
         candidates = min(candidates, _OF_INDEX)
     past = sum(len(one.past.events) + len(one.history or ()) for one in asked)
     return (
-        len(asked) * candidates <= INLINE
+        state.recommender.ranker is None
+        and want.diversity is None
+        and len(asked) * candidates <= INLINE
         and len(asked) * (1 + want.explain) <= 50
         and len(asked) * want.k * (1 + want.explain) <= 2_000
         and past <= 500
@@ -126,7 +79,7 @@ def lists(
     barred = [user.seen if want.exclude_seen else NO_ROWS for user in users]
     if len(want.deny):
         barred = [np.concatenate([own, want.deny]) for own in barred]
-    top = state.items.search(vectors, want.k, Lists.from_groups(barred), want.allow, want.where)
+    top, given_up = found_for(state, users, vectors, Lists.from_groups(barred), want)
     for place, user in enumerate(users):
         deadline.check()
         items = listed(state, top, place)
@@ -135,7 +88,8 @@ def lists(
             for item, because in zip(items, reasons(state, user, own, want.explain), strict=True):
                 item["because"] = because
         name, known = asked[place].name, user.known
-        yield {"user_id": name, "known": known, "events": user.events, "items": items}, user
+        said = {} if given_up is None or not given_up.of(place) else {"given_up": given_up.of(place)}
+        yield {"user_id": name, "known": known, "events": user.events, "items": items, **said}, user
 
 
 def listed(state: State, top: Candidates, place: int) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from twotower.config.diversity import DiversityConfig
 from twotower.errors import DataError
 from twotower.recommender.query import check_before, check_seconds
 from twotower.server.bounds import FIRST, at_most, first_unknown, flat
@@ -168,6 +169,9 @@ class RecommendBody(_ListBody):
         "by default that of the training.",
     )
     explain: int = Field(0, ge=0, strict=True, description="How many of the user's items to name as reasons.")
+    diversity: DiversityConfig | Literal[False] | None = Field(
+        None, description="Rules for each list; null for those of the model, false for none."
+    )
 
 
 class SimilarBody(_ListBody):

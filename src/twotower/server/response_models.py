@@ -68,6 +68,11 @@ class UserList(BaseModel):
     known: bool = Field(description="Whether the user is in the training set.")
     events: int = Field(description="Interactions since training that count.")
     items: list[Recommended]
+    given_up: list[Literal["at_most", "new_share"]] = Field(
+        [],
+        description="Rules of diversity that the list does not keep, as there were too few other candidates. "
+        "Left out if there are none.",
+    )
 
 
 class _Lists(BaseModel):

@@ -16,7 +16,6 @@ from twotower.server.errors import ApiError
 from twotower.server.inputs import Id
 from twotower.server.openapi import Json, gives, takes
 from twotower.server.queries import IN_PATH, TOGETHER, with_past
-from twotower.server.ranking import Wanted
 from twotower.server.request_body import body_of
 from twotower.server.request_models import RecommendBody, ScoreBody, SimilarBody, UserQuery
 from twotower.server.response_models import (
@@ -30,6 +29,7 @@ from twotower.server.scoped_routes import needs, scoped_router
 from twotower.server.service import Service, service_of
 from twotower.server.state import State
 from twotower.server.user_events import Past
+from twotower.server.wanted import Wanted, wanted
 from twotower.server.workers import Deadline
 
 router = scoped_router("/v1", tags=["recommend"])
@@ -95,7 +95,7 @@ def _id_of(user: Id | UserQuery) -> Id | None:
 
 
 def _wanted(service: Service, state: State, body: RecommendBody) -> Wanted:
-    return ranking.wanted(state, body, service.limits, _excludes(service, state))
+    return wanted(state, body, service.limits, _excludes(service, state))
 
 
 @router.get("/recommend/{user_id:rest}", response_class=Json, responses=gives(OneListAnswer, 404))
@@ -114,7 +114,8 @@ async def recommend_one(
     model = service.models.of_user(user_id, traffic)
     state = model.state
     asked = await with_past(state, service.events, [(IN_PATH, user_id)], service.limits)
-    want = Wanted(k, _excludes(service, state) if exclude_seen is None else exclude_seen, explain=explain)
+    excludes = _excludes(service, state) if exclude_seen is None else exclude_seen
+    want = Wanted(k, excludes, explain=explain, diversity=state.recommender.diversity)
     answering = Answering(service, model.run, state, traffic)
     made = await answering.lists(asked, want, deadline)
     answering.shadow(request.state.request_id, [user_id], want, made)
@@ -157,7 +158,7 @@ async def similar_among(request: Request) -> Json:
     async with body_of(request, SimilarBody, service, deadline) as body:
         ranking.check_size(body.k, 0, service.limits)
         state = service.state
-        want = await service.workers.run(deadline, lambda: ranking.wanted(state, body, service.limits))
+        want = await service.workers.run(deadline, lambda: wanted(state, body, service.limits))
         return await _similar(service, state, body.item_id, want, deadline)
 
 

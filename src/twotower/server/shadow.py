@@ -15,11 +15,11 @@ from twotower.server.errors import ApiError
 from twotower.server.metrics import Metrics
 from twotower.server.models import Model
 from twotower.server.queries import with_past
-from twotower.server.ranking import Wanted
 from twotower.server.request_models import RecommendBody
 from twotower.server.settings import Limits
 from twotower.server.store import StoreUnavailable
 from twotower.server.user_events import UserEvents
+from twotower.server.wanted import Wanted, wanted
 from twotower.server.workers import Deadline
 
 log = logging.getLogger("twotower.server")
@@ -105,7 +105,7 @@ class Shadow:
             body = request.body
             want = Wanted(request.k, request.exclude_seen)
             if body is not None:
-                want = replace(ranking.wanted(state, body, self._limits, request.exclude_seen), explain=0)
+                want = replace(wanted(state, body, self._limits, request.exclude_seen), explain=0)
             ((one, _),) = ranking.lists(state, asked, want, deadline)
             return [item["item_id"] for item in one["items"]], time.perf_counter() - start
 

@@ -8,10 +8,11 @@ import numpy as np
 
 from twotower.server.errors import ApiError
 from twotower.server.queries import AskedUser, encoded_users
-from twotower.server.ranking import Wanted, lists, score
+from twotower.server.ranking import lists, score
 from twotower.server.request_models import Pair, ScoreBody
 from twotower.server.state import State
 from twotower.server.user_events import Past
+from twotower.server.wanted import Wanted
 from twotower.server.workers import Deadline
 
 

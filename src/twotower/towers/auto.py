@@ -91,9 +91,14 @@ class _Part:
         return latent.flatten(1), bias.sum(dim=1)
 
 
+def widths_of(parts: Sequence[AutoPart]) -> list[int]:
+    """Return how many latent numbers of each model there are in vectors of several, side by side."""
+    return [_Part(part).width for part in parts]
+
+
 def joined_dim(parts: Sequence[AutoPart]) -> int:
     """Return the length of vectors that consist of those of several models."""
-    return sum(_Part(part).width for part in parts) + 2
+    return sum(widths_of(parts)) + 2
 
 
 class _Side(Tower):

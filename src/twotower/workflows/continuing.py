@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +15,7 @@ from twotower.core.locking import alone_in
 from twotower.data.fingerprint import fingerprint
 from twotower.data.later import with_later
 from twotower.data.splitting import Parts
+from twotower.errors import ConfigError
 from twotower.estimator import TwoTower
 from twotower.estimator.continuing import continued
 from twotower.recommender import Recommender
@@ -80,6 +81,11 @@ def continue_run(
     run = Run.finished(path)
     target = run if out is None else Run(Path(out).expanduser())
     config, model, stages = run.config(), run.recommender(index=False), Stages()
+    if config.ranker is not None:
+        raise ConfigError(
+            f"a run with [ranker] can't be continued, as its second stage learns from folds of the whole "
+            f"training set; train again on all events, without --from, or leave [ranker] out: {run.path}"
+        )
     chosen = chosen_in(run, model)
     if target.path.absolute() == run.path.absolute():
         target = run
@@ -113,6 +119,7 @@ def continue_run(
                 callbacks=callbacks,
                 exclude_seen=config.evaluation.exclude_seen,
             )
+            found = replace(found, diversity=model.diversity)
         said: dict[str, Any] = {
             "from": str(run.path),
             "events": new.interactions.height,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from twotower.config import Config
+from twotower.config.ranker import RankerConfig
 from twotower.data.dataset import Dataset
 from twotower.data.splitting import Parts
 from twotower.evaluation import Evaluation, RankingTask, RankingValidator, RatingValidator, held_out_task
@@ -31,6 +32,15 @@ def measured(
         seed=config.seed,
         engine=engine,
     )
+
+
+def ranker_of(config: Config) -> RankerConfig | None:
+    """Return the settings of the second stage, with what it ranks as in the evaluation unless set."""
+    settings = config.ranker
+    if settings is None or settings.among != "auto":
+        return settings
+    observed = config.evaluation.candidates == "test_pairs"
+    return settings.model_copy(update={"among": "observed" if observed else "all"})
 
 
 def made_of(recommender: Recommender) -> dict[str, Any]:

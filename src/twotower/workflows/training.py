@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from twotower.estimator.fitting import check_place, place_of
 from twotower.estimator.setup import check_context
 from twotower.recommender import Recommender
 from twotower.recommender.left_out import check_left_out
+from twotower.recommender.list_stages import check_column
 from twotower.recommender.trained_up_to import FACT
 from twotower.targets.positive import PositiveRule
 from twotower.towers.registry import TOWERS
@@ -29,7 +30,7 @@ from twotower.training.engine import Engine
 from twotower.workflows.biases import beside_biases
 from twotower.workflows.chosen import CHOSEN, chosen_of
 from twotower.workflows.marking import mark_of
-from twotower.workflows.measuring import made_of, measured
+from twotower.workflows.measuring import made_of, measured, ranker_of
 from twotower.workflows.reading import check_positives, facts_of, load_parts, sizes_of
 from twotower.workflows.run import Run
 from twotower.workflows.stages import FitClock, Log, Stages, quiet
@@ -93,6 +94,7 @@ def train(
         parts = load_parts(config, stages=stages, log=log)
     rule = check_positives(config, parts)
     check_context(config.model, config.objective, parts.train.schema)
+    check_column(config.diversity, parts.train.schema.display)
     if not config.user_vectors:
         kind = TOWERS.get(config.model.kind)
         check_left_out(parts.train.schema, read=kind.reads_history and not kind.composed)
@@ -170,10 +172,11 @@ def fit(
             progress=False,
             exclude_seen=config.evaluation.exclude_seen,
             rule=rule,
+            ranker=ranker_of(config),
             engine=engine,
         )
         clock.lap("encode")
-    return recommender
+    return replace(recommender, diversity=config.diversity)
 
 
 def evaluate(path: str | Path, *, engine: Engine | None = None, log: Log = quiet) -> dict[str, Any]:

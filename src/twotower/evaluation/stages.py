@@ -1,0 +1,113 @@
+"""Two stages measured on one test set: what the towers find, how it is ranked again, and both together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twotower.core.reprs import ShortRepr
+from twotower.evaluation.own_metrics import MetricSet
+from twotower.evaluation.ranker import Ranker
+from twotower.evaluation.ranking_task import RankingTask, RankingValues
+from twotower.evaluation.showing import metrics_dict
+from twotower.metrics import Interval, mean_differences, mean_intervals
+from twotower.metrics.registry import main_metric, title_of
+
+_FOUND = ("candidates", "found")
+TOWERS, BOTH = "towers", "both stages"
+
+
+@dataclass(frozen=True, repr=False)
+class StagesEvaluation(ShortRepr):
+    """What each of two stages does for the same users. Made by `StagesEvaluation.measure`.
+
+    Attributes:
+        candidates: how many items the second stage ranks.
+        found: recall of the candidates (``"recall@500"``): the share of a user's relevant items among them,
+            which bounds what the second stage can reach.
+        towers: metrics of the lists by the towers alone.
+        ranker: NDCG and recall of the second stage among its candidates, with relevant items that were not
+            found left out: what it loses itself. Users without a relevant candidate are not counted.
+        difference: both stages minus the towers alone, with the interval of that difference.
+    """
+
+    candidates: int
+    found: Mapping[str, Interval]
+    towers: Mapping[str, Interval]
+    ranker: Mapping[str, Interval]
+    difference: Mapping[str, Interval]
+
+    @classmethod
+    def measure(
+        cls,
+        task: RankingTask,
+        both: RankingValues,
+        model: Ranker,
+        towers: Ranker,
+        candidates: int,
+        *,
+        resamples: int,
+        seed: int,
+    ) -> StagesEvaluation:
+        """Measure the towers alone and the second stage alone beside what both together reach.
+
+        Args:
+            task: the users and their relevant items.
+            both: the values of both stages.
+            model: both stages.
+            towers: the first stage alone.
+            candidates: how many items the second stage ranks.
+            resamples: bootstrap resamples of the users.
+            seed: of the resampling.
+        """
+        head = MetricSet.headline()
+        longer = replace(task, ks=tuple(sorted({*task.ks, candidates})))
+        first = longer.values(towers, metrics=head)
+        recall = f"recall@{candidates}"
+        alone = {name: of for name, of in first.users.items() if int(name.rpartition("@")[2]) in task.ks}
+        last = {name: of for name, of in first.users.items() if name == recall}
+        where = _found(task, towers, candidates)
+        second = task.values(model, {_FOUND: where}, head).parts[_FOUND]
+        users = {TOWERS: alone, BOTH: {name: both.users[name] for name in alone}}
+
+        def intervals(values: Mapping[str, NDArray[np.float64]]) -> Mapping[str, Interval]:
+            return mean_intervals(values, resamples=resamples, seed=seed)
+
+        difference = mean_differences(users, TOWERS, resamples=resamples, seed=seed)[BOTH]
+        return cls(candidates, intervals(last), intervals(alone), intervals(second), difference)
+
+    @property
+    def says(self) -> str:
+        """What the second stage changes, in a sentence."""
+        metric = main_metric(self.difference)
+        before, change = self.towers[metric], self.difference[metric]
+        name, recall = next(iter(self.found.items()))
+        share = change.value / before.value if before.value else float("nan")
+        return (
+            f"The second stage changes {title_of(metric)} by {change.value:+.4f} "
+            f"[{change.low:+.4f}, {change.high:+.4f}] ({share:+.1%}), from {before.value:.4f} by the towers "
+            f"alone; {title_of(name)} of its candidates is {recall.value:.4f}"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the attributes and the sentence for JSON."""
+        parts = {
+            name: metrics_dict(getattr(self, name)) for name in ("found", "towers", "ranker", "difference")
+        }
+        return {"candidates": self.candidates, **parts, "says": self.says}
+
+
+def _found(task: RankingTask, towers: Ranker, n: int) -> NDArray[np.bool_]:
+    """Return which relevant items are among the first n of the towers, bool (n_relevant,)."""
+    parts = []
+    for start, request in task.requests():
+        lists = np.asarray(towers.rank(request, n))
+        relevant = task.relevant.between(start, start + len(lists))
+        owner, size = np.nonzero(lists >= 0)[0], len(task.items)
+        listed = owner * size + lists[lists >= 0]
+        parts.append(np.isin(relevant.owners() * size + relevant.values, listed))
+    return np.concatenate(parts)

@@ -1,0 +1,1 @@
+"""The features of candidates, one group a file."""

@@ -1,0 +1,89 @@
+"""A config with [ranker]: trained, evaluated in both stages, saved, loaded and evaluated again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from two_stage_data import data, events
+from twotower.config import dump_config, load_config
+from twotower.errors import ConfigError
+from twotower.workflows import evaluate, train
+
+CONFIG = """
+[data]
+interactions = "events.csv"
+items = "items.csv"
+[schema]
+label = "stars"
+timestamp = "at"
+[schema.items]
+genre = "category"
+[split]
+method = "temporal"
+test = 0.15
+validation = 0.15
+[model]
+kind = "linear"
+dim = 8
+[objective]
+regularisation = 0.3
+hard_weight = 0.0
+[training]
+epochs = 2
+threads = 1
+[evaluation]
+ks = [10]
+resamples = 100
+"""
+RANKER = """
+[ranker]
+candidates = 30
+folds = 1
+trees = 15
+min_rows = 10
+grades = "labels"
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    events().write_csv(tmp_path / "events.csv")
+    data().items.select("item_id", "genre").write_csv(tmp_path / "items.csv")
+    (tmp_path / "config.toml").write_text(CONFIG + RANKER)
+    return tmp_path / "config.toml"
+
+
+def test_a_run_with_a_second_stage(config: Path, tmp_path: Path) -> None:
+    choices: list[str] = []
+    done = train(load_config(config), tmp_path / "run", log=choices.append)
+    stages = done.metrics["stages"]
+    assert stages["candidates"] == 30
+    assert set(stages) == {"candidates", "found", "towers", "ranker", "difference", "says"}
+    change = done.metrics["ranking"]["ndcg@10"]["value"] - stages["towers"]["ndcg@10"]["value"]
+    assert stages["difference"]["ndcg@10"]["value"] == pytest.approx(change)
+    # what the second stage loses itself is less than what is lost in all
+    assert stages["ranker"]["recall@10"]["value"] >= done.metrics["ranking"]["recall@10"]["value"]
+    again = evaluate(tmp_path / "run")
+    assert again["stages"] == stages
+    assert again["ranking"] == done.metrics["ranking"]
+    assert done.run.config() == load_config(config)
+    assert done.run.recommender().recommend(3, 5).equals(done.recommender.recommend(3, 5))
+
+
+def test_the_section_is_read_strictly_and_nothing_is_written_without_it(config: Path) -> None:
+    loaded = load_config(config, ["ranker.trees=7"])
+    assert loaded.ranker is not None
+    assert (loaded.ranker.trees, loaded.ranker.candidates, loaded.ranker.grades) == (7, 30, "labels")
+    assert "[ranker]" in dump_config(loaded)
+    with pytest.raises(ConfigError, match="Did you mean 'trees'"):
+        load_config(config, ["ranker.tree=7"])
+    predicts = RANKER + "[objective]\nname = 'squared'\n"
+    config.write_text(CONFIG.partition("[model]")[0] + predicts)
+    with pytest.raises(ConfigError, match=r"\[ranker\] ranks again .* 'squared' predicts a label"):
+        load_config(config)
+    config.write_text(CONFIG)
+    plain = load_config(config)
+    assert plain.ranker is None
+    assert "ranker" not in dump_config(plain)
