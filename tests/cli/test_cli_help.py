@@ -16,7 +16,9 @@ from typer.main import get_command
 
 from small_tables import write_tables
 from twotower.cli import app, main
+from twotower.server.exposures import Exposures
 from twotower.server.store import SqliteStore
+from twotower.server.traffic import Traffic
 
 GROUP: Any = get_command(app)
 COMMANDS: list[str] = list(GROUP.commands)
@@ -51,9 +53,17 @@ def place(tmp_path_factory: pytest.TempPathFactory, run: Path) -> Path:
     pl.DataFrame({"person": [1, 2], "film": [3, 4]}).write_csv(folder / "pairs.csv")
     shutil.copytree(run, folder / "runs" / "first")
     store = SqliteStore(folder / "runs" / "first.events.db")
-    asyncio.run(store.open())
-    asyncio.run(store.close())
+    asyncio.run(split(store))
     return folder
+
+
+async def split(store: SqliteStore) -> None:
+    """Make a store of a server that two runs share."""
+    await store.open()
+    exposures = Exposures(store)
+    exposures.saw("1", "first", "v", Traffic({"first": 50.0, "second": 50.0}))
+    await exposures.flush()
+    await store.close()
 
 
 def known(words: list[str]) -> list[str]:

@@ -224,7 +224,7 @@ class Workshop:
         words = [FEWER.get(before, word) for before, word in zip(["", *words], words, strict=False)]
         if words[0] == "tune" and not {"--trials", "--show-space"} & set(words):
             words += ["--trials", FEWER["--trials"]]
-        if words[0] in ("train", "compare", "tune"):
+        if words[0] in ("train", "compare", "tune") and "--from" not in words:  # it takes no settings
             for key, value in QUICK.items():
                 words = words if key in given else [*words, "--set", f"{key}={value}"]
         result = CliRunner(env={"COLUMNS": "100", "NO_COLOR": "1"}).invoke(app, words, prog_name="twotower")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from small_server import ADMIN, N_USERS, ServerProcess, run_of
+from small_server import N_USERS
 from test_server_changes import BEARER, NEW, ask, event, ids, tell
 
 from twotower.errors import ConfigError
@@ -78,6 +78,10 @@ def test_a_rollback_holds_for_every_server_of_the_store_until_another_split(two)
     assert {one["run"] for one in answered(client, USERS)["results"]} == {"old"}
     again = two()  # the same --split
     assert {one["run"] for one in answered(again, USERS)["results"]} == {"old"}
+    client.post("/v1/admin/traffic", json={"shares": {"new": 100}}, headers=BEARER)
+    again.portal.call(again.app.state.service.models.refresh)  # which it does every second
+    assert {one["run"] for one in answered(again, USERS)["results"]} == {"new"}
+    client.post("/v1/admin/traffic", json={"shares": {"old": 100}}, headers=BEARER)
     fresh = two(split={"old": 0.0, "new": 100.0})  # another one, chosen later
     assert {one["run"] for one in answered(fresh, USERS)["results"]} == {"new"}
     for wrong in ({"old": 90}, {"nobody": 100}, {"old": -1, "new": 101}):
@@ -157,30 +161,3 @@ def test_settings_that_do_not_fit_are_refused(bundle, tmp_path):
         with pytest.raises(ConfigError, match=message):
             Settings(bundle=bundle, store="e.db", **given)
     assert Settings(bundle="runs/ranked/bundle", store="e.db").main == "ranked"
-
-
-@pytest.mark.slow
-def test_serve_takes_several_runs(model, other_model, tmp_path):
-    runs = [run_of(of, tmp_path / name) for name, of in (("a", model), ("b", other_model))]
-    process = ServerProcess(
-        runs[0],
-        str(runs[1]),
-        "--split",
-        "50/50",
-        "--shadow",
-        str(run_of(model, tmp_path / "c")),
-        TWOTOWER_ADMIN_TOKEN=ADMIN,
-    )
-    try:
-        models = process.ask("/v1/models")["models"]
-        assert [(one["run"], one["share"], one["shadow"]) for one in models] == [
-            ("a", 50.0, False),
-            ("b", 50.0, False),
-            ("c", 0.0, True),
-        ]
-        traffic = Traffic({"a": 50.0, "b": 50.0})
-        for user in USERS[:6]:
-            assert process.ask(f"/v1/recommend/{user}")["run"] == traffic.model_of(str(user))
-        process.wait_for('"message":"shadow"')
-    finally:
-        assert process.stop() == 0

@@ -13,6 +13,7 @@ from twotower.cli.compare import compare
 from twotower.cli.demo import demo
 from twotower.cli.evaluate import evaluate
 from twotower.cli.events import events
+from twotower.cli.experiment import experiment
 from twotower.cli.export import export
 from twotower.cli.fetch import fetch
 from twotower.cli.forget import forget
@@ -27,7 +28,7 @@ from twotower.cli.similar import similar
 from twotower.cli.synth import synth
 from twotower.cli.train import train
 from twotower.cli.tune import tune
-from twotower.cli.usage import KEPT, Command, Commands
+from twotower.cli.usage import KEPT, Command, Commands, FromEnvironment
 
 app = typer.Typer(
     name="twotower",
@@ -59,9 +60,11 @@ for _command, _example in (
     (serve, "twotower serve runs/first --port 8000"),
     (forget, "twotower forget runs/first.events.db runs/first --user 14"),
     (events, "twotower events export runs/first.events.db --out events.parquet"),
+    (experiment, "twotower experiment runs/first.events.db --window 7d"),
     (score, "twotower score runs/first --pairs pairs.csv --out predictions.parquet"),
 ):
-    app.command(cls=Command, epilog=f"{KEPT}Example: {_example}")(_command)
+    _cls = FromEnvironment if _command is serve else Command
+    app.command(cls=_cls, epilog=f"{KEPT}Example: {_example}")(_command)
 
 
 def _version(asked: bool) -> None:

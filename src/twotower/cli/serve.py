@@ -24,15 +24,28 @@ _SECRETS = ("TWOTOWER_TOKEN", "TWOTOWER_ADMIN_TOKEN", "TWOTOWER_TOKEN_FILE")
 _LEVELS = ("debug", "info", "warning", "error")
 
 
+def _port(text: str) -> int:
+    if str(text).startswith("tcp://"):  # a default comes as a number
+        raise typer.BadParameter(
+            f"must be a number, got {text!r}, as Kubernetes sets TWOTOWER_PORT for a service of the name "
+            "twotower; give --port, or set enableServiceLinks: false"
+        )
+    return whole(text)
+
+
 @guarded
 def serve(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN...", help="Directory of a finished run; of several with --split."),
+        typer.Argument(
+            metavar="RUN",
+            envvar="TWOTOWER_RUNS",
+            help="Directory of a finished run; of several with --split.",
+        ),
     ],
     host: Annotated[str, typer.Option("--host", metavar="HOST", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option("--port", parser=whole, metavar="N", help="Port; 0 takes a free one.")
+        int, typer.Option("--port", parser=_port, metavar="N", help="Port; 0 takes a free one.")
     ] = 8000,
     store: Annotated[
         str | None,
@@ -97,7 +110,10 @@ def serve(
         ),
     ] = None,
     open_: Annotated[
-        bool, typer.Option("--open", help="Accept requests from other machines without a token.")
+        bool,
+        typer.Option(
+            "--open", envvar="TWOTOWER_OPEN", help="Accept requests from other machines without a token."
+        ),
     ] = False,
     without_store: Annotated[
         str,
@@ -156,6 +172,26 @@ def serve(
             "answer comes from it.",
         ),
     ] = None,
+    audit_log: Annotated[
+        Path | None,
+        typer.Option(
+            "--audit-log",
+            metavar="FILE",
+            help="Append who changed what (events, items, reloads, shares), one JSON object a line. Default: "
+            "into the log.",
+            show_default=False,
+        ),
+    ] = None,
+    traces: Annotated[
+        str | None,
+        typer.Option(
+            "--traces",
+            metavar="URL",
+            help="Send OpenTelemetry traces to this OTLP/HTTP receiver, such as http://localhost:4318 (extra "
+            "otel).",
+            show_default=False,
+        ),
+    ] = None,
     log_level: Annotated[
         str, typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning or error.")
     ] = "info",
@@ -189,6 +225,8 @@ def serve(
         name=names[0],
         split=shares_of(split, names),
         salt=salt,
+        audit_log=audit_log,
+        traces=traces,
         shadow=None if shadowed is None else {shadowed.path.resolve().name: shadowed.bundle},
         store=store or str(beside.with_name(f"{beside.name}.events.db")),
         token=token,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from twotower.cli.errors import DONE, INTERRUPTED, YOURS, guarded
-from twotower.errors import nearest
+from twotower.errors import ConfigError, nearest
 
 # Depending on its version, Typer uses click or its own copy: take the exceptions from the same module.
 _click: Any = sys.modules[typer.BadParameter.__module__]
@@ -17,6 +19,10 @@ _click: Any = sys.modules[typer.BadParameter.__module__]
 
 KEPT = "\b\n"
 """Marks text that help must not wrap, so that an example can be copied from a narrow terminal."""
+
+
+PREFIX = "TWOTOWER"
+"""Of the variables that set options."""
 
 
 class Commands(TyperGroup):
@@ -67,6 +73,38 @@ class Command(TyperCommand):
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return the words of the usage line, without the braces that newer versions of typer add."""
         return [piece.replace("{", "").replace("}", "") for piece in super().collect_usage_pieces(ctx)]
+
+
+class FromEnvironment(Command):
+    """A command whose options can all be given by ``TWOTOWER_NAME``, or by a file that ``TWOTOWER_NAME_FILE``
+    names, which keeps a secret out of the environment."""
+
+    def make_context(self, info_name: Any, args: Any, parent: Any = None, **extra: Any) -> Any:
+        """Read the environment before the command line, which wins."""
+        extra |= {"auto_envvar_prefix": PREFIX, "default_map": self._from_files()}
+        return super().make_context(info_name, args, parent, **extra)
+
+    def _from_files(self) -> dict[str, Any]:
+        own = {_variable(param): param for param in self.params if param.param_type_name == "option"}
+        found: dict[str, Any] = {}
+        for variable, param in own.items():
+            file = f"{variable}_FILE"
+            if file in own or not os.environ.get(file):  # TWOTOWER_TOKEN_FILE is an option of its own
+                continue
+            if os.environ.get(variable):
+                raise ConfigError(f"{variable} and {file} are both set; unset one of them")
+            try:
+                text = Path(os.environ[file]).read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise ConfigError(f"{file} must name a text file that can be read; {error}") from None
+            if not text:
+                raise ConfigError(f"{file} names an empty file; write the value into it")
+            found[str(param.name)] = text.split() if param.multiple else text
+        return found
+
+
+def _variable(param: Any) -> str:
+    return str(param.envvar or f"{PREFIX}_{param.name}".upper())
 
 
 def _message(error: Any) -> str:

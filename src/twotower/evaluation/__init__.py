@@ -6,6 +6,7 @@ from twotower.core.warn import deprecated
 from twotower.data.durations import durations
 from twotower.evaluation.beside import BesidePopularity, ByPopularity
 from twotower.evaluation.comparison import RatingComparison, compare_ratings
+from twotower.evaluation.experiment import Experiment, analyse
 from twotower.evaluation.model_evaluation import (
     CANDIDATES,
     Evaluation,
@@ -33,6 +34,7 @@ __all__ = [
     "BesidePopularity",
     "ByPopularity",
     "Evaluation",
+    "Experiment",
     "ListPolicy",
     "Logged",
     "Measure",
@@ -51,6 +53,7 @@ __all__ = [
     "SliceResult",
     "SoftmaxPolicy",
     "Validator",
+    "analyse",
     "compare_on_task",
     "compare_rankings",
     "compare_ratings",

@@ -33,6 +33,8 @@ OPEN = "open"
 """Declared by routes that need no token: the page's files, which hold no data."""
 HEALTH = "health"
 """Declared by routes that need no token, whatever the host name, and that are never turned away."""
+ANYONE = "anyone"
+"""Who asks without a token."""
 _FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
 """Headers of reverse proxies: the client is another one than the connection says, or than it claims here."""
 _LONG = 16
@@ -160,8 +162,10 @@ class Access:
         self._tokens = [(_digest(token.secret), token.scopes) for token in tokens]
         self.tokenless = tokenless
 
-    def check(self, scope: Scope, needs: str) -> None:
-        """Refuse a request that may not use a route.
+    def check(self, scope: Scope, needs: str) -> str:
+        """Refuse a request that may not use a route; return who asks, as an audit log names it.
+
+        That is ``token`` and the first digits of the SHA-256 of the token, or ``anyone``.
 
         Args:
             scope: of ASGI.
@@ -172,11 +176,11 @@ class Access:
                 for another host.
         """
         if needs == HEALTH:
-            return
+            return ANYONE
         headers = Headers(scope=scope)
         self._check_host(headers.getlist("host"))
         if needs == OPEN:
-            return
+            return ANYONE
         self._check_site(headers)
         if needs != ADMIN and self.tokenless:
             local = _is_local(scope.get("client")) and not any(name in headers for name in _FORWARDED)
@@ -186,14 +190,14 @@ class Access:
                     "without a token this server answers only clients on its own machine, and none through "
                     "a proxy; start it with TWOTOWER_TOKEN set, or with --open to let everyone in",
                 )
-            return
+            return ANYONE
         if needs == ADMIN and not any(ADMIN in scopes for _, scopes in self._tokens):
             raise ApiError(
                 403, "administration is off; set TWOTOWER_ADMIN_TOKEN when starting the server to turn it on"
             )
-        self._check_token(headers, needs)
+        return self._check_token(headers, needs)
 
-    def _check_token(self, headers: Headers, needs: str) -> None:
+    def _check_token(self, headers: Headers, needs: str) -> str:
         if len(headers.getlist("authorization")) > 1:
             raise ApiError(400, "a request may have only one Authorization header")
         scheme, _, given = headers.get("authorization", "").partition(" ")
@@ -215,6 +219,7 @@ class Access:
                 403,
                 f"this token is for {', '.join(sorted(allowed))}; a token of the scope {needs!r} is needed",
             )
+        return f"token {digest.hex()[:8]}"
 
     def _check_host(self, given: Sequence[str]) -> None:
         """Refuse unknown host names (DNS rebinding: a name of another site that resolves to this server).

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,8 +78,10 @@ class Answering:
                     made.items.append([item["item_id"] for item in one["items"]])
             return made
 
-        small = ranking.is_small(state, asked, want)
-        made = work() if small else await service.workers.run(deadline, work)
+        small, tracing = ranking.is_small(state, asked, want), service.tracing
+        span = nullcontext() if tracing is None else tracing.span("lists", run=self.run, users=len(asked))
+        with span:
+            made = work() if small else await service.workers.run(deadline, work)
         context, partial = QueryContext(state.recommender.towers), 0
         if context.read and context.columns:
             partial = sum(not set(context.columns) <= set(one.context or ()) for one in asked)
@@ -108,7 +111,4 @@ class Answering:
     ) -> None:
         """Ask the shadow, if there is one, for the same lists; nobody waits for it."""
         if self.service.shadow is not None:
-            for user, items in zip(users, made.items, strict=True):
-                self.service.shadow.offer(
-                    ShadowRequest(request_id, user, body, want.k, want.exclude_seen, items)
-                )
+            self.service.shadow.offer(ShadowRequest(request_id, users, want, made.items, body))

@@ -26,6 +26,7 @@ from twotower.server import (
     routes_traffic,
 )
 from twotower.server.access import OPEN, Access
+from twotower.server.audit import Audit
 from twotower.server.errors import ApiError, error_response, from_faults
 from twotower.server.exposures import Exposures
 from twotower.server.metrics import Metrics
@@ -47,7 +48,9 @@ from twotower.server.service import Service
 from twotower.server.settings import Settings
 from twotower.server.shadow import Shadow
 from twotower.server.store import StoreUnavailable, make_store
+from twotower.server.tracing import Tracing
 from twotower.server.user_events import UserEvents
+from twotower.server.watched_store import watch
 from twotower.server.workers import Workers
 
 log = logging.getLogger("twotower.server")
@@ -72,16 +75,20 @@ def create_app(settings: Settings) -> FastAPI:
     """
     access = Access(settings)
     metrics = Metrics()
-    store = metrics.watch(make_store(settings.store))
+    tracing = None if settings.traces is None else Tracing.to(settings.traces)
+    store = make_store(settings.store)
     if settings.index is not None:
         database_at(settings.index)
     models = Models(settings, store)
     serve_without = settings.without_store == "serve"
     events = UserEvents(store, settings.limits.user_events, serve_without=serve_without)
     workers, exposures = Workers(settings.limits), Exposures(store)
-    service = Service(settings, store, models, events, metrics, access, workers, exposures)
-    if models.shadow is not None:
-        service.shadow = Shadow(models.shadow, events, metrics, settings.limits)
+    audit = Audit(settings.audit_log)
+    service = Service(settings, store, models, events, metrics, access, workers, exposures, audit)
+    service.tracing = tracing
+    watch(store, service)
+    if settings.shadow is not None:
+        service.shadow = Shadow(settings, metrics)
     app = FastAPI(
         title="twotower",
         version=version("twotower"),
@@ -120,7 +127,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         if service.models.several:
             tasks.append(asyncio.create_task(service.exposures.poll()))
         if service.shadow is not None:
-            tasks.append(asyncio.create_task(service.shadow.work(lambda: service.running > 0)))
+            await service.shadow.start()
+            tasks.append(asyncio.create_task(service.shadow.work()))
         if service.settings.keep is not None:
             tasks.append(asyncio.create_task(expire_forever(service.store, service.settings.keep)))
         loop = asyncio.get_running_loop()
@@ -144,19 +152,29 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await asyncio.gather(*tasks, return_exceptions=True)
         service.workers.close()
         await service.store.close()
+        if service.tracing is not None:
+            await service.tracing.close()
+        service.audit.close()
         log.info("stopped")
 
 
 async def _reload_by_signal(service: Service) -> None:
     try:
         service.access.load()
+        service.audit.write("read tokens", "SIGHUP", outcome="done")
     except ConfigError as error:
+        service.audit.write("read tokens", "SIGHUP", outcome="refused")
         log.error("tokens refused, the old ones are kept", extra={"fields": {"reason": str(error)}})
-    for model in service.models:
+    for run in routes_change.runs_of(service):
         try:
-            await routes_change.reload_now(service, model.run, queue=True)
+            done = await routes_change.reload_now(service, run, queue=True)
+            if done is not None:
+                service.audit.write(
+                    "reload", "SIGHUP", outcome="done", run=run, previous=done[0], model=done[1]
+                )
         except (TwoTowerError, ApiError, StoreUnavailable) as error:
-            fields = {"run": model.run, "reason": str(error)}
+            service.audit.write("reload", "SIGHUP", outcome="refused", run=run)
+            fields = {"run": run, "reason": str(error)}
             log.error("reload refused, the old model is kept", extra={"fields": fields})
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from prometheus_client import (
@@ -18,13 +17,8 @@ from prometheus_client import (
     generate_latest,
 )
 
-from twotower.server.state import State
-from twotower.server.store import EventStore, StoreUnavailable
-
 _SECONDS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-_WATCHED = ("append", "events_of", "put_item", "items_since", "record", "records", "check")
-"""Operations of the event store whose time is measured."""
 
 
 class Metrics:
@@ -120,23 +114,25 @@ class Metrics:
         for counter, count in zip(counters, counts, strict=True):
             counter.labels(run).inc(count)
 
-    def shadow(self, run: str, result: str, seconds: float = 0.0, overlap: float = 0.0) -> None:
-        """Count a list of the shadow: answered, failed or dropped."""
-        self._shadows.labels(run, result).inc()
+    def shadow(
+        self, run: str, result: str, lists: int = 1, seconds: float = 0.0, overlap: float = 0.0
+    ) -> None:
+        """Count lists of the shadow: answered (one at a time, with its time), failed or dropped."""
+        self._shadows.labels(run, result).inc(lists)
         if result == "answered":
             self._shadow_seconds.labels(run).observe(seconds)
             self._overlap.labels(run).observe(overlap)
 
-    def serving(self, states: dict[str, State], shares: dict[str, float]) -> None:
-        """Note what is served: the models by name, and the percent of the users that each answers."""
+    def serving(self, models: Iterable[Mapping[str, Any]]) -> None:
+        """Note what is served, as `Service.serving` says it."""
         self._model.clear()
-        for run, state in states.items():
-            self._model.labels(run, state.version).set(1)
-            self._items.labels(run).set(len(state.items))
-            self._loaded.labels(run).set(state.loaded)
-            self._age.labels(run).set(max(0.0, time.time() - state.loaded))
-        for run, share in shares.items():
-            self._share.labels(run).set(share / 100.0)
+        for one in models:
+            run = one["run"]
+            self._model.labels(run, one["model"]).set(1)
+            self._items.labels(run).set(one["items"])
+            self._loaded.labels(run).set(one["loaded"])
+            self._age.labels(run).set(max(0.0, time.time() - one["loaded"]))
+            self._share.labels(run).set(one["share"] / 100.0)
 
     def text(self, *, in_flight: int, lost: int) -> bytes:
         """Return all of it as Prometheus reads it."""
@@ -144,24 +140,8 @@ class Metrics:
         self._lost.set(lost)
         return generate_latest(self._registry)
 
-    def watch(self, store: EventStore) -> EventStore:
-        """Measure the operations of a store, and return it."""
-        for name in _WATCHED:
-            setattr(store, name, self._timed(name, getattr(store, name)))
-        return store
-
-    def _timed(self, name: str, operation: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-        seconds, errors = self._store_seconds.labels(name), self._store_errors.labels(name)
-
-        @functools.wraps(operation)
-        async def timed(*given: Any, **named: Any) -> Any:
-            start = time.perf_counter()
-            try:
-                return await operation(*given, **named)
-            except StoreUnavailable:
-                errors.inc()
-                raise
-            finally:
-                seconds.observe(time.perf_counter() - start)
-
-        return timed
+    def stored(self, operation: str, seconds: float, *, failed: bool) -> None:
+        """Count an operation of the event store."""
+        self._store_seconds.labels(operation).observe(seconds)
+        if failed:
+            self._store_errors.labels(operation).inc()

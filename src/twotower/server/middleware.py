@@ -6,14 +6,18 @@ import logging
 import os
 import re
 import time
+from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from twotower.errors import IndexUnavailable
+from twotower.server.audit import CHANGING
 from twotower.server.errors import ApiError, error_response, no_index, unavailable
+from twotower.server.scoped_routes import ScopedRoute
 from twotower.server.service import Service
 from twotower.server.store import StoreUnavailable
+from twotower.server.tracing import Tracing, trace_of
 
 log = logging.getLogger("twotower.server")
 
@@ -41,8 +45,15 @@ class RequestMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        headers, tracing = Headers(scope=scope), self._service.tracing
+        if tracing is None:
+            await self._answer(scope, receive, send, headers, None)
+            return
+        with tracing.request(scope["method"], scope["path"], headers) as span:
+            await self._answer(scope, receive, send, headers, span)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, headers: Headers, span: Any) -> None:
         start = time.perf_counter()
-        headers = Headers(scope=scope)
         given = headers.get("x-request-id", "")
         request_id = given if _REQUEST_ID.match(given) else os.urandom(8).hex()
         scope.setdefault("state", {})["request_id"] = request_id
@@ -73,15 +84,37 @@ class RequestMiddleware:
             route = getattr(scope.get("route"), "path", "unknown")
             method = scope["method"] if route != "unknown" and status != 405 else "any"
             self._service.metrics.answered(route, method, status, seconds)
+            self._audit(scope, request_id, status)
+            trace = trace_of(headers.get("traceparent", ""))
+            if span is not None:
+                trace = Tracing.ended(span, method, route, status, request_id)
             if log.isEnabledFor(logging.INFO):
                 fields = {
                     "request_id": request_id,
+                    **({"trace_id": trace} if trace else {}),
                     "method": method,
                     "route": route,
                     "status": status,
                     "ms": round(seconds * 1e3, 3),
                 }
                 log.info("request", extra={"fields": fields})
+
+    def _audit(self, scope: Scope, request_id: str, status: int) -> None:
+        """Note a request for a change, done or refused."""
+        route, state = scope.get("route"), scope["state"]
+        if not isinstance(route, ScopedRoute) or route.needs not in CHANGING:
+            return
+        client = scope.get("client")
+        self._service.audit.write(
+            f"{scope['method']} {route.path}",
+            state.get("who", "refused"),
+            client=None if client is None else client[0],
+            request_id=request_id,
+            status=status,
+            # not who: somebody who was deleted must be nowhere
+            **{name: of for name, of in scope.get("path_params", {}).items() if name != "user_id"},
+            **state.get("audit", {}),
+        )
 
     def _check_length(self, headers: Headers) -> None:
         most = self._service.limits.body_bytes

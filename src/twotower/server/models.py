@@ -32,12 +32,10 @@ class Model:
     Attributes:
         run: its name.
         states: has its state.
-        shadow: whether it is only asked, and never answers.
     """
 
     run: str
     states: StateManager
-    shadow: bool = False
 
     @property
     def state(self) -> State:
@@ -53,7 +51,6 @@ class Models:
 
     Attributes:
         traffic: who gets which model, as of now.
-        shadow: the model that is asked and never answers; None without one.
     """
 
     def __init__(self, settings: Settings, store: EventStore) -> None:
@@ -64,10 +61,6 @@ class Models:
         }
         self._given = Traffic.of(settings.shares, list(self._models), settings.salt)
         self.traffic = self._given
-        self.shadow: Model | None = None
-        if settings.shadow is not None:
-            ((run, bundle),) = settings.shadow.items()
-            self.shadow = Model(run, StateManager(bundle, store, seconds, settings.index), shadow=True)
 
     @property
     def first(self) -> Model:
@@ -80,14 +73,12 @@ class Models:
         return len(self._models) > 1
 
     def __iter__(self) -> Iterator[Model]:
-        """Yield all of them, the shadow last."""
+        """Yield all of them, in the order of the settings."""
         yield from self._models.values()
-        if self.shadow is not None:
-            yield self.shadow
 
     def __getitem__(self, run: str) -> Model:
         """Return one by its name."""
-        return next(model for model in self if model.run == run)
+        return self._models[run]
 
     def of_user(self, user: object, traffic: Traffic | None = None) -> Model:
         """Return the model that answers a user; that of the largest share for one without an id."""
@@ -115,7 +106,7 @@ class Models:
         for model in self:
             await model.states.start(without_store=without_store)
         try:
-            await self._take_up()
+            await self.refresh()
         except StoreUnavailable:
             if not without_store:
                 raise
@@ -151,14 +142,18 @@ class Models:
         while self.several:
             await asyncio.sleep(POLL_SECONDS)
             try:
-                await self._take_up()
+                await self.refresh()
             except StoreUnavailable:
                 pass  # the caller that needs the store gets the error
             except Exception as error:  # not to end for good
                 log.error("changes of shares can't be applied", exc_info=error)
 
-    async def _take_up(self) -> None:
-        """Apply the last change of shares, if it was made under the same models, split and salt."""
+    async def refresh(self) -> None:
+        """Apply the last change of shares, if it was made under the same models, split and salt.
+
+        Raises:
+            StoreUnavailable: it can't be read.
+        """
         if not self.several:
             return
         changes = sorted(await self._store.records(TRAFFIC), key=lambda one: one.key)

@@ -67,6 +67,7 @@ async def events(request: Request) -> Json:
             "item, kind or value differ); give it an id of its own. None of these events was stored",
             f"events.{place}.id",
         ) from None
+    request.state.audit = {"events": len(found), "stored": stored}
     service.metrics.events.inc(stored)
     service.metrics.duplicates.inc(len(found) - stored)
     return Json({"stored": stored, "duplicates": len(found) - stored})
@@ -197,7 +198,7 @@ def item_answer(state: State, name: Id) -> dict[str, object]:
 async def reload(request: Request, run: str | None = None) -> Json:
     """Load the bundles again, or that of one run, and serve them. Of an invalid one the old model stays."""
     service = service_of(request)
-    runs = [model.run for model in service.models]
+    runs = runs_of(service)
     if run is not None and run not in runs:
         raise ApiError(404, f"there is no model {shown(run)}; there are {', '.join(runs)}", "run")
     done: dict[str, dict[str, str]] = {}
@@ -207,21 +208,36 @@ async def reload(request: Request, run: str | None = None) -> Json:
             assert found is not None  # nothing was queued
         except TwoTowerError as error:
             # Whoever asks is told the reason, and not where on the disk it is.
-            reason = str(error).replace(str(service.models[name].states.bundle), "BUNDLE")
+            bundles = {**service.settings.bundles, **(service.settings.shadow or {})}
+            reason = str(error).replace(str(bundles[name]), "BUNDLE")
             of = "" if len(runs) == 1 else f" of {name}"
             so_far = f" (reloaded before: {', '.join(done)})" if done else ""
             raise ApiError(
                 409, f"the bundle{of} was refused and the old model is kept{so_far}: {reason}"
             ) from None
-        done[name] = {"model": found[1].version, "previous": found[0].version}
+        done[name] = {"model": found[1], "previous": found[0]}
+    request.state.audit = {"runs": done}
     first = done[service.models.first.run] if run is None else done[run]
     return Json({**first, "runs": done})
 
 
-async def reload_now(service: Service, run: str, *, queue: bool = False) -> tuple[State, State] | None:
-    """Reload a model, count it, and log why it was refused; see `StateManager.reload`."""
+def runs_of(service: Service) -> list[str]:
+    """Return the names of all models, also of the shadow."""
+    return [one["run"] for one in service.serving()]
+
+
+async def reload_now(service: Service, run: str, *, queue: bool = False) -> tuple[str, str] | None:
+    """Reload a model, count it, and log why it was refused; see `StateManager.reload`.
+
+    Returns:
+        The earlier version and the new one.
+    """
+    done: tuple[str, str] | None = None
     try:
-        done = await service.models[run].states.reload(queue=queue)
+        if service.shadow is not None and run == service.shadow.run:
+            done = await service.shadow.reload()
+        elif states := await service.models[run].states.reload(queue=queue):
+            done = states[0].version, states[1].version
     except BundleError as error:
         service.metrics.reloads.labels(run, "refused").inc()
         log.error("bundle refused", extra={"fields": {"run": run, "reason": str(error)}})

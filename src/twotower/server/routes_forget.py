@@ -33,6 +33,8 @@ async def forget_user(request: Request, user_id: UserPath) -> Json:
     service.exposures.forget(name)
     events = await service.store.forget(name)
     pending = [reason for model in service.models if (reason := await model.states.forget())]
+    if service.shadow is not None and (reason := await service.shadow.forget()):
+        pending.append(reason)
     said = "; ".join(pending)
     log.info("user deleted", extra={"fields": {"events": events, "bundle": said or "rewritten"}})
     return Json({"model": service.state.version, "events": events, "pending": said})

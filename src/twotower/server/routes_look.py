@@ -218,8 +218,7 @@ async def readyz(request: Request) -> Json:
 async def metrics(request: Request) -> Response:
     """Show counters for Prometheus."""
     service = service_of(request)
-    shares = dict(service.models.traffic.shares)
-    service.metrics.serving({model.run: model.state for model in service.models}, shares)
+    service.metrics.serving(service.serving())
     text = service.metrics.text(in_flight=service.running, lost=service.exposures.lost)
     return Response(text, media_type="text/plain; version=0.0.4")
 

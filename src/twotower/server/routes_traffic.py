@@ -41,26 +41,13 @@ async def traffic(request: Request) -> Json:
     service = service_of(request)
     async with body_of(request, TrafficBody, service, service.workers.deadline()) as body:
         try:
-            await service.models.set_traffic(dict(body.shares))
+            before = dict(service.models.traffic.shares)
+            changed = await service.models.set_traffic(dict(body.shares))
+            request.state.audit = {"previous": before, "shares": dict(changed.shares)}
         except ConfigError as error:
             raise ApiError(422, str(error), "shares") from None
     return Json(_models(service))
 
 
 def _models(service: Service) -> dict[str, Any]:
-    models = service.models
-    shares = models.traffic.shares
-    return {
-        "models": [
-            {
-                "run": model.run,
-                "model": model.state.version,
-                "share": shares.get(model.run, 0.0),
-                "shadow": model.shadow,
-                "loaded": model.state.loaded,
-                "items": len(model.state.items),
-            }
-            for model in models
-        ],
-        "salt": models.traffic.salt,
-    }
+    return {"models": service.serving(), "salt": service.models.traffic.salt}

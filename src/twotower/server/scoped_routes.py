@@ -44,7 +44,7 @@ class ScopedRoute(APIRoute):
         if needs is None:
             raise RuntimeError(f"the route {self.path} does not say what it needs")
         service = scope["app"].state.service
-        service.access.check(scope, needs)
+        scope["state"]["who"] = service.access.check(scope, needs)
         if needs != HEALTH:
             if not service.started:
                 raise ApiError(

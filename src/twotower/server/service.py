@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import Request
 
 from twotower.server.access import Access
+from twotower.server.audit import Audit
 from twotower.server.errors import ApiError
 from twotower.server.exposures import Exposures
 from twotower.server.metrics import Metrics
@@ -16,6 +18,7 @@ from twotower.server.shadow import Shadow
 from twotower.server.state import State
 from twotower.server.state_manager import StateManager
 from twotower.server.store import EventStore
+from twotower.server.tracing import Tracing
 from twotower.server.user_events import UserEvents
 from twotower.server.workers import Workers
 
@@ -32,6 +35,8 @@ class Service:
         metrics: counts.
         access: says who may ask what.
         workers: do what takes long.
+        audit: who changed what.
+        tracing: makes spans; None without.
         exposures: who was answered by which model.
         shadow: a model that is asked and never answers; None without one.
         started: whether there is a state to answer from.
@@ -48,7 +53,9 @@ class Service:
     access: Access
     workers: Workers
     exposures: Exposures
+    audit: Audit
     shadow: Shadow | None = None
+    tracing: Tracing | None = None
     started: bool = False
     ready: bool = False
     running: int = 0
@@ -68,6 +75,24 @@ class Service:
     def limits(self) -> Limits:
         """Of one request."""
         return self.settings.limits
+
+    def serving(self) -> list[dict[str, Any]]:
+        """Return each model that is served, the shadow last, as `ModelsAnswer` has them."""
+        shares = self.models.traffic.shares
+        found: list[dict[str, Any]] = [
+            {
+                "run": model.run,
+                "share": shares.get(model.run, 0.0),
+                "shadow": False,
+                "model": model.state.version,
+                "items": len(model.state.items),
+                "loaded": model.state.loaded,
+            }
+            for model in self.models
+        ]
+        if self.shadow is not None:
+            found.append({"run": self.shadow.run, "share": 0.0, "shadow": True, **self.shadow.facts})
+        return found
 
     def admit(self) -> None:
         """Refuse a request if too many are in progress.

@@ -110,6 +110,8 @@ class Settings:
         salt: changes who gets which model, see `Traffic`.
         shadow: one more model by name, which is asked and never answers.
         keep: seconds after which events are removed from the store; None for never.
+        audit_log: file of who changed what; None for the server's log.
+        traces: address of an OTLP/HTTP receiver of traces; None for none.
         exclude_seen: whether users are not given what they have seen, where a request says nothing; None for
             what the model was trained with.
         limits: of one request.
@@ -137,6 +139,8 @@ class Settings:
     split: Mapping[str, float] | None = None
     salt: str = ""
     shadow: Mapping[str, Path | str] | None = None
+    audit_log: Path | None = None
+    traces: str | None = None
 
     def __post_init__(self) -> None:
         if (self.split is None) != (not self.others):
