@@ -104,8 +104,10 @@ class Milvus(VectorDatabase):
                     str(at.path) if at.path is not None else f"{'https' if at.tls else 'http'}://{_host(at)}"
                 )
                 self._token = _token()
+                # The server of milvus-lite takes the pings that keep a connection alive for an attack.
+                quiet = {"grpc_options": {"grpc.keepalive_time_ms": 2**31 - 1}} if self.local else {}
                 self._connected = _library().MilvusClient(
-                    uri=uri, token=self._token, db_name=at.database, timeout=self._seconds
+                    uri=uri, token=self._token, db_name=at.database, timeout=self._seconds, **quiet
                 )
             return self._connected
 
