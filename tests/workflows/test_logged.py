@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
+from twotower.config.diversity import DiversityConfig
 from twotower.data.dataset import Dataset
-from twotower.errors import DataError
+from twotower.errors import ConfigError, DataError
 from twotower.estimator import TwoTower
 from twotower.evaluation import ListPolicy, SoftmaxPolicy
 from twotower.recommender import Query, Recommender
@@ -64,6 +66,23 @@ def test_estimates_are_those_of_lists_by_recommend(model: Recommender, exclude: 
     assert found.seen == (of_seen if exclude else 0)
     assert any("taken as new users" in note for note in found.notes)
     assert any("never shows" in note for note in found.notes)
+
+
+def test_a_model_with_rules_for_lists_is_judged_by_the_lists_that_it_gives(model: Recommender) -> None:
+    ruled = replace(model, diversity=DiversityConfig(relevance=0.3))
+    plain, found = (evaluate_logged(of, log(), ListPolicy(3), resamples=20).found for of in (model, ruled))
+    rows, known = log(), set(model.user_ids.to_list())
+    lists = {
+        user: ruled.recommend([user] if user in known else [Query(features={})], 3)["item"].to_list()
+        for user in rows["user"].unique()
+    }
+    w = np.array(
+        [(i in lists[u]) / 3 / p for u, i, p in rows.select("user", "item", "propensity").iter_rows()]
+    )
+    assert found.values["ips"] == pytest.approx(float((w * rows["reward"].cast(float).to_numpy()).mean()))
+    assert found.values["ips"] != plain.values["ips"]
+    with pytest.raises(ConfigError, match="use -k, one item of the list"):
+        evaluate_logged(ruled, log(), SoftmaxPolicy(1.0))
 
 
 def test_dr_is_right_where_rewards_are_those_that_are_predicted(model: Recommender) -> None:

@@ -56,15 +56,13 @@ async def experiment_tables(store: EventStore) -> ExperimentTables:
         await store.open()
         try:
             records = await store.records(EXPOSURES)
+            users = {record.user for record in records}  # those whom a split has: often a part of all
             now, last = time.time(), await store.last()
-            parts = [
-                {
-                    "user": [one.event.user for one in part],
-                    "kind": [one.event.kind for one in part],
-                    "value": [one.event.value for one in part],
-                    "time": [one.event.time for one in part],
-                }
+            events = [
+                (one.event.user, one.event.kind, one.event.value, one.event.time)
                 async for part in store.between(0, last)
+                for one in part
+                if one.event.user in users
             ]
         finally:
             await store.close()
@@ -92,10 +90,8 @@ async def experiment_tables(store: EventStore) -> ExperimentTables:
             f"{count_of(moved['user'].n_unique(), 'user')} of it had lists of another model before; with "
             "another --salt, these are spread evenly over all models"
         )
-    events = pl.concat(
-        [pl.DataFrame(part, schema=_EVENTS) for part in parts] or [pl.DataFrame(schema=_EVENTS)]
-    )
+    happened = pl.DataFrame(events, schema=_EVENTS, orient="row")
     shares = {run: float(share) for run, share in json.loads(split)[0].items()}
     return ExperimentTables(
-        own.drop("split"), events.join(own, on="user", how="semi"), shares, now, tuple(notes)
+        own.drop("split"), happened.join(own, on="user", how="semi"), shares, now, tuple(notes)
     )

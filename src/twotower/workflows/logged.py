@@ -13,9 +13,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from twotower.core.wording import count_of
-from twotower.errors import DataError, TwoTowerWarning, nearest
+from twotower.errors import ConfigError, DataError, TwoTowerWarning, nearest
 from twotower.evaluation.off_policy import Logged, OffPolicyEvaluation, evaluate_off_policy
-from twotower.evaluation.policies import Policy
+from twotower.evaluation.policies import ListPolicy, Policy
 from twotower.evaluation.reward_model import RewardModel, folds_of
 from twotower.recommender import Queries, Query, Recommender
 from twotower.workflows.batch import read_pairs
@@ -98,7 +98,7 @@ def evaluate_logged(
         seed: of the resampling, and of the groups of users.
 
     Raises:
-        ConfigError: an argument is out of range.
+        ConfigError: an argument is out of range; a softmax of a model with a second stage or rules for lists.
         DataError: a column is missing or has a value out of range.
     """
     frame = read_pairs(recommender, table) if not isinstance(table, pl.DataFrame) else table
@@ -121,6 +121,12 @@ def evaluate_logged(
     user = codes.get_column("code").to_numpy()
     item = recommender.items.rows(frame.get_column(schema.item))
     excludes = recommender.exclude_seen if exclude_seen is None else exclude_seen
+    staged = recommender.ranker is not None or recommender.diversity is not None
+    if staged and not isinstance(policy, ListPolicy):
+        raise ConfigError(
+            "this model ranks its lists again, by [ranker] or [diversity], which a softmax of its scores "
+            "would leave out; use -k, one item of the list, and leave out --temperature"
+        )
     scored = _Scores(recommender, users, excludes)
     fold = folds_of(len(users), seed)
     score = scored.of_pairs(user, item)
@@ -136,7 +142,11 @@ def evaluate_logged(
         first, last = np.searchsorted(user[order], [within.start, within.stop])
         rows = order[first:last]
         rows = rows[item[rows] >= 0]
-        shown = policy.probabilities(scores)
+        shown = policy.probabilities(
+            scored.ranks(start, len(scores), policy.k)
+            if staged and isinstance(policy, ListPolicy)
+            else scores
+        )
         at = (user[rows] - start, item[rows])
         probability[rows], seen[rows] = shown[at], np.isneginf(scores[at])
         for number, model in enumerate(models):
@@ -171,6 +181,7 @@ class _Scores:
     """
 
     def __init__(self, recommender: Recommender, users: pl.Series, exclude_seen: bool) -> None:
+        self._recommender, self._users, self._excludes = recommender, users, exclude_seen
         self._items = recommender.items.vectors
         self.rows = recommender.users.rows(users)
         known = self.rows >= 0
@@ -205,3 +216,28 @@ class _Scores:
                 taken = self._seen.of(self._place[start + known])
                 scores[known[taken.owners()], taken.values] = -np.inf
             yield start, scores
+
+    def ranks(self, start: int, n: int, k: int) -> F64:
+        """Return minus the rank of each item in the lists of some users (n, n_items), -inf for the others.
+
+        The lists are those that the model recommends, after its second stage and rules.
+        """
+        found = np.full((n, len(self._items)), -np.inf)
+        known = self.rows[start : start + n] >= 0
+        schema = self._recommender.encoder.schema
+        ids = self._users.slice(start, n)
+        for places, asked in ((known, ids.filter(pl.Series(known))), (~known, Query(features={}))):
+            if not places.any():
+                continue
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", TwoTowerWarning)
+                lists = self._recommender.recommend(asked, k, exclude_seen=self._excludes)
+            item = self._recommender.items.rows(lists.get_column(schema.item))
+            rank = lists.get_column("rank").to_numpy()
+            if isinstance(asked, Query):
+                found[np.ix_(np.flatnonzero(places), item)] = -rank
+            else:
+                of = {name: place for place, name in zip(np.flatnonzero(places), asked, strict=True)}
+                user = np.array([of[name] for name in lists.get_column(schema.user).to_list()])
+                found[user, item] = -rank
+        return found
