@@ -10,6 +10,7 @@ import numpy.testing as npt
 import pytest
 
 import twotower as tt
+from context_data import data
 from small_tables import write_tables
 from twotower.config import load_config
 from twotower.data.dataset import TrainPart
@@ -19,7 +20,6 @@ from twotower.workflows import load_parts
 
 COMMON: dict[str, Any] = {"dim": 16, "epochs": 2, "refit": False}
 MLP = COMMON | {"kind": "mlp", "hidden": [16]}
-SEQUENCE = COMMON | {"kind": "sequence"}
 SQUARED = MLP | {"objective": "squared", "batch_size": 100}
 
 
@@ -50,11 +50,8 @@ def same(one: tt.Recommender, other: tt.Recommender) -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        SQUARED,
         MLP | {"objective": "softmax", "batch_size": 100, "negatives": 5},
         MLP | {"objective": "all_pairs"},
-        SEQUENCE | {"objective": "softmax", "negatives": 5, "batch_size": 100},
-        SEQUENCE | {"objective": "squared"},
     ],
     ids=lambda one: f"{one['kind']}-{one['objective']}",
 )
@@ -69,7 +66,7 @@ def test_kinds_are_chosen_as_in_one_process(
     cluster: tt.Ray, train: TrainPart, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("twotower.estimator.auto.LEAST_JUDGED", 10)
-    one = tt.TwoTower(kind="auto", dim=8, epochs=2)
+    one = tt.TwoTower(kind="auto", dim=8, epochs=1, refit=False)
     alone = one.fit(train, progress=False)
     found = one.fit(train, engine=cluster, progress=False)
     assert found.training.kinds is not None
@@ -77,6 +74,13 @@ def test_kinds_are_chosen_as_in_one_process(
     for name, value in found.training.kinds.alone.items():
         npt.assert_allclose(value, alone.training.kinds.alone[name], atol=1e-4)
     assert found.training.kinds.weights == alone.training.kinds.weights
+
+
+def test_context_statistics_and_dropout_are_those_of_one_process(cluster: tt.Ray) -> None:
+    train = data(recent_days=(1, 7)).as_train()
+    settings = COMMON | {"kind": "sequence", "objective": "softmax", "negatives": 4, "batch_size": 300}
+    alone = tt.TwoTower(**settings).fit(train, progress=False)
+    same(tt.TwoTower(**settings).fit(train, engine=cluster, progress=False), alone)
 
 
 class Kills(tt.Callback):

@@ -11,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from twotower.core.blocks import EncodedShape
 from twotower.distributed.block import Block
 from twotower.distributed.divided import DIVIDED, DividedStep
 from twotower.distributed.group import Group, Meeting
 from twotower.kernels.pairs import Pairs
-from twotower.towers import SideArrays, TwoTowerModel
+from twotower.towers import TwoTowerModel
 from twotower.training.descent import Descent
 from twotower.training.trainer import TrainingTask
 
@@ -27,11 +28,15 @@ class ModelShape:
     """What towers are made from.
 
     Attributes:
+        users: the columns that the user tower reads.
+        items: the same for items.
         config: sizes, with every "auto" resolved.
         mean: constant added to every score.
         sizes: rows of each table that is whole on every worker, by name.
     """
 
+    users: EncodedShape
+    items: EncodedShape
     config: Any
     mean: float
     sizes: Mapping[str, int]
@@ -40,11 +45,11 @@ class ModelShape:
     def of(cls, model: TwoTowerModel) -> ModelShape:
         """Return what a model was made from."""
         sizes = {name: len(table) for name, table in model.row_tables().items() if name not in DIVIDED}
-        return cls(model.config, float(model.mean), sizes)
+        return cls(model.users.shape, model.items.shape, model.config, float(model.mean), sizes)
 
-    def made(self, users: SideArrays, items: SideArrays) -> TwoTowerModel:
+    def made(self, n_users: int, n_items: int) -> TwoTowerModel:
         """Return such towers for some users and items."""
-        model = TwoTowerModel(users.shape, items.shape, users.rows, items.rows, self.config, 0, self.mean)
+        model = TwoTowerModel(self.users, self.items, n_users, n_items, self.config, 0, self.mean)
         for name, rows in self.sizes.items():
             table: Any = model.get_submodule(name.rpartition(".")[0])
             if len(table.weight) != rows:
@@ -101,7 +106,8 @@ class GradientBlock(Block):
         """
         group = Group(number, size, host, place, self.meeting)
         given = share.task
-        task = replace(given, model=share.model.made(given.users, given.items), pairs=_own(given.pairs))
+        model = share.model.made(given.users.rows, given.items.rows)
+        task = replace(given, model=model, pairs=_own(given.pairs))
         self.trainer = share.kind(task, share.config, DividedStep(group, share.bounds))
 
     def begin(self, epoch: int, weights: Arrays, moments: Arrays) -> None:

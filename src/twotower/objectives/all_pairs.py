@@ -147,7 +147,7 @@ class AllPairs(Objective):
             return 0.0
         weighted = U
         if self.shares is not None:
-            weighted = U * torch.from_numpy(self.shares).to(U)[:, None]
+            weighted = U * torch.tensor(self.shares).to(U)[:, None]
         of_users, of_items = weighted.T @ U, V.T @ V  # (dim, dim) each
         scale = self.mass / cells
         squares = float((of_users.double() * of_items.double()).sum())
