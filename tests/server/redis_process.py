@@ -21,10 +21,10 @@ def free_port() -> int:
 class RedisProcess:
     """Debian's redis-server on a port and a folder of its own, every write on the disk before its answer."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **more: str) -> None:
         if shutil.which("redis-server") is None:
             pytest.skip("needs redis-server, which is not installed")
-        self.folder, self.port = folder, free_port()
+        self.folder, self.port, self._more = folder, free_port(), more
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.start()
 
@@ -37,6 +37,7 @@ class RedisProcess:
             "save": "",
             "appendonly": "yes",
             "appendfsync": "always",
+            **self._more,
         }
         arguments = [str(part) for key, value in settings.items() for part in (f"--{key}", value)]
         self.process = subprocess.Popen(["redis-server", *arguments], stdout=subprocess.DEVNULL)

@@ -11,6 +11,7 @@ from twotower.cli.progress import training_progress
 
 def continue_from(path: Path, events: str, out: Path | None, *, full_gap: bool, as_json: bool) -> None:
     """Continue a run on events, and print what it gained."""
+    from twotower.recommender.drift import drift_said  # noqa: PLC0415
     from twotower.server.exporting import exported, is_store, store_at  # noqa: PLC0415
     from twotower.workflows import Run  # noqa: PLC0415
     from twotower.workflows.continuing import CONTINUED, continue_run  # noqa: PLC0415
@@ -36,6 +37,7 @@ def continue_from(path: Path, events: str, out: Path | None, *, full_gap: bool, 
         f"{said['events']:,} events, {said['new_users']:,} new users and {said['new_items']:,} new items; "
         f"{said['cpu_seconds']:.1f} CPU seconds"
     )
+    print(f"drift of the events from the earlier training set, 0 to 1: {drift_said(said['drift'])}")
     for kind in ("rating", "ranking"):
         for name, of in done.metrics[kind].items():
             if not shown(name):

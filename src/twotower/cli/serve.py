@@ -16,7 +16,8 @@ from twotower.errors import ConfigError, nearest
 _LIMITS = (
     "body_bytes body_seconds k users answer_items answer_bytes list_length events user_events "
     "filters explain id_length features requests_at_once connections head_bytes head_seconds "
-    "idle_seconds write_seconds waiting work_seconds load_seconds last_seconds"
+    "idle_seconds write_seconds waiting work_seconds load_seconds drain_seconds "
+    "last_seconds"
 )
 LIMITS = tuple(_LIMITS.split())
 """The fields of `twotower.server.Limits`, copied because importing it would slow down --help."""
@@ -134,6 +135,16 @@ def serve(
             f"Names: {', '.join(LIMITS)}.",
         ),
     ] = None,
+    workers: Annotated[
+        int,
+        typer.Option(
+            "--workers",
+            parser=whole,
+            metavar="N",
+            help="Serve with N processes at one address, which share the bundle in memory. SIGUSR2 replaces "
+            "them one after another.",
+        ),
+    ] = 1,
     keep: Annotated[
         str | None,
         typer.Option(
@@ -207,6 +218,8 @@ def serve(
         )
     if without_store not in ("refuse", "serve"):
         raise typer.BadParameter(f"--without-store must be refuse or serve, got {without_store!r}")
+    if not 1 <= workers <= 256:
+        raise typer.BadParameter(f"--workers must lie between 1 and 256, got {workers}")
     if not 0 <= port <= 65535:
         raise typer.BadParameter(f"--port must lie between 0 and 65535, got {port}")
     from twotower import server, workflows  # noqa: PLC0415
@@ -247,15 +260,20 @@ def serve(
                 "use --open to accept requests without one"
             )
         output.log("warning: everyone who reaches this machine can read, send events and change items")
+    served = " and ".join(str(one.path) for one in (found, *others))
+    said = f"serving {served} at {{}} (Ctrl-C ends it)"
+    if workers > 1 and shadow is not None:
+        raise ConfigError("--shadow works with one process; leave out --workers, or serve the shadow apart")
+    if workers > 1:
+        from twotower.server.supervisor import Plan, become  # noqa: PLC0415
+
+        become(Plan(settings, workers, host, port, log_level, said))
     server.serve(
         settings,
         host=host,
         port=port,
         log_level=log_level,
-        started=lambda address: output.log(
-            f"serving {' and '.join(map(str, [found.path, *(other.path for other in others)]))} at {address} "
-            "(Ctrl-C ends it)"
-        ),
+        started=lambda address: output.log(said.replace("{}", address)),
     )
 
 

@@ -8,6 +8,7 @@ bytes that are hashed are the bytes that are returned.
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -62,6 +63,19 @@ class Part:
         if at < self.size or os.read(self.descriptor, 1):
             raise ValueError("it changed while being read")
         return content, digest.hexdigest()
+
+    def mapped(self) -> tuple[NDArray[np.uint8], str]:
+        """Return the content, mapped into memory, and its SHA-256, of a file that never changes.
+
+        Processes that map the same file have it in memory once. What one writes to it, the others don't see.
+
+        Raises:
+            OSError: it can't be read.
+        """
+        if not self.size:
+            return self.read()
+        content = np.frombuffer(mmap.mmap(self.descriptor, self.size, access=mmap.ACCESS_COPY), np.uint8)
+        return content, hashlib.sha256(content.data).hexdigest()
 
 
 @contextmanager

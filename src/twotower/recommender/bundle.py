@@ -177,13 +177,14 @@ def bundle_in(directory: Path) -> Path:
 
 
 def read_bundle(
-    directory: Path, kind: type[State], *, index: bool | str = True
+    directory: Path, kind: type[State], *, index: bool | str = True, mapped: bool = False
 ) -> tuple[State, dict[str, Any]]:
     """Read a bundle as a ``kind``, and its manifest; check all hashes, and that the parts fit one another.
 
     Without ``index``, an index in the bundle is checked but not used, and every search is exact; an address
-    of a vector database is used in its place. If a save was killed between its two renames, the previous
-    bundle is read from where it was moved to.
+    of a vector database is used in its place. With ``mapped``, arrays are mapped into memory, and the files
+    must never change. If a save was killed between its two renames, the previous bundle is read from where it
+    was moved to.
 
     Raises:
         BundleError: a part is missing, truncated, from another bundle, not a regular file or invalid; or the
@@ -199,7 +200,7 @@ def read_bundle(
             check_sizes({name: files.get(name) for name in manifest["parts"]})
         contents = {}
         for name, digest in manifest["parts"].items():
-            contents[name], found = _content(directory, files, name)
+            contents[name], found = _content(directory, files, name, mapped=mapped)
             if found != digest:
                 raise BundleError(
                     f"part {name} of bundle {directory} is not the one saved with it (truncated, changed or "
@@ -247,7 +248,9 @@ def _opened(directory: Path, names: Sequence[str]) -> Iterator[dict[str, Part | 
         yield files
 
 
-def _content(directory: Path, files: Mapping[str, Part | str], name: str) -> tuple[NDArray[np.uint8], str]:
+def _content(
+    directory: Path, files: Mapping[str, Part | str], name: str, *, mapped: bool = False
+) -> tuple[NDArray[np.uint8], str]:
     """Return a file's content and its hash."""
     part = files.get(name)
     if part is None:
@@ -255,7 +258,7 @@ def _content(directory: Path, files: Mapping[str, Part | str], name: str) -> tup
     reason = part
     if isinstance(part, Part):
         try:
-            return part.read()
+            return part.mapped() if mapped else part.read()
         except (OSError, ValueError) as error:
             reason = str(error)
         except MemoryError:

@@ -8,7 +8,9 @@ from typing import Any
 
 from twotower import __version__
 from twotower.config import Config
+from twotower.core.wording import count_of
 from twotower.data.splits import SPLITS
+from twotower.recommender.drift import drift_said
 from twotower.report.case import Case
 from twotower.report.history import best_epoch, by_kind, epochs_of
 from twotower.report.wording import number, percent
@@ -71,6 +73,13 @@ def model_facts(case: Case) -> Facts:
         ("Version", str(case.recorded.get("version", _UNKNOWN))),
         ("Trained", str(case.recorded.get("finished", _UNKNOWN)).replace("T", " ").replace("+00:00", " UTC")),
     ]
+    if (further := case.recorded.get("continued")) is not None:
+        added = ", ".join(
+            count_of(further[what], word)
+            for what, word in (("events", "event"), ("new_users", "new user"), ("new_items", "new item"))
+        )
+        drift = drift_said(further["drift"])
+        facts.append(("Continued", f"on {added}; drift from what was trained on before, 0 to 1: {drift}"))
     if seconds:
         each = ", ".join(f"{name} {of:.1f}" for name, of in seconds.items())
         facts.append(("Time taken", f"{sum(seconds.values()):.1f} s ({each})"))

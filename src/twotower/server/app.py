@@ -134,6 +134,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()
 
         def hang_up() -> None:
+            if service.link is not None:
+                return  # the supervisor tells all workers
             task = asyncio.create_task(_reload_by_signal(service))
             waiting.add(task)
             task.add_done_callback(waiting.discard)

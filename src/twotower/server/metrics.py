@@ -72,6 +72,12 @@ class Metrics:
         )
         self._age = self._gauge("twotower_model_age_seconds", "Time since the model was loaded.", run)
         self._lost = self._gauge("twotower_exposures_lost", "Exposures that were not kept.")
+        self._drift = self._gauge(
+            "twotower_drift_ratio",
+            "How far events are from what the first model was trained on, 0 to 1: distance of the shares of "
+            "labels and of popular items, and share of events of new users.",
+            ["of"],
+        )
         self._store_seconds = self._histogram(
             "twotower_store_operation_duration_seconds",
             "Time of an operation of the event store.",
@@ -133,6 +139,12 @@ class Metrics:
             self._loaded.labels(run).set(one["loaded"])
             self._age.labels(run).set(max(0.0, time.time() - one["loaded"]))
             self._share.labels(run).set(one["share"] / 100.0)
+
+    def drifting(self, values: Mapping[str, float]) -> None:
+        """Note how far events are from the training set; see `Drift.values`."""
+        self._drift.clear()
+        for name, value in values.items():
+            self._drift.labels(name).set(value)
 
     def text(self, *, in_flight: int, lost: int) -> bytes:
         """Return all of it as Prometheus reads it."""

@@ -63,10 +63,10 @@ class RequestMiddleware:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message = {
-                    **message,
-                    "headers": [*message["headers"], (b"x-request-id", request_id.encode()), *SECURITY],
-                }
+                own = [(b"x-request-id", request_id.encode()), *SECURITY]
+                if self._service.leaving:
+                    own.append((b"connection", b"close"))
+                message = {**message, "headers": [*message["headers"], *own]}
             await send(message)
 
         self._service.running += 1

@@ -69,6 +69,8 @@ async def events(request: Request) -> Json:
         ) from None
     request.state.audit = {"events": len(found), "stored": stored}
     service.metrics.events.inc(stored)
+    if stored == len(found):
+        service.drift.saw(service.state, found)
     service.metrics.duplicates.inc(len(found) - stored)
     return Json({"stored": stored, "duplicates": len(found) - stored})
 
@@ -202,14 +204,19 @@ async def reload(request: Request, run: str | None = None) -> Json:
     if run is not None and run not in runs:
         raise ApiError(404, f"there is no model {shown(run)}; there are {', '.join(runs)}", "run")
     done: dict[str, dict[str, str]] = {}
-    for name in runs if run is None else [run]:
+    if service.link is not None:
+        try:
+            done = await service.link.reload(run)
+        except BundleError as error:
+            raise ApiError(
+                409, f"the bundle was refused and the old model is kept: {_hidden(service, str(error))}"
+            ) from None
+    for name in [] if service.link is not None else runs if run is None else [run]:
         try:
             found = await reload_now(service, name)
             assert found is not None  # nothing was queued
         except TwoTowerError as error:
-            # Whoever asks is told the reason, and not where on the disk it is.
-            bundles = {**service.settings.bundles, **(service.settings.shadow or {})}
-            reason = str(error).replace(str(bundles[name]), "BUNDLE")
+            reason = _hidden(service, str(error))
             of = "" if len(runs) == 1 else f" of {name}"
             so_far = f" (reloaded before: {', '.join(done)})" if done else ""
             raise ApiError(
@@ -219,6 +226,15 @@ async def reload(request: Request, run: str | None = None) -> Json:
     request.state.audit = {"runs": done}
     first = done[service.models.first.run] if run is None else done[run]
     return Json({**first, "runs": done})
+
+
+def _hidden(service: Service, reason: str) -> str:
+    """Return a reason as whoever asks is told: not where on the disk it is."""
+    shadow = (service.settings.shadow or {}).values()
+    copies = [model.states.copy for model in service.models]
+    for place in (*service.settings.bundles.values(), *shadow, *copies):
+        reason = reason if place is None else reason.replace(str(place), "BUNDLE")
+    return reason
 
 
 def runs_of(service: Service) -> list[str]:

@@ -17,6 +17,7 @@ from twotower.server.counted import counted
 from twotower.server.errors import ApiError
 from twotower.server.inputs import new_id
 from twotower.server.item_map import category_column, item_map, places
+from twotower.server.merged_metrics import merged
 from twotower.server.openapi import Json, gives, takes
 from twotower.server.queries import encoded_users, item_rows, with_past
 from twotower.server.ranking import known_item
@@ -218,8 +219,9 @@ async def readyz(request: Request) -> Json:
 async def metrics(request: Request) -> Response:
     """Show counters for Prometheus."""
     service = service_of(request)
-    service.metrics.serving(service.serving())
-    text = service.metrics.text(in_flight=service.running, lost=service.exposures.lost)
+    text: str | bytes = service.metrics_text()
+    if service.link is not None:
+        text = merged(await service.link.metrics())
     return Response(text, media_type="text/plain; version=0.0.4")
 
 

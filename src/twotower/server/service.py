@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import Request
 
 from twotower.server.access import Access
 from twotower.server.audit import Audit
+from twotower.server.drift import Drift
 from twotower.server.errors import ApiError
 from twotower.server.exposures import Exposures
+from twotower.server.link import Link
 from twotower.server.metrics import Metrics
 from twotower.server.models import Models
 from twotower.server.settings import Limits, Settings
@@ -38,9 +40,12 @@ class Service:
         audit: who changed what.
         tracing: makes spans; None without.
         exposures: who was answered by which model.
+        drift: how far events are from what the first model was trained on.
         shadow: a model that is asked and never answers; None without one.
+        link: to the other workers of this server; None if this process serves alone.
         started: whether there is a state to answer from.
         ready: whether it can answer; not while it starts or ends.
+        leaving: whether it is about to end, and asks clients to close their connections.
         running: requests in progress.
         held: bytes of large bodies in memory.
     """
@@ -54,10 +59,13 @@ class Service:
     workers: Workers
     exposures: Exposures
     audit: Audit
+    drift: Drift = field(default_factory=Drift)
     shadow: Shadow | None = None
     tracing: Tracing | None = None
+    link: Link | None = None
     started: bool = False
     ready: bool = False
+    leaving: bool = False
     running: int = 0
     held: int = 0
 
@@ -93,6 +101,17 @@ class Service:
         if self.shadow is not None:
             found.append({"run": self.shadow.run, "share": 0.0, "shadow": True, **self.shadow.facts})
         return found
+
+    def leave(self) -> None:
+        """Be not ready from now on, as the server is about to end."""
+        self.ready = False
+        self.leaving = True
+
+    def metrics_text(self) -> bytes:
+        """Return what this process has counted, in the form of Prometheus."""
+        self.metrics.serving(self.serving())
+        self.metrics.drifting(self.drift.values())
+        return self.metrics.text(in_flight=self.running, lost=self.exposures.lost)
 
     def admit(self) -> None:
         """Refuse a request if too many are in progress.

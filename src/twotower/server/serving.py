@@ -17,8 +17,10 @@ from fastapi import FastAPI
 from twotower.errors import ConfigError
 from twotower.server.app import create_app
 from twotower.server.connections import connections
+from twotower.server.draining import DrainingServer
 from twotower.server.logs import log_to_stderr
 from twotower.server.settings import Settings
+from twotower.server.sockets import listening
 from twotower.server.store import StoreUnavailable
 
 log = logging.getLogger("twotower.server")
@@ -50,26 +52,53 @@ def serve(
         BundleError, ConfigError, MissingExtraError: it can't be served, or not at this address.
     """
     app = create_app(settings)
+    (only,) = listening(host, port, 1)
+    with only:
+        host, port = only.getsockname()[:2]
+        address = f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+        serve_on(app, settings, only, log_level, lambda: started(address))
+
+
+def serve_on(
+    app: FastAPI,
+    settings: Settings,
+    place: socket.socket,
+    log_level: str,
+    started: Callable[[], None],
+    *,
+    interrupted: bool = True,
+) -> None:
+    """Serve an application at a socket; see `serve`.
+
+    Args:
+        app: from `create_app`.
+        settings: that it was made of.
+        place: the socket, which is closed at the end.
+        log_level: of the log.
+        started: called once it answers.
+        interrupted: whether Ctrl-C ends it.
+    """
     log_to_stderr(log_level)
     _allow_files(settings.limits.connections + _FILES)
     sys.setswitchinterval(_SWITCH_SECONDS)
-    with _listening(host, port) as listening:
-        config = uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            lifespan="off",  # it is begun here, where its errors can be told
-            http=connections(settings.limits),
-            ws="none",
-            timeout_keep_alive=math.ceil(settings.limits.idle_seconds),
-            timeout_graceful_shutdown=math.ceil(settings.limits.last_seconds),
-        )
-        # uvicorn raises the signal that ended it again when all is done.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: None)
-        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-            runner.run(_run(app, uvicorn.Server(config), listening, started))
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="off",  # it is begun here, where its errors can be told
+        http=connections(settings.limits),
+        ws="none",
+        timeout_keep_alive=math.ceil(settings.limits.idle_seconds),
+        timeout_graceful_shutdown=math.ceil(settings.limits.last_seconds),
+    )
+    leave = app.state.service.leave
+    server = DrainingServer(config, leave, settings.limits.drain_seconds, interrupted=interrupted)
+    # uvicorn raises the signal that ended it again when all is done.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(_run(app, server, place, started))
 
 
 def _allow_files(most: int) -> None:
@@ -90,25 +119,13 @@ def _allow_files(most: int) -> None:
 
 
 async def _run(
-    app: FastAPI, server: uvicorn.Server, listening: socket.socket, started: Callable[[str], None]
+    app: FastAPI, server: uvicorn.Server, place: socket.socket, started: Callable[[], None]
 ) -> None:
     try:
         async with app.router.lifespan_context(app):
             gc.collect()
             gc.freeze()  # the model stays: looking through it for garbage would hold everyone up
-            host, port = listening.getsockname()[:2]
-            started(f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/")
-            await server.serve(sockets=[listening])
+            started()
+            await server.serve(sockets=[place])
     except StoreUnavailable as error:
         raise ConfigError(f"--store must be a store that responds; {error}") from None
-
-
-def _listening(host: str, port: int) -> socket.socket:
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=2048)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise ConfigError(
-            f"the server must be able to listen at {host}, port {port}: {reason}. Choose another --port"
-        ) from None

@@ -60,6 +60,9 @@ class Limits:
     """How long a request may be worked on, once its body has come."""
     load_seconds: float = 300.0
     """Time in which a bundle must have been loaded; a reload is refused then, and the old model stays."""
+    drain_seconds: float = 1.0
+    """How long the server goes on answering after it was told to end, while /readyz returns 503, if there are
+    open connections."""
     last_seconds: float = 20.0
     """How long requests under way may take after the server was told to end."""
 

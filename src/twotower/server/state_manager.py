@@ -8,6 +8,7 @@ import logging
 import math
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ class StateManager:
 
     Attributes:
         state: what is served now.
+        copy: a copy of the bundle that never changes, which is mapped; None to read the bundle itself.
         bundle: directory that it is loaded from.
     """
 
@@ -58,6 +60,7 @@ class StateManager:
         self._queued = False  # a reload waits for the one under way
         self._changing = asyncio.Lock()
         self._reloading = asyncio.Lock()
+        self.copy: Path | None = None
         self._rewriting = asyncio.Lock()
         self._removals = 0  # as of the last look at users that were deleted
         self._applied = 0  # the last change of an item that is in the state
@@ -94,8 +97,11 @@ class StateManager:
             await self._store.open()
             self._opened = True
 
-    async def forget(self) -> str:
+    async def forget(self, others: Sequence[Path] = ()) -> str:
         """Leave out the users that were deleted from the store, here and in the bundle on disk.
+
+        Args:
+            others: further bundles on disk.
 
         Returns:
             Why the bundle on disk still has them; empty if it has not.
@@ -107,7 +113,9 @@ class StateManager:
             self.state = await self._without_erased(self.state)
         async with self._rewriting:
             every = await self._store.erased()
-            return await asyncio.to_thread(rewritten, self.bundle, every) if every.users else ""
+            bundles = [self.bundle, *others] if every.users else []
+            said = [await asyncio.to_thread(rewritten, bundle, every) for bundle in bundles]
+            return "; ".join(filter(None, said))
 
     async def _without_erased(self, state: State) -> State:
         """Return a state without the users that were deleted since its model was trained."""
@@ -159,17 +167,38 @@ class StateManager:
             log.info("a reload is in progress; another one will follow")
         async with self._reloading:
             self._queued = False
-            fresh = await self._load()
-            fresh = await self._without_erased(fresh)
-            async with self._changing:  # an item that is put meanwhile is in the one or the other
-                stored = await self._store.items_since(0)
-                fresh = await asyncio.to_thread(with_stored, fresh, stored)
-                earlier, self.state = self.state, fresh
-                self._applied = max([0, *(item.version for item in stored)])
-                self._generation = self._store.generation
-            log.info("reloaded", extra={"fields": {"previous": earlier.version, **fresh.info()}})
+            earlier, fresh = await self.take(await self._load())
         await self.forget()
-        return earlier, self.state
+        return earlier, fresh
+
+    async def prepare(self, copy: Path) -> State:
+        """Load a copy of the bundle, for `take`.
+
+        Raises:
+            BundleError: it can't be served.
+        """
+        before, self.copy = self.copy, copy
+        try:
+            return await self._load()
+        except BaseException:
+            self.copy = before
+            raise
+
+    async def take(self, fresh: State) -> tuple[State, State]:
+        """Serve a state that was loaded; return the earlier one and this one.
+
+        Raises:
+            StoreUnavailable: the items can't be read; the earlier one is served on.
+        """
+        fresh = await self._without_erased(fresh)
+        async with self._changing:  # an item that is put meanwhile is in the one or the other
+            stored = await self._store.items_since(0)
+            fresh = await asyncio.to_thread(with_stored, fresh, stored)
+            earlier, self.state = self.state, fresh
+            self._applied = max([0, *(item.version for item in stored)])
+            self._generation = self._store.generation
+        log.info("reloaded", extra={"fields": {"previous": earlier.version, **fresh.info()}})
+        return earlier, fresh
 
     async def refresh(self) -> None:
         """Apply the changes of items since the last time, also those of other servers.
@@ -214,7 +243,7 @@ class StateManager:
 
         def work() -> None:
             try:
-                found = load(self.bundle, self._index)
+                found = load(self.copy or self.bundle, self._index, mapped=self.copy is not None)
             except BaseException as error:
                 failed = error if isinstance(error, Exception) else RuntimeError(str(error))
                 with contextlib.suppress(RuntimeError):  # the loop is gone, and with it who asked
@@ -269,18 +298,20 @@ def _settle(done: asyncio.Future[State], state: State | None, error: Exception |
         done.set_result(state)
 
 
-def load(bundle: Path, index: str | None = None) -> State:
+def load(bundle: Path, index: str | None = None, *, mapped: bool = False) -> State:
     """Load a bundle and make the first answers, so that no client waits for compilation.
 
     Args:
         bundle: its directory.
         index: address of the vector database to search in; None for the index in the bundle, if any.
+        mapped: whether it is mapped into memory; it must never change then.
 
     Raises:
         BundleError: it can't be served.
         IndexUnavailable: the vector database does not answer.
     """
-    recommender, manifest = read_bundle(bundle, Recommender, index=True if index is None else index)
+    given = True if index is None else index
+    recommender, manifest = read_bundle(bundle, Recommender, index=given, mapped=mapped)
     try:
         state = State.of(recommender, manifest["hash"][:12], TrainedUpTo.of(manifest))
         warm_up(state)

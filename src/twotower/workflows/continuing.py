@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import polars as pl
+
 from twotower import __version__
 from twotower.config import Config
 from twotower.core.locking import alone_in
@@ -20,6 +22,7 @@ from twotower.estimator import TwoTower
 from twotower.estimator.continuing import continued
 from twotower.recommender import Recommender
 from twotower.recommender.bundle import read_facts
+from twotower.recommender.drift import DriftReference
 from twotower.recommender.trained_up_to import FACT
 from twotower.training import Callback, write_history
 from twotower.workflows.chosen import CHOSEN, chosen_in
@@ -125,6 +128,7 @@ def continue_run(
             "events": new.interactions.height,
             "new_users": len(found.user_ids) - len(model.user_ids),
             "new_items": len(found.item_ids) - len(model.item_ids),
+            "drift": _drift(model, new, parts),
             "cpu_seconds": round(time.process_time() - begun, 2),
             "before": {name: run.metrics().get(name, {}) for name in ("rating", "ranking")},
         }
@@ -182,6 +186,13 @@ def _save(
     for other in target.path.glob("events-*.parquet"):
         if other.name != name:
             other.unlink()
+
+
+def _drift(model: Recommender, new: EventTable, parts: Parts) -> dict[str, Any]:
+    """Return how far the new events are from what the earlier model was trained on."""
+    schema, rows = parts.train.schema, new.interactions
+    labels = None if schema.label is None else rows.get_column(schema.label).cast(pl.Float64).to_numpy()
+    return DriftReference(model).of(rows.get_column(schema.user), rows.get_column(schema.item), labels)
 
 
 def _full(config: Config, parts: Parts, log: Log) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from twotower.server.store.events import (
     StoreUnavailable,
 )
 from twotower.server.store.redis import RedisStore
+from twotower.server.store.redis_address import FORMS, SCHEMES
 from twotower.server.store.sqlite import SqliteStore
 
 __all__ = [
@@ -42,10 +43,10 @@ def make_store(address: str) -> EventStore:
         MissingExtraError: it needs a library that is not installed.
     """
     scheme, separator, _ = address.partition("://")
-    if separator and scheme in ("redis", "rediss", "unix"):
+    if separator and scheme in SCHEMES:
         return RedisStore(address)
     if separator:
-        raise ConfigError(f"--store must be a file or redis://HOST:PORT/DATABASE, got '{scheme}://...'")
+        raise ConfigError(f"--store must be a file or {FORMS}, got '{scheme}://...'")
     path = Path(address).expanduser()
     if path.is_dir() or not path.parent.is_dir():
         raise ConfigError(f"--store must be a file in a folder that exists, got '{path}'; create the folder")

@@ -22,6 +22,7 @@ from twotower.server.store.events import (
     distinct,
     new_generation,
 )
+from twotower.server.store.redis_address import connected
 from twotower.server.store.redis_scripts import (
     APPEND,
     BRING_UP,
@@ -58,7 +59,6 @@ class RedisStore(EventStore):
     def __init__(self, url: str) -> None:
         super().__init__()
         try:
-            import redis.asyncio as client  # noqa: PLC0415
             from redis.asyncio.retry import Retry  # noqa: PLC0415
             from redis.backoff import NoBackoff  # noqa: PLC0415
             from redis.exceptions import ConnectionError as RedisConnectionError  # noqa: PLC0415
@@ -69,20 +69,16 @@ class RedisStore(EventStore):
                 "pip install 'twotower[redis]'"
             ) from None
         self._errors = (RedisError, OSError, TimeoutError)
-        try:
-            self._redis: Any = client.from_url(
-                url,
-                decode_responses=True,
-                socket_timeout=_SECONDS,
-                socket_connect_timeout=_SECONDS,
-                # once more at once: a connection from before Redis was started again is found dead in use,
-                # and whatever is asked here may be asked twice
-                retry=Retry(NoBackoff(), 1),
-                retry_on_error=[RedisConnectionError],
-            )
-        except ValueError as error:
-            # The address itself may hold a password, and is not shown.
-            raise ConfigError(f"--store must be a file or redis://HOST:PORT/DATABASE: {error}") from None
+        options = {
+            "decode_responses": True,
+            "socket_timeout": _SECONDS,
+            "socket_connect_timeout": _SECONDS,
+            # once more at once: a connection from before Redis was started again is found dead in use,
+            # and whatever is asked here may be asked twice
+            "retry": Retry(NoBackoff(), 1),
+            "retry_on_error": [RedisConnectionError],
+        }
+        self._redis: Any = connected(url, options)
         scripts = {"append": APPEND, "events": EVENTS, "last": LAST, "put": PUT}
         scripts |= {"record": RECORD, "forget": FORGET, "expire": EXPIRE}
         scripts |= {"since": SINCE, "up": BRING_UP}

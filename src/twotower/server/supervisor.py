@@ -1,0 +1,377 @@
+"""`Supervisor`: several worker processes that act as one server.
+
+    python -m twotower.server.supervisor FD
+
+It is a small process: it holds the listening sockets and the copies of the bundles, starts the workers,
+starts them again if they die, and passes on what they ask of each other. `twotower serve --workers` turns
+into it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any, Final
+
+from twotower.errors import BundleError, ConfigError, TwoTowerError
+from twotower.server.logs import log_to_stderr
+from twotower.server.settings import Settings
+from twotower.server.sharing import SharedCopies
+from twotower.server.sockets import listening
+
+log = logging.getLogger("twotower.server")
+
+LEAST_SECONDS: Final = 1.0
+"""Least time from one start of a worker to the next in its place."""
+_MARGIN: Final = 10.0
+"""Seconds beyond its own limits after which a worker that was told to end is killed."""
+
+
+@dataclass
+class Plan:
+    """How to serve.
+
+    Attributes:
+        settings: of each worker.
+        workers: how many.
+        host, port: where to listen.
+        log_level: "debug", "info", "warning" or "error".
+        said: what is told once all answer; ``{}`` is the address.
+    """
+
+    settings: Settings
+    workers: int
+    host: str
+    port: int
+    log_level: str
+    said: str
+
+
+@dataclass(eq=False)
+class _Worker:
+    slot: int
+    process: BaseProcess
+    connection: Connection
+    begun: float
+    ready: bool = False
+    ending: bool = False
+
+
+@dataclass
+class _Round:
+    """A question that all workers answer."""
+
+    number: int
+    what: str
+    value: Any
+    waiting: set[int]
+    done: Callable[[bool, list[Any]], None]
+    answers: list[Any] = field(default_factory=list)
+    right: bool = True
+    until: float = 0.0
+
+
+class Supervisor:
+    """Starts workers and lets them act as one; `run` returns when all have ended.
+
+    Args:
+        plan: how to serve.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self.copies = plan, SharedCopies()
+        self._spawn = multiprocessing.get_context("spawn")  # a fork would lack the threads of Polars
+        self._used = self.copies.copies({run: Path(path) for run, path in bundles_of(plan.settings).items()})
+        self._sockets = listening(plan.host, plan.port, plan.workers)
+        self._workers: list[_Worker] = []
+        self._rounds: dict[int, _Round] = {}
+        self._numbers = itertools.count(1)
+        self._reloading, self._queued = False, False
+        self._restarts: deque[_Worker] = deque()
+        self._next: _Worker | None = None  # the one that takes the place of the first of these
+        self._due: dict[int, float] = {}  # slot -> when a worker is started there again
+        self._ending = 0.0
+        self._started = False
+        self._wake, self._woken = os.pipe()
+
+    def run(self) -> int:
+        """Serve until SIGTERM or Ctrl-C, and return the exit code."""
+        os.set_blocking(self._woken, False)
+        signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
+        asked: list[int] = []
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR2):
+            signal.signal(number, lambda number, frame: asked.append(number))
+        try:
+            for slot in range(self.plan.workers):
+                self._begin(slot)
+            while self._workers or (self._due and not self._ending):
+                self._wait()
+                while asked:
+                    self._signalled(asked.pop(0))
+                if not self._started and any(not one.process.is_alive() for one in self._workers):
+                    log.error("a worker can't be started; see above")
+                    self._end()
+                    self._drain_all()
+                    return 1
+            return 0
+        finally:
+            for worker in self._workers:
+                worker.process.kill()
+            self.copies.close()
+
+    def _begin(self, slot: int) -> _Worker:
+        from twotower.server.worker import work  # noqa: PLC0415  (imports nothing that is large)
+
+        ours, theirs = self._spawn.Pipe()
+        used = {run: str(path) for run, path in self._used.items()}
+        given = (self.plan.settings, self._sockets[slot], self.plan.log_level, theirs, used)
+        process = self._spawn.Process(target=work, args=given, name=f"worker {slot}")
+        process.start()
+        theirs.close()
+        worker = _Worker(slot, process, ours, time.monotonic())
+        self._workers.append(worker)
+        self._due.pop(slot, None)
+        return worker
+
+    def _wait(self) -> None:
+        watched: dict[Any, _Worker | None] = {self._wake: None}
+        for worker in self._workers:
+            watched[worker.connection] = worker
+            watched[worker.process.sentinel] = worker
+        now = time.monotonic()
+        moments = [one.until for one in self._rounds.values()] + list(self._due.values())
+        moments += [self._ending] if self._ending else []
+        timeout = max(0.0, min(moments, default=now + 60.0) - now)
+        for found in wait(list(watched), timeout):
+            of = watched[found]
+            if of is None:
+                os.read(self._wake, 512)
+            elif of in self._workers:
+                self._read(of)
+        now = time.monotonic()
+        for round_ in [one for one in self._rounds.values() if one.until <= now]:
+            self._finish(round_, right=False, late=True)
+        for slot in [slot for slot, at in self._due.items() if at <= now and not self._ending]:
+            self._begin(slot)
+        if self._ending and self._ending <= now:
+            for worker in self._workers:
+                worker.process.kill()
+
+    def _read(self, worker: _Worker) -> None:
+        try:
+            while worker.connection.poll():
+                self._took(worker, *worker.connection.recv())
+        except (EOFError, OSError):
+            pass
+        if not worker.process.is_alive():
+            self._ended(worker)
+
+    def _took(self, worker: _Worker, what: str, *rest: Any) -> None:
+        if what == "ready":
+            worker.ready = True
+            if not self._started and all(one.ready for one in self._workers):
+                self._started = True
+                print(self.plan.said.replace("{}", self.address), file=sys.stderr, flush=True)
+            if worker is self._next:
+                self._next = None
+                self._leave(self._restarts.popleft())
+        elif what == "ask":
+            number, question, value = rest
+
+            def answer(value: Any) -> None:
+                self._send(worker, ("result", number, value))
+
+            if question == "metrics":
+                self._round("metrics", None, lambda right, texts: answer(texts))
+            else:
+                self._reload(value, answer)
+        elif what == "answer":
+            number, right, value = rest
+            round_ = self._rounds.get(number)
+            if round_ is not None and worker.slot in round_.waiting:
+                round_.waiting.discard(worker.slot)
+                round_.answers.append(value)
+                round_.right = round_.right and right
+                if not right and round_.what == "metrics":
+                    round_.answers.pop()
+                if not round_.waiting:
+                    self._finish(round_)
+
+    def _round(self, what: str, value: Any, done: Callable[[bool, list[Any]], None]) -> None:
+        asked = {one.slot: one for one in self._workers if one.ready and not one.ending}
+        seconds = self.plan.settings.limits.load_seconds if what == "prepare" else 30.0
+        round_ = _Round(next(self._numbers), what, value, set(asked), done, until=time.monotonic() + seconds)
+        self._rounds[round_.number] = round_
+        for worker in asked.values():
+            self._send(worker, (what, round_.number, value))
+        if not asked:
+            self._finish(round_)
+
+    def _finish(self, round_: _Round, *, right: bool = True, late: bool = False) -> None:
+        if self._rounds.pop(round_.number, None) is None:
+            return
+        if late:
+            round_.answers.append("a worker did not answer in time")
+        round_.done(round_.right and right, round_.answers)
+
+    def _send(self, worker: _Worker, message: tuple[Any, ...]) -> None:
+        with contextlib.suppress(OSError):  # it has ended, and is started again
+            worker.connection.send(message)
+
+    def _reload(self, run: str | None, answer: Callable[[Any], None]) -> None:
+        """Let all workers load bundles, and serve them once all have; answer None if that is under way."""
+        if self._reloading:
+            answer(None)
+            return
+        bundles = {name: Path(path) for name, path in bundles_of(self.plan.settings).items()}
+        try:
+            fresh = self.copies.copies({name: of for name, of in bundles.items() if run in (None, name)})
+        except BundleError as error:
+            log.error("bundle refused", extra={"fields": {"reason": str(error)}})
+            answer(str(error))
+            return
+        self._reloading = True
+        given = {name: str(path) for name, path in fresh.items()}
+
+        def prepared(right: bool, answers: list[Any]) -> None:
+            if right:
+                self._used |= fresh
+                self._round("take", given, taken)
+                return
+            reason = next((str(one) for one in answers if one is not None), "a worker ended")
+            log.error("bundle refused", extra={"fields": {"reason": reason}})
+            self._round("drop", None, lambda right, answers: None)
+            over(reason)
+
+        def taken(right: bool, answers: list[Any]) -> None:
+            found = next((one for one in answers if isinstance(one, dict)), None)
+            over(found if right and found is not None else "a worker ended while the bundles were swapped")
+
+        def over(result: Any) -> None:
+            self._reloading = False
+            self.copies.keep(self._used)
+            answer(result)
+            if self._queued:
+                self._queued = False
+                self._reload(None, lambda value: None)
+
+        self._round("prepare", given, prepared)
+
+    def _signalled(self, number: int) -> None:
+        if number == signal.SIGHUP:
+            self._round("tokens", None, lambda right, answers: None)
+            if self._reloading:
+                self._queued = True
+            else:
+                self._reload(None, lambda value: None)
+        elif number == signal.SIGUSR2:
+            if not self._restarts:
+                self._restarts.extend(self._workers)
+                self._restart()
+        elif self._ending:
+            for worker in self._workers:  # told again: at once
+                worker.process.kill()
+        else:
+            self._end()
+
+    def _restart(self) -> None:
+        """Start a worker in the place of the next old one, which then ends; see `_took`."""
+        while self._restarts and self._restarts[0] not in self._workers:
+            self._restarts.popleft()
+        if self._restarts and not self._ending:
+            self._next = self._begin(self._restarts[0].slot)
+
+    def _leave(self, worker: _Worker) -> None:
+        worker.ending = True
+        worker.process.terminate()
+
+    def _end(self) -> None:
+        limits = self.plan.settings.limits
+        self._ending = time.monotonic() + limits.drain_seconds + limits.last_seconds + _MARGIN
+        for worker in self._workers:
+            self._leave(worker)
+
+    def _drain_all(self) -> None:
+        while self._workers:
+            self._wait()
+
+    def _ended(self, worker: _Worker) -> None:
+        worker.process.join()
+        self._workers.remove(worker)
+        worker.connection.close()
+        for round_ in list(self._rounds.values()):
+            alive = any(one.slot == worker.slot and one.ready for one in self._workers)
+            if worker.slot in round_.waiting and not alive:
+                round_.waiting.discard(worker.slot)
+                if round_.what in ("prepare", "take"):
+                    round_.right = round_.what == "take" and round_.right
+                if not round_.waiting:
+                    self._finish(round_)
+        if worker.ending or self._ending:
+            if worker.ending and not self._ending:
+                log.info("worker replaced", extra={"fields": {"worker": worker.slot}})
+                self._restart()
+            return
+        if self._next is worker:  # the new one did not come up: the old one stays
+            log.error(
+                "a new worker did not start; the old ones go on", extra={"fields": {"worker": worker.slot}}
+            )
+            self._next = None
+            self._restarts.clear()
+            return
+        fields = {"worker": worker.slot, "code": worker.process.exitcode}
+        log.error("a worker ended and is started again", extra={"fields": fields})
+        if self._started:
+            self._due[worker.slot] = max(time.monotonic(), worker.begun + LEAST_SECONDS)
+
+    @property
+    def address(self) -> str:
+        """The page's address."""
+        host, port = self._sockets[0].getsockname()[:2]
+        return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+
+
+def bundles_of(settings: Settings) -> dict[str, Path | str]:
+    """Return every bundle by the name of its model."""
+    return settings.bundles
+
+
+def become(plan: Plan) -> None:
+    """Turn this process into a supervisor, which has less in memory; does not return."""
+    reader, writer = os.pipe()
+    os.set_inheritable(reader, True)
+    content = pickle.dumps(plan)
+    if len(content) > 60_000:  # a pipe takes so much without a reader
+        raise ConfigError("the settings of the server are too large; name fewer tokens and hosts")
+    os.write(writer, content)
+    os.close(writer)
+    os.execv(sys.executable, [sys.executable, "-m", "twotower.server.supervisor", str(reader)])
+
+
+def main() -> int:
+    """Read the plan that `become` wrote, and serve."""
+    with os.fdopen(int(sys.argv[1]), "rb") as given:
+        plan = pickle.loads(given.read())  # our own process wrote it, before it became this one
+    log_to_stderr(plan.log_level)
+    try:
+        return Supervisor(plan).run()
+    except TwoTowerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
