@@ -56,7 +56,7 @@ regularisation = 0.3
 epochs = 2
 threads = 1
 [evaluation]
-resamples = 10
+resamples = 100
 """
 
 
@@ -75,7 +75,7 @@ def made(folder: Path) -> Path:
         folder / "interactions.parquet"
     )
     (folder / "config.toml").write_text(CONFIG, encoding="utf-8")
-    command(folder, "train", "config.toml", "--out", "run").wait()
+    assert command(folder, "train", "config.toml", "--out", "run").wait() == 0
     return folder / "run"
 
 
@@ -223,6 +223,7 @@ def main() -> None:
     """Run the rounds and print the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--minutes", type=float, default=1e9, help="begin no further round after so long")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
@@ -234,7 +235,10 @@ def main() -> None:
         for sender in senders:
             sender.start()
         rng, killed = random.Random(given.seed), {"server": 0, "trainer": 0}
+        until = time.monotonic() + 60 * given.minutes
         for number in range(given.kills):
+            if time.monotonic() > until:
+                break
             trainer = command(folder, "train", "--from", "run", "--events", "run.events.db")
             if number % 5 == 2:
                 user = name_of(rng.randrange(USERS))
