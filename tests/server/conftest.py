@@ -68,6 +68,7 @@ def client(serving: Callable[..., TestClient]) -> TestClient:
 
 @pytest.fixture
 def server(model: Recommender, tmp_path: Path) -> Iterator[ServerProcess]:
-    process = ServerProcess(run_of(model, tmp_path / "run"), TWOTOWER_ADMIN_TOKEN=ADMIN)
+    settings = {"TWOTOWER_ADMIN_TOKEN": ADMIN, "TWOTOWER_LIMITS": "drain_seconds=0.05"}
+    process = ServerProcess(run_of(model, tmp_path / "run"), **settings)
     yield process
     process.stop(signal.SIGKILL)

@@ -182,9 +182,8 @@ def read_bundle(
     """Read a bundle as a ``kind``, and its manifest; check all hashes, and that the parts fit one another.
 
     Without ``index``, an index in the bundle is checked but not used, and every search is exact; an address
-    of a vector database is used in its place. With ``mapped``, arrays are mapped into memory, and the files
-    must never change. If a save was killed between its two renames, the previous bundle is read from where it
-    was moved to.
+    of a vector database is used in its place. With ``mapped``, arrays are mapped, and the files must never
+    change. If a save was killed between its two renames, the bundle before is read where it was moved to.
 
     Raises:
         BundleError: a part is missing, truncated, from another bundle, not a regular file or invalid; or the

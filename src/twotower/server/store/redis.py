@@ -62,13 +62,14 @@ class RedisStore(EventStore):
             from redis.asyncio.retry import Retry  # noqa: PLC0415
             from redis.backoff import NoBackoff  # noqa: PLC0415
             from redis.exceptions import ConnectionError as RedisConnectionError  # noqa: PLC0415
-            from redis.exceptions import RedisError  # noqa: PLC0415
+            from redis.exceptions import RedisClusterException, RedisError  # noqa: PLC0415
         except ModuleNotFoundError:
             raise MissingExtraError(
                 "--store redis://... needs the package redis, which is not installed; install it with: "
                 "pip install 'twotower[redis]'"
             ) from None
-        self._errors = (RedisError, OSError, TimeoutError)
+        self._errors = (RedisError, RedisClusterException, OSError, TimeoutError)
+        self._everywhere = {"target_nodes": "primaries"} if "+cluster://" in url else {}
         options = {
             "decode_responses": True,
             "socket_timeout": _SECONDS,
@@ -191,7 +192,7 @@ class RedisStore(EventStore):
         await self._forget_records(user)
         (gone,) = await self._run("forget", (f"events:{user}", *OF_ERASED), "", digest, time.time())
         try:
-            await self._redis.bgrewriteaof()
+            await self._redis.execute_command("BGREWRITEAOF", **self._everywhere)
         except self._errors as error:
             log.warning(
                 "Redis was not told to write its append-only file anew; deleted events may be in it",
