@@ -7,9 +7,13 @@ from pathlib import Path
 import pytest
 
 from two_stage_data import data, events
+from twotower.cli.measures import print_evaluation
 from twotower.config import dump_config, load_config
 from twotower.errors import ConfigError
+from twotower.report.tables import ranker_table
 from twotower.workflows import evaluate, train
+from twotower.workflows.comparing import compare_rankers
+from twotower.workflows.reading import load_parts
 
 CONFIG = """
 [data]
@@ -55,9 +59,8 @@ def config(tmp_path: Path) -> Path:
     return tmp_path / "config.toml"
 
 
-def test_a_run_with_a_second_stage(config: Path, tmp_path: Path) -> None:
-    choices: list[str] = []
-    done = train(load_config(config), tmp_path / "run", log=choices.append)
+def test_a_run_with_a_second_stage(config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    done = train(load_config(config), tmp_path / "run")
     stages = done.metrics["stages"]
     assert stages["candidates"] == 30
     assert set(stages) == {"candidates", "found", "towers", "ranker", "difference", "says"}
@@ -69,6 +72,22 @@ def test_a_run_with_a_second_stage(config: Path, tmp_path: Path) -> None:
     assert again["stages"] == stages
     assert again["ranking"] == done.metrics["ranking"]
     assert done.run.config() == load_config(config)
+    said = done.metrics["model"]["ranker"]
+    assert 1 <= said["trees"] <= 15
+    assert sum(said["importance"].values()) == pytest.approx(1, abs=0.01)
+    print_evaluation(again)
+    assert stages["says"] in " ".join(capsys.readouterr().out.split())
+    assert done.recommender.ranker is not None
+    table = ranker_table(done.recommender.ranker)
+    assert table.rows[0][0].value == next(iter(said["importance"]))
+    parts = load_parts(done.run.config())
+    compared = compare_rankers(done.run.config(), done.recommender, parts, baselines=[]).comparison
+    assert list(compared.models) == ["two-tower", "towers alone"]
+    found = compared.differences["towers alone"]["ndcg@10"]
+    assert found.value == pytest.approx(-change)
+    assert (found.low, found.high) == pytest.approx(
+        (-stages["difference"]["ndcg@10"]["high"], -stages["difference"]["ndcg@10"]["low"])
+    )
     assert done.run.recommender().recommend(3, 5).equals(done.recommender.recommend(3, 5))
 
 

@@ -43,6 +43,20 @@ def print_evaluation(report: Mapping[str, Any]) -> None:
         )
         _print_fitted(console, ["ranking", *(f"@{k}" for k in ks)], lines)
     print_beside(report.get("popularity") or {}, report["ranking"])
+    if (stages := report.get("stages")) is not None:
+        print_stages(stages, report["ranking"])
+
+
+def print_stages(stages: Mapping[str, Any], both: Mapping[str, Interval]) -> None:
+    """Print the towers alone, both stages, and the second one among its candidates."""
+    console, lines = new_console(), []
+    for name, interval in stages["difference"].items():
+        values = (_number(of[name]["value"], ".4f") for of in (stages["towers"], both, stages["ranker"]))
+        difference = f"{_number(interval['value'], '+.4f')} {bounds(interval, '+.3f')}".strip()
+        lines.append([title_of(name), *values, difference])
+    names = ["ranking", "towers alone", "both stages", "ranker on what was found", "difference"]
+    _print_fitted(console, names, lines)
+    console.print(stages["says"], markup=False)
 
 
 def print_beside(popularity: Mapping[str, Any], ours: Mapping[str, Interval]) -> None:

@@ -92,7 +92,8 @@ def importance_of(
     """Permute each feature column and the ids in turn, and measure on the test set again.
 
     Args:
-        recommender: the model; a row that its tables lack has every feature missing.
+        recommender: the model, whose towers alone are measured; a row that its tables lack has every feature
+            missing.
         parts: the test set, and the tables of features.
         metric: ``"ndcg@k"``, ``"rmse"`` or ``"rmse_capped"``.
         cap: of the labels and predictions, for the last.
@@ -101,6 +102,7 @@ def importance_of(
         seed: of the draws.
         repetitions: how often each column is permuted.
     """
+    recommender = replace(recommender, ranker=None, diversity=None)
     test = some_users(parts.test, MOST_USERS, seed)
     name, cut, k = metric.partition("@")
     validator: RankingValidator | RatingValidator = (

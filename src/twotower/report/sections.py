@@ -215,6 +215,7 @@ def importance(case: Case) -> dict[str, Any]:
         ),
         "table": tables.importance_table(of, _FEATURES),
         "every": tables.importance_table(of) if len(of.features) > _FEATURES else None,
+        "ranker": None if case.recommender.ranker is None else tables.ranker_table(case.recommender.ranker),
     }
 
 

@@ -12,6 +12,7 @@ from twotower.data.dataset import Dataset
 from twotower.evaluation import SliceResult
 from twotower.metrics import CatalogueMetric, Interval, ListMetric, registered, verdict_on
 from twotower.metrics.registry import shown_metrics
+from twotower.ranking.second_stage import SecondStage
 from twotower.report.calibration import Calibration
 from twotower.report.case import Case
 from twotower.report.importance import Importance
@@ -217,6 +218,16 @@ def importance_table(of: Importance, most: int | None = None) -> Table:
     )
     head = ("Feature", f"{metric_name(of.metric)} lost", "Vectors move by")
     return Table("All features" if most is None else "The first in figures", head, rows)
+
+
+def ranker_table(ranker: SecondStage) -> Table:
+    """Return what the trees of the second stage go by."""
+    rows = tuple(
+        (Cell(name), Cell(percent(share, 1))) for name, share in ranker.importance().items() if share > 0
+    )
+    return Table(
+        f"What the {ranker.trees.n_trees} trees of the second stage go by", ("Feature", "Gain"), rows
+    )
 
 
 def variety_table(case: Case) -> Table:

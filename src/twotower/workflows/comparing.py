@@ -32,6 +32,7 @@ from twotower.evaluation import (
 from twotower.evaluation.own_metrics import MetricSet, OwnMetrics
 from twotower.evaluation.ranker import Ranker
 from twotower.recommender import Recommender
+from twotower.recommender.list_stages import first_stage
 from twotower.recommender.on_engine import placed
 from twotower.training import Callback
 from twotower.training.engine import Engine
@@ -46,6 +47,8 @@ from twotower.workflows.tuned_baselines import Choice, Fitting, given_to_ours
 
 OURS: Final = "two-tower"
 """Name of our model in a comparison."""
+TOWERS_ALONE: Final = "towers alone"
+"""Name of its first stage there, if it has two."""
 _WARM = 0.99
 """A baseline for new items is left out if this share of the test positives is of training items."""
 
@@ -346,6 +349,11 @@ def compare_rankers(
     def rankers() -> Iterator[tuple[str, Ranker | Sequence[Ranker]]]:  # one at a time is in memory
         ours = [placed(one, engine) for one in (recommender, *others)]
         yield OURS, ours if others else ours[0]
+        if (first := first_stage(recommender)) is not None:
+            given[TOWERS_ALONE] = given[OURS]
+            alone = [first_stage(one) or first for one in (recommender, *others)]
+            towers = [placed(one, engine) for one, _ in alone]
+            yield TOWERS_ALONE, towers if others else towers[0]
         for name, other in (beside or {}).items():
             if isinstance(other, Recommender):
                 given[name] = given_to_ours(config, other.encoder.schema)

@@ -44,8 +44,16 @@ def ranker_of(config: Config) -> RankerConfig | None:
 
 
 def made_of(recommender: Recommender) -> dict[str, Any]:
-    """Return the kind of towers (of several, each with the weight of its scores) and their length."""
-    return {"kind": recommender.kind_said, "dim": recommender.model.config.dim}
+    """Return the kind of towers (of several, each with the weight of its scores) and their length, and of a
+    second stage how it was trained, and the share of each feature in what its splits gain."""
+    found: dict[str, Any] = {"kind": recommender.kind_said, "dim": recommender.model.config.dim}
+    stage = recommender.ranker
+    if stage is None:
+        return found
+    learned, judged = stage.queries
+    shares = {name: round(share, 4) for name, share in stage.importance().items()}
+    trees = {"trees": stage.trees.n_trees, "queries": learned, "validation_queries": judged}
+    return {**found, "ranker": {**trees, "importance": shares}}
 
 
 def ranking_task(
