@@ -96,6 +96,14 @@ def test_the_dashboard_shows_only_metrics_that_there_are(client):
             assert apart
 
 
+def test_every_metric_is_in_the_documentation(client):
+    text = (DASHBOARD.parents[2] / "docs" / "serving.md").read_text(encoding="utf-8")
+    for family in text_string_to_metric_families(client.get("/metrics").text):
+        if family.name.startswith("twotower") and not family.name.endswith("_created"):
+            name = family.name + ("_total" if family.type == "counter" else "")
+            assert f"`{name}`" in text, name
+
+
 def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
