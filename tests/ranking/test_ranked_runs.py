@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from two_stage_data import data, events
+from twotower.cli import app
 from twotower.cli.measures import print_evaluation
 from twotower.config import dump_config, load_config
 from twotower.errors import ConfigError
 from twotower.report.tables import ranker_table
 from twotower.workflows import evaluate, train
 from twotower.workflows.comparing import compare_rankers
+from twotower.workflows.continuing import continue_run
+from twotower.workflows.event_table import EventTable
 from twotower.workflows.reading import load_parts
 
 CONFIG = """
@@ -106,3 +111,37 @@ def test_the_section_is_read_strictly_and_nothing_is_written_without_it(config: 
     plain = load_config(config)
     assert plain.ranker is None
     assert "ranker" not in dump_config(plain)
+
+
+def test_rules_and_what_was_observed(config: Path, tmp_path: Path) -> None:
+    """Only items that a user has rows with are ranked, by their labels; a run keeps its rules."""
+    observed = CONFIG.replace("resamples = 100", 'resamples = 100\ncandidates = "test_pairs"')
+    observed = observed.replace("[schema.items]", 'display = ["genre"]\n[schema.items]')
+    rules = '[diversity]\ncolumn = "genre"\nat_most = 3\n'
+    config.write_text(observed + "[positive]\nthreshold = 4\n" + RANKER + rules)
+    done = train(load_config(config), tmp_path / "run")
+    rows = events()
+    latest = rows.sort("at").tail(round(0.3 * len(rows)))  # of which the validation set is the first half
+    fold = rows.sort("at")[: len(rows) - len(latest)].tail(round(0.1 * 0.7 * len(rows)))
+    assert done.metrics["model"]["ranker"]["queries"] <= fold["user_id"].n_unique()
+    loaded = done.run.recommender()
+    lists = loaded.recommend(loaded.user_ids.head(20), 10)
+    assert lists.group_by("user_id", "genre").len()["len"].max() == 3
+    run = [str(tmp_path / "run"), "--user", "3", "-k", "8", "--json"]
+    one = CliRunner().invoke(
+        app, ["recommend", *run, "--diversity", "column=genre", "--diversity", "at_most=2"]
+    )
+    assert one.exit_code == 0
+    genres = [item["genre"] for item in json.loads(one.stdout)["items"]]
+    assert max(map(genres.count, genres)) == 2
+    none = CliRunner().invoke(app, ["recommend", *run, "--diversity", "none"])
+    plain = loaded.recommend(3, 8, diversity=False)["item_id"].to_list()
+    assert [item["item_id"] for item in json.loads(none.stdout)["items"]] == plain
+    wrong = config.read_text().replace('column = "genre"', 'column = "genres"')
+    config.write_text(wrong)
+    with pytest.raises(ConfigError, match=r"must be a display column \(genre\), got 'genres'.*Did you mean"):
+        train(load_config(config), tmp_path / "other")
+    rows.write_parquet(tmp_path / "later.parquet")
+    later = EventTable.read(tmp_path / "later.parquet", loaded.encoder.schema)
+    with pytest.raises(ConfigError, match=r"a run with \[ranker\] can't be continued"):
+        continue_run(tmp_path / "run", later)

@@ -101,6 +101,16 @@ def recommend(
     ] = None,
     allow: AllowOption = None,
     deny: DenyOption = None,
+    diversity: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--diversity",
+            metavar="KEY=VALUE",
+            help="A rule for each list, a key of [diversity]: column=author and at_most=2, new_share=0.2, "
+            "relevance=0.7; can be repeated. none: no rules.",
+            show_default="as the run's [diversity]",
+        ),
+    ] = None,
     strict: StrictOption = False,
     exact: Annotated[
         bool, typer.Option("--exact", help="Score every item, even if the run has an index.")
@@ -134,7 +144,7 @@ def recommend(
     if recommender.index is not None:
         output.log(finished.index_note())
 
-    filters = candidates(recommender, allow, deny, strict=strict)
+    filters = candidates(recommender, allow, deny, strict=strict) | _rules(diversity)
     if out is not None:
         with counting("users") as counter:
             rows = workflows.recommend_all(
@@ -199,6 +209,13 @@ def _around(context: list[str] | None, at: datetime | None, *, everyone: bool) -
     if everyone and (context or at):
         raise typer.BadParameter("--all makes lists for any request; leave out --context and --at")
     return {"context": _described(context, "--context") or None, "at": at}
+
+
+def _rules(given: list[str] | None) -> dict[str, Any]:
+    """Return the rules for lists as an argument; none for those of the run."""
+    if given is None:
+        return {}
+    return {"diversity": given != ["none"] and _described(given, "--diversity")}
 
 
 def _described(features: list[str] | None, option: str) -> dict[str, str]:

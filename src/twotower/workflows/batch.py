@@ -17,6 +17,7 @@ from twotower.data.remote import Location, RemoteFile, remote
 from twotower.data.tables import read_table
 from twotower.errors import ConfigError, DataError, nearest
 from twotower.recommender import Recommender
+from twotower.recommender.list_stages import Diversity
 from twotower.training.engine import Engine
 
 SUFFIXES = (".parquet", ".csv")
@@ -34,6 +35,7 @@ def recommend_all(
     exclude_seen: bool | None = None,
     allow: pl.Series | None = None,
     deny: pl.Series | None = None,
+    diversity: Diversity = None,
     strict: bool = False,
     engine: Engine | None = None,
     progress: Progress | None = None,
@@ -50,6 +52,7 @@ def recommend_all(
         exclude_seen: leave out items in the user's training set; None for the setting of the run.
         allow: ids of the only items to recommend; None for all.
         deny: ids of items not to recommend.
+        diversity: rules for each list; see `Recommender.recommend`.
         strict: whether an unknown item in these is an error.
         engine: where it is done; None for this process. The file is written here.
         progress: called after each block.
@@ -66,7 +69,13 @@ def recommend_all(
         nonlocal rows
         done = 0
         lists = recommender.recommend_all(
-            k, exclude_seen=exclude_seen, allow=allow, deny=deny, strict=strict, engine=engine
+            k,
+            exclude_seen=exclude_seen,
+            allow=allow,
+            deny=deny,
+            diversity=diversity,
+            strict=strict,
+            engine=engine,
         )
         for block in lists:
             user, item, rank, score = block.columns[:4]
