@@ -12,7 +12,8 @@ from twotower import workflows
 from twotower.config import load_config
 from twotower.errors import ConfigError, DataError
 from twotower.recommender.bundle import read_facts
-from twotower.recommender.trained_up_to import TrainedUpTo
+from twotower.recommender.trained_up_to import FACT, TrainedUpTo
+from twotower.workflows.chosen import CHOSEN
 from twotower.workflows.continuing import continue_run
 from twotower.workflows.event_table import PLACE, EventTable, columns_of
 from twotower.workflows.reading import load_parts
@@ -108,6 +109,23 @@ def test_a_break_leaves_a_run_that_is_continued_without_loss(trained, folder, mo
     assert done.new == 22
     assert trained_rows(run) == trained_rows(trained) + 22
     assert len(list(run.path.glob("events-*"))) == 1
+
+
+def test_an_earlier_version_s_run_is_continued_again_and_again(trained, folder):
+    """Its bundle does not say what was chosen; its checkpoints do, and the continued bundle says it."""
+    run = Run(folder / "earlier")
+    shutil.copytree(trained.path, run.path)
+    facts = {name: of for name, of in read_facts(run.bundle).items() if name not in (CHOSEN, FACT)}
+    run.recommender().save(run.bundle, **facts)
+    continue_run(run.path, table(1, 4))
+    shutil.rmtree(run.checkpoints)
+    assert continue_run(run.path, table(1, 6)).new == 2
+    again = Run(folder / "again")
+    shutil.copytree(trained.path, again.path)
+    run.recommender().save(again.bundle, **facts)
+    shutil.rmtree(again.checkpoints)
+    with pytest.raises(ConfigError, match="must be known to continue"):
+        continue_run(again.path, table(1, 4))
 
 
 def test_rows_of_the_data_and_of_the_test_set_are_left_out(trained, folder):

@@ -8,7 +8,7 @@ at once is solved again, without a search.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -57,6 +57,12 @@ class Chosen:
         choice = state.get("choice")
         made = None if choice is None else Choice(**choice)
         return cls(made, int(state["best_epoch"]), bool(state.get("refined")))
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """Return it as JSON values; see `of`."""
+        choice = None if self.choice is None else asdict(self.choice)
+        return {"choice": choice, "best_epoch": self.epochs, "refined": self.refined}
 
     @property
     def more_epochs(self) -> int:

@@ -21,7 +21,6 @@ from twotower.errors import ConfigError
 from twotower.estimator import TwoTower
 from twotower.estimator.continuing import continued
 from twotower.recommender import Recommender
-from twotower.recommender.bundle import read_facts
 from twotower.recommender.drift import DriftReference
 from twotower.recommender.trained_up_to import FACT
 from twotower.training import Callback, write_history
@@ -137,7 +136,7 @@ def continue_run(
         if full_gap:
             said["full"] = _full(config, parts, log)
         mark = mark_of(config, parts).joined(new.mark)
-        facts = {CHOSEN: read_facts(run.bundle).get(CHOSEN, {}), FACT: mark.state}
+        facts = {CHOSEN: {kind: one.state for kind, one in chosen.items()}, FACT: mark.state}
         _save(run, target, found, table, {**measured, CONTINUED: said}, parts, facts, stages, config)
     log(f"done in {stages}")
     return Continued(target, target.metrics(), new.interactions.height)
