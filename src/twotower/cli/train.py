@@ -113,13 +113,13 @@ def train(
         if from_ is None or events is None:
             raise typer.BadParameter("--from RUN and --events STORE need each other")
         if unread := [name for name, value in given.items() if value]:
-            raise typer.BadParameter(f"{unread[0]} has no effect with --from; leave it out")
+            raise typer.BadParameter(f"with --from, {unread[0]} has no effect; leave it out")
         from twotower.cli.continuing import continue_from  # noqa: PLC0415
 
         continue_from(from_, events, out, full_gap=full_gap, as_json=as_json)
         return
     if config is None or out is None:
-        raise typer.BadParameter("CONFIG and --out RUN are needed, or --from RUN --events STORE")
+        raise typer.BadParameter("name a CONFIG and --out RUN, or --from RUN and --events STORE")
     from twotower.cli import endings  # noqa: PLC0415
     from twotower.cli.measures import print_evaluation, print_slices, print_spread  # noqa: PLC0415
     from twotower.cli.notes import Notes  # noqa: PLC0415
