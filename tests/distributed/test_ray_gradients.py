@@ -50,7 +50,7 @@ def same(one: tt.Recommender, other: tt.Recommender) -> None:
 @pytest.mark.parametrize(
     "settings",
     [
-        MLP | {"objective": "softmax", "batch_size": 100, "negatives": 5},
+        MLP | {"objective": "softmax", "batch_size": 100, "negatives": 5, "normalise": True},
         MLP | {"objective": "all_pairs"},
     ],
     ids=lambda one: f"{one['kind']}-{one['objective']}",
