@@ -17,7 +17,7 @@ PINNED := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo serve test lint format docs notebook bench clean
+.PHONY: help install demo serve test lint format docs notebook bench sbom clean
 
 help: ## show this help
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -55,6 +55,13 @@ docs: $(STAMP) ## build the documentation in site/; broken links are errors
 
 notebook: $(STAMP) ## run the notebooks of examples/ and store their outputs
 	$(BIN)/python examples/run_notebook.py
+
+sbom: ## write what a server's installation contains to build/sbom.cdx.json (CycloneDX)
+	$(PYTHON) -m venv --clear build/installed
+	$(PINNED) build/installed/bin/python -m pip install --quiet -c constraints.txt ".[serve,redis,ann,ranker]"
+	$(PYTHON) -m venv --clear build/cyclonedx
+	build/cyclonedx/bin/python -m pip install --quiet cyclonedx-bom==7.5.0
+	build/cyclonedx/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible --of JSON -o build/sbom.cdx.json build/installed/bin/python
 
 bench: $(STAMP) ## run the benchmarks (minutes; on an otherwise idle machine)
 	@for benchmark in $(BENCHMARKS); do echo "== $$benchmark"; $(BIN)/python $$benchmark || exit 1; done

@@ -27,6 +27,7 @@ from twotower.server import (
 )
 from twotower.server.access import OPEN, Access
 from twotower.server.audit import Audit
+from twotower.server.compression import Compression
 from twotower.server.errors import ApiError, error_response, from_faults
 from twotower.server.exposures import Exposures
 from twotower.server.metrics import Metrics
@@ -99,6 +100,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.service = service
+    app.add_middleware(Compression)
     app.add_middleware(RequestMiddleware, service=service)
     modules = (routes_recommend, routes_change, routes_forget, routes_traffic, routes_look)
     routers = (*(module.router for module in modules), routes_look.about, _page())
