@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 from twotower.cli import app, main
 from twotower.cli.errors import guarded
+from twotower.cli.usage import _message
 from twotower.errors import DataError
 
 
@@ -270,3 +271,10 @@ def test_a_terminal_without_the_letters_is_no_error(
     assert "Film [bold]" in text
     assert ("第" in text) == (encoding == "utf-8")
     assert ("\\u7b2c" in text) == (encoding == "ascii")  # JSON says it in ASCII
+
+
+@pytest.mark.parametrize(
+    ("message", "printed"), [("CONFIG is missing", "CONFIG is"), ("Not a file", "not a file")]
+)
+def test_a_name_in_capitals_stays(message, printed):
+    assert _message(typer.BadParameter(message)).startswith(printed)

@@ -120,7 +120,8 @@ def _message(error: Any) -> str:
     elif isinstance(error, typer.BadParameter) and not isinstance(error, _click.MissingParameter):
         named = "" if error.param is None else f"{error.param.get_error_hint()} "
         message = f"{named.replace(chr(39), '')}{error.message}"
-    message = message[:1].lower() + message[1:]
+    if not message[1:2].isupper():  # a name such as CONFIG stays
+        message = message[:1].lower() + message[1:]
     end = "" if message.endswith((".", "?")) else "."
     place = error.ctx.command_path if error.ctx is not None else "twotower"
     return f"{message}{end} `{place} --help` says more"
